@@ -1,0 +1,72 @@
+"""A flow framework whose every run is an OpenTelemetry trace.
+
+Importing it needs opentelemetry-api only and changes nothing; what needs the SDK loads when it is first asked for.
+"""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from otelflow._core.artifacts import Artifact, Result
+from otelflow._core.config import Flow_Run__Config
+from otelflow._core.depends import INJECTED
+from otelflow._core.errors import OtelflowError
+from otelflow._core.events import (
+    Flow_Events,
+    Flow_Run__Event,
+    Flow_Run__Event_Data,
+    Flow_Run__Event_Type,
+    add_listener,
+    flow_events,
+    remove_listener,
+)
+from otelflow._core.flow import Flow, flow
+from otelflow._core.loggers import get_run_logger
+from otelflow._core.task import Task, task
+
+if TYPE_CHECKING:
+    from otelflow.listeners.listener import Listener
+    from otelflow.telemetry import Telemetry, configure
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "INJECTED",
+    "Artifact",
+    "Flow",
+    "Flow_Events",
+    "Flow_Run__Config",
+    "Flow_Run__Event",
+    "Flow_Run__Event_Data",
+    "Flow_Run__Event_Type",
+    "Listener",
+    "OtelflowError",
+    "Result",
+    "Task",
+    "Telemetry",
+    "add_listener",
+    "configure",
+    "flow",
+    "flow_events",
+    "get_run_logger",
+    "remove_listener",
+    "task",
+]
+
+_LATE: Final = {
+    "Listener": "otelflow.listeners.listener",
+    "Telemetry": "otelflow.telemetry",
+    "configure": "otelflow.telemetry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module 'otelflow' has no attribute {name!r}")
+    import importlib  # noqa: PLC0415 only for the names that need the SDK
+
+    found = getattr(importlib.import_module(_LATE[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

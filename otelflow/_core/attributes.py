@@ -1,0 +1,69 @@
+"""Every name that otelflow writes into telemetry; others depend on them, so each is written once."""
+
+from typing import Final
+
+# Instrumentation scope
+SCOPE: Final = "otelflow"
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
+
+# Span names: low cardinality; ids and indexes are attributes
+FLOW_SPAN: Final = "flow {name}"
+TASK_SPAN: Final = "task {name}"
+
+# Spans
+FLOW_NAME: Final = "otelflow.flow.name"
+FLOW_RUN_ID: Final = "otelflow.flow.run.id"
+FLOW_TASKS_FAILED: Final = "otelflow.flow.tasks.failed"
+TASK_NAME: Final = "otelflow.task.name"
+TASK_RUN_ID: Final = "otelflow.task.run.id"
+RUN_RESULT: Final = "otelflow.run.result"
+RUN_PARAMETER: Final = "otelflow.run.parameter.{name}"
+RUN_RETURN_VALUE: Final = "otelflow.run.return_value"
+GENERATOR_CLOSED_EARLY: Final = "otelflow.generator.closed_early"
+MESSAGES_OMITTED: Final = "otelflow.messages.omitted"
+ARTIFACTS_OMITTED: Final = "otelflow.artifacts.omitted"
+RESULTS_OMITTED: Final = "otelflow.results.omitted"
+
+# OpenTelemetry's own
+CODE_FUNCTION_NAME: Final = "code.function.name"
+ERROR_TYPE: Final = "error.type"
+EXCEPTION_TYPE: Final = "exception.type"
+EXCEPTION_MESSAGE: Final = "exception.message"
+EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
+
+# Span events
+EXCEPTION_EVENT: Final = "exception"
+MESSAGE_EVENT: Final = "otelflow.message"
+MESSAGE_TEXT: Final = "otelflow.message.text"
+MESSAGE_SEVERITY: Final = "otelflow.message.severity"
+ARTIFACT_EVENT: Final = "otelflow.artifact"
+ARTIFACT_KEY: Final = "otelflow.artifact.key"
+ARTIFACT_TYPE: Final = "otelflow.artifact.type"
+ARTIFACT_DESCRIPTION: Final = "otelflow.artifact.description"
+ARTIFACT_DATA: Final = "otelflow.artifact.data"
+ARTIFACT_SIZE: Final = "otelflow.artifact.size"
+ARTIFACT_REFERENCE: Final = "otelflow.artifact.reference"
+RESULT_EVENT: Final = "otelflow.result"
+RESULT_KEY: Final = "otelflow.result.key"
+RESULT_DESCRIPTION: Final = "otelflow.result.description"
+
+# How a run ends: the vocabulary of OpenTelemetry's CI/CD conventions
+SUCCESS: Final = "success"
+FAILURE: Final = "failure"
+TIMEOUT: Final = "timeout"
+CANCELLATION: Final = "cancellation"
+ERROR: Final = "error"
+SKIP: Final = "skip"
+RESULTS: Final = (SUCCESS, FAILURE, TIMEOUT, CANCELLATION, ERROR, SKIP)
+
+# Metrics
+FLOW_RUNS: Final = "otelflow_flow_runs_total"
+FLOW_RUN_DURATION: Final = "otelflow_flow_run_duration_seconds"
+FLOW_RUNS_IN_PROGRESS: Final = "otelflow_flow_runs_in_progress"
+FLOW_LAST_RUN: Final = "otelflow_flow_last_run_timestamp_seconds"
+TASK_RUNS: Final = "otelflow_task_runs_total"
+TASK_RUN_DURATION: Final = "otelflow_task_run_duration_seconds"
+TASK_FAILURES: Final = "otelflow_task_failures_total"
+TELEMETRY_DROPPED: Final = "otelflow_telemetry_dropped_total"
+LISTENER_ERRORS: Final = "otelflow_listener_errors_total"
+BUILD_INFO: Final = "otelflow_build_info"

@@ -1,0 +1,132 @@
+"""Keep a bounded part of what a run piles up, and say how much was left out."""
+
+import itertools
+import reprlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic, TypeVar, overload
+
+T = TypeVar("T")
+
+# A cut text says so; this leaves room for the sentence that says it.
+_CUT = "… [cut, {total:,} characters]"
+# What a container shows of itself: never the whole of a million items.
+_ITEMS = 200
+_DEPTH = 6
+
+
+class Kept(Sequence[T], Generic[T]):
+    """The first *head*, the last *tail* and up to *important* important items; the rest is counted in ``omitted``.
+
+    Items are in the order in which they came. Whether an item is important is asked when it would be left out.
+    """
+
+    __slots__ = ("_first", "_head", "_important", "_important_limit", "_is_important", "_last", "_lock", "omitted")
+
+    def __init__(self, head: int, tail: int, important: int, is_important: Callable[[T], bool]) -> None:
+        self._first: list[T] = []
+        self._important: list[T] = []
+        self._last: deque[T] = deque()
+        self._head = head
+        self._important_limit = important
+        self._is_important = is_important
+        self._last = deque(maxlen=tail)
+        self._lock = threading.Lock()
+        self.omitted = 0
+
+    def append(self, item: T) -> None:
+        """Add *item*; what it pushes out is kept if it is important and there is room."""
+        with self._lock:
+            if len(self._first) < self._head:
+                self._first.append(item)
+                return
+            if len(self._last) == self._last.maxlen:
+                self._leave_out(self._last.popleft())
+            self._last.append(item)
+
+    def _leave_out(self, item: T) -> None:
+        if len(self._important) < self._important_limit and self._is_important(item):
+            self._important.append(item)
+        else:
+            self.omitted += 1
+
+    def _all(self) -> list[T]:
+        with self._lock:
+            return [*self._first, *self._important, *self._last]
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._important) + len(self._last)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        return self._all()[index]
+
+    def __eq__(self, other: object) -> bool:
+        return self._all() == (other._all() if isinstance(other, Kept) else other)
+
+    __hash__ = None  # type: ignore[assignment]  # it compares like the list that it is
+
+    def __repr__(self) -> str:
+        rest = f" (+{self.omitted:,} omitted)" if self.omitted else ""
+        return f"{self._all()!r}{rest}"
+
+
+class _Shown(reprlib.Repr):
+    """``repr`` that never walks through more than a bounded part of a container, in its own order."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(maxlevel=_DEPTH, maxstring=limit, maxother=limit, maxlong=limit)
+        self.maxtuple = self.maxlist = self.maxarray = self.maxdict = self.maxset = _ITEMS
+        self.maxfrozenset = self.maxdeque = _ITEMS
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        if level <= 0 and x:
+            return "{...}"
+        pieces = [
+            f"{self.repr1(key, level - 1)}: {self.repr1(value, level - 1)}"
+            for key, value in itertools.islice(x.items(), self.maxdict)
+        ]
+        return "{" + ", ".join([*pieces, *(["..."] if len(x) > self.maxdict else [])]) + "}"
+
+    @classmethod
+    def of(cls, value: object, limit: int) -> str:
+        """Return the bounded ``repr`` of *value*."""
+        return cls(limit).repr(value)
+
+    def repr_instance(self, x: object, level: int) -> str:  # noqa: ARG002, the signature is reprlib's
+        return repr(x)[: self.maxother]
+
+
+def cut(text: str, limit: int) -> str:
+    """Return *text*, or its first *limit* characters and a sentence that says how long it was."""
+    return text if len(text) <= limit else text[:limit] + _CUT.format(total=len(text))
+
+
+def printable(text: str) -> str:
+    """Return *text* without lone surrogates, which no exporter can encode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text
+
+
+def shown(value: object, limit: int) -> str:
+    """Return what ``str(value)`` would say, bounded to about *limit* characters, and never raise."""
+    try:
+        if isinstance(value, str):
+            return printable(cut(value, limit))
+        if isinstance(value, bytes | bytearray):
+            return cut(bytes(value[:limit]).decode("utf-8", "backslashreplace"), limit)
+        if isinstance(value, list | tuple | dict | set | frozenset | deque):
+            return printable(cut(_Shown.of(value, limit), limit))
+        return printable(cut(str(value), limit))
+    except Exception as error:  # noqa: BLE001 foreign __str__ and __repr__
+        return f"<{type(value).__name__}: str() raised {type(error).__name__}>"

@@ -1,0 +1,149 @@
+"""Give a function the parameters that it asks for by name or by annotation."""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from otelflow._core.errors import UnfillableParameter
+
+#: The names that every flow and task may ask for
+NAMES: Final = ("this_flow", "this_task", "flow_data", "task_data")
+
+_NOTHING: Final = object()
+
+
+class _Injected:
+    def __repr__(self) -> str:
+        return "INJECTED"
+
+    def __reduce__(self) -> str:
+        return "INJECTED"
+
+
+#: The default of a parameter that otelflow fills: ``def load(flow_data: dict = INJECTED)``
+INJECTED: Final[Any] = _Injected()
+
+
+class _Parameter(NamedTuple):
+    name: str
+    position: int  # past every argument for a keyword-only one
+    annotation: Any
+    default: Any
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether it may be filled by its annotation: it has no value of its own."""
+        return self.default is inspect.Parameter.empty or self.default is None or self.default is INJECTED
+
+
+class Injection:
+    """What can be injected into one function; names are analysed at decoration, annotations on the first call."""
+
+    __slots__ = ("_annotated", "_function", "_named", "_parameters", "_required")
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._parameters = _parameters(function)
+        self._named = tuple(p for p in self._parameters if p.name in NAMES)
+        self._required = tuple(p for p in self._parameters if p.default is INJECTED and p.name not in NAMES)
+        self._annotated: tuple[tuple[_Parameter, type], ...] | None = None
+
+    def fill(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        named: Mapping[str, Any],
+        dependencies: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Return *kwargs* with everything added that the function asks for and the caller did not give."""
+        if not self._parameters:
+            return kwargs
+        given = len(args)
+        filled: dict[str, Any] = {}
+        for parameter in self._named:
+            if parameter.position >= given and parameter.name not in kwargs:
+                filled[parameter.name] = named[parameter.name]
+        if dependencies:
+            for parameter in self._parameters:
+                if parameter.name in dependencies and parameter.position >= given and parameter.name not in kwargs:
+                    filled.setdefault(parameter.name, dependencies[parameter.name])
+        for parameter, kind in self._by_annotation():
+            if parameter.name not in filled and parameter.name not in kwargs and parameter.position >= given:
+                value = _of_type(kind, named, dependencies)
+                if value is not _NOTHING:
+                    filled[parameter.name] = value
+        for parameter in self._required:
+            if parameter.name not in filled and parameter.name not in kwargs and parameter.position >= given:
+                reason = f"nothing can be injected for its parameter {parameter.name!r}"
+                raise UnfillableParameter("function", self._function.__qualname__, reason)
+        return {**kwargs, **filled} if filled else kwargs
+
+    def _by_annotation(self) -> tuple[tuple[_Parameter, type], ...]:
+        if self._annotated is None:
+            self._annotated = tuple(
+                (parameter, kind)
+                for parameter in self._parameters
+                if parameter.is_open and parameter.annotation is not inspect.Parameter.empty
+                if (kind := _class_of(parameter.annotation, self._function)) is not None
+            )
+        return self._annotated
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[_Parameter, ...]:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some callables written in C have none
+        return ()
+    fillable = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    found: list[_Parameter] = []
+    for position, parameter in enumerate(signature.parameters.values()):
+        if parameter.kind in fillable:
+            keyword_only = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+            place = 1_000_000 if keyword_only else position
+            found.append(_Parameter(parameter.name, place, parameter.annotation, parameter.default))
+    return tuple(found)
+
+
+_UNIONS: Final = (typing.Union, types.UnionType)
+
+# Asking for a text or a number by its type would inject by accident.
+_TOO_COMMON: Final = (object, str, bytes, int, float, bool, list, dict, tuple, set, frozenset, type(None))
+
+
+def _class_of(annotation: Any, function: Callable[..., Any]) -> type | None:
+    """Return the class that *annotation* names (``Flow``, ``"Flow"``, ``Flow | None``), if it names one."""
+    holder = type("holder", (), {"__annotations__": {"it": annotation}})
+    try:
+        resolved = typing.get_type_hints(holder, getattr(function, "__globals__", {}))["it"]
+    except Exception:  # noqa: BLE001 an annotation may be any expression, also one that is never defined
+        return None
+    members = typing.get_args(resolved) if typing.get_origin(resolved) in _UNIONS else (resolved,)
+    classes = [typing.get_origin(one) or one for one in members]
+    named = [one for one in classes if isinstance(one, type) and one not in _TOO_COMMON]
+    return named[0] if len(named) == 1 else None
+
+
+def _of_type(kind: type, named: Mapping[str, Any], dependencies: Mapping[str, Any]) -> Any:
+    for name in ("this_flow", "this_task"):
+        if named[name] is not None and isinstance(named[name], kind):
+            return named[name]
+    fitting = [value for value in dependencies.values() if isinstance(value, kind)]
+    return fitting[0] if len(fitting) == 1 else _NOTHING
+
+
+def why_uncallable(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
+    """Return why *function* cannot be called with these arguments, or None when it can."""
+    try:
+        inspect.signature(function).bind(*args, **kwargs)
+    except TypeError as error:
+        return str(error)
+    except ValueError:
+        return None
+    return None
+
+
+def is_call_error(error: TypeError) -> bool:
+    """Tell whether *error* comes from the call itself and not from inside the function."""
+    return error.__traceback__ is not None and error.__traceback__.tb_next is None

@@ -1,0 +1,241 @@
+"""The only place where a run starts and ends, on every path: sync and async, function and generator."""
+
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any, Final
+
+from opentelemetry.trace import INVALID_SPAN
+
+from otelflow._core import attributes, emission, ledger, loggers, printing, spans
+from otelflow._core.config import settings
+from otelflow._core.context import Run, current_run, enter, leave
+from otelflow._core.results import SUCCESS, Outcome, error_message, error_type, outcome_of, stack_trace
+
+NewRun = Callable[[tuple[Any, ...], dict[str, Any]], Run]
+
+# Exceptions are remembered to be recorded once; a flow that fails and recovers for ever must not keep them all.
+_REMEMBERED: Final = 1_000
+
+
+def open_run(run: Run) -> None:
+    """Start *run*: its place, its span, its listeners, in that order."""
+    parent = current_run()
+    run.parent = parent
+    run.place(parent)
+    run.started_ns = time.time_ns()
+    run.clock = time.perf_counter()
+    try:
+        _start(run)
+    except Exception as error:  # noqa: BLE001 whatever is wrong with telemetry, the user's function runs
+        _complain("start", error)
+
+
+def _start(run: Run) -> None:
+    context = None
+    if run.parent is None:
+        loggers.capture_configured()
+        context = spans.environment_parent() if run.task is None else None
+    run.span = spans.start(run.span_name(), run.span_attributes(), run.started_ns, context)
+    run.is_recording = run.span is not INVALID_SPAN and run.span.is_recording()
+    enter(run)
+    printing.run_opened()
+    run.is_open = True
+    run.started()
+    if emission.is_wanted(run, run.START):
+        emission.announce(run, run.START, time_ns=run.started_ns)
+
+
+def close_run(run: Run, outcome: Outcome, value: object = None) -> None:
+    """End *run* on its span, for its listeners and for its caller, in that order.
+
+    Called exactly once per run, on every path; see the table of endings in ``results.outcome_of``.
+    """
+    duration = time.perf_counter() - run.clock
+    run.is_closed = True
+    leave(run)
+    try:
+        _report(run, outcome, value, duration)
+    except Exception as error:  # noqa: BLE001 whatever is wrong with telemetry, the user's value or exception comes out
+        _complain("end", error)
+
+
+def _report(run: Run, outcome: Outcome, value: object, duration: float) -> None:
+    if run.is_open:
+        printing.finish(run)
+        printing.run_closed()
+    run.ended(outcome, value, duration)
+    if run.span is not INVALID_SPAN:
+        if run.is_recording:
+            _describe(run, outcome)
+        spans.end(run.span, max(time.time_ns(), run.started_ns))
+    if emission.is_wanted(run, run.STOP):
+        emission.announce(run, run.STOP, outcome=outcome, duration=duration)
+    if outcome.error is not None and run.parent is not None and not run.swallows(outcome):
+        _remember(run.parent, outcome.error)
+    run.recorded = None
+
+
+def _complain(moment: str, error: Exception) -> None:
+    ledger.lost("traces", f"{moment}_failed")
+    ledger.warn_once(f"engine {moment}", "The %s of a run could not be reported; the run goes on", moment, error=error)
+
+
+def _remember(parent: Run, error: BaseException) -> None:
+    """Let *parent* know that *error* stands in the trace already, on the span where it was raised."""
+    if parent.recorded is None:
+        parent.recorded = {}
+    if len(parent.recorded) < _REMEMBERED:
+        parent.recorded[id(error)] = error
+
+
+def _describe(run: Run, outcome: Outcome) -> None:
+    """Write on the span how the run ended and what happened inside; the exception comes last, so that it stays."""
+    run.span.set_attribute(attributes.RUN_RESULT, outcome.result)
+    if run.failed_tasks:
+        run.span.set_attribute(attributes.FLOW_TASKS_FAILED, run.failed_tasks)
+    emission.write_events(run)
+    if outcome.error is not None:
+        _describe_error(run, outcome, outcome.error)
+
+
+def _describe_error(run: Run, outcome: Outcome, error: BaseException) -> None:
+    limit = settings().value_limit
+    text = error_message(error, limit)
+    run.span.set_attribute(attributes.ERROR_TYPE, error_type(error))
+    if outcome.is_failure:
+        spans.fail(run.span, text or error_type(error))
+    if run.recorded is None or id(error) not in run.recorded:
+        values = {
+            attributes.EXCEPTION_TYPE: error_type(error),
+            attributes.EXCEPTION_MESSAGE: text,
+            attributes.EXCEPTION_STACKTRACE: stack_trace(error, limit),
+        }
+        run.span.add_event(attributes.EXCEPTION_EVENT, values)
+
+
+def _stays_inside(run: Run, error: BaseException) -> bool:
+    """Close *run* with *error*; tell whether the user asked for the exception to stay inside."""
+    outcome = outcome_of(error, was_called=run.was_called)
+    close_run(run, outcome)
+    return run.swallows(outcome)
+
+
+def function(new_run: NewRun) -> Callable[..., Any]:
+    """Return a function that runs what *new_run* makes of its arguments: the value, or the body's own exception."""
+
+    def run_function(*args: Any, **kwargs: Any) -> Any:
+        run = new_run(args, kwargs)
+        try:
+            open_run(run)
+            value = run.call()
+        except BaseException as error:
+            if _stays_inside(run, error):
+                return None
+            raise
+        close_run(run, SUCCESS, value)
+        return value
+
+    return run_function
+
+
+def coroutine(new_run: NewRun) -> Callable[..., Any]:
+    """Return a coroutine function that does as ``function``."""
+
+    async def run_coroutine(*args: Any, **kwargs: Any) -> Any:
+        run = new_run(args, kwargs)
+        try:
+            open_run(run)
+            value = await run.call()
+        except BaseException as error:
+            if _stays_inside(run, error):
+                return None
+            raise
+        close_run(run, SUCCESS, value)
+        return value
+
+    return run_coroutine
+
+
+def generator(new_run: NewRun) -> Callable[..., Any]:
+    """Return a generator function; the run is current only during its steps: nothing leaks into the consumer.
+
+    Closing it early, or leaving it to the garbage collector, is a success.
+    """
+
+    def run_generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        run = new_run(args, kwargs)
+        argument: Any = None
+        try:
+            open_run(run)
+            body = run.call()
+            step = body.send
+            while True:
+                item = step(argument)
+                leave(run)
+                try:
+                    argument = yield item
+                    step = body.send
+                except GeneratorExit:
+                    enter(run)
+                    body.close()
+                    raise
+                except BaseException as thrown:  # noqa: BLE001 whatever the consumer throws is for the body
+                    step, argument = body.throw, thrown
+                enter(run)
+        except StopIteration as end:
+            close_run(run, SUCCESS, end.value)
+            return end.value
+        except GeneratorExit:
+            _close_early(run)
+            raise
+        except BaseException as error:
+            if _stays_inside(run, error):
+                return None
+            raise
+        finally:
+            argument = None  # an exception thrown in would hold this frame, and this frame it
+
+    return run_generator
+
+
+def async_generator(new_run: NewRun) -> Callable[..., Any]:
+    """Return an async generator function that does as ``generator``."""
+
+    async def run_async_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        run = new_run(args, kwargs)
+        argument: Any = None
+        try:
+            open_run(run)
+            body = run.call()
+            step = body.asend
+            while True:
+                item = await step(argument)
+                leave(run)
+                try:
+                    argument = yield item
+                    step = body.asend
+                except GeneratorExit:
+                    enter(run)
+                    await body.aclose()
+                    raise
+                except BaseException as thrown:  # noqa: BLE001 whatever the consumer throws is for the body
+                    step, argument = body.athrow, thrown
+                enter(run)
+        except StopAsyncIteration:
+            close_run(run, SUCCESS)
+        except GeneratorExit:
+            _close_early(run)
+            raise
+        except BaseException as error:
+            if not _stays_inside(run, error):
+                raise
+        finally:
+            argument = None  # an exception thrown in would hold this frame, and this frame it
+
+    return run_async_generator
+
+
+def _close_early(run: Run) -> None:
+    if run.is_recording:
+        run.span.set_attribute(attributes.GENERATOR_CLOSED_EARLY, True)
+    close_run(run, SUCCESS)

@@ -1,0 +1,109 @@
+"""Every error that otelflow raises.
+
+OtelflowError
+├── ConfigurationError (ValueError)     an unknown field, variable or value
+├── UnknownKeyword (TypeError)          a decorator got a keyword it does not have
+├── NotCallable (TypeError)             what should be run cannot be called
+├── FlowNotSetUp (ValueError)           execute() before setup()
+├── UnfillableParameter (TypeError)     a parameter has no value, default or injection
+├── InvalidArtifact (ValueError)        an artifact that cannot be recorded as asked
+├── InvalidListener (TypeError)         a listener without a hook
+├── TargetNotFound (LookupError)        no such file, module or flow
+├── TargetNotImportable (ImportError)   the file or module raises when imported
+├── InvalidParameter (ValueError)       a --param that does not convert
+├── StoreUnreadable (OSError)           the local store cannot be opened
+├── TraceNotFound (LookupError)         no stored trace has this id
+└── MissingExtra (ImportError)          an optional package is not installed
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the closest of *known*, or a list of them, or nothing."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(names)}" if names else ""
+
+
+class OtelflowError(Exception):
+    """Whatever otelflow itself refuses; a flow's own exceptions are never wrapped in it."""
+
+
+class ConfigurationError(OtelflowError, ValueError):
+    """An unknown field, variable or value in the configuration."""
+
+
+class UnknownKeyword(OtelflowError, TypeError):
+    """A decorator got a keyword it does not have."""
+
+    def __init__(self, decorator: str, keyword: str, known: Iterable[str]) -> None:
+        super().__init__(f"@{decorator} has no keyword {keyword!r}{nearest(keyword, known)}")
+        self.keyword = keyword
+
+
+class NotCallable(OtelflowError, TypeError):
+    """What should be run cannot be called."""
+
+    def __init__(self, what: str, target: object) -> None:
+        super().__init__(f"{what} needs a function or method to run, not {type(target).__name__} ({target!r:.80})")
+
+
+class FlowNotSetUp(OtelflowError, ValueError):
+    """``execute()`` before ``setup()``."""
+
+    def __init__(self) -> None:
+        super().__init__("This flow has nothing to run: call setup(target, *args, **kwargs) before execute()")
+
+
+class UnfillableParameter(OtelflowError, TypeError):
+    """A parameter has no value, no default and nothing to be injected."""
+
+    def __init__(self, what: str, name: str, reason: str) -> None:
+        super().__init__(
+            f"{what} {name!r} cannot be called: {reason}; "
+            "pass the argument, give it a default, or return it from the flow's task_dependencies()"
+        )
+
+
+class InvalidArtifact(OtelflowError, ValueError):
+    """An artifact that cannot be recorded as asked."""
+
+
+class InvalidListener(OtelflowError, TypeError):
+    """A listener without a hook."""
+
+
+class TargetNotFound(OtelflowError, LookupError):
+    """No such file, module or flow."""
+
+    def __str__(self) -> str:
+        """Return the plain message (LookupError keeps it, KeyError would quote it)."""
+        return str(self.args[0]) if self.args else ""
+
+
+class TargetNotImportable(OtelflowError, ImportError):
+    """The file or module raises when it is imported."""
+
+
+class InvalidParameter(OtelflowError, ValueError):
+    """A ``--param`` that does not convert to what the flow asks for."""
+
+
+class StoreUnreadable(OtelflowError, OSError):
+    """The local store cannot be opened."""
+
+
+class TraceNotFound(OtelflowError, LookupError):
+    """No stored trace has this id."""
+
+
+class MissingExtra(OtelflowError, ImportError):
+    """An optional package is not installed."""
+
+    def __init__(self, extra: str) -> None:
+        super().__init__(f"This needs an optional package: pip install 'otelflow[{extra}]'")
+        self.extra = extra

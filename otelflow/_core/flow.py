@@ -1,0 +1,534 @@
+"""A flow: one function or ``main``, one trace each time it is executed."""
+
+import asyncio
+import contextvars
+import functools
+import inspect
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+import weakref
+from collections.abc import Callable, Coroutine, Mapping
+from types import TracebackType
+from typing import Any, ClassVar, Final, Generic, ParamSpec, Protocol, Self, TypeVar, overload
+
+from otelflow._core import attributes, events, ledger, messages, printing, report
+from otelflow._core.artifacts import Artifact, Result, add_artifact, add_result
+from otelflow._core.bounded import Kept
+from otelflow._core.config import Flow_Run__Config, Settings, settings
+from otelflow._core.context import Run, enter, leave, open_run_here
+from otelflow._core.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnknownKeyword
+from otelflow._core.results import FAILED, Outcome, error_message
+from otelflow._core.spec import Capture, Kind, Spec, shown_value
+from otelflow._core.task import Task
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_IN_MEMORY: Final = 1_000
+_RETURN_VALUE: Final = "flow-return-value"
+
+
+def new_flow_id() -> str:
+    """Return an id that no other flow run has."""
+    return f"flow_id__{os.urandom(8).hex()}"
+
+
+class Flow(Generic[R]):
+    """One flow, set up to be executed; each ``execute()`` is a run, a trace, an id of its own.
+
+    ``status`` is ``running``, one of ``attributes.RESULTS``, or None before the first run. ``flow_return_value`` and
+    ``flow_error`` are there when it has ended. Subclasses override ``main`` and ``task_dependencies``.
+    Raises UnknownKeyword for a keyword that is no attribute.
+    """
+
+    flow_target: Callable[..., Any] | None = None
+    flow_return_value: R | None = None
+    flow_error: BaseException | None = None
+    status: str | None = None
+    started_ns: int = 0
+    ended_ns: int = 0
+    duration: float | None = None
+    _spec: Spec | None = None
+    _run: "FlowRun | None" = None
+    _block: "Block | None" = None
+    _used_id: str | None = None
+
+    def __init__(
+        self,
+        *,
+        flow_name: str | None = None,
+        flow_id: str | None = None,
+        flow_config: Flow_Run__Config | None = None,
+        capture_parameters: Capture = False,
+        capture_return_value: bool = False,
+        **more: Any,
+    ) -> None:
+        if flow_config is not None and not isinstance(flow_config, Flow_Run__Config):
+            raise ConfigurationError(f"flow_config must be a Flow_Run__Config, not {flow_config!r:.80}")
+        for name, value in more.items():
+            if not hasattr(type(self), name) and not any(name in inspect.get_annotations(c) for c in type(self).__mro__):
+                raise UnknownKeyword("flow", name, _KEYWORDS)
+            setattr(self, name, value)
+        self.flow_config = flow_config if flow_config is not None else Flow_Run__Config()
+        self.flow_name = flow_name or type(self).__name__
+        self.flow_id = flow_id or new_flow_id()
+        self.flow_args: tuple[Any, ...] = ()
+        self.flow_kwargs: dict[str, Any] = {}
+        self.flow_run_params: Mapping[str, Any] | None = None
+        self.data: dict[str, Any] = {}
+        self.reference: weakref.ref[Flow[Any]] = weakref.ref(self)
+        self._is_named = bool(flow_name)
+        self._has_fixed_id = flow_id is not None
+        self._capture: dict[str, Any] = {
+            "capture_parameters": capture_parameters,
+            "capture_return_value": capture_return_value,
+        }
+        self._forget_run()
+
+    def _forget_run(self) -> None:
+        self.executed_tasks: Kept[Task] = Kept(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _has_failed)
+        self.log: Kept[messages.Line] = messages.new_log()
+        self.artifacts: Kept[Artifact] = Kept(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
+        self.results: Kept[Result] = Kept(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
+        self.captured_events: Kept[events.Flow_Run__Event] = Kept(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
+
+    # Set up
+
+    def setup(self, target: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> Self:
+        """Say what ``execute()`` runs: *target* with these arguments, or ``main``. Raises NotCallable."""
+        if target is None and not self._overrides_main():
+            raise FlowNotSetUp
+        return self.set_flow_target(self.main if target is None else target, *args, **kwargs)
+
+    def set_flow_target(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Self:
+        """Say what ``execute()`` runs, and with which arguments. Raises NotCallable."""
+        return self._use(Spec("A flow", target, **self._capture), args, kwargs)
+
+    def _use(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        self._spec = spec
+        self.flow_target, self.flow_args, self.flow_kwargs = spec.target, args, kwargs
+        if not self._is_named and spec.name and not self._runs_main():
+            self.flow_name = spec.name
+        return self
+
+    def set_flow_name(self, value: str | None = None) -> Self:
+        """Call the flow *value*, or by its function."""
+        spec_name = self._spec.name if self._spec is not None and not self._runs_main() else ""
+        self.flow_name = value or spec_name or type(self).__name__
+        self._is_named = value is not None
+        return self
+
+    def set_flow_id__time_now(self) -> Self:
+        """Make the time the next run's id."""
+        now = time.time_ns()
+        self.flow_id = f"flow_id__{time.strftime('%Y-%m-%d__%H-%M-%S', time.gmtime(now / 1e9))}__{now % 1_000_000_000:09}"
+        return self
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """What a subclass runs; override it, as ``def`` or ``async def``."""
+        raise FlowNotSetUp
+
+    def task_dependencies(self) -> Mapping[str, Any]:
+        """Return what tasks and the flow may ask for by name or type, besides the usual; override it."""
+        return _NO_DEPENDENCIES
+
+    def _overrides_main(self) -> bool:
+        return type(self).main is not Flow.main
+
+    def _runs_main(self) -> bool:
+        return getattr(self.flow_target, "__func__", None) is type(self).main
+
+    def _ready(self) -> Spec:
+        if self._spec is None:
+            if not self._overrides_main():
+                raise FlowNotSetUp
+            self.setup()
+        assert self._spec is not None  # noqa: S101 set_flow_target has set it
+        return self._spec
+
+    # Run
+
+    def execute(self) -> Self:
+        """Run the flow to its end and return it; an async one on a loop of its own, with this context.
+
+        A generator flow begins when its ``flow_return_value`` is iterated, and ends with it.
+        Raises the flow's own exception (unless ``raise_flow_error`` is False), and FlowNotSetUp.
+        """
+        if self._ready().kind is Kind.COROUTINE:
+            return _run_to_end(self.execute_async())
+        self._start()
+        return self
+
+    async def execute_async(self) -> Self:
+        """Run the flow on the running loop and return it. Raises as ``execute`` does."""
+        started = self._start()
+        if self._ready().kind is Kind.COROUTINE:
+            await started
+        return self
+
+    def _start(self) -> Any:
+        spec = self._ready()
+        started = spec.runner(lambda _args, _kwargs: FlowRun(self, spec))()
+        if spec.kind is Kind.GENERATOR or spec.kind is Kind.ASYNC_GENERATOR:
+            self.flow_return_value = started
+        return started
+
+    def execute_flow(self, flow_run_params: Mapping[str, Any] | None = None) -> Self:
+        """Do as ``execute``, keeping *flow_run_params* in the attribute of that name."""
+        self.flow_run_params = flow_run_params
+        return self.execute()
+
+    def run(self) -> dict[str, Any]:
+        """Do as ``execute``, and return the flow's ``data``."""
+        return self.execute().data
+
+    def __enter__(self) -> Self:
+        self._block = Block(self, self._block)
+        self._block.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
+    ) -> None:
+        if self._block is not None:
+            self._block.close()
+            self._block = self._block.around
+
+    # Messages, artifacts, results
+
+    def _here(self) -> Run:
+        """Return the run to which something said now belongs: the task or flow of ours that is current."""
+        run = open_run_here()
+        while run is not None and run.flow is not self:
+            run = run.parent
+        return run or self._run or self._block or Block(self, None)
+
+    def log_debug(self, message: object, task_run_id: str | None = None) -> None:
+        """Record *message* at level DEBUG."""
+        self._log(logging.DEBUG, message, task_run_id)
+
+    def log_info(self, message: object, task_run_id: str | None = None) -> None:
+        """Record *message* at level INFO."""
+        self._log(logging.INFO, message, task_run_id)
+
+    def log_warning(self, message: object, task_run_id: str | None = None) -> None:
+        """Record *message* at level WARNING."""
+        self._log(logging.WARNING, message, task_run_id)
+
+    def log_error(self, message: object, task_run_id: str | None = None) -> None:
+        """Record *message* at level ERROR."""
+        self._log(logging.ERROR, message, task_run_id)
+
+    def _log(self, level: int, message: object, task_run_id: str | None) -> None:
+        messages.write(self._here(), level, message, task_run_id=task_run_id)
+
+    def add_flow_artifact(
+        self,
+        description: str | None = None,
+        key: str | None = None,
+        data: object = None,
+        artifact_type: str | None = None,
+    ) -> Artifact:
+        """Record an artifact: markdown, table, link, progress, image, json, error, or any other word.
+
+        Raises InvalidArtifact for a key or data that does not fit.
+        """
+        return add_artifact(self._here(), key, data, description, artifact_type)
+
+    def add_flow_result(self, key: str, description: object) -> Result:
+        """Record a result. Raises InvalidArtifact for a key that is not valid."""
+        return add_result(self._here(), key, description)
+
+    @property
+    def captured_exec_logs(self) -> list[str]:
+        """The messages of the run, with their ANSI colours."""
+        return [line.text for line in self.log]
+
+    def log_messages_with_colors(self) -> list[str]:
+        """Return the messages of the run, with their ANSI colours."""
+        return self.captured_exec_logs
+
+    def log_messages(self) -> list[str]:
+        """Return the messages of the run, without ANSI colours."""
+        return [line.plain_text for line in self.log]
+
+    def captured_logs(self) -> list[str]:
+        """Return the messages of the run, without ANSI colours."""
+        return self.log_messages()
+
+    def print_log_messages(self, use_colors: bool = True) -> Self:  # noqa: FBT001, FBT002 the seed calls it so
+        """Print the messages of the run."""
+        for text in self.log_messages_with_colors() if use_colors else self.log_messages():
+            sys.stdout.write(text + "\n")
+        return self
+
+    # Reports
+
+    @property
+    def flow_stats(self) -> "report.Flow_Stats":
+        """Times, status and counts of the run."""
+        return report.Flow_Stats(self)
+
+    def durations(self) -> dict[str, Any]:
+        """Return name, duration (seconds) and status of the flow, and the seconds of each task by name."""
+        return report.durations(self)
+
+    def durations__with_tasks_status(self) -> dict[str, Any]:
+        """Return ``durations()`` with tasks by order, each with name, duration and status."""
+        return report.durations_with_tasks_status(self)
+
+    def flow_output(self) -> dict[str, Any]:
+        """Return the return value and the durations."""
+        return {"output": self.flow_return_value, "durations": self.durations()}
+
+    def json(self) -> dict[str, Any]:
+        """Return everything that is kept of the run as plain data."""
+        return report.as_json(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.flow_name} {self.flow_id} {self.status or 'not run'}>"
+
+
+_NO_DEPENDENCIES: Final[Mapping[str, Any]] = {}
+
+
+def _has_failed(task: Task) -> bool:
+    return task.status in FAILED
+
+
+def _is_unimportant(_: object) -> bool:
+    return False
+
+
+def _run_to_end(flow: Coroutine[Any, Any, R]) -> R:
+    """Run a coroutine on a loop of its own: here, or in a thread when a loop runs here already (Jupyter)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(flow)
+    ledger.warn_once(
+        "execute() in a running loop",
+        "execute() of an async flow blocks the running event loop until the flow has ended; "
+        "use 'await flow.execute_async()' instead",
+    )
+    return _in_thread(functools.partial(contextvars.copy_context().run, asyncio.run, flow))
+
+
+def _in_thread(call: Callable[[], R]) -> R:
+    outcome: list[R] = []
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            outcome.append(call())
+        except BaseException as error:  # noqa: BLE001 it is raised again by who waits
+            errors.append(error)
+
+    thread = threading.Thread(target=body, name="otelflow-execute")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors.pop()
+    return outcome.pop()
+
+
+class Block(Run):
+    """What is current inside ``with flow:`` — no run and no span, but whose flow the tasks there belong to."""
+
+    __slots__ = ("around",)
+
+    def __init__(self, flow: Flow[Any], around: "Block | None") -> None:
+        super().__init__()
+        self.around = around
+        self.flow = flow
+        self.flow_run = self
+        self.flow_name = flow.flow_name
+        self.flow_run_id = flow.flow_id
+        self.config = effective(flow.flow_config)
+
+    def open(self) -> None:
+        """Make the flow current."""
+        self.parent = open_run_here()
+        enter(self)
+        printing.run_opened()
+
+    def close(self) -> None:
+        """Make current what was before."""
+        self.is_closed = True
+        leave(self)
+        printing.finish(self)
+        printing.run_closed()
+
+    def span_attributes(self) -> Mapping[str, Any]:
+        """Return whose block it is."""
+        return {attributes.FLOW_NAME: self.flow_name, attributes.FLOW_RUN_ID: self.flow_run_id}
+
+
+def effective(config: Flow_Run__Config) -> Settings:
+    """Return *config* with the process's settings where it says nothing, ready for quick reading."""
+    given = vars(config)
+    if not given:
+        return settings()
+    merged = Settings({})
+    vars(merged).update(vars(settings()))
+    vars(merged).update(given)
+    return merged
+
+
+class FlowRun(Run):
+    """The run of a flow."""
+
+    __slots__ = ("spec",)
+
+    START: ClassVar = events.Flow_Run__Event_Type.FLOW_START
+    STOP: ClassVar = events.Flow_Run__Event_Type.FLOW_STOP
+
+    flow: Flow[Any]
+    flow_name: str
+    flow_run_id: str
+
+    def __init__(self, flow: Flow[Any], spec: Spec) -> None:
+        super().__init__()
+        self.flow = flow
+        self.spec = spec
+        self.flow_run = self
+        self.flow_name = flow.flow_name
+        self.flow_run_id = flow.flow_id
+        self.config = effective(flow.flow_config)
+
+    def place(self, parent: Run | None) -> None:
+        """Take an id that no run had before; a block of the same flow is no parent."""
+        flow = self.flow
+        if isinstance(parent, Block) and parent.flow is flow:
+            self.parent = parent.parent
+        if flow._used_id is not None:
+            flow._forget_run()
+            if flow.flow_id == flow._used_id and not flow._has_fixed_id:
+                flow.flow_id = new_flow_id()
+        self.flow_run_id = flow._used_id = flow.flow_id
+        flow._run = self
+        flow.flow_error = None
+        if not self._is_generator():
+            flow.flow_return_value = None
+        flow.status, flow.started_ns, flow.duration = "running", time.time_ns(), None
+
+    def span_name(self) -> str:
+        """Return ``flow {name}``."""
+        return "flow " + self.flow_name
+
+    def span_attributes(self) -> Mapping[str, Any]:
+        """Return who runs."""
+        found = {
+            attributes.FLOW_NAME: self.flow_name,
+            attributes.FLOW_RUN_ID: self.flow_run_id,
+            attributes.CODE_FUNCTION_NAME: self.spec.code_name,
+        }
+        if self.spec.capture_parameters:
+            found.update(self.spec.captured_parameters(self.flow.flow_args, self.flow.flow_kwargs))
+        return found
+
+    def call(self) -> Any:
+        """Call the target with what it asks for."""
+        flow = self.flow
+        named = {"this_flow": flow, "this_task": None, "flow_data": flow.data, "task_data": {}}
+        return self.spec.call(self, flow.flow_args, flow.flow_kwargs, named, flow.task_dependencies())
+
+    def started(self) -> None:
+        """Say that the flow is executed."""
+        messages.lifecycle(self, logging.DEBUG, messages.created(self.flow_run_id, self.flow_name))
+        messages.lifecycle(self, logging.DEBUG, messages.EXECUTING_FLOW, self.flow_run_id)
+
+    def ended(self, outcome: Outcome, value: object, duration: float) -> None:
+        """Keep value, error and duration on the flow; what it returns is a result, also when it is falsy."""
+        flow = self.flow
+        if not self._is_generator():
+            flow.flow_return_value = value
+        flow.status, flow.flow_error, flow.duration = outcome.result, outcome.error, duration
+        flow.ended_ns = time.time_ns()
+        flow._run = None
+        self._say(outcome, value)
+        if flow.flow_config.print_error_stack_trace and outcome.error is not None:
+            traceback.print_exception(outcome.error)
+        if flow.flow_config.print_logs:
+            flow.print_log_messages()
+
+    def _is_generator(self) -> bool:
+        return self.spec.kind in (Kind.GENERATOR, Kind.ASYNC_GENERATOR)
+
+    def _say(self, outcome: Outcome, value: object) -> None:
+        if outcome.error is not None:
+            text = error_message(outcome.error, settings().value_limit)
+            messages.lifecycle(self, logging.ERROR, messages.FLOW_ERROR, text)
+        elif value is not None or self.config.print_none_return_value:
+            messages.lifecycle(self, logging.DEBUG, messages.FLOW_VALUE, value)
+        if value is not None:
+            add_result(self, _RETURN_VALUE, value)
+            if self.spec.capture_return_value and self.is_recording:
+                self.span.set_attribute(attributes.RUN_RETURN_VALUE, shown_value(value))
+        if self.config.print_finished_message:
+            messages.lifecycle(self, logging.DEBUG, messages.FINISHED_FLOW, self.flow_run_id)
+
+    def swallows(self, outcome: Outcome) -> bool:
+        """Keep an exception inside with ``raise_flow_error=False``, unless the flow could not even be called."""
+        return (
+            not self.config.raise_flow_error
+            and outcome.result != attributes.ERROR
+            and isinstance(outcome.error, Exception)
+        )
+
+
+class _Decorator(Protocol):
+    @overload
+    def __call__(self, target: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, Flow[R]]: ...
+    @overload
+    def __call__(self, target: Callable[P, R], /) -> Callable[P, Flow[R]]: ...
+
+
+_KEYWORDS: Final = ("flow_name", "flow_id", "flow_config", "data", "capture_parameters", "capture_return_value")
+
+
+@overload
+def flow(target: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, Flow[R]]: ...
+@overload
+def flow(target: Callable[P, R], /) -> Callable[P, Flow[R]]: ...
+@overload
+def flow(
+    *,
+    flow_name: str | None = None,
+    flow_id: str | None = None,
+    flow_config: Flow_Run__Config | None = None,
+    data: Mapping[str, Any] | None = None,
+    capture_parameters: Capture = False,
+    capture_return_value: bool = False,
+) -> _Decorator: ...
+def flow(target: Any = None, /, **keywords: Any) -> Any:
+    """Make a function or method a flow: calling it returns a ``Flow`` that is set up, and ``execute()`` runs it.
+
+    Raises UnknownKeyword, NotCallable, or ConfigurationError for a value that does not fit its keyword.
+    """
+    for keyword in keywords:
+        if keyword not in _KEYWORDS:
+            raise UnknownKeyword("flow", keyword, _KEYWORDS)
+    return functools.partial(_decorate, **keywords) if target is None else _decorate(target, **keywords)
+
+
+def _decorate(target: Any, data: Mapping[str, Any] | None = None, **keywords: Any) -> Any:
+    if isinstance(target, staticmethod | classmethod):
+        return type(target)(_decorate(target.__func__, data, **keywords))
+    if isinstance(target, type):
+        raise NotCallable("@flow", target)
+    capture = {name: keywords[name] for name in ("capture_parameters", "capture_return_value") if name in keywords}
+    spec = Spec("@flow", target, **capture)
+    Flow(**keywords)  # a wrong value is said at decoration, not at the first call
+
+    @functools.wraps(target)
+    def new_flow(*args: Any, **kwargs: Any) -> Flow[Any]:
+        made: Flow[Any] = Flow(**keywords)
+        made.data.update(data or {})
+        return made._use(spec, args, kwargs)
+
+    return new_flow

@@ -1,0 +1,118 @@
+"""A flow's run as plain data, in the shapes and words that OSBot-Utils has."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from otelflow._core import attributes
+
+if TYPE_CHECKING:
+    from otelflow._core.flow import Flow
+    from otelflow._core.task import Task
+
+_WORDS: Final = {
+    "running": "running",
+    attributes.SUCCESS: "completed",
+    attributes.SKIP: "completed",
+    attributes.FAILURE: "failed",
+    attributes.TIMEOUT: "failed",
+    attributes.ERROR: "failed",
+    attributes.CANCELLATION: "stopped",
+}
+_TASK_FAILED: Final = "At least one task failed"
+
+
+def word(status: str | None) -> str:
+    """Return OSBot's word for a result."""
+    return _WORDS.get(status or "", "")
+
+
+class Flow_Stats:
+    """Times (milliseconds since the epoch), duration (seconds), status and error of a flow's run."""
+
+    def __init__(self, flow: "Flow[Any]") -> None:
+        self.start_time = _milliseconds(flow.started_ns)
+        self.end_time = _milliseconds(flow.ended_ns)
+        self.duration = flow.duration
+        self.status = word(flow.status)
+        self.error = str(flow.flow_error) if flow.flow_error is not None else None
+        if self.status == "completed" and any(word(task.status) == "failed" for task in flow.executed_tasks):
+            self.status, self.error = "failed", _TASK_FAILED
+
+
+def _milliseconds(time_ns: int) -> int | None:
+    return time_ns // 1_000_000 if time_ns else None
+
+
+def durations(flow: "Flow[Any]") -> dict[str, Any]:
+    """Return name, duration and status, and the seconds of each task by name (of the last with that name)."""
+    stats = flow.flow_stats
+    return {
+        "flow_name": flow.flow_name,
+        "flow_duration": stats.duration,
+        "flow_status": stats.status,
+        "flow_tasks": {task.task_name: task.duration for task in flow.executed_tasks},
+    }
+
+
+def durations_with_tasks_status(flow: "Flow[Any]") -> dict[str, Any]:
+    """Return ``durations`` with tasks by order, each with its status."""
+    tasks = {
+        order: {"task_name": task.task_name, "task_duration": task.duration, "task_status": word(task.status)}
+        for order, task in enumerate(flow.executed_tasks, start=1)
+    }
+    return {**durations(flow), "flow_tasks": tasks}
+
+
+def as_json(flow: "Flow[Any]") -> dict[str, Any]:
+    """Return everything that is kept of a run."""
+    stats = flow.flow_stats
+    return {
+        "flow_data": {
+            "flow_id": flow.flow_id,
+            "flow_name": flow.flow_name,
+            "start_time": stats.start_time,
+            "end_time": stats.end_time,
+            "status": stats.status,
+            "error": stats.error,
+            "tasks": {task.task_id: _task(task, order) for order, task in enumerate(flow.executed_tasks, start=1)},
+            "events": [],
+            "results": [{**item.as_dict(), "timestamp": _milliseconds(item.time_ns)} for item in flow.results],
+            "artifacts": [{**item.as_dict(), "timestamp": _milliseconds(item.time_ns)} for item in flow.artifacts],
+            "logs": [
+                {
+                    "timestamp": _milliseconds(line.time_ns),
+                    "level": line.level,
+                    "message": line.text,
+                    "task_id": line.task_run_id,
+                }
+                for line in flow.log
+            ],
+            "return_value": flow.flow_return_value,
+        },
+        "flow_events": [_event(event) for event in flow.captured_events],
+    }
+
+
+def _task(task: "Task", order: int) -> dict[str, Any]:
+    ended_ns = task.started_ns + int((task.duration or 0) * 1_000_000_000)
+    return {
+        "task_id": task.task_id,
+        "task_name": task.task_name,
+        "start_time": _milliseconds(task.started_ns),
+        "end_time": _milliseconds(ended_ns) if task.duration is not None else None,
+        "status": word(task.status),
+        "error_message": str(task.task_error) if task.task_error is not None else None,
+        "return_value": task.task_return_value,
+        "execution_order": order,
+        "input_args": list(task.task_args),
+        "input_kwargs": dict(task.task_kwargs),
+    }
+
+
+def _event(event: Any) -> dict[str, Any]:
+    data = event.event_data._asdict()
+    return {
+        "event_id": event.event_id,
+        "event_type": event.event_type.value,
+        "timestamp": event.timestamp,
+        "event_data": {name: value for name, value in data.items() if name not in ("span_context", "error")},
+    }

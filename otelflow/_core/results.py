@@ -1,0 +1,85 @@
+"""How a run ends: the result of each ending, and what is said of the error."""
+
+import asyncio
+import traceback
+from typing import Final, NamedTuple
+
+from otelflow._core import attributes
+from otelflow._core.bounded import cut, printable, shown
+from otelflow._core.redaction import redact
+
+_CANCELLED_BY_NAME: Final = frozenset({"greenlet.GreenletExit"})
+
+
+class Outcome(NamedTuple):
+    """How a run ended: one of ``attributes.RESULTS``, and the exception that left it."""
+
+    result: str
+    error: BaseException | None = None
+
+    @property
+    def is_failure(self) -> bool:
+        """Tell whether somebody should look at it: not for success, skip and cancellation."""
+        return self.result in FAILED
+
+
+FAILED: Final = frozenset({attributes.FAILURE, attributes.TIMEOUT, attributes.ERROR})
+SUCCESS: Final = Outcome(attributes.SUCCESS)
+
+
+def outcome_of(error: BaseException, *, was_called: bool = True) -> Outcome:
+    """Return how a run ends that *error* leaves; before the body was called it is a failed injection."""
+    if isinstance(error, SystemExit):
+        # As the interpreter sees it: None and 0 are a good end, "" and 0.0 are not.
+        is_good = error.code is None or (isinstance(error.code, int) and error.code == 0)
+        return SUCCESS if is_good else Outcome(attributes.FAILURE, error)
+    if is_cancellation(error):
+        return Outcome(attributes.CANCELLATION, error)
+    if not was_called:
+        return Outcome(attributes.ERROR, error)
+    return Outcome(attributes.TIMEOUT if isinstance(error, TimeoutError) else attributes.FAILURE, error)
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Tell whether *error* means that somebody stopped the run, alone or as a group of nothing else.
+
+    GeneratorExit leaves a coroutine that was closed before it was done.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return not isinstance(error, ExceptionGroup) and all(is_cancellation(one) for one in error.exceptions)
+    return isinstance(error, asyncio.CancelledError | KeyboardInterrupt | GeneratorExit) or any(
+        qualified_name(kind) in _CANCELLED_BY_NAME for kind in type(error).__mro__
+    )
+
+
+def qualified_name(kind: type) -> str:
+    """Return the name of an exception class as OpenTelemetry writes it: with its module, unless it is built in."""
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def error_type(error: BaseException) -> str:
+    """Return the value of ``error.type``."""
+    return qualified_name(type(error))
+
+
+def error_message(error: BaseException, limit: int) -> str:
+    """Return the text of *error*, redacted and bounded."""
+    return cut(redact(shown(error, limit + 512)), limit)
+
+
+def stack_trace(error: BaseException, limit: int) -> str:
+    """Return the traceback of *error* from the user's first frame on, redacted; of a long one both ends."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_next is not None and _is_ours(frames.tb_frame.f_globals.get("__name__")):
+        frames = frames.tb_next
+    try:
+        text = "".join(traceback.TracebackException(type(error), error, frames).format())
+    except Exception as trouble:  # noqa: BLE001 foreign __str__, __repr__ and source loaders
+        text = f"<the traceback could not be formatted: {type(trouble).__name__}>"
+    if len(text) > 2 * limit:
+        text = f"{text[:limit]}\n… [cut, {len(text):,} characters] …\n{text[-limit:]}"
+    return printable(redact(text))
+
+
+def _is_ours(module: object) -> bool:
+    return isinstance(module, str) and module.startswith("otelflow._core.")

@@ -1,0 +1,134 @@
+"""What is known of a function that a flow or task runs: found out once, at decoration."""
+
+import enum
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from otelflow._core import attributes, engine
+from otelflow._core.bounded import cut, shown
+from otelflow._core.config import settings
+from otelflow._core.context import Run
+from otelflow._core.depends import Injection, is_call_error, why_uncallable
+from otelflow._core.errors import ConfigurationError, NotCallable, UnfillableParameter
+from otelflow._core.redaction import REDACTED, is_secret, redact
+
+Capture = bool | Sequence[str]
+
+
+class Kind(enum.Enum):
+    """How a function is run."""
+
+    FUNCTION = enum.auto()
+    COROUTINE = enum.auto()
+    GENERATOR = enum.auto()
+    ASYNC_GENERATOR = enum.auto()
+
+
+_RUNNERS: Final[Mapping[Kind, Callable[[engine.NewRun], Callable[..., Any]]]] = {
+    Kind.FUNCTION: engine.function,
+    Kind.COROUTINE: engine.coroutine,
+    Kind.GENERATOR: engine.generator,
+    Kind.ASYNC_GENERATOR: engine.async_generator,
+}
+
+
+class Spec:
+    """One function: its name, its kind, what it asks for, and what the user wants recorded of its values."""
+
+    __slots__ = ("capture_parameters", "capture_return_value", "code_name", "injection", "kind", "name", "runner", "target")
+
+    def __init__(
+        self,
+        what: str,
+        target: Callable[..., Any],
+        *,
+        capture_parameters: Capture = False,
+        capture_return_value: bool = False,
+    ) -> None:
+        if not callable(target):
+            raise NotCallable(what, target)
+        plain = _plain(target)
+        self.target = target
+        self.name = _name(plain)
+        self.code_name = f"{getattr(plain, '__module__', None) or '?'}.{getattr(plain, '__qualname__', self.name)}"
+        self.kind = _kind(plain)
+        self.runner = _RUNNERS[self.kind]
+        self.injection = Injection(target)
+        self.capture_parameters = _checked_capture(target, capture_parameters)
+        self.capture_return_value = capture_return_value
+
+    def call(
+        self,
+        run: Run,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        named: Mapping[str, Any],
+        dependencies: Mapping[str, Any],
+    ) -> Any:
+        """Inject what is missing and call the function.
+
+        Raises UnfillableParameter when it cannot be called with what there is.
+        """
+        kwargs = self.injection.fill(args, kwargs, named, dependencies)
+        run.was_called = True
+        try:
+            return self.target(*args, **kwargs)
+        except TypeError as error:
+            reason = why_uncallable(self.target, args, kwargs) if is_call_error(error) else None
+            if reason is None:
+                raise
+            run.was_called = False
+            raise UnfillableParameter("task" if run.task is not None else "flow", self.name, reason) from None
+
+    def captured_parameters(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, str]:
+        """Return the attributes of the parameters that the user wants recorded, redacted and bounded."""
+        try:
+            bound = inspect.signature(self.target).bind_partial(*args, **kwargs).arguments
+        except (TypeError, ValueError):
+            return {}
+        wanted = self.capture_parameters
+        names = [name for name in bound if wanted is True or (not isinstance(wanted, bool) and name in wanted)]
+        return {
+            attributes.RUN_PARAMETER.format(name=name): REDACTED if is_secret(name) else shown_value(bound[name])
+            for name in names
+            if name not in ("self", "cls")
+        }
+
+
+def shown_value(value: object) -> str:
+    """Return a value as attributes show it: redacted and bounded."""
+    limit = settings().value_limit
+    return cut(redact(shown(value, limit)), limit)
+
+
+def _plain(target: Callable[..., Any]) -> Any:
+    """Return the function inside partials and bound methods."""
+    while isinstance(target, functools.partial):
+        target = target.func
+    return getattr(target, "__func__", target)
+
+
+def _name(plain: Any) -> str:
+    name = getattr(plain, "__name__", "")
+    return "" if name == "<lambda>" else name
+
+
+def _kind(plain: Any) -> Kind:
+    call = plain if inspect.isroutine(plain) else getattr(type(plain), "__call__", plain)
+    if inspect.iscoroutinefunction(call):
+        return Kind.COROUTINE
+    if inspect.isasyncgenfunction(call):
+        return Kind.ASYNC_GENERATOR
+    return Kind.GENERATOR if inspect.isgeneratorfunction(call) else Kind.FUNCTION
+
+
+def _checked_capture(target: Callable[..., Any], wanted: Capture) -> Capture:
+    if isinstance(wanted, bool):
+        return wanted
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    unknown = [name for name in names if name not in inspect.signature(target).parameters]
+    if unknown:
+        raise ConfigurationError(f"capture_parameters: {_name(target)!r} has no parameter {unknown[0]!r}")
+    return names

@@ -1,0 +1,1 @@
+"""Who hears about runs: one listener per file."""

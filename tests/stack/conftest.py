@@ -1,0 +1,307 @@
+"""The real programs on loopback, with the configuration of deploy/ changed only in addresses and storage paths."""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+READY_SECONDS = 60
+STOP_SECONDS = 20
+
+LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.stack)
+
+
+def stack_dir():
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("OTELFLOW_STACK_DIR") or Path(cache) / "otelflow-stack")
+
+
+def needed(path, name):
+    """Return *path*; without it skip the test, or fail it where the stack is required."""
+    if path.exists():
+        return path
+    reason = f"{name} is not there: run .ci/stack"
+    if os.environ.get("OTELFLOW_REQUIRE_STACK") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def program(name):
+    return needed(stack_dir() / "bin" / name, name)
+
+
+def run(*command, **options):
+    """Run a program to its end, in bounded time, and return what it did."""
+    return subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        **options,
+    )
+
+
+def get(url, **query):
+    """GET *url* as (status, text)."""
+    whole = f"{url}?{urllib.parse.urlencode(query, doseq=True)}" if query else url
+    try:
+        with LOOPBACK.open(whole, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code, refusal.read().decode()
+
+
+def get_json(url, **query):
+    status, text = get(url, **query)
+    assert status == 200, f"{url}: {status} {text}"
+    return json.loads(text)
+
+
+def wait_for(look: Callable, *, seconds: float = READY_SECONDS, what: str = "it"):
+    """Look until there is something to see, at most *seconds*."""
+    deadline = time.monotonic() + seconds
+    while True:
+        seen = look()
+        if seen:
+            return seen
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what} did not happen within {seconds} s; last seen: {seen!r}")
+        time.sleep(0.2)
+
+
+def free_ports(count):
+    with ExitStack() as open_sockets:
+        sockets = [open_sockets.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def adapt(source, target, replacements):
+    """Copy *source* with each of *replacements* made; one that finds nothing is a mistake."""
+    text = source.read_text()
+    for deployed, here in replacements.items():
+        assert deployed in text, f"{source.name} no longer says {deployed!r}"
+        text = text.replace(deployed, here)
+    assert "0.0.0.0" not in text, f"{source.name} would listen beyond loopback"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text)
+    return target
+
+
+@contextmanager
+def running(name, command, *, ready, log, **environment):
+    """Run one program until the block ends; it is ready when *ready* answers 200."""
+    with log.open("w") as sink:
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            cwd=log.parent,
+        )
+        try:
+            wait_until_ready(name, process, ready, log)
+            yield process
+        finally:
+            stop(process)
+
+
+def wait_until_ready(name, process, ready, log):
+    def answers():
+        if process.poll() is not None:
+            pytest.fail(f"{name} ended with {process.returncode}:\n{log.read_text()[-3000:]}", pytrace=False)
+        try:
+            return get(ready)[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    wait_for(answers, what=f"{name} to answer at {ready}")
+
+
+def stop(process):
+    """End the process that we started, and no other."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(STOP_SECONDS)
+
+
+@dataclass
+class Addresses:
+    """Where each port of deploy/ is on this machine; every name is the one that deploy/ uses."""
+
+    ports: dict[str, int] = field(default_factory=dict)
+
+    NAMES = (
+        "collector:4317", "collector:4318", "collector:8888", "collector:8889", "collector:8890", "collector:13133",
+        "jaeger:4317", "jaeger:4318", "jaeger:8888", "jaeger:13133", "jaeger:16685", "jaeger:16686",
+        "prometheus:9090", "alertmanager:9093", "pushgateway:9091", "service:8000", "webhook:80",
+        "dispatcher:8888", "sampler-1:8888", "sampler-2:8888",
+    )  # fmt: skip
+
+    def __post_init__(self):
+        self.ports.update(zip(self.NAMES, free_ports(len(self.NAMES)), strict=True))
+
+    def here(self, name):
+        return f"127.0.0.1:{self.ports[name]}"
+
+    def url(self, name):
+        return f"http://{self.here(name)}"
+
+    def of(self, *names):
+        """The replacements that turn these addresses of deploy/ into ours."""
+        return {name: self.here(name) for name in names}
+
+    def own(self, program_name, *ports):
+        """The replacements for what a program listens on itself."""
+        return {f"0.0.0.0:{port}": self.here(f"{program_name}:{port}") for port in ports}
+
+    def own_metrics(self, program_name):
+        return {"host: 0.0.0.0": "host: 127.0.0.1", "port: 8888": f"port: {self.ports[f'{program_name}:8888']}"}
+
+
+@pytest.fixture(scope="session")
+def addresses():
+    return Addresses()
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory):
+    return tmp_path_factory.mktemp("stack")
+
+
+@pytest.fixture(scope="session")
+def collector_config(addresses, workshop):
+    """The three files that the base layer gives to the Collector."""
+    folder = workshop / "collector"
+    listen = addresses.own("collector", 4317, 4318, 8889, 8890, 13133) | addresses.own_metrics("collector")
+    storage = {"/var/lib/otelcol": str(folder / "queue")}
+    return [
+        adapt(DEPLOY / "collector/collector.yaml", folder / "collector.yaml", listen | storage),
+        adapt(DEPLOY / "collector/traces-to-jaeger.yaml", folder / "traces.yaml", addresses.of("jaeger:4317")),
+        adapt(DEPLOY / "collector/logs-to-console.yaml", folder / "logs.yaml", {}),
+    ]
+
+
+@pytest.fixture(scope="session")
+def jaeger(addresses, workshop) -> Iterator[str]:
+    """Jaeger's address."""
+    folder = workshop / "jaeger"
+    listen = addresses.own("jaeger", 4317, 4318, 13133, 16685, 16686) | addresses.own_metrics("jaeger")
+    paths = {"/var/lib/jaeger": str(folder / "traces"), "/etc/jaeger/ui.json": str(DEPLOY / "jaeger/ui.json")}
+    config = adapt(
+        DEPLOY / "jaeger/jaeger.yaml", folder / "jaeger.yaml", listen | paths | addresses.of("prometheus:9090")
+    )
+    command = [program("jaeger"), f"--config={config}"]
+    ready = addresses.url("jaeger:13133") + "/status"
+    with running("Jaeger", command, ready=ready, log=folder / "jaeger.log"):
+        yield addresses.url("jaeger:16686")
+
+
+@pytest.fixture(scope="session")
+def collector(addresses, workshop, collector_config, jaeger) -> Iterator[str]:
+    """The Collector's OTLP/HTTP address: the one address that an application knows."""
+    command = [program("otelcol"), *(f"--config={file}" for file in collector_config)]
+    ready = addresses.url("collector:13133")
+    with running("The Collector", command, ready=ready, log=workshop / "collector" / "collector.log"):
+        yield addresses.url("collector:4318")
+
+
+@pytest.fixture(scope="session")
+def alertmanager(addresses, workshop) -> Iterator[str]:
+    """Alertmanager's address; it tells the address `webhook:80` of *addresses*."""
+    folder = workshop / "alertmanager"
+    folder.mkdir()
+    secret = folder / "notify-url"
+    secret.write_text(addresses.url("webhook:80") + "/alerts")
+    config = adapt(
+        DEPLOY / "alertmanager/webhook.yml", folder / "webhook.yml", {"/run/secrets/notify-url": str(secret)}
+    )
+    command = [
+        program("alertmanager"),
+        f"--config.file={config}",
+        f"--storage.path={folder / 'storage'}",
+        "--cluster.listen-address=",
+        f"--web.listen-address={addresses.here('alertmanager:9093')}",
+    ]
+    ready = addresses.url("alertmanager:9093") + "/-/ready"
+    with running("Alertmanager", command, ready=ready, log=folder / "alertmanager.log"):
+        yield addresses.url("alertmanager:9093")
+
+
+@pytest.fixture(scope="session")
+def pushgateway(addresses, workshop) -> Iterator[str]:
+    """The Pushgateway's address."""
+    folder = workshop / "pushgateway"
+    folder.mkdir()
+    command = [program("pushgateway"), f"--web.listen-address={addresses.here('pushgateway:9091')}"]
+    ready = addresses.url("pushgateway:9091") + "/-/ready"
+    with running("The Pushgateway", command, ready=ready, log=folder / "pushgateway.log"):
+        yield addresses.url("pushgateway:9091")
+
+
+@pytest.fixture(scope="session")
+def prometheus_config(addresses, workshop):
+    """What the base layer and the example service's layer give to Prometheus."""
+    folder = workshop / "prometheus"
+    paths = {"/etc/prometheus/rules": str(DEPLOY / "prometheus/rules"), "/etc/prometheus": str(folder)}
+    asked = addresses.of(
+        "collector:8888", "collector:8889", "collector:8890", "jaeger:8888", "alertmanager:9093", "pushgateway:9091"
+    )
+    itself = {"localhost:9090": addresses.here("prometheus:9090")}
+    adapt(DEPLOY / "service/prometheus-targets.yaml", folder / "layers/service.yaml", addresses.of("service:8000"))
+    return adapt(DEPLOY / "prometheus/prometheus.yml", folder / "prometheus.yml", paths | asked | itself)
+
+
+@pytest.fixture(scope="session")
+def prometheus(addresses, workshop, prometheus_config, collector, alertmanager, pushgateway) -> Iterator[str]:
+    """Prometheus' address."""
+    folder = workshop / "prometheus"
+    command = [
+        program("prometheus"),
+        f"--config.file={prometheus_config}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        "--enable-feature=exemplar-storage",
+        f"--web.listen-address={addresses.here('prometheus:9090')}",
+    ]
+    ready = addresses.url("prometheus:9090") + "/-/ready"
+    with running("Prometheus", command, ready=ready, log=folder / "prometheus.log"):
+        yield addresses.url("prometheus:9090")
+
+
+@pytest.fixture
+def query(prometheus):
+    """Ask Prometheus for an instant vector."""
+
+    def ask(expression):
+        answer = get_json(prometheus + "/api/v1/query", query=expression)
+        assert answer["status"] == "success", answer
+        return answer["data"]["result"]
+
+    return ask
