@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -56,11 +57,11 @@ class StoredTraces:
         unfinished: dict[bytes, Unfinished] = {}
         told: set[bytes] = set()
         files = self._segments()
-        for file, older in zip(files, [*files[1:], None], strict=True):
+        for file, older in zip_longest(files, files[1:]):
             for record in self._records(file):
                 _add(unfinished, told, record)
             # What started after the older segments were last written cannot be in them.
-            horizon = 0 if older is None else int(older.modified * 1e9) + _CLOCK_SLACK
+            horizon = -1 if older is None else int(older.modified * 1e9) + _CLOCK_SLACK
             complete = [one for one in unfinished.values() if one.start > horizon]
             for one in sorted(complete, key=lambda one: one.start, reverse=True):
                 told.add(one.trace_id)

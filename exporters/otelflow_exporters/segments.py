@@ -1,9 +1,11 @@
 """The store's file format: segments of length-delimited OTLP protobuf.
 
-A record is a varint length and an ``opentelemetry.proto.trace.v1.TracesData`` of that length. What was forgotten is
-overwritten in place by a field that OTLP does not have, so offsets never move under a process that is writing.
+A record is a varint length and an ``opentelemetry.proto.trace.v1.TracesData`` of that length, whose last field is a
+checksum. What was forgotten is overwritten in place by filler, so offsets never move under a process that is writing.
+OTLP has neither field, so every OTLP reader skips them.
 """
 
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
@@ -16,7 +18,9 @@ TRACE_ID_BYTES: Final = 16
 SPAN_ID_BYTES: Final = 8
 
 _RESOURCE_SPANS_TAG: Final = 0x0A  # field 1, length-delimited: all that TracesData has
-_FILLER_TAG: Final = 0x7A  # field 15, length-delimited: unknown to OTLP, so every reader skips it
+_FILLER_TAG: Final = 0x7A  # field 15, length-delimited
+_CHECKSUM_TAG: Final = b"\x75"  # field 14, four bytes
+_CHECKSUM_BYTES: Final = 5
 _MORE: Final = 0x80
 _LONGEST_VARINT: Final = 5
 
@@ -59,7 +63,7 @@ class Segment:
         while (tag := self.content.find(_RESOURCE_SPANS_TAG, position)) >= 0:
             for header in headers_before(self.content, tag, first):
                 body = record_at(self.content, header)
-                if body is not None and body[0] == tag and parsed(self.content[slice(*body)]) is not None:
+                if body is not None and body[0] == tag:
                     return header
             position = tag + 1
         return len(self.content)
@@ -67,7 +71,15 @@ class Segment:
 
 def framed(body: bytes) -> bytes:
     """Return *body* as one record."""
-    return varint(len(body)) + body
+    return varint(len(body) + _CHECKSUM_BYTES) + body + checksum(body)
+
+
+def checksum(body: bytes) -> bytes:
+    """Return the field that makes sure of *body*.
+
+    Without it a text that lost some bytes would swallow the beginning of the next record, and look right.
+    """
+    return _CHECKSUM_TAG + zlib.crc32(body).to_bytes(4, "little")
 
 
 def varint(number: int, width: int = 1) -> bytes:
@@ -92,27 +104,31 @@ def read_varint(content: bytes, position: int, end: int) -> tuple[int, int] | No
 
 
 def record_at(content: bytes, position: int) -> tuple[int, int] | None:
-    """Return the start and end of the record's body at *position*, or None when none can begin there.
-
-    A body is a chain of top-level fields that ends exactly where its length says: cheap to check, and damage to any
-    of the lengths breaks it, so a wrong length never swallows the records behind it.
-    """
+    """Return the start and end of the record's body at *position*, or None when there is none."""
     header = read_varint(content, position, len(content))
     if header is None:
         return None
     length, start = header
     end = start + length
-    if length == 0 or end > len(content):
+    if length <= _CHECKSUM_BYTES or end > len(content):
         return None
-    field = start
-    while field < end:
-        if content[field] not in (_RESOURCE_SPANS_TAG, _FILLER_TAG):
-            return None
-        size = read_varint(content, field + 1, end)
+    fields_end = end - _CHECKSUM_BYTES
+    # The cheap look at the fields spares most wrong places a checksum over half of the segment.
+    if not _are_fields(content, start, fields_end):
+        return None
+    return (start, end) if content[fields_end:end] == checksum(content[start:fields_end]) else None
+
+
+def _are_fields(content: bytes, position: int, end: int) -> bool:
+    """Return whether the top-level fields follow each other exactly until *end*."""
+    while position < end:
+        if content[position] not in (_RESOURCE_SPANS_TAG, _FILLER_TAG):
+            return False
+        size = read_varint(content, position + 1, end)
         if size is None:
-            return None
-        field = size[1] + size[0]
-    return (start, end) if field == end else None
+            return False
+        position = size[1] + size[0]
+    return position == end
 
 
 def headers_before(content: bytes, tag: int, first: int) -> Iterator[int]:
@@ -158,7 +174,8 @@ def without(record: Record, is_forgotten: Callable[[StoredSpan], bool]) -> bytes
         if any(scope_spans.spans for scope_spans in resource_spans.scope_spans):
             kept.resource_spans.append(resource_spans)
     body = kept.SerializeToString()
-    return body + _filler(record.end - record.start - len(body))
+    body += _filler(record.end - record.start - _CHECKSUM_BYTES - len(body))
+    return body + checksum(body)
 
 
 def _filler(length: int) -> bytes:

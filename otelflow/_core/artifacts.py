@@ -1,7 +1,6 @@
 """What a run leaves behind: artifacts and results, checked when they are made, bounded in events."""
 
-import base64
-import json
+import binascii
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -34,7 +33,7 @@ def keep_payloads(keep: PayloadKeeper | None) -> None:
     _Keeper.keep = keep
 
 
-def checked_key(key: str | None, what: str) -> str | None:
+def checked_key(key: object, what: str) -> str | None:
     """Return *key*, or raise InvalidArtifact for one that no backend could look up."""
     if key is None:
         return None
@@ -199,6 +198,8 @@ def _image(data: object) -> object:
 
 
 def _json(data: object) -> object:
+    import json  # noqa: PLC0415 only for artifacts
+
     try:
         return json.loads(json.dumps(data, ensure_ascii=False))
     except (TypeError, ValueError, RecursionError) as error:
@@ -246,7 +247,9 @@ def _text(data: object) -> str:
     if isinstance(data, str):
         return data
     if isinstance(data, bytes):
-        return base64.b64encode(data[: settings().value_limit]).decode()
+        return binascii.b2a_base64(data[: settings().value_limit], newline=False).decode()
+    import json  # noqa: PLC0415 only for artifacts
+
     return json.dumps(data, ensure_ascii=False)
 
 

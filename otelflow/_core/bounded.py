@@ -32,7 +32,8 @@ class Kept(Sequence[T], Generic[T]):
         self._important_limit = important
         self._is_important = is_important
         self._last = deque(maxlen=tail)
-        self._lock = threading.Lock()
+        # Re-entrant: the garbage collector may end a generator's run while this thread holds it.
+        self._lock = threading.RLock()
         self.omitted = 0
 
     def append(self, item: T) -> None:
@@ -82,7 +83,9 @@ class _Shown(reprlib.Repr):
     """``repr`` that never walks through more than a bounded part of a container, in its own order."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(maxlevel=_DEPTH, maxstring=limit, maxother=limit, maxlong=limit)
+        super().__init__()  # it takes limits only from Python 3.12 on
+        self.maxlevel = _DEPTH
+        self.maxstring = self.maxother = self.maxlong = limit
         self.maxtuple = self.maxlist = self.maxarray = self.maxdict = self.maxset = _ITEMS
         self.maxfrozenset = self.maxdeque = _ITEMS
 
@@ -100,7 +103,7 @@ class _Shown(reprlib.Repr):
         """Return the bounded ``repr`` of *value*."""
         return cls(limit).repr(value)
 
-    def repr_instance(self, x: object, level: int) -> str:  # noqa: ARG002, the signature is reprlib's
+    def repr_instance(self, x: object, level: int) -> str:
         return repr(x)[: self.maxother]
 
 

@@ -6,11 +6,13 @@ over the default. Variables and files are read at the first run, or when ``confi
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otelflow._core import ledger, redaction
 from otelflow._core.errors import ConfigurationError, nearest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PREFIX: Final = "OTELFLOW_"
 
@@ -49,12 +51,20 @@ RUN_SETTINGS: Final[Mapping[str, Setting]] = {
 
 #: Settings of the whole process
 PROCESS_SETTINGS: Final[Mapping[str, Setting]] = {
-    "events": Setting("span", "write messages, artifacts and results as span events, log records, or both", ("span", "log", "both")),
-    "message_level": Setting("INFO", "the lowest level that gets onto a span", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
+    "events": Setting(
+        "span", "write messages, artifacts and results as span events, log records, or both", ("span", "log", "both")
+    ),
+    "message_level": Setting(
+        "INFO", "the lowest level that gets onto a span", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+    ),
     "value_limit": Setting(8192, "characters kept of one message, value or traceback"),
-    "capture_loggers": Setting((), "stdlib loggers whose records become messages; 'root' for all that reaches the root"),
+    "capture_loggers": Setting(
+        (), "stdlib loggers whose records become messages; 'root' for all that reaches the root"
+    ),
     "redact": Setting((), "more regular expressions of what must not be recorded"),
-    "store": Setting("", "the folder of the local store, or 'off'; empty: off in libraries, a default folder in the CLI"),
+    "store": Setting(
+        "", "the folder of the local store, or 'off'; empty: off in libraries, a default folder in the CLI"
+    ),
 }
 
 SETTINGS: Final[Mapping[str, Setting]] = {**RUN_SETTINGS, **PROCESS_SETTINGS}
@@ -102,7 +112,7 @@ _given: dict[str, InForce] = {}
 
 
 def settings() -> Settings:
-    """Return the settings in force; the first call reads the environment, and mistakes there become one warning each."""
+    """Return the settings in force; the first call reads the environment, where a mistake becomes one warning."""
     return _in_force if _in_force is not None else _use(tolerant=True)
 
 
@@ -160,7 +170,9 @@ def _from_pyproject(*, tolerant: bool) -> dict[str, InForce]:
     return found
 
 
-def _folders() -> list[Path]:
+def _folders() -> "list[Path]":
+    from pathlib import Path  # noqa: PLC0415 some milliseconds, which an import need not take
+
     try:
         here = Path.cwd()
     except OSError:  # the working folder was removed
@@ -168,7 +180,7 @@ def _folders() -> list[Path]:
     return [here, *here.parents]
 
 
-def _table(path: Path) -> Mapping[str, Any]:
+def _table(path: "Path") -> Mapping[str, Any]:
     import tomllib  # noqa: PLC0415 a few milliseconds that most processes never need
 
     try:
@@ -194,9 +206,16 @@ def _converted(name: str, text: str, variable: str) -> Any:
         raise ConfigurationError(f"{variable} is not a variable of otelflow{nearest(variable, variables)}")
     value: Any = text.strip()
     if isinstance(setting.default, bool):
-        value = {"true": True, "1": True, "on": True, "yes": True, "false": False, "0": False, "off": False, "no": False}.get(
-            value.lower(), value
-        )
+        value = {
+            "true": True,
+            "1": True,
+            "on": True,
+            "yes": True,
+            "false": False,
+            "0": False,
+            "off": False,
+            "no": False,
+        }.get(value.lower(), value)
     elif isinstance(setting.default, int):
         value = int(value) if value.lstrip("-").isdigit() else value
     elif isinstance(setting.default, tuple):
@@ -225,7 +244,9 @@ def _chosen(name: str, value: str, where: str, choices: tuple[str, ...]) -> str:
     for choice in choices:
         if choice.lower() == value.lower():
             return choice
-    raise ConfigurationError(f"{where}: {name} must be one of {', '.join(choices)}, not {value!r}{nearest(value, choices)}")
+    raise ConfigurationError(
+        f"{where}: {name} must be one of {', '.join(choices)}, not {value!r}{nearest(value, choices)}"
+    )
 
 
 class Flow_Run__Config:

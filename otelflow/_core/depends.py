@@ -61,23 +61,24 @@ class Injection:
         if not self._parameters:
             return kwargs
         given = len(args)
-        filled: dict[str, Any] = {}
-        for parameter in self._named:
-            if parameter.position >= given and parameter.name not in kwargs:
-                filled[parameter.name] = named[parameter.name]
+        filled = {p.name: named[p.name] for p in self._named if p.position >= given and p.name not in kwargs}
+
+        def is_missing(parameter: _Parameter) -> bool:
+            name = parameter.name
+            return parameter.position >= given and name not in kwargs and name not in filled
+
         if dependencies:
-            for parameter in self._parameters:
-                if parameter.name in dependencies and parameter.position >= given and parameter.name not in kwargs:
-                    filled.setdefault(parameter.name, dependencies[parameter.name])
+            by_name = {
+                p.name: dependencies[p.name] for p in self._parameters if p.name in dependencies and is_missing(p)
+            }
+            filled.update(by_name)
         for parameter, kind in self._by_annotation():
-            if parameter.name not in filled and parameter.name not in kwargs and parameter.position >= given:
-                value = _of_type(kind, named, dependencies)
-                if value is not _NOTHING:
-                    filled[parameter.name] = value
-        for parameter in self._required:
-            if parameter.name not in filled and parameter.name not in kwargs and parameter.position >= given:
-                reason = f"nothing can be injected for its parameter {parameter.name!r}"
-                raise UnfillableParameter("function", self._function.__qualname__, reason)
+            if is_missing(parameter) and (value := _of_type(kind, named, dependencies)) is not _NOTHING:
+                filled[parameter.name] = value
+        unfilled = next((parameter for parameter in self._required if is_missing(parameter)), None)
+        if unfilled is not None:
+            reason = f"nothing can be injected for its parameter {unfilled.name!r}"
+            raise UnfillableParameter("function", self._function.__qualname__, reason)
         return {**kwargs, **filled} if filled else kwargs
 
     def _by_annotation(self) -> tuple[tuple[_Parameter, type], ...]:

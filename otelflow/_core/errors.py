@@ -16,13 +16,14 @@ OtelflowError
 └── MissingExtra (ImportError)          an optional package is not installed
 """
 
-import difflib
 from collections.abc import Iterable
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` for the closest of *known*, or a list of them, or nothing."""
     names = sorted(known)
+    import difflib  # noqa: PLC0415 only for mistakes
+
     close = difflib.get_close_matches(name, names, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"

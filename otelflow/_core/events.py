@@ -96,7 +96,7 @@ class Flow_Events:
     def __init__(self) -> None:
         self.event_listeners: list[EventListener] = []
 
-    def hears(self, event_type: Flow_Run__Event_Type) -> bool:  # noqa: ARG002, it hears them all
+    def hears(self, event_type: Flow_Run__Event_Type) -> bool:
         """Tell whether anybody listens."""
         return bool(self.event_listeners)
 
@@ -162,7 +162,7 @@ def without_ansi(text: str) -> str:
 #: The seed's hub: every run of this process is heard here.
 flow_events: Final = Flow_Events()
 
-_lock: Final = threading.Lock()
+_lock: Final = threading.RLock()
 _listeners: tuple[RunListener, ...] = ()
 _NOBODY: Final[dict[Flow_Run__Event_Type, tuple[RunListener, ...]]] = dict.fromkeys(Flow_Run__Event_Type, ())
 _audience: dict[Flow_Run__Event_Type, tuple[RunListener, ...]] = _NOBODY
@@ -176,13 +176,16 @@ def add_listener(listener: RunListener) -> None:
 
     Raises InvalidListener for an object that cannot hear or has no hook.
     """
-    if not isinstance(listener, RunListener) or isinstance(listener, type):
+    candidate: object = listener
+    if isinstance(candidate, type) or not isinstance(candidate, RunListener):
         raise InvalidListener(
             f"{listener!r:.80} is no listener: subclass otelflow.Listener and override a hook such as on_task_stop, "
             "or append a callable to flow_events.event_listeners"
         )
     if not any(listener.hears(event_type) for event_type in Flow_Run__Event_Type):
-        raise InvalidListener(f"{type(listener).__name__} has no hook: override on_flow_start, on_task_stop, on_event, …")
+        raise InvalidListener(
+            f"{type(listener).__name__} has no hook: override on_flow_start, on_task_stop, on_event, …"
+        )
     with _lock:
         if not any(known is listener for known in _listeners):
             _set((*_listeners, listener))

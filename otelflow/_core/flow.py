@@ -1,6 +1,5 @@
 """A flow: one function or ``main``, one trace each time it is executed."""
 
-import asyncio
 import contextvars
 import functools
 import inspect
@@ -70,7 +69,9 @@ class Flow(Generic[R]):
         if flow_config is not None and not isinstance(flow_config, Flow_Run__Config):
             raise ConfigurationError(f"flow_config must be a Flow_Run__Config, not {flow_config!r:.80}")
         for name, value in more.items():
-            if not hasattr(type(self), name) and not any(name in inspect.get_annotations(c) for c in type(self).__mro__):
+            if not hasattr(type(self), name) and not any(
+                name in inspect.get_annotations(c) for c in type(self).__mro__
+            ):
                 raise UnknownKeyword("flow", name, _KEYWORDS)
             setattr(self, name, value)
         self.flow_config = flow_config if flow_config is not None else Flow_Run__Config()
@@ -125,7 +126,9 @@ class Flow(Generic[R]):
     def set_flow_id__time_now(self) -> Self:
         """Make the time the next run's id."""
         now = time.time_ns()
-        self.flow_id = f"flow_id__{time.strftime('%Y-%m-%d__%H-%M-%S', time.gmtime(now / 1e9))}__{now % 1_000_000_000:09}"
+        self.flow_id = (
+            f"flow_id__{time.strftime('%Y-%m-%d__%H-%M-%S', time.gmtime(now / 1e9))}__{now % 1_000_000_000:09}"
+        )
         return self
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
@@ -260,7 +263,7 @@ class Flow(Generic[R]):
         """Return the messages of the run, without ANSI colours."""
         return self.log_messages()
 
-    def print_log_messages(self, use_colors: bool = True) -> Self:  # noqa: FBT001, FBT002 the seed calls it so
+    def print_log_messages(self, use_colors: bool = True) -> Self:
         """Print the messages of the run."""
         for text in self.log_messages_with_colors() if use_colors else self.log_messages():
             sys.stdout.write(text + "\n")
@@ -306,9 +309,9 @@ def _is_unimportant(_: object) -> bool:
 
 def _run_to_end(flow: Coroutine[Any, Any, R]) -> R:
     """Run a coroutine on a loop of its own: here, or in a thread when a loop runs here already (Jupyter)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    import asyncio  # noqa: PLC0415 takes as long as OpenTelemetry; only async flows need it
+
+    if not _is_loop_running(asyncio.get_running_loop):
         return asyncio.run(flow)
     ledger.warn_once(
         "execute() in a running loop",
@@ -316,6 +319,14 @@ def _run_to_end(flow: Coroutine[Any, Any, R]) -> R:
         "use 'await flow.execute_async()' instead",
     )
     return _in_thread(functools.partial(contextvars.copy_context().run, asyncio.run, flow))
+
+
+def _is_loop_running(get_running_loop: Callable[[], object]) -> bool:
+    try:
+        get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _in_thread(call: Callable[[], R]) -> R:

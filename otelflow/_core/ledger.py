@@ -12,7 +12,8 @@ dropped: Final[Counter[tuple[str, str]]] = Counter()
 #: listener name → how often it raised
 listener_errors: Final[Counter[str]] = Counter()
 
-_lock: Final = threading.Lock()
+# Re-entrant: the garbage collector may end a generator's run while this thread holds it.
+_lock: Final = threading.RLock()
 _said: Final[set[str]] = set()
 _REMEMBERED: Final = 1_000
 

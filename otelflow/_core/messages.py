@@ -30,7 +30,8 @@ FINISHED_FLOW: Final = "Finished flow run '\x1b[1m\x1b[32m{}\x1b[0m\x1b[0m'"
 
 def created(flow_run_id: str, flow_name: str) -> str:
     """Return the first line of a flow's run."""
-    return f"Created flow run '\x1b[1m\x1b[32m{flow_run_id}\x1b[0m\x1b[0m' for flow '\x1b[1m\x1b[34m{flow_name}\x1b[0m\x1b[0m'"
+    flow_run = f"\x1b[1m\x1b[32m{flow_run_id}\x1b[0m\x1b[0m"
+    return f"Created flow run '{flow_run}' for flow '\x1b[1m\x1b[34m{flow_name}\x1b[0m\x1b[0m'"
 
 
 class Line(NamedTuple):
@@ -110,7 +111,9 @@ def _tell(run: Run, line: Line, *, printed: bool) -> None:
         _to_console(line.text)
     if emission.is_wanted(run, events.Flow_Run__Event_Type.FLOW_MESSAGE):
         data = {"message_data": events.message_data(line.level, line.text)}
-        emission.announce(run, events.Flow_Run__Event_Type.FLOW_MESSAGE, data, time_ns=line.time_ns, log_level=line.level)
+        emission.announce(
+            run, events.Flow_Run__Event_Type.FLOW_MESSAGE, data, time_ns=line.time_ns, log_level=line.level
+        )
 
 
 def _to_console(text: str) -> None:
@@ -118,4 +121,3 @@ def _to_console(text: str) -> None:
         sys.stderr.write(text + "\n")
     except (OSError, ValueError, AttributeError):
         return  # stderr is closed, or there is none; the message is kept elsewhere
-

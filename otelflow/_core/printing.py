@@ -35,7 +35,8 @@ class _Once:
 class _Wrapper:
     """The state of the wrapper: how many runs are open, and what ``builtins.print`` was before the first."""
 
-    lock: Final = threading.Lock()
+    # Re-entrant: the garbage collector may end a generator's run while this thread holds it.
+    lock: Final = threading.RLock()
     open_runs = 0
     installed: Print | None = None
     original: Print = print

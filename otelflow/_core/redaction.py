@@ -4,28 +4,44 @@ Best effort: a secret that looks like an ordinary word, is split over two messag
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
 from otelflow._core.errors import ConfigurationError
 
 REDACTED: Final = "[redacted]"
 
+
+class _Late:
+    """A regular expression that is compiled when it is first used: all of them would make an import 8 ms longer."""
+
+    sub: Callable[..., str]
+    search: Callable[[str], "re.Match[str] | None"]
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+
+    def __getattr__(self, name: str) -> Any:
+        compiled = re.compile(self.pattern)
+        self.sub, self.search = compiled.sub, compiled.search
+        return getattr(compiled, name)
+
+
 # Words whose value is a secret, as a key or before '=' or ':'. "token" alone would hide token counts: the
 # word boundary rules in _KEY_VALUE keep "tokens=512" readable.
-_SECRET_WORDS: Final = (
+_SENSITIVE_WORDS: Final = (
     r"pass(?:word|wd|phrase|code)?|pwd|secret|token|api[_\- ]?key|apikey|access[_\-]?key|account[_\-]?key"
     r"|auth|authorization|bearer|credentials?|private[_\-]?key|signing[_\-]?key|encryption[_\-]?key"
     r"|session(?:[_\-]?id)?|sessid|set[_\-]cookie|cookie|csrf|xsrf|jwt|otp|pin|ssn|dsn|sig|signature|client[_\-]?secret"
     r"|shared[_\-]?access[_\-]?signature|connection[_\-]?string"
 )
-_SECRET_KEY: Final = re.compile(rf"(?i)(?:^|[_\-.\s])(?:{_SECRET_WORDS})$")
-_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_SECRET_KEY: Final = _Late(rf"(?i)(?:^|[_\-.\s])(?:{_SENSITIVE_WORDS})$")
+_CAMEL: Final = _Late(r"(?<=[a-z0-9])(?=[A-Z])")
 
-# name=value, name: value, "name": "value", --name value; the name may have a prefix (DB_PASSWORD, x-api-key, dbPassword)
-_KEY_VALUE: Final = re.compile(
+# name=value, name: value, "name": "value", --name value; the name may have a prefix: DB_PASSWORD, x-api-key, dbPassword
+_KEY_VALUE: Final = _Late(
     rf"""(?ix)
-    (?P<name> (?<![a-z0-9]) (?:[a-z0-9]{{1,40}}[_\-.]){{0,6}} (?:{_SECRET_WORDS}) )
+    (?P<name> (?<![a-z0-9]) (?:[a-z0-9]{{1,40}}[_\-.]){{0,6}} (?:{_SENSITIVE_WORDS}) )
     (?P<join> ["']? \s{{0,3}} (?: => | := | [:=] ) \s{{0,3}} | ["']? \s{{0,2}} , \s{{0,2}} (?=["']) )
     (?P<value>
         "(?:[^"\\]|\\.)*(?:"|\Z)
@@ -34,18 +50,22 @@ _KEY_VALUE: Final = re.compile(
       | [^\s"',;&<>)\]}}]+
     )"""
 )
-_CAMEL_KEY_VALUE: Final = re.compile(
+_CAMEL_KEY_VALUE: Final = _Late(
     r"""(?x)
-    (?P<name> \b[a-z][A-Za-z0-9]{0,40}(?:Password|Passwd|Secret|Token|ApiKey|AccessKey|AccountKey|PrivateKey|Credential|Credentials|Cookie) )
+    (?P<name> \b[a-z][A-Za-z0-9]{0,40}
+        (?:Password|Passwd|Secret|Token|ApiKey|AccessKey|AccountKey|PrivateKey|Credential|Credentials|Cookie) )
     (?P<join> ["']? \s{0,3} [:=] \s{0,3} )
     (?P<value> "(?:[^"\\]|\\.)*(?:"|\Z) | '(?:[^'\\]|\\.)*(?:'|\Z) | [^\s"',;&<>)\]}]+ )"""
 )
-_OPTION: Final = re.compile(rf"(?i)(?P<name>--?(?:[a-z0-9]{{1,40}}-){{0,4}}(?:{_SECRET_WORDS}))(?P<join>\s+)(?P<value>[^\s\-]\S*)")
+_OPTION: Final = _Late(
+    rf"(?i)(?P<name>--?(?:[a-z0-9]{{1,40}}-){{0,4}}(?:{_SENSITIVE_WORDS}))(?P<join>\s+)(?P<value>[^\s\-]\S*)"
+)
 
 # Values that are secrets whatever stands before them
-_SHAPES: Final = re.compile(
+_SHAPES: Final = _Late(
     r"""(?x)
-    (?: -----BEGIN\ [A-Z0-9 ]{0,40}PRIVATE\ KEY(?:\ BLOCK)?----- (?:[^-]|-(?!----END))* (?:-----END\ [A-Z0-9 ]{0,40}PRIVATE\ KEY(?:\ BLOCK)?-----)?
+    (?: -----BEGIN\ [A-Z0-9 ]{0,40}PRIVATE\ KEY(?:\ BLOCK)?----- (?:[^-]|-(?!----END))*
+        (?:-----END\ [A-Z0-9 ]{0,40}PRIVATE\ KEY(?:\ BLOCK)?-----)?
       | \beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}(?:\.[A-Za-z0-9_\-]*)?
       | \b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{16}\b
       | \b(?:ghp|gho|ghu|ghs|ghr)_[A-Za-z0-9]{16,}
@@ -68,12 +88,14 @@ _SHAPES: Final = re.compile(
       | \bSK[a-f0-9]{32}\b
     )"""
 )
-_URL_PASSWORD: Final = re.compile(r"(?P<head>\b[a-zA-Z][a-zA-Z0-9+.\-]{0,30}://[^\s:/@\"']{0,200}:)(?P<value>[^\s\"'/]{1,500})(?=@)")
-_SCHEME: Final = re.compile(r"(?i)(?P<head>\b(?:bearer|basic)\s+)(?P<value>[A-Za-z0-9+/_\-.=~]{12,})")
+_URL_PASSWORD: Final = _Late(
+    r"(?P<head>\b[a-zA-Z][a-zA-Z0-9+.\-]{0,30}://[^\s:/@\"']{0,200}:)(?P<value>[^\s\"'/]{1,500})(?=@)"
+)
+_SCHEME: Final = _Late(r"(?i)(?P<head>\b(?:bearer|basic)\s+)(?P<value>[A-Za-z0-9+/_\-.=~]{12,})")
 
 # No pattern can match a text without one of these; most messages have none, and cost one search.
-_SUSPICIOUS: Final = re.compile(
-    rf"(?i){_SECRET_WORDS}|credential|://|-----BEGIN|eyJ|A(?:KIA|SIA|ROA|IDA)|gh[opusr]_|github_pat|glpat-|xox[abeoprs]-"
+_SUSPICIOUS: Final = _Late(
+    rf"(?i){_SENSITIVE_WORDS}|credential|://|-----BEGIN|eyJ|A(?:KIA|SIA|ROA|IDA)|gh[opusr]_|github_pat|glpat-|xox[abeoprs]-"
     r"|slack\.com|[spr]k_(?:live|test)_|sk-|AIza|ya29|GOCSPX|npm_|pypi-|SG\.|hf_|dop_v1|hvs\.|key-|SK[a-f0-9]|basic"
 )
 
@@ -93,7 +115,7 @@ def extend(patterns: Iterable[str]) -> None:
 
 
 def is_secret(key: str) -> bool:
-    """Tell whether the value under *key* is to be hidden (``password``, ``DB_TOKEN``, ``x-api-key``, ``dbPassword``)."""
+    """Tell whether the value under *key* is to be hidden: ``password``, ``DB_TOKEN``, ``x-api-key``, ``dbPassword``."""
     return _SECRET_KEY.search(_CAMEL.sub("_", key)) is not None
 
 
@@ -128,7 +150,9 @@ def redact_value(value: object, depth: int = 8) -> object:
         return value
     if isinstance(value, Mapping):
         return {
-            key: REDACTED if isinstance(key, str) and is_secret(key) and item is not None else redact_value(item, depth - 1)
+            key: REDACTED
+            if isinstance(key, str) and is_secret(key) and item is not None
+            else redact_value(item, depth - 1)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):

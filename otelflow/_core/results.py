@@ -1,6 +1,5 @@
 """How a run ends: the result of each ending, and what is said of the error."""
 
-import asyncio
 import traceback
 from typing import Final, NamedTuple
 
@@ -8,7 +7,8 @@ from otelflow._core import attributes
 from otelflow._core.bounded import cut, printable, shown
 from otelflow._core.redaction import redact
 
-_CANCELLED_BY_NAME: Final = frozenset({"greenlet.GreenletExit"})
+# By name: nobody has these classes without having imported their modules, which take long.
+_CANCELLED_BY_NAME: Final = frozenset({"asyncio.exceptions.CancelledError", "greenlet.GreenletExit"})
 
 
 class Outcome(NamedTuple):
@@ -47,7 +47,7 @@ def is_cancellation(error: BaseException) -> bool:
     """
     if isinstance(error, BaseExceptionGroup):
         return not isinstance(error, ExceptionGroup) and all(is_cancellation(one) for one in error.exceptions)
-    return isinstance(error, asyncio.CancelledError | KeyboardInterrupt | GeneratorExit) or any(
+    return isinstance(error, KeyboardInterrupt | GeneratorExit) or any(
         qualified_name(kind) in _CANCELLED_BY_NAME for kind in type(error).__mro__
     )
 

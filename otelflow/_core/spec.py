@@ -37,7 +37,16 @@ _RUNNERS: Final[Mapping[Kind, Callable[[engine.NewRun], Callable[..., Any]]]] = 
 class Spec:
     """One function: its name, its kind, what it asks for, and what the user wants recorded of its values."""
 
-    __slots__ = ("capture_parameters", "capture_return_value", "code_name", "injection", "kind", "name", "runner", "target")
+    __slots__ = (
+        "capture_parameters",
+        "capture_return_value",
+        "code_name",
+        "injection",
+        "kind",
+        "name",
+        "runner",
+        "target",
+    )
 
     def __init__(
         self,
@@ -116,7 +125,7 @@ def _name(plain: Any) -> str:
 
 
 def _kind(plain: Any) -> Kind:
-    call = plain if inspect.isroutine(plain) else getattr(type(plain), "__call__", plain)
+    call = plain if inspect.isroutine(plain) else getattr(type(plain), "__call__", plain)  # noqa: B004
     if inspect.iscoroutinefunction(call):
         return Kind.COROUTINE
     if inspect.isasyncgenfunction(call):

@@ -4,7 +4,6 @@ import functools
 import logging
 import os
 import threading
-import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, ParamSpec, Protocol, Self, TypeVar, overload
@@ -18,12 +17,14 @@ from otelflow._core.results import Outcome, error_message
 from otelflow._core.spec import Capture, Kind, Spec, shown_value
 
 if TYPE_CHECKING:
+    import weakref
+
     from otelflow._core.flow import Flow
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_counting: Final = threading.Lock()
+_counting: Final = threading.RLock()
 
 
 def new_task_id() -> str:
@@ -243,9 +244,7 @@ class TaskRun(Run):
     def swallows(self, outcome: Outcome) -> bool:
         """Keep an exception inside with ``raise_on_error=False``, unless the task could not even be called."""
         return (
-            not self.task.raise_on_error
-            and outcome.result != attributes.ERROR
-            and isinstance(outcome.error, Exception)
+            not self.task.raise_on_error and outcome.result != attributes.ERROR and isinstance(outcome.error, Exception)
         )
 
 

@@ -25,8 +25,8 @@ class Listener(SpanProcessor):
     """Hears about every run. Override the methods you care about; the rest do nothing.
 
     ``otelflow.add_listener(listener)`` lets it hear every run once, messages at once, at any sampling ratio;
-    ``provider.add_span_processor(listener)`` the recorded runs of that provider, messages when the span ends. Both ways,
-    it hears each run once, from the engine. A hook that raises is counted, logged once, and never breaks the run.
+    ``provider.add_span_processor(listener)`` the recorded runs of that provider, messages when the span ends. Both
+    ways, it hears each run once, from the engine. A hook that raises is counted, logged once, and never breaks the run.
     """
 
     _overridden: ClassVar[frozenset[Flow_Run__Event_Type]] = frozenset()

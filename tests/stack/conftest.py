@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -162,7 +163,7 @@ class Addresses:
         "collector:4317", "collector:4318", "collector:8888", "collector:8889", "collector:8890", "collector:13133",
         "jaeger:4317", "jaeger:4318", "jaeger:8888", "jaeger:13133", "jaeger:16685", "jaeger:16686",
         "prometheus:9090", "alertmanager:9093", "pushgateway:9091", "service:8000", "webhook:80",
-        "dispatcher:8888", "sampler-1:8888", "sampler-2:8888",
+        "sampler-1:4317", "sampler-1:8888", "sampler-1:13133",
     )  # fmt: skip
 
     def __post_init__(self):
@@ -184,6 +185,14 @@ class Addresses:
 
     def own_metrics(self, program_name):
         return {"host: 0.0.0.0": "host: 127.0.0.1", "port: 8888": f"port: {self.ports[f'{program_name}:8888']}"}
+
+
+@pytest.fixture(scope="session")
+def tools():
+    """The functions above, for tests: they cannot import a conftest."""
+    return SimpleNamespace(
+        get=get, get_json=get_json, wait_for=wait_for, run=run, program=program, adapt=adapt, running=running
+    )
 
 
 @pytest.fixture(scope="session")

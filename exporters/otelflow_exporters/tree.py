@@ -1,0 +1,106 @@
+"""Print every finished trace as a tree in the terminal."""
+
+import logging
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Iterable, Sequence
+from typing import TextIO
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from otelflow._core.errors import MissingExtra
+from otelflow_exporters.buffering import Buffer, Finished
+from otelflow_exporters.forest import grow
+from otelflow_exporters.glyphs import encodable
+from otelflow_exporters.spans import Span, from_any
+
+_logger = logging.getLogger(__name__)
+
+
+class TreeSpanExporter(SpanExporter):
+    """Prints a trace when its local root has ended, and at shutdown what never got so far, saying so.
+
+    It writes to stderr unless told otherwise: stdout belongs to the program that is being watched, whose output may
+    be piped into another one. (OpenTelemetry's ConsoleSpanExporter prints to stdout; it is for debugging.)
+    """
+
+    def __init__(self, file: TextIO | None = None, *, width: int | None = None, max_spans: int = 100_000) -> None:
+        _require_rich()
+        self._file = file
+        self._width = width
+        self._buffer = Buffer(max_spans)
+        self._lock = threading.RLock()
+        forget = weakref.WeakMethod(self._after_fork)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Keep *spans* until their trace is complete, and print what is."""
+        # The whole batch first: children that outlived their root are often in it.
+        with self._lock:
+            finished = self._buffer.add(from_any(spans))
+        return SpanExportResult.SUCCESS if self._print(finished) else SpanExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        """Print the traces whose local root has not ended."""
+        with self._lock:
+            unfinished = self._buffer.clear()
+        self._print(unfinished)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Return True: complete traces are printed already, and half a trace is no tree."""
+        return True
+
+    def _print(self, traces: Iterable[Finished]) -> bool:
+        is_printed = True
+        for trace in traces:
+            try:
+                print_trace(trace.spans, file=self._file or sys.stderr, width=self._width, note=trace.note)
+            except Exception as error:  # noqa: BLE001 - a closed pipe or an odd span must not break the program
+                _logger.warning("A trace could not be printed: %r", error)
+                is_printed = False
+        return is_printed
+
+    def _after_fork(self) -> None:
+        # What the parent has buffered, the parent prints.
+        self._lock = threading.RLock()
+        self._buffer.clear()
+
+
+def print_trace(
+    spans: Iterable[ReadableSpan | Span], *, file: TextIO | None = None, width: int | None = None, note: str = ""
+) -> None:
+    """Print the spans of one trace as a tree to *file* (stdout by default), with what that file can show."""
+    _require_rich()
+    from otelflow_exporters.drawing import draw, page_of  # noqa: PLC0415 - rich is optional
+
+    target = sys.stdout if file is None else file
+    forest = grow(from_any(spans))
+    if forest.roots:
+        text = draw(forest, page_of(target, width), note)
+        # One write, so that trees of several threads do not mix.
+        target.write(encodable(text, getattr(target, "encoding", None) or "utf-8"))
+        target.flush()
+
+
+def render_trace(
+    spans: Iterable[ReadableSpan | Span], *, width: int = 100, is_unicode: bool = True, note: str = ""
+) -> str:
+    """Return the spans of one trace as a tree without colours."""
+    _require_rich()
+    from otelflow_exporters.drawing import Page, draw  # noqa: PLC0415 - rich is optional
+
+    forest = grow(from_any(spans))
+    text = draw(forest, Page(width, None, is_unicode), note) if forest.roots else ""
+    return encodable(text, "utf-8" if is_unicode else "ascii")
+
+
+def _require_rich() -> None:
+    """Say which extra is missing, before anything is buffered for nothing."""
+    try:
+        import rich  # noqa: F401, PLC0415 - rich is optional
+    except ImportError as error:
+        raise MissingExtra("cli") from error

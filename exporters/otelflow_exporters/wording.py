@@ -1,0 +1,74 @@
+"""Words for a terminal: text that cannot control it, and durations that can be read."""
+
+import re
+from typing import Final
+
+# CSI and OSC sequences first, whole; then every other control character, and what turns text around or hides in it.
+_SEQUENCES: Final = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f]).*?(?:\x07|\x1b\\|\x9c|$)"
+    r"|\x1b.",
+    re.DOTALL,
+)
+_CONTROLS: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
+_ELLIPSIS: Final = "…"
+
+_MICROSECOND: Final = 1_000
+_MILLISECOND: Final = 1_000_000
+_SECOND: Final = 1_000_000_000
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+_DAY: Final = 86_400
+
+
+def clean(text: object, limit: int = 2_000) -> str:
+    """Return *text* without anything that a terminal would obey, at most *limit* characters of it."""
+    plain = str(text)
+    is_cut = len(plain) > limit
+    plain = _SEQUENCES.sub("", plain[:limit]).replace("\r\n", "\n").replace("\r", "\n").replace("\t", "    ")
+    return _CONTROLS.sub("", plain) + (_ELLIPSIS if is_cut else "")
+
+
+def one_line(text: object, limit: int = 500) -> str:
+    """Return *text* cleaned and on one line."""
+    return " ".join(clean(text, limit).split())
+
+
+def lines_of(text: object, count: int) -> list[str]:
+    """Return the first *count* lines of *text*, cleaned; the last says how many more there are."""
+    plain = str(text)
+    lines = clean(plain, 200 * count).splitlines()
+    if len(lines) <= count and len(plain) <= 200 * count:
+        return lines
+    more = plain.count("\n") + 1 - count
+    return [*lines[:count], f"{_ELLIPSIS} {more:,} more lines" if more > 0 else _ELLIPSIS]
+
+
+def duration(nanoseconds: float) -> str:
+    """Return a duration with about three digits and one unit, or two units from a minute on."""
+    for unit, name in ((_SECOND, "s"), (_MILLISECOND, "ms"), (_MICROSECOND, "µs")):
+        if nanoseconds >= unit:
+            amount = nanoseconds / unit
+            if name == "s" and amount >= _MINUTE:
+                return _long(int(amount))
+            return f"{amount:.3g} {name}" if amount < 100 else f"{amount:.0f} {name}"
+    return f"{max(0, nanoseconds):.0f} ns"
+
+
+def size(amount: float) -> str:
+    """Return a number of bytes for people."""
+    for unit in ("bytes", "kB", "MB"):
+        if amount < 1000:
+            return f"{amount:.3g} {unit}"
+        amount /= 1000
+    return f"{amount:.3g} GB"
+
+
+def _long(seconds: int) -> str:
+    if seconds >= _DAY:
+        return f"{seconds // _DAY} d {seconds % _DAY // _HOUR:02} h"
+    if seconds >= _HOUR:
+        return f"{seconds // _HOUR} h {seconds % _HOUR // _MINUTE:02} m"
+    return f"{seconds // _MINUTE} m {seconds % _MINUTE:02} s"

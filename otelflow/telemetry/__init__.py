@@ -1,0 +1,130 @@
+"""Where telemetry goes: ``configure()``."""
+
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.sdk.environment_variables import OTEL_CONFIG_FILE, OTEL_SDK_DISABLED
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import ProxyTracerProvider
+
+from otelflow._core import artifacts, config, events, ledger, loggers, spans
+from otelflow._core.events import RunListener
+from otelflow.telemetry.delivery import DeliverySpanProcessor
+from otelflow.telemetry.logs import use_logs
+from otelflow.telemetry.traces import new_provider
+
+# What was stored can be read a second later, also while the program runs on.
+_STORE_DELAY_MILLIS: Final = 1_000
+
+
+class Telemetry:
+    """What ``configure()`` has set up.
+
+    ``provider`` makes the spans; ``is_host`` tells that the application had one, which is left as it was.
+    ``store_directory`` is where the local store is, or None.
+    """
+
+    def __init__(self, provider: trace.TracerProvider, *, is_host: bool) -> None:
+        self.provider = provider
+        self.is_host = is_host
+        self.store_directory: Path | None = None
+
+    @property
+    def dropped(self) -> Mapping[tuple[str, str], int]:
+        """How much telemetry this process lost, by signal and reason."""
+        return dict(ledger.dropped)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Deliver what is queued; return False when some of it could not be delivered in time."""
+        flush = getattr(self.provider, "force_flush", None)
+        return bool(flush(timeout_millis)) if flush is not None else True
+
+    def shutdown(self) -> None:
+        """Deliver what is queued and end delivery; a host's provider is not touched. Runs by itself at exit."""
+        if not self.is_host and isinstance(self.provider, TracerProvider):
+            self.provider.shutdown()
+
+
+class _Process:
+    """What this process has configured."""
+
+    lock: Final = threading.Lock()
+    telemetry: Telemetry | None = None
+
+
+def configure(
+    *,
+    service_name: str | None = None,
+    store: bool | str | Path | None = None,
+    listeners: Iterable[RunListener] = (),
+    tracer_provider: trace.TracerProvider | None = None,
+    **settings: Any,  # noqa: ANN401 each has the type that config.SETTINGS gives it
+) -> Telemetry:
+    """Send every run where the ``OTEL_*`` variables say, and to the local *store* (True: its default folder).
+
+    Explicit and idempotent. When the application has a tracer provider, or ``OTEL_CONFIG_FILE`` is set, it steps back
+    and only attaches *listeners*. *tracer_provider* makes otelflow's spans in the place of the global one. *settings*
+    are the fields that ``otelflow config`` shows, such as ``value_limit`` or ``capture_loggers``.
+
+    Raises ConfigurationError for a setting or variable that says nothing usable, InvalidListener.
+    """
+    in_force = config.configure(**settings)
+    with _Process.lock:
+        telemetry = _set_up(service_name, tracer_provider)
+        _use_store(telemetry, _wanted_store(store, in_force.store))
+    if in_force.events != "span" and isinstance(telemetry.provider, TracerProvider):
+        use_logs(telemetry.provider.resource)
+    loggers.capture_configured()
+    for listener in listeners:
+        events.add_listener(listener)
+    return telemetry
+
+
+def _set_up(service_name: str | None, tracer_provider: trace.TracerProvider | None) -> Telemetry:
+    known = _Process.telemetry
+    if tracer_provider is not None:
+        spans.use_provider(tracer_provider)
+        known = Telemetry(tracer_provider, is_host=True)
+    elif known is None or (known.is_host and isinstance(known.provider, ProxyTracerProvider)):
+        known = _new_telemetry(service_name)
+    _Process.telemetry = known
+    return known
+
+
+def _new_telemetry(service_name: str | None) -> Telemetry:
+    provider = trace.get_tracer_provider()
+    is_disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
+    if not isinstance(provider, ProxyTracerProvider) or os.environ.get(OTEL_CONFIG_FILE) or is_disabled:
+        ledger.logger.info("The application configures OpenTelemetry itself; otelflow leaves that as it is")
+        return Telemetry(provider, is_host=True)
+    made = new_provider(service_name)
+    trace.set_tracer_provider(made)
+    return Telemetry(made, is_host=False)
+
+
+def _wanted_store(store: bool | str | Path | None, setting: str) -> bool | str | Path:
+    if store is False or setting.lower() == "off":
+        return False
+    if store is None or store is True:
+        return setting or bool(store)
+    return store
+
+
+def _use_store(telemetry: Telemetry, store: bool | str | Path) -> None:
+    if store is False or telemetry.store_directory is not None:
+        return
+    if telemetry.is_host or not isinstance(telemetry.provider, TracerProvider):
+        ledger.logger.info("The application's tracer provider is left as it is; add a StoreSpanExporter to it yourself")
+        return
+    from otelflow_exporters.store import StoreSpanExporter  # noqa: PLC0415 only for who wants a store
+
+    exporter = StoreSpanExporter(None if store is True else store)
+    if exporter.directory is None or exporter.payloads is None:
+        return
+    telemetry.provider.add_span_processor(DeliverySpanProcessor(exporter, schedule_delay_millis=_STORE_DELAY_MILLIS))
+    artifacts.keep_payloads(exporter.payloads.keep)
+    telemetry.store_directory = Path(exporter.directory)

@@ -1,0 +1,215 @@
+"""Deliver ended spans to an exporter, whole: wait for a slow one, give up on a dead one, count what is lost.
+
+The SDK's batch processor drops the spans of a busy program without a word, and its ``force_flush`` and ``shutdown``
+know no time limit. This one has the same queue, batches and ``OTEL_BSP_*`` variables.
+"""
+
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from typing import Final
+
+from opentelemetry import context as otel_context
+
+# The name is private for want of a better place (says its comment); every exporter and instrumentation uses it.
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
+from opentelemetry.sdk.environment_variables import (
+    OTEL_BSP_EXPORT_TIMEOUT,
+    OTEL_BSP_MAX_EXPORT_BATCH_SIZE,
+    OTEL_BSP_MAX_QUEUE_SIZE,
+    OTEL_BSP_SCHEDULE_DELAY,
+)
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from otelflow._core import ledger
+from otelflow._core.errors import ConfigurationError
+
+# How long a program waits for room in the queue while the exporter works, before it loses the oldest span.
+_PATIENCE: Final = 2.0
+# How long the process may take to deliver its last spans, unless the user says otherwise.
+_FAREWELL_MILLIS: Final = 5_000
+
+
+def _from_environment(variable: str, default: int) -> int:
+    text = os.environ.get(variable, "").strip()
+    if not text:
+        return default
+    if not text.isdigit() or int(text) == 0:
+        raise ConfigurationError(f"{variable} must be a whole number above 0, not {text!r}")
+    return int(text)
+
+
+class DeliverySpanProcessor(SpanProcessor):
+    """Hands sampled spans to *exporter* in batches on a thread of its own, which starts with the first span.
+
+    Raises ConfigurationError for an ``OTEL_BSP_*`` variable that is no number.
+    """
+
+    def __init__(self, exporter: SpanExporter, *, schedule_delay_millis: int = 5_000) -> None:
+        self.exporter = exporter
+        self._delay = _from_environment(OTEL_BSP_SCHEDULE_DELAY, schedule_delay_millis) / 1_000
+        self._capacity = _from_environment(OTEL_BSP_MAX_QUEUE_SIZE, 2_048)
+        self._batch = min(_from_environment(OTEL_BSP_MAX_EXPORT_BATCH_SIZE, 512), self._capacity)
+        self._farewell = _from_environment(OTEL_BSP_EXPORT_TIMEOUT, _FAREWELL_MILLIS) / 1_000
+        self._begin()
+        _follow_forks(self)
+
+    def _begin(self) -> None:
+        """Start with nothing queued; a forked child does so too, since the parent delivers what it had."""
+        self._queue: deque[ReadableSpan] = deque()
+        self._changed = threading.Condition()
+        self._worker: threading.Thread | None = None
+        self._is_closed = False
+        self._is_alive = True
+        self._is_wanted = False
+        self._in_flight = 0
+        self._failures = 0
+        self._deadline: float | None = None
+
+    # On the program's threads
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Queue *span*; while the exporter works but is slower than the program, wait for room, but not for ever."""
+        if span.context is None or not span.context.trace_flags.sampled:
+            return
+        with self._changed:
+            if self._is_closed:
+                ledger.lost("traces", "after_shutdown")
+                return
+            if len(self._queue) >= self._capacity and not self._waits_for_room():
+                self._queue.popleft()
+                self._lose(1, "queue_full")
+            self._queue.append(span)
+            if self._worker is None:
+                self._start_worker()
+            if len(self._queue) == self._batch:
+                self._changed.notify_all()
+
+    def _waits_for_room(self) -> bool:
+        if not self._is_alive or threading.current_thread() is self._worker:
+            return False
+        self._is_wanted = True
+        self._changed.notify_all()
+        if self._changed.wait_for(lambda: len(self._queue) < self._capacity or not self._is_alive, _PATIENCE):
+            return len(self._queue) < self._capacity
+        self._is_alive = False  # no more waiting until an export succeeds
+        return False
+
+    def _start_worker(self) -> None:
+        self._worker = threading.Thread(target=self._work, name="otelflow-delivery", daemon=True)
+        try:
+            self._worker.start()
+        except RuntimeError:  # the interpreter is shutting down
+            self._worker = None
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Deliver what is queued; return False when that took longer, or when some of it was lost."""
+        with self._changed:
+            failures = self._failures
+            self._is_wanted = True
+            self._changed.notify_all()
+            in_time = self._changed.wait_for(self._is_empty, timeout_millis / 1_000)
+        # The base class of exporters returns None.
+        return in_time and self._failures == failures and self.exporter.force_flush(timeout_millis) is not False
+
+    def _is_empty(self) -> bool:
+        return self._worker is None or (not self._queue and not self._in_flight)
+
+    def shutdown(self) -> None:
+        """Deliver what is queued within a bounded time; what is still there then is lost, counted and said."""
+        with self._changed:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self._deadline = time.monotonic() + self._farewell
+            self._changed.notify_all()
+        if self._worker is not None:
+            self._worker.join(self._farewell + 0.1)
+        with self._changed:
+            left = len(self._queue) + self._in_flight
+            self._queue.clear()
+            if left:
+                self._lose(left, "shutdown")
+        self.exporter.shutdown()
+
+    def _lose(self, count: int, reason: str) -> None:
+        self._failures += 1
+        ledger.lost("traces", reason, count)
+        ledger.warn_once(f"delivery {reason}", _WARNINGS[reason], type(self.exporter).__name__)
+
+    # On the worker's thread
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(self._has_work, self._delay)
+                batch = [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
+                self._in_flight = len(batch)
+                if not batch:
+                    self._is_wanted = False
+                    self._changed.notify_all()
+                    if self._is_closed:
+                        return
+                    continue
+            self._deliver(batch)
+
+    def _has_work(self) -> bool:
+        return self._is_closed or self._is_wanted or len(self._queue) >= self._batch
+
+    def _deliver(self, batch: list[ReadableSpan]) -> None:
+        is_given_up = self._deadline is not None and (not self._is_alive or time.monotonic() > self._deadline)
+        lost = len(batch) if is_given_up else self._export(batch)
+        with self._changed:
+            if self._is_closed and not self._in_flight:
+                return  # shutdown has counted these already
+            self._in_flight = 0
+            self._is_alive = lost == 0
+            if lost:
+                self._lose(lost, "export_failed")
+            self._changed.notify_all()
+
+    def _export(self, batch: list[ReadableSpan]) -> int:
+        """Export *batch* and return how many spans of it were lost."""
+        token = otel_context.attach(otel_context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+        before = getattr(self.exporter, "dropped", None)
+        try:
+            result = self.exporter.export(batch)
+        except Exception as error:  # noqa: BLE001 an exporter is foreign code
+            ledger.warn_once(f"export {type(self.exporter)}", "%s raised", type(self.exporter).__name__, error=error)
+            return len(batch)
+        finally:
+            otel_context.detach(token)
+        if result is SpanExportResult.SUCCESS:
+            return 0
+        # An exporter that counts what it lost knows better than "the whole batch".
+        return len(batch) if before is None else int(getattr(self.exporter, "dropped", before)) - before
+
+
+_WARNINGS: Final = {
+    "queue_full": "%s is slower than the program and its queue is full: spans are lost (OTEL_BSP_MAX_QUEUE_SIZE)",
+    "export_failed": "%s could not deliver: spans are lost; is the endpoint right and reachable?",
+    "shutdown": "%s had no time left to deliver the last spans: they are lost (OTEL_BSP_EXPORT_TIMEOUT)",
+}
+
+
+def _follow_forks(processor: DeliverySpanProcessor) -> None:
+    """Let a forked child begin anew, and deliver before it ends if ``multiprocessing`` started it.
+
+    Such a child leaves by ``os._exit``, which runs no exit handler.
+    """
+    if not hasattr(os, "register_at_fork"):
+        return
+    reference = weakref.ref(processor)
+
+    def begin_anew() -> None:
+        alive = reference()
+        if alive is not None:
+            alive._begin()  # noqa: SLF001 a part of the class
+
+    os.register_at_fork(after_in_child=begin_anew)
+    from multiprocessing import util  # noqa: PLC0415 after the decision that forks exist here
+
+    util.register_after_fork(processor, lambda alive: util.Finalize(alive, alive.shutdown, exitpriority=0))

@@ -1,0 +1,21 @@
+"""Find exporters, samplers and id generators by the names that OpenTelemetry's variables use."""
+
+from importlib.metadata import entry_points
+from typing import Any
+
+from otelflow._core.errors import ConfigurationError, nearest
+
+
+def load(group: str, name: str, variable: str) -> Any:  # noqa: ANN401 a plugin is what its group says
+    """Return what is registered as *name* in the entry-point *group*.
+
+    Raises ConfigurationError that names *variable* for an unknown name, or for one that does not import.
+    """
+    found = entry_points(group=group)
+    for entry in found.select(name=name):
+        try:
+            return entry.load()
+        except Exception as error:
+            raise ConfigurationError(f"{variable}={name}: {entry.value} does not load: {error}") from error
+    known = {entry.name for entry in found}
+    raise ConfigurationError(f"{variable}: nothing is registered as {name!r}{nearest(name, known)}")

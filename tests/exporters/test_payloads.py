@@ -1,0 +1,76 @@
+import os
+import stat
+
+import pytest
+
+from otelflow_exporters.payloads import Payloads
+from otelflow_exporters.settings import Limits
+from otelflow_exporters.store import StoreSpanExporter
+
+
+def test_a_payload_comes_back_whole_by_its_reference(tmp_path):
+    payloads = Payloads(tmp_path / "store")
+    content = os.urandom(1_000_000)
+
+    reference = payloads.keep(content)
+
+    assert reference.startswith("sha256:")
+    assert payloads.read(reference) == content
+    (file,) = (tmp_path / "store" / "payloads").iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+def test_one_content_is_kept_once(tmp_path):
+    payloads = Payloads(tmp_path)
+
+    assert payloads.keep(b"same") == payloads.keep(b"same")
+    assert len(list((tmp_path / "payloads").iterdir())) == 1
+
+
+def test_a_damaged_payload_is_not_handed_out_and_can_be_kept_again(tmp_path):
+    payloads = Payloads(tmp_path)
+    reference = payloads.keep(b"whole")
+    next((tmp_path / "payloads").iterdir()).write_bytes(b"who")
+
+    assert payloads.read(reference) is None
+    assert payloads.read(payloads.keep(b"whole")) == b"whole"
+
+
+@pytest.mark.parametrize("reference", ["", "sha256:", "sha256:../../etc/passwd", "md5:00", "sha256:" + "A" * 64])
+def test_what_is_no_reference_reads_nothing(tmp_path, reference):
+    assert Payloads(tmp_path).read(reference) is None
+
+
+def test_the_total_is_bounded_and_the_oldest_payloads_go(tmp_path):
+    payloads = Payloads(tmp_path, Limits(max_bytes=100_000))
+
+    references = []
+    for number in range(50):
+        references.append(payloads.keep(bytes([number]) * 10_000))
+        os.utime(tmp_path / "payloads" / references[-1].removeprefix("sha256:"), (1.7e9 + number * 1e7,) * 2)
+
+    assert None not in references
+    assert sum(file.stat().st_size for file in (tmp_path / "payloads").iterdir()) <= 100_000
+    assert payloads.read(references[-1]) is not None
+    assert payloads.read(references[0]) is None
+
+
+def test_a_payload_that_is_too_big_is_refused_with_one_warning(tmp_path, caplog):
+    payloads = Payloads(tmp_path, Limits(max_bytes=1000))
+
+    assert payloads.keep(bytes(500)) is payloads.keep(bytes(501)) is None
+    assert len(caplog.records) == 1
+
+
+def test_a_store_that_cannot_be_written_keeps_nothing_and_does_not_raise(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+
+    assert Payloads(tmp_path / "file" / "store").keep(b"x") is None
+    assert len(caplog.records) == 1
+
+
+def test_the_exporter_offers_the_payloads_of_its_store(tmp_path):
+    assert StoreSpanExporter(tmp_path).payloads.keep(b"x") in {
+        f"sha256:{f.name}" for f in (tmp_path / "payloads").iterdir()
+    }

@@ -1,0 +1,223 @@
+import itertools
+import os
+from datetime import timedelta
+
+import pytest
+from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCode, TraceFlags, set_span_in_context
+
+from otelflow._core import attributes
+from otelflow._core.errors import StoreUnreadable, TraceNotFound
+from otelflow_exporters.payloads import Payloads
+from otelflow_exporters.reading import INCOMPLETE, Forgotten, StoredTraces
+from otelflow_exporters.segments import Segment
+from otelflow_exporters.store import StoreSpanExporter
+
+
+def store(directory, *traces):
+    """Store each of *traces* and finish the segment."""
+    exporter = StoreSpanExporter(directory)
+    for spans in traces:
+        exporter.export(spans)
+    exporter.shutdown()
+    return StoredTraces(directory)
+
+
+def hex_id(spans):
+    return format(spans[0].context.trace_id, "032x")
+
+
+def test_a_summary_says_what_the_trace_was_and_how_it_went(program, tmp_path):
+    with program.span("flow nightly", attributes={attributes.RUN_RESULT: attributes.TIMEOUT}):
+        with program.span("task bad") as span:
+            span.set_status(Status(StatusCode.ERROR, "late"))
+        with program.span("task good"):
+            pass
+    spans = program.done()
+
+    (summary,) = store(tmp_path, spans).summaries()
+
+    assert (summary.trace_id, summary.name, summary.service) == (hex_id(spans), "flow nightly", "demo")
+    assert (summary.result, summary.span_count, summary.failed_count) == ("timeout", 3, 1)
+    assert summary.started.timestamp() == pytest.approx(spans[-1].start_time / 1e9)
+    assert summary.duration == pytest.approx((spans[-1].end_time - spans[-1].start_time) / 1e9)
+
+
+def test_a_trace_whose_root_never_ended_is_incomplete(program, tmp_path):
+    (summary,) = store(tmp_path, program.trace()[:-1]).summaries()
+
+    assert (summary.result, summary.name) == (INCOMPLETE, "task step")
+
+
+def test_a_root_with_a_parent_in_another_process_is_a_root(program, tmp_path):
+    remote = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(1))
+    spans = program.trace("GET /", context=set_span_in_context(NonRecordingSpan(remote)))
+
+    (summary,) = store(tmp_path, spans).summaries()
+
+    assert (summary.name, summary.result) == ("GET /", "success")
+
+
+def test_the_newest_trace_comes_first_whatever_segment_it_is_in(program, tmp_path):
+    traces = [program.trace(f"flow {number}") for number in range(9)]
+    for number in (4, 0, 8, 2):
+        store(tmp_path, traces[number])
+
+    names = [one.name for one in store(tmp_path, *(traces[number] for number in (1, 3, 5, 6, 7))).summaries()]
+
+    assert names == [f"flow {number}" for number in range(8, -1, -1)]
+
+
+def test_older_segments_are_not_read_for_the_newest_trace(program, tmp_path, monkeypatch):
+    store(tmp_path, program.trace("flow old"))
+    for file in tmp_path.iterdir():
+        os.utime(file, (1e9, 1e9))
+    traces = store(tmp_path, program.trace("flow new"))
+    read = []
+    original = Segment.records
+    monkeypatch.setattr(Segment, "records", lambda self, *wanted: read.append(self) or original(self, *wanted))
+
+    (newest,) = itertools.islice(traces.summaries(), 1)
+
+    assert newest.name == "flow new"
+    assert len(read) == 1
+
+
+def test_a_trace_that_several_processes_wrote_is_loaded_whole(program, tmp_path):
+    spans = program.trace(children=5)
+    store(tmp_path, spans[:2])
+    trace = store(tmp_path, spans[2:4], spans[4:]).load(hex_id(spans))
+
+    assert {span.span_id for span in trace.spans} == {format(span.context.span_id, "016x") for span in spans}
+    assert len(trace.traces.resource_spans) == 1
+    assert len(trace.traces.resource_spans[0].scope_spans) == 1
+
+
+@pytest.mark.parametrize("digits", [1, 2, 7, 31, 32])
+def test_any_unique_beginning_of_an_id_is_enough(program, tmp_path, digits):
+    spans = program.trace()
+    traces = store(tmp_path, spans)
+
+    assert traces.load(f" {hex_id(spans)[:digits].upper()} ").trace_id == hex_id(spans)
+
+
+def test_an_ambiguous_beginning_says_so_and_names_the_traces(program, tmp_path):
+    spans = [program.trace() for _ in range(17)]
+    traces = store(tmp_path, *spans)
+    digit = next(digit for digit in "0123456789abcdef" if sum(hex_id(one)[0] == digit for one in spans) > 1)
+
+    with pytest.raises(TraceNotFound, match=r"ambiguous: \d+ stored traces") as caught:
+        traces.load(digit)
+
+    assert any(hex_id(one) in str(caught.value) for one in spans)
+
+
+@pytest.mark.parametrize("unknown", ["f" * 32, "abc", "", "xyz", "0" * 33, "../../etc"])
+def test_an_unknown_id_is_not_found_and_the_message_helps(tmp_path, unknown):
+    with pytest.raises(TraceNotFound, match=r"hexadecimal|list what is stored"):
+        StoredTraces(tmp_path).load(unknown)
+
+
+def test_a_missing_directory_is_an_empty_store(tmp_path):
+    traces = StoredTraces(tmp_path / "none")
+
+    assert list(traces.summaries()) == []
+    assert traces.forget_all() == traces.forget_older_than(timedelta(0)) == Forgotten(0, 0)
+
+
+def test_a_store_that_is_off_is_empty(monkeypatch):
+    monkeypatch.setenv("OTELFLOW_STORE", "off")
+
+    assert list(StoredTraces().summaries()) == []
+    assert StoredTraces().forget_all() == Forgotten(0, 0)
+    with pytest.raises(TraceNotFound, match="it is off"):
+        StoredTraces().load("ab")
+
+
+def test_a_store_that_is_no_directory_is_unreadable_and_says_what_to_do(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(StoreUnreadable, match="OTELFLOW_STORE"):
+        list(StoredTraces(tmp_path / "file").summaries())
+
+
+def test_damage_is_counted_in_bytes_and_foreign_files_are_left_alone(program, tmp_path):
+    traces = store(tmp_path, program.trace())
+    (tmp_path / "broken.otlp").write_bytes(b"nonsense")
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "folder.otlp").mkdir()
+
+    assert len(list(traces.summaries())) == 1
+    assert traces.unreadable == 8
+
+    traces.forget_all()
+    assert {file.name for file in tmp_path.iterdir()} == {"notes.txt", "folder.otlp"}
+
+
+def test_one_trace_is_forgotten_and_its_words_are_gone_from_the_disk(program, tmp_path):
+    kept, secret = program.trace("flow kept"), program.trace("flow secret", attributes={"word": "hunter2"})
+    traces = store(tmp_path, kept[:1] + secret[:1], kept[1:] + secret[1:])
+
+    assert traces.forget(hex_id(secret)[:12]) == Forgotten(1, 3)
+
+    assert [(one.name, one.span_count) for one in traces.summaries()] == [("flow kept", 3)]
+    assert traces.unreadable == 0
+    assert not any(b"hunter2" in file.read_bytes() or b"secret" in file.read_bytes() for file in tmp_path.iterdir())
+    with pytest.raises(TraceNotFound):
+        traces.forget(hex_id(secret))
+
+
+def test_a_process_goes_on_writing_into_a_segment_in_which_traces_are_forgotten(program, tmp_path):
+    exporter = StoreSpanExporter(tmp_path)
+    exporter.export(program.trace("flow before"))
+    traces = StoredTraces(tmp_path)
+
+    assert traces.forget_all() == Forgotten(1, 3)
+    exporter.export(program.trace("flow after"))
+
+    assert [one.name for one in traces.summaries()] == ["flow after"]
+    assert len(list(tmp_path.iterdir())) == 1
+    assert traces.unreadable == 0
+
+
+def test_traces_are_forgotten_by_age(program, tmp_path):
+    import time
+
+    old = program.trace("flow old")
+    time.sleep(0.3)
+    traces = store(tmp_path, old, program.trace("flow new"))
+
+    assert traces.forget_older_than(timedelta(seconds=0.2)) == Forgotten(1, 3)
+
+    assert [one.name for one in traces.summaries()] == ["flow new"]
+
+
+def test_a_forgotten_traces_payloads_go_unless_another_trace_refers_to_them(program, tmp_path):
+    payloads = Payloads(tmp_path)
+    own, shared = payloads.keep(b"own"), payloads.keep(b"shared")
+
+    def trace(*references):
+        with program.span() as span:
+            for reference in references:
+                span.add_event(attributes.ARTIFACT_EVENT, {attributes.ARTIFACT_REFERENCE: reference})
+        return program.done()
+
+    first, second = trace(own, shared), trace(shared)
+    traces = store(tmp_path, first, second)
+
+    traces.forget(hex_id(first))
+    assert (traces.payload(own), traces.payload(shared)) == (None, b"shared")
+
+    traces.forget_all()
+    assert traces.payload(shared) is None
+
+
+def test_a_reference_that_is_a_path_deletes_nothing(program, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    with program.span() as span:
+        span.add_event(attributes.ARTIFACT_EVENT, {attributes.ARTIFACT_REFERENCE: "sha256:../../victim"})
+    spans = program.done()
+
+    store(tmp_path / "store", spans).forget(hex_id(spans))
+
+    assert victim.exists()

@@ -1,0 +1,89 @@
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from otelflow._core.errors import ConfigurationError
+from otelflow_exporters.settings import Limits, default_directory, store_directory, store_limits
+
+
+def test_an_argument_wins_over_the_variable_and_the_variable_over_the_default(monkeypatch, tmp_path):
+    assert store_directory() == tmp_path / "state" / "otelflow" / "traces"
+
+    monkeypatch.setenv("OTELFLOW_STORE", str(tmp_path / "variable"))
+    assert store_directory() == tmp_path / "variable"
+    assert store_directory(tmp_path / "argument") == tmp_path / "argument"
+
+
+@pytest.mark.parametrize("value", ["off", "OFF", " off "])
+def test_off_is_no_directory(monkeypatch, value):
+    monkeypatch.setenv("OTELFLOW_STORE", value)
+
+    assert store_directory() is None
+
+
+def test_a_relative_path_stays_where_it_was_when_the_program_changes_directory(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    assert store_directory("store") == tmp_path / "store"
+
+
+def test_a_relative_xdg_directory_is_ignored_as_its_rules_say(monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")
+
+    assert default_directory().is_absolute()
+
+
+@pytest.mark.parametrize(
+    ("platform", "end"),
+    [
+        ("linux", ".local/state/otelflow/traces"),
+        ("darwin", "Library/Application Support/otelflow/traces"),
+        ("win32", "AppData/Local/otelflow/traces"),
+    ],
+)
+def test_each_platform_has_its_own_place(monkeypatch, platform, end):
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.delenv("LOCALAPPDATA", raising=False)
+    monkeypatch.setattr("sys.platform", platform)
+
+    assert default_directory() == Path.home() / end
+
+
+def test_limits_come_from_the_environment(monkeypatch):
+    monkeypatch.setenv("OTELFLOW_STORE_MAX_BYTES", "1000000")
+    monkeypatch.setenv("OTELFLOW_STORE_MAX_AGE_DAYS", "0.5")
+
+    assert store_limits() == Limits(1_000_000, timedelta(hours=12))
+    assert store_limits(max_bytes=5).max_bytes == 5
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OTELFLOW_STORE_MAX_BYTES", "256MB"),
+        ("OTELFLOW_STORE_MAX_BYTES", "0"),
+        ("OTELFLOW_STORE_MAX_BYTES", "-1"),
+        ("OTELFLOW_STORE_MAX_AGE_DAYS", "a week"),
+        ("OTELFLOW_STORE_MAX_AGE_DAYS", "nan"),
+        ("OTELFLOW_STORE_MAX_AGE_DAYS", "inf"),
+        ("OTELFLOW_STORE_MAX_AGE_DAYS", "1e300"),
+    ],
+)
+def test_a_bad_limit_names_its_variable_and_the_cure(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(ConfigurationError, match=f"{variable}='{value}'.*correct or unset it"):
+        store_limits()
+
+
+def test_a_limit_of_nothing_is_refused():
+    with pytest.raises(ConfigurationError, match="above 0"):
+        store_limits(max_bytes=0)
+    with pytest.raises(ConfigurationError, match="above 0"):
+        store_limits(max_age=timedelta(0))
+
+
+def test_a_directory_that_cannot_be_a_path_is_refused():
+    with pytest.raises(ConfigurationError, match="is no path"):
+        store_directory("a\0b")

@@ -1,0 +1,62 @@
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otelflow_exporters.wording import clean, duration, lines_of, one_line, size
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "words"),
+    [
+        (0, "0 ns"),
+        (-5, "0 ns"),
+        (999, "999 ns"),
+        (1_500, "1.5 µs"),
+        (2_340_000, "2.34 ms"),
+        (999_600_000, "1000 ms"),
+        (59_900_000_000, "59.9 s"),
+        (61 * 10**9, "1 m 01 s"),
+        (3_725 * 10**9, "1 h 02 m"),
+        (90_000 * 10**9, "1 d 01 h"),
+    ],
+)
+def test_a_duration_has_one_unit_or_two_from_a_minute_on(nanoseconds, words):
+    assert duration(nanoseconds) == words
+
+
+@pytest.mark.parametrize(("amount", "words"), [(0, "0 bytes"), (1234, "1.23 kB"), (5e6, "5 MB"), (2e9, "2 GB")])
+def test_a_size_is_for_people(amount, words):
+    assert size(amount) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07after", "after"),
+        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x9b31mred", "red"),
+        ("a\x00\x08b\x7f\x85c", "abc"),
+        ("a\rb\r\nc", "a\nb\nc"),
+        ("\u202eevil\u2066", "evil"),
+        ("half \ud800", "half "),
+        ("tab\tkept", "tab    kept"),
+        ("漢字 é 🎉", "漢字 é 🎉"),
+    ],
+)
+def test_a_terminal_finds_nothing_to_obey_in_a_text(text, cleaned):
+    assert clean(text) == cleaned
+
+
+@given(st.text())
+def test_no_control_character_survives(text):
+    assert not [c for c in clean(text) if unicodedata.category(c) in ("Cc", "Cs") and c != "\n"]
+
+
+def test_long_texts_are_cut_and_say_so():
+    assert clean("x" * 50, 10) == "x" * 10 + "…"
+    assert lines_of("a\nb\nc\nd", 2) == ["a", "b", "… 2 more lines"]
+    assert lines_of("a\nb", 2) == ["a", "b"]
+    assert one_line("a\n  b\tc") == "a b c"

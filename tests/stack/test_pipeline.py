@@ -1,0 +1,248 @@
+"""What an application sends to the Collector comes out of Jaeger and Prometheus."""
+
+import json
+import os
+import runpy
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Status, StatusCode
+
+PROGRAM = Path(__file__).with_name("flow_program.py")
+as_recorded = runpy.run_path(str(Path(__file__).with_name("recording.py")))["as_recorded"]
+
+KINDS = {0: "UNSPECIFIED", 1: "INTERNAL", 2: "SERVER", 3: "CLIENT", 4: "PRODUCER", 5: "CONSUMER"}
+STATUSES = {0: "UNSET", 1: "OK", 2: "ERROR"}
+
+
+class Application:
+    """A program that traces itself; what it records is kept for comparison."""
+
+    def __init__(self, service, collector):
+        self.recorded = InMemorySpanExporter()
+        self.provider = TracerProvider(resource=Resource.create({"service.name": service}), shutdown_on_exit=False)
+        self.provider.add_span_processor(SimpleSpanProcessor(self.recorded))
+        exporter = OTLPSpanExporter(endpoint=f"{collector}/v1/traces", timeout=5)
+        self.provider.add_span_processor(SimpleSpanProcessor(exporter))
+        self.tracer = self.provider.get_tracer("otelflow", "1.2.3")
+
+    def run(self, flow="order", *, result="success", seconds=0.0):
+        """Trace one run of a flow with one task, and return its trace id."""
+        failed = result != "success"
+        with self.tracer.start_as_current_span(f"flow {flow}") as flow_span:
+            flow_span.set_attributes({"otelflow.flow.name": flow, "otelflow.run.result": result})
+            with self.tracer.start_as_current_span("task price") as task_span:
+                task_span.set_attributes({"otelflow.task.name": "price", "number": 7, "share": 0.5, "known": True})
+                task_span.add_event("otelflow.message", {"otelflow.message.text": "tea, 7 €", "length": 8})
+                if failed:
+                    task_span.set_status(Status(StatusCode.ERROR, "no tea left"))
+            time.sleep(seconds)
+        return f"{flow_span.get_span_context().trace_id:032x}"
+
+    def spans_of(self, trace_id):
+        spans = [as_recorded(span) for span in self.recorded.get_finished_spans()]
+        return [span for span in spans if span["trace_id"] == trace_id]
+
+
+@pytest.fixture(scope="module")
+def application(collector):
+    application = Application("shop", collector)
+    yield application
+    application.provider.shutdown()
+
+
+@pytest.fixture
+def read_trace(jaeger, tools):
+    """Read a trace from Jaeger when it has as many spans as it should, as {span id: span}."""
+
+    def read(trace_id, count):
+        def spans():
+            status, text = tools.get(f"{jaeger}/api/v3/traces/{trace_id}")
+            found = list(spans_in(json.loads(text))) if status == 200 else []
+            return found if len(found) >= count else None
+
+        return {span["span_id"]: span for span in tools.wait_for(spans, seconds=30, what=f"trace {trace_id}")}
+
+    return read
+
+
+def spans_in(answer):
+    """Every span of an answer of /api/v3, in the words that `as_recorded` uses."""
+    for group in answer["result"]["resourceSpans"]:
+        resource = plain(group["resource"]["attributes"])
+        for scoped in group["scopeSpans"]:
+            for span in scoped["spans"]:
+                yield as_stored(span) | {"resource": resource, "scope": scoped["scope"]["name"]}
+
+
+def as_stored(span):
+    return {
+        "trace_id": span["traceId"],
+        "span_id": span["spanId"],
+        "parent_id": span.get("parentSpanId"),
+        "name": span["name"],
+        "kind": KINDS[span["kind"]],
+        "start": int(span["startTimeUnixNano"]),
+        "end": int(span["endTimeUnixNano"]),
+        "status": STATUSES[span["status"].get("code", 0)],
+        "status_text": span["status"].get("message"),
+        "attributes": plain(span.get("attributes", [])),
+        "events": sorted(
+            [int(event["timeUnixNano"]), event["name"], plain(event.get("attributes", []))]
+            for event in span.get("events", [])
+        ),
+    }
+
+
+def plain(attributes):
+    """OTLP's typed values as Python's own."""
+    read = {"stringValue": str, "boolValue": bool, "doubleValue": float, "intValue": int}
+    return {
+        attribute["key"]: read[kind](value)
+        for attribute in attributes
+        for kind, value in attribute.get("value", {}).items()
+    }
+
+
+def same(stored, recorded):
+    """Assert that Jaeger stored what the run recorded: nothing missing, nothing changed, nothing extra."""
+    assert {key: stored[key] for key in recorded} == recorded
+
+
+def test_a_trace_sent_to_the_collector_is_read_back_from_jaeger_whole(application, read_trace):
+    trace_id = application.run(result="failure")
+    recorded = application.spans_of(trace_id)
+
+    stored = read_trace(trace_id, len(recorded))
+
+    assert stored.keys() == {span["span_id"] for span in recorded}
+    for span in recorded:
+        same(stored[span["span_id"]], span)
+        assert stored[span["span_id"]]["resource"]["service.name"] == "shop"
+        assert stored[span["span_id"]]["scope"] == "otelflow"
+
+
+def test_a_flow_of_otelflow_is_read_back_from_jaeger_whole(collector, read_trace, tools):
+    pytest.importorskip("otelflow", reason="otelflow is not installed")
+    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector, "OTEL_SERVICE_NAME": "flow-program"}
+    done = tools.run(sys.executable, PROGRAM, env={**os.environ, **settings})
+    assert done.returncode == 0, done.stderr
+    lines = [line.removeprefix("SPAN ") for line in done.stdout.splitlines() if line.startswith("SPAN ")]
+    recorded = [json.loads(line) for line in lines]
+
+    stored = read_trace(recorded[0]["trace_id"], len(recorded))
+
+    assert sorted(span["name"] for span in recorded) == ["flow order", "task price", "task reserve"]
+    assert stored.keys() == {span["span_id"] for span in recorded}
+    for span in recorded:
+        same(stored[span["span_id"]], span)
+
+
+def test_the_deep_link_to_a_trace_answers(application, jaeger, read_trace, tools):
+    trace_id = application.run()
+    read_trace(trace_id, 2)
+
+    assert tools.get(f"{jaeger}/trace/{trace_id}")[0] == 200
+
+
+def test_a_trace_that_jaeger_never_saw_is_not_found(jaeger, tools):
+    assert tools.get(f"{jaeger}/api/v3/traces/{'1' * 32}")[0] == 404
+
+
+def test_span_metrics_count_every_run_in_prometheus(collector, query, tools):
+    application = Application("counted", collector)
+    for _ in range(3):
+        application.run("invoice")
+    application.run("invoice", result="failure")
+    application.provider.shutdown()
+
+    calls = 'traces_span_metrics_calls_total{service_name="counted", span_name="flow invoice"}'
+
+    def counts():
+        seen = {each["metric"]["otelflow_run_result"]: float(each["value"][1]) for each in query(calls)}
+        return seen if sum(seen.values()) == 4 else None
+
+    assert tools.wait_for(counts, seconds=60, what="four runs in Prometheus") == {"success": 3, "failure": 1}
+
+
+def test_the_exemplar_of_a_span_metric_is_a_trace_that_jaeger_has(collector, prometheus, read_trace, tools):
+    application = Application("exemplary", collector)
+    sent = [application.run("invoice") for _ in range(3)]
+    application.provider.shutdown()
+
+    def exemplars():
+        now = time.time()
+        answer = tools.get_json(
+            f"{prometheus}/api/v1/query_exemplars",
+            query='traces_span_metrics_duration_seconds_bucket{service_name="exemplary"}',
+            start=now - 300,
+            end=now + 60,
+        )
+        return [found["labels"]["trace_id"] for series in answer["data"] for found in series["exemplars"]]
+
+    named = tools.wait_for(exemplars, seconds=60, what="an exemplar")
+
+    assert set(named) <= set(sent)
+    assert read_trace(named[0], 2)
+
+
+def test_jaegers_monitor_tab_reads_rates_from_prometheus(collector, jaeger, prometheus, tools):
+    application = Application("monitored", collector)
+
+    def rates():
+        application.run("invoice")
+        answer = tools.get_json(
+            f"{jaeger}/api/metrics/calls",
+            service="monitored",
+            groupByOperation="true",
+            endTs=int(time.time() * 1000),
+            lookback=600_000,
+            step=5_000,
+            ratePer=60_000,
+            spanKind="internal",
+        )
+        return [
+            label["value"]
+            for metric in answer["metrics"]
+            for label in metric["labels"]
+            if label["name"] == "operation" and metric["metricPoints"]
+        ]
+
+    operations = tools.wait_for(rates, seconds=60, what="the Monitor tab")
+    application.provider.shutdown()
+
+    assert set(operations) <= {"flow invoice", "task price"}
+
+
+def test_prometheus_reaches_every_part_of_the_pipe(query, tools):
+    expected = {"alertmanager", "applications-over-otlp", "collector", "jaeger", "prometheus", "pushgateway", "spans"}
+
+    def up():
+        seen = {each["metric"]["job"] for each in query("up == 1")}
+        return seen if seen >= expected else None
+
+    tools.wait_for(up, seconds=40, what="every target to be up")
+    assert query('otelcol_exporter_sent_spans_total{exporter="otlp_grpc/jaeger"} > 0')
+    assert query('otelcol_exporter_queue_capacity{exporter="otlp_grpc/jaeger"} == 5000')
+
+
+def test_otlp_metrics_of_an_application_arrive_under_its_service_name(collector, query, tools):
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+    reader = PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=f"{collector}/v1/metrics", timeout=5))
+    provider = MeterProvider([reader], resource=Resource.create({"service.name": "pusher"}), shutdown_on_exit=False)
+    runs = provider.get_meter("otelflow").create_counter("otelflow.flow.runs")
+    runs.add(3, {"flow": "nightly", "result": "success"})
+    provider.shutdown()
+
+    series = 'otelflow_flow_runs_total{job="pusher", flow="nightly", result="success"} == 3'
+    tools.wait_for(lambda: query(series), seconds=40, what="the pushed counter")

@@ -1,0 +1,280 @@
+"""configure(): where spans go, who is left alone, and which mistakes are named; each case in a process of its own."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from otelflow_exporters.reading import StoredTraces
+
+PROGRAM = """
+import otelflow
+from otelflow import flow, task
+
+@task
+def double(n):
+    return 2 * n
+
+@flow
+def work(count=3):
+    return sum(double(n) for n in range(count))
+"""
+
+
+def python(body, **environment):
+    """Run PROGRAM and *body* in a fresh interpreter without OTEL variables of the caller's."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL", "TRACE"))}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM + textwrap.dedent(body)],
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def receiver():
+    """A real OTLP/HTTP endpoint on loopback that keeps the spans it gets."""
+    spans = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            request = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
+            for resource in request.resource_spans:
+                spans.extend(span for scope in resource.scope_spans for span in scope.spans)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    server.spans = spans
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+def test_with_an_endpoint_every_span_arrives_before_the_process_ends(receiver):
+    done = python(
+        "otelflow.configure(service_name='shop'); work(5_000).execute()", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert len(receiver.spans) == 5_001
+    assert len({span.trace_id for span in receiver.spans}) == 1
+
+
+def test_an_uncaught_exception_loses_no_span(receiver):
+    done = python(
+        """
+        otelflow.configure()
+
+        @flow
+        def bad():
+            double(1)
+            1 / 0
+
+        bad().execute()
+        """,
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+    )
+
+    assert done.returncode == 1
+    assert sorted(span.name for span in receiver.spans) == ["flow bad", "task double"]
+
+
+def test_a_dead_endpoint_ends_in_seconds_with_one_line_on_stderr_and_the_flow_is_unharmed():
+    done = python(
+        """
+        import time
+        otelflow.configure()
+        print(work(3_000).execute().flow_return_value)
+        """,
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
+    )
+
+    assert done.returncode == 0
+    assert done.stdout == "8997000\n"
+    assert "could not deliver: spans are lost" in done.stderr
+
+
+def test_nothing_is_sent_when_nothing_is_asked_for():
+    done = python("t = otelflow.configure(); work().execute(); print(t.is_host, t.store_directory, t.force_flush())")
+
+    assert (done.stdout, done.stderr) == ("False None True\n", "")
+
+
+def test_an_exporter_is_found_by_its_name():
+    done = python("otelflow.configure(); work(1).execute()", OTEL_TRACES_EXPORTER="console")
+
+    assert '"name": "flow work"' in done.stdout
+
+
+def test_a_sampler_named_by_the_standard_variable_samples():
+    done = python(
+        "otelflow.configure(); work(1).execute()", OTEL_TRACES_EXPORTER="console", OTEL_TRACES_SAMPLER="always_off"
+    )
+
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_configuring_twice_is_configuring_once():
+    done = python(
+        """
+        first = otelflow.configure()
+        print(otelflow.configure() is first, len(first.provider._active_span_processor._span_processors))
+        """,
+        OTEL_TRACES_EXPORTER="console",
+    )
+
+    assert done.stdout == "True 1\n"
+
+
+HOST = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+host = TracerProvider()
+trace.set_tracer_provider(host)
+"""
+
+
+def test_a_hosts_provider_stays_as_it_was(receiver, tmp_path):
+    done = python(
+        HOST
+        + f"""
+class Count(otelflow.Listener):
+    heard = 0
+    def on_task_stop(self, event):
+        self.heard += 1
+
+count = Count()
+t = otelflow.configure(listeners=[count], store={str(tmp_path)!r})
+work().execute()
+print(t.is_host, trace.get_tracer_provider() is host, host._active_span_processor._span_processors, count.heard)
+""",
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+    )
+
+    assert (done.stdout, done.stderr) == ("True True () 3\n", "")
+    assert receiver.spans == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_provider_that_is_given_makes_the_spans_without_becoming_the_global_one():
+    done = python(
+        """
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
+
+        mine = TracerProvider()
+        mine.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(formatter=lambda span: span.name + ' ')))
+        otelflow.configure(tracer_provider=mine)
+        work(1).execute()
+        print(type(trace.get_tracer_provider()).__name__)
+        """
+    )
+
+    assert (done.stdout, done.stderr) == ("task double flow work ProxyTracerProvider\n", "")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("OTEL_SDK_DISABLED", "true"), ("OTEL_CONFIG_FILE", "there/is/none.yaml")]
+)
+def test_it_steps_back_when_the_environment_says_that_somebody_else_configures(variable, value, receiver):
+    done = python(
+        "print(otelflow.configure().is_host, work().execute().status)",
+        **{variable: value, "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url},
+    )
+
+    assert (done.stdout, done.stderr) == ("True success\n", "")
+    assert receiver.spans == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        (
+            {"OTEL_TRACES_EXPORTER": "otelflow_tre"},
+            "OTEL_TRACES_EXPORTER: nothing is registered as 'otelflow_tre'; did you mean",
+        ),
+        ({"OTEL_TRACES_SAMPLER": "sometimes"}, "OTEL_TRACES_SAMPLER: nothing is registered as 'sometimes'; known: "),
+        ({"OTEL_PYTHON_ID_GENERATOR": "dice"}, "OTEL_PYTHON_ID_GENERATOR: nothing is registered as 'dice'"),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector"},
+            "OTEL_EXPORTER_OTLP_ENDPOINT=collector is no endpoint: give an address",
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"},
+            "OTEL_EXPORTER_OTLP_PROTOCOL=http/json is not supported; known: grpc, http/protobuf",
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h:1", "OTEL_BSP_MAX_QUEUE_SIZE": "x"},
+            "OTEL_BSP_MAX_QUEUE_SIZE must be",
+        ),
+        ({"OTELFLOW_EVENT": "both"}, "OTELFLOW_EVENT is not a variable of otelflow; did you mean 'OTELFLOW_EVENTS'?"),
+        (
+            {"OTELFLOW_EVENTS": "spam"},
+            "OTELFLOW_EVENTS: events must be one of span, log, both, not 'spam'; did you mean 'span'?",
+        ),
+    ],
+)
+def test_a_variable_that_says_nothing_usable_is_named_with_the_cure(environment, message):
+    done = python("otelflow.configure()", **environment)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"otelflow._core.errors.ConfigurationError: {message}")
+
+
+def test_an_unknown_setting_is_named():
+    done = python("otelflow.configure(value_limits=3)")
+
+    assert "configure() has no field 'value_limits'; did you mean 'value_limit'?" in done.stderr
+
+
+def test_a_store_that_is_asked_for_holds_the_whole_run(tmp_path):
+    done = python(
+        f"""
+        t = otelflow.configure(store={str(tmp_path / "store")!r})
+        work(100).execute()
+        print(t.store_directory)
+        """
+    )
+    assert (done.stdout, done.stderr) == (f"{tmp_path / 'store'}\n", "")
+    assert [trace.span_count for trace in StoredTraces(tmp_path / "store").summaries()] == [101]
+
+
+def test_a_store_that_is_switched_off_by_its_variable_stays_off(tmp_path):
+    done = python("print(otelflow.configure(store=True).store_directory)", OTELFLOW_STORE="off", HOME=str(tmp_path))
+
+    assert (done.stdout, done.stderr) == ("None\n", "")
+
+
+def test_events_as_log_records_go_where_the_logs_exporter_says():
+    done = python(
+        """
+        otelflow.configure(events='log')
+
+        @flow
+        def talk():
+            print('hello')
+
+        talk().execute()
+        """,
+        OTEL_LOGS_EXPORTER="console",
+    )
+
+    assert '"body": "hello"' in done.stdout

@@ -1,0 +1,223 @@
+"""Delivery: whole through a slow exporter, bounded with a dead one, and what is lost is counted."""
+
+import logging
+import multiprocessing
+import sys
+import threading
+import time
+
+import pytest
+from opentelemetry import context as otel_context
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+
+from otelflow._core import ledger
+from otelflow._core.errors import ConfigurationError
+from otelflow.telemetry.delivery import DeliverySpanProcessor
+
+
+class Exporter(SpanExporter):
+    """Keeps the names of what it gets; slow, failing, raising or stuck on demand."""
+
+    def __init__(self, seconds=0.0, outcome=SpanExportResult.SUCCESS):
+        self.names = []
+        self.seconds = seconds
+        self.outcome = outcome
+        self.is_shut_down = False
+
+    def export(self, spans):
+        time.sleep(self.seconds)
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        self.names += [span.name for span in spans]
+        return self.outcome
+
+    def shutdown(self):
+        self.is_shut_down = True
+
+
+@pytest.fixture(autouse=True)
+def losses():
+    before = dict(ledger.dropped)
+    ledger.dropped.clear()
+    said = set(ledger._said)
+    ledger._said.clear()
+    yield ledger.dropped
+    ledger.dropped.clear()
+    ledger.dropped.update(before)
+    ledger._said.update(said)
+
+
+def spans_through(processor, count, sampler=None):
+    provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
+    provider.add_span_processor(processor)
+    tracer = provider.get_tracer("test")
+    for number in range(count):
+        tracer.start_span(str(number)).end()
+
+
+def test_a_program_faster_than_its_exporter_loses_nothing(monkeypatch, losses):
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "64")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "32")
+    exporter = Exporter(seconds=0.005)
+    processor = DeliverySpanProcessor(exporter)
+
+    spans_through(processor, 2_000)
+    processor.shutdown()
+
+    assert exporter.names == [str(number) for number in range(2_000)]
+    assert not losses
+
+
+def test_many_threads_lose_nothing(monkeypatch, losses):
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "64")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64")
+    exporter = Exporter(seconds=0.002)
+    processor = DeliverySpanProcessor(exporter)
+    threads = [threading.Thread(target=spans_through, args=(processor, 500)) for _ in range(8)]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    processor.shutdown()
+
+    assert sorted(exporter.names) == sorted([str(number) for number in range(500)] * 8)
+    assert not losses
+
+
+def test_a_dead_exporter_holds_nobody_up_and_each_lost_span_is_counted(monkeypatch, losses, caplog):
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "64")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64")
+    exporter = Exporter(seconds=0.05, outcome=SpanExportResult.FAILURE)
+    processor = DeliverySpanProcessor(exporter)
+    began = time.monotonic()
+
+    with caplog.at_level(logging.WARNING, logger="otelflow"):
+        spans_through(processor, 3_000)
+        processor.shutdown()
+
+    assert time.monotonic() - began < 5
+    assert sum(losses.values()) == 3_000
+    assert 1 <= len([one for one in caplog.records if one.name == "otelflow"]) <= 3
+    assert exporter.is_shut_down
+
+
+def test_an_exporter_that_raises_loses_its_batch_and_the_next_one_goes_through(losses, caplog):
+    exporter = Exporter(outcome=RuntimeError("no"))
+    processor = DeliverySpanProcessor(exporter)
+
+    spans_through(processor, 10)
+    first = processor.force_flush(5_000)
+    exporter.outcome = SpanExportResult.SUCCESS
+    spans_through(processor, 10)
+    second = processor.force_flush(5_000)
+    processor.shutdown()
+
+    assert (first, second) == (False, True)
+    assert losses == {("traces", "export_failed"): 10}
+    assert len(exporter.names) == 10
+
+
+def test_a_flush_keeps_its_time_limit_and_says_so():
+    exporter = Exporter(seconds=1)
+    processor = DeliverySpanProcessor(exporter)
+    spans_through(processor, 1)
+    began = time.monotonic()
+
+    arrived = processor.force_flush(50)
+
+    assert not arrived
+    assert time.monotonic() - began < 0.8
+    processor.shutdown()
+    assert exporter.names == ["0"]
+
+
+def test_a_stuck_exporter_ends_with_the_farewell_and_its_spans_are_counted(monkeypatch, losses):
+    monkeypatch.setenv("OTEL_BSP_EXPORT_TIMEOUT", "200")
+    release = threading.Event()
+    exporter = Exporter()
+    exporter.export = lambda spans: (release.wait(10), SpanExportResult.SUCCESS)[1]
+    processor = DeliverySpanProcessor(exporter)
+    spans_through(processor, 5)
+    began = time.monotonic()
+
+    processor.shutdown()
+
+    assert time.monotonic() - began < 2
+    assert losses == {("traces", "shutdown"): 5}
+    release.set()
+
+
+def test_spans_after_the_shutdown_are_counted(losses):
+    processor = DeliverySpanProcessor(Exporter())
+    processor.shutdown()
+
+    spans_through(processor, 3)
+
+    assert losses == {("traces", "after_shutdown"): 3}
+
+
+def test_unsampled_spans_are_not_delivered():
+    exporter = Exporter()
+    processor = DeliverySpanProcessor(exporter)
+
+    spans_through(processor, 3, sampler=ALWAYS_OFF)
+    processor.shutdown()
+
+    assert exporter.names == []
+
+
+def test_an_export_is_not_itself_traced():
+    exporter = Exporter()
+    seen = []
+    exporter.export = lambda spans: (
+        seen.append(otel_context.get_value(otel_context._SUPPRESS_INSTRUMENTATION_KEY)),
+        SpanExportResult.SUCCESS,
+    )[1]
+    processor = DeliverySpanProcessor(exporter)
+
+    spans_through(processor, 1)
+    processor.shutdown()
+
+    assert seen == [True]
+
+
+@pytest.mark.parametrize("variable", ["OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_SCHEDULE_DELAY"])
+def test_a_variable_that_is_no_number_is_named(monkeypatch, variable):
+    monkeypatch.setenv(variable, "many")
+
+    with pytest.raises(ConfigurationError, match=f"{variable} must be a whole number above 0, not 'many'"):
+        DeliverySpanProcessor(Exporter())
+
+
+class FileExporter(Exporter):
+    """Appends the names of what it gets to a file, from any process."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def export(self, spans):
+        with self.path.open("a") as file:
+            file.writelines(f"{span.name}\n" for span in spans)
+        return SpanExportResult.SUCCESS
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork on Windows")
+def test_a_forked_worker_delivers_its_own_spans_and_not_those_of_its_parent(tmp_path):
+    path = tmp_path / "names"
+    processor = DeliverySpanProcessor(FileExporter(path))
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(processor)
+    tracer = provider.get_tracer("test")
+    tracer.start_span("parent").end()
+
+    child = multiprocessing.get_context("fork").Process(target=lambda: tracer.start_span("child").end())
+    child.start()
+    child.join(20)
+    processor.shutdown()
+
+    assert child.exitcode == 0
+    assert sorted(path.read_text().split()) == ["child", "parent"]
