@@ -26,6 +26,26 @@ class _Injected:
 INJECTED: Final[Any] = _Injected()
 
 
+#: What a test gives the functions of a flow in the place of its dependencies, by name; see ``otelflow.testing``
+StandIns = Callable[[Any], Mapping[str, Any]]
+
+
+class _Test:
+    stand_ins: StandIns | None = None
+
+
+def use_stand_ins(stand_ins: StandIns | None) -> StandIns | None:
+    """Let *stand_ins* have the last word on dependencies (None: nobody); return who had it."""
+    previous, _Test.stand_ins = _Test.stand_ins, stand_ins
+    return previous
+
+
+def dependencies_of(flow: Any) -> Mapping[str, Any]:
+    """Return what a function in *flow* (None: in no flow) may ask for besides the usual."""
+    found: Mapping[str, Any] = {} if flow is None else flow.task_dependencies()
+    return found if _Test.stand_ins is None else {**found, **_Test.stand_ins(flow)}
+
+
 class _Parameter(NamedTuple):
     name: str
     position: int  # past every argument for a keyword-only one

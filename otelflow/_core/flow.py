@@ -19,6 +19,7 @@ from otelflow._core.artifacts import Artifact, Result, add_artifact, add_result
 from otelflow._core.bounded import Kept
 from otelflow._core.config import Flow_Run__Config, Settings, settings
 from otelflow._core.context import Run, enter, leave, open_run_here
+from otelflow._core.depends import dependencies_of
 from otelflow._core.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnknownKeyword
 from otelflow._core.results import FAILED, Outcome, error_message
 from otelflow._core.spec import Capture, Kind, Spec, shown_value
@@ -446,7 +447,7 @@ class FlowRun(Run):
         """Call the target with what it asks for."""
         flow = self.flow
         named = {"this_flow": flow, "this_task": None, "flow_data": flow.data, "task_data": {}}
-        return self.spec.call(self, flow.flow_args, flow.flow_kwargs, named, flow.task_dependencies())
+        return self.spec.call(self, flow.flow_args, flow.flow_kwargs, named, dependencies_of(flow))
 
     def started(self) -> None:
         """Say that the flow is executed."""

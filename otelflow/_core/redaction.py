@@ -1,105 +1,156 @@
 """Take out of texts and values what looks like a secret, before anything is recorded.
 
-Best effort: a secret that looks like an ordinary word, is split over two messages, or is encoded, passes.
+Best effort, in linear time: a secret that looks like an ordinary word, is split over two messages, or is encoded,
+passes. What is looked for: values under a secret's name, values of a known shape, and passwords in addresses.
 """
 
+import functools
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Final
 
+from otelflow._core.bounded import shown
 from otelflow._core.errors import ConfigurationError
 
 REDACTED: Final = "[redacted]"
 
+# Room for a secret that a cut would split: redaction sees it whole, or at least its beginning.
+_MARGIN: Final = 512
+# Nested deeper than this, a container is shown as text.
+_DEPTH: Final = 64
 
-class _Late:
-    """A regular expression that is compiled when it is first used: all of them would make an import 8 ms longer."""
+# --- Names. Their words are compared, so "tokens", "author" and "keyboard" are none of these.
 
-    sub: Callable[..., str]
-    search: Callable[[str], "re.Match[str] | None"]
-
-    def __init__(self, pattern: str) -> None:
-        self.pattern = pattern
-
-    def __getattr__(self, name: str) -> Any:
-        compiled = re.compile(self.pattern)
-        self.sub, self.search = compiled.sub, compiled.search
-        return getattr(compiled, name)
-
-
-# Words whose value is a secret, as a key or before '=' or ':'. "token" alone would hide token counts: the
-# word boundary rules in _KEY_VALUE keep "tokens=512" readable.
-_SENSITIVE_WORDS: Final = (
-    r"pass(?:word|wd|phrase|code)?|pwd|secret|token|api[_\- ]?key|apikey|access[_\-]?key|account[_\-]?key"
-    r"|auth|authorization|bearer|credentials?|private[_\-]?key|signing[_\-]?key|encryption[_\-]?key"
-    r"|session(?:[_\-]?id)?|sessid|set[_\-]cookie|cookie|csrf|xsrf|jwt|otp|pin|ssn|dsn|sig|signature|client[_\-]?secret"
-    r"|shared[_\-]?access[_\-]?signature|connection[_\-]?string"
+#: Whatever stands under such a name is hidden, unless it is plainly no secret ("token: expired").
+_STRONG: Final = frozenset(
+    "password passwd passphrase passcode pwd secret token apikey apitoken authtoken accesstoken secretkey accesskey "
+    "authorization credential credentials cookie cookies jwt bearer dsn csrf xsrf csrftoken sessionid sessid "
+    "phpsessid jsessionid cvv cvc mnemonic".split()
 )
-_SECRET_KEY: Final = _Late(rf"(?i)(?:^|[_\-.\s])(?:{_SENSITIVE_WORDS})$")
-_CAMEL: Final = _Late(r"(?<=[a-z0-9])(?=[A-Z])")
+#: Under such a name only what looks like a secret is hidden: "session: morning" stays.
+_WEAK: Final = frozenset("pass auth session otp totp pin ssn sig signature sid nonce salt creds pw".split())
+#: "key" and "string" are ordinary words, unless after one of these.
+_PAIRS: Final = frozenset(
+    "api key,access key,account key,private key,signing key,encryption key,secret key,master key,shared key,auth key,"
+    "service key,storage key,subscription key,functions key,ssh key,deploy key,license key,session key,session id,"
+    "connection string,recovery code,backup code,security code,verification code,webhook url,security answer".split(",")
+)
+_TAILS: Final = frozenset(
+    "value text plain raw b64 base64 hash hashed encrypted new old current prod production staging stage dev test live "
+    "default env key id primary secondary".split()
+)
+_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
-# name=value, name: value, "name": "value", --name value; the name may have a prefix: DB_PASSWORD, x-api-key, dbPassword
-_KEY_VALUE: Final = _Late(
+# --- Values
+
+#: After a secret's name, these are no secrets: what programs and people say about one.
+_HARMLESS: Final = frozenset(
+    "a an the is was are be been being has have had must should may can could will would not no yes on off true false "
+    "none null nil undefined empty unset set missing required optional expired invalid valid incorrect wrong correct "
+    "unexpected expected changed updated reset rotated revoked refreshed renewed found ok okay failed failure success "
+    "successful passed denied accepted rejected unknown disabled enabled enable disable started stopped closed open "
+    "opened created deleted removed active inactive to for of from in into by with without and or but if when then at "
+    "as it its this that these all any each every only both flag option argument parameter file field value values "
+    "header headers auth login string str bytes int float bool any secretstr optional[str] str|none number text basic "
+    "bearer digest hidden masked redacted encrypted hashed provided given supplied type expires end eof eol identifier "
+    "authentication authorization credentials password secret token cannot does did mismatch matches match".split()
+)
+_PLACEHOLDER: Final = re.compile(
+    r"""(?x)
+    [*x•.X\-_?]+ | <[^<>]*>? | \$\{?\w+\}? .* | \{\{.* | \{\w*\}? | %[\w(%].* | \[ (?:redacted|masked|filtered|hidden) .*
+    | (?:self|cls|os|config|settings|args|env|environ|kwargs|params|options|request|req|ctx)\.[\w.]+ .*  # code
+    | [A-Za-z_][\w.]*\( .* | [A-Za-z_][\w.]*\[ .*                                                        # calls, items
+    """
+)
+_SHORT_NUMBER: Final = re.compile(r"\d{1,5}")
+
+_QUOTED: Final = r""" "(?:[^"\\]|\\.)*+(?:"|\Z) | '(?:[^'\\]|\\.)*+(?:'|\Z) """
+_SCHEMES: Final = r"(?:bearer|basic|token|negotiate|apikey|api-key|splunk|sso-key)"
+# A separator belongs to the value unless a blank or another name follows.
+_BARE: Final = r"""(?:[^\s"',;&<>)\]}\\] | [,;&](?=[^\s"',;&\\]) (?![\w.\-]{1,60}[=:]) )++"""
+_VALUE: Final = re.compile(
     rf"""(?ix)
-    (?P<name> (?<![a-z0-9]) (?:[a-z0-9]{{1,40}}[_\-.]){{0,6}} (?:{_SENSITIVE_WORDS}) )
-    (?P<join> ["']? \s{{0,3}} (?: => | := | [:=] ) \s{{0,3}} | ["']? \s{{0,2}} , \s{{0,2}} (?=["']) )
-    (?P<value>
-        "(?:[^"\\]|\\.)*(?:"|\Z)
-      | '(?:[^'\\]|\\.)*(?:'|\Z)
-      | (?:bearer|basic|digest|token|negotiate)\s+[^\s"',;]+
-      | [^\s"',;&<>)\]}}]+
-    )"""
+      [brfu]{{0,2}}(?:{_QUOTED})
+    | \\{{1,3}}["'][^"'\\]*+
+    | (?:digest|aws4-hmac-sha256)\s[^\r\n]*+
+    | {_SCHEMES}\s+[^\s"',;]++
+    | {_BARE}"""
 )
-_CAMEL_KEY_VALUE: Final = _Late(
-    r"""(?x)
-    (?P<name> \b[a-z][A-Za-z0-9]{0,40}
-        (?:Password|Passwd|Secret|Token|ApiKey|AccessKey|AccountKey|PrivateKey|Credential|Credentials|Cookie) )
-    (?P<join> ["']? \s{0,3} [:=] \s{0,3} )
-    (?P<value> "(?:[^"\\]|\\.)*(?:"|\Z) | '(?:[^'\\]|\\.)*(?:'|\Z) | [^\s"',;&<>)\]}]+ )"""
+_REST_OF_COOKIE: Final = re.compile(r"""[^\r\n"'}]*+""")
+
+# name=value, name: value, "name": "value", 'name' => value, name is value, "name", "value", --name value
+_NAME: Final = re.compile(
+    r"""(?ix)
+    (?<![\w.\-])
+    (?P<name> (?:(?:api|access|account|private|secret|signing|encryption|auth|session|client|security|connection)[ ])?
+              [\w.\-]++ )
+    (?P<join> \\{0,3}["']?\]?[ \t]{0,3} (?: =>|:=|[:=](?!=) ) [ \t]{0,3}
+            | [ \t]{1,3}(?:is|was)[ \t]{1,3}
+            | \\{0,3}["'] [ ]{0,3} , \s{0,3} (?=\\{0,3}["'])
+            | (?<=\w) [ \t]{1,3} (?=[^\s\-]) )"""
 )
-_OPTION: Final = _Late(
-    rf"(?i)(?P<name>--?(?:[a-z0-9]{{1,40}}-){{0,4}}(?:{_SENSITIVE_WORDS}))(?P<join>\s+)(?P<value>[^\s\-]\S*)"
+_ELEMENT: Final = re.compile(r"<([\w.\-]{1,60})(?:[ ][^<>]{0,200})?+>([^<>]{1,2000})(?=</)")
+_ADDRESS: Final = re.compile(
+    r"""(?x) (?P<head> :// [^\s:/@"'<>]{0,200} :) (?!\d{1,5}[/?\#]) [^\s"'<>]{1,500} (?=@)
+           | (?P<user> ://) [A-Za-z0-9_\-]{20,200} (?=@)"""
+)
+_SCHEME: Final = re.compile(
+    r"(?i)(?P<head>\b(?:bearer|basic)[ ]+)(?=[^\s\"']{0,200}[0-9=_.])[A-Za-z0-9+/_\-.=~]{12,}"
+    r"|(?P<user>(?<!\S)(?:-u|--user)[ =]+[^\s:\"']{1,100}:)[^\s\"']{1,200}"
 )
 
-# Values that are secrets whatever stands before them
-_SHAPES: Final = _Late(
-    r"""(?x)
-    (?: -----BEGIN\ [A-Z0-9 ]{0,40}PRIVATE\ KEY(?:\ BLOCK)?----- (?:[^-]|-(?!----END))*
-        (?:-----END\ [A-Z0-9 ]{0,40}PRIVATE\ KEY(?:\ BLOCK)?-----)?
-      | \beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}(?:\.[A-Za-z0-9_\-]*)?
-      | \b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{16}\b
-      | \b(?:ghp|gho|ghu|ghs|ghr)_[A-Za-z0-9]{16,}
-      | \bgithub_pat_[A-Za-z0-9_]{20,}
-      | \bglpat-[A-Za-z0-9_\-]{16,}
-      | \bxox[abeoprs]-[A-Za-z0-9\-]{10,}
-      | \bhooks\.slack\.com/services/[A-Za-z0-9/]{16,}
-      | \b(?:sk|pk|rk)_(?:live|test)_[A-Za-z0-9]{10,}
-      | \bsk-(?:ant-|proj-)?[A-Za-z0-9_\-]{20,}
-      | \bAIza[A-Za-z0-9_\-]{30,}
-      | \bya29\.[A-Za-z0-9_\-]{20,}
-      | \bGOCSPX-[A-Za-z0-9_\-]{20,}
-      | \bnpm_[A-Za-z0-9]{30,}
-      | \bpypi-[A-Za-z0-9_\-]{30,}
-      | \bSG\.[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{16,}
-      | \bhf_[A-Za-z0-9]{20,}
-      | \bdop_v1_[a-f0-9]{40,}
-      | \bhvs\.[A-Za-z0-9_\-]{20,}
-      | \bkey-[a-f0-9]{32}\b
-      | \bSK[a-f0-9]{32}\b
+# --- Shapes: secrets whatever stands before them; each begins with one of the literal texts beside it.
+_SHAPES: Final = re.compile(
+    r"""(?x) (?:
+      -----BEGIN\ [A-Z0-9 ]{0,40}PRIVATE\ KEY(?:\ BLOCK)?----- (?:(?!-----END)[\s\S])*+ (?:-----END\ [A-Z0-9 ]{0,40}-----)?
+    | AGE-SECRET-KEY-1[A-Z0-9]{20,}
+    | (?<![A-Za-z0-9]) (?:
+        eyJ[\w\-]{8,}\.[\w\-]{8,}(?:\.[\w\-.]*)?
+      | A(?:KIA|SIA|BIA|CCA)[A-Z0-9]{16}\b
+      | gh[opusr]_[A-Za-z0-9]{16,} | github_pat_\w{20,} | gl[a-z]{2,5}-[\w\-.]{16,}
+      | xox[a-z]-[\w\-]{10,} | xapp-[\w\-]{10,} | xoxe\.[\w\-.]{10,}
+      | (?:sk|pk|rk)_(?:live|test)_\w{10,} | whsec_[\w+/=]{16,}
+      | sk-[\w\-]{20,} | gsk_\w{20,} | r8_\w{20,} | pplx-\w{20,} | xai-[\w\-]{20,} | lsv2_[a-z]{2}_\w{20,} | hf_\w{20,}
+      | AIza[\w\-]{30,} | ya29\.[\w\-.]{20,} | GOCSPX-[\w\-]{20,} | 1//0[\w\-]{20,}
+      | npm_\w{30,} | pypi-[\w\-]{30,} | rubygems_[a-f0-9]{30,} | dckr_[a-z]{2,4}_[\w\-]{20,}
+      | SG\.[\w\-]{16,}\.[\w\-]{16,} | key-[a-f0-9]{32}\b | SK[a-f0-9]{32}\b | xkeysib-[\w\-]{20,}
+      | do[opr]_v1_[a-f0-9]{40,} | hv[bs]\.[\w\-]{20,} | dp\.[a-z]{2,5}\.\w{20,} | pul-[a-f0-9]{40} | tskey-[\w\-]{16,}
+      | shp(?:at|ss|ca|pa)_[a-fA-F0-9]{32} | sq0[a-z]{3}-[\w\-]{20,} | dapi[a-f0-9]{32} | PMAK-[\w\-]{20,}
+      | lin_api_\w{20,} | ntn_\w{20,} | figd_[\w\-]{20,} | gls?[ac]_[\w=+/]{20,} | sntry[a-z]_[\w=+/\-]{20,}
+      | NRAK-\w{20,} | AT(?:ATT|CTT)3[\w\-=]{20,} | HRKU-[\w\-]{20,} | sbp_\w{20,} | sb_secret_\w{16,}
+      | pscale_[a-z]{2,5}_[\w\-.]{20,} | CFPAT-[\w\-]{20,} | EAACEdEose0cBA\w+ | ops_eyJ[\w\-]{20,}
+      | [0-9a-f]{32}-us\d{1,2}\b | \d{8,10}:AA[\w\-]{33} | [A-Za-z0-9]{14}\.atlasv1\.[\w\-]{40,}
+      | [MNO][\w\-]{23,25}\.[\w\-]{6}\.[\w\-]{27,40} | [\w~.\-]{3}8Q~[\w~.\-]{31,34}
+      )
+    | (?<=hooks\.slack\.com/services/)[\w/]{16,} | (?<=/api/webhooks/)\d+/[\w\-]{16,}
+    | (?<=webhook\.office\.com/)[\w/@\-]{16,}
     )"""
 )
-_URL_PASSWORD: Final = _Late(
-    r"(?P<head>\b[a-zA-Z][a-zA-Z0-9+.\-]{0,30}://[^\s:/@\"']{0,200}:)(?P<value>[^\s\"'/]{1,500})(?=@)"
-)
-_SCHEME: Final = _Late(r"(?i)(?P<head>\b(?:bearer|basic)\s+)(?P<value>[A-Za-z0-9+/_\-.=~]{12,})")
-
-# No pattern can match a text without one of these; most messages have none, and cost one search.
-_SUSPICIOUS: Final = _Late(
-    rf"(?i){_SENSITIVE_WORDS}|credential|://|-----BEGIN|eyJ|A(?:KIA|SIA|ROA|IDA)|gh[opusr]_|github_pat|glpat-|xox[abeoprs]-"
-    r"|slack\.com|[spr]k_(?:live|test)_|sk-|AIza|ya29|GOCSPX|npm_|pypi-|SG\.|hf_|dop_v1|hvs\.|key-|SK[a-f0-9]|basic"
-)
+_SHAPE_STEMS: Final = (
+    "-----BEGIN", "SECRET-KEY-1", "eyJ", "AKIA", "ASIA", "ABIA", "ACCA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_",
+    "_pat_", "gl", "xox", "xapp-", "_live_", "_test_", "whsec_", "sk-", "gsk_", "r8_", "pplx-", "xai-", "lsv2_", "hf_",
+    "AIza", "ya29.", "GOCSPX", "1//0", "npm_", "pypi-", "rubygems_", "dckr_", "SG.", "key-", "SK", "xkeysib-", "_v1_",
+    "hvs.", "hvb.", "dp.", "pul-", "tskey-", "shpat_", "shpss_", "shpca_", "shppa_", "sq0", "dapi", "PMAK-", "lin_api_",
+    "ntn_", "figd_", "sntry", "NRAK-", "ATATT3", "ATCTT3", "HRKU-", "sbp_", "sb_secret_", "pscale_", "CFPAT-", "EAACEd",
+    "-us", ":AA", ".atlasv1.", "8Q~", "hooks.slack", "/webhooks/", "webhook.office",
+)  # fmt: skip
+_DISCORD: Final = re.compile(r"[MNO][\w\-]{23,25}\.[\w\-]{6}\.")
+_LONG_WORD: Final = re.compile(r"(?:\A|[\s\"'=:/,(])[^\s\"'=,()]{16}")
+# No name in a text without one of these (in lower case) is a secret's.
+_NAME_STEMS: Final = (
+    "pass", "pwd", "secret", "token", "key", "auth", "cred", "cookie", "sess", "jwt", "bearer", "dsn", "srf", "sig",
+    "otp", "pin", "ssn", "sid", "nonce", "salt", "cv", "mnemonic", "code", "connection", "webhook", "answer", "pw",
+)  # fmt: skip
 
 _more: tuple[re.Pattern[str], ...] = ()
+
+
+def compiled(patterns: Iterable[str]) -> tuple[re.Pattern[str], ...]:
+    """Return *patterns* ready for use. Raises ConfigurationError for one that does not compile."""
+    try:
+        return tuple(re.compile(pattern) for pattern in patterns)
+    except re.error as error:
+        raise ConfigurationError(f"redact: {error.pattern!r} is not a regular expression: {error.msg}") from None
 
 
 def extend(patterns: Iterable[str]) -> None:
@@ -108,53 +159,33 @@ def extend(patterns: Iterable[str]) -> None:
     Raises ConfigurationError for a pattern that does not compile.
     """
     global _more
-    try:
-        _more = tuple(re.compile(pattern) for pattern in patterns)
-    except re.error as error:
-        raise ConfigurationError(f"redact: {error.pattern!r} is not a regular expression: {error.msg}") from None
-
-
-def is_secret(key: str) -> bool:
-    """Tell whether the value under *key* is to be hidden: ``password``, ``DB_TOKEN``, ``x-api-key``, ``dbPassword``."""
-    return _SECRET_KEY.search(_CAMEL.sub("_", key)) is not None
+    _more = compiled(patterns)
 
 
 def redact(text: str) -> str:
     """Return *text* with ``[redacted]`` in the place of each thing that looks like a secret."""
-    if _SUSPICIOUS.search(text) is not None:
+    if _LONG_WORD.search(text) is not None and _has_shape(text):
         text = _SHAPES.sub(REDACTED, text)
-        text = _URL_PASSWORD.sub(rf"\g<head>{REDACTED}", text)
-        text = _KEY_VALUE.sub(_hide_value, text)
-        text = _CAMEL_KEY_VALUE.sub(_hide_value, text)
-        text = _OPTION.sub(_hide_value, text)
-        text = _SCHEME.sub(rf"\g<head>{REDACTED}", text)
+    if "://" in text:
+        text = _ADDRESS.sub(_after_head, text)
+    lowered = text.lower()
+    for stem in _NAME_STEMS:
+        if stem in lowered:
+            text = _hide_values(text)
+            break
+    if "basic" in lowered or "bearer" in lowered or "-u" in lowered:
+        text = _SCHEME.sub(_after_head, text)
     for pattern in _more:
         text = pattern.sub(REDACTED, text)
     return text
 
 
-def _hide_value(match: re.Match[str]) -> str:
-    value = match["value"]
-    if value.startswith(REDACTED[:5]):
-        return match[0]
-    quote = value[0] if value[0] in "\"'" else ""
-    closing = quote if len(value) > 1 and value.endswith(quote) else ""
-    return f"{match['name']}{match['join']}{quote}{REDACTED}{closing}"
-
-
-def redact_value(value: object, depth: int = 8) -> object:
-    """Return a copy of plain data (dicts, lists, texts) in which secret keys and texts are redacted."""
-    if isinstance(value, str):
-        return redact(value)
-    if depth == 0:
-        return value
-    if isinstance(value, Mapping):
-        return {
-            key: REDACTED
-            if isinstance(key, str) and is_secret(key) and item is not None
-            else redact_value(item, depth - 1)
-            for key, item in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [redact_value(item, depth - 1) for item in value]
-    return value
+def recorded(value: object, limit: int) -> str:
+    """Return *value* as it is recorded anywhere: as text, redacted, bounded to *limit* characters; never raises."""
+    text = shown(value, limit + _MARGIN)
+    if len(text) <= limit:
+        return redact(text)
+    if len(text) <= limit + _MARGIN:
+        return redact(text)[:limit] + f"… [cut, {len(text):,} characters]"
+    # ``shown`` has cut it and says so at the end.
+    return redact(text[: limit + _MARGIN])[:limit] + text[limit + _MARGIN :]

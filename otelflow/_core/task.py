@@ -12,6 +12,7 @@ from otelflow._core import attributes, events, messages
 from otelflow._core.artifacts import Artifact, Result, add_artifact, add_result
 from otelflow._core.config import settings
 from otelflow._core.context import Run, current_run, open_run_here
+from otelflow._core.depends import dependencies_of
 from otelflow._core.errors import NotCallable, UnknownKeyword
 from otelflow._core.results import Outcome, error_message
 from otelflow._core.spec import Capture, Kind, Spec, shown_value
@@ -210,8 +211,7 @@ class TaskRun(Run):
             "flow_data": {} if flow is None else flow.data,
             "task_data": task.data,
         }
-        dependencies = {} if flow is None else flow.task_dependencies()
-        return self.spec.call(self, task.task_args, task.task_kwargs, named, dependencies)
+        return self.spec.call(self, task.task_args, task.task_kwargs, named, dependencies_of(flow))
 
     def started(self) -> None:
         """Say that the task is executed."""

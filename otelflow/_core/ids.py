@@ -1,0 +1,27 @@
+"""Ids that no other run has, in this process, its forks, or elsewhere."""
+
+import os
+from typing import Final
+
+_AT_ONCE: Final = 256
+_DIGITS: Final = 16
+
+
+class _Pool:
+    """Random ids made in advance: asking the system for each costs more than all else that is done for an id."""
+
+    ids: Final[list[str]] = []
+    pid = 0
+
+
+def new_id(prefix: str) -> str:
+    """Return *prefix* and 16 random hexadecimal digits."""
+    if os.getpid() != _Pool.pid:
+        _Pool.ids.clear()  # a fork must not use the ids that its parent will use
+        _Pool.pid = os.getpid()
+    try:
+        return prefix + _Pool.ids.pop()
+    except IndexError:
+        digits = os.urandom(_AT_ONCE * _DIGITS // 2).hex()
+        _Pool.ids.extend(digits[start : start + _DIGITS] for start in range(_DIGITS, len(digits), _DIGITS))
+        return prefix + digits[:_DIGITS]

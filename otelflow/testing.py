@@ -1,0 +1,227 @@
+"""See what runs did and give them fakes, in a test: no server, no global provider, nothing left behind."""
+
+import inspect
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+
+from otelflow._core import attributes, depends, spans
+from otelflow._core.errors import ConfigurationError
+from otelflow._core.flow import Flow
+
+__all__ = ["MockedDependencies", "Node", "Trace", "flow_trace"]
+
+
+class Node(NamedTuple):
+    """One span of a tree: its name, how its run ended, and what ran inside; compares equal to a plain tuple."""
+
+    name: str
+    result: str | None = None
+    children: "list[Node]" = []  # noqa: RUF012 nobody changes it
+
+
+class Trace(SpanProcessor):
+    """The spans that ended while ``flow_trace()`` was collecting, in the order in which they started."""
+
+    def __init__(self, enclosing: "Trace | None" = None) -> None:
+        self._enclosing = enclosing
+        self._lock = threading.Lock()
+        self._started: dict[tuple[int, int], ReadableSpan | None] = {}
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Give *span* its place; called by the provider."""
+        with self._lock:
+            self._started[_key(span)] = None
+        if self._enclosing is not None:
+            self._enclosing.on_start(span, parent_context)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Take *span* in; called by the provider."""
+        with self._lock:
+            self._started[_key(span)] = span
+        if self._enclosing is not None:
+            self._enclosing.on_end(span)
+
+    @property
+    def spans(self) -> list[ReadableSpan]:
+        """The spans that have ended."""
+        with self._lock:
+            return [span for span in self._started.values() if span is not None]
+
+    @property
+    def open_spans(self) -> int:
+        """How many spans have started and not ended: a run that still goes on, or a generator that nobody finished."""
+        with self._lock:
+            return sum(span is None for span in self._started.values())
+
+    def named(self, name: str) -> list[ReadableSpan]:
+        """Return the spans called *name*, such as ``task divide``."""
+        return [span for span in self.spans if span.name == name]
+
+    def one(self, name: str) -> ReadableSpan:
+        """Return the span called *name*. Raises AssertionError that shows the tree, when there is not exactly one."""
+        found = self.named(name)
+        if len(found) != 1:
+            raise AssertionError(f"{len(found)} spans are called {name!r} in\n{self!r}")
+        return found[0]
+
+    def events(self, name: str) -> list[Event]:
+        """Return what happened in the one span called *name*: messages, artifacts, results, its exception."""
+        return list(self.one(name).events)
+
+    def messages(self, name: str) -> list[str]:
+        """Return the texts of the messages of the one span called *name*."""
+        found = [event for event in self.events(name) if event.name == attributes.MESSAGE_EVENT]
+        return [str((event.attributes or {})[attributes.MESSAGE_TEXT]) for event in found]
+
+    def tree(self) -> list[Node]:
+        """Return the roots, each with what ran inside: ``[("flow f", "success", [("task t", "success", [])])]``."""
+        ended = self.spans
+        nodes = {_key(span): Node(span.name, _result(span), []) for span in ended}
+        roots = []
+        for span in ended:
+            parent = (span.parent.trace_id, span.parent.span_id) if span.parent is not None else None
+            siblings = nodes[parent].children if parent is not None and parent in nodes else roots
+            siblings.append(nodes[_key(span)])
+        return roots
+
+    def __repr__(self) -> str:
+        lines = [line for root in self.tree() for line in _lines(root, "", "")]
+        if self.open_spans:
+            lines.append(f"({self.open_spans} not ended)")
+        return "\n".join(lines) or "(no spans)"
+
+
+def _key(span: ReadableSpan) -> tuple[int, int]:
+    context = span.get_span_context()
+    return (context.trace_id, context.span_id) if context is not None else (0, 0)
+
+
+def _result(span: ReadableSpan) -> str | None:
+    found = (span.attributes or {}).get(attributes.RUN_RESULT)
+    return None if found is None else str(found)
+
+
+def _lines(root: Node, first: str, others: str) -> Iterator[str]:
+    waiting = deque([(root, first, others)])  # no recursion: a flow may call itself a thousand times
+    while waiting:
+        node, head, rest = waiting.popleft()
+        yield f"{head}{node.name} · {node.result or '?'}"
+        last = len(node.children) - 1
+        inside = [
+            (child, rest + ("└── " if place == last else "├── "), rest + ("    " if place == last else "│   "))
+            for place, child in enumerate(node.children)
+        ]
+        waiting.extendleft(reversed(inside))
+
+
+class _MemoryProvider(TracerProvider):
+    """Records everything, whatever the ``OTEL_*`` variables of the test run say."""
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__(sampler=ALWAYS_ON, resource=Resource.get_empty(), shutdown_on_exit=False)
+        self._disabled = False
+        self.add_span_processor(trace)
+
+
+class _Collecting:
+    """The innermost trace that collects now."""
+
+    trace: Trace | None = None
+
+
+@contextmanager
+def flow_trace(*, dependencies: Mapping[str, object] | None = None) -> Iterator[Trace]:
+    """Collect the spans of every run inside, in this process, with fakes for *dependencies* by name.
+
+    The global provider is not touched. It nests: the outer one collects what the inner one does. Runs of all threads
+    are collected, so two tests at a time in one process would see each other's.
+    """
+    enclosing = _Collecting.trace
+    trace = Trace(enclosing)
+    previous = spans.use_provider(_MemoryProvider(trace))
+    _Collecting.trace = trace
+    try:
+        with MockedDependencies(**(dependencies or {})):
+            yield trace
+    finally:
+        spans.use_provider(previous)
+        _Collecting.trace = enclosing
+
+
+class MockedDependencies:
+    """Inside ``with MockedDependencies(service=fake):`` flows and tasks get *fake* wherever they ask for ``service``.
+
+    That is: as the parameter ``service``, from ``task_dependencies()``, by the annotation of its class, and from the
+    flow's method ``get_service()`` if it has one. It nests; what was there comes back.
+    """
+
+    def __init__(self, **fakes: object) -> None:
+        for name in fakes:
+            if name in depends.NAMES:
+                raise ConfigurationError(f"{name!r} is no dependency, every flow and task has its own; set its data")
+        self.fakes = fakes
+        self._outer: depends.StandIns | None = None
+        self._shadowed: dict[int, _Shadowed] = {}
+
+    def __enter__(self) -> Self:
+        self._outer = depends.use_stand_ins(self._stand_in)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
+    ) -> None:
+        """Put back what was there."""
+        depends.use_stand_ins(self._outer)
+        for shadowed in self._shadowed.values():
+            shadowed.put_back()
+        self._shadowed.clear()
+
+    def _stand_in(self, flow: Flow[Any] | None) -> Mapping[str, object]:
+        outer = self._outer(flow) if self._outer is not None else {}
+        if flow is not None and id(flow) not in self._shadowed:
+            self._shadowed[id(flow)] = _Shadowed(flow, self.fakes)
+        return {**outer, **self.fakes}
+
+
+class _Shadowed:
+    """The ``get_…`` methods of one flow, hidden behind attributes of the instance that return fakes."""
+
+    def __init__(self, flow: Flow[Any], fakes: Mapping[str, object]) -> None:
+        self._flow = flow.reference
+        self._before: dict[str, object] = {}
+        for name, fake in fakes.items():
+            getter = f"get_{name}"
+            real = getattr(flow, getter, None)
+            if callable(real):
+                self._before[getter] = vars(flow).get(getter, _ABSENT)
+                setattr(flow, getter, _returning(fake, real))
+
+    def put_back(self) -> None:
+        flow = self._flow()
+        for getter, before in self._before.items() if flow is not None else ():
+            if before is _ABSENT:
+                vars(flow).pop(getter, None)
+            else:
+                setattr(flow, getter, before)
+
+
+_ABSENT: Final = object()
+
+
+def _returning(fake: object, real: Callable[..., object]) -> Callable[..., object]:
+    async def get_async(*_: object, **__: object) -> object:  # noqa: RUF029 the real one is awaited
+        return fake
+
+    def get(*_: object, **__: object) -> object:
+        return fake
+
+    return get_async if inspect.iscoroutinefunction(real) else get
