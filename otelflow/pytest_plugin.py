@@ -1,11 +1,12 @@
 """What pytest gives a test that asks for it by name; loaded by pytest in every session, so it imports late."""
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from otelflow.testing import Trace
 
 

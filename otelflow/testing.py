@@ -86,7 +86,7 @@ class Trace(SpanProcessor):
         """Return the roots, each with what ran inside: ``[("flow f", "success", [("task t", "success", [])])]``."""
         ended = self.spans
         nodes = {_key(span): Node(span.name, _result(span), []) for span in ended}
-        roots = []
+        roots: list[Node] = []
         for span in ended:
             parent = (span.parent.trace_id, span.parent.span_id) if span.parent is not None else None
             siblings = nodes[parent].children if parent is not None and parent in nodes else roots
@@ -218,7 +218,7 @@ _ABSENT: Final = object()
 
 
 def _returning(fake: object, real: Callable[..., object]) -> Callable[..., object]:
-    async def get_async(*_: object, **__: object) -> object:  # noqa: RUF029 the real one is awaited
+    async def get_async(*_: object, **__: object) -> object:
         return fake
 
     def get(*_: object, **__: object) -> object:

@@ -1,4 +1,10 @@
-from otelflow import pytest_plugin
+import pytest
 
-# What ships is what these tests use: the fixture of the plugin, under the name of what it gives.
-spans = pytest_plugin.pytest.fixture(name="spans")(pytest_plugin.collected)
+from otelflow import testing
+
+
+@pytest.fixture
+def spans():
+    """What the runs of the test leave in a trace, collected by the double that ships with the product."""
+    with testing.flow_trace() as trace:
+        yield trace

@@ -52,6 +52,10 @@ class Kept(Sequence[T], Generic[T]):
         else:
             self.omitted += 1
 
+    def renew_lock(self) -> None:
+        """Free the lock, in a forked child."""
+        self._lock = threading.RLock()
+
     def _all(self) -> list[T]:
         with self._lock:
             return [*self._first, *self._important, *self._last]

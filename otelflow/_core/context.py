@@ -35,6 +35,7 @@ class Run:
         "flow_run",
         "flow_run_id",
         "fragment",
+        "inner",
         "is_closed",
         "is_current",
         "is_open",
@@ -63,6 +64,7 @@ class Run:
     started_ns: int
     context: "Context"
     outer: "Run | None"
+    inner: "Run | None"
     outer_context: "Context"
 
     def __init__(self) -> None:
@@ -161,5 +163,32 @@ def leave(run: Run) -> None:
         return
     run.is_current = False
     _current.set(run.outer)
+    run.outer = None  # a context that outlives the run must not keep what was around it
     if run.span is not INVALID_SPAN:
         otel_context.attach(run.outer_context)
+
+
+def suspend(run: Run) -> None:
+    """Make current what was current before the step of a generator, and keep what its body has made current."""
+    if not run.is_current:
+        return
+    run.is_current = False
+    run.inner = _current.get()
+    _current.set(run.outer)
+    run.outer = None
+    if run.span is not INVALID_SPAN:
+        run.context = otel_context.get_current()
+        otel_context.attach(run.outer_context)
+
+
+def resume(run: Run) -> None:
+    """Make current for the next step of a generator what its body had made current in the last one."""
+    if not run.is_open:
+        return
+    run.outer = _current.get()
+    _current.set(run.inner)
+    run.inner = None
+    run.is_current = True
+    if run.span is not INVALID_SPAN:
+        run.outer_context = otel_context.get_current()
+        otel_context.attach(run.context)

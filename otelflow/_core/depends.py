@@ -61,7 +61,7 @@ class _Parameter(NamedTuple):
 class Injection:
     """What can be injected into one function; names are analysed at decoration, annotations on the first call."""
 
-    __slots__ = ("_annotated", "_function", "_named", "_parameters", "_required")
+    __slots__ = ("_annotated", "_function", "_named", "_parameters", "_required", "is_needless")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
@@ -69,6 +69,8 @@ class Injection:
         self._named = tuple(p for p in self._parameters if p.name in NAMES)
         self._required = tuple(p for p in self._parameters if p.default is INJECTED and p.name not in NAMES)
         self._annotated: tuple[tuple[_Parameter, type], ...] | None = None
+        #: Whether it is known that the function asks for nothing; before the first call it is not, for annotations
+        self.is_needless = not self._parameters
 
     def fill(
         self,
@@ -109,6 +111,7 @@ class Injection:
                 if parameter.is_open and parameter.annotation is not inspect.Parameter.empty
                 if (kind := _class_of(parameter.annotation, self._function)) is not None
             )
+            self.is_needless = not (self._named or self._required or self._annotated)
         return self._annotated
 
 

@@ -1,14 +1,15 @@
 """The only place where a run starts and ends, on every path: sync and async, function and generator."""
 
+import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from opentelemetry.trace import INVALID_SPAN
 
 from otelflow._core import attributes, emission, ledger, loggers, printing, spans
 from otelflow._core.config import settings
-from otelflow._core.context import Run, current_run, enter, leave
+from otelflow._core.context import Run, current_run, enter, leave, open_run_here, resume, suspend
 from otelflow._core.results import SUCCESS, Outcome, error_message, error_type, outcome_of, stack_trace
 
 NewRun = Callable[[tuple[Any, ...], dict[str, Any]], Run]
@@ -20,6 +21,9 @@ _REMEMBERED: Final = 1_000
 def open_run(run: Run) -> None:
     """Start *run*: its place, its span, its listeners, in that order."""
     parent = current_run()
+    if parent is not None and parent.is_closed:
+        # Runs that start each other, each after the other's end, must not keep each other in memory.
+        parent.parent = open_run_here()
     run.parent = parent
     run.place(parent)
     run.started_ns = time.time_ns()
@@ -35,7 +39,7 @@ def _start(run: Run) -> None:
     if run.parent is None:
         loggers.capture_configured()
         context = spans.environment_parent() if run.task is None else None
-    run.span = spans.start(run.span_name(), run.span_attributes(), run.started_ns, context)
+    run.span = spans.start(run, context)
     run.is_recording = run.span is not INVALID_SPAN and run.span.is_recording()
     enter(run)
     printing.run_opened()
@@ -48,31 +52,52 @@ def _start(run: Run) -> None:
 def close_run(run: Run, outcome: Outcome, value: object = None) -> None:
     """End *run* on its span, for its listeners and for its caller, in that order.
 
-    Called exactly once per run, on every path; see the table of endings in ``results.outcome_of``.
+    Called on every path; see the table of endings in ``results.outcome_of``. Only the first call counts: the exit of
+    the interpreter may have ended a run that a thread or a generator still holds.
     """
+    if run.is_closed:
+        return
     duration = time.perf_counter() - run.clock
     run.is_closed = True
     leave(run)
     try:
-        _report(run, outcome, value, duration)
+        try:
+            _conclude(run, outcome, value, duration)
+        finally:  # also when Ctrl-C comes in between
+            _report(run, outcome, duration)
     except Exception as error:  # noqa: BLE001 whatever is wrong with telemetry, the user's value or exception comes out
         _complain("end", error)
 
 
-def _report(run: Run, outcome: Outcome, value: object, duration: float) -> None:
+class Inherited:
+    """In a forked child: until when runs were opened by the parent, which ends and reports them."""
+
+    until: ClassVar[float] = float("-inf")
+
+
+def _conclude(run: Run, outcome: Outcome, value: object, duration: float) -> None:
     if run.is_open:
-        printing.finish(run)
         printing.run_closed()
+        if run.fragment:
+            printing.finish(run)
     run.ended(outcome, value, duration)
+
+
+def _report(run: Run, outcome: Outcome, duration: float) -> None:
+    if run.clock < Inherited.until:
+        return
     if run.span is not INVALID_SPAN:
-        if run.is_recording:
-            _describe(run, outcome)
-        spans.end(run.span, max(time.time_ns(), run.started_ns))
+        try:
+            if run.is_recording:
+                _describe(run, outcome)
+        finally:
+            spans.end(run.span, max(time.time_ns(), run.started_ns))
     if emission.is_wanted(run, run.STOP):
         emission.announce(run, run.STOP, outcome=outcome, duration=duration)
     if outcome.error is not None and run.parent is not None and not run.swallows(outcome):
         _remember(run.parent, outcome.error)
     run.recorded = None
+    run.flow_run = None  # a flow's run is its own: without the ring it is gone at once
 
 
 def _complain(moment: str, error: Exception) -> None:
@@ -171,22 +196,20 @@ def generator(new_run: NewRun) -> Callable[..., Any]:
             step = body.send
             while True:
                 item = step(argument)
-                leave(run)
+                suspend(run)
                 try:
                     argument = yield item
                     step = body.send
-                except GeneratorExit:
-                    enter(run)
-                    body.close()
-                    raise
                 except BaseException as thrown:  # noqa: BLE001 whatever the consumer throws is for the body
                     step, argument = body.throw, thrown
-                enter(run)
+                resume(run)
         except StopIteration as end:
+            if isinstance(argument, GeneratorExit):
+                close_early(run, end.value)
             close_run(run, SUCCESS, end.value)
             return end.value
         except GeneratorExit:
-            _close_early(run)
+            close_early(run)
             raise
         except BaseException as error:
             if _stays_inside(run, error):
@@ -207,24 +230,22 @@ def async_generator(new_run: NewRun) -> Callable[..., Any]:
         try:
             open_run(run)
             body = run.call()
-            step = body.asend
+            step = _unhooked(body)
             while True:
                 item = await step(argument)
-                leave(run)
+                suspend(run)
                 try:
                     argument = yield item
                     step = body.asend
-                except GeneratorExit:
-                    enter(run)
-                    await body.aclose()
-                    raise
                 except BaseException as thrown:  # noqa: BLE001 whatever the consumer throws is for the body
                     step, argument = body.athrow, thrown
-                enter(run)
+                resume(run)
         except StopAsyncIteration:
+            if isinstance(argument, GeneratorExit):
+                close_early(run)
             close_run(run, SUCCESS)
         except GeneratorExit:
-            _close_early(run)
+            close_early(run)
             raise
         except BaseException as error:
             if not _stays_inside(run, error):
@@ -235,7 +256,25 @@ def async_generator(new_run: NewRun) -> Callable[..., Any]:
     return run_async_generator
 
 
-def _close_early(run: Run) -> None:
-    if run.is_recording:
+def _unhooked(body: Any) -> Callable[[Any], Any]:
+    """Return the first step of *body*, taken so that the event loop learns of the wrapper only.
+
+    At its shutdown a loop closes every async generator it knows at once: the body, too, while the wrapper closes it.
+    """
+
+    def first_step(argument: Any) -> Any:
+        hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(None, None)
+        try:
+            return body.asend(argument)
+        finally:
+            sys.set_asyncgen_hooks(*hooks)
+
+    return first_step
+
+
+def close_early(run: Run, value: object = None) -> None:
+    """End the run of a generator whose consumer wants no more: a success that says so."""
+    if run.is_recording and not run.is_closed:
         run.span.set_attribute(attributes.GENERATOR_CLOSED_EARLY, True)
-    close_run(run, SUCCESS)
+    close_run(run, SUCCESS, value)

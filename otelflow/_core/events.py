@@ -1,6 +1,5 @@
 """What listeners hear: events, the hub that sends them, and who is listening."""
 
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from opentelemetry.trace import SpanContext
 
 from otelflow._core import ledger
 from otelflow._core.errors import InvalidListener
+from otelflow._core.ids import new_id
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -73,7 +73,7 @@ def new_event(
     event_type: Flow_Run__Event_Type, event_data: Flow_Run__Event_Data, time_unix_nano: int | None = None
 ) -> Flow_Run__Event:
     """Return an event of now (or of *time_unix_nano*) with an id of its own."""
-    return Flow_Run__Event(event_type, event_data, time_unix_nano or time.time_ns(), os.urandom(16).hex())
+    return Flow_Run__Event(event_type, event_data, time_unix_nano or time.time_ns(), new_id(new_id("")))
 
 
 @runtime_checkable

@@ -1,51 +1,64 @@
-"""What becomes of open runs when the process ends or forks. Nothing here costs a run anything."""
+"""What becomes of open runs when the process ends or forks; a run itself pays nothing for it."""
 
 import atexit
 import gc
 import os
 import time
+from typing import Final
 
+from otelflow._core import attributes, engine, events, ledger, printing, task
+from otelflow._core.context import Run, current_run
+from otelflow._core.results import Outcome
+from otelflow._core.spec import Kind
 
-from otelflow._core import attributes, engine, printing
-from otelflow._core.context import Run
-from otelflow._core.results import SUCCESS, Outcome
-
-_CANCELLED = Outcome(attributes.CANCELLATION)
-
-
-def watch() -> None:
-    """End open runs at exit, before the provider that was made last shuts down; let a forked child leave them alone."""
-    atexit.unregister(end_open_runs)
-    atexit.register(end_open_runs)
-    if not _Fork.is_watched:
-        _Fork.is_watched = True
-        # Not on Windows, where nothing forks
-        getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_forked)
+_CANCELLED: Final = Outcome(attributes.CANCELLATION)
 
 
 class _Fork:
     is_watched = False
 
 
+def watch() -> None:
+    """End open runs at exit, before the provider in use shuts down; leave them alone in a forked child.
+
+    Exit functions are called in reverse order: this is to be called again when the provider is another one.
+    """
+    atexit.unregister(end_open_runs)
+    atexit.register(end_open_runs)
+    if not _Fork.is_watched and hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_forked)
+    _Fork.is_watched = True
+
+
 def end_open_runs() -> None:
     """End each run that is still open, innermost first: it will not get any further.
 
-    A generator that waits for its consumer was closed early; what a daemon thread or a forgotten coroutine was doing
-    is cancelled. They are found among all objects, so that nobody has to keep a list of them.
+    They are found among all objects, so that nobody has to keep a list of them.
     """
     if printing.is_any_run_open():
         runs = [it for it in gc.get_objects() if isinstance(it, Run) and it.is_open and not it.is_closed]
-        for run in sorted(reversed(runs), key=_started, reverse=True):
-            if run.is_generator() and not run.is_current:
+        for run in sorted(runs, key=lambda run: run.clock, reverse=True):
+            if _waits_for_its_consumer(run):
                 engine.close_early(run)
             else:
                 engine.close_run(run, _CANCELLED)
 
 
-def _started(run: Run) -> int:
-    return run.started_ns
+def _waits_for_its_consumer(run: Run) -> bool:
+    is_generator = getattr(run, "spec").kind in (Kind.GENERATOR, Kind.ASYNC_GENERATOR)  # noqa: B009 of each subclass
+    return is_generator and not run.is_current
 
 
 def _forked() -> None:
-    """In a forked child, what was open belongs to the parent, which ends it."""
+    """In a forked child: what was open belongs to the parent, which ends it; no lock is held by a lost thread."""
     engine.Inherited.until = time.perf_counter()
+    for lock in (ledger._lock, events._lock, printing._Wrapper.lock, task._counting):
+        lock._at_fork_reinit()  # type: ignore[attr-defined]
+    run = current_run()
+    while run is not None:
+        for kept in (run.messages, run.artifacts, run.results):
+            if kept is not None:
+                kept.renew_lock()
+        if run.flow is not None:
+            run.flow.renew_locks()
+        run = run.parent

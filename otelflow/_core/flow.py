@@ -4,7 +4,6 @@ import contextvars
 import functools
 import inspect
 import logging
-import os
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ from otelflow._core.config import Flow_Run__Config, Settings, settings
 from otelflow._core.context import Run, enter, leave, open_run_here
 from otelflow._core.depends import dependencies_of
 from otelflow._core.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnknownKeyword
+from otelflow._core.ids import new_id
 from otelflow._core.results import FAILED, Outcome, error_message
 from otelflow._core.spec import Capture, Kind, Spec, shown_value
 from otelflow._core.task import Task
@@ -34,7 +34,7 @@ _RETURN_VALUE: Final = "flow-return-value"
 
 def new_flow_id() -> str:
     """Return an id that no other flow run has."""
-    return f"flow_id__{os.urandom(8).hex()}"
+    return new_id("flow_id__")
 
 
 class Flow(Generic[R]):
@@ -97,6 +97,11 @@ class Flow(Generic[R]):
         self.artifacts: Kept[Artifact] = Kept(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
         self.results: Kept[Result] = Kept(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
         self.captured_events: Kept[events.Flow_Run__Event] = Kept(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
+
+    def renew_locks(self) -> None:
+        """Free the locks of what is kept of the run, in a forked child."""
+        for kept in (self.executed_tasks, self.log, self.artifacts, self.results, self.captured_events):
+            kept.renew_lock()
 
     # Set up
 
@@ -372,8 +377,9 @@ class Block(Run):
         """Make current what was before."""
         self.is_closed = True
         leave(self)
-        printing.finish(self)
         printing.run_closed()
+        printing.finish(self)
+        self.flow_run = None
 
     def span_attributes(self) -> Mapping[str, Any]:
         """Return whose block it is."""
@@ -447,7 +453,7 @@ class FlowRun(Run):
         """Call the target with what it asks for."""
         flow = self.flow
         named = {"this_flow": flow, "this_task": None, "flow_data": flow.data, "task_data": {}}
-        return self.spec.call(self, flow.flow_args, flow.flow_kwargs, named, dependencies_of(flow))
+        return self.spec.call_injected(self, flow.flow_args, flow.flow_kwargs, named, dependencies_of(flow))
 
     def started(self) -> None:
         """Say that the flow is executed."""

@@ -86,12 +86,15 @@ def write(
 
 def lifecycle(run: Run, level: int, template: str, argument: object = _PLAIN) -> None:
     """Take a line that the engine itself says; a span says the same by being there, so it is not repeated on it."""
-    if run.config.logging_enabled:
+    config = run.config
+    if config.logging_enabled:
         line = Line(time.time_ns(), level, template, argument, run.task_run_id)
-        _keep(run, line)
-        if level >= _span_level() and _span_level() < logging.INFO:
+        if run.flow is not None and config.log_to_memory:
+            run.flow.log.append(line)
+        if settings().message_level == _LOWEST and level >= logging.DEBUG:
             emission.message(run, line)
-        _tell(run, line, printed=False)
+        if config.log_to_console or emission.is_wanted(run, _MESSAGE):
+            _tell(run, line, printed=False)
 
 
 def _keep(run: Run, line: Line) -> None:
@@ -104,6 +107,8 @@ def _span_level() -> int:
 
 
 _LEVELS: Final = logging.getLevelNamesMapping()
+_LOWEST: Final = "DEBUG"
+_MESSAGE: Final = events.Flow_Run__Event_Type.FLOW_MESSAGE
 
 
 def _tell(run: Run, line: Line, *, printed: bool) -> None:

@@ -50,6 +50,11 @@ def run_opened() -> None:
             _install()
 
 
+def is_any_run_open() -> bool:
+    """Tell whether there may be an open run in this process."""
+    return _Wrapper.open_runs > 0
+
+
 def run_closed() -> None:
     """Put ``builtins.print`` back when the last run closes, unless somebody else has wrapped it since."""
     with _Wrapper.lock:

@@ -1,7 +1,7 @@
 """Take out of texts and values what looks like a secret, before anything is recorded.
 
 Best effort, in linear time: a secret that looks like an ordinary word, is split over two messages, or is encoded,
-passes. What is looked for: values under a secret's name, values of a known shape, and passwords in addresses.
+passes. What is looked for: values of a known shape, passwords in addresses, and values under a secret's name.
 """
 
 import functools
@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from otelflow._core import secret_words as known
 from otelflow._core.bounded import shown
 from otelflow._core.errors import ConfigurationError
 
@@ -18,129 +19,57 @@ REDACTED: Final = "[redacted]"
 _MARGIN: Final = 512
 # Nested deeper than this, a container is shown as text.
 _DEPTH: Final = 64
+# A longer value is never taken for something harmless, so that no text is read twice.
+_HARMLESS_LENGTH: Final = 200
+_NAME_LENGTH: Final = 80
 
-# --- Names. Their words are compared, so "tokens", "author" and "keyboard" are none of these.
-
-#: Whatever stands under such a name is hidden, unless it is plainly no secret ("token: expired").
-_STRONG: Final = frozenset(
-    "password passwd passphrase passcode pwd secret token apikey apitoken authtoken accesstoken secretkey accesskey "
-    "authorization credential credentials cookie cookies jwt bearer dsn csrf xsrf csrftoken sessionid sessid "
-    "phpsessid jsessionid cvv cvc mnemonic".split()
-)
-#: Under such a name only what looks like a secret is hidden: "session: morning" stays.
-_WEAK: Final = frozenset("pass auth session otp totp pin ssn sig signature sid nonce salt creds pw".split())
-#: "key" and "string" are ordinary words, unless after one of these.
-_PAIRS: Final = frozenset(
-    "api key,access key,account key,private key,signing key,encryption key,secret key,master key,shared key,auth key,"
-    "service key,storage key,subscription key,functions key,ssh key,deploy key,license key,session key,session id,"
-    "connection string,recovery code,backup code,security code,verification code,webhook url,security answer".split(",")
-)
-_TAILS: Final = frozenset(
-    "value text plain raw b64 base64 hash hashed encrypted new old current prod production staging stage dev test live "
-    "default env key id primary secondary".split()
-)
-_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-
-# --- Values
-
-#: After a secret's name, these are no secrets: what programs and people say about one.
-_HARMLESS: Final = frozenset(
-    "a an the is was are be been being has have had must should may can could will would not no yes on off true false "
-    "none null nil undefined empty unset set missing required optional expired invalid valid incorrect wrong correct "
-    "unexpected expected changed updated reset rotated revoked refreshed renewed found ok okay failed failure success "
-    "successful passed denied accepted rejected unknown disabled enabled enable disable started stopped closed open "
-    "opened created deleted removed active inactive to for of from in into by with without and or but if when then at "
-    "as it its this that these all any each every only both flag option argument parameter file field value values "
-    "header headers auth login string str bytes int float bool any secretstr optional[str] str|none number text basic "
-    "bearer digest hidden masked redacted encrypted hashed provided given supplied type expires end eof eol identifier "
-    "authentication authorization credentials password secret token cannot does did mismatch matches match".split()
-)
-_PLACEHOLDER: Final = re.compile(
-    r"""(?x)
-    [*x•.X\-_?]+ | <[^<>]*>? | \$\{?\w+\}? .* | \{\{.* | \{\w*\}? | %[\w(%].* | \[ (?:redacted|masked|filtered|hidden) .*
-    | (?:self|cls|os|config|settings|args|env|environ|kwargs|params|options|request|req|ctx)\.[\w.]+ .*  # code
-    | [A-Za-z_][\w.]*\( .* | [A-Za-z_][\w.]*\[ .*                                                        # calls, items
-    """
-)
-_SHORT_NUMBER: Final = re.compile(r"\d{1,5}")
-
-_QUOTED: Final = r""" "(?:[^"\\]|\\.)*+(?:"|\Z) | '(?:[^'\\]|\\.)*+(?:'|\Z) """
-_SCHEMES: Final = r"(?:bearer|basic|token|negotiate|apikey|api-key|splunk|sso-key)"
-# A separator belongs to the value unless a blank or another name follows.
-_BARE: Final = r"""(?:[^\s"',;&<>)\]}\\] | [,;&](?=[^\s"',;&\\]) (?![\w.\-]{1,60}[=:]) )++"""
-_VALUE: Final = re.compile(
-    rf"""(?ix)
-      [brfu]{{0,2}}(?:{_QUOTED})
-    | \\{{1,3}}["'][^"'\\]*+
-    | (?:digest|aws4-hmac-sha256)\s[^\r\n]*+
-    | {_SCHEMES}\s+[^\s"',;]++
-    | {_BARE}"""
-)
-_REST_OF_COOKIE: Final = re.compile(r"""[^\r\n"'}]*+""")
-
-# name=value, name: value, "name": "value", 'name' => value, name is value, "name", "value", --name value
-_NAME: Final = re.compile(
-    r"""(?ix)
-    (?<![\w.\-])
-    (?P<name> (?:(?:api|access|account|private|secret|signing|encryption|auth|session|client|security|connection)[ ])?
-              [\w.\-]++ )
-    (?P<join> \\{0,3}["']?\]?[ \t]{0,3} (?: =>|:=|[:=](?!=) ) [ \t]{0,3}
-            | [ \t]{1,3}(?:is|was)[ \t]{1,3}
-            | \\{0,3}["'] [ ]{0,3} , \s{0,3} (?=\\{0,3}["'])
-            | (?<=\w) [ \t]{1,3} (?=[^\s\-]) )"""
-)
-_ELEMENT: Final = re.compile(r"<([\w.\-]{1,60})(?:[ ][^<>]{0,200})?+>([^<>]{1,2000})(?=</)")
+_LONG_WORD: Final = re.compile(r"(?:\A|[\s\"'=:/,(])[^\s\"'=,()]{16}")
 _ADDRESS: Final = re.compile(
     r"""(?x) (?P<head> :// [^\s:/@"'<>]{0,200} :) (?!\d{1,5}[/?\#]) [^\s"'<>]{1,500} (?=@)
-           | (?P<user> ://) [A-Za-z0-9_\-]{20,200} (?=@)"""
+           | (?P<start> ://) [A-Za-z0-9_\-]{20,200} (?=@)"""
 )
 _SCHEME: Final = re.compile(
     r"(?i)(?P<head>\b(?:bearer|basic)[ ]+)(?=[^\s\"']{0,200}[0-9=_.])[A-Za-z0-9+/_\-.=~]{12,}"
-    r"|(?P<user>(?<!\S)(?:-u|--user)[ =]+[^\s:\"']{1,100}:)[^\s\"']{1,200}"
+    r"|(?P<start>(?<!\S)(?:-u|--user)[ =]+[^\s:\"']{1,100}:)[^\s\"']{1,200}"
 )
 
-# --- Shapes: secrets whatever stands before them; each begins with one of the literal texts beside it.
-_SHAPES: Final = re.compile(
-    r"""(?x) (?:
-      -----BEGIN\ [A-Z0-9 ]{0,40}PRIVATE\ KEY(?:\ BLOCK)?----- (?:(?!-----END)[\s\S])*+ (?:-----END\ [A-Z0-9 ]{0,40}-----)?
-    | AGE-SECRET-KEY-1[A-Z0-9]{20,}
-    | (?<![A-Za-z0-9]) (?:
-        eyJ[\w\-]{8,}\.[\w\-]{8,}(?:\.[\w\-.]*)?
-      | A(?:KIA|SIA|BIA|CCA)[A-Z0-9]{16}\b
-      | gh[opusr]_[A-Za-z0-9]{16,} | github_pat_\w{20,} | gl[a-z]{2,5}-[\w\-.]{16,}
-      | xox[a-z]-[\w\-]{10,} | xapp-[\w\-]{10,} | xoxe\.[\w\-.]{10,}
-      | (?:sk|pk|rk)_(?:live|test)_\w{10,} | whsec_[\w+/=]{16,}
-      | sk-[\w\-]{20,} | gsk_\w{20,} | r8_\w{20,} | pplx-\w{20,} | xai-[\w\-]{20,} | lsv2_[a-z]{2}_\w{20,} | hf_\w{20,}
-      | AIza[\w\-]{30,} | ya29\.[\w\-.]{20,} | GOCSPX-[\w\-]{20,} | 1//0[\w\-]{20,}
-      | npm_\w{30,} | pypi-[\w\-]{30,} | rubygems_[a-f0-9]{30,} | dckr_[a-z]{2,4}_[\w\-]{20,}
-      | SG\.[\w\-]{16,}\.[\w\-]{16,} | key-[a-f0-9]{32}\b | SK[a-f0-9]{32}\b | xkeysib-[\w\-]{20,}
-      | do[opr]_v1_[a-f0-9]{40,} | hv[bs]\.[\w\-]{20,} | dp\.[a-z]{2,5}\.\w{20,} | pul-[a-f0-9]{40} | tskey-[\w\-]{16,}
-      | shp(?:at|ss|ca|pa)_[a-fA-F0-9]{32} | sq0[a-z]{3}-[\w\-]{20,} | dapi[a-f0-9]{32} | PMAK-[\w\-]{20,}
-      | lin_api_\w{20,} | ntn_\w{20,} | figd_[\w\-]{20,} | gls?[ac]_[\w=+/]{20,} | sntry[a-z]_[\w=+/\-]{20,}
-      | NRAK-\w{20,} | AT(?:ATT|CTT)3[\w\-=]{20,} | HRKU-[\w\-]{20,} | sbp_\w{20,} | sb_secret_\w{16,}
-      | pscale_[a-z]{2,5}_[\w\-.]{20,} | CFPAT-[\w\-]{20,} | EAACEdEose0cBA\w+ | ops_eyJ[\w\-]{20,}
-      | [0-9a-f]{32}-us\d{1,2}\b | \d{8,10}:AA[\w\-]{33} | [A-Za-z0-9]{14}\.atlasv1\.[\w\-]{40,}
-      | [MNO][\w\-]{23,25}\.[\w\-]{6}\.[\w\-]{27,40} | [\w~.\-]{3}8Q~[\w~.\-]{31,34}
-      )
-    | (?<=hooks\.slack\.com/services/)[\w/]{16,} | (?<=/api/webhooks/)\d+/[\w\-]{16,}
-    | (?<=webhook\.office\.com/)[\w/@\-]{16,}
-    )"""
+# No value is joined to a name in a text without one of these.
+_JOIN: Final = re.compile(r"=|:|--|,| is | was |</")
+# name=value, name: value, "name": "value", 'name' => value, name is value, "name", "value"
+_NAME: Final = re.compile(
+    r"""(?ix)
+    (?<![\w.\-])
+    (?P<name> [\w.\-]++ )
+    (?P<join> \\{0,3}["']?\]?[ \t]{0,3} (?: =>|:=|[:=](?!=) ) [ \t]{0,3}
+            | [ \t]{1,3}(?:is|was)[ \t]{1,3}
+            | \\{0,3}["'] [ ]{0,3} , \s{0,3} (?=\\{0,3}["']) )"""
 )
-_SHAPE_STEMS: Final = (
-    "-----BEGIN", "SECRET-KEY-1", "eyJ", "AKIA", "ASIA", "ABIA", "ACCA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_",
-    "_pat_", "gl", "xox", "xapp-", "_live_", "_test_", "whsec_", "sk-", "gsk_", "r8_", "pplx-", "xai-", "lsv2_", "hf_",
-    "AIza", "ya29.", "GOCSPX", "1//0", "npm_", "pypi-", "rubygems_", "dckr_", "SG.", "key-", "SK", "xkeysib-", "_v1_",
-    "hvs.", "hvb.", "dp.", "pul-", "tskey-", "shpat_", "shpss_", "shpca_", "shppa_", "sq0", "dapi", "PMAK-", "lin_api_",
-    "ntn_", "figd_", "sntry", "NRAK-", "ATATT3", "ATCTT3", "HRKU-", "sbp_", "sb_secret_", "pscale_", "CFPAT-", "EAACEd",
-    "-us", ":AA", ".atlasv1.", "8Q~", "hooks.slack", "/webhooks/", "webhook.office",
-)  # fmt: skip
-_DISCORD: Final = re.compile(r"[MNO][\w\-]{23,25}\.[\w\-]{6}\.")
-_LONG_WORD: Final = re.compile(r"(?:\A|[\s\"'=:/,(])[^\s\"'=,()]{16}")
-# No name in a text without one of these (in lower case) is a secret's.
-_NAME_STEMS: Final = (
-    "pass", "pwd", "secret", "token", "key", "auth", "cred", "cookie", "sess", "jwt", "bearer", "dsn", "srf", "sig",
-    "otp", "pin", "ssn", "sid", "nonce", "salt", "cv", "mnemonic", "code", "connection", "webhook", "answer", "pw",
-)  # fmt: skip
+_OPTION: Final = re.compile(r"(?<![\w\-])(?P<name>--?[A-Za-z][\w\-]{1,60}+)(?P<join>[ \t]{1,3})(?=[^\s\-])")
+_ELEMENT: Final = re.compile(r"<(?P<name>[\w.\-]{1,60})(?:[ ][^<>]{0,200})?+(?P<join>>)(?=[^<>\s])")
+_VALUE: Final = re.compile(
+    r"""(?ix)
+      [brfu]{0,2} (?: "(?:[^"\\]|\\.)*+(?:"|\Z) | '(?:[^'\\]|\\.)*+(?:'|\Z) )
+    | \\{1,3}["'][^"'\\]*+
+    | (?:digest|aws4-hmac-sha256)\s[^\r\n]*+
+    | (?:bearer|basic|token|negotiate|apikey|api-key|splunk|sso-key)\s+[^\s"',;]++
+    | \{[^{}]*+\}?+ | \[[^\[\]]*+\]?+
+    # A separator belongs to the value unless a blank or another name follows.
+    | (?:[^\s"',;&<>)\]}\\] | [,;&](?=[^\s"',;&\\]) (?![\w.\-]{1,60}[=:]) )++"""
+)
+_COOKIES: Final = re.compile(r"""[^\r\n"'{}]++""")
+_TEXT_NODE: Final = re.compile(r"[^<>]++")
+
+_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_QUOTES: Final = re.compile(r"""^[brfuBRFU]{0,2}\\{0,3}["']|["']$""")
+_DATE: Final = re.compile(r"\d{4}-\d\d|\d\d?:\d\d")
+_PLACEHOLDER: Final = re.compile(
+    r"""(?x)
+    \W+ | [xX]+ | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]* | \{\{.* | \{\w*\}? | %[sdr(].*
+    | \[?(?:redacted|masked|filtered|hidden|REDACTED|MASKED|FILTERED|HIDDEN).*
+    | (?:self|cls|os|config|settings|args|env|environ|kwargs|params|options|request|req|ctx)\.[\w.\[\]]*  # code
+    | [A-Za-z_][\w.]*[(\[].*                                                                 # calls, items
+    """
+)
 
 _more: tuple[re.Pattern[str], ...] = ()
 
@@ -162,30 +91,153 @@ def extend(patterns: Iterable[str]) -> None:
     _more = compiled(patterns)
 
 
-def redact(text: str) -> str:
-    """Return *text* with ``[redacted]`` in the place of each thing that looks like a secret."""
-    if _LONG_WORD.search(text) is not None and _has_shape(text):
-        text = _SHAPES.sub(REDACTED, text)
-    if "://" in text:
-        text = _ADDRESS.sub(_after_head, text)
-    lowered = text.lower()
-    for stem in _NAME_STEMS:
-        if stem in lowered:
-            text = _hide_values(text)
-            break
-    if "basic" in lowered or "bearer" in lowered or "-u" in lowered:
-        text = _SCHEME.sub(_after_head, text)
-    for pattern in _more:
-        text = pattern.sub(REDACTED, text)
-    return text
-
-
 def recorded(value: object, limit: int) -> str:
     """Return *value* as it is recorded anywhere: as text, redacted, bounded to *limit* characters; never raises."""
     text = shown(value, limit + _MARGIN)
     if len(text) <= limit:
         return redact(text)
     if len(text) <= limit + _MARGIN:
-        return redact(text)[:limit] + f"… [cut, {len(text):,} characters]"
-    # ``shown`` has cut it and says so at the end.
+        return f"{redact(text)[:limit]}… [cut, {len(text):,} characters]"
+    # shown() has cut it, and says so after the text that it left.
     return redact(text[: limit + _MARGIN])[:limit] + text[limit + _MARGIN :]
+
+
+def redact(text: str) -> str:
+    """Return *text* with ``[redacted]`` in the place of each thing that looks like a secret."""
+    if _LONG_WORD.search(text) is not None:
+        text = _hide_shapes(text)
+    if "://" in text:
+        text = _ADDRESS.sub(_keep_beginning, text)
+    lowered = text.lower()
+    if _JOIN.search(text) is not None and any(map(lowered.__contains__, known.NAME_STEMS)):
+        text = _hide_values(text)
+    if "basic" in lowered or "bearer" in lowered or "-u" in lowered:
+        text = _SCHEME.sub(_keep_beginning, text)
+    for pattern in _more:
+        text = pattern.sub(REDACTED, text)
+    return text
+
+
+def is_secret(key: str, value: object = None) -> bool:
+    """Tell whether *value* under *key* is to be hidden (``password``, ``DB_TOKEN``, ``x-api-key``, ``dbPassword``)."""
+    words = _secret_name(key[-_NAME_LENGTH:])
+    if not words or words[-1] in known.STRONG or not isinstance(value, str):
+        return bool(words)
+    return _is_random(value, words)
+
+
+def redact_value(value: object, depth: int = _DEPTH) -> object:
+    """Return a copy of plain data (dicts, lists, texts) in which secret keys and texts are redacted."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping | list | tuple) and depth == 0:
+        return redact(shown(value, 1_000))
+    if isinstance(value, Mapping):
+        return {
+            redact(key) if isinstance(key, str) else key: REDACTED
+            if isinstance(key, str) and item is not None and is_secret(key, item)
+            else redact_value(item, depth - 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [redact_value(item, depth - 1) for item in value]
+    return value
+
+
+def _keep_beginning(match: re.Match[str]) -> str:
+    return (match["head"] or match["start"]) + REDACTED
+
+
+def _hide_shapes(text: str) -> str:
+    for stem, rest in known.SHAPES:
+        if stem in text:
+            text = _shape(stem, rest).sub(REDACTED, text)
+    return text
+
+
+@functools.cache
+def _shape(stem: str, rest: str) -> re.Pattern[str]:
+    # The look-behind comes after the stem: a pattern that begins with plain text is found many times faster.
+    literal = re.escape(stem)
+    before = f"(?<![A-Za-z0-9]{literal})" if stem[0].isalnum() else ""
+    return re.compile(rest[1:] if rest.startswith("^") else literal + before + rest)
+
+
+def _hide_values(text: str) -> str:
+    text = _hide_after(_NAME, text)
+    if "-" in text:
+        text = _hide_after(_OPTION, text)
+    return _hide_after(_ELEMENT, text) if "</" in text else text
+
+
+def _hide_after(pattern: re.Pattern[str], text: str) -> str:
+    """Hide each value after a secret's name; a value that is none may have names inside, so it is read on."""
+    pieces: list[str] = []
+    done = 0
+    for found in pattern.finditer(text):
+        words = _name_before(found, text) if found.start() >= done else ()
+        value = _value_after(found, words, text) if words else None
+        if value is not None and _is_secret_value(value[0], words, found["join"]):
+            pieces += (text[done : value.start()], _hidden(value[0]))
+            done = value.end()
+    return "".join((*pieces, text[done:])) if pieces else text
+
+
+def _name_before(found: re.Match[str], text: str) -> tuple[str, ...]:
+    name = found["name"][-_NAME_LENGTH:]
+    if name.lower() in known.SECOND_WORDS:  # "API key: …"
+        start = found.start("name")
+        name = text[max(0, start - 16) : start].rstrip().rpartition(" ")[2] + "_" + name
+    return _secret_name(name)
+
+
+def _value_after(found: re.Match[str], words: tuple[str, ...], text: str) -> re.Match[str] | None:
+    if found["join"] == ">":
+        return _TEXT_NODE.match(text, found.end())
+    return (_COOKIES if words[-1] in known.COOKIES else _VALUE).match(text, found.end()) or _VALUE.match(text, found.end())
+
+
+def _hidden(value: str) -> str:
+    opening = _QUOTES.match(value)
+    if opening is None:
+        return REDACTED
+    closing = value[-1] if len(value) > opening.end() and value[-1] in "\"'" else ""
+    return f"{opening[0]}{REDACTED}{closing}"
+
+
+@functools.lru_cache(maxsize=2048)
+def _secret_name(name: str) -> tuple[str, ...]:
+    """Return the words of *name* up to the one that makes it a secret's, or nothing."""
+    words = [word.lower() for word in _WORDS.findall(name)]
+    while words:
+        last, pair = words[-1], " ".join(words[-2:])
+        if last in known.STRONG or last in known.WEAK:
+            return tuple(words)
+        if pair in known.PAIRS or last.endswith(("password", "passwd", "apikey", "secret")):
+            return (*words, "code", "secret") if last == "code" else (*words, "secret")
+        if not last.isdigit() and last not in known.TAILS:
+            return ()
+        words.pop()
+    return ()
+
+
+def _is_secret_value(value: str, words: tuple[str, ...], join: str) -> bool:
+    bare = _QUOTES.sub("", value)
+    if len(bare) > _HARMLESS_LENGTH:
+        return True
+    if bare.rstrip(".,!?:;").lower() in known.HARMLESS or bare == words[-1] or _PLACEHOLDER.fullmatch(bare):
+        return False
+    if bare.isdecimal() and len(bare) < 6:
+        return len(bare) >= 3 and not known.NUMERIC.isdisjoint(words)
+    is_told = "," in join or "is" in join or "was" in join
+    return _is_random(bare, words) if is_told or words[-1] in known.WEAK else True
+
+
+def _is_random(text: str, words: tuple[str, ...]) -> bool:
+    """Tell whether *text* looks like nothing that people say: letters and digits in one word, or a code's digits."""
+    if not known.NUMERIC.isdisjoint(words) and text.replace("-", "").isdecimal():
+        return len(text) >= 4
+    if len(text) < 6 or " " in text or _DATE.match(text):
+        return False
+    digits = sum(map(str.isdigit, text))
+    return 0 < digits < len(text)

@@ -15,6 +15,8 @@ from otelflow._core import attributes, ledger
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
+    from otelflow._core.context import Run
+
 
 class SpanMaker(Protocol):
     """Makes the span of a run; an OpenTelemetry ``Tracer`` is one."""
@@ -38,6 +40,7 @@ class _Choice:
     provider: TracerProvider | None = None
     tracer: Tracer | None = None
     given: TracerProvider | None = None
+    proxy: TracerProvider | None = None
     is_first_flow = True
 
 
@@ -52,12 +55,26 @@ def use_provider(provider: TracerProvider | None) -> TracerProvider | None:
 
 def maker() -> SpanMaker | None:
     """Return what makes spans now, or None while nobody has configured OpenTelemetry."""
-    provider = _choice.given or trace.get_tracer_provider()
+    provider = _choice.given or _global_provider()
     if provider is not _choice.provider:
+        from otelflow._core import exits  # noqa: PLC0415 it imports this module first
+
+        exits.watch()
         is_proxy = type(provider) is trace.ProxyTracerProvider
         _choice.tracer = None if is_proxy else provider.get_tracer(attributes.SCOPE, _version(), attributes.SCHEMA_URL)
         _choice.provider = provider
     return _choice.tracer
+
+
+def _global_provider() -> TracerProvider:
+    # Until somebody sets a provider, the API looks into the environment for one at each call; once is enough here.
+    nobody_set_one = getattr(trace, "_TRACER_PROVIDER", _choice) is None
+    if nobody_set_one and _choice.proxy is not None:
+        return _choice.proxy
+    provider = trace.get_tracer_provider()
+    if type(provider) is trace.ProxyTracerProvider:
+        _choice.proxy = provider
+    return provider
 
 
 def _version() -> str:
@@ -66,17 +83,17 @@ def _version() -> str:
     return __version__
 
 
-def start(name: str, span_attributes: Mapping[str, Any], start_time: int, context: "Context | None" = None) -> Span:
-    """Start the span of a run, or return INVALID_SPAN when there is nobody to make one or it failed to."""
+def start(run: "Run", context: "Context | None" = None) -> Span:
+    """Start the span of *run*, or return INVALID_SPAN when there is nobody to make one or it failed to."""
     try:
         span_maker = maker()
         if span_maker is None:
             return INVALID_SPAN
         return span_maker.start_span(
-            name,
+            run.span_name(),
             context,
-            attributes=span_attributes,
-            start_time=start_time,
+            attributes=run.span_attributes(),
+            start_time=run.started_ns,
             record_exception=False,
             set_status_on_exception=False,
         )

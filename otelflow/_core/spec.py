@@ -68,7 +68,7 @@ class Spec:
         self.capture_parameters = _checked_capture(target, capture_parameters)
         self.capture_return_value = capture_return_value
 
-    def call(
+    def call_injected(
         self,
         run: Run,
         args: tuple[Any, ...],
@@ -80,7 +80,10 @@ class Spec:
 
         Raises UnfillableParameter when it cannot be called with what there is.
         """
-        kwargs = self.injection.fill(args, kwargs, named, dependencies)
+        return self.call(run, args, self.injection.fill(args, kwargs, named, dependencies))
+
+    def call(self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the function with just these arguments. Raises UnfillableParameter when they do not fit."""
         run.was_called = True
         try:
             return self.target(*args, **kwargs)

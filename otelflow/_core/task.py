@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
@@ -14,7 +13,8 @@ from otelflow._core.config import settings
 from otelflow._core.context import Run, current_run, open_run_here
 from otelflow._core.depends import dependencies_of
 from otelflow._core.errors import NotCallable, UnknownKeyword
-from otelflow._core.results import Outcome, error_message
+from otelflow._core.ids import new_id
+from otelflow._core.results import SUCCESS, Outcome, error_message
 from otelflow._core.spec import Capture, Kind, Spec, shown_value
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _counting: Final = threading.RLock()
 
 def new_task_id() -> str:
     """Return an id that no other task run has."""
-    return f"task_id__{os.urandom(8).hex()}"
+    return new_id("task_id__")
 
 
 class Task:
@@ -205,13 +205,16 @@ class TaskRun(Run):
     def call(self) -> Any:
         """Call the target with what it asks for."""
         task, flow = self.task, self.flow
+        dependencies = dependencies_of(flow)
+        if not dependencies and self.spec.injection.is_needless:
+            return self.spec.call(self, task.task_args, task.task_kwargs)
         named = {
             "this_flow": flow,
             "this_task": task,
             "flow_data": {} if flow is None else flow.data,
             "task_data": task.data,
         }
-        return self.spec.call(self, task.task_args, task.task_kwargs, named, dependencies_of(flow))
+        return self.spec.call_injected(self, task.task_args, task.task_kwargs, named, dependencies)
 
     def started(self) -> None:
         """Say that the task is executed."""
@@ -225,7 +228,7 @@ class TaskRun(Run):
         task._run = None
         task.status, task.duration = outcome.result, duration
         task.task_return_value, task.task_error = value, outcome.error
-        if outcome.is_failure and self.flow_run is not None:
+        if outcome is not SUCCESS and outcome.is_failure and self.flow_run is not None:
             with _counting:
                 self.flow_run.failed_tasks += 1
         self._say(outcome, value)

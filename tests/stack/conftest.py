@@ -19,7 +19,7 @@ import pytest
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 READY_SECONDS = 60
-STOP_SECONDS = 20
+STOP_SECONDS = 30
 
 LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -191,7 +191,16 @@ class Addresses:
 def tools():
     """The functions above, for tests: they cannot import a conftest."""
     return SimpleNamespace(
-        get=get, get_json=get_json, wait_for=wait_for, run=run, program=program, adapt=adapt, running=running
+        Addresses=Addresses,
+        adapt=adapt,
+        get=get,
+        get_json=get_json,
+        program=program,
+        run=run,
+        running=running,
+        running_collector=running_collector,
+        running_jaeger=running_jaeger,
+        wait_for=wait_for,
     )
 
 
@@ -205,10 +214,8 @@ def workshop(tmp_path_factory):
     return tmp_path_factory.mktemp("stack")
 
 
-@pytest.fixture(scope="session")
-def collector_config(addresses, workshop):
+def collector_files(addresses, folder):
     """The three files that the base layer gives to the Collector."""
-    folder = workshop / "collector"
     listen = addresses.own("collector", 4317, 4318, 8889, 8890, 13133) | addresses.own_metrics("collector")
     storage = {"/var/lib/otelcol": str(folder / "queue")}
     return [
@@ -218,10 +225,18 @@ def collector_config(addresses, workshop):
     ]
 
 
-@pytest.fixture(scope="session")
-def jaeger(addresses, workshop) -> Iterator[str]:
-    """Jaeger's address."""
-    folder = workshop / "jaeger"
+@contextmanager
+def running_collector(addresses, folder):
+    """Run a Collector as the base layer does; what it takes is its OTLP/HTTP address."""
+    command = [program("otelcol"), *(f"--config={file}" for file in collector_files(addresses, folder))]
+    ready = addresses.url("collector:13133")
+    with running("The Collector", command, ready=ready, log=folder / "collector.log"):
+        yield addresses.url("collector:4318")
+
+
+@contextmanager
+def running_jaeger(addresses, folder):
+    """Run Jaeger as the base layer does, and give its address."""
     listen = addresses.own("jaeger", 4317, 4318, 13133, 16685, 16686) | addresses.own_metrics("jaeger")
     paths = {"/var/lib/jaeger": str(folder / "traces"), "/etc/jaeger/ui.json": str(DEPLOY / "jaeger/ui.json")}
     config = adapt(
@@ -234,12 +249,17 @@ def jaeger(addresses, workshop) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def collector(addresses, workshop, collector_config, jaeger) -> Iterator[str]:
+def jaeger(addresses, workshop) -> Iterator[str]:
+    """Jaeger's address."""
+    with running_jaeger(addresses, workshop / "jaeger") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def collector(addresses, workshop, jaeger) -> Iterator[str]:
     """The Collector's OTLP/HTTP address: the one address that an application knows."""
-    command = [program("otelcol"), *(f"--config={file}" for file in collector_config)]
-    ready = addresses.url("collector:13133")
-    with running("The Collector", command, ready=ready, log=workshop / "collector" / "collector.log"):
-        yield addresses.url("collector:4318")
+    with running_collector(addresses, workshop / "collector") as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

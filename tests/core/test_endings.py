@@ -1,0 +1,348 @@
+"""The whole truth of each ending: flow and task; function, coroutine, generator and async generator."""
+
+import asyncio
+import builtins
+from typing import Any, NamedTuple
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.trace import StatusCode
+
+import otelflow
+from otelflow import flow, task
+from otelflow._core.context import current_run
+
+THE_PRINT = builtins.print
+
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise ZeroDivisionError("no text")
+
+
+class Ending(NamedTuple):
+    name: str
+    error: Any = None  # makes the exception
+    result: str = "failure"
+    error_type: str | None = None
+    message: str = ""
+    kinds: tuple[str, ...] = ("function", "coroutine", "generator", "async_generator")
+
+    @property
+    def is_failure(self):
+        return self.result in ("failure", "timeout", "error")
+
+
+PLAIN = ("function", "coroutine")
+ENDINGS = [
+    Ending("returns", result="success"),
+    Ending("SystemExit(0)", lambda: SystemExit(0), "success"),
+    Ending("SystemExit(None)", lambda: SystemExit(None), "success"),
+    Ending("SystemExit()", SystemExit, "success"),
+    Ending("SystemExit(False)", lambda: SystemExit(False), "success"),
+    Ending("SystemExit(1)", lambda: SystemExit(1), "failure", "SystemExit", "1"),
+    Ending("SystemExit(text)", lambda: SystemExit("out of paper"), "failure", "SystemExit", "out of paper"),
+    Ending("SystemExit('')", lambda: SystemExit(""), "failure", "SystemExit"),
+    Ending("Exception", lambda: ValueError("wrong", 7), "failure", "ValueError", "('wrong', 7)"),
+    Ending("exception of a library", lambda: Unprintable(1), "failure", f"{__name__}.Unprintable", "<Unprintable: str() raised ZeroDivisionError>"),
+    Ending("no text", lambda: KeyError(), "failure", "KeyError"),
+    Ending("ExceptionGroup", lambda: ExceptionGroup("two", [ValueError(1), TypeError(2)]), "failure", "ExceptionGroup", "two (2 sub-exceptions)"),
+    Ending("BaseExceptionGroup", lambda: BaseExceptionGroup("mixed", [ValueError(1), KeyboardInterrupt()]), "failure", "BaseExceptionGroup", "mixed (2 sub-exceptions)"),
+    Ending("group of stops", lambda: BaseExceptionGroup("stop", [KeyboardInterrupt(), asyncio.CancelledError()]), "cancellation", "BaseExceptionGroup", "stop (2 sub-exceptions)"),
+    Ending("TimeoutError", lambda: TimeoutError("too slow"), "timeout", "TimeoutError", "too slow"),
+    Ending("CancelledError", lambda: asyncio.CancelledError("enough"), "cancellation", "asyncio.exceptions.CancelledError", "enough"),
+    Ending("KeyboardInterrupt", KeyboardInterrupt, "cancellation", "KeyboardInterrupt"),
+    Ending("GeneratorExit", lambda: GeneratorExit("stop"), "cancellation", "GeneratorExit", "stop", PLAIN),
+    Ending("StopIteration", lambda: StopIteration(3), "failure", "StopIteration", "3", ("function",)),
+]  # fmt: skip
+CASES = [pytest.param(ending, kind, id=f"{ending.name}-{kind}") for ending in ENDINGS for kind in ending.kinds]
+
+VALUE = ["the very object"]
+
+
+def make_body(kind, error):
+    def function():
+        if error is not None:
+            raise error
+        return VALUE
+
+    async def coroutine():
+        return function()
+
+    def generator():
+        yield 1
+        yield 2
+        return function()
+
+    async def async_generator():
+        yield 1
+        yield 2
+        function()
+
+    return {body.__name__: body for body in (function, coroutine, generator, async_generator)}[kind]
+
+
+def drive(awaitable):
+    """Run a coroutine that waits for nothing, without a loop that would touch its exception."""
+    try:
+        awaitable.__await__().send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("it waits for something")
+
+
+async def all_of(items):
+    return [item async for item in items]
+
+
+def consume(kind, made):
+    """Take what a call gave to its end and return the value, for a generator what it returned."""
+    if kind == "coroutine":
+        return drive(made)
+    if kind == "async_generator":
+        assert drive(all_of(made)) == [1, 2]
+        return None
+    if kind == "generator":
+        assert [next(made), next(made)] == [1, 2]
+        with pytest.raises(StopIteration) as end:
+            next(made)
+        return end.value.value
+    return made
+
+
+def run_flow(kind, made):
+    if kind == "function":
+        return made.execute().flow_return_value
+    if kind == "coroutine":
+        return drive(made.execute_async()).flow_return_value
+    return consume(kind, made.execute().flow_return_value)
+
+
+class Hears:
+    """A listener that remembers."""
+
+    def __init__(self):
+        self.events = []
+
+    def hears(self, event_type):
+        return event_type.endswith(("_start", "_stop"))
+
+    def hear(self, event):
+        self.events.append(event)
+
+
+@pytest.fixture
+def heard():
+    listener = Hears()
+    otelflow.add_listener(listener)
+    yield listener.events
+    otelflow.remove_listener(listener)
+
+
+def with_history(make_error):
+    """Give the exception everything that an instrument must not change."""
+    error = make_error()
+    error.__cause__ = OSError("the cause")
+    error.__context__ = RuntimeError("the context")
+    error.add_note("a note")
+    return error
+
+
+def history(error):
+    return (
+        type(error),
+        error.args,
+        error.__cause__,
+        error.__context__,
+        error.__suppress_context__,
+        list(error.__notes__),
+        set(vars(error)),
+    )
+
+
+def run_it(run, kind, made, error):
+    """Return the value, or the exception that came out."""
+    before = history(error) if error is not None else None
+    try:
+        value = run(kind, made())
+    except BaseException as raised:
+        assert raised is error
+        assert history(raised) == before
+        return None
+    assert error is None
+    return value
+
+
+def assert_nothing_left_behind():
+    assert current_run() is None
+    assert trace.get_current_span() is trace.INVALID_SPAN
+    assert builtins.print is THE_PRINT
+
+
+def assert_ended(span, ending, *, own, raised_here=True):
+    """Look at everything that the ending says on *span*; *own* are its other attributes and events."""
+    attributes, events = own
+    if ending.error_type is not None:
+        attributes = {**attributes, "error.type": ending.error_type}
+    assert dict(span.attributes) == {**attributes, "otelflow.run.result": ending.result}
+    if ending.is_failure:
+        assert span.status.status_code is StatusCode.ERROR
+        assert span.status.description == (ending.message or ending.error_type)
+    else:
+        assert span.status.status_code is StatusCode.UNSET
+        assert span.status.description is None
+    assert span.kind is trace.SpanKind.INTERNAL
+    assert span.links == ()
+    assert span.start_time <= span.end_time
+    exceptions = [event for event in span.events if event.name == "exception"]
+    assert [event.name for event in span.events if event.name != "exception"] == events
+    assert len(exceptions) == (1 if ending.error_type is not None and raised_here else 0)
+    for event in exceptions:
+        assert_told(event.attributes, ending)
+
+
+def assert_told(attributes, ending):
+    assert set(attributes) == {"exception.type", "exception.message", "exception.stacktrace"}
+    assert attributes["exception.type"] == ending.error_type
+    assert attributes["exception.message"] == ending.message
+    stack = attributes["exception.stacktrace"]
+    assert "raise error" in stack
+    assert "a note" in stack
+    assert "OSError: the cause" in stack
+    assert "otelflow/_core" not in stack
+
+
+def task_attributes(span, kind):
+    return {
+        "otelflow.task.name": kind,
+        "otelflow.task.run.id": span.attributes["otelflow.task.run.id"],
+        "code.function.name": f"{__name__}.make_body.<locals>.{kind}",
+    }
+
+
+def flow_attributes(flow_run, kind):
+    return {
+        "otelflow.flow.name": kind,
+        "otelflow.flow.run.id": flow_run.flow_id,
+        "code.function.name": f"{__name__}.make_body.<locals>.{kind}",
+    }
+
+
+@pytest.mark.parametrize(("ending", "kind"), CASES)
+def test_a_task_alone_ends_with_the_whole_truth(spans, heard, ending, kind):
+    error = with_history(ending.error) if ending.error else None
+    tried = task(make_body(kind, error))
+
+    value = run_it(consume, kind, tried, error)
+
+    assert value is (VALUE if error is None and kind != "async_generator" else None)
+    assert spans.tree() == [(f"task {kind}", ending.result, [])]
+    span = spans.one(f"task {kind}")
+    assert span.attributes["otelflow.task.run.id"].startswith("task_id__")
+    assert_ended(span, ending, own=(task_attributes(span, kind), []))
+    assert [event.event_type for event in heard] == ["task_start", "task_stop"]
+    assert_heard(heard[-1].event_data, ending, error)
+    assert_nothing_left_behind()
+
+
+@pytest.mark.parametrize(("ending", "kind"), CASES)
+def test_a_flow_ends_with_the_whole_truth(spans, heard, ending, kind):
+    error = with_history(ending.error) if ending.error else None
+    tried = flow(make_body(kind, error))()
+
+    value = run_it(run_flow, kind, lambda: tried, error)
+
+    returned = error is None and kind != "async_generator"
+    assert value is (VALUE if returned else None)
+    assert spans.tree() == [(f"flow {kind}", ending.result, [])]
+    own = (flow_attributes(tried, kind), ["otelflow.result"] if returned else [])
+    assert_ended(spans.one(f"flow {kind}"), ending, own=own)
+    assert (tried.status, tried.flow_error) == (ending.result, error if ending.error_type else None)
+    assert tried.duration > 0
+    assert [event.event_type for event in heard] == ["flow_start", "flow_stop"]
+    assert_heard(heard[-1].event_data, ending, error)
+    assert_nothing_left_behind()
+
+
+def assert_heard(data, ending, error):
+    assert data.result == ending.result
+    assert data.error is (error if ending.error_type else None)
+    assert data.error_type == ending.error_type
+    assert data.error_message == (ending.message if ending.error_type else None)
+    assert data.duration > 0
+
+
+@pytest.mark.parametrize(("ending", "kind"), CASES)
+def test_what_leaves_a_task_is_recorded_there_and_nowhere_else_up_the_trace(spans, heard, ending, kind):
+    error = with_history(ending.error) if ending.error else None
+    tried = task(make_body(kind, error))
+
+    def inner():
+        consume(kind, tried())
+
+    def outer():
+        flow(inner)().execute()
+
+    run_it(lambda *_: flow(outer)().execute().flow_return_value, kind, lambda: None, error)
+
+    assert spans.tree() == [
+        ("flow outer", ending.result, [("flow inner", ending.result, [(f"task {kind}", ending.result, [])])])
+    ]
+    run, inner_run, outer_run = spans.one(f"task {kind}"), spans.one("flow inner"), spans.one("flow outer")
+    inner_ids = {name: inner_run.attributes[name] for name in ("otelflow.flow.name", "otelflow.flow.run.id")}
+    assert_ended(run, ending, own=({**task_attributes(run, kind), **inner_ids}, []))
+    failed = {"otelflow.flow.tasks.failed": 1} if ending.is_failure else {}
+    code = f"{test_what_leaves_a_task_is_recorded_there_and_nowhere_else_up_the_trace.__qualname__}.<locals>"
+    own = ({**inner_ids, **failed, "code.function.name": f"{__name__}.{code}.inner"}, [])
+    assert_ended(inner_run, ending, own=own, raised_here=False)
+    outer_ids = {name: outer_run.attributes[name] for name in ("otelflow.flow.name", "otelflow.flow.run.id")}
+    own = ({**outer_ids, "code.function.name": f"{__name__}.{code}.outer"}, [])
+    assert_ended(outer_run, ending, own=own, raised_here=False)
+    assert inner_run.context.trace_id == outer_run.context.trace_id == run.context.trace_id
+    assert [event.event_type for event in heard] == [
+        "flow_start", "flow_start", "task_start", "task_stop", "flow_stop", "flow_stop",
+    ]  # fmt: skip
+    assert_nothing_left_behind()
+
+
+@pytest.mark.parametrize(("ending", "kind"), CASES)
+def test_an_exception_that_stays_in_its_task_leaves_the_flow_a_success(spans, ending, kind):
+    error = with_history(ending.error) if ending.error else None
+    tried = task(raise_on_error=False)(make_body(kind, error))
+    stays = isinstance(error, Exception)
+
+    def recovers():
+        return consume_or_stop(kind, tried())
+
+    run_it(lambda *_: flow(recovers)().execute(), kind, lambda: None, None if stays else error)
+
+    flow_run = spans.one("flow recovers")
+    run = spans.one(f"task {kind}")
+    assert run.attributes["otelflow.run.result"] == ending.result
+    assert flow_run.attributes["otelflow.run.result"] == ("success" if stays else ending.result)
+    assert flow_run.status.status_code is (StatusCode.ERROR if ending.is_failure and not stays else StatusCode.UNSET)
+    assert flow_run.attributes.get("otelflow.flow.tasks.failed", 0) == (1 if ending.is_failure else 0)
+    assert sum(event.name == "exception" for span in spans.spans for event in span.events) == bool(ending.error_type)
+    assert_nothing_left_behind()
+
+
+def consume_or_stop(kind, made):
+    value = consume(kind, made)
+    assert value is VALUE or value is None
+    return 1
+
+
+@pytest.mark.parametrize(("ending", "kind"), CASES)
+def test_an_exception_that_stays_in_its_flow_is_kept_there(spans, ending, kind):
+    error = with_history(ending.error) if ending.error else None
+    tried = flow(flow_config=otelflow.Flow_Run__Config(raise_flow_error=False))(make_body(kind, error))()
+    stays = isinstance(error, Exception)
+
+    run_it(run_flow, kind, lambda: tried, None if stays else error)
+
+    assert (tried.status, tried.flow_error) == (ending.result, error if ending.error_type else None)
+    span = spans.one(f"flow {kind}")
+    assert span.attributes["otelflow.run.result"] == ending.result
+    assert span.status.status_code is (StatusCode.ERROR if ending.is_failure else StatusCode.UNSET)
+    assert sum(event.name == "exception" for event in span.events) == bool(ending.error_type)
+    assert_nothing_left_behind()
