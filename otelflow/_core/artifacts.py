@@ -11,7 +11,7 @@ from otelflow._core.bounded import cut, printable, shown
 from otelflow._core.config import settings
 from otelflow._core.context import Run
 from otelflow._core.errors import InvalidArtifact
-from otelflow._core.redaction import redact, redact_value
+from otelflow._core.redaction import recorded, redact_value
 from otelflow._core.results import error_message, error_type
 
 _KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}")
@@ -58,7 +58,7 @@ class Artifact:
         self._run = run
         self.key = checked_key(key, "artifact")
         self.type = artifact_type
-        self.description = redact(shown(description, settings().value_limit)) if description is not None else None
+        self.description = None if description is None else recorded(description, settings().value_limit)
         self.data: Any = None
         self.payload = ""
         self.size = 0
@@ -69,12 +69,12 @@ class Artifact:
         """Check *data* and make it the artifact's state."""
         self.type = self.type or _type_of(data)
         self.data = redact_value(_CHECKS.get(self.type, _free_form)(data))
-        whole = _whole(self.data)
+        whole = self.data if isinstance(self.data, bytes) else _text(self.data).encode()
         self.size = len(whole)
         self.time_ns = time.time_ns()
-        self.payload = cut(_text(self.data), settings().value_limit)
-        if self.size > settings().value_limit:
-            self.reference = _keep(whole)
+        text = _text(self.data)
+        self.payload = cut(text, settings().value_limit)
+        self.reference = _keep(whole) if self.payload is not text else None
 
     def update(self, data: object) -> None:
         """Give the artifact a new state (a progress, say); listeners hear each, the span shows the last.
@@ -97,6 +97,11 @@ class Artifact:
         }
         return {name: value for name, value in found.items() if value is not None}
 
+    @property
+    def plain_data(self) -> Any:
+        """The state as JSON has it: bytes as base64."""
+        return _text(self.data) if isinstance(self.data, bytes) else self.data
+
     def as_dict(self) -> dict[str, Any]:
         """Return the payload of its event."""
         return {"description": self.description, "key": self.key, "data": self.data, "type": self.type}
@@ -108,9 +113,8 @@ class Result:
     __slots__ = ("description", "key", "time_ns")
 
     def __init__(self, key: str | None, description: object) -> None:
-        limit = settings().value_limit
         self.key = checked_key(key, "result")
-        self.description = cut(redact(shown(description, limit)), limit)
+        self.description = recorded(description, settings().value_limit)
         self.time_ns = time.time_ns()
 
     def event_attributes(self) -> dict[str, str]:
@@ -148,6 +152,9 @@ def add_result(run: Run, key: str | None, description: object) -> Result:
 
 
 def _tell(run: Run, item: Artifact) -> None:
+    if run.is_closed:
+        ledger.lost("artifacts", "run_ended")
+        ledger.warn_once(f"late artifact {item.key}", "Artifact %s was updated after its run had ended", item.key)
     emission.artifact(run, item)
     if emission.is_wanted(run, events.Flow_Run__Event_Type.NEW_ARTIFACT):
         data = {"artifact_data": item.as_dict()}
@@ -165,13 +172,16 @@ def _type_of(data: object) -> str:
 def _markdown(data: object) -> object:
     if not isinstance(data, str):
         raise InvalidArtifact(f"a markdown artifact needs a text, not {type(data).__name__}")
-    return data
+    return printable(data)
 
 
 def _table(data: object) -> object:
     """A list of rows (dicts or lists), or a dict of columns."""
     if isinstance(data, Mapping) and all(isinstance(column, list | tuple) for column in data.values()):
-        data = [dict(zip(data, row, strict=False)) for row in zip(*data.values(), strict=False)]
+        lengths = {str(name): len(column) for name, column in data.items()}
+        if len(set(lengths.values())) > 1:
+            raise InvalidArtifact(f"a table artifact's columns must be equally long, not {lengths!r:.200}")
+        data = [dict(zip(data, row, strict=True)) for row in zip(*data.values(), strict=True)]
     if not isinstance(data, list | tuple) or not all(isinstance(row, Mapping | list | tuple) for row in data):
         raise InvalidArtifact("a table artifact needs a list of rows (dicts or lists) or a dict of columns")
     return _json(data)
@@ -201,7 +211,7 @@ def _json(data: object) -> object:
     import json  # noqa: PLC0415 only for artifacts
 
     try:
-        return json.loads(json.dumps(data, ensure_ascii=False))
+        return json.loads(printable(json.dumps(data, ensure_ascii=False)))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArtifact(
             f"the data is not JSON ({error}); convert it, or give artifact_type='text' to keep its str()"
@@ -237,17 +247,13 @@ _CHECKS: Final[Mapping[str, Callable[[object], object]]] = {
 }
 
 
-def _whole(data: object) -> bytes:
-    return data if isinstance(data, bytes) else _text(data).encode("utf-8", "backslashreplace")
-
-
 def _text(data: object) -> str:
     if data is None:
         return ""
     if isinstance(data, str):
         return data
     if isinstance(data, bytes):
-        return binascii.b2a_base64(data[: settings().value_limit], newline=False).decode()
+        return binascii.b2a_base64(data, newline=False).decode()
     import json  # noqa: PLC0415 only for artifacts
 
     return json.dumps(data, ensure_ascii=False)

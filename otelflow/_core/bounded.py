@@ -131,7 +131,8 @@ def shown(value: object, limit: int) -> str:
         if isinstance(value, str):
             return printable(cut(value, limit))
         if isinstance(value, bytes | bytearray):
-            return cut(bytes(value[:limit]).decode("utf-8", "backslashreplace"), limit)
+            text = bytes(value[:limit]).decode("utf-8", "backslashreplace")
+            return cut(text, limit) if len(value) <= limit else text[:limit] + _CUT.format(total=len(value))
         if isinstance(value, list | tuple | dict | set | frozenset | deque):
             return printable(cut(_Shown.of(value, limit), limit))
         return printable(cut(str(value), limit))

@@ -100,7 +100,7 @@ class Injection:
         unfilled = next((parameter for parameter in self._required if is_missing(parameter)), None)
         if unfilled is not None:
             reason = f"nothing can be injected for its parameter {unfilled.name!r}"
-            raise UnfillableParameter("function", self._function.__qualname__, reason)
+            raise UnfillableParameter("function", _name_of(self._function), reason)
         return {**kwargs, **filled} if filled else kwargs
 
     def _by_annotation(self) -> tuple[tuple[_Parameter, type], ...]:
@@ -128,6 +128,11 @@ def _parameters(function: Callable[..., Any]) -> tuple[_Parameter, ...]:
             place = 1_000_000 if keyword_only else position
             found.append(_Parameter(parameter.name, place, parameter.annotation, parameter.default))
     return tuple(found)
+
+
+def _name_of(function: Any) -> str:
+    plain = getattr(function, "func", function)  # a partial is called by its function
+    return str(getattr(plain, "__qualname__", type(plain).__qualname__))
 
 
 _UNIONS: Final = (typing.Union, types.UnionType)

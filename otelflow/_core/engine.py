@@ -44,9 +44,9 @@ def _start(run: Run) -> None:
     enter(run)
     printing.run_opened()
     run.is_open = True
-    run.started()
     if emission.is_wanted(run, run.START):
         emission.announce(run, run.START, time_ns=run.started_ns)
+    run.started()
 
 
 def close_run(run: Run, outcome: Outcome, value: object = None) -> None:

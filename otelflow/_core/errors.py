@@ -2,7 +2,7 @@
 
 OtelflowError
 ├── ConfigurationError (ValueError)     an unknown field, variable or value
-├── UnknownKeyword (TypeError)          a decorator got a keyword it does not have
+├── UnknownKeyword (TypeError)          a decorator or flow got a keyword it does not have
 ├── NotCallable (TypeError)             what should be run cannot be called
 ├── FlowNotSetUp (ValueError)           execute() before setup()
 ├── UnfillableParameter (TypeError)     a parameter has no value, default or injection
@@ -39,10 +39,10 @@ class ConfigurationError(OtelflowError, ValueError):
 
 
 class UnknownKeyword(OtelflowError, TypeError):
-    """A decorator got a keyword it does not have."""
+    """A decorator or flow got a keyword it does not have."""
 
-    def __init__(self, decorator: str, keyword: str, known: Iterable[str]) -> None:
-        super().__init__(f"@{decorator} has no keyword {keyword!r}{nearest(keyword, known)}")
+    def __init__(self, what: str, keyword: str, known: Iterable[str]) -> None:
+        super().__init__(f"{what} has no keyword {keyword!r}{nearest(keyword, known)}")
         self.keyword = keyword
 
 

@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Final, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
@@ -22,7 +22,7 @@ from otelflow._core.depends import dependencies_of
 from otelflow._core.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnknownKeyword
 from otelflow._core.ids import new_id
 from otelflow._core.results import FAILED, Outcome, error_message
-from otelflow._core.spec import Capture, Kind, Spec, shown_value
+from otelflow._core.spec import Capture, Kind, Spec, check_keywords, marked, shown_value
 from otelflow._core.task import Task
 
 P = ParamSpec("P")
@@ -73,7 +73,7 @@ class Flow(Generic[R]):
             if not hasattr(type(self), name) and not any(
                 name in inspect.get_annotations(c) for c in type(self).__mro__
             ):
-                raise UnknownKeyword("flow", name, _KEYWORDS)
+                raise UnknownKeyword(type(self).__name__, name, _KEYWORDS)
             setattr(self, name, value)
         self.flow_config = flow_config if flow_config is not None else Flow_Run__Config()
         self.flow_name = flow_name or type(self).__name__
@@ -506,7 +506,14 @@ class _Decorator(Protocol):
     def __call__(self, target: Callable[P, R], /) -> Callable[P, Flow[R]]: ...
 
 
-_KEYWORDS: Final = ("flow_name", "flow_id", "flow_config", "data", "capture_parameters", "capture_return_value")
+_KEYWORDS: Final = {
+    "flow_name": str | None,
+    "flow_id": str | None,
+    "flow_config": Flow_Run__Config | None,
+    "data": Mapping | None,
+    "capture_parameters": bool | Sequence,
+    "capture_return_value": bool,
+}
 
 
 @overload
@@ -528,9 +535,7 @@ def flow(target: Any = None, /, **keywords: Any) -> Any:
 
     Raises UnknownKeyword, NotCallable, or ConfigurationError for a value that does not fit its keyword.
     """
-    for keyword in keywords:
-        if keyword not in _KEYWORDS:
-            raise UnknownKeyword("flow", keyword, _KEYWORDS)
+    check_keywords("@flow", keywords, _KEYWORDS)
     return functools.partial(_decorate, **keywords) if target is None else _decorate(target, **keywords)
 
 
@@ -549,4 +554,4 @@ def _decorate(target: Any, data: Mapping[str, Any] | None = None, **keywords: An
         made.data.update(data or {})
         return made._use(spec, args, kwargs)
 
-    return new_flow
+    return marked(new_flow, "flow")

@@ -11,34 +11,60 @@ from otelflow._core.context import open_run_here
 _RUN_LOGGER: Final = "otelflow.run"
 
 
-class RunHandler(logging.Handler):
+class _RunHandler(logging.Handler):
     """Turns each record into a message of the run that is current where it was logged."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take *record*; without a run there is nothing to do."""
-        if record.name == ledger.logger.name:
-            return
-        run = open_run_here()
-        if run is not None:
-            try:
-                text = record.getMessage()
-            except Exception:  # noqa: BLE001 arguments that do not fit their format are the program's to report
-                text = str(record.msg)
-            messages.write(run, record.levelno, text, printed=True, time_ns=int(record.created * 1_000_000_000))
+        """Take *record*, once however many captured loggers it passes; without a run there is nothing to take."""
+        if record.name != ledger.logger.name and "otelflow_heard" not in vars(record):
+            vars(record)["otelflow_heard"] = True
+            is_shown = _is_shown(record) or _show_as_a_last_resort(record)
+            _hear(record, printed=is_shown)
 
 
-class _RunLoggerHandler(RunHandler):
+class _RunLoggerHandler(logging.Handler):
     """The handler of ``get_run_logger()``: besides, it passes on what the application's own logging would show."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        super().emit(record)
+        """Take *record*, and let the root's handlers have it as if the logger were an ordinary one."""
+        vars(record)["otelflow_heard"] = True
         root = logging.getLogger()
-        if record.levelno < root.level:
-            return
-        if root.handlers:
-            root.callHandlers(record)
-        elif logging.lastResort is not None and record.levelno >= logging.lastResort.level:
-            logging.lastResort.handle(record)
+        is_shown = False
+        if record.levelno >= root.level:
+            is_shown = any(handler is not _handler for handler in root.handlers)
+            if is_shown:
+                root.callHandlers(record)
+            else:
+                is_shown = _show_as_a_last_resort(record)
+        _hear(record, printed=is_shown)
+
+
+def _is_shown(record: logging.LogRecord) -> bool:
+    """Tell whether the application has a handler for *record*, besides ours."""
+    logger: logging.Logger | None = logging.getLogger(record.name)
+    while logger is not None:
+        if any(handler is not _handler for handler in logger.handlers):
+            return True
+        logger = logger.parent if logger.propagate else None
+    return False
+
+
+def _show_as_a_last_resort(record: logging.LogRecord) -> bool:
+    """Do what logging does for a record that nobody takes; that our handler takes it must not silence it."""
+    if logging.lastResort is None or record.levelno < logging.lastResort.level:
+        return False
+    logging.lastResort.handle(record)
+    return True
+
+
+def _hear(record: logging.LogRecord, *, printed: bool) -> None:
+    run = open_run_here()
+    if run is not None:
+        try:
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001 arguments that do not fit their format are the program's to report
+            text = str(record.msg)
+        messages.write(run, record.levelno, text, printed=printed, time_ns=int(record.created * 1_000_000_000))
 
 
 def get_run_logger() -> logging.Logger:
@@ -48,10 +74,11 @@ def get_run_logger() -> logging.Logger:
         logger.addHandler(_RunLoggerHandler())
         logger.setLevel(logging.DEBUG)
         logger.propagate = False
+    logger.disabled = False  # logging.config disables every logger that it does not know
     return logger
 
 
-_handler: Final = RunHandler()
+_handler: Final = _RunHandler()
 _captured: set[str] = set()
 
 
@@ -68,8 +95,10 @@ def capture(names: Iterable[str]) -> None:
 
 def capture_configured() -> None:
     """Capture what the settings in force ask for."""
-    if set(settings().capture_loggers) != _captured:
-        capture(settings().capture_loggers)
+    wanted = settings().capture_loggers
+    if wanted or _captured:
+        _captured.intersection_update([name for name in _captured if _handler in _named(name).handlers])
+        capture(wanted)
 
 
 def _named(name: str) -> logging.Logger:

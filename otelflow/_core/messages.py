@@ -6,15 +6,13 @@ import time
 from typing import Any, Final, NamedTuple
 
 from otelflow._core import emission, events
-from otelflow._core.bounded import Kept, cut, shown
+from otelflow._core.bounded import Kept
 from otelflow._core.config import settings
 from otelflow._core.context import Run
-from otelflow._core.redaction import redact
+from otelflow._core.redaction import recorded
 
 _PLAIN: Final = object()
 
-# Room for a secret that the cut would split: redaction sees it whole.
-_MARGIN: Final = 512
 _IN_MEMORY: Final = 1_000
 
 # Lifecycle lines, with the colours of the seed; ``{}`` stands for what is known only when somebody reads
@@ -48,17 +46,12 @@ class Line(NamedTuple):
         """The message with its ANSI colours."""
         if self.argument is _PLAIN:
             return self.message
-        return self.message.replace("{}", _safe(self.argument), 1)
+        return self.message.replace("{}", recorded(self.argument, settings().value_limit), 1)
 
     @property
     def plain_text(self) -> str:
         """The message without ANSI colours."""
         return events.without_ansi(self.text)
-
-
-def _safe(value: object) -> str:
-    limit = settings().value_limit
-    return cut(redact(shown(value, limit + _MARGIN)), limit)
 
 
 def new_log() -> Kept[Line]:
@@ -77,7 +70,7 @@ def write(
 ) -> None:
     """Take *message* as one of *run*: redacted, bounded, with its own timestamp."""
     if run.config.logging_enabled and not events.in_listener():
-        line = Line(time_ns or time.time_ns(), level, _safe(message), task_run_id=task_run_id or run.task_run_id)
+        line = Line(time_ns or time.time_ns(), level, recorded(message, settings().value_limit), task_run_id=task_run_id or run.task_run_id)
         _keep(run, line)
         if level >= _span_level():
             emission.message(run, line)

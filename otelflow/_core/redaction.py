@@ -25,7 +25,8 @@ _NAME_LENGTH: Final = 80
 
 _LONG_WORD: Final = re.compile(r"(?:\A|[\s\"'=:/,(])[^\s\"'=,()]{16}")
 _ADDRESS: Final = re.compile(
-    r"""(?x) (?P<head> :// [^\s:/@"'<>]{0,200} :) (?!\d{1,5}[/?\#]) [^\s"'<>]{1,500} (?=@)
+    r"""(?x) (?P<head> :// [^\s:/@"'<>]{0,200} :) (?!\d{1,5}[/?\#])
+             [^\s"'<>@]{1,500}+ (?:@[^\s"'<>@/]{0,100}+(?=@))*+ (?=@)
            | (?P<start> ://) [A-Za-z0-9_\-]{20,200} (?=@)"""
 )
 _SCHEME: Final = re.compile(
@@ -106,7 +107,7 @@ def redact(text: str) -> str:
     """Return *text* with ``[redacted]`` in the place of each thing that looks like a secret."""
     if _LONG_WORD.search(text) is not None:
         text = _hide_shapes(text)
-    if "://" in text:
+    if "://" in text and "@" in text:
         text = _ADDRESS.sub(_keep_beginning, text)
     lowered = text.lower()
     if _JOIN.search(text) is not None and any(map(lowered.__contains__, known.NAME_STEMS)):
@@ -237,7 +238,8 @@ def _is_random(text: str, words: tuple[str, ...]) -> bool:
     """Tell whether *text* looks like nothing that people say: letters and digits in one word, or a code's digits."""
     if not known.NUMERIC.isdisjoint(words) and text.replace("-", "").isdecimal():
         return len(text) >= 4
-    if len(text) < 6 or " " in text or _DATE.match(text):
+    shortest = 8 if words[-1] in known.WEAK and words[-1] not in known.NUMERIC else 6
+    if len(text) < shortest or " " in text or _DATE.match(text):
         return False
     digits = sum(map(str.isdigit, text))
     return 0 < digits < len(text)

@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING, Any, Final
 
 from otelflow._core import attributes
+from otelflow._core.config import settings
+from otelflow._core.results import error_message
 
 if TYPE_CHECKING:
     from otelflow._core.flow import Flow
@@ -26,16 +28,34 @@ def word(status: str | None) -> str:
 
 
 class Flow_Stats:
-    """Times (milliseconds since the epoch), duration (seconds), status and error of a flow's run."""
+    """Times (milliseconds since the epoch), duration (seconds), status, error and counts of a flow's run."""
 
     def __init__(self, flow: "Flow[Any]") -> None:
+        failed = [task for task in flow.executed_tasks if word(task.status) == "failed"]
+        self.flow_id = flow.flow_id
+        self.flow_name = flow.flow_name
         self.start_time = _milliseconds(flow.started_ns)
         self.end_time = _milliseconds(flow.ended_ns)
         self.duration = flow.duration
         self.status = word(flow.status)
-        self.error = str(flow.flow_error) if flow.flow_error is not None else None
-        if self.status == "completed" and any(word(task.status) == "failed" for task in flow.executed_tasks):
+        self.error = _error(flow.flow_error)
+        self.total_tasks = len(flow.executed_tasks) + flow.executed_tasks.omitted
+        self.failed_tasks = len(failed)
+        if self.status == "completed" and failed:
             self.status, self.error = "failed", _TASK_FAILED
+
+    @property
+    def error_message(self) -> str | None:
+        """The text of the error."""
+        return self.error
+
+    def json(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {**vars(self), "error_message": self.error}
+
+
+def _error(error: BaseException | None) -> str | None:
+    return None if error is None else error_message(error, settings().value_limit)
 
 
 def _milliseconds(time_ns: int) -> int | None:
@@ -74,9 +94,12 @@ def as_json(flow: "Flow[Any]") -> dict[str, Any]:
             "status": stats.status,
             "error": stats.error,
             "tasks": {task.task_id: _task(task, order) for order, task in enumerate(flow.executed_tasks, start=1)},
-            "events": [],
+            "events": [_event(event) for event in flow.captured_events],
             "results": [{**item.as_dict(), "timestamp": _milliseconds(item.time_ns)} for item in flow.results],
-            "artifacts": [{**item.as_dict(), "timestamp": _milliseconds(item.time_ns)} for item in flow.artifacts],
+            "artifacts": [
+                {**item.as_dict(), "data": item.plain_data, "timestamp": _milliseconds(item.time_ns)}
+                for item in flow.artifacts
+            ],
             "logs": [
                 {
                     "timestamp": _milliseconds(line.time_ns),
@@ -88,7 +111,7 @@ def as_json(flow: "Flow[Any]") -> dict[str, Any]:
             ],
             "return_value": flow.flow_return_value,
         },
-        "flow_events": [_event(event) for event in flow.captured_events],
+        "flow_events": [],
     }
 
 
@@ -100,7 +123,7 @@ def _task(task: "Task", order: int) -> dict[str, Any]:
         "start_time": _milliseconds(task.started_ns),
         "end_time": _milliseconds(ended_ns) if task.duration is not None else None,
         "status": word(task.status),
-        "error_message": str(task.task_error) if task.task_error is not None else None,
+        "error_message": _error(task.task_error),
         "return_value": task.task_return_value,
         "execution_order": order,
         "input_args": list(task.task_args),

@@ -4,8 +4,11 @@ import traceback
 from typing import Final, NamedTuple
 
 from otelflow._core import attributes
-from otelflow._core.bounded import cut, printable, shown
-from otelflow._core.redaction import redact
+from otelflow._core.bounded import printable
+from otelflow._core.redaction import recorded, redact
+
+# Of a traceback longer than this (a message of megabytes), only the ends are read for secrets.
+_READ: Final = 262_144
 
 # By name: nobody has these classes without having imported their modules, which take long.
 _CANCELLED_BY_NAME: Final = frozenset({"asyncio.exceptions.CancelledError", "greenlet.GreenletExit"})
@@ -64,7 +67,7 @@ def error_type(error: BaseException) -> str:
 
 def error_message(error: BaseException, limit: int) -> str:
     """Return the text of *error*, redacted and bounded."""
-    return cut(redact(shown(error, limit + 512)), limit)
+    return recorded(error, limit)
 
 
 def stack_trace(error: BaseException, limit: int) -> str:
@@ -76,9 +79,18 @@ def stack_trace(error: BaseException, limit: int) -> str:
         text = "".join(traceback.TracebackException(type(error), error, frames).format())
     except Exception as trouble:  # noqa: BLE001 foreign __str__, __repr__ and source loaders
         text = f"<the traceback could not be formatted: {type(trouble).__name__}>"
-    if len(text) > 2 * limit:
-        text = f"{text[:limit]}\n… [cut, {len(text):,} characters] …\n{text[-limit:]}"
-    return printable(redact(text))
+    return printable(_both_ends(text, limit))
+
+
+def _both_ends(text: str, limit: int) -> str:
+    """Return *text* redacted, of a long one both ends; cut afterwards, so that no half of a secret is left."""
+    length = len(text)
+    if length > _READ:
+        text = text[: _READ // 2] + text[-_READ // 2 :]
+    text = redact(text)
+    if length <= 2 * limit:
+        return text
+    return f"{text[:limit]}\n… [cut, {length:,} characters] …\n{text[-limit:]}"
 
 
 def _is_ours(module: object) -> bool:

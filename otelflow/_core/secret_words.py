@@ -20,11 +20,11 @@ PAIRS: Final = frozenset(
 SECOND_WORDS: Final = frozenset(pair.partition(" ")[2] for pair in PAIRS)
 #: A name may end in such a word: password_old, TOKEN_PROD.
 TAILS: Final = frozenset(
-    "value text plain raw b64 base64 hash hashed encrypted new old current prod production staging stage dev test live "
+    "value text plain raw b64 base hash hashed encrypted new old current prod production staging stage dev test live "
     "default primary secondary".split()
 )
-#: Names whose value may be a short number; under the others it is a count or a position.
-NUMERIC: Final = frozenset("password passwd passwort passcode pwd pin otp totp cvv cvc ssn code".split())
+#: Names whose value may be short or a number; under the others that is a count or a position.
+NUMERIC: Final = frozenset("pass pw password passwd passwort passcode pwd pin otp totp cvv cvc ssn code".split())
 COOKIES: Final = frozenset({"cookie", "cookies"})
 
 #: No name in a text without one of these (in lower case) is a secret's.

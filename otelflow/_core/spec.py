@@ -3,16 +3,16 @@
 import enum
 import functools
 import inspect
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from otelflow._core import attributes, engine
-from otelflow._core.bounded import cut, shown
 from otelflow._core.config import settings
 from otelflow._core.context import Run
 from otelflow._core.depends import Injection, is_call_error, why_uncallable
-from otelflow._core.errors import ConfigurationError, NotCallable, UnfillableParameter
-from otelflow._core.redaction import REDACTED, is_secret, redact
+from otelflow._core.errors import ConfigurationError, NotCallable, UnfillableParameter, UnknownKeyword, nearest
+from otelflow._core.redaction import REDACTED, is_secret, recorded
 
 Capture = bool | Sequence[str]
 
@@ -109,10 +109,15 @@ class Spec:
         }
 
 
+def marked(decorated: Callable[..., Any], kind: str) -> Callable[..., Any]:
+    """Return *decorated*, which is a plain function, with a mark that tells others what calling it does."""
+    vars(decorated)["__otelflow__"] = kind
+    return decorated
+
+
 def shown_value(value: object) -> str:
     """Return a value as attributes show it: redacted and bounded."""
-    limit = settings().value_limit
-    return cut(redact(shown(value, limit)), limit)
+    return recorded(value, settings().value_limit)
 
 
 def _plain(target: Callable[..., Any]) -> Any:
@@ -136,11 +141,22 @@ def _kind(plain: Any) -> Kind:
     return Kind.GENERATOR if inspect.isgeneratorfunction(call) else Kind.FUNCTION
 
 
+def check_keywords(what: str, given: Mapping[str, object], known: Mapping[str, type | types.UnionType]) -> None:
+    """Raise UnknownKeyword or ConfigurationError for a keyword of *what* that it does not have or cannot use."""
+    for name, value in given.items():
+        if name not in known:
+            raise UnknownKeyword(what, name, known)
+        if not isinstance(value, known[name]):
+            wanted = getattr(known[name], "__name__", str(known[name]))
+            raise ConfigurationError(f"{what}: {name} must be {wanted}, not {value!r:.60}")
+
+
 def _checked_capture(target: Callable[..., Any], wanted: Capture) -> Capture:
     if isinstance(wanted, bool):
         return wanted
     names = [wanted] if isinstance(wanted, str) else list(wanted)
-    unknown = [name for name in names if name not in inspect.signature(target).parameters]
+    known = inspect.signature(target).parameters
+    unknown = [str(name) for name in names if name not in known]
     if unknown:
-        raise ConfigurationError(f"capture_parameters: {_name(target)!r} has no parameter {unknown[0]!r}")
+        raise ConfigurationError(f"capture_parameters: {_name(target)!r} has no parameter {unknown[0]!r}{nearest(unknown[0], known)}")
     return names

@@ -3,7 +3,7 @@
 import functools
 import logging
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, ParamSpec, Protocol, Self, TypeVar, overload
 
@@ -12,10 +12,10 @@ from otelflow._core.artifacts import Artifact, Result, add_artifact, add_result
 from otelflow._core.config import settings
 from otelflow._core.context import Run, current_run, open_run_here
 from otelflow._core.depends import dependencies_of
-from otelflow._core.errors import NotCallable, UnknownKeyword
+from otelflow._core.errors import NotCallable
 from otelflow._core.ids import new_id
 from otelflow._core.results import SUCCESS, Outcome, error_message
-from otelflow._core.spec import Capture, Kind, Spec, shown_value
+from otelflow._core.spec import Capture, Kind, Spec, check_keywords, marked, shown_value
 
 if TYPE_CHECKING:
     import weakref
@@ -264,7 +264,13 @@ class _LenientDecorator(Protocol):
     def __call__(self, target: Callable[P, R], /) -> Callable[P, R | None]: ...
 
 
-_KEYWORDS: Final = ("task_name", "task_id", "raise_on_error", "capture_parameters", "capture_return_value")
+_KEYWORDS: Final = {
+    "task_name": str | None,
+    "task_id": str | None,
+    "raise_on_error": bool,
+    "capture_parameters": bool | Sequence,
+    "capture_return_value": bool,
+}
 
 
 @overload
@@ -293,11 +299,9 @@ def task(target: Any = None, /, **keywords: Any) -> Any:
     With ``raise_on_error=False`` an exception is recorded and the call returns None. ``capture_parameters`` (True or
     names) and ``capture_return_value`` record values on the span, redacted and bounded.
 
-    Raises UnknownKeyword, NotCallable, or ConfigurationError for a captured parameter that does not exist.
+    Raises UnknownKeyword, NotCallable, or ConfigurationError for a value that does not fit its keyword.
     """
-    for keyword in keywords:
-        if keyword not in _KEYWORDS:
-            raise UnknownKeyword("task", keyword, _KEYWORDS)
+    check_keywords("@task", keywords, _KEYWORDS)
     return functools.partial(_decorate, **keywords) if target is None else _decorate(target, **keywords)
 
 
@@ -324,4 +328,4 @@ def _wrapped(spec: Spec, task_id: str, raise_on_error: bool) -> Any:
         call._spec = spec
         return TaskRun(call, spec)
 
-    return functools.wraps(spec.target)(spec.runner(new_run))
+    return marked(functools.wraps(spec.target)(spec.runner(new_run)), "task")

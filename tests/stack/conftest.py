@@ -113,7 +113,7 @@ def adapt(source, target, replacements):
 
 @contextmanager
 def running(name, command, *, ready, log, **environment):
-    """Run one program until the block ends; it is ready when *ready* answers 200."""
+    """Run one program until the block ends; *ready* is an address that answers 200, or a function that says so."""
     with log.open("w") as sink:
         process = subprocess.Popen(
             [str(word) for word in command],
@@ -135,11 +135,11 @@ def wait_until_ready(name, process, ready, log):
         if process.poll() is not None:
             pytest.fail(f"{name} ended with {process.returncode}:\n{log.read_text()[-3000:]}", pytrace=False)
         try:
-            return get(ready)[0] == 200
+            return ready() if callable(ready) else get(ready)[0] == 200
         except (OSError, http.client.HTTPException):
             return False
 
-    wait_for(answers, what=f"{name} to answer at {ready}")
+    wait_for(answers, what=f"{name} to be ready")
 
 
 def stop(process):
@@ -163,7 +163,8 @@ class Addresses:
         "collector:4317", "collector:4318", "collector:8888", "collector:8889", "collector:8890", "collector:13133",
         "jaeger:4317", "jaeger:4318", "jaeger:8888", "jaeger:13133", "jaeger:16685", "jaeger:16686",
         "prometheus:9090", "alertmanager:9093", "pushgateway:9091", "service:8000", "webhook:80",
-        "sampler-1:4317", "sampler-1:8888", "sampler-1:13133",
+        "kafka:9092", "kafka:9093", "dispatcher:8888", "dispatcher:13133",
+        "sampler-1:4317", "sampler-1:8888", "sampler-1:13133", "sampler-2:4317", "sampler-2:8888", "sampler-2:13133",
     )  # fmt: skip
 
     def __post_init__(self):
@@ -214,21 +215,17 @@ def workshop(tmp_path_factory):
     return tmp_path_factory.mktemp("stack")
 
 
-def collector_files(addresses, folder):
-    """The three files that the base layer gives to the Collector."""
+@contextmanager
+def running_collector(addresses, folder, traces="traces-to-jaeger.yaml", next_stop="jaeger:4317"):
+    """Run a Collector with the three files of a layer, and give its OTLP/HTTP address."""
     listen = addresses.own("collector", 4317, 4318, 8889, 8890, 13133) | addresses.own_metrics("collector")
     storage = {"/var/lib/otelcol": str(folder / "queue")}
-    return [
+    configs = [
         adapt(DEPLOY / "collector/collector.yaml", folder / "collector.yaml", listen | storage),
-        adapt(DEPLOY / "collector/traces-to-jaeger.yaml", folder / "traces.yaml", addresses.of("jaeger:4317")),
+        adapt(DEPLOY / "collector" / traces, folder / "traces.yaml", addresses.of(next_stop)),
         adapt(DEPLOY / "collector/logs-to-console.yaml", folder / "logs.yaml", {}),
     ]
-
-
-@contextmanager
-def running_collector(addresses, folder):
-    """Run a Collector as the base layer does; what it takes is its OTLP/HTTP address."""
-    command = [program("otelcol"), *(f"--config={file}" for file in collector_files(addresses, folder))]
+    command = [program("otelcol"), *(f"--config={config}" for config in configs)]
     ready = addresses.url("collector:13133")
     with running("The Collector", command, ready=ready, log=folder / "collector.log"):
         yield addresses.url("collector:4318")

@@ -284,7 +284,7 @@ def test_every_manifest_validates_against_its_schema(file, operator_schema):
 
 
 def closed(schema):
-    """The same schema in Python's words, refusing every field it does not name, as the API server's strict mode does."""
+    """The same schema in Python's words, refusing each field it does not name, as a strict API server does."""
     if isinstance(schema, list):
         return [closed(each) for each in schema]
     if not isinstance(schema, dict):

@@ -1,0 +1,116 @@
+"""Fit ``--param name=value`` to the parameters of a flow."""
+
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+import otelflow
+from otelflow.cli.converting import Unconvertible, convert, name_of
+from otelflow.errors import InvalidParameter, nearest
+
+_INJECTED_NAMES: Final = ("this_flow", "this_task", "flow_data", "task_data")
+_GATHERING: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+# A default tells what a parameter without annotation wants, unless it is None or something made for the occasion.
+_TELLING: Final = (bool, int, float)
+
+
+class Arguments(NamedTuple):
+    """What to call a function with."""
+
+    positional: tuple[Any, ...]
+    named: dict[str, Any]
+
+
+def parse(texts: Iterable[str]) -> dict[str, str]:
+    """Return the names and values of ``name=value`` texts. Raises InvalidParameter."""
+    given: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not equals or not name.isidentifier():
+            raise InvalidParameter(f"--param {text!r} is not name=value, such as --param count=3")
+        if name in given:
+            raise InvalidParameter(f"--param {name} is given twice")
+        given[name] = value
+    return given
+
+
+def fit(
+    function: Callable[..., Any], given: Mapping[str, str], *, injected: Iterable[str] = (), already: Any = ((), {})
+) -> Arguments:
+    """Return the arguments for *function*: those *already* set, and the *given* texts converted by its annotations.
+
+    *injected* names what the flow fills by itself. Raises InvalidParameter for one that is unknown, missing, or does
+    not convert.
+    """
+    signature = inspect.signature(function)
+    hints = _hints(function)
+    fillable = {
+        name: parameter.replace(annotation=hints.get(name, parameter.annotation))
+        for name, parameter in signature.parameters.items()
+        if parameter.kind not in _GATHERING and not _is_injected(parameter, hints.get(name))
+    }
+    bound = signature.bind_partial(*already[0], **already[1])
+    takes_more = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in signature.parameters.values())
+    more: dict[str, Any] = {}
+    for name, text in given.items():
+        if name in fillable:
+            bound.arguments[name] = _converted(fillable[name], text)
+        elif takes_more and name not in signature.parameters:
+            more[name] = text
+        else:
+            raise InvalidParameter(f"--param {name}: {_unknown(name, signature, fillable)}")
+    _refuse_missing(fillable, {*bound.arguments, *injected})
+    return Arguments(bound.args, {**bound.kwargs, **more})
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    plain = inspect.unwrap(function)
+    try:
+        return typing.get_type_hints(plain)
+    except Exception:  # noqa: BLE001 an annotation may be any expression, also one that is never defined
+        return {}
+
+
+def _is_injected(parameter: inspect.Parameter, hint: Any) -> bool:
+    if parameter.name in _INJECTED_NAMES or parameter.default is otelflow.INJECTED:
+        return True
+    members = typing.get_args(hint) or (hint,)
+    return any(isinstance(one, type) and issubclass(one, otelflow.Flow | otelflow.Task) for one in members)
+
+
+def _converted(parameter: inspect.Parameter, text: str) -> Any:
+    wanted = parameter.annotation
+    if wanted is inspect.Parameter.empty and isinstance(parameter.default, _TELLING):
+        wanted = type(parameter.default)
+    try:
+        return convert(text, wanted)
+    except (ValueError, OverflowError, RecursionError) as error:
+        why = f" ({error})" if isinstance(error, Unconvertible) and str(error) else ""
+        raise InvalidParameter(f"--param {parameter.name}={text!r:.80} must be {name_of(wanted)}{why}") from None
+
+
+def _unknown(name: str, signature: inspect.Signature, fillable: Mapping[str, inspect.Parameter]) -> str:
+    if name in signature.parameters:
+        return "otelflow fills this parameter by itself"
+    if not fillable:
+        return "the flow has no parameters"
+    close = nearest(name, fillable)
+    return f"the flow has no such parameter{close}"
+
+
+def _refuse_missing(fillable: Mapping[str, inspect.Parameter], filled: set[str]) -> None:
+    missing = [
+        parameter
+        for name, parameter in fillable.items()
+        if parameter.default is inspect.Parameter.empty and name not in filled
+    ]
+    if missing:
+        cure = " ".join(f"--param {one.name}={_placeholder(one)}" for one in missing)
+        raise InvalidParameter(f"The flow needs {', '.join(one.name for one in missing)}: give {cure}")
+
+
+def _placeholder(parameter: inspect.Parameter) -> str:
+    wanted = parameter.annotation
+    return "…" if wanted is inspect.Parameter.empty else f"<{name_of(wanted)}>"

@@ -1,0 +1,147 @@
+"""Measure what a task and a flow cost against what people use in their place: ``python tests/benchmarks/run.py``.
+
+Prints a table and writes it as JSON (``--json``). Absolute figures belong to one machine and one moment; ratios travel.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import measuring
+import processes
+import subjects
+from measuring import Figure, interleaved
+
+import otelflow
+
+OUTPUT = Path(__file__).parents[2] / ".benchmarks" / "latest.json"
+PACKAGES = ("opentelemetry-api", "opentelemetry-sdk", "osbot-utils", "logfire")
+
+# What issue after issue may rely on: a name, what is compared, and the most that it may be.
+TASK_OF_HAND = 1.0
+NO_PROVIDER_MICROS = 8.0
+IMPORT_OF_API = 1.3
+CONSTANT = 1.2
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parsed(arguments)
+    measuring.Clock.now = measuring.CLOCKS[options.clock]
+    providers = subjects.Providers()
+    figures = interleaved(subjects.tasks(providers), options.rounds, options.scale)
+    figures += interleaved(subjects.flow_runs(providers), options.rounds, options.scale)
+    subjects.run_many_flows(providers, round(subjects.MANY_FLOWS * min(1.0, options.scale)))
+    figures += interleaved(subjects.later(providers), options.rounds, options.scale)
+    report = {
+        "of": environment(options.clock),
+        "figures": [row(figure, figures) for figure in figures],
+        "import_milliseconds": processes.import_times(options.imports),
+        "bytes_retained_per_flow": processes.retained(options.flows),
+    }
+    report["targets"] = targets(report)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(table(report) + f"\nwritten to {options.json}\n")
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15, help="samples of each figure (15)")
+    parser.add_argument("--scale", type=float, default=1.0, help="calls per sample, as a share of the usual number")
+    parser.add_argument("--imports", type=int, default=15, help="imports of each module (15)")
+    parser.add_argument("--flows", type=int, default=1_000, help="flows for the memory figures (1000)")
+    parser.add_argument("--clock", choices=sorted(measuring.CLOCKS), default="cpu", help="CPU time, or wall clock")
+    parser.add_argument("--json", type=Path, default=OUTPUT, help="where the figures are written")
+    parser.add_argument("--quick", action="store_true", help="hardly measure; see that everything runs")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.rounds, options.scale, options.imports, options.flows = 1, 0.01, 1, 20
+    return options
+
+
+def environment(clock: str) -> dict[str, str]:
+    found = {"otelflow": otelflow.__version__, "python": platform.python_version(), "machine": platform.machine()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return {**found, "system": platform.system(), "clock": clock}
+
+
+def row(figure: Figure, figures: Sequence[Figure]) -> dict[str, Any]:
+    """Return a figure with what it is against its group's plain call and hand-written OpenTelemetry."""
+    in_group = {other.name: other for other in figures if other.group == figure.group}
+    plain = next((other for name, other in in_group.items() if name.startswith("plain")), None)
+    hand = in_group["hand-written"]
+    return {
+        "group": figure.group,
+        "name": figure.name,
+        "microseconds": round(figure.median, 3),
+        "quartiles": [round(figure.low, 3), round(figure.high, 3)],
+        "over_plain": round(figure.median - plain.median, 3) if plain is not None else None,
+        "of_hand_written": round(figure.median / hand.median, 3),
+    }
+
+
+def targets(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what was to be reached, and what was."""
+    by_name = {(found["group"], found["name"]): found for found in report["figures"]}
+    imports = report["import_milliseconds"]
+    base = by_name["task", "otelflow"]
+    deep = by_name["task", f"otelflow, {subjects.DEEP} frames deep"]
+    many = by_name["task", f"otelflow, after {subjects.MANY_TASKS:,} tasks in the flow"]
+    after = by_name["later", f"otelflow, after {subjects.MANY_FLOWS:,} flows"]
+    found = {
+        "a task with one listener, of hand-written": (
+            by_name["task", "otelflow, 1 listener"]["of_hand_written"],
+            TASK_OF_HAND,
+        ),
+        "a task without provider, µs over a plain call": (
+            by_name["task", "otelflow, no provider"]["over_plain"],
+            NO_PROVIDER_MICROS,
+        ),
+        "import otelflow, of import opentelemetry.trace": (
+            imports["otelflow"] / imports["opentelemetry.trace"],
+            IMPORT_OF_API,
+        ),
+        "a task 50 frames deep, of one that is not": (deep["microseconds"] / base["microseconds"], CONSTANT),
+        "a task late in a long flow, of an early one": (many["microseconds"] / base["microseconds"], CONSTANT),
+        "a task after 5,000 flows, of one before": (after["of_hand_written"] / base["of_hand_written"], CONSTANT),
+    }
+    return [
+        {"what": what, "is": round(value, 3), "at_most": limit, "met": value <= limit}
+        for what, (value, limit) in found.items()
+    ]
+
+
+def table(report: dict[str, Any]) -> str:
+    """Return the figures for people."""
+    lines = [" · ".join(f"{name} {value}" for name, value in report["of"].items()), ""]
+    lines.append(f"{'':<12}{'':<42}{'µs':>9}  {'quartiles':>19}  {'over plain':>10}  {'x hand-written':>14}")
+    for found in report["figures"]:
+        low, high = found["quartiles"]
+        over = "" if found["over_plain"] is None else f"{found['over_plain']:.2f}"
+        lines.append(
+            f"{found['group']:<12}{found['name']:<42}{found['microseconds']:>9.2f}  {low:>9.2f} - {high:<8.2f}"
+            f"  {over:>10}  {found['of_hand_written']:>14.2f}"
+        )
+    lines += ["", "import, ms:   " + _joined(report["import_milliseconds"], ".1f")]
+    lines += ["bytes retained per flow of 10 tasks:   " + _joined(report["bytes_retained_per_flow"], ".0f"), ""]
+    for target in report["targets"]:
+        verdict = "met" if target["met"] else "NOT MET"
+        lines.append(f"{verdict:<8}{target['what']}: {target['is']:g} (at most {target['at_most']:g})")
+    return "\n".join(lines)
+
+
+def _joined(values: dict[str, float], form: str) -> str:
+    return " · ".join(f"{name} {value:{form}}" for name, value in values.items())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,319 @@
+"""What functions ask for, and what they get."""
+
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Optional
+
+import pytest
+from opentelemetry.trace import StatusCode
+
+from otelflow import INJECTED, Flow, OtelflowError, Task, flow, task
+
+if TYPE_CHECKING:
+    from nowhere import Unknown
+
+
+class Service:
+    def __init__(self, name):
+        self.name = name
+
+
+class Special(Service):
+    pass
+
+
+class Working(Flow):
+    """A flow with something to hand out, that runs what it is given."""
+
+    def task_dependencies(self) -> Mapping[str, Any]:
+        return {"service": Service("found by name"), "special": Special("the only one of its class"), "limit": 7}
+
+    def main(self, call):
+        return call()
+
+
+def in_flow(call):
+    return Working().setup(None, call).execute().flow_return_value
+
+
+def test_a_task_gets_its_flow_itself_and_their_data(spans):
+    @task
+    def asks(this_flow, this_task, flow_data, task_data):
+        task_data["mine"] = 1
+        return this_flow, this_task, flow_data, task_data
+
+    @flow(data={"shared": 1})
+    def giving():
+        return asks()
+
+    run = giving().execute()
+
+    this_flow, this_task, flow_data, task_data = run.flow_return_value
+    assert this_flow is run
+    assert isinstance(this_task, Task)
+    assert this_task is run.executed_tasks[0]
+    assert flow_data is run.data
+    assert flow_data == {"shared": 1}
+    assert task_data is this_task.data
+    assert task_data == {"mine": 1}
+
+
+def test_a_flow_gets_itself_and_no_task(spans):
+    @flow
+    def asks(first, this_flow=None, this_task="a task?", flow_data=None):
+        return first, this_flow, this_task, flow_data
+
+    run = asks(1).execute()
+
+    assert run.flow_return_value == (1, run, None, run.data)
+
+
+def test_a_task_outside_a_flow_gets_itself_and_no_flow(spans):
+    @task
+    def alone(this_flow, this_task, flow_data, task_data):
+        return this_flow, this_task.task_name, flow_data, task_data
+
+    assert alone() == (None, "alone", {}, {})
+
+
+def test_a_default_does_not_stand_in_the_way_of_the_four_names(spans):
+    @task
+    def asks(this_task="default", *, flow_data="default"):
+        return this_task, flow_data
+
+    this_task, flow_data = asks()
+
+    assert isinstance(this_task, Task)
+    assert flow_data == {}
+
+
+def test_the_callers_value_wins(spans):
+    @task
+    def asks(this_flow, flow_data=INJECTED, service=INJECTED, annotated: Special = INJECTED):
+        return this_flow, flow_data, service, annotated
+
+    assert in_flow(lambda: asks("mine", "mine", service="mine", annotated=None)) == ("mine", "mine", "mine", None)
+
+
+def test_dependencies_come_by_name_over_a_default(spans):
+    @task
+    def asks(limit=1, other=2, *, service=None):
+        return limit, other, service.name
+
+    assert in_flow(asks) == (7, 2, "found by name")
+
+
+def test_a_flow_gets_its_own_dependencies(spans):
+    class Own(Working):
+        def main(self, limit, service: Service):
+            return limit, service.name
+
+    assert Own().execute().flow_return_value == (7, "found by name")
+
+
+def test_dependencies_come_by_type(spans):
+    @task
+    def asks(one: Special, perhaps: Special | None = None, other: Optional[Special] = INJECTED):  # noqa: UP045
+        return one.name, perhaps.name, other.name
+
+    assert in_flow(asks) == ("the only one of its class",) * 3
+
+
+def test_a_type_that_two_dependencies_have_is_not_guessed(spans):
+    @task
+    def asks(either: Service | None = None):
+        return either
+
+    assert in_flow(asks) is None
+
+
+def test_a_flow_and_a_task_come_by_annotation_under_any_name(spans):
+    @task
+    def asks(mine: Task, around: "Flow", exact: "Working | None" = None):
+        return mine, around, exact
+
+    run = Working().setup(None, asks).execute()
+
+    assert run.flow_return_value == (run.executed_tasks[0], run, run)
+
+
+def test_an_annotation_that_is_defined_later_is_found_on_the_first_call(spans):
+    @task
+    def asks(late: "Later"):
+        return late.name
+
+    class LaterFlow(Working):
+        def task_dependencies(self):
+            return {"x": Later("later")}
+
+    assert LaterFlow().setup(None, asks).execute().flow_return_value == "later"
+
+
+class Later(Service):
+    pass
+
+
+def test_an_annotation_that_never_resolves_is_no_obstacle(spans):
+    @task
+    def asks(what: "Unknown" = "default", which: "1 / 0" = 2, other: "Optional[" = 3):  # noqa: F722
+        return what, which, other
+
+    assert in_flow(asks) == ("default", 2, 3)
+
+
+def test_common_types_are_not_injected_by_accident(spans):
+    class Many(Working):
+        def task_dependencies(self):
+            return {"path": "/", "count": 3, "table": {}}
+
+    @task
+    def asks(name: str | None = None, number: int | None = None, values: dict[str, int] | None = None):
+        return name, number, values
+
+    assert Many().setup(None, asks).execute().flow_return_value == (None, None, None)
+
+
+def test_a_value_of_its_own_is_not_replaced_by_its_type(spans):
+    mine = Special("mine")
+
+    @task
+    def asks(one: Special = mine):
+        return one
+
+    assert in_flow(asks) is mine
+
+
+def test_positional_only_and_variadic_parameters_are_left_alone(spans):
+    @task
+    def asks(this_flow="own", /, *flow_data, **service):
+        return this_flow, flow_data, service
+
+    assert in_flow(asks) == ("own", (), {})
+
+
+def test_methods_partials_and_callable_objects_are_injected(spans):
+    class Holder:
+        @task
+        def method(self, one, flow_data):
+            return one, flow_data
+
+        def __call__(self, one, this_task):
+            return one, type(this_task)
+
+    def function(one, two, task_data):
+        return one, two, task_data
+
+    assert Holder().method(1) == (1, {})
+    assert task(functools.partial(function, 1))(two=2) == (1, 2, {})
+    assert task(Holder())(1) == (1, Task)
+
+
+UNFILLABLE = {
+    "missing": (lambda needed: needed, (), {}, "needed"),
+    "too many": (lambda: None, (1,), {}, "too many positional arguments"),
+    "unknown": (lambda: None, (), {"extra": 1}, "extra"),
+    "twice": (lambda one: one, (1,), {"one": 1}, "one"),
+    "marked": (lambda needed=INJECTED: needed, (), {}, "needed"),
+}
+
+
+@pytest.mark.parametrize("what", ["task", "flow"])
+@pytest.mark.parametrize("case", UNFILLABLE)
+def test_what_cannot_be_filled_is_one_clear_error(spans, what, case):
+    target, args, kwargs, culprit = UNFILLABLE[case]
+
+    def tried():
+        """Stands for the function's name in the message."""
+
+    target.__name__ = target.__qualname__ = "tried"
+    call = task(target) if what == "task" else lambda *a, **k: flow(target)(*a, **k).execute()
+    with pytest.raises(TypeError) as raised:
+        call(*args, **kwargs)
+
+    error = raised.value
+    assert isinstance(error, OtelflowError)
+    assert type(error).__name__ == "UnfillableParameter"
+    for said in (what, "'tried'", culprit, "pass the argument", "default", "task_dependencies()"):
+        assert said in str(error)
+    assert error.__cause__ is None
+    assert error.__suppress_context__ or error.__context__ is None
+    span = spans.one(f"{what} tried")
+    assert span.attributes["otelflow.run.result"] == "error"
+    assert span.attributes["error.type"] == "otelflow._core.errors.UnfillableParameter"
+    assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, str(error))
+    assert [event.name for event in span.events] == ["exception"]
+
+
+@pytest.mark.parametrize("target", [functools.partial(lambda needed=INJECTED: needed), type("C", (), {"__call__": lambda self, needed=INJECTED: needed})()])
+def test_what_cannot_be_filled_and_has_no_name_is_a_clear_error_too(spans, target):
+    with pytest.raises(OtelflowError, match="'needed'"):
+        task(target)()
+
+    assert [root.result for root in spans.tree()] == ["error"]
+
+
+def test_an_error_inside_the_function_is_not_taken_for_a_wrong_call(spans):
+    def strict(one):
+        return one
+
+    @task
+    def calls():
+        return strict()
+
+    with pytest.raises(TypeError) as raised:
+        calls()
+
+    assert not isinstance(raised.value, OtelflowError)
+    assert spans.tree() == [("task calls", "failure", [])]
+
+
+@pytest.mark.parametrize("kind", ["coroutine", "generator", "async_generator"])
+def test_what_cannot_be_filled_is_said_by_every_kind_of_function(spans, kind):
+    import asyncio
+
+    async def coroutine(needed):
+        return needed
+
+    def generator(needed):
+        yield needed
+
+    async def async_generator(needed):
+        yield needed
+
+    made = task({"coroutine": coroutine, "generator": generator, "async_generator": async_generator}[kind])
+    with pytest.raises(OtelflowError, match="needed"):
+        if kind == "generator":
+            next(made())
+        else:
+            asyncio.run(awaited(made(), kind))
+
+    assert spans.tree() == [(f"task {kind}", "error", [])]
+
+
+async def awaited(made, kind):
+    return await (made if kind == "coroutine" else anext(made))
+
+
+@pytest.mark.parametrize("keyword", [{"raise_on_error": False}, {}])
+def test_a_task_that_could_not_even_be_called_raises_whatever_was_asked(spans, keyword):
+    @task(**keyword)
+    def asks(needed):
+        return needed
+
+    with pytest.raises(OtelflowError):
+        asks()
+
+
+def test_dependencies_that_cannot_be_made_are_an_error_of_the_run(spans):
+    class Broken(Flow):
+        def task_dependencies(self):
+            raise ConnectionError("no database")
+
+        def main(self):
+            """Never called."""
+
+    with pytest.raises(ConnectionError, match="no database"):
+        Broken().execute()
+
+    span = spans.one("flow Broken")
+    assert (span.attributes["otelflow.run.result"], span.attributes["error.type"]) == ("error", "ConnectionError")

@@ -1,0 +1,533 @@
+"""Redaction against a corpus of realistic secrets and of texts that must stay readable."""
+
+import random
+import string
+import time
+
+import pytest
+from opentelemetry._logs import _internal as otel_logs
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+
+from otelflow import Flow_Run__Config, flow, task
+from otelflow._core import config, redaction
+from otelflow._core.errors import ConfigurationError
+from otelflow._core.redaction import REDACTED, is_secret, recorded, redact, redact_value
+
+# Made up so that no scanner takes them for real: prefix + noise from a fixed seed.
+_NOISE = random.Random(42)
+
+
+def noise(length, letters=string.ascii_letters + string.digits):
+    return "".join(_NOISE.choices(letters, k=length))
+
+
+def hexes(length):
+    return noise(length, "0123456789abcdef")
+
+
+UPPER = string.ascii_uppercase + string.digits
+
+#: (text, the part of it that must not be seen)
+SHAPES = [
+    (f"{before}{secret}{after}", secret)
+    for before, after in [("using ", " for the upload")]
+    for secret in [
+        "AKIA" + noise(16, UPPER),
+        "ASIA" + noise(16, UPPER),
+        "ghp_" + noise(36),
+        "gho_" + noise(36),
+        "ghs_" + noise(36),
+        "github_pat_" + noise(22) + "_" + noise(59),
+        "glpat-" + noise(20),
+        "gldt-" + noise(20),
+        "glrt-" + noise(20),
+        "xoxb-" + noise(12, string.digits) + "-" + noise(24),
+        "xoxp-" + noise(12, string.digits) + "-" + noise(32),
+        "xapp-1-" + noise(11, UPPER) + "-" + noise(40),
+        "sk_live_" + noise(24),
+        "rk_live_" + noise(24),
+        "sk_test_" + noise(24),
+        "whsec_" + noise(32),
+        "sk-" + noise(48),
+        "sk-proj-" + noise(48),
+        "sk-ant-api03-" + noise(80),
+        "gsk_" + noise(52),
+        "r8_" + noise(37),
+        "pplx-" + noise(48),
+        "hf_" + noise(34),
+        "AIza" + noise(35),
+        "ya29." + noise(60),
+        "GOCSPX-" + noise(28),
+        "1//0" + noise(60),
+        "npm_" + noise(36),
+        "pypi-AgEIcHlwaS5vcmc" + noise(80),
+        "rubygems_" + hexes(48),
+        "dckr_pat_" + noise(27),
+        "SG." + noise(22) + "." + noise(43),
+        "key-" + hexes(32),
+        "SK" + hexes(32),
+        "xkeysib-" + hexes(64) + "-" + noise(16),
+        "dop_v1_" + hexes(64),
+        "hvs." + noise(90),
+        "dp.pt." + noise(43),
+        "pul-" + hexes(40),
+        "tskey-auth-" + noise(12) + "-" + noise(32),
+        "shpat_" + hexes(32),
+        "sq0atp-" + noise(22),
+        "dapi" + hexes(32),
+        "PMAK-" + hexes(24) + "-" + hexes(34),
+        "lin_api_" + noise(40),
+        "ntn_" + noise(46),
+        "figd_" + noise(40),
+        "glsa_" + noise(32) + "_" + hexes(8),
+        "sntrys_" + noise(60),
+        "NRAK-" + noise(27, UPPER),
+        "ATATT3xFfGF0" + noise(60),
+        "HRKU-" + noise(36),
+        "sbp_" + hexes(40),
+        "pscale_pw_" + noise(43),
+        "CFPAT-" + noise(43),
+        hexes(32) + "-us12",
+        noise(9, string.digits) + ":AA" + noise(33),
+        noise(14) + ".atlasv1." + noise(60),
+        noise(3) + "8Q~" + noise(34),
+        "M" + noise(23) + ".G" + noise(5) + "." + noise(38),
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0." + noise(43),
+        "AGE-SECRET-KEY-1" + noise(58, UPPER),
+    ]
+]
+PEM = "\n".join(noise(64) for _ in range(12))
+FORMS = [
+    (f"-----BEGIN RSA PRIVATE KEY-----\n{PEM}\n-----END RSA PRIVATE KEY-----", PEM),
+    (f"-----BEGIN OPENSSH PRIVATE KEY-----\n{PEM}", PEM),  # cut off
+    ("https://hooks.slack.com/services/T0001/B0001/" + "x1Y2z3" * 4, "x1Y2z3" * 4),
+    ("https://discord.com/api/webhooks/123456789/" + "aB3" * 20, "aB3" * 20),
+    ("postgresql://app:s3cr3t@db.internal:5432/app", "s3cr3t"),
+    ("postgres://app:p/w+d@db/app", "p/w+d"),
+    ("could not connect to amqp://guest:gu3st@mq:5672//", "gu3st"),
+    ("redis://:foobared@cache:6379/0", "foobared"),
+    ("mongodb+srv://root:hunter2@c0.mongodb.net/?w=majority", "hunter2"),
+    ("git clone https://oauth2:tok3nvalue@gitlab.com/a/b.git", "tok3nvalue"),
+    ("https://0123456789abcdef0123456789abcdef@o1.ingest.sentry.io/42", "0123456789abcdef0123456789abcdef"),
+    ("GET /v1?api_key=abc123def&limit=10", "abc123def"),
+    ("GET /cb?code=ok&access_token=ya123.zz HTTP/1.1", "ya123.zz"),
+    ("?sv=2022-11-02&sig=aZ09%2Bxyz0123%3D&se=2030", "aZ09%2Bxyz0123%3D"),
+    ("X-Amz-Signature=9f86d081884c7d659a2feaa0c55ad015", "9f86d081884c7d659a2feaa0c55ad015"),
+    ("X-Amz-Security-Token=FwoGZXIvYXdzEA", "FwoGZXIvYXdzEA"),
+    ("Authorization: Bearer abcdef.123456", "abcdef.123456"),
+    ("authorization: Basic dXNlcjpwYXNz", "dXNlcjpwYXNz"),
+    ("Authorization: token 0123456789abcdef", "0123456789abcdef"),
+    ('Authorization: Digest username="m", response="6629fae49393a0539"', "6629fae49393a0539"),
+    ("Authorization: AWS4-HMAC-SHA256 Credential=x/2024/s3, Signature=fe5f80f77d5fa3beca", "fe5f80f77d5fa3beca"),
+    ("{'Authorization': 'Bearer abcdef123456'}", "abcdef123456"),
+    ("[('authorization', 'Bearer abcdef123456'), ('accept', '*/*')]", "abcdef123456"),
+    ("sent Bearer abcdefgh12345678 to the gateway", "abcdefgh12345678"),
+    ("X-Api-Key: 7f3a9c", "7f3a9c"),
+    ("x-auth-token: 7f3a9c11", "7f3a9c11"),
+    ("Proxy-Authorization: Basic dXNlcjpwYXNz", "dXNlcjpwYXNz"),
+    ("Cookie: session=abc; csrftoken=def", "session=abc; csrftoken=def"),
+    ("Set-Cookie: sid=31d4d96e; Path=/; HttpOnly", "31d4d96e"),
+    ("curl -u admin:hunter2 https://x.test", "hunter2"),
+    ('curl -H "Authorization: Bearer abcdef123456" https://x.test', "abcdef123456"),
+    ('{"password": "correct horse"}', "correct horse"),
+    ('{"user": "bob", "passwd":"hunter2"}', "hunter2"),
+    ('{"apiKey": "k-12"}', "k-12"),
+    ('{"client_secret":"GfX-9"}', "GfX-9"),
+    ('{"refreshToken" : "rt_9x"}', "rt_9x"),
+    (r'"{\"password\": \"hunter2\"}"', "hunter2"),
+    ("{'db': {'password': 'hunter2', 'port': 5432}}", "hunter2"),
+    ("{'password': 'it\\'s'}", "it\\'s"),
+    ("config(user='a', password=b'hunter2')", "hunter2"),
+    ("Settings(api_key='abc', debug=True)", "'abc'"),
+    ("{:password => 'hunter2'}", "hunter2"),
+    ("password := hunter2", "hunter2"),
+    ("password: hunter2", "hunter2"),
+    ("password=hunter2", "hunter2"),
+    ("PASSWORD = hunter2", "hunter2"),
+    ("passphrase: open-sesame", "open-sesame"),
+    ("pwd=qwerty", "qwerty"),
+    ("password=123456", "123456"),
+    ("password=p@ss,w0rd&more", "p@ss,w0rd&more"),
+    ("export DB_PASSWORD='a b c'", "a b c"),
+    ("DB_PASSWORD=hunter2", "hunter2"),
+    ("AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+    ("GITHUB_TOKEN=abc", "abc"),
+    ("DJANGO_SECRET_KEY=x#1$z", "x#1$z"),
+    ("SECRET_KEY_BASE64=eHl6", "eHl6"),
+    ("TOKEN_PROD=abcd", "abcd"),
+    ("password2=abcd", "abcd"),
+    ("Server=db;User Id=sa;Password=Hunter2!;Encrypt=yes", "Hunter2!"),
+    ("AccountName=x;AccountKey=Zm9vYmFy+/==;EndpointSuffix=y", "Zm9vYmFy+/=="),
+    ("Endpoint=sb://x/;SharedAccessKeyName=n;SharedAccessKey=abc123=", "abc123="),
+    ("host=db user=app password='hunter2' dbname=app", "hunter2"),
+    ("jdbc:mysql://h/d?user=a&password=hunter2", "hunter2"),
+    ("mysqldump --password hunter2 db", "hunter2"),
+    ("mysqldump --password=hunter2 db", "hunter2"),
+    ("tool --api-key abcd --verbose", "abcd"),
+    ("['tool', '--token', 'abcd1234']", "abcd1234"),
+    ("<password>hunter2</password>", "hunter2"),
+    ("<apiKey>abc</apiKey>", ">abc<"),
+    ("API key: abc123", "abc123"),
+    ("access key = abc123", "abc123"),
+    ("your password is hunter2", "hunter2"),
+    ("pin: 4711", "4711"),
+    ("otp=123456", "123456"),
+    ("ssn: 078-05-1120", "078-05-1120"),
+    ("cvv=123", "=123"),
+    ("verification code: 482913", "482913"),
+    ("SENTRY_DSN=https://k@h/1", "https://k@h/1"),
+    ("jwt=a.b.c", "a.b.c"),
+    ("session=8f14e45fceea167a", "8f14e45fceea167a"),
+    ("sessionid: 8f14e45f", "8f14e45f"),
+    ("private_key: MIIE", "MIIE"),
+    ("credentials={'u': 'x9'}", "x9"),
+    ("session_id=abc", "=abc"),
+    ("pass=hunter2", "hunter2"),
+    ("ValueError: bad login for bob (password='hunter2')", "hunter2"),
+    ("    connect(host, password='hunter2')", "hunter2"),
+]
+SECRETS = SHAPES + FORMS
+
+READABLE = [
+    "tokens=512",
+    "max_tokens: 100, temperature: 0.7",
+    "prompt_tokens=12 completion_tokens=30",
+    "unexpected token: '}'",
+    "SyntaxError: unexpected token: EOF",
+    "token 17 of 512",
+    "token: expired",
+    "Invalid token: expected a number",
+    "token=None",
+    "author: Bob",
+    "author=Bob, authority=local",
+    "authenticated: true",
+    "auth: oauth2",
+    "auth=disabled",
+    "pinned",
+    "pinned: 3 of 4",
+    "pin=17",
+    "signature of f: (x, y)",
+    "signature of f",
+    "commit 28a51ffc0de4b9e3a7d1f2a6c5b8e9d0f1a2b3c4",
+    "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "id 123e4567-e89b-12d3-a456-426614174000",
+    "trace_id=4bf92f3577b34da6a3ce929d0e0e4736 span_id=00f067aa0ba902b7",
+    "flow_id__0123456789abcdef",
+    "Created flow run 'flow_id__0123456789abcdef' for flow 'load'",
+    "Fetched 20 rows in 0.31 s",
+    "GET https://api.example.com/v1/users?page=2&limit=50 200",
+    "http://localhost:8080/users/@me",
+    "http://127.0.0.1:4318/v1/traces",
+    "mailto:bob@example.com",
+    "see https://example.com/a:b for more, or write to bob@example.com",
+    "key: value",
+    "primary key: id",
+    "keyboard=us monkey=3",
+    "cache_key=users:42",
+    "public_key=ssh-ed25519",
+    "sort_key=name",
+    "foreign key is id",
+    "passed: 12, failed: 0",
+    "pass: 12, fail: 3",
+    "pass=true",
+    "compass: north",
+    "bypass=yes",
+    "password: must be at least 8 characters",
+    "Password: incorrect",
+    "the password is expired",
+    "password is required",
+    "password reset was sent",
+    "missing fields: ['password', 'email']",
+    "password=***",
+    "password=${DB_PASSWORD}",
+    "password=$DB_PASSWORD",
+    "token={{ token }}",
+    "password=[redacted]",
+    "api_key=<hidden>",
+    "def login(user: str, password: str) -> None:",
+    "    token = get_token()",
+    "    password=self.password,",
+    "    key = os.environ['X']",
+    "secret manager: ready",
+    "secretary: Ann",
+    "PASSWORD_FILE=/run/secrets/db",
+    "token_type: bearer",
+    "token_count=3",
+    "session: morning standup",
+    "session started",
+    "basic authentication is used",
+    "bearer of bad news",
+    "Basic understanding required",
+    "use --password to set one",
+    "--token is required",
+    "--token-file /etc/token",
+    "design=1, resign: no, assign=x",
+    "sigma=0.5 signal: SIGTERM",
+    "spinning: 3, opinion=none",
+    "cookies: enabled",
+    "cookie policy: strict",
+    "salt=0.5",
+    "code: 404",
+    "exit code=1",
+    "state=completed duration=0.31",
+    "/usr/lib/python3.11/site-packages/otelflow/_core/engine.py",
+    'File "/app/auth/token.py", line 12, in refresh',
+    "2024-11-23T10:00:00.000Z INFO app.auth: done",
+    "version=1.45.2 build=20241123.4",
+    "rows=1_000_000 size=10485760",
+    "x-request-id: 7f3a9c11-0b1c-4d2e",
+    "import secrets; secrets.token_hex(8)",
+    "der Schlüssel: grün",
+    "tasks-us-east-1, disk-usage: 80%",
+    "sklearn sk-learn task-scheduler-with-a-rather-long-name",
+    "base64 iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk",
+    "the key-value store keeps key-0001",
+]
+
+
+@pytest.mark.parametrize(("text", "secret"), SECRETS, ids=[f"{n}-{text[:24]!r}" for n, (text, _) in enumerate(SECRETS)])
+def test_a_realistic_secret_is_not_seen(text, secret):
+    found = redact(text)
+
+    assert secret not in found
+    assert REDACTED in found
+
+
+@pytest.mark.parametrize("text", READABLE)
+def test_what_is_no_secret_stays_readable(text):
+    assert redact(text) == text
+
+
+def test_all_secrets_of_a_page_are_found_when_they_stand_together():
+    page = "\n".join(text for text, _ in SECRETS if "PRIVATE KEY" not in text)
+
+    found = redact(page)
+
+    assert [secret for text, secret in SECRETS if "PRIVATE KEY" not in text and secret in found] == []
+
+
+def test_redacting_twice_changes_nothing_more():
+    once = [redact(text) for text, _ in SECRETS]
+
+    assert [redact(text) for text in once] == once
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a",
+        "password=",
+        "password='",
+        "password='${",
+        'password="\\',
+        "-----BEGIN PRIVATE KEY-----",
+        "://",
+        "a://b:c",
+        "eyJeyJaaaaaaaa.",
+        "token: expired ",
+        "key ",
+        "<password>",
+        "</a><token a=",
+        "--token ",
+        "cookie: {",
+        "api_key=[",
+        "pwd=,a",
+        "bearer ",
+        "-u a:",
+        "ghp_",
+        "\\\\'",
+        "pass\n",
+        "is was ",
+        "_password",
+        "A1a",
+    ],
+)
+def test_a_megabyte_made_to_be_slow_is_read_in_a_bounded_time(piece):
+    text = piece * (1_000_000 // len(piece))
+
+    began = time.process_time()
+    redact(text)
+
+    assert time.process_time() - began < 5
+
+
+def test_an_ordinary_message_costs_microseconds():
+    text = "Fetched 20 rows from the users table in 0.31 s, writing them to the daily report, nothing else to do"
+    fixed_work = min(_seconds(lambda: [text.find(c) for c in "ABCDEFGHIJ"]) for _ in range(5))
+
+    found = min(_seconds(lambda: redact(text)) for _ in range(5))
+
+    assert found < 20 * fixed_work, "about 3 µs where the fixed work takes 1"
+
+
+def _seconds(call):
+    began = time.perf_counter()
+    for _ in range(2_000):
+        call()
+    return time.perf_counter() - began
+
+
+@pytest.mark.parametrize("key", ["password", "DB_TOKEN", "x-api-key", "dbPassword", "apiKey", "APIKey", "auth.secret", "pin"])
+def test_a_key_that_names_a_secret_hides_whatever_it_has(key):
+    assert is_secret(key)
+    assert redact_value({key: "x"}) == ({key: REDACTED} if key != "pin" else {key: "x"})
+
+
+@pytest.mark.parametrize("key", ["author", "tokens", "keyboard", "max_tokens", "primary_key", "key", "passed", "name"])
+def test_a_key_that_only_resembles_one_hides_nothing(key):
+    assert not is_secret(key)
+    assert redact_value({key: "x"}) == {key: "x"}
+
+
+def test_plain_data_is_redacted_at_any_depth_and_keeps_its_shape():
+    deep = {"password": "hunter2", "n": 1, "note": "token=abc1"}
+    for _ in range(20):
+        deep = {"in": [deep]}
+
+    found = redact_value(deep)
+
+    for _ in range(20):
+        found = found["in"][0]
+    assert found == {"password": REDACTED, "n": 1, "note": f"token={REDACTED}"}
+
+
+def test_data_deeper_than_anybody_reads_is_shown_as_text_and_hides_its_secrets_too():
+    deep = {"password": "hunter2"}
+    for _ in range(100):
+        deep = [deep]
+
+    found = redact_value(deep)
+
+    assert "hunter2" not in str(found)
+
+
+def test_a_key_that_is_itself_a_secret_is_hidden():
+    key = "ghp_" + "a1B2" * 9
+
+    assert key not in str(redact_value({key: 1}))
+
+
+def test_patterns_can_be_added_and_taken_away():
+    redaction.extend([r"ACME-\d+", "(?i)project x"])
+    try:
+        found = redact("ticket ACME-12 of Project X")
+    finally:
+        redaction.extend([])
+
+    assert found == f"ticket {REDACTED} of {REDACTED}"
+    assert redact("ticket ACME-12") == "ticket ACME-12"
+
+
+def test_a_pattern_that_does_not_compile_is_one_clear_error():
+    with pytest.raises(ConfigurationError, match=r"redact: '\(' is not a regular expression"):
+        redaction.extend(["("])
+
+
+def test_a_cut_text_says_how_long_it_was_and_hides_a_secret_at_the_cut():
+    text = "x" * 90 + " password='" + "s3cret" * 200 + "'"
+
+    found = recorded(text, 100)
+
+    assert found == "x" * 90 + " password=… [cut, 1,302 characters]"
+    assert "s3cret" not in recorded(text, 110)
+
+
+@pytest.mark.parametrize("length", [99, 100, 101, 300, 10_000_000])
+def test_a_bounded_text_keeps_its_first_characters_and_its_true_length(length):
+    found = recorded("ä" * length, 100)
+
+    assert found == ("ä" * length if length <= 100 else "ä" * 100 + f"… [cut, {length:,} characters]")
+
+
+class Vault:
+    """A flow run with a secret in every channel there is."""
+
+    SECRET = "hunter2hunter2"
+
+    def run(self):
+        @task(capture_parameters=True, capture_return_value=True)
+        def connect(password, url, this_task=None):
+            print(f"password={self.SECRET}")
+            this_task.log_info(f"token: {self.SECRET}")
+            this_task.add_task_artifact(f"secret={self.SECRET}", "setup", {"db": {"password": self.SECRET}}, "json")
+            this_task.add_task_result("address", url)
+            return {"api_key": self.SECRET}
+
+        @flow(flow_config=Flow_Run__Config(raise_flow_error=False, flow_data__capture_events=True))
+        def login():
+            connect(self.SECRET, f"https://bob:{self.SECRET}@host/")
+            raise ValueError(f"no login with password={self.SECRET}")
+
+        return login().execute()
+
+
+@pytest.fixture
+def clean_config(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    config.forget()
+    yield monkeypatch
+    config.forget()
+
+
+@pytest.fixture
+def heard():
+    from otelflow import flow_events
+
+    events = []
+    flow_events.event_listeners.append(events.append)
+    yield events
+    flow_events.event_listeners.remove(events.append)
+
+
+def test_no_channel_of_a_span_gives_a_secret_away(spans, clean_config):
+    Vault().run()
+
+    assert len(spans.spans) == 2
+    assert Vault.SECRET not in "".join(span.to_json() for span in spans.spans)
+    flow_span, task_span = spans.one("flow login"), spans.one("task connect")
+    assert flow_span.status.description == f"no login with password={REDACTED}"
+    assert {event.name for event in task_span.events} == {"otelflow.message", "otelflow.artifact", "otelflow.result"}
+    assert task_span.attributes["otelflow.run.parameter.password"] == REDACTED
+    assert task_span.attributes["otelflow.run.return_value"] == f"{{'api_key': '{REDACTED}'}}"
+    exception = flow_span.events[-1]
+    assert exception.attributes["exception.message"] == f"no login with password={REDACTED}"
+    assert "raise ValueError" in exception.attributes["exception.stacktrace"]
+
+
+def test_no_log_record_gives_a_secret_away(spans, clean_config):
+    records = InMemoryLogRecordExporter()
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(records))
+    clean_config.setattr(otel_logs, "_LOGGER_PROVIDER", provider)
+    clean_config.setenv("OTELFLOW_EVENTS", "both")
+
+    Vault().run()
+
+    found = [record.to_json() for record in records.get_finished_logs()]
+    assert len(found) == 4
+    assert Vault.SECRET not in "".join(found)
+
+
+def test_no_payload_of_a_listener_gives_a_secret_away(heard, clean_config):
+    Vault().run()
+
+    told = [event.event_data._replace(error=None) for event in heard]
+    assert {event.event_type.value for event in heard} == {
+        "flow_start",
+        "flow_stop",
+        "task_start",
+        "task_stop",
+        "flow_message",
+        "new_artifact",
+        "new_result",
+    }
+    assert Vault.SECRET not in repr(told)
+
+
+def test_no_log_in_memory_gives_a_secret_away(clean_config):
+    run = Vault().run()
+
+    data = run.json()["flow_data"]
+    assert Vault.SECRET not in repr([run.captured_logs(), data["logs"], data["artifacts"], data["results"], data["error"]])
+    assert len(run.captured_logs()) > 5

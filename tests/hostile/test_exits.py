@@ -1,0 +1,246 @@
+"""However a process ends, each run that ended is exported, and each that was open is ended truthfully."""
+
+import pytest
+
+FLOW = """
+from otelflow import flow, task
+
+@task
+def inner():
+    return body()
+
+@flow
+def outer():
+    return inner()
+"""
+
+
+@pytest.mark.parametrize(("code", "result"), [("3", "failure"), ("'no'", "failure"), ("0", "success"), ("None", "success")])
+def test_sys_exit_deep_inside_ends_each_run_and_the_process(program, code, result):
+    program.run(f"{FLOW}\nprovide()\nbody = lambda: sys.exit({code})\nouter().execute()")
+
+    assert program.code == {"3": 3, "'no'": 1, "0": 0, "None": 0}[code]
+    assert program.results() == [("task inner", result), ("flow outer", result)]
+
+
+def test_an_exception_in_finally_is_the_one_that_is_told(program):
+    source = """
+    provide()
+    def body():
+        try:
+            raise ValueError("first")
+        finally:
+            raise KeyError("second")
+    outer().execute()
+    """
+    program.run(FLOW + "\n" + _dedent(source))
+
+    assert "During handling of the above exception" in program.err
+    assert program.results() == [("task inner", "failure"), ("flow outer", "failure")]
+    (exception,) = (found for name, found in program.one("task inner").events if name == "exception")
+    assert (exception["exception.type"], exception["exception.message"]) == ("KeyError", "'second'")
+    assert "ValueError: first" in exception["exception.stacktrace"]
+    assert program.one("flow outer").attributes["error.type"] == "KeyError"
+
+
+def test_what_a_daemon_thread_was_doing_is_cancelled_by_the_end(program):
+    source = """
+    import threading
+    provide()
+    started = threading.Event()
+    def body():
+        print("working")
+        started.set()
+        threading.Event().wait()
+    threading.Thread(target=lambda: outer().execute(), daemon=True).start()
+    started.wait()
+    """
+    program.run(FLOW + "\n" + _dedent(source))
+
+    assert (program.code, program.err) == (0, "")
+    assert program.results() == [("task inner", "cancellation"), ("flow outer", "cancellation")]
+    assert program.one("task inner").messages == ["working"]
+    assert program.one("task inner").status == "UNSET"
+
+
+def test_a_run_that_a_daemon_thread_ends_after_the_end_is_not_ended_twice(program):
+    source = """
+    import atexit, threading
+    provide()
+    started, go, over = threading.Event(), threading.Event(), threading.Event()
+    def body():
+        started.set()
+        go.wait()
+    def work():
+        outer().execute()
+        over.set()
+    def last():
+        go.set()
+        over.wait(10)
+    atexit.register(last)  # called after otelflow's, which registers at the first run
+    threading.Thread(target=work, daemon=True).start()
+    started.wait()
+    """
+    program.run(FLOW + "\n" + _dedent(source))
+
+    assert (program.code, program.err) == (0, "")
+    assert program.results() == [("task inner", "cancellation"), ("flow outer", "cancellation")]
+
+
+def test_a_generator_that_waits_at_the_end_was_closed_early(program):
+    source = """
+    from otelflow import flow, task
+    @task
+    def numbers():
+        try:
+            yield 1
+            yield 2
+        finally:
+            print("closed")
+    @flow
+    def produce():
+        yield from numbers()
+    provide()
+    waiting = produce().execute().flow_return_value
+    next(waiting)
+    """
+    program.run(source)
+
+    assert (program.code, program.err, program.out) == (0, "", "closed\n")
+    assert program.results() == [("task numbers", "success"), ("flow produce", "success")]
+    assert all(span.attributes["otelflow.generator.closed_early"] for span in program.spans)
+
+
+def test_a_coroutine_that_nobody_finishes_is_cancelled_by_the_end(program):
+    source = """
+    import asyncio
+    from otelflow import flow
+    @flow
+    async def wait():
+        await asyncio.Event().wait()
+    provide()
+    loop = asyncio.new_event_loop()
+    pending = loop.create_task(wait().execute_async())
+    loop.run_until_complete(asyncio.sleep(0.01))
+    """
+    program.run(source)
+
+    assert program.code == 0
+    assert program.results() == [("flow wait", "cancellation")]
+
+
+def test_a_flow_that_is_never_awaited_is_no_run_and_python_says_so(program):
+    source = """
+    from otelflow import flow
+    @flow
+    async def wait(): ...
+    provide()
+    wait().execute_async()
+    """
+    program.run(source)
+
+    assert "was never awaited" in program.err
+    assert program.spans == []
+
+
+def test_open_runs_are_ended_on_a_provider_that_came_after_the_first_run(program):
+    source = """
+    body = lambda: None
+    outer().execute()
+    import threading
+    provide()
+    started = threading.Event()
+    def body():
+        started.set()
+        threading.Event().wait()
+    threading.Thread(target=lambda: outer().execute(), daemon=True).start()
+    started.wait()
+    """
+    program.run(FLOW + "\n" + _dedent(source))
+
+    assert program.results() == [("task inner", "cancellation"), ("flow outer", "cancellation")]
+
+
+def test_listeners_hear_the_end_of_what_was_open(program):
+    source = """
+    import threading
+    from otelflow import Listener, add_listener
+    class Ends(Listener):
+        def on_task_stop(self, event):
+            print(event.event_data.task_name, event.event_data.result)
+        def on_flow_stop(self, event):
+            print(event.event_data.flow_name, event.event_data.result)
+    add_listener(Ends())
+    started = threading.Event()
+    def body():
+        started.set()
+        threading.Event().wait()
+    threading.Thread(target=lambda: outer().execute(), daemon=True).start()
+    started.wait()
+    """
+    program.run(FLOW + "\n" + _dedent(source))
+
+    assert program.out.splitlines() == ["inner cancellation", "outer cancellation"]
+
+
+def test_a_thread_that_is_no_daemon_finishes_its_flow(program):
+    source = """
+    import threading, time
+    provide()
+    started = threading.Event()
+    def body():
+        started.set()
+        time.sleep(0.1)
+    threading.Thread(target=lambda: outer().execute()).start()
+    started.wait()
+    """
+    program.run(FLOW + "\n" + _dedent(source))
+
+    assert program.results() == [("task inner", "success"), ("flow outer", "success")]
+
+
+def test_os_exit_leaves_what_was_exported_and_invents_nothing(program):
+    source = """
+    provide(at_once=True)
+    @task
+    def done(): ...
+    def body():
+        done()
+        os._exit(7)
+    outer().execute()
+    """
+    program.run(FLOW + "\n" + _dedent(source))
+
+    assert program.code == 7
+    assert program.results() == [("task done", "success")]
+
+
+def test_an_uncaught_exception_is_printed_as_ever_and_exported(program):
+    program.run(FLOW + "\nprovide()\ndef body(): raise ValueError('mine')\nouter().execute()")
+
+    assert program.code == 1
+    assert program.err.rstrip().endswith("ValueError: mine")
+    assert program.results() == [("task inner", "failure"), ("flow outer", "failure")]
+
+
+def test_configure_exports_what_was_open_at_the_end(program):
+    source = """
+    import threading, otelflow
+    otelflow.configure()
+    trace.get_tracer_provider().add_span_processor(BatchSpanProcessor(Lines()))
+    started = threading.Event()
+    def body():
+        started.set()
+        threading.Event().wait()
+    threading.Thread(target=lambda: outer().execute(), daemon=True).start()
+    started.wait()
+    """
+    program.run(FLOW + "\n" + _dedent(source))
+
+    assert program.results() == [("task inner", "cancellation"), ("flow outer", "cancellation")]
+
+
+def _dedent(source):
+    import textwrap
+
+    return textwrap.dedent(source)

@@ -1,0 +1,230 @@
+"""Signals, at any moment: runs end, nothing waits for itself, nothing stays current."""
+
+import gc
+import itertools
+import random
+import signal
+import sys
+import textwrap
+import time
+
+import pytest
+
+from otelflow import Listener, add_listener, flow, remove_listener, task
+from otelflow._core import ledger, printing
+from otelflow._core.context import current_run
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+
+SYNC = """
+    import time
+    from otelflow import flow, task
+
+    @task
+    def wait():
+        print("ready")
+        time.sleep(60)
+
+    @flow
+    def sleepy():
+        wait()
+"""
+ASYNC = """
+    import asyncio
+    from otelflow import flow, task
+
+    @task
+    async def wait():
+        print("ready")
+        await asyncio.sleep(60)
+
+    @flow
+    async def sleepy():
+        await wait()
+"""
+TO_EXIT = """
+    import signal
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+"""
+
+
+def dedent(*sources):
+    return "".join(map(textwrap.dedent, sources))
+
+
+@pytest.mark.parametrize("source", [SYNC, ASYNC], ids=["sync", "async"])
+def test_ctrl_c_is_a_cancellation_of_every_open_run(program, source):
+    program.start(dedent(source, "provide()\nsleepy().execute()"))
+    assert program.line() == "ready"
+    program.send(signal.SIGINT)
+    program.done()
+
+    assert program.code == -signal.SIGINT
+    assert program.err.rstrip().endswith("KeyboardInterrupt")
+    assert program.results() == [("task wait", "cancellation"), ("flow sleepy", "cancellation")]
+    assert {span.status for span in program.spans} == {"UNSET"}
+
+
+@pytest.mark.parametrize("source", [SYNC, ASYNC], ids=["sync", "async"])
+def test_sigterm_that_a_handler_turns_into_an_exit_ends_every_open_run(program, source):
+    program.start(dedent(source, TO_EXIT, "provide()\nsleepy().execute()"))
+    assert program.line() == "ready"
+    program.send(signal.SIGTERM)
+    program.done()
+
+    assert program.code == 143
+    flow_result = program.one("flow sleepy").result
+    assert program.one("flow sleepy").attributes["error.type"] in ("SystemExit", "asyncio.exceptions.CancelledError")
+    assert flow_result in ("failure", "cancellation")
+    assert len(program.results()) == 2
+
+
+def test_sigterm_that_the_loop_turns_into_a_cancellation_is_one(program):
+    source = """
+    import signal
+    async def main():
+        running = asyncio.create_task(sleepy().execute_async())
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+        await running
+    provide()
+    try:
+        asyncio.run(main())
+    except asyncio.CancelledError:
+        sys.exit(143)
+    """
+    program.start(dedent(ASYNC, source))
+    assert program.line() == "ready"
+    program.send(signal.SIGTERM)
+    program.done()
+
+    assert program.code == 143
+    assert program.results() == [("task wait", "cancellation"), ("flow sleepy", "cancellation")]
+
+
+def test_sigterm_without_a_handler_kills_at_once_and_nothing_is_invented(program):
+    program.start(dedent(SYNC, "provide()\nsleepy().execute()"))
+    assert program.line() == "ready"
+    program.send(signal.SIGTERM)
+    program.done()
+
+    assert program.code == -signal.SIGTERM
+    assert program.spans == []
+
+
+class _Interrupting(Listener):
+    def on_message(self, event):
+        if event.event_data.data["message_data"]["message"].startswith("\x1b[38;5;8mTask return value"):
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_a_run_is_being_ended_does_not_leave_it_open(spans):
+    @task
+    def value():
+        return 1
+
+    listener = _Interrupting()
+    add_listener(listener)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            value()
+    finally:
+        remove_listener(listener)
+
+    assert spans.tree() == [("task value", "success", [])]
+    assert spans.open_spans == 0
+    assert not printing.is_any_run_open()
+
+
+@pytest.fixture
+def alarm():
+    """Calls a function after some seconds, in the main thread, wherever that is then."""
+    before = signal.getsignal(signal.SIGALRM)
+
+    def set_alarm(function, seconds, again=0.0):
+        signal.signal(signal.SIGALRM, lambda *_: function())
+        signal.setitimer(signal.ITIMER_REAL, seconds, again)
+
+    yield set_alarm
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_a_signal_handler_may_use_flows_whatever_it_interrupts(spans, alarm, capsys):
+    calls = itertools.count()
+
+    @task
+    def numbers():
+        yield 1
+        yield 2
+
+    @task
+    def step():
+        print("step")
+
+    def handler():
+        next(calls)
+        print("handled")
+        ring = [numbers()]
+        next(ring[0])
+        ring.append(ring)  # for the garbage collector to end, anywhere
+        step()
+
+    @flow
+    def busy():
+        over = time.monotonic() + 0.5
+        steps = 0
+        while time.monotonic() < over:
+            step()
+            steps += 1
+        return steps
+
+    threshold = gc.get_threshold()
+    gc.set_threshold(50)
+    alarm(handler, 0.001, 0.001)
+    try:
+        steps = busy().execute().flow_return_value
+    finally:
+        alarm(lambda: None, 0)
+        gc.set_threshold(*threshold)
+        gc.collect()
+
+    handled = next(calls)
+    assert handled > 50
+    assert len(spans.named("task step")) == steps + handled
+    assert len(spans.named("task numbers")) == handled
+    assert spans.open_spans == 0
+    assert current_run() is None
+
+
+def test_a_program_that_is_interrupted_at_any_moment_goes_on_with_nothing_left_behind(spans, alarm):
+    """The few instructions between the body's last and the first of the run's end cannot be guarded: almost always."""
+
+    @task
+    def inner():
+        return sum(range(20))
+
+    @flow
+    def outer():
+        for _ in range(40):
+            inner()
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    rounds, interrupted, open_before = 150, 0, 0
+    chance = random.Random(7)
+    open_runs = []
+    for _ in range(rounds):
+        try:
+            alarm(interrupt, chance.uniform(0.0001, 0.003))
+            outer().execute()
+            alarm(lambda: None, 0)
+        except KeyboardInterrupt:
+            interrupted += 1
+        assert current_run() is None
+        open_runs.append(spans.open_spans - open_before)
+        open_before = spans.open_spans
+
+    assert interrupted > rounds // 10
+    assert sum(open_runs) <= interrupted // 10
+    assert not {reason for reason in ledger.dropped if reason[1] == "end_failed"}

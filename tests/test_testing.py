@@ -1,0 +1,289 @@
+"""What ships for the tests of others."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+
+from otelflow import Flow, OtelflowError, flow, task
+from otelflow._core import spans as core_spans
+from otelflow.testing import MockedDependencies, Node, flow_trace
+
+
+@task
+def divide(a, b):
+    print(f"dividing {a}")
+    return a / b
+
+
+@flow
+def divide_flow(a, b):
+    return divide(a, b)
+
+
+class Service:
+    def operation(self):
+        raise ConnectionError("the real service")
+
+
+class Fake:
+    def __init__(self, answer="fake"):
+        self.answer = answer
+
+    def operation(self):
+        return self.answer
+
+
+@task()
+def testable_task(this_flow=None):
+    service = this_flow.get_service()
+    return service.operation()
+
+
+@task
+def named_task(service):
+    return service.operation()
+
+
+class TestFlow(Flow):
+    __test__ = False
+
+    def get_service(self):
+        return Service()
+
+    def task_dependencies(self):
+        return {"service": Service()}
+
+    def main(self):
+        return testable_task(), named_task()
+
+
+def test_a_trace_shows_the_tree_of_every_run_inside():
+    with flow_trace() as collected, pytest.raises(ZeroDivisionError):
+        divide_flow(6, 0).execute()
+
+    assert collected.tree() == [("flow divide_flow", "failure", [("task divide", "failure", [])])]
+    assert collected.tree()[0] == Node("flow divide_flow", "failure", [Node("task divide", "failure", [])])
+    assert collected.one("task divide").attributes["otelflow.run.result"] == "failure"
+    assert [event.name for event in collected.events("task divide")] == ["otelflow.message", "exception"]
+    assert collected.messages("task divide") == ["dividing 6"]
+    assert [span.name for span in collected.spans] == ["flow divide_flow", "task divide"]
+    assert collected.open_spans == 0
+
+
+def test_a_trace_reads_like_a_tree():
+    with flow_trace() as collected:
+        assert repr(collected) == "(no spans)"
+
+        @flow
+        def outer():
+            divide_flow(1, 1).execute()
+            return divide(1, 1)
+
+        outer().execute()
+
+    assert repr(collected).splitlines() == [
+        "flow outer · success",
+        "├── flow divide_flow · success",
+        "│   └── task divide · success",
+        "└── task divide · success",
+    ]
+
+
+def test_one_says_what_there_is_when_there_is_not_exactly_one():
+    with flow_trace() as collected:
+        divide(1, 1)
+        divide(1, 1)
+
+    with pytest.raises(AssertionError, match=r"2 spans are called 'task divide' in\ntask divide · success"):
+        collected.one("task divide")
+    with pytest.raises(AssertionError, match="0 spans are called 'task add'"):
+        collected.one("task add")
+    assert len(collected.named("task divide")) == 2
+
+
+def test_what_has_not_ended_is_counted():
+    @task
+    def counting():
+        yield 1
+
+    with flow_trace() as collected:
+        open_one = counting()
+        next(open_one)
+
+        assert (collected.spans, collected.open_spans) == ([], 1)
+        assert repr(collected) == "(1 not ended)"
+        open_one.close()
+
+    assert collected.open_spans == 0
+
+
+def test_the_global_provider_is_not_touched_and_what_was_in_use_comes_back():
+    mine = TracerProvider(shutdown_on_exit=False)
+    before = trace.get_tracer_provider()
+    previous = core_spans.use_provider(mine)
+    try:
+        with flow_trace():
+            assert core_spans.maker() is not None
+            assert trace.get_tracer_provider() is before
+        assert core_spans.use_provider(mine) is mine
+        with pytest.raises(KeyError), flow_trace():
+            raise KeyError
+        assert core_spans.use_provider(mine) is mine
+    finally:
+        core_spans.use_provider(previous)
+    assert trace.get_tracer_provider() is before
+
+
+def test_traces_nest_and_the_outer_one_sees_all():
+    with flow_trace() as outer:
+        divide(1, 1)
+        with flow_trace() as inner:
+            divide_flow(2, 1).execute()
+        divide(3, 1)
+
+    names = ["task divide", "flow divide_flow", "task divide", "task divide"]
+    assert [span.name for span in outer.spans] == names
+    assert [span.name for span in inner.spans] == names[1:3]
+
+
+def test_runs_in_threads_and_loops_are_collected():
+    @task
+    async def later():
+        return 1
+
+    with flow_trace() as collected:
+        thread = threading.Thread(target=divide, args=(1, 1))
+        thread.start()
+        thread.join(5)
+        asyncio.run(later())
+
+    assert [span.name for span in collected.spans] == ["task divide", "task later"]
+
+
+@pytest.mark.parametrize(("variable", "value"), [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_SAMPLER", "always_off")])
+def test_a_trace_is_whole_whatever_the_variables_of_the_test_run_say(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    with flow_trace() as collected:
+        divide(1, 1)
+
+    assert collected.tree() == [("task divide", "success", [])]
+
+
+def test_mocked_dependencies_reach_parameters_and_getters():
+    with MockedDependencies(service=Fake()):
+        flow = TestFlow()
+        result = flow.execute()
+        assert result.status == "success"
+
+    assert result.flow_return_value == ("fake", "fake")
+    assert vars(result).get("get_service") is None
+    assert isinstance(result.get_service(), Service)
+    with pytest.raises(ConnectionError, match="the real service"):
+        TestFlow().execute()
+
+
+def test_dependencies_may_come_with_the_trace():
+    with flow_trace(dependencies={"service": Fake("given")}) as collected:
+        result = TestFlow().execute()
+
+    assert (result.status, result.flow_return_value) == ("success", ("given", "given"))
+    inside = [("task testable_task", "success", []), ("task named_task", "success", [])]
+    assert collected.tree() == [("flow TestFlow", "success", inside)]
+
+
+def test_mocked_dependencies_nest_and_come_back_when_the_test_fails():
+    run = TestFlow()
+    with MockedDependencies(service=Fake("outer")):
+        assert run.execute().flow_return_value == ("outer", "outer")
+        with pytest.raises(KeyError), MockedDependencies(service=Fake("inner")):
+            assert run.execute().flow_return_value == ("inner", "inner")
+            assert run.execute().flow_return_value == ("inner", "inner")
+            raise KeyError
+        assert run.execute().flow_return_value == ("outer", "outer")
+
+    with pytest.raises(ConnectionError):
+        run.execute()
+
+
+def test_a_getter_of_the_instance_comes_back_too():
+    run = TestFlow()
+    own = run.get_service = lambda: Fake("its own")
+    with MockedDependencies(service=Fake("mock")):
+        run.execute()
+
+    assert run.get_service is own
+
+
+def test_an_async_getter_is_awaited_like_the_real_one():
+    class Async(Flow):
+        async def get_service(self):
+            return Service()
+
+        async def main(self):
+            return (await self.get_service()).operation()
+
+    with MockedDependencies(service=Fake("awaited")):
+        assert Async().execute().flow_return_value == "awaited"
+
+
+def test_a_task_outside_a_flow_and_a_block_get_fakes_too():
+    with MockedDependencies(service=Fake()):
+        assert named_task() == "fake"
+        with TestFlow():
+            assert testable_task() == "fake"
+
+
+def test_what_a_flow_does_not_have_is_not_made_up():
+    with MockedDependencies(service=Fake()), pytest.raises(AttributeError, match="get_service"):
+        Flow().setup(testable_task).execute()
+
+
+@pytest.mark.parametrize("name", ["this_flow", "this_task", "flow_data", "task_data"])
+def test_what_every_run_has_of_its_own_cannot_be_mocked(name):
+    with pytest.raises(OtelflowError, match=name):
+        MockedDependencies(**{name: 1})
+
+
+PYTEST_FILE = """
+from otelflow import task
+
+@task
+def leaf():
+    return 1
+
+def test_with(flow_trace):
+    leaf()
+    assert flow_trace.tree() == [("task leaf", "success", [])]
+
+def test_again(flow_trace):
+    assert flow_trace.tree() == []
+"""
+
+
+def run_pytest(folder, *options):
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "otelflow.pytest_plugin", *options],
+        cwd=folder, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.stdout + done.stderr
+
+
+def test_the_plugin_gives_the_fixture(tmp_path: Path):
+    (tmp_path / "test_it.py").write_text(PYTEST_FILE)
+
+    assert "2 passed" in run_pytest(tmp_path)
+
+
+def test_the_plugin_loads_nothing_heavy_into_a_session_that_does_not_use_it(tmp_path: Path):
+    (tmp_path / "test_it.py").write_text(
+        "import sys\ndef test_it():\n    heavy = ('opentelemetry.sdk', 'otelflow.testing', 'prometheus_client', 'rich')\n"
+        "    assert [name for name in heavy if name in sys.modules] == []\n"
+    )
+
+    assert "1 passed" in run_pytest(tmp_path)
