@@ -20,6 +20,7 @@ from otelflow._core.events import (
 )
 from otelflow._core.flow import Flow, flow
 from otelflow._core.loggers import get_run_logger
+from otelflow._core.objectives import Objective
 from otelflow._core.task import Task, task
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ __all__ = [
     "Flow_Run__Event_Data",
     "Flow_Run__Event_Type",
     "Listener",
+    "Objective",
     "OtelflowError",
     "Result",
     "Task",
@@ -58,15 +60,17 @@ _LATE: Final = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LATE:
-        raise AttributeError(f"module 'otelflow' has no attribute {name!r}")
-    import importlib  # noqa: PLC0415 only for the names that need the SDK
+if not TYPE_CHECKING:  # a type checker would take any misspelt name for one of these
 
-    found = getattr(importlib.import_module(_LATE[name]), name)
-    globals()[name] = found
-    return found
+    def __getattr__(name: str) -> Any:
+        if name not in _LATE:
+            raise AttributeError(f"module 'otelflow' has no attribute {name!r}")
+        import importlib  # noqa: PLC0415 only for the names that need the SDK
+
+        found = getattr(importlib.import_module(_LATE[name]), name)
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

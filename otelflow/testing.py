@@ -33,7 +33,7 @@ class Trace(SpanProcessor):
 
     def __init__(self, enclosing: "Trace | None" = None) -> None:
         self._enclosing = enclosing
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal or the garbage collector may end runs in the middle of this
         self._started: dict[tuple[int, int], ReadableSpan | None] = {}
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:

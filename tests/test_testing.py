@@ -1,6 +1,7 @@
 """What ships for the tests of others."""
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
@@ -40,7 +41,7 @@ class Fake:
 
 
 @task()
-def testable_task(this_flow=None):
+def mockable_task(this_flow=None):
     service = this_flow.get_service()
     return service.operation()
 
@@ -60,7 +61,7 @@ class TestFlow(Flow):
         return {"service": Service()}
 
     def main(self):
-        return testable_task(), named_task()
+        return mockable_task(), named_task()
 
 
 def test_a_trace_shows_the_tree_of_every_run_inside():
@@ -193,18 +194,23 @@ def test_dependencies_may_come_with_the_trace():
         result = TestFlow().execute()
 
     assert (result.status, result.flow_return_value) == ("success", ("given", "given"))
-    inside = [("task testable_task", "success", []), ("task named_task", "success", [])]
+    inside = [("task mockable_task", "success", []), ("task named_task", "success", [])]
     assert collected.tree() == [("flow TestFlow", "success", inside)]
+
+
+def fails_with_an_inner_fake(run):
+    with MockedDependencies(service=Fake("inner")):
+        assert run.execute().flow_return_value == ("inner", "inner")
+        assert run.execute().flow_return_value == ("inner", "inner")
+        raise KeyError
 
 
 def test_mocked_dependencies_nest_and_come_back_when_the_test_fails():
     run = TestFlow()
     with MockedDependencies(service=Fake("outer")):
         assert run.execute().flow_return_value == ("outer", "outer")
-        with pytest.raises(KeyError), MockedDependencies(service=Fake("inner")):
-            assert run.execute().flow_return_value == ("inner", "inner")
-            assert run.execute().flow_return_value == ("inner", "inner")
-            raise KeyError
+        with pytest.raises(KeyError):
+            fails_with_an_inner_fake(run)
         assert run.execute().flow_return_value == ("outer", "outer")
 
     with pytest.raises(ConnectionError):
@@ -236,12 +242,12 @@ def test_a_task_outside_a_flow_and_a_block_get_fakes_too():
     with MockedDependencies(service=Fake()):
         assert named_task() == "fake"
         with TestFlow():
-            assert testable_task() == "fake"
+            assert mockable_task() == "fake"
 
 
 def test_what_a_flow_does_not_have_is_not_made_up():
     with MockedDependencies(service=Fake()), pytest.raises(AttributeError, match="get_service"):
-        Flow().setup(testable_task).execute()
+        Flow().setup(mockable_task).execute()
 
 
 @pytest.mark.parametrize("name", ["this_flow", "this_task", "flow_data", "task_data"])
@@ -267,10 +273,9 @@ def test_again(flow_trace):
 
 
 def run_pytest(folder, *options):
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "otelflow.pytest_plugin", *options],
-        cwd=folder, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "otelflow.pytest_plugin", *options]
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
     return done.stdout + done.stderr
 
 
@@ -282,7 +287,8 @@ def test_the_plugin_gives_the_fixture(tmp_path: Path):
 
 def test_the_plugin_loads_nothing_heavy_into_a_session_that_does_not_use_it(tmp_path: Path):
     (tmp_path / "test_it.py").write_text(
-        "import sys\ndef test_it():\n    heavy = ('opentelemetry.sdk', 'otelflow.testing', 'prometheus_client', 'rich')\n"
+        "import sys\ndef test_it():\n"
+        "    heavy = ('opentelemetry.sdk', 'otelflow.testing', 'prometheus_client', 'rich')\n"
         "    assert [name for name in heavy if name in sys.modules] == []\n"
     )
 

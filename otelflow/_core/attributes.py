@@ -60,6 +60,7 @@ RESULTS: Final = (SUCCESS, FAILURE, TIMEOUT, CANCELLATION, ERROR, SKIP)
 FLOW_RUNS: Final = "otelflow_flow_runs_total"
 FLOW_RUN_DURATION: Final = "otelflow_flow_run_duration_seconds"
 FLOW_RUNS_IN_PROGRESS: Final = "otelflow_flow_runs_in_progress"
+FLOW_OLDEST_RUN: Final = "otelflow_flow_oldest_run_start_timestamp_seconds"
 FLOW_LAST_RUN: Final = "otelflow_flow_last_run_timestamp_seconds"
 TASK_RUNS: Final = "otelflow_task_runs_total"
 TASK_RUN_DURATION: Final = "otelflow_task_run_duration_seconds"

@@ -38,13 +38,18 @@ class Kept(Sequence[T], Generic[T]):
 
     def append(self, item: T) -> None:
         """Add *item*; what it pushes out is kept if it is important and there is room."""
+        if len(self._first) < self._head:
+            self._first.append(item)  # without the lock: in a race of threads, one item more is kept
+            return
         with self._lock:
-            if len(self._first) < self._head:
-                self._first.append(item)
-                return
             if len(self._last) == self._last.maxlen:
                 self._leave_out(self._last.popleft())
             self._last.append(item)
+
+    def leave_out(self, count: int) -> None:
+        """Count *count* items that were not even added."""
+        with self._lock:
+            self.omitted += count
 
     def _leave_out(self, item: T) -> None:
         if len(self._important) < self._important_limit and self._is_important(item):

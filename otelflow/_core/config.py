@@ -65,6 +65,13 @@ PROCESS_SETTINGS: Final[Mapping[str, Setting]] = {
     "store": Setting(
         "", "the folder of the local store, or 'off'; empty: off in libraries, a default folder in the CLI"
     ),
+    "metrics": Setting(
+        "", "the way out for metrics: off, pull[:HOST:PORT], registry, multiprocess, push[:URL], textfile:PATH, otlp"
+    ),
+    "metrics_series": Setting(2_000, "flows and tasks that metrics tell apart; more of them share one series"),
+    "metrics_certificate": Setting("", "the certificate file (PEM) with which /metrics is served over TLS"),
+    "metrics_key": Setting("", "the key file (PEM) of metrics_certificate"),
+    "metrics_client_ca": Setting("", "the CA file (PEM) whose clients alone may read /metrics"),
 }
 
 SETTINGS: Final[Mapping[str, Setting]] = {**RUN_SETTINGS, **PROCESS_SETTINGS}
@@ -101,6 +108,11 @@ class Settings:
     capture_loggers: tuple[str, ...]
     redact: tuple[str, ...]
     store: str
+    metrics: str
+    metrics_series: int
+    metrics_certificate: str
+    metrics_key: str
+    metrics_client_ca: str
 
     def origin(self, name: str) -> str:
         """Return where the value of *name* came from."""
@@ -121,8 +133,11 @@ def configure(**given: Any) -> Settings:
 
     Raises ConfigurationError for an unknown name, variable or value.
     """
-    for name, value in given.items():
-        _given[name] = InForce(_checked(name, value, "configure()", SETTINGS), "configure()")
+    checked = {
+        name: InForce(_checked(name, value, "configure()", SETTINGS), "configure()") for name, value in given.items()
+    }
+    redaction.compiled(given.get("redact", ()))
+    _given.update(checked)
     return _use(tolerant=False)
 
 
@@ -139,9 +154,31 @@ def _use(*, tolerant: bool) -> Settings:
     for source in (_from_pyproject, _from_environment):
         values.update(source(tolerant=tolerant))
     values.update(_given)
-    redaction.extend(values["redact"].value)
+    try:
+        redaction.extend(values["redact"].value)
+    except ConfigurationError as error:
+        _object(error, tolerant=tolerant)
     _in_force = Settings(values)
     return _in_force
+
+
+class Listed(NamedTuple):
+    """One setting as the command line lists it."""
+
+    name: str
+    value: Any
+    origin: str
+    variable: str
+    meaning: str
+
+
+def listed() -> list[Listed]:
+    """Return every setting: its value in force and where that came from, its variable, and what it means."""
+    now = settings()
+    return [
+        Listed(name, getattr(now, name), now.origin(name), PREFIX + name.upper(), setting.meaning)
+        for name, setting in SETTINGS.items()
+    ]
 
 
 def _from_environment(*, tolerant: bool) -> dict[str, InForce]:
@@ -163,10 +200,15 @@ def _from_pyproject(*, tolerant: bool) -> dict[str, InForce]:
         return {}
     found: dict[str, InForce] = {}
     try:
-        for name, value in _table(path).items():
-            found[name] = InForce(_checked(name, value, f"{path} [tool.otelflow]", SETTINGS), str(path))
+        table = _table(path)
     except ConfigurationError as error:
         _object(error, tolerant=tolerant)
+        return {}
+    for name, value in table.items():
+        try:
+            found[name] = InForce(_checked(name, value, f"{path} [tool.otelflow]", SETTINGS), str(path))
+        except ConfigurationError as error:
+            _object(error, tolerant=tolerant)
     return found
 
 
@@ -217,7 +259,7 @@ def _converted(name: str, text: str, variable: str) -> Any:
             "no": False,
         }.get(value.lower(), value)
     elif isinstance(setting.default, int):
-        value = int(value) if value.lstrip("-").isdigit() else value
+        value = int(value) if value.isascii() and value.lstrip("-").isdigit() and value.count("-") < 2 else value
     elif isinstance(setting.default, tuple):
         value = [part.strip() for part in value.split(",") if part.strip()]
     return _checked(name, value, variable, SETTINGS)

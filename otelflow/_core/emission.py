@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import INVALID_SPAN
 
-from otelflow._core import attributes, events
+from otelflow._core import attributes, events, ledger
 from otelflow._core.bounded import Kept
 from otelflow._core.config import settings
 from otelflow._core.context import Run
@@ -76,6 +76,14 @@ def message(run: Run, line: "Line") -> None:
         run.messages.append(line)
     if settings().events != "span":
         _log_record(run, None, line.time_ns, line.level, line.plain_text, {})
+
+
+def leave_out_messages(run: Run, count: int) -> None:
+    """Count *count* messages of *run* as left out."""
+    if run.is_recording:
+        if run.messages is None:
+            run.messages = Kept(*_MESSAGES, is_error)
+        run.messages.leave_out(count)
 
 
 def artifact(run: Run, item: "Artifact") -> None:
@@ -146,4 +154,8 @@ def _log_record(
         attributes={**run.span_attributes(), **values},
         event_name=event_name,
     )
-    get_logger(attributes.SCOPE).emit(record)
+    try:
+        get_logger(attributes.SCOPE).emit(record)
+    except Exception as error:  # noqa: BLE001 log record processors are foreign code
+        ledger.lost("logs", "emit_failed")
+        ledger.warn_once("emit_log", "A log record could not be emitted; the run goes on", error=error)

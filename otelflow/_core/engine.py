@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 
 from opentelemetry.trace import INVALID_SPAN
 
-from otelflow._core import attributes, emission, ledger, loggers, printing, spans
+from otelflow._core import attributes, emission, ledger, loggers, printing, spans, watching
 from otelflow._core.config import settings
 from otelflow._core.context import Run, current_run, enter, leave, open_run_here, resume, suspend
 from otelflow._core.results import SUCCESS, Outcome, error_message, error_type, outcome_of, stack_trace
@@ -44,6 +44,8 @@ def _start(run: Run) -> None:
     enter(run)
     printing.run_opened()
     run.is_open = True
+    if watching.watchers:
+        watching.started(run)
     if emission.is_wanted(run, run.START):
         emission.announce(run, run.START, time_ns=run.started_ns)
     run.started()
@@ -86,6 +88,8 @@ def _conclude(run: Run, outcome: Outcome, value: object, duration: float) -> Non
 def _report(run: Run, outcome: Outcome, duration: float) -> None:
     if run.clock < Inherited.until:
         return
+    if watching.watchers:
+        watching.stopped(run, outcome, duration)
     if run.span is not INVALID_SPAN:
         try:
             if run.is_recording:
@@ -95,7 +99,7 @@ def _report(run: Run, outcome: Outcome, duration: float) -> None:
     if emission.is_wanted(run, run.STOP):
         emission.announce(run, run.STOP, outcome=outcome, duration=duration)
     if outcome.error is not None and run.parent is not None and not run.swallows(outcome):
-        _remember(run.parent, outcome.error)
+        _remember(run.parent, run, outcome.error)
     run.recorded = None
     run.flow_run = None  # a flow's run is its own: without the ring it is gone at once
 
@@ -105,8 +109,10 @@ def _complain(moment: str, error: Exception) -> None:
     ledger.warn_once(f"engine {moment}", "The %s of a run could not be reported; the run goes on", moment, error=error)
 
 
-def _remember(parent: Run, error: BaseException) -> None:
-    """Let *parent* know that *error* stands in the trace already, on the span where it was raised."""
+def _remember(parent: Run, run: Run, error: BaseException) -> None:
+    """Let *parent* know that *error* stands in the trace already, on the span where it was raised, if there was one."""
+    if not run.is_recording and (run.recorded is None or id(error) not in run.recorded):
+        return
     if parent.recorded is None:
         parent.recorded = {}
     if len(parent.recorded) < _REMEMBERED:

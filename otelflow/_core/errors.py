@@ -17,6 +17,7 @@ OtelflowError
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -32,6 +33,30 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 class OtelflowError(Exception):
     """Whatever otelflow itself refuses; a flow's own exceptions are never wrapped in it."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        _make_public(cls)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The message is made by the class; it goes from process to process as it is.
+        return _restored, (type(self), self.args, dict(vars(self)))
+
+
+def _make_public(kind: type) -> None:
+    """Let tracebacks, ``error.type`` and pickles say the name by which the error is imported."""
+    if kind.__module__ == __name__:
+        kind.__module__ = "otelflow.errors"
+
+
+_make_public(OtelflowError)
+
+
+def _restored(kind: type[OtelflowError], args: tuple[object, ...], state: dict[str, object]) -> OtelflowError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    vars(error).update(state)
+    return error
 
 
 class ConfigurationError(OtelflowError, ValueError):

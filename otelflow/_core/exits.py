@@ -6,7 +6,7 @@ import os
 import time
 from typing import Final
 
-from otelflow._core import attributes, engine, events, ledger, printing, task
+from otelflow._core import attributes, engine, events, ledger, printing, registry, task, watching
 from otelflow._core.context import Run, current_run
 from otelflow._core.results import Outcome
 from otelflow._core.spec import Kind
@@ -52,7 +52,8 @@ def _waits_for_its_consumer(run: Run) -> bool:
 def _forked() -> None:
     """In a forked child: what was open belongs to the parent, which ends it; no lock is held by a lost thread."""
     engine.Inherited.until = time.perf_counter()
-    for lock in (ledger._lock, events._lock, printing._Wrapper.lock, task._counting):
+    locks = (ledger._lock, events._lock, printing._Wrapper.lock, registry._lock, task._counting, watching._lock)
+    for lock in locks:
         lock._at_fork_reinit()  # type: ignore[attr-defined]
     run = current_run()
     while run is not None:

@@ -11,9 +11,9 @@ import traceback
 import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Final, Generic, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
-from otelflow._core import attributes, events, ledger, messages, printing, report
+from otelflow._core import attributes, events, ledger, messages, printing, registry, report
 from otelflow._core.artifacts import Artifact, Result, add_artifact, add_result
 from otelflow._core.bounded import Kept
 from otelflow._core.config import Flow_Run__Config, Settings, settings
@@ -21,6 +21,7 @@ from otelflow._core.context import Run, enter, leave, open_run_here
 from otelflow._core.depends import dependencies_of
 from otelflow._core.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnknownKeyword
 from otelflow._core.ids import new_id
+from otelflow._core.objectives import Objective, checked_buckets
 from otelflow._core.results import FAILED, Outcome, error_message
 from otelflow._core.spec import Capture, Kind, Spec, check_keywords, marked, shown_value
 from otelflow._core.task import Task
@@ -52,10 +53,17 @@ class Flow(Generic[R]):
     started_ns: int = 0
     ended_ns: int = 0
     duration: float | None = None
+    objective: Objective | None = None
+    buckets: Sequence[float] | None = None
     _spec: Spec | None = None
     _run: "FlowRun | None" = None
     _block: "Block | None" = None
     _used_id: str | None = None
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.main is not Flow.main:
+            _declare(cls.__name__, cls, cls.objective, cls.buckets)
 
     def __init__(
         self,
@@ -63,6 +71,7 @@ class Flow(Generic[R]):
         flow_name: str | None = None,
         flow_id: str | None = None,
         flow_config: Flow_Run__Config | None = None,
+        data: Mapping[str, Any] | None = None,
         capture_parameters: Capture = False,
         capture_return_value: bool = False,
         **more: Any,
@@ -81,7 +90,7 @@ class Flow(Generic[R]):
         self.flow_args: tuple[Any, ...] = ()
         self.flow_kwargs: dict[str, Any] = {}
         self.flow_run_params: Mapping[str, Any] | None = None
-        self.data: dict[str, Any] = {}
+        self.data: dict[str, Any] = dict(data or {})
         self.reference: weakref.ref[Flow[Any]] = weakref.ref(self)
         self._is_named = bool(flow_name)
         self._has_fixed_id = flow_id is not None
@@ -90,6 +99,18 @@ class Flow(Generic[R]):
             "capture_return_value": capture_return_value,
         }
         self._forget_run()
+
+    if not TYPE_CHECKING:  # a type checker would take any misspelt name for one that is found here
+
+        def __getattr__(self, name: str) -> Any:
+            """Begin late: a subclass (a dataclass, say) may have an ``__init__`` that does not call ours."""
+            if "reference" in vars(self) or name.startswith("__"):
+                message = f"{type(self).__name__!r} object has no attribute {name!r}"
+                raise AttributeError(message, name=name, obj=self)
+            own = dict(vars(self))
+            Flow.__init__(self)
+            vars(self).update(own)
+            return getattr(self, name)
 
     def _forget_run(self) -> None:
         self.executed_tasks: Kept[Task] = Kept(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _has_failed)
@@ -499,6 +520,16 @@ class FlowRun(Run):
         )
 
 
+def _declare(name: str, target: Any, objective: Any, buckets: Any) -> None:
+    """Let metrics and ``otelflow generate`` know of a flow before it runs. Raises ConfigurationError."""
+    if not isinstance(objective, Objective | None):
+        raise ConfigurationError(f"Flow {name!r}: objective must be an Objective, not {objective!r:.60}")
+    bounds = checked_buckets(buckets)
+    description = (getattr(target, "__doc__", None) or "").strip().partition("\n")[0]
+    module = getattr(target, "__module__", None) or ""
+    registry.declare(registry.Declared(str(name), module, bounds, objective, description))
+
+
 class _Decorator(Protocol):
     @overload
     def __call__(self, target: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, Flow[R]]: ...
@@ -513,6 +544,8 @@ _KEYWORDS: Final = {
     "data": Mapping | None,
     "capture_parameters": bool | Sequence,
     "capture_return_value": bool,
+    "objective": Objective | None,
+    "buckets": Sequence | None,
 }
 
 
@@ -529,10 +562,13 @@ def flow(
     data: Mapping[str, Any] | None = None,
     capture_parameters: Capture = False,
     capture_return_value: bool = False,
+    objective: Objective | None = None,
+    buckets: Sequence[float] | None = None,
 ) -> _Decorator: ...
 def flow(target: Any = None, /, **keywords: Any) -> Any:
     """Make a function or method a flow: calling it returns a ``Flow`` that is set up, and ``execute()`` runs it.
 
+    *objective* is what alerts are made of, *buckets* are those of the metric of its durations (seconds).
     Raises UnknownKeyword, NotCallable, or ConfigurationError for a value that does not fit its keyword.
     """
     check_keywords("@flow", keywords, _KEYWORDS)
@@ -546,7 +582,8 @@ def _decorate(target: Any, data: Mapping[str, Any] | None = None, **keywords: An
         raise NotCallable("@flow", target)
     capture = {name: keywords[name] for name in ("capture_parameters", "capture_return_value") if name in keywords}
     spec = Spec("@flow", target, **capture)
-    Flow(**keywords)  # a wrong value is said at decoration, not at the first call
+    plan: Flow[Any] = Flow(**keywords)  # a wrong value is said at decoration, not at the first call
+    _declare(plan._use(spec, (), {}).flow_name, target, plan.objective, plan.buckets)
 
     @functools.wraps(target)
     def new_flow(*args: Any, **kwargs: Any) -> Flow[Any]:

@@ -37,4 +37,7 @@ def warn_once(key: str, message: str, *args: object, error: BaseException | None
         if key in _said or len(_said) >= _REMEMBERED:
             return
         _said.add(key)
-    logger.warning(message, *args, exc_info=error)
+    try:
+        logger.warning(message, *args, exc_info=error)
+    except Exception:  # noqa: BLE001 a handler is foreign code, and there is nobody left to tell
+        return

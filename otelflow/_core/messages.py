@@ -1,8 +1,10 @@
 """What a run has to say: kept in its flow's log, written on its span when it ends, told to listeners at once."""
 
+import functools
 import logging
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from otelflow._core import emission, events
@@ -54,6 +56,10 @@ class Line(NamedTuple):
         return events.without_ansi(self.text)
 
 
+# What the class itself does, without a call in between: every run says two lines at least.
+_new_line: Final[Callable[[tuple[int, int, str, Any, str | None]], Line]] = functools.partial(tuple.__new__, Line)
+
+
 def new_log() -> Kept[Line]:
     """Return a log that keeps the first and last 1,000 messages and 1,000 errors."""
     return Kept(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, emission.is_error)
@@ -70,7 +76,12 @@ def write(
 ) -> None:
     """Take *message* as one of *run*: redacted, bounded, with its own timestamp."""
     if run.config.logging_enabled and not events.in_listener():
-        line = Line(time_ns or time.time_ns(), level, recorded(message, settings().value_limit), task_run_id=task_run_id or run.task_run_id)
+        line = Line(
+            time_ns or time.time_ns(),
+            level,
+            recorded(message, settings().value_limit),
+            task_run_id=task_run_id or run.task_run_id,
+        )
         _keep(run, line)
         if level >= _span_level():
             emission.message(run, line)
@@ -81,13 +92,20 @@ def lifecycle(run: Run, level: int, template: str, argument: object = _PLAIN) ->
     """Take a line that the engine itself says; a span says the same by being there, so it is not repeated on it."""
     config = run.config
     if config.logging_enabled:
-        line = Line(time.time_ns(), level, template, argument, run.task_run_id)
+        line = _new_line((time.time_ns(), level, template, argument, run.task_run_id))
         if run.flow is not None and config.log_to_memory:
             run.flow.log.append(line)
         if settings().message_level == _LOWEST and level >= logging.DEBUG:
             emission.message(run, line)
         if config.log_to_console or emission.is_wanted(run, _MESSAGE):
             _tell(run, line, printed=False)
+
+
+def leave_out(run: Run, count: int) -> None:
+    """Count *count* messages of *run* that nobody will see."""
+    if run.flow is not None and run.config.log_to_memory:
+        run.flow.log.leave_out(count)
+    emission.leave_out_messages(run, count)
 
 
 def _keep(run: Run, line: Line) -> None:

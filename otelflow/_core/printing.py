@@ -1,16 +1,21 @@
 """Hear what a program prints while a run is open, without touching what it prints."""
 
 import builtins
+import functools
 import logging
 import sys
 import threading
+import types
+import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
-from otelflow._core import events, messages
+from otelflow._core import events, ledger, messages
 from otelflow._core.context import Run, open_run_here
 
 _FRAGMENT: Final = 65_536
+# Of one text with more lines than twice this, the middle is counted and left out.
+_LINES: Final = 1_000
 _AS_THEY_ARE: Final = frozenset({str, int, float, bool, type(None)})
 
 Print = Callable[..., None]
@@ -19,17 +24,24 @@ Print = Callable[..., None]
 class _Once:
     """Turns an argument of ``print`` into text once, for the stream and for the message."""
 
-    __slots__ = ("_text", "_value")
+    __slots__ = ("text", "value")
 
     def __init__(self, value: object) -> None:
-        self._value = value
+        self.value = value
+        self.text: str | None = None
 
     def __str__(self) -> str:
-        self._text = str(self._value)
-        return self._text
+        self.text = str(self.value)
+        return self.text
 
-    def text(self) -> str:
-        return self._text
+
+class _Passing(threading.local):
+    """Whether a ``print`` of ours is being passed on in this thread, by way of somebody else's wrapper."""
+
+    on = False
+
+
+_passing: Final = _Passing()
 
 
 class _Wrapper:
@@ -40,6 +52,7 @@ class _Wrapper:
     open_runs = 0
     installed: Print | None = None
     original: Print = print
+    made: Final[weakref.WeakSet[Print]] = weakref.WeakSet()
 
 
 def run_opened() -> None:
@@ -65,28 +78,62 @@ def run_closed() -> None:
 
 
 def _install() -> None:
-    if _Wrapper.installed is not None and builtins.print is not _Wrapper.installed:
-        _Wrapper.installed = None  # left inside a wrapper of somebody else, where it hears nothing more
-    if _Wrapper.installed is None:
-        _Wrapper.original = builtins.print
-        _Wrapper.installed = builtins.print = _heard(builtins.print)
+    if builtins.print not in _Wrapper.made:  # who wrapped ours may have put it back since
+        builtins.print = _heard(builtins.print)
+        _Wrapper.made.add(builtins.print)
+    _Wrapper.installed = builtins.print
+    _Wrapper.original = _wrapped_by(builtins.print)
+
+
+def _wrapped_by(ours: Any) -> Print:
+    wrapped: Print = ours.__wrapped__
+    return wrapped
 
 
 def _heard(original: Print) -> Print:
     """Return a ``print`` that prints exactly as *original* and then lets the current run hear the text."""
+    # Somebody else's print may look at its arguments; the built-in one only makes texts of them.
+    write = _print_once if isinstance(original, types.BuiltinFunctionType) else _pass_on
 
+    @functools.wraps(original)
     def print(*values: Any, **options: Any) -> None:  # noqa: A001 tracebacks show the name
-        run = open_run_here() if _Wrapper.installed is print and _is_ours(options.get("file")) else None
-        if run is None or not run.config.logging_enabled or events.in_listener():
+        run = _hearing_run(options)
+        if run is None:
             original(*values, **options)
             return
-        once = [value if type(value) in _AS_THEY_ARE else _Once(value) for value in values]
-        original(*once, **options)
-        texts = [value.text() if isinstance(value, _Once) else str(value) for value in once]
-        sep, end = options.get("sep"), options.get("end")
-        hear(run, (" " if sep is None else sep).join(texts) + ("\n" if end is None else end))
+        texts = write(original, values, options)
+        try:
+            sep, end = options.get("sep"), options.get("end")
+            hear(run, (" " if sep is None else sep).join(texts) + ("\n" if end is None else end))
+        except Exception as error:  # noqa: BLE001 it is printed; no trouble of ours (a full stack, say) may follow
+            ledger.lost("messages", "failed")
+            ledger.warn_once("print", "Something printed could not be made a message", error=error)
 
     return print
+
+
+def _hearing_run(options: dict[str, Any]) -> Run | None:
+    """Return the run that hears what is printed with *options*, if one does."""
+    try:
+        run = open_run_here() if _is_ours(options.get("file")) and not _passing.on else None
+        return None if run is None or not run.config.logging_enabled or events.in_listener() else run
+    except RecursionError:  # the last print before the stack is full must still print
+        return None
+
+
+def _print_once(original: Print, values: tuple[Any, ...], options: dict[str, Any]) -> list[str]:
+    once = [value if type(value) in _AS_THEY_ARE else _Once(value) for value in values]
+    original(*once, **options)
+    return [(value.text or "") if isinstance(value, _Once) else str(value) for value in once]
+
+
+def _pass_on(original: Print, values: tuple[Any, ...], options: dict[str, Any]) -> list[str]:
+    _passing.on = True
+    try:
+        original(*values, **options)
+    finally:
+        _passing.on = False
+    return [str(value) for value in values]
 
 
 def _is_ours(file: object) -> bool:
@@ -95,16 +142,26 @@ def _is_ours(file: object) -> bool:
 
 def hear(run: Run, text: str) -> None:
     """Turn printed *text* into messages, one a line; a line that is not ended yet waits for its rest."""
-    if run.fragment:
-        text, run.fragment = run.fragment + text, ""
-    lines = text.split("\n")
-    rest = lines.pop().rpartition("\r")[2]  # a progress bar redraws its line: the last state counts
-    run.fragment = rest if len(rest) < _FRAGMENT else ""
+    if not run.fragment and text.endswith("\n") and text.find("\n") == len(text) - 1:
+        _write(run, text[:-1])
+        return
+    with _Wrapper.lock:  # threads may share a run, and must not take the same fragment twice
+        lines = (run.fragment + text).split("\n")
+        rest = lines.pop().rpartition("\r")[2]  # a progress bar redraws its line: the last state counts
+        run.fragment = rest if len(rest) < _FRAGMENT else ""
     if len(rest) >= _FRAGMENT:
         lines.append(rest)
+    if len(lines) > 2 * _LINES:
+        messages.leave_out(run, len(lines) - 2 * _LINES)
+        lines[_LINES:-_LINES] = []
     for line in lines:
-        if line.strip():
-            messages.write(run, logging.INFO, line.rstrip("\r").rpartition("\r")[2], printed=True)
+        _write(run, line)
+
+
+def _write(run: Run, line: str) -> None:
+    if line and not line.isspace():
+        shown = line.rstrip("\r").rpartition("\r")[2] if "\r" in line else line
+        messages.write(run, logging.INFO, shown, printed=True)
 
 
 def finish(run: Run) -> None:

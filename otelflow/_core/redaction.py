@@ -195,7 +195,9 @@ def _name_before(found: re.Match[str], text: str) -> tuple[str, ...]:
 def _value_after(found: re.Match[str], words: tuple[str, ...], text: str) -> re.Match[str] | None:
     if found["join"] == ">":
         return _TEXT_NODE.match(text, found.end())
-    return (_COOKIES if words[-1] in known.COOKIES else _VALUE).match(text, found.end()) or _VALUE.match(text, found.end())
+    return (_COOKIES if words[-1] in known.COOKIES else _VALUE).match(text, found.end()) or _VALUE.match(
+        text, found.end()
+    )
 
 
 def _hidden(value: str) -> str:

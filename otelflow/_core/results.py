@@ -57,7 +57,7 @@ def is_cancellation(error: BaseException) -> bool:
 
 def qualified_name(kind: type) -> str:
     """Return the name of an exception class as OpenTelemetry writes it: with its module, unless it is built in."""
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return kind.__qualname__ if kind.__module__ in ("builtins", None) else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def error_type(error: BaseException) -> str:

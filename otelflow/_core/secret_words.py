@@ -2,30 +2,39 @@
 
 from typing import Final
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def _phrases(text: str) -> frozenset[str]:
+    return frozenset(text.split(","))
+
+
 #: Whatever stands under such a name is hidden, unless it is plainly harmless ("token: expired").
-STRONG: Final = frozenset(
+STRONG: Final = _words(
     "password passwords passwd passphrase passcode passwort pwd secret token apikey apitoken authtoken accesstoken "
     "secretkey accesskey authorization credential credentials cookie cookies jwt bearer dsn csrf xsrf csrftoken "
-    "sessionid sessid phpsessid jsessionid cvv cvc mnemonic".split()
+    "sessionid sessid phpsessid jsessionid cvv cvc mnemonic"
 )
 #: Under such a name only what looks like a secret is hidden: "session: morning" stays.
-WEAK: Final = frozenset("pass auth session otp totp pin ssn sig signature sid nonce salt creds pw".split())
+WEAK: Final = _words("pass auth session otp totp pin ssn sig signature sid nonce salt creds pw")
 #: Strong, too; their last words alone are ordinary.
-PAIRS: Final = frozenset(
+PAIRS: Final = _phrases(
     "api key,access key,account key,private key,signing key,encryption key,secret key,master key,shared key,auth key,"
     "service key,storage key,subscription key,functions key,ssh key,deploy key,license key,session key,session id,"
     "connection string,recovery code,backup code,security code,verification code,webhook url,security answer,secret id,"
-    "access signature".split(",")
+    "access signature"
 )
 SECOND_WORDS: Final = frozenset(pair.partition(" ")[2] for pair in PAIRS)
 #: A name may end in such a word: password_old, TOKEN_PROD.
-TAILS: Final = frozenset(
+TAILS: Final = _words(
     "value text plain raw b64 base hash hashed encrypted new old current prod production staging stage dev test live "
-    "default primary secondary".split()
+    "default primary secondary"
 )
 #: Names whose value may be short or a number; under the others that is a count or a position.
-NUMERIC: Final = frozenset("pass pw password passwd passwort passcode pwd pin otp totp cvv cvc ssn code".split())
-COOKIES: Final = frozenset({"cookie", "cookies"})
+NUMERIC: Final = _words("pass pw password passwd passwort passcode pwd pin otp totp cvv cvc ssn code")
+COOKIES: Final = _words("cookie cookies")
 
 #: No name in a text without one of these (in lower case) is a secret's.
 NAME_STEMS: Final = (
@@ -34,7 +43,7 @@ NAME_STEMS: Final = (
 )  # fmt: skip
 
 #: What people and programs say of a secret.
-HARMLESS: Final = frozenset(
+HARMLESS: Final = _words(
     "a an the is was are be been being has have had must should may can could will would not no yes on off true false "
     "none null nil undefined empty unset set missing required optional expired invalid valid incorrect wrong correct "
     "unexpected expected changed updated reset rotated revoked refreshed renewed found ok okay failed failure success "
@@ -43,13 +52,16 @@ HARMLESS: Final = frozenset(
     "as it its this that these all any each every only both flag option argument parameter file field value values "
     "header headers auth login string str bytes int float bool secretstr optional number text basic bearer digest "
     "hidden masked redacted encrypted hashed provided given supplied type expires end eof identifier authentication "
-    "authorization credentials password secret token cannot does did mismatch matches match ready done".split()
+    "authorization credentials password secret token cannot does did mismatch matches match ready done"
 )
 
 #: Secrets whatever stands before them: the text they begin with, and a pattern for the rest. A pattern that begins
 #: with "^" is for the whole, and the text may be anywhere in it.
 SHAPES: Final = (
-    ("-----BEGIN ", r"[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:(?!-----END)[\s\S])*+(?:-----END [A-Z0-9 ]{0,40}-----)?"),
+    (
+        "-----BEGIN ",
+        r"[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:(?!-----END)[\s\S])*+(?:-----END [A-Z0-9 ]{0,40}-----)?",
+    ),
     ("AGE-SECRET-KEY-1", r"[A-Z0-9]{20,}"),
     ("eyJ", r"[\w\-]{8,}\.[\w\-]{8,}(?:\.[\w\-.]*)?"),
     ("AKIA", r"[A-Z0-9]{16}\b"),

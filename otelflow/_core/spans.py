@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opentelemetry import trace
-from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode, Tracer, TracerProvider
+from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode, TracerProvider
 
 from otelflow._core import attributes, ledger
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from otelflow._core.context import Run
+
+
+_SDK: Final = "opentelemetry.sdk.trace"
+_FOR_SDK: Final = "otelflow.telemetry.quick_spans"
 
 
 class SpanMaker(Protocol):
@@ -38,7 +42,7 @@ class _Choice:
     """The provider whose tracer is in use; looked up again at each run, since a host may come late."""
 
     provider: TracerProvider | None = None
-    tracer: Tracer | None = None
+    tracer: SpanMaker | None = None
     given: TracerProvider | None = None
     proxy: TracerProvider | None = None
     is_first_flow = True
@@ -61,9 +65,19 @@ def maker() -> SpanMaker | None:
 
         exits.watch()
         is_proxy = type(provider) is trace.ProxyTracerProvider
-        _choice.tracer = None if is_proxy else provider.get_tracer(attributes.SCOPE, _version(), attributes.SCHEMA_URL)
+        _choice.tracer = None if is_proxy else _maker_of(provider)
         _choice.provider = provider
     return _choice.tracer
+
+
+def _maker_of(provider: TracerProvider) -> SpanMaker:
+    tracer = provider.get_tracer(attributes.SCOPE, _version(), attributes.SCHEMA_URL)
+    if type(tracer).__module__ != _SDK:
+        return tracer
+    import importlib  # noqa: PLC0415 by name: the core imports nothing that needs the SDK
+
+    quicker: SpanMaker = importlib.import_module(_FOR_SDK).quick(tracer)
+    return quicker
 
 
 def _global_provider() -> TracerProvider:

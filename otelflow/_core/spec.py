@@ -158,5 +158,7 @@ def _checked_capture(target: Callable[..., Any], wanted: Capture) -> Capture:
     known = inspect.signature(target).parameters
     unknown = [str(name) for name in names if name not in known]
     if unknown:
-        raise ConfigurationError(f"capture_parameters: {_name(target)!r} has no parameter {unknown[0]!r}{nearest(unknown[0], known)}")
+        raise ConfigurationError(
+            f"capture_parameters: {_name(target)!r} has no parameter {unknown[0]!r}{nearest(unknown[0], known)}"
+        )
     return names

@@ -21,7 +21,8 @@ _BOOLS: Final = {
 }
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _NONE: Final = ("none", "null")
-_UNIONS: Final = (typing.Union, types.UnionType)
+#: What the origin of an annotation such as ``int | None`` is
+UNIONS: Final = (typing.Union, types.UnionType)
 _CONTAINERS: Final = (list, tuple, set, frozenset, dict)
 
 
@@ -31,16 +32,15 @@ class Unconvertible(ValueError):
 
 def convert(value: Any, wanted: Any) -> Any:
     """Return *value*, a text or something out of JSON, as *wanted*. Raises Unconvertible."""
+    wanted = getattr(wanted, "__value__", wanted)  # what `type Name = …` stands for
     if wanted in (Any, object, inspect.Parameter.empty):
         return value
-    if isinstance(wanted, typing.TypeAliasType if hasattr(typing, "TypeAliasType") else ()):
-        return convert(value, wanted.__value__)
     origin = typing.get_origin(wanted)
     if origin is typing.Annotated:
         return convert(value, typing.get_args(wanted)[0])
     if origin is typing.Literal:
         return _choice(value, wanted)
-    if origin in _UNIONS:
+    if origin in UNIONS:
         return _member(value, wanted)
     kind = origin or wanted
     kind = _CONCRETE.get(kind, kind)
@@ -76,7 +76,6 @@ def name_of(wanted: Any) -> str:
 def _none(value: Any) -> None:
     if value is not None and (not isinstance(value, str) or value.lower() not in _NONE):
         raise Unconvertible
-    return None
 
 
 def _text(value: Any) -> str:
@@ -150,7 +149,7 @@ _CONCRETE: Final[Mapping[Any, type]] = {
 
 
 def _made(value: Any, kind: type) -> Any:
-    """Return an instance of any other class that can be made of one text: Path, Decimal, UUID, …"""
+    """Return an instance of any other class that can be made of one text, such as Path, Decimal or UUID."""
     if isinstance(value, kind):
         return value
     try:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 import otelflow
-from otelflow.cli.converting import Unconvertible, convert, name_of
+from otelflow.cli.converting import UNIONS, Unconvertible, convert, name_of
 from otelflow.errors import InvalidParameter, nearest
 
 _INJECTED_NAMES: Final = ("this_flow", "this_task", "flow_data", "task_data")
@@ -76,8 +76,9 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 def _is_injected(parameter: inspect.Parameter, hint: Any) -> bool:
     if parameter.name in _INJECTED_NAMES or parameter.default is otelflow.INJECTED:
         return True
-    members = typing.get_args(hint) or (hint,)
-    return any(isinstance(one, type) and issubclass(one, otelflow.Flow | otelflow.Task) for one in members)
+    members = typing.get_args(hint) if typing.get_origin(hint) in UNIONS else (hint,)
+    classes = [typing.get_origin(one) or one for one in members]
+    return any(isinstance(one, type) and issubclass(one, otelflow.Flow | otelflow.Task) for one in classes)
 
 
 def _converted(parameter: inspect.Parameter, text: str) -> Any:

@@ -36,6 +36,11 @@ def find(target: str) -> Any:
     return found
 
 
+def place_of(target: str) -> str:
+    """Return the file or module that *target* names. Raises TargetNotFound when it names none."""
+    return _split(target)[0]
+
+
 def _split(target: str) -> tuple[str, str]:
     place, colon, name = target.rpartition(":")
     # A Windows path has a colon of its own.
@@ -54,7 +59,7 @@ def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         there = "is a folder" if path.is_dir() else "does not exist"
         files = [str(file) for file in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise TargetNotFound(f"The file {path} {there}{nearest(str(path), files[:_MOST_NAMED])}")
+        raise TargetNotFound(f"The file {path} {there}{_close(str(path), files)}")
     file = path.resolve()
     sys.path.insert(0, str(file.parent))
     sys.argv = [str(path)]
@@ -93,7 +98,9 @@ def _from_module(name: str) -> ModuleType:
 
 def _no_module(name: str) -> str:
     file = Path(name.replace(".", os.sep) + ".py")
-    cure = f"did you mean {file}?" if file.is_file() else "run this in the folder that holds it, or give a path to a file"
+    cure = (
+        f"did you mean {file}?" if file.is_file() else "run this in the folder that holds it, or give a path to a file"
+    )
     return f"There is no module {name!r}; {cure}"
 
 
@@ -112,9 +119,7 @@ def _described(error: BaseException) -> str:
     words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
-    frames = [
-        frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename
-    ]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
     frames = [frame for frame in frames if frame.filename != __file__]
     return f"{words} ({frames[-1].filename}:{frames[-1].lineno})" if frames else words
 
@@ -161,8 +166,12 @@ def _suggestion(name: str, module: ModuleType) -> str:
     flows = _flows(module)
     if not flows:
         return ", and no flow at all: decorate a function with @flow"
-    close = nearest(name, flows)
-    return close if "did you mean" in close else f"; its flows: {', '.join(flows)}"
+    return _close(name, flows) or f"; its flows: {', '.join(flows)}"
+
+
+def _close(name: str, known: list[str]) -> str:
+    close = nearest(name, known)
+    return close if "did you mean" in close else ""
 
 
 def _kind(found: Any) -> str:

@@ -30,10 +30,11 @@ class Listener(SpanProcessor):
     """
 
     _overridden: ClassVar[frozenset[Flow_Run__Event_Type]] = frozenset()
+    _hears_all: ClassVar[bool] = False
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        hears_all = cls.on_event is not Listener.on_event
+        cls._hears_all = hears_all = cls.on_event is not Listener.on_event
         cls._overridden = frozenset(
             kind for kind, hook in _HOOKS.items() if hears_all or getattr(cls, hook) is not getattr(Listener, hook)
         )
@@ -71,6 +72,9 @@ class Listener(SpanProcessor):
     def hear(self, event: Flow_Run__Event) -> None:
         """Call the hooks for *event*; the engine guards this call."""
         hook: Callable[[Flow_Run__Event], None] = getattr(self, _HOOKS[event.event_type])
+        if not self._hears_all:
+            hook(event)
+            return
         try:
             self.on_event(event)
         finally:

@@ -1,7 +1,6 @@
 """What may be decorated, what it looks like afterwards, and what is refused."""
 
 import asyncio
-import concurrent.futures
 import functools
 import inspect
 import pickle
@@ -172,12 +171,6 @@ def test_decorated_functions_are_pickled_by_name():
         assert pickle.loads(pickle.dumps(made)) is made
 
 
-def test_a_task_runs_in_another_process():
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=__import__("multiprocessing").get_context("spawn")) as pool:
-        assert pool.submit(len, [1]).result(30) == 1
-        assert pickle.loads(pickle.dumps(module_task))(2) == 4
-
-
 def test_a_pydantic_model_takes_decorated_methods(spans):
     class Model(pydantic.BaseModel):
         factor: int = 3
@@ -262,7 +255,7 @@ REFUSED = {
     "a class as flow": (lambda: flow(Worker), TypeError, ["@flow", "Worker"]),
     "a property": (lambda: task(property(len)), TypeError, ["@task", "property"]),
     "no config": (lambda: flow(flow_config={"print_logs": True})(len), ValueError, ["flow_config", "Flow_Run__Config"]),
-    "config field": (lambda: Flow_Run__Config(print_log=True), ValueError, ["'print_log'", "did you mean 'print_logs'?"]),
+    "config field": (lambda: Flow_Run__Config(print_log=True), ValueError, ["'print_log'", "mean 'print_logs'?"]),
     "config type": (lambda: Flow_Run__Config(print_logs="yes"), ValueError, ["print_logs", "bool", "'yes'"]),
     "captured parameter": (
         lambda: task(capture_parameters=["nmber"])(module_task),
@@ -289,7 +282,10 @@ def test_a_mistake_is_one_clear_error_at_the_call(spans, case):
     assert spans.tree() == []
 
 
-@pytest.mark.parametrize("keyword", [{"task_name": 3}, {"task_id": 3}, {"raise_on_error": "no"}, {"capture_return_value": "no"}, {"capture_parameters": 3}])
+WRONG = {"task_name": 3, "task_id": 3, "raise_on_error": "no", "capture_return_value": "no", "capture_parameters": 3}
+
+
+@pytest.mark.parametrize("keyword", [{name: value} for name, value in WRONG.items()])
 def test_a_task_keyword_of_the_wrong_type_is_refused_at_decoration(keyword):
     with pytest.raises(OtelflowError, match=next(iter(keyword))):
         task(**keyword)(module_task.__wrapped__)

@@ -33,6 +33,7 @@ class Ending(NamedTuple):
         return self.result in ("failure", "timeout", "error")
 
 
+UNPRINTABLE = "<Unprintable: str() raised ZeroDivisionError>"
 PLAIN = ("function", "coroutine")
 ENDINGS = [
     Ending("returns", result="success"),
@@ -44,17 +45,41 @@ ENDINGS = [
     Ending("SystemExit(text)", lambda: SystemExit("out of paper"), "failure", "SystemExit", "out of paper"),
     Ending("SystemExit('')", lambda: SystemExit(""), "failure", "SystemExit"),
     Ending("Exception", lambda: ValueError("wrong", 7), "failure", "ValueError", "('wrong', 7)"),
-    Ending("exception of a library", lambda: Unprintable(1), "failure", f"{__name__}.Unprintable", "<Unprintable: str() raised ZeroDivisionError>"),
+    Ending("exception of a library", lambda: Unprintable(1), "failure", f"{__name__}.Unprintable", UNPRINTABLE),
     Ending("no text", lambda: KeyError(), "failure", "KeyError"),
-    Ending("ExceptionGroup", lambda: ExceptionGroup("two", [ValueError(1), TypeError(2)]), "failure", "ExceptionGroup", "two (2 sub-exceptions)"),
-    Ending("BaseExceptionGroup", lambda: BaseExceptionGroup("mixed", [ValueError(1), KeyboardInterrupt()]), "failure", "BaseExceptionGroup", "mixed (2 sub-exceptions)"),
-    Ending("group of stops", lambda: BaseExceptionGroup("stop", [KeyboardInterrupt(), asyncio.CancelledError()]), "cancellation", "BaseExceptionGroup", "stop (2 sub-exceptions)"),
+    Ending(
+        "ExceptionGroup",
+        lambda: ExceptionGroup("two", [ValueError(1), TypeError(2)]),
+        "failure",
+        "ExceptionGroup",
+        "two (2 sub-exceptions)",
+    ),
+    Ending(
+        "BaseExceptionGroup",
+        lambda: BaseExceptionGroup("mixed", [ValueError(1), KeyboardInterrupt()]),
+        "failure",
+        "BaseExceptionGroup",
+        "mixed (2 sub-exceptions)",
+    ),
+    Ending(
+        "group of stops",
+        lambda: BaseExceptionGroup("stop", [KeyboardInterrupt(), asyncio.CancelledError()]),
+        "cancellation",
+        "BaseExceptionGroup",
+        "stop (2 sub-exceptions)",
+    ),
     Ending("TimeoutError", lambda: TimeoutError("too slow"), "timeout", "TimeoutError", "too slow"),
-    Ending("CancelledError", lambda: asyncio.CancelledError("enough"), "cancellation", "asyncio.exceptions.CancelledError", "enough"),
+    Ending(
+        "CancelledError",
+        lambda: asyncio.CancelledError("enough"),
+        "cancellation",
+        "asyncio.exceptions.CancelledError",
+        "enough",
+    ),
     Ending("KeyboardInterrupt", KeyboardInterrupt, "cancellation", "KeyboardInterrupt"),
     Ending("GeneratorExit", lambda: GeneratorExit("stop"), "cancellation", "GeneratorExit", "stop", PLAIN),
     Ending("StopIteration", lambda: StopIteration(3), "failure", "StopIteration", "3", ("function",)),
-]  # fmt: skip
+]
 CASES = [pytest.param(ending, kind, id=f"{ending.name}-{kind}") for ending in ENDINGS for kind in ending.kinds]
 
 VALUE = ["the very object"]
@@ -161,16 +186,15 @@ def history(error):
 
 
 def run_it(run, kind, made, error):
-    """Return the value, or the exception that came out."""
-    before = history(error) if error is not None else None
-    try:
-        value = run(kind, made())
-    except BaseException as raised:
-        assert raised is error
-        assert history(raised) == before
-        return None
-    assert error is None
-    return value
+    """Return the value, or see that *error* came out as it went in."""
+    if error is None:
+        return run(kind, made())
+    before = history(error)
+    with pytest.raises(type(error)) as raised:
+        run(kind, made())
+    assert raised.value is error
+    assert history(error) == before
+    return None
 
 
 def assert_nothing_left_behind():

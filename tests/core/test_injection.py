@@ -1,5 +1,6 @@
 """What functions ask for, and what they get."""
 
+import asyncio
 import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Optional
@@ -93,6 +94,14 @@ def test_the_callers_value_wins(spans):
         return this_flow, flow_data, service, annotated
 
     assert in_flow(lambda: asks("mine", "mine", service="mine", annotated=None)) == ("mine", "mine", "mine", None)
+
+
+def test_what_is_given_by_position_is_not_injected_again(spans):
+    @task
+    def asks(service, one: Special, flow_data):
+        return service, one, flow_data
+
+    assert in_flow(lambda: asks("by", "its", "place")) == ("by", "its", "place")
 
 
 def test_dependencies_come_by_name_over_a_default(spans):
@@ -239,12 +248,17 @@ def test_what_cannot_be_filled_is_one_clear_error(spans, what, case):
     assert error.__suppress_context__ or error.__context__ is None
     span = spans.one(f"{what} tried")
     assert span.attributes["otelflow.run.result"] == "error"
-    assert span.attributes["error.type"] == "otelflow._core.errors.UnfillableParameter"
+    assert span.attributes["error.type"] == "otelflow.errors.UnfillableParameter"
     assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, str(error))
     assert [event.name for event in span.events] == ["exception"]
 
 
-@pytest.mark.parametrize("target", [functools.partial(lambda needed=INJECTED: needed), type("C", (), {"__call__": lambda self, needed=INJECTED: needed})()])
+class Nameless:
+    def __call__(self, needed=INJECTED):
+        """Never called."""
+
+
+@pytest.mark.parametrize("target", [functools.partial(lambda needed=INJECTED: needed), Nameless()])
 def test_what_cannot_be_filled_and_has_no_name_is_a_clear_error_too(spans, target):
     with pytest.raises(OtelflowError, match="'needed'"):
         task(target)()
@@ -269,8 +283,6 @@ def test_an_error_inside_the_function_is_not_taken_for_a_wrong_call(spans):
 
 @pytest.mark.parametrize("kind", ["coroutine", "generator", "async_generator"])
 def test_what_cannot_be_filled_is_said_by_every_kind_of_function(spans, kind):
-    import asyncio
-
     async def coroutine(needed):
         return needed
 
@@ -282,15 +294,14 @@ def test_what_cannot_be_filled_is_said_by_every_kind_of_function(spans, kind):
 
     made = task({"coroutine": coroutine, "generator": generator, "async_generator": async_generator}[kind])
     with pytest.raises(OtelflowError, match="needed"):
-        if kind == "generator":
-            next(made())
-        else:
-            asyncio.run(awaited(made(), kind))
+        asyncio.run(first_of(made(), kind))
 
     assert spans.tree() == [(f"task {kind}", "error", [])]
 
 
-async def awaited(made, kind):
+async def first_of(made, kind):
+    if kind == "generator":
+        return next(made)
     return await (made if kind == "coroutine" else anext(made))
 
 

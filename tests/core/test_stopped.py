@@ -8,10 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import StatusCode
 
-from otelflow import flow, task
+from otelflow import flow, task, testing
+from otelflow._core import ledger
 from otelflow._core.context import current_run
+from otelflow._core.spans import use_provider
 
 
 def result(span):
@@ -490,3 +494,48 @@ def test_the_same_exception_object_raised_by_two_tasks_is_recorded_on_each(spans
 
     assert len(exceptions(spans)) == 2, "raised twice, on two spans: each says where"
     assert result(spans.one("flow both")) == "success"
+
+
+def test_an_exception_from_a_run_without_a_span_is_recorded_on_the_next_one_up():
+    class NotThe(Sampler):
+        """Records all but one span, as a sampler by name or rate may do."""
+
+        def should_sample(self, parent_context, trace_id, name, *_, **__):
+            return SamplingResult(Decision.DROP if name == "task unseen" else Decision.RECORD_AND_SAMPLE)
+
+        def get_description(self):
+            return "all but one"
+
+    @task
+    def unseen():
+        raise ValueError("raised in the dark")
+
+    @flow
+    def seen():
+        unseen()
+
+    collected = testing.Trace()
+    provider = TracerProvider(sampler=NotThe(), shutdown_on_exit=False)
+    provider.add_span_processor(collected)
+    previous = use_provider(provider)
+    with pytest.raises(ValueError, match="in the dark"):
+        seen().execute()
+    use_provider(previous)
+
+    assert exceptions(collected) == [("flow seen", "ValueError")]
+
+
+def test_too_deep_a_recursion_is_recorded_once_and_leaves_nothing_open(spans, monkeypatch):
+    monkeypatch.setattr(ledger.logger, "disabled", True)
+
+    @task
+    def deeper():
+        return deeper()
+
+    with pytest.raises(RecursionError):
+        deeper()
+
+    assert {result(span) for span in spans.spans} == {"failure"}
+    assert [kind for _, kind in exceptions(spans)] == ["RecursionError"]
+    assert spans.open_spans == 0
+    assert current_run() is None

@@ -3,6 +3,7 @@
 import asyncio
 import builtins
 import contextvars
+import dataclasses
 import logging
 import threading
 
@@ -11,7 +12,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from otelflow import Flow, Flow_Run__Config, Task, flow, task
-from otelflow._core import ledger, spans as core_spans
+from otelflow._core import ledger
+from otelflow._core import spans as core_spans
 from otelflow._core.context import current_run
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -181,9 +183,15 @@ def test_execute_inside_its_own_block_is_the_run(spans):
 
 def test_blocks_nest_and_an_exception_passes_through(spans):
     error = ValueError("out of the block")
-    with pytest.raises(ValueError, match="out of the block") as raised, Flow(flow_name="a"), Flow(flow_name="b") as b, b:
-        leaf()
-        raise error
+    inner = Flow(flow_name="b")
+
+    def blocks():
+        with Flow(flow_name="a"), inner, inner:
+            leaf()
+            raise error
+
+    with pytest.raises(ValueError, match="out of the block") as raised:
+        blocks()
 
     assert raised.value is error
     assert (error.__cause__, error.__context__) == (None, None)
@@ -446,7 +454,9 @@ def test_a_flow_does_not_keep_its_tasks_when_asked_not_to(spans):
 
 @pytest.mark.parametrize("value", [0, False, [], "", 0.0])
 def test_a_falsy_return_value_is_a_result_like_any_other(spans, value):
-    flow(lambda: value, )().execute()
+    flow(
+        lambda: value,
+    )().execute()
 
     (event,) = spans.events("flow Flow")
     assert event.name == "otelflow.result"
@@ -454,3 +464,78 @@ def test_a_falsy_return_value_is_a_result_like_any_other(spans, value):
         "otelflow.result.key": "flow-return-value",
         "otelflow.result.description": str(value),
     }
+
+
+def test_a_subclass_with_an_init_of_its_own_is_a_flow_like_any_other(spans):
+    @dataclasses.dataclass
+    class Fetch(Flow):
+        url: str
+        data: dict = dataclasses.field(default_factory=lambda: {"its": "own"})
+
+        def main(self, flow_data):
+            leaf()
+            return self.url, flow_data
+
+    class Plain(Flow):
+        def __init__(self):
+            self.flow_name = "renamed"
+
+        def main(self):
+            return self.flow_name
+
+    fetch = Fetch("http://localhost")
+
+    assert fetch.execute().flow_return_value == ("http://localhost", {"its": "own"})
+    assert Plain().setup().execute().flow_return_value == "renamed"
+    with Fetch("x") as block:
+        leaf()
+    assert len(block.executed_tasks) == 1
+    with pytest.raises(AttributeError, match="'Plain' object has no attribute 'nothing'"):
+        _ = Plain().nothing
+    assert [span.name for span in spans.spans if span.parent is None] == ["flow Fetch", "flow renamed", "task leaf"]
+
+
+def test_a_flow_may_be_given_its_data(spans):
+    given = {"one": 1}
+    run = Flow(data=given).setup(lambda flow_data: flow_data.update(two=2))
+
+    assert run.run() == {"one": 1, "two": 2}
+    assert given == {"one": 1}
+
+
+def test_one_flow_executed_twice_at_once_is_two_runs_with_their_own_tasks(spans):
+    @flow
+    async def slow():
+        await async_leaf()
+
+    async def main():
+        both = slow()
+        await asyncio.gather(both.execute_async(), both.execute_async())
+
+    asyncio.run(main())
+
+    runs, leaves = spans.named("flow slow"), spans.named("task async_leaf")
+    run_ids = [span.attributes["otelflow.flow.run.id"] for span in runs]
+    assert len(set(run_ids)) == 2
+    assert [span.attributes["otelflow.flow.run.id"] for span in leaves] == run_ids
+    assert [span.parent.span_id for span in leaves] == [span.context.span_id for span in runs]
+
+
+def test_each_thread_has_a_current_run_of_its_own(spans):
+    barrier = threading.Barrier(8, timeout=10)
+
+    @flow
+    def threaded(number):
+        barrier.wait()
+        leaf(number)
+        barrier.wait()
+        return leaf(number)
+
+    threads = [threading.Thread(target=threaded(number).execute) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+
+    assert spans.tree() == [("flow threaded", "success", [LEAF, LEAF])] * 8
+    assert builtins.print.__module__ == "builtins"

@@ -92,11 +92,8 @@ def test_a_generator_that_waits_at_the_end_was_closed_early(program):
     from otelflow import flow, task
     @task
     def numbers():
-        try:
-            yield 1
-            yield 2
-        finally:
-            print("closed")
+        yield 1
+        yield 2
     @flow
     def produce():
         yield from numbers()
@@ -106,9 +103,29 @@ def test_a_generator_that_waits_at_the_end_was_closed_early(program):
     """
     program.run(source)
 
-    assert (program.code, program.err, program.out) == (0, "", "closed\n")
+    assert (program.code, program.err) == (0, "")
     assert program.results() == [("task numbers", "success"), ("flow produce", "success")]
     assert all(span.attributes["otelflow.generator.closed_early"] for span in program.spans)
+
+
+def test_a_generator_that_was_ended_by_the_end_still_does_what_it_does_when_it_is_closed(program):
+    source = """
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.trace import set_tracer_provider
+    from otelflow import task
+    @task
+    def numbers():
+        try:
+            yield 1
+        finally:
+            print("closed")
+    set_tracer_provider(TracerProvider())
+    waiting = numbers()
+    next(waiting)
+    """
+    program.run(source, prelude="")
+
+    assert (program.code, program.err, program.out) == (0, "", "closed\n")
 
 
 def test_a_coroutine_that_nobody_finishes_is_cancelled_by_the_end(program):

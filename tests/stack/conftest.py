@@ -73,6 +73,15 @@ def get(url, **query):
             return refusal.code, refusal.read().decode()
 
 
+def post(url, document):
+    """POST *document* as JSON; anything but 200 is an error."""
+    request = urllib.request.Request(
+        url, json.dumps(document).encode(), {"Content-Type": "application/json"}, method="POST"
+    )
+    with LOOPBACK.open(request, timeout=10) as answer:
+        assert answer.status == 200
+
+
 def get_json(url, **query):
     status, text = get(url, **query)
     assert status == 200, f"{url}: {status} {text}"
@@ -196,6 +205,7 @@ def tools():
         adapt=adapt,
         get=get,
         get_json=get_json,
+        post=post,
         program=program,
         run=run,
         running=running,

@@ -246,3 +246,18 @@ def test_otlp_metrics_of_an_application_arrive_under_its_service_name(collector,
 
     series = 'otelflow_flow_runs_total{job="pusher", flow="nightly", result="success"} == 3'
     tools.wait_for(lambda: query(series), seconds=40, what="the pushed counter")
+
+
+def test_log_records_are_taken_at_the_same_address(collector, addresses, tools):
+    record = {"body": {"stringValue": "tea, 7 €"}, "severityNumber": 9, "traceId": "1" * 32, "spanId": "2" * 16}
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]}
+    tools.post(
+        f"{collector}/v1/logs",
+        {"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": [record]}]}]},
+    )
+
+    def sent():
+        metrics = tools.get(addresses.url("collector:8888") + "/metrics")[1]
+        return 'otelcol_exporter_sent_log_records_total{exporter="debug"} 1' in metrics
+
+    tools.wait_for(sent, seconds=30, what="the log record on the Collector's console")

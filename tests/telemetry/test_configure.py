@@ -236,7 +236,7 @@ def test_a_variable_that_says_nothing_usable_is_named_with_the_cure(environment,
     done = python("otelflow.configure()", **environment)
 
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith(f"otelflow._core.errors.ConfigurationError: {message}")
+    assert done.stderr.splitlines()[-1].startswith(f"otelflow.errors.ConfigurationError: {message}")
 
 
 def test_an_unknown_setting_is_named():

@@ -1,0 +1,147 @@
+"""The commands and their options; what they do is in the modules beside this one, imported when it is needed."""
+
+import sys
+from typing import Annotated, Final
+
+import typer
+
+import otelflow
+from otelflow.cli.ending import BAD_INPUT, INTERRUPTED
+from otelflow.cli.reporting import is_terminal, say, show_warnings
+from otelflow.errors import OtelflowError
+
+# The modules of the commands are imported in them: a command needs its own only.
+# ruff: noqa: PLC0415
+
+
+app: Final = typer.Typer(
+    help="Run flows whose every run is an OpenTelemetry trace, and see what they did.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class _Asked:
+    """What was asked for and matters also where an error is reported."""
+
+    traceback = False
+
+
+def run_command_line() -> None:
+    """Run the command that ``sys.argv`` names; exit with its code, and 2 with one line for bad input."""
+    try:
+        app(prog_name="otelflow")
+    except OtelflowError as error:
+        if _Asked.traceback:
+            from otelflow.cli.reporting import print_traceback
+
+            print_traceback(error)
+        say(str(error))
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"otelflow {otelflow.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    del version  # its callback has done it
+
+
+_Traceback = Annotated[bool, typer.Option("--traceback", help="Show the whole traceback of what was raised.")]
+_Strict = Annotated[bool, typer.Option("--strict-telemetry", help="Exit with 3 when telemetry was lost.")]
+_Tree = Annotated[
+    bool | None, typer.Option("--tree/--no-tree", help="Print the trace as a tree on stderr; by default on a terminal.")
+]
+
+
+@app.command()
+def run(
+    target: Annotated[str, typer.Argument(help="path/to/file.py:flow or package.module:flow", metavar="TARGET")],
+    param: Annotated[
+        list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter of the flow.")
+    ] = None,
+    tree: _Tree = None,
+    traceback: _Traceback = False,
+    strict_telemetry: _Strict = False,
+) -> None:
+    """Run a flow: a decorated function, a subclass of Flow, or a Flow.
+
+    Its exit code is the flow's: 0 success, 1 failure, n for sys.exit(n), 130 after Ctrl-C, 143 after SIGTERM; 2 for
+    input that cannot be run. Parameters are converted by their annotations; lists, dicts and dataclasses are JSON.
+    """
+    _Asked.traceback = traceback
+    show_warnings(with_tracebacks=traceback)
+    from otelflow.cli.running import Wishes, run_target
+
+    wishes = Wishes(is_terminal() if tree is None else tree, traceback, strict_telemetry)
+    raise typer.Exit(run_target(target, param or [], wishes))
+
+
+@app.command()
+def demo(traceback: _Traceback = False, strict_telemetry: _Strict = False) -> None:
+    """Read Python's whole standard library in a flow, and show its trace."""
+    _Asked.traceback = traceback
+    show_warnings(with_tracebacks=traceback)
+    from otelflow.cli.demo import run_demo
+
+    raise typer.Exit(run_demo(traceback=traceback, strict_telemetry=strict_telemetry))
+
+
+@app.command()
+def show(
+    trace_id: Annotated[str | None, typer.Argument(help="An id, or how it begins; the newest if left out.")] = None,
+    last: Annotated[int, typer.Option("--last", "-n", min=1, metavar="N", help="The N newest.")] = 1,
+    failed: Annotated[bool, typer.Option("--failed", help="Only those that failed.")] = False,
+    only_list: Annotated[bool, typer.Option("--list", help="One line for each: by default of the 20 newest.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="OTLP JSON, one line for each trace.")] = False,
+    artifact: Annotated[
+        str | None, typer.Option("--artifact", metavar="KEY", help="Write this artifact's whole data to stdout.")
+    ] = None,
+) -> None:
+    """Print stored traces again."""
+    show_warnings(with_tracebacks=False)
+    from otelflow.cli import showing
+
+    if only_list:
+        showing.list_traces(last if last > 1 else showing.LISTED, failed=failed)
+    elif artifact is not None:
+        showing.write_artifact(trace_id, artifact, failed=failed)
+    else:
+        showing.show_traces(trace_id, last, failed=failed, as_json=as_json)
+
+
+@app.command()
+def forget(
+    trace_id: Annotated[str | None, typer.Argument(help="An id, or how it begins.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every stored trace.")] = False,
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", metavar="AGE", help="Traces that ended longer ago: 12h, 7d, 2w.")
+    ] = None,
+) -> None:
+    """Delete stored traces, and the artifacts that only they have."""
+    show_warnings(with_tracebacks=False)
+    from otelflow.cli import showing
+
+    showing.forget(trace_id, everything=everything, older_than=older_than)
+
+
+@app.command()
+def config() -> None:
+    """Print what is in force: each setting, its value, and where that came from."""
+    show_warnings(with_tracebacks=False)
+    from otelflow.cli.configuration import print_configuration
+
+    raise typer.Exit(print_configuration())

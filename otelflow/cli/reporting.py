@@ -1,0 +1,104 @@
+"""What the command line says about a run: on stderr, because stdout is the program's."""
+
+import contextlib
+import logging
+import sys
+import sysconfig
+import traceback
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+_PREFIX: Final = "otelflow: "
+_OURS: Final = str(Path(__file__).resolve().parent.parent)
+_LIBRARIES: Final = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_LONGEST_LINE: Final = 1_000
+_PIPED_WIDTH: Final = 240
+
+
+def say(text: str) -> None:
+    """Write one line to stderr."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody reads stderr, or it is closed
+        sys.stderr.write(f"{_PREFIX}{_one_line(text)}\n")
+        sys.stderr.flush()
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…"
+
+
+class _OneLine(logging.Handler):
+    """Says a warning of the library as one line; what raised is named, its traceback is not shown."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            error = record.exc_info[1] if record.exc_info else None
+            say(record.getMessage() + (f": {type(error).__name__}: {error}" if error is not None else ""))
+        except Exception:  # noqa: BLE001 foreign arguments of a log call, or a stderr that is closed
+            self.handleError(record)
+
+
+def show_warnings(*, with_tracebacks: bool) -> None:
+    """Let the library's warnings be lines of ours, and keep what exporters log about each of their attempts quiet.
+
+    What did not arrive is counted by the library, and said once when the command ends.
+    """
+    if with_tracebacks:
+        return
+    for name, handler in (
+        ("otelflow", _OneLine(logging.WARNING)),
+        ("otelflow_exporters", _OneLine(logging.WARNING)),
+        ("opentelemetry.exporter", logging.NullHandler()),
+    ):
+        logger = logging.getLogger(name)
+        logger.addHandler(handler)
+        logger.propagate = False
+
+
+def describe(error: BaseException) -> str:
+    """Return type, message and place of an exception on one line."""
+    name = type(error).__name__
+    words = f"{name}: {error}" if str(error) else name
+    place = _place(error)
+    return f"{words} ({place})" if place else words
+
+
+def _place(error: BaseException) -> str:
+    """Return file:line of the innermost frame that is the user's own."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)]
+    own = [frame for frame in frames if not frame.filename.startswith((*_LIBRARIES, "<"))]
+    chosen = (own or frames)[-1:]
+    return f"{chosen[0].filename}:{chosen[0].lineno}" if chosen else ""
+
+
+def print_traceback(error: BaseException) -> None:
+    """Print the traceback of *error* without the frames that are not the user's business: our own."""
+    shown = traceback.TracebackException.from_exception(error)
+    _leave_out_ours(shown)
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.writelines(shown.format())
+
+
+def _leave_out_ours(shown: traceback.TracebackException | None) -> None:
+    if shown is None:
+        return
+    own = [frame for frame in shown.stack if not frame.filename.startswith(_OURS)]
+    if own:
+        shown.stack = traceback.StackSummary.from_list(own)
+    for other in (shown.__cause__, shown.__context__, *(shown.exceptions or ())):
+        _leave_out_ours(other)
+
+
+def is_terminal() -> bool:
+    """Tell whether somebody sees stderr as it is written."""
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # there is no stderr, or it is closed
+        return False
+
+
+def page() -> Console:
+    """Return what to print tables on: the terminal, or lines as long as they are for another program."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)

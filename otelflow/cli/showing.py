@@ -1,0 +1,130 @@
+"""Print stored traces again, and forget them."""
+
+import json
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final
+
+from rich.table import Table
+from rich.text import Text
+
+from otelflow import settings
+from otelflow.cli.converting import Unconvertible, duration
+from otelflow.cli.reporting import page, say
+from otelflow.errors import ConfigurationError, StoreUnreadable, TraceNotFound
+from otelflow_exporters.reading import Forgotten, StoredTrace, StoredTraces, TraceSummary, to_otlp_json
+from otelflow_exporters.tree import print_trace
+
+LISTED: Final = 20
+_SHORT_ID: Final = 12
+_FAILED: Final = ("failure", "timeout", "error")
+_STYLES: Final = {"success": "green", "cancellation": "yellow", "incomplete": "yellow"}
+_ARTIFACT: Final = "otelflow.artifact"
+
+
+def opened_store() -> StoredTraces:
+    """Return the store that runs of the command line are kept in. Raises StoreUnreadable when it is off."""
+    where = settings.in_force()["store"]
+    store = StoredTraces(where.value or None) if where.value.lower() not in ("off", "on") else StoredTraces()
+    if where.value.lower() == "off" or store.directory is None:
+        raise StoreUnreadable(f"The store is off ({where.origin} says so); nothing was kept that could be shown")
+    return store
+
+
+def show_traces(trace_id: str | None, last: int, *, failed: bool, as_json: bool) -> None:
+    """Print one trace or the *last* newest ones, oldest first, so that the newest is where one looks."""
+    store = opened_store()
+    ids = [trace_id] if trace_id is not None else [one.trace_id for one in _newest(store, last, failed=failed)][::-1]
+    for number, one in enumerate(ids):
+        trace = store.load(one)
+        if as_json:
+            sys.stdout.write(json.dumps(to_otlp_json(trace.traces), ensure_ascii=False) + "\n")
+            continue
+        if number:
+            sys.stdout.write("\n")
+        print_trace(trace.spans, note=_damage(trace))
+    sys.stdout.flush()
+
+
+def _damage(trace: StoredTrace) -> str:
+    return f"{trace.unreadable:,} bytes of the store are unreadable" if trace.unreadable else ""
+
+
+def _newest(store: StoredTraces, count: int, *, failed: bool) -> list[TraceSummary]:
+    summaries = (one for one in store.summaries() if not failed or one.result in _FAILED)
+    found = list(islice(summaries, count))
+    if not found:
+        what = "No failed trace" if failed else "No trace"
+        raise TraceNotFound(f"{what} is stored in {store.directory} yet; 'otelflow demo' makes one")
+    return found
+
+
+def list_traces(count: int, *, failed: bool) -> None:
+    """Print one line for each of the newest traces."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("trace", "started", "result"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("spans", "failed", "seconds"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("name", overflow="fold")
+    store = opened_store()
+    digits = _SHORT_ID if sys.stdout.isatty() else None
+    for one in _newest(store, count, failed=failed):
+        table.add_row(
+            one.trace_id[:digits],
+            f"{one.started.astimezone():%Y-%m-%d %H:%M:%S}",
+            Text(one.result, style=_STYLES.get(one.result, "red")),
+            f"{one.span_count:,}",
+            f"{one.failed_count:,}",
+            f"{one.duration:.2f}",
+            Text(one.name),
+        )
+    page().print(table)
+    if store.unreadable:
+        say(f"{store.unreadable:,} bytes of {store.directory} are unreadable")
+
+
+def write_artifact(trace_id: str | None, key: str, *, failed: bool) -> None:
+    """Write the whole data of the last artifact called *key*. Raises TraceNotFound when there is none."""
+    store = opened_store()
+    trace = store.load(trace_id or _newest(store, 1, failed=failed)[0].trace_id)
+    found = [values for values in _artifacts(trace) if values.get(f"{_ARTIFACT}.key") == key]
+    if not found:
+        known = sorted({str(values.get(f"{_ARTIFACT}.key")) for values in _artifacts(trace)})
+        raise TraceNotFound(f"Trace {trace.trace_id} has no artifact {key!r}; it has: {', '.join(known) or 'none'}")
+    reference = found[-1].get(f"{_ARTIFACT}.reference")
+    whole = store.payload(str(reference)) if reference else None
+    if reference and whole is None:
+        say(f"The whole artifact {key} is not stored any more; this is its beginning")
+    sys.stdout.buffer.write(whole if whole is not None else str(found[-1].get(f"{_ARTIFACT}.data", "")).encode())
+    sys.stdout.buffer.flush()
+
+
+def _artifacts(trace: StoredTrace) -> Iterator[dict[str, Any]]:
+    for span in trace.spans:
+        for event in span.events:
+            if event.name == _ARTIFACT:
+                yield dict(event.attributes)
+
+
+def forget(trace_id: str | None, *, everything: bool, older_than: str | None) -> None:
+    """Delete what exactly one of the arguments names. Raises ConfigurationError when it is not exactly one."""
+    if sum((trace_id is not None, everything, older_than is not None)) != 1:
+        raise ConfigurationError("Say what to forget: a TRACE_ID, or --older-than 7d, or --all")
+    store = opened_store()
+    if trace_id is not None:
+        forgotten = store.forget(trace_id)
+    elif older_than is not None:
+        forgotten = _forget_old(store, older_than)
+    else:
+        forgotten = store.forget_all()
+    sys.stdout.write(f"Forgot {forgotten.traces:,} traces with {forgotten.spans:,} spans.\n")
+
+
+def _forget_old(store: StoredTraces, older_than: str) -> Forgotten:
+    try:
+        age = duration(older_than)
+        return store.forget_older_than(age)
+    except (Unconvertible, OverflowError):
+        raise ConfigurationError(f"--older-than {older_than!r} is no age: give 90s, 15m, 12h, 7d or 2w") from None

@@ -1,0 +1,273 @@
+"""The numbers of all runs of this process: counted when a run starts and ends, read by the ways out.
+
+One lock and a few plain numbers per run, because this stands in the path of every task. The lock is re-entrant: the
+garbage collector may end a generator's run while this thread holds it.
+"""
+
+import os
+import threading
+import time
+import weakref
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple, TypeVar
+
+from otelflow._core import events, ledger, registry
+from otelflow._core.context import Run
+from otelflow._core.objectives import checked_buckets
+from otelflow._core.results import Outcome, error_type
+from otelflow.telemetry.labels import OVERFLOW, label_of
+
+K = TypeVar("K")
+
+#: Upper bounds in seconds: 5 ms to 24 h
+BUCKETS: Final = (
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+    *(60.0, 300.0, 900.0, 3_600.0, 10_800.0, 43_200.0, 86_400.0),
+)
+
+_EXEMPLAR_SECONDS: Final = 1.0
+
+# Counters begin at 0, so that increase() sees the first loss; others appear when they happen.
+_KNOWN_LOSSES: Final = (
+    *(("traces", reason) for reason in ("queue_full", "export_failed", "shutdown", "start_failed", "end_failed")),
+    *(("metrics", reason) for reason in ("series_limit", "export_failed")),
+)
+
+
+class Exemplar(NamedTuple):
+    """One run among those that a number counts: its trace, its duration, and when it ended."""
+
+    trace_id: int
+    span_id: int
+    value: float
+    time: float
+
+
+class Ended:
+    """The runs of one flow or task that ended with the same result."""
+
+    __slots__ = ("counts", "exemplars", "last", "next_exemplar", "total")
+
+    def __init__(self, buckets: int) -> None:
+        self.counts = [0] * (buckets + 1)
+        self.total = 0.0
+        self.last = 0.0
+        self.next_exemplar = float("-inf")
+        self.exemplars: dict[int, Exemplar] = {}
+
+    @property
+    def count(self) -> int:
+        """How many runs ended so."""
+        return sum(self.counts)
+
+    @property
+    def exemplar(self) -> Exemplar | None:
+        """The last exemplar."""
+        return max(self.exemplars.values(), key=lambda exemplar: exemplar.time, default=None)
+
+    def copy(self) -> "Ended":
+        """Return what stands here now."""
+        twin = Ended(0)
+        twin.counts, twin.total, twin.last = self.counts.copy(), self.total, self.last
+        twin.exemplars = self.exemplars.copy()
+        return twin
+
+
+class Cell:
+    """The runs of one flow (``task`` is None), or of one task in it."""
+
+    __slots__ = ("bounds", "ended", "failures", "flow", "open", "task")
+
+    def __init__(self, flow: str, task: str | None, bounds: tuple[float, ...]) -> None:
+        self.flow = flow
+        self.task = task
+        self.bounds = bounds
+        self.ended: dict[str, Ended] = {}
+        self.failures: dict[str, int] = {}
+        self.open: dict[int, int] = {}  # run → when it started (ns), the oldest first
+
+    def of(self, result: str) -> Ended:
+        """Return the runs that ended with *result*."""
+        found = self.ended.get(result)
+        if found is None:
+            found = self.ended[result] = Ended(len(self.bounds))
+        return found
+
+    def copy(self) -> "Cell":
+        """Return what stands here now."""
+        twin = Cell(self.flow, self.task, self.bounds)
+        twin.ended = {result: ended.copy() for result, ended in self.ended.items()}
+        twin.failures, twin.open = self.failures.copy(), self.open.copy()
+        return twin
+
+
+class Snapshot(NamedTuple):
+    """What stood on the board at one moment."""
+
+    flows: list[Cell]
+    tasks: list[Cell]
+    dropped: Mapping[tuple[str, str], int]
+    listener_errors: Mapping[str, int]
+    since: float
+
+
+class Board:
+    """Counts every run once, at any sampling ratio, whoever owns the tracer provider.
+
+    At most *series* flows, tasks and types of error are told apart; the rest is counted as ``__overflow__``. A forked
+    child begins at zero. *ended* is called after the end of a flow that ran in no other flow.
+    """
+
+    def __init__(self, series: int = 2_000) -> None:
+        self.ended: Callable[[], None] | None = None
+        self._limit = series
+        self._begin()
+        _follow_forks(self)
+
+    def _begin(self) -> None:
+        self._lock = threading.RLock()
+        self._cells: dict[tuple[str | None, str | None], Cell] = {}
+        self._known = 0
+        self._since = time.time()
+        self._inherited: tuple[Counter[tuple[str, str]], Counter[str]] = Counter(), Counter()
+
+    def _begin_in_child(self) -> None:
+        """Leave to the parent what it has counted."""
+        self._begin()
+        self._inherited = Counter(ledger.dropped), Counter(ledger.listener_errors)
+
+    # On the threads of the runs
+
+    def run_started(self, run: Run) -> None:
+        """Have every counter of *run* before it can count anything."""
+        cell = self._cells.get((run.flow_name, run.task_name)) or self._new_cell(run)
+        if run.task_name is None:
+            with self._lock:
+                cell.open[id(run)] = run.started_ns
+
+    def run_stopped(self, run: Run, outcome: Outcome, duration: float) -> None:
+        """Count *run*."""
+        cell = self._cells.get((run.flow_name, run.task_name)) or self._new_cell(run)
+        place = bisect_left(cell.bounds, duration)
+        with self._lock:
+            ended = cell.ended.get(outcome.result) or cell.of(outcome.result)
+            ended.counts[place] += 1
+            ended.total += duration
+            is_exemplar = run.clock + duration >= ended.next_exemplar
+        if is_exemplar:
+            self._keep_exemplar(run, ended, place, duration)
+        if cell.task is None:
+            self._flow_stopped(cell, ended, run)
+        elif outcome.is_failure and outcome.error is not None:
+            self._count_failure(cell, error_type(outcome.error))
+        if cell.task == OVERFLOW or cell.flow == OVERFLOW:
+            ledger.lost("metrics", "series_limit")
+
+    def _flow_stopped(self, cell: Cell, ended: Ended, run: Run) -> None:
+        with self._lock:
+            cell.open.pop(id(run), None)
+            ended.last = time.time()
+        if self.ended is not None and (run.parent is None or not run.parent.is_open):
+            self.ended()
+
+    def _keep_exemplar(self, run: Run, ended: Ended, place: int, duration: float) -> None:
+        context = run.span.get_span_context()
+        if context.trace_flags.sampled:
+            ended.next_exemplar = run.clock + duration + _EXEMPLAR_SECONDS
+            ended.exemplars[place] = Exemplar(context.trace_id, context.span_id, duration, time.time())
+
+    def _count_failure(self, cell: Cell, kind: str) -> None:
+        kind = label_of(kind)
+        with self._lock:
+            if kind not in cell.failures:
+                is_full = self._known >= self._limit
+                kind = OVERFLOW if is_full else kind
+                self._known += not is_full
+            cell.failures[kind] = cell.failures.get(kind, 0) + 1
+        if kind == OVERFLOW:
+            ledger.lost("metrics", "series_limit")
+
+    # Cells
+
+    def _new_cell(self, run: Run) -> Cell:
+        """Return the cell of *run*, which is a shared one when there are too many or its name is an id."""
+        flow, task = run.flow_name, run.task_name
+        cell = self._cell_of(label_of(flow or ""), None if task is None else label_of(task), run)
+        if (cell.flow, cell.task) == (flow or "", task):
+            self._cells[flow, task] = cell
+        return cell
+
+    def _cell_of(self, flow: str, task: str | None, run: Run | None = None) -> Cell:
+        with self._lock:
+            found = self._cells.get((flow, task))
+            if found is not None:
+                return found
+            if self._known >= self._limit:
+                return self._overflow(flow, task)
+            self._known += 1
+            cell = self._cells[flow, task] = Cell(flow, task, BUCKETS if task is not None else _bounds(flow, run))
+            return cell
+
+    def _overflow(self, flow: str, task: str | None) -> Cell:
+        ledger.warn_once(
+            "metrics series",
+            "More than %d flows and tasks are told apart in metrics: the rest is counted as %s. Names must not contain "
+            "ids; raise OTELFLOW_METRICS_SERIES if there really are so many",
+            self._limit,
+            OVERFLOW,
+        )
+        key = (flow if task is not None and (flow, None) in self._cells else OVERFLOW, None if task is None else OVERFLOW)
+        cell = self._cells.get(key)
+        if cell is None:
+            cell = self._cells[key] = Cell(key[0], key[1], BUCKETS)
+        return cell
+
+    # For the ways out
+
+    def snapshot(self) -> Snapshot:
+        """Return all numbers of one moment; every declared flow is among them, also before its first run."""
+        for flow in registry.declared_flows():
+            self._cell_of(label_of(flow.name), None)
+        with self._lock:
+            cells = [cell.copy() for cell in {id(cell): cell for cell in self._cells.values()}.values()]
+        dropped, errors = self._inherited
+        return Snapshot(
+            [cell for cell in cells if cell.task is None],
+            [cell for cell in cells if cell.task is not None],
+            {**dict.fromkeys(_KNOWN_LOSSES, 0), **_since(ledger.dropped, dropped)},
+            {**{events.name_of(one): 0 for one in events._listeners}, **_since(ledger.listener_errors, errors)},  # noqa: SLF001 only to begin at 0
+            self._since,
+        )
+
+
+def _since(counted: Counter[K], inherited: Counter[K]) -> dict[K, int]:
+    return {key: count - inherited[key] for key, count in list(counted.items()) if count > inherited[key]}
+
+
+def _bounds(name: str, run: Run | None) -> tuple[float, ...]:
+    """Return the buckets of the flow called *name*; one of them ends where its objective does."""
+    flow = registry.declared(name)
+    bounds = flow.buckets if flow is not None else None
+    objective = flow.objective if flow is not None else None
+    if run is not None and run.flow is not None:
+        objective = run.flow.objective or objective
+        bounds = bounds or checked_buckets(run.flow.buckets)
+    bounds = bounds or BUCKETS
+    if objective is not None and objective.duration is not None:
+        bounds = tuple(sorted({*bounds, objective.duration}))
+    return bounds
+
+
+def _follow_forks(board: Board) -> None:
+    if not hasattr(os, "register_at_fork"):
+        return
+    reference = weakref.ref(board)
+
+    def begin_anew() -> None:
+        alive = reference()
+        if alive is not None:
+            alive._begin_in_child()  # noqa: SLF001 a part of the class
+
+    os.register_at_fork(after_in_child=begin_anew)

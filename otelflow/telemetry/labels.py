@@ -1,0 +1,41 @@
+"""What may stand in a label: few values, none of them an id."""
+
+import re
+from typing import Final
+
+from otelflow._core import ledger
+from otelflow._core.bounded import printable
+
+#: The value that stands for all that are too many
+OVERFLOW: Final = "__overflow__"
+
+_LONGEST: Final = 120
+_CUT: Final = "…"
+
+# A UUID, an id of otelflow, 16 hexadecimal digits among which are letters and numbers, or a time with its date.
+_ID: Final = re.compile(
+    r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+    r"|(?:flow|task)_id__[0-9a-zA-Z_-]+"
+    r"|(?<![0-9a-fA-F])(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{16,}(?![0-9a-fA-F])"
+    r"|\d{4}-\d\d-\d\d[T_ ]+\d\d[:-]?\d\d(?:[:-]?\d\d)?(?:[._]+\d+)?Z?"
+)
+_ID_SHOWN: Final = "{id}"
+
+
+def label_of(name: object) -> str:
+    """Return *name* as a label: a bounded text; an id in it would make every run a series of its own."""
+    text = name if type(name) is str else str(name)
+    if len(text) >= _SHORTEST_ID and _ID.search(text) is not None:
+        ledger.warn_once(
+            f"metrics id {_ID.sub(_ID_SHOWN, text)[:_LONGEST]}",
+            "The name %r contains an id, and metrics cannot have a series for every run: it is counted as %r. "
+            "Give the flow or task a fixed name; ids belong into attributes and artifacts",
+            text[:_LONGEST],
+            _ID.sub(_ID_SHOWN, text)[:_LONGEST],
+        )
+        text = _ID.sub(_ID_SHOWN, text)
+    text = printable(text)
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + _CUT
+
+
+_SHORTEST_ID: Final = 16

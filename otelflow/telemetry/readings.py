@@ -1,0 +1,124 @@
+"""What the board shows, as metrics with names, labels and values: the same for every way out."""
+
+import platform
+from collections.abc import Iterable, Iterator
+from typing import Final, Literal, NamedTuple
+
+from otelflow import __version__
+from otelflow._core import attributes
+from otelflow.telemetry.board import Cell, Ended, Exemplar, Snapshot
+
+Kind = Literal["counter", "gauge", "number of", "histogram"]
+
+
+class Point(NamedTuple):
+    """One series of a metric: its labels, and its number or (of a histogram) its distribution."""
+
+    labels: tuple[str, ...]
+    value: float = 0.0
+    exemplar: Exemplar | None = None
+    ended: Ended | None = None
+    bounds: tuple[float, ...] = ()
+
+
+class Metric(NamedTuple):
+    """One metric: its name, what it is, the names of its labels, and its series."""
+
+    name: str
+    help: str
+    kind: Kind
+    label_names: tuple[str, ...]
+    points: list[Point]
+
+
+#: What is true only while the process lives; a way out that keeps numbers of the past leaves these out.
+LIVE: Final = frozenset({attributes.FLOW_RUNS_IN_PROGRESS, attributes.FLOW_OLDEST_RUN})
+
+
+def readings(snapshot: Snapshot) -> list[Metric]:
+    """Return every metric of *snapshot*."""
+    return [*_of_flows(snapshot.flows), *_of_tasks(snapshot.tasks), *_of_telemetry(snapshot)]
+
+
+def _of_flows(cells: list[Cell]) -> Iterator[Metric]:
+    flow, by_result = ("flow",), ("flow", "result")
+    yield Metric(attributes.FLOW_RUNS, "Runs of flows that ended.", "counter", by_result, _runs(cells))
+    yield Metric(
+        attributes.FLOW_RUN_DURATION, "How long runs of flows took.", "histogram", by_result, _durations(cells)
+    )
+    in_progress = [Point((cell.flow,), len(cell.open)) for cell in cells]
+    yield Metric(attributes.FLOW_RUNS_IN_PROGRESS, "Runs of flows that are open.", "number of", flow, in_progress)
+    oldest = [Point((cell.flow,), min(cell.open.values()) / 1e9) for cell in cells if cell.open]
+    yield Metric(
+        attributes.FLOW_OLDEST_RUN, "When the oldest open run of a flow started (Unix time).", "gauge", flow, oldest
+    )
+    last = [
+        Point((cell.flow, result), ended.last)
+        for cell in cells
+        for result, ended in cell.ended.items()
+        if ended.last
+    ]
+    yield Metric(
+        attributes.FLOW_LAST_RUN, "When the last run with this result ended (Unix time).", "gauge", by_result, last
+    )
+
+
+def _of_tasks(cells: list[Cell]) -> Iterator[Metric]:
+    by_result = ("flow", "task", "result")
+    yield Metric(attributes.TASK_RUNS, "Runs of tasks that ended.", "counter", by_result, _runs(cells))
+    yield Metric(
+        attributes.TASK_RUN_DURATION, "How long runs of tasks took.", "histogram", by_result, _durations(cells)
+    )
+    failures = [
+        Point((*_labels(cell), kind), count) for cell in cells for kind, count in cell.failures.items()
+    ]
+    yield Metric(
+        attributes.TASK_FAILURES,
+        "Runs of tasks that failed, by type of error.",
+        "counter",
+        ("flow", "task", "error_type"),
+        failures,
+    )
+
+
+def _of_telemetry(snapshot: Snapshot) -> Iterator[Metric]:
+    yield Metric(
+        attributes.TELEMETRY_DROPPED,
+        "Telemetry that was lost.",
+        "counter",
+        ("signal", "reason"),
+        [Point(labels, count) for labels, count in snapshot.dropped.items()],
+    )
+    yield Metric(
+        attributes.LISTENER_ERRORS,
+        "Exceptions that listeners raised.",
+        "counter",
+        ("listener",),
+        [Point((name,), count) for name, count in snapshot.listener_errors.items()],
+    )
+    build = Point((__version__, platform.python_version()), 1)
+    yield Metric(attributes.BUILD_INFO, "Which otelflow runs.", "gauge", ("version", "python"), [build])
+
+
+def _labels(cell: Cell) -> tuple[str, ...]:
+    return (cell.flow,) if cell.task is None else (cell.flow, cell.task)
+
+
+def _runs(cells: Iterable[Cell]) -> list[Point]:
+    """Return how many runs ended with each result, also with those that have not happened."""
+    points = []
+    for cell in cells:
+        for result in dict.fromkeys((*attributes.RESULTS, *cell.ended)):
+            ended = cell.ended.get(result)
+            labels = (*_labels(cell), result)
+            points.append(Point(labels) if ended is None else Point(labels, ended.count, ended.exemplar))
+    return points
+
+
+def _durations(cells: Iterable[Cell]) -> list[Point]:
+    return [
+        Point((*_labels(cell), result), ended=ended, bounds=cell.bounds)
+        for cell in cells
+        for result, ended in cell.ended.items()
+        if ended.count
+    ]

@@ -1,0 +1,13 @@
+"""The ways out for metrics: one per file, each loaded only when it is chosen."""
+
+from typing import Protocol
+
+
+class Way(Protocol):
+    """Brings the numbers of the board to where somebody reads them. Trouble on the way is counted and said, not raised."""
+
+    def flush(self, timeout: float) -> bool:
+        """Bring the numbers of now within *timeout* seconds; return whether they arrived."""
+
+    def close(self) -> None:
+        """Bring the last numbers, in bounded time, and end."""

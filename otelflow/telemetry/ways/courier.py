@@ -1,0 +1,131 @@
+"""Bring numbers out on a thread of its own, so that no run waits for a network or a disk."""
+
+import atexit
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+
+from otelflow._core import exits, ledger
+
+#: How long the end of a process may be kept up
+FAREWELL_SECONDS = 5.0
+
+
+class Courier:
+    """Calls *deliver* when woken, every *interval* seconds if given, and a last time at exit when there is news.
+
+    *deliver* gets the moment (``time.monotonic()``) by which it must be done, and raises if nothing arrived; that is
+    counted, and said once. Of several wakes while it works, one more delivery comes. A forked child begins anew.
+    """
+
+    def __init__(self, deliver: Callable[[float], None], what: str, *, interval: float | None = None) -> None:
+        self._deliver = deliver
+        self._what = what
+        self._interval = interval
+        self._begin()
+        atexit.register(self.close)
+        _follow_forks(self)
+
+    def _begin(self) -> None:
+        self._changed = threading.Condition(threading.RLock())
+        self._thread: threading.Thread | None = None
+        self._wanted = 0
+        self._done = 0
+        self._arrived = True
+        self._is_closed = False
+        self._deadline = float("inf")
+
+    def wake(self) -> None:
+        """Deliver soon."""
+        with self._changed:
+            self._wanted += 1
+            if self._thread is None and not self._is_closed:
+                self._start()
+            self._changed.notify_all()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._work, name="otelflow-metrics", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # the interpreter is shutting down; close() delivers
+            self._thread = None
+
+    def flush(self, timeout: float) -> bool:
+        """Deliver now and wait for it, at most *timeout* seconds; return whether it arrived."""
+        with self._changed:
+            self.wake()
+            wanted = self._wanted
+            in_time = self._changed.wait_for(lambda: self._done >= wanted, timeout)
+            return in_time and self._arrived
+
+    def close(self) -> None:
+        """Deliver a last time if there is news, within a bounded time."""
+        atexit.unregister(self.close)
+        exits.end_open_runs()  # what the exit cuts short is counted before the last delivery
+        with self._changed:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self._deadline = time.monotonic() + FAREWELL_SECONDS
+            thread = self._thread
+            self._changed.notify_all()
+        if thread is None:
+            self._last_delivery()
+            return
+        thread.join(FAREWELL_SECONDS + 0.5)
+        if thread.is_alive():
+            self._lost("had no time left to arrive", None)
+
+    def _last_delivery(self) -> None:
+        if self._wanted > self._done or self._interval is not None:
+            self._try()
+
+    # On the courier's thread
+
+    def _work(self) -> None:
+        is_closed = False
+        while not is_closed:
+            with self._changed:
+                self._changed.wait_for(lambda: self._is_closed or self._wanted > self._done, self._interval)
+                is_closed, wanted = self._is_closed, self._wanted
+            if is_closed:
+                self._last_delivery()
+            else:
+                self._try()
+            with self._changed:
+                self._done = wanted
+                self._changed.notify_all()
+
+    def _try(self) -> None:
+        deadline = min(self._deadline, time.monotonic() + FAREWELL_SECONDS)
+        try:
+            self._deliver(deadline)
+        except Exception as error:  # noqa: BLE001 a network, a disk or an exporter must not end this thread
+            self._arrived = False
+            self._lost("did not arrive", error)
+        else:
+            self._arrived = True
+
+    def _lost(self, how: str, error: Exception | None) -> None:
+        ledger.lost("metrics", "export_failed")
+        reason = f" ({type(error).__name__}: {error})" if error is not None else ""
+        ledger.warn_once(f"metrics {self._what}", "Metrics %s %s%s; the flow goes on", self._what, how, reason)
+
+
+def _follow_forks(courier: Courier) -> None:
+    """Begin anew in a forked child, and deliver at its end if ``multiprocessing`` started it (it leaves by _exit)."""
+    if not hasattr(os, "register_at_fork"):
+        return
+    reference = weakref.ref(courier)
+
+    def begin_anew() -> None:
+        alive = reference()
+        if alive is not None:
+            alive._begin()  # noqa: SLF001 a part of the class
+
+    os.register_at_fork(after_in_child=begin_anew)
+    from multiprocessing import util  # noqa: PLC0415 after the decision that forks exist here
+
+    util.register_after_fork(courier, lambda alive: util.Finalize(alive, alive.close, exitpriority=0))

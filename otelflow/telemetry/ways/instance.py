@@ -1,0 +1,56 @@
+"""An instance id that the next process on this host takes over, and that no two processes have at once.
+
+With OpenTelemetry's own, which is random, each run of a nightly job would make new series, all born at 1: unbounded in
+number, and blind for ``increase()``. Without one, the workers of a service would overwrite each other's numbers.
+"""
+
+import os
+import re
+import socket
+import tempfile
+from pathlib import Path
+from typing import IO, Final
+
+_MOST: Final = 256
+
+
+class Instance:
+    """Holds the lowest free number of *service* on this host, for the life of the process; ``id`` is made of it."""
+
+    def __init__(self, service: str) -> None:
+        self._file: IO[str] | None = None
+        self.id = f"{socket.gethostname()}-{self._taken(service)}"
+
+    def _taken(self, service: str) -> str:
+        try:
+            import fcntl  # noqa: PLC0415 not on Windows
+
+            folder = _folder()
+            for number in range(_MOST):
+                file = (folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', service)[:100]}.{number}").open("w")
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    file.close()
+                    continue
+                self._file = file
+                return str(number)
+        except (ImportError, OSError):
+            pass
+        return f"pid{os.getpid()}"
+
+    def release(self) -> None:
+        """Let another process have the number."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _folder() -> Path:
+    """Return a folder of this user alone: in a shared one, a file of somebody else could stand in the way."""
+    owner = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"otelflow-instances-{owner}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != owner:
+        raise PermissionError(folder)
+    return folder

@@ -1,0 +1,319 @@
+"""Artifacts of every type, results of every value: on the span, for listeners, in the flow, and what is refused."""
+
+import base64
+import json
+import math
+
+import pytest
+
+from otelflow import flow, flow_events, task
+from otelflow._core import artifacts, config, ledger
+from otelflow._core.errors import InvalidArtifact
+
+PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==")
+
+
+@pytest.fixture(autouse=True)
+def defaults(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    config.forget()
+    yield
+    config.forget()
+    artifacts.keep_payloads(None)
+
+
+@pytest.fixture
+def heard():
+    events = []
+    flow_events.event_listeners.append(events.append)
+    yield events
+    flow_events.event_listeners.remove(events.append)
+
+
+def leave(data, artifact_type=None, key="it", description="what it is"):
+    """Run a flow that leaves one artifact."""
+
+    @flow
+    def body(this_flow=None):
+        return this_flow.add_flow_artifact(description, key, data, artifact_type)
+
+    return body().execute()
+
+
+def artifact_events(spans, name="flow body"):
+    return [event.attributes for event in spans.events(name) if event.name == "otelflow.artifact"]
+
+
+@pytest.mark.parametrize(
+    ("artifact_type", "data", "shown"),
+    [
+        ("markdown", "# Title\n\n| a |\n|---|\n| 1 |", "# Title\n\n| a |\n|---|\n| 1 |"),
+        ("table", [{"a": 1, "b": "x"}, {"a": 2}], '[{"a": 1, "b": "x"}, {"a": 2}]'),
+        ("table", [["a", 1], ("b", 2)], '[["a", 1], ["b", 2]]'),
+        ("table", {"a": [1, 2], "b": (3, 4)}, '[{"a": 1, "b": 3}, {"a": 2, "b": 4}]'),
+        ("table", [], "[]"),
+        ("link", "https://example.com/report?day=1", "https://example.com/report?day=1"),
+        ("progress", 0, "0"),
+        ("progress", 41.5, "41.5"),
+        ("progress", 100, "100"),
+        ("image", PNG, base64.b64encode(PNG).decode()),
+        ("image", bytearray(PNG), base64.b64encode(PNG).decode()),
+        ("image", "https://example.com/plot.png", "https://example.com/plot.png"),
+        ("json", {"status": "success", "n": [1, None, True]}, '{"status": "success", "n": [1, null, true]}'),
+        ("json", "text", "text"),
+        ("error", "it broke", "it broke"),
+        ("error", ValueError("it broke"), "ValueError: it broke"),
+        ("invoice", {1, 2}, "{1, 2}"),
+        ("text", None, ""),
+        ("text", 0, "0"),
+        ("text", False, "false"),
+        ("text", "caf\udce9", "caf\\udce9"),
+        ("blob", b"\x00\xff", "AP8="),
+    ],
+)
+def test_an_artifact_of_each_type_is_an_event_with_its_data(spans, heard, artifact_type, data, shown):
+    leave(data, artifact_type)
+
+    (event,) = artifact_events(spans)
+    assert event == {
+        "otelflow.artifact.key": "it",
+        "otelflow.artifact.type": artifact_type,
+        "otelflow.artifact.description": "what it is",
+        "otelflow.artifact.data": shown,
+        "otelflow.artifact.size": len(data) if isinstance(data, bytes | bytearray) else len(shown.encode()),
+    }
+    (told,) = [event.event_data.data["artifact_data"] for event in heard if event.event_type == "new_artifact"]
+    assert (told["description"], told["key"], told["type"]) == ("what it is", "it", artifact_type)
+
+
+@pytest.mark.parametrize(
+    ("data", "artifact_type"),
+    [({"a": 1}, "json"), ([1], "json"), ("x", "text"), (1.5, "text"), (ValueError("x"), "error"), (object, "text")],
+)
+def test_without_a_type_it_follows_from_the_data(spans, data, artifact_type):
+    leave(data)
+
+    assert artifact_events(spans)[0]["otelflow.artifact.type"] == artifact_type
+
+
+@pytest.mark.parametrize(
+    ("artifact_type", "data", "says"),
+    [
+        ("markdown", 1, "a markdown artifact needs a text, not int"),
+        ("table", "a,b", "a table artifact needs a list of rows"),
+        ("table", [1, 2], "a table artifact needs a list of rows"),
+        ("table", {"a": [1, 2], "b": [3]}, r"columns must be equally long, not \{'a': 2, 'b': 1\}"),
+        ("link", "example.com", "a link artifact needs an http or https address, not 'example.com'"),
+        ("link", "javascript:alert(1)", "a link artifact needs an http or https address"),
+        ("progress", 101, "a progress artifact needs a number from 0 to 100, not 101"),
+        ("progress", -1, "from 0 to 100"),
+        ("progress", math.nan, "from 0 to 100"),
+        ("progress", True, "from 0 to 100"),
+        ("progress", "50", "from 0 to 100, not '50'"),
+        ("image", 1, "an image artifact needs bytes or an http or https address"),
+        ("json", {1, 2}, "the data is not JSON .*convert it, or give artifact_type='text'"),
+        ("json", {"a": object()}, "the data is not JSON"),
+    ],
+)
+def test_data_that_does_not_fit_its_type_is_one_error_at_the_call_that_names_the_cure(spans, artifact_type, data, says):
+    with pytest.raises(InvalidArtifact, match=says) as caught:
+        leave(data, artifact_type)
+
+    assert caught.traceback[1].path.name == "test_artifacts.py"
+    assert artifact_events(spans) == []
+
+
+def test_data_that_contains_itself_is_refused_as_json_and_shown_as_text(spans):
+    loop = []
+    loop.append(loop)
+
+    with pytest.raises(InvalidArtifact, match="not JSON"):
+        leave(loop, "json")
+    leave(loop, "text", key="loop")
+
+    assert artifact_events_of_all(spans)[-1]["otelflow.artifact.data"].startswith("[[[")
+
+
+def artifact_events_of_all(spans):
+    return [e.attributes for span in spans.spans for e in span.events if e.name == "otelflow.artifact"]
+
+
+@pytest.mark.parametrize("key", ["two words", "", "-x", "ü", "a/b", "a" * 129, 1, b"key", "a\n"])
+def test_a_key_that_no_backend_could_look_up_is_refused(key):
+    with pytest.raises(InvalidArtifact, match=r"artifact key .* is not valid: use up to 128 letters"):
+        leave("x", key=key)
+
+
+@pytest.mark.parametrize("key", ["api-response", "error_details", "v1.2", "A", "0", "a" * 128, None])
+def test_a_plain_key_or_none_is_taken(spans, key):
+    leave("x", key=key)
+
+    assert artifact_events(spans)[0].get("otelflow.artifact.key") == key
+
+
+def test_a_progress_is_updated_in_place_and_each_update_is_heard(spans, heard):
+    @task
+    def load(this_task=None):
+        progress = this_task.add_task_artifact("loading", "load", 0, "progress")
+        for percent in (50, 100):
+            progress.update(percent)
+        with pytest.raises(InvalidArtifact, match="from 0 to 100"):
+            progress.update(101)
+
+    load()
+
+    (event,) = artifact_events(spans, "task load")
+    assert event["otelflow.artifact.data"] == "100"
+    told = [event.event_data.data["artifact_data"]["data"] for event in heard if event.event_type == "new_artifact"]
+    assert told == [0, 50, 100]
+
+
+def test_an_update_after_the_end_of_the_run_is_counted_as_lost(caplog):
+    before = ledger.dropped["artifacts", "run_ended"]
+    run = leave(1, "progress")
+
+    run.flow_return_value.update(2)
+
+    assert ledger.dropped["artifacts", "run_ended"] == before + 1
+
+
+def test_a_big_payload_is_bounded_in_the_event_and_whole_where_it_is_kept(spans):
+    kept = []
+    artifacts.keep_payloads(lambda whole: kept.append(whole) or f"payload-{len(kept)}")
+    rows = [{"n": n, "text": "ü" * 10} for n in range(1_000)]
+
+    leave(rows, "table")
+
+    (event,) = artifact_events(spans)
+    assert len(event["otelflow.artifact.data"]) < 8_300
+    assert "… [cut, " in event["otelflow.artifact.data"]
+    assert event["otelflow.artifact.reference"] == "payload-1"
+    assert event["otelflow.artifact.size"] == len(kept[0])
+    assert json.loads(kept[0]) == rows
+
+
+@pytest.mark.parametrize(("length", "is_kept"), [(100, False), (6_144, False), (6_145, True), (100_000, True)])
+def test_an_image_is_whole_in_the_event_or_where_it_is_kept(spans, length, is_kept):
+    kept = []
+    artifacts.keep_payloads(lambda whole: kept.append(whole) or "payload")
+
+    leave(b"\x01" * length, "image")
+
+    (event,) = artifact_events(spans)
+    assert kept == ([b"\x01" * length] if is_kept else [])
+    assert ("otelflow.artifact.reference" in event) is is_kept
+
+
+@pytest.mark.parametrize("keep", [None, lambda whole: None, lambda whole: 1 / 0])
+def test_without_a_place_for_it_a_big_payload_is_bounded_and_the_run_goes_on(spans, keep):
+    artifacts.keep_payloads(keep)
+
+    run = leave("x" * 100_000, "text")
+
+    (event,) = artifact_events(spans)
+    assert run.status == "success"
+    assert event["otelflow.artifact.size"] == 100_000
+    assert event["otelflow.artifact.data"].endswith("… [cut, 100,000 characters]")
+    assert "otelflow.artifact.reference" not in event
+
+
+def test_a_thousand_artifacts_keep_both_ends_and_errors_and_count_the_rest(spans):
+    @flow
+    def body(this_flow=None):
+        for number in range(1_000):
+            this_flow.add_flow_artifact(key=f"k{number}", data=number, artifact_type="error" if number == 500 else "text")
+
+    run = body().execute()
+
+    keys = [event["otelflow.artifact.key"] for event in artifact_events(spans)]
+    assert keys[0] == "k0"
+    assert keys[-1] == "k999"
+    assert "k500" in keys
+    assert spans.one("flow body").attributes["otelflow.artifacts.omitted"] == 1_000 - len(keys)
+    assert len(run.artifacts) == 1_000
+
+
+def test_artifacts_are_on_the_span_of_who_left_them(spans):
+    @task
+    def work(this_task=None, this_flow=None):
+        this_task.add_task_artifact(key="by-task", data=1)
+        this_flow.add_flow_artifact(key="by-flow-in-task", data=2)
+
+    @flow
+    def body(this_flow=None):
+        this_flow.add_flow_artifact(key="by-flow", data=3)
+        work()
+
+    run = body().execute()
+
+    assert [e["otelflow.artifact.key"] for e in artifact_events(spans, "task work")] == ["by-task", "by-flow-in-task"]
+    assert [e["otelflow.artifact.key"] for e in artifact_events(spans)] == ["by-flow"]
+    assert [item["key"] for item in run.json()["flow_data"]["artifacts"]] == ["by-flow", "by-task", "by-flow-in-task"]
+
+
+def test_the_report_of_an_image_is_plain_data():
+    run = leave(PNG, "image")
+
+    (item,) = run.json()["flow_data"]["artifacts"]
+    assert base64.b64decode(item["data"]) == PNG
+
+
+def returning(value):
+    @flow
+    def body():
+        return value
+
+    return body().execute()
+
+
+def results(spans):
+    return [
+        (event.attributes["otelflow.result.key"], event.attributes["otelflow.result.description"])
+        for event in spans.events("flow body")
+        if event.name == "otelflow.result"
+    ]
+
+
+@pytest.mark.parametrize("value", [0, False, [], "", {}, 0.0, "x", b""])
+def test_whatever_a_flow_returns_is_a_result(spans, heard, value):
+    returning(value)
+
+    shown = "" if value == b"" and isinstance(value, bytes) else str(value)
+    assert results(spans) == [("flow-return-value", shown)]
+    told = [event.event_data.data["result_data"] for event in heard if event.event_type == "new_result"]
+    assert told == [{"key": "flow-return-value", "description": shown}]
+
+
+def test_a_flow_that_returns_nothing_has_no_result(spans):
+    returning(None)
+
+    assert results(spans) == []
+
+
+def test_a_result_is_bounded_and_redacted(spans):
+    returning({"password": "hunter2", "rows": list(range(10_000))})
+
+    ((_, shown),) = results(spans)
+    assert "hunter2" not in shown
+    assert len(shown) < 9_000
+
+
+def test_a_return_value_whose_str_raises_is_a_result_that_says_so(spans):
+    class Shy:
+        def __repr__(self):
+            raise ValueError("no")
+
+    run = returning(Shy())
+
+    assert isinstance(run.flow_return_value, Shy)
+    assert results(spans) == [("flow-return-value", "<Shy: str() raised ValueError>")]
+
+
+@pytest.mark.parametrize("key", ["two words", "", 1])
+def test_a_result_needs_a_plain_key(key):
+    @flow
+    def body(this_flow=None):
+        this_flow.add_flow_result(key, "x")
+
+    with pytest.raises(InvalidArtifact, match="result key .* is not valid"):
+        body().execute()

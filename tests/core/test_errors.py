@@ -1,0 +1,49 @@
+"""The errors of otelflow itself: public by name, and the same in another process."""
+
+import copy
+import pickle
+
+import pytest
+
+from otelflow import errors
+
+MADE = [
+    errors.OtelflowError("text"),
+    errors.ConfigurationError("text"),
+    errors.UnknownKeyword("@task", "tsk_name", ["task_name"]),
+    errors.NotCallable("@task", 3),
+    errors.FlowNotSetUp(),
+    errors.UnfillableParameter("task", "load", "missing a required argument: 'path'"),
+    errors.InvalidArtifact("text"),
+    errors.InvalidListener("text"),
+    errors.TargetNotFound("text"),
+    errors.TargetNotImportable("text"),
+    errors.InvalidParameter("text"),
+    errors.StoreUnreadable("text"),
+    errors.TraceNotFound("text"),
+    errors.MissingExtra("cli"),
+]
+
+
+def test_every_error_is_tried_here():
+    assert {type(error).__name__ for error in MADE} == set(errors.__all__) - {"nearest"}
+
+
+@pytest.mark.parametrize("error", MADE, ids=lambda error: type(error).__name__)
+def test_an_error_is_the_same_after_a_journey(error):
+    for arrived in (pickle.loads(pickle.dumps(error)), copy.deepcopy(error)):
+        assert type(arrived) is type(error)
+        assert (str(arrived), arrived.args, vars(arrived)) == (str(error), error.args, vars(error))
+
+
+@pytest.mark.parametrize("error", MADE, ids=lambda error: type(error).__name__)
+def test_an_error_is_called_by_the_name_it_is_imported_by(error):
+    assert type(error).__module__ == "otelflow.errors"
+    assert getattr(errors, type(error).__name__) is type(error)
+
+
+def test_an_error_of_somebody_else_keeps_its_module():
+    class Theirs(errors.OtelflowError):
+        pass
+
+    assert Theirs.__module__ == __name__

@@ -1,0 +1,196 @@
+"""Loggers: the run's own, and captured ones; what the application's logging shows stays as it is."""
+
+import logging
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from otelflow import Flow_Run__Config, flow, get_run_logger
+from otelflow._core import config, loggers
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    config.forget()
+    yield
+    loggers.capture([])
+    config.forget()
+
+
+@pytest.fixture
+def no_handlers(monkeypatch):
+    """Call it to have logging as a program has it that does not configure it: pytest's handlers are aside."""
+
+    def clear():
+        monkeypatch.setattr(logging.getLogger(), "handlers", [])
+
+    return clear
+
+
+@pytest.fixture
+def app_handler():
+    records = []
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            records.append(record.getMessage())
+
+    handler = Handler()
+    logging.getLogger().addHandler(handler)
+    yield records
+    logging.getLogger().removeHandler(handler)
+
+
+def run_of(body, **keywords):
+    body.__name__ = "body"
+    return flow(**keywords)(body)().execute()
+
+
+def said(run):
+    return [(line.level, line.plain_text) for line in run.log if line.level != 10 or "run '" not in line.plain_text]
+
+
+def test_the_run_logger_writes_messages_of_every_level_with_the_records_time():
+    def body():
+        logger = get_run_logger()
+        for level in (10, 20, 30, 40, 50, 25):
+            logger.log(level, "level %d", level)
+
+    run = run_of(body)
+
+    assert said(run) == [(level, f"level {level}") for level in (10, 20, 30, 40, 50, 25)]
+
+
+def test_the_run_logger_is_an_ordinary_logger_outside_a_run(app_handler, capsys):
+    get_run_logger().warning("outside")
+    get_run_logger().info("below the root's level")
+
+    assert app_handler == ["outside"]
+    assert capsys.readouterr().err == ""
+
+
+def test_without_any_handler_the_run_logger_shows_what_logging_would(capsys, no_handlers):
+    no_handlers()
+    run = run_of(lambda: (get_run_logger().warning("seen"), get_run_logger().info("not seen")))
+
+    assert capsys.readouterr().err == "seen\n"
+    assert said(run)[:2] == [(30, "seen"), (20, "not seen")]
+
+
+def test_the_run_logger_survives_a_configuration_that_disables_other_loggers():
+    get_run_logger().disabled = True  # as logging.config.dictConfig() does
+
+    run = run_of(lambda: get_run_logger().info("still here"))
+
+    assert (20, "still here") in said(run)
+
+
+def test_arguments_that_do_not_fit_their_format_are_shown_as_they_are(app_handler, monkeypatch):
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    monkeypatch.setattr(logging.getLogger().handlers[0], "emit", lambda record: None)
+
+    run = run_of(lambda: get_run_logger().info("%d apples", "two"))
+
+    assert (20, "%d apples") in said(run)
+
+
+@pytest.mark.parametrize("captured", ["app", "root", "app,root", "app,app.db,root"])
+def test_a_captured_logger_becomes_messages_once_and_is_shown_as_before(monkeypatch, app_handler, captured):
+    monkeypatch.setenv("OTELFLOW_CAPTURE_LOGGERS", captured)
+
+    def body():
+        logging.getLogger("app.db").warning("slow query")
+        get_run_logger().warning("mine")
+
+    run = run_of(body)
+
+    assert said(run)[:2] == [(30, "slow query"), (30, "mine")]
+    assert app_handler == ["slow query", "mine"]
+
+
+def test_a_logger_that_nobody_asked_for_is_no_message(app_handler):
+    run = run_of(lambda: logging.getLogger("app").warning("x"))
+
+    assert "x" not in [text for _, text in said(run)]
+
+
+def test_capturing_does_not_silence_a_program_without_handlers(monkeypatch, capsys, no_handlers):
+    no_handlers()
+    monkeypatch.setenv("OTELFLOW_CAPTURE_LOGGERS", "root")
+
+    run = run_of(lambda: (logging.getLogger("app").warning("seen"), logging.getLogger("app").info("not seen")))
+
+    assert capsys.readouterr().err == "seen\n"
+    assert said(run)[0] == (30, "seen")
+
+
+def test_a_captured_logger_outside_a_run_is_nobodys_message(monkeypatch, app_handler):
+    monkeypatch.setenv("OTELFLOW_CAPTURE_LOGGERS", "root")
+    run_of(lambda: None)
+
+    logging.getLogger("app").warning("outside")
+
+    assert app_handler == ["outside"]
+
+
+def test_a_handler_that_a_new_configuration_removed_is_put_back_at_the_next_run(monkeypatch, no_handlers):
+    no_handlers()
+    monkeypatch.setenv("OTELFLOW_CAPTURE_LOGGERS", "root")
+    run_of(lambda: None)
+    logging.getLogger().handlers.clear()
+
+    run = run_of(lambda: logging.getLogger("app").warning("heard"))
+
+    assert said(run)[0] == (30, "heard")
+
+
+def test_what_otelflow_itself_complains_about_is_no_message_of_a_run(monkeypatch):
+    monkeypatch.setenv("OTELFLOW_CAPTURE_LOGGERS", "root,otelflow")
+
+    run = run_of(lambda: logging.getLogger("otelflow").warning("about telemetry"))
+
+    assert "about telemetry" not in [text for _, text in said(run)]
+
+
+def test_log_to_console_shows_what_nobody_else_shows(capsys, app_handler):
+    def body(this_flow):
+        print("printed")
+        this_flow.log_info("told")
+        get_run_logger().warning("shown by the application")
+        get_run_logger().info("shown by nobody")
+
+    run_of(body, flow_config=Flow_Run__Config(log_to_console=True))
+
+    captured = capsys.readouterr()
+    assert captured.out == "printed\n"
+    shown = captured.err.splitlines()
+    assert "told" in shown
+    assert "shown by nobody" in shown
+    assert "printed" not in shown
+    assert "shown by the application" not in shown
+
+
+def test_basic_config_in_the_main_program_works_although_a_logger_is_captured(tmp_path):
+    program = textwrap.dedent("""
+        import logging
+        from otelflow import flow
+        logging.basicConfig(format="%(levelname)s:%(message)s", level="INFO")
+        @flow
+        def body():
+            logging.getLogger("app").info("shown")
+            return 1
+        body().execute()
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={"OTELFLOW_CAPTURE_LOGGERS": "root", "PATH": ""},
+    )
+
+    assert done.stderr == "INFO:shown\n"

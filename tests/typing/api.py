@@ -1,0 +1,182 @@
+"""Read by mypy --strict and pyright, never run: what a type checker sees of the public names."""
+
+from collections.abc import AsyncGenerator, Generator
+from typing import Any, assert_type
+
+import otelflow
+from otelflow import INJECTED, Flow, Flow_Run__Config, Listener, flow, get_run_logger, task
+from otelflow.testing import MockedDependencies, Trace, flow_trace
+
+# Tasks keep parameters and return types
+
+
+@task
+def bare(number: int, *, text: str = "") -> float:
+    return number / 2
+
+
+@task()
+def called(number: int) -> str:
+    return str(number)
+
+
+@task(task_name="named", capture_parameters=["number"], capture_return_value=True)
+def named(number: int) -> list[int]:
+    return [number]
+
+
+@task
+async def async_bare(number: int) -> bytes:
+    return bytes(number)
+
+
+@task(raise_on_error=True)
+async def async_named(number: int) -> bytes:
+    return bytes(number)
+
+
+@task
+def numbers(limit: int) -> Generator[int, str, bool]:
+    yield limit
+    return True
+
+
+@task
+async def async_numbers(limit: int) -> AsyncGenerator[int, None]:
+    yield limit
+
+
+assert_type(bare(1, text="x"), float)
+assert_type(called(1), str)
+assert_type(named(1), list[int])
+assert_type(numbers(1), Generator[int, str, bool])
+assert_type(async_numbers(1), AsyncGenerator[int, None])
+
+
+# With raise_on_error=False there may be nothing
+
+
+@task(raise_on_error=False)
+def lenient(number: int) -> str:
+    return str(number)
+
+
+@task(task_name="x", raise_on_error=False)
+async def async_lenient(number: int) -> str:
+    return str(number)
+
+
+assert_type(lenient(1), str | None)
+
+
+# A flow keeps its parameters and carries its return type
+
+
+@flow
+def bare_flow(number: int, *, text: str = "") -> float:
+    return number / 2
+
+
+@flow(flow_name="named", flow_config=Flow_Run__Config(print_logs=True), data={"x": 1})
+def named_flow(number: int) -> list[int]:
+    return [number]
+
+
+@flow
+async def async_flow(number: int) -> bytes:
+    return bytes(number)
+
+
+@flow()
+async def async_named_flow(number: int) -> bytes:
+    return bytes(number)
+
+
+assert_type(bare_flow(1, text="x"), Flow[float])
+assert_type(bare_flow(1).execute(), Flow[float])
+assert_type(bare_flow(1).execute().flow_return_value, float | None)
+assert_type(bare_flow(1).run(), dict[str, Any])
+assert_type(named_flow(1), Flow[list[int]])
+assert_type(async_flow(1), Flow[bytes])
+assert_type(async_named_flow(1), Flow[bytes])
+assert_type(async_flow(1).execute().flow_return_value, bytes | None)
+
+
+async def awaits() -> None:
+    assert_type(await async_bare(1), bytes)
+    assert_type(await async_named(1), bytes)
+    assert_type(await async_lenient(1), str | None)
+    assert_type(await async_flow(1).execute_async(), Flow[bytes])
+
+
+# Methods of every kind
+
+
+class Worker:
+    @task
+    def method(self, number: int) -> str:
+        return str(number)
+
+    @classmethod
+    @task
+    def class_method(cls, number: int) -> str:
+        return str(number)
+
+    @staticmethod
+    @task
+    def static_method(number: int) -> str:
+        return str(number)
+
+    @flow
+    def flow_method(self, number: int) -> str:
+        return self.method(number)
+
+
+assert_type(Worker().method(1), str)
+assert_type(Worker.class_method(1), str)
+assert_type(Worker.static_method(1), str)
+assert_type(Worker().flow_method(1), Flow[str])
+
+
+# Subclasses, blocks, injection
+
+
+class Report(Flow[int]):
+    def main(self, data: dict[str, Any] = INJECTED) -> int:
+        return len(data)
+
+
+with Report() as report:
+    assert_type(report, Report)
+    assert_type(report.execute(), Report)
+    assert_type(report.setup(len, [1]).execute().flow_return_value, int | None)
+
+
+@task
+def injected(number: int, flow_data: dict[str, Any] = INJECTED, this_flow: Flow[Any] | None = None) -> int:
+    return number
+
+
+assert_type(injected(1), int)
+get_run_logger().info("text")
+
+
+# Listeners and tests
+
+
+class Ledger(Listener):
+    def on_task_stop(self, event: otelflow.Flow_Run__Event) -> None:
+        assert_type(event.event_data.result, str | None)
+        assert_type(event.event_data.duration, float | None)
+        assert_type(event.event_data.error, BaseException | None)
+
+
+otelflow.add_listener(Ledger())
+otelflow.remove_listener(Ledger())
+otelflow.flow_events.event_listeners.append(print)
+assert_type(otelflow.configure(service_name="x", store=False, listeners=[Ledger()]), otelflow.Telemetry)
+
+with flow_trace(dependencies={"service": object()}) as collected:
+    assert_type(collected, Trace)
+with MockedDependencies(service=object()) as mocked:
+    assert_type(mocked, MockedDependencies)

@@ -1,0 +1,59 @@
+"""Type checkers see of the public names what tests/typing/api.py says, and refuse what misuse.py marks."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+FILES = ("api.py", "misuse.py")
+MARKED = {number for number, line in enumerate((HERE / "misuse.py").read_text().splitlines(), 1) if "# error" in line}
+
+
+def run(folder, *command):
+    return subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, timeout=110, check=False
+    )
+
+
+def mypy(folder):
+    done = run(folder, "mypy", "--strict", "--no-error-summary", *FILES)
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    return re.findall(r"^(\w+\.py):(\d+): error: (.*)", done.stdout, re.MULTILINE)
+
+
+def pyright(folder):
+    settings = {"typeCheckingMode": "strict", "reportUnusedExpression": False, "reportUnusedCoroutine": False}
+    (folder / "pyrightconfig.json").write_text(json.dumps(settings))
+    done = run(folder, "pyright", "--outputjson", "--pythonpath", sys.executable, "--project", ".")
+    if not done.stdout.lstrip().startswith("{"):
+        pytest.skip(f"pyright could not get its node package: {(done.stdout + done.stderr)[-200:]}")
+    errors = [one for one in json.loads(done.stdout)["generalDiagnostics"] if one["severity"] == "error"]
+    return [(Path(one["file"]).name, one["range"]["start"]["line"] + 1, one["message"]) for one in errors]
+
+
+@pytest.fixture(scope="module", params=[mypy, pyright], ids=["mypy", "pyright"])
+def complaints(request, tmp_path_factory):
+    """What a type checker says of both files, by file and line; they are read outside this checkout."""
+    pytest.importorskip(request.param.__name__, reason="not installed: pip install 'otelflow[check]'")
+    folder = tmp_path_factory.mktemp(request.param.__name__)
+    for name in FILES:
+        shutil.copy(HERE / name, folder)
+    found = {name: {} for name in FILES}
+    for name, line, message in request.param(folder):
+        found[name][int(line)] = message
+    return found
+
+
+def test_a_type_checker_sees_parameters_and_return_types(complaints):
+    assert complaints["api.py"] == {}
+
+
+def test_a_type_checker_refuses_misuse(complaints):
+    found = complaints["misuse.py"]
+
+    assert set(found) == MARKED, {line: found.get(line, "not refused") for line in set(found) ^ MARKED}
