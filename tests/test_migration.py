@@ -1,11 +1,219 @@
-"""One program under OSBot-Utils and under otelflow: what must be equal, and what differs on purpose."""
+"""One program under OSBot-Utils and under otelflow: what is equal, and what differs on purpose (docs/migration.md)."""
 
+import importlib.util
+import json
 import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import pytest
 
-import otelflow
-from otelflow._core import config
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("osbot_utils") is None, reason="osbot-utils is not installed")
 
-osbot_events = pytest.importorskip("osbot_utils.helpers.flows.Flow__Events", reason="osbot-utils is not installed", exc_type=ImportError) \
-    if False else None
+OSBOT = """
+from osbot_utils.helpers.flows.Flow import Flow
+from osbot_utils.helpers.flows.Task import Task
+from osbot_utils.helpers.flows.actions.Flow__Events import flow_events
+from osbot_utils.helpers.flows.decorators.flow import flow
+from osbot_utils.helpers.flows.decorators.task import task
+from osbot_utils.helpers.flows.models.Flow_Run__Config import Flow_Run__Config
+"""
+OTELFLOW = "from otelflow import Flow, Flow_Run__Config, Task, flow, flow_events, task"
+
+PROGRAM = """
+import asyncio, json, sys
+
+seen, found = [], {}
+flow_events.event_listeners.append(lambda event: seen.append(
+    (str(getattr(event.event_type, "value", event.event_type)), event.event_data.task_name or "",
+     (event.event_data.data or {}).get("message_data", {}).get("message_text", ""))))
+
+@task()
+def double(value, flow_data=None, task_data=None, this_task=None, this_flow=None):
+    print("doubling", value)
+    flow_data["last"] = value
+    this_flow.add_flow_artifact("the value", "the-value", {"value": value}, "json")
+    this_flow.add_flow_result("doubled", str(value * 2))
+    return value * 2
+
+@task()
+async def later(value):
+    return value + 1
+
+@task(raise_on_error=False)
+def stumbles():
+    raise ValueError("stumbled")
+
+@flow(flow_config=Flow_Run__Config(flow_data__capture_events=True))
+def plain(value):
+    return double(value)
+
+@flow()
+async def waits(value):
+    return await later(value)
+
+@flow()
+def goes_on():
+    stumbles()
+    return "went on"
+
+class Mine(Flow):
+    def main(self):
+        return "mine"
+
+@flow(flow_config=Flow_Run__Config(raise_flow_error=False))
+def falls():
+    raise ValueError("fell")
+
+@flow()
+def zero():
+    return 0
+
+def without(value, *names):
+    return {key: item for key, item in value.items() if key not in names}
+
+run = plain(21).execute()
+report = run.json()["flow_data"]
+found["value"] = run.flow_return_value
+found["data"] = dict(run.data)
+found["tasks"] = [(one.task_name, one.task_return_value) for one in run.executed_tasks]
+found["durations"] = {**run.durations(), "flow_duration": 0, "flow_tasks": list(run.durations()["flow_tasks"])}
+long = run.durations__with_tasks_status()["flow_tasks"]
+found["durations with status"] = {order: without(one, "task_duration") for order, one in long.items()}
+found["output keys"] = list(run.flow_output())
+found["report keys"] = sorted(report)
+found["report of a task"] = [sorted(one) for one in report["tasks"].values()]
+found["report of logs"] = sorted({key for line in report["logs"] for key in line})
+found["report of results"] = [without(one, "timestamp") for one in report["results"]]
+found["report of artifacts"] = [without(one, "timestamp") for one in report["artifacts"]]
+found["report of events"] = sorted({key for one in report["events"] for key in one})
+found["report status"] = (report["status"], report["error"], report["return_value"])
+found["ids"] = (run.flow_id[:9], next(iter(run.executed_tasks)).task_id[:9])
+found["events"] = list(seen)
+found["async"] = waits(1).execute().flow_return_value
+lenient = goes_on().execute()
+found["goes on"] = (lenient.flow_return_value, lenient.durations()["flow_status"])
+found["main"] = Mine().setup().execute().flow_return_value
+fallen = falls().execute()
+found["falls"] = (fallen.durations()["flow_status"], fallen.flow_return_value)
+found["config"] = {name: getattr(Flow_Run__Config(), name) for name in (
+    "add_task_to_self", "log_to_console", "log_to_memory", "logging_enabled", "print_logs", "print_none_return_value",
+    "print_finished_message", "print_error_stack_trace", "raise_flow_error", "flow_data__capture_events")}
+with Task() as one:
+    with Flow() as around:
+        one.task_target = lambda: 5
+        found["direct task"] = one.execute__sync()
+try:
+    Flow().execute()
+except ValueError:
+    found["execute before setup"] = "ValueError"
+seen.clear()
+zero().execute()
+found["results of 0"] = [kind for kind, _, _ in seen if kind == "new_result"]
+
+@task()
+def raises():
+    raise LookupError("x")
+
+@flow()
+def raising():
+    raises()
+
+seen.clear()
+try:
+    raising().execute()
+except Exception as error:
+    found["raised"] = type(error).__name__
+found["ends of a failure"] = [kind for kind, _, _ in seen if kind.endswith("_stop")]
+before = len(flow_events.event_listeners)
+for _ in range(5):
+    plain(1).execute()
+found["listeners left behind"] = len(flow_events.event_listeners) - before
+open(sys.argv[1], "w").write(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("migration")
+    return {name: run(name, imports, folder) for name, imports in (("osbot", OSBOT), ("otelflow", OTELFLOW))}
+
+
+def run(name: str, imports: str, folder: Path):
+    program, found = folder / f"under_{name}.py", folder / f"{name}.json"
+    program.write_text(imports + textwrap.dedent(PROGRAM))
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", program, found],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=folder,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return {**json.loads(found.read_text()), "stdout": done.stdout}
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "value",
+        "data",
+        "tasks",
+        "durations",
+        "durations with status",
+        "output keys",
+        "report keys",
+        "report of a task",
+        "report of logs",
+        "report of results",
+        "report of artifacts",
+        "report of events",
+        "report status",
+        "ids",
+        "async",
+        "goes on",
+        "main",
+        "falls",
+        "config",
+        "direct task",
+        "execute before setup",
+    ],
+)
+def test_it_is_the_same_in_both(both, what):
+    assert both["otelflow"][what] == both["osbot"][what]
+
+
+def messages(found):
+    return [re.sub(r"flow_id_\w+", "<id>", text) for kind, _, text in found["events"] if kind == "flow_message"]
+
+
+def test_the_messages_are_the_same(both):
+    assert messages(both["otelflow"]) == messages(both["osbot"])
+
+
+def test_the_events_are_the_same_but_that_a_line_is_heard_when_it_is_printed(both):
+    ours, theirs = ([(kind, task) for kind, task, _ in both[name]["events"]] for name in ("otelflow", "osbot"))
+
+    assert sorted(kind for kind, _ in ours) == sorted(kind for kind, _ in theirs)
+    assert [kind for kind, _ in ours if kind.endswith(("start", "stop"))] == [
+        kind for kind, _ in theirs if kind.endswith(("start", "stop"))
+    ]
+    order = [kind for kind, _ in ours]
+    assert order.index("flow_message", order.index("task_start") + 2) < order.index("new_artifact")
+
+
+@pytest.mark.parametrize(
+    ("what", "osbot", "otelflow"),
+    [
+        ("stdout", "", "doubling 21\n" + "doubling 1\n" * 5),
+        ("results of 0", [], ["new_result"]),
+        ("raised", "Exception", "LookupError"),
+        ("ends of a failure", ["flow_stop"], ["task_stop", "flow_stop"]),
+        ("listeners left behind", 5, 0),
+    ],
+)
+def test_it_differs_on_purpose(both, what, osbot, otelflow):
+    assert (both["osbot"][what], both["otelflow"][what]) == (osbot, otelflow)

@@ -3,6 +3,8 @@
 Names that the blocks leave open are supplied by small fakes; a block is otherwise verbatim, but for its imports.
 """
 
+# ruff: noqa: BLE001, RET504  the blocks are as they stand
+
 import asyncio
 import io
 import json

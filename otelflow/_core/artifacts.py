@@ -11,11 +11,12 @@ from otelflow._core.bounded import cut, printable, shown
 from otelflow._core.config import settings
 from otelflow._core.context import Run
 from otelflow._core.errors import InvalidArtifact
+from otelflow._core.patterns import late
 from otelflow._core.redaction import recorded, redact_value
 from otelflow._core.results import error_message, error_type
 
-_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}")
-_URL: Final = re.compile(r"https?://[^\s]+", re.IGNORECASE)
+_KEY: Final = late(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}")
+_URL: Final = late(r"https?://[^\s]+", re.IGNORECASE)
 # A payload past this is not kept whole either: it would stop the run for seconds to redact it.
 _WHOLE: Final = 32 * 1024 * 1024
 
@@ -52,10 +53,11 @@ class Artifact:
     Raises InvalidArtifact for data that does not fit its type.
     """
 
-    __slots__ = ("_run", "data", "description", "key", "payload", "reference", "size", "time_ns", "type")
+    __slots__ = ("_is_over", "_run", "data", "description", "key", "payload", "reference", "size", "time_ns", "type")
 
     def __init__(self, run: Run | None, key: str | None, artifact_type: str | None, description: str | None) -> None:
         self._run = run
+        self._is_over = False
         self.key = checked_key(key, "artifact")
         self.type = artifact_type
         self.description = None if description is None else recorded(description, settings().value_limit)
@@ -82,8 +84,16 @@ class Artifact:
         Raises InvalidArtifact for data that does not fit its type.
         """
         self.take(data)
+        if self._is_over or (self._run is not None and self._run.is_closed):
+            ledger.lost("artifacts", "run_ended")
+            ledger.warn_once(f"late artifact {self.key}", "Artifact %s was updated after its run had ended", self.key)
         if self._run is not None:
             _tell(self._run, self)
+
+    def leave_run(self) -> None:
+        """Keep no run that has ended: the flow keeps its artifacts, and would be kept by them in a ring."""
+        if self._run is not None and self._run.is_closed:
+            self._run, self._is_over = None, True
 
     def event_attributes(self) -> dict[str, str | int]:
         """Return what an event says of it."""
@@ -152,9 +162,6 @@ def add_result(run: Run, key: str | None, description: object) -> Result:
 
 
 def _tell(run: Run, item: Artifact) -> None:
-    if run.is_closed:
-        ledger.lost("artifacts", "run_ended")
-        ledger.warn_once(f"late artifact {item.key}", "Artifact %s was updated after its run had ended", item.key)
     emission.artifact(run, item)
     if emission.is_wanted(run, events.Flow_Run__Event_Type.NEW_ARTIFACT):
         data = {"artifact_data": item.as_dict()}

@@ -489,6 +489,8 @@ class FlowRun(Run):
         flow.status, flow.flow_error, flow.duration = outcome.result, outcome.error, duration
         flow.ended_ns = time.time_ns()
         flow._run = None
+        for artifact in flow.artifacts:
+            artifact.leave_run()
         self._say(outcome, value)
         if flow.flow_config.print_error_stack_trace and outcome.error is not None:
             traceback.print_exception(outcome.error)

@@ -1,16 +1,16 @@
 """What the on-call engineer is promised about a flow."""
 
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 
 from otelflow._core.errors import ConfigurationError
+from otelflow._core.patterns import late
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
-_PIECE: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
-_WHOLE: Final = re.compile(rf"(?:{_PIECE.pattern})+")
+_PIECE: Final = late(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+_WHOLE: Final = late(rf"(?:{_PIECE.pattern})+")
 
 # Windows of alerts must fit into what Prometheus keeps.
 _LONGEST_DURATION: Final = 7 * 86_400.0
@@ -23,7 +23,7 @@ Seconds = str | timedelta
 
 
 class Objective:
-    """A promise about a flow: *success* of its runs succeed, as many take at most *duration*, one succeeds *every* so often.
+    """A promise about a flow: *success* of its runs succeed, as many within *duration*, one *every* so often.
 
     Each part may be left out. ``otelflow generate alerts`` makes alerts of it; *runbook* is the line (or address) that
     tells the reader of an alert what to do. Raises ConfigurationError for a value that says nothing usable.
@@ -44,9 +44,7 @@ class Objective:
         self.success: Final = _checked_share(success)
         self.duration: Final = _seconds("duration", duration, _LONGEST_DURATION)
         self.every: Final = _seconds("every", every, _LONGEST_INTERVAL)
-        if runbook is not None and not (isinstance(runbook, str) and runbook.strip()):
-            raise ConfigurationError(f"Objective: runbook must be a text such as an address, not {runbook!r:.60}")
-        self.runbook: Final = runbook
+        self.runbook: Final = _checked_runbook(runbook)
 
     @property
     def share(self) -> float:
@@ -66,11 +64,16 @@ class Objective:
         return f"Objective({', '.join(given)})"
 
 
-def _checked_share(success: float | None) -> float | None:
+def _checked_runbook(runbook: object) -> str | None:
+    if runbook is None or (isinstance(runbook, str) and runbook.strip()):
+        return runbook
+    raise ConfigurationError(f"Objective: runbook must be a text such as an address, not {runbook!r:.60}")
+
+
+def _checked_share(success: object) -> float | None:
     if success is None:
         return None
-    is_number = isinstance(success, int | float) and not isinstance(success, bool)
-    if not is_number or not 0 < success < 1:
+    if not isinstance(success, int | float) or isinstance(success, bool) or not 0 < success < 1:
         raise ConfigurationError(
             f"Objective: success={success!r:.60} is no share of runs: give a number between 0 and 1, such as 0.99 "
             "(1 leaves no room for a single failure; leave success out and rely on the last run's alert)"
@@ -96,19 +99,21 @@ def _parsed(text: object) -> float | None:
     return sum(float(number) * _UNITS[unit] for number, unit in _PIECE.findall(text))
 
 
-def checked_buckets(buckets: Sequence[float] | None) -> tuple[float, ...] | None:
+def checked_buckets(buckets: object) -> tuple[float, ...] | None:
     """Return the upper bounds of a histogram's buckets in seconds. Raises ConfigurationError if they are none."""
     if buckets is None:
         return None
+    given = buckets if isinstance(buckets, Iterable) and not isinstance(buckets, str) else ()
     try:
-        bounds = tuple(float(bound) for bound in buckets if not isinstance(bound, str | bool))
+        bounds = tuple(float(bound) for bound in given if not isinstance(bound, str | bool))
     except (TypeError, ValueError):
         bounds = ()
     if bounds and bounds[-1] == math.inf:
         bounds = bounds[:-1]
     is_rising = all(low < high for low, high in zip((0.0, *bounds), bounds, strict=False))
-    if isinstance(buckets, str) or not is_rising or not 0 < len(bounds) <= _MOST_BUCKETS or bounds[-1] == math.inf:
+    if not is_rising or not 0 < len(bounds) <= _MOST_BUCKETS or bounds[-1] == math.inf:
         raise ConfigurationError(
-            f"buckets={buckets!r:.80} must be up to {_MOST_BUCKETS} rising numbers of seconds above 0, such as (0.1, 1, 10)"
+            f"buckets={buckets!r:.80} must be up to {_MOST_BUCKETS} rising numbers of seconds above 0, "
+            "such as (0.1, 1, 10)"
         )
     return bounds

@@ -12,6 +12,7 @@ from typing import Final
 from otelflow._core import secret_words as known
 from otelflow._core.bounded import shown
 from otelflow._core.errors import ConfigurationError
+from otelflow._core.patterns import late
 
 REDACTED: Final = "[redacted]"
 
@@ -23,32 +24,27 @@ _DEPTH: Final = 64
 _HARMLESS_LENGTH: Final = 200
 _NAME_LENGTH: Final = 80
 
-_LONG_WORD: Final = re.compile(r"(?:\A|[\s\"'=:/,(])[^\s\"'=,()]{16}")
-_ADDRESS: Final = re.compile(
-    r"""(?x) (?P<head> :// [^\s:/@"'<>]{0,200} :) (?!\d{1,5}[/?\#])
+_LONG_WORD: Final = late(r"(?:\A|[\s\"'=:/,(])[^\s\"'=,()]{16}")
+_ADDRESS: Final = r"""(?x) (?P<head> :// [^\s:/@"'<>]{0,200} :) (?!\d{1,5}[/?\#])
              [^\s"'<>@]{1,500}+ (?:@[^\s"'<>@/]{0,100}+(?=@))*+ (?=@)
            | (?P<start> ://) [A-Za-z0-9_\-]{20,200} (?=@)"""
-)
-_SCHEME: Final = re.compile(
+_SCHEME: Final = (
     r"(?i)(?P<head>\b(?:bearer|basic)[ ]+)(?=[^\s\"']{0,200}[0-9=_.])[A-Za-z0-9+/_\-.=~]{12,}"
     r"|(?P<start>(?<!\S)(?:-u|--user)[ =]+[^\s:\"']{1,100}:)[^\s\"']{1,200}"
 )
 
 # No value is joined to a name in a text without one of these.
-_JOIN: Final = re.compile(r"=|:|--|,| is | was |</")
+_JOIN: Final = late(r"[=:<]|--|[\"'][ ]{0,3},| (?:is|was) ")
 # name=value, name: value, "name": "value", 'name' => value, name is value, "name", "value"
-_NAME: Final = re.compile(
-    r"""(?ix)
+_NAME: Final = r"""(?ix)
     (?<![\w.\-])
     (?P<name> [\w.\-]++ )
     (?P<join> \\{0,3}["']?\]?[ \t]{0,3} (?: =>|:=|[:=](?!=) ) [ \t]{0,3}
             | [ \t]{1,3}(?:is|was)[ \t]{1,3}
             | \\{0,3}["'] [ ]{0,3} , \s{0,3} (?=\\{0,3}["']) )"""
-)
-_OPTION: Final = re.compile(r"(?<![\w\-])(?P<name>--?[A-Za-z][\w\-]{1,60}+)(?P<join>[ \t]{1,3})(?=[^\s\-])")
-_ELEMENT: Final = re.compile(r"<(?P<name>[\w.\-]{1,60})(?:[ ][^<>]{0,200})?+(?P<join>>)(?=[^<>\s])")
-_VALUE: Final = re.compile(
-    r"""(?ix)
+_OPTION: Final = r"(?<![\w\-])(?P<name>--?[A-Za-z][\w\-]{1,60}+)(?P<join>[ \t]{1,3})(?=[^\s\-])"
+_ELEMENT: Final = r"<(?P<name>[\w.\-]{1,60})(?:[ ][^<>]{0,200})?+(?P<join>>)(?=[^<>\s])"
+_VALUE: Final = r"""(?ix)
       [brfu]{0,2} (?: "(?:[^"\\]|\\.)*+(?:"|\Z) | '(?:[^'\\]|\\.)*+(?:'|\Z) )
     | \\{1,3}["'][^"'\\]*+
     | (?:digest|aws4-hmac-sha256)\s[^\r\n]*+
@@ -56,21 +52,21 @@ _VALUE: Final = re.compile(
     | \{[^{}]*+\}?+ | \[[^\[\]]*+\]?+
     # A separator belongs to the value unless a blank or another name follows.
     | (?:[^\s"',;&<>)\]}\\] | [,;&](?=[^\s"',;&\\]) (?![\w.\-]{1,60}[=:]) )++"""
-)
-_COOKIES: Final = re.compile(r"""[^\r\n"'{}]++""")
-_TEXT_NODE: Final = re.compile(r"[^<>]++")
+_COOKIES: Final = r"""[^\r\n"'{}]++"""
+_TEXT_NODE: Final = r"[^<>]++"
 
-_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_QUOTES: Final = re.compile(r"""^[brfuBRFU]{0,2}\\{0,3}["']|["']$""")
-_DATE: Final = re.compile(r"\d{4}-\d\d|\d\d?:\d\d")
-_PLACEHOLDER: Final = re.compile(
-    r"""(?x)
+_WORDS: Final = late(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_QUOTES: Final = late(r"""^[brfuBRFU]{0,2}\\{0,3}["']|["']$""")
+_DATE: Final = r"\d{4}-\d\d|\d\d?:\d\d"
+_PLACEHOLDER: Final = r"""(?x)
     \W+ | [xX]+ | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]* | \{\{.* | \{\w*\}? | %[sdr(].*
     | \[?(?:redacted|masked|filtered|hidden|REDACTED|MASKED|FILTERED|HIDDEN).*
     | (?:self|cls|os|config|settings|args|env|environ|kwargs|params|options|request|req|ctx)\.[\w.\[\]]*  # code
     | [A-Za-z_][\w.]*[(\[].*                                                                 # calls, items
     """
-)
+
+# Compiled when first needed: all of them together take milliseconds, which an import need not.
+_compiled: Final = functools.cache(re.compile)
 
 _more: tuple[re.Pattern[str], ...] = ()
 
@@ -108,12 +104,12 @@ def redact(text: str) -> str:
     if _LONG_WORD.search(text) is not None:
         text = _hide_shapes(text)
     if "://" in text and "@" in text:
-        text = _ADDRESS.sub(_keep_beginning, text)
+        text = _compiled(_ADDRESS).sub(_keep_beginning, text)
     lowered = text.lower()
     if _JOIN.search(text) is not None and any(map(lowered.__contains__, known.NAME_STEMS)):
         text = _hide_values(text)
     if "basic" in lowered or "bearer" in lowered or "-u" in lowered:
-        text = _SCHEME.sub(_keep_beginning, text)
+        text = _compiled(_SCHEME).sub(_keep_beginning, text)
     for pattern in _more:
         text = pattern.sub(REDACTED, text)
     return text
@@ -165,10 +161,10 @@ def _shape(stem: str, rest: str) -> re.Pattern[str]:
 
 
 def _hide_values(text: str) -> str:
-    text = _hide_after(_NAME, text)
+    text = _hide_after(_compiled(_NAME), text)
     if "-" in text:
-        text = _hide_after(_OPTION, text)
-    return _hide_after(_ELEMENT, text) if "</" in text else text
+        text = _hide_after(_compiled(_OPTION), text)
+    return _hide_after(_compiled(_ELEMENT), text) if "</" in text else text
 
 
 def _hide_after(pattern: re.Pattern[str], text: str) -> str:
@@ -194,10 +190,10 @@ def _name_before(found: re.Match[str], text: str) -> tuple[str, ...]:
 
 def _value_after(found: re.Match[str], words: tuple[str, ...], text: str) -> re.Match[str] | None:
     if found["join"] == ">":
-        return _TEXT_NODE.match(text, found.end())
-    return (_COOKIES if words[-1] in known.COOKIES else _VALUE).match(text, found.end()) or _VALUE.match(
-        text, found.end()
-    )
+        return _compiled(_TEXT_NODE).match(text, found.end())
+    return _compiled(_COOKIES if words[-1] in known.COOKIES else _VALUE).match(text, found.end()) or _compiled(
+        _VALUE
+    ).match(text, found.end())
 
 
 def _hidden(value: str) -> str:
@@ -228,7 +224,7 @@ def _is_secret_value(value: str, words: tuple[str, ...], join: str) -> bool:
     bare = _QUOTES.sub("", value)
     if len(bare) > _HARMLESS_LENGTH:
         return True
-    if bare.rstrip(".,!?:;").lower() in known.HARMLESS or bare == words[-1] or _PLACEHOLDER.fullmatch(bare):
+    if bare.rstrip(".,!?:;").lower() in known.HARMLESS or bare == words[-1] or _compiled(_PLACEHOLDER).fullmatch(bare):
         return False
     if bare.isdecimal() and len(bare) < 6:
         return len(bare) >= 3 and not known.NUMERIC.isdisjoint(words)
@@ -241,7 +237,7 @@ def _is_random(text: str, words: tuple[str, ...]) -> bool:
     if not known.NUMERIC.isdisjoint(words) and text.replace("-", "").isdecimal():
         return len(text) >= 4
     shortest = 8 if words[-1] in known.WEAK and words[-1] not in known.NUMERIC else 6
-    if len(text) < shortest or " " in text or _DATE.match(text):
+    if len(text) < shortest or " " in text or _compiled(_DATE).match(text):
         return False
     digits = sum(map(str.isdigit, text))
     return 0 < digits < len(text)

@@ -145,3 +145,32 @@ def config() -> None:
     from otelflow.cli.configuration import print_configuration
 
     raise typer.Exit(print_configuration())
+
+
+_Jaeger = Annotated[str | None, typer.Option("--jaeger", metavar="URL", help="Jaeger's query address.")]
+_Prometheus = Annotated[str | None, typer.Option("--prometheus", metavar="URL", help="Prometheus' address.")]
+
+
+@app.command()
+def doctor(jaeger: _Jaeger = None, prometheus: _Prometheus = None) -> None:
+    """Look at everything between a flow and its dashboards, and say what to do about what is not right.
+
+    The exit code is 1 when something is wrong. What is not there and was not asked for is no fault.
+    """
+    show_warnings(with_tracebacks=False)
+    from otelflow.cli.checking import print_findings
+
+    raise typer.Exit(print_findings(jaeger, prometheus))
+
+
+@app.command()
+def verify(
+    trace_id: Annotated[str, typer.Argument(help="An id, or how it begins, of a trace in the local store.")],
+    jaeger: _Jaeger = None,
+    wait: Annotated[float, typer.Option("--wait", min=0, metavar="SECONDS", help="How long it may take.")] = 15.0,
+) -> None:
+    """Tell whether a trace of the local store arrived whole in Jaeger; the exit code is 1 when it did not."""
+    show_warnings(with_tracebacks=False)
+    from otelflow.cli.checking import print_differences
+
+    raise typer.Exit(print_differences(trace_id, jaeger, wait_seconds=wait))

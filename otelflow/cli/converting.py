@@ -32,6 +32,15 @@ class Unconvertible(ValueError):
 
 def convert(value: Any, wanted: Any) -> Any:
     """Return *value*, a text or something out of JSON, as *wanted*. Raises Unconvertible."""
+    try:
+        return _converted(value, wanted)
+    except Unconvertible:
+        raise
+    except (ValueError, OverflowError, RecursionError):
+        raise Unconvertible from None
+
+
+def _converted(value: Any, wanted: Any) -> Any:
     wanted = getattr(wanted, "__value__", wanted)  # what `type Name = …` stands for
     if wanted in (Any, object, inspect.Parameter.empty):
         return value
@@ -181,7 +190,7 @@ def _member(value: Any, wanted: Any) -> Any:
     for member in members:
         try:
             return convert(value, member)
-        except ValueError:
+        except Unconvertible:
             continue
     raise Unconvertible
 

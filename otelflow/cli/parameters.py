@@ -87,8 +87,8 @@ def _converted(parameter: inspect.Parameter, text: str) -> Any:
         wanted = type(parameter.default)
     try:
         return convert(text, wanted)
-    except (ValueError, OverflowError, RecursionError) as error:
-        why = f" ({error})" if isinstance(error, Unconvertible) and str(error) else ""
+    except Unconvertible as error:
+        why = f" ({error})" if str(error) else ""
         raise InvalidParameter(f"--param {parameter.name}={text!r:.80} must be {name_of(wanted)}{why}") from None
 
 

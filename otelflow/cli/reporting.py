@@ -14,7 +14,7 @@ _PREFIX: Final = "otelflow: "
 _OURS: Final = str(Path(__file__).resolve().parent.parent)
 _LIBRARIES: Final = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _LONGEST_LINE: Final = 1_000
-_PIPED_WIDTH: Final = 240
+_PIPED_WIDTH: Final = 1_000
 
 
 def say(text: str) -> None:

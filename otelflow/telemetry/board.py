@@ -117,10 +117,11 @@ class Board:
     """Counts every run once, at any sampling ratio, whoever owns the tracer provider.
 
     At most *series* flows, tasks and types of error are told apart; the rest is counted as ``__overflow__``. A forked
-    child begins at zero. *ended* is called after the end of a flow that ran in no other flow.
+    child begins at zero. ``started`` and ``ended`` are called when a flow does so that runs in no other flow.
     """
 
     def __init__(self, series: int = 2_000) -> None:
+        self.started: Callable[[], None] | None = None
         self.ended: Callable[[], None] | None = None
         self._limit = series
         self._begin()
@@ -146,6 +147,8 @@ class Board:
         if run.task_name is None:
             with self._lock:
                 cell.open[id(run)] = run.started_ns
+            if self.started is not None and _is_outermost(run):
+                self.started()
 
     def run_stopped(self, run: Run, outcome: Outcome, duration: float) -> None:
         """Count *run*."""
@@ -169,7 +172,7 @@ class Board:
         with self._lock:
             cell.open.pop(id(run), None)
             ended.last = time.time()
-        if self.ended is not None and (run.parent is None or not run.parent.is_open):
+        if self.ended is not None and _is_outermost(run):
             self.ended()
 
     def _keep_exemplar(self, run: Run, ended: Ended, place: int, duration: float) -> None:
@@ -240,6 +243,10 @@ class Board:
             {**{events.name_of(one): 0 for one in events._listeners}, **_since(ledger.listener_errors, errors)},  # noqa: SLF001 only to begin at 0
             self._since,
         )
+
+
+def _is_outermost(run: Run) -> bool:
+    return run.parent is None or not run.parent.is_open  # a block is a parent that is no run
 
 
 def _since(counted: Counter[K], inherited: Counter[K]) -> dict[K, int]:

@@ -18,12 +18,12 @@ class BoardCollector(Collector):
     """Shows what stands on *board*; register it with any registry. *more* are labels that every series gets."""
 
     def __init__(self, board: Board, **more: str) -> None:
-        self._board = board
+        self.board = board
         self._more: Final = more
 
     def collect(self) -> Iterator[Family]:
         """Return every metric of this moment."""
-        return families(readings(self._board.snapshot()), **self._more)
+        return families(readings(self.board.snapshot()), **self._more)
 
     def describe(self) -> Iterable[Family]:
         """Name the metrics, so that registering does not read them."""

@@ -20,13 +20,17 @@ class Subject(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """What came out: the median of all samples, and the quartiles as their spread, in microseconds per call."""
+    """What came out: the median of all samples, and the quartiles as their spread, in microseconds per call.
+
+    The samples are kept: a ratio is taken within each round, where both met the same machine.
+    """
 
     group: str
     name: str
     median: float
     low: float
     high: float
+    samples: tuple[float, ...]
 
 
 class Clock:
@@ -69,4 +73,9 @@ def figure(group: str, name: str, seconds: Sequence[float]) -> Figure:
     """Return median and quartiles of *seconds* in microseconds."""
     micros = [1e6 * one for one in seconds]
     low, _, high = statistics.quantiles(micros, n=4) if len(micros) > 1 else (micros * 3)
-    return Figure(group, name, statistics.median(micros), low, high)
+    return Figure(group, name, statistics.median(micros), low, high, tuple(micros))
+
+
+def ratio(one: Figure, other: Figure) -> float:
+    """Return how many times *other* the figure *one* is: the median over the rounds."""
+    return statistics.median(mine / theirs for mine, theirs in zip(one.samples, other.samples, strict=True))

@@ -10,7 +10,9 @@ from otelflow import flow, flow_events, task
 from otelflow._core import artifacts, config, ledger
 from otelflow._core.errors import InvalidArtifact
 
-PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==")
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+)
 
 
 @pytest.fixture(autouse=True)
@@ -221,7 +223,9 @@ def test_a_thousand_artifacts_keep_both_ends_and_errors_and_count_the_rest(spans
     @flow
     def body(this_flow=None):
         for number in range(1_000):
-            this_flow.add_flow_artifact(key=f"k{number}", data=number, artifact_type="error" if number == 500 else "text")
+            this_flow.add_flow_artifact(
+                key=f"k{number}", data=number, artifact_type="error" if number == 500 else "text"
+            )
 
     run = body().execute()
 
@@ -315,5 +319,5 @@ def test_a_result_needs_a_plain_key(key):
     def body(this_flow=None):
         this_flow.add_flow_result(key, "x")
 
-    with pytest.raises(InvalidArtifact, match="result key .* is not valid"):
+    with pytest.raises(InvalidArtifact, match=r"result key .* is not valid"):
         body().execute()

@@ -259,7 +259,11 @@ def test_all_settings_are_listed_with_value_origin_variable_and_meaning(monkeypa
 @pytest.mark.parametrize(
     ("variable", "text", "says"),
     [
-        ("OTELFLOW_LOG_TO_CONSOL", "1", "OTELFLOW_LOG_TO_CONSOL is not a variable.*did you mean 'OTELFLOW_LOG_TO_CONSOLE'"),
+        (
+            "OTELFLOW_LOG_TO_CONSOL",
+            "1",
+            "OTELFLOW_LOG_TO_CONSOL is not a variable.*did you mean 'OTELFLOW_LOG_TO_CONSOLE'",
+        ),
         ("OTELFLOW_LOG_TO_CONSOLE", "maybe", "OTELFLOW_LOG_TO_CONSOLE: log_to_console must be bool, not 'maybe'"),
         ("OTELFLOW_VALUE_LIMIT", "many", "value_limit must be int, not 'many'"),
         ("OTELFLOW_VALUE_LIMIT", "0", "value_limit must be at least 1, not 0"),
@@ -270,7 +274,9 @@ def test_all_settings_are_listed_with_value_origin_variable_and_meaning(monkeypa
         ("OTELFLOW_REDACT", "(", "redact: .* is not a regular expression"),
     ],
 )
-def test_a_wrong_variable_is_one_warning_at_the_first_run_and_an_error_in_configure(monkeypatch, caplog, variable, text, says):
+def test_a_wrong_variable_is_one_warning_at_the_first_run_and_an_error_in_configure(
+    monkeypatch, caplog, variable, text, says
+):
     monkeypatch.setattr(ledger, "_said", set())
     monkeypatch.setenv(variable, text)
 
@@ -294,7 +300,9 @@ def test_a_wrong_variable_is_one_warning_at_the_first_run_and_an_error_in_config
         ("[tool.otelflow\n", "cannot be read"),
     ],
 )
-def test_a_wrong_file_is_one_warning_at_the_first_run_and_an_error_in_configure(monkeypatch, tmp_path, caplog, text, says):
+def test_a_wrong_file_is_one_warning_at_the_first_run_and_an_error_in_configure(
+    monkeypatch, tmp_path, caplog, text, says
+):
     monkeypatch.setattr(ledger, "_said", set())
     (tmp_path / "pyproject.toml").write_text(text)
 

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otelflow import Flow_Run__Config, flow, flow_events, get_run_logger, task
-from otelflow._core import config, ledger
+from otelflow._core import config, ledger, messages
 from otelflow._core import spans as span_maker
 
 
@@ -125,7 +125,6 @@ def test_a_hundred_asyncio_tasks_that_print_at_once_are_heard_on_their_own_runs(
 
     for number, run in enumerate(runs):
         assert said(run) == [f"{number}:{line}" for line in range(5)]
-    assert sorted(spans.messages("task work")[0] for _ in ()) == []
     assert sorted(text for span in spans.named("task work") for text in texts(span)) == sorted(
         f"{n}:{m}" for n in range(100) for m in range(5)
     )
@@ -189,7 +188,7 @@ def print_in_every_way():
     print("a", 1, 2.5, None, True, b"\xff", [1, "x"])
     print("b", end="")
     print("c", sep="-", end="!\n", flush=True)
-    print(*"def", sep=", ")
+    print("d", "e", "f", sep=", ")
     print("g\nh\r\ni\rj")
     print(Counted("k"), Text("l"), end=None, sep=None)
     print("m", file=None)
@@ -340,11 +339,7 @@ def test_a_wrapper_installed_in_a_run_stays_and_every_line_is_heard_once(wrapped
 
     assert said(first) == said(second) == ["1", "2"]
     assert heard == [("2",), ("1",), ("2",)]
-    assert builtins.print is not print_of_the_interpreter()
-
-
-def print_of_the_interpreter():
-    return sys.modules["builtins"].__dict__["print"] if False else len  # something that print never is
+    assert builtins.print.__name__ == "theirs"
 
 
 def test_a_wrapper_that_goes_away_after_the_run_leaves_print_as_good_as_new(wrapped):
@@ -435,14 +430,16 @@ def test_ten_thousand_prints_keep_head_tail_and_errors_and_push_out_no_artifact(
 
     run = run_of(lambda: chatter())
 
-    messages = spans.messages("task chatter")
+    kept = spans.messages("task chatter")
     kinds = [event.name for event in spans.events("task chatter")]
-    assert messages[:2] == ["0", "1"]
-    assert messages[-1] == "9999"
-    assert [text for text in messages if text.startswith("error")] == [f"error {n}" for n in range(1_000, 10_000, 2_000)]
+    assert kept[:2] == ["0", "1"]
+    assert kept[-1] == "9999"
+    assert [text for text in kept if text.startswith("error")] == [
+        f"error {n}" for n in range(1_000, 10_000, 2_000)
+    ]
     assert kinds.count("otelflow.artifact") == kinds.count("otelflow.result") == 1
     omitted = spans.one("task chatter").attributes["otelflow.messages.omitted"]
-    assert omitted == 10_005 - len(messages)
+    assert omitted == 10_005 - len(kept)
     assert len(run.log) + run.log.omitted >= 10_005
     assert len(capsys.readouterr().out.splitlines()) == 10_000
 
@@ -491,7 +488,9 @@ def test_a_print_of_a_million_lines_keeps_both_ends_and_counts_the_rest(spans, c
 
     assert said(run)[0] == "0"
     assert said(run)[-1] == "999999"
-    assert len(spans.messages("flow body")) + spans.one("flow body").attributes["otelflow.messages.omitted"] == 1_000_000
+    assert (
+        len(spans.messages("flow body")) + spans.one("flow body").attributes["otelflow.messages.omitted"] == 1_000_000
+    )
 
 
 @pytest.mark.parametrize(
@@ -550,10 +549,14 @@ def test_what_is_said_after_the_end_belongs_to_the_run_around_it(spans):
     assert spans.messages("flow body") == ["after the task"]
 
 
-def test_nothing_goes_wrong_unsaid(caplog):
+def test_a_message_that_cannot_be_taken_is_counted_said_once_and_printed(monkeypatch, caplog, capsys):
+    monkeypatch.setattr(ledger, "_said", set())
+    monkeypatch.setattr(messages, "write", lambda *_, **__: 1 / 0)
     before = ledger.dropped["messages", "failed"]
 
-    run_of(lambda: print("x"))
+    run = run_of(lambda: [print("x"), print("y")])
 
-    assert ledger.dropped["messages", "failed"] == before
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert run.status == "success"
+    assert capsys.readouterr().out == "x\ny\n"
+    assert ledger.dropped["messages", "failed"] == before + 2
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1

@@ -50,7 +50,9 @@ def test_a_decorated_function_returns_a_flow_that_is_set_up_and_not_executed():
     assert (made.flow_return_value, made.flow_error, list(made.executed_tasks)) == (None, None, [])
 
 
-@pytest.mark.parametrize("keyword", [{"flow_name": "x"}, {"flow_id": "flow_id__x"}, {"flow_config": Flow_Run__Config()}])
+@pytest.mark.parametrize(
+    "keyword", [{"flow_name": "x"}, {"flow_id": "flow_id__x"}, {"flow_config": Flow_Run__Config()}]
+)
 def test_the_decorator_takes_attributes_of_a_flow(keyword):
     made = flow(**keyword)(lambda: 1)()
 
@@ -142,7 +144,8 @@ def test_durations_have_their_shapes():
 
 
 @pytest.mark.parametrize(
-    ("error", "words"), [(ValueError, ("failed", "failed")), (KeyboardInterrupt, ("stopped", "stopped")), (None, ("completed",) * 2)]
+    ("error", "words"),
+    [(ValueError, ("failed", "failed")), (KeyboardInterrupt, ("stopped", "stopped")), (None, ("completed",) * 2)],
 )
 def test_the_status_words_are_the_known_ones(error, words):
     @task()
@@ -260,12 +263,16 @@ def test_payloads_are_the_known_ones():
 
     payloads = {event.event_type.value: event.event_data.data for event in heard if event.event_data.log_level == 20}
     assert payloads["flow_message"] == {"message_data": {"log_level": 20, "message": "hello", "message_text": "hello"}}
-    assert payloads["new_artifact"] == {"artifact_data": {"description": "d", "key": "k", "data": {"a": 1}, "type": "json"}}
+    assert payloads["new_artifact"] == {
+        "artifact_data": {"description": "d", "key": "k", "data": {"a": 1}, "type": "json"}
+    }
     assert payloads["new_result"] == {"result_data": {"key": "flow-return-value", "description": "0"}}
 
 
 def test_everything_public_is_there():
-    for name in "Flow Task flow task Flow_Run__Config Flow_Run__Event Flow_Events flow_events Listener INJECTED".split():
+    for (
+        name
+    ) in "Flow Task flow task Flow_Run__Config Flow_Run__Event Flow_Events flow_events Listener INJECTED".split():
         assert hasattr(otelflow, name)
 
 
@@ -285,7 +292,9 @@ def test_a_failed_task_has_its_stop_and_every_stop_tells_status_error_and_durati
 
     stops = [event for event in heard if event.event_type.value.endswith("_stop")]
     assert [event.event_type.value for event in stops] == ["task_stop", "flow_stop"]
-    assert [(event.event_data.result, event.event_data.error_type) for event in stops] == [("failure", "ValueError")] * 2
+    assert [(event.event_data.result, event.event_data.error_type) for event in stops] == [
+        ("failure", "ValueError")
+    ] * 2
     assert all(event.event_data.duration > 0 for event in stops)
 
 

@@ -368,7 +368,9 @@ def _seconds(call):
     return time.perf_counter() - began
 
 
-@pytest.mark.parametrize("key", ["password", "DB_TOKEN", "x-api-key", "dbPassword", "apiKey", "APIKey", "auth.secret", "pin"])
+@pytest.mark.parametrize(
+    "key", ["password", "DB_TOKEN", "x-api-key", "dbPassword", "apiKey", "APIKey", "auth.secret", "pin"]
+)
 def test_a_key_that_names_a_secret_hides_whatever_it_has(key):
     assert is_secret(key)
     assert redact_value({key: "x"}) == ({key: REDACTED} if key != "pin" else {key: "x"})
@@ -529,5 +531,7 @@ def test_no_log_in_memory_gives_a_secret_away(clean_config):
     run = Vault().run()
 
     data = run.json()["flow_data"]
-    assert Vault.SECRET not in repr([run.captured_logs(), data["logs"], data["artifacts"], data["results"], data["error"]])
+    assert Vault.SECRET not in repr(
+        [run.captured_logs(), data["logs"], data["artifacts"], data["results"], data["error"]]
+    )
     assert len(run.captured_logs()) > 5

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import gc
 import os
-import sys
 from collections import Counter
 
 import pytest
@@ -147,13 +146,11 @@ def repeat(run, times):
 
 
 def test_after_10000_flows_of_10_tasks_no_more_is_alive_than_after_500():
-    run = plain().execute  # the same flow again and again keeps its last run
     repeat(lambda: plain().execute(), 500)
     with no_collector():
         before = live()
         repeat(lambda: plain().execute(), 9_500)
         after = live()
-    run()
 
     assert after == before
 
@@ -181,7 +178,6 @@ def test_a_success_is_gone_at_once_without_the_garbage_collector(run, capsys):
 
 def test_a_flow_that_is_executed_again_keeps_its_last_run_only():
     again = talking()
-    sys.stdout.flush()
     repeat(again.execute, 20)
     with no_collector():
         before = live()
@@ -228,7 +224,7 @@ def test_flows_that_start_each_other_after_their_end_do_not_keep_each_other():
     assert seen[-1] == seen[1]
 
 
-def test_a_thread_that_outlives_its_flow_keeps_no_other():
+def test_what_outlives_its_flow_keeps_that_flow_and_no_other():
     async def main():
         @flow
         def spawns():
@@ -263,24 +259,30 @@ def resident():
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory is read where Linux tells it")
-@pytest.mark.parametrize("step_of", ["plain", "talking", "failing"])
-def test_one_flow_of_100000_tasks_stays_within_two_megabytes_of_one_of_10000(step_of, capfd):
-    grown = []
+@pytest.mark.parametrize("kind", ["plain", "talking", "failing"])
+def test_one_flow_of_50000_tasks_takes_8_megabytes_more_at_most_than_one_of_10000(kind, capfd):
+    """If each task stayed, it would be a hundred."""
+    resident_then = []
+
+    def talk_or_fail(number):
+        if kind == "talking":
+            print("line", number)
+        elif kind == "failing" and number % 4 == 0:
+            fail(number)
 
     @flow
     def endless():
-        call = {"plain": step, "talking": lambda number: print("line", number), "failing": lambda n: n % 10 or fail(n)}
-        for number in range(100_000):
-            call[step_of](number)
+        for number in range(50_000):
             step(number)
-            if number in (10_000, 99_999):
+            talk_or_fail(number)
+            if number in (10_000, 49_999):
                 gc.collect()
-                grown.append(resident())
+                resident_then.append(resident())
 
     made = endless().execute()
+    capfd.readouterr()
 
-    assert grown[1] - grown[0] < 2 * 1024 * 1024
+    assert resident_then[1] - resident_then[0] < 8 * 1024 * 1024
     assert len(made.executed_tasks) <= 3_000
     assert len(made.log) <= 3_000
-    assert made.executed_tasks.omitted > 90_000
-    capfd.readouterr()
+    assert made.executed_tasks.omitted >= 47_000

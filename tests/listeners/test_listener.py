@@ -84,7 +84,9 @@ RUN = [
 ENDS = ("flow_start", "task_start", "task_stop", "flow_stop")
 
 
-@pytest.mark.parametrize("sampler", [ALWAYS_OFF, TraceIdRatioBased(0.1), ALWAYS_ON, None], ids=["0", "10", "100", "none"])
+@pytest.mark.parametrize(
+    "sampler", [ALWAYS_OFF, TraceIdRatioBased(0.1), ALWAYS_ON, None], ids=["0", "10", "100", "none"]
+)
 def test_add_listener_hears_every_run_once_at_any_sampling_and_without_a_provider(provided, sampler):
     if sampler is not None:
         provided(sampler=sampler)
@@ -161,7 +163,9 @@ def test_what_a_span_tells_is_what_the_engine_tells(provided):
     flow(flow_name="job")(lambda: fails())().execute()
 
     def known(found, kind):
-        (event,) = [e for e in found if e.event_type == kind and (kind != "flow_message" or e.event_data.log_level == 20)]
+        (event,) = [
+            e for e in found if e.event_type == kind and (kind != "flow_message" or e.event_data.log_level == 20)
+        ]
         data = event.event_data
         return (data.flow_name, data.flow_run_id, data.task_name, data.task_run_id, data.result, data.error_type) + (
             data.error_message,
@@ -229,7 +233,16 @@ def test_each_hook_hears_its_own_kind_of_event_and_only_that():
     }
 
 
-HOOKS = ["on_flow_start", "on_flow_stop", "on_task_start", "on_task_stop", "on_message", "on_artifact", "on_result", "on_event"]
+HOOKS = [
+    "on_flow_start",
+    "on_flow_stop",
+    "on_task_start",
+    "on_task_stop",
+    "on_message",
+    "on_artifact",
+    "on_result",
+    "on_event",
+]
 
 
 def listener_with(hook, body, name="Trouble"):
@@ -377,7 +390,10 @@ def test_events_of_many_threads_arrive_whole_and_in_each_runs_order():
 
     assert len(ear.of(*ENDS)) == 4 * 20 * 4
     for number in range(4):
-        assert [one[0] for one in ear.heard if one[1] == f"f{number}" and one[0] in ENDS] == ["flow_start", "flow_stop"] * 20
+        assert [one[0] for one in ear.heard if one[1] == f"f{number}" and one[0] in ENDS] == [
+            "flow_start",
+            "flow_stop",
+        ] * 20
 
 
 def test_every_start_has_its_stop_however_the_run_ends():
@@ -454,7 +470,9 @@ def test_a_listener_on_a_host_with_few_events_hears_what_the_span_kept(provided)
 def test_the_current_span_in_a_hook_is_the_runs_own(provided):
     provided()
     seen = []
-    add_listener(listener_with("on_task_start", lambda e: seen.append((trace.get_current_span().get_span_context(), e))))
+    add_listener(
+        listener_with("on_task_start", lambda e: seen.append((trace.get_current_span().get_span_context(), e)))
+    )
 
     job().execute()
 

@@ -4,31 +4,37 @@ prometheus-client's multiprocess mode: every process writes into files of its ow
 whoever is asked adds them up. It knows no exemplars and no removal.
 """
 
-import atexit
 import os
 import re
-import threading
-from collections import Counter as Count
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-import prometheus_client
-from prometheus_client import Counter, Gauge, Histogram, multiprocess, values
+from prometheus_client import values
 from prometheus_client.core import Metric as Family
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from otelflow._core import attributes
-from otelflow._core.context import Run
 from otelflow._core.errors import ConfigurationError
-from otelflow._core.results import Outcome
-from otelflow.telemetry.board import Board, Cell
-from otelflow.telemetry.readings import Metric, readings
+from otelflow.telemetry.board import Board
+from otelflow.telemetry.readings import Metric, Point, readings
+from otelflow.telemetry.ways.courier import Courier
 
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
-_LIVE_FILE: Final = re.compile(r"gauge_live\w*_(\d+)\.db")
+_LIVE_FILE: Final = re.compile(r"gauge_live[a-z]*_(\d+)\.db")
+_INTERVAL_SECONDS: Final = 1.0
+_PATIENCE_SECONDS: Final = 1.0
+
+# How the numbers of several processes become one. "live": those of a dead process do not count.
+_MODES: Final = {
+    attributes.FLOW_RUNS_IN_PROGRESS: "livesum",
+    attributes.FLOW_OLDEST_RUN: "liveall",  # with a label pid: 0 in one process must not hide the oldest of another
+    attributes.FLOW_LAST_RUN: "max",
+    attributes.BUILD_INFO: "livemax",
+}
 
 
 def directory() -> Path:
@@ -42,3 +48,132 @@ def directory() -> Path:
     if values.ValueClass.__name__ != "MmapedValue":
         raise ConfigurationError(f"metrics=multiprocess: set {VARIABLE} before prometheus_client is imported")
     return Path(text)
+
+
+class Multiprocess:
+    """Writes what the board shows into the files of this process, within a second and at the end of each flow."""
+
+    def __init__(self, board: Board) -> None:
+        self._directory = directory()
+        self._board = board
+        self._files: _Files | None = None
+        self._courier = Courier(self._deliver, f"in {self._directory}", interval=_INTERVAL_SECONDS)
+        board.started = board.ended = self._courier.wake
+        bury(self._directory)
+
+    def flush(self, timeout: float) -> bool:
+        """Write the numbers of now."""
+        return self._courier.flush(timeout)
+
+    def close(self) -> None:
+        """Write the last numbers; of what is open, nothing is left."""
+        self._board.started = self._board.ended = None
+        self._courier.close()
+
+    def _deliver(self, deadline: float) -> None:
+        if self._files is None or self._files.pid != os.getpid():
+            self._files = _Files()
+        self._files.write(readings(self._board.snapshot()))
+
+    def collector(self) -> Collector:
+        """Return what shows the sum of all processes."""
+        return _Sum(self)
+
+    def families(self) -> Iterable[Family]:
+        """Return the metrics of all processes."""
+        self.flush(_PATIENCE_SECONDS)
+        bury(self._directory)
+        return MultiProcessCollector(None, str(self._directory)).collect()
+
+
+class _Sum(Collector):
+    """Adds up the files of all processes, those of the application's own metrics, too."""
+
+    def __init__(self, way: Multiprocess) -> None:
+        self._way = way
+
+    def collect(self) -> Iterable[Family]:
+        return self._way.families()
+
+    def describe(self) -> Iterable[Family]:
+        return ()
+
+
+def bury(folder: Path) -> None:
+    """Delete what dead processes said of their open runs; what they counted stays, or counters would go backwards."""
+    for file in folder.glob("gauge_live*.db"):
+        found = _LIVE_FILE.fullmatch(file.name)
+        if found is not None and not _is_alive(int(found[1])):
+            file.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is somebody else's
+        return True
+    return True
+
+
+class _Files:
+    """The numbers of this process in prometheus-client's files: only what has changed is written."""
+
+    def __init__(self) -> None:
+        self.pid: Final = os.getpid()
+        self._values: dict[tuple[str, tuple[str, ...]], Any] = {}
+        self._written: dict[tuple[str, tuple[str, ...]], float] = {}
+
+    def write(self, metrics: Iterable[Metric]) -> None:
+        for metric in metrics:
+            if metric.kind == "counter":
+                self._write_counter(metric)
+            elif metric.kind == "histogram":
+                self._write_histogram(metric)
+            else:
+                self._write_gauge(metric)
+
+    def _write_counter(self, metric: Metric) -> None:
+        name = metric.name.removesuffix("_total")
+        for point in metric.points:
+            self._add("counter", metric, name, metric.name, metric.label_names, point.labels, point.value)
+
+    def _write_histogram(self, metric: Metric) -> None:
+        for point in metric.points:
+            for bound, count in _counts(point):
+                names, labels = (*metric.label_names, "le"), (*point.labels, bound)
+                self._add("histogram", metric, metric.name, metric.name + "_bucket", names, labels, count)
+            total = point.ended.total if point.ended is not None else 0.0
+            self._add(
+                "histogram", metric, metric.name, metric.name + "_sum", metric.label_names, point.labels, total
+            )
+
+    def _write_gauge(self, metric: Metric) -> None:
+        now = {(metric.name, point.labels): point.value for point in metric.points}
+        gone = {key: 0.0 for key in self._written if key[0] == metric.name and key not in now}
+        for (name, labels), value in chain(now.items(), gone.items()):
+            if self._written.get((name, labels)) != value:
+                kind = _MODES[name]
+                self._value("gauge", metric, name, name, metric.label_names, labels, kind).set(value)
+                self._written[name, labels] = value
+
+    def _add(self, kind: str, metric: Metric, name: str, sample: str, names: Any, labels: Any, value: float) -> None:
+        before = self._written.get((sample, labels))
+        if before != value:
+            self._value(kind, metric, name, sample, names, labels, "").inc(value - (before or 0.0))
+            self._written[sample, labels] = value
+
+    def _value(self, kind: str, metric: Metric, name: str, sample: str, names: Any, labels: Any, mode: str) -> Any:
+        key = (sample, labels)
+        found = self._values.get(key)
+        if found is None:
+            more = {"multiprocess_mode": mode} if mode else {}
+            found = values.ValueClass(kind, name, sample, names, labels, metric.help, **more)
+            self._values[key] = found
+        return found
+
+
+def _counts(point: Point) -> Iterable[tuple[str, int]]:
+    counts = point.ended.counts if point.ended is not None else []
+    return zip([*(floatToGoString(bound) for bound in point.bounds), "+Inf"], counts, strict=True)

@@ -1,0 +1,150 @@
+"""What an alert is made of, and the scenarios that show when it fires."""
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from otelflow._core import attributes
+from otelflow._core.registry import Declared
+from otelflow._core.results import FAILED
+
+RUNS: Final = attributes.FLOW_RUNS
+LAST_RUN: Final = attributes.FLOW_LAST_RUN
+OLDEST: Final = attributes.FLOW_OLDEST_RUN
+IN_PROGRESS: Final = attributes.FLOW_RUNS_IN_PROGRESS
+
+FAILING: Final = "|".join(result for result in attributes.RESULTS if result in FAILED)
+NOT_COUNTED: Final = f"{attributes.CANCELLATION}|{attributes.SKIP}"
+
+#: The job of all scenarios
+JOB: Final = "shop"
+
+
+class Scenario(NamedTuple):
+    """What happens (series of numbers, one per *interval*) and which label values fire at which moments."""
+
+    name: str
+    interval: str
+    series: dict[str, str]
+    firing: dict[str, tuple[str, ...]]
+    label: str = "flow"
+
+
+class Alert(NamedTuple):
+    """One alerting rule, and what shows that it fires and that it does not."""
+
+    name: str
+    expr: str
+    lasts: str
+    severity: str
+    summary: str
+    description: str
+    runbook: str
+    traces: str = ""
+    scenarios: tuple[Scenario, ...] = ()
+
+    def rule(self) -> dict[str, Any]:
+        """Return what Prometheus reads."""
+        annotations = {"summary": self.summary, "description": self.description, "runbook": self.runbook}
+        if self.traces:
+            annotations["traces"] = self.traces
+        rule: dict[str, Any] = {"alert": self.name, "expr": self.expr}
+        if self.lasts:
+            rule["for"] = self.lasts
+        return {**rule, "labels": {"severity": self.severity}, "annotations": annotations}
+
+    def tests(self) -> list[dict[str, Any]]:
+        """Return what promtool reads."""
+        return [_test(self.name, scenario) for scenario in self.scenarios]
+
+
+def _test(alert: str, scenario: Scenario) -> dict[str, Any]:
+    expr = f'count by ({scenario.label}) (ALERTS{{alertname="{alert}", alertstate="firing"}})'
+    return {
+        "name": f"{alert}: {scenario.name}",
+        "interval": scenario.interval,
+        "input_series": [{"series": series, "values": values} for series, values in scenario.series.items()],
+        "promql_expr_test": [
+            {
+                "expr": expr,
+                "eval_time": moment,
+                "exp_samples": [
+                    {"labels": f"{{{scenario.label}={quoted(value)}}}" if value else "{}", "value": 1}
+                    for value in sorted(values)
+                ],
+            }
+            for moment, values in scenario.firing.items()
+        ],
+    }
+
+
+def quoted(text: str) -> str:
+    """Return *text* as a string of PromQL."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def series(metric: str, **labels: str) -> str:
+    """Return one series of a scenario."""
+    inner = ", ".join(f"{name}={quoted(value)}" for name, value in {"job": JOB, **labels}.items())
+    return f"{metric}{{{inner}}}"
+
+
+def without(flows: Iterable[str]) -> str:
+    """Return the matcher that leaves *flows* out, or nothing."""
+    names = "|".join(re.escape(flow).replace("\\ ", " ") for flow in flows)
+    return f"flow!~{quoted(names)}" if names else ""
+
+
+def matchers(*each: str) -> str:
+    """Return *each* matcher that is not empty, in braces."""
+    inner = ",".join(one for one in each if one)
+    return f"{{{inner}}}" if inner else ""
+
+
+def time_of(seconds: float) -> str:
+    """Return *seconds* as Prometheus writes them: whole, in the largest unit that fits."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+        if seconds >= length and seconds % length == 0:
+            return f"{int(seconds // length)}{unit}"
+    return f"{max(1, round(seconds * 1_000))}ms"
+
+
+def words_of(seconds: float) -> str:
+    """Return *seconds* as people write them."""
+    pieces = []
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+        count, seconds = divmod(seconds, length)
+        pieces += [f"{int(count)}{unit}"] if count else []
+    return " ".join(pieces) or f"{round(seconds * 1_000)}ms"
+
+
+def percent(share: float) -> str:
+    """Return *share* in percent, without needless digits."""
+    return f"{share * 100:.10g}%"
+
+
+def number(value: float) -> str:
+    """Return *value* as PromQL reads it."""
+    return f"{value:.10g}"
+
+
+def runbook(default: str, flows: Iterable[Declared]) -> str:
+    """Return the line that tells what to do: the flow's own if its objective has one."""
+    own = [(flow.name, flow.objective.runbook) for flow in flows if flow.objective and flow.objective.runbook]
+    if not own:
+        return default
+    cases = [f"if eq $labels.flow {quoted(name)} }}}}{literal(text or '')}" for name, text in own]
+    return "{{ " + "{{ else ".join(cases) + "{{ else }}" + default + "{{ end }}"
+
+
+def literal(text: str) -> str:
+    """Return *text* so that a template of Prometheus shows it as it is."""
+    return text.replace("{{", '{{ "{{" }}')
+
+
+def traces_link(jaeger: str, *, failing: bool, lookback: str = "2d") -> str:
+    """Return the address of the flow's traces in Jaeger, for a template of Prometheus."""
+    tags = "&tags=%7B%22error%22%3A%22true%22%7D" if failing else ""
+    what = "service={{ $labels.job | urlquery }}&operation=flow%20{{ $labels.flow | urlquery }}"
+    return f"{jaeger.rstrip('/')}/search?{what}{tags}&lookback={lookback}&limit=20"

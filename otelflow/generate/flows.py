@@ -1,0 +1,59 @@
+"""Which flows the named modules declare."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from otelflow._core import registry
+from otelflow._core.errors import TargetNotFound, TargetNotImportable, nearest
+from otelflow._core.registry import Declared
+
+
+def flows_of(modules: Iterable[str]) -> tuple[Declared, ...]:
+    """Import *modules* and return the flows that they and what they import declare, by name.
+
+    Raises TargetNotFound or TargetNotImportable, which name the module and what is wrong with it.
+    """
+    names = list(modules)
+    before = {flow.name for flow in registry.declared_flows()}
+    for name in names:
+        _import(name)
+    found = [
+        flow
+        for flow in registry.declared_flows()
+        if flow.name not in before or any(flow.module == name or flow.module.startswith(name + ".") for name in names)
+    ]
+    return tuple(sorted(found, key=lambda flow: flow.name))
+
+
+def _import(name: str) -> None:
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; an installed command does not
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+            parent = name.rpartition(".")[0]
+            near = nearest(name, _beside(name)) if parent or name.endswith(".py") else ""
+            raise TargetNotFound(
+                f"There is no module {name!r}{near}: --from wants a module as in 'import package.module', "
+                f"importable from {Path.cwd()}"
+            ) from None
+        raise TargetNotImportable(f"{name} does not import: {error}; install what it needs") from error
+    except (TypeError, ValueError) as error:
+        if not name.strip(".") or name.startswith("."):
+            raise TargetNotFound(f"{name!r} is no module: --from wants a name as in 'import package.module'") from None
+        raise TargetNotImportable(f"{name} raises when it is imported: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise TargetNotImportable(f"{name} raises when it is imported: {type(error).__name__}: {error}") from error
+
+
+def _beside(name: str) -> list[str]:
+    """Return the modules beside the one that is not there."""
+    import pkgutil  # noqa: PLC0415 only for mistakes
+
+    parent = name.removesuffix(".py").rpartition(".")[0]
+    package = sys.modules.get(parent)
+    return [f"{parent}.{module.name}" for module in pkgutil.iter_modules(getattr(package, "__path__", []))]

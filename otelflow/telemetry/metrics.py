@@ -1,0 +1,229 @@
+"""Metrics of all runs, and the one choice of how they get out.
+
+``OTELFLOW_METRICS`` or ``configure(metrics=…)`` is a word, some with a place after a colon:
+
+=====================  =================================================================================
+``off`` or nothing     no metrics
+``pull[:HOST:PORT]``   serve /metrics, on 127.0.0.1:9464 unless said otherwise
+``registry``           add them to prometheus-client's registry, which the application shows itself
+``multiprocess``       share them among worker processes through PROMETHEUS_MULTIPROC_DIR
+``push[:URL]``         push to a Pushgateway when a flow has ended
+``textfile:PATH``      write a file for node_exporter when a flow has ended
+``otlp``               export OTLP metrics to where the ``OTEL_EXPORTER_OTLP_*`` variables say
+=====================  =================================================================================
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from prometheus_client import REGISTRY, CollectorRegistry, make_asgi_app, make_wsgi_app
+
+from otelflow._core import watching
+from otelflow._core.config import settings
+from otelflow._core.errors import ConfigurationError, nearest
+from otelflow.telemetry.board import Board
+from otelflow.telemetry.prometheus import BoardCollector
+from otelflow.telemetry.ways import Way
+
+OFF: Final = ("", "off", "none")
+
+
+class Metrics:
+    """The metrics of this process: a board that counts, a registry that shows it, and perhaps a way out.
+
+    ``address`` is where /metrics answers, if this process serves it.
+    """
+
+    def __init__(self, board: Board, registry: CollectorRegistry, wanted: object) -> None:
+        self.board = board
+        self.registry = registry
+        self.wanted = wanted
+        self.way: Way | None = None
+
+    @property
+    def address(self) -> str | None:
+        """The address of /metrics, or None."""
+        return getattr(self.way, "address", None)
+
+    def asgi_app(self) -> Callable[..., Any]:
+        """Return an ASGI application to mount, as ``app.mount("/metrics", metrics.asgi_app())``."""
+        return make_asgi_app(self.registry)
+
+    def wsgi_app(self) -> Callable[..., Any]:
+        """Return a WSGI application to mount."""
+        return make_wsgi_app(self.registry)
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Bring out the numbers of now within *timeout* seconds; return whether they arrived."""
+        return self.way is None or self.way.flush(timeout)
+
+    def shutdown(self) -> None:
+        """Bring out the last numbers, in bounded time, and count no more. Runs by itself at exit."""
+        watching.remove_watcher(self.board)
+        if self.way is not None:
+            self.way.close()
+        _forget(self)
+
+
+class _Process:
+    """What this process has chosen."""
+
+    lock: Final = threading.RLock()
+    metrics: Metrics | None = None
+
+
+def use(wanted: str | CollectorRegistry | None = None, *, resource: Resource | None = None) -> Metrics | None:
+    """Count every run from now on and bring the numbers out as *wanted* says (None: as the settings say), or not at all.
+
+    A registry is added to, and shown by whoever has it. The same choice again changes nothing; another one takes its
+    place. *resource* tells the name of the service. Raises ConfigurationError for a choice that does not exist.
+    """
+    if wanted is None:
+        wanted = settings().metrics
+    if isinstance(wanted, str):
+        wanted = wanted.strip()
+    with _Process.lock:
+        known = _Process.metrics
+        if known is not None and known.wanted == wanted:
+            return known
+        way_out = _way_out(wanted)
+        chosen = None
+        if way_out is not None:
+            chosen = _started(wanted, way_out, resource if resource is not None else Resource.create())
+        if known is not None:
+            known.shutdown()
+        _Process.metrics = chosen
+        return chosen
+
+
+def in_use() -> Metrics | None:
+    """Return the metrics of this process, if there are any."""
+    return _Process.metrics
+
+
+def asgi_app() -> Callable[..., Any]:
+    """Return an ASGI application that shows the metrics; without a choice yet, they are only counted."""
+    return _counted().asgi_app()
+
+
+def wsgi_app() -> Callable[..., Any]:
+    """Return a WSGI application that shows the metrics; without a choice yet, they are only counted."""
+    return _counted().wsgi_app()
+
+
+def _counted() -> Metrics:
+    found = use() or use(CollectorRegistry())
+    assert found is not None  # noqa: S101 a registry is a choice
+    return found
+
+
+def _forget(metrics: Metrics) -> None:
+    for registry in {id(one): one for one in (metrics.registry, REGISTRY)}.values():
+        for collector in list(registry._collector_to_names):  # noqa: SLF001 unregister() takes no "if it is there"
+            if isinstance(collector, BoardCollector) and collector.board is metrics.board:
+                registry.unregister(collector)
+    if _Process.metrics is metrics:
+        _Process.metrics = None
+
+
+# The ways out: each takes what it needs, checks what it was given, and returns itself.
+
+
+class _Setting:
+    """What a way out is made of."""
+
+    def __init__(self, board: Board, where: str, resource: Resource) -> None:
+        self.board = board
+        self.where = where
+        self.resource = resource
+        self.service = str(resource.attributes.get(SERVICE_NAME, "unknown_service"))
+        self.registry = CollectorRegistry()
+
+
+def _no_way(setting: _Setting) -> None:
+    setting.registry.register(BoardCollector(setting.board))
+
+
+def _global_registry(setting: _Setting) -> None:
+    setting.registry = REGISTRY
+    REGISTRY.register(BoardCollector(setting.board))
+
+
+def _pull(setting: _Setting) -> Way:
+    from otelflow.telemetry.ways.pull import Certificate, Pull  # noqa: PLC0415 only the way that is chosen
+
+    setting.registry.register(BoardCollector(setting.board))
+    chosen = settings()
+    certificate = Certificate(chosen.metrics_certificate, chosen.metrics_key, chosen.metrics_client_ca)
+    return Pull(setting.registry, setting.where, certificate)
+
+
+def _multiprocess(setting: _Setting) -> Way:
+    from otelflow.telemetry.ways.multiprocess import Multiprocess  # noqa: PLC0415 only the way that is chosen
+
+    way = Multiprocess(setting.board)
+    setting.registry.register(way.collector())
+    return way
+
+
+def _push(setting: _Setting) -> Way:
+    from otelflow.telemetry.ways.push import Push  # noqa: PLC0415 only the way that is chosen
+
+    setting.registry.register(BoardCollector(setting.board))
+    return Push(setting.board, setting.where, setting.service)
+
+
+def _textfile(setting: _Setting) -> Way:
+    from otelflow.telemetry.ways.textfile import Textfile  # noqa: PLC0415 only the way that is chosen
+
+    setting.registry.register(BoardCollector(setting.board))
+    return Textfile(setting.board, setting.where, setting.service)
+
+
+def _otlp(setting: _Setting) -> Way:
+    from otelflow.telemetry.ways.otlp import Otlp  # noqa: PLC0415 only the way that is chosen
+
+    setting.registry.register(BoardCollector(setting.board))
+    return Otlp(setting.board, setting.resource)
+
+
+_WAYS: Final[dict[str, Callable[[_Setting], Way | None]]] = {
+    "registry": _global_registry,
+    "pull": _pull,
+    "multiprocess": _multiprocess,
+    "push": _push,
+    "textfile": _textfile,
+    "otlp": _otlp,
+}
+_WITH_A_PLACE: Final = frozenset({"pull", "push", "textfile"})
+
+
+def _way_out(wanted: str | CollectorRegistry) -> tuple[Callable[[_Setting], Way | None], str] | None:
+    """Return what makes the way out, and the place that it was given. Raises ConfigurationError."""
+    if isinstance(wanted, CollectorRegistry):
+        return _no_way, ""
+    if not isinstance(wanted, str):
+        raise ConfigurationError(f"metrics must be a text such as 'pull' or a CollectorRegistry, not {wanted!r:.60}")
+    word, colon, where = wanted.partition(":")
+    word = word.strip().lower()
+    if word in OFF and not where:
+        return None
+    if word not in _WAYS:
+        raise ConfigurationError(f"metrics={wanted!r:.60} is no way out{nearest(word, ('off', *_WAYS))}")
+    if colon and word not in _WITH_A_PLACE:
+        raise ConfigurationError(f"metrics={wanted!r:.60}: {word} takes no place after a colon")
+    return _WAYS[word], where.strip()
+
+
+def _started(wanted: str | CollectorRegistry, way_out: tuple[Any, str], resource: Resource) -> Metrics:
+    make, where = way_out
+    setting = _Setting(Board(settings().metrics_series), where, resource)
+    if isinstance(wanted, CollectorRegistry):
+        setting.registry = wanted
+    way = make(setting)
+    metrics = Metrics(setting.board, setting.registry, wanted)
+    metrics.way = way
+    watching.add_watcher(setting.board)
+    return metrics

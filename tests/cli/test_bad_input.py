@@ -1,0 +1,117 @@
+import subprocess
+import sys
+
+import pytest
+
+CASES = {
+    "unknown name": (["run", "flows.py:rato"], "flows.py has no 'rato'; did you mean 'ratio'?"),
+    "name like no other": (["run", "flows.py:zzz"], "flows.py has no 'zzz'; its flows: ratio, leave"),
+    "missing file": (["run", "flow.py:ratio"], "The file flow.py does not exist; did you mean 'flows.py'?"),
+    "folder": (["run", "./:x"], "is a folder"),
+    "missing module": (["run", "nowhere:x"], "There is no module 'nowhere'"),
+    "missing submodule": (["run", "email.nowhere:x"], "There is no module 'email.nowhere'"),
+    "no module name": (["run", "no-name:x"], "'no-name' is no name of a module"),
+    "no place": (["run", ":x"], "':x' names no file or module"),
+    "task": (["run", "flows.py:divide"], "flows.py:divide is a task, not a flow; its flows: ratio"),
+    "plain function": (["run", "flows.py:plain"], "flows.py:plain is a plain function, not a flow"),
+    "class": (["run", "flows.py:Order"], "flows.py:Order is a class, not a flow"),
+    "several flows": (["run", "flows.py"], "flows.py has 11 flows; say which: flows.py:ratio, flows.py:leave"),
+    "missing parameter": (["run", "flows.py:ratio"], "The flow needs a: give --param a=<int>"),
+    "unknown parameter": (["run", "flows.py:leave", "-p", "cod=1"], "--param cod: the flow has no such parameter; did"),
+    "no such type": (["run", "flows.py:ratio", "-p", "a=six"], "--param a='six' must be int"),
+    "no equals": (["run", "flows.py:ratio", "-p", "a"], "--param 'a' is not name=value"),
+    "given twice": (["run", "flows.py:ratio", "-p", "a=1", "-p", "a=2"], "--param a is given twice"),
+    "injected": (["run", "flows.py:leave_artifacts", "-p", "this_flow=1"], "otelflow fills this parameter by itself"),
+    "no trace id": (["show", "xyz"], "'xyz' is no trace id"),
+    "no such trace": (["show", "abcdef"], "No trace in"),
+    "nothing stored": (["show"], "'otelflow demo' makes one"),
+    "nothing failed": (["show", "--failed"], "No failed trace is stored"),
+    "forget what": (["forget"], "Say what to forget: a TRACE_ID, or --older-than 7d, or --all"),
+    "forget too much": (["forget", "abc", "--all"], "Say what to forget"),
+    "no age": (["forget", "--older-than", "soon"], "--older-than 'soon' is no age: give 90s"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_one_line_that_names_culprit_and_cure(otelflow, case):
+    arguments, words = CASES[case]
+
+    done = otelflow(*arguments)
+
+    assert done.code == 2
+    assert done.out == ""
+    assert len(done.lines) == 1, done.err
+    assert done.err.startswith("otelflow: ")
+    assert words in done.err
+
+
+BROKEN = {
+    "raises": ("x = 1\nx / 0\n", "broken.py does not import: ZeroDivisionError: division by zero (", "broken.py:2)"),
+    "syntax": ("def f(:\n", "SyntaxError: invalid syntax (", "broken.py:1)"),
+    "missing package": ("import not_there\n", "No module named 'not_there'", "-m pip install"),
+    "ends itself": ("import sys\nsys.exit('bye')\n", "SystemExit: bye", "under if __name__ == '__main__':"),
+    "no flow": ("x = 1\n", "broken.py has no 'f', and no flow at all", "decorate a function with @flow"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_file_that_does_not_import_is_named_with_exception_and_line(otelflow, tmp_path, case):
+    program, *words = BROKEN[case]
+    (tmp_path / "broken.py").write_text(program)
+
+    done = otelflow("run", "broken.py:f", cwd=tmp_path)
+
+    assert (done.code, len(done.lines)) == (2, 1), done.err
+    assert all(word in done.err for word in words), done.err
+
+
+def test_a_traceback_of_an_import_is_there_when_asked_for(otelflow, tmp_path):
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+
+    done = otelflow("run", "broken.py:f", "--traceback", cwd=tmp_path)
+
+    assert done.code == 2
+    assert 'broken.py", line 1, in <module>' in done.err
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"OTELFLOW_STOER": "x"}, "OTELFLOW_STOER is not a variable of otelflow; did you mean 'OTELFLOW_STORE'?"),
+        ({"OTELFLOW_VALUE_LIMIT": "many"}, "OTELFLOW_VALUE_LIMIT: value_limit must be int, not 'many'"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "nowhere"}, "OTEL_EXPORTER_OTLP_ENDPOINT=nowhere is no endpoint"),
+        ({"OTEL_TRACES_EXPORTER": "otpl"}, "otpl"),
+    ],
+)
+def test_a_variable_that_says_nothing_usable_is_bad_input_before_the_flow_runs(otelflow, environment, words):
+    done = otelflow("run", "flows.py:ratio", "-p", "a=6", **environment)
+
+    assert (done.code, done.out, len(done.lines)) == (2, "", 1), done
+    assert words in done.err
+
+
+def test_a_store_that_cannot_be_read_is_named(otelflow, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+
+    done = otelflow("show", OTELFLOW_STORE=str(tmp_path / "file"))
+
+    assert (done.code, len(done.lines)) == (2, 1)
+    assert "cannot be read" in done.err
+    assert "OTELFLOW_STORE" in done.err
+
+
+def test_a_store_that_is_off_has_nothing_to_show(otelflow):
+    done = otelflow("show", OTELFLOW_STORE="off")
+
+    assert (done.code, len(done.lines)) == (2, 1)
+    assert "The store is off (OTELFLOW_STORE says so)" in done.err
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_the_extra_one_line_names_the_cure(missing):
+    program = f"import sys; sys.modules[{missing!r}] = None; from otelflow.cli import main; main()"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+
+    assert done.returncode == 2
+    assert done.stderr == "otelflow: This needs an optional package: pip install 'otelflow[cli]'\n"

@@ -1,0 +1,39 @@
+def row(done, name):
+    return next(line for line in done.out.splitlines() if line.startswith(name + " "))
+
+
+def test_each_setting_is_shown_with_its_value_and_where_that_came_from(otelflow, tmp_path):
+    (tmp_path / "pyproject.toml").write_text("[tool.otelflow]\nvalue_limit = 100\n")
+
+    done = otelflow("config", cwd=tmp_path, OTELFLOW_MESSAGE_LEVEL="debug")
+
+    assert done.code == 0
+    assert row(done, "message_level").split()[1:3] == ["DEBUG", "OTELFLOW_MESSAGE_LEVEL"]
+    assert row(done, "value_limit").split()[1:3] == ["100", str(tmp_path / "pyproject.toml")]
+    assert row(done, "events").split()[1:3] == ["span", "default"]
+    assert "the lowest level that gets onto a span" in row(done, "message_level")
+
+
+def test_a_mistake_is_named_with_its_cure_and_the_rest_is_shown(otelflow):
+    done = otelflow("config", OTELFLOW_EVENTZ="span", OTELFLOW_MESAGE_LEVEL="INFO")
+
+    assert done.code == 2
+    assert "OTELFLOW_EVENTZ is not a variable of otelflow; did you mean 'OTELFLOW_EVENTS'?" in done.err
+    assert "did you mean 'OTELFLOW_MESSAGE_LEVEL'?" in done.err
+    assert row(done, "events").split()[1:3] == ["span", "default"]
+
+
+def test_variables_of_opentelemetry_are_shown_without_their_secrets(otelflow):
+    done = otelflow(
+        "config", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:4318", OTEL_EXPORTER_OTLP_HEADERS="api-key=verysecret"
+    )
+
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318" in done.out
+    assert "OTEL_EXPORTER_OTLP_HEADERS=(hidden)" in done.out
+    assert "verysecret" not in done.out
+
+
+def test_the_version_is_printed(otelflow):
+    import otelflow as package
+
+    assert otelflow("--version").out == f"otelflow {package.__version__}\n"

@@ -1,0 +1,62 @@
+import pytest
+
+from otelflow import INJECTED, Flow, Task
+from otelflow.cli import parameters
+from otelflow.errors import InvalidParameter
+
+
+def test_texts_become_arguments_by_annotation_or_by_the_defaults_type():
+    def order(number: int, /, name, *, count=1, ratio=0.5, is_urgent=False, note=None): ...
+
+    texts = ["number=1", "name=2", "count=3", "ratio=4", "is_urgent=yes", "note=5"]
+    arguments = parameters.fit(order, parameters.parse(texts))
+
+    assert arguments.positional == (1, "2")
+    assert arguments.named == {"count": 3, "ratio": 4.0, "is_urgent": True, "note": "5"}
+
+
+def test_a_value_may_hold_equals_signs_and_be_empty():
+    assert parameters.parse(["query=a=b", "empty="]) == {"query": "a=b", "empty": ""}
+
+
+def test_what_is_injected_is_neither_asked_for_nor_taken():
+    def main(this_flow, flow_data, first: Flow[int], second: "Task | None", third=INJECTED, *, number: int): ...
+
+    arguments = parameters.fit(main, {"number": "1"})
+
+    assert arguments.named == {"number": 1}
+    for name in ("this_flow", "flow_data", "first", "second", "third"):
+        with pytest.raises(InvalidParameter, match="fills this parameter by itself"):
+            parameters.fit(main, {"number": "1", name: "x"})
+
+
+def test_a_dependency_of_the_flow_is_not_missing():
+    def main(database, number: int): ...
+
+    assert parameters.fit(main, {"number": "1"}, injected=["database"]).named == {"number": 1}
+
+
+def test_keywords_that_a_function_gathers_are_texts():
+    def main(**more): ...
+
+    assert parameters.fit(main, {"anything": "1"}).named == {"anything": "1"}
+
+
+def test_arguments_that_were_set_up_stay_unless_given_anew():
+    def main(first: int, second: int): ...
+
+    arguments = parameters.fit(main, {"second": "5"}, already=((1, 2), {}))
+
+    assert arguments.positional == (1, 5)
+
+
+def test_annotations_that_are_never_defined_leave_the_text_as_it_is():
+    def main(number: "NeverDefined"): ...  # noqa: F821
+
+    assert parameters.fit(main, {"number": "1"}).positional == ("1",)
+
+
+@pytest.mark.parametrize("text", ["", "=1", "a b=1", "1a=1", "novalue"])
+def test_a_text_that_is_not_name_and_value_is_refused(text):
+    with pytest.raises(InvalidParameter, match="is not name=value"):
+        parameters.parse([text])

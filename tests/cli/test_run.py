@@ -1,0 +1,220 @@
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+
+def traces(otelflow):
+    return [json.loads(line) for line in otelflow("show", "--last", "99", "--json").out.splitlines()]
+
+
+def spans_of(document):
+    return [span for r in document["resourceSpans"] for s in r["scopeSpans"] for span in s["spans"]]
+
+
+def result_of(span):
+    return next(a["value"]["stringValue"] for a in span["attributes"] if a["key"] == "otelflow.run.result")
+
+
+def test_a_flow_of_a_file_runs_and_its_output_stays_untouched(otelflow):
+    done = otelflow("run", "flows.py:ratio", "--param", "a=6")
+
+    assert done.code == 0
+    assert done.out == "dividing 6 by 2\n"
+    assert re.fullmatch(r"otelflow: flow ratio: success in [\d.]+ \S+; trace [0-9a-f]{32} stored in \S+\n", done.err)
+    (document,) = traces(otelflow)
+    assert {(span["name"], result_of(span)) for span in spans_of(document)} == {
+        ("flow ratio", "success"),
+        ("task divide", "success"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("target", "parameters", "out"),
+    [
+        ("flows:ratio", ["a=6", "b=3"], "dividing 6 by 3\n"),
+        ("flows.py:Doubled", ["number=4"], "8\n"),
+        ("flows.py:ready", [], "42\n"),
+        ("flows.py:ready", ["number=5"], "10\n"),
+        ("flows.py:steps", ["count=2"], "step 0\nstep 1\n"),
+        ("flows.py:steps_async", ["count=2"], "step 0\nstep 1\n"),
+        ("flows.py:wait_async", ["seconds=0"], "waiting\n"),
+        (
+            "flows.py:describe",
+            ["size=LARGE", 'tags=["a", "b"]', 'order={"number": 7}'],
+            "LARGE ['a', 'b'] Order(number=7) ['flows.py'] flows\n",
+        ),
+    ],
+)
+def test_every_kind_of_flow_runs_to_its_end_with_converted_parameters(otelflow, target, parameters, out):
+    done = otelflow("run", target, *(part for one in parameters for part in ("-p", one)))
+
+    assert (done.code, done.out) == (0, out), done.err
+    assert "success" in done.err
+
+
+def test_a_flow_in_a_package_may_import_its_neighbours(otelflow, tmp_path):
+    package = tmp_path / "shop"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "prices.py").write_text("PRICE = 7\n")
+    (package / "orders.py").write_text(
+        "from otelflow import flow\nfrom .prices import PRICE\n\n@flow\ndef total():\n    print(PRICE)\n"
+    )
+
+    by_module = otelflow("run", "shop.orders:total", cwd=tmp_path)
+    by_file = otelflow("run", "shop/orders.py:total", cwd=tmp_path)
+
+    assert (by_module.code, by_module.out) == (0, "7\n")
+    assert by_file.code == 2
+    assert "name it as package.module:flow" in by_file.err
+
+
+@pytest.mark.parametrize(
+    ("target", "parameters", "code"),
+    [
+        ("flows.py:ratio", ["-p", "a=1", "-p", "b=0"], 1),
+        ("flows.py:leave", ["-p", "code=0"], 0),
+        ("flows.py:leave", ["-p", "code=7"], 7),
+        ("flows.py:quiet_failure", [], 1),
+    ],
+)
+def test_the_exit_code_is_the_flows(otelflow, target, parameters, code):
+    assert otelflow("run", target, *parameters).code == code
+
+
+def test_a_failure_is_one_line_that_says_what_and_where(otelflow, flows):
+    done = otelflow("run", "flows.py:ratio", "-p", "a=1", "-p", "b=0")
+
+    line = (flows / "flows.py").read_text().splitlines().index("    return a / b") + 1
+    place = f"{flows / 'flows.py'}:{line}"
+    assert done.lines[0] == f"otelflow: ratio failed: ZeroDivisionError: division by zero ({place})"
+    assert len(done.lines) == 2
+    assert "Traceback" not in done.err
+
+
+def test_a_traceback_that_is_asked_for_shows_the_users_frames_only(otelflow):
+    done = otelflow("run", "flows.py:ratio", "-p", "a=1", "-p", "b=0", "--traceback")
+
+    assert re.findall(r'File ".*?([\w.]+)", line \d+, in (\w+)', done.err) == [
+        ("flows.py", "ratio"),
+        ("flows.py", "divide"),
+    ]
+
+
+@pytest.mark.parametrize("environment", [{}, {"OTELFLOW_STORE": "off"}], ids=["stored", "not stored"])
+def test_the_tree_comes_on_stderr_with_and_without_a_store(otelflow, environment):
+    done = otelflow("run", "flows.py:ratio", "-p", "a=6", "--tree", **environment)
+
+    assert done.out == "dividing 6 by 2\n"
+    assert "✓ flow ratio" in done.err
+    assert "└─ ✓ task divide" in done.err
+    assert "· dividing 6 by 2" in done.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("target", ["wait", "wait_async"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_flow_that_is_interrupted_ends_truthfully(otelflow, flows, store, environment_of, target, number, code):
+    with subprocess.Popen(
+        [sys.executable, "-m", "otelflow.cli", "run", f"flows.py:{target}"],
+        cwd=flows,
+        env=environment_of(store),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+
+    assert process.returncode == code
+    assert f"{target} was interrupted" in err
+    assert "Traceback" not in err
+    (document,) = traces(otelflow)
+    assert [result_of(span) for span in spans_of(document)] == ["cancellation"]
+
+
+def dead_endpoint():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_an_endpoint_that_does_not_answer_is_one_line_and_costs_seconds_only(otelflow, protocol):
+    began = time.monotonic()
+    done = otelflow(
+        *("run", "flows.py:ratio", "-p", "a=6"),
+        OTEL_EXPORTER_OTLP_ENDPOINT=dead_endpoint(),
+        OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
+    )
+
+    assert time.monotonic() - began < 15
+    assert (done.code, done.out) == (0, "dividing 6 by 2\n")
+    warning, report = done.lines
+    assert "could not deliver" in warning
+    assert "telemetry was lost: 2 export_failed" in report
+    assert "sent to" not in report
+    assert len(spans_of(traces(otelflow)[0])) == 2
+
+
+def test_lost_telemetry_is_exit_code_3_when_asked_but_a_failed_flow_stays_failed(otelflow):
+    endpoint = dead_endpoint()
+    strict = ("run", "flows.py:ratio", "--strict-telemetry", "-p", "a=6")
+
+    assert otelflow(*strict, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint).code == 3
+    assert otelflow(*strict, "-p", "b=0", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint).code == 1
+    assert otelflow(*strict).code == 0
+
+
+def test_a_store_that_takes_nothing_does_not_fail_the_flow(otelflow, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+
+    done = otelflow("run", "flows.py:ratio", "-p", "a=6", OTELFLOW_STORE=str(tmp_path / "file"))
+
+    assert (done.code, done.out) == (0, "dividing 6 by 2\n")
+    assert "is not stored; telemetry was lost: 2 export_failed" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_program_with_a_provider_of_its_own_keeps_it(otelflow, tmp_path):
+    (tmp_path / "host.py").write_text(
+        "from opentelemetry import trace\n"
+        "from opentelemetry.sdk.trace import TracerProvider\n"
+        "from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor\n"
+        "from otelflow import flow\n"
+        "provider = TracerProvider()\n"
+        "provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))\n"
+        "trace.set_tracer_provider(provider)\n"
+        "@flow\ndef hosted(): pass\n"
+    )
+
+    done = otelflow("run", "host.py:hosted", "--tree", cwd=tmp_path)
+
+    assert done.code == 0
+    assert json.loads(done.out)["name"] == "flow hosted"
+    assert "goes where the program's own OpenTelemetry set-up sends it" in done.err
+
+
+def test_the_service_is_called_like_the_file_unless_the_user_names_it(otelflow):
+    otelflow("run", "flows.py:ratio", "-p", "a=6")
+    otelflow("run", "flows.py:ratio", "-p", "a=6", OTEL_SERVICE_NAME="shop")
+
+    resources = [resource for document in traces(otelflow) for resource in document["resourceSpans"]]
+    names = [
+        a["value"]["stringValue"] for r in resources for a in r["resource"]["attributes"] if a["key"] == "service.name"
+    ]
+    assert names == ["flows", "shop"]
+
+
+def test_a_trace_that_is_not_sampled_is_said_to_be_so(otelflow):
+    done = otelflow("run", "flows.py:ratio", "-p", "a=6", "--tree", OTEL_TRACES_SAMPLER="always_off")
+
+    assert done.code == 0
+    assert done.lines[-1].endswith("its trace was not sampled")

@@ -1,0 +1,99 @@
+import json
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory, flows, run_command):
+    """A store with three runs: a success, a failure, and one with artifacts; the command line that reads it."""
+    store = tmp_path_factory.mktemp("stored")
+
+    def call(*arguments):
+        return run_command(*arguments, store=store, cwd=flows)
+
+    for arguments in (["ratio", "-p", "a=6"], ["ratio", "-p", "a=6", "-p", "b=0"], ["leave_artifacts"]):
+        call("run", f"flows.py:{arguments[0]}", *arguments[1:])
+    return call
+
+
+def ids_of(done):
+    documents = [json.loads(line) for line in done.out.splitlines()]
+    return [document["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["traceId"] for document in documents]
+
+
+def test_the_newest_trace_is_shown_with_its_artifacts_rendered(stored):
+    done = stored("show")
+
+    assert done.code == 0
+    assert "✓ flow leave_artifacts" in done.out
+    assert "Title" in done.out
+    assert "# Title" not in done.out
+    assert "fruit   count" in done.out
+    assert "[whole: " in done.out
+    assert done.err == ""
+
+
+def test_the_last_ones_come_oldest_first(stored):
+    done = stored("show", "--last", "2")
+
+    assert done.out.index("✗ flow ratio") < done.out.index("✓ flow leave_artifacts")
+
+
+def test_failed_traces_can_be_picked(stored):
+    done = stored("show", "--failed", "--last", "9")
+
+    assert done.out.count("trace ") == 1
+    assert "✗ flow ratio" in done.out
+
+
+def test_a_trace_is_found_by_how_its_id_begins(stored):
+    trace_id = ids_of(stored("show", "--failed", "--json"))[0]
+
+    done = stored("show", trace_id[:8])
+
+    assert f"trace {trace_id}" in done.out
+
+
+def test_json_is_otlp_with_one_line_for_each_trace(stored):
+    done = stored("show", "--last", "3", "--json")
+
+    assert len(set(ids_of(done))) == 3
+    span = json.loads(done.out.splitlines()[0])["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
+    assert isinstance(span["kind"], int)
+    assert len(span["spanId"]) == 16
+
+
+def test_the_list_has_one_line_for_each_trace_with_whole_ids_for_other_programs(stored):
+    done = stored("show", "--list")
+
+    heading, *lines = done.out.splitlines()
+    assert heading.split() == ["trace", "started", "result", "spans", "failed", "seconds", "name"]
+    assert [line.split()[0] for line in lines] == ids_of(stored("show", "--last", "3", "--json"))[::-1]
+
+
+def test_a_large_artifact_comes_out_whole(stored):
+    done = stored("show", "--artifact", "much")
+
+    assert done.out == "x" * 100_000
+
+
+def test_an_artifact_that_is_not_there_is_answered_with_those_that_are(stored):
+    done = stored("show", "--artifact", "mush")
+
+    assert done.code == 2
+    assert "has no artifact 'mush'; it has: much, page, rows" in done.err
+
+
+def test_what_is_forgotten_is_gone_and_the_rest_stays(otelflow):
+    for _ in range(3):
+        otelflow("run", "flows.py:ratio", "-p", "a=6")
+    first = ids_of(otelflow("show", "--last", "9", "--json"))[0]
+
+    one = otelflow("forget", first[:10])
+    old = otelflow("forget", "--older-than", "1h")
+    rest = otelflow("forget", "--all")
+
+    assert one.out == "Forgot 1 traces with 2 spans.\n"
+    assert old.out == "Forgot 0 traces with 0 spans.\n"
+    assert rest.out == "Forgot 2 traces with 4 spans.\n"
+    assert otelflow("show").code == 2

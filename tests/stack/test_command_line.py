@@ -1,0 +1,126 @@
+"""What the command line says of the real programs: verify, doctor, and the deep link."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def otelflow(tmp_path, collector):
+    """Run the command line with a store of its own, sending to the Collector; give the finished process."""
+
+    def command(*words, endpoint=collector, **environment):
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL", "TRACE"))}
+        clean |= {"OTELFLOW_STORE": str(tmp_path / "store"), "NO_COLOR": "1", "COLUMNS": "200", **environment}
+        if endpoint:
+            clean["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
+        line = [sys.executable, "-m", "otelflow.cli", *words]
+        return subprocess.run(line, env=clean, capture_output=True, text=True, timeout=110, check=False)
+
+    return command
+
+
+@pytest.fixture
+def program(tmp_path):
+    path = tmp_path / "program.py"
+    path.write_text(
+        "from otelflow import flow, task\n\n@task\ndef add(a, b):\n    print(a)\n    return a + b\n\n"
+        "@flow\ndef work(count: int = 10):\n    return sum(add(n, n) for n in range(count))\n"
+    )
+    return f"{path}:work"
+
+
+def trace_id_of(done):
+    assert done.returncode == 0, done.stderr
+    return re.search(r"\b[0-9a-f]{32}\b", done.stderr + done.stdout)[0]
+
+
+def test_the_whole_demo_arrives_in_jaeger_every_span_event_and_attribute(otelflow, jaeger):
+    trace_id = trace_id_of(otelflow("demo"))
+
+    done = otelflow("verify", trace_id, "--jaeger", jaeger, "--wait", "60")
+
+    assert done.returncode == 0, done.stderr
+    spans = int(re.search(r"arrived whole: ([\d,]+) spans", done.stderr)[1].replace(",", ""))
+    assert spans > 1_000
+
+
+def test_a_trace_that_was_not_sent_is_said_to_be_missing(otelflow, jaeger, program):
+    trace_id = trace_id_of(otelflow("run", program, "--param", "count=3", endpoint=None))
+
+    done = otelflow("verify", trace_id[:12], "--jaeger", jaeger, "--wait", "0")
+
+    assert done.returncode == 1
+    assert "(task add) is missing" in done.stderr
+    assert f"trace {trace_id}: 4 of 4 spans are not in Jaeger as recorded" in done.stderr
+
+
+def test_verify_says_when_jaeger_is_not_there_or_is_something_else(otelflow, program, collector):
+    trace_id = trace_id_of(otelflow("run", program, endpoint=None))
+
+    dead = otelflow("verify", trace_id, "--jaeger", "http://127.0.0.1:9")
+    other = otelflow("verify", trace_id, "--jaeger", collector)
+    unknown = otelflow("verify", "ffffffff", "--jaeger", collector)
+
+    assert (dead.returncode, other.returncode, unknown.returncode) == (2, 2, 2)
+    assert "http://127.0.0.1:9 does not answer" in dead.stderr
+    assert "--jaeger URL" in dead.stderr
+    assert "ffffffff" in unknown.stderr
+    assert "Traceback" not in dead.stderr + other.stderr + unknown.stderr
+
+
+def test_the_doctor_finds_a_healthy_pipe_healthy(otelflow, jaeger, prometheus, tools):
+    def healthy():
+        done = otelflow("doctor", "--jaeger", jaeger, "--prometheus", prometheus)
+        return done if done.returncode == 0 else None
+
+    done = tools.wait_for(healthy, seconds=90, what="a doctor who finds nothing wrong")
+
+    rows = {" ".join(line.split()[1:4]): line for line in done.stdout.splitlines() if line.strip()}
+    assert any("OTLP endpoint" in row and line.startswith("ok") for row, line in rows.items())
+    assert "in Jaeger after" in done.stdout
+    assert "agrees with this machine's" in done.stdout
+    assert re.search(r"ok\s+target \w+", done.stdout)
+
+
+def test_the_doctor_names_what_is_wrong_and_the_cure(otelflow):
+    done = otelflow("doctor", "--jaeger", "http://127.0.0.1:9", endpoint="http://127.0.0.1:9")
+
+    assert done.returncode == 1
+    assert re.search(r"WRONG\s+OTLP endpoint\s+http://127.0.0.1:9 does not answer", done.stdout)
+    assert re.search(r"WRONG\s+jaeger\s+http://127.0.0.1:9 does not answer", done.stdout)
+    assert "→ start the stack: docker compose -f deploy/compose.yaml up -d" in done.stdout
+
+
+def test_without_anything_configured_nothing_is_wrong(otelflow):
+    done = otelflow("doctor", endpoint=None)
+
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"-\s+OTLP endpoint\s+not set: runs stay on this machine", done.stdout)
+
+
+def test_what_show_prints_as_json_is_what_jaeger_has(otelflow, jaeger, program, tools):
+    trace_id = trace_id_of(otelflow("run", program))
+
+    shown = json.loads(otelflow("show", trace_id, "--json").stdout)
+    status, text = tools.wait_for(
+        lambda: answer if (answer := tools.get(f"{jaeger}/api/v3/traces/{trace_id}"))[0] == 200 else None,
+        seconds=30,
+        what="the trace in Jaeger",
+    )
+
+    def ids(document):
+        return {
+            span["spanId"]
+            for resource in document["resourceSpans"]
+            for scope in resource["scopeSpans"]
+            for span in scope["spans"]
+        }
+
+    assert status == 200
+    assert ids(shown) == ids(json.loads(text)["result"])
+    assert len(ids(shown)) == 11

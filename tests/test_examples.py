@@ -1,0 +1,61 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SAYS = {
+    "first_flow.py": "",
+    "existing_function.py": "200 OK\n13.75\n",
+    "async_fan_out.py": "[0, 1, 4, 16, 25]\n",
+    "class_with_methods.py": "1 kinds of fruit are missing\n",
+}
+
+
+def run(*arguments, cwd, **environment):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL", "TRACEPARENT"))}
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env={**kept, **environment},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+
+
+def test_every_example_is_tested_and_listed():
+    listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+
+    assert {file.name for file in EXAMPLES.glob("*.py")} == set(SAYS)
+    assert [name for name in SAYS if f"[{name}]({name})" not in listed] == []
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_an_example_runs_alone(name, tmp_path):
+    done = run(EXAMPLES / name, cwd=tmp_path)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, SAYS[name], "")
+
+
+@pytest.mark.parametrize(
+    ("target", "parameters", "tree"),
+    [
+        ("first_flow.py", ["budget=10"], "= result flow-return-value: 7.25"),
+        ("async_fan_out.py", ["count=2"], "= result flow-return-value: [0, 1]"),
+        ("existing_function.py", ["path=/2"], "· converted to 2.2"),
+        ("class_with_methods.py:check_inventory", ['wanted={"apple": 3}'], "artifact missing (table): What to order"),
+    ],
+)
+def test_an_example_is_a_flow_for_the_command_line(target, parameters, tree, tmp_path):
+    given = [part for one in parameters for part in ("--param", one)]
+    done = run(
+        *("-m", "otelflow.cli", "run", EXAMPLES / target, *given, "--tree"), cwd=tmp_path, OTELFLOW_STORE=str(tmp_path)
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert tree in done.stderr
