@@ -42,9 +42,10 @@ class Kept(Sequence[T], Generic[T]):
             self._first.append(item)  # without the lock: in a race of threads, one item more is kept
             return
         with self._lock:
-            if len(self._last) == self._last.maxlen:
-                self._leave_out(self._last.popleft())
-            self._last.append(item)
+            last = self._last
+            if len(last) == last.maxlen:
+                self._leave_out(last.popleft())
+            last.append(item)
 
     def leave_out(self, count: int) -> None:
         """Count *count* items that were not even added."""
@@ -52,7 +53,7 @@ class Kept(Sequence[T], Generic[T]):
             self.omitted += count
 
     def _leave_out(self, item: T) -> None:
-        if len(self._important) < self._important_limit and self._is_important(item):
+        if self._is_important(item) and len(self._important) < self._important_limit:
             self._important.append(item)
         else:
             self.omitted += 1

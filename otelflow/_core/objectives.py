@@ -9,15 +9,16 @@ from otelflow._core.errors import ConfigurationError
 from otelflow._core.patterns import late
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
-_PIECE: Final = late(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
-_WHOLE: Final = late(rf"(?:{_PIECE.pattern})+")
+_ONE: Final = r"(\d+(?:\.\d+)?)(ms|[smhdw])"
+_PIECE: Final = late(_ONE)
+_WHOLE: Final = late(rf"(?:{_ONE})+")
 
 # Windows of alerts must fit into what Prometheus keeps.
 _LONGEST_DURATION: Final = 7 * 86_400.0
 _LONGEST_INTERVAL: Final = 31 * 86_400.0
 _MOST_BUCKETS: Final = 60
 
-_DEFAULT_SUCCESS: Final = 0.99
+DEFAULT_SUCCESS: Final = 0.99
 
 Seconds = str | timedelta
 
@@ -49,7 +50,7 @@ class Objective:
     @property
     def share(self) -> float:
         """The share of good runs, when nothing else was said."""
-        return _DEFAULT_SUCCESS if self.success is None else self.success
+        return DEFAULT_SUCCESS if self.success is None else self.success
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Objective) and all(

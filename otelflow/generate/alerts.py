@@ -29,6 +29,7 @@ class Scenario(NamedTuple):
     series: dict[str, str]
     firing: dict[str, tuple[str, ...]]
     label: str = "flow"
+    state: str = "firing"
 
 
 class Alert(NamedTuple):
@@ -60,7 +61,7 @@ class Alert(NamedTuple):
 
 
 def _test(alert: str, scenario: Scenario) -> dict[str, Any]:
-    expr = f'count by ({scenario.label}) (ALERTS{{alertname="{alert}", alertstate="firing"}})'
+    expr = f'count by ({scenario.label}) (ALERTS{{alertname="{alert}", alertstate="{scenario.state}"}})'
     return {
         "name": f"{alert}: {scenario.name}",
         "interval": scenario.interval,

@@ -17,7 +17,6 @@ from otelflow.generate.alerts import (
     matchers,
     runbook,
     series,
-    time_of,
     traces_link,
     without,
     words_of,
@@ -114,10 +113,10 @@ def _busy_scenario(flow: str) -> Scenario:
 
 def stuck(which: str, seconds: float, flows: tuple[Declared, ...], jaeger: str, example: str) -> Alert:
     """Return the alert that a run of a flow that matches *which* is open for too long."""
-    minutes = seconds / 60
+    late = 600 - round(seconds)  # so that it is too late ten minutes into the scenario
     return Alert(
         "FlowRunStuck",
-        f"time() - min by (job, flow) ({OLDEST}{matchers(which)} > 0) > {seconds:.10g}",
+        f"time() - min by (job, flow) ({OLDEST}{matchers(which)} != 0) > {seconds:.10g}",
         "2m",
         "ticket",
         "A run of flow {{ $labels.flow }} ({{ $labels.job }}) has been open for {{ $value | humanizeDuration }}.",
@@ -130,23 +129,20 @@ def stuck(which: str, seconds: float, flows: tuple[Declared, ...], jaeger: str, 
         traces_link(jaeger, failing=False, lookback="12h"),
         (
             Scenario(
-                "when one run stays open; not while runs come and go",
-                time_of(max(1, round(seconds / 12))),
+                "when one run stays open, also beside an idle process and one that gets through its runs",
+                "1m",
                 {
-                    series(OLDEST, flow=example, instance="a"): "1x24",
-                    series(OLDEST, flow=example, instance="b"): f"1+{max(1, round(seconds / 12))}x24",
-                    series(OLDEST, flow=example, instance="idle"): "0x24",
+                    series(OLDEST, flow=example, instance="a"): f"{late}x30",
+                    series(OLDEST, flow=example, instance="b"): "0+60x30",
+                    series(OLDEST, flow=example, instance="idle"): "0x30",
                 },
-                {
-                    time_of(round(minutes * 0.9) * 60 or 1): (),
-                    time_of(round(seconds * 1.5 + 180)): (example,),
-                },
+                {"9m": (), "20m": (example,)},
             ),
             Scenario(
-                "not when runs come and go",
-                time_of(max(1, round(seconds / 12))),
-                {series(OLDEST, flow=example): f"1+{max(1, round(seconds / 12))}x24"},
-                {time_of(round(seconds * 1.5 + 180)): ()},
+                "not while runs come and go, nor when none is open",
+                "1m",
+                {series(OLDEST, flow=example, instance="b"): f"{late}+60x30", series(OLDEST, flow=example): "0x30"},
+                {"20m": ()},
             ),
         ),
     )

@@ -1,0 +1,89 @@
+"""Alerts, their unit tests and dashboards, made of the flows that a program declares."""
+
+from collections.abc import Iterable
+from typing import Any, Final, Literal
+
+from otelflow._core.registry import Declared
+from otelflow.generate import everyone, pipeline, promises
+from otelflow.generate.alerts import Alert
+from otelflow.generate.dashboards import dashboards
+from otelflow.generate.flows import flows_of
+from otelflow.generate.yaml import to_yaml
+
+__all__ = ["JAEGER", "generate_alerts", "generate_dashboards", "generate_promtool_tests"]
+
+#: Where the links of alerts lead
+JAEGER: Final = "http://127.0.0.1:16686"
+_RULES: Final = "otelflow.rules.yml"
+_MADE_BY: Final = "Made by `otelflow generate {what}`; change the objectives in the code and make it again."
+
+
+def generate_alerts(
+    modules: Iterable[str] = (),
+    *,
+    jaeger: str = JAEGER,
+    for_: Literal["prometheus", "kubernetes"] = "prometheus",
+    namespace: str = "otelflow",
+) -> str:
+    """Return the alerting rules for all flows, and for the objectives of those that *modules* declare, as YAML.
+
+    *jaeger* is where the links of alerts lead. For ``kubernetes`` it is a resource for the Prometheus operator.
+    Raises TargetNotFound or TargetNotImportable for a module.
+    """
+    groups = {"groups": _groups(flows_of(modules), jaeger)}
+    comments = ("What wakes somebody.", _MADE_BY.format(what="alerts"))
+    if for_ == "prometheus":
+        return to_yaml(groups, *comments)
+    resource = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "otelflow", "namespace": namespace},
+        "spec": groups,
+    }
+    return to_yaml(resource, *comments)
+
+
+def generate_promtool_tests(modules: Iterable[str] = (), *, jaeger: str = JAEGER, rules: str = _RULES) -> str:
+    """Return unit tests for what ``generate_alerts`` returns, which lies in the file *rules* beside them, as YAML.
+
+    Each alert fires in one, and does not in another. Raises TargetNotFound or TargetNotImportable for a module.
+    """
+    flows = flows_of(modules)
+    tests = [test for _, alerts in _alerts(flows, jaeger) for alert in alerts for test in alert.tests()]
+    found = {"rule_files": [rules], "evaluation_interval": "1m", "tests": tests}
+    return to_yaml(found, "promtool test rules THIS_FILE", _MADE_BY.format(what="promtool-tests"))
+
+
+def generate_dashboards(
+    modules: Iterable[str] = (), *, prometheus: str = "otelflow-prometheus", jaeger: str = "otelflow-jaeger"
+) -> dict[str, dict[str, Any]]:
+    """Return Grafana's dashboards by file name: the fleet, one flow, one task.
+
+    *prometheus* and *jaeger* are the uids of the data sources. Raises TargetNotFound or TargetNotImportable.
+    """
+    return dashboards(flows_of(modules), prometheus, jaeger)
+
+
+def _groups(flows: tuple[Declared, ...], jaeger: str) -> list[dict[str, Any]]:
+    recorded = [*everyone.ratios(), *promises.recorded(flows)]
+    alerts = [
+        {"name": name, "rules": [alert.rule() for alert in group]} for name, group in _alerts(flows, jaeger)
+    ]
+    return [{"name": "otelflow-ratios", "rules": recorded}, *alerts]
+
+
+def _alerts(flows: tuple[Declared, ...], jaeger: str) -> list[tuple[str, list[Alert]]]:
+    example = _unused("nightly", flows)
+    return [
+        ("otelflow-flows", [*everyone.alerts(flows, jaeger, example), *promises.alerts(flows, jaeger, example)]),
+        ("otelflow-telemetry", list(pipeline.telemetry())),
+        ("otelflow-pipeline", list(pipeline.stack())),
+    ]
+
+
+def _unused(name: str, flows: tuple[Declared, ...]) -> str:
+    """Return a name that no flow has, for scenarios about the flows that promise nothing."""
+    names = {flow.name for flow in flows}
+    while name in names:
+        name += "-x"
+    return name
