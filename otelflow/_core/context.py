@@ -144,12 +144,14 @@ def open_run_here() -> Run | None:
 
 def enter(run: Run) -> None:
     """Make *run* and its span current."""
+    # Each step leaves a state that ``leave`` can undo: Ctrl-C may come after any of them.
     run.outer = _current.get()
-    _current.set(run)
-    run.is_current = True
     if run.span is not INVALID_SPAN:
         run.outer_context = otel_context.get_current()
         run.context = set_span_in_context(run.span, run.outer_context)
+    run.is_current = True
+    _current.set(run)
+    if run.span is not INVALID_SPAN:
         otel_context.attach(run.context)
 
 
@@ -161,24 +163,24 @@ def leave(run: Run) -> None:
     """
     if not run.is_current or _current.get() is not run:
         return
-    run.is_current = False
-    _current.set(run.outer)
-    run.outer = None  # a context that outlives the run must not keep what was around it
     if run.span is not INVALID_SPAN:
         otel_context.attach(run.outer_context)
+    _current.set(run.outer)
+    run.is_current = False
+    run.outer = None  # a context that outlives the run must not keep what was around it
 
 
 def suspend(run: Run) -> None:
     """Make current what was current before the step of a generator, and keep what its body has made current."""
     if not run.is_current:
         return
-    run.is_current = False
     run.inner = _current.get()
-    _current.set(run.outer)
-    run.outer = None
     if run.span is not INVALID_SPAN:
         run.context = otel_context.get_current()
         otel_context.attach(run.outer_context)
+    _current.set(run.outer)
+    run.is_current = False
+    run.outer = None
 
 
 def resume(run: Run) -> None:
@@ -186,9 +188,10 @@ def resume(run: Run) -> None:
     if not run.is_open:
         return
     run.outer = _current.get()
-    _current.set(run.inner)
-    run.inner = None
-    run.is_current = True
     if run.span is not INVALID_SPAN:
         run.outer_context = otel_context.get_current()
+    run.is_current = True
+    _current.set(run.inner)
+    run.inner = None
+    if run.span is not INVALID_SPAN:
         otel_context.attach(run.context)

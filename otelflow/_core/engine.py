@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, ClassVar, Final
 
-from opentelemetry.trace import INVALID_SPAN
+from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan
 
 from otelflow._core import attributes, emission, ledger, loggers, printing, spans, watching
 from otelflow._core.config import settings
@@ -54,10 +54,10 @@ def _start(run: Run) -> None:
 def close_run(run: Run, outcome: Outcome, value: object = None) -> None:
     """End *run* on its span, for its listeners and for its caller, in that order.
 
-    Called on every path; see the table of endings in ``results.outcome_of``. Only the first call counts: the exit of
-    the interpreter may have ended a run that a thread or a generator still holds.
+    Called on every path; see the table of endings in ``results.outcome_of``. What is done is not done again: the exit
+    of the interpreter may have ended a run that a thread or a generator still holds, and Ctrl-C may come in between.
     """
-    if run.is_closed:
+    if run.is_closed and not _was_interrupted(run):
         return
     duration = time.perf_counter() - run.clock
     run.is_closed = True
@@ -65,10 +65,18 @@ def close_run(run: Run, outcome: Outcome, value: object = None) -> None:
     try:
         try:
             _conclude(run, outcome, value, duration)
-        finally:  # also when Ctrl-C comes in between
+        finally:
             _report(run, outcome, duration)
     except Exception as error:  # noqa: BLE001 whatever is wrong with telemetry, the user's value or exception comes out
         _complain("end", error)
+
+
+def _was_interrupted(run: Run) -> bool:
+    """Tell whether *run*, which is to be ended again, was not quite ended the first time; its span may be."""
+    if run.is_recording and not run.span.is_recording():
+        run.span = NonRecordingSpan(run.span.get_span_context())
+        run.is_recording = False
+    return run.is_open
 
 
 class Inherited:
@@ -78,30 +86,36 @@ class Inherited:
 
 
 def _conclude(run: Run, outcome: Outcome, value: object, duration: float) -> None:
-    if run.is_open:
-        printing.run_closed()
-        if run.fragment:
-            printing.finish(run)
+    if run.fragment:
+        printing.finish(run)
     run.ended(outcome, value, duration)
 
 
 def _report(run: Run, outcome: Outcome, duration: float) -> None:
+    if run.clock >= Inherited.until:
+        _end_span(run, outcome)
+    if run.is_open:
+        run.is_open = False
+        printing.run_closed()
     if run.clock < Inherited.until:
         return
     if watching.watchers:
         watching.stopped(run, outcome, duration)
-    if run.span is not INVALID_SPAN:
-        try:
-            if run.is_recording:
-                _describe(run, outcome)
-        finally:
-            spans.end(run.span, max(time.time_ns(), run.started_ns))
     if emission.is_wanted(run, run.STOP):
         emission.announce(run, run.STOP, outcome=outcome, duration=duration)
     if outcome.error is not None and run.parent is not None and not run.swallows(outcome):
         _remember(run.parent, run, outcome.error)
     run.recorded = None
     run.flow_run = None  # a flow's run is its own: without the ring it is gone at once
+
+
+def _end_span(run: Run, outcome: Outcome) -> None:
+    if run.span is not INVALID_SPAN:
+        try:
+            if run.is_recording:
+                _describe(run, outcome)
+        finally:
+            spans.end(run.span, max(time.time_ns(), run.started_ns))
 
 
 def _complain(moment: str, error: Exception) -> None:
@@ -159,11 +173,11 @@ def function(new_run: NewRun) -> Callable[..., Any]:
         try:
             open_run(run)
             value = run.call()
+            close_run(run, SUCCESS, value)
         except BaseException as error:
             if _stays_inside(run, error):
                 return None
             raise
-        close_run(run, SUCCESS, value)
         return value
 
     return run_function
@@ -177,11 +191,11 @@ def coroutine(new_run: NewRun) -> Callable[..., Any]:
         try:
             open_run(run)
             value = await run.call()
+            close_run(run, SUCCESS, value)
         except BaseException as error:
             if _stays_inside(run, error):
                 return None
             raise
-        close_run(run, SUCCESS, value)
         return value
 
     return run_coroutine

@@ -101,7 +101,7 @@ def recorded(value: object, limit: int) -> str:
 
 def redact(text: str) -> str:
     """Return *text* with ``[redacted]`` in the place of each thing that looks like a secret."""
-    if _LONG_WORD.search(text) is not None:
+    if _LONG_WORD.search(text) is not None or "-----BEGIN " in text:
         text = _hide_shapes(text)
     if "://" in text and "@" in text:
         text = _compiled(_ADDRESS).sub(_keep_beginning, text)
@@ -211,7 +211,8 @@ def _secret_name(name: str) -> tuple[str, ...]:
     while words:
         last, pair = words[-1], " ".join(words[-2:])
         if last in known.STRONG or last in known.WEAK:
-            return tuple(words)
+            # "pass: 12" counts what passed; SMTP_PASS does not.
+            return (*words, "password") if last in known.PASS and len(words) > 1 else tuple(words)
         if pair in known.PAIRS or last.endswith(("password", "passwd", "apikey", "secret")):
             return (*words, "code", "secret") if last == "code" else (*words, "secret")
         if not last.isdigit() and last not in known.TAILS:
@@ -236,8 +237,8 @@ def _is_random(text: str, words: tuple[str, ...]) -> bool:
     """Tell whether *text* looks like nothing that people say: letters and digits in one word, or a code's digits."""
     if not known.NUMERIC.isdisjoint(words) and text.replace("-", "").isdecimal():
         return len(text) >= 4
-    shortest = 8 if words[-1] in known.WEAK and words[-1] not in known.NUMERIC else 6
-    if len(text) < shortest or " " in text or _compiled(_DATE).match(text):
+    shortest = 8 if words[-1] in known.WEAK and words[-1] not in known.PASS else 6
+    if len(text) < shortest or " " in text or words[-1] in known.CODES or _compiled(_DATE).match(text):
         return False
     digits = sum(map(str.isdigit, text))
     return 0 < digits < len(text)

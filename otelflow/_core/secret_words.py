@@ -34,6 +34,9 @@ TAILS: Final = _words(
 )
 #: Names whose value may be short or a number; under the others that is a count or a position.
 NUMERIC: Final = _words("pass pw password passwd passwort passcode pwd pin otp totp cvv cvc ssn code")
+#: Of these, only digits are secrets.
+CODES: Final = _words("pin otp totp ssn")
+PASS: Final = _words("pass pw")
 COOKIES: Final = _words("cookie cookies")
 
 #: No name in a text without one of these (in lower case) is a secret's.

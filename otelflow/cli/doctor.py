@@ -138,6 +138,8 @@ def _targets(answer: Answer) -> Iterator[Finding]:
         name = f"target {target.get('labels', {}).get('job', '?')}"
         if target.get("health") == "up":
             yield Finding("ok", name, str(target.get("scrapeUrl")))
+        elif target.get("health") == "unknown":
+            yield Finding("absent", name, f"{target.get('scrapeUrl')} has not been scraped yet")
         else:
             seen = f"{target.get('scrapeUrl')}: {target.get('lastError') or target.get('health')}"
             yield Finding("wrong", name, seen, "is it running, and is the address in prometheus.yml right?")

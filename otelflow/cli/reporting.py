@@ -1,6 +1,7 @@
 """What the command line says about a run: on stderr, because stdout is the program's."""
 
 import contextlib
+import io
 import logging
 import sys
 import sysconfig
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+
+from otelflow_exporters.wording import one_line
 
 _PREFIX: Final = "otelflow: "
 _OURS: Final = str(Path(__file__).resolve().parent.parent)
@@ -20,13 +23,8 @@ _PIPED_WIDTH: Final = 1_000
 def say(text: str) -> None:
     """Write one line to stderr."""
     with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody reads stderr, or it is closed
-        sys.stderr.write(f"{_PREFIX}{_one_line(text)}\n")
+        sys.stderr.write(f"{_PREFIX}{one_line(text, _LONGEST_LINE)}\n")
         sys.stderr.flush()
-
-
-def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…"
 
 
 class _OneLine(logging.Handler):
@@ -35,7 +33,7 @@ class _OneLine(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             error = record.exc_info[1] if record.exc_info else None
-            say(record.getMessage() + (f": {type(error).__name__}: {error}" if error is not None else ""))
+            say(record.getMessage() + (f": {type(error).__name__}: {text_of(error)}" if error is not None else ""))
         except Exception:  # noqa: BLE001 foreign arguments of a log call, or a stderr that is closed
             self.handleError(record)
 
@@ -59,10 +57,18 @@ def show_warnings(*, with_tracebacks: bool) -> None:
 
 def describe(error: BaseException) -> str:
     """Return type, message and place of an exception on one line."""
-    name = type(error).__name__
-    words = f"{name}: {error}" if str(error) else name
+    text = text_of(error)
+    words = f"{type(error).__name__}: {text}" if text else type(error).__name__
     place = _place(error)
     return f"{words} ({place})" if place else words
+
+
+def text_of(error: BaseException) -> str:
+    """Return the message of *error*; to make it is the user's own code, which may raise."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 the run has ended, and its end is to be reported
+        return "(its text cannot be made)"
 
 
 def _place(error: BaseException) -> str:
@@ -101,4 +107,6 @@ def is_terminal() -> bool:
 
 def page() -> Console:
     """Return what to print tables on: the terminal, or lines as long as they are for another program."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what a name has that the terminal has not
     return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)

@@ -15,6 +15,7 @@ from otelflow.cli.reporting import page, say
 from otelflow.errors import ConfigurationError, StoreUnreadable, TraceNotFound
 from otelflow_exporters.reading import Forgotten, StoredTrace, StoredTraces, TraceSummary, to_otlp_json
 from otelflow_exporters.tree import print_trace
+from otelflow_exporters.wording import one_line
 
 LISTED: Final = 20
 _SHORT_ID: Final = 12
@@ -39,7 +40,7 @@ def show_traces(trace_id: str | None, last: int, *, failed: bool, as_json: bool)
     for number, one in enumerate(ids):
         trace = store.load(one)
         if as_json:
-            sys.stdout.write(json.dumps(to_otlp_json(trace.traces), ensure_ascii=False) + "\n")
+            sys.stdout.write(json.dumps(to_otlp_json(trace.traces)) + "\n")
             continue
         if number:
             sys.stdout.write("\n")
@@ -78,7 +79,7 @@ def list_traces(count: int, *, failed: bool) -> None:
             f"{one.span_count:,}",
             f"{one.failed_count:,}",
             f"{one.duration:.2f}",
-            Text(one.name),
+            Text(one_line(one.name)),
         )
     page().print(table)
     if store.unreadable:

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any, Final
 
 import otelflow
+from otelflow.cli.reporting import text_of
 from otelflow.errors import TargetNotFound, TargetNotImportable, nearest
 
 _MARK: Final = "__otelflow__"
@@ -116,7 +117,8 @@ def _import(call: Any, place: str) -> None:
 
 
 def _described(error: BaseException) -> str:
-    words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    text = text_of(error)
+    words = f"{type(error).__name__}: {text}" if text else type(error).__name__
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]

@@ -66,9 +66,7 @@ def generate_dashboards(
 
 def _groups(flows: tuple[Declared, ...], jaeger: str) -> list[dict[str, Any]]:
     recorded = [*everyone.ratios(), *promises.recorded(flows)]
-    alerts = [
-        {"name": name, "rules": [alert.rule() for alert in group]} for name, group in _alerts(flows, jaeger)
-    ]
+    alerts = [{"name": name, "rules": [alert.rule() for alert in group]} for name, group in _alerts(flows, jaeger)]
     return [{"name": "otelflow-ratios", "rules": recorded}, *alerts]
 
 

@@ -44,6 +44,7 @@ class Alert(NamedTuple):
     runbook: str
     traces: str = ""
     scenarios: tuple[Scenario, ...] = ()
+    flow: str = ""
 
     def rule(self) -> dict[str, Any]:
         """Return what Prometheus reads."""
@@ -53,17 +54,22 @@ class Alert(NamedTuple):
         rule: dict[str, Any] = {"alert": self.name, "expr": self.expr}
         if self.lasts:
             rule["for"] = self.lasts
-        return {**rule, "labels": {"severity": self.severity}, "annotations": annotations}
+        labels = {"severity": self.severity}
+        if self.flow:
+            labels["flow"] = literal(self.flow)  # two rules of one name must differ in their labels
+        return {**rule, "labels": labels, "annotations": annotations}
 
     def tests(self) -> list[dict[str, Any]]:
         """Return what promtool reads."""
-        return [_test(self.name, scenario) for scenario in self.scenarios]
+        return [_test(self, scenario) for scenario in self.scenarios]
 
 
-def _test(alert: str, scenario: Scenario) -> dict[str, Any]:
-    expr = f'count by ({scenario.label}) (ALERTS{{alertname="{alert}", alertstate="{scenario.state}"}})'
+def _test(alert: Alert, scenario: Scenario) -> dict[str, Any]:
+    own = f"flow={quoted(alert.flow)}" if alert.flow else ""
+    which = matchers(f'alertname="{alert.name}"', f'alertstate="{scenario.state}"', own)
+    expr = f"count by ({scenario.label}) (ALERTS{which})"
     return {
-        "name": f"{alert}: {scenario.name}",
+        "name": f"{alert.name}: {scenario.name}",
         "interval": scenario.interval,
         "input_series": [{"series": series, "values": values} for series, values in scenario.series.items()],
         "promql_expr_test": [

@@ -86,7 +86,7 @@ def _failed_scenario(flow: str) -> Scenario:
         "1m",
         {
             last(flow, "success"): "60x14 900x15",
-            last(flow, "failure"): "_x4 300x25",
+            last(flow, "failure"): "_x5 300x25",
             last(never, "timeout"): "120x30",
             last(quiet, "failure"): "0x30",
             last(stopped, "success"): "60x30",

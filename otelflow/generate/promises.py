@@ -59,6 +59,7 @@ def _slow_ratios(flow: str, duration: float) -> Iterator[dict[str, Any]]:
                 f'1 - sum by (job, flow) (rate({_DURATION}_bucket{{{counted},le=~"{le}"}}[{window}]))\n'
                 f"/\n(sum by (job, flow) (rate({_DURATION}_count{{{counted}}}[{window}])) > 0)\n"
             ),
+            "labels": {"flow": flow},
         }
 
 
@@ -71,13 +72,13 @@ def alerts(flows: tuple[Declared, ...], jaeger: str, example: str) -> Iterator[A
     promising = _promising(flows)
     own = [(flow, objective) for flow, objective in promising if objective.success is not None]
     for flow, objective in own:
-        yield from _budget(f"flow={quoted(flow.name)}", objective.share, flows, jaeger, flow.name)
+        yield from _budget(f"flow={quoted(flow.name)}", objective.share, flows, jaeger, flow.name, flow.name)
     yield from _budget(without(flow.name for flow, _ in own), DEFAULT_SUCCESS, flows, jaeger, example)
     for flow, objective in promising:
         if objective.duration is not None:
             yield _too_slow(flow, objective, objective.duration, jaeger)
             which = f"flow={quoted(flow.name)}"
-            yield stuck(which, _STUCK_AFTER * objective.duration, (flow,), jaeger, flow.name)
+            yield stuck(which, _STUCK_AFTER * objective.duration, (flow,), jaeger, flow.name)._replace(flow=flow.name)
         if objective.every is not None:
             yield _overdue(flow, objective.every, jaeger)
             yield _never(flow, objective.every, jaeger)
@@ -96,7 +97,9 @@ def _burning(ratio: str, which: str, budget: float, windows: tuple[tuple[float, 
     return "or\n".join(pairs)
 
 
-def _budget(which: str, share: float, flows: tuple[Declared, ...], jaeger: str, flow: str) -> Iterator[Alert]:
+def _budget(
+    which: str, share: float, flows: tuple[Declared, ...], jaeger: str, flow: str, own: str = ""
+) -> Iterator[Alert]:
     promised = f"{percent(share)} of its runs succeed"
     what = runbook("Open the failing traces and compare the exceptions of their innermost red spans.", flows)
     link = traces_link(jaeger, failing=True)
@@ -112,6 +115,7 @@ def _budget(which: str, share: float, flows: tuple[Declared, ...], jaeger: str, 
         what,
         link,
         (_many_fail(flow), _few_fail(flow)),
+        own,
     )
     yield Alert(
         "FlowErrorBudgetBurnsSlowly",
@@ -123,6 +127,7 @@ def _budget(which: str, share: float, flows: tuple[Declared, ...], jaeger: str, 
         what,
         link,
         (_many_fail(flow), _few_fail(flow)),
+        own,
     )
 
 
@@ -179,12 +184,15 @@ def _too_slow(flow: Declared, objective: Objective, duration: float, jaeger: str
         "ticket",
         "{{ $value | humanizePercentage }} of the runs of flow {{ $labels.flow }} ({{ $labels.job }}) take too long.",
         f"Promised is that {percent(objective.share)} of its runs take at most {words_of(duration)}.",
-        runbook("Sort the traces of the flow by duration and look for the task that takes longer than it did.", (flow,)),
+        runbook(
+            "Sort the traces of the flow by duration and look for the task that takes longer than it did.", (flow,)
+        ),
         traces_link(jaeger, failing=False, lookback="6h"),
         (
             scenario("when hardly any run ends in time", "0x150", (flow.name,)),
             scenario("not when all do", "0+3x150", ()),
         ),
+        flow.name,
     )
 
 
@@ -217,6 +225,7 @@ def _overdue(flow: Declared, every: float, jaeger: str) -> Alert:
                 {f"{12 + grace // 60}m": ()},
             ),
         ),
+        flow.name,
     )
 
 
@@ -232,7 +241,9 @@ def _never(flow: Declared, every: float, jaeger: str) -> Alert:
         "page",
         "Nobody has seen flow {{ $labels.flow }} succeed" + f" for {words_of(every)}.",
         f"Promised is one success every {words_of(every)}. It never ran, always failed, or its metrics do not arrive.",
-        runbook("Was it started at all? Look at its scheduler, then at Prometheus' targets and the Pushgateway.", (flow,)),
+        runbook(
+            "Was it started at all? Look at its scheduler, then at Prometheus' targets and the Pushgateway.", (flow,)
+        ),
         f"{jaeger.rstrip('/')}/search?lookback=7d&limit=20",
         (
             Scenario(
@@ -250,4 +261,5 @@ def _never(flow: Declared, every: float, jaeger: str) -> Alert:
                 state=state,
             ),
         ),
+        flow.name,
     )

@@ -43,14 +43,17 @@ def _under(head: str, inner: Any) -> Iterator[str]:
 
 
 def _block(text: str) -> Iterator[str]:
-    if text != text.strip() + "\n" or "\n\n" in text or not text.isprintable() and re.search(r"[^\n\S ]", text):
+    lines = text.removesuffix("\n").split("\n")
+    if not text.endswith("\n") or not all(line.strip() and line.isprintable() for line in lines) or lines[0][0] == " ":
         yield json.dumps(text, ensure_ascii=False)
         return
     yield "|"
-    yield from (f"  {line}" for line in text.splitlines())
+    yield from (f"  {line}" for line in lines)
 
 
 def _scalar(value: Any) -> str:
     if isinstance(value, str) and _PLAIN.fullmatch(value) and not _NOT_TEXT.fullmatch(value):
         return value
+    if isinstance(value, str) and '"' in value and value.isprintable():
+        return "'" + value.replace("'", "''") + "'"
     return json.dumps(value, ensure_ascii=False)

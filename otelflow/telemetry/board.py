@@ -221,7 +221,10 @@ class Board:
             self._limit,
             OVERFLOW,
         )
-        key = (flow if task is not None and (flow, None) in self._cells else OVERFLOW, None if task is None else OVERFLOW)
+        key = (
+            flow if task is not None and (flow, None) in self._cells else OVERFLOW,
+            None if task is None else OVERFLOW,
+        )
         cell = self._cells.get(key)
         if cell is None:
             cell = self._cells[key] = Cell(key[0], key[1], BUCKETS)

@@ -53,10 +53,7 @@ def _of_flows(cells: list[Cell]) -> Iterator[Metric]:
         attributes.FLOW_OLDEST_RUN, "When the oldest open run of a flow started (Unix time).", "gauge", flow, oldest
     )
     last = [
-        Point((cell.flow, result), ended.last)
-        for cell in cells
-        for result, ended in cell.ended.items()
-        if ended.last
+        Point((cell.flow, result), ended.last) for cell in cells for result, ended in cell.ended.items() if ended.last
     ]
     yield Metric(
         attributes.FLOW_LAST_RUN, "When the last run with this result ended (Unix time).", "gauge", by_result, last
@@ -69,9 +66,7 @@ def _of_tasks(cells: list[Cell]) -> Iterator[Metric]:
     yield Metric(
         attributes.TASK_RUN_DURATION, "How long runs of tasks took.", "histogram", by_result, _durations(cells)
     )
-    failures = [
-        Point((*_labels(cell), kind), count) for cell in cells for kind, count in cell.failures.items()
-    ]
+    failures = [Point((*_labels(cell), kind), count) for cell in cells for kind, count in cell.failures.items()]
     yield Metric(
         attributes.TASK_FAILURES,
         "Runs of tasks that failed, by type of error.",

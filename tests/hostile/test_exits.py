@@ -1,5 +1,7 @@
 """However a process ends, each run that ended is exported, and each that was open is ended truthfully."""
 
+import textwrap
+
 import pytest
 
 FLOW = """
@@ -15,7 +17,9 @@ def outer():
 """
 
 
-@pytest.mark.parametrize(("code", "result"), [("3", "failure"), ("'no'", "failure"), ("0", "success"), ("None", "success")])
+@pytest.mark.parametrize(
+    ("code", "result"), [("3", "failure"), ("'no'", "failure"), ("0", "success"), ("None", "success")]
+)
 def test_sys_exit_deep_inside_ends_each_run_and_the_process(program, code, result):
     program.run(f"{FLOW}\nprovide()\nbody = lambda: sys.exit({code})\nouter().execute()")
 
@@ -33,7 +37,7 @@ def test_an_exception_in_finally_is_the_one_that_is_told(program):
             raise KeyError("second")
     outer().execute()
     """
-    program.run(FLOW + "\n" + _dedent(source))
+    program.run(FLOW + "\n" + textwrap.dedent(source))
 
     assert "During handling of the above exception" in program.err
     assert program.results() == [("task inner", "failure"), ("flow outer", "failure")]
@@ -55,7 +59,7 @@ def test_what_a_daemon_thread_was_doing_is_cancelled_by_the_end(program):
     threading.Thread(target=lambda: outer().execute(), daemon=True).start()
     started.wait()
     """
-    program.run(FLOW + "\n" + _dedent(source))
+    program.run(FLOW + "\n" + textwrap.dedent(source))
 
     assert (program.code, program.err) == (0, "")
     assert program.results() == [("task inner", "cancellation"), ("flow outer", "cancellation")]
@@ -81,7 +85,7 @@ def test_a_run_that_a_daemon_thread_ends_after_the_end_is_not_ended_twice(progra
     threading.Thread(target=work, daemon=True).start()
     started.wait()
     """
-    program.run(FLOW + "\n" + _dedent(source))
+    program.run(FLOW + "\n" + textwrap.dedent(source))
 
     assert (program.code, program.err) == (0, "")
     assert program.results() == [("task inner", "cancellation"), ("flow outer", "cancellation")]
@@ -173,7 +177,7 @@ def test_open_runs_are_ended_on_a_provider_that_came_after_the_first_run(program
     threading.Thread(target=lambda: outer().execute(), daemon=True).start()
     started.wait()
     """
-    program.run(FLOW + "\n" + _dedent(source))
+    program.run(FLOW + "\n" + textwrap.dedent(source))
 
     assert program.results() == [("task inner", "cancellation"), ("flow outer", "cancellation")]
 
@@ -195,7 +199,7 @@ def test_listeners_hear_the_end_of_what_was_open(program):
     threading.Thread(target=lambda: outer().execute(), daemon=True).start()
     started.wait()
     """
-    program.run(FLOW + "\n" + _dedent(source))
+    program.run(FLOW + "\n" + textwrap.dedent(source))
 
     assert program.out.splitlines() == ["inner cancellation", "outer cancellation"]
 
@@ -211,7 +215,7 @@ def test_a_thread_that_is_no_daemon_finishes_its_flow(program):
     threading.Thread(target=lambda: outer().execute()).start()
     started.wait()
     """
-    program.run(FLOW + "\n" + _dedent(source))
+    program.run(FLOW + "\n" + textwrap.dedent(source))
 
     assert program.results() == [("task inner", "success"), ("flow outer", "success")]
 
@@ -226,7 +230,7 @@ def test_os_exit_leaves_what_was_exported_and_invents_nothing(program):
         os._exit(7)
     outer().execute()
     """
-    program.run(FLOW + "\n" + _dedent(source))
+    program.run(FLOW + "\n" + textwrap.dedent(source))
 
     assert program.code == 7
     assert program.results() == [("task done", "success")]
@@ -252,12 +256,6 @@ def test_configure_exports_what_was_open_at_the_end(program):
     threading.Thread(target=lambda: outer().execute(), daemon=True).start()
     started.wait()
     """
-    program.run(FLOW + "\n" + _dedent(source))
+    program.run(FLOW + "\n" + textwrap.dedent(source))
 
     assert program.results() == [("task inner", "cancellation"), ("flow outer", "cancellation")]
-
-
-def _dedent(source):
-    import textwrap
-
-    return textwrap.dedent(source)

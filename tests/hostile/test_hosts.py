@@ -54,7 +54,9 @@ def hosted(*before, **options):
         yield host
     finally:
         use_provider(previous)
-        host.lost = {key: count - lost.get(key, 0) for key, count in ledger.dropped.items() if count != lost.get(key, 0)}
+        host.lost = {
+            key: count - lost.get(key, 0) for key, count in ledger.dropped.items() if count != lost.get(key, 0)
+        }
 
 
 class Stops(Listener):
@@ -337,7 +339,9 @@ class ForeignProvider(trace.TracerProvider):
     def __init__(self):
         self.tracer = ForeignTracer()
 
-    def get_tracer(self, instrumenting_module_name, instrumenting_library_version=None, schema_url=None, attributes=None):
+    def get_tracer(
+        self, instrumenting_module_name, instrumenting_library_version=None, schema_url=None, attributes=None
+    ):
         return self.tracer
 
 
@@ -417,7 +421,9 @@ def test_baggage_reaches_the_body_and_stays_out_of_spans_and_callers():
         finally:
             context.detach(token)
 
-    assert not any("baggage" in key or "known" in str(value) for span in host.spans for key, value in span.attributes.items())
+    assert not any(
+        "baggage" in key or "known" in str(value) for span in host.spans for key, value in span.attributes.items()
+    )
     assert baggage.get_all() == {}
 
 
@@ -567,4 +573,3 @@ def test_configure_leaves_the_hosts_provider_as_it_is(program):
 
     assert program.out.splitlines()[0] == "True True True"
     assert len(program.results()) == 4
-

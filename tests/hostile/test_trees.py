@@ -1,4 +1,4 @@
-"""Whatever a program does, the tree of its spans, its messages, its events and its values are those of a simple model."""
+"""Whatever a program does, its tree of spans, its messages, its events and its values are those of a simple model."""
 
 import asyncio
 import contextvars
@@ -106,7 +106,7 @@ def _span_tuple(nodes, span):
 def outcome_of(function):
     try:
         return function()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 whatever the program under test raises
         return type(error)
 
 

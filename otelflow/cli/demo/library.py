@@ -86,7 +86,7 @@ def named_encoding(content: bytes) -> str:
 def parse(text: str, name: str) -> Counter[str]:
     """Return how many functions and classes stand at the top of a file and of its classes.
 
-    The symbol table takes half the time of a syntax tree, and refuses the same files.
+    The symbol table takes half the time of a syntax tree, and refuses what Python would not run.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what old code is warned of is not our subject

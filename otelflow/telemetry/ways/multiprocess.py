@@ -145,9 +145,7 @@ class _Files:
                 names, labels = (*metric.label_names, "le"), (*point.labels, bound)
                 self._add("histogram", metric, metric.name, metric.name + "_bucket", names, labels, count)
             total = point.ended.total if point.ended is not None else 0.0
-            self._add(
-                "histogram", metric, metric.name, metric.name + "_sum", metric.label_names, point.labels, total
-            )
+            self._add("histogram", metric, metric.name, metric.name + "_sum", metric.label_names, point.labels, total)
 
     def _write_gauge(self, metric: Metric) -> None:
         now = {(metric.name, point.labels): point.value for point in metric.points}

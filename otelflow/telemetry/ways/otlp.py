@@ -74,7 +74,9 @@ class Otlp:
             if self._instance is not None:
                 self._resource = self._given.merge(Resource({SERVICE_INSTANCE_ID: self._instance.id}))
         left = max(deadline - time.monotonic(), 0.001)
-        result = self._exporter.export(otel_metrics(self._board.snapshot(), self._resource), timeout_millis=left * 1_000)
+        result = self._exporter.export(
+            otel_metrics(self._board.snapshot(), self._resource), timeout_millis=left * 1_000
+        )
         if result is not export.MetricExportResult.SUCCESS:
             raise ConnectionError("is the endpoint right and reachable?")
 
@@ -157,7 +159,9 @@ def _exporter() -> export.MetricExporter:
         is_said = any(os.environ.get(one) for one in (OTEL_EXPORTER_OTLP_TIMEOUT, OTEL_EXPORTER_OTLP_METRICS_TIMEOUT))
         keywords = {} if is_said else {"timeout": _TIMEOUT_SECONDS}
     if os.environ.get(OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE, "").strip().lower() == "delta":
-        ledger.warn_once("metrics delta", "otelflow exports cumulative metrics; the Collector's cumulativetodelta converts")
+        ledger.warn_once(
+            "metrics delta", "otelflow exports cumulative metrics; the Collector's cumulativetodelta converts"
+        )
     kind = plugins.load("opentelemetry_metrics_exporter", name, OTEL_METRICS_EXPORTER)
     try:
         exporter: export.MetricExporter = kind(**keywords)

@@ -1,0 +1,217 @@
+"""Panels of Grafana dashboards as plain data: what its schema needs and no more."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+_WIDTH: Final = 24
+_HEIGHT: Final = 8
+
+Panel = dict[str, Any]
+Target = tuple[str, str]
+
+#: What each result looks like, everywhere
+COLOURS: Final = {
+    "success": "green",
+    "failure": "red",
+    "timeout": "orange",
+    "error": "purple",
+    "cancellation": "blue",
+    "skip": "text",
+}
+
+
+class Board:
+    """One dashboard under construction: panels are placed from left to right, row by row."""
+
+    def __init__(self, uid: str, title: str, description: str, prometheus: str) -> None:
+        self.uid = uid
+        self.title = title
+        self.description = description
+        self.source: Final = {"type": "prometheus", "uid": prometheus}
+        self.panels: list[Panel] = []
+        self.variables: list[dict[str, Any]] = []
+        self.links: list[dict[str, Any]] = []
+        self._x = self._y = self._row = 0
+
+    def add(self, panel: Panel, width: int = 12, height: int = _HEIGHT) -> None:
+        """Place *panel* beside the last one, or below when there is no room."""
+        if self._x + width > _WIDTH:
+            self._x, self._y = 0, self._y + self._row
+            self._row = 0
+        place = {"x": self._x, "y": self._y, "w": width, "h": height}
+        self.panels.append({"id": len(self.panels) + 1, "gridPos": place, **panel})
+        self._x, self._row = self._x + width, max(self._row, height)
+
+    def row(self, title: str) -> None:
+        """Begin a row called *title*."""
+        self._x = _WIDTH
+        self.add({"type": "row", "title": title, "collapsed": False, "panels": []}, _WIDTH, 1)
+
+    def variable(self, name: str, query: str, *, many: bool) -> None:
+        """Let the reader choose *name* among what *query* returns."""
+        self.variables.append(
+            {
+                "name": name,
+                "type": "query",
+                "label": name,
+                "datasource": self.source,
+                "query": {"qryType": 1, "query": query, "refId": name},
+                "definition": query,
+                "refresh": 2,
+                "sort": 1,
+                "multi": many,
+                "includeAll": many,
+                "allValue": ".*" if many else "",
+                "current": {"text": "All", "value": "$__all"} if many else {},
+                "options": [],
+                "hide": 0,
+                "regex": "",
+                "skipUrlSync": False,
+            }
+        )
+
+    def link(self, title: str, url: str) -> None:
+        """Offer an address at the top."""
+        self.links.append({"title": title, "type": "link", "url": url, "targetBlank": False, "keepTime": True})
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the dashboard as Grafana reads it."""
+        return {
+            "uid": self.uid,
+            "title": self.title,
+            "description": self.description,
+            "tags": ["otelflow"],
+            "timezone": "browser",
+            "editable": True,
+            "graphTooltip": 1,
+            "refresh": "30s",
+            "schemaVersion": 41,
+            "version": 1,
+            "time": {"from": "now-6h", "to": "now"},
+            "annotations": {"list": []},
+            "templating": {"list": self.variables},
+            "links": self.links,
+            "panels": self.panels,
+        }
+
+    # Kinds of panels
+
+    def _panel(self, kind: str, title: str, description: str, targets: Sequence[dict[str, Any]]) -> Panel:
+        return {
+            "type": kind,
+            "title": title,
+            "description": description,
+            "datasource": self.source,
+            "targets": [{"refId": chr(ord("A") + place), **target} for place, target in enumerate(targets)],
+        }
+
+    def _target(self, expr: str, legend: str = "", **more: Any) -> dict[str, Any]:
+        return {"datasource": self.source, "expr": expr, "legendFormat": legend, "editorMode": "code", **more}
+
+    def lines(
+        self, title: str, description: str, *targets: Target, unit: str = "short", stacked: bool = False
+    ) -> Panel:
+        """Return lines over time; what was counted can show single runs as dots that lead to their traces."""
+        panel = self._panel(
+            "timeseries",
+            title,
+            description,
+            [
+                self._target(expr, legend, range=True, exemplar="_total" in expr or "_bucket" in expr)
+                for expr, legend in targets
+            ],
+        )
+        custom: dict[str, Any] = {"lineWidth": 1, "fillOpacity": 20 if stacked else 5, "showPoints": "never"}
+        if stacked:
+            custom["stacking"] = {"mode": "normal", "group": "A"}
+        panel["fieldConfig"] = {
+            "defaults": {"unit": unit, "min": 0, "custom": custom},
+            "overrides": [_coloured(result, colour) for result, colour in COLOURS.items()],
+        }
+        panel["options"] = {
+            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
+            "tooltip": {"mode": "multi", "sort": "desc"},
+        }
+        return panel
+
+    def number(
+        self,
+        title: str,
+        description: str,
+        expr: str,
+        *,
+        unit: str = "short",
+        steps: Sequence[tuple[float | None, str]] = (),
+    ) -> Panel:
+        """Return one number; it takes the colour of the last of *steps* (value, colour) that it reaches."""
+        panel = self._panel("stat", title, description, [self._target(expr, instant=True)])
+        panel["fieldConfig"] = {
+            "defaults": {
+                "unit": unit,
+                "noValue": "–",
+                "thresholds": {
+                    "mode": "absolute",
+                    "steps": [{"value": value, "color": colour} for value, colour in steps or ((None, "text"),)],
+                },
+            },
+            "overrides": [],
+        }
+        panel["options"] = {
+            "colorMode": "value",
+            "graphMode": "none",
+            "textMode": "auto",
+            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+        }
+        return panel
+
+    def heatmap(self, title: str, description: str, expr: str) -> Panel:
+        """Return the distribution of durations over time; its dots are single runs that lead to their traces."""
+        panel = self._panel(
+            "heatmap", title, description, [self._target(expr, "{{le}}", format="heatmap", range=True, exemplar=True)]
+        )
+        panel["fieldConfig"] = {"defaults": {"custom": {"scaleDistribution": {"type": "linear"}}}, "overrides": []}
+        panel["options"] = {
+            "calculate": False,
+            "cellGap": 1,
+            "color": {"mode": "scheme", "scheme": "Oranges", "steps": 64, "exponent": 0.5, "fill": "dark-orange"},
+            "exemplars": {"color": "rgba(255,0,255,0.8)"},
+            "filterValues": {"le": 1e-9},
+            "rowsFrame": {"layout": "auto"},
+            "yAxis": {"unit": "s", "axisPlacement": "left", "reverse": False},
+            "legend": {"show": True},
+            "tooltip": {"mode": "single", "yHistogram": False},
+        }
+        return panel
+
+    def table(self, title: str, description: str, columns: dict[str, tuple[str, str]], link: str) -> Panel:
+        """Return a table with a row for each flow, and *columns* {name: (query, unit)}; a name leads to *link*."""
+        targets = [self._target(expr, instant=True, format="table") for expr, _ in columns.values()]
+        panel = self._panel("table", title, description, targets)
+        letters = [chr(ord("A") + place) for place in range(len(columns))]
+        names = dict(zip((f"Value #{letter}" for letter in letters), columns, strict=True))
+        units = [
+            {"matcher": {"id": "byName", "options": name}, "properties": [{"id": "unit", "value": unit}]}
+            for name, (_, unit) in columns.items()
+        ]
+        to_flow = {"id": "links", "value": [{"title": "This one alone", "url": link, "targetBlank": False}]}
+        panel["fieldConfig"] = {
+            "defaults": {"custom": {"align": "auto"}},
+            "overrides": [*units, {"matcher": {"id": "byName", "options": "flow"}, "properties": [to_flow]}],
+        }
+        panel["options"] = {"showHeader": True, "cellHeight": "sm"}
+        panel["transformations"] = [
+            {"id": "merge", "options": {}},
+            {"id": "organize", "options": {"excludeByName": {"Time": True}, "renameByName": names}},
+        ]
+        return panel
+
+    def text(self, title: str, markdown: str) -> Panel:
+        """Return a text."""
+        return {"type": "text", "title": title, "options": {"mode": "markdown", "content": markdown}}
+
+
+def _coloured(result: str, colour: str) -> dict[str, Any]:
+    return {
+        "matcher": {"id": "byName", "options": result},
+        "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": colour}}],
+    }
