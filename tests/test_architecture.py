@@ -26,7 +26,7 @@ SNAPSHOT = Path(__file__).parent / "public_api.txt"
 API = {"_logs", "attributes", "baggage", "context", "environment_variables", "metrics", "propagate", "propagators"}
 API |= {"trace", "util", "version"}
 
-PUBLIC_MODULES = ("otelflow", "otelflow.errors", "otelflow.settings", "otelflow.testing")
+PUBLIC_MODULES = ("otelflow", "otelflow.errors", "otelflow.generate", "otelflow.settings", "otelflow.testing")
 
 # Who may import what of ours; the longest prefix that fits counts. Everything else of ours is refused.
 RULES = {
@@ -35,6 +35,7 @@ RULES = {
     "otelflow.listeners": ("otelflow._core", "otelflow.listeners"),
     "otelflow.telemetry": ("otelflow._core", "otelflow.telemetry", "otelflow_exporters", "otelflow.__version__"),
     "otelflow.runners": ("otelflow._core", "otelflow.runners"),
+    "otelflow.generate": ("otelflow._core", "otelflow.generate"),
     "otelflow.errors": ("otelflow._core",),
     "otelflow.settings": ("otelflow._core",),
     "otelflow.testing": ("otelflow._core",),

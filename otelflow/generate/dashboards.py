@@ -109,9 +109,9 @@ def _promises(flows: tuple[Declared, ...]) -> str:
     for flow in flows:
         promise = flow.objective
         if promise is not None:
-            succeeds = percent(promise.success) if promise.success is not None else "–"
-            lasts = words_of(promise.duration) if promise.duration is not None else "–"
-            every = words_of(promise.every) if promise.every is not None else "–"
+            succeeds = percent(promise.success) if promise.success is not None else "-"
+            lasts = words_of(promise.duration) if promise.duration is not None else "-"
+            every = words_of(promise.every) if promise.every is not None else "-"
             rows.append(f"| {flow.name.replace('|', '&#124;')} | {succeeds} | {lasts} | {every} |")
     return "\n".join(rows)
 
@@ -224,7 +224,8 @@ def _tasks_of_flow(board: Board) -> None:
             "Failures of tasks", "By task and type of error.", (failures, "{{task}}: {{error_type}}"), stacked=True
         )
     )
-    slowest = f"topk(10, histogram_quantile(0.95, sum by (task, le) (rate({attributes.TASK_RUN_DURATION}_bucket{{{_FLOW}}}[{_RATE}]))))"
+    by_task = f"sum by (task, le) (rate({attributes.TASK_RUN_DURATION}_bucket{{{_FLOW}}}[{_RATE}]))"
+    slowest = f"topk(10, histogram_quantile(0.95, {by_task}))"
     board.add(board.lines("Slowest tasks", "95 % of their runs end within.", (slowest, "{{task}}"), unit="s"))
     runs = f"topk(10, sum by (task) (rate({attributes.TASK_RUNS}{{{_FLOW}}}[{_RATE}])))"
     board.add(

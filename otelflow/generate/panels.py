@@ -148,7 +148,7 @@ class Board:
         panel["fieldConfig"] = {
             "defaults": {
                 "unit": unit,
-                "noValue": "–",
+                "noValue": "-",
                 "thresholds": {
                     "mode": "absolute",
                     "steps": [{"value": value, "color": colour} for value, colour in steps or ((None, "text"),)],

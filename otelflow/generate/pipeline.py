@@ -12,14 +12,20 @@ _ERRORS: Final = attributes.LISTENER_ERRORS
 
 def telemetry() -> Iterator[Alert]:
     """Yield the alerts about what programs lose."""
-    yield Alert(
+    yield _dropped()
+    yield _listener_fails()
+
+
+def _dropped() -> Alert:
+    return Alert(
         "FlowTelemetryDropped",
         _grown(_DROPPED, "job, signal, reason"),
         "",
         "ticket",
         "{{ $labels.job }} loses telemetry ({{ $labels.signal }}: {{ $labels.reason }}).",
         "About {{ $value | humanize }} items in the last 15 minutes never arrived.",
-        "Run otelflow doctor beside the application: the Collector is unreachable, or more is sent than the queue holds.",
+        "Run otelflow doctor beside the application: the Collector is unreachable, or more is sent "
+        "than the queue holds.",
         scenarios=(
             Scenario(
                 "when something is lost, once, also by a program that is new; not for losses of long ago",
@@ -35,7 +41,10 @@ def telemetry() -> Iterator[Alert]:
             ),
         ),
     )
-    yield Alert(
+
+
+def _listener_fails() -> Alert:
+    return Alert(
         "FlowListenerFails",
         _grown(_ERRORS, "job, listener"),
         "",
@@ -66,16 +75,20 @@ def _grown(counter: str, labels: str) -> str:
 
 def stack() -> Iterator[Alert]:
     """Yield the alerts about the programs between a flow and its dashboards."""
-    yield from _reachable()
+    yield _target_down()
+    yield _collector_missing()
+    yield _push_refused()
     yield from _collector()
 
 
-def _reachable() -> Iterator[Alert]:
-    up = {
-        series("up", job="collector", instance="collector:8888"): "1x10 0x20 1x20",
-        series("up", job="jaeger", instance="jaeger:8888"): "1x50",
-    }
-    yield Alert(
+_UP: Final = {
+    series("up", job="collector", instance="collector:8888"): "1x10 0x20 1x20",
+    series("up", job="jaeger", instance="jaeger:8888"): "1x50",
+}
+
+
+def _target_down() -> Alert:
+    return Alert(
         "TargetDown",
         "up == 0",
         "5m",
@@ -88,13 +101,16 @@ def _reachable() -> Iterator[Alert]:
             Scenario(
                 "while a program is down; not before, nor after",
                 "1m",
-                up,
+                _UP,
                 {"12m": (), "20m": ("collector",), "35m": ()},
                 "job",
             ),
         ),
     )
-    yield Alert(
+
+
+def _collector_missing() -> Alert:
+    return Alert(
         "CollectorMissing",
         'absent(up{job="collector"} == 1)',
         "5m",
@@ -104,7 +120,7 @@ def _reachable() -> Iterator[Alert]:
         "docker compose -f deploy/compose.yaml ps collector, then its logs; applications send again by themselves "
         "when it is back.",
         scenarios=(
-            Scenario("while it is down", "1m", up, {"12m": (), "20m": ("",), "35m": ()}, "job"),
+            Scenario("while it is down", "1m", _UP, {"12m": (), "20m": ("",), "35m": ()}, "job"),
             Scenario(
                 "when there never was one",
                 "1m",
@@ -114,7 +130,10 @@ def _reachable() -> Iterator[Alert]:
             ),
         ),
     )
-    yield Alert(
+
+
+def _push_refused() -> Alert:
+    return Alert(
         "PushRefused",
         "max by (job, flow) (push_failure_time_seconds) > max by (job, flow) (push_time_seconds)",
         "",
@@ -150,7 +169,12 @@ def _collector() -> Iterator[Alert]:
         "Read the Collector's log for the exporter's error; for Jaeger look at its disk and memory first.",
         scenarios=(_cannot_export(),),
     )
-    yield Alert(
+    yield _queue_fills()
+    yield _refuses()
+
+
+def _queue_fills() -> Alert:
+    return Alert(
         "CollectorQueueFillsUp",
         "max by (exporter) (otelcol_exporter_queue_size / otelcol_exporter_queue_capacity) > 0.5",
         "5m",
@@ -160,7 +184,10 @@ def _collector() -> Iterator[Alert]:
         "See whether what the exporter sends to is up; the queue drains by itself when it is back.",
         scenarios=(_queue_fills_up(),),
     )
-    yield Alert(
+
+
+def _refuses() -> Alert:
+    return Alert(
         "CollectorRefusesSpans",
         "sum by (receiver) (rate(otelcol_receiver_refused_spans_total[5m])) > 0",
         "5m",

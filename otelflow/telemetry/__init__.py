@@ -101,6 +101,11 @@ def _new_telemetry(service_name: str | None) -> Telemetry:
     if not isinstance(provider, ProxyTracerProvider) or os.environ.get(OTEL_CONFIG_FILE) or is_disabled:
         ledger.logger.info("The application configures OpenTelemetry itself; otelflow leaves that as it is")
         return Telemetry(provider, is_host=True)
+    if sys.version_info >= (3, 12) and not _thread.daemon_threads_allowed():
+        raise ConfigurationError(
+            "configure() cannot deliver anything from a subinterpreter, which allows no daemon threads: "
+            "call it in the main interpreter, or give it a tracer_provider of your own"
+        )
     made = new_provider(service_name)
     trace.set_tracer_provider(made)
     return Telemetry(made, is_host=False)

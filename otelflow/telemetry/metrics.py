@@ -75,7 +75,7 @@ class _Process:
 
 
 def use(wanted: str | CollectorRegistry | None = None, *, resource: Resource | None = None) -> Metrics | None:
-    """Count every run from now on and bring the numbers out as *wanted* says (None: as the settings say), or not at all.
+    """Count every run from now on and bring the numbers out as *wanted* says; None: as the settings say.
 
     A registry is added to, and shown by whoever has it. The same choice again changes nothing; another one takes its
     place. *resource* tells the name of the service. Raises ConfigurationError for a choice that does not exist.

@@ -8,7 +8,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar as FamilyExemplar
-from prometheus_client.utils import floatToGoString
 
 from otelflow.telemetry.board import Board, Exemplar
 from otelflow.telemetry.readings import Metric, Point, readings
@@ -71,14 +70,13 @@ def _histogram(metric: Metric, more: tuple[str, ...]) -> Family:
     return family
 
 
-def _buckets(point: Point) -> list[tuple[str, float, FamilyExemplar | None]]:
+def _buckets(point: Point) -> list[tuple[str, float] | tuple[str, float, FamilyExemplar]]:
     assert point.ended is not None  # noqa: S101 a histogram's point has a distribution
-    bounds = [*(floatToGoString(bound) for bound in point.bounds), "+Inf"]
-    exemplars = point.ended.exemplars
-    return [
-        (bound, count, _exemplar(exemplars.get(place)))
-        for place, (bound, count) in enumerate(zip(bounds, accumulate(point.ended.counts), strict=True))
-    ]
+    buckets: list[tuple[str, float] | tuple[str, float, FamilyExemplar]] = []
+    for place, (bound, count) in enumerate(zip(point.shown_bounds, accumulate(point.ended.counts), strict=True)):
+        exemplar = _exemplar(point.ended.exemplars.get(place))
+        buckets.append((bound, count) if exemplar is None else (bound, count, exemplar))
+    return buckets
 
 
 def _exemplar(exemplar: Exemplar | None) -> FamilyExemplar | None:

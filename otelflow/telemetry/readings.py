@@ -4,6 +4,8 @@ import platform
 from collections.abc import Iterable, Iterator
 from typing import Final, Literal, NamedTuple
 
+from prometheus_client.utils import floatToGoString
+
 from otelflow import __version__
 from otelflow._core import attributes
 from otelflow.telemetry.board import Cell, Ended, Exemplar, Snapshot
@@ -19,6 +21,12 @@ class Point(NamedTuple):
     exemplar: Exemplar | None = None
     ended: Ended | None = None
     bounds: tuple[float, ...] = ()
+
+    @property
+    def shown_bounds(self) -> list[str]:
+        """The values of the label ``le``."""
+        shown: list[str] = [floatToGoString(bound) for bound in self.bounds]  # type: ignore[no-untyped-call]
+        return [*shown, "+Inf"]
 
 
 class Metric(NamedTuple):

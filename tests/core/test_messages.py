@@ -187,7 +187,7 @@ def print_in_every_way():
     print()
     print("a", 1, 2.5, None, True, b"\xff", [1, "x"])
     print("b", end="")
-    print("c", sep="-", end="!\n", flush=True)
+    print("c", "c", sep="-", end="!\n", flush=True)
     print("d", "e", "f", sep=", ")
     print("g\nh\r\ni\rj")
     print(Counted("k"), Text("l"), end=None, sep=None)
@@ -434,9 +434,7 @@ def test_ten_thousand_prints_keep_head_tail_and_errors_and_push_out_no_artifact(
     kinds = [event.name for event in spans.events("task chatter")]
     assert kept[:2] == ["0", "1"]
     assert kept[-1] == "9999"
-    assert [text for text in kept if text.startswith("error")] == [
-        f"error {n}" for n in range(1_000, 10_000, 2_000)
-    ]
+    assert [text for text in kept if text.startswith("error")] == [f"error {n}" for n in range(1_000, 10_000, 2_000)]
     assert kinds.count("otelflow.artifact") == kinds.count("otelflow.result") == 1
     omitted = spans.one("task chatter").attributes["otelflow.messages.omitted"]
     assert omitted == 10_005 - len(kept)

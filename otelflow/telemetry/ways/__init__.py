@@ -4,7 +4,7 @@ from typing import Protocol
 
 
 class Way(Protocol):
-    """Brings the numbers of the board to where somebody reads them. Trouble on the way is counted and said, not raised."""
+    """Brings the numbers of the board to where they are read. Trouble on the way is counted and said, not raised."""
 
     def flush(self, timeout: float) -> bool:
         """Bring the numbers of now within *timeout* seconds; return whether they arrived."""

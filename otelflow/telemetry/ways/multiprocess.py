@@ -15,7 +15,6 @@ from prometheus_client import values
 from prometheus_client.core import Metric as Family
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from otelflow._core import attributes
 from otelflow._core.errors import ConfigurationError
@@ -79,11 +78,12 @@ class Multiprocess:
         """Return what shows the sum of all processes."""
         return _Sum(self)
 
-    def families(self) -> Iterable[Family]:
+    def families(self) -> list[Family]:
         """Return the metrics of all processes."""
         self.flush(_PATIENCE_SECONDS)
         bury(self._directory)
-        return MultiProcessCollector(None, str(self._directory)).collect()
+        collector: Any = MultiProcessCollector(None, str(self._directory))  # type: ignore[no-untyped-call]
+        return list(collector.collect())
 
 
 class _Sum(Collector):
@@ -174,4 +174,4 @@ class _Files:
 
 def _counts(point: Point) -> Iterable[tuple[str, int]]:
     counts = point.ended.counts if point.ended is not None else []
-    return zip([*(floatToGoString(bound) for bound in point.bounds), "+Inf"], counts, strict=True)
+    return zip(point.shown_bounds, counts, strict=True)

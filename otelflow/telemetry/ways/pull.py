@@ -2,13 +2,15 @@
 
 import os
 import weakref
-from typing import Final, NamedTuple
-from wsgiref.simple_server import WSGIServer
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, start_http_server
 
 from otelflow._core import ledger
 from otelflow._core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from wsgiref.simple_server import WSGIServer
 
 HOST: Final = "127.0.0.1"
 PORT: Final = 9464  # OpenTelemetry's for Prometheus exporters
@@ -32,7 +34,7 @@ class Certificate(NamedTuple):
 
 
 class Pull:
-    """An HTTP server on a thread of its own. ``address`` is where it answers, or None when the port is not to be had."""
+    """An HTTP server on a thread of its own. ``address`` is where it answers, or None when the port is taken."""
 
     def __init__(self, registry: CollectorRegistry, where: str, certificate: Certificate) -> None:
         host, port = _place(where)

@@ -4,6 +4,7 @@ The gateway replaces what it has of a group, and never forgets. So there is one 
 its last-run timestamps: a run that fails must not wipe out when one last succeeded. No group is named by a run.
 """
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -16,7 +17,7 @@ from otelflow._core import attributes
 from otelflow._core.errors import ConfigurationError
 from otelflow.telemetry.board import Board
 from otelflow.telemetry.prometheus import Showing
-from otelflow.telemetry.readings import LIVE, Metric, Point, readings
+from otelflow.telemetry.readings import LIVE, Metric, readings
 from otelflow.telemetry.ways.courier import Courier
 
 URL: Final = "http://127.0.0.1:9091"
@@ -73,7 +74,7 @@ def _groups(metrics: list[Metric]) -> Iterator[tuple[Group, list[Metric]]]:
         yield (
             (("flow", flow),),
             [
-                _of(metric, lambda point, flow=flow: point.labels[0] == flow)
+                _of(metric, flow)
                 for metric in kept
                 if metric.label_names[:1] == ("flow",) and metric.name != attributes.FLOW_LAST_RUN
             ],
@@ -85,8 +86,8 @@ def _groups(metrics: list[Metric]) -> Iterator[tuple[Group, list[Metric]]]:
     yield (), [metric for metric in kept if metric.label_names[:1] != ("flow",)]
 
 
-def _of(metric: Metric, is_part: Callable[[Point], bool]) -> Metric:
-    return metric._replace(points=[point for point in metric.points if is_part(point)])
+def _of(metric: Metric, flow: str) -> Metric:
+    return metric._replace(points=[point for point in metric.points if point.labels[0] == flow])
 
 
 def _numbers(metrics: list[Metric]) -> object:
@@ -111,8 +112,7 @@ def _gateway(where: str) -> tuple[str, Callable[..., Any]]:
     if parts.username is None:
         return url, default_handler
 
-    def handler(*request: Any, **more: Any) -> Callable[[], None]:
-        name, password = unquote(parts.username or ""), unquote(parts.password or "")
-        return basic_auth_handler(*request, **more, username=name, password=password)
-
+    handler = functools.partial(
+        basic_auth_handler, username=unquote(parts.username), password=unquote(parts.password or "")
+    )
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(), handler

@@ -60,7 +60,7 @@ def _checked(where: str, service: str) -> Path:
     path = Path(where)
     if not where or (path.suffix != _SUFFIX and not path.is_dir()):
         raise ConfigurationError(
-            f"metrics=textfile:{where} names no file for node_exporter: give textfile:/path/to/NAME{_SUFFIX}, or a folder"
+            f"metrics=textfile:{where} names no file for node_exporter: give textfile:/path/NAME{_SUFFIX}, or a folder"
         )
     if path.is_dir():
         safe = "".join(character if character.isalnum() or character in "-_." else "_" for character in service)

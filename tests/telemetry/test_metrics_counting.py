@@ -1,0 +1,605 @@
+"""Every run is counted once, in one place, whatever becomes of it."""
+
+import asyncio
+import gc
+import multiprocessing
+import os
+import threading
+import time
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, TraceIdRatioBased
+from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.exposition import generate_latest
+
+from otelflow import Flow, Objective, add_listener, flow, remove_listener, task
+from otelflow._core import attributes, ledger, registry, spans as core_spans, watching
+from otelflow.errors import ConfigurationError
+from otelflow.listeners.listener import Listener
+from otelflow.telemetry.board import BUCKETS, Board
+from otelflow.telemetry.labels import OVERFLOW, label_of
+from otelflow.telemetry.prometheus import BoardCollector
+
+
+class Counted:
+    """A board and what prometheus-client shows of it."""
+
+    def __init__(self, board):
+        self.board = board
+        self.registry = CollectorRegistry()
+        self.registry.register(BoardCollector(board))
+
+    def value(self, name, **labels):
+        return self.registry.get_sample_value(name, labels)
+
+    def runs(self, flow, task=None):
+        """Return how many runs ended with each result, without the zeros."""
+        name, labels = attributes.FLOW_RUNS, {"flow": flow}
+        if task is not None:
+            name, labels = attributes.TASK_RUNS, {"flow": flow, "task": task}
+        found = {result: self.value(name, **labels, result=result) for result in attributes.RESULTS}
+        return {result: count for result, count in found.items() if count}
+
+    def text(self):
+        return generate_latest(self.registry).decode()
+
+
+@pytest.fixture
+def counted():
+    board = Board()
+    watching.add_watcher(board)
+    yield Counted(board)
+    watching.remove_watcher(board)
+
+
+@pytest.fixture
+def provider():
+    """Let a provider of one's own make the spans."""
+    previous = []
+
+    def use(sampler=None):
+        previous.append(core_spans.use_provider(TracerProvider(sampler=sampler, shutdown_on_exit=False)))
+
+    yield use
+    for one in previous:
+        core_spans.use_provider(one)
+
+
+def ends(error):
+    """Return what a body does that ends with *error*."""
+    if error is not None:
+        raise error
+
+
+ENDINGS = [
+    (None, "success"),
+    (SystemExit(0), "success"),
+    (SystemExit(), "success"),
+    (ValueError("bad"), "failure"),
+    (ExceptionGroup("several", [ValueError("bad")]), "failure"),
+    (SystemExit(3), "failure"),
+    (SystemExit("no"), "failure"),
+    (TimeoutError("late"), "timeout"),
+    (asyncio.CancelledError(), "cancellation"),
+    (KeyboardInterrupt(), "cancellation"),
+    (GeneratorExit(), "cancellation"),
+    (RecursionError(), "failure"),
+    (MemoryError(), "failure"),
+]
+
+
+@pytest.mark.parametrize(("error", "result"), ENDINGS, ids=lambda it: it if isinstance(it, str) else repr(it))
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_flow_and_its_task_count_once_under_the_result_of_their_ending(counted, error, result, kind):
+    if kind == "sync":
+
+        @task
+        def inner():
+            ends(error)
+
+        @flow
+        def outer():
+            inner()
+
+        run = outer().execute
+    else:
+
+        @task
+        async def inner():
+            ends(error)
+
+        @flow
+        async def outer():
+            await inner()
+
+        run = outer().execute
+
+    try:
+        run()
+    except BaseException as raised:
+        assert raised is error or isinstance(error, asyncio.CancelledError)
+
+    assert counted.runs("outer") == {result: 1}
+    assert counted.runs("outer", "inner") == {result: 1}
+    assert counted.value(attributes.FLOW_RUNS_IN_PROGRESS, flow="outer") == 0
+
+
+def test_a_call_that_cannot_be_made_counts_as_error(counted):
+    @task
+    def add(a, b):
+        return a + b
+
+    @flow
+    def sums():
+        add(1)
+
+    with pytest.raises(TypeError):
+        sums().execute()
+
+    assert counted.runs("sums", "add") == {"error": 1}
+    assert counted.runs("sums") == {"failure": 1}
+
+
+@pytest.mark.parametrize("how", ["exhausted", "closed", "dropped", "raises"])
+def test_a_generator_counts_once_when_it_has_ended(counted, how):
+    @flow
+    def numbers():
+        yield 1
+        if how == "raises":
+            raise ValueError
+        yield 2
+
+    values = numbers().execute().flow_return_value
+    next(values)
+    assert counted.value(attributes.FLOW_RUNS_IN_PROGRESS, flow="numbers") == 1
+    if how == "exhausted":
+        list(values)
+    elif how == "closed":
+        values.close()
+    elif how == "raises":
+        with pytest.raises(ValueError):
+            next(values)
+    del values
+    gc.collect()
+
+    assert counted.runs("numbers") == {"failure" if how == "raises" else "success": 1}
+    assert counted.value(attributes.FLOW_RUNS_IN_PROGRESS, flow="numbers") == 0
+
+
+def test_a_cancelled_async_flow_counts_as_cancellation(counted):
+    @flow
+    async def waits():
+        await asyncio.sleep(60)
+
+    async def stop():
+        running = asyncio.ensure_future(waits().execute_async())
+        await asyncio.sleep(0.01)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(stop())
+
+    assert counted.runs("waits") == {"cancellation": 1}
+
+
+def test_a_failure_that_stays_inside_counts_all_the_same(counted):
+    @task(raise_on_error=False)
+    def shaky():
+        raise LookupError
+
+    @flow
+    def patient():
+        shaky()
+
+    patient().execute()
+
+    assert counted.runs("patient") == {"success": 1}
+    assert counted.runs("patient", "shaky") == {"failure": 1}
+    assert counted.value(attributes.TASK_FAILURES, flow="patient", task="shaky", error_type="LookupError") == 1
+
+
+def test_subflows_recursion_and_tasks_outside_any_flow_count_by_themselves(counted):
+    @task
+    def lonely():
+        return 1
+
+    @flow
+    def down(n):
+        lonely()
+        if n:
+            down(n - 1).execute()
+
+    lonely()
+    down(3).execute()
+
+    assert counted.runs("down") == {"success": 4}
+    assert counted.runs("down", "lonely") == {"success": 4}
+    assert counted.runs("", "lonely") == {"success": 1}
+
+
+def test_tasks_in_a_block_count_for_its_flow_and_the_block_is_no_run(counted):
+    @task
+    def inside():
+        return 1
+
+    with Flow(flow_name="around"):
+        inside()
+
+    assert counted.runs("around", "inside") == {"success": 1}
+    assert counted.runs("around") == {}
+
+
+def test_every_run_counts_whatever_the_sampler_says(counted, provider):
+    provider(TraceIdRatioBased(0.1))
+
+    @flow
+    def often():
+        return 1
+
+    for _ in range(50):
+        often().execute()
+
+    assert counted.runs("often") == {"success": 50}
+
+
+def test_threads_lose_no_count(counted):
+    @task
+    def one():
+        return 1
+
+    @flow
+    def many():
+        for _ in range(100):
+            one()
+
+    threads = [threading.Thread(target=lambda: many().execute()) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert counted.runs("many", "one") == {"success": 800}
+    assert counted.value(attributes.TASK_RUN_DURATION + "_count", flow="many", task="one", result="success") == 800
+
+
+# Zeros, timestamps, durations
+
+
+def test_a_declared_flow_stands_at_zero_for_every_result_before_it_runs(counted):
+    @flow
+    def not_yet():
+        return 1
+
+    zeros = {result: counted.value(attributes.FLOW_RUNS, flow="not_yet", result=result) for result in attributes.RESULTS}
+    assert zeros == dict.fromkeys(attributes.RESULTS, 0)
+    assert counted.value(attributes.FLOW_RUNS_IN_PROGRESS, flow="not_yet") == 0
+    assert counted.value(attributes.FLOW_LAST_RUN, flow="not_yet", result="success") is None
+
+
+def test_a_subclass_of_flow_stands_at_zero_before_it_runs(counted):
+    class Weekly(Flow):
+        def main(self):
+            return 1
+
+    assert Weekly.__name__ in {known.name for known in registry.declared_flows()}
+    assert counted.value(attributes.FLOW_RUNS, flow="Weekly", result="failure") == 0
+
+
+def test_a_task_stands_at_zero_from_its_start(counted):
+    seen = []
+
+    @task
+    def looks():
+        seen.append(counted.value(attributes.TASK_RUNS, flow="", task="looks", result="failure"))
+
+    looks()
+
+    assert seen == [0]
+
+
+def test_the_last_run_of_each_result_has_its_time(counted):
+    @flow
+    def turns(error=None):
+        ends(error)
+
+    before = time.time()
+    turns().execute()
+    with pytest.raises(ValueError):
+        turns(ValueError()).execute()
+
+    success = counted.value(attributes.FLOW_LAST_RUN, flow="turns", result="success")
+    failure = counted.value(attributes.FLOW_LAST_RUN, flow="turns", result="failure")
+    assert before <= success <= failure <= time.time()
+
+
+def test_open_runs_and_the_oldest_of_them_are_shown(counted):
+    seen = []
+
+    @flow
+    def inner():
+        seen.append(
+            (
+                counted.value(attributes.FLOW_RUNS_IN_PROGRESS, flow="inner"),
+                counted.value(attributes.FLOW_OLDEST_RUN, flow="inner"),
+            )
+        )
+
+    before = time.time()
+    inner().execute()
+
+    assert seen[0][0] == 1
+    assert before <= seen[0][1] <= time.time()
+    assert counted.value(attributes.FLOW_OLDEST_RUN, flow="inner") is None
+
+
+def test_a_board_that_comes_in_the_middle_counts_the_end_and_shows_no_negative_number():
+    board = Board()
+
+    @flow
+    def under_way():
+        watching.add_watcher(board)
+
+    under_way().execute()
+    watching.remove_watcher(board)
+
+    counted = Counted(board)
+    assert counted.runs("under_way") == {"success": 1}
+    assert counted.value(attributes.FLOW_RUNS_IN_PROGRESS, flow="under_way") == 0
+
+
+def test_buckets_reach_from_5_ms_to_a_day_and_a_flow_may_have_its_own(counted):
+    @flow(buckets=(1, 2.5), objective=Objective(duration="90s"))
+    def own():
+        return 1
+
+    @flow
+    def default():
+        return 1
+
+    own().execute()
+    default().execute()
+
+    def bounds(name):
+        return [line.split('le="')[1].split('"')[0] for line in counted.text().splitlines() if f'_bucket{{flow="{name}"' in line]
+
+    assert bounds("own") == ["1.0", "2.5", "90.0", "+Inf"]
+    assert bounds("default")[0] == "0.005"
+    assert bounds("default")[-2] == "86400.0"
+    assert len(BUCKETS) + 1 == len(bounds("default"))
+
+
+@pytest.mark.parametrize("buckets", [(), (2, 1), (0, 1), (-1,), "abc", (1, "2"), (1, 1), (1, float("nan")), range(1, 99)])
+def test_buckets_that_do_not_rise_are_refused_at_decoration(buckets):
+    with pytest.raises(ConfigurationError, match="buckets"):
+
+        @flow(buckets=buckets)
+        def never():
+            """Not decorated."""
+
+
+# Exemplars
+
+
+def exemplars(counted, name):
+    return [line for line in counted.text().splitlines() if line.startswith(name) and " # {" in line]
+
+
+def test_a_sampled_run_leaves_its_trace_id_and_others_within_a_second_do_not(counted, spans):
+    @flow
+    def traced():
+        return trace.get_current_span().get_span_context().trace_id
+
+    ids = [f"{traced().execute().flow_return_value:032x}" for _ in range(5)]
+
+    lines = exemplars(counted, attributes.FLOW_RUN_DURATION)
+    assert len(lines) == 1
+    assert f'trace_id="{ids[0]}"' in lines[0]
+
+
+def test_a_run_that_is_not_sampled_leaves_no_exemplar(counted, provider):
+    provider(ALWAYS_OFF)
+
+    @flow
+    def untraced():
+        return 1
+
+    untraced().execute()
+
+    assert exemplars(counted, "otelflow_flow") == []
+    assert counted.runs("untraced") == {"success": 1}
+
+
+# Too many, and ids
+
+
+def test_more_series_than_the_cap_are_counted_together_and_the_overflow_is_counted():
+    board = Board(series=len(registry.declared_flows()) + 5)
+    counted = Counted(board)
+    watching.add_watcher(board)
+    lost = ledger.dropped["metrics", "series_limit"]
+    try:
+        for number in range(20):
+            Flow(flow_name=f"one of too many {chr(97 + number)}").set_flow_target(lambda: 1).execute()
+    finally:
+        watching.remove_watcher(board)
+
+    assert counted.runs(OVERFLOW) == {"success": 15}
+    assert ledger.dropped["metrics", "series_limit"] - lost == 15
+    assert counted.value(attributes.FLOW_RUNS_IN_PROGRESS, flow=OVERFLOW) == 0
+
+
+def test_types_of_error_have_the_cap_too():
+    board = Board(series=len(registry.declared_flows()) + 10)
+    watching.add_watcher(board)
+
+    @task(raise_on_error=False)
+    def strange(number):
+        raise type(f"Strange{chr(97 + number)}", (Exception,), {})
+
+    try:
+        for number in range(20):
+            strange(number)
+    finally:
+        watching.remove_watcher(board)
+
+    (cell,) = [cell for cell in board.snapshot().tasks if cell.task == "strange"]
+    assert sum(cell.failures.values()) == 20
+    assert cell.failures[OVERFLOW] >= 10
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "import-7f9c24e8-3b12-4f61-9c0d-0123456789ab",
+        "import-flow_id__8c6f1d2ab3e49f01",
+        "import-8c6f1d2ab3e49f018c6f1d2ab3e49f01",
+        "import-2026-11-23T22:10:05Z",
+    ],
+)
+def test_a_name_with_an_id_is_one_series_and_one_warning_with_the_cure(counted, name, caplog):
+    for _ in range(2):
+        Flow(flow_name=name).set_flow_target(lambda: 1).execute()
+
+    assert counted.runs("import-{id}") == {"success": 2}
+    assert name not in counted.text()
+
+
+@pytest.mark.parametrize("name", ["import_2026", "sha256-checksum", "a" * 40, "décembre", "order 12345678901234567890", "defaced-facade-decade"])
+def test_a_name_without_an_id_stays(name):
+    assert label_of(name) == name
+
+
+def test_a_name_that_breaks_formats_breaks_none(counted):
+    name = 'a "quoted" \\ name\nin two lines \ud800' + "x" * 500
+
+    Flow(flow_name=name).set_flow_target(lambda: 1).execute()
+
+    assert 'flow="a \\"quoted\\" \\\\ name\\nin two lines \\\\ud800xx' in counted.text()
+
+
+# Telemetry about telemetry
+
+
+def test_losses_and_listener_errors_are_shown_and_begin_at_zero(counted):
+    class Broken(Listener):
+        def on_flow_stop(self, event):
+            raise OSError
+
+    @flow
+    def heard():
+        return 1
+
+    broken = Broken()
+    add_listener(broken)
+    before = counted.value(attributes.LISTENER_ERRORS, listener="Broken")
+    heard().execute()
+    remove_listener(broken)
+    ledger.lost("traces", "queue_full", 3)
+
+    assert before == 0
+    assert counted.value(attributes.LISTENER_ERRORS, listener="Broken") == 1
+    assert counted.value(attributes.TELEMETRY_DROPPED, signal="traces", reason="queue_full") >= 3
+    assert counted.value(attributes.TELEMETRY_DROPPED, signal="metrics", reason="export_failed") is not None
+    assert "otelflow_build_info{" in counted.text()
+
+
+def test_a_watcher_that_raises_is_counted_and_breaks_no_run():
+    class BrokenWatcher:
+        def run_started(self, run):
+            raise OSError
+
+        def run_stopped(self, run, outcome, duration):
+            raise OSError
+
+    @flow
+    def unharmed():
+        return 7
+
+    broken = BrokenWatcher()
+    watching.add_watcher(broken)
+    try:
+        value = unharmed().execute().flow_return_value
+    finally:
+        watching.remove_watcher(broken)
+
+    assert value == 7
+    assert ledger.listener_errors["BrokenWatcher"] == 2
+
+
+def test_a_generator_that_the_collector_ends_inside_the_lock_does_not_deadlock(counted):
+    @flow
+    def endless():
+        while True:
+            yield 1
+
+    values = endless().execute().flow_return_value
+    next(values)
+
+    with counted.board._lock:  # as when an allocation under the lock sets off the garbage collector
+        values.close()
+
+    assert counted.runs("endless") == {"success": 1}
+
+
+def test_nothing_of_a_finished_run_stays(counted):
+    @flow
+    def leaves():
+        return object()
+
+    leaves().execute()
+    gc.collect()
+    before = len(gc.get_objects())
+    for _ in range(200):
+        leaves().execute()
+    gc.collect()
+
+    assert len(gc.get_objects()) - before < 50
+
+
+# Forks
+
+
+def child_counts(board, sender):
+    @task
+    def in_child():
+        return 1
+
+    in_child()
+    counted = Counted(board)
+    sender.send((counted.runs("parent_flow"), counted.runs("", "in_child"), counted.runs("", "in_parent")))
+    sender.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_begins_at_zero_even_when_the_lock_was_held(counted):
+    @task
+    def in_parent():
+        return 1
+
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with counted.board._lock:
+            held.set()
+            done.wait(20)
+
+    in_parent()
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(20)
+    child = multiprocessing.get_context("fork").Process(target=child_counts, args=(counted.board, sender))
+    child.start()
+    done.set()
+    holder.join(20)
+    sender.close()
+
+    assert receiver.poll(20)
+    assert receiver.recv() == ({}, {"success": 1}, {})
+    child.join(20)
+    assert counted.runs("", "in_parent") == {"success": 1}
+    assert counted.runs("", "in_child") == {}
