@@ -1,6 +1,5 @@
 """What a run leaves behind: artifacts and results, checked when they are made, bounded in events."""
 
-import binascii
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -260,6 +259,8 @@ def _text(data: object) -> str:
     if isinstance(data, str):
         return data
     if isinstance(data, bytes):
+        import binascii  # noqa: PLC0415 only for artifacts
+
         return binascii.b2a_base64(data, newline=False).decode()
     import json  # noqa: PLC0415 only for artifacts
 

@@ -30,7 +30,7 @@ _NAMED: Final = frozenset(logging.getLevelNamesMapping().values())
 
 def is_wanted(run: Run, event_type: events.Flow_Run__Event_Type) -> bool:
     """Tell whether an event of *run* is worth making: somebody listens, or the flow keeps its events."""
-    return events.is_heard(event_type) or run.config.flow_data__capture_events
+    return run.config.flow_data__capture_events or events.is_heard(event_type)
 
 
 def announce(

@@ -93,11 +93,12 @@ def lifecycle(run: Run, level: int, template: str, argument: object = _PLAIN) ->
     config = run.config
     if config.logging_enabled:
         line = _new_line((time.time_ns(), level, template, argument, run.task_run_id))
-        if run.flow is not None and config.log_to_memory:
-            run.flow.log.append(line)
+        flow = run.flow
+        if flow is not None and config.log_to_memory:
+            flow.log.append(line)
         if settings().message_level == _LOWEST and level >= logging.DEBUG:
             emission.message(run, line)
-        if config.log_to_console or emission.is_wanted(run, _MESSAGE):
+        if config.log_to_console or config.flow_data__capture_events or events.is_heard(_MESSAGE):
             _tell(run, line, printed=False)
 
 

@@ -108,9 +108,9 @@ def checked_buckets(buckets: object) -> tuple[float, ...] | None:
     """Return the upper bounds of a histogram's buckets in seconds. Raises ConfigurationError if they are none."""
     if buckets is None:
         return None
-    given = buckets if isinstance(buckets, Iterable) and not isinstance(buckets, str) else ()
+    given = tuple(buckets) if isinstance(buckets, Iterable) else ()
     try:
-        bounds = tuple(float(bound) for bound in given if not isinstance(bound, str | bool))
+        bounds = () if any(isinstance(one, str | bool) for one in given) else tuple(float(one) for one in given)
     except (TypeError, ValueError):
         bounds = ()
     if bounds and bounds[-1] == math.inf:

@@ -59,12 +59,15 @@ def use_provider(provider: TracerProvider | None) -> TracerProvider | None:
 
 def maker() -> SpanMaker | None:
     """Return what makes spans now, or None while nobody has configured OpenTelemetry."""
-    provider = _choice.given or _global_provider()
+    if _choice.given is None and _choice.proxy is not None and getattr(trace, "_TRACER_PROVIDER", _choice) is None:
+        return None  # nobody has set a provider; the API would look into the environment for one at each call
+    provider = _choice.given or trace.get_tracer_provider()
     if provider is not _choice.provider:
         from otelflow._core import exits  # noqa: PLC0415 it imports this module first
 
         exits.watch()
         is_proxy = type(provider) is trace.ProxyTracerProvider
+        _choice.proxy = provider if is_proxy else _choice.proxy
         _choice.tracer = None if is_proxy else _maker_of(provider)
         _choice.provider = provider
     return _choice.tracer
@@ -78,17 +81,6 @@ def _maker_of(provider: TracerProvider) -> SpanMaker:
 
     quicker: SpanMaker = importlib.import_module(_FOR_SDK).quick(tracer)
     return quicker
-
-
-def _global_provider() -> TracerProvider:
-    # Until somebody sets a provider, the API looks into the environment for one at each call; once is enough here.
-    nobody_set_one = getattr(trace, "_TRACER_PROVIDER", _choice) is None
-    if nobody_set_one and _choice.proxy is not None:
-        return _choice.proxy
-    provider = trace.get_tracer_provider()
-    if type(provider) is trace.ProxyTracerProvider:
-        _choice.proxy = provider
-    return provider
 
 
 def _version() -> str:

@@ -232,7 +232,7 @@ def _seconds(report: Report) -> str:
 def _where(report: Report, telemetry: otelflow.Telemetry, *, is_stored: bool) -> str:
     if not report.trace_id:
         is_sampled_out = report.trace is not None and report.trace.is_valid
-        return "its trace was not sampled" if is_sampled_out else "no trace was made: OpenTelemetry is switched off"
+        return "its trace was not sampled" if is_sampled_out else "no trace was made: OpenTelemetry is off here"
     if telemetry.is_host:
         return f"trace {report.trace_id} goes where the program's own OpenTelemetry set-up sends it"
     endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), "")

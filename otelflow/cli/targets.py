@@ -28,10 +28,15 @@ def find(target: str) -> Any:
         return _only_flow(module, place)
     found: Any = module
     for part in name.split("."):
+        holder = found
         try:
-            found = getattr(found, part)
+            found = getattr(holder, part)
         except AttributeError:
             raise TargetNotFound(f"{place} has no {name!r}{_suggestion(name, module)}") from None
+        if isinstance(holder, type) and inspect.isfunction(inspect.getattr_static(holder, part)):
+            raise TargetNotFound(
+                f"{place}:{name} is a method: make a {holder.__name__} in {place}, and name its method"
+            )
     if not is_flow(found):
         raise TargetNotFound(f"{place}:{name} is {_kind(found)}, not a flow{_cure(found, name, module)}")
     return found
@@ -143,6 +148,11 @@ def is_flow(found: Any) -> bool:
     return isinstance(found, otelflow.Flow) or getattr(found, _MARK, "") == "flow"
 
 
+def _is_method(holder: Any, name: str) -> bool:
+    """Tell whether *name* in *holder* needs an instance to be called."""
+    return isinstance(holder, type) and inspect.isfunction(inspect.getattr_static(holder, name))
+
+
 _MOST_NAMED: Final = 20
 
 
@@ -151,7 +161,11 @@ def _flows(module: ModuleType) -> list[str]:
     found = [name for name, value in vars(module).items() if is_flow(value)]
     for name, value in vars(module).items():
         if inspect.isclass(value) and value.__module__ == module.__name__ and not is_flow(value):
-            found += [f"{name}.{inner}" for inner in vars(value) if is_flow(getattr(value, inner, None))]
+            found += [
+                f"{name}.{inner}"
+                for inner in vars(value)
+                if is_flow(getattr(value, inner, None)) and not _is_method(value, inner)
+            ]
     return found[:_MOST_NAMED]
 
 

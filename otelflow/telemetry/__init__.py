@@ -1,6 +1,8 @@
 """Where telemetry goes: ``configure()``."""
 
+import _thread
 import os
+import sys
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,6 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import ProxyTracerProvider
 
 from otelflow._core import artifacts, config, events, ledger, loggers, spans
+from otelflow._core.errors import ConfigurationError
 from otelflow._core.events import RunListener
 from otelflow.telemetry.delivery import DeliverySpanProcessor
 from otelflow.telemetry.logs import use_logs

@@ -82,6 +82,8 @@ def use(wanted: str | CollectorRegistry | None = None, *, resource: Resource | N
     """
     if wanted is None:
         wanted = settings().metrics
+        if not wanted and _Process.metrics is not None:
+            return _Process.metrics  # nobody says anything else
     if isinstance(wanted, str):
         wanted = wanted.strip()
     with _Process.lock:
@@ -114,7 +116,7 @@ def wsgi_app() -> Callable[..., Any]:
 
 
 def _counted() -> Metrics:
-    found = use() or use(CollectorRegistry())
+    found = _Process.metrics or use() or use(CollectorRegistry())
     assert found is not None  # noqa: S101 a registry is a choice
     return found
 

@@ -20,7 +20,9 @@ from otelflow._core import spans
 TASKS = 500
 FLOWS = 200
 DEEP = 50
-MANY_TASKS = 5_000
+# A flow keeps its first and last 1,000 tasks: from here on each new one pushes out an old one.
+SOME_TASKS = 2_500
+MANY_TASKS = 10_000
 MANY_FLOWS = 5_000
 
 
@@ -196,6 +198,7 @@ def tasks(providers: Providers) -> list[Subject]:
         Subject("task", "otelflow, no provider", in_flow(None), TASKS),
         Subject("task", "otelflow, no provider, 1 listener", in_flow(None, 1), TASKS),
         Subject("task", f"otelflow, {DEEP} frames deep", in_flow(no_op, frames=DEEP), TASKS),
+        Subject("task", f"otelflow, after {SOME_TASKS:,} tasks in the flow", in_flow(no_op, before=SOME_TASKS), TASKS),
         Subject("task", f"otelflow, after {MANY_TASKS:,} tasks in the flow", in_flow(no_op, before=MANY_TASKS), TASKS),
         Subject("async task", "plain await", lambda count: asyncio.run(timed_async(peers.plain_async, count)), TASKS),
         Subject("async task", "hand-written", by_hand_async(no_op), TASKS),

@@ -79,6 +79,12 @@ class Doubled(Flow):
     def main(self, number: int):
         print(number * 2)
 
+class Desk:
+    @flow
+    def total(self, count: int):
+        print("total", count)
+
+desk = Desk()
 ready = Doubled().setup(None, 21)
 
 def plain():

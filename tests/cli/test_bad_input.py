@@ -15,6 +15,7 @@ CASES = {
     "task": (["run", "flows.py:divide"], "flows.py:divide is a task, not a flow; its flows: ratio"),
     "plain function": (["run", "flows.py:plain"], "flows.py:plain is a plain function, not a flow"),
     "class": (["run", "flows.py:Order"], "flows.py:Order is a class, not a flow"),
+    "method": (["run", "flows.py:Desk.total"], "flows.py:Desk.total is a method: make a Desk in flows.py"),
     "several flows": (["run", "flows.py"], "flows.py has 11 flows; say which: flows.py:ratio, flows.py:leave"),
     "missing parameter": (["run", "flows.py:ratio"], "The flow needs a: give --param a=<int>"),
     "unknown parameter": (["run", "flows.py:leave", "-p", "cod=1"], "--param cod: the flow has no such parameter; did"),

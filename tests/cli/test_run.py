@@ -40,6 +40,7 @@ def test_a_flow_of_a_file_runs_and_its_output_stays_untouched(otelflow):
         ("flows:ratio", ["a=6", "b=3"], "dividing 6 by 3\n"),
         ("flows.py:Doubled", ["number=4"], "8\n"),
         ("flows.py:ready", [], "42\n"),
+        ("flows.py:desk.total", ["count=3"], "total 3\n"),
         ("flows.py:ready", ["number=5"], "10\n"),
         ("flows.py:steps", ["count=2"], "step 0\nstep 1\n"),
         ("flows.py:steps_async", ["count=2"], "step 0\nstep 1\n"),

@@ -71,9 +71,14 @@ class Program:
 
     def start(self, source, *arguments, options=(), env=None, prelude=PRELUDE):
         """Start *source*; ``done`` waits for its end."""
-        path = self.folder / "program.py"
-        path.write_text(prelude + textwrap.dedent(source))
+        path = self.write("program.py", source, prelude=prelude)
         return self.start_command([self.python, *options, str(path), *arguments], env)
+
+    def write(self, name, source, prelude=PRELUDE):
+        """Write a module that can set up a provider with ``provide()``."""
+        path = self.folder / name
+        path.write_text(prelude + textwrap.dedent(source))
+        return path
 
     def start_command(self, command, env=None):
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL", "TRACE"))}

@@ -104,24 +104,26 @@ def test_decorated_functions_are_pickled_by_name(monkeypatch):
         assert pickle.loads(pickle.dumps(one)) is one
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="subinterpreters are for Python 3.12 and later")
-def test_a_subinterpreter_refuses_clearly_or_works(program):
-    source = """
-    try:
-        import _interpreters as interpreters
-    except ModuleNotFoundError:
-        import _xxsubinterpreters as interpreters
-    import sys, os
-    code = '''
-import work
-print(work.run_total([1, 2]))
-'''
-    made = interpreters.create()
-    interpreters.run_string(made, f"import sys; sys.path[:] = {sys.path!r}")
-    problem = interpreters.run_string(made, code)
-    print("refused", problem) if problem else print("works")
-    """
-    run(program, source, prelude="")
+SUBINTERPRETER = """
+import sys
+try:
+    import _interpreters as interpreters
+except ModuleNotFoundError:
+    import _xxsubinterpreters as interpreters
+made = interpreters.create()
+print(interpreters.run_string(made, f"import sys; sys.path[:] = {sys.path!r}; " + sys.argv[1]))
+"""
 
-    assert program.code == 0, program.err
-    assert program.out.splitlines()[-1] == "works" or "OtelflowError" in program.out
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="subinterpreters are for Python 3.12 and later")
+def test_flows_run_in_a_subinterpreter(program):
+    run(program, SUBINTERPRETER, "import work; print(work.run_total([1, 2]))", prelude="")
+
+    assert program.out.splitlines()[-2:] == ["6", "None"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="subinterpreters are for Python 3.12 and later")
+def test_configure_refuses_a_subinterpreter_clearly(program):
+    run(program, SUBINTERPRETER, "import otelflow; otelflow.configure()", prelude="")
+
+    assert "which allows no daemon threads: call it in the main interpreter" in program.out + program.err
