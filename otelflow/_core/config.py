@@ -195,7 +195,9 @@ def _from_environment(*, tolerant: bool) -> dict[str, InForce]:
 
 
 def _from_pyproject(*, tolerant: bool) -> dict[str, InForce]:
-    path = next((p / "pyproject.toml" for p in _folders() if (p / "pyproject.toml").is_file()), None)
+    # Path.is_file() raises where a folder must not be looked into, as services often may not above their own.
+    candidates = (folder / "pyproject.toml" for folder in _folders())
+    path = next((path for path in candidates if os.path.isfile(path)), None)  # noqa: PTH113
     if path is None:
         return {}
     found: dict[str, InForce] = {}

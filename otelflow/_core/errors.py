@@ -89,10 +89,9 @@ class UnfillableParameter(OtelflowError, TypeError):
     """A parameter has no value, no default and nothing to be injected."""
 
     def __init__(self, what: str, name: str, reason: str) -> None:
-        super().__init__(
-            f"{what} {name!r} cannot be called: {reason}; "
-            "pass the argument, give it a default, or return it from the flow's task_dependencies()"
-        )
+        is_missing = reason.startswith(("missing", "nothing can be injected"))
+        cure = "; pass the argument, give it a default, or return it from the flow's task_dependencies()"
+        super().__init__(f"{what} {name!r} cannot be called: {reason}{cure if is_missing else ''}")
 
 
 class InvalidArtifact(OtelflowError, ValueError):

@@ -36,7 +36,9 @@ def end_open_runs() -> None:
     They are found among all objects, so that nobody has to keep a list of them.
     """
     if printing.is_any_run_open():
-        runs = [it for it in gc.get_objects() if isinstance(it, Run) and it.is_open and not it.is_closed]
+        # Not isinstance(): it asks objects for their __class__, which lazy ones and dead proxies do not take well.
+        found = [it for it in gc.get_objects() if issubclass(type(it), Run)]
+        runs = [run for run in found if run.is_open and not run.is_closed]
         for run in sorted(runs, key=lambda run: run.clock, reverse=True):
             if _waits_for_its_consumer(run):
                 engine.close_early(run)
@@ -61,5 +63,5 @@ def _forked() -> None:
             if kept is not None:
                 kept.renew_lock()
         if run.flow is not None:
-            run.flow.renew_locks()
+            run.flow._renew_locks()
         run = run.parent

@@ -1,41 +1,32 @@
 """A flow: one function or ``main``, one trace each time it is executed."""
 
-import contextvars
 import functools
 import inspect
 import logging
 import sys
-import threading
 import time
-import traceback
 import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
-from otelflow._core import attributes, events, ledger, messages, printing, registry, report
+from otelflow._core import events, messages, registry, report
 from otelflow._core.artifacts import Artifact, Result, add_artifact, add_result
 from otelflow._core.bounded import Kept
-from otelflow._core.config import Flow_Run__Config, Settings, settings
-from otelflow._core.context import Run, enter, leave, open_run_here
-from otelflow._core.depends import dependencies_of
+from otelflow._core.config import Flow_Run__Config
+from otelflow._core.context import Run, open_run_here
 from otelflow._core.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnknownKeyword
-from otelflow._core.ids import new_id
+from otelflow._core.flow_run import Block, FlowRun, new_flow_id
+from otelflow._core.loops import run_to_end
 from otelflow._core.objectives import Objective, checked_buckets
-from otelflow._core.results import FAILED, Outcome, error_message
-from otelflow._core.spec import Capture, Kind, Spec, check_keywords, marked, shown_value
+from otelflow._core.results import FAILED
+from otelflow._core.spec import Capture, Kind, Spec, check_keywords, marked
 from otelflow._core.task import Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _IN_MEMORY: Final = 1_000
-_RETURN_VALUE: Final = "flow-return-value"
-
-
-def new_flow_id() -> str:
-    """Return an id that no other flow run has."""
-    return new_id("flow_id__")
 
 
 class Flow(Generic[R]):
@@ -119,7 +110,7 @@ class Flow(Generic[R]):
         self.results: Kept[Result] = Kept(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
         self.captured_events: Kept[events.Flow_Run__Event] = Kept(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
 
-    def renew_locks(self) -> None:
+    def _renew_locks(self) -> None:
         """Free the locks of what is kept of the run, in a forked child."""
         for kept in (self.executed_tasks, self.log, self.artifacts, self.results, self.captured_events):
             kept.renew_lock()
@@ -189,7 +180,7 @@ class Flow(Generic[R]):
         Raises the flow's own exception (unless ``raise_flow_error`` is False), and FlowNotSetUp.
         """
         if self._ready().kind is Kind.COROUTINE:
-            return _run_to_end(self.execute_async())
+            return run_to_end(self.execute_async())
         self._start()
         return self
 
@@ -332,194 +323,6 @@ def _has_failed(task: Task) -> bool:
 
 def _is_unimportant(_: object) -> bool:
     return False
-
-
-def _run_to_end(flow: Coroutine[Any, Any, R]) -> R:
-    """Run a coroutine on a loop of its own: here, or in a thread when a loop runs here already (Jupyter)."""
-    import asyncio  # noqa: PLC0415 takes as long as OpenTelemetry; only async flows need it
-
-    if not _is_loop_running(asyncio.get_running_loop):
-        return asyncio.run(flow)
-    ledger.warn_once(
-        "execute() in a running loop",
-        "execute() of an async flow blocks the running event loop until the flow has ended; "
-        "use 'await flow.execute_async()' instead",
-    )
-    return _in_thread(functools.partial(contextvars.copy_context().run, asyncio.run, flow))
-
-
-def _is_loop_running(get_running_loop: Callable[[], object]) -> bool:
-    try:
-        get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
-def _in_thread(call: Callable[[], R]) -> R:
-    outcome: list[R] = []
-    errors: list[BaseException] = []
-
-    def body() -> None:
-        try:
-            outcome.append(call())
-        except BaseException as error:  # noqa: BLE001 it is raised again by who waits
-            errors.append(error)
-
-    thread = threading.Thread(target=body, name="otelflow-execute")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors.pop()
-    return outcome.pop()
-
-
-class Block(Run):
-    """What is current inside ``with flow:`` — no run and no span, but whose flow the tasks there belong to."""
-
-    __slots__ = ("around",)
-
-    def __init__(self, flow: Flow[Any], around: "Block | None") -> None:
-        super().__init__()
-        self.around = around
-        self.flow = flow
-        self.flow_run = self
-        self.flow_name = flow.flow_name
-        self.flow_run_id = flow.flow_id
-        self.config = effective(flow.flow_config)
-
-    def open(self) -> None:
-        """Make the flow current."""
-        self.parent = open_run_here()
-        enter(self)
-        printing.run_opened()
-
-    def close(self) -> None:
-        """Make current what was before."""
-        self.is_closed = True
-        leave(self)
-        printing.run_closed()
-        printing.finish(self)
-        self.flow_run = None
-
-    def span_attributes(self) -> Mapping[str, Any]:
-        """Return whose block it is."""
-        return {attributes.FLOW_NAME: self.flow_name, attributes.FLOW_RUN_ID: self.flow_run_id}
-
-
-def effective(config: Flow_Run__Config) -> Settings:
-    """Return *config* with the process's settings where it says nothing, ready for quick reading."""
-    given = vars(config)
-    if not given:
-        return settings()
-    merged = Settings({})
-    vars(merged).update(vars(settings()))
-    vars(merged).update(given)
-    return merged
-
-
-class FlowRun(Run):
-    """The run of a flow."""
-
-    __slots__ = ("spec",)
-
-    START: ClassVar = events.Flow_Run__Event_Type.FLOW_START
-    STOP: ClassVar = events.Flow_Run__Event_Type.FLOW_STOP
-
-    flow: Flow[Any]
-    flow_name: str
-    flow_run_id: str
-
-    def __init__(self, flow: Flow[Any], spec: Spec) -> None:
-        super().__init__()
-        self.flow = flow
-        self.spec = spec
-        self.flow_run = self
-        self.flow_name = flow.flow_name
-        self.flow_run_id = flow.flow_id
-        self.config = effective(flow.flow_config)
-
-    def place(self, parent: Run | None) -> None:
-        """Take an id that no run had before; a block of the same flow is no parent."""
-        flow = self.flow
-        if isinstance(parent, Block) and parent.flow is flow:
-            self.parent = parent.parent
-        if flow._used_id is not None:
-            flow._forget_run()
-            if flow.flow_id == flow._used_id and not flow._has_fixed_id:
-                flow.flow_id = new_flow_id()
-        self.flow_run_id = flow._used_id = flow.flow_id
-        flow._run = self
-        flow.flow_error = None
-        if not self._is_generator():
-            flow.flow_return_value = None
-        flow.status, flow.started_ns, flow.duration = "running", time.time_ns(), None
-
-    def span_name(self) -> str:
-        """Return ``flow {name}``."""
-        return "flow " + self.flow_name
-
-    def span_attributes(self) -> Mapping[str, Any]:
-        """Return who runs."""
-        found = {
-            attributes.FLOW_NAME: self.flow_name,
-            attributes.FLOW_RUN_ID: self.flow_run_id,
-            attributes.CODE_FUNCTION_NAME: self.spec.code_name,
-        }
-        if self.spec.capture_parameters:
-            found.update(self.spec.captured_parameters(self.flow.flow_args, self.flow.flow_kwargs))
-        return found
-
-    def call(self) -> Any:
-        """Call the target with what it asks for."""
-        flow = self.flow
-        named = {"this_flow": flow, "this_task": None, "flow_data": flow.data, "task_data": {}}
-        return self.spec.call_injected(self, flow.flow_args, flow.flow_kwargs, named, dependencies_of(flow))
-
-    def started(self) -> None:
-        """Say that the flow is executed."""
-        messages.lifecycle(self, logging.DEBUG, messages.created(self.flow_run_id, self.flow_name))
-        messages.lifecycle(self, logging.DEBUG, messages.EXECUTING_FLOW, self.flow_run_id)
-
-    def ended(self, outcome: Outcome, value: object, duration: float) -> None:
-        """Keep value, error and duration on the flow; what it returns is a result, also when it is falsy."""
-        flow = self.flow
-        if not self._is_generator():
-            flow.flow_return_value = value
-        flow.status, flow.flow_error, flow.duration = outcome.result, outcome.error, duration
-        flow.ended_ns = time.time_ns()
-        flow._run = None
-        for artifact in flow.artifacts:
-            artifact.leave_run()
-        self._say(outcome, value)
-        if flow.flow_config.print_error_stack_trace and outcome.error is not None:
-            traceback.print_exception(outcome.error)
-        if flow.flow_config.print_logs:
-            flow.print_log_messages()
-
-    def _is_generator(self) -> bool:
-        return self.spec.kind in (Kind.GENERATOR, Kind.ASYNC_GENERATOR)
-
-    def _say(self, outcome: Outcome, value: object) -> None:
-        if outcome.error is not None:
-            text = error_message(outcome.error, settings().value_limit)
-            messages.lifecycle(self, logging.ERROR, messages.FLOW_ERROR, text)
-        elif value is not None or self.config.print_none_return_value:
-            messages.lifecycle(self, logging.DEBUG, messages.FLOW_VALUE, value)
-        if value is not None:
-            add_result(self, _RETURN_VALUE, value)
-            if self.spec.capture_return_value and self.is_recording:
-                self.span.set_attribute(attributes.RUN_RETURN_VALUE, shown_value(value))
-        if self.config.print_finished_message:
-            messages.lifecycle(self, logging.DEBUG, messages.FINISHED_FLOW, self.flow_run_id)
-
-    def swallows(self, outcome: Outcome) -> bool:
-        """Keep an exception inside with ``raise_flow_error=False``, unless the flow could not even be called."""
-        return (
-            not self.config.raise_flow_error
-            and outcome.result != attributes.ERROR
-            and isinstance(outcome.error, Exception)
-        )
 
 
 def _declare(name: str, target: Any, objective: Any, buckets: Any) -> None:

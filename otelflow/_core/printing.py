@@ -44,7 +44,7 @@ class _Passing(threading.local):
 _passing: Final = _Passing()
 
 
-class _Wrapper:
+class _State:
     """The state of the wrapper: how many runs are open, and what ``builtins.print`` was before the first."""
 
     # Re-entrant: the garbage collector may end a generator's run while this thread holds it.
@@ -53,6 +53,10 @@ class _Wrapper:
     installed: Print | None = None
     original: Print = print
     made: Final[weakref.WeakSet[Print]] = weakref.WeakSet()
+
+
+# An object, since each run counts here: whatever changes in a class makes Python forget what it has cached of it.
+_Wrapper: Final = _State()
 
 
 def run_opened() -> None:

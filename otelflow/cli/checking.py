@@ -10,8 +10,9 @@ from otelflow.cli.backends import Unreachable
 from otelflow.cli.doctor import Addresses, examine
 from otelflow.cli.ending import BAD_INPUT, FAILURE, SUCCESS
 from otelflow.cli.reporting import say
+from otelflow.cli.showing import opened_store
 from otelflow.cli.verify import verify
-from otelflow_exporters.reading import StoredTraces, to_otlp_json
+from otelflow_exporters.reading import to_otlp_json
 
 _JAEGER: Final = "http://localhost:16686"
 _PROMETHEUS: Final = "http://localhost:9090"
@@ -37,7 +38,7 @@ def print_findings(jaeger: str | None, prometheus: str | None) -> int:
 def print_differences(trace_id: str, jaeger: str | None, *, wait_seconds: float) -> int:
     """Print whether the trace arrived whole, or what did not; return 1 when it did not, 2 when nobody could say."""
     address = jaeger or _JAEGER
-    stored = StoredTraces().load(trace_id)
+    stored = opened_store().load(trace_id)
     try:
         differences = verify(to_otlp_json(stored.traces), address, stored.trace_id, wait_seconds=wait_seconds)
     except Unreachable as error:

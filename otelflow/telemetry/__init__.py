@@ -6,10 +6,11 @@ import sys
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
 from opentelemetry.sdk.environment_variables import OTEL_CONFIG_FILE, OTEL_SDK_DISABLED
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import ProxyTracerProvider
 
@@ -20,6 +21,11 @@ from otelflow.telemetry.delivery import DeliverySpanProcessor
 from otelflow.telemetry.logs import use_logs
 from otelflow.telemetry.traces import new_provider
 
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from otelflow.telemetry.metrics import Metrics
+
 # What was stored can be read a second later, also while the program runs on.
 _STORE_DELAY_MILLIS: Final = 1_000
 
@@ -28,13 +34,14 @@ class Telemetry:
     """What ``configure()`` has set up.
 
     ``provider`` makes the spans; ``is_host`` tells that the application had one, which is left as it was.
-    ``store_directory`` is where the local store is, or None.
+    ``store_directory`` is where the local store is, or None; ``metrics`` are what counts the runs, or None.
     """
 
     def __init__(self, provider: trace.TracerProvider, *, is_host: bool) -> None:
         self.provider = provider
         self.is_host = is_host
         self.store_directory: Path | None = None
+        self.metrics: Metrics | None = None
 
     @property
     def dropped(self) -> Mapping[tuple[str, str], int]:
@@ -44,12 +51,15 @@ class Telemetry:
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Deliver what is queued; return False when some of it could not be delivered in time."""
         flush = getattr(self.provider, "force_flush", None)
-        return bool(flush(timeout_millis)) if flush is not None else True
+        is_delivered = bool(flush(timeout_millis)) if flush is not None else True
+        return (self.metrics is None or self.metrics.flush(timeout_millis / 1_000)) and is_delivered
 
     def shutdown(self) -> None:
         """Deliver what is queued and end delivery; a host's provider is not touched. Runs by itself at exit."""
         if not self.is_host and isinstance(self.provider, TracerProvider):
             self.provider.shutdown()
+        if self.metrics is not None:
+            self.metrics.shutdown()
 
 
 class _Process:
@@ -65,13 +75,15 @@ def configure(
     store: bool | str | Path | None = None,
     listeners: Iterable[RunListener] = (),
     tracer_provider: trace.TracerProvider | None = None,
+    metrics: "str | CollectorRegistry | None" = None,
     **settings: Any,  # noqa: ANN401 each has the type that config.SETTINGS gives it
 ) -> Telemetry:
     """Send every run where the ``OTEL_*`` variables say, and to the local *store* (True: its default folder).
 
     Explicit and idempotent. When the application has a tracer provider, or ``OTEL_CONFIG_FILE`` is set, it steps back
-    and only attaches *listeners*. *tracer_provider* makes otelflow's spans in the place of the global one. *settings*
-    are the fields that ``otelflow config`` shows, such as ``value_limit`` or ``capture_loggers``.
+    and only attaches *listeners*. *tracer_provider* makes otelflow's spans in the place of the global one. *metrics* is
+    their way out (pull, push, otlp, …: see ``otelflow.telemetry.metrics``). *settings* are the fields that
+    ``otelflow config`` shows, such as ``value_limit`` or ``capture_loggers``.
 
     Raises ConfigurationError for a setting or variable that says nothing usable, InvalidListener.
     """
@@ -81,10 +93,21 @@ def configure(
         _use_store(telemetry, _wanted_store(store, in_force.store))
     if in_force.events != "span" and isinstance(telemetry.provider, TracerProvider):
         use_logs(telemetry.provider.resource)
+    if metrics is not None or in_force.metrics:
+        _use_metrics(telemetry, metrics, service_name)
     loggers.capture_configured()
     for listener in listeners:
         events.add_listener(listener)
     return telemetry
+
+
+def _use_metrics(telemetry: Telemetry, metrics: "str | CollectorRegistry | None", service_name: str | None) -> None:
+    from otelflow.telemetry.metrics import use  # noqa: PLC0415 prometheus-client only for who wants metrics
+
+    resource: Resource | None = getattr(telemetry.provider, "resource", None)
+    if resource is None:
+        resource = Resource.create({} if service_name is None else {SERVICE_NAME: service_name})
+    telemetry.metrics = use(metrics, resource=resource)
 
 
 def _set_up(service_name: str | None, tracer_provider: trace.TracerProvider | None) -> Telemetry:

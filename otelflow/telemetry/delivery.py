@@ -138,6 +138,8 @@ class DeliverySpanProcessor(SpanProcessor):
     def _lose(self, count: int, reason: str) -> None:
         self._failures += 1
         ledger.lost("traces", reason, count)
+        if reason == "export_failed" and hasattr(self.exporter, "dropped"):
+            return  # an exporter that counts what it lost has said why
         ledger.warn_once(f"delivery {reason}", _WARNINGS[reason], type(self.exporter).__name__)
 
     # On the worker's thread

@@ -80,8 +80,9 @@ def use(wanted: str | CollectorRegistry | None = None, *, resource: Resource | N
     A registry is added to, and shown by whoever has it. The same choice again changes nothing; another one takes its
     place. *resource* tells the name of the service. Raises ConfigurationError for a choice that does not exist.
     """
+    origin = "metrics"
     if wanted is None:
-        wanted = settings().metrics
+        wanted, origin = settings().metrics, settings().origin("metrics")
         if not wanted and _Process.metrics is not None:
             return _Process.metrics  # nobody says anything else
     if isinstance(wanted, str):
@@ -90,7 +91,7 @@ def use(wanted: str | CollectorRegistry | None = None, *, resource: Resource | N
         known = _Process.metrics
         if known is not None and known.wanted == wanted:
             return known
-        way_out = _way_out(wanted)
+        way_out = _way_out(wanted, origin)
         chosen = None
         if way_out is not None:
             chosen = _started(wanted, way_out, resource if resource is not None else Resource.create())
@@ -202,7 +203,7 @@ _WAYS: Final[dict[str, Callable[[_Setting], Way | None]]] = {
 _WITH_A_PLACE: Final = frozenset({"pull", "push", "textfile"})
 
 
-def _way_out(wanted: str | CollectorRegistry) -> tuple[Callable[[_Setting], Way | None], str] | None:
+def _way_out(wanted: str | CollectorRegistry, origin: str) -> tuple[Callable[[_Setting], Way | None], str] | None:
     """Return what makes the way out, and the place that it was given. Raises ConfigurationError."""
     if isinstance(wanted, CollectorRegistry):
         return _no_way, ""
@@ -213,9 +214,9 @@ def _way_out(wanted: str | CollectorRegistry) -> tuple[Callable[[_Setting], Way 
     if word in OFF and not where:
         return None
     if word not in _WAYS:
-        raise ConfigurationError(f"metrics={wanted!r:.60} is no way out{nearest(word, ('off', *_WAYS))}")
+        raise ConfigurationError(f"{origin}={wanted:.60} is no way out for metrics{nearest(word, ('off', *_WAYS))}")
     if colon and word not in _WITH_A_PLACE:
-        raise ConfigurationError(f"metrics={wanted!r:.60}: {word} takes no place after a colon")
+        raise ConfigurationError(f"{origin}={wanted:.60}: {word} takes no place after a colon")
     return _WAYS[word], where.strip()
 
 

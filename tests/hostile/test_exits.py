@@ -182,6 +182,32 @@ def test_open_runs_are_ended_on_a_provider_that_came_after_the_first_run(program
     assert program.results() == [("task inner", "cancellation"), ("flow outer", "cancellation")]
 
 
+def test_looking_for_open_runs_wakes_no_other_object(program):
+    source = """
+    import threading, weakref
+    class Lazy:
+        @property
+        def __class__(self):
+            print("woken")
+            raise RuntimeError("woken")
+    class Gone: ...
+    gone = Gone()
+    lazy, dead = [Lazy()], weakref.proxy(gone)
+    del gone
+    provide()
+    started = threading.Event()
+    def body():
+        started.set()
+        threading.Event().wait()
+    threading.Thread(target=lambda: outer().execute(), daemon=True).start()
+    started.wait()
+    """
+    program.run(FLOW + "\n" + textwrap.dedent(source))
+
+    assert (program.out, program.err) == ("", "")
+    assert program.results() == [("task inner", "cancellation"), ("flow outer", "cancellation")]
+
+
 def test_listeners_hear_the_end_of_what_was_open(program):
     source = """
     import threading

@@ -273,7 +273,9 @@ def test_a_declared_flow_stands_at_zero_for_every_result_before_it_runs(counted)
     def not_yet():
         return 1
 
-    zeros = {result: counted.value(attributes.FLOW_RUNS, flow="not_yet", result=result) for result in attributes.RESULTS}
+    zeros = {
+        result: counted.value(attributes.FLOW_RUNS, flow="not_yet", result=result) for result in attributes.RESULTS
+    }
     assert zeros == dict.fromkeys(attributes.RESULTS, 0)
     assert counted.value(attributes.FLOW_RUNS_IN_PROGRESS, flow="not_yet") == 0
     assert counted.value(attributes.FLOW_LAST_RUN, flow="not_yet", result="success") is None
@@ -363,7 +365,11 @@ def test_buckets_reach_from_5_ms_to_a_day_and_a_flow_may_have_its_own(counted):
     default().execute()
 
     def bounds(name):
-        return [line.split('le="')[1].split('"')[0] for line in counted.text().splitlines() if f'_bucket{{flow="{name}"' in line]
+        return [
+            line.split('le="')[1].split('"')[0]
+            for line in counted.text().splitlines()
+            if f'_bucket{{flow="{name}"' in line
+        ]
 
     assert bounds("own") == ["1.0", "2.5", "90.0", "+Inf"]
     assert bounds("default")[0] == "0.005"
@@ -371,7 +377,9 @@ def test_buckets_reach_from_5_ms_to_a_day_and_a_flow_may_have_its_own(counted):
     assert len(BUCKETS) + 1 == len(bounds("default"))
 
 
-@pytest.mark.parametrize("buckets", [(), (2, 1), (0, 1), (-1,), "abc", (1, "2"), (1, 1), (1, float("nan")), range(1, 99)])
+@pytest.mark.parametrize(
+    "buckets", [(), (2, 1), (0, 1), (-1,), "abc", (1, "2"), (1, 1), (1, float("nan")), range(1, 99)]
+)
 def test_buckets_that_do_not_rise_are_refused_at_decoration(buckets):
     with pytest.raises(ConfigurationError, match="buckets"):
 
@@ -469,7 +477,10 @@ def test_a_name_with_an_id_is_one_series_and_one_warning_with_the_cure(counted, 
     assert name not in counted.text()
 
 
-@pytest.mark.parametrize("name", ["import_2026", "sha256-checksum", "a" * 40, "décembre", "order 12345678901234567890", "defaced-facade-decade"])
+@pytest.mark.parametrize(
+    "name",
+    ["import_2026", "sha256-checksum", "a" * 40, "décembre", "order 12345678901234567890", "defaced-facade-decade"],
+)
 def test_a_name_without_an_id_stays(name):
     assert label_of(name) == name
 

@@ -239,7 +239,7 @@ def test_registry_is_the_one_of_prometheus_client_and_the_same_choice_twice_is_o
         """
     )
 
-    assert (done.stdout, done.stderr) == ("True 1.0\n", "")
+    assert (done.stdout, done.stderr) == ("True 1\n", "")
 
 
 def test_another_choice_takes_the_place_of_the_first(use):
@@ -282,7 +282,13 @@ def test_an_asgi_application_can_mount_them_without_any_choice(use):
         async def send(message):
             sent.append(message)
 
-        scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [(b"accept", OPENMETRICS.encode())]}
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/",
+            "query_string": b"",
+            "headers": [(b"accept", OPENMETRICS.encode())],
+        }
         await app(scope, receive, send)
 
     asyncio.run(ask())
@@ -330,9 +336,7 @@ def pushed(receiver):
 
 
 def test_a_run_is_pushed_in_groups_that_name_the_job_and_the_flow_and_no_run(receiver):
-    done = python(
-        f"metrics.use('push:{receiver.url}'); order().execute()", OTEL_SERVICE_NAME="billing"
-    )
+    done = python(f"metrics.use('push:{receiver.url}'); order().execute()", OTEL_SERVICE_NAME="billing")
 
     groups = pushed(receiver)
     assert (done.returncode, done.stderr) == (0, "")
@@ -346,7 +350,12 @@ def test_a_run_is_pushed_in_groups_that_name_the_job_and_the_flow_and_no_run(rec
     assert value(of_flow, attributes.TASK_RUNS, flow="order", task="charge", result="failure") == 1
     assert attributes.FLOW_LAST_RUN not in of_flow
     assert attributes.FLOW_RUNS_IN_PROGRESS not in of_flow
-    last = value(groups["/metrics/job/billing/flow/order/result/success"], attributes.FLOW_LAST_RUN, flow="order", result="success")
+    last = value(
+        groups["/metrics/job/billing/flow/order/result/success"],
+        attributes.FLOW_LAST_RUN,
+        flow="order",
+        result="success",
+    )
     assert time.time() - 60 < last <= time.time()
 
 
@@ -429,7 +438,9 @@ def test_a_gateway_that_does_not_answer_keeps_no_flow_waiting(receiver):
     assert "did not arrive" in done.stderr or "no time left" in done.stderr
 
 
-@pytest.mark.parametrize("where", ["ftp://host", "http://", "http://host:0", "http://a b", "http://[", "http://host:99999"])
+@pytest.mark.parametrize(
+    "where", ["ftp://host", "http://", "http://host:0", "http://a b", "http://[", "http://host:99999"]
+)
 def test_an_address_that_is_none_is_refused(where):
     with pytest.raises(ConfigurationError, match="is no address of a Pushgateway"):
         push._gateway(where)
@@ -715,9 +726,11 @@ def test_gunicorn_shows_one_count_for_all_of_its_workers_also_those_that_it_has_
         url = wait_for(lambda: re.search(r"http://127\.0\.0\.1:\d+", log.read_text()))[0]
         answered = sum(call(url) for _ in range(90))
         text = wait_for(
-            lambda: (body := get(url + "/metrics")[1])
-            and value(body, attributes.FLOW_RUNS, flow="request", result="success") == answered
-            and body
+            lambda: (
+                (body := get(url + "/metrics")[1])
+                and value(body, attributes.FLOW_RUNS, flow="request", result="success") == answered
+                and body
+            )
         )
     finally:
         server.terminate()
@@ -799,3 +812,59 @@ def test_the_environment_chooses(receiver):
 
     assert done.returncode == 0, done.stderr
     assert len(receiver.requests) == 3
+
+
+def test_configure_takes_the_choice_and_its_telemetry_flushes_and_ends_it():
+    body = """
+        import otelflow
+        telemetry = otelflow.configure(metrics='pull:0', service_name='billing')
+        again = otelflow.configure()
+        order().execute()
+        print(telemetry.metrics.address is not None, again.metrics is telemetry.metrics, telemetry.force_flush())
+        telemetry.shutdown()
+        print(metrics.in_use())
+    """
+
+    done = python(body)
+
+    assert (done.stdout, done.stderr) == ("True True True\nNone\n", "")
+
+
+def test_configure_names_the_variable_that_is_wrong():
+    done = python("import otelflow; otelflow.configure()", OTELFLOW_METRICS="prometeus")
+
+    assert done.returncode == 1
+    assert "OTELFLOW_METRICS=prometeus is no way out for metrics" in done.stderr.splitlines()[-1]
+
+
+def test_a_program_that_wants_no_metrics_does_not_load_prometheus_client():
+    body = """
+        import subprocess
+        program = "import sys, otelflow; otelflow.configure(); print('prometheus_client' in sys.modules)"
+        print(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30).stdout)
+    """
+
+    assert python(body).stdout.split() == ["False"]
+
+
+def test_with_a_provider_of_the_application_every_run_counts(receiver):
+    body = f"""
+        import otelflow
+        from opentelemetry import trace
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+        trace.set_tracer_provider(TracerProvider(resource=Resource.create({{"service.name": "host"}}), sampler=ALWAYS_OFF))
+        telemetry = otelflow.configure(metrics='push:{receiver.url}')
+        for _ in range(10):
+            order().execute()
+        print(telemetry.is_host)
+    """
+
+    done = python(body)
+
+    assert (done.stdout, done.stderr) == ("True\n", "")
+    assert (
+        value(pushed(receiver)["/metrics/job/host/flow/order"], attributes.FLOW_RUNS, flow="order", result="success")
+        == 10
+    )

@@ -9,7 +9,7 @@ import re
 import socket
 import tempfile
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 _MOST: Final = 256
 
@@ -18,7 +18,7 @@ class Instance:
     """Holds the lowest free number of *service* on this host, for the life of the process; ``id`` is made of it."""
 
     def __init__(self, service: str) -> None:
-        self._file: IO[str] | None = None
+        self._file: int | None = None
         self.id = f"{socket.gethostname()}-{self._taken(service)}"
 
     def _taken(self, service: str) -> str:
@@ -27,11 +27,12 @@ class Instance:
 
             folder = _folder()
             for number in range(_MOST):
-                file = (folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', service)[:100]}.{number}").open("w")
+                path = folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', service)[:100]}.{number}"
+                file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError:
-                    file.close()
+                    os.close(file)
                     continue
                 self._file = file
                 return str(number)
@@ -42,7 +43,7 @@ class Instance:
     def release(self) -> None:
         """Let another process have the number."""
         if self._file is not None:
-            self._file.close()
+            os.close(self._file)
             self._file = None
 
 

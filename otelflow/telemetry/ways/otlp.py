@@ -48,6 +48,7 @@ class Otlp:
         self._board = board
         self._exporter = _exporter()
         self._given = resource
+        self._is_chosen = _is_chosen(resource)
         self._pid = 0
         self._instance: Instance | None = None
         self._resource = resource
@@ -68,11 +69,10 @@ class Otlp:
             self._instance.release()
 
     def _deliver(self, deadline: float) -> None:
-        if os.getpid() != self._pid:  # also in a forked child, which is an instance of its own
+        if os.getpid() != self._pid and not self._is_chosen:  # also in a forked child: an instance of its own
+            self._instance = Instance(str(self._given.attributes.get(SERVICE_NAME, "")))
+            self._resource = self._given.merge(Resource({SERVICE_INSTANCE_ID: self._instance.id}))
             self._pid = os.getpid()
-            self._instance = None if _is_chosen(self._given) else Instance(str(self._given.attributes[SERVICE_NAME]))
-            if self._instance is not None:
-                self._resource = self._given.merge(Resource({SERVICE_INSTANCE_ID: self._instance.id}))
         left = max(deadline - time.monotonic(), 0.001)
         result = self._exporter.export(
             otel_metrics(self._board.snapshot(), self._resource), timeout_millis=left * 1_000

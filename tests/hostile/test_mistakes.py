@@ -1,0 +1,235 @@
+"""Every mistake that otelflow tells a user of, and what it says; ``mistakes.txt`` beside this is what is said."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+import otelflow
+import otelflow.errors
+from otelflow import Flow, Flow_Run__Config, Listener, Task, add_listener, flow, task
+from otelflow._core import config, errors, ledger
+
+SAID = Path(__file__).with_name("mistakes.txt")
+
+
+@flow
+def ready():
+    """Run nothing."""
+
+
+class Deaf(Listener):
+    """Has no hook."""
+
+
+class Service:
+    """Is injected."""
+
+
+def artifact(**keywords):
+    with ready() as made:
+        made.add_flow_artifact(**keywords)
+
+
+def undefined():
+    @task
+    def needs(service: Service = otelflow.INJECTED):
+        return service
+
+    needs()
+
+
+def too_many():
+    @task
+    def one(number):
+        return number
+
+    one(1, 2)
+
+
+def missing():
+    @flow
+    def one(number):
+        return number
+
+    one().execute()
+
+
+def environment(**variables):
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        config.configure()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def exporters(**variables):
+    from otelflow.telemetry.traces import new_provider
+
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        new_provider(None)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def pyproject(text):
+    here = Path.cwd()
+    Path("pyproject.toml").write_text(text)
+    try:
+        config.configure()
+    finally:
+        os.chdir(here)
+
+
+MISTAKES = {
+    "a keyword of @task that does not exist": lambda: task(name="load"),
+    "a keyword of @flow that does not exist": lambda: flow(config=None),
+    "a keyword of Flow that does not exist": lambda: Flow(flow_nam="load"),
+    "a task of something that cannot be called": lambda: task(7),
+    "a task of a class": lambda: task(Service),
+    "a flow of a class": lambda: flow(Service),
+    "a flow of something that cannot be called": lambda: Flow().setup("load"),
+    "a Task without a target": lambda: Task().execute__sync(),
+    "execute() before setup()": lambda: Flow().execute(),
+    "setup() of a class without main": lambda: Flow().setup(),
+    "a parameter that nothing fills": missing,
+    "more arguments than parameters": too_many,
+    "an injected parameter that nothing fills": undefined,
+    "a captured parameter that does not exist": lambda: task(capture_parameters=["nam"])(undefined),
+    "a flow_config of another type": lambda: Flow(flow_config={"print_logs": True}),
+    "a field of Flow_Run__Config that does not exist": lambda: Flow_Run__Config(print_log=True),
+    "a field of Flow_Run__Config with a wrong value": lambda: Flow_Run__Config(print_logs="yes"),
+    "a setting that does not exist": lambda: config.configure(value_limt=7),
+    "a setting with a wrong value": lambda: config.configure(value_limit="many"),
+    "a setting below its least value": lambda: config.configure(value_limit=0),
+    "a setting with a choice that does not exist": lambda: config.configure(events="spam"),
+    "a setting that is no list of texts": lambda: config.configure(capture_loggers=7),
+    "a pattern that does not compile": lambda: config.configure(redact=["("]),
+    "a variable that does not exist": lambda: environment(OTELFLOW_VALUE_LIMT="7"),
+    "a variable with a wrong value": lambda: environment(OTELFLOW_PRINT_LOGS="maybe"),
+    "a variable that is no number": lambda: environment(OTELFLOW_VALUE_LIMIT="many"),
+    "a pyproject.toml that cannot be read": lambda: pyproject("[tool.otelflow"),
+    "a pyproject.toml with an unknown field": lambda: pyproject("[tool.otelflow]\nprint_log = true"),
+    "a pyproject.toml without a table": lambda: pyproject("[tool]\notelflow = 7"),
+    "an exporter that is not installed": lambda: exporters(OTEL_TRACES_EXPORTER="jager"),
+    "a protocol that does not exist": lambda: exporters(
+        OTEL_TRACES_EXPORTER="otlp", OTEL_EXPORTER_OTLP_PROTOCOL="http"
+    ),
+    "an endpoint that is none": lambda: exporters(OTEL_EXPORTER_OTLP_ENDPOINT="localhost"),
+    "a queue of a size that is no number": lambda: exporters(
+        OTEL_TRACES_EXPORTER="console", OTEL_BSP_MAX_QUEUE_SIZE="0"
+    ),
+    "an artifact key that is not valid": lambda: artifact(key="not valid", data="text"),
+    "a table that is none": lambda: artifact(key="table", data="text", artifact_type="table"),
+    "a table with unequal columns": lambda: artifact(data={"a": [1], "b": []}, artifact_type="table"),
+    "a link that is none": lambda: artifact(key="link", data="somewhere", artifact_type="link"),
+    "a progress that is none": lambda: artifact(key="progress", data=101, artifact_type="progress"),
+    "an image that is none": lambda: artifact(key="image", data=7, artifact_type="image"),
+    "a markdown that is no text": lambda: artifact(key="page", data=7, artifact_type="markdown"),
+    "a listener that is none": lambda: add_listener(print),
+    "a listener's class instead of a listener": lambda: add_listener(Deaf),
+    "a listener without a hook": lambda: add_listener(Deaf()),
+    "an optional package that is not installed": lambda: _raise(errors.MissingExtra("cli")),
+}
+
+
+def _raise(error):
+    raise error
+
+
+def told(mistake):
+    """Return what *mistake* raises as a user reads it, without what is of this machine."""
+    try:
+        mistake()
+    except errors.OtelflowError as error:
+        text = re.sub(r"(known: )(console|otelflow).*", r"\1…", str(error))  # whatever is installed here
+        text = re.sub(r"<class '[\w.]*\.(\w+)'>", r"<class '\1'>", text)
+        return f"{type(error).__name__}: {text.replace(str(Path.cwd()), '…')}"
+    return "nothing"
+
+
+@pytest.fixture(autouse=True)
+def settings_of_this_test(tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("OTEL")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    config.forget()
+    yield
+    (tmp_path / "pyproject.toml").unlink(missing_ok=True)
+    config.forget()
+
+
+def test_every_mistake_is_told_as_it_was_reviewed():
+    """A message that changes is reviewed by changing ``mistakes.txt``: who is at fault, and what cures it?"""
+    lines = []
+    for name, mistake in MISTAKES.items():
+        lines += [name, f"    {told(mistake)}"]
+        config.forget()
+        Path("pyproject.toml").unlink(missing_ok=True)
+
+    assert "\n".join(lines) + "\n" == SAID.read_text()
+
+
+def test_every_kind_of_error_that_can_be_raised_has_a_public_name():
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+
+    assert len(kinds) == 14
+    assert all(getattr(otelflow.errors, kind.__name__) is kind for kind in kinds)
+    assert {kind.__module__ for kind in kinds} == {"otelflow.errors"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "warning"),
+    [
+        ({"OTELFLOW_VALUE_LIMT": "7"}, "OTELFLOW_VALUE_LIMT is not a variable"),
+        ({"OTELFLOW_PRINT_LOGS": "maybe"}, "print_logs must be bool"),
+        ({"OTELFLOW_REDACT": "("}, "is not a regular expression"),
+        ({"OTELFLOW_EVENTS": "spam"}, "events must be one of"),
+    ],
+)
+def test_a_mistake_in_a_variable_is_one_warning_and_never_breaks_a_run(variables, warning, monkeypatch, caplog):
+    monkeypatch.setattr(ledger, "_said", set())
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    assert [ready().execute().status for _ in range(3)] == ["success"] * 3
+    (record,) = caplog.records
+    assert warning in record.getMessage()
+    assert record.getMessage().endswith("(ignored)")
+
+
+@pytest.mark.parametrize("text", ["[tool.otelflow", "[tool.otelflow]\nprint_log = true", "[tool]\notelflow = 7", "\0"])
+def test_a_mistake_in_a_file_is_one_warning_at_most_and_never_breaks_a_run(text, monkeypatch, caplog):
+    monkeypatch.setattr(ledger, "_said", set())
+    Path("pyproject.toml").write_text(text)
+
+    assert [ready().execute().status for _ in range(3)] == ["success"] * 3
+    assert len(caplog.records) <= 1
+
+
+@pytest.mark.skipif(not hasattr(os, "setuid"), reason="needs the rights of Unix")
+def test_a_folder_that_must_not_be_looked_into_never_breaks_a_run(program):
+    source = """
+    from otelflow import flow
+    from otelflow._core import config
+    @flow
+    def ready(): ...
+    ready().execute()
+    config.forget()
+    os.makedirs("locked/inside")
+    os.chdir("locked/inside")
+    os.chmod("..", 0)
+    if os.geteuid() == 0:
+        os.setuid(65534)
+    print(ready().execute().status)
+    """
+    program.run(source)
+
+    assert program.out == "success\n", program.err
+    (program.folder / "locked").chmod(0o700)
