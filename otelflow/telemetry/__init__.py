@@ -76,7 +76,7 @@ def configure(
     listeners: Iterable[RunListener] = (),
     tracer_provider: trace.TracerProvider | None = None,
     metrics: "str | CollectorRegistry | None" = None,
-    **settings: Any,  # noqa: ANN401 each has the type that config.SETTINGS gives it
+    **settings: Any,
 ) -> Telemetry:
     """Send every run where the ``OTEL_*`` variables say, and to the local *store* (True: its default folder).
 

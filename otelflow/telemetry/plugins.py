@@ -6,7 +6,7 @@ from typing import Any
 from otelflow._core.errors import ConfigurationError, nearest
 
 
-def load(group: str, name: str, variable: str) -> Any:  # noqa: ANN401 a plugin is what its group says
+def load(group: str, name: str, variable: str) -> Any:
     """Return what is registered as *name* in the entry-point *group*.
 
     Raises ConfigurationError that names *variable* for an unknown name, or for one that does not import.

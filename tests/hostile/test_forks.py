@@ -226,3 +226,23 @@ def test_configure_delivers_what_parent_and_child_opened(program):
         ("task inner", "success"),
         *[("task step", "success")] * 3,
     ]
+
+
+def test_configure_delivers_what_a_forked_process_of_multiprocessing_opened(program):
+    source = """
+    import multiprocessing, otelflow
+    from otelflow.telemetry.delivery import DeliverySpanProcessor
+    otelflow.configure()
+    trace.get_tracer_provider().add_span_processor(DeliverySpanProcessor(Lines()))
+    def body():
+        process = multiprocessing.get_context("fork").Process(target=step, args=(1,))
+        process.start()
+        process.join()
+        return process.exitcode
+    print(outer().execute().flow_return_value)
+    """
+    run(program, source)
+
+    assert program.out.splitlines()[-1] == "0"
+    assert sorted(program.results()) == [("flow outer", "success"), ("task inner", "success"), ("task step", "success")]
+    assert program.one("task step").parent == program.one("task inner").id

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.parse
@@ -49,15 +50,15 @@ def program(name):
     return needed(stack_dir() / "bin" / name, name)
 
 
-def run(*command, **options):
-    """Run a program to its end, in bounded time, and return what it did."""
+def run(*command, given="", **options):
+    """Run a program to its end, in bounded time, with *given* as its input, and return what it did."""
     return subprocess.run(
         [str(word) for word in command],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-        stdin=subprocess.DEVNULL,
+        input=given,
         **options,
     )
 
@@ -211,6 +212,8 @@ def tools():
         running=running,
         running_collector=running_collector,
         running_jaeger=running_jaeger,
+        running_quick_prometheus=running_quick_prometheus,
+        running_service=running_service,
         wait_for=wait_for,
     )
 
@@ -302,33 +305,72 @@ def pushgateway(addresses, workshop) -> Iterator[str]:
         yield addresses.url("pushgateway:9091")
 
 
-@pytest.fixture(scope="session")
-def prometheus_config(addresses, workshop):
-    """What the base layer and the example service's layer give to Prometheus."""
-    folder = workshop / "prometheus"
-    paths = {"/etc/prometheus/rules": str(DEPLOY / "prometheus/rules"), "/etc/prometheus": str(folder)}
+def prometheus_files(addresses, folder, rules=DEPLOY / "prometheus/rules", interval="10s"):
+    """Write what the base layer and the example service's layer give to Prometheus, and return its configuration."""
+    paths = {"/etc/prometheus/rules": str(rules), "/etc/prometheus": str(folder)}
     asked = addresses.of(
         "collector:8888", "collector:8889", "collector:8890", "jaeger:8888", "alertmanager:9093", "pushgateway:9091"
     )
     itself = {"localhost:9090": addresses.here("prometheus:9090")}
     adapt(DEPLOY / "service/prometheus-targets.yaml", folder / "layers/service.yaml", addresses.of("service:8000"))
-    return adapt(DEPLOY / "prometheus/prometheus.yml", folder / "prometheus.yml", paths | asked | itself)
+    (folder / "targets").mkdir()
+    return adapt(
+        DEPLOY / "prometheus/prometheus.yml", folder / "prometheus.yml", paths | asked | itself | {"10s": interval}
+    )
 
 
-@pytest.fixture(scope="session")
-def prometheus(addresses, workshop, prometheus_config, collector, alertmanager, pushgateway) -> Iterator[str]:
-    """Prometheus' address."""
-    folder = workshop / "prometheus"
+@contextmanager
+def running_prometheus(addresses, config):
+    """Run Prometheus and give its address."""
     command = [
         program("prometheus"),
-        f"--config.file={prometheus_config}",
-        f"--storage.tsdb.path={folder / 'data'}",
+        f"--config.file={config}",
+        f"--storage.tsdb.path={config.parent / 'data'}",
         "--enable-feature=exemplar-storage",
         f"--web.listen-address={addresses.here('prometheus:9090')}",
     ]
     ready = addresses.url("prometheus:9090") + "/-/ready"
-    with running("Prometheus", command, ready=ready, log=folder / "prometheus.log"):
+    with running("Prometheus", command, ready=ready, log=config.parent / "prometheus.log"):
         yield addresses.url("prometheus:9090")
+
+
+@contextmanager
+def running_quick_prometheus(addresses, folder, rules):
+    """Run one more Prometheus beside the others, which looks every second and has *rules*; give its address."""
+    own = Addresses()
+    own.ports.update({name: port for name, port in addresses.ports.items() if name != "prometheus:9090"})
+    with running_prometheus(own, prometheus_files(own, folder, rules, interval="1s")) as address:
+        yield address
+
+
+@contextmanager
+def running_service(addresses, folder, collector, **environment):
+    """Run the example service as its layer does, and give its process."""
+    settings = {
+        "OTEL_SERVICE_NAME": "example-service",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector,
+        "SERVICE_HOST": "127.0.0.1",
+        "SERVICE_PORT": str(addresses.ports["service:8000"]),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, DEPLOY.parent / "examples/service.py"]
+    ready = addresses.url("service:8000") + "/health"
+    log = folder / "service.log"
+    with running("The example service", command, ready=ready, log=log, **settings | environment) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def prometheus_config(addresses, workshop):
+    """The configuration of Prometheus."""
+    return prometheus_files(addresses, workshop / "prometheus")
+
+
+@pytest.fixture(scope="session")
+def prometheus(addresses, prometheus_config, collector, alertmanager, pushgateway) -> Iterator[str]:
+    """Prometheus' address."""
+    with running_prometheus(addresses, prometheus_config) as address:
+        yield address
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
-"""How metrics get out: each way through real sockets, files and processes; each trouble is one line, never a failure."""
+"""How metrics get out: each way through real sockets, files and processes; trouble is one line, never a failure."""
 
 import asyncio
-import json
 import os
 import re
-import ssl
 import subprocess
 import sys
 import textwrap
@@ -13,14 +11,13 @@ import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from otelflow import flow, task
+from otelflow import flow
 from otelflow._core import attributes
 from otelflow.errors import ConfigurationError
 from otelflow.telemetry import metrics
@@ -145,13 +142,15 @@ def test_a_port_in_use_is_one_warning_and_the_flow_goes_on(use, caplog):
 
 def test_metrics_are_served_over_tls(tmp_path):
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    request = f"openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {certificate}"
-    subprocess.run(request.split(), check=True, capture_output=True, timeout=60)
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"]
+    request += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(request, check=True, capture_output=True, timeout=60)
     body = f"""
         import ssl, urllib.request
         address = metrics.use('pull:0').address
         context = ssl.create_default_context(cafile={str(certificate)!r})
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({{}}), urllib.request.HTTPSHandler(context=context))
+        secure = urllib.request.HTTPSHandler(context=context)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({{}}), secure)
         order().execute()
         with opener.open(address, timeout=10) as answer:
             print(address[:8], b'otelflow_flow_runs_total' in answer.read())
@@ -307,14 +306,18 @@ def receiver():
 
     class Handler(BaseHTTPRequestHandler):
         def do_PUT(self):
+            self.take()
+
+        def do_POST(self):
+            self.take()
+
+        def take(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             requests.append((self.path, body, dict(self.headers)))
             time.sleep(server.delay)
             self.send_response(server.status)
             self.send_header("Content-Length", "0")
             self.end_headers()
-
-        do_POST = do_PUT
 
         def log_message(self, *_):
             """Say nothing."""
@@ -505,7 +508,12 @@ def test_the_next_process_takes_over_the_instance_and_no_two_have_one_at_once(re
     run("metrics.use('otlp')")
     one_after_the_other = {resource["service.instance.id"] for resource, _ in received(receiver)}
     receiver.requests.clear()
-    body = "import subprocess; chosen = metrics.use('otlp'); chosen.flush(10); subprocess.run([sys.executable, '-c', 'from otelflow.telemetry import metrics; metrics.use(\"otlp\")'], check=True, timeout=30)"
+    body = """
+        import subprocess
+        metrics.use('otlp').flush(10)
+        program = "from otelflow.telemetry import metrics; metrics.use('otlp')"
+        subprocess.run([sys.executable, '-c', program], check=True, timeout=30)
+    """
     run(body)
     side_by_side = {resource["service.instance.id"] for resource, _ in received(receiver)}
 
@@ -648,7 +656,17 @@ def test_forked_workers_are_added_up_and_a_dead_one_leaves_no_open_run(tmp_path)
 
 def test_counters_of_earlier_processes_stay_and_their_open_runs_do_not(tmp_path):
     first = python(
-        "chosen = metrics.use('multiprocess')\n@flow\ndef open_one():\n    chosen.flush(5)\n    os._exit(9)\norder().execute()\nopen_one().execute()",
+        """
+        chosen = metrics.use('multiprocess')
+
+        @flow
+        def open_one():
+            chosen.flush(5)
+            os._exit(9)
+
+        order().execute()
+        open_one().execute()
+        """,
         PROMETHEUS_MULTIPROC_DIR=str(tmp_path),
     )
     assert any(path.name.startswith("gauge_livesum") for path in tmp_path.iterdir())
@@ -657,7 +675,8 @@ def test_counters_of_earlier_processes_stay_and_their_open_runs_do_not(tmp_path)
         """
         metrics.use('multiprocess')
         order().execute()
-        sys.stdout.write(b''.join(metrics.wsgi_app()({'REQUEST_METHOD': 'GET', 'PATH_INFO': '/'}, lambda *_: None)).decode())
+        read = metrics.wsgi_app()({'REQUEST_METHOD': 'GET', 'PATH_INFO': '/'}, lambda *_: None)
+        sys.stdout.write(b''.join(read).decode())
         """,
         PROMETHEUS_MULTIPROC_DIR=str(tmp_path),
     )
@@ -800,7 +819,11 @@ def test_a_bad_choice_leaves_the_good_one_in_use(use):
 
 
 def test_files_of_multiprocess_that_prometheus_client_does_not_use_are_refused(tmp_path):
-    body = f"import prometheus_client; os.environ['PROMETHEUS_MULTIPROC_DIR'] = {str(tmp_path)!r}; metrics.use('multiprocess')"
+    body = f"""
+        import prometheus_client
+        os.environ['PROMETHEUS_MULTIPROC_DIR'] = {str(tmp_path)!r}
+        metrics.use('multiprocess')
+    """
 
     done = python(body)
 
@@ -854,7 +877,8 @@ def test_with_a_provider_of_the_application_every_run_counts(receiver):
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-        trace.set_tracer_provider(TracerProvider(resource=Resource.create({{"service.name": "host"}}), sampler=ALWAYS_OFF))
+        resource = Resource.create({{"service.name": "host"}})
+        trace.set_tracer_provider(TracerProvider(resource=resource, sampler=ALWAYS_OFF))
         telemetry = otelflow.configure(metrics='push:{receiver.url}')
         for _ in range(10):
             order().execute()
