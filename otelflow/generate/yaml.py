@@ -7,6 +7,7 @@ from typing import Any, Final
 
 # What no YAML reader takes for anything but a text.
 _PLAIN: Final = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./()-]+)*")
+_BASIC: Final = 0xFFFF
 _NOT_TEXT: Final = re.compile(r"(?i)(?:y|n|yes|no|on|off|true|false|null|nan|inf)")
 
 
@@ -45,7 +46,7 @@ def _under(head: str, inner: Any) -> Iterator[str]:
 def _block(text: str) -> Iterator[str]:
     lines = text.removesuffix("\n").split("\n")
     if not text.endswith("\n") or not all(line.strip() and line.isprintable() for line in lines) or lines[0][0] == " ":
-        yield json.dumps(text, ensure_ascii=False)
+        yield _quoted(text)
         return
     yield "|"
     yield from (f"  {line}" for line in lines)
@@ -56,4 +57,14 @@ def _scalar(value: Any) -> str:
         return value
     if isinstance(value, str) and '"' in value and value.isprintable():
         return "'" + value.replace("'", "''") + "'"
-    return json.dumps(value, ensure_ascii=False)
+    return _quoted(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _quoted(text: str) -> str:
+    """Return *text* in double quotes, where everything can be escaped."""
+    return '"' + "".join(one if one.isprintable() and one not in '"\\' else _escaped(one) for one in text) + '"'
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return f"\\{character}" if character in '"\\' else f"\\u{code:04x}" if code <= _BASIC else f"\\U{code:08x}"

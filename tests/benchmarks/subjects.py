@@ -15,7 +15,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from peers import NoOpExporter, plain
 
 import otelflow
-from otelflow._core import spans
+from otelflow._core import spans, watching
+from otelflow.telemetry.board import Board
 
 TASKS = 500
 FLOWS = 200
@@ -24,6 +25,8 @@ DEEP = 50
 SOME_TASKS = 2_500
 MANY_TASKS = 10_000
 MANY_FLOWS = 5_000
+
+BOARD = Board()
 
 
 @otelflow.task
@@ -81,15 +84,18 @@ class Listening(otelflow.Listener):
 
 
 @contextmanager
-def surroundings(provider: trace.TracerProvider | None, listeners: int) -> Iterator[None]:
-    """Let otelflow use *provider* (None: none is configured) and tell so many listeners."""
+def surroundings(provider: trace.TracerProvider | None, listeners: int, metrics: bool = False) -> Iterator[None]:
+    """Let otelflow use *provider* (None: none is configured), tell so many listeners, and perhaps count in metrics."""
     added = [Listening() for _ in range(listeners)]
+    if metrics:
+        watching.add_watcher(BOARD)
     previous = spans.use_provider(provider)
     for one in added:
         otelflow.add_listener(one)
     try:
         yield
     finally:
+        watching.remove_watcher(BOARD)
         for one in added:
             otelflow.remove_listener(one)
         spans.use_provider(previous)
@@ -117,7 +123,12 @@ class Providers:
 
 
 def in_flow(
-    provider: trace.TracerProvider | None, listeners: int = 0, flow: Any = around, frames: int = 0, before: int = 0
+    provider: trace.TracerProvider | None,
+    listeners: int = 0,
+    flow: Any = around,
+    frames: int = 0,
+    before: int = 0,
+    metrics: bool = False,
 ) -> Callable[[int], float]:
     """Return what samples a task inside a flow: after *before* others, *frames* below the flow."""
 
@@ -129,7 +140,7 @@ def in_flow(
                     flush(provider)
             return deep(frames, lambda: timed(add, count))
 
-        with surroundings(provider, listeners):
+        with surroundings(provider, listeners, metrics):
             return flow(body).execute().flow_return_value
 
     return sample
@@ -143,9 +154,9 @@ def in_async_flow(provider: trace.TracerProvider) -> Callable[[int], float]:
     return sample
 
 
-def flows(provider: trace.TracerProvider | None, listeners: int = 0) -> Callable[[int], float]:
+def flows(provider: trace.TracerProvider | None, listeners: int = 0, metrics: bool = False) -> Callable[[int], float]:
     def sample(count: int) -> float:
-        with surroundings(provider, listeners):
+        with surroundings(provider, listeners, metrics):
             return timed(lambda _: nothing().execute(), count)
 
     return sample
@@ -190,6 +201,7 @@ def tasks(providers: Providers) -> list[Subject]:
         ),
         Subject("task", "otelflow", in_flow(no_op), TASKS),
         Subject("task", "otelflow, 1 listener", in_flow(no_op, 1), TASKS),
+        Subject("task", "otelflow, metrics", in_flow(no_op, metrics=True), TASKS),
         Subject("task", "otelflow, 10 listeners", in_flow(no_op, 10), TASKS),
         Subject("task", "otelflow, messages off", in_flow(no_op, flow=around_silent), TASKS),
         Subject("task", "otelflow, no exporter", in_flow(providers.no_exporter), TASKS),
@@ -214,6 +226,7 @@ def flow_runs(providers: Providers) -> list[Subject]:
         Subject("flow", "hand-written", by_hand(providers.no_op, peers.flow_by_hand), FLOWS),
         Subject("flow", "otelflow", flows(providers.no_op), FLOWS),
         Subject("flow", "otelflow, 1 listener", flows(providers.no_op, 1), FLOWS),
+        Subject("flow", "otelflow, metrics", flows(providers.no_op, metrics=True), FLOWS),
         Subject("flow", "otelflow, no provider", flows(None), FLOWS),
     ]
     return found + peers.flow_runs()

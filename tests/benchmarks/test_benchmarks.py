@@ -3,9 +3,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 COMMAND = Path(__file__).with_name("run.py")
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_writes_every_figure_as_json(tmp_path):
     written = tmp_path / "figures.json"
 

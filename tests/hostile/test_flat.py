@@ -146,6 +146,7 @@ def repeat(run, times):
         run()
 
 
+@pytest.mark.slow
 def test_after_10000_flows_of_10_tasks_no_more_is_alive_than_after_500():
     repeat(lambda: plain().execute(), 500)
     with no_collector():
@@ -188,6 +189,7 @@ def test_a_flow_that_is_executed_again_keeps_its_last_run_only():
     assert after == before
 
 
+@pytest.mark.slow
 def test_a_failure_is_gone_when_the_garbage_collector_was_there():
     """An exception keeps the frames it passed, as anywhere in Python."""
     repeat(failed, 20)
@@ -263,6 +265,7 @@ def resident():
 
 @pytest.mark.skipif(not STATM.exists(), reason="memory is read where Linux tells it")
 @pytest.mark.parametrize("kind", ["plain", "talking", "failing"])
+@pytest.mark.slow
 def test_one_flow_of_50000_tasks_takes_8_megabytes_more_at_most_than_one_of_25000(kind, capfd):
     """If each task stayed, it would be forty or more."""
     resident_then = []

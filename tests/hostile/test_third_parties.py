@@ -259,6 +259,7 @@ def answer(port, wanted):
 
 
 @needs("xdist")
+@pytest.mark.slow
 def test_tests_that_run_flows_run_in_parallel(program):
     tests = """
     import pytest

@@ -21,6 +21,7 @@ import pytest
 DEPLOY = Path(__file__).parents[2] / "deploy"
 READY_SECONDS = 60
 STOP_SECONDS = 30
+WAITS = {"group_wait": "10s", "group_interval": "30s"}
 
 LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -186,6 +187,12 @@ class Addresses:
     def url(self, name):
         return f"http://{self.here(name)}"
 
+    def besides(self, *names):
+        """The same addresses, but others for *names*: one more program beside those that run."""
+        other = Addresses()
+        other.ports.update({name: port for name, port in self.ports.items() if name not in names})
+        return other
+
     def of(self, *names):
         """The replacements that turn these addresses of deploy/ into ours."""
         return {name: self.here(name) for name in names}
@@ -210,6 +217,7 @@ def tools():
         program=program,
         run=run,
         running=running,
+        running_alertmanager=running_alertmanager,
         running_collector=running_collector,
         running_jaeger=running_jaeger,
         running_quick_prometheus=running_quick_prometheus,
@@ -272,15 +280,15 @@ def collector(addresses, workshop, jaeger) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="session")
-def alertmanager(addresses, workshop) -> Iterator[str]:
-    """Alertmanager's address; it tells the address `webhook:80` of *addresses*."""
-    folder = workshop / "alertmanager"
+@contextmanager
+def running_alertmanager(addresses, folder, **waits):
+    """Run Alertmanager as the layer for notifications does, and give its address; *waits* take the place of its own."""
     folder.mkdir()
     secret = folder / "notify-url"
     secret.write_text(addresses.url("webhook:80") + "/alerts")
+    given = {f"{name}: {was}": f"{name}: {waits.get(name, was)}" for name, was in WAITS.items()}
     config = adapt(
-        DEPLOY / "alertmanager/webhook.yml", folder / "webhook.yml", {"/run/secrets/notify-url": str(secret)}
+        DEPLOY / "alertmanager/webhook.yml", folder / "webhook.yml", {"/run/secrets/notify-url": str(secret)} | given
     )
     command = [
         program("alertmanager"),
@@ -292,6 +300,13 @@ def alertmanager(addresses, workshop) -> Iterator[str]:
     ready = addresses.url("alertmanager:9093") + "/-/ready"
     with running("Alertmanager", command, ready=ready, log=folder / "alertmanager.log"):
         yield addresses.url("alertmanager:9093")
+
+
+@pytest.fixture(scope="session")
+def alertmanager(addresses, workshop) -> Iterator[str]:
+    """Alertmanager's address; it tells the address `webhook:80` of *addresses*."""
+    with running_alertmanager(addresses, workshop / "alertmanager") as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
@@ -337,8 +352,7 @@ def running_prometheus(addresses, config):
 @contextmanager
 def running_quick_prometheus(addresses, folder, rules):
     """Run one more Prometheus beside the others, which looks every second and has *rules*; give its address."""
-    own = Addresses()
-    own.ports.update({name: port for name, port in addresses.ports.items() if name != "prometheus:9090"})
+    own = addresses.besides("prometheus:9090")
     with running_prometheus(own, prometheus_files(own, folder, rules, interval="1s")) as address:
         yield address
 

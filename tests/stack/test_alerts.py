@@ -1,18 +1,64 @@
-"""A flow fails, somebody is told; it succeeds, they are told that too."""
+"""A flow fails, or is not run at all, and somebody is told; it succeeds, and they are told that too."""
 
 import json
+import os
+import sys
 import threading
 import time
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from prometheus_client import CollectorRegistry, Gauge, push_to_gateway
+
+NIGHTLY = """\
+import sys
+
+from otelflow import Objective, configure, flow, task
 
 
-@pytest.fixture
-def told(addresses):
-    """Every notification that Alertmanager sends, in order."""
-    notifications = []
+@task
+def book(day):
+    if day == "sunday":
+        raise ConnectionError("the bank is closed")
+
+
+@flow(objective=Objective(every="6s", runbook="Ask the bank."))
+def nightly(day):
+    book(day)
+
+
+if __name__ == "__main__":
+    configure()
+    nightly(sys.argv[1]).execute()
+"""
+
+
+class Notifications(list):
+    """What Alertmanager has told, in order."""
+
+    def __init__(self, tools):
+        super().__init__()
+        self.wait_for = tools.wait_for
+
+    def heard(self, name, status, seconds=100):
+        """Wait for an alert of that name and status."""
+
+        def look():
+            return [
+                alert
+                for notification in self
+                for alert in notification["alerts"]
+                if (alert["labels"]["alertname"], alert["status"]) == (name, status)
+            ]
+
+        return self.wait_for(look, seconds=seconds, what=f"a notification that {name} is {status}")[0]
+
+
+@contextmanager
+def listening(port, tools):
+    """Answer at the address that Alertmanager tells."""
+    notifications = Notifications(tools)
 
     class Webhook(BaseHTTPRequestHandler):
         def do_POST(self):
@@ -23,42 +69,61 @@ def told(addresses):
         def log_message(self, *_):
             pass
 
-    server = HTTPServer(("127.0.0.1", addresses.ports["webhook:80"]), Webhook)
+    server = HTTPServer(("127.0.0.1", port), Webhook)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1})
     thread.start()
-    yield notifications
-    server.shutdown()
-    thread.join(10)
-    server.server_close()
+    try:
+        yield notifications
+    finally:
+        server.shutdown()
+        thread.join(10)
+        server.server_close()
 
 
-def push_last_run(pushgateway, **times):
-    """What a job that ends at once leaves in the Pushgateway."""
-    registry = CollectorRegistry()
-    last_run = Gauge("otelflow_flow_last_run_timestamp_seconds", "", ["flow", "result"], registry=registry)
-    for result, when in times.items():
-        last_run.labels("nightly", result).set(when)
-    push_to_gateway(pushgateway.removeprefix("http://"), job="billing", registry=registry, timeout=5)
+@pytest.fixture
+def told(addresses, tools):
+    """Every notification that Alertmanager sends, in order."""
+    with listening(addresses.ports["webhook:80"], tools) as notifications:
+        yield notifications
+
+
+@pytest.fixture
+def nightly(tmp_path, collector, pushgateway, tools):
+    """Run the flow in a process of its own, which pushes its metrics, and return its trace id."""
+    program = tmp_path / "billing.py"
+    program.write_text(NIGHTLY)
+
+    def run(day, *, service, trace_id):
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL", "TRACE"))}
+        clean |= {
+            "OTEL_SERVICE_NAME": service,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector,
+            "OTELFLOW_METRICS": f"push:{pushgateway}",
+            "TRACEPARENT": f"00-{trace_id}-00f067aa0ba902b7-01",
+        }
+        done = tools.run(sys.executable, program, day, env=clean)
+        assert ("ConnectionError: the bank is closed" in done.stderr) == (done.returncode != 0), done.stderr
+        return done.returncode
+
+    return run
+
+
+def found_by(link, jaeger, tools):
+    """Ask the running Jaeger as its page does when somebody follows *link*, and return the ids of what it lists."""
+    asked = {name: values[0] for name, values in parse_qs(urlsplit(link).query).items()}
+    now = int(time.time() * 1e6)
+    listed = tools.get_json(f"{jaeger}/api/traces", **asked, start=now - 3_600_000_000, end=now)["data"]
+    return {trace["traceID"] for trace in listed}
 
 
 @pytest.mark.timeout(240)
-def test_a_failing_flow_alerts_and_the_alert_resolves_when_it_succeeds(pushgateway, prometheus, told, tools):
-    def heard(status):
-        def look():
-            return [
-                alert
-                for notification in told
-                for alert in notification["alerts"]
-                if alert["labels"]["alertname"] == "FlowLastRunFailed" and alert["status"] == status
-            ]
-
-        return tools.wait_for(look, seconds=100, what=f"a notification that says {status}")[0]
-
-    now = time.time()
-    push_last_run(pushgateway, success=now - 100, failure=now)
-    firing = heard("firing")
-    push_last_run(pushgateway, success=now + 1, failure=now)
-    resolved = heard("resolved")
+def test_a_failing_flow_alerts_and_the_alert_resolves_when_it_succeeds(jaeger, prometheus, told, nightly, tools):
+    good, bad, better = ("a" * 32, "b" * 32, "c" * 32)
+    assert nightly("monday", service="billing", trace_id=good) == 0
+    assert nightly("sunday", service="billing", trace_id=bad) == 1
+    firing = told.heard("FlowLastRunFailed", "firing")
+    assert nightly("monday", service="billing", trace_id=better) == 0
+    resolved = told.heard("FlowLastRunFailed", "resolved")
 
     assert firing["labels"] == {
         "alertname": "FlowLastRunFailed",
@@ -67,5 +132,43 @@ def test_a_failing_flow_alerts_and_the_alert_resolves_when_it_succeeds(pushgatew
         "flow": "nightly",
     }
     assert firing["annotations"]["summary"] == "The last run of flow nightly (billing) failed."
-    assert "service=billing&operation=flow%20nightly" in firing["annotations"]["traces"]
+    assert found_by(firing["annotations"]["traces"], jaeger, tools) == {bad}
     assert resolved["labels"] == firing["labels"]
+
+
+@pytest.fixture
+def watched(addresses, prometheus, tmp_path, nightly, tools):
+    """Notifications of programs that look every second and have the rules that `otelflow generate alerts` makes."""
+    rules = tmp_path / "rules/otelflow.rules.yml"
+    rules.parent.mkdir()
+    command = [sys.executable, "-m", "otelflow.cli", "generate", "alerts", "--from", "billing", "-o", rules]
+    done = tools.run(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    # The minute of grace of a flow that is overdue is the one thing that a test cannot wait for.
+    assert rules.read_text().count('for: "1m"\n') == 1
+    rules.write_text(rules.read_text().replace('for: "1m"\n', 'for: "2s"\n'))
+    own = addresses.besides("alertmanager:9093", "webhook:80")
+    with (
+        listening(own.ports["webhook:80"], tools) as notifications,
+        tools.running_alertmanager(own, tmp_path / "alertmanager", group_wait="1s", group_interval="1s"),
+        tools.running_quick_prometheus(own, tmp_path / "prometheus", rules.parent),
+    ):
+        yield notifications
+
+
+@pytest.mark.timeout(240)
+def test_a_flow_that_never_ran_is_missed_until_it_succeeds_and_again_when_it_stops(watched, nightly):
+    missed = watched.heard("FlowNeverSucceeded", "firing", 60)
+    nightly("monday", service="ledger", trace_id="d" * 32)
+    seen = watched.heard("FlowNeverSucceeded", "resolved", 60)
+    overdue = watched.heard("FlowOverdue", "firing", 60)
+    nightly("monday", service="ledger", trace_id="e" * 32)
+    done = watched.heard("FlowOverdue", "resolved", 60)
+
+    assert missed["labels"] == {"alertname": "FlowNeverSucceeded", "severity": "page", "flow": "nightly"}
+    assert missed["annotations"]["summary"] == "Nobody has seen flow nightly succeed for 6s."
+    assert missed["annotations"]["runbook"] == "Ask the bank."
+    assert seen["labels"] == missed["labels"]
+    assert overdue["labels"] == missed["labels"] | {"alertname": "FlowOverdue", "job": "ledger"}
+    assert "flow nightly".replace(" ", "%20") in overdue["annotations"]["traces"]
+    assert done["labels"] == overdue["labels"]

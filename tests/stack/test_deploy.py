@@ -5,10 +5,11 @@ import os
 import re
 from pathlib import Path
 
-import jsonschema
-import kubernetes_validate
 import pytest
-import yaml
+
+jsonschema = pytest.importorskip("jsonschema", reason="not installed: pip install 'otelflow[stack]'")
+kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="not installed: pip install 'otelflow[stack]'")
+yaml = pytest.importorskip("yaml", reason="not installed: pip install 'otelflow[stack]'")
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 COMPOSE = sorted(DEPLOY.glob("compose*.yaml"))
