@@ -1,4 +1,4 @@
-"""The command line: ``otelflow demo``, ``run``, ``show``, ``forget``, ``config``."""
+"""The command line: ``otelflow demo``, ``run``, ``show``, ``forget``, ``config``, ``doctor``, ``verify``, ``generate``."""
 
 import sys
 

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import typer
 
 import otelflow
+from otelflow.cli import generate
 from otelflow.cli.ending import BAD_INPUT, INTERRUPTED
 from otelflow.cli.reporting import is_terminal, say, show_warnings
 from otelflow.errors import OtelflowError
@@ -22,6 +23,7 @@ app: Final = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(generate.app, name="generate")
 
 
 class _Asked:

@@ -13,12 +13,14 @@
 =====================  =================================================================================
 """
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any, Final
 
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from prometheus_client import REGISTRY, CollectorRegistry, make_asgi_app, make_wsgi_app
+from prometheus_client.registry import Collector
 
 from otelflow._core import watching
 from otelflow._core.config import settings
@@ -36,11 +38,12 @@ class Metrics:
     ``address`` is where /metrics answers, if this process serves it.
     """
 
-    def __init__(self, board: Board, registry: CollectorRegistry, wanted: object) -> None:
-        self.board = board
-        self.registry = registry
+    def __init__(self, parts: "_Parts", wanted: object, way: Way | None) -> None:
+        self.board = parts.board
+        self.registry = parts.registry
         self.wanted = wanted
-        self.way: Way | None = None
+        self.way = way
+        self._collector = parts.collector
 
     @property
     def address(self) -> str | None:
@@ -64,7 +67,10 @@ class Metrics:
         watching.remove_watcher(self.board)
         if self.way is not None:
             self.way.close()
-        _forget(self)
+        with contextlib.suppress(KeyError):  # somebody else took it out
+            self.registry.unregister(self._collector)
+        if _Process.metrics is self:
+            _Process.metrics = None
 
 
 class _Process:
@@ -122,77 +128,64 @@ def _counted() -> Metrics:
     return found
 
 
-def _forget(metrics: Metrics) -> None:
-    for registry in {id(one): one for one in (metrics.registry, REGISTRY)}.values():
-        for collector in list(registry._collector_to_names):  # noqa: SLF001 unregister() takes no "if it is there"
-            if isinstance(collector, BoardCollector) and collector.board is metrics.board:
-                registry.unregister(collector)
-    if _Process.metrics is metrics:
-        _Process.metrics = None
-
-
 # The ways out: each takes what it needs, checks what it was given, and returns itself.
 
 
-class _Setting:
+class _Parts:
     """What a way out is made of."""
 
-    def __init__(self, board: Board, where: str, resource: Resource) -> None:
-        self.board = board
+    def __init__(self, where: str, resource: Resource) -> None:
+        self.board = Board(settings().metrics_series)
         self.where = where
         self.resource = resource
         self.service = str(resource.attributes.get(SERVICE_NAME, "unknown_service"))
         self.registry = CollectorRegistry()
+        self.collector: Collector = BoardCollector(self.board)
 
 
-def _no_way(setting: _Setting) -> None:
-    setting.registry.register(BoardCollector(setting.board))
+def _no_way(parts: _Parts) -> None:
+    """Somebody has the registry and shows it."""
 
 
-def _global_registry(setting: _Setting) -> None:
-    setting.registry = REGISTRY
-    REGISTRY.register(BoardCollector(setting.board))
+def _global_registry(parts: _Parts) -> None:
+    parts.registry = REGISTRY
 
 
-def _pull(setting: _Setting) -> Way:
+def _pull(parts: _Parts) -> Way:
     from otelflow.telemetry.ways.pull import Certificate, Pull  # noqa: PLC0415 only the way that is chosen
 
-    setting.registry.register(BoardCollector(setting.board))
     chosen = settings()
     certificate = Certificate(chosen.metrics_certificate, chosen.metrics_key, chosen.metrics_client_ca)
-    return Pull(setting.registry, setting.where, certificate)
+    return Pull(parts.registry, parts.where, certificate)
 
 
-def _multiprocess(setting: _Setting) -> Way:
+def _multiprocess(parts: _Parts) -> Way:
     from otelflow.telemetry.ways.multiprocess import Multiprocess  # noqa: PLC0415 only the way that is chosen
 
-    way = Multiprocess(setting.board)
-    setting.registry.register(way.collector())
+    way = Multiprocess(parts.board)
+    parts.collector = way.collector()
     return way
 
 
-def _push(setting: _Setting) -> Way:
+def _push(parts: _Parts) -> Way:
     from otelflow.telemetry.ways.push import Push  # noqa: PLC0415 only the way that is chosen
 
-    setting.registry.register(BoardCollector(setting.board))
-    return Push(setting.board, setting.where, setting.service)
+    return Push(parts.board, parts.where, parts.service)
 
 
-def _textfile(setting: _Setting) -> Way:
+def _textfile(parts: _Parts) -> Way:
     from otelflow.telemetry.ways.textfile import Textfile  # noqa: PLC0415 only the way that is chosen
 
-    setting.registry.register(BoardCollector(setting.board))
-    return Textfile(setting.board, setting.where, setting.service)
+    return Textfile(parts.board, parts.where, parts.service)
 
 
-def _otlp(setting: _Setting) -> Way:
+def _otlp(parts: _Parts) -> Way:
     from otelflow.telemetry.ways.otlp import Otlp  # noqa: PLC0415 only the way that is chosen
 
-    setting.registry.register(BoardCollector(setting.board))
-    return Otlp(setting.board, setting.resource)
+    return Otlp(parts.board, parts.resource)
 
 
-_WAYS: Final[dict[str, Callable[[_Setting], Way | None]]] = {
+_WAYS: Final[dict[str, Callable[[_Parts], Way | None]]] = {
     "registry": _global_registry,
     "pull": _pull,
     "multiprocess": _multiprocess,
@@ -203,7 +196,7 @@ _WAYS: Final[dict[str, Callable[[_Setting], Way | None]]] = {
 _WITH_A_PLACE: Final = frozenset({"pull", "push", "textfile"})
 
 
-def _way_out(wanted: str | CollectorRegistry, origin: str) -> tuple[Callable[[_Setting], Way | None], str] | None:
+def _way_out(wanted: str | CollectorRegistry, origin: str) -> tuple[Callable[[_Parts], Way | None], str] | None:
     """Return what makes the way out, and the place that it was given. Raises ConfigurationError."""
     if isinstance(wanted, CollectorRegistry):
         return _no_way, ""
@@ -222,11 +215,10 @@ def _way_out(wanted: str | CollectorRegistry, origin: str) -> tuple[Callable[[_S
 
 def _started(wanted: str | CollectorRegistry, way_out: tuple[Any, str], resource: Resource) -> Metrics:
     make, where = way_out
-    setting = _Setting(Board(settings().metrics_series), where, resource)
+    parts = _Parts(where, resource)
     if isinstance(wanted, CollectorRegistry):
-        setting.registry = wanted
-    way = make(setting)
-    metrics = Metrics(setting.board, setting.registry, wanted)
-    metrics.way = way
-    watching.add_watcher(setting.board)
+        parts.registry = wanted
+    metrics = Metrics(parts, wanted, make(parts))
+    parts.registry.register(parts.collector)
+    watching.add_watcher(parts.board)
     return metrics
