@@ -1,4 +1,4 @@
-"""The command line: ``otelflow demo``, ``run``, ``show``, ``forget``, ``config``, ``doctor``, ``verify``, ``generate``."""
+"""The command line: ``demo``, ``run``, ``show``, ``forget``, ``config``, ``doctor``, ``verify`` and ``generate``."""
 
 import sys
 

@@ -98,7 +98,8 @@ class Cell:
     def copy(self) -> "Cell":
         """Return what stands here now."""
         twin = Cell(self.flow, self.task, self.bounds)
-        twin.ended = {result: ended.copy() for result, ended in self.ended.items()}
+        # Copies: the garbage collector may end a generator's run, which counts, in the middle of the loop.
+        twin.ended = {result: ended.copy() for result, ended in self.ended.copy().items()}
         twin.failures, twin.open = self.failures.copy(), self.open.copy()
         return twin
 
@@ -199,7 +200,8 @@ class Board:
         flow, task = run.flow_name, run.task_name
         cell = self._cell_of(label_of(flow or ""), None if task is None else label_of(task), run)
         if (cell.flow, cell.task) == (flow or "", task):
-            self._cells[flow, task] = cell
+            with self._lock:
+                self._cells[flow, task] = cell
         return cell
 
     def _cell_of(self, flow: str, task: str | None, run: Run | None = None) -> Cell:
@@ -237,7 +239,8 @@ class Board:
         for flow in registry.declared_flows():
             self._cell_of(label_of(flow.name), None)
         with self._lock:
-            cells = [cell.copy() for cell in {id(cell): cell for cell in self._cells.values()}.values()]
+            known = {id(cell): cell for cell in self._cells.copy().values()}
+            cells = [cell.copy() for cell in known.values()]
         dropped, errors = self._inherited
         return Snapshot(
             [cell for cell in cells if cell.task is None],

@@ -16,11 +16,10 @@
 import contextlib
 import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from prometheus_client import REGISTRY, CollectorRegistry, make_asgi_app, make_wsgi_app
-from prometheus_client.registry import Collector
 
 from otelflow._core import watching
 from otelflow._core.config import settings
@@ -28,6 +27,9 @@ from otelflow._core.errors import ConfigurationError, nearest
 from otelflow.telemetry.board import Board
 from otelflow.telemetry.prometheus import BoardCollector
 from otelflow.telemetry.ways import Way
+
+if TYPE_CHECKING:
+    from prometheus_client.registry import Collector
 
 OFF: Final = ("", "off", "none")
 
@@ -219,6 +221,9 @@ def _started(wanted: str | CollectorRegistry, way_out: tuple[Any, str], resource
     if isinstance(wanted, CollectorRegistry):
         parts.registry = wanted
     metrics = Metrics(parts, wanted, make(parts))
-    parts.registry.register(parts.collector)
+    try:
+        parts.registry.register(parts.collector)
+    except ValueError as error:
+        raise ConfigurationError(f"metrics: this registry shows otelflow's metrics already ({error})") from None
     watching.add_watcher(parts.board)
     return metrics

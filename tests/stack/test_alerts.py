@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-NIGHTLY = """\
+BILLING = """\
 import sys
 
 from otelflow import Objective, configure, flow, task
@@ -23,14 +23,19 @@ def book(day):
         raise ConnectionError("the bank is closed")
 
 
-@flow(objective=Objective(every="6s", runbook="Ask the bank."))
+@flow
 def nightly(day):
+    book(day)
+
+
+@flow(objective=Objective(every="6s", runbook="Ask the bank."))
+def closing(day):
     book(day)
 
 
 if __name__ == "__main__":
     configure()
-    nightly(sys.argv[1]).execute()
+    {"nightly": nightly, "closing": closing}[sys.argv[1]](sys.argv[2]).execute()
 """
 
 
@@ -88,20 +93,20 @@ def told(addresses, tools):
 
 
 @pytest.fixture
-def nightly(tmp_path, collector, pushgateway, tools):
-    """Run the flow in a process of its own, which pushes its metrics, and return its trace id."""
+def run(tmp_path, collector, pushgateway, tools):
+    """Run a flow in a process of its own, which pushes its metrics, as a part of the trace that is given."""
     program = tmp_path / "billing.py"
-    program.write_text(NIGHTLY)
+    program.write_text(BILLING)
 
-    def run(day, *, service, trace_id):
+    def run(flow, day, *, trace_id):
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL", "TRACE"))}
         clean |= {
-            "OTEL_SERVICE_NAME": service,
+            "OTEL_SERVICE_NAME": "billing",
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector,
             "OTELFLOW_METRICS": f"push:{pushgateway}",
             "TRACEPARENT": f"00-{trace_id}-00f067aa0ba902b7-01",
         }
-        done = tools.run(sys.executable, program, day, env=clean)
+        done = tools.run(sys.executable, program, flow, day, env=clean)
         assert ("ConnectionError: the bank is closed" in done.stderr) == (done.returncode != 0), done.stderr
         return done.returncode
 
@@ -117,12 +122,12 @@ def found_by(link, jaeger, tools):
 
 
 @pytest.mark.timeout(240)
-def test_a_failing_flow_alerts_and_the_alert_resolves_when_it_succeeds(jaeger, prometheus, told, nightly, tools):
+def test_a_failing_flow_alerts_and_the_alert_resolves_when_it_succeeds(jaeger, prometheus, told, run, tools):
     good, bad, better = ("a" * 32, "b" * 32, "c" * 32)
-    assert nightly("monday", service="billing", trace_id=good) == 0
-    assert nightly("sunday", service="billing", trace_id=bad) == 1
+    assert run("nightly", "monday", trace_id=good) == 0
+    assert run("nightly", "sunday", trace_id=bad) == 1
     firing = told.heard("FlowLastRunFailed", "firing")
-    assert nightly("monday", service="billing", trace_id=better) == 0
+    assert run("nightly", "monday", trace_id=better) == 0
     resolved = told.heard("FlowLastRunFailed", "resolved")
 
     assert firing["labels"] == {
@@ -137,7 +142,7 @@ def test_a_failing_flow_alerts_and_the_alert_resolves_when_it_succeeds(jaeger, p
 
 
 @pytest.fixture
-def watched(addresses, prometheus, tmp_path, nightly, tools):
+def watched(addresses, prometheus, tmp_path, run, tools):
     """Notifications of programs that look every second and have the rules that `otelflow generate alerts` makes."""
     rules = tmp_path / "rules/otelflow.rules.yml"
     rules.parent.mkdir()
@@ -157,18 +162,18 @@ def watched(addresses, prometheus, tmp_path, nightly, tools):
 
 
 @pytest.mark.timeout(240)
-def test_a_flow_that_never_ran_is_missed_until_it_succeeds_and_again_when_it_stops(watched, nightly):
+def test_a_flow_that_never_ran_is_missed_until_it_succeeds_and_again_when_it_stops(watched, run):
     missed = watched.heard("FlowNeverSucceeded", "firing", 60)
-    nightly("monday", service="ledger", trace_id="d" * 32)
+    run("closing", "monday", trace_id="d" * 32)
     seen = watched.heard("FlowNeverSucceeded", "resolved", 60)
     overdue = watched.heard("FlowOverdue", "firing", 60)
-    nightly("monday", service="ledger", trace_id="e" * 32)
+    run("closing", "monday", trace_id="e" * 32)
     done = watched.heard("FlowOverdue", "resolved", 60)
 
-    assert missed["labels"] == {"alertname": "FlowNeverSucceeded", "severity": "page", "flow": "nightly"}
-    assert missed["annotations"]["summary"] == "Nobody has seen flow nightly succeed for 6s."
+    assert missed["labels"] == {"alertname": "FlowNeverSucceeded", "severity": "page", "flow": "closing"}
+    assert missed["annotations"]["summary"] == "Nobody has seen flow closing succeed for 6s."
     assert missed["annotations"]["runbook"] == "Ask the bank."
     assert seen["labels"] == missed["labels"]
-    assert overdue["labels"] == missed["labels"] | {"alertname": "FlowOverdue", "job": "ledger"}
-    assert "flow nightly".replace(" ", "%20") in overdue["annotations"]["traces"]
+    assert overdue["labels"] == missed["labels"] | {"alertname": "FlowOverdue", "job": "billing"}
+    assert "operation=flow%20closing" in overdue["annotations"]["traces"]
     assert done["labels"] == overdue["labels"]

@@ -616,3 +616,27 @@ def test_a_forked_child_begins_at_zero_even_when_the_lock_was_held(counted):
     child.join(20)
     assert counted.runs("", "in_parent") == {"success": 1}
     assert counted.runs("", "in_child") == {}
+
+
+def test_reading_while_everything_counts_is_whole(counted):
+    @task(raise_on_error=False)
+    def varied(number):
+        raise type(f"Kind{number % 7}", (Exception,), {})
+
+    def work(letter):
+        for number in range(200):
+            Flow(flow_name=f"reads {letter} {number % 20}").set_flow_target(
+                lambda number=number: varied(number)
+            ).execute()
+
+    threads = [threading.Thread(target=work, args=(letter,)) for letter in "abcd"]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        counted.text()
+    for thread in threads:
+        thread.join(30)
+
+    cells = [cell for cell in counted.board.snapshot().tasks if cell.task == "varied"]
+    assert sum(cell.ended["failure"].count for cell in cells) == 800
+    assert sum(sum(cell.failures.values()) for cell in cells) == 800

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
 from otelflow import flow
@@ -239,6 +239,14 @@ def test_registry_is_the_one_of_prometheus_client_and_the_same_choice_twice_is_o
     )
 
     assert (done.stdout, done.stderr) == ("True 1\n", "")
+
+
+def test_a_registry_that_has_such_metrics_already_is_refused(use):
+    registry = CollectorRegistry()
+    Counter(attributes.FLOW_RUNS, "", registry=registry)
+
+    with pytest.raises(ConfigurationError, match="shows otelflow's metrics already"):
+        use(registry)
 
 
 def test_another_choice_takes_the_place_of_the_first(use):
