@@ -92,11 +92,13 @@ def _conclude(run: Run, outcome: Outcome, value: object, duration: float) -> Non
 
 
 def _report(run: Run, outcome: Outcome, duration: float) -> None:
-    if run.clock >= Inherited.until:
-        _end_span(run, outcome)
-    if run.is_open:
-        run.is_open = False
-        printing.run_closed()
+    try:
+        if run.clock >= Inherited.until:
+            _end_span(run, outcome)
+    finally:
+        if run.is_open:
+            run.is_open = False
+            printing.run_closed()
     if run.clock < Inherited.until:
         return
     if watching.watchers:

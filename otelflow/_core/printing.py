@@ -62,9 +62,9 @@ _Wrapper: Final = _State()
 def run_opened() -> None:
     """Wrap ``builtins.print`` when the first run opens."""
     with _Wrapper.lock:
-        _Wrapper.open_runs += 1
-        if _Wrapper.open_runs == 1:
+        if _Wrapper.open_runs == 0:
             _install()
+        _Wrapper.open_runs += 1  # last: a full stack may keep the rest from being done
 
 
 def is_any_run_open() -> bool:

@@ -35,10 +35,8 @@ def _import(name: str) -> None:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
-            parent = name.rpartition(".")[0]
-            near = nearest(name, _beside(name)) if parent or name.endswith(".py") else ""
             raise TargetNotFound(
-                f"There is no module {name!r}{near}: --from wants a module as in 'import package.module', "
+                f"There is no module {name!r}{_near(name)}: --from wants a module as in 'import package.module', "
                 f"importable from {Path.cwd()}"
             ) from None
         raise TargetNotImportable(f"{name} does not import: {error}; install what it needs") from error
@@ -50,10 +48,12 @@ def _import(name: str) -> None:
         raise TargetNotImportable(f"{name} raises when it is imported: {type(error).__name__}: {error}") from error
 
 
-def _beside(name: str) -> list[str]:
-    """Return the modules beside the one that is not there."""
+def _near(name: str) -> str:
+    """Return what may have been meant: a module in the place of a file, or one beside that is not there."""
+    if name.endswith(".py"):
+        return f"; did you mean {name.removesuffix('.py').strip('./').replace('/', '.')!r}?"
     import pkgutil  # noqa: PLC0415 only for mistakes
 
-    parent = name.removesuffix(".py").rpartition(".")[0]
+    parent = name.rpartition(".")[0]
     package = sys.modules.get(parent)
-    return [f"{parent}.{module.name}" for module in pkgutil.iter_modules(getattr(package, "__path__", []))]
+    return nearest(name, [f"{parent}.{one.name}" for one in pkgutil.iter_modules(getattr(package, "__path__", []))])

@@ -236,7 +236,8 @@ def _never(flow: Declared, every: float, jaeger: str) -> Alert:
     other = series(LAST_RUN, flow=f"{flow.name}-other", result="success")
     return Alert(
         "FlowNeverSucceeded",
-        f'absent({LAST_RUN}{{flow={quoted(flow.name)},result="success"}})',
+        # absent() makes labels of what is matched by =, and an alert with result="success" would puzzle its reader.
+        f'absent({LAST_RUN}{{flow={quoted(flow.name)},result=~"success"}})',
         time_of(every),
         "page",
         "Nobody has seen flow {{ $labels.flow }} succeed" + f" for {words_of(every)}.",

@@ -256,7 +256,7 @@ def _is_outermost(run: Run) -> bool:
 
 
 def _since(counted: Counter[K], inherited: Counter[K]) -> dict[K, int]:
-    return {key: count - inherited[key] for key, count in list(counted.items()) if count > inherited[key]}
+    return {key: count - inherited[key] for key, count in dict(counted).items() if count > inherited[key]}
 
 
 def _bounds(name: str, run: Run | None) -> tuple[float, ...]:

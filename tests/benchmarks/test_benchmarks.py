@@ -29,5 +29,5 @@ def test_the_command_prints_a_table_and_writes_every_figure_as_json(tmp_path):
     assert all(found["microseconds"] > 0 for found in report["figures"])
     assert {"opentelemetry.trace", "otelflow"} <= set(report["import_milliseconds"])
     assert "otelflow" in report["bytes_retained_per_flow"]
-    assert len(report["targets"]) == 6
+    assert len(report["targets"]) == 7
     assert "otelflow, 10 listeners" in done.stdout

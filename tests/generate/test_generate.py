@@ -313,7 +313,7 @@ def test_an_objective_that_is_none_is_refused_at_decoration():
     [
         ("no_such_flows", TargetNotFound, "There is no module 'no_such_flows'"),
         ("shop_flows.orders", TargetNotFound, "There is no module 'shop_flows.orders'"),
-        ("shop_flows.py", TargetNotFound, "There is no module 'shop_flows.py'"),
+        ("shop_flows.py", TargetNotFound, "There is no module 'shop_flows.py'; did you mean 'shop_flows'?"),
         ("", TargetNotFound, "is no module"),
         ("..", TargetNotFound, "is no module"),
         ("broken_flows", TargetNotImportable, "No module named 'no_such_package_anywhere'"),

@@ -900,3 +900,19 @@ def test_with_a_provider_of_the_application_every_run_counts(receiver):
         value(pushed(receiver)["/metrics/job/host/flow/order"], attributes.FLOW_RUNS, flow="order", result="success")
         == 10
     )
+
+
+def test_what_is_sent_is_not_traced_by_instrumentation_of_http():
+    body = """
+        from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+        from otelflow.telemetry.ways.courier import Courier
+
+        seen = []
+        courier = Courier(lambda deadline: seen.append(is_instrumentation_enabled()), "of the test")
+        courier.wake()
+        print(courier.flush(10), set(seen), is_instrumentation_enabled())
+    """
+
+    pytest.importorskip("opentelemetry.instrumentation", reason="no instrumentation is installed")
+
+    assert python(body).stdout == "True {False} True\n"

@@ -7,6 +7,11 @@ import time
 import weakref
 from collections.abc import Callable
 
+from opentelemetry import context as otel_context
+
+# The name is private for want of a better place (says its comment); every exporter and instrumentation uses it.
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
+
 from otelflow._core import exits, ledger
 
 #: How long the end of a process may be kept up
@@ -100,6 +105,7 @@ class Courier:
 
     def _try(self) -> None:
         deadline = min(self._deadline, time.monotonic() + FAREWELL_SECONDS)
+        token = otel_context.attach(otel_context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
         try:
             self._deliver(deadline)
         except Exception as error:  # noqa: BLE001 a network, a disk or an exporter must not end this thread
@@ -107,6 +113,8 @@ class Courier:
             self._lost("did not arrive", error)
         else:
             self._arrived = True
+        finally:
+            otel_context.detach(token)
 
     def _lost(self, how: str, error: Exception | None) -> None:
         ledger.lost("metrics", "export_failed")
