@@ -56,7 +56,8 @@ def _of_flows(cells: list[Cell]) -> Iterator[Metric]:
     )
     in_progress = [Point((cell.flow,), len(cell.open)) for cell in cells]
     yield Metric(attributes.FLOW_RUNS_IN_PROGRESS, "Runs of flows that are open.", "number of", flow, in_progress)
-    oldest = [Point((cell.flow,), min(cell.open.values()) / 1e9) for cell in cells if cell.open]
+    # 0, not nothing: a Collector shows what it was last sent for a day, and the run would look stuck.
+    oldest = [Point((cell.flow,), min(cell.open.values(), default=0) / 1e9) for cell in cells]
     yield Metric(
         attributes.FLOW_OLDEST_RUN, "When the oldest open run of a flow started (Unix time).", "gauge", flow, oldest
     )

@@ -132,7 +132,7 @@ MISTAKES = {
     "a progress that is none": lambda: artifact(key="progress", data=101, artifact_type="progress"),
     "an image that is none": lambda: artifact(key="image", data=7, artifact_type="image"),
     "a markdown that is no text": lambda: artifact(key="page", data=7, artifact_type="markdown"),
-    "a listener that is none": lambda: add_listener(print),
+    "a listener that is none": lambda: add_listener(len),
     "a listener's class instead of a listener": lambda: add_listener(Deaf),
     "a listener without a hook": lambda: add_listener(Deaf()),
     "an optional package that is not installed": lambda: _raise(errors.MissingExtra("cli")),

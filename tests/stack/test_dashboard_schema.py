@@ -8,16 +8,18 @@ import warnings
 from pathlib import Path
 
 import pytest
-from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.cog.plugins import register_default_plugins
 
 from otelflow.generate import generate_dashboards
 
 DASHBOARDS = sorted((Path(__file__).parents[2] / "deploy/grafana/dashboards").glob("*.json"))
 
+pytest.importorskip("grafana_foundation_sdk", reason="not installed: pip install 'otelflow[stack]'")
+
 with warnings.catch_warnings():
     # It would rather see the second format, which Grafana cannot provision from files without a resource around it.
     warnings.simplefilter("ignore", DeprecationWarning)
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.cog.plugins import register_default_plugins
     from grafana_foundation_sdk.models.dashboard import Dashboard
 
 register_default_plugins()

@@ -152,6 +152,14 @@ def test_what_a_job_serves_is_scraped(jobs, values):
     assert durations == {("success",): 2}
 
 
+def test_a_job_that_sent_otlp_and_ended_has_no_open_run_that_would_look_stuck(jobs, values):
+    open_runs = "otelflow_flow_runs_in_progress", "otelflow_flow_oldest_run_start_timestamp_seconds"
+
+    shown = [values(f'{name}{{job="sent"}}', "flow") for name in open_runs]
+
+    assert shown == [{("nightly",): 0}, {("nightly",): 0}]
+
+
 def test_every_way_out_shows_the_same_names_and_labels(jobs, query):
     def shown(job):
         found = query(f'{{__name__=~"otelflow_.+",job="{job}"}}')
@@ -161,7 +169,10 @@ def test_every_way_out_shows_the_same_names_and_labels(jobs, query):
             if not (name := series["metric"]["__name__"]).startswith("otelflow_task_failures")
         }
 
-    live = {("otelflow_flow_runs_in_progress", frozenset({"flow"}))}
+    live = {
+        ("otelflow_flow_runs_in_progress", frozenset({"flow"})),
+        ("otelflow_flow_oldest_run_start_timestamp_seconds", frozenset({"flow"})),
+    }
     collector_adds = {"otel_scope_name", "otel_scope_version", "otel_scope_schema_url"}
     sent = {(name, labels - collector_adds) for name, labels in shown("sent")}
 

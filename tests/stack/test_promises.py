@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
+
+yaml = pytest.importorskip("yaml", reason="not installed: pip install 'otelflow[stack]'")
 
 ROOT = Path(__file__).parents[2]
 CHOSEN = {"$__rate_interval": "10s", "$job": "example-service", "$flow": "order", "$task": "reserve"}

@@ -1,6 +1,7 @@
 """The example service under load: what Prometheus counts and Jaeger keeps is what happened, at any sampling ratio."""
 
 import json
+import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ class Load:
 
     address: str
     caller: int
+    began: float = field(default_factory=time.time)
     answers: dict[str, int] = field(default_factory=dict)
 
     def call(self):
@@ -102,11 +104,15 @@ def values(query):
 
 
 @pytest.fixture
-def exemplars(prometheus, tools):
+def exemplars(loads, prometheus, tools):
     """Ask Prometheus for exemplars, as (labels of the series, trace id) each."""
 
+    began = min(load.began for load in loads.values())
+
     def ask(expression):
-        answer = tools.get_json(f"{prometheus}/api/v1/query_exemplars", query=expression, start=0, end=2e9)
+        answer = tools.get_json(
+            f"{prometheus}/api/v1/query_exemplars", query=expression, start=began, end=time.time() + 60
+        )
         return [
             (series["seriesLabels"], found["labels"]["trace_id"])
             for series in answer["data"]

@@ -334,7 +334,7 @@ def test_open_runs_and_the_oldest_of_them_are_shown(counted):
 
     assert seen[0][0] == 1
     assert before <= seen[0][1] <= time.time()
-    assert counted.value(attributes.FLOW_OLDEST_RUN, flow="inner") is None
+    assert counted.value(attributes.FLOW_OLDEST_RUN, flow="inner") == 0
 
 
 def test_a_board_that_comes_in_the_middle_counts_the_end_and_shows_no_negative_number():
