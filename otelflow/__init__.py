@@ -5,6 +5,7 @@ Importing it needs opentelemetry-api only and changes nothing; what needs the SD
 
 from typing import TYPE_CHECKING, Any, Final
 
+from otelflow import errors as errors
 from otelflow._core.artifacts import Artifact, Result
 from otelflow._core.config import Flow_Run__Config
 from otelflow._core.depends import INJECTED

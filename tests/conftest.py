@@ -1,6 +1,12 @@
+import signal
+
 import pytest
 
 from otelflow import testing
+
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and so the programs that they interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

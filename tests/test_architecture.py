@@ -30,7 +30,7 @@ PUBLIC_MODULES = ("otelflow", "otelflow.errors", "otelflow.generate", "otelflow.
 
 # Who may import what of ours; the longest prefix that fits counts. Everything else of ours is refused.
 RULES = {
-    "otelflow": ("otelflow._core", "otelflow.listeners", "otelflow.telemetry"),
+    "otelflow": ("otelflow._core", "otelflow.errors", "otelflow.listeners", "otelflow.telemetry"),
     "otelflow._core": ("otelflow._core", "otelflow.__version__"),
     "otelflow.listeners": ("otelflow._core", "otelflow.listeners"),
     "otelflow.telemetry": ("otelflow._core", "otelflow.telemetry", "otelflow_exporters", "otelflow.__version__"),

@@ -71,7 +71,9 @@ def test_two_commands_do_all_the_set_up():
     demo, tests = block("demo"), block("tests")
 
     assert demo == "python3 -m venv .venv && .venv/bin/pip install '.[cli]' && .venv/bin/otelflow demo\n"
-    assert tests == "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/python -m pytest\n"
+    assert (
+        tests == "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/python -m pytest -n auto\n"
+    )
 
 
 def test_every_command_that_the_readme_names_exists(tmp_path):

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -167,8 +166,15 @@ _listeners: tuple[RunListener, ...] = ()
 _NOBODY: Final[dict[Flow_Run__Event_Type, tuple[RunListener, ...]]] = dict.fromkeys(Flow_Run__Event_Type, ())
 _audience: dict[Flow_Run__Event_Type, tuple[RunListener, ...]] = _NOBODY
 
+
 # Who is being called right now, in this thread or asyncio task: what a listener does is not told to itself.
-_calling: Final[ContextVar[tuple[object, ...]]] = ContextVar("otelflow_calling", default=())
+class _Calling(threading.local):
+    """The listeners being called: each from end to end, so that a thread tells asyncio tasks apart, too."""
+
+    listeners: tuple[object, ...] = ()
+
+
+_calling: Final = _Calling()
 
 
 def add_listener(listener: RunListener) -> None:
@@ -223,22 +229,22 @@ def send(event: Flow_Run__Event) -> None:
 
 def in_listener() -> bool:
     """Tell whether a listener is being called right now; what it prints is no message of the run."""
-    return bool(_calling.get())
+    return bool(_calling.listeners)
 
 
 def guarded(listener: object, call: Callable[[A], B], about: A) -> B | None:
     """Call *listener* with *about*; an exception is counted and gives None, and what it does is not told to itself."""
-    calling = _calling.get()
+    calling = _calling.listeners
     if calling and any(one is listener for one in calling):
         return None
-    token = _calling.set((*calling, listener))
+    _calling.listeners = (*calling, listener)
     try:
         return call(about)
     except Exception as error:  # noqa: BLE001 a listener is foreign code and must not break a run
         ledger.listener_failed(name_of(listener), error)
         return None
     finally:
-        _calling.reset(token)
+        _calling.listeners = calling
 
 
 def name_of(listener: object) -> str:

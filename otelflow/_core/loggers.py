@@ -7,6 +7,7 @@ from typing import Final
 from otelflow._core import ledger, messages
 from otelflow._core.config import settings
 from otelflow._core.context import open_run_here
+from otelflow._core.results import stack_trace
 
 _RUN_LOGGER: Final = "otelflow.run"
 
@@ -64,6 +65,9 @@ def _hear(record: logging.LogRecord, *, printed: bool) -> None:
             text = record.getMessage()
         except Exception:  # noqa: BLE001 arguments that do not fit their format are the program's to report
             text = str(record.msg)
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:  # logger.exception(…): what happened is the message
+            text = f"{text}\n{stack_trace(error, settings().value_limit)}"
         messages.write(run, record.levelno, text, printed=printed, time_ns=int(record.created * 1_000_000_000))
 
 

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import ProxyTracerProvider
 
 from otelflow._core import artifacts, config, events, ledger, loggers, spans
-from otelflow._core.errors import ConfigurationError
+from otelflow._core.errors import ConfigurationError, nearest
 from otelflow._core.events import RunListener
 from otelflow.telemetry.delivery import DeliverySpanProcessor
 from otelflow.telemetry.logs import use_logs
@@ -87,6 +87,7 @@ def configure(
 
     Raises ConfigurationError for a setting or variable that says nothing usable, InvalidListener.
     """
+    _check_keywords(service_name, store, settings)
     in_force = config.configure(**settings)
     with _Process.lock:
         telemetry = _set_up(service_name, tracer_provider)
@@ -99,6 +100,21 @@ def configure(
     for listener in listeners:
         events.add_listener(listener)
     return telemetry
+
+
+def _check_keywords(service_name: object, store: object, settings: Mapping[str, Any]) -> None:
+    for name in settings:
+        if name not in config.SETTINGS:
+            raise ConfigurationError(
+                f"configure() has no keyword {name!r}{nearest(name, [*_KEYWORDS, *config.SETTINGS])}"
+            )
+    if service_name is not None and not isinstance(service_name, str):
+        raise ConfigurationError(f"configure(): service_name must be a text, not {service_name!r:.60}")
+    if store is not None and not isinstance(store, bool | str | os.PathLike):
+        raise ConfigurationError(f"configure(): store must be True, False or a folder, not {store!r:.60}")
+
+
+_KEYWORDS: Final = ("service_name", "store", "listeners", "tracer_provider", "metrics")
 
 
 def _use_metrics(telemetry: Telemetry, metrics: "str | CollectorRegistry | None", service_name: str | None) -> None:

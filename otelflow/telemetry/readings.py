@@ -59,7 +59,11 @@ def _of_flows(cells: list[Cell]) -> Iterator[Metric]:
     # 0, not nothing: a Collector shows what it was last sent for a day, and the run would look stuck.
     oldest = [Point((cell.flow,), min(cell.open.values(), default=0) / 1e9) for cell in cells]
     yield Metric(
-        attributes.FLOW_OLDEST_RUN, "When the oldest open run of a flow started (Unix time).", "gauge", flow, oldest
+        attributes.FLOW_OLDEST_RUN,
+        "When the oldest open run of a flow started (Unix time), or 0.",
+        "gauge",
+        flow,
+        oldest,
     )
     last = [
         Point((cell.flow, result), ended.last) for cell in cells for result, ended in cell.ended.items() if ended.last

@@ -194,3 +194,20 @@ def test_basic_config_in_the_main_program_works_although_a_logger_is_captured(tm
     )
 
     assert done.stderr == "INFO:shown\n"
+
+
+def test_an_exception_that_is_logged_stands_in_the_message_with_where_it_came_from(spans):
+    @flow
+    def careful():
+        try:
+            int("x")
+        except ValueError:
+            get_run_logger().exception("could not load")
+
+    careful().execute()
+
+    (message,) = spans.one("flow careful").events
+    text = message.attributes["otelflow.message.text"]
+    assert text.startswith("could not load\nTraceback (most recent call last):")
+    assert text.endswith(("'x'\n", "'x'"))
+    assert "in careful" in text

@@ -55,6 +55,7 @@ class Notifications(list):
                 for notification in self
                 for alert in notification["alerts"]
                 if (alert["labels"]["alertname"], alert["status"]) == (name, status)
+                and alert["labels"].get("job", "billing") == "billing"  # other tests have failing flows, too
             ]
 
         return self.wait_for(look, seconds=seconds, what=f"a notification that {name} is {status}")[0]

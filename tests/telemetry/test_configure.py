@@ -242,7 +242,27 @@ def test_a_variable_that_says_nothing_usable_is_named_with_the_cure(environment,
 def test_an_unknown_setting_is_named():
     done = python("otelflow.configure(value_limits=3)")
 
-    assert "configure() has no field 'value_limits'; did you mean 'value_limit'?" in done.stderr
+    assert "configure() has no keyword 'value_limits'; did you mean 'value_limit'?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("keyword", "message"),
+    [
+        ("service_nam='x'", "configure() has no keyword 'service_nam'; did you mean 'service_name'?"),
+        ("service_name=5", "configure(): service_name must be a text, not 5"),
+        ("store=5", "configure(): store must be True, False or a folder, not 5"),
+    ],
+)
+def test_a_wrong_keyword_is_named(keyword, message):
+    done = python(f"otelflow.configure({keyword})")
+
+    assert done.stderr.splitlines()[-1] == f"otelflow.errors.ConfigurationError: {message}"
+
+
+def test_the_errors_are_there_without_importing_their_module():
+    done = python("print(otelflow.errors.ConfigurationError is not None)")
+
+    assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 def test_a_store_that_is_asked_for_holds_the_whole_run(tmp_path):

@@ -916,3 +916,27 @@ def test_what_is_sent_is_not_traced_by_instrumentation_of_http():
     pytest.importorskip("opentelemetry.instrumentation", reason="no instrumentation is installed")
 
     assert python(body).stdout == "True {False} True\n"
+
+
+def test_what_did_not_arrive_is_tried_again_at_the_end(receiver):
+    receiver.status = 503
+    body = f"""
+        chosen = metrics.use('push:{receiver.url}')
+        order().execute()
+        print(chosen.flush(10), flush=True)
+        sys.stdin.readline()
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM + textwrap.dedent(body)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "False\n"
+    receiver.status = 200
+    receiver.requests.clear()
+
+    process.communicate("\n", timeout=30)
+
+    assert any(path.endswith("/flow/order/result/success") for path in pushed(receiver))

@@ -84,7 +84,7 @@ class Courier:
             self._lost("had no time left to arrive", None)
 
     def _last_delivery(self) -> None:
-        if self._wanted > self._done or self._interval is not None:
+        if self._wanted > self._done or self._interval is not None or not self._arrived:
             self._try()
 
     # On the courier's thread
