@@ -22,6 +22,7 @@ from otelflow._core.events import (
 from otelflow._core.flow import Flow, flow
 from otelflow._core.loggers import get_run_logger
 from otelflow._core.objectives import Objective
+from otelflow._core.redaction import redact
 from otelflow._core.task import Task, task
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ __all__ = [
     "flow",
     "flow_events",
     "get_run_logger",
+    "redact",
     "remove_listener",
     "task",
 ]

@@ -1,5 +1,6 @@
 """Ask Jaeger and Prometheus over HTTP."""
 
+import base64
 import json
 import urllib.error
 import urllib.parse
@@ -40,6 +41,24 @@ def get(base: str, path: str, query: Mapping[str, str] | None = None) -> Answer:
             return Answer(error.code, _json(error.read(_LARGEST)), _clock(error.headers.get("Date")))
     except (OSError, ValueError) as error:
         raise Unreachable(base, getattr(error, "reason", None) or error) from None
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+    """POST *body* to *url* and return the status. Raises Unreachable."""
+    parts = urllib.parse.urlsplit(url)
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    request = urllib.request.Request(bare, body, dict(headers), method="POST")  # noqa: S310 the caller gives http(s)
+    if parts.username is not None:
+        word = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
+        request.add_header("Authorization", f"Basic {base64.b64encode(word.encode()).decode()}")
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+    except (OSError, ValueError) as error:
+        raise Unreachable(url, getattr(error, "reason", None) or error) from None
 
 
 def _json(text: bytes) -> Any:

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+import otelflow
 from otelflow.cli.backends import Unreachable
 from otelflow.cli.doctor import Addresses, examine
 from otelflow.cli.ending import BAD_INPUT, FAILURE, SUCCESS
@@ -27,7 +28,7 @@ def print_findings(jaeger: str | None, prometheus: str | None) -> int:
     table = Table(box=None, show_header=False, pad_edge=False)
     for finding in findings:
         mark, style = _MARKS[finding.state]
-        cell = Text(finding.seen)
+        cell = Text(otelflow.redact(finding.seen))
         if finding.cure and finding.state != "ok":
             cell.append(f"\n→ {finding.cure}", style="cyan")
         table.add_row(Text(mark, style), Text(finding.what), cell)

@@ -105,7 +105,7 @@ def demo(traceback: _Traceback = False, strict_telemetry: _Strict = False) -> No
 @app.command()
 def show(
     trace_id: Annotated[str | None, typer.Argument(help="An id, or how it begins; the newest if left out.")] = None,
-    last: Annotated[int, typer.Option("--last", "-n", min=1, metavar="N", help="The N newest.")] = 1,
+    last: Annotated[int | None, typer.Option("--last", "-n", min=1, metavar="N", help="The N newest.")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only those that failed.")] = False,
     only_list: Annotated[bool, typer.Option("--list", help="One line for each: by default of the 20 newest.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="OTLP JSON, one line for each trace.")] = False,
@@ -118,11 +118,11 @@ def show(
     from otelflow.cli import showing
 
     if only_list:
-        showing.list_traces(last if last > 1 else showing.LISTED, failed=failed)
+        showing.list_traces(last or showing.LISTED, failed=failed)
     elif artifact is not None:
         showing.write_artifact(trace_id, artifact, failed=failed)
     else:
-        showing.show_traces(trace_id, last, failed=failed, as_json=as_json)
+        showing.show_traces(trace_id, last or 1, failed=failed, as_json=as_json)
 
 
 @app.command()

@@ -6,7 +6,7 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
-from otelflow import settings
+from otelflow import redact, settings
 from otelflow.cli.ending import BAD_INPUT, SUCCESS
 from otelflow.cli.reporting import page
 from otelflow.errors import ConfigurationError
@@ -58,5 +58,5 @@ def _variables() -> Text:
     names = sorted(name for name in os.environ if name.startswith("OTEL_") and os.environ[name])
     if not names:
         return Text("\nNo OTEL_* variable is set: runs are stored here and sent nowhere.", "dim")
-    lines = [f"{name}={'(hidden)' if name.endswith(_SECRET) else os.environ[name]}" for name in names]
+    lines = [f"{name}={'(hidden)' if name.endswith(_SECRET) else redact(os.environ[name])}" for name in names]
     return Text("\n" + "\n".join(lines))

@@ -8,9 +8,10 @@ from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from opentelemetry import trace
+from opentelemetry.util.re import parse_env_headers
 
 import otelflow
-from otelflow.cli.backends import Answer, Unreachable, get
+from otelflow.cli.backends import Answer, Unreachable, get, post
 
 State = Literal["ok", "wrong", "absent"]
 
@@ -68,13 +69,42 @@ def _endpoint() -> Iterator[Finding]:
         cure = "export OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 to send runs to a Collector or Jaeger"
         yield Finding("absent", "OTLP endpoint", "not set: runs stay on this machine", cure)
         return
-    parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
+        parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
+        port = parts.port or (443 if parts.scheme == "https" else 80)
         with socket.create_connection((parts.hostname or "", port), timeout=3):
-            yield Finding("ok", "OTLP endpoint", f"{endpoint} accepts connections")
-    except OSError as error:
+            pass
+    except (OSError, ValueError) as error:
         yield Finding("wrong", "OTLP endpoint", f"{endpoint} does not answer: {error}", _PIPE)
+        return
+    yield (
+        _accepts(endpoint)
+        if parts.scheme in ("http", "https") and not _is_grpc()
+        else Finding("ok", "OTLP endpoint", f"{endpoint} accepts connections")
+    )
+
+
+def _is_grpc() -> bool:
+    names = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+    return next((os.environ[name] for name in names if os.environ.get(name)), "") == "grpc"
+
+
+def _accepts(endpoint: str) -> Finding:
+    """Send an export of nothing, which is no bytes at all, as the exporter would."""
+    is_whole = bool(os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+    url = endpoint if is_whole else f"{endpoint.rstrip('/')}/v1/traces"
+    given = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_HEADERS") or os.environ.get("OTEL_EXPORTER_OTLP_HEADERS") or ""
+    headers = {"Content-Type": "application/x-protobuf", **parse_env_headers(given, liberal=True)}
+    try:
+        status = post(url, b"", headers)
+    except Unreachable as error:
+        return Finding("wrong", "OTLP endpoint", str(error), _PIPE)
+    if 200 <= status < 300:
+        return Finding("ok", "OTLP endpoint", f"{endpoint} accepts traces")
+    cure = (
+        "look at OTEL_EXPORTER_OTLP_HEADERS" if status in (401, 403) else "is this an OTLP/HTTP endpoint (port 4318)?"
+    )
+    return Finding("wrong", "OTLP endpoint", f"{url} answered {status} to an empty export", cure)
 
 
 def _server(name: str, address: str, path: str, addresses: Addresses) -> Generator[Finding, None, Answer | None]:

@@ -11,6 +11,7 @@ from typing import Final
 
 from rich.console import Console
 
+import otelflow
 from otelflow_exporters.wording import one_line
 
 _PREFIX: Final = "otelflow: "
@@ -57,7 +58,7 @@ def show_warnings(*, with_tracebacks: bool) -> None:
 
 def describe(error: BaseException) -> str:
     """Return type, message and place of an exception on one line."""
-    text = text_of(error)
+    text = otelflow.redact(text_of(error))
     words = f"{type(error).__name__}: {text}" if text else type(error).__name__
     place = _place(error)
     return f"{words} ({place})" if place else words

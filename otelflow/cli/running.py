@@ -237,7 +237,7 @@ def _where(report: Report, telemetry: otelflow.Telemetry, *, is_stored: bool) ->
         return f"trace {report.trace_id} goes where the program's own OpenTelemetry set-up sends it"
     endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), "")
     places = [f"stored in {_shortened(telemetry.store_directory)}"] if is_stored else []
-    places += [f"sent to {endpoint}"] if endpoint and not _lost(telemetry) else []
+    places += [f"sent to {otelflow.redact(endpoint)}"] if endpoint and not _lost(telemetry) else []
     return f"trace {report.trace_id} {' and '.join(places) or 'is not stored'}"
 
 

@@ -13,15 +13,16 @@ from otelflow import settings
 from otelflow.cli.converting import Unconvertible, duration
 from otelflow.cli.reporting import page, say
 from otelflow.errors import ConfigurationError, StoreUnreadable, TraceNotFound
-from otelflow_exporters.reading import Forgotten, StoredTrace, StoredTraces, TraceSummary, to_otlp_json
+from otelflow_exporters.reading import INCOMPLETE, Forgotten, StoredTrace, StoredTraces, TraceSummary, to_otlp_json
 from otelflow_exporters.tree import print_trace
 from otelflow_exporters.wording import one_line
 
 LISTED: Final = 20
 _SHORT_ID: Final = 12
-_FAILED: Final = ("failure", "timeout", "error")
+_FAILED: Final = ("failure", "timeout", "error", INCOMPLETE)
 _STYLES: Final = {"success": "green", "cancellation": "yellow", "incomplete": "yellow"}
 _ARTIFACT: Final = "otelflow.artifact"
+_FLOW: Final = "otelflow.flow.name"
 
 
 def opened_store() -> StoredTraces:
@@ -44,12 +45,18 @@ def show_traces(trace_id: str | None, last: int, *, failed: bool, as_json: bool)
             continue
         if number:
             sys.stdout.write("\n")
-        print_trace(trace.spans, note=_damage(trace))
+        print_trace(trace.spans, note="; ".join(_notes(trace)))
     sys.stdout.flush()
 
 
-def _damage(trace: StoredTrace) -> str:
-    return f"{trace.unreadable:,} bytes of the store are unreadable" if trace.unreadable else ""
+def _notes(trace: StoredTrace) -> Iterator[str]:
+    """Yield what is to be known of a trace that is not whole."""
+    if not any(span.is_local_root for span in trace.spans):
+        flows = {str(span.attributes[_FLOW]) for span in trace.spans if _FLOW in span.attributes}
+        whose = f" of flow {min(flows)}" if len(flows) == 1 else ""
+        yield f"incomplete: the root span{whose} is missing; its process was killed, or goes on"
+    if trace.unreadable:
+        yield f"{trace.unreadable:,} bytes of the store are unreadable"
 
 
 def _newest(store: StoredTraces, count: int, *, failed: bool) -> list[TraceSummary]:

@@ -219,3 +219,15 @@ def test_a_trace_that_is_not_sampled_is_said_to_be_so(otelflow):
 
     assert done.code == 0
     assert done.lines[-1].endswith("its trace was not sampled")
+
+
+def test_a_secret_in_the_error_of_a_flow_is_not_shown(otelflow, tmp_path):
+    program = tmp_path / "leaky.py"
+    program.write_text(
+        "from otelflow import flow\n\n@flow\ndef leak():\n    raise RuntimeError('password=hunter2secret')\n"
+    )
+
+    done = otelflow("run", f"{program}:leak")
+
+    assert "failed: RuntimeError: password=[redacted]" in done.err
+    assert "hunter2secret" not in done.out + done.err

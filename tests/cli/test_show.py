@@ -1,6 +1,28 @@
 import json
+import subprocess
+import sys
 
 import pytest
+
+KILLED = """
+import time, otelflow
+
+telemetry = otelflow.configure(store=True)
+
+@otelflow.task
+def step():
+    pass
+
+@otelflow.flow
+def endless():
+    for _ in range(20):
+        step()
+    telemetry.force_flush(10_000)
+    print("stored")
+    time.sleep(60)
+
+endless().execute()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +91,25 @@ def test_the_list_has_one_line_for_each_trace_with_whole_ids_for_other_programs(
     heading, *lines = done.out.splitlines()
     assert heading.split() == ["trace", "started", "result", "spans", "failed", "seconds", "name"]
     assert [line.split()[0] for line in lines] == ids_of(stored("show", "--last", "3", "--json"))[::-1]
+
+
+def test_the_list_is_as_long_as_asked(stored):
+    assert [len(stored("show", "--list", "--last", str(count)).out.splitlines()) - 1 for count in (1, 2)] == [1, 2]
+
+
+def test_a_run_that_was_killed_is_told_from_one_that_ended(otelflow, flows, store, environment_of):
+    program = subprocess.Popen(
+        [sys.executable, "-u", "-c", KILLED], cwd=flows, env=environment_of(store), stdout=subprocess.PIPE, text=True
+    )
+    assert program.stdout.readline() == "stored\n"
+    program.kill()
+    program.wait(10)
+    program.stdout.close()
+
+    shown, failed = otelflow("show"), otelflow("show", "--failed")
+
+    assert "incomplete: the root span of flow endless is missing; its process was killed, or goes on" in shown.out
+    assert "task step" in failed.out
 
 
 def test_a_large_artifact_comes_out_whole(stored):
