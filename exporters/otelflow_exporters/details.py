@@ -146,6 +146,9 @@ def _artifact(event: Event) -> Detail:
         title += f"  [whole: {whole}{one_line(reference, 100)}]"
     recorded = values.get(names.ARTIFACT_DATA, "")
     block = recorded if isinstance(recorded, str) else f"{recorded}"
+    if form == "image" and "://" not in block:  # the picture itself, in base64
+        amount = values.get(names.ARTIFACT_SIZE)
+        block = f"a picture of {size(amount)}" if isinstance(amount, int | float) else "a picture"
     return Detail(title, "magenta", *_block(form, block), mark="artifact")
 
 

@@ -1,5 +1,7 @@
 """Print stored traces again, and forget them."""
 
+import base64
+import contextlib
 import json
 import sys
 from collections.abc import Iterator
@@ -105,8 +107,17 @@ def write_artifact(trace_id: str | None, key: str, *, failed: bool) -> None:
     whole = store.payload(str(reference)) if reference else None
     if reference and whole is None:
         say(f"The whole artifact {key} is not stored any more; this is its beginning")
-    sys.stdout.buffer.write(whole if whole is not None else str(found[-1].get(f"{_ARTIFACT}.data", "")).encode())
+    sys.stdout.buffer.write(whole if whole is not None else _recorded(found[-1]))
     sys.stdout.buffer.flush()
+
+
+def _recorded(artifact: dict[str, Any]) -> bytes:
+    """Return what the event itself holds: a picture is base64 there."""
+    data = str(artifact.get(f"{_ARTIFACT}.data", "")).encode()
+    if artifact.get(f"{_ARTIFACT}.type") == "image":
+        with contextlib.suppress(ValueError):  # an address
+            return base64.b64decode(data, validate=True)
+    return data
 
 
 def _artifacts(trace: StoredTrace) -> Iterator[dict[str, Any]]:

@@ -73,6 +73,7 @@ def describe(size: Size, tags: list[str], order: Order):
 def leave_artifacts(this_flow: Flow):
     this_flow.add_flow_artifact("A page", "page", "# Title\\n\\nSome *words*", "markdown")
     this_flow.add_flow_artifact("Rows", "rows", [{"fruit": "apple", "count": 3}], "table")
+    this_flow.add_flow_artifact("A picture", "dot", bytes(range(60)), "image")
     this_flow.add_flow_artifact("Much", "much", "x" * 100_000, "text")
 
 class Doubled(Flow):

@@ -118,11 +118,21 @@ def test_a_large_artifact_comes_out_whole(stored):
     assert done.out == "x" * 100_000
 
 
+def test_a_picture_is_no_base64_in_the_tree_and_comes_out_as_its_bytes(otelflow, flows, store, environment_of):
+    otelflow("run", "flows.py:leave_artifacts")
+    line = [sys.executable, "-m", "otelflow.cli", "show", "--artifact", "dot"]
+
+    written = subprocess.run(line, cwd=flows, env=environment_of(store), capture_output=True, timeout=30, check=True)
+
+    assert written.stdout == bytes(range(60))
+    assert "a picture of 60 bytes" in otelflow("show").out
+
+
 def test_an_artifact_that_is_not_there_is_answered_with_those_that_are(stored):
     done = stored("show", "--artifact", "mush")
 
     assert done.code == 2
-    assert "has no artifact 'mush'; it has: much, page, rows" in done.err
+    assert "has no artifact 'mush'; it has: dot, much, page, rows" in done.err
 
 
 def test_what_is_forgotten_is_gone_and_the_rest_stays(otelflow):
