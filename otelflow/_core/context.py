@@ -155,6 +155,15 @@ def enter(run: Run) -> None:
         otel_context.attach(run.context)
 
 
+def left_behind(run: Run) -> list[Run]:
+    """Return the runs inside *run* that a full stack has kept from being ended, the innermost first."""
+    inner, found = _current.get(), []
+    while inner is not None and inner is not run:
+        found.append(inner)
+        inner = getattr(inner, "outer", None)
+    return found if inner is run else []
+
+
 def leave(run: Run) -> None:
     """Make current what was current before *run* was entered.
 

@@ -9,13 +9,15 @@ from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan
 
 from otelflow._core import attributes, emission, ledger, loggers, printing, spans, watching
 from otelflow._core.config import settings
-from otelflow._core.context import Run, current_run, enter, leave, open_run_here, resume, suspend
+from otelflow._core.context import Run, current_run, enter, leave, left_behind, open_run_here, resume, suspend
 from otelflow._core.results import SUCCESS, Outcome, error_message, error_type, outcome_of, stack_trace
 
 NewRun = Callable[[tuple[Any, ...], dict[str, Any]], Run]
 
 # Exceptions are remembered to be recorded once; a flow that fails and recovers for ever must not keep them all.
 _REMEMBERED: Final = 1_000
+
+_LEFT_BEHIND: Final = Outcome(attributes.FAILURE)
 
 
 def open_run(run: Run) -> None:
@@ -59,6 +61,9 @@ def close_run(run: Run, outcome: Outcome, value: object = None) -> None:
     """
     if run.is_closed and not _was_interrupted(run):
         return
+    if run.is_current and current_run() is not run:
+        for inner in left_behind(run):
+            close_run(inner, outcome if outcome.is_failure else _LEFT_BEHIND)
     duration = time.perf_counter() - run.clock
     run.is_closed = True
     leave(run)
