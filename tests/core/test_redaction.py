@@ -371,22 +371,6 @@ def test_a_megabyte_made_to_be_slow_is_read_in_a_bounded_time(piece):
     assert time.process_time() - began < 5
 
 
-def test_an_ordinary_message_costs_microseconds():
-    text = "Fetched 20 rows from the users table in 0.31 s, writing them to the daily report, nothing else to do"
-    fixed_work = min(_seconds(lambda: [text.find(c) for c in "ABCDEFGHIJ"]) for _ in range(5))
-
-    found = min(_seconds(lambda: redact(text)) for _ in range(5))
-
-    assert found < 20 * fixed_work, "about 3 µs where the fixed work takes 1"
-
-
-def _seconds(call):
-    began = time.perf_counter()
-    for _ in range(2_000):
-        call()
-    return time.perf_counter() - began
-
-
 @pytest.mark.parametrize(
     "key", ["password", "DB_TOKEN", "x-api-key", "dbPassword", "apiKey", "APIKey", "auth.secret", "pin"]
 )
