@@ -17,9 +17,11 @@ from typing import Any, NamedTuple
 import pytest
 
 import otelflow
+import otelflow_exporters
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = (ROOT / "otelflow", ROOT / "exporters" / "otelflow_exporters")
+# Where they are imported from: the checkout, or the installed wheel
+PACKAGES = (Path(otelflow.__file__).parent, Path(otelflow_exporters.__file__).parent)
 SNAPSHOT = Path(__file__).parent / "public_api.txt"
 
 # What the distribution opentelemetry-api holds
@@ -243,15 +245,18 @@ def test_every_error_is_public():
 
 
 def test_the_types_are_shipped():
-    assert (ROOT / "otelflow" / "py.typed").is_file()
-    assert (ROOT / "exporters" / "otelflow_exporters" / "py.typed").is_file()
+    assert [(package / "py.typed").is_file() for package in PACKAGES] == [True, True]
 
 
 # What importing does
 
 
 def run_python(code, tmp_path):
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'exporters'}", "OTELFLOW_VALUE_LIMT": "typo"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(str(package.parent) for package in PACKAGES),
+        "OTELFLOW_VALUE_LIMT": "typo",
+    }
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", code],
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False,
