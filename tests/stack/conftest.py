@@ -174,8 +174,9 @@ class Addresses:
         "collector:4317", "collector:4318", "collector:8888", "collector:8889", "collector:8890", "collector:13133",
         "jaeger:4317", "jaeger:4318", "jaeger:8888", "jaeger:13133", "jaeger:16685", "jaeger:16686",
         "prometheus:9090", "alertmanager:9093", "pushgateway:9091", "service:8000", "webhook:80",
-        "kafka:9092", "kafka:9093", "dispatcher:8888", "dispatcher:13133",
-        "sampler-1:4317", "sampler-1:8888", "sampler-1:13133", "sampler-2:4317", "sampler-2:8888", "sampler-2:13133",
+        "kafka:9092", "kafka:9093", "opensearch:9200", "opensearch:9300", "dispatcher:8888",
+        "dispatcher:13133", "sampler-1:4317", "sampler-1:8888", "sampler-1:13133", "sampler-2:4317", "sampler-2:8888",
+        "sampler-2:13133",
     )  # fmt: skip
 
     def __post_init__(self):
@@ -253,12 +254,16 @@ def running_collector(addresses, folder, traces="traces-to-jaeger.yaml", next_st
 
 
 @contextmanager
-def running_jaeger(addresses, folder):
-    """Run Jaeger as the base layer does, and give its address."""
+def running_jaeger(addresses, folder, file="jaeger.yaml"):
+    """Run Jaeger as the base layer does, or as *file* of deploy/jaeger says, and give its address."""
     listen = addresses.own("jaeger", 4317, 4318, 13133, 16685, 16686) | addresses.own_metrics("jaeger")
-    paths = {"/var/lib/jaeger": str(folder / "traces"), "/etc/jaeger/ui.json": str(DEPLOY / "jaeger/ui.json")}
+    storage = {
+        "jaeger.yaml": {"/var/lib/jaeger": str(folder / "traces")},
+        "jaeger-on-opensearch.yaml": addresses.of("opensearch:9200"),
+    }
+    page = {"/etc/jaeger/ui.json": str(DEPLOY / "jaeger/ui.json")}
     config = adapt(
-        DEPLOY / "jaeger/jaeger.yaml", folder / "jaeger.yaml", listen | paths | addresses.of("prometheus:9090")
+        DEPLOY / "jaeger" / file, folder / file, listen | page | storage[file] | addresses.of("prometheus:9090")
     )
     command = [program("jaeger"), f"--config={config}"]
     ready = addresses.url("jaeger:13133") + "/status"

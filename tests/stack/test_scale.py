@@ -1,4 +1,4 @@
-"""The scale layer: Collector, Kafka, dispatcher, two samplers, Jaeger. Only OpenSearch is not here."""
+"""The scale layer: Collector, Kafka, dispatcher, two samplers, Jaeger on OpenSearch."""
 
 import re
 import socket
@@ -74,8 +74,26 @@ def topic_command(addresses):
 
 
 @pytest.fixture
-def jaeger(addresses, tmp_path, tools):
-    with tools.running_jaeger(addresses, tmp_path / "jaeger") as jaeger:
+def opensearch(addresses, tmp_path, tools):
+    """OpenSearch as its container starts it, but for the security plugin, which the layer disables."""
+    folder = tmp_path / "opensearch"
+    folder.mkdir()
+    command = [
+        tools.program("opensearch"),
+        folder,
+        "-Ediscovery.type=single-node",
+        "-Enetwork.host=127.0.0.1",
+        f"-Ehttp.port={addresses.ports['opensearch:9200']}",
+        f"-Etransport.port={addresses.ports['opensearch:9300']}",
+    ]
+    ready = addresses.url("opensearch:9200") + "/_cluster/health?wait_for_status=yellow&timeout=2s"
+    with tools.running("OpenSearch", command, ready=ready, log=folder / "opensearch.log"):
+        yield addresses.url("opensearch:9200")
+
+
+@pytest.fixture
+def jaeger(addresses, opensearch, tmp_path, tools):
+    with tools.running_jaeger(addresses, tmp_path / "jaeger", "jaeger-on-opensearch.yaml") as jaeger:
         yield jaeger
 
 
@@ -137,7 +155,7 @@ class Traces:
 
 @pytest.mark.timeout(300)
 def test_failures_and_slow_and_running_flows_arrive_through_kafka_with_a_share_of_the_rest(
-    collector, jaeger, addresses, tools
+    collector, jaeger, opensearch, addresses, tools
 ):
     traces = Traces(collector)
     worth_reading = {
@@ -163,3 +181,4 @@ def test_failures_and_slow_and_running_flows_arrive_through_kafka_with_a_share_o
     for name in SAMPLERS:
         metrics = tools.get(addresses.url(f"{name}:8888") + "/metrics")[1]
         assert re.search(r"^otelcol_receiver_accepted_spans_total\{.*\} [1-9]", metrics, re.MULTILINE), name
+    assert "otelflow-jaeger-span-" in tools.get(f"{opensearch}/_cat/indices")[1]
