@@ -27,11 +27,10 @@ class Kept(Sequence[T], Generic[T]):
     def __init__(self, head: int, tail: int, important: int, is_important: Callable[[T], bool]) -> None:
         self._first: list[T] = []
         self._important: list[T] = []
-        self._last: deque[T] = deque()
+        self._last: deque[T] = deque(maxlen=tail)
         self._head = head
         self._important_limit = important
         self._is_important = is_important
-        self._last = deque(maxlen=tail)
         # Re-entrant: the garbage collector may end a generator's run while this thread holds it.
         self._lock = threading.RLock()
         self.omitted = 0

@@ -44,8 +44,8 @@ def _start(run: Run) -> None:
     run.span = spans.start(run, context)
     run.is_recording = run.span is not INVALID_SPAN and run.span.is_recording()
     enter(run)
-    printing.run_opened()
-    run.is_open = True
+    run.is_open = True  # first: a full stack may keep the rest from being done, and closing undoes what was
+    printing.run_opened(run)
     if watching.watchers:
         watching.started(run)
     if emission.is_wanted(run, run.START):
@@ -103,7 +103,7 @@ def _report(run: Run, outcome: Outcome, duration: float) -> None:
     finally:
         if run.is_open:
             run.is_open = False
-            printing.run_closed()
+            printing.run_closed(run)
     if run.clock < Inherited.until:
         return
     if watching.watchers:

@@ -44,13 +44,13 @@ class Block(Run):
         """Make the flow current."""
         self.parent = open_run_here()
         enter(self)
-        printing.run_opened()
+        printing.run_opened(self)
 
     def close(self) -> None:
         """Make current what was before."""
         self.is_closed = True
         leave(self)
-        printing.run_closed()
+        printing.run_closed(self)
         printing.finish(self)
         self.flow_run = None
 

@@ -11,17 +11,22 @@ class _Pool:
     """Random ids made in advance: asking the system for each costs more than all else that is done for an id."""
 
     ids: Final[list[str]] = []
-    pid = 0
+    follows_forks = False
 
 
 def new_id(prefix: str) -> str:
     """Return *prefix* and 16 random hexadecimal digits."""
-    if os.getpid() != _Pool.pid:
-        _Pool.ids.clear()  # a fork must not use the ids that its parent will use
-        _Pool.pid = os.getpid()
     try:
         return prefix + _Pool.ids.pop()
     except IndexError:
-        digits = os.urandom(_AT_ONCE * _DIGITS // 2).hex()
-        _Pool.ids.extend(digits[start : start + _DIGITS] for start in range(_DIGITS, len(digits), _DIGITS))
-        return prefix + digits[:_DIGITS]
+        return prefix + _refilled()
+
+
+def _refilled() -> str:
+    """Make ids in advance and return one more."""
+    if not _Pool.follows_forks and hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_Pool.ids.clear)  # a child must not use the ids that its parent will use
+        _Pool.follows_forks = True
+    digits = os.urandom(_AT_ONCE * _DIGITS // 2).hex()
+    _Pool.ids.extend(digits[start : start + _DIGITS] for start in range(_DIGITS, len(digits), _DIGITS))
+    return digits[:_DIGITS]

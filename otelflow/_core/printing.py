@@ -45,11 +45,12 @@ _passing: Final = _Passing()
 
 
 class _State:
-    """The state of the wrapper: how many runs are open, and what ``builtins.print`` was before the first."""
+    """The state of the wrapper: which runs are open, and what ``builtins.print`` was before the first."""
 
     # Re-entrant: the garbage collector may end a generator's run while this thread holds it.
     lock: Final = threading.RLock()
-    open_runs = 0
+    # Ids, so that nothing is kept alive. A set takes no lock: each run comes and goes here.
+    open_runs: Final[set[int]] = set()
     installed: Print | None = None
     original: Print = print
     made: Final[weakref.WeakSet[Print]] = weakref.WeakSet()
@@ -59,26 +60,33 @@ class _State:
 _Wrapper: Final = _State()
 
 
-def run_opened() -> None:
+def run_opened(run: Run) -> None:
     """Wrap ``builtins.print`` when the first run opens."""
-    with _Wrapper.lock:
-        if _Wrapper.open_runs == 0:
+    _Wrapper.open_runs.add(id(run))
+    if _Wrapper.installed is None:
+        with _Wrapper.lock:
             _install()
-        _Wrapper.open_runs += 1  # last: a full stack may keep the rest from being done
 
 
 def is_any_run_open() -> bool:
     """Tell whether there may be an open run in this process."""
-    return _Wrapper.open_runs > 0
+    return bool(_Wrapper.open_runs)
 
 
-def run_closed() -> None:
+def run_closed(run: Run) -> None:
     """Put ``builtins.print`` back when the last run closes, unless somebody else has wrapped it since."""
-    with _Wrapper.lock:
-        _Wrapper.open_runs -= 1
-        if _Wrapper.open_runs == 0 and builtins.print is _Wrapper.installed:
-            builtins.print = _Wrapper.original
-            _Wrapper.installed = None
+    _Wrapper.open_runs.discard(id(run))
+    if not _Wrapper.open_runs:
+        with _Wrapper.lock:
+            _uninstall()
+
+
+def _uninstall() -> None:
+    if builtins.print is _Wrapper.installed:
+        builtins.print = _Wrapper.original
+    _Wrapper.installed = None
+    if _Wrapper.open_runs:  # a run that opened meanwhile in another thread has still seen it installed
+        _install()
 
 
 def _install() -> None:

@@ -219,8 +219,8 @@ def print_afterwards():
     """An interrupt just where a run begins may leave ``print`` wrapped; here it is put back for the other tests."""
     yield
     if printing.is_any_run_open():
-        printing._Wrapper.open_runs = 1
-        printing.run_closed()
+        printing._Wrapper.open_runs.clear()
+        printing._uninstall()
 
 
 # Hypothesis measures the garbage collector in a callback, which an interrupt hits, too.
