@@ -5,7 +5,7 @@ import reprlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Final, Generic, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -16,13 +16,18 @@ _ITEMS = 200
 _DEPTH = 6
 
 
+# One for all, since a forked child must free it, and could not find one in each object. It is held for no longer than
+# one item takes. Re-entrant: the garbage collector may end a generator's run while this thread holds it.
+_lock: Final = threading.RLock()
+
+
 class Kept(Sequence[T], Generic[T]):
     """The first *head*, the last *tail* and up to *important* important items; the rest is counted in ``omitted``.
 
     Items are in the order in which they came. Whether an item is important is asked when it would be left out.
     """
 
-    __slots__ = ("_first", "_head", "_important", "_important_limit", "_is_important", "_last", "_lock", "omitted")
+    __slots__ = ("_first", "_head", "_important", "_important_limit", "_is_important", "_last", "omitted")
 
     def __init__(self, head: int, tail: int, important: int, is_important: Callable[[T], bool]) -> None:
         self._first: list[T] = []
@@ -31,8 +36,6 @@ class Kept(Sequence[T], Generic[T]):
         self._head = head
         self._important_limit = important
         self._is_important = is_important
-        # Re-entrant: the garbage collector may end a generator's run while this thread holds it.
-        self._lock = threading.RLock()
         self.omitted = 0
 
     def append(self, item: T) -> None:
@@ -40,7 +43,7 @@ class Kept(Sequence[T], Generic[T]):
         if len(self._first) < self._head:
             self._first.append(item)  # without the lock: in a race of threads, one item more is kept
             return
-        with self._lock:
+        with _lock:
             last = self._last
             if len(last) == last.maxlen:
                 self._leave_out(last.popleft())
@@ -48,7 +51,7 @@ class Kept(Sequence[T], Generic[T]):
 
     def leave_out(self, count: int) -> None:
         """Count *count* items that were not even added."""
-        with self._lock:
+        with _lock:
             self.omitted += count
 
     def _leave_out(self, item: T) -> None:
@@ -57,12 +60,8 @@ class Kept(Sequence[T], Generic[T]):
         else:
             self.omitted += 1
 
-    def renew_lock(self) -> None:
-        """Free the lock, in a forked child."""
-        self._lock = threading.RLock()
-
     def _all(self) -> list[T]:
-        with self._lock:
+        with _lock:
             return [*self._first, *self._important, *self._last]
 
     def __iter__(self) -> Iterator[T]:

@@ -27,6 +27,7 @@ class Run:
         "__weakref__",
         "artifacts",
         "clock",
+        "closer",
         "config",
         "context",
         "failed_tasks",
@@ -81,6 +82,7 @@ class Run:
         self.is_current = False
         self.is_open = False
         self.is_closed = False
+        self.closer: int | None = None  # the thread that ends it
         self.was_called = False
         self.failed_tasks = 0
         self.started_ns = 0

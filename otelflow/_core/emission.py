@@ -8,9 +8,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.trace import INVALID_SPAN
-
-from otelflow._core import attributes, events, ledger
+from otelflow._core import attributes, events, ledger, spans
 from otelflow._core.bounded import Kept
 from otelflow._core.config import settings
 from otelflow._core.context import Run
@@ -55,7 +53,7 @@ def announce(
         run.task_name,
         run.task_run_id,
         parent.run_id if parent is not None else None,
-        run.span.get_span_context() if run.span is not INVALID_SPAN else None,
+        spans.context_of(run.span),
         outcome.result if outcome is not None else None,
         duration,
         error,

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from _thread import get_ident
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, ClassVar, Final
 
@@ -33,7 +34,7 @@ def open_run(run: Run) -> None:
     try:
         _start(run)
     except Exception as error:  # noqa: BLE001 whatever is wrong with telemetry, the user's function runs
-        _complain("start", error)
+        _complain(run, "start", error)
 
 
 def _start(run: Run) -> None:
@@ -57,9 +58,12 @@ def close_run(run: Run, outcome: Outcome, value: object = None) -> None:
     """End *run* on its span, for its listeners and for its caller, in that order.
 
     Called on every path; see the table of endings in ``results.outcome_of``. What is done is not done again: the exit
-    of the interpreter may have ended a run that a thread or a generator still holds, and Ctrl-C may come in between.
+    of the interpreter may end a run that a thread or a generator still holds, and Ctrl-C may come in between.
     """
-    if run.is_closed and not _was_interrupted(run):
+    this_thread = get_ident()
+    if run.closer is None:
+        run.closer = this_thread  # no thread can come in between: nothing is called from the look on
+    elif run.closer != this_thread or not _was_interrupted(run):
         return
     if run.is_current and current_run() is not run:
         for inner in left_behind(run):
@@ -73,7 +77,7 @@ def close_run(run: Run, outcome: Outcome, value: object = None) -> None:
         finally:
             _report(run, outcome, duration)
     except Exception as error:  # noqa: BLE001 whatever is wrong with telemetry, the user's value or exception comes out
-        _complain("end", error)
+        _complain(run, "end", error)
 
 
 def _was_interrupted(run: Run) -> bool:
@@ -81,7 +85,7 @@ def _was_interrupted(run: Run) -> bool:
     if run.is_recording and not run.span.is_recording():
         run.span = NonRecordingSpan(run.span.get_span_context())
         run.is_recording = False
-    return run.is_open
+    return run.is_open or not run.is_closed
 
 
 class Inherited:
@@ -125,8 +129,9 @@ def _end_span(run: Run, outcome: Outcome) -> None:
             spans.end(run.span, max(time.time_ns(), run.started_ns))
 
 
-def _complain(moment: str, error: Exception) -> None:
-    ledger.lost("traces", f"{moment}_failed")
+def _complain(run: Run, moment: str, error: Exception) -> None:
+    if moment == "start" or (run.is_recording and run.span.is_recording()):  # a span that has ended is not lost
+        ledger.lost("traces", f"{moment}_failed")
     ledger.warn_once(f"engine {moment}", "The %s of a run could not be reported; the run goes on", moment, error=error)
 
 
@@ -303,5 +308,8 @@ def _unhooked(body: Any) -> Callable[[Any], Any]:
 def close_early(run: Run, value: object = None) -> None:
     """End the run of a generator whose consumer wants no more: a success that says so."""
     if run.is_recording and not run.is_closed:
-        run.span.set_attribute(attributes.GENERATOR_CLOSED_EARLY, True)
+        try:
+            run.span.set_attribute(attributes.GENERATOR_CLOSED_EARLY, True)
+        except Exception as error:  # noqa: BLE001 a host's span is foreign code
+            _complain(run, "end", error)
     close_run(run, SUCCESS, value)

@@ -6,8 +6,8 @@ import os
 import time
 from typing import Final
 
-from otelflow._core import attributes, engine, events, ledger, printing, registry, task, watching
-from otelflow._core.context import Run, current_run
+from otelflow._core import attributes, bounded, engine, events, ledger, printing, registry, task, watching
+from otelflow._core.context import Run
 from otelflow._core.results import Outcome
 from otelflow._core.spec import Kind
 
@@ -54,14 +54,9 @@ def _waits_for_its_consumer(run: Run) -> bool:
 def _forked() -> None:
     """In a forked child: what was open belongs to the parent, which ends it; no lock is held by a lost thread."""
     engine.Inherited.until = time.perf_counter()
-    locks = (ledger._lock, events._lock, printing._Wrapper.lock, registry._lock, task._counting, watching._lock)
+    locks = (
+        *(bounded._lock, ledger._lock, events._lock, printing._Wrapper.lock),
+        *(registry._lock, task._counting, watching._lock),
+    )
     for lock in locks:
         lock._at_fork_reinit()  # type: ignore[attr-defined]
-    run = current_run()
-    while run is not None:
-        for kept in (run.messages, run.artifacts, run.results):
-            if kept is not None:
-                kept.renew_lock()
-        if run.flow is not None:
-            run.flow._renew_locks()
-        run = run.parent

@@ -110,11 +110,6 @@ class Flow(Generic[R]):
         self.results: Kept[Result] = Kept(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
         self.captured_events: Kept[events.Flow_Run__Event] = Kept(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
 
-    def _renew_locks(self) -> None:
-        """Free the locks of what is kept of the run, in a forked child."""
-        for kept in (self.executed_tasks, self.log, self.artifacts, self.results, self.captured_events):
-            kept.renew_lock()
-
     # Set up
 
     def setup(self, target: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> Self:

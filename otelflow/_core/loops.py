@@ -1,10 +1,10 @@
 """Run a coroutine to its end from code that is not async."""
 
+import contextlib
 import contextvars
-import functools
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from otelflow._core import ledger
 
@@ -22,7 +22,7 @@ def run_to_end(flow: Coroutine[Any, Any, R]) -> R:
         "execute() of an async flow blocks the running event loop until the flow has ended; "
         "use 'await flow.execute_async()' instead",
     )
-    return _in_thread(functools.partial(contextvars.copy_context().run, asyncio.run, flow))
+    return _InThread(flow, asyncio).run()
 
 
 def _is_loop_running(get_running_loop: Callable[[], object]) -> bool:
@@ -33,19 +33,47 @@ def _is_loop_running(get_running_loop: Callable[[], object]) -> bool:
     return True
 
 
-def _in_thread(call: Callable[[], R]) -> R:
-    outcome: list[R] = []
-    errors: list[BaseException] = []
+class _InThread(Generic[R]):
+    """A coroutine on a loop in a thread; whatever ends the wait for it (Ctrl-C, say) cancels it."""
 
-    def body() -> None:
+    def __init__(self, flow: Coroutine[Any, Any, R], asyncio: Any) -> None:
+        self._flow = flow
+        self._asyncio = asyncio
+        self._outcome: list[R] = []
+        self._errors: list[BaseException] = []
+        self._cancel: Callable[[], object] | None = None
+        self._is_unwanted = False
+
+    def run(self) -> R:
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(self._run,), name="otelflow-execute")
+        thread.start()
         try:
-            outcome.append(call())
-        except BaseException as error:  # noqa: BLE001 it is raised again by who waits
-            errors.append(error)
+            thread.join()
+        except BaseException:
+            self._is_unwanted = True
+            if self._cancel is not None:
+                self._cancel()
+            thread.join()
+            raise
+        if self._errors:
+            raise self._errors.pop()
+        return self._outcome.pop()
 
-    thread = threading.Thread(target=body, name="otelflow-execute")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors.pop()
-    return outcome.pop()
+    def _run(self) -> None:
+        try:
+            self._outcome.append(self._asyncio.run(self._main()))
+        except BaseException as error:  # noqa: BLE001 it is raised again by who waits
+            self._errors.append(error)
+
+    async def _main(self) -> R:
+        loop, task = self._asyncio.get_running_loop(), self._asyncio.current_task()
+
+        def cancel() -> None:
+            with contextlib.suppress(RuntimeError):  # it has just ended
+                loop.call_soon_threadsafe(task.cancel)
+
+        self._cancel = cancel
+        if self._is_unwanted:
+            task.cancel()
+        return await self._flow

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opentelemetry import trace
-from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode, TracerProvider
+from opentelemetry.trace import INVALID_SPAN, Span, SpanContext, Status, StatusCode, TracerProvider
 
 from otelflow._core import attributes, ledger
 
@@ -116,6 +116,17 @@ def end(span: Span, end_time: int) -> None:
     except Exception as error:  # noqa: BLE001
         ledger.lost("traces", "end_failed")
         ledger.warn_once("end_span", "A span processor raised when a span ended; the run goes on", error=error)
+
+
+def context_of(span: Span) -> SpanContext | None:
+    """Return the ids of *span*, or None when nobody made one; a host's span is foreign code, too."""
+    if span is INVALID_SPAN:
+        return None
+    try:
+        return span.get_span_context()
+    except Exception as error:  # noqa: BLE001
+        ledger.warn_once("span_context", "A span does not tell its ids; the run goes on", error=error)
+        return None
 
 
 def fail(span: Span, description: str) -> None:

@@ -17,6 +17,7 @@ from opentelemetry.trace import ProxyTracerProvider
 from otelflow._core import artifacts, config, events, ledger, loggers, spans
 from otelflow._core.errors import ConfigurationError, nearest
 from otelflow._core.events import RunListener
+from otelflow.telemetry import forks
 from otelflow.telemetry.delivery import DeliverySpanProcessor
 from otelflow.telemetry.logs import use_logs
 from otelflow.telemetry.traces import new_provider
@@ -55,7 +56,12 @@ class Telemetry:
         return (self.metrics is None or self.metrics.flush(timeout_millis / 1_000)) and is_delivered
 
     def shutdown(self) -> None:
-        """Deliver what is queued and end delivery; a host's provider is not touched. Runs by itself at exit."""
+        """Deliver what is queued and end delivery; a host's provider is not touched. Runs by itself at exit.
+
+        ``configure()`` can begin again afterwards.
+        """
+        if _Process.telemetry is self:
+            _Process.telemetry = None
         if not self.is_host and isinstance(self.provider, TracerProvider):
             self.provider.shutdown()
         if self.metrics is not None:
@@ -67,6 +73,10 @@ class _Process:
 
     lock: Final = threading.Lock()
     telemetry: Telemetry | None = None
+    made: TracerProvider | None = None
+
+
+forks.renew(_Process.lock)
 
 
 def configure(
@@ -139,8 +149,10 @@ def _set_up(service_name: str | None, tracer_provider: trace.TracerProvider | No
 
 def _new_telemetry(service_name: str | None) -> Telemetry:
     provider = trace.get_tracer_provider()
+    is_our_old_one = provider is _Process.made
     is_disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
-    if not isinstance(provider, ProxyTracerProvider) or os.environ.get(OTEL_CONFIG_FILE) or is_disabled:
+    is_host = not isinstance(provider, ProxyTracerProvider) and not is_our_old_one
+    if is_host or os.environ.get(OTEL_CONFIG_FILE) or is_disabled:
         ledger.logger.info("The application configures OpenTelemetry itself; otelflow leaves that as it is")
         return Telemetry(provider, is_host=True)
     if sys.version_info >= (3, 12) and not _thread.daemon_threads_allowed():
@@ -149,7 +161,11 @@ def _new_telemetry(service_name: str | None) -> Telemetry:
             "call it in the main interpreter, or give it a tracer_provider of your own"
         )
     made = new_provider(service_name)
-    trace.set_tracer_provider(made)
+    if is_our_old_one:
+        spans.use_provider(made)  # OpenTelemetry's global provider is set once
+    else:
+        trace.set_tracer_provider(made)
+        _Process.made = made
     return Telemetry(made, is_host=False)
 
 

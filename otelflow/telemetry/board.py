@@ -4,10 +4,8 @@ One lock and a few plain numbers per run, because this stands in the path of eve
 garbage collector may end a generator's run while this thread holds it.
 """
 
-import os
 import threading
 import time
-import weakref
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -17,6 +15,7 @@ from otelflow._core import events, ledger, registry
 from otelflow._core.context import Run
 from otelflow._core.objectives import checked_buckets
 from otelflow._core.results import Outcome, error_type
+from otelflow.telemetry import forks
 from otelflow.telemetry.labels import OVERFLOW, label_of
 
 K = TypeVar("K")
@@ -126,7 +125,7 @@ class Board:
         self.ended: Callable[[], None] | None = None
         self._limit = series
         self._begin()
-        _follow_forks(self)
+        forks.begin_anew(self, Board._begin_in_child)
 
     def _begin(self) -> None:
         self._lock = threading.RLock()
@@ -209,28 +208,26 @@ class Board:
             found = self._cells.get((flow, task))
             if found is not None:
                 return found
-            if self._known >= self._limit:
-                return self._overflow(flow, task)
-            self._known += 1
-            cell = self._cells[flow, task] = Cell(flow, task, BUCKETS if task is not None else _bounds(flow, run))
-            return cell
-
-    def _overflow(self, flow: str, task: str | None) -> Cell:
-        ledger.warn_once(
+            if self._known < self._limit:
+                self._known += 1
+                cell = self._cells[flow, task] = Cell(flow, task, BUCKETS if task is not None else _bounds(flow, run))
+                return cell
+            cell = self._overflow(flow, task)
+        ledger.warn_once(  # without the lock: a handler of the program may run a task, which is counted here
             "metrics series",
             "More than %d flows and tasks are told apart in metrics: the rest is counted as %s. Names must not contain "
             "ids; raise OTELFLOW_METRICS_SERIES if there really are so many",
             self._limit,
             OVERFLOW,
         )
+        return cell
+
+    def _overflow(self, flow: str, task: str | None) -> Cell:
         key = (
             flow if task is not None and (flow, None) in self._cells else OVERFLOW,
             None if task is None else OVERFLOW,
         )
-        cell = self._cells.get(key)
-        if cell is None:
-            cell = self._cells[key] = Cell(key[0], key[1], BUCKETS)
-        return cell
+        return self._cells.get(key) or self._cells.setdefault(key, Cell(*key, BUCKETS))
 
     # For the ways out
 
@@ -271,16 +268,3 @@ def _bounds(name: str, run: Run | None) -> tuple[float, ...]:
     if objective is not None and objective.duration is not None:
         bounds = tuple(sorted({*bounds, objective.duration}))
     return bounds
-
-
-def _follow_forks(board: Board) -> None:
-    if not hasattr(os, "register_at_fork"):
-        return
-    reference = weakref.ref(board)
-
-    def begin_anew() -> None:
-        alive = reference()
-        if alive is not None:
-            alive._begin_in_child()  # noqa: SLF001 a part of the class
-
-    os.register_at_fork(after_in_child=begin_anew)

@@ -7,8 +7,8 @@ know no time limit. This one has the same queue, batches and ``OTEL_BSP_*`` vari
 import os
 import threading
 import time
-import weakref
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from opentelemetry import context as otel_context
@@ -26,6 +26,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otelflow._core import ledger
 from otelflow._core.errors import ConfigurationError
+from otelflow.telemetry import forks
 
 # How long a program waits for room in the queue while the exporter works, before it loses the oldest span.
 _PATIENCE: Final = 2.0
@@ -55,7 +56,8 @@ class DeliverySpanProcessor(SpanProcessor):
         self._batch = min(_from_environment(OTEL_BSP_MAX_EXPORT_BATCH_SIZE, 512), self._capacity)
         self._farewell = _from_environment(OTEL_BSP_EXPORT_TIMEOUT, _FAREWELL_MILLIS) / 1_000
         self._begin()
-        _follow_forks(self)
+        forks.begin_anew(self, DeliverySpanProcessor._begin)
+        forks.deliver_before_the_end(self, DeliverySpanProcessor.shutdown)
 
     def _begin(self) -> None:
         """Start with nothing queued; a forked child does so too, since the parent delivers what it had."""
@@ -67,6 +69,7 @@ class DeliverySpanProcessor(SpanProcessor):
         self._is_wanted = False
         self._in_flight = 0
         self._failures = 0
+        self._unsaid: list[str] = []
         self._deadline: float | None = None
 
     # On the program's threads
@@ -79,22 +82,23 @@ class DeliverySpanProcessor(SpanProcessor):
             if self._is_closed:
                 ledger.lost("traces", "after_shutdown")
                 return
-            if len(self._queue) >= self._capacity and not self._waits_for_room():
-                self._queue.popleft()
-                self._lose(1, "queue_full")
-            self._queue.append(span)
+            self._queue.append(span)  # first: Ctrl-C may end the wait for room
             if self._worker is None:
                 self._start_worker()
             if len(self._queue) == self._batch:
                 self._changed.notify_all()
+            if len(self._queue) > self._capacity and not self._waits_for_room():
+                self._queue.popleft()
+                self._lose(1, "queue_full")
+        self._say_what_is_lost()
 
     def _waits_for_room(self) -> bool:
         if not self._is_alive or threading.current_thread() is self._worker:
             return False
         self._is_wanted = True
         self._changed.notify_all()
-        if self._changed.wait_for(lambda: len(self._queue) < self._capacity or not self._is_alive, _PATIENCE):
-            return len(self._queue) < self._capacity
+        if self._changed.wait_for(lambda: len(self._queue) <= self._capacity or not self._is_alive, _PATIENCE):
+            return len(self._queue) <= self._capacity
         self._is_alive = False  # no more waiting until an export succeeds
         return False
 
@@ -107,13 +111,16 @@ class DeliverySpanProcessor(SpanProcessor):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Deliver what is queued; return False when that took longer, or when some of it was lost."""
+        deadline = time.monotonic() + timeout_millis / 1_000
         with self._changed:
             failures = self._failures
             self._is_wanted = True
             self._changed.notify_all()
             in_time = self._changed.wait_for(self._is_empty, timeout_millis / 1_000)
-        # The base class of exporters returns None.
-        return in_time and self._failures == failures and self.exporter.force_flush(timeout_millis) is not False
+        if not in_time or self._failures != failures:
+            return False
+        left = max(0.0, deadline - time.monotonic())
+        return _answers(lambda: self.exporter.force_flush(round(left * 1_000)), left)
 
     def _is_empty(self) -> bool:
         return self._worker is None or (not self._queue and not self._in_flight)
@@ -128,19 +135,29 @@ class DeliverySpanProcessor(SpanProcessor):
             self._changed.notify_all()
         if self._worker is not None:
             self._worker.join(self._farewell + 0.1)
+        elif self._queue:
+            self._work()  # a program that is ending gets no new thread: what came late is delivered here
         with self._changed:
             left = len(self._queue) + self._in_flight
             self._queue.clear()
+            self._in_flight = 0
             if left:
                 self._lose(left, "shutdown")
-        self.exporter.shutdown()
+        self._say_what_is_lost()
+        _answers(self.exporter.shutdown, self._farewell)
 
     def _lose(self, count: int, reason: str) -> None:
         self._failures += 1
         ledger.lost("traces", reason, count)
         if reason == "export_failed" and hasattr(self.exporter, "dropped"):
             return  # an exporter that counts what it lost has said why
-        ledger.warn_once(f"delivery {reason}", _WARNINGS[reason], type(self.exporter).__name__)
+        self._unsaid.append(reason)
+
+    def _say_what_is_lost(self) -> None:
+        """Log it, without the lock: a handler of the program may run a task, whose span comes here."""
+        while self._unsaid:
+            reason = self._unsaid.pop()
+            ledger.warn_once(f"delivery {reason}", _WARNINGS[reason], type(self.exporter).__name__)
 
     # On the worker's thread
 
@@ -157,6 +174,7 @@ class DeliverySpanProcessor(SpanProcessor):
                         return
                     continue
             self._deliver(batch)
+            self._say_what_is_lost()
 
     def _has_work(self) -> bool:
         return self._is_closed or self._is_wanted or len(self._queue) >= self._batch
@@ -197,21 +215,22 @@ _WARNINGS: Final = {
 }
 
 
-def _follow_forks(processor: DeliverySpanProcessor) -> None:
-    """Let a forked child begin anew, and deliver before it ends if ``multiprocessing`` started it.
+def _answers(call: Callable[[], object], seconds: float) -> bool:
+    """Tell whether *call*, of a foreign exporter, came back within *seconds* and did not return False."""
+    answers: list[object] = []
 
-    Such a child leaves by ``os._exit``, which runs no exit handler.
-    """
-    if not hasattr(os, "register_at_fork"):
-        return
-    reference = weakref.ref(processor)
+    def ask() -> None:
+        try:
+            answers.append(call())
+        except Exception as error:  # noqa: BLE001 an exporter is foreign code
+            ledger.warn_once("exporter end", "An exporter raised when it was to end or flush", error=error)
+            answers.append(False)
 
-    def begin_anew() -> None:
-        alive = reference()
-        if alive is not None:
-            alive._begin()  # noqa: SLF001 a part of the class
-
-    os.register_at_fork(after_in_child=begin_anew)
-    from multiprocessing import util  # noqa: PLC0415 after the decision that forks exist here
-
-    util.register_after_fork(processor, lambda alive: util.Finalize(alive, alive.shutdown, exitpriority=0))
+    thread = threading.Thread(target=ask, name="otelflow-farewell", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # the interpreter is shutting down
+        ask()
+    else:
+        thread.join(seconds)
+    return bool(answers) and answers[0] is not False

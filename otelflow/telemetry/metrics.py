@@ -24,6 +24,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, make_asgi_app, make_w
 from otelflow._core import watching
 from otelflow._core.config import settings
 from otelflow._core.errors import ConfigurationError, nearest
+from otelflow.telemetry import forks
 from otelflow.telemetry.board import Board
 from otelflow.telemetry.prometheus import BoardCollector
 from otelflow.telemetry.ways import Way
@@ -80,6 +81,9 @@ class _Process:
 
     lock: Final = threading.RLock()
     metrics: Metrics | None = None
+
+
+forks.renew(_Process.lock)
 
 
 def use(wanted: str | CollectorRegistry | None = None, *, resource: Resource | None = None) -> Metrics | None:

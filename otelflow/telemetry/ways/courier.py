@@ -1,10 +1,8 @@
 """Bring numbers out on a thread of its own, so that no run waits for a network or a disk."""
 
 import atexit
-import os
 import threading
 import time
-import weakref
 from collections.abc import Callable
 
 from opentelemetry import context as otel_context
@@ -13,6 +11,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
 from otelflow._core import exits, ledger
+from otelflow.telemetry import forks
 
 #: How long the end of a process may be kept up
 FAREWELL_SECONDS = 5.0
@@ -30,8 +29,9 @@ class Courier:
         self._what = what
         self._interval = interval
         self._begin()
-        atexit.register(self.close)
-        _follow_forks(self)
+        atexit.register(self._close_at_exit)
+        forks.begin_anew(self, Courier._begin)
+        forks.deliver_before_the_end(self, Courier.close)
 
     def _begin(self) -> None:
         self._changed = threading.Condition(threading.RLock())
@@ -67,8 +67,7 @@ class Courier:
 
     def close(self) -> None:
         """Deliver a last time if there is news, within a bounded time."""
-        atexit.unregister(self.close)
-        exits.end_open_runs()  # what the exit cuts short is counted before the last delivery
+        atexit.unregister(self._close_at_exit)
         with self._changed:
             if self._is_closed:
                 return
@@ -82,6 +81,10 @@ class Courier:
         thread.join(FAREWELL_SECONDS + 0.5)
         if thread.is_alive():
             self._lost("had no time left to arrive", None)
+
+    def _close_at_exit(self) -> None:
+        exits.end_open_runs()  # what the exit cuts short is counted before the last delivery
+        self.close()
 
     def _last_delivery(self) -> None:
         if self._wanted > self._done or self._interval is not None or not self._arrived:
@@ -120,20 +123,3 @@ class Courier:
         ledger.lost("metrics", "export_failed")
         reason = f" ({type(error).__name__}: {error})" if error is not None else ""
         ledger.warn_once(f"metrics {self._what}", "Metrics %s %s%s; the flow goes on", self._what, how, reason)
-
-
-def _follow_forks(courier: Courier) -> None:
-    """Begin anew in a forked child, and deliver at its end if ``multiprocessing`` started it (it leaves by _exit)."""
-    if not hasattr(os, "register_at_fork"):
-        return
-    reference = weakref.ref(courier)
-
-    def begin_anew() -> None:
-        alive = reference()
-        if alive is not None:
-            alive._begin()  # noqa: SLF001 a part of the class
-
-    os.register_at_fork(after_in_child=begin_anew)
-    from multiprocessing import util  # noqa: PLC0415 after the decision that forks exist here
-
-    util.register_after_fork(courier, lambda alive: util.Finalize(alive, alive.close, exitpriority=0))

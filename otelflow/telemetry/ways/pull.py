@@ -1,13 +1,13 @@
 """Serve /metrics, on loopback unless asked otherwise."""
 
 import os
-import weakref
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, start_http_server
 
 from otelflow._core import ledger
 from otelflow._core.errors import ConfigurationError
+from otelflow.telemetry import forks
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
@@ -64,7 +64,7 @@ class Pull:
         scheme = "https" if certificate.file else "http"
         shown = f"[{host}]" if ":" in host else host
         self.address = f"{scheme}://{shown}:{self._server.server_port}/metrics"
-        _follow_forks(self)
+        forks.begin_anew(self, Pull.leave)
 
     def flush(self, timeout: float) -> bool:
         """Nothing is kept back: who asks gets the numbers of now."""
@@ -92,15 +92,3 @@ def _place(where: str) -> tuple[str, int]:
     if not 0 <= number <= _HIGHEST_PORT or "/" in host:
         raise ConfigurationError(f"metrics=pull:{where} is no address: give pull:HOST:PORT, such as pull:{HOST}:{PORT}")
     return host.strip("[]") or HOST, number
-
-
-def _follow_forks(pull: Pull) -> None:
-    if hasattr(os, "register_at_fork"):
-        reference = weakref.ref(pull)
-
-        def leave() -> None:
-            alive = reference()
-            if alive is not None:
-                alive.leave()
-
-        os.register_at_fork(after_in_child=leave)
