@@ -119,12 +119,21 @@ class Artifact:
 class Result:
     """A named result of a run."""
 
-    __slots__ = ("description", "key", "time_ns")
+    __slots__ = ("_text", "_value", "key", "time_ns")
 
     def __init__(self, key: str | None, description: object) -> None:
         self.key = checked_key(key, "result")
-        self.description = recorded(description, settings().value_limit)
+        self._value = description
+        self._text: str | None = None
         self.time_ns = time.time_ns()
+
+    @property
+    def description(self) -> str:
+        """The value as text, redacted and bounded; made when somebody first reads it."""
+        if self._text is None:
+            self._text = recorded(self._value, settings().value_limit)
+            self._value = None
+        return self._text
 
     def event_attributes(self) -> dict[str, str]:
         """Return what an event says of it."""
@@ -148,9 +157,11 @@ def add_artifact(
     return item
 
 
-def add_result(run: Run, key: str | None, description: object) -> Result:
-    """Record a result of *run*."""
+def add_result(run: Run, key: str | None, description: object, *, changes: bool = True) -> Result:
+    """Record a result of *run*; what the program may change afterwards is made text now."""
     item = Result(key, description)
+    if changes:
+        _ = item.description
     if run.flow is not None:
         run.flow.results.append(item)
     emission.result(run, item)

@@ -36,6 +36,7 @@ class Run:
         "flow_run",
         "flow_run_id",
         "fragment",
+        "has_ended",
         "inner",
         "is_closed",
         "is_current",
@@ -83,6 +84,7 @@ class Run:
         self.is_open = False
         self.is_closed = False
         self.closer: int | None = None  # the thread that ends it
+        self.has_ended = False  # its body is done, and left an exception
         self.was_called = False
         self.failed_tasks = 0
         self.started_ns = 0
@@ -159,6 +161,10 @@ def enter(run: Run) -> None:
 
 def left_behind(run: Run) -> list[Run]:
     """Return the runs inside *run* that a full stack has kept from being ended, the innermost first."""
+    return [inner for inner in _inside(run) if inner.has_ended]
+
+
+def _inside(run: Run) -> list[Run]:
     inner, found = _current.get(), []
     while inner is not None and inner is not run:
         found.append(inner)
@@ -172,13 +178,35 @@ def leave(run: Run) -> None:
     Without tokens: a coroutine or generator may be closed from another context, where a token is refused and where
     there is nothing to undo.
     """
-    if not run.is_current or _current.get() is not run:
+    if not run.is_current:
+        return
+    if _current.get() is not run:
+        _leave_from_between(run)
         return
     if run.span is not INVALID_SPAN:
         otel_context.attach(run.outer_context)
-    _current.set(run.outer)
+    outer = run.outer
+    while outer is not None and outer.is_closed:
+        outer = outer.parent
+    _current.set(outer)
     run.is_current = False
     run.outer = None  # a context that outlives the run must not keep what was around it
+
+
+def _leave_from_between(run: Run) -> None:
+    """Let the run inside *run*, which goes on in the same context, come out where *run* would have."""
+    inside = _inside(run)
+    if not inside:
+        return
+    inside[-1].outer = run.outer
+    run.is_current = False
+    run.outer = None
+    if run.span is not INVALID_SPAN:
+        with_span = [inner for inner in inside if inner.span is not INVALID_SPAN]
+        if with_span:
+            with_span[-1].outer_context = run.outer_context
+        else:
+            otel_context.attach(run.outer_context)
 
 
 def suspend(run: Run) -> None:

@@ -138,7 +138,7 @@ def _name_of(function: Any) -> str:
 _UNIONS: Final = (typing.Union, types.UnionType)
 
 # Asking for a text or a number by its type would inject by accident.
-_TOO_COMMON: Final = (object, str, bytes, int, float, bool, list, dict, tuple, set, frozenset, type(None))
+_TOO_COMMON: Final = (Any, object, str, bytes, int, float, bool, list, dict, tuple, set, frozenset, type(None))
 
 
 def _class_of(annotation: Any, function: Callable[..., Any]) -> type | None:
@@ -155,10 +155,11 @@ def _class_of(annotation: Any, function: Callable[..., Any]) -> type | None:
 
 
 def _of_type(kind: type, named: Mapping[str, Any], dependencies: Mapping[str, Any]) -> Any:
+    # By real base classes: a flow is also "Hashable", and what a Protocol makes of isinstance() is an exception.
     for name in ("this_flow", "this_task"):
-        if named[name] is not None and isinstance(named[name], kind):
+        if kind in type(named[name]).__mro__:
             return named[name]
-    fitting = [value for value in dependencies.values() if isinstance(value, kind)]
+    fitting = [value for value in dependencies.values() if kind in type(value).__mro__]
     return fitting[0] if len(fitting) == 1 else _NOTHING
 
 

@@ -1,9 +1,11 @@
 """The only place where a run starts and ends, on every path: sync and async, function and generator."""
 
+import inspect
 import sys
 import time
 from _thread import get_ident
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from types import CoroutineType
 from typing import Any, ClassVar, Final
 
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan
@@ -17,6 +19,9 @@ NewRun = Callable[[tuple[Any, ...], dict[str, Any]], Run]
 
 # Exceptions are remembered to be recorded once; a flow that fails and recovers for ever must not keep them all.
 _REMEMBERED: Final = 1_000
+
+# What Python says to who closes such a generator
+_IGNORED: Final = "generator ignored GeneratorExit"
 
 _LEFT_BEHIND: Final = Outcome(attributes.FAILURE)
 
@@ -72,12 +77,11 @@ def close_run(run: Run, outcome: Outcome, value: object = None) -> None:
     run.is_closed = True
     leave(run)
     try:
-        try:
-            _conclude(run, outcome, value, duration)
-        finally:
-            _report(run, outcome, duration)
+        _conclude(run, outcome, value, duration)
     except Exception as error:  # noqa: BLE001 whatever is wrong with telemetry, the user's value or exception comes out
         _complain(run, "end", error)
+    finally:
+        _report(run, outcome, duration)
 
 
 def _was_interrupted(run: Run) -> bool:
@@ -101,23 +105,32 @@ def _conclude(run: Run, outcome: Outcome, value: object, duration: float) -> Non
 
 
 def _report(run: Run, outcome: Outcome, duration: float) -> None:
+    is_inherited = run.clock < Inherited.until
     try:
-        if run.clock >= Inherited.until:
+        if not is_inherited:
             _end_span(run, outcome)
+            if outcome.error is not None and run.parent is not None and not run.swallows(outcome):
+                _remember(run.parent, run, outcome.error)
+    except Exception as error:  # noqa: BLE001 who counts and who listens hears of the end all the same
+        _complain(run, "end", error)
     finally:
         if run.is_open:
-            run.is_open = False
             printing.run_closed(run)
-    if run.clock < Inherited.until:
-        return
+            run.is_open = False
+    if not is_inherited:
+        try:
+            _tell(run, outcome, duration)
+        except Exception as error:  # noqa: BLE001 the user's value or exception comes out
+            _complain(run, "end", error)
+    run.recorded = None
+    run.flow_run = None  # a flow's run is its own: without the ring it is gone at once
+
+
+def _tell(run: Run, outcome: Outcome, duration: float) -> None:
     if watching.watchers:
         watching.stopped(run, outcome, duration)
     if emission.is_wanted(run, run.STOP):
         emission.announce(run, run.STOP, outcome=outcome, duration=duration)
-    if outcome.error is not None and run.parent is not None and not run.swallows(outcome):
-        _remember(run.parent, run, outcome.error)
-    run.recorded = None
-    run.flow_run = None  # a flow's run is its own: without the ring it is gone at once
 
 
 def _end_span(run: Run, outcome: Outcome) -> None:
@@ -137,12 +150,26 @@ def _complain(run: Run, moment: str, error: Exception) -> None:
 
 def _remember(parent: Run, run: Run, error: BaseException) -> None:
     """Let *parent* know that *error* stands in the trace already, on the span where it was raised, if there was one."""
-    if not run.is_recording and (run.recorded is None or id(error) not in run.recorded):
+    if not run.is_recording and not _is_recorded(run, error):
         return
     if parent.recorded is None:
         parent.recorded = {}
     if len(parent.recorded) < _REMEMBERED:
         parent.recorded[id(error)] = error
+
+
+def _is_recorded(run: Run, error: BaseException) -> bool:
+    """Tell whether *error* was recorded on a run inside *run*."""
+    return run.recorded is not None and id(error) in run.recorded
+
+
+def _was_thrown_in(run: Run, error: BaseException) -> None:
+    """Let a generator's *run* know that *error* comes from outside: where it was raised, it may stand in the trace."""
+    above = run.parent
+    while above is not None:
+        if _is_recorded(above, error):
+            run.recorded = {id(error): error}
+        above = above.parent
 
 
 def _describe(run: Run, outcome: Outcome) -> None:
@@ -161,7 +188,7 @@ def _describe_error(run: Run, outcome: Outcome, error: BaseException) -> None:
     run.span.set_attribute(attributes.ERROR_TYPE, error_type(error))
     if outcome.is_failure:
         spans.fail(run.span, text or error_type(error))
-    if run.recorded is None or id(error) not in run.recorded:
+    if not _is_recorded(run, error):
         values = {
             attributes.EXCEPTION_TYPE: error_type(error),
             attributes.EXCEPTION_MESSAGE: text,
@@ -170,9 +197,14 @@ def _describe_error(run: Run, outcome: Outcome, error: BaseException) -> None:
         run.span.add_event(attributes.EXCEPTION_EVENT, values)
 
 
-def _stays_inside(run: Run, error: BaseException) -> bool:
+def _stays_inside(run: Run, error: BaseException, thrown_in: object = None) -> bool:
     """Close *run* with *error*; tell whether the user asked for the exception to stay inside."""
-    outcome = outcome_of(error, was_called=run.was_called)
+    if error is thrown_in:
+        _was_thrown_in(run, error)
+    try:
+        outcome = outcome_of(error, was_called=run.was_called)
+    except Exception:  # noqa: BLE001 a property of a foreign class, or a group nested too deep
+        outcome = Outcome(attributes.FAILURE, error)
     close_run(run, outcome)
     return run.swallows(outcome)
 
@@ -185,14 +217,51 @@ def function(new_run: NewRun) -> Callable[..., Any]:
         try:
             open_run(run)
             value = run.call()
+            if type(value) is CoroutineType and not _has_begun(value):
+                return _when_awaited(run, value)
             close_run(run, SUCCESS, value)
         except BaseException as error:
+            run.has_ended = True
             if _stays_inside(run, error):
                 return None
             raise
         return value
 
     return run_function
+
+
+def _has_begun(body: "CoroutineType[Any, Any, Any]") -> bool:
+    return inspect.getcoroutinestate(body) != inspect.CORO_CREATED
+
+
+def _when_awaited(run: Run, body: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
+    """Return *body*, which a plain function has returned, as a coroutine with whose end *run* ends."""
+    suspend(run)
+    return _awaited(run, body, _Owed(run))
+
+
+async def _awaited(run: Run, body: Coroutine[Any, Any, Any], _: "_Owed") -> Any:
+    try:
+        resume(run)
+        value = await body
+        close_run(run, SUCCESS, value)
+    except BaseException as error:
+        run.has_ended = True
+        if _stays_inside(run, error):
+            return None
+        raise
+    return value
+
+
+class _Owed:
+    """Ends a run whose coroutine nobody awaits, when that is certain: when nobody has it any more."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def __del__(self) -> None:
+        if not self._run.is_closed:
+            close_early(self._run)
 
 
 def coroutine(new_run: NewRun) -> Callable[..., Any]:
@@ -205,6 +274,7 @@ def coroutine(new_run: NewRun) -> Callable[..., Any]:
             value = await run.call()
             close_run(run, SUCCESS, value)
         except BaseException as error:
+            run.has_ended = True
             if _stays_inside(run, error):
                 return None
             raise
@@ -213,11 +283,15 @@ def coroutine(new_run: NewRun) -> Callable[..., Any]:
     return run_coroutine
 
 
-def generator(new_run: NewRun) -> Callable[..., Any]:
-    """Return a generator function; the run is current only during its steps: nothing leaks into the consumer.
+def _pause(run: Run, argument: object) -> None:
+    """Leave a generator's *run* until its next step; after a GeneratorExit that the body ignored, there is none."""
+    if isinstance(argument, GeneratorExit):
+        _stays_inside(run, RuntimeError(_IGNORED))
+    suspend(run)
 
-    Closing it early, or leaving it to the garbage collector, is a success.
-    """
+
+def generator(new_run: NewRun) -> Callable[..., Any]:
+    """Return a generator function; the run is current only during its steps. Closing it early is a success."""
 
     def run_generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         run = new_run(args, kwargs)
@@ -227,10 +301,11 @@ def generator(new_run: NewRun) -> Callable[..., Any]:
             body = run.call()
             step = body.send
             while True:
-                item = step(argument)
-                suspend(run)
+                held = [step(argument)]  # and given up when it is yielded: the consumer alone has it
+                _pause(run, argument)
+                argument = None
                 try:
-                    argument = yield item
+                    argument = yield held.pop()
                     step = body.send
                 except BaseException as thrown:  # noqa: BLE001 whatever the consumer throws is for the body
                     step, argument = body.throw, thrown
@@ -244,10 +319,11 @@ def generator(new_run: NewRun) -> Callable[..., Any]:
             close_early(run)
             raise
         except BaseException as error:
-            if _stays_inside(run, error):
+            if _stays_inside(run, error, argument):
                 return None
             raise
         finally:
+            run.has_ended = True
             argument = None  # an exception thrown in would hold this frame, and this frame it
 
     return run_generator
@@ -264,10 +340,11 @@ def async_generator(new_run: NewRun) -> Callable[..., Any]:
             body = run.call()
             step = _unhooked(body)
             while True:
-                item = await step(argument)
-                suspend(run)
+                held = [await step(argument)]
+                _pause(run, argument)
+                argument = None
                 try:
-                    argument = yield item
+                    argument = yield held.pop()
                     step = body.asend
                 except BaseException as thrown:  # noqa: BLE001 whatever the consumer throws is for the body
                     step, argument = body.athrow, thrown
@@ -280,9 +357,10 @@ def async_generator(new_run: NewRun) -> Callable[..., Any]:
             close_early(run)
             raise
         except BaseException as error:
-            if not _stays_inside(run, error):
+            if not _stays_inside(run, error, argument):
                 raise
         finally:
+            run.has_ended = True
             argument = None  # an exception thrown in would hold this frame, and this frame it
 
     return run_async_generator

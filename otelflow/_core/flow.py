@@ -7,8 +7,8 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar, overload
+from types import CoroutineType, TracebackType
+from typing import Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
 from otelflow._core import events, messages, registry, report
 from otelflow._core.artifacts import Artifact, Result, add_artifact, add_result
@@ -16,7 +16,7 @@ from otelflow._core.bounded import Kept
 from otelflow._core.config import Flow_Run__Config
 from otelflow._core.context import Run, open_run_here
 from otelflow._core.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnknownKeyword
-from otelflow._core.flow_run import Block, FlowRun, new_flow_id
+from otelflow._core.flow_run import Block, FlowRun, innermost_block, new_flow_id
 from otelflow._core.loops import run_to_end
 from otelflow._core.objectives import Objective, checked_buckets
 from otelflow._core.results import FAILED
@@ -50,6 +50,14 @@ class Flow(Generic[R]):
     _run: "FlowRun | None" = None
     _block: "Block | None" = None
     _used_id: str | None = None
+    _is_main: bool = False
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """Begin at once: a subclass (a dataclass, say) may have an ``__init__`` that does not call ours."""
+        made = super().__new__(cls)
+        if cls is not Flow:
+            Flow.__init__(made)
+        return made
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -91,18 +99,6 @@ class Flow(Generic[R]):
         }
         self._forget_run()
 
-    if not TYPE_CHECKING:  # a type checker would take any misspelt name for one that is found here
-
-        def __getattr__(self, name: str) -> Any:
-            """Begin late: a subclass (a dataclass, say) may have an ``__init__`` that does not call ours."""
-            if "reference" in vars(self) or name.startswith("__"):
-                message = f"{type(self).__name__!r} object has no attribute {name!r}"
-                raise AttributeError(message, name=name, obj=self)
-            own = dict(vars(self))
-            Flow.__init__(self)
-            vars(self).update(own)
-            return getattr(self, name)
-
     def _forget_run(self) -> None:
         self.executed_tasks: Kept[Task] = Kept(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _has_failed)
         self.log: Kept[messages.Line] = messages.new_log()
@@ -116,22 +112,24 @@ class Flow(Generic[R]):
         """Say what ``execute()`` runs: *target* with these arguments, or ``main``. Raises NotCallable."""
         if target is None and not self._overrides_main():
             raise FlowNotSetUp
-        return self.set_flow_target(self.main if target is None else target, *args, **kwargs)
+        self._is_main = target is None
+        return self._use(Spec("A flow", self.main if target is None else target, **self._capture), args, kwargs)
 
     def set_flow_target(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Self:
         """Say what ``execute()`` runs, and with which arguments. Raises NotCallable."""
+        self._is_main = getattr(target, "__func__", None) is type(self).main
         return self._use(Spec("A flow", target, **self._capture), args, kwargs)
 
     def _use(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         self._spec = spec
         self.flow_target, self.flow_args, self.flow_kwargs = spec.target, args, kwargs
-        if not self._is_named and spec.name and not self._runs_main():
+        if not self._is_named and spec.name and not self._is_main:
             self.flow_name = spec.name
         return self
 
     def set_flow_name(self, value: str | None = None) -> Self:
         """Call the flow *value*, or by its function."""
-        spec_name = self._spec.name if self._spec is not None and not self._runs_main() else ""
+        spec_name = self._spec.name if self._spec is not None and not self._is_main else ""
         self.flow_name = value or spec_name or type(self).__name__
         self._is_named = value is not None
         return self
@@ -155,9 +153,6 @@ class Flow(Generic[R]):
     def _overrides_main(self) -> bool:
         return type(self).main is not Flow.main
 
-    def _runs_main(self) -> bool:
-        return getattr(self.flow_target, "__func__", None) is type(self).main
-
     def _ready(self) -> Spec:
         if self._spec is None:
             if not self._overrides_main():
@@ -176,14 +171,21 @@ class Flow(Generic[R]):
         """
         if self._ready().kind is Kind.COROUTINE:
             return run_to_end(self.execute_async())
-        self._start()
-        return self
+        started = self._start()
+        return run_to_end(self._awaited(started)) if self._goes_on(started) else self
 
     async def execute_async(self) -> Self:
         """Run the flow on the running loop and return it. Raises as ``execute`` does."""
         started = self._start()
-        if self._ready().kind is Kind.COROUTINE:
-            await started
+        return await self._awaited(started) if self._goes_on(started) else self
+
+    def _goes_on(self, started: object) -> bool:
+        """Tell whether *started* is to be awaited: the flow is async, or returned a coroutine that ends its run."""
+        is_open = self._ready().kind is Kind.COROUTINE or self.status == "running"
+        return is_open and type(started) is CoroutineType
+
+    async def _awaited(self, started: Coroutine[Any, Any, Any]) -> Self:
+        await started
         return self
 
     def _start(self) -> Any:
@@ -210,8 +212,10 @@ class Flow(Generic[R]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
     ) -> None:
-        if self._block is not None:
-            self._block.close()
+        block = innermost_block(self) or self._block  # threads may share a flow, and each leaves its own block
+        if block is not None:
+            block.close()
+        while self._block is not None and self._block.is_closed:
             self._block = self._block.around
 
     # Messages, artifacts, results

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from otelflow._core import attributes, events, messages, printing
 from otelflow._core.artifacts import add_result
 from otelflow._core.config import Flow_Run__Config, Settings, settings
-from otelflow._core.context import Run, enter, leave, open_run_here
+from otelflow._core.context import Run, current_run, enter, leave, open_run_here
 from otelflow._core.depends import dependencies_of
 from otelflow._core.ids import new_id
 from otelflow._core.results import Outcome, error_message
@@ -57,6 +57,16 @@ class Block(Run):
     def span_attributes(self) -> Mapping[str, Any]:
         """Return whose block it is."""
         return {attributes.FLOW_NAME: self.flow_name, attributes.FLOW_RUN_ID: self.flow_run_id}
+
+
+def innermost_block(flow: "Flow[Any]") -> Block | None:
+    """Return the open block of *flow* that was entered last in this context, if there is one."""
+    run = current_run()
+    while run is not None:
+        if isinstance(run, Block) and run.flow is flow and not run.is_closed:
+            return run
+        run = getattr(run, "outer", None)
+    return None
 
 
 def effective(config: Flow_Run__Config) -> Settings:
@@ -159,7 +169,7 @@ class FlowRun(Run):
         elif value is not None or self.config.print_none_return_value:
             messages.lifecycle(self, logging.DEBUG, messages.FLOW_VALUE, value)
         if value is not None:
-            add_result(self, _RETURN_VALUE, value)
+            add_result(self, _RETURN_VALUE, value, changes=False)
             if self.spec.capture_return_value and self.is_recording:
                 self.span.set_attribute(attributes.RUN_RETURN_VALUE, shown_value(value))
         if self.config.print_finished_message:

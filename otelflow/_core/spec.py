@@ -134,7 +134,8 @@ def _name(plain: Any) -> str:
 
 def _kind(plain: Any) -> Kind:
     call = plain if inspect.isroutine(plain) else getattr(type(plain), "__call__", plain)  # noqa: B004
-    if inspect.iscoroutinefunction(call):
+    flags = getattr(getattr(call, "__code__", None), "co_flags", 0)
+    if inspect.iscoroutinefunction(call) or flags & inspect.CO_ITERABLE_COROUTINE:
         return Kind.COROUTINE
     if inspect.isasyncgenfunction(call):
         return Kind.ASYNC_GENERATOR

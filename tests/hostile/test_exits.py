@@ -4,6 +4,8 @@ import textwrap
 
 import pytest
 
+from otelflow_exporters.reading import StoredTraces
+
 FLOW = """
 from otelflow import flow, task
 
@@ -285,3 +287,107 @@ def test_configure_exports_what_was_open_at_the_end(program):
     program.run(FLOW + "\n" + textwrap.dedent(source))
 
     assert program.results() == [("task inner", "cancellation"), ("flow outer", "cancellation")]
+
+
+def test_the_end_of_metrics_in_the_middle_of_a_program_ends_no_run(program):
+    source = """
+    import threading
+    import otelflow
+    provide()
+    begun, go = threading.Event(), threading.Event()
+    def body():
+        begun.set()
+        go.wait(10)
+        return 7
+    telemetry = otelflow.configure(metrics="registry")
+    telemetry = otelflow.configure(metrics="textfile:.")
+    made = outer()
+    thread = threading.Thread(target=made.execute)
+    thread.start()
+    begun.wait(10)
+    telemetry.metrics.shutdown()
+    go.set()
+    thread.join()
+    print(made.status, made.flow_return_value)
+    """
+    program.run(FLOW + "\n" + textwrap.dedent(source))
+
+    assert program.out == "success 7\n", program.err
+    assert program.results() == [("task inner", "success"), ("flow outer", "success")]
+
+
+def test_a_run_that_ends_while_the_exit_is_ending_it_is_heard_once(program):
+    source = """
+    import threading
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from otelflow import Listener, add_listener
+    begun, exporting, over = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow(Lines):
+        def export(self, spans):
+            exporting.set()
+            over.wait(2)
+            return super().export(spans)
+
+    class Heard(Listener):
+        def on_flow_stop(self, event):
+            print(event.event_data.result)
+
+    @flow
+    def alone():
+        begun.set()
+        exporting.wait(10)
+
+    def work():
+        alone().execute()
+        over.set()
+
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(Slow()))
+    trace.set_tracer_provider(provider)
+    add_listener(Heard())
+    threading.Thread(target=work, daemon=True).start()
+    begun.wait(10)
+    """
+    program.run(FLOW + "\n" + textwrap.dedent(source))
+
+    assert program.out == "cancellation\n", program.err
+    assert program.results() == [("flow alone", "cancellation")]
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+@pytest.mark.parametrize("where", ["the child", "the parent", "both"])
+def test_a_child_of_multiprocessing_delivers_what_it_did_and_what_it_was_doing(program, method, where):
+    if where == "the parent" and method != "fork":
+        pytest.skip("such a child knows nothing of its parent's set-up")
+    source = f"""
+    import multiprocessing, threading
+    import otelflow
+    def body():
+        return 1
+    begun = threading.Event()
+    @task
+    def open_for_ever():
+        begun.set()
+        threading.Event().wait()
+    def work():
+        if {where!r} != "the parent":
+            otelflow.configure(store=sys.argv[1])
+        threading.Thread(target=open_for_ever, daemon=True).start()
+        begun.wait(10)
+        outer().execute()
+    if __name__ == "__main__":
+        if {where!r} != "the child":
+            otelflow.configure(store=sys.argv[1])
+        child = multiprocessing.get_context({method!r}).Process(target=work)
+        child.start()
+        child.join(30)
+        print(child.exitcode)
+    """
+    program.run(FLOW + "\n" + textwrap.dedent(source), str(program.folder / "store"))
+
+    assert program.out == "0\n", program.err
+    stored = StoredTraces(program.folder / "store")
+    spans = [span for each in stored.summaries() for span in stored.load(each.trace_id).spans]
+    found = sorted((span.name, span.attributes["otelflow.run.result"]) for span in spans)
+    assert found == [("flow outer", "success"), ("task inner", "success"), ("task open_for_ever", "cancellation")]

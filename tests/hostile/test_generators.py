@@ -6,6 +6,7 @@ import contextvars
 import gc
 import logging
 import threading
+import weakref
 
 import pytest
 from opentelemetry import baggage, context, trace
@@ -535,3 +536,65 @@ def test_a_coroutine_that_is_closed_half_way_is_cancelled_and_leaves_nothing_cur
         loop.close()
 
     assert spans.one("task wait").attributes[RESULT] == "cancellation"
+
+
+def test_an_exception_thrown_into_a_generator_stands_on_the_task_that_raised_it(spans):
+    @contextlib.contextmanager
+    @task
+    def session():
+        yield
+
+    @task
+    def insert():
+        raise ValueError("duplicate key")
+
+    @flow
+    def load():
+        with session():
+            insert()
+
+    with pytest.raises(ValueError, match="duplicate key"):
+        load().execute()
+
+    assert [span.name for span in spans.spans if "exception" in [event.name for event in span.events]] == [
+        "task insert"
+    ]
+    assert {span.attributes["otelflow.run.result"] for span in spans.spans} == {"failure"}
+
+
+def test_a_generator_that_ignores_its_end_is_a_failure_and_not_open_for_ever(spans):
+    @task
+    def stubborn():
+        while True:
+            try:
+                yield 1
+            except GeneratorExit:
+                continue
+
+    made = stubborn()
+    next(made)
+    with pytest.raises(RuntimeError, match="ignored GeneratorExit"):
+        made.close()
+
+    assert spans.one("task stubborn").attributes["otelflow.run.result"] == "failure"
+    assert spans.open_spans == 0
+
+
+def test_a_suspended_generator_holds_nothing_that_it_has_yielded_or_was_sent(spans):
+    class Chunk:
+        pass
+
+    @task
+    def chunks():
+        while True:
+            yield Chunk()
+
+    made = chunks()
+    yielded, sent = weakref.ref(next(made)), Chunk()
+    sent_reference = weakref.ref(sent)
+    made.send(sent)
+    del sent
+
+    assert yielded() is None
+    assert sent_reference() is None
+    made.close()

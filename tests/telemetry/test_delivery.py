@@ -221,3 +221,92 @@ def test_a_forked_worker_delivers_its_own_spans_and_not_those_of_its_parent(tmp_
 
     assert child.exitcode == 0
     assert sorted(path.read_text().split()) == ["child", "parent"]
+
+
+def test_a_handler_that_runs_a_task_is_told_of_a_loss_without_any_lock(losses):
+    processor = DeliverySpanProcessor(Exporter(outcome=SpanExportResult.FAILURE), schedule_delay_millis=10)
+    handling = threading.Lock()  # as logging holds one for each handler
+
+    class Alerts(logging.Handler):
+        def emit(self, record):
+            with handling:
+                return
+
+    handler = Alerts()
+    ledger.logger.addHandler(handler)
+    try:
+        spans_through(processor, 1)
+        with handling:
+            time.sleep(0.1)
+            worker = threading.Thread(target=spans_through, args=(processor, 1), daemon=True)
+            worker.start()
+            worker.join(10)
+            is_stuck = worker.is_alive()
+    finally:
+        ledger.logger.removeHandler(handler)
+    processor.shutdown()
+
+    assert not is_stuck
+
+
+def test_a_span_that_waits_for_room_when_the_program_is_interrupted_is_still_delivered(monkeypatch, losses):
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")
+    exporter = Exporter(seconds=0.2)
+    processor = DeliverySpanProcessor(exporter)
+    spans_through(processor, 1)
+    wait_for = processor._changed.wait_for
+
+    def interrupted(predicate, timeout=None):
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        return wait_for(predicate, timeout)
+
+    monkeypatch.setattr(processor._changed, "wait_for", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        spans_through(processor, 5)
+    monkeypatch.undo()
+    processor.shutdown()
+
+    assert len(exporter.names) >= 2
+    assert not losses
+
+
+def test_what_comes_when_no_thread_can_start_any_more_is_delivered_at_the_end(monkeypatch, losses):
+    exporter = Exporter()
+    processor = DeliverySpanProcessor(exporter)
+
+    def refuse(_):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(processor)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    for name in "abc":
+        provider.get_tracer("test").start_span(name).end()
+    processor.shutdown()
+
+    assert exporter.names == ["a", "b", "c"]
+    assert exporter.is_shut_down
+    assert not losses
+
+
+def test_a_span_is_lost_once_however_late_its_exporter_comes_back(monkeypatch, losses):
+    monkeypatch.setenv("OTEL_BSP_EXPORT_TIMEOUT", "100")
+    processor = DeliverySpanProcessor(Exporter(seconds=1, outcome=SpanExportResult.FAILURE), schedule_delay_millis=10)
+
+    spans_through(processor, 3)
+    time.sleep(0.1)
+    processor.shutdown()
+    processor._worker.join(10)
+
+    assert sum(losses.values()) == 3
+
+
+def test_an_exporter_that_never_comes_back_holds_nobody_up(losses):
+    class Stuck(Exporter):
+        def force_flush(self, timeout_millis=30_000):
+            threading.Event().wait(20)
+
+    processor = DeliverySpanProcessor(Stuck())
+
+    assert not processor.force_flush(50)
