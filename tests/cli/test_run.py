@@ -174,6 +174,18 @@ def test_lost_telemetry_is_exit_code_3_when_asked_but_a_failed_flow_stays_failed
     assert otelflow(*strict).code == 0
 
 
+def test_metrics_that_nobody_can_read_are_lost_telemetry(otelflow):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        done = otelflow(
+            *("run", "flows.py:ratio", "--strict-telemetry", "-p", "a=6"), OTELFLOW_METRICS=f"pull:127.0.0.1:{port}"
+        )
+
+    assert done.code == 3
+    assert "telemetry was lost: 1 not_served" in done.err
+
+
 def test_a_store_that_takes_nothing_does_not_fail_the_flow(otelflow, tmp_path):
     (tmp_path / "file").write_text("not a folder")
 
