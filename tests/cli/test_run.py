@@ -186,6 +186,14 @@ def test_a_program_that_configures_itself_is_not_warned_of_what_the_command_line
     assert '"shop"' in otelflow("show", "--last", "1", "--json").out
 
 
+@pytest.mark.parametrize("command", [("run", "flows.py:ratio", "-p", "a=6"), ("demo",)])
+def test_a_limit_that_is_no_number_is_one_line(otelflow, command):
+    done = otelflow(*command, OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT="abc")
+
+    assert done.code == 2
+    assert done.err == "otelflow: OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT must be a non-negative integer but got abc\n"
+
+
 def test_metrics_that_nobody_can_read_are_lost_telemetry(otelflow):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
