@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar, over
 
 from otelflow._core import events, messages, registry, report
 from otelflow._core.artifacts import Artifact, Result, add_artifact, add_result
-from otelflow._core.bounded import Kept
+from otelflow._core.bounded import Kept, printable
 from otelflow._core.config import Flow_Run__Config
 from otelflow._core.context import Run, open_run_here
 from otelflow._core.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnknownKeyword
@@ -387,7 +387,7 @@ def _decorate(target: Any, data: Mapping[str, Any] | None = None, **keywords: An
     capture = {name: keywords[name] for name in ("capture_parameters", "capture_return_value") if name in keywords}
     spec = Spec("@flow", target, **capture)
     plan: Flow[Any] = Flow(**keywords)  # a wrong value is said at decoration, not at the first call
-    _declare(plan._use(spec, (), {}).flow_name, target, plan.objective, plan.buckets)
+    _declare(printable(plan._use(spec, (), {}).flow_name), target, plan.objective, plan.buckets)
 
     @functools.wraps(target)
     def new_flow(*args: Any, **kwargs: Any) -> Flow[Any]:

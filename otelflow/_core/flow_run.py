@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from otelflow._core import attributes, events, messages, printing
 from otelflow._core.artifacts import add_result
+from otelflow._core.bounded import printable
 from otelflow._core.config import Flow_Run__Config, Settings, settings
 from otelflow._core.context import Run, current_run, enter, leave, open_run_here
 from otelflow._core.depends import dependencies_of
@@ -36,8 +37,8 @@ class Block(Run):
         self.around = around
         self.flow = flow
         self.flow_run = self
-        self.flow_name = flow.flow_name
-        self.flow_run_id = flow.flow_id
+        self.flow_name = printable(flow.flow_name)
+        self.flow_run_id = printable(flow.flow_id)
         self.config = effective(flow.flow_config)
 
     def open(self) -> None:
@@ -97,8 +98,8 @@ class FlowRun(Run):
         self.flow = flow
         self.spec = spec
         self.flow_run = self
-        self.flow_name = flow.flow_name
-        self.flow_run_id = flow.flow_id
+        self.flow_name = printable(flow.flow_name)
+        self.flow_run_id = printable(flow.flow_id)
         self.config = effective(flow.flow_config)
 
     def place(self, parent: Run | None) -> None:
@@ -110,7 +111,8 @@ class FlowRun(Run):
             flow._forget_run()
             if flow.flow_id == flow._used_id and not flow._has_fixed_id:
                 flow.flow_id = new_flow_id()
-        self.flow_run_id = flow._used_id = flow.flow_id
+        flow._used_id = flow.flow_id
+        self.flow_run_id = printable(flow.flow_id)
         flow._run = self
         flow.flow_error = None
         if not self._is_generator():

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from otelflow._core import attributes, engine
+from otelflow._core.bounded import printable
 from otelflow._core.config import settings
 from otelflow._core.context import Run
 from otelflow._core.depends import Injection, is_call_error, why_uncallable
@@ -60,8 +61,9 @@ class Spec:
             raise NotCallable(what, target)
         plain = _plain(target)
         self.target = target
-        self.name = _name(plain)
-        self.code_name = f"{getattr(plain, '__module__', None) or '?'}.{getattr(plain, '__qualname__', self.name)}"
+        self.name = printable(_name(plain))
+        module = getattr(plain, "__module__", None) or "?"
+        self.code_name = printable(f"{module}.{getattr(plain, '__qualname__', self.name)}")
         self.kind = _kind(plain)
         self.runner = _RUNNERS[self.kind]
         self.injection = Injection(target)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, ParamSpec, Prot
 
 from otelflow._core import attributes, events, messages
 from otelflow._core.artifacts import Artifact, Result, add_artifact, add_result
+from otelflow._core.bounded import printable
 from otelflow._core.config import settings
 from otelflow._core.context import Run, current_run, open_run_here
 from otelflow._core.depends import dependencies_of
@@ -98,7 +99,8 @@ class Task:
             raise NotCallable("A task", None)
         if self._spec is None or self._spec.target is not self.task_target:
             self._spec = Spec("A task", self.task_target)
-        self.task_name = self.task_name or self._spec.name or type(self).__name__
+        self.task_name = printable(self.task_name or self._spec.name or type(self).__name__)
+        self.task_id = printable(self.task_id)
         return self._spec
 
     def log_debug(self, message: object) -> None:
@@ -318,8 +320,8 @@ def _decorate(
     if isinstance(target, type):
         raise NotCallable("@task", target)
     spec = Spec("@task", target, **capture)
-    spec.name = task_name or spec.name or "Task"
-    return _wrapped(spec, task_id or "", raise_on_error)
+    spec.name = printable(task_name or spec.name or "Task")
+    return _wrapped(spec, printable(task_id or ""), raise_on_error)
 
 
 def _wrapped(spec: Spec, task_id: str, raise_on_error: bool) -> Any:

@@ -86,6 +86,7 @@ def run(
     """
     _Asked.traceback = traceback
     show_warnings(with_tracebacks=traceback)
+    import otelflow.telemetry as _  # noqa: F401 first: it names a variable that the SDK cannot read
     from otelflow.cli.running import Wishes, run_target
 
     wishes = Wishes(is_terminal() if tree is None else tree, traceback, strict_telemetry)
@@ -97,6 +98,7 @@ def demo(traceback: _Traceback = False, strict_telemetry: _Strict = False) -> No
     """Read Python's whole standard library in a flow, and show its trace."""
     _Asked.traceback = traceback
     show_warnings(with_tracebacks=traceback)
+    import otelflow.telemetry as _  # noqa: F401 first: it names a variable that the SDK cannot read
     from otelflow.cli.demo import run_demo
 
     raise typer.Exit(run_demo(traceback=traceback, strict_telemetry=strict_telemetry))

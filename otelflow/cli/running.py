@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.trace import SpanContext, format_trace_id
 
@@ -151,8 +152,13 @@ def run(
 
 
 def _is_service_named() -> bool:
-    return bool(os.environ.get("OTEL_SERVICE_NAME")) or "service.name=" in os.environ.get(
-        "OTEL_RESOURCE_ATTRIBUTES", ""
+    """Tell whether the environment names the service, or the program did when it was imported."""
+    return (
+        bool(os.environ.get("OTEL_SERVICE_NAME"))
+        or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+        # Asked with that variable, the API would look for the provider, and fail if there is none of that name.
+        or bool(os.environ.get("OTEL_PYTHON_TRACER_PROVIDER"))
+        or not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
     )
 
 

@@ -4,25 +4,33 @@ import _thread
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
+from opentelemetry.environment_variables import OTEL_PYTHON_TRACER_PROVIDER
 from opentelemetry.sdk.environment_variables import OTEL_CONFIG_FILE, OTEL_SDK_DISABLED
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import ProxyTracerProvider
 
 from otelflow._core import artifacts, config, events, ledger, loggers, spans
 from otelflow._core.errors import ConfigurationError, nearest
 from otelflow._core.events import RunListener
-from otelflow.telemetry import forks
+
+try:
+    from opentelemetry.sdk.trace import TracerProvider
+except ValueError as error:  # it reads its limits when it is imported, and names the variable and what it takes
+    raise ConfigurationError(str(error)) from None
+
+from otelflow.telemetry import forks, plugins
 from otelflow.telemetry.delivery import DeliverySpanProcessor
 from otelflow.telemetry.logs import use_logs
 from otelflow.telemetry.traces import new_provider
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk._logs import LoggerProvider
     from prometheus_client import CollectorRegistry
 
     from otelflow.telemetry.metrics import Metrics
@@ -36,6 +44,7 @@ class Telemetry:
 
     ``provider`` makes the spans; ``is_host`` tells that the application had one, which is left as it was.
     ``store_directory`` is where the local store is, or None; ``metrics`` are what counts the runs, or None.
+    ``logs`` is the provider that sends events as log records, if ``configure()`` has made one.
     """
 
     def __init__(self, provider: trace.TracerProvider, *, is_host: bool) -> None:
@@ -43,6 +52,7 @@ class Telemetry:
         self.is_host = is_host
         self.store_directory: Path | None = None
         self.metrics: Metrics | None = None
+        self.logs: LoggerProvider | None = None
 
     @property
     def dropped(self) -> Mapping[tuple[str, str], int]:
@@ -51,9 +61,13 @@ class Telemetry:
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Deliver what is queued; return False when some of it could not be delivered in time."""
-        flush = getattr(self.provider, "force_flush", None)
-        is_delivered = bool(flush(timeout_millis)) if flush is not None else True
-        return (self.metrics is None or self.metrics.flush(timeout_millis / 1_000)) and is_delivered
+        deadline = time.monotonic() + timeout_millis / 1_000
+        is_delivered = True
+        for provider in (self.provider, self.logs):
+            flush = getattr(provider, "force_flush", None)
+            if flush is not None:
+                is_delivered = bool(flush(_millis_to(deadline))) and is_delivered
+        return (self.metrics is None or self.metrics.flush(_millis_to(deadline) / 1_000)) and is_delivered
 
     def shutdown(self) -> None:
         """Deliver what is queued and end delivery; a host's provider is not touched. Runs by itself at exit.
@@ -64,8 +78,14 @@ class Telemetry:
             _Process.telemetry = None
         if not self.is_host and isinstance(self.provider, TracerProvider):
             self.provider.shutdown()
+        if self.logs is not None:
+            self.logs.shutdown()
         if self.metrics is not None:
             self.metrics.shutdown()
+
+
+def _millis_to(deadline: float) -> int:
+    return max(int((deadline - time.monotonic()) * 1_000), 1)
 
 
 class _Process:
@@ -100,10 +120,13 @@ def configure(
     _check_keywords(service_name, store, settings)
     in_force = config.configure(**settings)
     with _Process.lock:
+        known = _Process.telemetry
         telemetry = _set_up(service_name, tracer_provider)
         _use_store(telemetry, _wanted_store(store, in_force.store))
+        if telemetry is known:
+            _say_ignored(telemetry, service_name, store)
     if in_force.events != "span" and isinstance(telemetry.provider, TracerProvider):
-        use_logs(telemetry.provider.resource)
+        telemetry.logs = use_logs(telemetry.provider.resource)
     if metrics is not None or in_force.metrics:
         _use_metrics(telemetry, metrics, service_name)
     loggers.capture_configured()
@@ -147,7 +170,31 @@ def _set_up(service_name: str | None, tracer_provider: trace.TracerProvider | No
     return known
 
 
+def _say_ignored(telemetry: Telemetry, service_name: str | None, store: bool | str | Path | None) -> None:
+    """Warn of what this call of ``configure()`` asked for and an earlier one has settled."""
+    ignored = []
+    resource: Resource | None = None if telemetry.is_host else getattr(telemetry.provider, "resource", None)
+    if resource is not None and service_name not in (None, resource.attributes.get(SERVICE_NAME)):
+        ignored.append(f"service_name={service_name!r} (it is {resource.attributes.get(SERVICE_NAME)!r})")
+    directory = telemetry.store_directory
+    if directory is not None and store not in (None, True) and (store is False or not _is_same(store, directory)):
+        ignored.append(f"store={store} (it is {directory})")
+    if ignored:
+        what = " and ".join(ignored)
+        ledger.warn_once(
+            f"configure again {what}",
+            "configure() ignores %s: an earlier call has settled that for the whole process; say it in the first one",
+            what,
+        )
+
+
+def _is_same(store: object, directory: Path) -> bool:
+    return Path(str(store)).expanduser().resolve() == directory.resolve()
+
+
 def _new_telemetry(service_name: str | None) -> Telemetry:
+    if getattr(trace, "_TRACER_PROVIDER", None) is None:
+        plugins.check_provider("tracer", OTEL_PYTHON_TRACER_PROVIDER)
     provider = trace.get_tracer_provider()
     is_our_old_one = provider is _Process.made
     is_disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"

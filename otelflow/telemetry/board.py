@@ -30,8 +30,10 @@ _EXEMPLAR_SECONDS: Final = 1.0
 
 # Counters begin at 0, so that increase() sees the first loss; others appear when they happen.
 _KNOWN_LOSSES: Final = (
-    *(("traces", reason) for reason in ("queue_full", "export_failed", "shutdown", "start_failed", "end_failed")),
-    *(("metrics", reason) for reason in ("series_limit", "export_failed")),
+    *(("traces", reason) for reason in ("queue_full", "export_failed", "rejected", "shutdown")),
+    *(("traces", reason) for reason in ("start_failed", "end_failed")),
+    *(("logs", reason) for reason in ("queue_full", "export_failed", "rejected", "shutdown")),
+    *(("metrics", reason) for reason in ("series_limit", "export_failed", "rejected", "not_served")),
 )
 
 

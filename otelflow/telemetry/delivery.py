@@ -1,4 +1,4 @@
-"""Deliver ended spans to an exporter, whole: wait for a slow one, give up on a dead one, count what is lost.
+"""Deliver what has ended to an exporter, whole: wait for a slow one, give up on a dead one, count what is lost.
 
 The SDK's batch processor drops the spans of a busy program without a word, and its ``force_flush`` and ``shutdown``
 know no time limit. This one has the same queue, batches and ``OTEL_BSP_*`` variables.
@@ -9,26 +9,30 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 from opentelemetry import context as otel_context
 
 # The name is private for want of a better place (says its comment); every exporter and instrumentation uses it.
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from opentelemetry.sdk.environment_variables import (
+    OTEL_BLRP_EXPORT_TIMEOUT,
+    OTEL_BLRP_MAX_EXPORT_BATCH_SIZE,
+    OTEL_BLRP_MAX_QUEUE_SIZE,
+    OTEL_BLRP_SCHEDULE_DELAY,
     OTEL_BSP_EXPORT_TIMEOUT,
     OTEL_BSP_MAX_EXPORT_BATCH_SIZE,
     OTEL_BSP_MAX_QUEUE_SIZE,
     OTEL_BSP_SCHEDULE_DELAY,
 )
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otelflow._core import ledger
 from otelflow._core.errors import ConfigurationError
 from otelflow.telemetry import forks
+from otelflow.telemetry.endpoint import CURE, Answer
 
-# How long a program waits for room in the queue while the exporter works, before it loses the oldest span.
+# How long a program waits for room in the queue while the exporter works, before it loses the oldest item.
 _PATIENCE: Final = 2.0
 # How long the process may take to deliver its last spans, unless the user says otherwise.
 _FAREWELL_MILLIS: Final = 5_000
@@ -43,25 +47,58 @@ def _from_environment(variable: str, default: int) -> int:
     return int(text)
 
 
-class DeliverySpanProcessor(SpanProcessor):
-    """Hands sampled spans to *exporter* in batches on a thread of its own, which starts with the first span.
+class Signal(NamedTuple):
+    """What is delivered: its name in the ledger, what one calls its pieces, and the variables that set its queue."""
 
-    Raises ConfigurationError for an ``OTEL_BSP_*`` variable that is no number.
+    name: str
+    items: str
+    delay: str
+    queue: str
+    batch: str
+    farewell: str
+
+
+SPANS: Final = Signal(
+    "traces",
+    "spans",
+    OTEL_BSP_SCHEDULE_DELAY,
+    OTEL_BSP_MAX_QUEUE_SIZE,
+    OTEL_BSP_MAX_EXPORT_BATCH_SIZE,
+    OTEL_BSP_EXPORT_TIMEOUT,
+)
+LOG_RECORDS: Final = Signal(
+    "logs",
+    "log records",
+    OTEL_BLRP_SCHEDULE_DELAY,
+    OTEL_BLRP_MAX_QUEUE_SIZE,
+    OTEL_BLRP_MAX_EXPORT_BATCH_SIZE,
+    OTEL_BLRP_EXPORT_TIMEOUT,
+)
+
+
+class Delivery:
+    """Hands what it takes to *exporter* in batches on a thread of its own, which starts with the first item.
+
+    *answer* is what is heard of the exporter's endpoint, if it has one. Raises ConfigurationError for a variable of the
+    signal that is no number.
     """
 
-    def __init__(self, exporter: SpanExporter, *, schedule_delay_millis: int = 5_000) -> None:
+    signal: ClassVar[Signal] = SPANS
+
+    def __init__(self, exporter: Any, *, schedule_delay_millis: int = 5_000, answer: Answer | None = None) -> None:
         self.exporter = exporter
-        self._delay = _from_environment(OTEL_BSP_SCHEDULE_DELAY, schedule_delay_millis) / 1_000
-        self._capacity = _from_environment(OTEL_BSP_MAX_QUEUE_SIZE, 2_048)
-        self._batch = min(_from_environment(OTEL_BSP_MAX_EXPORT_BATCH_SIZE, 512), self._capacity)
-        self._farewell = _from_environment(OTEL_BSP_EXPORT_TIMEOUT, _FAREWELL_MILLIS) / 1_000
+        self._answer = answer or Answer()
+        self._delay = _from_environment(self.signal.delay, schedule_delay_millis) / 1_000
+        self._capacity = _from_environment(self.signal.queue, 2_048)
+        self._batch = min(_from_environment(self.signal.batch, 512), self._capacity)
+        self._farewell = _from_environment(self.signal.farewell, _FAREWELL_MILLIS) / 1_000
         self._begin()
-        forks.begin_anew(self, DeliverySpanProcessor._begin)
-        forks.deliver_before_the_end(self, DeliverySpanProcessor.shutdown)
+        forks.begin_anew(self, Delivery._begin)
+        forks.deliver_before_the_end(self, Delivery.shutdown)
 
     def _begin(self) -> None:
         """Start with nothing queued; a forked child does so too, since the parent delivers what it had."""
-        self._queue: deque[ReadableSpan] = deque()
+        self._queue: deque[Any] = deque()
         self._changed = threading.Condition()
         self._worker: threading.Thread | None = None
         self._is_closed = False
@@ -69,20 +106,18 @@ class DeliverySpanProcessor(SpanProcessor):
         self._is_wanted = False
         self._in_flight = 0
         self._failures = 0
-        self._unsaid: list[str] = []
+        self._unsaid: list[tuple[str, str, object]] = []
         self._deadline: float | None = None
 
     # On the program's threads
 
-    def on_end(self, span: ReadableSpan) -> None:
-        """Queue *span*; while the exporter works but is slower than the program, wait for room, but not for ever."""
-        if span.context is None or not span.context.trace_flags.sampled:
-            return
+    def take(self, item: object) -> None:
+        """Queue *item*; while the exporter works but is slower than the program, wait for room, but not for ever."""
         with self._changed:
             if self._is_closed:
-                ledger.lost("traces", "after_shutdown")
+                ledger.lost(self.signal.name, "after_shutdown")
                 return
-            self._queue.append(span)  # first: Ctrl-C may end the wait for room
+            self._queue.append(item)  # first: Ctrl-C may end the wait for room
             if self._worker is None:
                 self._start_worker()
             if len(self._queue) == self._batch:
@@ -148,16 +183,26 @@ class DeliverySpanProcessor(SpanProcessor):
 
     def _lose(self, count: int, reason: str) -> None:
         self._failures += 1
-        ledger.lost("traces", reason, count)
+        ledger.lost(self.signal.name, reason, count)
         if reason == "export_failed" and hasattr(self.exporter, "dropped"):
             return  # an exporter that counts what it lost has said why
-        self._unsaid.append(reason)
+        words = {
+            "exporter": type(self.exporter).__name__,
+            "items": self.signal.items,
+            "to": self._answer.endpoint and f" to {self._answer.place}",
+            "cure": self._answer.endpoint and f"; {CURE}",
+            "message": self._answer.message or "it does not say why",
+            "queue": self.signal.queue,
+            "farewell": self.signal.farewell,
+        }
+        key = f"delivery {reason} {self.signal.name} {words['exporter']}"
+        self._unsaid.append((key, _WARNINGS[reason], words))
 
     def _say_what_is_lost(self) -> None:
         """Log it, without the lock: a handler of the program may run a task, whose span comes here."""
         while self._unsaid:
-            reason = self._unsaid.pop()
-            ledger.warn_once(f"delivery {reason}", _WARNINGS[reason], type(self.exporter).__name__)
+            key, message, words = self._unsaid.pop(0)
+            ledger.warn_once(key, message, words)
 
     # On the worker's thread
 
@@ -179,7 +224,7 @@ class DeliverySpanProcessor(SpanProcessor):
     def _has_work(self) -> bool:
         return self._is_closed or self._is_wanted or len(self._queue) >= self._batch
 
-    def _deliver(self, batch: list[ReadableSpan]) -> None:
+    def _deliver(self, batch: list[Any]) -> None:
         is_given_up = self._deadline is not None and (not self._is_alive or time.monotonic() > self._deadline)
         lost = len(batch) if is_given_up else self._export(batch)
         with self._changed:
@@ -191,10 +236,11 @@ class DeliverySpanProcessor(SpanProcessor):
                 self._lose(lost, "export_failed")
             self._changed.notify_all()
 
-    def _export(self, batch: list[ReadableSpan]) -> int:
-        """Export *batch* and return how many spans of it were lost."""
+    def _export(self, batch: list[Any]) -> int:
+        """Export *batch* and return how many items of it were lost."""
         token = otel_context.attach(otel_context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
         before = getattr(self.exporter, "dropped", None)
+        self._answer.forget()
         try:
             result = self.exporter.export(batch)
         except Exception as error:  # noqa: BLE001 an exporter is foreign code
@@ -202,17 +248,40 @@ class DeliverySpanProcessor(SpanProcessor):
             return len(batch)
         finally:
             otel_context.detach(token)
-        if result is SpanExportResult.SUCCESS:
-            return 0
+        if getattr(result, "name", "") == "SUCCESS":  # of either signal's enumeration
+            return self._thrown_away(len(batch))
         # An exporter that counts what it lost knows better than "the whole batch".
         return len(batch) if before is None else int(getattr(self.exporter, "dropped", before)) - before
 
+    def _thrown_away(self, sent: int) -> int:
+        """Count what the endpoint rejected of a batch that it took; return *sent* if it took none of it at all."""
+        if self._answer.is_refused:
+            return sent
+        with self._changed:
+            if self._answer.rejected:
+                self._lose(min(self._answer.rejected, sent), "rejected")
+            elif self._answer.message:  # OTLP's way to warn of what was accepted all the same
+                who = type(self.exporter).__name__
+                words = {"exporter": who, "endpoint": self._answer.endpoint, "message": self._answer.message}
+                self._unsaid.append((f"answer {who}", "%(exporter)s: %(endpoint)s says: %(message)s", words))
+        return 0
+
 
 _WARNINGS: Final = {
-    "queue_full": "%s is slower than the program and its queue is full: spans are lost (OTEL_BSP_MAX_QUEUE_SIZE)",
-    "export_failed": "%s could not deliver: spans are lost; is the endpoint right and reachable?",
-    "shutdown": "%s had no time left to deliver the last spans: they are lost (OTEL_BSP_EXPORT_TIMEOUT)",
+    "queue_full": "%(exporter)s is slower than the program and its queue is full: %(items)s are lost (%(queue)s)",
+    "export_failed": "%(exporter)s could not deliver%(to)s: %(items)s are lost%(cure)s",
+    "rejected": "%(exporter)s delivered%(to)s, which rejected some of it (%(message)s): %(items)s are lost",
+    "shutdown": "%(exporter)s had no time left to deliver the last %(items)s: they are lost (%(farewell)s)",
 }
+
+
+class DeliverySpanProcessor(Delivery, SpanProcessor):
+    """Delivers the spans that are sampled."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Queue *span*, within a bounded time."""
+        if span.context is not None and span.context.trace_flags.sampled:
+            self.take(span)
 
 
 def _answers(call: Callable[[], object], seconds: float) -> bool:

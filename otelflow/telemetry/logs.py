@@ -1,44 +1,69 @@
 """Make a logger provider when events are wanted as log records and the application has none."""
 
-import os
-from typing import Any
+import copy
+from typing import ClassVar, Final
 
 from opentelemetry import _logs
-from opentelemetry._logs._internal import ProxyLoggerProvider
-from opentelemetry.environment_variables import OTEL_LOGS_EXPORTER
-from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
-from opentelemetry.sdk.environment_variables import (
-    OTEL_EXPORTER_OTLP_ENDPOINT,
-    OTEL_EXPORTER_OTLP_LOGS_ENDPOINT,
-    OTEL_EXPORTER_OTLP_LOGS_PROTOCOL,
-    OTEL_EXPORTER_OTLP_PROTOCOL,
-)
+from opentelemetry._logs import _internal
+from opentelemetry.context import Context
+from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk.resources import Resource
 
+from otelflow._core import exits
+from otelflow._core.errors import ConfigurationError
 from otelflow.telemetry import plugins
+from otelflow.telemetry.delivery import LOG_RECORDS, Delivery, Signal
+from otelflow.telemetry.endpoint import exporter_names, new_exporter
+
+# What was said can be read a second later, as with OpenTelemetry's own processor.
+_DELAY_MILLIS: Final = 1_000
+_PROVIDER_VARIABLE: Final = "OTEL_PYTHON_LOGGER_PROVIDER"
 
 
-def use_logs(resource: Resource) -> None:
-    """Send log records where ``OTEL_LOGS_EXPORTER`` or the OTLP endpoint says; an application's provider stays."""
-    names = _exporter_names()
-    if not names or not isinstance(_logs.get_logger_provider(), ProxyLoggerProvider):
-        return
-    provider = LoggerProvider(resource=resource)
-    for name in names:
-        exporter: Any = plugins.load("opentelemetry_logs_exporter", name, OTEL_LOGS_EXPORTER)
-        provider.add_log_record_processor(BatchLogRecordProcessor(exporter()))
+class DeliveryLogRecordProcessor(Delivery, LogRecordProcessor):
+    """Delivers log records as spans are delivered: with ``OTEL_BLRP_*`` for its queue, each loss counted."""
+
+    signal: ClassVar[Signal] = LOG_RECORDS
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """Queue *log_record*, within a bounded time."""
+        record = copy.copy(log_record.log_record)
+        record.context = Context()  # which may be large, and has said which span it is
+        resource = log_record.resource if log_record.resource is not None else Resource.create({})
+        self.take(ReadableLogRecord(record, resource, log_record.instrumentation_scope, log_record.limits))
+
+
+class _Process:
+    """The provider that this process has made."""
+
+    provider: LoggerProvider | None = None
+
+
+def use_logs(resource: Resource) -> LoggerProvider | None:
+    """Send log records where ``OTEL_LOGS_EXPORTER`` or the OTLP endpoint says; an application's provider stays.
+
+    Returns the provider that was made for it, now or before. Raises ConfigurationError.
+    """
+    names = exporter_names("logs")
+    if not names:
+        return _Process.provider
+    if getattr(_internal, "_LOGGER_PROVIDER", None) is None:
+        plugins.check_provider("logger", _PROVIDER_VARIABLE)
+    if not isinstance(_logs.get_logger_provider(), _internal.ProxyLoggerProvider):
+        return _Process.provider
+    processors = [_processor(name) for name in names]
+    try:
+        provider = LoggerProvider(resource=resource)
+    except ValueError as error:  # a limit; it names the variable and what it takes
+        raise ConfigurationError(str(error)) from None
+    for processor in processors:
+        provider.add_log_record_processor(processor)
+    _Process.provider = provider
     _logs.set_logger_provider(provider)
+    exits.watch()  # what the exit cuts short is said before this provider's own exit function
+    return provider
 
 
-def _exporter_names() -> list[str]:
-    names = os.environ.get(OTEL_LOGS_EXPORTER, "").strip()
-    if not names and (os.environ.get(OTEL_EXPORTER_OTLP_LOGS_ENDPOINT) or os.environ.get(OTEL_EXPORTER_OTLP_ENDPOINT)):
-        names = "otlp"
-    protocol = os.environ.get(OTEL_EXPORTER_OTLP_LOGS_PROTOCOL) or os.environ.get(OTEL_EXPORTER_OTLP_PROTOCOL)
-    otlp = "otlp_proto_grpc" if protocol == "grpc" else "otlp_proto_http"
-    return [
-        otlp if name.strip() == "otlp" else name.strip()
-        for name in names.split(",")
-        if name.strip() not in ("", "none")
-    ]
+def _processor(name: str) -> DeliveryLogRecordProcessor:
+    exporter, answer = new_exporter("logs", name)
+    return DeliveryLogRecordProcessor(exporter, schedule_delay_millis=_DELAY_MILLIS, answer=answer)

@@ -1,5 +1,6 @@
 """Find exporters, samplers and id generators by the names that OpenTelemetry's variables use."""
 
+import os
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -19,3 +20,10 @@ def load(group: str, name: str, variable: str) -> Any:
             raise ConfigurationError(f"{variable}={name}: {entry.value} does not load: {error}") from error
     known = {entry.name for entry in found}
     raise ConfigurationError(f"{variable}: nothing is registered as {name!r}{nearest(name, known)}")
+
+
+def check_provider(kind: str, variable: str) -> None:
+    """Raise ConfigurationError when *variable* names a provider (tracer, logger) that OpenTelemetry cannot make."""
+    name = os.environ.get(variable)
+    if name is not None:
+        load(f"opentelemetry_{kind}_provider", name, variable)

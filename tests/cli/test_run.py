@@ -174,6 +174,38 @@ def test_lost_telemetry_is_exit_code_3_when_asked_but_a_failed_flow_stays_failed
     assert otelflow(*strict).code == 0
 
 
+def test_a_program_that_configures_itself_is_not_warned_of_what_the_command_line_would_say(otelflow, tmp_path):
+    (tmp_path / "named.py").write_text(
+        "import otelflow\notelflow.configure(service_name='shop')\n@otelflow.flow\ndef work():\n    return 1\n"
+    )
+
+    done = otelflow("run", str(tmp_path / "named.py") + ":work")
+
+    assert done.code == 0
+    assert "ignores" not in done.err
+    assert '"shop"' in otelflow("show", "--last", "1", "--json").out
+
+
+@pytest.mark.parametrize("command", [("run", "flows.py:ratio", "-p", "a=6"), ("demo",)])
+def test_a_limit_that_is_no_number_is_one_line(otelflow, command):
+    done = otelflow(*command, OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT="abc")
+
+    assert done.code == 2
+    assert done.err == "otelflow: OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT must be a non-negative integer but got abc\n"
+
+
+def test_metrics_that_nobody_can_read_are_lost_telemetry(otelflow):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        done = otelflow(
+            *("run", "flows.py:ratio", "--strict-telemetry", "-p", "a=6"), OTELFLOW_METRICS=f"pull:127.0.0.1:{port}"
+        )
+
+    assert done.code == 3
+    assert "telemetry was lost: 1 not_served" in done.err
+
+
 def test_a_store_that_takes_nothing_does_not_fail_the_flow(otelflow, tmp_path):
     (tmp_path / "file").write_text("not a folder")
 

@@ -96,6 +96,41 @@ def test_an_uncaught_exception_loses_no_span(receiver):
     assert sorted(span.name for span in receiver.spans) == ["flow bad", "task double"]
 
 
+def test_half_a_character_in_a_name_costs_no_span_of_its_batch(receiver):
+    done = python(
+        """
+        from otelflow import Flow
+        from otelflow._core.task import Task
+
+        bad = "half \\ud800"
+        t = otelflow.configure()
+
+        @task(task_name=bad, task_id=bad, capture_parameters=True, capture_return_value=True)
+        def odd(*values, **named):
+            return bad
+
+        def target():
+            odd(bad, **{bad: bad})
+            Task(lambda: 1, task_name=bad, task_id=bad).execute__sync()
+            Flow(flow_name=bad, flow_id=bad).set_flow_target(lambda: 1).execute()
+
+        target.__qualname__ = bad
+        for _ in range(2):
+            Flow(flow_name=bad, flow_id=bad).set_flow_target(target).execute()
+        work(5).execute()
+        print(t.force_flush(), dict(t.dropped))
+        """,
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+    )
+
+    assert (done.stdout, done.stderr) == ("True {}\n", "")
+    assert len(receiver.spans) == 2 * 4 + 6
+    assert {span.name for span in receiver.spans if "half" in span.name} == {
+        "flow half \\ud800",
+        "task half \\ud800",
+    }
+
+
 def test_a_dead_endpoint_ends_in_seconds_with_one_line_on_stderr_and_the_flow_is_unharmed():
     done = python(
         """
@@ -108,7 +143,7 @@ def test_a_dead_endpoint_ends_in_seconds_with_one_line_on_stderr_and_the_flow_is
 
     assert done.returncode == 0
     assert done.stdout == "8997000\n"
-    assert "could not deliver: spans are lost" in done.stderr
+    assert "could not deliver to http://127.0.0.1:9 (connection refused): spans are lost; " in done.stderr
 
 
 def test_nothing_is_sent_when_nothing_is_asked_for():
@@ -141,6 +176,35 @@ def test_configuring_twice_is_configuring_once():
     )
 
     assert done.stdout == "True 1\n"
+
+
+def test_a_second_call_says_once_what_it_ignores_and_why(tmp_path):
+    done = python(
+        f"""
+        otelflow.configure(service_name='shop', store={str(tmp_path / "one")!r})
+        for _ in range(2):
+            otelflow.configure(service_name='till', store={str(tmp_path / "two")!r})
+        """
+    )
+
+    assert done.returncode == 0
+    assert done.stderr == (
+        f"configure() ignores service_name='till' (it is 'shop') and store={tmp_path / 'two'} "
+        f"(it is {tmp_path / 'one'}): an earlier call has settled that for the whole process; say it in the first one\n"
+    )
+
+
+def test_a_second_call_that_says_the_same_or_nothing_is_no_reason_to_warn(tmp_path):
+    done = python(
+        f"""
+        for _ in range(2):
+            otelflow.configure(service_name='shop', store={str(tmp_path / "one")!r})
+        otelflow.configure()
+        otelflow.configure(store=True)
+        """
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 HOST = """
@@ -229,6 +293,46 @@ def test_it_steps_back_when_the_environment_says_that_somebody_else_configures(v
         (
             {"OTELFLOW_EVENTS": "spam"},
             "OTELFLOW_EVENTS: events must be one of span, log, both, not 'spam'; did you mean 'span'?",
+        ),
+        (
+            {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "abc"},
+            "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT must be a non-negative integer",
+        ),
+        (
+            {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "-1"},
+            "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT must be a non-negative integer",
+        ),
+        (
+            {"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "x"},
+            "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT must be a non-negative integer",
+        ),
+        (
+            {
+                "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT": "many",
+                "OTELFLOW_EVENTS": "log",
+                "OTEL_LOGS_EXPORTER": "console",
+            },
+            "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT must be a non-negative integer but got many",
+        ),
+        (
+            {"OTEL_PYTHON_TRACER_PROVIDER": "bogus"},
+            "OTEL_PYTHON_TRACER_PROVIDER: nothing is registered as 'bogus'; known: ",
+        ),
+        (
+            {"OTEL_PYTHON_LOGGER_PROVIDER": "bogus", "OTELFLOW_EVENTS": "log", "OTEL_LOGS_EXPORTER": "console"},
+            "OTEL_PYTHON_LOGGER_PROVIDER: nothing is registered as 'bogus'; known: ",
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h:1", "OTEL_EXPORTER_OTLP_TIMEOUT": "abc"},
+            "OTEL_EXPORTER_OTLP_TIMEOUT=abc is no time: give seconds above 0, such as 2",
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h:1", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "-1"},
+            "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT=-1 is no time",
+        ),
+        (
+            {"OTELFLOW_METRICS": "otlp", "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": "soon"},
+            "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT=soon is no time",
         ),
     ],
 )

@@ -131,10 +131,17 @@ def test_a_port_in_use_is_one_warning_and_the_flow_goes_on(use, caplog):
     taken = use("pull:0")
     port = taken.address.rsplit(":", 1)[1].partition("/")[0]
 
-    done = python(f"print(metrics.use('pull:{port}').address); order().execute()")
+    done = python(
+        f"""
+        from otelflow._core import ledger
+        print(metrics.use('pull:{port}').address)
+        order().execute()
+        print(dict(ledger.dropped))
+        """
+    )
 
     assert done.returncode == 0
-    assert done.stdout == "None\n"
+    assert done.stdout == "None\n{('metrics', 'not_served'): 1}\n"
     assert len(done.stderr.splitlines()) == 1
     assert f"No /metrics at 127.0.0.1:{port}" in done.stderr
     assert "OTELFLOW_METRICS=pull:HOST:PORT" in done.stderr

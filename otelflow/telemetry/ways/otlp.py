@@ -11,11 +11,7 @@ from typing import Any, Final
 
 from opentelemetry.environment_variables import OTEL_METRICS_EXPORTER
 from opentelemetry.sdk.environment_variables import (
-    OTEL_EXPORTER_OTLP_METRICS_PROTOCOL,
     OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE,
-    OTEL_EXPORTER_OTLP_METRICS_TIMEOUT,
-    OTEL_EXPORTER_OTLP_PROTOCOL,
-    OTEL_EXPORTER_OTLP_TIMEOUT,
     OTEL_METRIC_EXPORT_INTERVAL,
     OTEL_RESOURCE_ATTRIBUTES,
 )
@@ -26,16 +22,14 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otelflow import __version__
 from otelflow._core import attributes, ledger
-from otelflow._core.errors import ConfigurationError, nearest
-from otelflow.telemetry import plugins
+from otelflow._core.errors import ConfigurationError
 from otelflow.telemetry.board import Board, Exemplar, Snapshot
+from otelflow.telemetry.endpoint import CURE, Answer, new_exporter
 from otelflow.telemetry.readings import Metric, Point, readings
 from otelflow.telemetry.ways.courier import Courier
 from otelflow.telemetry.ways.instance import Instance
 
-_TIMEOUT_SECONDS: Final = 2
 _INTERVAL_MILLIS: Final = 60_000
-_PROTOCOLS: Final = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
 _CUMULATIVE: Final = export.AggregationTemporality.CUMULATIVE
 _UNKNOWN: Final[Any] = None
 _UNITS: Final = {"histogram": "s", "gauge": "", "counter": "", "number of": ""}
@@ -46,7 +40,7 @@ class Otlp:
 
     def __init__(self, board: Board, resource: Resource) -> None:
         self._board = board
-        self._exporter = _exporter()
+        self._exporter, self._answer = _exporter()
         self._given = resource
         self._is_chosen = _is_chosen(resource)
         self._pid = 0
@@ -73,12 +67,25 @@ class Otlp:
             self._instance = Instance(str(self._given.attributes.get(SERVICE_NAME, "")))
             self._resource = self._given.merge(Resource({SERVICE_INSTANCE_ID: self._instance.id}))
             self._pid = os.getpid()
+        self._answer.forget()
         left = max(deadline - time.monotonic(), 0.001)
         result = self._exporter.export(
             otel_metrics(self._board.snapshot(), self._resource), timeout_millis=left * 1_000
         )
-        if result is not export.MetricExportResult.SUCCESS:
-            raise ConnectionError("is the endpoint right and reachable?")
+        if result is not export.MetricExportResult.SUCCESS or self._answer.is_refused:
+            raise ConnectionError(f"{self._answer.place}; {CURE}" if self._answer.endpoint else "it does not say why")
+        if self._answer.rejected:
+            self._say_rejected()
+
+    def _say_rejected(self) -> None:
+        ledger.lost("metrics", "rejected", self._answer.rejected)
+        ledger.warn_once(
+            "metrics rejected",
+            "Metrics over %s were delivered to %s, which rejected some of them (%s)",
+            type(self._exporter).__name__,
+            self._answer.place,
+            self._answer.message or "it does not say why",
+        )
 
 
 def _is_chosen(resource: Resource) -> bool:
@@ -147,37 +154,16 @@ def _exemplars(exemplars: Iterable[Exemplar | None]) -> list[OtlpExemplar]:
     ]
 
 
-def _exporter() -> export.MetricExporter:
-    """Return the exporter that the environment names, OTLP if none. Raises ConfigurationError."""
+def _exporter() -> tuple[Any, Answer]:
+    """Return the exporter that the environment names, OTLP if none, and its answer. Raises ConfigurationError."""
     name = os.environ.get(OTEL_METRICS_EXPORTER, "").strip() or "otlp"
     if name == "none" or "," in name:
         raise ConfigurationError(f"metrics=otlp, but {OTEL_METRICS_EXPORTER}={name}: name one exporter, such as otlp")
-    keywords: dict[str, Any] = {}
-    if name == "otlp":
-        name = _otlp_by_protocol()
-    if name in _PROTOCOLS.values():
-        is_said = any(os.environ.get(one) for one in (OTEL_EXPORTER_OTLP_TIMEOUT, OTEL_EXPORTER_OTLP_METRICS_TIMEOUT))
-        keywords = {} if is_said else {"timeout": _TIMEOUT_SECONDS}
     if os.environ.get(OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE, "").strip().lower() == "delta":
         ledger.warn_once(
             "metrics delta", "otelflow exports cumulative metrics; the Collector's cumulativetodelta converts"
         )
-    kind = plugins.load("opentelemetry_metrics_exporter", name, OTEL_METRICS_EXPORTER)
-    try:
-        exporter: export.MetricExporter = kind(**keywords)
-    except Exception as error:
-        raise ConfigurationError(f"{OTEL_METRICS_EXPORTER}: {name} cannot be set up: {error}") from error
-    return exporter
-
-
-def _otlp_by_protocol() -> str:
-    for variable in (OTEL_EXPORTER_OTLP_METRICS_PROTOCOL, OTEL_EXPORTER_OTLP_PROTOCOL):
-        protocol = os.environ.get(variable, "").strip()
-        if protocol in _PROTOCOLS:
-            return _PROTOCOLS[protocol]
-        if protocol:
-            raise ConfigurationError(f"{variable}={protocol} is not supported{nearest(protocol, _PROTOCOLS)}")
-    return _PROTOCOLS["http/protobuf"]
+    return new_exporter("metrics", name)
 
 
 def _positive(variable: str, default: int) -> int:

@@ -52,6 +52,7 @@ class Pull:
                 client_auth_required=bool(certificate.client_ca),
             )
         except OSError as error:
+            ledger.lost("metrics", "not_served")
             ledger.warn_once(
                 f"metrics pull {host}:{port}",
                 "No /metrics at %s:%d (%s): choose another port with OTELFLOW_METRICS=pull:HOST:PORT, where port 0 is "

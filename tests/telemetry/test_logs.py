@@ -1,0 +1,211 @@
+"""Events as log records are delivered with the promises that spans have, to a real receiver."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from opentelemetry._logs import LogRecord
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, LogRecordExportResult
+
+from otelflow._core import ledger
+from otelflow.telemetry.logs import DeliveryLogRecordProcessor
+
+PROGRAM = """
+import os, sys
+import otelflow
+from otelflow import flow, task
+
+@task
+def say(text):
+    print(text)
+
+@flow
+def talk(count=3):
+    for number in range(count):
+        say(f"line {number}")
+"""
+
+
+def python(body, **environment):
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL", "TRACE"))}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM + textwrap.dedent(body)],
+        env={**clean, "OTELFLOW_EVENTS": "log", "OTEL_TRACES_EXPORTER": "none", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def receiver():
+    """A real OTLP/HTTP endpoint on loopback that keeps the log records it gets."""
+    records = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            request = ExportLogsServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
+            for resource in request.resource_logs:
+                records.extend(record for scope in resource.scope_logs for record in scope.log_records)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.records = records
+    server.lines = lambda: [one.body.string_value for one in records if one.body.string_value.startswith("line")]
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+@pytest.fixture
+def losses():
+    before, said = dict(ledger.dropped), set(ledger._said)
+    ledger.dropped.clear()
+    ledger._said.clear()
+    yield ledger.dropped
+    ledger.dropped.clear()
+    ledger.dropped.update(before)
+    ledger._said.update(said)
+
+
+def test_a_program_faster_than_its_collector_loses_no_record(receiver):
+    done = python(
+        "otelflow.configure(); talk(500).execute()",
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+        OTEL_BLRP_MAX_QUEUE_SIZE="32",
+        OTEL_BLRP_MAX_EXPORT_BATCH_SIZE="32",
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert receiver.lines() == [f"line {number}" for number in range(500)]
+
+
+def test_a_dead_collector_is_one_warning_and_each_record_is_counted():
+    done = python(
+        """
+        import atexit
+        from otelflow._core import ledger
+        atexit.register(lambda: print(sum(ledger.dropped.values()), {signal for signal, _ in ledger.dropped}))
+        otelflow.configure(print_finished_message=False)
+
+        @flow
+        def quiet():
+            print("line 0")
+
+        quiet().execute()
+        """,
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
+    )
+
+    lost, signals = done.stdout.splitlines()[-1].split(" ", 1)
+    assert done.returncode == 0
+    assert (int(lost) > 0, signals) == (True, "{'logs'}")
+    warning = "OTLPLogExporter could not deliver to http://127.0.0.1:9 (connection refused): log records are lost"
+    assert done.stderr.count(warning) == 1
+
+
+def test_a_flush_delivers_the_records_and_a_shutdown_ends_their_delivery(receiver):
+    done = python(
+        """
+        t = otelflow.configure()
+        talk(1).execute()
+        print(t.force_flush())
+        sys.stdout.flush()
+        talk(1).execute()
+        t.shutdown()
+        talk(1).execute()
+        print(dict(t.dropped).keys(), flush=True)
+        os._exit(0)
+        """,
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+        OTEL_BLRP_SCHEDULE_DELAY="60000",
+    )
+
+    assert done.stdout.splitlines()[1] == "True"
+    assert done.stdout.splitlines()[-1] == "dict_keys([('logs', 'after_shutdown')])"
+    assert receiver.lines() == ["line 0", "line 0"]
+
+
+def test_a_flush_says_when_the_records_did_not_arrive():
+    done = python(
+        "t = otelflow.configure(); talk(1).execute(); print(t.force_flush())",
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
+    )
+
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork on Windows")
+def test_a_forked_worker_delivers_its_records_and_not_those_of_its_parent(receiver):
+    done = python(
+        """
+        import multiprocessing
+        otelflow.configure()
+        say("line of the parent")
+        child = multiprocessing.get_context("fork").Process(target=say, args=("line of the child",))
+        child.start()
+        child.join(20)
+        print(child.exitcode)
+        """,
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+        OTEL_BLRP_SCHEDULE_DELAY="60000",
+    )
+
+    assert done.stdout.splitlines()[-1] == "0"
+    assert sorted(receiver.lines()) == ["line of the child", "line of the parent"]
+
+
+def test_what_the_exit_cuts_short_is_said_before_the_records_are_delivered(receiver):
+    done = python(
+        """
+        otelflow.configure(events="span")
+        talk(1).execute()
+        otelflow.configure(events="log", message_level="DEBUG", print_finished_message=True)
+
+        @task
+        def waits():
+            yield
+
+        left = waits()
+        next(left)
+        """,
+        OTELFLOW_EVENTS="span",
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert any("Finished" in one.body.string_value and "waits" in one.body.string_value for one in receiver.records)
+
+
+def test_each_record_that_a_dead_exporter_loses_is_counted(monkeypatch, losses):
+    class Dead(InMemoryLogRecordExporter):
+        def export(self, batch):
+            return LogRecordExportResult.FAILURE
+
+    monkeypatch.setenv("OTEL_BLRP_MAX_QUEUE_SIZE", "4")
+    processor = DeliveryLogRecordProcessor(Dead())
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(processor)
+
+    for number in range(1_000):
+        provider.get_logger("test").emit(LogRecord(body=str(number)))
+    processor.shutdown()
+
+    assert sum(losses.values()) == 1_000
+    assert {signal for signal, _ in losses} == {"logs"}
