@@ -7,7 +7,7 @@ import typer
 
 import otelflow
 from otelflow.cli import generate
-from otelflow.cli.ending import BAD_INPUT, INTERRUPTED
+from otelflow.cli.ending import BAD_INPUT, interrupted
 from otelflow.cli.reporting import is_terminal, say, show_warnings
 from otelflow.errors import OtelflowError
 
@@ -44,7 +44,7 @@ def run_command_line() -> None:
         say(str(error))
         sys.exit(BAD_INPUT)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(interrupted())
 
 
 def _print_version(is_asked: bool) -> None:
@@ -81,8 +81,9 @@ def run(
 ) -> None:
     """Run a flow: a decorated function, a subclass of Flow, or a Flow.
 
-    Its exit code is the flow's: 0 success, 1 failure, n for sys.exit(n), 130 after Ctrl-C, 143 after SIGTERM; 2 for
-    input that cannot be run. Parameters are converted by their annotations; lists, dicts and dataclasses are JSON.
+    Its exit code is the flow's: 0 success, 1 failure, n for sys.exit(n), 130 after Ctrl-C, 143 after SIGTERM, 129 when
+    its terminal was closed; 2 for input that cannot be run. Parameters are converted by their annotations; lists, dicts
+    and dataclasses are JSON.
     """
     _Asked.traceback = traceback
     show_warnings(with_tracebacks=traceback)

@@ -42,6 +42,7 @@ class Telemetry:
         self.is_host = is_host
         self.store_directory: Path | None = None
         self.metrics: Metrics | None = None
+        self._store_delivery: DeliverySpanProcessor | None = None
 
     @property
     def dropped(self) -> Mapping[tuple[str, str], int]:
@@ -49,7 +50,9 @@ class Telemetry:
         return dict(ledger.dropped)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Deliver what is queued; return False when some of it could not be delivered in time."""
+        """Deliver what is queued, to the store first; return False when some of it could not be delivered in time."""
+        if self._store_delivery is not None:  # a network that hangs costs no stored trace
+            self._store_delivery.force_flush(timeout_millis)
         flush = getattr(self.provider, "force_flush", None)
         is_delivered = bool(flush(timeout_millis)) if flush is not None else True
         return (self.metrics is None or self.metrics.flush(timeout_millis / 1_000)) and is_delivered
@@ -172,6 +175,8 @@ def _use_store(telemetry: Telemetry, store: bool | str | Path) -> None:
     exporter = StoreSpanExporter(None if store is True else store)
     if exporter.directory is None or exporter.payloads is None:
         return
-    telemetry.provider.add_span_processor(DeliverySpanProcessor(exporter, schedule_delay_millis=_STORE_DELAY_MILLIS))
+    delivery = DeliverySpanProcessor(exporter, schedule_delay_millis=_STORE_DELAY_MILLIS)
+    telemetry.provider.add_span_processor(delivery)
+    telemetry._store_delivery = delivery  # noqa: SLF001 a part of the class
     artifacts.keep_payloads(exporter.payloads.keep)
     telemetry.store_directory = Path(exporter.directory)
