@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from otelflow._core import registry
-from otelflow._core.errors import TargetNotFound, TargetNotImportable, nearest
+from otelflow._core.errors import TargetNotFound, TargetNotImportable, nearest, place_of
 from otelflow._core.registry import Declared
 
 
@@ -39,13 +39,25 @@ def _import(name: str) -> None:
                 f"There is no module {name!r}{_near(name)}: --from wants a module as in 'import package.module', "
                 f"importable from {Path.cwd()}"
             ) from None
-        raise TargetNotImportable(f"{name} does not import: {error}; install what it needs") from error
+        raise TargetNotImportable(f"{name} does not import: {error}{_place(error)}; install what it needs") from error
     except (TypeError, ValueError) as error:
         if not name.strip(".") or name.startswith("."):
             raise TargetNotFound(f"{name!r} is no module: --from wants a name as in 'import package.module'") from None
-        raise TargetNotImportable(f"{name} raises when it is imported: {type(error).__name__}: {error}") from error
+        raise TargetNotImportable(f"{name} raises when it is imported: {_described(error)}") from error
     except (Exception, SystemExit) as error:
-        raise TargetNotImportable(f"{name} raises when it is imported: {type(error).__name__}: {error}") from error
+        raise TargetNotImportable(f"{name} raises when it is imported: {_described(error)}") from error
+
+
+def _described(error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        line = f" ({error.filename}:{error.lineno})" if error.filename else _place(error)
+        return f"{type(error).__name__}: {error.msg}{line}"
+    return f"{type(error).__name__}: {error}{_place(error)}"
+
+
+def _place(error: BaseException) -> str:
+    place = place_of(error)
+    return f" ({place})" if place else ""
 
 
 def _near(name: str) -> str:

@@ -49,6 +49,12 @@ def test_bad_input_is_one_line_that_names_culprit_and_cure(otelflow, case):
 BROKEN = {
     "raises": ("x = 1\nx / 0\n", "broken.py does not import: ZeroDivisionError: division by zero (", "broken.py:2)"),
     "syntax": ("def f(:\n", "SyntaxError: invalid syntax (", "broken.py:1)"),
+    "raises in otelflow": (
+        "import otelflow\n\n@otelflow.flow(config=1)\ndef f(): ...\n",
+        "broken.py does not import: UnknownKeyword: @flow has no keyword 'config'; did you mean 'flow_config'? (",
+        "broken.py:3)",
+    ),
+    "null bytes": ("x = 1\0\n", "broken.py does not import: SyntaxError: ", "null bytes"),
     "missing package": ("import not_there\n", "No module named 'not_there'", "-m pip install"),
     "ends itself": ("import sys\nsys.exit('bye')\n", "SystemExit: bye", "under if __name__ == '__main__':"),
     "no flow": ("x = 1\n", "broken.py has no 'f', and no flow at all", "decorate a function with @flow"),
@@ -64,6 +70,19 @@ def test_a_file_that_does_not_import_is_named_with_exception_and_line(otelflow, 
 
     assert (done.code, len(done.lines)) == (2, 1), done.err
     assert all(word in done.err for word in words), done.err
+    assert "None" not in done.err
+
+
+def test_a_module_of_which_nothing_can_be_generated_is_named_with_the_users_line(otelflow, tmp_path):
+    (tmp_path / "broken.py").write_text("import otelflow\n\n@otelflow.flow(config=1)\ndef f(): ...\n")
+    (tmp_path / "missing.py").write_text("x = 1\nimport not_there\n")
+
+    wrong = otelflow("generate", "alerts", "--from", "broken", cwd=tmp_path)
+    missing = otelflow("generate", "alerts", "--from", "missing", cwd=tmp_path)
+
+    assert (wrong.code, missing.code) == (2, 2)
+    assert f"({tmp_path / 'broken.py'}:3)" in wrong.err
+    assert f"({tmp_path / 'missing.py'}:2)" in missing.err
 
 
 def test_a_traceback_of_an_import_is_there_when_asked_for(otelflow, tmp_path):
