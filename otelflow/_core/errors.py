@@ -81,16 +81,17 @@ class ConfigurationError(OtelflowError, ValueError):
 class UnknownKeyword(OtelflowError, TypeError):
     """A decorator or flow got a keyword it does not have."""
 
-    def __init__(self, what: str, keyword: str, known: Iterable[str]) -> None:
-        super().__init__(f"{what} has no keyword {keyword!r}{nearest(keyword, known)}")
+    def __init__(self, what: str, keyword: str, known: Iterable[str], cure: str = "") -> None:
+        super().__init__(f"{what} has no keyword {keyword!r}{cure or nearest(keyword, known)}")
         self.keyword = keyword
 
 
 class NotCallable(OtelflowError, TypeError):
     """What should be run cannot be called."""
 
-    def __init__(self, what: str, target: object) -> None:
-        super().__init__(f"{what} needs a function or method to run, not {type(target).__name__} ({target!r:.80})")
+    def __init__(self, what: str, target: object, cure: str = "") -> None:
+        found = f"{type(target).__name__} ({target!r:.80})"
+        super().__init__(f"{what} needs a function or method to run, not {found}{cure}")
 
 
 class FlowNotSetUp(OtelflowError, ValueError):
@@ -104,7 +105,7 @@ class UnfillableParameter(OtelflowError, TypeError):
     """A parameter has no value, no default and nothing to be injected."""
 
     def __init__(self, what: str, name: str, reason: str) -> None:
-        is_missing = reason.startswith(("missing", "nothing can be injected"))
+        is_missing = reason.startswith(("missing", "nothing can be injected")) and "did you mean" not in reason
         cure = "; pass the argument, give it a default, or return it from the flow's task_dependencies()"
         super().__init__(f"{what} {name!r} cannot be called: {reason}{cure if is_missing else ''}")
 

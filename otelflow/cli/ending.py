@@ -55,9 +55,9 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 def _terminating() -> list[signal.Signals]:
     """Return the signals that end a flow: SIGTERM, and a terminal that is closed unless ``nohup`` says otherwise."""
-    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
-    is_heard = hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN
-    return [signal.SIGTERM, *([hangup] if hangup is not None and is_heard else [])]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # Windows has none
+        return [signal.SIGTERM, signal.SIGHUP]
+    return [signal.SIGTERM]
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def orderly_termination() -> Iterator[None]:
         yield
     finally:
         for one, handler in before.items():
-            signal.signal(one, handler if _Signals.arrived is None else signal.SIG_DFL)
+            signal.signal(one, signal.SIG_DFL if by_which_signal() else handler)
 
 
 def end_at_once_next_time() -> None:

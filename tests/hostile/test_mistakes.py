@@ -23,6 +23,13 @@ class Deaf(Listener):
     """Has no hook."""
 
 
+class Adder(Flow):
+    """Has a main with parameters."""
+
+    def main(self, a, b=2):
+        return a + b
+
+
 class Service:
     """Is injected."""
 
@@ -46,6 +53,30 @@ def too_many():
         return number
 
     one(1, 2)
+
+
+def misspelt_keyword():
+    @task
+    def one(number):
+        return number
+
+    one(nubmer=1)
+
+
+def unknown_keyword():
+    @task
+    def one(self, number, *, unit=1):
+        return number, unit
+
+    one(self=None, other=1)
+
+
+def misspelt_injection():
+    @task
+    def one(this_flwo=otelflow.INJECTED):
+        return this_flwo
+
+    one()
 
 
 def missing():
@@ -95,12 +126,20 @@ MISTAKES = {
     "a task of a class": lambda: task(Service),
     "a flow of a class": lambda: flow(Service),
     "a flow of something that cannot be called": lambda: Flow().setup("load"),
+    "an argument of main given to its class": lambda: Adder(1),
+    "a function given to Flow itself": lambda: Flow(len),
+    "a keyword of main given to its class": lambda: Adder(b=1),
+    "a keyword that neither main nor its class has": lambda: Adder(flow_nam=1),
+    "an argument of main given to setup() without its name": lambda: Adder().setup(1),
     "a Task without a target": lambda: Task().execute__sync(),
     "execute() before setup()": lambda: Flow().execute(),
     "setup() of a class without main": lambda: Flow().setup(),
     "a parameter that nothing fills": missing,
     "more arguments than parameters": too_many,
+    "a keyword that is misspelt in a call": misspelt_keyword,
+    "a keyword that is unknown in a call": unknown_keyword,
     "an injected parameter that nothing fills": undefined,
+    "an injected parameter that is misspelt": misspelt_injection,
     "a captured parameter that does not exist": lambda: task(capture_parameters=["nam"])(undefined),
     "a flow_config of another type": lambda: Flow(flow_config={"print_logs": True}),
     "a field of Flow_Run__Config that does not exist": lambda: Flow_Run__Config(print_log=True),
