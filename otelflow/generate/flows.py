@@ -5,6 +5,7 @@ import importlib.util
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from otelflow._core import registry
 from otelflow._core.errors import TargetNotFound, TargetNotImportable, nearest, place_of
@@ -16,16 +17,21 @@ def flows_of(modules: Iterable[str]) -> tuple[Declared, ...]:
 
     Raises TargetNotFound or TargetNotImportable, which name the module and what is wrong with it.
     """
-    names = list(modules)
+    found = {flow.name: flow for name in modules for flow in _flows_of(name)}
+    return tuple(found[name] for name in sorted(found))
+
+
+# What the first import of a module declared: a second one declares nothing.
+_declared_by: Final[dict[str, set[str]]] = {}
+
+
+def _flows_of(module: str) -> list[Declared]:
     before = {flow.name for flow in registry.declared_flows()}
-    for name in names:
-        _import(name)
-    found = [
-        flow
-        for flow in registry.declared_flows()
-        if flow.name not in before or any(flow.module == name or flow.module.startswith(name + ".") for name in names)
-    ]
-    return tuple(sorted(found, key=lambda flow: flow.name))
+    _import(module)
+    flows = registry.declared_flows()
+    names = _declared_by.setdefault(module, set())
+    names.update(flow.name for flow in flows if flow.name not in before)
+    return [flow for flow in flows if flow.name in names or f"{flow.module}.".startswith(f"{module}.")]
 
 
 def _import(name: str) -> None:
