@@ -4,7 +4,7 @@ import base64
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -21,6 +21,8 @@ from otelflow_exporters.wording import one_line
 
 LISTED: Final = 20
 _SHORT_ID: Final = 12
+_NAME_WIDTH: Final = 24
+_GAP: Final = 2
 _FAILED: Final = ("failure", "timeout", "error", INCOMPLETE)
 _STYLES: Final = {"success": "green", "cancellation": "yellow", "incomplete": "yellow"}
 _ARTIFACT: Final = "otelflow.artifact"
@@ -72,27 +74,44 @@ def _newest(store: StoredTraces, count: int, *, failed: bool) -> list[TraceSumma
 
 def list_traces(count: int, *, failed: bool) -> None:
     """Print one line for each of the newest traces."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("trace", "started", "result"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("spans", "failed", "seconds"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("name", overflow="fold")
     store = opened_store()
     digits = _SHORT_ID if sys.stdout.isatty() else None
-    for one in _newest(store, count, failed=failed):
-        table.add_row(
-            one.trace_id[:digits],
-            f"{one.started.astimezone():%Y-%m-%d %H:%M:%S}",
-            Text(one.result, style=_STYLES.get(one.result, "red")),
-            f"{one.span_count:,}",
-            f"{one.failed_count:,}",
-            f"{one.duration:.2f}",
-            Text(one_line(one.name)),
-        )
-    page().print(table)
+    rows = [
+        {
+            "trace": Text(one.trace_id[:digits]),
+            "started": Text(f"{one.started.astimezone():%Y-%m-%d %H:%M:%S}"),
+            "result": Text(one.result, style=_STYLES.get(one.result, "red")),
+            "spans": Text(f"{one.span_count:,}"),
+            "failed": Text(f"{one.failed_count:,}"),
+            "seconds": Text(f"{one.duration:.2f}"),
+            "name": Text(one_line(one.name)),
+        }
+        for one in _newest(store, count, failed=failed)
+    ]
+    console = page()
+    headings = fitting(rows, console.width)
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in headings:
+        is_number = heading in ("spans", "failed", "seconds")
+        is_name = heading == "name"
+        table.add_column(heading, justify="right" if is_number else "left", no_wrap=not is_name, overflow="fold")
+    for row in rows:
+        table.add_row(*(row[heading] for heading in headings))
+    console.print(table)
     if store.unreadable:
         say(f"{store.unreadable:,} bytes of {store.directory} are unreadable")
+
+
+def fitting(rows: Sequence[Mapping[str, Text]], width: int) -> list[str]:
+    """Return the headings of *rows* for which *width* has room; the id and the name are what one needs to go on."""
+    widths = {heading: max(len(heading), *(row[heading].cell_len for row in rows)) for heading in rows[0]}
+    widths["name"] = min(widths["name"], _NAME_WIDTH)
+    headings = list(widths)
+    for dispensable in ("spans", "failed", "seconds", "started", "result"):
+        if sum(widths[one] + _GAP for one in headings) - _GAP <= width:
+            break
+        headings.remove(dispensable)
+    return headings
 
 
 def write_artifact(trace_id: str | None, key: str, *, failed: bool) -> None:
