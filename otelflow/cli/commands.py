@@ -1,5 +1,7 @@
 """The commands and their options; what they do is in the modules beside this one, imported when it is needed."""
 
+import contextlib
+import os
 import sys
 from typing import Annotated, Final
 
@@ -7,9 +9,9 @@ import typer
 
 import otelflow
 from otelflow.cli import generate
-from otelflow.cli.ending import BAD_INPUT, interrupted
+from otelflow.cli.ending import BAD_INPUT, FAILURE, interrupted
 from otelflow.cli.reporting import is_terminal, say, show_warnings
-from otelflow.errors import OtelflowError
+from otelflow.errors import ConfigurationError, InvalidParameter, OtelflowError
 
 # The modules of the commands are imported in them: a command needs its own only.
 # ruff: noqa: PLC0415
@@ -43,8 +45,18 @@ def run_command_line() -> None:
             print_traceback(error)
         say(str(error))
         sys.exit(BAD_INPUT)
+    except OSError as error:
+        say(f"what was asked for could not be written or read: {error}")
+        _give_up_stdout()
+        sys.exit(FAILURE)
     except KeyboardInterrupt:
         sys.exit(interrupted())
+
+
+def _give_up_stdout() -> None:
+    """Let the interpreter, which flushes stdout when it ends, not complain of the same once more."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_version(is_asked: bool) -> None:
@@ -69,8 +81,9 @@ _Tree = Annotated[
 ]
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True})
 def run(
+    context: typer.Context,
     target: Annotated[str, typer.Argument(help="path/to/file.py:flow or package.module:flow", metavar="TARGET")],
     param: Annotated[
         list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter of the flow.")
@@ -87,6 +100,10 @@ def run(
     """
     _Asked.traceback = traceback
     show_warnings(with_tracebacks=traceback)
+    if context.args:
+        first = context.args[0]
+        cure = f"--param {first}" if "=" in first else "--param NAME=VALUE"
+        raise InvalidParameter(f"{first!r} is too much: a parameter of the flow is given as {cure}")
     from otelflow.cli.running import Wishes, run_target
 
     wishes = Wishes(is_terminal() if tree is None else tree, traceback, strict_telemetry)
@@ -103,6 +120,17 @@ def demo(traceback: _Traceback = False, strict_telemetry: _Strict = False) -> No
     raise typer.Exit(run_demo(traceback=traceback, strict_telemetry=strict_telemetry))
 
 
+_EXCLUSIVE: Final = (
+    ("TRACE_ID", "--list"),
+    ("TRACE_ID", "--last"),
+    ("TRACE_ID", "--failed"),
+    ("--list", "--json"),
+    ("--list", "--artifact"),
+    ("--json", "--artifact"),
+    ("--last", "--artifact"),
+)
+
+
 @app.command()
 def show(
     trace_id: Annotated[str | None, typer.Argument(help="An id, or how it begins; the newest if left out.")] = None,
@@ -116,6 +144,11 @@ def show(
 ) -> None:
     """Print stored traces again."""
     show_warnings(with_tracebacks=False)
+    given = {"TRACE_ID": trace_id, "--list": only_list, "--last": last, "--failed": failed}
+    given |= {"--json": as_json, "--artifact": artifact}
+    for one, other in _EXCLUSIVE:
+        if given[one] and given[other]:
+            raise ConfigurationError(f"show takes {one} or {other}, not both")
     from otelflow.cli import showing
 
     if only_list:

@@ -18,7 +18,13 @@ from otelflow_exporters.settings import store_directory
 _SECRET: Final = ("HEADERS", "KEY", "TOKEN", "PASSWORD", "CERTIFICATE")
 
 # What instrumentations and other exporters read is defined by them.
-_ELSEWHERE: Final = ("OTEL_PYTHON_", "OTEL_INSTRUMENTATION_", "OTEL_SEMCONV_", "OTEL_RESOURCE_", "OTEL_EXPORTER_JAEGER_")
+_ELSEWHERE: Final = (
+    "OTEL_PYTHON_",
+    "OTEL_INSTRUMENTATION_",
+    "OTEL_SEMCONV_",
+    "OTEL_RESOURCE_",
+    "OTEL_EXPORTER_JAEGER_",
+)
 
 
 def print_configuration() -> int:

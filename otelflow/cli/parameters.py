@@ -122,6 +122,10 @@ def _converted(parameter: inspect.Parameter, text: str) -> Any:
 
 def _unknown(name: str, signature: inspect.Signature, fillable: Mapping[str, inspect.Parameter]) -> str:
     if name in signature.parameters:
+        if signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
+            return "the flow gathers arguments without a name in it, which --param cannot give"
+        if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+            return "the flow gathers any other names in it: give each as --param its_name=value"
         return "otelflow fills this parameter by itself"
     if not fillable:
         return "the flow has no parameters"

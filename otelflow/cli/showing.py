@@ -148,8 +148,10 @@ def _artifacts(trace: StoredTrace) -> Iterator[dict[str, Any]]:
 
 def forget(trace_id: str | None, *, everything: bool, older_than: str | None) -> None:
     """Delete what exactly one of the arguments names. Raises ConfigurationError when it is not exactly one."""
-    if sum((trace_id is not None, everything, older_than is not None)) != 1:
-        raise ConfigurationError("Say what to forget: a TRACE_ID, or --older-than 7d, or --all")
+    named = sum((trace_id is not None, everything, older_than is not None))
+    if named != 1:
+        begins = "Say what to forget" if not named else "forget takes one of these, not several"
+        raise ConfigurationError(f"{begins}: a TRACE_ID, or --older-than 7d, or --all")
     store = opened_store()
     if trace_id is not None:
         forgotten = store.forget(trace_id)
@@ -157,7 +159,12 @@ def forget(trace_id: str | None, *, everything: bool, older_than: str | None) ->
         forgotten = _forget_old(store, older_than)
     else:
         forgotten = store.forget_all()
-    sys.stdout.write(f"Forgot {forgotten.traces:,} traces with {forgotten.spans:,} spans.\n")
+    sys.stdout.write(f"Forgot {_counted(forgotten.traces, 'trace')} with {_counted(forgotten.spans, 'span')}.\n")
+    sys.stdout.flush()
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _forget_old(store: StoredTraces, older_than: str) -> Forgotten:

@@ -109,7 +109,7 @@ def _check_keywords(service_name: object, store: object, settings: Mapping[str, 
     for name in settings:
         if name not in config.SETTINGS:
             raise ConfigurationError(
-                f"configure() has no keyword {name!r}{nearest(name, [*_KEYWORDS, *config.SETTINGS])}"
+                f"configure() has no keyword {name!r}{nearest(name, {*_KEYWORDS, *config.SETTINGS})}"
             )
     if service_name is not None and not isinstance(service_name, str):
         raise ConfigurationError(f"configure(): service_name must be a text, not {service_name!r:.60}")

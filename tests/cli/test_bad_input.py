@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +29,7 @@ CASES = {
     "nothing stored": (["show"], "'otelflow demo' makes one"),
     "nothing failed": (["show", "--failed"], "No failed trace is stored"),
     "forget what": (["forget"], "Say what to forget: a TRACE_ID, or --older-than 7d, or --all"),
-    "forget too much": (["forget", "abc", "--all"], "Say what to forget"),
+    "forget too much": (["forget", "abc", "--all"], "forget takes one of these, not several"),
     "no age": (["forget", "--older-than", "soon"], "--older-than 'soon' is no age: give 90s"),
 }
 
@@ -135,3 +136,43 @@ def test_without_the_extra_one_line_names_the_cure(missing):
 
     assert done.returncode == 2
     assert done.stderr == "otelflow: This needs an optional package: pip install 'otelflow[cli]'\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("show", "abcd", "--list"), "show takes TRACE_ID or --list, not both"),
+        (("show", "--list", "--json"), "show takes --list or --json, not both"),
+        (("forget", "abcd", "--all"), "forget takes one of these, not several: a TRACE_ID"),
+        (("forget", "--all", "--older-than", "7d"), "forget takes one of these, not several: a TRACE_ID"),
+        (("run", "flows.py:ratio", "a=6"), "'a=6' is too much: a parameter of the flow is given as --param a=6"),
+        (("show", "abcd"), "'otelflow show --list' lists what is stored"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_with_the_way_that_does(otelflow, arguments, words):
+    done = otelflow(*arguments)
+
+    assert (done.code, done.out, len(done.lines)) == (2, "", 1), done.err
+    assert words in done.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("option", ["--list", "--json"])
+def test_an_output_that_takes_nothing_is_one_line(otelflow, flows, store, environment_of, option):
+    otelflow("run", "flows.py:ratio", "-p", "a=6")
+
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "otelflow.cli", "show", option],
+            cwd=flows,
+            env=environment_of(store),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -74,3 +74,12 @@ def test_the_annotations_of_partials_and_callable_objects_convert_too():
 def test_a_text_that_is_not_name_and_value_is_refused(text):
     with pytest.raises(InvalidParameter, match="is not name=value"):
         parameters.parse([text])
+
+
+def test_names_that_only_gather_are_told_how_to_be_filled():
+    def main(*args, **more): ...
+
+    with pytest.raises(InvalidParameter, match="gathers arguments without a name"):
+        parameters.fit(main, {"args": "[1]"})
+    with pytest.raises(InvalidParameter, match="give each as --param its_name=value"):
+        parameters.fit(main, {"more": "{}"})

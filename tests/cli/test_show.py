@@ -146,7 +146,7 @@ def test_what_is_forgotten_is_gone_and_the_rest_stays(otelflow):
     old = otelflow("forget", "--older-than", "1h")
     rest = otelflow("forget", "--all")
 
-    assert one.out == "Forgot 1 traces with 2 spans.\n"
+    assert one.out == "Forgot 1 trace with 2 spans.\n"
     assert old.out == "Forgot 0 traces with 0 spans.\n"
     assert rest.out == "Forgot 2 traces with 4 spans.\n"
     assert otelflow("show").code == 2
@@ -156,7 +156,7 @@ def test_what_is_forgotten_is_gone_and_the_rest_stays(otelflow):
 def test_a_narrow_terminal_keeps_the_id_and_the_name(otelflow, flows, store, environment_of):
     otelflow("run", "flows.py:ratio", "-p", "a=6")
     heads = {}
-    for columns in (100, 60, 30):
+    for columns in (100, 60, 40):
         master, slave = os.openpty()
         subprocess.run(
             [sys.executable, "-m", "otelflow.cli", "show", "--list"],

@@ -19,6 +19,16 @@ def ready():
     """Run nothing."""
 
 
+class Typing(Listener):
+    """Has a hook, and one that is misspelt."""
+
+    def on_task_stop(self, event):
+        """Hear."""
+
+    def on_flow_stp(self, event):
+        """Would never hear."""
+
+
 class Deaf(Listener):
     """Has no hook."""
 
@@ -148,6 +158,7 @@ MISTAKES = {
     "a setting with a wrong value": lambda: config.configure(value_limit="many"),
     "a setting below its least value": lambda: config.configure(value_limit=0),
     "a setting with a choice that does not exist": lambda: config.configure(events="spam"),
+    "a level that does not exist": lambda: config.configure(message_level="bogus"),
     "a setting that is no list of texts": lambda: config.configure(capture_loggers=7),
     "a pattern that does not compile": lambda: config.configure(redact=["("]),
     "a variable that does not exist": lambda: environment(OTELFLOW_VALUE_LIMT="7"),
@@ -174,6 +185,9 @@ MISTAKES = {
     "a listener that is none": lambda: add_listener(len),
     "a listener's class instead of a listener": lambda: add_listener(Deaf),
     "a listener without a hook": lambda: add_listener(Deaf()),
+    "a listener with a misspelt hook": lambda: add_listener(Typing()),
+    "a keyword of configure() that does not exist": lambda: otelflow.configure(exporter="otlp"),
+    "a promise that does not exist": lambda: otelflow.Objective(sucess=0.99),
     "an optional package that is not installed": lambda: _raise(errors.MissingExtra("cli")),
 }
 
