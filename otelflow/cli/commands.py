@@ -39,18 +39,24 @@ def run_command_line() -> None:
     try:
         app(prog_name="otelflow")
     except OtelflowError as error:
-        if _Asked.traceback:
-            from otelflow.cli.reporting import print_traceback
-
-            print_traceback(error)
+        _trace(error)
         say(str(error))
         sys.exit(BAD_INPUT)
     except OSError as error:
+        _trace(error)
         say(f"what was asked for could not be written or read: {error}")
         _give_up_stdout()
         sys.exit(FAILURE)
     except KeyboardInterrupt:
         sys.exit(interrupted())
+
+
+def _trace(error: BaseException) -> None:
+    """Print the traceback of *error* if that was asked for."""
+    if _Asked.traceback:
+        from otelflow.cli.reporting import print_traceback
+
+        print_traceback(error)
 
 
 def _give_up_stdout() -> None:

@@ -449,7 +449,7 @@ def test_a_listener_without_a_hook_is_refused_and_one_with_a_misspelt_hook_is_to
 
     with pytest.raises(InvalidListener, match="Deaf has no hook: override on_flow_start"):
         add_listener(Deaf())
-    with pytest.raises(InvalidListener, match="Misspelt has no hook 'on_tasks_stop'; did you mean 'on_task_stop'?"):
+    with pytest.raises(InvalidListener, match=r"Misspelt has no hook 'on_tasks_stop'; did you mean 'on_task_stop'\?"):
         add_listener(Misspelt())
 
 
