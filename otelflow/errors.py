@@ -16,6 +16,7 @@ from otelflow._core.errors import (
     UnfillableParameter,
     UnknownKeyword,
     nearest,
+    place_of,
 )
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "UnfillableParameter",
     "UnknownKeyword",
     "nearest",
+    "place_of",
 ]

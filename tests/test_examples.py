@@ -1,4 +1,6 @@
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +44,17 @@ def test_an_example_runs_alone(name, tmp_path):
     done = run(EXAMPLES / name, cwd=tmp_path)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, SAYS[name], "")
+
+
+def test_each_command_that_the_examples_readme_gives_for_a_flow_runs(tmp_path):
+    commands = re.findall(r"`otelflow (run [^`]*)`", (EXAMPLES / "README.md").read_text(encoding="utf-8"))
+    done = {
+        command: run("-m", "otelflow.cli", *shlex.split(command), cwd=EXAMPLES.parent, OTELFLOW_STORE=str(tmp_path))
+        for command in commands
+    }
+
+    assert len(commands) == len(SAYS)
+    assert {command: one.stderr for command, one in done.items() if one.returncode} == {}
 
 
 @pytest.mark.parametrize(

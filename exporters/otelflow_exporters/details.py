@@ -42,6 +42,8 @@ def details_of(node: Node, nodes: dict[str, Node]) -> Iterator[Detail]:
     if span.is_error or span.result not in (names.SUCCESS, names.SKIP):
         yield from _errors(node)
     yield from _events(span)
+    if span.attributes.get(names.GENERATOR_CLOSED_EARLY):
+        yield Detail("its consumer closed it before its end", mark="more")
     for key, things in _OMITTED:
         count = span.attributes.get(key)
         if isinstance(count, int) and count > 0:

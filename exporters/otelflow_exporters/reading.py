@@ -173,7 +173,7 @@ class StoredTraces:
     def _not_found(self, trace_id: str) -> TraceNotFound:
         return TraceNotFound(
             f"No trace in {self.directory or 'the store (it is off)'} has an id that begins with {trace_id!r}; "
-            "list what is stored, or name another store in OTELFLOW_STORE"
+            "'otelflow show --list' lists what is stored, OTELFLOW_STORE names another store"
         )
 
 

@@ -288,9 +288,9 @@ def _chosen(name: str, value: str, where: str, choices: tuple[str, ...]) -> str:
     for choice in choices:
         if choice.lower() == value.lower():
             return choice
-    raise ConfigurationError(
-        f"{where}: {name} must be one of {', '.join(choices)}, not {value!r}{nearest(value, choices)}"
-    )
+    close = nearest(value, choices)
+    meant = close if "did you mean" in close else ""
+    raise ConfigurationError(f"{where}: {name} must be one of {', '.join(choices)}, not {value!r}{meant}")
 
 
 class Flow_Run__Config:

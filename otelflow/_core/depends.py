@@ -6,7 +6,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from otelflow._core.errors import UnfillableParameter
+from otelflow._core.errors import UnfillableParameter, nearest
 
 #: The names that every flow and task may ask for
 NAMES: Final = ("this_flow", "this_task", "flow_data", "task_data")
@@ -99,7 +99,9 @@ class Injection:
                 filled[parameter.name] = value
         unfilled = next((parameter for parameter in self._required if is_missing(parameter)), None)
         if unfilled is not None:
+            meant = nearest(unfilled.name, [*NAMES, *dependencies])
             reason = f"nothing can be injected for its parameter {unfilled.name!r}"
+            reason += meant if "did you mean" in meant else ""
             raise UnfillableParameter("function", _name_of(self._function), reason)
         return {**kwargs, **filled} if filled else kwargs
 
@@ -166,12 +168,45 @@ def _of_type(kind: type, named: Mapping[str, Any], dependencies: Mapping[str, An
 def why_uncallable(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
     """Return why *function* cannot be called with these arguments, or None when it can."""
     try:
-        inspect.signature(function).bind(*args, **kwargs)
-    except TypeError as error:
-        return str(error)
-    except ValueError:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some callables written in C have none
         return None
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        too_many = f": it takes {_shape(signature)}" if str(error).startswith("too many") else ""
+        # What bind() says of a misspelt keyword is that the right one is missing.
+        return _unexpected(signature, kwargs) or f"{error}{too_many}"
     return None
+
+
+def _unexpected(signature: inspect.Signature, kwargs: Mapping[str, Any]) -> str | None:
+    """Return what is to be said of a keyword that *signature* does not have, or None."""
+    parameters = signature.parameters.values()
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters):
+        return None
+    nameless = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
+    known = [one.name for one in parameters if one.kind not in nameless]
+    unexpected = next((name for name in kwargs if name not in known), None)
+    if unexpected is None:
+        return None
+    others = [name for name in known if name not in ("self", "cls")]
+    return f"it has no parameter {unexpected!r}{nearest(unexpected, others)}"
+
+
+class _Some:
+    def __repr__(self) -> str:
+        return "…"
+
+
+def _shape(signature: inspect.Signature) -> str:
+    """Return *signature* without annotations, and without the text of defaults, which foreign code would make."""
+    empty = inspect.Parameter.empty
+    bare = [
+        one.replace(annotation=empty, default=empty if one.default is empty else _Some())
+        for one in signature.parameters.values()
+    ]
+    return str(inspect.Signature(bare))
 
 
 def is_call_error(error: TypeError) -> bool:

@@ -31,6 +31,21 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(names)}" if names else ""
 
 
+def place_of(error: BaseException) -> str:
+    """Return file:line of the innermost frame of *error* that is the user's own, or nothing."""
+    import os  # noqa: PLC0415 only for errors
+    import sysconfig  # noqa: PLC0415
+    import traceback  # noqa: PLC0415
+
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 pathlib takes long
+    ours = (here + os.sep, f"{here}_exporters{os.sep}", "<frozen importlib")
+    libraries = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(ours)]
+    own = [one for one in frames if not one.filename.startswith((*libraries, "<"))]
+    chosen = (own or frames)[-1:]
+    return f"{chosen[0].filename}:{chosen[0].lineno}" if chosen else ""
+
+
 class OtelflowError(Exception):
     """Whatever otelflow itself refuses; a flow's own exceptions are never wrapped in it."""
 
@@ -66,16 +81,17 @@ class ConfigurationError(OtelflowError, ValueError):
 class UnknownKeyword(OtelflowError, TypeError):
     """A decorator or flow got a keyword it does not have."""
 
-    def __init__(self, what: str, keyword: str, known: Iterable[str]) -> None:
-        super().__init__(f"{what} has no keyword {keyword!r}{nearest(keyword, known)}")
+    def __init__(self, what: str, keyword: str, known: Iterable[str], cure: str = "") -> None:
+        super().__init__(f"{what} has no keyword {keyword!r}{cure or nearest(keyword, known)}")
         self.keyword = keyword
 
 
 class NotCallable(OtelflowError, TypeError):
     """What should be run cannot be called."""
 
-    def __init__(self, what: str, target: object) -> None:
-        super().__init__(f"{what} needs a function or method to run, not {type(target).__name__} ({target!r:.80})")
+    def __init__(self, what: str, target: object, cure: str = "") -> None:
+        found = f"{type(target).__name__} ({target!r:.80})"
+        super().__init__(f"{what} needs a function or method to run, not {found}{cure}")
 
 
 class FlowNotSetUp(OtelflowError, ValueError):
@@ -89,7 +105,7 @@ class UnfillableParameter(OtelflowError, TypeError):
     """A parameter has no value, no default and nothing to be injected."""
 
     def __init__(self, what: str, name: str, reason: str) -> None:
-        is_missing = reason.startswith(("missing", "nothing can be injected"))
+        is_missing = reason.startswith(("missing", "nothing can be injected")) and "did you mean" not in reason
         cure = "; pass the argument, give it a default, or return it from the flow's task_dependencies()"
         super().__init__(f"{what} {name!r} cannot be called: {reason}{cure if is_missing else ''}")
 

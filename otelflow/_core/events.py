@@ -158,6 +158,19 @@ def without_ansi(text: str) -> str:
     return re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", text)
 
 
+#: The method of a listener for each kind of event
+HOOKS: Final = {
+    Flow_Run__Event_Type.FLOW_START: "on_flow_start",
+    Flow_Run__Event_Type.FLOW_STOP: "on_flow_stop",
+    Flow_Run__Event_Type.TASK_START: "on_task_start",
+    Flow_Run__Event_Type.TASK_STOP: "on_task_stop",
+    Flow_Run__Event_Type.FLOW_MESSAGE: "on_message",
+    Flow_Run__Event_Type.NEW_ARTIFACT: "on_artifact",
+    Flow_Run__Event_Type.NEW_RESULT: "on_result",
+}
+# How alike a name is that can only be meant as a hook; `on_message_sent` may be the user's own.
+_MISSPELT: Final = 0.85
+
 #: The seed's hub: every run of this process is heard here.
 flow_events: Final = Flow_Events()
 
@@ -183,11 +196,16 @@ def add_listener(listener: RunListener) -> None:
     Raises InvalidListener for an object that cannot hear or has no hook.
     """
     candidate: object = listener
+    if isinstance(candidate, type) and callable(getattr(candidate, "hear", None)):
+        raise InvalidListener(
+            f"{candidate.__name__} is a class: add a listener that is made of it, {candidate.__name__}()"
+        )
     if isinstance(candidate, type) or not isinstance(candidate, RunListener):
         raise InvalidListener(
             f"{listener!r:.80} is no listener: subclass otelflow.Listener and override a hook such as on_task_stop, "
             "or append a callable to flow_events.event_listeners"
         )
+    _refuse_misspelt_hooks(type(listener))
     if not any(listener.hears(event_type) for event_type in Flow_Run__Event_Type):
         raise InvalidListener(
             f"{type(listener).__name__} has no hook: override on_flow_start, on_task_stop, on_event, …"
@@ -195,6 +213,17 @@ def add_listener(listener: RunListener) -> None:
     with _lock:
         if not any(known is listener for known in _listeners):
             _set((*_listeners, listener))
+
+
+def _refuse_misspelt_hooks(kind: type) -> None:
+    """Raise InvalidListener for a method that is a hook but for a letter: nobody would ever call it."""
+    import difflib  # noqa: PLC0415 as late as a listener is added
+
+    known = {*HOOKS.values(), "on_event", "on_start", "on_end"}
+    for name in dir(kind):
+        if name.startswith("on_") and not name.startswith("on__") and name not in known:
+            for close in difflib.get_close_matches(name, known, n=1, cutoff=_MISSPELT):
+                raise InvalidListener(f"{kind.__name__} has no hook {name!r}; did you mean {close!r}?")
 
 
 def remove_listener(listener: RunListener) -> None:

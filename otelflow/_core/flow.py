@@ -8,14 +8,14 @@ import time
 import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import CoroutineType, TracebackType
-from typing import Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import Any, Final, Generic, Never, ParamSpec, Protocol, Self, TypeVar, overload
 
 from otelflow._core import events, messages, registry, report
 from otelflow._core.artifacts import Artifact, Result, add_artifact, add_result
 from otelflow._core.bounded import Kept, printable
 from otelflow._core.config import Flow_Run__Config
 from otelflow._core.context import Run, open_run_here
-from otelflow._core.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnknownKeyword
+from otelflow._core.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnfillableParameter, UnknownKeyword
 from otelflow._core.flow_run import Block, FlowRun, innermost_block, new_flow_id
 from otelflow._core.loops import run_to_end
 from otelflow._core.objectives import Objective, checked_buckets
@@ -66,7 +66,7 @@ class Flow(Generic[R]):
 
     def __init__(
         self,
-        *,
+        *positional: Never,
         flow_name: str | None = None,
         flow_id: str | None = None,
         flow_config: Flow_Run__Config | None = None,
@@ -75,13 +75,16 @@ class Flow(Generic[R]):
         capture_return_value: bool = False,
         **more: Any,
     ) -> None:
+        if positional:
+            cure = self._how_to_call_main(()) or "; give what it runs to setup(): Flow().setup(function, …).execute()"
+            raise UnfillableParameter("flow", type(self).__name__, f"it takes keywords only{cure}")
         if flow_config is not None and not isinstance(flow_config, Flow_Run__Config):
             raise ConfigurationError(f"flow_config must be a Flow_Run__Config, not {flow_config!r:.80}")
         for name, value in more.items():
             if not hasattr(type(self), name) and not any(
                 name in inspect.get_annotations(c) for c in type(self).__mro__
             ):
-                raise UnknownKeyword(type(self).__name__, name, _KEYWORDS)
+                raise UnknownKeyword(type(self).__name__, name, _KEYWORDS, self._how_to_call_main((name,)))
             setattr(self, name, value)
         self.flow_config = flow_config if flow_config is not None else Flow_Run__Config()
         self.flow_name = flow_name or type(self).__name__
@@ -112,6 +115,8 @@ class Flow(Generic[R]):
         """Say what ``execute()`` runs: *target* with these arguments, or ``main``. Raises NotCallable."""
         if target is None and not self._overrides_main():
             raise FlowNotSetUp
+        if target is not None and not callable(target):
+            raise NotCallable("A flow", target, self._how_to_call_main(()))
         self._is_main = target is None
         return self._use(Spec("A flow", self.main if target is None else target, **self._capture), args, kwargs)
 
@@ -149,6 +154,19 @@ class Flow(Generic[R]):
     def task_dependencies(self) -> Mapping[str, Any]:
         """Return what tasks and the flow may ask for by name or type, besides the usual; override it."""
         return _NO_DEPENDENCIES
+
+    def _how_to_call_main(self, given: tuple[str, ...]) -> str:
+        """Return where the arguments of ``main`` go, if it is overridden and has the parameters *given*."""
+        if not self._overrides_main():
+            return ""
+        gathering = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        parameters = list(inspect.signature(self.main).parameters.values())
+        parameters = [one for one in parameters if one.kind not in gathering]
+        names = [one.name for one in parameters if one.default is inspect.Parameter.empty or one.name in given]
+        if not set(given) <= set(names):
+            return ""
+        arguments = ", ".join(f"{name}=…" for name in names)
+        return f"; the arguments of main go to setup(), by name: {type(self).__name__}().setup({arguments}).execute()"
 
     def _overrides_main(self) -> bool:
         return type(self).main is not Flow.main

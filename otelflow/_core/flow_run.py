@@ -1,6 +1,7 @@
 """The run of a flow, and the block of a ``with flow:``."""
 
 import logging
+import sys
 import time
 import traceback
 from collections.abc import Mapping
@@ -159,7 +160,7 @@ class FlowRun(Run):
         if flow.flow_config.print_error_stack_trace and outcome.error is not None:
             traceback.print_exception(outcome.error)
         if flow.flow_config.print_logs:
-            flow.print_log_messages()
+            flow.print_log_messages(use_colors=messages.shows_colors(sys.stdout))
 
     def _is_generator(self) -> bool:
         return self.spec.kind in (Kind.GENERATOR, Kind.ASYNC_GENERATOR)

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -125,12 +126,20 @@ _MESSAGE: Final = events.Flow_Run__Event_Type.FLOW_MESSAGE
 
 def _tell(run: Run, line: Line, *, printed: bool) -> None:
     if run.config.log_to_console and not printed:
-        _to_console(line.text)
+        _to_console(line.text if shows_colors(sys.stderr) else line.plain_text)
     if emission.is_wanted(run, events.Flow_Run__Event_Type.FLOW_MESSAGE):
         data = {"message_data": events.message_data(line.level, line.text)}
         emission.announce(
             run, events.Flow_Run__Event_Type.FLOW_MESSAGE, data, time_ns=line.time_ns, log_level=line.level
         )
+
+
+def shows_colors(stream: object) -> bool:
+    """Tell whether *stream* is a terminal whose user did not set ``NO_COLOR``."""
+    try:
+        return bool(stream.isatty()) and not os.environ.get("NO_COLOR")  # type: ignore[attr-defined] # see below
+    except (AttributeError, ValueError):  # there is no stream, or it is closed
+        return False
 
 
 def _to_console(text: str) -> None:

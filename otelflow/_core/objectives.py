@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Never, TypeAlias
 
-from otelflow._core.errors import ConfigurationError
+from otelflow._core.errors import ConfigurationError, UnknownKeyword
 from otelflow._core.patterns import late
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ class Objective:
     """A promise about a flow: *success* of its runs succeed, as many within *duration*, one *every* so often.
 
     Each part may be left out. ``otelflow generate alerts`` makes alerts of it; *runbook* is the line (or address) that
-    tells the reader of an alert what to do. Raises ConfigurationError for a value that says nothing usable.
+    tells the reader of an alert what to do. Raises ConfigurationError for a value that says nothing usable,
+    UnknownKeyword.
     """
 
     __slots__ = ("duration", "every", "runbook", "success")
@@ -41,7 +42,10 @@ class Objective:
         duration: "Seconds | None" = None,
         every: "Seconds | None" = None,
         runbook: str | None = None,
+        **unknown: Never,
     ) -> None:
+        if unknown:
+            raise UnknownKeyword("Objective", next(iter(unknown)), self.__slots__)
         if success is None and duration is None and every is None:
             raise ConfigurationError("Objective: promise something: success=0.99, duration='10m' or every='1h'")
         self.success: Final = _checked_share(success)

@@ -1,5 +1,6 @@
 """Print what ``doctor`` and ``verify`` have found."""
 
+import sys
 from typing import Final
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from otelflow.cli.ending import BAD_INPUT, FAILURE, SUCCESS
 from otelflow.cli.reporting import say
 from otelflow.cli.showing import opened_store
 from otelflow.cli.verify import verify
+from otelflow_exporters.glyphs import encodable
 from otelflow_exporters.reading import to_otlp_json
 
 _JAEGER: Final = "http://localhost:16686"
@@ -32,8 +34,17 @@ def print_findings(jaeger: str | None, prometheus: str | None) -> int:
         if finding.cure and finding.state != "ok":
             cell.append(f"\n→ {finding.cure}", style="cyan")
         table.add_row(Text(mark, style), Text(finding.what), cell)
-    Console(soft_wrap=False).print(table)
+    _print(table)
     return FAILURE if any(finding.state == "wrong" for finding in findings) else SUCCESS
+
+
+def _print(table: Table) -> None:
+    """Print *table* with what stdout can show."""
+    console = Console()
+    with console.capture() as captured:
+        console.print(table)
+    sys.stdout.write(encodable(captured.get(), sys.stdout.encoding or "utf-8"))
+    sys.stdout.flush()
 
 
 def print_differences(trace_id: str, jaeger: str | None, *, wait_seconds: float) -> int:

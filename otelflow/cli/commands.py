@@ -1,5 +1,7 @@
 """The commands and their options; what they do is in the modules beside this one, imported when it is needed."""
 
+import contextlib
+import os
 import sys
 from typing import Annotated, Final
 
@@ -7,9 +9,9 @@ import typer
 
 import otelflow
 from otelflow.cli import generate
-from otelflow.cli.ending import BAD_INPUT, INTERRUPTED
+from otelflow.cli.ending import BAD_INPUT, FAILURE, interrupted
 from otelflow.cli.reporting import is_terminal, say, show_warnings
-from otelflow.errors import OtelflowError
+from otelflow.errors import ConfigurationError, InvalidParameter, OtelflowError
 
 # The modules of the commands are imported in them: a command needs its own only.
 # ruff: noqa: PLC0415
@@ -37,14 +39,30 @@ def run_command_line() -> None:
     try:
         app(prog_name="otelflow")
     except OtelflowError as error:
-        if _Asked.traceback:
-            from otelflow.cli.reporting import print_traceback
-
-            print_traceback(error)
+        _trace(error)
         say(str(error))
         sys.exit(BAD_INPUT)
+    except OSError as error:
+        _trace(error)
+        say(f"what was asked for could not be written or read: {error}")
+        _give_up_stdout()
+        sys.exit(FAILURE)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(interrupted())
+
+
+def _trace(error: BaseException) -> None:
+    """Print the traceback of *error* if that was asked for."""
+    if _Asked.traceback:
+        from otelflow.cli.reporting import print_traceback
+
+        print_traceback(error)
+
+
+def _give_up_stdout() -> None:
+    """Let the interpreter, which flushes stdout when it ends, not complain of the same once more."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_version(is_asked: bool) -> None:
@@ -69,8 +87,9 @@ _Tree = Annotated[
 ]
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True})
 def run(
+    context: typer.Context,
     target: Annotated[str, typer.Argument(help="path/to/file.py:flow or package.module:flow", metavar="TARGET")],
     param: Annotated[
         list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter of the flow.")
@@ -81,11 +100,16 @@ def run(
 ) -> None:
     """Run a flow: a decorated function, a subclass of Flow, or a Flow.
 
-    Its exit code is the flow's: 0 success, 1 failure, n for sys.exit(n), 130 after Ctrl-C, 143 after SIGTERM; 2 for
-    input that cannot be run. Parameters are converted by their annotations; lists, dicts and dataclasses are JSON.
+    Its exit code is the flow's: 0 success, 1 failure, n for sys.exit(n), 130 after Ctrl-C, 143 after SIGTERM, 129 when
+    its terminal was closed; 2 for input that cannot be run. Parameters are converted by their annotations; lists, dicts
+    and dataclasses are JSON.
     """
     _Asked.traceback = traceback
     show_warnings(with_tracebacks=traceback)
+    if context.args:
+        first = context.args[0]
+        cure = f"--param {first}" if "=" in first else "--param NAME=VALUE"
+        raise InvalidParameter(f"{first!r} is too much: a parameter of the flow is given as {cure}")
     import otelflow.telemetry as _  # noqa: F401 first: it names a variable that the SDK cannot read
     from otelflow.cli.running import Wishes, run_target
 
@@ -104,6 +128,17 @@ def demo(traceback: _Traceback = False, strict_telemetry: _Strict = False) -> No
     raise typer.Exit(run_demo(traceback=traceback, strict_telemetry=strict_telemetry))
 
 
+_EXCLUSIVE: Final = (
+    ("TRACE_ID", "--list"),
+    ("TRACE_ID", "--last"),
+    ("TRACE_ID", "--failed"),
+    ("--list", "--json"),
+    ("--list", "--artifact"),
+    ("--json", "--artifact"),
+    ("--last", "--artifact"),
+)
+
+
 @app.command()
 def show(
     trace_id: Annotated[str | None, typer.Argument(help="An id, or how it begins; the newest if left out.")] = None,
@@ -117,6 +152,11 @@ def show(
 ) -> None:
     """Print stored traces again."""
     show_warnings(with_tracebacks=False)
+    given = {"TRACE_ID": trace_id, "--list": only_list, "--last": last, "--failed": failed}
+    given |= {"--json": as_json, "--artifact": artifact}
+    for one, other in _EXCLUSIVE:
+        if given[one] and given[other]:
+            raise ConfigurationError(f"show takes {one} or {other}, not both")
     from otelflow.cli import showing
 
     if only_list:

@@ -3,29 +3,42 @@
 import os
 from typing import Any, Final
 
+from opentelemetry import environment_variables
+from opentelemetry.sdk import environment_variables as sdk_environment_variables
 from rich.table import Table
 from rich.text import Text
 
 from otelflow import redact, settings
 from otelflow.cli.ending import BAD_INPUT, SUCCESS
-from otelflow.cli.reporting import page
-from otelflow.errors import ConfigurationError
+from otelflow.cli.reporting import page, say
+from otelflow.errors import ConfigurationError, nearest
+from otelflow.telemetry.endpoint import exporter_names, new_exporter
 from otelflow_exporters.settings import store_directory
 
 _SECRET: Final = ("HEADERS", "KEY", "TOKEN", "PASSWORD", "CERTIFICATE")
 
+# What instrumentations and other exporters read is defined by them.
+_ELSEWHERE: Final = (
+    "OTEL_PYTHON_",
+    "OTEL_INSTRUMENTATION_",
+    "OTEL_SEMCONV_",
+    "OTEL_RESOURCE_",
+    "OTEL_EXPORTER_JAEGER_",
+)
+
 
 def print_configuration() -> int:
-    """Print every setting and the ``OTEL_*`` variables that are set; return 2 when some variable says nothing usable.
+    """Print every setting and the ``OTEL_*`` variables that are set; return 2 when ``otelflow run`` refuses them.
 
     What is wrong comes out as warnings, each with its cure.
     """
-    code = SUCCESS
-    try:
-        settings.check()
-    except ConfigurationError:
-        code = BAD_INPUT
+    refusal = _refusal()
     found = settings.in_force()
+    if refusal:
+        say(
+            f"'otelflow run' and configure() refuse this: {refusal}. "
+            "Listed is what a program has that runs flows without configure(), and so ignores it"
+        )
     console = page()
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("setting", "value", "from", "meaning"):
@@ -37,7 +50,20 @@ def print_configuration() -> int:
         )
     console.print(table)
     console.print(_variables())
-    return code
+    return BAD_INPUT if refusal else SUCCESS
+
+
+def _refusal() -> str:
+    """Return why a run of the command line would be refused, or nothing."""
+    try:
+        settings.check()
+        for name in exporter_names("traces"):
+            if name.startswith("otlp"):
+                exporter, _ = new_exporter("traces", name)
+                exporter.shutdown()
+    except ConfigurationError as error:
+        return str(error)
+    return ""
 
 
 def _shown(one: settings.Setting) -> str:
@@ -58,5 +84,18 @@ def _variables() -> Text:
     names = sorted(name for name in os.environ if name.startswith("OTEL_") and os.environ[name])
     if not names:
         return Text("\nNo OTEL_* variable is set: runs are stored here and sent nowhere.", "dim")
-    lines = [f"{name}={'(hidden)' if name.endswith(_SECRET) else redact(os.environ[name])}" for name in names]
-    return Text("\n" + "\n".join(lines))
+    known = _known_variables()
+    text = Text()
+    for name in names:
+        if name in known or name.startswith(_ELSEWHERE):
+            text.append(f"\n{name}={'(hidden)' if name.endswith(_SECRET) else redact(os.environ[name])}")
+        else:
+            close = nearest(name, known)
+            meant = close if "did you mean" in close else ""
+            text.append(f"\n{name} is no variable of OpenTelemetry, nothing reads it{meant}", "red")
+    return text
+
+
+def _known_variables() -> set[str]:
+    modules = (environment_variables, sdk_environment_variables)
+    return {name for module in modules for name in vars(module) if name.startswith("OTEL_")}

@@ -1,12 +1,14 @@
 """``otelflow generate``: alerts, their unit tests and dashboards, made of the flows in the named modules."""
 
 import json
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from otelflow.cli.reporting import say
 from otelflow.errors import ConfigurationError
 
 # What makes the files is imported in the commands: others do not wait for it.
@@ -47,7 +49,9 @@ def alerts(
     """Write Prometheus rules: for every flow, and for each objective."""
     from otelflow.generate import generate_alerts
 
-    _write(generate_alerts(modules or (), jaeger=jaeger, for_=reader.value), output)
+    made = generate_alerts(modules or (), jaeger=jaeger, for_=reader.value)
+    _tell(modules or ())
+    _write(made, output)
 
 
 @app.command()
@@ -62,7 +66,9 @@ def promtool_tests(
     """Write unit tests for those rules: each alert fires in one and stays quiet in another."""
     from otelflow.generate import generate_promtool_tests
 
-    _write(generate_promtool_tests(modules or (), jaeger=jaeger, rules=rules), output)
+    made = generate_promtool_tests(modules or (), jaeger=jaeger, rules=rules)
+    _tell(modules or ())
+    _write(made, output)
 
 
 @app.command()
@@ -82,12 +88,32 @@ def dashboards(
     from otelflow.generate import generate_dashboards
 
     made = generate_dashboards(modules or (), prometheus=prometheus, jaeger=jaeger)
+    _tell(modules or ())
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"--output {output} cannot be a folder for dashboards: {error}") from None
     for name, dashboard in made.items():
         _write(json.dumps(dashboard, indent=2, ensure_ascii=False) + "\n", output / name)
+
+
+def _tell(modules: Iterable[str]) -> None:
+    """Say what was found in *modules*; one without a flow is most likely not the one that was meant."""
+    from otelflow.generate.flows import flows_of
+
+    for name in modules:
+        flows = flows_of([name])
+        objectives = sum(flow.objective is not None for flow in flows)
+        cure = ""
+        if not flows:
+            cure = "; is it the module that declares them with @flow or class …(Flow)?"
+        elif not objectives:
+            cure = "; @flow(objective=Objective(success=0.99)) makes alerts of a flow's own"
+        say(f"{name}: {_counted(len(flows), 'flow')}, {_counted(objectives, 'objective')}{cure}")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count or 'no'} {noun}{'' if count == 1 else 's'}"
 
 
 def _write(text: str, output: Path | None) -> None:

@@ -1,5 +1,6 @@
 """Fit ``--param name=value`` to the parameters of a flow."""
 
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -7,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import otelflow
 from otelflow.cli.converting import UNIONS, Unconvertible, convert, name_of
+from otelflow.cli.reporting import text_of
 from otelflow.errors import InvalidParameter, nearest
 
 _INJECTED_NAMES: Final = ("this_flow", "this_task", "flow_data", "task_data")
@@ -65,12 +67,33 @@ def fit(
     return Arguments(bound.args, {**bound.kwargs, **more})
 
 
+class _Unresolved(NamedTuple):
+    """An annotation that names what is not there at run time."""
+
+    text: str
+    why: str
+
+
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    plain = inspect.unwrap(function)
+    """Return what each annotation stands for; one that cannot be resolved leaves the others as they are."""
+    plain: Any = inspect.unwrap(function)
+    while isinstance(plain, functools.partial):
+        plain = inspect.unwrap(plain.func)
+    plain = plain if inspect.isroutine(plain) else getattr(plain, "__call__", plain)  # noqa: B004 an object with it
     try:
         return typing.get_type_hints(plain)
     except Exception:  # noqa: BLE001 an annotation may be any expression, also one that is never defined
-        return {}
+        names = getattr(plain, "__globals__", {})
+        return {name: _resolved(one, names) for name, one in inspect.get_annotations(plain).items()}
+
+
+def _resolved(annotation: Any, names: dict[str, Any]) -> Any:
+    holder = type("holder", (), {"__annotations__": {"it": annotation}})
+    try:
+        return typing.get_type_hints(holder, names)["it"]
+    except Exception as error:  # noqa: BLE001 as above
+        text = annotation if isinstance(annotation, str) else name_of(annotation)
+        return _Unresolved(text, f"{type(error).__name__}: {text_of(error)}")
 
 
 def _is_injected(parameter: inspect.Parameter, hint: Any) -> bool:
@@ -83,6 +106,11 @@ def _is_injected(parameter: inspect.Parameter, hint: Any) -> bool:
 
 def _converted(parameter: inspect.Parameter, text: str) -> Any:
     wanted = parameter.annotation
+    if isinstance(wanted, _Unresolved):
+        raise InvalidParameter(
+            f"--param {parameter.name}: its annotation {wanted.text!r} cannot be resolved ({wanted.why}); "
+            "define or import what it names at run time, not under TYPE_CHECKING only"
+        )
     if wanted is inspect.Parameter.empty and isinstance(parameter.default, _TELLING):
         wanted = type(parameter.default)
     try:
@@ -94,6 +122,10 @@ def _converted(parameter: inspect.Parameter, text: str) -> Any:
 
 def _unknown(name: str, signature: inspect.Signature, fillable: Mapping[str, inspect.Parameter]) -> str:
     if name in signature.parameters:
+        if signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
+            return "the flow gathers arguments without a name in it, which --param cannot give"
+        if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+            return "the flow gathers any other names in it: give each as --param its_name=value"
         return "otelflow fills this parameter by itself"
     if not fillable:
         return "the flow has no parameters"
@@ -114,4 +146,6 @@ def _refuse_missing(fillable: Mapping[str, inspect.Parameter], filled: set[str])
 
 def _placeholder(parameter: inspect.Parameter) -> str:
     wanted = parameter.annotation
+    if isinstance(wanted, _Unresolved):
+        return f"<{wanted.text}>"
     return "…" if wanted is inspect.Parameter.empty else f"<{name_of(wanted)}>"

@@ -4,7 +4,6 @@ import contextlib
 import io
 import logging
 import sys
-import sysconfig
 import traceback
 from pathlib import Path
 from typing import Final
@@ -12,11 +11,11 @@ from typing import Final
 from rich.console import Console
 
 import otelflow
+from otelflow.errors import place_of
 from otelflow_exporters.wording import one_line
 
 _PREFIX: Final = "otelflow: "
 _OURS: Final = str(Path(__file__).resolve().parent.parent)
-_LIBRARIES: Final = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _LONGEST_LINE: Final = 1_000
 _PIPED_WIDTH: Final = 1_000
 
@@ -60,7 +59,7 @@ def describe(error: BaseException) -> str:
     """Return type, message and place of an exception on one line."""
     text = otelflow.redact(text_of(error))
     words = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    place = _place(error)
+    place = place_of(error)
     return f"{words} ({place})" if place else words
 
 
@@ -70,14 +69,6 @@ def text_of(error: BaseException) -> str:
         return str(error)
     except Exception:  # noqa: BLE001 the run has ended, and its end is to be reported
         return "(its text cannot be made)"
-
-
-def _place(error: BaseException) -> str:
-    """Return file:line of the innermost frame that is the user's own."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)]
-    own = [frame for frame in frames if not frame.filename.startswith((*_LIBRARIES, "<"))]
-    chosen = (own or frames)[-1:]
-    return f"{chosen[0].filename}:{chosen[0].lineno}" if chosen else ""
 
 
 def print_traceback(error: BaseException) -> None:

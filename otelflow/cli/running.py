@@ -18,7 +18,16 @@ from opentelemetry.trace import SpanContext, format_trace_id
 import otelflow
 from otelflow import Flow_Run__Event, errors, settings
 from otelflow.cli import parameters, targets
-from otelflow.cli.ending import SUCCESS, TELEMETRY_LOST, TERMINATED, Ending, ending_of, orderly_termination
+from otelflow.cli.ending import (
+    SUCCESS,
+    TELEMETRY_LOST,
+    Ending,
+    by_which_signal,
+    end_at_once_next_time,
+    ending_of,
+    interrupted,
+    orderly_termination,
+)
 from otelflow.cli.reporting import describe, print_traceback, say
 from otelflow_exporters.reading import StoredTrace, StoredTraces
 from otelflow_exporters.tree import print_trace
@@ -141,14 +150,15 @@ def run(
     otelflow.add_listener(listener)
     process = os.getpid()
     began = time.perf_counter()
-    with orderly_termination(), watching or nullcontext():
-        ending = ending_of(lambda: _to_its_end(flow))
-    seconds = time.perf_counter() - began
-    if os.getpid() != process:
-        sys.exit(ending.code)  # a child that the flow forked and that came back: its parent reports
-    otelflow.remove_listener(listener)
-    _report(Report(flow, ending, seconds, listener.trace), telemetry, gathering, wishes)
-    return _code(ending, telemetry, wishes)
+    with orderly_termination():
+        with watching or nullcontext():
+            ending = ending_of(lambda: _to_its_end(flow))
+        seconds = time.perf_counter() - began
+        if os.getpid() != process:
+            sys.exit(ending.code)  # a child that the flow forked and that came back: its parent reports
+        otelflow.remove_listener(listener)
+        report = Report(flow, ending, seconds, listener.trace)
+        return _reported(report, telemetry, gathering, wishes)
 
 
 def _is_service_named() -> bool:
@@ -203,28 +213,51 @@ class Report(NamedTuple):
         return format_trace_id(self.trace.trace_id) if self.trace is not None and is_recorded else ""
 
 
-def _report(report: Report, telemetry: otelflow.Telemetry, gathering: _Gathering | None, wishes: Wishes) -> None:
+def _reported(report: Report, telemetry: otelflow.Telemetry, gathering: _Gathering | None, wishes: Wishes) -> int:
+    """Deliver and report what happened, and return the exit code; a signal meanwhile cuts this short."""
+    code = None
+    try:
+        _deliver(telemetry)
+        _tell(report, telemetry, gathering, wishes)
+    except KeyboardInterrupt:
+        code = interrupted()
+        end_at_once_next_time()
+        say(f"interrupted{by_which_signal()} after the flow's end, while telemetry was delivered")
+    _close(report, telemetry, is_delivered=code is None)
+    return _code(report.ending, telemetry, wishes) if code is None else code
+
+
+def _deliver(telemetry: otelflow.Telemetry) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):  # the program's own, whatever it did with it
         sys.stdout.flush()
     telemetry.force_flush(_FLUSH_MILLIS)
-    lost = _lost(telemetry)
-    stored = _stored(report.trace_id, telemetry) if report.trace_id and (wishes.tree or lost) else None
+
+
+def _tell(report: Report, telemetry: otelflow.Telemetry, gathering: _Gathering | None, wishes: Wishes) -> None:
     if wishes.tree:
+        stored = _stored(report.trace_id, telemetry) if report.trace_id else None
         _show_tree(report.trace_id, stored, gathering)
     error = report.ending.error
     if wishes.traceback and error is not None:
         print_traceback(error)
     if error is not None:
-        say(f"{report.flow.flow_name} {_what_happened(error, report.ending)}")
-    is_stored = telemetry.store_directory is not None and (stored is not None or not lost)
-    where = _where(report, telemetry, is_stored=is_stored)
+        say(f"{report.flow.flow_name} {_what_happened(error)}")
+
+
+def _close(report: Report, telemetry: otelflow.Telemetry, *, is_delivered: bool) -> None:
+    """Say how the flow ended and where its trace is."""
+    lost = _lost(telemetry)
+    is_stored = telemetry.store_directory is not None
+    if is_stored and lost:
+        is_stored = bool(report.trace_id) and _stored(report.trace_id, telemetry) is not None
+    where = _where(report, telemetry, is_stored=is_stored, is_sent=is_delivered and not lost)
     say(f"{_outcome(report)} in {_seconds(report)}; {where}{lost}")
 
 
-def _what_happened(error: BaseException, ending: Ending) -> str:
-    if ending.code == TERMINATED:
-        return "was interrupted by SIGTERM"
-    return "was interrupted" if isinstance(error, KeyboardInterrupt) else f"failed: {describe(error)}"
+def _what_happened(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return f"was interrupted{by_which_signal()}"
+    return f"failed: {describe(error)}"
 
 
 def _outcome(report: Report) -> str:
@@ -235,7 +268,7 @@ def _seconds(report: Report) -> str:
     return duration(int(report.seconds * 1e9))
 
 
-def _where(report: Report, telemetry: otelflow.Telemetry, *, is_stored: bool) -> str:
+def _where(report: Report, telemetry: otelflow.Telemetry, *, is_stored: bool, is_sent: bool) -> str:
     if not report.trace_id:
         is_sampled_out = report.trace is not None and report.trace.is_valid
         return "its trace was not sampled" if is_sampled_out else "no trace was made: OpenTelemetry is off here"
@@ -243,7 +276,7 @@ def _where(report: Report, telemetry: otelflow.Telemetry, *, is_stored: bool) ->
         return f"trace {report.trace_id} goes where the program's own OpenTelemetry set-up sends it"
     endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), "")
     places = [f"stored in {_shortened(telemetry.store_directory)}"] if is_stored else []
-    places += [f"sent to {otelflow.redact(endpoint)}"] if endpoint and not _lost(telemetry) else []
+    places += [f"sent to {otelflow.redact(endpoint)}"] if endpoint and is_sent else []
     return f"trace {report.trace_id} {' and '.join(places) or 'is not stored'}"
 
 

@@ -4,7 +4,7 @@ import base64
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -21,6 +21,8 @@ from otelflow_exporters.wording import one_line
 
 LISTED: Final = 20
 _SHORT_ID: Final = 12
+_NAME_WIDTH: Final = 24
+_GAP: Final = 2
 _FAILED: Final = ("failure", "timeout", "error", INCOMPLETE)
 _STYLES: Final = {"success": "green", "cancellation": "yellow", "incomplete": "yellow"}
 _ARTIFACT: Final = "otelflow.artifact"
@@ -72,27 +74,44 @@ def _newest(store: StoredTraces, count: int, *, failed: bool) -> list[TraceSumma
 
 def list_traces(count: int, *, failed: bool) -> None:
     """Print one line for each of the newest traces."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("trace", "started", "result"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("spans", "failed", "seconds"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("name", overflow="fold")
     store = opened_store()
     digits = _SHORT_ID if sys.stdout.isatty() else None
-    for one in _newest(store, count, failed=failed):
-        table.add_row(
-            one.trace_id[:digits],
-            f"{one.started.astimezone():%Y-%m-%d %H:%M:%S}",
-            Text(one.result, style=_STYLES.get(one.result, "red")),
-            f"{one.span_count:,}",
-            f"{one.failed_count:,}",
-            f"{one.duration:.2f}",
-            Text(one_line(one.name)),
-        )
-    page().print(table)
+    rows = [
+        {
+            "trace": Text(one.trace_id[:digits]),
+            "started": Text(f"{one.started.astimezone():%Y-%m-%d %H:%M:%S}"),
+            "result": Text(one.result, style=_STYLES.get(one.result, "red")),
+            "spans": Text(f"{one.span_count:,}"),
+            "failed": Text(f"{one.failed_count:,}"),
+            "seconds": Text(f"{one.duration:.2f}"),
+            "name": Text(one_line(one.name)),
+        }
+        for one in _newest(store, count, failed=failed)
+    ]
+    console = page()
+    headings = fitting(rows, console.width)
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in headings:
+        is_number = heading in ("spans", "failed", "seconds")
+        is_name = heading == "name"
+        table.add_column(heading, justify="right" if is_number else "left", no_wrap=not is_name, overflow="fold")
+    for row in rows:
+        table.add_row(*(row[heading] for heading in headings))
+    console.print(table)
     if store.unreadable:
         say(f"{store.unreadable:,} bytes of {store.directory} are unreadable")
+
+
+def fitting(rows: Sequence[Mapping[str, Text]], width: int) -> list[str]:
+    """Return the headings of *rows* for which *width* has room; the id and the name are what one needs to go on."""
+    widths = {heading: max(len(heading), *(row[heading].cell_len for row in rows)) for heading in rows[0]}
+    widths["name"] = min(widths["name"], _NAME_WIDTH)
+    headings = list(widths)
+    for dispensable in ("spans", "failed", "seconds", "started", "result"):
+        if sum(widths[one] + _GAP for one in headings) - _GAP <= width:
+            break
+        headings.remove(dispensable)
+    return headings
 
 
 def write_artifact(trace_id: str | None, key: str, *, failed: bool) -> None:
@@ -129,8 +148,10 @@ def _artifacts(trace: StoredTrace) -> Iterator[dict[str, Any]]:
 
 def forget(trace_id: str | None, *, everything: bool, older_than: str | None) -> None:
     """Delete what exactly one of the arguments names. Raises ConfigurationError when it is not exactly one."""
-    if sum((trace_id is not None, everything, older_than is not None)) != 1:
-        raise ConfigurationError("Say what to forget: a TRACE_ID, or --older-than 7d, or --all")
+    named = sum((trace_id is not None, everything, older_than is not None))
+    if named != 1:
+        begins = "Say what to forget" if not named else "forget takes one of these, not several"
+        raise ConfigurationError(f"{begins}: a TRACE_ID, or --older-than 7d, or --all")
     store = opened_store()
     if trace_id is not None:
         forgotten = store.forget(trace_id)
@@ -138,7 +159,12 @@ def forget(trace_id: str | None, *, everything: bool, older_than: str | None) ->
         forgotten = _forget_old(store, older_than)
     else:
         forgotten = store.forget_all()
-    sys.stdout.write(f"Forgot {forgotten.traces:,} traces with {forgotten.spans:,} spans.\n")
+    sys.stdout.write(f"Forgot {_counted(forgotten.traces, 'trace')} with {_counted(forgotten.spans, 'span')}.\n")
+    sys.stdout.flush()
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _forget_old(store: StoredTraces, older_than: str) -> Forgotten:

@@ -5,12 +5,12 @@ import importlib.util
 import inspect
 import os
 import sys
-import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
 import otelflow
+from otelflow import errors
 from otelflow.cli.reporting import text_of
 from otelflow.errors import TargetNotFound, TargetNotImportable, nearest
 
@@ -125,10 +125,14 @@ def _described(error: BaseException) -> str:
     text = text_of(error)
     words = f"{type(error).__name__}: {text}" if text else type(error).__name__
     if isinstance(error, SyntaxError):
-        return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-    frames = [frame for frame in frames if frame.filename != __file__]
-    return f"{words} ({frames[-1].filename}:{frames[-1].lineno})" if frames else words
+        line = f" ({error.filename}:{error.lineno})" if error.filename else ""
+        return f"{type(error).__name__}: {error.msg}{line or _place(error)}"
+    return words + _place(error)
+
+
+def _place(error: BaseException) -> str:
+    place = errors.place_of(error)
+    return f" ({place})" if place else ""
 
 
 def _import_cure(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Final, Literal
 
+from otelflow._core.errors import ConfigurationError
 from otelflow._core.registry import Declared
 from otelflow.generate import everyone, pipeline, promises
 from otelflow.generate.alerts import Alert
@@ -28,8 +29,9 @@ def generate_alerts(
     """Return the alerting rules for all flows, and for the objectives of those that *modules* declare, as YAML.
 
     *jaeger* is where the links of alerts lead. For ``kubernetes`` it is a resource for the Prometheus operator.
-    Raises TargetNotFound or TargetNotImportable for a module.
+    Raises TargetNotFound or TargetNotImportable for a module, ConfigurationError for an address that is none.
     """
+    _check_address(jaeger)
     groups = {"groups": _groups(flows_of(modules), jaeger)}
     comments = ("What wakes somebody.", _MADE_BY.format(what="alerts"))
     if for_ == "prometheus":
@@ -46,8 +48,9 @@ def generate_alerts(
 def generate_promtool_tests(modules: Iterable[str] = (), *, jaeger: str = JAEGER, rules: str = _RULES) -> str:
     """Return unit tests for what ``generate_alerts`` returns, which lies in the file *rules* beside them, as YAML.
 
-    Each alert fires in one, and does not in another. Raises TargetNotFound or TargetNotImportable for a module.
+    Each alert fires in one, and does not in another. Raises as ``generate_alerts`` does.
     """
+    _check_address(jaeger)
     flows = flows_of(modules)
     tests = [test for _, alerts in _alerts(flows, jaeger) for alert in alerts for test in alert.tests()]
     found = {"rule_files": [rules], "evaluation_interval": "1m", "tests": tests}
@@ -62,6 +65,11 @@ def generate_dashboards(
     *prometheus* and *jaeger* are the uids of the data sources. Raises TargetNotFound or TargetNotImportable.
     """
     return dashboards(flows_of(modules), prometheus, jaeger)
+
+
+def _check_address(jaeger: str) -> None:
+    if not jaeger.startswith(("http://", "https://")):
+        raise ConfigurationError(f"jaeger={jaeger!r:.80} is no address: give one such as {JAEGER}")
 
 
 def _groups(flows: tuple[Declared, ...], jaeger: str) -> list[dict[str, Any]]:

@@ -5,9 +5,10 @@ import importlib.util
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from otelflow._core import registry
-from otelflow._core.errors import TargetNotFound, TargetNotImportable, nearest
+from otelflow._core.errors import TargetNotFound, TargetNotImportable, nearest, place_of
 from otelflow._core.registry import Declared
 
 
@@ -16,16 +17,21 @@ def flows_of(modules: Iterable[str]) -> tuple[Declared, ...]:
 
     Raises TargetNotFound or TargetNotImportable, which name the module and what is wrong with it.
     """
-    names = list(modules)
+    found = {flow.name: flow for name in modules for flow in _flows_of(name)}
+    return tuple(found[name] for name in sorted(found))
+
+
+# What the first import of a module declared: a second one declares nothing.
+_declared_by: Final[dict[str, set[str]]] = {}
+
+
+def _flows_of(module: str) -> list[Declared]:
     before = {flow.name for flow in registry.declared_flows()}
-    for name in names:
-        _import(name)
-    found = [
-        flow
-        for flow in registry.declared_flows()
-        if flow.name not in before or any(flow.module == name or flow.module.startswith(name + ".") for name in names)
-    ]
-    return tuple(sorted(found, key=lambda flow: flow.name))
+    _import(module)
+    flows = registry.declared_flows()
+    names = _declared_by.setdefault(module, set())
+    names.update(flow.name for flow in flows if flow.name not in before)
+    return [flow for flow in flows if flow.name in names or f"{flow.module}.".startswith(f"{module}.")]
 
 
 def _import(name: str) -> None:
@@ -39,13 +45,25 @@ def _import(name: str) -> None:
                 f"There is no module {name!r}{_near(name)}: --from wants a module as in 'import package.module', "
                 f"importable from {Path.cwd()}"
             ) from None
-        raise TargetNotImportable(f"{name} does not import: {error}; install what it needs") from error
+        raise TargetNotImportable(f"{name} does not import: {error}{_place(error)}; install what it needs") from error
     except (TypeError, ValueError) as error:
         if not name.strip(".") or name.startswith("."):
             raise TargetNotFound(f"{name!r} is no module: --from wants a name as in 'import package.module'") from None
-        raise TargetNotImportable(f"{name} raises when it is imported: {type(error).__name__}: {error}") from error
+        raise TargetNotImportable(f"{name} raises when it is imported: {_described(error)}") from error
     except (Exception, SystemExit) as error:
-        raise TargetNotImportable(f"{name} raises when it is imported: {type(error).__name__}: {error}") from error
+        raise TargetNotImportable(f"{name} raises when it is imported: {_described(error)}") from error
+
+
+def _described(error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        line = f" ({error.filename}:{error.lineno})" if error.filename else _place(error)
+        return f"{type(error).__name__}: {error.msg}{line}"
+    return f"{type(error).__name__}: {error}{_place(error)}"
+
+
+def _place(error: BaseException) -> str:
+    place = place_of(error)
+    return f" ({place})" if place else ""
 
 
 def _near(name: str) -> str:

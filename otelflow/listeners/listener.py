@@ -1,7 +1,7 @@
 """The listener: a span processor with a hook for each kind of event."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -9,16 +9,6 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from otelflow._core import events
 from otelflow._core.events import Flow_Run__Event, Flow_Run__Event_Type
 from otelflow.listeners import from_spans
-
-_HOOKS: Final = {
-    Flow_Run__Event_Type.FLOW_START: "on_flow_start",
-    Flow_Run__Event_Type.FLOW_STOP: "on_flow_stop",
-    Flow_Run__Event_Type.TASK_START: "on_task_start",
-    Flow_Run__Event_Type.TASK_STOP: "on_task_stop",
-    Flow_Run__Event_Type.FLOW_MESSAGE: "on_message",
-    Flow_Run__Event_Type.NEW_ARTIFACT: "on_artifact",
-    Flow_Run__Event_Type.NEW_RESULT: "on_result",
-}
 
 
 class Listener(SpanProcessor):
@@ -36,7 +26,9 @@ class Listener(SpanProcessor):
         super().__init_subclass__(**keywords)
         cls._hears_all = hears_all = cls.on_event is not Listener.on_event
         cls._overridden = frozenset(
-            kind for kind, hook in _HOOKS.items() if hears_all or getattr(cls, hook) is not getattr(Listener, hook)
+            kind
+            for kind, hook in events.HOOKS.items()
+            if hears_all or getattr(cls, hook) is not getattr(Listener, hook)
         )
 
     def on_flow_start(self, event: Flow_Run__Event) -> None:
@@ -71,7 +63,7 @@ class Listener(SpanProcessor):
 
     def hear(self, event: Flow_Run__Event) -> None:
         """Call the hooks for *event*; the engine guards this call."""
-        hook: Callable[[Flow_Run__Event], None] = getattr(self, _HOOKS[event.event_type])
+        hook: Callable[[Flow_Run__Event], None] = getattr(self, events.HOOKS[event.event_type])
         if not self._hears_all:
             hook(event)
             return

@@ -53,6 +53,7 @@ class Telemetry:
         self.store_directory: Path | None = None
         self.metrics: Metrics | None = None
         self.logs: LoggerProvider | None = None
+        self._store_delivery: DeliverySpanProcessor | None = None
 
     @property
     def dropped(self) -> Mapping[tuple[str, str], int]:
@@ -60,11 +61,12 @@ class Telemetry:
         return dict(ledger.dropped)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Deliver what is queued; return False when some of it could not be delivered in time."""
+        """Deliver what is queued, to the store first; return False when some of it could not be delivered in time."""
         deadline = time.monotonic() + timeout_millis / 1_000
         is_delivered = True
-        for provider in (self.provider, self.logs):
-            flush = getattr(provider, "force_flush", None)
+        # A network that hangs costs no stored trace.
+        for each in (self._store_delivery, self.provider, self.logs):
+            flush = getattr(each, "force_flush", None)
             if flush is not None:
                 is_delivered = bool(flush(_millis_to(deadline))) and is_delivered
         return (self.metrics is None or self.metrics.flush(_millis_to(deadline) / 1_000)) and is_delivered
@@ -139,7 +141,7 @@ def _check_keywords(service_name: object, store: object, settings: Mapping[str, 
     for name in settings:
         if name not in config.SETTINGS:
             raise ConfigurationError(
-                f"configure() has no keyword {name!r}{nearest(name, [*_KEYWORDS, *config.SETTINGS])}"
+                f"configure() has no keyword {name!r}{nearest(name, {*_KEYWORDS, *config.SETTINGS})}"
             )
     if service_name is not None and not isinstance(service_name, str):
         raise ConfigurationError(f"configure(): service_name must be a text, not {service_name!r:.60}")
@@ -235,6 +237,8 @@ def _use_store(telemetry: Telemetry, store: bool | str | Path) -> None:
     exporter = StoreSpanExporter(None if store is True else store)
     if exporter.directory is None or exporter.payloads is None:
         return
-    telemetry.provider.add_span_processor(DeliverySpanProcessor(exporter, schedule_delay_millis=_STORE_DELAY_MILLIS))
+    delivery = DeliverySpanProcessor(exporter, schedule_delay_millis=_STORE_DELAY_MILLIS)
+    telemetry.provider.add_span_processor(delivery)
+    telemetry._store_delivery = delivery  # noqa: SLF001 a part of the class
     artifacts.keep_payloads(exporter.payloads.keep)
     telemetry.store_directory = Path(exporter.directory)

@@ -158,7 +158,7 @@ class Delivery:
         return _answers(lambda: self.exporter.force_flush(round(left * 1_000)), left)
 
     def _is_empty(self) -> bool:
-        return self._worker is None or (not self._queue and not self._in_flight)
+        return self._worker is None or not (self._queue or self._in_flight or self._unsaid)
 
     def shutdown(self) -> None:
         """Deliver what is queued within a bounded time; what is still there then is lost, counted and said."""
@@ -200,9 +200,12 @@ class Delivery:
 
     def _say_what_is_lost(self) -> None:
         """Log it, without the lock: a handler of the program may run a task, whose span comes here."""
-        while self._unsaid:
-            key, message, words = self._unsaid.pop(0)
-            ledger.warn_once(key, message, words)
+        for said in list(self._unsaid):
+            ledger.warn_once(*said)
+            with self._changed:
+                if said in self._unsaid:
+                    self._unsaid.remove(said)
+                self._changed.notify_all()
 
     # On the worker's thread
 

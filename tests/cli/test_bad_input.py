@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +29,7 @@ CASES = {
     "nothing stored": (["show"], "'otelflow demo' makes one"),
     "nothing failed": (["show", "--failed"], "No failed trace is stored"),
     "forget what": (["forget"], "Say what to forget: a TRACE_ID, or --older-than 7d, or --all"),
-    "forget too much": (["forget", "abc", "--all"], "Say what to forget"),
+    "forget too much": (["forget", "abc", "--all"], "forget takes one of these, not several"),
     "no age": (["forget", "--older-than", "soon"], "--older-than 'soon' is no age: give 90s"),
 }
 
@@ -49,6 +50,12 @@ def test_bad_input_is_one_line_that_names_culprit_and_cure(otelflow, case):
 BROKEN = {
     "raises": ("x = 1\nx / 0\n", "broken.py does not import: ZeroDivisionError: division by zero (", "broken.py:2)"),
     "syntax": ("def f(:\n", "SyntaxError: invalid syntax (", "broken.py:1)"),
+    "raises in otelflow": (
+        "import otelflow\n\n@otelflow.flow(config=1)\ndef f(): ...\n",
+        "broken.py does not import: UnknownKeyword: @flow has no keyword 'config'; did you mean 'flow_config'? (",
+        "broken.py:3)",
+    ),
+    "null bytes": ("x = 1\0\n", "broken.py does not import: SyntaxError: ", "null bytes"),
     "missing package": ("import not_there\n", "No module named 'not_there'", "-m pip install"),
     "ends itself": ("import sys\nsys.exit('bye')\n", "SystemExit: bye", "under if __name__ == '__main__':"),
     "no flow": ("x = 1\n", "broken.py has no 'f', and no flow at all", "decorate a function with @flow"),
@@ -64,6 +71,19 @@ def test_a_file_that_does_not_import_is_named_with_exception_and_line(otelflow, 
 
     assert (done.code, len(done.lines)) == (2, 1), done.err
     assert all(word in done.err for word in words), done.err
+    assert "None" not in done.err
+
+
+def test_a_module_of_which_nothing_can_be_generated_is_named_with_the_users_line(otelflow, tmp_path):
+    (tmp_path / "broken.py").write_text("import otelflow\n\n@otelflow.flow(config=1)\ndef f(): ...\n")
+    (tmp_path / "missing.py").write_text("x = 1\nimport not_there\n")
+
+    wrong = otelflow("generate", "alerts", "--from", "broken", cwd=tmp_path)
+    missing = otelflow("generate", "alerts", "--from", "missing", cwd=tmp_path)
+
+    assert (wrong.code, missing.code) == (2, 2)
+    assert f"({tmp_path / 'broken.py'}:3)" in wrong.err
+    assert f"({tmp_path / 'missing.py'}:2)" in missing.err
 
 
 def test_a_traceback_of_an_import_is_there_when_asked_for(otelflow, tmp_path):
@@ -116,3 +136,43 @@ def test_without_the_extra_one_line_names_the_cure(missing):
 
     assert done.returncode == 2
     assert done.stderr == "otelflow: This needs an optional package: pip install 'otelflow[cli]'\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("show", "abcd", "--list"), "show takes TRACE_ID or --list, not both"),
+        (("show", "--list", "--json"), "show takes --list or --json, not both"),
+        (("forget", "abcd", "--all"), "forget takes one of these, not several: a TRACE_ID"),
+        (("forget", "--all", "--older-than", "7d"), "forget takes one of these, not several: a TRACE_ID"),
+        (("run", "flows.py:ratio", "a=6"), "'a=6' is too much: a parameter of the flow is given as --param a=6"),
+        (("show", "abcd"), "'otelflow show --list' lists what is stored"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_with_the_way_that_does(otelflow, arguments, words):
+    done = otelflow(*arguments)
+
+    assert (done.code, done.out, len(done.lines)) == (2, "", 1), done.err
+    assert words in done.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("option", ["--list", "--json"])
+def test_an_output_that_takes_nothing_is_one_line(otelflow, flows, store, environment_of, option):
+    otelflow("run", "flows.py:ratio", "-p", "a=6")
+
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "otelflow.cli", "show", option],
+            cwd=flows,
+            env=environment_of(store),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -1,3 +1,6 @@
+import pytest
+
+
 def row(done, name):
     return next(line for line in done.out.splitlines() if line.startswith(name + " "))
 
@@ -37,3 +40,38 @@ def test_the_version_is_printed(otelflow):
     import otelflow as package
 
     assert otelflow("--version").out == f"otelflow {package.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("pyproject", "environment"),
+    [
+        ("[tool.otelflow", {}),
+        ("", {"OTELFLOW_VALUE_LIMT": "7"}),
+        ("", {"OTEL_EXPORTER_OTLP_ENDPOINT": "nowhere"}),
+    ],
+)
+def test_what_a_run_would_refuse_is_said_to_be_refused(otelflow, tmp_path, pyproject, environment):
+    (tmp_path / "pyproject.toml").write_text(pyproject)
+    (tmp_path / "flows.py").write_text("from otelflow import flow\n\n@flow\ndef ready(): ...\n")
+
+    run = otelflow("run", "flows.py:ready", cwd=tmp_path, **environment)
+    done = otelflow("config", cwd=tmp_path, **environment)
+
+    assert (run.code, done.code) == (2, 2)
+    assert f"'otelflow run' and configure() refuse this: {run.lines[0].removeprefix('otelflow: ')}." in done.err
+
+
+def test_a_variable_that_opentelemetry_does_not_know_is_named_and_its_value_is_not_shown(otelflow):
+    done = otelflow(
+        *("config",),
+        OTEL_EXPORTER_OTLP_ENDPIONT="http://127.0.0.1:4318",
+        OTEL_SERVICE_NAME="shop",
+        OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="redis",
+    )
+
+    assert done.code == 0
+    assert "OTEL_SERVICE_NAME=shop" in done.out
+    assert "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=redis" in done.out
+    said = "OTEL_EXPORTER_OTLP_ENDPIONT is no variable of OpenTelemetry, nothing reads it; did you mean"
+    assert f"{said} 'OTEL_EXPORTER_OTLP_ENDPOINT'?" in done.out
+    assert "OTEL_EXPORTER_OTLP_ENDPIONT=" not in done.out

@@ -67,3 +67,11 @@ def test_a_password_in_an_address_is_never_shown(otelflow, endpoint, command):
 
     assert "hunter2secret" not in done.out + done.err
     assert "127.0.0.1" in done.out + done.err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_findings_are_printed_also_where_stdout_has_no_unicode(otelflow, encoding):
+    done = otelflow("doctor", PYTHONIOENCODING=encoding, COLUMNS="200")
+
+    assert done.code == 0, done.err
+    assert "> export OTEL_EXPORTER_OTLP_ENDPOINT" in done.out

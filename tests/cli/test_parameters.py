@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 
 from otelflow import INJECTED, Flow, Task
@@ -50,13 +52,34 @@ def test_arguments_that_were_set_up_stay_unless_given_anew():
     assert arguments.positional == (1, 5)
 
 
-def test_annotations_that_are_never_defined_leave_the_text_as_it_is():
-    def main(number: "NeverDefined"): ...  # noqa: F821
+def test_an_annotation_that_cannot_be_resolved_refuses_its_own_parameter_only():
+    def main(number: "int", other: "NeverDefined" = None): ...  # noqa: F821
 
-    assert parameters.fit(main, {"number": "1"}).positional == ("1",)
+    assert parameters.fit(main, {"number": "1"}).positional == (1,)
+    with pytest.raises(InvalidParameter, match="--param other: its annotation 'NeverDefined' cannot be resolved"):
+        parameters.fit(main, {"number": "1", "other": "2"})
+
+
+def test_the_annotations_of_partials_and_callable_objects_convert_too():
+    def add(first: "int", second: "int"): ...
+
+    class Adder:
+        def __call__(self, first: "int"): ...
+
+    assert parameters.fit(functools.partial(add, 1), {"second": "2"}).positional == (2,)
+    assert parameters.fit(Adder(), {"first": "2"}).positional == (2,)
 
 
 @pytest.mark.parametrize("text", ["", "=1", "a b=1", "1a=1", "novalue"])
 def test_a_text_that_is_not_name_and_value_is_refused(text):
     with pytest.raises(InvalidParameter, match="is not name=value"):
         parameters.parse([text])
+
+
+def test_names_that_only_gather_are_told_how_to_be_filled():
+    def main(*args, **more): ...
+
+    with pytest.raises(InvalidParameter, match="gathers arguments without a name"):
+        parameters.fit(main, {"args": "[1]"})
+    with pytest.raises(InvalidParameter, match="give each as --param its_name=value"):
+        parameters.fit(main, {"more": "{}"})

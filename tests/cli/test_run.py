@@ -1,4 +1,5 @@
 import json
+import pickle
 import re
 import signal
 import socket
@@ -7,6 +8,8 @@ import sys
 import time
 
 import pytest
+
+from otelflow.cli.ending import Terminated
 
 
 def traces(otelflow):
@@ -118,9 +121,13 @@ def test_the_tree_comes_on_stderr_with_and_without_a_store(otelflow, environment
     assert "· dividing 6 by 2" in done.err
 
 
+ENDING = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+ENDING += [(signal.SIGHUP, 129)] if hasattr(signal, "SIGHUP") else []
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("target", ["wait", "wait_async"])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), ENDING)
 def test_a_flow_that_is_interrupted_ends_truthfully(otelflow, flows, store, environment_of, target, number, code):
     with subprocess.Popen(
         [sys.executable, "-m", "otelflow.cli", "run", f"flows.py:{target}"],
@@ -139,6 +146,59 @@ def test_a_flow_that_is_interrupted_ends_truthfully(otelflow, flows, store, envi
     assert "Traceback" not in err
     (document,) = traces(otelflow)
     assert [result_of(span) for span in spans_of(document)] == ["cancellation"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize(("number", "code"), ENDING)
+def test_a_signal_while_telemetry_is_sent_costs_no_stored_trace(otelflow, flows, store, environment_of, number, code):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with subprocess.Popen(
+            [sys.executable, "-m", "otelflow.cli", "run", "flows.py:ratio", "-p", "a=6"],
+            cwd=flows,
+            env=environment_of(store, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_BSP_EXPORT_TIMEOUT="100"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(number)
+                _, err = process.communicate(timeout=20)
+
+    assert process.returncode == code
+    assert "after the flow's end, while telemetry was delivered" in err
+    assert "flow ratio: success in" in err
+    assert "sent to" not in err
+    assert "Traceback" not in err
+    (document,) = traces(otelflow)
+    assert len(spans_of(document)) == 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of POSIX")
+def test_a_hangup_that_nohup_ignores_stays_ignored(flows, store, environment_of):
+    with subprocess.Popen(
+        ["nohup", sys.executable, "-m", "otelflow.cli", "run", "flows.py:wait", "-p", "seconds=0.5"],
+        cwd=flows,
+        env=environment_of(store),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGHUP)
+        _, err = process.communicate(timeout=20)
+
+    assert process.returncode == 0
+    assert "flow wait: success" in err
+
+
+def test_what_a_signal_raises_can_be_pickled():
+    again = pickle.loads(pickle.dumps(Terminated("SIGTERM")))
+
+    assert (type(again), again.args) == (Terminated, ("SIGTERM",))
 
 
 def dead_endpoint():

@@ -1,4 +1,6 @@
 import json
+import os
+import re
 import subprocess
 import sys
 
@@ -144,7 +146,33 @@ def test_what_is_forgotten_is_gone_and_the_rest_stays(otelflow):
     old = otelflow("forget", "--older-than", "1h")
     rest = otelflow("forget", "--all")
 
-    assert one.out == "Forgot 1 traces with 2 spans.\n"
+    assert one.out == "Forgot 1 trace with 2 spans.\n"
     assert old.out == "Forgot 0 traces with 0 spans.\n"
     assert rest.out == "Forgot 2 traces with 4 spans.\n"
     assert otelflow("show").code == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
+def test_a_narrow_terminal_keeps_the_id_and_the_name(otelflow, flows, store, environment_of):
+    otelflow("run", "flows.py:ratio", "-p", "a=6")
+    heads = {}
+    for columns in (100, 60, 40):
+        master, slave = os.openpty()
+        subprocess.run(
+            [sys.executable, "-m", "otelflow.cli", "show", "--list"],
+            cwd=flows,
+            env=environment_of(store, COLUMNS=str(columns), TERM="xterm"),
+            stdout=slave,
+            check=True,
+            timeout=30,
+        )
+        os.close(slave)
+        heads[columns] = re.sub(r"\x1b\[[\d;]*m", "", os.read(master, 4_096).decode()).splitlines()
+        os.close(master)
+
+    assert [lines[0].split() for lines in heads.values()] == [
+        ["trace", "started", "result", "spans", "failed", "seconds", "name"],
+        ["trace", "started", "result", "name"],
+        ["trace", "result", "name"],
+    ]
+    assert all(lines[1].rstrip().endswith("flow ratio") for lines in heads.values())

@@ -113,7 +113,7 @@ def test_an_ambiguous_beginning_says_so_and_names_the_traces(program, tmp_path):
 
 @pytest.mark.parametrize("unknown", ["f" * 32, "abc", "", "xyz", "0" * 33, "../../etc"])
 def test_an_unknown_id_is_not_found_and_the_message_helps(tmp_path, unknown):
-    with pytest.raises(TraceNotFound, match=r"hexadecimal|list what is stored"):
+    with pytest.raises(TraceNotFound, match=r"hexadecimal|lists what is stored"):
         StoredTraces(tmp_path).load(unknown)
 
 

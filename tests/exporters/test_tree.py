@@ -12,6 +12,7 @@ import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from otelflow import flow
 from otelflow._core import attributes
 from otelflow._core.errors import MissingExtra
 from otelflow_exporters.reading import StoredTraces
@@ -362,3 +363,15 @@ def test_any_opentelemetry_program_can_use_it_by_name(tmp_path):
 
     assert result.stdout == "the answer\n"
     assert re.search(r"✓ GET / server +━+ ", result.stderr)
+
+
+def test_a_generator_that_was_closed_early_is_shown_as_such(spans):
+    @flow
+    def steps():
+        yield from range(3)
+
+    made = steps().execute().flow_return_value
+    next(made)
+    made.close()
+
+    assert "its consumer closed it before its end" in render_trace(spans.spans)

@@ -19,8 +19,25 @@ def ready():
     """Run nothing."""
 
 
+class Typing(Listener):
+    """Has a hook, and one that is misspelt."""
+
+    def on_task_stop(self, event):
+        """Hear."""
+
+    def on_flow_stp(self, event):
+        """Would never hear."""
+
+
 class Deaf(Listener):
     """Has no hook."""
+
+
+class Adder(Flow):
+    """Has a main with parameters."""
+
+    def main(self, a, b=2):
+        return a + b
 
 
 class Service:
@@ -46,6 +63,30 @@ def too_many():
         return number
 
     one(1, 2)
+
+
+def misspelt_keyword():
+    @task
+    def one(number):
+        return number
+
+    one(nubmer=1)
+
+
+def unknown_keyword():
+    @task
+    def one(self, number, *, unit=1):
+        return number, unit
+
+    one(self=None, other=1)
+
+
+def misspelt_injection():
+    @task
+    def one(this_flwo=otelflow.INJECTED):
+        return this_flwo
+
+    one()
 
 
 def missing():
@@ -95,12 +136,20 @@ MISTAKES = {
     "a task of a class": lambda: task(Service),
     "a flow of a class": lambda: flow(Service),
     "a flow of something that cannot be called": lambda: Flow().setup("load"),
+    "an argument of main given to its class": lambda: Adder(1),
+    "a function given to Flow itself": lambda: Flow(len),
+    "a keyword of main given to its class": lambda: Adder(b=1),
+    "a keyword that neither main nor its class has": lambda: Adder(flow_nam=1),
+    "an argument of main given to setup() without its name": lambda: Adder().setup(1),
     "a Task without a target": lambda: Task().execute__sync(),
     "execute() before setup()": lambda: Flow().execute(),
     "setup() of a class without main": lambda: Flow().setup(),
     "a parameter that nothing fills": missing,
     "more arguments than parameters": too_many,
+    "a keyword that is misspelt in a call": misspelt_keyword,
+    "a keyword that is unknown in a call": unknown_keyword,
     "an injected parameter that nothing fills": undefined,
+    "an injected parameter that is misspelt": misspelt_injection,
     "a captured parameter that does not exist": lambda: task(capture_parameters=["nam"])(undefined),
     "a flow_config of another type": lambda: Flow(flow_config={"print_logs": True}),
     "a field of Flow_Run__Config that does not exist": lambda: Flow_Run__Config(print_log=True),
@@ -109,6 +158,7 @@ MISTAKES = {
     "a setting with a wrong value": lambda: config.configure(value_limit="many"),
     "a setting below its least value": lambda: config.configure(value_limit=0),
     "a setting with a choice that does not exist": lambda: config.configure(events="spam"),
+    "a level that does not exist": lambda: config.configure(message_level="bogus"),
     "a setting that is no list of texts": lambda: config.configure(capture_loggers=7),
     "a pattern that does not compile": lambda: config.configure(redact=["("]),
     "a variable that does not exist": lambda: environment(OTELFLOW_VALUE_LIMT="7"),
@@ -135,6 +185,9 @@ MISTAKES = {
     "a listener that is none": lambda: add_listener(len),
     "a listener's class instead of a listener": lambda: add_listener(Deaf),
     "a listener without a hook": lambda: add_listener(Deaf()),
+    "a listener with a misspelt hook": lambda: add_listener(Typing()),
+    "a keyword of configure() that does not exist": lambda: otelflow.configure(exporter="otlp"),
+    "a promise that does not exist": lambda: otelflow.Objective(sucess=0.99),
     "an optional package that is not installed": lambda: _raise(errors.MissingExtra("cli")),
 }
 

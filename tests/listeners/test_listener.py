@@ -423,19 +423,34 @@ def test_every_start_has_its_stop_however_the_run_ends():
     assert len(ear.of("task_start", "flow_start")) == 3
 
 
-@pytest.mark.parametrize("wrong", [print, object(), Ear, Listener, None])
+@pytest.mark.parametrize("wrong", [print, object(), None])
 def test_what_is_no_listener_is_refused_with_the_cure(wrong):
     with pytest.raises(InvalidListener, match=r"is no listener: subclass otelflow.Listener .* or append a callable"):
         add_listener(wrong)
 
 
+@pytest.mark.parametrize("kind", [Ear, Listener])
+def test_a_class_is_no_listener_and_the_message_says_how_to_make_one(kind):
+    with pytest.raises(InvalidListener, match=rf"{kind.__name__} is a class: .* made of it, {kind.__name__}\(\)$"):
+        add_listener(kind)
+
+
 def test_a_listener_without_a_hook_is_refused_and_one_with_a_misspelt_hook_is_told_so():
     class Deaf(Listener):
+        def on_something_else(self, event):
+            pass
+
+    class Misspelt(Listener):
+        def on_flow_stop(self, event):
+            pass
+
         def on_tasks_stop(self, event):
             pass
 
     with pytest.raises(InvalidListener, match="Deaf has no hook: override on_flow_start"):
         add_listener(Deaf())
+    with pytest.raises(InvalidListener, match=r"Misspelt has no hook 'on_tasks_stop'; did you mean 'on_task_stop'\?"):
+        add_listener(Misspelt())
 
 
 def test_a_listener_may_hear_events_of_its_own_choice_only():
