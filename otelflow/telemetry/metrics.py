@@ -53,6 +53,7 @@ class Metrics:
         self._choice = choice
         self._resource = parts.resource
         self._collector = parts.collector
+        self._has_left = False
 
     @property
     def address(self) -> str | None:
@@ -79,6 +80,9 @@ class Metrics:
         self._leave()
 
     def _leave(self) -> None:
+        if self._has_left:
+            return  # the board may have another way out by now
+        self._has_left = True
         if self.way is not None:
             self.way.close()
         with contextlib.suppress(KeyError):  # somebody else took it out
@@ -353,7 +357,7 @@ def _changed_over(known: Metrics | None, new: Metrics) -> bool:
     port = getattr(new.way, "port", None)
     is_in_the_way = port is None or (port != 0 and port == getattr(known.way, "port", None))
     if not is_in_the_way:
-        if not _start(new) and known.address is not None:
+        if not _start(new):
             return False
         known._leave()  # noqa: SLF001 the same module
         return True

@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -1220,6 +1221,31 @@ def test_an_address_that_cannot_be_had_leaves_the_old_endpoint(use):
         taken.listen()
         assert use(f"pull:{taken.getsockname()[1]}").address == old
     assert get(old)[1]
+
+
+def test_a_port_that_is_taken_leaves_a_registry_that_was_chosen_before(use):
+    registry = CollectorRegistry()
+    use(registry)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        use(f"pull:{taken.getsockname()[1]}")
+
+    counted_flow().execute()
+
+    labels = {"flow": "counted_flow", "result": "success"}
+    assert registry.get_sample_value(attributes.FLOW_RUNS, labels) == 1
+
+
+def test_who_shuts_down_a_choice_that_was_replaced_does_not_end_the_new_one(use, tmp_path):
+    first = use(f"textfile:{tmp_path}/first.prom", resource=Resource({"service.name": "test"}))
+    second = use(f"textfile:{tmp_path}/second.prom")
+
+    first.shutdown()
+    counted_flow().execute()
+
+    assert metrics.in_use() is second
+    assert second.board.ended is not None
 
 
 def test_another_choice_goes_on_with_the_numbers_and_the_open_runs(use):
