@@ -53,6 +53,7 @@ class Telemetry:
         self.store_directory: Path | None = None
         self.metrics: Metrics | None = None
         self.logs: LoggerProvider | None = None
+        self.service_name: str | None = None
         self._store_delivery: DeliverySpanProcessor | None = None
 
     @property
@@ -129,7 +130,7 @@ def configure(
             _say_ignored(telemetry, service_name, store)
     if in_force.events != "span" and isinstance(telemetry.provider, TracerProvider):
         telemetry.logs = use_logs(telemetry.provider.resource)
-    if metrics is not None or in_force.metrics:
+    if metrics is not None or in_force.metrics or telemetry.metrics is not None:
         _use_metrics(telemetry, metrics, service_name)
     loggers.capture_configured()
     for listener in listeners:
@@ -155,9 +156,10 @@ _KEYWORDS: Final = ("service_name", "store", "listeners", "tracer_provider", "me
 def _use_metrics(telemetry: Telemetry, metrics: "str | CollectorRegistry | None", service_name: str | None) -> None:
     from otelflow.telemetry.metrics import use  # noqa: PLC0415 prometheus-client only for who wants metrics
 
-    resource: Resource | None = getattr(telemetry.provider, "resource", None)
-    if resource is None:
-        resource = Resource.create({} if service_name is None else {SERVICE_NAME: service_name})
+    telemetry.service_name = service_name or telemetry.service_name
+    resource: Resource = getattr(telemetry.provider, "resource", None) or Resource.create()
+    if telemetry.service_name:  # also beside the provider of a host, which goes by its own
+        resource = resource.merge(Resource({SERVICE_NAME: telemetry.service_name}))
     telemetry.metrics = use(metrics, resource=resource)
 
 

@@ -4,8 +4,10 @@ One lock and a few plain numbers per run, because this stands in the path of eve
 garbage collector may end a generator's run while this thread holds it.
 """
 
+import multiprocessing
 import threading
 import time
+import weakref
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -13,6 +15,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from otelflow._core import events, ledger, registry
 from otelflow._core.context import Run
+from otelflow._core.engine import Inherited
 from otelflow._core.objectives import checked_buckets
 from otelflow._core.results import Outcome, error_type
 from otelflow.telemetry import forks
@@ -49,12 +52,13 @@ class Exemplar(NamedTuple):
 class Ended:
     """The runs of one flow or task that ended with the same result."""
 
-    __slots__ = ("counts", "exemplars", "last", "next_exemplar", "total")
+    __slots__ = ("counts", "exemplars", "last", "last_duration", "next_exemplar", "total")
 
     def __init__(self, buckets: int) -> None:
         self.counts = [0] * (buckets + 1)
         self.total = 0.0
         self.last = 0.0
+        self.last_duration = 0.0
         self.next_exemplar = float("-inf")
         self.exemplars: dict[int, Exemplar] = {}
 
@@ -71,7 +75,8 @@ class Ended:
     def copy(self) -> "Ended":
         """Return what stands here now."""
         twin = Ended(0)
-        twin.counts, twin.total, twin.last = self.counts.copy(), self.total, self.last
+        twin.counts, twin.total = self.counts.copy(), self.total
+        twin.last, twin.last_duration = self.last, self.last_duration
         twin.exemplars = self.exemplars.copy()
         return twin
 
@@ -87,7 +92,7 @@ class Cell:
         self.bounds = bounds
         self.ended: dict[str, Ended] = {}
         self.failures: dict[str, int] = {}
-        self.open: dict[int, int] = {}  # run → when it started (ns), the oldest first
+        self.open: dict[int, weakref.ref[Run]] = {}  # by the id of the run
 
     def of(self, result: str) -> Ended:
         """Return the runs that ended with *result*."""
@@ -104,6 +109,14 @@ class Cell:
         twin.failures, twin.open = self.failures.copy(), self.open.copy()
         return twin
 
+    def open_since(self) -> list[float]:
+        """Return when the open runs started (Unix time).
+
+        Ctrl-C may keep the end of a run from being counted, and there may be nobody left who would end it.
+        """
+        runs = [run for one in self.open.copy().values() if (run := one()) is not None]
+        return [run.started_ns / 1e9 for run in runs if run.is_open or not run.is_closed]
+
 
 class Snapshot(NamedTuple):
     """What stood on the board at one moment."""
@@ -119,13 +132,17 @@ class Board:
     """Counts every run once, at any sampling ratio, whoever owns the tracer provider.
 
     At most *series* flows, tasks and types of error are told apart; the rest is counted as ``__overflow__``. A forked
-    child begins at zero. ``started`` and ``ended`` are called when a flow does so that runs in no other flow.
+    child begins at zero. ``started`` and ``ended`` are called when a flow does so that runs in no other flow of this
+    process, ``appeared`` when a flow or task is counted that was not known: also at the first run in a forked child.
+    ``is_child`` tells that a process above this one counts, too, and goes by the same name.
     """
 
     def __init__(self, series: int = 2_000) -> None:
         self.started: Callable[[], None] | None = None
         self.ended: Callable[[], None] | None = None
-        self._limit = series
+        self.appeared: Callable[[], None] | None = None
+        self.limit = series
+        self.is_child = multiprocessing.parent_process() is not None
         self._begin()
         forks.begin_anew(self, Board._begin_in_child)
 
@@ -139,6 +156,7 @@ class Board:
     def _begin_in_child(self) -> None:
         """Leave to the parent what it has counted."""
         self._begin()
+        self.is_child = True
         self._inherited = Counter(ledger.dropped), Counter(ledger.listener_errors)
 
     # On the threads of the runs
@@ -148,7 +166,7 @@ class Board:
         cell = self._cells.get((run.flow_name, run.task_name)) or self._new_cell(run)
         if run.task_name is None:
             with self._lock:
-                cell.open[id(run)] = run.started_ns
+                cell.open[id(run)] = weakref.ref(run)
             if self.started is not None and _is_outermost(run):
                 self.started()
 
@@ -164,16 +182,16 @@ class Board:
         if is_exemplar:
             self._keep_exemplar(run, ended, place, duration)
         if cell.task is None:
-            self._flow_stopped(cell, ended, run)
+            self._flow_stopped(cell, ended, run, duration)
         elif outcome.is_failure and outcome.error is not None:
             self._count_failure(cell, error_type(outcome.error))
         if cell.task == OVERFLOW or cell.flow == OVERFLOW:
             ledger.lost("metrics", "series_limit")
 
-    def _flow_stopped(self, cell: Cell, ended: Ended, run: Run) -> None:
+    def _flow_stopped(self, cell: Cell, ended: Ended, run: Run, duration: float) -> None:
         with self._lock:
             cell.open.pop(id(run), None)
-            ended.last = time.time()
+            ended.last, ended.last_duration = time.time(), duration
         if self.ended is not None and _is_outermost(run):
             self.ended()
 
@@ -187,7 +205,7 @@ class Board:
         kind = label_of(kind)
         with self._lock:
             if kind not in cell.failures:
-                is_full = self._known >= self._limit
+                is_full = self._known >= self.limit
                 kind = OVERFLOW if is_full else kind
                 self._known += not is_full
             cell.failures[kind] = cell.failures.get(kind, 0) + 1
@@ -203,6 +221,8 @@ class Board:
         if (cell.flow, cell.task) == (flow or "", task):
             with self._lock:
                 self._cells[flow, task] = cell
+        if self.appeared is not None:
+            self.appeared()
         return cell
 
     def _cell_of(self, flow: str, task: str | None, run: Run | None = None) -> Cell:
@@ -210,7 +230,7 @@ class Board:
             found = self._cells.get((flow, task))
             if found is not None:
                 return found
-            if self._known < self._limit:
+            if self._known < self.limit:
                 self._known += 1
                 cell = self._cells[flow, task] = Cell(flow, task, BUCKETS if task is not None else _bounds(flow, run))
                 return cell
@@ -219,7 +239,7 @@ class Board:
             "metrics series",
             "More than %d flows and tasks are told apart in metrics: the rest is counted as %s. Names must not contain "
             "ids; raise OTELFLOW_METRICS_SERIES if there really are so many",
-            self._limit,
+            self.limit,
             OVERFLOW,
         )
         return cell
@@ -232,6 +252,12 @@ class Board:
         return self._cells.get(key) or self._cells.setdefault(key, Cell(*key, BUCKETS))
 
     # For the ways out
+
+    @property
+    def runs(self) -> int:
+        """How many runs have ended: another number tells that there is news."""
+        cells = {id(cell): cell for cell in self._cells.copy().values()}
+        return sum(ended.count for cell in cells.values() for ended in cell.ended.copy().values())
 
     def snapshot(self) -> Snapshot:
         """Return all numbers of one moment; every declared flow is among them, also before its first run."""
@@ -251,7 +277,13 @@ class Board:
 
 
 def _is_outermost(run: Run) -> bool:
-    return run.parent is None or not run.parent.is_open  # a block is a parent that is no run
+    """Tell whether no flow around *run* is open in this process; what its parent has opened ends there."""
+    above = run.parent
+    while above is not None:
+        if above.is_open and above.task_name is None:  # a block is a parent that is no run, and never open
+            return above.clock < Inherited.until
+        above = above.parent
+    return True
 
 
 def _since(counted: Counter[K], inherited: Counter[K]) -> dict[K, int]:

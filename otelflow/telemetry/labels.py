@@ -12,12 +12,16 @@ OVERFLOW: Final = "__overflow__"
 _LONGEST: Final = 120
 _CUT: Final = "…"
 
-# A UUID, an id of otelflow, 16 hexadecimal digits among which are letters and numbers, or a time with its date.
+# A UUID, an id of otelflow, 16 hexadecimal digits among which are letters and numbers, a ULID, 12 digits (as of a time
+# in milliseconds), a time with its date, or a date.
 _ID: Final = re.compile(
     r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
     r"|(?:flow|task)_id__[0-9a-zA-Z_-]+"
-    r"|(?<![0-9a-fA-F])(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{16,}(?![0-9a-fA-F])"
-    r"|\d{4}-\d\d-\d\d[T_ ]+\d\d[:-]?\d\d(?:[:-]?\d\d)?(?:[._]+\d+)?Z?"
+    r"|(?<![0-9a-fA-F])(?=[a-fA-F]*[0-9])(?=[0-9]*[a-fA-F])[0-9a-fA-F]{16,}(?![0-9a-fA-F])"
+    r"|(?<![0-9a-zA-Z])(?=[0-9]*[A-Za-z])[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}(?![0-9a-zA-Z])"
+    r"|(?<!\d)(?:19|20)\d\d-[01]\d-[0-3]\d(?:[T_ ]+\d\d[:-]?\d\d(?:[:-]?\d\d)?(?:[._]+\d+)?Z?)?(?!\d)"
+    r"|(?<!\d)(?:19|20)\d\d[01]\d[0-3]\d[T_ -]\d{4}(?:\d\d)?Z?(?!\d)"
+    r"|(?<!\d)\d{12,}(?!\d)"
 )
 _ID_SHOWN: Final = "{id}"
 
@@ -38,4 +42,4 @@ def label_of(name: object) -> str:
     return text if len(text) <= _LONGEST else text[:_LONGEST] + _CUT
 
 
-_SHORTEST_ID: Final = 16
+_SHORTEST_ID: Final = 10

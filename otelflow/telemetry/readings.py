@@ -42,6 +42,9 @@ class Metric(NamedTuple):
 #: What is true only while the process lives; a way out that keeps numbers of the past leaves these out.
 LIVE: Final = frozenset({attributes.FLOW_RUNS_IN_PROGRESS, attributes.FLOW_OLDEST_RUN})
 
+#: What tells of the last run with a result: true whoever tells it, for the newest of several processes
+LAST: Final = (attributes.FLOW_LAST_RUN, attributes.FLOW_LAST_RUN_DURATION)
+
 
 def readings(snapshot: Snapshot) -> list[Metric]:
     """Return every metric of *snapshot*."""
@@ -54,10 +57,11 @@ def _of_flows(cells: list[Cell]) -> Iterator[Metric]:
     yield Metric(
         attributes.FLOW_RUN_DURATION, "How long runs of flows took.", "histogram", by_result, _durations(cells)
     )
-    in_progress = [Point((cell.flow,), len(cell.open)) for cell in cells]
+    open_since = [(cell.flow, cell.open_since()) for cell in cells]
+    in_progress = [Point((name,), len(since)) for name, since in open_since]
     yield Metric(attributes.FLOW_RUNS_IN_PROGRESS, "Runs of flows that are open.", "number of", flow, in_progress)
     # 0, not nothing: a Collector shows what it was last sent for a day, and the run would look stuck.
-    oldest = [Point((cell.flow,), min(cell.open.values(), default=0) / 1e9) for cell in cells]
+    oldest = [Point((name,), min(since, default=0.0)) for name, since in open_since]
     yield Metric(
         attributes.FLOW_OLDEST_RUN,
         "When the oldest open run of a flow started (Unix time), or 0.",
@@ -65,11 +69,20 @@ def _of_flows(cells: list[Cell]) -> Iterator[Metric]:
         flow,
         oldest,
     )
-    last = [
-        Point((cell.flow, result), ended.last) for cell in cells for result, ended in cell.ended.items() if ended.last
-    ]
+    last = [((cell.flow, result), ended) for cell in cells for result, ended in cell.ended.items() if ended.last]
     yield Metric(
-        attributes.FLOW_LAST_RUN, "When the last run with this result ended (Unix time).", "gauge", by_result, last
+        attributes.FLOW_LAST_RUN,
+        "When the last run with this result ended (Unix time).",
+        "gauge",
+        by_result,
+        [Point(labels, ended.last) for labels, ended in last],
+    )
+    yield Metric(
+        attributes.FLOW_LAST_RUN_DURATION,
+        "How long the last run with this result took.",
+        "gauge",
+        by_result,
+        [Point(labels, ended.last_duration) for labels, ended in last],
     )
 
 

@@ -478,8 +478,69 @@ def test_a_name_with_an_id_is_one_series_and_one_warning_with_the_cure(counted, 
 
 
 @pytest.mark.parametrize(
+    "one",
+    [
+        "7F9C24E8A1B2C3D4E5F60718293A4B5C",
+        "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        "01arz3ndektsv4rrffq69g5fav",
+        "1795610755567",
+        "12345678901234567890",
+        "20261125T103000",
+        "20261125-1030",
+        "2026-11-25",
+        "2026-11-25T10:30:00Z",
+    ],
+)
+def test_whatever_looks_like_an_id_is_none_in_a_label(one):
+    assert label_of(f"import {one}") == "import {id}"
+    assert label_of(f"{one}_import") == "{id}_import"
+
+
+@pytest.mark.parametrize(
     "name",
-    ["import_2026", "sha256-checksum", "a" * 40, "décembre", "order 12345678901234567890", "defaced-facade-decade"],
+    [
+        *("report-2026", "report-2026-11", "v2", "order_v2.10.3", "migrate_20240115", "step 1 of 12", "2026"),
+        *("Quarterly_Report_Generator", "7daysOfWeatherForEveryTown", "sha512", "utf-8 to latin-1", "tier-2-backfill"),
+        *("127.0.0.1:8080", "0 to 100", "call +49 30 1234567", "port-65535", "99-01-02", "3000-99-99", "deadbeef"),
+        "THE_LAST_INVOICE_OF_THE_MONTH",
+        "internationalization_of_everything",
+    ],
+)
+def test_an_ordinary_name_is_no_id(name):
+    assert label_of(name) == name
+
+
+def test_a_run_whose_end_is_cut_off_by_ctrl_c_is_not_open_for_ever(counted, monkeypatch):
+    @flow
+    def almost():
+        return 1
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(watching, "stopped", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        almost().execute()
+
+    assert counted.value(attributes.FLOW_RUNS_IN_PROGRESS, flow="almost") == 0
+    assert counted.value(attributes.FLOW_OLDEST_RUN, flow="almost") == 0
+
+
+def test_the_last_run_of_each_result_has_its_duration(counted):
+    @flow
+    def naps():
+        time.sleep(0.01)
+
+    naps().execute()
+
+    last = counted.value(attributes.FLOW_LAST_RUN_DURATION, flow="naps", result="success")
+    assert last == counted.value(attributes.FLOW_RUN_DURATION + "_sum", flow="naps", result="success")
+    assert counted.value(attributes.FLOW_LAST_RUN_DURATION, flow="naps", result="failure") is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["import_2026", "sha256-checksum", "a" * 40, "décembre", "order 12345678901", "defaced-facade-decade"],
 )
 def test_a_name_without_an_id_stays(name):
     assert label_of(name) == name

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import re
+import socket
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -14,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -21,7 +24,7 @@ from otelflow import flow
 from otelflow._core import attributes
 from otelflow.errors import ConfigurationError
 from otelflow.telemetry import metrics
-from otelflow.telemetry.ways import pull, push
+from otelflow.telemetry.ways import pull, push, textfile
 
 PROGRAM = """
 import logging, os, sys
@@ -58,7 +61,7 @@ def python(body, **environment):
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL", "PROMETHEUS"))}
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", PROGRAM + textwrap.dedent(body)],
-        env={**clean, **environment},
+        env={**clean, "OTEL_SERVICE_NAME": "test", **environment},
         capture_output=True,
         text=True,
         timeout=60,
@@ -188,7 +191,7 @@ def test_half_a_certificate_is_refused(tmp_path):
     ],
 )
 def test_a_place_to_pull_from_is_host_and_port(where, place):
-    assert pull._place(where) == place
+    assert pull.place(where) == place
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -252,14 +255,14 @@ def test_a_registry_that_has_such_metrics_already_is_refused(use):
     registry = CollectorRegistry()
     Counter(attributes.FLOW_RUNS, "", registry=registry)
 
-    with pytest.raises(ConfigurationError, match="shows otelflow's metrics already"):
+    with pytest.raises(ConfigurationError, match=r"has a metric of that name already.*otelflow_flow_runs"):
         use(registry)
 
 
 def test_another_choice_takes_the_place_of_the_first(use):
     first = use("pull:0")
     address = first.address
-    second = use("pull:127.0.0.1:0")
+    second = use("pull:localhost:0")
 
     counted_flow().execute()
 
@@ -330,7 +333,7 @@ def receiver():
             body = self.rfile.read(int(self.headers["Content-Length"]))
             requests.append((self.path, body, dict(self.headers)))
             time.sleep(server.delay)
-            self.send_response(server.status)
+            self.send_response(409 if server.refused and self.path.endswith(server.refused) else server.status)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -338,7 +341,7 @@ def receiver():
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.delay, server.status, server.requests = 0, 200, requests
+    server.delay, server.status, server.refused, server.requests = 0, 200, "", requests
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
@@ -551,7 +554,7 @@ def test_an_instance_id_that_somebody_chose_stays(receiver):
     ("environment", "complaint"),
     [
         ({"OTEL_METRICS_EXPORTER": "otpl"}, "OTEL_METRICS_EXPORTER: nothing is registered as 'otpl'"),
-        ({"OTEL_METRICS_EXPORTER": "none"}, "name one exporter"),
+        ({"OTEL_METRICS_EXPORTER": "otlp,console"}, "name one exporter"),
         ({"OTEL_EXPORTER_OTLP_PROTOCOL": "carrier-pigeon"}, "OTEL_EXPORTER_OTLP_PROTOCOL=carrier-pigeon"),
         ({"OTEL_METRIC_EXPORT_INTERVAL": "soon"}, "OTEL_METRIC_EXPORT_INTERVAL must be"),
     ],
@@ -947,3 +950,550 @@ def test_what_did_not_arrive_is_tried_again_at_the_end(receiver):
     process.communicate("\n", timeout=30)
 
     assert any(path.endswith("/flow/order/result/success") for path in pushed(receiver))
+
+
+# What runs outside of any flow, and in forked children
+
+OUTSIDE = {
+    "a flow in a task": (
+        """
+        @task
+        def wraps():
+            never().execute()
+        wraps()
+    """,
+        'flow="never",result="success"',
+    ),
+    "tasks alone": ("charge(1)", 'flow="",result="success"'),
+    "a task after the flow": ("never().execute(); chosen.flush(5); charge(1)", 'flow="",result="success"'),
+}
+
+
+@pytest.mark.parametrize("what", OUTSIDE)
+@pytest.mark.parametrize("way", ["push", "textfile"])
+def test_what_runs_outside_of_any_flow_is_delivered(what, way, receiver, tmp_path):
+    where = receiver.url if way == "push" else tmp_path / "jobs.prom"
+    body, labels = OUTSIDE[what]
+
+    done = python(f"chosen = metrics.use('{way}:{where}')\n" + textwrap.dedent(body))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    text = "".join(pushed(receiver).values()) if way == "push" else where.read_text()
+    counted = [line for line in text.splitlines() if "_runs_total" in line and line.endswith(" 1.0")]
+    assert any(labels.partition(",")[0] in line and labels.partition(",")[2] in line for line in counted)
+
+
+def test_a_flow_in_a_task_is_delivered_when_it_has_ended(receiver):
+    body = f"""
+        @task
+        def wraps():
+            never().execute()
+            import time
+            deadline = time.monotonic() + 10
+            while metrics.in_use().way._pushed == {{}} and time.monotonic() < deadline:
+                time.sleep(0.01)
+            print(bool(metrics.in_use().way._pushed))
+        metrics.use('push:{receiver.url}')
+        wraps()
+    """
+
+    assert python(body).stdout == "True\n"
+
+
+CHILD = """
+    import multiprocessing, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)
+    metrics.use({way!r})
+
+    def work():
+        fails().execute()
+
+    @flow
+    def forks():
+        child = multiprocessing.get_context("fork").Process(target=work)
+        child.start()
+        child.join(30)
+
+    order().execute()
+    metrics.in_use().flush(10)
+    forks().execute()
+    os._exit(0) if {dies} else None
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("way", ["push", "textfile"])
+def test_a_forked_child_brings_its_timestamps_and_leaves_the_counters_to_its_parent(way, receiver, tmp_path):
+    where = receiver.url if way == "push" else tmp_path / "jobs.prom"
+
+    done = python(CHILD.format(way=f"{way}:{where}", dies=True))
+
+    texts = "".join(pushed(receiver).values()) if way == "push" else where.read_text()
+    service = {} if way == "push" else {"service": "test"}
+    assert done.returncode == 0, done.stderr
+    assert value(texts, attributes.FLOW_RUNS, flow="order", result="success", **service) == 1
+    if way == "push":
+        assert "/metrics/job/test/flow/fails" not in pushed(receiver)
+    else:
+        assert value(texts, attributes.FLOW_RUNS, flow="fails", result="failure", **service) == 0
+    assert value(texts, attributes.FLOW_LAST_RUN, flow="fails", result="failure", **service) > time.time() - 60
+    assert value(texts, attributes.FLOW_LAST_RUN_DURATION, flow="fails", result="failure", **service) > 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_exports_by_otlp_while_it_runs_and_on_a_connection_of_its_own(receiver):
+    body = """
+        import signal, time, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        chosen = metrics.use("otlp")
+        chosen.flush(10)
+        theirs = chosen.way._exporter
+        child = os.fork()
+        if child == 0:
+            charge(1)  # no flow is needed
+            time.sleep(60)
+        import threading
+        sys.stdin.readline()
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM + textwrap.dedent(body)],
+        stdin=subprocess.PIPE,
+        env={
+            **os.environ,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
+            "OTEL_METRIC_EXPORT_INTERVAL": "200",
+            "OTEL_SERVICE_NAME": f"forks-{os.getpid()}",
+        },
+        text=True,
+    )
+
+    def by_child():
+        exports = [(resource, found.get(attributes.TASK_RUNS)) for resource, found in received(receiver)]
+        return {
+            resource["service.instance.id"]
+            for resource, runs in exports
+            if runs is not None and any(point.as_int for point in points(runs).values())
+        }
+
+    try:
+        child = wait_for(by_child)
+    finally:
+        process.communicate("\n", timeout=30)
+    parent = {resource["service.instance.id"] for resource, _ in received(receiver)} - child
+
+    assert (len(child), len(parent)) == (1, 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_makes_an_exporter_of_its_own(receiver):
+    body = """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        chosen = metrics.use("otlp")
+        chosen.flush(10)
+        before = chosen.way._exporter
+        child = os.fork()
+        if child == 0:
+            print(chosen.flush(10), chosen.way._exporter is not before, flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+    """
+
+    done = python(body, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
+
+    assert done.stdout == "True True\n", done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_tasks_outside_flows_are_shared_by_a_worker_while_it_runs(tmp_path):
+    body = """
+        import time, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        metrics.use("multiprocess")
+        child = os.fork()
+        if child == 0:
+            charge(1)
+            time.sleep(30)
+            os._exit(0)
+        def shown():
+            read = metrics.wsgi_app()({'REQUEST_METHOD': 'GET', 'PATH_INFO': '/'}, lambda *_: None)
+            return 'task_runs_total{flow="",result="success",task="charge"} 1.0' in b''.join(read).decode()
+        deadline = time.monotonic() + 20
+        while not shown() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        print(shown())
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    """
+
+    done = python(body, PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
+
+    assert done.stdout == "True\n", done.stderr
+
+
+REUSED = """
+    chosen = metrics.use('multiprocess')
+    read = metrics.wsgi_app()({'REQUEST_METHOD': 'GET', 'PATH_INFO': '/'}, lambda *_: None)
+    sys.stdout.write(b''.join(read).decode())
+"""
+
+
+def test_a_reused_pid_revives_no_open_run_of_the_dead_process(tmp_path):
+    first = python(
+        """
+        chosen = metrics.use('multiprocess')
+
+        @flow
+        def open_one():
+            chosen.flush(5)
+            os._exit(9)
+
+        open_one().execute()
+        """,
+        PROMETHEUS_MULTIPROC_DIR=str(tmp_path),
+    )
+    # As at the next start of a container, where the process has the same pid.
+    rename = f"""
+import os, pathlib
+for file in pathlib.Path({str(tmp_path)!r}).glob("gauge_live*.db"):
+    file.rename(file.with_name(file.name.rpartition("_")[0] + f"_{{os.getpid()}}.db"))
+"""
+    second = python(rename + textwrap.dedent(REUSED), PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
+
+    assert first.returncode == 9
+    assert second.returncode == 0, second.stderr
+    assert value(second.stdout, attributes.FLOW_RUNS_IN_PROGRESS, flow="open_one") in (None, 0)
+    assert not re.search(rf'{attributes.FLOW_OLDEST_RUN}{{flow="open_one",pid="\d+"}} [1-9]', second.stdout)
+
+
+def test_the_duration_that_workers_share_is_the_one_of_the_newest_run(tmp_path):
+    def run(seconds):
+        return python(
+            f"""
+            import time
+            @flow
+            def naps():
+                time.sleep({seconds})
+            metrics.use('multiprocess')
+            naps().execute()
+            read = metrics.wsgi_app()({{'REQUEST_METHOD': 'GET', 'PATH_INFO': '/'}}, lambda *_: None)
+            sys.stdout.write(b''.join(read).decode())
+            """,
+            PROMETHEUS_MULTIPROC_DIR=str(tmp_path),
+        ).stdout
+
+    longer = value(run(0.3), attributes.FLOW_LAST_RUN_DURATION, flow="naps", result="success")
+    shorter = value(run(0), attributes.FLOW_LAST_RUN_DURATION, flow="naps", result="success")
+
+    assert 0 < shorter < longer
+
+
+# Another choice
+
+
+def scraped(chosen):
+    return value(get(chosen.address)[1], attributes.FLOW_RUNS, flow="counted_flow", result="success")
+
+
+def test_another_word_for_the_same_place_changes_nothing(use):
+    first = use("pull:0")
+    port = first.way.port
+    again = use(f"PULL : 127.0.0.1:{port}")
+
+    assert again.address == f"http://127.0.0.1:{port}/metrics"
+    assert get(again.address)[1]
+    assert use(f"pull:{port}") is again
+
+
+def test_a_wider_address_takes_over_the_port(use, caplog):
+    port = use("pull:0").way.port
+
+    wider = use(f"pull:0.0.0.0:{port}")
+
+    assert get(f"http://127.0.0.1:{port}/metrics")[1]
+    assert wider.address == f"http://0.0.0.0:{port}/metrics"
+    assert not caplog.records
+
+
+def test_an_address_that_cannot_be_had_leaves_the_old_endpoint(use):
+    first = use("pull:0")
+    old = first.address
+
+    assert use(f"pull:203.0.113.1:{first.way.port}").address == old
+    assert get(old)[1]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert use(f"pull:{taken.getsockname()[1]}").address == old
+    assert get(old)[1]
+
+
+def test_a_port_that_is_taken_leaves_a_registry_that_was_chosen_before(use):
+    registry = CollectorRegistry()
+    use(registry)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        use(f"pull:{taken.getsockname()[1]}")
+
+    counted_flow().execute()
+
+    labels = {"flow": "counted_flow", "result": "success"}
+    assert registry.get_sample_value(attributes.FLOW_RUNS, labels) == 1
+
+
+def test_who_shuts_down_a_choice_that_was_replaced_does_not_end_the_new_one(use, tmp_path):
+    first = use(f"textfile:{tmp_path}/first.prom", resource=Resource({"service.name": "test"}))
+    second = use(f"textfile:{tmp_path}/second.prom")
+
+    first.shutdown()
+    counted_flow().execute()
+
+    assert metrics.in_use() is second
+    assert second.board.ended is not None
+
+
+def test_another_choice_goes_on_with_the_numbers_and_the_open_runs(use):
+    use("registry")
+
+    @flow
+    def under_way():
+        chosen = use("pull:0")
+        return value(get(chosen.address)[1], attributes.FLOW_RUNS_IN_PROGRESS, flow="under_way")
+
+    counted_flow().execute()
+    in_progress = under_way().execute().flow_return_value
+
+    assert in_progress == 1
+    assert scraped(metrics.in_use()) == 1
+    counted_flow().execute()
+    assert scraped(use("pull:localhost:0")) == 2
+
+
+def test_a_call_without_a_choice_leaves_the_one_that_was_given():
+    body = """
+        import otelflow
+        from prometheus_client import CollectorRegistry
+        registry = CollectorRegistry()
+        otelflow.configure(metrics=registry)
+        print(otelflow.configure().metrics.registry is registry)
+        otelflow.configure(metrics="off")
+        print(otelflow.configure().metrics)
+    """
+
+    done = python(body, OTELFLOW_METRICS="pull:0")
+
+    assert (done.stdout, done.stderr) == ("True\nNone\n", "")
+
+
+def test_a_certificate_and_a_number_of_series_that_come_later_take_effect(tmp_path):
+    certificate, key = certified(tmp_path)
+    body = f"""
+        import otelflow
+        first = otelflow.configure(metrics="pull:0")
+        files = {{"metrics_certificate": {str(certificate)!r}, "metrics_key": {str(key)!r}}}
+        second = otelflow.configure(**files, metrics_series=7)
+        print(second.metrics.address.partition(":")[0], second.metrics.board.limit)
+        print(otelflow.configure().metrics is second.metrics)
+    """
+
+    assert python(body).stdout == "https 7\nTrue\n"
+
+
+def certified(folder):
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"]
+    request += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(request, check=True, capture_output=True, timeout=60)
+    return certificate, key
+
+
+def test_over_tls_a_silent_connection_keeps_nobody_waiting(tmp_path):
+    certificate, key = certified(tmp_path)
+    registry = CollectorRegistry()
+    served = pull.Pull(registry, "0", pull.Certificate(str(certificate), str(key)))
+    served.start()
+    context = ssl.create_default_context(cafile=str(certificate))
+    with socket.create_connection(("127.0.0.1", served.port)):
+        answered = get(served.address, context=context)
+        ending = threading.Thread(target=served.close, daemon=True)
+        ending.start()
+        ending.join(30)
+
+        assert answered[0].startswith("text/plain")
+        assert not ending.is_alive()
+
+
+def test_a_client_that_speaks_no_tls_is_not_worth_a_word(tmp_path, capfd):
+    certificate, key = certified(tmp_path)
+    served = pull.Pull(CollectorRegistry(), "0", pull.Certificate(str(certificate), str(key)))
+    served.start()
+    with socket.create_connection(("127.0.0.1", served.port)) as client:
+        client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        client.settimeout(30)
+        while client.recv(1000):
+            pass  # an alert of TLS, until the server hangs up
+    served.close()
+
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_that_is_no_certificate_is_named(tmp_path):
+    bad = tmp_path / "bad.pem"
+    bad.write_text("no pem")
+
+    with pytest.raises(ConfigurationError, match=r"bad\.pem cannot be used .* give PEM files"):
+        pull.Pull(CollectorRegistry(), "0", pull.Certificate(str(bad), str(bad)))
+
+
+@pytest.mark.parametrize(
+    ("where", "complaint"),
+    [("²", "is no address"), ("-1", "is no address"), ("::1", "in brackets"), ("::1:8000", "in brackets")],
+)
+def test_a_place_that_is_none_is_refused_with_its_cure(where, complaint):
+    with pytest.raises(ConfigurationError, match=complaint):
+        pull.place(where)
+
+
+def test_a_host_that_nobody_knows_is_a_warning_that_speaks_of_the_host(use, caplog):
+    assert use("pull:no-such-host.invalid:0").address is None
+
+    assert "choose a name or address of this machine" in caplog.text
+
+
+def test_an_application_mounted_before_the_choice_shows_what_is_chosen_later(use):
+    show = metrics.wsgi_app()
+    counted_flow().execute()
+
+    def body():
+        return b"".join(show({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *_: None)).decode()
+
+    before = value(body(), attributes.FLOW_RUNS, flow="counted_flow", result="success")
+    use("pull:0")
+    counted_flow().execute()
+    after = value(body(), attributes.FLOW_RUNS, flow="counted_flow", result="success")
+    query = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "QUERY_STRING": "name[]=" + attributes.FLOW_RUNS}
+    restricted = b"".join(show(query, lambda *_: None)).decode()
+
+    assert (before, after) == (1, 2)
+    assert {name for name, _ in samples(restricted)} == {attributes.FLOW_RUNS}
+
+
+def test_a_name_for_the_service_wins_over_the_one_of_a_host(receiver):
+    body = f"""
+        import otelflow
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        trace.set_tracer_provider(TracerProvider())
+        otelflow.configure(service_name="mine", metrics='push:{receiver.url}')
+        otelflow.configure()
+        never().execute()
+    """
+
+    assert python(body).stderr == ""
+    assert set(pushed(receiver)) >= {"/metrics/job/mine/flow/never"}
+    assert all(path.startswith("/metrics/job/mine") for path in pushed(receiver))
+
+
+@pytest.mark.parametrize("way", ["push", "textfile"])
+def test_a_job_without_a_name_is_told_to_have_one(way, receiver, tmp_path):
+    where = receiver.url if way == "push" else tmp_path
+    done = python(f"metrics.use('{way}:{where}'); never().execute(); never().execute()", OTEL_SERVICE_NAME="")
+
+    assert len(done.stderr.splitlines()) == 1
+    assert "set OTEL_SERVICE_NAME" in done.stderr
+
+
+@pytest.mark.parametrize("variable", [{"OTEL_SDK_DISABLED": "true"}, {"OTEL_METRICS_EXPORTER": "none"}])
+def test_otlp_is_off_when_opentelemetry_is(variable, receiver):
+    done = python("print(metrics.use('otlp'))", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, **variable)
+
+    assert (done.stdout, done.stderr, receiver.requests) == ("None\n", "", [])
+
+
+def test_a_message_names_the_variable_that_the_choice_came_from():
+    done = python("metrics.use()", OTELFLOW_METRICS="push:ftp://x")
+
+    assert "OTELFLOW_METRICS=push:ftp://x is no address" in done.stderr.splitlines()[-1]
+
+
+# Groups and files of several
+
+
+def test_a_group_that_the_gateway_refuses_keeps_no_other_from_arriving(receiver):
+    receiver.refused = "/flow/fails"
+    body = f"""
+        from otelflow import Flow
+        metrics.use('push:{receiver.url}')
+        for name in ("a", "fails", "z"):
+            Flow(flow_name=name).set_flow_target(lambda: 1).execute()
+    """
+
+    done = python(body)
+
+    arrived = [path for path, _, _ in receiver.requests]
+    assert "did not arrive" in done.stderr
+    assert "fails" in done.stderr
+    assert {"/metrics/job/test", "/metrics/job/test/flow/a", "/metrics/job/test/flow/z"} <= set(arrived)
+    assert "/metrics/job/test/flow/z/result/success" in arrived
+
+
+def test_timestamps_are_pushed_first(receiver):
+    python(f"metrics.use('push:{receiver.url}'); never().execute()")
+
+    assert next(path for path, _, _ in receiver.requests) == "/metrics/job/test/flow/never/result/success"
+
+
+@pytest.mark.parametrize(("name", "path"), [(".", "flow@base64/Lg"), ("..", "flow@base64/Li4")])
+def test_a_flow_called_by_a_dot_is_pushed_in_a_path_that_survives(name, path, receiver):
+    python(
+        f"from otelflow import Flow; metrics.use('push:{receiver.url}'); "
+        f"Flow(flow_name={name!r}).set_flow_target(lambda: 1).execute()"
+    )
+
+    assert f"/metrics/job/test/{path}/result/success" in pushed(receiver)
+
+
+def test_services_that_share_a_textfile_keep_what_is_theirs(tmp_path):
+    file = tmp_path / "jobs.prom"
+    for service in ("billing", "shipping", "billing"):
+        python(f"metrics.use('textfile:{file}'); order().execute()", OTEL_SERVICE_NAME=service)
+
+    text = file.read_text()
+    ran = {
+        labels
+        for (name, labels), count in samples(text).items()
+        if name in (attributes.FLOW_RUNS, attributes.FLOW_LAST_RUN) and count and ("flow", "order") in labels
+    }
+    assert {dict(labels)["service"] for labels in ran} == {"billing", "shipping"}
+    assert value(text, attributes.FLOW_RUNS, flow="order", result="success", service="shipping") == 1
+    assert text.count(f"# TYPE {attributes.FLOW_RUNS} ") == 1
+    billing = value(text, attributes.FLOW_LAST_RUN, flow="order", result="success", service="billing")
+    assert billing > value(text, attributes.FLOW_LAST_RUN, flow="order", result="success", service="shipping")
+
+
+def test_no_two_services_have_the_same_file_in_a_folder(tmp_path):
+    services = ["a/b", "a_b", "a b", "A%2Fb", "x" * 200, "x" * 201]
+    files = {textfile._checked(str(tmp_path), service) for service in services}
+
+    assert len(files) == len(services)
+    for file in files:
+        file.touch()
+        assert file.parent == tmp_path
+
+
+def test_the_lock_is_open_to_every_user_and_one_that_is_not_to_be_had_is_done_without(tmp_path):
+    file = tmp_path / "jobs.prom"
+    body = f"os.umask(0o077); metrics.use('textfile:{file}'); order().execute()"
+    assert python(body).stderr == ""
+
+    lock = tmp_path / "jobs.prom.lock"
+    assert lock.stat().st_mode & 0o666 == 0o666
+
+    lock.unlink()
+    lock.symlink_to(tmp_path / "nowhere" / "lock")
+    file.unlink()
+    assert python(body).stderr == ""
+    assert file.exists()

@@ -21,16 +21,25 @@ class Courier:
     """Calls *deliver* when woken, every *interval* seconds if given, and a last time at exit when there is news.
 
     *deliver* gets the moment (``time.monotonic()``) by which it must be done, and raises if nothing arrived; that is
-    counted, and said once. Of several wakes while it works, one more delivery comes. A forked child begins anew.
+    counted, and said once. Of several wakes while it works, one more delivery comes. There is news after a wake, and
+    when *count* has another value than at the last delivery. A forked child begins anew.
     """
 
-    def __init__(self, deliver: Callable[[float], None], what: str, *, interval: float | None = None) -> None:
+    def __init__(
+        self,
+        deliver: Callable[[float], None],
+        what: str,
+        *,
+        interval: float | None = None,
+        count: Callable[[], int] = int,
+    ) -> None:
         self._deliver = deliver
         self._what = what
         self._interval = interval
+        self._count = count
         self._begin()
         atexit.register(self._close_at_exit)
-        forks.begin_anew(self, Courier._begin)
+        forks.begin_anew(self, Courier._begin_in_child)
         forks.deliver_before_the_end(self, Courier.close)
 
     def _begin(self) -> None:
@@ -41,6 +50,17 @@ class Courier:
         self._arrived = True
         self._is_closed = False
         self._deadline = float("inf")
+        self._delivered = 0
+
+    def _begin_in_child(self) -> None:
+        was_closed = self._is_closed
+        self._begin()
+        self._is_closed = was_closed
+
+    def start(self) -> None:
+        """Deliver soon and in each interval from now on; nothing, if that is so already."""
+        if self._thread is None:
+            self.wake()
 
     def wake(self) -> None:
         """Deliver soon."""
@@ -87,7 +107,8 @@ class Courier:
         self.close()
 
     def _last_delivery(self) -> None:
-        if self._wanted > self._done or self._interval is not None or not self._arrived:
+        is_wanted = self._wanted > self._done or self._interval is not None or not self._arrived
+        if is_wanted or self._count() != self._delivered:
             self._try()
 
     # On the courier's thread
@@ -108,6 +129,7 @@ class Courier:
 
     def _try(self) -> None:
         deadline = min(self._deadline, time.monotonic() + FAREWELL_SECONDS)
+        count = self._count()
         token = otel_context.attach(otel_context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
         try:
             self._deliver(deadline)
@@ -116,6 +138,7 @@ class Courier:
             self._lost("did not arrive", error)
         else:
             self._arrived = True
+            self._delivered = count
         finally:
             otel_context.detach(token)
 

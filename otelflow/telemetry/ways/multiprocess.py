@@ -4,22 +4,25 @@ prometheus-client's multiprocess mode: every process writes into files of its ow
 whoever is asked adds them up. It knows no exemplars and no removal.
 """
 
+import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from prometheus_client import values
 from prometheus_client.core import Metric as Family
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from otelflow._core import attributes
 from otelflow._core.errors import ConfigurationError
+from otelflow.telemetry import forks
 from otelflow.telemetry.board import Board
-from otelflow.telemetry.readings import Metric, Point, readings
+from otelflow.telemetry.readings import LAST, LIVE, Metric, Point, readings
 from otelflow.telemetry.ways.courier import Courier
 
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -32,6 +35,7 @@ _MODES: Final = {
     attributes.FLOW_RUNS_IN_PROGRESS: "livesum",
     attributes.FLOW_OLDEST_RUN: "liveall",  # with a label pid: 0 in one process must not hide the oldest of another
     attributes.FLOW_LAST_RUN: "max",
+    attributes.FLOW_LAST_RUN_DURATION: "mostrecent",
     attributes.BUILD_INFO: "livemax",
 }
 
@@ -55,10 +59,21 @@ class Multiprocess:
     def __init__(self, board: Board) -> None:
         self._directory = directory()
         self._board = board
-        self._files: _Files | None = None
         self._courier = Courier(self._deliver, f"in {self._directory}", interval=_INTERVAL_SECONDS)
-        board.started = board.ended = self._courier.wake
         bury(self._directory)
+        _disown(self._directory)
+        forks.begin_anew(self, Multiprocess._begin_in_child)
+
+    def _begin_in_child(self) -> None:
+        """Take over no open runs of a dead process that had the same pid; nothing is open in these files yet."""
+        for file in _own_live_files(self._directory):
+            file.unlink(missing_ok=True)
+
+    def start(self) -> bool:
+        """Write from now on, also in a forked child as soon as anything runs there."""
+        self._board.started = self._board.ended = self._courier.wake
+        self._board.appeared = self._courier.start
+        return True
 
     def flush(self, timeout: float) -> bool:
         """Write the numbers of now."""
@@ -66,13 +81,11 @@ class Multiprocess:
 
     def close(self) -> None:
         """Write the last numbers; of what is open, nothing is left."""
-        self._board.started = self._board.ended = None
+        self._board.started = self._board.ended = self._board.appeared = None
         self._courier.close()
 
     def _deliver(self, deadline: float) -> None:
-        if self._files is None or self._files.pid != os.getpid():
-            self._files = _Files()
-        self._files.write(readings(self._board.snapshot()))
+        _Files.of(self._board).write(readings(self._board.snapshot()))
 
     def collector(self) -> Collector:
         """Return what shows the sum of all processes."""
@@ -107,6 +120,28 @@ def bury(folder: Path) -> None:
             file.unlink(missing_ok=True)
 
 
+def _own_live_files(folder: Path) -> list[Path]:
+    return list(folder.glob(f"gauge_live*_{os.getpid()}.db"))
+
+
+def _disown(folder: Path) -> None:
+    """Set to zero what a dead process with the pid of this one said of its open runs, as in a container's next start.
+
+    Not deleted: gauges of the application may be open in these files by now.
+    """
+    for file in _own_live_files(folder):
+        mode = file.name.removeprefix("gauge_").rpartition("_")[0]
+        with file.open("rb") as content:
+            is_empty = not content.read(4).strip(b"\0")
+        said: Any = () if is_empty else MmapedDict.read_all_values_from_file(str(file))  # type: ignore[no-untyped-call]
+        for key, value, *_ in list(said):
+            name, sample, labels, text = json.loads(key)
+            if name in LIVE and value:
+                values.ValueClass(
+                    "gauge", name, sample, list(labels), list(labels.values()), text, multiprocess_mode=mode
+                ).set(0.0)
+
+
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -118,21 +153,36 @@ def _is_alive(pid: int) -> bool:
 
 
 class _Files:
-    """The numbers of this process in prometheus-client's files: only what has changed is written."""
+    """The numbers of this process in prometheus-client's files: only what has changed is written.
 
-    def __init__(self) -> None:
+    There is one for each process and board, whatever way out comes and goes: what is written is not added again.
+    """
+
+    _ours: "ClassVar[_Files | None]" = None
+
+    @classmethod
+    def of(cls, board: Board) -> "_Files":
+        """Return the numbers that this process has written of *board*."""
+        if cls._ours is None or cls._ours.pid != os.getpid() or cls._ours.board is not board:
+            cls._ours = cls(board)
+        return cls._ours
+
+    def __init__(self, board: Board) -> None:
         self.pid: Final = os.getpid()
+        self.board: Final = board
         self._values: dict[tuple[str, tuple[str, ...]], Any] = {}
         self._written: dict[tuple[str, tuple[str, ...]], float] = {}
 
     def write(self, metrics: Iterable[Metric]) -> None:
+        metrics = list(metrics)
+        last = {point.labels: point.value for metric in metrics if metric.name == LAST[0] for point in metric.points}
         for metric in metrics:
             if metric.kind == "counter":
                 self._write_counter(metric)
             elif metric.kind == "histogram":
                 self._write_histogram(metric)
             else:
-                self._write_gauge(metric)
+                self._write_gauge(metric, last)
 
     def _write_counter(self, metric: Metric) -> None:
         name = metric.name.removesuffix("_total")
@@ -147,13 +197,14 @@ class _Files:
             total = point.ended.total if point.ended is not None else 0.0
             self._add("histogram", metric, metric.name, metric.name + "_sum", metric.label_names, point.labels, total)
 
-    def _write_gauge(self, metric: Metric) -> None:
+    def _write_gauge(self, metric: Metric, last: Mapping[tuple[str, ...], float]) -> None:
         now = {(metric.name, point.labels): point.value for point in metric.points}
         gone = {key: 0.0 for key in self._written if key[0] == metric.name and key not in now}
         for (name, labels), value in chain(now.items(), gone.items()):
             if self._written.get((name, labels)) != value:
                 kind = _MODES[name]
-                self._value("gauge", metric, name, name, metric.label_names, labels, kind).set(value)
+                shown = self._value("gauge", metric, name, name, metric.label_names, labels, kind)
+                shown.set(value, timestamp=last.get(labels, 0.0) if name == LAST[1] else None)
                 self._written[name, labels] = value
 
     def _add(self, kind: str, metric: Metric, name: str, sample: str, names: Any, labels: Any, value: float) -> None:

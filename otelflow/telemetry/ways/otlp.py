@@ -23,6 +23,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from otelflow import __version__
 from otelflow._core import attributes, ledger
 from otelflow._core.errors import ConfigurationError
+from otelflow.telemetry import forks
 from otelflow.telemetry.board import Board, Exemplar, Snapshot
 from otelflow.telemetry.endpoint import CURE, Answer, new_exporter
 from otelflow.telemetry.readings import Metric, Point, readings
@@ -40,7 +41,10 @@ class Otlp:
 
     def __init__(self, board: Board, resource: Resource) -> None:
         self._board = board
-        self._exporter, self._answer = _exporter()
+        self._exporter: Any = None
+        self._answer = Answer()
+        self._inherited: list[Any] = []
+        self._make_exporter()
         self._given = resource
         self._is_chosen = _is_chosen(resource)
         self._pid = 0
@@ -48,8 +52,26 @@ class Otlp:
         self._resource = resource
         interval = _positive(OTEL_METRIC_EXPORT_INTERVAL, _INTERVAL_MILLIS) / 1_000
         self._courier = Courier(self._deliver, f"over {type(self._exporter).__name__}", interval=interval)
+        forks.begin_anew(self, Otlp._begin_in_child)
+
+    def _make_exporter(self) -> None:
+        self._exporter, self._answer = _exporter()
+
+    def start(self) -> bool:
+        """Export from now on, also in a forked child as soon as anything runs there."""
+        self._board.appeared = self._courier.start
         # Zeros first: whoever reads them sees the first failure as an increase.
-        self._courier.wake()
+        self._courier.start()
+        return True
+
+    def _begin_in_child(self) -> None:
+        """Leave its connection and its instance to the parent."""
+        if self._exporter is not None:
+            self._inherited.append(self._exporter)  # not even destroyed: nothing may be sent on its connection
+            self._exporter = None
+        if self._instance is not None:
+            self._instance.release()
+            self._instance = None
 
     def flush(self, timeout: float) -> bool:
         """Export now."""
@@ -57,8 +79,10 @@ class Otlp:
 
     def close(self) -> None:
         """Export the last numbers."""
+        self._board.appeared = None
         self._courier.close()
-        self._exporter.shutdown()
+        if self._exporter is not None:
+            self._exporter.shutdown()
         if self._instance is not None:
             self._instance.release()
 
@@ -67,6 +91,8 @@ class Otlp:
             self._instance = Instance(str(self._given.attributes.get(SERVICE_NAME, "")))
             self._resource = self._given.merge(Resource({SERVICE_INSTANCE_ID: self._instance.id}))
             self._pid = os.getpid()
+        if self._exporter is None:
+            self._make_exporter()
         self._answer.forget()
         left = max(deadline - time.monotonic(), 0.001)
         result = self._exporter.export(
@@ -157,7 +183,7 @@ def _exemplars(exemplars: Iterable[Exemplar | None]) -> list[OtlpExemplar]:
 def _exporter() -> tuple[Any, Answer]:
     """Return the exporter that the environment names, OTLP if none, and its answer. Raises ConfigurationError."""
     name = os.environ.get(OTEL_METRICS_EXPORTER, "").strip() or "otlp"
-    if name == "none" or "," in name:
+    if "," in name:
         raise ConfigurationError(f"metrics=otlp, but {OTEL_METRICS_EXPORTER}={name}: name one exporter, such as otlp")
     if os.environ.get(OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE, "").strip().lower() == "delta":
         ledger.warn_once(

@@ -2,12 +2,16 @@
 
 The gateway replaces what it has of a group, and never forgets. So there is one group for each flow, and one for each of
 its last-run timestamps: a run that fails must not wipe out when one last succeeded. No group is named by a run.
+
+A forked child begins to count at zero, under the name of its parent: it pushes timestamps and no counters.
 """
 
+import base64
 import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
+from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 
 from prometheus_client import push_to_gateway
@@ -17,7 +21,7 @@ from otelflow._core import attributes
 from otelflow._core.errors import ConfigurationError
 from otelflow.telemetry.board import Board
 from otelflow.telemetry.prometheus import Showing
-from otelflow.telemetry.readings import LIVE, Metric, readings
+from otelflow.telemetry.readings import LAST, LIVE, Metric, readings
 from otelflow.telemetry.ways.courier import Courier
 
 URL: Final = "http://127.0.0.1:9091"
@@ -34,8 +38,12 @@ class Push:
         self._board = board
         self._job = job
         self._pushed: dict[Group, object] = {}
-        self._courier = Courier(self._deliver, f"for the Pushgateway {self._url}")
-        board.ended = self._courier.wake
+        self._courier = Courier(self._deliver, f"for the Pushgateway {self._url}", count=lambda: board.runs)
+
+    def start(self) -> bool:
+        """Push from now on."""
+        self._board.ended = self._courier.wake
+        return True
 
     def flush(self, timeout: float) -> bool:
         """Push now."""
@@ -47,47 +55,61 @@ class Push:
         self._courier.close()
 
     def _deliver(self, deadline: float) -> None:
-        for group, metrics in _groups(readings(self._board.snapshot())):
-            if self._pushed.get(group) == (numbers := _numbers(metrics)):
+        refused = ""
+        for group, metrics in _groups(readings(self._board.snapshot()), only_last=self._board.is_child):
+            numbers = _numbers(metrics)
+            if self._pushed.get(group) == numbers:
                 continue
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError("the gateway is too slow")
-            push_to_gateway(
-                self._url,
-                self._job,
-                Showing(metrics),
-                dict(group),
-                min(_TIMEOUT_SECONDS, left),
-                handler=self._handler,
-            )
-            self._pushed[group] = numbers
+            try:
+                self._push(group, metrics, deadline)
+            except HTTPError as error:  # of this group, perhaps not of the others
+                refused = refused or f"{error} for {dict(group)}"
+            else:
+                self._pushed[group] = numbers
+        if refused:
+            raise ConnectionError(refused)
+
+    def _push(self, group: Group, metrics: list[Metric], deadline: float) -> None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the gateway is too slow")
+        push_to_gateway(
+            self._url,
+            self._job,
+            Showing(metrics),
+            dict(_in_a_path(*label) for label in group),
+            min(_TIMEOUT_SECONDS, left),
+            handler=self._handler,
+        )
 
 
-def _groups(metrics: list[Metric]) -> Iterator[tuple[Group, list[Metric]]]:
-    """Yield each group with its part of *metrics*: those of flows that have run, and what is of the process."""
-    kept = [metric for metric in metrics if metric.name not in LIVE]
+def _in_a_path(name: str, value: str) -> tuple[str, str]:
+    """Return a label of a group so that it can be a part of a path: a dot or two would be taken for a folder."""
+    if value not in (".", ".."):
+        return name, value
+    return name + "@base64", base64.urlsafe_b64encode(value.encode()).decode().rstrip("=")
+
+
+def _groups(metrics: list[Metric], *, only_last: bool) -> Iterator[tuple[Group, list[Metric]]]:
+    """Yield each group with its part of *metrics*: last runs, those of flows that have run, what is of the process."""
+    last_runs = [metric for metric in metrics if metric.name in LAST]
+    for point in last_runs[0].points:
+        group = (("flow", point.labels[0]), ("result", point.labels[1]))
+        yield group, [_with_labels(metric, point.labels) for metric in last_runs]
+    if only_last:
+        return
+    kept = [metric for metric in metrics if metric.name not in (*LIVE, *LAST)]
     runs = next(metric for metric in kept if metric.name == attributes.FLOW_RUNS)
     flows = {point.labels[0] for point in runs.points if point.value}
     flows |= {point.labels[0] for metric in kept if metric.name == attributes.TASK_RUNS for point in metric.points}
     for flow in sorted(flows):
-        yield (
-            (("flow", flow),),
-            [
-                _of(metric, flow)
-                for metric in kept
-                if metric.label_names[:1] == ("flow",) and metric.name != attributes.FLOW_LAST_RUN
-            ],
-        )
-    last_runs = next(metric for metric in kept if metric.name == attributes.FLOW_LAST_RUN)
-    for last in last_runs.points:
-        group = (("flow", last.labels[0]), ("result", last.labels[1]))
-        yield group, [last_runs._replace(points=[last])]
+        of_flows = [metric for metric in kept if metric.label_names[:1] == ("flow",)]
+        yield (("flow", flow),), [_with_labels(metric, (flow,)) for metric in of_flows]
     yield (), [metric for metric in kept if metric.label_names[:1] != ("flow",)]
 
 
-def _of(metric: Metric, flow: str) -> Metric:
-    return metric._replace(points=[point for point in metric.points if point.labels[0] == flow])
+def _with_labels(metric: Metric, first: tuple[str, ...]) -> Metric:
+    return metric._replace(points=[point for point in metric.points if point.labels[: len(first)] == first])
 
 
 def _numbers(metrics: list[Metric]) -> object:
