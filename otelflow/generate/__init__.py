@@ -50,7 +50,8 @@ def generate_promtool_tests(modules: Iterable[str] = (), *, jaeger: str = JAEGER
     """
     flows = flows_of(modules)
     tests = [test for _, alerts in _alerts(flows, jaeger) for alert in alerts for test in alert.tests()]
-    found = {"rule_files": [rules], "evaluation_interval": "1m", "tests": tests}
+    order = [group["name"] for group in _groups(flows, jaeger)]
+    found = {"rule_files": [rules], "evaluation_interval": "1m", "group_eval_order": order, "tests": tests}
     return to_yaml(found, "promtool test rules THIS_FILE", _MADE_BY.format(what="promtool-tests"))
 
 
@@ -67,7 +68,11 @@ def generate_dashboards(
 def _groups(flows: tuple[Declared, ...], jaeger: str) -> list[dict[str, Any]]:
     recorded = [*everyone.ratios(), *promises.recorded(flows)]
     alerts = [{"name": name, "rules": [alert.rule() for alert in group]} for name, group in _alerts(flows, jaeger)]
-    return [{"name": "otelflow-ratios", "rules": recorded}, *alerts]
+    return [
+        {"name": "otelflow-ratios", "rules": recorded},
+        {"name": "otelflow-memories", "interval": "1m", "rules": list(everyone.memories())},
+        *alerts,
+    ]
 
 
 def _alerts(flows: tuple[Declared, ...], jaeger: str) -> list[tuple[str, list[Alert]]]:

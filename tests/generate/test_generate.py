@@ -119,6 +119,46 @@ def test_the_unit_tests_notice_a_rule_that_never_fires(promtool, tmp_path):
     assert "FlowLastRunFailed" in tested.stdout + tested.stderr
 
 
+@pytest.fixture
+def days(promtool, tmp_path):
+    """Play hours and days in whole hours: which flows does an alert name at which moments?"""
+
+    def play(alert, series, firing, modules=()):
+        expr = f'count by (flow) (ALERTS{{alertname="{alert}",alertstate="firing"}})'
+        looks = [
+            {
+                "expr": expr,
+                "eval_time": moment,
+                "exp_samples": [{"labels": f'{{flow="{flow}"}}', "value": 1} for flow in flows],
+            }
+            for moment, flows in firing.items()
+        ]
+        test = {
+            "interval": "1h",
+            "input_series": [{"series": name, "values": values} for name, values in series.items()],
+            "promql_expr_test": looks,
+        }
+        file = {"rule_files": ["days.rules.yml"], "evaluation_interval": "1h", "tests": [test]}
+        (tmp_path / "days.rules.yml").write_text(generate_alerts(modules))
+        (tmp_path / "days.test.yml").write_text(json.dumps(file))
+        return promtool("test", "rules", tmp_path / "days.test.yml")
+
+    return play
+
+
+@pytest.mark.stack
+def test_a_failure_is_remembered_for_two_days_and_longer_for_a_flow_that_promises_less_than_one_run_a_day(shop, days):
+    def failed(flow):
+        return f'otelflow_flow_last_run_timestamp_seconds{{job="shop",flow="{flow}",result="failure"}}'
+
+    series = {failed("nightly"): "600x1 stale", failed("Weekly"): "600x1 stale"}
+    firing = {"47h": ("Weekly", "nightly"), "50h": ("Weekly",), "330h": ("Weekly",), "340h": ()}
+
+    done = days("FlowLastRunFailed", series, firing, [shop])
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_every_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not(shop):
     from otelflow.generate import _alerts
     from otelflow.generate.flows import flows_of
