@@ -66,12 +66,19 @@ def generate_dashboards(
 
 
 def _groups(flows: tuple[Declared, ...], jaeger: str) -> list[dict[str, Any]]:
-    recorded = [*everyone.ratios(), *promises.recorded(flows)]
     alerts = [{"name": name, "rules": [alert.rule() for alert in group]} for name, group in _alerts(flows, jaeger)]
+    return [*_recorded(flows), *alerts]
+
+
+def _recorded(flows: tuple[Declared, ...]) -> list[dict[str, Any]]:
+    """Return the groups of recording rules, by how often they are worth their cost."""
+    rules = {"": list(promises.recorded(flows)), "1m": list(everyone.memories())}
+    for window, interval in everyone.WINDOWS.items():
+        rules.setdefault(interval, []).extend([*everyone.ratios(window), *promises.slow_ratios(flows, window)])
+    names = {"": "otelflow-minutes", "1m": "otelflow-hours", "2m": "otelflow-days"}
     return [
-        {"name": "otelflow-ratios", "rules": recorded},
-        {"name": "otelflow-memories", "interval": "1m", "rules": list(everyone.memories())},
-        *alerts,
+        {"name": names[interval], **({"interval": interval} if interval else {}), "rules": group}
+        for interval, group in rules.items()
     ]
 
 

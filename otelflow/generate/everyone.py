@@ -23,12 +23,16 @@ from otelflow.generate.alerts import (
     words_of,
 )
 
-WINDOWS: Final = ("5m", "30m", "1h", "6h", "3d")
+#: Over how long shares are taken, and how often: reading days of samples every ten seconds would help nobody.
+WINDOWS: Final = {"5m": "", "30m": "", "1h": "1m", "6h": "1m", "3d": "2m"}
 #: So many runs in a window make a share of them mean something; below, the last run counts.
 BUSY: Final = 10
 
 _STUCK: Final = 6 * 3_600.0
 _REMEMBERED: Final = 2 * 86_400.0
+#: So many open runs are too many where nobody knows what is usual.
+_MANY: Final = 100
+_OPEN: Final = "otelflow:flow_runs_in_progress:sum"
 _LAST: Final = {f'=~"{FAILING}"': "otelflow:flow_last_failure:max", '="success"': "otelflow:flow_last_success:max"}
 
 
@@ -36,6 +40,7 @@ def memories() -> Iterator[dict[str, Any]]:
     """Yield the recording rules that remember what a process showed before it was replaced."""
     for result, record in _LAST.items():
         yield {"record": record, "expr": f"max by (job, flow) ({_shown(result)})"}
+    yield {"record": _OPEN, "expr": f"sum by (job, flow) ({IN_PROGRESS})"}
 
 
 def _shown(result: str) -> str:
@@ -43,18 +48,17 @@ def _shown(result: str) -> str:
     return f"max_over_time({LAST_RUN}{{result{result}}}[2m])"
 
 
-def ratios() -> Iterator[dict[str, Any]]:
-    """Yield the recording rules on which the alerts about shares of runs rest."""
+def ratios(window: str) -> Iterator[dict[str, Any]]:
+    """Yield the recording rules for one *window*, on which the alerts about shares of runs rest."""
     counted = f'{RUNS}{{result!~"{NOT_COUNTED}"}}'
-    for window in WINDOWS:
-        yield {
-            "record": f"otelflow:flow_failures:ratio_rate{window}",
-            "expr": (
-                f'sum by (job, flow) (rate({RUNS}{{result=~"{FAILING}"}}[{window}]))\n'
-                f"/\n(sum by (job, flow) (rate({counted}[{window}])) > 0)\n"
-            ),
-        }
-    for window in ("1h", "6h", "3d"):
+    yield {
+        "record": f"otelflow:flow_failures:ratio_rate{window}",
+        "expr": (
+            f'sum by (job, flow) (rate({RUNS}{{result=~"{FAILING}"}}[{window}]))\n'
+            f"/\n(sum by (job, flow) (rate({counted}[{window}])) > 0)\n"
+        ),
+    }
+    if WINDOWS[window]:
         yield {
             "record": f"otelflow:flow_runs:increase{window}",
             "expr": f"sum by (job, flow) (increase({counted}[{window}]))",
@@ -216,28 +220,47 @@ def _piling_up(flows: tuple[Declared, ...], jaeger: str, example: str) -> Alert:
     now = f"sum by (job, flow) ({IN_PROGRESS})"
     return Alert(
         "FlowRunsPilingUp",
-        f"{now} > {BUSY}\nand on (job, flow)\n{now}\n  > 2 * sum by (job, flow) ({IN_PROGRESS} offset 30m)\n",
+        f"(\n  {now} > {BUSY}\n  and on (job, flow)\n  {now}\n    > 2 * quantile_over_time(0.5, {_OPEN}[1d] offset 1h)\n"
+        # What happens every day at this hour is no news.
+        f"  unless on (job, flow)\n  {now}\n    <= 2 * max_over_time({_OPEN}[2h] offset 23h)\n)\nor\n"
+        f"({now} > {_MANY} unless on (job, flow) {_OPEN} offset 1d)\n",
         "10m",
         "ticket",
         "Runs of flow {{ $labels.flow }} ({{ $labels.job }}) pile up: {{ $value }} are open.",
-        "More than ten runs are open at once, more than twice as many as half an hour ago.",
+        f"More than {BUSY} are open, and more than twice as many as usual in the last day; or more than {_MANY}, and "
+        "yesterday is not known.",
         runbook(
             "Compare how long runs take now with an hour ago; look for a slow dependency in the open traces, "
             "or start fewer runs at once.",
             flows,
         ),
         traces_link(jaeger, failing=False, lookback="1h"),
-        (
-            Scenario(
-                "when ever more are open; not for a flow that is always busy, nor for three runs instead of one",
-                "1m",
-                {
-                    series(IN_PROGRESS, flow=example, instance="a"): "2x40 2+1x40",
-                    series(IN_PROGRESS, flow=example, instance="b"): "2x40 2+1x40",
-                    series(IN_PROGRESS, flow=f"{example}-busy"): "50x81",
-                    series(IN_PROGRESS, flow=f"{example}-small"): "1x40 3x41",
-                },
-                {"40m": (), "60m": (example,)},
-            ),
-        ),
+        (_ever_more_scenario(example), _from_the_start(example)),
+    )
+
+
+def _ever_more_scenario(flow: str) -> Scenario:
+    return Scenario(
+        "when ever more are open; not for a flow that is always busy, nor for three runs instead of one",
+        "1m",
+        {
+            series(IN_PROGRESS, flow=flow, instance="a"): "2x60 2+1x60",
+            series(IN_PROGRESS, flow=flow, instance="b"): "2x60 2+1x60",
+            series(IN_PROGRESS, flow=f"{flow}-busy"): "50x121",
+            series(IN_PROGRESS, flow=f"{flow}-small"): "1x60 3x61",
+        },
+        {"60m": (), "85m": (flow,), "120m": (flow,)},
+    )
+
+
+def _from_the_start(flow: str) -> Scenario:
+    many = f"{flow}-many"
+    return Scenario(
+        "as long as they do, also from the start",
+        "1m",
+        {
+            series(IN_PROGRESS, flow=flow): "0+1x220",
+            series(IN_PROGRESS, flow=many): "_x5 500x215",
+        },
+        {"10m": (), "30m": (many,), "100m": (flow, many), "200m": (flow, many)},
     )

@@ -23,7 +23,7 @@ from otelflow.generate.alerts import (
     without,
     words_of,
 )
-from otelflow.generate.everyone import BUSY, WINDOWS, stuck
+from otelflow.generate.everyone import BUSY, stuck
 
 #: (share of the budget of 30 days, the long window, the short one): the workbook of Google's SREs, chapter 5
 FAST: Final = ((14.4, "1h", "5m"), (6.0, "6h", "30m"))
@@ -35,7 +35,7 @@ _DURATION: Final = attributes.FLOW_RUN_DURATION
 
 
 def recorded(flows: tuple[Declared, ...]) -> Iterator[dict[str, Any]]:
-    """Yield the recording rules of *flows*: what they promise, for dashboards, and the shares of slow runs."""
+    """Yield the recording rules that say what *flows* promise, for dashboards."""
     for flow, objective in _promising(flows):
         for name in ("success", "duration", "every"):
             value = getattr(objective, name)
@@ -45,22 +45,26 @@ def recorded(flows: tuple[Declared, ...]) -> Iterator[dict[str, Any]]:
                     "expr": f"vector({number(value)})",
                     "labels": {"flow": flow.name},
                 }
+
+
+def slow_ratios(flows: tuple[Declared, ...], window: str) -> Iterator[dict[str, Any]]:
+    """Yield the recording rules of the shares of slow runs in one *window*."""
+    for flow, objective in _promising(flows):
         if objective.duration is not None:
-            yield from _slow_ratios(flow.name, objective.duration)
+            yield _slow_ratio(flow.name, objective.duration, window)
 
 
-def _slow_ratios(flow: str, duration: float) -> Iterator[dict[str, Any]]:
+def _slow_ratio(flow: str, duration: float, window: str) -> dict[str, Any]:
     counted = f'flow={quoted(flow)},result!~"{NOT_COUNTED}"'
     le = number(duration).replace(".", "\\\\.") + ("(\\\\.0)?" if float(duration).is_integer() else "")
-    for window in WINDOWS:
-        yield {
-            "record": f"otelflow:flow_slow:ratio_rate{window}",
-            "expr": (
-                f'1 - sum by (job, flow) (rate({_DURATION}_bucket{{{counted},le=~"{le}"}}[{window}]))\n'
-                f"/\n(sum by (job, flow) (rate({_DURATION}_count{{{counted}}}[{window}])) > 0)\n"
-            ),
-            "labels": {"flow": flow},
-        }
+    return {
+        "record": f"otelflow:flow_slow:ratio_rate{window}",
+        "expr": (
+            f'1 - sum by (job, flow) (rate({_DURATION}_bucket{{{counted},le=~"{le}"}}[{window}]))\n'
+            f"/\n(sum by (job, flow) (rate({_DURATION}_count{{{counted}}}[{window}])) > 0)\n"
+        ),
+        "labels": {"flow": flow},
+    }
 
 
 def _promising(flows: tuple[Declared, ...]) -> list[tuple[Declared, Objective]]:

@@ -159,6 +159,28 @@ def test_a_failure_is_remembered_for_two_days_and_longer_for_a_flow_that_promise
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.stack
+def test_runs_that_are_many_every_day_at_this_hour_do_not_pile_up(days):
+    office = 'otelflow_flow_runs_in_progress{job="shop",flow="office"}'
+    attacked = 'otelflow_flow_runs_in_progress{job="shop",flow="attacked"}'
+    series = {office: "0x8 50x7 0x15 0x0 50x7", attacked: "0x8 0x7 0x15 0x0 50x7"}
+
+    done = days("FlowRunsPilingUp", series, {"36h": ("attacked",)})
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_windows_of_days_are_not_read_every_ten_seconds_and_are_never_out_of_date():
+    text = generate_alerts()
+    groups = text.split("  - name: ")
+    (slow,) = [group for group in groups if "record" in group and "[3d]" in group]
+    (hourly,) = [group for group in groups if "record" in group and "[6h]" in group]
+
+    assert 'interval: "2m"' in slow  # Prometheus forgets a sample after five minutes
+    assert 'interval: "1m"' in hourly
+    assert not any("[3d]" in group for group in groups if group is not slow)
+
+
 def test_every_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not(shop):
     from otelflow.generate import _alerts
     from otelflow.generate.flows import flows_of
