@@ -30,7 +30,12 @@ def generate_alerts(
     *jaeger* is where the links of alerts lead. For ``kubernetes`` it is a resource for the Prometheus operator.
     Raises TargetNotFound or TargetNotImportable for a module.
     """
-    groups = {"groups": _groups(flows_of(modules), jaeger)}
+    flows = flows_of(modules)
+    alerts = [
+        {"name": name, "rules": [alert.rule(in_kubernetes=for_ == "kubernetes") for alert in group]}
+        for name, group in _alerts(flows, jaeger)
+    ]
+    groups = {"groups": [*_recorded(flows), *alerts]}
     comments = ("What wakes somebody.", _MADE_BY.format(what="alerts"))
     if for_ == "prometheus":
         return to_yaml(groups, *comments)
@@ -50,7 +55,7 @@ def generate_promtool_tests(modules: Iterable[str] = (), *, jaeger: str = JAEGER
     """
     flows = flows_of(modules)
     tests = [test for _, alerts in _alerts(flows, jaeger) for alert in alerts for test in alert.tests()]
-    order = [group["name"] for group in _groups(flows, jaeger)]
+    order = [group["name"] for group in _recorded(flows)] + [name for name, _ in _alerts(flows, jaeger)]
     found = {"rule_files": [rules], "evaluation_interval": "1m", "group_eval_order": order, "tests": tests}
     return to_yaml(found, "promtool test rules THIS_FILE", _MADE_BY.format(what="promtool-tests"))
 
@@ -63,11 +68,6 @@ def generate_dashboards(
     *prometheus* and *jaeger* are the uids of the data sources. Raises TargetNotFound or TargetNotImportable.
     """
     return dashboards(flows_of(modules), prometheus, jaeger)
-
-
-def _groups(flows: tuple[Declared, ...], jaeger: str) -> list[dict[str, Any]]:
-    alerts = [{"name": name, "rules": [alert.rule() for alert in group]} for name, group in _alerts(flows, jaeger)]
-    return [*_recorded(flows), *alerts]
 
 
 def _recorded(flows: tuple[Declared, ...]) -> list[dict[str, Any]]:

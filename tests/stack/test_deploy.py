@@ -122,6 +122,16 @@ def test_prometheus_configuration_is_valid(prometheus_config, tools):
     assert done.returncode == 0, done.stderr
 
 
+def test_only_the_collector_that_applications_know_has_its_job():
+    layers = [target for file in DEPLOY.glob("*/*-targets.yaml") for target in read(file)]
+    configured = read(DEPLOY / "prometheus/prometheus.yml")["scrape_configs"]
+
+    assert [target for target in layers if target["labels"]["job"] == "collector"] == []
+    assert [job["static_configs"] for job in configured if job["job_name"] == "collector"] == [
+        [{"targets": ["collector:8888"]}]
+    ]
+
+
 @pytest.mark.parametrize("file", RULES, ids=name)
 def test_every_rule_file_is_valid(file, tools):
     done = tools.run(tools.program("promtool"), "check", "rules", "--lint=all", "--lint-fatal", file)
@@ -299,9 +309,16 @@ def closed(schema):
 
 
 def test_the_operators_rules_are_those_of_compose():
+    def without_advice(groups):
+        """What to do is said in the words of compose or of kubectl."""
+        for rule in (rule for group in groups for rule in group["rules"]):
+            rule.get("annotations", {}).pop("runbook", None)
+        return groups
+
     (rule,) = every_document([DEPLOY / "kubernetes/prometheus-rule.yaml"])
 
-    assert rule["spec"]["groups"] == [group for file in RULES for group in read(file)["groups"]]
+    groups = [group for file in RULES for group in read(file)["groups"]]
+    assert without_advice(rule["spec"]["groups"]) == without_advice(groups)
 
 
 def test_manifests_name_the_versions_of_env():
