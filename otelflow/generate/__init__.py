@@ -61,11 +61,11 @@ def generate_promtool_tests(modules: Iterable[str] = (), *, jaeger: str = JAEGER
 
 
 def generate_dashboards(
-    modules: Iterable[str] = (), *, prometheus: str = "otelflow-prometheus", jaeger: str = "otelflow-jaeger"
+    modules: Iterable[str] = (), *, prometheus: str = "otelflow-prometheus", jaeger: str = JAEGER
 ) -> dict[str, dict[str, Any]]:
     """Return Grafana's dashboards by file name: the fleet, one flow, one task.
 
-    *prometheus* and *jaeger* are the uids of the data sources. Raises TargetNotFound or TargetNotImportable.
+    *prometheus* is the uid of the data source, *jaeger* is where links to traces lead. Raises TargetNotFound or TargetNotImportable.
     """
     return dashboards(flows_of(modules), prometheus, jaeger)
 

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -78,7 +79,7 @@ def promtool():
         pytest.skip("promtool is not there: run .ci/stack")
 
     def run(*arguments):
-        return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, timeout=110, check=False)
+        return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, timeout=220, check=False)
 
     return run
 
@@ -328,6 +329,18 @@ def test_a_dashboard_is_whole(name):
     assert max(x for x, _ in cells) < 24
 
 
+@pytest.mark.parametrize(("name", "operation"), [("flow", "flow%20${flow:"), ("task", "task%20${task:")])
+def test_the_traces_of_a_dashboard_are_searched_in_jaeger_by_service_and_operation(name, operation):
+    dashboard = generate_dashboards(jaeger="https://jaeger.example/")[f"otelflow-{name}.json"]
+
+    (link,) = [link["url"] for link in dashboard["links"] if link["title"] == "Traces"]
+    assert link.startswith("https://jaeger.example/search?service=${service:percentencode}&operation=" + operation)
+    (service,) = [each for each in dashboard["templating"]["list"] if each["name"] == "service"]
+    assert service["hide"] == 2
+    pattern = re.compile(service["regex"].strip("/").replace("\\/", "/"))
+    assert [pattern.match(job)[1] for job in ("billing", "shop/billing")] == ["billing", "billing"]
+
+
 def test_the_heatmaps_of_durations_show_exemplars():
     for dashboard in generate_dashboards().values():
         (heatmap,) = [panel for panel in dashboard["panels"] if panel["type"] == "heatmap"]
@@ -340,8 +353,6 @@ def test_the_heatmaps_of_durations_show_exemplars():
 def test_dashboards_ask_only_for_metrics_that_exist():
     known = {value for name, value in vars(attributes).items() if str(value).startswith("otelflow_")}
     known |= {name + suffix for name in known for suffix in ("_bucket", "_count", "_sum")}
-    import re
-
     for dashboard in generate_dashboards().values():
         for target in every_target(dashboard):
             assert set(re.findall(r"otelflow_\w+", target["expr"])) <= known
