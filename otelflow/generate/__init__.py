@@ -65,7 +65,8 @@ def generate_dashboards(
 ) -> dict[str, dict[str, Any]]:
     """Return Grafana's dashboards by file name: the fleet, one flow, one task.
 
-    *prometheus* is the uid of the data source, *jaeger* is where links to traces lead. Raises TargetNotFound or TargetNotImportable.
+    *prometheus* is the uid of the data source, *jaeger* is where links to traces lead.
+    Raises TargetNotFound or TargetNotImportable.
     """
     return dashboards(flows_of(modules), prometheus, jaeger)
 

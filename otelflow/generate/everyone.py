@@ -220,7 +220,8 @@ def _piling_up(flows: tuple[Declared, ...], jaeger: str, example: str) -> Alert:
     now = f"sum by (job, flow) ({IN_PROGRESS})"
     return Alert(
         "FlowRunsPilingUp",
-        f"(\n  {now} > {BUSY}\n  and on (job, flow)\n  {now}\n    > 2 * quantile_over_time(0.5, {_OPEN}[1d] offset 1h)\n"
+        f"(\n  {now} > {BUSY}\n  and on (job, flow)\n  {now}\n"
+        f"    > 2 * quantile_over_time(0.5, {_OPEN}[1d] offset 1h)\n"
         # What happens every day at this hour is no news.
         f"  unless on (job, flow)\n  {now}\n    <= 2 * max_over_time({_OPEN}[2h] offset 23h)\n)\nor\n"
         f"({now} > {_MANY} unless on (job, flow) {_OPEN} offset 1d)\n",

@@ -174,9 +174,7 @@ def _push_refused() -> Alert:
     )
 
 
-_LOSSES: Final = tuple(
-    (how, what) for how in ("send", "enqueue") for what in ("spans", "log_records", "metric_points")
-)
+_LOSSES: Final = tuple((how, what) for how in ("send", "enqueue") for what in ("spans", "log_records", "metric_points"))
 
 
 def _collector() -> Iterator[Alert]:
