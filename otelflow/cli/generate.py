@@ -27,7 +27,7 @@ _From = Annotated[
     typer.Option("--from", metavar="MODULE", help="A module whose flows have objectives; may be given repeatedly."),
 ]
 _Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there, not to stdout.")]
-_Jaeger = Annotated[str, typer.Option("--jaeger", metavar="URL", help="Where the links of alerts lead.")]
+_Jaeger = Annotated[str, typer.Option("--jaeger", metavar="URL", help="Where the links to traces lead.")]
 
 
 class _Reader(StrEnum):
@@ -80,9 +80,7 @@ def dashboards(
     prometheus: Annotated[
         str, typer.Option("--prometheus", metavar="UID", help="Grafana's uid of the Prometheus data source.")
     ] = "otelflow-prometheus",
-    jaeger: Annotated[
-        str, typer.Option("--jaeger", metavar="UID", help="Grafana's uid of the Jaeger data source.")
-    ] = "otelflow-jaeger",
+    jaeger: _Jaeger = _JAEGER,
 ) -> None:
     """Write Grafana dashboards, one file each: the fleet, one flow, one task."""
     from otelflow.generate import generate_dashboards

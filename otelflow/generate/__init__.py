@@ -32,7 +32,12 @@ def generate_alerts(
     Raises TargetNotFound or TargetNotImportable for a module, ConfigurationError for an address that is none.
     """
     _check_address(jaeger)
-    groups = {"groups": _groups(flows_of(modules), jaeger)}
+    flows = flows_of(modules)
+    alerts = [
+        {"name": name, "rules": [alert.rule(in_kubernetes=for_ == "kubernetes") for alert in group]}
+        for name, group in _alerts(flows, jaeger)
+    ]
+    groups = {"groups": [*_recorded(flows), *alerts]}
     comments = ("What wakes somebody.", _MADE_BY.format(what="alerts"))
     if for_ == "prometheus":
         return to_yaml(groups, *comments)
@@ -53,16 +58,18 @@ def generate_promtool_tests(modules: Iterable[str] = (), *, jaeger: str = JAEGER
     _check_address(jaeger)
     flows = flows_of(modules)
     tests = [test for _, alerts in _alerts(flows, jaeger) for alert in alerts for test in alert.tests()]
-    found = {"rule_files": [rules], "evaluation_interval": "1m", "tests": tests}
+    order = [group["name"] for group in _recorded(flows)] + [name for name, _ in _alerts(flows, jaeger)]
+    found = {"rule_files": [rules], "evaluation_interval": "1m", "group_eval_order": order, "tests": tests}
     return to_yaml(found, "promtool test rules THIS_FILE", _MADE_BY.format(what="promtool-tests"))
 
 
 def generate_dashboards(
-    modules: Iterable[str] = (), *, prometheus: str = "otelflow-prometheus", jaeger: str = "otelflow-jaeger"
+    modules: Iterable[str] = (), *, prometheus: str = "otelflow-prometheus", jaeger: str = JAEGER
 ) -> dict[str, dict[str, Any]]:
     """Return Grafana's dashboards by file name: the fleet, one flow, one task.
 
-    *prometheus* and *jaeger* are the uids of the data sources. Raises TargetNotFound or TargetNotImportable.
+    *prometheus* is the uid of the data source, *jaeger* is where links to traces lead.
+    Raises TargetNotFound or TargetNotImportable.
     """
     return dashboards(flows_of(modules), prometheus, jaeger)
 
@@ -72,10 +79,16 @@ def _check_address(jaeger: str) -> None:
         raise ConfigurationError(f"jaeger={jaeger!r:.80} is no address: give one such as {JAEGER}")
 
 
-def _groups(flows: tuple[Declared, ...], jaeger: str) -> list[dict[str, Any]]:
-    recorded = [*everyone.ratios(), *promises.recorded(flows)]
-    alerts = [{"name": name, "rules": [alert.rule() for alert in group]} for name, group in _alerts(flows, jaeger)]
-    return [{"name": "otelflow-ratios", "rules": recorded}, *alerts]
+def _recorded(flows: tuple[Declared, ...]) -> list[dict[str, Any]]:
+    """Return the groups of recording rules, by how often they are worth their cost."""
+    rules = {"": list(promises.recorded(flows)), "1m": list(everyone.memories())}
+    for window, interval in everyone.WINDOWS.items():
+        rules.setdefault(interval, []).extend([*everyone.ratios(window), *promises.slow_ratios(flows, window)])
+    names = {"": "otelflow-minutes", "1m": "otelflow-hours", "2m": "otelflow-days"}
+    return [
+        {"name": names[interval], **({"interval": interval} if interval else {}), "rules": group}
+        for interval, group in rules.items()
+    ]
 
 
 def _alerts(flows: tuple[Declared, ...], jaeger: str) -> list[tuple[str, list[Alert]]]:

@@ -45,10 +45,12 @@ class Alert(NamedTuple):
     traces: str = ""
     scenarios: tuple[Scenario, ...] = ()
     flow: str = ""
+    in_kubernetes: str = ""
 
-    def rule(self) -> dict[str, Any]:
+    def rule(self, *, in_kubernetes: bool = False) -> dict[str, Any]:
         """Return what Prometheus reads."""
-        annotations = {"summary": self.summary, "description": self.description, "runbook": self.runbook}
+        what_to_do = (self.in_kubernetes if in_kubernetes else "") or self.runbook
+        annotations = {"summary": self.summary, "description": self.description, "runbook": what_to_do}
         if self.traces:
             annotations["traces"] = self.traces
         rule: dict[str, Any] = {"alert": self.name, "expr": self.expr}
@@ -153,5 +155,7 @@ def literal(text: str) -> str:
 def traces_link(jaeger: str, *, failing: bool, lookback: str = "2d") -> str:
     """Return the address of the flow's traces in Jaeger, for a template of Prometheus."""
     tags = "&tags=%7B%22error%22%3A%22true%22%7D" if failing else ""
-    what = "service={{ $labels.job | urlquery }}&operation=flow%20{{ $labels.flow | urlquery }}"
+    # A service with a namespace has the job namespace/name; Jaeger knows the name.
+    service = '{{ $labels.job | reReplaceAll "^.*/" "" | urlquery }}'
+    what = f"service={service}&operation=flow%20{{{{ $labels.flow | urlquery }}}}"
     return f"{jaeger.rstrip('/')}/search?{what}{tags}&lookback={lookback}&limit=20"

@@ -15,8 +15,8 @@ TASK: Final = "otelflow-task"
 _RATE: Final = "$__rate_interval"
 _RED: Final = ((None, "green"), (1, "red"))
 _JOBS: Final = 'job=~"$job"'
-_FLOW: Final = 'job=~"$job",flow="$flow"'
-_TASK: Final = 'job=~"$job",flow="$flow",task="$task"'
+_FLOW: Final = 'job="$job",flow="$flow"'
+_TASK: Final = 'job="$job",flow="$flow",task="$task"'
 
 
 def dashboards(flows: tuple[Declared, ...], prometheus: str, jaeger: str) -> dict[str, dict[str, Any]]:
@@ -140,10 +140,10 @@ def _quantiles(board: Board, metric: str, which: str) -> dict[str, Any]:
 
 def _flow(prometheus: str, jaeger: str) -> Board:
     board = Board(FLOW, "Flows: one flow", "How one flow does, and each of its tasks.", prometheus)
-    board.variable("job", f"label_values({attributes.FLOW_RUNS}, job)", many=True)
-    board.variable("flow", f'label_values({attributes.FLOW_RUNS}{{job=~"$job"}}, flow)', many=False)
+    board.variable("job", f"label_values({attributes.FLOW_RUNS}, job)", many=False)
+    board.variable("flow", f'label_values({attributes.FLOW_RUNS}{{job="$job"}}, flow)', many=False)
     board.link("All flows", f"/d/{FLEET}")
-    board.link("Traces", _explore(jaeger, "flow $flow"))
+    _traces(board, jaeger, attributes.FLOW_RUNS, "flow%20${flow:percentencode}")
     _flow_numbers(board)
     board.row("Runs")
     runs = f"sum by (result) (rate({attributes.FLOW_RUNS}{{{_FLOW}}}[{_RATE}]))"
@@ -159,11 +159,11 @@ def _flow(prometheus: str, jaeger: str) -> Board:
     return board
 
 
-def _explore(jaeger: str, operation: str) -> str:
-    """Return the address of Grafana's own view of Jaeger, with a search for *operation*."""
-    query = f'{{"refId":"A","queryType":"search","operation":"{operation}","limit":20}}'
-    panes = f'{{"otelflow":{{"datasource":"{jaeger}","queries":[{query}],"range":{{"from":"now-6h","to":"now"}}}}}}'
-    return f"/explore?schemaVersion=1&panes={panes}"
+def _traces(board: Board, jaeger: str, runs: str, operation: str) -> None:
+    """Offer a search in Jaeger for *operation* of the service that the chosen job is, without its namespace."""
+    board.variable("service", f'label_values({runs}{{job="$job"}}, job)', many=False, part=r"/^(?:.*\/)?([^\/]+)$/")
+    what = f"service=${{service:percentencode}}&operation={operation}"
+    board.link("Traces", f"{jaeger.rstrip('/')}/search?{what}&lookback=6h&limit=20", elsewhere=True)
 
 
 def _flow_numbers(board: Board) -> None:
@@ -235,12 +235,12 @@ def _tasks_of_flow(board: Board) -> None:
 
 def _task(prometheus: str, jaeger: str) -> Board:
     board = Board(TASK, "Flows: one task", "How one task of one flow does.", prometheus)
-    board.variable("job", f"label_values({attributes.TASK_RUNS}, job)", many=True)
-    board.variable("flow", f'label_values({attributes.TASK_RUNS}{{job=~"$job"}}, flow)', many=False)
-    board.variable("task", f'label_values({attributes.TASK_RUNS}{{job=~"$job",flow="$flow"}}, task)', many=False)
+    board.variable("job", f"label_values({attributes.TASK_RUNS}, job)", many=False)
+    board.variable("flow", f'label_values({attributes.TASK_RUNS}{{job="$job"}}, flow)', many=False)
+    board.variable("task", f'label_values({attributes.TASK_RUNS}{{job="$job",flow="$flow"}}, task)', many=False)
     board.link("All flows", f"/d/{FLEET}")
-    board.link("Its flow", f"/d/{FLOW}?var-flow=$flow")
-    board.link("Traces", _explore(jaeger, "task $task"))
+    board.link("Its flow", f"/d/{FLOW}?var-job=$job&var-flow=$flow")
+    _traces(board, jaeger, attributes.TASK_RUNS, "task%20${task:percentencode}")
     runs = f"sum by (result) (rate({attributes.TASK_RUNS}{{{_TASK}}}[{_RATE}]))"
     board.add(
         board.lines("Runs by result", "Runs that ended, per second.", (runs, "{{result}}"), unit="ops", stacked=True)

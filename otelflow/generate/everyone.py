@@ -7,7 +7,6 @@ from otelflow._core.registry import Declared
 from otelflow.generate.alerts import (
     FAILING,
     IN_PROGRESS,
-    JOB,
     LAST_RUN,
     NOT_COUNTED,
     OLDEST,
@@ -15,32 +14,51 @@ from otelflow.generate.alerts import (
     Alert,
     Scenario,
     matchers,
+    quoted,
     runbook,
     series,
+    time_of,
     traces_link,
     without,
     words_of,
 )
 
-WINDOWS: Final = ("5m", "30m", "1h", "6h", "3d")
+#: Over how long shares are taken, and how often: reading days of samples every ten seconds would help nobody.
+WINDOWS: Final = {"5m": "", "30m": "", "1h": "1m", "6h": "1m", "3d": "2m"}
 #: So many runs in a window make a share of them mean something; below, the last run counts.
 BUSY: Final = 10
 
 _STUCK: Final = 6 * 3_600.0
+_REMEMBERED: Final = 2 * 86_400.0
+#: So many open runs are too many where nobody knows what is usual.
+_MANY: Final = 100
+_OPEN: Final = "otelflow:flow_runs_in_progress:sum"
+_LAST: Final = {f'=~"{FAILING}"': "otelflow:flow_last_failure:max", '="success"': "otelflow:flow_last_success:max"}
 
 
-def ratios() -> Iterator[dict[str, Any]]:
-    """Yield the recording rules on which the alerts about shares of runs rest."""
+def memories() -> Iterator[dict[str, Any]]:
+    """Yield the recording rules that remember what a process showed before it was replaced."""
+    for result, record in _LAST.items():
+        yield {"record": record, "expr": f"max by (job, flow) ({_shown(result)})"}
+    yield {"record": _OPEN, "expr": f"sum by (job, flow) ({IN_PROGRESS})"}
+
+
+def _shown(result: str) -> str:
+    """Return when the last runs with *result* ended, as processes say or said at most two minutes ago."""
+    return f"max_over_time({LAST_RUN}{{result{result}}}[2m])"
+
+
+def ratios(window: str) -> Iterator[dict[str, Any]]:
+    """Yield the recording rules for one *window*, on which the alerts about shares of runs rest."""
     counted = f'{RUNS}{{result!~"{NOT_COUNTED}"}}'
-    for window in WINDOWS:
-        yield {
-            "record": f"otelflow:flow_failures:ratio_rate{window}",
-            "expr": (
-                f'sum by (job, flow) (rate({RUNS}{{result=~"{FAILING}"}}[{window}]))\n'
-                f"/\n(sum by (job, flow) (rate({counted}[{window}])) > 0)\n"
-            ),
-        }
-    for window in ("1h", "6h", "3d"):
+    yield {
+        "record": f"otelflow:flow_failures:ratio_rate{window}",
+        "expr": (
+            f'sum by (job, flow) (rate({RUNS}{{result=~"{FAILING}"}}[{window}]))\n'
+            f"/\n(sum by (job, flow) (rate({counted}[{window}])) > 0)\n"
+        ),
+    }
+    if WINDOWS[window]:
         yield {
             "record": f"otelflow:flow_runs:increase{window}",
             "expr": f"sum by (job, flow) (increase({counted}[{window}]))",
@@ -56,12 +74,13 @@ def alerts(flows: tuple[Declared, ...], jaeger: str, example: str) -> Iterator[A
 
 
 def _last_run_failed(flows: tuple[Declared, ...], jaeger: str, example: str) -> Alert:
-    failed = f'max by (job, flow) ({LAST_RUN}{{result=~"{FAILING}"}})'
+    failed, succeeded = (_remembered(result, flows) for result in _LAST)
     return Alert(
         "FlowLastRunFailed",
         # Timestamps, not counters: a job that pushes once always reads 1, and this resolves with the next success.
-        f'({failed} > 0)\nunless on (job, flow)\n(\n    max by (job, flow) ({LAST_RUN}{{result="success"}})\n'
-        f"  >= on (job, flow)\n    {failed}\n)\nunless on (job, flow)\notelflow:flow_runs:increase1h >= {BUSY}\n",
+        f"({failed} > 0)\nunless on (job, flow)\n(\n    {succeeded}\n  >= on (job, flow)\n    {failed}\n)\n"
+        # Near the limit the count goes up and down; the highest of an hour does not.
+        f"unless on (job, flow)\nmax_over_time(otelflow:flow_runs:increase1h[1h]) >= {BUSY}\n",
         "",
         "page",
         "The last run of flow {{ $labels.flow }} ({{ $labels.job }}) failed.",
@@ -72,28 +91,64 @@ def _last_run_failed(flows: tuple[Declared, ...], jaeger: str, example: str) -> 
             flows,
         ),
         traces_link(jaeger, failing=True),
-        (_failed_scenario(example), _busy_scenario(example)),
+        (_failed_scenario(example), _replaced_scenario(example), _busy_scenario(example), _at_the_limit(example)),
     )
 
 
-def _failed_scenario(flow: str) -> Scenario:
-    def last(flow: str, result: str, job: str = JOB) -> str:
-        return series(LAST_RUN, flow=flow, result=result, job=job)
+def _remembered(result: str, flows: tuple[Declared, ...]) -> str:
+    """Return when the last run with *result* ended, also by a process that is gone, as long as it matters."""
+    seldom = {
+        flow.name: 2 * flow.objective.every
+        for flow in flows
+        if flow.objective and flow.objective.every and 2 * flow.objective.every > _REMEMBERED
+    }
+    record = _LAST[result]
+    pieces = [_shown(result), f"max_over_time({record}{matchers(without(seldom))}[{time_of(_REMEMBERED)}])"]
+    for name, seconds in seldom.items():
+        pieces.append(f"max_over_time({record}{{flow={quoted(name)}}}[{time_of(seconds)}])")
+    return f"max by (job, flow) ({' or '.join(pieces)})"
 
+
+def _last_run(flow: str, result: str, **labels: str) -> str:
+    return series(LAST_RUN, flow=flow, result=result, **labels)
+
+
+def _failed_scenario(flow: str) -> Scenario:
     never, quiet, stopped = f"{flow}-first", f"{flow}-quiet", f"{flow}-stopped"
     return Scenario(
         "after a failure, until a success; not for a cancelled run, nor for a flow that has not run",
         "1m",
         {
-            last(flow, "success"): "60x14 900x15",
-            last(flow, "failure"): "_x5 300x25",
-            last(never, "timeout"): "120x30",
-            last(quiet, "failure"): "0x30",
-            last(stopped, "success"): "60x30",
-            last(stopped, "cancellation"): "120x30",
-            last(never, "success", "office"): "120x30",
+            _last_run(flow, "success"): "60x14 900x15",
+            _last_run(flow, "failure"): "_x5 300x25",
+            _last_run(never, "timeout"): "120x30",
+            _last_run(quiet, "failure"): "0x30",
+            _last_run(stopped, "success"): "60x30",
+            _last_run(stopped, "cancellation"): "120x30",
+            _last_run(never, "success", job="office"): "120x30",
         },
-        {"4m": (never,), "10m": (flow, never), "20m": (never,)},
+        {"4m": (never,), "10m": (flow, never), "15m": (never,), "20m": (never,)},
+    )
+
+
+def _replaced_scenario(flow: str) -> Scenario:
+    unseen, repaired = f"{flow}-unseen", f"{flow}-repaired"
+    return Scenario(
+        "until a success, also when the process is replaced or not reached; not when that of the success is replaced",
+        "1m",
+        {
+            _last_run(flow, "failure", instance="a"): "_x5 300x10 stale",
+            _last_run(unseen, "failure", instance="a"): "_x5 300x20 stale 300x20",
+            _last_run(repaired, "failure", instance="a"): "_x5 300x100",
+            _last_run(repaired, "success", instance="b"): "_x10 600x9 stale",
+        },
+        {
+            "8m": (flow, repaired, unseen),
+            "15m": (flow, unseen),
+            **{f"{minute}m": (flow, unseen) for minute in (16, 17, 18, 25, 26, 27, 28)},
+            "40m": (flow, unseen),
+            "150m": (flow, unseen),
+        },
     )
 
 
@@ -108,6 +163,19 @@ def _busy_scenario(flow: str) -> Scenario:
             series(RUNS, flow=flow, result="failure"): "0x59 1x60",
         },
         {"62m": ()},
+    )
+
+
+def _at_the_limit(flow: str) -> Scenario:
+    ends = range(60, 216, 6)
+    return Scenario(
+        "not again and again for a flow that fails every six minutes, which is now above that limit and now below",
+        "1m",
+        {
+            _last_run(flow, "failure"): "_x60 " + " ".join(f"{60 * end}x5" for end in ends),
+            series(RUNS, flow=flow, result="failure"): "0x59 " + " ".join(f"{end // 6 - 9}x5" for end in ends),
+        },
+        {"70m": (flow,), **{f"{minute}m": () for minute in range(130, 210, 5)}},
     )
 
 
@@ -152,28 +220,48 @@ def _piling_up(flows: tuple[Declared, ...], jaeger: str, example: str) -> Alert:
     now = f"sum by (job, flow) ({IN_PROGRESS})"
     return Alert(
         "FlowRunsPilingUp",
-        f"{now} > {BUSY}\nand on (job, flow)\n{now}\n  > 2 * sum by (job, flow) ({IN_PROGRESS} offset 30m)\n",
+        f"(\n  {now} > {BUSY}\n  and on (job, flow)\n  {now}\n"
+        f"    > 2 * quantile_over_time(0.5, {_OPEN}[1d] offset 1h)\n"
+        # What happens every day at this hour is no news.
+        f"  unless on (job, flow)\n  {now}\n    <= 2 * max_over_time({_OPEN}[2h] offset 23h)\n)\nor\n"
+        f"({now} > {_MANY} unless on (job, flow) {_OPEN} offset 1d)\n",
         "10m",
         "ticket",
         "Runs of flow {{ $labels.flow }} ({{ $labels.job }}) pile up: {{ $value }} are open.",
-        "More than ten runs are open at once, more than twice as many as half an hour ago.",
+        f"More than {BUSY} are open, and more than twice as many as usual in the last day; or more than {_MANY}, and "
+        "yesterday is not known.",
         runbook(
             "Compare how long runs take now with an hour ago; look for a slow dependency in the open traces, "
             "or start fewer runs at once.",
             flows,
         ),
         traces_link(jaeger, failing=False, lookback="1h"),
-        (
-            Scenario(
-                "when ever more are open; not for a flow that is always busy, nor for three runs instead of one",
-                "1m",
-                {
-                    series(IN_PROGRESS, flow=example, instance="a"): "2x40 2+1x40",
-                    series(IN_PROGRESS, flow=example, instance="b"): "2x40 2+1x40",
-                    series(IN_PROGRESS, flow=f"{example}-busy"): "50x81",
-                    series(IN_PROGRESS, flow=f"{example}-small"): "1x40 3x41",
-                },
-                {"40m": (), "60m": (example,)},
-            ),
-        ),
+        (_ever_more_scenario(example), _from_the_start(example)),
+    )
+
+
+def _ever_more_scenario(flow: str) -> Scenario:
+    return Scenario(
+        "when ever more are open; not for a flow that is always busy, nor for three runs instead of one",
+        "1m",
+        {
+            series(IN_PROGRESS, flow=flow, instance="a"): "2x60 2+1x60",
+            series(IN_PROGRESS, flow=flow, instance="b"): "2x60 2+1x60",
+            series(IN_PROGRESS, flow=f"{flow}-busy"): "50x121",
+            series(IN_PROGRESS, flow=f"{flow}-small"): "1x60 3x61",
+        },
+        {"60m": (), "85m": (flow,), "120m": (flow,)},
+    )
+
+
+def _from_the_start(flow: str) -> Scenario:
+    many = f"{flow}-many"
+    return Scenario(
+        "as long as they do, also from the start",
+        "1m",
+        {
+            series(IN_PROGRESS, flow=flow): "0+1x220",
+            series(IN_PROGRESS, flow=many): "_x5 500x215",
+        },
+        {"10m": (), "30m": (many,), "100m": (flow, many), "200m": (flow, many)},
     )

@@ -47,8 +47,8 @@ class Board:
         self._x = _WIDTH
         self.add({"type": "row", "title": title, "collapsed": False, "panels": []}, _WIDTH, 1)
 
-    def variable(self, name: str, query: str, *, many: bool) -> None:
-        """Let the reader choose *name* among what *query* returns."""
+    def variable(self, name: str, query: str, *, many: bool, part: str = "") -> None:
+        """Let the reader choose *name* among what *query* returns; a *part* of it follows, unseen, from the others."""
         self.variables.append(
             {
                 "name": name,
@@ -64,15 +64,17 @@ class Board:
                 "allValue": ".*" if many else "",
                 "current": {"text": "All", "value": "$__all"} if many else {},
                 "options": [],
-                "hide": 0,
-                "regex": "",
+                "hide": 2 if part else 0,
+                "regex": part,
                 "skipUrlSync": False,
             }
         )
 
-    def link(self, title: str, url: str) -> None:
-        """Offer an address at the top."""
-        self.links.append({"title": title, "type": "link", "url": url, "targetBlank": False, "keepTime": True})
+    def link(self, title: str, url: str, *, elsewhere: bool = False) -> None:
+        """Offer an address at the top; one that leads *elsewhere* than to Grafana opens beside it."""
+        self.links.append(
+            {"title": title, "type": "link", "url": url, "targetBlank": elsewhere, "keepTime": not elsewhere}
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the dashboard as Grafana reads it."""

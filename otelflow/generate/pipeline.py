@@ -39,6 +39,17 @@ def _dropped() -> Alert:
                 {"18m": (), "25m": ("logs", "traces"), "50m": ()},
                 "signal",
             ),
+            Scenario(
+                "when a new process loses something beside an old one; not because Prometheus itself was away",
+                "1m",
+                {
+                    series(_DROPPED, signal="traces", reason="queue_full", instance="old"): "0x120",
+                    series(_DROPPED, signal="traces", reason="queue_full", instance="new"): "_x60 500x60",
+                    series(_DROPPED, signal="logs", reason="queue_full"): "3x60 _x25 3x35",
+                },
+                {"59m": (), "65m": ("traces",), "90m": (), "110m": ()},
+                "signal",
+            ),
         ),
     )
 
@@ -68,9 +79,10 @@ def _listener_fails() -> Alert:
 
 
 def _grown(counter: str, labels: str) -> str:
-    """Return what counts the last 15 minutes, also for a series that begins above 0."""
-    now = f"sum by ({labels}) ({counter}"
-    return f"sum by ({labels}) (increase({counter}[15m])) > 0\nor\n({now}) unless {now} offset 15m)) > 0\n"
+    """Return what each process counted in the last 15 minutes, also one that is new and begins above 0."""
+    # A process that was there in the last day is not new: whoever was away is the Prometheus that asks.
+    new = f"({counter} unless max_over_time({counter}[1d] offset 15m))"
+    return f"sum by ({labels}) ({new} or increase({counter}[15m])) > 0\n"
 
 
 def stack() -> Iterator[Alert]:
@@ -84,12 +96,13 @@ def stack() -> Iterator[Alert]:
 _UP: Final = {
     series("up", job="collector", instance="collector:8888"): "1x10 0x20 1x20",
     series("up", job="jaeger", instance="jaeger:8888"): "1x50",
+    series("up", job="sampler", instance="sampler-1:8888"): "1x50",
 }
 
 
 def _target_down() -> Alert:
     return Alert(
-        "TargetDown",
+        "OtelflowTargetDown",
         "up == 0",
         "5m",
         "ticket",
@@ -106,6 +119,8 @@ def _target_down() -> Alert:
                 "job",
             ),
         ),
+        in_kubernetes="Is the program running, and does its /metrics answer from Prometheus' side? kubectl get "
+        "endpoints shows what the monitors of namespace otelflow find.",
     )
 
 
@@ -129,6 +144,8 @@ def _collector_missing() -> Alert:
                 "job",
             ),
         ),
+        in_kubernetes="kubectl get pods --namespace otelflow, then kubectl logs --namespace otelflow collector-0; "
+        "applications send again by themselves when it is back.",
     )
 
 
@@ -157,15 +174,18 @@ def _push_refused() -> Alert:
     )
 
 
+_LOSSES: Final = tuple((how, what) for how in ("send", "enqueue") for what in ("spans", "log_records", "metric_points"))
+
+
 def _collector() -> Iterator[Alert]:
     yield Alert(
         "CollectorCannotExport",
-        "sum by (exporter) (rate(otelcol_exporter_send_failed_spans_total[5m])) > 0\nor\n"
-        "sum by (exporter) (rate(otelcol_exporter_enqueue_failed_spans_total[5m])) > 0\n",
-        "5m",
+        "or\n".join(_grown(f"otelcol_exporter_{how}_failed_{what}_total", "exporter") for how, what in _LOSSES),
+        "",
         "page",
-        "The Collector loses spans on their way to {{ $labels.exporter }}.",
-        "{{ $value | humanize }} spans a second cannot be sent or queued.",
+        "The Collector loses telemetry on its way to {{ $labels.exporter }}.",
+        "About {{ $value | humanize }} spans, log records or metric points of the last 15 minutes could not be sent "
+        "or queued.",
         "Read the Collector's log for the exporter's error; for Jaeger look at its disk and memory first.",
         scenarios=(_cannot_export(),),
     )
@@ -204,6 +224,7 @@ def _refuses() -> Alert:
                 "receiver",
             ),
         ),
+        in_kubernetes="Raise the memory limit of StatefulSet collector, or sample at the applications.",
     )
 
 
@@ -213,14 +234,20 @@ def _of_exporter(metric: str, exporter: str) -> str:
 
 def _cannot_export() -> Scenario:
     return Scenario(
-        "when spans cannot be sent or queued",
+        "when something cannot be sent or queued, be it once or at once; not for losses of long ago",
         "1m",
         {
-            _of_exporter("send_failed_spans_total", "otlp_grpc/jaeger"): "0x10 0+60x30",
-            _of_exporter("send_failed_spans_total", "kafka"): "0x40",
-            _of_exporter("enqueue_failed_spans_total", "otlp_http/loki"): "0x10 0+60x30",
+            _of_exporter("send_failed_spans_total", "otlp_grpc/jaeger"): "0x30 0+60x10 600x30",
+            _of_exporter("send_failed_spans_total", "kafka"): "400x70",
+            _of_exporter("send_failed_spans_total", "load_balancing"): "_x32 400x38",
+            _of_exporter("send_failed_metric_points_total", "otlp_http/metrics"): "0x32 7x38",
+            _of_exporter("enqueue_failed_log_records_total", "otlp_http/loki"): "0x32 1x38",
         },
-        {"10m": (), "20m": ("otlp_grpc/jaeger", "otlp_http/loki")},
+        {
+            "29m": (),
+            "36m": ("load_balancing", "otlp_grpc/jaeger", "otlp_http/loki", "otlp_http/metrics"),
+            "65m": (),
+        },
         "exporter",
     )
 

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -78,7 +79,7 @@ def promtool():
         pytest.skip("promtool is not there: run .ci/stack")
 
     def run(*arguments):
-        return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, timeout=110, check=False)
+        return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, timeout=220, check=False)
 
     return run
 
@@ -117,6 +118,68 @@ def test_the_unit_tests_notice_a_rule_that_never_fires(promtool, tmp_path):
 
     assert tested.returncode != 0
     assert "FlowLastRunFailed" in tested.stdout + tested.stderr
+
+
+@pytest.fixture
+def days(promtool, tmp_path):
+    """Play hours and days in whole hours: which flows does an alert name at which moments?"""
+
+    def play(alert, series, firing, modules=()):
+        expr = f'count by (flow) (ALERTS{{alertname="{alert}",alertstate="firing"}})'
+        looks = [
+            {
+                "expr": expr,
+                "eval_time": moment,
+                "exp_samples": [{"labels": f'{{flow="{flow}"}}', "value": 1} for flow in flows],
+            }
+            for moment, flows in firing.items()
+        ]
+        test = {
+            "interval": "1h",
+            "input_series": [{"series": name, "values": values} for name, values in series.items()],
+            "promql_expr_test": looks,
+        }
+        file = {"rule_files": ["days.rules.yml"], "evaluation_interval": "1h", "tests": [test]}
+        (tmp_path / "days.rules.yml").write_text(generate_alerts(modules))
+        (tmp_path / "days.test.yml").write_text(json.dumps(file))
+        return promtool("test", "rules", tmp_path / "days.test.yml")
+
+    return play
+
+
+@pytest.mark.stack
+def test_a_failure_is_remembered_for_two_days_and_longer_for_a_flow_that_promises_less_than_one_run_a_day(shop, days):
+    def failed(flow):
+        return f'otelflow_flow_last_run_timestamp_seconds{{job="shop",flow="{flow}",result="failure"}}'
+
+    series = {failed("nightly"): "600x1 stale", failed("Weekly"): "600x1 stale"}
+    firing = {"47h": ("Weekly", "nightly"), "50h": ("Weekly",), "330h": ("Weekly",), "340h": ()}
+
+    done = days("FlowLastRunFailed", series, firing, [shop])
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.stack
+def test_runs_that_are_many_every_day_at_this_hour_do_not_pile_up(days):
+    office = 'otelflow_flow_runs_in_progress{job="shop",flow="office"}'
+    attacked = 'otelflow_flow_runs_in_progress{job="shop",flow="attacked"}'
+    series = {office: "0x8 50x7 0x15 0x0 50x7", attacked: "0x8 0x7 0x15 0x0 50x7"}
+
+    done = days("FlowRunsPilingUp", series, {"36h": ("attacked",)})
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_windows_of_days_are_not_read_every_ten_seconds_and_are_never_out_of_date():
+    text = generate_alerts()
+    groups = text.split("  - name: ")
+    (slow,) = [group for group in groups if "record" in group and "[3d]" in group]
+    (hourly,) = [group for group in groups if "record" in group and "[6h]" in group]
+
+    assert 'interval: "2m"' in slow  # Prometheus forgets a sample after five minutes
+    assert 'interval: "1m"' in hourly
+    assert not any("[3d]" in group for group in groups if group is not slow)
 
 
 def test_every_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not(shop):
@@ -187,13 +250,58 @@ def test_every_alert_says_what_to_do_and_those_of_flows_link_to_their_traces(sho
     count = len(rules(text))
     assert text.count("summary: ") == text.count("runbook: ") == text.count("description: ") == count
     assert text.count("severity: ") == count
-    assert text.count("traces: ") == sum(name.startswith("Flow") for name in rules(text)) - 2
-    assert "https://jaeger.example/search?service={{ $labels.job | urlquery }}" in text
+    of_flows = [name for name in rules(text) if name.startswith("Flow")]
+    unknown = {"FlowTelemetryDropped", "FlowListenerFails", "FlowNeverSucceeded"}
+    assert text.count("traces: ") == sum(name not in unknown for name in of_flows)
+    assert "https://jaeger.example/search?service=" in text
     assert "127.0.0.1" not in text
 
 
-def test_rules_for_kubernetes_are_a_resource_of_the_operator():
+@pytest.mark.stack
+def test_a_service_with_a_namespace_is_searched_in_jaeger_by_its_name(promtool, tmp_path):
+    link = (
+        "http://jaeger/search?service=billing&operation=flow%20month%2Bend&"
+        "tags=%7B%22error%22%3A%22true%22%7D&lookback=2d&limit=20"
+    )
+    series = f'{attributes.FLOW_LAST_RUN}{{job="shop/billing",flow="month+end",result="failure"}}'
+    (tmp_path / "link.rules.yml").write_text(generate_alerts(jaeger="http://jaeger"))
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": series, "values": "60x10"}],
+        "alert_rule_test": [
+            {
+                "eval_time": "5m",
+                "alertname": "FlowLastRunFailed",
+                "exp_alerts": [
+                    {
+                        "exp_labels": {"severity": "page", "job": "shop/billing", "flow": "month+end"},
+                        "exp_annotations": {
+                            "summary": "The last run of flow month+end (shop/billing) failed.",
+                            "description": "It failed at 1970-01-01 00:01:00 +0000 UTC and has not succeeded since.",
+                            "runbook": "Open the failing trace, read the exception of its innermost red span, and run "
+                            "the flow again; the alert resolves with the next success.",
+                            "traces": link,
+                        },
+                    }
+                ],
+            }
+        ],
+    }
+    file = {"rule_files": ["link.rules.yml"], "evaluation_interval": "1m", "tests": [test]}
+    (tmp_path / "link.test.yml").write_text(json.dumps(file))
+
+    done = promtool("test", "rules", tmp_path / "link.test.yml")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_rules_for_kubernetes_are_a_resource_of_the_operator_and_speak_of_kubectl():
     text = generate_alerts(for_="kubernetes", namespace="monitoring")
+
+    assert "docker" not in text
+    assert "mem_limit" not in text
+    assert "kubectl" in text
+    assert "kubectl" not in generate_alerts()
 
     head = "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n"
     assert head + "  name: otelflow\n  namespace: monitoring\n" in text
@@ -221,6 +329,18 @@ def test_a_dashboard_is_whole(name):
     assert max(x for x, _ in cells) < 24
 
 
+@pytest.mark.parametrize(("name", "operation"), [("flow", "flow%20${flow:"), ("task", "task%20${task:")])
+def test_the_traces_of_a_dashboard_are_searched_in_jaeger_by_service_and_operation(name, operation):
+    dashboard = generate_dashboards(jaeger="https://jaeger.example/")[f"otelflow-{name}.json"]
+
+    (link,) = [link["url"] for link in dashboard["links"] if link["title"] == "Traces"]
+    assert link.startswith("https://jaeger.example/search?service=${service:percentencode}&operation=" + operation)
+    (service,) = [each for each in dashboard["templating"]["list"] if each["name"] == "service"]
+    assert service["hide"] == 2
+    pattern = re.compile(service["regex"].strip("/").replace("\\/", "/"))
+    assert [pattern.match(job)[1] for job in ("billing", "shop/billing")] == ["billing", "billing"]
+
+
 def test_the_heatmaps_of_durations_show_exemplars():
     for dashboard in generate_dashboards().values():
         (heatmap,) = [panel for panel in dashboard["panels"] if panel["type"] == "heatmap"]
@@ -233,8 +353,6 @@ def test_the_heatmaps_of_durations_show_exemplars():
 def test_dashboards_ask_only_for_metrics_that_exist():
     known = {value for name, value in vars(attributes).items() if str(value).startswith("otelflow_")}
     known |= {name + suffix for name in known for suffix in ("_bucket", "_count", "_sum")}
-    import re
-
     for dashboard in generate_dashboards().values():
         for target in every_target(dashboard):
             assert set(re.findall(r"otelflow_\w+", target["expr"])) <= known

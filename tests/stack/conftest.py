@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 READY_SECONDS = 60
 STOP_SECONDS = 30
 WAITS = {"group_wait": "10s", "group_interval": "30s"}
+EXPIRES = {"metric_expiration": "5m"}
 
 LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -238,12 +240,13 @@ def workshop(tmp_path_factory):
 
 
 @contextmanager
-def running_collector(addresses, folder, traces="traces-to-jaeger.yaml", next_stop="jaeger:4317"):
-    """Run a Collector with the three files of a layer, and give its OTLP/HTTP address."""
+def running_collector(addresses, folder, traces="traces-to-jaeger.yaml", next_stop="jaeger:4317", **waits):
+    """Run a Collector with the three files of a layer, and give its OTLP/HTTP address; *waits* replace its own."""
     listen = addresses.own("collector", 4317, 4318, 8889, 8890, 13133) | addresses.own_metrics("collector")
     storage = {"/var/lib/otelcol": str(folder / "queue")}
+    given = {f"{name}: {EXPIRES[name]}": f"{name}: {wait}" for name, wait in waits.items()}
     configs = [
-        adapt(DEPLOY / "collector/collector.yaml", folder / "collector.yaml", listen | storage),
+        adapt(DEPLOY / "collector/collector.yaml", folder / "collector.yaml", listen | storage | given),
         adapt(DEPLOY / "collector" / traces, folder / "traces.yaml", addresses.of(next_stop)),
         adapt(DEPLOY / "collector/logs-to-console.yaml", folder / "logs.yaml", {}),
     ]
@@ -358,7 +361,11 @@ def running_prometheus(addresses, config):
 def running_quick_prometheus(addresses, folder, rules):
     """Run one more Prometheus beside the others, which looks every second and has *rules*; give its address."""
     own = addresses.besides("prometheus:9090")
-    with running_prometheus(own, prometheus_files(own, folder, rules, interval="1s")) as address:
+    quick = folder / "rules"
+    quick.mkdir(parents=True)
+    for file in rules.glob("*.rules.yml"):
+        (quick / file.name).write_text(re.sub(r'(?m)^    interval: "\w+"$', '    interval: "1s"', file.read_text()))
+    with running_prometheus(own, prometheus_files(own, folder, quick, interval="1s")) as address:
         yield address
 
 

@@ -75,6 +75,8 @@ def test_every_combination_of_layers_is_valid_and_closed_to_the_network(layers, 
         published = definition.get("ports", [])
         assert all(port["host_ip"] == "127.0.0.1" for port in published), service
         assert "mem_limit" in definition, f"{service} may eat the machine"
+        assert definition["logging"]["options"].keys() == {"max-size", "max-file"}, f"{service}'s log fills the disk"
+        assert not definition.get("network_mode", "").startswith("service:"), f"{service} goes stale with the other"
         assert not re.search(r":(latest)?$", definition.get("image", "image:1")), service
         for volume in definition.get("volumes", []):
             if volume["type"] == "bind":
@@ -89,6 +91,16 @@ def test_every_service_that_another_waits_for_says_when_it_is_healthy(layers, co
         for other, how in definition.get("depends_on", {}).items():
             if how["condition"] == "service_healthy":
                 assert "healthcheck" in services[other], f"{service} waits for {other}"
+
+
+@pytest.mark.parametrize("missing", NOTIFY)
+def test_notifications_without_a_way_or_an_address_are_refused(missing, tools):
+    files = [f"--file={DEPLOY / file}" for file in ("compose.yaml", "compose.notify.yaml")]
+
+    done = tools.run(tools.program("docker-compose"), *files, "config", env={**os.environ, **NOTIFY, missing: ""})
+
+    assert done.returncode != 0
+    assert f"say {missing}=" in done.stderr
 
 
 @pytest.mark.parametrize("file", COMPOSE, ids=name)
@@ -122,6 +134,16 @@ def test_prometheus_configuration_is_valid(prometheus_config, tools):
     assert done.returncode == 0, done.stderr
 
 
+def test_only_the_collector_that_applications_know_has_its_job():
+    layers = [target for file in DEPLOY.glob("*/*-targets.yaml") for target in read(file)]
+    configured = read(DEPLOY / "prometheus/prometheus.yml")["scrape_configs"]
+
+    assert [target for target in layers if target["labels"]["job"] == "collector"] == []
+    assert [job["static_configs"] for job in configured if job["job_name"] == "collector"] == [
+        [{"targets": ["collector:8888"]}]
+    ]
+
+
 @pytest.mark.parametrize("file", RULES, ids=name)
 def test_every_rule_file_is_valid(file, tools):
     done = tools.run(tools.program("promtool"), "check", "rules", "--lint=all", "--lint-fatal", file)
@@ -151,6 +173,17 @@ def test_every_alertmanager_configuration_is_valid(file, tools):
     done = tools.run(tools.program("amtool"), "check-config", file)
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("file", sorted(DEPLOY.glob("alertmanager/*.yml")), ids=name)
+def test_a_page_of_a_flow_silences_nothing_but_the_slower_word_about_the_same_failures(file):
+    (rule,) = read(file)["inhibit_rules"]
+
+    assert rule == {
+        "source_matchers": ['alertname=~"FlowLastRunFailed|FlowErrorBudgetBurnsFast"'],
+        "target_matchers": ['alertname="FlowErrorBudgetBurnsSlowly"'],
+        "equal": ["job", "flow"],
+    }
 
 
 # The Collector and Jaeger
@@ -299,9 +332,16 @@ def closed(schema):
 
 
 def test_the_operators_rules_are_those_of_compose():
+    def without_advice(groups):
+        """What to do is said in the words of compose or of kubectl."""
+        for rule in (rule for group in groups for rule in group["rules"]):
+            rule.get("annotations", {}).pop("runbook", None)
+        return groups
+
     (rule,) = every_document([DEPLOY / "kubernetes/prometheus-rule.yaml"])
 
-    assert rule["spec"]["groups"] == [group for file in RULES for group in read(file)["groups"]]
+    groups = [group for file in RULES for group in read(file)["groups"]]
+    assert without_advice(rule["spec"]["groups"]) == without_advice(groups)
 
 
 def test_manifests_name_the_versions_of_env():

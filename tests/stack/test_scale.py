@@ -1,9 +1,13 @@
 """The scale layer: Collector, Kafka, dispatcher, two samplers, Jaeger on OpenSearch."""
 
+import base64
+import os
 import re
 import socket
 import time
+import urllib.request
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +20,8 @@ from opentelemetry.trace import Status, StatusCode
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SECOND = 1_000_000_000
+#: Within the 168 hours of KEEP_TRACES, and longer ago than the three days that Jaeger looks back unless told.
+DAYS_AGO = 5
 SAMPLERS = ("sampler-1", "sampler-2")
 
 
@@ -67,7 +73,7 @@ def topic_command(addresses):
     """The command of compose's service `kafka-topics`, as a class of Kafka."""
     text = (DEPLOY / "compose.scale.yaml").read_text()
     options = re.findall(r"^      - (--\S+)$", text[text.index("kafka-topics.sh") :], re.MULTILINE)
-    options = options[: options.index("--replication-factor=1") + 1]
+    options = options[: options.index("--config=max.message.bytes=16777216") + 1]
     return "org.apache.kafka.tools.TopicCommand", *(
         option.replace("kafka:9092", addresses.here("kafka:9092")) for option in options
     )
@@ -136,12 +142,25 @@ class Traces:
 
     def __init__(self, collector):
         self.provider = TracerProvider(resource=Resource.create({"service.name": "scaled"}), shutdown_on_exit=False)
-        exporter = OTLPSpanExporter(endpoint=f"{collector}/v1/traces", timeout=5)
-        self.provider.add_span_processor(BatchSpanProcessor(exporter))
+        exporter = OTLPSpanExporter(endpoint=f"{collector}/v1/traces", timeout=20)
+        self.provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=4096, max_export_batch_size=1024))
         self.tracer = self.provider.get_tracer("otelflow")
 
+    def make_large(self):
+        """Make a trace that failed, of 400 spans of 4 kB, which the Collector hands on in one record."""
+        start = time.time_ns() - DAYS_AGO * 86_400 * SECOND
+        root = self.tracer.start_span("flow bulk", start_time=start, attributes={"otelflow.run.result": "failure"})
+        inside = trace.set_span_in_context(root)
+        for _ in range(400):
+            text = base64.b64encode(os.urandom(3_000)).decode()  # as a hostile compressor would have it
+            task = self.tracer.start_span("task load", context=inside, start_time=start, attributes={"text": text})
+            task.end(start + SECOND // 2)
+        root.set_status(Status(StatusCode.ERROR, "no room left"))
+        root.end(start + SECOND)
+        return f"{root.get_span_context().trace_id:032x}"
+
     def make(self, *, result="success", seconds=1, ended=True, failed=False):
-        start = 1_795_000_000 * SECOND
+        start = time.time_ns() - DAYS_AGO * 86_400 * SECOND
         root = self.tracer.start_span("flow order", start_time=start, attributes={"otelflow.run.result": result})
         inside = trace.set_span_in_context(root)
         task = self.tracer.start_span("task price", context=inside, start_time=start)
@@ -164,6 +183,7 @@ def test_failures_and_slow_and_running_flows_arrive_through_kafka_with_a_share_o
         "slow": traces.make(seconds=11),
         "still running": traces.make(ended=False),
     }
+    large = traces.make_large()
     rest = [traces.make() for _ in range(200)]
     traces.provider.shutdown()
 
@@ -174,6 +194,7 @@ def test_failures_and_slow_and_running_flows_arrive_through_kafka_with_a_share_o
     for why, trace_id in worth_reading.items():
         tools.wait_for(lambda trace_id=trace_id: stored(trace_id), seconds=90, what=f"the trace that is kept: {why}")
 
+    tools.wait_for(lambda: stored(large) == 401, seconds=90, what="the trace of 1.6 MB, whole")
     time.sleep(3)  # the rest is decided in the same seconds; its spans may still be on their way
     kept = [stored(trace_id) for trace_id in rest]
     assert 2 <= sum(map(bool, kept)) <= 60
@@ -182,3 +203,28 @@ def test_failures_and_slow_and_running_flows_arrive_through_kafka_with_a_share_o
         metrics = tools.get(addresses.url(f"{name}:8888") + "/metrics")[1]
         assert re.search(r"^otelcol_receiver_accepted_spans_total\{.*\} [1-9]", metrics, re.MULTILINE), name
     assert "otelflow-jaeger-span-" in tools.get(f"{opensearch}/_cat/indices")[1]
+    forgets_what_is_older_than_it_may_be(opensearch, tools)
+
+
+def forgets_what_is_older_than_it_may_be(opensearch, tools):
+    """Run what the layer runs once a day."""
+    today = datetime.now(UTC).date()
+    old, kept = (f"otelflow-jaeger-span-{today - timedelta(days=days)}" for days in (9, 6))
+    for index in (old, kept, "otelflow-jaeger-archive"):
+        put(f"{opensearch}/{index}")
+
+    command = ["bash", DEPLOY / "opensearch/forget.sh", opensearch, "once"]
+    done = tools.run(*command, env=os.environ | {"KEEP_TRACES": "168h"})
+
+    assert (done.returncode, done.stderr) == (0, "")
+    left = tools.get(f"{opensearch}/_cat/indices/otelflow-*?h=index")[1].split()
+    assert old not in left
+    assert {kept, "otelflow-jaeger-archive"} <= set(left)
+    unclear = tools.run(*command, env=os.environ | {"KEEP_TRACES": "a week"})
+    assert unclear.returncode == 2
+    assert "KEEP_TRACES=a week is no number of hours" in unclear.stderr
+
+
+def put(url):
+    with urllib.request.urlopen(urllib.request.Request(url, method="PUT"), timeout=30) as answer:
+        assert answer.status == 200
