@@ -63,7 +63,7 @@ def webhook_of_our_own():
     class Show(BaseHTTPRequestHandler):
         def do_POST(self):
             message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            print("chat:", message["text"])
+            print(f"chat: {message['text']}")
             self.send_response(204)
             self.end_headers()
 
