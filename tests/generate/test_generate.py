@@ -199,7 +199,7 @@ def test_every_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not(s
 def test_what_lies_in_deploy_is_what_the_generator_makes():
     assert (DEPLOY / "prometheus/rules/otelflow.rules.yml").read_text() == generate_alerts()
     assert (DEPLOY / "prometheus/rules/otelflow.rules.test.yml").read_text() == generate_promtool_tests()
-    assert (DEPLOY / "kubernetes/prometheus-rule.yaml").read_text() == generate_alerts(for_="kubernetes")
+    assert (DEPLOY / "kubernetes/base/prometheus-rule.yaml").read_text() == generate_alerts(for_="kubernetes")
     made = generate_dashboards()
     assert {file.name for file in (DEPLOY / "grafana/dashboards").glob("*.json")} == made.keys()
     for name, dashboard in made.items():

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-jsonschema = pytest.importorskip("jsonschema", reason="not installed: pip install 'otelflow[stack]'")
-kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="not installed: pip install 'otelflow[stack]'")
 yaml = pytest.importorskip("yaml", reason="not installed: pip install 'otelflow[stack]'")
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -19,7 +17,6 @@ COMBINATIONS = [
 ]  # fmt: skip
 RULES = sorted(DEPLOY.glob("prometheus/rules/*.rules.yml"))
 RULE_TESTS = sorted(DEPLOY.glob("prometheus/rules/*.rules.test.yml"))
-MANIFESTS = sorted(DEPLOY.glob("kubernetes/*.yaml"))
 NOTIFY = {"NOTIFY_BY": "slack", "NOTIFY_URL": "http://127.0.0.1/hook"}
 
 COLLECTOR_COMBINATIONS = {
@@ -38,10 +35,6 @@ def name(item):
 
 def read(file):
     return yaml.safe_load(file.read_text())
-
-
-def every_document(files):
-    return [document for file in files for document in yaml.safe_load_all(file.read_text())]
 
 
 def settings():
@@ -202,7 +195,7 @@ def test_every_combination_of_collector_files_is_valid(files, tools):
 def test_every_collector_file_is_part_of_a_combination():
     used = {file for files in COLLECTOR_COMBINATIONS.values() for file in files}
 
-    assert {file.name for file in DEPLOY.glob("collector/*.yaml")} == used
+    assert {file.name for file in DEPLOY.glob("collector/*.yaml")} - {"kustomization.yaml"} == used
 
 
 def test_the_collector_under_test_is_of_the_deployed_version():
@@ -211,7 +204,7 @@ def test_the_collector_under_test_is_of_the_deployed_version():
     assert builder["dist"]["version"] == settings()["COLLECTOR_VERSION"]
 
 
-@pytest.mark.parametrize("file", sorted(DEPLOY.glob("jaeger/*.yaml")), ids=name)
+@pytest.mark.parametrize("file", sorted(DEPLOY.glob("jaeger/jaeger*.yaml")), ids=name)
 def test_every_jaeger_configuration_is_valid(file, tools):
     done = tools.run(tools.program("jaeger"), "validate", f"--config={file}")
 
@@ -291,92 +284,3 @@ def test_dashboards_come_from_the_mounted_folder():
 
     assert undocumented("provider", provider) == []
     assert f":{provider['options']['path']}:ro" in (DEPLOY / "compose.yaml").read_text()
-
-
-# Kubernetes
-
-
-@pytest.fixture(scope="session")
-def operator_schema(tools):
-    """The Prometheus operator's own definition of a kind."""
-
-    def of(kind):
-        file = tools.program("operator-schemas") / f"monitoring.coreos.com_{kind.lower()}s.yaml"
-        (version,) = (each for each in read(file)["spec"]["versions"] if each["name"] == "v1")
-        return closed(version["schema"]["openAPIV3Schema"])
-
-    return of
-
-
-@pytest.mark.parametrize("file", MANIFESTS, ids=name)
-def test_every_manifest_validates_against_its_schema(file, operator_schema):
-    for document in every_document([file]):
-        if document["apiVersion"].startswith("monitoring.coreos.com/"):
-            jsonschema.validate(document, operator_schema(document["kind"]))
-        else:
-            kubernetes_validate.validate(document, "1.31", strict=True)
-
-
-def closed(schema):
-    """The same schema in Python's words, refusing each field it does not name, as a strict API server does."""
-    if isinstance(schema, list):
-        return [closed(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    inner = {key: closed(value) for key, value in schema.items()}
-    if isinstance(schema.get("properties"), dict) and schema.get("type") == "object":
-        inner.setdefault("additionalProperties", False)
-    if isinstance(schema.get("pattern"), str) and "(?i)" in schema["pattern"]:
-        inner["pattern"] = "(?i)" + schema["pattern"].replace("(?i)", "")
-    return inner
-
-
-def test_the_operators_rules_are_those_of_compose():
-    def without_advice(groups):
-        """What to do is said in the words of compose or of kubectl."""
-        for rule in (rule for group in groups for rule in group["rules"]):
-            rule.get("annotations", {}).pop("runbook", None)
-        return groups
-
-    (rule,) = every_document([DEPLOY / "kubernetes/prometheus-rule.yaml"])
-
-    groups = [group for file in RULES for group in read(file)["groups"]]
-    assert without_advice(rule["spec"]["groups"]) == without_advice(groups)
-
-
-def test_manifests_name_the_versions_of_env():
-    versions = settings()
-    expected = {
-        f"otel/opentelemetry-collector-contrib:{versions['COLLECTOR_VERSION']}",
-        f"jaegertracing/jaeger:{versions['JAEGER_VERSION']}",
-    }
-
-    assert set(re.findall(r"image: (\S+)", "".join(file.read_text() for file in MANIFESTS))) == expected
-
-
-def test_the_kustomization_joins_files_that_exist():
-    kustomization = read(DEPLOY / "kustomization.yaml")
-    generated = [file.split("=")[1] for each in kustomization["configMapGenerator"] for file in each["files"]]
-
-    assert all((DEPLOY / file).is_file() for file in (*kustomization["resources"], *generated))
-    assert {f"kubernetes/{file.name}" for file in MANIFESTS} == set(kustomization["resources"])
-
-
-def test_services_and_monitors_name_ports_that_their_pods_have():
-    documents = every_document(MANIFESTS)
-    ports = {
-        document["metadata"]["name"]: {port["name"] for port in container["ports"]}
-        for document in documents
-        if document["kind"] == "StatefulSet"
-        for container in document["spec"]["template"]["spec"]["containers"]
-    }
-
-    for document in documents:
-        app = document["metadata"]["name"]
-        if document["kind"] == "Service" and "selector" in document["spec"]:
-            assert {port["targetPort"] for port in document["spec"]["ports"]} <= ports[app]
-        if document["kind"] == "ServiceMonitor":
-            assert {endpoint["port"] for endpoint in document["spec"]["endpoints"]} <= ports[app]
-        if document["kind"] == "NetworkPolicy":
-            allowed = {port["port"] for rule in document["spec"]["ingress"] for port in rule["ports"]}
-            assert allowed <= ports[app]
