@@ -90,6 +90,8 @@ def jobs(collector, prometheus, pushgateway, pulled, run_job, tools):
         'otelflow_flow_runs_total{job="pushed",result="failure"} == 1'
         ' and on () otelflow_flow_runs_total{job="sent",result="success"} == 2'
         ' and on () otelflow_flow_runs_total{job="pulled",result="success"} == 2'
+        # From another target, which is asked at another moment
+        ' and on () otelflow_flow_oldest_run_start_timestamp_seconds{job="sent"} == 0'
     )
     tools.wait_for(
         lambda: tools.get_json(f"{prometheus}/api/v1/query", query=seen)["data"]["result"],
