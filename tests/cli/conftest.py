@@ -1,5 +1,6 @@
 import gzip
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -121,6 +122,17 @@ def run_otelflow(*arguments, store, cwd, timeout=60, **environment):
         check=False,
     )
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(autouse=True)
+def programs_hear_a_hangup():
+    """Tests that run under nohup would hand on that SIGHUP is ignored."""
+    if not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, inherited)
 
 
 @pytest.fixture(scope="session")
