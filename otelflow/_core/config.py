@@ -6,7 +6,7 @@ over the default. Variables and files are read at the first run, or when ``confi
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from otelflow._core import ledger, redaction
 from otelflow._core.errors import ConfigurationError, nearest
@@ -27,12 +27,17 @@ OTHER_VARIABLES: Final = frozenset(
 )
 
 
-class Setting(NamedTuple):
+class Setting:
     """One setting: its type is its default's, *choices* limits a text."""
 
-    default: bool | int | str | tuple[str, ...]
-    meaning: str
-    choices: tuple[str, ...] = ()
+    __slots__ = ("choices", "default", "meaning")
+
+    def __init__(
+        self, default: bool | int | str | tuple[str, ...], meaning: str, choices: tuple[str, ...] = ()
+    ) -> None:
+        self.default = default
+        self.meaning = meaning
+        self.choices = choices
 
 
 #: The fields of Flow_Run__Config
@@ -77,11 +82,14 @@ PROCESS_SETTINGS: Final[Mapping[str, Setting]] = {
 SETTINGS: Final[Mapping[str, Setting]] = {**RUN_SETTINGS, **PROCESS_SETTINGS}
 
 
-class InForce(NamedTuple):
+class InForce:
     """The value of one setting and where it came from (``default``, a variable's name, a file)."""
 
-    value: Any
-    origin: str
+    __slots__ = ("origin", "value")
+
+    def __init__(self, value: Any, origin: str) -> None:
+        self.value = value
+        self.origin = origin
 
 
 class Settings:
@@ -160,25 +168,6 @@ def _use(*, tolerant: bool) -> Settings:
         _object(error, tolerant=tolerant)
     _in_force = Settings(values)
     return _in_force
-
-
-class Listed(NamedTuple):
-    """One setting as the command line lists it."""
-
-    name: str
-    value: Any
-    origin: str
-    variable: str
-    meaning: str
-
-
-def listed() -> list[Listed]:
-    """Return every setting: its value in force and where that came from, its variable, and what it means."""
-    now = settings()
-    return [
-        Listed(name, getattr(now, name), now.origin(name), PREFIX + name.upper(), setting.meaning)
-        for name, setting in SETTINGS.items()
-    ]
 
 
 def _from_environment(*, tolerant: bool) -> dict[str, InForce]:

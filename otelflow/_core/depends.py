@@ -4,7 +4,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from otelflow._core.errors import UnfillableParameter, nearest
 
@@ -46,11 +46,14 @@ def dependencies_of(flow: Any) -> Mapping[str, Any]:
     return found if _Test.stand_ins is None else {**found, **_Test.stand_ins(flow)}
 
 
-class _Parameter(NamedTuple):
-    name: str
-    position: int  # past every argument for a keyword-only one
-    annotation: Any
-    default: Any
+class _Parameter:
+    __slots__ = ("annotation", "default", "name", "position")
+
+    def __init__(self, name: str, position: int, annotation: Any, default: Any) -> None:
+        self.name = name
+        self.position = position  # past every argument for a keyword-only one
+        self.annotation = annotation
+        self.default = default
 
     @property
     def is_open(self) -> bool:

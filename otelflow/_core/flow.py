@@ -8,20 +8,22 @@ import time
 import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import CoroutineType, TracebackType
-from typing import Any, Final, Generic, Never, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Never, ParamSpec, Protocol, Self, TypeVar, overload
 
-from otelflow._core import events, messages, registry, report
+from otelflow._core import events, messages, registry
 from otelflow._core.artifacts import Artifact, Result, add_artifact, add_result
 from otelflow._core.bounded import Kept, printable
 from otelflow._core.config import Flow_Run__Config
 from otelflow._core.context import Run, open_run_here
 from otelflow._core.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnfillableParameter, UnknownKeyword
 from otelflow._core.flow_run import Block, FlowRun, innermost_block, new_flow_id
-from otelflow._core.loops import run_to_end
 from otelflow._core.objectives import Objective, checked_buckets
 from otelflow._core.results import FAILED
 from otelflow._core.spec import Capture, Kind, Spec, check_keywords, marked
 from otelflow._core.task import Task
+
+if TYPE_CHECKING:
+    from otelflow._core.report import Flow_Stats
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -188,9 +190,9 @@ class Flow(Generic[R]):
         Raises the flow's own exception (unless ``raise_flow_error`` is False), and FlowNotSetUp.
         """
         if self._ready().kind is Kind.COROUTINE:
-            return run_to_end(self.execute_async())
+            return _run_to_end(self.execute_async())
         started = self._start()
-        return run_to_end(self._awaited(started)) if self._goes_on(started) else self
+        return _run_to_end(self._awaited(started)) if self._goes_on(started) else self
 
     async def execute_async(self) -> Self:
         """Run the flow on the running loop and return it. Raises as ``execute`` does."""
@@ -307,16 +309,22 @@ class Flow(Generic[R]):
     # Reports
 
     @property
-    def flow_stats(self) -> "report.Flow_Stats":
+    def flow_stats(self) -> "Flow_Stats":
         """Times, status and counts of the run."""
+        from otelflow._core import report  # noqa: PLC0415 most programs never ask for one
+
         return report.Flow_Stats(self)
 
     def durations(self) -> dict[str, Any]:
         """Return name, duration (seconds) and status of the flow, and the seconds of each task by name."""
+        from otelflow._core import report  # noqa: PLC0415 most programs never ask for one
+
         return report.durations(self)
 
     def durations__with_tasks_status(self) -> dict[str, Any]:
         """Return ``durations()`` with tasks by order, each with name, duration and status."""
+        from otelflow._core import report  # noqa: PLC0415 most programs never ask for one
+
         return report.durations_with_tasks_status(self)
 
     def flow_output(self) -> dict[str, Any]:
@@ -325,10 +333,18 @@ class Flow(Generic[R]):
 
     def json(self) -> dict[str, Any]:
         """Return everything that is kept of the run as plain data."""
+        from otelflow._core import report  # noqa: PLC0415 most programs never ask for one
+
         return report.as_json(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.flow_name} {self.flow_id} {self.status or 'not run'}>"
+
+
+def _run_to_end(flow: Coroutine[Any, Any, R]) -> R:
+    from otelflow._core.loops import run_to_end  # noqa: PLC0415 only for what is async
+
+    return run_to_end(flow)
 
 
 _NO_DEPENDENCIES: Final[Mapping[str, Any]] = {}
@@ -352,11 +368,13 @@ def _declare(name: str, target: Any, objective: Any, buckets: Any) -> None:
     registry.declare(registry.Declared(str(name), module, bounds, objective, description))
 
 
-class _Decorator(Protocol):
-    @overload
-    def __call__(self, target: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, Flow[R]]: ...
-    @overload
-    def __call__(self, target: Callable[P, R], /) -> Callable[P, Flow[R]]: ...
+if TYPE_CHECKING:  # making them takes a good part of an import
+
+    class _Decorator(Protocol):
+        @overload
+        def __call__(self, target: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, Flow[R]]: ...
+        @overload
+        def __call__(self, target: Callable[P, R], /) -> Callable[P, Flow[R]]: ...
 
 
 _KEYWORDS: Final = {
@@ -386,7 +404,7 @@ def flow(
     capture_return_value: bool = False,
     objective: Objective | None = None,
     buckets: Sequence[float] | None = None,
-) -> _Decorator: ...
+) -> "_Decorator": ...
 def flow(target: Any = None, /, **keywords: Any) -> Any:
     """Make a function or method a flow: calling it returns a ``Flow`` that is set up, and ``execute()`` runs it.
 

@@ -1,6 +1,5 @@
 """What the on-call engineer is promised about a flow."""
 
-import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Never, TypeAlias
 
@@ -117,10 +116,10 @@ def checked_buckets(buckets: object) -> tuple[float, ...] | None:
         bounds = () if any(isinstance(one, str | bool) for one in given) else tuple(float(one) for one in given)
     except (TypeError, ValueError):
         bounds = ()
-    if bounds and bounds[-1] == math.inf:
+    if bounds and bounds[-1] == float("inf"):
         bounds = bounds[:-1]
     is_rising = all(low < high for low, high in zip((0.0, *bounds), bounds, strict=False))
-    if not is_rising or not 0 < len(bounds) <= _MOST_BUCKETS or bounds[-1] == math.inf:
+    if not is_rising or not 0 < len(bounds) <= _MOST_BUCKETS or bounds[-1] == float("inf"):
         raise ConfigurationError(
             f"buckets={buckets!r:.80} must be up to {_MOST_BUCKETS} rising numbers of seconds above 0, "
             "such as (0.1, 1, 10)"

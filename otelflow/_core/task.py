@@ -253,17 +253,18 @@ class TaskRun(Run):
         )
 
 
-class _Decorator(Protocol):
-    def __call__(self, target: Callable[P, R], /) -> Callable[P, R]: ...
+if TYPE_CHECKING:  # making them takes a good part of an import
 
+    class _Decorator(Protocol):
+        def __call__(self, target: Callable[P, R], /) -> Callable[P, R]: ...
 
-class _LenientDecorator(Protocol):
-    @overload
-    def __call__(
-        self, target: Callable[P, Coroutine[Any, Any, R]], /
-    ) -> Callable[P, Coroutine[Any, Any, R | None]]: ...
-    @overload
-    def __call__(self, target: Callable[P, R], /) -> Callable[P, R | None]: ...
+    class _LenientDecorator(Protocol):
+        @overload
+        def __call__(
+            self, target: Callable[P, Coroutine[Any, Any, R]], /
+        ) -> Callable[P, Coroutine[Any, Any, R | None]]: ...
+        @overload
+        def __call__(self, target: Callable[P, R], /) -> Callable[P, R | None]: ...
 
 
 _KEYWORDS: Final = {
@@ -285,7 +286,7 @@ def task(
     raise_on_error: Literal[True] = True,
     capture_parameters: Capture = False,
     capture_return_value: bool = False,
-) -> _Decorator: ...
+) -> "_Decorator": ...
 @overload
 def task(
     *,
@@ -294,7 +295,7 @@ def task(
     raise_on_error: Literal[False],
     capture_parameters: Capture = False,
     capture_return_value: bool = False,
-) -> _LenientDecorator: ...
+) -> "_LenientDecorator": ...
 def task(target: Any = None, /, **keywords: Any) -> Any:
     """Make a function or method a task: each call is one span, and returns what the function returns.
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from otelflow import Flow_Run__Config, flow, flow_events, task
+from otelflow import Flow_Run__Config, flow, flow_events, settings, task
 from otelflow._core import config, ledger
 from otelflow._core.errors import ConfigurationError
 
@@ -248,10 +248,10 @@ def test_the_nearest_file_is_read_from_a_folder_below(monkeypatch, tmp_path):
 def test_all_settings_are_listed_with_value_origin_variable_and_meaning(monkeypatch):
     monkeypatch.setenv("OTELFLOW_VALUE_LIMIT", "99")
 
-    found = {one.name: one for one in config.listed()}
+    found = settings.in_force()
 
     assert set(found) == set(config.SETTINGS)
-    assert found["value_limit"][1:4] == (99, "OTELFLOW_VALUE_LIMIT", "OTELFLOW_VALUE_LIMIT")
+    assert (found["value_limit"].value, found["value_limit"].origin) == (99, "OTELFLOW_VALUE_LIMIT")
     assert found["flow_data__capture_events"].variable == "OTELFLOW_FLOW_DATA__CAPTURE_EVENTS"
     assert all(one.meaning for one in found.values())
 
