@@ -241,6 +241,7 @@ def test_a_program_that_is_interrupted_at_any_moment_goes_on_with_nothing_curren
     def interrupt():
         raise KeyboardInterrupt
 
+    outer().execute()  # what is imported late is there: an interrupted import leaves Python's own files open
     chance = random.Random(7)
     interrupted, lost = 0, dict(ledger.dropped)
     for _ in range(300):
