@@ -17,8 +17,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from opentelemetry import context, propagate
 
 import otelflow
-from otelflow import Objective, flow, get_run_logger, task
-from otelflow.telemetry import metrics
+from otelflow import Objective, flow, get_run_logger, metrics, task
 
 FRUIT = {"apple": 0.5, "melon": 2.25, "plum": 0.2}
 LONGEST_REQUEST_SECONDS = 10

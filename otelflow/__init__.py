@@ -6,11 +6,13 @@ Importing it needs opentelemetry-api only and changes nothing; what needs the SD
 from typing import TYPE_CHECKING, Any, Final
 
 from otelflow import errors as errors
-from otelflow._core.artifacts import Artifact, Result
-from otelflow._core.config import Flow_Run__Config
-from otelflow._core.depends import INJECTED
-from otelflow._core.errors import OtelflowError
-from otelflow._core.events import (
+from otelflow._core.flows.config import Flow_Run__Config
+from otelflow._core.flows.flow import Flow, flow
+from otelflow._core.flows.injection import INJECTED
+from otelflow._core.flows.objective import Objective
+from otelflow._core.flows.task import Task, task
+from otelflow._core.inside.artifacts import Artifact, Result
+from otelflow._core.inside.events import (
     Flow_Events,
     Flow_Run__Event,
     Flow_Run__Event_Data,
@@ -19,15 +21,13 @@ from otelflow._core.events import (
     flow_events,
     remove_listener,
 )
-from otelflow._core.flow import Flow, flow
-from otelflow._core.loggers import get_run_logger
-from otelflow._core.objectives import Objective
-from otelflow._core.redaction import redact
-from otelflow._core.task import Task, task
+from otelflow._core.inside.log_capture import get_run_logger
+from otelflow._core.text.redaction import redact
+from otelflow.errors import OtelflowError
 
 if TYPE_CHECKING:
-    from otelflow.listeners.listener import Listener
-    from otelflow.telemetry import Telemetry, configure
+    from otelflow._telemetry.configure import Telemetry, configure
+    from otelflow.listeners._listener import Listener
 
 __version__ = "0.1.0"
 
@@ -57,9 +57,9 @@ __all__ = [
 ]
 
 _LATE: Final = {
-    "Listener": "otelflow.listeners.listener",
-    "Telemetry": "otelflow.telemetry",
-    "configure": "otelflow.telemetry",
+    "Listener": "otelflow.listeners._listener",
+    "Telemetry": "otelflow._telemetry.configure",
+    "configure": "otelflow._telemetry.configure",
 }
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from otelflow._core import config
+from otelflow._core.process import settings
 
 __all__ = ["Setting", "check", "in_force"]
 
@@ -19,13 +19,13 @@ class Setting(NamedTuple):
 
 def check() -> None:
     """Read variables and files anew. Raises ConfigurationError for the first mistake in them."""
-    config.configure()
+    settings.configure()
 
 
 def in_force() -> dict[str, Setting]:
     """Return every setting by its name; a mistake in variables or files is one warning in the log, and ignored."""
-    found = config.settings()
+    found = settings.settings()
     return {
-        name: Setting(name, config.PREFIX + name.upper(), getattr(found, name), found.origin(name), setting.meaning)
-        for name, setting in config.SETTINGS.items()
+        name: Setting(name, settings.PREFIX + name.upper(), getattr(found, name), found.origin(name), setting.meaning)
+        for name, setting in settings.SETTINGS.items()
     }

@@ -1,7 +1,6 @@
 """See what runs did and give them fakes, in a test: no server, no global provider, nothing left behind."""
 
 import inspect
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,9 +12,12 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
-from otelflow._core import attributes, depends, spans
-from otelflow._core.errors import ConfigurationError
-from otelflow._core.flow import Flow
+from otelflow import semconv
+from otelflow._core.flows import injection
+from otelflow._core.flows.flow import Flow
+from otelflow._core.process import forks
+from otelflow._core.runs import spans
+from otelflow.errors import ConfigurationError
 
 __all__ = ["MockedDependencies", "Node", "Trace", "flow_trace"]
 
@@ -33,7 +35,7 @@ class Trace(SpanProcessor):
 
     def __init__(self, enclosing: "Trace | None" = None) -> None:
         self._enclosing = enclosing
-        self._lock = threading.RLock()  # a signal or the garbage collector may end runs in the middle of this
+        self._lock = forks.new_lock()  # a signal or the garbage collector may end runs in the middle of this
         self._started: dict[tuple[int, int], ReadableSpan | None] = {}
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -79,8 +81,8 @@ class Trace(SpanProcessor):
 
     def messages(self, name: str) -> list[str]:
         """Return the texts of the messages of the one span called *name*."""
-        found = [event for event in self.events(name) if event.name == attributes.MESSAGE_EVENT]
-        return [str((event.attributes or {})[attributes.MESSAGE_TEXT]) for event in found]
+        found = [event for event in self.events(name) if event.name == semconv.MESSAGE_EVENT]
+        return [str((event.attributes or {})[semconv.MESSAGE_TEXT]) for event in found]
 
     def tree(self) -> list[Node]:
         """Return the roots, each with what ran inside: ``[("flow f", "success", [("task t", "success", [])])]``."""
@@ -106,7 +108,7 @@ def _key(span: ReadableSpan) -> tuple[int, int]:
 
 
 def _result(span: ReadableSpan) -> str | None:
-    found = (span.attributes or {}).get(attributes.RUN_RESULT)
+    found = (span.attributes or {}).get(semconv.RUN_RESULT)
     return None if found is None else str(found)
 
 
@@ -166,21 +168,21 @@ class MockedDependencies:
 
     def __init__(self, **fakes: object) -> None:
         for name in fakes:
-            if name in depends.NAMES:
+            if name in injection.NAMES:
                 raise ConfigurationError(f"{name!r} is no dependency, every flow and task has its own; set its data")
         self.fakes = fakes
-        self._outer: depends.StandIns | None = None
+        self._outer: injection.StandIns | None = None
         self._shadowed: dict[int, _Shadowed] = {}
 
     def __enter__(self) -> Self:
-        self._outer = depends.use_stand_ins(self._stand_in)
+        self._outer = injection.use_stand_ins(self._stand_in)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
     ) -> None:
         """Put back what was there."""
-        depends.use_stand_ins(self._outer)
+        injection.use_stand_ins(self._outer)
         for shadowed in self._shadowed.values():
             shadowed.put_back()
         self._shadowed.clear()

@@ -49,7 +49,7 @@ def test_an_example_runs_alone(name, tmp_path):
 def test_each_command_that_the_examples_readme_gives_for_a_flow_runs(tmp_path):
     commands = re.findall(r"`otelflow (run [^`]*)`", (EXAMPLES / "README.md").read_text(encoding="utf-8"))
     done = {
-        command: run("-m", "otelflow.cli", *shlex.split(command), cwd=EXAMPLES.parent, OTELFLOW_STORE=str(tmp_path))
+        command: run("-m", "otelflow._cli", *shlex.split(command), cwd=EXAMPLES.parent, OTELFLOW_STORE=str(tmp_path))
         for command in commands
     }
 
@@ -69,7 +69,7 @@ def test_each_command_that_the_examples_readme_gives_for_a_flow_runs(tmp_path):
 def test_an_example_is_a_flow_for_the_command_line(target, parameters, tree, tmp_path):
     given = [part for one in parameters for part in ("--param", one)]
     done = run(
-        *("-m", "otelflow.cli", "run", EXAMPLES / target, *given, "--tree"), cwd=tmp_path, OTELFLOW_STORE=str(tmp_path)
+        *("-m", "otelflow._cli", "run", EXAMPLES / target, *given, "--tree"), cwd=tmp_path, OTELFLOW_STORE=str(tmp_path)
     )
 
     assert done.returncode == 0, done.stderr

@@ -22,16 +22,16 @@ from otelflow import (
     flow_events,
     task,
 )
-from otelflow._core import config
+from otelflow._core.process import settings
 from otelflow.testing import MockedDependencies
 
 
 @pytest.fixture(autouse=True)
 def defaults(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    config.forget()
+    settings.forget()
     yield
-    config.forget()
+    settings.forget()
     flow_events.event_listeners.clear()
 
 

@@ -58,7 +58,7 @@ def end(process):
 
 
 def shown(tmp_path, trace_id):
-    command = [sys.executable, "-m", "otelflow.cli", "show", trace_id, "--json"]
+    command = [sys.executable, "-m", "otelflow._cli", "show", trace_id, "--json"]
     done = subprocess.run(
         command,
         env={**os.environ, "OTELFLOW_STORE": str(tmp_path)},

@@ -12,7 +12,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from otelflow import Flow, OtelflowError, flow, task
-from otelflow._core import spans as core_spans
+from otelflow._core.runs import spans as core_spans
 from otelflow.testing import MockedDependencies, Node, flow_trace
 
 

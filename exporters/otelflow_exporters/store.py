@@ -9,10 +9,10 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from otelflow_exporters.payloads import Payloads
-from otelflow_exporters.segments import framed
-from otelflow_exporters.settings import store_directory, store_limits
-from otelflow_exporters.writing import SegmentWriter
+from otelflow_exporters._store.limits import store_directory, store_limits
+from otelflow_exporters._store.payloads import Payloads
+from otelflow_exporters._store.records import framed
+from otelflow_exporters._store.writer import SegmentWriter
 
 _logger = logging.getLogger(__name__)
 

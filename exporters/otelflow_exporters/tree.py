@@ -1,21 +1,19 @@
 """Print every finished trace as a tree in the terminal."""
 
 import logging
-import os
 import sys
-import threading
-import weakref
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from otelflow._core.errors import MissingExtra
-from otelflow_exporters.buffering import Buffer, Finished
-from otelflow_exporters.forest import grow
-from otelflow_exporters.glyphs import encodable
-from otelflow_exporters.spans import Span, from_any
+from otelflow._core.process import forks
+from otelflow.errors import MissingExtra
+from otelflow_exporters._otlp.model import Span, from_any
+from otelflow_exporters._tree.buffering import Buffer, Finished
+from otelflow_exporters._tree.forest import grow
+from otelflow_exporters._tree.glyphs import encodable
 
 _logger = logging.getLogger(__name__)
 
@@ -32,10 +30,8 @@ class TreeSpanExporter(SpanExporter):
         self._file = file
         self._width = width
         self._buffer = Buffer(max_spans)
-        self._lock = threading.RLock()
-        forget = weakref.WeakMethod(self._after_fork)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
+        self._lock = forks.new_lock()
+        forks.begin_anew(self, TreeSpanExporter._after_fork)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Keep *spans* until their trace is complete, and print what is."""
@@ -66,7 +62,6 @@ class TreeSpanExporter(SpanExporter):
 
     def _after_fork(self) -> None:
         # What the parent has buffered, the parent prints.
-        self._lock = threading.RLock()
         self._buffer.clear()
 
 
@@ -75,7 +70,7 @@ def print_trace(
 ) -> None:
     """Print the spans of one trace as a tree to *file* (stdout by default), with what that file can show."""
     _require_rich()
-    from otelflow_exporters.drawing import draw, page_of  # noqa: PLC0415 - rich is optional
+    from otelflow_exporters._tree.drawing import draw, page_of  # noqa: PLC0415 - rich is optional
 
     target = sys.stdout if file is None else file
     forest = grow(from_any(spans))
@@ -91,7 +86,7 @@ def render_trace(
 ) -> str:
     """Return the spans of one trace as a tree without colours."""
     _require_rich()
-    from otelflow_exporters.drawing import Page, draw  # noqa: PLC0415 - rich is optional
+    from otelflow_exporters._tree.drawing import Page, draw  # noqa: PLC0415 - rich is optional
 
     forest = grow(from_any(spans))
     text = draw(forest, Page(width, None, is_unicode), note) if forest.roots else ""

@@ -3,13 +3,15 @@
 from collections.abc import Iterable
 from typing import Any, Final, Literal
 
-from otelflow._core.errors import ConfigurationError
-from otelflow._core.registry import Declared
-from otelflow.generate import everyone, pipeline, promises
-from otelflow.generate.alerts import Alert
+from otelflow._core.flows.declared import Declared
+from otelflow.errors import ConfigurationError
+from otelflow.generate._flows import flows_of
+from otelflow.generate._yaml import to_yaml
 from otelflow.generate.dashboards import dashboards
-from otelflow.generate.flows import flows_of
-from otelflow.generate.yaml import to_yaml
+from otelflow.generate.rules import _all_flows as everyone
+from otelflow.generate.rules import _objectives as promises
+from otelflow.generate.rules import _telemetry as pipeline
+from otelflow.generate.rules._alert import Alert
 
 __all__ = ["JAEGER", "generate_alerts", "generate_dashboards", "generate_promtool_tests"]
 

@@ -10,7 +10,7 @@ from opentelemetry import context, trace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-from otelflow._core import attributes
+from otelflow import semconv
 
 FEW = 5
 
@@ -33,11 +33,11 @@ async def plain_async(number: int) -> int:
 
 def task_attributes() -> dict[str, str]:
     return {
-        attributes.TASK_NAME: "add",
-        attributes.TASK_RUN_ID: f"task_id__{os.urandom(8).hex()}",
-        attributes.CODE_FUNCTION_NAME: "peers.plain",
-        attributes.FLOW_NAME: "around",
-        attributes.FLOW_RUN_ID: "flow_id__0123456789abcdef",
+        semconv.TASK_NAME: "add",
+        semconv.TASK_RUN_ID: f"task_id__{os.urandom(8).hex()}",
+        semconv.CODE_FUNCTION_NAME: "peers.plain",
+        semconv.FLOW_NAME: "around",
+        semconv.FLOW_RUN_ID: "flow_id__0123456789abcdef",
     }
 
 
@@ -47,7 +47,7 @@ def task_by_hand(tracer: trace.Tracer) -> Callable[[int], int]:
     def task(number: int) -> int:
         with tracer.start_as_current_span("task add", attributes=task_attributes()) as span:
             value = plain(number)
-            span.set_attribute(attributes.RUN_RESULT, "success")
+            span.set_attribute(semconv.RUN_RESULT, "success")
             return value
 
     return task
@@ -61,7 +61,7 @@ def task_by_hand_without_managers(tracer: trace.Tracer) -> Callable[[int], int]:
         token = context.attach(trace.set_span_in_context(span))
         try:
             value = plain(number)
-            span.set_attribute(attributes.RUN_RESULT, "success")
+            span.set_attribute(semconv.RUN_RESULT, "success")
             return value
         finally:
             context.detach(token)
@@ -74,7 +74,7 @@ def async_task_by_hand(tracer: trace.Tracer) -> Callable[[int], Any]:
     async def task(number: int) -> int:
         with tracer.start_as_current_span("task add", attributes=task_attributes()) as span:
             value = await plain_async(number)
-            span.set_attribute(attributes.RUN_RESULT, "success")
+            span.set_attribute(semconv.RUN_RESULT, "success")
             return value
 
     return task
@@ -83,12 +83,12 @@ def async_task_by_hand(tracer: trace.Tracer) -> Callable[[int], Any]:
 def flow_by_hand(tracer: trace.Tracer) -> Callable[[int], None]:
     def flow(_: int) -> None:
         values = {
-            attributes.FLOW_NAME: "nothing",
-            attributes.FLOW_RUN_ID: f"flow_id__{os.urandom(8).hex()}",
-            attributes.CODE_FUNCTION_NAME: "peers.plain",
+            semconv.FLOW_NAME: "nothing",
+            semconv.FLOW_RUN_ID: f"flow_id__{os.urandom(8).hex()}",
+            semconv.CODE_FUNCTION_NAME: "peers.plain",
         }
         with tracer.start_as_current_span("flow nothing", attributes=values) as span:
-            span.set_attribute(attributes.RUN_RESULT, "success")
+            span.set_attribute(semconv.RUN_RESULT, "success")
 
     return flow
 

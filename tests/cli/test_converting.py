@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otelflow.cli.converting import Unconvertible, convert, name_of
+from otelflow._cli._conversion import Unconvertible, convert, name_of
 
 
 class Size(enum.Enum):

@@ -73,7 +73,7 @@ def test_the_demos_trace_arrives_whole_at_an_otlp_receiver(demo, http_receiver):
 
 def test_the_demos_flow_is_a_flow_like_any_other_and_arrives_over_grpc(otelflow, grpc_receiver):
     done = otelflow(
-        *("run", "otelflow.cli.demo.library:read_library", "--param", "limit=60"),
+        *("run", "otelflow._cli.demo.library:read_library", "--param", "limit=60"),
         OTEL_EXPORTER_OTLP_ENDPOINT=grpc_receiver.endpoint,
         OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
     )

@@ -28,7 +28,7 @@ def test_what_was_found_is_said_and_a_module_without_a_flow_is_named(otelflow, t
 
 
 def test_flows_are_found_again_when_more_is_made_of_one_module(tmp_path, monkeypatch):
-    from otelflow.generate.flows import flows_of
+    from otelflow.generate._flows import flows_of
 
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "found_twice.py").write_text("import found_within\n")

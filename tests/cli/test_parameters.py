@@ -3,7 +3,7 @@ import functools
 import pytest
 
 from otelflow import INJECTED, Flow, Task
-from otelflow.cli import parameters
+from otelflow._cli import _parameters as parameters
 from otelflow.errors import InvalidParameter
 
 

@@ -1,6 +1,6 @@
 import otelflow
 from otelflow import Flow, Task, flow, task
-from otelflow.cli import targets
+from otelflow._cli import _targets as targets
 
 
 def test_decorated_functions_are_told_apart_from_tasks_and_plain_functions():

@@ -7,8 +7,9 @@ import math
 import pytest
 
 from otelflow import flow, flow_events, task
-from otelflow._core import artifacts, config, ledger
-from otelflow._core.errors import InvalidArtifact
+from otelflow._core.inside import artifacts
+from otelflow._core.process import losses, settings
+from otelflow.errors import InvalidArtifact
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
@@ -18,9 +19,9 @@ PNG = base64.b64decode(
 @pytest.fixture(autouse=True)
 def defaults(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    config.forget()
+    settings.forget()
     yield
-    config.forget()
+    settings.forget()
     artifacts.keep_payloads(None)
 
 
@@ -171,12 +172,12 @@ def test_a_progress_is_updated_in_place_and_each_update_is_heard(spans, heard):
 
 
 def test_an_update_after_the_end_of_the_run_is_counted_as_lost(caplog):
-    before = ledger.dropped["artifacts", "run_ended"]
+    before = losses.dropped["artifacts", "run_ended"]
     run = leave(1, "progress")
 
     run.flow_return_value.update(2)
 
-    assert ledger.dropped["artifacts", "run_ended"] == before + 1
+    assert losses.dropped["artifacts", "run_ended"] == before + 1
 
 
 def test_a_big_payload_is_bounded_in_the_event_and_whole_where_it_is_kept(spans):

@@ -6,17 +6,18 @@ import sys
 
 import pytest
 
-from otelflow import Flow_Run__Config, flow, flow_events, settings, task
-from otelflow._core import config, ledger
-from otelflow._core.errors import ConfigurationError
+from otelflow import Flow_Run__Config, flow, flow_events, task
+from otelflow import settings as public_settings
+from otelflow._core.process import losses, settings
+from otelflow.errors import ConfigurationError
 
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    config.forget()
+    settings.forget()
     yield
-    config.forget()
+    settings.forget()
 
 
 @task
@@ -142,7 +143,7 @@ def test_flow_data_capture_events_keeps_the_events_for_json():
 
 
 def test_the_defaults_are_those_that_people_know():
-    assert {name: getattr(Flow_Run__Config(), name) for name in config.RUN_SETTINGS} == {
+    assert {name: getattr(Flow_Run__Config(), name) for name in settings.RUN_SETTINGS} == {
         "add_task_to_self": True,
         "log_to_console": False,
         "log_to_memory": True,
@@ -156,20 +157,20 @@ def test_the_defaults_are_those_that_people_know():
     }
 
 
-@pytest.mark.parametrize("name", config.RUN_SETTINGS)
+@pytest.mark.parametrize("name", settings.RUN_SETTINGS)
 def test_each_field_has_a_variable(monkeypatch, name):
-    default = config.RUN_SETTINGS[name].default
+    default = settings.RUN_SETTINGS[name].default
     monkeypatch.setenv(f"OTELFLOW_{name.upper()}", str(not default).lower())
 
     assert getattr(Flow_Run__Config(), name) is not default
-    assert config.settings().origin(name) == f"OTELFLOW_{name.upper()}"
+    assert settings.settings().origin(name) == f"OTELFLOW_{name.upper()}"
 
 
 @pytest.mark.parametrize("text", ["true", "1", "on", "YES", " true "])
 def test_a_switch_understands_the_usual_words(monkeypatch, text):
     monkeypatch.setenv("OTELFLOW_LOG_TO_CONSOLE", text)
 
-    assert config.configure().log_to_console is True
+    assert settings.configure().log_to_console is True
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,7 @@ def test_a_switch_understands_the_usual_words(monkeypatch, text):
 def test_each_process_setting_has_a_variable(monkeypatch, variable, text, name, value):
     monkeypatch.setenv(variable, text)
 
-    assert getattr(config.configure(), name) == value
+    assert getattr(settings.configure(), name) == value
 
 
 def test_value_limit_bounds_messages(spans, monkeypatch):
@@ -220,7 +221,7 @@ def test_an_argument_wins_over_a_variable_that_over_the_file_that_over_the_defau
     monkeypatch.setenv("OTELFLOW_MESSAGE_LEVEL", "DEBUG")
     monkeypatch.setenv("OTELFLOW_VALUE_LIMIT", "8")
 
-    found = config.configure(message_level="CRITICAL")
+    found = settings.configure(message_level="CRITICAL")
 
     assert (found.message_level, found.origin("message_level")) == ("CRITICAL", "configure()")
     assert (found.value_limit, found.origin("value_limit")) == (8, "OTELFLOW_VALUE_LIMIT")
@@ -242,15 +243,15 @@ def test_the_nearest_file_is_read_from_a_folder_below(monkeypatch, tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "a" / "b")
 
-    assert config.settings().value_limit == 7
+    assert settings.settings().value_limit == 7
 
 
 def test_all_settings_are_listed_with_value_origin_variable_and_meaning(monkeypatch):
     monkeypatch.setenv("OTELFLOW_VALUE_LIMIT", "99")
 
-    found = settings.in_force()
+    found = public_settings.in_force()
 
-    assert set(found) == set(config.SETTINGS)
+    assert set(found) == set(settings.SETTINGS)
     assert (found["value_limit"].value, found["value_limit"].origin) == (99, "OTELFLOW_VALUE_LIMIT")
     assert found["flow_data__capture_events"].variable == "OTELFLOW_FLOW_DATA__CAPTURE_EVENTS"
     assert all(one.meaning for one in found.values())
@@ -277,12 +278,12 @@ def test_all_settings_are_listed_with_value_origin_variable_and_meaning(monkeypa
 def test_a_wrong_variable_is_one_warning_at_the_first_run_and_an_error_in_configure(
     monkeypatch, caplog, variable, text, says
 ):
-    monkeypatch.setattr(ledger, "_said", set())
+    monkeypatch.setattr(losses, "_said", set())
     monkeypatch.setenv(variable, text)
 
     runs = [run_with(), run_with()]
     with pytest.raises(ConfigurationError, match=says):
-        config.configure()
+        settings.configure()
 
     assert [run.status for run in runs] == ["success"] * 2
     warnings = [record.getMessage() for record in caplog.records if record.name == "otelflow"]
@@ -303,12 +304,12 @@ def test_a_wrong_variable_is_one_warning_at_the_first_run_and_an_error_in_config
 def test_a_wrong_file_is_one_warning_at_the_first_run_and_an_error_in_configure(
     monkeypatch, tmp_path, caplog, text, says
 ):
-    monkeypatch.setattr(ledger, "_said", set())
+    monkeypatch.setattr(losses, "_said", set())
     (tmp_path / "pyproject.toml").write_text(text)
 
     run = run_with()
     with pytest.raises(ConfigurationError, match=says):
-        config.configure()
+        settings.configure()
 
     assert run.status == "success"
     assert len([record for record in caplog.records if record.name == "otelflow"]) == 1
@@ -317,16 +318,16 @@ def test_a_wrong_file_is_one_warning_at_the_first_run_and_an_error_in_configure(
 def test_one_wrong_field_in_a_file_leaves_the_others_in_force(tmp_path):
     (tmp_path / "pyproject.toml").write_text("[tool.otelflow]\nwrong = 1\nvalue_limit = 7\n")
 
-    assert config.settings().value_limit == 7
+    assert settings.settings().value_limit == 7
 
 
 def test_a_wrong_argument_changes_nothing():
     with pytest.raises(ConfigurationError, match="has no field 'message_leve'; did you mean 'message_level'"):
-        config.configure(value_limit=5, message_leve="INFO")
+        settings.configure(value_limit=5, message_leve="INFO")
     with pytest.raises(ConfigurationError, match="is not a regular expression"):
-        config.configure(value_limit=5, redact=["("])
+        settings.configure(value_limit=5, redact=["("])
 
-    assert config.configure().value_limit == 8192
+    assert settings.configure().value_limit == 8192
 
 
 def test_a_field_that_does_not_exist_names_the_nearest():
@@ -343,7 +344,7 @@ def test_a_field_that_does_not_exist_names_the_nearest():
 def test_importing_reads_no_variable_and_no_file(tmp_path):
     (tmp_path / "pyproject.toml").write_text("[tool.otelflow\n")
     done = subprocess.run(
-        [sys.executable, "-c", "import otelflow; print(otelflow._core.config._in_force)"],
+        [sys.executable, "-c", "import otelflow; print(otelflow._core.process.settings._in_force)"],
         capture_output=True,
         text=True,
         timeout=60,

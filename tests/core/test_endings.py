@@ -10,7 +10,7 @@ from opentelemetry.trace import StatusCode
 
 import otelflow
 from otelflow import flow, task
-from otelflow._core.context import current_run
+from otelflow._core.runs.current import current_run
 
 THE_PRINT = builtins.print
 

@@ -6,15 +6,15 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 
 from otelflow import Flow_Events, Flow_Run__Event, Flow_Run__Event_Data, Flow_Run__Event_Type, flow, flow_events, task
-from otelflow._core import config, ledger
+from otelflow._core.process import losses, settings
 
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    config.forget()
+    settings.forget()
     yield
-    config.forget()
+    settings.forget()
     flow_events.event_listeners.clear()
 
 
@@ -71,19 +71,19 @@ def test_a_log_record_belongs_to_the_span_in_which_it_was_said(spans, records, m
 
 def test_a_log_processor_that_raises_changes_no_run(monkeypatch, records):
     monkeypatch.setenv("OTELFLOW_EVENTS", "log")
-    monkeypatch.setattr(ledger, "_said", set())
+    monkeypatch.setattr(losses, "_said", set())
 
     class Broken(SimpleLogRecordProcessor):
         def on_emit(self, log_record):
             raise RuntimeError("log pipeline")
 
     otel_logs._LOGGER_PROVIDER.add_log_record_processor(Broken(InMemoryLogRecordExporter()))
-    before = ledger.dropped["logs", "emit_failed"]
+    before = losses.dropped["logs", "emit_failed"]
 
     run = job().execute()
 
     assert run.status == "success"
-    assert ledger.dropped["logs", "emit_failed"] == before + 4
+    assert losses.dropped["logs", "emit_failed"] == before + 4
 
 
 def test_nothing_is_lost_in_log_records_when_a_span_keeps_only_a_part(spans, records, monkeypatch, capsys):
@@ -178,7 +178,7 @@ def test_a_stop_tells_result_duration_and_error():
 
 
 def test_without_listeners_no_event_is_made(monkeypatch):
-    from otelflow._core import events
+    from otelflow._core.inside import events
 
     made = []
     monkeypatch.setattr(events, "new_event", lambda *args: made.append(args))

@@ -9,16 +9,17 @@ import textwrap
 import pytest
 
 from otelflow import Flow_Run__Config, flow, get_run_logger
-from otelflow._core import config, loggers
+from otelflow._core.inside import log_capture
+from otelflow._core.process import settings
 
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    config.forget()
+    settings.forget()
     yield
-    loggers.capture([])
-    config.forget()
+    log_capture.capture([])
+    settings.forget()
 
 
 @pytest.fixture

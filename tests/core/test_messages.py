@@ -18,16 +18,17 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otelflow import Flow_Run__Config, flow, flow_events, get_run_logger, task
-from otelflow._core import config, ledger, messages
-from otelflow._core import spans as span_maker
+from otelflow._core.inside import messages
+from otelflow._core.process import losses, settings
+from otelflow._core.runs import spans as span_maker
 
 
 @pytest.fixture(autouse=True)
 def defaults(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    config.forget()
+    settings.forget()
     yield
-    config.forget()
+    settings.forget()
 
 
 def run_of(body, **keywords):
@@ -548,13 +549,13 @@ def test_what_is_said_after_the_end_belongs_to_the_run_around_it(spans):
 
 
 def test_a_message_that_cannot_be_taken_is_counted_said_once_and_printed(monkeypatch, caplog, capsys):
-    monkeypatch.setattr(ledger, "_said", set())
+    monkeypatch.setattr(losses, "_said", set())
     monkeypatch.setattr(messages, "write", lambda *_, **__: 1 / 0)
-    before = ledger.dropped["messages", "failed"]
+    before = losses.dropped["messages", "failed"]
 
     run = run_of(lambda: [print("x"), print("y")])
 
     assert run.status == "success"
     assert capsys.readouterr().out == "x\ny\n"
-    assert ledger.dropped["messages", "failed"] == before + 2
+    assert losses.dropped["messages", "failed"] == before + 2
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1

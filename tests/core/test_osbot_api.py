@@ -13,15 +13,16 @@ import pytest
 
 import otelflow
 from otelflow import Flow, Flow_Run__Config, Flow_Run__Event_Data, Flow_Run__Event_Type, Task, flow, flow_events, task
-from otelflow._core import config, events
+from otelflow._core.inside import events
+from otelflow._core.process import settings
 
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    config.forget()
+    settings.forget()
     yield
-    config.forget()
+    settings.forget()
     flow_events.event_listeners.clear()
 
 
@@ -446,17 +447,17 @@ def test_tasks_of_nested_flows_belong_to_their_own_flow_and_events_know_the_pare
 
 
 def test_an_exception_in_a_listener_is_counted_and_not_lost(caplog):
-    from otelflow._core import ledger
+    from otelflow._core.process import losses
 
     def raises_in_listener(event):
         raise RuntimeError("in a listener")
 
-    before = ledger.listener_errors.copy()
+    before = losses.listener_errors.copy()
     flow_events.event_listeners.append(raises_in_listener)
 
     total(1).execute()
 
-    counted = ledger.listener_errors - before
+    counted = losses.listener_errors - before
     assert sum(counted.values()) > 4
     assert "in a listener" in caplog.text
 

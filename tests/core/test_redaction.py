@@ -10,9 +10,10 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 
 from otelflow import Flow_Run__Config, flow, task
-from otelflow._core import config, redaction
-from otelflow._core.errors import ConfigurationError
-from otelflow._core.redaction import REDACTED, is_secret, recorded, redact, redact_value
+from otelflow._core.process import settings
+from otelflow._core.text import redaction
+from otelflow._core.text.redaction import REDACTED, is_secret, recorded, redact, redact_value
+from otelflow.errors import ConfigurationError
 
 # Made up so that no scanner takes them for real: prefix + noise from a fixed seed.
 _NOISE = random.Random(42)
@@ -470,9 +471,9 @@ class Vault:
 @pytest.fixture
 def clean_config(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    config.forget()
+    settings.forget()
     yield monkeypatch
-    config.forget()
+    settings.forget()
 
 
 @pytest.fixture

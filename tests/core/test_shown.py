@@ -4,7 +4,7 @@ import collections
 
 import pytest
 
-from otelflow._core.bounded import shown
+from otelflow._core.text.safe_str import shown
 
 
 @pytest.mark.parametrize(

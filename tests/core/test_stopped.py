@@ -13,9 +13,9 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import StatusCode
 
 from otelflow import flow, task, testing
-from otelflow._core import ledger
-from otelflow._core.context import current_run
-from otelflow._core.spans import use_provider
+from otelflow._core.process import losses
+from otelflow._core.runs.current import current_run
+from otelflow._core.runs.spans import use_provider
 
 
 def result(span):
@@ -526,7 +526,7 @@ def test_an_exception_from_a_run_without_a_span_is_recorded_on_the_next_one_up()
 
 
 def test_too_deep_a_recursion_is_recorded_once_and_leaves_nothing_open(spans, monkeypatch):
-    monkeypatch.setattr(ledger.logger, "disabled", True)
+    monkeypatch.setattr(losses.logger, "disabled", True)
 
     @task
     def deeper():

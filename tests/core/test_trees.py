@@ -12,9 +12,9 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from otelflow import Flow, Flow_Run__Config, Task, flow, task
-from otelflow._core import ledger
-from otelflow._core import spans as core_spans
-from otelflow._core.context import current_run
+from otelflow._core.process import losses
+from otelflow._core.runs import spans as core_spans
+from otelflow._core.runs.current import current_run
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -36,7 +36,7 @@ ASYNC_LEAF = ("task async_leaf", "success", [])
 
 @pytest.fixture
 def warnings_said(monkeypatch, caplog):
-    monkeypatch.setattr(ledger, "_said", set())
+    monkeypatch.setattr(losses, "_said", set())
     caplog.set_level(logging.WARNING, "otelflow")
     return caplog
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import pytest
 
 from otelflow import Flow, flow, task
-from otelflow._core.context import current_run
+from otelflow._core.runs.current import current_run
 
 
 class Repository(Protocol):

@@ -4,7 +4,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otelflow_exporters.spans import Span
+from otelflow_exporters._otlp.model import Span
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 import pytest
 
-from otelflow_exporters.buffering import Buffer
+from otelflow_exporters._tree.buffering import Buffer
 
 
 @pytest.fixture

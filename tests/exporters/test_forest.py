@@ -1,7 +1,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otelflow_exporters.forest import FAILED_SHOWN, Fold, Node, Rest, fold, grow, walk
+from otelflow_exporters._tree.forest import FAILED_SHOWN, Fold, Node, Rest, fold, grow, walk
 
 
 def ids(nodes):

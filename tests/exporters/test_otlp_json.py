@@ -10,7 +10,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from otelflow_exporters.otlp_json import to_otlp_json
+from otelflow_exporters._otlp.json import to_otlp_json
 
 
 def from_otlp_json(document):

@@ -3,8 +3,8 @@ import stat
 
 import pytest
 
-from otelflow_exporters.payloads import Payloads
-from otelflow_exporters.settings import Limits
+from otelflow_exporters._store.limits import Limits
+from otelflow_exporters._store.payloads import Payloads
 from otelflow_exporters.store import StoreSpanExporter
 
 

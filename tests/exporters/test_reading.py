@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCode, TraceFlags, set_span_in_context
 
-from otelflow._core import attributes
-from otelflow._core.errors import StoreUnreadable, TraceNotFound
-from otelflow_exporters.payloads import Payloads
-from otelflow_exporters.reading import INCOMPLETE, Forgotten, StoredTraces
-from otelflow_exporters.segments import Segment
+from otelflow import semconv
+from otelflow.errors import StoreUnreadable, TraceNotFound
+from otelflow_exporters._store.payloads import Payloads
+from otelflow_exporters._store.reader import INCOMPLETE, Forgotten, StoredTraces
+from otelflow_exporters._store.records import Segment
 from otelflow_exporters.store import StoreSpanExporter
 
 
@@ -27,7 +27,7 @@ def hex_id(spans):
 
 
 def test_a_summary_says_what_the_trace_was_and_how_it_went(program, tmp_path):
-    with program.span("flow nightly", attributes={attributes.RUN_RESULT: attributes.TIMEOUT}):
+    with program.span("flow nightly", attributes={semconv.RUN_RESULT: semconv.TIMEOUT}):
         with program.span("task bad") as span:
             span.set_status(Status(StatusCode.ERROR, "late"))
         with program.span("task good"):
@@ -198,7 +198,7 @@ def test_a_forgotten_traces_payloads_go_unless_another_trace_refers_to_them(prog
     def trace(*references):
         with program.span() as span:
             for reference in references:
-                span.add_event(attributes.ARTIFACT_EVENT, {attributes.ARTIFACT_REFERENCE: reference})
+                span.add_event(semconv.ARTIFACT_EVENT, {semconv.ARTIFACT_REFERENCE: reference})
         return program.done()
 
     first, second = trace(own, shared), trace(shared)
@@ -215,7 +215,7 @@ def test_a_reference_that_is_a_path_deletes_nothing(program, tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("precious")
     with program.span() as span:
-        span.add_event(attributes.ARTIFACT_EVENT, {attributes.ARTIFACT_REFERENCE: "sha256:../../victim"})
+        span.add_event(semconv.ARTIFACT_EVENT, {semconv.ARTIFACT_REFERENCE: "sha256:../../victim"})
     spans = program.done()
 
     store(tmp_path / "store", spans).forget(hex_id(spans))

@@ -2,7 +2,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from otelflow_exporters.segments import Segment, framed, read_varint, spans_of, varint, without
+from otelflow_exporters._store.records import Segment, framed, read_varint, spans_of, varint, without
 
 
 def body(number, spans=1, padding=0, resources=1):

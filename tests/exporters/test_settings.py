@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from otelflow._core.errors import ConfigurationError
-from otelflow_exporters.settings import Limits, default_directory, store_directory, store_limits
+from otelflow.errors import ConfigurationError
+from otelflow_exporters._store.limits import Limits, default_directory, store_directory, store_limits
 
 
 def test_an_argument_wins_over_the_variable_and_the_variable_over_the_default(monkeypatch, tmp_path):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from otelflow._core.errors import ConfigurationError
-from otelflow_exporters.reading import StoredTraces
+from otelflow.errors import ConfigurationError
+from otelflow_exporters._store.reader import StoredTraces
 from otelflow_exporters.store import StoreSpanExporter
 
 SUCCESS, FAILURE = SpanExportResult.SUCCESS, SpanExportResult.FAILURE
@@ -201,7 +201,7 @@ def test_a_forked_child_writes_a_segment_of_its_own_and_leaves_its_parents_marke
     program = """
         import os, sys
         from conftest import Program
-        from otelflow_exporters.pruning import remove, segment_files
+        from otelflow_exporters._store.pruning import remove, segment_files
         from otelflow_exporters.store import StoreSpanExporter
         exporter, program = StoreSpanExporter(sys.argv[1]), Program()
         exporter.export(program.trace("flow before"))

@@ -12,10 +12,9 @@ import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from otelflow import flow
-from otelflow._core import attributes
-from otelflow._core.errors import MissingExtra
-from otelflow_exporters.reading import StoredTraces
+from otelflow import flow, semconv
+from otelflow.errors import MissingExtra
+from otelflow_exporters._store.reader import StoredTraces
 from otelflow_exporters.store import StoreSpanExporter
 from otelflow_exporters.tree import TreeSpanExporter, print_trace, render_trace
 
@@ -23,17 +22,17 @@ EVIL = "\x1b[31mred\x1b[0m \x1b]0;title\x07\x08\r\u202e[bold]markup[/bold] :bomb
 
 
 def artifact(span, form, recorded, key="report", **more):
-    values = {attributes.ARTIFACT_KEY: key, attributes.ARTIFACT_TYPE: form, attributes.ARTIFACT_DATA: recorded}
-    span.add_event(attributes.ARTIFACT_EVENT, values | more)
+    values = {semconv.ARTIFACT_KEY: key, semconv.ARTIFACT_TYPE: form, semconv.ARTIFACT_DATA: recorded}
+    span.add_event(semconv.ARTIFACT_EVENT, values | more)
 
 
 def message(span, text, severity="INFO"):
-    span.add_event(attributes.MESSAGE_EVENT, {attributes.MESSAGE_TEXT: text, attributes.MESSAGE_SEVERITY: severity})
+    span.add_event(semconv.MESSAGE_EVENT, {semconv.MESSAGE_TEXT: text, semconv.MESSAGE_SEVERITY: severity})
 
 
 def fail(span, error):
     span.add_event("exception", {"exception.type": type(error).__name__, "exception.message": str(error)})
-    span.set_attribute(attributes.RUN_RESULT, attributes.FAILURE)
+    span.set_attribute(semconv.RUN_RESULT, semconv.FAILURE)
     span.set_status(Status(StatusCode.ERROR, str(error)))
 
 
@@ -61,7 +60,7 @@ def test_an_error_that_came_up_from_below_is_told_once(program):
     with program.span("flow") as flow, program.span("task") as task:
         fail(task, ValueError("the cause"))
         flow.set_status(Status(StatusCode.ERROR, "the cause"))
-        flow.set_attribute(attributes.ERROR_TYPE, "ValueError")
+        flow.set_attribute(semconv.ERROR_TYPE, "ValueError")
 
     text = render_trace(program.done())
 
@@ -112,8 +111,8 @@ def test_spans_of_any_program_are_shown_with_kinds_events_links_and_status(progr
 
 
 def test_other_endings_are_named(program):
-    for result in (attributes.TIMEOUT, attributes.CANCELLATION, attributes.SKIP, "unheard of"):
-        with program.span("task x", attributes={attributes.RUN_RESULT: result}):
+    for result in (semconv.TIMEOUT, semconv.CANCELLATION, semconv.SKIP, "unheard of"):
+        with program.span("task x", attributes={semconv.RUN_RESULT: result}):
             pass
 
     text = render_trace(program.done())
@@ -165,16 +164,16 @@ def test_of_one_progress_only_the_last_value_is_shown(program):
 
 def test_a_payload_that_is_whole_elsewhere_says_where(program):
     with program.span() as span:
-        more = {attributes.ARTIFACT_REFERENCE: "sha256:abc", attributes.ARTIFACT_SIZE: 5_000_000}
+        more = {semconv.ARTIFACT_REFERENCE: "sha256:abc", semconv.ARTIFACT_SIZE: 5_000_000}
         artifact(span, "image", "", **more)
 
     assert "[whole: 5 MB, sha256:abc]" in render_trace(program.done())
 
 
 def test_many_messages_keep_head_and_tail_and_push_out_no_artifact_or_result(program):
-    with program.span(attributes={attributes.MESSAGES_OMITTED: 9_900}) as span:
+    with program.span(attributes={semconv.MESSAGES_OMITTED: 9_900}) as span:
         artifact(span, "", "precious")
-        span.add_event(attributes.RESULT_EVENT, {attributes.RESULT_KEY: "sum", attributes.RESULT_DESCRIPTION: "42"})
+        span.add_event(semconv.RESULT_EVENT, {semconv.RESULT_KEY: "sum", semconv.RESULT_DESCRIPTION: "42"})
         for number in range(100):
             message(span, f"line {number}.")
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otelflow_exporters.wording import clean, duration, lines_of, one_line, size
+from otelflow_exporters._tree.wording import clean, duration, lines_of, one_line, size
 
 
 @pytest.mark.parametrize(

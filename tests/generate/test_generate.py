@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from otelflow import Objective, flow
-from otelflow._core import attributes, registry
-from otelflow.cli.generate import app
+from otelflow import Objective, flow, semconv
+from otelflow._cli.generate import app
+from otelflow._core.flows import declared
 from otelflow.errors import ConfigurationError, TargetNotFound, TargetNotImportable
 from otelflow.generate import generate_alerts, generate_dashboards, generate_promtool_tests
-from otelflow.generate.alerts import time_of, words_of
-from otelflow.generate.yaml import to_yaml
+from otelflow.generate._yaml import to_yaml
+from otelflow.generate.rules._alert import time_of, words_of
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -61,12 +61,12 @@ def shop(tmp_path, monkeypatch):
     (tmp_path / "leaving_flows.py").write_text("raise SystemExit(4)")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    before = dict(registry._flows)
+    before = dict(declared._flows)
     importlib.invalidate_caches()
     yield "shop_flows"
     sys.modules.pop("shop_flows", None)
-    registry._flows.clear()
-    registry._flows.update(before)
+    declared._flows.clear()
+    declared._flows.update(before)
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def test_windows_of_days_are_not_read_every_ten_seconds_and_are_never_out_of_dat
 
 def test_every_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not(shop):
     from otelflow.generate import _alerts
-    from otelflow.generate.flows import flows_of
+    from otelflow.generate._flows import flows_of
 
     for _, alerts in _alerts(flows_of([shop]), "http://jaeger"):
         for alert in alerts:
@@ -263,7 +263,7 @@ def test_a_service_with_a_namespace_is_searched_in_jaeger_by_its_name(promtool, 
         "http://jaeger/search?service=billing&operation=flow%20month%2Bend&"
         "tags=%7B%22error%22%3A%22true%22%7D&lookback=2d&limit=20"
     )
-    series = f'{attributes.FLOW_LAST_RUN}{{job="shop/billing",flow="month+end",result="failure"}}'
+    series = f'{semconv.FLOW_LAST_RUN}{{job="shop/billing",flow="month+end",result="failure"}}'
     (tmp_path / "link.rules.yml").write_text(generate_alerts(jaeger="http://jaeger"))
     test = {
         "interval": "1m",
@@ -351,7 +351,7 @@ def test_the_heatmaps_of_durations_show_exemplars():
 
 
 def test_dashboards_ask_only_for_metrics_that_exist():
-    known = {value for name, value in vars(attributes).items() if str(value).startswith("otelflow_")}
+    known = {value for name, value in vars(semconv).items() if str(value).startswith("otelflow_")}
     known |= {name + suffix for name in known for suffix in ("_bucket", "_count", "_sum")}
     for dashboard in generate_dashboards().values():
         for target in every_target(dashboard):

@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-from otelflow_exporters.reading import StoredTraces
+from otelflow_exporters._store.reader import StoredTraces
 
 FLOW = """
 from otelflow import flow, task

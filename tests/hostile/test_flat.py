@@ -14,10 +14,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 from opentelemetry.trace import SpanContext
 
 from otelflow import Artifact, Flow, Listener, Result, Task, add_listener, flow, remove_listener, task
-from otelflow._core.bounded import Kept
-from otelflow._core.context import Run
-from otelflow._core.messages import Line
-from otelflow._core.spans import use_provider
+from otelflow._core.inside.messages import Line
+from otelflow._core.runs.run import Run
+from otelflow._core.runs.spans import use_provider
+from otelflow._core.text.bounded import Kept
 
 KINDS = (Flow, Task, Run, ReadableSpan, SpanContext, Context, Kept, Line, Artifact, Result)
 TASKS = 10

@@ -207,7 +207,7 @@ def test_multiprocessing_by_fork_inside_a_task(program):
 def test_configure_delivers_what_parent_and_child_opened(program):
     source = """
     import otelflow
-    from otelflow.telemetry.delivery import DeliverySpanProcessor
+    from otelflow._telemetry.batches import DeliverySpanProcessor
     otelflow.configure()
     trace.get_tracer_provider().add_span_processor(DeliverySpanProcessor(Lines()))
     def body():
@@ -231,7 +231,7 @@ def test_configure_delivers_what_parent_and_child_opened(program):
 def test_configure_delivers_what_a_forked_process_of_multiprocessing_opened(program):
     source = """
     import multiprocessing, otelflow
-    from otelflow.telemetry.delivery import DeliverySpanProcessor
+    from otelflow._telemetry.batches import DeliverySpanProcessor
     otelflow.configure()
     trace.get_tracer_provider().add_span_processor(DeliverySpanProcessor(Lines()))
     def body():

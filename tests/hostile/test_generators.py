@@ -12,8 +12,8 @@ import pytest
 from opentelemetry import baggage, context, trace
 
 from otelflow import flow, task
-from otelflow._core import ledger
-from otelflow._core.context import current_run
+from otelflow._core.process import losses
+from otelflow._core.runs.current import current_run
 
 RESULT = "otelflow.run.result"
 EARLY = "otelflow.generator.closed_early"
@@ -23,11 +23,11 @@ EARLY = "otelflow.generator.closed_early"
 def nothing_is_logged(caplog, recwarn):
     """asyncio and OpenTelemetry complain in the log ("Failed to detach context"); here they have no reason to."""
     caplog.set_level(logging.WARNING)
-    lost = dict(ledger.dropped)
+    lost = dict(losses.dropped)
     yield
     gc.collect()
     assert [record.getMessage() for record in caplog.records] == []
-    assert dict(ledger.dropped) == lost
+    assert dict(losses.dropped) == lost
 
 
 @pytest.fixture(autouse=True)

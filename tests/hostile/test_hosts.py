@@ -13,8 +13,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, ParentBased, Sampler, SamplingResult
 
 from otelflow import Listener, add_listener, flow, remove_listener, task
-from otelflow._core import ledger
-from otelflow._core.spans import use_provider
+from otelflow._core.process import losses
+from otelflow._core.runs.spans import use_provider
 
 
 @task
@@ -49,13 +49,13 @@ class Host:
 def hosted(*before, **options):
     host = Host(*before, **options)
     previous = use_provider(host.provider)
-    lost = dict(ledger.dropped)
+    lost = dict(losses.dropped)
     try:
         yield host
     finally:
         use_provider(previous)
         host.lost = {
-            key: count - lost.get(key, 0) for key, count in ledger.dropped.items() if count != lost.get(key, 0)
+            key: count - lost.get(key, 0) for key, count in losses.dropped.items() if count != lost.get(key, 0)
         }
 
 
@@ -288,7 +288,7 @@ def test_logging_that_raises_breaks_nothing_when_a_warning_is_to_be_said():
     logger = logging.getLogger("otelflow")
     logger.addHandler(handler)
     try:
-        ledger.warn_once("test of a raising handler", "something")
+        losses.warn_once("test of a raising handler", "something")
     finally:
         logger.removeHandler(handler)
 

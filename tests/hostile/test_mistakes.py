@@ -8,8 +8,8 @@ import pytest
 
 import otelflow
 import otelflow.errors
-from otelflow import Flow, Flow_Run__Config, Listener, Task, add_listener, flow, task
-from otelflow._core import config, errors, ledger
+from otelflow import Flow, Flow_Run__Config, Listener, Task, add_listener, errors, flow, task
+from otelflow._core.process import losses, settings
 
 SAID = Path(__file__).with_name("mistakes.txt")
 
@@ -101,14 +101,14 @@ def environment(**variables):
     before = dict(os.environ)
     os.environ.update(variables)
     try:
-        config.configure()
+        settings.configure()
     finally:
         os.environ.clear()
         os.environ.update(before)
 
 
 def exporters(**variables):
-    from otelflow.telemetry.traces import new_provider
+    from otelflow._telemetry.traces import new_provider
 
     before = dict(os.environ)
     os.environ.update(variables)
@@ -123,7 +123,7 @@ def pyproject(text):
     here = Path.cwd()
     Path("pyproject.toml").write_text(text)
     try:
-        config.configure()
+        settings.configure()
     finally:
         os.chdir(here)
 
@@ -154,13 +154,13 @@ MISTAKES = {
     "a flow_config of another type": lambda: Flow(flow_config={"print_logs": True}),
     "a field of Flow_Run__Config that does not exist": lambda: Flow_Run__Config(print_log=True),
     "a field of Flow_Run__Config with a wrong value": lambda: Flow_Run__Config(print_logs="yes"),
-    "a setting that does not exist": lambda: config.configure(value_limt=7),
-    "a setting with a wrong value": lambda: config.configure(value_limit="many"),
-    "a setting below its least value": lambda: config.configure(value_limit=0),
-    "a setting with a choice that does not exist": lambda: config.configure(events="spam"),
-    "a level that does not exist": lambda: config.configure(message_level="bogus"),
-    "a setting that is no list of texts": lambda: config.configure(capture_loggers=7),
-    "a pattern that does not compile": lambda: config.configure(redact=["("]),
+    "a setting that does not exist": lambda: settings.configure(value_limt=7),
+    "a setting with a wrong value": lambda: settings.configure(value_limit="many"),
+    "a setting below its least value": lambda: settings.configure(value_limit=0),
+    "a setting with a choice that does not exist": lambda: settings.configure(events="spam"),
+    "a level that does not exist": lambda: settings.configure(message_level="bogus"),
+    "a setting that is no list of texts": lambda: settings.configure(capture_loggers=7),
+    "a pattern that does not compile": lambda: settings.configure(redact=["("]),
     "a variable that does not exist": lambda: environment(OTELFLOW_VALUE_LIMT="7"),
     "a variable with a wrong value": lambda: environment(OTELFLOW_PRINT_LOGS="maybe"),
     "a variable that is no number": lambda: environment(OTELFLOW_VALUE_LIMIT="many"),
@@ -212,10 +212,10 @@ def settings_of_this_test(tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.startswith("OTEL")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    config.forget()
+    settings.forget()
     yield
     (tmp_path / "pyproject.toml").unlink(missing_ok=True)
-    config.forget()
+    settings.forget()
 
 
 def test_every_mistake_is_told_as_it_was_reviewed():
@@ -223,7 +223,7 @@ def test_every_mistake_is_told_as_it_was_reviewed():
     lines = []
     for name, mistake in MISTAKES.items():
         lines += [name, f"    {told(mistake)}"]
-        config.forget()
+        settings.forget()
         Path("pyproject.toml").unlink(missing_ok=True)
 
     assert "\n".join(lines) + "\n" == SAID.read_text()
@@ -247,7 +247,7 @@ def test_every_kind_of_error_that_can_be_raised_has_a_public_name():
     ],
 )
 def test_a_mistake_in_a_variable_is_one_warning_and_never_breaks_a_run(variables, warning, monkeypatch, caplog):
-    monkeypatch.setattr(ledger, "_said", set())
+    monkeypatch.setattr(losses, "_said", set())
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
@@ -259,7 +259,7 @@ def test_a_mistake_in_a_variable_is_one_warning_and_never_breaks_a_run(variables
 
 @pytest.mark.parametrize("text", ["[tool.otelflow", "[tool.otelflow]\nprint_log = true", "[tool]\notelflow = 7", "\0"])
 def test_a_mistake_in_a_file_is_one_warning_at_most_and_never_breaks_a_run(text, monkeypatch, caplog):
-    monkeypatch.setattr(ledger, "_said", set())
+    monkeypatch.setattr(losses, "_said", set())
     Path("pyproject.toml").write_text(text)
 
     assert [ready().execute().status for _ in range(3)] == ["success"] * 3
@@ -270,11 +270,11 @@ def test_a_mistake_in_a_file_is_one_warning_at_most_and_never_breaks_a_run(text,
 def test_a_folder_that_must_not_be_looked_into_never_breaks_a_run(program):
     source = """
     from otelflow import flow
-    from otelflow._core import config
+    from otelflow._core.process import settings
     @flow
     def ready(): ...
     ready().execute()
-    config.forget()
+    settings.forget()
     os.makedirs("locked/inside")
     os.chdir("locked/inside")
     os.chmod("..", 0)

@@ -13,8 +13,9 @@ import pytest
 from opentelemetry import trace
 
 from otelflow import Listener, add_listener, flow, remove_listener, task
-from otelflow._core import ledger, printing
-from otelflow._core.context import current_run
+from otelflow._core.inside import print_capture
+from otelflow._core.process import losses
+from otelflow._core.runs.current import current_run
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals"),
@@ -137,7 +138,7 @@ def test_ctrl_c_while_a_run_is_being_ended_does_not_leave_it_open(spans):
 
     assert spans.tree() == [("task value", "success", [])]
     assert spans.open_spans == 0
-    assert not printing.is_any_run_open()
+    assert not print_capture.is_any_run_open()
 
 
 @pytest.fixture
@@ -218,9 +219,9 @@ def test_a_signal_handler_may_use_flows_whatever_it_interrupts(spans, alarm, cap
 def print_afterwards():
     """An interrupt just where a run begins may leave ``print`` wrapped; here it is put back for the other tests."""
     yield
-    if printing.is_any_run_open():
-        printing._Wrapper.open_runs.clear()
-        printing._uninstall()
+    if print_capture.is_any_run_open():
+        print_capture._Wrapper.open_runs.clear()
+        print_capture._uninstall()
 
 
 # Hypothesis measures the garbage collector in a callback, and a WeakSet forgets in one: Python ignores what hits them.
@@ -244,7 +245,7 @@ def test_a_program_that_is_interrupted_at_any_moment_goes_on_with_nothing_curren
 
     outer().execute()  # what is imported late is there: an interrupted import leaves Python's own files open
     chance = random.Random(7)
-    interrupted, lost = 0, dict(ledger.dropped)
+    interrupted, lost = 0, dict(losses.dropped)
     for _ in range(300):
         with contextlib.suppress(KeyboardInterrupt):
             interrupted += 1
@@ -257,4 +258,4 @@ def test_a_program_that_is_interrupted_at_any_moment_goes_on_with_nothing_curren
 
     assert interrupted > 30
     assert spans.open_spans <= interrupted // 5
-    assert dict(ledger.dropped) == lost
+    assert dict(losses.dropped) == lost

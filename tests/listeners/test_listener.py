@@ -12,8 +12,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, TraceIdRatioBased
 
 from otelflow import Flow_Run__Event_Type, Listener, add_listener, flow, flow_events, remove_listener, task
-from otelflow._core import config, events, ledger, spans
-from otelflow._core.errors import InvalidListener
+from otelflow._core.inside import events
+from otelflow._core.process import losses, settings
+from otelflow._core.runs import spans
+from otelflow.errors import InvalidListener
 
 KINDS = [kind.value for kind in Flow_Run__Event_Type]
 
@@ -38,14 +40,14 @@ class Ear(Listener):
 @pytest.fixture(autouse=True)
 def clean(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    config.forget()
-    monkeypatch.setattr(ledger, "_said", set())
-    ledger.listener_errors.clear()
+    settings.forget()
+    monkeypatch.setattr(losses, "_said", set())
+    losses.listener_errors.clear()
     yield
     for listener in events._listeners:
         remove_listener(listener)
     flow_events.event_listeners.clear()
-    config.forget()
+    settings.forget()
 
 
 @pytest.fixture
@@ -265,7 +267,7 @@ def test_a_hook_that_raises_changes_no_run_is_counted_and_said_once(provided, ca
 
     assert [(run.status, run.flow_return_value) for run in runs] == [("success", 1)] * 3
     assert [span.attributes["otelflow.run.result"] for span in exporter.get_finished_spans()] == ["success"] * 6
-    assert ledger.listener_errors["Trouble"] >= 3
+    assert losses.listener_errors["Trouble"] >= 3
     assert len([record for record in caplog.records if "Trouble raised" in record.getMessage()]) == 1
 
 
@@ -295,7 +297,7 @@ def test_one_listener_that_raises_does_not_keep_the_others_from_hearing():
     job().execute()
 
     assert ear.of(*ENDS) == RUN
-    assert ledger.listener_errors["boom"] == ledger.listener_errors["Trouble"] == len(ear.heard)
+    assert losses.listener_errors["boom"] == losses.listener_errors["Trouble"] == len(ear.heard)
 
 
 def test_a_slow_listener_delays_but_changes_nothing():

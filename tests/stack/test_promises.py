@@ -23,7 +23,7 @@ def generated(tmp_path_factory, tools):
     folder = tmp_path_factory.mktemp("generated")
     (folder / "rules").mkdir()
     for what, output in (("alerts", "rules/otelflow.rules.yml"), ("dashboards", "dashboards")):
-        command = [sys.executable, "-m", "otelflow.cli", "generate", what, "--from", "service", "-o", folder / output]
+        command = [sys.executable, "-m", "otelflow._cli", "generate", what, "--from", "service", "-o", folder / output]
         done = tools.run(*command, cwd=ROOT / "examples", env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
         assert done.returncode == 0, done.stderr
     return folder

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from otelflow_exporters.reading import StoredTraces
+from otelflow_exporters._store.reader import StoredTraces
 
 PROGRAM = """
 import otelflow
@@ -100,7 +100,7 @@ def test_half_a_character_in_a_name_costs_no_span_of_its_batch(receiver):
     done = python(
         """
         from otelflow import Flow
-        from otelflow._core.task import Task
+        from otelflow._core.flows.task import Task
 
         bad = "half \\ud800"
         t = otelflow.configure()

@@ -12,9 +12,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from otelflow._core import ledger
-from otelflow._core.errors import ConfigurationError
-from otelflow.telemetry.delivery import DeliverySpanProcessor
+from otelflow._core.process import losses
+from otelflow._telemetry.batches import DeliverySpanProcessor
+from otelflow.errors import ConfigurationError
 
 
 class Exporter(SpanExporter):
@@ -38,15 +38,15 @@ class Exporter(SpanExporter):
 
 
 @pytest.fixture(autouse=True)
-def losses():
-    before = dict(ledger.dropped)
-    ledger.dropped.clear()
-    said = set(ledger._said)
-    ledger._said.clear()
-    yield ledger.dropped
-    ledger.dropped.clear()
-    ledger.dropped.update(before)
-    ledger._said.update(said)
+def dropped():
+    before = dict(losses.dropped)
+    losses.dropped.clear()
+    said = set(losses._said)
+    losses._said.clear()
+    yield losses.dropped
+    losses.dropped.clear()
+    losses.dropped.update(before)
+    losses._said.update(said)
 
 
 def spans_through(processor, count, sampler=None):
@@ -57,7 +57,7 @@ def spans_through(processor, count, sampler=None):
         tracer.start_span(str(number)).end()
 
 
-def test_a_program_faster_than_its_exporter_loses_nothing(monkeypatch, losses):
+def test_a_program_faster_than_its_exporter_loses_nothing(monkeypatch, dropped):
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "64")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "32")
     exporter = Exporter(seconds=0.005)
@@ -67,10 +67,10 @@ def test_a_program_faster_than_its_exporter_loses_nothing(monkeypatch, losses):
     processor.shutdown()
 
     assert exporter.names == [str(number) for number in range(2_000)]
-    assert not losses
+    assert not dropped
 
 
-def test_many_threads_lose_nothing(monkeypatch, losses):
+def test_many_threads_lose_nothing(monkeypatch, dropped):
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "64")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64")
     exporter = Exporter(seconds=0.002)
@@ -84,10 +84,10 @@ def test_many_threads_lose_nothing(monkeypatch, losses):
     processor.shutdown()
 
     assert sorted(exporter.names) == sorted([str(number) for number in range(500)] * 8)
-    assert not losses
+    assert not dropped
 
 
-def test_a_dead_exporter_holds_nobody_up_and_each_lost_span_is_counted(monkeypatch, losses, caplog):
+def test_a_dead_exporter_holds_nobody_up_and_each_lost_span_is_counted(monkeypatch, dropped, caplog):
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "64")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64")
     exporter = Exporter(seconds=0.05, outcome=SpanExportResult.FAILURE)
@@ -99,12 +99,12 @@ def test_a_dead_exporter_holds_nobody_up_and_each_lost_span_is_counted(monkeypat
         processor.shutdown()
 
     assert time.monotonic() - began < 5
-    assert sum(losses.values()) == 3_000
+    assert sum(dropped.values()) == 3_000
     assert 1 <= len([one for one in caplog.records if one.name == "otelflow"]) <= 3
     assert exporter.is_shut_down
 
 
-def test_an_exporter_that_raises_loses_its_batch_and_the_next_one_goes_through(losses, caplog):
+def test_an_exporter_that_raises_loses_its_batch_and_the_next_one_goes_through(dropped, caplog):
     exporter = Exporter(outcome=RuntimeError("no"))
     processor = DeliverySpanProcessor(exporter)
 
@@ -116,7 +116,7 @@ def test_an_exporter_that_raises_loses_its_batch_and_the_next_one_goes_through(l
     processor.shutdown()
 
     assert (first, second) == (False, True)
-    assert losses == {("traces", "export_failed"): 10}
+    assert dropped == {("traces", "export_failed"): 10}
     assert len(exporter.names) == 10
 
 
@@ -134,7 +134,7 @@ def test_a_flush_keeps_its_time_limit_and_says_so():
     assert exporter.names == ["0"]
 
 
-def test_a_stuck_exporter_ends_with_the_farewell_and_its_spans_are_counted(monkeypatch, losses):
+def test_a_stuck_exporter_ends_with_the_farewell_and_its_spans_are_counted(monkeypatch, dropped):
     monkeypatch.setenv("OTEL_BSP_EXPORT_TIMEOUT", "200")
     release = threading.Event()
     exporter = Exporter()
@@ -146,17 +146,17 @@ def test_a_stuck_exporter_ends_with_the_farewell_and_its_spans_are_counted(monke
     processor.shutdown()
 
     assert time.monotonic() - began < 2
-    assert losses == {("traces", "shutdown"): 5}
+    assert dropped == {("traces", "shutdown"): 5}
     release.set()
 
 
-def test_spans_after_the_shutdown_are_counted(losses):
+def test_spans_after_the_shutdown_are_counted(dropped):
     processor = DeliverySpanProcessor(Exporter())
     processor.shutdown()
 
     spans_through(processor, 3)
 
-    assert losses == {("traces", "after_shutdown"): 3}
+    assert dropped == {("traces", "after_shutdown"): 3}
 
 
 def test_unsampled_spans_are_not_delivered():
@@ -223,7 +223,7 @@ def test_a_forked_worker_delivers_its_own_spans_and_not_those_of_its_parent(tmp_
     assert sorted(path.read_text().split()) == ["child", "parent"]
 
 
-def test_a_handler_that_runs_a_task_is_told_of_a_loss_without_any_lock(losses):
+def test_a_handler_that_runs_a_task_is_told_of_a_loss_without_any_lock(dropped):
     processor = DeliverySpanProcessor(Exporter(outcome=SpanExportResult.FAILURE), schedule_delay_millis=10)
     handling = threading.Lock()  # as logging holds one for each handler
 
@@ -233,7 +233,7 @@ def test_a_handler_that_runs_a_task_is_told_of_a_loss_without_any_lock(losses):
                 return
 
     handler = Alerts()
-    ledger.logger.addHandler(handler)
+    losses.logger.addHandler(handler)
     try:
         spans_through(processor, 1)
         with handling:
@@ -243,13 +243,13 @@ def test_a_handler_that_runs_a_task_is_told_of_a_loss_without_any_lock(losses):
             worker.join(10)
             is_stuck = worker.is_alive()
     finally:
-        ledger.logger.removeHandler(handler)
+        losses.logger.removeHandler(handler)
     processor.shutdown()
 
     assert not is_stuck
 
 
-def test_a_span_that_waits_for_room_when_the_program_is_interrupted_is_still_delivered(monkeypatch, losses):
+def test_a_span_that_waits_for_room_when_the_program_is_interrupted_is_still_delivered(monkeypatch, dropped):
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")
     exporter = Exporter(seconds=0.2)
     processor = DeliverySpanProcessor(exporter)
@@ -268,10 +268,10 @@ def test_a_span_that_waits_for_room_when_the_program_is_interrupted_is_still_del
     processor.shutdown()
 
     assert len(exporter.names) >= 2
-    assert not losses
+    assert not dropped
 
 
-def test_what_comes_when_no_thread_can_start_any_more_is_delivered_at_the_end(monkeypatch, losses):
+def test_what_comes_when_no_thread_can_start_any_more_is_delivered_at_the_end(monkeypatch, dropped):
     exporter = Exporter()
     processor = DeliverySpanProcessor(exporter)
 
@@ -287,10 +287,10 @@ def test_what_comes_when_no_thread_can_start_any_more_is_delivered_at_the_end(mo
 
     assert exporter.names == ["a", "b", "c"]
     assert exporter.is_shut_down
-    assert not losses
+    assert not dropped
 
 
-def test_a_span_is_lost_once_however_late_its_exporter_comes_back(monkeypatch, losses):
+def test_a_span_is_lost_once_however_late_its_exporter_comes_back(monkeypatch, dropped):
     monkeypatch.setenv("OTEL_BSP_EXPORT_TIMEOUT", "100")
     processor = DeliverySpanProcessor(Exporter(seconds=1, outcome=SpanExportResult.FAILURE), schedule_delay_millis=10)
 
@@ -299,10 +299,10 @@ def test_a_span_is_lost_once_however_late_its_exporter_comes_back(monkeypatch, l
     processor.shutdown()
     processor._worker.join(10)
 
-    assert sum(losses.values()) == 3
+    assert sum(dropped.values()) == 3
 
 
-def test_an_exporter_that_never_comes_back_holds_nobody_up(losses):
+def test_an_exporter_that_never_comes_back_holds_nobody_up(dropped):
     class Stuck(Exporter):
         def force_flush(self, timeout_millis=30_000):
             threading.Event().wait(20)

@@ -13,24 +13,24 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-from otelflow._core import ledger
-from otelflow.telemetry.board import Board
-from otelflow.telemetry.delivery import DeliverySpanProcessor
-from otelflow.telemetry.endpoint import new_exporter
-from otelflow.telemetry.logs import DeliveryLogRecordProcessor
-from otelflow.telemetry.ways.otlp import Otlp
+from otelflow._core.process import losses
+from otelflow._telemetry.batches import DeliverySpanProcessor
+from otelflow._telemetry.logs import DeliveryLogRecordProcessor
+from otelflow.metrics._counts import Board
+from otelflow.metrics._outputs.otlp import Otlp
+from otelflow_exporters._otlp.endpoint import new_exporter
 
 
 @pytest.fixture(autouse=True)
-def losses(monkeypatch):
-    before, said = dict(ledger.dropped), set(ledger._said)
-    ledger.dropped.clear()
-    ledger._said.clear()
+def dropped(monkeypatch):
+    before, said = dict(losses.dropped), set(losses._said)
+    losses.dropped.clear()
+    losses._said.clear()
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-    yield ledger.dropped
-    ledger.dropped.clear()
-    ledger.dropped.update(before)
-    ledger._said.update(said)
+    yield losses.dropped
+    losses.dropped.clear()
+    losses.dropped.update(before)
+    losses._said.update(said)
 
 
 @pytest.fixture
@@ -86,50 +86,50 @@ def warnings(caplog):
     return [record.getMessage() for record in caplog.records if record.name == "otelflow"]
 
 
-def test_spans_that_a_collector_rejects_from_a_batch_it_accepts_are_lost_and_it_says_why(collector, losses, caplog):
+def test_spans_that_a_collector_rejects_from_a_batch_it_accepts_are_lost_and_it_says_why(collector, dropped, caplog):
     collector.body = partial(3, "attribute too long").SerializeToString()
 
     with caplog.at_level(logging.WARNING, logger="otelflow"):
         arrived = [deliver_spans(5), deliver_spans(5)]
 
     assert arrived == [False, False]
-    assert losses == {("traces", "rejected"): 6}
+    assert dropped == {("traces", "rejected"): 6}
     assert warnings(caplog) == [
         f"OTLPSpanExporter delivered to {collector.url}, which rejected some of it (attribute too long): spans are lost"
     ]
 
 
-def test_a_collector_cannot_reject_more_than_it_got(collector, losses):
+def test_a_collector_cannot_reject_more_than_it_got(collector, dropped):
     collector.body = partial(1_000, "").SerializeToString()
 
     assert deliver_spans(5) is False
-    assert losses == {("traces", "rejected"): 5}
+    assert dropped == {("traces", "rejected"): 5}
 
 
-def test_a_collector_that_warns_and_rejects_nothing_is_repeated_and_nothing_is_lost(collector, losses, caplog):
+def test_a_collector_that_warns_and_rejects_nothing_is_repeated_and_nothing_is_lost(collector, dropped, caplog):
     collector.body = partial(0, "old schema").SerializeToString()
 
     with caplog.at_level(logging.WARNING, logger="otelflow"):
         has_arrived = deliver_spans(5)
 
     assert has_arrived
-    assert not losses
+    assert not dropped
     assert warnings(caplog) == [f"OTLPSpanExporter: {collector.url} says: old schema"]
 
 
 @pytest.mark.parametrize(("content_type", "body"), [("text/plain", b"OK"), ("application/x-protobuf", b"\xff\xff")])
-def test_an_answer_that_says_nothing_readable_is_a_delivery(collector, losses, caplog, content_type, body):
+def test_an_answer_that_says_nothing_readable_is_a_delivery(collector, dropped, caplog, content_type, body):
     collector.content_type, collector.body = content_type, body
 
     with caplog.at_level(logging.WARNING, logger="otelflow"):
         has_arrived = deliver_spans(5)
 
     assert has_arrived
-    assert not losses
+    assert not dropped
     assert warnings(caplog) == []
 
 
-def test_log_records_and_metrics_that_are_rejected_are_counted_too(collector, losses, caplog):
+def test_log_records_and_metrics_that_are_rejected_are_counted_too(collector, dropped, caplog):
     logs = ExportLogsServiceResponse()
     logs.partial_success.rejected_log_records = 1
     metrics = ExportMetricsServiceResponse()
@@ -145,8 +145,8 @@ def test_log_records_and_metrics_that_are_rejected_are_counted_too(collector, lo
     Otlp(Board(), Resource({"service.name": "shop"})).close()
 
     assert not has_arrived
-    assert losses["logs", "rejected"] == 1
-    assert losses["metrics", "rejected"] >= 2
+    assert dropped["logs", "rejected"] == 1
+    assert dropped["metrics", "rejected"] >= 2
 
 
 def emit(processor, count):
@@ -185,20 +185,20 @@ def grpc_collector(monkeypatch):
     server.stop(0).wait(5)
 
 
-def test_a_partial_success_over_grpc_is_heard(grpc_collector, losses, caplog):
+def test_a_partial_success_over_grpc_is_heard(grpc_collector, dropped, caplog):
     grpc_collector.answer = partial(2, "too old")
 
     with caplog.at_level(logging.WARNING, logger="otelflow"):
         has_arrived = deliver_spans(5)
 
     assert not has_arrived
-    assert losses == {("traces", "rejected"): 2}
+    assert dropped == {("traces", "rejected"): 2}
     assert warnings(caplog) == [
         f"OTLPSpanExporter delivered to {grpc_collector.url}, which rejected some of it (too old): spans are lost"
     ]
 
 
-def test_a_refusal_over_grpc_is_named_with_its_code(grpc_collector, losses, caplog):
+def test_a_refusal_over_grpc_is_named_with_its_code(grpc_collector, dropped, caplog):
     import grpc
 
     grpc_collector.code = grpc.StatusCode.PERMISSION_DENIED
@@ -206,12 +206,12 @@ def test_a_refusal_over_grpc_is_named_with_its_code(grpc_collector, losses, capl
     with caplog.at_level(logging.WARNING, logger="otelflow"):
         deliver_spans(5)
 
-    assert losses == {("traces", "export_failed"): 5}
+    assert dropped == {("traces", "export_failed"): 5}
     (warning,) = warnings(caplog)
     assert f"could not deliver to {grpc_collector.url} (gRPC PERMISSION_DENIED: no spans today): spans are" in warning
 
 
-def test_a_grpc_exporter_that_connects_again_is_still_listened_to(grpc_collector, losses):
+def test_a_grpc_exporter_that_connects_again_is_still_listened_to(grpc_collector, dropped):
     exporter, answer = new_exporter("traces", "otlp")
     grpc_collector.answer = partial(2, "too old")
 
@@ -237,20 +237,20 @@ def test_an_exporter_of_an_unknown_make_goes_without(monkeypatch):
 
 
 @pytest.mark.parametrize(("status", "said"), [(401, "HTTP 401 Unauthorized"), (302, "HTTP 302 Found")])
-def test_a_refusal_is_named_with_its_status(collector, losses, caplog, status, said):
+def test_a_refusal_is_named_with_its_status(collector, dropped, caplog, status, said):
     collector.status = status
 
     with caplog.at_level(logging.WARNING, logger="otelflow"):
         has_arrived = deliver_spans(5)
 
     assert not has_arrived
-    assert losses == {("traces", "export_failed"): 5}
+    assert dropped == {("traces", "export_failed"): 5}
     assert warnings(caplog) == [
         f"OTLPSpanExporter could not deliver to {collector.url} ({said}): spans are lost; 'otelflow doctor' looks at it"
     ]
 
 
-def test_an_endpoint_that_never_answers_timed_out(monkeypatch, losses, caplog):
+def test_an_endpoint_that_never_answers_timed_out(monkeypatch, dropped, caplog):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
@@ -271,7 +271,7 @@ def test_a_password_in_the_endpoint_is_not_said(monkeypatch, caplog):
     assert "hunter2" not in warnings(caplog)[0]
 
 
-def test_an_exporter_without_endpoint_is_not_asked_for_one(losses, caplog):
+def test_an_exporter_without_endpoint_is_not_asked_for_one(dropped, caplog):
     class Disk:
         def export(self, spans):
             return None
@@ -293,12 +293,12 @@ def test_an_exporter_without_endpoint_is_not_asked_for_one(losses, caplog):
     assert warnings(caplog) == ["Disk could not deliver: spans are lost"]
 
 
-def test_metrics_that_do_not_arrive_are_said_with_endpoint_and_reason(collector, losses, caplog):
+def test_metrics_that_do_not_arrive_are_said_with_endpoint_and_reason(collector, dropped, caplog):
     collector.status = 404
 
     with caplog.at_level(logging.WARNING, logger="otelflow"):
         Otlp(Board(), Resource({"service.name": "shop"})).close()
 
-    assert losses["metrics", "export_failed"] >= 1
+    assert dropped["metrics", "export_failed"] >= 1
     (warning,) = warnings(caplog)
     assert f"(ConnectionError: {collector.url} (HTTP 404 Not Found); 'otelflow doctor' looks at it)" in warning

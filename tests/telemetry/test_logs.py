@@ -13,8 +13,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, LogRecordExportResult
 
-from otelflow._core import ledger
-from otelflow.telemetry.logs import DeliveryLogRecordProcessor
+from otelflow._core.process import losses
+from otelflow._telemetry.logs import DeliveryLogRecordProcessor
 
 PROGRAM = """
 import os, sys
@@ -73,14 +73,14 @@ def receiver():
 
 
 @pytest.fixture
-def losses():
-    before, said = dict(ledger.dropped), set(ledger._said)
-    ledger.dropped.clear()
-    ledger._said.clear()
-    yield ledger.dropped
-    ledger.dropped.clear()
-    ledger.dropped.update(before)
-    ledger._said.update(said)
+def dropped():
+    before, said = dict(losses.dropped), set(losses._said)
+    losses.dropped.clear()
+    losses._said.clear()
+    yield losses.dropped
+    losses.dropped.clear()
+    losses.dropped.update(before)
+    losses._said.update(said)
 
 
 def test_a_program_faster_than_its_collector_loses_no_record(receiver):
@@ -100,8 +100,8 @@ def test_a_dead_collector_is_one_warning_and_each_record_is_counted():
     done = python(
         """
         import atexit
-        from otelflow._core import ledger
-        atexit.register(lambda: print(sum(ledger.dropped.values()), {signal for signal, _ in ledger.dropped}))
+        from otelflow._core.process import dropped
+        atexit.register(lambda: print(sum(losses.dropped.values()), {signal for signal, _ in losses.dropped}))
         otelflow.configure(print_finished_message=False)
 
         @flow
@@ -193,7 +193,7 @@ def test_what_the_exit_cuts_short_is_said_before_the_records_are_delivered(recei
     assert any("Finished" in one.body.string_value and "waits" in one.body.string_value for one in receiver.records)
 
 
-def test_each_record_that_a_dead_exporter_loses_is_counted(monkeypatch, losses):
+def test_each_record_that_a_dead_exporter_loses_is_counted(monkeypatch, dropped):
     class Dead(InMemoryLogRecordExporter):
         def export(self, batch):
             return LogRecordExportResult.FAILURE
@@ -207,5 +207,5 @@ def test_each_record_that_a_dead_exporter_loses_is_counted(monkeypatch, losses):
         provider.get_logger("test").emit(LogRecord(body=str(number)))
     processor.shutdown()
 
-    assert sum(losses.values()) == 1_000
-    assert {signal for signal, _ in losses} == {"logs"}
+    assert sum(dropped.values()) == 1_000
+    assert {signal for signal, _ in dropped} == {"logs"}

@@ -15,14 +15,16 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, TraceIdRatioBased
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.exposition import generate_latest
 
-from otelflow import Flow, Objective, add_listener, flow, remove_listener, task
-from otelflow._core import attributes, ledger, registry, watching
-from otelflow._core import spans as core_spans
+from otelflow import Flow, Objective, add_listener, flow, remove_listener, semconv, task
+from otelflow._core.flows import declared
+from otelflow._core.process import losses
+from otelflow._core.runs import observers
+from otelflow._core.runs import spans as core_spans
 from otelflow.errors import ConfigurationError
-from otelflow.listeners.listener import Listener
-from otelflow.telemetry.board import BUCKETS, Board
-from otelflow.telemetry.labels import OVERFLOW, label_of
-from otelflow.telemetry.prometheus import BoardCollector
+from otelflow.listeners._listener import Listener
+from otelflow.metrics._collector import BoardCollector
+from otelflow.metrics._counts import BUCKETS, Board
+from otelflow.metrics._labels import OVERFLOW, label_of
 
 
 class Counted:
@@ -38,10 +40,10 @@ class Counted:
 
     def runs(self, flow, task=None):
         """Return how many runs ended with each result, without the zeros."""
-        name, labels = attributes.FLOW_RUNS, {"flow": flow}
+        name, labels = semconv.FLOW_RUNS, {"flow": flow}
         if task is not None:
-            name, labels = attributes.TASK_RUNS, {"flow": flow, "task": task}
-        found = {result: self.value(name, **labels, result=result) for result in attributes.RESULTS}
+            name, labels = semconv.TASK_RUNS, {"flow": flow, "task": task}
+        found = {result: self.value(name, **labels, result=result) for result in semconv.RESULTS}
         return {result: count for result, count in found.items() if count}
 
     def text(self):
@@ -51,9 +53,9 @@ class Counted:
 @pytest.fixture
 def counted():
     board = Board()
-    watching.add_watcher(board)
+    observers.add_watcher(board)
     yield Counted(board)
-    watching.remove_watcher(board)
+    observers.remove_watcher(board)
 
 
 @pytest.fixture
@@ -123,7 +125,7 @@ def test_a_flow_and_its_task_count_once_under_the_result_of_their_ending(counted
 
     assert counted.runs("outer") == {result: 1}
     assert counted.runs("outer", "inner") == {result: 1}
-    assert counted.value(attributes.FLOW_RUNS_IN_PROGRESS, flow="outer") == 0
+    assert counted.value(semconv.FLOW_RUNS_IN_PROGRESS, flow="outer") == 0
 
 
 def test_a_call_that_cannot_be_made_counts_as_error(counted):
@@ -153,7 +155,7 @@ def test_a_generator_counts_once_when_it_has_ended(counted, how):
 
     values = numbers().execute().flow_return_value
     next(values)
-    assert counted.value(attributes.FLOW_RUNS_IN_PROGRESS, flow="numbers") == 1
+    assert counted.value(semconv.FLOW_RUNS_IN_PROGRESS, flow="numbers") == 1
     if how == "exhausted":
         list(values)
     elif how == "closed":
@@ -165,7 +167,7 @@ def test_a_generator_counts_once_when_it_has_ended(counted, how):
     gc.collect()
 
     assert counted.runs("numbers") == {"failure" if how == "raises" else "success": 1}
-    assert counted.value(attributes.FLOW_RUNS_IN_PROGRESS, flow="numbers") == 0
+    assert counted.value(semconv.FLOW_RUNS_IN_PROGRESS, flow="numbers") == 0
 
 
 def test_a_cancelled_async_flow_counts_as_cancellation(counted):
@@ -198,7 +200,7 @@ def test_a_failure_that_stays_inside_counts_all_the_same(counted):
 
     assert counted.runs("patient") == {"success": 1}
     assert counted.runs("patient", "shaky") == {"failure": 1}
-    assert counted.value(attributes.TASK_FAILURES, flow="patient", task="shaky", error_type="LookupError") == 1
+    assert counted.value(semconv.TASK_FAILURES, flow="patient", task="shaky", error_type="LookupError") == 1
 
 
 def test_subflows_recursion_and_tasks_outside_any_flow_count_by_themselves(counted):
@@ -262,7 +264,7 @@ def test_threads_lose_no_count(counted):
         thread.join(30)
 
     assert counted.runs("many", "one") == {"success": 800}
-    assert counted.value(attributes.TASK_RUN_DURATION + "_count", flow="many", task="one", result="success") == 800
+    assert counted.value(semconv.TASK_RUN_DURATION + "_count", flow="many", task="one", result="success") == 800
 
 
 # Zeros, timestamps, durations
@@ -273,12 +275,10 @@ def test_a_declared_flow_stands_at_zero_for_every_result_before_it_runs(counted)
     def not_yet():
         return 1
 
-    zeros = {
-        result: counted.value(attributes.FLOW_RUNS, flow="not_yet", result=result) for result in attributes.RESULTS
-    }
-    assert zeros == dict.fromkeys(attributes.RESULTS, 0)
-    assert counted.value(attributes.FLOW_RUNS_IN_PROGRESS, flow="not_yet") == 0
-    assert counted.value(attributes.FLOW_LAST_RUN, flow="not_yet", result="success") is None
+    zeros = {result: counted.value(semconv.FLOW_RUNS, flow="not_yet", result=result) for result in semconv.RESULTS}
+    assert zeros == dict.fromkeys(semconv.RESULTS, 0)
+    assert counted.value(semconv.FLOW_RUNS_IN_PROGRESS, flow="not_yet") == 0
+    assert counted.value(semconv.FLOW_LAST_RUN, flow="not_yet", result="success") is None
 
 
 def test_a_subclass_of_flow_stands_at_zero_before_it_runs(counted):
@@ -286,8 +286,8 @@ def test_a_subclass_of_flow_stands_at_zero_before_it_runs(counted):
         def main(self):
             return 1
 
-    assert Weekly.__name__ in {known.name for known in registry.declared_flows()}
-    assert counted.value(attributes.FLOW_RUNS, flow="Weekly", result="failure") == 0
+    assert Weekly.__name__ in {known.name for known in declared.declared_flows()}
+    assert counted.value(semconv.FLOW_RUNS, flow="Weekly", result="failure") == 0
 
 
 def test_a_task_stands_at_zero_from_its_start(counted):
@@ -295,7 +295,7 @@ def test_a_task_stands_at_zero_from_its_start(counted):
 
     @task
     def looks():
-        seen.append(counted.value(attributes.TASK_RUNS, flow="", task="looks", result="failure"))
+        seen.append(counted.value(semconv.TASK_RUNS, flow="", task="looks", result="failure"))
 
     looks()
 
@@ -312,8 +312,8 @@ def test_the_last_run_of_each_result_has_its_time(counted):
     with pytest.raises(ValueError, match="bad"):
         turns(ValueError("bad")).execute()
 
-    success = counted.value(attributes.FLOW_LAST_RUN, flow="turns", result="success")
-    failure = counted.value(attributes.FLOW_LAST_RUN, flow="turns", result="failure")
+    success = counted.value(semconv.FLOW_LAST_RUN, flow="turns", result="success")
+    failure = counted.value(semconv.FLOW_LAST_RUN, flow="turns", result="failure")
     assert before <= success <= failure <= time.time()
 
 
@@ -324,8 +324,8 @@ def test_open_runs_and_the_oldest_of_them_are_shown(counted):
     def inner():
         seen.append(
             (
-                counted.value(attributes.FLOW_RUNS_IN_PROGRESS, flow="inner"),
-                counted.value(attributes.FLOW_OLDEST_RUN, flow="inner"),
+                counted.value(semconv.FLOW_RUNS_IN_PROGRESS, flow="inner"),
+                counted.value(semconv.FLOW_OLDEST_RUN, flow="inner"),
             )
         )
 
@@ -334,7 +334,7 @@ def test_open_runs_and_the_oldest_of_them_are_shown(counted):
 
     assert seen[0][0] == 1
     assert before <= seen[0][1] <= time.time()
-    assert counted.value(attributes.FLOW_OLDEST_RUN, flow="inner") == 0
+    assert counted.value(semconv.FLOW_OLDEST_RUN, flow="inner") == 0
 
 
 def test_a_board_that_comes_in_the_middle_counts_the_end_and_shows_no_negative_number():
@@ -342,14 +342,14 @@ def test_a_board_that_comes_in_the_middle_counts_the_end_and_shows_no_negative_n
 
     @flow
     def under_way():
-        watching.add_watcher(board)
+        observers.add_watcher(board)
 
     under_way().execute()
-    watching.remove_watcher(board)
+    observers.remove_watcher(board)
 
     counted = Counted(board)
     assert counted.runs("under_way") == {"success": 1}
-    assert counted.value(attributes.FLOW_RUNS_IN_PROGRESS, flow="under_way") == 0
+    assert counted.value(semconv.FLOW_RUNS_IN_PROGRESS, flow="under_way") == 0
 
 
 def test_buckets_reach_from_5_ms_to_a_day_and_a_flow_may_have_its_own(counted):
@@ -402,7 +402,7 @@ def test_a_sampled_run_leaves_its_trace_id_and_others_within_a_second_do_not(cou
 
     ids = [f"{traced().execute().flow_return_value:032x}" for _ in range(5)]
 
-    lines = exemplars(counted, attributes.FLOW_RUN_DURATION)
+    lines = exemplars(counted, semconv.FLOW_RUN_DURATION)
     assert len(lines) == 1
     assert f'trace_id="{ids[0]}"' in lines[0]
 
@@ -424,26 +424,26 @@ def test_a_run_that_is_not_sampled_leaves_no_exemplar(counted, provider):
 
 
 def test_more_series_than_the_cap_are_counted_together_and_the_overflow_is_counted():
-    board = Board(series=len(registry.declared_flows()) + 5)
+    board = Board(series=len(declared.declared_flows()) + 5)
     board.snapshot()  # declared flows have their places first
     counted = Counted(board)
-    watching.add_watcher(board)
-    lost = ledger.dropped["metrics", "series_limit"]
+    observers.add_watcher(board)
+    lost = losses.dropped["metrics", "series_limit"]
     try:
         for number in range(20):
             Flow(flow_name=f"one of too many {chr(97 + number)}").set_flow_target(lambda: 1).execute()
     finally:
-        watching.remove_watcher(board)
+        observers.remove_watcher(board)
 
     assert counted.runs(OVERFLOW) == {"success": 15}
-    assert ledger.dropped["metrics", "series_limit"] - lost == 15
-    assert counted.value(attributes.FLOW_RUNS_IN_PROGRESS, flow=OVERFLOW) == 0
+    assert losses.dropped["metrics", "series_limit"] - lost == 15
+    assert counted.value(semconv.FLOW_RUNS_IN_PROGRESS, flow=OVERFLOW) == 0
 
 
 def test_types_of_error_have_the_cap_too():
-    board = Board(series=len(registry.declared_flows()) + 10)
+    board = Board(series=len(declared.declared_flows()) + 10)
     board.snapshot()
-    watching.add_watcher(board)
+    observers.add_watcher(board)
 
     @task(raise_on_error=False)
     def strange(number):
@@ -453,7 +453,7 @@ def test_types_of_error_have_the_cap_too():
         for number in range(20):
             strange(number)
     finally:
-        watching.remove_watcher(board)
+        observers.remove_watcher(board)
 
     (cell,) = [cell for cell in board.snapshot().tasks if cell.task == "strange"]
     assert sum(cell.failures.values()) == 20
@@ -518,12 +518,12 @@ def test_a_run_whose_end_is_cut_off_by_ctrl_c_is_not_open_for_ever(counted, monk
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(watching, "stopped", interrupted)
+    monkeypatch.setattr(observers, "stopped", interrupted)
     with pytest.raises(KeyboardInterrupt):
         almost().execute()
 
-    assert counted.value(attributes.FLOW_RUNS_IN_PROGRESS, flow="almost") == 0
-    assert counted.value(attributes.FLOW_OLDEST_RUN, flow="almost") == 0
+    assert counted.value(semconv.FLOW_RUNS_IN_PROGRESS, flow="almost") == 0
+    assert counted.value(semconv.FLOW_OLDEST_RUN, flow="almost") == 0
 
 
 def test_the_last_run_of_each_result_has_its_duration(counted):
@@ -533,9 +533,9 @@ def test_the_last_run_of_each_result_has_its_duration(counted):
 
     naps().execute()
 
-    last = counted.value(attributes.FLOW_LAST_RUN_DURATION, flow="naps", result="success")
-    assert last == counted.value(attributes.FLOW_RUN_DURATION + "_sum", flow="naps", result="success")
-    assert counted.value(attributes.FLOW_LAST_RUN_DURATION, flow="naps", result="failure") is None
+    last = counted.value(semconv.FLOW_LAST_RUN_DURATION, flow="naps", result="success")
+    assert last == counted.value(semconv.FLOW_RUN_DURATION + "_sum", flow="naps", result="success")
+    assert counted.value(semconv.FLOW_LAST_RUN_DURATION, flow="naps", result="failure") is None
 
 
 @pytest.mark.parametrize(
@@ -568,15 +568,15 @@ def test_losses_and_listener_errors_are_shown_and_begin_at_zero(counted):
 
     broken = Broken()
     add_listener(broken)
-    before = counted.value(attributes.LISTENER_ERRORS, listener="Broken")
+    before = counted.value(semconv.LISTENER_ERRORS, listener="Broken")
     heard().execute()
     remove_listener(broken)
-    ledger.lost("traces", "queue_full", 3)
+    losses.lost("traces", "queue_full", 3)
 
     assert before == 0
-    assert counted.value(attributes.LISTENER_ERRORS, listener="Broken") == 1
-    assert counted.value(attributes.TELEMETRY_DROPPED, signal="traces", reason="queue_full") >= 3
-    assert counted.value(attributes.TELEMETRY_DROPPED, signal="metrics", reason="export_failed") is not None
+    assert counted.value(semconv.LISTENER_ERRORS, listener="Broken") == 1
+    assert counted.value(semconv.TELEMETRY_DROPPED, signal="traces", reason="queue_full") >= 3
+    assert counted.value(semconv.TELEMETRY_DROPPED, signal="metrics", reason="export_failed") is not None
     assert "otelflow_build_info{" in counted.text()
 
 
@@ -593,14 +593,14 @@ def test_a_watcher_that_raises_is_counted_and_breaks_no_run():
         return 7
 
     broken = BrokenWatcher()
-    watching.add_watcher(broken)
+    observers.add_watcher(broken)
     try:
         value = unharmed().execute().flow_return_value
     finally:
-        watching.remove_watcher(broken)
+        observers.remove_watcher(broken)
 
     assert value == 7
-    assert ledger.listener_errors["BrokenWatcher"] == 2
+    assert losses.listener_errors["BrokenWatcher"] == 2
 
 
 def test_a_generator_that_the_collector_ends_inside_the_lock_does_not_deadlock(counted):

@@ -17,8 +17,8 @@ from opentelemetry.sdk.trace.sampling import (
 )
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags, TraceState
 
-from otelflow.telemetry import quick_spans
-from otelflow.telemetry.quick_spans import QuickSpan, QuickSpanMaker, quick
+from otelflow._telemetry import sdk_spans
+from otelflow._telemetry.sdk_spans import QuickSpan, QuickSpanMaker, quick
 
 REMOTE = {
     "no parent": None,
@@ -136,12 +136,12 @@ def test_processors_see_a_span_of_the_sdk_and_may_write_on_it():
 
 
 def test_an_sdk_with_other_private_parts_makes_its_spans_itself(monkeypatch):
-    class Newer(quick_spans.SdkSpan):
+    class Newer(sdk_spans.SdkSpan):
         def __init__(self, *args, **options):
             super().__init__(*args, **options)
             self._something_new = True
 
-    monkeypatch.setattr(quick_spans, "SdkSpan", Newer)
+    monkeypatch.setattr(sdk_spans, "SdkSpan", Newer)
     tracer = TracerProvider(shutdown_on_exit=False).get_tracer("otelflow")
 
     maker = quick(tracer)

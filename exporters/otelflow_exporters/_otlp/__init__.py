@@ -1,0 +1,1 @@
+"""How telemetry is written: OTLP."""

@@ -1,0 +1,1 @@
+"""Where traces lie on this machine: the local store."""

@@ -1,0 +1,115 @@
+"""Where the store is and how much it may keep."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+
+from otelflow.errors import ConfigurationError
+
+STORE_VARIABLE: Final = "OTELFLOW_STORE"
+MAX_BYTES_VARIABLE: Final = "OTELFLOW_STORE_MAX_BYTES"
+MAX_AGE_VARIABLE: Final = "OTELFLOW_STORE_MAX_AGE_DAYS"
+OFF: Final = "off"
+
+_LARGEST_SEGMENT: Final = 16 * 1024 * 1024
+_LONGEST_SEGMENT: Final = timedelta(days=1)
+_LONGEST_AGE_DAYS: Final = 36_500
+_N = TypeVar("_N", int, float)
+
+
+class Limits(NamedTuple):
+    """How much the store keeps before it removes what is oldest; payloads count as well."""
+
+    max_bytes: int = 256 * 1024 * 1024
+    max_age: timedelta = timedelta(days=7)
+
+    @property
+    def segment_bytes(self) -> int:
+        """Return the size at which a process begins its next segment, so that its older ones can go."""
+        return max(1, min(_LARGEST_SEGMENT, self.max_bytes // 8))
+
+    @property
+    def segment_age(self) -> timedelta:
+        """Return the age at which a process begins its next segment, so that age limits hold for services too."""
+        return min(_LONGEST_SEGMENT, self.max_age / 7)
+
+
+def store_directory(directory: str | os.PathLike[str] | None = None) -> Path | None:
+    """Return the store's absolute directory: *directory*, else ``OTELFLOW_STORE``, else the platform's own.
+
+    None means that ``OTELFLOW_STORE=off``.
+    """
+    if directory is not None:
+        return _absolute(os.fspath(directory), "directory")
+    value = os.environ.get(STORE_VARIABLE, "").strip()
+    if value.lower() == OFF:
+        return None
+    if not value or value.lower() == "on":
+        return default_directory()
+    return _absolute(value, STORE_VARIABLE)
+
+
+def default_directory() -> Path:
+    """Return where this platform keeps what programs write about themselves."""
+    state_home = os.environ.get("XDG_STATE_HOME", "")
+    # The XDG rules say that a relative path is to be ignored.
+    if state_home and Path(state_home).is_absolute():
+        return Path(state_home) / "otelflow" / "traces"
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        return (Path(local) if local else _home() / "AppData" / "Local") / "otelflow" / "traces"
+    if sys.platform == "darwin":
+        return _home() / "Library" / "Application Support" / "otelflow" / "traces"
+    return _home() / ".local" / "state" / "otelflow" / "traces"
+
+
+def store_limits(*, max_bytes: int | None = None, max_age: timedelta | None = None) -> Limits:
+    """Return the limits from the arguments, else the environment, else the defaults."""
+    defaults = Limits()
+    if max_bytes is None:
+        max_bytes = _number(os.environ, MAX_BYTES_VARIABLE, int, "a whole number of bytes above 0, such as 268435456")
+    if max_age is None:
+        days = _number(os.environ, MAX_AGE_VARIABLE, float, f"a number of days up to {_LONGEST_AGE_DAYS}, such as 7")
+        max_age = None if days is None else timedelta(days=days)
+    limits = Limits(
+        defaults.max_bytes if max_bytes is None else max_bytes,
+        defaults.max_age if max_age is None else max_age,
+    )
+    if limits.max_bytes <= 0 or limits.max_age <= timedelta(0):
+        raise ConfigurationError(f"The store's limits must be above 0, not {limits.max_bytes} bytes, {limits.max_age}")
+    return limits
+
+
+def _number(environment: Mapping[str, str], variable: str, convert: Callable[[str], _N], wanted: str) -> _N | None:
+    text = environment.get(variable, "").strip()
+    if not text:
+        return None
+    try:
+        number = convert(text)
+    except ValueError:
+        number = None
+    # NaN is not above 0, so it fails as well.
+    if number is None or not number > 0 or (convert is float and number > _LONGEST_AGE_DAYS):
+        raise ConfigurationError(f"{variable}={text!r} is not {wanted}; correct or unset it")
+    return number
+
+
+def _absolute(path: str, origin: str) -> Path:
+    if "\0" in path or not path:
+        raise ConfigurationError(f"{origin}={path!r} is no path; name a directory, or set {STORE_VARIABLE}=off")
+    try:
+        return Path(path).expanduser().absolute()
+    except (RuntimeError, OSError) as error:
+        raise ConfigurationError(f"{origin}={path!r} is no usable path ({error}); name an absolute one") from error
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"This user has no home directory for the store; set {STORE_VARIABLE} to a directory, or to off"
+        ) from error

@@ -1,0 +1,82 @@
+"""Render what artifacts hold: markdown, tables, progress; anything else is text."""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.markdown import Markdown
+from rich.table import Table
+from rich.text import Text
+
+from otelflow_exporters._tree.details import Detail
+from otelflow_exporters._tree.wording import clean, one_line
+
+_LINES: Final = 40
+_ROWS: Final = 20
+_COLUMNS: Final = 8
+_PROGRESS_STEP: Final = 5
+
+_logger = logging.getLogger(__name__)
+
+
+def block_lines(detail: Detail, console: Console, glyphs: Mapping[str, str], width: int) -> Iterator[Text]:
+    """Yield the lines of a rendered artifact; what is not what it says it is comes out as text."""
+    options = console.options.update(width=max(10, width), height=None)
+    try:
+        rendered = console.render_lines(_rendered(detail, glyphs), options, pad=False)
+    except Exception:
+        _logger.debug("An artifact cannot be rendered as %s", detail.form, exc_info=True)
+        rendered = console.render_lines(Text(detail.block), options, pad=False)
+    lines = [
+        Text.assemble(*((segment.text, segment.style or "") for segment in line if not segment.control))
+        for line in rendered
+    ]
+    lines = [line for number, line in enumerate(lines) if line.plain.strip() or _parts(lines, number)]
+    yield from lines[:_LINES]
+    if len(lines) > _LINES:
+        yield Text(f"{glyphs['more']}{len(lines) - _LINES:,} more lines", style="dim")
+
+
+def _parts(lines: list[Text], number: int) -> bool:
+    """Return whether an empty line stands between two parts, and is not the second one there."""
+    is_followed = any(line.plain.strip() for line in lines[number + 1 :])
+    return number > 0 and is_followed and bool(lines[number - 1].plain.strip())
+
+
+def _rendered(detail: Detail, glyphs: Mapping[str, str]) -> RenderableType:
+    if detail.form == "markdown":
+        # Without hyperlinks the address is printed, so that everybody sees where a link leads.
+        return Markdown(detail.block, hyperlinks=False)
+    if detail.form == "table":
+        return _table(detail.block)
+    if detail.form == "progress":
+        percent = float(detail.block)
+        full = round(min(100.0, max(0.0, percent)) / _PROGRESS_STEP)
+        return Text(f"{glyphs['full'] * full}{glyphs['empty'] * (100 // _PROGRESS_STEP - full)} {percent:g} %")
+    return Text(detail.block, style="red" if detail.form == "error" else "")
+
+
+def _table(block: str) -> Table:
+    """Return a list of objects (or of lists) as a table; raise for anything else."""
+    rows = _rows(json.loads(block))
+    columns = list(dict.fromkeys(key for row in rows[:_ROWS] for key in row))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns[:_COLUMNS]:
+        is_number = all(isinstance(row.get(column, 0), int | float) for row in rows[:_ROWS])
+        table.add_column(Text(one_line(column)), justify="right" if is_number else "left", overflow="fold")
+    for row in rows[:_ROWS]:
+        table.add_row(*(Text(clean(row.get(column, ""), 200)) for column in columns[:_COLUMNS]))
+    hidden = [f"{len(rows) - _ROWS:,} more rows"] if len(rows) > _ROWS else []
+    hidden += [f"{len(columns) - _COLUMNS:,} more columns"] if len(columns) > _COLUMNS else []
+    table.caption = ", ".join(hidden) or None
+    return table
+
+
+def _rows(content: object) -> list[dict[str, object]]:
+    rows = [content] if isinstance(content, dict) else content
+    if not isinstance(rows, list) or not all(isinstance(row, dict | list) for row in rows):
+        raise TypeError("a table is a list of rows")
+    return [row if isinstance(row, dict) else {str(number): cell for number, cell in enumerate(row)} for row in rows]

@@ -1,0 +1,175 @@
+"""What is said below a span: errors, messages, artifacts, results, links; bounded, and cleaned for a terminal."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from otelflow import semconv as names
+from otelflow_exporters._otlp.model import Event, Span
+from otelflow_exporters._tree.forest import Node
+from otelflow_exporters._tree.wording import clean, lines_of, one_line, size
+
+MESSAGES_HEAD: Final = 8
+MESSAGES_TAIL: Final = 4
+ARTIFACTS_SHOWN: Final = 20
+LINKS_SHOWN: Final = 5
+_MESSAGE_LINES: Final = 6
+_TEXT_LINES: Final = 20
+_LONGEST_BLOCK: Final = 20_000
+_PLAIN_SEVERITIES: Final = frozenset({"", "INFO", "DEBUG", "TRACE", "NOTSET"})
+_BAD_SEVERITIES: Final = frozenset({"ERROR", "CRITICAL", "FATAL"})
+_OMITTED: Final = (
+    (names.MESSAGES_OMITTED, "messages"),
+    (names.ARTIFACTS_OMITTED, "artifacts"),
+    (names.RESULTS_OMITTED, "results"),
+)
+
+
+class Detail(NamedTuple):
+    """One line or block below a span; ``form`` says how *block* is to be rendered."""
+
+    text: str
+    style: str = "dim"
+    form: str = ""
+    block: str = ""
+    mark: str = ""
+
+
+def details_of(node: Node, nodes: dict[str, Node]) -> Iterator[Detail]:
+    """Yield what there is to say about one span, errors first."""
+    span = node.span
+    if span.is_error or span.result not in (names.SUCCESS, names.SKIP):
+        yield from _errors(node)
+    yield from _events(span)
+    if span.attributes.get(names.GENERATOR_CLOSED_EARLY):
+        yield Detail("its consumer closed it before its end", mark="more")
+    for key, things in _OMITTED:
+        count = span.attributes.get(key)
+        if isinstance(count, int) and count > 0:
+            yield Detail(f"{count:,} more {things} were not recorded", mark="more")
+    if span.dropped_events:
+        yield Detail(f"{span.dropped_events:,} events were dropped by the SDK's limit", mark="more")
+    yield from _links(span, nodes)
+
+
+def _errors(node: Node) -> Iterator[Detail]:
+    span = node.span
+    exceptions = [event for event in span.events if event.name == names.EXCEPTION_EVENT]
+    for event in exceptions[-2:]:
+        kind = one_line(event.attributes.get(names.EXCEPTION_TYPE, "exception"))
+        yield _error(kind, event.attributes.get(names.EXCEPTION_MESSAGE, ""))
+    if exceptions:
+        return
+    # An error that came up from below is told where it was raised, and by its type alone here.
+    is_from_below = any(
+        child.span.is_error and child.span.status_message == span.status_message for child in node.children
+    )
+    kind = one_line(span.attributes.get(names.ERROR_TYPE, ""))
+    message = "" if is_from_below else span.status_message
+    if kind or message:
+        yield _error(kind, message)
+
+
+def _error(kind: str, message: object) -> Detail:
+    lines = lines_of(message, _MESSAGE_LINES)
+    return Detail(": ".join(part for part in (kind, "\n".join(lines)) if part), style="red")
+
+
+def _events(span: Span) -> Iterator[Detail]:
+    """Yield the events in their order; of many messages the first and the last."""
+    messages = [event for event in span.events if not _is_kept(event)]
+    hidden = (
+        messages[MESSAGES_HEAD : len(messages) - MESSAGES_TAIL]
+        if len(messages) > MESSAGES_HEAD + MESSAGES_TAIL + 1
+        else []
+    )
+    first_hidden, skipped = (id(hidden[0]) if hidden else 0), {id(event) for event in hidden}
+    latest = {_key(event): id(event) for event in span.events if _is_progress(event)}
+    artifacts = 0
+    for event in span.events:
+        if id(event) in skipped:
+            if id(event) == first_hidden:
+                yield Detail(f"{len(hidden):,} more messages", mark="more")
+        elif event.name == names.ARTIFACT_EVENT:
+            # Of one progress only the last value counts.
+            if not _is_progress(event) or latest[_key(event)] == id(event):
+                artifacts += 1
+                if artifacts <= ARTIFACTS_SHOWN:
+                    yield _artifact(event)
+        elif event.name != names.EXCEPTION_EVENT:
+            yield _result(event) if event.name == names.RESULT_EVENT else _message(event)
+    if artifacts > ARTIFACTS_SHOWN:
+        yield Detail(f"{artifacts - ARTIFACTS_SHOWN:,} more artifacts", mark="more")
+
+
+def _is_kept(event: Event) -> bool:
+    return event.name in (names.ARTIFACT_EVENT, names.RESULT_EVENT, names.EXCEPTION_EVENT)
+
+
+def _is_progress(event: Event) -> bool:
+    return event.name == names.ARTIFACT_EVENT and event.attributes.get(names.ARTIFACT_TYPE) == "progress"
+
+
+def _key(event: Event) -> str:
+    return str(event.attributes.get(names.ARTIFACT_KEY, ""))
+
+
+def _message(event: Event) -> Detail:
+    if event.name != names.MESSAGE_EVENT:
+        pairs = " ".join(
+            f"{one_line(key, 60)}={one_line(value, 120)}" for key, value in list(event.attributes.items())[:8]
+        )
+        return Detail(one_line(f"{one_line(event.name)} {pairs}"), mark="event")
+    severity = one_line(event.attributes.get(names.MESSAGE_SEVERITY, "")).upper()
+    text = "\n".join(lines_of(event.attributes.get(names.MESSAGE_TEXT, ""), _MESSAGE_LINES))
+    if severity in _PLAIN_SEVERITIES:
+        return Detail(text, mark="message")
+    return Detail(f"{severity} {text}", "red" if severity in _BAD_SEVERITIES else "yellow", mark="message")
+
+
+def _result(event: Event) -> Detail:
+    key = one_line(event.attributes.get(names.RESULT_KEY, "result"))
+    description = "\n".join(lines_of(event.attributes.get(names.RESULT_DESCRIPTION, ""), _MESSAGE_LINES))
+    return Detail(f"result {key}" + (f": {description}" if description else ""), "cyan", mark="result")
+
+
+def _artifact(event: Event) -> Detail:
+    values = event.attributes
+    form = one_line(values.get(names.ARTIFACT_TYPE, ""), 40)
+    title = " ".join(part for part in ("artifact", one_line(_key(event)), f"({form})" if form else "") if part)
+    description = one_line(values.get(names.ARTIFACT_DESCRIPTION, ""))
+    if description and description != form:
+        title += f": {description}"
+    reference = values.get(names.ARTIFACT_REFERENCE)
+    if reference:
+        amount = values.get(names.ARTIFACT_SIZE)
+        whole = f"{size(amount)}, " if isinstance(amount, int | float) else ""
+        title += f"  [whole: {whole}{one_line(reference, 100)}]"
+    recorded = values.get(names.ARTIFACT_DATA, "")
+    block = recorded if isinstance(recorded, str) else f"{recorded}"
+    if form == "image" and "://" not in block:  # the picture itself, in base64
+        amount = values.get(names.ARTIFACT_SIZE)
+        block = f"a picture of {size(amount)}" if isinstance(amount, int | float) else "a picture"
+    return Detail(title, "magenta", *_block(form, block), mark="artifact")
+
+
+def _block(form: str, block: str) -> tuple[str, str]:
+    """Return how to render an artifact and what; anything that is not what it says is plain text."""
+    if form in ("table", "markdown", "progress"):
+        return form, clean(block, _LONGEST_BLOCK)
+    if form == "json":
+        with contextlib.suppress(ValueError, RecursionError):
+            block = json.dumps(json.loads(block), indent=2, ensure_ascii=False)
+    return ("error" if form == "error" else "text"), "\n".join(lines_of(block, _TEXT_LINES))
+
+
+def _links(span: Span, nodes: dict[str, Node]) -> Iterator[Detail]:
+    for link in span.links[:LINKS_SHOWN]:
+        known = nodes.get(link.span_id)
+        if known is not None and link.trace_id == span.trace_id:
+            yield Detail(f"linked to {one_line(known.span.name)}", mark="link")
+        else:
+            yield Detail(f"linked to trace {link.trace_id}, span {link.span_id}", mark="link")
+    if len(span.links) > LINKS_SHOWN:
+        yield Detail(f"{len(span.links) - LINKS_SHOWN:,} more links", mark="more")

@@ -1,0 +1,240 @@
+"""Draw one trace with rich; imported only when something is drawn, because rich is optional."""
+
+import io
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final, NamedTuple, TextIO
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from otelflow import semconv as names
+from otelflow_exporters._tree import glyphs
+from otelflow_exporters._tree.artifacts import block_lines
+from otelflow_exporters._tree.details import Detail, details_of
+from otelflow_exporters._tree.forest import Fold, Forest, Node, Rest, fold
+from otelflow_exporters._tree.wording import duration, one_line
+
+PIPED_WIDTH: Final = 100
+_NARROWEST: Final = 20
+MOST_LINES: Final = 2_000
+DEEPEST: Final = 60
+_DURATION_WIDTH: Final = 9
+_NARROW: Final = 56
+
+_STYLES: Final = {
+    names.SUCCESS: "green",
+    names.FAILURE: "red",
+    names.TIMEOUT: "red",
+    names.ERROR: "red",
+    names.CANCELLATION: "yellow",
+    names.SKIP: "dim",
+}
+
+
+class Page(NamedTuple):
+    """What the output can show."""
+
+    width: int
+    colors: str | None
+    is_unicode: bool
+
+
+def page_of(target: TextIO, width: int | None = None) -> Page:
+    """Return what *target* can show; rich knows about terminals, NO_COLOR, FORCE_COLOR and COLUMNS."""
+    console = Console(file=target, force_jupyter=False)
+    if width is None:
+        width = console.width if console.is_terminal or "COLUMNS" in os.environ else PIPED_WIDTH
+    colors = None if console.no_color or console.legacy_windows else console.color_system
+    encoding = getattr(target, "encoding", None) or "utf-8"
+    return Page(max(_NARROWEST, width), colors, glyphs.is_drawable(encoding))
+
+
+class _Row(NamedTuple):
+    prefix: str
+    below: str
+    item: Node | Fold | Rest
+    depth: int
+
+
+def draw(forest: Forest, page: Page, note: str = "") -> str:
+    """Return the trees of *forest* as text for *page*."""
+    buffer = io.StringIO()
+    console = Console(
+        file=buffer,
+        width=page.width,
+        color_system=page.colors,  # type: ignore[arg-type] # rich types it as its own literals
+        force_terminal=page.colors is not None,
+        no_color=page.colors is None,
+        force_jupyter=False,
+        legacy_windows=False,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    console.print(_header(forest, page, note), soft_wrap=True)
+    _Drawing(forest, console, glyphs.UNICODE if page.is_unicode else glyphs.ASCII).run()
+    return buffer.getvalue()
+
+
+def _header(forest: Forest, page: Page, note: str) -> Text:
+    first = forest.roots[0].span
+    count = len(forest.nodes)
+    words = [
+        f"trace {first.trace_id}",
+        one_line(first.service, 60),
+        f"{datetime.fromtimestamp(forest.start / 1e9, UTC).astimezone():%Y-%m-%d %H:%M:%S}",
+        f"{count:,} span{'s' if count != 1 else ''}",
+        f"{forest.failed:,} failed" if forest.failed else "",
+        note,
+    ]
+    separator = (glyphs.UNICODE if page.is_unicode else glyphs.ASCII)["separator"]
+    return Text(separator.join(word for word in words if word), style="dim")
+
+
+class _Drawing:
+    def __init__(self, forest: Forest, console: Console, signs: Mapping[str, str]) -> None:
+        self._forest = forest
+        self._console = console
+        self._signs = signs
+        self._left = MOST_LINES
+        width = console.width
+        self._bar_width = 0 if width < _NARROW else min(40, width // 4)
+        right = _DURATION_WIDTH + (self._bar_width + 2 if self._bar_width else 1)
+        self._name_width = max(10, width - right)
+
+    def run(self) -> None:
+        """Draw row by row from a stack of what is still to be drawn."""
+        waiting = self._rows(self._forest.roots, "", 0)
+        while waiting:
+            if self._left <= 0:
+                self._print(Text(f"{self._signs['more']}and more: {MOST_LINES:,} lines are enough", style="dim"))
+                return
+            waiting.extend(self._draw(waiting.pop()))
+
+    def _rows(self, nodes: list[Node], prefix: str, depth: int) -> list[_Row]:
+        """Return the rows of siblings, the last first, for the stack."""
+        return self._numbered(fold(nodes), prefix, depth)
+
+    def _numbered(self, items: "list[Node | Fold | Rest]", prefix: str, depth: int) -> list[_Row]:
+        rows = []
+        for number, item in enumerate(items):
+            is_last = number == len(items) - 1
+            branch, below = ("", "") if depth == 0 else self._branch(is_last=is_last)
+            rows.append(_Row(prefix + branch, prefix + below, item, depth))
+        return rows[::-1]
+
+    def _branch(self, *, is_last: bool) -> tuple[str, str]:
+        signs = self._signs
+        return (signs["last"], signs["space"]) if is_last else (signs["branch"], signs["pipe"])
+
+    def _draw(self, row: _Row) -> list[_Row]:
+        """Draw one row and what is said about it; return the rows below it."""
+        if isinstance(row.item, Rest):
+            failed = f", {row.item.failed:,} of them failed" if row.item.failed else ""
+            self._print(Text(f"{row.prefix}{self._signs['more']}{row.item.count:,} more spans{failed}", style="dim"))
+            return []
+        if isinstance(row.item, Fold):
+            return self._draw_fold(row, row.item)
+        return self._draw_node(row, row.item)
+
+    def _draw_node(self, row: _Row, node: Node) -> list[_Row]:
+        span = node.span
+        self._print(
+            self._line(row.prefix, self._label(node), [(span.start, span.end)], span.end - span.start, span.result)
+        )
+        pipe = row.below + (self._signs["pipe"] if node.children else self._signs["space"])
+        for detail in details_of(node, self._forest.nodes):
+            self._draw_detail(pipe, detail)
+        if node.children and row.depth >= DEEPEST:
+            self._print(Text(f"{pipe}{self._signs['more']}deeper spans are not shown", style="dim"))
+            return []
+        return self._rows(node.children, row.below, row.depth + 1)
+
+    def _draw_fold(self, row: _Row, folded: Fold) -> list[_Row]:
+        signs = self._signs
+        label = Text(f"{one_line(folded.name)} {signs['times']} {len(folded.nodes):,}", style="bold")
+        counts: dict[str, int] = {}
+        for node in folded.nodes:
+            counts[node.span.result] = counts.get(node.span.result, 0) + 1
+        for result, count in counts.items():
+            label.append(f"  {self._mark(result)} {count:,}", style=_STYLES.get(result, "yellow"))
+        times = [(node.span.start, node.span.end) for node in folded.nodes]
+        whole = max(end for _, end in times) - times[0][0]
+        self._print(self._line(row.prefix, label, times, whole, ""))
+        median, slowest = folded.durations
+        pipe = row.below + (signs["pipe"] if folded.shown else signs["space"])
+        self._print(Text(f"{pipe}median {duration(median)}, slowest {duration(slowest)}", style="dim"))
+        items: list[Node | Fold | Rest] = [*folded.shown]
+        if folded.unshown_failures:
+            items.append(Rest(folded.unshown_failures, folded.unshown_failures))
+        return self._numbered(items, row.below, row.depth + 1)
+
+    def _label(self, node: Node) -> Text:
+        span = node.span
+        label = Text()
+        label.append(f"{self._mark(span.result)} ", style=_STYLES.get(span.result, "yellow"))
+        label.append(one_line(span.name) or "(no name)", style="bold red" if node.is_failed else "bold")
+        if span.kind not in ("internal", "unspecified"):
+            label.append(f" {span.kind}", style="dim")
+        if span.result not in (names.SUCCESS, names.FAILURE):
+            label.append(f" {one_line(span.result)}", style=_STYLES.get(span.result, "yellow"))
+        if node.is_orphan:
+            label.append(" (its parent is missing)", style="yellow")
+        return label
+
+    def _mark(self, result: str) -> str:
+        return self._signs.get(result, self._signs["unknown"]) if result in _STYLES else self._signs["unknown"]
+
+    def _line(self, prefix: str, label: Text, times: list[tuple[int, int]], length: int, result: str) -> Text:
+        """Return name, bar and duration in their columns."""
+        prefix = _shortened(prefix, self._name_width // 2)
+        label.truncate(self._name_width - cell_len(prefix), overflow="ellipsis", pad=True)
+        line = Text.assemble((prefix, "dim"), label, " ")
+        if self._bar_width:
+            line.append(self._bar(times), style=_STYLES.get(result, "blue"))
+            line.append(" ")
+        line.append(f"{duration(length):>{_DURATION_WIDTH}}")
+        return line
+
+    def _bar(self, times: list[tuple[int, int]]) -> str:
+        """Return when something was going on, on the time line that all bars share."""
+        width, start = self._bar_width, self._forest.start
+        whole = max(1, self._forest.end - start)
+        cells = [" "] * width
+        for begin, end in times:
+            first = min(width - 1, max(0, (begin - start) * width // whole))
+            last = min(width, max(first + 1, -((start - end) * width // whole)))
+            glyph = self._signs["bar" if (end - begin) * width >= whole // 2 else "dot"]
+            for cell in range(first, last):
+                cells[cell] = glyph if cells[cell] == " " else self._signs["bar"]
+        return "".join(cells)
+
+    def _draw_detail(self, prefix: str, detail: Detail) -> None:
+        if self._left <= 0:
+            return
+        prefix = _shortened(prefix, self._name_width // 2)
+        mark = self._signs[detail.mark]
+        room = max(10, self._console.width - cell_len(prefix) - len(mark))
+        lines = [
+            part for line in detail.text.splitlines() for part in Text(line, detail.style).wrap(self._console, room)
+        ]
+        for number, line in enumerate(lines):
+            self._print(Text.assemble((prefix, "dim"), (mark if number == 0 else " " * len(mark), "dim"), line))
+        if detail.block:
+            width = self._console.width - cell_len(prefix) - 2
+            for line in block_lines(detail, self._console, self._signs, width):
+                self._print(Text.assemble((prefix + "  ", "dim"), line))
+
+    def _print(self, line: Text) -> None:
+        self._left -= 1
+        line.rstrip()
+        line.truncate(self._console.width, overflow="ellipsis")
+        self._console.print(line, no_wrap=True, overflow="ignore", crop=False)
+
+
+def _shortened(prefix: str, width: int) -> str:
+    """Return the guides of a deep row cut from the left, so that its name still has room."""
+    return prefix if len(prefix) <= width else ".." + prefix[-(width - 2) :]

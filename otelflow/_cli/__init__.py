@@ -1,0 +1,18 @@
+"""The command line: ``demo``, ``run``, ``show``, ``forget``, ``config``, ``doctor``, ``verify`` and ``generate``."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command that the arguments name; exit with its code, 2 for bad input."""
+    try:
+        import rich  # noqa: F401, PLC0415 the extra may be absent
+        import typer  # noqa: F401, PLC0415
+    except ImportError:
+        from otelflow.errors import MissingExtra  # noqa: PLC0415 only to say what is missing
+
+        sys.stderr.write(f"otelflow: {MissingExtra('cli')}\n")
+        sys.exit(2)
+    from otelflow._cli.app import run_command_line  # noqa: PLC0415 needs what was looked for
+
+    run_command_line()

@@ -1,0 +1,102 @@
+"""Print what is in force."""
+
+import os
+from typing import Any, Final
+
+from opentelemetry import environment_variables
+from opentelemetry.sdk import environment_variables as sdk_environment_variables
+from rich.table import Table
+from rich.text import Text
+
+from otelflow import redact, settings
+from otelflow._cli._console import page, say
+from otelflow._cli._exit_codes import BAD_INPUT, SUCCESS
+from otelflow._core.text.hints import nearest
+from otelflow.errors import ConfigurationError
+from otelflow_exporters._otlp.endpoint import exporter_names, new_exporter
+from otelflow_exporters._store.limits import store_directory
+
+_SECRET: Final = ("HEADERS", "KEY", "TOKEN", "PASSWORD", "CERTIFICATE")
+
+# What instrumentations and other exporters read is defined by them.
+_ELSEWHERE: Final = (
+    "OTEL_PYTHON_",
+    "OTEL_INSTRUMENTATION_",
+    "OTEL_SEMCONV_",
+    "OTEL_RESOURCE_",
+    "OTEL_EXPORTER_JAEGER_",
+)
+
+
+def print_configuration() -> int:
+    """Print every setting and the ``OTEL_*`` variables that are set; return 2 when ``otelflow run`` refuses them.
+
+    What is wrong comes out as warnings, each with its cure.
+    """
+    refusal = _refusal()
+    found = settings.in_force()
+    if refusal:
+        say(
+            f"'otelflow run' and configure() refuse this: {refusal}. "
+            "Listed is what a program has that runs flows without configure(), and so ignores it"
+        )
+    console = page()
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("setting", "value", "from", "meaning"):
+        table.add_column(heading, overflow="fold")
+    for one in found.values():
+        style = "" if one.origin == "default" else "bold"
+        table.add_row(
+            Text(one.name, style), Text(_shown(one), style), Text(one.origin, style), Text(one.meaning, "dim")
+        )
+    console.print(table)
+    console.print(_variables())
+    return BAD_INPUT if refusal else SUCCESS
+
+
+def _refusal() -> str:
+    """Return why a run of the command line would be refused, or nothing."""
+    try:
+        settings.check()
+        for name in exporter_names("traces"):
+            if name.startswith("otlp"):
+                exporter, _ = new_exporter("traces", name)
+                exporter.shutdown()
+    except ConfigurationError as error:
+        return str(error)
+    return ""
+
+
+def _shown(one: settings.Setting) -> str:
+    if one.name == "store" and one.value.lower() != "off":
+        directory = store_directory(one.value if one.value.lower() not in ("", "on") else None)
+        return str(directory)
+    return _text(one.value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _variables() -> Text:
+    """Return the variables of OpenTelemetry that are set; what may be a secret is not shown."""
+    names = sorted(name for name in os.environ if name.startswith("OTEL_") and os.environ[name])
+    if not names:
+        return Text("\nNo OTEL_* variable is set: runs are stored here and sent nowhere.", "dim")
+    known = _known_variables()
+    text = Text()
+    for name in names:
+        if name in known or name.startswith(_ELSEWHERE):
+            text.append(f"\n{name}={'(hidden)' if name.endswith(_SECRET) else redact(os.environ[name])}")
+        else:
+            close = nearest(name, known)
+            meant = close if "did you mean" in close else ""
+            text.append(f"\n{name} is no variable of OpenTelemetry, nothing reads it{meant}", "red")
+    return text
+
+
+def _known_variables() -> set[str]:
+    modules = (environment_variables, sdk_environment_variables)
+    return {name for module in modules for name in vars(module) if name.startswith("OTEL_")}

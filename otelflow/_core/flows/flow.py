@@ -1,0 +1,437 @@
+"""A flow: one function or ``main``, one trace each time it is executed."""
+
+import functools
+import inspect
+import logging
+import sys
+import time
+import weakref
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from types import CoroutineType, TracebackType
+from typing import TYPE_CHECKING, Any, Final, Generic, Never, ParamSpec, Protocol, Self, TypeVar, overload
+
+from otelflow._core.flows import declared
+from otelflow._core.flows.config import Flow_Run__Config
+from otelflow._core.flows.definition import Capture, Kind, Spec, check_keywords, marked
+from otelflow._core.flows.flow_run import Block, FlowRun, innermost_block, new_flow_id
+from otelflow._core.flows.objective import Objective, checked_buckets
+from otelflow._core.flows.task import Task
+from otelflow._core.inside import events, messages
+from otelflow._core.inside.artifacts import Artifact, Result, add_artifact, add_result
+from otelflow._core.runs.current import open_run_here
+from otelflow._core.runs.endings import FAILED
+from otelflow._core.runs.run import Run
+from otelflow._core.text.bounded import Kept
+from otelflow._core.text.safe_str import printable
+from otelflow.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnfillableParameter, UnknownKeyword
+
+if TYPE_CHECKING:
+    from otelflow._core.flows.osbot_report import Flow_Stats
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_IN_MEMORY: Final = 1_000
+
+
+class Flow(Generic[R]):
+    """One flow, set up to be executed; each ``execute()`` is a run, a trace, an id of its own.
+
+    ``status`` is ``running``, one of ``attributes.RESULTS``, or None before the first run. ``flow_return_value`` and
+    ``flow_error`` are there when it has ended. Subclasses override ``main`` and ``task_dependencies``.
+    Raises UnknownKeyword for a keyword that is no attribute.
+    """
+
+    flow_target: Callable[..., Any] | None = None
+    flow_return_value: R | None = None
+    flow_error: BaseException | None = None
+    status: str | None = None
+    started_ns: int = 0
+    ended_ns: int = 0
+    duration: float | None = None
+    objective: Objective | None = None
+    buckets: Sequence[float] | None = None
+    _spec: Spec | None = None
+    _run: "FlowRun | None" = None
+    _block: "Block | None" = None
+    _used_id: str | None = None
+    _is_main: bool = False
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """Begin at once: a subclass (a dataclass, say) may have an ``__init__`` that does not call ours."""
+        made = super().__new__(cls)
+        if cls is not Flow:
+            Flow.__init__(made)
+        return made
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.main is not Flow.main:
+            _declare(cls.__name__, cls, cls.objective, cls.buckets)
+
+    def __init__(
+        self,
+        *positional: Never,
+        flow_name: str | None = None,
+        flow_id: str | None = None,
+        flow_config: Flow_Run__Config | None = None,
+        data: Mapping[str, Any] | None = None,
+        capture_parameters: Capture = False,
+        capture_return_value: bool = False,
+        **more: Any,
+    ) -> None:
+        if positional:
+            cure = self._how_to_call_main(()) or "; give what it runs to setup(): Flow().setup(function, …).execute()"
+            raise UnfillableParameter("flow", type(self).__name__, f"it takes keywords only{cure}")
+        if flow_config is not None and not isinstance(flow_config, Flow_Run__Config):
+            raise ConfigurationError(f"flow_config must be a Flow_Run__Config, not {flow_config!r:.80}")
+        for name, value in more.items():
+            if not hasattr(type(self), name) and not any(
+                name in inspect.get_annotations(c) for c in type(self).__mro__
+            ):
+                raise UnknownKeyword(type(self).__name__, name, _KEYWORDS, self._how_to_call_main((name,)))
+            setattr(self, name, value)
+        self.flow_config = flow_config if flow_config is not None else Flow_Run__Config()
+        self.flow_name = flow_name or type(self).__name__
+        self.flow_id = flow_id or new_flow_id()
+        self.flow_args: tuple[Any, ...] = ()
+        self.flow_kwargs: dict[str, Any] = {}
+        self.flow_run_params: Mapping[str, Any] | None = None
+        self.data: dict[str, Any] = dict(data or {})
+        self.reference: weakref.ref[Flow[Any]] = weakref.ref(self)
+        self._is_named = bool(flow_name)
+        self._has_fixed_id = flow_id is not None
+        self._capture: dict[str, Any] = {
+            "capture_parameters": capture_parameters,
+            "capture_return_value": capture_return_value,
+        }
+        self._forget_run()
+
+    def _forget_run(self) -> None:
+        self.executed_tasks: Kept[Task] = Kept(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _has_failed)
+        self.log: Kept[messages.Line] = messages.new_log()
+        self.artifacts: Kept[Artifact] = Kept(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
+        self.results: Kept[Result] = Kept(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
+        self.captured_events: Kept[events.Flow_Run__Event] = Kept(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
+
+    # Set up
+
+    def setup(self, target: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> Self:
+        """Say what ``execute()`` runs: *target* with these arguments, or ``main``. Raises NotCallable."""
+        if target is None and not self._overrides_main():
+            raise FlowNotSetUp
+        if target is not None and not callable(target):
+            raise NotCallable("A flow", target, self._how_to_call_main(()))
+        self._is_main = target is None
+        return self._use(Spec("A flow", self.main if target is None else target, **self._capture), args, kwargs)
+
+    def set_flow_target(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Self:
+        """Say what ``execute()`` runs, and with which arguments. Raises NotCallable."""
+        self._is_main = getattr(target, "__func__", None) is type(self).main
+        return self._use(Spec("A flow", target, **self._capture), args, kwargs)
+
+    def _use(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        self._spec = spec
+        self.flow_target, self.flow_args, self.flow_kwargs = spec.target, args, kwargs
+        if not self._is_named and spec.name and not self._is_main:
+            self.flow_name = spec.name
+        return self
+
+    def set_flow_name(self, value: str | None = None) -> Self:
+        """Call the flow *value*, or by its function."""
+        spec_name = self._spec.name if self._spec is not None and not self._is_main else ""
+        self.flow_name = value or spec_name or type(self).__name__
+        self._is_named = value is not None
+        return self
+
+    def set_flow_id__time_now(self) -> Self:
+        """Make the time the next run's id."""
+        now = time.time_ns()
+        self.flow_id = (
+            f"flow_id__{time.strftime('%Y-%m-%d__%H-%M-%S', time.gmtime(now / 1e9))}__{now % 1_000_000_000:09}"
+        )
+        return self
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """What a subclass runs; override it, as ``def`` or ``async def``."""
+        raise FlowNotSetUp
+
+    def task_dependencies(self) -> Mapping[str, Any]:
+        """Return what tasks and the flow may ask for by name or type, besides the usual; override it."""
+        return _NO_DEPENDENCIES
+
+    def _how_to_call_main(self, given: tuple[str, ...]) -> str:
+        """Return where the arguments of ``main`` go, if it is overridden and has the parameters *given*."""
+        if not self._overrides_main():
+            return ""
+        gathering = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        parameters = list(inspect.signature(self.main).parameters.values())
+        parameters = [one for one in parameters if one.kind not in gathering]
+        names = [one.name for one in parameters if one.default is inspect.Parameter.empty or one.name in given]
+        if not set(given) <= set(names):
+            return ""
+        arguments = ", ".join(f"{name}=…" for name in names)
+        return f"; the arguments of main go to setup(), by name: {type(self).__name__}().setup({arguments}).execute()"
+
+    def _overrides_main(self) -> bool:
+        return type(self).main is not Flow.main
+
+    def _ready(self) -> Spec:
+        if self._spec is None:
+            if not self._overrides_main():
+                raise FlowNotSetUp
+            self.setup()
+        assert self._spec is not None  # noqa: S101 set_flow_target has set it
+        return self._spec
+
+    # Run
+
+    def execute(self) -> Self:
+        """Run the flow to its end and return it; an async one on a loop of its own, with this context.
+
+        A generator flow begins when its ``flow_return_value`` is iterated, and ends with it.
+        Raises the flow's own exception (unless ``raise_flow_error`` is False), and FlowNotSetUp.
+        """
+        if self._ready().kind is Kind.COROUTINE:
+            return _run_to_end(self.execute_async())
+        started = self._start()
+        return _run_to_end(self._awaited(started)) if self._goes_on(started) else self
+
+    async def execute_async(self) -> Self:
+        """Run the flow on the running loop and return it. Raises as ``execute`` does."""
+        started = self._start()
+        return await self._awaited(started) if self._goes_on(started) else self
+
+    def _goes_on(self, started: object) -> bool:
+        """Tell whether *started* is to be awaited: the flow is async, or returned a coroutine that ends its run."""
+        is_open = self._ready().kind is Kind.COROUTINE or self.status == "running"
+        return is_open and type(started) is CoroutineType
+
+    async def _awaited(self, started: Coroutine[Any, Any, Any]) -> Self:
+        await started
+        return self
+
+    def _start(self) -> Any:
+        spec = self._ready()
+        started = spec.runner(lambda _args, _kwargs: FlowRun(self, spec))()
+        if spec.kind is Kind.GENERATOR or spec.kind is Kind.ASYNC_GENERATOR:
+            self.flow_return_value = started
+        return started
+
+    def execute_flow(self, flow_run_params: Mapping[str, Any] | None = None) -> Self:
+        """Do as ``execute``, keeping *flow_run_params* in the attribute of that name."""
+        self.flow_run_params = flow_run_params
+        return self.execute()
+
+    def run(self) -> dict[str, Any]:
+        """Do as ``execute``, and return the flow's ``data``."""
+        return self.execute().data
+
+    def __enter__(self) -> Self:
+        self._block = Block(self, self._block)
+        self._block.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
+    ) -> None:
+        block = innermost_block(self) or self._block  # threads may share a flow, and each leaves its own block
+        if block is not None:
+            block.close()
+        while self._block is not None and self._block.is_closed:
+            self._block = self._block.around
+
+    # Messages, artifacts, results
+
+    def _here(self) -> Run:
+        """Return the run to which something said now belongs: the task or flow of ours that is current."""
+        run = open_run_here()
+        while run is not None and run.flow is not self:
+            run = run.parent
+        return run or self._run or self._block or Block(self, None)
+
+    def log_debug(self, message: object, task_run_id: str | None = None) -> None:
+        """Record *message* at level DEBUG."""
+        self._log(logging.DEBUG, message, task_run_id)
+
+    def log_info(self, message: object, task_run_id: str | None = None) -> None:
+        """Record *message* at level INFO."""
+        self._log(logging.INFO, message, task_run_id)
+
+    def log_warning(self, message: object, task_run_id: str | None = None) -> None:
+        """Record *message* at level WARNING."""
+        self._log(logging.WARNING, message, task_run_id)
+
+    def log_error(self, message: object, task_run_id: str | None = None) -> None:
+        """Record *message* at level ERROR."""
+        self._log(logging.ERROR, message, task_run_id)
+
+    def _log(self, level: int, message: object, task_run_id: str | None) -> None:
+        messages.write(self._here(), level, message, task_run_id=task_run_id)
+
+    def add_flow_artifact(
+        self,
+        description: str | None = None,
+        key: str | None = None,
+        data: object = None,
+        artifact_type: str | None = None,
+    ) -> Artifact:
+        """Record an artifact: markdown, table, link, progress, image, json, error, or any other word.
+
+        Raises InvalidArtifact for a key or data that does not fit.
+        """
+        return add_artifact(self._here(), key, data, description, artifact_type)
+
+    def add_flow_result(self, key: str, description: object) -> Result:
+        """Record a result. Raises InvalidArtifact for a key that is not valid."""
+        return add_result(self._here(), key, description)
+
+    @property
+    def captured_exec_logs(self) -> list[str]:
+        """The messages of the run, with their ANSI colours."""
+        return [line.text for line in self.log]
+
+    def log_messages_with_colors(self) -> list[str]:
+        """Return the messages of the run, with their ANSI colours."""
+        return self.captured_exec_logs
+
+    def log_messages(self) -> list[str]:
+        """Return the messages of the run, without ANSI colours."""
+        return [line.plain_text for line in self.log]
+
+    def captured_logs(self) -> list[str]:
+        """Return the messages of the run, without ANSI colours."""
+        return self.log_messages()
+
+    def print_log_messages(self, use_colors: bool = True) -> Self:
+        """Print the messages of the run."""
+        for text in self.log_messages_with_colors() if use_colors else self.log_messages():
+            sys.stdout.write(text + "\n")
+        return self
+
+    # Reports
+
+    @property
+    def flow_stats(self) -> "Flow_Stats":
+        """Times, status and counts of the run."""
+        from otelflow._core.flows import osbot_report  # noqa: PLC0415 most programs never ask for one
+
+        return osbot_report.Flow_Stats(self)
+
+    def durations(self) -> dict[str, Any]:
+        """Return name, duration (seconds) and status of the flow, and the seconds of each task by name."""
+        from otelflow._core.flows import osbot_report  # noqa: PLC0415 most programs never ask for one
+
+        return osbot_report.durations(self)
+
+    def durations__with_tasks_status(self) -> dict[str, Any]:
+        """Return ``durations()`` with tasks by order, each with name, duration and status."""
+        from otelflow._core.flows import osbot_report  # noqa: PLC0415 most programs never ask for one
+
+        return osbot_report.durations_with_tasks_status(self)
+
+    def flow_output(self) -> dict[str, Any]:
+        """Return the return value and the durations."""
+        return {"output": self.flow_return_value, "durations": self.durations()}
+
+    def json(self) -> dict[str, Any]:
+        """Return everything that is kept of the run as plain data."""
+        from otelflow._core.flows import osbot_report  # noqa: PLC0415 most programs never ask for one
+
+        return osbot_report.as_json(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.flow_name} {self.flow_id} {self.status or 'not run'}>"
+
+
+def _run_to_end(flow: Coroutine[Any, Any, R]) -> R:
+    from otelflow._core.runs.loops import run_to_end  # noqa: PLC0415 only for what is async
+
+    return run_to_end(flow)
+
+
+_NO_DEPENDENCIES: Final[Mapping[str, Any]] = {}
+
+
+def _has_failed(task: Task) -> bool:
+    return task.status in FAILED
+
+
+def _is_unimportant(_: object) -> bool:
+    return False
+
+
+def _declare(name: str, target: Any, objective: Any, buckets: Any) -> None:
+    """Let metrics and ``otelflow generate`` know of a flow before it runs. Raises ConfigurationError."""
+    if not isinstance(objective, Objective | None):
+        raise ConfigurationError(f"Flow {name!r}: objective must be an Objective, not {objective!r:.60}")
+    bounds = checked_buckets(buckets)
+    description = (getattr(target, "__doc__", None) or "").strip().partition("\n")[0]
+    module = getattr(target, "__module__", None) or ""
+    declared.declare(declared.Declared(str(name), module, bounds, objective, description))
+
+
+if TYPE_CHECKING:  # making them takes a good part of an import
+
+    class _Decorator(Protocol):
+        @overload
+        def __call__(self, target: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, Flow[R]]: ...
+        @overload
+        def __call__(self, target: Callable[P, R], /) -> Callable[P, Flow[R]]: ...
+
+
+_KEYWORDS: Final = {
+    "flow_name": str | None,
+    "flow_id": str | None,
+    "flow_config": Flow_Run__Config | None,
+    "data": Mapping | None,
+    "capture_parameters": bool | Sequence,
+    "capture_return_value": bool,
+    "objective": Objective | None,
+    "buckets": Sequence | None,
+}
+
+
+@overload
+def flow(target: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, Flow[R]]: ...
+@overload
+def flow(target: Callable[P, R], /) -> Callable[P, Flow[R]]: ...
+@overload
+def flow(
+    *,
+    flow_name: str | None = None,
+    flow_id: str | None = None,
+    flow_config: Flow_Run__Config | None = None,
+    data: Mapping[str, Any] | None = None,
+    capture_parameters: Capture = False,
+    capture_return_value: bool = False,
+    objective: Objective | None = None,
+    buckets: Sequence[float] | None = None,
+) -> "_Decorator": ...
+def flow(target: Any = None, /, **keywords: Any) -> Any:
+    """Make a function or method a flow: calling it returns a ``Flow`` that is set up, and ``execute()`` runs it.
+
+    *objective* is what alerts are made of, *buckets* are those of the metric of its durations (seconds).
+    Raises UnknownKeyword, NotCallable, or ConfigurationError for a value that does not fit its keyword.
+    """
+    check_keywords("@flow", keywords, _KEYWORDS)
+    return functools.partial(_decorate, **keywords) if target is None else _decorate(target, **keywords)
+
+
+def _decorate(target: Any, data: Mapping[str, Any] | None = None, **keywords: Any) -> Any:
+    if isinstance(target, staticmethod | classmethod):
+        return type(target)(_decorate(target.__func__, data, **keywords))
+    if isinstance(target, type):
+        raise NotCallable("@flow", target)
+    capture = {name: keywords[name] for name in ("capture_parameters", "capture_return_value") if name in keywords}
+    spec = Spec("@flow", target, **capture)
+    plan: Flow[Any] = Flow(**keywords)  # a wrong value is said at decoration, not at the first call
+    _declare(printable(plan._use(spec, (), {}).flow_name), target, plan.objective, plan.buckets)
+
+    @functools.wraps(target)
+    def new_flow(*args: Any, **kwargs: Any) -> Flow[Any]:
+        made: Flow[Any] = Flow(**keywords)
+        made.data.update(data or {})
+        return made._use(spec, args, kwargs)
+
+    return marked(new_flow, "flow")

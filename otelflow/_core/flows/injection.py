@@ -1,0 +1,218 @@
+"""Give a function the parameters that it asks for by name or by annotation."""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from otelflow._core.text.hints import nearest
+from otelflow.errors import UnfillableParameter
+
+#: The names that every flow and task may ask for
+NAMES: Final = ("this_flow", "this_task", "flow_data", "task_data")
+
+_NOTHING: Final = object()
+
+
+class _Injected:
+    def __repr__(self) -> str:
+        return "INJECTED"
+
+    def __reduce__(self) -> str:
+        return "INJECTED"
+
+
+#: The default of a parameter that otelflow fills: ``def load(flow_data: dict = INJECTED)``
+INJECTED: Final[Any] = _Injected()
+
+
+#: What a test gives the functions of a flow in the place of its dependencies, by name; see ``otelflow.testing``
+StandIns = Callable[[Any], Mapping[str, Any]]
+
+
+class _Test:
+    stand_ins: StandIns | None = None
+
+
+def use_stand_ins(stand_ins: StandIns | None) -> StandIns | None:
+    """Let *stand_ins* have the last word on dependencies (None: nobody); return who had it."""
+    previous, _Test.stand_ins = _Test.stand_ins, stand_ins
+    return previous
+
+
+def dependencies_of(flow: Any) -> Mapping[str, Any]:
+    """Return what a function in *flow* (None: in no flow) may ask for besides the usual."""
+    found: Mapping[str, Any] = {} if flow is None else flow.task_dependencies()
+    return found if _Test.stand_ins is None else {**found, **_Test.stand_ins(flow)}
+
+
+class _Parameter:
+    __slots__ = ("annotation", "default", "name", "position")
+
+    def __init__(self, name: str, position: int, annotation: Any, default: Any) -> None:
+        self.name = name
+        self.position = position  # past every argument for a keyword-only one
+        self.annotation = annotation
+        self.default = default
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether it may be filled by its annotation: it has no value of its own."""
+        return self.default is inspect.Parameter.empty or self.default is None or self.default is INJECTED
+
+
+class Injection:
+    """What can be injected into one function; names are analysed at decoration, annotations on the first call."""
+
+    __slots__ = ("_annotated", "_function", "_named", "_parameters", "_required", "is_needless")
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._parameters = _parameters(function)
+        self._named = tuple(p for p in self._parameters if p.name in NAMES)
+        self._required = tuple(p for p in self._parameters if p.default is INJECTED and p.name not in NAMES)
+        self._annotated: tuple[tuple[_Parameter, type], ...] | None = None
+        #: Whether it is known that the function asks for nothing; before the first call it is not, for annotations
+        self.is_needless = not self._parameters
+
+    def fill(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        named: Mapping[str, Any],
+        dependencies: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Return *kwargs* with everything added that the function asks for and the caller did not give."""
+        if not self._parameters:
+            return kwargs
+        given = len(args)
+        filled = {p.name: named[p.name] for p in self._named if p.position >= given and p.name not in kwargs}
+
+        def is_missing(parameter: _Parameter) -> bool:
+            name = parameter.name
+            return parameter.position >= given and name not in kwargs and name not in filled
+
+        if dependencies:
+            by_name = {
+                p.name: dependencies[p.name] for p in self._parameters if p.name in dependencies and is_missing(p)
+            }
+            filled.update(by_name)
+        for parameter, kind in self._by_annotation():
+            if is_missing(parameter) and (value := _of_type(kind, named, dependencies)) is not _NOTHING:
+                filled[parameter.name] = value
+        unfilled = next((parameter for parameter in self._required if is_missing(parameter)), None)
+        if unfilled is not None:
+            meant = nearest(unfilled.name, [*NAMES, *dependencies])
+            reason = f"nothing can be injected for its parameter {unfilled.name!r}"
+            reason += meant if "did you mean" in meant else ""
+            raise UnfillableParameter("function", _name_of(self._function), reason)
+        return {**kwargs, **filled} if filled else kwargs
+
+    def _by_annotation(self) -> tuple[tuple[_Parameter, type], ...]:
+        if self._annotated is None:
+            self._annotated = tuple(
+                (parameter, kind)
+                for parameter in self._parameters
+                if parameter.is_open and parameter.annotation is not inspect.Parameter.empty
+                if (kind := _class_of(parameter.annotation, self._function)) is not None
+            )
+            self.is_needless = not (self._named or self._required or self._annotated)
+        return self._annotated
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[_Parameter, ...]:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some callables written in C have none
+        return ()
+    fillable = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    found: list[_Parameter] = []
+    for position, parameter in enumerate(signature.parameters.values()):
+        if parameter.kind in fillable:
+            keyword_only = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+            place = 1_000_000 if keyword_only else position
+            found.append(_Parameter(parameter.name, place, parameter.annotation, parameter.default))
+    return tuple(found)
+
+
+def _name_of(function: Any) -> str:
+    plain = getattr(function, "func", function)  # a partial is called by its function
+    return str(getattr(plain, "__qualname__", type(plain).__qualname__))
+
+
+_UNIONS: Final = (typing.Union, types.UnionType)
+
+# Asking for a text or a number by its type would inject by accident.
+_TOO_COMMON: Final = (Any, object, str, bytes, int, float, bool, list, dict, tuple, set, frozenset, type(None))
+
+
+def _class_of(annotation: Any, function: Callable[..., Any]) -> type | None:
+    """Return the class that *annotation* names (``Flow``, ``"Flow"``, ``Flow | None``), if it names one."""
+    holder = type("holder", (), {"__annotations__": {"it": annotation}})
+    try:
+        resolved = typing.get_type_hints(holder, getattr(function, "__globals__", {}))["it"]
+    except Exception:  # noqa: BLE001 an annotation may be any expression, also one that is never defined
+        return None
+    members = typing.get_args(resolved) if typing.get_origin(resolved) in _UNIONS else (resolved,)
+    classes = [typing.get_origin(one) or one for one in members]
+    named = [one for one in classes if isinstance(one, type) and one not in _TOO_COMMON]
+    return named[0] if len(named) == 1 else None
+
+
+def _of_type(kind: type, named: Mapping[str, Any], dependencies: Mapping[str, Any]) -> Any:
+    # By real base classes: a flow is also "Hashable", and what a Protocol makes of isinstance() is an exception.
+    for name in ("this_flow", "this_task"):
+        if kind in type(named[name]).__mro__:
+            return named[name]
+    fitting = [value for value in dependencies.values() if kind in type(value).__mro__]
+    return fitting[0] if len(fitting) == 1 else _NOTHING
+
+
+def why_uncallable(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
+    """Return why *function* cannot be called with these arguments, or None when it can."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some callables written in C have none
+        return None
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        too_many = f": it takes {_shape(signature)}" if str(error).startswith("too many") else ""
+        # What bind() says of a misspelt keyword is that the right one is missing.
+        return _unexpected(signature, kwargs) or f"{error}{too_many}"
+    return None
+
+
+def _unexpected(signature: inspect.Signature, kwargs: Mapping[str, Any]) -> str | None:
+    """Return what is to be said of a keyword that *signature* does not have, or None."""
+    parameters = signature.parameters.values()
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters):
+        return None
+    nameless = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
+    known = [one.name for one in parameters if one.kind not in nameless]
+    unexpected = next((name for name in kwargs if name not in known), None)
+    if unexpected is None:
+        return None
+    others = [name for name in known if name not in ("self", "cls")]
+    return f"it has no parameter {unexpected!r}{nearest(unexpected, others)}"
+
+
+class _Some:
+    def __repr__(self) -> str:
+        return "…"
+
+
+def _shape(signature: inspect.Signature) -> str:
+    """Return *signature* without annotations, and without the text of defaults, which foreign code would make."""
+    empty = inspect.Parameter.empty
+    bare = [
+        one.replace(annotation=empty, default=empty if one.default is empty else _Some())
+        for one in signature.parameters.values()
+    ]
+    return str(inspect.Signature(bare))
+
+
+def is_call_error(error: TypeError) -> bool:
+    """Tell whether *error* comes from the call itself and not from inside the function."""
+    return error.__traceback__ is not None and error.__traceback__.tb_next is None

@@ -1,0 +1,127 @@
+"""What the on-call engineer is promised about a flow."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, Never, TypeAlias
+
+from otelflow._core.text.lazy_re import late
+from otelflow.errors import ConfigurationError, UnknownKeyword
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
+_ONE: Final = r"(\d+(?:\.\d+)?)(ms|[smhdw])"
+_PIECE: Final = late(_ONE)
+_WHOLE: Final = late(rf"(?:{_ONE})+")
+
+# Windows of alerts must fit into what Prometheus keeps.
+_LONGEST_DURATION: Final = 7 * 86_400.0
+_LONGEST_INTERVAL: Final = 31 * 86_400.0
+_MOST_BUCKETS: Final = 60
+
+DEFAULT_SUCCESS: Final = 0.99
+
+Seconds: TypeAlias = "str | timedelta"
+
+
+class Objective:
+    """A promise about a flow: *success* of its runs succeed, as many within *duration*, one *every* so often.
+
+    Each part may be left out. ``otelflow generate alerts`` makes alerts of it; *runbook* is the line (or address) that
+    tells the reader of an alert what to do. Raises ConfigurationError for a value that says nothing usable,
+    UnknownKeyword.
+    """
+
+    __slots__ = ("duration", "every", "runbook", "success")
+
+    def __init__(
+        self,
+        *,
+        success: float | None = None,
+        duration: "Seconds | None" = None,
+        every: "Seconds | None" = None,
+        runbook: str | None = None,
+        **unknown: Never,
+    ) -> None:
+        if unknown:
+            raise UnknownKeyword("Objective", next(iter(unknown)), self.__slots__)
+        if success is None and duration is None and every is None:
+            raise ConfigurationError("Objective: promise something: success=0.99, duration='10m' or every='1h'")
+        self.success: Final = _checked_share(success)
+        self.duration: Final = _seconds("duration", duration, _LONGEST_DURATION)
+        self.every: Final = _seconds("every", every, _LONGEST_INTERVAL)
+        self.runbook: Final = _checked_runbook(runbook)
+
+    @property
+    def share(self) -> float:
+        """The share of good runs, when nothing else was said."""
+        return DEFAULT_SUCCESS if self.success is None else self.success
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Objective) and all(
+            getattr(self, name) == getattr(other, name) for name in self.__slots__
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.success, self.duration, self.every, self.runbook))
+
+    def __repr__(self) -> str:
+        given = [f"{name}={getattr(self, name)!r}" for name in self.__slots__ if getattr(self, name) is not None]
+        return f"Objective({', '.join(given)})"
+
+
+def _checked_runbook(runbook: object) -> str | None:
+    if runbook is None or (isinstance(runbook, str) and runbook.strip()):
+        return runbook
+    raise ConfigurationError(f"Objective: runbook must be a text such as an address, not {runbook!r:.60}")
+
+
+def _checked_share(success: object) -> float | None:
+    if success is None:
+        return None
+    if not isinstance(success, int | float) or isinstance(success, bool) or not 0 < success < 1:
+        raise ConfigurationError(
+            f"Objective: success={success!r:.60} is no share of runs: give a number between 0 and 1, such as 0.99 "
+            "(1 leaves no room for a single failure; leave success out and rely on the last run's alert)"
+        )
+    return float(success)
+
+
+def _seconds(name: str, value: "Seconds | None", longest: float) -> float | None:
+    if value is None:
+        return None
+    # Who has a timedelta has imported its module; for the others that would take 2 ms.
+    in_seconds = getattr(value, "total_seconds", None)
+    seconds = in_seconds() if in_seconds is not None else _parsed(value)
+    if seconds is None or not 0 < seconds <= longest:
+        raise ConfigurationError(
+            f"Objective: {name}={value!r:.60} is no length of time up to {longest / 86_400:.0f}d: "
+            "give a number with a unit (s, m, h, d, w), such as '90s', '10m', '1h30m' or '1d'"
+        )
+    return seconds
+
+
+def _parsed(text: object) -> float | None:
+    if not isinstance(text, str) or _WHOLE.fullmatch(text.strip()) is None:
+        return None
+    return sum(float(number) * _UNITS[unit] for number, unit in _PIECE.findall(text))
+
+
+def checked_buckets(buckets: object) -> tuple[float, ...] | None:
+    """Return the upper bounds of a histogram's buckets in seconds. Raises ConfigurationError if they are none."""
+    if buckets is None:
+        return None
+    given = tuple(buckets) if isinstance(buckets, Iterable) else ()
+    try:
+        bounds = () if any(isinstance(one, str | bool) for one in given) else tuple(float(one) for one in given)
+    except (TypeError, ValueError):
+        bounds = ()
+    if bounds and bounds[-1] == float("inf"):
+        bounds = bounds[:-1]
+    is_rising = all(low < high for low, high in zip((0.0, *bounds), bounds, strict=False))
+    if not is_rising or not 0 < len(bounds) <= _MOST_BUCKETS or bounds[-1] == float("inf"):
+        raise ConfigurationError(
+            f"buckets={buckets!r:.80} must be up to {_MOST_BUCKETS} rising numbers of seconds above 0, "
+            "such as (0.1, 1, 10)"
+        )
+    return bounds

@@ -1,0 +1,141 @@
+"""A flow's run as plain data, in the shapes and words that OSBot-Utils has."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from otelflow import semconv
+from otelflow._core.process.settings import settings
+from otelflow._core.runs.endings import error_message
+
+if TYPE_CHECKING:
+    from otelflow._core.flows.flow import Flow
+    from otelflow._core.flows.task import Task
+
+_WORDS: Final = {
+    "running": "running",
+    semconv.SUCCESS: "completed",
+    semconv.SKIP: "completed",
+    semconv.FAILURE: "failed",
+    semconv.TIMEOUT: "failed",
+    semconv.ERROR: "failed",
+    semconv.CANCELLATION: "stopped",
+}
+_TASK_FAILED: Final = "At least one task failed"
+
+
+def word(status: str | None) -> str:
+    """Return OSBot's word for a result."""
+    return _WORDS.get(status or "", "")
+
+
+class Flow_Stats:
+    """Times (milliseconds since the epoch), duration (seconds), status, error and counts of a flow's run."""
+
+    def __init__(self, flow: "Flow[Any]") -> None:
+        failed = [task for task in flow.executed_tasks if word(task.status) == "failed"]
+        self.flow_id = flow.flow_id
+        self.flow_name = flow.flow_name
+        self.start_time = _milliseconds(flow.started_ns)
+        self.end_time = _milliseconds(flow.ended_ns)
+        self.duration = flow.duration
+        self.status = word(flow.status)
+        self.error = _error(flow.flow_error)
+        self.total_tasks = len(flow.executed_tasks) + flow.executed_tasks.omitted
+        self.failed_tasks = len(failed)
+        if self.status == "completed" and failed:
+            self.status, self.error = "failed", _TASK_FAILED
+
+    @property
+    def error_message(self) -> str | None:
+        """The text of the error."""
+        return self.error
+
+    def json(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {**vars(self), "error_message": self.error}
+
+
+def _error(error: BaseException | None) -> str | None:
+    return None if error is None else error_message(error, settings().value_limit)
+
+
+def _milliseconds(time_ns: int) -> int | None:
+    return time_ns // 1_000_000 if time_ns else None
+
+
+def durations(flow: "Flow[Any]") -> dict[str, Any]:
+    """Return name, duration and status, and the seconds of each task by name (of the last with that name)."""
+    stats = flow.flow_stats
+    return {
+        "flow_name": flow.flow_name,
+        "flow_duration": stats.duration,
+        "flow_status": stats.status,
+        "flow_tasks": {task.task_name: task.duration for task in flow.executed_tasks},
+    }
+
+
+def durations_with_tasks_status(flow: "Flow[Any]") -> dict[str, Any]:
+    """Return ``durations`` with tasks by order, each with its status."""
+    tasks = {
+        order: {"task_name": task.task_name, "task_duration": task.duration, "task_status": word(task.status)}
+        for order, task in enumerate(flow.executed_tasks, start=1)
+    }
+    return {**durations(flow), "flow_tasks": tasks}
+
+
+def as_json(flow: "Flow[Any]") -> dict[str, Any]:
+    """Return everything that is kept of a run."""
+    stats = flow.flow_stats
+    return {
+        "flow_data": {
+            "flow_id": flow.flow_id,
+            "flow_name": flow.flow_name,
+            "start_time": stats.start_time,
+            "end_time": stats.end_time,
+            "status": stats.status,
+            "error": stats.error,
+            "tasks": {task.task_id: _task(task, order) for order, task in enumerate(flow.executed_tasks, start=1)},
+            "events": [_event(event) for event in flow.captured_events],
+            "results": [{**item.as_dict(), "timestamp": _milliseconds(item.time_ns)} for item in flow.results],
+            "artifacts": [
+                {**item.as_dict(), "data": item.plain_data, "timestamp": _milliseconds(item.time_ns)}
+                for item in flow.artifacts
+            ],
+            "logs": [
+                {
+                    "timestamp": _milliseconds(line.time_ns),
+                    "level": line.level,
+                    "message": line.text,
+                    "task_id": line.task_run_id,
+                }
+                for line in flow.log
+            ],
+            "return_value": flow.flow_return_value,
+        },
+        "flow_events": [],
+    }
+
+
+def _task(task: "Task", order: int) -> dict[str, Any]:
+    ended_ns = task.started_ns + int((task.duration or 0) * 1_000_000_000)
+    return {
+        "task_id": task.task_id,
+        "task_name": task.task_name,
+        "start_time": _milliseconds(task.started_ns),
+        "end_time": _milliseconds(ended_ns) if task.duration is not None else None,
+        "status": word(task.status),
+        "error_message": _error(task.task_error),
+        "return_value": task.task_return_value,
+        "execution_order": order,
+        "input_args": list(task.task_args),
+        "input_kwargs": dict(task.task_kwargs),
+    }
+
+
+def _event(event: Any) -> dict[str, Any]:
+    data = event.event_data._asdict()
+    return {
+        "event_id": event.event_id,
+        "event_type": event.event_type.value,
+        "timestamp": event.timestamp,
+        "event_data": {name: value for name, value in data.items() if name not in ("span_context", "error")},
+    }

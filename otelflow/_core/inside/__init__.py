@@ -1,0 +1,1 @@
+"""What happens inside a run: messages, artifacts, results, and the events made of them."""

@@ -1,0 +1,281 @@
+"""What listeners hear: events, the hub that sends them, and who is listening."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+from opentelemetry.trace import SpanContext
+
+from otelflow._core.process import forks, losses
+from otelflow._core.process.ids import new_id
+from otelflow.errors import InvalidListener
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class Flow_Run__Event_Type(StrEnum):
+    """The seven things that can be heard about a run."""
+
+    FLOW_MESSAGE = "flow_message"
+    FLOW_START = "flow_start"
+    FLOW_STOP = "flow_stop"
+    NEW_ARTIFACT = "new_artifact"
+    NEW_RESULT = "new_result"
+    TASK_START = "task_start"
+    TASK_STOP = "task_stop"
+
+
+class Flow_Run__Event_Data(NamedTuple):
+    """What an event tells. A STOP event has ``result`` and ``duration``, and after a failure the error.
+
+    ``data`` is the payload of the event's type: ``message_data`` {log_level, message, message_text}, ``artifact_data``
+    {description, key, data, type}, ``result_data`` {key, description}. ``duration`` is in seconds. ``error`` is the
+    exception itself (None when the event was made from a span that somebody else ended); ``error_type`` is its
+    qualified name, ``error_message`` its redacted text.
+    """
+
+    data: Mapping[str, Any] = MappingProxyType({})
+    event_source: str = ""
+    flow_name: str | None = None
+    flow_run_id: str | None = None
+    log_level: int = 20
+    task_name: str | None = None
+    task_run_id: str | None = None
+    parent_run_id: str | None = None
+    span_context: SpanContext | None = None
+    result: str | None = None
+    duration: float | None = None
+    error: BaseException | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+
+
+class Flow_Run__Event(NamedTuple):
+    """One event: its type, its data, when it happened, and an id of its own."""
+
+    event_type: Flow_Run__Event_Type
+    event_data: Flow_Run__Event_Data = Flow_Run__Event_Data()
+    time_unix_nano: int = 0
+    event_id: str = ""
+
+    @property
+    def timestamp(self) -> int:
+        """When it happened, in milliseconds since the epoch."""
+        return self.time_unix_nano // 1_000_000
+
+
+def new_event(
+    event_type: Flow_Run__Event_Type, event_data: Flow_Run__Event_Data, time_unix_nano: int | None = None
+) -> Flow_Run__Event:
+    """Return an event of now (or of *time_unix_nano*) with an id of its own."""
+    return Flow_Run__Event(event_type, event_data, time_unix_nano or time.time_ns(), new_id(new_id("")))
+
+
+@runtime_checkable
+class RunListener(Protocol):
+    """Who can be given to ``add_listener``: it says which events it wants and hears them, on the thread of the run."""
+
+    def hears(self, event_type: Flow_Run__Event_Type) -> bool:
+        """Tell whether events of *event_type* are worth making for this listener."""
+
+    def hear(self, event: Flow_Run__Event) -> None:
+        """Take *event* in."""
+
+
+EventListener = Callable[[Flow_Run__Event], Any]
+
+
+class Flow_Events:
+    """A hub: each callable in ``event_listeners`` hears every event that is sent through it."""
+
+    def __init__(self) -> None:
+        self.event_listeners: list[EventListener] = []
+
+    def hears(self, event_type: Flow_Run__Event_Type) -> bool:
+        """Tell whether anybody listens."""
+        return bool(self.event_listeners)
+
+    def hear(self, event: Flow_Run__Event) -> None:
+        """Pass *event* to each listener; one that raises is counted and does not keep the others from hearing."""
+        for listener in tuple(self.event_listeners):
+            guarded(listener, listener, event)
+
+    def raise_event(self, event_type: Flow_Run__Event_Type, event_data: Flow_Run__Event_Data) -> None:
+        """Make an event and send it to the listeners of this hub."""
+        if self.event_listeners:
+            self.hear(new_event(event_type, event_data))
+
+    def on__flow__start(self, event_data: Flow_Run__Event_Data) -> None:
+        """A flow's run began."""
+        self.raise_event(Flow_Run__Event_Type.FLOW_START, event_data)
+
+    def on__flow__stop(self, event_data: Flow_Run__Event_Data) -> None:
+        """A flow's run ended."""
+        self.raise_event(Flow_Run__Event_Type.FLOW_STOP, event_data)
+
+    def on__task__start(self, event_data: Flow_Run__Event_Data) -> None:
+        """A task's run began."""
+        self.raise_event(Flow_Run__Event_Type.TASK_START, event_data)
+
+    def on__task__stop(self, event_data: Flow_Run__Event_Data) -> None:
+        """A task's run ended."""
+        self.raise_event(Flow_Run__Event_Type.TASK_STOP, event_data)
+
+    def on__new_artifact(self, event_data: Flow_Run__Event_Data) -> None:
+        """A run left an artifact."""
+        self.raise_event(Flow_Run__Event_Type.NEW_ARTIFACT, event_data)
+
+    def on__new_result(self, event_data: Flow_Run__Event_Data) -> None:
+        """A run recorded a result."""
+        self.raise_event(Flow_Run__Event_Type.NEW_RESULT, event_data)
+
+    def on__flow_run__message(
+        self, log_level: int, flow_run_id: str | None, task_run_id: str | None, message: str
+    ) -> None:
+        """A run has something to say."""
+        data = {"message_data": message_data(log_level, message)}
+        self.raise_event(
+            Flow_Run__Event_Type.FLOW_MESSAGE,
+            Flow_Run__Event_Data(data, log_level=log_level, flow_run_id=flow_run_id, task_run_id=task_run_id),
+        )
+
+
+def message_data(log_level: int, message: str) -> dict[str, Any]:
+    """Return the payload of a message: the text with and without its ANSI colours."""
+    return {"log_level": log_level, "message": message, "message_text": without_ansi(message)}
+
+
+def without_ansi(text: str) -> str:
+    """Return *text* without ANSI escape sequences."""
+    if "\x1b" not in text:
+        return text
+    import re  # noqa: PLC0415 rarely needed
+
+    return re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", text)
+
+
+#: The method of a listener for each kind of event
+HOOKS: Final = {
+    Flow_Run__Event_Type.FLOW_START: "on_flow_start",
+    Flow_Run__Event_Type.FLOW_STOP: "on_flow_stop",
+    Flow_Run__Event_Type.TASK_START: "on_task_start",
+    Flow_Run__Event_Type.TASK_STOP: "on_task_stop",
+    Flow_Run__Event_Type.FLOW_MESSAGE: "on_message",
+    Flow_Run__Event_Type.NEW_ARTIFACT: "on_artifact",
+    Flow_Run__Event_Type.NEW_RESULT: "on_result",
+}
+# How alike a name is that can only be meant as a hook; `on_message_sent` may be the user's own.
+_MISSPELT: Final = 0.85
+
+#: The seed's hub: every run of this process is heard here.
+flow_events: Final = Flow_Events()
+
+_lock: Final = forks.new_lock()
+_listeners: tuple[RunListener, ...] = ()
+_NOBODY: Final[dict[Flow_Run__Event_Type, tuple[RunListener, ...]]] = dict.fromkeys(Flow_Run__Event_Type, ())
+_audience: dict[Flow_Run__Event_Type, tuple[RunListener, ...]] = _NOBODY
+
+
+# Who is being called right now, in this thread or asyncio task: what a listener does is not told to itself.
+class _Calling(threading.local):
+    """The listeners being called: each from end to end, so that a thread tells asyncio tasks apart, too."""
+
+    listeners: tuple[object, ...] = ()
+
+
+_calling: Final = _Calling()
+
+
+def add_listener(listener: RunListener) -> None:
+    """Let *listener* hear about every run from now on, at any sampling ratio; adding it twice changes nothing.
+
+    Raises InvalidListener for an object that cannot hear or has no hook.
+    """
+    candidate: object = listener
+    if isinstance(candidate, type) and callable(getattr(candidate, "hear", None)):
+        raise InvalidListener(
+            f"{candidate.__name__} is a class: add a listener that is made of it, {candidate.__name__}()"
+        )
+    if isinstance(candidate, type) or not isinstance(candidate, RunListener):
+        raise InvalidListener(
+            f"{listener!r:.80} is no listener: subclass otelflow.Listener and override a hook such as on_task_stop, "
+            "or append a callable to flow_events.event_listeners"
+        )
+    _refuse_misspelt_hooks(type(listener))
+    if not any(listener.hears(event_type) for event_type in Flow_Run__Event_Type):
+        raise InvalidListener(
+            f"{type(listener).__name__} has no hook: override on_flow_start, on_task_stop, on_event, …"
+        )
+    with _lock:
+        if not any(known is listener for known in _listeners):
+            _set((*_listeners, listener))
+
+
+def _refuse_misspelt_hooks(kind: type) -> None:
+    """Raise InvalidListener for a method that is a hook but for a letter: nobody would ever call it."""
+    import difflib  # noqa: PLC0415 as late as a listener is added
+
+    known = {*HOOKS.values(), "on_event", "on_start", "on_end"}
+    for name in dir(kind):
+        if name.startswith("on_") and not name.startswith("on__") and name not in known:
+            for close in difflib.get_close_matches(name, known, n=1, cutoff=_MISSPELT):
+                raise InvalidListener(f"{kind.__name__} has no hook {name!r}; did you mean {close!r}?")
+
+
+def remove_listener(listener: RunListener) -> None:
+    """Let *listener* hear nothing more from the engine; one that was never added is no error."""
+    with _lock:
+        _set(tuple(known for known in _listeners if known is not listener))
+
+
+def is_listening(listener: object) -> bool:
+    """Tell whether the engine drives *listener*."""
+    return any(known is listener for known in _listeners)
+
+
+def _set(listeners: tuple[RunListener, ...]) -> None:
+    global _listeners, _audience
+    _listeners = listeners
+    _audience = {kind: tuple(one for one in listeners if one.hears(kind)) for kind in Flow_Run__Event_Type}
+
+
+def is_heard(event_type: Flow_Run__Event_Type) -> bool:
+    """Tell whether anybody wants events of *event_type*, so that no payload is made for nobody."""
+    return bool(_audience[event_type] or flow_events.event_listeners)
+
+
+def send(event: Flow_Run__Event) -> None:
+    """Send *event* to everybody who wants it, each guarded, in the order in which they were added."""
+    for listener in _audience[event.event_type]:
+        guarded(listener, listener.hear, event)
+    if flow_events.event_listeners:
+        flow_events.hear(event)
+
+
+def in_listener() -> bool:
+    """Tell whether a listener is being called right now; what it prints is no message of the run."""
+    return bool(_calling.listeners)
+
+
+def guarded(listener: object, call: Callable[[A], B], about: A) -> B | None:
+    """Call *listener* with *about*; an exception is counted and gives None, and what it does is not told to itself."""
+    calling = _calling.listeners
+    if calling and any(one is listener for one in calling):
+        return None
+    _calling.listeners = (*calling, listener)
+    try:
+        return call(about)
+    except Exception as error:  # noqa: BLE001 a listener is foreign code and must not break a run
+        losses.listener_failed(name_of(listener), error)
+        return None
+    finally:
+        _calling.listeners = calling
+
+
+def name_of(listener: object) -> str:
+    """Return the name under which *listener*'s errors are counted: its function's or class's."""
+    return getattr(listener, "__qualname__", None) or type(listener).__name__

@@ -1,0 +1,110 @@
+"""Loggers whose records become messages of the run that they were written in."""
+
+import logging
+from collections.abc import Iterable
+from typing import Final
+
+from otelflow._core.inside import messages
+from otelflow._core.process import losses
+from otelflow._core.process.settings import settings
+from otelflow._core.runs.current import open_run_here
+from otelflow._core.runs.endings import stack_trace
+
+_RUN_LOGGER: Final = "otelflow.run"
+
+
+class _RunHandler(logging.Handler):
+    """Turns each record into a message of the run that is current where it was logged."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take *record*, once however many captured loggers it passes; without a run there is nothing to take."""
+        if record.name != losses.logger.name and "otelflow_heard" not in vars(record):
+            vars(record)["otelflow_heard"] = True
+            is_shown = _is_shown(record) or _show_as_a_last_resort(record)
+            _hear(record, printed=is_shown)
+
+
+class _RunLoggerHandler(logging.Handler):
+    """The handler of ``get_run_logger()``: besides, it passes on what the application's own logging would show."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take *record*, and let the root's handlers have it as if the logger were an ordinary one."""
+        vars(record)["otelflow_heard"] = True
+        root = logging.getLogger()
+        is_shown = False
+        if record.levelno >= root.level:
+            is_shown = any(handler is not _handler for handler in root.handlers)
+            if is_shown:
+                root.callHandlers(record)
+            else:
+                is_shown = _show_as_a_last_resort(record)
+        _hear(record, printed=is_shown)
+
+
+def _is_shown(record: logging.LogRecord) -> bool:
+    """Tell whether the application has a handler for *record*, besides ours."""
+    logger: logging.Logger | None = logging.getLogger(record.name)
+    while logger is not None:
+        if any(handler is not _handler for handler in logger.handlers):
+            return True
+        logger = logger.parent if logger.propagate else None
+    return False
+
+
+def _show_as_a_last_resort(record: logging.LogRecord) -> bool:
+    """Do what logging does for a record that nobody takes; that our handler takes it must not silence it."""
+    if logging.lastResort is None or record.levelno < logging.lastResort.level:
+        return False
+    logging.lastResort.handle(record)
+    return True
+
+
+def _hear(record: logging.LogRecord, *, printed: bool) -> None:
+    run = open_run_here()
+    if run is not None:
+        try:
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001 arguments that do not fit their format are the program's to report
+            text = str(record.msg)
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:  # logger.exception(…): what happened is the message
+            text = f"{text}\n{stack_trace(error, settings().value_limit)}"
+        messages.write(run, record.levelno, text, printed=printed, time_ns=int(record.created * 1_000_000_000))
+
+
+def get_run_logger() -> logging.Logger:
+    """Return a logger whose records are messages of the current run; outside a run it is an ordinary one."""
+    logger = logging.getLogger(_RUN_LOGGER)
+    if not any(isinstance(handler, _RunLoggerHandler) for handler in logger.handlers):
+        logger.addHandler(_RunLoggerHandler())
+        logger.setLevel(logging.DEBUG)
+        logger.propagate = False
+    logger.disabled = False  # logging.config disables every logger that it does not know
+    return logger
+
+
+_handler: Final = _RunHandler()
+_captured: set[str] = set()
+
+
+def capture(names: Iterable[str]) -> None:
+    """Let the records of the loggers *names* become messages ("root" for all that reaches the root); replaces."""
+    wanted = set(names)
+    for name in _captured - wanted:
+        _named(name).removeHandler(_handler)
+    for name in wanted - _captured:
+        _named(name).addHandler(_handler)
+    _captured.clear()
+    _captured.update(wanted)
+
+
+def capture_configured() -> None:
+    """Capture what the settings in force ask for."""
+    wanted = settings().capture_loggers
+    if wanted or _captured:
+        _captured.intersection_update([name for name in _captured if _handler in _named(name).handlers])
+        capture(wanted)
+
+
+def _named(name: str) -> logging.Logger:
+    return logging.getLogger() if name == "root" else logging.getLogger(name)

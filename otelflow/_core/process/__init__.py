@@ -1,0 +1,1 @@
+"""What this process knows: its settings, provider, losses, forks and workers."""

@@ -1,0 +1,30 @@
+"""Find exporters, samplers and id generators by the names that OpenTelemetry's variables use."""
+
+import os
+from importlib.metadata import entry_points
+from typing import Any
+
+from otelflow._core.text.hints import nearest
+from otelflow.errors import ConfigurationError
+
+
+def load(group: str, name: str, variable: str) -> Any:
+    """Return what is registered as *name* in the entry-point *group*.
+
+    Raises ConfigurationError that names *variable* for an unknown name, or for one that does not import.
+    """
+    found = entry_points(group=group)
+    for entry in found.select(name=name):
+        try:
+            return entry.load()
+        except Exception as error:
+            raise ConfigurationError(f"{variable}={name}: {entry.value} does not load: {error}") from error
+    known = {entry.name for entry in found}
+    raise ConfigurationError(f"{variable}: nothing is registered as {name!r}{nearest(name, known)}")
+
+
+def check_provider(kind: str, variable: str) -> None:
+    """Raise ConfigurationError when *variable* names a provider (tracer, logger) that OpenTelemetry cannot make."""
+    name = os.environ.get(variable)
+    if name is not None:
+        load(f"opentelemetry_{kind}_provider", name, variable)

@@ -1,0 +1,72 @@
+"""What must happen in a forked child: nothing of the parent's is done twice, and no lock waits for a lost thread."""
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from otelflow._core.process import process
+
+if TYPE_CHECKING:
+    from _thread import RLock
+
+T = TypeVar("T")
+
+_locks: "Final[weakref.WeakSet[RLock]]" = weakref.WeakSet()
+_owners: "Final[dict[int, tuple[weakref.ref[Any], Callable[[Any], None]]]]" = {}
+
+
+def new_lock() -> "RLock":
+    """Return a lock that is free in every forked child: the thread that holds it in the parent is not there.
+
+    It is re-entrant: the garbage collector may end a generator's run, and a signal handler run a task, while the
+    thread holds it. Every lock of otelflow is made here, since one that a fork hook forgets is a child that hangs.
+    """
+    lock = threading.RLock()
+    _locks.add(lock)
+    return lock
+
+
+def begin_anew(owner: T, begin: Callable[[T], None]) -> None:
+    """Call *begin* with *owner*, as long as it lives, in each child that is forked from now on."""
+    key = id(owner)
+    _owners[key] = weakref.ref(owner, lambda _: _owners.pop(key, None)), begin
+
+
+class _Fork(process.State):
+    """When this process was forked off, on the clock of runs."""
+
+    clock: float
+
+    def reset(self) -> None:
+        """Be no child."""
+        self.clock = float("-inf")
+
+    def begin_anew(self) -> None:
+        """Be a child from now on."""
+        self.clock = time.perf_counter()
+
+
+_fork: Final = _Fork()
+
+
+def forked_at() -> float:
+    """Return when this process was forked off (``time.perf_counter()``): what is older, its parent ends and reports."""
+    return _fork.clock
+
+
+def _begin_in_child() -> None:
+    # In this order: what begins anew may need a lock.
+    for lock in list(_locks):
+        lock._at_fork_reinit()  # type: ignore[attr-defined]
+    process.begin_anew()
+    for reference, begin in list(_owners.values()):
+        owner = reference()
+        if owner is not None:
+            begin(owner)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)

@@ -1,0 +1,36 @@
+"""Ids that no other run has, in this process, its forks, or elsewhere."""
+
+import os
+from typing import Final
+
+from otelflow._core.process.process import State
+
+_AT_ONCE: Final = 256
+_DIGITS: Final = 16
+
+
+class _Pool(State):
+    """Random ids made in advance: asking the system for each costs more than all else that is done for an id."""
+
+    ids: list[str]
+
+    def reset(self) -> None:
+        """Have none left."""
+        self.ids = []
+
+    def begin_anew(self) -> None:
+        """Leave the parent's ids to the parent."""
+        self.ids.clear()
+
+
+_pool: Final = _Pool()
+
+
+def new_id(prefix: str) -> str:
+    """Return *prefix* and 16 random hexadecimal digits."""
+    try:
+        return prefix + _pool.ids.pop()
+    except IndexError:
+        digits = os.urandom(_AT_ONCE * _DIGITS // 2).hex()
+        _pool.ids.extend(digits[start : start + _DIGITS] for start in range(_DIGITS, len(digits), _DIGITS))
+        return prefix + digits[:_DIGITS]

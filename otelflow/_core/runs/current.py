@@ -1,0 +1,111 @@
+"""Which run is current: in this thread, in this asyncio task, in this step of a generator."""
+
+from contextvars import ContextVar
+from typing import Final
+
+from opentelemetry import context as otel_context
+from opentelemetry.trace import INVALID_SPAN, set_span_in_context
+
+from otelflow._core.runs.run import Run
+
+_current: Final[ContextVar[Run | None]] = ContextVar("otelflow_current_run", default=None)
+
+current_run = _current.get
+
+
+def open_run_here() -> Run | None:
+    """Return the innermost run of this context that is still open; work may outlive the run that started it."""
+    run = _current.get()
+    while run is not None and run.is_closed:
+        run = run.parent
+    return run
+
+
+def enter(run: Run) -> None:
+    """Make *run* and its span current."""
+    # Each step leaves a state that ``leave`` can undo: Ctrl-C may come after any of them.
+    run.outer = _current.get()
+    if run.span is not INVALID_SPAN:
+        run.outer_context = otel_context.get_current()
+        run.context = set_span_in_context(run.span, run.outer_context)
+    run.is_current = True
+    _current.set(run)
+    if run.span is not INVALID_SPAN:
+        otel_context.attach(run.context)
+
+
+def left_behind(run: Run) -> list[Run]:
+    """Return the runs inside *run* that a full stack has kept from being ended, the innermost first."""
+    return [inner for inner in _inside(run) if inner.has_ended]
+
+
+def _inside(run: Run) -> list[Run]:
+    inner, found = _current.get(), []
+    while inner is not None and inner is not run:
+        found.append(inner)
+        inner = getattr(inner, "outer", None)
+    return found if inner is run else []
+
+
+def leave(run: Run) -> None:
+    """Make current what was current before *run* was entered.
+
+    Without tokens: a coroutine or generator may be closed from another context, where a token is refused and where
+    there is nothing to undo.
+    """
+    if not run.is_current:
+        return
+    if _current.get() is not run:
+        _leave_from_between(run)
+        return
+    if run.span is not INVALID_SPAN:
+        otel_context.attach(run.outer_context)
+    outer = run.outer
+    while outer is not None and outer.is_closed:
+        outer = outer.parent
+    _current.set(outer)
+    run.is_current = False
+    run.outer = None  # a context that outlives the run must not keep what was around it
+
+
+def _leave_from_between(run: Run) -> None:
+    """Let the run inside *run*, which goes on in the same context, come out where *run* would have."""
+    inside = _inside(run)
+    if not inside:
+        return
+    inside[-1].outer = run.outer
+    run.is_current = False
+    run.outer = None
+    if run.span is not INVALID_SPAN:
+        with_span = [inner for inner in inside if inner.span is not INVALID_SPAN]
+        if with_span:
+            with_span[-1].outer_context = run.outer_context
+        else:
+            otel_context.attach(run.outer_context)
+
+
+def suspend(run: Run) -> None:
+    """Make current what was current before the step of a generator, and keep what its body has made current."""
+    if not run.is_current:
+        return
+    run.inner = _current.get()
+    if run.span is not INVALID_SPAN:
+        run.context = otel_context.get_current()
+        otel_context.attach(run.outer_context)
+    _current.set(run.outer)
+    run.is_current = False
+    run.outer = None
+
+
+def resume(run: Run) -> None:
+    """Make current for the next step of a generator what its body had made current in the last one."""
+    if not run.is_open:
+        return
+    run.outer = _current.get()
+    if run.span is not INVALID_SPAN:
+        run.outer_context = otel_context.get_current()
+    run.is_current = True
+    _current.set(run.inner)
+    run.inner = None
+    if run.span is not INVALID_SPAN:
+        otel_context.attach(run.context)

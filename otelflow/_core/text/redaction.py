@@ -1,0 +1,244 @@
+"""Take out of texts and values what looks like a secret, before anything is recorded.
+
+Best effort, in linear time: a secret that looks like an ordinary word, is split over two messages, or is encoded,
+passes. What is looked for: values of a known shape, passwords in addresses, and values under a secret's name.
+"""
+
+import functools
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from otelflow._core.text import secret_patterns as known
+from otelflow._core.text.lazy_re import late
+from otelflow._core.text.safe_str import shown
+from otelflow.errors import ConfigurationError
+
+REDACTED: Final = "[redacted]"
+
+# Room for a secret that a cut would split: redaction sees it whole, or at least its beginning.
+_MARGIN: Final = 512
+# Nested deeper than this, a container is shown as text.
+_DEPTH: Final = 64
+# A longer value is never taken for something harmless, so that no text is read twice.
+_HARMLESS_LENGTH: Final = 200
+_NAME_LENGTH: Final = 80
+
+_LONG_WORD: Final = late(r"(?:\A|[\s\"'=:/,(])[^\s\"'=,()]{16}")
+_ADDRESS: Final = r"""(?x) (?P<head> :// [^\s:/@"'<>]{0,200} :) (?!\d{1,5}[/?\#])
+             [^\s"'<>@]{1,500}+ (?:@[^\s"'<>@/]{0,100}+(?=@))*+ (?=@)
+           | (?P<start> ://) [A-Za-z0-9_\-]{20,200} (?=@)"""
+_SCHEME: Final = (
+    r"(?i)(?P<head>\b(?:bearer|basic)[ ]+)(?=[^\s\"']{0,200}[0-9=_.])[A-Za-z0-9+/_\-.=~]{12,}"
+    r"|(?P<start>(?<!\S)(?:-u|--user)[ =]+[^\s:\"']{1,100}:)[^\s\"']{1,200}"
+)
+
+# No value is joined to a name in a text without one of these.
+_JOIN: Final = late(r"[=:<]|--|[\"'][ ]{0,3},| (?:is|was) ")
+# name=value, name: value, "name": "value", 'name' => value, name is value, "name", "value"
+_NAME: Final = r"""(?ix)
+    (?<![\w.\-])
+    (?P<name> [\w.\-]++ )
+    (?P<join> \\{0,3}["']?\]?[ \t]{0,3} (?: =>|:=|[:=](?!=) ) [ \t]{0,3}
+            | [ \t]{1,3}(?:is|was)[ \t]{1,3}
+            | \\{0,3}["'] [ ]{0,3} , \s{0,3} (?=\\{0,3}["']) )"""
+_OPTION: Final = r"(?<![\w\-])(?P<name>--?[A-Za-z][\w\-]{1,60}+)(?P<join>[ \t]{1,3})(?=[^\s\-])"
+_ELEMENT: Final = r"<(?P<name>[\w.\-]{1,60})(?:[ ][^<>]{0,200})?+(?P<join>>)(?=[^<>\s])"
+_VALUE: Final = r"""(?ix)
+      [brfu]{0,2} (?: "(?:[^"\\]|\\.)*+(?:"|\Z) | '(?:[^'\\]|\\.)*+(?:'|\Z) )
+    | \\{1,3}["'][^"'\\]*+
+    | (?:digest|aws4-hmac-sha256)\s[^\r\n]*+
+    | (?:bearer|basic|token|negotiate|apikey|api-key|splunk|sso-key)\s+[^\s"',;]++
+    | \{[^{}]*+\}?+ | \[[^\[\]]*+\]?+
+    # A separator belongs to the value unless a blank or another name follows.
+    | (?:[^\s"',;&<>)\]}\\] | [,;&](?=[^\s"',;&\\]) (?![\w.\-]{1,60}[=:]) )++"""
+_COOKIES: Final = r"""[^\r\n"'{}]++"""
+_TEXT_NODE: Final = r"[^<>]++"
+
+_WORDS: Final = late(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_QUOTES: Final = late(r"""^[brfuBRFU]{0,2}\\{0,3}["']|["']$""")
+_DATE: Final = r"\d{4}-\d\d|\d\d?:\d\d"
+_PLACEHOLDER: Final = r"""(?x)
+    \W+ | [xX]+ | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]* | \{\{.* | \{\w*\}? | %[sdr(].*
+    | \[?(?:redacted|masked|filtered|hidden|REDACTED|MASKED|FILTERED|HIDDEN).*
+    | (?:self|cls|os|config|settings|args|env|environ|kwargs|params|options|request|req|ctx)\.[\w.\[\]]*  # code
+    | [A-Za-z_][\w.]*[(\[].*                                                                 # calls, items
+    """
+
+# Compiled when first needed: all of them together take milliseconds, which an import need not.
+_compiled: Final = functools.cache(re.compile)
+
+_more: tuple[re.Pattern[str], ...] = ()
+
+
+def compiled(patterns: Iterable[str]) -> tuple[re.Pattern[str], ...]:
+    """Return *patterns* ready for use. Raises ConfigurationError for one that does not compile."""
+    try:
+        return tuple(re.compile(pattern) for pattern in patterns)
+    except re.error as error:
+        raise ConfigurationError(f"redact: {error.pattern!r} is not a regular expression: {error.msg}") from None
+
+
+def extend(patterns: Iterable[str]) -> None:
+    """Redact what matches *patterns* (regular expressions), too; replaces what an earlier call gave.
+
+    Raises ConfigurationError for a pattern that does not compile.
+    """
+    global _more
+    _more = compiled(patterns)
+
+
+def recorded(value: object, limit: int) -> str:
+    """Return *value* as it is recorded anywhere: as text, redacted, bounded to *limit* characters; never raises."""
+    text = shown(value, limit + _MARGIN)
+    if len(text) <= limit:
+        return redact(text)
+    if len(text) <= limit + _MARGIN:
+        return f"{redact(text)[:limit]}… [cut, {len(text):,} characters]"
+    # shown() has cut it, and says so after the text that it left.
+    return redact(text[: limit + _MARGIN])[:limit] + text[limit + _MARGIN :]
+
+
+def redact(text: str) -> str:
+    """Return *text* with ``[redacted]`` in the place of each thing that looks like a secret."""
+    if _LONG_WORD.search(text) is not None or "-----BEGIN " in text:
+        text = _hide_shapes(text)
+    if "://" in text and "@" in text:
+        text = _compiled(_ADDRESS).sub(_keep_beginning, text)
+    lowered = text.lower()
+    if _JOIN.search(text) is not None and any(map(lowered.__contains__, known.NAME_STEMS)):
+        text = _hide_values(text)
+    if "basic" in lowered or "bearer" in lowered or "-u" in lowered:
+        text = _compiled(_SCHEME).sub(_keep_beginning, text)
+    for pattern in _more:
+        text = pattern.sub(REDACTED, text)
+    return text
+
+
+def is_secret(key: str, value: object = None) -> bool:
+    """Tell whether *value* under *key* is to be hidden (``password``, ``DB_TOKEN``, ``x-api-key``, ``dbPassword``)."""
+    words = _secret_name(key[-_NAME_LENGTH:])
+    if not words or words[-1] in known.STRONG or not isinstance(value, str):
+        return bool(words)
+    return _is_random(value, words)
+
+
+def redact_value(value: object, depth: int = _DEPTH) -> object:
+    """Return a copy of plain data (dicts, lists, texts) in which secret keys and texts are redacted."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping | list | tuple) and depth == 0:
+        return redact(shown(value, 1_000))
+    if isinstance(value, Mapping):
+        return {
+            redact(key) if isinstance(key, str) else key: REDACTED
+            if isinstance(key, str) and item is not None and is_secret(key, item)
+            else redact_value(item, depth - 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [redact_value(item, depth - 1) for item in value]
+    return value
+
+
+def _keep_beginning(match: re.Match[str]) -> str:
+    return (match["head"] or match["start"]) + REDACTED
+
+
+def _hide_shapes(text: str) -> str:
+    for stem, rest in known.SHAPES:
+        if stem in text:
+            text = _shape(stem, rest).sub(REDACTED, text)
+    return text
+
+
+@functools.cache
+def _shape(stem: str, rest: str) -> re.Pattern[str]:
+    # The look-behind comes after the stem: a pattern that begins with plain text is found many times faster.
+    literal = re.escape(stem)
+    before = f"(?<![A-Za-z0-9]{literal})" if stem[0].isalnum() else ""
+    return re.compile(rest[1:] if rest.startswith("^") else literal + before + rest)
+
+
+def _hide_values(text: str) -> str:
+    text = _hide_after(_compiled(_NAME), text)
+    if "-" in text:
+        text = _hide_after(_compiled(_OPTION), text)
+    return _hide_after(_compiled(_ELEMENT), text) if "</" in text else text
+
+
+def _hide_after(pattern: re.Pattern[str], text: str) -> str:
+    """Hide each value after a secret's name; a value that is none may have names inside, so it is read on."""
+    pieces: list[str] = []
+    done = 0
+    for found in pattern.finditer(text):
+        words = _name_before(found, text) if found.start() >= done else ()
+        value = _value_after(found, words, text) if words else None
+        if value is not None and _is_secret_value(value[0], words, found["join"]):
+            pieces += (text[done : value.start()], _hidden(value[0]))
+            done = value.end()
+    return "".join((*pieces, text[done:])) if pieces else text
+
+
+def _name_before(found: re.Match[str], text: str) -> tuple[str, ...]:
+    name = found["name"][-_NAME_LENGTH:]
+    if name.lower() in known.SECOND_WORDS:  # "API key: …"
+        start = found.start("name")
+        name = text[max(0, start - 16) : start].rstrip().rpartition(" ")[2] + "_" + name
+    return _secret_name(name)
+
+
+def _value_after(found: re.Match[str], words: tuple[str, ...], text: str) -> re.Match[str] | None:
+    if found["join"] == ">":
+        return _compiled(_TEXT_NODE).match(text, found.end())
+    return _compiled(_COOKIES if words[-1] in known.COOKIES else _VALUE).match(text, found.end()) or _compiled(
+        _VALUE
+    ).match(text, found.end())
+
+
+def _hidden(value: str) -> str:
+    opening = _QUOTES.match(value)
+    if opening is None:
+        return REDACTED
+    closing = value[-1] if len(value) > opening.end() and value[-1] in "\"'" else ""
+    return f"{opening[0]}{REDACTED}{closing}"
+
+
+@functools.lru_cache(maxsize=2048)
+def _secret_name(name: str) -> tuple[str, ...]:
+    """Return the words of *name* up to the one that makes it a secret's, or nothing."""
+    words = [word.lower() for word in _WORDS.findall(name)]
+    while words:
+        last, pair = words[-1], " ".join(words[-2:])
+        if last in known.STRONG or last in known.WEAK:
+            # "pass: 12" counts what passed; SMTP_PASS does not.
+            return (*words, "password") if last in known.PASS and len(words) > 1 else tuple(words)
+        if pair in known.PAIRS or last.endswith(("password", "passwd", "apikey", "secret")):
+            return (*words, "code", "secret") if last == "code" else (*words, "secret")
+        if not last.isdigit() and last not in known.TAILS:
+            return ()
+        words.pop()
+    return ()
+
+
+def _is_secret_value(value: str, words: tuple[str, ...], join: str) -> bool:
+    bare = _QUOTES.sub("", value)
+    if len(bare) > _HARMLESS_LENGTH:
+        return True
+    if bare.rstrip(".,!?:;").lower() in known.HARMLESS or bare == words[-1] or _compiled(_PLACEHOLDER).fullmatch(bare):
+        return False
+    if bare.isdecimal() and len(bare) < 6:
+        return len(bare) >= 3 and not known.NUMERIC.isdisjoint(words)
+    is_told = "," in join or "is" in join or "was" in join
+    return _is_random(bare, words) if is_told or words[-1] in known.WEAK else True
+
+
+def _is_random(text: str, words: tuple[str, ...]) -> bool:
+    """Tell whether *text* looks like nothing that people say: letters and digits in one word, or a code's digits."""
+    if not known.NUMERIC.isdisjoint(words) and text.replace("-", "").isdecimal():
+        return len(text) >= 4
+    shortest = 8 if words[-1] in known.WEAK and words[-1] not in known.PASS else 6
+    if len(text) < shortest or " " in text or words[-1] in known.CODES or _compiled(_DATE).match(text):
+        return False
+    digits = sum(map(str.isdigit, text))
+    return 0 < digits < len(text)

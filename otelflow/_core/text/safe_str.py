@@ -1,0 +1,69 @@
+"""Text of any value: bounded, encodable, and never raising."""
+
+import itertools
+import reprlib
+from collections import deque
+from typing import Any
+
+# A cut text says so; this leaves room for the sentence that says it.
+_CUT = "… [cut, {total:,} characters]"
+# What a container shows of itself: never the whole of a million items.
+_ITEMS = 200
+_DEPTH = 6
+
+
+class _Shown(reprlib.Repr):
+    """``repr`` that never walks through more than a bounded part of a container, in its own order."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()  # it takes limits only from Python 3.12 on
+        self.maxlevel = _DEPTH
+        self.maxstring = self.maxother = self.maxlong = limit
+        self.maxtuple = self.maxlist = self.maxarray = self.maxdict = self.maxset = _ITEMS
+        self.maxfrozenset = self.maxdeque = _ITEMS
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        if level <= 0 and x:
+            return "{...}"
+        pieces = [
+            f"{self.repr1(key, level - 1)}: {self.repr1(value, level - 1)}"
+            for key, value in itertools.islice(x.items(), self.maxdict)
+        ]
+        return "{" + ", ".join([*pieces, *(["..."] if len(x) > self.maxdict else [])]) + "}"
+
+    @classmethod
+    def of(cls, value: object, limit: int) -> str:
+        """Return the bounded ``repr`` of *value*."""
+        return cls(limit).repr(value)
+
+    def repr_instance(self, x: object, level: int) -> str:
+        return repr(x)[: self.maxother]
+
+
+def cut(text: str, limit: int) -> str:
+    """Return *text*, or its first *limit* characters and a sentence that says how long it was."""
+    return text if len(text) <= limit else text[:limit] + _CUT.format(total=len(text))
+
+
+def printable(text: str) -> str:
+    """Return *text* without lone surrogates, which no exporter can encode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text
+
+
+def shown(value: object, limit: int) -> str:
+    """Return what ``str(value)`` would say, bounded to about *limit* characters, and never raise."""
+    try:
+        if isinstance(value, str):
+            return printable(cut(value, limit))
+        if isinstance(value, bytes | bytearray):
+            text = bytes(value[:limit]).decode("utf-8", "backslashreplace")
+            return cut(text, limit) if len(value) <= limit else text[:limit] + _CUT.format(total=len(value))
+        if isinstance(value, list | tuple | dict | set | frozenset | deque):
+            return printable(cut(_Shown.of(value, limit), limit))
+        return printable(cut(str(value), limit))
+    except Exception as error:  # noqa: BLE001 foreign __str__ and __repr__
+        return f"<{type(value).__name__}: str() raised {type(error).__name__}>"

@@ -1,0 +1,246 @@
+"""Where telemetry goes: ``configure()``."""
+
+import _thread
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import trace
+from opentelemetry.environment_variables import OTEL_PYTHON_TRACER_PROVIDER
+from opentelemetry.sdk.environment_variables import OTEL_CONFIG_FILE, OTEL_SDK_DISABLED
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.trace import ProxyTracerProvider
+
+from otelflow._core.inside import artifacts, events, log_capture
+from otelflow._core.inside.events import RunListener
+from otelflow._core.process import losses
+from otelflow._core.process import settings as process_settings
+from otelflow._core.runs import spans
+from otelflow._core.text.hints import nearest
+from otelflow.errors import ConfigurationError
+
+try:
+    from opentelemetry.sdk.trace import TracerProvider
+except ValueError as error:  # it reads its limits when it is imported, and names the variable and what it takes
+    raise ConfigurationError(str(error)) from None
+
+from otelflow._core.process import entry_points, forks
+from otelflow._telemetry.batches import DeliverySpanProcessor
+from otelflow._telemetry.logs import use_logs
+from otelflow._telemetry.traces import new_provider
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk._logs import LoggerProvider
+    from prometheus_client import CollectorRegistry
+
+    from otelflow.metrics import Metrics
+
+# What was stored can be read a second later, also while the program runs on.
+_STORE_DELAY_MILLIS: Final = 1_000
+
+
+class Telemetry:
+    """What ``configure()`` has set up.
+
+    ``provider`` makes the spans; ``is_host`` tells that the application had one, which is left as it was.
+    ``store_directory`` is where the local store is, or None; ``metrics`` are what counts the runs, or None.
+    ``logs`` is the provider that sends events as log records, if ``configure()`` has made one.
+    """
+
+    def __init__(self, provider: trace.TracerProvider, *, is_host: bool) -> None:
+        self.provider = provider
+        self.is_host = is_host
+        self.store_directory: Path | None = None
+        self.metrics: Metrics | None = None
+        self.logs: LoggerProvider | None = None
+        self.service_name: str | None = None
+        self._store_delivery: DeliverySpanProcessor | None = None
+
+    @property
+    def dropped(self) -> Mapping[tuple[str, str], int]:
+        """How much telemetry this process lost, by signal and reason."""
+        return dict(losses.dropped)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Deliver what is queued, to the store first; return False when some of it could not be delivered in time."""
+        deadline = time.monotonic() + timeout_millis / 1_000
+        is_delivered = True
+        # A network that hangs costs no stored trace.
+        for each in (self._store_delivery, self.provider, self.logs):
+            flush = getattr(each, "force_flush", None)
+            if flush is not None:
+                is_delivered = bool(flush(_millis_to(deadline))) and is_delivered
+        return (self.metrics is None or self.metrics.flush(_millis_to(deadline) / 1_000)) and is_delivered
+
+    def shutdown(self) -> None:
+        """Deliver what is queued and end delivery; a host's provider is not touched. Runs by itself at exit.
+
+        ``configure()`` can begin again afterwards.
+        """
+        if _Process.telemetry is self:
+            _Process.telemetry = None
+        if not self.is_host and isinstance(self.provider, TracerProvider):
+            self.provider.shutdown()
+        if self.logs is not None:
+            self.logs.shutdown()
+        if self.metrics is not None:
+            self.metrics.shutdown()
+
+
+def _millis_to(deadline: float) -> int:
+    return max(int((deadline - time.monotonic()) * 1_000), 1)
+
+
+class _Process:
+    """What this process has configured."""
+
+    lock: Final = forks.new_lock()
+    telemetry: Telemetry | None = None
+    made: TracerProvider | None = None
+
+
+def configure(
+    *,
+    service_name: str | None = None,
+    store: bool | str | Path | None = None,
+    listeners: Iterable[RunListener] = (),
+    tracer_provider: trace.TracerProvider | None = None,
+    metrics: "str | CollectorRegistry | None" = None,
+    **settings: Any,
+) -> Telemetry:
+    """Send every run where the ``OTEL_*`` variables say, and to the local *store* (True: its default folder).
+
+    Explicit and idempotent. When the application has a tracer provider, or ``OTEL_CONFIG_FILE`` is set, it steps back
+    and only attaches *listeners*. *tracer_provider* makes otelflow's spans in the place of the global one. *metrics* is
+    their way out (pull, push, otlp, …: see ``otelflow.metrics``). *settings* are the fields that
+    ``otelflow config`` shows, such as ``value_limit`` or ``capture_loggers``.
+
+    Raises ConfigurationError for a setting or variable that says nothing usable, InvalidListener.
+    """
+    _check_keywords(service_name, store, settings)
+    in_force = process_settings.configure(**settings)
+    with _Process.lock:
+        known = _Process.telemetry
+        telemetry = _set_up(service_name, tracer_provider)
+        _use_store(telemetry, _wanted_store(store, in_force.store))
+        if telemetry is known:
+            _say_ignored(telemetry, service_name, store)
+    if in_force.events != "span" and isinstance(telemetry.provider, TracerProvider):
+        telemetry.logs = use_logs(telemetry.provider.resource)
+    if metrics is not None or in_force.metrics or telemetry.metrics is not None:
+        _use_metrics(telemetry, metrics, service_name)
+    log_capture.capture_configured()
+    for listener in listeners:
+        events.add_listener(listener)
+    return telemetry
+
+
+def _check_keywords(service_name: object, store: object, settings: Mapping[str, Any]) -> None:
+    for name in settings:
+        if name not in process_settings.SETTINGS:
+            raise ConfigurationError(
+                f"configure() has no keyword {name!r}{nearest(name, {*_KEYWORDS, *process_settings.SETTINGS})}"
+            )
+    if service_name is not None and not isinstance(service_name, str):
+        raise ConfigurationError(f"configure(): service_name must be a text, not {service_name!r:.60}")
+    if store is not None and not isinstance(store, bool | str | os.PathLike):
+        raise ConfigurationError(f"configure(): store must be True, False or a folder, not {store!r:.60}")
+
+
+_KEYWORDS: Final = ("service_name", "store", "listeners", "tracer_provider", "metrics")
+
+
+def _use_metrics(telemetry: Telemetry, metrics: "str | CollectorRegistry | None", service_name: str | None) -> None:
+    from otelflow.metrics import use  # noqa: PLC0415 prometheus-client only for who wants metrics
+
+    telemetry.service_name = service_name or telemetry.service_name
+    resource: Resource = getattr(telemetry.provider, "resource", None) or Resource.create()
+    if telemetry.service_name:  # also beside the provider of a host, which goes by its own
+        resource = resource.merge(Resource({SERVICE_NAME: telemetry.service_name}))
+    telemetry.metrics = use(metrics, resource=resource)
+
+
+def _set_up(service_name: str | None, tracer_provider: trace.TracerProvider | None) -> Telemetry:
+    known = _Process.telemetry
+    if tracer_provider is not None:
+        spans.use_provider(tracer_provider)
+        known = Telemetry(tracer_provider, is_host=True)
+    elif known is None or (known.is_host and isinstance(known.provider, ProxyTracerProvider)):
+        known = _new_telemetry(service_name)
+    _Process.telemetry = known
+    return known
+
+
+def _say_ignored(telemetry: Telemetry, service_name: str | None, store: bool | str | Path | None) -> None:
+    """Warn of what this call of ``configure()`` asked for and an earlier one has settled."""
+    ignored = []
+    resource: Resource | None = None if telemetry.is_host else getattr(telemetry.provider, "resource", None)
+    if resource is not None and service_name not in (None, resource.attributes.get(SERVICE_NAME)):
+        ignored.append(f"service_name={service_name!r} (it is {resource.attributes.get(SERVICE_NAME)!r})")
+    directory = telemetry.store_directory
+    if directory is not None and store not in (None, True) and (store is False or not _is_same(store, directory)):
+        ignored.append(f"store={store} (it is {directory})")
+    if ignored:
+        what = " and ".join(ignored)
+        losses.warn_once(
+            f"configure again {what}",
+            "configure() ignores %s: an earlier call has settled that for the whole process; say it in the first one",
+            what,
+        )
+
+
+def _is_same(store: object, directory: Path) -> bool:
+    return Path(str(store)).expanduser().resolve() == directory.resolve()
+
+
+def _new_telemetry(service_name: str | None) -> Telemetry:
+    if getattr(trace, "_TRACER_PROVIDER", None) is None:
+        entry_points.check_provider("tracer", OTEL_PYTHON_TRACER_PROVIDER)
+    provider = trace.get_tracer_provider()
+    is_our_old_one = provider is _Process.made
+    is_disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
+    is_host = not isinstance(provider, ProxyTracerProvider) and not is_our_old_one
+    if is_host or os.environ.get(OTEL_CONFIG_FILE) or is_disabled:
+        losses.logger.info("The application configures OpenTelemetry itself; otelflow leaves that as it is")
+        return Telemetry(provider, is_host=True)
+    if sys.version_info >= (3, 12) and not _thread.daemon_threads_allowed():
+        raise ConfigurationError(
+            "configure() cannot deliver anything from a subinterpreter, which allows no daemon threads: "
+            "call it in the main interpreter, or give it a tracer_provider of your own"
+        )
+    made = new_provider(service_name)
+    if is_our_old_one:
+        spans.use_provider(made)  # OpenTelemetry's global provider is set once
+    else:
+        trace.set_tracer_provider(made)
+        _Process.made = made
+    return Telemetry(made, is_host=False)
+
+
+def _wanted_store(store: bool | str | Path | None, setting: str) -> bool | str | Path:
+    if store is False or setting.lower() == "off":
+        return False
+    if store is None or store is True:
+        return setting or bool(store)
+    return store
+
+
+def _use_store(telemetry: Telemetry, store: bool | str | Path) -> None:
+    if store is False or telemetry.store_directory is not None:
+        return
+    if telemetry.is_host or not isinstance(telemetry.provider, TracerProvider):
+        losses.logger.info("The application's tracer provider is left as it is; add a StoreSpanExporter to it yourself")
+        return
+    from otelflow_exporters.store import StoreSpanExporter  # noqa: PLC0415 only for who wants a store
+
+    exporter = StoreSpanExporter(None if store is True else store)
+    if exporter.directory is None or exporter.payloads is None:
+        return
+    delivery = DeliverySpanProcessor(exporter, schedule_delay_millis=_STORE_DELAY_MILLIS)
+    telemetry.provider.add_span_processor(delivery)
+    telemetry._store_delivery = delivery  # noqa: SLF001 a part of the class
+    artifacts.keep_payloads(exporter.payloads.keep)
+    telemetry.store_directory = Path(exporter.directory)

@@ -1,0 +1,68 @@
+"""Make a logger provider when events are wanted as log records and the application has none."""
+
+import copy
+from typing import ClassVar, Final
+
+from opentelemetry import _logs
+from opentelemetry._logs import _internal
+from opentelemetry.context import Context
+from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
+from opentelemetry.sdk.resources import Resource
+
+from otelflow._core.process import entry_points, shutdown
+from otelflow._telemetry.batches import LOG_RECORDS, Delivery, Signal
+from otelflow.errors import ConfigurationError
+from otelflow_exporters._otlp.endpoint import exporter_names, new_exporter
+
+# What was said can be read a second later, as with OpenTelemetry's own processor.
+_DELAY_MILLIS: Final = 1_000
+_PROVIDER_VARIABLE: Final = "OTEL_PYTHON_LOGGER_PROVIDER"
+
+
+class DeliveryLogRecordProcessor(Delivery, LogRecordProcessor):
+    """Delivers log records as spans are delivered: with ``OTEL_BLRP_*`` for its queue, each loss counted."""
+
+    signal: ClassVar[Signal] = LOG_RECORDS
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """Queue *log_record*, within a bounded time."""
+        record = copy.copy(log_record.log_record)
+        record.context = Context()  # which may be large, and has said which span it is
+        resource = log_record.resource if log_record.resource is not None else Resource.create({})
+        self.take(ReadableLogRecord(record, resource, log_record.instrumentation_scope, log_record.limits))
+
+
+class _Process:
+    """The provider that this process has made."""
+
+    provider: LoggerProvider | None = None
+
+
+def use_logs(resource: Resource) -> LoggerProvider | None:
+    """Send log records where ``OTEL_LOGS_EXPORTER`` or the OTLP endpoint says; an application's provider stays.
+
+    Returns the provider that was made for it, now or before. Raises ConfigurationError.
+    """
+    names = exporter_names("logs")
+    if not names:
+        return _Process.provider
+    if getattr(_internal, "_LOGGER_PROVIDER", None) is None:
+        entry_points.check_provider("logger", _PROVIDER_VARIABLE)
+    if not isinstance(_logs.get_logger_provider(), _internal.ProxyLoggerProvider):
+        return _Process.provider
+    processors = [_processor(name) for name in names]
+    try:
+        provider = LoggerProvider(resource=resource)
+    except ValueError as error:  # a limit; it names the variable and what it takes
+        raise ConfigurationError(str(error)) from None
+    for processor in processors:
+        provider.add_log_record_processor(processor)
+    _Process.provider = provider
+    _logs.set_logger_provider(provider)
+    shutdown.end_open_runs_at_exit()  # what the exit cuts short is said before this provider's own exit function
+    return provider
+
+
+def _processor(name: str) -> DeliveryLogRecordProcessor:
+    exporter, answer = new_exporter("logs", name)
+    return DeliveryLogRecordProcessor(exporter, schedule_delay_millis=_DELAY_MILLIS, answer=answer)
