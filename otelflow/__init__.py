@@ -23,13 +23,12 @@ from otelflow._core.inside.events import (
 )
 from otelflow._core.inside.log_capture import get_run_logger
 from otelflow._core.text.redaction import redact
+from otelflow._version import __version__ as __version__
 from otelflow.errors import OtelflowError
 
 if TYPE_CHECKING:
     from otelflow._telemetry.configure import Telemetry, configure
     from otelflow.listeners._listener import Listener
-
-__version__ = "0.1.0"
 
 __all__ = [
     "INJECTED",

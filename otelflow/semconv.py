@@ -7,8 +7,8 @@ SCOPE: Final = "otelflow"
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 
 # Span names: low cardinality; ids and indexes are attributes
-FLOW_SPAN: Final = "flow {name}"
-TASK_SPAN: Final = "task {name}"
+FLOW_SPAN: Final = "flow "  # and the name of the flow
+TASK_SPAN: Final = "task "
 
 # Spans
 FLOW_NAME: Final = "otelflow.flow.name"

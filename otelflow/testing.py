@@ -15,8 +15,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from otelflow import semconv
 from otelflow._core.flows import injection
 from otelflow._core.flows.flow import Flow
-from otelflow._core.process import forks
-from otelflow._core.runs import spans
+from otelflow._core.process import forks, provider
 from otelflow.errors import ConfigurationError
 
 __all__ = ["MockedDependencies", "Node", "Trace", "flow_trace"]
@@ -149,13 +148,13 @@ def flow_trace(*, dependencies: Mapping[str, object] | None = None) -> Iterator[
     """
     enclosing = _Collecting.trace
     trace = Trace(enclosing)
-    previous = spans.use_provider(_MemoryProvider(trace))
+    previous = provider.use_provider(_MemoryProvider(trace))
     _Collecting.trace = trace
     try:
         with MockedDependencies(**(dependencies or {})):
             yield trace
     finally:
-        spans.use_provider(previous)
+        provider.use_provider(previous)
         _Collecting.trace = enclosing
 
 

@@ -12,7 +12,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from otelflow import Flow, OtelflowError, flow, task
-from otelflow._core.runs import spans as core_spans
+from otelflow._core.process import provider as core_spans
 from otelflow.testing import MockedDependencies, Node, flow_trace
 
 
@@ -130,7 +130,7 @@ def test_the_global_provider_is_not_touched_and_what_was_in_use_comes_back():
     previous = core_spans.use_provider(mine)
     try:
         with flow_trace():
-            assert core_spans.maker() is not None
+            assert core_spans.span_maker() is not None
             assert trace.get_tracer_provider() is before
         assert core_spans.use_provider(mine) is mine
         with pytest.raises(KeyError), flow_trace():

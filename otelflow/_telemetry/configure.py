@@ -18,7 +18,7 @@ from otelflow._core.inside import artifacts, events, log_capture
 from otelflow._core.inside.events import RunListener
 from otelflow._core.process import losses
 from otelflow._core.process import settings as process_settings
-from otelflow._core.runs import spans
+from otelflow._core.process.provider import use_provider
 from otelflow._core.text.hints import nearest
 from otelflow.errors import ConfigurationError
 
@@ -166,7 +166,7 @@ def _use_metrics(telemetry: Telemetry, metrics: "str | CollectorRegistry | None"
 def _set_up(service_name: str | None, tracer_provider: trace.TracerProvider | None) -> Telemetry:
     known = _Process.telemetry
     if tracer_provider is not None:
-        spans.use_provider(tracer_provider)
+        use_provider(tracer_provider)
         known = Telemetry(tracer_provider, is_host=True)
     elif known is None or (known.is_host and isinstance(known.provider, ProxyTracerProvider)):
         known = _new_telemetry(service_name)
@@ -213,7 +213,7 @@ def _new_telemetry(service_name: str | None) -> Telemetry:
         )
     made = new_provider(service_name)
     if is_our_old_one:
-        spans.use_provider(made)  # OpenTelemetry's global provider is set once
+        use_provider(made)  # OpenTelemetry's global provider is set once
     else:
         trace.set_tracer_provider(made)
         _Process.made = made

@@ -26,7 +26,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace import Span as ApiSpan
 
-from otelflow._core.runs.spans import SpanMaker
+from otelflow._core.process.provider import SpanMaker
 
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _NOT_SAMPLED: Final = TraceFlags(TraceFlags.DEFAULT)

@@ -75,7 +75,7 @@ class Metrics:
     def shutdown(self) -> None:
         """Bring out the last numbers, in bounded time, and count no more. Runs by itself at exit."""
         if _Process.metrics is self:
-            observers.remove_watcher(self.board)
+            observers.remove_observer(self.board)
             _Process.metrics = _Process.given = None
         self._leave()
 
@@ -342,7 +342,7 @@ def _started(choice: _Choice, resource: Resource, known: Metrics | None) -> Metr
         assert known is not None  # noqa: S101 it stays
         parts.registry.unregister(parts.collector)
         return known
-    observers.add_watcher(board)
+    observers.add_observer(board)
     return metrics
 
 

@@ -16,7 +16,7 @@ from otelflow._core.flows import declared
 from otelflow._core.flows.objective import checked_buckets
 from otelflow._core.inside import events
 from otelflow._core.process import forks, losses
-from otelflow._core.runs.endings import Outcome, error_type
+from otelflow._core.runs.observers import Observer
 from otelflow._core.runs.run import Run
 from otelflow.metrics._labels import OVERFLOW, label_of
 
@@ -127,7 +127,7 @@ class Snapshot(NamedTuple):
     since: float
 
 
-class Board:
+class Board(Observer):
     """Counts every run once, at any sampling ratio, whoever owns the tracer provider.
 
     At most *series* flows, tasks and types of error are told apart; the rest is counted as ``__overflow__``. A forked
@@ -169,8 +169,9 @@ class Board:
             if self.started is not None and _is_outermost(run):
                 self.started()
 
-    def run_stopped(self, run: Run, outcome: Outcome, duration: float) -> None:
+    def run_ended(self, run: Run) -> None:
         """Count *run*."""
+        outcome, duration = run.ending, run.duration
         cell = self._cells.get((run.flow_name, run.task_name)) or self._new_cell(run)
         place = bisect_left(cell.bounds, duration)
         with self._lock:
@@ -183,7 +184,7 @@ class Board:
         if cell.task is None:
             self._flow_stopped(cell, ended, run, duration)
         elif outcome.is_failure and outcome.error is not None:
-            self._count_failure(cell, error_type(outcome.error))
+            self._count_failure(cell, outcome.error_type)
         if cell.task == OVERFLOW or cell.flow == OVERFLOW:
             losses.lost("metrics", "series_limit")
 
@@ -270,7 +271,7 @@ class Board:
             [cell for cell in cells if cell.task is None],
             [cell for cell in cells if cell.task is not None],
             {**dict.fromkeys(_KNOWN_LOSSES, 0), **_since(losses.dropped, dropped)},
-            {**{events.name_of(one): 0 for one in events._listeners}, **_since(losses.listener_errors, errors)},  # noqa: SLF001 only to begin at 0
+            {**{events.name_of(one): 0 for one in events.listeners()}, **_since(losses.listener_errors, errors)},
             self._since,
         )
 

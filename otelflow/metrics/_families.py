@@ -6,7 +6,8 @@ from typing import Final, Literal, NamedTuple
 
 from prometheus_client.utils import floatToGoString
 
-from otelflow import __version__, semconv
+from otelflow import semconv
+from otelflow._version import __version__
 from otelflow.metrics._counts import Cell, Ended, Exemplar, Snapshot
 
 Kind = Literal["counter", "gauge", "number of", "histogram"]

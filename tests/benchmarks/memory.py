@@ -10,7 +10,7 @@ import peers
 import subjects
 
 import otelflow
-from otelflow._core.runs import spans
+from otelflow._core.process import provider as spans
 
 TASKS = 10
 

@@ -15,7 +15,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from peers import NoOpExporter, plain
 
 import otelflow
-from otelflow._core.runs import observers, spans
+from otelflow._core.process import provider as spans
+from otelflow._core.runs import observers
 from otelflow.metrics._counts import Board
 
 TASKS = 500
@@ -88,14 +89,14 @@ def surroundings(provider: trace.TracerProvider | None, listeners: int, metrics:
     """Let otelflow use *provider* (None: none is configured), tell so many listeners, and perhaps count in metrics."""
     added = [Listening() for _ in range(listeners)]
     if metrics:
-        observers.add_watcher(BOARD)
+        observers.add_observer(BOARD)
     previous = spans.use_provider(provider)
     for one in added:
         otelflow.add_listener(one)
     try:
         yield
     finally:
-        observers.remove_watcher(BOARD)
+        observers.remove_observer(BOARD)
         for one in added:
             otelflow.remove_listener(one)
         spans.use_provider(previous)

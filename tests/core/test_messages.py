@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from otelflow import Flow_Run__Config, flow, flow_events, get_run_logger, task
 from otelflow._core.inside import messages
 from otelflow._core.process import losses, settings
-from otelflow._core.runs import spans as span_maker
+from otelflow._core.process import provider as span_maker
 
 
 @pytest.fixture(autouse=True)

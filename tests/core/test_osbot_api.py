@@ -316,12 +316,12 @@ def test_the_users_exception_comes_out_as_it_was():
 
 
 def test_nothing_of_a_finished_flow_is_kept():
-    before = (len(flow_events.event_listeners), len(events._listeners))
+    before = (len(flow_events.event_listeners), len(events.listeners()))
     finished = [weakref.ref(total(number).execute()) for number in range(50)]
     gc.collect()
 
     assert [one for one in finished if one() is not None] == []
-    assert (len(flow_events.event_listeners), len(events._listeners)) == before
+    assert (len(flow_events.event_listeners), len(events.listeners())) == before
 
 
 def test_a_task_does_the_same_work_under_a_deep_stack():

@@ -14,8 +14,8 @@ from opentelemetry.trace import StatusCode
 
 from otelflow import flow, task, testing
 from otelflow._core.process import losses
+from otelflow._core.process.provider import use_provider
 from otelflow._core.runs.current import current_run
-from otelflow._core.runs.spans import use_provider
 
 
 def result(span):

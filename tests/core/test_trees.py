@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from otelflow import Flow, Flow_Run__Config, Task, flow, task
 from otelflow._core.process import losses
-from otelflow._core.runs import spans as core_spans
+from otelflow._core.process import provider as core_spans
 from otelflow._core.runs.current import current_run
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -380,7 +380,7 @@ def test_the_users_own_spans_are_children_of_the_run(spans):
 @pytest.fixture
 def first_flow(monkeypatch):
     """As if no flow had run in this process yet."""
-    monkeypatch.setattr(core_spans._choice, "is_first_flow", True)
+    monkeypatch.setattr(core_spans._chosen, "is_first_flow", True)
     return monkeypatch
 
 

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, ParentBased, 
 
 from otelflow import Listener, add_listener, flow, remove_listener, task
 from otelflow._core.process import losses
-from otelflow._core.runs.spans import use_provider
+from otelflow._core.process.provider import use_provider
 
 
 @task

@@ -13,8 +13,8 @@ import pytest
 from opentelemetry import trace
 
 from otelflow import Listener, add_listener, flow, remove_listener, task
-from otelflow._core.inside import print_capture
-from otelflow._core.process import losses
+from otelflow._core.process import losses, process
+from otelflow._core.runs import open_runs
 from otelflow._core.runs.current import current_run
 
 pytestmark = [
@@ -138,7 +138,7 @@ def test_ctrl_c_while_a_run_is_being_ended_does_not_leave_it_open(spans):
 
     assert spans.tree() == [("task value", "success", [])]
     assert spans.open_spans == 0
-    assert not print_capture.is_any_run_open()
+    assert not open_runs.is_any()
 
 
 @pytest.fixture
@@ -219,9 +219,8 @@ def test_a_signal_handler_may_use_flows_whatever_it_interrupts(spans, alarm, cap
 def print_afterwards():
     """An interrupt just where a run begins may leave ``print`` wrapped; here it is put back for the other tests."""
     yield
-    if print_capture.is_any_run_open():
-        print_capture._Wrapper.open_runs.clear()
-        print_capture._uninstall()
+    if open_runs.is_any():
+        process.reset()
 
 
 # Hypothesis measures the garbage collector in a callback, and a WeakSet forgets in one: Python ignores what hits them.

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from otelflow import Listener, add_listener, flow, remove_listener, task, testing
-from otelflow._core.inside import print_capture
 from otelflow._core.process import losses
+from otelflow._core.runs import open_runs
 from otelflow._core.runs.current import current_run
 
 
@@ -203,7 +203,7 @@ def test_what_is_printed_everywhere_at_once_lands_on_its_own_run(spans, capsys):
     said = [texts(span) for span in spans.named("task talk")]
     assert sorted(said) == sorted([f"{name}{n} {place}" for place in range(20)] for name in "abc" for n in range(8))
     assert sorted(text for span in spans.named("flow many") for text in texts(span)) == ["a", "b", "c"]
-    assert not print_capture.is_any_run_open()
+    assert not open_runs.is_any()
 
 
 def test_a_failing_task_group_cancels_its_siblings_and_each_says_so(spans):
@@ -273,4 +273,4 @@ def test_recursion_up_to_the_limit_loses_nothing_without_counting_it(spans):
     lost = sum(losses.dropped.values()) - before
     assert len(spans.spans) + lost >= calls
     assert current_run() is None
-    assert not print_capture.is_any_run_open()
+    assert not open_runs.is_any()

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, TraceIdRatio
 from otelflow import Flow_Run__Event_Type, Listener, add_listener, flow, flow_events, remove_listener, task
 from otelflow._core.inside import events
 from otelflow._core.process import losses, settings
-from otelflow._core.runs import spans
+from otelflow._core.process import provider as spans
 from otelflow.errors import InvalidListener
 
 KINDS = [kind.value for kind in Flow_Run__Event_Type]
@@ -44,7 +44,7 @@ def clean(monkeypatch, tmp_path):
     monkeypatch.setattr(losses, "_said", set())
     losses.listener_errors.clear()
     yield
-    for listener in events._listeners:
+    for listener in events.listeners():
         remove_listener(listener)
     flow_events.event_listeners.clear()
     settings.forget()
@@ -460,7 +460,7 @@ def test_a_listener_may_hear_events_of_its_own_choice_only():
     add_listener(ear)
 
     assert [kind for kind in KINDS if ear.hears(Flow_Run__Event_Type(kind))] == ["flow_stop"]
-    assert not events.is_heard(Flow_Run__Event_Type.FLOW_MESSAGE)
+    assert not events._driven.audience[Flow_Run__Event_Type.FLOW_MESSAGE]
 
 
 def test_a_listener_on_a_host_with_few_events_hears_what_the_span_kept(provided):

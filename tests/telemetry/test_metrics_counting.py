@@ -18,8 +18,8 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from otelflow import Flow, Objective, add_listener, flow, remove_listener, semconv, task
 from otelflow._core.flows import declared
 from otelflow._core.process import losses
+from otelflow._core.process import provider as core_spans
 from otelflow._core.runs import observers
-from otelflow._core.runs import spans as core_spans
 from otelflow.errors import ConfigurationError
 from otelflow.listeners._listener import Listener
 from otelflow.metrics._collector import BoardCollector
@@ -53,9 +53,9 @@ class Counted:
 @pytest.fixture
 def counted():
     board = Board()
-    observers.add_watcher(board)
+    observers.add_observer(board)
     yield Counted(board)
-    observers.remove_watcher(board)
+    observers.remove_observer(board)
 
 
 @pytest.fixture
@@ -342,10 +342,10 @@ def test_a_board_that_comes_in_the_middle_counts_the_end_and_shows_no_negative_n
 
     @flow
     def under_way():
-        observers.add_watcher(board)
+        observers.add_observer(board)
 
     under_way().execute()
-    observers.remove_watcher(board)
+    observers.remove_observer(board)
 
     counted = Counted(board)
     assert counted.runs("under_way") == {"success": 1}
@@ -427,13 +427,13 @@ def test_more_series_than_the_cap_are_counted_together_and_the_overflow_is_count
     board = Board(series=len(declared.declared_flows()) + 5)
     board.snapshot()  # declared flows have their places first
     counted = Counted(board)
-    observers.add_watcher(board)
+    observers.add_observer(board)
     lost = losses.dropped["metrics", "series_limit"]
     try:
         for number in range(20):
             Flow(flow_name=f"one of too many {chr(97 + number)}").set_flow_target(lambda: 1).execute()
     finally:
-        observers.remove_watcher(board)
+        observers.remove_observer(board)
 
     assert counted.runs(OVERFLOW) == {"success": 15}
     assert losses.dropped["metrics", "series_limit"] - lost == 15
@@ -443,7 +443,7 @@ def test_more_series_than_the_cap_are_counted_together_and_the_overflow_is_count
 def test_types_of_error_have_the_cap_too():
     board = Board(series=len(declared.declared_flows()) + 10)
     board.snapshot()
-    observers.add_watcher(board)
+    observers.add_observer(board)
 
     @task(raise_on_error=False)
     def strange(number):
@@ -453,7 +453,7 @@ def test_types_of_error_have_the_cap_too():
         for number in range(20):
             strange(number)
     finally:
-        observers.remove_watcher(board)
+        observers.remove_observer(board)
 
     (cell,) = [cell for cell in board.snapshot().tasks if cell.task == "strange"]
     assert sum(cell.failures.values()) == 20
@@ -581,11 +581,11 @@ def test_losses_and_listener_errors_are_shown_and_begin_at_zero(counted):
 
 
 def test_a_watcher_that_raises_is_counted_and_breaks_no_run():
-    class BrokenWatcher:
+    class BrokenWatcher(observers.Observer):
         def run_started(self, run):
             raise OSError
 
-        def run_stopped(self, run, outcome, duration):
+        def run_ended(self, run):
             raise OSError
 
     @flow
@@ -593,11 +593,11 @@ def test_a_watcher_that_raises_is_counted_and_breaks_no_run():
         return 7
 
     broken = BrokenWatcher()
-    observers.add_watcher(broken)
+    observers.add_observer(broken)
     try:
         value = unharmed().execute().flow_return_value
     finally:
-        observers.remove_watcher(broken)
+        observers.remove_observer(broken)
 
     assert value == 7
     assert losses.listener_errors["BrokenWatcher"] == 2

@@ -5,12 +5,15 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypedDict, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from otelflow import semconv
-from otelflow._core.flows.injection import Injection, is_call_error, why_uncallable
+from otelflow._core.flows.config import Flow_Run__Config
+from otelflow._core.flows.injection import Injection, dependencies_of, is_call_error, why_uncallable
+from otelflow._core.flows.objective import Objective
+from otelflow._core.policies import Body, compose
 from otelflow._core.process.settings import settings
-from otelflow._core.runs import engine
+from otelflow._core.runs import drivers
 from otelflow._core.runs.run import Run
 from otelflow._core.text.hints import nearest
 from otelflow._core.text.redaction import REDACTED, is_secret, recorded
@@ -18,6 +21,9 @@ from otelflow._core.text.safe_str import printable
 from otelflow.errors import ConfigurationError, NotCallable, UnfillableParameter, UnknownKeyword
 
 Capture = bool | Sequence[str]
+F = TypeVar("F", bound=Callable[..., Any])
+
+_NO_OPTIONS: Final[Mapping[str, Any]] = {}
 
 
 class Kind(enum.Enum):
@@ -29,74 +35,90 @@ class Kind(enum.Enum):
     ASYNC_GENERATOR = enum.auto()
 
 
-_RUNNERS: Final[Mapping[Kind, Callable[[engine.NewRun], Callable[..., Any]]]] = {
-    Kind.FUNCTION: engine.function,
-    Kind.COROUTINE: engine.coroutine,
-    Kind.GENERATOR: engine.generator,
-    Kind.ASYNC_GENERATOR: engine.async_generator,
+_DRIVERS: Final[Mapping[Kind, Callable[[drivers.NewRun], Callable[..., Any]]]] = {
+    Kind.FUNCTION: drivers.function,
+    Kind.COROUTINE: drivers.coroutine,
+    Kind.GENERATOR: drivers.generator,
+    Kind.ASYNC_GENERATOR: drivers.async_generator,
 }
 
 
-class Spec:
-    """One function: its name, its kind, what it asks for, and what the user wants recorded of its values."""
+class Definition:
+    """One function: its name, its kind, what it asks for, and what the user wants recorded of its values.
+
+    ``body`` is what a run calls: the function, with the policies around it that the user asked for.
+    """
 
     __slots__ = (
+        "body",
         "capture_parameters",
         "capture_return_value",
         "code_name",
+        "drive",
         "injection",
+        "is_generator",
         "kind",
         "name",
-        "runner",
         "target",
     )
 
-    def __init__(
-        self,
-        what: str,
-        target: Callable[..., Any],
-        *,
-        capture_parameters: Capture = False,
-        capture_return_value: bool = False,
-    ) -> None:
+    def __init__(self, what: str, target: Callable[..., Any], options: Mapping[str, Any] = _NO_OPTIONS) -> None:
         if not callable(target):
             raise NotCallable(what, target)
-        plain = _plain(target)
+        plain = target
+        while isinstance(plain, functools.partial):
+            plain = plain.func
+        plain = getattr(plain, "__func__", plain)  # of a bound method
+        name = getattr(plain, "__name__", "")
         self.target = target
-        self.name = printable(_name(plain))
+        self.name = "" if name == "<lambda>" else printable(name)
         module = getattr(plain, "__module__", None) or "?"
         self.code_name = printable(f"{module}.{getattr(plain, '__qualname__', self.name)}")
         self.kind = _kind(plain)
-        self.runner = _RUNNERS[self.kind]
+        self.is_generator = self.kind in (Kind.GENERATOR, Kind.ASYNC_GENERATOR)
+        self.drive = _DRIVERS[self.kind]
         self.injection = Injection(target)
-        self.capture_parameters = _checked_capture(target, capture_parameters)
-        self.capture_return_value = capture_return_value
+        self.capture_parameters = self._checked_capture(options.get("capture_parameters", False))
+        self.capture_return_value: bool = options.get("capture_return_value", False)
+        is_async = self.kind in (Kind.COROUTINE, Kind.ASYNC_GENERATOR)
+        self.body: Body = compose(target, options, is_async=is_async)
 
-    def call_injected(
-        self,
-        run: Run,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        named: Mapping[str, Any],
-        dependencies: Mapping[str, Any],
-    ) -> Any:
-        """Inject what is missing and call the function.
+    def call(self, run: Run) -> Any:
+        """Inject what is missing into the arguments of *run* and call the body with them.
 
-        Raises UnfillableParameter when it cannot be called with what there is.
+        Raises UnfillableParameter when they do not fit.
         """
-        return self.call(run, args, self.injection.fill(args, kwargs, named, dependencies))
-
-    def call(self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call the function with just these arguments. Raises UnfillableParameter when they do not fit."""
+        flow, args, kwargs = run.flow, run.args, run.kwargs
+        dependencies = dependencies_of(flow)
+        if dependencies or not self.injection.is_needless:
+            named = {
+                "this_flow": flow,
+                "this_task": run.task,
+                "flow_data": {} if flow is None else flow.data,
+                "task_data": {} if run.task is None else run.task.data,
+            }
+            kwargs = self.injection.fill(args, kwargs, named, dependencies)
         run.was_called = True
         try:
-            return self.target(*args, **kwargs)
+            return self.body(*args, **kwargs)
         except TypeError as error:
             reason = why_uncallable(self.target, args, kwargs) if is_call_error(error) else None
             if reason is None:
                 raise
             run.was_called = False
-            raise UnfillableParameter("task" if run.task is not None else "flow", self.name, reason) from None
+            raise UnfillableParameter("flow" if run.task is None else "task", self.name, reason) from None
+
+    def _checked_capture(self, capture: Capture) -> Capture:
+        if isinstance(capture, bool):
+            return capture
+        names = [capture] if isinstance(capture, str) else list(capture)
+        parameters = inspect.signature(self.target).parameters
+        unknown = next((str(name) for name in names if name not in parameters), None)
+        if unknown is not None:
+            raise ConfigurationError(
+                f"capture_parameters: {self.name!r} has no parameter {unknown!r}{nearest(unknown, parameters)}"
+            )
+        return names
 
     def captured_parameters(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, str]:
         """Return the attributes of the parameters that the user wants recorded, redacted and bounded."""
@@ -104,8 +126,8 @@ class Spec:
             bound = inspect.signature(self.target).bind_partial(*args, **kwargs).arguments
         except (TypeError, ValueError):
             return {}
-        wanted = self.capture_parameters
-        names = [name for name in bound if wanted is True or (not isinstance(wanted, bool) and name in wanted)]
+        capture = self.capture_parameters
+        names = [name for name in bound if capture is True or (not isinstance(capture, bool) and name in capture)]
         return {
             semconv.RUN_PARAMETER.format(name=name): REDACTED if is_secret(name) else shown_value(bound[name])
             for name in names
@@ -113,27 +135,9 @@ class Spec:
         }
 
 
-def marked(decorated: Callable[..., Any], kind: str) -> Callable[..., Any]:
-    """Return *decorated*, which is a plain function, with a mark that tells others what calling it does."""
-    vars(decorated)["__otelflow__"] = kind
-    return decorated
-
-
 def shown_value(value: object) -> str:
     """Return a value as attributes show it: redacted and bounded."""
     return recorded(value, settings().value_limit)
-
-
-def _plain(target: Callable[..., Any]) -> Any:
-    """Return the function inside partials and bound methods."""
-    while isinstance(target, functools.partial):
-        target = target.func
-    return getattr(target, "__func__", target)
-
-
-def _name(plain: Any) -> str:
-    name = getattr(plain, "__name__", "")
-    return "" if name == "<lambda>" else name
 
 
 def _kind(plain: Any) -> Kind:
@@ -146,24 +150,92 @@ def _kind(plain: Any) -> Kind:
     return Kind.GENERATOR if inspect.isgeneratorfunction(call) else Kind.FUNCTION
 
 
-def check_keywords(what: str, given: Mapping[str, object], known: Mapping[str, type | types.UnionType]) -> None:
-    """Raise UnknownKeyword or ConfigurationError for a keyword of *what* that it does not have or cannot use."""
-    for name, value in given.items():
-        if name not in known:
-            raise UnknownKeyword(what, name, known)
-        if not isinstance(value, known[name]):
-            wanted = getattr(known[name], "__name__", str(known[name]))
-            raise ConfigurationError(f"{what}: {name} must be {wanted}, not {value!r:.60}")
+# The keywords of the decorators: overloads, checks and ``help()`` read these, and the default of each stands beside it.
 
 
-def _checked_capture(target: Callable[..., Any], wanted: Capture) -> Capture:
-    if isinstance(wanted, bool):
-        return wanted
-    names = [wanted] if isinstance(wanted, str) else list(wanted)
-    known = inspect.signature(target).parameters
-    unknown = [str(name) for name in names if name not in known]
-    if unknown:
-        raise ConfigurationError(
-            f"capture_parameters: {_name(target)!r} has no parameter {unknown[0]!r}{nearest(unknown[0], known)}"
+class _Options(TypedDict, total=False):
+    capture_parameters: Annotated[Capture, False]
+    capture_return_value: Annotated[bool, False]
+
+
+class FlowOptions(_Options, total=False):
+    """The keywords of ``@flow``."""
+
+    flow_name: Annotated[str | None, None]
+    flow_id: Annotated[str | None, None]
+    flow_config: Annotated[Flow_Run__Config | None, None]
+    data: Annotated[Mapping[str, Any] | None, None]
+    objective: Annotated[Objective | None, None]
+    buckets: Annotated[Sequence[float] | None, None]
+
+
+class LenientTaskOptions(_Options, total=False):
+    """The keywords of ``@task`` but for the one that changes the type of what is returned."""
+
+    task_name: Annotated[str | None, None]
+    task_id: Annotated[str | None, None]
+
+
+class TaskOptions(LenientTaskOptions, total=False):
+    """The keywords of ``@task``."""
+
+    raise_on_error: Annotated[bool, True]
+
+
+@functools.cache
+def _parameters(options_type: type) -> dict[str, inspect.Parameter]:
+    hints = get_type_hints(options_type, include_extras=True)
+    return {
+        name: inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=hint.__metadata__[0], annotation=hint.__origin__
         )
-    return names
+        for name, hint in hints.items()
+    }
+
+
+def show_keywords(decorator: F, options_type: type) -> F:
+    """Let ``help()`` and editors show the keywords of *decorator*, which it checks itself."""
+    target = inspect.Parameter("target", inspect.Parameter.POSITIONAL_ONLY, default=None)
+    parameters = [target, *_parameters(options_type).values()]
+    vars(decorator)["__signature__"] = inspect.Signature(parameters)
+    return decorator
+
+
+def check_keywords(what: str, keywords: Mapping[str, object], options_type: type) -> None:
+    """Raise UnknownKeyword or ConfigurationError for a keyword of *what* that it does not have or cannot use."""
+    parameters = _parameters(options_type)
+    for name, value in keywords.items():
+        if name not in parameters:
+            raise UnknownKeyword(what, name, parameters)
+        kinds = [get_origin(kind) or kind for kind in _members(parameters[name].annotation)]
+        if not isinstance(value, tuple(kinds)):
+            fitting = " | ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
+            raise ConfigurationError(f"{what}: {name} must be {fitting}, not {value!r:.60}")
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+
+
+def decorate(
+    what: str, options_type: type, target: Any, options: dict[str, Any], wrap: Callable[[Definition], Any]
+) -> Any:
+    """Do what ``@flow`` and ``@task`` have in common; without *target* return what takes it.
+
+    Raises UnknownKeyword, NotCallable, or ConfigurationError for a value that does not fit its keyword.
+    """
+    check_keywords(what, options, options_type)
+    if target is None:
+        return functools.partial(_decorate, what, options, wrap)
+    return _decorate(what, options, wrap, target)
+
+
+def _decorate(what: str, options: dict[str, Any], wrap: Callable[[Definition], Any], target: Any) -> Any:
+    if isinstance(target, staticmethod | classmethod):
+        return type(target)(_decorate(what, options, wrap, target.__func__))
+    if isinstance(target, type):
+        raise NotCallable(what, target)
+    # It stays a plain function: libraries refuse or leak callable objects. The mark tells others what calling it does.
+    decorated = functools.wraps(target)(wrap(Definition(what, target, options)))
+    vars(decorated)["__otelflow__"] = what.removeprefix("@")
+    return decorated

@@ -1,24 +1,31 @@
 """A flow: one function or ``main``, one trace each time it is executed."""
 
-import functools
 import inspect
-import logging
 import sys
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import CoroutineType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Never, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Never, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
 from otelflow._core.flows import declared
 from otelflow._core.flows.config import Flow_Run__Config
-from otelflow._core.flows.definition import Capture, Kind, Spec, check_keywords, marked
+from otelflow._core.flows.definition import (
+    Capture,
+    Definition,
+    FlowOptions,
+    Kind,
+    decorate,
+    show_keywords,
+)
 from otelflow._core.flows.flow_run import Block, FlowRun, innermost_block, new_flow_id
 from otelflow._core.flows.objective import Objective, checked_buckets
 from otelflow._core.flows.task import Task
 from otelflow._core.inside import events, messages
 from otelflow._core.inside.artifacts import Artifact, Result, add_artifact, add_result
+from otelflow._core.inside.speaker import Speaker
 from otelflow._core.runs.current import open_run_here
+from otelflow._core.runs.drivers import run_to_end
 from otelflow._core.runs.endings import FAILED
 from otelflow._core.runs.run import Run
 from otelflow._core.text.bounded import Kept
@@ -34,10 +41,10 @@ R = TypeVar("R")
 _IN_MEMORY: Final = 1_000
 
 
-class Flow(Generic[R]):
+class Flow(Speaker, Generic[R]):
     """One flow, set up to be executed; each ``execute()`` is a run, a trace, an id of its own.
 
-    ``status`` is ``running``, one of ``attributes.RESULTS``, or None before the first run. ``flow_return_value`` and
+    ``status`` is ``running``, one of ``semconv.RESULTS``, or None before the first run. ``flow_return_value`` and
     ``flow_error`` are there when it has ended. Subclasses override ``main`` and ``task_dependencies``.
     Raises UnknownKeyword for a keyword that is no attribute.
     """
@@ -51,8 +58,8 @@ class Flow(Generic[R]):
     duration: float | None = None
     objective: Objective | None = None
     buckets: Sequence[float] | None = None
-    _spec: Spec | None = None
-    _run: "FlowRun | None" = None
+    flow_definition: Definition | None = None
+    flow_run: "FlowRun | None" = None
     _block: "Block | None" = None
     _used_id: str | None = None
     _is_main: bool = False
@@ -89,7 +96,9 @@ class Flow(Generic[R]):
             if not hasattr(type(self), name) and not any(
                 name in inspect.get_annotations(c) for c in type(self).__mro__
             ):
-                raise UnknownKeyword(type(self).__name__, name, _KEYWORDS, self._how_to_call_main((name,)))
+                raise UnknownKeyword(
+                    type(self).__name__, name, inspect.signature(flow).parameters, self._how_to_call_main((name,))
+                )
             setattr(self, name, value)
         self.flow_config = flow_config if flow_config is not None else Flow_Run__Config()
         self.flow_name = flow_name or type(self).__name__
@@ -107,6 +116,14 @@ class Flow(Generic[R]):
         }
         self._forget_run()
 
+    def begin_flow_run(self) -> None:
+        """Forget the run before, and take an id that no run had; called by the run."""
+        if self._used_id is not None:
+            self._forget_run()
+            if self.flow_id == self._used_id and not self._has_fixed_id:
+                self.flow_id = new_flow_id()
+        self._used_id = self.flow_id
+
     def _forget_run(self) -> None:
         self.executed_tasks: Kept[Task] = Kept(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _has_failed)
         self.log: Kept[messages.Line] = messages.new_log()
@@ -123,24 +140,27 @@ class Flow(Generic[R]):
         if target is not None and not callable(target):
             raise NotCallable("A flow", target, self._how_to_call_main(()))
         self._is_main = target is None
-        return self._use(Spec("A flow", self.main if target is None else target, **self._capture), args, kwargs)
+        return self.use_definition(
+            Definition("A flow", self.main if target is None else target, self._capture), args, kwargs
+        )
 
     def set_flow_target(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Self:
         """Say what ``execute()`` runs, and with which arguments. Raises NotCallable."""
         self._is_main = getattr(target, "__func__", None) is type(self).main
-        return self._use(Spec("A flow", target, **self._capture), args, kwargs)
+        return self.use_definition(Definition("A flow", target, self._capture), args, kwargs)
 
-    def _use(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        self._spec = spec
-        self.flow_target, self.flow_args, self.flow_kwargs = spec.target, args, kwargs
-        if not self._is_named and spec.name and not self._is_main:
-            self.flow_name = spec.name
+    def use_definition(self, definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        """Run *definition* with these arguments, and be called by its name, unless the user gave another."""
+        self.flow_definition = definition
+        self.flow_target, self.flow_args, self.flow_kwargs = definition.target, args, kwargs
+        if not self._is_named and definition.name and not self._is_main:
+            self.flow_name = definition.name
         return self
 
     def set_flow_name(self, value: str | None = None) -> Self:
         """Call the flow *value*, or by its function."""
-        spec_name = self._spec.name if self._spec is not None and not self._is_main else ""
-        self.flow_name = value or spec_name or type(self).__name__
+        function_name = self.flow_definition.name if self.flow_definition is not None and not self._is_main else ""
+        self.flow_name = value or function_name or type(self).__name__
         self._is_named = value is not None
         return self
 
@@ -176,14 +196,6 @@ class Flow(Generic[R]):
     def _overrides_main(self) -> bool:
         return type(self).main is not Flow.main
 
-    def _ready(self) -> Spec:
-        if self._spec is None:
-            if not self._overrides_main():
-                raise FlowNotSetUp
-            self.setup()
-        assert self._spec is not None  # noqa: S101 set_flow_target has set it
-        return self._spec
-
     # Run
 
     def execute(self) -> Self:
@@ -192,31 +204,29 @@ class Flow(Generic[R]):
         A generator flow begins when its ``flow_return_value`` is iterated, and ends with it.
         Raises the flow's own exception (unless ``raise_flow_error`` is False), and FlowNotSetUp.
         """
-        if self._ready().kind is Kind.COROUTINE:
-            return _run_to_end(self.execute_async())
-        started = self._start()
-        return _run_to_end(self._awaited(started)) if self._goes_on(started) else self
+        rest = self._start()
+        return self if rest is None else run_to_end(self._awaited(rest))
 
     async def execute_async(self) -> Self:
         """Run the flow on the running loop and return it. Raises as ``execute`` does."""
-        started = self._start()
-        return await self._awaited(started) if self._goes_on(started) else self
+        rest = self._start()
+        return self if rest is None else await self._awaited(rest)
 
-    def _goes_on(self, started: object) -> bool:
-        """Tell whether *started* is to be awaited: the flow is async, or returned a coroutine that ends its run."""
-        is_open = self._ready().kind is Kind.COROUTINE or self.status == "running"
-        return is_open and type(started) is CoroutineType
-
-    async def _awaited(self, started: Coroutine[Any, Any, Any]) -> Self:
-        await started
-        return self
-
-    def _start(self) -> Any:
-        spec = self._ready()
-        started = spec.runner(lambda _args, _kwargs: FlowRun(self, spec))()
-        if spec.kind is Kind.GENERATOR or spec.kind is Kind.ASYNC_GENERATOR:
+    def _start(self) -> Coroutine[Any, Any, Any] | None:
+        """Start the run; return what must be awaited for it to end: the flow is async, or returned a coroutine."""
+        if self.flow_definition is None:
+            self.setup()
+        definition = self.flow_definition
+        assert definition is not None  # noqa: S101 setup() has set it
+        started = definition.drive(lambda _args, _kwargs: FlowRun(self, definition))()
+        if definition.is_generator:
             self.flow_return_value = started
-        return started
+        is_open = definition.kind is Kind.COROUTINE or self.status == "running"
+        return started if is_open and type(started) is CoroutineType else None
+
+    async def _awaited(self, rest: Coroutine[Any, Any, Any]) -> Self:
+        await rest
+        return self
 
     def execute_flow(self, flow_run_params: Mapping[str, Any] | None = None) -> Self:
         """Do as ``execute``, keeping *flow_run_params* in the attribute of that name."""
@@ -248,23 +258,7 @@ class Flow(Generic[R]):
         run = open_run_here()
         while run is not None and run.flow is not self:
             run = run.parent
-        return run or self._run or self._block or Block(self, None)
-
-    def log_debug(self, message: object, task_run_id: str | None = None) -> None:
-        """Record *message* at level DEBUG."""
-        self._log(logging.DEBUG, message, task_run_id)
-
-    def log_info(self, message: object, task_run_id: str | None = None) -> None:
-        """Record *message* at level INFO."""
-        self._log(logging.INFO, message, task_run_id)
-
-    def log_warning(self, message: object, task_run_id: str | None = None) -> None:
-        """Record *message* at level WARNING."""
-        self._log(logging.WARNING, message, task_run_id)
-
-    def log_error(self, message: object, task_run_id: str | None = None) -> None:
-        """Record *message* at level ERROR."""
-        self._log(logging.ERROR, message, task_run_id)
+        return run or self.flow_run or self._block or Block(self, None)
 
     def _log(self, level: int, message: object, task_run_id: str | None) -> None:
         messages.write(self._here(), level, message, task_run_id=task_run_id)
@@ -344,12 +338,6 @@ class Flow(Generic[R]):
         return f"<{type(self).__name__} {self.flow_name} {self.flow_id} {self.status or 'not run'}>"
 
 
-def _run_to_end(flow: Coroutine[Any, Any, R]) -> R:
-    from otelflow._core.runs.loops import run_to_end  # noqa: PLC0415 only for what is async
-
-    return run_to_end(flow)
-
-
 _NO_DEPENDENCIES: Final[Mapping[str, Any]] = {}
 
 
@@ -380,58 +368,37 @@ if TYPE_CHECKING:  # making them takes a good part of an import
         def __call__(self, target: Callable[P, R], /) -> Callable[P, Flow[R]]: ...
 
 
-_KEYWORDS: Final = {
-    "flow_name": str | None,
-    "flow_id": str | None,
-    "flow_config": Flow_Run__Config | None,
-    "data": Mapping | None,
-    "capture_parameters": bool | Sequence,
-    "capture_return_value": bool,
-    "objective": Objective | None,
-    "buckets": Sequence | None,
-}
-
-
 @overload
 def flow(target: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, Flow[R]]: ...
 @overload
 def flow(target: Callable[P, R], /) -> Callable[P, Flow[R]]: ...
 @overload
-def flow(
-    *,
-    flow_name: str | None = None,
-    flow_id: str | None = None,
-    flow_config: Flow_Run__Config | None = None,
-    data: Mapping[str, Any] | None = None,
-    capture_parameters: Capture = False,
-    capture_return_value: bool = False,
-    objective: Objective | None = None,
-    buckets: Sequence[float] | None = None,
-) -> "_Decorator": ...
-def flow(target: Any = None, /, **keywords: Any) -> Any:
+def flow(**options: Unpack[FlowOptions]) -> "_Decorator": ...
+def flow(target: Any = None, /, **options: Any) -> Any:
     """Make a function or method a flow: calling it returns a ``Flow`` that is set up, and ``execute()`` runs it.
 
     *objective* is what alerts are made of, *buckets* are those of the metric of its durations (seconds).
     Raises UnknownKeyword, NotCallable, or ConfigurationError for a value that does not fit its keyword.
     """
-    check_keywords("@flow", keywords, _KEYWORDS)
-    return functools.partial(_decorate, **keywords) if target is None else _decorate(target, **keywords)
+
+    def wrap(definition: Definition) -> Callable[..., Flow[Any]]:
+        keywords = {name: value for name, value in options.items() if name != "data"}
+        plan: Flow[Any] = Flow(**keywords)  # a wrong value is said at decoration, not at the first call
+        _declare(
+            printable(plan.use_definition(definition, (), {}).flow_name),
+            definition.target,
+            plan.objective,
+            plan.buckets,
+        )
+
+        def new_flow(*args: Any, **kwargs: Any) -> Flow[Any]:
+            made: Flow[Any] = Flow(**keywords)
+            made.data.update(options.get("data") or {})
+            return made.use_definition(definition, args, kwargs)
+
+        return new_flow
+
+    return decorate("@flow", FlowOptions, target, options, wrap)
 
 
-def _decorate(target: Any, data: Mapping[str, Any] | None = None, **keywords: Any) -> Any:
-    if isinstance(target, staticmethod | classmethod):
-        return type(target)(_decorate(target.__func__, data, **keywords))
-    if isinstance(target, type):
-        raise NotCallable("@flow", target)
-    capture = {name: keywords[name] for name in ("capture_parameters", "capture_return_value") if name in keywords}
-    spec = Spec("@flow", target, **capture)
-    plan: Flow[Any] = Flow(**keywords)  # a wrong value is said at decoration, not at the first call
-    _declare(printable(plan._use(spec, (), {}).flow_name), target, plan.objective, plan.buckets)
-
-    @functools.wraps(target)
-    def new_flow(*args: Any, **kwargs: Any) -> Flow[Any]:
-        made: Flow[Any] = Flow(**keywords)
-        made.data.update(data or {})
-        return made._use(spec, args, kwargs)
-
-    return marked(new_flow, "flow")
+show_keywords(flow, FlowOptions)

@@ -4,26 +4,46 @@ import logging
 import sys
 import time
 import traceback
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from otelflow import semconv
-from otelflow._core.flows.config import Flow_Run__Config
-from otelflow._core.flows.definition import Kind, Spec, shown_value
-from otelflow._core.flows.injection import dependencies_of
-from otelflow._core.inside import events, messages, print_capture
+from otelflow._core.flows.definition import Definition, shown_value
+from otelflow._core.inside import messages, print_capture
 from otelflow._core.inside.artifacts import add_result
 from otelflow._core.process.ids import new_id
 from otelflow._core.process.settings import Settings, settings
-from otelflow._core.runs.current import current_run, enter, leave, open_run_here
-from otelflow._core.runs.endings import Outcome, error_message
+from otelflow._core.runs import open_runs
+from otelflow._core.runs.current import current_run, enter, leave, open_run_here, parent_here
 from otelflow._core.runs.run import Run
 from otelflow._core.text.safe_str import printable
 
 if TYPE_CHECKING:
-    from otelflow._core.flows.flow import Flow
+    from otelflow._core.flows.config import Flow_Run__Config
 
 _RETURN_VALUE: Final = "flow-return-value"
+
+
+class HeldFlow(Protocol):
+    """The ``Flow`` that the user holds, as its run sees it."""
+
+    flow_name: str
+    flow_id: str
+    flow_config: "Flow_Run__Config"
+    flow_args: tuple[Any, ...]
+    flow_kwargs: dict[str, Any]
+    flow_return_value: Any
+    flow_error: BaseException | None
+    status: str | None
+    started_ns: int
+    ended_ns: int
+    duration: float | None
+    flow_run: "FlowRun | None"
+
+    def begin_flow_run(self) -> None:
+        """Forget the run before, and take an id that no run had."""
+
+    def print_log_messages(self, use_colors: bool = True) -> Any:
+        """Print the messages of the run."""
 
 
 def new_flow_id() -> str:
@@ -36,35 +56,32 @@ class Block(Run):
 
     __slots__ = ("around",)
 
-    def __init__(self, flow: "Flow[Any]", around: "Block | None") -> None:
-        super().__init__()
+    def __init__(self, flow: HeldFlow, around: "Block | None") -> None:
+        super().__init__(None, "")
         self.around = around
         self.flow = flow
         self.flow_run = self
         self.flow_name = printable(flow.flow_name)
         self.flow_run_id = printable(flow.flow_id)
-        self.config = effective(flow.flow_config)
+        self.task_name = self.task_run_id = None
+        self.settings = effective(flow.flow_config)
 
     def open(self) -> None:
         """Make the flow current."""
         self.parent = open_run_here()
         enter(self)
-        print_capture.run_opened(self)
+        open_runs.add(self)
 
     def close(self) -> None:
         """Make current what was before."""
         self.is_closed = True
         leave(self)
-        print_capture.run_closed(self)
+        open_runs.remove(self)
         print_capture.finish(self)
         self.flow_run = None
 
-    def span_attributes(self) -> Mapping[str, Any]:
-        """Return whose block it is."""
-        return {semconv.FLOW_NAME: self.flow_name, semconv.FLOW_RUN_ID: self.flow_run_id}
 
-
-def innermost_block(flow: "Flow[Any]") -> Block | None:
+def innermost_block(flow: HeldFlow) -> Block | None:
     """Return the open block of *flow* that was entered last in this context, if there is one."""
     run = current_run()
     while run is not None:
@@ -74,117 +91,76 @@ def innermost_block(flow: "Flow[Any]") -> Block | None:
     return None
 
 
-def effective(config: Flow_Run__Config) -> Settings:
+def effective(config: "Flow_Run__Config") -> Settings:
     """Return *config* with the process's settings where it says nothing, ready for quick reading."""
-    given = vars(config)
-    if not given:
+    fields = vars(config)
+    if not fields:
         return settings()
     merged = Settings({})
     vars(merged).update(vars(settings()))
-    vars(merged).update(given)
+    vars(merged).update(fields)
     return merged
 
 
 class FlowRun(Run):
     """The run of a flow."""
 
-    __slots__ = ("spec",)
+    __slots__ = ()
 
-    START: ClassVar = events.Flow_Run__Event_Type.FLOW_START
-    STOP: ClassVar = events.Flow_Run__Event_Type.FLOW_STOP
-
-    flow: "Flow[Any]"
+    flow: HeldFlow
+    definition: Definition
     flow_name: str
     flow_run_id: str
 
-    def __init__(self, flow: "Flow[Any]", spec: Spec) -> None:
-        super().__init__()
-        self.flow = flow
-        self.spec = spec
-        self.flow_run = self
+    def __init__(self, flow: HeldFlow, definition: Definition) -> None:
+        parent = parent_here()
+        if isinstance(parent, Block) and parent.flow is flow:  # a block of the same flow is no parent
+            parent = parent.parent
+        flow.begin_flow_run()
         self.flow_name = printable(flow.flow_name)
+        super().__init__(parent, semconv.FLOW_SPAN + self.flow_name)
+        self.flow = flow
+        self.flow_run = self
         self.flow_run_id = printable(flow.flow_id)
-        self.config = effective(flow.flow_config)
-
-    def place(self, parent: Run | None) -> None:
-        """Take an id that no run had before; a block of the same flow is no parent."""
-        flow = self.flow
-        if isinstance(parent, Block) and parent.flow is flow:
-            self.parent = parent.parent
-        if flow._used_id is not None:
-            flow._forget_run()
-            if flow.flow_id == flow._used_id and not flow._has_fixed_id:
-                flow.flow_id = new_flow_id()
-        flow._used_id = flow.flow_id
-        self.flow_run_id = printable(flow.flow_id)
-        flow._run = self
+        self.task_name = self.task_run_id = None
+        self.definition, self.args, self.kwargs = definition, flow.flow_args, flow.flow_kwargs
+        self.code_name, self.is_generator = definition.code_name, definition.is_generator
+        if definition.capture_parameters:
+            self.parameters = definition.captured_parameters(self.args, self.kwargs)
+        self.settings = effective(flow.flow_config)
+        self.keeps_errors = not self.settings.raise_flow_error
+        flow.flow_run = self
         flow.flow_error = None
-        if not self._is_generator():
+        if not self.is_generator:
             flow.flow_return_value = None
         flow.status, flow.started_ns, flow.duration = "running", time.time_ns(), None
 
-    def span_name(self) -> str:
-        """Return ``flow {name}``."""
-        return "flow " + self.flow_name
-
-    def span_attributes(self) -> Mapping[str, Any]:
-        """Return who runs."""
-        found = {
-            semconv.FLOW_NAME: self.flow_name,
-            semconv.FLOW_RUN_ID: self.flow_run_id,
-            semconv.CODE_FUNCTION_NAME: self.spec.code_name,
-        }
-        if self.spec.capture_parameters:
-            found.update(self.spec.captured_parameters(self.flow.flow_args, self.flow.flow_kwargs))
-        return found
-
-    def call(self) -> Any:
-        """Call the target with what it asks for."""
-        flow = self.flow
-        named = {"this_flow": flow, "this_task": None, "flow_data": flow.data, "task_data": {}}
-        return self.spec.call_injected(self, flow.flow_args, flow.flow_kwargs, named, dependencies_of(flow))
-
-    def started(self) -> None:
+    def opened(self) -> None:
         """Say that the flow is executed."""
-        messages.lifecycle(self, logging.DEBUG, messages.created(self.flow_run_id, self.flow_name))
-        messages.lifecycle(self, logging.DEBUG, messages.EXECUTING_FLOW, self.flow_run_id)
+        messages.log_lifecycle(self, logging.DEBUG, messages.created(self.flow_run_id, self.flow_name))
+        messages.log_lifecycle(self, logging.DEBUG, messages.EXECUTING_FLOW, self.flow_run_id)
 
-    def ended(self, outcome: Outcome, value: object, duration: float) -> None:
+    def ended(self, value: object) -> None:
         """Keep value, error and duration on the flow; what it returns is a result, also when it is falsy."""
-        flow = self.flow
-        if not self._is_generator():
+        if self.fragment:
+            print_capture.finish(self)
+        flow, ending = self.flow, self.ending
+        if not self.is_generator:
             flow.flow_return_value = value
-        flow.status, flow.flow_error, flow.duration = outcome.result, outcome.error, duration
+        flow.status, flow.flow_error, flow.duration = ending.result, ending.error, self.duration
         flow.ended_ns = time.time_ns()
-        flow._run = None
-        for artifact in flow.artifacts:
-            artifact.leave_run()
-        self._say(outcome, value)
-        if flow.flow_config.print_error_stack_trace and outcome.error is not None:
-            traceback.print_exception(outcome.error)
-        if flow.flow_config.print_logs:
-            flow.print_log_messages(use_colors=messages.shows_colors(sys.stdout))
-
-    def _is_generator(self) -> bool:
-        return self.spec.kind in (Kind.GENERATOR, Kind.ASYNC_GENERATOR)
-
-    def _say(self, outcome: Outcome, value: object) -> None:
-        if outcome.error is not None:
-            text = error_message(outcome.error, settings().value_limit)
-            messages.lifecycle(self, logging.ERROR, messages.FLOW_ERROR, text)
-        elif value is not None or self.config.print_none_return_value:
-            messages.lifecycle(self, logging.DEBUG, messages.FLOW_VALUE, value)
+        flow.flow_run = None
+        if ending.error is not None:
+            messages.log_lifecycle(self, logging.ERROR, messages.FLOW_ERROR, ending.error_message)
+        elif value is not None or self.settings.print_none_return_value:
+            messages.log_lifecycle(self, logging.DEBUG, messages.FLOW_VALUE, value)
         if value is not None:
             add_result(self, _RETURN_VALUE, value, changes=False)
-            if self.spec.capture_return_value and self.is_recording:
+            if self.definition.capture_return_value and self.is_recording:
                 self.span.set_attribute(semconv.RUN_RETURN_VALUE, shown_value(value))
-        if self.config.print_finished_message:
-            messages.lifecycle(self, logging.DEBUG, messages.FINISHED_FLOW, self.flow_run_id)
-
-    def swallows(self, outcome: Outcome) -> bool:
-        """Keep an exception inside with ``raise_flow_error=False``, unless the flow could not even be called."""
-        return (
-            not self.config.raise_flow_error
-            and outcome.result != semconv.ERROR
-            and isinstance(outcome.error, Exception)
-        )
+        if self.settings.print_finished_message:
+            messages.log_lifecycle(self, logging.DEBUG, messages.FINISHED_FLOW, self.flow_run_id)
+        if flow.flow_config.print_error_stack_trace and ending.error is not None:
+            traceback.print_exception(ending.error)
+        if flow.flow_config.print_logs:
+            flow.print_log_messages(use_colors=messages.shows_colors(sys.stdout))

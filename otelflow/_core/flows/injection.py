@@ -6,6 +6,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from otelflow._core.process.process import State
 from otelflow._core.text.hints import nearest
 from otelflow.errors import UnfillableParameter
 
@@ -13,6 +14,7 @@ from otelflow.errors import UnfillableParameter
 NAMES: Final = ("this_flow", "this_task", "flow_data", "task_data")
 
 _NOTHING: Final = object()
+_NO_DEPENDENCIES: Final[Mapping[str, Any]] = {}
 
 
 class _Injected:
@@ -31,20 +33,29 @@ INJECTED: Final[Any] = _Injected()
 StandIns = Callable[[Any], Mapping[str, Any]]
 
 
-class _Test:
-    stand_ins: StandIns | None = None
+class _StandIns(State):
+    """What the test that runs now has put in the place of dependencies."""
+
+    of_test: StandIns | None
+
+    def reset(self) -> None:
+        """Have no test."""
+        self.of_test = None
+
+
+_stand_ins: Final = _StandIns()
 
 
 def use_stand_ins(stand_ins: StandIns | None) -> StandIns | None:
     """Let *stand_ins* have the last word on dependencies (None: nobody); return who had it."""
-    previous, _Test.stand_ins = _Test.stand_ins, stand_ins
+    previous, _stand_ins.of_test = _stand_ins.of_test, stand_ins
     return previous
 
 
 def dependencies_of(flow: Any) -> Mapping[str, Any]:
     """Return what a function in *flow* (None: in no flow) may ask for besides the usual."""
-    found: Mapping[str, Any] = {} if flow is None else flow.task_dependencies()
-    return found if _Test.stand_ins is None else {**found, **_Test.stand_ins(flow)}
+    dependencies: Mapping[str, Any] = _NO_DEPENDENCIES if flow is None else flow.task_dependencies()
+    return dependencies if _stand_ins.of_test is None else {**dependencies, **_stand_ins.of_test(flow)}
 
 
 class _Parameter:

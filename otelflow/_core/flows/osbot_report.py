@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otelflow import semconv
 from otelflow._core.process.settings import settings
-from otelflow._core.runs.endings import error_message
+from otelflow._core.text.redaction import recorded
 
 if TYPE_CHECKING:
     from otelflow._core.flows.flow import Flow
@@ -55,7 +55,7 @@ class Flow_Stats:
 
 
 def _error(error: BaseException | None) -> str | None:
-    return None if error is None else error_message(error, settings().value_limit)
+    return None if error is None else recorded(error, settings().value_limit)
 
 
 def _milliseconds(time_ns: int) -> int | None:

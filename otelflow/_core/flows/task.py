@@ -1,21 +1,28 @@
 """A task: one function, one span each time it is called."""
 
-import functools
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
 from otelflow import semconv
-from otelflow._core.flows.definition import Capture, Kind, Spec, check_keywords, marked, shown_value
-from otelflow._core.flows.injection import dependencies_of
-from otelflow._core.inside import events, messages
+from otelflow._core.flows.definition import (
+    Definition,
+    Kind,
+    LenientTaskOptions,
+    TaskOptions,
+    decorate,
+    show_keywords,
+    shown_value,
+)
+from otelflow._core.inside import messages, print_capture
 from otelflow._core.inside.artifacts import Artifact, Result, add_artifact, add_result
+from otelflow._core.inside.speaker import Speaker
 from otelflow._core.process import forks
 from otelflow._core.process.ids import new_id
 from otelflow._core.process.settings import settings
-from otelflow._core.runs.current import current_run, open_run_here
-from otelflow._core.runs.endings import SUCCESS, Outcome, error_message
+from otelflow._core.runs.current import current_run, open_run_here, parent_here
+from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.run import Run
 from otelflow._core.text.safe_str import printable
 from otelflow.errors import NotCallable
@@ -36,15 +43,15 @@ def new_task_id() -> str:
     return new_id("task_id__")
 
 
-class Task:
+class Task(Speaker):
     """One call of a task. ``@task`` makes it; used directly, set ``task_target`` and call ``execute__sync()``.
 
     ``task_return_value``, ``task_error`` and ``duration`` (seconds) are there when it has ended.
     """
 
-    _spec: Spec | None = None
+    task_definition: Definition | None = None
     _flow: "weakref.ref[Flow[Any]] | None" = None
-    _run: "TaskRun | None" = None
+    task_run: "TaskRun | None" = None
     task_return_value: Any = None
     task_error: BaseException | None = None
     status: str | None = None
@@ -88,43 +95,38 @@ class Task:
 
         Raises the target's own exception, unless ``raise_on_error`` is False; NotCallable without a target.
         """
-        spec = self._known()
-        return spec.runner(lambda _args, _kwargs: TaskRun(self, spec))()
+        definition = self._prepare()
+        return definition.drive(lambda _args, _kwargs: TaskRun(self, definition))()
 
     async def execute__async(self) -> Any:
         """Run the task, also one that is not async, and return its value; raises as ``execute__sync`` does."""
         value = self.execute__sync()
-        return await value if self._known().kind is Kind.COROUTINE else value
+        return await value if self._prepare().kind is Kind.COROUTINE else value
 
-    def _known(self) -> Spec:
+    def _prepare(self) -> Definition:
         if self.task_target is None:
             raise NotCallable("A task", None)
-        if self._spec is None or self._spec.target is not self.task_target:
-            self._spec = Spec("A task", self.task_target)
-        self.task_name = printable(self.task_name or self._spec.name or type(self).__name__)
+        definition = self.task_definition
+        if definition is None or definition.target is not self.task_target:
+            definition = self.task_definition = Definition("A task", self.task_target)
+        self.task_name = printable(self.task_name or definition.name or type(self).__name__)
         self.task_id = printable(self.task_id)
-        return self._spec
+        return definition
 
-    def log_debug(self, message: object) -> None:
-        """Record *message* at level DEBUG."""
-        self._log(logging.DEBUG, message)
-
-    def log_info(self, message: object) -> None:
-        """Record *message* at level INFO."""
-        self._log(logging.INFO, message)
-
-    def log_warning(self, message: object) -> None:
-        """Record *message* at level WARNING."""
-        self._log(logging.WARNING, message)
-
-    def log_error(self, message: object) -> None:
-        """Record *message* at level ERROR."""
-        self._log(logging.ERROR, message)
-
-    def _log(self, level: int, message: object) -> None:
-        run = self._run or open_run_here()
+    def _log(self, level: int, message: object, task_run_id: str | None) -> None:
+        run = self.task_run or open_run_here()
         if run is not None:
-            messages.write(run, level, message)
+            messages.write(run, level, message, task_run_id=task_run_id)
+
+    def _here(self) -> Run:
+        """Return the run to which what is recorded now belongs: one that is never opened, outside a run."""
+        if self.task_run is not None:
+            return self.task_run
+        run = Run(None, "")
+        run.task, run.task_name, run.task_run_id = self, self.task_name, self.task_id
+        run.flow_name = run.flow_run_id = None
+        run.settings = settings()
+        return run
 
     def add_task_artifact(
         self,
@@ -134,11 +136,11 @@ class Task:
         artifact_type: str | None = None,
     ) -> Artifact:
         """Record an artifact of this task. Raises InvalidArtifact for a key or data that does not fit."""
-        return add_artifact(self._run or TaskRun(self, None), key, data, description, artifact_type)
+        return add_artifact(self._here(), key, data, description, artifact_type)
 
     def add_task_result(self, key: str, description: object) -> Result:
         """Record a result of this task. Raises InvalidArtifact for a key that is not valid."""
-        return add_result(self._run or TaskRun(self, None), key, description)
+        return add_result(self._here(), key, description)
 
     def __enter__(self) -> Self:
         return self
@@ -155,102 +157,61 @@ class Task:
 class TaskRun(Run):
     """The run of a task."""
 
-    __slots__ = ("spec",)
-
-    START: ClassVar = events.Flow_Run__Event_Type.TASK_START
-    STOP: ClassVar = events.Flow_Run__Event_Type.TASK_STOP
+    __slots__ = ()
 
     task: Task
     task_name: str
-    spec: Spec
+    definition: Definition
 
-    def __init__(self, task: Task, spec: Spec | None) -> None:
-        super().__init__()
-        self.task = task
+    def __init__(self, task: Task, definition: Definition) -> None:
         self.task_name = task.task_name
+        super().__init__(parent_here(), semconv.TASK_SPAN + self.task_name)
+        self.task = task
         self.task_run_id = task.task_id
-        self.config = settings()
-        if spec is not None:
-            self.spec = spec
+        self.definition, self.args, self.kwargs = definition, task.task_args, task.task_kwargs
+        self.code_name, self.is_generator = definition.code_name, definition.is_generator
+        if definition.capture_parameters:
+            self.parameters = definition.captured_parameters(self.args, self.kwargs)
+        parent = self.parent
+        if parent is None:
+            self.flow_name = self.flow_run_id = None
+            self.settings = settings()
+        else:
+            self.flow_name, self.flow_run_id = parent.flow_name, parent.flow_run_id
+            self.flow, self.flow_run = parent.flow, parent.flow_run
+            self.settings = parent.settings
+            if self.flow is not None:
+                task.task_flow = self.flow
+                if self.settings.add_task_to_self:
+                    self.flow.executed_tasks.append(task)
+        task.task_run = self
 
-    def place(self, parent: Run | None) -> None:
-        """Belong to the flow of *parent*, or to none."""
-        task = self.task
-        if parent is not None:
-            self.flow_run = parent.flow_run
-            self.flow = parent.flow
-            self.flow_name = parent.flow_name
-            self.flow_run_id = parent.flow_run_id
-            self.config = parent.config
-        if self.flow is not None:
-            task._flow = self.flow.reference
-            if self.config.add_task_to_self:
-                self.flow.executed_tasks.append(task)
-        task._run = self
-
-    def span_name(self) -> str:
-        """Return ``task {name}``."""
-        return "task " + self.task_name
-
-    def span_attributes(self) -> Mapping[str, Any]:
-        """Return who runs, and in which flow."""
-        found = {
-            semconv.TASK_NAME: self.task_name,
-            semconv.TASK_RUN_ID: self.task_run_id,
-            semconv.CODE_FUNCTION_NAME: self.spec.code_name,
-        }
-        if self.flow_name is not None:
-            found[semconv.FLOW_NAME] = self.flow_name
-            found[semconv.FLOW_RUN_ID] = self.flow_run_id
-        if self.spec.capture_parameters:
-            found.update(self.spec.captured_parameters(self.task.task_args, self.task.task_kwargs))
-        return found
-
-    def call(self) -> Any:
-        """Call the target with what it asks for."""
-        task, flow = self.task, self.flow
-        dependencies = dependencies_of(flow)
-        if not dependencies and self.spec.injection.is_needless:
-            return self.spec.call(self, task.task_args, task.task_kwargs)
-        named = {
-            "this_flow": flow,
-            "this_task": task,
-            "flow_data": {} if flow is None else flow.data,
-            "task_data": task.data,
-        }
-        return self.spec.call_injected(self, task.task_args, task.task_kwargs, named, dependencies)
-
-    def started(self) -> None:
+    def opened(self) -> None:
         """Say that the task is executed."""
-        self.task.started_ns = self.started_ns
-        self.task.status = "running"
-        messages.lifecycle(self, logging.DEBUG, messages.EXECUTING_TASK, self.task_name)
+        self.task.status, self.task.started_ns = "running", self.started_ns
+        messages.log_lifecycle(self, logging.DEBUG, messages.EXECUTING_TASK, self.task_name)
 
-    def ended(self, outcome: Outcome, value: object, duration: float) -> None:
+    def ended(self, value: object) -> None:
         """Keep value, error and duration on the task, and count it in its flow if it failed."""
-        task = self.task
-        task._run = None
-        task.status, task.duration = outcome.result, duration
-        task.task_return_value, task.task_error = value, outcome.error
-        if outcome is not SUCCESS and outcome.is_failure and self.flow_run is not None:
+        if self.fragment:
+            print_capture.finish(self)
+        task, ending = self.task, self.ending
+        self.keeps_errors = not task.raise_on_error
+        task.task_run = None
+        task.status, task.duration = ending.result, self.duration
+        task.task_return_value, task.task_error = value, ending.error
+        if ending is not SUCCESS and ending.is_failure and self.flow_run is not None:
             with _counting:
                 self.flow_run.failed_tasks += 1
-        self._say(outcome, value)
-
-    def _say(self, outcome: Outcome, value: object) -> None:
-        if outcome.error is not None:
-            text = f"'{self.task_name}' task: {error_message(outcome.error, settings().value_limit)}"
-            messages.lifecycle(self, logging.ERROR, messages.TASK_ERROR, text)
-        elif value is not None or self.config.print_none_return_value:
-            messages.lifecycle(self, logging.DEBUG, messages.TASK_VALUE, value)
-            if self.spec.capture_return_value and self.is_recording:
+        if ending.error is not None:
+            text = f"'{self.task_name}' task: {ending.error_message}"
+            messages.log_lifecycle(self, logging.ERROR, messages.TASK_ERROR, text)
+        elif value is not None or self.settings.print_none_return_value:
+            messages.log_lifecycle(self, logging.DEBUG, messages.TASK_VALUE, value)
+            if self.definition.capture_return_value and self.is_recording:
                 self.span.set_attribute(semconv.RUN_RETURN_VALUE, shown_value(value))
-        if self.config.print_finished_message:
-            messages.lifecycle(self, logging.DEBUG, messages.FINISHED_TASK, self.task_name)
-
-    def swallows(self, outcome: Outcome) -> bool:
-        """Keep an exception inside with ``raise_on_error=False``, unless the task could not even be called."""
-        return not self.task.raise_on_error and outcome.result != semconv.ERROR and isinstance(outcome.error, Exception)
+        if self.settings.print_finished_message:
+            messages.log_lifecycle(self, logging.DEBUG, messages.FINISHED_TASK, self.task_name)
 
 
 if TYPE_CHECKING:  # making them takes a good part of an import
@@ -267,36 +228,13 @@ if TYPE_CHECKING:  # making them takes a good part of an import
         def __call__(self, target: Callable[P, R], /) -> Callable[P, R | None]: ...
 
 
-_KEYWORDS: Final = {
-    "task_name": str | None,
-    "task_id": str | None,
-    "raise_on_error": bool,
-    "capture_parameters": bool | Sequence,
-    "capture_return_value": bool,
-}
-
-
 @overload
 def task(target: Callable[P, R], /) -> Callable[P, R]: ...
 @overload
-def task(
-    *,
-    task_name: str | None = None,
-    task_id: str | None = None,
-    raise_on_error: Literal[True] = True,
-    capture_parameters: Capture = False,
-    capture_return_value: bool = False,
-) -> "_Decorator": ...
+def task(*, raise_on_error: Literal[True] = True, **options: Unpack[LenientTaskOptions]) -> "_Decorator": ...
 @overload
-def task(
-    *,
-    task_name: str | None = None,
-    task_id: str | None = None,
-    raise_on_error: Literal[False],
-    capture_parameters: Capture = False,
-    capture_return_value: bool = False,
-) -> "_LenientDecorator": ...
-def task(target: Any = None, /, **keywords: Any) -> Any:
+def task(*, raise_on_error: Literal[False], **options: Unpack[LenientTaskOptions]) -> "_LenientDecorator": ...
+def task(target: Any = None, /, **options: Any) -> Any:
     """Make a function or method a task: each call is one span, and returns what the function returns.
 
     With ``raise_on_error=False`` an exception is recorded and the call returns None. ``capture_parameters`` (True or
@@ -304,31 +242,20 @@ def task(target: Any = None, /, **keywords: Any) -> Any:
 
     Raises UnknownKeyword, NotCallable, or ConfigurationError for a value that does not fit its keyword.
     """
-    check_keywords("@task", keywords, _KEYWORDS)
-    return functools.partial(_decorate, **keywords) if target is None else _decorate(target, **keywords)
+
+    def wrap(definition: Definition) -> Callable[..., Any]:
+        task_id = printable(options.get("task_id") or "")
+        raise_on_error = options.get("raise_on_error", True)
+        definition.name = name = printable(options.get("task_name") or definition.name or "Task")
+
+        def new_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskRun:
+            call = Task(definition.target, args, kwargs, task_name=name, task_id=task_id, raise_on_error=raise_on_error)
+            call.task_definition = definition
+            return TaskRun(call, definition)
+
+        return definition.drive(new_run)
+
+    return decorate("@task", TaskOptions, target, options, wrap)
 
 
-def _decorate(
-    target: Any,
-    task_name: str | None = None,
-    task_id: str | None = None,
-    raise_on_error: bool = True,
-    **capture: Any,
-) -> Any:
-    if isinstance(target, staticmethod | classmethod):
-        inner = _decorate(target.__func__, task_name, task_id, raise_on_error, **capture)
-        return type(target)(inner)
-    if isinstance(target, type):
-        raise NotCallable("@task", target)
-    spec = Spec("@task", target, **capture)
-    spec.name = printable(task_name or spec.name or "Task")
-    return _wrapped(spec, printable(task_id or ""), raise_on_error)
-
-
-def _wrapped(spec: Spec, task_id: str, raise_on_error: bool) -> Any:
-    def new_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskRun:
-        call = Task(spec.target, args, kwargs, task_name=spec.name, task_id=task_id, raise_on_error=raise_on_error)
-        call._spec = spec
-        return TaskRun(call, spec)
-
-    return marked(functools.wraps(spec.target)(spec.runner(new_run)), "task")
+show_keywords(task, TaskOptions)

@@ -1,15 +1,18 @@
 """What a run leaves behind: artifacts and results, checked when they are made, bounded in events."""
 
+import logging
 import re
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from otelflow import semconv
-from otelflow._core.inside import events, journal
 from otelflow._core.process import losses
+from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
-from otelflow._core.runs.endings import error_message, error_type
+from otelflow._core.runs import observers
+from otelflow._core.runs.endings import qualified_name
 from otelflow._core.runs.run import Run
 from otelflow._core.text.lazy_re import late
 from otelflow._core.text.redaction import recorded, redact_value
@@ -24,15 +27,22 @@ _WHOLE: Final = 32 * 1024 * 1024
 PayloadKeeper = Callable[[bytes], str | None]
 
 
-class _Keeper:
+class _Payloads(State):
     """Who keeps whole payloads; a store registers itself here."""
 
-    keep: PayloadKeeper | None = None
+    keep: PayloadKeeper | None
+
+    def reset(self) -> None:
+        """Have nobody who keeps them."""
+        self.keep = None
+
+
+_payloads: Final = _Payloads()
 
 
 def keep_payloads(keep: PayloadKeeper | None) -> None:
     """Let *keep* store each payload that is too big for an event; it returns a reference, or None if it could not."""
-    _Keeper.keep = keep
+    _payloads.keep = keep
 
 
 def checked_key(key: object, what: str) -> str | None:
@@ -54,16 +64,16 @@ class Artifact:
     Raises InvalidArtifact for data that does not fit its type.
     """
 
-    __slots__ = ("_is_over", "_run", "data", "description", "key", "payload", "reference", "size", "time_ns", "type")
+    __slots__ = ("_run", "data", "description", "key", "reference", "shown", "size", "time_ns", "type")
 
-    def __init__(self, run: Run | None, key: str | None, artifact_type: str | None, description: str | None) -> None:
-        self._run = run
-        self._is_over = False
+    def __init__(self, run: Run, key: str | None, artifact_type: str | None, description: str | None) -> None:
+        # A flow keeps its artifacts: through them it must not keep its run, which refers to it.
+        self._run: Callable[[], Run | None] = weakref.ref(run) if run.is_open else lambda: run
         self.key = checked_key(key, "artifact")
         self.type = artifact_type
         self.description = None if description is None else recorded(description, settings().value_limit)
         self.data: Any = None
-        self.payload = ""
+        self.shown = ""
         self.size = 0
         self.reference: str | None = None
         self.time_ns = 0
@@ -76,8 +86,8 @@ class Artifact:
         self.size = len(whole)
         self.time_ns = time.time_ns()
         text = _text(self.data)
-        self.payload = cut(text, settings().value_limit)
-        self.reference = _keep(whole) if self.payload is not text else None
+        self.shown = cut(text, settings().value_limit)
+        self.reference = _keep(whole) if self.shown is not text else None
 
     def update(self, data: object) -> None:
         """Give the artifact a new state (a progress, say); listeners hear each, the span shows the last.
@@ -85,28 +95,12 @@ class Artifact:
         Raises InvalidArtifact for data that does not fit its type.
         """
         self.take(data)
-        if self._is_over or (self._run is not None and self._run.is_closed):
+        run = self._run()
+        if run is None or run.is_closed:
             losses.lost("artifacts", "run_ended")
             losses.warn_once(f"late artifact {self.key}", "Artifact %s was updated after its run had ended", self.key)
-        if self._run is not None:
-            _tell(self._run, self)
-
-    def leave_run(self) -> None:
-        """Keep no run that has ended: the flow keeps its artifacts, and would be kept by them in a ring."""
-        if self._run is not None and self._run.is_closed:
-            self._run, self._is_over = None, True
-
-    def event_attributes(self) -> dict[str, str | int]:
-        """Return what an event says of it."""
-        found: dict[str, str | int | None] = {
-            semconv.ARTIFACT_KEY: self.key,
-            semconv.ARTIFACT_TYPE: self.type,
-            semconv.ARTIFACT_DESCRIPTION: self.description,
-            semconv.ARTIFACT_DATA: self.payload,
-            semconv.ARTIFACT_SIZE: self.size,
-            semconv.ARTIFACT_REFERENCE: self.reference,
-        }
-        return {name: value for name, value in found.items() if value is not None}
+        if run is not None:
+            observers.tell_entry(run, self)
 
     @property
     def plain_data(self) -> Any:
@@ -114,8 +108,46 @@ class Artifact:
         return _text(self.data) if isinstance(self.data, bytes) else self.data
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the payload of its event."""
+        """Return description, key, data and type."""
         return {"description": self.description, "key": self.key, "data": self.data, "type": self.type}
+
+    # As an entry of a run:
+
+    @property
+    def event_name(self) -> str:
+        """The name of its span event."""
+        return semconv.ARTIFACT_EVENT
+
+    @property
+    def level(self) -> int:
+        """How important it is, as ``logging`` counts."""
+        return logging.INFO
+
+    @property
+    def is_important(self) -> bool:
+        """Whether it is kept when others are left out."""
+        return self.type == "error"
+
+    @property
+    def body(self) -> str:
+        """The text of its log record."""
+        return self.description or ""
+
+    def attributes(self) -> dict[str, str | int]:
+        """Return the attributes of its span event."""
+        values: dict[str, str | int | None] = {
+            semconv.ARTIFACT_KEY: self.key,
+            semconv.ARTIFACT_TYPE: self.type,
+            semconv.ARTIFACT_DESCRIPTION: self.description,
+            semconv.ARTIFACT_DATA: self.shown,
+            semconv.ARTIFACT_SIZE: self.size,
+            semconv.ARTIFACT_REFERENCE: self.reference,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    def payload(self) -> dict[str, Any]:
+        """Return what a listener's event has as ``data``."""
+        return {"artifact_data": self.as_dict()}
 
 
 class Result:
@@ -137,47 +169,63 @@ class Result:
             self._value = None
         return self._text
 
-    def event_attributes(self) -> dict[str, str]:
-        """Return what an event says of it."""
-        values = {semconv.RESULT_DESCRIPTION: self.description}
+    def as_dict(self) -> dict[str, Any]:
+        """Return key and description."""
+        return {"key": self.key, "description": self.description}
+
+    # As an entry of a run:
+
+    @property
+    def event_name(self) -> str:
+        """The name of its span event."""
+        return semconv.RESULT_EVENT
+
+    @property
+    def level(self) -> int:
+        """How important it is, as ``logging`` counts."""
+        return logging.INFO
+
+    @property
+    def is_important(self) -> bool:
+        """Whether it is kept when others are left out."""
+        return False
+
+    @property
+    def body(self) -> str:
+        """The text of its log record."""
+        return self.description
+
+    def attributes(self) -> dict[str, str | int]:
+        """Return the attributes of its span event."""
+        values: dict[str, str | int] = {semconv.RESULT_DESCRIPTION: self.description}
         return values if self.key is None else {semconv.RESULT_KEY: self.key, **values}
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the payload of its event."""
-        return {"key": self.key, "description": self.description}
+    def payload(self) -> dict[str, Any]:
+        """Return what a listener's event has as ``data``."""
+        return {"result_data": self.as_dict()}
 
 
 def add_artifact(
     run: Run, key: str | None, data: object, description: str | None, artifact_type: str | None
 ) -> Artifact:
     """Record an artifact of *run*; the caller gets it back to update it."""
-    item = Artifact(run, key, artifact_type, description)
-    item.take(data)
+    artifact = Artifact(run, key, artifact_type, description)
+    artifact.take(data)
     if run.flow is not None:
-        run.flow.artifacts.append(item)
-    _tell(run, item)
-    return item
+        run.flow.artifacts.append(artifact)
+    observers.tell_entry(run, artifact)
+    return artifact
 
 
 def add_result(run: Run, key: str | None, description: object, *, changes: bool = True) -> Result:
     """Record a result of *run*; what the program may change afterwards is made text now."""
-    item = Result(key, description)
+    result = Result(key, description)
     if changes:
-        _ = item.description
+        _ = result.description
     if run.flow is not None:
-        run.flow.results.append(item)
-    journal.result(run, item)
-    if journal.is_wanted(run, events.Flow_Run__Event_Type.NEW_RESULT):
-        data = {"result_data": item.as_dict()}
-        journal.announce(run, events.Flow_Run__Event_Type.NEW_RESULT, data, time_ns=item.time_ns)
-    return item
-
-
-def _tell(run: Run, item: Artifact) -> None:
-    journal.artifact(run, item)
-    if journal.is_wanted(run, events.Flow_Run__Event_Type.NEW_ARTIFACT):
-        data = {"artifact_data": item.as_dict()}
-        journal.announce(run, events.Flow_Run__Event_Type.NEW_ARTIFACT, data, time_ns=item.time_ns)
+        run.flow.results.append(result)
+    observers.tell_entry(run, result)
+    return result
 
 
 def _type_of(data: object) -> str:
@@ -239,7 +287,7 @@ def _json(data: object) -> object:
 
 def _error(data: object) -> object:
     if isinstance(data, BaseException):
-        return f"{error_type(data)}: {error_message(data, settings().value_limit)}"
+        return f"{qualified_name(type(data))}: {recorded(data, settings().value_limit)}"
     return _free_form(data)
 
 
@@ -281,10 +329,10 @@ def _text(data: object) -> str:
 
 
 def _keep(whole: bytes) -> str | None:
-    if _Keeper.keep is None or len(whole) > _WHOLE:
+    if _payloads.keep is None or len(whole) > _WHOLE:
         return None
     try:
-        return _Keeper.keep(whole)
+        return _payloads.keep(whole)
     except Exception as error:  # noqa: BLE001 a store that fails must not break the run
         losses.lost("artifacts", "store_failed")
         losses.warn_once("keep_payload", "An artifact could not be stored whole", error=error)

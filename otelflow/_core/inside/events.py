@@ -1,5 +1,6 @@
 """What listeners hear: events, the hub that sends them, and who is listening."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -9,8 +10,12 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from opentelemetry.trace import SpanContext
 
+from otelflow import semconv
 from otelflow._core.process import forks, losses
 from otelflow._core.process.ids import new_id
+from otelflow._core.process.process import State
+from otelflow._core.runs import observers, spans
+from otelflow._core.runs.run import Entry, Run
 from otelflow.errors import InvalidListener
 
 A = TypeVar("A")
@@ -174,15 +179,41 @@ _MISSPELT: Final = 0.85
 #: The seed's hub: every run of this process is heard here.
 flow_events: Final = Flow_Events()
 
-_lock: Final = forks.new_lock()
-_listeners: tuple[RunListener, ...] = ()
-_NOBODY: Final[dict[Flow_Run__Event_Type, tuple[RunListener, ...]]] = dict.fromkeys(Flow_Run__Event_Type, ())
-_audience: dict[Flow_Run__Event_Type, tuple[RunListener, ...]] = _NOBODY
+_Audience = dict[Flow_Run__Event_Type, tuple[RunListener, ...]]
 
 
-# Who is being called right now, in this thread or asyncio task: what a listener does is not told to itself.
+class _Listeners(State):
+    """The listeners that the engine drives, and who of them wants which event, found out once when the list changes."""
+
+    listeners: tuple[RunListener, ...]
+    audience: _Audience
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = forks.new_lock()
+
+    def reset(self) -> None:
+        """Have no listener."""
+        self.use(())
+
+    def use(self, listeners: tuple[RunListener, ...]) -> None:
+        """Drive *listeners*, and no others."""
+        self.listeners = listeners
+        self.audience = {
+            event_type: tuple(listener for listener in listeners if listener.hears(event_type))
+            for event_type in Flow_Run__Event_Type
+        }
+
+
+_driven: Final = _Listeners()
+
+
 class _Calling(threading.local):
-    """The listeners being called: each from end to end, so that a thread tells asyncio tasks apart, too."""
+    """The listeners that are being called, each from end to end.
+
+    By thread, so that a thread which a listener starts is a program like any other; within one, asyncio tasks are told
+    apart by that, too.
+    """
 
     listeners: tuple[object, ...] = ()
 
@@ -210,47 +241,107 @@ def add_listener(listener: RunListener) -> None:
         raise InvalidListener(
             f"{type(listener).__name__} has no hook: override on_flow_start, on_task_stop, on_event, …"
         )
-    with _lock:
-        if not any(known is listener for known in _listeners):
-            _set((*_listeners, listener))
+    with _driven.lock:
+        if not is_listening(listener):
+            _driven.use((*_driven.listeners, listener))
 
 
 def _refuse_misspelt_hooks(kind: type) -> None:
     """Raise InvalidListener for a method that is a hook but for a letter: nobody would ever call it."""
     import difflib  # noqa: PLC0415 as late as a listener is added
 
-    known = {*HOOKS.values(), "on_event", "on_start", "on_end"}
+    hooks = {*HOOKS.values(), "on_event", "on_start", "on_end"}
     for name in dir(kind):
-        if name.startswith("on_") and not name.startswith("on__") and name not in known:
-            for close in difflib.get_close_matches(name, known, n=1, cutoff=_MISSPELT):
+        if name.startswith("on_") and not name.startswith("on__") and name not in hooks:
+            for close in difflib.get_close_matches(name, hooks, n=1, cutoff=_MISSPELT):
                 raise InvalidListener(f"{kind.__name__} has no hook {name!r}; did you mean {close!r}?")
 
 
 def remove_listener(listener: RunListener) -> None:
-    """Let *listener* hear nothing more from the engine; one that was never added is no error."""
-    with _lock:
-        _set(tuple(known for known in _listeners if known is not listener))
+    """Let *listener* hear nothing more from the engine; it may be one that was never added."""
+    with _driven.lock:
+        _driven.use(tuple(driven for driven in _driven.listeners if driven is not listener))
+
+
+def listeners() -> tuple[RunListener, ...]:
+    """Return the listeners that the engine drives, in the order of their adding."""
+    return _driven.listeners
 
 
 def is_listening(listener: object) -> bool:
     """Tell whether the engine drives *listener*."""
-    return any(known is listener for known in _listeners)
+    return any(driven is listener for driven in _driven.listeners)
 
 
-def _set(listeners: tuple[RunListener, ...]) -> None:
-    global _listeners, _audience
-    _listeners = listeners
-    _audience = {kind: tuple(one for one in listeners if one.hears(kind)) for kind in Flow_Run__Event_Type}
+_START: Final = {True: Flow_Run__Event_Type.FLOW_START, False: Flow_Run__Event_Type.TASK_START}
+_STOP: Final = {True: Flow_Run__Event_Type.FLOW_STOP, False: Flow_Run__Event_Type.TASK_STOP}
+_ENTRIES: Final = {
+    semconv.MESSAGE_EVENT: Flow_Run__Event_Type.FLOW_MESSAGE,
+    semconv.ARTIFACT_EVENT: Flow_Run__Event_Type.NEW_ARTIFACT,
+    semconv.RESULT_EVENT: Flow_Run__Event_Type.NEW_RESULT,
+}
 
 
-def is_heard(event_type: Flow_Run__Event_Type) -> bool:
-    """Tell whether anybody wants events of *event_type*, so that no payload is made for nobody."""
-    return bool(_audience[event_type] or flow_events.event_listeners)
+class _EventObserver(observers.Observer):
+    """Makes an event of what happens to a run, if anybody wants one of its type."""
+
+    def run_started(self, run: Run) -> None:
+        """Tell that *run* is open."""
+        event_type = _START[run.task is None]
+        if is_wanted(run, event_type):
+            _announce(run, new_event(event_type, _data_of(run), run.started_ns))
+
+    def run_ended(self, run: Run) -> None:
+        """Tell how *run* has ended."""
+        event_type = _STOP[run.task is None]
+        if is_wanted(run, event_type):
+            ending = run.ending
+            data = _data_of(run)._replace(result=ending.result, duration=run.duration)
+            if ending.error is not None:
+                data = data._replace(
+                    error=ending.error, error_type=ending.error_type, error_message=ending.error_message
+                )
+            _announce(run, new_event(event_type, data))
+
+    def entry_added(self, run: Run, entry: Entry) -> None:
+        """Tell what was added to *run*."""
+        if is_wanted(run, _ENTRIES[entry.event_name]):
+            announce_entry(run, entry)
 
 
-def send(event: Flow_Run__Event) -> None:
-    """Send *event* to everybody who wants it, each guarded, in the order in which they were added."""
-    for listener in _audience[event.event_type]:
+observers.always_add(_EventObserver())
+
+
+def is_wanted(run: Run, event_type: Flow_Run__Event_Type) -> bool:
+    """Tell whether an event of *run* is worth making: a listener wants it, or the flow keeps its events."""
+    return bool(_driven.audience[event_type] or flow_events.event_listeners or run.settings.flow_data__capture_events)
+
+
+def announce_entry(run: Run, entry: Entry) -> None:
+    """Tell listeners what was added to *run*; call it only when it ``is_wanted``."""
+    is_message = entry.event_name == semconv.MESSAGE_EVENT
+    data = _data_of(run)._replace(data=entry.payload(), log_level=entry.level if is_message else logging.INFO)
+    _announce(run, new_event(_ENTRIES[entry.event_name], data, entry.time_ns))
+
+
+def _data_of(run: Run) -> Flow_Run__Event_Data:
+    parent = run.parent
+    return Flow_Run__Event_Data(
+        event_source=semconv.SCOPE,
+        flow_name=run.flow_name,
+        flow_run_id=run.flow_run_id,
+        task_name=run.task_name,
+        task_run_id=run.task_run_id,
+        parent_run_id=parent.run_id if parent is not None else None,
+        span_context=spans.context_of(run.span),
+    )
+
+
+def _announce(run: Run, event: Flow_Run__Event) -> None:
+    """Keep *event* on its flow, if that was asked for, and send it to each listener, in the order of their adding."""
+    if run.settings.flow_data__capture_events and run.flow is not None:
+        run.flow.captured_events.append(event)
+    for listener in _driven.audience[event.event_type]:
         guarded(listener, listener.hear, event)
     if flow_events.event_listeners:
         flow_events.hear(event)
@@ -264,7 +355,7 @@ def in_listener() -> bool:
 def guarded(listener: object, call: Callable[[A], B], about: A) -> B | None:
     """Call *listener* with *about*; an exception is counted and gives None, and what it does is not told to itself."""
     calling = _calling.listeners
-    if calling and any(one is listener for one in calling):
+    if calling and any(called is listener for called in calling):
         return None
     _calling.listeners = (*calling, listener)
     try:

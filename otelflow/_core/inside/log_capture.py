@@ -6,9 +6,12 @@ from typing import Final
 
 from otelflow._core.inside import messages
 from otelflow._core.process import losses
+from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
+from otelflow._core.runs import observers, open_runs
 from otelflow._core.runs.current import open_run_here
 from otelflow._core.runs.endings import stack_trace
+from otelflow._core.runs.run import Run
 
 _RUN_LOGGER: Final = "otelflow.run"
 
@@ -84,27 +87,63 @@ def get_run_logger() -> logging.Logger:
 
 
 _handler: Final = _RunHandler()
-_captured: set[str] = set()
+
+
+class _Capture(State, observers.Observer):
+    """The loggers whose records become messages, as the settings name them: ``root`` for all that reaches the root."""
+
+    names: set[str]
+
+    def __init__(self) -> None:
+        self.names = set()
+        super().__init__()
+
+    def reset(self) -> None:
+        """Capture nothing."""
+        self.use(())
+
+    def use(self, names: Iterable[str]) -> None:
+        """Capture the loggers *names*, and no others."""
+        now = set(names)
+        for name in self.names - now:
+            _logger_of(name).removeHandler(_handler)
+        for name in now - self.names:
+            _logger_of(name).addHandler(_handler)
+        self.names = now
+
+    def first_opened(self) -> None:
+        """See what the settings ask for."""
+        capture_configured()
+
+    def last_closed(self) -> None:
+        """Go on: what is logged outside runs is no message."""
+
+    def run_started(self, run: Run) -> None:
+        """Capture anew where the program has configured its logging since, which takes handlers away."""
+        if run.parent is None:
+            capture_configured()
+
+
+_capture: Final = _Capture()
+open_runs.watch(_capture)
 
 
 def capture(names: Iterable[str]) -> None:
     """Let the records of the loggers *names* become messages ("root" for all that reaches the root); replaces."""
-    wanted = set(names)
-    for name in _captured - wanted:
-        _named(name).removeHandler(_handler)
-    for name in wanted - _captured:
-        _named(name).addHandler(_handler)
-    _captured.clear()
-    _captured.update(wanted)
+    _capture.use(names)
+    if _capture.names:
+        observers.add_observer(_capture)
+    else:
+        observers.remove_observer(_capture)
 
 
 def capture_configured() -> None:
     """Capture what the settings in force ask for."""
-    wanted = settings().capture_loggers
-    if wanted or _captured:
-        _captured.intersection_update([name for name in _captured if _handler in _named(name).handlers])
-        capture(wanted)
+    names = settings().capture_loggers
+    if names or _capture.names:
+        _capture.names = {name for name in _capture.names if _handler in _logger_of(name).handlers}
+        capture(names)
 
 
-def _named(name: str) -> logging.Logger:
+def _logger_of(name: str) -> logging.Logger:
     return logging.getLogger() if name == "root" else logging.getLogger(name)

@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from otelflow import semconv
 from otelflow._core.inside import events, journal
 from otelflow._core.process.settings import settings
+from otelflow._core.runs import observers
 from otelflow._core.runs.run import Run
 from otelflow._core.text.bounded import Kept
 from otelflow._core.text.redaction import recorded
@@ -36,7 +38,7 @@ def created(flow_run_id: str, flow_name: str) -> str:
 
 
 class Line(NamedTuple):
-    """One message: when (ns since the epoch), how important, and what; ``text`` is made when somebody reads it."""
+    """One message: when (ns since the epoch), how important, and its text, which is made when it is first read."""
 
     time_ns: int
     level: int
@@ -56,14 +58,43 @@ class Line(NamedTuple):
         """The message without ANSI colours."""
         return events.without_ansi(self.text)
 
+    # As an entry of a run:
 
-# What the class itself does, without a call in between: every run says two lines at least.
+    @property
+    def event_name(self) -> str:
+        """The name of its span event."""
+        return semconv.MESSAGE_EVENT
+
+    @property
+    def is_important(self) -> bool:
+        """Whether it is kept when others are left out."""
+        return self.level >= logging.ERROR
+
+    @property
+    def body(self) -> str:
+        """The text of its log record."""
+        return self.plain_text
+
+    def attributes(self) -> dict[str, str | int]:
+        """Return the attributes of its span event."""
+        return {semconv.MESSAGE_TEXT: self.plain_text, semconv.MESSAGE_SEVERITY: journal.severity(self.level)}
+
+    def payload(self) -> dict[str, Any]:
+        """Return what a listener's event has as ``data``."""
+        return {"message_data": events.message_data(self.level, self.text)}
+
+
+# What the class itself does, without a call in between: every run logs two lines at least.
 _new_line: Final[Callable[[tuple[int, int, str, Any, str | None]], Line]] = functools.partial(tuple.__new__, Line)
 
 
 def new_log() -> Kept[Line]:
     """Return a log that keeps the first and last 1,000 messages and 1,000 errors."""
-    return Kept(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, journal.is_error)
+    return Kept(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _is_error)
+
+
+def _is_error(line: Line) -> bool:
+    return line.level >= logging.ERROR
 
 
 def write(
@@ -76,62 +107,46 @@ def write(
     task_run_id: str | None = None,
 ) -> None:
     """Take *message* as one of *run*: redacted, bounded, with its own timestamp."""
-    if run.config.logging_enabled and not events.in_listener():
-        line = Line(
-            time_ns or time.time_ns(),
-            level,
-            recorded(message, settings().value_limit),
-            task_run_id=task_run_id or run.task_run_id,
-        )
-        _keep(run, line)
-        if level >= _span_level():
-            journal.message(run, line)
-        _tell(run, line, printed=printed)
+    if run.settings.logging_enabled and not events.in_listener():
+        text = recorded(message, settings().value_limit)
+        line = Line(time_ns or time.time_ns(), level, text, task_run_id=task_run_id or run.task_run_id)
+        if run.flow is not None and run.settings.log_to_memory:
+            run.flow.log.append(line)
+        if run.settings.log_to_console and not printed:
+            _to_console(line)
+        observers.tell_entry(run, line)
 
 
-def lifecycle(run: Run, level: int, template: str, argument: object = _PLAIN) -> None:
-    """Take a line that the engine itself says; a span says the same by being there, so it is not repeated on it."""
-    config = run.config
-    if config.logging_enabled:
+def log_lifecycle(run: Run, level: int, template: str, argument: object = _PLAIN) -> None:
+    """Log a line about *run* itself: for its flow's log and for listeners.
+
+    A span says the same by being there, so it is not repeated there, unless everything is asked for. Two lines or more
+    come from each run: nothing is done here that is not needed.
+    """
+    own = run.settings
+    if own.logging_enabled:
         line = _new_line((time.time_ns(), level, template, argument, run.task_run_id))
         flow = run.flow
-        if flow is not None and config.log_to_memory:
+        if flow is not None and own.log_to_memory:
             flow.log.append(line)
-        if settings().message_level == _LOWEST and level >= logging.DEBUG:
-            journal.message(run, line)
-        if config.log_to_console or config.flow_data__capture_events or events.is_heard(_MESSAGE):
-            _tell(run, line, printed=False)
+        if own.log_to_console:
+            _to_console(line)
+        if settings().message_level == _LOWEST:
+            observers.tell_entry(run, line)
+        elif events.is_wanted(run, _MESSAGE):
+            events.announce_entry(run, line)
 
 
-def leave_out(run: Run, count: int) -> None:
-    """Count *count* messages of *run* that nobody will see."""
-    if run.flow is not None and run.config.log_to_memory:
-        run.flow.log.leave_out(count)
-    journal.leave_out_messages(run, count)
-
-
-def _keep(run: Run, line: Line) -> None:
-    if run.flow is not None and run.config.log_to_memory:
-        run.flow.log.append(line)
-
-
-def _span_level() -> int:
-    return _LEVELS[settings().message_level]
-
-
-_LEVELS: Final = logging.getLevelNamesMapping()
 _LOWEST: Final = "DEBUG"
 _MESSAGE: Final = events.Flow_Run__Event_Type.FLOW_MESSAGE
 
 
-def _tell(run: Run, line: Line, *, printed: bool) -> None:
-    if run.config.log_to_console and not printed:
-        _to_console(line.text if shows_colors(sys.stderr) else line.plain_text)
-    if journal.is_wanted(run, events.Flow_Run__Event_Type.FLOW_MESSAGE):
-        data = {"message_data": events.message_data(line.level, line.text)}
-        journal.announce(
-            run, events.Flow_Run__Event_Type.FLOW_MESSAGE, data, time_ns=line.time_ns, log_level=line.level
-        )
+def leave_out(run: Run, count: int) -> None:
+    """Count *count* messages of *run* that nobody will see."""
+    if run.flow is not None and run.settings.log_to_memory:
+        run.flow.log.leave_out(count)
+    if run.is_recording:
+        journal.journal_of(run).leave_out(semconv.MESSAGE_EVENT, count)
 
 
 def shows_colors(stream: object) -> bool:
@@ -142,8 +157,8 @@ def shows_colors(stream: object) -> bool:
         return False
 
 
-def _to_console(text: str) -> None:
+def _to_console(line: Line) -> None:
     try:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write((line.text if shows_colors(sys.stderr) else line.plain_text) + "\n")
     except (OSError, ValueError, AttributeError):
         return  # stderr is closed, or there is none; the message is kept elsewhere

@@ -1,4 +1,4 @@
-"""Hear what a program prints while a run is open, without touching what it prints."""
+"""Take what a program prints while a run is open as messages, without touching what it prints."""
 
 import builtins
 import functools
@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from otelflow._core.inside import events, messages
 from otelflow._core.process import forks, losses
+from otelflow._core.process.process import State
+from otelflow._core.runs import open_runs
 from otelflow._core.runs.current import open_run_here
 from otelflow._core.runs.run import Run
 
@@ -46,72 +48,60 @@ class _Passing(threading.local):
 _passing: Final = _Passing()
 
 
-class _State:
-    """The state of the wrapper: which runs are open, and what ``builtins.print`` was before the first."""
+class _Wrapper(State):
+    """What ``builtins.print`` was before the first run opened, and what it is while one is."""
 
-    # Re-entrant: the garbage collector may end a generator's run while this thread holds it.
-    lock: Final = forks.new_lock()
-    # Ids, so that nothing is kept alive. A set takes no lock: each run comes and goes here.
-    open_runs: Final[set[int]] = set()
-    installed: Print | None = None
-    original: Print = print
-    made: Final[weakref.WeakSet[Print]] = weakref.WeakSet()
+    installed: Print | None
+    original: Print
+    wrappers: "weakref.WeakSet[Print]"
 
+    def __init__(self) -> None:
+        self.lock = forks.new_lock()
+        self.installed = None
+        super().__init__()
 
-# An object, since each run counts here: whatever changes in a class makes Python forget what it has cached of it.
-_Wrapper: Final = _State()
+    def reset(self) -> None:
+        """Have wrapped nothing."""
+        if self.installed is not None and builtins.print is self.installed:
+            builtins.print = self.original
+        self.installed = None
+        self.original = print
+        self.wrappers = weakref.WeakSet()
 
+    def first_opened(self) -> None:
+        """Wrap ``builtins.print``."""
+        with self.lock:
+            self._install()
 
-def run_opened(run: Run) -> None:
-    """Wrap ``builtins.print`` when the first run opens."""
-    _Wrapper.open_runs.add(id(run))
-    if _Wrapper.installed is None:
-        with _Wrapper.lock:
-            _install()
+    def last_closed(self) -> None:
+        """Put ``builtins.print`` back, unless somebody else has wrapped it since."""
+        with self.lock:
+            if builtins.print is self.installed:
+                builtins.print = self.original
+            self.installed = None
+            if open_runs.is_any():  # a run that opened meanwhile in another thread has still seen it installed
+                self._install()
 
-
-def is_any_run_open() -> bool:
-    """Tell whether there may be an open run in this process."""
-    return bool(_Wrapper.open_runs)
-
-
-def run_closed(run: Run) -> None:
-    """Put ``builtins.print`` back when the last run closes, unless somebody else has wrapped it since."""
-    _Wrapper.open_runs.discard(id(run))
-    if not _Wrapper.open_runs:
-        with _Wrapper.lock:
-            _uninstall()
-
-
-def _uninstall() -> None:
-    if builtins.print is _Wrapper.installed:
-        builtins.print = _Wrapper.original
-    _Wrapper.installed = None
-    if _Wrapper.open_runs:  # a run that opened meanwhile in another thread has still seen it installed
-        _install()
+    def _install(self) -> None:
+        if builtins.print not in self.wrappers:  # another wrapper, around ours, may have put ours back since
+            builtins.print = _wrap(builtins.print)
+            self.wrappers.add(builtins.print)
+        self.installed = builtins.print
+        self.original = getattr(builtins.print, "__wrapped__")  # noqa: B009 mypy knows print better
 
 
-def _install() -> None:
-    if builtins.print not in _Wrapper.made:  # who wrapped ours may have put it back since
-        builtins.print = _heard(builtins.print)
-        _Wrapper.made.add(builtins.print)
-    _Wrapper.installed = builtins.print
-    _Wrapper.original = _wrapped_by(builtins.print)
+_wrapper: Final = _Wrapper()
+open_runs.watch(_wrapper)
 
 
-def _wrapped_by(ours: Any) -> Print:
-    wrapped: Print = ours.__wrapped__
-    return wrapped
-
-
-def _heard(original: Print) -> Print:
+def _wrap(original: Print) -> Print:
     """Return a ``print`` that prints exactly as *original* and then lets the current run hear the text."""
     # Somebody else's print may look at its arguments; the built-in one only makes texts of them.
     write = _print_once if isinstance(original, types.BuiltinFunctionType) else _pass_on
 
     @functools.wraps(original)
     def print(*values: Any, **options: Any) -> None:  # noqa: A001 tracebacks show the name
-        run = _hearing_run(options)
+        run = _run_that_hears(options)
         if run is None:
             original(*values, **options)
             return
@@ -126,11 +116,11 @@ def _heard(original: Print) -> Print:
     return print
 
 
-def _hearing_run(options: dict[str, Any]) -> Run | None:
+def _run_that_hears(options: dict[str, Any]) -> Run | None:
     """Return the run that hears what is printed with *options*, if one does."""
     try:
         run = open_run_here() if _is_ours(options.get("file")) and not _passing.on else None
-        return None if run is None or not run.config.logging_enabled or events.in_listener() else run
+        return None if run is None or not run.settings.logging_enabled or events.in_listener() else run
     except RecursionError:  # the last print before the stack is full must still print
         return None
 
@@ -159,7 +149,7 @@ def hear(run: Run, text: str) -> None:
     if not run.fragment and text.endswith("\n") and text.find("\n") == len(text) - 1:
         _write(run, text[:-1])
         return
-    with _Wrapper.lock:  # threads may share a run, and must not take the same fragment twice
+    with _wrapper.lock:  # threads may share a run, and must not take the same fragment twice
         lines = (run.fragment + text).split("\n")
         rest = lines.pop().rpartition("\r")[2]  # a progress bar redraws its line: the last state counts
         run.fragment = rest if len(rest) < _FRAGMENT else ""

@@ -21,6 +21,15 @@ def open_run_here() -> Run | None:
     return run
 
 
+def parent_here() -> Run | None:
+    """Return the run that is the parent of one that starts here: the current one, also when it has just ended."""
+    parent = _current.get()
+    if parent is not None and parent.is_closed:
+        # Runs that start each other, each after the other's end, must not keep each other in memory.
+        parent.parent = open_run_here()
+    return parent
+
+
 def enter(run: Run) -> None:
     """Make *run* and its span current."""
     # Each step leaves a state that ``leave`` can undo: Ctrl-C may come after any of them.
@@ -34,17 +43,17 @@ def enter(run: Run) -> None:
         otel_context.attach(run.context)
 
 
-def left_behind(run: Run) -> list[Run]:
+def unclosed_inside(run: Run) -> list[Run]:
     """Return the runs inside *run* that a full stack has kept from being ended, the innermost first."""
     return [inner for inner in _inside(run) if inner.has_ended]
 
 
 def _inside(run: Run) -> list[Run]:
-    inner, found = _current.get(), []
+    inner, inside = _current.get(), []
     while inner is not None and inner is not run:
-        found.append(inner)
+        inside.append(inner)
         inner = getattr(inner, "outer", None)
-    return found if inner is run else []
+    return inside if inner is run else []
 
 
 def leave(run: Run) -> None:

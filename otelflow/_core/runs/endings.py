@@ -1,9 +1,10 @@
 """How a run ends: the result of each ending, and what is said of the error."""
 
 import traceback
-from typing import Final, NamedTuple
+from typing import Final
 
 from otelflow import semconv
+from otelflow._core.process.settings import settings
 from otelflow._core.text.redaction import recorded, redact
 from otelflow._core.text.safe_str import printable
 
@@ -11,36 +12,63 @@ from otelflow._core.text.safe_str import printable
 _READ: Final = 262_144
 
 # By name: nobody has these classes without having imported their modules, which take long.
-_CANCELLED_BY_NAME: Final = frozenset({"asyncio.exceptions.CancelledError", "greenlet.GreenletExit"})
+_CANCELLATIONS: Final = {"CancelledError": "asyncio.exceptions", "GreenletExit": "greenlet"}
 
 
-class Outcome(NamedTuple):
-    """How a run ended: one of ``semconv.RESULTS``, and the exception that left it."""
+FAILED: Final = frozenset({semconv.FAILURE, semconv.TIMEOUT, semconv.ERROR})
 
-    result: str
-    error: BaseException | None = None
+
+class Ending:
+    """How a run ended: one of ``semconv.RESULTS``, and the exception that left it.
+
+    Type and text of the exception are made once, for whoever writes about it first.
+    """
+
+    __slots__ = ("_message", "_type", "error", "result")
+
+    def __init__(self, result: str, error: BaseException | None = None) -> None:
+        self.result = result
+        self.error = error
+        self._type: str | None = None
+        self._message: str | None = None
 
     @property
     def is_failure(self) -> bool:
         """Tell whether somebody should look at it: not for success, skip and cancellation."""
         return self.result in FAILED
 
+    @property
+    def error_type(self) -> str:
+        """The value of ``error.type``; only for an ending with an error."""
+        if self._type is None:
+            self._type = qualified_name(type(self.error))
+        return self._type
 
-FAILED: Final = frozenset({semconv.FAILURE, semconv.TIMEOUT, semconv.ERROR})
-SUCCESS: Final = Outcome(semconv.SUCCESS)
+    @property
+    def error_message(self) -> str:
+        """The text of the error, redacted and bounded; only for an ending with an error."""
+        if self._message is None:
+            self._message = recorded(self.error, settings().value_limit)
+        return self._message
 
 
-def outcome_of(error: BaseException, *, was_called: bool = True) -> Outcome:
+SUCCESS: Final = Ending(semconv.SUCCESS)
+CANCELLED: Final = Ending(semconv.CANCELLATION)
+#: How a run ends that a full stack has kept from being ended
+UNCLOSED: Final = Ending(semconv.FAILURE)
+
+
+def ending_of(error: BaseException, *, was_called: bool = True) -> Ending:
     """Return how a run ends that *error* leaves; before the body was called it is a failed injection."""
     if isinstance(error, SystemExit):
         # As the interpreter sees it: None and 0 are a good end, "" and 0.0 are not.
         is_good = error.code is None or (isinstance(error.code, int) and error.code == 0)
-        return SUCCESS if is_good else Outcome(semconv.FAILURE, error)
+        return SUCCESS if is_good else Ending(semconv.FAILURE, error)
     if is_cancellation(error):
-        return Outcome(semconv.CANCELLATION, error)
+        return Ending(semconv.CANCELLATION, error)
     if not was_called:
-        return Outcome(semconv.ERROR, error)
-    return Outcome(semconv.TIMEOUT if isinstance(error, TimeoutError) else semconv.FAILURE, error)
+        return Ending(semconv.ERROR, error)
+    return Ending(semconv.TIMEOUT if isinstance(error, TimeoutError) else semconv.FAILURE, error)
 
 
 def is_cancellation(error: BaseException) -> bool:
@@ -49,25 +77,18 @@ def is_cancellation(error: BaseException) -> bool:
     GeneratorExit leaves a coroutine that was closed before it was done.
     """
     if isinstance(error, BaseExceptionGroup):
-        return not isinstance(error, ExceptionGroup) and all(is_cancellation(one) for one in error.exceptions)
-    return isinstance(error, KeyboardInterrupt | GeneratorExit) or any(
-        qualified_name(kind) in _CANCELLED_BY_NAME for kind in type(error).__mro__
+        return not isinstance(error, ExceptionGroup) and all(map(is_cancellation, error.exceptions))
+    if isinstance(error, KeyboardInterrupt | GeneratorExit):
+        return True
+    return any(
+        base.__name__ in _CANCELLATIONS and base.__module__ == _CANCELLATIONS[base.__name__]
+        for base in type(error).__mro__
     )
 
 
 def qualified_name(kind: type) -> str:
     """Return the name of an exception class as OpenTelemetry writes it: with its module, unless it is built in."""
     return kind.__qualname__ if kind.__module__ in ("builtins", None) else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def error_type(error: BaseException) -> str:
-    """Return the value of ``error.type``."""
-    return qualified_name(type(error))
-
-
-def error_message(error: BaseException, limit: int) -> str:
-    """Return the text of *error*, redacted and bounded."""
-    return recorded(error, limit)
 
 
 def stack_trace(error: BaseException, limit: int) -> str:

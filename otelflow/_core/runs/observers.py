@@ -1,56 +1,106 @@
-"""Who watches runs without an event being made of each: for what must cost next to nothing, as metrics do."""
+"""Who is told about runs: the one list of observers."""
 
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable
+from typing import Final
 
 from otelflow._core.process import forks, losses
-
-if TYPE_CHECKING:
-    from otelflow._core.runs.endings import Outcome
-    from otelflow._core.runs.run import Run
+from otelflow._core.process.process import State
+from otelflow._core.runs.run import Entry, Run
 
 
-class RunWatcher(Protocol):
-    """Is told of every run once, at any sampling ratio, on the thread of the run; it must be quick."""
+class Observer:
+    """Is told of every run once, at any sampling ratio, on the thread of the run; override what is of interest.
 
-    def run_started(self, run: "Run") -> None:
-        """*run* is open."""
+    It must be quick. One that raises is counted, and does not keep the others from being told.
+    """
 
-    def run_stopped(self, run: "Run", outcome: "Outcome", duration: float) -> None:
-        """*run* has ended with *outcome* after *duration* seconds."""
+    def run_started(self, run: Run) -> None:
+        """*run* is open, and its span with it."""
 
+    def run_ended(self, run: Run) -> None:
+        """*run* has ended, and its span with it: ``run.ending`` and ``run.duration`` say how, and after what time."""
 
-_lock: Final = forks.new_lock()
-watchers: tuple[RunWatcher, ...] = ()
-
-
-def add_watcher(watcher: RunWatcher) -> None:
-    """Tell *watcher* of every run from now on; adding it twice changes nothing."""
-    global watchers
-    with _lock:
-        if not any(known is watcher for known in watchers):
-            watchers = (*watchers, watcher)
+    def entry_added(self, run: Run, entry: Entry) -> None:
+        """A message, an artifact or a result was added to *run*, which may have ended since."""
 
 
-def remove_watcher(watcher: RunWatcher) -> None:
-    """Tell *watcher* nothing more."""
-    global watchers
-    with _lock:
-        watchers = tuple(known for known in watchers if known is not watcher)
+class _Observers(State):
+    """The observers, and for each method those that override it, found out once when the list changes."""
+
+    of_house: tuple[Observer, ...] = ()
+    observers: tuple[Observer, ...]
+    started: tuple[Callable[[Run], None], ...]
+    ended: tuple[Callable[[Run], None], ...]
+    entries: tuple[Callable[[Run, Entry], None], ...]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = forks.new_lock()
+
+    def reset(self) -> None:
+        """Tell nobody but the observers of the house, which are settled at import."""
+        self.use(self.of_house)
+
+    def use(self, observers: tuple[Observer, ...]) -> None:
+        """Tell *observers*, and nobody else."""
+        self.observers = observers
+        self.started = tuple(o.run_started for o in observers if _overrides(o, "run_started"))
+        self.ended = tuple(o.run_ended for o in observers if _overrides(o, "run_ended"))
+        self.entries = tuple(o.entry_added for o in observers if _overrides(o, "entry_added"))
 
 
-def started(run: "Run") -> None:
-    """Tell everybody that *run* is open; whoever raises is counted and does not keep the others from hearing."""
-    for watcher in watchers:
+def _overrides(observer: Observer, method: str) -> bool:
+    return getattr(type(observer), method) is not getattr(Observer, method)
+
+
+observed: Final = _Observers()
+
+
+def always_add(observer: Observer) -> None:
+    """Tell *observer* of every run of every process; for the observers of the house, at import."""
+    observed.of_house = (*observed.of_house, observer)
+    observed.use((*observed.observers, observer))
+
+
+def add_observer(observer: Observer) -> None:
+    """Tell *observer* of every run from now on; adding it twice changes nothing."""
+    with observed.lock:
+        if not any(present is observer for present in observed.observers):
+            observed.use((*observed.observers, observer))
+
+
+def remove_observer(observer: Observer) -> None:
+    """Tell *observer* nothing more; it may be one that was never added."""
+    with observed.lock:
+        observed.use(tuple(present for present in observed.observers if present is not observer))
+
+
+def tell_started(run: Run) -> None:
+    """Tell every observer that *run* is open."""
+    for run_started in observed.started:
         try:
-            watcher.run_started(run)
-        except Exception as error:  # noqa: BLE001 what counts a run must not break it
-            losses.listener_failed(type(watcher).__name__, error)
+            run_started(run)
+        except Exception as error:  # noqa: BLE001 an observer must not break the run
+            losses.listener_failed(_name_of(run_started), error)
 
 
-def stopped(run: "Run", outcome: "Outcome", duration: float) -> None:
-    """Tell everybody how *run* has ended."""
-    for watcher in watchers:
+def tell_ended(run: Run) -> None:
+    """Tell every observer that *run* has ended."""
+    for run_ended in observed.ended:
         try:
-            watcher.run_stopped(run, outcome, duration)
-        except Exception as error:  # noqa: BLE001 what counts a run must not break it
-            losses.listener_failed(type(watcher).__name__, error)
+            run_ended(run)
+        except Exception as error:  # noqa: BLE001 an observer must not break the run
+            losses.listener_failed(_name_of(run_ended), error)
+
+
+def tell_entry(run: Run, entry: Entry) -> None:
+    """Tell every observer that *entry* was added to *run*."""
+    for entry_added in observed.entries:
+        try:
+            entry_added(run, entry)
+        except Exception as error:  # noqa: BLE001 an observer must not break the run
+            losses.listener_failed(_name_of(entry_added), error)
+
+
+def _name_of(method: Callable[..., None]) -> str:
+    return type(getattr(method, "__self__", method)).__name__

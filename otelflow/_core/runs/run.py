@@ -1,33 +1,133 @@
-"""One run of a flow or a task."""
+"""One run of a flow or a task, as data: who runs, where it belongs, how far it is, and how it ended."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from opentelemetry.trace import INVALID_SPAN, Span
+
+from otelflow import semconv
+from otelflow._core.text.bounded import Kept
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
-    from otelflow._core.flows.flow import Flow
-    from otelflow._core.flows.task import Task
-    from otelflow._core.inside.artifacts import Artifact, Result
-    from otelflow._core.inside.events import Flow_Run__Event_Type
-    from otelflow._core.inside.messages import Line
     from otelflow._core.process.settings import Settings
-    from otelflow._core.runs.endings import Outcome
-    from otelflow._core.text.bounded import Kept
+    from otelflow._core.runs.endings import Ending
+
+
+class Entry(Protocol):
+    """A thing that happened inside a run: a message, an artifact, a result."""
+
+    @property
+    def time_ns(self) -> int:
+        """When, in nanoseconds since the epoch."""
+
+    @property
+    def level(self) -> int:
+        """How important it is, as ``logging`` counts."""
+
+    @property
+    def is_important(self) -> bool:
+        """Whether it is kept when others must be left out."""
+
+    @property
+    def event_name(self) -> str:
+        """The name of its span event."""
+
+    @property
+    def body(self) -> str:
+        """The text of its log record."""
+
+    def attributes(self) -> Mapping[str, str | int]:
+        """Return the attributes of its span event."""
+
+    def payload(self) -> dict[str, Any]:
+        """Return what a listener's event has as ``data``."""
+
+
+class _Shelf(NamedTuple):
+    """How many entries of one kind a run keeps: the first, the last, and of the important ones between them."""
+
+    head: int
+    tail: int
+    important: int
+    omitted: str
+    has_states: bool = False  # an entry may come again, with another state
+
+
+# Together they leave room for the user's own events among the 128 that the SDK keeps. It throws away the oldest: so
+# what can be spared is written first.
+_SHELVES: Final = {
+    semconv.MESSAGE_EVENT: _Shelf(30, 30, 20, semconv.MESSAGES_OMITTED),
+    semconv.ARTIFACT_EVENT: _Shelf(10, 10, 4, semconv.ARTIFACTS_OMITTED, has_states=True),
+    semconv.RESULT_EVENT: _Shelf(4, 4, 0, semconv.RESULTS_OMITTED),
+}
+
+
+class Journal:
+    """What happened inside a run, kept until its span ends: a bounded shelf for each kind of entry."""
+
+    __slots__ = ("_shelves",)
+
+    def __init__(self) -> None:
+        self._shelves: dict[str, Kept[Entry]] = {}
+
+    def _shelf(self, event_name: str) -> "Kept[Entry]":
+        shelf = self._shelves.get(event_name)
+        if shelf is None:
+            head, tail, important, _, _ = _SHELVES[event_name]
+            # Of two threads that come at once, both get the same shelf.
+            shelf = self._shelves.setdefault(event_name, Kept(head, tail, important, _is_important))
+        return shelf
+
+    def add(self, entry: Entry) -> None:
+        """Keep *entry*; one that is there already has a new state, which takes the place of the older."""
+        shelf = self._shelf(entry.event_name)
+        if not _SHELVES[entry.event_name].has_states or not any(item is entry for item in shelf):
+            shelf.append(entry)
+
+    def leave_out(self, event_name: str, count: int) -> None:
+        """Count *count* entries that were not even made."""
+        self._shelf(event_name).leave_out(count)
+
+    def entries(self) -> Iterator[Entry]:
+        """Return what was kept, what can be spared first."""
+        for event_name in _SHELVES:
+            yield from self._shelves.get(event_name, ())
+
+    def omitted(self) -> dict[str, int]:
+        """Return how many entries were left out, by the attribute that says so."""
+        counts = {_SHELVES[event_name].omitted: shelf.omitted for event_name, shelf in self._shelves.items()}
+        return {key: count for key, count in counts.items() if count}
+
+
+def _is_important(entry: Entry) -> bool:
+    return entry.is_important
+
+
+class Body(Protocol):
+    """What a run calls."""
+
+    def call(self, run: "Run") -> Any:
+        """Call it with the arguments of *run*; ``run.was_called`` tells whether it came to that."""
 
 
 class Run:
-    """One run of a flow or a task. The engine opens and closes it; flow.py and task.py say what it runs."""
+    """One run, complete when it is made; the engine opens and closes it, and writes how far it is.
+
+    A subclass for each kind of run fills it in, and tells the object that the user holds.
+    """
 
     __slots__ = (
         "__weakref__",
-        "artifacts",
+        "args",
         "clock",
         "closer",
-        "config",
+        "code_name",
         "context",
+        "definition",
+        "duration",
+        "ending",
         "failed_tasks",
         "flow",
         "flow_name",
@@ -38,15 +138,20 @@ class Run:
         "inner",
         "is_closed",
         "is_current",
+        "is_generator",
         "is_open",
         "is_recording",
-        "messages",
+        "journal",
+        "keeps_errors",
+        "kwargs",
         "outer",
         "outer_context",
+        "parameters",
         "parent",
         "recorded",
-        "results",
+        "settings",
         "span",
+        "span_name",
         "started_ns",
         "task",
         "task_name",
@@ -54,29 +159,36 @@ class Run:
         "was_called",
     )
 
-    START: ClassVar["Flow_Run__Event_Type"]
-    STOP: ClassVar["Flow_Run__Event_Type"]
-
-    config: "Settings"
-    flow: "Flow[Any] | None"
-    task: "Task | None"
-    clock: float
-    started_ns: int
+    # Set by the subclass, who runs:
+    settings: "Settings"
+    flow_name: str | None
+    flow_run_id: str | None
+    task_name: str | None
+    task_run_id: str | None
+    # and what it runs:
+    definition: "Body"
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    # Set by the engine when the run opens and ends:
+    duration: float  # seconds
+    ending: "Ending"
+    # Set by current.py while the run is current:
     context: "Context"
     outer: "Run | None"
     inner: "Run | None"
     outer_context: "Context"
 
-    def __init__(self) -> None:
+    def __init__(self, parent: "Run | None", span_name: str) -> None:
+        self.parent = parent
+        self.span_name = span_name
         self.span: Span = INVALID_SPAN
-        self.parent: Run | None = None
-        self.flow = None
+        self.flow: Any = None  # the Flow that the user holds
+        self.task: Any = None  # the Task that the user holds
         self.flow_run: Run | None = None
-        self.task = None
-        self.flow_name: str | None = None
-        self.flow_run_id: str | None = None
-        self.task_name: str | None = None
-        self.task_run_id: str | None = None
+        self.code_name: str | None = None
+        self.parameters: Mapping[str, str] | None = None
+        self.is_generator = False
+        self.keeps_errors = False  # as the user asked: an exception of the body does not come out
         self.is_recording = False
         self.is_current = False
         self.is_open = False
@@ -85,47 +197,36 @@ class Run:
         self.has_ended = False  # its body is done, and left an exception
         self.was_called = False
         self.failed_tasks = 0
-        self.started_ns = 0
-        self.clock = 0.0
+        self.started_ns = 0  # since the epoch
+        self.clock = 0.0  # seconds, time.perf_counter()
         # Exceptions that stand in the trace already, on the span of the task or flow that they came from.
         self.recorded: dict[int, BaseException] | None = None
-        # What happens inside is kept until the span ends; most runs never need these.
-        self.messages: Kept[Line] | None = None
-        self.artifacts: Kept[Artifact] | None = None
-        self.results: Kept[Result] | None = None
+        # Most runs never need these.
+        self.journal: Journal | None = None
         self.fragment = ""
-
-    # What flow.py and task.py know and the engine asks:
 
     @property
     def run_id(self) -> str | None:
-        """Return the id of this very run."""
+        """The id of this very run."""
         return self.task_run_id or self.flow_run_id
 
-    def place(self, parent: "Run | None") -> None:
-        """Take a place under *parent*: names, ids, settings."""
-        raise NotImplementedError
+    def attributes(self) -> dict[str, Any]:
+        """Return the span attributes that are known when the run starts."""
+        attributes: dict[str, Any] = {}
+        if self.task_name is not None:
+            attributes[semconv.TASK_NAME] = self.task_name
+            attributes[semconv.TASK_RUN_ID] = self.task_run_id
+        if self.flow_name is not None:
+            attributes[semconv.FLOW_NAME] = self.flow_name
+            attributes[semconv.FLOW_RUN_ID] = self.flow_run_id
+        if self.code_name is not None:
+            attributes[semconv.CODE_FUNCTION_NAME] = self.code_name
+        if self.parameters is not None:
+            attributes.update(self.parameters)
+        return attributes
 
-    def span_name(self) -> str:
-        """Return the span's name."""
-        raise NotImplementedError
+    def opened(self) -> None:
+        """Tell the object that the user holds, and the log, that the run is open."""
 
-    def span_attributes(self) -> Mapping[str, Any]:
-        """Return the attributes known when the run starts."""
-        raise NotImplementedError
-
-    def call(self) -> Any:
-        """Inject what is missing and call the function; ``was_called`` tells whether it came to that."""
-        raise NotImplementedError
-
-    def started(self) -> None:
-        """The run is open: say so in the log."""
-        raise NotImplementedError
-
-    def ended(self, outcome: "Outcome", value: object, duration: float) -> None:
-        """The body is done: keep what came of it, and say so in the log."""
-        raise NotImplementedError
-
-    def swallows(self, outcome: "Outcome") -> bool:
-        """Tell whether the exception stays inside, as the user asked."""
-        raise NotImplementedError
+    def ended(self, value: object) -> None:
+        """Keep *value* and ``ending`` on the object that the user holds, and say in the log how the run ended."""

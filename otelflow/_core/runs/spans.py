@@ -1,120 +1,90 @@
-"""The one place that makes a span, and the one that writes on it.
-
-``start`` goes through a ``SpanMaker``, so that a faster one can take its place without anybody noticing.
-"""
+"""The span of a run: how it starts, what stands on it, and how it ends."""
 
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+import time
+from typing import TYPE_CHECKING
 
 from opentelemetry import trace
-from opentelemetry.trace import INVALID_SPAN, Span, SpanContext, Status, StatusCode, TracerProvider
+from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, SpanContext, Status, StatusCode
 
 from otelflow import semconv
-from otelflow._core.process import losses, shutdown
+from otelflow._core.process import losses, provider
+from otelflow._core.process.settings import settings
+from otelflow._core.runs.endings import stack_trace
+from otelflow._core.runs.run import Run
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
-    from otelflow._core.runs.run import Run
 
-
-_SDK: Final = "opentelemetry.sdk.trace"
-_FOR_SDK: Final = "otelflow._telemetry.sdk_spans"
-
-
-class SpanMaker(Protocol):
-    """Makes the span of a run; an OpenTelemetry ``Tracer`` is one."""
-
-    def start_span(
-        self,
-        name: str,
-        context: "Context | None" = None,
-        *,
-        attributes: Mapping[str, Any],
-        start_time: int,
-        record_exception: bool,
-        set_status_on_exception: bool,
-    ) -> Span:
-        """Start a span that is not current; its parent is the span of *context*, or the current one."""
-
-
-class _Choice:
-    """The provider whose tracer is in use; looked up again at each run, since a host may come late."""
-
-    provider: TracerProvider | None = None
-    tracer: SpanMaker | None = None
-    given: TracerProvider | None = None
-    proxy: TracerProvider | None = None
-    is_first_flow = True
-
-
-_choice: Final = _Choice()
-
-
-def use_provider(provider: TracerProvider | None) -> TracerProvider | None:
-    """Take spans from *provider* instead of the global one (None: the global one again); return what was in use."""
-    previous, _choice.given = _choice.given, provider
-    return previous
-
-
-def maker() -> SpanMaker | None:
-    """Return what makes spans now, or None while nobody has configured OpenTelemetry."""
-    if _choice.given is None and _choice.proxy is not None and getattr(trace, "_TRACER_PROVIDER", _choice) is None:
-        return None  # nobody has set a provider; the API would look into the environment for one at each call
-    provider = _choice.given or trace.get_tracer_provider()
-    if provider is not _choice.provider:
-        shutdown.end_open_runs_at_exit()
-        is_proxy = type(provider) is trace.ProxyTracerProvider
-        _choice.proxy = provider if is_proxy else _choice.proxy
-        _choice.tracer = None if is_proxy else _maker_of(provider)
-        _choice.provider = provider
-    return _choice.tracer
-
-
-def _maker_of(provider: TracerProvider) -> SpanMaker:
-    tracer = provider.get_tracer(semconv.SCOPE, _version(), semconv.SCHEMA_URL)
-    if type(tracer).__module__ != _SDK:
-        return tracer
-    import importlib  # noqa: PLC0415 by name: the core imports nothing that needs the SDK
-
-    quicker: SpanMaker = importlib.import_module(_FOR_SDK).quick(tracer)
-    return quicker
-
-
-def _version() -> str:
-    from otelflow import __version__  # noqa: PLC0415 the package imports this module first
-
-    return __version__
-
-
-def start(run: "Run", context: "Context | None" = None) -> Span:
-    """Start the span of *run*, or return INVALID_SPAN when there is nobody to make one or it failed to."""
+def start(run: Run) -> None:
+    """Give *run* its span, or INVALID_SPAN when nobody makes one or it failed to."""
     try:
-        span_maker = maker()
+        span_maker = provider.span_maker()
         if span_maker is None:
-            return INVALID_SPAN
-        return span_maker.start_span(
-            run.span_name(),
-            context,
-            attributes=run.span_attributes(),
+            return
+        run.span = span_maker.start_span(
+            run.span_name,
+            _environment_parent() if run.parent is None and run.task is None else None,
+            attributes=run.attributes(),
             start_time=run.started_ns,
             record_exception=False,
             set_status_on_exception=False,
         )
+        run.is_recording = run.span.is_recording()
     except Exception as error:  # noqa: BLE001 samplers, id generators and processors are foreign code
         losses.lost("traces", "start_failed")
         losses.warn_once("start_span", "A span could not be started; the run goes on without it", error=error)
-        return INVALID_SPAN
 
 
-def end(span: Span, end_time: int) -> None:
-    """End *span*; a processor that raises is foreign code and must not replace the user's exception."""
+def end(run: Run) -> None:
+    """Write on the span of *run* how it ended and what happened inside, and end it."""
+    span = run.span
+    if span is INVALID_SPAN:
+        return
     try:
-        span.end(end_time)
-    except Exception as error:  # noqa: BLE001
-        losses.lost("traces", "end_failed")
-        losses.warn_once("end_span", "A span processor raised when a span ended; the run goes on", error=error)
+        if run.is_recording:
+            span.set_attribute(semconv.RUN_RESULT, run.ending.result)
+            if run.failed_tasks:
+                span.set_attribute(semconv.FLOW_TASKS_FAILED, run.failed_tasks)
+            if run.journal is not None:
+                for entry in run.journal.entries():
+                    span.add_event(entry.event_name, entry.attributes(), entry.time_ns)
+                for key, count in run.journal.omitted().items():
+                    span.set_attribute(key, count)
+            if run.ending.error is not None:  # the exception comes last, so that it stays
+                _describe_error(run, span, run.ending.error)
+    finally:
+        try:
+            span.end(max(time.time_ns(), run.started_ns))
+        except Exception as error:  # noqa: BLE001 a processor that raises must not replace the user's exception
+            losses.lost("traces", "end_failed")
+            losses.warn_once("end_span", "A span processor raised when a span ended; the run goes on", error=error)
+
+
+def _describe_error(run: Run, span: Span, error: BaseException) -> None:
+    error_type, message = run.ending.error_type, run.ending.error_message
+    span.set_attribute(semconv.ERROR_TYPE, error_type)
+    if run.ending.is_failure:
+        span.set_status(Status(StatusCode.ERROR, message or error_type))
+    if not is_recorded(run, error):
+        values = {
+            semconv.EXCEPTION_TYPE: error_type,
+            semconv.EXCEPTION_MESSAGE: message,
+            semconv.EXCEPTION_STACKTRACE: stack_trace(error, settings().value_limit),
+        }
+        span.add_event(semconv.EXCEPTION_EVENT, values)
+
+
+def is_recorded(run: Run, error: BaseException) -> bool:
+    """Tell whether *error* was recorded on a run inside *run*."""
+    return run.recorded is not None and id(error) in run.recorded
+
+
+def give_up(run: Run) -> None:
+    """Write nothing more on the span of *run*, which has ended."""
+    run.span = NonRecordingSpan(run.span.get_span_context())
+    run.is_recording = False
 
 
 def context_of(span: Span) -> SpanContext | None:
@@ -123,21 +93,15 @@ def context_of(span: Span) -> SpanContext | None:
         return None
     try:
         return span.get_span_context()
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 see above
         losses.warn_once("span_context", "A span does not tell its ids; the run goes on", error=error)
         return None
 
 
-def fail(span: Span, description: str) -> None:
-    """Set the status of *span* to ERROR."""
-    span.set_status(Status(StatusCode.ERROR, description))
-
-
-def environment_parent() -> "Context | None":
+def _environment_parent() -> "Context | None":
     """Return the context of ``TRACEPARENT`` for the first flow of this process, once."""
-    if not _choice.is_first_flow:
+    if not provider.is_first_flow():
         return None
-    _choice.is_first_flow = False
     traceparent = os.environ.get("TRACEPARENT")
     if not traceparent or trace.get_current_span().get_span_context().is_valid:
         return None

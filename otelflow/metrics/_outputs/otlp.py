@@ -20,9 +20,10 @@ from opentelemetry.sdk.metrics import export
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from otelflow import __version__, semconv
+from otelflow import semconv
 from otelflow._core.process import forks, losses
 from otelflow._core.process.worker import Courier
+from otelflow._version import __version__
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Board, Exemplar, Snapshot
 from otelflow.metrics._families import Metric, Point, readings

@@ -1,0 +1,36 @@
+"""How hard a body is tried: each policy wraps the body of a flow or task once, when it is decorated.
+
+There is none yet. A policy (retry, time-out, cache, limits) is a module of this room with an object that fits
+``Policy``; it takes its place in ``POLICIES``, and its keywords stand in ``flows.definition.TaskOptions``. A body that
+asks for none is called as it is, so that a policy costs nothing where it is not wanted.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+Body = Callable[..., Any]
+
+
+class Policy(Protocol):
+    """Something around a body."""
+
+    def is_wanted(self, options: Mapping[str, Any]) -> bool:
+        """Tell whether the keywords of the decorator ask for it."""
+
+    def around(self, body: Body, options: Mapping[str, Any]) -> Body:
+        """Return *body*, a function or generator function, with this policy around it."""
+
+    def around_async(self, body: Body, options: Mapping[str, Any]) -> Body:
+        """Do as ``around`` for a coroutine function or an async generator function."""
+
+
+#: The outermost first: what it wraps, wraps the next.
+POLICIES: Final[tuple[Policy, ...]] = ()
+
+
+def compose(body: Body, options: Mapping[str, Any], *, is_async: bool, policies: tuple[Policy, ...] = POLICIES) -> Body:
+    """Return *body* with every policy around it that *options* ask for, or *body* itself."""
+    for policy in reversed(policies):
+        if policy.is_wanted(options):
+            body = policy.around_async(body, options) if is_async else policy.around(body, options)
+    return body

@@ -1,0 +1,261 @@
+"""How a body is driven from its first step to its last: a function, a coroutine, a generator, an async generator.
+
+The four drivers are written out one by one, each with its own ``try``: a context manager in their place loses Ctrl-C,
+which then comes between its ``__enter__`` and the block, where no code of ours can end the run. (It was tried: the test
+that interrupts a program at any moment fails.) What differs between them is where a run is suspended.
+"""
+
+import contextlib
+import contextvars
+import inspect
+import sys
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from types import CoroutineType
+from typing import Any, Final, Generic, TypeVar
+
+from otelflow._core.process import losses
+from otelflow._core.runs.current import resume, suspend
+from otelflow._core.runs.endings import SUCCESS
+from otelflow._core.runs.engine import close_early, close_run, close_with, open_run
+from otelflow._core.runs.run import Run
+
+R = TypeVar("R")
+
+NewRun = Callable[[tuple[Any, ...], dict[str, Any]], Run]
+
+# The message of Python's own error for such a generator
+_IGNORED: Final = "generator ignored GeneratorExit"
+
+
+def function(new_run: NewRun) -> Callable[..., Any]:
+    """Return a function that runs what *new_run* makes of its arguments: the value, or the body's own exception."""
+
+    def run_function(*args: Any, **kwargs: Any) -> Any:
+        run = new_run(args, kwargs)
+        try:
+            open_run(run)
+            value = run.definition.call(run)
+            if type(value) is CoroutineType and inspect.getcoroutinestate(value) == inspect.CORO_CREATED:
+                suspend(run)  # a plain function has returned a coroutine: the run ends with it
+                return _awaited(run, value, _CloseWhenDropped(run))
+            close_run(run, SUCCESS, value)
+        except BaseException as error:
+            run.has_ended = True
+            if close_with(run, error):
+                return None
+            raise
+        return value
+
+    return run_function
+
+
+async def _awaited(run: Run, body: Coroutine[Any, Any, Any], _: "_CloseWhenDropped") -> Any:
+    try:
+        resume(run)
+        value = await body
+        close_run(run, SUCCESS, value)
+    except BaseException as error:
+        run.has_ended = True
+        if close_with(run, error):
+            return None
+        raise
+    return value
+
+
+class _CloseWhenDropped:
+    """Ends a run whose coroutine nobody awaits, when that is certain: when it is dropped."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def __del__(self) -> None:
+        if not self._run.is_closed:
+            close_early(self._run)
+
+
+def coroutine(new_run: NewRun) -> Callable[..., Any]:
+    """Return a coroutine function that does as ``function``."""
+
+    async def run_coroutine(*args: Any, **kwargs: Any) -> Any:
+        run = new_run(args, kwargs)
+        try:
+            open_run(run)
+            value = await run.definition.call(run)
+            close_run(run, SUCCESS, value)
+        except BaseException as error:
+            run.has_ended = True
+            if close_with(run, error):
+                return None
+            raise
+        return value
+
+    return run_coroutine
+
+
+def _pause(run: Run, argument: object) -> None:
+    """Leave a generator's *run* until its next step; after a GeneratorExit that the body ignored, there is none."""
+    if isinstance(argument, GeneratorExit):
+        close_with(run, RuntimeError(_IGNORED))
+    suspend(run)
+
+
+def generator(new_run: NewRun) -> Callable[..., Any]:
+    """Return a generator function; the run is current only during its steps. Closing it early is a success."""
+
+    def run_generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        run = new_run(args, kwargs)
+        argument: Any = None
+        try:
+            open_run(run)
+            body = run.definition.call(run)
+            step = body.send
+            while True:
+                held = [step(argument)]  # and given up when it is yielded: the consumer alone has it
+                _pause(run, argument)
+                argument = None
+                try:
+                    argument = yield held.pop()
+                    step = body.send
+                except BaseException as thrown:  # noqa: BLE001 whatever the consumer throws is for the body
+                    step, argument = body.throw, thrown
+                resume(run)
+        except StopIteration as end:
+            if isinstance(argument, GeneratorExit):
+                close_early(run, end.value)
+            close_run(run, SUCCESS, end.value)
+            return end.value
+        except GeneratorExit:
+            close_early(run)
+            raise
+        except BaseException as error:
+            if close_with(run, error, argument):
+                return None
+            raise
+        finally:
+            run.has_ended = True
+            argument = None  # an exception thrown in would hold this frame, and this frame it
+
+    return run_generator
+
+
+def async_generator(new_run: NewRun) -> Callable[..., Any]:
+    """Return an async generator function that does as ``generator``."""
+
+    async def run_async_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        run = new_run(args, kwargs)
+        argument: Any = None
+        try:
+            open_run(run)
+            body = run.definition.call(run)
+            step = _unhooked(body)
+            while True:
+                held = [await step(argument)]
+                _pause(run, argument)
+                argument = None
+                try:
+                    argument = yield held.pop()
+                    step = body.asend
+                except BaseException as thrown:  # noqa: BLE001 whatever the consumer throws is for the body
+                    step, argument = body.athrow, thrown
+                resume(run)
+        except StopAsyncIteration:
+            if isinstance(argument, GeneratorExit):
+                close_early(run)
+            close_run(run, SUCCESS)
+        except GeneratorExit:
+            close_early(run)
+            raise
+        except BaseException as error:
+            if not close_with(run, error, argument):
+                raise
+        finally:
+            run.has_ended = True
+            argument = None  # an exception thrown in would hold this frame, and this frame it
+
+    return run_async_generator
+
+
+def _unhooked(body: Any) -> Callable[[Any], Any]:
+    """Return the first step of *body*, taken so that the event loop learns of the wrapper only.
+
+    At its shutdown a loop closes every async generator it knows at once: the body, too, while the wrapper closes it.
+    """
+
+    def first_step(argument: Any) -> Any:
+        hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(None, None)
+        try:
+            return body.asend(argument)
+        finally:
+            sys.set_asyncgen_hooks(*hooks)
+
+    return first_step
+
+
+def run_to_end(flow: Coroutine[Any, Any, R]) -> R:
+    """Run a coroutine on a loop of its own: here, or in a thread when a loop runs here already (Jupyter)."""
+    import asyncio  # noqa: PLC0415 takes as long as OpenTelemetry; only async flows need it
+
+    if not _is_loop_running(asyncio.get_running_loop):
+        return asyncio.run(flow)
+    losses.warn_once(
+        "execute() in a running loop",
+        "execute() of an async flow blocks the running event loop until the flow has ended; "
+        "use 'await flow.execute_async()' instead",
+    )
+    return _InThread(flow, asyncio).run()
+
+
+def _is_loop_running(get_running_loop: Callable[[], object]) -> bool:
+    try:
+        get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+class _InThread(Generic[R]):
+    """A coroutine on a loop in a thread; whatever ends the wait for it (Ctrl-C, say) cancels it."""
+
+    def __init__(self, flow: Coroutine[Any, Any, R], asyncio: Any) -> None:
+        self._flow = flow
+        self._asyncio = asyncio
+        self._outcome: list[R] = []
+        self._errors: list[BaseException] = []
+        self._cancel: Callable[[], object] | None = None
+        self._is_unwanted = False
+
+    def run(self) -> R:
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(self._run,), name="otelflow-execute")
+        thread.start()
+        try:
+            thread.join()
+        except BaseException:
+            self._is_unwanted = True
+            if self._cancel is not None:
+                self._cancel()
+            thread.join()
+            raise
+        if self._errors:
+            raise self._errors.pop()
+        return self._outcome.pop()
+
+    def _run(self) -> None:
+        try:
+            self._outcome.append(self._asyncio.run(self._main()))
+        except BaseException as error:  # noqa: BLE001 it is raised again by who waits
+            self._errors.append(error)
+
+    async def _main(self) -> R:
+        loop, task = self._asyncio.get_running_loop(), self._asyncio.current_task()
+
+        def cancel() -> None:
+            with contextlib.suppress(RuntimeError):  # it has just ended
+                loop.call_soon_threadsafe(task.cancel)
+
+        self._cancel = cancel
+        if self._is_unwanted:
+            task.cancel()
+        return await self._flow
