@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, TypedDict, TypeVar, Union, get_args, g
 
 from otelflow import semconv
 from otelflow._core.flows.config import Flow_Run__Config
-from otelflow._core.flows.injection import Injection, dependencies_of, is_call_error, why_uncallable
+from otelflow._core.flows.injection import Injection, is_call_error, stand_ins, why_uncallable
 from otelflow._core.flows.objective import Objective
 from otelflow._core.policies import Body, compose
 from otelflow._core.process.settings import settings
@@ -89,7 +89,9 @@ class Definition:
         Raises UnfillableParameter when they do not fit.
         """
         flow, args, kwargs = run.flow, run.args, run.kwargs
-        dependencies = dependencies_of(flow)
+        dependencies = _NO_OPTIONS if flow is None else flow.task_dependencies()
+        if stand_ins.of_test is not None:
+            dependencies = {**dependencies, **stand_ins.of_test(flow)}
         if dependencies or not self.injection.is_needless:
             named = {
                 "this_flow": flow,

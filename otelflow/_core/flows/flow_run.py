@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from otelflow import semconv
 from otelflow._core.flows.definition import Definition, shown_value
-from otelflow._core.inside import messages, print_capture
+from otelflow._core.inside import events, messages, print_capture
 from otelflow._core.inside.artifacts import add_result
 from otelflow._core.process.ids import new_id
 from otelflow._core.process.settings import Settings, settings
@@ -54,16 +54,12 @@ def new_flow_id() -> str:
 class Block(Run):
     """What is current inside ``with flow:`` — no run and no span, but whose flow the tasks there belong to."""
 
-    __slots__ = ("around",)
-
     def __init__(self, flow: HeldFlow, around: "Block | None") -> None:
-        super().__init__(None, "")
         self.around = around
         self.flow = flow
         self.flow_run = self
         self.flow_name = printable(flow.flow_name)
         self.flow_run_id = printable(flow.flow_id)
-        self.task_name = self.task_run_id = None
         self.settings = effective(flow.flow_config)
 
     def open(self) -> None:
@@ -105,8 +101,6 @@ def effective(config: "Flow_Run__Config") -> Settings:
 class FlowRun(Run):
     """The run of a flow."""
 
-    __slots__ = ()
-
     flow: HeldFlow
     definition: Definition
     flow_name: str
@@ -118,17 +112,19 @@ class FlowRun(Run):
             parent = parent.parent
         flow.begin_flow_run()
         self.flow_name = printable(flow.flow_name)
-        super().__init__(parent, semconv.FLOW_SPAN + self.flow_name)
+        self.span_name = semconv.FLOW_SPAN + self.flow_name
+        self.parent = parent
         self.flow = flow
         self.flow_run = self
         self.flow_run_id = printable(flow.flow_id)
-        self.task_name = self.task_run_id = None
         self.definition, self.args, self.kwargs = definition, flow.flow_args, flow.flow_kwargs
         self.code_name, self.is_generator = definition.code_name, definition.is_generator
         if definition.capture_parameters:
             self.parameters = definition.captured_parameters(self.args, self.kwargs)
         self.settings = effective(flow.flow_config)
         self.keeps_errors = not self.settings.raise_flow_error
+        if self.settings.flow_data__capture_events:
+            events.capture_events()
         flow.flow_run = self
         flow.flow_error = None
         if not self.is_generator:

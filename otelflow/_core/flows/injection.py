@@ -14,7 +14,6 @@ from otelflow.errors import UnfillableParameter
 NAMES: Final = ("this_flow", "this_task", "flow_data", "task_data")
 
 _NOTHING: Final = object()
-_NO_DEPENDENCIES: Final[Mapping[str, Any]] = {}
 
 
 class _Injected:
@@ -43,19 +42,13 @@ class _StandIns(State):
         self.of_test = None
 
 
-_stand_ins: Final = _StandIns()
+stand_ins: Final = _StandIns()
 
 
-def use_stand_ins(stand_ins: StandIns | None) -> StandIns | None:
-    """Let *stand_ins* have the last word on dependencies (None: nobody); return who had it."""
-    previous, _stand_ins.of_test = _stand_ins.of_test, stand_ins
+def use_stand_ins(of_test: StandIns | None) -> StandIns | None:
+    """Let *of_test* have the last word on dependencies (None: nobody); return who had it."""
+    previous, stand_ins.of_test = stand_ins.of_test, of_test
     return previous
-
-
-def dependencies_of(flow: Any) -> Mapping[str, Any]:
-    """Return what a function in *flow* (None: in no flow) may ask for besides the usual."""
-    dependencies: Mapping[str, Any] = _NO_DEPENDENCIES if flow is None else flow.task_dependencies()
-    return dependencies if _stand_ins.of_test is None else {**dependencies, **_stand_ins.of_test(flow)}
 
 
 class _Parameter:

@@ -1,6 +1,7 @@
 """A task: one function, one span each time it is called."""
 
 import logging
+import weakref
 from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
@@ -27,20 +28,10 @@ from otelflow._core.runs.run import Run
 from otelflow._core.text.safe_str import printable
 from otelflow.errors import NotCallable
 
-if TYPE_CHECKING:
-    import weakref
-
-    from otelflow._core.flows.flow import Flow
-
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _counting: Final = forks.new_lock()
-
-
-def new_task_id() -> str:
-    """Return an id that no other task run has."""
-    return new_id("task_id__")
 
 
 class Task(Speaker):
@@ -50,7 +41,7 @@ class Task(Speaker):
     """
 
     task_definition: Definition | None = None
-    _flow: "weakref.ref[Flow[Any]] | None" = None
+    flow_reference: weakref.ref[Any] | None = None
     task_run: "TaskRun | None" = None
     task_return_value: Any = None
     task_error: BaseException | None = None
@@ -72,20 +63,20 @@ class Task(Speaker):
         self.task_args = task_args
         self.task_kwargs = {} if task_kwargs is None else task_kwargs
         self.task_name = task_name
-        self.task_id = task_id or new_task_id()
+        self.task_id = task_id or new_id("task_id__")
         self.raise_on_error = raise_on_error
         self.data: dict[str, Any] = {}
 
     @property
-    def task_flow(self) -> "Flow[Any] | None":
+    def task_flow(self) -> Any:
         """The flow that the task belongs to, as long as somebody keeps it."""
-        return self._flow() if self._flow is not None else None
+        return self.flow_reference() if self.flow_reference is not None else None
 
     @task_flow.setter
-    def task_flow(self, flow: "Flow[Any] | None") -> None:
-        self._flow = None if flow is None else flow.reference
+    def task_flow(self, flow: Any) -> None:
+        self.flow_reference = None if flow is None else flow.reference
 
-    def find_flow(self) -> "Flow[Any] | None":
+    def find_flow(self) -> Any:
         """Return the flow that is current here."""
         run = current_run()
         return self.task_flow or (run.flow if run is not None else None)
@@ -122,9 +113,8 @@ class Task(Speaker):
         """Return the run to which what is recorded now belongs: one that is never opened, outside a run."""
         if self.task_run is not None:
             return self.task_run
-        run = Run(None, "")
+        run = Run()
         run.task, run.task_name, run.task_run_id = self, self.task_name, self.task_id
-        run.flow_name = run.flow_run_id = None
         run.settings = settings()
         return run
 
@@ -157,33 +147,34 @@ class Task(Speaker):
 class TaskRun(Run):
     """The run of a task."""
 
-    __slots__ = ()
-
     task: Task
     task_name: str
     definition: Definition
 
     def __init__(self, task: Task, definition: Definition) -> None:
-        self.task_name = task.task_name
-        super().__init__(parent_here(), semconv.TASK_SPAN + self.task_name)
         self.task = task
-        self.task_run_id = task.task_id
+        self.task_name, self.task_run_id = task.task_name, task.task_id
+        self.span_name = semconv.TASK_SPAN + self.task_name
         self.definition, self.args, self.kwargs = definition, task.task_args, task.task_kwargs
-        self.code_name, self.is_generator = definition.code_name, definition.is_generator
+        self.code_name = definition.code_name
+        if definition.is_generator:
+            self.is_generator = True
         if definition.capture_parameters:
             self.parameters = definition.captured_parameters(self.args, self.kwargs)
-        parent = self.parent
+        parent = current_run()
         if parent is None:
-            self.flow_name = self.flow_run_id = None
             self.settings = settings()
         else:
+            self.parent = parent if not parent.is_closed else parent_here()
             self.flow_name, self.flow_run_id = parent.flow_name, parent.flow_run_id
-            self.flow, self.flow_run = parent.flow, parent.flow_run
+            self.flow_run = parent.flow_run
             self.settings = parent.settings
-            if self.flow is not None:
-                task.task_flow = self.flow
+            flow = parent.flow
+            if flow is not None:
+                self.flow = flow
+                task.flow_reference = flow.reference
                 if self.settings.add_task_to_self:
-                    self.flow.executed_tasks.append(task)
+                    flow.executed_tasks.append(task)
         task.task_run = self
 
     def opened(self) -> None:

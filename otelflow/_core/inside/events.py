@@ -1,9 +1,10 @@
 """What listeners hear: events, the hub that sends them, and who is listening."""
 
+import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -94,11 +95,42 @@ class RunListener(Protocol):
 EventListener = Callable[[Flow_Run__Event], Any]
 
 
+class _ListenerList(list[EventListener]):
+    """A list that says when it changes, so that no run asks it whether anybody listens."""
+
+
+def _telling(name: str) -> Callable[..., Any]:
+    change = getattr(list, name)
+
+    @functools.wraps(change)
+    def changed(self: _ListenerList, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return change(self, *args, **kwargs)
+        finally:
+            observe_if_wanted()
+
+    return changed
+
+
+for _name in ("append", "extend", "insert", "remove", "pop", "clear", "__setitem__", "__delitem__", "__iadd__"):
+    setattr(_ListenerList, _name, _telling(_name))
+
+
 class Flow_Events:
     """A hub: each callable in ``event_listeners`` hears every event that is sent through it."""
 
     def __init__(self) -> None:
-        self.event_listeners: list[EventListener] = []
+        self._event_listeners = _ListenerList()
+
+    @property
+    def event_listeners(self) -> list[EventListener]:
+        """The callables that hear every event of this hub; append yours."""
+        return self._event_listeners
+
+    @event_listeners.setter
+    def event_listeners(self, listeners: Iterable[EventListener]) -> None:
+        self._event_listeners = _ListenerList(listeners)
+        observe_if_wanted()
 
     def hears(self, event_type: Flow_Run__Event_Type) -> bool:
         """Tell whether anybody listens."""
@@ -187,6 +219,7 @@ class _Listeners(State):
 
     listeners: tuple[RunListener, ...]
     audience: _Audience
+    is_captured: bool  # a flow keeps, or has kept, its events
 
     def __init__(self) -> None:
         super().__init__()
@@ -194,6 +227,7 @@ class _Listeners(State):
 
     def reset(self) -> None:
         """Have no listener."""
+        self.is_captured = False
         self.use(())
 
     def use(self, listeners: tuple[RunListener, ...]) -> None:
@@ -244,6 +278,7 @@ def add_listener(listener: RunListener) -> None:
     with _driven.lock:
         if not is_listening(listener):
             _driven.use((*_driven.listeners, listener))
+            observe_if_wanted()
 
 
 def _refuse_misspelt_hooks(kind: type) -> None:
@@ -261,6 +296,7 @@ def remove_listener(listener: RunListener) -> None:
     """Let *listener* hear nothing more from the engine; it may be one that was never added."""
     with _driven.lock:
         _driven.use(tuple(driven for driven in _driven.listeners if driven is not listener))
+        observe_if_wanted()
 
 
 def listeners() -> tuple[RunListener, ...]:
@@ -305,23 +341,36 @@ class _EventObserver(observers.Observer):
 
     def entry_added(self, run: Run, entry: Entry) -> None:
         """Tell what was added to *run*."""
-        if is_wanted(run, _ENTRIES[entry.event_name]):
-            announce_entry(run, entry)
+        event_type = _ENTRIES[entry.event_name]
+        if is_wanted(run, event_type):
+            level = entry.level if event_type is Flow_Run__Event_Type.FLOW_MESSAGE else logging.INFO
+            data = _data_of(run)._replace(data=entry.payload(), log_level=level)
+            _announce(run, new_event(event_type, data, entry.time_ns))
+
+    lifecycle_logged = entry_added
 
 
-observers.always_add(_EventObserver())
+_observer: Final = _EventObserver()
+
+
+def observe_if_wanted() -> None:
+    """Observe runs as long as there is a listener, so that a run that nobody listens to pays nothing."""
+    if _driven.listeners or flow_events.event_listeners or _driven.is_captured:
+        observers.add_observer(_observer)
+    else:
+        observers.remove_observer(_observer)
+
+
+def capture_events() -> None:
+    """Observe runs from now on: a flow wants to keep its events."""
+    if not _driven.is_captured:
+        _driven.is_captured = True
+        observe_if_wanted()
 
 
 def is_wanted(run: Run, event_type: Flow_Run__Event_Type) -> bool:
     """Tell whether an event of *run* is worth making: a listener wants it, or the flow keeps its events."""
     return bool(_driven.audience[event_type] or flow_events.event_listeners or run.settings.flow_data__capture_events)
-
-
-def announce_entry(run: Run, entry: Entry) -> None:
-    """Tell listeners what was added to *run*; call it only when it ``is_wanted``."""
-    is_message = entry.event_name == semconv.MESSAGE_EVENT
-    data = _data_of(run)._replace(data=entry.payload(), log_level=entry.level if is_message else logging.INFO)
-    _announce(run, new_event(_ENTRIES[entry.event_name], data, entry.time_ns))
 
 
 def _data_of(run: Run) -> Flow_Run__Event_Data:

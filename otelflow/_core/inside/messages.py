@@ -131,14 +131,13 @@ def log_lifecycle(run: Run, level: int, template: str, argument: object = _PLAIN
             flow.log.append(line)
         if own.log_to_console:
             _to_console(line)
-        if settings().message_level == _LOWEST:
+        if own.message_level == _LOWEST:
             observers.tell_entry(run, line)
-        elif events.is_wanted(run, _MESSAGE):
-            events.announce_entry(run, line)
+        elif observers.observed.lifecycle:
+            observers.tell_lifecycle(run, line)
 
 
 _LOWEST: Final = "DEBUG"
-_MESSAGE: Final = events.Flow_Run__Event_Type.FLOW_MESSAGE
 
 
 def leave_out(run: Run, count: int) -> None:

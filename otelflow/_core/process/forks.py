@@ -49,12 +49,13 @@ class _Fork(process.State):
         self.clock = time.perf_counter()
 
 
-_fork: Final = _Fork()
+#: A run that is older is its parent's, which ends and reports it
+fork: Final = _Fork()
 
 
 def forked_at() -> float:
-    """Return when this process was forked off (``time.perf_counter()``): what is older, its parent ends and reports."""
-    return _fork.clock
+    """Return when this process was forked off (``time.perf_counter()``)."""
+    return fork.clock
 
 
 def _begin_in_child() -> None:

@@ -10,7 +10,8 @@ from _thread import get_ident
 from typing import Final
 
 from otelflow import semconv
-from otelflow._core.process import forks, losses, shutdown
+from otelflow._core.process import losses, shutdown
+from otelflow._core.process.forks import fork
 from otelflow._core.runs import observers, open_runs, spans
 from otelflow._core.runs.current import current_run, enter, leave, unclosed_inside
 from otelflow._core.runs.endings import CANCELLED, SUCCESS, UNCLOSED, Ending, ending_of
@@ -42,15 +43,17 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:
     Called on every path; see the table of endings in ``endings.ending_of``. What is done is not done again: the exit of
     the interpreter may end a run that a thread or a generator still holds, and Ctrl-C may come in between.
     """
-    if not _may_close(run):
+    this_thread = get_ident()
+    if run.closer is not None and not _may_close_again(run, this_thread):
         return
+    run.closer = this_thread  # no thread can come in between: nothing is called from the look on
     if run.is_current and current_run() is not run:
         for inner in unclosed_inside(run):
             close_run(inner, ending if ending.is_failure else UNCLOSED)
     run.ending, run.duration = ending, time.perf_counter() - run.clock
     run.is_closed = True
     leave(run)  # before anything that may take long or fail: the caller's run is current again
-    is_inherited = run.clock < forks.forked_at()  # its parent process ends and reports it
+    is_inherited = run.clock < fork.clock  # its parent process ends and reports it
     try:
         run.ended(value)
     except Exception as error:  # noqa: BLE001 the user's value or exception comes out, whatever is wrong here
@@ -73,12 +76,8 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:
         run.flow_run = None  # a flow's run refers to itself: without that ring it is freed at once
 
 
-def _may_close(run: Run) -> bool:
-    """Tell whether it is this thread that ends *run*, now or once more, because Ctrl-C came in between."""
-    this_thread = get_ident()
-    if run.closer is None:
-        run.closer = this_thread  # no thread can come in between: nothing is called from the look on
-        return True
+def _may_close_again(run: Run, this_thread: int) -> bool:
+    """Tell whether *this_thread* was interrupted when it ended *run*, before it was done; its span may have ended."""
     if run.closer != this_thread:
         return False
     if run.is_recording and not run.span.is_recording():

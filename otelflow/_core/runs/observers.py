@@ -1,7 +1,7 @@
 """Who is told about runs: the one list of observers."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from otelflow._core.process import forks, losses
 from otelflow._core.process.process import State
@@ -23,6 +23,9 @@ class Observer:
     def entry_added(self, run: Run, entry: Entry) -> None:
         """A message, an artifact or a result was added to *run*, which may have ended since."""
 
+    def lifecycle_logged(self, run: Run, entry: Entry) -> None:
+        """The log has a line about *run* itself, which its span says by being there."""
+
 
 class _Observers(State):
     """The observers, and for each method those that override it, found out once when the list changes."""
@@ -32,6 +35,7 @@ class _Observers(State):
     started: tuple[Callable[[Run], None], ...]
     ended: tuple[Callable[[Run], None], ...]
     entries: tuple[Callable[[Run, Entry], None], ...]
+    lifecycle: tuple[Callable[[Run, Entry], None], ...]
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,6 +51,7 @@ class _Observers(State):
         self.started = tuple(o.run_started for o in observers if _overrides(o, "run_started"))
         self.ended = tuple(o.run_ended for o in observers if _overrides(o, "run_ended"))
         self.entries = tuple(o.entry_added for o in observers if _overrides(o, "entry_added"))
+        self.lifecycle = tuple(o.lifecycle_logged for o in observers if _overrides(o, "lifecycle_logged"))
 
 
 def _overrides(observer: Observer, method: str) -> bool:
@@ -77,30 +82,27 @@ def remove_observer(observer: Observer) -> None:
 
 def tell_started(run: Run) -> None:
     """Tell every observer that *run* is open."""
-    for run_started in observed.started:
-        try:
-            run_started(run)
-        except Exception as error:  # noqa: BLE001 an observer must not break the run
-            losses.listener_failed(_name_of(run_started), error)
+    _tell(observed.started, run)
 
 
 def tell_ended(run: Run) -> None:
     """Tell every observer that *run* has ended."""
-    for run_ended in observed.ended:
-        try:
-            run_ended(run)
-        except Exception as error:  # noqa: BLE001 an observer must not break the run
-            losses.listener_failed(_name_of(run_ended), error)
+    _tell(observed.ended, run)
 
 
 def tell_entry(run: Run, entry: Entry) -> None:
     """Tell every observer that *entry* was added to *run*."""
-    for entry_added in observed.entries:
+    _tell(observed.entries, run, entry)
+
+
+def tell_lifecycle(run: Run, entry: Entry) -> None:
+    """Tell every observer of a line about *run* itself."""
+    _tell(observed.lifecycle, run, entry)
+
+
+def _tell(methods: tuple[Callable[..., None], ...], *about: Any) -> None:
+    for method in methods:
         try:
-            entry_added(run, entry)
+            method(*about)
         except Exception as error:  # noqa: BLE001 an observer must not break the run
-            losses.listener_failed(_name_of(entry_added), error)
-
-
-def _name_of(method: Callable[..., None]) -> str:
-    return type(getattr(method, "__self__", method)).__name__
+            losses.listener_failed(type(getattr(method, "__self__", method)).__name__, error)
