@@ -54,13 +54,15 @@ def new_flow_id() -> str:
 class Block(Run):
     """What is current inside ``with flow:`` — no run and no span, but whose flow the tasks there belong to."""
 
+    __slots__ = ("around",)
+
     def __init__(self, flow: HeldFlow, around: "Block | None") -> None:
+        super().__init__(None, effective(flow.flow_config), "")
         self.around = around
         self.flow = flow
         self.flow_run = self
         self.flow_name = printable(flow.flow_name)
         self.flow_run_id = printable(flow.flow_id)
-        self.settings = effective(flow.flow_config)
 
     def open(self) -> None:
         """Make the flow current."""
@@ -101,6 +103,8 @@ def effective(config: "Flow_Run__Config") -> Settings:
 class FlowRun(Run):
     """The run of a flow."""
 
+    __slots__ = ()
+
     flow: HeldFlow
     definition: Definition
     flow_name: str
@@ -111,9 +115,9 @@ class FlowRun(Run):
         if isinstance(parent, Block) and parent.flow is flow:  # a block of the same flow is no parent
             parent = parent.parent
         flow.begin_flow_run()
-        self.flow_name = printable(flow.flow_name)
-        self.span_name = semconv.FLOW_SPAN + self.flow_name
-        self.parent = parent
+        name = printable(flow.flow_name)
+        super().__init__(parent, effective(flow.flow_config), semconv.FLOW_SPAN + name)
+        self.flow_name = name
         self.flow = flow
         self.flow_run = self
         self.flow_run_id = printable(flow.flow_id)
@@ -121,7 +125,6 @@ class FlowRun(Run):
         self.code_name, self.is_generator = definition.code_name, definition.is_generator
         if definition.capture_parameters:
             self.parameters = definition.captured_parameters(self.args, self.kwargs)
-        self.settings = effective(flow.flow_config)
         self.keeps_errors = not self.settings.raise_flow_error
         if self.settings.flow_data__capture_events:
             events.capture_events()

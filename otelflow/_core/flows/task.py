@@ -1,5 +1,6 @@
 """A task: one function, one span each time it is called."""
 
+import functools
 import logging
 import weakref
 from collections.abc import Callable, Coroutine
@@ -65,7 +66,11 @@ class Task(Speaker):
         self.task_name = task_name
         self.task_id = task_id or new_id("task_id__")
         self.raise_on_error = raise_on_error
-        self.data: dict[str, Any] = {}
+
+    @functools.cached_property
+    def data(self) -> dict[str, Any]:
+        """What the body of the task keeps for itself: its ``task_data``."""
+        return {}
 
     @property
     def task_flow(self) -> Any:
@@ -113,9 +118,8 @@ class Task(Speaker):
         """Return the run to which what is recorded now belongs: one that is never opened, outside a run."""
         if self.task_run is not None:
             return self.task_run
-        run = Run()
+        run = Run(None, settings(), "")
         run.task, run.task_name, run.task_run_id = self, self.task_name, self.task_id
-        run.settings = settings()
         return run
 
     def add_task_artifact(
@@ -147,34 +151,33 @@ class Task(Speaker):
 class TaskRun(Run):
     """The run of a task."""
 
+    __slots__ = ()
+
     task: Task
     task_name: str
     definition: Definition
 
     def __init__(self, task: Task, definition: Definition) -> None:
-        self.task = task
-        self.task_name, self.task_run_id = task.task_name, task.task_id
-        self.span_name = semconv.TASK_SPAN + self.task_name
-        self.definition, self.args, self.kwargs = definition, task.task_args, task.task_kwargs
-        self.code_name = definition.code_name
-        if definition.is_generator:
-            self.is_generator = True
-        if definition.capture_parameters:
-            self.parameters = definition.captured_parameters(self.args, self.kwargs)
+        name = task.task_name
         parent = current_run()
         if parent is None:
-            self.settings = settings()
+            super().__init__(None, settings(), semconv.TASK_SPAN + name)
         else:
-            self.parent = parent if not parent.is_closed else parent_here()
+            super().__init__(
+                parent if not parent.is_closed else parent_here(), parent.settings, semconv.TASK_SPAN + name
+            )
             self.flow_name, self.flow_run_id = parent.flow_name, parent.flow_run_id
             self.flow_run = parent.flow_run
-            self.settings = parent.settings
-            flow = parent.flow
+            self.flow = flow = parent.flow
             if flow is not None:
-                self.flow = flow
                 task.flow_reference = flow.reference
                 if self.settings.add_task_to_self:
                     flow.executed_tasks.append(task)
+        self.task, self.task_name, self.task_run_id = task, name, task.task_id
+        self.definition, self.args, self.kwargs = definition, task.task_args, task.task_kwargs
+        self.code_name, self.is_generator = definition.code_name, definition.is_generator
+        if definition.capture_parameters:
+            self.parameters = definition.captured_parameters(self.args, self.kwargs)
         task.task_run = self
 
     def opened(self) -> None:
@@ -240,8 +243,10 @@ def task(target: Any = None, /, **options: Any) -> Any:
         definition.name = name = printable(options.get("task_name") or definition.name or "Task")
 
         def new_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskRun:
-            call = Task(definition.target, args, kwargs, task_name=name, task_id=task_id, raise_on_error=raise_on_error)
-            call.task_definition = definition
+            call = Task.__new__(Task)  # each call makes one: its __init__ would take twice as long to find the same
+            call.task_definition, call.task_target = definition, definition.target
+            call.task_args, call.task_kwargs = args, kwargs
+            call.task_name, call.task_id, call.raise_on_error = name, task_id or new_id("task_id__"), raise_on_error
             return TaskRun(call, definition)
 
         return definition.drive(new_run)

@@ -48,25 +48,30 @@ class _Passing(threading.local):
 _passing: Final = _Passing()
 
 
-class _Wrapper(State):
-    """What ``builtins.print`` was before the first run opened, and what it is while one is."""
+def _nothing_wrapped(*_: object) -> None:
+    """Stand where no ``print`` has been wrapped yet."""
 
-    installed: Print | None
+
+class _Wrapper(State):
+    """What ``builtins.print`` was before the first run opened, and what stands in its place while one is."""
+
     original: Print
+    wrapper: Print
     wrappers: "weakref.WeakSet[Print]"
+    is_installed: bool
 
     def __init__(self) -> None:
         self.lock = forks.new_lock()
-        self.installed = None
+        self.is_installed = False
         super().__init__()
 
     def reset(self) -> None:
         """Have wrapped nothing."""
-        if self.installed is not None and builtins.print is self.installed:
+        if self.is_installed and builtins.print is self.wrapper:
             builtins.print = self.original
-        self.installed = None
-        self.original = print
+        self.is_installed = False
         self.wrappers = weakref.WeakSet()
+        self.original = self.wrapper = _nothing_wrapped
 
     def first_opened(self) -> None:
         """Wrap ``builtins.print``."""
@@ -76,22 +81,22 @@ class _Wrapper(State):
     def last_closed(self) -> None:
         """Put ``builtins.print`` back, unless somebody else has wrapped it since."""
         with self.lock:
-            if builtins.print is self.installed:
+            if self.is_installed and builtins.print is self.wrapper:
                 builtins.print = self.original
-            self.installed = None
+            self.is_installed = False
             if open_runs.is_any():  # a run that opened meanwhile in another thread has still seen it installed
                 self._install()
 
     def _install(self) -> None:
-        if builtins.print not in self.wrappers:  # another wrapper, around ours, may have put ours back since
-            builtins.print = _wrap(builtins.print)
-            self.wrappers.add(builtins.print)
-        self.installed = builtins.print
-        self.original = getattr(builtins.print, "__wrapped__")  # noqa: B009 mypy knows print better
-
-
-_wrapper: Final = _Wrapper()
-open_runs.watch(_wrapper)
+        present: Any = builtins.print
+        if present is not self.original:
+            if present in self.wrappers:  # another wrapper, around one of ours, has put ours back since
+                self.original, self.wrapper = present.__wrapped__, present
+            else:
+                self.original, self.wrapper = present, _wrap(present)
+                self.wrappers.add(self.wrapper)
+        builtins.print = self.wrapper
+        self.is_installed = True
 
 
 def _wrap(original: Print) -> Print:
@@ -114,6 +119,10 @@ def _wrap(original: Print) -> Print:
             losses.warn_once("print", "Something printed could not be made a message", error=error)
 
     return print
+
+
+_wrapper: Final = _Wrapper()
+open_runs.watch(_wrapper)
 
 
 def _run_that_hears(options: dict[str, Any]) -> Run | None:

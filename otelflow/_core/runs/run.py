@@ -115,56 +115,96 @@ class Body(Protocol):
 class Run:
     """One run, complete when it is made; the engine opens and closes it, and writes how far it is.
 
-    A subclass for each kind of run fills it in, and tells the object that the user holds. What most runs never need
-    stands on the class: it costs nothing until it is set on a run.
+    A subclass for each kind of run fills it in, and tells the object that the user holds.
     """
 
-    # Who runs, set when it is made:
-    span_name: str
-    settings: "Settings"
-    parent: "Run | None" = None
-    flow: Any = None  # the Flow that the user holds
-    task: Any = None  # the Task that the user holds
-    flow_run: "Run | None" = None
-    flow_name: str | None = None
-    flow_run_id: str | None = None
-    task_name: str | None = None
-    task_run_id: str | None = None
-    code_name: str | None = None
-    parameters: Mapping[str, str] | None = None
-    is_generator: bool = False
-    keeps_errors: bool = False  # as the user asked: an exception of the body does not come out
+    __slots__ = (
+        "__weakref__",
+        "args",
+        "clock",
+        "closer",
+        "code_name",
+        "context",
+        "definition",
+        "duration",
+        "ending",
+        "failed_tasks",
+        "flow",
+        "flow_name",
+        "flow_run",
+        "flow_run_id",
+        "fragment",
+        "has_ended",
+        "inner",
+        "is_closed",
+        "is_current",
+        "is_generator",
+        "is_open",
+        "is_recording",
+        "journal",
+        "keeps_errors",
+        "kwargs",
+        "outer",
+        "outer_context",
+        "parameters",
+        "parent",
+        "recorded",
+        "settings",
+        "span",
+        "span_name",
+        "started_ns",
+        "task",
+        "task_name",
+        "task_run_id",
+        "was_called",
+    )
+
     # What it runs:
     definition: "Body"
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-
-    # How far it is, set by the engine:
-    started_ns: int = 0  # since the epoch
-    clock: float = 0.0  # seconds, time.perf_counter()
-    span: Span = INVALID_SPAN
-    is_recording: bool = False
-    is_open: bool = False
-    was_called: bool = False
-    has_ended: bool = False  # its body is done, and left an exception
-    is_closed: bool = False
-    closer: int | None = None  # the thread that ends it
+    # How it ended, set by the engine:
     ending: "Ending"
     duration: float  # seconds
-
     # Where it stands in its context, set by current.py:
-    is_current: bool = False
     context: "Context"
-    outer: "Run | None" = None
-    inner: "Run | None" = None
+    outer: "Run | None"
+    inner: "Run | None"
     outer_context: "Context"
 
-    # What happened inside:
-    journal: Journal | None = None
-    fragment: str = ""  # a printed line that is not ended yet
-    failed_tasks: int = 0
-    # Exceptions that stand in the trace already, on the span of the task or flow that they came from.
-    recorded: dict[int, BaseException] | None = None
+    def __init__(self, parent: "Run | None", settings: "Settings", span_name: str) -> None:
+        # Who runs:
+        self.parent = parent
+        self.settings = settings
+        self.span_name = span_name
+        self.flow: Any = None  # the Flow that the user holds
+        self.task: Any = None  # the Task that the user holds
+        self.flow_run: Run | None = None
+        self.flow_name: str | None = None
+        self.flow_run_id: str | None = None
+        self.task_name: str | None = None
+        self.task_run_id: str | None = None
+        self.code_name: str | None = None
+        self.parameters: Mapping[str, str] | None = None
+        self.is_generator = False
+        self.keeps_errors = False  # as the user asked: an exception of the body does not come out
+        # How far it is, set by the engine:
+        self.started_ns = 0  # since the epoch
+        self.clock = 0.0  # seconds, time.perf_counter()
+        self.span: Span = INVALID_SPAN
+        self.is_recording = False
+        self.is_current = False
+        self.is_open = False
+        self.was_called = False
+        self.has_ended = False  # its body is done, and left an exception
+        self.is_closed = False
+        self.closer: int | None = None  # the thread that ends it
+        # What happened inside:
+        self.journal: Journal | None = None
+        self.fragment = ""  # a printed line that is not ended yet
+        self.failed_tasks = 0
+        # Exceptions that stand in the trace already, on the span of the task or flow that they came from.
+        self.recorded: dict[int, BaseException] | None = None
 
     @property
     def run_id(self) -> str | None:

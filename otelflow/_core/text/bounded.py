@@ -39,19 +39,17 @@ class Kept(Sequence[T], Generic[T]):
         with _lock:
             last = self._last
             if len(last) == last.maxlen:
-                self._leave_out(last.popleft())
+                oldest = last.popleft()
+                if len(self._important) < self._important_limit and self._is_important(oldest):
+                    self._important.append(oldest)
+                else:
+                    self.omitted += 1
             last.append(item)
 
     def leave_out(self, count: int) -> None:
         """Count *count* items that were not even added."""
         with _lock:
             self.omitted += count
-
-    def _leave_out(self, item: T) -> None:
-        if self._is_important(item) and len(self._important) < self._important_limit:
-            self._important.append(item)
-        else:
-            self.omitted += 1
 
     def _all(self) -> list[T]:
         with _lock:
