@@ -16,6 +16,7 @@ from otelflow._core.process import forks, losses
 from otelflow._core.process.ids import new_id
 from otelflow._core.process.process import State
 from otelflow._core.runs import observers, spans
+from otelflow._core.runs.endings import Ending
 from otelflow._core.runs.run import Entry, Run
 from otelflow.errors import InvalidListener
 
@@ -309,6 +310,7 @@ def is_listening(listener: object) -> bool:
     return any(driven is listener for driven in _driven.listeners)
 
 
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 _START: Final = {True: Flow_Run__Event_Type.FLOW_START, False: Flow_Run__Event_Type.TASK_START}
 _STOP: Final = {True: Flow_Run__Event_Type.FLOW_STOP, False: Flow_Run__Event_Type.TASK_STOP}
 _ENTRIES: Final = {
@@ -325,27 +327,20 @@ class _EventObserver(observers.Observer):
         """Tell that *run* is open."""
         event_type = _START[run.task is None]
         if is_wanted(run, event_type):
-            _announce(run, new_event(event_type, _data_of(run), run.started_ns))
+            _announce(run, event_type, _NOTHING, run.started_ns)
 
     def run_ended(self, run: Run) -> None:
         """Tell how *run* has ended."""
         event_type = _STOP[run.task is None]
         if is_wanted(run, event_type):
-            ending = run.ending
-            data = _data_of(run)._replace(result=ending.result, duration=run.duration)
-            if ending.error is not None:
-                data = data._replace(
-                    error=ending.error, error_type=ending.error_type, error_message=ending.error_message
-                )
-            _announce(run, new_event(event_type, data))
+            _announce(run, event_type, _NOTHING, time.time_ns(), ending=run.ending)
 
     def entry_added(self, run: Run, entry: Entry) -> None:
         """Tell what was added to *run*."""
         event_type = _ENTRIES[entry.event_name]
         if is_wanted(run, event_type):
             level = entry.level if event_type is Flow_Run__Event_Type.FLOW_MESSAGE else logging.INFO
-            data = _data_of(run)._replace(data=entry.payload(), log_level=level)
-            _announce(run, new_event(event_type, data, entry.time_ns))
+            _announce(run, event_type, entry.payload(), entry.time_ns, level=level)
 
     lifecycle_logged = entry_added
 
@@ -373,21 +368,35 @@ def is_wanted(run: Run, event_type: Flow_Run__Event_Type) -> bool:
     return bool(_driven.audience[event_type] or flow_events.event_listeners or run.settings.flow_data__capture_events)
 
 
-def _data_of(run: Run) -> Flow_Run__Event_Data:
+def _announce(
+    run: Run,
+    event_type: Flow_Run__Event_Type,
+    data: Mapping[str, Any],
+    time_ns: int,
+    *,
+    level: int = logging.INFO,
+    ending: Ending | None = None,
+) -> None:
+    """Keep an event on its flow, if that was asked for, and send it to each listener, in the order of their adding."""
     parent = run.parent
-    return Flow_Run__Event_Data(
-        event_source=semconv.SCOPE,
-        flow_name=run.flow_name,
-        flow_run_id=run.flow_run_id,
-        task_name=run.task_name,
-        task_run_id=run.task_run_id,
-        parent_run_id=parent.run_id if parent is not None else None,
-        span_context=spans.context_of(run.span),
+    has_error = ending is not None and ending.error is not None
+    event_data = Flow_Run__Event_Data(
+        data,
+        semconv.SCOPE,
+        run.flow_name,
+        run.flow_run_id,
+        level,
+        run.task_name,
+        run.task_run_id,
+        parent.run_id if parent is not None else None,
+        spans.context_of(run.span),
+        ending.result if ending is not None else None,
+        run.duration if ending is not None else None,
+        ending.error if ending is not None else None,
+        ending.error_type if ending is not None and has_error else None,
+        ending.error_message if ending is not None and has_error else None,
     )
-
-
-def _announce(run: Run, event: Flow_Run__Event) -> None:
-    """Keep *event* on its flow, if that was asked for, and send it to each listener, in the order of their adding."""
+    event = new_event(event_type, event_data, time_ns)
     if run.settings.flow_data__capture_events and run.flow is not None:
         run.flow.captured_events.append(event)
     for listener in _driven.audience[event.event_type]:

@@ -1,6 +1,5 @@
 """Keep a bounded part of what a run piles up, and say how much was left out."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Generic, TypeVar, overload
 
@@ -10,56 +9,70 @@ T = TypeVar("T")
 
 
 # One for all, since a forked child must free it, and could not find one in each object. It is held for no longer than
-# one item takes. Re-entrant: the garbage collector may end a generator's run while this thread holds it.
+# one reading takes.
 _lock: Final = forks.new_lock()
 
 
 class Kept(Sequence[T], Generic[T]):
     """The first *head*, the last *tail* and up to *important* important items; the rest is counted in ``omitted``.
 
-    Items are in the order in which they came. Whether an item is important is asked when it would be left out.
+    Items are in the order in which they came. Whether an item is important is asked when it would be left out. That is
+    done for some at a time, so that adding one costs next to nothing: a quarter of *tail* may be there besides.
     """
 
-    __slots__ = ("_first", "_head", "_important", "_important_limit", "_is_important", "_last", "omitted")
+    __slots__ = ("_first", "_head", "_important", "_important_limit", "_is_important", "_last", "_omitted", "_tail")
 
     def __init__(self, head: int, tail: int, important: int, is_important: Callable[[T], bool]) -> None:
         self._first: list[T] = []
         self._important: list[T] = []
-        self._last: deque[T] = deque(maxlen=tail)
+        self._last: list[T] = []
         self._head = head
+        self._tail = tail
         self._important_limit = important
         self._is_important = is_important
-        self.omitted = 0
+        self._omitted = 0
 
     def append(self, item: T) -> None:
         """Add *item*; what it pushes out is kept if it is important and there is room."""
         if len(self._first) < self._head:
             self._first.append(item)  # without the lock: in a race of threads, one item more is kept
             return
-        with _lock:
-            last = self._last
-            if len(last) == last.maxlen:
-                oldest = last.popleft()
-                if len(self._important) < self._important_limit and self._is_important(oldest):
-                    self._important.append(oldest)
-                else:
-                    self.omitted += 1
-            last.append(item)
+        self._last.append(item)
+        if len(self._last) > self._tail * 1.25:
+            self._leave_out_surplus()
 
     def leave_out(self, count: int) -> None:
         """Count *count* items that were not even added."""
         with _lock:
-            self.omitted += count
+            self._omitted += count
+
+    @property
+    def omitted(self) -> int:
+        """How many items were left out."""
+        self._leave_out_surplus()
+        return self._omitted
+
+    def _leave_out_surplus(self) -> None:
+        with _lock:
+            surplus = len(self._last) - self._tail
+            if surplus > 0:
+                oldest = self._last[:surplus]
+                del self._last[:surplus]  # what another thread adds meanwhile, it adds at the end
+                room = self._important_limit - len(self._important)
+                important = [item for item in oldest if self._is_important(item)][:room] if room else []
+                self._important += important
+                self._omitted += surplus - len(important)
 
     def _all(self) -> list[T]:
         with _lock:
+            self._leave_out_surplus()
             return [*self._first, *self._important, *self._last]
 
     def __iter__(self) -> Iterator[T]:
         return iter(self._all())
 
     def __len__(self) -> int:
-        return len(self._first) + len(self._important) + len(self._last)
+        return len(self._all())
 
     @overload
     def __getitem__(self, index: int) -> T: ...
