@@ -61,7 +61,7 @@ def forked_at() -> float:
 def _begin_in_child() -> None:
     # In this order: what begins anew may need a lock.
     for lock in list(_locks):
-        lock._at_fork_reinit()  # type: ignore[attr-defined]
+        lock._at_fork_reinit()  # type: ignore[attr-defined]  # noqa: SLF001 as the standard library does
     process.begin_anew()
     for reference, begin in list(_owners.values()):
         owner = reference()
