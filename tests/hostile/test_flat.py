@@ -17,9 +17,9 @@ from otelflow import Artifact, Flow, Listener, Result, Task, add_listener, flow,
 from otelflow._core.inside.messages import Line
 from otelflow._core.runs.run import Run
 from otelflow._core.runs.spans import use_provider
-from otelflow._core.text.bounded import Kept
+from otelflow._core.text.bounded import BoundedLog
 
-KINDS = (Flow, Task, Run, ReadableSpan, SpanContext, Context, Kept, Line, Artifact, Result)
+KINDS = (Flow, Task, Run, ReadableSpan, SpanContext, Context, BoundedLog, Line, Artifact, Result)
 TASKS = 10
 
 

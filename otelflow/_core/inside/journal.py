@@ -15,7 +15,7 @@ from otelflow._core.process.settings import settings
 from otelflow._core.runs import spans
 from otelflow._core.runs.endings import Outcome, error_message, error_type
 from otelflow._core.runs.run import Run
-from otelflow._core.text.bounded import Kept
+from otelflow._core.text.bounded import BoundedLog
 
 if TYPE_CHECKING:
     from otelflow._core.inside.artifacts import Artifact, Result
@@ -73,7 +73,7 @@ def message(run: Run, line: "Line") -> None:
     """Write a message of *run*."""
     if settings().events != "log" and run.is_recording:
         if run.messages is None:
-            run.messages = Kept(*_MESSAGES, is_error)
+            run.messages = BoundedLog(*_MESSAGES, is_error)
         run.messages.append(line)
     if settings().events != "span":
         _log_record(run, None, line.time_ns, line.level, line.plain_text, {})
@@ -83,7 +83,7 @@ def leave_out_messages(run: Run, count: int) -> None:
     """Count *count* messages of *run* as left out."""
     if run.is_recording:
         if run.messages is None:
-            run.messages = Kept(*_MESSAGES, is_error)
+            run.messages = BoundedLog(*_MESSAGES, is_error)
         run.messages.leave_out(count)
 
 
@@ -91,7 +91,7 @@ def artifact(run: Run, item: "Artifact") -> None:
     """Write an artifact of *run*; the newest state of one that is updated takes the place of the older."""
     if settings().events != "log" and run.is_recording:
         if run.artifacts is None:
-            run.artifacts = Kept(*_ARTIFACTS, lambda artifact: artifact.type == "error")
+            run.artifacts = BoundedLog(*_ARTIFACTS, lambda artifact: artifact.type == "error")
         if not any(known is item for known in run.artifacts):
             run.artifacts.append(item)
     if settings().events != "span":
@@ -102,7 +102,7 @@ def result(run: Run, item: "Result") -> None:
     """Write a result of *run*."""
     if settings().events != "log" and run.is_recording:
         if run.results is None:
-            run.results = Kept(*_RESULTS, lambda _: False)
+            run.results = BoundedLog(*_RESULTS, lambda _: False)
         run.results.append(item)
     if settings().events != "span":
         _log_record(run, semconv.RESULT_EVENT, item.time_ns, 20, item.description, item.event_attributes())
@@ -125,7 +125,7 @@ def write_events(run: Run) -> None:
         _say_omitted(run, semconv.RESULTS_OMITTED, run.results)
 
 
-def _say_omitted(run: Run, key: str, kept: Kept[Any]) -> None:
+def _say_omitted(run: Run, key: str, kept: BoundedLog[Any]) -> None:
     if kept.omitted:
         run.span.set_attribute(key, kept.omitted)
 

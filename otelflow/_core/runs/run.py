@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from otelflow._core.inside.messages import Line
     from otelflow._core.process.settings import Settings
     from otelflow._core.runs.endings import Outcome
-    from otelflow._core.text.bounded import Kept
+    from otelflow._core.text.bounded import BoundedLog
 
 
 class Run:
@@ -90,9 +90,9 @@ class Run:
         # Exceptions that stand in the trace already, on the span of the task or flow that they came from.
         self.recorded: dict[int, BaseException] | None = None
         # What happens inside is kept until the span ends; most runs never need these.
-        self.messages: Kept[Line] | None = None
-        self.artifacts: Kept[Artifact] | None = None
-        self.results: Kept[Result] | None = None
+        self.messages: BoundedLog[Line] | None = None
+        self.artifacts: BoundedLog[Artifact] | None = None
+        self.results: BoundedLog[Result] | None = None
         self.fragment = ""
 
     # What flow.py and task.py know and the engine asks:
