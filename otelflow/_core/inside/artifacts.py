@@ -13,7 +13,7 @@ from otelflow._core.runs.endings import error_message, error_type
 from otelflow._core.runs.run import Run
 from otelflow._core.text.lazy_re import late
 from otelflow._core.text.redaction import recorded, redact_value
-from otelflow._core.text.safe_str import cut, printable, shown
+from otelflow._core.text.safe_str import cut, printable, safe_str
 from otelflow.errors import InvalidArtifact
 
 _KEY: Final = late(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}")
@@ -252,7 +252,7 @@ def _free_form(data: object) -> object:
     try:
         return _json(data)
     except InvalidArtifact:
-        return shown(data, _WHOLE)
+        return safe_str(data, _WHOLE)
 
 
 _CHECKS: Final[Mapping[str, Callable[[object], object]]] = {

@@ -11,7 +11,7 @@ from typing import Final
 
 from otelflow._core.text import secret_patterns as known
 from otelflow._core.text.lazy_re import late
-from otelflow._core.text.safe_str import shown
+from otelflow._core.text.safe_str import safe_str
 from otelflow.errors import ConfigurationError
 
 REDACTED: Final = "[redacted]"
@@ -90,12 +90,12 @@ def extend(patterns: Iterable[str]) -> None:
 
 def recorded(value: object, limit: int) -> str:
     """Return *value* as it is recorded anywhere: as text, redacted, bounded to *limit* characters; never raises."""
-    text = shown(value, limit + _MARGIN)
+    text = safe_str(value, limit + _MARGIN)
     if len(text) <= limit:
         return redact(text)
     if len(text) <= limit + _MARGIN:
         return f"{redact(text)[:limit]}… [cut, {len(text):,} characters]"
-    # shown() has cut it, and says so after the text that it left.
+    # safe_str() has cut it, and says so after the text that it left.
     return redact(text[: limit + _MARGIN])[:limit] + text[limit + _MARGIN :]
 
 
@@ -128,7 +128,7 @@ def redact_value(value: object, depth: int = _DEPTH) -> object:
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, Mapping | list | tuple) and depth == 0:
-        return redact(shown(value, 1_000))
+        return redact(safe_str(value, 1_000))
     if isinstance(value, Mapping):
         return {
             redact(key) if isinstance(key, str) else key: REDACTED

@@ -12,7 +12,7 @@ _ITEMS = 200
 _DEPTH = 6
 
 
-class _Shown(reprlib.Repr):
+class _BoundedRepr(reprlib.Repr):
     """``repr`` that never walks through more than a bounded part of a container, in its own order."""
 
     def __init__(self, limit: int) -> None:
@@ -54,7 +54,7 @@ def printable(text: str) -> str:
     return text
 
 
-def shown(value: object, limit: int) -> str:
+def safe_str(value: object, limit: int) -> str:
     """Return what ``str(value)`` would say, bounded to about *limit* characters, and never raise."""
     try:
         if isinstance(value, str):
@@ -63,7 +63,7 @@ def shown(value: object, limit: int) -> str:
             text = bytes(value[:limit]).decode("utf-8", "backslashreplace")
             return cut(text, limit) if len(value) <= limit else text[:limit] + _CUT.format(total=len(value))
         if isinstance(value, list | tuple | dict | set | frozenset | deque):
-            return printable(cut(_Shown.of(value, limit), limit))
+            return printable(cut(_BoundedRepr.of(value, limit), limit))
         return printable(cut(str(value), limit))
     except Exception as error:  # noqa: BLE001 foreign __str__ and __repr__
         return f"<{type(value).__name__}: str() raised {type(error).__name__}>"
