@@ -3,7 +3,7 @@
 from typing import Any
 
 from otelflow._core.process.settings import RUN_SETTINGS, _checked, settings
-from otelflow._core.text.hints import nearest
+from otelflow._core.text.hints import nearest, suggestion
 
 
 class Flow_Run__Config:
@@ -33,13 +33,13 @@ class Flow_Run__Config:
         # A subclass may have attributes of its own, but not one that is a field misspelt.
         if name in RUN_SETTINGS or (type(self) is Flow_Run__Config and not name.startswith("_")):
             value = _checked(name, value, type(self).__name__, RUN_SETTINGS)
-        elif not hasattr(type(self), name) and "did you mean" in nearest(name, RUN_SETTINGS):
+        elif not hasattr(type(self), name) and nearest(name, RUN_SETTINGS) is not None:
             _checked(name, value, type(self).__name__, RUN_SETTINGS)
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
         if name not in RUN_SETTINGS:
-            raise AttributeError(f"{type(self).__name__} has no field {name!r}{nearest(name, RUN_SETTINGS)}")
+            raise AttributeError(f"{type(self).__name__} has no field {name!r}{suggestion(name, RUN_SETTINGS)}")
         return getattr(settings(), name)
 
     def __repr__(self) -> str:

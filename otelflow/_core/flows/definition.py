@@ -12,7 +12,7 @@ from otelflow._core.flows.injection import Injection, is_call_error, why_uncalla
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import engine
 from otelflow._core.runs.run import Run
-from otelflow._core.text.hints import nearest
+from otelflow._core.text.hints import suggestion
 from otelflow._core.text.redaction import REDACTED, is_secret, recorded
 from otelflow._core.text.safe_str import printable
 from otelflow.errors import ConfigurationError, NotCallable, UnfillableParameter, UnknownKeyword
@@ -164,6 +164,6 @@ def _checked_capture(target: Callable[..., Any], wanted: Capture) -> Capture:
     unknown = [str(name) for name in names if name not in known]
     if unknown:
         raise ConfigurationError(
-            f"capture_parameters: {_name(target)!r} has no parameter {unknown[0]!r}{nearest(unknown[0], known)}"
+            f"capture_parameters: {_name(target)!r} has no parameter {unknown[0]!r}{suggestion(unknown[0], known)}"
         )
     return names

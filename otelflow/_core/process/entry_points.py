@@ -4,7 +4,7 @@ import os
 from importlib.metadata import entry_points
 from typing import Any
 
-from otelflow._core.text.hints import nearest
+from otelflow._core.text.hints import suggestion
 from otelflow.errors import ConfigurationError
 
 
@@ -20,7 +20,7 @@ def load(group: str, name: str, variable: str) -> Any:
         except Exception as error:
             raise ConfigurationError(f"{variable}={name}: {entry.value} does not load: {error}") from error
     known = {entry.name for entry in found}
-    raise ConfigurationError(f"{variable}: nothing is registered as {name!r}{nearest(name, known)}")
+    raise ConfigurationError(f"{variable}: nothing is registered as {name!r}{suggestion(name, known)}")
 
 
 def check_provider(kind: str, variable: str) -> None:

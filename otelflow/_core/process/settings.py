@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otelflow._core.process import losses
 from otelflow._core.text import redaction
-from otelflow._core.text.hints import nearest
+from otelflow._core.text.hints import nearest, suggestion
 from otelflow.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def _converted(name: str, text: str, variable: str) -> Any:
     setting = SETTINGS.get(name)
     if setting is None:
         variables = [PREFIX + known.upper() for known in SETTINGS] + sorted(OTHER_VARIABLES)
-        raise ConfigurationError(f"{variable} is not a variable of otelflow{nearest(variable, variables)}")
+        raise ConfigurationError(f"{variable} is not a variable of otelflow{suggestion(variable, variables)}")
     value: Any = text.strip()
     if isinstance(setting.default, bool):
         value = {
@@ -262,7 +262,7 @@ def _checked(name: str, value: Any, where: str, known: Mapping[str, Setting]) ->
     """Return *value* as the setting *name* wants it, or raise ConfigurationError that says what it wants."""
     setting = known.get(name)
     if setting is None:
-        raise ConfigurationError(f"{where} has no field {name!r}{nearest(name, known)}")
+        raise ConfigurationError(f"{where} has no field {name!r}{suggestion(name, known)}")
     if isinstance(setting.default, tuple) and isinstance(value, list | tuple):
         value = tuple(value)
     if not isinstance(value, type(setting.default)) or isinstance(value, bool) is not isinstance(setting.default, bool):
@@ -279,6 +279,6 @@ def _chosen(name: str, value: str, where: str, choices: tuple[str, ...]) -> str:
     for choice in choices:
         if choice.lower() == value.lower():
             return choice
-    close = nearest(value, choices)
-    meant = close if "did you mean" in close else ""
-    raise ConfigurationError(f"{where}: {name} must be one of {', '.join(choices)}, not {value!r}{meant}")
+    meant = nearest(value, choices)
+    cure = f"; did you mean {meant!r}?" if meant else ""
+    raise ConfigurationError(f"{where}: {name} must be one of {', '.join(choices)}, not {value!r}{cure}")
