@@ -18,6 +18,7 @@ from otelflow._core.inside import artifacts, events, log_capture
 from otelflow._core.inside.events import RunListener
 from otelflow._core.process import losses
 from otelflow._core.process import settings as process_settings
+from otelflow._core.process.settings_table import SETTINGS
 from otelflow._core.runs import spans
 from otelflow._core.text.hints import suggestion
 from otelflow.errors import ConfigurationError
@@ -140,10 +141,8 @@ def configure(
 
 def _check_keywords(service_name: object, store: object, settings: Mapping[str, Any]) -> None:
     for name in settings:
-        if name not in process_settings.SETTINGS:
-            raise ConfigurationError(
-                f"configure() has no keyword {name!r}{suggestion(name, {*_KEYWORDS, *process_settings.SETTINGS})}"
-            )
+        if name not in SETTINGS:
+            raise ConfigurationError(f"configure() has no keyword {name!r}{suggestion(name, {*_KEYWORDS, *SETTINGS})}")
     if service_name is not None and not isinstance(service_name, str):
         raise ConfigurationError(f"configure(): service_name must be a text, not {service_name!r:.60}")
     if store is not None and not isinstance(store, bool | str | os.PathLike):

@@ -14,7 +14,7 @@ from otelflow._core.flows.injection import dependencies_of
 from otelflow._core.inside import events, messages, print_capture
 from otelflow._core.inside.artifacts import add_result
 from otelflow._core.process.ids import new_id
-from otelflow._core.process.settings import Settings, settings
+from otelflow._core.process.settings import settings
 from otelflow._core.runs.current import current_run, enter, leave, open_run_here
 from otelflow._core.runs.endings import Outcome, error_message
 from otelflow._core.runs.run import Run
@@ -22,6 +22,7 @@ from otelflow._core.text.safe_str import printable
 
 if TYPE_CHECKING:
     from otelflow._core.flows.flow import Flow
+    from otelflow._core.process.settings_table import Settings
 
 _RETURN_VALUE: Final = "flow-return-value"
 
@@ -74,15 +75,10 @@ def innermost_block(flow: "Flow[Any]") -> Block | None:
     return None
 
 
-def effective(config: Flow_Run__Config) -> Settings:
+def effective(config: Flow_Run__Config) -> "Settings":
     """Return *config* with the process's settings where it says nothing, ready for quick reading."""
-    given = vars(config)
-    if not given:
-        return settings()
-    merged = Settings({})
-    vars(merged).update(vars(settings()))
-    vars(merged).update(given)
-    return merged
+    fields = vars(config)
+    return settings().with_fields(fields) if fields else settings()
 
 
 class FlowRun(Run):

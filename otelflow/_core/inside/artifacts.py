@@ -1,6 +1,5 @@
 """What a run leaves behind: artifacts and results, checked when they are made, bounded in events."""
 
-import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -11,13 +10,13 @@ from otelflow._core.process import losses
 from otelflow._core.process.settings import settings
 from otelflow._core.runs.endings import error_message, error_type
 from otelflow._core.runs.run import Run
-from otelflow._core.text.lazy_re import late
 from otelflow._core.text.redaction import recorded, redact_value
+from otelflow._core.text.regex import lazy_compile
 from otelflow._core.text.safe_str import cut, printable, safe_str
 from otelflow.errors import InvalidArtifact
 
-_KEY: Final = late(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}")
-_URL: Final = late(r"https?://[^\s]+", re.IGNORECASE)
+_KEY: Final = r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}"
+_URL: Final = r"(?i)https?://[^\s]+"
 # A payload past this is not kept whole either: it would stop the run for seconds to redact it.
 _WHOLE: Final = 32 * 1024 * 1024
 
@@ -39,7 +38,7 @@ def checked_key(key: object, what: str) -> str | None:
     """Return *key*, or raise InvalidArtifact for one that no backend could look up."""
     if key is None:
         return None
-    if not isinstance(key, str) or _KEY.fullmatch(key) is None:
+    if not isinstance(key, str) or lazy_compile(_KEY).fullmatch(key) is None:
         raise InvalidArtifact(
             f"{what} key {key!r:.80} is not valid: use up to 128 letters, digits, '.', '_' or '-', beginning with a "
             "letter or digit"
@@ -207,7 +206,7 @@ def _table(data: object) -> object:
 
 
 def _link(data: object) -> object:
-    if not isinstance(data, str) or _URL.fullmatch(data) is None:
+    if not isinstance(data, str) or lazy_compile(_URL).fullmatch(data) is None:
         raise InvalidArtifact(f"a link artifact needs an http or https address, not {data!r:.80}")
     return data
 
@@ -221,7 +220,7 @@ def _progress(data: object) -> object:
 def _image(data: object) -> object:
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
-    if isinstance(data, str) and _URL.fullmatch(data):
+    if isinstance(data, str) and lazy_compile(_URL).fullmatch(data):
         return data
     raise InvalidArtifact(f"an image artifact needs bytes or an http or https address, not {data!r:.80}")
 

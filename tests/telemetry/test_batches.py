@@ -37,16 +37,9 @@ class Exporter(SpanExporter):
         self.is_shut_down = True
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def dropped():
-    before = dict(losses.dropped)
-    losses.dropped.clear()
-    said = set(losses._said)
-    losses._said.clear()
-    yield losses.dropped
-    losses.dropped.clear()
-    losses.dropped.update(before)
-    losses._said.update(said)
+    return losses.dropped
 
 
 def spans_through(processor, count, sampler=None):
