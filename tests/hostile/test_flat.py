@@ -15,9 +15,9 @@ from opentelemetry.trace import SpanContext
 
 from otelflow import Artifact, Flow, Listener, Result, Task, add_listener, flow, remove_listener, task
 from otelflow._core.inside.messages import Line
+from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.run import Run
 from otelflow._core.runs.spans import use_provider
-from otelflow._core.text.bounded import BoundedLog
 
 KINDS = (Flow, Task, Run, ReadableSpan, SpanContext, Context, BoundedLog, Line, Artifact, Result)
 TASKS = 10

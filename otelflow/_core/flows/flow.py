@@ -18,10 +18,10 @@ from otelflow._core.flows.objective import Objective, checked_buckets
 from otelflow._core.flows.task import Task
 from otelflow._core.inside import events, messages
 from otelflow._core.inside.artifacts import Artifact, Result, add_artifact, add_result
+from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.current import open_run_here
 from otelflow._core.runs.endings import FAILED
 from otelflow._core.runs.run import Run
-from otelflow._core.text.bounded import BoundedLog
 from otelflow._core.text.safe_str import printable
 from otelflow.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnfillableParameter, UnknownKeyword
 

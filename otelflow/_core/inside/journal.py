@@ -13,9 +13,9 @@ from otelflow._core.inside import events
 from otelflow._core.process import losses
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import spans
+from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.endings import Outcome, error_message, error_type
 from otelflow._core.runs.run import Run
-from otelflow._core.text.bounded import BoundedLog
 
 if TYPE_CHECKING:
     from otelflow._core.inside.artifacts import Artifact, Result

@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 
 from otelflow._core.inside import events, journal
 from otelflow._core.process.settings import settings
+from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.run import Run
-from otelflow._core.text.bounded import BoundedLog
 from otelflow._core.text.redaction import recorded
 
 _PLAIN: Final = object()

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from otelflow._core.inside.events import Flow_Run__Event_Type
     from otelflow._core.inside.messages import Line
     from otelflow._core.process.settings_table import Settings
+    from otelflow._core.runs.bounded import BoundedLog
     from otelflow._core.runs.endings import Outcome
-    from otelflow._core.text.bounded import BoundedLog
 
 
 class Run:
