@@ -85,8 +85,8 @@ class Artifact:
         """
         self.take(data)
         if self._is_over or (self._run is not None and self._run.is_closed):
-            losses.lost("artifacts", "run_ended")
-            losses.warn_once(f"late artifact {self.key}", "Artifact %s was updated after its run had ended", self.key)
+            message = "Artifact %s was updated after its run had ended"
+            losses.record("artifacts", "run_ended", message, self.key, key=self.key)
         if self._run is not None:
             _tell(self._run, self)
 
@@ -285,6 +285,5 @@ def _keep(whole: bytes) -> str | None:
     try:
         return _Keeper.keep(whole)
     except Exception as error:  # noqa: BLE001 a store that fails must not break the run
-        losses.lost("artifacts", "store_failed")
-        losses.warn_once("keep_payload", "An artifact could not be stored whole", error=error)
+        losses.record("artifacts", "store_failed", "An artifact could not be stored whole", error=error)
         return None

@@ -103,8 +103,8 @@ def start(run: "Run", context: "Context | None" = None) -> Span:
             set_status_on_exception=False,
         )
     except Exception as error:  # noqa: BLE001 samplers, id generators and processors are foreign code
-        losses.lost("traces", "start_failed")
-        losses.warn_once("start_span", "A span could not be started; the run goes on without it", error=error)
+        message = "A span could not be started; the run goes on without it"
+        losses.record("traces", "start_failed", message, error=error)
         return INVALID_SPAN
 
 
@@ -113,8 +113,8 @@ def end(span: Span, end_time: int) -> None:
     try:
         span.end(end_time)
     except Exception as error:  # noqa: BLE001
-        losses.lost("traces", "end_failed")
-        losses.warn_once("end_span", "A span processor raised when a span ended; the run goes on", error=error)
+        message = "A span processor raised when a span ended; the run goes on"
+        losses.record("traces", "end_failed", message, error=error)
 
 
 def context_of(span: Span) -> SpanContext | None:

@@ -103,13 +103,14 @@ class Otlp:
             self._say_rejected()
 
     def _say_rejected(self) -> None:
-        losses.lost("metrics", "rejected", self._answer.rejected)
-        losses.warn_once(
-            "metrics rejected",
+        losses.record(
+            "metrics",
+            "rejected",
             "Metrics over %s were delivered to %s, which rejected some of them (%s)",
             type(self._exporter).__name__,
             self._answer.place,
             self._answer.message or "it does not say why",
+            count=self._answer.rejected,
         )
 
 
