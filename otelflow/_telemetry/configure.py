@@ -29,7 +29,7 @@ except ValueError as error:  # it reads its limits when it is imported, and name
     raise ConfigurationError(str(error)) from None
 
 from otelflow._core.process import entry_points, forks
-from otelflow._telemetry.batches import DeliverySpanProcessor
+from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow._telemetry.logs import use_logs
 from otelflow._telemetry.traces import new_provider
 
@@ -58,7 +58,7 @@ class Telemetry:
         self.metrics: Metrics | None = None
         self.logs: LoggerProvider | None = None
         self.service_name: str | None = None
-        self._store_delivery: DeliverySpanProcessor | None = None
+        self._store_delivery: BoundedBatchSpanProcessor | None = None
 
     @property
     def dropped(self) -> Mapping[tuple[str, str], int]:
@@ -238,7 +238,7 @@ def _use_store(telemetry: Telemetry, store: bool | str | Path) -> None:
     exporter = StoreSpanExporter(None if store is True else store)
     if exporter.directory is None or exporter.payloads is None:
         return
-    delivery = DeliverySpanProcessor(exporter, schedule_delay_millis=_STORE_DELAY_MILLIS)
+    delivery = BoundedBatchSpanProcessor(exporter, schedule_delay_millis=_STORE_DELAY_MILLIS)
     telemetry.provider.add_span_processor(delivery)
     telemetry._store_delivery = delivery  # noqa: SLF001 a part of the class
     artifacts.keep_payloads(exporter.payloads.keep)

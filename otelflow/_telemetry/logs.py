@@ -10,7 +10,7 @@ from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, Readable
 from opentelemetry.sdk.resources import Resource
 
 from otelflow._core.process import entry_points, shutdown
-from otelflow._telemetry.batches import LOG_RECORDS, Delivery, Signal
+from otelflow._telemetry.batches import LOG_RECORDS, BoundedBatchProcessor, Signal
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.endpoint import exporter_names, new_exporter
 
@@ -19,7 +19,7 @@ _DELAY_MILLIS: Final = 1_000
 _PROVIDER_VARIABLE: Final = "OTEL_PYTHON_LOGGER_PROVIDER"
 
 
-class DeliveryLogRecordProcessor(Delivery, LogRecordProcessor):
+class BoundedBatchLogRecordProcessor(BoundedBatchProcessor, LogRecordProcessor):
     """Delivers log records as spans are delivered: with ``OTEL_BLRP_*`` for its queue, each loss counted."""
 
     signal: ClassVar[Signal] = LOG_RECORDS
@@ -63,6 +63,6 @@ def use_logs(resource: Resource) -> LoggerProvider | None:
     return provider
 
 
-def _processor(name: str) -> DeliveryLogRecordProcessor:
+def _processor(name: str) -> BoundedBatchLogRecordProcessor:
     exporter, answer = new_exporter("logs", name)
-    return DeliveryLogRecordProcessor(exporter, schedule_delay_millis=_DELAY_MILLIS, answer=answer)
+    return BoundedBatchLogRecordProcessor(exporter, schedule_delay_millis=_DELAY_MILLIS, answer=answer)

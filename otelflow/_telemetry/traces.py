@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import Sampler
 
 from otelflow._core.process import entry_points
-from otelflow._telemetry.batches import DeliverySpanProcessor
+from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.endpoint import exporter_names, new_exporter
 
@@ -32,7 +32,7 @@ def new_provider(service_name: str | None) -> TracerProvider:
     )
     for name in exporter_names("traces"):
         exporter, answer = new_exporter("traces", name)
-        provider.add_span_processor(DeliverySpanProcessor(exporter, answer=answer))
+        provider.add_span_processor(BoundedBatchSpanProcessor(exporter, answer=answer))
     return provider
 
 

@@ -14,7 +14,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, LogRecordExportResult
 
 from otelflow._core.process import losses
-from otelflow._telemetry.logs import DeliveryLogRecordProcessor
+from otelflow._telemetry.logs import BoundedBatchLogRecordProcessor
 
 PROGRAM = """
 import os, sys
@@ -193,7 +193,7 @@ def test_each_record_that_a_dead_exporter_loses_is_counted(monkeypatch, dropped)
             return LogRecordExportResult.FAILURE
 
     monkeypatch.setenv("OTEL_BLRP_MAX_QUEUE_SIZE", "4")
-    processor = DeliveryLogRecordProcessor(Dead())
+    processor = BoundedBatchLogRecordProcessor(Dead())
     provider = LoggerProvider(shutdown_on_exit=False)
     provider.add_log_record_processor(processor)
 

@@ -51,7 +51,7 @@ def record(
     message: str,
     *args: object,
     count: int = 1,
-    key: str = "",
+    key: str | None = None,
     error: BaseException | None = None,
 ) -> None:
     """Count a loss as ``lost()`` does, and log *message* once for each *key* (without one: each message)."""

@@ -113,8 +113,9 @@ def _from_environment(mistakes: list[ConfigurationError]) -> dict[str, _Origin]:
 
 def _warn_of_unknown(variable: str) -> None:
     """Never an error: a Kubernetes Service called ``otelflow`` sets ``OTELFLOW_SERVICE_HOST`` in every pod."""
-    meant = nearest(variable, [*(PREFIX + name.upper() for name in SETTINGS), *OTHER_VARIABLES])
-    cure = f"; did you mean {meant!r}?" if meant else ""
+    names = [*map(str.upper, SETTINGS), *(other.removeprefix(PREFIX) for other in OTHER_VARIABLES)]
+    meant = nearest(variable.removeprefix(PREFIX), names)
+    cure = f"; did you mean {PREFIX + meant!r}?" if meant else ""
     losses.warn_once(f"variable {variable}", "%s is not a variable of otelflow%s (ignored)", variable, cure)
 
 

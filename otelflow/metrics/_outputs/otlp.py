@@ -22,11 +22,11 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otelflow import __version__, semconv
 from otelflow._core.process import forks, losses
-from otelflow._core.process.worker import Courier
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Board, Exemplar, Snapshot
 from otelflow.metrics._families import Metric, Point, readings
 from otelflow.metrics._outputs.instance_id import Instance
+from otelflow.metrics._outputs.metrics_worker import MetricsWorker
 from otelflow_exporters._otlp.endpoint import CURE, Answer, new_exporter
 
 _INTERVAL_MILLIS: Final = 60_000
@@ -50,7 +50,7 @@ class Otlp:
         self._instance: Instance | None = None
         self._resource = resource
         interval = _positive(OTEL_METRIC_EXPORT_INTERVAL, _INTERVAL_MILLIS) / 1_000
-        self._courier = Courier(self._deliver, f"over {type(self._exporter).__name__}", interval=interval)
+        self._worker = MetricsWorker(self._deliver, f"over {type(self._exporter).__name__}", interval=interval)
         forks.begin_anew(self, Otlp._begin_in_child)
 
     def _make_exporter(self) -> None:
@@ -58,9 +58,9 @@ class Otlp:
 
     def start(self) -> bool:
         """Export from now on, also in a forked child as soon as anything runs there."""
-        self._board.appeared = self._courier.start
+        self._board.appeared = self._worker.start
         # Zeros first: whoever reads them sees the first failure as an increase.
-        self._courier.start()
+        self._worker.start()
         return True
 
     def _begin_in_child(self) -> None:
@@ -74,12 +74,12 @@ class Otlp:
 
     def flush(self, timeout: float) -> bool:
         """Export now."""
-        return self._courier.flush(timeout)
+        return self._worker.flush(timeout)
 
     def close(self) -> None:
         """Export the last numbers."""
         self._board.appeared = None
-        self._courier.close()
+        self._worker.close()
         if self._exporter is not None:
             self._exporter.shutdown()
         if self._instance is not None:
