@@ -20,7 +20,7 @@ import copyreg
 from collections.abc import Iterable
 from typing import Any
 
-from otelflow._core.text.hints import nearest
+from otelflow._core.text.hints import suggestion
 
 __all__ = [
     "ConfigurationError",
@@ -41,7 +41,14 @@ __all__ = [
 
 
 class OtelflowError(Exception):
-    """Whatever otelflow itself refuses; a flow's own exceptions are never wrapped in it."""
+    """Whatever otelflow itself refuses; a flow's own exceptions are never wrapped in it.
+
+    >>> try:
+    ...     task(3)
+    ... except OtelflowError as error:
+    ...     print(error)
+    @task needs a function or method to run, not int (3)
+    """
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The class makes the message; a copy in another process has it as it was made.
@@ -49,51 +56,59 @@ class OtelflowError(Exception):
 
 
 class ConfigurationError(OtelflowError, ValueError):
-    """An unknown field, variable or value in the configuration."""
+    """Raised by ``configure()``, ``Flow_Run__Config`` and ``Objective`` for an unknown field or an unusable value.
+
+    A mistake in a variable or file is one warning in a program that never calls ``configure()``.
+    """
 
 
 class UnknownKeyword(OtelflowError, TypeError):
-    """A decorator or flow got a keyword it does not have."""
+    """Raised where a decorator, flow or ``Objective`` gets a keyword it does not have; ``keyword`` is that one."""
 
-    def __init__(self, what: str, keyword: str, known: Iterable[str], cure: str = "") -> None:
-        super().__init__(f"{what} has no keyword {keyword!r}{cure or nearest(keyword, known)}")
+    def __init__(self, owner: str, keyword: str, keywords: Iterable[str], cure: str = "") -> None:
+        super().__init__(f"{owner} has no keyword {keyword!r}{cure or suggestion(keyword, keywords)}")
         self.keyword = keyword
 
 
 class NotCallable(OtelflowError, TypeError):
-    """What should be run cannot be called."""
+    """Raised where a flow or task is to be made of something that cannot be called."""
 
-    def __init__(self, what: str, target: object, cure: str = "") -> None:
-        found = f"{type(target).__name__} ({target!r:.80})"
-        super().__init__(f"{what} needs a function or method to run, not {found}{cure}")
+    def __init__(self, owner: str, target: object, cure: str = "") -> None:
+        super().__init__(
+            f"{owner} needs a function or method to run, not {type(target).__name__} ({target!r:.80}){cure}"
+        )
 
 
 class FlowNotSetUp(OtelflowError, ValueError):
-    """``execute()`` before ``setup()``."""
+    """Raised by ``execute()`` of a flow that was given nothing to run."""
 
     def __init__(self) -> None:
         super().__init__("This flow has nothing to run: call setup(target, *args, **kwargs) before execute()")
 
 
 class UnfillableParameter(OtelflowError, TypeError):
-    """A parameter has no value, no default and nothing to be injected."""
+    """Raised when a flow or task runs and a parameter has no value, no default and nothing to be injected."""
 
-    def __init__(self, what: str, name: str, reason: str) -> None:
-        is_missing = reason.startswith(("missing", "nothing can be injected")) and "did you mean" not in reason
-        cure = "; pass the argument, give it a default, or return it from the flow's task_dependencies()"
-        super().__init__(f"{what} {name!r} cannot be called: {reason}{cure if is_missing else ''}")
+    def __init__(self, kind: str, name: str, reason: str, meant: str | None = None) -> None:
+        if meant is not None:
+            cure = f"; did you mean {meant!r}?"
+        elif reason.startswith(("missing", "nothing can be injected")):
+            cure = "; pass the argument, give it a default, or return it from the flow's task_dependencies()"
+        else:
+            cure = ""
+        super().__init__(f"{kind} {name!r} cannot be called: {reason}{cure}")
 
 
 class InvalidArtifact(OtelflowError, ValueError):
-    """An artifact that cannot be recorded as asked."""
+    """Raised by ``add_…_artifact()`` for an artifact that cannot be recorded as asked."""
 
 
 class InvalidListener(OtelflowError, TypeError):
-    """A listener without a hook."""
+    """Raised by ``add_listener()`` and ``configure()`` for a listener without a hook, or with a misspelt one."""
 
 
 class TargetNotFound(OtelflowError, LookupError):
-    """No such file, module or flow."""
+    """Raised by ``otelflow run`` and ``otelflow generate`` when there is no such file, module or flow."""
 
     def __str__(self) -> str:
         """Return the plain message (LookupError keeps it, KeyError would quote it)."""
@@ -101,23 +116,23 @@ class TargetNotFound(OtelflowError, LookupError):
 
 
 class TargetNotImportable(OtelflowError, ImportError):
-    """The file or module raises when it is imported."""
+    """Raised by ``otelflow run`` and ``otelflow generate`` when the file or module raises as it is imported."""
 
 
 class InvalidParameter(OtelflowError, ValueError):
-    """A ``--param`` that does not convert to what the flow asks for."""
+    """Raised by ``otelflow run`` for a ``--param`` that is unknown, missing, or does not convert."""
 
 
 class StoreUnreadable(OtelflowError, OSError):
-    """The local store cannot be opened."""
+    """Raised when the local store is off, or its folder cannot be opened."""
 
 
 class TraceNotFound(OtelflowError, LookupError):
-    """No stored trace has this id."""
+    """Raised when no stored trace has this id, or more than one begins so."""
 
 
 class MissingExtra(OtelflowError, ImportError):
-    """An optional package is not installed."""
+    """Raised when an optional package is not installed; ``extra`` is what to install: ``otelflow[extra]``."""
 
     def __init__(self, extra: str) -> None:
         super().__init__(f"This needs an optional package: pip install 'otelflow[{extra}]'")

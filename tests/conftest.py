@@ -3,10 +3,19 @@ import signal
 import pytest
 
 from otelflow import testing
+from otelflow._core.process import process
 
 # A shell that starts the tests in the background lets them ignore Ctrl-C, and so the programs that they interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def fresh_process():
+    """What otelflow knows of this process is forgotten before each test, and after it."""
+    process.reset()
+    yield
+    process.reset()
 
 
 @pytest.fixture

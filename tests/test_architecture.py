@@ -36,7 +36,7 @@ RULES = {
     "otelflow": ("otelflow._core", "otelflow.errors", "otelflow.listeners", "otelflow._telemetry"),
     "otelflow.errors": ("otelflow._core.text.hints",),
     "otelflow.semconv": (),
-    "otelflow._core.text": ("otelflow._core.text", "otelflow.errors", "otelflow._core.process.forks"),
+    "otelflow._core.text": ("otelflow._core.text",),
     "otelflow._core.process": ("otelflow._core.process", *LEAVES),
     "otelflow._core.runs": ("otelflow._core.runs", "otelflow._core.process", *LEAVES),
     "otelflow._core.inside": ("otelflow._core.inside", "otelflow._core.runs", "otelflow._core.process", *LEAVES),

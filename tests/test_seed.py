@@ -22,16 +22,13 @@ from otelflow import (
     flow_events,
     task,
 )
-from otelflow._core.process import settings
 from otelflow.testing import MockedDependencies
 
 
 @pytest.fixture(autouse=True)
 def defaults(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    settings.forget()
     yield
-    settings.forget()
     flow_events.event_listeners.clear()
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import otelflow
 from otelflow._cli._console import text_of
 from otelflow._cli._conversion import UNIONS, Unconvertible, convert, name_of
-from otelflow._core.text.hints import nearest
+from otelflow._core.text.hints import suggestion
 from otelflow.errors import InvalidParameter
 
 _INJECTED_NAMES: Final = ("this_flow", "this_task", "flow_data", "task_data")
@@ -130,8 +130,7 @@ def _unknown(name: str, signature: inspect.Signature, fillable: Mapping[str, ins
         return "otelflow fills this parameter by itself"
     if not fillable:
         return "the flow has no parameters"
-    close = nearest(name, fillable)
-    return f"the flow has no such parameter{close}"
+    return f"the flow has no such parameter{suggestion(name, fillable)}"
 
 
 def _refuse_missing(fillable: Mapping[str, inspect.Parameter], filled: set[str]) -> None:

@@ -191,8 +191,8 @@ def _suggestion(name: str, module: ModuleType) -> str:
 
 
 def _close(name: str, known: list[str]) -> str:
-    close = nearest(name, known)
-    return close if "did you mean" in close else ""
+    meant = nearest(name, known)
+    return f"; did you mean {meant!r}?" if meant else ""
 
 
 def _kind(found: Any) -> str:

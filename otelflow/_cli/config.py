@@ -91,9 +91,9 @@ def _variables() -> Text:
         if name in known or name.startswith(_ELSEWHERE):
             text.append(f"\n{name}={'(hidden)' if name.endswith(_SECRET) else redact(os.environ[name])}")
         else:
-            close = nearest(name, known)
-            meant = close if "did you mean" in close else ""
-            text.append(f"\n{name} is no variable of OpenTelemetry, nothing reads it{meant}", "red")
+            meant = nearest(name, known)
+            cure = f"; did you mean {meant!r}?" if meant else ""
+            text.append(f"\n{name} is no variable of OpenTelemetry, nothing reads it{cure}", "red")
     return text
 
 

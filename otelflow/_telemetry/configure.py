@@ -18,8 +18,10 @@ from otelflow._core.inside import artifacts, events, log_capture
 from otelflow._core.inside.events import RunListener
 from otelflow._core.process import losses
 from otelflow._core.process import settings as process_settings
+from otelflow._core.process.process import State
 from otelflow._core.process.provider import use_provider
-from otelflow._core.text.hints import nearest
+from otelflow._core.process.settings_table import SETTINGS
+from otelflow._core.text.hints import suggestion
 from otelflow.errors import ConfigurationError
 
 try:
@@ -28,7 +30,7 @@ except ValueError as error:  # it reads its limits when it is imported, and name
     raise ConfigurationError(str(error)) from None
 
 from otelflow._core.process import entry_points, forks
-from otelflow._telemetry.batches import DeliverySpanProcessor
+from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow._telemetry.logs import use_logs
 from otelflow._telemetry.traces import new_provider
 
@@ -46,42 +48,60 @@ class Telemetry:
     """What ``configure()`` has set up.
 
     ``provider`` makes the spans; ``is_host`` tells that the application had one, which is left as it was.
-    ``store_directory`` is where the local store is, or None; ``metrics`` are what counts the runs, or None.
-    ``logs`` is the provider that sends events as log records, if ``configure()`` has made one.
+    ``store_directory`` is the folder of the local store, or None; ``metrics`` are what counts the runs, or None.
+    ``logs`` is the provider that sends events as log records, if ``configure()`` has made one. ``service_name`` is the
+    one that metrics bear, if one was given; ``store_processor`` is what delivers to the store, or None.
+
+    >>> import otelflow
+    >>> telemetry = otelflow.configure(tracer_provider=my_provider)
+    >>> telemetry.is_host, telemetry.store_directory
+    (True, None)
     """
 
     def __init__(self, provider: trace.TracerProvider, *, is_host: bool) -> None:
         self.provider = provider
         self.is_host = is_host
         self.store_directory: Path | None = None
+        self.store_processor: BoundedBatchSpanProcessor | None = None
         self.metrics: Metrics | None = None
         self.logs: LoggerProvider | None = None
         self.service_name: str | None = None
-        self._store_delivery: DeliverySpanProcessor | None = None
 
     @property
     def dropped(self) -> Mapping[tuple[str, str], int]:
-        """How much telemetry this process lost, by signal and reason."""
+        """How much telemetry this process lost, by signal and reason: ``{("traces", "export_failed"): 512}``."""
         return dict(losses.dropped)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Deliver what is queued, to the store first; return False when some of it could not be delivered in time."""
+        """Deliver what is queued, to the store first, within *timeout_millis* milliseconds.
+
+        Returns False when some of it could not be delivered in time.
+
+        >>> telemetry.force_flush(5_000)
+        True
+        """
         deadline = time.monotonic() + timeout_millis / 1_000
+
+        def left_millis() -> int:
+            return max(int((deadline - time.monotonic()) * 1_000), 1)
+
         is_delivered = True
         # A network that hangs costs no stored trace.
-        for each in (self._store_delivery, self.provider, self.logs):
-            flush = getattr(each, "force_flush", None)
+        for target in (self.store_processor, self.provider, self.logs):
+            flush = getattr(target, "force_flush", None)
             if flush is not None:
-                is_delivered = bool(flush(_millis_to(deadline))) and is_delivered
-        return (self.metrics is None or self.metrics.flush(_millis_to(deadline) / 1_000)) and is_delivered
+                is_delivered = bool(flush(left_millis())) and is_delivered
+        return (self.metrics is None or self.metrics.flush(left_millis() / 1_000)) and is_delivered
 
     def shutdown(self) -> None:
         """Deliver what is queued and end delivery; a host's provider is not touched. Runs by itself at exit.
 
         ``configure()`` can begin again afterwards.
+
+        >>> telemetry.shutdown()
         """
-        if _Process.telemetry is self:
-            _Process.telemetry = None
+        if _configured.telemetry is self:
+            _configured.telemetry = None
         if not self.is_host and isinstance(self.provider, TracerProvider):
             self.provider.shutdown()
         if self.logs is not None:
@@ -90,16 +110,19 @@ class Telemetry:
             self.metrics.shutdown()
 
 
-def _millis_to(deadline: float) -> int:
-    return max(int((deadline - time.monotonic()) * 1_000), 1)
+class _Configured(State):
+    """What this process has configured, and the provider that it made OpenTelemetry's global one."""
+
+    telemetry: Telemetry | None
+    provider: TracerProvider | None = None
+
+    def reset(self) -> None:
+        """Have nothing configured; OpenTelemetry's global provider is set once, and so the provider is remembered."""
+        self.telemetry = None
 
 
-class _Process:
-    """What this process has configured."""
-
-    lock: Final = forks.new_lock()
-    telemetry: Telemetry | None = None
-    made: TracerProvider | None = None
+_lock: Final = forks.new_lock()
+_configured: Final = _Configured()
 
 
 def configure(
@@ -111,23 +134,43 @@ def configure(
     metrics: "str | CollectorRegistry | None" = None,
     **settings: Any,
 ) -> Telemetry:
-    """Send every run where the ``OTEL_*`` variables say, and to the local *store* (True: its default folder).
+    """Send every run where the ``OTEL_*`` variables say, and to the local store if that is asked for.
 
-    Explicit and idempotent. When the application has a tracer provider, or ``OTEL_CONFIG_FILE`` is set, it steps back
-    and only attaches *listeners*. *tracer_provider* makes otelflow's spans in the place of the global one. *metrics* is
-    their way out (pull, push, otlp, …: see ``otelflow.metrics``). *settings* are the fields that
-    ``otelflow config`` shows, such as ``value_limit`` or ``capture_loggers``.
+    Explicit and idempotent: a later call may add what an earlier one left open, and says in one warning what it cannot
+    change. When the application has a tracer provider, or ``OTEL_CONFIG_FILE`` is set, it steps back and only attaches
+    *listeners*.
 
-    Raises ConfigurationError for a setting or variable that says nothing usable, InvalidListener.
+    *service_name* (str): the ``service.name`` of all telemetry; ``OTEL_SERVICE_NAME`` unless given.
+    *store* (bool, or a folder as str or Path): keep runs in the local store; True is its default folder, None what
+    ``OTELFLOW_STORE`` says.
+    *listeners* (of ``Listener``, or objects with an ``on_event``): are told of every run, as by ``add_listener()``.
+    *tracer_provider* (an OpenTelemetry ``TracerProvider``): makes otelflow's spans in the place of the global one.
+    *metrics* (str or prometheus-client's ``CollectorRegistry``): how they get out: ``"pull"``, ``"push"``, ``"otlp"``,
+    …, see ``otelflow.metrics``; None is what ``OTELFLOW_METRICS`` says.
+    *settings*: the fields that ``otelflow config`` lists, such as ``value_limit`` (characters, int) or
+    ``capture_loggers`` (names, a list of str); they win over variables and files.
+
+    Returns what has been set up. Raises ConfigurationError for an argument, setting or variable that says nothing
+    usable, InvalidListener for a listener without a hook.
+
+    >>> import otelflow
+    >>> telemetry = otelflow.configure(service_name="shop", value_limit=1_000, tracer_provider=my_provider)
+    >>> telemetry.dropped
+    {}
     """
-    _check_keywords(service_name, store, settings)
+    _check_arguments(service_name, store, settings)
     in_force = process_settings.configure(**settings)
-    with _Process.lock:
-        known = _Process.telemetry
-        telemetry = _set_up(service_name, tracer_provider)
-        _use_store(telemetry, _wanted_store(store, in_force.store))
-        if telemetry is known:
-            _say_ignored(telemetry, service_name, store)
+    with _lock:
+        earlier = telemetry = _configured.telemetry
+        if tracer_provider is not None:
+            use_provider(tracer_provider)
+            telemetry = Telemetry(tracer_provider, is_host=True)
+        elif telemetry is None or (telemetry.is_host and isinstance(telemetry.provider, ProxyTracerProvider)):
+            telemetry = _new_telemetry(service_name)
+        _configured.telemetry = telemetry
+        _use_store(telemetry, store, in_force.store)
+        if telemetry is earlier:
+            _warn_of_ignored(telemetry, service_name, store)
     if in_force.events != "span" and isinstance(telemetry.provider, TracerProvider):
         telemetry.logs = use_logs(telemetry.provider.resource)
     if metrics is not None or in_force.metrics or telemetry.metrics is not None:
@@ -138,109 +181,85 @@ def configure(
     return telemetry
 
 
-def _check_keywords(service_name: object, store: object, settings: Mapping[str, Any]) -> None:
+def _check_arguments(service_name: object, store: object, settings: Mapping[str, Any]) -> None:
     for name in settings:
-        if name not in process_settings.SETTINGS:
-            raise ConfigurationError(
-                f"configure() has no keyword {name!r}{nearest(name, {*_KEYWORDS, *process_settings.SETTINGS})}"
-            )
+        if name not in SETTINGS:
+            keywords = {*(configure.__kwdefaults__ or ()), *SETTINGS}
+            raise ConfigurationError(f"configure() has no keyword {name!r}{suggestion(name, keywords)}")
     if service_name is not None and not isinstance(service_name, str):
         raise ConfigurationError(f"configure(): service_name must be a text, not {service_name!r:.60}")
     if store is not None and not isinstance(store, bool | str | os.PathLike):
         raise ConfigurationError(f"configure(): store must be True, False or a folder, not {store!r:.60}")
 
 
-_KEYWORDS: Final = ("service_name", "store", "listeners", "tracer_provider", "metrics")
+def _new_telemetry(service_name: str | None) -> Telemetry:
+    if getattr(trace, "_TRACER_PROVIDER", None) is None:
+        entry_points.check_provider("tracer", OTEL_PYTHON_TRACER_PROVIDER)
+    current = trace.get_tracer_provider()
+    is_our_old_one = current is _configured.provider
+    is_disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
+    is_host = not isinstance(current, ProxyTracerProvider) and not is_our_old_one
+    if is_host or os.environ.get(OTEL_CONFIG_FILE) or is_disabled:
+        losses.logger.info("The application configures OpenTelemetry itself; otelflow leaves that as it is")
+        return Telemetry(current, is_host=True)
+    if sys.version_info >= (3, 12) and not _thread.daemon_threads_allowed():
+        raise ConfigurationError(
+            "configure() cannot deliver anything from a subinterpreter, which allows no daemon threads: "
+            "call it in the main interpreter, or give it a tracer_provider of your own"
+        )
+    provider = new_provider(service_name)
+    if is_our_old_one:
+        use_provider(provider)  # OpenTelemetry's global provider is set once
+    else:
+        trace.set_tracer_provider(provider)
+        _configured.provider = provider
+    return Telemetry(provider, is_host=False)
 
 
-def _use_metrics(telemetry: Telemetry, metrics: "str | CollectorRegistry | None", service_name: str | None) -> None:
-    from otelflow.metrics import use  # noqa: PLC0415 prometheus-client only for who wants metrics
+def _use_store(telemetry: Telemetry, store: bool | str | Path | None, setting: str) -> None:
+    if store is None or store is True:
+        store = setting or bool(store)
+    if store is False or setting.lower() == "off" or telemetry.store_directory is not None:
+        return
+    if telemetry.is_host or not isinstance(telemetry.provider, TracerProvider):
+        losses.logger.info("The application's tracer provider is left as it is; add a StoreSpanExporter to it yourself")
+        return
+    from otelflow_exporters.store import StoreSpanExporter  # noqa: PLC0415 only for programs that want a store
 
-    telemetry.service_name = service_name or telemetry.service_name
-    resource: Resource = getattr(telemetry.provider, "resource", None) or Resource.create()
-    if telemetry.service_name:  # also beside the provider of a host, which goes by its own
-        resource = resource.merge(Resource({SERVICE_NAME: telemetry.service_name}))
-    telemetry.metrics = use(metrics, resource=resource)
-
-
-def _set_up(service_name: str | None, tracer_provider: trace.TracerProvider | None) -> Telemetry:
-    known = _Process.telemetry
-    if tracer_provider is not None:
-        use_provider(tracer_provider)
-        known = Telemetry(tracer_provider, is_host=True)
-    elif known is None or (known.is_host and isinstance(known.provider, ProxyTracerProvider)):
-        known = _new_telemetry(service_name)
-    _Process.telemetry = known
-    return known
+    exporter = StoreSpanExporter(None if store is True else store)
+    if exporter.directory is None or exporter.payloads is None:
+        return
+    telemetry.store_processor = BoundedBatchSpanProcessor(exporter, schedule_delay_millis=_STORE_DELAY_MILLIS)
+    telemetry.provider.add_span_processor(telemetry.store_processor)
+    artifacts.keep_payloads(exporter.payloads.keep)
+    telemetry.store_directory = Path(exporter.directory)
 
 
-def _say_ignored(telemetry: Telemetry, service_name: str | None, store: bool | str | Path | None) -> None:
+def _warn_of_ignored(telemetry: Telemetry, service_name: str | None, store: bool | str | Path | None) -> None:
     """Warn of what this call of ``configure()`` asked for and an earlier one has settled."""
     ignored = []
     resource: Resource | None = None if telemetry.is_host else getattr(telemetry.provider, "resource", None)
     if resource is not None and service_name not in (None, resource.attributes.get(SERVICE_NAME)):
         ignored.append(f"service_name={service_name!r} (it is {resource.attributes.get(SERVICE_NAME)!r})")
     directory = telemetry.store_directory
-    if directory is not None and store not in (None, True) and (store is False or not _is_same(store, directory)):
-        ignored.append(f"store={store} (it is {directory})")
+    if directory is not None and store is not None and store is not True:
+        is_same = store is not False and Path(store).expanduser().resolve() == directory.resolve()
+        if not is_same:
+            ignored.append(f"store={store} (it is {directory})")
     if ignored:
-        what = " and ".join(ignored)
+        names = " and ".join(ignored)
         losses.warn_once(
-            f"configure again {what}",
+            f"configure again {names}",
             "configure() ignores %s: an earlier call has settled that for the whole process; say it in the first one",
-            what,
+            names,
         )
 
 
-def _is_same(store: object, directory: Path) -> bool:
-    return Path(str(store)).expanduser().resolve() == directory.resolve()
+def _use_metrics(telemetry: Telemetry, metrics: "str | CollectorRegistry | None", service_name: str | None) -> None:
+    from otelflow.metrics import use  # noqa: PLC0415 prometheus-client only for programs that want metrics
 
-
-def _new_telemetry(service_name: str | None) -> Telemetry:
-    if getattr(trace, "_TRACER_PROVIDER", None) is None:
-        entry_points.check_provider("tracer", OTEL_PYTHON_TRACER_PROVIDER)
-    provider = trace.get_tracer_provider()
-    is_our_old_one = provider is _Process.made
-    is_disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
-    is_host = not isinstance(provider, ProxyTracerProvider) and not is_our_old_one
-    if is_host or os.environ.get(OTEL_CONFIG_FILE) or is_disabled:
-        losses.logger.info("The application configures OpenTelemetry itself; otelflow leaves that as it is")
-        return Telemetry(provider, is_host=True)
-    if sys.version_info >= (3, 12) and not _thread.daemon_threads_allowed():
-        raise ConfigurationError(
-            "configure() cannot deliver anything from a subinterpreter, which allows no daemon threads: "
-            "call it in the main interpreter, or give it a tracer_provider of your own"
-        )
-    made = new_provider(service_name)
-    if is_our_old_one:
-        use_provider(made)  # OpenTelemetry's global provider is set once
-    else:
-        trace.set_tracer_provider(made)
-        _Process.made = made
-    return Telemetry(made, is_host=False)
-
-
-def _wanted_store(store: bool | str | Path | None, setting: str) -> bool | str | Path:
-    if store is False or setting.lower() == "off":
-        return False
-    if store is None or store is True:
-        return setting or bool(store)
-    return store
-
-
-def _use_store(telemetry: Telemetry, store: bool | str | Path) -> None:
-    if store is False or telemetry.store_directory is not None:
-        return
-    if telemetry.is_host or not isinstance(telemetry.provider, TracerProvider):
-        losses.logger.info("The application's tracer provider is left as it is; add a StoreSpanExporter to it yourself")
-        return
-    from otelflow_exporters.store import StoreSpanExporter  # noqa: PLC0415 only for who wants a store
-
-    exporter = StoreSpanExporter(None if store is True else store)
-    if exporter.directory is None or exporter.payloads is None:
-        return
-    delivery = DeliverySpanProcessor(exporter, schedule_delay_millis=_STORE_DELAY_MILLIS)
-    telemetry.provider.add_span_processor(delivery)
-    telemetry._store_delivery = delivery  # noqa: SLF001 a part of the class
-    artifacts.keep_payloads(exporter.payloads.keep)
-    telemetry.store_directory = Path(exporter.directory)
+    telemetry.service_name = service_name or telemetry.service_name
+    resource: Resource = getattr(telemetry.provider, "resource", None) or Resource.create()
+    if telemetry.service_name:  # also beside the provider of a host, which goes by its own
+        resource = resource.merge(Resource({SERVICE_NAME: telemetry.service_name}))
+    telemetry.metrics = use(metrics, resource=resource)

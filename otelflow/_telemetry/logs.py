@@ -10,7 +10,8 @@ from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, Readable
 from opentelemetry.sdk.resources import Resource
 
 from otelflow._core.process import entry_points, shutdown
-from otelflow._telemetry.batches import LOG_RECORDS, Delivery, Signal
+from otelflow._core.process.process import State
+from otelflow._telemetry.batches import LOG_RECORDS, BoundedBatchProcessor, Signal
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.endpoint import exporter_names, new_exporter
 
@@ -19,7 +20,7 @@ _DELAY_MILLIS: Final = 1_000
 _PROVIDER_VARIABLE: Final = "OTEL_PYTHON_LOGGER_PROVIDER"
 
 
-class DeliveryLogRecordProcessor(Delivery, LogRecordProcessor):
+class BoundedBatchLogRecordProcessor(BoundedBatchProcessor, LogRecordProcessor):
     """Delivers log records as spans are delivered: with ``OTEL_BLRP_*`` for its queue, each loss counted."""
 
     signal: ClassVar[Signal] = LOG_RECORDS
@@ -32,10 +33,16 @@ class DeliveryLogRecordProcessor(Delivery, LogRecordProcessor):
         self.take(ReadableLogRecord(record, resource, log_record.instrumentation_scope, log_record.limits))
 
 
-class _Process:
-    """The provider that this process has made."""
+class _Logs(State):
+    """The logger provider that this process has made OpenTelemetry's global one."""
 
     provider: LoggerProvider | None = None
+
+    def reset(self) -> None:
+        """Keep it: OpenTelemetry's global provider is set once."""
+
+
+_logs_state: Final = _Logs()
 
 
 def use_logs(resource: Resource) -> LoggerProvider | None:
@@ -45,24 +52,22 @@ def use_logs(resource: Resource) -> LoggerProvider | None:
     """
     names = exporter_names("logs")
     if not names:
-        return _Process.provider
+        return _logs_state.provider
     if getattr(_internal, "_LOGGER_PROVIDER", None) is None:
         entry_points.check_provider("logger", _PROVIDER_VARIABLE)
     if not isinstance(_logs.get_logger_provider(), _internal.ProxyLoggerProvider):
-        return _Process.provider
-    processors = [_processor(name) for name in names]
+        return _logs_state.provider
+    processors = []
+    for name in names:
+        exporter, answer = new_exporter("logs", name)
+        processors.append(BoundedBatchLogRecordProcessor(exporter, schedule_delay_millis=_DELAY_MILLIS, answer=answer))
     try:
         provider = LoggerProvider(resource=resource)
     except ValueError as error:  # a limit; it names the variable and what it takes
         raise ConfigurationError(str(error)) from None
     for processor in processors:
         provider.add_log_record_processor(processor)
-    _Process.provider = provider
+    _logs_state.provider = provider
     _logs.set_logger_provider(provider)
     shutdown.end_open_runs_at_exit()  # what the exit cuts short is said before this provider's own exit function
     return provider
-
-
-def _processor(name: str) -> DeliveryLogRecordProcessor:
-    exporter, answer = new_exporter("logs", name)
-    return DeliveryLogRecordProcessor(exporter, schedule_delay_millis=_DELAY_MILLIS, answer=answer)

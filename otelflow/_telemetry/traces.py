@@ -10,50 +10,11 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import Sampler
 
 from otelflow._core.process import entry_points
-from otelflow._telemetry.batches import DeliverySpanProcessor
+from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.endpoint import exporter_names, new_exporter
 
-
-def new_provider(service_name: str | None) -> TracerProvider:
-    """Return a provider with the sampler, id generator, limits, resource and exporters that the environment names.
-
-    Raises ConfigurationError for a variable that says nothing usable.
-    """
-    attributes = {} if service_name is None else {SERVICE_NAME: service_name}
-    generator = os.environ.get(OTEL_PYTHON_ID_GENERATOR)
-    provider = TracerProvider(
-        resource=Resource.create(attributes),
-        sampler=_foreign_sampler(),
-        span_limits=_span_limits(),
-        id_generator=None
-        if not generator
-        else entry_points.load("opentelemetry_id_generator", generator.strip(), OTEL_PYTHON_ID_GENERATOR)(),
-    )
-    for name in exporter_names("traces"):
-        exporter, answer = new_exporter("traces", name)
-        provider.add_span_processor(DeliverySpanProcessor(exporter, answer=answer))
-    return provider
-
-
-def _span_limits() -> SpanLimits:
-    try:
-        return SpanLimits()
-    except ValueError as error:  # it names the variable and what it takes
-        raise ConfigurationError(str(error)) from None
-
-
-def _foreign_sampler() -> Sampler | None:
-    """Return a sampler that only an entry point knows; the SDK itself reads the variables for its own."""
-    name = os.environ.get(OTEL_TRACES_SAMPLER, "").strip()
-    if not name or name.lower() in _KNOWN_SAMPLERS:
-        return None
-    factory = entry_points.load("opentelemetry_traces_sampler", name, OTEL_TRACES_SAMPLER)
-    sampler: Sampler = factory(os.environ.get(OTEL_TRACES_SAMPLER_ARG))
-    return sampler
-
-
-_KNOWN_SAMPLERS: Final = frozenset(
+_SDK_SAMPLERS: Final = frozenset(
     {
         "always_on",
         "always_off",
@@ -63,3 +24,38 @@ _KNOWN_SAMPLERS: Final = frozenset(
         "parentbased_traceidratio",
     }
 )
+
+
+def new_provider(service_name: str | None) -> TracerProvider:
+    """Return a provider with the sampler, id generator, limits, resource and exporters that the environment names.
+
+    Raises ConfigurationError for a variable that says nothing usable.
+    """
+    try:
+        limits = SpanLimits()
+    except ValueError as error:  # it names the variable and what it takes
+        raise ConfigurationError(str(error)) from None
+    generator_name = os.environ.get(OTEL_PYTHON_ID_GENERATOR)
+    generator = None
+    if generator_name:
+        generator = entry_points.load("opentelemetry_id_generator", generator_name.strip(), OTEL_PYTHON_ID_GENERATOR)()
+    provider = TracerProvider(
+        resource=Resource.create({} if service_name is None else {SERVICE_NAME: service_name}),
+        sampler=_foreign_sampler(),
+        span_limits=limits,
+        id_generator=generator,
+    )
+    for name in exporter_names("traces"):
+        exporter, answer = new_exporter("traces", name)
+        provider.add_span_processor(BoundedBatchSpanProcessor(exporter, answer=answer))
+    return provider
+
+
+def _foreign_sampler() -> Sampler | None:
+    """Return a sampler that only an entry point knows; the SDK itself reads the variables for its own."""
+    name = os.environ.get(OTEL_TRACES_SAMPLER, "").strip()
+    if not name or name.lower() in _SDK_SAMPLERS:
+        return None
+    factory = entry_points.load("opentelemetry_traces_sampler", name, OTEL_TRACES_SAMPLER)
+    sampler: Sampler = factory(os.environ.get(OTEL_TRACES_SAMPLER_ARG))
+    return sampler

@@ -9,7 +9,7 @@ from typing import Final
 
 from otelflow._core.flows import declared
 from otelflow._core.flows.declared import Declared
-from otelflow._core.text.hints import nearest, place_of
+from otelflow._core.text.hints import place_of, suggestion
 from otelflow.errors import TargetNotFound, TargetNotImportable
 
 
@@ -75,4 +75,4 @@ def _near(name: str) -> str:
 
     parent = name.rpartition(".")[0]
     package = sys.modules.get(parent)
-    return nearest(name, [f"{parent}.{one.name}" for one in pkgutil.iter_modules(getattr(package, "__path__", []))])
+    return suggestion(name, [f"{parent}.{one.name}" for one in pkgutil.iter_modules(getattr(package, "__path__", []))])

@@ -26,7 +26,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, make_asgi_app, make_w
 from otelflow._core.process import forks, losses
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import observers
-from otelflow._core.text.hints import nearest
+from otelflow._core.text.hints import suggestion
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._collector import BoardCollector
 from otelflow.metrics._counts import Board
@@ -275,7 +275,7 @@ def _choice(wanted: str | CollectorRegistry, origin: str, resource: Resource) ->
     if word in OFF and not where:
         return None
     if word not in _WAYS:
-        raise ConfigurationError(f"{origin}={wanted:.60} is no way out for metrics{nearest(word, ('off', *_WAYS))}")
+        raise ConfigurationError(f"{origin}={wanted:.60} is no way out for metrics{suggestion(word, ('off', *_WAYS))}")
     if colon and word not in _WITH_A_PLACE:
         raise ConfigurationError(f"{origin}={wanted:.60}: {word} takes no place after a colon")
     if word == "registry":

@@ -8,7 +8,7 @@ import pytest
 
 from otelflow import flow, flow_events, task
 from otelflow._core.inside import artifacts
-from otelflow._core.process import losses, settings
+from otelflow._core.process import losses
 from otelflow.errors import InvalidArtifact
 
 PNG = base64.b64decode(
@@ -19,9 +19,7 @@ PNG = base64.b64decode(
 @pytest.fixture(autouse=True)
 def defaults(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    settings.forget()
     yield
-    settings.forget()
     artifacts.keep_payloads(None)
 
 

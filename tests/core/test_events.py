@@ -6,15 +6,13 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 
 from otelflow import Flow_Events, Flow_Run__Event, Flow_Run__Event_Data, Flow_Run__Event_Type, flow, flow_events, task
-from otelflow._core.process import losses, settings
+from otelflow._core.process import losses
 
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    settings.forget()
     yield
-    settings.forget()
     flow_events.event_listeners.clear()
 
 
@@ -71,7 +69,6 @@ def test_a_log_record_belongs_to_the_span_in_which_it_was_said(spans, records, m
 
 def test_a_log_processor_that_raises_changes_no_run(monkeypatch, records):
     monkeypatch.setenv("OTELFLOW_EVENTS", "log")
-    monkeypatch.setattr(losses, "_said", set())
 
     class Broken(SimpleLogRecordProcessor):
         def on_emit(self, log_record):

@@ -10,16 +10,13 @@ import pytest
 
 from otelflow import Flow_Run__Config, flow, get_run_logger
 from otelflow._core.inside import log_capture
-from otelflow._core.process import settings
 
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    settings.forget()
     yield
     log_capture.capture([])
-    settings.forget()
 
 
 @pytest.fixture

@@ -19,16 +19,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from otelflow import Flow_Run__Config, flow, flow_events, get_run_logger, task
 from otelflow._core.inside import messages
-from otelflow._core.process import losses, settings
+from otelflow._core.process import losses
 from otelflow._core.process import provider as span_maker
 
 
 @pytest.fixture(autouse=True)
 def defaults(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    settings.forget()
-    yield
-    settings.forget()
 
 
 def run_of(body, **keywords):
@@ -549,7 +546,6 @@ def test_what_is_said_after_the_end_belongs_to_the_run_around_it(spans):
 
 
 def test_a_message_that_cannot_be_taken_is_counted_said_once_and_printed(monkeypatch, caplog, capsys):
-    monkeypatch.setattr(losses, "_said", set())
     monkeypatch.setattr(messages, "write", lambda *_, **__: 1 / 0)
     before = losses.dropped["messages", "failed"]
 

@@ -14,15 +14,12 @@ import pytest
 import otelflow
 from otelflow import Flow, Flow_Run__Config, Flow_Run__Event_Data, Flow_Run__Event_Type, Task, flow, flow_events, task
 from otelflow._core.inside import events
-from otelflow._core.process import settings
 
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    settings.forget()
     yield
-    settings.forget()
     flow_events.event_listeners.clear()
 
 

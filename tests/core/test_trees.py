@@ -12,7 +12,6 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from otelflow import Flow, Flow_Run__Config, Task, flow, task
-from otelflow._core.process import losses
 from otelflow._core.process import provider as core_spans
 from otelflow._core.runs.current import current_run
 
@@ -36,7 +35,6 @@ ASYNC_LEAF = ("task async_leaf", "success", [])
 
 @pytest.fixture
 def warnings_said(monkeypatch, caplog):
-    monkeypatch.setattr(losses, "_said", set())
     caplog.set_level(logging.WARNING, "otelflow")
     return caplog
 

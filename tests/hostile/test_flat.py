@@ -16,10 +16,10 @@ from opentelemetry.trace import SpanContext
 from otelflow import Artifact, Flow, Listener, Result, Task, add_listener, flow, remove_listener, task
 from otelflow._core.inside.messages import Line
 from otelflow._core.process.provider import use_provider
+from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.run import Run
-from otelflow._core.text.bounded import Kept
 
-KINDS = (Flow, Task, Run, ReadableSpan, SpanContext, Context, Kept, Line, Artifact, Result)
+KINDS = (Flow, Task, Run, ReadableSpan, SpanContext, Context, BoundedLog, Line, Artifact, Result)
 TASKS = 10
 
 

@@ -207,9 +207,9 @@ def test_multiprocessing_by_fork_inside_a_task(program):
 def test_configure_delivers_what_parent_and_child_opened(program):
     source = """
     import otelflow
-    from otelflow._telemetry.batches import DeliverySpanProcessor
+    from otelflow._telemetry.batches import BoundedBatchSpanProcessor
     otelflow.configure()
-    trace.get_tracer_provider().add_span_processor(DeliverySpanProcessor(Lines()))
+    trace.get_tracer_provider().add_span_processor(BoundedBatchSpanProcessor(Lines()))
     def body():
         step("before")
         pid = os.fork()
@@ -231,9 +231,9 @@ def test_configure_delivers_what_parent_and_child_opened(program):
 def test_configure_delivers_what_a_forked_process_of_multiprocessing_opened(program):
     source = """
     import multiprocessing, otelflow
-    from otelflow._telemetry.batches import DeliverySpanProcessor
+    from otelflow._telemetry.batches import BoundedBatchSpanProcessor
     otelflow.configure()
-    trace.get_tracer_provider().add_span_processor(DeliverySpanProcessor(Lines()))
+    trace.get_tracer_provider().add_span_processor(BoundedBatchSpanProcessor(Lines()))
     def body():
         process = multiprocessing.get_context("fork").Process(target=step, args=(1,))
         process.start()

@@ -9,7 +9,7 @@ import pytest
 import otelflow
 import otelflow.errors
 from otelflow import Flow, Flow_Run__Config, Listener, Task, add_listener, errors, flow, task
-from otelflow._core.process import losses, settings
+from otelflow._core.process import process, settings
 
 SAID = Path(__file__).with_name("mistakes.txt")
 
@@ -161,7 +161,6 @@ MISTAKES = {
     "a level that does not exist": lambda: settings.configure(message_level="bogus"),
     "a setting that is no list of texts": lambda: settings.configure(capture_loggers=7),
     "a pattern that does not compile": lambda: settings.configure(redact=["("]),
-    "a variable that does not exist": lambda: environment(OTELFLOW_VALUE_LIMT="7"),
     "a variable with a wrong value": lambda: environment(OTELFLOW_PRINT_LOGS="maybe"),
     "a variable that is no number": lambda: environment(OTELFLOW_VALUE_LIMIT="many"),
     "a pyproject.toml that cannot be read": lambda: pyproject("[tool.otelflow"),
@@ -212,10 +211,6 @@ def settings_of_this_test(tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.startswith("OTEL")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    settings.forget()
-    yield
-    (tmp_path / "pyproject.toml").unlink(missing_ok=True)
-    settings.forget()
 
 
 def test_every_mistake_is_told_as_it_was_reviewed():
@@ -223,7 +218,7 @@ def test_every_mistake_is_told_as_it_was_reviewed():
     lines = []
     for name, mistake in MISTAKES.items():
         lines += [name, f"    {told(mistake)}"]
-        settings.forget()
+        process.reset()
         Path("pyproject.toml").unlink(missing_ok=True)
 
     assert "\n".join(lines) + "\n" == SAID.read_text()
@@ -247,7 +242,6 @@ def test_every_kind_of_error_that_can_be_raised_has_a_public_name():
     ],
 )
 def test_a_mistake_in_a_variable_is_one_warning_and_never_breaks_a_run(variables, warning, monkeypatch, caplog):
-    monkeypatch.setattr(losses, "_said", set())
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
@@ -259,7 +253,6 @@ def test_a_mistake_in_a_variable_is_one_warning_and_never_breaks_a_run(variables
 
 @pytest.mark.parametrize("text", ["[tool.otelflow", "[tool.otelflow]\nprint_log = true", "[tool]\notelflow = 7", "\0"])
 def test_a_mistake_in_a_file_is_one_warning_at_most_and_never_breaks_a_run(text, monkeypatch, caplog):
-    monkeypatch.setattr(losses, "_said", set())
     Path("pyproject.toml").write_text(text)
 
     assert [ready().execute().status for _ in range(3)] == ["success"] * 3
@@ -270,11 +263,11 @@ def test_a_mistake_in_a_file_is_one_warning_at_most_and_never_breaks_a_run(text,
 def test_a_folder_that_must_not_be_looked_into_never_breaks_a_run(program):
     source = """
     from otelflow import flow
-    from otelflow._core.process import settings
+    from otelflow._core.process import process, settings
     @flow
     def ready(): ...
     ready().execute()
-    settings.forget()
+    process.reset()
     os.makedirs("locked/inside")
     os.chdir("locked/inside")
     os.chmod("..", 0)

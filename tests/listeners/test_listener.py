@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, TraceIdRatio
 
 from otelflow import Flow_Run__Event_Type, Listener, add_listener, flow, flow_events, remove_listener, task
 from otelflow._core.inside import events
-from otelflow._core.process import losses, settings
+from otelflow._core.process import losses
 from otelflow._core.process import provider as spans
 from otelflow.errors import InvalidListener
 
@@ -40,14 +40,10 @@ class Ear(Listener):
 @pytest.fixture(autouse=True)
 def clean(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    settings.forget()
-    monkeypatch.setattr(losses, "_said", set())
-    losses.listener_errors.clear()
     yield
     for listener in events.listeners():
         remove_listener(listener)
     flow_events.event_listeners.clear()
-    settings.forget()
 
 
 @pytest.fixture

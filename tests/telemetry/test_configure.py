@@ -289,7 +289,6 @@ def test_it_steps_back_when_the_environment_says_that_somebody_else_configures(v
             {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h:1", "OTEL_BSP_MAX_QUEUE_SIZE": "x"},
             "OTEL_BSP_MAX_QUEUE_SIZE must be",
         ),
-        ({"OTELFLOW_EVENT": "both"}, "OTELFLOW_EVENT is not a variable of otelflow; did you mean 'OTELFLOW_EVENTS'?"),
         (
             {"OTELFLOW_EVENTS": "spam"},
             "OTELFLOW_EVENTS: events must be one of span, log, both, not 'spam'; did you mean 'span'?",
@@ -341,6 +340,20 @@ def test_a_variable_that_says_nothing_usable_is_named_with_the_cure(environment,
 
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"otelflow.errors.ConfigurationError: {message}")
+
+
+def test_a_variable_of_somebody_else_is_one_warning_and_no_error():
+    done = python(
+        "otelflow.configure(); work().execute(); otelflow.configure()",
+        OTELFLOW_SERVICE_HOST="10.0.0.7",  # as Kubernetes sets it for a Service called otelflow
+        OTELFLOW_EVENT="both",
+    )
+
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        "OTELFLOW_SERVICE_HOST is not a variable of otelflow (ignored)",
+        "OTELFLOW_EVENT is not a variable of otelflow; did you mean 'OTELFLOW_EVENTS'? (ignored)",
+    ]
 
 
 def test_an_unknown_setting_is_named():

@@ -14,7 +14,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, LogRecordExportResult
 
 from otelflow._core.process import losses
-from otelflow._telemetry.logs import DeliveryLogRecordProcessor
+from otelflow._telemetry.logs import BoundedBatchLogRecordProcessor
 
 PROGRAM = """
 import os, sys
@@ -74,13 +74,7 @@ def receiver():
 
 @pytest.fixture
 def dropped():
-    before, said = dict(losses.dropped), set(losses._said)
-    losses.dropped.clear()
-    losses._said.clear()
-    yield losses.dropped
-    losses.dropped.clear()
-    losses.dropped.update(before)
-    losses._said.update(said)
+    return losses.dropped
 
 
 def test_a_program_faster_than_its_collector_loses_no_record(receiver):
@@ -100,7 +94,7 @@ def test_a_dead_collector_is_one_warning_and_each_record_is_counted():
     done = python(
         """
         import atexit
-        from otelflow._core.process import dropped
+        from otelflow._core.process import losses
         atexit.register(lambda: print(sum(losses.dropped.values()), {signal for signal, _ in losses.dropped}))
         otelflow.configure(print_finished_message=False)
 
@@ -199,7 +193,7 @@ def test_each_record_that_a_dead_exporter_loses_is_counted(monkeypatch, dropped)
             return LogRecordExportResult.FAILURE
 
     monkeypatch.setenv("OTEL_BLRP_MAX_QUEUE_SIZE", "4")
-    processor = DeliveryLogRecordProcessor(Dead())
+    processor = BoundedBatchLogRecordProcessor(Dead())
     provider = LoggerProvider(shutdown_on_exit=False)
     provider.add_log_record_processor(processor)
 

@@ -912,12 +912,12 @@ def test_with_a_provider_of_the_application_every_run_counts(receiver):
 def test_what_is_sent_is_not_traced_by_instrumentation_of_http():
     body = """
         from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-        from otelflow._core.process.worker import Courier
+        from otelflow.metrics._outputs.metrics_worker import MetricsWorker
 
         seen = []
-        courier = Courier(lambda deadline: seen.append(is_instrumentation_enabled()), "of the test")
-        courier.wake()
-        print(courier.flush(10), set(seen), is_instrumentation_enabled())
+        worker = MetricsWorker(lambda deadline: seen.append(is_instrumentation_enabled()), "of the test")
+        worker.wake()
+        print(worker.flush(10), set(seen), is_instrumentation_enabled())
     """
 
     pytest.importorskip("opentelemetry.instrumentation", reason="no instrumentation is installed")

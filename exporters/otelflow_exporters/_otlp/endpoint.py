@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from otelflow._core.process import entry_points
-from otelflow._core.text.hints import nearest
+from otelflow._core.text.hints import suggestion
 from otelflow._core.text.redaction import redact
 from otelflow._core.text.safe_str import cut, printable
 from otelflow.errors import ConfigurationError
@@ -148,7 +148,7 @@ def _by_protocol(signal: str) -> str:
     variable, protocol = said(signal, "PROTOCOL")
     protocol = protocol or "http/protobuf"
     if protocol not in _PROTOCOLS:
-        raise ConfigurationError(f"{variable}={protocol} is not supported{nearest(protocol, _PROTOCOLS)}")
+        raise ConfigurationError(f"{variable}={protocol} is not supported{suggestion(protocol, _PROTOCOLS)}")
     return _PROTOCOLS[protocol]
 
 

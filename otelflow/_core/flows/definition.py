@@ -15,7 +15,7 @@ from otelflow._core.policies import Body, compose
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import drivers
 from otelflow._core.runs.run import Run
-from otelflow._core.text.hints import nearest
+from otelflow._core.text.hints import suggestion
 from otelflow._core.text.redaction import REDACTED, is_secret, recorded
 from otelflow._core.text.safe_str import printable
 from otelflow.errors import ConfigurationError, NotCallable, UnfillableParameter, UnknownKeyword
@@ -118,7 +118,7 @@ class Definition:
         unknown = next((str(name) for name in names if name not in parameters), None)
         if unknown is not None:
             raise ConfigurationError(
-                f"capture_parameters: {self.name!r} has no parameter {unknown!r}{nearest(unknown, parameters)}"
+                f"capture_parameters: {self.name!r} has no parameter {unknown!r}{suggestion(unknown, parameters)}"
             )
         return names
 

@@ -24,11 +24,11 @@ from otelflow._core.flows.task import Task
 from otelflow._core.inside import events, messages
 from otelflow._core.inside.artifacts import Artifact, Result, add_artifact, add_result
 from otelflow._core.inside.speaker import Speaker
+from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.current import open_run_here
 from otelflow._core.runs.drivers import run_to_end
 from otelflow._core.runs.endings import FAILED
 from otelflow._core.runs.run import Run
-from otelflow._core.text.bounded import Kept
 from otelflow._core.text.safe_str import printable
 from otelflow.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnfillableParameter, UnknownKeyword
 
@@ -125,11 +125,13 @@ class Flow(Speaker, Generic[R]):
         self._used_id = self.flow_id
 
     def _forget_run(self) -> None:
-        self.executed_tasks: Kept[Task] = Kept(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _has_failed)
-        self.log: Kept[messages.Line] = messages.new_log()
-        self.artifacts: Kept[Artifact] = Kept(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
-        self.results: Kept[Result] = Kept(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
-        self.captured_events: Kept[events.Flow_Run__Event] = Kept(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
+        self.executed_tasks: BoundedLog[Task] = BoundedLog(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _has_failed)
+        self.log: BoundedLog[messages.Line] = messages.new_log()
+        self.artifacts: BoundedLog[Artifact] = BoundedLog(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
+        self.results: BoundedLog[Result] = BoundedLog(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
+        self.captured_events: BoundedLog[events.Flow_Run__Event] = BoundedLog(
+            _IN_MEMORY, _IN_MEMORY, 0, _is_unimportant
+        )
 
     # Set up
 

@@ -11,7 +11,7 @@ from otelflow._core.flows.definition import Definition, shown_value
 from otelflow._core.inside import events, messages, print_capture
 from otelflow._core.inside.artifacts import add_result
 from otelflow._core.process.ids import new_id
-from otelflow._core.process.settings import Settings, settings
+from otelflow._core.process.settings import settings
 from otelflow._core.runs import open_runs
 from otelflow._core.runs.current import current_run, enter, leave, open_run_here, parent_here
 from otelflow._core.runs.run import Run
@@ -19,6 +19,7 @@ from otelflow._core.text.safe_str import printable
 
 if TYPE_CHECKING:
     from otelflow._core.flows.config import Flow_Run__Config
+    from otelflow._core.process.settings_table import Settings
 
 _RETURN_VALUE: Final = "flow-return-value"
 
@@ -89,15 +90,10 @@ def innermost_block(flow: HeldFlow) -> Block | None:
     return None
 
 
-def effective(config: "Flow_Run__Config") -> Settings:
+def effective(config: "Flow_Run__Config") -> "Settings":
     """Return *config* with the process's settings where it says nothing, ready for quick reading."""
     fields = vars(config)
-    if not fields:
-        return settings()
-    merged = Settings({})
-    vars(merged).update(vars(settings()))
-    vars(merged).update(fields)
-    return merged
+    return settings().with_fields(fields) if fields else settings()
 
 
 class FlowRun(Run):

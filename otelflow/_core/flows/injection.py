@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from otelflow._core.process.process import State
-from otelflow._core.text.hints import nearest
+from otelflow._core.text.hints import nearest, suggestion
 from otelflow.errors import UnfillableParameter
 
 #: The names that every flow and task may ask for
@@ -109,8 +109,7 @@ class Injection:
         if unfilled is not None:
             meant = nearest(unfilled.name, [*NAMES, *dependencies])
             reason = f"nothing can be injected for its parameter {unfilled.name!r}"
-            reason += meant if "did you mean" in meant else ""
-            raise UnfillableParameter("function", _name_of(self._function), reason)
+            raise UnfillableParameter("function", _name_of(self._function), reason, meant)
         return {**kwargs, **filled} if filled else kwargs
 
     def _by_annotation(self) -> tuple[tuple[_Parameter, type], ...]:
@@ -199,7 +198,7 @@ def _unexpected(signature: inspect.Signature, kwargs: Mapping[str, Any]) -> str 
     if unexpected is None:
         return None
     others = [name for name in known if name not in ("self", "cls")]
-    return f"it has no parameter {unexpected!r}{nearest(unexpected, others)}"
+    return f"it has no parameter {unexpected!r}{suggestion(unexpected, others)}"
 
 
 class _Some:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Never, TypeAlias
 
-from otelflow._core.text.lazy_re import late
+from otelflow._core.text.regex import lazy_compile
 from otelflow.errors import ConfigurationError, UnknownKeyword
 
 if TYPE_CHECKING:
@@ -11,8 +11,7 @@ if TYPE_CHECKING:
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 _ONE: Final = r"(\d+(?:\.\d+)?)(ms|[smhdw])"
-_PIECE: Final = late(_ONE)
-_WHOLE: Final = late(rf"(?:{_ONE})+")
+_WHOLE: Final = rf"(?:{_ONE})+"
 
 # Windows of alerts must fit into what Prometheus keeps.
 _LONGEST_DURATION: Final = 7 * 86_400.0
@@ -102,9 +101,9 @@ def _seconds(name: str, value: "Seconds | None", longest: float) -> float | None
 
 
 def _parsed(text: object) -> float | None:
-    if not isinstance(text, str) or _WHOLE.fullmatch(text.strip()) is None:
+    if not isinstance(text, str) or lazy_compile(_WHOLE).fullmatch(text.strip()) is None:
         return None
-    return sum(float(number) * _UNITS[unit] for number, unit in _PIECE.findall(text))
+    return sum(float(number) * _UNITS[unit] for number, unit in lazy_compile(_ONE).findall(text))
 
 
 def checked_buckets(buckets: object) -> tuple[float, ...] | None:

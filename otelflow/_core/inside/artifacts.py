@@ -1,7 +1,6 @@
 """What a run leaves behind: artifacts and results, checked when they are made, bounded in events."""
 
 import logging
-import re
 import time
 import weakref
 from collections.abc import Callable, Mapping
@@ -14,13 +13,13 @@ from otelflow._core.process.settings import settings
 from otelflow._core.runs import observers
 from otelflow._core.runs.endings import qualified_name
 from otelflow._core.runs.run import Run
-from otelflow._core.text.lazy_re import late
 from otelflow._core.text.redaction import recorded, redact_value
-from otelflow._core.text.safe_str import cut, printable, shown
+from otelflow._core.text.regex import lazy_compile
+from otelflow._core.text.safe_str import cut, printable, safe_str
 from otelflow.errors import InvalidArtifact
 
-_KEY: Final = late(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}")
-_URL: Final = late(r"https?://[^\s]+", re.IGNORECASE)
+_KEY: Final = r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}"
+_URL: Final = r"(?i)https?://[^\s]+"
 # A payload past this is not kept whole either: it would stop the run for seconds to redact it.
 _WHOLE: Final = 32 * 1024 * 1024
 
@@ -49,7 +48,7 @@ def checked_key(key: object, what: str) -> str | None:
     """Return *key*, or raise InvalidArtifact for one that no backend could look up."""
     if key is None:
         return None
-    if not isinstance(key, str) or _KEY.fullmatch(key) is None:
+    if not isinstance(key, str) or lazy_compile(_KEY).fullmatch(key) is None:
         raise InvalidArtifact(
             f"{what} key {key!r:.80} is not valid: use up to 128 letters, digits, '.', '_' or '-', beginning with a "
             "letter or digit"
@@ -97,8 +96,8 @@ class Artifact:
         self.take(data)
         run = self._run()
         if run is None or run.is_closed:
-            losses.lost("artifacts", "run_ended")
-            losses.warn_once(f"late artifact {self.key}", "Artifact %s was updated after its run had ended", self.key)
+            message = "Artifact %s was updated after its run had ended"
+            losses.record("artifacts", "run_ended", message, self.key, key=self.key)
         if run is not None:
             observers.tell_entry(run, self)
 
@@ -255,7 +254,7 @@ def _table(data: object) -> object:
 
 
 def _link(data: object) -> object:
-    if not isinstance(data, str) or _URL.fullmatch(data) is None:
+    if not isinstance(data, str) or lazy_compile(_URL).fullmatch(data) is None:
         raise InvalidArtifact(f"a link artifact needs an http or https address, not {data!r:.80}")
     return data
 
@@ -269,7 +268,7 @@ def _progress(data: object) -> object:
 def _image(data: object) -> object:
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
-    if isinstance(data, str) and _URL.fullmatch(data):
+    if isinstance(data, str) and lazy_compile(_URL).fullmatch(data):
         return data
     raise InvalidArtifact(f"an image artifact needs bytes or an http or https address, not {data!r:.80}")
 
@@ -300,7 +299,7 @@ def _free_form(data: object) -> object:
     try:
         return _json(data)
     except InvalidArtifact:
-        return shown(data, _WHOLE)
+        return safe_str(data, _WHOLE)
 
 
 _CHECKS: Final[Mapping[str, Callable[[object], object]]] = {
@@ -334,6 +333,5 @@ def _keep(whole: bytes) -> str | None:
     try:
         return _payloads.keep(whole)
     except Exception as error:  # noqa: BLE001 a store that fails must not break the run
-        losses.lost("artifacts", "store_failed")
-        losses.warn_once("keep_payload", "An artifact could not be stored whole", error=error)
+        losses.record("artifacts", "store_failed", "An artifact could not be stored whole", error=error)
         return None

@@ -62,5 +62,4 @@ def _emit_log_record(run: Run, entry: Entry) -> None:
     try:
         get_logger(semconv.SCOPE).emit(record)
     except Exception as error:  # noqa: BLE001 log record processors are foreign code
-        losses.lost("logs", "emit_failed")
-        losses.warn_once("emit_log", "A log record could not be emitted; the run goes on", error=error)
+        losses.record("logs", "emit_failed", "A log record could not be emitted; the run goes on", error=error)

@@ -12,8 +12,8 @@ from otelflow import semconv
 from otelflow._core.inside import events, journal
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import observers
+from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.run import Run
-from otelflow._core.text.bounded import Kept
 from otelflow._core.text.redaction import recorded
 
 _PLAIN: Final = object()
@@ -88,9 +88,9 @@ class Line(NamedTuple):
 _new_line: Final[Callable[[tuple[int, int, str, Any, str | None]], Line]] = functools.partial(tuple.__new__, Line)
 
 
-def new_log() -> Kept[Line]:
+def new_log() -> BoundedLog[Line]:
     """Return a log that keeps the first and last 1,000 messages and 1,000 errors."""
-    return Kept(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _is_error)
+    return BoundedLog(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _is_error)
 
 
 def _is_error(line: Line) -> bool:

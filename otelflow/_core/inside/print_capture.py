@@ -115,8 +115,7 @@ def _wrap(original: Print) -> Print:
             sep, end = options.get("sep"), options.get("end")
             hear(run, (" " if sep is None else sep).join(texts) + ("\n" if end is None else end))
         except Exception as error:  # noqa: BLE001 it is printed; no trouble of ours (a full stack, say) may follow
-            losses.lost("messages", "failed")
-            losses.warn_once("print", "Something printed could not be made a message", error=error)
+            losses.record("messages", "failed", "Something printed could not be made a message", error=error)
 
     return print
 

@@ -4,7 +4,7 @@ import os
 from importlib.metadata import entry_points
 from typing import Any
 
-from otelflow._core.text.hints import nearest
+from otelflow._core.text.hints import suggestion
 from otelflow.errors import ConfigurationError
 
 
@@ -13,14 +13,14 @@ def load(group: str, name: str, variable: str) -> Any:
 
     Raises ConfigurationError that names *variable* for an unknown name, or for one that does not import.
     """
-    found = entry_points(group=group)
-    for entry in found.select(name=name):
+    registered = entry_points(group=group)
+    for entry in registered.select(name=name):
         try:
             return entry.load()
         except Exception as error:
             raise ConfigurationError(f"{variable}={name}: {entry.value} does not load: {error}") from error
-    known = {entry.name for entry in found}
-    raise ConfigurationError(f"{variable}: nothing is registered as {name!r}{nearest(name, known)}")
+    names = {entry.name for entry in registered}
+    raise ConfigurationError(f"{variable}: nothing is registered as {name!r}{suggestion(name, names)}")
 
 
 def check_provider(kind: str, variable: str) -> None:

@@ -5,24 +5,58 @@ from collections import Counter
 from typing import Final
 
 from otelflow._core.process import forks
+from otelflow._core.process.process import State
 
 logger: Final = logging.getLogger("otelflow")
 
-#: (signal, reason) → how many were lost
-dropped: Final[Counter[tuple[str, str]]] = Counter()
-#: listener name → how often it raised
-listener_errors: Final[Counter[str]] = Counter()
+_MOST_WARNINGS: Final = 1_000
+
+
+class _Losses(State):
+    """The counts of this process, and the keys of the warnings that are in the log."""
+
+    def __init__(self) -> None:
+        # Emptied and never replaced: the module shows them under names of its own.
+        self.dropped: Final[Counter[tuple[str, str]]] = Counter()
+        self.listener_errors: Final[Counter[str]] = Counter()
+        self.warned: Final[set[str]] = set()
+        super().__init__()
+
+    def reset(self) -> None:
+        """Count from 0, and log each warning again."""
+        self.dropped.clear()
+        self.listener_errors.clear()
+        self.warned.clear()
+
 
 # Re-entrant: the garbage collector may end a generator's run while this thread holds it.
 _lock: Final = forks.new_lock()
-_said: Final[set[str]] = set()
-_REMEMBERED: Final = 1_000
+_losses: Final = _Losses()
+
+#: (signal, reason) → how many were lost
+dropped: Final = _losses.dropped
+#: listener name → how often it raised
+listener_errors: Final = _losses.listener_errors
 
 
 def lost(signal: str, reason: str, count: int = 1) -> None:
     """Count *count* pieces of *signal* (traces, messages, …) that *reason* kept from arriving."""
     with _lock:
         dropped[signal, reason] += count
+
+
+def record(
+    signal: str,
+    reason: str,
+    message: str,
+    *args: object,
+    count: int = 1,
+    key: str | None = None,
+    error: BaseException | None = None,
+) -> None:
+    """Count a loss as ``lost()`` does, and log *message* once for each *key* (without one: each message)."""
+    lost(signal, reason, count)
+    warn_once(f"{signal} {reason} {key or message}", message, *args, error=error)
 
 
 def listener_failed(name: str, error: Exception) -> None:
@@ -35,10 +69,10 @@ def listener_failed(name: str, error: Exception) -> None:
 def warn_once(key: str, message: str, *args: object, error: BaseException | None = None) -> None:
     """Log one warning per *key* and process; a program that fails in a loop is not drowned in it."""
     with _lock:
-        if key in _said or len(_said) >= _REMEMBERED:
+        if key in _losses.warned or len(_losses.warned) >= _MOST_WARNINGS:
             return
-        _said.add(key)
+        _losses.warned.add(key)
     try:
         logger.warning(message, *args, exc_info=error)
-    except Exception:  # noqa: BLE001 a handler is foreign code, and there is nobody left to tell
+    except Exception:  # noqa: BLE001 a handler is foreign code, and there is nowhere left to log that it raised
         return

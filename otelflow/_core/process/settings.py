@@ -1,218 +1,158 @@
-"""Every setting, its default, and where the value in force came from.
+"""Which settings are in force, and where each came from; ``settings_table`` declares them.
 
 An argument wins over an ``OTELFLOW_*`` variable, that over ``[tool.otelflow]`` in the nearest ``pyproject.toml``, that
 over the default. Variables and files are read at the first run, or when ``configure()`` or the command line asks.
 """
 
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from otelflow._core.process import losses
+from otelflow._core.process.environment import OTHER_VARIABLES, PREFIX
+from otelflow._core.process.process import State
+from otelflow._core.process.settings_table import SETTINGS, Setting, Settings
 from otelflow._core.text import redaction
-from otelflow._core.text.hints import nearest
+from otelflow._core.text.hints import nearest, suggestion
 from otelflow.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PREFIX: Final = "OTELFLOW_"
+#: A value, and where it came from: ``default``, a variable's name, a file, ``configure()``
+_Origin: TypeAlias = tuple[Any, str]
 
-#: Variables that otelflow reads elsewhere: exporters (store), the command line, the test suite.
-OTHER_VARIABLES: Final = frozenset(
-    {
-        "OTELFLOW_STORE_MAX_BYTES",
-        "OTELFLOW_STORE_MAX_AGE_DAYS",
-        "OTELFLOW_REQUIRE_STACK",
-        "OTELFLOW_STACK_DIR",
-    }
-)
-
-
-class Setting:
-    """One setting: its type is its default's, *choices* limits a text."""
-
-    __slots__ = ("choices", "default", "meaning")
-
-    def __init__(
-        self, default: bool | int | str | tuple[str, ...], meaning: str, choices: tuple[str, ...] = ()
-    ) -> None:
-        self.default = default
-        self.meaning = meaning
-        self.choices = choices
-
-
-#: The fields of Flow_Run__Config
-RUN_SETTINGS: Final[Mapping[str, Setting]] = {
-    "add_task_to_self": Setting(True, "keep a flow's tasks in its executed_tasks"),
-    "log_to_console": Setting(False, "write each message to stderr as it comes"),
-    "log_to_memory": Setting(True, "keep a flow's messages for captured_logs() and json()"),
-    "logging_enabled": Setting(True, "have messages at all, on spans and for listeners too"),
-    "print_logs": Setting(False, "print a flow's messages when it ends"),
-    "print_none_return_value": Setting(False, "have a message for a return value that is None"),
-    "print_finished_message": Setting(False, "have a message for the end of each flow and task"),
-    "print_error_stack_trace": Setting(False, "write the traceback of a failed flow to stderr"),
-    "raise_flow_error": Setting(True, "raise a flow's exception out of execute()"),
-    "flow_data__capture_events": Setting(False, "keep a flow's events for json()"),
+_SWITCH: Final = {
+    **dict.fromkeys(("true", "1", "on", "yes"), True),
+    **dict.fromkeys(("false", "0", "off", "no"), False),
 }
 
-#: Settings of the whole process
-PROCESS_SETTINGS: Final[Mapping[str, Setting]] = {
-    "events": Setting(
-        "span", "write messages, artifacts and results as span events, log records, or both", ("span", "log", "both")
-    ),
-    "message_level": Setting(
-        "INFO", "the lowest level that gets onto a span", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-    ),
-    "value_limit": Setting(8192, "characters kept of one message, value or traceback"),
-    "capture_loggers": Setting(
-        (), "stdlib loggers whose records become messages; 'root' for all that reaches the root"
-    ),
-    "redact": Setting((), "more regular expressions of what must not be recorded"),
-    "store": Setting(
-        "", "the folder of the local store, or 'off'; empty: off in libraries, a default folder in the CLI"
-    ),
-    "metrics": Setting(
-        "", "the way out for metrics: off, pull[:HOST:PORT], registry, multiprocess, push[:URL], textfile:PATH, otlp"
-    ),
-    "metrics_series": Setting(2_000, "flows and tasks that metrics tell apart; more of them share one series"),
-    "metrics_certificate": Setting("", "the certificate file (PEM) with which /metrics is served over TLS"),
-    "metrics_key": Setting("", "the key file (PEM) of metrics_certificate"),
-    "metrics_client_ca": Setting("", "the CA file (PEM) whose clients alone may read /metrics"),
-}
 
-SETTINGS: Final[Mapping[str, Setting]] = {**RUN_SETTINGS, **PROCESS_SETTINGS}
+class _Settings(State):
+    """What is in force from the first run on, and the arguments of ``configure()``."""
+
+    in_force: Settings | None
+    arguments: dict[str, _Origin]
+
+    def reset(self) -> None:
+        """Read variables and files anew at the next run."""
+        self.in_force = None
+        self.arguments = {}
+        redaction.use_patterns(())
 
 
-class InForce:
-    """The value of one setting and where it came from (``default``, a variable's name, a file)."""
-
-    __slots__ = ("origin", "value")
-
-    def __init__(self, value: Any, origin: str) -> None:
-        self.value = value
-        self.origin = origin
-
-
-class Settings:
-    """The settings of this process, each as an attribute, with ``origin(name)``."""
-
-    def __init__(self, values: Mapping[str, InForce]) -> None:
-        self._origins = {name: found.origin for name, found in values.items()}
-        for name, found in values.items():
-            setattr(self, name, found.value)
-
-    add_task_to_self: bool
-    log_to_console: bool
-    log_to_memory: bool
-    logging_enabled: bool
-    print_logs: bool
-    print_none_return_value: bool
-    print_finished_message: bool
-    print_error_stack_trace: bool
-    raise_flow_error: bool
-    flow_data__capture_events: bool
-    events: str
-    message_level: str
-    value_limit: int
-    capture_loggers: tuple[str, ...]
-    redact: tuple[str, ...]
-    store: str
-    metrics: str
-    metrics_series: int
-    metrics_certificate: str
-    metrics_key: str
-    metrics_client_ca: str
-
-    def origin(self, name: str) -> str:
-        """Return where the value of *name* came from."""
-        return self._origins[name]
-
-
-_in_force: Settings | None = None
-_given: dict[str, InForce] = {}
+_settings: Final = _Settings()
 
 
 def settings() -> Settings:
     """Return the settings in force; the first call reads the environment, where a mistake becomes one warning."""
-    return _in_force if _in_force is not None else _use(tolerant=True)
+    in_force = _settings.in_force
+    return in_force if in_force is not None else _read(is_strict=False)
 
 
-def configure(**given: Any) -> Settings:
-    """Put *given* settings in force over variables and files, strictly.
+def configure(**arguments: Any) -> Settings:
+    """Put *arguments* in force over variables and files.
 
-    Raises ConfigurationError for an unknown name, variable or value.
+    Raises ConfigurationError for an unknown argument or key of the file, and for a value that says nothing usable.
     """
-    checked = {
-        name: InForce(_checked(name, value, "configure()", SETTINGS), "configure()") for name, value in given.items()
-    }
-    redaction.compiled(given.get("redact", ()))
-    _given.update(checked)
-    return _use(tolerant=False)
+    place = "configure()"
+    checked = {name: (check(name, value, place, SETTINGS), place) for name, value in arguments.items()}
+    _compile(arguments.get("redact", ()))
+    _settings.arguments.update(checked)
+    return _read(is_strict=True)
 
 
-def forget() -> None:
-    """Read everything anew at the next run (for tests and forked servers)."""
-    global _in_force
-    _in_force = None
-    _given.clear()
-
-
-def _use(*, tolerant: bool) -> Settings:
-    global _in_force
-    values = {name: InForce(setting.default, "default") for name, setting in SETTINGS.items()}
-    for source in (_from_pyproject, _from_environment):
-        values.update(source(tolerant=tolerant))
-    values.update(_given)
+def _read(*, is_strict: bool) -> Settings:
+    """Put in force what file, variables and arguments say; a mistake is raised if *is_strict*, and else ignored."""
+    mistakes: list[ConfigurationError] = []
+    found = {**_from_file(mistakes), **_from_environment(mistakes), **_settings.arguments}
+    values = {name: value for name, (value, _) in found.items()}
+    in_force = Settings(values, {name: origin for name, (_, origin) in found.items()})
+    patterns = None
     try:
-        redaction.extend(values["redact"].value)
+        patterns = _compile(in_force.redact)
     except ConfigurationError as error:
-        _object(error, tolerant=tolerant)
-    _in_force = Settings(values)
-    return _in_force
+        mistakes.append(error)
+    if mistakes and is_strict:
+        raise mistakes[0]
+    for mistake in mistakes:
+        losses.warn_once(f"configuration {mistake}", "%s (ignored)", mistake)
+    if patterns is not None:
+        redaction.use_patterns(patterns)
+    _settings.in_force = in_force
+    return in_force
 
 
-def _from_environment(*, tolerant: bool) -> dict[str, InForce]:
-    found: dict[str, InForce] = {}
+def _compile(patterns: Iterable[str]) -> list[re.Pattern[str]]:
+    compiled = []
+    for pattern in patterns:
+        try:
+            compiled.append(re.compile(pattern))
+        except (re.error, TypeError) as error:
+            reason = getattr(error, "msg", error)
+            raise ConfigurationError(f"redact: {pattern!r} is not a regular expression: {reason}") from None
+    return compiled
+
+
+def _from_environment(mistakes: list[ConfigurationError]) -> dict[str, _Origin]:
+    found: dict[str, _Origin] = {}
     for variable, text in os.environ.items():
         if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES or text == "":
             continue
         name = variable.removeprefix(PREFIX).lower()
+        if name not in SETTINGS:
+            _warn_of_unknown(variable)
+            continue
         try:
-            found[name] = InForce(_converted(name, text, variable), variable)
+            found[name] = check(name, _parse(name, text.strip()), variable, SETTINGS), variable
         except ConfigurationError as error:
-            _object(error, tolerant=tolerant)
+            mistakes.append(error)
     return found
 
 
-def _from_pyproject(*, tolerant: bool) -> dict[str, InForce]:
-    # Path.is_file() raises where a folder must not be looked into, as services often may not above their own.
-    candidates = (folder / "pyproject.toml" for folder in _folders())
-    path = next((path for path in candidates if os.path.isfile(path)), None)  # noqa: PTH113
-    if path is None:
-        return {}
-    found: dict[str, InForce] = {}
-    try:
-        table = _table(path)
-    except ConfigurationError as error:
-        _object(error, tolerant=tolerant)
-        return {}
-    for name, value in table.items():
-        try:
-            found[name] = InForce(_checked(name, value, f"{path} [tool.otelflow]", SETTINGS), str(path))
-        except ConfigurationError as error:
-            _object(error, tolerant=tolerant)
-    return found
+def _warn_of_unknown(variable: str) -> None:
+    """Never an error: a Kubernetes Service called ``otelflow`` sets ``OTELFLOW_SERVICE_HOST`` in every pod."""
+    names = [*map(str.upper, SETTINGS), *(other.removeprefix(PREFIX) for other in OTHER_VARIABLES)]
+    meant = nearest(variable.removeprefix(PREFIX), names)
+    cure = f"; did you mean {PREFIX + meant!r}?" if meant else ""
+    losses.warn_once(f"variable {variable}", "%s is not a variable of otelflow%s (ignored)", variable, cure)
 
 
-def _folders() -> "list[Path]":
+def _parse(name: str, text: str) -> Any:
+    """Return what *text* says, of the setting's type if it can be read so."""
+    setting = SETTINGS[name]
+    if isinstance(setting.default, bool):
+        return _SWITCH.get(text.lower(), text)
+    if isinstance(setting.default, int):
+        return int(text) if text.isascii() and text.removeprefix("-").isdigit() else text
+    if isinstance(setting.default, tuple):
+        return setting.split(text)
+    return text
+
+
+def _from_file(mistakes: list[ConfigurationError]) -> dict[str, _Origin]:
     from pathlib import Path  # noqa: PLC0415 some milliseconds, which an import need not take
 
     try:
-        here = Path.cwd()
+        folder = Path.cwd()
     except OSError:  # the working folder was removed
-        return []
-    return [here, *here.parents]
+        return {}
+    # Path.is_file() raises where a folder must not be looked into, as services often may not above their own.
+    candidates = (parent / "pyproject.toml" for parent in (folder, *folder.parents))
+    path = next((path for path in candidates if os.path.isfile(path)), None)  # noqa: PTH113
+    found: dict[str, _Origin] = {}
+    try:
+        table = _table(path) if path is not None else {}
+    except ConfigurationError as error:
+        mistakes.append(error)
+        return {}
+    for name, value in table.items():
+        try:
+            found[name] = check(name, value, f"{path} [tool.otelflow]", SETTINGS), str(path)
+        except ConfigurationError as error:
+            mistakes.append(error)
+    return found
 
 
 def _table(path: "Path") -> Mapping[str, Any]:
@@ -228,57 +168,31 @@ def _table(path: "Path") -> Mapping[str, Any]:
     return table
 
 
-def _object(error: ConfigurationError, *, tolerant: bool) -> None:
-    if not tolerant:
-        raise error
-    losses.warn_once(f"configuration {error}", "%s (ignored)", error)
+def check(name: str, value: Any, place: str, settings: Mapping[str, Setting]) -> Any:
+    """Return *value* as the one of *settings* called *name* keeps it.
 
-
-def _converted(name: str, text: str, variable: str) -> Any:
-    setting = SETTINGS.get(name)
+    Raises ConfigurationError that names *place* when there is no such setting, or when it takes no such value.
+    """
+    setting = settings.get(name)
     if setting is None:
-        variables = [PREFIX + known.upper() for known in SETTINGS] + sorted(OTHER_VARIABLES)
-        raise ConfigurationError(f"{variable} is not a variable of otelflow{nearest(variable, variables)}")
-    value: Any = text.strip()
-    if isinstance(setting.default, bool):
-        value = {
-            "true": True,
-            "1": True,
-            "on": True,
-            "yes": True,
-            "false": False,
-            "0": False,
-            "off": False,
-            "no": False,
-        }.get(value.lower(), value)
-    elif isinstance(setting.default, int):
-        value = int(value) if value.isascii() and value.lstrip("-").isdigit() and value.count("-") < 2 else value
-    elif isinstance(setting.default, tuple):
-        value = [part.strip() for part in value.split(",") if part.strip()]
-    return _checked(name, value, variable, SETTINGS)
-
-
-def _checked(name: str, value: Any, where: str, known: Mapping[str, Setting]) -> Any:
-    """Return *value* as the setting *name* wants it, or raise ConfigurationError that says what it wants."""
-    setting = known.get(name)
-    if setting is None:
-        raise ConfigurationError(f"{where} has no field {name!r}{nearest(name, known)}")
-    if isinstance(setting.default, tuple) and isinstance(value, list | tuple):
+        raise ConfigurationError(f"{place} has no field {name!r}{suggestion(name, settings)}")
+    kind: type[Any] = type(setting.default)
+    if kind is tuple and isinstance(value, list | tuple):
         value = tuple(value)
-    if not isinstance(value, type(setting.default)) or isinstance(value, bool) is not isinstance(setting.default, bool):
-        wanted = "a list of texts" if isinstance(setting.default, tuple) else type(setting.default).__name__
-        raise ConfigurationError(f"{where}: {name} must be {wanted}, not {value!r:.60}")
+    if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
+        kind_name = "a list of texts" if kind is tuple else kind.__name__
+        raise ConfigurationError(f"{place}: {name} must be {kind_name}, not {value!r:.60}")
     if setting.choices:
-        value = _chosen(name, str(value), where, setting.choices)
-    if isinstance(setting.default, int) and not isinstance(value, bool) and isinstance(value, int) and value < 1:
-        raise ConfigurationError(f"{where}: {name} must be at least 1, not {value}")
+        return _choose(str(value), setting.choices, f"{place}: {name}")
+    if kind is int and int(value) < 1:
+        raise ConfigurationError(f"{place}: {name} must be at least 1, not {value}")
     return value
 
 
-def _chosen(name: str, value: str, where: str, choices: tuple[str, ...]) -> str:
+def _choose(value: str, choices: tuple[str, ...], place: str) -> str:
     for choice in choices:
         if choice.lower() == value.lower():
             return choice
-    close = nearest(value, choices)
-    meant = close if "did you mean" in close else ""
-    raise ConfigurationError(f"{where}: {name} must be one of {', '.join(choices)}, not {value!r}{meant}")
+    meant = nearest(value, choices)
+    cure = f"; did you mean {meant!r}?" if meant else ""
+    raise ConfigurationError(f"{place} must be one of {', '.join(choices)}, not {value!r}{cure}")

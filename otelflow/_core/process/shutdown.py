@@ -3,7 +3,7 @@
 import atexit
 import weakref
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from otelflow._core.process.process import State
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class _Shutdown(State):
-    """Who ends open runs: the engine, which this room cannot import."""
+    """The engine's function that ends open runs: this room cannot import the engine."""
 
     end_runs: Callable[[], None] = staticmethod(lambda: None)
 
@@ -19,7 +19,7 @@ class _Shutdown(State):
         """Keep it: the engine is the same one for the whole process."""
 
 
-_shutdown = _Shutdown()
+_shutdown: Final = _Shutdown()
 
 
 def runs_end_with(end_runs: Callable[[], None]) -> None:
@@ -41,23 +41,23 @@ def end_open_runs_at_exit() -> None:
     atexit.register(end_open_runs)
 
 
-def deliver_before_child_ends(owner: T, deliver: Callable[[T], None]) -> None:
-    """Call *deliver* before a child of ``multiprocessing`` ends, this one or a later one.
+def deliver_before_child_ends(owner: T, deliver: Callable[[T], object]) -> None:
+    """Call *deliver* with *owner*, as long as it lives, before a child of ``multiprocessing`` ends, now or later.
 
     Such a child leaves by ``os._exit``, which runs no exit function; its open runs are ended first.
     """
-    import multiprocessing  # noqa: PLC0415 some milliseconds, only for who delivers something
+    import multiprocessing  # noqa: PLC0415 some milliseconds, only for programs that deliver something
     from multiprocessing import util  # noqa: PLC0415
 
-    def promise(alive: T) -> None:
-        util.Finalize(alive, last_words, args=(weakref.ref(alive),), exitpriority=0)
+    def register(owner: T) -> None:
+        util.Finalize(owner, at_exit, args=(weakref.ref(owner),), exitpriority=0)
 
-    def last_words(reference: "weakref.ref[T]") -> None:
+    def at_exit(reference: "weakref.ref[T]") -> None:
         end_open_runs()
-        alive = reference()
-        if alive is not None:
-            deliver(alive)
+        owner = reference()
+        if owner is not None:
+            deliver(owner)
 
-    util.register_after_fork(owner, promise)
+    util.register_after_fork(owner, register)
     if multiprocessing.parent_process() is not None:
-        promise(owner)
+        register(owner)

@@ -1,147 +1,126 @@
-"""Bring numbers out on a thread of its own, so that no run waits for a network or a disk."""
+"""Work on a thread of its own, so that no run waits for a network or a disk."""
 
-import atexit
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
 
 from opentelemetry import context as otel_context
 
 # The name is private for want of a better place (says its comment); every exporter and instrumentation uses it.
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
-from otelflow._core.process import forks, losses, shutdown
+from otelflow._core.process import forks
 
-#: How long the end of a process may be kept up
-FAREWELL_SECONDS = 5.0
+#: How long the end of a process may be kept up, unless the user says otherwise
+SHUTDOWN_SECONDS: Final = 5.0
+# A piece of work that ends in time may take a moment to say so.
+_JOIN_SECONDS: Final = 0.5
 
 
-class Courier:
-    """Calls *deliver* when woken, every *interval* seconds if given, and a last time at exit when there is news.
+class Worker:
+    """Calls *work* on a daemon thread: after ``wake()``, when *is_due*, every *interval* seconds, and at the end.
 
-    *deliver* gets the moment (``time.monotonic()``) by which it must be done, and raises if nothing arrived; that is
-    counted, and said once. Of several wakes while it works, one more delivery comes. There is news after a wake, and
-    when *count* has another value than at the last delivery. A forked child begins anew.
+    *work* does one piece, must not raise, and returns whether more may be left: it is called again at once while it was
+    woken or is closed. *interval* is in seconds (None: only when woken or due), *shutdown_timeout* is how many seconds
+    ``close()`` takes at most. A forked child begins anew, without a thread. ``changed`` is the lock, and the condition,
+    of whatever the worker and its owner share.
     """
 
     def __init__(
         self,
-        deliver: Callable[[float], None],
-        what: str,
+        work: Callable[[], bool],
         *,
         interval: float | None = None,
-        count: Callable[[], int] = int,
+        is_due: Callable[[], bool] = bool,
+        shutdown_timeout: float = SHUTDOWN_SECONDS,
     ) -> None:
-        self._deliver = deliver
-        self._what = what
+        self._work = work
         self._interval = interval
-        self._count = count
-        self._begin()
-        atexit.register(self._close_at_exit)
-        forks.begin_anew(self, Courier._begin_in_child)
-        shutdown.deliver_before_child_ends(self, Courier.close)
+        self._is_due = is_due
+        self.shutdown_timeout = shutdown_timeout
+        self.is_closed = False
+        self.begin()
+        forks.begin_anew(self, Worker.begin)
 
-    def _begin(self) -> None:
-        self._changed = threading.Condition(forks.new_lock())
-        self._thread: threading.Thread | None = None
-        self._wanted = 0
-        self._done = 0
-        self._arrived = True
-        self._is_closed = False
-        self._deadline = float("inf")
-        self._delivered = 0
+    def begin(self) -> None:
+        """Have no thread, and nothing to answer; a forked child begins so, too."""
+        self.changed = threading.Condition(forks.new_lock())
+        self.thread: threading.Thread | None = None
+        self.deadline = float("inf")  # of the shutdown, on time.monotonic()
+        self._wakes = 0
+        self._answered_wakes = 0
 
-    def _begin_in_child(self) -> None:
-        was_closed = self._is_closed
-        self._begin()
-        self._is_closed = was_closed
+    @property
+    def is_behind(self) -> bool:
+        """Whether a wake has not been answered yet."""
+        return self._answered_wakes < self._wakes
 
-    def start(self) -> None:
-        """Deliver soon and in each interval from now on; nothing, if that is so already."""
-        if self._thread is None:
-            self.wake()
+    def start_thread(self) -> None:
+        """Have a thread from now on, unless there is one or the worker is closed."""
+        with self.changed:
+            if self.thread is not None or self.is_closed:
+                return
+            self.thread = threading.Thread(target=self._run, name="otelflow-worker", daemon=True)
+            try:
+                self.thread.start()
+            except RuntimeError:  # the interpreter is shutting down; close() works
+                self.thread = None
 
     def wake(self) -> None:
-        """Deliver soon."""
-        with self._changed:
-            self._wanted += 1
-            if self._thread is None and not self._is_closed:
-                self._start()
-            self._changed.notify_all()
-
-    def _start(self) -> None:
-        self._thread = threading.Thread(target=self._work, name="otelflow-metrics", daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError:  # the interpreter is shutting down; close() delivers
-            self._thread = None
+        """Let the thread, if there is one, work until nothing is left; of several wakes meanwhile, once more."""
+        with self.changed:
+            self._wakes += 1
+            self.changed.notify_all()
 
     def flush(self, timeout: float) -> bool:
-        """Deliver now and wait for it, at most *timeout* seconds; return whether it arrived."""
-        with self._changed:
+        """Wake it and wait until nothing is left, at most *timeout* seconds; return whether that was in time."""
+        with self.changed:
             self.wake()
-            wanted = self._wanted
-            in_time = self._changed.wait_for(lambda: self._done >= wanted, timeout)
-            return in_time and self._arrived
+            wakes = self._wakes
+            return self.changed.wait_for(lambda: self._answered_wakes >= wakes, timeout)
 
-    def close(self) -> None:
-        """Deliver a last time if there is news, within a bounded time."""
-        atexit.unregister(self._close_at_exit)
-        with self._changed:
-            if self._is_closed:
+    def close(self) -> bool:
+        """Work until nothing is left, within the shutdown timeout; return whether that was in time."""
+        with self.changed:
+            if self.is_closed:
+                return True
+            self.is_closed = True
+            self.deadline = time.monotonic() + self.shutdown_timeout
+            thread = self.thread
+            self.changed.notify_all()
+        if thread is None:  # a program that is ending gets no new thread: what came late is done on this one
+            while self._work():
+                pass
+            return True
+        thread.join(self.shutdown_timeout + _JOIN_SECONDS)
+        return not thread.is_alive()
+
+    # On the worker's thread
+
+    def _run(self) -> None:
+        while True:
+            with self.changed:
+                self.changed.wait_for(self._has_work, self._interval)
+                is_closed, wakes = self.is_closed, self._wakes
+            is_done = not self._work()
+            with self.changed:
+                if is_done:
+                    self._answered_wakes = wakes
+                self.changed.notify_all()
+            if is_done and is_closed:
                 return
-            self._is_closed = True
-            self._deadline = time.monotonic() + FAREWELL_SECONDS
-            thread = self._thread
-            self._changed.notify_all()
-        if thread is None:
-            self._last_delivery()
-            return
-        thread.join(FAREWELL_SECONDS + 0.5)
-        if thread.is_alive():
-            self._lost("had no time left to arrive", None)
 
-    def _close_at_exit(self) -> None:
-        shutdown.end_open_runs()  # what the exit cuts short is counted before the last delivery
-        self.close()
+    def _has_work(self) -> bool:
+        return self.is_closed or self.is_behind or self._is_due()
 
-    def _last_delivery(self) -> None:
-        is_wanted = self._wanted > self._done or self._interval is not None or not self._arrived
-        if is_wanted or self._count() != self._delivered:
-            self._try()
 
-    # On the courier's thread
-
-    def _work(self) -> None:
-        is_closed = False
-        while not is_closed:
-            with self._changed:
-                self._changed.wait_for(lambda: self._is_closed or self._wanted > self._done, self._interval)
-                is_closed, wanted = self._is_closed, self._wanted
-            if is_closed:
-                self._last_delivery()
-            else:
-                self._try()
-            with self._changed:
-                self._done = wanted
-                self._changed.notify_all()
-
-    def _try(self) -> None:
-        deadline = min(self._deadline, time.monotonic() + FAREWELL_SECONDS)
-        count = self._count()
-        token = otel_context.attach(otel_context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
-        try:
-            self._deliver(deadline)
-        except Exception as error:  # noqa: BLE001 a network, a disk or an exporter must not end this thread
-            self._arrived = False
-            self._lost("did not arrive", error)
-        else:
-            self._arrived = True
-            self._delivered = count
-        finally:
-            otel_context.detach(token)
-
-    def _lost(self, how: str, error: Exception | None) -> None:
-        losses.lost("metrics", "export_failed")
-        reason = f" ({type(error).__name__}: {error})" if error is not None else ""
-        losses.warn_once(f"metrics {self._what}", "Metrics %s %s%s; the flow goes on", self._what, how, reason)
+@contextmanager
+def uninstrumented() -> Iterator[None]:
+    """Let no instrumentation make spans of what is sent inside: they would be sent, too, and so on for ever."""
+    token = otel_context.attach(otel_context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+    try:
+        yield
+    finally:
+        otel_context.detach(token)

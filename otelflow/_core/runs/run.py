@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from opentelemetry.trace import INVALID_SPAN, Span
 
 from otelflow import semconv
-from otelflow._core.text.bounded import Kept
+from otelflow._core.runs.bounded import BoundedLog
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
-    from otelflow._core.process.settings import Settings
+    from otelflow._core.process.settings_table import Settings
     from otelflow._core.runs.endings import Ending
 
 
@@ -70,14 +70,14 @@ class Journal:
     __slots__ = ("_shelves",)
 
     def __init__(self) -> None:
-        self._shelves: dict[str, Kept[Entry]] = {}
+        self._shelves: dict[str, BoundedLog[Entry]] = {}
 
-    def _shelf(self, event_name: str) -> "Kept[Entry]":
+    def _shelf(self, event_name: str) -> "BoundedLog[Entry]":
         shelf = self._shelves.get(event_name)
         if shelf is None:
             head, tail, important, _, _ = _SHELVES[event_name]
             # Of two threads that come at once, both get the same shelf.
-            shelf = self._shelves.setdefault(event_name, Kept(head, tail, important, _is_important))
+            shelf = self._shelves.setdefault(event_name, BoundedLog(head, tail, important, _is_important))
         return shelf
 
     def add(self, entry: Entry) -> None:

@@ -33,8 +33,8 @@ def start(run: Run) -> None:
         )
         run.is_recording = run.span.is_recording()
     except Exception as error:  # noqa: BLE001 samplers, id generators and processors are foreign code
-        losses.lost("traces", "start_failed")
-        losses.warn_once("start_span", "A span could not be started; the run goes on without it", error=error)
+        message = "A span could not be started; the run goes on without it"
+        losses.record("traces", "start_failed", message, error=error)
 
 
 def end(run: Run) -> None:
@@ -58,8 +58,8 @@ def end(run: Run) -> None:
         try:
             span.end(max(time.time_ns(), run.started_ns))
         except Exception as error:  # noqa: BLE001 a processor that raises must not replace the user's exception
-            losses.lost("traces", "end_failed")
-            losses.warn_once("end_span", "A span processor raised when a span ended; the run goes on", error=error)
+            message = "A span processor raised when a span ended; the run goes on"
+            losses.record("traces", "end_failed", message, error=error)
 
 
 def _describe_error(run: Run, span: Span, error: BaseException) -> None:

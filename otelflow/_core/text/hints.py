@@ -3,14 +3,19 @@
 from collections.abc import Iterable
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the closest of *known*, or a list of them, or nothing."""
-    names = sorted(known)
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Return the one of *names* that is most like *name*, or None when none is like it."""
     import difflib  # noqa: PLC0415 only for mistakes
 
-    close = difflib.get_close_matches(name, names, n=1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
+    return next(iter(difflib.get_close_matches(name, sorted(names), n=1)), None)
+
+
+def suggestion(name: str, names: Iterable[str]) -> str:
+    """Return the end of a sentence: ``; did you mean 'x'?`` for the nearest of *names*, or else all of them."""
+    names = sorted(names)
+    meant = nearest(name, names)
+    if meant is not None:
+        return f"; did you mean {meant!r}?"
     return f"; known: {', '.join(names)}" if names else ""
 
 
@@ -20,10 +25,10 @@ def place_of(error: BaseException) -> str:
     import sysconfig  # noqa: PLC0415
     import traceback  # noqa: PLC0415
 
-    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 pathlib takes long
-    ours = (here + os.sep, f"{here}_exporters{os.sep}", "<frozen importlib")
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120 pathlib takes long
+    ours = (package + os.sep, f"{package}_exporters{os.sep}", "<frozen importlib")
     libraries = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(ours)]
-    own = [one for one in frames if not one.filename.startswith((*libraries, "<"))]
-    chosen = (own or frames)[-1:]
-    return f"{chosen[0].filename}:{chosen[0].lineno}" if chosen else ""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(ours)]
+    own = [frame for frame in frames if not frame.filename.startswith((*libraries, "<"))]
+    innermost = (own or frames)[-1:]
+    return f"{innermost[0].filename}:{innermost[0].lineno}" if innermost else ""

@@ -9,10 +9,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from otelflow._core.text import secret_patterns as known
-from otelflow._core.text.lazy_re import late
-from otelflow._core.text.safe_str import shown
-from otelflow.errors import ConfigurationError
+from otelflow._core.text import secret_patterns
+from otelflow._core.text.regex import lazy_compile
+from otelflow._core.text.safe_str import safe_str
 
 REDACTED: Final = "[redacted]"
 
@@ -24,7 +23,7 @@ _DEPTH: Final = 64
 _HARMLESS_LENGTH: Final = 200
 _NAME_LENGTH: Final = 80
 
-_LONG_WORD: Final = late(r"(?:\A|[\s\"'=:/,(])[^\s\"'=,()]{16}")
+_LONG_WORD: Final = r"(?:\A|[\s\"'=:/,(])[^\s\"'=,()]{16}"
 _ADDRESS: Final = r"""(?x) (?P<head> :// [^\s:/@"'<>]{0,200} :) (?!\d{1,5}[/?\#])
              [^\s"'<>@]{1,500}+ (?:@[^\s"'<>@/]{0,100}+(?=@))*+ (?=@)
            | (?P<start> ://) [A-Za-z0-9_\-]{20,200} (?=@)"""
@@ -34,7 +33,7 @@ _SCHEME: Final = (
 )
 
 # No value is joined to a name in a text without one of these.
-_JOIN: Final = late(r"[=:<]|--|[\"'][ ]{0,3},| (?:is|was) ")
+_JOIN: Final = r"[=:<]|--|[\"'][ ]{0,3},| (?:is|was) "
 # name=value, name: value, "name": "value", 'name' => value, name is value, "name", "value"
 _NAME: Final = r"""(?ix)
     (?<![\w.\-])
@@ -55,8 +54,8 @@ _VALUE: Final = r"""(?ix)
 _COOKIES: Final = r"""[^\r\n"'{}]++"""
 _TEXT_NODE: Final = r"[^<>]++"
 
-_WORDS: Final = late(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_QUOTES: Final = late(r"""^[brfuBRFU]{0,2}\\{0,3}["']|["']$""")
+_WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
+_QUOTES: Final = r"""^[brfuBRFU]{0,2}\\{0,3}["']|["']$"""
 _DATE: Final = r"\d{4}-\d\d|\d\d?:\d\d"
 _PLACEHOLDER: Final = r"""(?x)
     \W+ | [xX]+ | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]* | \{\{.* | \{\w*\}? | %[sdr(].*
@@ -65,52 +64,62 @@ _PLACEHOLDER: Final = r"""(?x)
     | [A-Za-z_][\w.]*[(\[].*                                                                 # calls, items
     """
 
-# Compiled when first needed: all of them together take milliseconds, which an import need not.
-_compiled: Final = functools.cache(re.compile)
+# An escaped character, a set, a quantifier, or one character of a regular expression.
+_TOKENS: Final = r"(?s)\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{\d*,\d*\}|."
 
-_more: tuple[re.Pattern[str], ...] = ()
-
-
-def compiled(patterns: Iterable[str]) -> tuple[re.Pattern[str], ...]:
-    """Return *patterns* ready for use. Raises ConfigurationError for one that does not compile."""
-    try:
-        return tuple(re.compile(pattern) for pattern in patterns)
-    except re.error as error:
-        raise ConfigurationError(f"redact: {error.pattern!r} is not a regular expression: {error.msg}") from None
+# The patterns that the settings add, in one piece: a slice is replaced at once, also while another thread reads.
+_additions: Final[list[re.Pattern[str]]] = []
 
 
-def extend(patterns: Iterable[str]) -> None:
-    """Redact what matches *patterns* (regular expressions), too; replaces what an earlier call gave.
+def use_patterns(patterns: Iterable[re.Pattern[str]]) -> None:
+    """Redact what matches *patterns*, too, in the place of those of an earlier call."""
+    _additions[:] = patterns
 
-    Raises ConfigurationError for a pattern that does not compile.
+
+def split_patterns(text: str) -> list[str]:
+    r"""Return the patterns in *text*, which commas separate.
+
+    A comma in a quantifier, a set or a group (``[0-9]{8,16}``, ``[,;]``, ``(a,b)``) belongs to its pattern, as an
+    escaped one does (``\,``).
     """
-    global _more
-    _more = compiled(patterns)
+    patterns = [""]
+    depth = 0
+    for token in lazy_compile(_TOKENS).findall(text):
+        depth = max(0, depth + (token == "(") - (token == ")"))  # noqa: S105 a token of a pattern
+        if token == "," and depth == 0:  # noqa: S105
+            patterns.append("")
+        else:
+            patterns[-1] += token
+    return [pattern.strip() for pattern in patterns if pattern.strip()]
 
 
 def recorded(value: object, limit: int) -> str:
     """Return *value* as it is recorded anywhere: as text, redacted, bounded to *limit* characters; never raises."""
-    text = shown(value, limit + _MARGIN)
+    text = safe_str(value, limit + _MARGIN)
     if len(text) <= limit:
         return redact(text)
     if len(text) <= limit + _MARGIN:
         return f"{redact(text)[:limit]}… [cut, {len(text):,} characters]"
-    # shown() has cut it, and says so after the text that it left.
+    # safe_str() has cut it, and says so after the text that it left.
     return redact(text[: limit + _MARGIN])[:limit] + text[limit + _MARGIN :]
 
 
 def redact(text: str) -> str:
     """Return *text* with ``[redacted]`` in the place of each thing that looks like a secret."""
-    if _LONG_WORD.search(text) is not None or "-----BEGIN " in text:
-        text = _hide_shapes(text)
+    if lazy_compile(_LONG_WORD).search(text) is not None or "-----BEGIN " in text:
+        for stem, rest in secret_patterns.TOKEN_SHAPES:
+            if stem in text:
+                text = _shape(stem, rest).sub(REDACTED, text)
     if "://" in text and "@" in text:
-        text = _compiled(_ADDRESS).sub(_keep_beginning, text)
+        text = lazy_compile(_ADDRESS).sub(_keep_beginning, text)
     lowered = text.lower()
-    if _JOIN.search(text) is not None and any(map(lowered.__contains__, known.NAME_STEMS)):
-        text = _hide_values(text)
+    if lazy_compile(_JOIN).search(text) is not None and any(map(lowered.__contains__, secret_patterns.NAME_STEMS)):
+        text = _hide_after(_NAME, text)
+        text = _hide_after(_OPTION, text) if "-" in text else text
+        text = _hide_after(_ELEMENT, text) if "</" in text else text
     if "basic" in lowered or "bearer" in lowered or "-u" in lowered:
-        text = _compiled(_SCHEME).sub(_keep_beginning, text)
-    for pattern in _more:
+        text = lazy_compile(_SCHEME).sub(_keep_beginning, text)
+    for pattern in _additions:
         text = pattern.sub(REDACTED, text)
     return text
 
@@ -118,7 +127,7 @@ def redact(text: str) -> str:
 def is_secret(key: str, value: object = None) -> bool:
     """Tell whether *value* under *key* is to be hidden (``password``, ``DB_TOKEN``, ``x-api-key``, ``dbPassword``)."""
     words = _secret_name(key[-_NAME_LENGTH:])
-    if not words or words[-1] in known.STRONG or not isinstance(value, str):
+    if not words or words[-1] in secret_patterns.STRONG_NAMES or not isinstance(value, str):
         return bool(words)
     return _is_random(value, words)
 
@@ -128,7 +137,7 @@ def redact_value(value: object, depth: int = _DEPTH) -> object:
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, Mapping | list | tuple) and depth == 0:
-        return redact(shown(value, 1_000))
+        return redact(safe_str(value, 1_000))
     if isinstance(value, Mapping):
         return {
             redact(key) if isinstance(key, str) else key: REDACTED
@@ -145,13 +154,6 @@ def _keep_beginning(match: re.Match[str]) -> str:
     return (match["head"] or match["start"]) + REDACTED
 
 
-def _hide_shapes(text: str) -> str:
-    for stem, rest in known.SHAPES:
-        if stem in text:
-            text = _shape(stem, rest).sub(REDACTED, text)
-    return text
-
-
 @functools.cache
 def _shape(stem: str, rest: str) -> re.Pattern[str]:
     # The look-behind comes after the stem: a pattern that begins with plain text is found many times faster.
@@ -160,44 +162,38 @@ def _shape(stem: str, rest: str) -> re.Pattern[str]:
     return re.compile(rest[1:] if rest.startswith("^") else literal + before + rest)
 
 
-def _hide_values(text: str) -> str:
-    text = _hide_after(_compiled(_NAME), text)
-    if "-" in text:
-        text = _hide_after(_compiled(_OPTION), text)
-    return _hide_after(_compiled(_ELEMENT), text) if "</" in text else text
-
-
-def _hide_after(pattern: re.Pattern[str], text: str) -> str:
+def _hide_after(pattern: str, text: str) -> str:
     """Hide each value after a secret's name; a value that is none may have names inside, so it is read on."""
     pieces: list[str] = []
     done = 0
-    for found in pattern.finditer(text):
-        words = _name_before(found, text) if found.start() >= done else ()
-        value = _value_after(found, words, text) if words else None
-        if value is not None and _is_secret_value(value[0], words, found["join"]):
+    for name in lazy_compile(pattern).finditer(text):
+        words = _words_before(name, text) if name.start() >= done else ()
+        value = _value_after(name, words, text) if words else None
+        if value is not None and _is_secret_value(value[0], words, name["join"]):
             pieces += (text[done : value.start()], _hidden(value[0]))
             done = value.end()
     return "".join((*pieces, text[done:])) if pieces else text
 
 
-def _name_before(found: re.Match[str], text: str) -> tuple[str, ...]:
-    name = found["name"][-_NAME_LENGTH:]
-    if name.lower() in known.SECOND_WORDS:  # "API key: …"
-        start = found.start("name")
+def _words_before(match: re.Match[str], text: str) -> tuple[str, ...]:
+    name = match["name"][-_NAME_LENGTH:]
+    if name.lower() in secret_patterns.SECOND_WORDS:  # "API key: …"
+        start = match.start("name")
         name = text[max(0, start - 16) : start].rstrip().rpartition(" ")[2] + "_" + name
     return _secret_name(name)
 
 
-def _value_after(found: re.Match[str], words: tuple[str, ...], text: str) -> re.Match[str] | None:
-    if found["join"] == ">":
-        return _compiled(_TEXT_NODE).match(text, found.end())
-    return _compiled(_COOKIES if words[-1] in known.COOKIES else _VALUE).match(text, found.end()) or _compiled(
-        _VALUE
-    ).match(text, found.end())
+def _value_after(match: re.Match[str], words: tuple[str, ...], text: str) -> re.Match[str] | None:
+    if match["join"] == ">":
+        return lazy_compile(_TEXT_NODE).match(text, match.end())
+    cookies = None
+    if words[-1] in secret_patterns.COOKIE_NAMES:
+        cookies = lazy_compile(_COOKIES).match(text, match.end())
+    return cookies or lazy_compile(_VALUE).match(text, match.end())
 
 
 def _hidden(value: str) -> str:
-    opening = _QUOTES.match(value)
+    opening = lazy_compile(_QUOTES).match(value)
     if opening is None:
         return REDACTED
     closing = value[-1] if len(value) > opening.end() and value[-1] in "\"'" else ""
@@ -207,38 +203,44 @@ def _hidden(value: str) -> str:
 @functools.lru_cache(maxsize=2048)
 def _secret_name(name: str) -> tuple[str, ...]:
     """Return the words of *name* up to the one that makes it a secret's, or nothing."""
-    words = [word.lower() for word in _WORDS.findall(name)]
+    words = [word.lower() for word in lazy_compile(_WORDS).findall(name)]
     while words:
         last, pair = words[-1], " ".join(words[-2:])
-        if last in known.STRONG or last in known.WEAK:
+        if last in secret_patterns.STRONG_NAMES or last in secret_patterns.WEAK_NAMES:
             # "pass: 12" counts what passed; SMTP_PASS does not.
-            return (*words, "password") if last in known.PASS and len(words) > 1 else tuple(words)
-        if pair in known.PAIRS or last.endswith(("password", "passwd", "apikey", "secret")):
+            is_password = last in secret_patterns.PASS_NAMES and len(words) > 1
+            return (*words, "password") if is_password else tuple(words)
+        is_pair = pair in secret_patterns.TWO_WORD_NAMES
+        if is_pair or last.endswith(("password", "passwd", "apikey", "secret")):
             return (*words, "code", "secret") if last == "code" else (*words, "secret")
-        if not last.isdigit() and last not in known.TAILS:
+        if not last.isdigit() and last not in secret_patterns.NAME_ENDINGS:
             return ()
         words.pop()
     return ()
 
 
 def _is_secret_value(value: str, words: tuple[str, ...], join: str) -> bool:
-    bare = _QUOTES.sub("", value)
+    bare = lazy_compile(_QUOTES).sub("", value)
     if len(bare) > _HARMLESS_LENGTH:
         return True
-    if bare.rstrip(".,!?:;").lower() in known.HARMLESS or bare == words[-1] or _compiled(_PLACEHOLDER).fullmatch(bare):
+    if bare.rstrip(".,!?:;").lower() in secret_patterns.HARMLESS_VALUES or bare == words[-1]:
+        return False
+    if lazy_compile(_PLACEHOLDER).fullmatch(bare):
         return False
     if bare.isdecimal() and len(bare) < 6:
-        return len(bare) >= 3 and not known.NUMERIC.isdisjoint(words)
+        return len(bare) >= 3 and not secret_patterns.NUMERIC_NAMES.isdisjoint(words)
     is_told = "," in join or "is" in join or "was" in join
-    return _is_random(bare, words) if is_told or words[-1] in known.WEAK else True
+    return _is_random(bare, words) if is_told or words[-1] in secret_patterns.WEAK_NAMES else True
 
 
 def _is_random(text: str, words: tuple[str, ...]) -> bool:
     """Tell whether *text* looks like nothing that people say: letters and digits in one word, or a code's digits."""
-    if not known.NUMERIC.isdisjoint(words) and text.replace("-", "").isdecimal():
+    if not secret_patterns.NUMERIC_NAMES.isdisjoint(words) and text.replace("-", "").isdecimal():
         return len(text) >= 4
-    shortest = 8 if words[-1] in known.WEAK and words[-1] not in known.PASS else 6
-    if len(text) < shortest or " " in text or words[-1] in known.CODES or _compiled(_DATE).match(text):
+    is_weak = words[-1] in secret_patterns.WEAK_NAMES and words[-1] not in secret_patterns.PASS_NAMES
+    if len(text) < (8 if is_weak else 6) or " " in text:
+        return False
+    if words[-1] in secret_patterns.DIGITS_ONLY_NAMES or lazy_compile(_DATE).match(text):
         return False
     digits = sum(map(str.isdigit, text))
     return 0 < digits < len(text)

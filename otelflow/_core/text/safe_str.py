@@ -12,7 +12,7 @@ _ITEMS = 200
 _DEPTH = 6
 
 
-class _Shown(reprlib.Repr):
+class _BoundedRepr(reprlib.Repr):
     """``repr`` that never walks through more than a bounded part of a container, in its own order."""
 
     def __init__(self, limit: int) -> None:
@@ -30,11 +30,6 @@ class _Shown(reprlib.Repr):
             for key, value in itertools.islice(x.items(), self.maxdict)
         ]
         return "{" + ", ".join([*pieces, *(["..."] if len(x) > self.maxdict else [])]) + "}"
-
-    @classmethod
-    def of(cls, value: object, limit: int) -> str:
-        """Return the bounded ``repr`` of *value*."""
-        return cls(limit).repr(value)
 
     def repr_instance(self, x: object, level: int) -> str:
         return repr(x)[: self.maxother]
@@ -54,8 +49,8 @@ def printable(text: str) -> str:
     return text
 
 
-def shown(value: object, limit: int) -> str:
-    """Return what ``str(value)`` would say, bounded to about *limit* characters, and never raise."""
+def safe_str(value: object, limit: int) -> str:
+    """Return ``str(value)``, bounded to about *limit* characters; never raises."""
     try:
         if isinstance(value, str):
             return printable(cut(value, limit))
@@ -63,7 +58,7 @@ def shown(value: object, limit: int) -> str:
             text = bytes(value[:limit]).decode("utf-8", "backslashreplace")
             return cut(text, limit) if len(value) <= limit else text[:limit] + _CUT.format(total=len(value))
         if isinstance(value, list | tuple | dict | set | frozenset | deque):
-            return printable(cut(_Shown.of(value, limit), limit))
+            return printable(cut(_BoundedRepr(limit).repr(value), limit))
         return printable(cut(str(value), limit))
     except Exception as error:  # noqa: BLE001 foreign __str__ and __repr__
         return f"<{type(value).__name__}: str() raised {type(error).__name__}>"

@@ -1,43 +1,40 @@
-"""What secrets are called, what they look like, and what is said about them without giving them away."""
+"""The names of secrets, the shapes of secrets, and the words that people say about secrets."""
 
 from typing import Final
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-def _phrases(text: str) -> frozenset[str]:
-    return frozenset(text.split(","))
+def _words(text: str, separator: str | None = None) -> frozenset[str]:
+    return frozenset(text.split(separator))
 
 
 #: Whatever stands under such a name is hidden, unless it is plainly harmless ("token: expired").
-STRONG: Final = _words(
+STRONG_NAMES: Final = _words(
     "password passwords passwd passphrase passcode passwort pwd secret token apikey apitoken authtoken accesstoken "
     "secretkey accesskey authorization credential credentials cookie cookies jwt bearer dsn csrf xsrf csrftoken "
     "sessionid sessid phpsessid jsessionid cvv cvc mnemonic"
 )
 #: Under such a name only what looks like a secret is hidden: "session: morning" stays.
-WEAK: Final = _words("pass auth session otp totp pin ssn sig signature sid nonce salt creds pw")
+WEAK_NAMES: Final = _words("pass auth session otp totp pin ssn sig signature sid nonce salt creds pw")
 #: Strong, too; their last words alone are ordinary.
-PAIRS: Final = _phrases(
+TWO_WORD_NAMES: Final = _words(
     "api key,access key,account key,private key,signing key,encryption key,secret key,master key,shared key,auth key,"
     "service key,storage key,subscription key,functions key,ssh key,deploy key,license key,session key,session id,"
     "connection string,recovery code,backup code,security code,verification code,webhook url,security answer,secret id,"
-    "access signature"
+    "access signature",
+    ",",
 )
-SECOND_WORDS: Final = frozenset(pair.partition(" ")[2] for pair in PAIRS)
+SECOND_WORDS: Final = frozenset(pair.partition(" ")[2] for pair in TWO_WORD_NAMES)
 #: A name may end in such a word: password_old, TOKEN_PROD.
-TAILS: Final = _words(
+NAME_ENDINGS: Final = _words(
     "value text plain raw b64 base hash hashed encrypted new old current prod production staging stage dev test live "
     "default primary secondary"
 )
 #: Names whose value may be short or a number; under the others that is a count or a position.
-NUMERIC: Final = _words("pass pw password passwd passwort passcode pwd pin otp totp cvv cvc ssn code")
+NUMERIC_NAMES: Final = _words("pass pw password passwd passwort passcode pwd pin otp totp cvv cvc ssn code")
 #: Of these, only digits are secrets.
-CODES: Final = _words("pin otp totp ssn")
-PASS: Final = _words("pass pw")
-COOKIES: Final = _words("cookie cookies")
+DIGITS_ONLY_NAMES: Final = _words("pin otp totp ssn")
+PASS_NAMES: Final = _words("pass pw")
+COOKIE_NAMES: Final = _words("cookie cookies")
 
 #: No name in a text without one of these (in lower case) is a secret's.
 NAME_STEMS: Final = (
@@ -46,7 +43,7 @@ NAME_STEMS: Final = (
 )  # fmt: skip
 
 #: What people and programs say of a secret.
-HARMLESS: Final = _words(
+HARMLESS_VALUES: Final = _words(
     "a an the is was are be been being has have had must should may can could will would not no yes on off true false "
     "none null nil undefined empty unset set missing required optional expired invalid valid incorrect wrong correct "
     "unexpected expected changed updated reset rotated revoked refreshed renewed found ok okay failed failure success "
@@ -60,7 +57,7 @@ HARMLESS: Final = _words(
 
 #: Secrets whatever stands before them: the text they begin with, and a pattern for the rest. A pattern that begins
 #: with "^" is for the whole, and the text may be anywhere in it.
-SHAPES: Final = (
+TOKEN_SHAPES: Final = (
     (
         "-----BEGIN ",
         r"[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:(?!-----END)[\s\S])*+(?:-----END [A-Z0-9 ]{0,40}-----)?",

@@ -20,10 +20,10 @@ from prometheus_client.registry import Collector
 
 from otelflow import semconv
 from otelflow._core.process import forks
-from otelflow._core.process.worker import Courier
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Board
 from otelflow.metrics._families import LAST, LIVE, Metric, Point, readings
+from otelflow.metrics._outputs.metrics_worker import MetricsWorker
 
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 _LIVE_FILE: Final = re.compile(r"gauge_live[a-z]*_(\d+)\.db")
@@ -59,7 +59,7 @@ class Multiprocess:
     def __init__(self, board: Board) -> None:
         self._directory = directory()
         self._board = board
-        self._courier = Courier(self._deliver, f"in {self._directory}", interval=_INTERVAL_SECONDS)
+        self._worker = MetricsWorker(self._deliver, f"in {self._directory}", interval=_INTERVAL_SECONDS)
         bury(self._directory)
         _disown(self._directory)
         forks.begin_anew(self, Multiprocess._begin_in_child)
@@ -71,18 +71,18 @@ class Multiprocess:
 
     def start(self) -> bool:
         """Write from now on, also in a forked child as soon as anything runs there."""
-        self._board.started = self._board.ended = self._courier.wake
-        self._board.appeared = self._courier.start
+        self._board.started = self._board.ended = self._worker.wake
+        self._board.appeared = self._worker.start
         return True
 
     def flush(self, timeout: float) -> bool:
         """Write the numbers of now."""
-        return self._courier.flush(timeout)
+        return self._worker.flush(timeout)
 
     def close(self) -> None:
         """Write the last numbers; of what is open, nothing is left."""
         self._board.started = self._board.ended = self._board.appeared = None
-        self._courier.close()
+        self._worker.close()
 
     def _deliver(self, deadline: float) -> None:
         _Files.of(self._board).write(readings(self._board.snapshot()))

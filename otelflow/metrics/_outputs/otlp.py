@@ -22,12 +22,12 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otelflow import semconv
 from otelflow._core.process import forks, losses
-from otelflow._core.process.worker import Courier
 from otelflow._version import __version__
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Board, Exemplar, Snapshot
 from otelflow.metrics._families import Metric, Point, readings
 from otelflow.metrics._outputs.instance_id import Instance
+from otelflow.metrics._outputs.metrics_worker import MetricsWorker
 from otelflow_exporters._otlp.endpoint import CURE, Answer, new_exporter
 
 _INTERVAL_MILLIS: Final = 60_000
@@ -51,7 +51,7 @@ class Otlp:
         self._instance: Instance | None = None
         self._resource = resource
         interval = _positive(OTEL_METRIC_EXPORT_INTERVAL, _INTERVAL_MILLIS) / 1_000
-        self._courier = Courier(self._deliver, f"over {type(self._exporter).__name__}", interval=interval)
+        self._worker = MetricsWorker(self._deliver, f"over {type(self._exporter).__name__}", interval=interval)
         forks.begin_anew(self, Otlp._begin_in_child)
 
     def _make_exporter(self) -> None:
@@ -59,9 +59,9 @@ class Otlp:
 
     def start(self) -> bool:
         """Export from now on, also in a forked child as soon as anything runs there."""
-        self._board.appeared = self._courier.start
+        self._board.appeared = self._worker.start
         # Zeros first: whoever reads them sees the first failure as an increase.
-        self._courier.start()
+        self._worker.start()
         return True
 
     def _begin_in_child(self) -> None:
@@ -75,12 +75,12 @@ class Otlp:
 
     def flush(self, timeout: float) -> bool:
         """Export now."""
-        return self._courier.flush(timeout)
+        return self._worker.flush(timeout)
 
     def close(self) -> None:
         """Export the last numbers."""
         self._board.appeared = None
-        self._courier.close()
+        self._worker.close()
         if self._exporter is not None:
             self._exporter.shutdown()
         if self._instance is not None:
@@ -104,13 +104,14 @@ class Otlp:
             self._say_rejected()
 
     def _say_rejected(self) -> None:
-        losses.lost("metrics", "rejected", self._answer.rejected)
-        losses.warn_once(
-            "metrics rejected",
+        losses.record(
+            "metrics",
+            "rejected",
             "Metrics over %s were delivered to %s, which rejected some of them (%s)",
             type(self._exporter).__name__,
             self._answer.place,
             self._answer.message or "it does not say why",
+            count=self._answer.rejected,
         )
 
 

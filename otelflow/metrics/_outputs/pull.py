@@ -95,14 +95,15 @@ class Pull:
             )
             return False
         except OSError as error:
-            losses.lost("metrics", "not_served")
-            losses.warn_once(
-                f"metrics pull {host}:{port}",
+            losses.record(
+                "metrics",
+                "not_served",
                 "No /metrics at %s:%d (%s): choose another port with OTELFLOW_METRICS=pull:HOST:PORT, where port 0 is "
                 "any free one; the flow goes on",
                 host,
                 port,
                 error,
+                key=f"{host}:{port}",
             )
             return False
         _keep_nobody_waiting(self._server)

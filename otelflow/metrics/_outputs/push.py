@@ -18,11 +18,11 @@ from prometheus_client import push_to_gateway
 from prometheus_client.exposition import basic_auth_handler, default_handler
 
 from otelflow import semconv
-from otelflow._core.process.worker import Courier
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._collector import Showing
 from otelflow.metrics._counts import Board
 from otelflow.metrics._families import LAST, LIVE, Metric, readings
+from otelflow.metrics._outputs.metrics_worker import MetricsWorker
 
 URL: Final = "http://127.0.0.1:9091"
 _TIMEOUT_SECONDS: Final = 2.0
@@ -38,21 +38,21 @@ class Push:
         self._board = board
         self._job = job
         self._pushed: dict[Group, object] = {}
-        self._courier = Courier(self._deliver, f"for the Pushgateway {self._url}", count=lambda: board.runs)
+        self._worker = MetricsWorker(self._deliver, f"for the Pushgateway {self._url}", count=lambda: board.runs)
 
     def start(self) -> bool:
         """Push from now on."""
-        self._board.ended = self._courier.wake
+        self._board.ended = self._worker.wake
         return True
 
     def flush(self, timeout: float) -> bool:
         """Push now."""
-        return self._courier.flush(timeout)
+        return self._worker.flush(timeout)
 
     def close(self) -> None:
         """Push the last numbers."""
         self._board.ended = None
-        self._courier.close()
+        self._worker.close()
 
     def _deliver(self, deadline: float) -> None:
         refused = ""

@@ -19,11 +19,11 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from otelflow._core.process import losses
-from otelflow._core.process.worker import Courier
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._collector import families
 from otelflow.metrics._counts import Board
 from otelflow.metrics._families import LAST, LIVE, readings
+from otelflow.metrics._outputs.metrics_worker import MetricsWorker
 
 _SUFFIX: Final = ".prom"
 _LONGEST_NAME: Final = 150
@@ -41,21 +41,21 @@ class Textfile:
         self._path = _checked(where, service)
         self._board = board
         self._service = service
-        self._courier = Courier(self._deliver, f"for {self._path}", count=lambda: board.runs)
+        self._worker = MetricsWorker(self._deliver, f"for {self._path}", count=lambda: board.runs)
 
     def start(self) -> bool:
         """Write from now on."""
-        self._board.ended = self._courier.wake
+        self._board.ended = self._worker.wake
         return True
 
     def flush(self, timeout: float) -> bool:
         """Write now."""
-        return self._courier.flush(timeout)
+        return self._worker.flush(timeout)
 
     def close(self) -> None:
         """Write the last numbers."""
         self._board.ended = None
-        self._courier.close()
+        self._worker.close()
 
     def _deliver(self, deadline: float) -> None:
         is_child = self._board.is_child

@@ -14,8 +14,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from otelflow._core.process import losses
-from otelflow._telemetry.batches import DeliverySpanProcessor
-from otelflow._telemetry.logs import DeliveryLogRecordProcessor
+from otelflow._telemetry.batches import BoundedBatchSpanProcessor
+from otelflow._telemetry.logs import BoundedBatchLogRecordProcessor
 from otelflow.metrics._counts import Board
 from otelflow.metrics._outputs.otlp import Otlp
 from otelflow_exporters._otlp.endpoint import new_exporter
@@ -23,14 +23,8 @@ from otelflow_exporters._otlp.endpoint import new_exporter
 
 @pytest.fixture(autouse=True)
 def dropped(monkeypatch):
-    before, said = dict(losses.dropped), set(losses._said)
-    losses.dropped.clear()
-    losses._said.clear()
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-    yield losses.dropped
-    losses.dropped.clear()
-    losses.dropped.update(before)
-    losses._said.update(said)
+    return losses.dropped
 
 
 @pytest.fixture
@@ -71,7 +65,7 @@ def partial(rejected, message):
 def deliver_spans(count, name="otlp"):
     """Deliver *count* spans and return whether the flush says that all arrived."""
     exporter, answer = new_exporter("traces", name)
-    processor = DeliverySpanProcessor(exporter, answer=answer)
+    processor = BoundedBatchSpanProcessor(exporter, answer=answer)
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(processor)
     tracer = provider.get_tracer("test")
@@ -135,7 +129,7 @@ def test_log_records_and_metrics_that_are_rejected_are_counted_too(collector, dr
     metrics = ExportMetricsServiceResponse()
     metrics.partial_success.rejected_data_points = 2
     exporter, answer = new_exporter("logs", "otlp")
-    processor = DeliveryLogRecordProcessor(exporter, answer=answer)
+    processor = BoundedBatchLogRecordProcessor(exporter, answer=answer)
     collector.body = logs.SerializeToString()
     emit(processor, 4)
 
@@ -282,7 +276,7 @@ def test_an_exporter_without_endpoint_is_not_asked_for_one(dropped, caplog):
         def shutdown(self):
             """Nothing to do."""
 
-    processor = DeliverySpanProcessor(Disk())
+    processor = BoundedBatchSpanProcessor(Disk())
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(processor)
 

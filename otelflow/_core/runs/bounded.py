@@ -13,7 +13,7 @@ T = TypeVar("T")
 _lock: Final = forks.new_lock()
 
 
-class Kept(Sequence[T], Generic[T]):
+class BoundedLog(Sequence[T], Generic[T]):
     """The first *head*, the last *tail* and up to *important* important items; the rest is counted in ``omitted``.
 
     Items are in the order in which they came. Whether an item is important is asked when it would be left out. That is
@@ -82,7 +82,7 @@ class Kept(Sequence[T], Generic[T]):
         return self._all()[index]
 
     def __eq__(self, other: object) -> bool:
-        return self._all() == (other._all() if isinstance(other, Kept) else other)
+        return self._all() == (other._all() if isinstance(other, BoundedLog) else other)
 
     __hash__ = None  # type: ignore[assignment]  # it compares like the list that it is
 

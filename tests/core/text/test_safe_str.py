@@ -4,7 +4,7 @@ import collections
 
 import pytest
 
-from otelflow._core.text.safe_str import shown
+from otelflow._core.text.safe_str import safe_str
 
 
 @pytest.mark.parametrize(
@@ -13,11 +13,11 @@ from otelflow._core.text.safe_str import shown
     ids=repr,
 )
 def test_a_small_container_is_shown_whole(value):
-    assert shown(value, 1_000) == repr(value)
+    assert safe_str(value, 1_000) == repr(value)
 
 
 def test_a_huge_container_costs_little_and_is_cut():
-    text = shown(list(range(1_000_000)), 2_000)
+    text = safe_str(list(range(1_000_000)), 2_000)
 
     assert text.startswith("[0, 1, 2, 3,")
     assert text.endswith("...]")

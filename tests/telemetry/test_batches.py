@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from otelflow._core.process import losses
-from otelflow._telemetry.batches import DeliverySpanProcessor
+from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow.errors import ConfigurationError
 
 
@@ -37,16 +37,9 @@ class Exporter(SpanExporter):
         self.is_shut_down = True
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def dropped():
-    before = dict(losses.dropped)
-    losses.dropped.clear()
-    said = set(losses._said)
-    losses._said.clear()
-    yield losses.dropped
-    losses.dropped.clear()
-    losses.dropped.update(before)
-    losses._said.update(said)
+    return losses.dropped
 
 
 def spans_through(processor, count, sampler=None):
@@ -61,7 +54,7 @@ def test_a_program_faster_than_its_exporter_loses_nothing(monkeypatch, dropped):
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "64")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "32")
     exporter = Exporter(seconds=0.005)
-    processor = DeliverySpanProcessor(exporter)
+    processor = BoundedBatchSpanProcessor(exporter)
 
     spans_through(processor, 2_000)
     processor.shutdown()
@@ -74,7 +67,7 @@ def test_many_threads_lose_nothing(monkeypatch, dropped):
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "64")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64")
     exporter = Exporter(seconds=0.002)
-    processor = DeliverySpanProcessor(exporter)
+    processor = BoundedBatchSpanProcessor(exporter)
     threads = [threading.Thread(target=spans_through, args=(processor, 500)) for _ in range(8)]
 
     for thread in threads:
@@ -91,7 +84,7 @@ def test_a_dead_exporter_holds_nobody_up_and_each_lost_span_is_counted(monkeypat
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "64")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64")
     exporter = Exporter(seconds=0.05, outcome=SpanExportResult.FAILURE)
-    processor = DeliverySpanProcessor(exporter)
+    processor = BoundedBatchSpanProcessor(exporter)
     began = time.monotonic()
 
     with caplog.at_level(logging.WARNING, logger="otelflow"):
@@ -106,7 +99,7 @@ def test_a_dead_exporter_holds_nobody_up_and_each_lost_span_is_counted(monkeypat
 
 def test_an_exporter_that_raises_loses_its_batch_and_the_next_one_goes_through(dropped, caplog):
     exporter = Exporter(outcome=RuntimeError("no"))
-    processor = DeliverySpanProcessor(exporter)
+    processor = BoundedBatchSpanProcessor(exporter)
 
     spans_through(processor, 10)
     first = processor.force_flush(5_000)
@@ -122,7 +115,7 @@ def test_an_exporter_that_raises_loses_its_batch_and_the_next_one_goes_through(d
 
 def test_a_flush_keeps_its_time_limit_and_says_so():
     exporter = Exporter(seconds=1)
-    processor = DeliverySpanProcessor(exporter)
+    processor = BoundedBatchSpanProcessor(exporter)
     spans_through(processor, 1)
     began = time.monotonic()
 
@@ -134,12 +127,12 @@ def test_a_flush_keeps_its_time_limit_and_says_so():
     assert exporter.names == ["0"]
 
 
-def test_a_stuck_exporter_ends_with_the_farewell_and_its_spans_are_counted(monkeypatch, dropped):
+def test_a_stuck_exporter_ends_with_the_shutdown_timeout_and_its_spans_are_counted(monkeypatch, dropped):
     monkeypatch.setenv("OTEL_BSP_EXPORT_TIMEOUT", "200")
     release = threading.Event()
     exporter = Exporter()
     exporter.export = lambda spans: (release.wait(10), SpanExportResult.SUCCESS)[1]
-    processor = DeliverySpanProcessor(exporter)
+    processor = BoundedBatchSpanProcessor(exporter)
     spans_through(processor, 5)
     began = time.monotonic()
 
@@ -151,7 +144,7 @@ def test_a_stuck_exporter_ends_with_the_farewell_and_its_spans_are_counted(monke
 
 
 def test_spans_after_the_shutdown_are_counted(dropped):
-    processor = DeliverySpanProcessor(Exporter())
+    processor = BoundedBatchSpanProcessor(Exporter())
     processor.shutdown()
 
     spans_through(processor, 3)
@@ -161,7 +154,7 @@ def test_spans_after_the_shutdown_are_counted(dropped):
 
 def test_unsampled_spans_are_not_delivered():
     exporter = Exporter()
-    processor = DeliverySpanProcessor(exporter)
+    processor = BoundedBatchSpanProcessor(exporter)
 
     spans_through(processor, 3, sampler=ALWAYS_OFF)
     processor.shutdown()
@@ -176,7 +169,7 @@ def test_an_export_is_not_itself_traced():
         seen.append(otel_context.get_value(otel_context._SUPPRESS_INSTRUMENTATION_KEY)),
         SpanExportResult.SUCCESS,
     )[1]
-    processor = DeliverySpanProcessor(exporter)
+    processor = BoundedBatchSpanProcessor(exporter)
 
     spans_through(processor, 1)
     processor.shutdown()
@@ -189,7 +182,7 @@ def test_a_variable_that_is_no_number_is_named(monkeypatch, variable):
     monkeypatch.setenv(variable, "many")
 
     with pytest.raises(ConfigurationError, match=f"{variable} must be a whole number above 0, not 'many'"):
-        DeliverySpanProcessor(Exporter())
+        BoundedBatchSpanProcessor(Exporter())
 
 
 class FileExporter(Exporter):
@@ -208,7 +201,7 @@ class FileExporter(Exporter):
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork on Windows")
 def test_a_forked_worker_delivers_its_own_spans_and_not_those_of_its_parent(tmp_path):
     path = tmp_path / "names"
-    processor = DeliverySpanProcessor(FileExporter(path))
+    processor = BoundedBatchSpanProcessor(FileExporter(path))
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(processor)
     tracer = provider.get_tracer("test")
@@ -224,7 +217,7 @@ def test_a_forked_worker_delivers_its_own_spans_and_not_those_of_its_parent(tmp_
 
 
 def test_a_handler_that_runs_a_task_is_told_of_a_loss_without_any_lock(dropped):
-    processor = DeliverySpanProcessor(Exporter(outcome=SpanExportResult.FAILURE), schedule_delay_millis=10)
+    processor = BoundedBatchSpanProcessor(Exporter(outcome=SpanExportResult.FAILURE), schedule_delay_millis=10)
     handling = threading.Lock()  # as logging holds one for each handler
 
     class Alerts(logging.Handler):
@@ -252,16 +245,16 @@ def test_a_handler_that_runs_a_task_is_told_of_a_loss_without_any_lock(dropped):
 def test_a_span_that_waits_for_room_when_the_program_is_interrupted_is_still_delivered(monkeypatch, dropped):
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")
     exporter = Exporter(seconds=0.2)
-    processor = DeliverySpanProcessor(exporter)
+    processor = BoundedBatchSpanProcessor(exporter)
     spans_through(processor, 1)
-    wait_for = processor._changed.wait_for
+    wait_for = processor.worker.changed.wait_for
 
     def interrupted(predicate, timeout=None):
         if threading.current_thread() is threading.main_thread():
             raise KeyboardInterrupt
         return wait_for(predicate, timeout)
 
-    monkeypatch.setattr(processor._changed, "wait_for", interrupted)
+    monkeypatch.setattr(processor.worker.changed, "wait_for", interrupted)
     with pytest.raises(KeyboardInterrupt):
         spans_through(processor, 5)
     monkeypatch.undo()
@@ -273,7 +266,7 @@ def test_a_span_that_waits_for_room_when_the_program_is_interrupted_is_still_del
 
 def test_what_comes_when_no_thread_can_start_any_more_is_delivered_at_the_end(monkeypatch, dropped):
     exporter = Exporter()
-    processor = DeliverySpanProcessor(exporter)
+    processor = BoundedBatchSpanProcessor(exporter)
 
     def refuse(_):
         raise RuntimeError("can't create new thread at interpreter shutdown")
@@ -292,12 +285,14 @@ def test_what_comes_when_no_thread_can_start_any_more_is_delivered_at_the_end(mo
 
 def test_a_span_is_lost_once_however_late_its_exporter_comes_back(monkeypatch, dropped):
     monkeypatch.setenv("OTEL_BSP_EXPORT_TIMEOUT", "100")
-    processor = DeliverySpanProcessor(Exporter(seconds=1, outcome=SpanExportResult.FAILURE), schedule_delay_millis=10)
+    processor = BoundedBatchSpanProcessor(
+        Exporter(seconds=1, outcome=SpanExportResult.FAILURE), schedule_delay_millis=10
+    )
 
     spans_through(processor, 3)
     time.sleep(0.1)
     processor.shutdown()
-    processor._worker.join(10)
+    processor.worker.thread.join(10)
 
     assert sum(dropped.values()) == 3
 
@@ -307,6 +302,6 @@ def test_an_exporter_that_never_comes_back_holds_nobody_up(dropped):
         def force_flush(self, timeout_millis=30_000):
             threading.Event().wait(20)
 
-    processor = DeliverySpanProcessor(Stuck())
+    processor = BoundedBatchSpanProcessor(Stuck())
 
     assert not processor.force_flush(50)

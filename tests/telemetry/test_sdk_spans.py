@@ -1,8 +1,13 @@
+"""Spans that are made faster are the SDK's in every respect, and the SDK makes them where it is another one."""
+
+import inspect
 import json
+import textwrap
 
 import pytest
 from opentelemetry import context, trace
-from opentelemetry.sdk.trace import Span, SpanLimits, TracerProvider
+from opentelemetry.sdk import trace as sdk
+from opentelemetry.sdk.trace import Span, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.id_generator import IdGenerator
@@ -17,7 +22,6 @@ from opentelemetry.sdk.trace.sampling import (
 )
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags, TraceState
 
-from otelflow._telemetry import sdk_spans
 from otelflow._telemetry.sdk_spans import QuickSpan, QuickSpanMaker, quick
 
 REMOTE = {
@@ -136,17 +140,93 @@ def test_processors_see_a_span_of_the_sdk_and_may_write_on_it():
 
 
 def test_an_sdk_with_other_private_parts_makes_its_spans_itself(monkeypatch):
-    class Newer(sdk_spans.SdkSpan):
+    class Newer(sdk._Span):
         def __init__(self, *args, **options):
             super().__init__(*args, **options)
             self._something_new = True
 
-    monkeypatch.setattr(sdk_spans, "SdkSpan", Newer)
+    monkeypatch.setattr(sdk, "_Span", Newer)
     tracer = TracerProvider(shutdown_on_exit=False).get_tracer("otelflow")
 
     maker = quick(tracer)
 
     assert maker is tracer
+
+
+RENAMED = {
+    "a method of the tracer": (sdk.Tracer, "_is_enabled", ["start_span"]),
+    "a part that ends a span": (sdk._Span, "_record_end_metrics", ["__init__", "end"]),
+}
+
+
+def rename(monkeypatch, kind, name, methods):
+    """Call the private *name* of *kind* otherwise, as another version of the SDK might, in all that uses it."""
+    for method in methods:
+        source = textwrap.dedent(inspect.getsource(getattr(kind, method))).replace(name, name + "_now")
+        source = source.replace("super().__init__(", "ReadableSpan.__init__(self, ")
+        namespace = {}
+        exec(source, dict(vars(sdk)), namespace)
+        monkeypatch.setattr(kind, method, namespace[method])
+    if hasattr(kind, name):
+        monkeypatch.setattr(kind, name + "_now", getattr(kind, name), raising=False)
+        monkeypatch.delattr(kind, name)
+
+
+@pytest.mark.parametrize("is_renamed_first", [True, False], ids=["before the first span", "later"])
+@pytest.mark.parametrize(("kind", "name", "methods"), RENAMED.values(), ids=RENAMED)
+def test_when_a_private_part_of_the_sdk_is_called_otherwise_every_span_arrives(
+    monkeypatch, kind, name, methods, is_renamed_first
+):
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer("otelflow")
+    options = {"record_exception": False, "set_status_on_exception": False}
+    maker = None if is_renamed_first else quick(tracer)
+    above = None if maker is None else maker.start_span("above", attributes={"a": "b"}, start_time=1, **options)
+    rename(monkeypatch, kind, name, methods)
+    maker = maker or quick(tracer)
+    above = above or maker.start_span("above", attributes={"a": "b"}, start_time=1, **options)
+
+    inside = trace.set_span_in_context(above)
+    for number in range(3):
+        span = maker.start_span(f"task {number}", inside, attributes={"a": "b"}, start_time=2, **options)
+        span.add_event("said", {"k": "v"}, 3)
+        span.set_status(Status(StatusCode.ERROR, "why"))
+        span.end(4)
+    above.end(5)
+
+    spans = exporter.get_finished_spans()
+    assert [span.name for span in spans] == ["task 0", "task 1", "task 2", "above"]
+    assert [span.parent.span_id for span in spans[:3]] == [above.get_span_context().span_id] * 3
+    assert [(span.start_time, span.end_time, span.status.description) for span in spans[:3]] == [(2, 4, "why")] * 3
+    assert [[event.name for event in span.events] for span in spans] == [["said"]] * 3 + [[]]
+    assert [dict(span.attributes) for span in spans] == [{"a": "b"}] * 4
+    assert (type(maker) is QuickSpanMaker) is not is_renamed_first
+
+
+@pytest.mark.parametrize("moment", ["on_start", "on_end"])
+def test_a_processor_that_raises_what_a_missing_part_would_is_called_once(moment):
+    calls = []
+
+    class Broken(SpanProcessor):
+        pass
+
+    def fail(*_, **__):
+        calls.append(moment)
+        raise AttributeError("of the processor")
+
+    setattr(Broken, moment, fail)
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(Broken())
+    maker = quick(provider.get_tracer("otelflow"))
+
+    with pytest.raises(AttributeError, match="of the processor"):
+        maker.start_span(
+            "task", attributes={}, start_time=1, record_exception=False, set_status_on_exception=False
+        ).end(2)
+
+    assert calls == [moment]
 
 
 def test_a_tracer_of_somebody_else_stays_as_it_is():

@@ -1,0 +1,31 @@
+"""What variables of the environment say."""
+
+import os
+from typing import Final
+
+from otelflow.errors import ConfigurationError
+
+#: What every variable of otelflow begins with
+PREFIX: Final = "OTELFLOW_"
+#: Variables that are no settings: those of the local store's exporter, and of otelflow's own tests
+OTHER_VARIABLES: Final = frozenset(
+    {
+        "OTELFLOW_STORE_MAX_BYTES",
+        "OTELFLOW_STORE_MAX_AGE_DAYS",
+        "OTELFLOW_REQUIRE_STACK",
+        "OTELFLOW_STACK_DIR",
+    }
+)
+
+
+def positive_integer(variable: str, default: int) -> int:
+    """Return the whole number above 0 that *variable* holds, or *default* if it is empty or not set.
+
+    Raises ConfigurationError for anything else.
+    """
+    text = os.environ.get(variable, "").strip()
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()) or int(text) == 0:
+        raise ConfigurationError(f"{variable} must be a whole number above 0, not {text!r}")
+    return int(text)

@@ -1,0 +1,122 @@
+"""Every setting, declared once: its name, type, default and meaning, and the few values that it may have.
+
+Variables, keys of ``pyproject.toml``, checks, ``otelflow config`` and the fields of ``Flow_Run__Config`` are all read
+from here. These are no dataclasses, since making those would lengthen every import by three milliseconds.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from otelflow._core.text.redaction import split_patterns
+
+
+class Setting:
+    """One setting: its type is its default's, *choices* limits a text, *split* makes a list of a variable's text."""
+
+    __slots__ = ("choices", "default", "meaning", "split")
+
+    def __init__(
+        self,
+        default: bool | int | str | tuple[str, ...],
+        meaning: str,
+        choices: tuple[str, ...],
+        split: Callable[[str], list[str]],
+    ) -> None:
+        self.default: Final = default
+        self.meaning: Final = meaning
+        self.choices: Final = choices
+        self.split: Final = split
+
+
+def _split_words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _declare(
+    default: bool | int | str | tuple[str, ...],
+    meaning: str,
+    *,
+    choices: tuple[str, ...] = (),
+    split: Callable[[str], list[str]] = _split_words,
+) -> Any:
+    # For type checkers a setting is what it holds, for the table it is how it was declared.
+    return Setting(default, meaning, choices, split)
+
+
+class RunSettings:
+    """How one flow logs, prints and raises: the fields of ``Flow_Run__Config``."""
+
+    add_task_to_self: bool = _declare(True, "keep a flow's tasks in its executed_tasks")
+    log_to_console: bool = _declare(False, "write each message to stderr as it comes")
+    log_to_memory: bool = _declare(True, "keep a flow's messages for captured_logs() and json()")
+    logging_enabled: bool = _declare(True, "have messages at all, on spans and for listeners too")
+    print_logs: bool = _declare(False, "print a flow's messages when it ends")
+    print_none_return_value: bool = _declare(False, "have a message for a return value that is None")
+    print_finished_message: bool = _declare(False, "have a message for the end of each flow and task")
+    print_error_stack_trace: bool = _declare(False, "write the traceback of a failed flow to stderr")
+    raise_flow_error: bool = _declare(True, "raise a flow's exception out of execute()")
+    flow_data__capture_events: bool = _declare(False, "keep a flow's events for json()")
+
+
+class ProcessSettings(RunSettings):
+    """The settings of a whole process."""
+
+    events: str = _declare(
+        "span",
+        "write messages, artifacts and results as span events, log records, or both",
+        choices=("span", "log", "both"),
+    )
+    message_level: str = _declare(
+        "INFO",
+        "the lowest level that gets onto a span",
+        choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+    )
+    value_limit: int = _declare(8192, "characters kept of one message, value or traceback")
+    capture_loggers: tuple[str, ...] = _declare(
+        (), "stdlib loggers whose records become messages; 'root' for all that reaches the root"
+    )
+    redact: tuple[str, ...] = _declare(
+        (),
+        r"more regular expressions of what must not be recorded; write a comma outside of brackets as '\,'",
+        split=split_patterns,
+    )
+    store: str = _declare(
+        "", "the folder of the local store, or 'off'; empty: off in libraries, a default folder in the CLI"
+    )
+    metrics: str = _declare(
+        "", "the way out for metrics: off, pull[:HOST:PORT], registry, multiprocess, push[:URL], textfile:PATH, otlp"
+    )
+    metrics_series: int = _declare(2_000, "flows and tasks that metrics tell apart; more of them share one series")
+    metrics_certificate: str = _declare("", "the certificate file (PEM) with which /metrics is served over TLS")
+    metrics_key: str = _declare("", "the key file (PEM) of metrics_certificate")
+    metrics_client_ca: str = _declare("", "the CA file (PEM) whose clients alone may read /metrics")
+
+
+def _declared_in(*classes: type) -> dict[str, Setting]:
+    return {name: value for each in classes for name, value in vars(each).items() if isinstance(value, Setting)}
+
+
+#: The settings that a flow may have of its own, by their names
+RUN_SETTINGS: Final[Mapping[str, Setting]] = _declared_in(RunSettings)
+#: Every setting, by its name
+SETTINGS: Final[Mapping[str, Setting]] = _declared_in(RunSettings, ProcessSettings)
+_DEFAULTS: Final = {name: setting.default for name, setting in SETTINGS.items()}
+
+
+class Settings(ProcessSettings):
+    """The settings in force, each an attribute: *values*, and for the others the defaults.
+
+    *origins* says of *values* where each came from.
+    """
+
+    def __init__(self, values: Mapping[str, Any], origins: Mapping[str, str]) -> None:
+        vars(self).update(_DEFAULTS, **values)
+        self._origins = origins
+
+    def origin(self, name: str) -> str:
+        """Return where the value of *name* came from: ``default``, a variable, a file, ``configure()``."""
+        return self._origins.get(name, "default")
+
+    def with_fields(self, values: Mapping[str, Any]) -> "Settings":
+        """Return a copy in which *values* win: the fields of a flow's own configuration."""
+        return Settings({**vars(self), **values}, self._origins)

@@ -1,0 +1,86 @@
+"""Bring numbers out on a thread of its own, so that no run waits for a network or a disk."""
+
+import atexit
+import time
+from collections.abc import Callable
+
+from otelflow._core.process import losses, shutdown
+from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker, uninstrumented
+
+
+class MetricsWorker(Worker):
+    """Calls *deliver* when woken, every *interval* seconds if given, and a last time at exit when there is news.
+
+    *deliver* gets the moment (``time.monotonic()``) by which it must be done, and raises if nothing arrived; that is
+    counted, and said once of each *target*, such as "for the Pushgateway …". There is news after a wake, and when
+    *count* has another value than at the last delivery.
+    """
+
+    def __init__(
+        self,
+        deliver: Callable[[float], None],
+        target: str,
+        *,
+        interval: float | None = None,
+        count: Callable[[], int] = int,
+    ) -> None:
+        self._deliver = deliver
+        self._target = target
+        self._is_periodic = interval is not None
+        self._count = count
+        super().__init__(self._deliver_news, interval=interval)
+        atexit.register(self._close_at_exit)
+        shutdown.deliver_before_child_ends(self, MetricsWorker.close)
+
+    def begin(self) -> None:
+        """Have no thread, and nothing to deliver."""
+        super().begin()
+        self._has_arrived = True
+        self._delivered_count = 0
+
+    def start(self) -> None:
+        """Deliver soon and in each interval from now on; nothing, if that is so already."""
+        if self.thread is None:
+            self.wake()
+
+    def wake(self) -> None:
+        """Deliver soon."""
+        with self.changed:
+            super().wake()
+            self.start_thread()
+
+    def flush(self, timeout: float) -> bool:
+        """Deliver now and wait for it, at most *timeout* seconds; return whether it arrived."""
+        return super().flush(timeout) and self._has_arrived
+
+    def close(self) -> bool:
+        """Deliver a last time if there is news, within a bounded time; return whether there was time enough."""
+        atexit.unregister(self._close_at_exit)
+        is_in_time = super().close()
+        if not is_in_time:
+            self._record_loss("had no time left to arrive")
+        return is_in_time
+
+    def _close_at_exit(self) -> None:
+        shutdown.end_open_runs()  # what the exit cuts short is counted before the last delivery
+        self.close()
+
+    def _deliver_news(self) -> bool:
+        count = self._count()
+        has_news = self.is_behind or not self._has_arrived or count != self._delivered_count
+        if self.is_closed and not has_news and not self._is_periodic:
+            return False
+        try:
+            with uninstrumented():
+                self._deliver(min(self.deadline, time.monotonic() + SHUTDOWN_SECONDS))
+        except Exception as error:  # noqa: BLE001 a network, a disk or an exporter must not end this thread
+            self._has_arrived = False
+            self._record_loss(f"did not arrive ({type(error).__name__}: {error})")
+        else:
+            self._has_arrived = True
+            self._delivered_count = count
+        return False
+
+    def _record_loss(self, reason: str) -> None:
+        message = "Metrics %s %s; the flow goes on"
+        losses.record("metrics", "export_failed", message, self._target, reason, key=self._target)
