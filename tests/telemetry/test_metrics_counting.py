@@ -22,18 +22,18 @@ from otelflow._core.runs import observers
 from otelflow._core.runs import spans as core_spans
 from otelflow.errors import ConfigurationError
 from otelflow.listeners._listener import Listener
-from otelflow.metrics._collector import BoardCollector
-from otelflow.metrics._counts import BUCKETS, Board
+from otelflow.metrics._collector import AggregatorCollector
+from otelflow.metrics._counts import BUCKETS, Aggregator
 from otelflow.metrics._labels import OVERFLOW, label_of
 
 
 class Counted:
-    """A board and what prometheus-client shows of it."""
+    """A aggregator and what prometheus-client shows of it."""
 
-    def __init__(self, board):
-        self.board = board
+    def __init__(self, aggregator):
+        self.aggregator = aggregator
         self.registry = CollectorRegistry()
-        self.registry.register(BoardCollector(board))
+        self.registry.register(AggregatorCollector(aggregator))
 
     def value(self, name, **labels):
         return self.registry.get_sample_value(name, labels)
@@ -52,10 +52,10 @@ class Counted:
 
 @pytest.fixture
 def counted():
-    board = Board()
-    observers.add_watcher(board)
-    yield Counted(board)
-    observers.remove_watcher(board)
+    aggregator = Aggregator()
+    observers.add_watcher(aggregator)
+    yield Counted(aggregator)
+    observers.remove_watcher(aggregator)
 
 
 @pytest.fixture
@@ -338,16 +338,16 @@ def test_open_runs_and_the_oldest_of_them_are_shown(counted):
 
 
 def test_a_board_that_comes_in_the_middle_counts_the_end_and_shows_no_negative_number():
-    board = Board()
+    aggregator = Aggregator()
 
     @flow
     def under_way():
-        observers.add_watcher(board)
+        observers.add_watcher(aggregator)
 
     under_way().execute()
-    observers.remove_watcher(board)
+    observers.remove_watcher(aggregator)
 
-    counted = Counted(board)
+    counted = Counted(aggregator)
     assert counted.runs("under_way") == {"success": 1}
     assert counted.value(semconv.FLOW_RUNS_IN_PROGRESS, flow="under_way") == 0
 
@@ -424,16 +424,16 @@ def test_a_run_that_is_not_sampled_leaves_no_exemplar(counted, provider):
 
 
 def test_more_series_than_the_cap_are_counted_together_and_the_overflow_is_counted():
-    board = Board(series=len(declared.declared_flows()) + 5)
-    board.snapshot()  # declared flows have their places first
-    counted = Counted(board)
-    observers.add_watcher(board)
+    aggregator = Aggregator(limit=len(declared.declared_flows()) + 5)
+    aggregator.snapshot()  # declared flows have their places first
+    counted = Counted(aggregator)
+    observers.add_watcher(aggregator)
     lost = losses.dropped["metrics", "series_limit"]
     try:
         for number in range(20):
             Flow(flow_name=f"one of too many {chr(97 + number)}").set_flow_target(lambda: 1).execute()
     finally:
-        observers.remove_watcher(board)
+        observers.remove_watcher(aggregator)
 
     assert counted.runs(OVERFLOW) == {"success": 15}
     assert losses.dropped["metrics", "series_limit"] - lost == 15
@@ -441,9 +441,9 @@ def test_more_series_than_the_cap_are_counted_together_and_the_overflow_is_count
 
 
 def test_types_of_error_have_the_cap_too():
-    board = Board(series=len(declared.declared_flows()) + 10)
-    board.snapshot()
-    observers.add_watcher(board)
+    aggregator = Aggregator(limit=len(declared.declared_flows()) + 10)
+    aggregator.snapshot()
+    observers.add_watcher(aggregator)
 
     @task(raise_on_error=False)
     def strange(number):
@@ -453,11 +453,11 @@ def test_types_of_error_have_the_cap_too():
         for number in range(20):
             strange(number)
     finally:
-        observers.remove_watcher(board)
+        observers.remove_watcher(aggregator)
 
-    (cell,) = [cell for cell in board.snapshot().tasks if cell.task == "strange"]
-    assert sum(cell.failures.values()) == 20
-    assert cell.failures[OVERFLOW] >= 10
+    (series,) = [series for series in aggregator.snapshot().tasks if series.task == "strange"]
+    assert sum(series.failures.values()) == 20
+    assert series.failures[OVERFLOW] >= 10
 
 
 @pytest.mark.parametrize(
@@ -612,7 +612,7 @@ def test_a_generator_that_the_collector_ends_inside_the_lock_does_not_deadlock(c
     values = endless().execute().flow_return_value
     next(values)
 
-    with counted.board._lock:  # as when an allocation under the lock sets off the garbage collector
+    with counted.aggregator._lock:  # as when an allocation under the lock sets off the garbage collector
         values.close()
 
     assert counted.runs("endless") == {"success": 1}
@@ -636,13 +636,13 @@ def test_nothing_of_a_finished_run_stays(counted):
 # Forks
 
 
-def child_counts(board, sender):
+def child_counts(aggregator, sender):
     @task
     def in_child():
         return 1
 
     in_child()
-    counted = Counted(board)
+    counted = Counted(aggregator)
     sender.send((counted.runs("parent_flow"), counted.runs("", "in_child"), counted.runs("", "in_parent")))
     sender.close()
 
@@ -658,7 +658,7 @@ def test_a_forked_child_begins_at_zero_even_when_the_lock_was_held(counted):
     held, done = threading.Event(), threading.Event()
 
     def hold():
-        with counted.board._lock:
+        with counted.aggregator._lock:
             held.set()
             done.wait(20)
 
@@ -666,7 +666,7 @@ def test_a_forked_child_begins_at_zero_even_when_the_lock_was_held(counted):
     holder = threading.Thread(target=hold)
     holder.start()
     held.wait(20)
-    child = multiprocessing.get_context("fork").Process(target=child_counts, args=(counted.board, sender))
+    child = multiprocessing.get_context("fork").Process(target=child_counts, args=(counted.aggregator, sender))
     child.start()
     done.set()
     holder.join(20)
@@ -698,6 +698,6 @@ def test_reading_while_everything_counts_is_whole(counted):
     for thread in threads:
         thread.join(30)
 
-    cells = [cell for cell in counted.board.snapshot().tasks if cell.task == "varied"]
-    assert sum(cell.ended["failure"].count for cell in cells) == 800
-    assert sum(sum(cell.failures.values()) for cell in cells) == 800
+    series_list = [series for series in counted.aggregator.snapshot().tasks if series.task == "varied"]
+    assert sum(series.durations["failure"].count for series in series_list) == 800
+    assert sum(sum(series.failures.values()) for series in series_list) == 800

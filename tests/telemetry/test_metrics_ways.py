@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from otelflow import flow, metrics, semconv
 from otelflow.errors import ConfigurationError
+from otelflow.metrics._counts import Aggregator
 from otelflow.metrics._outputs import pull, push, textfile
 
 PROGRAM = """
@@ -172,9 +173,11 @@ def test_metrics_are_served_over_tls(tmp_path):
 
 def test_half_a_certificate_is_refused(tmp_path):
     with pytest.raises(ConfigurationError, match="metrics_certificate and metrics_key"):
-        pull.Pull(CollectorRegistry(), "0", pull.Certificate(file=str(tmp_path)))
+        pull.Pull("127.0.0.1", 0, pull.Certificate(file=str(tmp_path))).open(Aggregator())
     with pytest.raises(ConfigurationError, match="cannot be read"):
-        pull.Pull(CollectorRegistry(), "0", pull.Certificate(str(tmp_path / "no.pem"), str(tmp_path / "no.key")))
+        pull.Pull("127.0.0.1", 0, pull.Certificate(str(tmp_path / "no.pem"), str(tmp_path / "no.key"))).open(
+            Aggregator()
+        )
 
 
 @pytest.mark.parametrize(
@@ -189,7 +192,9 @@ def test_half_a_certificate_is_refused(tmp_path):
     ],
 )
 def test_a_place_to_pull_from_is_host_and_port(where, place):
-    assert pull.place(where) == place
+    choice = pull.Pull.from_place(where, Resource({}))
+
+    assert (choice.host, choice.port) == place
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -462,7 +467,7 @@ def test_a_gateway_that_does_not_answer_keeps_no_flow_waiting(receiver):
 )
 def test_an_address_that_is_none_is_refused(where):
     with pytest.raises(ConfigurationError, match="is no address of a Pushgateway"):
-        push._gateway(where)
+        push.Push.from_place(where, Resource({}))
 
 
 # OTLP
@@ -987,9 +992,9 @@ def test_a_flow_in_a_task_is_delivered_when_it_has_ended(receiver):
             never().execute()
             import time
             deadline = time.monotonic() + 10
-            while metrics.in_use().way._pushed == {{}} and time.monotonic() < deadline:
+            while metrics.in_use().output._pushed == {{}} and time.monotonic() < deadline:
                 time.sleep(0.01)
-            print(bool(metrics.in_use().way._pushed))
+            print(bool(metrics.in_use().output._pushed))
         metrics.use('push:{receiver.url}')
         wraps()
     """
@@ -1044,7 +1049,7 @@ def test_a_forked_child_exports_by_otlp_while_it_runs_and_on_a_connection_of_its
         warnings.simplefilter("ignore", DeprecationWarning)
         chosen = metrics.use("otlp")
         chosen.flush(10)
-        theirs = chosen.way._exporter
+        theirs = chosen.output._exporter
         child = os.fork()
         if child == 0:
             charge(1)  # no flow is needed
@@ -1090,10 +1095,10 @@ def test_a_forked_child_makes_an_exporter_of_its_own(receiver):
         warnings.simplefilter("ignore", DeprecationWarning)
         chosen = metrics.use("otlp")
         chosen.flush(10)
-        before = chosen.way._exporter
+        before = chosen.output._exporter
         child = os.fork()
         if child == 0:
-            print(chosen.flush(10), chosen.way._exporter is not before, flush=True)
+            print(chosen.flush(10), chosen.output._exporter is not before, flush=True)
             os._exit(0)
         os.waitpid(child, 0)
     """
@@ -1196,7 +1201,7 @@ def scraped(chosen):
 
 def test_another_word_for_the_same_place_changes_nothing(use):
     first = use("pull:0")
-    port = first.way.port
+    port = first.output.port
     again = use(f"PULL : 127.0.0.1:{port}")
 
     assert again.address == f"http://127.0.0.1:{port}/metrics"
@@ -1205,7 +1210,7 @@ def test_another_word_for_the_same_place_changes_nothing(use):
 
 
 def test_a_wider_address_takes_over_the_port(use, caplog):
-    port = use("pull:0").way.port
+    port = use("pull:0").output.port
 
     wider = use(f"pull:0.0.0.0:{port}")
 
@@ -1218,7 +1223,7 @@ def test_an_address_that_cannot_be_had_leaves_the_old_endpoint(use):
     first = use("pull:0")
     old = first.address
 
-    assert use(f"pull:203.0.113.1:{first.way.port}").address == old
+    assert use(f"pull:203.0.113.1:{first.output.port}").address == old
     assert get(old)[1]
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -1249,7 +1254,7 @@ def test_who_shuts_down_a_choice_that_was_replaced_does_not_end_the_new_one(use,
     counted_flow().execute()
 
     assert metrics.in_use() is second
-    assert second.board.ended is not None
+    assert second.aggregator.hooks.flow_ended is not None
 
 
 def test_another_choice_goes_on_with_the_numbers_and_the_open_runs(use):
@@ -1292,7 +1297,7 @@ def test_a_certificate_and_a_number_of_series_that_come_later_take_effect(tmp_pa
         first = otelflow.configure(metrics="pull:0")
         files = {{"metrics_certificate": {str(certificate)!r}, "metrics_key": {str(key)!r}}}
         second = otelflow.configure(**files, metrics_series=7)
-        print(second.metrics.address.partition(":")[0], second.metrics.board.limit)
+        print(second.metrics.address.partition(":")[0], second.metrics.aggregator.limit)
         print(otelflow.configure().metrics is second.metrics)
     """
 
@@ -1309,8 +1314,7 @@ def certified(folder):
 
 def test_over_tls_a_silent_connection_keeps_nobody_waiting(tmp_path):
     certificate, key = certified(tmp_path)
-    registry = CollectorRegistry()
-    served = pull.Pull(registry, "0", pull.Certificate(str(certificate), str(key)))
+    served = pull.Pull("127.0.0.1", 0, pull.Certificate(str(certificate), str(key))).open(Aggregator())
     served.start()
     context = ssl.create_default_context(cafile=str(certificate))
     with socket.create_connection(("127.0.0.1", served.port)):
@@ -1325,7 +1329,7 @@ def test_over_tls_a_silent_connection_keeps_nobody_waiting(tmp_path):
 
 def test_a_client_that_speaks_no_tls_is_not_worth_a_word(tmp_path, capfd):
     certificate, key = certified(tmp_path)
-    served = pull.Pull(CollectorRegistry(), "0", pull.Certificate(str(certificate), str(key)))
+    served = pull.Pull("127.0.0.1", 0, pull.Certificate(str(certificate), str(key))).open(Aggregator())
     served.start()
     with socket.create_connection(("127.0.0.1", served.port)) as client:
         client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
@@ -1342,7 +1346,7 @@ def test_a_file_that_is_no_certificate_is_named(tmp_path):
     bad.write_text("no pem")
 
     with pytest.raises(ConfigurationError, match=r"bad\.pem cannot be used .* give PEM files"):
-        pull.Pull(CollectorRegistry(), "0", pull.Certificate(str(bad), str(bad)))
+        pull.Pull("127.0.0.1", 0, pull.Certificate(str(bad), str(bad))).open(Aggregator())
 
 
 @pytest.mark.parametrize(
@@ -1351,7 +1355,7 @@ def test_a_file_that_is_no_certificate_is_named(tmp_path):
 )
 def test_a_place_that_is_none_is_refused_with_its_cure(where, complaint):
     with pytest.raises(ConfigurationError, match=complaint):
-        pull.place(where)
+        pull.Pull.from_place(where, Resource({}))
 
 
 def test_a_host_that_nobody_knows_is_a_warning_that_speaks_of_the_host(use, caplog):
@@ -1473,7 +1477,7 @@ def test_services_that_share_a_textfile_keep_what_is_theirs(tmp_path):
 
 def test_no_two_services_have_the_same_file_in_a_folder(tmp_path):
     services = ["a/b", "a_b", "a b", "A%2Fb", "x" * 200, "x" * 201]
-    files = {textfile._checked(str(tmp_path), service) for service in services}
+    files = {textfile.Textfile(str(tmp_path), service).file() for service in services}
 
     assert len(files) == len(services)
     for file in files:
