@@ -76,7 +76,7 @@ class MultiprocessOutput(WorkerOutput):
 
     def deliver(self, deadline: float) -> None:
         """Write the numbers that have changed."""
-        _state.files_of(self.aggregator).write(read(self.aggregator.snapshot()))
+        _files.write(self.aggregator)
 
     def collect(self) -> Iterable[core.Metric]:
         """Return the metrics of all processes."""
@@ -136,17 +136,29 @@ def zero_own_gauges(folder: Path) -> None:
                 ).set(0.0)
 
 
-class _Files:
-    """The numbers of this process in prometheus-client's files: only changes are written."""
+class _Files(State):
+    """The numbers of this process in prometheus-client's files: only changes are written.
 
-    def __init__(self, aggregator: Aggregator) -> None:
-        self.aggregator: Final = aggregator
+    There is one for the process, whichever output comes and goes: prometheus-client keeps each value that is made, and
+    goes through all of them in every forked child.
+    """
+
+    def reset(self) -> None:
+        """Be as if nothing were written."""
         self._values: dict[tuple[str, tuple[str, ...]], Any] = {}
-        self._written: dict[tuple[str, tuple[str, ...]], float] = {}
+        self.begin_anew()
 
-    def write(self, families: Iterable[Family]) -> None:
+    def begin_anew(self) -> None:
+        """Begin with the files of a child, which prometheus-client makes, or with the numbers of another aggregator."""
+        self._written: dict[tuple[str, tuple[str, ...]], float] = {}
+        self._aggregator: Aggregator | None = None
+
+    def write(self, aggregator: Aggregator) -> None:
         """Write each number that has changed; prometheus-client adds up those of a counter or a bucket."""
-        for family in families:
+        if self._aggregator is not aggregator:
+            self.begin_anew()
+            self._aggregator = aggregator
+        for family in read(aggregator.snapshot()):
             metric = family.metric
             if metric.kind == "counter":
                 for sample in family.samples:
@@ -194,22 +206,4 @@ class _Files:
         return value
 
 
-class _MultiprocessState(State):
-    """The files that this process writes: the same ones for each output, or its numbers would be added again."""
-
-    def reset(self) -> None:
-        """Forget what was written."""
-        self._files: _Files | None = None
-
-    def begin_anew(self) -> None:
-        """Write into files of the child."""
-        self.reset()
-
-    def files_of(self, aggregator: Aggregator) -> _Files:
-        """Return the numbers of *aggregator* that this process has written."""
-        if self._files is None or self._files.aggregator is not aggregator:
-            self._files = _Files(aggregator)
-        return self._files
-
-
-_state: Final = _MultiprocessState()
+_files: Final = _Files()
