@@ -12,8 +12,6 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, TraceIdRatioBased
-from prometheus_client import CollectorRegistry
-from prometheus_client.openmetrics.exposition import generate_latest
 
 from otelflow import Flow, Objective, add_listener, flow, remove_listener, semconv, task
 from otelflow._core.flows import declared
@@ -22,40 +20,9 @@ from otelflow._core.runs import observers
 from otelflow._core.runs import spans as core_spans
 from otelflow.errors import ConfigurationError
 from otelflow.listeners._listener import Listener
-from otelflow.metrics._collector import AggregatorCollector
 from otelflow.metrics._counts import BUCKETS, Aggregator
-from otelflow.metrics._labels import OVERFLOW, label_of
-
-
-class Counted:
-    """A aggregator and what prometheus-client shows of it."""
-
-    def __init__(self, aggregator):
-        self.aggregator = aggregator
-        self.registry = CollectorRegistry()
-        self.registry.register(AggregatorCollector(aggregator))
-
-    def value(self, name, **labels):
-        return self.registry.get_sample_value(name, labels)
-
-    def runs(self, flow, task=None):
-        """Return how many runs ended with each result, without the zeros."""
-        name, labels = semconv.FLOW_RUNS, {"flow": flow}
-        if task is not None:
-            name, labels = semconv.TASK_RUNS, {"flow": flow, "task": task}
-        found = {result: self.value(name, **labels, result=result) for result in semconv.RESULTS}
-        return {result: count for result, count in found.items() if count}
-
-    def text(self):
-        return generate_latest(self.registry).decode()
-
-
-@pytest.fixture
-def counted():
-    aggregator = Aggregator()
-    observers.add_watcher(aggregator)
-    yield Counted(aggregator)
-    observers.remove_watcher(aggregator)
+from otelflow.metrics._labels import OVERFLOW
+from support.metrics import Counted
 
 
 @pytest.fixture
@@ -337,7 +304,7 @@ def test_open_runs_and_the_oldest_of_them_are_shown(counted):
     assert counted.value(semconv.FLOW_OLDEST_RUN, flow="inner") == 0
 
 
-def test_a_board_that_comes_in_the_middle_counts_the_end_and_shows_no_negative_number():
+def test_an_aggregator_that_comes_in_the_middle_counts_the_end_and_shows_no_negative_number():
     aggregator = Aggregator()
 
     @flow
@@ -460,56 +427,6 @@ def test_types_of_error_have_the_cap_too():
     assert series.failures[OVERFLOW] >= 10
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "import-7f9c24e8-3b12-4f61-9c0d-0123456789ab",
-        "import-flow_id__8c6f1d2ab3e49f01",
-        "import-8c6f1d2ab3e49f018c6f1d2ab3e49f01",
-        "import-2026-11-23T22:10:05Z",
-    ],
-)
-def test_a_name_with_an_id_is_one_series_and_one_warning_with_the_cure(counted, name, caplog):
-    for _ in range(2):
-        Flow(flow_name=name).set_flow_target(lambda: 1).execute()
-
-    assert counted.runs("import-{id}") == {"success": 2}
-    assert name not in counted.text()
-
-
-@pytest.mark.parametrize(
-    "one",
-    [
-        "7F9C24E8A1B2C3D4E5F60718293A4B5C",
-        "01ARZ3NDEKTSV4RRFFQ69G5FAV",
-        "01arz3ndektsv4rrffq69g5fav",
-        "1795610755567",
-        "12345678901234567890",
-        "20261125T103000",
-        "20261125-1030",
-        "2026-11-25",
-        "2026-11-25T10:30:00Z",
-    ],
-)
-def test_whatever_looks_like_an_id_is_none_in_a_label(one):
-    assert label_of(f"import {one}") == "import {id}"
-    assert label_of(f"{one}_import") == "{id}_import"
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("report-2026", "report-2026-11", "v2", "order_v2.10.3", "migrate_20240115", "step 1 of 12", "2026"),
-        *("Quarterly_Report_Generator", "7daysOfWeatherForEveryTown", "sha512", "utf-8 to latin-1", "tier-2-backfill"),
-        *("127.0.0.1:8080", "0 to 100", "call +49 30 1234567", "port-65535", "99-01-02", "3000-99-99", "deadbeef"),
-        "THE_LAST_INVOICE_OF_THE_MONTH",
-        "internationalization_of_everything",
-    ],
-)
-def test_an_ordinary_name_is_no_id(name):
-    assert label_of(name) == name
-
-
 def test_a_run_whose_end_is_cut_off_by_ctrl_c_is_not_open_for_ever(counted, monkeypatch):
     @flow
     def almost():
@@ -536,22 +453,6 @@ def test_the_last_run_of_each_result_has_its_duration(counted):
     last = counted.value(semconv.FLOW_LAST_RUN_DURATION, flow="naps", result="success")
     assert last == counted.value(semconv.FLOW_RUN_DURATION + "_sum", flow="naps", result="success")
     assert counted.value(semconv.FLOW_LAST_RUN_DURATION, flow="naps", result="failure") is None
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["import_2026", "sha256-checksum", "a" * 40, "décembre", "order 12345678901", "defaced-facade-decade"],
-)
-def test_a_name_without_an_id_stays(name):
-    assert label_of(name) == name
-
-
-def test_a_name_that_breaks_formats_breaks_none(counted):
-    name = 'a "quoted" \\ name\nin two lines \ud800' + "x" * 500
-
-    Flow(flow_name=name).set_flow_target(lambda: 1).execute()
-
-    assert 'flow="a \\"quoted\\" \\\\ name\\nin two lines \\\\ud800xx' in counted.text()
 
 
 # Telemetry about telemetry
