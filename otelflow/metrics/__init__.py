@@ -205,25 +205,19 @@ def _change_to(setting: str | CollectorRegistry, resource: Resource) -> None:
     if choice == _state.choice:
         return
     metrics = Metrics(choice.open(aggregator))
+    output = metrics.output
     if current is None:
-        metrics.output.start()
-    elif not _take_over(metrics.output, current.output):
-        _close(metrics)
-        return
+        output.start()
     else:
+        takes_port = bool(output.port) and output.port == current.output.port
+        if takes_port or output.port is None:
+            current.output.close()  # first: two cannot have the same port, nor deliver the same numbers
+        if not output.start() and (not takes_port or current.output.start()):
+            _close(metrics)  # it cannot start, and the one before serves on
+            return
         _close(current)
     _state.metrics, _state.choice, _state.setting, _state.resource = metrics, choice, setting, resource
     observers.add_watcher(aggregator)
-
-
-def _take_over(output: Output, current: Output) -> bool:
-    """Start *output* and end *current*; return False if *current* serves on, as the other one cannot start."""
-    takes_port = bool(output.port) and output.port == current.port
-    if takes_port or output.port is None:
-        current.close()  # first: two cannot have the same port, nor deliver the same numbers
-    if output.start():
-        return True
-    return takes_port and not current.start()
 
 
 def _close(metrics: Metrics, *, deliver: bool = True) -> None:

@@ -89,8 +89,17 @@ class TextfileOutput(WorkerOutput):
             if not family.metric.is_live and (family.metric.is_of_last_run or not is_child)
         ]
         with _locked(self._path.with_name(self._path.name + ".lock"), deadline):
-            earlier = self._read_file()
-            if not is_child:
+            earlier: list[core.Metric] = []
+            try:
+                earlier += text_string_to_metric_families(self._path.read_text(encoding="utf-8"))
+            except FileNotFoundError:
+                pass
+            except ValueError as error:
+                losses.warn_once(
+                    f"textfile {self._path}", "%s was no metrics file and is replaced (%s)", self._path, error
+                )
+                earlier.clear()
+            if not is_child:  # its counters of before are replaced; a child has none to put in their place
                 for family in earlier:
                     family.samples = [
                         sample
@@ -98,15 +107,6 @@ class TextfileOutput(WorkerOutput):
                         if sample.name in OF_LAST_RUN or sample.labels.get("service", self._service) != self._service
                     ]
             self._replace_file(generate_latest(FixedCollector(_merged(earlier, current))))
-
-    def _read_file(self) -> list[core.Metric]:
-        try:
-            return list(text_string_to_metric_families(self._path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return []
-        except ValueError as error:
-            losses.warn_once(f"textfile {self._path}", "%s was no metrics file and is replaced (%s)", self._path, error)
-            return []
 
     def _replace_file(self, text: bytes) -> None:
         """Write *text* so that a reader sees the old file or the new one."""

@@ -59,12 +59,17 @@ def test_what_did_not_arrive_is_tried_again_at_the_end(receiver):
 def test_what_is_sent_is_not_traced_by_instrumentation_of_http():
     body = """
         from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-        from otelflow._core.process.worker import Courier
+        from otelflow.metrics._counts import Aggregator
+        from otelflow.metrics._outputs.output import WorkerOutput
 
         seen = []
-        courier = Courier(lambda deadline: seen.append(is_instrumentation_enabled()), "of the test")
-        courier.wake()
-        print(courier.flush(10), set(seen), is_instrumentation_enabled())
+
+        class Looks(WorkerOutput):
+            def deliver(self, deadline):
+                seen.append(is_instrumentation_enabled())
+
+        output = Looks(Aggregator(), "of the test")
+        print(output.flush(10), set(seen), is_instrumentation_enabled())
     """
 
     pytest.importorskip("opentelemetry.instrumentation", reason="no instrumentation is installed")
