@@ -1,93 +1,72 @@
 """The metrics as prometheus-client wants them: a collector for a registry."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
-from typing import Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.core import Metric as Family
+from prometheus_client import core
 from prometheus_client.registry import Collector
-from prometheus_client.samples import Exemplar as FamilyExemplar
+from prometheus_client.samples import Exemplar as PrometheusExemplar
 
-from otelflow.metrics._counts import Board, Exemplar
-from otelflow.metrics._families import Metric, Point, readings
+from otelflow.metrics._counts import Aggregator, Exemplar
+from otelflow.metrics._families import METRICS, Family, bucket_labels, read
 
 
-class BoardCollector(Collector):
-    """Shows what stands on *board*; register it with any registry. *more* are labels that every series gets."""
+class AggregatorCollector(Collector):
+    """Shows the numbers of *aggregator* at each moment; register it with any registry."""
 
-    def __init__(self, board: Board, **more: str) -> None:
-        self.board = board
-        self._more: Final = more
+    def __init__(self, aggregator: Aggregator) -> None:
+        self._aggregator = aggregator
 
-    def collect(self) -> Iterator[Family]:
+    def collect(self) -> Iterator[core.Metric]:
         """Return every metric of this moment."""
-        return families(readings(self.board.snapshot()), **self._more)
+        return map(to_prometheus, read(self._aggregator.snapshot()))
 
-    def describe(self) -> Iterable[Family]:
+    def describe(self) -> Iterator[core.Metric]:
         """Name the metrics, so that registering does not read them."""
-        return (_FAMILIES[metric.kind](metric, ()) for metric in readings(Board().snapshot()))
+        return (to_prometheus(Family(metric, [])) for metric in METRICS)
 
 
-class Showing(Collector):
+class FixedCollector(Collector):
     """Shows metrics that were read before."""
 
-    def __init__(self, metrics: Iterable[Metric], **more: str) -> None:
-        self._families = list(families(metrics, **more))
+    def __init__(self, families: Iterable[core.Metric]) -> None:
+        self._families = list(families)
 
-    def collect(self) -> Iterable[Family]:
+    def collect(self) -> Iterable[core.Metric]:
         """Return those metrics."""
         return self._families
 
 
-def families(metrics: Iterable[Metric], **more: str) -> Iterator[Family]:
-    """Return *metrics* in the classes of prometheus-client, every series with the labels *more*."""
-    names, values = tuple(more), tuple(more.values())
-    for metric in metrics:
-        points = [point._replace(labels=(*point.labels, *values)) for point in metric.points]
-        yield _FAMILIES[metric.kind](metric._replace(points=points), names)
+def to_prometheus(family: Family, **labels: str) -> core.Metric:
+    """Return *family* in the class that prometheus-client has for it, every sample with *labels* besides."""
+    metric, samples = family
+    names = (*metric.labels, *labels)
+    if metric.kind == "counter":
+        counter = core.CounterMetricFamily(metric.name, metric.help, labels=names)
+        for sample in samples:
+            exemplar = _exemplar(sample.exemplar)
+            counter.add_metric((*sample.labels, *labels.values()), sample.value, exemplar=exemplar)
+        return counter
+    if metric.kind == "histogram":
+        histogram = core.HistogramMetricFamily(metric.name, metric.help, labels=names)
+        for sample in samples:
+            durations = sample.distribution
+            if durations is None:
+                continue
+            buckets: list[tuple[str, float] | tuple[str, float, PrometheusExemplar]] = []
+            totals = zip(bucket_labels(durations), accumulate(durations.counts), strict=True)
+            for bucket, (bound, total) in enumerate(totals):
+                exemplar = _exemplar(durations.exemplars.get(bucket))
+                buckets.append((bound, total) if exemplar is None else (bound, total, exemplar))
+            histogram.add_metric((*sample.labels, *labels.values()), buckets, sum_value=durations.total)
+        return histogram
+    gauge = core.GaugeMetricFamily(metric.name, metric.help, labels=names)
+    for sample in samples:
+        gauge.add_metric((*sample.labels, *labels.values()), sample.value)
+    return gauge
 
 
-def _counter(metric: Metric, more: tuple[str, ...]) -> Family:
-    family = CounterMetricFamily(metric.name, metric.help, labels=(*metric.label_names, *more))
-    for point in metric.points:
-        family.add_metric(point.labels, point.value, exemplar=_exemplar(point.exemplar))
-    return family
-
-
-def _gauge(metric: Metric, more: tuple[str, ...]) -> Family:
-    family = GaugeMetricFamily(metric.name, metric.help, labels=(*metric.label_names, *more))
-    for point in metric.points:
-        family.add_metric(point.labels, point.value)
-    return family
-
-
-def _histogram(metric: Metric, more: tuple[str, ...]) -> Family:
-    family = HistogramMetricFamily(metric.name, metric.help, labels=(*metric.label_names, *more))
-    for point in metric.points:
-        if point.ended is not None:
-            family.add_metric(point.labels, _buckets(point), sum_value=point.ended.total)
-    return family
-
-
-def _buckets(point: Point) -> list[tuple[str, float] | tuple[str, float, FamilyExemplar]]:
-    assert point.ended is not None  # noqa: S101 a histogram's point has a distribution
-    buckets: list[tuple[str, float] | tuple[str, float, FamilyExemplar]] = []
-    for place, (bound, count) in enumerate(zip(point.shown_bounds, accumulate(point.ended.counts), strict=True)):
-        exemplar = _exemplar(point.ended.exemplars.get(place))
-        buckets.append((bound, count) if exemplar is None else (bound, count, exemplar))
-    return buckets
-
-
-def _exemplar(exemplar: Exemplar | None) -> FamilyExemplar | None:
+def _exemplar(exemplar: Exemplar | None) -> PrometheusExemplar | None:
     if exemplar is None:
         return None
-    return FamilyExemplar({"trace_id": f"{exemplar.trace_id:032x}"}, exemplar.value, exemplar.time)
-
-
-_FAMILIES: Final[dict[str, Callable[[Metric, tuple[str, ...]], Family]]] = {
-    "counter": _counter,
-    "gauge": _gauge,
-    "number of": _gauge,
-    "histogram": _histogram,
-}
+    return PrometheusExemplar({"trace_id": f"{exemplar.trace_id:032x}"}, exemplar.value, exemplar.time)

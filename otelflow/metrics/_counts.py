@@ -1,4 +1,4 @@
-"""The numbers of all runs of this process: counted when a run starts and ends, read by the ways out.
+"""The numbers of all runs of this process: counted when a run starts and ends, read by the outputs.
 
 One lock and a few plain numbers per run, because this stands in the path of every task. The lock is re-entrant: the
 garbage collector may end a generator's run while this thread holds it.
@@ -6,21 +6,19 @@ garbage collector may end a generator's run while this thread holds it.
 
 import multiprocessing
 import time
-import weakref
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from otelflow._core.flows import declared
 from otelflow._core.flows.objective import checked_buckets
 from otelflow._core.inside import events
 from otelflow._core.process import forks, losses
+from otelflow._core.runs import open_runs
 from otelflow._core.runs.observers import Observer
 from otelflow._core.runs.run import Run
 from otelflow.metrics._labels import OVERFLOW, label_of
-
-K = TypeVar("K")
 
 #: Upper bounds in seconds: 5 ms to 24 h
 BUCKETS: Final = (
@@ -31,7 +29,7 @@ BUCKETS: Final = (
 _EXEMPLAR_SECONDS: Final = 1.0
 
 # Counters begin at 0, so that increase() sees the first loss; others appear when they happen.
-_KNOWN_LOSSES: Final = (
+_LOSSES: Final = (
     *(("traces", reason) for reason in ("queue_full", "export_failed", "rejected", "shutdown")),
     *(("traces", reason) for reason in ("start_failed", "end_failed")),
     *(("logs", reason) for reason in ("queue_full", "export_failed", "rejected", "shutdown")),
@@ -40,7 +38,7 @@ _KNOWN_LOSSES: Final = (
 
 
 class Exemplar(NamedTuple):
-    """One run among those that a number counts: its trace, its duration, and when it ended."""
+    """One run among those that a number counts: its trace, its duration, and when it ended (Unix time)."""
 
     trace_id: int
     span_id: int
@@ -48,22 +46,23 @@ class Exemplar(NamedTuple):
     time: float
 
 
-class Ended:
-    """The runs of one flow or task that ended with the same result."""
+class Distribution:
+    """The durations of the runs of one series that ended with the same result, in seconds, and the last of them."""
 
-    __slots__ = ("counts", "exemplars", "last", "last_duration", "next_exemplar", "total")
+    __slots__ = ("bounds", "counts", "exemplars", "last_duration", "last_time", "next_exemplar", "total")
 
-    def __init__(self, buckets: int) -> None:
-        self.counts = [0] * (buckets + 1)
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
-        self.last = 0.0
+        self.last_time = 0.0
         self.last_duration = 0.0
         self.next_exemplar = float("-inf")
-        self.exemplars: dict[int, Exemplar] = {}
+        self.exemplars: dict[int, Exemplar] = {}  # by bucket
 
     @property
     def count(self) -> int:
-        """How many runs ended so."""
+        """The number of runs."""
         return sum(self.counts)
 
     @property
@@ -71,89 +70,92 @@ class Ended:
         """The last exemplar."""
         return max(self.exemplars.values(), key=lambda exemplar: exemplar.time, default=None)
 
-    def copy(self) -> "Ended":
-        """Return what stands here now."""
-        twin = Ended(0)
+    def copy(self) -> "Distribution":
+        """Return the numbers of this moment."""
+        twin = Distribution(self.bounds)
         twin.counts, twin.total = self.counts.copy(), self.total
-        twin.last, twin.last_duration = self.last, self.last_duration
+        twin.last_time, twin.last_duration = self.last_time, self.last_duration
         twin.exemplars = self.exemplars.copy()
         return twin
 
 
-class Cell:
-    """The runs of one flow (``task`` is None), or of one task in it."""
+class Series:
+    """The runs of one flow (``task`` is None), or of one task in it: durations by result, failures by type of error."""
 
-    __slots__ = ("bounds", "ended", "failures", "flow", "open", "task")
+    __slots__ = ("bounds", "durations", "failures", "flow", "task")
 
     def __init__(self, flow: str, task: str | None, bounds: tuple[float, ...]) -> None:
         self.flow = flow
         self.task = task
         self.bounds = bounds
-        self.ended: dict[str, Ended] = {}
+        self.durations: dict[str, Distribution] = {}
         self.failures: dict[str, int] = {}
-        self.open: dict[int, weakref.ref[Run]] = {}  # by the id of the run
 
-    def of(self, result: str) -> Ended:
-        """Return the runs that ended with *result*."""
-        found = self.ended.get(result)
-        if found is None:
-            found = self.ended[result] = Ended(len(self.bounds))
-        return found
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The values of the labels that all its numbers have."""
+        return (self.flow,) if self.task is None else (self.flow, self.task)
 
-    def copy(self) -> "Cell":
-        """Return what stands here now."""
-        twin = Cell(self.flow, self.task, self.bounds)
+    def copy(self) -> "Series":
+        """Return the numbers of this moment."""
+        twin = Series(self.flow, self.task, self.bounds)
         # Copies: the garbage collector may end a generator's run, which counts, in the middle of the loop.
-        twin.ended = {result: ended.copy() for result, ended in self.ended.copy().items()}
-        twin.failures, twin.open = self.failures.copy(), self.open.copy()
+        twin.durations = {result: durations.copy() for result, durations in self.durations.copy().items()}
+        twin.failures = self.failures.copy()
         return twin
-
-    def open_since(self) -> list[float]:
-        """Return when the open runs started (Unix time).
-
-        Ctrl-C may keep the end of a run from being counted, and there may be nobody left who would end it.
-        """
-        runs = [run for one in self.open.copy().values() if (run := one()) is not None]
-        return [run.started_ns / 1e9 for run in runs if run.is_open or not run.is_closed]
 
 
 class Snapshot(NamedTuple):
-    """What stood on the board at one moment."""
+    """The numbers of one moment; *open_since* has the start of each open run by flow, *since* that of the counting."""
 
-    flows: list[Cell]
-    tasks: list[Cell]
+    flows: list[Series]
+    tasks: list[Series]
+    open_since: Mapping[str, list[float]]
     dropped: Mapping[tuple[str, str], int]
     listener_errors: Mapping[str, int]
     since: float
 
+    @property
+    def active_flows(self) -> set[str]:
+        """The flows of which a run has ended, or a task has started."""
+        return {series.flow for series in self.flows if series.durations} | {series.flow for series in self.tasks}
 
-class Board(Observer):
-    """Counts every run once, at any sampling ratio, whoever owns the tracer provider.
 
-    At most *series* flows, tasks and types of error are told apart; the rest is counted as ``__overflow__``. A forked
-    child begins at zero. ``started`` and ``ended`` are called when a flow does so that runs in no other flow of this
-    process, ``appeared`` when a flow or task is counted that was not known: also at the first run in a forked child.
-    ``is_child`` tells that a process above this one counts, too, and goes by the same name.
+class Hooks(NamedTuple):
+    """Functions to call, on the thread of the run.
+
+    The first two when a flow starts and ends that runs in no other flow of this process, the third when a flow or task
+    is counted for the first time: also at its first run in a forked child.
     """
 
-    def __init__(self, series: int = 2_000) -> None:
-        self.started: Callable[[], None] | None = None
-        self.ended: Callable[[], None] | None = None
-        self.appeared: Callable[[], None] | None = None
-        self.limit = series
+    flow_started: Callable[[], None] | None = None
+    flow_ended: Callable[[], None] | None = None
+    series_added: Callable[[], None] | None = None
+
+
+class Aggregator(Observer):
+    """Counts every run once, at any sampling ratio, whichever tracer provider makes its span.
+
+    At most *limit* flows, tasks and types of error are told apart; the rest is counted as ``__overflow__``. A forked
+    child begins at zero. ``is_child`` tells that a process above this one counts, too, under the same name.
+    """
+
+    def __init__(self, limit: int = 2_000) -> None:
+        self.hooks = Hooks()
+        self.limit = limit
         self.is_child = multiprocessing.parent_process() is not None
         self._begin()
-        forks.begin_anew(self, Board._begin_in_child)
+        forks.begin_anew(self, Aggregator.begin_in_child)
 
     def _begin(self) -> None:
         self._lock = forks.new_lock()
-        self._cells: dict[tuple[str | None, str | None], Cell] = {}
-        self._known = 0
-        self._since = time.time()
+        self._series: dict[tuple[str | None, str | None], Series] = {}
+        self._size = 0
+        self._since, self._clock = time.time(), time.perf_counter()
         self._inherited: tuple[Counter[tuple[str, str]], Counter[str]] = Counter(), Counter()
 
-    def _begin_in_child(self) -> None:
-        """Leave to the parent what it has counted."""
+    def begin_in_child(self) -> None:
+        """Leave the counts of the parent to it."""
         self._begin()
         self.is_child = True
         self._inherited = Counter(losses.dropped), Counter(losses.listener_errors)
@@ -162,79 +164,74 @@ class Board(Observer):
 
     def run_started(self, run: Run) -> None:
         """Have every counter of *run* before it can count anything."""
-        cell = self._cells.get((run.flow_name, run.task_name)) or self._new_cell(run)
-        if run.task_name is None:
-            with self._lock:
-                cell.open[id(run)] = weakref.ref(run)
-            if self.started is not None and _is_outermost(run):
-                self.started()
+        if (run.flow_name, run.task_name) not in self._series:
+            self._add_series(run)
+        if run.task_name is None and self.hooks.flow_started is not None and _is_outermost(run):
+            self.hooks.flow_started()
 
     def run_ended(self, run: Run) -> None:
         """Count *run*."""
-        outcome, duration = run.ending, run.duration
-        cell = self._cells.get((run.flow_name, run.task_name)) or self._new_cell(run)
-        place = bisect_left(cell.bounds, duration)
+        ending, duration = run.ending, run.duration
+        series = self._series.get((run.flow_name, run.task_name)) or self._add_series(run)
+        bucket = bisect_left(series.bounds, duration)
         with self._lock:
-            ended = cell.ended.get(outcome.result) or cell.of(outcome.result)
-            ended.counts[place] += 1
-            ended.total += duration
-            is_exemplar = run.clock + duration >= ended.next_exemplar
-        if is_exemplar:
-            self._keep_exemplar(run, ended, place, duration)
-        if cell.task is None:
-            self._flow_stopped(cell, ended, run, duration)
-        elif outcome.is_failure and outcome.error is not None:
-            self._count_failure(cell, outcome.error_type)
-        if cell.task == OVERFLOW or cell.flow == OVERFLOW:
+            durations = series.durations.get(ending.result)
+            if durations is None:
+                durations = series.durations[ending.result] = Distribution(series.bounds)
+            durations.counts[bucket] += 1
+            durations.total += duration
+            if series.task is None:
+                durations.last_time, durations.last_duration = time.time(), duration
+        if run.clock + duration >= durations.next_exemplar:
+            context = run.span.get_span_context()
+            if context.trace_flags.sampled:
+                durations.next_exemplar = run.clock + duration + _EXEMPLAR_SECONDS
+                durations.exemplars[bucket] = Exemplar(context.trace_id, context.span_id, duration, time.time())
+        if series.task is None:
+            if self.hooks.flow_ended is not None and _is_outermost(run):
+                self.hooks.flow_ended()
+        elif ending.is_failure and ending.error is not None:
+            self._count_failure(series, label_of(ending.error_type))
+        if OVERFLOW in (series.flow, series.task):
             losses.lost("metrics", "series_limit")
 
-    def _flow_stopped(self, cell: Cell, ended: Ended, run: Run, duration: float) -> None:
+    def _count_failure(self, series: Series, error: str) -> None:
         with self._lock:
-            cell.open.pop(id(run), None)
-            ended.last, ended.last_duration = time.time(), duration
-        if self.ended is not None and _is_outermost(run):
-            self.ended()
-
-    def _keep_exemplar(self, run: Run, ended: Ended, place: int, duration: float) -> None:
-        context = run.span.get_span_context()
-        if context.trace_flags.sampled:
-            ended.next_exemplar = run.clock + duration + _EXEMPLAR_SECONDS
-            ended.exemplars[place] = Exemplar(context.trace_id, context.span_id, duration, time.time())
-
-    def _count_failure(self, cell: Cell, kind: str) -> None:
-        kind = label_of(kind)
-        with self._lock:
-            if kind not in cell.failures:
-                is_full = self._known >= self.limit
-                kind = OVERFLOW if is_full else kind
-                self._known += not is_full
-            cell.failures[kind] = cell.failures.get(kind, 0) + 1
-        if kind == OVERFLOW:
+            if error not in series.failures:
+                is_full = self._size >= self.limit
+                error = OVERFLOW if is_full else error
+                self._size += not is_full
+            series.failures[error] = series.failures.get(error, 0) + 1
+        if error == OVERFLOW:
             losses.lost("metrics", "series_limit")
 
-    # Cells
-
-    def _new_cell(self, run: Run) -> Cell:
-        """Return the cell of *run*, which is a shared one when there are too many or its name is an id."""
+    def _add_series(self, run: Run) -> Series:
+        """Return the series of *run*, which is a shared one when there are too many or its name is an id."""
         flow, task = run.flow_name, run.task_name
-        cell = self._cell_of(label_of(flow or ""), None if task is None else label_of(task), run)
-        if (cell.flow, cell.task) == (flow or "", task):
+        series = self._series_of(label_of(flow or ""), None if task is None else label_of(task), run)
+        if (series.flow, series.task) == (flow or "", task):
             with self._lock:
-                self._cells[flow, task] = cell
-        if self.appeared is not None:
-            self.appeared()
-        return cell
+                self._series[flow, task] = series
+        if self.hooks.series_added is not None:
+            self.hooks.series_added()
+        return series
 
-    def _cell_of(self, flow: str, task: str | None, run: Run | None = None) -> Cell:
+    def _series_of(self, flow: str, task: str | None, run: Run | None = None) -> Series:
+        """Return the series with the labels *flow* and *task*, or the one that counts the rest."""
         with self._lock:
-            found = self._cells.get((flow, task))
-            if found is not None:
-                return found
-            if self._known < self.limit:
-                self._known += 1
-                cell = self._cells[flow, task] = Cell(flow, task, BUCKETS if task is not None else _bounds(flow, run))
-                return cell
-            cell = self._overflow(flow, task)
+            series = self._series.get((flow, task))
+            if series is not None:
+                return series
+            if self._size < self.limit:
+                self._size += 1
+                series = Series(flow, task, BUCKETS if task is not None else _bounds(flow, run))
+                self._series[flow, task] = series
+                return series
+            if task is None or (flow, None) not in self._series:
+                flow = OVERFLOW
+            if task is not None:
+                task = OVERFLOW
+            series = self._series.setdefault((flow, task), Series(flow, task, BUCKETS))
         losses.warn_once(  # without the lock: a handler of the program may run a task, which is counted here
             "metrics series",
             "More than %d flows and tasks are told apart in metrics: the rest is counted as %s. Names must not contain "
@@ -242,52 +239,48 @@ class Board(Observer):
             self.limit,
             OVERFLOW,
         )
-        return cell
+        return series
 
-    def _overflow(self, flow: str, task: str | None) -> Cell:
-        key = (
-            flow if task is not None and (flow, None) in self._cells else OVERFLOW,
-            None if task is None else OVERFLOW,
-        )
-        return self._cells.get(key) or self._cells.setdefault(key, Cell(*key, BUCKETS))
-
-    # For the ways out
+    # For the outputs
 
     @property
-    def runs(self) -> int:
-        """How many runs have ended: another number tells that there is news."""
-        cells = {id(cell): cell for cell in self._cells.copy().values()}
-        return sum(ended.count for cell in cells.values() for ended in cell.ended.copy().values())
+    def run_count(self) -> int:
+        """The number of runs that have ended; it grows with each."""
+        series_list = dict.fromkeys(self._series.copy().values())
+        return sum(durations.count for series in series_list for durations in series.durations.copy().values())
 
     def snapshot(self) -> Snapshot:
         """Return all numbers of one moment; every declared flow is among them, also before its first run."""
         for flow in declared.declared_flows():
-            self._cell_of(label_of(flow.name), None)
+            self._series_of(label_of(flow.name), None)
         with self._lock:
-            known = {id(cell): cell for cell in self._cells.copy().values()}
-            cells = [cell.copy() for cell in known.values()]
+            series_list = [series.copy() for series in dict.fromkeys(self._series.copy().values())]
+        # One that was open before the counting began will not be counted at its end either.
+        flow_runs = [run for run in open_runs.open_runs() if run.task is None and run.clock >= self._clock]
+        open_since: dict[str, list[float]] = {}
+        for run in flow_runs:
+            flow_series = self._series_of(label_of(run.flow_name or ""), None, run)
+            open_since.setdefault(flow_series.flow, []).append(run.started_ns / 1e9)
         dropped, errors = self._inherited
+        listeners = dict.fromkeys((events.name_of(listener) for listener in events.listeners()), 0)
         return Snapshot(
-            [cell for cell in cells if cell.task is None],
-            [cell for cell in cells if cell.task is not None],
-            {**dict.fromkeys(_KNOWN_LOSSES, 0), **_since(losses.dropped, dropped)},
-            {**{events.name_of(one): 0 for one in events.listeners()}, **_since(losses.listener_errors, errors)},
+            [series for series in series_list if series.task is None],
+            [series for series in series_list if series.task is not None],
+            open_since,
+            {**dict.fromkeys(_LOSSES, 0), **(Counter(losses.dropped) - dropped)},
+            {**listeners, **(Counter(losses.listener_errors) - errors)},
             self._since,
         )
 
 
 def _is_outermost(run: Run) -> bool:
-    """Tell whether no flow around *run* is open in this process; what its parent has opened ends there."""
+    """Tell whether no flow around *run* is open in this process; those that the parent process has opened end there."""
     above = run.parent
     while above is not None:
         if above.is_open and above.task_name is None:  # a block is a parent that is no run, and never open
             return above.clock < forks.forked_at()
         above = above.parent
     return True
-
-
-def _since(counted: Counter[K], inherited: Counter[K]) -> dict[K, int]:
-    return {key: count - inherited[key] for key, count in dict(counted).items() if count > inherited[key]}
 
 
 def _bounds(name: str, run: Run | None) -> tuple[float, ...]:

@@ -1,141 +1,218 @@
-"""What the board shows, as metrics with names, labels and values: the same for every way out."""
+"""The table of all metrics, and their samples at one moment: the same for every output.
+
+A new metric is an entry here and the place where it is counted; every output reads the rest from the table.
+"""
 
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from prometheus_client.utils import floatToGoString
 
 from otelflow import semconv
 from otelflow._version import __version__
-from otelflow.metrics._counts import Cell, Ended, Exemplar, Snapshot
-
-Kind = Literal["counter", "gauge", "number of", "histogram"]
+from otelflow.metrics._counts import Distribution, Exemplar, Series, Snapshot
 
 
-class Point(NamedTuple):
-    """One series of a metric: its labels, and its number or (of a histogram) its distribution."""
+class Sample(NamedTuple):
+    """One series of a metric at one moment: its labels, and its number or (of a histogram) its distribution.
+
+    *time* is when the number became true (Unix time), where another process may know a newer one.
+    """
 
     labels: tuple[str, ...]
     value: float = 0.0
     exemplar: Exemplar | None = None
-    ended: Ended | None = None
-    bounds: tuple[float, ...] = ()
-
-    @property
-    def shown_bounds(self) -> list[str]:
-        """The values of the label ``le``."""
-        shown: list[str] = [floatToGoString(bound) for bound in self.bounds]  # type: ignore[no-untyped-call]
-        return [*shown, "+Inf"]
+    distribution: Distribution | None = None
+    time: float = 0.0
 
 
-class Metric(NamedTuple):
-    """One metric: its name, what it is, the names of its labels, and its series."""
+@dataclass(frozen=True)
+class Metric:
+    """Everything that is declared of one metric.
+
+    ``merge`` tells how the numbers of several processes become one, in the words of prometheus-client; those of a dead
+    process do not count where it begins with "live". ``is_live`` is what is true only while the process lives: an
+    output that keeps numbers of the past leaves it out. ``is_of_last_run`` is true whichever process tells it, for the
+    newest run of several processes.
+    """
 
     name: str
     help: str
-    kind: Kind
-    label_names: tuple[str, ...]
-    points: list[Point]
+    kind: Literal["counter", "up-down counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    merge: Literal["sum", "livesum", "liveall", "livemax", "max", "mostrecent"]
+    read: Callable[[Snapshot], list[Sample]]
+    unit: str = ""
+    is_live: bool = False
+    is_of_last_run: bool = False
+
+    @property
+    def is_of_flows(self) -> bool:
+        """Whether each flow has samples of its own."""
+        return self.labels[:1] == ("flow",)
 
 
-#: What is true only while the process lives; a way out that keeps numbers of the past leaves these out.
-LIVE: Final = frozenset({semconv.FLOW_RUNS_IN_PROGRESS, semconv.FLOW_OLDEST_RUN})
+class Family(NamedTuple):
+    """One metric and its samples."""
 
-#: What tells of the last run with a result: true whoever tells it, for the newest of several processes
-LAST: Final = (semconv.FLOW_LAST_RUN, semconv.FLOW_LAST_RUN_DURATION)
+    metric: Metric
+    samples: list[Sample]
 
 
-def readings(snapshot: Snapshot) -> list[Metric]:
+def read(snapshot: Snapshot) -> list[Family]:
     """Return every metric of *snapshot*."""
-    return [*_of_flows(snapshot.flows), *_of_tasks(snapshot.tasks), *_of_telemetry(snapshot)]
+    return [Family(metric, metric.read(snapshot)) for metric in METRICS]
 
 
-def _of_flows(cells: list[Cell]) -> Iterator[Metric]:
-    flow, by_result = ("flow",), ("flow", "result")
-    yield Metric(semconv.FLOW_RUNS, "Runs of flows that ended.", "counter", by_result, _runs(cells))
-    yield Metric(semconv.FLOW_RUN_DURATION, "How long runs of flows took.", "histogram", by_result, _durations(cells))
-    open_since = [(cell.flow, cell.open_since()) for cell in cells]
-    in_progress = [Point((name,), len(since)) for name, since in open_since]
-    yield Metric(semconv.FLOW_RUNS_IN_PROGRESS, "Runs of flows that are open.", "number of", flow, in_progress)
-    # 0, not nothing: a Collector shows what it was last sent for a day, and the run would look stuck.
-    oldest = [Point((name,), min(since, default=0.0)) for name, since in open_since]
-    yield Metric(
+def bucket_labels(distribution: Distribution) -> list[str]:
+    """Return the values of the label ``le``."""
+    bounds: list[str] = [floatToGoString(bound) for bound in distribution.bounds]  # type: ignore[no-untyped-call]
+    return [*bounds, "+Inf"]
+
+
+def _runs(series_list: Iterable[Series]) -> list[Sample]:
+    """Return how many runs ended with each result, also with those that have not happened."""
+    samples = []
+    for series in series_list:
+        for result in dict.fromkeys((*semconv.RESULTS, *series.durations)):
+            durations = series.durations.get(result)
+            labels = (*series.labels, result)
+            samples.append(Sample(labels) if durations is None else Sample(labels, durations.count, durations.exemplar))
+    return samples
+
+
+def _durations(series_list: Iterable[Series]) -> list[Sample]:
+    return [
+        Sample((*series.labels, result), distribution=durations)
+        for series in series_list
+        for result, durations in series.durations.items()
+        if durations.count
+    ]
+
+
+def _last_runs(snapshot: Snapshot, value: Callable[[Distribution], float]) -> list[Sample]:
+    return [
+        Sample((*series.labels, result), value(durations), time=durations.last_time)
+        for series in snapshot.flows
+        for result, durations in series.durations.items()
+        if durations.last_time
+    ]
+
+
+def _open_runs(snapshot: Snapshot, value: Callable[[list[float]], float]) -> list[Sample]:
+    return [Sample(series.labels, value(snapshot.open_since.get(series.flow, []))) for series in snapshot.flows]
+
+
+METRICS: Final = (
+    Metric(
+        semconv.FLOW_RUNS,
+        "Runs of flows that ended.",
+        "counter",
+        ("flow", "result"),
+        "sum",
+        lambda snapshot: _runs(snapshot.flows),
+    ),
+    Metric(
+        semconv.FLOW_RUN_DURATION,
+        "How long runs of flows took.",
+        "histogram",
+        ("flow", "result"),
+        "sum",
+        lambda snapshot: _durations(snapshot.flows),
+        unit="s",
+    ),
+    Metric(
+        semconv.FLOW_RUNS_IN_PROGRESS,
+        "Runs of flows that are open.",
+        "up-down counter",
+        ("flow",),
+        "livesum",
+        lambda snapshot: _open_runs(snapshot, len),
+        is_live=True,
+    ),
+    Metric(
         semconv.FLOW_OLDEST_RUN,
         "When the oldest open run of a flow started (Unix time), or 0.",
         "gauge",
-        flow,
-        oldest,
-    )
-    last = [((cell.flow, result), ended) for cell in cells for result, ended in cell.ended.items() if ended.last]
-    yield Metric(
+        ("flow",),
+        "liveall",  # with a label pid: 0 in one process must not hide the oldest of another
+        # 0, not nothing: a Collector shows what it was last sent for a day, and the run would look stuck.
+        lambda snapshot: _open_runs(snapshot, lambda since: min(since, default=0.0)),
+        is_live=True,
+    ),
+    Metric(
         semconv.FLOW_LAST_RUN,
         "When the last run with this result ended (Unix time).",
         "gauge",
-        by_result,
-        [Point(labels, ended.last) for labels, ended in last],
-    )
-    yield Metric(
+        ("flow", "result"),
+        "max",
+        lambda snapshot: _last_runs(snapshot, lambda durations: durations.last_time),
+        is_of_last_run=True,
+    ),
+    Metric(
         semconv.FLOW_LAST_RUN_DURATION,
         "How long the last run with this result took.",
         "gauge",
-        by_result,
-        [Point(labels, ended.last_duration) for labels, ended in last],
-    )
-
-
-def _of_tasks(cells: list[Cell]) -> Iterator[Metric]:
-    by_result = ("flow", "task", "result")
-    yield Metric(semconv.TASK_RUNS, "Runs of tasks that ended.", "counter", by_result, _runs(cells))
-    yield Metric(semconv.TASK_RUN_DURATION, "How long runs of tasks took.", "histogram", by_result, _durations(cells))
-    failures = [Point((*_labels(cell), kind), count) for cell in cells for kind, count in cell.failures.items()]
-    yield Metric(
+        ("flow", "result"),
+        "mostrecent",
+        lambda snapshot: _last_runs(snapshot, lambda durations: durations.last_duration),
+        is_of_last_run=True,
+    ),
+    Metric(
+        semconv.TASK_RUNS,
+        "Runs of tasks that ended.",
+        "counter",
+        ("flow", "task", "result"),
+        "sum",
+        lambda snapshot: _runs(snapshot.tasks),
+    ),
+    Metric(
+        semconv.TASK_RUN_DURATION,
+        "How long runs of tasks took.",
+        "histogram",
+        ("flow", "task", "result"),
+        "sum",
+        lambda snapshot: _durations(snapshot.tasks),
+        unit="s",
+    ),
+    Metric(
         semconv.TASK_FAILURES,
         "Runs of tasks that failed, by type of error.",
         "counter",
         ("flow", "task", "error_type"),
-        failures,
-    )
-
-
-def _of_telemetry(snapshot: Snapshot) -> Iterator[Metric]:
-    yield Metric(
+        "sum",
+        lambda snapshot: [
+            Sample((*series.labels, error), count)
+            for series in snapshot.tasks
+            for error, count in series.failures.items()
+        ],
+    ),
+    Metric(
         semconv.TELEMETRY_DROPPED,
         "Telemetry that was lost.",
         "counter",
         ("signal", "reason"),
-        [Point(labels, count) for labels, count in snapshot.dropped.items()],
-    )
-    yield Metric(
+        "sum",
+        lambda snapshot: [Sample(labels, count) for labels, count in snapshot.dropped.items()],
+    ),
+    Metric(
         semconv.LISTENER_ERRORS,
         "Exceptions that listeners raised.",
         "counter",
         ("listener",),
-        [Point((name,), count) for name, count in snapshot.listener_errors.items()],
-    )
-    build = Point((__version__, platform.python_version()), 1)
-    yield Metric(semconv.BUILD_INFO, "Which otelflow runs.", "gauge", ("version", "python"), [build])
-
-
-def _labels(cell: Cell) -> tuple[str, ...]:
-    return (cell.flow,) if cell.task is None else (cell.flow, cell.task)
-
-
-def _runs(cells: Iterable[Cell]) -> list[Point]:
-    """Return how many runs ended with each result, also with those that have not happened."""
-    points = []
-    for cell in cells:
-        for result in dict.fromkeys((*semconv.RESULTS, *cell.ended)):
-            ended = cell.ended.get(result)
-            labels = (*_labels(cell), result)
-            points.append(Point(labels) if ended is None else Point(labels, ended.count, ended.exemplar))
-    return points
-
-
-def _durations(cells: Iterable[Cell]) -> list[Point]:
-    return [
-        Point((*_labels(cell), result), ended=ended, bounds=cell.bounds)
-        for cell in cells
-        for result, ended in cell.ended.items()
-        if ended.count
-    ]
+        "sum",
+        lambda snapshot: [Sample((name,), count) for name, count in snapshot.listener_errors.items()],
+    ),
+    Metric(
+        semconv.BUILD_INFO,
+        "Which otelflow runs.",
+        "gauge",
+        ("version", "python"),
+        "livemax",
+        lambda _: [Sample((__version__, platform.python_version()), 1)],
+    ),
+)
+LIVE: Final = frozenset(metric.name for metric in METRICS if metric.is_live)
+OF_LAST_RUN: Final = frozenset(metric.name for metric in METRICS if metric.is_of_last_run)

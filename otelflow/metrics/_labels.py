@@ -23,23 +23,22 @@ _ID: Final = re.compile(
     r"|(?<!\d)(?:19|20)\d\d[01]\d[0-3]\d[T_ -]\d{4}(?:\d\d)?Z?(?!\d)"
     r"|(?<!\d)\d{12,}(?!\d)"
 )
-_ID_SHOWN: Final = "{id}"
+_ID_TEXT: Final = "{id}"
+_SHORTEST_ID: Final = 10
 
 
 def label_of(name: object) -> str:
     """Return *name* as a label: a bounded text; an id in it would make every run a series of its own."""
     text = name if type(name) is str else str(name)
     if len(text) >= _SHORTEST_ID and _ID.search(text) is not None:
+        label = _ID.sub(_ID_TEXT, text)
         losses.warn_once(
-            f"metrics id {_ID.sub(_ID_SHOWN, text)[:_LONGEST]}",
+            f"metrics id {label[:_LONGEST]}",
             "The name %r contains an id, and metrics cannot have a series for every run: it is counted as %r. "
             "Give the flow or task a fixed name; ids belong into attributes and artifacts",
             text[:_LONGEST],
-            _ID.sub(_ID_SHOWN, text)[:_LONGEST],
+            label[:_LONGEST],
         )
-        text = _ID.sub(_ID_SHOWN, text)
+        text = label
     text = printable(text)
     return text if len(text) <= _LONGEST else text[:_LONGEST] + _CUT
-
-
-_SHORTEST_ID: Final = 10

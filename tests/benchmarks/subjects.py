@@ -17,7 +17,7 @@ from peers import NoOpExporter, plain
 import otelflow
 from otelflow._core.process import provider as spans
 from otelflow._core.runs import observers
-from otelflow.metrics._counts import Board
+from otelflow.metrics._counts import Aggregator
 
 TASKS = 500
 FLOWS = 200
@@ -27,7 +27,7 @@ SOME_TASKS = 2_500
 MANY_TASKS = 10_000
 MANY_FLOWS = 5_000
 
-BOARD = Board()
+AGGREGATOR = Aggregator()
 
 
 @otelflow.task
@@ -89,14 +89,14 @@ def surroundings(provider: trace.TracerProvider | None, listeners: int, metrics:
     """Let otelflow use *provider* (None: none is configured), tell so many listeners, and perhaps count in metrics."""
     added = [Listening() for _ in range(listeners)]
     if metrics:
-        observers.add_observer(BOARD)
+        observers.add_observer(AGGREGATOR)
     previous = spans.use_provider(provider)
     for one in added:
         otelflow.add_listener(one)
     try:
         yield
     finally:
-        observers.remove_observer(BOARD)
+        observers.remove_observer(AGGREGATOR)
         for one in added:
             otelflow.remove_listener(one)
         spans.use_provider(previous)

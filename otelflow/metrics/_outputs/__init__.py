@@ -1,16 +1,46 @@
-"""The ways out for metrics: one per file, each loaded only when it is chosen."""
+"""How metrics get out: one output per file, each loaded only when it is chosen."""
 
-from typing import Protocol
+from importlib import import_module
+from typing import Final
+
+from opentelemetry.sdk.resources import Resource
+from prometheus_client import CollectorRegistry
+
+from otelflow._core.text.hints import suggestion
+from otelflow.errors import ConfigurationError
+from otelflow.metrics._outputs.output import Choice
+from otelflow.metrics._outputs.registry import Registry
+
+OFF: Final = ("", "off", "none")
+OUTPUTS: Final = {
+    "registry": "otelflow.metrics._outputs.registry:Registry",
+    "pull": "otelflow.metrics._outputs.pull:Pull",
+    "multiprocess": "otelflow.metrics._outputs.multiprocess:Multiprocess",
+    "push": "otelflow.metrics._outputs.push:Push",
+    "textfile": "otelflow.metrics._outputs.textfile:Textfile",
+    "otlp": "otelflow.metrics._outputs.otlp:Otlp",
+}
 
 
-class Way(Protocol):
-    """Brings the numbers of the board to where they are read. Trouble on the way is counted and said, not raised."""
+def parse(setting: str | CollectorRegistry, resource: Resource) -> Choice | None:
+    """Return the output that *setting* chooses, a text such as ``push:URL``; None is no metrics.
 
-    def start(self) -> bool:
-        """Begin; return False when that is not possible."""
-
-    def flush(self, timeout: float) -> bool:
-        """Bring the numbers of now within *timeout* seconds; return whether they arrived."""
-
-    def close(self) -> None:
-        """Bring the last numbers, in bounded time, and end."""
+    Raises ConfigurationError; a message that begins with ``metrics=`` has *setting* after it.
+    """
+    if isinstance(setting, CollectorRegistry):
+        return Registry(setting)
+    if not isinstance(setting, str):
+        raise ConfigurationError(f"metrics must be a text such as 'pull' or a CollectorRegistry, not {setting!r:.60}")
+    word, colon, place = (part.strip() for part in setting.partition(":"))
+    word = word.lower()
+    if word in OFF and not place:
+        return None
+    if word not in OUTPUTS:
+        raise ConfigurationError(
+            f"metrics={setting:.60} is no way out for metrics{suggestion(word, ('off', *OUTPUTS))}"
+        )
+    module, _, name = OUTPUTS[word].partition(":")
+    output: type[Choice] = getattr(import_module(module), name)
+    if colon and not output.takes_place:
+        raise ConfigurationError(f"metrics={setting:.60}: {word} takes no place after a colon")
+    return output.from_place(place, resource)

@@ -4,6 +4,7 @@ With OpenTelemetry's own, which is random, each run of a nightly job would make 
 number, and blind for ``increase()``. Without one, the workers of a service would overwrite each other's numbers.
 """
 
+import contextlib
 import os
 import re
 import socket
@@ -19,26 +20,22 @@ class Instance:
 
     def __init__(self, service: str) -> None:
         self._file: int | None = None
-        self.id = f"{socket.gethostname()}-{self._taken(service)}"
-
-    def _taken(self, service: str) -> str:
-        try:
+        number = f"pid{os.getpid()}"  # where nothing can be locked
+        with contextlib.suppress(ImportError, OSError):
             import fcntl  # noqa: PLC0415 not on Windows
 
-            folder = _folder()
-            for number in range(_MOST):
-                path = folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', service)[:100]}.{number}"
+            folder = _own_folder()
+            for candidate in range(_MOST):
+                path = folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', service)[:100]}.{candidate}"
                 file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
+                except OSError:  # another process has it
                     os.close(file)
                     continue
-                self._file = file
-                return str(number)
-        except (ImportError, OSError):
-            pass
-        return f"pid{os.getpid()}"
+                self._file, number = file, str(candidate)
+                break
+        self.id = f"{socket.gethostname()}-{number}"
 
     def release(self) -> None:
         """Let another process have the number."""
@@ -47,11 +44,11 @@ class Instance:
             self._file = None
 
 
-def _folder() -> Path:
-    """Return a folder of this user alone: in a shared one, a file of somebody else could stand in the way."""
-    owner = os.getuid() if hasattr(os, "getuid") else 0
-    folder = Path(tempfile.gettempdir()) / f"otelflow-instances-{owner}"
+def _own_folder() -> Path:
+    """Return a folder of this user alone: in a shared one, another user's file could stand in the way."""
+    user = os.getuid()
+    folder = Path(tempfile.gettempdir()) / f"otelflow-instances-{user}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid != owner:
+    if folder.is_symlink() or folder.stat().st_uid != user:
         raise PermissionError(folder)
     return folder

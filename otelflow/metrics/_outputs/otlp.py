@@ -1,19 +1,21 @@
 """Export the metrics as OTLP, or through any other exporter that ``OTEL_METRICS_EXPORTER`` names.
 
-OpenTelemetry's own instruments would cost 22 µs and more for each task. The board counts for a twentieth of that, and
-what it shows becomes OpenTelemetry's data points here, once in each interval.
+OpenTelemetry's own instruments would cost 22 µs and more for each task. The aggregator counts for a twentieth of that,
+and its numbers become OpenTelemetry's data points here, once in each interval.
 """
 
 import os
 import time
 from collections.abc import Iterable
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Self
 
 from opentelemetry.environment_variables import OTEL_METRICS_EXPORTER
 from opentelemetry.sdk.environment_variables import (
     OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE,
     OTEL_METRIC_EXPORT_INTERVAL,
     OTEL_RESOURCE_ATTRIBUTES,
+    OTEL_SDK_DISABLED,
 )
 from opentelemetry.sdk.metrics import Exemplar as OtlpExemplar
 from opentelemetry.sdk.metrics import export
@@ -22,114 +24,120 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otelflow import semconv
 from otelflow._core.process import forks, losses
+from otelflow._core.process.environment import positive_integer
 from otelflow._version import __version__
 from otelflow.errors import ConfigurationError
-from otelflow.metrics._counts import Board, Exemplar, Snapshot
-from otelflow.metrics._families import Metric, Point, readings
+from otelflow.metrics._counts import Aggregator, Exemplar, Hooks, Snapshot
+from otelflow.metrics._families import Family, read
 from otelflow.metrics._outputs.instance_id import Instance
-from otelflow.metrics._outputs.metrics_worker import MetricsWorker
+from otelflow.metrics._outputs.output import WorkerOutput
 from otelflow_exporters._otlp.endpoint import CURE, Answer, new_exporter
 
 _INTERVAL_MILLIS: Final = 60_000
 _CUMULATIVE: Final = export.AggregationTemporality.CUMULATIVE
 _UNKNOWN: Final[Any] = None
-_UNITS: Final = {"histogram": "s", "gauge": "", "counter": "", "number of": ""}
 
 
+@dataclass(frozen=True)
 class Otlp:
+    """The exporter that the environment names, and the *resource* whose metrics it sends."""
+
+    resource: Resource
+    takes_place: ClassVar[bool] = False
+
+    @classmethod
+    def from_place(cls, place: str, resource: Resource) -> Self | None:
+        """Return the only choice that there is, or None if the environment switches it off."""
+        for variable, off in ((OTEL_SDK_DISABLED, "true"), (OTEL_METRICS_EXPORTER, "none")):
+            if os.environ.get(variable, "").strip().lower() == off:
+                losses.logger.info("metrics=otlp exports nothing: %s=%s", variable, off)
+                return None
+        return cls(resource)
+
+    def open(self, aggregator: Aggregator) -> "OtlpOutput":
+        """Return the output that exports."""
+        return OtlpOutput(aggregator, self.resource)
+
+
+class OtlpOutput(WorkerOutput):
     """Exports every ``OTEL_METRIC_EXPORT_INTERVAL`` and at exit; totals since the start (cumulative)."""
 
-    def __init__(self, board: Board, resource: Resource) -> None:
-        self._board = board
-        self._exporter: Any = None
-        self._answer = Answer()
+    def __init__(self, aggregator: Aggregator, resource: Resource) -> None:
+        self._exporter, self._answer = _new_exporter()
         self._inherited: list[Any] = []
-        self._make_exporter()
-        self._given = resource
-        self._is_chosen = _is_chosen(resource)
-        self._pid = 0
-        self._instance: Instance | None = None
         self._resource = resource
-        interval = _positive(OTEL_METRIC_EXPORT_INTERVAL, _INTERVAL_MILLIS) / 1_000
-        self._worker = MetricsWorker(self._deliver, f"over {type(self._exporter).__name__}", interval=interval)
-        forks.begin_anew(self, Otlp._begin_in_child)
-
-    def _make_exporter(self) -> None:
-        self._exporter, self._answer = _exporter()
+        self._has_own_id = SERVICE_INSTANCE_ID + "=" in os.environ.get(OTEL_RESOURCE_ATTRIBUTES, "") or (
+            # and not one that OpenTelemetry has chosen at random
+            SERVICE_INSTANCE_ID in resource.attributes
+            and resource.attributes[SERVICE_INSTANCE_ID] != Resource.create().attributes.get(SERVICE_INSTANCE_ID)
+        )
+        self._instance: Instance | None = None
+        interval = positive_integer(OTEL_METRIC_EXPORT_INTERVAL, _INTERVAL_MILLIS) / 1_000
+        super().__init__(aggregator, f"over {type(self._exporter).__name__}", interval=interval)
+        # Not at the end of each flow; but in a forked child as soon as anything runs there.
+        self.hooks = Hooks(series_added=self.worker.start)
+        forks.begin_anew(self, OtlpOutput.begin_in_child)
 
     def start(self) -> bool:
-        """Export from now on, also in a forked child as soon as anything runs there."""
-        self._board.appeared = self._worker.start
-        # Zeros first: whoever reads them sees the first failure as an increase.
-        self._worker.start()
+        """Export from now on: zeros first, so that a backend sees the first failure as an increase."""
+        super().start()
+        self.worker.start()
         return True
 
-    def _begin_in_child(self) -> None:
+    def begin_in_child(self) -> None:
         """Leave its connection and its instance to the parent."""
         if self._exporter is not None:
             self._inherited.append(self._exporter)  # not even destroyed: nothing may be sent on its connection
             self._exporter = None
+        self._release_instance()
+
+    def close(self, *, deliver: bool = True) -> None:
+        """Export the last numbers."""
+        super().close(deliver=deliver)
+        if self._exporter is not None:
+            self._exporter.shutdown()
+            self._exporter = None
+        self._release_instance()
+
+    def _release_instance(self) -> None:
         if self._instance is not None:
             self._instance.release()
             self._instance = None
 
-    def flush(self, timeout: float) -> bool:
-        """Export now."""
-        return self._worker.flush(timeout)
-
-    def close(self) -> None:
-        """Export the last numbers."""
-        self._board.appeared = None
-        self._worker.close()
-        if self._exporter is not None:
-            self._exporter.shutdown()
-        if self._instance is not None:
-            self._instance.release()
-
-    def _deliver(self, deadline: float) -> None:
-        if os.getpid() != self._pid and not self._is_chosen:  # also in a forked child: an instance of its own
-            self._instance = Instance(str(self._given.attributes.get(SERVICE_NAME, "")))
-            self._resource = self._given.merge(Resource({SERVICE_INSTANCE_ID: self._instance.id}))
-            self._pid = os.getpid()
+    def deliver(self, deadline: float) -> None:
+        """Export all numbers."""
+        resource = self._resource
+        if not self._has_own_id:
+            if self._instance is None:
+                self._instance = Instance(str(resource.attributes.get(SERVICE_NAME, "")))
+            resource = resource.merge(Resource({SERVICE_INSTANCE_ID: self._instance.id}))
         if self._exporter is None:
-            self._make_exporter()
+            self._exporter, self._answer = _new_exporter()
         self._answer.forget()
-        left = max(deadline - time.monotonic(), 0.001)
-        result = self._exporter.export(
-            otel_metrics(self._board.snapshot(), self._resource), timeout_millis=left * 1_000
-        )
-        if result is not export.MetricExportResult.SUCCESS or self._answer.is_refused:
-            raise ConnectionError(f"{self._answer.place}; {CURE}" if self._answer.endpoint else "it does not say why")
-        if self._answer.rejected:
-            self._say_rejected()
-
-    def _say_rejected(self) -> None:
-        losses.record(
-            "metrics",
-            "rejected",
-            "Metrics over %s were delivered to %s, which rejected some of them (%s)",
-            type(self._exporter).__name__,
-            self._answer.place,
-            self._answer.message or "it does not say why",
-            count=self._answer.rejected,
-        )
+        seconds = max(deadline - time.monotonic(), 0.001)
+        metrics = to_otlp(self.aggregator.snapshot(), resource)
+        result = self._exporter.export(metrics, timeout_millis=seconds * 1_000)
+        answer = self._answer
+        if result is not export.MetricExportResult.SUCCESS or answer.is_refused:
+            raise ConnectionError(f"{answer.place}; {CURE}" if answer.endpoint else "it does not say why")
+        if answer.rejected:
+            losses.lost("metrics", "rejected", answer.rejected)
+            losses.warn_once(
+                "metrics rejected",
+                "Metrics over %s were delivered to %s, which rejected some of them (%s)",
+                type(self._exporter).__name__,
+                answer.place,
+                answer.message or "it does not say why",
+            )
 
 
-def _is_chosen(resource: Resource) -> bool:
-    """Tell whether somebody chose the instance id, rather than OpenTelemetry at random."""
-    return SERVICE_INSTANCE_ID + "=" in os.environ.get(OTEL_RESOURCE_ATTRIBUTES, "") or (
-        SERVICE_INSTANCE_ID in resource.attributes
-        and resource.attributes[SERVICE_INSTANCE_ID] != Resource.create().attributes.get(SERVICE_INSTANCE_ID)
-    )
-
-
-def otel_metrics(snapshot: Snapshot, resource: Resource) -> export.MetricsData:
+def to_otlp(snapshot: Snapshot, resource: Resource) -> export.MetricsData:
     """Return *snapshot* as OpenTelemetry's data points, with the names that Prometheus shows."""
     since, now = int(snapshot.since * 1e9), time.time_ns()
     metrics = [
-        export.Metric(metric.name, metric.help, _UNITS[metric.kind], _data(metric, since, now))
-        for metric in readings(snapshot)
-        if metric.points
+        export.Metric(family.metric.name, family.metric.help, family.metric.unit, _data(family, since, now))
+        for family in read(snapshot)
+        if family.samples
     ]
     scope = InstrumentationScope(semconv.SCOPE, __version__, semconv.SCHEMA_URL)
     return export.MetricsData(
@@ -137,40 +145,39 @@ def otel_metrics(snapshot: Snapshot, resource: Resource) -> export.MetricsData:
     )
 
 
-def _data(metric: Metric, since: int, now: int) -> export.DataT:
+def _data(family: Family, since: int, now: int) -> export.DataT:
+    metric, samples = family
     if metric.kind == "histogram":
-        points = [_distribution(metric, point, since, now) for point in metric.points]
-        return export.Histogram(points, _CUMULATIVE)
+        distributions = [
+            export.HistogramDataPoint(
+                attributes=dict(zip(metric.labels, sample.labels, strict=True)),
+                start_time_unix_nano=since,
+                time_unix_nano=now,
+                count=sample.distribution.count,
+                sum=sample.distribution.total,
+                bucket_counts=sample.distribution.counts,
+                explicit_bounds=sample.distribution.bounds,
+                min=_UNKNOWN,
+                max=_UNKNOWN,
+                exemplars=_exemplars(sample.distribution.exemplars.values()),
+            )
+            for sample in samples
+            if sample.distribution is not None
+        ]
+        return export.Histogram(distributions, _CUMULATIVE)
     numbers = [
         export.NumberDataPoint(
-            dict(zip(metric.label_names, point.labels, strict=True)),
+            dict(zip(metric.labels, sample.labels, strict=True)),
             since,
             now,
-            point.value if metric.kind == "gauge" else int(point.value),
-            _exemplars([point.exemplar]),
+            sample.value if metric.kind == "gauge" else int(sample.value),
+            _exemplars([sample.exemplar]),
         )
-        for point in metric.points
+        for sample in samples
     ]
     if metric.kind == "gauge":
         return export.Gauge(numbers)
     return export.Sum(numbers, _CUMULATIVE, is_monotonic=metric.kind == "counter")
-
-
-def _distribution(metric: Metric, point: Point, since: int, now: int) -> export.HistogramDataPoint:
-    ended = point.ended
-    assert ended is not None  # noqa: S101 a histogram's point has a distribution
-    return export.HistogramDataPoint(
-        attributes=dict(zip(metric.label_names, point.labels, strict=True)),
-        start_time_unix_nano=since,
-        time_unix_nano=now,
-        count=ended.count,
-        sum=ended.total,
-        bucket_counts=ended.counts,
-        explicit_bounds=point.bounds,
-        min=_UNKNOWN,
-        max=_UNKNOWN,
-        exemplars=_exemplars(ended.exemplars.values()),
-    )
 
 
 def _exemplars(exemplars: Iterable[Exemplar | None]) -> list[OtlpExemplar]:
@@ -181,7 +188,7 @@ def _exemplars(exemplars: Iterable[Exemplar | None]) -> list[OtlpExemplar]:
     ]
 
 
-def _exporter() -> tuple[Any, Answer]:
+def _new_exporter() -> tuple[Any, Answer]:
     """Return the exporter that the environment names, OTLP if none, and its answer. Raises ConfigurationError."""
     name = os.environ.get(OTEL_METRICS_EXPORTER, "").strip() or "otlp"
     if "," in name:
@@ -191,12 +198,3 @@ def _exporter() -> tuple[Any, Answer]:
             "metrics delta", "otelflow exports cumulative metrics; the Collector's cumulativetodelta converts"
         )
     return new_exporter("metrics", name)
-
-
-def _positive(variable: str, default: int) -> int:
-    text = os.environ.get(variable, "").strip()
-    if not text:
-        return default
-    if not text.isdigit() or int(text) == 0:
-        raise ConfigurationError(f"{variable} must be a whole number of milliseconds above 0, not {text!r}")
-    return int(text)

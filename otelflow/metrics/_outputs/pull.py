@@ -1,4 +1,4 @@
-"""Serve /metrics, on loopback unless asked otherwise."""
+"""Serve /metrics, on loopback unless another address is chosen."""
 
 import os
 import re
@@ -6,13 +6,18 @@ import socket
 import ssl
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self
 
-from prometheus_client import CollectorRegistry, start_http_server
+from opentelemetry.sdk.resources import Resource
+from prometheus_client import start_http_server
 
 from otelflow._core.process import forks, losses
+from otelflow._core.process.settings import settings
 from otelflow.errors import ConfigurationError
+from otelflow.metrics._counts import Aggregator
+from otelflow.metrics._outputs.output import Output
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
@@ -20,7 +25,7 @@ if TYPE_CHECKING:
 HOST: Final = "127.0.0.1"
 PORT: Final = 9464  # OpenTelemetry's for Prometheus exporters
 _HIGHEST_PORT: Final = 65_535
-_PATIENCE_SECONDS: Final = 5.0
+_TIMEOUT_SECONDS: Final = 5.0
 
 
 class Certificate(NamedTuple):
@@ -37,94 +42,124 @@ class Certificate(NamedTuple):
         for path in self:
             if path and not os.access(path, os.R_OK):
                 raise ConfigurationError(f"metrics over TLS: {path} cannot be read")
-        if self.file:
-            self._load()
-
-    def _load(self) -> None:
-        tried = f"{self.file} and {self.key}"
+        if not self.file:
+            return
+        names = f"{self.file} and {self.key}"
         try:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(self.file, self.key, password=lambda: "")  # "": ask nobody
+            context.load_cert_chain(self.file, self.key, password=lambda: "")  # "": no question at the terminal
             if self.client_ca:
-                tried = self.client_ca
+                names = self.client_ca
                 context.load_verify_locations(self.client_ca)
         except (OSError, ValueError) as error:
             raise ConfigurationError(
-                f"metrics over TLS: {tried} cannot be used ({error}): give PEM files, the key without a password and "
+                f"metrics over TLS: {names} cannot be used ({error}): give PEM files, the key without a password and "
                 "of this certificate"
             ) from None
 
-    def state(self) -> object:
-        """Return what is another value when a file is another one, or has other contents."""
-        return self, [(path and Path(path).is_file() and Path(path).read_bytes()) for path in self]
+
+_NO_CERTIFICATE: Final = Certificate()
 
 
+@dataclass(frozen=True)
 class Pull:
+    """An address, and the certificate with the contents of its files: new contents are another choice."""
+
+    host: str = HOST
+    port: int = PORT
+    certificate: Certificate = _NO_CERTIFICATE
+    contents: tuple[bytes, ...] = ()
+    takes_place: ClassVar[bool] = True
+
+    @classmethod
+    def from_place(cls, place: str, resource: Resource) -> Self:
+        """Read ``HOST:PORT``, ``PORT``, ``HOST`` or nothing."""
+        host, _, port = place.rpartition(":") if not place.endswith("]") else (place, "", "")
+        if not host and not re.fullmatch(r"[-+]?\d*", port, re.ASCII):
+            host, port = port, ""
+        number = int(port) if port.isascii() and port.isdigit() else PORT if not port else -1
+        if ":" in host and not (host.startswith("[") and host.endswith("]")):
+            raise ConfigurationError(
+                f"metrics=pull:{place} is no address: an IPv6 address stands in brackets, such as pull:[::1]:{PORT}"
+            )
+        if not 0 <= number <= _HIGHEST_PORT or host.isdigit() or not re.fullmatch(r"[^/\s]*", host):
+            raise ConfigurationError(
+                f"metrics=pull:{place} is no address: give pull:HOST:PORT, such as pull:{HOST}:{PORT}"
+            )
+        chosen = settings()
+        certificate = Certificate(chosen.metrics_certificate, chosen.metrics_key, chosen.metrics_client_ca)
+        files = [Path(path) for path in certificate if path]
+        contents = tuple(path.read_bytes() if path.is_file() else b"" for path in files)
+        return cls(host.strip("[]") or HOST, number, certificate, contents)
+
+    def open(self, aggregator: Aggregator) -> "PullOutput":
+        """Return the output that serves there."""
+        self.certificate.check()
+        return PullOutput(aggregator, self)
+
+
+class PullOutput(Output):
     """An HTTP server on a thread of its own. ``address`` is where it answers, or None when the port is taken."""
 
-    def __init__(self, registry: CollectorRegistry, where: str, certificate: Certificate) -> None:
-        self.host, self.port = place(where)
-        certificate.check()
-        self.address: str | None = None
-        self._registry = registry
-        self._certificate = certificate
+    def __init__(self, aggregator: Aggregator, choice: Pull) -> None:
+        super().__init__(aggregator)
+        self.host = choice.host
+        self.port = choice.port
+        self._certificate = choice.certificate
         self._server: WSGIServer | None = None
-        forks.begin_anew(self, Pull.leave)
+        forks.begin_anew(self, PullOutput.leave)
 
     def start(self) -> bool:
         """Serve; return False, after a warning, when the port is taken."""
-        host, port, certificate = self.host, self.port, self._certificate
+        certificate, port = self._certificate, self.port or 0
         try:
             self._server, _ = start_http_server(
                 port,
-                host,
-                self._registry,
+                self.host,
+                self.registry,
                 certificate.file or None,
                 certificate.key or None,
                 client_cafile=certificate.client_ca or None,
                 client_auth_required=bool(certificate.client_ca),
             )
-        except socket.gaierror as error:
-            losses.warn_once(
-                f"metrics pull {host}:{port}",
-                "No /metrics at %s:%d (%s): choose a name or address of this machine, such as 127.0.0.1 or 0.0.0.0, "
-                "with OTELFLOW_METRICS=pull:HOST:PORT; the flow goes on",
-                host,
-                port,
-                error,
-            )
-            return False
         except OSError as error:
-            losses.record(
-                "metrics",
-                "not_served",
-                "No /metrics at %s:%d (%s): choose another port with OTELFLOW_METRICS=pull:HOST:PORT, where port 0 is "
-                "any free one; the flow goes on",
-                host,
+            cure = "choose another port with OTELFLOW_METRICS=pull:HOST:PORT, where port 0 is any free one"
+            if isinstance(error, socket.gaierror):
+                cure = (
+                    "choose a name or address of this machine, such as 127.0.0.1 or 0.0.0.0, "
+                    "with OTELFLOW_METRICS=pull:HOST:PORT"
+                )
+            else:
+                losses.lost("metrics", "not_served")
+            losses.warn_once(
+                f"metrics pull {self.host}:{port}",
+                "No /metrics at %s:%d (%s): %s; the flow goes on",
+                self.host,
                 port,
                 error,
-                key=f"{host}:{port}",
+                cure,
             )
             return False
-        _keep_nobody_waiting(self._server)
+        limit_connections(self._server)
         scheme = "https" if certificate.file else "http"
-        shown = f"[{host}]" if ":" in host else host
+        host = f"[{self.host}]" if ":" in self.host else self.host
         self.port = self._server.server_port
-        self.address = f"{scheme}://{shown}:{self.port}/metrics"
+        self.address = f"{scheme}://{host}:{self.port}/metrics"
         return True
 
     def flush(self, timeout: float) -> bool:
-        """Nothing is kept back: who asks gets the numbers of now."""
+        """Nothing is kept back: a scrape gets the numbers of now."""
         return self._server is not None
 
-    def close(self) -> None:
+    def close(self, *, deliver: bool = True) -> None:
         """Answer no more."""
         if self._server is None:
             return
-        ending = threading.Thread(target=self._server.shutdown, name="otelflow-metrics", daemon=True)
+        # In a thread: the server waits for its loop, which a request or the end of the interpreter may hold up.
+        closing = threading.Thread(target=self._server.shutdown, name="otelflow-metrics", daemon=True)
         try:
-            ending.start()
-            ending.join(_PATIENCE_SECONDS)
+            closing.start()
+            closing.join(_TIMEOUT_SECONDS)
         except RuntimeError:  # the interpreter is shutting down, and the server with it
             pass
         self.leave()
@@ -136,32 +171,17 @@ class Pull:
         self._server = self.address = None
 
 
-def _keep_nobody_waiting(server: "WSGIServer") -> None:
-    """Have each connection on a thread of its own from its first byte on: the handshake, too, and not for ever."""
+def limit_connections(server: "WSGIServer") -> None:
+    """Have each connection on a thread of its own from its first byte on, the handshake too, and for a limited time."""
     if isinstance(server.socket, ssl.SSLSocket):
         listening: Any = server.socket
         listening.do_handshake_on_connect = False  # accept() hands it on; the first read makes the handshake
     handler: Any = server.RequestHandlerClass
-    server.RequestHandlerClass = type("Handler", (handler,), {"timeout": _PATIENCE_SECONDS})
-    speak: Any = server.handle_error
+    server.RequestHandlerClass = type("Handler", (handler,), {"timeout": _TIMEOUT_SECONDS})
+    print_error: Any = server.handle_error
 
     def handle_error(request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), OSError):  # a client that speaks no TLS, or is gone: not worth a word
-            speak(request, client_address)
+        if not isinstance(sys.exception(), OSError):  # a client that speaks no TLS, or is gone, is no error of ours
+            print_error(request, client_address)
 
     server.handle_error = handle_error  # type: ignore[method-assign]
-
-
-def place(where: str) -> tuple[str, int]:
-    """Return host and port of ``HOST:PORT``, ``PORT``, ``HOST`` or nothing. Raises ConfigurationError."""
-    host, _, port = where.rpartition(":") if not where.endswith("]") else (where, "", "")
-    if not host and not re.fullmatch(r"[-+]?\d*", port, re.ASCII):
-        host, port = port, ""
-    number = int(port) if port.isascii() and port.isdigit() else PORT if not port else -1
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise ConfigurationError(
-            f"metrics=pull:{where} is no address: an IPv6 address stands in brackets, such as pull:[::1]:{PORT}"
-        )
-    if not 0 <= number <= _HIGHEST_PORT or host.isdigit() or not re.fullmatch(r"[^/\s]*", host):
-        raise ConfigurationError(f"metrics=pull:{where} is no address: give pull:HOST:PORT, such as pull:{HOST}:{PORT}")
-    return host.strip("[]") or HOST, number

@@ -1,4 +1,4 @@
-"""Push to a Pushgateway, for jobs that have ended before anybody could ask them.
+"""Push to a Pushgateway, for jobs that have ended before Prometheus could ask them.
 
 The gateway replaces what it has of a group, and never forgets. So there is one group for each flow, and one for each of
 its last-run timestamps: a run that fails must not wipe out when one last succeeded. No group is named by a run.
@@ -9,20 +9,21 @@ A forked child begins to count at zero, under the name of its parent: it pushes 
 import base64
 import functools
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar, Final, Self
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 
+from opentelemetry.sdk.resources import Resource
 from prometheus_client import push_to_gateway
 from prometheus_client.exposition import basic_auth_handler, default_handler
 
-from otelflow import semconv
 from otelflow.errors import ConfigurationError
-from otelflow.metrics._collector import Showing
-from otelflow.metrics._counts import Board
-from otelflow.metrics._families import LAST, LIVE, Metric, readings
-from otelflow.metrics._outputs.metrics_worker import MetricsWorker
+from otelflow.metrics._collector import FixedCollector, to_prometheus
+from otelflow.metrics._counts import Aggregator, Snapshot
+from otelflow.metrics._families import Family, read
+from otelflow.metrics._outputs.output import WorkerOutput, service_of, warn_of_unnamed
 
 URL: Final = "http://127.0.0.1:9091"
 _TIMEOUT_SECONDS: Final = 2.0
@@ -30,111 +31,99 @@ _TIMEOUT_SECONDS: Final = 2.0
 Group = tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True)
 class Push:
-    """Pushes what is new when an outermost flow has ended, failed or not, and at exit."""
+    """A gateway at *url*, perhaps with a password, and the name of the job."""
 
-    def __init__(self, board: Board, where: str, job: str) -> None:
-        self._url, self._handler = _gateway(where)
-        self._board = board
-        self._job = job
+    url: str
+    job: str
+    username: str | None = None
+    password: str = field(default="", repr=False)
+    takes_place: ClassVar[bool] = True
+
+    @classmethod
+    def from_place(cls, place: str, resource: Resource) -> Self:
+        """Read the address of a gateway, the usual one on this machine if *place* is empty."""
+        url = place if "://" in place else f"http://{place}" if place else URL
+        try:
+            parts = urlsplit(url)
+            is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_address = False
+        if not is_address or any(character.isspace() for character in url):
+            raise ConfigurationError(f"metrics=push:{place} is no address of a Pushgateway: give push:{URL}")
+        job = service_of(resource)
+        if parts.username is None:
+            return cls(url, job)
+        bare_url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return cls(bare_url, job, unquote(parts.username), unquote(parts.password or ""))
+
+    def open(self, aggregator: Aggregator) -> "PushOutput":
+        """Return the output that pushes there."""
+        return PushOutput(aggregator, self)
+
+
+class PushOutput(WorkerOutput):
+    """Pushes new numbers when an outermost flow has ended, failed or not, and at exit."""
+
+    def __init__(self, aggregator: Aggregator, choice: Push) -> None:
+        super().__init__(aggregator, f"for the Pushgateway {choice.url}")
+        self._url = choice.url
+        self._job = choice.job
+        self._handler = default_handler
+        if choice.username is not None:
+            self._handler = functools.partial(basic_auth_handler, username=choice.username, password=choice.password)
         self._pushed: dict[Group, object] = {}
-        self._worker = MetricsWorker(self._deliver, f"for the Pushgateway {self._url}", count=lambda: board.runs)
+        warn_of_unnamed(choice.job)
 
-    def start(self) -> bool:
-        """Push from now on."""
-        self._board.ended = self._worker.wake
-        return True
-
-    def flush(self, timeout: float) -> bool:
-        """Push now."""
-        return self._worker.flush(timeout)
-
-    def close(self) -> None:
-        """Push the last numbers."""
-        self._board.ended = None
-        self._worker.close()
-
-    def _deliver(self, deadline: float) -> None:
-        refused = ""
-        for group, metrics in _groups(readings(self._board.snapshot()), only_last=self._board.is_child):
-            numbers = _numbers(metrics)
+    def deliver(self, deadline: float) -> None:
+        """Push each group with new numbers."""
+        refusal = ""
+        for group, families in _groups(self.aggregator.snapshot(), only_last_runs=self.aggregator.is_child):
+            numbers = [
+                (metric.name, sample.labels, sample.value, sample.distribution.count if sample.distribution else 0)
+                for metric, samples in families
+                for sample in samples
+            ]
             if self._pushed.get(group) == numbers:
                 continue
+            seconds = deadline - time.monotonic()
+            if seconds <= 0:
+                raise TimeoutError("the gateway is too slow")
+            collector = FixedCollector(map(to_prometheus, families))
+            key = dict(_path_label(name, value) for name, value in group)
+            timeout = min(_TIMEOUT_SECONDS, seconds)
             try:
-                self._push(group, metrics, deadline)
+                push_to_gateway(self._url, self._job, collector, key, timeout, handler=self._handler)
             except HTTPError as error:  # of this group, perhaps not of the others
-                refused = refused or f"{error} for {dict(group)}"
+                refusal = refusal or f"{error} for {dict(group)}"
             else:
                 self._pushed[group] = numbers
-        if refused:
-            raise ConnectionError(refused)
-
-    def _push(self, group: Group, metrics: list[Metric], deadline: float) -> None:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the gateway is too slow")
-        push_to_gateway(
-            self._url,
-            self._job,
-            Showing(metrics),
-            dict(_in_a_path(*label) for label in group),
-            min(_TIMEOUT_SECONDS, left),
-            handler=self._handler,
-        )
+        if refusal:
+            raise ConnectionError(refusal)
 
 
-def _in_a_path(name: str, value: str) -> tuple[str, str]:
+def _path_label(name: str, value: str) -> tuple[str, str]:
     """Return a label of a group so that it can be a part of a path: a dot or two would be taken for a folder."""
     if value not in (".", ".."):
         return name, value
     return name + "@base64", base64.urlsafe_b64encode(value.encode()).decode().rstrip("=")
 
 
-def _groups(metrics: list[Metric], *, only_last: bool) -> Iterator[tuple[Group, list[Metric]]]:
-    """Yield each group with its part of *metrics*: last runs, those of flows that have run, what is of the process."""
-    last_runs = [metric for metric in metrics if metric.name in LAST]
-    for point in last_runs[0].points:
-        group = (("flow", point.labels[0]), ("result", point.labels[1]))
-        yield group, [_with_labels(metric, point.labels) for metric in last_runs]
-    if only_last:
+def _groups(snapshot: Snapshot, *, only_last_runs: bool) -> Iterator[tuple[Group, list[Family]]]:
+    """Yield each group with its families: first of last runs, then of flows that have run, then of the process."""
+    families = read(snapshot)
+    last_runs = [family for family in families if family.metric.is_of_last_run]
+    for sample in last_runs[0].samples:
+        group = tuple(zip(last_runs[0].metric.labels, sample.labels, strict=True))
+        yield group, [_with_labels(family, sample.labels) for family in last_runs]
+    if only_last_runs:
         return
-    kept = [metric for metric in metrics if metric.name not in (*LIVE, *LAST)]
-    runs = next(metric for metric in kept if metric.name == semconv.FLOW_RUNS)
-    flows = {point.labels[0] for point in runs.points if point.value}
-    flows |= {point.labels[0] for metric in kept if metric.name == semconv.TASK_RUNS for point in metric.points}
-    for flow in sorted(flows):
-        of_flows = [metric for metric in kept if metric.label_names[:1] == ("flow",)]
-        yield (("flow", flow),), [_with_labels(metric, (flow,)) for metric in of_flows]
-    yield (), [metric for metric in kept if metric.label_names[:1] != ("flow",)]
+    others = [family for family in families if not (family.metric.is_of_last_run or family.metric.is_live)]
+    for flow in sorted(snapshot.active_flows):
+        yield (("flow", flow),), [_with_labels(family, (flow,)) for family in others if family.metric.is_of_flows]
+    yield (), [family for family in others if not family.metric.is_of_flows]
 
 
-def _with_labels(metric: Metric, first: tuple[str, ...]) -> Metric:
-    return metric._replace(points=[point for point in metric.points if point.labels[: len(first)] == first])
-
-
-def _numbers(metrics: list[Metric]) -> object:
-    """Return what tells whether anything is new."""
-    return [
-        (metric.name, point.labels, point.value, point.ended.count if point.ended is not None else 0)
-        for metric in metrics
-        for point in metric.points
-    ]
-
-
-def _gateway(where: str) -> tuple[str, Callable[..., Any]]:
-    """Return the address of the gateway and how to speak to it. Raises ConfigurationError for one that is none."""
-    url = where if "://" in where else f"http://{where}" if where else URL
-    try:
-        parts = urlsplit(url)
-        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_good = False
-    if not is_good or any(character.isspace() for character in url):
-        raise ConfigurationError(f"metrics=push:{where} is no address of a Pushgateway: give push:{URL}")
-    if parts.username is None:
-        return url, default_handler
-
-    handler = functools.partial(
-        basic_auth_handler, username=unquote(parts.username), password=unquote(parts.password or "")
-    )
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(), handler
+def _with_labels(family: Family, first: tuple[str, ...]) -> Family:
+    return family._replace(samples=[sample for sample in family.samples if sample.labels[: len(first)] == first])

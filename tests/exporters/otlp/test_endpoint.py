@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from otelflow._core.process import losses
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow._telemetry.logs import BoundedBatchLogRecordProcessor
-from otelflow.metrics._counts import Board
+from otelflow.metrics._counts import Aggregator
 from otelflow.metrics._outputs.otlp import Otlp
 from otelflow_exporters._otlp.endpoint import new_exporter
 
@@ -136,7 +136,7 @@ def test_log_records_and_metrics_that_are_rejected_are_counted_too(collector, dr
     has_arrived = processor.force_flush(20_000)
     processor.shutdown()
     collector.body = metrics.SerializeToString()
-    Otlp(Board(), Resource({"service.name": "shop"})).close()
+    Otlp(Resource({"service.name": "shop"})).open(Aggregator()).close()
 
     assert not has_arrived
     assert dropped["logs", "rejected"] == 1
@@ -291,7 +291,7 @@ def test_metrics_that_do_not_arrive_are_said_with_endpoint_and_reason(collector,
     collector.status = 404
 
     with caplog.at_level(logging.WARNING, logger="otelflow"):
-        Otlp(Board(), Resource({"service.name": "shop"})).close()
+        Otlp(Resource({"service.name": "shop"})).open(Aggregator()).close()
 
     assert dropped["metrics", "export_failed"] >= 1
     (warning,) = warnings(caplog)

@@ -1,0 +1,258 @@
+"""The numbers of several processes are one."""
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from otelflow import semconv
+from support.metrics import get, python, value, wait_for
+
+WORKERS = """
+    import json, multiprocessing, time, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)
+    chosen = metrics.use('multiprocess')
+
+    def work(count, stays):
+        order(count).execute()
+        chosen.flush(5)
+        if stays:
+            @flow
+            def stays_open():
+                chosen.flush(5)
+                os._exit(9)  # as a worker that is killed in the middle of a run
+            stays_open().execute()
+
+    context = multiprocessing.get_context('fork')
+    children = [context.Process(target=work, args=(number + 1, number == 2)) for number in range(3)]
+    for child in children: child.start()
+    for child in children: child.join(20)
+    order(1).execute()
+    sys.stdout.write(scrape())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_forked_workers_are_added_up_and_a_dead_one_leaves_no_open_run(tmp_path):
+    done = python(WORKERS, PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
+
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    text = done.stdout
+    assert value(text, semconv.FLOW_RUNS, flow="order", result="success") == 4
+    assert value(text, semconv.TASK_RUNS, flow="order", task="charge", result="success") == 1 + 2 + 2 + 1
+    assert value(text, semconv.TASK_RUNS, flow="order", task="charge", result="failure") == 1
+    assert value(text, semconv.TASK_FAILURES, flow="order", task="charge", error_type="LookupError") == 1
+    assert value(text, semconv.FLOW_RUN_DURATION + "_count", flow="order", result="success") == 4
+    assert value(text, semconv.FLOW_RUN_DURATION + "_bucket", flow="order", result="success", le="+Inf") == 4
+    assert value(text, semconv.FLOW_RUNS, flow="never", result="failure") == 0
+    assert value(text, semconv.FLOW_RUNS_IN_PROGRESS, flow="stays_open") in (None, 0)
+    assert value(text, semconv.FLOW_LAST_RUN, flow="order", result="success") > time.time() - 60
+
+
+def test_counters_of_earlier_processes_stay_and_their_open_runs_do_not(tmp_path):
+    first = python(
+        """
+        chosen = metrics.use('multiprocess')
+
+        @flow
+        def open_one():
+            chosen.flush(5)
+            os._exit(9)
+
+        order().execute()
+        open_one().execute()
+        """,
+        PROMETHEUS_MULTIPROC_DIR=str(tmp_path),
+    )
+    assert any(path.name.startswith("gauge_livesum") for path in tmp_path.iterdir())
+
+    second = python(
+        """
+        metrics.use('multiprocess')
+        order().execute()
+        sys.stdout.write(scrape())
+        """,
+        PROMETHEUS_MULTIPROC_DIR=str(tmp_path),
+    )
+
+    assert first.returncode == 9
+    assert value(second.stdout, semconv.FLOW_RUNS, flow="order", result="success") == 2
+    assert value(second.stdout, semconv.FLOW_RUNS_IN_PROGRESS, flow="open_one") in (None, 0)
+
+
+def test_a_long_flow_is_seen_in_progress_while_it_runs(tmp_path):
+    body = """
+        @flow
+        def long():
+            sys.stdout.write(scrape())
+        metrics.use('multiprocess')
+        long().execute()
+    """
+
+    done = python(body, PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
+
+    assert value(done.stdout, semconv.FLOW_RUNS_IN_PROGRESS, flow="long") == 1
+    assert re.search(rf'{semconv.FLOW_OLDEST_RUN}{{flow="long",pid="\d+"}} 1\.', done.stdout)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_tasks_outside_flows_are_shared_by_a_worker_while_it_runs(tmp_path):
+    body = """
+        import time, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        metrics.use("multiprocess")
+        child = os.fork()
+        if child == 0:
+            charge(1)
+            time.sleep(30)
+            os._exit(0)
+        def shown():
+            return 'task_runs_total{flow="",result="success",task="charge"} 1.0' in scrape()
+        deadline = time.monotonic() + 20
+        while not shown() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        print(shown())
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    """
+
+    done = python(body, PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
+
+    assert done.stdout == "True\n", done.stderr
+
+
+def test_the_duration_that_workers_share_is_the_one_of_the_newest_run(tmp_path):
+    def run(seconds):
+        return python(
+            f"""
+            import time
+            @flow
+            def naps():
+                time.sleep({seconds})
+            metrics.use('multiprocess')
+            naps().execute()
+            sys.stdout.write(scrape())
+            """,
+            PROMETHEUS_MULTIPROC_DIR=str(tmp_path),
+        ).stdout
+
+    longer = value(run(0.3), semconv.FLOW_LAST_RUN_DURATION, flow="naps", result="success")
+    shorter = value(run(0), semconv.FLOW_LAST_RUN_DURATION, flow="naps", result="success")
+
+    assert 0 < shorter < longer
+
+
+REUSED = """
+    chosen = metrics.use('multiprocess')
+    sys.stdout.write(scrape())
+"""
+
+
+def test_a_reused_pid_revives_no_open_run_of_the_dead_process(tmp_path):
+    first = python(
+        """
+        chosen = metrics.use('multiprocess')
+
+        @flow
+        def open_one():
+            chosen.flush(5)
+            os._exit(9)
+
+        open_one().execute()
+        """,
+        PROMETHEUS_MULTIPROC_DIR=str(tmp_path),
+    )
+    # As at the next start of a container, where the process has the same pid.
+    rename = f"""
+import os, pathlib
+for file in pathlib.Path({str(tmp_path)!r}).glob("gauge_live*.db"):
+    file.rename(file.with_name(file.name.rpartition("_")[0] + f"_{{os.getpid()}}.db"))
+"""
+    second = python(rename + textwrap.dedent(REUSED), PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
+
+    assert first.returncode == 9
+    assert second.returncode == 0, second.stderr
+    assert value(second.stdout, semconv.FLOW_RUNS_IN_PROGRESS, flow="open_one") in (None, 0)
+    assert not re.search(rf'{semconv.FLOW_OLDEST_RUN}{{flow="open_one",pid="\d+"}} [1-9]', second.stdout)
+
+
+GUNICORN = """
+from otelflow import flow, task
+from otelflow import metrics
+
+metrics.use("multiprocess")
+show = metrics.wsgi_app()
+
+@task
+def answer():
+    return b"ok"
+
+@flow
+def request():
+    return answer()
+
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/metrics":
+        return show(environ, start_response)
+    body = request().execute().flow_return_value
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+"""
+
+
+@pytest.mark.parametrize("preload", [False, True], ids=["forked first", "loaded first"])
+def test_gunicorn_shows_one_count_for_all_of_its_workers_also_those_that_it_has_replaced(tmp_path, preload):
+    pytest.importorskip("gunicorn", reason="gunicorn is not installed")
+    (tmp_path / "served.py").write_text(GUNICORN)
+    files = tmp_path / "numbers"
+    files.mkdir()
+    socket_file = tmp_path / "bound"
+    command = [
+        *(sys.executable, "-m", "gunicorn", "served:app", "--workers", "3", "--bind", "127.0.0.1:0"),
+        *("--max-requests", "20", "--chdir", str(tmp_path), "--log-level", "info"),
+        *(["--preload"] if preload else []),
+    ]
+    log = socket_file.with_suffix(".log")
+    with log.open("w") as sink:
+        server = subprocess.Popen(command, stderr=sink, env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(files)})
+    try:
+        url = wait_for(lambda: re.search(r"http://127\.0\.0\.1:\d+", log.read_text()))[0]
+        answered = sum(call(url) for _ in range(90))
+        text = wait_for(
+            lambda: (
+                (body := get(url + "/metrics")[1])
+                and value(body, semconv.FLOW_RUNS, flow="request", result="success") == answered
+                and body
+            )
+        )
+    finally:
+        server.terminate()
+        server.wait(20)
+
+    assert answered >= 80
+    assert log.read_text().count("Booting worker") > 3
+    assert value(text, semconv.TASK_RUNS, flow="request", task="answer", result="success") == answered
+    assert value(text, semconv.FLOW_RUNS_IN_PROGRESS, flow="request") == 0
+
+
+def call(url):
+    try:
+        return get(url + "/")[1] == "ok"
+    except OSError:  # the worker was just being replaced
+        return False
+
+
+def test_files_of_multiprocess_that_prometheus_client_does_not_use_are_refused(tmp_path):
+    body = f"""
+        import prometheus_client
+        os.environ['PROMETHEUS_MULTIPROC_DIR'] = {str(tmp_path)!r}
+        metrics.use('multiprocess')
+    """
+
+    done = python(body)
+
+    assert "before prometheus_client is imported" in done.stderr.splitlines()[-1]
