@@ -39,19 +39,17 @@ class BoundedLog(Sequence[T], Generic[T]):
         with _lock:
             last = self._last
             if len(last) == last.maxlen:
-                self._leave_out(last.popleft())
+                left_out = last.popleft()
+                if self._is_important(left_out) and len(self._important) < self._important_limit:
+                    self._important.append(left_out)
+                else:
+                    self.omitted += 1
             last.append(item)
 
     def leave_out(self, count: int) -> None:
         """Count *count* items that were not even added."""
         with _lock:
             self.omitted += count
-
-    def _leave_out(self, item: T) -> None:
-        if self._is_important(item) and len(self._important) < self._important_limit:
-            self._important.append(item)
-        else:
-            self.omitted += 1
 
     def _all(self) -> list[T]:
         with _lock:
@@ -70,8 +68,8 @@ class BoundedLog(Sequence[T], Generic[T]):
     def __getitem__(self, index: int | slice) -> T | list[T]:
         return self._all()[index]
 
-    def __eq__(self, other: object) -> bool:
-        return self._all() == (other._all() if isinstance(other, BoundedLog) else other)
+    def __eq__(self, log: object) -> bool:
+        return self._all() == (log._all() if isinstance(log, BoundedLog) else log)
 
     __hash__ = None  # type: ignore[assignment]  # it compares like the list that it is
 
