@@ -424,7 +424,9 @@ def test_the_examples_in_the_docstrings_do_what_they_say():
         from opentelemetry.sdk.trace import TracerProvider
         from otelflow import settings
 
-        names = {"my_provider": TracerProvider(), "telemetry": otelflow.configure(tracer_provider=TracerProvider())}
+        provider = TracerProvider()
+        names = {"otelflow": otelflow, "my_provider": provider}
+        names["telemetry"] = otelflow.configure(tracer_provider=provider)
         public = (otelflow.configure, otelflow.Telemetry, otelflow.OtelflowError, otelflow.Flow_Run__Config)
         runner = doctest.DocTestRunner()
         for thing in (*public, settings.check, settings.in_force):
