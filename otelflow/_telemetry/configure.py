@@ -144,7 +144,7 @@ def configure(
     *tracer_provider* (OpenTelemetry's ``TracerProvider``): makes otelflow's spans in the place of the global one.
     *metrics* (str, or prometheus-client's ``CollectorRegistry``): how they get out, ``"pull"``, ``"push"``, ``"otlp"``,
     … (see ``otelflow.metrics``); None is ``OTELFLOW_METRICS``.
-    *settings*: fields that ``otelflow config`` lists, such as ``value_limit`` (int, characters); they win over variables.
+    *settings*: fields that ``otelflow config`` lists, such as ``value_limit`` (int, characters).
 
     Returns what has been set up. Raises ConfigurationError for an argument, setting or variable that says nothing
     usable, InvalidListener for a listener without a hook.
