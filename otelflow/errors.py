@@ -43,6 +43,7 @@ __all__ = [
 class OtelflowError(Exception):
     """Whatever otelflow itself refuses; a flow's own exceptions are never wrapped in it.
 
+    >>> from otelflow import OtelflowError, task
     >>> try:
     ...     task(3)
     ... except OtelflowError as error:

@@ -210,32 +210,28 @@ class BoundedBatchProcessor:
         return True
 
     def _export(self, batch: list[Any]) -> int:
-        """Export *batch* and return how many items of it were lost."""
+        """Export *batch* and return how many items of it were lost, without those that the endpoint rejected."""
+        answer, exporter = self._answer, type(self.exporter).__name__
         dropped_before = getattr(self.exporter, "dropped", None)
-        self._answer.forget()
+        answer.forget()
         try:
             with uninstrumented():
                 result = self.exporter.export(batch)
         except Exception as error:  # noqa: BLE001 an exporter is foreign code
-            losses.warn_once(f"export {type(self.exporter)}", "%s raised", type(self.exporter).__name__, error=error)
+            losses.warn_once(f"export {type(self.exporter)}", "%s raised", exporter, error=error)
             return len(batch)
-        if getattr(result, "name", "") == "SUCCESS":  # of either signal's enumeration
-            return self._refused_of(len(batch))
-        # An exporter that counts what it lost knows better than "the whole batch".
-        return len(batch) if dropped_before is None else int(getattr(self.exporter, "dropped", 0)) - dropped_before
-
-    def _refused_of(self, count: int) -> int:
-        """Return *count* if the endpoint refused a whole batch that it took; count what it rejected of one, else."""
-        if self._answer.is_refused:
-            return count
+        if getattr(result, "name", "") != "SUCCESS":  # of either signal's enumeration
+            # An exporter that counts what it lost knows better than "the whole batch".
+            return len(batch) if dropped_before is None else int(self.exporter.dropped) - dropped_before
+        if answer.is_refused:  # the endpoint took it and used none of it
+            return len(batch)
         with self.worker.changed:
-            if self._answer.rejected:
-                self._lose(min(self._answer.rejected, count), "rejected")
-            elif self._answer.message:  # OTLP's way to warn of what was accepted all the same
-                exporter = type(self.exporter).__name__
-                words = {"exporter": exporter, "endpoint": self._answer.endpoint, "message": self._answer.message}
-                message = "%(exporter)s: %(endpoint)s says: %(message)s"
-                self._pending_warnings.append((f"answer {exporter}", message, words))
+            if answer.rejected:
+                self._lose(min(answer.rejected, len(batch)), "rejected")
+            elif answer.message:  # OTLP's way to warn of what was accepted all the same
+                words = {"exporter": exporter, "endpoint": answer.endpoint, "message": answer.message}
+                warning = "%(exporter)s: %(endpoint)s says: %(message)s"
+                self._pending_warnings.append((f"answer {exporter}", warning, words))
         return 0
 
 

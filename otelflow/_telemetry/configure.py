@@ -52,7 +52,6 @@ class Telemetry:
     ``logs`` is the provider that sends events as log records, if ``configure()`` has made one. ``service_name`` is the
     one that metrics bear, if one was given; ``store_processor`` is what delivers to the store, or None.
 
-    >>> import otelflow
     >>> telemetry = otelflow.configure(tracer_provider=my_provider)
     >>> telemetry.is_host, telemetry.store_directory
     (True, None)
@@ -136,26 +135,21 @@ def configure(
 ) -> Telemetry:
     """Send every run where the ``OTEL_*`` variables say, and to the local store if that is asked for.
 
-    Explicit and idempotent: a later call may add what an earlier one left open, and says in one warning what it cannot
-    change. When the application has a tracer provider, or ``OTEL_CONFIG_FILE`` is set, it steps back and only attaches
-    *listeners*.
+    Explicit and idempotent: a later call adds what an earlier one left open, and warns of what it cannot change. When
+    the application has a tracer provider, or ``OTEL_CONFIG_FILE`` is set, it steps back and only attaches *listeners*.
 
     *service_name* (str): the ``service.name`` of all telemetry; ``OTEL_SERVICE_NAME`` unless given.
-    *store* (bool, or a folder as str or Path): keep runs in the local store; True is its default folder, None what
-    ``OTELFLOW_STORE`` says.
-    *listeners* (of ``Listener``, or objects with an ``on_event``): are told of every run, as by ``add_listener()``.
-    *tracer_provider* (an OpenTelemetry ``TracerProvider``): makes otelflow's spans in the place of the global one.
-    *metrics* (str or prometheus-client's ``CollectorRegistry``): how they get out: ``"pull"``, ``"push"``, ``"otlp"``,
-    …, see ``otelflow.metrics``; None is what ``OTELFLOW_METRICS`` says.
-    *settings*: the fields that ``otelflow config`` lists, such as ``value_limit`` (characters, int) or
-    ``capture_loggers`` (names, a list of str); they win over variables and files.
+    *store* (bool, or a folder as str or Path): the local store; True is its default folder, None ``OTELFLOW_STORE``.
+    *listeners* (of ``Listener``, or of objects with an ``on_event``): are told of every run, as by ``add_listener()``.
+    *tracer_provider* (OpenTelemetry's ``TracerProvider``): makes otelflow's spans in the place of the global one.
+    *metrics* (str, or prometheus-client's ``CollectorRegistry``): how they get out, ``"pull"``, ``"push"``, ``"otlp"``,
+    … (see ``otelflow.metrics``); None is ``OTELFLOW_METRICS``.
+    *settings*: fields that ``otelflow config`` lists, such as ``value_limit`` (int, characters).
 
     Returns what has been set up. Raises ConfigurationError for an argument, setting or variable that says nothing
     usable, InvalidListener for a listener without a hook.
 
-    >>> import otelflow
-    >>> telemetry = otelflow.configure(service_name="shop", value_limit=1_000, tracer_provider=my_provider)
-    >>> telemetry.dropped
+    >>> otelflow.configure(service_name="shop", value_limit=1_000, tracer_provider=my_provider).dropped
     {}
     """
     _check_arguments(service_name, store, settings)

@@ -7,7 +7,6 @@ from opentelemetry.environment_variables import OTEL_PYTHON_ID_GENERATOR
 from opentelemetry.sdk.environment_variables import OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
-from opentelemetry.sdk.trace.sampling import Sampler
 
 from otelflow._core.process import entry_points
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
@@ -39,9 +38,14 @@ def new_provider(service_name: str | None) -> TracerProvider:
     generator = None
     if generator_name:
         generator = entry_points.load("opentelemetry_id_generator", generator_name.strip(), OTEL_PYTHON_ID_GENERATOR)()
+    sampler = None  # the SDK itself reads the variables for its own
+    sampler_name = os.environ.get(OTEL_TRACES_SAMPLER, "").strip()
+    if sampler_name and sampler_name.lower() not in _SDK_SAMPLERS:
+        factory = entry_points.load("opentelemetry_traces_sampler", sampler_name, OTEL_TRACES_SAMPLER)
+        sampler = factory(os.environ.get(OTEL_TRACES_SAMPLER_ARG))
     provider = TracerProvider(
         resource=Resource.create({} if service_name is None else {SERVICE_NAME: service_name}),
-        sampler=_foreign_sampler(),
+        sampler=sampler,
         span_limits=limits,
         id_generator=generator,
     )
@@ -49,13 +53,3 @@ def new_provider(service_name: str | None) -> TracerProvider:
         exporter, answer = new_exporter("traces", name)
         provider.add_span_processor(BoundedBatchSpanProcessor(exporter, answer=answer))
     return provider
-
-
-def _foreign_sampler() -> Sampler | None:
-    """Return a sampler that only an entry point knows; the SDK itself reads the variables for its own."""
-    name = os.environ.get(OTEL_TRACES_SAMPLER, "").strip()
-    if not name or name.lower() in _SDK_SAMPLERS:
-        return None
-    factory = entry_points.load("opentelemetry_traces_sampler", name, OTEL_TRACES_SAMPLER)
-    sampler: Sampler = factory(os.environ.get(OTEL_TRACES_SAMPLER_ARG))
-    return sampler

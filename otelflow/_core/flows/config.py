@@ -23,6 +23,7 @@ class Flow_Run__Config(_Fields):
 
     Raises ConfigurationError for an unknown field or a value that is no bool.
 
+    >>> from otelflow import Flow_Run__Config
     >>> Flow_Run__Config(raise_flow_error=False).raise_flow_error
     False
     """
@@ -52,9 +53,9 @@ class Flow_Run__Config(_Fields):
         values = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
         return f"{type(self).__name__}({values})"
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Flow_Run__Config) and all(
-            getattr(self, name) == getattr(other, name) for name in RUN_SETTINGS
+    def __eq__(self, config: object) -> bool:
+        return isinstance(config, Flow_Run__Config) and all(
+            getattr(self, name) == getattr(config, name) for name in RUN_SETTINGS
         )
 
     __hash__ = object.__hash__

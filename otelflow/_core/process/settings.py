@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 #: A value, and where it came from: ``default``, a variable's name, a file, ``configure()``
 _Origin: TypeAlias = tuple[Any, str]
 
-_SWITCH: Final = {
-    **dict.fromkeys(("true", "1", "on", "yes"), True),
-    **dict.fromkeys(("false", "0", "off", "no"), False),
-}
-
 
 class _Settings(State):
     """What is in force from the first run on, and the arguments of ``configure()``."""
@@ -66,9 +61,9 @@ def configure(**arguments: Any) -> Settings:
 def _read(*, is_strict: bool) -> Settings:
     """Put in force what file, variables and arguments say; a mistake is raised if *is_strict*, and else ignored."""
     mistakes: list[ConfigurationError] = []
-    found = {**_from_file(mistakes), **_from_environment(mistakes), **_settings.arguments}
-    values = {name: value for name, (value, _) in found.items()}
-    in_force = Settings(values, {name: origin for name, (_, origin) in found.items()})
+    sources = {**_from_file(mistakes), **_from_environment(mistakes), **_settings.arguments}
+    values = {name: value for name, (value, _) in sources.items()}
+    in_force = Settings(values, {name: origin for name, (_, origin) in sources.items()})
     patterns = None
     try:
         patterns = _compile(in_force.redact)
@@ -96,39 +91,23 @@ def _compile(patterns: Iterable[str]) -> list[re.Pattern[str]]:
 
 
 def _from_environment(mistakes: list[ConfigurationError]) -> dict[str, _Origin]:
-    found: dict[str, _Origin] = {}
+    values: dict[str, _Origin] = {}
+    names = [*map(str.upper, SETTINGS), *(name.removeprefix(PREFIX) for name in OTHER_VARIABLES)]
     for variable, text in os.environ.items():
         if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES or text == "":
             continue
-        name = variable.removeprefix(PREFIX).lower()
-        if name not in SETTINGS:
-            _warn_of_unknown(variable)
+        setting = SETTINGS.get(variable.removeprefix(PREFIX).lower())
+        if setting is None:
+            # Never an error: a Kubernetes Service called "otelflow" sets OTELFLOW_SERVICE_HOST in every pod.
+            meant = nearest(variable.removeprefix(PREFIX), names)
+            cure = f"; did you mean {PREFIX + meant!r}?" if meant else ""
+            losses.warn_once(f"variable {variable}", "%s is not a variable of otelflow%s (ignored)", variable, cure)
             continue
         try:
-            found[name] = check(name, _parse(name, text.strip()), variable, SETTINGS), variable
+            values[setting.name] = setting.check(setting.parse(text.strip()), variable), variable
         except ConfigurationError as error:
             mistakes.append(error)
-    return found
-
-
-def _warn_of_unknown(variable: str) -> None:
-    """Never an error: a Kubernetes Service called ``otelflow`` sets ``OTELFLOW_SERVICE_HOST`` in every pod."""
-    names = [*map(str.upper, SETTINGS), *(other.removeprefix(PREFIX) for other in OTHER_VARIABLES)]
-    meant = nearest(variable.removeprefix(PREFIX), names)
-    cure = f"; did you mean {PREFIX + meant!r}?" if meant else ""
-    losses.warn_once(f"variable {variable}", "%s is not a variable of otelflow%s (ignored)", variable, cure)
-
-
-def _parse(name: str, text: str) -> Any:
-    """Return what *text* says, of the setting's type if it can be read so."""
-    setting = SETTINGS[name]
-    if isinstance(setting.default, bool):
-        return _SWITCH.get(text.lower(), text)
-    if isinstance(setting.default, int):
-        return int(text) if text.isascii() and text.removeprefix("-").isdigit() else text
-    if isinstance(setting.default, tuple):
-        return setting.split(text)
-    return text
+    return values
 
 
 def _from_file(mistakes: list[ConfigurationError]) -> dict[str, _Origin]:
@@ -141,7 +120,7 @@ def _from_file(mistakes: list[ConfigurationError]) -> dict[str, _Origin]:
     # Path.is_file() raises where a folder must not be looked into, as services often may not above their own.
     candidates = (parent / "pyproject.toml" for parent in (folder, *folder.parents))
     path = next((path for path in candidates if os.path.isfile(path)), None)  # noqa: PTH113
-    found: dict[str, _Origin] = {}
+    values: dict[str, _Origin] = {}
     try:
         table = _table(path) if path is not None else {}
     except ConfigurationError as error:
@@ -149,10 +128,10 @@ def _from_file(mistakes: list[ConfigurationError]) -> dict[str, _Origin]:
         return {}
     for name, value in table.items():
         try:
-            found[name] = check(name, value, f"{path} [tool.otelflow]", SETTINGS), str(path)
+            values[name] = check(name, value, f"{path} [tool.otelflow]", SETTINGS), str(path)
         except ConfigurationError as error:
             mistakes.append(error)
-    return found
+    return values
 
 
 def _table(path: "Path") -> Mapping[str, Any]:
@@ -176,23 +155,4 @@ def check(name: str, value: Any, place: str, settings: Mapping[str, Setting]) ->
     setting = settings.get(name)
     if setting is None:
         raise ConfigurationError(f"{place} has no field {name!r}{suggestion(name, settings)}")
-    kind: type[Any] = type(setting.default)
-    if kind is tuple and isinstance(value, list | tuple):
-        value = tuple(value)
-    if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
-        kind_name = "a list of texts" if kind is tuple else kind.__name__
-        raise ConfigurationError(f"{place}: {name} must be {kind_name}, not {value!r:.60}")
-    if setting.choices:
-        return _choose(str(value), setting.choices, f"{place}: {name}")
-    if kind is int and int(value) < 1:
-        raise ConfigurationError(f"{place}: {name} must be at least 1, not {value}")
-    return value
-
-
-def _choose(value: str, choices: tuple[str, ...], place: str) -> str:
-    for choice in choices:
-        if choice.lower() == value.lower():
-            return choice
-    meant = nearest(value, choices)
-    cure = f"; did you mean {meant!r}?" if meant else ""
-    raise ConfigurationError(f"{place} must be one of {', '.join(choices)}, not {value!r}{cure}")
+    return setting.check(value, place)

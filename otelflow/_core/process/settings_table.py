@@ -7,29 +7,65 @@ from here. These are no dataclasses, since making those would lengthen every imp
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from otelflow._core.text.hints import nearest
 from otelflow._core.text.redaction import split_patterns
+from otelflow.errors import ConfigurationError
+
+_SWITCH: Final = {
+    **dict.fromkeys(("true", "1", "on", "yes"), True),
+    **dict.fromkeys(("false", "0", "off", "no"), False),
+}
 
 
 class Setting:
     """One setting: its type is its default's, *choices* limits a text, *split* makes a list of a variable's text."""
 
-    __slots__ = ("choices", "default", "meaning", "split")
+    __slots__ = ("choices", "default", "meaning", "name", "split")
 
     def __init__(
         self,
         default: bool | int | str | tuple[str, ...],
         meaning: str,
         choices: tuple[str, ...],
-        split: Callable[[str], list[str]],
+        split: Callable[[str], list[str]] | None,
     ) -> None:
         self.default: Final = default
         self.meaning: Final = meaning
         self.choices: Final = choices
         self.split: Final = split
 
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
 
-def _split_words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
+    def parse(self, text: str) -> Any:
+        """Return what *text* says, of the setting's type if it can be read so."""
+        if isinstance(self.default, bool):
+            return _SWITCH.get(text.lower(), text)
+        if isinstance(self.default, int):
+            return int(text) if text.isascii() and text.removeprefix("-").isdigit() else text
+        if isinstance(self.default, tuple):
+            return self.split(text) if self.split else [word.strip() for word in text.split(",") if word.strip()]
+        return text
+
+    def check(self, value: Any, place: str) -> Any:
+        """Return *value* as it is kept. Raises ConfigurationError that names *place* for one of another kind."""
+        kind: type[Any] = type(self.default)
+        if kind is tuple and isinstance(value, list | tuple):
+            value = tuple(value)
+        if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
+            kind_name = "a list of texts" if kind is tuple else kind.__name__
+            raise ConfigurationError(f"{place}: {self.name} must be {kind_name}, not {value!r:.60}")
+        if kind is int and int(value) < 1:
+            raise ConfigurationError(f"{place}: {self.name} must be at least 1, not {value}")
+        if not self.choices:
+            return value
+        for choice in self.choices:
+            if choice.lower() == str(value).lower():
+                return choice
+        meant = nearest(str(value), self.choices)
+        cure = f"; did you mean {meant!r}?" if meant else ""
+        choices = ", ".join(self.choices)
+        raise ConfigurationError(f"{place}: {self.name} must be one of {choices}, not {value!r}{cure}")
 
 
 def _declare(
@@ -37,7 +73,7 @@ def _declare(
     meaning: str,
     *,
     choices: tuple[str, ...] = (),
-    split: Callable[[str], list[str]] = _split_words,
+    split: Callable[[str], list[str]] | None = None,
 ) -> Any:
     # For type checkers a setting is what it holds, for the table it is how it was declared.
     return Setting(default, meaning, choices, split)
@@ -93,7 +129,7 @@ class ProcessSettings(RunSettings):
 
 
 def _declared_in(*classes: type) -> dict[str, Setting]:
-    return {name: value for each in classes for name, value in vars(each).items() if isinstance(value, Setting)}
+    return {name: value for table in classes for name, value in vars(table).items() if isinstance(value, Setting)}
 
 
 #: The settings that a flow may have of its own, by their names

@@ -102,7 +102,7 @@ class Worker:
     def _run(self) -> None:
         while True:
             with self.changed:
-                self.changed.wait_for(self._has_work, self._interval)
+                self.changed.wait_for(lambda: self.is_closed or self.is_behind or self._is_due(), self._interval)
                 is_closed, wakes = self.is_closed, self._wakes
             is_done = not self._work()
             with self.changed:
@@ -111,9 +111,6 @@ class Worker:
                 self.changed.notify_all()
             if is_done and is_closed:
                 return
-
-    def _has_work(self) -> bool:
-        return self.is_closed or self.is_behind or self._is_due()
 
 
 @contextmanager

@@ -81,8 +81,8 @@ class BoundedLog(Sequence[T], Generic[T]):
     def __getitem__(self, index: int | slice) -> T | list[T]:
         return self._all()[index]
 
-    def __eq__(self, other: object) -> bool:
-        return self._all() == (other._all() if isinstance(other, BoundedLog) else other)
+    def __eq__(self, log: object) -> bool:
+        return self._all() == (log._all() if isinstance(log, BoundedLog) else log)
 
     __hash__ = None  # type: ignore[assignment]  # it compares like the list that it is
 

@@ -26,9 +26,9 @@ def place_of(error: BaseException) -> str:
     import traceback  # noqa: PLC0415
 
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120 pathlib takes long
-    ours = (package + os.sep, f"{package}_exporters{os.sep}", "<frozen importlib")
+    internal = (package + os.sep, f"{package}_exporters{os.sep}", "<frozen importlib")
     libraries = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(ours)]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(internal)]
     own = [frame for frame in frames if not frame.filename.startswith((*libraries, "<"))]
     innermost = (own or frames)[-1:]
     return f"{innermost[0].filename}:{innermost[0].lineno}" if innermost else ""

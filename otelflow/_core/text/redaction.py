@@ -170,8 +170,11 @@ def _hide_after(pattern: str, text: str) -> str:
         words = _words_before(name, text) if name.start() >= done else ()
         value = _value_after(name, words, text) if words else None
         if value is not None and _is_secret_value(value[0], words, name["join"]):
-            pieces += (text[done : value.start()], _hidden(value[0]))
-            done = value.end()
+            opening = lazy_compile(_QUOTES).match(value[0])
+            start = value.start() + (len(opening[0]) if opening else 0)
+            end = value.end() - (opening is not None and value.end() > start and text[value.end() - 1] in "\"'")
+            pieces += (text[done:start], REDACTED)
+            done = end
     return "".join((*pieces, text[done:])) if pieces else text
 
 
@@ -190,14 +193,6 @@ def _value_after(match: re.Match[str], words: tuple[str, ...], text: str) -> re.
     if words[-1] in secret_patterns.COOKIE_NAMES:
         cookies = lazy_compile(_COOKIES).match(text, match.end())
     return cookies or lazy_compile(_VALUE).match(text, match.end())
-
-
-def _hidden(value: str) -> str:
-    opening = lazy_compile(_QUOTES).match(value)
-    if opening is None:
-        return REDACTED
-    closing = value[-1] if len(value) > opening.end() and value[-1] in "\"'" else ""
-    return f"{opening[0]}{REDACTED}{closing}"
 
 
 @functools.lru_cache(maxsize=2048)

@@ -1,0 +1,154 @@
+"""A worker: soon when woken, in intervals, to the end when closed, and never longer than it may."""
+
+import multiprocessing
+import sys
+import threading
+import time
+
+import pytest
+
+from otelflow._core.process.worker import Worker, uninstrumented
+
+
+class Pile:
+    """Pieces of work, done one at a time."""
+
+    def __init__(self, pieces=0, seconds=0.0):
+        self.pieces = pieces
+        self.done = []
+        self.seconds = seconds
+
+    def work(self):
+        if not self.pieces:
+            return False
+        time.sleep(self.seconds)
+        self.pieces -= 1
+        self.done.append(threading.current_thread())
+        return True
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()
+
+
+def test_a_flush_waits_until_nothing_is_left():
+    pile = Pile(5)
+    worker = Worker(pile.work)
+    worker.start_thread()
+
+    is_in_time = worker.flush(10)
+
+    assert (is_in_time, len(pile.done)) == (True, 5)
+    assert set(pile.done) == {worker.thread}
+    worker.close()
+
+
+def test_a_flush_keeps_its_time_limit():
+    worker = Worker(Pile(1, seconds=1).work)
+    worker.start_thread()
+    began = time.monotonic()
+
+    assert not worker.flush(0.05)
+    assert time.monotonic() - began < 0.8
+    worker.close()
+
+
+def test_it_works_in_each_interval_one_piece_at_a_time():
+    pile = Pile(3)
+    worker = Worker(pile.work, interval=0.01)
+
+    worker.start_thread()
+
+    assert wait_for(lambda: len(pile.done) == 3)
+    worker.close()
+
+
+def test_it_works_when_it_is_due():
+    pile = Pile(10)
+    worker = Worker(pile.work, is_due=lambda: pile.pieces > 4)
+
+    worker.start_thread()
+
+    assert wait_for(lambda: len(pile.done) == 6)
+    time.sleep(0.05)
+    assert pile.pieces == 4
+    worker.close()
+
+
+def test_closing_does_what_is_left_and_ends_the_thread():
+    pile = Pile(5)
+    worker = Worker(pile.work)
+    worker.start_thread()
+    thread = worker.thread
+
+    assert worker.close()
+    assert (pile.pieces, thread.is_alive()) == (0, False)
+    assert worker.close(), "a second time does nothing"
+
+
+def test_closing_takes_no_longer_than_it_may():
+    release = threading.Event()
+    worker = Worker(lambda: release.wait(10) and False, shutdown_timeout=0.1)
+    worker.start_thread()
+    worker.wake()
+    began = time.monotonic()
+
+    assert not worker.close()
+    assert time.monotonic() - began < 3
+    release.set()
+
+
+def test_without_a_thread_what_is_left_is_done_by_who_closes(monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    pile = Pile(3)
+    worker = Worker(pile.work)
+    worker.start_thread()
+
+    assert worker.close()
+    assert (worker.thread, pile.done) == (None, [threading.current_thread()] * 3)
+
+
+def test_a_closed_worker_starts_no_thread():
+    worker = Worker(Pile().work)
+    worker.close()
+
+    worker.start_thread()
+
+    assert worker.thread is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork on Windows")
+def test_a_forked_child_has_a_thread_of_its_own():
+    pile = Pile(0)
+    worker = Worker(pile.work)
+    worker.start_thread()
+    with worker.changed:  # held by the parent, free in the child
+        child = multiprocessing.get_context("fork").Process(target=work_in_child, args=(worker, pile))
+        child.start()
+    child.join(20)
+
+    assert child.exitcode == 0
+    worker.close()
+
+
+def work_in_child(worker, pile):
+    assert worker.thread is None
+    pile.pieces = 2
+    worker.start_thread()
+    assert worker.flush(10)
+    assert len(pile.done) == 2
+
+
+def test_what_a_worker_sends_is_no_matter_for_instrumentations():
+    from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+
+    with uninstrumented():
+        inside = is_instrumentation_enabled()
+
+    assert (inside, is_instrumentation_enabled()) == (False, True)

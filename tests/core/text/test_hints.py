@@ -1,0 +1,45 @@
+"""What is said beside a mistake: the name that was meant, and where it was made."""
+
+import json
+
+import pytest
+
+import otelflow
+from otelflow._core.text.hints import nearest, place_of, suggestion
+
+
+def test_the_nearest_name_is_named_and_a_far_one_is_not():
+    assert nearest("log_to_consol", ["log_to_console", "print_logs"]) == "log_to_console"
+    assert nearest("zebra", ["log_to_console", "print_logs"]) is None
+    assert nearest("zebra", []) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "sentence"),
+    [
+        ("spam", {"span", "log"}, "; did you mean 'span'?"),
+        ("zebra", {"span", "log"}, "; known: log, span"),
+        ("zebra", set(), ""),
+    ],
+)
+def test_a_suggestion_is_the_nearest_name_or_all_of_them(name, names, sentence):
+    assert suggestion(name, names) == sentence
+
+
+def test_the_place_of_an_error_is_in_the_users_own_code():
+    with pytest.raises(ValueError, match="not JSON") as caught:
+        json.loads("{", cls=Refusing)
+    with pytest.raises(otelflow.errors.ConfigurationError) as ours:
+        otelflow.Flow_Run__Config(print_log=True)
+
+    assert place_of(caught.value).startswith(f"{__file__}:")
+    assert place_of(ours.value).startswith(f"{__file__}:")
+    assert place_of(ValueError("never raised")) == ""
+
+
+class Refusing:
+    def __init__(self, **_):
+        pass
+
+    def decode(self, text):
+        raise ValueError("not JSON")
