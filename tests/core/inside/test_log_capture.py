@@ -1,6 +1,5 @@
 """Loggers: the run's own, and captured ones; what the application's logging shows stays as it is."""
 
-import io
 import logging
 import subprocess
 import sys
@@ -9,17 +8,7 @@ import textwrap
 import pytest
 
 from otelflow import Flow_Run__Config, flow, get_run_logger
-from otelflow._core.inside import log_capture
-from otelflow._core.process import settings
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    settings.forget()
-    yield
-    log_capture.capture([])
-    settings.forget()
+from support.flows import run_of
 
 
 @pytest.fixture
@@ -44,11 +33,6 @@ def app_handler():
     logging.getLogger().addHandler(handler)
     yield records
     logging.getLogger().removeHandler(handler)
-
-
-def run_of(body, **keywords):
-    body.__name__ = "body"
-    return flow(**keywords)(body)().execute()
 
 
 def said(run):
@@ -213,26 +197,3 @@ def test_an_exception_that_is_logged_stands_in_the_message_with_where_it_came_fr
     assert text.startswith("could not load\nTraceback (most recent call last):")
     assert text.endswith(("'x'\n", "'x'"))
     assert "in careful" in text
-
-
-class Screen(io.StringIO):
-    """A terminal."""
-
-    def isatty(self):
-        return True
-
-
-@pytest.mark.parametrize(
-    ("stream", "no_color", "is_coloured"), [(Screen, "", True), (Screen, "1", False), (io.StringIO, "", False)]
-)
-def test_messages_have_colours_on_a_terminal_that_wants_them_only(monkeypatch, stream, no_color, is_coloured):
-    out, err = stream(), stream()
-    monkeypatch.setattr(sys, "stdout", out)
-    monkeypatch.setattr(sys, "stderr", err)
-    monkeypatch.setenv("NO_COLOR", no_color)
-
-    run_of(lambda: None, flow_config=Flow_Run__Config(log_to_console=True, print_logs=True))
-
-    for written in (out.getvalue(), err.getvalue()):
-        assert "Executing flow run" in written
-        assert ("\x1b[" in written) is is_coloured

@@ -8,21 +8,12 @@ import pytest
 
 from otelflow import flow, flow_events, task
 from otelflow._core.inside import artifacts
-from otelflow._core.process import losses, settings
+from otelflow._core.process import losses
 from otelflow.errors import InvalidArtifact
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 )
-
-
-@pytest.fixture(autouse=True)
-def defaults(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    settings.forget()
-    yield
-    settings.forget()
-    artifacts.keep_payloads(None)
 
 
 @pytest.fixture
@@ -322,3 +313,42 @@ def test_a_result_needs_a_plain_key(key):
 
     with pytest.raises(InvalidArtifact, match=r"result key .* is not valid"):
         body().execute()
+
+
+@pytest.mark.parametrize("value", [0, False, [], ""])
+def test_a_falsy_return_value_is_a_result(value):
+    run = flow()(lambda: value)().execute()
+
+    assert [item.as_dict() for item in run.results] == [{"key": "flow-return-value", "description": str(value)}]
+
+
+def test_a_return_value_is_made_text_only_for_who_reads_it():
+    class Query:
+        asked = 0
+
+        def __str__(self):
+            Query.asked += 1
+            return "rows"
+
+    @flow
+    def lazy():
+        return Query()
+
+    made = lazy().execute()
+
+    assert Query.asked == 0
+    assert made.results[0].description == "rows"
+
+
+@pytest.mark.parametrize("value", [0, False, [], "", 0.0])
+def test_a_falsy_return_value_is_a_result_like_any_other(spans, value):
+    flow(
+        lambda: value,
+    )().execute()
+
+    (event,) = spans.events("flow Flow")
+    assert event.name == "otelflow.result"
+    assert dict(event.attributes) == {
+        "otelflow.result.key": "flow-return-value",
+        "otelflow.result.description": str(value),
+    }

@@ -12,6 +12,9 @@ from otelflow import INJECTED, Flow, OtelflowError, Task, flow, task
 
 if TYPE_CHECKING:
     from nowhere import Unknown
+import contextlib
+from collections.abc import Hashable
+from typing import Protocol
 
 
 class Service:
@@ -329,3 +332,38 @@ def test_dependencies_that_cannot_be_made_are_an_error_of_the_run(spans):
 
     span = spans.one("flow Broken")
     assert (span.attributes["otelflow.run.result"], span.attributes["error.type"]) == ("error", "ConnectionError")
+
+
+class Repository(Protocol):
+    def load(self): ...
+
+
+@pytest.mark.parametrize(
+    "annotation", [Any, Repository, Repository | None, Hashable | None, contextlib.AbstractContextManager | None]
+)
+def test_a_parameter_that_anything_would_fit_is_left_alone(spans, annotation):
+    def load(path, cache=None):
+        return path, cache
+
+    load.__annotations__ = {"cache": annotation}
+
+    @flow
+    def both():
+        return task(load)("x")
+
+    assert task(load)("x") == ("x", None)
+    assert both().execute().flow_return_value == ("x", None)
+
+
+def test_a_class_of_the_flow_itself_is_still_injected(spans):
+    class Import(Flow):
+        def main(self):
+            return needs_it()
+
+    @task
+    def needs_it(found: Import | None = None):
+        return found
+
+    made = Import()
+
+    assert made.execute().flow_return_value is made

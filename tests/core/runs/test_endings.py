@@ -11,6 +11,7 @@ from opentelemetry.trace import StatusCode
 import otelflow
 from otelflow import flow, task
 from otelflow._core.runs.current import current_run
+from support.spans import exceptions
 
 THE_PRINT = builtins.print
 
@@ -34,7 +35,11 @@ class Ending(NamedTuple):
 
 
 UNPRINTABLE = "<Unprintable: str() raised ZeroDivisionError>"
+
+
 PLAIN = ("function", "coroutine")
+
+
 ENDINGS = [
     Ending("returns", result="success"),
     Ending("SystemExit(0)", lambda: SystemExit(0), "success"),
@@ -80,7 +85,10 @@ ENDINGS = [
     Ending("GeneratorExit", lambda: GeneratorExit("stop"), "cancellation", "GeneratorExit", "stop", PLAIN),
     Ending("StopIteration", lambda: StopIteration(3), "failure", "StopIteration", "3", ("function",)),
 ]
+
+
 CASES = [pytest.param(ending, kind, id=f"{ending.name}-{kind}") for ending in ENDINGS for kind in ending.kinds]
+
 
 VALUE = ["the very object"]
 
@@ -370,3 +378,79 @@ def test_an_exception_that_stays_in_its_flow_is_kept_there(spans, ending, kind):
     assert span.status.status_code is (StatusCode.ERROR if ending.is_failure else StatusCode.UNSET)
     assert sum(event.name == "exception" for event in span.events) == bool(ending.error_type)
     assert_nothing_left_behind()
+
+
+@task
+async def waits():
+    await asyncio.Event().wait()
+
+
+def test_a_timeout_around_a_task_cancels_it_and_times_out_the_flow(spans):
+    async def impatient():
+        async with asyncio.timeout(0.01):
+            await waits()
+
+    with pytest.raises(TimeoutError):
+        flow(impatient)().execute()
+
+    assert spans.tree() == [("flow impatient", "timeout", [("task waits", "cancellation", [])])]
+    assert spans.one("flow impatient").status.status_code is StatusCode.ERROR
+    assert exceptions(spans) == [
+        ("flow impatient", "TimeoutError"),
+        ("task waits", "asyncio.exceptions.CancelledError"),
+    ]
+
+
+def test_a_timeout_inside_a_task_is_the_timeout_of_task_and_flow(spans):
+    @task
+    async def limited():
+        async with asyncio.timeout(0.01):
+            await asyncio.Event().wait()
+
+    async def outer():
+        await limited()
+
+    with pytest.raises(TimeoutError):
+        flow(outer)().execute()
+
+    assert spans.tree() == [("flow outer", "timeout", [("task limited", "timeout", [])])]
+    assert exceptions(spans) == [("task limited", "TimeoutError")]
+
+
+def test_a_cancelled_flow_is_a_cancellation_all_the_way_down(spans):
+    @flow
+    async def stopped():
+        await waits()
+
+    async def main():
+        running = asyncio.create_task(stopped().execute_async())
+        await asyncio.sleep(0.01)
+        running.cancel("go home")
+        with pytest.raises(asyncio.CancelledError) as raised:
+            await running
+        return raised.value
+
+    assert asyncio.run(main()).args == ("go home",)
+
+    assert spans.tree() == [("flow stopped", "cancellation", [("task waits", "cancellation", [])])]
+    assert exceptions(spans) == [("task waits", "asyncio.exceptions.CancelledError")]
+    assert {span.status.status_code for span in spans.spans} == {StatusCode.UNSET}
+
+
+def test_a_task_that_catches_its_cancellation_is_a_success(spans):
+    @task
+    async def stubborn():
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "saved"
+
+    async def main():
+        running = asyncio.create_task(stubborn())
+        await asyncio.sleep(0)
+        running.cancel()
+        return await running
+
+    assert asyncio.run(main()) == "saved"
+
+    assert spans.tree() == [("task stubborn", "success", [])]
