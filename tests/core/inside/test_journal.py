@@ -8,10 +8,7 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otelflow import (
-    flow,
-    task,
-)
+from otelflow import flow, task
 from otelflow._core.process import losses
 from otelflow._core.runs import spans as span_maker
 from support.flows import run_of

@@ -6,13 +6,7 @@ import sys
 
 import pytest
 
-from otelflow import (
-    Flow_Run__Config,
-    flow,
-    flow_events,
-    get_run_logger,
-    task,
-)
+from otelflow import Flow_Run__Config, flow, flow_events, get_run_logger, task
 from support.flows import run_of, total
 
 

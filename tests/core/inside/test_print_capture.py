@@ -14,11 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from otelflow import (
-    flow,
-    flow_events,
-    task,
-)
+from otelflow import flow, flow_events, task
 from otelflow._core.inside import messages
 from otelflow._core.process import losses
 from support.flows import run_of

@@ -11,11 +11,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 
-from otelflow import (
-    Flow,
-    flow,
-    task,
-)
+from otelflow import Flow, flow, task
 from otelflow._core.runs.current import current_run
 from support.flows import ASYNC_LEAF, LEAF, async_leaf, leaf
 from support.spans import exceptions, result

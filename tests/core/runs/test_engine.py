@@ -10,11 +10,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import StatusCode
 
-from otelflow import (
-    flow,
-    task,
-    testing,
-)
+from otelflow import flow, task, testing
 from otelflow._core.process import losses
 from otelflow._core.runs.current import current_run
 from otelflow._core.runs.spans import use_provider

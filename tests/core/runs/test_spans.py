@@ -1,13 +1,55 @@
-"""TRACEPARENT: the parent of the first flow of a process."""
+"""What stands on the span of a run, and TRACEPARENT as the parent of the first flow of a process."""
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from otelflow import flow
+from otelflow import flow, task
 from otelflow._core.runs import spans as core_spans
 from support.flows import leaf
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_the_attributes_of_flows_and_tasks_are_these_and_no_others(spans):
+    """The one place that says all of them: a new attribute is added here, and breaks no other test."""
+
+    @task
+    def charge():
+        raise ValueError("no money")
+
+    @flow
+    def order():
+        leaf()
+        charge()
+
+    run = order()
+    with pytest.raises(ValueError, match="no money"):
+        run.execute()
+
+    first, second = run.executed_tasks
+    of_the_flow = {"otelflow.flow.name": "order", "otelflow.flow.run.id": run.flow_id}
+    here = f"{__name__}.{test_the_attributes_of_flows_and_tasks_are_these_and_no_others.__name__}.<locals>"
+    failed = {"otelflow.run.result": "failure", "error.type": "ValueError"}
+    assert dict(spans.one("flow order").attributes) == {
+        **of_the_flow,
+        **failed,
+        "code.function.name": f"{here}.order",
+        "otelflow.flow.tasks.failed": 1,
+    }
+    assert dict(spans.one("task charge").attributes) == {
+        **of_the_flow,
+        **failed,
+        "code.function.name": f"{here}.charge",
+        "otelflow.task.name": "charge",
+        "otelflow.task.run.id": second.task_id,
+    }
+    assert dict(spans.one("task leaf").attributes) == {
+        **of_the_flow,
+        "code.function.name": "support.flows.leaf",
+        "otelflow.run.result": "success",
+        "otelflow.task.name": "leaf",
+        "otelflow.task.run.id": first.task_id,
+    }
 
 
 @pytest.fixture
