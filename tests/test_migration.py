@@ -3,12 +3,12 @@
 import importlib.util
 import json
 import re
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+
+from support.programs import run_python
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("osbot_utils") is None, reason="osbot-utils is not installed")
 
@@ -144,14 +144,7 @@ def both(tmp_path_factory):
 def run(name: str, imports: str, folder: Path):
     program, found = folder / f"under_{name}.py", folder / f"{name}.json"
     program.write_text(imports + textwrap.dedent(PROGRAM))
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", program, found],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=folder,
-        check=False,
-    )
+    done = run_python("-W", "ignore", program, found, timeout=120, cwd=folder)
     assert done.returncode == 0, done.stderr
     return {**json.loads(found.read_text()), "stdout": done.stdout}
 

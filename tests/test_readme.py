@@ -1,10 +1,9 @@
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from support.programs import run_python
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -17,17 +16,7 @@ def block(mark):
 
 
 def run(*arguments, cwd, **environment):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL", "TRACEPARENT"))}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=cwd,
-        env={**kept, "OTELFLOW_STORE": str(cwd / "store"), **environment},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-    )
+    return run_python(*arguments, cwd=cwd, OTELFLOW_STORE=cwd / "store", **environment)
 
 
 def without_what_changes(tree):

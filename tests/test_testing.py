@@ -1,9 +1,6 @@
 """What ships for the tests of others."""
 
 import asyncio
-import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -14,6 +11,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from otelflow import Flow, OtelflowError, flow, task
 from otelflow._core.runs import spans as core_spans
 from otelflow.testing import MockedDependencies, Node, flow_trace
+from support.programs import run_python
 
 
 @task
@@ -273,9 +271,8 @@ def test_again(flow_trace):
 
 
 def run_pytest(folder, *options):
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "otelflow.pytest_plugin", *options]
-    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    plugins = ("-p", "no:cacheprovider", "-p", "otelflow.pytest_plugin")
+    done = run_python("-m", "pytest", "-q", *plugins, *options, cwd=folder, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     return done.stdout + done.stderr
 
 

@@ -1,9 +1,9 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from support.programs import run_python
 
 COMMAND = Path(__file__).with_name("run.py")
 
@@ -12,15 +12,7 @@ COMMAND = Path(__file__).with_name("run.py")
 def test_the_command_prints_a_table_and_writes_every_figure_as_json(tmp_path):
     written = tmp_path / "figures.json"
 
-    done = subprocess.run(
-        [sys.executable, str(COMMAND), "--quick", "--json", str(written)],
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-    )
+    done = run_python(COMMAND, "--quick", "--json", written, cwd=tmp_path, timeout=110)
 
     assert done.returncode == 0, done.stderr
     report = json.loads(written.read_text())

@@ -2,12 +2,10 @@
 
 import asyncio
 import contextvars
-import importlib.util
 import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,18 +14,8 @@ from otelflow import Listener, add_listener, flow, remove_listener, task, testin
 from otelflow._core.inside import print_capture
 from otelflow._core.process import losses
 from otelflow._core.runs.current import current_run
-
-
-def _load(name):
-    """Import a module that stands beside this one; tests are no package."""
-    spec = importlib.util.spec_from_file_location(f"hostile_{name}", Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-programs = _load("programs")
+from support import random_programs
+from support.spans import texts
 
 
 class Everything(Listener):
@@ -80,10 +68,6 @@ def without_span_details(expected):
     return name, (result,), messages, tuple(sorted(without_span_details(child) for child in children))
 
 
-def texts(span):
-    return [event.attributes["otelflow.message.text"] for event in span.events if event.name == "otelflow.message"]
-
-
 def span_tree(trace):
     nodes = {span.context.span_id: (span, []) for span in trace.spans}
     roots = []
@@ -114,14 +98,14 @@ def outcome_of(function):
 
 def modelled(node, roots):
     try:
-        return programs.expect(node, roots, None)
-    except programs._Raised as error:
-        return programs.ENDINGS[error.result]
+        return random_programs.expect(node, roots, None)
+    except random_programs._Raised as error:
+        return random_programs.ENDINGS[error.result]
 
 
 @pytest.mark.parametrize("run", ["from sync code", "from async code"])
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(node=programs.programs)
+@given(node=random_programs.programs)
 def test_any_program_leaves_the_tree_of_the_model(run, node):
     expected = []
     value = modelled(node, expected)
@@ -131,9 +115,9 @@ def test_any_program_leaves_the_tree_of_the_model(run, node):
     try:
         with testing.flow_trace() as trace:
             if run == "from sync code":
-                seen = outcome_of(lambda: programs.call(node))
+                seen = outcome_of(lambda: random_programs.call(node))
             else:
-                seen = outcome_of(lambda: asyncio.run(programs.acall(node)))
+                seen = outcome_of(lambda: asyncio.run(random_programs.acall(node)))
     finally:
         remove_listener(listener)
 

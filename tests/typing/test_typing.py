@@ -3,11 +3,12 @@
 import json
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from support.programs import run_python
 
 HERE = Path(__file__).parent
 FILES = ("api.py", "misuse.py")
@@ -15,9 +16,7 @@ MARKED = {number for number, line in enumerate((HERE / "misuse.py").read_text().
 
 
 def run(folder, *command):
-    return subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, timeout=110, check=False
-    )
+    return run_python("-m", *command, cwd=folder, timeout=110)
 
 
 def mypy(folder):

@@ -1,14 +1,12 @@
 """Loggers: the run's own, and captured ones; what the application's logging shows stays as it is."""
 
 import logging
-import subprocess
-import sys
-import textwrap
 
 import pytest
 
 from otelflow import Flow_Run__Config, flow, get_run_logger
 from support.flows import run_of
+from support.programs import python
 
 
 @pytest.fixture
@@ -160,7 +158,7 @@ def test_log_to_console_shows_what_nobody_else_shows(capsys, app_handler):
 
 
 def test_basic_config_in_the_main_program_works_although_a_logger_is_captured(tmp_path):
-    program = textwrap.dedent("""
+    program = """
         import logging
         from otelflow import flow
         logging.basicConfig(format="%(levelname)s:%(message)s", level="INFO")
@@ -169,15 +167,8 @@ def test_basic_config_in_the_main_program_works_although_a_logger_is_captured(tm
             logging.getLogger("app").info("shown")
             return 1
         body().execute()
-    """)
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-        env={"OTELFLOW_CAPTURE_LOGGERS": "root", "PATH": ""},
-    )
+    """
+    done = python(program, options=(), check=True, OTELFLOW_CAPTURE_LOGGERS="root")
 
     assert done.stderr == "INFO:shown\n"
 

@@ -1,0 +1,179 @@
+"""Servers on loopback that take what is delivered, and how to ask a server on loopback."""
+
+import gzip
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent import futures
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
+
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+
+class Request(NamedTuple):
+    """What a client sent; the body as it was before it was compressed."""
+
+    path: str
+    body: bytes
+    headers: dict
+
+
+class Receiver:
+    """An HTTP server on loopback that keeps what it gets and answers as its attributes say at that moment.
+
+    *status* is a number, or a function that makes it of a ``Request``; *delay* are seconds before the answer.
+    """
+
+    def __init__(self, port=0):
+        self.requests = []
+        self.status = 200
+        self.content_type = "application/x-protobuf"
+        self.body = b""
+        self.delay = 0
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler_of(self))
+        self.port = self._server.server_port
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self):
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+
+def _handler_of(receiver):
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            request = Request(self.path, body, dict(self.headers))
+            receiver.requests.append(request)
+            time.sleep(receiver.delay)
+            self.send_response(receiver.status(request) if callable(receiver.status) else receiver.status)
+            self.send_header("Content-Type", receiver.content_type)
+            self.send_header("Content-Length", str(len(receiver.body)))
+            self.end_headers()
+            self.wfile.write(receiver.body)
+
+        do_PUT = do_POST  # noqa: N815 the name is http.server's
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    return Handler
+
+
+class OtlpReceiver(Receiver):
+    """An OTLP/HTTP endpoint; what it got is read by signal, whole or in parts."""
+
+    @property
+    def trace_requests(self):
+        return self._decoded("/v1/traces", ExportTraceServiceRequest)
+
+    @property
+    def spans(self):
+        return spans_of(self.trace_requests)
+
+    @property
+    def services(self):
+        return services_of(self.trace_requests)
+
+    @property
+    def log_records(self):
+        requests = self._decoded("/v1/logs", ExportLogsServiceRequest)
+        scopes = [scope for request in requests for part in request.resource_logs for scope in part.scope_logs]
+        return [record for scope in scopes for record in scope.log_records]
+
+    @property
+    def metrics(self):
+        requests = self._decoded("/v1/metrics", ExportMetricsServiceRequest)
+        scopes = [scope for request in requests for part in request.resource_metrics for scope in part.scope_metrics]
+        return [metric for scope in scopes for metric in scope.metrics]
+
+    def _decoded(self, path, kind):
+        return [kind.FromString(request.body) for request in self.requests if request.path == path]
+
+
+class GrpcReceiver:
+    """An OTLP/gRPC endpoint for traces; with a *code* it refuses, with *details* as the reason."""
+
+    def __init__(self):
+        self.trace_requests = []
+        self.answer = ExportTraceServiceResponse()
+        self.code = None
+        self.details = ""
+
+    def __enter__(self):
+        import grpc
+        from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as services
+
+        receiver = self
+
+        class Service(services.TraceServiceServicer):
+            def Export(self, request, context):  # noqa: N802 the name is the protocol's
+                receiver.trace_requests.append(request)
+                if receiver.code is not None:
+                    context.abort(receiver.code, receiver.details)
+                return receiver.answer
+
+        self._server = grpc.server(futures.ThreadPoolExecutor(2))
+        services.add_TraceServiceServicer_to_server(Service(), self._server)
+        self.url = f"http://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self._server.start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.stop(None).wait(5)
+
+    @property
+    def spans(self):
+        return spans_of(self.trace_requests)
+
+    @property
+    def services(self):
+        return services_of(self.trace_requests)
+
+
+def spans_of(trace_requests):
+    """Return all spans of OTLP requests, in order."""
+    scopes = [scope for request in trace_requests for part in request.resource_spans for scope in part.scope_spans]
+    return [span for scope in scopes for span in scope.spans]
+
+
+def services_of(trace_requests):
+    """Return the service names of OTLP requests."""
+    return {
+        attribute.value.string_value
+        for request in trace_requests
+        for part in request.resource_spans
+        for attribute in part.resource.attributes
+        if attribute.key == "service.name"
+    }
+
+
+# Asking
+
+# Whatever proxy the environment names, it is none for loopback.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def get(url, timeout=10, **headers):
+    """Return status and text of the answer to a GET request; a refusal is an answer too."""
+    try:
+        with _DIRECT.open(urllib.request.Request(url, headers=headers), timeout=timeout) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code, refusal.read().decode()
