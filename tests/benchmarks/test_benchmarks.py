@@ -16,9 +16,9 @@ def test_the_command_prints_a_table_and_writes_every_figure_as_json(tmp_path):
 
     assert done.returncode == 0, done.stderr
     report = json.loads(written.read_text())
-    measured = {(found["group"], found["name"]) for found in report["figures"]}
+    measured = {(figure["group"], figure["name"]) for figure in report["figures"]}
     assert {("task", "hand-written"), ("task", "otelflow, 1 listener"), ("flow", "otelflow")} <= measured
-    assert all(found["microseconds"] > 0 for found in report["figures"])
+    assert all(figure["microseconds"] > 0 for figure in report["figures"])
     assert {"opentelemetry.trace", "otelflow"} <= set(report["import_milliseconds"])
     assert "otelflow" in report["bytes_retained_per_flow"]
     assert len(report["targets"]) == 7
