@@ -41,7 +41,7 @@ def test_each_command_that_the_examples_readme_gives_for_a_flow_runs(tmp_path):
     }
 
     assert len(commands) == len(SAYS)
-    assert {command: one.stderr for command, one in done.items() if one.returncode} == {}
+    assert {command: process.stderr for command, process in done.items() if process.returncode} == {}
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,11 @@ def test_each_command_that_the_examples_readme_gives_for_a_flow_runs(tmp_path):
     ],
 )
 def test_an_example_is_a_flow_for_the_command_line(target, parameters, tree, tmp_path):
-    given = [part for one in parameters for part in ("--param", one)]
+    options = [part for parameter in parameters for part in ("--param", parameter)]
     done = run_python(
-        *("-m", "otelflow._cli", "run", EXAMPLES / target, *given, "--tree"), cwd=tmp_path, OTELFLOW_STORE=str(tmp_path)
+        *("-m", "otelflow._cli", "run", EXAMPLES / target, *options, "--tree"),
+        cwd=tmp_path,
+        OTELFLOW_STORE=str(tmp_path),
     )
 
     assert done.returncode == 0, done.stderr

@@ -11,8 +11,8 @@ BLOCKS = re.findall(r"(?:<!-- ([\w ]+) -->\n)?```(\w+)\n(.*?)```", README, re.DO
 
 
 def block(mark):
-    (found,) = [text for name, _, text in BLOCKS if name == mark]
-    return found
+    (text_of_block,) = [text for name, _, text in BLOCKS if name == mark]
+    return text_of_block
 
 
 def run(*arguments, cwd, **environment):
@@ -68,9 +68,9 @@ def test_two_commands_do_all_the_set_up():
 def test_every_command_that_the_readme_names_exists(tmp_path):
     named = set(re.findall(r"`otelflow (\w+)", README))
 
-    known = run("-m", "otelflow._cli", "--help", cwd=tmp_path).stdout
+    text = run("-m", "otelflow._cli", "--help", cwd=tmp_path).stdout
     assert named >= {"run", "show", "forget", "config"}
-    assert [name for name in named if f"  {name} " not in known] == []
+    assert [name for name in named if f"  {name} " not in text] == []
 
 
 def test_every_link_leads_somewhere():

@@ -123,17 +123,17 @@ def test_what_has_not_ended_is_counted():
 
 
 def test_the_global_provider_is_not_touched_and_what_was_in_use_comes_back():
-    mine = TracerProvider(shutdown_on_exit=False)
+    provider = TracerProvider(shutdown_on_exit=False)
     before = trace.get_tracer_provider()
-    previous = core_spans.use_provider(mine)
+    previous = core_spans.use_provider(provider)
     try:
         with flow_trace():
             assert core_spans.maker() is not None
             assert trace.get_tracer_provider() is before
-        assert core_spans.use_provider(mine) is mine
+        assert core_spans.use_provider(provider) is provider
         with pytest.raises(KeyError), flow_trace():
             raise KeyError
-        assert core_spans.use_provider(mine) is mine
+        assert core_spans.use_provider(provider) is provider
     finally:
         core_spans.use_provider(previous)
     assert trace.get_tracer_provider() is before

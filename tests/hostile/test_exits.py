@@ -41,7 +41,7 @@ def test_an_exception_in_finally_is_the_one_that_is_told(program):
 
     assert "During handling of the above exception" in program.err
     assert program.results() == [("task inner", "failure"), ("flow outer", "failure")]
-    (exception,) = (found for name, found in program.one("task inner").events if name == "exception")
+    (exception,) = (attributes for name, attributes in program.one("task inner").events if name == "exception")
     assert (exception["exception.type"], exception["exception.message"]) == ("KeyError", "'second'")
     assert "ValueError: first" in exception["exception.stacktrace"]
     assert program.one("flow outer").attributes["error.type"] == "KeyError"
@@ -386,6 +386,6 @@ def test_a_child_of_multiprocessing_delivers_what_it_did_and_what_it_was_doing(p
 
     assert program.out == "0\n", program.err
     stored = StoredTraces(program.folder / "store")
-    spans = [span for each in stored.summaries() for span in stored.load(each.trace_id).spans]
-    found = sorted((span.name, span.attributes["otelflow.run.result"]) for span in spans)
-    assert found == [("flow outer", "success"), ("task inner", "success"), ("task open_for_ever", "cancellation")]
+    spans = [span for summary in stored.summaries() for span in stored.load(summary.trace_id).spans]
+    results = sorted((span.name, span.attributes["otelflow.run.result"]) for span in spans)
+    assert results == [("flow outer", "success"), ("task inner", "success"), ("task open_for_ever", "cancellation")]

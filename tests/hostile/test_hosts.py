@@ -397,12 +397,12 @@ def test_an_unsampled_parent_is_handed_on_as_it_is():
     with hosted(sampler=ParentBased(ALWAYS_OFF)):
         token = context.attach(remote(sampled=False))
         try:
-            found = seen()
+            context_seen = seen()
         finally:
             context.detach(token)
 
-    assert found.trace_id == 0x77
-    assert not found.trace_flags.sampled
+    assert context_seen.trace_id == 0x77
+    assert not context_seen.trace_flags.sampled
 
 
 def test_baggage_reaches_the_body_and_stays_out_of_spans_and_callers():

@@ -99,8 +99,8 @@ def flow_of_this_module():
 def test_decorated_functions_are_pickled_by_name(monkeypatch):
     monkeypatch.setitem(sys.modules, __name__, sys.modules[of_this_module.__module__])
 
-    for one in (of_this_module, flow_of_this_module, INJECTED):
-        assert pickle.loads(pickle.dumps(one)) is one
+    for value in (of_this_module, flow_of_this_module, INJECTED):
+        assert pickle.loads(pickle.dumps(value)) is value
 
 
 SUBINTERPRETER = """

@@ -241,17 +241,17 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def answer(port, wanted):
+def answer(port, version):
     """Ask until the server answers *wanted*, for twenty seconds at most."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    found, over = None, time.monotonic() + 20
-    while found != wanted and time.monotonic() < over:
+    text, over = None, time.monotonic() + 20
+    while text != version and time.monotonic() < over:
         try:
             with opener.open(f"http://127.0.0.1:{port}/", timeout=2) as response:
-                found = response.read().decode()
+                text = response.read().decode()
         except OSError:
             time.sleep(0.05)
-    return found
+    return text
 
 
 @needs("xdist")

@@ -77,13 +77,13 @@ def span_tree(trace):
 
 
 def _span_tuple(nodes, span):
-    found = span.attributes
+    attributes = span.attributes
     return (
         span.name,
-        found["otelflow.run.result"],
+        attributes["otelflow.run.result"],
         any(event.name == "exception" for event in span.events),
-        found.get("otelflow.generator.closed_early", False),
-        found.get("otelflow.flow.tasks.failed", 0),
+        attributes.get("otelflow.generator.closed_early", False),
+        attributes.get("otelflow.flow.tasks.failed", 0),
         tuple(texts(span)),
         tuple(sorted(_span_tuple(nodes, child) for child in nodes[span.context.span_id][1])),
     )
@@ -153,15 +153,15 @@ def test_a_thousand_concurrent_flows_keep_apart(spans, capsys):
 
     flows = asyncio.run(main())
 
-    assert [made.flow_return_value for made in flows] == [(number, [0, 1, 2]) for number in range(1_000)]
+    assert [run.flow_return_value for run in flows] == [(number, [0, 1, 2]) for number in range(1_000)]
     assert Counter(span.name for span in spans.spans) == {"flow one": 1_000, "task step": 3_000, "task count": 1_000}
     traces = {}
     for span in spans.spans:
         traces.setdefault(span.context.trace_id, []).extend(texts(span))
     assert len(traces) == 1_000
-    wanted = ["{0} begins", "{0} counted", "{0} ends", *(f"{{0}} step {place}" for place in range(3))]
-    for said in traces.values():
-        assert sorted(said) == sorted(line.format(said[0].split()[0]) for line in wanted)
+    lines = ["{0} begins", "{0} counted", "{0} ends", *(f"{{0}} step {place}" for place in range(3))]
+    for messages in traces.values():
+        assert sorted(messages) == sorted(line.format(messages[0].split()[0]) for line in lines)
     assert len(capsys.readouterr().out.splitlines()) == 6_000
 
 
@@ -184,8 +184,8 @@ def test_what_is_printed_everywhere_at_once_lands_on_its_own_run(spans, capsys):
     for thread in threads:
         thread.join(30)
 
-    said = [texts(span) for span in spans.named("task talk")]
-    assert sorted(said) == sorted([f"{name}{n} {place}" for place in range(20)] for name in "abc" for n in range(8))
+    messages = [texts(span) for span in spans.named("task talk")]
+    assert sorted(messages) == sorted([f"{name}{n} {place}" for place in range(20)] for name in "abc" for n in range(8))
     assert sorted(text for span in spans.named("flow many") for text in texts(span)) == ["a", "b", "c"]
     assert not print_capture.is_any_run_open()
 
@@ -246,8 +246,8 @@ def test_recursion_up_to_the_limit_loses_nothing_without_counting_it(spans):
     before = sum(losses.dropped.values())
     limit = sys.getrecursionlimit()
     try:
-        for more in range(40):  # each time, the stack is full at another place
-            sys.setrecursionlimit(400 + more)
+        for frames in range(40):  # each time, the stack is full at another place
+            sys.setrecursionlimit(400 + frames)
             with pytest.raises(RecursionError):
                 deeper()
     finally:

@@ -126,41 +126,41 @@ def test_a_subclass_with_an_init_of_its_own_is_a_flow_like_any_other(spans):
 
 
 def test_a_flow_may_be_given_its_data(spans):
-    given = {"one": 1}
-    run = Flow(data=given).setup(lambda flow_data: flow_data.update(two=2))
+    data = {"one": 1}
+    run = Flow(data=data).setup(lambda flow_data: flow_data.update(two=2))
 
     assert run.run() == {"one": 1, "two": 2}
-    assert given == {"one": 1}
+    assert data == {"one": 1}
 
 
 def test_a_decorated_function_returns_a_flow_that_is_set_up_and_not_executed():
-    made = total(1)
+    run = total(1)
 
-    assert isinstance(made, Flow)
-    assert (made.flow_name, made.flow_args, made.flow_kwargs) == ("total", (1,), {})
-    assert made.flow_target.__name__ == "total"
-    assert made.flow_id.startswith("flow_id__")
-    assert (made.flow_return_value, made.flow_error, list(made.executed_tasks)) == (None, None, [])
+    assert isinstance(run, Flow)
+    assert (run.flow_name, run.flow_args, run.flow_kwargs) == ("total", (1,), {})
+    assert run.flow_target.__name__ == "total"
+    assert run.flow_id.startswith("flow_id__")
+    assert (run.flow_return_value, run.flow_error, list(run.executed_tasks)) == (None, None, [])
 
 
 @pytest.mark.parametrize(
     "keyword", [{"flow_name": "x"}, {"flow_id": "flow_id__x"}, {"flow_config": Flow_Run__Config()}]
 )
 def test_the_decorator_takes_attributes_of_a_flow(keyword):
-    made = flow(**keyword)(lambda: 1)()
+    run = flow(**keyword)(lambda: 1)()
 
     ((name, value),) = keyword.items()
-    assert getattr(made, name) is value
+    assert getattr(run, name) is value
 
 
 def test_setup_and_both_ways_to_execute_return_the_flow():
-    made = Flow()
+    run = Flow()
 
-    assert made.setup(lambda a, b=0: a + b, 1, b=2) is made
-    assert made.execute() is made
-    assert made.flow_return_value == 3
-    assert made.execute_flow({"x": 1}) is made
-    assert made.flow_run_params == {"x": 1}
+    assert run.setup(lambda a, b=0: a + b, 1, b=2) is run
+    assert run.execute() is run
+    assert run.flow_return_value == 3
+    assert run.execute_flow({"x": 1}) is run
+    assert run.flow_run_params == {"x": 1}
 
 
 def test_setup_without_a_target_runs_main_and_a_subclass_sets_itself_up():
@@ -178,14 +178,14 @@ def test_execute_before_setup_says_so():
 
 
 def test_names_and_ids_can_be_set():
-    made = Flow().set_flow_target(add, 1)
-    assert made.flow_name == "add"
-    assert made.set_flow_name("mine").flow_name == "mine"
-    assert made.set_flow_name().flow_name == "add"
+    run = Flow().set_flow_target(add, 1)
+    assert run.flow_name == "add"
+    assert run.set_flow_name("mine").flow_name == "mine"
+    assert run.set_flow_name().flow_name == "add"
 
-    made.set_flow_id__time_now().execute()
+    run.set_flow_id__time_now().execute()
 
-    assert re.fullmatch(r"flow_id__\d{4}-\d\d-\d\d__\d\d-\d\d-\d\d__\d{9}", made.flow_id)
+    assert re.fullmatch(r"flow_id__\d{4}-\d\d-\d\d__\d\d-\d\d-\d\d__\d{9}", run.flow_id)
 
 
 def test_a_class_with_main_gets_its_name_and_no_function_gets_one_too():
@@ -198,12 +198,12 @@ def test_a_class_with_main_gets_its_name_and_no_function_gets_one_too():
 
 
 def test_each_execute_is_a_run_of_its_own():
-    made = total(1)
+    run = total(1)
 
-    ids = [made.execute().flow_id for _ in range(3)]
+    ids = [run.execute().flow_id for _ in range(3)]
 
     assert len(set(ids)) == 3
-    assert len(made.executed_tasks) == 1
+    assert len(run.executed_tasks) == 1
 
 
 def test_a_property_that_raises_attribute_error_keeps_its_own_words(spans):

@@ -72,29 +72,29 @@ def test_a_flow_executed_in_the_block_of_another_is_its_own_run(spans):
 
 def test_threads_that_share_a_flow_each_leave_their_own_block():
     shared, inside, left = Flow(flow_name="shared"), threading.Barrier(2), threading.Event()
-    found = {}
+    runs = {}
 
     def first():
         with shared:
             inside.wait(10)
-        found["first after"] = current_run()
+        runs["first after"] = current_run()
         left.set()
 
     def second():
         with shared:
             inside.wait(10)
             left.wait(10)
-            found["second inside"] = current_run()
-        found["second after"] = current_run()
+            runs["second inside"] = current_run()
+        runs["second after"] = current_run()
 
-    threads = [threading.Thread(target=each) for each in (first, second)]
+    threads = [threading.Thread(target=target) for target in (first, second)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
 
-    assert found.pop("second inside").flow is shared
-    assert found == {"first after": None, "second after": None}
+    assert runs.pop("second inside").flow is shared
+    assert runs == {"first after": None, "second after": None}
 
 
 def test_a_block_in_a_plain_generator_is_no_run_that_a_task_left_behind(spans):
@@ -104,9 +104,9 @@ def test_a_block_in_a_plain_generator_is_no_run_that_a_task_left_behind(spans):
 
     @task
     def opens():
-        made = numbers()
-        next(made)
-        return made
+        generator = numbers()
+        next(generator)
+        return generator
 
     made = opens()
     made.close()
@@ -116,8 +116,8 @@ def test_a_block_in_a_plain_generator_is_no_run_that_a_task_left_behind(spans):
 
 
 def test_tasks_in_the_block_belong_to_the_flow():
-    with Flow() as made:
+    with Flow() as block:
         add(1)
 
-    assert [one.task_name for one in made.executed_tasks] == ["add"]
-    assert next(iter(made.executed_tasks)).task_flow is made
+    assert [task.task_name for task in block.executed_tasks] == ["add"]
+    assert next(iter(block.executed_tasks)).task_flow is block

@@ -29,15 +29,15 @@ def test_the_status_words_are_the_known_ones(error, words):
         if error is not None:
             raise error("x")
 
-    made = flow()(lambda: may_fail())()
+    run = flow()(lambda: may_fail())()
     if error is None:
-        made.execute()
+        run.execute()
     else:
         with pytest.raises(error):
-            made.execute()
+            run.execute()
 
-    found = made.durations__with_tasks_status()
-    assert (found["flow_status"], found["flow_tasks"][1]["task_status"]) == words
+    durations = run.durations__with_tasks_status()
+    assert (durations["flow_status"], durations["flow_tasks"][1]["task_status"]) == words
 
 
 def test_a_flow_with_a_failed_task_counts_as_failed_in_its_report():

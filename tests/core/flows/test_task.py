@@ -9,26 +9,26 @@ from support.flows import add
 
 
 def test_a_task_can_be_used_directly():
-    with Task() as one:
-        one.task_target = add.__wrapped__
-        one.task_args = (1,)
-        one.task_kwargs = {"b": 5}
-        value = one.execute__sync()
+    with Task() as made_by_hand:
+        made_by_hand.task_target = add.__wrapped__
+        made_by_hand.task_args = (1,)
+        made_by_hand.task_kwargs = {"b": 5}
+        value = made_by_hand.execute__sync()
 
-    assert value == one.task_return_value == 6
-    assert one.task_name == "add"
-    assert one.task_id.startswith("task_id__")
-    assert (one.task_error, one.raise_on_error, one.data) == (None, True, {})
+    assert value == made_by_hand.task_return_value == 6
+    assert made_by_hand.task_name == "add"
+    assert made_by_hand.task_id.startswith("task_id__")
+    assert (made_by_hand.task_error, made_by_hand.raise_on_error, made_by_hand.data) == (None, True, {})
 
 
 def test_a_task_can_be_awaited_directly():
     async def target():
         return 7
 
-    one = Task()
-    one.task_target = target
+    made_by_hand = Task()
+    made_by_hand.task_target = target
 
-    assert asyncio.run(one.execute__async()) == one.task_return_value == 7
+    assert asyncio.run(made_by_hand.execute__async()) == made_by_hand.task_return_value == 7
 
 
 @pytest.mark.parametrize("level", ["debug", "info", "error"])
@@ -45,16 +45,16 @@ def test_a_task_has_its_log(level):
 
 
 def test_a_task_used_directly_runs_like_any_other(spans):
-    with Task() as made:
-        made.task_target = pow
-        made.task_args = (2, 3)
-        value = made.execute__sync()
+    with Task() as direct:
+        direct.task_target = pow
+        direct.task_args = (2, 3)
+        value = direct.execute__sync()
 
     async def double(number):
         return number * 2
 
     later = Task(double, (4,))
-    assert (value, made.task_return_value, made.task_name) == (8, 8, "pow")
+    assert (value, direct.task_return_value, direct.task_name) == (8, 8, "pow")
     assert asyncio.run(later.execute__async()) == 8
     assert asyncio.run(Task(pow, (2, 2)).execute__async()) == 4
 

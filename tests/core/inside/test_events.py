@@ -77,8 +77,8 @@ def test_tasks_of_nested_flows_belong_to_their_own_flow_and_events_know_the_pare
 
     run = outer().execute()
 
-    assert [one.task_args for one in run.executed_tasks] == [(2,), (3,)]
-    assert [one.task_args for one in run.flow_return_value.executed_tasks] == [(1,)]
+    assert [task.task_args for task in run.executed_tasks] == [(2,), (3,)]
+    assert [task.task_args for task in run.flow_return_value.executed_tasks] == [(1,)]
     starts = [event.event_data for event in heard if event.event_type == "flow_start"]
     assert [start.parent_run_id for start in starts] == [None, run.flow_id]
 
@@ -206,9 +206,9 @@ def test_a_stop_tells_result_duration_and_error():
 
 def test_without_listeners_no_event_is_made(monkeypatch):
 
-    made = []
-    monkeypatch.setattr(events, "new_event", lambda *args: made.append(args))
+    events_made = []
+    monkeypatch.setattr(events, "new_event", lambda *args: events_made.append(args))
 
     job().execute()
 
-    assert made == []
+    assert events_made == []

@@ -21,7 +21,7 @@ def records(monkeypatch):
     provider = LoggerProvider(shutdown_on_exit=False)
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
     monkeypatch.setattr(otel_logs, "_LOGGER_PROVIDER", provider)
-    return lambda: [one.log_record for one in exporter.get_finished_logs()]
+    return lambda: [log.log_record for log in exporter.get_finished_logs()]
 
 
 @task
@@ -55,7 +55,9 @@ def test_a_log_record_belongs_to_the_span_in_which_it_was_said(spans, records, m
 
     span = spans.one("task work")
     message, error, artifact, result = records()
-    assert {(one.trace_id, one.span_id) for one in records()} == {(span.context.trace_id, span.context.span_id)}
+    assert {(record.trace_id, record.span_id) for record in records()} == {
+        (span.context.trace_id, span.context.span_id)
+    }
     assert (message.body, message.severity_text, message.severity_number.value) == ("printed", "INFO", 9)
     assert (error.body, error.severity_text, error.severity_number.value) == ("told", "ERROR", 17)
     assert (artifact.event_name, artifact.body) == ("otelflow.artifact", "an artifact")
@@ -93,7 +95,7 @@ def test_nothing_is_lost_in_log_records_when_a_span_keeps_only_a_part(spans, rec
 
     chatter().execute()
 
-    assert [one.body for one in records()] == [str(number) for number in range(500)]
+    assert [record.body for record in records()] == [str(number) for number in range(500)]
     assert len(spans.events("flow chatter")) < 128
 
 
@@ -114,14 +116,16 @@ def test_ten_thousand_prints_keep_head_tail_and_errors_and_push_out_no_artifact(
 
     run = run_of(lambda: chatter())
 
-    kept = spans.messages("task chatter")
+    texts_left = spans.messages("task chatter")
     kinds = [event.name for event in spans.events("task chatter")]
-    assert kept[:2] == ["0", "1"]
-    assert kept[-1] == "9999"
-    assert [text for text in kept if text.startswith("error")] == [f"error {n}" for n in range(1_000, 10_000, 2_000)]
+    assert texts_left[:2] == ["0", "1"]
+    assert texts_left[-1] == "9999"
+    assert [text for text in texts_left if text.startswith("error")] == [
+        f"error {n}" for n in range(1_000, 10_000, 2_000)
+    ]
     assert kinds.count("otelflow.artifact") == kinds.count("otelflow.result") == 1
     omitted = spans.one("task chatter").attributes["otelflow.messages.omitted"]
-    assert omitted == 10_005 - len(kept)
+    assert omitted == 10_005 - len(texts_left)
     assert len(run.log) + run.log.omitted >= 10_005
     assert len(capsys.readouterr().out.splitlines()) == 10_000
 

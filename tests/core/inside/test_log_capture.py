@@ -150,11 +150,11 @@ def test_log_to_console_shows_what_nobody_else_shows(capsys, app_handler):
 
     captured = capsys.readouterr()
     assert captured.out == "printed\n"
-    shown = captured.err.splitlines()
-    assert "told" in shown
-    assert "shown by nobody" in shown
-    assert "printed" not in shown
-    assert "shown by the application" not in shown
+    lines = captured.err.splitlines()
+    assert "told" in lines
+    assert "shown by nobody" in lines
+    assert "printed" not in lines
+    assert "shown by the application" not in lines
 
 
 def test_basic_config_in_the_main_program_works_although_a_logger_is_captured(tmp_path):

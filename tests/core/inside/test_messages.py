@@ -74,10 +74,10 @@ def test_a_message_of_ten_megabytes_is_bounded_and_says_how_long_it_was(spans):
 
     run_of(body)
 
-    one, two = spans.messages("flow body")
-    assert one == "x" * 8192 + "… [cut, 10,000,000 characters]"
-    assert two.endswith("… [cut, 10,000,000 characters]")
-    assert len(two) < 9_000
+    first, second = spans.messages("flow body")
+    assert first == "x" * 8192 + "… [cut, 10,000,000 characters]"
+    assert second.endswith("… [cut, 10,000,000 characters]")
+    assert len(second) < 9_000
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,8 @@ def test_eight_threads_that_print_at_once_are_heard_on_their_own_runs(spans, cap
     with ThreadPoolExecutor(8) as pool:
         runs = list(pool.map(run, range(8)))
 
-    for number, one in enumerate(runs):
-        assert said(one) == [f"{number}:{line}" for line in range(50)]
+    for number, run_of_thread in enumerate(runs):
+        assert said(run_of_thread) == [f"{number}:{line}" for line in range(50)]
     assert sorted(capsys.readouterr().out.splitlines()) == sorted(f"{n}:{m}" for n in range(8) for m in range(50))
 
 
@@ -159,8 +159,8 @@ def test_the_bytes_on_the_real_stdout_are_those_of_an_undecorated_program(tmp_pa
     )
 
     plain, observed = (
-        subprocess.run([sys.executable, program, *more], capture_output=True, timeout=60, check=True)
-        for more in ([], ["--flow"])
+        subprocess.run([sys.executable, program, *options], capture_output=True, timeout=60, check=True)
+        for options in ([], ["--flow"])
     )
 
     assert (observed.stdout, observed.stderr) == (plain.stdout, plain.stderr)
@@ -249,7 +249,7 @@ def wrapped():
 def test_a_wrapper_that_was_there_before_gets_the_very_arguments_and_stays(wrapped):
     install, heard = wrapped
     install()
-    theirs = builtins.print
+    wrapper = builtins.print
     thing = {"a": 1}
 
     run = run_of(lambda: print(thing))
@@ -257,7 +257,7 @@ def test_a_wrapper_that_was_there_before_gets_the_very_arguments_and_stays(wrapp
     assert heard == [(thing,)]
     assert heard[0][0] is thing
     assert said(run) == ["{'a': 1}"]
-    assert builtins.print is theirs
+    assert builtins.print is wrapper
 
 
 def test_a_wrapper_installed_in_a_run_stays_and_every_line_is_heard_once(wrapped):
@@ -386,5 +386,7 @@ def test_four_threads_that_print_keep_their_lines_apart():
     with ThreadPoolExecutor(4) as pool:
         runs = list(pool.map(run, "abcd"))
 
-    for name, one in zip("abcd", runs, strict=True):
-        assert [line.text for line in one.log if line.level == 20] == [f"{name} {number}" for number in range(20)]
+    for name, run_of_thread in zip("abcd", runs, strict=True):
+        assert [line.text for line in run_of_thread.log if line.level == 20] == [
+            f"{name} {number}" for number in range(20)
+        ]

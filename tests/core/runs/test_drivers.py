@@ -62,8 +62,8 @@ def test_a_coroutine_may_be_closed_in_another_context_and_in_another_thread(span
     assert trace.get_current_span() is trace.INVALID_SPAN
 
 
-def start(made):
-    waiting = made()
+def start(function):
+    waiting = function()
     waiting.send(None)
     return waiting
 
@@ -123,9 +123,9 @@ def test_an_async_generator_that_is_left_early_is_a_success_that_says_so(spans):
     assert [span.attributes["otelflow.generator.closed_early"] for span in spans.spans] == [True, True]
 
 
-@pytest.mark.parametrize("made", [counts, counts_async])
-def test_a_generator_that_nobody_begins_is_no_run(spans, made):
-    made()
+@pytest.mark.parametrize("function", [counts, counts_async])
+def test_a_generator_that_nobody_begins_is_no_run(spans, function):
+    function()
     gc.collect()
 
     assert spans.tree() == []
@@ -140,10 +140,10 @@ def test_a_generator_that_raises_when_it_is_closed_is_a_failure(spans):
         finally:
             raise OSError("cannot clean up")
 
-    made = messy()
-    next(made)
+    generator = messy()
+    next(generator)
     with pytest.raises(OSError, match="cannot clean up"):
-        made.close()
+        generator.close()
 
     span = spans.one("task messy")
     assert result(span) == "failure"
@@ -205,8 +205,8 @@ def test_an_async_generator_takes_what_is_sent_and_thrown(spans):
 
     async def main():
         talking = conversation()
-        said = [await anext(talking), await talking.asend("sent"), await talking.athrow(KeyError("in"))]
-        return [*said, [item async for item in talking]]
+        items = [await anext(talking), await talking.asend("sent"), await talking.athrow(KeyError("in"))]
+        return [*items, [item async for item in talking]]
 
     assert asyncio.run(main()) == [1, "sent", "caught", []]
 
@@ -223,14 +223,14 @@ def test_a_flow_of_a_generator_ends_with_it_and_its_tasks_are_inside(spans):
         yield part(1)
         yield part(2)
 
-    made = pieces().execute()
-    assert (spans.tree(), made.status) == ([], None)
-    assert list(made.flow_return_value) == [1, 2]
+    run = pieces().execute()
+    assert (spans.tree(), run.status) == ([], None)
+    assert list(run.flow_return_value) == [1, 2]
 
     assert spans.tree() == [
         ("flow pieces", "success", [("task part", "success", []), ("task part", "success", [])]),
     ]
-    assert made.status == "success"
+    assert run.status == "success"
 
 
 def test_two_generators_in_turns_keep_their_own_children(spans):
@@ -404,9 +404,9 @@ def test_execute_in_a_running_loop_keeps_the_context_and_warns_once(spans, warni
     assert thread != threading.current_thread().name
     inside = ("flow inner", "success", [ASYNC_LEAF])
     assert spans.tree() == [("flow outer", "success", [inside, inside])]
-    said = [record.getMessage() for record in warnings_said.records]
-    assert len(said) == 1
-    assert "await flow.execute_async()" in said[0]
+    messages = [record.getMessage() for record in warnings_said.records]
+    assert len(messages) == 1
+    assert "await flow.execute_async()" in messages[0]
 
 
 def test_an_exception_from_execute_in_a_running_loop_is_the_very_one(spans, warnings_said):

@@ -132,27 +132,27 @@ async def all_of(items):
     return [item async for item in items]
 
 
-def consume(kind, made):
+def consume(kind, call):
     """Take what a call gave to its end and return the value, for a generator what it returned."""
     if kind == "coroutine":
-        return drive(made)
+        return drive(call)
     if kind == "async_generator":
-        assert drive(all_of(made)) == [1, 2]
+        assert drive(all_of(call)) == [1, 2]
         return None
     if kind == "generator":
-        assert [next(made), next(made)] == [1, 2]
+        assert [next(call), next(call)] == [1, 2]
         with pytest.raises(StopIteration) as end:
-            next(made)
+            next(call)
         return end.value.value
-    return made
+    return call
 
 
-def run_flow(kind, made):
+def run_flow(kind, run):
     if kind == "function":
-        return made.execute().flow_return_value
+        return run.execute().flow_return_value
     if kind == "coroutine":
-        return drive(made.execute_async()).flow_return_value
-    return consume(kind, made.execute().flow_return_value)
+        return drive(run.execute_async()).flow_return_value
+    return consume(kind, run.execute().flow_return_value)
 
 
 class Hears:
@@ -197,13 +197,13 @@ def history(error):
     )
 
 
-def run_it(run, kind, made, error):
+def run_it(run, kind, call, error):
     """Return the value, or see that *error* came out as it went in."""
     if error is None:
-        return run(kind, made())
+        return run(kind, call())
     before = history(error)
     with pytest.raises(type(error)) as raised:
-        run(kind, made())
+        run(kind, call())
     assert raised.value is error
     assert history(error) == before
     return None
@@ -363,8 +363,8 @@ def test_an_exception_that_stays_in_its_task_leaves_the_flow_a_success(spans, en
     assert_nothing_left_behind()
 
 
-def consume_or_stop(kind, made):
-    value = consume(kind, made)
+def consume_or_stop(kind, call):
+    value = consume(kind, call)
     assert value is VALUE or value is None
     return 1
 

@@ -127,8 +127,8 @@ def test_an_exception_that_was_caught_and_is_raised_later_is_not_recorded_again(
         try:
             breaks()
         except ValueError as caught:
-            kept = caught
-        raise kept
+            later_error = caught
+        raise later_error
 
     with pytest.raises(ValueError, match="kept"):
         later().execute()

@@ -13,5 +13,5 @@ def test_nothing_of_a_finished_flow_is_kept():
     finished = [weakref.ref(total(number).execute()) for number in range(50)]
     gc.collect()
 
-    assert [one for one in finished if one() is not None] == []
+    assert [reference for reference in finished if reference() is not None] == []
     assert (len(flow_events.event_listeners), len(events._listeners)) == before

@@ -28,18 +28,18 @@ def test_the_attributes_of_flows_and_tasks_are_these_and_no_others(spans):
 
     first, second = run.executed_tasks
     of_the_flow = {"otelflow.flow.name": "order", "otelflow.flow.run.id": run.flow_id}
-    here = f"{__name__}.{test_the_attributes_of_flows_and_tasks_are_these_and_no_others.__name__}.<locals>"
+    place = f"{__name__}.{test_the_attributes_of_flows_and_tasks_are_these_and_no_others.__name__}.<locals>"
     failed = {"otelflow.run.result": "failure", "error.type": "ValueError"}
     assert dict(spans.one("flow order").attributes) == {
         **of_the_flow,
         **failed,
-        "code.function.name": f"{here}.order",
+        "code.function.name": f"{place}.order",
         "otelflow.flow.tasks.failed": 1,
     }
     assert dict(spans.one("task charge").attributes) == {
         **of_the_flow,
         **failed,
-        "code.function.name": f"{here}.charge",
+        "code.function.name": f"{place}.charge",
         "otelflow.task.name": "charge",
         "otelflow.task.run.id": second.task_id,
     }
@@ -82,10 +82,10 @@ def test_a_malformed_traceparent_is_one_warning_and_a_new_trace(spans, first_flo
     flow(leaf)().execute()
 
     assert [span.parent for span in spans.named("flow leaf")] == [None, None]
-    said = [record.getMessage() for record in warnings_said.records]
-    assert len(said) == 1
-    assert "TRACEPARENT" in said[0]
-    assert text in said[0]
+    messages = [record.getMessage() for record in warnings_said.records]
+    assert len(messages) == 1
+    assert "TRACEPARENT" in messages[0]
+    assert text in messages[0]
 
 
 def test_a_current_span_comes_before_traceparent(spans, first_flow):
