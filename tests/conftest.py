@@ -5,6 +5,9 @@ import pytest
 from otelflow import testing
 from otelflow._core.process import process
 
+# A failed assert there shows its values, too; modules that are imported later than here are rewritten.
+pytest.register_assert_rewrite("support")
+
 # A shell that starts the tests in the background lets them ignore Ctrl-C, and so the programs that they interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -23,3 +26,14 @@ def spans():
     """What the runs of the test leave in a trace, collected by the double that ships with the product."""
     with testing.flow_trace() as trace:
         yield trace
+
+
+@pytest.fixture
+def program(tmp_path):
+    """A program in a process of its own, which is over when the test is."""
+    from support.programs import Program, end
+
+    program = Program(tmp_path)
+    yield program
+    if program.process is not None:
+        end(program.process)

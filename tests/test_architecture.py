@@ -8,16 +8,17 @@ import importlib
 import inspect
 import os
 import pkgutil
-import statistics
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
 import otelflow
 import otelflow_exporters
+from support.sources import changes_in, is_vague, locks_in, names_in
 
 ROOT = Path(__file__).parent.parent
 # Where they are imported from: the checkout, or the installed wheel
@@ -27,8 +28,6 @@ SNAPSHOT = Path(__file__).parent / "public_api.txt"
 # What the distribution opentelemetry-api holds
 API = {"_logs", "attributes", "baggage", "context", "environment_variables", "metrics", "propagate", "propagators"}
 API |= {"trace", "util", "version"}
-
-PUBLIC_MODULES = ("otelflow", "otelflow.errors", "otelflow.generate", "otelflow.settings", "otelflow.testing")
 
 # Who may import what of ours; the longest prefix that fits counts. Everything else of ours is refused.
 LEAVES = ("otelflow.errors", "otelflow.semconv", "otelflow._core.text")
@@ -110,8 +109,22 @@ def imports_of(name, path):
 
 
 MODULES = dict(sources(*PACKAGES))
+TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
 IMPORTS = {name: imports_of(name, path) for name, path in MODULES.items()}
 EXAMPLES = dict(sources(ROOT / "examples"))
+
+# Every path without an underscore is public for good.
+PUBLIC_MODULES = tuple(name for name in MODULES if not any(part.startswith("_") for part in name.split(".")))
+
+
+def place_of(module, line):
+    path = MODULES[module]
+    return f"{path.relative_to(next(package.parent for package in PACKAGES if package in path.parents))}:{line}"
+
+
+def listed(reason, culprits):
+    """Return a message that shows every culprit, however many there are."""
+    return "\n".join([f"{len(culprits)}: {reason}", *culprits])
 
 
 def is_within(name, prefix):
@@ -191,16 +204,30 @@ def test_listeners_import_the_sdk_and_nothing_heavier():
 
 
 def test_no_import_goes_round_in_a_ring():
-    graph = {}
+    """Imports in functions and for type checkers count, too: a module that needs another one knows it."""
+    edges = {}
     for module, imports in IMPORTS.items():
-        at_top = [one for one in imports if is_ours(one) and not one.is_late and not one.is_for_types]
-        names = {one.full_name if one.full_name in MODULES else one.module for one in at_top}
-        graph[module] = {name for name in names if name in MODULES and name != module}
+        for one in imports:
+            target = one.full_name if one.full_name in MODULES else one.module
+            if is_ours(one) and target in MODULES and target != module:
+                edges.setdefault((module, target), one)
 
-    while free := {module for module, needed in graph.items() if not needed & graph.keys()}:
-        for module in free:
-            del graph[module]
-    assert graph == {}, "these import each other"
+    wrong = [
+        f"{place_of(module, one.line)} imports {target}{' late' * one.is_late}{' for types' * one.is_for_types}"
+        for (module, target), one in edges.items()
+        if module in reached_from(target, edges)
+    ]
+    assert wrong == [], listed("these import each other", wrong)
+
+
+def reached_from(module, edges):
+    reached, waiting = {module}, [module]
+    while waiting:
+        importer = waiting.pop()
+        targets = {target for start, target in edges if start == importer} - reached
+        reached |= targets
+        waiting += targets
+    return reached
 
 
 def test_a_module_starts_with_one_sentence_about_itself():
@@ -214,33 +241,45 @@ def test_a_module_starts_with_one_sentence_about_itself():
 
 
 def functions():
-    for module, path in MODULES.items():
-        for node in ast.walk(ast.parse(path.read_text())):
+    """Yield every function of ours: its module and its node."""
+    for module, tree in TREES.items():
+        for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                yield f"{module}.{node.name}", node.end_lineno - node.lineno + 1
+                yield module, node
 
 
-def test_functions_fit_on_half_a_screen_and_modules_in_a_sitting():
-    lengths = dict(functions())
+def test_functions_fit_on_a_screen_and_modules_in_a_sitting():
+    long_functions = [
+        f"{place_of(module, node.lineno)} {node.name}: {lines} lines"
+        for module, node in functions()
+        if (lines := node.end_lineno - node.lineno + 1) > 50
+    ]
     long_modules = {
         module: lines
         for module, path in MODULES.items()
         if (lines := len(path.read_text().splitlines())) > LONG_MODULES.get(module, 400)
     }
 
-    assert {name: lines for name, lines in lengths.items() if lines > 40} == {}
-    assert statistics.quantiles(lengths.values(), n=10)[8] <= 30
+    assert long_functions == [], listed("longer than 50 lines", long_functions)
     assert long_modules == {}
 
 
 @pytest.mark.parametrize("name", PUBLIC_MODULES)
 def test_all_is_what_there_is(name):
     module = importlib.import_module(name)
+    made_here = {
+        target.id if isinstance(target, ast.Name) else target.name
+        for node in TREES[name].body
+        for target in (node.targets if isinstance(node, ast.Assign) else (getattr(node, "target", node),))
+        if isinstance(target, ast.Name | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    public = {one for one in made_here if not one.startswith("_") and not isinstance(getattr(module, one), TypeVar)}
 
+    assert hasattr(module, "__all__"), "which names are public?"
     assert len(module.__all__) == len(set(module.__all__))
-    for public in module.__all__:
-        assert getattr(module, public) is not None
+    assert [one for one in module.__all__ if getattr(module, one, None) is None] == []
     assert set(module.__all__) <= set(dir(module))
+    assert public - set(module.__all__) == set(), "say it in __all__, or give it an underscore"
 
 
 def test_the_package_shows_its_public_names_and_no_others():
@@ -398,7 +437,8 @@ def public_api() -> str:
     lines = []
     for module_name in PUBLIC_MODULES:
         module = importlib.import_module(module_name)
-        for name in sorted(module.__all__):
+        lines.append(f"{module_name} (module)")
+        for name in sorted(getattr(module, "__all__", ())):
             value = getattr(module, name)
             if inspect.isclass(value) and issubclass(value, BaseException):
                 lines.append(f"{module_name}.{name}({', '.join(base.__name__ for base in value.__bases__)})")
@@ -412,6 +452,85 @@ def public_api() -> str:
 
 def test_the_public_names_are_those_that_were_agreed():
     assert public_api() == SNAPSHOT.read_text(), f"if this is meant: python {Path(__file__).relative_to(ROOT)}"
+
+
+def test_everything_public_is_there():
+    names = {"Flow", "Task", "flow", "task", "Flow_Run__Config", "Flow_Run__Event", "Flow_Run__Event_Data"}
+    names |= {"Flow_Run__Event_Type", "Flow_Events", "flow_events", "Listener", "INJECTED", "add_listener"}
+
+    assert names <= set(otelflow.__all__)
+
+
+# State and locks
+
+FORKS = "otelflow._core.process.forks"
+# What State and forks are made of
+OF_STATE = ("otelflow._core.process.process", FORKS)
+# A module, and why it makes a lock of its own
+OWN_LOCKS = {"otelflow._telemetry.sdk_spans": "each span has one, as the SDK's own spans have"}
+
+
+def test_every_lock_is_one_that_a_forked_child_finds_free():
+    wrong = [
+        f"{place_of(module, line)} has {what}"
+        for module, tree in TREES.items()
+        if module != FORKS and module not in OWN_LOCKS
+        for line, what in locks_in(tree)
+    ]
+
+    assert wrong == [], listed("take forks.new_lock() or forks.begin_anew()", wrong)
+    assert [module for module in OWN_LOCKS if not locks_in(TREES[module])] == [], "no exception is needed any more"
+
+
+# ``module.name``: why it may change though it is no piece of State
+MUTABLE: dict[str, str] = {}
+
+
+def test_what_outlives_a_run_is_a_piece_of_state():
+    """So that one call gives a test, and one gives a forked child, a process that knows nothing yet."""
+    changes = [
+        (f"{module}.{name}", f"{place_of(module, line)} {how}")
+        for module, tree in TREES.items()
+        if module not in OF_STATE
+        for line, name, how in changes_in(tree)
+    ]
+
+    wrong = [text for name, text in changes if name not in MUTABLE]
+    assert wrong == [], listed("make it a subclass of process.State", wrong)
+    assert set(MUTABLE) - {name for name, _ in changes} == set(), "no exception is needed any more"
+
+
+# Words
+
+
+def test_a_name_is_a_noun_or_a_verb():
+    wrong = [
+        f"{place_of(module, line)} {name}"
+        for module, tree in TREES.items()
+        for line, name in names_in(tree)
+        if is_vague(name)
+    ]
+
+    assert wrong == [], listed("say what it is", wrong)
+
+
+def test_few_functions_are_private_and_called_once():
+    """Lines that are called once stay where they are, unless the name says more than they do."""
+    references = {}
+    for module, tree in TREES.items():
+        uses = references[module] = Counter()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name | ast.Attribute):
+                uses[node.id if isinstance(node, ast.Name) else node.attr] += 1
+    every = list(functions())
+    once = [
+        f"{place_of(module, node.lineno)} {node.name}"
+        for module, node in every
+        if node.name.startswith("_") and not node.name.startswith("__") and references[module][node.name] == 1
+    ]
+
+    share = len(once) / len(every)
+    assert share <= 0.12, listed(f"{share:.0%} of all, at most 12 %", once)
 
 
 if __name__ == "__main__":

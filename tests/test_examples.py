@@ -1,11 +1,10 @@
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from support.programs import run_python
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SAYS = {
@@ -18,20 +17,6 @@ SAYS = {
 SERVES = ("service.py",)  # runs until it is told to end: test_service.py
 
 
-def run(*arguments, cwd, **environment):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL", "TRACEPARENT"))}
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        cwd=cwd,
-        env={**kept, **environment},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-    )
-
-
 def test_every_example_is_tested_and_listed():
     listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
 
@@ -41,7 +26,7 @@ def test_every_example_is_tested_and_listed():
 
 @pytest.mark.parametrize("name", SAYS)
 def test_an_example_runs_alone(name, tmp_path):
-    done = run(EXAMPLES / name, cwd=tmp_path)
+    done = run_python(EXAMPLES / name, cwd=tmp_path)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, SAYS[name], "")
 
@@ -49,12 +34,14 @@ def test_an_example_runs_alone(name, tmp_path):
 def test_each_command_that_the_examples_readme_gives_for_a_flow_runs(tmp_path):
     commands = re.findall(r"`otelflow (run [^`]*)`", (EXAMPLES / "README.md").read_text(encoding="utf-8"))
     done = {
-        command: run("-m", "otelflow._cli", *shlex.split(command), cwd=EXAMPLES.parent, OTELFLOW_STORE=str(tmp_path))
+        command: run_python(
+            "-m", "otelflow._cli", *shlex.split(command), cwd=EXAMPLES.parent, OTELFLOW_STORE=str(tmp_path)
+        )
         for command in commands
     }
 
     assert len(commands) == len(SAYS)
-    assert {command: one.stderr for command, one in done.items() if one.returncode} == {}
+    assert {command: process.stderr for command, process in done.items() if process.returncode} == {}
 
 
 @pytest.mark.parametrize(
@@ -67,9 +54,11 @@ def test_each_command_that_the_examples_readme_gives_for_a_flow_runs(tmp_path):
     ],
 )
 def test_an_example_is_a_flow_for_the_command_line(target, parameters, tree, tmp_path):
-    given = [part for one in parameters for part in ("--param", one)]
-    done = run(
-        *("-m", "otelflow._cli", "run", EXAMPLES / target, *given, "--tree"), cwd=tmp_path, OTELFLOW_STORE=str(tmp_path)
+    options = [part for parameter in parameters for part in ("--param", parameter)]
+    done = run_python(
+        *("-m", "otelflow._cli", "run", EXAMPLES / target, *options, "--tree"),
+        cwd=tmp_path,
+        OTELFLOW_STORE=str(tmp_path),
     )
 
     assert done.returncode == 0, done.stderr

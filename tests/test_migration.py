@@ -3,12 +3,12 @@
 import importlib.util
 import json
 import re
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+
+from support.programs import run_python
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("osbot_utils") is None, reason="osbot-utils is not installed")
 
@@ -142,22 +142,15 @@ def both(tmp_path_factory):
 
 
 def run(name: str, imports: str, folder: Path):
-    program, found = folder / f"under_{name}.py", folder / f"{name}.json"
+    program, results = folder / f"under_{name}.py", folder / f"{name}.json"
     program.write_text(imports + textwrap.dedent(PROGRAM))
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", program, found],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=folder,
-        check=False,
-    )
+    done = run_python("-W", "ignore", program, results, timeout=120, cwd=folder)
     assert done.returncode == 0, done.stderr
-    return {**json.loads(found.read_text()), "stdout": done.stdout}
+    return {**json.loads(results.read_text()), "stdout": done.stdout}
 
 
 @pytest.mark.parametrize(
-    "what",
+    "result",
     [
         "value",
         "data",
@@ -182,12 +175,12 @@ def run(name: str, imports: str, folder: Path):
         "execute before setup",
     ],
 )
-def test_it_is_the_same_in_both(both, what):
-    assert both["otelflow"][what] == both["osbot"][what]
+def test_it_is_the_same_in_both(both, result):
+    assert both["otelflow"][result] == both["osbot"][result]
 
 
-def messages(found):
-    return [re.sub(r"flow_id_\w+", "<id>", text) for kind, _, text in found["events"] if kind == "flow_message"]
+def messages(results):
+    return [re.sub(r"flow_id_\w+", "<id>", text) for kind, _, text in results["events"] if kind == "flow_message"]
 
 
 def test_the_messages_are_the_same(both):
@@ -195,18 +188,18 @@ def test_the_messages_are_the_same(both):
 
 
 def test_the_events_are_the_same_but_that_a_line_is_heard_when_it_is_printed(both):
-    ours, theirs = ([(kind, task) for kind, task, _ in both[name]["events"]] for name in ("otelflow", "osbot"))
+    of_otelflow, of_osbot = ([(kind, task) for kind, task, _ in both[name]["events"]] for name in ("otelflow", "osbot"))
 
-    assert sorted(kind for kind, _ in ours) == sorted(kind for kind, _ in theirs)
-    assert [kind for kind, _ in ours if kind.endswith(("start", "stop"))] == [
-        kind for kind, _ in theirs if kind.endswith(("start", "stop"))
+    assert sorted(kind for kind, _ in of_otelflow) == sorted(kind for kind, _ in of_osbot)
+    assert [kind for kind, _ in of_otelflow if kind.endswith(("start", "stop"))] == [
+        kind for kind, _ in of_osbot if kind.endswith(("start", "stop"))
     ]
-    order = [kind for kind, _ in ours]
+    order = [kind for kind, _ in of_otelflow]
     assert order.index("flow_message", order.index("task_start") + 2) < order.index("new_artifact")
 
 
 @pytest.mark.parametrize(
-    ("what", "osbot", "otelflow"),
+    ("result", "osbot", "otelflow"),
     [
         ("stdout", "", "doubling 21\n" + "doubling 1\n" * 5),
         ("results of 0", [], ["new_result"]),
@@ -215,5 +208,5 @@ def test_the_events_are_the_same_but_that_a_line_is_heard_when_it_is_printed(bot
         ("listeners left behind", 5, 0),
     ],
 )
-def test_it_differs_on_purpose(both, what, osbot, otelflow):
-    assert (both["osbot"][what], both["otelflow"][what]) == (osbot, otelflow)
+def test_it_differs_on_purpose(both, result, osbot, otelflow):
+    assert (both["osbot"][result], both["otelflow"][result]) == (osbot, otelflow)

@@ -1,10 +1,9 @@
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from support.programs import run_python
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -12,22 +11,12 @@ BLOCKS = re.findall(r"(?:<!-- ([\w ]+) -->\n)?```(\w+)\n(.*?)```", README, re.DO
 
 
 def block(mark):
-    (found,) = [text for name, _, text in BLOCKS if name == mark]
-    return found
+    (text_of_block,) = [text for name, _, text in BLOCKS if name == mark]
+    return text_of_block
 
 
 def run(*arguments, cwd, **environment):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL", "TRACEPARENT"))}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=cwd,
-        env={**kept, "OTELFLOW_STORE": str(cwd / "store"), **environment},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-    )
+    return run_python(*arguments, cwd=cwd, OTELFLOW_STORE=cwd / "store", **environment)
 
 
 def without_what_changes(tree):
@@ -79,9 +68,9 @@ def test_two_commands_do_all_the_set_up():
 def test_every_command_that_the_readme_names_exists(tmp_path):
     named = set(re.findall(r"`otelflow (\w+)", README))
 
-    known = run("-m", "otelflow._cli", "--help", cwd=tmp_path).stdout
+    text = run("-m", "otelflow._cli", "--help", cwd=tmp_path).stdout
     assert named >= {"run", "show", "forget", "config"}
-    assert [name for name in named if f"  {name} " not in known] == []
+    assert [name for name in named if f"  {name} " not in text] == []
 
 
 def test_every_link_leads_somewhere():

@@ -8,65 +8,34 @@ import signal
 import subprocess
 import sys
 import threading
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
 
+from support.programs import end, run_python, start
+from support.receivers import get
+
 SERVICE = Path(__file__).parent.parent / "examples/service.py"
 LOAD = Path(__file__).parent.parent / "deploy/service/load.sh"
-LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def start(**environment):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL", "TRACEPARENT"))}
-    return subprocess.Popen(
-        [sys.executable, SERVICE],
-        env={**kept, **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 @pytest.fixture
 def service(tmp_path):
     """The running service; its runs are kept in a store under *tmp_path*."""
-    process = start(SERVICE_PORT="0", OTELFLOW_STORE=str(tmp_path), OTEL_SERVICE_NAME="shop")
+    process = start(sys.executable, SERVICE, SERVICE_PORT="0", OTELFLOW_STORE=tmp_path, OTEL_SERVICE_NAME="shop")
     process.address = process.stdout.readline().strip().removesuffix("/orders/1")
     yield process
-    if process.poll() is None:
-        process.kill()
-    process.communicate(timeout=30)
+    end(process)
 
 
-def get(address, **headers):
-    try:
-        with LOOPBACK.open(urllib.request.Request(address, headers=headers), timeout=10) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as refusal:
-        with refusal:
-            return refusal.code, refusal.read().decode()
-
-
-def end(process):
+def terminate(process):
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     return process.returncode
 
 
 def shown(tmp_path, trace_id):
-    command = [sys.executable, "-m", "otelflow._cli", "show", trace_id, "--json"]
-    done = subprocess.run(
-        command,
-        env={**os.environ, "OTELFLOW_STORE": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    done = run_python("-m", "otelflow._cli", "show", trace_id, "--json", check=True, OTELFLOW_STORE=tmp_path)
     resources = json.loads(done.stdout)["resourceSpans"]
     return [span for resource in resources for scope in resource["scopeSpans"] for span in scope["spans"]]
 
@@ -79,7 +48,7 @@ def test_the_service_answers_good_bad_and_malformed_orders(service):
     assert answers["tea"][0] == 400
     assert get(f"{service.address}/health") == (200, '{"status": "ok"}\n')
     assert get(f"{service.address}/nothing")[0] == 404
-    assert end(service) == 0
+    assert terminate(service) == 0
 
 
 def test_metrics_stand_beside_the_pages_and_count_every_order_and_nothing_else(service):
@@ -105,7 +74,7 @@ def test_an_order_goes_on_in_the_trace_of_its_caller(service, tmp_path):
     trace_id, caller = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
     get(f"{service.address}/orders/1", traceparent=f"00-{trace_id}-{caller}-01")
     get(f"{service.address}/orders/2", traceparent="nonsense")
-    end(service)
+    terminate(service)
 
     spans = {span["name"]: span for span in shown(tmp_path, trace_id)}
     assert spans.keys() == {"flow order", "task read_order", "task reserve", "task price"}
@@ -121,7 +90,7 @@ def test_what_is_being_served_when_the_service_is_told_to_end_is_served(service)
     ):
         assert slow.is_alive()
 
-    returncode = end(service)
+    returncode = terminate(service)
     slow.join(10)
 
     assert returncode == 0
@@ -132,7 +101,7 @@ def test_what_is_being_served_when_the_service_is_told_to_end_is_served(service)
 def test_a_port_that_cannot_be_served_is_one_clear_error(service, port):
     port = service.address.rpartition(":")[2] if port == "taken" else port
 
-    refused = start(SERVICE_PORT=port)
+    refused = start(sys.executable, SERVICE, SERVICE_PORT=port)
     output, errors = refused.communicate(timeout=30)
 
     assert (refused.returncode, output) == (1, "")

@@ -1,9 +1,6 @@
 """What ships for the tests of others."""
 
 import asyncio
-import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -14,6 +11,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from otelflow import Flow, OtelflowError, flow, task
 from otelflow._core.process import provider as core_spans
 from otelflow.testing import MockedDependencies, Node, flow_trace
+from support.programs import run_python
 
 
 @task
@@ -125,17 +123,17 @@ def test_what_has_not_ended_is_counted():
 
 
 def test_the_global_provider_is_not_touched_and_what_was_in_use_comes_back():
-    mine = TracerProvider(shutdown_on_exit=False)
+    provider = TracerProvider(shutdown_on_exit=False)
     before = trace.get_tracer_provider()
-    previous = core_spans.use_provider(mine)
+    previous = core_spans.use_provider(provider)
     try:
         with flow_trace():
             assert core_spans.span_maker() is not None
             assert trace.get_tracer_provider() is before
-        assert core_spans.use_provider(mine) is mine
+        assert core_spans.use_provider(provider) is provider
         with pytest.raises(KeyError), flow_trace():
             raise KeyError
-        assert core_spans.use_provider(mine) is mine
+        assert core_spans.use_provider(provider) is provider
     finally:
         core_spans.use_provider(previous)
     assert trace.get_tracer_provider() is before
@@ -273,9 +271,8 @@ def test_again(flow_trace):
 
 
 def run_pytest(folder, *options):
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "otelflow.pytest_plugin", *options]
-    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    plugins = ("-p", "no:cacheprovider", "-p", "otelflow.pytest_plugin")
+    done = run_python("-m", "pytest", "-q", *plugins, *options, cwd=folder, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     return done.stdout + done.stderr
 
 

@@ -40,7 +40,7 @@ class Clock:
 
 
 def timed(call: Callable[[int], Any], count: int) -> float:
-    """Return the seconds that one *call* takes, after a few that nobody measures."""
+    """Return the seconds that one *call* takes, after a few that are not measured."""
     for number in range(min(count, 20)):
         call(number)
     began = Clock.now()
@@ -71,11 +71,11 @@ def interleaved(subjects: Sequence[Subject], rounds: int, scale: float = 1.0) ->
 
 def figure(group: str, name: str, seconds: Sequence[float]) -> Figure:
     """Return median and quartiles of *seconds* in microseconds."""
-    micros = [1e6 * one for one in seconds]
+    micros = [1e6 * second for second in seconds]
     low, _, high = statistics.quantiles(micros, n=4) if len(micros) > 1 else (micros * 3)
     return Figure(group, name, statistics.median(micros), low, high, tuple(micros))
 
 
-def ratio(one: Figure, other: Figure) -> float:
-    """Return how many times *other* the figure *one* is: the median over the rounds."""
-    return statistics.median(mine / theirs for mine, theirs in zip(one.samples, other.samples, strict=True))
+def ratio(figure: Figure, base: Figure) -> float:
+    """Return how many times *base* the *figure* is: the median over the rounds."""
+    return statistics.median(sample / of_base for sample, of_base in zip(figure.samples, base.samples, strict=True))

@@ -54,7 +54,7 @@ def task_by_hand(tracer: trace.Tracer) -> Callable[[int], int]:
 
 
 def task_by_hand_without_managers(tracer: trace.Tracer) -> Callable[[int], int]:
-    """What somebody writes who has measured, and has given up recording exceptions."""
+    """As after a measurement: faster, and without the recording of exceptions."""
 
     def task(number: int) -> int:
         span = tracer.start_span("task add", attributes=task_attributes())
@@ -159,19 +159,19 @@ def osbot_flow() -> Callable[[int], float]:
 
 def tasks() -> list[Subject]:
     """A task in each of the others that is installed."""
-    found = []
+    subjects = []
     if has("logfire"):
-        found.append(Subject("task", "logfire", logfire_call("task add"), 200))
+        subjects.append(Subject("task", "logfire", logfire_call("task add"), 200))
     if has("osbot_utils"):
-        found.append(Subject("task", "OSBot-Utils", osbot_task(), FEW))
-    return found
+        subjects.append(Subject("task", "OSBot-Utils", osbot_task(), FEW))
+    return subjects
 
 
 def flow_runs() -> list[Subject]:
     """A flow in each of the others that is installed."""
-    found = []
+    subjects = []
     if has("logfire"):
-        found.append(Subject("flow", "logfire", logfire_call("flow nothing"), 100))
+        subjects.append(Subject("flow", "logfire", logfire_call("flow nothing"), 100))
     if has("osbot_utils"):
-        found.append(Subject("flow", "OSBot-Utils", osbot_flow(), FEW))
-    return found
+        subjects.append(Subject("flow", "OSBot-Utils", osbot_flow(), FEW))
+    return subjects

@@ -33,17 +33,17 @@ def import_times(rounds: int) -> dict[str, float]:
                     del seconds[module]  # not installed
                 elif number > 0:  # the first round writes the bytecode
                     seconds[module].append(float(done.stdout))
-    return {module: 1e3 * statistics.median(found) for module, found in seconds.items()}
+    return {module: 1e3 * statistics.median(samples) for module, samples in seconds.items()}
 
 
 def retained(flows: int) -> dict[str, float]:
     """Return the bytes per flow of 10 tasks that are still there when the flow is over and dropped."""
-    found = {}
+    sizes = {}
     for name in KEPT:
         done = _python(str(Path(__file__).with_name("memory.py")), name, str(flows), environment=dict(os.environ))
         if done.returncode == 0:
-            found[name] = json.loads(done.stdout.splitlines()[-1])
-    return found
+            sizes[name] = json.loads(done.stdout.splitlines()[-1])
+    return sizes
 
 
 def _python(*arguments: str, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":

@@ -66,19 +66,19 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def environment(clock: str) -> dict[str, str]:
-    found = {"otelflow": otelflow.__version__, "python": platform.python_version(), "machine": platform.machine()}
+    facts = {"otelflow": otelflow.__version__, "python": platform.python_version(), "machine": platform.machine()}
     for package in PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            facts[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return {**found, "system": platform.system(), "clock": clock}
+            facts[package] = "not installed"
+    return {**facts, "system": platform.system(), "clock": clock}
 
 
 def row(figure: Figure, figures: Sequence[Figure]) -> dict[str, Any]:
     """Return a figure with what it is against its group's plain call and hand-written OpenTelemetry."""
-    in_group = {other.name: other for other in figures if other.group == figure.group}
-    plain = next((other for name, other in in_group.items() if name.startswith("plain")), None)
+    in_group = {member.name: member for member in figures if member.group == figure.group}
+    plain = next((member for name, member in in_group.items() if name.startswith("plain")), None)
     hand = in_group["hand-written"]
     return {
         "group": figure.group,
@@ -92,7 +92,7 @@ def row(figure: Figure, figures: Sequence[Figure]) -> dict[str, Any]:
 
 def targets(figures: Sequence[Figure], report: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what was to be reached, and what was."""
-    by_name = {(found.group, found.name): found for found in figures}
+    by_name = {(figure.group, figure.name): figure for figure in figures}
     hand, task = by_name["task", "hand-written"], by_name["task", "otelflow"]
     deep = by_name["task", f"otelflow, {subjects.DEEP} frames deep"]
     some = by_name["task", f"otelflow, after {subjects.SOME_TASKS:,} tasks in the flow"]
@@ -100,7 +100,7 @@ def targets(figures: Sequence[Figure], report: dict[str, Any]) -> list[dict[str,
     after = by_name["later", f"otelflow, after {subjects.MANY_FLOWS:,} flows"]
     alone = by_name["task", "otelflow, no provider"].median - by_name["task", "plain call"].median
     imports = report["import_milliseconds"]
-    found = {
+    ratios = {
         "a task with one listener, of hand-written": (
             ratio(by_name["task", "otelflow, 1 listener"], hand),
             TASK_OF_HAND,
@@ -120,8 +120,8 @@ def targets(figures: Sequence[Figure], report: dict[str, Any]) -> list[dict[str,
         ),
     }
     return [
-        {"what": what, "is": round(value, 3), "at_most": limit, "met": value <= limit}
-        for what, (value, limit) in found.items()
+        {"what": target, "is": round(value, 3), "at_most": limit, "met": value <= limit}
+        for target, (value, limit) in ratios.items()
     ]
 
 
@@ -129,12 +129,12 @@ def table(report: dict[str, Any]) -> str:
     """Return the figures for people."""
     lines = [" · ".join(f"{name} {value}" for name, value in report["of"].items()), ""]
     lines.append(f"{'':<12}{'':<42}{'µs':>9}  {'quartiles':>19}  {'over plain':>10}  {'x hand-written':>14}")
-    for found in report["figures"]:
-        low, high = found["quartiles"]
-        over = "" if found["over_plain"] is None else f"{found['over_plain']:.2f}"
+    for figure in report["figures"]:
+        low, high = figure["quartiles"]
+        over = "" if figure["over_plain"] is None else f"{figure['over_plain']:.2f}"
         lines.append(
-            f"{found['group']:<12}{found['name']:<42}{found['microseconds']:>9.2f}  {low:>9.2f} - {high:<8.2f}"
-            f"  {over:>10}  {found['of_hand_written']:>14.2f}"
+            f"{figure['group']:<12}{figure['name']:<42}{figure['microseconds']:>9.2f}  {low:>9.2f} - {high:<8.2f}"
+            f"  {over:>10}  {figure['of_hand_written']:>14.2f}"
         )
     lines += ["", "import, ms:   " + _joined(report["import_milliseconds"], ".1f")]
     lines += ["bytes retained per flow of 10 tasks:   " + _joined(report["bytes_retained_per_flow"], ".0f"), ""]

@@ -91,14 +91,14 @@ def surroundings(provider: trace.TracerProvider | None, listeners: int, metrics:
     if metrics:
         observers.add_observer(AGGREGATOR)
     previous = spans.use_provider(provider)
-    for one in added:
-        otelflow.add_listener(one)
+    for listener in added:
+        otelflow.add_listener(listener)
     try:
         yield
     finally:
         observers.remove_observer(AGGREGATOR)
-        for one in added:
-            otelflow.remove_listener(one)
+        for listener in added:
+            otelflow.remove_listener(listener)
         spans.use_provider(previous)
         flush(provider)
 
@@ -194,7 +194,7 @@ def by_hand_async(provider: TracerProvider) -> Callable[[int], float]:
 def tasks(providers: Providers) -> list[Subject]:
     """A task that adds 1, in everything that can be around it."""
     no_op = providers.no_op
-    found = [
+    subjects = [
         Subject("task", "plain call", lambda count: timed(plain, count), TASKS),
         Subject("task", "hand-written", by_hand(no_op, peers.task_by_hand), TASKS),
         Subject(
@@ -217,12 +217,12 @@ def tasks(providers: Providers) -> list[Subject]:
         Subject("async task", "hand-written", by_hand_async(no_op), TASKS),
         Subject("async task", "otelflow", in_async_flow(no_op), TASKS),
     ]
-    return found + peers.tasks()
+    return subjects + peers.tasks()
 
 
 def flow_runs(providers: Providers) -> list[Subject]:
     """A flow that does nothing."""
-    found = [
+    subjects = [
         Subject("flow", "plain call", lambda count: timed(plain, count), FLOWS),
         Subject("flow", "hand-written", by_hand(providers.no_op, peers.flow_by_hand), FLOWS),
         Subject("flow", "otelflow", flows(providers.no_op), FLOWS),
@@ -230,7 +230,7 @@ def flow_runs(providers: Providers) -> list[Subject]:
         Subject("flow", "otelflow, metrics", flows(providers.no_op, metrics=True), FLOWS),
         Subject("flow", "otelflow, no provider", flows(None), FLOWS),
     ]
-    return found + peers.flow_runs()
+    return subjects + peers.flow_runs()
 
 
 def later(providers: Providers) -> list[Subject]:

@@ -1,7 +1,5 @@
 """However a process ends, each run that ended is exported, and each that was open is ended truthfully."""
 
-import textwrap
-
 import pytest
 
 from otelflow_exporters._store.reader import StoredTraces
@@ -23,7 +21,7 @@ def outer():
     ("code", "result"), [("3", "failure"), ("'no'", "failure"), ("0", "success"), ("None", "success")]
 )
 def test_sys_exit_deep_inside_ends_each_run_and_the_process(program, code, result):
-    program.run(f"{FLOW}\nprovide()\nbody = lambda: sys.exit({code})\nouter().execute()")
+    program.run(FLOW, f"provide()\nbody = lambda: sys.exit({code})\nouter().execute()")
 
     assert program.code == {"3": 3, "'no'": 1, "0": 0, "None": 0}[code]
     assert program.results() == [("task inner", result), ("flow outer", result)]
@@ -39,11 +37,11 @@ def test_an_exception_in_finally_is_the_one_that_is_told(program):
             raise KeyError("second")
     outer().execute()
     """
-    program.run(FLOW + "\n" + textwrap.dedent(source))
+    program.run(FLOW, source)
 
     assert "During handling of the above exception" in program.err
     assert program.results() == [("task inner", "failure"), ("flow outer", "failure")]
-    (exception,) = (found for name, found in program.one("task inner").events if name == "exception")
+    (exception,) = (attributes for name, attributes in program.one("task inner").events if name == "exception")
     assert (exception["exception.type"], exception["exception.message"]) == ("KeyError", "'second'")
     assert "ValueError: first" in exception["exception.stacktrace"]
     assert program.one("flow outer").attributes["error.type"] == "KeyError"
@@ -61,7 +59,7 @@ def test_what_a_daemon_thread_was_doing_is_cancelled_by_the_end(program):
     threading.Thread(target=lambda: outer().execute(), daemon=True).start()
     started.wait()
     """
-    program.run(FLOW + "\n" + textwrap.dedent(source))
+    program.run(FLOW, source)
 
     assert (program.code, program.err) == (0, "")
     assert program.results() == [("task inner", "cancellation"), ("flow outer", "cancellation")]
@@ -87,7 +85,7 @@ def test_a_run_that_a_daemon_thread_ends_after_the_end_is_not_ended_twice(progra
     threading.Thread(target=work, daemon=True).start()
     started.wait()
     """
-    program.run(FLOW + "\n" + textwrap.dedent(source))
+    program.run(FLOW, source)
 
     assert (program.code, program.err) == (0, "")
     assert program.results() == [("task inner", "cancellation"), ("flow outer", "cancellation")]
@@ -179,7 +177,7 @@ def test_open_runs_are_ended_on_a_provider_that_came_after_the_first_run(program
     threading.Thread(target=lambda: outer().execute(), daemon=True).start()
     started.wait()
     """
-    program.run(FLOW + "\n" + textwrap.dedent(source))
+    program.run(FLOW, source)
 
     assert program.results() == [("task inner", "cancellation"), ("flow outer", "cancellation")]
 
@@ -204,7 +202,7 @@ def test_looking_for_open_runs_wakes_no_other_object(program):
     threading.Thread(target=lambda: outer().execute(), daemon=True).start()
     started.wait()
     """
-    program.run(FLOW + "\n" + textwrap.dedent(source))
+    program.run(FLOW, source)
 
     assert (program.out, program.err) == ("", "")
     assert program.results() == [("task inner", "cancellation"), ("flow outer", "cancellation")]
@@ -227,7 +225,7 @@ def test_listeners_hear_the_end_of_what_was_open(program):
     threading.Thread(target=lambda: outer().execute(), daemon=True).start()
     started.wait()
     """
-    program.run(FLOW + "\n" + textwrap.dedent(source))
+    program.run(FLOW, source)
 
     assert program.out.splitlines() == ["inner cancellation", "outer cancellation"]
 
@@ -243,7 +241,7 @@ def test_a_thread_that_is_no_daemon_finishes_its_flow(program):
     threading.Thread(target=lambda: outer().execute()).start()
     started.wait()
     """
-    program.run(FLOW + "\n" + textwrap.dedent(source))
+    program.run(FLOW, source)
 
     assert program.results() == [("task inner", "success"), ("flow outer", "success")]
 
@@ -258,14 +256,14 @@ def test_os_exit_leaves_what_was_exported_and_invents_nothing(program):
         os._exit(7)
     outer().execute()
     """
-    program.run(FLOW + "\n" + textwrap.dedent(source))
+    program.run(FLOW, source)
 
     assert program.code == 7
     assert program.results() == [("task done", "success")]
 
 
 def test_an_uncaught_exception_is_printed_as_ever_and_exported(program):
-    program.run(FLOW + "\nprovide()\ndef body(): raise ValueError('mine')\nouter().execute()")
+    program.run(FLOW, "provide()\ndef body(): raise ValueError('mine')\nouter().execute()")
 
     assert program.code == 1
     assert program.err.rstrip().endswith("ValueError: mine")
@@ -284,7 +282,7 @@ def test_configure_exports_what_was_open_at_the_end(program):
     threading.Thread(target=lambda: outer().execute(), daemon=True).start()
     started.wait()
     """
-    program.run(FLOW + "\n" + textwrap.dedent(source))
+    program.run(FLOW, source)
 
     assert program.results() == [("task inner", "cancellation"), ("flow outer", "cancellation")]
 
@@ -310,7 +308,7 @@ def test_the_end_of_metrics_in_the_middle_of_a_program_ends_no_run(program):
     thread.join()
     print(made.status, made.flow_return_value)
     """
-    program.run(FLOW + "\n" + textwrap.dedent(source))
+    program.run(FLOW, source)
 
     assert program.out == "success 7\n", program.err
     assert program.results() == [("task inner", "success"), ("flow outer", "success")]
@@ -349,7 +347,7 @@ def test_a_run_that_ends_while_the_exit_is_ending_it_is_heard_once(program):
     threading.Thread(target=work, daemon=True).start()
     begun.wait(10)
     """
-    program.run(FLOW + "\n" + textwrap.dedent(source))
+    program.run(FLOW, source)
 
     assert program.out == "cancellation\n", program.err
     assert program.results() == [("flow alone", "cancellation")]
@@ -384,10 +382,10 @@ def test_a_child_of_multiprocessing_delivers_what_it_did_and_what_it_was_doing(p
         child.join(30)
         print(child.exitcode)
     """
-    program.run(FLOW + "\n" + textwrap.dedent(source), str(program.folder / "store"))
+    program.run(FLOW, source, arguments=[program.folder / "store"])
 
     assert program.out == "0\n", program.err
     stored = StoredTraces(program.folder / "store")
-    spans = [span for each in stored.summaries() for span in stored.load(each.trace_id).spans]
-    found = sorted((span.name, span.attributes["otelflow.run.result"]) for span in spans)
-    assert found == [("flow outer", "success"), ("task inner", "success"), ("task open_for_ever", "cancellation")]
+    spans = [span for summary in stored.summaries() for span in stored.load(summary.trace_id).spans]
+    results = sorted((span.name, span.attributes["otelflow.run.result"]) for span in spans)
+    assert results == [("flow outer", "success"), ("task inner", "success"), ("task open_for_ever", "cancellation")]

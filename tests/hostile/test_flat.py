@@ -58,12 +58,12 @@ def no_collector():
 
 def live():
     """Count the living objects of each kind."""
-    found = Counter()
-    for one in gc.get_objects():
+    counts = Counter()
+    for thing in gc.get_objects():
         for kind in KINDS:
-            if isinstance(one, kind):
-                found[kind.__name__] += 1
-    return found
+            if isinstance(thing, kind):
+                counts[kind.__name__] += 1
+    return counts
 
 
 @task
@@ -237,16 +237,16 @@ def test_what_outlives_its_flow_keeps_that_flow_and_no_other():
             await asyncio.Event().wait()
 
         async def outer(depth):
-            made = spawns().execute().flow_return_value
+            pending = spawns().execute().flow_return_value
             for _ in range(depth):
                 plain().execute()
-            return made
+            return pending
 
         pending = [await outer(3) for _ in range(5)]
         gc.collect()
         flows = live()["Flow"]
-        for one in pending:
-            one.cancel()
+        for task_of_loop in pending:
+            task_of_loop.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
         return flows
 
@@ -285,10 +285,10 @@ def test_one_flow_of_50000_tasks_takes_8_megabytes_more_at_most_than_one_of_2500
                 gc.collect()
                 resident_then.append(resident())
 
-    made = endless().execute()
+    run = endless().execute()
     capfd.readouterr()
 
     assert resident_then[1] - resident_then[0] < 8 * 1024 * 1024
-    assert len(made.executed_tasks) <= 3_000
-    assert len(made.log) <= 3_000
-    assert made.executed_tasks.omitted >= 47_000
+    assert len(run.executed_tasks) <= 3_000
+    assert len(run.log) <= 3_000
+    assert run.executed_tasks.omitted >= 47_000

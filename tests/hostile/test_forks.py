@@ -1,7 +1,6 @@
 """A process that forks in the middle of a run: each process tells of what it opened itself, once."""
 
 import os
-import textwrap
 
 import pytest
 
@@ -28,10 +27,6 @@ parent = os.getpid()
 """
 
 
-def run(program, source, **keywords):
-    return program.run(FLOW + textwrap.dedent(source), **keywords)
-
-
 @pytest.mark.parametrize("child_ends_by", ["sys.exit(0)", "os._exit(0)", "return 'child'", "raise ValueError"])
 def test_what_was_open_is_exported_once_and_by_the_parent(program, child_ends_by):
     source = f"""
@@ -44,7 +39,7 @@ def test_what_was_open_is_exported_once_and_by_the_parent(program, child_ends_by
         return "parent"
     print(outer().execute().flow_return_value)
     """
-    run(program, source)
+    program.run(FLOW, source)
 
     assert program.code == 0
     assert program.results() == [("task inner", "success"), ("flow outer", "success")]
@@ -64,7 +59,7 @@ def test_what_a_child_opens_itself_it_reports_as_part_of_the_same_trace(program)
         os.waitpid(pid, 0)
     outer().execute()
     """
-    run(program, source)
+    program.run(FLOW, source)
 
     assert sorted(program.results()) == [
         ("flow outer", "success"),
@@ -95,7 +90,7 @@ def test_listeners_hear_each_run_end_once(program):
             sys.exit(0)
     outer().execute()
     """
-    run(program, source)
+    program.run(FLOW, source)
 
     stops = [line for line in program.out.splitlines() if "stop" in line]
     assert stops == ["task_stop step", "task_stop inner", "flow_stop None"]
@@ -129,7 +124,7 @@ def test_a_child_does_not_end_what_other_threads_and_generators_of_its_parent_ha
     go.set()
     thread.join()
     """
-    run(program, source)
+    program.run(FLOW, source)
 
     assert program.code == 0, program.err
     assert sorted(program.results()) == [
@@ -176,7 +171,7 @@ def test_a_child_never_waits_for_a_lock_that_a_thread_of_its_parent_holds(progra
     codes = shared.execute().flow_return_value
     sys.stderr.write(f"{sum(code != 0 for code in codes)} of {len(codes)} hang")
     """
-    run(program, source)
+    program.run(FLOW, source)
 
     assert program.err == "0 of 60 hang"
 
@@ -193,7 +188,7 @@ def test_multiprocessing_by_fork_inside_a_task(program):
             return pool.map(work, [1, 2, 3])
     print(outer().execute().flow_return_value)
     """
-    run(program, source)
+    program.run(FLOW, source)
 
     assert program.out.splitlines()[-1] == "[2, 4, 6]"
     assert sorted(program.results()) == [
@@ -219,7 +214,7 @@ def test_configure_delivers_what_parent_and_child_opened(program):
         os.waitpid(pid, 0)
     outer().execute()
     """
-    run(program, source)
+    program.run(FLOW, source)
 
     assert sorted(program.results()) == [
         ("flow outer", "success"),
@@ -241,7 +236,7 @@ def test_configure_delivers_what_a_forked_process_of_multiprocessing_opened(prog
         return process.exitcode
     print(outer().execute().flow_return_value)
     """
-    run(program, source)
+    program.run(FLOW, source)
 
     assert program.out.splitlines()[-1] == "0"
     assert sorted(program.results()) == [("flow outer", "success"), ("task inner", "success"), ("task step", "success")]

@@ -102,8 +102,8 @@ def test_a_generator_left_to_the_garbage_collector_is_closed_early(spans):
 
 
 def test_a_generator_that_was_never_started_is_no_run(spans):
-    numbers, more = count(5), count_async(5)
-    del numbers, more
+    numbers, items = count(5), count_async(5)
+    del numbers, items
     gc.collect()
 
     assert spans.spans == []
@@ -130,11 +130,11 @@ def test_a_body_that_survives_what_is_thrown_in_goes_on(spans):
                 yield 2
                 return 3
 
-    with contextlib.closing(stubborn()) as it:
-        assert next(it) == 1
-        assert it.throw(ValueError()) == 2
+    with contextlib.closing(stubborn()) as generator:
+        assert next(generator) == 1
+        assert generator.throw(ValueError()) == 2
         with pytest.raises(StopIteration) as stop:
-            next(it)
+            next(generator)
 
     assert stop.value.value == 3
     assert spans.one("task stubborn").attributes[RESULT] == "success"
@@ -150,12 +150,12 @@ def test_throwing_anything_in_does_what_it_does_to_a_plain_generator(spans, endi
         yield 3
 
     def seen(generator):
-        found = [next(generator), generator.throw(ending()), next(generator)]
+        items = [next(generator), generator.throw(ending()), next(generator)]
         try:
             generator.throw(ending())
         except BaseException as error:  # noqa: BLE001 whatever the program under test raises
-            found.append((type(error), str(error)))
-        return found
+            items.append((type(error), str(error)))
+        return items
 
     assert seen(task(plain)()) == seen(plain())
 
@@ -317,14 +317,14 @@ def test_a_generator_flow_runs_from_its_first_step_to_its_last(spans):
     def produce(to):
         yield from (inner(number) for number in range(to))
 
-    it = produce(2).execute()
-    assert (spans.open_spans, it.status) == (0, None)
-    values = it.flow_return_value
+    run = produce(2).execute()
+    assert (spans.open_spans, run.status) == (0, None)
+    values = run.flow_return_value
     assert next(values) == 0
-    assert (spans.open_spans, it.status) == (1, "running")
+    assert (spans.open_spans, run.status) == (1, "running")
     assert list(values) == [1]
 
-    assert it.status == "success"
+    assert run.status == "success"
     assert parents(spans) == [("flow produce", None), *[("task inner", "flow produce")] * 2]
 
 
@@ -388,12 +388,12 @@ def test_async_generators_left_open_are_closed_by_the_loop_once_with_what_they_d
             await asyncio.sleep(0.001)
             inner("end")
 
-    kept = []
+    generators = []
 
     async def main():
         for _ in range(how_many):
             numbers = slow_to_close()
-            kept.append(numbers)
+            generators.append(numbers)
             await anext(numbers)
 
     asyncio.run(main())
@@ -439,16 +439,16 @@ def test_what_is_thrown_into_an_async_generator_reaches_its_body(spans):
             yield 2
 
     async def main():
-        it = stubborn()
-        seen = [await anext(it), await it.athrow(ValueError())]
-        assert [value async for value in it] == []
+        generator = stubborn()
+        seen = [await anext(generator), await generator.athrow(ValueError())]
+        assert [value async for value in generator] == []
         await throw_into(count_async(2))
         return seen
 
-    async def throw_into(other):
-        await anext(other)
+    async def throw_into(generator):
+        await anext(generator)
         with contextlib.suppress(KeyError):
-            await other.athrow(KeyError())
+            await generator.athrow(KeyError())
 
     assert asyncio.run(main()) == [1, 2]
 
@@ -497,8 +497,8 @@ def test_interleaved_async_generators_keep_apart(spans):
 
     assert asyncio.run(main()) == [[name] * 3 for name in "abcd"]
 
-    said = [[e.attributes["otelflow.message.text"] for e in span.events] for span in spans.named("task talk")]
-    assert sorted(said) == [[name] * 3 for name in "abcd"]
+    messages = [[e.attributes["otelflow.message.text"] for e in span.events] for span in spans.named("task talk")]
+    assert sorted(messages) == [[name] * 3 for name in "abcd"]
     assert parents(spans).count(("task inner", "task talk")) == 12
 
 
@@ -509,8 +509,8 @@ def test_an_async_generator_flow_ends_with_its_last_step(spans):
         yield inner(2)
 
     async def main():
-        it = await produce().execute_async()
-        return [value async for value in it.flow_return_value], it.status
+        run = await produce().execute_async()
+        return [value async for value in run.flow_return_value], run.status
 
     assert asyncio.run(main()) == ([1, 2], "success")
 
@@ -571,10 +571,10 @@ def test_a_generator_that_ignores_its_end_is_a_failure_and_not_open_for_ever(spa
             except GeneratorExit:
                 continue
 
-    made = stubborn()
-    next(made)
+    generator = stubborn()
+    next(generator)
     with pytest.raises(RuntimeError, match="ignored GeneratorExit"):
-        made.close()
+        generator.close()
 
     assert spans.one("task stubborn").attributes["otelflow.run.result"] == "failure"
     assert spans.open_spans == 0
@@ -589,12 +589,12 @@ def test_a_suspended_generator_holds_nothing_that_it_has_yielded_or_was_sent(spa
         while True:
             yield Chunk()
 
-    made = chunks()
-    yielded, sent = weakref.ref(next(made)), Chunk()
+    generator = chunks()
+    yielded, sent = weakref.ref(next(generator)), Chunk()
     sent_reference = weakref.ref(sent)
-    made.send(sent)
+    generator.send(sent)
     del sent
 
     assert yielded() is None
     assert sent_reference() is None
-    made.close()
+    generator.close()

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import textwrap
 
 import pytest
 from opentelemetry import baggage, context, trace
@@ -398,12 +397,12 @@ def test_an_unsampled_parent_is_handed_on_as_it_is():
     with hosted(sampler=ParentBased(ALWAYS_OFF)):
         token = context.attach(remote(sampled=False))
         try:
-            found = seen()
+            context_seen = seen()
         finally:
             context.detach(token)
 
-    assert found.trace_id == 0x77
-    assert not found.trace_flags.sampled
+    assert context_seen.trace_id == 0x77
+    assert not context_seen.trace_flags.sampled
 
 
 def test_baggage_reaches_the_body_and_stays_out_of_spans_and_callers():
@@ -465,17 +464,13 @@ def outer():
 """
 
 
-def run(program, source, **keywords):
-    return program.run(FLOW + textwrap.dedent(source), **keywords)
-
-
 def test_a_provider_that_is_set_after_the_first_run_is_used_from_then_on(program):
     source = """
     print(outer().execute().flow_return_value)
     provide()
     print(outer().execute().flow_return_value)
     """
-    run(program, source)
+    program.run(FLOW, source)
 
     assert program.out.splitlines() == ["inside", "False", "inside", "True"]
     assert program.results() == [("task inner", "success"), ("flow outer", "success")]
@@ -490,7 +485,7 @@ def test_a_provider_that_is_set_in_the_middle_of_a_run_gets_what_begins_after(pr
         inner()
     late().execute()
     """
-    run(program, source)
+    program.run(FLOW, source)
 
     assert program.results() == [("task inner", "success")]
 
@@ -501,14 +496,14 @@ def test_the_sdk_switched_off_by_its_variable_is_no_trouble(program):
     telemetry = otelflow.configure()
     print(outer().execute().flow_return_value, telemetry.is_host, telemetry.force_flush())
     """
-    run(program, source, env={"OTEL_SDK_DISABLED": "true"})
+    program.run(FLOW, source, env={"OTEL_SDK_DISABLED": "true"})
 
     assert program.out.splitlines() == ["inside", "False True True"]
     assert (program.err, program.spans) == ("", [])
 
 
 def test_a_host_with_the_sdk_switched_off_is_no_trouble(program):
-    run(program, "provide()\nprint(outer().execute().flow_return_value)", env={"OTEL_SDK_DISABLED": "true"})
+    program.run(FLOW, "provide()\nprint(outer().execute().flow_return_value)", env={"OTEL_SDK_DISABLED": "true"})
 
     assert program.out.splitlines() == ["inside", "False"]
     assert (program.err, program.spans) == ("", [])
@@ -569,7 +564,7 @@ def test_configure_leaves_the_hosts_provider_as_it_is(program):
     telemetry.shutdown()
     outer().execute()
     """
-    run(program, source)
+    program.run(FLOW, source)
 
     assert program.out.splitlines()[0] == "True True True"
     assert len(program.results()) == 4

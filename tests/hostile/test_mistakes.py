@@ -45,8 +45,8 @@ class Service:
 
 
 def artifact(**keywords):
-    with ready() as made:
-        made.add_flow_artifact(**keywords)
+    with ready() as block:
+        block.add_flow_artifact(**keywords)
 
 
 def undefined():
@@ -120,12 +120,12 @@ def exporters(**variables):
 
 
 def pyproject(text):
-    here = Path.cwd()
+    folder = Path.cwd()
     Path("pyproject.toml").write_text(text)
     try:
         settings.configure()
     finally:
-        os.chdir(here)
+        os.chdir(folder)
 
 
 MISTAKES = {

@@ -2,7 +2,6 @@
 
 import pickle
 import sys
-import textwrap
 
 import pytest
 
@@ -29,9 +28,9 @@ def run_total(numbers):
 """
 
 
-def run(program, source, *arguments, **keywords):
+def run(program, source, **keywords):
     (program.folder / "work.py").write_text(MODULE)
-    return program.run(textwrap.dedent(source), *arguments, **keywords)
+    return program.run(source, **keywords)
 
 
 def test_python_without_asserts_does_the_same(program):
@@ -100,8 +99,8 @@ def flow_of_this_module():
 def test_decorated_functions_are_pickled_by_name(monkeypatch):
     monkeypatch.setitem(sys.modules, __name__, sys.modules[of_this_module.__module__])
 
-    for one in (of_this_module, flow_of_this_module, INJECTED):
-        assert pickle.loads(pickle.dumps(one)) is one
+    for value in (of_this_module, flow_of_this_module, INJECTED):
+        assert pickle.loads(pickle.dumps(value)) is value
 
 
 SUBINTERPRETER = """
@@ -117,13 +116,13 @@ print(interpreters.run_string(made, f"import sys; sys.path[:] = {sys.path!r}; " 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="subinterpreters are for Python 3.12 and later")
 def test_flows_run_in_a_subinterpreter(program):
-    run(program, SUBINTERPRETER, "import work; print(work.run_total([1, 2]))", prelude="")
+    run(program, SUBINTERPRETER, arguments=["import work; print(work.run_total([1, 2]))"], prelude="")
 
     assert program.out.splitlines()[-2:] == ["6", "None"]
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="subinterpreters are for Python 3.12 and later")
 def test_configure_refuses_a_subinterpreter_clearly(program):
-    run(program, SUBINTERPRETER, "import otelflow; otelflow.configure()", prelude="")
+    run(program, SUBINTERPRETER, arguments=["import otelflow; otelflow.configure()"], prelude="")
 
     assert "which allows no daemon threads: call it in the main interpreter" in program.out + program.err

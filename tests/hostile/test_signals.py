@@ -6,7 +6,6 @@ import itertools
 import random
 import signal
 import sys
-import textwrap
 import time
 
 import pytest
@@ -54,13 +53,9 @@ TO_EXIT = """
 """
 
 
-def dedent(*sources):
-    return "".join(map(textwrap.dedent, sources))
-
-
 @pytest.mark.parametrize("source", [SYNC, ASYNC], ids=["sync", "async"])
 def test_ctrl_c_is_a_cancellation_of_every_open_run(program, source):
-    program.start(dedent(source, "provide()\nsleepy().execute()"))
+    program.start(source, "provide()\nsleepy().execute()")
     assert program.line() == "ready"
     program.send(signal.SIGINT)
     program.done()
@@ -73,7 +68,7 @@ def test_ctrl_c_is_a_cancellation_of_every_open_run(program, source):
 
 @pytest.mark.parametrize("source", [SYNC, ASYNC], ids=["sync", "async"])
 def test_sigterm_that_a_handler_turns_into_an_exit_ends_every_open_run(program, source):
-    program.start(dedent(source, TO_EXIT, "provide()\nsleepy().execute()"))
+    program.start(source, TO_EXIT, "provide()\nsleepy().execute()")
     assert program.line() == "ready"
     program.send(signal.SIGTERM)
     program.done()
@@ -98,7 +93,7 @@ def test_sigterm_that_the_loop_turns_into_a_cancellation_is_one(program):
     except asyncio.CancelledError:
         sys.exit(143)
     """
-    program.start(dedent(ASYNC, source))
+    program.start(ASYNC, source)
     assert program.line() == "ready"
     program.send(signal.SIGTERM)
     program.done()
@@ -108,7 +103,7 @@ def test_sigterm_that_the_loop_turns_into_a_cancellation_is_one(program):
 
 
 def test_sigterm_without_a_handler_kills_at_once_and_nothing_is_invented(program):
-    program.start(dedent(SYNC, "provide()\nsleepy().execute()"))
+    program.start(SYNC, "provide()\nsleepy().execute()")
     assert program.line() == "ready"
     program.send(signal.SIGTERM)
     program.done()

@@ -33,10 +33,6 @@ def needs(*modules):
     return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
 
 
-def run(program, source, **keywords):
-    return program.run(FLOW + textwrap.dedent(source), **keywords)
-
-
 @needs("logfire")
 def test_logfire_gets_flows_into_its_own_traces(program):
     source = """
@@ -48,7 +44,7 @@ def test_logfire_gets_flows_into_its_own_traces(program):
     with logfire.span("request"):
         print(telemetry.is_host, outer().execute().flow_return_value)
     """
-    run(program, source, env={"LOGFIRE_IGNORE_NO_CONFIG": "1"})
+    program.run(FLOW, source, env={"LOGFIRE_IGNORE_NO_CONFIG": "1"})
 
     assert program.out.splitlines()[-1] == "True 3"
     assert [name for name, _ in program.results()] == ["task inner", "task inner", "flow outer", "request"]
@@ -66,7 +62,7 @@ def test_logfire_that_is_configured_after_the_first_run_is_used_from_then_on(pro
     )
     outer().execute()
     """
-    run(program, source)
+    program.run(FLOW, source)
 
     assert program.results() == SPANS
 
@@ -110,7 +106,7 @@ def test_a_configuration_file_makes_the_provider_and_otelflow_adds_nothing(progr
     """
     path = program.folder / "otel.yaml"
     path.write_text(CONFIG)
-    run(program, source, env={"OTEL_CONFIG_FILE": str(path)})
+    program.run(FLOW, source, env={"OTEL_CONFIG_FILE": str(path)})
 
     assert program.code == 0, program.err
     assert program.out.splitlines()[0] == "True True 1"
@@ -118,7 +114,7 @@ def test_a_configuration_file_makes_the_provider_and_otelflow_adds_nothing(progr
 
 
 def test_a_configuration_file_keeps_configure_from_making_a_provider(program):
-    run(program, "import otelflow\nprint(otelflow.configure().is_host)", env={"OTEL_CONFIG_FILE": "otel.yaml"})
+    program.run(FLOW, "import otelflow\nprint(otelflow.configure().is_host)", env={"OTEL_CONFIG_FILE": "otel.yaml"})
 
     assert program.out.splitlines() == ["True"]
 
@@ -148,7 +144,7 @@ def test_greenlets_have_their_own_runs(program):
     gevent.sleep(0.01)
     started.kill()
     """
-    program.run(textwrap.dedent(source))
+    program.run(source)
 
     assert program.code == 0, program.err
     results = program.results()
@@ -245,17 +241,17 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def answer(port, wanted):
+def answer(port, version):
     """Ask until the server answers *wanted*, for twenty seconds at most."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    found, over = None, time.monotonic() + 20
-    while found != wanted and time.monotonic() < over:
+    text, over = None, time.monotonic() + 20
+    while text != version and time.monotonic() < over:
         try:
             with opener.open(f"http://127.0.0.1:{port}/", timeout=2) as response:
-                found = response.read().decode()
+                text = response.read().decode()
         except OSError:
             time.sleep(0.05)
-    return found
+    return text
 
 
 @needs("xdist")

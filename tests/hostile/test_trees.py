@@ -2,12 +2,10 @@
 
 import asyncio
 import contextvars
-import importlib.util
 import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,18 +14,8 @@ from otelflow import Listener, add_listener, flow, remove_listener, task, testin
 from otelflow._core.process import losses
 from otelflow._core.runs import open_runs
 from otelflow._core.runs.current import current_run
-
-
-def _load(name):
-    """Import a module that stands beside this one; tests are no package."""
-    spec = importlib.util.spec_from_file_location(f"hostile_{name}", Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-programs = _load("programs")
+from support import random_programs
+from support.spans import texts
 
 
 class Everything(Listener):
@@ -80,10 +68,6 @@ def without_span_details(expected):
     return name, (result,), messages, tuple(sorted(without_span_details(child) for child in children))
 
 
-def texts(span):
-    return [event.attributes["otelflow.message.text"] for event in span.events if event.name == "otelflow.message"]
-
-
 def span_tree(trace):
     nodes = {span.context.span_id: (span, []) for span in trace.spans}
     roots = []
@@ -93,13 +77,13 @@ def span_tree(trace):
 
 
 def _span_tuple(nodes, span):
-    found = span.attributes
+    attributes = span.attributes
     return (
         span.name,
-        found["otelflow.run.result"],
+        attributes["otelflow.run.result"],
         any(event.name == "exception" for event in span.events),
-        found.get("otelflow.generator.closed_early", False),
-        found.get("otelflow.flow.tasks.failed", 0),
+        attributes.get("otelflow.generator.closed_early", False),
+        attributes.get("otelflow.flow.tasks.failed", 0),
         tuple(texts(span)),
         tuple(sorted(_span_tuple(nodes, child) for child in nodes[span.context.span_id][1])),
     )
@@ -114,14 +98,14 @@ def outcome_of(function):
 
 def modelled(node, roots):
     try:
-        return programs.expect(node, roots, None)
-    except programs._Raised as error:
-        return programs.ENDINGS[error.result]
+        return random_programs.expect(node, roots, None)
+    except random_programs._Raised as error:
+        return random_programs.ENDINGS[error.result]
 
 
 @pytest.mark.parametrize("run", ["from sync code", "from async code"])
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(node=programs.programs)
+@given(node=random_programs.programs)
 def test_any_program_leaves_the_tree_of_the_model(run, node):
     expected = []
     value = modelled(node, expected)
@@ -131,9 +115,9 @@ def test_any_program_leaves_the_tree_of_the_model(run, node):
     try:
         with testing.flow_trace() as trace:
             if run == "from sync code":
-                seen = outcome_of(lambda: programs.call(node))
+                seen = outcome_of(lambda: random_programs.call(node))
             else:
-                seen = outcome_of(lambda: asyncio.run(programs.acall(node)))
+                seen = outcome_of(lambda: asyncio.run(random_programs.acall(node)))
     finally:
         remove_listener(listener)
 
@@ -169,15 +153,15 @@ def test_a_thousand_concurrent_flows_keep_apart(spans, capsys):
 
     flows = asyncio.run(main())
 
-    assert [made.flow_return_value for made in flows] == [(number, [0, 1, 2]) for number in range(1_000)]
+    assert [run.flow_return_value for run in flows] == [(number, [0, 1, 2]) for number in range(1_000)]
     assert Counter(span.name for span in spans.spans) == {"flow one": 1_000, "task step": 3_000, "task count": 1_000}
     traces = {}
     for span in spans.spans:
         traces.setdefault(span.context.trace_id, []).extend(texts(span))
     assert len(traces) == 1_000
-    wanted = ["{0} begins", "{0} counted", "{0} ends", *(f"{{0}} step {place}" for place in range(3))]
-    for said in traces.values():
-        assert sorted(said) == sorted(line.format(said[0].split()[0]) for line in wanted)
+    lines = ["{0} begins", "{0} counted", "{0} ends", *(f"{{0}} step {place}" for place in range(3))]
+    for messages in traces.values():
+        assert sorted(messages) == sorted(line.format(messages[0].split()[0]) for line in lines)
     assert len(capsys.readouterr().out.splitlines()) == 6_000
 
 
@@ -200,8 +184,8 @@ def test_what_is_printed_everywhere_at_once_lands_on_its_own_run(spans, capsys):
     for thread in threads:
         thread.join(30)
 
-    said = [texts(span) for span in spans.named("task talk")]
-    assert sorted(said) == sorted([f"{name}{n} {place}" for place in range(20)] for name in "abc" for n in range(8))
+    messages = [texts(span) for span in spans.named("task talk")]
+    assert sorted(messages) == sorted([f"{name}{n} {place}" for place in range(20)] for name in "abc" for n in range(8))
     assert sorted(text for span in spans.named("flow many") for text in texts(span)) == ["a", "b", "c"]
     assert not open_runs.is_any()
 
@@ -262,8 +246,8 @@ def test_recursion_up_to_the_limit_loses_nothing_without_counting_it(spans):
     before = sum(losses.dropped.values())
     limit = sys.getrecursionlimit()
     try:
-        for more in range(40):  # each time, the stack is full at another place
-            sys.setrecursionlimit(400 + more)
+        for frames in range(40):  # each time, the stack is full at another place
+            sys.setrecursionlimit(400 + frames)
             with pytest.raises(RecursionError):
                 deeper()
     finally:

@@ -2,13 +2,12 @@
 
 import csv
 import json
-import subprocess
-import sys
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+
+from support.programs import run_python
+from support.receivers import Receiver
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "listeners"
 
@@ -19,47 +18,24 @@ def run(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
     def run_example(name, *arguments):
-        return subprocess.run(
-            [sys.executable, "-W", "error", EXAMPLES / name, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-            cwd=tmp_path,
-        )
+        return run_python("-W", "error", EXAMPLES / name, *arguments, check=True, cwd=tmp_path)
 
     return run_example
 
 
 @pytest.fixture
 def webhook():
-    posted = []
-
-    class Take(BaseHTTPRequestHandler):
-        def do_POST(self):
-            posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Take) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/", posted
-        server.shutdown()
-        thread.join(5)
+    with Receiver() as receiver:
+        yield receiver
 
 
 def test_the_chat_notifier_posts_each_failed_flow_once_and_no_secret(run, webhook, monkeypatch):
-    url, posted = webhook
-    monkeypatch.setenv("CHAT_WEBHOOK", url)
+    monkeypatch.setenv("CHAT_WEBHOOK", webhook.url)
 
     done = run("chat_notifier.py")
 
     assert done.stdout == "orders failed; the chat knows\n"
-    (message,) = posted
+    (message,) = [json.loads(request.body) for request in webhook.requests]
     assert message["text"].startswith("nightly failure after 0.0 s: no route to the database of orders, password=[red")
 
 

@@ -34,7 +34,7 @@ class Ear(Listener):
         self.heard.append((event.event_type.value, data.task_name or data.flow_name, detail))
 
     def of(self, *kinds):
-        return [one for one in self.heard if one[0] in kinds]
+        return [entry for entry in self.heard if entry[0] in kinds]
 
 
 @pytest.fixture(autouse=True)
@@ -360,8 +360,8 @@ def test_a_listener_that_runs_a_flow_is_not_told_of_it_and_others_are():
 
     job().execute()
 
-    assert [one[1] for one in ear.of("flow_start")] == ["job", "inner"]
-    assert [one[1] for one in ear.of("flow_stop")] == ["inner", "job"]
+    assert [entry[1] for entry in ear.of("flow_start")] == ["job", "inner"]
+    assert [entry[1] for entry in ear.of("flow_stop")] == ["inner", "job"]
 
 
 def test_events_of_many_threads_arrive_whole_and_in_each_runs_order():
@@ -384,7 +384,7 @@ def test_events_of_many_threads_arrive_whole_and_in_each_runs_order():
 
     assert len(ear.of(*ENDS)) == 4 * 20 * 4
     for number in range(4):
-        assert [one[0] for one in ear.heard if one[1] == f"f{number}" and one[0] in ENDS] == [
+        assert [entry[0] for entry in ear.heard if entry[1] == f"f{number}" and entry[0] in ENDS] == [
             "flow_start",
             "flow_stop",
         ] * 20
@@ -472,7 +472,7 @@ def test_a_listener_on_a_host_with_few_events_hears_what_the_span_kept(provided)
 
     chatter().execute()
 
-    assert [one[2] for one in ear.of("flow_message")] == ["16", "17", "18", "19"]
+    assert [entry[2] for entry in ear.of("flow_message")] == ["16", "17", "18", "19"]
     assert len(ear.of("new_artifact")) == 1
 
 

@@ -14,10 +14,10 @@ import pytest
 _OF_THE_CALLER = ("OTEL", "PROMETHEUS", "TRACE")
 
 
-def clean_environment(**more):
+def clean_environment(**variables):
     """Return the environment of this process without the variables of telemetry, and with *more*."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OF_THE_CALLER)}
-    return {**kept, **{name: str(value) for name, value in more.items()}}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OF_THE_CALLER)}
+    return {**inherited, **{name: str(value) for name, value in variables.items()}}
 
 
 def source_of(*parts):

@@ -3,11 +3,12 @@
 import json
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from support.programs import run_python
 
 HERE = Path(__file__).parent
 FILES = ("api.py", "misuse.py")
@@ -15,9 +16,7 @@ MARKED = {number for number, line in enumerate((HERE / "misuse.py").read_text().
 
 
 def run(folder, *command):
-    return subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, timeout=110, check=False
-    )
+    return run_python("-m", *command, cwd=folder, timeout=110)
 
 
 def mypy(folder):
@@ -32,8 +31,13 @@ def pyright(folder):
     done = run(folder, "pyright", "--outputjson", "--pythonpath", sys.executable, "--project", ".")
     if not done.stdout.lstrip().startswith("{"):
         pytest.skip(f"pyright could not get its node package: {(done.stdout + done.stderr)[-200:]}")
-    errors = [one for one in json.loads(done.stdout)["generalDiagnostics"] if one["severity"] == "error"]
-    return [(Path(one["file"]).name, one["range"]["start"]["line"] + 1, one["message"]) for one in errors]
+    errors = [
+        complaint for complaint in json.loads(done.stdout)["generalDiagnostics"] if complaint["severity"] == "error"
+    ]
+    return [
+        (Path(complaint["file"]).name, complaint["range"]["start"]["line"] + 1, complaint["message"])
+        for complaint in errors
+    ]
 
 
 @pytest.fixture(scope="module", params=[mypy, pyright], ids=["mypy", "pyright"])
@@ -43,10 +47,10 @@ def complaints(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param.__name__)
     for name in FILES:
         shutil.copy(HERE / name, folder)
-    found = {name: {} for name in FILES}
+    errors = {name: {} for name in FILES}
     for name, line, message in request.param(folder):
-        found[name][int(line)] = message
-    return found
+        errors[name][int(line)] = message
+    return errors
 
 
 def test_a_type_checker_sees_parameters_and_return_types(complaints):
@@ -54,6 +58,6 @@ def test_a_type_checker_sees_parameters_and_return_types(complaints):
 
 
 def test_a_type_checker_refuses_misuse(complaints):
-    found = complaints["misuse.py"]
+    errors = complaints["misuse.py"]
 
-    assert set(found) == MARKED, {line: found.get(line, "not refused") for line in set(found) ^ MARKED}
+    assert set(errors) == MARKED, {line: errors.get(line, "not refused") for line in set(errors) ^ MARKED}

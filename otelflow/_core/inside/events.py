@@ -230,6 +230,8 @@ class _Listeners(State):
         """Have no listener."""
         self.is_captured = False
         self.use(())
+        if flow_events.event_listeners:
+            flow_events.event_listeners.clear()
 
     def use(self, listeners: tuple[RunListener, ...]) -> None:
         """Drive *listeners*, and no others."""

@@ -51,8 +51,53 @@ def test_a_reset_counts_from_0_and_says_everything_again(warnings):
     )
 
 
-def test_a_program_that_never_says_the_same_twice_does_not_fill_the_memory(warnings):
-    for number in range(3_000):
-        losses.warn_once(f"warning {number}", "x")
+def test_losses_are_counted_by_signal_and_reason():
+    before = losses.dropped.copy()
 
-    assert len(warnings()) == 1_000
+    losses.lost("traces", "of_this_test")
+    losses.lost("traces", "of_this_test", 5)
+    losses.lost("logs", "of_this_test")
+
+    assert losses.dropped - before == {("traces", "of_this_test"): 6, ("logs", "of_this_test"): 1}
+
+
+def test_a_warning_is_logged_once_for_each_key_with_its_error(warnings_said):
+    error = ValueError("the reason")
+
+    losses.warn_once("first", "%s is lost", "a span", error=error)
+    losses.warn_once("first", "%s is lost", "another span")
+    losses.warn_once("second", "much is lost")
+
+    assert [record.getMessage() for record in warnings_said.records] == ["a span is lost", "much is lost"]
+    assert warnings_said.records[0].exc_info[1] is error
+    assert {record.name for record in warnings_said.records} == {"otelflow"}
+
+
+def test_a_program_that_fails_in_a_loop_is_not_drowned_in_warnings(warnings_said):
+    for number in range(1_100):
+        losses.warn_once(f"key {number}", "again")
+
+    assert len(warnings_said.records) == 1_000
+
+
+def test_each_exception_of_a_listener_is_counted_and_one_of_a_kind_is_logged(warnings_said):
+    before = losses.listener_errors.copy()
+
+    for error in (ValueError("one"), ValueError("two"), KeyError("three")):
+        losses.listener_failed("Ear", error)
+
+    assert losses.listener_errors - before == {"Ear": 3}
+    assert [type(record.exc_info[1]) for record in warnings_said.records] == [ValueError, KeyError]
+
+
+def test_a_handler_that_raises_is_not_heard_of(warnings_said):
+    class Broken(logging.Handler):
+        def emit(self, record):
+            raise RuntimeError("broken logging")
+
+    handler = Broken()
+    losses.logger.addHandler(handler)
+    try:
+        losses.warn_once("key", "something")
+    finally:
+        losses.logger.removeHandler(handler)

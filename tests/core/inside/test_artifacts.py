@@ -16,13 +16,6 @@ PNG = base64.b64decode(
 )
 
 
-@pytest.fixture(autouse=True)
-def defaults(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    yield
-    artifacts.keep_payloads(None)
-
-
 @pytest.fixture
 def heard():
     events = []
@@ -46,7 +39,7 @@ def artifact_events(spans, name="flow body"):
 
 
 @pytest.mark.parametrize(
-    ("artifact_type", "data", "shown"),
+    ("artifact_type", "data", "text"),
     [
         ("markdown", "# Title\n\n| a |\n|---|\n| 1 |", "# Title\n\n| a |\n|---|\n| 1 |"),
         ("table", [{"a": 1, "b": "x"}, {"a": 2}], '[{"a": 1, "b": "x"}, {"a": 2}]'),
@@ -72,7 +65,7 @@ def artifact_events(spans, name="flow body"):
         ("blob", b"\x00\xff", "AP8="),
     ],
 )
-def test_an_artifact_of_each_type_is_an_event_with_its_data(spans, heard, artifact_type, data, shown):
+def test_an_artifact_of_each_type_is_an_event_with_its_data(spans, heard, artifact_type, data, text):
     leave(data, artifact_type)
 
     (event,) = artifact_events(spans)
@@ -80,8 +73,8 @@ def test_an_artifact_of_each_type_is_an_event_with_its_data(spans, heard, artifa
         "otelflow.artifact.key": "it",
         "otelflow.artifact.type": artifact_type,
         "otelflow.artifact.description": "what it is",
-        "otelflow.artifact.data": shown,
-        "otelflow.artifact.size": len(data) if isinstance(data, bytes | bytearray) else len(shown.encode()),
+        "otelflow.artifact.data": text,
+        "otelflow.artifact.size": len(data) if isinstance(data, bytes | bytearray) else len(text.encode()),
     }
     (told,) = [event.event_data.data["artifact_data"] for event in heard if event.event_type == "new_artifact"]
     assert (told["description"], told["key"], told["type"]) == ("what it is", "it", artifact_type)
@@ -179,8 +172,8 @@ def test_an_update_after_the_end_of_the_run_is_counted_as_lost(caplog):
 
 
 def test_a_big_payload_is_bounded_in_the_event_and_whole_where_it_is_kept(spans):
-    kept = []
-    artifacts.keep_payloads(lambda whole: kept.append(whole) or f"payload-{len(kept)}")
+    payloads = []
+    artifacts.keep_payloads(lambda whole: payloads.append(whole) or f"payload-{len(payloads)}")
     rows = [{"n": n, "text": "ü" * 10} for n in range(1_000)]
 
     leave(rows, "table")
@@ -189,19 +182,19 @@ def test_a_big_payload_is_bounded_in_the_event_and_whole_where_it_is_kept(spans)
     assert len(event["otelflow.artifact.data"]) < 8_300
     assert "… [cut, " in event["otelflow.artifact.data"]
     assert event["otelflow.artifact.reference"] == "payload-1"
-    assert event["otelflow.artifact.size"] == len(kept[0])
-    assert json.loads(kept[0]) == rows
+    assert event["otelflow.artifact.size"] == len(payloads[0])
+    assert json.loads(payloads[0]) == rows
 
 
 @pytest.mark.parametrize(("length", "is_kept"), [(100, False), (6_144, False), (6_145, True), (100_000, True)])
 def test_an_image_is_whole_in_the_event_or_where_it_is_kept(spans, length, is_kept):
-    kept = []
-    artifacts.keep_payloads(lambda whole: kept.append(whole) or "payload")
+    payloads = []
+    artifacts.keep_payloads(lambda whole: payloads.append(whole) or "payload")
 
     leave(b"\x01" * length, "image")
 
     (event,) = artifact_events(spans)
-    assert kept == ([b"\x01" * length] if is_kept else [])
+    assert payloads == ([b"\x01" * length] if is_kept else [])
     assert ("otelflow.artifact.reference" in event) is is_kept
 
 
@@ -281,10 +274,10 @@ def results(spans):
 def test_whatever_a_flow_returns_is_a_result(spans, heard, value):
     returning(value)
 
-    shown = "" if value == b"" and isinstance(value, bytes) else str(value)
-    assert results(spans) == [("flow-return-value", shown)]
+    text = "" if value == b"" and isinstance(value, bytes) else str(value)
+    assert results(spans) == [("flow-return-value", text)]
     told = [event.event_data.data["result_data"] for event in heard if event.event_type == "new_result"]
-    assert told == [{"key": "flow-return-value", "description": shown}]
+    assert told == [{"key": "flow-return-value", "description": text}]
 
 
 def test_a_flow_that_returns_nothing_has_no_result(spans):
@@ -296,9 +289,9 @@ def test_a_flow_that_returns_nothing_has_no_result(spans):
 def test_a_result_is_bounded_and_redacted(spans):
     returning({"password": "hunter2", "rows": list(range(10_000))})
 
-    ((_, shown),) = results(spans)
-    assert "hunter2" not in shown
-    assert len(shown) < 9_000
+    ((_, text),) = results(spans)
+    assert "hunter2" not in text
+    assert len(text) < 9_000
 
 
 def test_a_return_value_whose_str_raises_is_a_result_that_says_so(spans):
@@ -320,3 +313,42 @@ def test_a_result_needs_a_plain_key(key):
 
     with pytest.raises(InvalidArtifact, match=r"result key .* is not valid"):
         body().execute()
+
+
+@pytest.mark.parametrize("value", [0, False, [], ""])
+def test_a_falsy_return_value_is_a_result(value):
+    run = flow()(lambda: value)().execute()
+
+    assert [item.as_dict() for item in run.results] == [{"key": "flow-return-value", "description": str(value)}]
+
+
+def test_a_return_value_is_made_text_only_for_who_reads_it():
+    class Query:
+        asked = 0
+
+        def __str__(self):
+            Query.asked += 1
+            return "rows"
+
+    @flow
+    def lazy():
+        return Query()
+
+    run = lazy().execute()
+
+    assert Query.asked == 0
+    assert run.results[0].description == "rows"
+
+
+@pytest.mark.parametrize("value", [0, False, [], "", 0.0])
+def test_a_falsy_return_value_is_a_result_like_any_other(spans, value):
+    flow(
+        lambda: value,
+    )().execute()
+
+    (event,) = spans.events("flow Flow")
+    assert event.name == "otelflow.result"
+    assert dict(event.attributes) == {
+        "otelflow.result.key": "flow-return-value",
+        "otelflow.result.description": str(value),
+    }

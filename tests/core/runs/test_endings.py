@@ -11,6 +11,7 @@ from opentelemetry.trace import StatusCode
 import otelflow
 from otelflow import flow, task
 from otelflow._core.runs.current import current_run
+from support.spans import assert_attributes, exceptions
 
 THE_PRINT = builtins.print
 
@@ -34,7 +35,11 @@ class Ending(NamedTuple):
 
 
 UNPRINTABLE = "<Unprintable: str() raised ZeroDivisionError>"
+
+
 PLAIN = ("function", "coroutine")
+
+
 ENDINGS = [
     Ending("returns", result="success"),
     Ending("SystemExit(0)", lambda: SystemExit(0), "success"),
@@ -80,7 +85,14 @@ ENDINGS = [
     Ending("GeneratorExit", lambda: GeneratorExit("stop"), "cancellation", "GeneratorExit", "stop", PLAIN),
     Ending("StopIteration", lambda: StopIteration(3), "failure", "StopIteration", "3", ("function",)),
 ]
+
+
 CASES = [pytest.param(ending, kind, id=f"{ending.name}-{kind}") for ending in ENDINGS for kind in ending.kinds]
+
+
+# What stands on some runs only
+ON_SOME = {"error.type", "otelflow.flow.tasks.failed", "otelflow.generator.closed_early", "otelflow.run.return_value"}
+ON_SOME |= {"otelflow.flow.name", "otelflow.flow.run.id", "otelflow.task.name", "otelflow.task.run.id"}
 
 VALUE = ["the very object"]
 
@@ -120,27 +132,27 @@ async def all_of(items):
     return [item async for item in items]
 
 
-def consume(kind, made):
+def consume(kind, call):
     """Take what a call gave to its end and return the value, for a generator what it returned."""
     if kind == "coroutine":
-        return drive(made)
+        return drive(call)
     if kind == "async_generator":
-        assert drive(all_of(made)) == [1, 2]
+        assert drive(all_of(call)) == [1, 2]
         return None
     if kind == "generator":
-        assert [next(made), next(made)] == [1, 2]
+        assert [next(call), next(call)] == [1, 2]
         with pytest.raises(StopIteration) as end:
-            next(made)
+            next(call)
         return end.value.value
-    return made
+    return call
 
 
-def run_flow(kind, made):
+def run_flow(kind, run):
     if kind == "function":
-        return made.execute().flow_return_value
+        return run.execute().flow_return_value
     if kind == "coroutine":
-        return drive(made.execute_async()).flow_return_value
-    return consume(kind, made.execute().flow_return_value)
+        return drive(run.execute_async()).flow_return_value
+    return consume(kind, run.execute().flow_return_value)
 
 
 class Hears:
@@ -185,13 +197,13 @@ def history(error):
     )
 
 
-def run_it(run, kind, made, error):
+def run_it(run, kind, call, error):
     """Return the value, or see that *error* came out as it went in."""
     if error is None:
-        return run(kind, made())
+        return run(kind, call())
     before = history(error)
     with pytest.raises(type(error)) as raised:
-        run(kind, made())
+        run(kind, call())
     assert raised.value is error
     assert history(error) == before
     return None
@@ -206,9 +218,10 @@ def assert_nothing_left_behind():
 def assert_ended(span, ending, *, own, raised_here=True):
     """Look at everything that the ending says on *span*; *own* are its other attributes and events."""
     attributes, events = own
+    attributes = {**attributes, "otelflow.run.result": ending.result}
     if ending.error_type is not None:
-        attributes = {**attributes, "error.type": ending.error_type}
-    assert dict(span.attributes) == {**attributes, "otelflow.run.result": ending.result}
+        attributes["error.type"] = ending.error_type
+    assert_attributes(span, has=attributes, lacks=ON_SOME - attributes.keys())
     if ending.is_failure:
         assert span.status.status_code is StatusCode.ERROR
         assert span.status.description == (ending.message or ending.error_type)
@@ -350,8 +363,8 @@ def test_an_exception_that_stays_in_its_task_leaves_the_flow_a_success(spans, en
     assert_nothing_left_behind()
 
 
-def consume_or_stop(kind, made):
-    value = consume(kind, made)
+def consume_or_stop(kind, call):
+    value = consume(kind, call)
     assert value is VALUE or value is None
     return 1
 
@@ -370,3 +383,79 @@ def test_an_exception_that_stays_in_its_flow_is_kept_there(spans, ending, kind):
     assert span.status.status_code is (StatusCode.ERROR if ending.is_failure else StatusCode.UNSET)
     assert sum(event.name == "exception" for event in span.events) == bool(ending.error_type)
     assert_nothing_left_behind()
+
+
+@task
+async def waits():
+    await asyncio.Event().wait()
+
+
+def test_a_timeout_around_a_task_cancels_it_and_times_out_the_flow(spans):
+    async def impatient():
+        async with asyncio.timeout(0.01):
+            await waits()
+
+    with pytest.raises(TimeoutError):
+        flow(impatient)().execute()
+
+    assert spans.tree() == [("flow impatient", "timeout", [("task waits", "cancellation", [])])]
+    assert spans.one("flow impatient").status.status_code is StatusCode.ERROR
+    assert exceptions(spans) == [
+        ("flow impatient", "TimeoutError"),
+        ("task waits", "asyncio.exceptions.CancelledError"),
+    ]
+
+
+def test_a_timeout_inside_a_task_is_the_timeout_of_task_and_flow(spans):
+    @task
+    async def limited():
+        async with asyncio.timeout(0.01):
+            await asyncio.Event().wait()
+
+    async def outer():
+        await limited()
+
+    with pytest.raises(TimeoutError):
+        flow(outer)().execute()
+
+    assert spans.tree() == [("flow outer", "timeout", [("task limited", "timeout", [])])]
+    assert exceptions(spans) == [("task limited", "TimeoutError")]
+
+
+def test_a_cancelled_flow_is_a_cancellation_all_the_way_down(spans):
+    @flow
+    async def stopped():
+        await waits()
+
+    async def main():
+        running = asyncio.create_task(stopped().execute_async())
+        await asyncio.sleep(0.01)
+        running.cancel("go home")
+        with pytest.raises(asyncio.CancelledError) as raised:
+            await running
+        return raised.value
+
+    assert asyncio.run(main()).args == ("go home",)
+
+    assert spans.tree() == [("flow stopped", "cancellation", [("task waits", "cancellation", [])])]
+    assert exceptions(spans) == [("task waits", "asyncio.exceptions.CancelledError")]
+    assert {span.status.status_code for span in spans.spans} == {StatusCode.UNSET}
+
+
+def test_a_task_that_catches_its_cancellation_is_a_success(spans):
+    @task
+    async def stubborn():
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "saved"
+
+    async def main():
+        running = asyncio.create_task(stubborn())
+        await asyncio.sleep(0)
+        running.cancel()
+        return await running
+
+    assert asyncio.run(main()) == "saved"
+
+    assert spans.tree() == [("task stubborn", "success", [])]

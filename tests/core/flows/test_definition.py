@@ -85,10 +85,10 @@ def test_bare_and_with_arguments_are_the_same(spans):
     def number():
         return 1
 
-    for made in (task(number), task()(number), task(task_name="other")(number)):
-        assert made() == 1
-    for made in (flow(number), flow()(number), flow(flow_name="other")(number)):
-        assert made().execute().flow_return_value == 1
+    for decorated in (task(number), task()(number), task(task_name="other")(number)):
+        assert decorated() == 1
+    for decorated in (flow(number), flow()(number), flow(flow_name="other")(number)):
+        assert decorated().execute().flow_return_value == 1
 
     assert [span.name for span in spans.spans] == [
         "task number", "task number", "task other", "flow number", "flow number", "flow other",
@@ -139,13 +139,13 @@ def test_a_decorated_function_looks_like_the_function():
         """Multiply."""
         return number * by
 
-    for made in (task(plain), flow(plain), task(raise_on_error=False)(plain)):
-        assert inspect.isfunction(made)
-        assert (made.__name__, made.__doc__, made.__module__) == ("plain", "Multiply.", __name__)
-        assert made.__qualname__ == plain.__qualname__
-        assert made.__annotations__ == plain.__annotations__
-        assert inspect.signature(made) == inspect.signature(plain)
-        assert made.__wrapped__ is plain
+    for decorated in (task(plain), flow(plain), task(raise_on_error=False)(plain)):
+        assert inspect.isfunction(decorated)
+        assert (decorated.__name__, decorated.__doc__, decorated.__module__) == ("plain", "Multiply.", __name__)
+        assert decorated.__qualname__ == plain.__qualname__
+        assert decorated.__annotations__ == plain.__annotations__
+        assert inspect.signature(decorated) == inspect.signature(plain)
+        assert decorated.__wrapped__ is plain
 
 
 def test_a_task_is_of_the_kind_of_its_function():
@@ -167,8 +167,8 @@ def test_a_task_is_of_the_kind_of_its_function():
 
 
 def test_decorated_functions_are_pickled_by_name():
-    for made in (module_task, module_flow):
-        assert pickle.loads(pickle.dumps(made)) is made
+    for decorated in (module_task, module_flow):
+        assert pickle.loads(pickle.dumps(decorated)) is decorated
 
 
 def test_a_pydantic_model_takes_decorated_methods(spans):
@@ -232,8 +232,8 @@ def test_values_are_recorded_only_when_asked_and_secrets_never(spans):
     open_flow(5).execute()
 
     def captured(name):
-        found = spans.one(name).attributes.items()
-        return {key: value for key, value in found if "parameter" in key or "return" in key}
+        attributes = spans.one(name).attributes.items()
+        return {key: value for key, value in attributes if "parameter" in key or "return" in key}
 
     assert captured("task silent") == {}
     assert captured("task open_book") == {
@@ -271,13 +271,13 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_mistake_is_one_clear_error_at_the_call(spans, case):
-    make, kind, said = REFUSED[case]
+    make, kind, texts = REFUSED[case]
     with pytest.raises(kind) as raised:
         make()
 
     assert isinstance(raised.value, OtelflowError)
     assert "\n" not in str(raised.value)
-    for words in said:
+    for words in texts:
         assert words in str(raised.value)
     assert spans.tree() == []
 

@@ -12,6 +12,9 @@ from otelflow import INJECTED, Flow, OtelflowError, Task, flow, task
 
 if TYPE_CHECKING:
     from nowhere import Unknown
+import contextlib
+from collections.abc import Hashable
+from typing import Protocol
 
 
 class Service:
@@ -183,13 +186,13 @@ def test_common_types_are_not_injected_by_accident(spans):
 
 
 def test_a_value_of_its_own_is_not_replaced_by_its_type(spans):
-    mine = Special("mine")
+    special = Special("mine")
 
     @task
-    def asks(one: Special = mine):
+    def asks(one: Special = special):
         return one
 
-    assert in_flow(asks) is mine
+    assert in_flow(asks) is special
 
 
 def test_positional_only_and_variadic_parameters_are_left_alone(spans):
@@ -226,16 +229,16 @@ UNFILLABLE = {
 }
 
 
-@pytest.mark.parametrize("what", ["task", "flow"])
+@pytest.mark.parametrize("kind", ["task", "flow"])
 @pytest.mark.parametrize("case", UNFILLABLE)
-def test_what_cannot_be_filled_is_one_clear_error(spans, what, case):
+def test_what_cannot_be_filled_is_one_clear_error(spans, kind, case):
     target, args, kwargs, culprit = UNFILLABLE[case]
 
     def tried():
         """Stands for the function's name in the message."""
 
     target.__name__ = target.__qualname__ = "tried"
-    call = task(target) if what == "task" else lambda *a, **k: flow(target)(*a, **k).execute()
+    call = task(target) if kind == "task" else lambda *a, **k: flow(target)(*a, **k).execute()
     with pytest.raises(TypeError) as raised:
         call(*args, **kwargs)
 
@@ -243,11 +246,11 @@ def test_what_cannot_be_filled_is_one_clear_error(spans, what, case):
     assert isinstance(error, OtelflowError)
     assert type(error).__name__ == "UnfillableParameter"
     cure = ("pass the argument", "default", "task_dependencies()") if case in ("missing", "marked") else ()
-    for said in (what, "'tried'", culprit, *cure):
-        assert said in str(error)
+    for text in (kind, "'tried'", culprit, *cure):
+        assert text in str(error)
     assert error.__cause__ is None
     assert error.__suppress_context__ or error.__context__ is None
-    span = spans.one(f"{what} tried")
+    span = spans.one(f"{kind} tried")
     assert span.attributes["otelflow.run.result"] == "error"
     assert span.attributes["error.type"] == "otelflow.errors.UnfillableParameter"
     assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, str(error))
@@ -293,17 +296,17 @@ def test_what_cannot_be_filled_is_said_by_every_kind_of_function(spans, kind):
     async def async_generator(needed):
         yield needed
 
-    made = task({"coroutine": coroutine, "generator": generator, "async_generator": async_generator}[kind])
+    decorated = task({"coroutine": coroutine, "generator": generator, "async_generator": async_generator}[kind])
     with pytest.raises(OtelflowError, match="needed"):
-        asyncio.run(first_of(made(), kind))
+        asyncio.run(first_of(decorated(), kind))
 
     assert spans.tree() == [(f"task {kind}", "error", [])]
 
 
-async def first_of(made, kind):
+async def first_of(call, kind):
     if kind == "generator":
-        return next(made)
-    return await (made if kind == "coroutine" else anext(made))
+        return next(call)
+    return await (call if kind == "coroutine" else anext(call))
 
 
 @pytest.mark.parametrize("keyword", [{"raise_on_error": False}, {}])
@@ -329,3 +332,38 @@ def test_dependencies_that_cannot_be_made_are_an_error_of_the_run(spans):
 
     span = spans.one("flow Broken")
     assert (span.attributes["otelflow.run.result"], span.attributes["error.type"]) == ("error", "ConnectionError")
+
+
+class Repository(Protocol):
+    def load(self): ...
+
+
+@pytest.mark.parametrize(
+    "annotation", [Any, Repository, Repository | None, Hashable | None, contextlib.AbstractContextManager | None]
+)
+def test_a_parameter_that_anything_would_fit_is_left_alone(spans, annotation):
+    def load(path, cache=None):
+        return path, cache
+
+    load.__annotations__ = {"cache": annotation}
+
+    @flow
+    def both():
+        return task(load)("x")
+
+    assert task(load)("x") == ("x", None)
+    assert both().execute().flow_return_value == ("x", None)
+
+
+def test_a_class_of_the_flow_itself_is_still_injected(spans):
+    class Import(Flow):
+        def main(self):
+            return needs_it()
+
+    @task
+    def needs_it(found: Import | None = None):
+        return found
+
+    run = Import()
+
+    assert run.execute().flow_return_value is run

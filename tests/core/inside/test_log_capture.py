@@ -1,22 +1,12 @@
 """Loggers: the run's own, and captured ones; what the application's logging shows stays as it is."""
 
-import io
 import logging
-import subprocess
-import sys
-import textwrap
 
 import pytest
 
 from otelflow import Flow_Run__Config, flow, get_run_logger
-from otelflow._core.inside import log_capture
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    yield
-    log_capture.capture([])
+from support.flows import run_of
+from support.programs import python
 
 
 @pytest.fixture
@@ -41,11 +31,6 @@ def app_handler():
     logging.getLogger().addHandler(handler)
     yield records
     logging.getLogger().removeHandler(handler)
-
-
-def run_of(body, **keywords):
-    body.__name__ = "body"
-    return flow(**keywords)(body)().execute()
 
 
 def said(run):
@@ -165,15 +150,15 @@ def test_log_to_console_shows_what_nobody_else_shows(capsys, app_handler):
 
     captured = capsys.readouterr()
     assert captured.out == "printed\n"
-    shown = captured.err.splitlines()
-    assert "told" in shown
-    assert "shown by nobody" in shown
-    assert "printed" not in shown
-    assert "shown by the application" not in shown
+    lines = captured.err.splitlines()
+    assert "told" in lines
+    assert "shown by nobody" in lines
+    assert "printed" not in lines
+    assert "shown by the application" not in lines
 
 
 def test_basic_config_in_the_main_program_works_although_a_logger_is_captured(tmp_path):
-    program = textwrap.dedent("""
+    program = """
         import logging
         from otelflow import flow
         logging.basicConfig(format="%(levelname)s:%(message)s", level="INFO")
@@ -182,15 +167,8 @@ def test_basic_config_in_the_main_program_works_although_a_logger_is_captured(tm
             logging.getLogger("app").info("shown")
             return 1
         body().execute()
-    """)
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-        env={"OTELFLOW_CAPTURE_LOGGERS": "root", "PATH": ""},
-    )
+    """
+    done = python(program, options=(), check=True, OTELFLOW_CAPTURE_LOGGERS="root")
 
     assert done.stderr == "INFO:shown\n"
 
@@ -210,26 +188,3 @@ def test_an_exception_that_is_logged_stands_in_the_message_with_where_it_came_fr
     assert text.startswith("could not load\nTraceback (most recent call last):")
     assert text.endswith(("'x'\n", "'x'"))
     assert "in careful" in text
-
-
-class Screen(io.StringIO):
-    """A terminal."""
-
-    def isatty(self):
-        return True
-
-
-@pytest.mark.parametrize(
-    ("stream", "no_color", "is_coloured"), [(Screen, "", True), (Screen, "1", False), (io.StringIO, "", False)]
-)
-def test_messages_have_colours_on_a_terminal_that_wants_them_only(monkeypatch, stream, no_color, is_coloured):
-    out, err = stream(), stream()
-    monkeypatch.setattr(sys, "stdout", out)
-    monkeypatch.setattr(sys, "stderr", err)
-    monkeypatch.setenv("NO_COLOR", no_color)
-
-    run_of(lambda: None, flow_config=Flow_Run__Config(log_to_console=True, print_logs=True))
-
-    for written in (out.getvalue(), err.getvalue()):
-        assert "Executing flow run" in written
-        assert ("\x1b[" in written) is is_coloured

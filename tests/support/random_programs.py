@@ -165,10 +165,10 @@ def call(node, depth=0):
     if node.is_async and node.kind == "task":
         return in_thread(asyncio.run, acall(node, depth))
     if node.kind == "flow":
-        made = _function(node)(depth).execute()
+        run = _function(node)(depth).execute()
         if node.shape == "async generator":
-            return in_thread(asyncio.run, _take_async(made.flow_return_value, take))
-        value = made.flow_return_value
+            return in_thread(asyncio.run, _take_async(run.flow_return_value, take))
+        value = run.flow_return_value
     else:
         value = _function(node)(depth)
     return _take(value, take) if node.is_generator else value
@@ -282,7 +282,7 @@ async def _run_group_async(group):
     else:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(_outcome_async(acall(node))) for node in group.nodes]
-        outcomes = [one.result() for one in running]
+        outcomes = [task_of_loop.result() for task_of_loop in running]
     if not group.catches:
         _first_error_or(outcomes, None)
 

@@ -1,0 +1,63 @@
+"""A task that is used without its decorator, and its log."""
+
+import asyncio
+
+import pytest
+
+from otelflow import Task, flow, task
+from support.flows import add
+
+
+def test_a_task_can_be_used_directly():
+    with Task() as made_by_hand:
+        made_by_hand.task_target = add.__wrapped__
+        made_by_hand.task_args = (1,)
+        made_by_hand.task_kwargs = {"b": 5}
+        value = made_by_hand.execute__sync()
+
+    assert value == made_by_hand.task_return_value == 6
+    assert made_by_hand.task_name == "add"
+    assert made_by_hand.task_id.startswith("task_id__")
+    assert (made_by_hand.task_error, made_by_hand.raise_on_error, made_by_hand.data) == (None, True, {})
+
+
+def test_a_task_can_be_awaited_directly():
+    async def target():
+        return 7
+
+    made_by_hand = Task()
+    made_by_hand.task_target = target
+
+    assert asyncio.run(made_by_hand.execute__async()) == made_by_hand.task_return_value == 7
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "error"])
+def test_a_task_has_its_log(level):
+    @task()
+    def talks(this_task=None):
+        getattr(this_task, f"log_{level}")("said")
+
+    run = flow()(lambda: talks())().execute()
+
+    (line,) = [line for line in run.log if line.text == "said"]
+    assert line.level == {"debug": 10, "info": 20, "error": 40}[level]
+    assert line.task_run_id == next(iter(run.executed_tasks)).task_id
+
+
+def test_a_task_used_directly_runs_like_any_other(spans):
+    with Task() as direct:
+        direct.task_target = pow
+        direct.task_args = (2, 3)
+        value = direct.execute__sync()
+
+    async def double(number):
+        return number * 2
+
+    later = Task(double, (4,))
+    assert (value, direct.task_return_value, direct.task_name) == (8, 8, "pow")
+    assert asyncio.run(later.execute__async()) == 8
+    assert asyncio.run(Task(pow, (2, 2)).execute__async()) == 4
+
+    assert [root.name for root in spans.tree()] == ["task pow", "task double", "task pow"]
+    with pytest.raises(TypeError, match="A task needs a function"):
+        Task().execute__sync()

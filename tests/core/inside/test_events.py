@@ -1,0 +1,214 @@
+"""Events: their types and payloads, and the hub that people know."""
+
+import pytest
+
+from otelflow import Flow_Events, Flow_Run__Event, Flow_Run__Event_Data, Flow_Run__Event_Type, flow, flow_events, task
+from otelflow._core.inside import events
+from otelflow._core.process import losses
+from support.flows import add, total
+
+
+def test_event_types_and_data_are_the_known_ones():
+    assert sorted(kind.value for kind in Flow_Run__Event_Type) == [
+        "flow_message",
+        "flow_start",
+        "flow_stop",
+        "new_artifact",
+        "new_result",
+        "task_start",
+        "task_stop",
+    ]
+    assert Flow_Run__Event_Data()[:7] == ({}, "", None, None, 20, None, None)
+
+
+def test_payloads_are_the_known_ones():
+    heard = []
+    flow_events.event_listeners.append(heard.append)
+
+    @flow()
+    def speaks(this_flow=None):
+        print("hello")
+        this_flow.add_flow_artifact("d", "k", {"a": 1}, "json")
+        return 0
+
+    speaks().execute()
+
+    payloads = {event.event_type.value: event.event_data.data for event in heard if event.event_data.log_level == 20}
+    assert payloads["flow_message"] == {"message_data": {"log_level": 20, "message": "hello", "message_text": "hello"}}
+    assert payloads["new_artifact"] == {
+        "artifact_data": {"description": "d", "key": "k", "data": {"a": 1}, "type": "json"}
+    }
+    assert payloads["new_result"] == {"result_data": {"key": "flow-return-value", "description": "0"}}
+
+
+def test_a_failed_task_has_its_stop_and_every_stop_tells_status_error_and_duration():
+    heard = []
+    flow_events.event_listeners.append(heard.append)
+
+    @task()
+    def fails():
+        raise ValueError("x")
+
+    with pytest.raises(ValueError, match="x"):
+        flow(flow_name="f")(lambda: fails())().execute()
+
+    stops = [event for event in heard if event.event_type.value.endswith("_stop")]
+    assert [event.event_type.value for event in stops] == ["task_stop", "flow_stop"]
+    assert [(event.event_data.result, event.event_data.error_type) for event in stops] == [
+        ("failure", "ValueError")
+    ] * 2
+    assert all(event.event_data.duration > 0 for event in stops)
+
+
+def test_tasks_of_nested_flows_belong_to_their_own_flow_and_events_know_the_parent():
+    heard = []
+    flow_events.event_listeners.append(heard.append)
+
+    @flow()
+    def inner():
+        add(1)
+
+    @flow()
+    def outer():
+        add(2)
+        run = inner().execute()
+        add(3)
+        return run
+
+    run = outer().execute()
+
+    assert [task.task_args for task in run.executed_tasks] == [(2,), (3,)]
+    assert [task.task_args for task in run.flow_return_value.executed_tasks] == [(1,)]
+    starts = [event.event_data for event in heard if event.event_type == "flow_start"]
+    assert [start.parent_run_id for start in starts] == [None, run.flow_id]
+
+
+def test_an_exception_in_a_listener_is_counted_and_not_lost(caplog):
+
+    def raises_in_listener(event):
+        raise RuntimeError("in a listener")
+
+    before = losses.listener_errors.copy()
+    flow_events.event_listeners.append(raises_in_listener)
+
+    total(1).execute()
+
+    counted = losses.listener_errors - before
+    assert sum(counted.values()) > 4
+    assert "in a listener" in caplog.text
+
+
+def test_an_interrupted_flow_stops():
+    heard = []
+    flow_events.event_listeners.append(heard.append)
+
+    @flow()
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted().execute()
+
+    assert heard[-1].event_type == "flow_stop"
+    assert heard[-1].event_data.result == "cancellation"
+
+
+@task
+def work(this_task=None):
+    print("printed")
+    this_task.log_error("told")
+    this_task.log_debug("whispered")
+    this_task.add_task_artifact("an artifact", "key", {"a": 1}, "json")
+    this_task.add_task_result("answer", 42)
+
+
+@flow
+def job():
+    work()
+
+
+def test_a_separate_hub_tells_its_own_listeners_only():
+    hub, heard, elsewhere = Flow_Events(), [], []
+    hub.event_listeners.append(heard.append)
+    flow_events.event_listeners.append(elsewhere.append)
+    data = Flow_Run__Event_Data(flow_name="f", task_name="t")
+
+    hub.on__flow__start(data)
+    hub.on__task__start(data)
+    hub.on__new_artifact(data)
+    hub.on__new_result(data)
+    hub.on__flow_run__message(30, "run", "task", "\x1b[31mred\x1b[0m")
+    hub.on__task__stop(data)
+    hub.on__flow__stop(data)
+
+    kinds = ["flow_start", "task_start", "new_artifact", "new_result", "flow_message", "task_stop", "flow_stop"]
+    assert [event.event_type.value for event in heard] == kinds
+    assert elsewhere == []
+    message = heard[4].event_data
+    assert message.data["message_data"] == {"log_level": 30, "message": "\x1b[31mred\x1b[0m", "message_text": "red"}
+    assert (message.log_level, message.flow_run_id, message.task_run_id) == (30, "run", "task")
+
+
+def test_an_event_has_an_id_of_its_own_and_milliseconds():
+    heard = []
+    flow_events.event_listeners.append(heard.append)
+
+    job().execute()
+
+    assert len({event.event_id for event in heard}) == len(heard) > 5
+    assert [event.timestamp for event in heard] == [event.time_unix_nano // 1_000_000 for event in heard]
+    assert [event.time_unix_nano for event in heard] == sorted(event.time_unix_nano for event in heard)
+    assert isinstance(heard[0], Flow_Run__Event)
+
+
+def test_an_event_of_a_subflow_knows_its_parent_run():
+    heard = []
+    flow_events.event_listeners.append(heard.append)
+
+    @flow
+    def inner():
+        pass
+
+    @task
+    def between(this_task=None):
+        inner().execute()
+        return this_task.task_id
+
+    outer = flow(flow_name="outer")(lambda: between())().execute()
+
+    starts = {
+        (event.event_data.task_name or event.event_data.flow_name): event.event_data
+        for event in heard
+        if event.event_type in (Flow_Run__Event_Type.FLOW_START, Flow_Run__Event_Type.TASK_START)
+    }
+    assert starts["outer"].parent_run_id is None
+    assert starts["between"].parent_run_id == outer.flow_id
+    assert starts["inner"].parent_run_id == outer.flow_return_value
+
+
+def test_a_stop_tells_result_duration_and_error():
+    heard = []
+    flow_events.event_listeners.append(heard.append)
+    error = ValueError("password=hunter2")
+
+    @flow
+    def fails():
+        raise error
+
+    with pytest.raises(ValueError, match="hunter2"):
+        fails().execute()
+
+    data = heard[-1].event_data
+    assert (data.result, data.error, data.error_type) == ("failure", error, "ValueError")
+    assert data.error_message == "password=[redacted]"
+    assert data.duration > 0
+
+
+def test_without_listeners_no_event_is_made(monkeypatch):
+
+    events_made = []
+    monkeypatch.setattr(events, "new_event", lambda *args: events_made.append(args))
+
+    job().execute()
+
+    assert events_made == []

@@ -1,0 +1,174 @@
+"""Where what happens inside a run is written: its span, log records, both; and what is left out."""
+
+import pytest
+from opentelemetry._logs import _internal as otel_logs
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from otelflow import flow, task
+from otelflow._core.process import losses
+from otelflow._core.process import provider as span_maker
+from support.flows import run_of
+from support.spans import texts
+
+
+@pytest.fixture
+def records(monkeypatch):
+    exporter = InMemoryLogRecordExporter()
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    monkeypatch.setattr(otel_logs, "_LOGGER_PROVIDER", provider)
+    return lambda: [log.log_record for log in exporter.get_finished_logs()]
+
+
+@task
+def work(this_task=None):
+    print("printed")
+    this_task.log_error("told")
+    this_task.log_debug("whispered")
+    this_task.add_task_artifact("an artifact", "key", {"a": 1}, "json")
+    this_task.add_task_result("answer", 42)
+
+
+@flow
+def job():
+    work()
+
+
+@pytest.mark.parametrize(("where", "on_span", "as_records"), [("span", 4, 0), ("log", 0, 4), ("both", 4, 4)])
+def test_events_go_where_the_switch_says(spans, records, monkeypatch, where, on_span, as_records):
+    monkeypatch.setenv("OTELFLOW_EVENTS", where)
+
+    job().execute()
+
+    assert len(spans.events("task work")) == on_span
+    assert len(records()) == as_records
+
+
+def test_a_log_record_belongs_to_the_span_in_which_it_was_said(spans, records, monkeypatch):
+    monkeypatch.setenv("OTELFLOW_EVENTS", "log")
+
+    job().execute()
+
+    span = spans.one("task work")
+    message, error, artifact, result = records()
+    assert {(record.trace_id, record.span_id) for record in records()} == {
+        (span.context.trace_id, span.context.span_id)
+    }
+    assert (message.body, message.severity_text, message.severity_number.value) == ("printed", "INFO", 9)
+    assert (error.body, error.severity_text, error.severity_number.value) == ("told", "ERROR", 17)
+    assert (artifact.event_name, artifact.body) == ("otelflow.artifact", "an artifact")
+    assert artifact.attributes["otelflow.artifact.data"] == '{"a": 1}'
+    assert (result.event_name, result.body) == ("otelflow.result", "42")
+    assert message.attributes["otelflow.task.name"] == "work"
+    assert message.attributes["otelflow.flow.run.id"] == span.attributes["otelflow.flow.run.id"]
+    assert span.start_time <= message.timestamp <= error.timestamp <= span.end_time
+
+
+def test_a_log_processor_that_raises_changes_no_run(monkeypatch, records):
+    monkeypatch.setenv("OTELFLOW_EVENTS", "log")
+
+    class Broken(SimpleLogRecordProcessor):
+        def on_emit(self, log_record):
+            raise RuntimeError("log pipeline")
+
+    otel_logs._LOGGER_PROVIDER.add_log_record_processor(Broken(InMemoryLogRecordExporter()))
+    before = losses.dropped["logs", "emit_failed"]
+
+    run = job().execute()
+
+    assert run.status == "success"
+    assert losses.dropped["logs", "emit_failed"] == before + 4
+
+
+def test_nothing_is_lost_in_log_records_when_a_span_keeps_only_a_part(spans, records, monkeypatch, capsys):
+    monkeypatch.setenv("OTELFLOW_EVENTS", "both")
+
+    @flow
+    def chatter():
+        for number in range(500):
+            print(number)
+
+    chatter().execute()
+
+    assert [record.body for record in records()] == [str(number) for number in range(500)]
+    assert len(spans.events("flow chatter")) < 128
+
+
+def said(run):
+    """The messages of a run, without the engine's own."""
+    return [line.plain_text for line in run.log if line.level >= 20]
+
+
+def test_ten_thousand_prints_keep_head_tail_and_errors_and_push_out_no_artifact(spans, capsys):
+    @task
+    def chatter(this_task=None):
+        this_task.add_task_artifact(key="early", data="a")
+        this_task.add_task_result("r", "v")
+        for number in range(10_000):
+            print(number)
+            if number % 2_000 == 1_000:
+                this_task.log_error(f"error {number}")
+
+    run = run_of(lambda: chatter())
+
+    texts_left = spans.messages("task chatter")
+    kinds = [event.name for event in spans.events("task chatter")]
+    assert texts_left[:2] == ["0", "1"]
+    assert texts_left[-1] == "9999"
+    assert [text for text in texts_left if text.startswith("error")] == [
+        f"error {n}" for n in range(1_000, 10_000, 2_000)
+    ]
+    assert kinds.count("otelflow.artifact") == kinds.count("otelflow.result") == 1
+    omitted = spans.one("task chatter").attributes["otelflow.messages.omitted"]
+    assert omitted == 10_005 - len(texts_left)
+    assert len(run.log) + run.log.omitted >= 10_005
+    assert len(capsys.readouterr().out.splitlines()) == 10_000
+
+
+def test_a_host_that_keeps_sixteen_events_keeps_the_exception_the_results_and_the_artifacts():
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(span_limits=SpanLimits(max_events=16), shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    before = span_maker.use_provider(provider)
+
+    def body(this_flow):
+        this_flow.add_flow_artifact(key="early", data="a")
+        this_flow.add_flow_result("r", "v")
+        for number in range(100):
+            print(number)
+        raise ValueError("boom")
+
+    try:
+        with pytest.raises(ValueError, match="boom"):
+            run_of(body)
+    finally:
+        span_maker.use_provider(before)
+
+    (span,) = exporter.get_finished_spans()
+    kinds = [event.name for event in span.events]
+    assert len(kinds) == 16
+    assert kinds[-3:] == ["otelflow.artifact", "otelflow.result", "exception"]
+    assert texts(span)[-1] == "99"
+
+
+def test_a_print_of_a_million_lines_keeps_both_ends_and_counts_the_rest(spans, capsys):
+    run = run_of(lambda: print("\n".join(map(str, range(1_000_000)))))
+
+    assert said(run)[0] == "0"
+    assert said(run)[-1] == "999999"
+    assert (
+        len(spans.messages("flow body")) + spans.one("flow body").attributes["otelflow.messages.omitted"] == 1_000_000
+    )
+
+
+def test_only_levels_that_are_asked_for_get_onto_the_span(spans, monkeypatch):
+    monkeypatch.setenv("OTELFLOW_MESSAGE_LEVEL", "error")
+
+    run = run_of(lambda this_flow: (this_flow.log_warning("w"), this_flow.log_error("e")))
+
+    assert spans.messages("flow body") == ["e"]
+    assert said(run)[:2] == ["w", "e"]

@@ -1,0 +1,177 @@
+"""What a run says: log_*, loggers, prints; each as a message of the run where it was said."""
+
+import contextvars
+import io
+import sys
+
+import pytest
+
+from otelflow import Flow_Run__Config, flow, flow_events, get_run_logger, task
+from support.flows import run_of, total
+
+
+def said(run):
+    """The messages of a run, without the engine's own."""
+    return [line.plain_text for line in run.log if line.level >= 20]
+
+
+def test_each_way_of_saying_something_becomes_a_message_of_the_run_with_its_own_time(spans):
+    @task
+    def work(this_task=None, this_flow=None):
+        print("printed")
+        this_task.log_debug("whispered")
+        this_task.log_info("told")
+        this_task.log_warning("warned")
+        this_flow.log_error("shouted")
+        get_run_logger().info("logged %s", 1)
+
+    @flow
+    def talk():
+        work()
+
+    run = talk().execute()
+
+    assert spans.messages("task work") == ["printed", "told", "warned", "shouted", "logged 1"]
+    assert spans.messages("flow talk") == []
+    assert said(run) == ["printed", "told", "warned", "shouted", "logged 1"]
+    assert "whispered" in run.captured_logs()
+    task_span = spans.one("task work")
+    times = [event.timestamp for event in task_span.events]
+    assert times == sorted(times)
+    assert task_span.start_time <= times[0] < times[-1] <= task_span.end_time
+    severities = [event.attributes["otelflow.message.severity"] for event in task_span.events]
+    assert severities == ["INFO", "INFO", "WARNING", "ERROR", "INFO"]
+
+
+def test_listeners_hear_a_message_at_once():
+    heard = []
+
+    def listen(event):
+        heard.append(event.event_data.data.get("message_data", {}).get("message_text"))
+
+    def body():
+        print("one")
+        return list(heard)
+
+    flow_events.event_listeners.append(listen)
+    try:
+        run = run_of(body)
+    finally:
+        flow_events.event_listeners.remove(listen)
+
+    assert run.flow_return_value[-1] == "one"
+
+
+class Unprintable:
+    def __str__(self):
+        raise ValueError("no text")
+
+
+def test_a_message_of_ten_megabytes_is_bounded_and_says_how_long_it_was(spans):
+    def body(this_flow):
+        this_flow.log_info("x" * 10_000_000)
+        this_flow.log_info(b"\xff" * 10_000_000)
+
+    run_of(body)
+
+    first, second = spans.messages("flow body")
+    assert first == "x" * 8192 + "… [cut, 10,000,000 characters]"
+    assert second.endswith("… [cut, 10,000,000 characters]")
+    assert len(second) < 9_000
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (b"caf\xe9", "caf\\xe9"),
+        ("lone \udce4", "lone \\udce4"),
+        (Unprintable(), "<Unprintable: str() raised ValueError>"),
+        ("", ""),
+        (None, "None"),
+        ({"a": [1]}, "{'a': [1]}"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("nul\x00", "nul\x00"),
+    ],
+)
+def test_any_message_becomes_a_text_that_can_be_exported(spans, message, text):
+    run_of(lambda this_flow: this_flow.log_info(message))
+
+    assert spans.messages("flow body") == [text]
+
+
+def test_messages_are_off_when_logging_is_disabled(spans, capsys):
+    def body(this_flow):
+        print("x")
+        this_flow.log_error("y")
+
+    run = run_of(body, flow_config=Flow_Run__Config(logging_enabled=False))
+
+    assert run.captured_logs() == []
+    assert spans.messages("flow body") == []
+    assert capsys.readouterr().out == "x\n"
+
+
+def test_what_is_said_after_the_end_belongs_to_the_run_around_it(spans):
+    late = []
+
+    @task
+    def work():
+        late.append(contextvars.copy_context())
+
+    def body():
+        work()
+        late[0].run(print, "after the task")
+
+    run_of(body)
+
+    assert spans.messages("flow body") == ["after the task"]
+
+
+def test_the_messages_of_a_run_can_be_read_in_each_form(capsys):
+    run = total(1).execute()
+    run.log_debug("d")
+    run.log_info("i", task_run_id="task")
+    run.log_error("e")
+    capsys.readouterr()
+
+    assert run.log_messages() == run.captured_logs()
+    assert run.log_messages_with_colors() == run.captured_exec_logs
+    assert run.captured_logs() == [
+        f"Created flow run '{run.flow_id}' for flow 'total'",
+        f"Executing flow run '{run.flow_id}'",
+        "Executing task 'add'",
+        "1 + 1",
+        "Task return value: 2",
+        "Flow return value: 2",
+        "d",
+        "i",
+        "e",
+    ]
+    assert "\x1b[" in run.log_messages_with_colors()[0]
+    run.print_log_messages(use_colors=False)
+    assert capsys.readouterr().out.splitlines() == run.captured_logs()
+    run.print_log_messages()
+    assert capsys.readouterr().out.splitlines() == run.captured_exec_logs
+
+
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "no_color", "is_coloured"), [(Screen, "", True), (Screen, "1", False), (io.StringIO, "", False)]
+)
+def test_messages_have_colours_on_a_terminal_that_wants_them_only(monkeypatch, stream, no_color, is_coloured):
+    out, err = stream(), stream()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    monkeypatch.setenv("NO_COLOR", no_color)
+
+    run_of(lambda: None, flow_config=Flow_Run__Config(log_to_console=True, print_logs=True))
+
+    for written in (out.getvalue(), err.getvalue()):
+        assert "Executing flow run" in written
+        assert ("\x1b[" in written) is is_coloured

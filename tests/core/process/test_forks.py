@@ -1,0 +1,147 @@
+"""Real forks: locks are free, state and objects begin anew, and a child knows that it is one."""
+
+import os
+
+import pytest
+
+from otelflow._core.process import forks
+from support.programs import python
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+
+# ``in_child`` forks, and returns what *body* returns there as text.
+PROGRAM = """
+import os, threading, time
+from otelflow._core.process import forks, process
+
+def in_child(body):
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(writing, str(body()).encode())
+        except BaseException as error:
+            os.write(writing, repr(error).encode())
+        os._exit(0)
+    os.close(writing)
+    os.waitpid(pid, 0)
+    with open(reading) as answer:
+        return answer.read()
+
+def held_by_a_thread(lock):
+    holds = threading.Event()
+    def hold():
+        with lock:
+            holds.set()
+            threading.Event().wait()
+    threading.Thread(target=hold, daemon=True).start()
+    holds.wait()
+"""
+
+
+def printed(source):
+    done = python(PROGRAM, source, options=())  # Python 3.12 warns of a fork with threads
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_a_lock_may_be_taken_twice_by_its_thread():
+    lock = forks.new_lock()
+
+    with lock:
+        is_taken = lock.acquire(timeout=5)
+
+    assert is_taken
+
+
+def test_a_lock_that_a_thread_of_the_parent_holds_is_free_in_the_child():
+    source = """
+    lock = forks.new_lock()
+    held_by_a_thread(lock)
+    print(lock.acquire(timeout=0.1), in_child(lambda: lock.acquire(timeout=5)))
+    """
+    assert printed(source) == ["False True"]
+
+
+def test_a_condition_around_such_a_lock_works_in_the_child():
+    source = """
+    lock = forks.new_lock()
+    changed = threading.Condition(lock)
+    held_by_a_thread(lock)
+    def wait():
+        ready = []
+        def make_ready():
+            with changed:
+                ready.append(1)
+                changed.notify_all()
+        with changed:
+            threading.Thread(target=make_ready).start()
+            return changed.wait_for(lambda: ready, 5)
+    print(in_child(wait))
+    """
+    assert printed(source) == ["[1]"]
+
+
+def test_a_lock_of_a_child_is_free_in_its_own_child():
+    source = """
+    def grandchild():
+        lock = forks.new_lock()
+        held_by_a_thread(lock)
+        return in_child(lambda: lock.acquire(timeout=5))
+    print(in_child(grandchild))
+    """
+    assert printed(source) == ["True"]
+
+
+def test_an_object_begins_anew_in_each_child_and_not_in_the_parent():
+    source = """
+    class Worker:
+        generation = 0
+        def begin(self):
+            self.generation += 1
+    worker = Worker()
+    forks.begin_anew(worker, Worker.begin)
+    print(in_child(lambda: worker.generation), in_child(lambda: in_child(lambda: worker.generation)))
+    print(worker.generation)
+    """
+    assert printed(source) == ["1 2", "0"]
+
+
+def test_an_object_that_is_gone_is_kept_by_nobody_and_begins_no_more():
+    source = """
+    import weakref
+    begun = []
+    class Worker: ...
+    worker = Worker()
+    forks.begin_anew(worker, begun.append)
+    gone = weakref.ref(worker)
+    del worker
+    print(gone(), in_child(lambda: begun))
+    """
+    assert printed(source) == ["None []"]
+
+
+def test_what_begins_anew_finds_locks_free_and_state_begun_before_it():
+    source = """
+    notes = []
+    class Piece(process.State):
+        def reset(self): ...
+        def begin_anew(self):
+            notes.append("state")
+    class Worker:
+        def begin(self):
+            notes.append(lock.acquire(timeout=5))
+    lock, piece, worker = forks.new_lock(), Piece(), Worker()
+    forks.begin_anew(worker, Worker.begin)
+    held_by_a_thread(lock)
+    print(in_child(lambda: notes), notes)
+    """
+    assert printed(source) == ["['state', True] []"]
+
+
+def test_a_child_knows_since_when_it_is_one():
+    source = """
+    before = time.perf_counter()
+    print(forks.forked_at(), in_child(lambda: before < forks.forked_at() < time.perf_counter()))
+    """
+    assert printed(source) == ["-inf True"]

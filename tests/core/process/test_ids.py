@@ -1,0 +1,40 @@
+"""Ids that no other run has: in this process, its threads and its forks."""
+
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from otelflow._core.process.ids import new_id
+from support.programs import python
+
+
+def test_an_id_is_its_prefix_and_sixteen_random_digits():
+    assert re.fullmatch(r"flow_id__[0-9a-f]{16}", new_id("flow_id__"))
+
+
+def test_no_two_ids_are_the_same_whichever_thread_asks():
+    with ThreadPoolExecutor(8) as pool:
+        ids = [number for part in pool.map(lambda _: [new_id("") for _ in range(1_000)], range(8)) for number in part]
+
+    assert len(set(ids)) == 8_000
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_makes_other_ids_than_its_parent():
+    source = """
+    import os
+    from otelflow._core.process.ids import new_id
+    new_id("")  # others are ready now
+    pid = os.fork()
+    ids = " ".join(new_id("") for _ in range(300))
+    os.write(1, f"{ids}\\n".encode())
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    """
+    done = python(source)
+
+    assert done.returncode == 0, done.stderr
+    assert len(set(done.stdout.split())) == 600

@@ -1,0 +1,215 @@
+"""Which span is inside which, whoever calls whom and wherever it runs."""
+
+import asyncio
+import builtins
+import contextvars
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+
+from otelflow import flow, task
+from support.flows import ASYNC_LEAF, LEAF, add, async_leaf, leaf
+
+
+def test_tasks_and_flows_nest_as_they_call(spans):
+    @task
+    def branch():
+        return leaf() + leaf()
+
+    @flow
+    def inner():
+        return branch()
+
+    @flow
+    def outer():
+        leaf()
+        return inner().execute().flow_return_value
+
+    run = outer().execute()
+
+    assert run.flow_return_value == 2
+    branches = [("task branch", "success", [LEAF, LEAF])]
+    assert spans.tree() == [("flow outer", "success", [LEAF, ("flow inner", "success", branches)])]
+    assert len({span.context.trace_id for span in spans.spans}) == 1
+    assert [task.task_name for task in run.executed_tasks] == ["leaf"]
+
+
+def test_a_task_belongs_to_the_nearest_flow(spans):
+    @flow
+    def inner():
+        leaf()
+
+    @flow
+    def outer():
+        inner().execute()
+        leaf()
+
+    outer().execute()
+
+    first, second = spans.named("task leaf")
+    assert first.attributes["otelflow.flow.name"] == "inner"
+    assert second.attributes["otelflow.flow.name"] == "outer"
+    outer_id = spans.one("flow outer").attributes["otelflow.flow.run.id"]
+    assert second.attributes["otelflow.flow.run.id"] == outer_id != first.attributes["otelflow.flow.run.id"]
+
+
+def test_tasks_outside_any_flow_are_traces_of_their_own(spans):
+    leaf()
+    leaf()
+
+    assert spans.tree() == [LEAF, LEAF]
+    assert len({span.context.trace_id for span in spans.spans}) == 2
+    assert "otelflow.flow.name" not in spans.spans[0].attributes
+
+
+def test_recursion_is_a_deep_tree(spans):
+    @task
+    def down(depth):
+        return down(depth - 1) if depth else 0
+
+    down(50)
+
+    node, depth = spans.tree()[0], 0
+    while node.children:
+        (node,), depth = node.children, depth + 1
+    assert depth == 50
+    assert repr(spans).count("\n") == 50
+
+
+def test_async_siblings_do_not_become_parents_of_each_other(spans):
+    @task
+    async def branch(number):
+        await asyncio.sleep(0)
+        await asyncio.gather(async_leaf(number), async_leaf(number))
+        return leaf(number)
+
+    @flow
+    async def wide():
+        return await asyncio.gather(*(branch(number) for number in range(3)))
+
+    assert wide().execute().flow_return_value == [0, 1, 2]
+
+    (root,) = spans.tree()
+    assert [child.name for child in root.children] == ["task branch"] * 3
+    for child in root.children:
+        assert sorted(child.children) == [ASYNC_LEAF, ASYNC_LEAF, LEAF]
+
+
+def test_a_hosts_span_is_the_parent_and_its_context_comes_back(spans):
+    host = TracerProvider(shutdown_on_exit=False).get_tracer("host")
+
+    with host.start_as_current_span("GET /orders") as request:
+        flow(leaf)().execute()
+        assert trace.get_current_span() is request
+        leaf()
+
+    first, last = spans.one("flow leaf"), spans.named("task leaf")[-1]
+    assert first.parent.span_id == last.parent.span_id == request.get_span_context().span_id
+    assert {span.context.trace_id for span in spans.spans} == {request.get_span_context().trace_id}
+
+
+def test_the_users_own_spans_are_children_of_the_run(spans):
+    own = TracerProvider(shutdown_on_exit=False).get_tracer("mine")
+    seen = []
+
+    @task
+    def instrumented():
+        with own.start_as_current_span("SELECT") as span:
+            seen.append(span.parent.span_id)
+            leaf()
+
+    instrumented()
+
+    assert seen == [spans.one("task instrumented").context.span_id]
+    assert spans.one("task leaf").parent is not None
+
+
+def test_one_flow_executed_twice_at_once_is_two_runs_with_their_own_tasks(spans):
+    @flow
+    async def slow():
+        await async_leaf()
+
+    async def main():
+        both = slow()
+        await asyncio.gather(both.execute_async(), both.execute_async())
+
+    asyncio.run(main())
+
+    runs, leaves = spans.named("flow slow"), spans.named("task async_leaf")
+    run_ids = [span.attributes["otelflow.flow.run.id"] for span in runs]
+    assert len(set(run_ids)) == 2
+    assert [span.attributes["otelflow.flow.run.id"] for span in leaves] == run_ids
+    assert [span.parent.span_id for span in leaves] == [span.context.span_id for span in runs]
+
+
+def test_each_thread_has_a_current_run_of_its_own(spans):
+    barrier = threading.Barrier(8, timeout=10)
+
+    @flow
+    def threaded(number):
+        barrier.wait()
+        leaf(number)
+        barrier.wait()
+        return leaf(number)
+
+    threads = [threading.Thread(target=threaded(number).execute) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+
+    assert spans.tree() == [("flow threaded", "success", [LEAF, LEAF])] * 8
+    assert builtins.print.__module__ == "builtins"
+
+
+def test_a_task_in_a_pool_is_no_part_of_an_empty_new_flow(spans):
+    @flow()
+    def pooled():
+        with ThreadPoolExecutor(2) as pool:
+            with_context = pool.submit(contextvars.copy_context().run, add, 1)
+            without = pool.submit(add, 2)
+            return with_context.result() + without.result()
+
+    run = pooled().execute()
+
+    inside, outside = sorted(spans.named("task add"), key=lambda span: "otelflow.flow.name" not in span.attributes)
+    assert inside.attributes["otelflow.flow.run.id"] == run.flow_id
+    assert inside.context.trace_id == spans.one("flow pooled").context.trace_id
+    assert "otelflow.flow.run.id" not in outside.attributes
+    assert outside.parent is None
+
+
+def test_tasks_of_gather_belong_to_their_flow():
+    @task()
+    async def one(number):
+        await asyncio.sleep(0)
+        return number
+
+    @flow()
+    async def gathers():
+        return await asyncio.gather(*(one(number) for number in range(6)))
+
+    run = gathers().execute()
+
+    assert run.flow_return_value == list(range(6))
+    assert len(run.executed_tasks) == 6
+
+
+def test_two_coroutines_in_one_context_each_end_as_they_end(spans):
+    @task
+    async def slow(name, seconds):
+        await asyncio.sleep(seconds)
+        return name
+
+    async def run():
+        context = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        first = loop.create_task(slow("a", 0.01), context=context)
+        second = loop.create_task(slow("b", 0.05), context=context)
+        return await asyncio.gather(first, second)
+
+    assert asyncio.run(run()) == ["a", "b"]
+    assert {span.attributes["otelflow.run.result"] for span in spans.named("task slow")} == {"success"}
+    assert spans.open_spans == 0

@@ -1,0 +1,445 @@
+"""Functions, coroutines and generators on real loops: awaited, sent to, closed, collected, never begun."""
+
+import asyncio
+import contextvars
+import functools
+import gc
+import threading
+import types
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.trace import StatusCode
+
+from otelflow import Flow, flow, task
+from otelflow._core.runs.current import current_run
+from support.flows import ASYNC_LEAF, LEAF, async_leaf, leaf
+from support.spans import exceptions, result
+
+
+@task
+async def fails(error):
+    await asyncio.sleep(0)
+    raise error
+
+
+@task
+async def works():
+    await asyncio.sleep(0)
+    return 1
+
+
+@pytest.mark.parametrize("stop", ["close", "del"])
+def test_a_coroutine_that_is_closed_on_its_way_is_a_cancellation(spans, stop):
+    waiting = works()
+    waiting.send(None)
+    if stop == "close":
+        waiting.close()
+    else:
+        del waiting
+        gc.collect()
+
+    span = spans.one("task works")
+    assert (result(span), span.attributes["error.type"]) == ("cancellation", "GeneratorExit")
+    assert span.status.status_code is StatusCode.UNSET
+    assert current_run() is None
+
+
+def test_a_coroutine_that_was_never_awaited_is_no_run(spans):
+    works().close()
+
+    assert spans.tree() == []
+    assert spans.open_spans == 0
+
+
+def test_a_coroutine_may_be_closed_in_another_context_and_in_another_thread(spans):
+    for closer in (lambda call: contextvars.copy_context().run(call), in_thread):
+        waiting = contextvars.copy_context().run(start, works)
+        closer(waiting.close)
+
+    assert [result(span) for span in spans.spans] == ["cancellation", "cancellation"]
+    assert current_run() is None
+    assert trace.get_current_span() is trace.INVALID_SPAN
+
+
+def start(function):
+    waiting = function()
+    waiting.send(None)
+    return waiting
+
+
+def in_thread(call):
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join(5)
+
+
+@task
+def counts():
+    yield 1
+    yield 2
+
+
+@task
+async def counts_async():
+    yield 1
+    yield 2
+
+
+@pytest.mark.parametrize("stop", ["close", "del", "break"])
+def test_a_generator_that_is_left_early_is_a_success_that_says_so(spans, stop):
+    if stop == "break":
+        for _ in counts():
+            break
+    else:
+        counting = counts()
+        next(counting)
+        if stop == "close":
+            counting.close()
+        else:
+            del counting
+    gc.collect()
+
+    span = spans.one("task counts")
+    assert (result(span), span.attributes["otelflow.generator.closed_early"]) == ("success", True)
+    assert span.status.status_code is StatusCode.UNSET
+    assert span.events == ()
+    assert "error.type" not in span.attributes
+
+
+def test_an_async_generator_that_is_left_early_is_a_success_that_says_so(spans):
+    async def main():
+        async for _ in counts_async():
+            break
+        await asyncio.sleep(0.01)  # the loop closes it when it comes round
+        counting = counts_async()
+        await anext(counting)
+        await counting.aclose()
+
+    asyncio.run(main())
+    gc.collect()
+
+    assert [result(span) for span in spans.spans] == ["success", "success"]
+    assert [span.attributes["otelflow.generator.closed_early"] for span in spans.spans] == [True, True]
+
+
+@pytest.mark.parametrize("function", [counts, counts_async])
+def test_a_generator_that_nobody_begins_is_no_run(spans, function):
+    function()
+    gc.collect()
+
+    assert spans.tree() == []
+    assert spans.open_spans == 0
+
+
+def test_a_generator_that_raises_when_it_is_closed_is_a_failure(spans):
+    @task
+    def messy():
+        try:
+            yield 1
+        finally:
+            raise OSError("cannot clean up")
+
+    generator = messy()
+    next(generator)
+    with pytest.raises(OSError, match="cannot clean up"):
+        generator.close()
+
+    span = spans.one("task messy")
+    assert result(span) == "failure"
+    assert exceptions(spans) == [("task messy", "OSError")]
+
+
+def test_a_generator_takes_what_is_sent_and_thrown_and_is_current_only_in_its_steps(spans):
+    seen = []
+
+    @task
+    def conversation():
+        got = yield trace.get_current_span().get_span_context().span_id
+        try:
+            yield got
+        except KeyError as error:
+            seen.append(error)
+            yield "caught"
+        return "end"
+
+    talking = conversation()
+    inside = next(talking)
+    between = trace.get_current_span()
+    error = KeyError("thrown in")
+
+    assert talking.send("sent") == "sent"
+    assert talking.throw(error) == "caught"
+    with pytest.raises(StopIteration) as end:
+        next(talking)
+
+    assert end.value.value == "end"
+    assert seen == [error]
+    assert between is trace.INVALID_SPAN
+    span = spans.one("task conversation")
+    assert inside == span.context.span_id
+    assert (result(span), span.events) == ("success", ())
+
+
+def test_an_exception_thrown_into_a_generator_comes_out_as_it_was_and_is_recorded(spans):
+    error = ValueError("thrown in")
+    counting = counts()
+    next(counting)
+    with pytest.raises(ValueError, match="thrown in") as raised:
+        counting.throw(error)
+
+    assert raised.value is error
+    assert (error.__cause__, error.__context__) == (None, None)
+    assert result(spans.one("task counts")) == "failure"
+    assert exceptions(spans) == [("task counts", "ValueError")]
+
+
+def test_an_async_generator_takes_what_is_sent_and_thrown(spans):
+    @task
+    async def conversation():
+        try:
+            got = yield 1
+            yield got
+        except KeyError:
+            yield "caught"
+
+    async def main():
+        talking = conversation()
+        items = [await anext(talking), await talking.asend("sent"), await talking.athrow(KeyError("in"))]
+        return [*items, [item async for item in talking]]
+
+    assert asyncio.run(main()) == [1, "sent", "caught", []]
+
+    assert spans.tree() == [("task conversation", "success", [])]
+
+
+def test_a_flow_of_a_generator_ends_with_it_and_its_tasks_are_inside(spans):
+    @task
+    def part(number):
+        return number
+
+    @flow
+    def pieces():
+        yield part(1)
+        yield part(2)
+
+    run = pieces().execute()
+    assert (spans.tree(), run.status) == ([], None)
+    assert list(run.flow_return_value) == [1, 2]
+
+    assert spans.tree() == [
+        ("flow pieces", "success", [("task part", "success", []), ("task part", "success", [])]),
+    ]
+    assert run.status == "success"
+
+
+def test_two_generators_in_turns_keep_their_own_children(spans):
+    @task
+    def leaf(name):
+        return name
+
+    def numbered(name):
+        @task(task_name=name)
+        def numbers():
+            yield leaf(name)
+            yield leaf(name)
+
+        return numbers()
+
+    assert list(zip(numbered("left"), numbered("right"), strict=True)) == [("left", "right")] * 2
+
+    leaves = [("task leaf", "success", [])] * 2
+    assert spans.tree() == [("task left", "success", leaves), ("task right", "success", leaves)]
+
+
+def test_keyboard_interrupt_on_a_loop_of_its_own_comes_out_of_execute(spans):
+    interrupt = KeyboardInterrupt("ctrl-c")
+
+    @flow
+    async def interrupted():
+        await fails(interrupt)
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        interrupted().execute()
+
+    assert raised.value is interrupt
+    assert spans.tree() == [("flow interrupted", "cancellation", [("task fails", "cancellation", [])])]
+    assert exceptions(spans) == [("task fails", "KeyboardInterrupt")]
+
+
+def test_an_exception_out_of_an_async_flow_has_no_new_context(spans):
+    error = ValueError("as it was")
+    with pytest.raises(ValueError, match="as it was") as raised:
+        flow(fails)(error).execute()
+
+    assert raised.value is error
+    assert (error.__cause__, error.__context__) == (None, None)
+    assert exceptions(spans) == [("task fails", "ValueError")]
+
+
+def traced(target):
+    """An ordinary decorator: a plain function around an async one."""
+
+    @functools.wraps(target)
+    def around(*args):
+        return target(*args)
+
+    return around
+
+
+def test_a_plain_function_that_returns_a_coroutine_ends_with_it(spans):
+    @task
+    @traced
+    async def fetch():
+        print("fetching")
+        await asyncio.sleep(0)
+        raise ValueError("no route")
+
+    with pytest.raises(ValueError, match="no route"):
+        asyncio.run(fetch())
+
+    span = spans.one("task fetch")
+    assert span.attributes["otelflow.run.result"] == "failure"
+    assert [event.name for event in span.events] == ["otelflow.message", "exception"]
+    assert current_run() is None
+
+
+def test_a_flow_whose_main_returns_a_coroutine_is_executed_to_its_end(spans):
+    class Import(Flow):
+        def main(self):
+            return self.load()
+
+        async def load(self):
+            await asyncio.sleep(0)
+            return 7
+
+    assert Import().execute().flow_return_value == 7
+    assert asyncio.run(Import().execute_async()).flow_return_value == 7
+    assert [span.attributes["otelflow.run.result"] for span in spans.named("flow Import")] == ["success", "success"]
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_a_returned_coroutine_that_nobody_awaits_leaves_no_run_open(spans):
+    @task
+    @traced
+    async def fetch(): ...
+
+    fetch().close()
+
+    assert spans.open_spans == 0
+    assert spans.one("task fetch").attributes["otelflow.run.result"] == "success"
+
+
+def test_a_coroutine_that_has_begun_elsewhere_is_only_a_value(spans):
+    async def elsewhere():
+        await asyncio.sleep(0)
+
+    @flow
+    def starter():
+        begun = elsewhere()
+        begun.send(None)
+        return begun
+
+    begun = starter().execute().flow_return_value
+
+    assert isinstance(begun, types.CoroutineType)
+    begun.close()
+
+
+def test_a_generator_based_coroutine_is_awaited(spans):
+    @task
+    @types.coroutine
+    def old():
+        yield
+        return 7
+
+    async def run():
+        return await old()
+
+    assert asyncio.run(run()) == 7
+    assert spans.one("task old").attributes["otelflow.run.result"] == "success"
+
+
+def test_execute_async_runs_on_the_callers_loop_and_in_its_context(spans):
+    variable = contextvars.ContextVar("variable")
+
+    @flow
+    async def awaited():
+        await async_leaf()
+        return variable.get(), asyncio.get_running_loop()
+
+    @flow
+    def plain():
+        return leaf()
+
+    async def main():
+        variable.set("the caller's")
+        run = await awaited().execute_async()
+        await plain().execute_async()
+        return run, asyncio.get_running_loop()
+
+    run, loop = asyncio.run(main())
+
+    assert run.flow_return_value == ("the caller's", loop)
+    assert spans.tree() == [("flow awaited", "success", [ASYNC_LEAF]), ("flow plain", "success", [LEAF])]
+
+
+def test_execute_in_a_running_loop_keeps_the_context_and_warns_once(spans, warnings_said):
+    variable = contextvars.ContextVar("variable")
+
+    @flow
+    async def inner():
+        return variable.get(), threading.current_thread().name, await async_leaf()
+
+    @flow
+    async def outer():
+        variable.set("kept")
+        first = inner().execute().flow_return_value
+        inner().execute()
+        return first
+
+    value, thread, number = outer().execute().flow_return_value
+
+    assert (value, number) == ("kept", 1)
+    assert thread != threading.current_thread().name
+    inside = ("flow inner", "success", [ASYNC_LEAF])
+    assert spans.tree() == [("flow outer", "success", [inside, inside])]
+    messages = [record.getMessage() for record in warnings_said.records]
+    assert len(messages) == 1
+    assert "await flow.execute_async()" in messages[0]
+
+
+def test_an_exception_from_execute_in_a_running_loop_is_the_very_one(spans, warnings_said):
+    error = ValueError("from the other thread")
+
+    @flow
+    async def inner():
+        raise error
+
+    async def main():
+        inner().execute()
+
+    with pytest.raises(ValueError, match="from the other thread") as raised:
+        asyncio.run(main())
+
+    assert raised.value is error
+    assert (error.__cause__, error.__context__) == (None, None)
+
+
+def test_an_async_flow_runs_in_the_callers_context():
+    request = contextvars.ContextVar("request", default="none")
+    request.set("mine")
+
+    @flow()
+    async def reads():
+        return request.get()
+
+    async def awaited():
+        return threading.get_ident(), await flow()(here)().execute_async()
+
+    async def here():
+        return threading.get_ident()
+
+    assert reads().execute().flow_return_value == "mine"
+    caller, run = asyncio.run(awaited())
+    assert run.flow_return_value == caller

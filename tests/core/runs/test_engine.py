@@ -1,0 +1,246 @@
+"""How runs start and end: where an exception is recorded, and that nothing else changes."""
+
+import asyncio
+import contextvars
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.trace import StatusCode
+
+from otelflow import flow, task, testing
+from otelflow._core.process import losses
+from otelflow._core.process.provider import use_provider
+from otelflow._core.runs.current import current_run
+from support.spans import exceptions, result
+
+
+@task
+async def fails(error):
+    await asyncio.sleep(0)
+    raise error
+
+
+@task
+async def waits():
+    await asyncio.Event().wait()
+
+
+@task
+async def works():
+    await asyncio.sleep(0)
+    return 1
+
+
+def test_an_exception_out_of_gather_is_recorded_on_its_task_only(spans):
+    error = ValueError("one of three")
+
+    async def gathers():
+        await asyncio.gather(works(), fails(error), works())
+
+    with pytest.raises(ValueError, match="one of three") as raised:
+        flow(gathers)().execute()
+
+    assert raised.value is error
+    assert exceptions(spans) == [("task fails", "ValueError")]
+    run = spans.one("flow gathers")
+    assert (result(run), run.attributes["error.type"], run.attributes["otelflow.flow.tasks.failed"]) == (
+        "failure",
+        "ValueError",
+        1,
+    )
+    assert [child.name for child in spans.tree()[0].children] == ["task works", "task fails", "task works"]
+
+
+def test_a_task_group_raises_a_group_of_its_own_and_each_exception_is_recorded_once(spans):
+    first, second = ValueError("first"), TypeError("second")
+
+    async def groups():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fails(first))
+            group.create_task(fails(second))
+            group.create_task(waits())
+
+    with pytest.raises(ExceptionGroup) as raised:
+        flow(groups)().execute()
+
+    assert set(raised.value.exceptions) == {first, second}
+    assert exceptions(spans) == [
+        ("flow groups", "ExceptionGroup"),
+        ("task fails", "TypeError"),
+        ("task fails", "ValueError"),
+        ("task waits", "asyncio.exceptions.CancelledError"),
+    ]
+    waiting = spans.one("task waits")
+    assert (result(waiting), waiting.status.status_code) == ("cancellation", StatusCode.UNSET)
+    assert spans.one("flow groups").attributes["otelflow.flow.tasks.failed"] == 2
+
+
+def test_an_exception_out_of_a_thread_with_the_context_is_recorded_once(spans):
+    error = ValueError("in a thread")
+
+    @task
+    def breaks():
+        raise error
+
+    @flow
+    def threaded():
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(contextvars.copy_context().run, breaks).result(5)
+
+    with pytest.raises(ValueError, match="in a thread"):
+        threaded().execute()
+
+    assert spans.tree() == [("flow threaded", "failure", [("task breaks", "failure", [])])]
+    assert exceptions(spans) == [("task breaks", "ValueError")]
+
+
+def test_an_exception_that_is_raised_anew_from_another_is_recorded_where_each_was_raised(spans):
+    @task
+    def low():
+        raise KeyError("low")
+
+    @flow
+    def high():
+        try:
+            low()
+        except KeyError as error:
+            raise RuntimeError("high") from error
+
+    with pytest.raises(RuntimeError, match="high"):
+        high().execute()
+
+    assert exceptions(spans) == [("flow high", "RuntimeError"), ("task low", "KeyError")]
+
+
+def test_an_exception_that_was_caught_and_is_raised_later_is_not_recorded_again(spans):
+    error = ValueError("kept")
+
+    @task
+    def breaks():
+        raise error
+
+    @flow
+    def later():
+        try:
+            breaks()
+        except ValueError as caught:
+            later_error = caught
+        raise later_error
+
+    with pytest.raises(ValueError, match="kept"):
+        later().execute()
+
+    assert exceptions(spans) == [("task breaks", "ValueError")]
+
+
+def test_the_same_exception_object_raised_by_two_tasks_is_recorded_on_each(spans):
+    error = ValueError("shared")
+
+    @task
+    def first():
+        raise error
+
+    @task
+    def second():
+        raise error
+
+    @flow
+    def both():
+        for tried in (first, second):
+            try:
+                tried()
+            except ValueError:
+                continue
+
+    both().execute()
+
+    assert len(exceptions(spans)) == 2, "raised twice, on two spans: each says where"
+    assert result(spans.one("flow both")) == "success"
+
+
+def test_an_exception_from_a_run_without_a_span_is_recorded_on_the_next_one_up():
+    class NotThe(Sampler):
+        """Records all but one span, as a sampler by name or rate may do."""
+
+        def should_sample(self, parent_context, trace_id, name, *_, **__):
+            return SamplingResult(Decision.DROP if name == "task unseen" else Decision.RECORD_AND_SAMPLE)
+
+        def get_description(self):
+            return "all but one"
+
+    @task
+    def unseen():
+        raise ValueError("raised in the dark")
+
+    @flow
+    def seen():
+        unseen()
+
+    collected = testing.Trace()
+    provider = TracerProvider(sampler=NotThe(), shutdown_on_exit=False)
+    provider.add_span_processor(collected)
+    previous = use_provider(provider)
+    with pytest.raises(ValueError, match="in the dark"):
+        seen().execute()
+    use_provider(previous)
+
+    assert exceptions(collected) == [("flow seen", "ValueError")]
+
+
+def test_too_deep_a_recursion_is_recorded_once_and_leaves_nothing_open(spans, monkeypatch):
+    monkeypatch.setattr(losses.logger, "disabled", True)
+
+    @task
+    def deeper():
+        return deeper()
+
+    with pytest.raises(RecursionError):
+        deeper()
+
+    assert {result(span) for span in spans.spans} == {"failure"}
+    assert [kind for _, kind in exceptions(spans)] == ["RecursionError"]
+    assert spans.open_spans == 0
+    assert current_run() is None
+
+
+def test_the_users_exception_comes_out_as_it_was():
+    error = ValueError("mine")
+
+    @task()
+    def fails():
+        raise error
+
+    @flow()
+    def catches():
+        try:
+            fails()
+        except ValueError as caught:
+            return caught
+
+    assert catches().execute().flow_return_value is error
+
+
+def test_a_task_does_the_same_work_under_a_deep_stack():
+    def calls():
+        """How many functions, also of C, are called for one task."""
+        seen = []
+        sys.setprofile(lambda _frame, what, _argument: seen.append(what))
+        try:
+            find()
+        finally:
+            sys.setprofile(None)
+        return len(seen)
+
+    @task()
+    def find():
+        return None
+
+    def deep(frames):
+        return calls() if frames == 0 else deep(frames - 1)
+
+    find()
+
+    assert deep(300) == calls()

@@ -1,0 +1,121 @@
+"""The one list of observers: what each is told, on which thread, and what one that raises can spoil."""
+
+import threading
+
+import pytest
+
+from otelflow import flow, task
+from otelflow._core.process import losses
+from otelflow._core.runs import observers
+
+
+class Notes(observers.Observer):
+    """Writes down what it is told, and by which thread."""
+
+    def __init__(self):
+        self.notes = []
+        self.threads = set()
+
+    def run_started(self, run):
+        self.notes.append(("started", run.task_name or run.flow_name))
+        self.threads.add(threading.get_ident())
+
+    def run_ended(self, run):
+        self.notes.append((run.ending.result, run.task_name or run.flow_name))
+        self.threads.add(threading.get_ident())
+
+    def entry_added(self, run, entry):
+        self.notes.append((entry.event_name, entry.body))
+
+
+@pytest.fixture
+def observer():
+    observer = Notes()
+    observers.add_observer(observer)
+    return observer
+
+
+@task
+def inner():
+    print("inside")
+
+
+@flow
+def outer():
+    inner()
+    raise ValueError("no")
+
+
+def run_it():
+    with pytest.raises(ValueError, match="no"):
+        outer().execute()
+
+
+def test_an_observer_is_told_of_every_run_and_of_what_happens_inside(observer):
+    run_it()
+
+    assert observer.notes == [
+        ("started", "outer"),
+        ("started", "inner"),
+        ("otelflow.message", "inside"),
+        ("success", "inner"),
+        ("failure", "outer"),
+    ]
+
+
+def test_it_is_told_on_the_thread_of_the_run(observer):
+    thread = threading.Thread(target=inner)
+    thread.start()
+    thread.join(10)
+
+    assert observer.threads == {thread.ident}
+
+
+def test_an_observer_that_is_added_twice_is_told_once(observer):
+    observers.add_observer(observer)
+    inner()
+
+    assert observer.notes.count(("started", "inner")) == 1
+
+
+def test_an_observer_that_is_removed_is_told_nothing_more_also_in_the_middle_of_a_run(observer):
+    @task
+    def removes():
+        observers.remove_observer(observer)
+        observers.remove_observer(observer)
+
+    removes()
+
+    assert observer.notes == [("started", "removes")]
+
+
+def test_one_that_raises_is_counted_and_spoils_nothing_for_the_others_or_the_run():
+    class Broken(observers.Observer):
+        def run_started(self, run):
+            raise RuntimeError("broken")
+
+        def run_ended(self, run):
+            raise RuntimeError("broken")
+
+        def entry_added(self, run, entry):
+            raise RuntimeError("broken")
+
+    before = losses.listener_errors.copy()
+    observer = Notes()
+    observers.add_observer(Broken())
+    observers.add_observer(observer)
+    inner()
+
+    assert losses.listener_errors - before == {"Broken": 3}
+    assert observer.notes == [("started", "inner"), ("otelflow.message", "inside"), ("success", "inner")]
+
+
+def test_a_method_that_is_not_overridden_is_never_called():
+    class Ends(observers.Observer):
+        def run_ended(self, run):
+            """Hear."""
+
+    before = len(observers.observed.started), len(observers.observed.ended)
+    observers.add_observer(Ends())
+
+    assert (len(observers.observed.started), len(observers.observed.ended)) == (before[0], before[1] + 1)

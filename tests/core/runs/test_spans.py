@@ -1,0 +1,97 @@
+"""What stands on the span of a run, and TRACEPARENT as the parent of the first flow of a process."""
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+
+from otelflow import flow, task
+from otelflow._core.process import provider as core_spans
+from support.flows import leaf
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_the_attributes_of_flows_and_tasks_are_these_and_no_others(spans):
+    """The one place that says all of them: a new attribute is added here, and breaks no other test."""
+
+    @task
+    def charge():
+        raise ValueError("no money")
+
+    @flow
+    def order():
+        leaf()
+        charge()
+
+    run = order()
+    with pytest.raises(ValueError, match="no money"):
+        run.execute()
+
+    first, second = run.executed_tasks
+    of_the_flow = {"otelflow.flow.name": "order", "otelflow.flow.run.id": run.flow_id}
+    place = f"{__name__}.{test_the_attributes_of_flows_and_tasks_are_these_and_no_others.__name__}.<locals>"
+    failed = {"otelflow.run.result": "failure", "error.type": "ValueError"}
+    assert dict(spans.one("flow order").attributes) == {
+        **of_the_flow,
+        **failed,
+        "code.function.name": f"{place}.order",
+        "otelflow.flow.tasks.failed": 1,
+    }
+    assert dict(spans.one("task charge").attributes) == {
+        **of_the_flow,
+        **failed,
+        "code.function.name": f"{place}.charge",
+        "otelflow.task.name": "charge",
+        "otelflow.task.run.id": second.task_id,
+    }
+    assert dict(spans.one("task leaf").attributes) == {
+        **of_the_flow,
+        "code.function.name": "support.flows.leaf",
+        "otelflow.run.result": "success",
+        "otelflow.task.name": "leaf",
+        "otelflow.task.run.id": first.task_id,
+    }
+
+
+@pytest.fixture
+def first_flow(monkeypatch):
+    """As if no flow had run in this process yet."""
+    monkeypatch.setattr(core_spans._chosen, "is_first_flow", True)
+    return monkeypatch
+
+
+def test_traceparent_is_the_parent_of_the_first_flow_only(spans, first_flow):
+    first_flow.setenv("TRACEPARENT", PARENT)
+    first_flow.setenv("TRACESTATE", "vendor=1")
+    leaf()
+    flow(leaf)().execute()
+    flow(leaf)().execute()
+
+    first, second = spans.named("flow leaf")
+    assert f"{first.context.trace_id:032x}" == "0af7651916cd43dd8448eb211c80319c"
+    assert f"{first.parent.span_id:016x}" == "b7ad6b7169203331"
+    assert first.context.trace_state == {"vendor": "1"}
+    assert second.parent is None
+    assert second.context.trace_id != first.context.trace_id
+    assert spans.spans[0].parent is None, "a task outside a flow has no part in it"
+
+
+@pytest.mark.parametrize("text", ["nonsense", "00-0-0-01", "00-" + "0" * 32 + "-" + "0" * 16 + "-01"])
+def test_a_malformed_traceparent_is_one_warning_and_a_new_trace(spans, first_flow, warnings_said, text):
+    first_flow.setenv("TRACEPARENT", text)
+    flow(leaf)().execute()
+    flow(leaf)().execute()
+
+    assert [span.parent for span in spans.named("flow leaf")] == [None, None]
+    messages = [record.getMessage() for record in warnings_said.records]
+    assert len(messages) == 1
+    assert "TRACEPARENT" in messages[0]
+    assert text in messages[0]
+
+
+def test_a_current_span_comes_before_traceparent(spans, first_flow):
+    first_flow.setenv("TRACEPARENT", PARENT)
+    host = TracerProvider(shutdown_on_exit=False).get_tracer("host")
+    with host.start_as_current_span("request") as request:
+        flow(leaf)().execute()
+
+    assert spans.one("flow leaf").parent.span_id == request.get_span_context().span_id

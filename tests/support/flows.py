@@ -1,0 +1,37 @@
+"""The smallest flows and tasks, and what they leave in a tree."""
+
+import asyncio
+
+from otelflow import flow, task
+
+
+@task
+def leaf(value=1):
+    return value
+
+
+@task
+async def async_leaf(value=1):
+    await asyncio.sleep(0)
+    return value
+
+
+LEAF = ("task leaf", "success", [])
+ASYNC_LEAF = ("task async_leaf", "success", [])
+
+
+@task()
+def add(a, b=1, this_task=None):
+    print(f"{a} + {b}")
+    return a + b
+
+
+@flow()
+def total(a):
+    return add(a)
+
+
+def run_of(body, **keywords):
+    """Execute *body* as the flow ``body`` and return the flow; *keywords* are those of ``@flow``."""
+    body.__name__ = "body"
+    return flow(**keywords)(body)().execute()
