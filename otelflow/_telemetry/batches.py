@@ -29,7 +29,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from otelflow._core.process import forks, losses, shutdown
 from otelflow.errors import ConfigurationError
-from otelflow_exporters._otlp.endpoint import CURE, Answer
+from otelflow_exporters._otlp.endpoint import CURE, ExportStatus
 
 # How long a program waits for room in the queue while the exporter works, before it loses the oldest item.
 _PATIENCE: Final = 2.0
@@ -84,9 +84,11 @@ class Delivery:
 
     signal: ClassVar[Signal] = SPANS
 
-    def __init__(self, exporter: Any, *, schedule_delay_millis: int = 5_000, answer: Answer | None = None) -> None:
+    def __init__(
+        self, exporter: Any, *, schedule_delay_millis: int = 5_000, answer: ExportStatus | None = None
+    ) -> None:
         self.exporter = exporter
-        self._answer = answer or Answer()
+        self._answer = answer or ExportStatus()
         self._delay = _from_environment(self.signal.delay, schedule_delay_millis) / 1_000
         self._capacity = _from_environment(self.signal.queue, 2_048)
         self._batch = min(_from_environment(self.signal.batch, 512), self._capacity)
@@ -242,7 +244,7 @@ class Delivery:
         """Export *batch* and return how many items of it were lost."""
         token = otel_context.attach(otel_context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
         before = getattr(self.exporter, "dropped", None)
-        self._answer.forget()
+        self._answer.reset()
         try:
             result = self.exporter.export(batch)
         except Exception as error:  # noqa: BLE001 an exporter is foreign code

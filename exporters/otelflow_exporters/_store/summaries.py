@@ -1,4 +1,4 @@
-"""What is worth knowing about a trace before it is opened."""
+"""The summary of a trace: its name, times and result, without its spans."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,7 +41,7 @@ class TraceSummary:
         return max(0, self.end - self.start) / 1e9
 
 
-class Unfinished:
+class SummaryBuilder:
     """One trace while its spans are met in any order."""
 
     __slots__ = ("_rank", "_root", "_service", "failed", "last_end", "spans", "start", "trace_id")
@@ -62,7 +62,7 @@ class Unfinished:
         self.spans += 1
         self.failed += span.status.code == Status.STATUS_CODE_ERROR
         self.start = min(self.start, start)
-        self.last_end = max(self.last_end, span.end_time_unix_nano)
+        self.last_end = max(self.last_end, span.end_time_unix_nano or start)
         rank = (0 if not span.parent_span_id else 1 if is_parent_remote(span) else 2, start)
         if rank < self._rank:
             self._rank = rank
@@ -72,7 +72,7 @@ class Unfinished:
             self._service = service
 
     def summary(self) -> TraceSummary:
-        """Return what is known now."""
+        """Return the summary of the spans until now."""
         root, is_complete = self._root, self._rank[0] < 2
         recorded = [pair.value.string_value for pair in root.attributes if pair.key == semconv.RUN_RESULT]
         result = result_of(next(iter(recorded), None), is_error=root.status.code == Status.STATUS_CODE_ERROR)

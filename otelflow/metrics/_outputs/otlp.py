@@ -27,7 +27,7 @@ from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Board, Exemplar, Snapshot
 from otelflow.metrics._families import Metric, Point, readings
 from otelflow.metrics._outputs.instance_id import Instance
-from otelflow_exporters._otlp.endpoint import CURE, Answer, new_exporter
+from otelflow_exporters._otlp.endpoint import CURE, ExportStatus, new_exporter
 
 _INTERVAL_MILLIS: Final = 60_000
 _CUMULATIVE: Final = export.AggregationTemporality.CUMULATIVE
@@ -41,7 +41,7 @@ class Otlp:
     def __init__(self, board: Board, resource: Resource) -> None:
         self._board = board
         self._exporter: Any = None
-        self._answer = Answer()
+        self._answer = ExportStatus()
         self._inherited: list[Any] = []
         self._make_exporter()
         self._given = resource
@@ -92,7 +92,7 @@ class Otlp:
             self._pid = os.getpid()
         if self._exporter is None:
             self._make_exporter()
-        self._answer.forget()
+        self._answer.reset()
         left = max(deadline - time.monotonic(), 0.001)
         result = self._exporter.export(
             otel_metrics(self._board.snapshot(), self._resource), timeout_millis=left * 1_000
@@ -179,7 +179,7 @@ def _exemplars(exemplars: Iterable[Exemplar | None]) -> list[OtlpExemplar]:
     ]
 
 
-def _exporter() -> tuple[Any, Answer]:
+def _exporter() -> tuple[Any, ExportStatus]:
     """Return the exporter that the environment names, OTLP if none, and its answer. Raises ConfigurationError."""
     name = os.environ.get(OTEL_METRICS_EXPORTER, "").strip() or "otlp"
     if "," in name:
