@@ -18,7 +18,7 @@ from otelflow_exporters._store.reader import StoredTraces
 from otelflow_exporters.store import StoreSpanExporter
 from otelflow_exporters.tree import TreeSpanExporter, print_trace, render_trace
 
-EVIL = "\x1b[31mred\x1b[0m \x1b]0;title\x07\x08\r\u202e[bold]markup[/bold] :bomb:"
+EVIL = "\x1b[31mred\x1b[0m \x1b]0;title\x07\x08\r\u202e[bold]markup[/bold] :bomb:\U000e0041\u2066"
 
 
 def artifact(span, form, recorded, key="report", **more):
@@ -148,7 +148,7 @@ def test_an_artifact_that_is_not_what_it_says_is_shown_as_it_is(program, form, r
     text = render_trace(program.done())
 
     assert "artifact report" in text
-    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2066\U000e0041]", text)
 
 
 def test_of_one_progress_only_the_last_value_is_shown(program):
@@ -200,7 +200,7 @@ def test_no_text_of_a_program_controls_the_terminal(program):
 
     text = render_trace(program.done())
 
-    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2066\U000e0041]", text)
     assert "[bold]markup[/bold] :bomb:" in text
 
 

@@ -1,7 +1,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otelflow_exporters._tree.forest import FAILED_SHOWN, Fold, Node, Rest, fold, grow, walk
+from otelflow_exporters._tree.forest import FAILED_SHOWN, Fold, Rest, SpanNode, fold, grow, walk
 
 
 def ids(nodes):
@@ -49,7 +49,7 @@ def test_whatever_the_parents_are_every_span_is_in_exactly_one_tree(make_span, p
 
 
 def test_few_siblings_are_not_folded(make_span):
-    nodes = [Node(make_span(n, name="task")) for n in range(1, 6)]
+    nodes = [SpanNode(make_span(n, name="task")) for n in range(1, 6)]
 
     assert fold(nodes) == nodes
 
@@ -59,20 +59,20 @@ def test_many_siblings_of_one_name_are_folded_also_when_others_stand_between(mak
 
     parse, write = fold(forest.roots)
 
-    assert (type(parse), parse.name, len(parse.nodes), parse.failed, ids(parse.shown)) == (
+    assert (type(parse), parse.name, len(parse.nodes), parse.failed, ids(parse.examples)) == (
         Fold,
         "task parse",
         20,
         2,
         [7, 9],
     )
-    assert (write.failed, write.shown) == (0, [])
+    assert (write.failed, write.examples) == (0, [])
 
 
 def test_only_a_few_of_many_failures_are_shown_and_the_rest_is_counted(make_span):
     (folded,) = fold(grow(make_span(n, name="task", error=True) for n in range(1, 101)).roots)
 
-    assert (len(folded.shown), folded.unshown_failures) == (FAILED_SHOWN, 100 - FAILED_SHOWN)
+    assert (len(folded.examples), folded.other_failures) == (FAILED_SHOWN, 100 - FAILED_SHOWN)
 
 
 def test_a_fold_keeps_a_success_that_hides_a_failure(make_span):
@@ -80,13 +80,13 @@ def test_a_fold_keeps_a_success_that_hides_a_failure(make_span):
     (folded,) = fold(grow([*tasks, make_span(50, 3, error=True)]).roots)
 
     assert folded.failed == 0
-    assert ids(folded.shown) == [3]
+    assert ids(folded.examples) == [3]
 
 
 def test_very_many_siblings_with_different_names_are_bounded(make_span):
     items = fold(grow(make_span(n, error=n == 500) for n in range(1, 1001)).roots)
 
     assert len(items) < 60
-    assert 500 in ids(item for item in items if isinstance(item, Node))
+    assert 500 in ids(item for item in items if isinstance(item, SpanNode))
     (rest,) = (item for item in items if isinstance(item, Rest))
     assert rest.count == 1000 - (len(items) - 1)
