@@ -46,7 +46,7 @@ class TreeSpanExporter(SpanExporter):
         self._width = width
         self._buffer = Buffer(max_spans)
         self._lock = forks.new_lock()
-        forks.begin_anew(self, TreeSpanExporter._begin_in_child)
+        forks.begin_anew(self._buffer, Buffer.begin_anew)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Keep *spans* until their trace is complete, and print the complete traces.
@@ -86,10 +86,6 @@ class TreeSpanExporter(SpanExporter):
                 _logger.warning("A trace could not be printed: %r", error)
                 is_printed = False
         return is_printed
-
-    def _begin_in_child(self) -> None:
-        # The parent prints the spans that it has buffered.
-        self._buffer.clear()
 
 
 def print_trace(

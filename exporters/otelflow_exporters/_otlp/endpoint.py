@@ -136,8 +136,8 @@ def new_exporter(signal: str, name: str) -> tuple[Any, ExportStatus]:
     status = ExportStatus()
     arguments: dict[str, Any] = {}
     if name in _PROTOCOLS.values():
-        status = ExportStatus(_endpoint(signal, name))
-        arguments = {} if _has_timeout(signal) else {"timeout": _TIMEOUT_SECONDS}
+        endpoint, arguments = _otlp_settings(signal, name)
+        status = ExportStatus(endpoint)
     exporter_variable = f"OTEL_{signal.upper()}_EXPORTER"
     kind = entry_points.load(f"opentelemetry_{signal}_exporter", name, exporter_variable)
     if name == _HTTP and not any(os.environ.get(provider.format(signal.upper())) for provider in _CREDENTIAL_PROVIDERS):
@@ -153,8 +153,8 @@ def new_exporter(signal: str, name: str) -> tuple[Any, ExportStatus]:
     return exporter, status
 
 
-def _endpoint(signal: str, name: str) -> str:
-    """Return the endpoint of the exporter *name*, or the usual one. Raises ConfigurationError."""
+def _otlp_settings(signal: str, name: str) -> tuple[str, dict[str, Any]]:
+    """Return the endpoint of the exporter *name*, and the arguments that it needs. Raises ConfigurationError."""
     endpoint_variable, endpoint = variable(signal, "ENDPOINT")
     try:
         parts = urlsplit(endpoint)
@@ -167,21 +167,16 @@ def _endpoint(signal: str, name: str) -> str:
         raise ConfigurationError(
             f"{endpoint_variable}={redact(endpoint)} is no endpoint: give an address such as {_USUAL[name]}"
         )
-    return endpoint or _USUAL[name]
-
-
-def _has_timeout(signal: str) -> bool:
-    """Return whether the environment sets a time-out. Raises ConfigurationError for one that is no time."""
-    timeout_variable, text = variable(signal, "TIMEOUT")
+    timeout_variable, timeout = variable(signal, "TIMEOUT")
     try:
-        is_valid = not text or (float(text) > 0 and math.isfinite(float(text)))
+        is_valid = not timeout or (float(timeout) > 0 and math.isfinite(float(timeout)))
     except ValueError:
         is_valid = False
     if not is_valid:
         raise ConfigurationError(
-            f"{timeout_variable}={text} is no time: give seconds above 0, such as {_TIMEOUT_SECONDS}"
+            f"{timeout_variable}={timeout} is no time: give seconds above 0, such as {_TIMEOUT_SECONDS}"
         )
-    return bool(text)
+    return endpoint or _USUAL[name], {} if timeout else {"timeout": _TIMEOUT_SECONDS}
 
 
 def _listening_session(status: ExportStatus) -> Any:

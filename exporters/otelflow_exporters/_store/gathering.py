@@ -21,17 +21,14 @@ class TraceCollector:
         for resource_spans in traces.resource_spans:
             for scope_spans in resource_spans.scope_spans:
                 spans = [span for span in scope_spans.spans if span.trace_id == self.trace_id]
-                if spans:
-                    self._scope(resource_spans, scope_spans).spans.extend(spans)
-
-    def _scope(self, resource_spans: ResourceSpans, scope_spans: ScopeSpans) -> ScopeSpans:
-        """Return the scope of the trace that equals *scope_spans*, without its spans."""
-        origin = (resource_spans.resource.SerializeToString(deterministic=True), resource_spans.schema_url)
-        key = (origin, (scope_spans.scope.SerializeToString(deterministic=True), scope_spans.schema_url))
-        if origin not in self._resources:
-            self._resources[origin] = self.traces.resource_spans.add(schema_url=resource_spans.schema_url)
-            self._resources[origin].resource.CopyFrom(resource_spans.resource)
-        if key not in self._scopes:
-            self._scopes[key] = self._resources[origin].scope_spans.add(schema_url=scope_spans.schema_url)
-            self._scopes[key].scope.CopyFrom(scope_spans.scope)
-        return self._scopes[key]
+                if not spans:
+                    continue
+                origin = (resource_spans.resource.SerializeToString(deterministic=True), resource_spans.schema_url)
+                if origin not in self._resources:
+                    self._resources[origin] = self.traces.resource_spans.add(schema_url=resource_spans.schema_url)
+                    self._resources[origin].resource.CopyFrom(resource_spans.resource)
+                key = (origin, (scope_spans.scope.SerializeToString(deterministic=True), scope_spans.schema_url))
+                if key not in self._scopes:
+                    self._scopes[key] = self._resources[origin].scope_spans.add(schema_url=scope_spans.schema_url)
+                    self._scopes[key].scope.CopyFrom(scope_spans.scope)
+                self._scopes[key].spans.extend(spans)

@@ -86,8 +86,8 @@ def segment_files(store: Folder) -> list[StoredFile]:
 
 def payload_files(payloads: Folder) -> list[StoredFile]:
     """Return the files that are called as payloads are, and the parts of those that were cut short."""
-    files = (payloads.file(name) for name in payloads.names() if _is_payload_name(name))
-    return list(filter(None, files))
+    names = (name for name in payloads.names() if _PAYLOAD_NAME.fullmatch(name) or _PART_NAME.fullmatch(name))
+    return list(filter(None, map(payloads.file, names)))
 
 
 def writer_of(name: str) -> int:
@@ -121,10 +121,6 @@ def is_own_payload(payloads: Folder, file: StoredFile) -> bool:
 
 def _refusal(directory: Path, reason: str) -> StoreUnreadable:
     return StoreUnreadable(f"The store {directory} {reason}")
-
-
-def _is_payload_name(name: str) -> bool:
-    return bool(_PAYLOAD_NAME.fullmatch(name) or _PART_NAME.fullmatch(name))
 
 
 def _check_owner(folder: Folder, directory: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from typing import Final
 
 from otelflow_exporters._store.files import Folder, StoredFile, is_held, is_running
 from otelflow_exporters._store.limits import Limits
@@ -15,14 +16,22 @@ from otelflow_exporters._store.ownership import (
     writer_of,
 )
 
+_RECENT_SECONDS: Final = 60
+
 
 def prune(store: Folder, limits: Limits, *, room: int = 0, own: str = "") -> int:
     """Remove what is too old, then what is oldest until *room* more bytes fit; return the bytes that are left.
 
     A segment that a process is writing stays, and counts as full; so does *own*, that of this process.
     """
+    now = time.time()
     segments = segment_files(store)
-    live = {file.name for file in segments if file.name == own or _is_live(store, file.name)}
+    # Thousands of segments may be there, and looking for a lock takes long. A process that the name of its segment does
+    # not lead to, since it is in another container, is told by what it wrote lately.
+    candidates = [
+        file for file in segments if is_running(writer_of(file.name)) or now - file.modified < _RECENT_SECONDS
+    ]
+    live = {file.name for file in candidates if file.name == own or _is_live(store, file.name)}
     try:
         payloads = open_payloads(store)
     except FileNotFoundError:
@@ -33,7 +42,7 @@ def prune(store: Folder, limits: Limits, *, room: int = 0, own: str = "") -> int
         files.sort(key=lambda pair: pair[1].modified)
         left = sum(max(file.size, limits.segment_bytes) if file.name in live else file.size for _, file in files)
         most = limits.max_bytes - limits.payload_room - room
-        oldest = time.time() - limits.max_age.total_seconds()
+        oldest = now - limits.max_age.total_seconds()
         for folder, file in files:
             if file.modified >= oldest and left <= most:
                 break

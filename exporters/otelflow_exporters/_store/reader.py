@@ -13,15 +13,15 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from otelflow.errors import StoreUnreadable, TraceNotFound
 from otelflow_exporters._otlp.json import to_otlp_json
-from otelflow_exporters._otlp.model import Span, from_otlp, service_of
+from otelflow_exporters._otlp.model import Span, from_otlp
 from otelflow_exporters._store.files import Folder, StoredFile
 from otelflow_exporters._store.forgetting import Forgotten, forget_everything, forget_spans
 from otelflow_exporters._store.gathering import TraceCollector
 from otelflow_exporters._store.limits import store_directory, store_limits
 from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters._store.payloads import Payloads
-from otelflow_exporters._store.records import LARGEST_SEGMENT, TRACE_ID_BYTES, Record, Segment, spans_of
-from otelflow_exporters._store.summaries import INCOMPLETE, SummaryBuilder, TraceSummary
+from otelflow_exporters._store.records import LARGEST_SEGMENT, Record, Segment, spans_of
+from otelflow_exporters._store.summaries import INCOMPLETE, Summaries, TraceSummary
 
 __all__ = ["INCOMPLETE", "Forgotten", "StoredTrace", "StoredTraces", "TraceSummary", "to_otlp_json"]
 
@@ -267,21 +267,15 @@ class StoredTraces:
 
     def _summaries(self, oldest: float) -> Iterator[TraceSummary]:
         self.unreadable = 0
-        builders: dict[bytes, SummaryBuilder] = {}
-        ended: set[bytes] = set()
+        summaries = Summaries()
         with self._open() as store:
             files = self._segments(store, oldest)
             for file, older in zip_longest(files, files[1:]):
                 for record in self._records(store, file):
-                    _add(builders, ended, record)
+                    summaries.add(record.traces)
                 # What started after the older segments were last written cannot be in them.
                 horizon = -1 if older is None else int(older.modified * 1e9) + _CLOCK_SLACK
-                complete = [builder for builder in builders.values() if builder.start > horizon]
-                for builder in sorted(complete, key=lambda builder: builder.start, reverse=True):
-                    ended.add(builder.trace_id)
-                    summary = builders.pop(builder.trace_id).summary()
-                    if summary.last_end >= oldest:
-                        yield summary
+                yield from (trace for trace in summaries.started_after(horizon) if trace.last_end >= oldest)
 
     def _resolve(self, trace_id: str, oldest: float) -> str:
         prefix = trace_id.strip().lower()
@@ -310,16 +304,3 @@ class StoredTraces:
             f"No trace in {self.directory or 'the store (it is off)'} has an id that begins with {trace_id!r}; "
             "'otelflow show --list' lists what is stored, OTELFLOW_STORE names another store"
         )
-
-
-def _add(builders: dict[bytes, SummaryBuilder], ended: Collection[bytes], record: Record) -> None:
-    for resource_spans in record.traces.resource_spans:
-        service = service_of(resource_spans)
-        for scope_spans in resource_spans.scope_spans:
-            for span in scope_spans.spans:
-                trace_id = span.trace_id
-                if len(trace_id) != TRACE_ID_BYTES or trace_id in ended:
-                    continue
-                if trace_id not in builders:
-                    builders[trace_id] = SummaryBuilder(span)
-                builders[trace_id].add(span, service)

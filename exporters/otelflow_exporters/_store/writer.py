@@ -27,7 +27,7 @@ class SegmentWriter:
         self._is_held = False
         self._opened = 0.0
         self._size = 0
-        forks.begin_anew(self, SegmentWriter._begin_in_child)
+        forks.begin_anew(self, SegmentWriter.begin_anew)
 
     def append(self, record: bytes) -> None:
         """Write one record, whole or not at all; raise OSError when that is impossible."""
@@ -87,7 +87,8 @@ class SegmentWriter:
             with contextlib.suppress(OSError):
                 prune(store, self._limits, room=max(0, length - self._limits.segment_bytes), own=name)
 
-    def _begin_in_child(self) -> None:
+    def begin_anew(self) -> None:
+        """Leave the parent's segment to the parent; called in a forked child."""
         # Closing the child's copy leaves the parent's mark on the segment in place.
         if self._descriptor >= 0:
             with contextlib.suppress(OSError):

@@ -42,6 +42,10 @@ class Buffer:
         """Return every trace that is held, and hold none any more."""
         return [self._pop(trace_id, "incomplete") for trace_id in list(self._traces)]
 
+    def begin_anew(self) -> None:
+        """Leave the spans that the parent holds to the parent; called in a forked child."""
+        self.clear()
+
     def _hold(self, span: Span) -> list[FinishedTrace]:
         """Hold one span; when there are too many, the trace that waits longest goes, printed as far as it is."""
         trace = self._traces.setdefault(span.trace_id, _Trace())

@@ -51,7 +51,14 @@ def details_of(node: SpanNode, nodes: dict[str, SpanNode]) -> Iterator[Detail]:
             yield Detail(f"{count:,} more {plural} were not recorded", mark="more")
     if span.dropped_events:
         yield Detail(f"{span.dropped_events:,} events were dropped by the SDK's limit", mark="more")
-    yield from _links(span, nodes)
+    for link in span.links[:LINKS_SHOWN]:
+        target = nodes.get(link.span_id)
+        if target is not None and link.trace_id == span.trace_id:
+            yield Detail(f"linked to {one_line(target.span.name)}", mark="link")
+        else:
+            yield Detail(f"linked to trace {link.trace_id}, span {link.span_id}", mark="link")
+    if len(span.links) > LINKS_SHOWN:
+        yield Detail(f"{len(span.links) - LINKS_SHOWN:,} more links", mark="more")
 
 
 def _errors(node: SpanNode) -> Iterator[Detail]:
@@ -154,14 +161,3 @@ def _artifact(event: Event) -> Detail:
             block = json.dumps(json.loads(block), indent=2, ensure_ascii=False)
     lines = "\n".join(lines_of(block, _TEXT_LINES))
     return Detail(title, "magenta", "error" if form == "error" else "text", lines, mark="artifact")
-
-
-def _links(span: Span, nodes: dict[str, SpanNode]) -> Iterator[Detail]:
-    for link in span.links[:LINKS_SHOWN]:
-        node = nodes.get(link.span_id)
-        if node is not None and link.trace_id == span.trace_id:
-            yield Detail(f"linked to {one_line(node.span.name)}", mark="link")
-        else:
-            yield Detail(f"linked to trace {link.trace_id}, span {link.span_id}", mark="link")
-    if len(span.links) > LINKS_SHOWN:
-        yield Detail(f"{len(span.links) - LINKS_SHOWN:,} more links", mark="more")

@@ -132,9 +132,16 @@ class _Drawing:
     def _draw_node(self, row: _Row, node: SpanNode) -> list[_Row]:
         """Draw one span and its details; return the rows below it."""
         span = node.span
-        self._print(
-            self._line(row.prefix, self._label(node), [(span.start, span.end)], span.end - span.start, span.result)
-        )
+        style = _STYLES.get(span.result, "yellow")
+        label = Text(f"{self._mark(span.result)} ", style=style)
+        label.append(one_line(span.name) or "(no name)", style="bold red" if node.is_failed else "bold")
+        if span.kind not in ("internal", "unspecified"):
+            label.append(f" {span.kind}", style="dim")
+        if span.result not in (names.SUCCESS, names.FAILURE):
+            label.append(f" {one_line(span.result)}", style=style)
+        if node.is_orphan:
+            label.append(" (its parent is missing)", style="yellow")
+        self._print(self._line(row.prefix, label, [(span.start, span.end)], span.end - span.start, span.result))
         pipe = row.below + (self._signs["pipe"] if node.children else self._signs["space"])
         for detail in details_of(node, self._forest.nodes):
             self._draw_detail(pipe, detail)
@@ -162,19 +169,6 @@ class _Drawing:
         if folded.other_failures:
             items.append(Rest(folded.other_failures, folded.other_failures))
         return self._rows(items, row.below, row.depth + 1)
-
-    def _label(self, node: SpanNode) -> Text:
-        span = node.span
-        label = Text()
-        label.append(f"{self._mark(span.result)} ", style=_STYLES.get(span.result, "yellow"))
-        label.append(one_line(span.name) or "(no name)", style="bold red" if node.is_failed else "bold")
-        if span.kind not in ("internal", "unspecified"):
-            label.append(f" {span.kind}", style="dim")
-        if span.result not in (names.SUCCESS, names.FAILURE):
-            label.append(f" {one_line(span.result)}", style=_STYLES.get(span.result, "yellow"))
-        if node.is_orphan:
-            label.append(" (its parent is missing)", style="yellow")
-        return label
 
     def _mark(self, result: str) -> str:
         return self._signs.get(result, self._signs["unknown"]) if result in _STYLES else self._signs["unknown"]
