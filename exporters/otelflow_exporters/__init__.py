@@ -1,6 +1,6 @@
 """OpenTelemetry span exporters that any program can use by name: a local store and a tree in the terminal.
 
-Importing it is cheap: what needs the SDK or rich loads when it is first asked for.
+Importing it is cheap: names that need the SDK or rich load when they are first used.
 """
 
 from typing import TYPE_CHECKING, Any, Final

@@ -74,7 +74,7 @@ class Span(NamedTuple):
 
 
 def result_of(recorded: object, *, is_error: bool) -> str:
-    """Return the recorded result, else what the status says."""
+    """Return the recorded result, else the one that follows from the status."""
     if isinstance(recorded, str) and recorded:
         return recorded
     return semconv.FAILURE if is_error else semconv.SUCCESS

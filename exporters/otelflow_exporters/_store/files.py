@@ -63,7 +63,7 @@ class Folder:
         return (name, self._descriptor) if _HAS_FOLDER_DESCRIPTORS else (str(self.path / name), None)
 
     def status(self) -> os.stat_result:
-        """Return what the system knows of the folder itself."""
+        """Return owner, mode and times of the folder itself."""
         return os.fstat(self._descriptor) if _HAS_FOLDER_DESCRIPTORS else os.lstat(self.path)
 
     def make_private(self) -> None:

@@ -33,7 +33,7 @@ def forget_spans(store: Folder, files: Sequence[StoredFile], trace_ids: Collecti
             except FileNotFoundError:
                 continue
             references = {reference for reference in references if reference.encode() not in content}
-    # References come out of files: only what is called and made as a payload is removed.
+    # References come out of files: only files that are payloads by name and content are removed.
     digests = {reference.removeprefix("sha256:") for reference in references}
     _remove_payloads(store, lambda payload: payload.name in digests)
     return Forgotten(len(erasure.trace_ids), erasure.spans)

@@ -17,7 +17,7 @@ OFF: Final = "off"
 _LARGEST_SEGMENT: Final = 16 * 1024 * 1024
 # Room for a whole segment is kept for each process that writes one: this many together keep the limit.
 _SEGMENTS: Final = 64
-# What is kept free for payloads, which are not counted each time.
+# The share that is kept free for payloads, which are not counted each time.
 _PAYLOAD_ROOM_SHARE: Final = 16
 _LONGEST_SEGMENT: Final = timedelta(days=1)
 _LONGEST_AGE_DAYS: Final = 36_500

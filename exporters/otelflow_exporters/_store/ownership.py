@@ -1,8 +1,8 @@
 """Which folder is a store, and which files in it are the store's own: nothing else is ever written or removed.
 
-A folder becomes a store when it is new or empty, and is told by a marker from then on. Files are told by names that
-only the store makes, and by their content. A folder of an earlier version, which has no marker, is taken over if
-everything in it is told so.
+A folder becomes a store when it is new or empty; from then on a marker in it says so. The store's files have names that
+only the store makes, and content that fits. A folder of an earlier version, which has no marker, is taken over if
+everything in it is the store's own in this sense.
 """
 
 import contextlib
@@ -167,7 +167,7 @@ def _check_marker(store: Folder, *, is_made: bool) -> None:
 
 
 def _is_own(store: Folder, name: str) -> bool:
-    """Return whether the store made what is called *name*; what is gone again belonged to another process of ours."""
+    """Return whether the store made the file or folder *name*; one that is gone again is another process's own."""
     if name == PAYLOADS:
         with open_payloads(store) as payloads:
             files = [payloads.file(payload) for payload in payloads.names()]

@@ -20,14 +20,14 @@ _RECENT_SECONDS: Final = 60
 
 
 def prune(store: Folder, limits: Limits, *, room: int = 0, own: str = "") -> int:
-    """Remove what is too old, then what is oldest until *room* more bytes fit; return the bytes that are left.
+    """Remove the files that are too old, then the oldest until *room* more bytes fit; return the bytes that are left.
 
     A segment that a process is writing stays, and counts as full; so does *own*, that of this process.
     """
     now = time.time()
     segments = segment_files(store)
-    # Thousands of segments may be there, and looking for a lock takes long. A process that the name of its segment does
-    # not lead to, since it is in another container, is told by what it wrote lately.
+    # There may be thousands of segments, and asking each for its lock takes long. The process id in a name leads to the
+    # writer; one in another container has no id here, but has written lately if it counts.
     candidates = [
         file for file in segments if is_running(writer_of(file.name)) or now - file.modified < _RECENT_SECONDS
     ]

@@ -80,7 +80,7 @@ class StoredTraces:
             StoreUnreadable: the folder cannot be read, or is not the store's own.
 
         Example:
-            >>> newest = next(StoredTraces().summaries(), None)  # doctest: +SKIP
+            >>> newest = next(StoredTraces().summaries(), None)
 
         """
         return self._summaries(self._oldest())
@@ -138,7 +138,7 @@ class StoredTraces:
             reference: the value of the attribute ``otelflow.artifact.reference``.
 
         Example:
-            >>> StoredTraces().payload("sha256:" + 64 * "0")  # doctest: +SKIP
+            >>> content = StoredTraces().payload("sha256:" + 64 * "0")
 
         """
         return None if self.directory is None else Payloads(self.directory).read(reference)
@@ -177,8 +177,8 @@ class StoredTraces:
             StoreUnreadable: the store cannot be read or changed, or is not the store's own.
 
         Example:
-            >>> StoredTraces().forget_older_than(timedelta(days=1))  # doctest: +SKIP
-            Forgotten(traces=3, spans=40)
+            >>> StoredTraces("no-traces-yet").forget_older_than(timedelta(days=1))
+            Forgotten(traces=0, spans=0)
 
         """
         limit = (time.time() - age.total_seconds()) * 1e9
@@ -197,8 +197,8 @@ class StoredTraces:
             StoreUnreadable: the store cannot be read or changed, or is not the store's own.
 
         Example:
-            >>> StoredTraces().forget_all()  # doctest: +SKIP
-            Forgotten(traces=5, spans=60)
+            >>> StoredTraces("no-traces-yet").forget_all()
+            Forgotten(traces=0, spans=0)
 
         """
         return self._erase(forget_everything)
@@ -273,7 +273,7 @@ class StoredTraces:
             for file, older in zip_longest(files, files[1:]):
                 for record in self._records(store, file):
                     summaries.add(record.traces)
-                # What started after the older segments were last written cannot be in them.
+                # A trace that started after the older segments were last written cannot be in them.
                 horizon = -1 if older is None else int(older.modified * 1e9) + _CLOCK_SLACK
                 yield from (trace for trace in summaries.started_after(horizon) if trace.last_end >= oldest)
 

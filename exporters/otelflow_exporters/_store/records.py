@@ -48,13 +48,13 @@ class Segment:
     """The content of one segment; ``unreadable`` counts the bytes that hold no record.
 
     Looking for the next record after damage takes effort that has a limit: content can be made in which every byte
-    looks like the beginning of a record. What lies behind the limit is unreadable.
+    looks like the beginning of a record. The bytes behind the limit are unreadable.
     """
 
     def __init__(self, content: bytes, size: int = 0) -> None:
         self.content = content
         self.unreadable = 0
-        # What of the file was too large to be looked at.
+        # The bytes of the file that are not in *content*, because it is too large.
         self._rest = max(0, size - len(content))
         self._effort = _LEAST_EFFORT + len(content) // _BYTES_OF_EFFORT
 
