@@ -9,18 +9,41 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from otelflow.errors import StoreUnreadable
 from otelflow_exporters._store.limits import store_directory, store_limits
 from otelflow_exporters._store.payloads import Payloads
-from otelflow_exporters._store.records import framed
+from otelflow_exporters._store.records import LARGEST_RECORD, framed
 from otelflow_exporters._store.writer import SegmentWriter
+
+__all__ = ["StoreSpanExporter"]
 
 _logger = logging.getLogger(__name__)
 
 
 class StoreSpanExporter(SpanExporter):
-    """Stores spans as OTLP protobuf; what it cannot store it counts in ``dropped``, and it never raises.
+    """Stores spans as OTLP protobuf; spans that cannot be stored are counted in ``dropped``, and it never raises.
 
-    ``directory`` is None when ``OTELFLOW_STORE=off``: then nothing is stored and nothing counted.
+    Its folder is its own: one that is missing or empty becomes a store; one that holds files of others, belongs to
+    another user or can be written by others is refused with one warning.
+
+    Args:
+        directory: the store's folder; without it ``OTELFLOW_STORE``, else the platform's own place.
+        max_bytes: how much all processes together keep there; without it ``OTELFLOW_STORE_MAX_BYTES``, else 256 MB.
+        max_age: how long a span is kept; without it ``OTELFLOW_STORE_MAX_AGE_DAYS``, else seven days.
+
+    Raises:
+        ConfigurationError: a variable, the directory or a limit has no usable value.
+
+    Attributes:
+        directory: the folder; None when ``OTELFLOW_STORE=off``: then nothing is stored and nothing counted.
+        payloads: where large artifacts are kept whole; None when the store is off.
+
+    Example:
+        >>> from opentelemetry.sdk.trace import TracerProvider
+        >>> from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        >>> provider = TracerProvider()
+        >>> provider.add_span_processor(BatchSpanProcessor(StoreSpanExporter("traces")))  # doctest: +SKIP
+
     """
 
     def __init__(
@@ -42,11 +65,23 @@ class StoreSpanExporter(SpanExporter):
         return 0 if self._writer is None else self._writer.dropped
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Store one batch of spans as one record."""
+        """Store one batch of spans as one record.
+
+        Args:
+            spans: ended spans of any program.
+
+        Returns:
+            FAILURE when at least one of them could not be stored.
+
+        Example:
+            >>> StoreSpanExporter("traces").export([])
+            <SpanExportResult.SUCCESS: 0>
+
+        """
         if self._writer is None or not spans:
             return SpanExportResult.SUCCESS
         if self._is_shut_down:
-            self._lose(self._writer, len(spans), "it is shut down")
+            self._drop(self._writer, len(spans), "it is shut down")
             return SpanExportResult.FAILURE
         lost = self._store(self._writer, spans)
         return SpanExportResult.FAILURE if lost else SpanExportResult.SUCCESS
@@ -63,25 +98,34 @@ class StoreSpanExporter(SpanExporter):
 
     def _store(self, writer: SegmentWriter, spans: Sequence[ReadableSpan]) -> int:
         """Store *spans* and return how many were lost."""
+        reason = ""
         try:
             record = framed(encode_spans(spans).SerializeToString())
+            if len(record) > LARGEST_RECORD:
+                reason = f"takes {len(record):,} bytes, more than {LARGEST_RECORD:,}"
         except Exception as error:  # noqa: BLE001 - whatever a span of any program holds must not cost the others
-            if len(spans) == 1:
-                self._lose(writer, 1, f"span {spans[0].name!r} cannot be encoded: {error!r}")
-                return 1
+            reason = f"cannot be encoded: {error!r}"
+        if reason and len(spans) > 1:
             return sum(self._store(writer, [span]) for span in spans)
+        if reason:
+            self._drop(writer, 1, f"span {spans[0].name!r} {reason}")
+            return 1
         try:
             writer.append(record)
         except OSError as error:
-            self._lose(writer, len(spans), str(error))
+            self._drop(writer, len(spans), error)
             return len(spans)
         return 0
 
-    def _lose(self, writer: SegmentWriter, count: int, reason: str) -> None:
-        if writer.count_dropped(count):
-            _logger.warning(
-                "The trace store %s does not take spans: %s. They are counted and lost; "
-                "set OTELFLOW_STORE to another directory, or to off (said once)",
-                self.directory,
-                reason,
-            )
+    def _drop(self, writer: SegmentWriter, count: int, reason: str | OSError) -> None:
+        if not writer.count_dropped(count):
+            return
+        if isinstance(reason, StoreUnreadable):
+            _logger.warning("%s. Until then spans are counted and lost (said once)", reason)
+            return
+        _logger.warning(
+            "The trace store %s does not take spans: %s. They are counted and lost; "
+            "set OTELFLOW_STORE to another directory, or to off (said once)",
+            self.directory,
+            reason,
+        )

@@ -11,18 +11,33 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from otelflow._core.process import forks
 from otelflow.errors import MissingExtra
 from otelflow_exporters._otlp.model import Span, from_any
-from otelflow_exporters._tree.buffering import Buffer, Finished
+from otelflow_exporters._tree.buffering import Buffer, FinishedTrace
 from otelflow_exporters._tree.forest import grow
 from otelflow_exporters._tree.glyphs import encodable
+
+__all__ = ["TreeSpanExporter", "print_trace", "render_trace"]
 
 _logger = logging.getLogger(__name__)
 
 
 class TreeSpanExporter(SpanExporter):
-    """Prints a trace when its local root has ended, and at shutdown what never got so far, saying so.
+    """Prints a trace when its local root has ended; at shutdown it prints the incomplete ones, and notes that.
 
-    It writes to stderr unless told otherwise: stdout belongs to the program that is being watched, whose output may
-    be piped into another one. (OpenTelemetry's ConsoleSpanExporter prints to stdout; it is for debugging.)
+    Args:
+        file: where to print. It is stderr by default: stdout belongs to the program, whose output may be piped into
+            another one. (OpenTelemetry's ConsoleSpanExporter prints to stdout; it is for debugging.)
+        width: in columns; without it that of the terminal, or 100.
+        max_spans: how many spans wait for their root before the oldest trace is printed as it is.
+
+    Raises:
+        MissingExtra: the package rich is not installed.
+
+    Example:
+        >>> from opentelemetry.sdk.trace import TracerProvider
+        >>> from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+        >>> provider = TracerProvider()
+        >>> provider.add_span_processor(SimpleSpanProcessor(TreeSpanExporter()))  # doctest: +SKIP
+
     """
 
     def __init__(self, file: TextIO | None = None, *, width: int | None = None, max_spans: int = 100_000) -> None:
@@ -31,10 +46,22 @@ class TreeSpanExporter(SpanExporter):
         self._width = width
         self._buffer = Buffer(max_spans)
         self._lock = forks.new_lock()
-        forks.begin_anew(self, TreeSpanExporter._after_fork)
+        forks.begin_anew(self._buffer, Buffer.begin_anew)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Keep *spans* until their trace is complete, and print what is."""
+        """Keep *spans* until their trace is complete, and print the complete traces.
+
+        Args:
+            spans: ended spans of any program.
+
+        Returns:
+            FAILURE when a trace could not be printed.
+
+        Example:
+            >>> TreeSpanExporter().export([])
+            <SpanExportResult.SUCCESS: 0>
+
+        """
         # The whole batch first: children that outlived their root are often in it.
         with self._lock:
             finished = self._buffer.add(from_any(spans))
@@ -50,7 +77,7 @@ class TreeSpanExporter(SpanExporter):
         """Return True: complete traces are printed already, and half a trace is no tree."""
         return True
 
-    def _print(self, traces: Iterable[Finished]) -> bool:
+    def _print(self, traces: Iterable[FinishedTrace]) -> bool:
         is_printed = True
         for trace in traces:
             try:
@@ -60,15 +87,26 @@ class TreeSpanExporter(SpanExporter):
                 is_printed = False
         return is_printed
 
-    def _after_fork(self) -> None:
-        # What the parent has buffered, the parent prints.
-        self._buffer.clear()
-
 
 def print_trace(
     spans: Iterable[ReadableSpan | Span], *, file: TextIO | None = None, width: int | None = None, note: str = ""
 ) -> None:
-    """Print the spans of one trace as a tree to *file* (stdout by default), with what that file can show."""
+    """Print the spans of one trace as a tree, with the colours and signs that the output can show.
+
+    Args:
+        spans: of a live program, or of ``StoredTrace.spans``.
+        file: where to print; stdout by default.
+        width: in columns; without it that of the terminal, or 100.
+        note: a remark for the first line.
+
+    Raises:
+        MissingExtra: the package rich is not installed.
+        OSError: the output is closed.
+
+    Example:
+        >>> print_trace(StoredTraces().load("4bf9").spans)  # doctest: +SKIP
+
+    """
     _require_rich()
     from otelflow_exporters._tree.drawing import draw, page_of  # noqa: PLC0415 - rich is optional
 
@@ -84,7 +122,22 @@ def print_trace(
 def render_trace(
     spans: Iterable[ReadableSpan | Span], *, width: int = 100, is_unicode: bool = True, note: str = ""
 ) -> str:
-    """Return the spans of one trace as a tree without colours."""
+    """Return the spans of one trace as a tree without colours; an empty text for no spans.
+
+    Args:
+        spans: of a live program, or of ``StoredTrace.spans``.
+        width: in columns.
+        is_unicode: False draws with ASCII alone.
+        note: a remark for the first line.
+
+    Raises:
+        MissingExtra: the package rich is not installed.
+
+    Example:
+        >>> render_trace([])
+        ''
+
+    """
     _require_rich()
     from otelflow_exporters._tree.drawing import Page, draw  # noqa: PLC0415 - rich is optional
 
@@ -94,7 +147,7 @@ def render_trace(
 
 
 def _require_rich() -> None:
-    """Say which extra is missing, before anything is buffered for nothing."""
+    """Raise MissingExtra if rich is missing, before spans are buffered in vain."""
     try:
         import rich  # noqa: F401, PLC0415 - rich is optional
     except ImportError as error:

@@ -12,6 +12,7 @@ from opentelemetry.util.re import parse_env_headers
 
 import otelflow
 from otelflow._cli._http import Answer, Unreachable, get, post
+from otelflow_exporters._store.ownership import open_store
 
 State = Literal["ok", "wrong", "absent"]
 
@@ -57,7 +58,10 @@ def _store(telemetry: otelflow.Telemetry) -> Finding:
     if telemetry.store_directory is None:
         return Finding("absent", "local store", "off", "unset OTELFLOW_STORE to keep runs for 'otelflow show'")
     directory = telemetry.store_directory
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        open_store(directory, is_made=True).close()
+    except OSError as error:
+        return Finding("wrong", "local store", str(error), "set OTELFLOW_STORE to another folder")
     if os.access(directory, os.W_OK):
         return Finding("ok", "local store", str(directory))
     return Finding("wrong", "local store", f"{directory} cannot be written", "set OTELFLOW_STORE to another folder")

@@ -31,7 +31,7 @@ from otelflow._cli._exit_codes import (
     orderly_termination,
 )
 from otelflow_exporters._store.reader import StoredTrace, StoredTraces
-from otelflow_exporters._tree.wording import duration
+from otelflow_exporters._tree.wording import format_duration
 from otelflow_exporters.tree import print_trace
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ def _outcome(report: Report) -> str:
 
 
 def _seconds(report: Report) -> str:
-    return duration(int(report.seconds * 1e9))
+    return format_duration(int(report.seconds * 1e9))
 
 
 def _where(report: Report, telemetry: otelflow.Telemetry, *, is_stored: bool, is_sent: bool) -> str:

@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from otelflow._core.process import forks, losses, shutdown
 from otelflow._core.process.environment import positive_integer
 from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker, uninstrumented
-from otelflow_exporters._otlp.endpoint import CURE, Answer
+from otelflow_exporters._otlp.endpoint import CURE, ExportStatus
 
 # How long a program waits for room in the queue while the exporter works, before it loses the oldest item.
 _ROOM_SECONDS: Final = 2.0
@@ -76,9 +76,11 @@ class BoundedBatchProcessor:
 
     signal: ClassVar[Signal] = SPANS
 
-    def __init__(self, exporter: Any, *, schedule_delay_millis: int = 5_000, answer: Answer | None = None) -> None:
+    def __init__(
+        self, exporter: Any, *, schedule_delay_millis: int = 5_000, answer: ExportStatus | None = None
+    ) -> None:
         self.exporter = exporter
-        self._answer = answer or Answer()
+        self._answer = answer or ExportStatus()
         self._capacity = positive_integer(self.signal.queue, 2_048)
         self._batch_size = min(positive_integer(self.signal.batch, 512), self._capacity)
         self.worker = Worker(
@@ -213,7 +215,7 @@ class BoundedBatchProcessor:
         """Export *batch* and return how many items of it were lost, without those that the endpoint rejected."""
         answer, exporter = self._answer, type(self.exporter).__name__
         dropped_before = getattr(self.exporter, "dropped", None)
-        answer.forget()
+        answer.reset()
         try:
             with uninstrumented():
                 result = self.exporter.export(batch)

@@ -8,12 +8,12 @@ from otelflow_exporters._otlp.model import Span
 
 
 @pytest.fixture(scope="session")
-def made():
-    """Make spans by number: what their parents are, and little else."""
-    return made_span
+def make_span():
+    """Make spans by number: their parents, and little else."""
+    return new_span
 
 
-def made_span(number, parent=0, name="", *, error=False, remote=False, length=1):
+def new_span(number, parent=0, name="", *, error=False, remote=False, length=1):
     parent_id = format(parent, "016x") if parent else ""
     return Span(
         "ab" * 16, format(number, "016x"), parent_id, remote, name or f"span {number}", "internal", number,

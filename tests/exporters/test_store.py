@@ -15,6 +15,7 @@ from otelflow.errors import ConfigurationError
 from otelflow_exporters._store.reader import StoredTraces
 from otelflow_exporters.store import StoreSpanExporter
 
+EVER = timedelta(days=36_500)
 SUCCESS, FAILURE = SpanExportResult.SUCCESS, SpanExportResult.FAILURE
 ROOT = Path(__file__).parents[2]
 
@@ -48,7 +49,7 @@ def test_spans_are_stored_in_private_files_and_read_back(program, tmp_path):
 
     assert spans_in(tmp_path / "store") == 3
     assert stat.S_IMODE((tmp_path / "store").stat().st_mode) == 0o700
-    assert [stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "store").iterdir()] == [0o600]
+    assert [stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "store").iterdir()] == [0o600] * 2
     assert exporter.dropped == 0
 
 
@@ -115,6 +116,18 @@ def test_a_span_that_cannot_be_encoded_costs_no_other_span(program, tmp_path):
     assert exporter.dropped == 1
 
 
+def test_a_span_that_is_larger_than_any_record_is_counted_and_costs_no_other_span(program, tmp_path, monkeypatch):
+    monkeypatch.setattr("otelflow_exporters.store.LARGEST_RECORD", 1_000)
+    with program.span("small"), program.span("large", attributes={"text": "x" * 1_000}):
+        pass
+    exporter = StoreSpanExporter(tmp_path)
+
+    assert exporter.export(program.done()) is FAILURE
+
+    assert [one.name for one in StoredTraces(tmp_path).summaries()] == ["small"]
+    assert exporter.dropped == 1
+
+
 def test_spans_after_shutdown_are_counted(program, tmp_path):
     exporter = StoreSpanExporter(tmp_path)
     exporter.shutdown()
@@ -156,7 +169,7 @@ def test_a_segment_that_is_being_written_stays_however_old_and_big_it_is(program
 
     StoreSpanExporter(tmp_path, max_bytes=10, max_age=timedelta(days=1)).export(program.trace("flow new"))
 
-    assert {one.name for one in StoredTraces(tmp_path).summaries()} == {"flow living", "flow new"}
+    assert {one.name for one in StoredTraces(tmp_path, max_age=EVER).summaries()} == {"flow living", "flow new"}
 
 
 WRITER = """
@@ -179,7 +192,7 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path):
     store = StoredTraces(tmp_path)
     assert [one.span_count for one in store.summaries()] == [3] * 300
     assert store.unreadable == 0
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.glob("*.otlp"))) == 3
 
 
 def test_a_process_that_is_killed_while_it_writes_loses_nothing_it_had_written(tmp_path):
@@ -193,7 +206,7 @@ def test_a_process_that_is_killed_while_it_writes_loses_nothing_it_had_written(t
     assert len(list(StoredTraces(tmp_path).summaries())) >= max(told[:-1] or told)
     # Its mark went with it: nobody is writing that segment any more.
     assert StoredTraces(tmp_path).forget_all().traces
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("*.otlp")) == []
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
@@ -201,17 +214,19 @@ def test_a_forked_child_writes_a_segment_of_its_own_and_leaves_its_parents_marke
     program = """
         import os, sys
         from conftest import Program
-        from otelflow_exporters._store.pruning import remove, segment_files
+        from otelflow_exporters._store.ownership import open_store, segment_files
+        from otelflow_exporters._store.pruning import remove
         from otelflow_exporters.store import StoreSpanExporter
         exporter, program = StoreSpanExporter(sys.argv[1]), Program()
         exporter.export(program.trace("flow before"))
-        parents = segment_files(exporter.directory)[0].path
+        store = open_store(exporter.directory)
+        parents = segment_files(store)[0]
         child = os.fork()
         exporter.export(program.trace("flow child" if child == 0 else "flow parent"))
         if child == 0:
             os._exit(0)
         os.waitpid(child, 0)
-        assert not remove(parents)
+        assert not remove(store, parents)
         exporter.export(program.trace("flow after"))
     """
 
@@ -220,7 +235,7 @@ def test_a_forked_child_writes_a_segment_of_its_own_and_leaves_its_parents_marke
     store = StoredTraces(tmp_path)
     assert {one.name for one in store.summaries()} == {"flow before", "flow child", "flow parent", "flow after"}
     assert store.unreadable == 0
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.glob("*.otlp"))) == 2
 
 
 def test_a_full_disk_loses_only_what_does_not_fit_and_the_store_goes_on_afterwards(tmp_path):

@@ -9,18 +9,24 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 
 def to_otlp_json(traces: TracesData) -> dict[str, object]:
-    """Return *traces* as OTLP JSON: protobuf's JSON, but ids in hex and enums as integers."""
+    """Return *traces* as OTLP JSON: protobuf's JSON, but ids in hex and enums as integers.
+
+    Args:
+        traces: the spans as OpenTelemetry's protobuf message, such as ``StoredTrace.traces``.
+
+    Returns:
+        A document that ``json.dumps`` takes, and that any OTLP/JSON receiver understands.
+
+    Example:
+        >>> to_otlp_json(TracesData())
+        {}
+
+    """
     document = MessageToDict(traces, use_integers_for_enums=True)
     for resource_spans in document.get("resourceSpans", ()):
         for scope_spans in resource_spans.get("scopeSpans", ()):
             for span in scope_spans.get("spans", ()):
-                _ids_to_hex(span)
+                for holder in (span, *span.get("links", ())):
+                    for key in {"traceId", "spanId", "parentSpanId"} & holder.keys():
+                        holder[key] = binascii.hexlify(base64.b64decode(holder[key])).decode()
     return cast("dict[str, object]", document)
-
-
-def _ids_to_hex(span: dict[str, object]) -> None:
-    links = cast("list[dict[str, object]]", span.get("links", []))
-    for holder in (span, *links):
-        for key in ("traceId", "spanId", "parentSpanId"):
-            if key in holder:
-                holder[key] = binascii.hexlify(base64.b64decode(str(holder[key]))).decode()

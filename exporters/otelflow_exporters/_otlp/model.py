@@ -35,7 +35,16 @@ class Link(NamedTuple):
 
 
 class Span(NamedTuple):
-    """One span: ids in hex, times in nanoseconds since 1970, the kind as a lower-case word."""
+    """One span: ids in hex, times in nanoseconds since 1970, the kind as a lower-case word.
+
+    ``StoredTrace.spans`` returns them, ``print_trace`` and ``render_trace`` take them.
+
+    Example:
+        >>> span = StoredTraces().load("4bf9").spans[0]  # doctest: +SKIP
+        >>> f"{span.name} took {(span.end - span.start) / 1e9:.3f} s: {span.result}"  # doctest: +SKIP
+        'flow nightly took 1.250 s: success'
+
+    """
 
     trace_id: str
     span_id: str
@@ -65,7 +74,7 @@ class Span(NamedTuple):
 
 
 def result_of(recorded: object, *, is_error: bool) -> str:
-    """Return the recorded result, else what the status says."""
+    """Return the recorded result, else the one that follows from the status."""
     if isinstance(recorded, str) and recorded:
         return recorded
     return semconv.FAILURE if is_error else semconv.SUCCESS
@@ -101,13 +110,32 @@ def from_sdk(span: ReadableSpan) -> Span | None:
 
 def from_otlp(traces: TracesData) -> list[Span]:
     """Return the spans of stored or received OTLP data."""
-    return [
-        _from_otlp(span, service)
-        for resource_spans in traces.resource_spans
-        for service in [service_of(resource_spans)]
-        for scope_spans in resource_spans.scope_spans
-        for span in scope_spans.spans
-    ]
+    spans = []
+    for resource_spans in traces.resource_spans:
+        service = service_of(resource_spans)
+        for scope_spans in resource_spans.scope_spans:
+            for span in scope_spans.spans:
+                start = span.start_time_unix_nano
+                events = (Event(event.name, event.time_unix_nano, values(event.attributes)) for event in span.events)
+                converted = Span(
+                    trace_id=span.trace_id.hex(),
+                    span_id=span.span_id.hex(),
+                    parent_id=span.parent_span_id.hex(),
+                    is_parent_remote=is_parent_remote(span),
+                    name=span.name,
+                    kind=_KINDS.get(span.kind, "internal"),
+                    start=start,
+                    end=span.end_time_unix_nano or start,
+                    attributes=values(span.attributes),
+                    events=tuple(events),
+                    links=tuple(Link(link.trace_id.hex(), link.span_id.hex()) for link in span.links),
+                    is_error=span.status.code == Status.STATUS_CODE_ERROR,
+                    status_message=span.status.message,
+                    dropped_events=span.dropped_events_count,
+                    service=service,
+                )
+                spans.append(converted)
+    return spans
 
 
 def service_of(resource_spans: ResourceSpans) -> str:
@@ -147,23 +175,3 @@ def from_any(spans: Iterable[ReadableSpan | Span]) -> Iterator[Span]:
         converted = from_sdk(span) if isinstance(span, ReadableSpan) else span
         if converted is not None:
             yield converted
-
-
-def _from_otlp(span: StoredSpan, service: str) -> Span:
-    return Span(
-        trace_id=span.trace_id.hex(),
-        span_id=span.span_id.hex(),
-        parent_id=span.parent_span_id.hex(),
-        is_parent_remote=is_parent_remote(span),
-        name=span.name,
-        kind=_KINDS.get(span.kind, "internal"),
-        start=span.start_time_unix_nano,
-        end=span.end_time_unix_nano or span.start_time_unix_nano,
-        attributes=values(span.attributes),
-        events=tuple(Event(event.name, event.time_unix_nano, values(event.attributes)) for event in span.events),
-        links=tuple(Link(link.trace_id.hex(), link.span_id.hex()) for link in span.links),
-        is_error=span.status.code == Status.STATUS_CODE_ERROR,
-        status_message=span.status.message,
-        dropped_events=span.dropped_events_count,
-        service=service,
-    )

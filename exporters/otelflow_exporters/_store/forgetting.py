@@ -1,45 +1,58 @@
 """Erase spans, and the payloads that only they refer to, also under a process that goes on writing."""
 
+import os
 from collections.abc import Callable, Collection, Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as StoredSpan
 
 from otelflow import semconv
-from otelflow_exporters._store.pruning import PAYLOADS, StoredFile, payload_files, remove
-from otelflow_exporters._store.records import Record, Segment, spans_of, without
+from otelflow_exporters._store.files import Folder, StoredFile
+from otelflow_exporters._store.ownership import open_payloads, payload_files
+from otelflow_exporters._store.pruning import remove
+from otelflow_exporters._store.records import LARGEST_SEGMENT, Record, Segment, spans_of, without
 
 
 class Forgotten(NamedTuple):
-    """How much was erased."""
+    """How many traces and spans were erased."""
 
     traces: int
     spans: int
 
 
-def forget_spans(directory: Path, files: Sequence[StoredFile], trace_ids: Collection[bytes]) -> Forgotten:
-    """Erase the traces with *trace_ids*."""
-    erased = _Erased()
+def forget_spans(store: Folder, files: Sequence[StoredFile], trace_ids: Collection[bytes]) -> Forgotten:
+    """Erase the traces with *trace_ids*, and the payloads that no remaining span refers to."""
+    erasure = _Erasure()
     for file in files:
-        _erase(file.path, lambda span: span.trace_id in trace_ids, erased)
-    _remove_payloads(directory, files, erased.references)
-    return Forgotten(len(erased.trace_ids), erased.spans)
+        _erase(store, file, lambda span: span.trace_id in trace_ids, erasure)
+    references = erasure.references
+    for file in files:
+        if references:
+            try:
+                content = store.read(file.name, LARGEST_SEGMENT)
+            except FileNotFoundError:
+                continue
+            references = {reference for reference in references if reference.encode() not in content}
+    # References come out of files: only files that are payloads by name and content are removed.
+    digests = {reference.removeprefix("sha256:") for reference in references}
+    _remove_payloads(store, lambda payload: payload.name in digests)
+    return Forgotten(len(erasure.trace_ids), erasure.spans)
 
 
-def forget_everything(directory: Path, files: Sequence[StoredFile]) -> Forgotten:
+def forget_everything(store: Folder, files: Sequence[StoredFile]) -> Forgotten:
     """Erase all traces and payloads."""
-    erased = _Erased()
+    erasure = _Erasure()
     for file in files:
-        _erase(file.path, lambda _: True, erased)
-        # A segment in which nothing was readable goes as well.
-        remove(file.path)
-    for payload in payload_files(directory):
-        payload.path.unlink(missing_ok=True)
-    return Forgotten(len(erased.trace_ids), erased.spans)
+        _erase(store, file, lambda _: True, erasure)
+        # A segment that holds half a record goes as well.
+        remove(store, file)
+    _remove_payloads(store, lambda _: True)
+    return Forgotten(len(erasure.trace_ids), erasure.spans)
 
 
-class _Erased:
+class _Erasure:
+    """The ids, number and payload references of erased spans."""
+
     def __init__(self) -> None:
         self.trace_ids: set[bytes] = set()
         self.spans = 0
@@ -57,42 +70,35 @@ class _Erased:
             )
 
 
-def _erase(path: Path, is_forgotten: Callable[[StoredSpan], bool], erased: _Erased) -> None:
-    """Overwrite what is forgotten, and remove the segment when nothing is left in it."""
+def _erase(store: Folder, file: StoredFile, is_forgotten: Callable[[StoredSpan], bool], erasure: _Erasure) -> None:
+    """Overwrite the forgotten spans, and remove the segment when nothing is left in it."""
     try:
-        segment = Segment(path.read_bytes())
+        segment = Segment(store.read(file.name, LARGEST_SEGMENT))
     except FileNotFoundError:
         return
-    rewritten: list[tuple[Record, bytes]] = []
+    bodies: list[tuple[Record, bytes]] = []
     is_anything_left = False
     for record in segment.records():
         spans = list(spans_of(record.traces))
         forgotten = [span for span in spans if is_forgotten(span)]
         is_anything_left |= len(forgotten) < len(spans)
         if forgotten:
-            erased.add(forgotten)
-            rewritten.append((record, without(record, is_forgotten)))
-    if rewritten:
-        with path.open("r+b", buffering=0) as file:
-            for record, body in rewritten:
-                file.seek(record.start)
-                file.write(body)
-    if rewritten and not is_anything_left and not segment.unreadable:
-        remove(path)
+            erasure.add(forgotten)
+            bodies.append((record, without(record, is_forgotten)))
+    if bodies:
+        with os.fdopen(store.open(file.name, os.O_RDWR), "r+b", buffering=0) as opened:
+            for record, body in bodies:
+                opened.seek(record.start)
+                opened.write(body)
+    if bodies and not is_anything_left and not segment.unreadable:
+        remove(store, file)
 
 
-def _remove_payloads(directory: Path, files: Sequence[StoredFile], references: set[str]) -> None:
-    """Remove the payloads behind *references* that no remaining span has."""
-    for file in files:
-        if not references:
-            return
-        try:
-            content = file.path.read_bytes()
-        except FileNotFoundError:
-            continue
-        references = {reference for reference in references if reference.encode() not in content}
-    for reference in references:
-        digest = reference.removeprefix("sha256:")
-        # References come out of files: they name a payload and never a path.
-        if digest.isalnum():
-            (directory / PAYLOADS / digest).unlink(missing_ok=True)
+def _remove_payloads(store: Folder, is_forgotten: Callable[[StoredFile], bool]) -> None:
+    try:
+        payloads = open_payloads(store)
+    except FileNotFoundError:
+        return
+    with payloads:
+        for payload in filter(is_forgotten, payload_files(payloads)):
+            remove(payloads, payload)

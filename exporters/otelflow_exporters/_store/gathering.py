@@ -7,7 +7,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Tr
 _Origin: TypeAlias = tuple[bytes, str]
 
 
-class Gathered:
+class TraceCollector:
     """The spans of one trace, with each resource and scope written once."""
 
     def __init__(self, trace_id: bytes) -> None:
@@ -17,25 +17,18 @@ class Gathered:
         self._scopes: dict[tuple[_Origin, _Origin], ScopeSpans] = {}
 
     def add(self, traces: TracesData) -> None:
-        """Take over what belongs to the trace."""
+        """Copy the spans that belong to the trace."""
         for resource_spans in traces.resource_spans:
             for scope_spans in resource_spans.scope_spans:
                 spans = [span for span in scope_spans.spans if span.trace_id == self.trace_id]
-                if spans:
-                    self._scope(resource_spans, scope_spans).spans.extend(spans)
-
-    def _scope(self, resource_spans: ResourceSpans, scope_spans: ScopeSpans) -> ScopeSpans:
-        origin = (resource_spans.resource.SerializeToString(deterministic=True), resource_spans.schema_url)
-        key = (origin, (scope_spans.scope.SerializeToString(deterministic=True), scope_spans.schema_url))
-        if key not in self._scopes:
-            added = self._resource(resource_spans, origin).scope_spans.add(schema_url=scope_spans.schema_url)
-            added.scope.CopyFrom(scope_spans.scope)
-            self._scopes[key] = added
-        return self._scopes[key]
-
-    def _resource(self, resource_spans: ResourceSpans, origin: _Origin) -> ResourceSpans:
-        if origin not in self._resources:
-            added = self.traces.resource_spans.add(schema_url=resource_spans.schema_url)
-            added.resource.CopyFrom(resource_spans.resource)
-            self._resources[origin] = added
-        return self._resources[origin]
+                if not spans:
+                    continue
+                origin = (resource_spans.resource.SerializeToString(deterministic=True), resource_spans.schema_url)
+                if origin not in self._resources:
+                    self._resources[origin] = self.traces.resource_spans.add(schema_url=resource_spans.schema_url)
+                    self._resources[origin].resource.CopyFrom(resource_spans.resource)
+                key = (origin, (scope_spans.scope.SerializeToString(deterministic=True), scope_spans.schema_url))
+                if key not in self._scopes:
+                    self._scopes[key] = self._resources[origin].scope_spans.add(schema_url=scope_spans.schema_url)
+                    self._scopes[key].scope.CopyFrom(scope_spans.scope)
+                self._scopes[key].spans.extend(spans)

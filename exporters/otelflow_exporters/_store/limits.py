@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
@@ -15,13 +15,17 @@ MAX_AGE_VARIABLE: Final = "OTELFLOW_STORE_MAX_AGE_DAYS"
 OFF: Final = "off"
 
 _LARGEST_SEGMENT: Final = 16 * 1024 * 1024
+# Room for a whole segment is kept for each process that writes one: this many together keep the limit.
+_SEGMENTS: Final = 64
+# The share that is kept free for payloads, which are not counted each time.
+_PAYLOAD_ROOM_SHARE: Final = 16
 _LONGEST_SEGMENT: Final = timedelta(days=1)
 _LONGEST_AGE_DAYS: Final = 36_500
 _N = TypeVar("_N", int, float)
 
 
 class Limits(NamedTuple):
-    """How much the store keeps before it removes what is oldest; payloads count as well."""
+    """How many bytes the store keeps, and how long, before it removes the oldest files; payloads count as well."""
 
     max_bytes: int = 256 * 1024 * 1024
     max_age: timedelta = timedelta(days=7)
@@ -29,7 +33,12 @@ class Limits(NamedTuple):
     @property
     def segment_bytes(self) -> int:
         """Return the size at which a process begins its next segment, so that its older ones can go."""
-        return max(1, min(_LARGEST_SEGMENT, self.max_bytes // 8))
+        return max(1, min(_LARGEST_SEGMENT, self.max_bytes // _SEGMENTS))
+
+    @property
+    def payload_room(self) -> int:
+        """Return how many bytes pruning leaves free for payloads."""
+        return self.max_bytes // _PAYLOAD_ROOM_SHARE
 
     @property
     def segment_age(self) -> timedelta:
@@ -53,7 +62,7 @@ def store_directory(directory: str | os.PathLike[str] | None = None) -> Path | N
 
 
 def default_directory() -> Path:
-    """Return where this platform keeps what programs write about themselves."""
+    """Return the store's directory on this platform."""
     state_home = os.environ.get("XDG_STATE_HOME", "")
     # The XDG rules say that a relative path is to be ignored.
     if state_home and Path(state_home).is_absolute():
@@ -70,9 +79,9 @@ def store_limits(*, max_bytes: int | None = None, max_age: timedelta | None = No
     """Return the limits from the arguments, else the environment, else the defaults."""
     defaults = Limits()
     if max_bytes is None:
-        max_bytes = _number(os.environ, MAX_BYTES_VARIABLE, int, "a whole number of bytes above 0, such as 268435456")
+        max_bytes = _number(MAX_BYTES_VARIABLE, int, "a whole number of bytes above 0, such as 268435456")
     if max_age is None:
-        days = _number(os.environ, MAX_AGE_VARIABLE, float, f"a number of days up to {_LONGEST_AGE_DAYS}, such as 7")
+        days = _number(MAX_AGE_VARIABLE, float, f"a number of days up to {_LONGEST_AGE_DAYS}, such as 7")
         max_age = None if days is None else timedelta(days=days)
     limits = Limits(
         defaults.max_bytes if max_bytes is None else max_bytes,
@@ -83,8 +92,9 @@ def store_limits(*, max_bytes: int | None = None, max_age: timedelta | None = No
     return limits
 
 
-def _number(environment: Mapping[str, str], variable: str, convert: Callable[[str], _N], wanted: str) -> _N | None:
-    text = environment.get(variable, "").strip()
+def _number(variable: str, convert: Callable[[str], _N], meaning: str) -> _N | None:
+    """Return the number in *variable*, or None when it is not set. Raises ConfigurationError that says *meaning*."""
+    text = os.environ.get(variable, "").strip()
     if not text:
         return None
     try:
@@ -93,7 +103,7 @@ def _number(environment: Mapping[str, str], variable: str, convert: Callable[[st
         number = None
     # NaN is not above 0, so it fails as well.
     if number is None or not number > 0 or (convert is float and number > _LONGEST_AGE_DAYS):
-        raise ConfigurationError(f"{variable}={text!r} is not {wanted}; correct or unset it")
+        raise ConfigurationError(f"{variable}={text!r} is not {meaning}; correct or unset it")
     return number
 
 

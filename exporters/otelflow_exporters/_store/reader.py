@@ -1,25 +1,27 @@
 """Read the traces in a store, and forget them."""
 
 import os
+import time
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import zip_longest
-from pathlib import Path
 from typing import Final
 
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from otelflow.errors import StoreUnreadable, TraceNotFound
 from otelflow_exporters._otlp.json import to_otlp_json
-from otelflow_exporters._otlp.model import Span, from_otlp, service_of
+from otelflow_exporters._otlp.model import Span, from_otlp
+from otelflow_exporters._store.files import Folder, StoredFile
 from otelflow_exporters._store.forgetting import Forgotten, forget_everything, forget_spans
-from otelflow_exporters._store.gathering import Gathered
-from otelflow_exporters._store.limits import store_directory
+from otelflow_exporters._store.gathering import TraceCollector
+from otelflow_exporters._store.limits import store_directory, store_limits
+from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters._store.payloads import Payloads
-from otelflow_exporters._store.pruning import StoredFile, segment_files
-from otelflow_exporters._store.records import TRACE_ID_BYTES, Record, Segment, spans_of
-from otelflow_exporters._store.summaries import INCOMPLETE, TraceSummary, Unfinished
+from otelflow_exporters._store.records import LARGEST_SEGMENT, Record, Segment, spans_of
+from otelflow_exporters._store.summaries import INCOMPLETE, Summaries, TraceSummary
 
 __all__ = ["INCOMPLETE", "Forgotten", "StoredTrace", "StoredTraces", "TraceSummary", "to_otlp_json"]
 
@@ -27,6 +29,7 @@ _ID_DIGITS: Final = 32
 _NAMED_IN_MESSAGES: Final = 5
 # A segment's time and a span's come from clocks that need not agree to the millisecond.
 _CLOCK_SLACK: Final = 2_000_000_000
+_ALWAYS: Final = float("-inf")
 
 
 @dataclass(frozen=True)
@@ -44,114 +47,216 @@ class StoredTrace:
 
 
 class StoredTraces:
-    """The traces in one store; a directory that does not exist is an empty store."""
+    """The traces in one store; a directory that does not exist is an empty store.
 
-    def __init__(self, directory: str | os.PathLike[str] | None = None) -> None:
-        self.directory: Path | None = store_directory(directory)
+    Args:
+        directory: the store's folder; without it ``OTELFLOW_STORE``, else the platform's own place.
+        max_age: the age from which a trace is not shown any more, though it may not be removed yet; without it
+            ``OTELFLOW_STORE_MAX_AGE_DAYS``, else seven days.
+
+    Raises:
+        ConfigurationError: a variable, the directory or the age has no usable value.
+
+    Every method that reads raises StoreUnreadable for a folder that is not the store's own: one that holds files of
+    others, belongs to another user, can be written by others, or is a symbolic link.
+
+    Example:
+        >>> for summary in StoredTraces("/var/lib/shop/traces").summaries():  # doctest: +SKIP
+        ...     print(summary.trace_id, summary.name, summary.result, summary.duration)
+        4bf92f3577b34da6a3ce929d0e0e4736 flow nightly success 1.25
+
+    """
+
+    def __init__(self, directory: str | os.PathLike[str] | None = None, *, max_age: timedelta | None = None) -> None:
+        self.directory = store_directory(directory)
         #: Bytes that held no readable record, as far as the latest call looked.
         self.unreadable = 0
+        self._max_age = store_limits(max_age=max_age).max_age
 
     def summaries(self) -> Iterator[TraceSummary]:
-        """Yield what is worth knowing about each trace, newest first; stop early and the rest is never read."""
-        self.unreadable = 0
-        unfinished: dict[bytes, Unfinished] = {}
-        told: set[bytes] = set()
-        files = self._segments()
-        for file, older in zip_longest(files, files[1:]):
-            for record in self._records(file):
-                _add(unfinished, told, record)
-            # What started after the older segments were last written cannot be in them.
-            horizon = -1 if older is None else int(older.modified * 1e9) + _CLOCK_SLACK
-            complete = [one for one in unfinished.values() if one.start > horizon]
-            for one in sorted(complete, key=lambda one: one.start, reverse=True):
-                told.add(one.trace_id)
-                yield unfinished.pop(one.trace_id).summary()
+        """Yield a summary of each trace, newest first; stop early and the rest is never read.
+
+        Raises:
+            StoreUnreadable: the folder cannot be read, or is not the store's own.
+
+        Example:
+            >>> newest = next(StoredTraces().summaries(), None)
+
+        """
+        return self._summaries(self._oldest())
 
     def load(self, trace_id: str) -> StoredTrace:
-        """Return the trace with this id, or with the only one that begins like this."""
-        full = self.resolve(trace_id)
-        wanted = bytes.fromhex(full)
+        """Return the trace with this id, or with the only one that begins like this.
+
+        Args:
+            trace_id: up to 32 hexadecimal digits.
+
+        Raises:
+            TraceNotFound: there is no such trace, or there are several.
+            StoreUnreadable: the folder cannot be read, or is not the store's own.
+
+        Example:
+            >>> print_trace(StoredTraces().load("4bf9").spans)  # doctest: +SKIP
+
+        """
+        full_id = self.resolve(trace_id)
+        id_bytes = bytes.fromhex(full_id)
+        oldest = self._oldest()
         self.unreadable = 0
-        gathered = Gathered(wanted)
-        for file in self._segments():
-            for record in self._records(file, wanted):
-                gathered.add(record.traces)
-        if not gathered.traces.resource_spans:
+        collector = TraceCollector(id_bytes)
+        with self._open() as store:
+            for file in self._segments(store, oldest):
+                for record in self._records(store, file, id_bytes):
+                    collector.add(record.traces)
+        ends = (span.end_time_unix_nano or span.start_time_unix_nano for span in spans_of(collector.traces))
+        last_end = max(ends, default=0)
+        if not collector.traces.resource_spans or last_end < oldest:
             raise self._not_found(trace_id)
-        return StoredTrace(full, gathered.traces, self.unreadable)
+        return StoredTrace(full_id, collector.traces, self.unreadable)
 
     def resolve(self, trace_id: str) -> str:
-        """Return the full id of the only stored trace whose id begins like this."""
-        prefix = trace_id.strip().lower()
-        if not prefix or len(prefix) > _ID_DIGITS or set(prefix) - set("0123456789abcdef"):
-            raise TraceNotFound(f"{trace_id!r} is no trace id: give up to {_ID_DIGITS} hexadecimal digits")
-        if len(prefix) == _ID_DIGITS:
-            return prefix
-        found = self._ids_like(prefix)
-        if not found:
-            raise self._not_found(trace_id)
-        if len(found) > 1:
-            some = ", ".join(sorted(found)[:_NAMED_IN_MESSAGES])
-            more = ", …" if len(found) > _NAMED_IN_MESSAGES else ""
-            raise TraceNotFound(f"{trace_id!r} is ambiguous: {len(found)} stored traces begin so ({some}{more})")
-        return found.pop()
+        """Return the full id of the only stored trace whose id begins like this.
+
+        Args:
+            trace_id: up to 32 hexadecimal digits; all 32 are returned as they are.
+
+        Raises:
+            TraceNotFound: no trace begins like this, or several do.
+            StoreUnreadable: the folder cannot be read, or is not the store's own.
+
+        Example:
+            >>> StoredTraces().resolve("4bf9")  # doctest: +SKIP
+            '4bf92f3577b34da6a3ce929d0e0e4736'
+
+        """
+        return self._resolve(trace_id, self._oldest())
 
     def payload(self, reference: str) -> bytes | None:
-        """Return an artifact's whole payload, or None when it is not stored (any more)."""
+        """Return an artifact's whole payload, or None when it is not stored (any more).
+
+        Args:
+            reference: the value of the attribute ``otelflow.artifact.reference``.
+
+        Example:
+            >>> content = StoredTraces().payload("sha256:" + 64 * "0")
+
+        """
         return None if self.directory is None else Payloads(self.directory).read(reference)
 
     def forget(self, trace_id: str) -> Forgotten:
-        """Erase one trace and the payloads that only it refers to."""
-        wanted = bytes.fromhex(self.resolve(trace_id))
-        forgotten = self._forget({wanted})
+        """Erase one trace and the payloads that only it refers to.
+
+        Args:
+            trace_id: up to 32 hexadecimal digits, the beginning of one trace's id.
+
+        Returns:
+            How many traces and spans were erased.
+
+        Raises:
+            TraceNotFound: there is no such trace, or there are several.
+            StoreUnreadable: the store cannot be read or changed, or is not the store's own.
+
+        Example:
+            >>> StoredTraces().forget("4bf9")  # doctest: +SKIP
+            Forgotten(traces=1, spans=12)
+
+        """
+        id_bytes = bytes.fromhex(self._resolve(trace_id, _ALWAYS))
+        forgotten = self._forget({id_bytes})
         if not forgotten.spans:
             raise self._not_found(trace_id)
         return forgotten
 
     def forget_older_than(self, age: timedelta) -> Forgotten:
-        """Erase the traces whose last span ended longer than *age* ago."""
-        limit = (datetime.now(UTC) - age).timestamp() * 1e9
-        old = {bytes.fromhex(one.trace_id) for one in self.summaries() if one.last_end < limit}
+        """Erase the traces whose last span ended longer than *age* ago.
+
+        Returns:
+            How many traces and spans were erased.
+
+        Raises:
+            StoreUnreadable: the store cannot be read or changed, or is not the store's own.
+
+        Example:
+            >>> StoredTraces("no-traces-yet").forget_older_than(timedelta(days=1))
+            Forgotten(traces=0, spans=0)
+
+        """
+        limit = (time.time() - age.total_seconds()) * 1e9
+        old = {bytes.fromhex(trace.trace_id) for trace in self._summaries(_ALWAYS) if trace.last_end < limit}
         return self._forget(old) if old else Forgotten(0, 0)
 
     def forget_all(self) -> Forgotten:
-        """Erase every trace and payload; segments that a process is writing are emptied and stay."""
-        files = self._segments()
-        if self.directory is None or not files:
-            return Forgotten(0, 0)
-        return self._erase(lambda directory: forget_everything(directory, files))
+        """Erase every trace and payload; segments that a process is writing are emptied and stay.
+
+        Only files that the store wrote are touched.
+
+        Returns:
+            How many traces and spans were erased.
+
+        Raises:
+            StoreUnreadable: the store cannot be read or changed, or is not the store's own.
+
+        Example:
+            >>> StoredTraces("no-traces-yet").forget_all()
+            Forgotten(traces=0, spans=0)
+
+        """
+        return self._erase(forget_everything)
 
     def _forget(self, trace_ids: Collection[bytes]) -> Forgotten:
-        files = self._segments()
-        return self._erase(lambda directory: forget_spans(directory, files, trace_ids))
+        return self._erase(lambda store, files: forget_spans(store, files, trace_ids))
 
-    def _erase(self, erase: Callable[[Path], Forgotten]) -> Forgotten:
-        if self.directory is None:
-            return Forgotten(0, 0)
+    def _erase(self, erase: Callable[[Folder, list[StoredFile]], Forgotten]) -> Forgotten:
+        with self._open() as store:
+            files = self._segments(store, _ALWAYS)
+            if store is None:
+                return Forgotten(0, 0)
+            try:
+                return erase(store, files)
+            except StoreUnreadable:
+                raise
+            except OSError as error:
+                raise StoreUnreadable(
+                    f"The store {self.directory} cannot be changed ({error}); some of it may be erased already. "
+                    "Check who owns it, or delete the directory"
+                ) from error
+
+    def _oldest(self) -> float:
+        """Return the time, in nanoseconds since 1970, before which traces are too old to be shown."""
+        return (time.time() - self._max_age.total_seconds()) * 1e9
+
+    @contextmanager
+    def _open(self) -> Iterator[Folder | None]:
+        """Yield the store's folder, or None when there is none."""
+        store = None
+        if self.directory is not None:
+            try:
+                store = open_store(self.directory)
+            except FileNotFoundError:
+                store = None
         try:
-            return erase(self.directory)
-        except OSError as error:
-            raise StoreUnreadable(
-                f"The store {self.directory} cannot be changed ({error}); some of it may be erased already. "
-                "Check who owns it, or delete the directory"
-            ) from error
+            yield store
+        finally:
+            if store is not None:
+                store.close()
 
-    def _segments(self) -> list[StoredFile]:
-        if self.directory is None:
+    def _segments(self, store: Folder | None, oldest: float) -> list[StoredFile]:
+        """Return the segments that hold anything not older than *oldest*, newest first."""
+        if store is None:
             return []
         try:
-            return segment_files(self.directory)
-        except FileNotFoundError:
-            return []
+            return [file for file in segment_files(store) if file.modified * 1e9 >= oldest]
         except OSError as error:
             raise StoreUnreadable(
                 f"The store {self.directory} cannot be read ({error.strerror or error}); "
                 "check its permissions, or name another directory in OTELFLOW_STORE"
             ) from error
 
-    def _records(self, file: StoredFile, containing: bytes = b"") -> Iterator[Record]:
+    def _records(self, store: Folder | None, file: StoredFile, containing: bytes = b"") -> Iterator[Record]:
+        if store is None:
+            return
         try:
-            segment = Segment(file.path.read_bytes())
+            segment = Segment(store.read(file.name, LARGEST_SEGMENT), file.size)
         except FileNotFoundError:
             return  # pruned since it was listed
         except OSError:
@@ -160,31 +265,42 @@ class StoredTraces:
         yield from segment.records(containing)
         self.unreadable += segment.unreadable
 
-    def _ids_like(self, prefix: str) -> set[str]:
+    def _summaries(self, oldest: float) -> Iterator[TraceSummary]:
+        self.unreadable = 0
+        summaries = Summaries()
+        with self._open() as store:
+            files = self._segments(store, oldest)
+            for file, older in zip_longest(files, files[1:]):
+                for record in self._records(store, file):
+                    summaries.add(record.traces)
+                # A trace that started after the older segments were last written cannot be in them.
+                horizon = -1 if older is None else int(older.modified * 1e9) + _CLOCK_SLACK
+                yield from (trace for trace in summaries.started_after(horizon) if trace.last_end >= oldest)
+
+    def _resolve(self, trace_id: str, oldest: float) -> str:
+        prefix = trace_id.strip().lower()
+        if not prefix or len(prefix) > _ID_DIGITS or set(prefix) - set("0123456789abcdef"):
+            raise TraceNotFound(f"{trace_id!r} is no trace id: give up to {_ID_DIGITS} hexadecimal digits")
+        if len(prefix) == _ID_DIGITS:
+            return prefix
         whole_bytes = bytes.fromhex(prefix[: len(prefix) // 2 * 2])
-        return {
-            trace_id
-            for file in self._segments()
-            for record in self._records(file, whole_bytes)
-            for span in spans_of(record.traces)
-            if (trace_id := span.trace_id.hex()).startswith(prefix)
-        }
+        with self._open() as store:
+            ids = {
+                full_id
+                for file in self._segments(store, oldest)
+                for record in self._records(store, file, whole_bytes)
+                for span in spans_of(record.traces)
+                if (full_id := span.trace_id.hex()).startswith(prefix)
+            }
+        if not ids:
+            raise self._not_found(trace_id)
+        if len(ids) > 1:
+            names = ", ".join(sorted(ids)[:_NAMED_IN_MESSAGES]) + (", …" if len(ids) > _NAMED_IN_MESSAGES else "")
+            raise TraceNotFound(f"{trace_id!r} is ambiguous: {len(ids)} stored traces begin so ({names})")
+        return ids.pop()
 
     def _not_found(self, trace_id: str) -> TraceNotFound:
         return TraceNotFound(
             f"No trace in {self.directory or 'the store (it is off)'} has an id that begins with {trace_id!r}; "
             "'otelflow show --list' lists what is stored, OTELFLOW_STORE names another store"
         )
-
-
-def _add(unfinished: dict[bytes, Unfinished], told: set[bytes], record: Record) -> None:
-    for resource_spans in record.traces.resource_spans:
-        service = service_of(resource_spans)
-        for scope_spans in resource_spans.scope_spans:
-            for span in scope_spans.spans:
-                trace_id = span.trace_id
-                if len(trace_id) != TRACE_ID_BYTES or trace_id in told:
-                    continue
-                if trace_id not in unfinished:
-                    unfinished[trace_id] = Unfinished(span)
-                unfinished[trace_id].add(span, service)

@@ -1,10 +1,11 @@
 """The store's file format: segments of length-delimited OTLP protobuf.
 
 A record is a varint length and an ``opentelemetry.proto.trace.v1.TracesData`` of that length, whose last field is a
-checksum. What was forgotten is overwritten in place by filler, so offsets never move under a process that is writing.
+checksum. Forgotten spans are overwritten in place by filler, so offsets never move under a process that is writing.
 OTLP has neither field, so every OTLP reader skips them.
 """
 
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
@@ -13,7 +14,6 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as StoredSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-SUFFIX: Final = ".otlp"
 TRACE_ID_BYTES: Final = 16
 SPAN_ID_BYTES: Final = 8
 
@@ -23,6 +23,17 @@ _CHECKSUM_TAG: Final = b"\x75"  # field 14, four bytes
 _CHECKSUM_BYTES: Final = 5
 _MORE: Final = 0x80
 _LONGEST_VARINT: Final = 5
+# The last byte of a record's length, if its first field and the first field in that one follow.
+_BEGINNING: Final = re.compile(rb"[\x00-\x7f](?=\x0a[\x80-\xff]{0,4}[\x00-\x7f][\x0a\x12\x1a])", re.DOTALL)
+
+# One unit of effort is about a microsecond: one place looked at, one field skipped, so many bytes of a checksum.
+_LEAST_EFFORT: Final = 50_000
+_BYTES_OF_EFFORT: Final = 8
+_BYTES_OF_CHECKSUM: Final = 512
+
+#: In bytes; the store writes nothing that is larger, and reads no further
+LARGEST_RECORD: Final = 16 * 1024 * 1024
+LARGEST_SEGMENT: Final = 64 * 1024 * 1024
 
 
 class Record(NamedTuple):
@@ -34,39 +45,92 @@ class Record(NamedTuple):
 
 
 class Segment:
-    """The content of one segment; ``unreadable`` counts the bytes that hold no record."""
+    """The content of one segment; ``unreadable`` counts the bytes that hold no record.
 
-    def __init__(self, content: bytes) -> None:
+    Looking for the next record after damage takes effort that has a limit: content can be made in which every byte
+    looks like the beginning of a record. The bytes behind the limit are unreadable.
+    """
+
+    def __init__(self, content: bytes, size: int = 0) -> None:
         self.content = content
         self.unreadable = 0
+        # The bytes of the file that are not in *content*, because it is too large.
+        self._rest = max(0, size - len(content))
+        self._effort = _LEAST_EFFORT + len(content) // _BYTES_OF_EFFORT
 
     def records(self, containing: bytes = b"") -> Iterator[Record]:
         """Yield every readable record that holds the bytes *containing*, wherever damage lies between them."""
         position = 0
         while position < len(self.content):
-            body = record_at(self.content, position)
+            body = self._body_at(position)
             if body is not None and self.content.find(containing, *body) < 0:
                 position = body[1]
                 continue
             traces = None if body is None else parsed(self.content[slice(*body)])
+            if body is not None and traces is None:
+                # Only content that was made to deceive has a right checksum and no spans.
+                self._effort -= body[1] - body[0]
             if body is None or traces is None:
-                found = self._next_record(position + 1)
-                self.unreadable += found - position
-                position = found
+                following = self._next_record(position + 1)
+                self.unreadable += following - position
+                position = following
                 continue
             yield Record(*body, traces)
             position = body[1]
+        self.unreadable += self._rest
 
     def _next_record(self, position: int) -> int:
         """Return where the next plausible record begins, at or after *position*."""
-        first = position
-        while (tag := self.content.find(_RESOURCE_SPANS_TAG, position)) >= 0:
-            for header in headers_before(self.content, tag, first):
-                body = record_at(self.content, header)
+        for match in _BEGINNING.finditer(self.content, position):
+            tag = match.end()
+            for header in headers_before(self.content, tag, position):
+                body = self._body_at(header)
                 if body is not None and body[0] == tag:
                     return header
-            position = tag + 1
+            if self._effort < 0:
+                break
         return len(self.content)
+
+    def _body_at(self, position: int) -> tuple[int, int] | None:
+        """Return the start and end of the record's body at *position*, or None when there is none."""
+        content = self.content
+        self._effort -= 1
+        header = read_varint(content, position, len(content))
+        if header is None:
+            return None
+        length, start = header
+        end = start + length
+        if not _CHECKSUM_BYTES < length <= LARGEST_RECORD or end > len(content):
+            return None
+        # The cheap look at the fields, which must follow each other exactly until the checksum, spares most wrong
+        # places a checksum over half of the segment.
+        fields_end, field = end - _CHECKSUM_BYTES, start
+        while field < fields_end:
+            self._effort -= 1
+            if content[field] not in (_RESOURCE_SPANS_TAG, _FILLER_TAG) or self._effort < 0:
+                return None
+            size = read_varint(content, field + 1, fields_end)
+            if size is None:
+                return None
+            field = size[1] + size[0]
+        if field != fields_end:
+            return None
+        self._effort -= length // _BYTES_OF_CHECKSUM
+        return (start, end) if content[fields_end:end] == checksum(content[start:fields_end]) else None
+
+
+def is_segment(content: bytes) -> bool:
+    """Return whether the store wrote *content*, which is a whole file: it holds a record, half of one, or nothing."""
+    if not content.strip(b"\0"):  # a process was lost before its first record reached the disk
+        return True
+    if next(Segment(content).records(), None) is not None:
+        return True
+    # A process was lost while it wrote its first record.
+    header = read_varint(content, 0, len(content))
+    if header is None or header[1] + header[0] <= len(content) or not _BEGINNING.match(content, header[1] - 1):
+        return False
+    size = read_varint(content, header[1] + 1, len(content))
+    return size is not None and size[0] < header[0]
 
 
 def framed(body: bytes) -> bytes:
@@ -103,34 +167,6 @@ def read_varint(content: bytes, position: int, end: int) -> tuple[int, int] | No
     return None
 
 
-def record_at(content: bytes, position: int) -> tuple[int, int] | None:
-    """Return the start and end of the record's body at *position*, or None when there is none."""
-    header = read_varint(content, position, len(content))
-    if header is None:
-        return None
-    length, start = header
-    end = start + length
-    if length <= _CHECKSUM_BYTES or end > len(content):
-        return None
-    fields_end = end - _CHECKSUM_BYTES
-    # The cheap look at the fields spares most wrong places a checksum over half of the segment.
-    if not _are_fields(content, start, fields_end):
-        return None
-    return (start, end) if content[fields_end:end] == checksum(content[start:fields_end]) else None
-
-
-def _are_fields(content: bytes, position: int, end: int) -> bool:
-    """Return whether the top-level fields follow each other exactly until *end*."""
-    while position < end:
-        if content[position] not in (_RESOURCE_SPANS_TAG, _FILLER_TAG):
-            return False
-        size = read_varint(content, position + 1, end)
-        if size is None:
-            return False
-        position = size[1] + size[0]
-    return position == end
-
-
 def headers_before(content: bytes, tag: int, first: int) -> Iterator[int]:
     """Yield the positions, not before *first*, of the lengths that could stand right before *tag*."""
     position = tag - 1
@@ -165,21 +201,18 @@ def spans_of(traces: TracesData) -> Iterator[StoredSpan]:
 
 def without(record: Record, is_forgotten: Callable[[StoredSpan], bool]) -> bytes:
     """Return the record's body without the forgotten spans, filled up to the same length."""
-    kept = TracesData()
+    traces = TracesData()
     for resource_spans in record.traces.resource_spans:
         for scope_spans in resource_spans.scope_spans:
             remaining = [span for span in scope_spans.spans if not is_forgotten(span)]
             del scope_spans.spans[:]
             scope_spans.spans.extend(remaining)
         if any(scope_spans.spans for scope_spans in resource_spans.scope_spans):
-            kept.resource_spans.append(resource_spans)
-    body = kept.SerializeToString()
-    body += _filler(record.end - record.start - _CHECKSUM_BYTES - len(body))
-    return body + checksum(body)
-
-
-def _filler(length: int) -> bytes:
-    """Return an unknown field of exactly *length* bytes; a span takes more than the 2 that this needs."""
+            traces.resource_spans.append(resource_spans)
+    body = traces.SerializeToString()
+    # The filler is an unknown field of exactly the length that is left; a span takes more than the 2 that this needs.
+    length = record.end - record.start - _CHECKSUM_BYTES - len(body)
     width = 1 if length < _MORE else _LONGEST_VARINT
     size = length - 1 - width
-    return bytes([_FILLER_TAG]) + varint(size, width) + bytes(size)
+    body += bytes([_FILLER_TAG]) + varint(size, width) + bytes(size)
+    return body + checksum(body)

@@ -1,14 +1,16 @@
-"""What is worth knowing about a trace before it is opened."""
+"""The summary of a trace: its name, times and result, without its spans."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as StoredSpan
-from opentelemetry.proto.trace.v1.trace_pb2 import Status
+from opentelemetry.proto.trace.v1.trace_pb2 import Status, TracesData
 
 from otelflow import semconv
-from otelflow_exporters._otlp.model import is_parent_remote, result_of
+from otelflow_exporters._otlp.model import is_parent_remote, result_of, service_of
+from otelflow_exporters._store.records import TRACE_ID_BYTES
 
 INCOMPLETE: Final = "incomplete"
 
@@ -41,7 +43,7 @@ class TraceSummary:
         return max(0, self.end - self.start) / 1e9
 
 
-class Unfinished:
+class _Builder:
     """One trace while its spans are met in any order."""
 
     __slots__ = ("_rank", "_root", "_service", "failed", "last_end", "spans", "start", "trace_id")
@@ -62,7 +64,7 @@ class Unfinished:
         self.spans += 1
         self.failed += span.status.code == Status.STATUS_CODE_ERROR
         self.start = min(self.start, start)
-        self.last_end = max(self.last_end, span.end_time_unix_nano)
+        self.last_end = max(self.last_end, span.end_time_unix_nano or start)
         rank = (0 if not span.parent_span_id else 1 if is_parent_remote(span) else 2, start)
         if rank < self._rank:
             self._rank = rank
@@ -72,7 +74,7 @@ class Unfinished:
             self._service = service
 
     def summary(self) -> TraceSummary:
-        """Return what is known now."""
+        """Return the summary of the spans until now."""
         root, is_complete = self._root, self._rank[0] < 2
         recorded = [pair.value.string_value for pair in root.attributes if pair.key == semconv.RUN_RESULT]
         result = result_of(next(iter(recorded), None), is_error=root.status.code == Status.STATUS_CODE_ERROR)
@@ -87,3 +89,31 @@ class Unfinished:
             span_count=self.spans,
             failed_count=self.failed,
         )
+
+
+class Summaries:
+    """The summaries of traces whose spans are met in any order; each is given out once."""
+
+    def __init__(self) -> None:
+        self._builders: dict[bytes, _Builder] = {}
+        self._given_out: set[bytes] = set()
+
+    def add(self, traces: TracesData) -> None:
+        """Count the spans of one record."""
+        for resource_spans in traces.resource_spans:
+            service = service_of(resource_spans)
+            for scope_spans in resource_spans.scope_spans:
+                for span in scope_spans.spans:
+                    trace_id = span.trace_id
+                    if len(trace_id) != TRACE_ID_BYTES or trace_id in self._given_out:
+                        continue
+                    if trace_id not in self._builders:
+                        self._builders[trace_id] = _Builder(span)
+                    self._builders[trace_id].add(span, service)
+
+    def started_after(self, horizon: int) -> Iterator[TraceSummary]:
+        """Give out the traces that began after *horizon* (nanoseconds since 1970), newest first."""
+        builders = [builder for builder in self._builders.values() if builder.start > horizon]
+        for builder in sorted(builders, key=lambda builder: builder.start, reverse=True):
+            self._given_out.add(builder.trace_id)
+            yield self._builders.pop(builder.trace_id).summary()

@@ -1,8 +1,9 @@
-"""Render what artifacts hold: markdown, tables, progress; anything else is text."""
+"""Render the content of artifacts: markdown, tables, progress; anything else is text."""
 
 import json
 import logging
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Final
 
 from rich import box
@@ -23,7 +24,7 @@ _logger = logging.getLogger(__name__)
 
 
 def block_lines(detail: Detail, console: Console, glyphs: Mapping[str, str], width: int) -> Iterator[Text]:
-    """Yield the lines of a rendered artifact; what is not what it says it is comes out as text."""
+    """Yield the lines of a rendered artifact; content that does not fit its form comes out as text."""
     options = console.options.update(width=max(10, width), height=None)
     try:
         rendered = console.render_lines(_rendered(detail, glyphs), options, pad=False)
@@ -34,21 +35,18 @@ def block_lines(detail: Detail, console: Console, glyphs: Mapping[str, str], wid
         Text.assemble(*((segment.text, segment.style or "") for segment in line if not segment.control))
         for line in rendered
     ]
-    lines = [line for number, line in enumerate(lines) if line.plain.strip() or _parts(lines, number)]
+    # Between two parts one empty line stays; the others, and those at the ends, go.
+    filled = [number for number, line in enumerate(lines) if line.plain.strip()]
+    gaps = {number + 1 for number, following in pairwise(filled) if following > number + 1}
+    lines = [lines[number] for number in sorted({*filled, *gaps})]
     yield from lines[:_LINES]
     if len(lines) > _LINES:
         yield Text(f"{glyphs['more']}{len(lines) - _LINES:,} more lines", style="dim")
 
 
-def _parts(lines: list[Text], number: int) -> bool:
-    """Return whether an empty line stands between two parts, and is not the second one there."""
-    is_followed = any(line.plain.strip() for line in lines[number + 1 :])
-    return number > 0 and is_followed and bool(lines[number - 1].plain.strip())
-
-
 def _rendered(detail: Detail, glyphs: Mapping[str, str]) -> RenderableType:
     if detail.form == "markdown":
-        # Without hyperlinks the address is printed, so that everybody sees where a link leads.
+        # Without hyperlinks the address is printed, so that a reader sees where a link leads.
         return Markdown(detail.block, hyperlinks=False)
     if detail.form == "table":
         return _table(detail.block)
@@ -61,7 +59,11 @@ def _rendered(detail: Detail, glyphs: Mapping[str, str]) -> RenderableType:
 
 def _table(block: str) -> Table:
     """Return a list of objects (or of lists) as a table; raise for anything else."""
-    rows = _rows(json.loads(block))
+    content = json.loads(block)
+    content = [content] if isinstance(content, dict) else content
+    if not isinstance(content, list) or not all(isinstance(row, dict | list) for row in content):
+        raise TypeError("a table is a list of rows")
+    rows = [row if isinstance(row, dict) else {str(number): cell for number, cell in enumerate(row)} for row in content]
     columns = list(dict.fromkeys(key for row in rows[:_ROWS] for key in row))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns[:_COLUMNS]:
@@ -73,10 +75,3 @@ def _table(block: str) -> Table:
     hidden += [f"{len(columns) - _COLUMNS:,} more columns"] if len(columns) > _COLUMNS else []
     table.caption = ", ".join(hidden) or None
     return table
-
-
-def _rows(content: object) -> list[dict[str, object]]:
-    rows = [content] if isinstance(content, dict) else content
-    if not isinstance(rows, list) or not all(isinstance(row, dict | list) for row in rows):
-        raise TypeError("a table is a list of rows")
-    return [row if isinstance(row, dict) else {str(number): cell for number, cell in enumerate(row)} for row in rows]

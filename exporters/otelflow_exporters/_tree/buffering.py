@@ -1,4 +1,4 @@
-"""Hold finished spans until their trace is complete, and never more than so many."""
+"""Hold finished spans until their trace is complete, up to a limit."""
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable
@@ -7,8 +7,8 @@ from typing import NamedTuple
 from otelflow_exporters._otlp.model import Span
 
 
-class Finished(NamedTuple):
-    """Spans that are to be printed together, and what has to be said about them."""
+class FinishedTrace(NamedTuple):
+    """Spans that are to be printed together, and a note about what is missing."""
 
     spans: list[Span]
     note: str = ""
@@ -17,7 +17,7 @@ class Finished(NamedTuple):
 class _Trace:
     def __init__(self) -> None:
         self.spans: dict[str, Span] = {}
-        self.unheld = 0
+        self.omitted = 0
 
 
 class Buffer:
@@ -28,9 +28,9 @@ class Buffer:
         self._count = 0
         self._traces: OrderedDict[str, _Trace] = OrderedDict()
 
-    def add(self, spans: Iterable[Span]) -> list[Finished]:
+    def add(self, spans: Iterable[Span]) -> list[FinishedTrace]:
         """Take *spans* and return the trees that are complete now, and those that had to make room."""
-        evicted: list[Finished] = []
+        evicted: list[FinishedTrace] = []
         roots: list[Span] = []
         for span in spans:
             evicted += self._hold(span)
@@ -38,11 +38,15 @@ class Buffer:
                 roots.append(span)
         return evicted + [tree for root in roots for tree in self._take(root)]
 
-    def clear(self) -> list[Finished]:
-        """Return and forget everything that is held."""
+    def clear(self) -> list[FinishedTrace]:
+        """Return every trace that is held, and hold none any more."""
         return [self._pop(trace_id, "incomplete") for trace_id in list(self._traces)]
 
-    def _hold(self, span: Span) -> list[Finished]:
+    def begin_anew(self) -> None:
+        """Leave the spans that the parent holds to the parent; called in a forked child."""
+        self.clear()
+
+    def _hold(self, span: Span) -> list[FinishedTrace]:
         """Hold one span; when there are too many, the trace that waits longest goes, printed as far as it is."""
         trace = self._traces.setdefault(span.trace_id, _Trace())
         if self._count < self._max_spans or span.is_local_root:
@@ -50,41 +54,41 @@ class Buffer:
             trace.spans[span.span_id] = span
             return []
         if len(self._traces) == 1:
-            # One giant alone: printing half of it would help nobody, so the rest is only counted.
-            trace.unheld += 1
+            # One giant alone: half of it would be no tree, so the rest is only counted.
+            trace.omitted += 1
             return []
         oldest = next(trace_id for trace_id in self._traces if trace_id != span.trace_id)
         evicted = self._pop(oldest, "incomplete, too many spans are waiting")
         return [evicted, *self._hold(span)]
 
-    def _take(self, root: Span) -> list[Finished]:
-        """Return the tree under *root*; what hangs elsewhere in its trace goes on waiting."""
+    def _take(self, root: Span) -> list[FinishedTrace]:
+        """Return the tree under *root*; the other spans of its trace go on waiting."""
         trace = self._traces.get(root.trace_id)
         if trace is None or root.span_id not in trace.spans:
             return []
-        under: defaultdict[str, list[str]] = defaultdict(list)
+        children: defaultdict[str, list[str]] = defaultdict(list)
         for span in trace.spans.values():
             # A local root below another one of the same process has a tree of its own.
             if span is root or not span.is_local_root:
-                under[span.parent_id].append(span.span_id)
-        taken: list[Span] = []
+                children[span.parent_id].append(span.span_id)
+        tree: list[Span] = []
         waiting = [root.span_id]
         while waiting:
             span_id = waiting.pop()
-            found = trace.spans.pop(span_id, None)
-            if found is not None:
-                taken.append(found)
-                waiting.extend(under[span_id])
-        self._count -= len(taken)
-        note = f"{trace.unheld:,} more spans were not kept" if trace.unheld else ""
-        trace.unheld = 0
+            member = trace.spans.pop(span_id, None)
+            if member is not None:
+                tree.append(member)
+                waiting.extend(children[span_id])
+        self._count -= len(tree)
+        note = f"{trace.omitted:,} more spans were not kept" if trace.omitted else ""
+        trace.omitted = 0
         if not trace.spans:
             del self._traces[root.trace_id]
-        return [Finished(taken, note)]
+        return [FinishedTrace(tree, note)]
 
-    def _pop(self, trace_id: str, note: str) -> Finished:
+    def _pop(self, trace_id: str, note: str) -> FinishedTrace:
         trace = self._traces.pop(trace_id)
         self._count -= len(trace.spans)
-        if trace.unheld:
-            note += f"; {trace.unheld:,} more spans were not kept"
-        return Finished(list(trace.spans.values()), note)
+        if trace.omitted:
+            note += f"; {trace.omitted:,} more spans were not kept"
+        return FinishedTrace(list(trace.spans.values()), note)

@@ -1,4 +1,4 @@
-"""What is said below a span: errors, messages, artifacts, results, links; bounded, and cleaned for a terminal."""
+"""The details below a span: errors, messages, artifacts, results, links; bounded, and cleaned for a terminal."""
 
 import contextlib
 import json
@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from otelflow import semconv as names
 from otelflow_exporters._otlp.model import Event, Span
-from otelflow_exporters._tree.forest import Node
+from otelflow_exporters._tree.forest import SpanNode
 from otelflow_exporters._tree.wording import clean, lines_of, one_line, size
 
 MESSAGES_HEAD: Final = 8
@@ -19,6 +19,7 @@ _TEXT_LINES: Final = 20
 _LONGEST_BLOCK: Final = 20_000
 _PLAIN_SEVERITIES: Final = frozenset({"", "INFO", "DEBUG", "TRACE", "NOTSET"})
 _BAD_SEVERITIES: Final = frozenset({"ERROR", "CRITICAL", "FATAL"})
+_NEVER_LEFT_OUT: Final = (names.ARTIFACT_EVENT, names.RESULT_EVENT, names.EXCEPTION_EVENT)
 _OMITTED: Final = (
     (names.MESSAGES_OMITTED, "messages"),
     (names.ARTIFACTS_OMITTED, "artifacts"),
@@ -27,7 +28,7 @@ _OMITTED: Final = (
 
 
 class Detail(NamedTuple):
-    """One line or block below a span; ``form`` says how *block* is to be rendered."""
+    """One line or block below a span; ``form`` is how *block* is to be rendered."""
 
     text: str
     style: str = "dim"
@@ -36,24 +37,31 @@ class Detail(NamedTuple):
     mark: str = ""
 
 
-def details_of(node: Node, nodes: dict[str, Node]) -> Iterator[Detail]:
-    """Yield what there is to say about one span, errors first."""
+def details_of(node: SpanNode, nodes: dict[str, SpanNode]) -> Iterator[Detail]:
+    """Yield the details of one span, errors first."""
     span = node.span
     if span.is_error or span.result not in (names.SUCCESS, names.SKIP):
         yield from _errors(node)
     yield from _events(span)
     if span.attributes.get(names.GENERATOR_CLOSED_EARLY):
         yield Detail("its consumer closed it before its end", mark="more")
-    for key, things in _OMITTED:
+    for key, plural in _OMITTED:
         count = span.attributes.get(key)
         if isinstance(count, int) and count > 0:
-            yield Detail(f"{count:,} more {things} were not recorded", mark="more")
+            yield Detail(f"{count:,} more {plural} were not recorded", mark="more")
     if span.dropped_events:
         yield Detail(f"{span.dropped_events:,} events were dropped by the SDK's limit", mark="more")
-    yield from _links(span, nodes)
+    for link in span.links[:LINKS_SHOWN]:
+        target = nodes.get(link.span_id)
+        if target is not None and link.trace_id == span.trace_id:
+            yield Detail(f"linked to {one_line(target.span.name)}", mark="link")
+        else:
+            yield Detail(f"linked to trace {link.trace_id}, span {link.span_id}", mark="link")
+    if len(span.links) > LINKS_SHOWN:
+        yield Detail(f"{len(span.links) - LINKS_SHOWN:,} more links", mark="more")
 
 
-def _errors(node: Node) -> Iterator[Detail]:
+def _errors(node: SpanNode) -> Iterator[Detail]:
     span = node.span
     exceptions = [event for event in span.events if event.name == names.EXCEPTION_EVENT]
     for event in exceptions[-2:]:
@@ -61,7 +69,7 @@ def _errors(node: Node) -> Iterator[Detail]:
         yield _error(kind, event.attributes.get(names.EXCEPTION_MESSAGE, ""))
     if exceptions:
         return
-    # An error that came up from below is told where it was raised, and by its type alone here.
+    # An error that came up from below is described where it was raised; here its type is enough.
     is_from_below = any(
         child.span.is_error and child.span.status_message == span.status_message for child in node.children
     )
@@ -78,17 +86,17 @@ def _error(kind: str, message: object) -> Detail:
 
 def _events(span: Span) -> Iterator[Detail]:
     """Yield the events in their order; of many messages the first and the last."""
-    messages = [event for event in span.events if not _is_kept(event)]
+    messages = [event for event in span.events if event.name not in _NEVER_LEFT_OUT]
     hidden = (
         messages[MESSAGES_HEAD : len(messages) - MESSAGES_TAIL]
         if len(messages) > MESSAGES_HEAD + MESSAGES_TAIL + 1
         else []
     )
-    first_hidden, skipped = (id(hidden[0]) if hidden else 0), {id(event) for event in hidden}
+    first_hidden, hidden_ids = (id(hidden[0]) if hidden else 0), {id(event) for event in hidden}
     latest = {_key(event): id(event) for event in span.events if _is_progress(event)}
     artifacts = 0
     for event in span.events:
-        if id(event) in skipped:
+        if id(event) in hidden_ids:
             if id(event) == first_hidden:
                 yield Detail(f"{len(hidden):,} more messages", mark="more")
         elif event.name == names.ARTIFACT_EVENT:
@@ -98,13 +106,9 @@ def _events(span: Span) -> Iterator[Detail]:
                 if artifacts <= ARTIFACTS_SHOWN:
                     yield _artifact(event)
         elif event.name != names.EXCEPTION_EVENT:
-            yield _result(event) if event.name == names.RESULT_EVENT else _message(event)
+            yield _message(event)
     if artifacts > ARTIFACTS_SHOWN:
         yield Detail(f"{artifacts - ARTIFACTS_SHOWN:,} more artifacts", mark="more")
-
-
-def _is_kept(event: Event) -> bool:
-    return event.name in (names.ARTIFACT_EVENT, names.RESULT_EVENT, names.EXCEPTION_EVENT)
 
 
 def _is_progress(event: Event) -> bool:
@@ -116,6 +120,11 @@ def _key(event: Event) -> str:
 
 
 def _message(event: Event) -> Detail:
+    """Return a result, a message, or the event of another program."""
+    if event.name == names.RESULT_EVENT:
+        key = one_line(event.attributes.get(names.RESULT_KEY, "result"))
+        description = "\n".join(lines_of(event.attributes.get(names.RESULT_DESCRIPTION, ""), _MESSAGE_LINES))
+        return Detail(f"result {key}" + (f": {description}" if description else ""), "cyan", mark="result")
     if event.name != names.MESSAGE_EVENT:
         pairs = " ".join(
             f"{one_line(key, 60)}={one_line(value, 120)}" for key, value in list(event.attributes.items())[:8]
@@ -126,12 +135,6 @@ def _message(event: Event) -> Detail:
     if severity in _PLAIN_SEVERITIES:
         return Detail(text, mark="message")
     return Detail(f"{severity} {text}", "red" if severity in _BAD_SEVERITIES else "yellow", mark="message")
-
-
-def _result(event: Event) -> Detail:
-    key = one_line(event.attributes.get(names.RESULT_KEY, "result"))
-    description = "\n".join(lines_of(event.attributes.get(names.RESULT_DESCRIPTION, ""), _MESSAGE_LINES))
-    return Detail(f"result {key}" + (f": {description}" if description else ""), "cyan", mark="result")
 
 
 def _artifact(event: Event) -> Detail:
@@ -151,25 +154,10 @@ def _artifact(event: Event) -> Detail:
     if form == "image" and "://" not in block:  # the picture itself, in base64
         amount = values.get(names.ARTIFACT_SIZE)
         block = f"a picture of {size(amount)}" if isinstance(amount, int | float) else "a picture"
-    return Detail(title, "magenta", *_block(form, block), mark="artifact")
-
-
-def _block(form: str, block: str) -> tuple[str, str]:
-    """Return how to render an artifact and what; anything that is not what it says is plain text."""
     if form in ("table", "markdown", "progress"):
-        return form, clean(block, _LONGEST_BLOCK)
+        return Detail(title, "magenta", form, clean(block, _LONGEST_BLOCK), mark="artifact")
     if form == "json":
         with contextlib.suppress(ValueError, RecursionError):
             block = json.dumps(json.loads(block), indent=2, ensure_ascii=False)
-    return ("error" if form == "error" else "text"), "\n".join(lines_of(block, _TEXT_LINES))
-
-
-def _links(span: Span, nodes: dict[str, Node]) -> Iterator[Detail]:
-    for link in span.links[:LINKS_SHOWN]:
-        known = nodes.get(link.span_id)
-        if known is not None and link.trace_id == span.trace_id:
-            yield Detail(f"linked to {one_line(known.span.name)}", mark="link")
-        else:
-            yield Detail(f"linked to trace {link.trace_id}, span {link.span_id}", mark="link")
-    if len(span.links) > LINKS_SHOWN:
-        yield Detail(f"{len(span.links) - LINKS_SHOWN:,} more links", mark="more")
+    lines = "\n".join(lines_of(block, _TEXT_LINES))
+    return Detail(title, "magenta", "error" if form == "error" else "text", lines, mark="artifact")

@@ -14,8 +14,8 @@ from otelflow import semconv as names
 from otelflow_exporters._tree import glyphs
 from otelflow_exporters._tree.artifacts import block_lines
 from otelflow_exporters._tree.details import Detail, details_of
-from otelflow_exporters._tree.forest import Fold, Forest, Node, Rest, fold
-from otelflow_exporters._tree.wording import duration, one_line
+from otelflow_exporters._tree.forest import Fold, Forest, Rest, SpanNode, fold
+from otelflow_exporters._tree.wording import format_duration, one_line
 
 PIPED_WIDTH: Final = 100
 _NARROWEST: Final = 20
@@ -35,7 +35,7 @@ _STYLES: Final = {
 
 
 class Page(NamedTuple):
-    """What the output can show."""
+    """The width and signs that an output can show."""
 
     width: int
     colors: str | None
@@ -43,7 +43,7 @@ class Page(NamedTuple):
 
 
 def page_of(target: TextIO, width: int | None = None) -> Page:
-    """Return what *target* can show; rich knows about terminals, NO_COLOR, FORCE_COLOR and COLUMNS."""
+    """Return the page of *target*; rich knows about terminals, NO_COLOR, FORCE_COLOR and COLUMNS."""
     console = Console(file=target, force_jupyter=False)
     if width is None:
         width = console.width if console.is_terminal or "COLUMNS" in os.environ else PIPED_WIDTH
@@ -55,7 +55,7 @@ def page_of(target: TextIO, width: int | None = None) -> Page:
 class _Row(NamedTuple):
     prefix: str
     below: str
-    item: Node | Fold | Rest
+    item: SpanNode | Fold | Rest
     depth: int
 
 
@@ -74,12 +74,6 @@ def draw(forest: Forest, page: Page, note: str = "") -> str:
         markup=False,
         emoji=False,
     )
-    console.print(_header(forest, page, note), soft_wrap=True)
-    _Drawing(forest, console, glyphs.UNICODE if page.is_unicode else glyphs.ASCII).run()
-    return buffer.getvalue()
-
-
-def _header(forest: Forest, page: Page, note: str) -> Text:
     first = forest.roots[0].span
     count = len(forest.nodes)
     words = [
@@ -90,8 +84,10 @@ def _header(forest: Forest, page: Page, note: str) -> Text:
         f"{forest.failed:,} failed" if forest.failed else "",
         note,
     ]
-    separator = (glyphs.UNICODE if page.is_unicode else glyphs.ASCII)["separator"]
-    return Text(separator.join(word for word in words if word), style="dim")
+    signs = glyphs.UNICODE if page.is_unicode else glyphs.ASCII
+    console.print(Text(signs["separator"].join(word for word in words if word), style="dim"), soft_wrap=True)
+    _Drawing(forest, console, signs).run()
+    return buffer.getvalue()
 
 
 class _Drawing:
@@ -106,54 +102,56 @@ class _Drawing:
         self._name_width = max(10, width - right)
 
     def run(self) -> None:
-        """Draw row by row from a stack of what is still to be drawn."""
-        waiting = self._rows(self._forest.roots, "", 0)
+        """Draw row by row from a stack of the rows that are still to be drawn."""
+        waiting = self._rows(fold(self._forest.roots), "", 0)
         while waiting:
             if self._left <= 0:
                 self._print(Text(f"{self._signs['more']}and more: {MOST_LINES:,} lines are enough", style="dim"))
                 return
-            waiting.extend(self._draw(waiting.pop()))
+            row = waiting.pop()
+            if isinstance(row.item, SpanNode):
+                waiting.extend(self._draw_node(row, row.item))
+            elif isinstance(row.item, Fold):
+                waiting.extend(self._draw_fold(row, row.item))
+            else:
+                failed = f", {row.item.failed:,} of them failed" if row.item.failed else ""
+                text = f"{row.prefix}{self._signs['more']}{row.item.count:,} more spans{failed}"
+                self._print(Text(text, style="dim"))
 
-    def _rows(self, nodes: list[Node], prefix: str, depth: int) -> list[_Row]:
+    def _rows(self, items: "list[SpanNode | Fold | Rest]", prefix: str, depth: int) -> list[_Row]:
         """Return the rows of siblings, the last first, for the stack."""
-        return self._numbered(fold(nodes), prefix, depth)
-
-    def _numbered(self, items: "list[Node | Fold | Rest]", prefix: str, depth: int) -> list[_Row]:
         rows = []
         for number, item in enumerate(items):
             is_last = number == len(items) - 1
-            branch, below = ("", "") if depth == 0 else self._branch(is_last=is_last)
-            rows.append(_Row(prefix + branch, prefix + below, item, depth))
+            branch, below = ("last", "space") if is_last else ("branch", "pipe")
+            if depth == 0:
+                branch = below = ""
+            rows.append(_Row(prefix + self._signs[branch], prefix + self._signs[below], item, depth))
         return rows[::-1]
 
-    def _branch(self, *, is_last: bool) -> tuple[str, str]:
-        signs = self._signs
-        return (signs["last"], signs["space"]) if is_last else (signs["branch"], signs["pipe"])
-
-    def _draw(self, row: _Row) -> list[_Row]:
-        """Draw one row and what is said about it; return the rows below it."""
-        if isinstance(row.item, Rest):
-            failed = f", {row.item.failed:,} of them failed" if row.item.failed else ""
-            self._print(Text(f"{row.prefix}{self._signs['more']}{row.item.count:,} more spans{failed}", style="dim"))
-            return []
-        if isinstance(row.item, Fold):
-            return self._draw_fold(row, row.item)
-        return self._draw_node(row, row.item)
-
-    def _draw_node(self, row: _Row, node: Node) -> list[_Row]:
+    def _draw_node(self, row: _Row, node: SpanNode) -> list[_Row]:
+        """Draw one span and its details; return the rows below it."""
         span = node.span
-        self._print(
-            self._line(row.prefix, self._label(node), [(span.start, span.end)], span.end - span.start, span.result)
-        )
+        style = _STYLES.get(span.result, "yellow")
+        label = Text(f"{self._mark(span.result)} ", style=style)
+        label.append(one_line(span.name) or "(no name)", style="bold red" if node.is_failed else "bold")
+        if span.kind not in ("internal", "unspecified"):
+            label.append(f" {span.kind}", style="dim")
+        if span.result not in (names.SUCCESS, names.FAILURE):
+            label.append(f" {one_line(span.result)}", style=style)
+        if node.is_orphan:
+            label.append(" (its parent is missing)", style="yellow")
+        self._print(self._line(row.prefix, label, [(span.start, span.end)], span.end - span.start, span.result))
         pipe = row.below + (self._signs["pipe"] if node.children else self._signs["space"])
         for detail in details_of(node, self._forest.nodes):
             self._draw_detail(pipe, detail)
         if node.children and row.depth >= DEEPEST:
             self._print(Text(f"{pipe}{self._signs['more']}deeper spans are not shown", style="dim"))
             return []
-        return self._rows(node.children, row.below, row.depth + 1)
+        return self._rows(fold(node.children), row.below, row.depth + 1)
 
     def _draw_fold(self, row: _Row, folded: Fold) -> list[_Row]:
+        """Draw one line for many siblings; return the rows below it."""
         signs = self._signs
         label = Text(f"{one_line(folded.name)} {signs['times']} {len(folded.nodes):,}", style="bold")
         counts: dict[str, int] = {}
@@ -165,25 +163,12 @@ class _Drawing:
         whole = max(end for _, end in times) - times[0][0]
         self._print(self._line(row.prefix, label, times, whole, ""))
         median, slowest = folded.durations
-        pipe = row.below + (signs["pipe"] if folded.shown else signs["space"])
-        self._print(Text(f"{pipe}median {duration(median)}, slowest {duration(slowest)}", style="dim"))
-        items: list[Node | Fold | Rest] = [*folded.shown]
-        if folded.unshown_failures:
-            items.append(Rest(folded.unshown_failures, folded.unshown_failures))
-        return self._numbered(items, row.below, row.depth + 1)
-
-    def _label(self, node: Node) -> Text:
-        span = node.span
-        label = Text()
-        label.append(f"{self._mark(span.result)} ", style=_STYLES.get(span.result, "yellow"))
-        label.append(one_line(span.name) or "(no name)", style="bold red" if node.is_failed else "bold")
-        if span.kind not in ("internal", "unspecified"):
-            label.append(f" {span.kind}", style="dim")
-        if span.result not in (names.SUCCESS, names.FAILURE):
-            label.append(f" {one_line(span.result)}", style=_STYLES.get(span.result, "yellow"))
-        if node.is_orphan:
-            label.append(" (its parent is missing)", style="yellow")
-        return label
+        pipe = row.below + (signs["pipe"] if folded.examples else signs["space"])
+        self._print(Text(f"{pipe}median {format_duration(median)}, slowest {format_duration(slowest)}", style="dim"))
+        items: list[SpanNode | Fold | Rest] = [*folded.examples]
+        if folded.other_failures:
+            items.append(Rest(folded.other_failures, folded.other_failures))
+        return self._rows(items, row.below, row.depth + 1)
 
     def _mark(self, result: str) -> str:
         return self._signs.get(result, self._signs["unknown"]) if result in _STYLES else self._signs["unknown"]
@@ -196,11 +181,11 @@ class _Drawing:
         if self._bar_width:
             line.append(self._bar(times), style=_STYLES.get(result, "blue"))
             line.append(" ")
-        line.append(f"{duration(length):>{_DURATION_WIDTH}}")
+        line.append(f"{format_duration(length):>{_DURATION_WIDTH}}")
         return line
 
     def _bar(self, times: list[tuple[int, int]]) -> str:
-        """Return when something was going on, on the time line that all bars share."""
+        """Return the bar of *times*, on the time line that all bars share."""
         width, start = self._bar_width, self._forest.start
         whole = max(1, self._forest.end - start)
         cells = [" "] * width

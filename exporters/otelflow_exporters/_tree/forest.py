@@ -1,4 +1,4 @@
-"""Spans become trees, whatever is missing, doubled or wrong; long runs of equal siblings become one fold."""
+"""Spans become trees, also when some are missing, doubled or wrong; long runs of equal siblings become one fold."""
 
 import statistics
 from collections import defaultdict
@@ -17,11 +17,11 @@ _BAD: Final = frozenset({semconv.FAILURE, semconv.TIMEOUT, semconv.ERROR})
 
 
 @dataclass(slots=True, eq=False)
-class Node:
+class SpanNode:
     """One span and the spans under it."""
 
     span: Span
-    children: "list[Node]" = field(default_factory=list)
+    children: "list[SpanNode]" = field(default_factory=list)
     is_orphan: bool = False
     failures: int = 0
 
@@ -33,12 +33,12 @@ class Node:
 
 @dataclass(slots=True, eq=False)
 class Fold:
-    """Many siblings of one name; a few that failed, or hide a failure, are shown below it."""
+    """Many siblings of one name; ``examples`` are a few that failed or hide a failure, and are drawn below it."""
 
     name: str
-    nodes: list[Node]
-    shown: list[Node]
-    unshown_failures: int
+    nodes: list[SpanNode]
+    examples: list[SpanNode]
+    other_failures: int
 
     @property
     def failed(self) -> int:
@@ -48,8 +48,8 @@ class Fold:
     @property
     def durations(self) -> tuple[float, int]:
         """Return the median and the longest duration."""
-        all_of_them = [node.span.end - node.span.start for node in self.nodes]
-        return statistics.median(all_of_them), max(all_of_them)
+        lengths = [node.span.end - node.span.start for node in self.nodes]
+        return statistics.median(lengths), max(lengths)
 
 
 @dataclass(slots=True, eq=False)
@@ -64,8 +64,8 @@ class Rest:
 class Forest:
     """A trace's trees on their common time line."""
 
-    roots: list[Node]
-    nodes: dict[str, Node]
+    roots: list[SpanNode]
+    nodes: dict[str, SpanNode]
     start: int
     end: int
 
@@ -77,9 +77,9 @@ class Forest:
 
 def grow(spans: Iterable[Span]) -> Forest:
     """Return the trees of *spans*: orphans and one span of each cycle become roots of their own."""
-    nodes: dict[str, Node] = {}
+    nodes: dict[str, SpanNode] = {}
     for span in spans:
-        nodes.setdefault(span.span_id, Node(span))
+        nodes.setdefault(span.span_id, SpanNode(span))
     ordered = sorted(nodes.values(), key=lambda node: node.span.start)
     roots = []
     for node in ordered:
@@ -91,7 +91,9 @@ def grow(spans: Iterable[Span]) -> Forest:
             parent.children.append(node)
     roots += _cut_cycles(ordered, roots)
     for root in roots:
-        _count_failures(root)
+        # Children before their parents.
+        for node in reversed(list(walk(root))):
+            node.failures = node.is_failed + sum(child.failures for child in node.children)
     return Forest(
         sorted(roots, key=lambda node: node.span.start),
         nodes,
@@ -100,7 +102,7 @@ def grow(spans: Iterable[Span]) -> Forest:
     )
 
 
-def walk(root: Node) -> Iterator[Node]:
+def walk(root: SpanNode) -> Iterator[SpanNode]:
     """Yield *root* and all below it, parents first, without recursion: a trace may be 50,000 deep."""
     waiting = [root]
     while waiting:
@@ -109,46 +111,38 @@ def walk(root: Node) -> Iterator[Node]:
         waiting.extend(node.children)
 
 
-def fold(nodes: Sequence[Node]) -> "list[Node | Fold | Rest]":
+def fold(nodes: Sequence[SpanNode]) -> "list[SpanNode | Fold | Rest]":
     """Return *nodes* with siblings of one name folded, in the order of their starts, and bounded."""
-    by_name: defaultdict[str, list[Node]] = defaultdict(list)
+    by_name: defaultdict[str, list[SpanNode]] = defaultdict(list)
     for node in nodes:
         by_name[node.span.name].append(node)
-    items: list[Node | Fold] = []
+    items: list[SpanNode | Fold] = []
     for name, alike in by_name.items():
         if len(alike) < FOLD_FROM:
             items.extend(alike)
             continue
-        telling = [node for node in alike if node.failures]
-        unshown = sum(node.failures for node in telling[FAILED_SHOWN:])
-        items.append(Fold(name, alike, telling[:FAILED_SHOWN], unshown))
-    items.sort(key=_start)
-    return _bounded(items)
-
-
-def _start(item: Node | Fold) -> int:
-    return item.span.start if isinstance(item, Node) else item.nodes[0].span.start
-
-
-def _bounded(items: list[Node | Fold]) -> "list[Node | Fold | Rest]":
-    """Keep the first, the last and a few failed of very many siblings with different names."""
+        failures = [node for node in alike if node.failures]
+        others = sum(node.failures for node in failures[FAILED_SHOWN:])
+        items.append(Fold(name, alike, failures[:FAILED_SHOWN], others))
+    items.sort(key=lambda item: (item if isinstance(item, SpanNode) else item.nodes[0]).span.start)
     if len(items) <= _SIBLINGS_HEAD + _SIBLINGS_TAIL + 1:
         return [*items]
+    # Of very many siblings with different names the first, the last and a few failed ones stay.
     middle = items[_SIBLINGS_HEAD:-_SIBLINGS_TAIL]
-    telling = [item for item in middle if isinstance(item, Fold) or item.failures][:_SIBLINGS_TAIL]
-    kept = {id(item) for item in telling}
-    rest = [item for item in middle if id(item) not in kept]
-    counted = Rest(
-        sum(len(item.nodes) if isinstance(item, Fold) else 1 for item in rest),
-        sum(item.failed if isinstance(item, Fold) else item.is_failed for item in rest),
+    examples = [item for item in middle if isinstance(item, Fold) or item.failures][:_SIBLINGS_TAIL]
+    example_ids = {id(item) for item in examples}
+    remaining = [item for item in middle if id(item) not in example_ids]
+    rest = Rest(
+        sum(len(item.nodes) if isinstance(item, Fold) else 1 for item in remaining),
+        sum(item.failed if isinstance(item, Fold) else item.is_failed for item in remaining),
     )
-    return [*items[:_SIBLINGS_HEAD], *telling, counted, *items[-_SIBLINGS_TAIL:]]
+    return [*items[:_SIBLINGS_HEAD], *examples, rest, *items[-_SIBLINGS_TAIL:]]
 
 
-def _cut_cycles(ordered: Sequence[Node], roots: Sequence[Node]) -> list[Node]:
+def _cut_cycles(ordered: Sequence[SpanNode], roots: Sequence[SpanNode]) -> list[SpanNode]:
     """Return one node of each cycle, cut from its parent, so that every node hangs under some root."""
     reached = {id(node) for root in roots for node in walk(root)}
-    cut: list[Node] = []
+    cut: list[SpanNode] = []
     by_id = {node.span.span_id: node for node in ordered}
     for node in ordered:
         if id(node) in reached:
@@ -158,9 +152,3 @@ def _cut_cycles(ordered: Sequence[Node], roots: Sequence[Node]) -> list[Node]:
         cut.append(node)
         reached.update(id(below) for below in walk(node))
     return cut
-
-
-def _count_failures(root: Node) -> None:
-    """Let every node know how many spans failed in it and under it."""
-    for node in reversed(list(walk(root))):
-        node.failures = node.is_failed + sum(child.failures for child in node.children)

@@ -59,7 +59,7 @@ ASCII: Final[Mapping[str, str]] = {
     semconv.SKIP: "-",
 }
 
-# What else rich and our own words contain; one sign each, so that columns stay columns.
+# Other signs in rich's output and in our own words; one sign each, so that columns stay columns.
 _STAND_INS: Final = str.maketrans("━─═╸│┃║•·‘’“”█▌…×→µ░", "----|||**''\"\"##.x>u.")
 
 

@@ -3,15 +3,19 @@
 import re
 from typing import Final
 
-# CSI and OSC sequences first, whole; then every other control character, and what turns text around or hides in it.
+# CSI and OSC sequences first, whole.
 _SEQUENCES: Final = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f]).*?(?:\x07|\x1b\\|\x9c|$)"
     r"|\x1b.",
     re.DOTALL,
 )
+# Then every other control character, and the characters that turn text around or cannot be seen. The joiners U+200C
+# and U+200D and the variation selectors U+FE00 to U+FE0F stay, since scripts and emoji need them.
 _CONTROLS: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
+    "\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _ELLIPSIS: Final = "…"
 
@@ -24,7 +28,7 @@ _DAY: Final = 86_400
 
 
 def clean(text: object, limit: int = 2_000) -> str:
-    """Return *text* without anything that a terminal would obey, at most *limit* characters of it."""
+    """Return *text* without anything that a terminal obeys or hides, at most *limit* characters of it."""
     plain = str(text)
     is_cut = len(plain) > limit
     plain = _SEQUENCES.sub("", plain[:limit]).replace("\r\n", "\n").replace("\r", "\n").replace("\t", "    ")
@@ -42,17 +46,22 @@ def lines_of(text: object, count: int) -> list[str]:
     lines = clean(plain, 200 * count).splitlines()
     if len(lines) <= count and len(plain) <= 200 * count:
         return lines
-    more = plain.count("\n") + 1 - count
-    return [*lines[:count], f"{_ELLIPSIS} {more:,} more lines" if more > 0 else _ELLIPSIS]
+    hidden = plain.count("\n") + 1 - count
+    return [*lines[:count], f"{_ELLIPSIS} {hidden:,} more lines" if hidden > 0 else _ELLIPSIS]
 
 
-def duration(nanoseconds: float) -> str:
+def format_duration(nanoseconds: float) -> str:
     """Return a duration with about three digits and one unit, or two units from a minute on."""
+    seconds = int(nanoseconds / _SECOND)
+    if seconds >= _DAY:
+        return f"{seconds // _DAY} d {seconds % _DAY // _HOUR:02} h"
+    if seconds >= _HOUR:
+        return f"{seconds // _HOUR} h {seconds % _HOUR // _MINUTE:02} m"
+    if seconds >= _MINUTE:
+        return f"{seconds // _MINUTE} m {seconds % _MINUTE:02} s"
     for unit, name in ((_SECOND, "s"), (_MILLISECOND, "ms"), (_MICROSECOND, "µs")):
         if nanoseconds >= unit:
             amount = nanoseconds / unit
-            if name == "s" and amount >= _MINUTE:
-                return _long(int(amount))
             return f"{amount:.3g} {name}" if amount < 100 else f"{amount:.0f} {name}"
     return f"{max(0, nanoseconds):.0f} ns"
 
@@ -64,11 +73,3 @@ def size(amount: float) -> str:
             return f"{amount:.3g} {unit}"
         amount /= 1000
     return f"{amount:.3g} GB"
-
-
-def _long(seconds: int) -> str:
-    if seconds >= _DAY:
-        return f"{seconds // _DAY} d {seconds % _DAY // _HOUR:02} h"
-    if seconds >= _HOUR:
-        return f"{seconds // _HOUR} h {seconds % _HOUR // _MINUTE:02} m"
-    return f"{seconds // _MINUTE} m {seconds % _MINUTE:02} s"

@@ -31,7 +31,7 @@ from otelflow.metrics._counts import Aggregator, Exemplar, Hooks, Snapshot
 from otelflow.metrics._families import Family, read
 from otelflow.metrics._outputs.instance_id import Instance
 from otelflow.metrics._outputs.output import WorkerOutput
-from otelflow_exporters._otlp.endpoint import CURE, Answer, new_exporter
+from otelflow_exporters._otlp.endpoint import CURE, ExportStatus, new_exporter
 
 _INTERVAL_MILLIS: Final = 60_000
 _CUMULATIVE: Final = export.AggregationTemporality.CUMULATIVE
@@ -113,7 +113,7 @@ class OtlpOutput(WorkerOutput):
             resource = resource.merge(Resource({SERVICE_INSTANCE_ID: self._instance.id}))
         if self._exporter is None:
             self._exporter, self._answer = _new_exporter()
-        self._answer.forget()
+        self._answer.reset()
         seconds = max(deadline - time.monotonic(), 0.001)
         metrics = to_otlp(self.aggregator.snapshot(), resource)
         result = self._exporter.export(metrics, timeout_millis=seconds * 1_000)
@@ -188,7 +188,7 @@ def _exemplars(exemplars: Iterable[Exemplar | None]) -> list[OtlpExemplar]:
     ]
 
 
-def _new_exporter() -> tuple[Any, Answer]:
+def _new_exporter() -> tuple[Any, ExportStatus]:
     """Return the exporter that the environment names, OTLP if none, and its answer. Raises ConfigurationError."""
     name = os.environ.get(OTEL_METRICS_EXPORTER, "").strip() or "otlp"
     if "," in name:

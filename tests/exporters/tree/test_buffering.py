@@ -4,8 +4,8 @@ from otelflow_exporters._tree.buffering import Buffer
 
 
 @pytest.fixture
-def of(made):
-    return lambda trace, *arguments, **options: made(*arguments, **options)._replace(trace_id=trace)
+def of(make_span):
+    return lambda trace, *arguments, **options: make_span(*arguments, **options)._replace(trace_id=trace)
 
 
 def names(trees):

@@ -1,5 +1,9 @@
 import itertools
 import os
+import subprocess
+import sys
+import textwrap
+import time
 from datetime import timedelta
 
 import pytest
@@ -7,10 +11,13 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCod
 
 from otelflow import semconv
 from otelflow.errors import StoreUnreadable, TraceNotFound
+from otelflow_exporters._store.ownership import MARKER
 from otelflow_exporters._store.payloads import Payloads
 from otelflow_exporters._store.reader import INCOMPLETE, Forgotten, StoredTraces
 from otelflow_exporters._store.records import Segment
 from otelflow_exporters.store import StoreSpanExporter
+
+DAY = 86_400 * 10**9  # nanoseconds
 
 
 def store(directory, *traces):
@@ -70,11 +77,11 @@ def test_the_newest_trace_comes_first_whatever_segment_it_is_in(program, tmp_pat
 def test_older_segments_are_not_read_for_the_newest_trace(program, tmp_path, monkeypatch):
     store(tmp_path, program.trace("flow old"))
     for file in tmp_path.iterdir():
-        os.utime(file, (1e9, 1e9))
+        os.utime(file, (time.time() - 1000,) * 2)
     traces = store(tmp_path, program.trace("flow new"))
     read = []
     original = Segment.records
-    monkeypatch.setattr(Segment, "records", lambda self, *wanted: read.append(self) or original(self, *wanted))
+    monkeypatch.setattr(Segment, "records", lambda self, *bounds: read.append(self) or original(self, *bounds))
 
     (newest,) = itertools.islice(traces.summaries(), 1)
 
@@ -142,7 +149,9 @@ def test_a_store_that_is_no_directory_is_unreadable_and_says_what_to_do(tmp_path
 
 def test_damage_is_counted_in_bytes_and_foreign_files_are_left_alone(program, tmp_path):
     traces = store(tmp_path, program.trace())
-    (tmp_path / "broken.otlp").write_bytes(b"nonsense")
+    (segment,) = tmp_path.glob("*.otlp")
+    segment.write_bytes(segment.read_bytes() + b"nonsense")
+    (tmp_path / "report.otlp").write_bytes(b"of a Collector")
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "folder.otlp").mkdir()
 
@@ -150,7 +159,7 @@ def test_damage_is_counted_in_bytes_and_foreign_files_are_left_alone(program, tm
     assert traces.unreadable == 8
 
     traces.forget_all()
-    assert {file.name for file in tmp_path.iterdir()} == {"notes.txt", "folder.otlp"}
+    assert {file.name for file in tmp_path.iterdir()} == {MARKER, "report.otlp", "notes.txt", "folder.otlp"}
 
 
 def test_one_trace_is_forgotten_and_its_words_are_gone_from_the_disk(program, tmp_path):
@@ -175,13 +184,11 @@ def test_a_process_goes_on_writing_into_a_segment_in_which_traces_are_forgotten(
     exporter.export(program.trace("flow after"))
 
     assert [one.name for one in traces.summaries()] == ["flow after"]
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(tmp_path.glob("*.otlp"))) == 1
     assert traces.unreadable == 0
 
 
 def test_traces_are_forgotten_by_age(program, tmp_path):
-    import time
-
     old = program.trace("flow old")
     time.sleep(0.3)
     traces = store(tmp_path, old, program.trace("flow new"))
@@ -221,3 +228,66 @@ def test_a_reference_that_is_a_path_deletes_nothing(program, tmp_path):
     store(tmp_path / "store", spans).forget(hex_id(spans))
 
     assert victim.exists()
+
+
+def test_a_trace_that_is_older_than_the_limit_is_not_shown_and_can_be_forgotten(program, tmp_path):
+    then = time.time_ns() - 30 * DAY
+    span = program.tracer.start_span("flow old", start_time=then)
+    span.end(then + 1)
+    old = program.done()
+    traces = store(tmp_path, old, program.trace("flow new"))
+
+    assert [one.name for one in traces.summaries()] == ["flow new"]
+    with pytest.raises(TraceNotFound):
+        traces.load(hex_id(old))
+    assert [one.name for one in StoredTraces(tmp_path, max_age=timedelta(days=60)).summaries()] == [
+        "flow new",
+        "flow old",
+    ]
+    assert traces.forget(hex_id(old)[:12]) == Forgotten(1, 1)
+
+
+def test_a_segment_that_nothing_was_written_to_for_longer_than_the_limit_is_not_read(program, tmp_path, monkeypatch):
+    traces = store(tmp_path, program.trace())
+    for file in tmp_path.glob("*.otlp"):
+        os.utime(file, (time.time() - 30 * DAY / 1e9,) * 2)
+
+    assert list(traces.summaries()) == []
+
+    monkeypatch.setenv("OTELFLOW_STORE_MAX_AGE_DAYS", "60")
+    assert len(list(StoredTraces(tmp_path).summaries())) == 1
+
+
+def test_payloads_are_forgotten_also_when_no_segment_is_left(tmp_path):
+    payloads = Payloads(tmp_path)
+    reference = payloads.keep(b"alone")
+
+    StoredTraces(tmp_path).forget_all()
+
+    assert payloads.read(reference) is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of memory for a process")
+def test_a_sparse_segment_of_gigabytes_is_read_within_bounds_of_memory_and_time(program, tmp_path):
+    store(tmp_path, program.trace())
+    (segment,) = tmp_path.glob("*.otlp")
+    os.truncate(segment, 3 * 2**30)
+    source = """
+    import resource, sys
+    resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
+    from otelflow_exporters import StoredTraces
+    traces = StoredTraces(sys.argv[1])
+    print(len(list(traces.summaries())), traces.unreadable)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(source), tmp_path],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+    assert done.stderr == ""
+    count, unreadable = done.stdout.split()
+    assert (count, int(unreadable) > 2.9 * 2**30) == ("1", True)

@@ -1,10 +1,11 @@
+import sys
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otelflow_exporters._tree.wording import clean, duration, lines_of, one_line, size
+from otelflow_exporters._tree.wording import clean, format_duration, lines_of, one_line, size
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ from otelflow_exporters._tree.wording import clean, duration, lines_of, one_line
     ],
 )
 def test_a_duration_has_one_unit_or_two_from_a_minute_on(nanoseconds, words):
-    assert duration(nanoseconds) == words
+    assert format_duration(nanoseconds) == words
 
 
 @pytest.mark.parametrize(("amount", "words"), [(0, "0 bytes"), (1234, "1.23 kB"), (5e6, "5 MB"), (2e9, "2 GB")])
@@ -42,6 +43,9 @@ def test_a_size_is_for_people(amount, words):
         ("a\rb\r\nc", "a\nb\nc"),
         ("\u202eevil\u2066", "evil"),
         ("half \ud800", "half "),
+        ("hidden\U000e0068\U000e0069\U000e007f", "hidden"),
+        ("a\u00ad\u2062\u3164\u180e\ufff9\U000e0100b", "ab"),
+        ("👩\u200d🔧 ❤\ufe0f", "👩\u200d🔧 ❤\ufe0f"),
         ("tab\tkept", "tab    kept"),
         ("漢字 é 🎉", "漢字 é 🎉"),
     ],
@@ -53,6 +57,15 @@ def test_a_terminal_finds_nothing_to_obey_in_a_text(text, cleaned):
 @given(st.text())
 def test_no_control_character_survives(text):
     assert not [c for c in clean(text) if unicodedata.category(c) in ("Cc", "Cs") and c != "\n"]
+
+
+def test_no_format_character_survives_but_joiners_and_those_that_can_be_seen():
+    formats = [c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c) in ("Cf", "Zl", "Zp")]
+
+    names = {unicodedata.name(c) for c in formats if clean(c)}
+
+    assert {name.split()[0] for name in names} <= {"ARABIC", "SYRIAC", "KAITHI", "EGYPTIAN", "ZERO"}
+    assert {name for name in names if "ZERO" in name} == {"ZERO WIDTH NON-JOINER", "ZERO WIDTH JOINER"}
 
 
 def test_long_texts_are_cut_and_say_so():

@@ -74,3 +74,23 @@ def test_the_exporter_offers_the_payloads_of_its_store(tmp_path):
     assert StoreSpanExporter(tmp_path).payloads.keep(b"x") in {
         f"sha256:{f.name}" for f in (tmp_path / "payloads").iterdir()
     }
+
+
+def test_a_payload_that_was_cut_short_is_not_kept_for_ever(tmp_path):
+    payloads = Payloads(tmp_path, Limits(max_bytes=100_000))
+    payloads.keep(b"whole")
+    part = tmp_path / "payloads" / f".{'0' * 64}-01234567"
+    part.write_bytes(b"half")
+    os.utime(part, (1, 1))
+
+    Payloads(tmp_path).keep(b"another")
+
+    assert not part.exists()
+
+
+def test_a_sparse_payload_of_gigabytes_is_not_read(tmp_path):
+    payloads = Payloads(tmp_path)
+    reference = payloads.keep(b"small")
+    os.truncate(next((tmp_path / "payloads").iterdir()), 3 * 2**30)
+
+    assert payloads.read(reference) is None

@@ -1,0 +1,181 @@
+"""Files in a folder that is held open: no symbolic link leads out of it, and no lock outlives its process."""
+
+import contextlib
+import os
+import secrets
+import stat
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+if sys.platform != "win32":
+    import fcntl
+
+# Windows has no way to name a file by the folder that holds it: there, paths are checked before they are used.
+_HAS_FOLDER_DESCRIPTORS: Final = os.open in os.supports_dir_fd and os.unlink in os.supports_dir_fd
+# Without O_NONBLOCK a FIFO in a file's place would block its reader for ever.
+_FLAGS: Final = (
+    getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_PIECE: Final = 1024 * 1024
+
+
+class StoredFile(NamedTuple):
+    """One file of the store; *modified* in seconds since 1970."""
+
+    name: str
+    size: int
+    modified: float
+
+
+class Folder:
+    """A folder that is held open; a symbolic link in its place, or in a file's place, is refused with an OSError."""
+
+    def __init__(self, path: Path, parent: "Folder | None" = None) -> None:
+        self.path = path
+        self._descriptor = -1
+        if _HAS_FOLDER_DESCRIPTORS:
+            name, descriptor = parent.address(path.name) if parent else (str(path), None)
+            self._descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | _FLAGS, dir_fd=descriptor)
+        elif not stat.S_ISDIR(os.lstat(path).st_mode):
+            raise NotADirectoryError(f"{path} is no folder")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    def address(self, name: str) -> tuple[str, int | None]:
+        """Return the path and the ``dir_fd`` with which the functions of ``os`` reach the file *name*."""
+        return (name, self._descriptor) if _HAS_FOLDER_DESCRIPTORS else (str(self.path / name), None)
+
+    def status(self) -> os.stat_result:
+        """Return owner, mode and times of the folder itself."""
+        return os.fstat(self._descriptor) if _HAS_FOLDER_DESCRIPTORS else os.lstat(self.path)
+
+    def make_private(self) -> None:
+        """Let only its owner into the folder."""
+        if _HAS_FOLDER_DESCRIPTORS:
+            os.fchmod(self._descriptor, stat.S_IRWXU)
+
+    def names(self) -> list[str]:
+        """Return the names of everything in the folder."""
+        with os.scandir(self._descriptor if _HAS_FOLDER_DESCRIPTORS else self.path) as entries:
+            return [entry.name for entry in entries]
+
+    def file(self, name: str) -> StoredFile | None:
+        """Return the regular file *name*; None for a link, a folder, a device, and for a file that is gone."""
+        path, descriptor = self.address(name)
+        try:
+            status = os.stat(path, dir_fd=descriptor, follow_symlinks=False)
+        except OSError:  # another process may have removed it
+            return None
+        return StoredFile(name, status.st_size, status.st_mtime) if stat.S_ISREG(status.st_mode) else None
+
+    def subfolder(self, name: str, *, is_made: bool = False) -> "Folder":
+        """Return the folder *name*, held open; one that is missing is made when *is_made*."""
+        path, descriptor = self.address(name)
+        if is_made:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path, stat.S_IRWXU, dir_fd=descriptor)
+        return Folder(self.path / name, self)
+
+    def open(self, name: str, flags: int) -> int:
+        """Return a descriptor of the regular file *name*; a new file is private."""
+        path, descriptor = self.address(name)
+        if not _HAS_FOLDER_DESCRIPTORS and Path(path).is_symlink():
+            raise OSError(f"{path} is a symbolic link")
+        file = os.open(path, flags | _FLAGS, stat.S_IRUSR | stat.S_IWUSR, dir_fd=descriptor)
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            raise OSError(f"{self.path / name} is no regular file")
+        return file
+
+    def read(self, name: str, limit: int) -> bytes:
+        """Return the first *limit* bytes of the file *name*."""
+        pieces = []
+        with os.fdopen(self.open(name, os.O_RDONLY), "rb") as file:
+            # In pieces, because read(limit) would ask for all of that memory at once.
+            while limit > 0 and (piece := file.read(min(limit, _PIECE))):
+                pieces.append(piece)
+                limit -= len(piece)
+        return b"".join(pieces)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Make or replace the file *name* by one step: others see the old content or the new."""
+        part = f".{name}-{secrets.token_hex(4)}"
+        try:
+            with os.fdopen(self.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+                hold(file.fileno())
+                file.write(content)
+            (source, descriptor), (target, _) = self.address(part), self.address(name)
+            os.replace(source, target, src_dir_fd=descriptor, dst_dir_fd=descriptor)
+        except BaseException:
+            self.remove(part)
+            raise
+
+    def touch(self, name: str) -> None:
+        """Let the file *name* be modified now."""
+        path, descriptor = self.address(name)
+        os.utime(path, dir_fd=descriptor, follow_symlinks=not _HAS_FOLDER_DESCRIPTORS)
+
+    def remove(self, name: str) -> bool:
+        """Remove the file *name*; return whether it is gone."""
+        path, descriptor = self.address(name)
+        try:
+            os.unlink(path, dir_fd=descriptor)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
+
+
+def hold(descriptor: int) -> bool:
+    """Mark an open file as being written; the mark goes with the process, however that ends."""
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # a file system without locks: readers look at the process id instead
+    return True
+
+
+def is_held(descriptor: int) -> bool | None:
+    """Return whether a process holds the file; None on a system that cannot tell."""
+    if sys.platform == "win32":
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    return False
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process has this id; in doubt it has."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,178 @@
+"""Which folder is a store, and which files in it are the store's own: nothing else is ever written or removed.
+
+A folder becomes a store when it is new or empty; from then on a marker in it says so. The store's files have names that
+only the store makes, and content that fits. A folder of an earlier version, which has no marker, is taken over if
+everything in it is the store's own in this sense.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import stat
+import sys
+from pathlib import Path
+from typing import Final
+
+from otelflow.errors import StoreUnreadable
+from otelflow_exporters._store.files import Folder, StoredFile
+from otelflow_exporters._store.records import LARGEST_SEGMENT, is_segment
+
+MARKER: Final = "OTELFLOW_STORE"
+PAYLOADS: Final = "payloads"
+#: Whatever the limits: the largest payload that is looked at
+LARGEST_PAYLOAD: Final = 1024 * 1024 * 1024
+
+_VERSION: Final = b"otelflow store 1\n"
+_SEGMENT_NAME: Final = re.compile(r"\d{8}T\d{6}\.\d{6}Z-(\d{1,10})-[0-9a-f]{8}\.otlp")
+_PAYLOAD_NAME: Final = re.compile(r"[0-9a-f]{64}")
+_PART_NAME: Final = re.compile(r"\.[0-9a-f]{64}-[0-9a-f]{8}")
+_WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
+
+
+def open_store(directory: Path, *, is_made: bool = False) -> Folder:
+    """Return the store's folder, held open; when *is_made*, a missing or empty folder becomes a store.
+
+    Raises FileNotFoundError when there is none, StoreUnreadable when the folder is not the store's own.
+    """
+    try:
+        if is_made:
+            directory.mkdir(mode=stat.S_IRWXU, parents=True, exist_ok=True)
+        folder = Folder(directory)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if directory.is_symlink():
+            raise _refusal(
+                directory, "is a symbolic link; name the folder that it leads to in OTELFLOW_STORE"
+            ) from None
+        raise _refusal(
+            directory,
+            f"cannot be read ({error.strerror or error}); check its permissions, or name another directory in "
+            "OTELFLOW_STORE",
+        ) from error
+    try:
+        _check_owner(folder, directory)
+        _check_marker(folder, is_made=is_made)
+    except BaseException:
+        folder.close()
+        raise
+    return folder
+
+
+def open_payloads(store: Folder, *, is_made: bool = False) -> Folder:
+    """Return the folder of the payloads, held open. Raises FileNotFoundError when there is none."""
+    try:
+        folder = store.subfolder(PAYLOADS, is_made=is_made)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _refusal(
+            store.path, f"has something else than a folder of its own as {PAYLOADS}; remove it, or name another folder"
+        ) from error
+    try:
+        _check_owner(folder, store.path)
+    except BaseException:
+        folder.close()
+        raise
+    return folder
+
+
+def segment_files(store: Folder) -> list[StoredFile]:
+    """Return the files that are called as segments are, the one that was written last first."""
+    files = (store.file(name) for name in store.names() if _SEGMENT_NAME.fullmatch(name))
+    return sorted(filter(None, files), key=lambda file: file.modified, reverse=True)
+
+
+def payload_files(payloads: Folder) -> list[StoredFile]:
+    """Return the files that are called as payloads are, and the parts of those that were cut short."""
+    names = (name for name in payloads.names() if _PAYLOAD_NAME.fullmatch(name) or _PART_NAME.fullmatch(name))
+    return list(filter(None, map(payloads.file, names)))
+
+
+def writer_of(name: str) -> int:
+    """Return the id of the process that made the segment *name*."""
+    match = _SEGMENT_NAME.fullmatch(name)
+    return int(match[1]) if match else 0
+
+
+def is_own_segment(store: Folder, file: StoredFile) -> bool:
+    """Return whether the store wrote this file: its name and its content say so."""
+    if not _SEGMENT_NAME.fullmatch(file.name) or file.size > LARGEST_SEGMENT:
+        return False
+    try:
+        return is_segment(store.read(file.name, LARGEST_SEGMENT))
+    except OSError:
+        return False
+
+
+def is_own_payload(payloads: Folder, file: StoredFile) -> bool:
+    """Return whether the store wrote this file: its name is the hash of its content, or that of an unfinished one."""
+    if _PART_NAME.fullmatch(file.name):
+        return True
+    if not _PAYLOAD_NAME.fullmatch(file.name) or file.size > LARGEST_PAYLOAD:
+        return False
+    try:
+        with os.fdopen(payloads.open(file.name, os.O_RDONLY), "rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest() == file.name
+    except OSError:
+        return False
+
+
+def _refusal(directory: Path, reason: str) -> StoreUnreadable:
+    return StoreUnreadable(f"The store {directory} {reason}")
+
+
+def _check_owner(folder: Folder, directory: Path) -> None:
+    """Refuse a folder in which another user can put files. Windows has its own ways, which are not looked at."""
+    if sys.platform == "win32":
+        return
+    status = folder.status()
+    if status.st_uid != os.geteuid():
+        raise _refusal(directory, "belongs to another user; name a folder of your own in OTELFLOW_STORE")
+    if status.st_mode & _WRITABLE_BY_OTHERS:
+        raise _refusal(
+            directory,
+            f"can be written by other users (mode {stat.S_IMODE(status.st_mode):04o}); run chmod 700 {folder.path}, "
+            "or name another folder in OTELFLOW_STORE",
+        )
+
+
+def _check_marker(store: Folder, *, is_made: bool) -> None:
+    """Refuse a folder that has no marker of ours and holds anything else; mark it when *is_made*."""
+    with contextlib.suppress(FileNotFoundError):
+        open_payloads(store).close()
+    if store.file(MARKER) is not None:
+        try:
+            content = store.read(MARKER, 100)
+        except OSError:
+            content = b"?"
+        # It is empty for the moment between the making of the file and its writing.
+        if content not in (b"", _VERSION):
+            raise _refusal(store.path, f"has a file {MARKER} that this version did not write; name another folder")
+        return
+    if not all(_is_own(store, name) for name in store.names()):
+        raise _refusal(
+            store.path,
+            f"holds files of others; name a new or empty folder in OTELFLOW_STORE, such as {store.path / 'traces'}",
+        )
+    if is_made:
+        store.make_private()
+        # Another process that makes the same store is no trouble, nor is a marker that it has made.
+        with (
+            contextlib.suppress(FileExistsError),
+            os.fdopen(store.open(MARKER, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as marker,
+        ):
+            marker.write(_VERSION)
+
+
+def _is_own(store: Folder, name: str) -> bool:
+    """Return whether the store made the file or folder *name*; one that is gone again is another process's own."""
+    if name == PAYLOADS:
+        with open_payloads(store) as payloads:
+            files = [payloads.file(payload) for payload in payloads.names()]
+            return all(file is not None and is_own_payload(payloads, file) for file in files)
+    file = store.file(name)
+    if file is None:
+        return name not in store.names()
+    return name == MARKER or is_own_segment(store, file)
