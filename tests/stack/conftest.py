@@ -364,7 +364,7 @@ def running_quick_prometheus(addresses, folder, rules):
     quick = folder / "rules"
     quick.mkdir(parents=True)
     for file in rules.glob("*.rules.yml"):
-        (quick / file.name).write_text(re.sub(r'(?m)^    interval: "\w+"$', '    interval: "1s"', file.read_text()))
+        (quick / file.name).write_text(re.sub(r"(?m)^    interval: '\w+'$", "    interval: '1s'", file.read_text()))
     with running_prometheus(own, prometheus_files(own, folder, quick, interval="1s")) as address:
         yield address
 
