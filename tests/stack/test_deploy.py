@@ -204,8 +204,9 @@ def test_the_collector_under_test_is_of_the_deployed_version():
     assert builder["dist"]["version"] == settings()["COLLECTOR_VERSION"]
 
 
+# The deployed Jaeger is newer (2.20): no later one can be built here, see .ci/stack.
 @pytest.mark.parametrize("file", sorted(DEPLOY.glob("jaeger/jaeger*.yaml")), ids=name)
-def test_every_jaeger_configuration_is_valid(file, tools):
+def test_every_jaeger_configuration_is_valid_for_jaeger_2_13(file, tools):
     done = tools.run(tools.program("jaeger"), "validate", f"--config={file}")
 
     assert done.returncode == 0, done.stderr

@@ -387,6 +387,16 @@ def test_every_layer_opens_with_the_command_that_uses_it(layer):
     assert first.removeprefix("# ") in (DEPLOY / "README.md").read_text()
 
 
+def test_the_notify_layer_names_what_comes_before_it_in_the_order_in_which_it_works():
+    lines = (KUBERNETES / "notify/kustomization.yaml").read_text().splitlines()
+    commands = [line.removeprefix("#   ") for line in lines if line.startswith("#   kubectl ")]
+    namespace, secret = commands
+    file = Path(namespace.removeprefix("kubectl apply -f "))
+
+    assert yaml.safe_load((DEPLOY.parent / file).read_text())["kind"] == "Namespace"
+    assert secret.startswith("kubectl create secret generic notify-url -n otelflow ")
+
+
 # What a pod names
 
 
@@ -420,7 +430,13 @@ def test_every_alertmanager_secret_has_the_key_that_the_operator_asks_for(build)
 
 
 @pytest.mark.parametrize(
-    ("image", "program"), [("otel/opentelemetry-collector-contrib", "otelcol"), ("jaegertracing/jaeger", "jaeger")]
+    ("image", "program"),
+    [
+        ("otel/opentelemetry-collector-contrib", "otelcol"),
+        pytest.param(
+            "jaegertracing/jaeger", "jaeger", id="jaeger_2_13_for_2_20"
+        ),  # the newest that .ci/stack can build
+    ],
 )
 def test_the_program_accepts_the_files_that_its_pod_gives_it(image, program, build, tools, tmp_path):
     for container in (each for each in build.containers if each.spec["image"].startswith(f"{image}:")):
@@ -499,6 +515,20 @@ def test_prometheus_asks_once_everybody_whom_it_asks_under_compose(build):
     asked = [f"{pod if app == 'sampler' else app}:{port}" for pod, app, port in build.monitored()]
 
     assert sorted(asked) == sorted(targets)
+
+
+def test_only_the_collector_that_applications_know_has_its_job(build):
+    relabelled = [
+        monitor["metadata"]["name"]
+        for monitor in build.of("ServiceMonitor")
+        for endpoint in monitor["spec"]["endpoints"]
+        if "jobLabel" in monitor["spec"] or "relabelings" in endpoint or "metricRelabelings" in endpoint
+    ]
+    services = [service for service in build.of("Service") if service["metadata"]["name"] == "collector"]
+
+    # Without a word about it, the job of a target is the name of its Service.
+    assert relabelled == []
+    assert [pod.app for service in services for pod in build.pods_of(service)] == ["collector"]
 
 
 def test_the_network_policies_let_through_everything_that_the_configuration_needs(build):

@@ -33,7 +33,15 @@ def one_flow(prometheus: str, jaeger: str) -> Dashboard:
     add_quantiles(board, semconv.FLOW_RUN_DURATION, _FLOW)
     in_progress = f"sum({semconv.FLOW_RUNS_IN_PROGRESS}{{{_FLOW}}})"
     board.add(board.lines("In progress", "Runs that are open.", (in_progress, "open")))
-    _add_objectives(board)
+    board.row("Objectives")
+    promised = (f'1 - max({OBJECTIVE}:success{{flow="$flow"}})', "allowed")
+    failed = [(f"max({FAILURE_RATIO}{window}{{{_FLOW}}})", f"failed, {window}") for window in ("5m", "1h", "6h", "3d")]
+    slow = [(f"max({SLOW_RATIO}{window}{{{_FLOW}}})", f"too slow, {window}") for window in ("1h", "6h", "3d")]
+    for title, description, lines in (
+        ("Share of runs that fail", "Above what is allowed, the budget shrinks.", failed),
+        ("Share of runs that take too long", "For flows that promise a duration.", slow),
+    ):
+        board.add(board.lines(title, description, *lines, promised, unit="percentunit"))
     board.row("Tasks")
     failures = f"sum by (task, error_type) (increase({semconv.TASK_FAILURES}{{{_FLOW}}}[{RATE}]))"
     legend = "{{task}}: {{error_type}}"
@@ -66,15 +74,3 @@ def _add_numbers(board: Dashboard) -> None:
         board.number("Budget left (30d)", "Failures still allowed.", budget, unit="percentunit", steps=steps),
     ):
         board.add(panel, 4, 4)
-
-
-def _add_objectives(board: Dashboard) -> None:
-    board.row("Objectives")
-    promised = (f'1 - max({OBJECTIVE}:success{{flow="$flow"}})', "allowed")
-    failed = [(f"max({FAILURE_RATIO}{window}{{{_FLOW}}})", f"failed, {window}") for window in ("5m", "1h", "6h", "3d")]
-    slow = [(f"max({SLOW_RATIO}{window}{{{_FLOW}}})", f"too slow, {window}") for window in ("1h", "6h", "3d")]
-    for title, description, lines in (
-        ("Share of runs that fail", "Above what is allowed, the budget shrinks.", failed),
-        ("Share of runs that take too long", "For flows that promise a duration.", slow),
-    ):
-        board.add(board.lines(title, description, *lines, promised, unit="percentunit"))
