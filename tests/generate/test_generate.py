@@ -46,9 +46,9 @@ def test_what_lies_in_deploy_is_what_the_generator_makes():
     assert (DEPLOY / "prometheus/rules/otelflow.rules.yml").read_text() == generate_alerts()
     assert (DEPLOY / "prometheus/rules/otelflow.rules.test.yml").read_text() == generate_promtool_tests()
     assert (DEPLOY / "kubernetes/base/prometheus-rule.yaml").read_text() == generate_alerts(for_="kubernetes")
-    made = generate_dashboards()
-    assert {file.name for file in (DEPLOY / "grafana/dashboards").glob("*.json")} == made.keys()
-    for name, dashboard in made.items():
+    dashboards = generate_dashboards()
+    assert {file.name for file in (DEPLOY / "grafana/dashboards").glob("*.json")} == dashboards.keys()
+    for name, dashboard in dashboards.items():
         assert json.loads((DEPLOY / "grafana/dashboards" / name).read_text()) == dashboard
 
 

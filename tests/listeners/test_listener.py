@@ -34,7 +34,7 @@ class Ear(Listener):
         self.heard.append((event.event_type.value, data.task_name or data.flow_name, detail))
 
     def of(self, *kinds):
-        return [one for one in self.heard if one[0] in kinds]
+        return [entry for entry in self.heard if entry[0] in kinds]
 
 
 @pytest.fixture(autouse=True)
@@ -61,8 +61,8 @@ def provided():
         return provider
 
     yield provide
-    for one in reversed(before):
-        spans.use_provider(one)
+    for provider in reversed(before):
+        spans.use_provider(provider)
 
 
 @task
@@ -164,17 +164,17 @@ def test_what_a_span_tells_is_what_the_engine_tells(provided):
 
     flow(flow_name="job")(lambda: fails())().execute()
 
-    def known(found, kind):
+    def event_of(heard, kind):
         (event,) = [
-            e for e in found if e.event_type == kind and (kind != "flow_message" or e.event_data.log_level == 20)
+            e for e in heard if e.event_type == kind and (kind != "flow_message" or e.event_data.log_level == 20)
         ]
         data = event.event_data
-        told = data._replace(error=None, duration=None, span_context=None, parent_run_id=None)
-        return told, data.span_context.trace_id, data.span_context.span_id
+        plain = data._replace(error=None, duration=None, span_context=None, parent_run_id=None)
+        return plain, data.span_context.trace_id, data.span_context.span_id
 
     for kind in ("flow_start", "task_start", "flow_message", "task_stop", "flow_stop"):
-        assert known(span_driven, kind) == known(engine_driven, kind)
-    stops = [next(e for e in found if e.event_type == "task_stop") for found in (engine_driven, span_driven)]
+        assert event_of(span_driven, kind) == event_of(engine_driven, kind)
+    stops = [next(e for e in heard if e.event_type == "task_stop") for heard in (engine_driven, span_driven)]
     assert abs(stops[0].event_data.duration - stops[1].event_data.duration) < 0.05
     assert isinstance(stops[0].event_data.error, ValueError)
     assert stops[1].event_data.error is None
@@ -364,11 +364,11 @@ def test_a_listener_that_runs_a_flow_is_not_told_of_it_and_others_are():
 
     job().execute()
 
-    assert [one[1] for one in ear.of("flow_start")] == ["job", "inner"]
-    assert [one[1] for one in ear.of("flow_stop")] == ["inner", "job"]
+    assert [entry[1] for entry in ear.of("flow_start")] == ["job", "inner"]
+    assert [entry[1] for entry in ear.of("flow_stop")] == ["inner", "job"]
 
 
-def test_events_of_many_threads_arrive_whole_and_in_each_runs_order():
+def test_heardof_many_threads_arrive_whole_and_in_each_runs_order():
     ear = Ear()
     add_listener(ear)
 
@@ -388,7 +388,7 @@ def test_events_of_many_threads_arrive_whole_and_in_each_runs_order():
 
     assert len(ear.of(*ENDS)) == 4 * 20 * 4
     for number in range(4):
-        assert [one[0] for one in ear.heard if one[1] == f"f{number}" and one[0] in ENDS] == [
+        assert [entry[0] for entry in ear.heard if entry[1] == f"f{number}" and entry[0] in ENDS] == [
             "flow_start",
             "flow_stop",
         ] * 20
@@ -455,7 +455,7 @@ def test_a_listener_without_a_hook_is_refused_and_one_with_a_misspelt_hook_is_to
         add_listener(Misspelt())
 
 
-def test_a_listener_may_hear_events_of_its_own_choice_only():
+def test_a_listener_may_hear_heardof_its_own_choice_only():
     ear = listener_with("on_flow_stop", boom)
     add_listener(ear)
 
@@ -463,7 +463,7 @@ def test_a_listener_may_hear_events_of_its_own_choice_only():
     assert not events.is_heard(Flow_Run__Event_Type.FLOW_MESSAGE)
 
 
-def test_a_listener_on_a_host_with_few_events_hears_what_the_span_kept(provided):
+def test_a_listener_on_a_host_with_few_heardhears_what_the_span_kept(provided):
     provider = provided(span_limits=SpanLimits(max_events=5))
     ear = Ear()
     provider.add_span_processor(ear)
@@ -476,7 +476,7 @@ def test_a_listener_on_a_host_with_few_events_hears_what_the_span_kept(provided)
 
     chatter().execute()
 
-    assert [one[2] for one in ear.of("flow_message")] == ["16", "17", "18", "19"]
+    assert [entry[2] for entry in ear.of("flow_message")] == ["16", "17", "18", "19"]
     assert len(ear.of("new_artifact")) == 1
 
 

@@ -1,4 +1,4 @@
-"""A flow fails, or is not run at all, and somebody is told; it succeeds, and they are told that too."""
+"""A flow fails, or is not run at all, and a notification is sent; it succeeds, and another is sent."""
 
 import json
 import os

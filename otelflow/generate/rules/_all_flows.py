@@ -236,8 +236,7 @@ def _piling_up(program: Program) -> Alert:
                 "when ever more are open; not for a flow that is always busy, nor for three runs instead of one",
                 "1m",
                 {
-                    series(metric, flow=flow, instance="a"): "2x60 2+1x60",
-                    series(metric, flow=flow, instance="b"): "2x60 2+1x60",
+                    **{series(metric, flow=flow, instance=process): "2x60 2+1x60" for process in "ab"},
                     series(metric, flow=f"{flow}-busy"): "50x121",
                     series(metric, flow=f"{flow}-small"): "1x60 3x61",
                 },

@@ -34,7 +34,7 @@ def test_the_traces_of_a_dashboard_are_searched_in_jaeger_by_service_and_operati
 
     (link,) = [link["url"] for link in dashboard["links"] if link["title"] == "Traces"]
     assert link.startswith("https://jaeger.example/search?service=${service:percentencode}&operation=" + operation)
-    (service,) = [each for each in dashboard["templating"]["list"] if each["name"] == "service"]
+    (service,) = [variable for variable in dashboard["templating"]["list"] if variable["name"] == "service"]
     assert service["hide"] == 2
     pattern = re.compile(service["regex"].strip("/").replace("\\/", "/"))
     assert [pattern.match(job)[1] for job in ("billing", "shop/billing")] == ["billing", "billing"]
@@ -50,11 +50,11 @@ def test_the_heatmaps_of_durations_show_exemplars():
 
 
 def test_dashboards_ask_only_for_metrics_that_exist():
-    known = {value for name, value in vars(semconv).items() if str(value).startswith("otelflow_")}
-    known |= {name + suffix for name in known for suffix in ("_bucket", "_count", "_sum")}
+    metrics = {value for name, value in vars(semconv).items() if str(value).startswith("otelflow_")}
+    metrics |= {name + suffix for name in metrics for suffix in ("_bucket", "_count", "_sum")}
     for dashboard in generate_dashboards().values():
         for target in every_target(dashboard):
-            assert set(re.findall(r"otelflow_\w+", target["expr"])) <= known
+            assert set(re.findall(r"otelflow_\w+", target["expr"])) <= metrics
 
 
 def test_dashboards_keep_their_shape_in_grafanas_own_classes():
