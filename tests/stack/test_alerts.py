@@ -58,7 +58,7 @@ class Notifications(list):
                 and alert["labels"].get("job", "billing") == "billing"  # other tests have failing flows, too
             ]
 
-        return self.wait_for(look, seconds=seconds, what=f"a notification that {name} is {status}")[0]
+        return self.wait_for(look, seconds=seconds, event=f"a notification that {name} is {status}")[0]
 
 
 @contextmanager

@@ -81,9 +81,9 @@ def test_every_service_that_another_waits_for_says_when_it_is_healthy(layers, co
     services = composed(layers)["services"]
 
     for service, definition in services.items():
-        for other, how in definition.get("depends_on", {}).items():
+        for dependency, how in definition.get("depends_on", {}).items():
             if how["condition"] == "service_healthy":
-                assert "healthcheck" in services[other], f"{service} waits for {other}"
+                assert "healthcheck" in services[dependency], f"{service} waits for {dependency}"
 
 
 @pytest.mark.parametrize("missing", NOTIFY)
@@ -243,8 +243,8 @@ DOCUMENTED = {
 }  # fmt: skip
 
 
-def undocumented(kind, found):
-    return sorted(set(found) - DOCUMENTED[kind])
+def undocumented(kind, fields):
+    return sorted(set(fields) - DOCUMENTED[kind])
 
 
 @pytest.mark.parametrize("file", sorted(DEPLOY.glob("grafana/datasources/*.yaml")), ids=name)
@@ -257,8 +257,8 @@ def test_every_data_source_says_only_what_grafana_documents(file):
         assert undocumented("datasource", source) == []
         assert undocumented(source["type"], source["jsonData"]) == []
         for key, value in source["jsonData"].items():
-            for each in value if isinstance(value, list) else [value]:
-                assert key not in DOCUMENTED or undocumented(key, each) == []
+            for part in value if isinstance(value, list) else [value]:
+                assert key not in DOCUMENTED or undocumented(key, part) == []
 
 
 def test_links_between_data_sources_lead_to_data_sources_that_exist():

@@ -98,7 +98,7 @@ def test_the_share_of_slow_and_failed_orders_is_recorded_as_the_objective_needs_
         values = {series["metric"]["__name__"]: float(series["value"][1]) for series in answer}
         return values if len(values) == 2 and all(values.values()) else None
 
-    values = tools.wait_for(recorded, seconds=30, what="the shares of slow and failed orders")
+    values = tools.wait_for(recorded, seconds=30, event="the shares of slow and failed orders")
 
     # Of four orders one is slow and two fail.
     assert values["otelflow:flow_slow:ratio_rate5m"] == pytest.approx(0.25, abs=0.15)
@@ -112,7 +112,7 @@ def test_every_rule_is_healthy_and_every_alert_can_be_asked_for(ask, generated, 
         rules = [rule for group in ask("rules")["groups"] for rule in group["rules"]]
         return rules if rules and all(rule["health"] != "unknown" for rule in rules) else None
 
-    rules = tools.wait_for(evaluated, seconds=30, what="the rules to be evaluated")
+    rules = tools.wait_for(evaluated, seconds=30, event="the rules to be evaluated")
     written = yaml.safe_load((generated / "rules/otelflow.rules.yml").read_text())["groups"]
     queries = [rule["expr"] for group in written for rule in group["rules"]]
 
