@@ -8,22 +8,22 @@ class Inventory:
         self.stock = stock
 
     @task
-    def missing(self, wanted: dict[str, int]) -> dict[str, int]:
-        short = {name: count - self.stock.get(name, 0) for name, count in wanted.items()}
+    def missing(self, basket: dict[str, int]) -> dict[str, int]:
+        short = {name: count - self.stock.get(name, 0) for name, count in basket.items()}
         return {name: count for name, count in short.items() if count > 0}
 
     @flow
-    def check(self, wanted: dict[str, int], this_flow: Flow = INJECTED) -> int:
-        missing = self.missing(wanted)
+    def check(self, basket: dict[str, int], this_flow: Flow = INJECTED) -> int:
+        missing = self.missing(basket)
         rows = [{"fruit": name, "missing": count} for name, count in missing.items()]
         this_flow.add_flow_artifact(key="missing", description="What to order", data=rows, artifact_type="table")
         return len(missing)
 
 
 @flow
-def check_inventory(wanted: dict[str, int]) -> int:
-    """The flow to name on the command line: --param 'wanted={"apple": 3, "melon": 1}'."""
-    return Inventory({"apple": 2, "melon": 9}).check(wanted).execute().flow_return_value
+def check_inventory(basket: dict[str, int]) -> int:
+    """The flow to name on the command line: --param 'basket={"apple": 3, "melon": 1}'."""
+    return Inventory({"apple": 2, "melon": 9}).check(basket).execute().flow_return_value
 
 
 if __name__ == "__main__":

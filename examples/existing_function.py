@@ -5,7 +5,7 @@ from wsgiref.util import setup_testing_defaults
 import otelflow
 
 
-def convert(amount: float, rate: float) -> float:  # somebody else's function, left as it is
+def convert(amount: float, rate: float) -> float:  # from another package, left as it is
     return round(amount * rate, 2)
 
 

@@ -1,6 +1,6 @@
 """A web service whose orders are flows: GET /health, GET /orders/7, GET /metrics.
 
-Traces go to where OTEL_EXPORTER_OTLP_ENDPOINT says. Every seventh order cannot be had and every tenth takes its time.
+Traces go to where OTEL_EXPORTER_OTLP_ENDPOINT says. Every seventh order fails as sold out, and every tenth is slow.
 It stands on the standard library's WSGI server, a thread for each request, so it needs nothing but otelflow.
 """
 

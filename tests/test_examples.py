@@ -50,7 +50,7 @@ def test_each_command_that_the_examples_readme_gives_for_a_flow_runs(tmp_path):
         ("first_flow.py", ["budget=10"], "= result flow-return-value: 7.25"),
         ("async_fan_out.py", ["count=2"], "= result flow-return-value: [0, 1]"),
         ("existing_function.py", ["path=/2"], "· converted to 2.2"),
-        ("class_with_methods.py:check_inventory", ['wanted={"apple": 3}'], "artifact missing (table): What to order"),
+        ("class_with_methods.py:check_inventory", ['basket={"apple": 3}'], "artifact missing (table): What to order"),
     ],
 )
 def test_an_example_is_a_flow_for_the_command_line(target, parameters, tree, tmp_path):

@@ -30,7 +30,9 @@ class ChatNotifier(Listener):
 
     def on_flow_stop(self, event):
         data = event.event_data
-        if data.result not in FAILED or data.parent_run_id is not None:  # a subflow's caller will say it
+        if (
+            data.result not in FAILED or data.parent_run_id is not None
+        ):  # a subflow's error reaches the flow that called it
             return
         try:
             self._waiting.put_nowait(
@@ -46,16 +48,12 @@ class ChatNotifier(Listener):
 
     def _post_all(self):
         while (text := self._waiting.get()) is not None:
+            body = json.dumps({"text": text}).encode()
+            request = urllib.request.Request(self.webhook, body, {"Content-Type": "application/json"})  # noqa: S310 yours
             try:
-                self._post(text)
+                urllib.request.urlopen(request, timeout=2).close()  # noqa: S310
             except OSError:
                 self.dropped += 1
-
-    def _post(self, text):
-        body = json.dumps({"text": text}).encode()
-        request = urllib.request.Request(self.webhook, body, {"Content-Type": "application/json"})  # noqa: S310 yours
-        with urllib.request.urlopen(request, timeout=2):  # noqa: S310
-            pass
 
 
 @contextmanager

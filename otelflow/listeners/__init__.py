@@ -1,1 +1,5 @@
-"""Who hears about runs: one listener per file."""
+"""Who hears about runs: subclasses of ``Listener``."""
+
+from otelflow.listeners._listener import Listener
+
+__all__ = ["Listener"]

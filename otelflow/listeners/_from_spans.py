@@ -17,85 +17,72 @@ from otelflow._core.inside.events import (
 _LEVELS: Final = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 
 
-def started(span: ReadableSpan) -> list[Flow_Run__Event]:
-    """Return the START event of a run's span, or nothing for a span of somebody else."""
-    data = _data(span)
+def events_at_start(span: ReadableSpan) -> list[Flow_Run__Event]:
+    """Return the START event of a run's span, or nothing for a span that is not otelflow's."""
+    data = _event_data(span)
     if data is None:
         return []
     kind = Flow_Run__Event_Type.FLOW_START if data.task_run_id is None else Flow_Run__Event_Type.TASK_START
     return [new_event(kind, data, span.start_time)]
 
 
-def ended(span: ReadableSpan) -> list[Flow_Run__Event]:
-    """Return what the span kept of messages, artifacts and results, and the STOP event."""
-    data = _data(span)
+def events_at_end(span: ReadableSpan) -> list[Flow_Run__Event]:
+    """Return the messages, artifacts and results that the span kept, in order, and the STOP event."""
+    data = _event_data(span)
     if data is None:
         return []
-    inside = [event for one in span.events if (event := _inside(one, data)) is not None]
+    attributes = span.attributes or {}
+    exceptions = (event.attributes or {} for event in span.events if event.name == semconv.EXCEPTION_EVENT)
+    stop_data = data._replace(
+        result=_text(attributes, semconv.RUN_RESULT),
+        duration=((span.end_time or 0) - (span.start_time or 0)) / 1_000_000_000,
+        error_type=_text(attributes, semconv.ERROR_TYPE),
+        # Of a run that was cancelled the status says nothing, and the exception does.
+        error_message=span.status.description or _text(next(exceptions, {}), semconv.EXCEPTION_MESSAGE),
+    )
     kind = Flow_Run__Event_Type.FLOW_STOP if data.task_run_id is None else Flow_Run__Event_Type.TASK_STOP
-    return [*sorted(inside, key=lambda event: event.time_unix_nano), new_event(kind, _stop(span, data), span.end_time)]
+    inside = [event for entry in span.events if (event := _event_inside(entry, data)) is not None]
+    return [*sorted(inside, key=lambda event: event.time_unix_nano), new_event(kind, stop_data, span.end_time)]
 
 
-def _data(span: ReadableSpan) -> Flow_Run__Event_Data | None:
-    found = span.attributes or {}
+def _event_data(span: ReadableSpan) -> Flow_Run__Event_Data | None:
+    attributes = span.attributes or {}
     scope = span.instrumentation_scope
     if scope is None or scope.name != semconv.SCOPE:
         return None
     return Flow_Run__Event_Data(
         event_source=semconv.SCOPE,
-        flow_name=_text(found, semconv.FLOW_NAME),
-        flow_run_id=_text(found, semconv.FLOW_RUN_ID),
-        task_name=_text(found, semconv.TASK_NAME),
-        task_run_id=_text(found, semconv.TASK_RUN_ID),
+        flow_name=_text(attributes, semconv.FLOW_NAME),
+        flow_run_id=_text(attributes, semconv.FLOW_RUN_ID),
+        task_name=_text(attributes, semconv.TASK_NAME),
+        task_run_id=_text(attributes, semconv.TASK_RUN_ID),
         span_context=span.get_span_context(),
     )
 
 
-def _text(found: Mapping[str, Any], key: str) -> str | None:
-    value = found.get(key)
+def _text(attributes: Mapping[str, Any], key: str) -> str | None:
+    value = attributes.get(key)
     return None if value is None else str(value)
 
 
-def _stop(span: ReadableSpan, data: Flow_Run__Event_Data) -> Flow_Run__Event_Data:
-    found = span.attributes or {}
-    lasted = (span.end_time or 0) - (span.start_time or 0)
-    return data._replace(
-        result=_text(found, semconv.RUN_RESULT),
-        duration=lasted / 1_000_000_000,
-        error_type=_text(found, semconv.ERROR_TYPE),
-        error_message=span.status.description or _exception_message(span),
-    )
-
-
-def _exception_message(span: ReadableSpan) -> str | None:
-    for event in span.events:
-        if event.name == semconv.EXCEPTION_EVENT:
-            return _text(event.attributes or {}, semconv.EXCEPTION_MESSAGE)
-    return None
-
-
-def _inside(event: Event, data: Flow_Run__Event_Data) -> Flow_Run__Event | None:
-    found = event.attributes or {}
-    if event.name == semconv.MESSAGE_EVENT:
-        level = _LEVELS.get(str(found.get(semconv.MESSAGE_SEVERITY)), 20)
-        payload = {"message_data": message_data(level, str(found.get(semconv.MESSAGE_TEXT, "")))}
-        kind, data = Flow_Run__Event_Type.FLOW_MESSAGE, data._replace(data=payload, log_level=level)
-    elif event.name == semconv.ARTIFACT_EVENT:
-        payload = {
-            "artifact_data": {
-                "description": found.get(semconv.ARTIFACT_DESCRIPTION),
-                "key": found.get(semconv.ARTIFACT_KEY),
-                "data": found.get(semconv.ARTIFACT_DATA),
-                "type": found.get(semconv.ARTIFACT_TYPE),
-            }
+def _event_inside(entry: Event, data: Flow_Run__Event_Data) -> Flow_Run__Event | None:
+    """Return the event that an *entry* of a span was made from, or None for an entry that no listener hears of."""
+    attributes = entry.attributes or {}
+    if entry.name == semconv.MESSAGE_EVENT:
+        level = _LEVELS.get(str(attributes.get(semconv.MESSAGE_SEVERITY)), 20)
+        message = {"message_data": message_data(level, str(attributes.get(semconv.MESSAGE_TEXT, "")))}
+        kind, data = Flow_Run__Event_Type.FLOW_MESSAGE, data._replace(data=message, log_level=level)
+    elif entry.name == semconv.ARTIFACT_EVENT:
+        artifact = {
+            "description": attributes.get(semconv.ARTIFACT_DESCRIPTION),
+            "key": attributes.get(semconv.ARTIFACT_KEY),
+            "data": attributes.get(semconv.ARTIFACT_DATA),
+            "type": attributes.get(semconv.ARTIFACT_TYPE),
         }
-        kind, data = Flow_Run__Event_Type.NEW_ARTIFACT, data._replace(data=payload)
-    elif event.name == semconv.RESULT_EVENT:
-        result = {
-            "key": found.get(semconv.RESULT_KEY),
-            "description": found.get(semconv.RESULT_DESCRIPTION),
-        }
+        kind, data = Flow_Run__Event_Type.NEW_ARTIFACT, data._replace(data={"artifact_data": artifact})
+    elif entry.name == semconv.RESULT_EVENT:
+        result = {"key": attributes.get(semconv.RESULT_KEY), "description": attributes.get(semconv.RESULT_DESCRIPTION)}
         kind, data = Flow_Run__Event_Type.NEW_RESULT, data._replace(data={"result_data": result})
     else:
         return None
-    return new_event(kind, data, event.timestamp)
+    return new_event(kind, data, entry.timestamp)

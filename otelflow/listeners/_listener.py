@@ -8,15 +8,46 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from otelflow._core.inside import events
 from otelflow._core.inside.events import Flow_Run__Event, Flow_Run__Event_Type
-from otelflow.listeners import _from_spans as from_spans
+from otelflow.listeners._from_spans import events_at_end, events_at_start
 
 
 class Listener(SpanProcessor):
-    """Hears about every run. Override the methods you care about; the rest do nothing.
+    """Hears about every run. Override the hooks that you need; the others do nothing.
 
-    ``otelflow.add_listener(listener)`` lets it hear every run once, messages at once, at any sampling ratio;
-    ``provider.add_span_processor(listener)`` the recorded runs of that provider, messages when the span ends. Both
-    ways, it hears each run once, from the engine. A hook that raises is counted, logged once, and never breaks the run.
+    Each hook takes one ``Flow_Run__Event`` and returns nothing. Its ``event_type`` and ``time_unix_nano`` (nanoseconds
+    since the epoch) say what happened and when; its ``event_data`` has the names and ids of the flow's and the task's
+    run, the ``span_context``, and:
+
+    ``on_flow_start``, ``on_task_start``
+        The run is open and its body has not begun.
+    ``on_message``
+        The run printed or logged: ``log_level``, and ``data["message_data"]`` with ``message`` and, without colours,
+        ``message_text``.
+    ``on_artifact``
+        The run left an artifact: ``data["artifact_data"]`` with ``key``, ``type``, ``description`` and ``data``.
+    ``on_result``
+        The run recorded a result: ``data["result_data"]`` with ``key`` and ``description``.
+    ``on_flow_stop``, ``on_task_stop``
+        The run has ended: ``result`` (``"success"``, ``"failure"``, … of ``otelflow.semconv.RESULTS``), ``duration`` in
+        seconds, and after an error ``error_type``, ``error_message`` (redacted) and ``error``, the exception itself.
+    ``on_event``
+        Any of these, before the hook for it.
+
+    A hook is called on the thread of the run and must not block it. One that raises is counted in the metric
+    ``otelflow_listener_errors_total``, logged once, and never breaks the run.
+
+    ``otelflow.add_listener(listener)`` lets it hear every run once, messages at once, at any sampling ratio, until
+    ``remove_listener``. ``provider.add_span_processor(listener)`` lets it hear the recorded runs of that provider,
+    messages when the span ends, and without ``error``. Attached both ways it hears each run once, from the engine.
+
+        from otelflow import Listener, add_listener
+
+        class Failures(Listener):
+            def on_flow_stop(self, event):
+                if event.event_data.result == "failure":
+                    print(event.event_data.flow_name, event.event_data.error_message)
+
+        add_listener(Failures())
     """
 
     _overridden: ClassVar[frozenset[Flow_Run__Event_Type]] = frozenset()
@@ -32,28 +63,28 @@ class Listener(SpanProcessor):
         )
 
     def on_flow_start(self, event: Flow_Run__Event) -> None:
-        """A flow began; its span is open."""
+        """A flow began: *event* has its name, its run id and its span, which is open."""
 
     def on_flow_stop(self, event: Flow_Run__Event) -> None:
-        """A flow ended, with result and duration."""
+        """A flow ended: *event* has its result, its duration in seconds and its error."""
 
     def on_task_start(self, event: Flow_Run__Event) -> None:
-        """A task began; its span is open."""
+        """A task began: *event* has its name, its run id and its span, which is open."""
 
     def on_task_stop(self, event: Flow_Run__Event) -> None:
-        """A task ended, with result and duration."""
+        """A task ended: *event* has its result, its duration in seconds and its error."""
 
     def on_message(self, event: Flow_Run__Event) -> None:
-        """A run said something."""
+        """A run printed or logged: *event* has the text and the level."""
 
     def on_artifact(self, event: Flow_Run__Event) -> None:
-        """A run left an artifact."""
+        """A run left an artifact: *event* has it."""
 
     def on_result(self, event: Flow_Run__Event) -> None:
-        """A run recorded a result."""
+        """A run recorded a result: *event* has its key and description."""
 
     def on_event(self, event: Flow_Run__Event) -> None:
-        """Anything happened; comes before the hook for it."""
+        """Anything happened: called before the hook for *event*."""
 
     # Driven by the engine
 
@@ -75,12 +106,12 @@ class Listener(SpanProcessor):
     # Driven by the SDK
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Hear of a run whose span starts, unless the engine tells of it."""
-        self._hear_span(from_spans.started, span)
+        """Hear of a run whose span starts, unless the engine drives this listener."""
+        self._hear_span(events_at_start, span)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Hear of what happened in a run whose span ends, and of its end, unless the engine has told of it."""
-        self._hear_span(from_spans.ended, span)
+        """Hear of the events and the end of a run whose span ends, unless the engine drives this listener."""
+        self._hear_span(events_at_end, span)
 
     def _hear_span(self, read: Callable[[ReadableSpan], list[Flow_Run__Event]], span: ReadableSpan) -> None:
         if not events.is_listening(self):
@@ -89,5 +120,5 @@ class Listener(SpanProcessor):
                     events.guarded(self, self.hear, event)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Nothing is kept back."""
+        """Return True: nothing is held back."""
         return True

@@ -1,6 +1,8 @@
 """Listeners: each run once, whoever drives them, and no run changes for whatever they do."""
 
 import asyncio
+import inspect
+import textwrap
 import threading
 import time
 
@@ -57,8 +59,8 @@ def provided():
         return provider
 
     yield provide
-    for one in reversed(before):
-        spans.use_provider(one)
+    for provider in reversed(before):
+        spans.use_provider(provider)
 
 
 @task
@@ -160,17 +162,17 @@ def test_what_a_span_tells_is_what_the_engine_tells(provided):
 
     flow(flow_name="job")(lambda: fails())().execute()
 
-    def known(found, kind):
+    def event_of(heard, kind):
         (event,) = [
-            e for e in found if e.event_type == kind and (kind != "flow_message" or e.event_data.log_level == 20)
+            e for e in heard if e.event_type == kind and (kind != "flow_message" or e.event_data.log_level == 20)
         ]
         data = event.event_data
-        told = data._replace(error=None, duration=None, span_context=None, parent_run_id=None)
-        return told, data.span_context.trace_id, data.span_context.span_id
+        plain = data._replace(error=None, duration=None, span_context=None, parent_run_id=None)
+        return plain, data.span_context.trace_id, data.span_context.span_id
 
     for kind in ("flow_start", "task_start", "flow_message", "task_stop", "flow_stop"):
-        assert known(span_driven, kind) == known(engine_driven, kind)
-    stops = [next(e for e in found if e.event_type == "task_stop") for found in (engine_driven, span_driven)]
+        assert event_of(span_driven, kind) == event_of(engine_driven, kind)
+    stops = [next(e for e in heard if e.event_type == "task_stop") for heard in (engine_driven, span_driven)]
     assert abs(stops[0].event_data.duration - stops[1].event_data.duration) < 0.05
     assert isinstance(stops[0].event_data.error, ValueError)
     assert stops[1].event_data.error is None
@@ -364,7 +366,7 @@ def test_a_listener_that_runs_a_flow_is_not_told_of_it_and_others_are():
     assert [entry[1] for entry in ear.of("flow_stop")] == ["inner", "job"]
 
 
-def test_events_of_many_threads_arrive_whole_and_in_each_runs_order():
+def test_heardof_many_threads_arrive_whole_and_in_each_runs_order():
     ear = Ear()
     add_listener(ear)
 
@@ -451,7 +453,7 @@ def test_a_listener_without_a_hook_is_refused_and_one_with_a_misspelt_hook_is_to
         add_listener(Misspelt())
 
 
-def test_a_listener_may_hear_events_of_its_own_choice_only():
+def test_a_listener_may_hear_heardof_its_own_choice_only():
     ear = listener_with("on_flow_stop", boom)
     add_listener(ear)
 
@@ -459,7 +461,7 @@ def test_a_listener_may_hear_events_of_its_own_choice_only():
     assert not events._driven.audience[Flow_Run__Event_Type.FLOW_MESSAGE]
 
 
-def test_a_listener_on_a_host_with_few_events_hears_what_the_span_kept(provided):
+def test_a_listener_on_a_host_with_few_heardhears_what_the_span_kept(provided):
     provider = provided(span_limits=SpanLimits(max_events=5))
     ear = Ear()
     provider.add_span_processor(ear)
@@ -486,3 +488,17 @@ def test_the_current_span_in_a_hook_is_the_runs_own(provided):
     job().execute()
 
     assert seen[0][0] == seen[0][1].event_data.span_context
+
+
+def test_the_example_in_the_documentation_of_listener_works(capsys):
+    _, _, example = inspect.getdoc(Listener).partition("\n    from otelflow")
+    exec(textwrap.dedent("    from otelflow" + example), {})
+
+    @flow
+    def broken():
+        raise ValueError("no paper")
+
+    with pytest.raises(ValueError, match="no paper"):
+        broken().execute()
+
+    assert capsys.readouterr().out == "broken no paper\n"

@@ -53,15 +53,15 @@ def program(name):
     return needed(stack_dir() / "bin" / name, name)
 
 
-def run(*command, given="", **options):
-    """Run a program to its end, in bounded time, with *given* as its input, and return what it did."""
+def run(*command, stdin_text="", **options):
+    """Run a program to its end, in bounded time, with *stdin_text* as its input, and return what it did."""
     return subprocess.run(
         [str(word) for word in command],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-        input=given,
+        input=stdin_text,
         **options,
     )
 
@@ -92,7 +92,7 @@ def get_json(url, **query):
     return json.loads(text)
 
 
-def wait_for(look: Callable, *, seconds: float = READY_SECONDS, what: str = "it"):
+def wait_for(look: Callable, *, seconds: float = READY_SECONDS, event: str = "it"):
     """Look until there is something to see, at most *seconds*."""
     deadline = time.monotonic() + seconds
     while True:
@@ -100,24 +100,24 @@ def wait_for(look: Callable, *, seconds: float = READY_SECONDS, what: str = "it"
         if seen:
             return seen
         if time.monotonic() > deadline:
-            pytest.fail(f"{what} did not happen within {seconds} s; last seen: {seen!r}")
+            pytest.fail(f"{event} did not happen within {seconds} s; last seen: {seen!r}")
         time.sleep(0.2)
 
 
 def free_ports(count):
     with ExitStack() as open_sockets:
         sockets = [open_sockets.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        for open_socket in sockets:
+            open_socket.bind(("127.0.0.1", 0))
+        return [open_socket.getsockname()[1] for open_socket in sockets]
 
 
 def adapt(source, target, replacements):
     """Copy *source* with each of *replacements* made; one that finds nothing is a mistake."""
     text = source.read_text()
-    for deployed, here in replacements.items():
+    for deployed, local in replacements.items():
         assert deployed in text, f"{source.name} no longer says {deployed!r}"
-        text = text.replace(deployed, here)
+        text = text.replace(deployed, local)
     assert "0.0.0.0" not in text, f"{source.name} would listen beyond loopback"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text)
@@ -152,7 +152,7 @@ def wait_until_ready(name, process, ready, log):
         except (OSError, http.client.HTTPException):
             return False
 
-    wait_for(answers, what=f"{name} to be ready")
+    wait_for(answers, event=f"{name} to be ready")
 
 
 def stop(process):
@@ -184,25 +184,25 @@ class Addresses:
     def __post_init__(self):
         self.ports.update(zip(self.NAMES, free_ports(len(self.NAMES)), strict=True))
 
-    def here(self, name):
+    def local(self, name):
         return f"127.0.0.1:{self.ports[name]}"
 
     def url(self, name):
-        return f"http://{self.here(name)}"
+        return f"http://{self.local(name)}"
 
     def besides(self, *names):
         """The same addresses, but others for *names*: one more program beside those that run."""
-        other = Addresses()
-        other.ports.update({name: port for name, port in self.ports.items() if name not in names})
-        return other
+        addresses = Addresses()
+        addresses.ports.update({name: port for name, port in self.ports.items() if name not in names})
+        return addresses
 
     def of(self, *names):
         """The replacements that turn these addresses of deploy/ into ours."""
-        return {name: self.here(name) for name in names}
+        return {name: self.local(name) for name in names}
 
     def own(self, program_name, *ports):
         """The replacements for what a program listens on itself."""
-        return {f"0.0.0.0:{port}": self.here(f"{program_name}:{port}") for port in ports}
+        return {f"0.0.0.0:{port}": self.local(f"{program_name}:{port}") for port in ports}
 
     def own_metrics(self, program_name):
         return {"host: 0.0.0.0": "host: 127.0.0.1", "port: 8888": f"port: {self.ports[f'{program_name}:8888']}"}
@@ -244,9 +244,9 @@ def running_collector(addresses, folder, traces="traces-to-jaeger.yaml", next_st
     """Run a Collector with the three files of a layer, and give its OTLP/HTTP address; *waits* replace its own."""
     listen = addresses.own("collector", 4317, 4318, 8889, 8890, 13133) | addresses.own_metrics("collector")
     storage = {"/var/lib/otelcol": str(folder / "queue")}
-    given = {f"{name}: {EXPIRES[name]}": f"{name}: {wait}" for name, wait in waits.items()}
+    changes = {f"{name}: {EXPIRES[name]}": f"{name}: {wait}" for name, wait in waits.items()}
     configs = [
-        adapt(DEPLOY / "collector/collector.yaml", folder / "collector.yaml", listen | storage | given),
+        adapt(DEPLOY / "collector/collector.yaml", folder / "collector.yaml", listen | storage | changes),
         adapt(DEPLOY / "collector" / traces, folder / "traces.yaml", addresses.of(next_stop)),
         adapt(DEPLOY / "collector/logs-to-console.yaml", folder / "logs.yaml", {}),
     ]
@@ -294,16 +294,16 @@ def running_alertmanager(addresses, folder, **waits):
     folder.mkdir()
     secret = folder / "notify-url"
     secret.write_text(addresses.url("webhook:80") + "/alerts")
-    given = {f"{name}: {was}": f"{name}: {waits.get(name, was)}" for name, was in WAITS.items()}
+    changes = {f"{name}: {was}": f"{name}: {waits.get(name, was)}" for name, was in WAITS.items()}
     config = adapt(
-        DEPLOY / "alertmanager/webhook.yml", folder / "webhook.yml", {"/run/secrets/notify-url": str(secret)} | given
+        DEPLOY / "alertmanager/webhook.yml", folder / "webhook.yml", {"/run/secrets/notify-url": str(secret)} | changes
     )
     command = [
         program("alertmanager"),
         f"--config.file={config}",
         f"--storage.path={folder / 'storage'}",
         "--cluster.listen-address=",
-        f"--web.listen-address={addresses.here('alertmanager:9093')}",
+        f"--web.listen-address={addresses.local('alertmanager:9093')}",
     ]
     ready = addresses.url("alertmanager:9093") + "/-/ready"
     with running("Alertmanager", command, ready=ready, log=folder / "alertmanager.log"):
@@ -322,7 +322,7 @@ def pushgateway(addresses, workshop) -> Iterator[str]:
     """The Pushgateway's address."""
     folder = workshop / "pushgateway"
     folder.mkdir()
-    command = [program("pushgateway"), f"--web.listen-address={addresses.here('pushgateway:9091')}"]
+    command = [program("pushgateway"), f"--web.listen-address={addresses.local('pushgateway:9091')}"]
     ready = addresses.url("pushgateway:9091") + "/-/ready"
     with running("The Pushgateway", command, ready=ready, log=folder / "pushgateway.log"):
         yield addresses.url("pushgateway:9091")
@@ -334,7 +334,7 @@ def prometheus_files(addresses, folder, rules=DEPLOY / "prometheus/rules", inter
     asked = addresses.of(
         "collector:8888", "collector:8889", "collector:8890", "jaeger:8888", "alertmanager:9093", "pushgateway:9091"
     )
-    itself = {"localhost:9090": addresses.here("prometheus:9090")}
+    itself = {"localhost:9090": addresses.local("prometheus:9090")}
     adapt(DEPLOY / "service/prometheus-targets.yaml", folder / "layers/service.yaml", addresses.of("service:8000"))
     (folder / "targets").mkdir()
     return adapt(
@@ -350,7 +350,7 @@ def running_prometheus(addresses, config):
         f"--config.file={config}",
         f"--storage.tsdb.path={config.parent / 'data'}",
         "--enable-feature=exemplar-storage",
-        f"--web.listen-address={addresses.here('prometheus:9090')}",
+        f"--web.listen-address={addresses.local('prometheus:9090')}",
     ]
     ready = addresses.url("prometheus:9090") + "/-/ready"
     with running("Prometheus", command, ready=ready, log=config.parent / "prometheus.log"):
@@ -364,7 +364,7 @@ def running_quick_prometheus(addresses, folder, rules):
     quick = folder / "rules"
     quick.mkdir(parents=True)
     for file in rules.glob("*.rules.yml"):
-        (quick / file.name).write_text(re.sub(r'(?m)^    interval: "\w+"$', '    interval: "1s"', file.read_text()))
+        (quick / file.name).write_text(re.sub(r"(?m)^    interval: '\w+'$", "    interval: '1s'", file.read_text()))
     with running_prometheus(own, prometheus_files(own, folder, quick, interval="1s")) as address:
         yield address
 

@@ -1,4 +1,4 @@
-"""A flow fails, or is not run at all, and somebody is told; it succeeds, and they are told that too."""
+"""A flow fails, or is not run at all, and a notification is sent; it succeeds, and another is sent."""
 
 import json
 import os
@@ -58,7 +58,7 @@ class Notifications(list):
                 and alert["labels"].get("job", "billing") == "billing"  # other tests have failing flows, too
             ]
 
-        return self.wait_for(look, seconds=seconds, what=f"a notification that {name} is {status}")[0]
+        return self.wait_for(look, seconds=seconds, event=f"a notification that {name} is {status}")[0]
 
 
 @contextmanager
@@ -151,8 +151,8 @@ def watched(addresses, prometheus, tmp_path, run, tools):
     done = tools.run(*command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     # The minute of grace of a flow that is overdue is the one thing that a test cannot wait for.
-    assert rules.read_text().count('for: "1m"\n') == 1
-    rules.write_text(rules.read_text().replace('for: "1m"\n', 'for: "2s"\n'))
+    assert rules.read_text().count("for: '1m'\n") == 1
+    rules.write_text(rules.read_text().replace("for: '1m'\n", "for: '2s'\n"))
     own = addresses.besides("alertmanager:9093", "webhook:80")
     with (
         listening(own.ports["webhook:80"], tools) as notifications,

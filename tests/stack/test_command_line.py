@@ -63,14 +63,14 @@ def test_verify_says_when_jaeger_is_not_there_or_is_something_else(otelflow, pro
     trace_id = trace_id_of(otelflow("run", program, endpoint=None))
 
     dead = otelflow("verify", trace_id, "--jaeger", "http://127.0.0.1:9")
-    other = otelflow("verify", trace_id, "--jaeger", collector)
+    mistaken = otelflow("verify", trace_id, "--jaeger", collector)
     unknown = otelflow("verify", "ffffffff", "--jaeger", collector)
 
-    assert (dead.returncode, other.returncode, unknown.returncode) == (2, 2, 2)
+    assert (dead.returncode, mistaken.returncode, unknown.returncode) == (2, 2, 2)
     assert "http://127.0.0.1:9 does not answer" in dead.stderr
     assert "--jaeger URL" in dead.stderr
     assert "ffffffff" in unknown.stderr
-    assert "Traceback" not in dead.stderr + other.stderr + unknown.stderr
+    assert "Traceback" not in dead.stderr + mistaken.stderr + unknown.stderr
 
 
 def test_the_doctor_finds_a_healthy_pipe_healthy_and_the_service_that_is_not_started(
@@ -80,7 +80,7 @@ def test_the_doctor_finds_a_healthy_pipe_healthy_and_the_service_that_is_not_sta
         done = otelflow("doctor", "--jaeger", jaeger, "--prometheus", prometheus)
         return done if "connection refused" in done.stdout and "not been scraped" not in done.stdout else None
 
-    done = tools.wait_for(examined, seconds=60, what="a doctor who sees Prometheus' targets")
+    done = tools.wait_for(examined, seconds=60, event="a doctor who sees Prometheus' targets")
 
     assert "in Jaeger after" in done.stdout
     assert "agrees with this machine's" in done.stdout
@@ -108,11 +108,11 @@ def test_without_anything_configured_nothing_is_wrong(otelflow):
 def test_what_show_prints_as_json_is_what_jaeger_has(otelflow, jaeger, program, tools):
     trace_id = trace_id_of(otelflow("run", program))
 
-    shown = json.loads(otelflow("show", trace_id, "--json").stdout)
+    printed = json.loads(otelflow("show", trace_id, "--json").stdout)
     status, text = tools.wait_for(
         lambda: answer if (answer := tools.get(f"{jaeger}/api/v3/traces/{trace_id}"))[0] == 200 else None,
         seconds=30,
-        what="the trace in Jaeger",
+        event="the trace in Jaeger",
     )
 
     def ids(document):
@@ -124,5 +124,5 @@ def test_what_show_prints_as_json_is_what_jaeger_has(otelflow, jaeger, program, 
         }
 
     assert status == 200
-    assert ids(shown) == ids(json.loads(text)["result"])
-    assert len(ids(shown)) == 11
+    assert ids(printed) == ids(json.loads(text)["result"])
+    assert len(ids(printed)) == 11

@@ -31,8 +31,8 @@ def misfits(value, kind, path="dashboard"):
     if kind is object or kind is typing.Any:  # what the plugin of a panel or data source knows
         return misfits_of_class(value, type(value), path) if hasattr(value, "from_json") else []
     if origin in (typing.Union, types.UnionType):
-        each = [misfits(value, one, path) for one in inner]
-        return [] if [] in each else min(each, key=len)
+        faults_by_kind = [misfits(value, choice, path) for choice in inner]
+        return [] if [] in faults_by_kind else min(faults_by_kind, key=len)
     if origin is typing.Literal:
         return [] if value in inner else [f"{path}: {value!r:.60} is not {inner}"]
     if origin is not None:
@@ -44,12 +44,12 @@ def misfits_inside(value, container, kind, path):
     if not isinstance(value, container):
         return [f"{path}: {value!r:.60} is no {container.__name__}"]
     items = value.items() if isinstance(value, dict) else enumerate(value)
-    return [wrong for key, one in items for wrong in misfits(one, kind, f"{path}[{key!r}]")]
+    return [wrong for key, item in items for wrong in misfits(item, kind, f"{path}[{key!r}]")]
 
 
 def misfits_of_class(value, kind, path):
     if issubclass(kind, enum.Enum):
-        value, kind = str(value), tuple(str(one.value) for one in kind)
+        value, kind = str(value), tuple(str(member.value) for member in kind)
         return [] if value in kind else [f"{path}: {value!r:.60} is not one of {kind}"]
     if isinstance(value, dict) and hasattr(kind, "from_json"):
         value = kind.from_json(value)  # the library leaves some parts as they are
@@ -60,20 +60,20 @@ def misfits_of_class(value, kind, path):
         return []
     hints = typing.get_type_hints(type(value))
     return [
-        wrong for name, one in hints.items() for wrong in misfits(getattr(value, name, None), one, f"{path}.{name}")
+        wrong for name, hint in hints.items() for wrong in misfits(getattr(value, name, None), hint, f"{path}.{name}")
     ]
 
 
-def unknown(given, understood, path="dashboard"):
-    """Return what *given* says and nobody understood."""
-    if isinstance(given, dict) and isinstance(understood, dict):
-        lost = [f"{path}.{key}" for key in given if key not in understood]
-        both = given.keys() & understood.keys()
-        return lost + [one for key in both for one in unknown(given[key], understood[key], f"{path}.{key}")]
-    if isinstance(given, list) and isinstance(understood, list):
-        pairs = enumerate(zip(given, understood, strict=True))
+def unknown(written, understood, path="dashboard"):
+    """Return what *written* says and Grafana's library did not understand."""
+    if isinstance(written, dict) and isinstance(understood, dict):
+        lost = [f"{path}.{key}" for key in written if key not in understood]
+        both = written.keys() & understood.keys()
+        return lost + [fault for key in both for fault in unknown(written[key], understood[key], f"{path}.{key}")]
+    if isinstance(written, list) and isinstance(understood, list):
+        pairs = enumerate(zip(written, understood, strict=True))
         return [wrong for place, pair in pairs for wrong in unknown(*pair, f"{path}[{place}]")]
-    return [] if given == understood else [f"{path}: {given!r:.60} became {understood!r:.60}"]
+    return [] if written == understood else [f"{path}: {written!r:.60} became {understood!r:.60}"]
 
 
 def faults(dashboard):
@@ -100,7 +100,7 @@ def test_what_is_generated_for_a_program_with_promises_passes(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("said", "wrong"),
+    ("right", "wrong"),
     [
         ('"graphTooltip": 1', '"graphTooltip": 7'),
         ('"editable": true', '"editable": "yes"'),
@@ -108,8 +108,8 @@ def test_what_is_generated_for_a_program_with_promises_passes(tmp_path, monkeypa
         ('"displayMode": "list"', '"displayMode": "lists"'),
     ],
 )
-def test_the_check_finds_a_mistake(said, wrong):
+def test_the_check_finds_a_mistake(right, wrong):
     text = next(file for file in DASHBOARDS if file.name == "otelflow-fleet.json").read_text()
 
-    assert said in text
-    assert faults(json.loads(text.replace(said, wrong))) != []
+    assert right in text
+    assert faults(json.loads(text.replace(right, wrong))) != []

@@ -58,7 +58,7 @@ def busy(addresses, collector, prometheus):
         [sys.executable, "-c", PROGRAM],
         env={
             **clean,
-            "OTELFLOW_METRICS": f"pull:{addresses.here('service:8000')}",
+            "OTELFLOW_METRICS": f"pull:{addresses.local('service:8000')}",
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector,
             "OTEL_SERVICE_NAME": "example-service",
         },
@@ -106,16 +106,16 @@ def test_every_panel_of_every_dashboard_has_numbers_and_its_dots_lead_to_traces(
         end=time.time() + 60,
     )["data"][0]["exemplars"]
     trace = f"{jaeger}/api/v3/traces/{exemplar['labels']['trace_id']}"
-    tools.wait_for(lambda: tools.get(trace)[0] == 200, what="the exemplar's trace in Jaeger")
+    tools.wait_for(lambda: tools.get(trace)[0] == 200, event="the exemplar's trace in Jaeger")
 
 
 @pytest.mark.timeout(240)
 def test_every_rule_is_healthy_in_the_live_prometheus(prometheus, tools):
     def rules():
         groups = tools.get_json(prometheus + "/api/v1/rules")["data"]["groups"]
-        found = [rule for group in groups for rule in group["rules"]]
-        return found if found and all(rule["health"] != "unknown" for rule in found) else None
+        evaluated = [rule for group in groups for rule in group["rules"]]
+        return evaluated if evaluated and all(rule["health"] != "unknown" for rule in evaluated) else None
 
-    found = tools.wait_for(rules, seconds=150, what="the rules to be evaluated, the slowest every two minutes")
+    evaluated = tools.wait_for(rules, seconds=150, event="the rules to be evaluated, the slowest every two minutes")
 
-    assert [(rule["name"], rule.get("lastError")) for rule in found if rule["health"] != "ok"] == []
+    assert [(rule["name"], rule.get("lastError")) for rule in evaluated if rule["health"] != "ok"] == []

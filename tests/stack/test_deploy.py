@@ -81,9 +81,9 @@ def test_every_service_that_another_waits_for_says_when_it_is_healthy(layers, co
     services = composed(layers)["services"]
 
     for service, definition in services.items():
-        for other, how in definition.get("depends_on", {}).items():
+        for dependency, how in definition.get("depends_on", {}).items():
             if how["condition"] == "service_healthy":
-                assert "healthcheck" in services[other], f"{service} waits for {other}"
+                assert "healthcheck" in services[dependency], f"{service} waits for {dependency}"
 
 
 @pytest.mark.parametrize("missing", NOTIFY)
@@ -204,8 +204,9 @@ def test_the_collector_under_test_is_of_the_deployed_version():
     assert builder["dist"]["version"] == settings()["COLLECTOR_VERSION"]
 
 
+# The deployed Jaeger is newer (2.20): no later one can be built here, see .ci/stack.
 @pytest.mark.parametrize("file", sorted(DEPLOY.glob("jaeger/jaeger*.yaml")), ids=name)
-def test_every_jaeger_configuration_is_valid(file, tools):
+def test_every_jaeger_configuration_is_valid_for_jaeger_2_13(file, tools):
     done = tools.run(tools.program("jaeger"), "validate", f"--config={file}")
 
     assert done.returncode == 0, done.stderr
@@ -242,8 +243,8 @@ DOCUMENTED = {
 }  # fmt: skip
 
 
-def undocumented(kind, found):
-    return sorted(set(found) - DOCUMENTED[kind])
+def undocumented(kind, fields):
+    return sorted(set(fields) - DOCUMENTED[kind])
 
 
 @pytest.mark.parametrize("file", sorted(DEPLOY.glob("grafana/datasources/*.yaml")), ids=name)
@@ -256,8 +257,8 @@ def test_every_data_source_says_only_what_grafana_documents(file):
         assert undocumented("datasource", source) == []
         assert undocumented(source["type"], source["jsonData"]) == []
         for key, value in source["jsonData"].items():
-            for each in value if isinstance(value, list) else [value]:
-                assert key not in DOCUMENTED or undocumented(key, each) == []
+            for part in value if isinstance(value, list) else [value]:
+                assert key not in DOCUMENTED or undocumented(key, part) == []
 
 
 def test_links_between_data_sources_lead_to_data_sources_that_exist():

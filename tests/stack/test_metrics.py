@@ -96,7 +96,7 @@ def jobs(collector, prometheus, pushgateway, pulled, run_job, tools):
     tools.wait_for(
         lambda: tools.get_json(f"{prometheus}/api/v1/query", query=seen)["data"]["result"],
         seconds=40,
-        what="all jobs in Prometheus",
+        event="all jobs in Prometheus",
     )
     return ran
 
@@ -157,17 +157,17 @@ def test_what_a_job_serves_is_scraped(jobs, values):
 def test_a_job_that_sent_otlp_and_ended_has_no_open_run_that_would_look_stuck(jobs, values):
     open_runs = "otelflow_flow_runs_in_progress", "otelflow_flow_oldest_run_start_timestamp_seconds"
 
-    shown = [values(f'{name}{{job="sent"}}', "flow") for name in open_runs]
+    samples = [values(f'{name}{{job="sent"}}', "flow") for name in open_runs]
 
-    assert shown == [{("nightly",): 0}, {("nightly",): 0}]
+    assert samples == [{("nightly",): 0}, {("nightly",): 0}]
 
 
 def test_every_way_out_shows_the_same_names_and_labels(jobs, query):
-    def shown(job):
-        found = query(f'{{__name__=~"otelflow_.+",job="{job}"}}')
+    def names_and_labels(job):
+        series_list = query(f'{{__name__=~"otelflow_.+",job="{job}"}}')
         return {
             (name, frozenset(series["metric"]) - {"__name__", "job", "instance"})
-            for series in found
+            for series in series_list
             if not (name := series["metric"]["__name__"]).startswith("otelflow_task_failures")
         }
 
@@ -176,10 +176,10 @@ def test_every_way_out_shows_the_same_names_and_labels(jobs, query):
         ("otelflow_flow_oldest_run_start_timestamp_seconds", frozenset({"flow"})),
     }
     collector_adds = {"otel_scope_name", "otel_scope_version", "otel_scope_schema_url"}
-    sent = {(name, labels - collector_adds) for name, labels in shown("sent")}
+    sent = {(name, labels - collector_adds) for name, labels in names_and_labels("sent")}
 
-    assert shown("pulled") == shown("pushed") | live
-    assert sent == shown("pulled")
+    assert names_and_labels("pulled") == names_and_labels("pushed") | live
+    assert sent == names_and_labels("pulled")
 
 
 def test_an_exemplar_sent_as_otlp_leads_to_a_run_in_jaeger(jobs, prometheus, jaeger, tools):
@@ -189,7 +189,7 @@ def test_an_exemplar_sent_as_otlp_leads_to_a_run_in_jaeger(jobs, prometheus, jae
         start=0,
         end=2e9,
     )
-    trace_ids = {found["labels"]["trace_id"] for series in answer["data"] for found in series["exemplars"]}
+    trace_ids = {exemplar["labels"]["trace_id"] for series in answer["data"] for exemplar in series["exemplars"]}
 
     assert trace_ids
     for trace_id in trace_ids:
@@ -198,7 +198,7 @@ def test_an_exemplar_sent_as_otlp_leads_to_a_run_in_jaeger(jobs, prometheus, jae
                 page[1] if (page := tools.get(f"{jaeger}/api/v3/traces/{trace_id}"))[0] == 200 else None
             ),
             seconds=30,
-            what=f"trace {trace_id} in Jaeger",
+            event=f"trace {trace_id} in Jaeger",
         )
         assert '"flow nightly"' in text
 
@@ -207,7 +207,7 @@ def test_a_textfile_passes_promtool_and_says_what_was_run(run_job, tmp_path, too
     file = tmp_path / "ledger.prom"
     run_job(f"textfile:{file}", "monday", "sunday")
 
-    done = tools.run(tools.program("promtool"), "check", "metrics", given=file.read_text())
+    done = tools.run(tools.program("promtool"), "check", "metrics", stdin_text=file.read_text())
 
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     for result in ("success", "failure"):

@@ -32,7 +32,7 @@ def own(tools):
 
 
 @pytest.fixture
-def shown(own, tools):
+def metric_names(own, tools):
     """The names of a flow's metrics at the Collector, where open runs are shown and where all others are."""
 
     def ask(port):
@@ -49,7 +49,9 @@ def complete(seen):
 
 
 @pytest.mark.timeout(120)
-def test_the_open_run_of_a_process_that_was_killed_is_forgotten_and_its_counts_are_not(own, shown, tmp_path, tools):
+def test_the_open_run_of_a_process_that_was_killed_is_forgotten_and_its_counts_are_not(
+    own, metric_names, tmp_path, tools
+):
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL", "TRACEPARENT"))}
     with tools.running_collector(own, tmp_path, metric_expiration="4s") as collector:
         to_it = {
@@ -60,10 +62,10 @@ def test_the_open_run_of_a_process_that_was_killed_is_forgotten_and_its_counts_a
         command = [sys.executable, "-c", PROGRAM]
         with subprocess.Popen(command, env=clean | to_it, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             assert process.stdout.readline() == b"open\n"
-            open_runs, others = tools.wait_for(lambda: complete(shown()), what="both kinds of metrics")
+            open_runs, others = tools.wait_for(lambda: complete(metric_names()), event="both kinds of metrics")
             process.kill()
-        tools.wait_for(lambda: not shown()[0], what="the open run to be forgotten")
-        left = shown()[1]
+        tools.wait_for(lambda: not metric_names()[0], event="the open run to be forgotten")
+        left = metric_names()[1]
 
     assert open_runs == OPEN
     assert others.isdisjoint(OPEN)

@@ -28,11 +28,11 @@ def test_traces_wait_on_disk_while_jaeger_is_away_and_stay_when_it_restarts(tmp_
 
     with tools.running_collector(addresses, tmp_path / "collector") as collector:
         trace_id = send_trace(collector)
-        tools.wait_for(lambda: metric("otelcol_receiver_accepted_spans"), seconds=30, what="the Collector to take it")
+        tools.wait_for(lambda: metric("otelcol_receiver_accepted_spans"), seconds=30, event="the Collector to take it")
         tools.wait_for(
             lambda: metric("otelcol_exporter_queue_size") or metric("otelcol_exporter_in_flight_requests"),
             seconds=30,
-            what="the trace to wait in the queue",
+            event="the trace to wait in the queue",
         )
 
     def stored(jaeger):
@@ -42,7 +42,7 @@ def test_traces_wait_on_disk_while_jaeger_is_away_and_stay_when_it_restarts(tmp_
         tools.running_jaeger(addresses, tmp_path / "jaeger") as jaeger,
         tools.running_collector(addresses, tmp_path / "collector"),
     ):
-        tools.wait_for(lambda: stored(jaeger), seconds=60, what="the trace to arrive after both came back")
+        tools.wait_for(lambda: stored(jaeger), seconds=60, event="the trace to arrive after both came back")
 
     with tools.running_jaeger(addresses, tmp_path / "jaeger") as jaeger:
         assert stored(jaeger)

@@ -65,10 +65,10 @@ def read_trace(jaeger, tools):
     def read(trace_id, count):
         def spans():
             status, text = tools.get(f"{jaeger}/api/v3/traces/{trace_id}")
-            found = list(spans_in(json.loads(text))) if status == 200 else []
-            return found if len(found) >= count else None
+            trace = list(spans_in(json.loads(text))) if status == 200 else []
+            return trace if len(trace) >= count else None
 
-        return {span["span_id"]: span for span in tools.wait_for(spans, seconds=30, what=f"trace {trace_id}")}
+        return {span["span_id"]: span for span in tools.wait_for(spans, seconds=30, event=f"trace {trace_id}")}
 
     return read
 
@@ -166,10 +166,10 @@ def test_span_metrics_count_every_run_in_prometheus(collector, query, tools):
     calls = 'traces_span_metrics_calls_total{service_name="counted", span_name="flow invoice"}'
 
     def counts():
-        seen = {each["metric"]["otelflow_run_result"]: float(each["value"][1]) for each in query(calls)}
+        seen = {series["metric"]["otelflow_run_result"]: float(series["value"][1]) for series in query(calls)}
         return seen if sum(seen.values()) == 4 else None
 
-    assert tools.wait_for(counts, seconds=60, what="four runs in Prometheus") == {"success": 3, "failure": 1}
+    assert tools.wait_for(counts, seconds=60, event="four runs in Prometheus") == {"success": 3, "failure": 1}
 
 
 def test_the_exemplar_of_a_span_metric_is_a_trace_that_jaeger_has(collector, prometheus, read_trace, tools):
@@ -185,9 +185,9 @@ def test_the_exemplar_of_a_span_metric_is_a_trace_that_jaeger_has(collector, pro
             start=now - 300,
             end=now + 60,
         )
-        return [found["labels"]["trace_id"] for series in answer["data"] for found in series["exemplars"]]
+        return [exemplar["labels"]["trace_id"] for series in answer["data"] for exemplar in series["exemplars"]]
 
-    named = tools.wait_for(exemplars, seconds=60, what="an exemplar")
+    named = tools.wait_for(exemplars, seconds=60, event="an exemplar")
 
     assert set(named) <= set(sent)
     assert read_trace(named[0], 2)
@@ -215,7 +215,7 @@ def test_jaegers_monitor_tab_reads_rates_from_prometheus(collector, jaeger, prom
             if label["name"] == "operation" and metric["metricPoints"]
         ]
 
-    operations = tools.wait_for(rates, seconds=60, what="the Monitor tab")
+    operations = tools.wait_for(rates, seconds=60, event="the Monitor tab")
     application.provider.shutdown()
 
     assert set(operations) <= {"flow invoice", "task price"}
@@ -225,10 +225,10 @@ def test_prometheus_reaches_every_part_of_the_pipe(query, tools):
     expected = {"alertmanager", "applications-over-otlp", "collector", "jaeger", "prometheus", "pushgateway", "spans"}
 
     def up():
-        seen = {each["metric"]["job"] for each in query("up == 1")}
+        seen = {series["metric"]["job"] for series in query("up == 1")}
         return seen if seen >= expected else None
 
-    tools.wait_for(up, seconds=40, what="every target to be up")
+    tools.wait_for(up, seconds=40, event="every target to be up")
     assert query('otelcol_exporter_sent_spans_total{exporter="otlp_grpc/jaeger"} > 0')
     assert query('otelcol_exporter_queue_capacity{exporter="otlp_grpc/jaeger"} == 5000')
 
@@ -245,7 +245,7 @@ def test_otlp_metrics_of_an_application_arrive_under_its_service_name(collector,
     provider.shutdown()
 
     series = 'otelflow_flow_runs_total{job="pusher", flow="nightly", result="success"} == 3'
-    tools.wait_for(lambda: query(series), seconds=40, what="the pushed counter")
+    tools.wait_for(lambda: query(series), seconds=40, event="the pushed counter")
 
 
 def test_log_records_are_taken_at_the_same_address(collector, addresses, tools):
@@ -260,4 +260,4 @@ def test_log_records_are_taken_at_the_same_address(collector, addresses, tools):
         metrics = tools.get(addresses.url("collector:8888") + "/metrics")[1]
         return 'otelcol_exporter_sent_log_records_total{exporter="debug"} 1' in metrics
 
-    tools.wait_for(sent, seconds=30, what="the log record on the Collector's console")
+    tools.wait_for(sent, seconds=30, event="the log record on the Collector's console")

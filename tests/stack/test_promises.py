@@ -22,8 +22,18 @@ def generated(tmp_path_factory, tools):
     """A folder with the rules and dashboards of the example service."""
     folder = tmp_path_factory.mktemp("generated")
     (folder / "rules").mkdir()
-    for what, output in (("alerts", "rules/otelflow.rules.yml"), ("dashboards", "dashboards")):
-        command = [sys.executable, "-m", "otelflow._cli", "generate", what, "--from", "service", "-o", folder / output]
+    for subject, output in (("alerts", "rules/otelflow.rules.yml"), ("dashboards", "dashboards")):
+        command = [
+            sys.executable,
+            "-m",
+            "otelflow._cli",
+            "generate",
+            subject,
+            "--from",
+            "service",
+            "-o",
+            folder / output,
+        ]
         done = tools.run(*command, cwd=ROOT / "examples", env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
         assert done.returncode == 0, done.stderr
     return folder
@@ -54,7 +64,7 @@ def ask(addresses, collector, generated, tmp_path_factory, tools):
             caller.join(15)
 
 
-def asked(file):
+def queries_of(file):
     """Every query of a dashboard, with its variables chosen."""
     for panel in json.loads(file.read_text())["panels"]:
         for target in panel.get("targets", ()):
@@ -69,13 +79,13 @@ def test_every_query_of_every_dashboard_has_an_answer_promises_too(ask, generate
     open_queries = {
         (file.name, title, expression)
         for file in generated.glob("dashboards/*.json")
-        for title, expression in asked(file)
+        for title, expression in queries_of(file)
         if NOBODY_LISTENS not in expression
     }
     count = len(open_queries)
     deadline = time.monotonic() + 60
     while open_queries and time.monotonic() < deadline:
-        open_queries = {each for each in open_queries if not ask("query", query=each[2])["result"]}
+        open_queries = {entry for entry in open_queries if not ask("query", query=entry[2])["result"]}
         time.sleep(0.5)
 
     assert open_queries == set()
@@ -84,11 +94,11 @@ def test_every_query_of_every_dashboard_has_an_answer_promises_too(ask, generate
 
 def test_the_share_of_slow_and_failed_orders_is_recorded_as_the_objective_needs_it(ask, tools):
     def recorded():
-        found = ask("query", query='{__name__=~"otelflow:flow_(slow|failures):ratio_rate5m",flow="order"}')["result"]
-        values = {series["metric"]["__name__"]: float(series["value"][1]) for series in found}
+        answer = ask("query", query='{__name__=~"otelflow:flow_(slow|failures):ratio_rate5m",flow="order"}')["result"]
+        values = {series["metric"]["__name__"]: float(series["value"][1]) for series in answer}
         return values if len(values) == 2 and all(values.values()) else None
 
-    values = tools.wait_for(recorded, seconds=30, what="the shares of slow and failed orders")
+    values = tools.wait_for(recorded, seconds=30, event="the shares of slow and failed orders")
 
     # Of four orders one is slow and two fail.
     assert values["otelflow:flow_slow:ratio_rate5m"] == pytest.approx(0.25, abs=0.15)
@@ -102,7 +112,7 @@ def test_every_rule_is_healthy_and_every_alert_can_be_asked_for(ask, generated, 
         rules = [rule for group in ask("rules")["groups"] for rule in group["rules"]]
         return rules if rules and all(rule["health"] != "unknown" for rule in rules) else None
 
-    rules = tools.wait_for(evaluated, seconds=30, what="the rules to be evaluated")
+    rules = tools.wait_for(evaluated, seconds=30, event="the rules to be evaluated")
     written = yaml.safe_load((generated / "rules/otelflow.rules.yml").read_text())["groups"]
     queries = [rule["expr"] for group in written for rule in group["rules"]]
 

@@ -35,14 +35,14 @@ def addresses(tools):
 def kafka(addresses, tmp_path, tools):
     """A broker with the settings of deploy/ and the topic that its compose layer makes."""
     launcher = tools.program("kafka")
-    here = {
-        "PLAINTEXT://:9092": f"PLAINTEXT://{addresses.here('kafka:9092')}",
-        "CONTROLLER://:9093": f"CONTROLLER://{addresses.here('kafka:9093')}",
-        "localhost:9093": addresses.here("kafka:9093"),
+    changes = {
+        "PLAINTEXT://:9092": f"PLAINTEXT://{addresses.local('kafka:9092')}",
+        "CONTROLLER://:9093": f"CONTROLLER://{addresses.local('kafka:9093')}",
+        "localhost:9093": addresses.local("kafka:9093"),
         "/var/lib/kafka/data": str(tmp_path / "topics"),
     }
     settings = tools.adapt(
-        DEPLOY / "kafka/broker.env", tmp_path / "kafka/broker.env", here | addresses.of("kafka:9092")
+        DEPLOY / "kafka/broker.env", tmp_path / "kafka/broker.env", changes | addresses.of("kafka:9092")
     )
     properties = as_properties(settings)
     cluster = tools.run(launcher, "kafka.tools.StorageTool", "random-uuid").stdout.strip()
@@ -55,9 +55,9 @@ def kafka(addresses, tmp_path, tools):
 
     log = tmp_path / "kafka/kafka.log"
     with tools.running("Kafka", [launcher, "kafka.Kafka", properties], ready=listens, log=log):
-        made = tools.run(launcher, *topic_command(addresses))
-        assert made.returncode == 0, made.stdout + made.stderr
-        yield addresses.here("kafka:9092")
+        topic = tools.run(launcher, *topic_command(addresses))
+        assert topic.returncode == 0, topic.stdout + topic.stderr
+        yield addresses.local("kafka:9092")
 
 
 def as_properties(env_file):
@@ -75,7 +75,7 @@ def topic_command(addresses):
     options = re.findall(r"^      - (--\S+)$", text[text.index("kafka-topics.sh") :], re.MULTILINE)
     options = options[: options.index("--config=max.message.bytes=16777216") + 1]
     return "org.apache.kafka.tools.TopicCommand", *(
-        option.replace("kafka:9092", addresses.here("kafka:9092")) for option in options
+        option.replace("kafka:9092", addresses.local("kafka:9092")) for option in options
     )
 
 
@@ -192,13 +192,13 @@ def test_failures_and_slow_and_running_flows_arrive_through_kafka_with_a_share_o
         return text.count('"spanId"') if status == 200 else 0
 
     for why, trace_id in worth_reading.items():
-        tools.wait_for(lambda trace_id=trace_id: stored(trace_id), seconds=90, what=f"the trace that is kept: {why}")
+        tools.wait_for(lambda trace_id=trace_id: stored(trace_id), seconds=90, event=f"the trace that is counts: {why}")
 
-    tools.wait_for(lambda: stored(large) == 401, seconds=90, what="the trace of 1.6 MB, whole")
+    tools.wait_for(lambda: stored(large) == 401, seconds=90, event="the trace of 1.6 MB, whole")
     time.sleep(3)  # the rest is decided in the same seconds; its spans may still be on their way
-    kept = [stored(trace_id) for trace_id in rest]
-    assert 2 <= sum(map(bool, kept)) <= 60
-    assert set(kept) == {0, 2}, "a trace is kept whole or not at all"
+    counts = [stored(trace_id) for trace_id in rest]
+    assert 2 <= sum(map(bool, counts)) <= 60
+    assert set(counts) == {0, 2}, "a trace is kept whole or not at all"
     for name in SAMPLERS:
         metrics = tools.get(addresses.url(f"{name}:8888") + "/metrics")[1]
         assert re.search(r"^otelcol_receiver_accepted_spans_total\{.*\} [1-9]", metrics, re.MULTILINE), name
@@ -209,8 +209,8 @@ def test_failures_and_slow_and_running_flows_arrive_through_kafka_with_a_share_o
 def forgets_what_is_older_than_it_may_be(opensearch, tools):
     """Run what the layer runs once a day."""
     today = datetime.now(UTC).date()
-    old, kept = (f"otelflow-jaeger-span-{today - timedelta(days=days)}" for days in (9, 6))
-    for index in (old, kept, "otelflow-jaeger-archive"):
+    old, recent = (f"otelflow-jaeger-span-{today - timedelta(days=days)}" for days in (9, 6))
+    for index in (old, recent, "otelflow-jaeger-archive"):
         put(f"{opensearch}/{index}")
 
     command = ["bash", DEPLOY / "opensearch/forget.sh", opensearch, "once"]
@@ -219,7 +219,7 @@ def forgets_what_is_older_than_it_may_be(opensearch, tools):
     assert (done.returncode, done.stderr) == (0, "")
     left = tools.get(f"{opensearch}/_cat/indices/otelflow-*?h=index")[1].split()
     assert old not in left
-    assert {kept, "otelflow-jaeger-archive"} <= set(left)
+    assert {recent, "otelflow-jaeger-archive"} <= set(left)
     unclear = tools.run(*command, env=os.environ | {"KEEP_TRACES": "a week"})
     assert unclear.returncode == 2
     assert "KEEP_TRACES=a week is no number of hours" in unclear.stderr

@@ -74,18 +74,18 @@ def loads(addresses, collector, prometheus, prometheus_config, tmp_path_factory,
         tools.running_service(addresses, folder / "all", collector, **grpc),
         tools.running_service(elsewhere, folder / "tenth", collector, **ratio),
     ):
-        made = {
+        loads = {
             "example-service": Load(addresses.url("service:8000"), 1).call(),
             "sampled-service": Load(elsewhere.url("service:8000"), 2).call(),
         }
-        for job in made:
+        for job in loads:
             counted = f'sum({RUNS}{{job="{job}"}}) >= {len(ORDERS)}'
             tools.wait_for(
                 lambda counted=counted: tools.get_json(f"{prometheus}/api/v1/query", query=counted)["data"]["result"],
                 seconds=40,
-                what=f"{job} in Prometheus",
+                event=f"{job} in Prometheus",
             )
-        yield made
+        yield loads
     (prometheus_config.parent / "targets/sampled-service.yaml").unlink()
 
 
@@ -114,9 +114,9 @@ def exemplars(loads, prometheus, tools):
             f"{prometheus}/api/v1/query_exemplars", query=expression, start=began, end=time.time() + 60
         )
         return [
-            (series["seriesLabels"], found["labels"]["trace_id"])
+            (series["seriesLabels"], exemplar["labels"]["trace_id"])
             for series in answer["data"]
-            for found in series["exemplars"]
+            for exemplar in series["exemplars"]
         ]
 
     return ask
@@ -132,8 +132,10 @@ def spans_of(jaeger, tools):
             return json.loads(text)["result"]["resourceSpans"] if status == 200 else None
 
         return {
-            span["name"]: {each["key"]: each["value"].get("stringValue") for each in span.get("attributes", [])}
-            for resource in tools.wait_for(spans, seconds=30, what=f"trace {trace_id} in Jaeger")
+            span["name"]: {
+                attribute["key"]: attribute["value"].get("stringValue") for attribute in span.get("attributes", [])
+            }
+            for resource in tools.wait_for(spans, seconds=30, event=f"trace {trace_id} in Jaeger")
             for scope in resource["scopeSpans"]
             for span in scope["spans"]
         }
@@ -182,33 +184,33 @@ def test_histograms_hold_every_run_and_slow_ones_stand_where_they_belong(job, lo
 
 
 def test_exemplars_lead_to_runs_of_that_flow_in_jaeger(loads, exemplars, spans_of):
-    found = exemplars('otelflow_flow_run_duration_seconds_bucket{job="example-service"}')
+    pairs = exemplars('otelflow_flow_run_duration_seconds_bucket{job="example-service"}')
 
-    assert {labels["result"] for labels, _ in found} == {"success", "failure"}
-    assert {trace_id for _, trace_id in found} <= loads["example-service"].answers.keys()
-    for labels, trace_id in found:
+    assert {labels["result"] for labels, _ in pairs} == {"success", "failure"}
+    assert {trace_id for _, trace_id in pairs} <= loads["example-service"].answers.keys()
+    for labels, trace_id in pairs:
         run = spans_of(trace_id)["flow order"]
         assert (run["otelflow.flow.name"], run["otelflow.run.result"]) == (labels["flow"], labels["result"])
 
 
 def test_a_tasks_exemplar_leads_to_a_run_of_that_task(loads, exemplars, spans_of):
-    found = exemplars('otelflow_task_runs_total{job="example-service",task="reserve",result="failure"}')
+    pairs = exemplars('otelflow_task_runs_total{job="example-service",task="reserve",result="failure"}')
 
-    assert found
-    for _, trace_id in found:
+    assert pairs
+    for _, trace_id in pairs:
         assert loads["example-service"].answers[trace_id] == 409
         assert spans_of(trace_id)["task reserve"]["otelflow.run.result"] == "failure"
 
 
 def test_at_a_tenth_of_the_traces_exemplars_name_only_those_that_were_kept(loads, exemplars, spans_of, jaeger, tools):
     sent = list(loads["sampled-service"].answers)
-    kept, left_out = sent[:SAMPLED], sent[SAMPLED:]
+    sampled, left_out = sent[:SAMPLED], sent[SAMPLED:]
 
     named = {trace_id for _, trace_id in exemplars('otelflow_flow_run_duration_seconds_bucket{job="sampled-service"}')}
 
     assert named
-    assert named <= set(kept)
-    assert all("flow order" in spans_of(trace_id) for trace_id in kept)
+    assert named <= set(sampled)
+    assert all("flow order" in spans_of(trace_id) for trace_id in sampled)
     assert {tools.get(f"{jaeger}/api/v3/traces/{trace_id}")[0] for trace_id in left_out} == {404}
 
 
@@ -226,6 +228,6 @@ def test_what_was_ordered_just_before_the_service_was_told_to_end_is_in_jaeger(c
 def test_the_page_of_metrics_passes_promtool(loads, tools):
     page = tools.get(loads["example-service"].address + "/metrics")[1]
 
-    done = tools.run(tools.program("promtool"), "check", "metrics", given=page)
+    done = tools.run(tools.program("promtool"), "check", "metrics", stdin_text=page)
 
     assert (done.returncode, done.stdout + done.stderr) == (0, "")

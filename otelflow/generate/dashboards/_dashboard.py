@@ -1,7 +1,9 @@
-"""Panels of Grafana dashboards as plain data: what its schema needs and no more."""
+"""One Grafana dashboard and its panels as plain data: what its schema needs and no more."""
 
 from collections.abc import Sequence
 from typing import Any, Final
+
+from otelflow import semconv
 
 _WIDTH: Final = 24
 _HEIGHT: Final = 8
@@ -9,18 +11,18 @@ _HEIGHT: Final = 8
 Panel = dict[str, Any]
 Target = tuple[str, str]
 
-#: What each result looks like, everywhere
+#: How each result looks, on every dashboard
 COLOURS: Final = {
-    "success": "green",
-    "failure": "red",
-    "timeout": "orange",
-    "error": "purple",
-    "cancellation": "blue",
-    "skip": "text",
+    semconv.SUCCESS: "green",
+    semconv.FAILURE: "red",
+    semconv.TIMEOUT: "orange",
+    semconv.ERROR: "purple",
+    semconv.CANCELLATION: "blue",
+    semconv.SKIP: "text",
 }
 
 
-class Board:
+class Dashboard:
     """One dashboard under construction: panels are placed from left to right, row by row."""
 
     def __init__(self, uid: str, title: str, description: str, prometheus: str) -> None:
@@ -107,8 +109,8 @@ class Board:
             "targets": [{"refId": chr(ord("A") + place), **target} for place, target in enumerate(targets)],
         }
 
-    def _target(self, expr: str, legend: str = "", **more: Any) -> dict[str, Any]:
-        return {"datasource": self.source, "expr": expr, "legendFormat": legend, "editorMode": "code", **more}
+    def _target(self, expr: str, legend: str = "", **options: Any) -> dict[str, Any]:
+        return {"datasource": self.source, "expr": expr, "legendFormat": legend, "editorMode": "code", **options}
 
     def lines(
         self, title: str, description: str, *targets: Target, unit: str = "short", stacked: bool = False
@@ -128,7 +130,13 @@ class Board:
             custom["stacking"] = {"mode": "normal", "group": "A"}
         panel["fieldConfig"] = {
             "defaults": {"unit": unit, "min": 0, "custom": custom},
-            "overrides": [_coloured(result, colour) for result, colour in COLOURS.items()],
+            "overrides": [
+                {
+                    "matcher": {"id": "byName", "options": result},
+                    "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": colour}}],
+                }
+                for result, colour in COLOURS.items()
+            ],
         }
         panel["options"] = {
             "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
@@ -210,10 +218,3 @@ class Board:
     def text(self, title: str, markdown: str) -> Panel:
         """Return a text."""
         return {"type": "text", "title": title, "options": {"mode": "markdown", "content": markdown}}
-
-
-def _coloured(result: str, colour: str) -> dict[str, Any]:
-    return {
-        "matcher": {"id": "byName", "options": result},
-        "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": colour}}],
-    }

@@ -1,0 +1,97 @@
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from otelflow._core.flows import declared
+from otelflow.generate import generate_alerts
+
+SHOP = '''
+from datetime import timedelta
+from otelflow import Flow, Objective, flow
+
+@flow(objective=Objective(success=0.995, duration="90s", every="1h30m", runbook="https://runbooks/orders?a={{x}}"))
+def orders():
+    """Take orders."""
+
+@flow(flow_name='month "end" {{x}} a|b', objective=Objective(every=timedelta(days=30), duration="2.5s"))
+def month_end():
+    pass
+
+@flow(objective=Objective(success=0.5))
+def loose():
+    pass
+
+@flow
+def nightly():
+    pass
+
+class Weekly(Flow):
+    objective = Objective(every="7d")
+
+    def main(self):
+        pass
+'''
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch):
+    """A module with flows, some of which promise something; it is forgotten afterwards."""
+    (tmp_path / "shop_flows.py").write_text(SHOP)
+    (tmp_path / "broken_flows.py").write_text("import no_such_package_anywhere")
+    (tmp_path / "raising_flows.py").write_text("1 / 0")
+    (tmp_path / "leaving_flows.py").write_text("raise SystemExit(4)")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    before = dict(declared._flows)
+    importlib.invalidate_caches()
+    yield "shop_flows"
+    sys.modules.pop("shop_flows", None)
+    declared._flows.clear()
+    declared._flows.update(before)
+
+
+@pytest.fixture
+def promtool():
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    program = Path(os.environ.get("OTELFLOW_STACK_DIR") or cache / "otelflow-stack") / "bin/promtool"
+    if not program.exists():
+        if os.environ.get("OTELFLOW_REQUIRE_STACK") == "1":
+            pytest.fail("promtool is not there: run .ci/stack", pytrace=False)
+        pytest.skip("promtool is not there: run .ci/stack")
+
+    def run(*arguments):
+        return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, timeout=220, check=False)
+
+    return run
+
+
+@pytest.fixture
+def days(promtool, tmp_path):
+    """Play hours and days in whole hours: which flows does an alert name at which moments?"""
+
+    def play(alert, series, firing, modules=()):
+        expr = f'count by (flow) (ALERTS{{alertname="{alert}",alertstate="firing"}})'
+        looks = [
+            {
+                "expr": expr,
+                "eval_time": moment,
+                "exp_samples": [{"labels": f'{{flow="{flow}"}}', "value": 1} for flow in flows],
+            }
+            for moment, flows in firing.items()
+        ]
+        test = {
+            "interval": "1h",
+            "input_series": [{"series": name, "values": values} for name, values in series.items()],
+            "promql_expr_test": looks,
+        }
+        file = {"rule_files": ["days.rules.yml"], "evaluation_interval": "1h", "tests": [test]}
+        (tmp_path / "days.rules.yml").write_text(generate_alerts(modules))
+        (tmp_path / "days.test.yml").write_text(json.dumps(file))
+        return promtool("test", "rules", tmp_path / "days.test.yml")
+
+    return play

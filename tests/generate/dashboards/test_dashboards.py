@@ -1,0 +1,70 @@
+"""The three dashboards: whole, with queries for metrics that exist, and links that lead somewhere."""
+
+import json
+import re
+
+import pytest
+
+from otelflow import semconv
+from otelflow.generate import generate_dashboards
+
+
+def every_target(dashboard):
+    return [target for panel in dashboard["panels"] for target in panel.get("targets", ())]
+
+
+@pytest.mark.parametrize("name", ["otelflow-fleet.json", "otelflow-flow.json", "otelflow-task.json"])
+def test_a_dashboard_is_whole(name):
+    dashboard = generate_dashboards()[name]
+
+    assert dashboard["uid"] == name.removesuffix(".json")
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(ids) == len(set(ids))
+    uids = {target["datasource"]["uid"] for target in every_target(dashboard)}
+    assert uids == {"otelflow-prometheus"}
+    places = [panel["gridPos"] for panel in dashboard["panels"]]
+    cells = [(x, y) for p in places for x in range(p["x"], p["x"] + p["w"]) for y in range(p["y"], p["y"] + p["h"])]
+    assert len(cells) == len(set(cells)), "panels overlap"
+    assert max(x for x, _ in cells) < 24
+
+
+@pytest.mark.parametrize(("name", "operation"), [("flow", "flow%20${flow:"), ("task", "task%20${task:")])
+def test_the_traces_of_a_dashboard_are_searched_in_jaeger_by_service_and_operation(name, operation):
+    dashboard = generate_dashboards(jaeger="https://jaeger.example/")[f"otelflow-{name}.json"]
+
+    (link,) = [link["url"] for link in dashboard["links"] if link["title"] == "Traces"]
+    assert link.startswith("https://jaeger.example/search?service=${service:percentencode}&operation=" + operation)
+    (service,) = [variable for variable in dashboard["templating"]["list"] if variable["name"] == "service"]
+    assert service["hide"] == 2
+    pattern = re.compile(service["regex"].strip("/").replace("\\/", "/"))
+    assert [pattern.match(job)[1] for job in ("billing", "shop/billing")] == ["billing", "billing"]
+
+
+def test_the_heatmaps_of_durations_show_exemplars():
+    for dashboard in generate_dashboards().values():
+        (heatmap,) = [panel for panel in dashboard["panels"] if panel["type"] == "heatmap"]
+
+        assert heatmap["targets"][0]["exemplar"] is True
+        assert heatmap["targets"][0]["format"] == "heatmap"
+        assert "_bucket" in heatmap["targets"][0]["expr"]
+
+
+def test_dashboards_ask_only_for_metrics_that_exist():
+    metrics = {value for name, value in vars(semconv).items() if str(value).startswith("otelflow_")}
+    metrics |= {name + suffix for name in metrics for suffix in ("_bucket", "_count", "_sum")}
+    for dashboard in generate_dashboards().values():
+        for target in every_target(dashboard):
+            assert set(re.findall(r"otelflow_\w+", target["expr"])) <= metrics
+
+
+def test_dashboards_keep_their_shape_in_grafanas_own_classes():
+    grafana = pytest.importorskip("grafana_foundation_sdk.models.dashboard", reason="Grafana's schema is not installed")
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+
+    for dashboard in generate_dashboards().values():
+        read = json.loads(JSONEncoder(sort_keys=True).encode(grafana.Dashboard.from_json(dashboard)))
+
+        assert {name for name in dashboard if name not in read} == set()
+        assert read["uid"] == dashboard["uid"]
+        assert len(read["panels"]) == len(dashboard["panels"])
+        assert [panel["title"] for panel in read["panels"]] == [panel["title"] for panel in dashboard["panels"]]

@@ -1,0 +1,31 @@
+"""What a promise makes of the rules."""
+
+from otelflow.generate import generate_alerts
+
+
+def rules(text):
+    """Return the names of the alerts in a rule file."""
+    return [line.split("alert: ")[1] for line in text.splitlines() if "- alert: " in line]
+
+
+def test_each_promise_becomes_its_alerts_and_takes_the_place_of_the_default(shop):
+    text = generate_alerts([shop])
+
+    assert rules(text).count("FlowOverdue") == 3
+    assert rules(text).count("FlowNeverSucceeded") == 3
+    assert rules(text).count("FlowTooSlow") == 2
+    assert rules(text).count("FlowRunStuck") == 3
+    assert rules(text).count("FlowErrorBudgetBurnsFast") == 3
+    assert rules(text).count("FlowLastRunFailed") == 1
+    assert 'flow!~"loose|orders"' in text
+    assert "> 270" in text  # three times as long as promised
+    assert "> 5400" in text
+
+
+def test_the_budget_of_14_times_the_allowed_failures_is_never_more_than_all_runs(shop):
+    lines = [
+        line.split("> ")[1] for line in generate_alerts([shop]).splitlines() if 'ratio_rate1h{flow="loose"} >' in line
+    ]
+
+    assert lines == ["0.75", "0.75"][: len(lines)]
+    assert lines

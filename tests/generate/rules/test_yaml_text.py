@@ -1,0 +1,24 @@
+"""YAML is read back the same, and is written for people."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+
+from otelflow.generate.rules._yaml_text import to_yaml  # noqa: E402 needs PyYAML
+
+PLAIN = st.recursive(
+    st.text()
+    | st.integers()
+    | st.booleans()
+    | st.none()
+    | st.sampled_from(["a\nb\n", "on", "1e3", "- x", "a: b", 'it\'s "x"']),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(PLAIN)
+def test_what_is_written_as_yaml_is_read_back_the_same(value):
+    assert yaml.safe_load(to_yaml(value, "a comment")) == value
