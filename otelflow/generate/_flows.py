@@ -1,7 +1,6 @@
 """Which flows the named modules declare."""
 
 import importlib
-import importlib.util
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import Final
 
 from otelflow._core.flows import declared
 from otelflow._core.flows.declared import Declared
-from otelflow._core.text.hints import nearest, place_of
-from otelflow.errors import TargetNotFound, TargetNotImportable
+from otelflow._core.text.hints import nearest
+from otelflow._importing import import_for_user
+from otelflow.errors import TargetNotFound
 
 
 def flows_of(modules: Iterable[str]) -> tuple[Declared, ...]:
@@ -36,35 +36,18 @@ def _flows_of(module: str) -> list[Declared]:
 
 
 def _import(name: str) -> None:
+    if not name.strip(".") or name.startswith("."):
+        raise TargetNotFound(f"{name!r} is no module: --from wants a name as in 'import package.module'")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; an installed command does not
-    try:
-        importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
-            raise TargetNotFound(
-                f"There is no module {name!r}{_near(name)}: --from wants a module as in 'import package.module', "
-                f"importable from {Path.cwd()}"
-            ) from None
-        raise TargetNotImportable(f"{name} does not import: {error}{_place(error)}; install what it needs") from error
-    except (TypeError, ValueError) as error:
-        if not name.strip(".") or name.startswith("."):
-            raise TargetNotFound(f"{name!r} is no module: --from wants a name as in 'import package.module'") from None
-        raise TargetNotImportable(f"{name} raises when it is imported: {_described(error)}") from error
-    except (Exception, SystemExit) as error:
-        raise TargetNotImportable(f"{name} raises when it is imported: {_described(error)}") from error
-
-
-def _described(error: BaseException) -> str:
-    if isinstance(error, SyntaxError):
-        line = f" ({error.filename}:{error.lineno})" if error.filename else _place(error)
-        return f"{type(error).__name__}: {error.msg}{line}"
-    return f"{type(error).__name__}: {error}{_place(error)}"
-
-
-def _place(error: BaseException) -> str:
-    place = place_of(error)
-    return f" ({place})" if place else ""
+    import_for_user(
+        lambda: importlib.import_module(name),
+        name,
+        lambda: (
+            f"There is no module {name!r}{_near(name)}: --from wants a module as in 'import package.module', "
+            f"importable from {Path.cwd()}"
+        ),
+    )
 
 
 def _near(name: str) -> str:

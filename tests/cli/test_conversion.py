@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otelflow._cli._conversion import Unconvertible, convert, name_of
+from otelflow._cli._conversion import ConversionError, convert, name_of
 
 
 class Size(enum.Enum):
@@ -118,13 +118,13 @@ def test_a_text_becomes_what_the_annotation_asks_for(text, wanted, value):
     ],
 )
 def test_a_text_that_does_not_convert_is_refused(text, wanted):
-    with pytest.raises(Unconvertible):
+    with pytest.raises(ConversionError):
         convert(text, wanted)
 
 
 @given(st.text(), st.sampled_from([int, float, bool, date, datetime, timedelta, Size, Path, Item, list[int], Decimal]))
 def test_no_text_breaks_a_conversion(text, wanted):
-    with contextlib.suppress(Unconvertible):
+    with contextlib.suppress(ConversionError):
         convert(text, wanted)
 
 
