@@ -23,7 +23,11 @@ def import_for_user(load: Callable[[], T], place: str, absence: Callable[[], str
         is_absent = isinstance(error, ModuleNotFoundError) and f"{place}.".startswith(f"{error.name}.")
         if is_absent and absence is not None:
             raise TargetNotFound(absence()) from None
-        raise TargetNotImportable(f"{place} does not import: {_describe(error)}{_cure(error, place)}") from error
+        text, line = text_of(error), place_of(error)
+        if isinstance(error, SyntaxError):
+            text, line = error.msg, f"{error.filename}:{error.lineno}" if error.filename else line
+        words = type(error).__name__ + (f": {text}" if text else "") + (f" ({line})" if line else "")
+        raise TargetNotImportable(f"{place} does not import: {words}{_cure(error, place)}") from error
 
 
 def text_of(error: BaseException) -> str:
@@ -32,15 +36,6 @@ def text_of(error: BaseException) -> str:
         return str(error)
     except Exception:  # noqa: BLE001 the code of any exception's author
         return "(its text cannot be made)"
-
-
-def _describe(error: BaseException) -> str:
-    place = place_of(error)
-    text = text_of(error)
-    if isinstance(error, SyntaxError):
-        place = f"{error.filename}:{error.lineno}" if error.filename else place
-        text = error.msg
-    return type(error).__name__ + (f": {text}" if text else "") + (f" ({place})" if place else "")
 
 
 def _cure(error: BaseException, place: str) -> str:

@@ -18,7 +18,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from otelflow._core.text import durations
-from otelflow.errors import MissingExtra
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -48,6 +47,8 @@ _JSON_KINDS: Final = (
 _READERS: Final[Mapping[Any, Callable[[str], Any]]] = {
     _NONE: lambda text: None if text.lower() in ("none", "null") else text,
     bool: str.strip,
+    int: int,
+    float: float,
     date: date.fromisoformat,  # pydantic takes 20260131 for seconds since 1970
     datetime: datetime.fromisoformat,
     time: time.fromisoformat,
@@ -82,14 +83,12 @@ def name_of(annotation: Any) -> str:
 
 
 def convert(value: Any, annotation: Any) -> Any:
-    """Return *value*, a text or a part of JSON, as *annotation* asks. Raises ConversionError, MissingExtra."""
+    """Return *value*, a text or a part of JSON, as *annotation* asks. Raises ConversionError."""
     annotation = getattr(annotation, "__value__", annotation)  # what `type Name = …` stands for
     if annotation in _ANYTHING or isinstance(annotation, str) or (annotation is str and isinstance(value, str)):
         return value
-    try:
-        import pydantic
-    except ImportError:
-        raise MissingExtra("cli") from None
+    import pydantic
+
     settings = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
     try:
         with warnings.catch_warnings(action="ignore"):  # an annotation may be any object
@@ -161,8 +160,6 @@ def _reader(annotation: Any) -> Callable[[Any], Any] | None:
         return partial(_choose, {str(choice): choice for choice in typing.get_args(annotation)[::-1]})
     if annotation in _READERS:
         return partial(_read, _READERS[annotation])
-    if annotation in (int, float):
-        return _refuse_bool
     if not isinstance(annotation, type):
         return None
     if issubclass(annotation, enum.Enum):
@@ -182,14 +179,10 @@ def _choose(choices: Mapping[str, Any], value: Any) -> Any:
     return choices.get(str(value), choices.get(str(value).lower(), value))
 
 
-def _refuse_bool(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError(f"{json.dumps(value)} is no number")  # noqa: TRY004 pydantic takes a ValueError as a refusal
-    return value
-
-
 def _read(reader: Callable[[str], Any], value: Any) -> Any:
-    """Return what *reader* makes of a text; what it refuses is left to pydantic."""
+    """Return what *reader* makes of a text; a text that it refuses is left to pydantic. Raises ValueError."""
+    if isinstance(value, bool) and reader in (int, float):
+        raise ValueError(f"{json.dumps(value)} is no number")
     if isinstance(value, str):
         with contextlib.suppress(Exception):  # the class may be the program's own
             return reader(value)

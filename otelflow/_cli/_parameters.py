@@ -31,6 +31,9 @@ class _Unresolved(NamedTuple):
     text: str
     reason: str
 
+    def __str__(self) -> str:
+        return self.text
+
 
 def parse(texts: Iterable[str]) -> dict[str, str]:
     """Return the names and values of ``name=value`` texts. Raises InvalidParameter."""
@@ -82,7 +85,11 @@ def fit(
     ]
     if missing:
         names = ", ".join(parameter.name for parameter in missing)
-        cure = " ".join(f"--param {parameter.name}={_placeholder(parameter.annotation)}" for parameter in missing)
+        cure = " ".join(
+            f"--param {parameter.name}="
+            + ("…" if parameter.annotation is inspect.Parameter.empty else f"<{name_of(parameter.annotation)}>")
+            for parameter in missing
+        )
         raise InvalidParameter(f"The flow needs {names}: give {cure}")
     return Arguments(bound.args, {**bound.kwargs, **gathered})
 
@@ -141,9 +148,3 @@ def _why_not_fillable(name: str, signature: inspect.Signature, fillable: Mapping
             return "the flow gathers any other names in it: give each as --param its_name=value"
         return "otelflow fills this parameter by itself"
     return f"the flow has no such parameter{nearest(name, fillable)}" if fillable else "the flow has no parameters"
-
-
-def _placeholder(annotation: Any) -> str:
-    if isinstance(annotation, _Unresolved):
-        return f"<{annotation.text}>"
-    return "…" if annotation is inspect.Parameter.empty else f"<{name_of(annotation)}>"

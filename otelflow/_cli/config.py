@@ -33,7 +33,15 @@ def print_configuration() -> int:
 
     What is wrong comes out as warnings, each with its cure.
     """
-    refusal = _refusal()
+    refusal = ""
+    try:
+        settings.check()
+        for name in exporter_names("traces"):
+            if name.startswith("otlp"):
+                exporter, _ = new_exporter("traces", name)
+                exporter.shutdown()
+    except ConfigurationError as error:
+        refusal = str(error)
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("setting", "value", "from", "meaning"):
         table.add_column(heading, overflow="fold")
@@ -50,19 +58,6 @@ def print_configuration() -> int:
     console.print(table)
     console.print(_variables())
     return BAD_INPUT if refusal else SUCCESS
-
-
-def _refusal() -> str:
-    """Return why a run of the command line would be refused, or nothing."""
-    try:
-        settings.check()
-        for name in exporter_names("traces"):
-            if name.startswith("otlp"):
-                exporter, _ = new_exporter("traces", name)
-                exporter.shutdown()
-    except ConfigurationError as error:
-        return str(error)
-    return ""
 
 
 def _value(setting: settings.Setting) -> str:

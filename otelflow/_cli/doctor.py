@@ -66,8 +66,7 @@ def examine(addresses: Addresses) -> Iterator[Finding]:
         prometheus = yield from _server("prometheus", addresses.prometheus, "/api/v1/targets", addresses)
         if prometheus is not None:
             yield _examine_clock("Prometheus' clock", prometheus)
-            yield from _examine_targets(prometheus)
-            yield from _examine_losses(addresses.prometheus)
+            yield from _examine_metrics(prometheus, addresses.prometheus)
     except Unreachable as error:
         yield Finding("wrong", "a server that answered before", str(error), _PIPE)
 
@@ -150,7 +149,8 @@ def _examine_delivery(telemetry: otelflow.Telemetry, jaeger: str) -> Finding:
     return Finding("wrong", subject, f"not in Jaeger after {_ARRIVAL_SECONDS:.0f} s", cure)
 
 
-def _examine_targets(answer: Answer) -> Iterator[Finding]:
+def _examine_metrics(answer: Answer, prometheus: str) -> Iterator[Finding]:
+    """Look at the targets in *answer*, and at the losses that *prometheus* has counted."""
     targets = answer.body.get("data", {}).get("activeTargets", [])
     if not targets:
         yield Finding("wrong", "Prometheus targets", "none", "add scrape_configs, see deploy/prometheus/prometheus.yml")
@@ -163,9 +163,6 @@ def _examine_targets(answer: Answer) -> Iterator[Finding]:
         else:
             seen = f"{target.get('scrapeUrl')}: {target.get('lastError') or target.get('health')}"
             yield Finding("wrong", subject, seen, "is it running, and is the address in prometheus.yml right?")
-
-
-def _examine_losses(prometheus: str) -> Iterator[Finding]:
     for subject, query in _LOSSES:
         result = (get(prometheus, "/api/v1/query", {"query": query}).body or {}).get("data", {}).get("result", [])
         count = float(result[0]["value"][1]) if result else 0.0

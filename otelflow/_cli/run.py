@@ -157,6 +157,54 @@ class Report(NamedTuple):
         except errors.OtelflowError:
             return None
 
+    def print_details(self, options: RunOptions, termination: Termination) -> None:
+        """Print the tree and the error, as far as they are asked for and there."""
+        if options.tree:
+            spans: list[Span] | list[ReadableSpan] = []
+            note = ""
+            if self.memory is not None:
+                spans = [
+                    span
+                    for span in self.memory.spans
+                    if span.context and format_trace_id(span.context.trace_id) == self.trace_id
+                ]
+                note = f"{self.memory.omitted:,} more spans are not kept in memory" if self.memory.omitted else ""
+            elif (stored := self.stored) is not None:
+                spans = stored.spans
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is closed, or there is none
+                print_trace(spans, file=sys.stderr, note=note)
+        error = self.ending.error
+        if error is None:
+            return
+        if options.traceback:
+            print_traceback(error)
+        is_interrupt = isinstance(error, KeyboardInterrupt)
+        words = f"was interrupted{termination.cause}" if is_interrupt else f"failed: {describe(error)}"
+        say(f"{self.flow.flow_name} {words}")
+
+    def print_summary(self, *, is_delivered: bool) -> None:
+        """Print in one line how the flow ended and where its trace is."""
+        losses = sorted((reason, count) for (_, reason), count in self.telemetry.dropped.items() if count)
+        lost = "; telemetry was lost: " + ", ".join(f"{count:,} {reason}" for reason, count in losses) if losses else ""
+        if not self.trace_id:
+            is_sampled_out = self.trace is not None and self.trace.is_valid
+            place = "its trace was not sampled" if is_sampled_out else "no trace was made: OpenTelemetry is off here"
+        elif self.telemetry.is_host:
+            place = f"trace {self.trace_id} goes where the program's own OpenTelemetry set-up sends it"
+        else:
+            places = []
+            directory = self.telemetry.store_directory
+            if directory is not None and (not losses or self.stored is not None):
+                with contextlib.suppress(ValueError, RuntimeError):  # it is elsewhere, or there is no home
+                    directory = Path("~") / directory.relative_to(Path.home())
+                places.append(f"stored in {directory}")
+            endpoint = variable("traces", "ENDPOINT")[1]
+            if endpoint and is_delivered and not losses:
+                places.append(f"sent to {hide_secrets(endpoint)}")
+            place = f"trace {self.trace_id} {' and '.join(places) or 'is not stored'}"
+        duration = in_words(self.seconds)
+        say(f"flow {self.flow.flow_name}: {self.flow.status or 'not run'} in {duration}; {place}{lost}")
+
 
 def run(
     flow: otelflow.Flow[Any],
@@ -196,13 +244,13 @@ def run(
             with contextlib.suppress(OSError, ValueError, AttributeError):  # whatever the program did with it
                 sys.stdout.flush()
             telemetry.force_flush(_FLUSH_MILLIS)
-            _print_details(report, options, termination)
+            report.print_details(options, termination)
         except KeyboardInterrupt:
             end_at_next_interrupt()
             say(f"interrupted{termination.cause} after the flow's end, while telemetry was delivered")
-            _print_summary(report, is_delivered=False)
+            report.print_summary(is_delivered=False)
             return termination.code
-        _print_summary(report, is_delivered=True)
+        report.print_summary(is_delivered=True)
     is_lost = options.strict_telemetry and any(telemetry.dropped.values())
     return TELEMETRY_LOST if is_lost and ending.code == SUCCESS else ending.code
 
@@ -233,53 +281,3 @@ def _execute(flow: otelflow.Flow[Any]) -> otelflow.Flow[Any]:
     elif inspect.isasyncgen(value):
         asyncio.run(exhaust(value))
     return flow
-
-
-def _print_details(report: Report, options: RunOptions, termination: Termination) -> None:
-    """Print the tree and the error, as far as they are asked for and there."""
-    if options.tree:
-        spans: list[Span] | list[ReadableSpan] = []
-        note = ""
-        if report.memory is not None:
-            spans = [
-                span
-                for span in report.memory.spans
-                if span.context and format_trace_id(span.context.trace_id) == report.trace_id
-            ]
-            note = f"{report.memory.omitted:,} more spans are not kept in memory" if report.memory.omitted else ""
-        elif (stored := report.stored) is not None:
-            spans = stored.spans
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is closed, or there is none
-            print_trace(spans, file=sys.stderr, note=note)
-    error = report.ending.error
-    if error is None:
-        return
-    if options.traceback:
-        print_traceback(error)
-    is_interrupt = isinstance(error, KeyboardInterrupt)
-    words = f"was interrupted{termination.cause}" if is_interrupt else f"failed: {describe(error)}"
-    say(f"{report.flow.flow_name} {words}")
-
-
-def _print_summary(report: Report, *, is_delivered: bool) -> None:
-    """Print in one line how the flow ended and where its trace is."""
-    losses = sorted((reason, count) for (_, reason), count in report.telemetry.dropped.items() if count)
-    lost = "; telemetry was lost: " + ", ".join(f"{count:,} {reason}" for reason, count in losses) if losses else ""
-    if not report.trace_id:
-        is_sampled_out = report.trace is not None and report.trace.is_valid
-        place = "its trace was not sampled" if is_sampled_out else "no trace was made: OpenTelemetry is off here"
-    elif report.telemetry.is_host:
-        place = f"trace {report.trace_id} goes where the program's own OpenTelemetry set-up sends it"
-    else:
-        places = []
-        directory = report.telemetry.store_directory
-        if directory is not None and (not losses or report.stored is not None):
-            with contextlib.suppress(ValueError, RuntimeError):  # it is elsewhere, or there is no home
-                directory = Path("~") / directory.relative_to(Path.home())
-            places.append(f"stored in {directory}")
-        endpoint = variable("traces", "ENDPOINT")[1]
-        if endpoint and is_delivered and not losses:
-            places.append(f"sent to {hide_secrets(endpoint)}")
-        place = f"trace {report.trace_id} {' and '.join(places) or 'is not stored'}"
-    duration = in_words(report.seconds)
-    say(f"flow {report.flow.flow_name}: {report.flow.status or 'not run'} in {duration}; {place}{lost}")

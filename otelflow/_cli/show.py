@@ -4,7 +4,7 @@ import base64
 import contextlib
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from itertools import islice
 from typing import Any, Final
@@ -17,7 +17,7 @@ from otelflow._cli._console import page, say
 from otelflow._cli._exit_codes import FAILED
 from otelflow._core.text import durations
 from otelflow.errors import ConfigurationError, StoreUnreadable, TraceNotFound
-from otelflow_exporters._store.reader import INCOMPLETE, StoredTrace, StoredTraces, TraceSummary, to_otlp_json
+from otelflow_exporters._store.reader import INCOMPLETE, StoredTraces, TraceSummary, to_otlp_json
 from otelflow_exporters._tree.wording import one_line
 from otelflow_exporters.tree import print_trace
 
@@ -49,20 +49,15 @@ def show_traces(trace_id: str | None, last: int, *, failed: bool, as_json: bool)
             continue
         if number:
             sys.stdout.write("\n")
-        print_trace(trace.spans, note="; ".join(_notes(trace)))
+        notes = []
+        if not any(span.is_local_root for span in trace.spans):
+            flows = {span.attributes[semconv.FLOW_NAME] for span in trace.spans if semconv.FLOW_NAME in span.attributes}
+            of_flow = f" of flow {flows.pop()}" if len(flows) == 1 else ""
+            notes.append(f"incomplete: the root span{of_flow} is missing; its process was killed, or goes on")
+        if trace.unreadable:
+            notes.append(f"{trace.unreadable:,} bytes of the store are unreadable")
+        print_trace(trace.spans, note="; ".join(notes))
     sys.stdout.flush()
-
-
-def _notes(trace: StoredTrace) -> Iterator[str]:
-    """Yield the faults of a trace that is not whole."""
-    if not any(span.is_local_root for span in trace.spans):
-        names = {
-            str(span.attributes[semconv.FLOW_NAME]) for span in trace.spans if semconv.FLOW_NAME in span.attributes
-        }
-        of_flow = f" of flow {min(names)}" if len(names) == 1 else ""
-        yield f"incomplete: the root span{of_flow} is missing; its process was killed, or goes on"
-    if trace.unreadable:
-        yield f"{trace.unreadable:,} bytes of the store are unreadable"
 
 
 def _newest(store: StoredTraces, count: int, *, failed: bool) -> list[TraceSummary]:
