@@ -92,8 +92,8 @@ def run(
     """Run a flow: a decorated function, a subclass of Flow, or a Flow.
 
     Its exit code is the flow's: 0 success, 1 failure, n for sys.exit(n), 130 after Ctrl-C, 143 after SIGTERM, 129 when
-    its terminal was closed; 2 for input that cannot be run. Parameters are converted by their annotations; lists, dicts
-    and dataclasses are JSON.
+    its terminal was closed; 2 for input that cannot be run. Parameters are converted by their annotations; lists,
+    dicts, dataclasses and pydantic models are JSON.
     """
     context.ensure_object(Options).traceback = traceback
     show_warnings(with_tracebacks=traceback)
