@@ -1,5 +1,4 @@
 import json
-import pickle
 import re
 import signal
 import socket
@@ -8,8 +7,6 @@ import sys
 import time
 
 import pytest
-
-from otelflow._cli._exit_codes import Terminated
 
 
 def traces(otelflow):
@@ -193,12 +190,6 @@ def test_a_hangup_that_nohup_ignores_stays_ignored(flows, store, environment_of)
 
     assert process.returncode == 0
     assert "flow wait: success" in err
-
-
-def test_what_a_signal_raises_can_be_pickled():
-    again = pickle.loads(pickle.dumps(Terminated("SIGTERM")))
-
-    assert (type(again), again.args) == (Terminated, ("SIGTERM",))
 
 
 def dead_endpoint():
