@@ -49,7 +49,7 @@ RULES = {
         *LEAVES,
     ),
     "otelflow._telemetry": ("otelflow._core", "otelflow._telemetry", "otelflow.metrics", "otelflow_exporters", *LEAVES),
-    "otelflow.generate": ("otelflow._core", "otelflow.generate", *LEAVES),
+    "otelflow.generate": ("otelflow._core", "otelflow._importing", "otelflow.generate", *LEAVES),
     "otelflow.settings": ("otelflow._core",),
     "otelflow.testing": ("otelflow._core", *LEAVES),
     "otelflow.pytest_plugin": ("otelflow.testing",),
@@ -60,7 +60,18 @@ RULES = {
         "otelflow_exporters",
         *LEAVES,
     ),
-    "otelflow._cli": ("otelflow",),
+    "otelflow._importing": ("otelflow._core.text.hints", "otelflow.errors"),
+    "otelflow.__main__": ("otelflow._cli",),
+    "otelflow._cli": (
+        *(f"otelflow.{name}" for name in ("__version__", *otelflow.__all__)),
+        "otelflow.generate",
+        "otelflow.settings",
+        "otelflow._cli",
+        "otelflow._importing",
+        "otelflow._telemetry",
+        "otelflow_exporters",
+        *LEAVES,
+    ),
 }
 # These are written on what a user could import, and on themselves.
 ON_PUBLIC_NAMES = ("otelflow.integrations", "otelflow.prefect", "examples")

@@ -1,14 +1,15 @@
 """The command line: ``demo``, ``run``, ``show``, ``forget``, ``config``, ``doctor``, ``verify`` and ``generate``."""
 
+import importlib.util
 import sys
+from typing import Final
+
+_PACKAGES: Final = ("pydantic", "requests", "rich", "typer")
 
 
 def main() -> None:
     """Run the command that the arguments name; exit with its code, 2 for bad input."""
-    try:
-        import rich  # noqa: F401, PLC0415 the extra may be absent
-        import typer  # noqa: F401, PLC0415
-    except ImportError:
+    if any(importlib.util.find_spec(package) is None for package in _PACKAGES):
         from otelflow.errors import MissingExtra  # noqa: PLC0415 only to say what is missing
 
         sys.stderr.write(f"otelflow: {MissingExtra('cli')}\n")

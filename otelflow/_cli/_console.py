@@ -1,8 +1,9 @@
-"""What the command line says about a run: on stderr, because stdout is the program's."""
+"""The words of the command line: on stderr, because stdout is the program's, and without passwords."""
 
 import contextlib
 import io
 import logging
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -12,18 +13,36 @@ from rich.console import Console
 
 import otelflow
 from otelflow._core.text.hints import place_of
+from otelflow._importing import text_of
 from otelflow_exporters._tree.wording import one_line
 
 _PREFIX: Final = "otelflow: "
 _OURS: Final = str(Path(__file__).resolve().parent.parent)
 _LONGEST_LINE: Final = 1_000
+_LONGEST_TEXT: Final = 10_000
 _PIPED_WIDTH: Final = 1_000
+# The password of an address, also of one that is refused because its scheme is missing; a port is none.
+_PASSWORD: Final = re.compile(
+    r"""(?P<head> //[^\s:/@]*: ) (?!\d{1,5}[/?\#,]) \S+ (?=@)
+      | (?P<start> (?:\A|(?<=[\s='"(])) [^\s:/@='"(]+: ) [^\s/@]+ (?=@)""",
+    re.VERBOSE,
+)
+
+
+def hide_passwords(text: str) -> str:
+    """Return *text* without the passwords of the addresses in it."""
+    return _PASSWORD.sub(lambda match: f"{match['head'] or match['start']}[redacted]", text) if "@" in text else text
+
+
+def hide_secrets(text: str) -> str:
+    """Return *text* without passwords, and without what else looks like a secret."""
+    return otelflow.redact(hide_passwords(text))
 
 
 def say(text: str) -> None:
     """Write one line to stderr."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody reads stderr, or it is closed
-        sys.stderr.write(f"{_PREFIX}{one_line(text, _LONGEST_LINE)}\n")
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # there is no stderr, or it is closed
+        sys.stderr.write(f"{_PREFIX}{one_line(hide_passwords(text[:_LONGEST_TEXT]), _LONGEST_LINE)}\n")
         sys.stderr.flush()
 
 
@@ -38,18 +57,23 @@ class _OneLine(logging.Handler):
             self.handleError(record)
 
 
+class _WithoutValues(logging.Handler):
+    """Says what OpenTelemetry finds wrong with the variable of the headers, without the headers, which are secrets."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(str(record.msg).replace("%s", "(hidden)"))
+
+
 def show_warnings(*, with_tracebacks: bool) -> None:
     """Let the library's warnings be lines of ours, and keep what exporters log about each of their attempts quiet.
 
     What did not arrive is counted by the library, and said once when the command ends.
     """
-    if with_tracebacks:
-        return
-    for name, handler in (
-        ("otelflow", _OneLine(logging.WARNING)),
-        ("otelflow_exporters", _OneLine(logging.WARNING)),
-        ("opentelemetry.exporter", logging.NullHandler()),
-    ):
+    handlers: dict[str, logging.Handler] = {"opentelemetry.util.re": _WithoutValues(logging.WARNING)}
+    if not with_tracebacks:
+        handlers["otelflow"] = handlers["otelflow_exporters"] = _OneLine(logging.WARNING)
+        handlers["opentelemetry.exporter"] = logging.NullHandler()
+    for name, handler in handlers.items():
         logger = logging.getLogger(name)
         logger.addHandler(handler)
         logger.propagate = False
@@ -58,39 +82,29 @@ def show_warnings(*, with_tracebacks: bool) -> None:
 def describe(error: BaseException) -> str:
     """Return type, message and place of an exception on one line."""
     text = otelflow.redact(text_of(error))
-    words = f"{type(error).__name__}: {text}" if text else type(error).__name__
     place = place_of(error)
-    return f"{words} ({place})" if place else words
-
-
-def text_of(error: BaseException) -> str:
-    """Return the message of *error*; to make it is the user's own code, which may raise."""
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 the run has ended, and its end is to be reported
-        return "(its text cannot be made)"
+    return type(error).__name__ + (f": {text}" if text else "") + (f" ({place})" if place else "")
 
 
 def print_traceback(error: BaseException) -> None:
-    """Print the traceback of *error* without the frames that are not the user's business: our own."""
-    shown = traceback.TracebackException.from_exception(error)
-    _leave_out_ours(shown)
+    """Print the traceback of *error* with the user's frames only."""
+    trace = traceback.TracebackException.from_exception(error)
+    _leave_out_our_frames(trace)
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.writelines(shown.format())
+        sys.stderr.writelines(hide_passwords(line) for line in trace.format())
 
 
-def _leave_out_ours(shown: traceback.TracebackException | None) -> None:
-    if shown is None:
-        return
-    own = [frame for frame in shown.stack if not frame.filename.startswith(_OURS)]
-    if own:
-        shown.stack = traceback.StackSummary.from_list(own)
-    for other in (shown.__cause__, shown.__context__, *(shown.exceptions or ())):
-        _leave_out_ours(other)
+def _leave_out_our_frames(trace: traceback.TracebackException) -> None:
+    frames = [frame for frame in trace.stack if not frame.filename.startswith(_OURS)]
+    if frames:
+        trace.stack = traceback.StackSummary.from_list(frames)
+    for related in (trace.__cause__, trace.__context__, *(trace.exceptions or ())):
+        if related is not None:
+            _leave_out_our_frames(related)
 
 
 def is_terminal() -> bool:
-    """Tell whether somebody sees stderr as it is written."""
+    """Tell whether stderr is a terminal."""
     try:
         return sys.stderr.isatty()
     except (AttributeError, ValueError):  # there is no stderr, or it is closed
@@ -98,7 +112,7 @@ def is_terminal() -> bool:
 
 
 def page() -> Console:
-    """Return what to print tables on: the terminal, or lines as long as they are for another program."""
+    """Return a console for tables: as wide as the terminal, or with lines of any length for another program."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # what a name has that the terminal has not
+        sys.stdout.reconfigure(errors="backslashreplace")  # for characters of names that the terminal lacks
     return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)

@@ -1,231 +1,204 @@
-"""Turn the text of a ``--param`` into what an annotation asks for.
+"""Turn the text of a ``--param`` into the value that an annotation asks for: pydantic does it, with a few additions.
 
-Written here because nothing light does it: typer converts only what a command's own signature may hold (no dict, no
-union, no dataclass), and pydantic would be by far the largest dependency of the command line.
+A text means what it says on a command line: ``yes``, ``none``, ``90m``, the name of an Enum's member, and JSON for
+everything that has items or fields. In a union the first member that takes the text gets it; ``str`` is tried last.
 """
 
+import contextlib
 import dataclasses
 import enum
 import inspect
 import json
-import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
-from typing import Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-_BOOLS: Final = {
-    **dict.fromkeys(("true", "yes", "on", "1"), True),
-    **dict.fromkeys(("false", "no", "off", "0"), False),
-}
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_NONE: Final = ("none", "null")
+from otelflow._core.text import durations
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+# pydantic is imported late: it takes longer than a small flow, and only parameters need it.
+# ruff: noqa: PLC0415
+
 #: What the origin of an annotation such as ``int | None`` is
 UNIONS: Final = (typing.Union, types.UnionType)
-_CONTAINERS: Final = (list, tuple, set, frozenset, dict)
+_NONE: Final = type(None)
+_ANYTHING: Final = (Any, object, inspect.Parameter.empty)
+
+# How pydantic says that a text has no items or fields
+_JSON_KINDS: Final = (
+    "list_type",
+    "dict_type",
+    "tuple_type",
+    "set_type",
+    "frozen_set_type",
+    "mapping_type",
+    "dataclass_type",
+    "model_type",
+    "sequence_str",
+)
+
+# What a text says besides what pydantic reads in it
+_READERS: Final[Mapping[Any, Callable[[str], Any]]] = {
+    _NONE: lambda text: None if text.lower() in ("none", "null") else text,
+    bool: str.strip,
+    int: int,
+    float: float,
+    date: date.fromisoformat,  # pydantic takes 20260131 for seconds since 1970
+    datetime: datetime.fromisoformat,
+    time: time.fromisoformat,
+    timedelta: lambda text: timedelta(seconds=durations.parse(text)),
+}
+
+_EXAMPLES: Final[Mapping[type, str]] = {
+    bool: "true or false",
+    datetime: "such as 2026-01-31T12:00:00",
+    date: "such as 2026-01-31",
+    time: "such as 12:00",
+    timedelta: "such as 90s, 15m, 12h or 7d",
+    list: 'JSON such as ["a", "b"]',
+    dict: 'JSON such as {"key": 1}',
+}
 
 
-class Unconvertible(ValueError):
-    """A value does not convert; the message says what was wanted."""
+class ConversionError(ValueError):
+    """A value does not convert; the message says why, unless the name of the annotation says it."""
 
 
-def convert(value: Any, wanted: Any) -> Any:
-    """Return *value*, a text or something out of JSON, as *wanted*. Raises Unconvertible."""
-    try:
-        return _converted(value, wanted)
-    except Unconvertible:
-        raise
-    except (ValueError, OverflowError, RecursionError):
-        raise Unconvertible from None
+def name_of(annotation: Any) -> str:
+    """Return *annotation* as its author wrote it, with an example where that helps."""
+    if typing.get_origin(annotation) is Annotated:
+        return name_of(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) is None and isinstance(annotation, type):
+        example = _EXAMPLES.get(annotation, "")
+        if issubclass(annotation, enum.Enum):
+            example = f"one of {', '.join(annotation.__members__)}"
+        return f"{annotation.__name__} ({example})" if example else annotation.__name__
+    return str(annotation).replace("typing.", "")
 
 
-def _converted(value: Any, wanted: Any) -> Any:
-    wanted = getattr(wanted, "__value__", wanted)  # what `type Name = …` stands for
-    if wanted in (Any, object, inspect.Parameter.empty):
+def convert(value: Any, annotation: Any) -> Any:
+    """Return *value*, a text or a part of JSON, as *annotation* asks. Raises ConversionError."""
+    annotation = getattr(annotation, "__value__", annotation)  # what `type Name = …` stands for
+    if annotation in _ANYTHING or isinstance(annotation, str) or (annotation is str and isinstance(value, str)):
         return value
-    origin = typing.get_origin(wanted)
-    if origin is typing.Annotated:
-        return convert(value, typing.get_args(wanted)[0])
-    if origin is typing.Literal:
-        return _choice(value, wanted)
+    import pydantic
+
+    settings = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # an annotation may be any object
+            # In a tuple, because pydantic takes no settings for a dataclass on its own.
+            in_tuple: Any = types.GenericAlias(tuple, (_lenient(annotation),))
+            adapter = pydantic.TypeAdapter[Any](in_tuple, config=settings)
+    except Exception as error:  # noqa: BLE001 pydantic has many, and an annotation may be code of its own
+        if not isinstance(annotation, type):
+            return value  # it says nothing about the text
+        raise ConversionError(str(error).partition("\n")[0]) from None
+    readings, reason = [value], None
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        with contextlib.suppress(ValueError, RecursionError):
+            readings = [json.loads(value), value]
+    for reading in readings:
+        try:
+            return adapter.validate_python((reading,))[0]
+        except pydantic.ValidationError as error:
+            reason = _reason(error, annotation) if reason is None else reason
+        except (pydantic.PydanticUserError, NameError):  # of a model or dataclass
+            reason = "an annotation in it cannot be resolved; define or import what it names at run time"
+    raise ConversionError(reason)
+
+
+def _reason(error: "ValidationError", annotation: Any) -> str:
+    """Return in one sentence why *error* came, or nothing where the name of *annotation* says it already."""
+    mistake = error.errors(include_url=False)[0]
+    kind, value = mistake["type"], mistake["input"]
+    sentence = str(mistake["ctx"]["error"]) if kind == "value_error" else mistake["msg"]
+    path = ".".join(str(part) for part in mistake["loc"][1:] if isinstance(part, int) or part.isidentifier())
+    if typing.get_origin(annotation) in UNIONS:
+        return ""  # each of its members has another reason
+    if path:
+        return f"at {path}: {sentence[:1].lower()}{sentence[1:]}"
+    if kind in _JSON_KINDS and isinstance(value, str):
+        try:
+            json.loads(value)
+        except (ValueError, RecursionError) as mistake_in_json:
+            return f"it is not JSON: {mistake_in_json}"
+    return "" if kind.endswith(("_parsing", "_type", "enum", "literal_error", "is_instance_of")) else sentence
+
+
+def _lenient(annotation: Any) -> Any:
+    """Return *annotation* for pydantic, so that it takes also what a command line and JSON can only say as a text."""
+    from pydantic import BeforeValidator, Field
+
+    origin, members = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        # Metadata may tell the members of a union apart, and knows them as they are.
+        is_union = typing.get_origin(members[0]) in UNIONS
+        return annotation if is_union else Annotated[(_lenient(members[0]), *annotation.__metadata__)]
     if origin in UNIONS:
-        return _member(value, wanted)
-    kind = origin or wanted
-    kind = _CONCRETE.get(kind, kind)
-    if kind in _CONTAINERS:
-        return _container(value, kind, typing.get_args(wanted), wanted)
-    return _plain(value, kind)
+        ordered = sorted(members, key=lambda member: (member is str, member is not _NONE))
+        union: Any = typing.Union[tuple(map(_lenient, ordered))]  # noqa: UP007 as many as there are
+        return Annotated[union, Field(union_mode="left_to_right")]
+    if annotation is Iterable or origin is Iterable:  # of which pydantic would make an iterator that converts later
+        return types.GenericAlias(list, tuple(map(_lenient, members or (Any,))))
+    if members and isinstance(origin, type) and issubclass(origin, Collection):
+        return origin[tuple(member if member is ... else _lenient(member) for member in members)]  # type: ignore[index]
+    reader = _reader(annotation)
+    return annotation if reader is None else Annotated[annotation, BeforeValidator(reader)]
 
 
-def _plain(value: Any, kind: Any) -> Any:
-    if kind in (None, type(None)):
-        return _none(value)
-    if isinstance(kind, typing.TypeVar) or not isinstance(kind, type):
-        return value  # an annotation that is no type says nothing about the text
-    if issubclass(kind, enum.Enum):
-        return _enum(value, kind)
-    if dataclasses.is_dataclass(kind) and not isinstance(value, kind):
-        return _dataclass(value, kind)
-    converter = _CONVERTERS.get(kind)
-    if converter is not None:
-        return converter(value)
-    return _made(value, kind)
+def _reader(annotation: Any) -> Callable[[Any], Any] | None:
+    """Return the function that knows more of *annotation* than pydantic does, or None."""
+    import pydantic
+
+    if typing.get_origin(annotation) is typing.Literal:
+        return partial(_choose, {str(choice): choice for choice in typing.get_args(annotation)[::-1]})
+    if annotation in _READERS:
+        return partial(_read, _READERS[annotation])
+    if not isinstance(annotation, type):
+        return None
+    if issubclass(annotation, enum.Enum):
+        members = annotation.__members__
+        names = {name.lower(): member for name, member in members.items()}
+        return partial(_choose, {**names, **{str(member.value): member for member in annotation}, **members})
+    if dataclasses.is_dataclass(annotation) and not hasattr(annotation, "__pydantic_fields__"):
+        return partial(_convert_fields, annotation)
+    try:
+        pydantic.TypeAdapter(annotation)
+    except pydantic.PydanticSchemaGenerationError:  # a class of the program's own
+        return partial(_read, annotation)
+    return None
 
 
-def name_of(wanted: Any) -> str:
-    """Return *wanted* as its author wrote it."""
-    if typing.get_origin(wanted) is None and isinstance(wanted, type):
-        if issubclass(wanted, enum.Enum):
-            return f"{wanted.__name__} (one of {', '.join(wanted.__members__)})"
-        return _HINTS.get(wanted, wanted.__name__)
-    return str(wanted).replace("typing.", "")
+def _choose(choices: Mapping[str, Any], value: Any) -> Any:
+    return choices.get(str(value), choices.get(str(value).lower(), value))
 
 
-def _none(value: Any) -> None:
-    if value is not None and (not isinstance(value, str) or value.lower() not in _NONE):
-        raise Unconvertible
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise Unconvertible
+def _read(reader: Callable[[str], Any], value: Any) -> Any:
+    """Return what *reader* makes of a text; a text that it refuses is left to pydantic. Raises ValueError."""
+    if isinstance(value, bool) and reader in (int, float):
+        raise ValueError(f"{json.dumps(value)} is no number")
+    if isinstance(value, str):
+        with contextlib.suppress(Exception):  # the class may be the program's own
+            return reader(value)
     return value
 
 
-def _bool(value: Any) -> bool:
-    if isinstance(value, bool):
+def _convert_fields(kind: Any, value: Any) -> Any:
+    """Return a JSON object with each value converted for the field of its name in the dataclass *kind*."""
+    if not isinstance(value, dict):
         return value
-    try:
-        return _BOOLS[_text(value).strip().lower()]
-    except KeyError:
-        raise Unconvertible from None
-
-
-def _int(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    return int(_text(value))
-
-
-def _float(value: Any) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    return float(_text(value))
-
-
-def duration(value: Any) -> timedelta:
-    """Return ``90s``, ``15m``, ``12h``, ``7d`` or ``2w`` as a timedelta. Raises Unconvertible."""
-    parts = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", _text(value).strip().lower())
-    if parts is None:
-        raise Unconvertible
-    try:
-        return timedelta(**{_UNITS[parts[2]]: float(parts[1])})
-    except OverflowError:
-        raise Unconvertible from None
-
-
-_CONVERTERS: Final[Mapping[type, Callable[[Any], Any]]] = {
-    str: _text,
-    bool: _bool,
-    int: _int,
-    float: _float,
-    bytes: lambda value: _text(value).encode(),
-    datetime: lambda value: datetime.fromisoformat(_text(value)),
-    date: lambda value: date.fromisoformat(_text(value)),
-    time: lambda value: time.fromisoformat(_text(value)),
-    timedelta: duration,
-}
-
-_HINTS: Final[Mapping[type, str]] = {
-    bool: "bool (true or false)",
-    datetime: "datetime (such as 2026-01-31T12:00:00)",
-    date: "date (such as 2026-01-31)",
-    time: "time (such as 12:00)",
-    timedelta: "timedelta (such as 90s, 15m, 12h or 7d)",
-    list: 'list (JSON such as ["a", "b"])',
-    dict: 'dict (JSON such as {"key": 1})',
-}
-
-# What an abstract annotation is satisfied with.
-_CONCRETE: Final[Mapping[Any, type]] = {
-    typing.get_origin(typing.Sequence): list,
-    typing.get_origin(typing.Iterable): list,
-    typing.get_origin(typing.Collection): list,
-    typing.get_origin(typing.Mapping): dict,
-    typing.get_origin(typing.MutableMapping): dict,
-}
-
-
-def _made(value: Any, kind: type) -> Any:
-    """Return an instance of any other class that can be made of one text, such as Path, Decimal or UUID."""
-    if isinstance(value, kind):
-        return value
-    try:
-        return kind(_text(value))
-    except Exception:  # noqa: BLE001 Decimal, for one, raises no ValueError; it is the user's class
-        raise Unconvertible from None
-
-
-def _choice(value: Any, wanted: Any) -> Any:
-    for choice in typing.get_args(wanted):
-        if value == choice or (isinstance(value, str) and value == str(choice)):
-            return choice
-    raise Unconvertible
-
-
-def _enum(value: Any, kind: type[enum.Enum]) -> enum.Enum:
-    for member in kind:
-        if value in (member.name, member.value) or str(value) == str(member.value):
-            return member
-    for member in kind:
-        if str(value).lower() == member.name.lower():
-            return member
-    raise Unconvertible
-
-
-def _member(value: Any, wanted: Any) -> Any:
-    """Return *value* as the first member of a union that takes it; a text is the last resort, since it takes all."""
-    members = sorted(typing.get_args(wanted), key=lambda member: (member is str, member is not type(None)))
-    for member in members:
+    annotations = typing.get_type_hints(kind, include_extras=True)
+    converted = {}
+    for name, item in value.items():
         try:
-            return convert(value, member)
-        except Unconvertible:
-            continue
-    raise Unconvertible
-
-
-def _container(value: Any, kind: type, inner: tuple[Any, ...], wanted: Any) -> Any:
-    if isinstance(value, str):
-        value = _from_json(value)
-    if kind is dict:
-        if not isinstance(value, dict):
-            raise Unconvertible
-        key, item = inner or (Any, Any)
-        return {convert(name, key): convert(one, item) for name, one in value.items()}
-    if not isinstance(value, list):
-        raise Unconvertible
-    if kind is tuple and inner and inner[-1] is not Ellipsis:
-        if len(value) != len(inner):
-            raise Unconvertible
-        return tuple(convert(one, each) for one, each in zip(value, inner, strict=True))
-    return kind(convert(one, inner[0] if inner else Any) for one in value)
-
-
-def _dataclass(value: Any, kind: type) -> Any:
-    """Return a JSON object as a dataclass, each field converted by its own annotation."""
-    fields = _from_json(value) if isinstance(value, str) else value
-    if not isinstance(fields, dict):
-        raise Unconvertible
-    hints = typing.get_type_hints(kind)
-    try:
-        return kind(**{name: convert(one, hints.get(name, Any)) for name, one in fields.items()})
-    except TypeError as error:  # a field that is missing or unknown
-        raise Unconvertible(str(error)) from None
-
-
-def _from_json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise Unconvertible(f"it is not JSON: {error}") from None
+            converted[name] = convert(item, annotations.get(name, Any))
+        except ConversionError as error:
+            reason = f" ({error})" if str(error) else ""
+            raise ConversionError(f"{name} must be {name_of(annotations[name])}{reason}") from None
+    return converted

@@ -1,19 +1,20 @@
 """How a flow ended, as an exit code; and the signals that end one."""
 
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, Final, NamedTuple, Self
 
 import otelflow
+from otelflow import semconv
 
 SUCCESS: Final = 0
 FAILURE: Final = 1
 BAD_INPUT: Final = 2
 TELEMETRY_LOST: Final = 3
 INTERRUPTED: Final = 128 + signal.SIGINT
-_FAILED: Final = ("failure", "timeout", "error")
+#: The results of a run that did not do what it is for
+FAILED: Final = (semconv.FAILURE, semconv.TIMEOUT, semconv.ERROR)
 
 
 class Ending(NamedTuple):
@@ -24,84 +25,75 @@ class Ending(NamedTuple):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP arrived: the flow is cancelled as by Ctrl-C."""
+    """SIGTERM or SIGHUP, whose name it is given, arrived: the flow is cancelled as by Ctrl-C."""
+
+    @property
+    def code(self) -> int:
+        """The exit code of a program that this signal ended."""
+        return 128 + signal.Signals[str(self)]
 
 
-class _Signals:
-    """Which signal, other than Ctrl-C, interrupted the flow."""
-
-    arrived: signal.Signals | None = None
-
-
-def interrupted() -> int:
-    """Return the exit code of a program that was interrupted."""
-    return INTERRUPTED if _Signals.arrived is None else 128 + _Signals.arrived
-
-
-def by_which_signal() -> str:
-    """Return `` by SIGTERM`` or the like, and nothing for Ctrl-C."""
-    return "" if _Signals.arrived is None else f" by {_Signals.arrived.name}"
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    _Signals.arrived = signal.Signals(number)
-    interrupt = signal.getsignal(signal.SIGINT)
-    # A running event loop cancels its main task in an orderly way when it is interrupted.
-    if callable(interrupt) and interrupt is not signal.default_int_handler:
-        interrupt(signal.SIGINT, frame)
-    else:
-        raise Terminated(_Signals.arrived.name)
-
-
-def _terminating() -> list[signal.Signals]:
-    """Return the signals that end a flow: SIGTERM, and a terminal that is closed unless ``nohup`` says otherwise."""
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # Windows has none
-        return [signal.SIGTERM, signal.SIGHUP]
-    return [signal.SIGTERM]
-
-
-@contextmanager
-def orderly_termination() -> Iterator[None]:
+class Termination:
     """Inside, SIGTERM and SIGHUP are exceptions, so that runs end truthfully; a second one ends the process at once."""
-    heard = _terminating()
-    _Signals.arrived = None
 
-    def first(number: int, frame: FrameType | None) -> None:
-        for one in heard:
-            signal.signal(one, signal.SIG_DFL)
-        _terminate(number, frame)
+    def __init__(self) -> None:
+        self._signal: signal.Signals | None = None
+        self._numbers: list[signal.Signals] = [signal.SIGTERM]
+        # When its terminal is closed, unless `nohup` says otherwise; Windows has no such signal.
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            self._numbers.append(signal.SIGHUP)
+        self._handlers: dict[signal.Signals, Any] = {}
 
-    before = {one: signal.signal(one, first) for one in heard}
-    try:
-        yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, signal.SIG_DFL if by_which_signal() else handler)
+    @property
+    def code(self) -> int:
+        """The exit code of a program that one of these signals, or Ctrl-C, interrupted."""
+        return INTERRUPTED if self._signal is None else 128 + self._signal
+
+    @property
+    def cause(self) -> str:
+        """`` by SIGTERM`` or the like, and nothing for Ctrl-C."""
+        return "" if self._signal is None else f" by {self._signal.name}"
+
+    def __enter__(self) -> Self:
+        self._handlers = {number: signal.signal(number, self._terminate) for number in self._numbers}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
+    ) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler if self._signal is None else signal.SIG_DFL)
+
+    def _terminate(self, number: int, frame: FrameType | None) -> None:
+        self._signal = signal.Signals(number)
+        for handled in self._numbers:
+            signal.signal(handled, signal.SIG_DFL)
+        interrupt = signal.getsignal(signal.SIGINT)
+        # A running event loop cancels its main task in an orderly way when it is interrupted.
+        if callable(interrupt) and interrupt is not signal.default_int_handler:
+            interrupt(signal.SIGINT, frame)
+        else:
+            raise Terminated(self._signal.name)
 
 
-def end_at_once_next_time() -> None:
+def end_at_next_interrupt() -> None:
     """Let the next Ctrl-C end the process where it is: the first one has ended what could be ended in order."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def ending_of(run: Callable[[], otelflow.Flow[Any]]) -> Ending:
+def ending_of(run: Callable[[], otelflow.Flow[Any]], termination: Termination) -> Ending:
     """Call *run* and return how its flow ended; nothing that it raises comes out."""
     try:
         flow = run()
-    except SystemExit as end:
-        return _exit(end)
+    except SystemExit as end:  # as Python does with `sys.exit(…)`
+        if end.code is None:
+            return Ending(SUCCESS)
+        if isinstance(end.code, int):
+            return Ending(end.code & 0xFF, end if end.code else None)
+        return Ending(FAILURE, end)
     except KeyboardInterrupt as interrupt:
-        return Ending(interrupted(), interrupt)
+        return Ending(termination.code, interrupt)
     except BaseException as error:  # noqa: BLE001 whatever a flow raises, its end is reported
         return Ending(FAILURE, error)
-    return Ending(FAILURE, flow.flow_error) if flow.status in _FAILED else Ending(SUCCESS)
-
-
-def _exit(end: SystemExit) -> Ending:
-    """Return what Python makes of ``sys.exit(…)``."""
-    if end.code is None:
-        return Ending(SUCCESS)
-    if isinstance(end.code, int):
-        return Ending(end.code & 0xFF, end if end.code else None)
-    return Ending(FAILURE, end)
+    return Ending(FAILURE, flow.flow_error) if flow.status in FAILED else Ending(SUCCESS)

@@ -1,28 +1,37 @@
-"""Ask Jaeger and Prometheus over HTTP."""
+"""Ask Jaeger, Prometheus and an OTLP endpoint over HTTP; no redirect is followed, so that no header goes elsewhere."""
 
-import base64
 import json
-import urllib.error
-import urllib.parse
-import urllib.request
+import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+import requests
 
 _TIMEOUT_SECONDS: Final = 5
+_LONGEST_SECONDS: Final = 30
 _LARGEST: Final = 256 * 1024 * 1024
+_PIECE: Final = 1024 * 1024
+_LOOPBACK: Final = ("localhost", "::1")
 
 
 class Answer(NamedTuple):
-    """What a server said: status, JSON (None when it is none), and its clock (seconds since the epoch) if it told."""
+    """The answer of a server: status, JSON (None when it is none), its clock (seconds since the epoch)."""
 
     status: int
     body: Any
     clock: float | None
+    location: str
+
+    @property
+    def redirect(self) -> str:
+        """The words about a redirect, to be said after the status; nothing if it is none."""
+        return f", a redirect to {self.location}" if self.location else ""
 
 
 class Unreachable(Exception):
-    """Nobody answers at an address."""
+    """No server answers at an address."""
 
     def __init__(self, url: str, reason: object) -> None:
         super().__init__(f"{url} does not answer: {reason}")
@@ -30,46 +39,47 @@ class Unreachable(Exception):
 
 def get(base: str, path: str, query: Mapping[str, str] | None = None) -> Answer:
     """GET *path* from the server at *base*. Raises Unreachable, also for an address that is none."""
-    url = base.rstrip("/") + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-        raise Unreachable(base, "an address begins with http:// or https://")
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310 the scheme is checked
-            return Answer(response.status, _json(response.read(_LARGEST)), _clock(response.headers.get("Date")))
-    except urllib.error.HTTPError as error:
-        with error:
-            return Answer(error.code, _json(error.read(_LARGEST)), _clock(error.headers.get("Date")))
-    except (OSError, ValueError) as error:
-        raise Unreachable(base, getattr(error, "reason", None) or error) from None
+        host = urlsplit(base).hostname or ""
+    except ValueError as error:
+        raise Unreachable(base, error) from None
+    # A proxy for the network does not reach the servers of this machine.
+    proxies = {"no_proxy": host} if host in _LOOPBACK or host.startswith("127.") else None
+    return _ask("GET", base, base.rstrip("/") + path, params=query, proxies=proxies)
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-    """POST *body* to *url* and return the status. Raises Unreachable."""
-    parts = urllib.parse.urlsplit(url)
-    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    request = urllib.request.Request(bare, body, dict(headers), method="POST")  # noqa: S310 the caller gives http(s)
-    if parts.username is not None:
-        word = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
-        request.add_header("Authorization", f"Basic {base64.b64encode(word.encode()).decode()}")
+def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    """POST *body* to *url*, by the proxy that an exporter would use. Raises Unreachable."""
+    return _ask("POST", url, url, data=body, headers=headers)
+
+
+def _ask(method: str, address: str, url: str, **keywords: Any) -> Answer:
+    if not url.startswith(("http://", "https://")):
+        raise Unreachable(address, "an address begins with http:// or https://")
+    deadline = time.monotonic() + _LONGEST_SECONDS
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
-            return int(response.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
-    except (OSError, ValueError) as error:
-        raise Unreachable(url, getattr(error, "reason", None) or error) from None
-
-
-def _json(text: bytes) -> Any:
+        with requests.request(
+            method, url, timeout=_TIMEOUT_SECONDS, allow_redirects=False, stream=True, **keywords
+        ) as response:
+            body = bytearray()
+            for piece in response.iter_content(_PIECE):
+                body += piece
+                if len(body) > _LARGEST or time.monotonic() > deadline:
+                    raise Unreachable(address, "its answer has no end")
+    except requests.exceptions.InvalidHeader:  # whose text is the header
+        raise Unreachable(address, "a header has a character that no header can have") from None
+    except (OSError, ValueError) as error:  # requests' own errors are OSErrors
+        root: BaseException = error
+        while root.__cause__ or root.__context__:  # what the system said, which libraries wrap in errors of their own
+            root = root.__cause__ or root.__context__ or root
+        raise Unreachable(address, root) from None
+    location = response.headers.get("Location", "").partition("?")[0] if response.is_redirect else ""
     try:
-        return json.loads(text)
-    except ValueError:
-        return None
-
-
-def _clock(date: str | None) -> float | None:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        content = None
     try:
-        return parsedate_to_datetime(date).timestamp() if date else None
-    except ValueError:
-        return None
+        clock = parsedate_to_datetime(response.headers["Date"]).timestamp()
+    except (KeyError, ValueError):
+        clock = None
+    return Answer(response.status_code, content, clock, location)

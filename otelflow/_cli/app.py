@@ -9,8 +9,8 @@ import typer
 
 import otelflow
 from otelflow._cli import generate
-from otelflow._cli._console import is_terminal, say, show_warnings
-from otelflow._cli._exit_codes import BAD_INPUT, FAILURE, interrupted
+from otelflow._cli._console import is_terminal, print_traceback, say, show_warnings
+from otelflow._cli._exit_codes import BAD_INPUT, FAILURE, INTERRUPTED, Terminated
 from otelflow.errors import ConfigurationError, InvalidParameter, OtelflowError
 
 # The modules of the commands are imported in them: a command needs its own only.
@@ -28,41 +28,32 @@ app: Final = typer.Typer(
 app.add_typer(generate.app, name="generate")
 
 
-class _Asked:
-    """What was asked for and matters also where an error is reported."""
+class Options:
+    """The options that matter also where an error is reported."""
 
     traceback = False
 
 
 def run_command_line() -> None:
     """Run the command that ``sys.argv`` names; exit with its code, and 2 with one line for bad input."""
+    options = Options()
     try:
-        app(prog_name="otelflow")
-    except OtelflowError as error:
-        _trace(error)
-        say(str(error))
-        sys.exit(BAD_INPUT)
-    except OSError as error:
-        _trace(error)
+        app(prog_name="otelflow", obj=options)
+    except (OtelflowError, OSError) as error:
+        if options.traceback:
+            print_traceback(error)
+        if isinstance(error, OtelflowError):
+            say(str(error))
+            sys.exit(BAD_INPUT)
         say(f"what was asked for could not be written or read: {error}")
-        _give_up_stdout()
+        # The interpreter flushes stdout when it ends, and would report the same error once more.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILURE)
+    except Terminated as signal:
+        sys.exit(signal.code)
     except KeyboardInterrupt:
-        sys.exit(interrupted())
-
-
-def _trace(error: BaseException) -> None:
-    """Print the traceback of *error* if that was asked for."""
-    if _Asked.traceback:
-        from otelflow._cli._console import print_traceback
-
-        print_traceback(error)
-
-
-def _give_up_stdout() -> None:
-    """Let the interpreter, which flushes stdout when it ends, not complain of the same once more."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(INTERRUPTED)
 
 
 def _print_version(is_asked: bool) -> None:
@@ -101,26 +92,26 @@ def run(
     """Run a flow: a decorated function, a subclass of Flow, or a Flow.
 
     Its exit code is the flow's: 0 success, 1 failure, n for sys.exit(n), 130 after Ctrl-C, 143 after SIGTERM, 129 when
-    its terminal was closed; 2 for input that cannot be run. Parameters are converted by their annotations; lists, dicts
-    and dataclasses are JSON.
+    its terminal was closed; 2 for input that cannot be run. Parameters are converted by their annotations; lists,
+    dicts, dataclasses and pydantic models are JSON.
     """
-    _Asked.traceback = traceback
+    context.ensure_object(Options).traceback = traceback
     show_warnings(with_tracebacks=traceback)
     if context.args:
         first = context.args[0]
         cure = f"--param {first}" if "=" in first else "--param NAME=VALUE"
         raise InvalidParameter(f"{first!r} is too much: a parameter of the flow is given as {cure}")
     import otelflow._telemetry.configure as _  # noqa: F401 first: it names a variable that the SDK cannot read
-    from otelflow._cli.run import Wishes, run_target
+    from otelflow._cli.run import RunOptions, run_target
 
-    wishes = Wishes(is_terminal() if tree is None else tree, traceback, strict_telemetry)
-    raise typer.Exit(run_target(target, param or [], wishes))
+    options = RunOptions(is_terminal() if tree is None else tree, traceback, strict_telemetry)
+    raise typer.Exit(run_target(target, param or [], options))
 
 
 @app.command()
-def demo(traceback: _Traceback = False, strict_telemetry: _Strict = False) -> None:
+def demo(context: typer.Context, traceback: _Traceback = False, strict_telemetry: _Strict = False) -> None:
     """Read Python's whole standard library in a flow, and show its trace."""
-    _Asked.traceback = traceback
+    context.ensure_object(Options).traceback = traceback
     show_warnings(with_tracebacks=traceback)
     import otelflow._telemetry.configure as _  # noqa: F401 first: it names a variable that the SDK cannot read
     from otelflow._cli.demo import run_demo
@@ -152,11 +143,11 @@ def show(
 ) -> None:
     """Print stored traces again."""
     show_warnings(with_tracebacks=False)
-    given = {"TRACE_ID": trace_id, "--list": only_list, "--last": last, "--failed": failed}
-    given |= {"--json": as_json, "--artifact": artifact}
-    for one, other in _EXCLUSIVE:
-        if given[one] and given[other]:
-            raise ConfigurationError(f"show takes {one} or {other}, not both")
+    options = {"TRACE_ID": trace_id, "--list": only_list, "--last": last, "--failed": failed}
+    options |= {"--json": as_json, "--artifact": artifact}
+    for first, second in _EXCLUSIVE:
+        if options[first] and options[second]:
+            raise ConfigurationError(f"show takes {first} or {second}, not both")
     from otelflow._cli import show
 
     if only_list:

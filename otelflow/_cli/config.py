@@ -1,15 +1,15 @@
 """Print what is in force."""
 
 import os
-from typing import Any, Final
+from typing import Final
 
 from opentelemetry import environment_variables
 from opentelemetry.sdk import environment_variables as sdk_environment_variables
 from rich.table import Table
 from rich.text import Text
 
-from otelflow import redact, settings
-from otelflow._cli._console import page, say
+from otelflow import settings
+from otelflow._cli._console import hide_secrets, page, say
 from otelflow._cli._exit_codes import BAD_INPUT, SUCCESS
 from otelflow._core.text.hints import nearest
 from otelflow.errors import ConfigurationError
@@ -33,29 +33,7 @@ def print_configuration() -> int:
 
     What is wrong comes out as warnings, each with its cure.
     """
-    refusal = _refusal()
-    found = settings.in_force()
-    if refusal:
-        say(
-            f"'otelflow run' and configure() refuse this: {refusal}. "
-            "Listed is what a program has that runs flows without configure(), and so ignores it"
-        )
-    console = page()
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("setting", "value", "from", "meaning"):
-        table.add_column(heading, overflow="fold")
-    for one in found.values():
-        style = "" if one.origin == "default" else "bold"
-        table.add_row(
-            Text(one.name, style), Text(_shown(one), style), Text(one.origin, style), Text(one.meaning, "dim")
-        )
-    console.print(table)
-    console.print(_variables())
-    return BAD_INPUT if refusal else SUCCESS
-
-
-def _refusal() -> str:
-    """Return why a run of the command line would be refused, or nothing."""
+    refusal = ""
     try:
         settings.check()
         for name in exporter_names("traces"):
@@ -63,18 +41,29 @@ def _refusal() -> str:
                 exporter, _ = new_exporter("traces", name)
                 exporter.shutdown()
     except ConfigurationError as error:
-        return str(error)
-    return ""
+        refusal = str(error)
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("setting", "value", "from", "meaning"):
+        table.add_column(heading, overflow="fold")
+    for setting in settings.in_force().values():
+        style = "" if setting.origin == "default" else "bold"
+        value = Text(hide_secrets(_value(setting)), style)
+        table.add_row(Text(setting.name, style), value, Text(setting.origin, style), Text(setting.meaning, "dim"))
+    if refusal:
+        say(
+            f"'otelflow run' and configure() refuse this: {refusal}. "
+            "Listed is what a program has that runs flows without configure(), and so ignores it"
+        )
+    console = page()
+    console.print(table)
+    console.print(_variables())
+    return BAD_INPUT if refusal else SUCCESS
 
 
-def _shown(one: settings.Setting) -> str:
-    if one.name == "store" and one.value.lower() != "off":
-        directory = store_directory(one.value if one.value.lower() not in ("", "on") else None)
-        return str(directory)
-    return _text(one.value)
-
-
-def _text(value: Any) -> str:
+def _value(setting: settings.Setting) -> str:
+    value = setting.value
+    if setting.name == "store" and value.lower() != "off":
+        return str(store_directory(value if value.lower() not in ("", "on") else None))
     if isinstance(value, bool):
         return "on" if value else "off"
     return ", ".join(value) if isinstance(value, tuple) else str(value)
@@ -85,18 +74,14 @@ def _variables() -> Text:
     names = sorted(name for name in os.environ if name.startswith("OTEL_") and os.environ[name])
     if not names:
         return Text("\nNo OTEL_* variable is set: runs are stored here and sent nowhere.", "dim")
-    known = _known_variables()
+    modules = (environment_variables, sdk_environment_variables)
+    defined = {name for module in modules for name in vars(module) if name.startswith("OTEL_")}
     text = Text()
     for name in names:
-        if name in known or name.startswith(_ELSEWHERE):
-            text.append(f"\n{name}={'(hidden)' if name.endswith(_SECRET) else redact(os.environ[name])}")
+        if name in defined or name.startswith(_ELSEWHERE):
+            text.append(f"\n{name}={'(hidden)' if name.endswith(_SECRET) else hide_secrets(os.environ[name])}")
         else:
-            meant = nearest(name, known)
+            meant = nearest(name, defined)
             cure = f"; did you mean {meant!r}?" if meant else ""
             text.append(f"\n{name} is no variable of OpenTelemetry, nothing reads it{cure}", "red")
     return text
-
-
-def _known_variables() -> set[str]:
-    modules = (environment_variables, sdk_environment_variables)
-    return {name for module in modules for name in vars(module) if name.startswith("OTEL_")}

@@ -31,7 +31,7 @@ _Jaeger = Annotated[str, typer.Option("--jaeger", metavar="URL", help="Where the
 
 
 class _Reader(StrEnum):
-    """Who reads the rules."""
+    """The programs that read the rules."""
 
     PROMETHEUS = "prometheus"
     KUBERNETES = "kubernetes"
@@ -49,9 +49,9 @@ def alerts(
     """Write Prometheus rules: for every flow, and for each objective."""
     from otelflow.generate import generate_alerts
 
-    made = generate_alerts(modules or (), jaeger=jaeger, for_=reader.value)
-    _tell(modules or ())
-    _write(made, output)
+    rules = generate_alerts(modules or (), jaeger=jaeger, for_=reader.value)
+    _report(modules or ())
+    _write(rules, output)
 
 
 @app.command()
@@ -66,9 +66,9 @@ def promtool_tests(
     """Write unit tests for those rules: each alert fires in one and stays quiet in another."""
     from otelflow.generate import generate_promtool_tests
 
-    made = generate_promtool_tests(modules or (), jaeger=jaeger, rules=rules)
-    _tell(modules or ())
-    _write(made, output)
+    tests = generate_promtool_tests(modules or (), jaeger=jaeger, rules=rules)
+    _report(modules or ())
+    _write(tests, output)
 
 
 @app.command()
@@ -85,18 +85,18 @@ def dashboards(
     """Write Grafana dashboards, one file each: the fleet, one flow, one task."""
     from otelflow.generate import generate_dashboards
 
-    made = generate_dashboards(modules or (), prometheus=prometheus, jaeger=jaeger)
-    _tell(modules or ())
+    files = generate_dashboards(modules or (), prometheus=prometheus, jaeger=jaeger)
+    _report(modules or ())
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"--output {output} cannot be a folder for dashboards: {error}") from None
-    for name, dashboard in made.items():
+    for name, dashboard in files.items():
         _write(json.dumps(dashboard, indent=2, ensure_ascii=False) + "\n", output / name)
 
 
-def _tell(modules: Iterable[str]) -> None:
-    """Say what was found in *modules*; one without a flow is most likely not the one that was meant."""
+def _report(modules: Iterable[str]) -> None:
+    """Say how many flows and objectives *modules* have; a module without a flow is most likely the wrong one."""
     from otelflow.generate._flows import flows_of
 
     for name in modules:

@@ -19,19 +19,18 @@ import otelflow
 from otelflow import Flow_Run__Event, errors, settings
 from otelflow._cli import _parameters as parameters
 from otelflow._cli import _targets as targets
-from otelflow._cli._console import describe, print_traceback, say
+from otelflow._cli._console import describe, hide_secrets, print_traceback, say
 from otelflow._cli._exit_codes import (
     SUCCESS,
     TELEMETRY_LOST,
     Ending,
-    by_which_signal,
-    end_at_once_next_time,
+    Termination,
+    end_at_next_interrupt,
     ending_of,
-    interrupted,
-    orderly_termination,
 )
+from otelflow._core.text.durations import in_words
+from otelflow_exporters._otlp.endpoint import variable
 from otelflow_exporters._store.reader import StoredTrace, StoredTraces
-from otelflow_exporters._tree.wording import format_duration
 from otelflow_exporters.tree import print_trace
 
 if TYPE_CHECKING:
@@ -39,19 +38,18 @@ if TYPE_CHECKING:
 
 _FLUSH_MILLIS: Final = 10_000
 # Without a store the tree is drawn from memory, which must not grow with the run.
-_MOST_GATHERED: Final = 20_000
-_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_MOST_SPANS: Final = 20_000
 
 
-class Wishes(NamedTuple):
-    """What the user wants besides the run itself."""
+class RunOptions(NamedTuple):
+    """The options of the user besides the flow and its parameters."""
 
     tree: bool
     traceback: bool = False
     strict_telemetry: bool = False
 
 
-class _Gathering(SpanProcessor):
+class _SpanMemory(SpanProcessor):
     """Keeps the ended spans in memory, up to a bound."""
 
     def __init__(self) -> None:
@@ -60,14 +58,14 @@ class _Gathering(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Keep *span*."""
-        if len(self.spans) < _MOST_GATHERED:
+        if len(self.spans) < _MOST_SPANS:
             self.spans.append(span)
         else:
             self.omitted += 1
 
 
 class _TraceListener(otelflow.Listener):
-    """Hears which trace a flow run became."""
+    """Notes which trace a flow run became."""
 
     trace: SpanContext | None = None
 
@@ -77,89 +75,184 @@ class _TraceListener(otelflow.Listener):
             self.trace = event.event_data.span_context
 
 
-def run_target(target: str, texts: Iterable[str], wishes: Wishes) -> int:
+def run_target(target: str, texts: Iterable[str], options: RunOptions) -> int:
     """Run the flow that *target* names with the ``name=value`` *texts*, and return the exit code.
 
     Raises OtelflowError for input that cannot be run.
     """
-    given = parameters.parse(texts)
+    values = parameters.parse(texts)
     settings.check()
-    found = targets.find(target)
-    return run(prepared(found, given), wishes, service_name=Path(targets.place_of(target)).stem)
+    flow = prepare(targets.find(target), values)
+    return run(flow, options, service_name=Path(targets.place_of(target)).stem)
 
 
-def prepared(found: Any, given: Mapping[str, str]) -> otelflow.Flow[Any]:
-    """Return the flow that *found* is or makes, set up with the *given* parameters. Raises InvalidParameter."""
-    if isinstance(found, type):
-        return _set_up(_instance_of(found), given)
-    if isinstance(found, otelflow.Flow):
-        return _set_up(found, given)
-    arguments = parameters.fit(found, given)
-    flow = found(*arguments.positional, **arguments.named)
+def prepare(
+    target: otelflow.Flow[Any] | type[otelflow.Flow[Any]] | Callable[..., Any], values: Mapping[str, str]
+) -> otelflow.Flow[Any]:
+    """Return the flow that *target* is or makes, set up with the parameters in *values*.
+
+    Raises InvalidParameter, TargetNotFound, FlowNotSetUp.
+    """
+    if isinstance(target, type):
+        try:
+            flow = target()
+        except TypeError as error:
+            raise errors.TargetNotFound(
+                f"{target.__name__} cannot be made without arguments ({error}); name an instance of it"
+            ) from error
+        return _set_up(flow, values)
+    if isinstance(target, otelflow.Flow):
+        return _set_up(target, values)
+    arguments = parameters.fit(target, values)
+    flow = target(*arguments.positional, **arguments.named)
     if not isinstance(flow, otelflow.Flow):
-        raise errors.TargetNotFound(f"{found!r:.80} returns {type(flow).__name__}, not a flow")
+        raise errors.TargetNotFound(f"{target!r:.80} returns {type(flow).__name__}, not a flow")
     return flow
 
 
-def _instance_of(kind: type[otelflow.Flow[Any]]) -> otelflow.Flow[Any]:
-    try:
-        return kind()
-    except TypeError as error:
-        raise errors.TargetNotFound(
-            f"{kind.__name__} cannot be made without arguments ({error}); name an instance of it"
-        ) from error
-
-
-def _set_up(flow: otelflow.Flow[Any], given: Mapping[str, str]) -> otelflow.Flow[Any]:
+def _set_up(flow: otelflow.Flow[Any], values: Mapping[str, str]) -> otelflow.Flow[Any]:
     if flow.flow_target is None:
         flow.setup()
-    target = flow.flow_target
-    if target is None:
+    if flow.flow_target is None:
         raise errors.FlowNotSetUp
     dependencies = flow.task_dependencies()
-    injected = [*dependencies, *_by_type(target, dependencies)]
-    already = (flow.flow_args, flow.flow_kwargs)
-    arguments = parameters.fit(target, given, injected=injected, already=already)
-    flow.flow_args, flow.flow_kwargs = arguments
-    return flow
-
-
-def _by_type(target: Callable[..., Any], dependencies: Mapping[str, Any]) -> list[str]:
-    """Return the parameters that a dependency fills by its type."""
-    return [
+    injected_by_type = [
         name
-        for name, parameter in inspect.signature(target, eval_str=False).parameters.items()
+        for name, parameter in inspect.signature(flow.flow_target, eval_str=False).parameters.items()
         if isinstance(parameter.annotation, type)
         and any(isinstance(value, parameter.annotation) for value in dependencies.values())
     ]
+    flow.flow_args, flow.flow_kwargs = parameters.fit(
+        flow.flow_target,
+        values,
+        injected=[*dependencies, *injected_by_type],
+        preset=(flow.flow_args, flow.flow_kwargs),
+    )
+    return flow
+
+
+class Report(NamedTuple):
+    """The end of a run, and the telemetry that there is of it."""
+
+    flow: otelflow.Flow[Any]
+    ending: Ending
+    seconds: float
+    trace: SpanContext | None
+    telemetry: otelflow.Telemetry
+    memory: _SpanMemory | None
+
+    @property
+    def trace_id(self) -> str:
+        """The id under which the trace is kept and sent, or nothing when it is neither."""
+        is_recorded = self.trace is not None and self.trace.is_valid and self.trace.trace_flags.sampled
+        return format_trace_id(self.trace.trace_id) if self.trace is not None and is_recorded else ""
+
+    @property
+    def stored(self) -> StoredTrace | None:
+        """The trace as it is in the store, or None when it is not there."""
+        if self.telemetry.store_directory is None or not self.trace_id:
+            return None
+        try:
+            return StoredTraces(self.telemetry.store_directory).load(self.trace_id)
+        except errors.OtelflowError:
+            return None
+
+    def print_details(self, options: RunOptions, termination: Termination) -> None:
+        """Print the tree and the error, as far as they are asked for and there."""
+        if options.tree:
+            spans: list[Span] | list[ReadableSpan] = []
+            note = ""
+            if self.memory is not None:
+                spans = [
+                    span
+                    for span in self.memory.spans
+                    if span.context and format_trace_id(span.context.trace_id) == self.trace_id
+                ]
+                note = f"{self.memory.omitted:,} more spans are not kept in memory" if self.memory.omitted else ""
+            elif (stored := self.stored) is not None:
+                spans = stored.spans
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is closed, or there is none
+                print_trace(spans, file=sys.stderr, note=note)
+        error = self.ending.error
+        if error is None:
+            return
+        if options.traceback:
+            print_traceback(error)
+        is_interrupt = isinstance(error, KeyboardInterrupt)
+        words = f"was interrupted{termination.cause}" if is_interrupt else f"failed: {describe(error)}"
+        say(f"{self.flow.flow_name} {words}")
+
+    def print_summary(self, *, is_delivered: bool) -> None:
+        """Print in one line how the flow ended and where its trace is."""
+        losses = sorted((reason, count) for (_, reason), count in self.telemetry.dropped.items() if count)
+        lost = "; telemetry was lost: " + ", ".join(f"{count:,} {reason}" for reason, count in losses) if losses else ""
+        if not self.trace_id:
+            is_sampled_out = self.trace is not None and self.trace.is_valid
+            place = "its trace was not sampled" if is_sampled_out else "no trace was made: OpenTelemetry is off here"
+        elif self.telemetry.is_host:
+            place = f"trace {self.trace_id} goes where the program's own OpenTelemetry set-up sends it"
+        else:
+            places = []
+            directory = self.telemetry.store_directory
+            if directory is not None and (not losses or self.stored is not None):
+                with contextlib.suppress(ValueError, RuntimeError):  # it is elsewhere, or there is no home
+                    directory = Path("~") / directory.relative_to(Path.home())
+                places.append(f"stored in {directory}")
+            endpoint = variable("traces", "ENDPOINT")[1]
+            if endpoint and is_delivered and not losses:
+                places.append(f"sent to {hide_secrets(endpoint)}")
+            place = f"trace {self.trace_id} {' and '.join(places) or 'is not stored'}"
+        duration = in_words(self.seconds)
+        say(f"flow {self.flow.flow_name}: {self.flow.status or 'not run'} in {duration}; {place}{lost}")
 
 
 def run(
     flow: otelflow.Flow[Any],
-    wishes: Wishes,
+    options: RunOptions,
     *,
     service_name: str,
-    watching: AbstractContextManager[Any] | None = None,
+    progress: AbstractContextManager[Any] | None = None,
 ) -> int:
-    """Run *flow* to its end, with *watching* entered around it, report on stderr and return the exit code.
+    """Run *flow* to its end, with *progress* entered around it, report on stderr and return the exit code.
 
     The service is called *service_name* unless the ``OTEL_*`` variables name it.
     """
     telemetry = otelflow.configure(service_name=None if _is_service_named() else service_name, store=True)
-    gathering = _gather(telemetry) if wishes.tree else None
+    memory = None
+    if (
+        options.tree
+        and telemetry.store_directory is None
+        and not telemetry.is_host
+        and isinstance(telemetry.provider, TracerProvider)
+    ):
+        memory = _SpanMemory()
+        telemetry.provider.add_span_processor(memory)
     listener = _TraceListener()
     otelflow.add_listener(listener)
-    process = os.getpid()
+    process_id = os.getpid()
     began = time.perf_counter()
-    with orderly_termination():
-        with watching or nullcontext():
-            ending = ending_of(lambda: _to_its_end(flow))
+    with Termination() as termination:
+        with progress or nullcontext():
+            ending = ending_of(lambda: _execute(flow), termination)
         seconds = time.perf_counter() - began
-        if os.getpid() != process:
+        if os.getpid() != process_id:
             sys.exit(ending.code)  # a child that the flow forked and that came back: its parent reports
         otelflow.remove_listener(listener)
-        report = Report(flow, ending, seconds, listener.trace)
-        return _reported(report, telemetry, gathering, wishes)
+        report = Report(flow, ending, seconds, listener.trace, telemetry, memory)
+        # A second signal, or Ctrl-C, cuts the delivery short; the flow's end is reported in any case.
+        try:
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # whatever the program did with it
+                sys.stdout.flush()
+            telemetry.force_flush(_FLUSH_MILLIS)
+            report.print_details(options, termination)
+        except KeyboardInterrupt:
+            end_at_next_interrupt()
+            say(f"interrupted{termination.cause} after the flow's end, while telemetry was delivered")
+            report.print_summary(is_delivered=False)
+            return termination.code
+        report.print_summary(is_delivered=True)
+    is_lost = options.strict_telemetry and any(telemetry.dropped.values())
+    return TELEMETRY_LOST if is_lost and ending.code == SUCCESS else ending.code
 
 
 def _is_service_named() -> bool:
@@ -173,145 +266,18 @@ def _is_service_named() -> bool:
     )
 
 
-def _to_its_end(flow: otelflow.Flow[Any]) -> otelflow.Flow[Any]:
+def _execute(flow: otelflow.Flow[Any]) -> otelflow.Flow[Any]:
     """Execute *flow*; one that is a generator is iterated, since its run is its steps."""
+
+    async def exhaust(steps: Any) -> None:
+        async for _ in steps:
+            pass
+
     flow.execute()
     value: Any = flow.flow_return_value
     if inspect.isgenerator(value):
         for _ in value:
             pass
     elif inspect.isasyncgen(value):
-        asyncio.run(_exhaust(value))
+        asyncio.run(exhaust(value))
     return flow
-
-
-async def _exhaust(steps: Any) -> None:
-    async for _ in steps:
-        pass
-
-
-def _gather(telemetry: otelflow.Telemetry) -> _Gathering | None:
-    """Keep the spans in memory when there is no store to read them from."""
-    if telemetry.store_directory is not None or telemetry.is_host or not isinstance(telemetry.provider, TracerProvider):
-        return None
-    gathering = _Gathering()
-    telemetry.provider.add_span_processor(gathering)
-    return gathering
-
-
-class Report(NamedTuple):
-    """What there is to say about a run."""
-
-    flow: otelflow.Flow[Any]
-    ending: Ending
-    seconds: float
-    trace: SpanContext | None
-
-    @property
-    def trace_id(self) -> str:
-        """Return the id under which the trace is kept and sent, or nothing when it is neither."""
-        is_recorded = self.trace is not None and self.trace.is_valid and self.trace.trace_flags.sampled
-        return format_trace_id(self.trace.trace_id) if self.trace is not None and is_recorded else ""
-
-
-def _reported(report: Report, telemetry: otelflow.Telemetry, gathering: _Gathering | None, wishes: Wishes) -> int:
-    """Deliver and report what happened, and return the exit code; a signal meanwhile cuts this short."""
-    code = None
-    try:
-        _deliver(telemetry)
-        _tell(report, telemetry, gathering, wishes)
-    except KeyboardInterrupt:
-        code = interrupted()
-        end_at_once_next_time()
-        say(f"interrupted{by_which_signal()} after the flow's end, while telemetry was delivered")
-    _close(report, telemetry, is_delivered=code is None)
-    return _code(report.ending, telemetry, wishes) if code is None else code
-
-
-def _deliver(telemetry: otelflow.Telemetry) -> None:
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # the program's own, whatever it did with it
-        sys.stdout.flush()
-    telemetry.force_flush(_FLUSH_MILLIS)
-
-
-def _tell(report: Report, telemetry: otelflow.Telemetry, gathering: _Gathering | None, wishes: Wishes) -> None:
-    if wishes.tree:
-        stored = _stored(report.trace_id, telemetry) if report.trace_id else None
-        _show_tree(report.trace_id, stored, gathering)
-    error = report.ending.error
-    if wishes.traceback and error is not None:
-        print_traceback(error)
-    if error is not None:
-        say(f"{report.flow.flow_name} {_what_happened(error)}")
-
-
-def _close(report: Report, telemetry: otelflow.Telemetry, *, is_delivered: bool) -> None:
-    """Say how the flow ended and where its trace is."""
-    lost = _lost(telemetry)
-    is_stored = telemetry.store_directory is not None
-    if is_stored and lost:
-        is_stored = bool(report.trace_id) and _stored(report.trace_id, telemetry) is not None
-    where = _where(report, telemetry, is_stored=is_stored, is_sent=is_delivered and not lost)
-    say(f"{_outcome(report)} in {_seconds(report)}; {where}{lost}")
-
-
-def _what_happened(error: BaseException) -> str:
-    if isinstance(error, KeyboardInterrupt):
-        return f"was interrupted{by_which_signal()}"
-    return f"failed: {describe(error)}"
-
-
-def _outcome(report: Report) -> str:
-    return f"flow {report.flow.flow_name}: {report.flow.status or 'not run'}"
-
-
-def _seconds(report: Report) -> str:
-    return format_duration(int(report.seconds * 1e9))
-
-
-def _where(report: Report, telemetry: otelflow.Telemetry, *, is_stored: bool, is_sent: bool) -> str:
-    if not report.trace_id:
-        is_sampled_out = report.trace is not None and report.trace.is_valid
-        return "its trace was not sampled" if is_sampled_out else "no trace was made: OpenTelemetry is off here"
-    if telemetry.is_host:
-        return f"trace {report.trace_id} goes where the program's own OpenTelemetry set-up sends it"
-    endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), "")
-    places = [f"stored in {_shortened(telemetry.store_directory)}"] if is_stored else []
-    places += [f"sent to {otelflow.redact(endpoint)}"] if endpoint and is_sent else []
-    return f"trace {report.trace_id} {' and '.join(places) or 'is not stored'}"
-
-
-def _shortened(path: Path | None) -> str:
-    try:
-        return f"~/{path.relative_to(Path.home())}" if path is not None else ""
-    except (ValueError, RuntimeError):
-        return str(path)
-
-
-def _stored(trace_id: str, telemetry: otelflow.Telemetry) -> StoredTrace | None:
-    if telemetry.store_directory is None:
-        return None
-    try:
-        return StoredTraces(telemetry.store_directory).load(trace_id)
-    except errors.OtelflowError:
-        return None
-
-
-def _show_tree(trace_id: str, stored: StoredTrace | None, gathering: _Gathering | None) -> None:
-    spans: list[Span] | list[ReadableSpan] = stored.spans if stored is not None else []
-    note = ""
-    if gathering is not None:
-        spans = [one for one in gathering.spans if one.context and format_trace_id(one.context.trace_id) == trace_id]
-        note = f"{gathering.omitted:,} more spans are not kept in memory" if gathering.omitted else ""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        print_trace(spans, file=sys.stderr, note=note)
-
-
-def _lost(telemetry: otelflow.Telemetry) -> str:
-    lost = sorted((reason, count) for (_, reason), count in telemetry.dropped.items() if count)
-    return "; telemetry was lost: " + ", ".join(f"{count:,} {reason}" for reason, count in lost) if lost else ""
-
-
-def _code(ending: Ending, telemetry: otelflow.Telemetry, wishes: Wishes) -> int:
-    is_lost = any(telemetry.dropped.values())
-    return TELEMETRY_LOST if ending.code == SUCCESS and wishes.strict_telemetry and is_lost else ending.code

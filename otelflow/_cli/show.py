@@ -4,25 +4,20 @@ import base64
 import contextlib
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from itertools import islice
 from typing import Any, Final
 
 from rich.table import Table
 from rich.text import Text
 
-from otelflow import settings
+from otelflow import semconv, settings
 from otelflow._cli._console import page, say
-from otelflow._cli._conversion import Unconvertible, duration
+from otelflow._cli._exit_codes import FAILED
+from otelflow._core.text import durations
 from otelflow.errors import ConfigurationError, StoreUnreadable, TraceNotFound
-from otelflow_exporters._store.reader import (
-    INCOMPLETE,
-    Forgotten,
-    StoredTrace,
-    StoredTraces,
-    TraceSummary,
-    to_otlp_json,
-)
+from otelflow_exporters._store.reader import INCOMPLETE, StoredTraces, TraceSummary, to_otlp_json
 from otelflow_exporters._tree.wording import one_line
 from otelflow_exporters.tree import print_trace
 
@@ -30,70 +25,67 @@ LISTED: Final = 20
 _SHORT_ID: Final = 12
 _NAME_WIDTH: Final = 24
 _GAP: Final = 2
-_FAILED: Final = ("failure", "timeout", "error", INCOMPLETE)
-_STYLES: Final = {"success": "green", "cancellation": "yellow", "incomplete": "yellow"}
-_ARTIFACT: Final = "otelflow.artifact"
-_FLOW: Final = "otelflow.flow.name"
+_STYLES: Final = {semconv.SUCCESS: "green", semconv.CANCELLATION: "yellow", INCOMPLETE: "yellow"}
 
 
-def opened_store() -> StoredTraces:
+def open_store() -> StoredTraces:
     """Return the store that runs of the command line are kept in. Raises StoreUnreadable when it is off."""
-    where = settings.in_force()["store"]
-    store = StoredTraces(where.value or None) if where.value.lower() not in ("off", "on") else StoredTraces()
-    if where.value.lower() == "off" or store.directory is None:
-        raise StoreUnreadable(f"The store is off ({where.origin} says so); nothing was kept that could be shown")
+    setting = settings.in_force()["store"]
+    store = StoredTraces(setting.value or None) if setting.value.lower() not in ("off", "on") else StoredTraces()
+    if setting.value.lower() == "off" or store.directory is None:
+        raise StoreUnreadable(f"The store is off ({setting.origin} says so); nothing was kept that could be shown")
     return store
 
 
 def show_traces(trace_id: str | None, last: int, *, failed: bool, as_json: bool) -> None:
     """Print one trace or the *last* newest ones, oldest first, so that the newest is where one looks."""
-    store = opened_store()
-    ids = [trace_id] if trace_id is not None else [one.trace_id for one in _newest(store, last, failed=failed)][::-1]
-    for number, one in enumerate(ids):
-        trace = store.load(one)
+    store = open_store()
+    newest = [] if trace_id is not None else _newest(store, last, failed=failed)
+    ids = [trace_id] if trace_id is not None else [summary.trace_id for summary in reversed(newest)]
+    for number, stored_id in enumerate(ids):
+        trace = store.load(stored_id)
         if as_json:
             sys.stdout.write(json.dumps(to_otlp_json(trace.traces)) + "\n")
             continue
         if number:
             sys.stdout.write("\n")
-        print_trace(trace.spans, note="; ".join(_notes(trace)))
+        notes = []
+        if not any(span.is_local_root for span in trace.spans):
+            flows = {span.attributes[semconv.FLOW_NAME] for span in trace.spans if semconv.FLOW_NAME in span.attributes}
+            of_flow = f" of flow {flows.pop()}" if len(flows) == 1 else ""
+            notes.append(f"incomplete: the root span{of_flow} is missing; its process was killed, or goes on")
+        if trace.unreadable:
+            notes.append(f"{trace.unreadable:,} bytes of the store are unreadable")
+        print_trace(trace.spans, note="; ".join(notes))
     sys.stdout.flush()
 
 
-def _notes(trace: StoredTrace) -> Iterator[str]:
-    """Yield what is to be known of a trace that is not whole."""
-    if not any(span.is_local_root for span in trace.spans):
-        flows = {str(span.attributes[_FLOW]) for span in trace.spans if _FLOW in span.attributes}
-        whose = f" of flow {min(flows)}" if len(flows) == 1 else ""
-        yield f"incomplete: the root span{whose} is missing; its process was killed, or goes on"
-    if trace.unreadable:
-        yield f"{trace.unreadable:,} bytes of the store are unreadable"
-
-
 def _newest(store: StoredTraces, count: int, *, failed: bool) -> list[TraceSummary]:
-    summaries = (one for one in store.summaries() if not failed or one.result in _FAILED)
-    found = list(islice(summaries, count))
-    if not found:
-        what = "No failed trace" if failed else "No trace"
-        raise TraceNotFound(f"{what} is stored in {store.directory} yet; 'otelflow demo' makes one")
-    return found
+    results = (*FAILED, INCOMPLETE)
+    summaries = list(
+        islice((summary for summary in store.summaries() if not failed or summary.result in results), count)
+    )
+    if not summaries:
+        subject = "No failed trace" if failed else "No trace"
+        raise TraceNotFound(f"{subject} is stored in {store.directory} yet; 'otelflow demo' makes one")
+    return summaries
 
 
 def list_traces(count: int, *, failed: bool) -> None:
     """Print one line for each of the newest traces."""
-    store = opened_store()
+    store = open_store()
     digits = _SHORT_ID if sys.stdout.isatty() else None
     rows = [
         {
-            "trace": Text(one.trace_id[:digits]),
-            "started": Text(f"{one.started.astimezone():%Y-%m-%d %H:%M:%S}"),
-            "result": Text(one.result, style=_STYLES.get(one.result, "red")),
-            "spans": Text(f"{one.span_count:,}"),
-            "failed": Text(f"{one.failed_count:,}"),
-            "seconds": Text(f"{one.duration:.2f}"),
-            "name": Text(one_line(one.name)),
+            "trace": Text(summary.trace_id[:digits]),
+            "started": Text(f"{summary.started.astimezone():%Y-%m-%d %H:%M:%S}"),
+            "result": Text(summary.result, style=_STYLES.get(summary.result, "red")),
+            "spans": Text(f"{summary.span_count:,}"),
+            "failed": Text(f"{summary.failed_count:,}"),
+            "seconds": Text(f"{summary.duration:.2f}"),
+            "name": Text(one_line(summary.name)),
         }
-        for one in _newest(store, count, failed=failed)
+        for summary in _newest(store, count, failed=failed)
     ]
     console = page()
     headings = fitting(rows, console.width)
@@ -110,12 +102,12 @@ def list_traces(count: int, *, failed: bool) -> None:
 
 
 def fitting(rows: Sequence[Mapping[str, Text]], width: int) -> list[str]:
-    """Return the headings of *rows* for which *width* has room; the id and the name are what one needs to go on."""
+    """Return the headings of *rows* for which *width* has room; the id and the name are always among them."""
     widths = {heading: max(len(heading), *(row[heading].cell_len for row in rows)) for heading in rows[0]}
     widths["name"] = min(widths["name"], _NAME_WIDTH)
     headings = list(widths)
     for dispensable in ("spans", "failed", "seconds", "started", "result"):
-        if sum(widths[one] + _GAP for one in headings) - _GAP <= width:
+        if sum(widths[heading] + _GAP for heading in headings) - _GAP <= width:
             break
         headings.remove(dispensable)
     return headings
@@ -123,47 +115,46 @@ def fitting(rows: Sequence[Mapping[str, Text]], width: int) -> list[str]:
 
 def write_artifact(trace_id: str | None, key: str, *, failed: bool) -> None:
     """Write the whole data of the last artifact called *key*. Raises TraceNotFound when there is none."""
-    store = opened_store()
+    store = open_store()
     trace = store.load(trace_id or _newest(store, 1, failed=failed)[0].trace_id)
-    found = [values for values in _artifacts(trace) if values.get(f"{_ARTIFACT}.key") == key]
-    if not found:
-        known = sorted({str(values.get(f"{_ARTIFACT}.key")) for values in _artifacts(trace)})
-        raise TraceNotFound(f"Trace {trace.trace_id} has no artifact {key!r}; it has: {', '.join(known) or 'none'}")
-    reference = found[-1].get(f"{_ARTIFACT}.reference")
-    whole = store.payload(str(reference)) if reference else None
-    if reference and whole is None:
+    artifacts: dict[str, dict[str, Any]] = {
+        str(event.attributes.get(semconv.ARTIFACT_KEY)): dict(event.attributes)
+        for span in trace.spans
+        for event in span.events
+        if event.name == semconv.ARTIFACT_EVENT
+    }
+    if key not in artifacts:
+        names = ", ".join(sorted(artifacts)) or "none"
+        raise TraceNotFound(f"Trace {trace.trace_id} has no artifact {key!r}; it has: {names}")
+    artifact = artifacts[key]
+    data = str(artifact.get(semconv.ARTIFACT_DATA, "")).encode()
+    reference = artifact.get(semconv.ARTIFACT_REFERENCE)
+    payload = store.payload(str(reference)) if reference else None
+    if payload is not None:
+        data = payload
+    elif artifact.get(semconv.ARTIFACT_TYPE) == "image":
+        with contextlib.suppress(ValueError):  # a picture is base64 in the event, unless it is an address
+            data = base64.b64decode(data, validate=True)
+    if reference and payload is None:
         say(f"The whole artifact {key} is not stored any more; this is its beginning")
-    sys.stdout.buffer.write(whole if whole is not None else _recorded(found[-1]))
+    sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
-
-
-def _recorded(artifact: dict[str, Any]) -> bytes:
-    """Return what the event itself holds: a picture is base64 there."""
-    data = str(artifact.get(f"{_ARTIFACT}.data", "")).encode()
-    if artifact.get(f"{_ARTIFACT}.type") == "image":
-        with contextlib.suppress(ValueError):  # an address
-            return base64.b64decode(data, validate=True)
-    return data
-
-
-def _artifacts(trace: StoredTrace) -> Iterator[dict[str, Any]]:
-    for span in trace.spans:
-        for event in span.events:
-            if event.name == _ARTIFACT:
-                yield dict(event.attributes)
 
 
 def forget(trace_id: str | None, *, everything: bool, older_than: str | None) -> None:
     """Delete what exactly one of the arguments names. Raises ConfigurationError when it is not exactly one."""
-    named = sum((trace_id is not None, everything, older_than is not None))
-    if named != 1:
-        begins = "Say what to forget" if not named else "forget takes one of these, not several"
-        raise ConfigurationError(f"{begins}: a TRACE_ID, or --older-than 7d, or --all")
-    store = opened_store()
+    count = sum((trace_id is not None, everything, older_than is not None))
+    if count != 1:
+        beginning = "Say what to forget" if not count else "forget takes one of these, not several"
+        raise ConfigurationError(f"{beginning}: a TRACE_ID, or --older-than 7d, or --all")
+    store = open_store()
     if trace_id is not None:
         forgotten = store.forget(trace_id)
     elif older_than is not None:
-        forgotten = _forget_old(store, older_than)
+        try:
+            forgotten = store.forget_older_than(timedelta(seconds=durations.parse(older_than)))
+        except (ValueError, OverflowError):
+            raise ConfigurationError(f"--older-than {older_than!r} is no age: give 90s, 15m, 12h, 7d or 2w") from None
     else:
         forgotten = store.forget_all()
     sys.stdout.write(f"Forgot {_counted(forgotten.traces, 'trace')} with {_counted(forgotten.spans, 'span')}.\n")
@@ -172,11 +163,3 @@ def forget(trace_id: str | None, *, everything: bool, older_than: str | None) ->
 
 def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def _forget_old(store: StoredTraces, older_than: str) -> Forgotten:
-    try:
-        age = duration(older_than)
-        return store.forget_older_than(age)
-    except (Unconvertible, OverflowError):
-        raise ConfigurationError(f"--older-than {older_than!r} is no age: give 90s, 15m, 12h, 7d or 2w") from None

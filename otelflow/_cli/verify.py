@@ -17,7 +17,7 @@ class Difference(NamedTuple):
 
     span_id: str
     name: str
-    what: str
+    fault: str
 
 
 def verify(recorded: Mapping[str, Any], jaeger: str, trace_id: str, *, wait_seconds: float) -> list[Difference]:
@@ -28,34 +28,29 @@ def verify(recorded: Mapping[str, Any], jaeger: str, trace_id: str, *, wait_seco
     expected = {span["span_id"]: span for span in spans_of(recorded)}
     deadline = time.monotonic() + wait_seconds
     while True:
-        found = {span["span_id"]: span for span in _stored(jaeger, trace_id)}
-        differences = list(compare(expected, found))
+        answer = get(jaeger, f"/api/v3/traces/{trace_id}")
+        document = answer.body if isinstance(answer.body, dict) else None
+        # Jaeger says in JSON that it has no such trace; another server does not.
+        if document is None or not (answer.status == 404 or (answer.status == 200 and "result" in document)):
+            reason = f"answered {answer.status}{answer.redirect}; is it Jaeger's query address (port 16686)?"
+            raise Unreachable(jaeger, f"/api/v3/traces {reason}")
+        spans = {span["span_id"]: span for span in spans_of(document.get("result", {}))}
+        differences = list(compare(expected, spans))
         if not differences or time.monotonic() > deadline:
             return differences
         time.sleep(_POLL_SECONDS)
 
 
-def _stored(jaeger: str, trace_id: str) -> list[Span]:
-    answer = get(jaeger, f"/api/v3/traces/{trace_id}")
-    if answer.status == 404 and isinstance(answer.body, dict):  # Jaeger says it in JSON, another server does not
-        return []
-    if answer.status != 200 or not isinstance(answer.body, dict) or "result" not in answer.body:
-        raise Unreachable(
-            jaeger, f"/api/v3/traces answered {answer.status}; is it Jaeger's query address (port 16686)?"
-        )
-    return list(spans_of(answer.body["result"]))
-
-
-def compare(expected: Mapping[str, Span], found: Mapping[str, Span]) -> Iterator[Difference]:
+def compare(expected: Mapping[str, Span], arrived: Mapping[str, Span]) -> Iterator[Difference]:
     """Yield what is missing, what is too much, and what is not equal."""
     for span_id, span in expected.items():
-        if span_id not in found:
+        if span_id not in arrived:
             yield Difference(span_id, span["name"], "is missing")
             continue
-        wrong = [field for field in span if span[field] != found[span_id][field]]
-        if wrong:
-            yield Difference(span_id, span["name"], f"differs in {', '.join(wrong)}")
-    for span_id, span in found.items():
+        fields = [field for field in span if span[field] != arrived[span_id][field]]
+        if fields:
+            yield Difference(span_id, span["name"], f"differs in {', '.join(fields)}")
+    for span_id, span in arrived.items():
         if span_id not in expected:
             yield Difference(span_id, span["name"], "was not recorded here")
 
@@ -65,42 +60,37 @@ def spans_of(document: Mapping[str, Any]) -> Iterator[Span]:
     for resource in document.get("resourceSpans", []):
         for scope in resource.get("scopeSpans", []):
             for span in scope.get("spans", []):
-                yield _comparable(span)
+                status = span.get("status", {})
+                yield {
+                    "span_id": span["spanId"],
+                    "parent": span.get("parentSpanId") or None,
+                    "name": span.get("name", ""),
+                    "kind": span.get("kind", 0),
+                    "start": int(span.get("startTimeUnixNano", 0)),
+                    "end": int(span.get("endTimeUnixNano", 0)),
+                    "status": (status.get("code", 0), status.get("message") or ""),
+                    "attributes": _texts(span),
+                    "events": sorted(
+                        (int(event.get("timeUnixNano", 0)), event.get("name", ""), json.dumps(_texts(event)))
+                        for event in span.get("events", [])
+                    ),
+                }
 
 
-def _comparable(span: Mapping[str, Any]) -> Span:
-    status = span.get("status", {})
-    return {
-        "span_id": span["spanId"],
-        "parent": span.get("parentSpanId") or None,
-        "name": span.get("name", ""),
-        "kind": span.get("kind", 0),
-        "start": int(span.get("startTimeUnixNano", 0)),
-        "end": int(span.get("endTimeUnixNano", 0)),
-        "status": (status.get("code", 0), status.get("message") or ""),
-        "attributes": _plain(span.get("attributes", [])),
-        "events": sorted(
-            (int(event.get("timeUnixNano", 0)), event.get("name", ""), json.dumps(_plain(event.get("attributes", []))))
-            for event in span.get("events", [])
-        ),
-    }
-
-
-def _plain(attributes: list[Mapping[str, Any]]) -> dict[str, str]:
-    """Return attributes as JSON texts: Jaeger's storage keeps a list as the text of its JSON."""
-    return {one["key"]: _text(one.get("value", {})) for one in sorted(attributes, key=lambda one: str(one["key"]))}
-
-
-def _text(value: Mapping[str, Any]) -> str:
-    for kind, inner in value.items():
-        if kind == "arrayValue":
-            items = [_scalar(item) for item in inner.get("values", [])]
-            return json.dumps(items, separators=(",", ":"))
-        return str(_scalar({kind: inner}))
-    return ""
+def _texts(owner: Mapping[str, Any]) -> dict[str, str]:
+    """Return the attributes of *owner* as texts: Jaeger's storage keeps a list as the text of its JSON."""
+    texts = {}
+    for attribute in sorted(owner.get("attributes", []), key=lambda attribute: str(attribute["key"])):
+        value = attribute.get("value", {})
+        if "arrayValue" in value:
+            scalars = [_scalar(item) for item in value["arrayValue"].get("values", [])]
+            texts[attribute["key"]] = json.dumps(scalars, separators=(",", ":"))
+        else:
+            texts[attribute["key"]] = str(_scalar(value)) if value else ""
+    return texts
 
 
 def _scalar(value: Mapping[str, Any]) -> Any:
-    for kind, inner in value.items():
-        return int(inner) if kind == "intValue" else inner
+    for kind, scalar in value.items():
+        return int(scalar) if kind == "intValue" else scalar
     return None

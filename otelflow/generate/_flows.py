@@ -1,7 +1,6 @@
 """Which flows the named modules declare."""
 
 import importlib
-import importlib.util
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Final
 from otelflow._core.flows import declared
 from otelflow._core.flows.declared import Declared
 from otelflow._core.process import process
-from otelflow._core.text.hints import place_of, suggestion
-from otelflow.errors import TargetNotFound, TargetNotImportable
+from otelflow._core.text.hints import suggestion
+from otelflow._importing import import_for_user
+from otelflow.errors import TargetNotFound
 
 
 class _Imports(process.State):
@@ -44,34 +44,22 @@ def flows_of(modules: Iterable[str]) -> tuple[Declared, ...]:
 
 
 def _import(name: str) -> None:
-    """Import the module *name* and say of a failure what is wrong and where."""
+    if not name.strip(".") or name.startswith("."):
+        raise TargetNotFound(f"{name!r} is no module: --from wants a name as in 'import package.module'")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; an installed command does not
-    try:
-        importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
-            raise TargetNotFound(
-                f"There is no module {name!r}{_likely_name(name)}: --from wants a module as in "
-                f"'import package.module', importable from {Path.cwd()}"
-            ) from None
-        place = place_of(error)
-        where = f" ({place})" if place else ""
-        raise TargetNotImportable(f"{name} does not import: {error}{where}; install what it needs") from error
-    except (Exception, SystemExit) as error:  # a module may raise anything, or end the program
-        if isinstance(error, TypeError | ValueError) and (not name.strip(".") or name.startswith(".")):
-            raise TargetNotFound(f"{name!r} is no module: --from wants a name as in 'import package.module'") from None
-        text, place = str(error), place_of(error)
-        if isinstance(error, SyntaxError):
-            text, place = error.msg, f"{error.filename}:{error.lineno}" if error.filename else place
-        where = f" ({place})" if place else ""
-        raise TargetNotImportable(
-            f"{name} raises when it is imported: {type(error).__name__}: {text}{where}"
-        ) from error
+    import_for_user(
+        lambda: importlib.import_module(name),
+        name,
+        lambda: (
+            f"There is no module {name!r}{_likely_name(name)}: --from wants a module as in 'import package.module', "
+            f"importable from {Path.cwd()}"
+        ),
+    )
 
 
 def _likely_name(name: str) -> str:
-    """Return the name that may have been meant: a module in the place of a file, or one beside it."""
+    """Return what may have been meant: a module in the place of a file, or one beside that is not there."""
     if name.endswith(".py"):
         return f"; did you mean {name.removesuffix('.py').strip('./').replace('/', '.')!r}?"
     import pkgutil  # noqa: PLC0415 only for mistakes

@@ -111,7 +111,7 @@ def clean_environment(store, **more):
 
 def run_otelflow(*arguments, store, cwd, timeout=60, **environment):
     done = subprocess.run(
-        [sys.executable, "-m", "otelflow._cli", *map(str, arguments)],
+        [sys.executable, "-m", "otelflow", *map(str, arguments)],
         cwd=cwd,
         env=clean_environment(store, **environment),
         stdin=subprocess.DEVNULL,

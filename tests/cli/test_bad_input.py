@@ -127,7 +127,7 @@ def test_a_store_that_is_off_has_nothing_to_show(otelflow):
     assert "The store is off (OTELFLOW_STORE says so)" in done.err
 
 
-@pytest.mark.parametrize("missing", ["typer", "rich"])
+@pytest.mark.parametrize("missing", ["typer", "rich", "pydantic", "requests"])
 def test_without_the_extra_one_line_names_the_cure(missing):
     program = f"import sys; sys.modules[{missing!r}] = None; from otelflow._cli import main; main()"
 
@@ -162,7 +162,7 @@ def test_an_output_that_takes_nothing_is_one_line(otelflow, flows, store, enviro
 
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "otelflow._cli", "show", option],
+            [sys.executable, "-m", "otelflow", "show", option],
             cwd=flows,
             env=environment_of(store),
             stdout=full,

@@ -13,6 +13,8 @@ def endpoint():
             body = self.rfile.read(int(self.headers["Content-Length"]))
             server.asked.append((self.path, body, dict(self.headers)))
             self.send_response(server.answer)
+            if server.location:
+                self.send_header("Location", server.location)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -20,7 +22,7 @@ def endpoint():
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.asked, server.answer = [], 200
+    server.asked, server.answer, server.location = [], 200, ""
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
@@ -52,6 +54,23 @@ def test_an_endpoint_that_refuses_is_wrong_and_the_cure_fits(otelflow, endpoint,
     assert cure in done.out
 
 
+def test_a_redirect_is_reported_and_not_followed(otelflow, endpoint):
+    endpoint.answer, endpoint.location = 307, f"http://localhost:{endpoint.server_port}/elsewhere"
+
+    done = otelflow(
+        "doctor",
+        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{endpoint.server_port}",
+        OTEL_EXPORTER_OTLP_HEADERS="x-token=hunter2secret",
+        COLUMNS="250",
+    )
+
+    assert done.code == 1
+    assert f"answered 307 to an empty export, a redirect to {endpoint.location}" in done.out
+    assert "set OTEL_EXPORTER_OTLP_ENDPOINT to the address that takes traces" in done.out
+    assert {path for path, _, _ in endpoint.asked} == {"/v1/traces"}
+    assert "hunter2secret" not in done.out + done.err
+
+
 def test_a_port_that_is_none_is_named(otelflow):
     done = otelflow("doctor", OTEL_EXPORTER_OTLP_ENDPOINT="http://localhost:abc", COLUMNS="200")
 
@@ -67,6 +86,24 @@ def test_a_password_in_an_address_is_never_shown(otelflow, endpoint, command):
 
     assert "hunter2secret" not in done.out + done.err
     assert "127.0.0.1" in done.out + done.err
+
+
+@pytest.mark.parametrize("command", [("doctor",), ("config",), ("run", "flows.py:ratio", "-p", "a=6", "--traceback")])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"OTELFLOW_METRICS": "push:http://user:hunter2secret@127.0.0.1:1"},
+        {"OTELFLOW_METRICS": "push:ftp://user:hunter2secret@127.0.0.1"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "user:hunter2secret@127.0.0.1:4318"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "ftp://user:hunter2secret@127.0.0.1"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_HEADERS": "hunter2secret"},
+    ],
+)
+def test_no_password_and_no_header_is_printed_also_when_it_is_refused(otelflow, command, environment):
+    done = otelflow(*command, **environment, COLUMNS="250")
+
+    assert done.out + done.err
+    assert "hunter2secret" not in done.out + done.err
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])

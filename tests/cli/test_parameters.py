@@ -47,7 +47,7 @@ def test_keywords_that_a_function_gathers_are_texts():
 def test_arguments_that_were_set_up_stay_unless_given_anew():
     def main(first: int, second: int): ...
 
-    arguments = parameters.fit(main, {"second": "5"}, already=((1, 2), {}))
+    arguments = parameters.fit(main, {"second": "5"}, preset=((1, 2), {}))
 
     assert arguments.positional == (1, 5)
 

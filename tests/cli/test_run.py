@@ -1,5 +1,4 @@
 import json
-import pickle
 import re
 import signal
 import socket
@@ -8,8 +7,6 @@ import sys
 import time
 
 import pytest
-
-from otelflow._cli._exit_codes import Terminated
 
 
 def traces(otelflow):
@@ -130,7 +127,7 @@ ENDING += [(signal.SIGHUP, 129)] if hasattr(signal, "SIGHUP") else []
 @pytest.mark.parametrize(("number", "code"), ENDING)
 def test_a_flow_that_is_interrupted_ends_truthfully(otelflow, flows, store, environment_of, target, number, code):
     with subprocess.Popen(
-        [sys.executable, "-m", "otelflow._cli", "run", f"flows.py:{target}"],
+        [sys.executable, "-m", "otelflow", "run", f"flows.py:{target}"],
         cwd=flows,
         env=environment_of(store),
         stdout=subprocess.PIPE,
@@ -155,7 +152,7 @@ def test_a_signal_while_telemetry_is_sent_costs_no_stored_trace(otelflow, flows,
         silent.settimeout(30)
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with subprocess.Popen(
-            [sys.executable, "-m", "otelflow._cli", "run", "flows.py:ratio", "-p", "a=6"],
+            [sys.executable, "-m", "otelflow", "run", "flows.py:ratio", "-p", "a=6"],
             cwd=flows,
             env=environment_of(store, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_BSP_EXPORT_TIMEOUT="100"),
             stdout=subprocess.PIPE,
@@ -179,7 +176,7 @@ def test_a_signal_while_telemetry_is_sent_costs_no_stored_trace(otelflow, flows,
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of POSIX")
 def test_a_hangup_that_nohup_ignores_stays_ignored(flows, store, environment_of):
     with subprocess.Popen(
-        ["nohup", sys.executable, "-m", "otelflow._cli", "run", "flows.py:wait", "-p", "seconds=0.5"],
+        ["nohup", sys.executable, "-m", "otelflow", "run", "flows.py:wait", "-p", "seconds=0.5"],
         cwd=flows,
         env=environment_of(store),
         stdin=subprocess.DEVNULL,
@@ -193,12 +190,6 @@ def test_a_hangup_that_nohup_ignores_stays_ignored(flows, store, environment_of)
 
     assert process.returncode == 0
     assert "flow wait: success" in err
-
-
-def test_what_a_signal_raises_can_be_pickled():
-    again = pickle.loads(pickle.dumps(Terminated("SIGTERM")))
-
-    assert (type(again), again.args) == (Terminated, ("SIGTERM",))
 
 
 def dead_endpoint():

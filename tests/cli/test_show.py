@@ -122,7 +122,7 @@ def test_a_large_artifact_comes_out_whole(stored):
 
 def test_a_picture_is_no_base64_in_the_tree_and_comes_out_as_its_bytes(otelflow, flows, store, environment_of):
     otelflow("run", "flows.py:leave_artifacts")
-    line = [sys.executable, "-m", "otelflow._cli", "show", "--artifact", "dot"]
+    line = [sys.executable, "-m", "otelflow", "show", "--artifact", "dot"]
 
     written = subprocess.run(line, cwd=flows, env=environment_of(store), capture_output=True, timeout=30, check=True)
 
@@ -159,7 +159,7 @@ def test_a_narrow_terminal_keeps_the_id_and_the_name(otelflow, flows, store, env
     for columns in (100, 60, 40):
         master, slave = os.openpty()
         subprocess.run(
-            [sys.executable, "-m", "otelflow._cli", "show", "--list"],
+            [sys.executable, "-m", "otelflow", "show", "--list"],
             cwd=flows,
             env=environment_of(store, COLUMNS=str(columns), TERM="xterm"),
             stdout=slave,

@@ -6,10 +6,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 import otelflow
-from otelflow import Flow_Run__Event, settings
+from otelflow import Flow_Run__Event, semconv, settings
 from otelflow._cli._console import is_terminal
 from otelflow._cli.demo.library import read_library
-from otelflow._cli.run import Wishes, run
+from otelflow._cli.run import RunOptions, run
 
 
 class _ProgressBar(otelflow.Listener):
@@ -49,7 +49,7 @@ class _ProgressBar(otelflow.Listener):
 
     def on_task_stop(self, event: Flow_Run__Event) -> None:
         """Count a file that could not be read."""
-        if event.event_data.result == "failure" and event.event_data.task_name == "read file":
+        if event.event_data.result == semconv.FAILURE and event.event_data.task_name == "read file":
             self._failed += 1
             self._progress.update(self._bar, failed=self._failed)
 
@@ -57,6 +57,6 @@ class _ProgressBar(otelflow.Listener):
 def run_demo(*, traceback: bool, strict_telemetry: bool) -> int:
     """Run the demo and return its exit code."""
     settings.check()
-    watching = _ProgressBar() if is_terminal() else None
-    wishes = Wishes(tree=True, traceback=traceback, strict_telemetry=strict_telemetry)
-    return run(read_library(), wishes, service_name="otelflow-demo", watching=watching)
+    progress = _ProgressBar() if is_terminal() else None
+    options = RunOptions(tree=True, traceback=traceback, strict_telemetry=strict_telemetry)
+    return run(read_library(), options, service_name="otelflow-demo", progress=progress)

@@ -36,16 +36,18 @@ def read_library(limit: int | None = None, this_flow: Flow[Any] = INJECTED) -> d
     files = [*sorted(SAMPLES.glob("*.txt")), *find_files(root)[:limit]]
     this_flow.log_info(f"{len(files):,} files in {root}")
     progress = this_flow.add_flow_artifact(key="files-read", artifact_type="progress", data=0)
-    found: list[Counts] = []
+    counts_of_files: list[Counts] = []
     for number, file in enumerate(files, start=1):
         counts = read_file(file, root)
         if counts is not None:
-            found.append(counts)
+            counts_of_files.append(counts)
         if number * 100 // len(files) != (number - 1) * 100 // len(files):
             progress.update(number * 100 // len(files))
-    if len(found) < len(files):
-        this_flow.log_warning(f"{len(files) - len(found)} files could not be read; the flow goes on without them")
-    return summarise(found, this_flow)
+    if len(counts_of_files) < len(files):
+        this_flow.log_warning(
+            f"{len(files) - len(counts_of_files)} files could not be read; the flow goes on without them"
+        )
+    return summarise(counts_of_files, this_flow)
 
 
 @task(task_name="find files")
@@ -91,15 +93,15 @@ def parse(text: str, name: str) -> Counter[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what old code is warned of is not our subject
         top = symtable.symtable(text, name, "exec").get_children()
-    inner = [one for table in top if table.get_type() == "class" for one in table.get_children()]
+    inner = [child for table in top if table.get_type() == "class" for child in table.get_children()]
     return Counter(str(table.get_type()) for table in [*top, *inner] if table.get_name() not in _EXPRESSIONS)
 
 
 @task
-def summarise(found: list[Counts], this_flow: Flow[Any]) -> dict[str, int]:
+def summarise(files: list[Counts], this_flow: Flow[Any]) -> dict[str, int]:
     """Leave a table of the largest packages, and return the totals."""
     packages: dict[str, Counter[str]] = {}
-    for counts in found:
+    for counts in files:
         packages.setdefault(counts.package, Counter()).update(
             files=1, lines=counts.lines, functions=counts.functions, classes=counts.classes
         )

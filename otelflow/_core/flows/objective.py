@@ -3,15 +3,11 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Never, TypeAlias
 
-from otelflow._core.text.regex import lazy_compile
+from otelflow._core.text import durations
 from otelflow.errors import ConfigurationError, UnknownKeyword
 
 if TYPE_CHECKING:
     from datetime import timedelta
-
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
-_ONE: Final = r"(\d+(?:\.\d+)?)(ms|[smhdw])"
-_WHOLE: Final = rf"(?:{_ONE})+"
 
 # Windows of alerts must fit into what Prometheus keeps.
 _LONGEST_DURATION: Final = 7 * 86_400.0
@@ -89,21 +85,20 @@ def _checked_share(success: object) -> float | None:
 def _seconds(name: str, value: "Seconds | None", longest: float) -> float | None:
     if value is None:
         return None
-    # Who has a timedelta has imported its module; for the others that would take 2 ms.
-    in_seconds = getattr(value, "total_seconds", None)
-    seconds = in_seconds() if in_seconds is not None else _parsed(value)
-    if seconds is None or not 0 < seconds <= longest:
+    # To import timedelta would take 2 ms; a program that gives one has imported it.
+    total_seconds = getattr(value, "total_seconds", None)
+    try:
+        seconds = (
+            total_seconds() if total_seconds is not None else durations.parse(value if isinstance(value, str) else "")
+        )
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds <= longest:
         raise ConfigurationError(
             f"Objective: {name}={value!r:.60} is no length of time up to {longest / 86_400:.0f}d: "
             "give a number with a unit (s, m, h, d, w), such as '90s', '10m', '1h30m' or '1d'"
         )
     return seconds
-
-
-def _parsed(text: object) -> float | None:
-    if not isinstance(text, str) or lazy_compile(_WHOLE).fullmatch(text.strip()) is None:
-        return None
-    return sum(float(number) * _UNITS[unit] for number, unit in lazy_compile(_ONE).findall(text))
 
 
 def checked_buckets(buckets: object) -> tuple[float, ...] | None:

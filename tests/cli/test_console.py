@@ -1,0 +1,69 @@
+import logging
+
+import pytest
+
+from otelflow._cli import _console as console
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("http://user:secret@host:4318/v1", "http://user:[redacted]@host:4318/v1"),
+        ("http://:secret@host", "http://:[redacted]@host"),
+        ("http://user:s:e/c@ret@host", "http://user:[redacted]@host"),
+        ("http://user:12345@host", "http://user:[redacted]@host"),
+        ("//user:secret@host", "//user:[redacted]@host"),
+        ("ENDPOINT=user:secret@host:4317 is none", "ENDPOINT=user:[redacted]@host:4317 is none"),
+        ("METRICS=push:http://user:secret@host", "METRICS=push:http://user:[redacted]@host"),
+        ("a 'http://u:secret@h' and http://v:secret@i", "a 'http://u:[redacted]@h' and http://v:[redacted]@i"),
+        ("http://host:4318/x?mail=a@b", "http://host:4318/x?mail=a@b"),
+        ("failed: ask bob@example.com", "failed: ask bob@example.com"),
+        ("flows.py:3 @ noon", "flows.py:3 @ noon"),
+    ],
+)
+def test_the_password_of_an_address_is_hidden_and_nothing_else(text, printed):
+    assert console.hide_passwords(text) == printed
+
+
+def test_a_line_is_written_without_passwords(capsys):
+    console.say("OTLP=user:secret@host is no endpoint")
+
+    assert capsys.readouterr().err == "otelflow: OTLP=user:[redacted]@host is no endpoint\n"
+
+
+def test_a_traceback_is_written_without_passwords(capsys):
+    try:
+        raise ValueError("http://user:secret@host")
+    except ValueError as error:
+        console.print_traceback(error)
+
+    printed = capsys.readouterr().err
+    assert "ValueError: http://user:[redacted]@host" in printed
+    assert "secret" not in printed.replace('raise ValueError("http://user:secret@host")', "")
+
+
+def test_an_exception_without_a_text_is_described(capsys):
+    class Silent(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    assert console.describe(Silent()) == "Silent: (its text cannot be made)"
+
+
+@pytest.mark.parametrize("with_tracebacks", [False, True])
+def test_a_malformed_header_is_reported_without_its_value(capsys, with_tracebacks, logger_of_headers):
+    console.show_warnings(with_tracebacks=with_tracebacks)
+
+    logger_of_headers.warning("Header format invalid! %s", "secret")
+
+    assert capsys.readouterr().err == "otelflow: Header format invalid! (hidden)\n"
+
+
+@pytest.fixture
+def logger_of_headers():
+    names = ("opentelemetry.util.re", "otelflow", "otelflow_exporters", "opentelemetry.exporter")
+    before = {name: (logging.getLogger(name).handlers[:], logging.getLogger(name).propagate) for name in names}
+    yield logging.getLogger("opentelemetry.util.re")
+    for name, (handlers, propagate) in before.items():
+        logging.getLogger(name).handlers[:] = handlers
+        logging.getLogger(name).propagate = propagate

@@ -1,0 +1,66 @@
+import pytest
+
+from otelflow._cli import _http as http
+from otelflow._cli import verify as module
+from otelflow._cli.verify import Difference, spans_of, verify
+
+
+def document(*spans):
+    return {"resourceSpans": [{"scopeSpans": [{"spans": list(spans)}]}]}
+
+
+def span(span_id, **more):
+    return {"spanId": span_id, "name": f"task {span_id}", "startTimeUnixNano": "1", **more}
+
+
+@pytest.fixture
+def jaeger(monkeypatch):
+    """Answers in the place of Jaeger, one after the other."""
+    answers = []
+    monkeypatch.setattr(module, "get", lambda _address, _path: answers.pop(0))
+    monkeypatch.setattr(module, "_POLL_SECONDS", 0)
+    return answers
+
+
+def answer(status, body):
+    return http.Answer(status, body, None, "")
+
+
+def test_a_trace_that_arrives_a_moment_later_arrived_whole(jaeger):
+    jaeger += [answer(404, {"error": "no trace"}), answer(200, {"result": document(span("a"))})]
+
+    assert verify(document(span("a")), "http://jaeger", "1", wait_seconds=60) == []
+
+
+def test_each_difference_names_its_span(jaeger):
+    jaeger += [answer(200, {"result": document(span("b", kind=2), span("c"))})]
+
+    differences = verify(document(span("a"), span("b")), "http://jaeger", "1", wait_seconds=-1)
+
+    assert differences == [
+        Difference("a", "task a", "is missing"),
+        Difference("b", "task b", "differs in kind"),
+        Difference("c", "task c", "was not recorded here"),
+    ]
+
+
+@pytest.mark.parametrize(("status", "body"), [(404, None), (500, {}), (200, {}), (200, None), (302, None)])
+def test_another_server_is_not_taken_for_jaeger(jaeger, status, body):
+    jaeger += [answer(status, body)]
+
+    with pytest.raises(http.Unreachable, match=f"answered {status}; is it Jaeger's query address"):
+        verify(document(), "http://jaeger", "1", wait_seconds=0)
+
+
+def test_attributes_are_compared_as_jaegers_storage_keeps_them():
+    values = {
+        "text": {"stringValue": "a"},
+        "number": {"intValue": "7"},
+        "list": {"arrayValue": {"values": [{"intValue": "1"}, {"stringValue": "b"}]}},
+        "none": {},
+    }
+    attributes = [{"key": key, "value": value} for key, value in values.items()]
+
+    (plain,) = spans_of(document(span("a", attributes=attributes)))
+
+    assert plain["attributes"] == {"text": "a", "number": "7", "list": '[1,"b"]', "none": ""}
