@@ -12,15 +12,8 @@ from otelflow._core.flows.injection import INJECTED
 from otelflow._core.flows.objective import Objective
 from otelflow._core.flows.task import Task, task
 from otelflow._core.inside.artifacts import Artifact, Result
-from otelflow._core.inside.events import (
-    Flow_Events,
-    Flow_Run__Event,
-    Flow_Run__Event_Data,
-    Flow_Run__Event_Type,
-    add_listener,
-    flow_events,
-    remove_listener,
-)
+from otelflow._core.inside.events import Flow_Run__Event, Flow_Run__Event_Data, Flow_Run__Event_Type
+from otelflow._core.inside.listeners import Flow_Events, add_listener, flow_events, remove_listener
 from otelflow._core.inside.log_capture import get_run_logger
 from otelflow._core.text.redaction import redact
 from otelflow._version import __version__ as __version__
@@ -69,9 +62,9 @@ if not TYPE_CHECKING:  # a type checker would take any misspelt name for one of 
             raise AttributeError(f"module 'otelflow' has no attribute {name!r}")
         import importlib  # noqa: PLC0415 only for the names that need the SDK
 
-        found = getattr(importlib.import_module(_LATE[name]), name)
-        globals()[name] = found
-        return found
+        value = getattr(importlib.import_module(_LATE[name]), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

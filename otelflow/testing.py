@@ -16,6 +16,7 @@ from otelflow import semconv
 from otelflow._core.flows import injection
 from otelflow._core.flows.flow import Flow
 from otelflow._core.process import forks, provider
+from otelflow._core.process.process import State
 from otelflow.errors import ConfigurationError
 
 __all__ = ["MockedDependencies", "Node", "Trace", "flow_trace"]
@@ -69,10 +70,10 @@ class Trace(SpanProcessor):
 
     def one(self, name: str) -> ReadableSpan:
         """Return the span called *name*. Raises AssertionError that shows the tree, when there is not exactly one."""
-        found = self.named(name)
-        if len(found) != 1:
-            raise AssertionError(f"{len(found)} spans are called {name!r} in\n{self!r}")
-        return found[0]
+        spans = self.named(name)
+        if len(spans) != 1:
+            raise AssertionError(f"{len(spans)} spans are called {name!r} in\n{self!r}")
+        return spans[0]
 
     def events(self, name: str) -> list[Event]:
         """Return what happened in the one span called *name*: messages, artifacts, results, its exception."""
@@ -80,8 +81,8 @@ class Trace(SpanProcessor):
 
     def messages(self, name: str) -> list[str]:
         """Return the texts of the messages of the one span called *name*."""
-        found = [event for event in self.events(name) if event.name == semconv.MESSAGE_EVENT]
-        return [str((event.attributes or {})[semconv.MESSAGE_TEXT]) for event in found]
+        messages = [event for event in self.events(name) if event.name == semconv.MESSAGE_EVENT]
+        return [str((event.attributes or {})[semconv.MESSAGE_TEXT]) for event in messages]
 
     def tree(self) -> list[Node]:
         """Return the roots, each with what ran inside: ``[("flow f", "success", [("task t", "success", [])])]``."""
@@ -107,8 +108,8 @@ def _key(span: ReadableSpan) -> tuple[int, int]:
 
 
 def _result(span: ReadableSpan) -> str | None:
-    found = (span.attributes or {}).get(semconv.RUN_RESULT)
-    return None if found is None else str(found)
+    result = (span.attributes or {}).get(semconv.RUN_RESULT)
+    return None if result is None else str(result)
 
 
 def _lines(root: Node, first: str, others: str) -> Iterator[str]:
@@ -133,10 +134,17 @@ class _MemoryProvider(TracerProvider):
         self.add_span_processor(trace)
 
 
-class _Collecting:
+class _Collecting(State):
     """The innermost trace that collects now."""
 
-    trace: Trace | None = None
+    trace: Trace | None
+
+    def reset(self) -> None:
+        """Collect nothing."""
+        self.trace = None
+
+
+_collecting: Final = _Collecting()
 
 
 @contextmanager
@@ -146,16 +154,16 @@ def flow_trace(*, dependencies: Mapping[str, object] | None = None) -> Iterator[
     The global provider is not touched. It nests: the outer one collects what the inner one does. Runs of all threads
     are collected, so two tests at a time in one process would see each other's.
     """
-    enclosing = _Collecting.trace
+    enclosing = _collecting.trace
     trace = Trace(enclosing)
     previous = provider.use_provider(_MemoryProvider(trace))
-    _Collecting.trace = trace
+    _collecting.trace = trace
     try:
         with MockedDependencies(**(dependencies or {})):
             yield trace
     finally:
         provider.use_provider(previous)
-        _Collecting.trace = enclosing
+        _collecting.trace = enclosing
 
 
 class MockedDependencies:

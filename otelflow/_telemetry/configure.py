@@ -14,8 +14,8 @@ from opentelemetry.sdk.environment_variables import OTEL_CONFIG_FILE, OTEL_SDK_D
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.trace import ProxyTracerProvider
 
-from otelflow._core.inside import artifacts, events, log_capture
-from otelflow._core.inside.events import RunListener
+from otelflow._core.inside import artifacts, log_capture
+from otelflow._core.inside.listeners import RunListener, add_listener
 from otelflow._core.process import losses
 from otelflow._core.process import settings as process_settings
 from otelflow._core.process.process import State
@@ -171,7 +171,7 @@ def configure(
         _use_metrics(telemetry, metrics, service_name)
     log_capture.capture_configured()
     for listener in listeners:
-        events.add_listener(listener)
+        add_listener(listener)
     return telemetry
 
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from otelflow._core.inside import events
+from otelflow._core.inside import events, listeners
 from otelflow._core.inside.events import Flow_Run__Event, Flow_Run__Event_Type
 from otelflow.listeners._from_spans import events_at_end, events_at_start
 
@@ -51,11 +51,11 @@ class Listener(SpanProcessor):
     """
 
     _overridden: ClassVar[frozenset[Flow_Run__Event_Type]] = frozenset()
-    _hears_all: ClassVar[bool] = False
+    _wants_all: ClassVar[bool] = False
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        cls._hears_all = hears_all = cls.on_event is not Listener.on_event
+        cls._wants_all = hears_all = cls.on_event is not Listener.on_event
         cls._overridden = frozenset(
             kind
             for kind, hook in events.HOOKS.items()
@@ -88,14 +88,14 @@ class Listener(SpanProcessor):
 
     # Driven by the engine
 
-    def hears(self, event_type: Flow_Run__Event_Type) -> bool:
+    def wants(self, event_type: Flow_Run__Event_Type) -> bool:
         """Tell whether a hook for *event_type* is overridden."""
         return event_type in self._overridden
 
-    def hear(self, event: Flow_Run__Event) -> None:
+    def notify(self, event: Flow_Run__Event) -> None:
         """Call the hooks for *event*; the engine guards this call."""
         hook: Callable[[Flow_Run__Event], None] = getattr(self, events.HOOKS[event.event_type])
-        if not self._hears_all:
+        if not self._wants_all:
             hook(event)
             return
         try:
@@ -107,17 +107,17 @@ class Listener(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Hear of a run whose span starts, unless the engine drives this listener."""
-        self._hear_span(events_at_start, span)
+        self._notify_of_span(events_at_start, span)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Hear of the events and the end of a run whose span ends, unless the engine drives this listener."""
-        self._hear_span(events_at_end, span)
+        self._notify_of_span(events_at_end, span)
 
-    def _hear_span(self, read: Callable[[ReadableSpan], list[Flow_Run__Event]], span: ReadableSpan) -> None:
-        if not events.is_listening(self):
-            for event in events.guarded(self, read, span) or ():
+    def _notify_of_span(self, read: Callable[[ReadableSpan], list[Flow_Run__Event]], span: ReadableSpan) -> None:
+        if not listeners.is_listening(self):
+            for event in listeners.guarded(self, read, span) or ():
                 if event.event_type in self._overridden:
-                    events.guarded(self, self.hear, event)
+                    listeners.guarded(self, self.notify, event)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Return True: nothing is held back."""

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from otelflow._core.flows import declared
 from otelflow._core.flows.objective import checked_buckets
-from otelflow._core.inside import events
+from otelflow._core.inside import listeners
 from otelflow._core.process import forks, losses
 from otelflow._core.runs import open_runs
 from otelflow._core.runs.observers import Observer
@@ -262,13 +262,13 @@ class Aggregator(Observer):
             flow_series = self._series_of(label_of(run.flow_name or ""), None, run)
             open_since.setdefault(flow_series.flow, []).append(run.started_ns / 1e9)
         dropped, errors = self._inherited
-        listeners = dict.fromkeys((events.name_of(listener) for listener in events.listeners()), 0)
+        names = dict.fromkeys(map(listeners.name_of, listeners.listeners()), 0)
         return Snapshot(
             [series for series in series_list if series.task is None],
             [series for series in series_list if series.task is not None],
             open_since,
             {**dict.fromkeys(_LOSSES, 0), **(Counter(losses.dropped) - dropped)},
-            {**listeners, **(Counter(losses.listener_errors) - errors)},
+            {**names, **(Counter(losses.listener_errors) - errors)},
             self._since,
         )
 

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, TraceIdRatioBased
 
 from otelflow import Flow_Run__Event_Type, Listener, add_listener, flow, flow_events, remove_listener, task
-from otelflow._core.inside import events
+from otelflow._core.inside import listeners
 from otelflow._core.process import losses
 from otelflow._core.process import provider as spans
 from otelflow.errors import InvalidListener
@@ -43,7 +43,7 @@ class Ear(Listener):
 def clean(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     yield
-    for listener in events.listeners():
+    for listener in listeners.listeners():
         remove_listener(listener)
     flow_events.event_listeners.clear()
 
@@ -457,8 +457,8 @@ def test_a_listener_may_hear_heardof_its_own_choice_only():
     ear = listener_with("on_flow_stop", boom)
     add_listener(ear)
 
-    assert [kind for kind in KINDS if ear.hears(Flow_Run__Event_Type(kind))] == ["flow_stop"]
-    assert not events._driven.audience[Flow_Run__Event_Type.FLOW_MESSAGE]
+    assert [kind for kind in KINDS if ear.wants(Flow_Run__Event_Type(kind))] == ["flow_stop"]
+    assert not listeners._driven.audience[Flow_Run__Event_Type.FLOW_MESSAGE]
 
 
 def test_a_listener_on_a_host_with_few_heardhears_what_the_span_kept(provided):

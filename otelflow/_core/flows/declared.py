@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from otelflow._core.flows.objective import Objective
 from otelflow._core.process import forks
+from otelflow._core.process.process import State
 
 _MOST: Final = 1_000
 
@@ -21,23 +22,34 @@ class Declared(NamedTuple):
     description: str = ""
 
 
-_lock: Final = forks.new_lock()
-_flows: Final[dict[str, Declared]] = {}
+class _Declarations(State):
+    """The flows that were declared, by their names."""
+
+    def __init__(self) -> None:
+        self.flows: dict[str, Declared] = {}
+        self.lock = forks.new_lock()
+        super().__init__()
+
+    def reset(self) -> None:
+        """Keep them: what was decorated is still there."""
+
+
+_declarations: Final = _Declarations()
 
 
 def declare(flow: Declared) -> None:
     """Remember *flow*; of two with one name the later counts, and of very many the first."""
-    with _lock:
-        if flow.name in _flows or len(_flows) < _MOST:
-            _flows[flow.name] = flow
+    with _declarations.lock:
+        if flow.name in _declarations.flows or len(_declarations.flows) < _MOST:
+            _declarations.flows[flow.name] = flow
 
 
 def declared(name: str) -> Declared | None:
     """Return what is declared of the flow called *name*."""
-    return _flows.get(name)
+    return _declarations.flows.get(name)
 
 
 def declared_flows() -> tuple[Declared, ...]:
     """Return every declared flow in the order of declaration."""
-    with _lock:
-        return tuple(_flows.values())
+    with _declarations.lock:
+        return tuple(_declarations.flows.values())

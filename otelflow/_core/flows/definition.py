@@ -62,9 +62,9 @@ class Definition:
         "target",
     )
 
-    def __init__(self, what: str, target: Callable[..., Any], options: Mapping[str, Any] = _NO_OPTIONS) -> None:
+    def __init__(self, owner: str, target: Callable[..., Any], options: Mapping[str, Any] = _NO_OPTIONS) -> None:
         if not callable(target):
-            raise NotCallable(what, target)
+            raise NotCallable(owner, target)
         plain = target
         while isinstance(plain, functools.partial):
             plain = plain.func
@@ -203,41 +203,39 @@ def show_keywords(decorator: F, options_type: type) -> F:
     return decorator
 
 
-def check_keywords(what: str, keywords: Mapping[str, object], options_type: type) -> None:
-    """Raise UnknownKeyword or ConfigurationError for a keyword of *what* that it does not have or cannot use."""
+def check_keywords(owner: str, keywords: Mapping[str, object], options_type: type) -> None:
+    """Raise UnknownKeyword or ConfigurationError for a keyword of *owner* that it does not have or cannot use."""
     parameters = _parameters(options_type)
     for name, value in keywords.items():
         if name not in parameters:
-            raise UnknownKeyword(what, name, parameters)
-        kinds = [get_origin(kind) or kind for kind in _members(parameters[name].annotation)]
+            raise UnknownKeyword(owner, name, parameters)
+        annotation = parameters[name].annotation
+        members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+        kinds = [get_origin(member) or member for member in members]
         if not isinstance(value, tuple(kinds)):
             fitting = " | ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
-            raise ConfigurationError(f"{what}: {name} must be {fitting}, not {value!r:.60}")
-
-
-def _members(annotation: Any) -> tuple[Any, ...]:
-    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+            raise ConfigurationError(f"{owner}: {name} must be {fitting}, not {value!r:.60}")
 
 
 def decorate(
-    what: str, options_type: type, target: Any, options: dict[str, Any], wrap: Callable[[Definition], Any]
+    owner: str, options_type: type, target: Any, options: dict[str, Any], wrap: Callable[[Definition], Any]
 ) -> Any:
     """Do what ``@flow`` and ``@task`` have in common; without *target* return what takes it.
 
     Raises UnknownKeyword, NotCallable, or ConfigurationError for a value that does not fit its keyword.
     """
-    check_keywords(what, options, options_type)
+    check_keywords(owner, options, options_type)
     if target is None:
-        return functools.partial(_decorate, what, options, wrap)
-    return _decorate(what, options, wrap, target)
+        return functools.partial(_decorate, owner, options, wrap)
+    return _decorate(owner, options, wrap, target)
 
 
-def _decorate(what: str, options: dict[str, Any], wrap: Callable[[Definition], Any], target: Any) -> Any:
+def _decorate(owner: str, options: dict[str, Any], wrap: Callable[[Definition], Any], target: Any) -> Any:
     if isinstance(target, staticmethod | classmethod):
-        return type(target)(_decorate(what, options, wrap, target.__func__))
+        return type(target)(_decorate(owner, options, wrap, target.__func__))
     if isinstance(target, type):
-        raise NotCallable(what, target)
+        raise NotCallable(owner, target)
     # It stays a plain function: libraries refuse or leak callable objects. The mark tells others what calling it does.
-    decorated = functools.wraps(target)(wrap(Definition(what, target, options)))
-    vars(decorated)["__otelflow__"] = what.removeprefix("@")
+    decorated = functools.wraps(target)(wrap(Definition(owner, target, options)))
+    vars(decorated)["__otelflow__"] = owner.removeprefix("@")
     return decorated

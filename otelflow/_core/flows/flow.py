@@ -20,7 +20,6 @@ from otelflow._core.flows.definition import (
 )
 from otelflow._core.flows.flow_run import Block, FlowRun, innermost_block, new_flow_id
 from otelflow._core.flows.objective import Objective, checked_buckets
-from otelflow._core.flows.task import Task
 from otelflow._core.inside import events, messages
 from otelflow._core.inside.artifacts import Artifact, Result, add_artifact, add_result
 from otelflow._core.inside.speaker import Speaker
@@ -34,6 +33,7 @@ from otelflow.errors import ConfigurationError, FlowNotSetUp, NotCallable, Unfil
 
 if TYPE_CHECKING:
     from otelflow._core.flows.osbot_report import Flow_Stats
+    from otelflow._core.flows.task import Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,10 +66,10 @@ class Flow(Speaker, Generic[R]):
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
         """Begin at once: a subclass (a dataclass, say) may have an ``__init__`` that does not call ours."""
-        made = super().__new__(cls)
+        flow = super().__new__(cls)
         if cls is not Flow:
-            Flow.__init__(made)
-        return made
+            Flow.__init__(flow)
+        return flow
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -85,14 +85,14 @@ class Flow(Speaker, Generic[R]):
         data: Mapping[str, Any] | None = None,
         capture_parameters: Capture = False,
         capture_return_value: bool = False,
-        **more: Any,
+        **attributes: Any,
     ) -> None:
         if positional:
             cure = self._how_to_call_main(()) or "; give what it runs to setup(): Flow().setup(function, …).execute()"
             raise UnfillableParameter("flow", type(self).__name__, f"it takes keywords only{cure}")
         if flow_config is not None and not isinstance(flow_config, Flow_Run__Config):
             raise ConfigurationError(f"flow_config must be a Flow_Run__Config, not {flow_config!r:.80}")
-        for name, value in more.items():
+        for name, value in attributes.items():
             if not hasattr(type(self), name) and not any(
                 name in inspect.get_annotations(c) for c in type(self).__mro__
             ):
@@ -125,7 +125,9 @@ class Flow(Speaker, Generic[R]):
         self._used_id = self.flow_id
 
     def _forget_run(self) -> None:
-        self.executed_tasks: BoundedLog[Task] = BoundedLog(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _has_failed)
+        self.executed_tasks: BoundedLog[Task] = BoundedLog(
+            _IN_MEMORY, _IN_MEMORY, _IN_MEMORY, lambda task: task.status in FAILED
+        )
         self.log: BoundedLog[messages.Line] = messages.new_log()
         self.artifacts: BoundedLog[Artifact] = BoundedLog(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
         self.results: BoundedLog[Result] = BoundedLog(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
@@ -182,17 +184,18 @@ class Flow(Speaker, Generic[R]):
         """Return what tasks and the flow may ask for by name or type, besides the usual; override it."""
         return _NO_DEPENDENCIES
 
-    def _how_to_call_main(self, given: tuple[str, ...]) -> str:
-        """Return where the arguments of ``main`` go, if it is overridden and has the parameters *given*."""
+    def _how_to_call_main(self, names: tuple[str, ...]) -> str:
+        """Return where the arguments of ``main`` go, if it is overridden and has the parameters *names*."""
         if not self._overrides_main():
             return ""
         gathering = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
         parameters = list(inspect.signature(self.main).parameters.values())
-        parameters = [one for one in parameters if one.kind not in gathering]
-        names = [one.name for one in parameters if one.default is inspect.Parameter.empty or one.name in given]
-        if not set(given) <= set(names):
+        parameters = [parameter for parameter in parameters if parameter.kind not in gathering]
+        empty = inspect.Parameter.empty
+        fitting = [p.name for p in parameters if p.default is empty or p.name in names]
+        if not set(names) <= set(fitting):
             return ""
-        arguments = ", ".join(f"{name}=…" for name in names)
+        arguments = ", ".join(f"{name}=…" for name in fitting)
         return f"; the arguments of main go to setup(), by name: {type(self).__name__}().setup({arguments}).execute()"
 
     def _overrides_main(self) -> bool:
@@ -255,7 +258,7 @@ class Flow(Speaker, Generic[R]):
 
     # Messages, artifacts, results
 
-    def _here(self) -> Run:
+    def _speaking_run(self) -> Run:
         """Return the run to which something said now belongs: the task or flow of ours that is current."""
         run = open_run_here()
         while run is not None and run.flow is not self:
@@ -263,7 +266,7 @@ class Flow(Speaker, Generic[R]):
         return run or self.flow_run or self._block or Block(self, None)
 
     def _log(self, level: int, message: object, task_run_id: str | None) -> None:
-        messages.write(self._here(), level, message, task_run_id=task_run_id)
+        messages.write(self._speaking_run(), level, message, task_run_id=task_run_id)
 
     def add_flow_artifact(
         self,
@@ -276,11 +279,11 @@ class Flow(Speaker, Generic[R]):
 
         Raises InvalidArtifact for a key or data that does not fit.
         """
-        return add_artifact(self._here(), key, data, description, artifact_type)
+        return add_artifact(self._speaking_run(), key, data, description, artifact_type)
 
     def add_flow_result(self, key: str, description: object) -> Result:
         """Record a result. Raises InvalidArtifact for a key that is not valid."""
-        return add_result(self._here(), key, description)
+        return add_result(self._speaking_run(), key, description)
 
     @property
     def captured_exec_logs(self) -> list[str]:
@@ -343,10 +346,6 @@ class Flow(Speaker, Generic[R]):
 _NO_DEPENDENCIES: Final[Mapping[str, Any]] = {}
 
 
-def _has_failed(task: Task) -> bool:
-    return task.status in FAILED
-
-
 def _is_unimportant(_: object) -> bool:
     return False
 
@@ -394,9 +393,9 @@ def flow(target: Any = None, /, **options: Any) -> Any:
         )
 
         def new_flow(*args: Any, **kwargs: Any) -> Flow[Any]:
-            made: Flow[Any] = Flow(**keywords)
-            made.data.update(options.get("data") or {})
-            return made.use_definition(definition, args, kwargs)
+            flow: Flow[Any] = Flow(**keywords)
+            flow.data.update(options.get("data") or {})
+            return flow.use_definition(definition, args, kwargs)
 
         return new_flow
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from otelflow import semconv
 from otelflow._core.flows.definition import Definition, shown_value
-from otelflow._core.inside import events, messages, print_capture
+from otelflow._core.inside import listeners, messages, print_capture
 from otelflow._core.inside.artifacts import add_result
 from otelflow._core.process.ids import new_id
 from otelflow._core.process.settings import settings
@@ -123,7 +123,7 @@ class FlowRun(Run):
             self.parameters = definition.captured_parameters(self.args, self.kwargs)
         self.keeps_errors = not self.settings.raise_flow_error
         if self.settings.flow_data__capture_events:
-            events.capture_events()
+            listeners.capture_events()
         flow.flow_run = self
         flow.flow_error = None
         if not self.is_generator:

@@ -87,15 +87,15 @@ class Injection:
         named: Mapping[str, Any],
         dependencies: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Return *kwargs* with everything added that the function asks for and the caller did not give."""
+        """Return *kwargs* with everything added that the function asks for and the caller has not passed."""
         if not self._parameters:
             return kwargs
-        given = len(args)
-        filled = {p.name: named[p.name] for p in self._named if p.position >= given and p.name not in kwargs}
+        positional = len(args)
+        filled = {p.name: named[p.name] for p in self._named if p.position >= positional and p.name not in kwargs}
 
         def is_missing(parameter: _Parameter) -> bool:
             name = parameter.name
-            return parameter.position >= given and name not in kwargs and name not in filled
+            return parameter.position >= positional and name not in kwargs and name not in filled
 
         if dependencies:
             by_name = {
@@ -109,7 +109,9 @@ class Injection:
         if unfilled is not None:
             meant = nearest(unfilled.name, [*NAMES, *dependencies])
             reason = f"nothing can be injected for its parameter {unfilled.name!r}"
-            raise UnfillableParameter("function", _name_of(self._function), reason, meant)
+            plain = getattr(self._function, "func", self._function)  # a partial is called by its function
+            name = str(getattr(plain, "__qualname__", type(plain).__qualname__))
+            raise UnfillableParameter("function", name, reason, meant)
         return {**kwargs, **filled} if filled else kwargs
 
     def _by_annotation(self) -> tuple[tuple[_Parameter, type], ...]:
@@ -130,18 +132,13 @@ def _parameters(function: Callable[..., Any]) -> tuple[_Parameter, ...]:
     except (TypeError, ValueError):  # some callables written in C have none
         return ()
     fillable = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    found: list[_Parameter] = []
+    parameters: list[_Parameter] = []
     for position, parameter in enumerate(signature.parameters.values()):
         if parameter.kind in fillable:
             keyword_only = parameter.kind is inspect.Parameter.KEYWORD_ONLY
             place = 1_000_000 if keyword_only else position
-            found.append(_Parameter(parameter.name, place, parameter.annotation, parameter.default))
-    return tuple(found)
-
-
-def _name_of(function: Any) -> str:
-    plain = getattr(function, "func", function)  # a partial is called by its function
-    return str(getattr(plain, "__qualname__", type(plain).__qualname__))
+            parameters.append(_Parameter(parameter.name, place, parameter.annotation, parameter.default))
+    return tuple(parameters)
 
 
 _UNIONS: Final = (typing.Union, types.UnionType)
@@ -158,9 +155,9 @@ def _class_of(annotation: Any, function: Callable[..., Any]) -> type | None:
     except Exception:  # noqa: BLE001 an annotation may be any expression, also one that is never defined
         return None
     members = typing.get_args(resolved) if typing.get_origin(resolved) in _UNIONS else (resolved,)
-    classes = [typing.get_origin(one) or one for one in members]
-    named = [one for one in classes if isinstance(one, type) and one not in _TOO_COMMON]
-    return named[0] if len(named) == 1 else None
+    classes = [typing.get_origin(member) or member for member in members]
+    classes = [member for member in classes if isinstance(member, type) and member not in _TOO_COMMON]
+    return classes[0] if len(classes) == 1 else None
 
 
 def _of_type(kind: type, named: Mapping[str, Any], dependencies: Mapping[str, Any]) -> Any:
@@ -190,14 +187,14 @@ def why_uncallable(function: Callable[..., Any], args: tuple[Any, ...], kwargs: 
 def _unexpected(signature: inspect.Signature, kwargs: Mapping[str, Any]) -> str | None:
     """Return what is to be said of a keyword that *signature* does not have, or None."""
     parameters = signature.parameters.values()
-    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters):
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
         return None
     nameless = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
-    known = [one.name for one in parameters if one.kind not in nameless]
-    unexpected = next((name for name in kwargs if name not in known), None)
+    names = [parameter.name for parameter in parameters if parameter.kind not in nameless]
+    unexpected = next((name for name in kwargs if name not in names), None)
     if unexpected is None:
         return None
-    others = [name for name in known if name not in ("self", "cls")]
+    others = [name for name in names if name not in ("self", "cls")]
     return f"it has no parameter {unexpected!r}{suggestion(unexpected, others)}"
 
 
@@ -210,8 +207,8 @@ def _shape(signature: inspect.Signature) -> str:
     """Return *signature* without annotations, and without the text of defaults, which foreign code would make."""
     empty = inspect.Parameter.empty
     bare = [
-        one.replace(annotation=empty, default=empty if one.default is empty else _Some())
-        for one in signature.parameters.values()
+        parameter.replace(annotation=empty, default=empty if parameter.default is empty else _Some())
+        for parameter in signature.parameters.values()
     ]
     return str(inspect.Signature(bare))
 

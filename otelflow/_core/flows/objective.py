@@ -45,7 +45,10 @@ class Objective:
         self.success: Final = _checked_share(success)
         self.duration: Final = _seconds("duration", duration, _LONGEST_DURATION)
         self.every: Final = _seconds("every", every, _LONGEST_INTERVAL)
-        self.runbook: Final = _checked_runbook(runbook)
+        text: object = runbook
+        if text is not None and not (isinstance(text, str) and text.strip()):
+            raise ConfigurationError(f"Objective: runbook must be a text such as an address, not {runbook!r:.60}")
+        self.runbook: Final = runbook
 
     @property
     def share(self) -> float:
@@ -61,14 +64,8 @@ class Objective:
         return hash((self.success, self.duration, self.every, self.runbook))
 
     def __repr__(self) -> str:
-        given = [f"{name}={getattr(self, name)!r}" for name in self.__slots__ if getattr(self, name) is not None]
-        return f"Objective({', '.join(given)})"
-
-
-def _checked_runbook(runbook: object) -> str | None:
-    if runbook is None or (isinstance(runbook, str) and runbook.strip()):
-        return runbook
-    raise ConfigurationError(f"Objective: runbook must be a text such as an address, not {runbook!r:.60}")
+        promises = [f"{name}={getattr(self, name)!r}" for name in self.__slots__ if getattr(self, name) is not None]
+        return f"Objective({', '.join(promises)})"
 
 
 def _checked_share(success: object) -> float | None:
@@ -105,9 +102,9 @@ def checked_buckets(buckets: object) -> tuple[float, ...] | None:
     """Return the upper bounds of a histogram's buckets in seconds. Raises ConfigurationError if they are none."""
     if buckets is None:
         return None
-    given = tuple(buckets) if isinstance(buckets, Iterable) else ()
+    numbers = tuple(buckets) if isinstance(buckets, Iterable) else ()
     try:
-        bounds = () if any(isinstance(one, str | bool) for one in given) else tuple(float(one) for one in given)
+        bounds = () if any(isinstance(number, str | bool) for number in numbers) else tuple(map(float, numbers))
     except (TypeError, ValueError):
         bounds = ()
     if bounds and bounds[-1] == float("inf"):

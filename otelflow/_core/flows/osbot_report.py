@@ -1,14 +1,10 @@
 """A flow's run as plain data, in the shapes and words that OSBot-Utils has."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from otelflow import semconv
 from otelflow._core.process.settings import settings
 from otelflow._core.text.redaction import recorded
-
-if TYPE_CHECKING:
-    from otelflow._core.flows.flow import Flow
-    from otelflow._core.flows.task import Task
 
 _WORDS: Final = {
     "running": "running",
@@ -30,7 +26,7 @@ def word(status: str | None) -> str:
 class Flow_Stats:
     """Times (milliseconds since the epoch), duration (seconds), status, error and counts of a flow's run."""
 
-    def __init__(self, flow: "Flow[Any]") -> None:
+    def __init__(self, flow: Any) -> None:
         failed = [task for task in flow.executed_tasks if word(task.status) == "failed"]
         self.flow_id = flow.flow_id
         self.flow_name = flow.flow_name
@@ -62,7 +58,7 @@ def _milliseconds(time_ns: int) -> int | None:
     return time_ns // 1_000_000 if time_ns else None
 
 
-def durations(flow: "Flow[Any]") -> dict[str, Any]:
+def durations(flow: Any) -> dict[str, Any]:
     """Return name, duration and status, and the seconds of each task by name (of the last with that name)."""
     stats = flow.flow_stats
     return {
@@ -73,7 +69,7 @@ def durations(flow: "Flow[Any]") -> dict[str, Any]:
     }
 
 
-def durations_with_tasks_status(flow: "Flow[Any]") -> dict[str, Any]:
+def durations_with_tasks_status(flow: Any) -> dict[str, Any]:
     """Return ``durations`` with tasks by order, each with its status."""
     tasks = {
         order: {"task_name": task.task_name, "task_duration": task.duration, "task_status": word(task.status)}
@@ -82,7 +78,7 @@ def durations_with_tasks_status(flow: "Flow[Any]") -> dict[str, Any]:
     return {**durations(flow), "flow_tasks": tasks}
 
 
-def as_json(flow: "Flow[Any]") -> dict[str, Any]:
+def as_json(flow: Any) -> dict[str, Any]:
     """Return everything that is kept of a run."""
     stats = flow.flow_stats
     return {
@@ -115,7 +111,7 @@ def as_json(flow: "Flow[Any]") -> dict[str, Any]:
     }
 
 
-def _task(task: "Task", order: int) -> dict[str, Any]:
+def _task(task: Any, order: int) -> dict[str, Any]:
     ended_ns = task.started_ns + int((task.duration or 0) * 1_000_000_000)
     return {
         "task_id": task.task_id,

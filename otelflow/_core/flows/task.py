@@ -114,7 +114,7 @@ class Task(Speaker):
         if run is not None:
             messages.write(run, level, message, task_run_id=task_run_id)
 
-    def _here(self) -> Run:
+    def _speaking_run(self) -> Run:
         """Return the run to which what is recorded now belongs: one that is never opened, outside a run."""
         if self.task_run is not None:
             return self.task_run
@@ -130,11 +130,11 @@ class Task(Speaker):
         artifact_type: str | None = None,
     ) -> Artifact:
         """Record an artifact of this task. Raises InvalidArtifact for a key or data that does not fit."""
-        return add_artifact(self._here(), key, data, description, artifact_type)
+        return add_artifact(self._speaking_run(), key, data, description, artifact_type)
 
     def add_task_result(self, key: str, description: object) -> Result:
         """Record a result of this task. Raises InvalidArtifact for a key that is not valid."""
-        return add_result(self._here(), key, description)
+        return add_result(self._speaking_run(), key, description)
 
     def __enter__(self) -> Self:
         return self

@@ -44,13 +44,13 @@ def keep_payloads(keep: PayloadKeeper | None) -> None:
     _payloads.keep = keep
 
 
-def checked_key(key: object, what: str) -> str | None:
+def checked_key(key: object, owner: str) -> str | None:
     """Return *key*, or raise InvalidArtifact for one that no backend could look up."""
     if key is None:
         return None
     if not isinstance(key, str) or lazy_compile(_KEY).fullmatch(key) is None:
         raise InvalidArtifact(
-            f"{what} key {key!r:.80} is not valid: use up to 128 letters, digits, '.', '_' or '-', beginning with a "
+            f"{owner} key {key!r:.80} is not valid: use up to 128 letters, digits, '.', '_' or '-', beginning with a "
             "letter or digit"
         )
     return key
@@ -63,7 +63,7 @@ class Artifact:
     Raises InvalidArtifact for data that does not fit its type.
     """
 
-    __slots__ = ("_run", "data", "description", "key", "reference", "shown", "size", "time_ns", "type")
+    __slots__ = ("_run", "data", "description", "excerpt", "key", "reference", "size", "time_ns", "type")
 
     def __init__(self, run: Run, key: str | None, artifact_type: str | None, description: str | None) -> None:
         # A flow keeps its artifacts: through them it must not keep its run, which refers to it.
@@ -72,7 +72,7 @@ class Artifact:
         self.type = artifact_type
         self.description = None if description is None else recorded(description, settings().value_limit)
         self.data: Any = None
-        self.shown = ""
+        self.excerpt = ""
         self.size = 0
         self.reference: str | None = None
         self.time_ns = 0
@@ -85,8 +85,8 @@ class Artifact:
         self.size = len(whole)
         self.time_ns = time.time_ns()
         text = _text(self.data)
-        self.shown = cut(text, settings().value_limit)
-        self.reference = _keep(whole) if self.shown is not text else None
+        self.excerpt = cut(text, settings().value_limit)
+        self.reference = _keep(whole) if self.excerpt is not text else None
 
     def update(self, data: object) -> None:
         """Give the artifact a new state (a progress, say); listeners hear each, the span shows the last.
@@ -138,7 +138,7 @@ class Artifact:
             semconv.ARTIFACT_KEY: self.key,
             semconv.ARTIFACT_TYPE: self.type,
             semconv.ARTIFACT_DESCRIPTION: self.description,
-            semconv.ARTIFACT_DATA: self.shown,
+            semconv.ARTIFACT_DATA: self.excerpt,
             semconv.ARTIFACT_SIZE: self.size,
             semconv.ARTIFACT_REFERENCE: self.reference,
         }

@@ -1,6 +1,7 @@
 """Loggers whose records become messages of the run that they were written in."""
 
 import logging
+import threading
 from collections.abc import Iterable
 from typing import Final
 
@@ -16,15 +17,27 @@ from otelflow._core.runs.run import Run
 _RUN_LOGGER: Final = "otelflow.run"
 
 
+class _Taken(threading.local):
+    """The record that this thread has taken last: it may pass several captured loggers, one after the other.
+
+    A mark on the record itself would be a field that the program's own handlers write out.
+    """
+
+    record: logging.LogRecord | None = None
+
+
+_taken: Final = _Taken()
+
+
 class _RunHandler(logging.Handler):
     """Turns each record into a message of the run that is current where it was logged."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take *record*, once however many captured loggers it passes; without a run there is nothing to take."""
-        if record.name != losses.logger.name and "otelflow_heard" not in vars(record):
-            vars(record)["otelflow_heard"] = True
+        if record.name != losses.logger.name and _taken.record is not record:
+            _taken.record = record
             is_shown = _is_shown(record) or _show_as_a_last_resort(record)
-            _hear(record, printed=is_shown)
+            _take(record, printed=is_shown)
 
 
 class _RunLoggerHandler(logging.Handler):
@@ -32,7 +45,7 @@ class _RunLoggerHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take *record*, and let the root's handlers have it as if the logger were an ordinary one."""
-        vars(record)["otelflow_heard"] = True
+        _taken.record = record
         root = logging.getLogger()
         is_shown = False
         if record.levelno >= root.level:
@@ -41,7 +54,7 @@ class _RunLoggerHandler(logging.Handler):
                 root.callHandlers(record)
             else:
                 is_shown = _show_as_a_last_resort(record)
-        _hear(record, printed=is_shown)
+        _take(record, printed=is_shown)
 
 
 def _is_shown(record: logging.LogRecord) -> bool:
@@ -62,7 +75,7 @@ def _show_as_a_last_resort(record: logging.LogRecord) -> bool:
     return True
 
 
-def _hear(record: logging.LogRecord, *, printed: bool) -> None:
+def _take(record: logging.LogRecord, *, printed: bool) -> None:
     run = open_run_here()
     if run is not None:
         try:

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import operator
 import os
 import sys
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from otelflow import semconv
-from otelflow._core.inside import events, journal
+from otelflow._core.inside import events, journal, listeners
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import observers
 from otelflow._core.runs.bounded import BoundedLog
@@ -90,11 +91,7 @@ _new_line: Final[Callable[[tuple[int, int, str, Any, str | None]], Line]] = func
 
 def new_log() -> BoundedLog[Line]:
     """Return a log that keeps the first and last 1,000 messages and 1,000 errors."""
-    return BoundedLog(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _is_error)
-
-
-def _is_error(line: Line) -> bool:
-    return line.level >= logging.ERROR
+    return BoundedLog(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, operator.attrgetter("is_important"))
 
 
 def write(
@@ -107,7 +104,7 @@ def write(
     task_run_id: str | None = None,
 ) -> None:
     """Take *message* as one of *run*: redacted, bounded, with its own timestamp."""
-    if run.settings.logging_enabled and not events.in_listener():
+    if run.settings.logging_enabled and not listeners.in_listener():
         text = recorded(message, settings().value_limit)
         line = Line(time_ns or time.time_ns(), level, text, task_run_id=task_run_id or run.task_run_id)
         if run.flow is not None and run.settings.log_to_memory:

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
-from otelflow._core.inside import events, messages
+from otelflow._core.inside import listeners, messages
 from otelflow._core.process import forks, losses
 from otelflow._core.process.process import State
 from otelflow._core.runs import open_runs
@@ -106,14 +106,14 @@ def _wrap(original: Print) -> Print:
 
     @functools.wraps(original)
     def print(*values: Any, **options: Any) -> None:  # noqa: A001 tracebacks show the name
-        run = _run_that_hears(options)
+        run = _run_of_print(options)
         if run is None:
             original(*values, **options)
             return
         texts = write(original, values, options)
         try:
             sep, end = options.get("sep"), options.get("end")
-            hear(run, (" " if sep is None else sep).join(texts) + ("\n" if end is None else end))
+            take(run, (" " if sep is None else sep).join(texts) + ("\n" if end is None else end))
         except Exception as error:  # noqa: BLE001 it is printed; no trouble of ours (a full stack, say) may follow
             losses.record("messages", "failed", "Something printed could not be made a message", error=error)
 
@@ -124,11 +124,13 @@ _wrapper: Final = _Wrapper()
 open_runs.watch(_wrapper)
 
 
-def _run_that_hears(options: dict[str, Any]) -> Run | None:
-    """Return the run that hears what is printed with *options*, if one does."""
+def _run_of_print(options: dict[str, Any]) -> Run | None:
+    """Return the run whose message it is when something is printed with *options*, if it is one."""
     try:
-        run = open_run_here() if _is_ours(options.get("file")) and not _passing.on else None
-        return None if run is None or not run.settings.logging_enabled or events.in_listener() else run
+        file = options.get("file")
+        is_watched = file is None or file is sys.stdout or file is sys.stderr
+        run = open_run_here() if is_watched and not _passing.on else None
+        return None if run is None or not run.settings.logging_enabled or listeners.in_listener() else run
     except RecursionError:  # the last print before the stack is full must still print
         return None
 
@@ -148,11 +150,7 @@ def _pass_on(original: Print, values: tuple[Any, ...], options: dict[str, Any]) 
     return [str(value) for value in values]
 
 
-def _is_ours(file: object) -> bool:
-    return file is None or file is sys.stdout or file is sys.stderr
-
-
-def hear(run: Run, text: str) -> None:
+def take(run: Run, text: str) -> None:
     """Turn printed *text* into messages, one a line; a line that is not ended yet waits for its rest."""
     if not run.fragment and text.endswith("\n") and text.find("\n") == len(text) - 1:
         _write(run, text[:-1])
@@ -172,11 +170,11 @@ def hear(run: Run, text: str) -> None:
 
 def _write(run: Run, line: str) -> None:
     if line and not line.isspace():
-        shown = line.rstrip("\r").rpartition("\r")[2] if "\r" in line else line
-        messages.write(run, logging.INFO, shown, printed=True)
+        text = line.rstrip("\r").rpartition("\r")[2] if "\r" in line else line
+        messages.write(run, logging.INFO, text, printed=True)
 
 
 def finish(run: Run) -> None:
     """Take the line that a run printed without ending it."""
     if run.fragment:
-        hear(run, "\n")
+        take(run, "\n")

@@ -197,7 +197,11 @@ def run_to_end(flow: Coroutine[Any, Any, R]) -> R:
     """Run a coroutine on a loop of its own: here, or in a thread when a loop runs here already (Jupyter)."""
     import asyncio  # noqa: PLC0415 takes as long as OpenTelemetry; only async flows need it
 
-    if not _is_loop_running(asyncio.get_running_loop):
+    try:
+        is_loop_running = asyncio.get_running_loop() is not None
+    except RuntimeError:
+        is_loop_running = False
+    if not is_loop_running:  # not in the handler above: the flow's own exception would have that one as its context
         return asyncio.run(flow)
     losses.warn_once(
         "execute() in a running loop",
@@ -205,14 +209,6 @@ def run_to_end(flow: Coroutine[Any, Any, R]) -> R:
         "use 'await flow.execute_async()' instead",
     )
     return _InThread(flow, asyncio).run()
-
-
-def _is_loop_running(get_running_loop: Callable[[], object]) -> bool:
-    try:
-        get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 class _InThread(Generic[R]):

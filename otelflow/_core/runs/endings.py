@@ -94,7 +94,9 @@ def qualified_name(kind: type) -> str:
 def stack_trace(error: BaseException, limit: int) -> str:
     """Return the traceback of *error* from the user's first frame on, redacted; of a long one both ends."""
     frames = error.__traceback__
-    while frames is not None and frames.tb_next is not None and _is_ours(frames.tb_frame.f_globals.get("__name__")):
+    while frames is not None and frames.tb_next is not None:
+        if not str(frames.tb_frame.f_globals.get("__name__")).startswith("otelflow._core."):
+            break
         frames = frames.tb_next
     try:
         text = "".join(traceback.TracebackException(type(error), error, frames).format())
@@ -112,7 +114,3 @@ def _both_ends(text: str, limit: int) -> str:
     if length <= 2 * limit:
         return text
     return f"{text[:limit]}\n… [cut, {length:,} characters] …\n{text[-limit:]}"
-
-
-def _is_ours(module: object) -> bool:
-    return isinstance(module, str) and module.startswith("otelflow._core.")

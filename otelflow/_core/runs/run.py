@@ -1,5 +1,6 @@
 """One run of a flow or a task, as data: who runs, where it belongs, how far it is, and how it ended."""
 
+import operator
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
@@ -77,7 +78,9 @@ class Journal:
         if shelf is None:
             head, tail, important, _, _ = _SHELVES[event_name]
             # Of two threads that come at once, both get the same shelf.
-            shelf = self._shelves.setdefault(event_name, BoundedLog(head, tail, important, _is_important))
+            shelf = self._shelves.setdefault(
+                event_name, BoundedLog(head, tail, important, operator.attrgetter("is_important"))
+            )
         return shelf
 
     def add(self, entry: Entry) -> None:
@@ -99,10 +102,6 @@ class Journal:
         """Return how many entries were left out, by the attribute that says so."""
         counts = {_SHELVES[event_name].omitted: shelf.omitted for event_name, shelf in self._shelves.items()}
         return {key: count for key, count in counts.items() if count}
-
-
-def _is_important(entry: Entry) -> bool:
-    return entry.is_important
 
 
 class Body(Protocol):

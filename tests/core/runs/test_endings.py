@@ -161,10 +161,10 @@ class Hears:
     def __init__(self):
         self.events = []
 
-    def hears(self, event_type):
+    def wants(self, event_type):
         return event_type.endswith(("_start", "_stop"))
 
-    def hear(self, event):
+    def notify(self, event):
         self.events.append(event)
 
 
