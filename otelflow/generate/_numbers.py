@@ -17,12 +17,3 @@ def promql_duration(seconds: float) -> str:
         if seconds >= length and seconds % length == 0:
             return f"{int(seconds // length)}{unit}"
     return f"{max(1, round(seconds * 1_000))}ms"
-
-
-def readable_duration(seconds: float) -> str:
-    """Return *seconds* as people write them."""
-    pieces = []
-    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
-        count, seconds = divmod(seconds, length)
-        pieces += [f"{int(count)}{unit}"] if count else []
-    return " ".join(pieces) or f"{round(seconds * 1_000)}ms"

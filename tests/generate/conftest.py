@@ -47,12 +47,12 @@ def shop(tmp_path, monkeypatch):
     (tmp_path / "leaving_flows.py").write_text("raise SystemExit(4)")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    before = dict(declared._flows)
+    before = dict(declared._declarations.flows)
     importlib.invalidate_caches()
     yield "shop_flows"
     sys.modules.pop("shop_flows", None)
-    declared._flows.clear()
-    declared._flows.update(before)
+    declared._declarations.flows.clear()
+    declared._declarations.flows.update(before)
 
 
 @pytest.fixture

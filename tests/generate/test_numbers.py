@@ -2,7 +2,8 @@
 
 import pytest
 
-from otelflow.generate._numbers import promql_duration, readable_duration
+from otelflow._core.text.durations import in_units
+from otelflow.generate._numbers import promql_duration
 
 
 @pytest.mark.parametrize(
@@ -16,4 +17,4 @@ from otelflow.generate._numbers import promql_duration, readable_duration
     ],
 )
 def test_lengths_of_time_are_written_for_prometheus_and_for_people(seconds, prometheus, people):
-    assert (promql_duration(seconds), readable_duration(seconds)) == (prometheus, people)
+    assert (promql_duration(seconds), in_units(seconds)) == (prometheus, people)

@@ -11,11 +11,12 @@ from rich.console import Console
 from rich.text import Text
 
 from otelflow import semconv as names
+from otelflow._core.text.durations import in_words
 from otelflow_exporters._tree import glyphs
 from otelflow_exporters._tree.artifacts import block_lines
 from otelflow_exporters._tree.details import Detail, details_of
 from otelflow_exporters._tree.forest import Fold, Forest, Rest, SpanNode, fold
-from otelflow_exporters._tree.wording import format_duration, one_line
+from otelflow_exporters._tree.wording import one_line
 
 PIPED_WIDTH: Final = 100
 _NARROWEST: Final = 20
@@ -164,7 +165,7 @@ class _Drawing:
         self._print(self._line(row.prefix, label, times, whole, ""))
         median, slowest = folded.durations
         pipe = row.below + (signs["pipe"] if folded.examples else signs["space"])
-        self._print(Text(f"{pipe}median {format_duration(median)}, slowest {format_duration(slowest)}", style="dim"))
+        self._print(Text(f"{pipe}median {in_words(median / 1e9)}, slowest {in_words(slowest / 1e9)}", style="dim"))
         items: list[SpanNode | Fold | Rest] = [*folded.examples]
         if folded.other_failures:
             items.append(Rest(folded.other_failures, folded.other_failures))
@@ -181,7 +182,7 @@ class _Drawing:
         if self._bar_width:
             line.append(self._bar(times), style=_STYLES.get(result, "blue"))
             line.append(" ")
-        line.append(f"{format_duration(length):>{_DURATION_WIDTH}}")
+        line.append(f"{in_words(length / 1e9):>{_DURATION_WIDTH}}")
         return line
 
     def _bar(self, times: list[tuple[int, int]]) -> str:

@@ -1,4 +1,4 @@
-"""Words for a terminal: text that cannot control it, and durations that can be read."""
+"""Words for a terminal: text that cannot control it, and sizes that can be read."""
 
 import re
 from typing import Final
@@ -18,13 +18,6 @@ _CONTROLS: Final = re.compile(
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _ELLIPSIS: Final = "…"
-
-_MICROSECOND: Final = 1_000
-_MILLISECOND: Final = 1_000_000
-_SECOND: Final = 1_000_000_000
-_MINUTE: Final = 60
-_HOUR: Final = 3600
-_DAY: Final = 86_400
 
 
 def clean(text: object, limit: int = 2_000) -> str:
@@ -48,22 +41,6 @@ def lines_of(text: object, count: int) -> list[str]:
         return lines
     hidden = plain.count("\n") + 1 - count
     return [*lines[:count], f"{_ELLIPSIS} {hidden:,} more lines" if hidden > 0 else _ELLIPSIS]
-
-
-def format_duration(nanoseconds: float) -> str:
-    """Return a duration with about three digits and one unit, or two units from a minute on."""
-    seconds = int(nanoseconds / _SECOND)
-    if seconds >= _DAY:
-        return f"{seconds // _DAY} d {seconds % _DAY // _HOUR:02} h"
-    if seconds >= _HOUR:
-        return f"{seconds // _HOUR} h {seconds % _HOUR // _MINUTE:02} m"
-    if seconds >= _MINUTE:
-        return f"{seconds // _MINUTE} m {seconds % _MINUTE:02} s"
-    for unit, name in ((_SECOND, "s"), (_MILLISECOND, "ms"), (_MICROSECOND, "µs")):
-        if nanoseconds >= unit:
-            amount = nanoseconds / unit
-            return f"{amount:.3g} {name}" if amount < 100 else f"{amount:.0f} {name}"
-    return f"{max(0, nanoseconds):.0f} ns"
 
 
 def size(amount: float) -> str:

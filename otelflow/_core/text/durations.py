@@ -1,8 +1,9 @@
 """Lengths of time as people write and read them."""
 
-import functools
 import re
 from typing import Final
+
+from otelflow._core.text.regex import lazy_compile
 
 _UNITS: Final = {"w": 604_800.0, "d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _PIECE: Final = r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])"
@@ -10,16 +11,13 @@ _MINUTE: Final = 60
 _HOUR: Final = 3_600
 _DAY: Final = 86_400
 
-# Compiled when first needed: an import need not wait for it.
-_compiled: Final = functools.cache(re.compile)
-
 
 def parse(text: str) -> float:
     """Return the seconds that *text* says, such as ``90s``, ``1h30m``, ``500ms`` or ``2w``. Raises ValueError."""
     text = text.strip().lower()
-    if _compiled(rf"(?:{_PIECE}\s*)+", re.ASCII).fullmatch(text) is None:
+    if lazy_compile(rf"(?:{_PIECE}\s*)+", re.ASCII).fullmatch(text) is None:
         raise ValueError(f"{text!r:.60} is no length of time such as 90s, 15m, 1h30m or 7d")
-    return sum(float(number) * _UNITS[unit] for number, unit in _compiled(_PIECE, re.ASCII).findall(text))
+    return sum(float(number) * _UNITS[unit] for number, unit in lazy_compile(_PIECE, re.ASCII).findall(text))
 
 
 def in_words(seconds: float) -> str:

@@ -4,7 +4,8 @@ from typing import Any, Final
 
 from otelflow import semconv
 from otelflow._core.flows.declared import Declared
-from otelflow.generate._numbers import percent, readable_duration
+from otelflow._core.text.durations import in_units
+from otelflow.generate._numbers import percent
 from otelflow.generate._promql import FAILING, SUCCEEDED
 from otelflow.generate.dashboards._dashboard import Dashboard
 from otelflow.generate.dashboards._parts import FLEET, FLOW, RATE, add_durations, add_runs_by_result, budget_left
@@ -85,7 +86,7 @@ def _objectives(flows: tuple[Declared, ...]) -> str:
         objective = flow.objective
         if objective is not None:
             success = percent(objective.success) if objective.success is not None else "-"
-            duration = readable_duration(objective.duration) if objective.duration is not None else "-"
-            every = readable_duration(objective.every) if objective.every is not None else "-"
+            duration = in_units(objective.duration) if objective.duration is not None else "-"
+            every = in_units(objective.every) if objective.every is not None else "-"
             rows.append(f"| {flow.name.replace('|', '&#124;')} | {success} | {duration} | {every} |")
     return "\n".join(rows)

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from otelflow import semconv
-from otelflow.generate._numbers import promql_duration, readable_duration
+from otelflow._core.text.durations import in_units
+from otelflow.generate._numbers import promql_duration
 from otelflow.generate._promql import (
     COUNTED,
     FAILING,
@@ -182,7 +183,7 @@ def stuck(program: Program, matcher: str, seconds: float, example: str) -> Alert
         severity="ticket",
         summary="A run of flow {{ $labels.flow }} ({{ $labels.job }}) has been open for "
         "{{ $value | humanizeDuration }}.",
-        description=f"Runs are expected to end within {readable_duration(seconds)}.",
+        description=f"Runs are expected to end within {in_units(seconds)}.",
         runbook=runbook(
             "Look at what the process does (py-spy dump, its last log lines); end it if nothing moves. "
             "A process that was killed may have left the run open: start it again.",

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from otelflow import semconv
 from otelflow._core.flows.objective import DEFAULT_SUCCESS, Objective
-from otelflow.generate._numbers import number, percent, promql_duration, readable_duration
+from otelflow._core.text.durations import in_units
+from otelflow.generate._numbers import number, percent, promql_duration
 from otelflow.generate._promql import (
     COUNTED,
     FAILURE_RATIO,
@@ -192,8 +193,7 @@ def _too_slow(program: Program, flow: str, objective: Objective, duration: float
         severity="ticket",
         summary="{{ $value | humanizePercentage }} of the runs of flow {{ $labels.flow }} ({{ $labels.job }}) "
         "take too long.",
-        description=f"Promised is that {percent(objective.share)} of its runs take at most "
-        f"{readable_duration(duration)}.",
+        description=f"Promised is that {percent(objective.share)} of its runs take at most {in_units(duration)}.",
         runbook=runbook(
             "Sort the traces of the flow by duration and look for the task that takes longer than it did.",
             program.flows,
@@ -220,7 +220,7 @@ def _overdue(program: Program, flow: str, every: float) -> Alert:
         lasts=promql_duration(grace),
         severity="page",
         summary="Flow {{ $labels.flow }} ({{ $labels.job }}) has not succeeded for {{ $value | humanizeDuration }}.",
-        description=f"Promised is one success every {readable_duration(every)}.",
+        description=f"Promised is one success every {in_units(every)}.",
         runbook=runbook("Was it started at all? Look at its scheduler first, then at its last trace.", program.flows),
         traces=traces_link(program.jaeger, failing=False, lookback="7d"),
         scenarios=(
@@ -254,8 +254,8 @@ def _never(program: Program, flow: str, every: float) -> Alert:
         f'absent({semconv.FLOW_LAST_RUN}{{flow={quote(flow)},result=~"{semconv.SUCCESS}"}})',
         lasts=promql_duration(every),
         severity="page",
-        summary=f"Nobody has seen flow {{{{ $labels.flow }}}} succeed for {readable_duration(every)}.",
-        description=f"Promised is one success every {readable_duration(every)}. It never ran, always failed, or its "
+        summary=f"Nobody has seen flow {{{{ $labels.flow }}}} succeed for {in_units(every)}.",
+        description=f"Promised is one success every {in_units(every)}. It never ran, always failed, or its "
         "metrics do not arrive.",
         runbook=runbook(
             "Was it started at all? Look at its scheduler, then at Prometheus' targets and the Pushgateway.",

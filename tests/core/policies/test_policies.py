@@ -1,0 +1,148 @@
+"""The seam that retries, time-outs and caches will be hung on, tried with a policy of the test's own."""
+
+import asyncio
+
+import pytest
+
+from otelflow import task
+from otelflow._core.flows.definition import Definition
+from otelflow._core.flows.task import Task, TaskRun
+from otelflow._core.policies import compose
+from otelflow._core.runs.current import current_run
+from otelflow._core.runs.endings import SUCCESS
+from otelflow._core.runs.engine import close_run, close_with, open_run
+from otelflow._core.runs.run import Run
+
+
+class Attempt(Run):
+    """One attempt of a task: a run of its own inside the task's."""
+
+    __slots__ = ()
+
+    def __init__(self, name):
+        parent = current_run()
+        super().__init__(parent, parent.settings, f"attempt {name}")
+        self.flow_name, self.flow_run_id = parent.flow_name, parent.flow_run_id
+
+
+class Again:
+    """Tries a body as often as the keyword ``attempts`` says; each attempt is a span."""
+
+    def is_wanted(self, options):
+        return "attempts" in options
+
+    def around(self, body, options):
+        def tried(*args, **kwargs):
+            for attempt in range(options["attempts"]):
+                run = Attempt(body.__name__)
+                try:
+                    open_run(run)
+                    run.was_called = True
+                    value = body(*args, **kwargs)
+                    close_run(run, SUCCESS, value)
+                except Exception as error:
+                    close_with(run, error)
+                    if attempt == options["attempts"] - 1:
+                        raise
+                else:
+                    return value
+            raise AssertionError("no attempt was made")
+
+        return tried
+
+    def around_async(self, body, options):
+        async def tried(*args, **kwargs):
+            for _ in range(options["attempts"]):
+                value = await body(*args, **kwargs)
+            return value
+
+        return tried
+
+
+def with_policies(target, *policies, **options):
+    definition = Definition("@task", target)
+    definition.body = compose(target, options, is_async=False, policies=policies)
+    return lambda *args: definition.drive(lambda _a, _k: TaskRun(Task(target, args, task_name="flaky"), definition))()
+
+
+def test_a_task_without_a_policy_calls_its_function_itself():
+    def plain():
+        return 1
+
+    assert Definition("@task", plain).body is plain
+    assert compose(plain, {"retries": 3}, is_async=False, policies=(Again(),)) is plain
+
+
+def test_each_attempt_is_a_span_under_the_task_and_the_failure_of_one_is_recorded_there(spans):
+    failures = [ValueError("first"), ValueError("second")]
+
+    def flaky(value):
+        if failures:
+            raise failures.pop(0)
+        return value
+
+    result = with_policies(flaky, Again(), attempts=3)(7)
+
+    assert result == 7
+    attempts = [("attempt flaky", "failure", []), ("attempt flaky", "failure", []), ("attempt flaky", "success", [])]
+    assert spans.tree() == [("task flaky", "success", attempts)]
+    assert [[event.name for event in span.events] for span in spans.named("attempt flaky")] == [
+        ["exception"],
+        ["exception"],
+        [],
+    ]
+
+
+def test_the_last_failure_comes_out_as_it_is_and_stands_in_the_trace_once(spans):
+    error = OSError("gone")
+
+    def broken():
+        raise error
+
+    with pytest.raises(OSError, match="gone") as caught:
+        with_policies(broken, Again(), attempts=2)()
+
+    assert caught.value is error
+    assert [event.name for event in spans.one("task flaky").events] == []
+
+
+def test_the_first_policy_is_the_outermost():
+    order = []
+
+    class Noting:
+        def __init__(self, name):
+            self.name = name
+
+        def is_wanted(self, options):
+            return True
+
+        def around(self, body, options):
+            def noted():
+                order.append(self.name)
+                return body()
+
+            return noted
+
+    compose(lambda: None, {}, is_async=False, policies=(Noting("cache"), Noting("retry")))()
+
+    assert order == ["cache", "retry"]
+
+
+def test_a_coroutine_function_gets_the_policy_that_awaits():
+    calls = []
+
+    async def step():
+        calls.append(1)
+
+    asyncio.run(compose(step, {"attempts": 2}, is_async=True, policies=(Again(),))())
+
+    assert calls == [1, 1]
+
+
+def test_a_task_with_arguments_that_do_not_fit_is_told_so_as_ever():
+    @task
+    def pair(a, b):
+        return a, b
+
+    with pytest.raises(TypeError, match="missing a required argument"):
+        pair(1)
