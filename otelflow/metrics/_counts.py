@@ -164,13 +164,17 @@ class Aggregator(Observer):
 
     def run_started(self, run: Run) -> None:
         """Have every counter of *run* before it can count anything."""
+        if not run.kind:
+            return  # a span inside a flow or task, which is counted
         if (run.flow_name, run.task_name) not in self._series:
             self._add_series(run)
-        if run.task_name is None and self.hooks.flow_started is not None and _is_outermost(run):
+        if run.kind == "flow" and self.hooks.flow_started is not None and _is_outermost(run):
             self.hooks.flow_started()
 
     def run_ended(self, run: Run) -> None:
         """Count *run*."""
+        if not run.kind:
+            return
         ending, duration = run.ending, run.duration
         series = self._series.get((run.flow_name, run.task_name)) or self._add_series(run)
         bucket = bisect_left(series.bounds, duration)
@@ -256,7 +260,7 @@ class Aggregator(Observer):
         with self._lock:
             series_list = [series.copy() for series in dict.fromkeys(self._series.copy().values())]
         # One that was open before the counting began will not be counted at its end either.
-        flow_runs = [run for run in open_runs.open_runs() if run.task is None and run.clock >= self._clock]
+        flow_runs = [run for run in open_runs.open_runs() if run.kind == "flow" and run.clock >= self._clock]
         open_since: dict[str, list[float]] = {}
         for run in flow_runs:
             flow_series = self._series_of(label_of(run.flow_name or ""), None, run)

@@ -4,7 +4,7 @@ import logging
 import sys
 import time
 import traceback
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from otelflow import semconv
 from otelflow._core.flows.definition import Definition, shown_value
@@ -101,6 +101,7 @@ class FlowRun(Run):
 
     __slots__ = ()
 
+    kind: ClassVar[str] = "flow"
     flow: HeldFlow
     definition: Definition
     flow_name: str

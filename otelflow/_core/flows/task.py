@@ -5,7 +5,7 @@ import logging
 import weakref
 from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
 from otelflow import semconv
 from otelflow._core.flows.definition import (
@@ -153,6 +153,7 @@ class TaskRun(Run):
 
     __slots__ = ()
 
+    kind: ClassVar[str] = "task"
     task: Task
     task_name: str
     definition: Definition

@@ -56,7 +56,23 @@ def checked_key(key: object, owner: str) -> str | None:
     return key
 
 
-class Artifact:
+class _Leaving:
+    """What an artifact and a result have in common as entries of a run."""
+
+    __slots__ = ()
+
+    @property
+    def level(self) -> int:
+        """How important it is, as ``logging`` counts."""
+        return logging.INFO
+
+    @property
+    def is_important(self) -> bool:
+        """Whether it is kept when others are left out."""
+        return False
+
+
+class Artifact(_Leaving):
     """Something a run made: a table, a page, a link, a picture, a progress; ``update`` gives it a new state.
 
     Known types are markdown, table, link, progress, image, json and error; any other word is free form.
@@ -118,11 +134,6 @@ class Artifact:
         return semconv.ARTIFACT_EVENT
 
     @property
-    def level(self) -> int:
-        """How important it is, as ``logging`` counts."""
-        return logging.INFO
-
-    @property
     def is_important(self) -> bool:
         """Whether it is kept when others are left out."""
         return self.type == "error"
@@ -149,7 +160,7 @@ class Artifact:
         return {"artifact_data": self.as_dict()}
 
 
-class Result:
+class Result(_Leaving):
     """A named result of a run."""
 
     __slots__ = ("_text", "_value", "key", "time_ns")
@@ -178,16 +189,6 @@ class Result:
     def event_name(self) -> str:
         """The name of its span event."""
         return semconv.RESULT_EVENT
-
-    @property
-    def level(self) -> int:
-        """How important it is, as ``logging`` counts."""
-        return logging.INFO
-
-    @property
-    def is_important(self) -> bool:
-        """Whether it is kept when others are left out."""
-        return False
 
     @property
     def body(self) -> str:

@@ -235,8 +235,8 @@ def is_listening(listener: object) -> bool:
 
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
-_START: Final = {True: Flow_Run__Event_Type.FLOW_START, False: Flow_Run__Event_Type.TASK_START}
-_STOP: Final = {True: Flow_Run__Event_Type.FLOW_STOP, False: Flow_Run__Event_Type.TASK_STOP}
+_START: Final = {"flow": Flow_Run__Event_Type.FLOW_START, "task": Flow_Run__Event_Type.TASK_START}
+_STOP: Final = {"flow": Flow_Run__Event_Type.FLOW_STOP, "task": Flow_Run__Event_Type.TASK_STOP}
 _ENTRIES: Final = {
     semconv.MESSAGE_EVENT: Flow_Run__Event_Type.FLOW_MESSAGE,
     semconv.ARTIFACT_EVENT: Flow_Run__Event_Type.NEW_ARTIFACT,
@@ -249,14 +249,14 @@ class _EventObserver(observers.Observer):
 
     def run_started(self, run: Run) -> None:
         """Tell that *run* is open."""
-        event_type = _START[run.task is None]
-        if is_wanted(run, event_type):
+        event_type = _START.get(run.kind)
+        if event_type is not None and is_wanted(run, event_type):
             _announce(run, event_type, _NOTHING, run.started_ns)
 
     def run_ended(self, run: Run) -> None:
         """Tell how *run* has ended."""
-        event_type = _STOP[run.task is None]
-        if is_wanted(run, event_type):
+        event_type = _STOP.get(run.kind)
+        if event_type is not None and is_wanted(run, event_type):
             _announce(run, event_type, _NOTHING, time.time_ns(), ending=run.ending)
 
     def entry_added(self, run: Run, entry: Entry) -> None:

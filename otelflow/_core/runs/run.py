@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 
 from opentelemetry.trace import INVALID_SPAN, Span
 
@@ -158,6 +158,8 @@ class Run:
         "was_called",
     )
 
+    #: ``flow`` and ``task`` are counted and told to listeners; any other kind is a span inside one of them
+    kind: ClassVar[str] = ""
     # What it runs:
     definition: "Body"
     args: tuple[Any, ...]

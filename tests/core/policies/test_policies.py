@@ -4,14 +4,16 @@ import asyncio
 
 import pytest
 
-from otelflow import task
+from otelflow import flow_events, task
 from otelflow._core.flows.definition import Definition
 from otelflow._core.flows.task import Task, TaskRun
 from otelflow._core.policies import compose
 from otelflow._core.runs.current import current_run
 from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.engine import close_run, close_with, open_run
+from otelflow._core.runs.observers import add_observer
 from otelflow._core.runs.run import Run
+from otelflow.metrics._counts import Aggregator
 
 
 class Attempt(Run):
@@ -91,6 +93,18 @@ def test_each_attempt_is_a_span_under_the_task_and_the_failure_of_one_is_recorde
         ["exception"],
         [],
     ]
+
+
+def test_an_attempt_is_no_run_of_a_flow_for_listeners_and_metrics(spans):
+    told = []
+    flow_events.event_listeners.append(lambda event: told.append(event.event_type.value))
+    aggregator = Aggregator()
+    add_observer(aggregator)
+
+    with_policies(lambda: None, Again(), attempts=1)()
+
+    assert [kind for kind in told if kind != "flow_message"] == ["task_start", "task_stop"]
+    assert aggregator.run_count == 1
 
 
 def test_the_last_failure_comes_out_as_it_is_and_stands_in_the_trace_once(spans):
