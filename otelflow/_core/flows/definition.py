@@ -11,7 +11,8 @@ from otelflow import semconv
 from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.flows.injection import Injection, is_call_error, stand_ins, why_uncallable
 from otelflow._core.flows.objective import Objective
-from otelflow._core.policies import Body, compose
+from otelflow._core.policies import compose
+from otelflow._core.policies.policy import Body
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import drivers
 from otelflow._core.runs.run import Run
