@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
     from otelflow.testing import Trace
 
+__all__ = ["flow_trace"]
+
 
 @pytest.fixture
 def flow_trace() -> "Iterator[Trace]":

@@ -23,6 +23,7 @@ from otelflow_exporters import StoreSpanExporter
 
 # What it is, and why it has no example of its own
 WITHOUT_EXAMPLE = {
+    "otelflow.pytest_plugin.flow_trace": "pytest gives it to tests; otelflow.testing.flow_trace has one",
     "otelflow.generate.dashboards.*": "the rooms behind generate_dashboards, which has one",
     "otelflow.generate.rules.*": "the rooms behind generate_alerts, which has one",
     "otelflow_exporters.StoredTrace": "made by StoredTraces.load, which has one",
