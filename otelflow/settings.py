@@ -14,6 +14,10 @@ class Setting(NamedTuple):
     *name* is the keyword of ``configure()`` and the key in ``[tool.otelflow]``, *variable* the one of the environment,
     *value* what is in force, *origin* ``default``, a variable's name, a file, or ``configure()``, and *meaning* a
     sentence for people.
+
+    >>> from otelflow import settings
+    >>> settings.in_force()["value_limit"].value
+    8192
     """
 
     name: str

@@ -23,7 +23,12 @@ __all__ = ["MockedDependencies", "Node", "Trace", "flow_trace"]
 
 
 class Node(NamedTuple):
-    """One span of a tree: its name, how its run ended, and what ran inside; compares equal to a plain tuple."""
+    """One span of a tree: *name*, *result* (how its run ended), *children* (what ran inside); equal to a plain tuple.
+
+    >>> from otelflow.testing import Node
+    >>> Node("task divide", "success", []) == ("task divide", "success", [])
+    True
+    """
 
     name: str
     result: str | None = None
@@ -31,7 +36,27 @@ class Node(NamedTuple):
 
 
 class Trace(SpanProcessor):
-    """The spans that ended while ``flow_trace()`` was collecting, in the order in which they started."""
+    """The spans that ended while ``flow_trace()`` was collecting, in the order in which they started.
+
+    ``spans`` is a list of the SDK's ``ReadableSpan``, ``open_spans`` the number of those that have not ended. Its
+    ``repr()`` draws the tree.
+
+    >>> from otelflow import flow
+    >>> from otelflow.testing import flow_trace
+    >>> @flow
+    ... def greet(this_flow):
+    ...     this_flow.log_info("hello")
+    >>> with flow_trace() as trace:
+    ...     run = greet().execute()
+    >>> trace
+    flow greet · success
+    >>> trace.one("flow greet").attributes["otelflow.run.result"], trace.named("task load")
+    ('success', [])
+    >>> [event.name for event in trace.events("flow greet")]
+    ['otelflow.message']
+    >>> trace.messages("flow greet")
+    ['hello']
+    """
 
     def __init__(self, enclosing: "Trace | None" = None) -> None:
         self._enclosing = enclosing
@@ -85,7 +110,13 @@ class Trace(SpanProcessor):
         return [str((event.attributes or {})[semconv.MESSAGE_TEXT]) for event in messages]
 
     def tree(self) -> list[Node]:
-        """Return the roots, each with what ran inside: ``[("flow f", "success", [("task t", "success", [])])]``."""
+        """Return the roots, a list of ``Node``, each with what ran inside.
+
+        >>> with otelflow.testing.flow_trace() as trace:
+        ...     run = otelflow.Flow().setup(pow, 2, 10).execute()
+        >>> trace.tree() == [("flow pow", "success", [])]
+        True
+        """
         ended = self.spans
         nodes = {_key(span): Node(span.name, _result(span), []) for span in ended}
         roots: list[Node] = []
@@ -149,10 +180,26 @@ _collecting: Final = _Collecting()
 
 @contextmanager
 def flow_trace(*, dependencies: Mapping[str, object] | None = None) -> Iterator[Trace]:
-    """Collect the spans of every run inside, in this process, with fakes for *dependencies* by name.
+    """Collect the spans of every run inside, in this process.
 
     The global provider is not touched. It nests: the outer one collects what the inner one does. Runs of all threads
-    are collected, so two tests at a time in one process would see each other's.
+    are collected, so two tests at a time in one process would see each other's. The fixture ``flow_trace`` of pytest
+    does the same for a whole test.
+
+    *dependencies* (a mapping by name): what flows and tasks get in the place of their own, as ``MockedDependencies``
+    gives it.
+
+    Returns a context manager that gives the ``Trace``. Raises ConfigurationError for a name that is no dependency.
+
+    >>> from otelflow import INJECTED, flow
+    >>> from otelflow.testing import flow_trace
+    >>> @flow
+    ... def count(database=INJECTED):
+    ...     return len(database)
+    >>> with flow_trace(dependencies={"database": ["a row"]}) as trace:
+    ...     run = count().execute()
+    >>> run.flow_return_value, trace.one("flow count").attributes["otelflow.run.result"]
+    (1, 'success')
     """
     enclosing = _collecting.trace
     trace = Trace(enclosing)
@@ -171,6 +218,18 @@ class MockedDependencies:
 
     That is: as the parameter ``service``, from ``task_dependencies()``, by the annotation of its class, and from the
     flow's method ``get_service()`` if it has one. It nests; what was there comes back.
+
+    *fakes*: any objects, by the names of the dependencies. Raises ConfigurationError for a name that every flow or task
+    has of its own, such as ``flow_data``.
+
+    >>> from otelflow import INJECTED, task
+    >>> from otelflow.testing import MockedDependencies
+    >>> @task
+    ... def count(database=INJECTED):
+    ...     return len(database)
+    >>> with MockedDependencies(database=["a row"]):
+    ...     count()
+    1
     """
 
     def __init__(self, **fakes: object) -> None:

@@ -42,7 +42,8 @@ class StoreSpanExporter(SpanExporter):
         >>> from opentelemetry.sdk.trace import TracerProvider
         >>> from opentelemetry.sdk.trace.export import BatchSpanProcessor
         >>> provider = TracerProvider()
-        >>> provider.add_span_processor(BatchSpanProcessor(StoreSpanExporter("traces")))  # doctest: +SKIP
+        >>> provider.add_span_processor(BatchSpanProcessor(StoreSpanExporter("traces")))
+        >>> provider.shutdown()
 
     """
 

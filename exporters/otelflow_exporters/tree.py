@@ -36,7 +36,7 @@ class TreeSpanExporter(SpanExporter):
         >>> from opentelemetry.sdk.trace import TracerProvider
         >>> from opentelemetry.sdk.trace.export import SimpleSpanProcessor
         >>> provider = TracerProvider()
-        >>> provider.add_span_processor(SimpleSpanProcessor(TreeSpanExporter()))  # doctest: +SKIP
+        >>> provider.add_span_processor(SimpleSpanProcessor(TreeSpanExporter()))
 
     """
 
@@ -104,7 +104,9 @@ def print_trace(
         OSError: the output is closed.
 
     Example:
-        >>> print_trace(StoredTraces().load("4bf9").spans)  # doctest: +SKIP
+        >>> print_trace(StoredTraces().load("4bf9").spans)
+        trace 4bf92f3577b34da6a3ce929d0e0e4736 · shop · ... · 1 span
+        ✓ flow nightly ... 1.25 s
 
     """
     _require_rich()

@@ -1,1 +1,1 @@
-"""What a run is: flows, tasks, their runs, and what happens inside them."""
+"""What is a run: flows, tasks, their runs, and what happens inside them."""

@@ -47,8 +47,8 @@ _STORE_DELAY_MILLIS: Final = 1_000
 class Telemetry:
     """What ``configure()`` has set up.
 
-    ``provider`` makes the spans; ``is_host`` tells that the application had one, which is left as it was.
-    ``store_directory`` is the folder of the local store, or None; ``metrics`` are what counts the runs, or None.
+    *provider* makes the spans; *is_host* tells that the application had one, which is left as it was.
+    ``store_directory`` (Path) is the folder of the local store, or None; ``metrics`` are what counts the runs, or None.
     ``logs`` is the provider that sends events as log records, if ``configure()`` has made one. ``service_name`` is the
     one that metrics bear, if one was given; ``store_processor`` is what delivers to the store, or None.
 
@@ -76,7 +76,7 @@ class Telemetry:
 
         Returns False when some of it could not be delivered in time.
 
-        >>> telemetry.force_flush(5_000)
+        >>> otelflow.configure(tracer_provider=my_provider).force_flush(5_000)
         True
         """
         deadline = time.monotonic() + timeout_millis / 1_000
@@ -97,7 +97,7 @@ class Telemetry:
 
         ``configure()`` can begin again afterwards.
 
-        >>> telemetry.shutdown()
+        >>> otelflow.configure(tracer_provider=my_provider).shutdown()
         """
         if _configured.telemetry is self:
             _configured.telemetry = None

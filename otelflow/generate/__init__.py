@@ -35,10 +35,10 @@ def generate_alerts(
     Raises TargetNotFound for a module that is not there, TargetNotImportable for one that raises, ConfigurationError
     for an address that is none, and MissingExtra without PyYAML (``pip install 'otelflow[cli]'``).
 
-        from pathlib import Path
-        from otelflow.generate import generate_alerts
-
-        Path("otelflow.rules.yml").write_text(generate_alerts(["shop.flows"], jaeger="https://jaeger.example"))
+    >>> from pathlib import Path
+    >>> from otelflow.generate import generate_alerts
+    >>> file = Path("otelflow.rules.yml")
+    >>> characters = file.write_text(generate_alerts(["shop.flows"], jaeger="https://jaeger.example"))
     """
     return rule_file(_program(modules, jaeger), namespace if for_ == "kubernetes" else None)
 
@@ -51,10 +51,11 @@ def generate_promtool_tests(
     *modules* and *jaeger* are those that the rules were made with.
     *rules* is the path of the rule file, as seen from the folder of the tests.
 
-    Raises as ``generate_alerts`` does.
+    Raises as ``generate_alerts`` does. ``promtool test rules otelflow.rules.test.yml`` runs them.
 
-        Path("otelflow.rules.test.yml").write_text(generate_promtool_tests(["shop.flows"]))
-        # promtool test rules otelflow.rules.test.yml
+    >>> from pathlib import Path
+    >>> from otelflow.generate import generate_promtool_tests
+    >>> characters = Path("otelflow.rules.test.yml").write_text(generate_promtool_tests(["shop.flows"]))
     """
     return rule_test_file(_program(modules, jaeger), rules)
 
@@ -71,8 +72,11 @@ def generate_dashboards(
     Each dashboard is plain data, as Grafana reads it from JSON. Raises TargetNotFound for a module that is not there
     and TargetNotImportable for one that raises.
 
-        for name, dashboard in generate_dashboards(["shop.flows"]).items():
-            Path("dashboards", name).write_text(json.dumps(dashboard))
+    >>> import json
+    >>> from pathlib import Path
+    >>> from otelflow.generate import generate_dashboards
+    >>> for name, dashboard in generate_dashboards(["shop.flows"]).items():
+    ...     characters = Path(name).write_text(json.dumps(dashboard))
     """
     boards = (fleet(flows_of(modules), prometheus), one_flow(prometheus, jaeger), one_task(prometheus, jaeger))
     return {f"{board.uid}.json": board.as_json() for board in boards}

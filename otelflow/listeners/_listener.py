@@ -40,14 +40,20 @@ class Listener(SpanProcessor):
     ``remove_listener``. ``provider.add_span_processor(listener)`` lets it hear the recorded runs of that provider,
     messages when the span ends, and without ``error``. Attached both ways it hears each run once, from the engine.
 
-        from otelflow import Listener, add_listener
-
-        class Failures(Listener):
-            def on_flow_stop(self, event):
-                if event.event_data.result == "failure":
-                    print(event.event_data.flow_name, event.event_data.error_message)
-
-        add_listener(Failures())
+    >>> from otelflow import Flow, Listener, add_listener, flow
+    >>> class Failures(Listener):
+    ...     def on_flow_stop(self, event):
+    ...         if event.event_data.result == "failure":
+    ...             print(event.event_data.flow_name, event.event_data.error_message)
+    >>> add_listener(Failures())
+    >>> @flow
+    ... def fetch():
+    ...     raise LookupError("no such page")
+    >>> try:
+    ...     run = fetch().execute()
+    ... except LookupError:
+    ...     pass
+    fetch no such page
     """
 
     _overridden: ClassVar[frozenset[Flow_Run__Event_Type]] = frozenset()

@@ -37,8 +37,9 @@ class Metrics:
 
     ``registry`` is the CollectorRegistry that shows them; ``aggregator`` counts the runs, ``output`` delivers.
 
-        metrics = otelflow.configure(metrics="pull:0").metrics
-        print(metrics.address)  # http://127.0.0.1:40123/metrics
+    >>> metrics = otelflow.metrics.use("pull:0")
+    >>> metrics.address
+    'http://127.0.0.1:.../metrics'
     """
 
     def __init__(self, output: Output) -> None:
@@ -59,19 +60,32 @@ class Metrics:
         return self.output.address
 
     def asgi_app(self) -> Callable[..., Any]:
-        """Return an ASGI application to mount, as ``app.mount("/metrics", metrics.asgi_app())``."""
+        """Return an ASGI application that shows the metrics in use.
+
+        >>> app.mount("/metrics", otelflow.metrics.use("registry").asgi_app())
+        """
         return make_asgi_app(_CurrentRegistry())
 
     def wsgi_app(self) -> Callable[..., Any]:
-        """Return a WSGI application to mount."""
+        """Return a WSGI application that shows the metrics in use.
+
+        >>> app.mount("/metrics", otelflow.metrics.use("registry").wsgi_app())
+        """
         return make_wsgi_app(_CurrentRegistry())
 
     def flush(self, timeout: float = 5.0) -> bool:
-        """Deliver the numbers of now within *timeout* seconds; return whether they arrived."""
+        """Deliver the numbers of now within *timeout* seconds; return whether they arrived.
+
+        >>> otelflow.metrics.use("textfile:otelflow.prom").flush(2)
+        True
+        """
         return self.output.flush(timeout)
 
     def shutdown(self) -> None:
-        """Deliver the last numbers, in bounded time, and count no more. Runs by itself at exit."""
+        """Deliver the last numbers, in bounded time, and count no more. Runs by itself at exit.
+
+        >>> otelflow.metrics.use("textfile:otelflow.prom").shutdown()
+        """
         if _state.metrics is self:
             _state.forget()
         _close(self)
@@ -107,19 +121,17 @@ _state: Final = _MetricsState()
 def use(choice: str | CollectorRegistry | None = None, *, resource: Resource | None = None) -> Metrics | None:
     """Count every run from now on and deliver the numbers as *choice* says.
 
-        metrics = use("push:http://gateway:9091")
+    *choice* (str, or prometheus-client's ``CollectorRegistry``): a word of the table above, or the registry to add the
+    metrics to, which its application shows. None is the choice of an earlier call, or else the setting ``metrics``.
+    *resource* (OpenTelemetry's ``Resource``): tells the name of the service; None is that of an earlier call, or else
+    of the ``OTEL_*`` variables.
 
-    Args:
-        choice: a word of the table above, or a CollectorRegistry to add the metrics to, which its application shows.
-            None is the choice of an earlier call, or else the setting ``metrics``.
-        resource: tells the name of the service; None is that of an earlier call, or else of the ``OTEL_*`` variables.
+    Returns the metrics in use, or None if the choice is ``off``. The same choice again changes nothing; another one
+    takes its place and goes on with the same numbers. Raises ConfigurationError for a choice that does not exist, or
+    whose place, files or variables cannot be used.
 
-    Returns:
-        The metrics in use, or None if the choice is "off". The same choice again changes nothing; another one takes
-        its place and goes on with the same numbers.
-
-    Raises:
-        ConfigurationError: the choice does not exist, or its place, files or variables cannot be used.
+    >>> from otelflow.metrics import use
+    >>> metrics = use("push:http://gateway:9091")
     """
     with _state.lock:
         setting, origin = choice if choice is not None else _state.argument, "metrics"
@@ -140,19 +152,21 @@ def use(choice: str | CollectorRegistry | None = None, *, resource: Resource | N
 
 
 def in_use() -> Metrics | None:
-    """Return the metrics of this process, or None while nothing is counted."""
+    """Return the metrics of this process, or None while nothing is counted.
+
+    >>> otelflow.metrics.in_use() is None
+    True
+    """
     return _state.metrics
 
 
 def asgi_app() -> Callable[..., Any]:
     """Return an ASGI application that shows the metrics; without a choice yet, they are only counted.
 
-    It shows the metrics in use at each request: it may be mounted before ``configure()``.
+    It shows the metrics in use at each request: it may be mounted before ``configure()``. Raises ConfigurationError
+    when the setting ``metrics`` cannot be used.
 
-        app.mount("/metrics", otelflow.metrics.asgi_app())
-
-    Raises:
-        ConfigurationError: the setting ``metrics`` cannot be used.
+    >>> app.mount("/metrics", otelflow.metrics.asgi_app())
     """
     _count()
     return make_asgi_app(_CurrentRegistry())
@@ -161,10 +175,9 @@ def asgi_app() -> Callable[..., Any]:
 def wsgi_app() -> Callable[..., Any]:
     """Return a WSGI application that shows the metrics, as ``asgi_app()`` does.
 
-        app = DispatcherMiddleware(app, {"/metrics": otelflow.metrics.wsgi_app()})
+    Raises ConfigurationError when the setting ``metrics`` cannot be used.
 
-    Raises:
-        ConfigurationError: the setting ``metrics`` cannot be used.
+    >>> app.mount("/metrics", otelflow.metrics.wsgi_app())
     """
     _count()
     return make_wsgi_app(_CurrentRegistry())

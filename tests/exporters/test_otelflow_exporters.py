@@ -1,7 +1,5 @@
 """The face of the package."""
 
-import doctest
-import importlib
 import os
 import subprocess
 import sys
@@ -36,13 +34,3 @@ def test_importing_it_loads_neither_the_sdk_nor_rich():
     )
 
     assert done.stdout == "[]\n"
-
-
-@pytest.mark.parametrize("module", ["store", "tree", "_otlp.json", "_store.reader"])
-def test_the_examples_run(module, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    results = doctest.testmod(importlib.import_module(f"otelflow_exporters.{module}"))
-
-    assert results.failed == 0
-    assert results.attempted > 0

@@ -1,8 +1,6 @@
 """Rules, their unit tests and dashboards as a whole: what lies in deploy/, what promtool says of it, the command."""
 
-import inspect
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -82,20 +80,3 @@ def test_an_output_that_cannot_be_written_is_one_error(tmp_path):
 
     assert isinstance(result.exception, ConfigurationError)
     assert "cannot be written" in str(result.exception)
-
-
-def test_the_examples_in_the_documentation_work(shop, tmp_path):
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop/flows.py").write_text("from otelflow import flow\n\n@flow\ndef sell(): ...\n")
-    (tmp_path / "dashboards").mkdir()
-    names = {"json": json, "Path": Path}
-    for function in (generate_alerts, generate_promtool_tests, generate_dashboards):
-        names[function.__name__] = function
-        lines = [line.removeprefix("    ") for line in inspect.getdoc(function).splitlines() if line.startswith("    ")]
-        exec("\n".join(lines), names)
-    sys.modules.pop("shop.flows")
-    sys.modules.pop("shop")
-
-    assert (tmp_path / "otelflow.rules.yml").read_text() == generate_alerts(jaeger="https://jaeger.example")
-    assert (tmp_path / "otelflow.rules.test.yml").read_text() == generate_promtool_tests()
-    assert len(list((tmp_path / "dashboards").iterdir())) == 3

@@ -1,8 +1,6 @@
 """Listeners: each run once, whoever drives them, and no run changes for whatever they do."""
 
 import asyncio
-import inspect
-import textwrap
 import threading
 import time
 
@@ -488,17 +486,3 @@ def test_the_current_span_in_a_hook_is_the_runs_own(provided):
     job().execute()
 
     assert seen[0][0] == seen[0][1].event_data.span_context
-
-
-def test_the_example_in_the_documentation_of_listener_works(capsys):
-    _, _, example = inspect.getdoc(Listener).partition("\n    from otelflow")
-    exec(textwrap.dedent("    from otelflow" + example), {})
-
-    @flow
-    def broken():
-        raise ValueError("no paper")
-
-    with pytest.raises(ValueError, match="no paper"):
-        broken().execute()
-
-    assert capsys.readouterr().out == "broken no paper\n"

@@ -40,8 +40,8 @@ class Span(NamedTuple):
     ``StoredTrace.spans`` returns them, ``print_trace`` and ``render_trace`` take them.
 
     Example:
-        >>> span = StoredTraces().load("4bf9").spans[0]  # doctest: +SKIP
-        >>> f"{span.name} took {(span.end - span.start) / 1e9:.3f} s: {span.result}"  # doctest: +SKIP
+        >>> span = StoredTraces().load("4bf9").spans[0]
+        >>> f"{span.name} took {(span.end - span.start) / 1e9:.3f} s: {span.result}"
         'flow nightly took 1.250 s: success'
 
     """

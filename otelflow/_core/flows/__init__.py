@@ -1,1 +1,1 @@
-"""What a user writes: flows, tasks, and what is known of them before they run."""
+"""What does a user write: flows, tasks, and what is known of them before they run."""

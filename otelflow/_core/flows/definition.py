@@ -5,13 +5,13 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Final, TypedDict, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from otelflow import semconv
 from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.flows.injection import Injection, is_call_error, stand_ins, why_uncallable
 from otelflow._core.flows.objective import Objective
-from otelflow._core.policies import Body, compose
+from otelflow._core.policies import compose
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import drivers
 from otelflow._core.runs.run import Run
@@ -19,6 +19,9 @@ from otelflow._core.text.hints import suggestion
 from otelflow._core.text.redaction import REDACTED, is_secret, recorded
 from otelflow._core.text.safe_str import printable
 from otelflow.errors import ConfigurationError, NotCallable, UnfillableParameter, UnknownKeyword
+
+if TYPE_CHECKING:
+    from otelflow._core.policies.policy import Body
 
 Capture = bool | Sequence[str]
 F = TypeVar("F", bound=Callable[..., Any])

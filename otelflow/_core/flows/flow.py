@@ -44,9 +44,29 @@ _IN_MEMORY: Final = 1_000
 class Flow(Speaker, Generic[R]):
     """One flow, set up to be executed; each ``execute()`` is a run, a trace, an id of its own.
 
-    ``status`` is ``running``, one of ``semconv.RESULTS``, or None before the first run. ``flow_return_value`` and
-    ``flow_error`` are there when it has ended. Subclasses override ``main`` and ``task_dependencies``.
-    Raises UnknownKeyword for a keyword that is no attribute.
+    ``@flow`` makes it. Used directly, give ``setup()`` what it runs, or subclass it and override ``main``, and
+    ``task_dependencies`` for what tasks may ask for.
+
+    *flow_name* (str): its name; that of the function or class unless given. *flow_id* (str): the id of every run; a new
+    one for each unless given. *flow_config* (``Flow_Run__Config``): how it logs, prints and raises. *data* (mapping):
+    what ``flow_data`` begins with. *capture_parameters* (True, or names of parameters) and *capture_return_value*
+    (bool): record these values on the span, redacted and bounded. *more*: attributes that the class has, ``objective``
+    and ``buckets`` among them.
+
+    After a run: ``status`` is one of ``semconv.RESULTS`` (``running`` meanwhile, None before), ``flow_return_value``
+    and ``flow_error`` are how it ended, ``duration`` is in seconds, ``started_ns`` and ``ended_ns`` are nanoseconds
+    since the epoch, and ``data``, ``log``, ``artifacts``, ``results`` and ``executed_tasks`` are what it left.
+
+    Raises UnknownKeyword for a keyword that is no attribute, UnfillableParameter for an argument without a name,
+    ConfigurationError for a value that does not fit.
+
+    >>> from otelflow import Flow
+    >>> class Power(Flow):
+    ...     def main(self, base, exponent=2):
+    ...         return base**exponent
+    >>> run = Power(flow_name="power").setup(base=3).execute()
+    >>> run.flow_name, run.status, run.flow_return_value
+    ('power', 'success', 9)
     """
 
     flow_target: Callable[..., Any] | None = None
@@ -138,7 +158,16 @@ class Flow(Speaker, Generic[R]):
     # Set up
 
     def setup(self, target: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> Self:
-        """Say what ``execute()`` runs: *target* with these arguments, or ``main``. Raises NotCallable."""
+        """Say what ``execute()`` runs: *target* with these arguments, or ``main`` with them by name.
+
+        *target* (a function, method or other callable): None is ``main``. *args*, *kwargs*: what it is called with.
+
+        Returns the flow. Raises NotCallable for a target that cannot be called, FlowNotSetUp without one when ``main``
+        is not overridden.
+
+        >>> Flow().setup(pow, 2, 10).execute().flow_return_value
+        1024
+        """
         if target is None and not self._overrides_main():
             raise FlowNotSetUp
         if target is not None and not callable(target):
@@ -149,7 +178,11 @@ class Flow(Speaker, Generic[R]):
         )
 
     def set_flow_target(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Self:
-        """Say what ``execute()`` runs, and with which arguments. Raises NotCallable."""
+        """Do as ``setup`` with a *target*. Returns the flow; raises NotCallable.
+
+        >>> Flow().set_flow_target(pow, 2, 10).execute().flow_return_value
+        1024
+        """
         self._is_main = getattr(target, "__func__", None) is type(self).main
         return self.use_definition(Definition("A flow", target, self._capture), args, kwargs)
 
@@ -162,14 +195,22 @@ class Flow(Speaker, Generic[R]):
         return self
 
     def set_flow_name(self, value: str | None = None) -> Self:
-        """Call the flow *value*, or by its function."""
+        """Call the flow *value* (str), or by its function or class when that is None. Returns the flow.
+
+        >>> Flow().setup(pow, 2, 10).set_flow_name("power").flow_name
+        'power'
+        """
         function_name = self.flow_definition.name if self.flow_definition is not None and not self._is_main else ""
         self.flow_name = value or function_name or type(self).__name__
         self._is_named = value is not None
         return self
 
     def set_flow_id__time_now(self) -> Self:
-        """Make the time the next run's id."""
+        """Make the time of now (UTC, to the nanosecond) the id of the next run. Returns the flow.
+
+        >>> Flow().set_flow_id__time_now().flow_id
+        'flow_id__20...'
+        """
         now = time.time_ns()
         self.flow_id = (
             f"flow_id__{time.strftime('%Y-%m-%d__%H-%M-%S', time.gmtime(now / 1e9))}__{now % 1_000_000_000:09}"
@@ -177,11 +218,31 @@ class Flow(Speaker, Generic[R]):
         return self
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """What a subclass runs; override it, as ``def`` or ``async def``."""
+        """What a subclass runs; override it, as ``def`` or ``async def``. Raises FlowNotSetUp until then.
+
+        >>> class Double(Flow):
+        ...     def main(self, number):
+        ...         return 2 * number
+        >>> Double().setup(number=21).execute().flow_return_value
+        42
+        """
         raise FlowNotSetUp
 
     def task_dependencies(self) -> Mapping[str, Any]:
-        """Return what tasks and the flow may ask for by name or type, besides the usual; override it."""
+        """Return what tasks and the flow may ask for by name or type, a mapping by name; override it.
+
+        >>> from otelflow import INJECTED, Flow, task
+        >>> @task
+        ... def load(database=INJECTED):
+        ...     return len(database)
+        >>> class Count(Flow):
+        ...     def task_dependencies(self):
+        ...         return {"database": ["a row", "another"]}
+        ...     def main(self):
+        ...         return load()
+        >>> Count().execute().flow_return_value
+        2
+        """
         return _NO_DEPENDENCIES
 
     def _how_to_call_main(self, names: tuple[str, ...]) -> str:
@@ -204,16 +265,26 @@ class Flow(Speaker, Generic[R]):
     # Run
 
     def execute(self) -> Self:
-        """Run the flow to its end and return it; an async one on a loop of its own, with this context.
+        """Run the flow to its end; an async one on a loop of its own, with this context.
 
         A generator flow begins when its ``flow_return_value`` is iterated, and ends with it.
-        Raises the flow's own exception (unless ``raise_flow_error`` is False), and FlowNotSetUp.
+
+        Returns the flow. Raises the flow's own exception (unless ``raise_flow_error`` is False), FlowNotSetUp when it
+        has nothing to run, UnfillableParameter when the arguments do not fit.
+
+        >>> Flow().setup(pow, 2, 10).execute()
+        <Flow pow flow_id__... success>
         """
         rest = self._start()
         return self if rest is None else run_to_end(self._awaited(rest))
 
     async def execute_async(self) -> Self:
-        """Run the flow on the running loop and return it. Raises as ``execute`` does."""
+        """Run the flow on the running loop. Returns the flow; raises as ``execute`` does.
+
+        >>> import asyncio
+        >>> asyncio.run(Flow().setup(asyncio.sleep, 0, "awake").execute_async()).flow_return_value
+        'awake'
+        """
         rest = self._start()
         return self if rest is None else await self._awaited(rest)
 
@@ -234,12 +305,22 @@ class Flow(Speaker, Generic[R]):
         return self
 
     def execute_flow(self, flow_run_params: Mapping[str, Any] | None = None) -> Self:
-        """Do as ``execute``, keeping *flow_run_params* in the attribute of that name."""
+        """Do as ``execute``, keeping *flow_run_params* (a mapping) in the attribute of that name.
+
+        >>> Flow().setup(pow, 2, 10).execute_flow({"reason": "nightly"}).flow_run_params
+        {'reason': 'nightly'}
+        """
         self.flow_run_params = flow_run_params
         return self.execute()
 
     def run(self) -> dict[str, Any]:
-        """Do as ``execute``, and return the flow's ``data``."""
+        """Do as ``execute``, and return the flow's ``data``, a dict.
+
+        >>> def remember(flow_data):
+        ...     flow_data["answer"] = 42
+        >>> Flow().setup(remember).run()
+        {'answer': 42}
+        """
         return self.execute().data
 
     def __enter__(self) -> Self:
@@ -275,14 +356,38 @@ class Flow(Speaker, Generic[R]):
         data: object = None,
         artifact_type: str | None = None,
     ) -> Artifact:
-        """Record an artifact: markdown, table, link, progress, image, json, error, or any other word.
+        """Record something that the run made: a table, a page, a link, a picture, a progress.
 
-        Raises InvalidArtifact for a key or data that does not fit.
+        *description* (str): what it is. *key* (str): what it is looked up by, up to 128 letters, digits, ``.``, ``_``
+        and ``-``.
+        *data*: what it is made of, and *artifact_type* (str) what that must be: ``markdown`` (a text), ``table`` (a
+        list of rows or a dict of columns), ``link`` (an http address), ``progress`` (0 to 100), ``image`` (bytes, or an
+        http address), ``json``, ``error``, or any other word for anything. Without a type it is ``json``, ``error`` or
+        ``text``.
+
+        Returns the ``Artifact``, whose ``update()`` gives it a new state. Raises InvalidArtifact for a key or data that
+        does not fit.
+
+        >>> def count(this_flow):
+        ...     this_flow.add_flow_artifact("what was sold", key="sold", data={"tea": [3, 4]}, artifact_type="table")
+        >>> [artifact.data for artifact in Flow().setup(count).execute().artifacts]
+        [[{'tea': 3}, {'tea': 4}]]
         """
         return add_artifact(self._speaking_run(), key, data, description, artifact_type)
 
     def add_flow_result(self, key: str, description: object) -> Result:
-        """Record a result. Raises InvalidArtifact for a key that is not valid."""
+        """Record a named result of the run.
+
+        *key* (str): its name, up to 128 letters, digits, ``.``, ``_`` and ``-``. *description*: its value, kept as
+        text, redacted and bounded.
+
+        Returns the ``Result``. Raises InvalidArtifact for a key that is not valid.
+
+        >>> def count(this_flow):
+        ...     this_flow.add_flow_result("rows", 3)
+        >>> [result.as_dict() for result in Flow().setup(count).execute().results]
+        [{'key': 'rows', 'description': '3'}]
+        """
         return add_result(self._speaking_run(), key, description)
 
     @property
@@ -291,19 +396,37 @@ class Flow(Speaker, Generic[R]):
         return [line.text for line in self.log]
 
     def log_messages_with_colors(self) -> list[str]:
-        """Return the messages of the run, with their ANSI colours."""
+        """Return the messages of the run, a list of texts with their ANSI colours.
+
+        >>> Flow().setup(pow, 2, 10).execute().log_messages_with_colors()[-1]
+        '...Flow return value...: ...1024...'
+        """
         return self.captured_exec_logs
 
     def log_messages(self) -> list[str]:
-        """Return the messages of the run, without ANSI colours."""
+        """Return the messages of the run, a list of texts without ANSI colours.
+
+        >>> Flow().setup(pow, 2, 10).execute().log_messages()[-1]
+        'Flow return value: 1024'
+        """
         return [line.plain_text for line in self.log]
 
     def captured_logs(self) -> list[str]:
-        """Return the messages of the run, without ANSI colours."""
+        """Return what ``log_messages`` returns.
+
+        >>> Flow().setup(pow, 2, 10).execute().captured_logs()[-1]
+        'Flow return value: 1024'
+        """
         return self.log_messages()
 
     def print_log_messages(self, use_colors: bool = True) -> Self:
-        """Print the messages of the run."""
+        """Print the messages of the run, with their ANSI colours if *use_colors*. Returns the flow.
+
+        >>> run = Flow().setup(pow, 2, 10).execute().print_log_messages(use_colors=False)
+        Created flow run ...
+        Executing flow run ...
+        Flow return value: 1024
+        """
         for text in self.log_messages_with_colors() if use_colors else self.log_messages():
             sys.stdout.write(text + "\n")
         return self
@@ -318,23 +441,39 @@ class Flow(Speaker, Generic[R]):
         return osbot_report.Flow_Stats(self)
 
     def durations(self) -> dict[str, Any]:
-        """Return name, duration (seconds) and status of the flow, and the seconds of each task by name."""
+        """Return name, duration (seconds) and status of the flow, and the seconds of each task by its name, in a dict.
+
+        >>> sorted(Flow().setup(pow, 2, 10).execute().durations())
+        ['flow_duration', 'flow_name', 'flow_status', 'flow_tasks']
+        """
         from otelflow._core.flows import osbot_report  # noqa: PLC0415 most programs never ask for one
 
         return osbot_report.durations(self)
 
     def durations__with_tasks_status(self) -> dict[str, Any]:
-        """Return ``durations()`` with tasks by order, each with name, duration and status."""
+        """Return ``durations()`` with the tasks in their order, each with name, duration (seconds) and status.
+
+        >>> Flow().setup(pow, 2, 10).execute().durations__with_tasks_status()["flow_tasks"]
+        {}
+        """
         from otelflow._core.flows import osbot_report  # noqa: PLC0415 most programs never ask for one
 
         return osbot_report.durations_with_tasks_status(self)
 
     def flow_output(self) -> dict[str, Any]:
-        """Return the return value and the durations."""
+        """Return the return value and the durations, in a dict.
+
+        >>> Flow().setup(pow, 2, 10).execute().flow_output()["output"]
+        1024
+        """
         return {"output": self.flow_return_value, "durations": self.durations()}
 
     def json(self) -> dict[str, Any]:
-        """Return everything that is kept of the run as plain data."""
+        """Return everything that is kept of the run as plain data: a dict of what JSON knows.
+
+        >>> sorted(Flow().setup(pow, 2, 10).execute().json())
+        ['flow_data', 'flow_events']
+        """
         from otelflow._core.flows import osbot_report  # noqa: PLC0415 most programs never ask for one
 
         return osbot_report.as_json(self)
@@ -378,8 +517,22 @@ def flow(**options: Unpack[FlowOptions]) -> "_Decorator": ...
 def flow(target: Any = None, /, **options: Any) -> Any:
     """Make a function or method a flow: calling it returns a ``Flow`` that is set up, and ``execute()`` runs it.
 
-    *objective* is what alerts are made of, *buckets* are those of the metric of its durations (seconds).
-    Raises UnknownKeyword, NotCallable, or ConfigurationError for a value that does not fit its keyword.
+    *flow_name* (str): its name; that of the function unless given. *flow_id* (str): the id of every run.
+    *flow_config* (``Flow_Run__Config``): how it logs, prints and raises. *data* (mapping): what ``flow_data`` begins
+    with.
+    *capture_parameters* (True, or names), *capture_return_value* (bool): record values, redacted and bounded.
+    *objective* (``Objective``): what alerts are made of. *buckets* (numbers, seconds): those of the metric of
+    durations.
+
+    Returns a function that returns the ``Flow``. Raises UnknownKeyword, NotCallable, or ConfigurationError for a value
+    that does not fit its keyword.
+
+    >>> from otelflow import flow
+    >>> @flow(capture_return_value=True)
+    ... def halve(number):
+    ...     return number / 2
+    >>> halve(10).execute().flow_return_value
+    5.0
     """
 
     def wrap(definition: Definition) -> Callable[..., Flow[Any]]:

@@ -17,6 +17,20 @@ _NOTHING: Final = object()
 
 
 class _Injected:
+    """The default of a parameter that otelflow fills when a flow or task is called.
+
+    By its name: ``this_flow``, ``this_task``, ``flow_data``, ``task_data`` and what the flow's ``task_dependencies()``
+    returns; by its annotation: what is of that class among them. Where nothing fits, the call raises
+    UnfillableParameter.
+
+    >>> from otelflow import INJECTED, flow
+    >>> @flow(data={"region": "eu"})
+    ... def report(flow_data: dict = INJECTED):
+    ...     return flow_data["region"]
+    >>> report().execute().flow_return_value
+    'eu'
+    """
+
     def __repr__(self) -> str:
         return "INJECTED"
 

@@ -22,9 +22,19 @@ Seconds: TypeAlias = "str | timedelta"
 class Objective:
     """A promise about a flow: *success* of its runs succeed, as many within *duration*, one *every* so often.
 
-    Each part may be left out. ``otelflow generate alerts`` makes alerts of it; *runbook* is the line (or address) that
-    tells the reader of an alert what to do. Raises ConfigurationError for a value that says nothing usable,
-    UnknownKeyword.
+    Each part may be left out, but not all three. ``otelflow generate alerts`` makes alerts of it.
+
+    *success* (float between 0 and 1): the share of good runs; 0.99 unless given.
+    *duration* (str such as ``"90s"`` or ``"1h 30m"``, or timedelta; up to 7 days): the time that they take at most.
+    *every* (the same, up to 31 days): how often one succeeds.
+    *runbook* (str): the line or address that tells the reader of an alert what to do.
+
+    As attributes ``duration`` and ``every`` are seconds. Raises ConfigurationError for a value that says nothing
+    usable, UnknownKeyword.
+
+    >>> from otelflow import Objective
+    >>> Objective(success=0.95, duration="10m", every="1d")
+    Objective(duration=600.0, every=86400.0, success=0.95)
     """
 
     __slots__ = ("duration", "every", "runbook", "success")

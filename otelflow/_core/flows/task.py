@@ -36,9 +36,22 @@ _counting: Final = forks.new_lock()
 
 
 class Task(Speaker):
-    """One call of a task. ``@task`` makes it; used directly, set ``task_target`` and call ``execute__sync()``.
+    """One call of a task, with what it was called with and how it ended.
 
-    ``task_return_value``, ``task_error`` and ``duration`` (seconds) are there when it has ended.
+    ``@task`` makes it for each call, and ``this_task`` is how its body asks for it. Used directly, it is one task to
+    run.
+
+    *task_target* (a function, method or other callable): what it runs. *task_args* (tuple), *task_kwargs* (dict): what
+    that is called with. *task_name* (str): that of the function unless given. *task_id* (str): a new one unless given.
+    *raise_on_error* (bool): whether an exception of the target comes out; if not, None is returned in its place.
+
+    After the call: ``status`` is one of ``semconv.RESULTS`` (``running`` meanwhile, None before), ``task_return_value``
+    and ``task_error`` are how it ended, ``duration`` is in seconds, ``started_ns`` is in nanoseconds since the epoch.
+
+    >>> from otelflow import Task
+    >>> call = Task(task_target=pow, task_args=(2, 10))
+    >>> call.execute__sync(), call.status
+    (1024, 'success')
     """
 
     task_definition: Definition | None = None
@@ -82,20 +95,33 @@ class Task(Speaker):
         self.flow_reference = None if flow is None else flow.reference
 
     def find_flow(self) -> Any:
-        """Return the flow that is current here."""
+        """Return the ``Flow`` that the task belongs to, or else the one that is current here, or None.
+
+        >>> Task(task_target=pow).find_flow() is None
+        True
+        """
         run = current_run()
         return self.task_flow or (run.flow if run is not None else None)
 
     def execute__sync(self) -> Any:
-        """Run the task and return its value.
+        """Run the task and return its value, which is a coroutine for an async target.
 
-        Raises the target's own exception, unless ``raise_on_error`` is False; NotCallable without a target.
+        Raises the target's own exception, unless ``raise_on_error`` is False; NotCallable without a target,
+        UnfillableParameter when the arguments do not fit.
+
+        >>> Task(task_target=divmod, task_args=(1, 0), raise_on_error=False).execute__sync() is None
+        True
         """
         definition = self._prepare()
         return definition.drive(lambda _args, _kwargs: TaskRun(self, definition))()
 
     async def execute__async(self) -> Any:
-        """Run the task, also one that is not async, and return its value; raises as ``execute__sync`` does."""
+        """Run the task, also one that is not async, and return its value; raises as ``execute__sync`` does.
+
+        >>> import asyncio
+        >>> asyncio.run(Task(task_target=asyncio.sleep, task_args=(0, "awake")).execute__async())
+        'awake'
+        """
         value = self.execute__sync()
         return await value if self._prepare().kind is Kind.COROUTINE else value
 
@@ -129,11 +155,31 @@ class Task(Speaker):
         data: object = None,
         artifact_type: str | None = None,
     ) -> Artifact:
-        """Record an artifact of this task. Raises InvalidArtifact for a key or data that does not fit."""
+        """Record something that this task made; arguments and types are those of ``Flow.add_flow_artifact``.
+
+        Returns the ``Artifact``. Raises InvalidArtifact for a key or data that does not fit.
+
+        >>> from otelflow import task
+        >>> @task
+        ... def fetch(this_task):
+        ...     return this_task.add_task_artifact("how far it is", key="fetched", data=50, artifact_type="progress")
+        >>> fetch().data
+        50
+        """
         return add_artifact(self._speaking_run(), key, data, description, artifact_type)
 
     def add_task_result(self, key: str, description: object) -> Result:
-        """Record a result of this task. Raises InvalidArtifact for a key that is not valid."""
+        """Record a named result of this task: *key* (str) and, as text, *description*.
+
+        Returns the ``Result``. Raises InvalidArtifact for a key that is not valid.
+
+        >>> from otelflow import task
+        >>> @task
+        ... def fetch(this_task):
+        ...     return this_task.add_task_result("rows", 3)
+        >>> fetch().as_dict()
+        {'key': 'rows', 'description': '3'}
+        """
         return add_result(self._speaking_run(), key, description)
 
     def __enter__(self) -> Self:
@@ -232,10 +278,21 @@ def task(*, raise_on_error: Literal[False], **options: Unpack[LenientTaskOptions
 def task(target: Any = None, /, **options: Any) -> Any:
     """Make a function or method a task: each call is one span, and returns what the function returns.
 
-    With ``raise_on_error=False`` an exception is recorded and the call returns None. ``capture_parameters`` (True or
-    names) and ``capture_return_value`` record values on the span, redacted and bounded.
+    *task_name* (str): its name; that of the function unless given. *task_id* (str): the id of every call.
+    *raise_on_error* (bool): with False an exception is recorded, and the call returns None.
+    *capture_parameters* (True, or names of parameters) and *capture_return_value* (bool): record these values on the
+    span, redacted and bounded.
 
-    Raises UnknownKeyword, NotCallable, or ConfigurationError for a value that does not fit its keyword.
+    Returns a function of the same kind: plain, async or generator. Raises UnknownKeyword, NotCallable, or
+    ConfigurationError for a value that does not fit its keyword; a call raises the function's own exception, or
+    UnfillableParameter when the arguments do not fit.
+
+    >>> from otelflow import task
+    >>> @task(raise_on_error=False)
+    ... def divide(dividend, divisor):
+    ...     return dividend / divisor
+    >>> divide(6, 3), divide(6, 0)
+    (2.0, None)
     """
 
     def wrap(definition: Definition) -> Callable[..., Any]:

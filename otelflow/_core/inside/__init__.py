@@ -1,1 +1,1 @@
-"""What happens inside a run: messages, artifacts, results, and the events made of them."""
+"""What happens inside a run: messages, artifacts and results, the journal that keeps them, the events made of them."""

@@ -75,8 +75,18 @@ class _Leaving:
 class Artifact(_Leaving):
     """Something a run made: a table, a page, a link, a picture, a progress; ``update`` gives it a new state.
 
-    Known types are markdown, table, link, progress, image, json and error; any other word is free form.
-    Raises InvalidArtifact for data that does not fit its type.
+    ``Flow.add_flow_artifact`` and ``Task.add_task_artifact`` make and return it; what fits which type stands there.
+    ``key``, ``type`` and ``description`` are texts or None, ``data`` is the state, redacted, ``size`` its length in
+    bytes, ``time_ns`` when it was made (nanoseconds since the epoch). ``reference`` (str) is where a store keeps the
+    data that was too long for the span, or None.
+
+    Raises InvalidArtifact for a key that is not valid.
+
+    >>> from otelflow import Flow
+    >>> fetched = Flow().add_flow_artifact("how far it is", key="fetched", data=0, artifact_type="progress")
+    >>> fetched.update(50)
+    >>> fetched.as_dict()
+    {'description': 'how far it is', 'key': 'fetched', 'data': 50, 'type': 'progress'}
     """
 
     __slots__ = ("_run", "data", "description", "excerpt", "key", "reference", "size", "time_ns", "type")
@@ -107,7 +117,7 @@ class Artifact(_Leaving):
     def update(self, data: object) -> None:
         """Give the artifact a new state (a progress, say); listeners hear each, the span shows the last.
 
-        Raises InvalidArtifact for data that does not fit its type.
+        *data*: what fits the artifact's type. Raises InvalidArtifact for data that does not.
         """
         self.take(data)
         run = self._run()
@@ -123,7 +133,7 @@ class Artifact(_Leaving):
         return _text(self.data) if isinstance(self.data, bytes) else self.data
 
     def as_dict(self) -> dict[str, Any]:
-        """Return description, key, data and type."""
+        """Return description, key, data and type, in a dict."""
         return {"description": self.description, "key": self.key, "data": self.data, "type": self.type}
 
     # As an entry of a run:
@@ -161,7 +171,15 @@ class Artifact(_Leaving):
 
 
 class Result(_Leaving):
-    """A named result of a run."""
+    """A named result of a run: ``key`` (str), ``description`` (str), ``time_ns`` (nanoseconds since the epoch).
+
+    ``Flow.add_flow_result`` and ``Task.add_task_result`` make and return it. Raises InvalidArtifact for a key that is
+    not valid.
+
+    >>> from otelflow import Flow
+    >>> Flow().add_flow_result("rows", 3).as_dict()
+    {'key': 'rows', 'description': '3'}
+    """
 
     __slots__ = ("_text", "_value", "key", "time_ns")
 
@@ -180,7 +198,7 @@ class Result(_Leaving):
         return self._text
 
     def as_dict(self) -> dict[str, Any]:
-        """Return key and description."""
+        """Return key and description, in a dict."""
         return {"key": self.key, "description": self.description}
 
     # As an entry of a run:

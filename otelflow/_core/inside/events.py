@@ -12,7 +12,12 @@ from otelflow._core.process.ids import new_id
 
 
 class Flow_Run__Event_Type(StrEnum):
-    """The seven things that can be heard about a run."""
+    """The seven things that can be heard about a run; each is a text, too.
+
+    >>> from otelflow import Flow_Run__Event_Type
+    >>> Flow_Run__Event_Type.TASK_STOP == "task_stop"
+    True
+    """
 
     FLOW_MESSAGE = "flow_message"
     FLOW_START = "flow_start"
@@ -24,12 +29,21 @@ class Flow_Run__Event_Type(StrEnum):
 
 
 class Flow_Run__Event_Data(NamedTuple):
-    """What an event tells. A STOP event has ``result`` and ``duration``, and after a failure the error.
+    """What an event tells.
 
-    ``data`` is the payload of the event's type: ``message_data`` {log_level, message, message_text}, ``artifact_data``
-    {description, key, data, type}, ``result_data`` {key, description}. ``duration`` is in seconds. ``error`` is the
-    exception itself (None when the event was made from a span that somebody else ended); ``error_type`` is its
-    qualified name, ``error_message`` its redacted text.
+    *data* is the payload of the event's type: ``message_data`` {log_level, message, message_text}, ``artifact_data``
+    {description, key, data, type}, ``result_data`` {key, description}; otherwise empty.
+    *event_source* (str) is ``"otelflow"``. *flow_name*, *flow_run_id*, *task_name*, *task_run_id* (str) say whose run
+    it is, *parent_run_id* (str) whose inside; each is None where there is none. *log_level* is as ``logging`` counts.
+    *span_context* has the ids of the run's span, or is None when nobody makes one.
+
+    Only a STOP event has *result* (one of ``semconv.RESULTS``) and *duration* (seconds), and after a failure *error*,
+    the exception itself (None when the event was made from a span that somebody else ended), *error_type*, its
+    qualified name, and *error_message*, its redacted text.
+
+    >>> from otelflow import Flow_Run__Event_Data
+    >>> Flow_Run__Event_Data(flow_name="nightly", result="success", duration=1.5).duration
+    1.5
     """
 
     data: Mapping[str, Any] = MappingProxyType({})
@@ -49,7 +63,12 @@ class Flow_Run__Event_Data(NamedTuple):
 
 
 class Flow_Run__Event(NamedTuple):
-    """One event: its type, its data, when it happened, and an id of its own."""
+    """One event: *event_type*, *event_data*, *time_unix_nano* (nanoseconds since the epoch), and *event_id* (str).
+
+    >>> from otelflow import Flow_Run__Event, Flow_Run__Event_Type
+    >>> Flow_Run__Event(Flow_Run__Event_Type.FLOW_STOP, time_unix_nano=1_700_000_000_000_000_000).timestamp
+    1700000000000
+    """
 
     event_type: Flow_Run__Event_Type
     event_data: Flow_Run__Event_Data = Flow_Run__Event_Data()

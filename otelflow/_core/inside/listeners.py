@@ -64,7 +64,18 @@ for _name in ("append", "extend", "insert", "remove", "pop", "clear", "__setitem
 
 
 class Flow_Events:
-    """A hub: each callable in ``event_listeners`` hears every event that is sent through it."""
+    """A hub: each callable in ``event_listeners`` hears every event that is sent through it, as a ``Flow_Run__Event``.
+
+    ``otelflow.flow_events`` is the one through which every run of this process is heard. A callable that raises is
+    counted, and does not keep the others from hearing.
+
+    >>> from otelflow import Flow, flow_events
+    >>> types = []
+    >>> flow_events.event_listeners.append(lambda event: types.append(str(event.event_type)))
+    >>> run = Flow().setup(pow, 2, 10).execute()
+    >>> types[0], types[-1]
+    ('flow_start', 'flow_stop')
+    """
 
     def __init__(self) -> None:
         self._event_listeners = _ListenerList()
@@ -80,7 +91,7 @@ class Flow_Events:
         observe_if_wanted()
 
     def wants(self, event_type: Flow_Run__Event_Type) -> bool:
-        """Tell whether anybody listens."""
+        """Tell whether anybody listens; *event_type* makes no difference."""
         return bool(self.event_listeners)
 
     def notify(self, event: Flow_Run__Event) -> None:
@@ -89,38 +100,49 @@ class Flow_Events:
             guarded(listener, listener, event)
 
     def raise_event(self, event_type: Flow_Run__Event_Type, event_data: Flow_Run__Event_Data) -> None:
-        """Make an event and send it to the listeners of this hub."""
+        """Make an event of now with *event_type* and *event_data*, and send it to the listeners of this hub.
+
+        >>> from otelflow import Flow_Events, Flow_Run__Event_Data, Flow_Run__Event_Type
+        >>> hub, heard = Flow_Events(), []
+        >>> hub.event_listeners.append(heard.append)
+        >>> hub.raise_event(Flow_Run__Event_Type.NEW_RESULT, Flow_Run__Event_Data(flow_name="nightly"))
+        >>> heard[0].event_data.flow_name
+        'nightly'
+        """
         if self.event_listeners:
             self.notify(new_event(event_type, event_data))
 
     def on__flow__start(self, event_data: Flow_Run__Event_Data) -> None:
-        """A flow's run began."""
+        """Send FLOW_START: a flow's run began."""
         self.raise_event(Flow_Run__Event_Type.FLOW_START, event_data)
 
     def on__flow__stop(self, event_data: Flow_Run__Event_Data) -> None:
-        """A flow's run ended."""
+        """Send FLOW_STOP: a flow's run ended."""
         self.raise_event(Flow_Run__Event_Type.FLOW_STOP, event_data)
 
     def on__task__start(self, event_data: Flow_Run__Event_Data) -> None:
-        """A task's run began."""
+        """Send TASK_START: a task's run began."""
         self.raise_event(Flow_Run__Event_Type.TASK_START, event_data)
 
     def on__task__stop(self, event_data: Flow_Run__Event_Data) -> None:
-        """A task's run ended."""
+        """Send TASK_STOP: a task's run ended."""
         self.raise_event(Flow_Run__Event_Type.TASK_STOP, event_data)
 
     def on__new_artifact(self, event_data: Flow_Run__Event_Data) -> None:
-        """A run left an artifact."""
+        """Send NEW_ARTIFACT: a run left an artifact."""
         self.raise_event(Flow_Run__Event_Type.NEW_ARTIFACT, event_data)
 
     def on__new_result(self, event_data: Flow_Run__Event_Data) -> None:
-        """A run recorded a result."""
+        """Send NEW_RESULT: a run recorded a result."""
         self.raise_event(Flow_Run__Event_Type.NEW_RESULT, event_data)
 
     def on__flow_run__message(
         self, log_level: int, flow_run_id: str | None, task_run_id: str | None, message: str
     ) -> None:
-        """A run has something to say."""
+        """Send FLOW_MESSAGE: a run has something to say.
+
+        *log_level* is as ``logging`` counts; *flow_run_id* and *task_run_id* (str or None) say whose message it is.
+        """
         data = {"message_data": message_data(log_level, message)}
         self.raise_event(
             Flow_Run__Event_Type.FLOW_MESSAGE,
@@ -183,7 +205,18 @@ _calling: Final = _Calling()
 def add_listener(listener: RunListener) -> None:
     """Let *listener* hear about every run from now on, at any sampling ratio; adding it twice changes nothing.
 
-    Raises InvalidListener for an object that cannot hear or has no hook.
+    *listener* is an object of a subclass of ``Listener``, or another one with its methods ``wants`` and ``notify``. It
+    is called on the thread of the run.
+
+    Raises InvalidListener for an object that cannot hear, has no hook, or has one that is misspelt.
+
+    >>> from otelflow import Flow, Listener, add_listener
+    >>> class Failures(Listener):
+    ...     def on_flow_stop(self, event):
+    ...         print(event.event_data.flow_name, event.event_data.result)
+    >>> add_listener(Failures())
+    >>> run = Flow().setup(pow, 2, 10).execute()
+    pow success
     """
     candidate: object = listener
     if isinstance(candidate, type) and callable(getattr(candidate, "notify", None)):
@@ -218,7 +251,11 @@ def _refuse_misspelt_hooks(kind: type) -> None:
 
 
 def remove_listener(listener: RunListener) -> None:
-    """Let *listener* hear nothing more from the engine; it may be one that was never added."""
+    """Let *listener* hear nothing more from the engine; one that was never added is no error.
+
+    >>> from otelflow import Listener, remove_listener
+    >>> remove_listener(Listener())
+    """
     with _driven.lock:
         _driven.use(tuple(driven for driven in _driven.listeners if driven is not listener))
         observe_if_wanted()

@@ -89,7 +89,16 @@ def _take(record: logging.LogRecord, *, printed: bool) -> None:
 
 
 def get_run_logger() -> logging.Logger:
-    """Return a logger whose records are messages of the current run; outside a run it is an ordinary one."""
+    """Return a logger (``logging.Logger``) whose records are messages of the current run.
+
+    Outside a run it is an ordinary one; within one, the application's own handlers get the records as well.
+
+    >>> from otelflow import Flow, get_run_logger
+    >>> def greet():
+    ...     get_run_logger().info("hello")
+    >>> Flow().setup(greet).execute().log_messages()[-1]
+    'hello'
+    """
     logger = logging.getLogger(_RUN_LOGGER)
     if not any(isinstance(handler, _RunLoggerHandler) for handler in logger.handlers):
         logger.addHandler(_RunLoggerHandler())

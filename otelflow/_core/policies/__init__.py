@@ -1,28 +1,14 @@
-"""How hard a body is tried: each policy wraps the body of a flow or task once, when it is decorated.
+"""How hard is a body tried: each policy wraps the body of a flow or task once, when it is decorated.
 
 There is none yet. A policy (retry, time-out, cache, limits) is a module of this room with an object that fits
-``Policy``; it takes its place in ``POLICIES``, and its keywords stand in ``flows.definition.TaskOptions``. A body that
-asks for none is called as it is, so that a policy costs nothing where it is not wanted.
+``Policy``; it takes its place in ``POLICIES``, and its keywords stand in ``flows.definition``. A body that asks for
+none is called as it is, so that a policy costs nothing where it is not wanted.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Mapping
+from typing import Any, Final
 
-Body = Callable[..., Any]
-
-
-class Policy(Protocol):
-    """Something around a body."""
-
-    def is_wanted(self, options: Mapping[str, Any]) -> bool:
-        """Tell whether the keywords of the decorator ask for it."""
-
-    def around(self, body: Body, options: Mapping[str, Any]) -> Body:
-        """Return *body*, a function or generator function, with this policy around it."""
-
-    def around_async(self, body: Body, options: Mapping[str, Any]) -> Body:
-        """Do as ``around`` for a coroutine function or an async generator function."""
-
+from otelflow._core.policies.policy import Body, Policy
 
 #: The outermost first: what it wraps, wraps the next.
 POLICIES: Final[tuple[Policy, ...]] = ()

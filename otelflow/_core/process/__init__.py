@@ -1,1 +1,1 @@
-"""What this process knows: its settings, provider, losses, forks and workers."""
+"""What does this process know: its settings, provider, losses, forks and workers, and what ends with it."""

@@ -1,1 +1,1 @@
-"""How a run starts and ends, and who is told."""
+"""How does a run start and end, and who is told: drivers, the engine, spans, open runs and observers."""

@@ -1,1 +1,1 @@
-"""What may be shown of a value."""
+"""What may be shown of a value: its text, bounded and without secrets."""

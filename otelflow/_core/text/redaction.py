@@ -105,7 +105,15 @@ def recorded(value: object, limit: int) -> str:
 
 
 def redact(text: str) -> str:
-    """Return *text* with ``[redacted]`` in the place of each thing that looks like a secret."""
+    """Return *text* (str) with ``[redacted]`` in the place of each thing that looks like a secret.
+
+    That is: tokens of known shapes, passwords in addresses, values after names such as ``password``, and what the
+    setting ``redact`` adds. docs/redaction.md has the whole list.
+
+    >>> from otelflow import redact
+    >>> redact("connect with password=hunter2")
+    'connect with password=[redacted]'
+    """
     if lazy_compile(_LONG_WORD).search(text) is not None or "-----BEGIN " in text:
         for stem, rest in secret_patterns.TOKEN_SHAPES:
             if stem in text:

@@ -5,10 +5,13 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
-from otelflow import semconv
+from otelflow import metrics, semconv
+from otelflow._core.process.settings_table import SETTINGS
+from otelflow.metrics._outputs import OUTPUTS
 from support.metrics import PROGRAM, pushed, python, value
 
 
@@ -153,3 +156,13 @@ def test_a_job_without_a_name_is_told_to_have_one(way, receiver, tmp_path):
 
     assert len(done.stderr.splitlines()) == 1
     assert "set OTEL_SERVICE_NAME" in done.stderr
+
+
+def test_every_output_is_told_wherever_people_read_of_them():
+    texts = {
+        "head of otelflow.metrics": metrics.__doc__,
+        "setting": SETTINGS["metrics"].meaning,
+        "docs/metrics.md": (Path(__file__).parents[3] / "docs/metrics.md").read_text(),
+    }
+
+    assert [(word, name) for name, text in texts.items() for word in OUTPUTS if word not in text] == []
