@@ -83,8 +83,8 @@ class Definition:
         self.injection = Injection(target)
         self.capture_parameters = self._checked_capture(options.get("capture_parameters", False))
         self.capture_return_value: bool = options.get("capture_return_value", False)
-        is_async = self.kind in (Kind.COROUTINE, Kind.ASYNC_GENERATOR)
-        self.body: Body = compose(target, options, is_async=is_async)
+        is_async = self.kind is Kind.COROUTINE
+        self.body: Body = compose(target, options, is_async=is_async, is_generator=self.is_generator)
 
     def call(self, run: Run) -> Any:
         """Inject what is missing into the arguments of *run* and call the body with them.

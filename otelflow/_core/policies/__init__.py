@@ -9,14 +9,28 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from otelflow._core.policies.policy import Body, Policy
+from otelflow.errors import ConfigurationError
 
 #: The outermost first: what it wraps, wraps the next.
 POLICIES: Final[tuple[Policy, ...]] = ()
 
 
-def compose(body: Body, options: Mapping[str, Any], *, is_async: bool, policies: tuple[Policy, ...] = POLICIES) -> Body:
-    """Return *body* with every policy around it that *options* ask for, or *body* itself."""
+def compose(
+    body: Body,
+    options: Mapping[str, Any],
+    *,
+    is_async: bool = False,
+    is_generator: bool = False,
+    policies: tuple[Policy, ...] = POLICIES,
+) -> Body:
+    """Return *body* with every policy around it that *options* ask for, or *body* itself.
+
+    Raises ConfigurationError when they ask for one around a generator, which has been consumed in part when it fails.
+    """
     for policy in reversed(policies):
         if policy.is_wanted(options):
+            if is_generator:
+                name = getattr(body, "__qualname__", body)
+                raise ConfigurationError(f"{name} is a generator: {type(policy).__name__} is for functions only")
             body = policy.around_async(body, options) if is_async else policy.around(body, options)
     return body

@@ -13,7 +13,7 @@ class Policy(Protocol):
         """Tell whether the keywords of the decorator ask for it."""
 
     def around(self, body: Body, options: Mapping[str, Any]) -> Body:
-        """Return *body*, a function or generator function, with this policy around it."""
+        """Return *body*, a function, with this policy around it."""
 
     def around_async(self, body: Body, options: Mapping[str, Any]) -> Body:
-        """Do as ``around`` for a coroutine function or an async generator function."""
+        """Do as ``around`` for a coroutine function."""

@@ -13,6 +13,7 @@ from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.engine import close_run, close_with, open_run
 from otelflow._core.runs.observers import add_observer
 from otelflow._core.runs.run import Run
+from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator
 
 
@@ -118,6 +119,16 @@ def test_the_last_failure_comes_out_as_it_is_and_stands_in_the_trace_once(spans)
 
     assert caught.value is error
     assert [event.name for event in spans.one("task flaky").events] == []
+
+
+def test_a_policy_around_a_generator_is_refused():
+    def numbers():
+        yield 1
+
+    with pytest.raises(ConfigurationError, match="numbers is a generator: Again is for functions only"):
+        compose(numbers, {"attempts": 2}, is_generator=True, policies=(Again(),))
+
+    assert compose(numbers, {}, is_generator=True, policies=(Again(),)) is numbers
 
 
 def test_the_first_policy_is_the_outermost():
