@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -12,12 +11,14 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+from support.ports import free_ports
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 READY_SECONDS = 60
@@ -102,14 +103,6 @@ def wait_for(look: Callable, *, seconds: float = READY_SECONDS, event: str = "it
         if time.monotonic() > deadline:
             pytest.fail(f"{event} did not happen within {seconds} s; last seen: {seen!r}")
         time.sleep(0.2)
-
-
-def free_ports(count):
-    with ExitStack() as open_sockets:
-        sockets = [open_sockets.enter_context(socket.socket()) for _ in range(count)]
-        for open_socket in sockets:
-            open_socket.bind(("127.0.0.1", 0))
-        return [open_socket.getsockname()[1] for open_socket in sockets]
 
 
 def adapt(source, target, replacements):
