@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import signal
-import socket
 import sys
 import textwrap
 import time
@@ -12,6 +11,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+
+from support.ports import free_ports
 
 FLOW = """
 from otelflow import flow, task
@@ -218,7 +219,7 @@ async def app(scope, receive, send):
 
 @needs("uvicorn")
 def test_uvicorn_reloads_and_serves_flows_before_and_after(program):
-    port = free_port()
+    port = free_ports(1)[0]
     program.write("app.py", APP.format(version=1))
     program.start_command(
         [sys.executable, "-m", "uvicorn", "app:app", "--reload", "--port", str(port), "--log-level", "warning"]
@@ -233,12 +234,6 @@ def test_uvicorn_reloads_and_serves_flows_before_and_after(program):
     assert {span.result for span in program.spans} == {"success"}
     assert len({span.pid for span in program.spans}) == 2
     assert len(program.results()) >= 4
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def answer(port, version):
