@@ -29,7 +29,7 @@ _ADDRESS: Final = r"""(?x) (?P<head> :// [^\s:/@"'<>]{0,200} :) (?!\d{1,5}[/?\#]
              [^\s"'<>@]{1,500}+ (?:@[^\s"'<>@/]{0,100}+(?=@))*+ (?=@)
            | (?P<start> ://) [A-Za-z0-9_\-]{20,200} (?=@)"""
 _SCHEME: Final = (
-    r"(?i)(?P<head>\b(?:bearer|basic)[ ]+)(?=[^\s\"']{0,200}[0-9=_.])[A-Za-z0-9+/_\-.=~]{12,}"
+    r"(?i)(?P<head>\b(?:bearer|basic)[ ]+)(?=[^\s\"']{0,200}(?:[0-9=_]|\.[A-Za-z]))[A-Za-z0-9+/_\-.=~]{12,}"
     r"|(?P<start>(?<!\S)(?:-u|--user)[ =]+[^\s:\"']{1,100}:)[^\s\"']{1,200}"
 )
 
@@ -79,7 +79,7 @@ _HOLDER: Final = r"""
     (?P<name>[\w.\-]{2,100}+) (?![\w.(])"""
 _HELD: Final = r"\b\w{0,20}(?:value|val|input)\\{0,2}[\"']?[ ]{0,3}[=:][ ]{0,3}"
 # What stands between the two: never the beginning of another object.
-_BETWEEN: Final = r"(?:(?!\n\s{0,40}-[ ])[^{}<>]){0,160}?"
+_BETWEEN: Final = r"[^{}<>\n]{0,80}?(?:\n(?!\s{0,40}-[ ])[^{}<>\n]{0,80}?){0,4}?"
 # The field, and on the next line the value that it refused.
 _REFUSED: Final = r"(?m)^[\w.\-\[\]]*?(?P<name>[\w\-]+)(?:\.\d+)*\n[ \t]+[^\n]*?\binput_value=(?=[^{\[(])"
 
@@ -103,8 +103,9 @@ _NO_SECRET: Final = (
 _WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
 _QUOTES: Final = r"""^[brfuBRFU]{0,2}\\{0,3}["']|["']$"""
 _DATE: Final = r"\d{4}-\d\d|\d\d?:\d\d"
+_VARIABLE: Final = r"(?:[A-Za-z]\w*\.)*[a-z]+(?:_[a-z]+)+|(?:[A-Za-z]\w*\.)+_?[A-Za-z_]+"
 _PLACEHOLDER: Final = r"""(?x)
-    \W+ | [xX]+ | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]* | \{\{.* | \{\w*\}? | %[sdr(].*
+    \W* | [xX]+ | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]* | \{\{.* | \{\w*\}? | %[sdr(].*
     | \[?(?:redacted|masked|filtered|hidden|REDACTED|MASKED|FILTERED|HIDDEN).*
     | (?:self|cls|os|config|settings|args|env|environ|kwargs|params|options|request|req|ctx)\.[\w.\[\]]*  # code
     | [A-Za-z_][\w.]*[(\[].*                                                                 # calls, items
@@ -369,11 +370,16 @@ def _is_ordinary(text: str) -> bool:
     if len(text) > _HARMLESS_LENGTH:
         return False
     is_word = text.rstrip(".,!?:;").lower() in secret_patterns.HARMLESS_VALUES
-    return is_word or lazy_compile(_PLACEHOLDER).fullmatch(text) is not None
+    return is_word or lazy_compile(_PLACEHOLDER).fullmatch(text) is not None or _is_variable(text)
+
+
+def _is_variable(text: str) -> bool:
+    """Tell whether *text* is code that names a secret and has none: ``token=read_token``."""
+    return lazy_compile(_VARIABLE).fullmatch(text) is not None and bool(_secret_name(text[-_NAME_LENGTH:]))
 
 
 def _is_secret_value(value: str, words: tuple[str, ...], *, is_spoken: bool) -> bool:
-    bare = lazy_compile(_QUOTES).sub("", value.lstrip())
+    bare = lazy_compile(_QUOTES).sub("", value.strip()).strip()
     scheme = lazy_compile(_SCHEME_WORD).match(bare) if words[-1] in secret_patterns.HEADER_NAMES else None
     if scheme is not None:
         bare = bare[scheme.end() :]

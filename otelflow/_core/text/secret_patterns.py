@@ -12,7 +12,7 @@ STRONG_NAMES: Final = _words(
     "password passwords passwd passphrase passcode passwort pwd secret token apikey apitoken authtoken accesstoken "
     "secretkey accesskey authorization credential credentials cookie cookies jwt bearer dsn csrf xsrf csrftoken "
     "sessionid sessid phpsessid jsessionid cvv cvc mnemonic pw psk bindpw rootpw adminpw userpw privatekey signingkey "
-    "encryptionkey masterkey sharedkey accountkey storepass keypass"
+    "refreshtoken sessiontoken bottoken idtoken encryptionkey masterkey sharedkey accountkey storepass keypass"
 )
 #: Under such a name only what looks like a secret is hidden: "session: morning" stays.
 WEAK_NAMES: Final = _words("pass auth session otp totp pin ssn sig signature sid nonce salt creds")
@@ -28,7 +28,7 @@ TWO_WORD_NAMES: Final = _words(
     ",",
 )
 #: A word that ends so names a secret, unless it is one of the others.
-NAME_TAILS: Final = ("password", "passwd", "apikey", "secret", "pass", "pwd", "token", "passphrase")
+NAME_TAILS: Final = ("password", "passwd", "apikey", "secret", "pass", "pwd", "passphrase")
 ORDINARY_NAMES: Final = _words("pass bypass compass encompass surpass trespass overpass underpass singlepass multipass")
 SECOND_WORDS: Final = frozenset(pair.partition(" ")[2] for pair in TWO_WORD_NAMES)
 #: A name may end in such a word: password_old, TOKEN_PROD.
@@ -63,7 +63,8 @@ HARMLESS_VALUES: Final = _words(
     "as it its this that these all any each every only both flag option argument parameter file field value values "
     "header headers auth login string str bytes int float bool secretstr optional number text basic bearer digest "
     "hidden masked redacted encrypted hashed provided given supplied type expires end eof identifier authentication "
-    "authorization credentials password secret token cannot does did mismatch matches match ready done expire reused recommended visible protected policy reset forgotten"
+    "authorization credentials password secret token cannot does did mismatch matches match ready done expire reused recommended visible protected policy reset forgotten options "
+    "arguments flags parameters fields cookie accept host origin email username user name"
 )
 
 #: Secrets whatever stands before them: the text they begin with, and a pattern for the rest. A pattern that begins
@@ -247,7 +248,7 @@ COMMAND: Final = (
 #: Places in a text where a secret stands, with a piece of text that is found there (in lower case).
 PLACES: Final = (
     # SQL
-    ("identified", r"(?i)\bidentified\s+(?:with\s+[\w'\"]+\s+)?(?:by|as)\s+(?:password\s+|values\s+)?(?=[\"']|\S*\d)"),
+    ("identified", r"(?:\bIDENTIFIED|\b(?i:user|role|to)\s+\S{1,100}\s+(?i:identified))\s+(?i:with\s+[\w'\"]+\s+)?(?i:by|as)\s+(?i:password\s+|values\s+)?(?=[\"']|\S*\d)"),
     (
         "password",
         r"(?i)\b(?:with|encrypted|unencrypted|(?:no)?(?:login|inherit|createdb|createrole|superuser|replication)"
