@@ -74,12 +74,12 @@ _PORTS: Final = r"\d{1,5}(?::\d{1,5})?(?:/\w+)?"
 
 # {"name": "DB_PASSWORD", "value": "…"}, the other way round, as YAML, as XML, in a list of pydantic's errors.
 _HOLDER: Final = r"""
-    (?: \b\w{0,20} (?:name|key|variable|option|header|field|id) \\{0,2}["']? [ ]{0,3} [=:] [ ]{0,3} [bu]?\\{0,2}["']?
+    (?: (?:name|key|variable|option|header|field|id) \\{0,2}["']? [ ]{0,3} [=:] [ ]{0,3} [bu]?\\{0,2}["']?
       | ["']loc["'] [ ]{0,3} : [ ]{0,3} [\[(] (?:["'\w]{1,60},[ ]?){0,6} ["'] )
     (?P<name>[\w.\-]{2,100}+) (?![\w.(])"""
-_HELD: Final = r"\b\w{0,20}(?:value|val|input)\\{0,2}[\"']?[ ]{0,3}[=:][ ]{0,3}"
+_HELD: Final = r"(?:value|input)\\{0,2}[\"']?[ ]{0,3}[=:][ ]{0,3}"
 # What stands between the two: never the beginning of another object.
-_BETWEEN: Final = r"[^{}<>\n]{0,80}?(?:\n(?!\s{0,40}-[ ])[^{}<>\n]{0,80}?){0,4}?"
+_BETWEEN: Final = r"[^{}<>\n]{0,60}?(?:\n(?!\s{0,40}-[ ])[^{}<>\n]{0,60}?){0,2}?"
 # The field, and on the next line the value that it refused.
 _REFUSED: Final = r"(?m)^[\w.\-\[\]]*?(?P<name>[\w\-]+)(?:\.\d+)*\n[ \t]+[^\n]*?\binput_value=(?=[^{\[(])"
 
@@ -369,17 +369,18 @@ def _is_named_secret(value: str, words: tuple[str, ...], match: re.Match[str], p
 def _is_ordinary(text: str) -> bool:
     if len(text) > _HARMLESS_LENGTH:
         return False
-    is_word = text.rstrip(".,!?:;").lower() in secret_patterns.HARMLESS_VALUES
-    return is_word or lazy_compile(_PLACEHOLDER).fullmatch(text) is not None or _is_variable(text)
-
-
-def _is_variable(text: str) -> bool:
-    """Tell whether *text* is code that names a secret and has none: ``token=read_token``."""
+    if text.rstrip(".,!?:;").lower() in secret_patterns.HARMLESS_VALUES:
+        return True
+    if text.isalnum():
+        return not text.strip("xX")
+    if lazy_compile(_PLACEHOLDER).fullmatch(text) is not None:
+        return True
+    # Code that names a secret and has none: token=read_token
     return lazy_compile(_VARIABLE).fullmatch(text) is not None and bool(_secret_name(text[-_NAME_LENGTH:]))
 
 
 def _is_secret_value(value: str, words: tuple[str, ...], *, is_spoken: bool) -> bool:
-    bare = lazy_compile(_QUOTES).sub("", value.strip()).strip()
+    bare = value if value.isalnum() else lazy_compile(_QUOTES).sub("", value.strip()).strip()
     scheme = lazy_compile(_SCHEME_WORD).match(bare) if words[-1] in secret_patterns.HEADER_NAMES else None
     if scheme is not None:
         bare = bare[scheme.end() :]
