@@ -34,13 +34,14 @@ _SCHEME: Final = (
 )
 
 # No value is joined to a name in a text without one of these.
-_JOIN: Final = r"[=:<]|--|[\"'][ ]{0,3},"
+_JOIN: Final = r"[=:<]|(?<!\S)-[A-Za-z\-]|[\"'][ ]{0,3},"
 # name=value, name: value, "name": "value", 'name' => value, "name", "value", and "name: |" before lines that are deeper
 _NAME: Final = r"""(?ix)
     (?<![\w.\-])
     (?P<name> [\w.\-]++ )
     (?P<join> \\{0,3}["']?\]?[ \t]{0,3}
-              (?: :[ \t]{0,3}[|>][+\-]?\d?[ \t]{0,3}\r?\n | (?: =>|:=|[:=](?!=) ) [ \t]{0,3} )
+              (?: :[ \t]{0,3}[|>][+\-]?\d?[ \t]{0,3}\r?\n
+              | [:=][ \t]{0,3}<<[\-~]?["']?\w{1,40}["']?\r?\n | (?: =>|:=|[:=](?!=) ) [ \t]{0,3} )
             | \\{0,3}["'] [ ]{0,3} , \s{0,3} (?=[brfu]{0,2}\\{0,3}["']) )"""
 # "the password of Bob is hunter2", "token was changed to a1b2c3", "use password hunter2"
 _SPOKEN: Final = r"""(?ix)
@@ -54,7 +55,7 @@ _SPOKEN: Final = r"""(?ix)
               [ ]{0,2}[:=]?[ ]{1,3}
             | [ \t]{1,3}[(\[`]? )(?=[^\s(\[`=:])"""
 _OPTION: Final = r"(?<![\w\-])(?P<name>--?[A-Za-z][\w\-]{1,60}+)(?P<join>[ \t]{1,3})(?=[^\s\-])"
-_ELEMENT: Final = r"<(?P<name>[\w.\-]{1,60})(?:[ ][^<>]{0,200})?+(?P<join>>)(?=[^<>\s])"
+_ELEMENT: Final = r"<(?:\w{1,20}:)?(?P<name>[\w.\-]{1,60})(?:[ ][^<>]{0,200})?+(?P<join>>)(?=[^<>\s])"
 _BLOCK: Final = r"(?P<indent>[ \t]+)\S[^\n]*+(?:\n(?P=indent)[^\n]*+)*+"
 _LINE: Final = r"[^\s\"'][^\r\n]*+"
 _VALUE: Final = r"""(?ix)
@@ -62,6 +63,7 @@ _VALUE: Final = r"""(?ix)
     | \\{1,3}["'][^"'\\]*+
     | (?:digest|aws4-hmac-sha256)\s[^\r\n]*+
     | (?:bearer|basic|token|negotiate|apikey|api-key|splunk|sso-key)\s+[^\s"',;]++
+    | t=\d{1,20}(?:,v\d=[0-9a-f]*+)+
     | \{[^{}]*+\}?+ | \[[^\[\]]*+\]?+
     # A separator belongs to the value unless a blank or another name follows.
     | (?:[^\s"',;&<>)\]}\\] | [,;&](?=[^\s"',;&\\]) (?![\w.\-]{1,60}[=:]) )++"""
@@ -105,7 +107,7 @@ _QUOTES: Final = r"""^[brfuBRFU]{0,2}\\{0,3}["']|["']$"""
 _DATE: Final = r"\d{4}-\d\d|\d\d?:\d\d"
 _VARIABLE: Final = r"(?:[A-Za-z]\w*\.)*[a-z]+(?:_[a-z]+)+|(?:[A-Za-z]\w*\.)+_?[A-Za-z_]+"
 _PLACEHOLDER: Final = r"""(?x)
-    \W* | [xX]+ | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]* | \{\{.* | \{\w*\}? | %[sdr(].*
+    \W* | [xX]+ | \[[A-Z]+\] | \{\s*"?type"?\s*:.* | \(sensitive.* | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]*(?:\[.*)? | \{\{.* | \{\w*\}? | %[sdr(].*
     | \[?(?:redacted|masked|filtered|hidden|REDACTED|MASKED|FILTERED|HIDDEN).*
     | (?:self|cls|os|config|settings|args|env|environ|kwargs|params|options|request|req|ctx)\.[\w.\[\]]*  # code
     | [A-Za-z_][\w.]*[(\[].*                                                                 # calls, items
@@ -320,11 +322,11 @@ def _value_after(match: re.Match[str], pattern: str, words: tuple[str, ...], tex
         held = lazy_compile(_BETWEEN + _HELD, re.IGNORECASE).match(text, start)
         return lazy_compile(_VALUE).match(text, held.end()) if held is not None else None
     if pattern == _NAME and match["join"].endswith("\n"):
-        return lazy_compile(_BLOCK).match(text, start)
+        return lazy_compile(_LINE if "<<" in match["join"] else _BLOCK).match(text, start)
     if pattern == _NAME and match["join"] == "=" and "." in match["name"] and text[match.start() - 1 : match.start()] in "\n":
         return lazy_compile(_LINE).match(text, start) or lazy_compile(_VALUE).match(text, start)
     cookies = None
-    if words[-1] in secret_patterns.COOKIE_NAMES:
+    if not secret_patterns.WHOLE_LINE_NAMES.isdisjoint(words):
         cookies = lazy_compile(_COOKIES).match(text, start)
     return cookies or lazy_compile(_VALUE).match(text, start)
 
@@ -357,7 +359,7 @@ def _is_named_secret(value: str, words: tuple[str, ...], match: re.Match[str], p
             return _is_secret_value(value, words, is_spoken=False)
         bare = lazy_compile(_QUOTES).sub("", value).rstrip(".,!?:;")
         least = 0 if is_said else 6 if words[-1] in secret_patterns.PASSWORD_NAMES else 16
-        if len(bare) < least or (not is_said and (words[-1] == "secret" or bare.isdecimal())):
+        if len(bare) < least or (not is_said and (match["name"].lower() == "secret" or bare.isdecimal())):
             return False
         if lazy_compile(_NO_SECRET).match(bare):
             return False
@@ -371,12 +373,12 @@ def _is_ordinary(text: str) -> bool:
         return False
     if text.rstrip(".,!?:;").lower() in secret_patterns.HARMLESS_VALUES:
         return True
-    if text.isalnum():
-        return not text.strip("xX")
+    if text.isalpha():
+        return not text.strip("xX") or text.lower() in secret_patterns.STRONG_NAMES
     if lazy_compile(_PLACEHOLDER).fullmatch(text) is not None:
         return True
     # Code that names a secret and has none: token=read_token
-    return lazy_compile(_VARIABLE).fullmatch(text) is not None and bool(_secret_name(text[-_NAME_LENGTH:]))
+    return lazy_compile(_VARIABLE).fullmatch(text) is not None and any(map(_secret_name, text.split(".")))
 
 
 def _is_secret_value(value: str, words: tuple[str, ...], *, is_spoken: bool) -> bool:

@@ -42,7 +42,8 @@ NUMERIC_NAMES: Final = _words("pass pw password passwd passwort passcode pwd pin
 DIGITS_ONLY_NAMES: Final = _words("pin otp totp ssn")
 PASS_NAMES: Final = _words("pass")
 HEADER_NAMES: Final = _words("authorization auth token")
-COOKIE_NAMES: Final = _words("cookie cookies")
+#: Their values have blanks, and end with the line.
+WHOLE_LINE_NAMES: Final = _words("cookie cookies mnemonic phrase")
 #: Of their values people speak without a sign between: "the password hunter2".
 PASSWORD_NAMES: Final = _words("password passwd passphrase passcode passwort pwd pw")
 
@@ -64,7 +65,7 @@ HARMLESS_VALUES: Final = _words(
     "header headers auth login string str bytes int float bool secretstr optional number text basic bearer digest "
     "hidden masked redacted encrypted hashed provided given supplied type expires end eof identifier authentication "
     "authorization credentials password secret token cannot does did mismatch matches match ready done expire reused recommended visible protected policy reset forgotten options "
-    "arguments flags parameters fields cookie accept host origin email username user name"
+    "arguments flags parameters fields cookie accept host origin email username user name lambda"
 )
 
 #: Secrets whatever stands before them: the text they begin with, and a pattern for the rest. A pattern that begins
@@ -268,6 +269,10 @@ PLACES: Final = (
     ("auth", r"(?i)\bauth\s*=\s*\w{0,30}\(\s*(?:username\s*=\s*)?[\"'][^\"'\n]{0,100}[\"']\s*,\s*(?:password\s*=\s*)?(?=[\"'])"),
     ("auth ", r"(?i)\bauth[ ](?:plain|login|cram-md5|xoauth2)[ ](?=[\w+/=]{8,})"),
     ("code=", r"(?i)[?&]code=(?=[\w/\-.%~]{16})(?=[\w/\-.%~]*\d)"),
+    ("credential", r"(?i)\bcredentials?\s*(?::|are|is|=)\s*[\w.@\-]{1,60}[ ]?[/:][ ]?(?=\S*\d)"),
+    (" using ", r"(?i)\buser\s+\S{1,60}\s+using\s+(?=\S*\d)"),
+    ("securestring", r"(?i)convertto-securestring\s+(?:-string\s+)?(?=[\"'])"),
+    ('"kty"', r'"(?:d|k|p|q|dp|dq|qi)"\s*:\s*(?=")'),
     ("wpa_passphrase", r"\bwpa_passphrase[ ]+\S+[ ]+"),
     ("wifi:", r"\bWIFI:[^\n]{0,100}?P:"),
     ("input", r"(?i)<input[ ][^<>]{0,200}?type=[\"']?password\b[^<>]{0,200}?\bvalue="),
