@@ -41,19 +41,22 @@ _NAME: Final = r"""(?ix)
     (?P<name> [\w.\-]++ )
     (?P<join> \\{0,3}["']?\]?[ \t]{0,3}
               (?: :[ \t]{0,3}[|>][+\-]?\d?[ \t]{0,3}\r?\n
-              | [:=][ \t]{0,3}<<[\-~]?["']?\w{1,40}["']?\r?\n | (?: =>|:=|[:=](?!=) ) [ \t]{0,3} )
+              | [:=][ \t]{0,3}<<[\-~]?["']?\w{1,40}["']?\r?\n
+              | =>\s{0,8}string\(\d+\)[ ] | (?: =>|:=|(?<![ ]):(?![=:])|:(?=[ \t"'])|=(?!=) ) [ \t]{0,3} )
             | \\{0,3}["'] [ ]{0,3} , \s{0,3} (?=[brfu]{0,2}\\{0,3}["']) )"""
 # "the password of Bob is hunter2", "token was changed to a1b2c3", "use password hunter2"
 _SPOKEN: Final = r"""(?ix)
     (?<![a-z])
     (?P<name> pass(?:word|wd|phrase|code|wort)|pwd|pw|pin|token|secret
+            | secret[ _\-]?access[ _\-]?key
             | (?: api|access|secret|private|signing|encryption|master|account|shared|auth|license|ssh|network|wifi
                 | recovery|verification|security|activation|unlock|backup ) [ _\-]? (?:key|code) )
     (?P<join> (?:[ ](?:for|of|on|in|at|from|between|to|used[ ]by)(?:[ ][\w.\-/@']{1,40}+){1,6}?)?
-              [ ](?:is|was|are|to|will[ ]be|has[ ]been|became)
-              (?:[ ](?:now|currently|still|set|changed|reset|updated|rotated|simply|just))?(?:[ ](?:to|as))?
-              [ ]{0,2}[:=]?[ ]{1,3}
-            | [ \t]{1,3}[(\[`]? )(?=[^\s(\[`=:])"""
+              (?: [ ](?:is|was|are|to|will[ ]be|has[ ]been|became)
+                  (?:[ ](?:now|currently|still|set|changed|reset|updated|rotated|simply|just))?(?:[ ](?:to|as))?
+                  [ ]{0,2}[:=]?[ ]{1,3}
+                | :\s{1,4} )
+            | [ \t]{1,40}(?:\|[ \t]{1,40}|[0-9][ ]{1,3}(?=[\w$./]{8}))?[(\[`]? )(?=[^\s(\[`=:|])"""
 _OPTION: Final = r"(?<![\w\-])(?P<name>--?[A-Za-z][\w\-]{1,60}+)(?P<join>[ \t]{1,3})(?=[^\s\-])"
 _ELEMENT: Final = r"<(?:\w{1,20}:)?(?P<name>[\w.\-]{1,60})(?:[ ][^<>]{0,200})?+(?P<join>>)(?=[^<>\s])"
 _BLOCK: Final = r"(?P<indent>[ \t]+)\S[^\n]*+(?:\n(?P=indent)[^\n]*+)*+"
@@ -85,7 +88,10 @@ _BETWEEN: Final = r"[^{}<>\n]{0,60}?(?:\n(?!\s{0,40}-[ ])[^{}<>\n]{0,60}?){0,2}?
 # The field, and on the next line the value that it refused.
 _REFUSED: Final = r"(?m)^[\w.\-\[\]]*?(?P<name>[\w\-]+)(?:\.\d+)*\n[ \t]+[^\n]*?\binput_value=(?=[^{\[(])"
 
-# Thirteen to nineteen digits in the groups of a card, whose last digit fits (Luhn); not in an IBAN, a number or a path.
+_INSERT: Final = r"(?i)\binsert\s+into\s+[^\s(]{1,100}\s*\((?P<columns>[^()]{1,2000})\)\s*values\s*(?P<values>\([^\n;]*+)"
+_INSERTED: Final = r"[NEBX]?'(?:[^']|'')*+'|[^\s,()'][^,()']*+(?:\([^()]*+\))?"
+
+# Fourteen to sixteen digits in the groups of a card, whose last digit fits (Luhn); not in an IBAN, a number or a path.
 _CARD: Final = r"""(?x)
     # A pattern that begins with a set is found many times faster than one that begins with a look-behind.
     [2-6] (?<![\w.\-+/].) (?<!\d{4}[ ].) (?<![A-Z]{2}\d\d[ ].)
@@ -105,9 +111,10 @@ _NO_SECRET: Final = (
 _WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
 _QUOTES: Final = r"""^[brfuBRFU]{0,2}\\{0,3}["']|["']$"""
 _DATE: Final = r"\d{4}-\d\d|\d\d?:\d\d"
-_VARIABLE: Final = r"(?:[A-Za-z]\w*\.)*[a-z]+(?:_[a-z]+)+|(?:[A-Za-z]\w*\.)+_?[A-Za-z_]+"
+_VARIABLE: Final = r"[$:@][A-Za-z_]\w*|(?:[A-Za-z]\w*\.)*[a-z]+(?:_[a-z]+)+|(?:[A-Za-z]\w*\.)+_?[A-Za-z_]+"
 _PLACEHOLDER: Final = r"""(?x)
-    \W* | [xX]+ | \[[A-Z]+\] | \{\s*"?type"?\s*:.* | \(sensitive.* | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]*(?:\[.*)? | \{\{.* | \{\w*\}? | %[sdr(].*
+    \W* | [xX]+ | \[[A-Z]+\] | %\w+% | \$\d+ | &\w+ | [A-Z][A-Za-z]*:[a-z]+
+    | !(?:Ref|Sub|GetAtt|ImportValue|Select|Join|If|FindInMap|vault|env|reference)\b.* | \{\s*"?type"?\s*:.* | \(sensitive.* | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]*(?:\[.*)? | \{\{.* | \{\w*\}? | %[sdr(].*
     | \[?(?:redacted|masked|filtered|hidden|REDACTED|MASKED|FILTERED|HIDDEN).*
     | (?:self|cls|os|config|settings|args|env|environ|kwargs|params|options|request|req|ctx)\.[\w.\[\]]*  # code
     | [A-Za-z_][\w.]*[(\[].*                                                                 # calls, items
@@ -171,6 +178,8 @@ def redact(text: str) -> str:
             text = _ending_in_secret(place).sub(_keep_head, text)
     if " -" in text or " /" in text or ("/" in text and "@" in text):
         text = lazy_compile(secret_patterns.COMMAND).sub(_hide_options, text)
+    if "insert" in lowered and "values" in lowered:
+        text = lazy_compile(_INSERT).sub(_hide_inserted, text)
     if any(map(lowered.__contains__, secret_patterns.NAME_STEMS)):
         text = _hide_named(text, lowered)
     if "basic" in lowered or "bearer" in lowered or "-u" in lowered:
@@ -224,7 +233,8 @@ def _is_hidden(key: object, item: object, names: list[str]) -> bool:
 
 
 def _keep_beginning(match: re.Match[str]) -> str:
-    return (match["head"] or match["start"]) + REDACTED
+    head = match["head"] or match["start"]
+    return match[0] if _is_ordinary(match[0][len(head) :].removeprefix("Bearer ")) else head + REDACTED
 
 
 @functools.cache
@@ -246,6 +256,20 @@ def _hide_options(match: re.Match[str]) -> str:
         if lazy_compile(command).fullmatch(match["command"]):
             arguments = _ending_in_secret(option).sub(_keep_head, arguments)
     return match["command"] + arguments
+
+
+def _hide_inserted(match: re.Match[str]) -> str:
+    """Hide the values of the columns that are named as secrets are, in one INSERT."""
+    columns = [_secret_name(column.strip("\"'`[] ")) for column in match["columns"].split(",")]
+    position = -1
+
+    def hide(value: re.Match[str]) -> str:
+        nonlocal position
+        position += 1
+        words = columns[position % len(columns)]
+        return "'" + REDACTED + "'" if words and _is_secret_value(value[0], words, is_spoken=False) else value[0]
+
+    return match[0][: match.start("values") - match.start()] + lazy_compile(_INSERTED).sub(hide, match["values"])
 
 
 def _hide_card(match: re.Match[str]) -> str:
@@ -374,7 +398,7 @@ def _is_ordinary(text: str) -> bool:
     if text.rstrip(".,!?:;").lower() in secret_patterns.HARMLESS_VALUES:
         return True
     if text.isalpha():
-        return not text.strip("xX") or text.lower() in secret_patterns.STRONG_NAMES
+        return not text.strip("xX") or (len(text) > 3 and text.lower() in secret_patterns.STRONG_NAMES)
     if lazy_compile(_PLACEHOLDER).fullmatch(text) is not None:
         return True
     # Code that names a secret and has none: token=read_token

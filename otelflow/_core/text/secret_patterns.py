@@ -12,7 +12,7 @@ STRONG_NAMES: Final = _words(
     "password passwords passwd passphrase passcode passwort pwd secret token apikey apitoken authtoken accesstoken "
     "secretkey accesskey authorization credential credentials cookie cookies jwt bearer dsn csrf xsrf csrftoken "
     "sessionid sessid phpsessid jsessionid cvv cvc mnemonic pw psk bindpw rootpw adminpw userpw privatekey signingkey "
-    "refreshtoken sessiontoken bottoken idtoken encryptionkey masterkey sharedkey accountkey storepass keypass"
+    "refreshtoken sessiontoken bottoken idtoken encryptionkey masterkey sharedkey accountkey storepass keypass dockerconfigjson dockercfg privkey authkey requirepass masterauth"
 )
 #: Under such a name only what looks like a secret is hidden: "session: morning" stays.
 WEAK_NAMES: Final = _words("pass auth session otp totp pin ssn sig signature sid nonce salt creds")
@@ -24,7 +24,7 @@ TWO_WORD_NAMES: Final = _words(
     "access signature,key data,code verifier,device code,authorization code,auth code,activation code,saml response,"
     "saml request,client assertion,seed phrase,recovery phrase,community string,unseal key,unlock key,root key,admin key,"
     "write key,ingest key,integration key,application key,app key,consumer key,private pem,wifi key,network key,"
-    "pre shared",
+    "pre shared,wep key,priv key,recovery codes,backup codes,scratch codes",
     ",",
 )
 #: A word that ends so names a secret, unless it is one of the others.
@@ -43,7 +43,7 @@ DIGITS_ONLY_NAMES: Final = _words("pin otp totp ssn")
 PASS_NAMES: Final = _words("pass")
 HEADER_NAMES: Final = _words("authorization auth token")
 #: Their values have blanks, and end with the line.
-WHOLE_LINE_NAMES: Final = _words("cookie cookies mnemonic phrase")
+WHOLE_LINE_NAMES: Final = _words("cookie cookies mnemonic phrase codes")
 #: Of their values people speak without a sign between: "the password hunter2".
 PASSWORD_NAMES: Final = _words("password passwd passphrase passcode passwort pwd pw")
 
@@ -51,7 +51,7 @@ PASSWORD_NAMES: Final = _words("password passwd passphrase passcode passwort pwd
 NAME_STEMS: Final = (
     "pass", "key", "token", "auth", "secret", "pwd", "cred", "cookie", "sess", "jwt", "bearer", "dsn", "srf", "sig",
     "otp", "pin", "ssn", "sid", "nonce", "salt", "cv", "mnemonic", "code", "connection", "webhook", "answer", "pw", "psk",
-    "saml", "phrase", "community", "assertion", "shared",
+    "saml", "phrase", "dockerc", "requirepass", "masterauth", "community", "assertion", "shared",
 )  # fmt: skip
 
 #: What people and programs say of a secret.
@@ -80,7 +80,7 @@ TOKEN_SHAPES: Final = (
     ("$ANSIBLE_VAULT;", r"[\d.]+;\w+(?:;[\w.\-]+)?(?:(?:\\[rn]|\s)+[0-9a-f]{6,100}(?![^\s\\\"']))*+"),
     # Of a key file in base64 (kubeconfig): no certificate, and no public key.
     ("LS0tLS1CRUdJTi", r"(?!BDRVJU|BQVUJM)[\w+/=]{16,}"),
-    ("A", r"(?:KIA|SIA|BIA|CCA|3T[A-Z0-9])[A-Z0-9]{16}\b"),
+    ("A", r"(?:KIA|SIA|BIA|CCA|3T[A-Z0-9])[A-Z0-9]{16}\b(?:[,:\s\"']{1,4}[A-Za-z0-9+/]{40}(?![\w+/=]))?"),
     ("ABSK", r"[\w+/=]{40,}"),
     ("amzn.mws.", r"[\da-f\-]{36}"),
     ("amzn1.oa2-cs.", r"v1\.[a-f0-9]{40,}"),
@@ -222,28 +222,29 @@ TOKEN_SHAPES: Final = (
 
 #: Commands, and their options whose value is a password.
 COMMANDS: Final = (
-    (r"(?:docker|podman|nerdctl|buildah|skopeo|oras|crane|helm|oc|az|cf|argocd|twine|flyctl|tsh)", r"[ ](?:login|upload)\b[^\n]{0,300}?[ ]-p[ =]?"),
-    (r"(?:mysql\w*|mariadb[\w\-]*|7z[ar]?|rar|unrar)", r"[ ]-p"),
-    (r"(?:sshpass|mongo\w*|cqlsh|rabbitmqadmin|mosquitto_(?:pub|sub)|psexec|nxc)", r"[ ]-[pP][ =]?"),
-    (r"(?:sqlcmd|bcp|isql|tsql|mosquitto_\w+|ipmitool|zip|unzip)", r"[ ]-P[ ]?"),
-    (r"(?:redis-cli|valkey-cli|ipsec)", r"[ ]-a[ ]?"),
-    (r"(?:ldap[a-z]+)", r"[ ]-w[ ]?"),
-    (r"(?:snmp[a-z]+)", r"[ ]-[cAX][ ]?"),
-    (r"(?:x?freerdp\w*|wfreerdp)", r"[ ]/p:"),
-    (r"(?:curl|http|https|wget|xh|hurl)", r"[ ](?:-u|-a|--user|--auth|--proxy-user|-U)[ =]?[\"']?[^\s:\"']{0,100}:"),
-    (r"(?:smbclient|winexe|rpcclient|smbmap|crackmapexec)", r"[ ]-U[ ]?[\"']?[^\s%\"']{1,100}%"),
-    (r"(?:openssl)", r"[ ]-?pass(?:in|out)?[ ][\"']?pass:"),
+    (r"(?:twine)", r"\s-p[ =]?"),
+    (r"(?:ssh-keygen)", r"\s-[NP][ ]?"),
+    (r"(?:mysql\w*|mariadb[\w\-]*|7z[ar]?|rar|unrar)", r"\s-p"),
+    (r"(?:sshpass|mongo\w*|cqlsh|rabbitmqadmin|mosquitto_(?:pub|sub)|psexec|nxc)", r"\s-[pP][ =]?"),
+    (r"(?:sqlcmd|bcp|isql|tsql|mosquitto_\w+|ipmitool|zip|unzip)", r"\s-P[ ]?"),
+    (r"(?:redis-cli|valkey-cli|ipsec)", r"\s-a[ ]?"),
+    (r"(?:ldap[a-z]+)", r"\s-w[ ]?"),
+    (r"(?:snmp[a-z]+)", r"\s-[cAX][ ]?"),
+    (r"(?:x?freerdp\w*|wfreerdp)", r"\s/p:"),
+    (r"(?:curl|http|https|wget|xh|hurl)", r"\s(?:-u|-a|--user|--auth|--proxy-user|-U)[ =]?[\"']?[^\s:\"']{0,100}:"),
+    (r"(?:smbclient|winexe|rpcclient|smbmap|crackmapexec)", r"\s-U[ ]?[\"']?[^\s%\"']{1,100}%"),
+    (r"(?:openssl)", r"\s-?pass(?:in|out)?[ ][\"']?pass:"),
     (r"(?:sqlplus|expdp|impdp|sqlldr|rman|exp|imp)", r"[ =][\"']?\w{1,60}/(?=[^\s/@]+@)"),
-    (r"(?:curl|http|https|wget|xh|hurl)", r"[ ](?:-u|-a|--user|--auth|--proxy-user|-U)[ =]?\"[^\s:\"]{0,100}:(?P<double>[^\"\n]+)"),
-    (r"(?:curl|http|https|wget|xh|hurl)", r"[ ](?:-u|-a|--user|--auth|--proxy-user|-U)[ =]?'[^\s:']{0,100}:(?P<single>[^'\n]+)"),
-    (r"(?:htpasswd)", r"[ ]-\w*b\w*[ ]+\S+[ ]+\S+[ ]"),
-    (r"(?:net)", r"[ ]/user:\S+[ ]"),
+    (r"(?:curl|http|https|wget|xh|hurl)", r"\s(?:-u|-a|--user|--auth|--proxy-user|-U)[ =]?\"[^\s:\"]{0,100}:(?P<double>[^\"\n]+)"),
+    (r"(?:curl|http|https|wget|xh|hurl)", r"\s(?:-u|-a|--user|--auth|--proxy-user|-U)[ =]?'[^\s:']{0,100}:(?P<single>[^'\n]+)"),
+    (r"(?:htpasswd)", r"\s-\w*b\w*[ ]+\S+[ ]+\S+[ ]"),
+    (r"(?:net)", r"\s/user:\S+[ ]"),
 )
 
 COMMAND: Final = (
     r"\b(?P<command>"
     + "|".join(dict.fromkeys(command for command, _ in COMMANDS))
-    + r""")(?P<arguments>[ ](?:'[^'\n]*+'|"[^"\n]*+"|[^\n|;&])*+)"""
+    + r""")(?P<arguments>[ ](?:'[^'\n]*+'|"[^"\n]*+"|\\\r?\n|[^\n|;&])*+)"""
 )
 
 #: Places in a text where a secret stands, with a piece of text that is found there (in lower case).
@@ -257,7 +258,25 @@ PLACES: Final = (
     ),
     ("password", r"\bPASSWORD\s*\(?\s*N?(?=')"),
     # "user bob password x", as in ~/.netrc
-    ("passw", r"(?i)\b(?:login|user|username|account)[ \t]+\S{1,100}\s+(?:(?:and|with)\s+)?(?:the\s+)?password\s+"),
+    ("passw", r"(?i)\blogin[ \t]+\S{1,100}\s+password\s+"),
+    ("passw", r"(?i)\b(?:user|username|account)[ \t]+\S{1,100}\s+(?:(?:and|with)\s+)?(?:the\s+)?password\s+(?=\S*\d)"),
+    # Configuration without signs: routers, Redis, Gradle
+    ("community", r"(?im)\b(?:snmp-server[ ]community|^r[ow]community6?)[ ]+"),
+    ("requirepass", r"(?m)^[ ]*requirepass[ ]+"),
+    ("masterauth", r"(?m)^[ ]*masterauth[ ]+"),
+    ("shared-key", r"(?i)\bpre-?shared-key[ ]+(?:(?:local|remote|ascii-text)[ ]+)?(?=\S*\d)"),
+    ("password", r"(?m)^[ \t]*password[ \t]+(?=[\"'])"),
+    ("rabbitmqctl", r"\brabbitmqctl\s+(?:add_user|change_password)\s+\S+\s+"),
+    # docker login -p, and whatever else logs in
+    ("login", r"\blogin\b[^\n|;&]{0,200}?\s-p[ =]?(?!\d)"),
+    # SMTP, IMAP, FTP and Redis, as they are spoken
+    ("auth login", r"AUTH LOGIN [\w+/=]+[ ](?=[\w+/=]{4})"),
+    ("pass ", r"(?m)^PASS[ ](?=[^\s/.]*\d[^\s/.]*$)"),
+    ("login ", r"\bLOGIN[ ]\"?[\w.@\-]+\"?[ ](?=\S*\d)"),
+    ('"auth"', r'(?i)"auth"\s+(?:"[^"\n]{0,60}"\s+)?(?=")'),
+    ("bind", r"(?i)bind\w*\(\s*[\"'](?:cn|uid|dc)=[^\"'\n]*[\"']\s*,\s*(?=[\"'])"),
+    ("chpasswd", r"\becho\s+(?:-n\s+)?[\"']?\w+:(?P<piped>[^\s\"'|]+)(?=[\"']?\s*\|[^\n]*chpasswd)"),
+    ("key ", r"(?m)^[ ]*key[ ]\d[ ](?=[0-9A-F]{8})"),
     # ~/.pgpass: host, port, database, user, password
     (":", r"(?m)^(?=\*|[^\s:]*[A-Za-z])[\w.*\-]{1,100}:(?:\d{4,5}|\*):[\w.*\-]{1,60}:[\w.*\-]{1,60}:(?=\S{6})"),
     # Oracle: user/password@host:port/service
