@@ -1,6 +1,6 @@
 """Read the corpora of texts with secrets and of harmless texts, and make up what they only describe.
 
-A text stands under a line ``=== kind``. What must not be seen stands in ``⟦⟧``; ``‹hex 40›`` becomes 40 hexadecimal
+A text stands under a line ``=== kind``. What must not be seen stands in ``⟦⟧``; ``«hex 40»`` becomes 40 hexadecimal
 digits from a fixed seed, so that no file has anything that a scanner takes for a secret.
 """
 
@@ -49,7 +49,7 @@ def read(name, seed=7):
     samples = []
     for entry in re.split("(?m)^=== ", (_FOLDER / f"{name}.txt").read_text("utf-8"))[1:]:
         kind, _, text = entry.partition("\n")
-        text = re.sub(r"‹([^ ›]+) ?(\d*)›", lambda part: _noise(noise, *part.groups()), text.removesuffix("\n"))
+        text = re.sub(r"«([^ »]+) ?(\d*)»", lambda part: _noise(noise, *part.groups()), text.removesuffix("\n"))
         secrets = tuple(re.findall(r"⟦(.*?)⟧", text, re.DOTALL))
         samples.append(Sample(kind, re.sub("[⟦⟧]", "", text), secrets))
     return samples

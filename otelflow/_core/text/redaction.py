@@ -57,7 +57,7 @@ _SPOKEN: Final = r"""(?ix)
                   [ ]{0,2}[:=]?[ ]{1,3}
                 | :\s{1,4} )
             | [ \t]{1,40}(?:\|[ \t]{1,40}|[0-9][ ]{1,3}(?=[\w$./]{8}))?[(\[`]? )(?=[^\s(\[`=:|])"""
-_OPTION: Final = r"(?<![\w\-])(?P<name>--?[A-Za-z][\w\-]{1,60}+)(?P<join>[ \t]{1,3})(?=[^\s\-])"
+_OPTION: Final = r"(?:(?<![\w\-])--?|\b(?:setx|setenv|ENV|set[ ]-\w{1,4})[ ])(?P<name>[A-Za-z][\w\-]{1,60}+)(?P<join>[ \t]{1,3})(?=[^\s\-])"
 _ELEMENT: Final = r"<(?:\w{1,20}:)?(?P<name>[\w.\-]{1,60})(?:[ ][^<>]{0,200})?+(?P<join>>)(?=[^<>\s])"
 _BLOCK: Final = r"(?P<indent>[ \t]+)\S[^\n]*+(?:\n(?P=indent)[^\n]*+)*+"
 _LINE: Final = r"[^\s\"'][^\r\n]*+"
@@ -81,7 +81,7 @@ _PORTS: Final = r"\d{1,5}(?::\d{1,5})?(?:/\w+)?"
 _HOLDER: Final = r"""
     (?: (?:name|key|variable|option|header|field|id) \\{0,2}["']? [ ]{0,3} [=:] [ ]{0,3} [bu]?\\{0,2}["']?
       | ["']loc["'] [ ]{0,3} : [ ]{0,3} [\[(] (?:["'\w]{1,60},[ ]?){0,6} ["'] )
-    (?P<name>[\w.\-]{2,100}+) (?![\w.(])"""
+    (?P<name>[\w.\-/]{2,100}+) (?![\w.(]) (?P<join>)"""
 _HELD: Final = r"(?:value|input)\\{0,2}[\"']?[ ]{0,3}[=:][ ]{0,3}"
 # What stands between the two: never the beginning of another object.
 _BETWEEN: Final = r"[^{}<>\n]{0,60}?(?:\n(?!\s{0,40}-[ ])[^{}<>\n]{0,60}?){0,2}?"
@@ -114,7 +114,7 @@ _DATE: Final = r"\d{4}-\d\d|\d\d?:\d\d"
 _VARIABLE: Final = r"[$:@][A-Za-z_]\w*|(?:[A-Za-z]\w*\.)*[a-z]+(?:_[a-z]+)+|(?:[A-Za-z]\w*\.)+_?[A-Za-z_]+"
 _PLACEHOLDER: Final = r"""(?x)
     \W* | [xX]+ | \[[A-Z]+\] | %\w+% | \$\d+ | &\w+ | [A-Z][A-Za-z]*:[a-z]+
-    | !(?:Ref|Sub|GetAtt|ImportValue|Select|Join|If|FindInMap|vault|env|reference)\b.* | \{\s*"?type"?\s*:.* | \(sensitive.* | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]*(?:\[.*)? | \{\{.* | \{\w*\}? | %[sdr(].*
+    | !(?:Ref|Sub|GetAtt|ImportValue|Select|Join|If|FindInMap|vault|env|reference)\b.* | \{\s*"?type"?\s*:.* | \(sensitive.* | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]*(?:\[.*)? | \{\{.* | \{[\w.!:\[\]]*\}? | \[["'][A-Za-z]+(?:[ ][A-Za-z,.']+)+["']\]? | %[sdr(].*
     | \[?(?:redacted|masked|filtered|hidden|REDACTED|MASKED|FILTERED|HIDDEN).*
     | (?:self|cls|os|config|settings|args|env|environ|kwargs|params|options|request|req|ctx)\.[\w.\[\]]*  # code
     | [A-Za-z_][\w.]*[(\[].*                                                                 # calls, items
@@ -388,6 +388,11 @@ def _is_named_secret(value: str, words: tuple[str, ...], match: re.Match[str], p
         if lazy_compile(_NO_SECRET).match(bare):
             return False
         return _is_secret_value(bare, words, is_spoken=True)
+    before = match.string[match.start() - 1 : match.start()]
+    if pattern == _NAME and before and before in "\"'" and value.startswith(before) and before not in match["join"]:
+        return False  # the quote ends a text that asks for the secret: "Password: "
+    if pattern.endswith(_HOLDER) and value[0] in "{[":
+        return False
     is_listed = pattern == _NAME and "," in match["join"] and not match["name"].startswith("-")
     return _is_secret_value(value, words, is_spoken=is_listed)
 

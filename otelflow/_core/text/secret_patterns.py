@@ -24,7 +24,7 @@ TWO_WORD_NAMES: Final = _words(
     "access signature,key data,code verifier,device code,authorization code,auth code,activation code,saml response,"
     "saml request,client assertion,seed phrase,recovery phrase,community string,unseal key,unlock key,root key,admin key,"
     "write key,ingest key,integration key,application key,app key,consumer key,private pem,wifi key,network key,"
-    "pre shared,wep key,priv key,recovery codes,backup codes,scratch codes",
+    "pre shared,pass phrase,wep key,priv key,recovery codes,backup codes,scratch codes",
     ",",
 )
 #: A word that ends so names a secret, unless it is one of the others.
@@ -51,7 +51,7 @@ PASSWORD_NAMES: Final = _words("password passwd passphrase passcode passwort pwd
 NAME_STEMS: Final = (
     "pass", "key", "token", "auth", "secret", "pwd", "cred", "cookie", "sess", "jwt", "bearer", "dsn", "srf", "sig",
     "otp", "pin", "ssn", "sid", "nonce", "salt", "cv", "mnemonic", "code", "connection", "webhook", "answer", "pw", "psk",
-    "saml", "phrase", "dockerc", "requirepass", "masterauth", "community", "assertion", "shared",
+    "saml", "phrase", "dockerc", "community", "assertion", "shared",
 )  # fmt: skip
 
 #: What people and programs say of a secret.
@@ -65,7 +65,7 @@ HARMLESS_VALUES: Final = _words(
     "header headers auth login string str bytes int float bool secretstr optional number text basic bearer digest "
     "hidden masked redacted encrypted hashed provided given supplied type expires end eof identifier authentication "
     "authorization credentials password secret token cannot does did mismatch matches match ready done expire reused recommended visible protected policy reset forgotten options "
-    "arguments flags parameters fields cookie accept host origin email username user name lambda"
+    "arguments flags parameters fields cookie accept host origin email username user name lambda await new return function"
 )
 
 #: Secrets whatever stands before them: the text they begin with, and a pattern for the rest. A pattern that begins
@@ -266,6 +266,7 @@ PLACES: Final = (
     ("masterauth", r"(?m)^[ ]*masterauth[ ]+"),
     ("shared-key", r"(?i)\bpre-?shared-key[ ]+(?:(?:local|remote|ascii-text)[ ]+)?(?=\S*\d)"),
     ("password", r"(?m)^[ \t]*password[ \t]+(?=[\"'])"),
+    ("form-data", r'(?i)form-data;\s*name="?\w*(?:password|passwd|token|secret)"?(?:\\r\\n|\r?\n){2}'),
     ("rabbitmqctl", r"\brabbitmqctl\s+(?:add_user|change_password)\s+\S+\s+"),
     # docker login -p, and whatever else logs in
     ("login", r"\blogin\b[^\n|;&]{0,200}?\s-p[ =]?(?!\d)"),
