@@ -5,7 +5,6 @@ passes. What is looked for: values of a known shape, passwords in addresses, and
 """
 
 import functools
-import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -57,7 +56,10 @@ _SPOKEN: Final = r"""(?ix)
                   [ ]{0,2}[:=]?[ ]{1,3}
                 | :\s{1,4} )
             | [ \t]{1,40}(?:\|[ \t]{1,40}|[0-9][ ]{1,3}(?=[\w$./]{8}))?[(\[`]? )(?=[^\s(\[`=:|])"""
-_OPTION: Final = r"(?:(?<![\w\-])--?|\b(?:setx|setenv|ENV|set[ ]-\w{1,4})[ ])(?P<name>[A-Za-z][\w\-]{1,60}+)(?P<join>[ \t]{1,3})(?=[^\s\-])"
+_OPTION: Final = (
+    r"(?:(?<![\w\-])--?|\b(?:setx|setenv|ENV|set[ ]-\w{1,4})[ ])"
+    r"(?P<name>[A-Za-z][\w\-]{1,60}+)(?P<join>[ \t]{1,3})(?=[^\s\-])"
+)
 _ELEMENT: Final = r"<(?:\w{1,20}:)?(?P<name>[\w.\-]{1,60})(?:[ ][^<>]{0,200})?+(?P<join>>)(?=[^<>\s])"
 _BLOCK: Final = r"(?P<indent>[ \t]+)\S[^\n]*+(?:\n(?P=indent)[^\n]*+)*+"
 _LINE: Final = r"[^\s\"'][^\r\n]*+"
@@ -74,7 +76,7 @@ _COOKIES: Final = r"""[^\r\n"'{}]++"""
 _TEXT_NODE: Final = r"[^<>]++"
 
 # What is hidden after a head that ends here; the last group is the secret.
-_SECRET: Final = r"""(?:"(?P<double>[^"\n]{2,})|'(?P<single>[^'\n]{2,})|(?P<bare>[^\s"'|;&<>`\\]{3,}))"""
+_ENDING: Final = r"""(?:"(?P<double>[^"\n]{2,})|'(?P<single>[^'\n]{2,})|(?P<bare>[^\s"'|;&<>`\\]{3,}))"""
 _PORTS: Final = r"\d{1,5}(?::\d{1,5})?(?:/\w+)?"
 
 # {"name": "DB_PASSWORD", "value": "…"}, the other way round, as YAML, as XML, in a list of pydantic's errors.
@@ -88,7 +90,9 @@ _BETWEEN: Final = r"[^{}<>\n]{0,60}?(?:\n(?!\s{0,40}-[ ])[^{}<>\n]{0,60}?){0,2}?
 # The field, and on the next line the value that it refused.
 _REFUSED: Final = r"(?m)^[\w.\-\[\]]*?(?P<name>[\w\-]+)(?:\.\d+)*\n[ \t]+[^\n]*?\binput_value=(?=[^{\[(])"
 
-_INSERT: Final = r"(?i)\binsert\s+into\s+[^\s(]{1,100}\s*\((?P<columns>[^()]{1,2000})\)\s*values\s*(?P<values>\([^\n;]*+)"
+_INSERT: Final = (
+    r"(?i)\binsert\s+into\s+[^\s(]{1,100}\s*\((?P<columns>[^()]{1,2000})\)\s*values\s*(?P<values>\([^\n;]*+)"
+)
 _INSERTED: Final = r"[NEBX]?'(?:[^']|'')*+'|[^\s,()'][^,()']*+(?:\([^()]*+\))?"
 
 # Fourteen to sixteen digits in the groups of a card, whose last digit fits (Luhn); not in an IBAN, a number or a path.
@@ -103,7 +107,7 @@ _CARD: Final = r"""(?x)
 
 _SCHEME_WORD: Final = r"(?i)(?:bearer|basic|token|negotiate|apikey|api-key|splunk|sso-key)[ ]+"
 # Algorithms, paths and addresses: what is said about a secret in prose, with digits in it.
-_NO_SECRET: Final = (
+_TECHNICAL: Final = (
     r"(?i)(?:sha|md|utf|argon|bcrypt|pbkdf|oauth|base|http|x|pkcs|[rhep]s|ed|aes|rsa|v|python|py|ipv)-?\d{1,4}"
     r"(?:\Z|[\-_./]|[a-z]{1,3}\d?\Z)|[./~]|\w+://|[\w\-/.]+\.(?:py|js|ts|go|rs|md|txt|json|ya?ml|html?|log)\Z"
 )
@@ -114,7 +118,10 @@ _DATE: Final = r"\d{4}-\d\d|\d\d?:\d\d"
 _VARIABLE: Final = r"[$:@][A-Za-z_]\w*|(?:[A-Za-z]\w*\.)*[a-z]+(?:_[a-z]+)+|(?:[A-Za-z]\w*\.)+_?[A-Za-z_]+"
 _PLACEHOLDER: Final = r"""(?x)
     \W* | [xX]+ | \[[A-Z]+\] | %\w+% | \$\d+ | &\w+ | [A-Z][A-Za-z]*:[a-z]+
-    | !(?:Ref|Sub|GetAtt|ImportValue|Select|Join|If|FindInMap|vault|env|reference)\b.* | \{\s*"?type"?\s*:.* | \(sensitive.* | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]*(?:\[.*)? | \{\{.* | \{[\w.!:\[\]]*\}? | \[["'][A-Za-z]+(?:[ ][A-Za-z,.']+)+["']\]? | %[sdr(].*
+    | !(?:Ref|Sub|GetAtt|ImportValue|Select|Join|If|FindInMap|vault|env|reference)\b.*
+    | \{\s*"?type"?\s*:.* | \(sensitive.* | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]*(?:\[.*)?
+    | \{\{.* | \{[\w.!:\[\]]*\}? | \[["'][A-Za-z]+(?:[ ][A-Za-z,.']+)+["']\]?
+    | %[sdr(].*
     | \[?(?:redacted|masked|filtered|hidden|REDACTED|MASKED|FILTERED|HIDDEN).*
     | (?:self|cls|os|config|settings|args|env|environ|kwargs|params|options|request|req|ctx)\.[\w.\[\]]*  # code
     | [A-Za-z_][\w.]*[(\[].*                                                                 # calls, items
@@ -160,7 +167,9 @@ def recorded(value: object, limit: int) -> str:
     text, sentence = text[: limit + _MARGIN], text[limit + _MARGIN :]
     redacted = redact(text)
     # What is left of the margin goes, also when the redacted text is short: half a secret may stand at its end.
-    margin = len(os.path.commonprefix([redacted[: -_MARGIN - 1 : -1], text[: -_MARGIN - 1 : -1]]))
+    margin = 0
+    while margin < min(_MARGIN, len(redacted)) and redacted[-1 - margin] == text[-1 - margin]:
+        margin += 1
     return redacted[: len(redacted) - margin][:limit] + sentence
 
 
@@ -173,13 +182,7 @@ def redact(text: str) -> str:
     if "://" in text and "@" in text:
         text = lazy_compile(_ADDRESS).sub(_keep_beginning, text)
     lowered = text.lower()
-    for piece, place in secret_patterns.PLACES:
-        if piece in lowered:
-            text = _ending_in_secret(place).sub(_keep_head, text)
-    if " -" in text or " /" in text or ("/" in text and "@" in text):
-        text = lazy_compile(secret_patterns.COMMAND).sub(_hide_options, text)
-    if "insert" in lowered and "values" in lowered:
-        text = lazy_compile(_INSERT).sub(_hide_inserted, text)
+    text = _hide_in_places(text, lowered)
     if any(map(lowered.__contains__, secret_patterns.NAME_STEMS)):
         text = _hide_named(text, lowered)
     if "basic" in lowered or "bearer" in lowered or "-u" in lowered:
@@ -208,7 +211,11 @@ def redact_value(value: object, depth: int = _DEPTH) -> object:
         names = [item for key, item in value.items() if isinstance(item, str) and _ends_in(key, ("name", "key"))]
         return {
             redact(key) if isinstance(key, str) else key: REDACTED
-            if item is not None and _is_hidden(key, item, names)
+            if item is not None
+            and (
+                (isinstance(key, str | bytes) and is_secret(safe_str(key, _NAME_LENGTH), item))
+                or (_ends_in(key, ("value",)) and any(is_secret(name, item) for name in names))
+            )
             else redact_value(item, depth - 1)
             for key, item in value.items()
         }
@@ -226,12 +233,6 @@ def _ends_in(key: object, endings: tuple[str, ...]) -> bool:
     return isinstance(key, str) and key.lower().endswith(endings)
 
 
-def _is_hidden(key: object, item: object, names: list[str]) -> bool:
-    if isinstance(key, str | bytes) and is_secret(safe_str(key, _NAME_LENGTH), item):
-        return True
-    return _ends_in(key, ("value",)) and any(is_secret(name, item) for name in names)
-
-
 def _keep_beginning(match: re.Match[str]) -> str:
     head = match["head"] or match["start"]
     return match[0] if _is_ordinary(match[0][len(head) :].removeprefix("Bearer ")) else head + REDACTED
@@ -239,7 +240,7 @@ def _keep_beginning(match: re.Match[str]) -> str:
 
 @functools.cache
 def _ending_in_secret(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern if "(?P<" in pattern else pattern + _SECRET)
+    return re.compile(pattern if "(?P<" in pattern else pattern + _ENDING)
 
 
 def _keep_head(match: re.Match[str]) -> str:
@@ -279,6 +280,18 @@ def _hide_card(match: re.Match[str]) -> str:
     return match[0] if total % 10 else REDACTED
 
 
+def _hide_in_places(text: str, lowered: str) -> str:
+    """Hide what stands where secrets stand: in statements, in commands, in dialogues of protocols."""
+    for piece, place in secret_patterns.PLACES:
+        if piece in lowered:
+            text = _ending_in_secret(place).sub(_keep_head, text)
+    if " -" in text or " /" in text or ("/" in text and "@" in text):
+        text = lazy_compile(secret_patterns.COMMAND).sub(_hide_options, text)
+    if "insert" in lowered and "values" in lowered:
+        text = lazy_compile(_INSERT).sub(_hide_inserted, text)
+    return text
+
+
 def _hide_named(text: str, lowered: str) -> str:
     """Hide the values under the names of secrets."""
     if lazy_compile(_JOIN).search(text) is not None:
@@ -290,6 +303,7 @@ def _hide_named(text: str, lowered: str) -> str:
             text = _hide_before_names(text)
         text = _hide_after(_REFUSED, text) if "input_value=" in text else text
     return _hide_after(_SPOKEN, text)
+
 
 @functools.cache
 def _shape(stem: str, rest: str) -> re.Pattern[str]:
@@ -322,7 +336,11 @@ def _hide_before_names(text: str) -> str:
     done = 0
     for held in lazy_compile(_HELD, re.IGNORECASE).finditer(text):
         value = lazy_compile(_VALUE).match(text, held.end()) if held.start() >= done else None
-        name = lazy_compile(_BETWEEN + _HOLDER, re.IGNORECASE | re.VERBOSE).match(text, value.end()) if value is not None else None
+        name = (
+            lazy_compile(_BETWEEN + _HOLDER, re.IGNORECASE | re.VERBOSE).match(text, value.end())
+            if value is not None
+            else None
+        )
         words = _secret_name(name["name"][-_NAME_LENGTH:]) if name is not None else ()
         if value is not None and words and _is_secret_value(value[0], words, is_spoken=False):
             pieces += (text[done : value.start()], REDACTED)
@@ -347,7 +365,12 @@ def _value_after(match: re.Match[str], pattern: str, words: tuple[str, ...], tex
         return lazy_compile(_VALUE).match(text, held.end()) if held is not None else None
     if pattern == _NAME and match["join"].endswith("\n"):
         return lazy_compile(_LINE if "<<" in match["join"] else _BLOCK).match(text, start)
-    if pattern == _NAME and match["join"] == "=" and "." in match["name"] and text[match.start() - 1 : match.start()] in "\n":
+    if (
+        pattern == _NAME
+        and match["join"] == "="
+        and "." in match["name"]
+        and (match.start() == 0 or text[match.start() - 1] == "\n")
+    ):
         return lazy_compile(_LINE).match(text, start) or lazy_compile(_VALUE).match(text, start)
     cookies = None
     if not secret_patterns.WHOLE_LINE_NAMES.isdisjoint(words):
@@ -385,7 +408,7 @@ def _is_named_secret(value: str, words: tuple[str, ...], match: re.Match[str], p
         least = 0 if is_said else 6 if words[-1] in secret_patterns.PASSWORD_NAMES else 16
         if len(bare) < least or (not is_said and (match["name"].lower() == "secret" or bare.isdecimal())):
             return False
-        if lazy_compile(_NO_SECRET).match(bare):
+        if lazy_compile(_TECHNICAL).match(bare):
             return False
         return _is_secret_value(bare, words, is_spoken=True)
     before = match.string[match.start() - 1 : match.start()]

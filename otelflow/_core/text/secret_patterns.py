@@ -12,7 +12,8 @@ STRONG_NAMES: Final = _words(
     "password passwords passwd passphrase passcode passwort pwd secret token apikey apitoken authtoken accesstoken "
     "secretkey accesskey authorization credential credentials cookie cookies jwt bearer dsn csrf xsrf csrftoken "
     "sessionid sessid phpsessid jsessionid cvv cvc mnemonic pw psk bindpw rootpw adminpw userpw privatekey signingkey "
-    "refreshtoken sessiontoken bottoken idtoken encryptionkey masterkey sharedkey accountkey storepass keypass dockerconfigjson dockercfg privkey authkey requirepass masterauth"
+    "refreshtoken sessiontoken bottoken idtoken encryptionkey masterkey sharedkey accountkey storepass keypass "
+    "dockerconfigjson dockercfg privkey authkey requirepass masterauth"
 )
 #: Under such a name only what looks like a secret is hidden: "session: morning" stays.
 WEAK_NAMES: Final = _words("pass auth session otp totp pin ssn sig signature sid nonce salt creds")
@@ -22,9 +23,9 @@ TWO_WORD_NAMES: Final = _words(
     "service key,storage key,subscription key,functions key,ssh key,deploy key,license key,session key,session id,"
     "connection string,recovery code,backup code,security code,verification code,webhook url,security answer,secret id,"
     "access signature,key data,code verifier,device code,authorization code,auth code,activation code,saml response,"
-    "saml request,client assertion,seed phrase,recovery phrase,community string,unseal key,unlock key,root key,admin key,"
-    "write key,ingest key,integration key,application key,app key,consumer key,private pem,wifi key,network key,"
-    "pre shared,pass phrase,wep key,priv key,recovery codes,backup codes,scratch codes",
+    "saml request,client assertion,seed phrase,recovery phrase,community string,unseal key,unlock key,root key,"
+    "admin key,write key,ingest key,integration key,application key,app key,consumer key,private pem,wifi key,"
+    "network key,pre shared,pass phrase,wep key,priv key,recovery codes,backup codes,scratch codes",
     ",",
 )
 #: A word that ends so names a secret, unless it is one of the others.
@@ -50,7 +51,8 @@ PASSWORD_NAMES: Final = _words("password passwd passphrase passcode passwort pwd
 #: No name in a text without one of these (in lower case) is a secret's.
 NAME_STEMS: Final = (
     "pass", "key", "token", "auth", "secret", "pwd", "cred", "cookie", "sess", "jwt", "bearer", "dsn", "srf", "sig",
-    "otp", "pin", "ssn", "sid", "nonce", "salt", "cv", "mnemonic", "code", "connection", "webhook", "answer", "pw", "psk",
+    "otp", "pin", "ssn", "sid", "nonce", "salt", "cv", "mnemonic", "code", "connection", "webhook", "answer", "pw",
+    "psk",
     "saml", "phrase", "dockerc", "community", "assertion", "shared",
 )  # fmt: skip
 
@@ -64,8 +66,9 @@ HARMLESS_VALUES: Final = _words(
     "as it its this that these all any each every only both flag option argument parameter file field value values "
     "header headers auth login string str bytes int float bool secretstr optional number text basic bearer digest "
     "hidden masked redacted encrypted hashed provided given supplied type expires end eof identifier authentication "
-    "authorization credentials password secret token cannot does did mismatch matches match ready done expire reused recommended visible protected policy reset forgotten options "
-    "arguments flags parameters fields cookie accept host origin email username user name lambda await new return function"
+    "authorization credentials password secret token cannot does did mismatch matches match ready done expire "
+    "reused recommended visible protected policy reset forgotten options arguments "
+    " flags parameters fields cookie accept host origin email username user name lambda await new return function"
 )
 
 #: Secrets whatever stands before them: the text they begin with, and a pattern for the rest. A pattern that begins
@@ -235,8 +238,14 @@ COMMANDS: Final = (
     (r"(?:smbclient|winexe|rpcclient|smbmap|crackmapexec)", r"\s-U[ ]?[\"']?[^\s%\"']{1,100}%"),
     (r"(?:openssl)", r"\s-?pass(?:in|out)?[ ][\"']?pass:"),
     (r"(?:sqlplus|expdp|impdp|sqlldr|rman|exp|imp)", r"[ =][\"']?\w{1,60}/(?=[^\s/@]+@)"),
-    (r"(?:curl|http|https|wget|xh|hurl)", r"\s(?:-u|-a|--user|--auth|--proxy-user|-U)[ =]?\"[^\s:\"]{0,100}:(?P<double>[^\"\n]+)"),
-    (r"(?:curl|http|https|wget|xh|hurl)", r"\s(?:-u|-a|--user|--auth|--proxy-user|-U)[ =]?'[^\s:']{0,100}:(?P<single>[^'\n]+)"),
+    (
+        r"(?:curl|http|https|wget|xh|hurl)",
+        r"\s(?:-u|-a|--user|--auth|--proxy-user|-U)[ =]?\"[^\s:\"]{0,100}:(?P<double>[^\"\n]+)",
+    ),
+    (
+        r"(?:curl|http|https|wget|xh|hurl)",
+        r"\s(?:-u|-a|--user|--auth|--proxy-user|-U)[ =]?'[^\s:']{0,100}:(?P<single>[^'\n]+)",
+    ),
     (r"(?:htpasswd)", r"\s-\w*b\w*[ ]+\S+[ ]+\S+[ ]"),
     (r"(?:net)", r"\s/user:\S+[ ]"),
 )
@@ -250,11 +259,16 @@ COMMAND: Final = (
 #: Places in a text where a secret stands, with a piece of text that is found there (in lower case).
 PLACES: Final = (
     # SQL
-    ("identified", r"(?:\bIDENTIFIED|\b(?i:user|role|to)\s+\S{1,100}\s+(?i:identified))\s+(?i:with\s+[\w'\"]+\s+)?(?i:by|as)\s+(?i:password\s+|values\s+)?(?=[\"']|\S*\d)"),
+    (
+        "identified",
+        r"(?:\bIDENTIFIED|\b(?i:user|role|to)\s+\S{1,100}\s+(?i:identified))\s+(?i:with\s+[\w'\"]+\s+)?(?i:by|as)\s+(?i:password\s+|values\s+)?(?=[\"']|\S*\d)",
+    ),
     (
         "password",
-        r"(?i)\b(?:with|encrypted|unencrypted|(?:no)?(?:login|inherit|createdb|createrole|superuser|replication)"
-        r"|(?:user|role|for)\s+\S{1,100}|set|add)\s+password\s*[=(]?\s*(?:password\s*\(\s*)?N?(?=['\"])",
+        (
+            r"(?i)\b(?:with|encrypted|unencrypted|(?:no)?(?:login|inherit|createdb|createrole|superuser|replication)"
+            r"|(?:user|role|for)\s+\S{1,100}|set|add)\s+password\s*[=(]?\s*(?:password\s*\(\s*)?N?(?=['\"])"
+        ),
     ),
     ("password", r"\bPASSWORD\s*\(?\s*N?(?=')"),
     # "user bob password x", as in ~/.netrc
@@ -286,7 +300,10 @@ PLACES: Final = (
         "@",
         r"(?<![\w./@:\-])\w{1,60}/(?=[^\s/@\"']*\d[^\s/@\"']*@(?://|[\w.\-]{1,100}(?::\d{2,5})?/\w|[\w.\-]{1,100}:1521))",
     ),
-    ("auth", r"(?i)\bauth\s*=\s*\w{0,30}\(\s*(?:username\s*=\s*)?[\"'][^\"'\n]{0,100}[\"']\s*,\s*(?:password\s*=\s*)?(?=[\"'])"),
+    (
+        "auth",
+        r"(?i)\bauth\s*=\s*\w{0,30}\(\s*(?:username\s*=\s*)?[\"'][^\"'\n]{0,100}[\"']\s*,\s*(?:password\s*=\s*)?(?=[\"'])",
+    ),
     ("auth ", r"(?i)\bauth[ ](?:plain|login|cram-md5|xoauth2)[ ](?=[\w+/=]{8,})"),
     ("code=", r"(?i)[?&]code=(?=[\w/\-.%~]{16})(?=[\w/\-.%~]*\d)"),
     ("credential", r"(?i)\bcredentials?\s*(?::|are|is|=)\s*[\w.@\-]{1,60}[ ]?[/:][ ]?(?=\S*\d)"),
