@@ -547,19 +547,19 @@ def test_a_long_text_is_redacted_before_it_is_cut():
         assert not [at for at in range(len(token) - 7) if token[at : at + 8] in text]
 
 
-@pytest.mark.parametrize("size", range(480, 560))
+@pytest.mark.parametrize("size", range(56, 104))
 def test_no_half_of_a_secret_moves_into_view_because_those_before_it_became_short(size):
     token = "ghp_" + "a1B2" * 9
-    text = recorded(f"password='{'x' * 300}' {'y' * (size + 180)} {token} {'z' * 2_000}", 500)
+    text = recorded(f"password='{'x' * 900}' {'y' * size} {token} {'z' * 2_000}", 500)
 
     assert "a1B2" not in text
     assert "ghp_" not in text
 
 
-@pytest.mark.parametrize("length", range(700, 1_300, 20))
+@pytest.mark.parametrize("length", range(330, 356))
 def test_no_end_of_a_secret_is_seen_in_a_container_whose_text_was_cut(length):
     token = "ghp_" + "a1B2" * 9
-    text = recorded({"note": f"{'x ' * (length // 2)}{token} {'y ' * 700}"}, 900)
+    text = recorded({"note": f"{'x ' * 1_000}{token} {'y ' * length}"}, 900)
 
     assert "a1B2" not in text
 
