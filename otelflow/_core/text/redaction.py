@@ -88,7 +88,7 @@ _HELD: Final = r"(?:value|input)\\{0,2}[\"']?[ ]{0,3}[=:][ ]{0,3}"
 # What stands between the two: never the beginning of another object.
 _BETWEEN: Final = r"[^{}<>\n]{0,60}?(?:\n(?!\s{0,40}-[ ])[^{}<>\n]{0,60}?){0,2}?"
 # The field, and on the next line the value that it refused.
-_REFUSED: Final = r"(?m)^[\w.\-\[\]]*?(?P<name>[\w\-]+)(?:\.\d+)*\n[ \t]+[^\n]*?\binput_value=(?=[^{\[(])"
+_REFUSED: Final = r"(?m)^(?P<name>[\w.\-\[\]]{1,200}+)\n[ \t]+[^\n]*?\binput_value=(?=[^{\[(])"
 
 _INSERT: Final = (
     r"(?i)\binsert\s+into\s+[^\s(]{1,100}\s*\((?P<columns>[^()]{1,2000})\)\s*values\s*(?P<values>\([^\n;]*+)"

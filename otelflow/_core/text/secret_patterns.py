@@ -267,10 +267,10 @@ PLACES: Final = (
         "password",
         (
             r"(?i)\b(?:with|encrypted|unencrypted|(?:no)?(?:login|inherit|createdb|createrole|superuser|replication)"
-            r"|(?:user|role|for)\s+\S{1,100}|set|add)\s+password\s*[=(]?\s*(?:password\s*\(\s*)?N?(?=['\"])"
+            r"|(?:user|role|for)\s+\S{1,100}|set|add)\s+password\s*+[=(]?\s*+(?:password\s*+\(\s*+)?N?(?=['\"])"
         ),
     ),
-    ("password", r"\bPASSWORD\s*\(?\s*N?(?=')"),
+    ("password", r"\bPASSWORD\s*+\(?\s*+N?(?=')"),
     # "user bob password x", as in ~/.netrc
     ("passw", r"(?i)\blogin[ \t]+\S{1,100}\s+password\s+"),
     ("passw", r"(?i)\b(?:user|username|account)[ \t]+\S{1,100}\s+(?:(?:and|with)\s+)?(?:the\s+)?password\s+(?=\S*\d)"),

@@ -537,6 +537,45 @@ def test_a_cut_text_says_how_long_it_was_and_hides_a_secret_at_the_cut():
     assert "s3cret" not in recorded(text, 110)
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "input_value= ",
+        "set password",
+        "PASSWORD",
+        "identified by",
+        "login bob",
+        "user bob",
+        "auth",
+        "auth=",
+        "auth=(",
+        "credentials",
+        "bind(",
+        "name",
+        "password",
+        "password:",
+        "insert into t (a) values",
+        "insert into t (",
+        "<input ",
+        "mysql ",
+        "echo ",
+        "snmp-server community",
+        "-----BEGIN PRIVATE KEY-----",
+        '{"kty": 1, "d"',
+        '"auth"',
+        "WIFI:",
+    ],
+)
+@pytest.mark.parametrize("run", [" ", "\n", "a", "a ", "\t-", "'", '"', "0", "A1 ", "-p"])
+def test_a_long_run_after_what_may_begin_a_secret_is_read_within_a_second(head, run):
+    text = head + run * (100_000 // len(run)) + head + "x"
+    began = time.process_time()
+
+    redact(text)
+
+    assert time.process_time() - began < 1
+
+
 def test_a_long_text_is_redacted_before_it_is_cut():
     token = "ghp_" + "a1B2" * 9
     sample = f"using {token} for all of it" + " word" * 1_000
