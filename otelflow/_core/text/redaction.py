@@ -28,37 +28,100 @@ _ADDRESS: Final = r"""(?x) (?P<head> :// [^\s:/@"'<>]{0,200} :) (?!\d{1,5}[/?\#]
              [^\s"'<>@]{1,500}+ (?:@[^\s"'<>@/]{0,100}+(?=@))*+ (?=@)
            | (?P<start> ://) [A-Za-z0-9_\-]{20,200} (?=@)"""
 _SCHEME: Final = (
-    r"(?i)(?P<head>\b(?:bearer|basic)[ ]+)(?=[^\s\"']{0,200}[0-9=_.])[A-Za-z0-9+/_\-.=~]{12,}"
+    r"(?i)(?P<head>\b(?:bearer|basic)[ ]+)(?=[^\s\"']{0,200}(?:[0-9=_]|\.[A-Za-z]))[A-Za-z0-9+/_\-.=~]{12,}"
     r"|(?P<start>(?<!\S)(?:-u|--user)[ =]+[^\s:\"']{1,100}:)[^\s\"']{1,200}"
 )
 
 # No value is joined to a name in a text without one of these.
-_JOIN: Final = r"[=:<]|--|[\"'][ ]{0,3},| (?:is|was) "
-# name=value, name: value, "name": "value", 'name' => value, name is value, "name", "value"
+_JOIN: Final = r"[=:<]|(?<!\S)-[A-Za-z\-]|[\"'][ ]{0,3},"
+# name=value, name: value, "name": "value", 'name' => value, "name", "value", and "name: |" before lines that are deeper
 _NAME: Final = r"""(?ix)
     (?<![\w.\-])
     (?P<name> [\w.\-]++ )
-    (?P<join> \\{0,3}["']?\]?[ \t]{0,3} (?: =>|:=|[:=](?!=) ) [ \t]{0,3}
-            | [ \t]{1,3}(?:is|was)[ \t]{1,3}
-            | \\{0,3}["'] [ ]{0,3} , \s{0,3} (?=\\{0,3}["']) )"""
-_OPTION: Final = r"(?<![\w\-])(?P<name>--?[A-Za-z][\w\-]{1,60}+)(?P<join>[ \t]{1,3})(?=[^\s\-])"
-_ELEMENT: Final = r"<(?P<name>[\w.\-]{1,60})(?:[ ][^<>]{0,200})?+(?P<join>>)(?=[^<>\s])"
+    (?P<join> \\{0,3}["']?\]?[ \t]{0,3}
+              (?: :[ \t]{0,3}[|>][+\-]?\d?[ \t]{0,3}\r?\n
+              | [:=][ \t]{0,3}<<[\-~]?["']?\w{1,40}["']?\r?\n
+              | =>\s{0,8}string\(\d+\)[ ] | (?: =>|:=|(?<![ ]):(?![=:])|:(?=[ \t"'])|=(?!=) ) [ \t]{0,3} )
+            | \\{0,3}["'] [ ]{0,3} , \s{0,3} (?=[brfu]{0,2}\\{0,3}["']) )"""
+# "the password of Bob is hunter2", "token was changed to a1b2c3", "use password hunter2"
+_SPOKEN: Final = r"""(?ix)
+    (?<![a-z])
+    (?P<name> pass(?:word|wd|phrase|code|wort)|pwd|pw|pin|token|secret
+            | secret[ _\-]?access[ _\-]?key
+            | (?: api|access|secret|private|signing|encryption|master|account|shared|auth|license|ssh|network|wifi
+                | recovery|verification|security|activation|unlock|backup ) [ _\-]? (?:key|code) )
+    (?P<join> (?:[ ](?:for|of|on|in|at|from|between|to|used[ ]by)(?:[ ][\w.\-/@']{1,40}+){1,6}?)?
+              (?: [ ](?:is|was|are|to|will[ ]be|has[ ]been|became)
+                  (?:[ ](?:now|currently|still|set|changed|reset|updated|rotated|simply|just))?(?:[ ](?:to|as))?
+                  [ ]{0,2}[:=]?[ ]{1,3}
+                | :\s{1,4} )
+            | [ \t]{1,40}(?:\|[ \t]{1,40}|[0-9][ ]{1,3}(?=[\w$./]{8}))?[(\[`]? )(?=[^\s(\[`=:|])"""
+_OPTION: Final = (
+    r"(?:(?<![\w\-])--?|\b(?:setx|setenv|ENV|set[ ]-\w{1,4})[ ])"
+    r"(?P<name>[A-Za-z][\w\-]{1,60}+)(?P<join>[ \t]{1,3})(?=[^\s\-])"
+)
+_ELEMENT: Final = r"<(?:\w{1,20}:)?(?P<name>[\w.\-]{1,60})(?:[ ][^<>]{0,200})?+(?P<join>>)(?=[^<>\s])"
+_BLOCK: Final = r"(?P<indent>[ \t]+)\S[^\n]*+(?:\n(?P=indent)[^\n]*+)*+"
+_LINE: Final = r"[^\s\"'][^\r\n]*+"
 _VALUE: Final = r"""(?ix)
       [brfu]{0,2} (?: "(?:[^"\\]|\\.)*+(?:"|\Z) | '(?:[^'\\]|\\.)*+(?:'|\Z) )
     | \\{1,3}["'][^"'\\]*+
     | (?:digest|aws4-hmac-sha256)\s[^\r\n]*+
     | (?:bearer|basic|token|negotiate|apikey|api-key|splunk|sso-key)\s+[^\s"',;]++
+    | t=\d{1,20}(?:,v\d=[0-9a-f]*+)+
     | \{[^{}]*+\}?+ | \[[^\[\]]*+\]?+
     # A separator belongs to the value unless a blank or another name follows.
     | (?:[^\s"',;&<>)\]}\\] | [,;&](?=[^\s"',;&\\]) (?![\w.\-]{1,60}[=:]) )++"""
 _COOKIES: Final = r"""[^\r\n"'{}]++"""
 _TEXT_NODE: Final = r"[^<>]++"
 
+# What is hidden after a head that ends here; the last group is the secret.
+_ENDING: Final = r"""(?:"(?P<double>[^"\n]{2,})|'(?P<single>[^'\n]{2,})|(?P<bare>[^\s"'|;&<>`\\]{3,}))"""
+_PORTS: Final = r"\d{1,5}(?::\d{1,5})?(?:/\w+)?"
+
+# {"name": "DB_PASSWORD", "value": "…"}, the other way round, as YAML, as XML, in a list of pydantic's errors.
+_HOLDER: Final = r"""
+    (?: (?:name|key|variable|option|header|field|id) \\{0,2}["']? [ ]{0,3} [=:] [ ]{0,3} [bu]?\\{0,2}["']?
+      | ["']loc["'] [ ]{0,3} : [ ]{0,3} [\[(] (?:["'\w]{1,60},[ ]?){0,6} ["'] )
+    (?P<name>[\w.\-/]{2,100}+) (?![\w.(]) (?P<join>)"""
+_HELD: Final = r"(?:value|input)\\{0,2}[\"']?[ ]{0,3}[=:][ ]{0,3}"
+# What stands between the two: never the beginning of another object.
+_BETWEEN: Final = r"[^{}<>\n]{0,60}?(?:\n(?!\s{0,40}-[ ])[^{}<>\n]{0,60}?){0,2}?"
+# The field, and on the next line the value that it refused.
+_REFUSED: Final = r"(?m)^(?P<name>[\w.\-\[\]]{1,200}+)\n[ \t]+[^\n]*?\binput_value=(?=[^{\[(])"
+
+_INSERT: Final = (
+    r"(?i)\binsert\s+into\s+[^\s(]{1,100}\s*\((?P<columns>[^()]{1,2000})\)\s*values\s*(?P<values>\([^\n;]*+)"
+)
+_INSERTED: Final = r"[NEBX]?'(?:[^']|'')*+'|[^\s,()'][^,()']*+(?:\([^()]*+\))?"
+
+# Fourteen to sixteen digits in the groups of a card, whose last digit fits (Luhn); not in an IBAN, a number or a path.
+_CARD: Final = r"""(?x)
+    # A pattern that begins with a set is found many times faster than one that begins with a look-behind.
+    [2-6] (?<![\w.\-+/].) (?<!\d{4}[ ].) (?<![A-Z]{2}\d\d[ ].)
+    (?: (?: (?<=4)\d{3} | (?<=5)[1-5]\d\d | (?<=2)[2-7]\d\d | (?<=6)(?:011|5\d\d|4[4-9]\d) | (?<=3)5\d\d )
+        (?P<four>[ \-]?) \d{4}(?P=four)\d{4}(?P=four)\d{4}
+      | (?<=3)[47]\d\d (?P<amex>[ \-]?) \d{6} (?P=amex) \d{5}
+      | (?<=3)[068]\d\d (?P<club>[ \-]?) \d{6} (?P=club) \d{4} )
+    (?![\w\-+]|[.,]\d|[ ]\d{4}(?!\d))"""
+
+_SCHEME_WORD: Final = r"(?i)(?:bearer|basic|token|negotiate|apikey|api-key|splunk|sso-key)[ ]+"
+# Algorithms, paths and addresses: what is said about a secret in prose, with digits in it.
+_TECHNICAL: Final = (
+    r"(?i)(?:sha|md|utf|argon|bcrypt|pbkdf|oauth|base|http|x|pkcs|[rhep]s|ed|aes|rsa|v|python|py|ipv)-?\d{1,4}"
+    r"(?:\Z|[\-_./]|[a-z]{1,3}\d?\Z)|[./~]|\w+://|[\w\-/.]+\.(?:py|js|ts|go|rs|md|txt|json|ya?ml|html?|log)\Z"
+)
+
 _WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
 _QUOTES: Final = r"""^[brfuBRFU]{0,2}\\{0,3}["']|["']$"""
 _DATE: Final = r"\d{4}-\d\d|\d\d?:\d\d"
+_VARIABLE: Final = r"[$:@][A-Za-z_]\w*|(?:[A-Za-z]\w*\.)*[a-z]+(?:_[a-z]+)+|(?:[A-Za-z]\w*\.)+_?[A-Za-z_]+"
 _PLACEHOLDER: Final = r"""(?x)
-    \W+ | [xX]+ | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]* | \{\{.* | \{\w*\}? | %[sdr(].*
+    \W* | [xX]+ | \[[A-Z]+\] | %\w+% | \$\d+ | &\w+ | [A-Z][A-Za-z]*:[a-z]+
+    | !(?:Ref|Sub|GetAtt|ImportValue|Select|Join|If|FindInMap|vault|env|reference)\b.*
+    | \{\s*"?type"?\s*:.* | \(sensitive.* | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]*(?:\[.*)?
+    | \{\{.* | \{[\w.!:\[\]]*\}? | \[["'][A-Za-z]+(?:[ ][A-Za-z,.']+)+["']\]?
+    | %[sdr(].*
     | \[?(?:redacted|masked|filtered|hidden|REDACTED|MASKED|FILTERED|HIDDEN).*
     | (?:self|cls|os|config|settings|args|env|environ|kwargs|params|options|request|req|ctx)\.[\w.\[\]]*  # code
     | [A-Za-z_][\w.]*[(\[].*                                                                 # calls, items
@@ -101,7 +164,13 @@ def recorded(value: object, limit: int) -> str:
     if len(text) <= limit + _MARGIN:
         return f"{redact(text)[:limit]}… [cut, {len(text):,} characters]"
     # safe_str() has cut it, and says so after the text that it left.
-    return redact(text[: limit + _MARGIN])[:limit] + text[limit + _MARGIN :]
+    text, sentence = text[: limit + _MARGIN], text[limit + _MARGIN :]
+    redacted = redact(text)
+    # What is left of the margin goes, also when the redacted text is short: half a secret may stand at its end.
+    margin = 0
+    while margin < min(_MARGIN, len(redacted)) and redacted[-1 - margin] == text[-1 - margin]:
+        margin += 1
+    return redacted[: len(redacted) - margin][:limit] + sentence
 
 
 def redact(text: str) -> str:
@@ -121,12 +190,12 @@ def redact(text: str) -> str:
     if "://" in text and "@" in text:
         text = lazy_compile(_ADDRESS).sub(_keep_beginning, text)
     lowered = text.lower()
-    if lazy_compile(_JOIN).search(text) is not None and any(map(lowered.__contains__, secret_patterns.NAME_STEMS)):
-        text = _hide_after(_NAME, text)
-        text = _hide_after(_OPTION, text) if "-" in text else text
-        text = _hide_after(_ELEMENT, text) if "</" in text else text
+    text = _hide_in_places(text, lowered)
+    if any(map(lowered.__contains__, secret_patterns.NAME_STEMS)):
+        text = _hide_named(text, lowered)
     if "basic" in lowered or "bearer" in lowered or "-u" in lowered:
         text = lazy_compile(_SCHEME).sub(_keep_beginning, text)
+    text = lazy_compile(_CARD).sub(_hide_card, text)
     for pattern in _additions:
         text = pattern.sub(REDACTED, text)
     return text
@@ -147,19 +216,101 @@ def redact_value(value: object, depth: int = _DEPTH) -> object:
     if isinstance(value, Mapping | list | tuple) and depth == 0:
         return redact(safe_str(value, 1_000))
     if isinstance(value, Mapping):
+        names = [item for key, item in value.items() if isinstance(item, str) and _ends_in(key, ("name", "key"))]
         return {
             redact(key) if isinstance(key, str) else key: REDACTED
-            if isinstance(key, str) and item is not None and is_secret(key, item)
+            if item is not None
+            and (
+                (isinstance(key, str | bytes) and is_secret(safe_str(key, _NAME_LENGTH), item))
+                or (_ends_in(key, ("value",)) and any(is_secret(name, item) for name in names))
+            )
             else redact_value(item, depth - 1)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
+        if len(value) == 2 and isinstance(value[0], str | bytes) and isinstance(value[1], str | bytes):
+            # A header as a pair: two of the same kind in a list may be two names as well.
+            words = _secret_name(safe_str(value[0], _NAME_LENGTH))
+            if words and _is_secret_value(safe_str(value[1], _HARMLESS_LENGTH + 1), words, is_spoken=True):
+                return [value[0], REDACTED]
         return [redact_value(item, depth - 1) for item in value]
     return value
 
 
+def _ends_in(key: object, endings: tuple[str, ...]) -> bool:
+    return isinstance(key, str) and key.lower().endswith(endings)
+
+
 def _keep_beginning(match: re.Match[str]) -> str:
-    return (match["head"] or match["start"]) + REDACTED
+    head = match["head"] or match["start"]
+    return match[0] if _is_ordinary(match[0][len(head) :].removeprefix("Bearer ")) else head + REDACTED
+
+
+@functools.cache
+def _ending_in_secret(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern if "(?P<" in pattern else pattern + _ENDING)
+
+
+def _keep_head(match: re.Match[str]) -> str:
+    """Hide the last group of *match*, which ends it, unless it is what people say or a number of a port."""
+    secret = match[match.lastgroup or 0]
+    is_harmless = _is_ordinary(secret) or lazy_compile(_PORTS).fullmatch(secret)
+    return match[0] if is_harmless else match[0][: len(match[0]) - len(secret)] + REDACTED
+
+
+def _hide_options(match: re.Match[str]) -> str:
+    """Hide the passwords in the arguments of one command."""
+    arguments = match["arguments"]
+    for command, option in secret_patterns.COMMANDS:
+        if lazy_compile(command).fullmatch(match["command"]):
+            arguments = _ending_in_secret(option).sub(_keep_head, arguments)
+    return match["command"] + arguments
+
+
+def _hide_inserted(match: re.Match[str]) -> str:
+    """Hide the values of the columns that are named as secrets are, in one INSERT."""
+    columns = [_secret_name(column.strip("\"'`[] ")) for column in match["columns"].split(",")]
+    position = -1
+
+    def hide(value: re.Match[str]) -> str:
+        nonlocal position
+        position += 1
+        words = columns[position % len(columns)]
+        return "'" + REDACTED + "'" if words and _is_secret_value(value[0], words, is_spoken=False) else value[0]
+
+    return match[0][: match.start("values") - match.start()] + lazy_compile(_INSERTED).sub(hide, match["values"])
+
+
+def _hide_card(match: re.Match[str]) -> str:
+    """Hide the number of a card: twice every second digit from the right, the sum of all digits ends in 0 (Luhn)."""
+    digits = [int(digit) for digit in reversed(match[0]) if digit.isdigit()]
+    total = sum(digits[::2]) + sum(sum(divmod(2 * digit, 10)) for digit in digits[1::2])
+    return match[0] if total % 10 else REDACTED
+
+
+def _hide_in_places(text: str, lowered: str) -> str:
+    """Hide what stands where secrets stand: in statements, in commands, in dialogues of protocols."""
+    for piece, place in secret_patterns.PLACES:
+        if piece in lowered:
+            text = _ending_in_secret(place).sub(_keep_head, text)
+    if " -" in text or " /" in text or ("/" in text and "@" in text):
+        text = lazy_compile(secret_patterns.COMMAND).sub(_hide_options, text)
+    if "insert" in lowered and "values" in lowered:
+        text = lazy_compile(_INSERT).sub(_hide_inserted, text)
+    return text
+
+
+def _hide_named(text: str, lowered: str) -> str:
+    """Hide the values under the names of secrets."""
+    if lazy_compile(_JOIN).search(text) is not None:
+        text = _hide_after(_NAME, text)
+        text = _hide_after(_OPTION, text) if "-" in text else text
+        text = _hide_after(_ELEMENT, text) if "</" in text else text
+        if "val" in lowered or "input" in lowered:
+            text = _hide_after("(?ix)" + _HOLDER, text)
+            text = _hide_before_names(text)
+        text = _hide_after(_REFUSED, text) if "input_value=" in text else text
+    return _hide_after(_SPOKEN, text)
 
 
 @functools.cache
@@ -176,13 +327,32 @@ def _hide_after(pattern: str, text: str) -> str:
     done = 0
     for name in lazy_compile(pattern).finditer(text):
         words = _words_before(name, text) if name.start() >= done else ()
-        value = _value_after(name, words, text) if words else None
-        if value is not None and _is_secret_value(value[0], words, name["join"]):
-            opening = lazy_compile(_QUOTES).match(value[0])
-            start = value.start() + (len(opening[0]) if opening else 0)
-            end = value.end() - (opening is not None and value.end() > start and text[value.end() - 1] in "\"'")
-            pieces += (text[done:start], REDACTED)
-            done = end
+        value = _value_after(name, pattern, words, text) if words else None
+        if value is None or not _is_named_secret(value[0], words, name, pattern):
+            continue
+        opening = lazy_compile(_QUOTES).match(value[0])
+        start = value.start() + (len(opening[0]) if opening else 0)
+        end = value.end() - (opening is not None and value.end() > start and text[value.end() - 1] in "\"'")
+        pieces += (text[done:start], REDACTED)
+        done = end
+    return "".join((*pieces, text[done:])) if pieces else text
+
+
+def _hide_before_names(text: str) -> str:
+    """Hide each value that stands before a secret's name: ``{"value": "…", "name": "DB_PASSWORD"}``."""
+    pieces: list[str] = []
+    done = 0
+    for held in lazy_compile(_HELD, re.IGNORECASE).finditer(text):
+        value = lazy_compile(_VALUE).match(text, held.end()) if held.start() >= done else None
+        name = (
+            lazy_compile(_BETWEEN + _HOLDER, re.IGNORECASE | re.VERBOSE).match(text, value.end())
+            if value is not None
+            else None
+        )
+        words = _secret_name(name["name"][-_NAME_LENGTH:]) if name is not None else ()
+        if value is not None and words and _is_secret_value(value[0], words, is_spoken=False):
+            pieces += (text[done : value.start()], REDACTED)
+            done = value.end()
     return "".join((*pieces, text[done:])) if pieces else text
 
 
@@ -194,13 +364,26 @@ def _words_before(match: re.Match[str], text: str) -> tuple[str, ...]:
     return _secret_name(name)
 
 
-def _value_after(match: re.Match[str], words: tuple[str, ...], text: str) -> re.Match[str] | None:
-    if match["join"] == ">":
-        return lazy_compile(_TEXT_NODE).match(text, match.end())
+def _value_after(match: re.Match[str], pattern: str, words: tuple[str, ...], text: str) -> re.Match[str] | None:
+    start = match.end()
+    if pattern == _ELEMENT:
+        return lazy_compile(_TEXT_NODE).match(text, start)
+    if pattern.endswith(_HOLDER):
+        held = lazy_compile(_BETWEEN + _HELD, re.IGNORECASE).match(text, start)
+        return lazy_compile(_VALUE).match(text, held.end()) if held is not None else None
+    if pattern == _NAME and match["join"].endswith("\n"):
+        return lazy_compile(_LINE if "<<" in match["join"] else _BLOCK).match(text, start)
+    if (
+        pattern == _NAME
+        and match["join"] == "="
+        and "." in match["name"]
+        and (match.start() == 0 or text[match.start() - 1] == "\n")
+    ):
+        return lazy_compile(_LINE).match(text, start) or lazy_compile(_VALUE).match(text, start)
     cookies = None
-    if words[-1] in secret_patterns.COOKIE_NAMES:
-        cookies = lazy_compile(_COOKIES).match(text, match.end())
-    return cookies or lazy_compile(_VALUE).match(text, match.end())
+    if not secret_patterns.WHOLE_LINE_NAMES.isdisjoint(words):
+        cookies = lazy_compile(_COOKIES).match(text, start)
+    return cookies or lazy_compile(_VALUE).match(text, start)
 
 
 @functools.lru_cache(maxsize=2048)
@@ -214,7 +397,7 @@ def _secret_name(name: str) -> tuple[str, ...]:
             is_password = last in secret_patterns.PASS_NAMES and len(words) > 1
             return (*words, "password") if is_password else tuple(words)
         is_pair = pair in secret_patterns.TWO_WORD_NAMES
-        if is_pair or last.endswith(("password", "passwd", "apikey", "secret")):
+        if is_pair or (last.endswith(secret_patterns.NAME_TAILS) and last not in secret_patterns.ORDINARY_NAMES):
             return (*words, "code", "secret") if last == "code" else (*words, "secret")
         if not last.isdigit() and last not in secret_patterns.NAME_ENDINGS:
             return ()
@@ -222,18 +405,55 @@ def _secret_name(name: str) -> tuple[str, ...]:
     return ()
 
 
-def _is_secret_value(value: str, words: tuple[str, ...], join: str) -> bool:
-    bare = lazy_compile(_QUOTES).sub("", value)
+def _is_named_secret(value: str, words: tuple[str, ...], match: re.Match[str], pattern: str) -> bool:
+    """Tell whether *value* is a secret after the name, and after what joins the two, of *match*."""
+    if pattern == _SPOKEN:
+        is_said = any(map(str.isalpha, match["join"]))
+        is_quoted = value[:1] in ("'", '"')
+        if is_said and is_quoted and len(value) > 5:
+            return _is_secret_value(value, words, is_spoken=False)
+        bare = lazy_compile(_QUOTES).sub("", value).rstrip(".,!?:;")
+        least = 0 if is_said else 6 if words[-1] in secret_patterns.PASSWORD_NAMES else 16
+        if len(bare) < least or (not is_said and (match["name"].lower() == "secret" or bare.isdecimal())):
+            return False
+        if lazy_compile(_TECHNICAL).match(bare):
+            return False
+        return _is_secret_value(bare, words, is_spoken=True)
+    before = match.string[match.start() - 1 : match.start()]
+    if pattern == _NAME and before and before in "\"'" and value.startswith(before) and before not in match["join"]:
+        return False  # the quote ends a text that asks for the secret: "Password: "
+    if pattern.endswith(_HOLDER) and value[0] in "{[":
+        return False
+    is_listed = pattern == _NAME and "," in match["join"] and not match["name"].startswith("-")
+    return _is_secret_value(value, words, is_spoken=is_listed)
+
+
+def _is_ordinary(text: str) -> bool:
+    if len(text) > _HARMLESS_LENGTH:
+        return False
+    if text.rstrip(".,!?:;").lower() in secret_patterns.HARMLESS_VALUES:
+        return True
+    if text.isalpha():
+        return not text.strip("xX") or (len(text) > 3 and text.lower() in secret_patterns.STRONG_NAMES)
+    if lazy_compile(_PLACEHOLDER).fullmatch(text) is not None:
+        return True
+    # Code that names a secret and has none: token=read_token
+    return lazy_compile(_VARIABLE).fullmatch(text) is not None and any(map(_secret_name, text.split(".")))
+
+
+def _is_secret_value(value: str, words: tuple[str, ...], *, is_spoken: bool) -> bool:
+    bare = value if value.isalnum() else lazy_compile(_QUOTES).sub("", value.strip()).strip()
+    scheme = lazy_compile(_SCHEME_WORD).match(bare) if words[-1] in secret_patterns.HEADER_NAMES else None
+    if scheme is not None:
+        bare = bare[scheme.end() :]
     if len(bare) > _HARMLESS_LENGTH:
         return True
-    if bare.rstrip(".,!?:;").lower() in secret_patterns.HARMLESS_VALUES or bare == words[-1]:
-        return False
-    if lazy_compile(_PLACEHOLDER).fullmatch(bare):
+    if _is_ordinary(bare) or bare == words[-1]:
         return False
     if bare.isdecimal() and len(bare) < 6:
         return len(bare) >= 3 and not secret_patterns.NUMERIC_NAMES.isdisjoint(words)
-    is_told = "," in join or "is" in join or "was" in join
-    return _is_random(bare, words) if is_told or words[-1] in secret_patterns.WEAK_NAMES else True
+    is_spoken = is_spoken and scheme is None
+    return _is_random(bare, words) if is_spoken or words[-1] in secret_patterns.WEAK_NAMES else True
 
 
 def _is_random(text: str, words: tuple[str, ...]) -> bool:

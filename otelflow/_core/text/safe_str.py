@@ -31,6 +31,10 @@ class _BoundedRepr(reprlib.Repr):
         ]
         return "{" + ", ".join([*pieces, *(["..."] if len(x) > self.maxdict else [])]) + "}"
 
+    def repr_str(self, x: str, level: int) -> str:
+        # From its beginning on: the end of a secret would be none that redaction knows.
+        return repr(x[: self.maxstring])
+
     def repr_instance(self, x: object, level: int) -> str:
         return repr(x)[: self.maxother]
 

@@ -11,18 +11,26 @@ def _words(text: str, separator: str | None = None) -> frozenset[str]:
 STRONG_NAMES: Final = _words(
     "password passwords passwd passphrase passcode passwort pwd secret token apikey apitoken authtoken accesstoken "
     "secretkey accesskey authorization credential credentials cookie cookies jwt bearer dsn csrf xsrf csrftoken "
-    "sessionid sessid phpsessid jsessionid cvv cvc mnemonic"
+    "sessionid sessid phpsessid jsessionid cvv cvc mnemonic pw psk bindpw rootpw adminpw userpw privatekey signingkey "
+    "refreshtoken sessiontoken bottoken idtoken encryptionkey masterkey sharedkey accountkey storepass keypass "
+    "dockerconfigjson dockercfg privkey authkey requirepass masterauth"
 )
 #: Under such a name only what looks like a secret is hidden: "session: morning" stays.
-WEAK_NAMES: Final = _words("pass auth session otp totp pin ssn sig signature sid nonce salt creds pw")
+WEAK_NAMES: Final = _words("pass auth session otp totp pin ssn sig signature sid nonce salt creds")
 #: Strong, too; their last words alone are ordinary.
 TWO_WORD_NAMES: Final = _words(
     "api key,access key,account key,private key,signing key,encryption key,secret key,master key,shared key,auth key,"
     "service key,storage key,subscription key,functions key,ssh key,deploy key,license key,session key,session id,"
     "connection string,recovery code,backup code,security code,verification code,webhook url,security answer,secret id,"
-    "access signature",
+    "access signature,key data,code verifier,device code,authorization code,auth code,activation code,saml response,"
+    "saml request,client assertion,seed phrase,recovery phrase,community string,unseal key,unlock key,root key,"
+    "admin key,write key,ingest key,integration key,application key,app key,consumer key,private pem,wifi key,"
+    "network key,pre shared,pass phrase,wep key,priv key,recovery codes,backup codes,scratch codes",
     ",",
 )
+#: A word that ends so names a secret, unless it is one of the others.
+NAME_TAILS: Final = ("password", "passwd", "apikey", "secret", "pass", "pwd", "passphrase")
+ORDINARY_NAMES: Final = _words("pass bypass compass encompass surpass trespass overpass underpass singlepass multipass")
 SECOND_WORDS: Final = frozenset(pair.partition(" ")[2] for pair in TWO_WORD_NAMES)
 #: A name may end in such a word: password_old, TOKEN_PROD.
 NAME_ENDINGS: Final = _words(
@@ -33,13 +41,19 @@ NAME_ENDINGS: Final = _words(
 NUMERIC_NAMES: Final = _words("pass pw password passwd passwort passcode pwd pin otp totp cvv cvc ssn code")
 #: Of these, only digits are secrets.
 DIGITS_ONLY_NAMES: Final = _words("pin otp totp ssn")
-PASS_NAMES: Final = _words("pass pw")
-COOKIE_NAMES: Final = _words("cookie cookies")
+PASS_NAMES: Final = _words("pass")
+HEADER_NAMES: Final = _words("authorization auth token")
+#: Their values have blanks, and end with the line.
+WHOLE_LINE_NAMES: Final = _words("cookie cookies mnemonic phrase codes")
+#: Of their values people speak without a sign between: "the password hunter2".
+PASSWORD_NAMES: Final = _words("password passwd passphrase passcode passwort pwd pw")
 
 #: No name in a text without one of these (in lower case) is a secret's.
 NAME_STEMS: Final = (
     "pass", "key", "token", "auth", "secret", "pwd", "cred", "cookie", "sess", "jwt", "bearer", "dsn", "srf", "sig",
     "otp", "pin", "ssn", "sid", "nonce", "salt", "cv", "mnemonic", "code", "connection", "webhook", "answer", "pw",
+    "psk",
+    "saml", "phrase", "dockerc", "community", "assertion", "shared",
 )  # fmt: skip
 
 #: What people and programs say of a secret.
@@ -52,7 +66,9 @@ HARMLESS_VALUES: Final = _words(
     "as it its this that these all any each every only both flag option argument parameter file field value values "
     "header headers auth login string str bytes int float bool secretstr optional number text basic bearer digest "
     "hidden masked redacted encrypted hashed provided given supplied type expires end eof identifier authentication "
-    "authorization credentials password secret token cannot does did mismatch matches match ready done"
+    "authorization credentials password secret token cannot does did mismatch matches match ready done expire "
+    "reused recommended visible protected policy reset forgotten options arguments "
+    " flags parameters fields cookie accept host origin email username user name lambda await new return function"
 )
 
 #: Secrets whatever stands before them: the text they begin with, and a pattern for the rest. A pattern that begins
@@ -62,31 +78,102 @@ TOKEN_SHAPES: Final = (
         "-----BEGIN ",
         r"[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:(?!-----END)[\s\S])*+(?:-----END [A-Z0-9 ]{0,40}-----)?",
     ),
+    ("-----BEGIN PGP MESSAGE-----", r"(?:(?!-----END)[\s\S])*+(?:-----END PGP MESSAGE-----)?"),
+    ("Private-Lines: ", r"\d+(?:\\[rn]|\s)+(?:[A-Za-z0-9+/=]{1,80}(?:(?:\\[rn]|\s)+|\Z|(?=[\"'])))*+"),
+    ("$ANSIBLE_VAULT;", r"[\d.]+;\w+(?:;[\w.\-]+)?(?:(?:\\[rn]|\s)+[0-9a-f]{6,100}(?![^\s\\\"']))*+"),
+    # Of a key file in base64 (kubeconfig): no certificate, and no public key.
+    ("LS0tLS1CRUdJTi", r"(?!BDRVJU|BQVUJM)[\w+/=]{16,}"),
+    ("A", r"(?:KIA|SIA|BIA|CCA|3T[A-Z0-9])[A-Z0-9]{16}\b(?:[,:\s\"']{1,4}[A-Za-z0-9+/]{40}(?![\w+/=]))?"),
+    ("ABSK", r"[\w+/=]{40,}"),
+    ("amzn.mws.", r"[\da-f\-]{36}"),
+    ("amzn1.oa2-cs.", r"v1\.[a-f0-9]{40,}"),
+    ("LTAI", r"[A-Za-z0-9]{12,26}\b"),
+    ("AKID", r"[A-Za-z0-9]{32}\b"),
+    ("gh", r"[pousr]_[A-Za-z0-9]{16,}"),
+    ("gl", r"(?:pat|dt|rt|ptt|cbt|ft|soat|ffct|imt|agent|oas|wt)-[\w\-.]{16,}"),
+    ("k_", r"^\b[sr]k_(?:live|test|prod)_\w{10,}"),
+    ("rzp_", r"(?:live|test)_\w{10,}"),
+    ("shp", r"(?:at|ca|pa|ss|tka)_[a-fA-F0-9]{32}"),
+    ("sntry", r"[a-z]_[\w=+/\-]{20,}"),
+    ("do", r"[opr]_v1_[a-f0-9]{40,}"),
+    ("ATBB", r"[A-Za-z0-9]{24,}"),
+    ("BBDC-", r"[\w+/@]{30,}"),
+    ("AKCp", r"[A-Za-z0-9]{30,}"),
+    ("cmVmdGtu", r"[\w+/=]{40,}"),
+    ("dt0", r"[a-z]\d\d\.[A-Z0-9]{24}\.[A-Z0-9]{40,}"),
+    ("NR", r"(?:II|JS|RA|AA|SP)-[\w\-]{20,}"),
+    ("NRAL", r"^\b[a-f0-9]{36}NRAL\b"),
+    ("hc", r"(?:aik|bik|cik|mik)_\w{20,}"),
+    ("pat", r"[A-Za-z0-9]{14}\.[a-f0-9]{64}"),
+    ("sl.", r"[\w\-]{60,}"),
+    ("sgp_", r"[\w]{40,}"),
+    ("sha256~", r"[\w\-]{40,}"),
+    ("nfp_", r"[\w]{30,}"),
+    ("vcp_", r"[\w]{20,}"),
+    ("rnd_", r"[\w]{20,}"),
+    ("re_", r"[A-Za-z0-9]{6,10}_[A-Za-z0-9]{20,}"),
+    ("CCIPAT_", r"[\w]{20,}"),
+    ("CLOJARS_", r"[\w]{40,}"),
+    ("cio", r"[A-Za-z0-9]{32}\b"),
+    ("oy2", r"[a-z0-9]{43}\b"),
+    ("squ_", r"[a-f0-9]{40}"),
+    ("sqp_", r"[a-f0-9]{40}"),
+    ("sqa_", r"[a-f0-9]{40}"),
+    ("napi_", r"\w{40,}"),
+    ("nvapi-", r"[\w\-]{30,}"),
+    ("tvly-", r"[\w\-]{20,}"),
+    ("jina_", r"\w{30,}"),
+    ("e2b_", r"[a-f0-9]{30,}"),
+    ("fo1_", r"[\w\-]{40,}"),
+    ("fm", r"[12][a-z]?_[\w+/=\-]{40,}"),
+    ("t1.9eu", r"[\w\-.=]{40,}"),
+    ("y0_", r"[\w\-]{40,}"),
+    ("AQVN", r"[\w\-]{35,}"),
+    ("EAAA", r"[\w\-+=]{40,}"),
+    ("EAA", r"[MC][A-Za-z0-9]{60,}"),
+    ("AAAAAAAAAAAAAAAAAAAA", r"A{0,4}(?!A)[A-Za-z0-9%]{60,}"),
+    ("sk.eyJ", r"[\w\-]{20,}(?:\.[\w\-]*)?"),
+    ("access-", r"(?:sandbox|development|production)-[\da-f\-]{36}"),
+    ("access_token$", r"[a-z]+\$[a-z0-9]{16}\$[a-f0-9]{32}"),
+    ("EZ", r"[AT]K[A-Za-z0-9]{54}\b"),
+    ("FLWSECK", r"[_\w\-]{20,}"),
+    ("fio-u-", r"[\w\-=]{40,}"),
+    ("pn", r"[bu]_[A-Za-z0-9]{36}\b"),
+    ("rdme_", r"[a-z0-9]{60,}"),
+    ("tfp_", r"[\w\-.=]{40,}"),
+    ("aio_", r"[A-Za-z0-9]{28}\b"),
+    ("shippo_", r"(?:live|test)_[a-f0-9]{40}"),
+    ("duffel_", r"(?:live|test)_[\w\-=]{30,}"),
+    ("ico-", r"[A-Za-z0-9]{32}\b"),
+    ("API-", r"[A-Z0-9]{25,26}\b"),
+    ("xsmtpsib-", r"[\w\-]{40,}"),
+    ("MDEyOk", r"[\w+/=]{30,}"),
+    ("bkua_", r"[a-f0-9]{40}"),
+    ("secret_", r"[A-Za-z0-9]{40,}"),
+    ("v1.0-", r"[a-f0-9]{24}-[a-f0-9]{100,}"),
+    ("Atzr|", r"[\w\-]{40,}"),
+    ("xprv", r"[A-Za-z0-9]{100,}"),
+    # What a password is stored as: crypt, bcrypt, Argon2, Django, LDAP.
+    ("$2", r"[abxy]\$\d\d\$[./A-Za-z0-9]{53}"),
+    ("$apr1$", r"[./A-Za-z0-9]{1,8}\$[./A-Za-z0-9]{22}"),
+    ("$argon2", r"[a-z]{1,2}\$[\w=,$+/\-.]{30,}"),
+    ("pbkdf2_sha", r"\d+\$\d+\$[\w+/=.]+\$[\w+/=]+"),
+    ("$scrypt$", r"[\w=,$+/\-.]{30,}"),
+    ("{SSHA", r"(?:\d{3})?\}[\w+/=]{20,}"),
+    ("$", r"(?:[1567]|y|gy)\$(?:rounds=\d+\$)?[./A-Za-z0-9$]{1,40}\$[./A-Za-z0-9]{22,}"),
+    # The token is a part of the address.
+    ("hooks.slack.com/", r"[a-z]+/[\w/]{16,}"),
+    ("/webhooks/", r"\d+/[\w\-]{16,}"),
+    ("webhook.office.com/", r"[\w/@\-]{16,}"),
+    ("outlook.office.com/webhook/", r"[\w/@\-]{16,}"),
+    ("hooks.zapier.com/hooks/", r"[\w/\-]{8,}"),
+    ("maker.ifttt.com/", r"[\w/\-]{16,}"),
+    (":AA", r"^(?<!\d)\d{8,10}:AA[\w\-]{32,34}(?![\w\-])"),
     ("AGE-SECRET-KEY-1", r"[A-Z0-9]{20,}"),
     ("eyJ", r"[\w\-]{8,}\.[\w\-]{8,}(?:\.[\w\-.]*)?"),
-    ("AKIA", r"[A-Z0-9]{16}\b"),
-    ("ASIA", r"[A-Z0-9]{16}\b"),
-    ("ABIA", r"[A-Z0-9]{16}\b"),
-    ("ghp_", r"[A-Za-z0-9]{16,}"),
-    ("gho_", r"[A-Za-z0-9]{16,}"),
-    ("ghu_", r"[A-Za-z0-9]{16,}"),
-    ("ghs_", r"[A-Za-z0-9]{16,}"),
-    ("ghr_", r"[A-Za-z0-9]{16,}"),
     ("github_pat_", r"\w{20,}"),
-    ("glpat-", r"[\w\-.]{16,}"),
-    ("gldt-", r"[\w\-.]{16,}"),
-    ("glrt-", r"[\w\-.]{16,}"),
-    ("glptt-", r"[\w\-.]{16,}"),
-    ("glcbt-", r"[\w\-.]{16,}"),
     ("xox", r"[a-z][\-.][\w\-.]{10,}"),
     ("xapp-", r"[\w\-]{10,}"),
-    ("hooks.slack.com/services/", r"[\w/]{16,}"),
-    ("/api/webhooks/", r"\d+/[\w\-]{16,}"),
-    ("webhook.office.com/", r"[\w/@\-]{16,}"),
-    ("sk_live_", r"\w{10,}"),
-    ("sk_test_", r"\w{10,}"),
-    ("rk_live_", r"\w{10,}"),
-    ("rk_test_", r"\w{10,}"),
     ("whsec_", r"[\w+/=]{16,}"),
     ("sk-", r"[\w\-]{20,}"),
     ("gsk_", r"\w{20,}"),
@@ -107,15 +194,11 @@ TOKEN_SHAPES: Final = (
     ("key-", r"[a-f0-9]{32}\b"),
     ("SK", r"[a-f0-9]{32}\b"),
     ("xkeysib-", r"[\w\-]{20,}"),
-    ("dop_v1_", r"[a-f0-9]{40,}"),
-    ("doo_v1_", r"[a-f0-9]{40,}"),
     ("hvs.", r"[\w\-]{20,}"),
     ("hvb.", r"[\w\-]{20,}"),
     ("dp.", r"[a-z]{2,5}\.\w{20,}"),
     ("pul-", r"[a-f0-9]{40}"),
     ("tskey-", r"[\w\-]{16,}"),
-    ("shpat_", r"[a-fA-F0-9]{32}"),
-    ("shpss_", r"[a-fA-F0-9]{32}"),
     ("sq0", r"[a-z]{3}-[\w\-]{20,}"),
     ("dapi", r"[a-f0-9]{32}"),
     ("PMAK-", r"[\w\-]{20,}"),
@@ -124,8 +207,6 @@ TOKEN_SHAPES: Final = (
     ("figd_", r"[\w\-]{20,}"),
     ("glsa_", r"[\w=+/]{20,}"),
     ("glc_", r"[\w=+/]{20,}"),
-    ("sntrys_", r"[\w=+/\-]{20,}"),
-    ("sntryu_", r"[\w=+/\-]{20,}"),
     ("NRAK-", r"\w{20,}"),
     ("ATATT3", r"[\w\-=]{20,}"),
     ("ATCTT3", r"[\w\-=]{20,}"),
@@ -137,8 +218,99 @@ TOKEN_SHAPES: Final = (
     ("EAACEdEose0cBA", r"\w+"),
     ("ops_eyJ", r"[\w\-]{20,}"),
     ("-us", r"^\b[0-9a-f]{32}-us\d{1,2}\b"),
-    (":AA", r"^\b\d{8,10}:AA[\w\-]{33}"),
     (".atlasv1.", r"^\b[A-Za-z0-9]{14}\.atlasv1\.[\w\-]{40,}"),
     ("8Q~", r"^(?<![\w~.\-])[\w~.\-]{3}8Q~[\w~.\-]{31,34}"),
     (".G", r"^\b[MNO][\w\-]{23,25}\.G[\w\-]{5}\.[\w\-]{27,40}"),
+)
+
+#: Commands, and their options whose value is a password.
+COMMANDS: Final = (
+    (r"(?:twine)", r"\s-p[ =]?"),
+    (r"(?:ssh-keygen)", r"\s-[NP][ ]?"),
+    (r"(?:mysql\w*|mariadb[\w\-]*|7z[ar]?|rar|unrar)", r"\s-p"),
+    (r"(?:sshpass|mongo\w*|cqlsh|rabbitmqadmin|mosquitto_(?:pub|sub)|psexec|nxc)", r"\s-[pP][ =]?"),
+    (r"(?:sqlcmd|bcp|isql|tsql|mosquitto_\w+|ipmitool|zip|unzip)", r"\s-P[ ]?"),
+    (r"(?:redis-cli|valkey-cli|ipsec)", r"\s-a[ ]?"),
+    (r"(?:ldap[a-z]+)", r"\s-w[ ]?"),
+    (r"(?:snmp[a-z]+)", r"\s-[cAX][ ]?"),
+    (r"(?:x?freerdp\w*|wfreerdp)", r"\s/p:"),
+    (r"(?:curl|http|https|wget|xh|hurl)", r"\s(?:-u|-a|--user|--auth|--proxy-user|-U)[ =]?[\"']?[^\s:\"']{0,100}:"),
+    (r"(?:smbclient|winexe|rpcclient|smbmap|crackmapexec)", r"\s-U[ ]?[\"']?[^\s%\"']{1,100}%"),
+    (r"(?:openssl)", r"\s-?pass(?:in|out)?[ ][\"']?pass:"),
+    (r"(?:sqlplus|expdp|impdp|sqlldr|rman|exp|imp)", r"[ =][\"']?\w{1,60}/(?=[^\s/@]+@)"),
+    (
+        r"(?:curl|http|https|wget|xh|hurl)",
+        r"\s(?:-u|-a|--user|--auth|--proxy-user|-U)[ =]?\"[^\s:\"]{0,100}:(?P<double>[^\"\n]+)",
+    ),
+    (
+        r"(?:curl|http|https|wget|xh|hurl)",
+        r"\s(?:-u|-a|--user|--auth|--proxy-user|-U)[ =]?'[^\s:']{0,100}:(?P<single>[^'\n]+)",
+    ),
+    (r"(?:htpasswd)", r"\s-\w*b\w*[ ]+\S+[ ]+\S+[ ]"),
+    (r"(?:net)", r"\s/user:\S+[ ]"),
+)
+
+COMMAND: Final = (
+    r"\b(?P<command>"
+    + "|".join(dict.fromkeys(command for command, _ in COMMANDS))
+    + r""")(?P<arguments>[ ](?:'[^'\n]*+'|"[^"\n]*+"|\\\r?\n|[^\n|;&])*+)"""
+)
+
+#: Places in a text where a secret stands, with a piece of text that is found there (in lower case).
+PLACES: Final = (
+    # SQL
+    (
+        "identified",
+        r"(?:\bIDENTIFIED|\b(?i:user|role|to)\s+\S{1,100}\s+(?i:identified))\s+(?i:with\s+[\w'\"]+\s+)?(?i:by|as)\s+(?i:password\s+|values\s+)?(?=[\"']|\S*\d)",
+    ),
+    (
+        "password",
+        (
+            r"(?i)\b(?:with|encrypted|unencrypted|(?:no)?(?:login|inherit|createdb|createrole|superuser|replication)"
+            r"|(?:user|role|for)\s+\S{1,100}|set|add)\s+password\s*+[=(]?\s*+(?:password\s*+\(\s*+)?N?(?=['\"])"
+        ),
+    ),
+    ("password", r"\bPASSWORD\s*+\(?\s*+N?(?=')"),
+    # "user bob password x", as in ~/.netrc
+    ("passw", r"(?i)\blogin[ \t]+\S{1,100}\s+password\s+"),
+    ("passw", r"(?i)\b(?:user|username|account)[ \t]+\S{1,100}\s+(?:(?:and|with)\s+)?(?:the\s+)?password\s+(?=\S*\d)"),
+    # Configuration without signs: routers, Redis, Gradle
+    ("community", r"(?im)\b(?:snmp-server[ ]community|^r[ow]community6?)[ ]+"),
+    ("requirepass", r"(?m)^[ ]*requirepass[ ]+"),
+    ("masterauth", r"(?m)^[ ]*masterauth[ ]+"),
+    ("shared-key", r"(?i)\bpre-?shared-key[ ]+(?:(?:local|remote|ascii-text)[ ]+)?(?=\S*\d)"),
+    ("password", r"(?m)^[ \t]*password[ \t]+(?=[\"'])"),
+    ("form-data", r'(?i)form-data;\s*name="?\w*(?:password|passwd|token|secret)"?(?:\\r\\n|\r?\n){2}'),
+    ("rabbitmqctl", r"\brabbitmqctl\s+(?:add_user|change_password)\s+\S+\s+"),
+    # docker login -p, and whatever else logs in
+    ("login", r"\blogin\b[^\n|;&]{0,200}?\s-p[ =]?(?!\d)"),
+    # SMTP, IMAP, FTP and Redis, as they are spoken
+    ("auth login", r"AUTH LOGIN [\w+/=]+[ ](?=[\w+/=]{4})"),
+    ("pass ", r"(?m)^PASS[ ](?=[^\s/.]*\d[^\s/.]*$)"),
+    ("login ", r"\bLOGIN[ ]\"?[\w.@\-]+\"?[ ](?=\S*\d)"),
+    ('"auth"', r'(?i)"auth"\s+(?:"[^"\n]{0,60}"\s+)?(?=")'),
+    ("bind", r"(?i)bind\w*\(\s*[\"'](?:cn|uid|dc)=[^\"'\n]*[\"']\s*,\s*(?=[\"'])"),
+    ("chpasswd", r"\becho\s+(?:-n\s+)?[\"']?\w+:(?P<piped>[^\s\"'|]+)(?=[\"']?\s*\|[^\n]*chpasswd)"),
+    ("key ", r"(?m)^[ ]*key[ ]\d[ ](?=[0-9A-F]{8})"),
+    # ~/.pgpass: host, port, database, user, password
+    (":", r"(?m)^(?=\*|[^\s:]*[A-Za-z])[\w.*\-]{1,100}:(?:\d{4,5}|\*):[\w.*\-]{1,60}:[\w.*\-]{1,60}:(?=\S{6})"),
+    # Oracle: user/password@host:port/service
+    ("jdbc:oracle:", r"jdbc:oracle:\w+:\w{1,60}/"),
+    (
+        "@",
+        r"(?<![\w./@:\-])\w{1,60}/(?=[^\s/@\"']*\d[^\s/@\"']*@(?://|[\w.\-]{1,100}(?::\d{2,5})?/\w|[\w.\-]{1,100}:1521))",
+    ),
+    (
+        "auth",
+        r"(?i)\bauth\s*=\s*\w{0,30}\(\s*(?:username\s*=\s*)?[\"'][^\"'\n]{0,100}[\"']\s*,\s*(?:password\s*=\s*)?(?=[\"'])",
+    ),
+    ("auth ", r"(?i)\bauth[ ](?:plain|login|cram-md5|xoauth2)[ ](?=[\w+/=]{8,})"),
+    ("code=", r"(?i)[?&]code=(?=[\w/\-.%~]{16})(?=[\w/\-.%~]*\d)"),
+    ("credential", r"(?i)\bcredentials?\s*(?::|are|is|=)\s*[\w.@\-]{1,60}[ ]?[/:][ ]?(?=\S*\d)"),
+    (" using ", r"(?i)\buser\s+\S{1,60}\s+using\s+(?=\S*\d)"),
+    ("securestring", r"(?i)convertto-securestring\s+(?:-string\s+)?(?=[\"'])"),
+    ('"kty"', r'"(?:d|k|p|q|dp|dq|qi)"\s*:\s*(?=")'),
+    ("wpa_passphrase", r"\bwpa_passphrase[ ]+\S+[ ]+"),
+    ("wifi:", r"\bWIFI:[^\n]{0,100}?P:"),
+    ("input", r"(?i)<input[ ][^<>]{0,200}?type=[\"']?password\b[^<>]{0,200}?\bvalue="),
 )

@@ -1,5 +1,6 @@
-"""Redaction against a corpus of realistic secrets and of texts that must stay readable."""
+"""Redaction against corpora of realistic secrets and of texts that must stay readable."""
 
+import dataclasses
 import random
 import re
 import string
@@ -13,6 +14,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from otelflow import Flow_Run__Config, flow, task
 from otelflow._core.text import redaction
 from otelflow._core.text.redaction import REDACTED, is_secret, recorded, redact, redact_value
+from support.secret_corpora import card_number, read
 
 # Made up so that no scanner takes them for real: prefix + noise from a fixed seed.
 _NOISE = random.Random(42)
@@ -305,6 +307,59 @@ READABLE = [
 ]
 
 
+CORPORA = "abcd"
+#: Samples that no rule finds: docs/redaction.md says what cannot be promised.
+MISSED = {
+    "pap secrets",
+    "agent endpoints",
+    "sql error",
+    "jenkins initial",
+    "cryptsetup",
+    "yaml list under a secret key",
+    "prose guest",
+    "saml artifact",
+    "plist",
+}
+
+
+def samples(kind):
+    return [
+        pytest.param(sample, id=f"{letter}-{sample.kind}")
+        for letter in CORPORA
+        for sample in read(f"{kind}_{letter}")
+        if sample.kind not in MISSED
+    ]
+
+
+@pytest.mark.parametrize("sample", samples("secrets"))
+def test_no_piece_of_a_secret_of_the_corpora_is_seen(sample):
+    text = redact(sample.text)
+
+    assert sample.leaks(text) == []
+
+
+@pytest.mark.parametrize("sample", samples("harmless"))
+def test_a_harmless_text_of_the_corpora_stays_as_it_is(sample):
+    assert redact(sample.text) == sample.text
+
+
+def test_nine_of_ten_secrets_of_the_corpora_are_hidden_whatever_noise_they_are_made_of():
+    for seed in range(5):
+        for letter in CORPORA:
+            secrets = read(f"secrets_{letter}", seed)
+            hidden = [sample for sample in secrets if not sample.leaks(redact(sample.text))]
+
+            assert len(secrets) >= 60
+            assert len(hidden) >= 0.9 * len(secrets)
+
+
+def test_a_number_is_a_card_only_with_the_check_digit_that_fits():
+    number = card_number("411111111111111")
+
+    assert number == "4" + "1" * 15
+    assert [redact(f"card {number[:-1]}{digit}") for digit in range(10)].count(f"card {REDACTED}") == 1
+
+
 @pytest.mark.parametrize(("text", "secret"), SECRETS, ids=[f"{n}-{text[:24]!r}" for n, (text, _) in enumerate(SECRETS)])
 def test_a_realistic_secret_is_not_seen(text, secret):
     found = redact(text)
@@ -360,15 +415,47 @@ def test_redacting_twice_changes_nothing_more():
         "is was ",
         "_password",
         "A1a",
+        "pw=a ",
+        "pw:a\n",
+        "password for a a a a a a ",
+        "the password is x ",
+        "name: password value ",
+        "value: a name: b ",
+        "password\n  [input_value=",
+        "- name: PASSWORD\n  value: |\n",
+        "password: |\n    a\n",
+        "4111 ",
+        "4111111111111111 ",
+        "a/b@c:1521/",
+        "mysql -p",
+        "docker login ",
+        "curl -u ",
+        "*:*:*:*:x",
+        "IDENTIFIED BY ",
+        "user a password b ",
+        "INSERT INTO t (password) VALUES (",
+        "auth=('a', ",
+        "$2y$10$",
+        "Private-Lines: 1\n",
+        "login -p",
+        "bind('cn=",
+        "echo a:",
+        "$6$a$",
+        "'",
+        "(",
     ],
 )
-def test_a_megabyte_made_to_be_slow_is_read_in_a_bounded_time(piece):
+def test_a_megabyte_made_to_be_slow_is_read_within_a_second(piece):
     text = piece * (1_000_000 // len(piece))
+    seconds = []
 
-    began = time.process_time()
-    redact(text)
+    # A busy machine makes any one attempt slow.
+    while not seconds or (min(seconds) >= 1 and len(seconds) < 4):
+        began = time.process_time()
+        redact(text)
+        seconds.append(time.process_time() - began)
 
-    assert time.process_time() - began < 5
+    assert min(seconds) < 1
 
 
 @pytest.mark.parametrize(
@@ -448,6 +535,110 @@ def test_a_cut_text_says_how_long_it_was_and_hides_a_secret_at_the_cut():
 
     assert found == "x" * 90 + " password=… [cut, 1,302 characters]"
     assert "s3cret" not in recorded(text, 110)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "input_value= ",
+        "set password",
+        "PASSWORD",
+        "identified by",
+        "login bob",
+        "user bob",
+        "auth",
+        "auth=",
+        "auth=(",
+        "credentials",
+        "bind(",
+        "name",
+        "password",
+        "password:",
+        "insert into t (a) values",
+        "insert into t (",
+        "<input ",
+        "mysql ",
+        "echo ",
+        "snmp-server community",
+        "-----BEGIN PRIVATE KEY-----",
+        '{"kty": 1, "d"',
+        '"auth"',
+        "WIFI:",
+    ],
+)
+@pytest.mark.parametrize("run", [" ", "\n", "a", "a ", "\t-", "'", '"', "0", "A1 ", "-p"])
+def test_a_long_run_after_what_may_begin_a_secret_is_read_within_a_second(head, run):
+    text = head + run * (100_000 // len(run)) + head + "x"
+    began = time.process_time()
+
+    redact(text)
+
+    assert time.process_time() - began < 1
+
+
+def test_a_long_text_is_redacted_before_it_is_cut():
+    token = "ghp_" + "a1B2" * 9
+    sample = f"using {token} for all of it" + " word" * 1_000
+
+    for limit in range(1, 60):
+        text = recorded(sample, limit)
+
+        assert not [at for at in range(len(token) - 7) if token[at : at + 8] in text]
+
+
+@pytest.mark.parametrize("size", range(56, 104))
+def test_no_half_of_a_secret_moves_into_view_because_those_before_it_became_short(size):
+    token = "ghp_" + "a1B2" * 9
+    text = recorded(f"password='{'x' * 900}' {'y' * size} {token} {'z' * 2_000}", 500)
+
+    assert "a1B2" not in text
+    assert "ghp_" not in text
+
+
+@pytest.mark.parametrize("length", range(330, 356))
+def test_no_end_of_a_secret_is_seen_in_a_container_whose_text_was_cut(length):
+    token = "ghp_" + "a1B2" * 9
+    text = recorded({"note": f"{'x ' * 1_000}{token} {'y ' * length}"}, 900)
+
+    assert "a1B2" not in text
+
+
+@dataclasses.dataclass
+class Account:
+    user: str
+    db_password: str
+    keys: dict[str, bytes]
+
+
+def test_a_dataclass_shows_its_fields_without_their_secrets():
+    account = Account("bob", "korallenriff", {"api_key": b"moorhuhn"})
+
+    shown = f"Account(user='bob', db_password='{REDACTED}', keys={{'api_key': b'{REDACTED}'}})"
+    assert recorded(account, 500) == shown
+    assert recorded([account], 500) == f"[{shown}]"
+    assert redact_value({"account": str(account)}) == {"account": shown}
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ({"name": "DB_PASSWORD", "value": "riff"}, {"name": "DB_PASSWORD", "value": REDACTED}),
+        ({"Value": "riff", "Key": "db_password"}, {"Value": REDACTED, "Key": "db_password"}),
+        ({"name": "LOG_LEVEL", "value": "info"}, {"name": "LOG_LEVEL", "value": "info"}),
+        ([("X-Api-Key", "a1b2c3d4")], [["X-Api-Key", REDACTED]]),
+        ([(b"x-api-key", b"a1b2c3d4")], [[b"x-api-key", REDACTED]]),
+        ([("Authorization", "Basic dXNlcjpwYXNz")], [["Authorization", REDACTED]]),
+        (["password", "email"], ["password", "email"]),
+        ({b"password": b"riff", "n": b"riff"}, {b"password": REDACTED, "n": b"riff"}),
+    ],
+)
+def test_what_stands_beside_a_name_in_plain_data_is_hidden_as_under_it(value, shown):
+    assert redact_value(value) == shown
+
+
+def test_bytes_are_shown_as_text_without_their_secrets():
+    assert recorded(b"password=riff&n=1", 100) == f"password={REDACTED}&n=1"
+    assert "riff" not in recorded([b'{"password": "riff"}'], 100)
 
 
 @pytest.mark.parametrize("length", [99, 100, 101, 300, 10_000_000])
