@@ -41,7 +41,7 @@ class Ending:
     def error_type(self) -> str:
         """The value of ``error.type``; only for an ending with an error."""
         if self._type is None:
-            self._type = qualified_name(type(self.error))
+            self._type = printable(qualified_name(type(self.error)))
         return self._type
 
     @property
