@@ -201,7 +201,9 @@ class TaskRun(Run):
             text = f"'{self.task_name}' task: {ending.error_message}"
             messages.log_lifecycle(self, logging.ERROR, messages.TASK_ERROR, text)
         elif value is not None or self.settings.print_none_return_value:
-            messages.log_lifecycle(self, logging.DEBUG, messages.TASK_VALUE, value)
+            messages.log_lifecycle(
+                self, logging.DEBUG, messages.TASK_VALUE, value, is_private=not self.definition.capture_return_value
+            )
             if self.definition.capture_return_value and self.is_recording:
                 self.span.set_attribute(semconv.RUN_RETURN_VALUE, shown_value(value))
         if self.settings.print_finished_message:

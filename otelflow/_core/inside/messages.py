@@ -117,11 +117,12 @@ def write(
         observers.tell_entry(run, line)
 
 
-def log_lifecycle(run: Run, level: int, template: str, argument: object = _PLAIN) -> None:
+def log_lifecycle(run: Run, level: int, template: str, argument: object = _PLAIN, *, is_private: bool = False) -> None:
     """Log a line about *run* itself: for its flow's log and for listeners.
 
-    A span says the same by being there, so it is not repeated there, unless everything is asked for. Two lines or more
-    come from each run: nothing is done here that is not needed.
+    A span says the same by being there, so it is not repeated there, unless everything is asked for; never when it
+    *is_private*: a value that nobody wants recorded. Two lines or more come from each run: nothing is done here that is
+    not needed.
     """
     own = run.settings
     if own.logging_enabled:
@@ -131,7 +132,7 @@ def log_lifecycle(run: Run, level: int, template: str, argument: object = _PLAIN
             flow.log.append(line)
         if own.log_to_console:
             _to_console(line)
-        if own.message_level == _LOWEST:
+        if own.message_level == _LOWEST and not is_private:
             observers.tell_entry(run, line)
         elif observers.observed.lifecycle:
             observers.tell_lifecycle(run, line)
