@@ -1,6 +1,7 @@
 """configure(): where spans go, who is left alone, and which mistakes are named; each case in a process of its own."""
 
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -439,3 +440,40 @@ def test_the_examples_in_the_docstrings_do_what_they_say():
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("TestResults(failed=0, attempted="), done.stdout
     assert "attempted=0" not in done.stdout
+
+
+@pytest.mark.parametrize("ending", ["", "telemetry.shutdown()", "multiprocessing"])
+def test_a_collector_that_never_answers_is_waited_for_once_and_not_for_each_signal(ending):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        done = python(
+            f"""
+            import atexit, multiprocessing, sys, time
+            def print_seconds():
+                print(time.monotonic() - began, sorted(signal for signal, _ in losses.dropped), flush=True)
+            def end():
+                {ending if "." in ending else "pass"}
+            def all_signals():
+                global telemetry, began
+                telemetry = otelflow.configure(events="both", metrics="otlp", service_name="x")
+                work().execute()
+                began = time.monotonic()
+                end()
+            from otelflow._core.process import losses
+            if {ending == "multiprocessing"}:
+                child = multiprocessing.get_context("fork").Process(target=all_signals)
+                began = time.monotonic()
+                child.start()
+                child.join()
+                print(time.monotonic() - began, ["logs", "metrics", "traces"])
+            else:
+                atexit.register(print_seconds)
+                all_signals()
+            """,
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}",
+            OTEL_EXPORTER_OTLP_TIMEOUT="30",
+        )
+
+    assert done.returncode == 0, done.stderr
+    seconds, signals = done.stdout.splitlines()[-1].split(" ", 1)
+    assert 3 < float(seconds) < 7
+    assert signals == "['logs', 'metrics', 'traces']"
