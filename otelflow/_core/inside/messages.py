@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from otelflow import semconv
 from otelflow._core.inside import events, journal
 from otelflow._core.process.settings import settings
-from otelflow._core.runs import observers
+from otelflow._core.runs import log_records, observers
 from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.run import Run
 from otelflow._core.text.redaction import recorded
@@ -77,7 +77,7 @@ class Line(NamedTuple):
 
     def attributes(self) -> dict[str, str | int]:
         """Return the attributes of its span event."""
-        return {semconv.MESSAGE_TEXT: self.plain_text, semconv.MESSAGE_SEVERITY: journal.severity(self.level)}
+        return {semconv.MESSAGE_TEXT: self.plain_text, semconv.MESSAGE_SEVERITY: log_records.severity(self.level)}
 
     def payload(self) -> dict[str, Any]:
         """Return what a listener's event has as ``data``."""

@@ -10,7 +10,6 @@ from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, SpanContex
 from otelflow import semconv
 from otelflow._core.process import losses, provider
 from otelflow._core.process.settings import settings
-from otelflow._core.runs.endings import stack_trace
 from otelflow._core.runs.run import Run
 
 if TYPE_CHECKING:
@@ -67,13 +66,8 @@ def _describe_error(run: Run, span: Span, error: BaseException) -> None:
     span.set_attribute(semconv.ERROR_TYPE, error_type)
     if run.ending.is_failure:
         span.set_status(Status(StatusCode.ERROR, message or error_type))
-    if not is_recorded(run, error):
-        values = {
-            semconv.EXCEPTION_TYPE: error_type,
-            semconv.EXCEPTION_MESSAGE: message,
-            semconv.EXCEPTION_STACKTRACE: stack_trace(error, settings().value_limit),
-        }
-        span.add_event(semconv.EXCEPTION_EVENT, values)
+    if settings().events != "log" and not is_recorded(run, error):
+        span.add_event(semconv.EXCEPTION_EVENT, run.ending.exception_attributes())
 
 
 def is_recorded(run: Run, error: BaseException) -> bool:

@@ -7,6 +7,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from otelflow import flow, task
 from otelflow._core.process import losses
@@ -46,6 +47,77 @@ def test_events_go_where_the_switch_says(spans, records, monkeypatch, where, on_
 
     assert len(spans.events("task work")) == on_span
     assert len(records()) == as_records
+
+
+@pytest.mark.parametrize(("where", "on_span", "as_records"), [("span", 1, 0), ("log", 0, 1), ("both", 1, 1)])
+@pytest.mark.parametrize("is_sampled", [True, False])
+def test_an_exception_is_recorded_once_where_the_switch_says(
+    spans, records, monkeypatch, where, on_span, as_records, is_sampled
+):
+    monkeypatch.setenv("OTELFLOW_EVENTS", where)
+    if not is_sampled:
+        span_maker.use_provider(TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False))
+
+    @task
+    def break_down():
+        raise ValueError("password=hunter2hunter2")
+
+    @flow
+    def fail():
+        break_down()
+
+    with pytest.raises(ValueError, match="password"):
+        fail().execute()
+
+    events = [event for span in spans.spans for event in span.events]
+    assert [event.name for event in events] == ["exception"] * (on_span if is_sampled else 0)
+    assert len(records()) == as_records
+    for record in records():
+        attributes = dict(record.attributes)
+        assert (record.event_name, record.severity_text, record.body) == ("exception", "ERROR", "password=[redacted]")
+        assert (attributes["exception.type"], attributes["otelflow.task.name"]) == ("ValueError", "break_down")
+        assert attributes["exception.message"] == "password=[redacted]"
+        assert "in break_down" in attributes["exception.stacktrace"]
+        assert "hunter2" not in attributes["exception.stacktrace"]
+        assert record.trace_flags.sampled is is_sampled
+
+
+def test_an_exception_that_stays_inside_is_a_log_record_of_its_task_and_a_cancellation_is_no_error(
+    spans, records, monkeypatch
+):
+    monkeypatch.setenv("OTELFLOW_EVENTS", "log")
+
+    @task(raise_on_error=False)
+    def fail():
+        raise ValueError("inside")
+
+    @flow
+    def survive():
+        fail()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        survive().execute()
+
+    assert [(record.severity_text, record.body) for record in records()] == [
+        ("ERROR", "inside"),
+        ("WARNING", "KeyboardInterrupt"),
+    ]
+
+
+def test_a_log_record_has_the_scope_that_spans_have(spans, monkeypatch):
+    exporter = InMemoryLogRecordExporter()
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    monkeypatch.setattr(otel_logs, "_LOGGER_PROVIDER", provider)
+    monkeypatch.setenv("OTELFLOW_EVENTS", "log")
+
+    job().execute()
+
+    scopes = {log.instrumentation_scope for log in exporter.get_finished_logs()}
+    assert [(scope.name, scope.version, scope.schema_url) for scope in scopes] == [
+        (scope.name, scope.version, scope.schema_url) for scope in {span.instrumentation_scope for span in spans.spans}
+    ]
 
 
 def test_a_log_record_belongs_to_the_span_in_which_it_was_said(spans, records, monkeypatch):
