@@ -45,6 +45,7 @@ RULES = {
         "otelflow._core",
         "otelflow.metrics",
         "otelflow_exporters._otlp.endpoint",
+        "otelflow_exporters._otlp.resource",
         "otelflow.__version__",
         *LEAVES,
     ),
@@ -55,6 +56,7 @@ RULES = {
     "otelflow.pytest_plugin": ("otelflow.testing",),
     "otelflow_exporters": (
         "otelflow._core.process.forks",
+        "otelflow._core.process.instance",
         "otelflow._core.process.worker",
         "otelflow._core.process.entry_points",
         "otelflow_exporters",

@@ -244,6 +244,7 @@ def test_a_declared_flow_stands_at_zero_for_every_result_before_it_runs(counted)
 
     zeros = {result: counted.value(semconv.FLOW_RUNS, flow="not_yet", result=result) for result in semconv.RESULTS}
     assert zeros == dict.fromkeys(semconv.RESULTS, 0)
+    assert counted.value(semconv.FLOW_RUNS, flow="not_yet", result=semconv.SKIP) is None, "no run ends so"
     assert counted.value(semconv.FLOW_RUNS_IN_PROGRESS, flow="not_yet") == 0
     assert counted.value(semconv.FLOW_LAST_RUN, flow="not_yet", result="success") is None
 

@@ -70,7 +70,7 @@ class Artifact:
     Raises InvalidArtifact for data that does not fit its type.
     """
 
-    __slots__ = ("_run", "data", "description", "is_cut", "key", "reference", "shown", "size", "time_ns", "type")
+    __slots__ = ("_run", "data", "description", "is_cut", "key", "reference", "size", "text", "time_ns", "type")
 
     def __init__(self, run: Run, key: str | None, artifact_type: str | None, description: str | None) -> None:
         # A flow keeps its artifacts: through them it must not keep its run, which refers to it.
@@ -80,7 +80,7 @@ class Artifact:
         self.description = None if description is None else recorded(description, settings().value_limit)
         self.data: Any = None
         self.is_cut = False
-        self.shown = ""
+        self.text = ""
         self.size = 0
         self.reference: str | None = None
         self.time_ns = 0
@@ -103,15 +103,15 @@ class Artifact:
         limit = settings().value_limit
         if isinstance(self.data, bytes):
             whole = self.data
-            self.shown = cut(_base64(whole[: limit // 4 * 3 + 3]), limit, -(-len(whole) // 3) * 4)
-            is_shown_whole = len(self.shown) <= limit
+            self.text = cut(_base64(whole[: limit // 4 * 3 + 3]), limit, -(-len(whole) // 3) * 4)
+            is_whole = len(self.text) <= limit
         else:
             text = _text(self.data)
             whole = text.encode()
-            self.shown = cut(text, limit)
-            is_shown_whole = self.shown is text
+            self.text = cut(text, limit)
+            is_whole = self.text is text
         self.size = len(whole)
-        self.reference = None if is_shown_whole else self._keep(whole)
+        self.reference = None if is_whole else self._keep(whole)
         if self.is_cut:
             losses.warn_once(
                 f"artifact cut {self.key}",
@@ -181,7 +181,7 @@ class Artifact:
             semconv.ARTIFACT_KEY: self.key,
             semconv.ARTIFACT_TYPE: self.type,
             semconv.ARTIFACT_DESCRIPTION: self.description,
-            semconv.ARTIFACT_DATA: self.shown,
+            semconv.ARTIFACT_DATA: self.text,
             semconv.ARTIFACT_SIZE: self.size,
             semconv.ARTIFACT_REFERENCE: self.reference,
             semconv.ARTIFACT_CUT: self.is_cut or None,
