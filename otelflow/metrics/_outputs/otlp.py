@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, Self
 
 from opentelemetry.environment_variables import OTEL_METRICS_EXPORTER
 from opentelemetry.sdk.environment_variables import (
+    OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION,
     OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE,
     OTEL_METRIC_EXPORT_INTERVAL,
     OTEL_SDK_DISABLED,
@@ -33,6 +34,19 @@ from otelflow_exporters._otlp.endpoint import CURE, ExportStatus, new_exporter
 from otelflow_exporters._otlp.resource import has_chosen_id, with_own_id
 
 _INTERVAL_MILLIS: Final = 60_000
+# What a variable cannot change: its usual value, and the cure
+_FIXED: Final = (
+    (
+        OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE,
+        "cumulative",
+        "; the Collector's cumulativetodelta converts",
+    ),
+    (
+        OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION,
+        "explicit_bucket_histogram",
+        "; give a flow the buckets that it needs, @flow(buckets=…)",
+    ),
+)
 _CUMULATIVE: Final = export.AggregationTemporality.CUMULATIVE
 _UNKNOWN: Final[Any] = None
 
@@ -176,8 +190,10 @@ def _new_exporter() -> tuple[Any, ExportStatus]:
     name = os.environ.get(OTEL_METRICS_EXPORTER, "").strip() or "otlp"
     if "," in name:
         raise ConfigurationError(f"metrics=otlp, but {OTEL_METRICS_EXPORTER}={name}: name one exporter, such as otlp")
-    if os.environ.get(OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE, "").strip().lower() == "delta":
-        losses.warn_once(
-            "metrics delta", "otelflow exports cumulative metrics; the Collector's cumulativetodelta converts"
-        )
+    for variable, usual, cure in _FIXED:
+        value = os.environ.get(variable, "").strip()
+        if value.lower() not in ("", usual):
+            losses.warn_once(
+                f"metrics {variable}", "metrics=otlp is always %s, whatever %s=%s says%s", usual, variable, value, cure
+            )
     return new_exporter("metrics", name)
