@@ -138,10 +138,10 @@ class Artifact:
         """
         self.take(data)
         run = self._run()
-        if run is None or run.is_closed:
+        if run is None:  # long ended, and nobody keeps it
             message = "Artifact %s was updated after its run had ended"
             losses.record("artifacts", "run_ended", message, self.key, key=self.key)
-        if run is not None:
+        else:
             observers.tell_entry(run, self)
 
     @property

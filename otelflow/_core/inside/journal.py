@@ -7,10 +7,17 @@ import logging
 from typing import Final
 
 from otelflow import semconv
+from otelflow._core.process import forks, losses
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import log_records, observers
 from otelflow._core.runs.run import Entry, Journal, Run
 
+# What a lost entry is called in the counts
+_SIGNALS: Final = {
+    semconv.MESSAGE_EVENT: "messages",
+    semconv.ARTIFACT_EVENT: "artifacts",
+    semconv.RESULT_EVENT: "results",
+}
 _LEVELS: Final = logging.getLevelNamesMapping()
 
 
@@ -22,13 +29,26 @@ class _JournalWriter(observers.Observer):
         in_force = settings()
         if entry.event_name == semconv.MESSAGE_EVENT and entry.level < _LEVELS[in_force.message_level]:
             return
-        if in_force.events != "log" and run.is_recording:
-            journal_of(run).add(entry)
+        if in_force.events != "log":
+            if run.is_open and run.clock >= forks.forked_at():
+                if run.is_recording:
+                    journal_of(run).add(entry)
+            elif in_force.events == "span" and (run.is_recording or (run.has_ended and not run.is_closed)):
+                _lose(run, entry)
         if in_force.events != "span":
             log_records.emit_entry(run, entry)
 
 
 observers.always_add(_JournalWriter())
+
+
+def _lose(run: Run, entry: Entry) -> None:
+    """Count *entry*, which came when the span of *run* had ended, or is another process's to write."""
+    signal = _SIGNALS[entry.event_name]
+    if run.is_open:
+        losses.record(signal, "forked", "What is said in a forked child on a run of its parent stands on no span")
+    else:
+        losses.record(signal, "run_ended", "Some %s came after the end of their run, and stand on no span", signal)
 
 
 def journal_of(run: Run) -> Journal:

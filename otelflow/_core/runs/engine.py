@@ -71,10 +71,11 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:
             if run.is_open:
                 open_runs.remove(run)
                 run.is_open = False
-        if not is_inherited and observers.observed.ended:
-            observers.tell_ended(run)
-        run.recorded = None
-        run.flow_run = None  # a flow's run refers to itself: without that ring it is freed at once
+            # In here: of Ctrl-C in a span processor, say, the run is counted all the same.
+            if not is_inherited and observers.observed.ended:
+                observers.tell_ended(run)
+            run.recorded = None
+            run.flow_run = None  # a flow's run refers to itself: without that ring it is freed at once
 
 
 def _may_close_again(run: Run, this_thread: int) -> bool:

@@ -1,5 +1,7 @@
 """Where what happens inside a run is written: its span, log records, both; and what is left out."""
 
+import os
+
 import pytest
 from opentelemetry._logs import _internal as otel_logs
 from opentelemetry.sdk._logs import LoggerProvider
@@ -10,9 +12,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from otelflow import flow, task
+from otelflow._core.inside import messages
 from otelflow._core.process import losses
 from otelflow._core.process import provider as span_maker
 from support.flows import run_of
+from support.programs import python
 from support.spans import texts
 
 
@@ -244,3 +248,96 @@ def test_only_levels_that_are_asked_for_get_onto_the_span(spans, monkeypatch):
 
     assert spans.messages("flow body") == ["e"]
     assert said(run)[:2] == ["w", "e"]
+
+
+def say_late(flow_or_task, kind):
+    flow_or_task.log_info("late")
+    getattr(flow_or_task, f"add_{kind}_artifact")(key="late", data=1)
+    getattr(flow_or_task, f"add_{kind}_result")("late", 1)
+
+
+ONE_OF_EACH = {("messages", "run_ended"): 1, ("artifacts", "run_ended"): 1, ("results", "run_ended"): 1}
+
+
+def test_what_is_said_after_the_end_of_a_flow_is_counted(spans, warnings_said):
+    run = job().execute()
+
+    say_late(run, "flow")
+
+    assert dict(losses.dropped) == ONE_OF_EACH
+    assert len(warnings_said.records) == 3
+
+
+def test_what_is_said_after_the_end_of_a_task_is_counted(spans):
+    @task
+    def leave(this_task=None):
+        return this_task
+
+    say_late(leave(), "task")
+
+    assert dict(losses.dropped) == ONE_OF_EACH
+
+
+def test_what_a_thread_says_on_a_run_that_has_ended_is_counted(spans):
+    held = []
+
+    @flow
+    def short(this_flow=None):
+        held.append(this_flow.flow_run)
+        return this_flow.add_flow_artifact(key="load", data=0, artifact_type="progress")
+
+    progress = short().execute().flow_return_value
+    messages.write(held[0], 20, "late")
+    progress.update(1)
+
+    assert dict(losses.dropped) == {("messages", "run_ended"): 1, ("artifacts", "run_ended"): 1}
+
+
+@pytest.mark.parametrize("has_provider", [True, False])
+def test_what_is_said_where_no_span_has_ended_is_no_loss(request, has_provider):
+    if has_provider:
+        request.getfixturevalue("spans")
+        with flow(lambda: None)() as block:
+            say_late(block, "flow")
+    else:
+        say_late(job().execute(), "flow")
+
+    assert dict(losses.dropped) == {}
+
+
+def test_a_log_record_is_never_too_late(spans, records, monkeypatch):
+    monkeypatch.setenv("OTELFLOW_EVENTS", "log")
+    run = job().execute()
+    before = len(records())
+
+    say_late(run, "flow")
+
+    assert len(records()) == before + 3
+    assert dict(losses.dropped) == {}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_what_a_forked_child_says_on_the_run_of_its_parent_is_counted():
+    source = """
+    import os
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from otelflow import flow
+    from otelflow._core.process import losses
+    trace.set_tracer_provider(TracerProvider())
+
+    @flow
+    def parent(this_flow=None):
+        child = os.fork()
+        if child == 0:
+            this_flow.log_info("from the child")
+            print(dict(losses.dropped), flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+
+    parent().execute()
+    print(dict(losses.dropped))
+    """
+    done = python(source, options=())
+
+    assert done.stdout.splitlines() == ["{('messages', 'forked'): 1}", "{}"]
