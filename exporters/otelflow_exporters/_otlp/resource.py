@@ -6,6 +6,19 @@ from opentelemetry.sdk import resources
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, Resource
 
 from otelflow._core.process.instance import instance_id, is_instance_id
+from otelflow._core.text.safe_str import printable
+
+
+def encodable(resource: Resource) -> Resource:
+    """Return *resource* without half a character, which a variable may hold and no exporter can encode."""
+    attributes = {printable(key): _encodable(value) for key, value in resource.attributes.items()}
+    return Resource(attributes, resource.schema_url)
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    return [_encodable(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def has_chosen_id(resource: Resource) -> bool:

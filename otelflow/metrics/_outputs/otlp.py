@@ -31,7 +31,7 @@ from otelflow.metrics._counts import Aggregator, Exemplar, Hooks, Snapshot
 from otelflow.metrics._families import Family, read
 from otelflow.metrics._outputs.output import WorkerOutput
 from otelflow_exporters._otlp.endpoint import CURE, ExportStatus, new_exporter
-from otelflow_exporters._otlp.resource import has_chosen_id, with_own_id
+from otelflow_exporters._otlp.resource import encodable, has_chosen_id, with_own_id
 
 _INTERVAL_MILLIS: Final = 60_000
 # What a variable cannot change: its usual value, and the cure
@@ -78,7 +78,7 @@ class OtlpOutput(WorkerOutput):
     def __init__(self, aggregator: Aggregator, resource: Resource) -> None:
         self._exporter, self._answer = _new_exporter()
         self._inherited: list[Any] = []
-        self._resource = resource
+        self._resource = encodable(resource)
         self._is_id_chosen = has_chosen_id(resource)
         interval = positive_integer(OTEL_METRIC_EXPORT_INTERVAL, _INTERVAL_MILLIS) / 1_000
         super().__init__(aggregator, f"over {type(self._exporter).__name__}", interval=interval)
