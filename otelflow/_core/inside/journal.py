@@ -46,7 +46,7 @@ def _lose(run: Run, entry: Entry) -> None:
     """Count *entry*, which came when the span of *run* had ended, or is another process's to write."""
     signal = _SIGNALS[entry.event_name]
     if run.is_open:
-        losses.record(signal, "forked", "What is said in a forked child on a run of its parent stands on no span")
+        losses.lost(signal, "forked")  # and no warning: each child of a pool would write it
     else:
         losses.record(signal, "run_ended", "Some %s came after the end of their run, and stand on no span", signal)
 
