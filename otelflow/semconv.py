@@ -43,6 +43,7 @@ ARTIFACT_DESCRIPTION: Final = "otelflow.artifact.description"
 ARTIFACT_DATA: Final = "otelflow.artifact.data"
 ARTIFACT_SIZE: Final = "otelflow.artifact.size"
 ARTIFACT_REFERENCE: Final = "otelflow.artifact.reference"
+ARTIFACT_CUT: Final = "otelflow.artifact.cut"
 RESULT_EVENT: Final = "otelflow.result"
 RESULT_KEY: Final = "otelflow.result.key"
 RESULT_DESCRIPTION: Final = "otelflow.result.description"
@@ -53,8 +54,9 @@ FAILURE: Final = "failure"
 TIMEOUT: Final = "timeout"
 CANCELLATION: Final = "cancellation"
 ERROR: Final = "error"
+RESULTS: Final = (SUCCESS, FAILURE, TIMEOUT, CANCELLATION, ERROR)
+# Reserved: no run ends so yet, and so no metric has it
 SKIP: Final = "skip"
-RESULTS: Final = (SUCCESS, FAILURE, TIMEOUT, CANCELLATION, ERROR, SKIP)
 
 # Metrics
 FLOW_RUNS: Final = "otelflow_flow_runs_total"

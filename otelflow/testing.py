@@ -118,7 +118,11 @@ class Trace(SpanProcessor):
         True
         """
         ended = self.spans
-        nodes = {_key(span): Node(span.name, _result(span), []) for span in ended}
+        results = [(span.attributes or {}).get(semconv.RUN_RESULT) for span in ended]
+        nodes = {
+            _key(span): Node(span.name, None if result is None else str(result), [])
+            for span, result in zip(ended, results, strict=True)
+        }
         roots: list[Node] = []
         for span in ended:
             parent = (span.parent.trace_id, span.parent.span_id) if span.parent is not None else None
@@ -136,11 +140,6 @@ class Trace(SpanProcessor):
 def _key(span: ReadableSpan) -> tuple[int, int]:
     context = span.get_span_context()
     return (context.trace_id, context.span_id) if context is not None else (0, 0)
-
-
-def _result(span: ReadableSpan) -> str | None:
-    result = (span.attributes or {}).get(semconv.RUN_RESULT)
-    return None if result is None else str(result)
 
 
 def _lines(root: Node, first: str, others: str) -> Iterator[str]:

@@ -32,7 +32,7 @@ API |= {"trace", "util", "version"}
 
 # Who may import what of ours; the longest prefix that fits counts. Everything else of ours is refused.
 LEAVES = ("otelflow.errors", "otelflow.semconv", "otelflow._core.text")
-DOWN_TO_RUNS = ("otelflow._core.runs", "otelflow._core.process", *LEAVES)
+DOWN_TO_RUNS = ("otelflow._core.runs", "otelflow._core.process", "otelflow._version", *LEAVES)
 RULES = {
     "otelflow": ("otelflow._core", "otelflow._version", "otelflow.errors", "otelflow.listeners", "otelflow._telemetry"),
     "otelflow._version": (),
@@ -54,6 +54,7 @@ RULES = {
         "otelflow._version",
         "otelflow.metrics",
         "otelflow_exporters._otlp.endpoint",
+        "otelflow_exporters._otlp.resource",
     ),
     "otelflow._telemetry": ("otelflow._core", "otelflow._telemetry", "otelflow.metrics", "otelflow_exporters", *LEAVES),
     "otelflow.generate": (
@@ -71,6 +72,7 @@ RULES = {
     "otelflow_exporters": (
         "otelflow._core.process.entry_points",
         "otelflow._core.process.forks",
+        "otelflow._core.process.instance",
         "otelflow._core.process.worker",
         "otelflow_exporters",
         *LEAVES,

@@ -27,6 +27,27 @@ _ELSEWHERE: Final = (
     "OTEL_EXPORTER_JAEGER_",
 )
 
+_TIMEOUT: Final = "seconds, as in all of OpenTelemetry's Python, not milliseconds; 2 unless it is set, not 10"
+_EXPORT_TIMEOUT: Final = (
+    "how long the end of the process may wait for them, 4500 unless it is set; no limit of one export"
+)
+# Where a variable means something else here than OpenTelemetry's specification says; docs/hosts.md has the same table.
+DIFFERENCES: Final = {
+    "OTEL_EXPORTER_OTLP_TIMEOUT": _TIMEOUT,
+    "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": _TIMEOUT,
+    "OTEL_EXPORTER_OTLP_LOGS_TIMEOUT": _TIMEOUT,
+    "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": _TIMEOUT,
+    "OTEL_BSP_EXPORT_TIMEOUT": _EXPORT_TIMEOUT,
+    "OTEL_BLRP_EXPORT_TIMEOUT": _EXPORT_TIMEOUT,
+    "OTEL_METRIC_EXPORT_TIMEOUT": "not read: an export of metrics may take 4.5 seconds",
+    "OTEL_METRICS_EXPORTER": "one name; used with OTELFLOW_METRICS=otlp alone",
+    "OTEL_LOGS_EXPORTER": "used with OTELFLOW_EVENTS=log or both alone",
+    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "not read: metrics are cumulative; the Collector converts",
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": "not read: buckets are those of @flow(buckets=…)",
+    "OTEL_EXPORTER_PROMETHEUS_HOST": "not read: OTELFLOW_METRICS=pull:HOST:PORT",
+    "OTEL_EXPORTER_PROMETHEUS_PORT": "not read: OTELFLOW_METRICS=pull:HOST:PORT",
+}
+
 
 def print_configuration() -> int:
     """Print every setting and the ``OTEL_*`` variables that are set; return 2 when ``otelflow run`` refuses them.
@@ -80,6 +101,8 @@ def _variables() -> Text:
     for name in names:
         if name in defined or name.startswith(_ELSEWHERE):
             text.append(f"\n{name}={'(hidden)' if name.endswith(_SECRET) else hide_secrets(os.environ[name])}")
+            if name in DIFFERENCES:
+                text.append(f"  ({DIFFERENCES[name]})", "dim")
         else:
             meant = nearest(name, defined)
             cure = f"; did you mean {meant!r}?" if meant else ""

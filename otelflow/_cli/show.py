@@ -135,6 +135,8 @@ def write_artifact(trace_id: str | None, key: str, *, failed: bool) -> None:
     elif artifact.get(semconv.ARTIFACT_TYPE) == "image":
         with contextlib.suppress(ValueError):  # a picture is base64 in the event, unless it is an address
             data = base64.b64decode(data, validate=True)
+    if payload is not None and artifact.get(semconv.ARTIFACT_CUT):
+        say(f"The artifact {key} was too large to be stored whole; this is its beginning")
     if reference and payload is None:
         say(f"The whole artifact {key} is not stored any more; this is its beginning")
     sys.stdout.buffer.write(data)

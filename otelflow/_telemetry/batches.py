@@ -164,7 +164,8 @@ class BoundedBatchProcessor:
             if left:
                 self._lose(left, "shutdown")
         self._log_losses()
-        _succeeds(self.exporter.shutdown, self.worker.shutdown_timeout)
+        with shutdown.waiting():
+            _succeeds(self.exporter.shutdown, shutdown.seconds_left(self.worker.shutdown_timeout))
 
     def _lose(self, count: int, reason: str) -> None:
         self._failures += 1

@@ -29,7 +29,7 @@ try:
 except ValueError as error:  # it reads its limits when it is imported, and names the variable and what it takes
     raise ConfigurationError(str(error)) from None
 
-from otelflow._core.process import entry_points, forks
+from otelflow._core.process import entry_points, forks, shutdown
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow._telemetry.logs import use_logs
 from otelflow._telemetry.traces import new_provider
@@ -95,18 +95,19 @@ class Telemetry:
     def shutdown(self) -> None:
         """Deliver what is queued and end delivery; a host's provider is not touched. Runs by itself at exit.
 
-        ``configure()`` can begin again afterwards.
+        All signals end side by side, within five seconds; ``configure()`` can begin again afterwards.
 
         >>> otelflow.configure(tracer_provider=my_provider).shutdown()
         """
         if _configured.telemetry is self:
             _configured.telemetry = None
-        if not self.is_host and isinstance(self.provider, TracerProvider):
-            self.provider.shutdown()
-        if self.logs is not None:
-            self.logs.shutdown()
-        if self.metrics is not None:
-            self.metrics.shutdown()
+        with shutdown.end_together():
+            if not self.is_host and isinstance(self.provider, TracerProvider):
+                self.provider.shutdown()
+            if self.logs is not None:
+                self.logs.shutdown()
+            if self.metrics is not None:
+                self.metrics.shutdown()
 
 
 class _Configured(State):
@@ -169,6 +170,7 @@ def configure(
         telemetry.logs = use_logs(telemetry.provider.resource)
     if metrics is not None or in_force.metrics or telemetry.metrics is not None:
         _use_metrics(telemetry, metrics, service_name)
+    shutdown.begin_end_at_exit()
     log_capture.capture_configured()
     for listener in listeners:
         add_listener(listener)

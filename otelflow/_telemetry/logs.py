@@ -14,6 +14,7 @@ from otelflow._core.process.process import State
 from otelflow._telemetry.batches import LOG_RECORDS, BoundedBatchProcessor, Signal
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.endpoint import exporter_names, new_exporter
+from otelflow_exporters._otlp.resource import KeepsInstanceId
 
 # What was said can be read a second later, as with OpenTelemetry's own processor.
 _DELAY_MILLIS: Final = 1_000
@@ -31,6 +32,10 @@ class BoundedBatchLogRecordProcessor(BoundedBatchProcessor, LogRecordProcessor):
         record.context = Context()  # which may be large, and has said which span it is
         resource = log_record.resource if log_record.resource is not None else Resource.create({})
         self.take(ReadableLogRecord(record, resource, log_record.instrumentation_scope, log_record.limits))
+
+
+class _Provider(KeepsInstanceId, LoggerProvider):
+    """The SDK's, with one instance id."""
 
 
 class _Logs(State):
@@ -62,7 +67,7 @@ def use_logs(resource: Resource) -> LoggerProvider | None:
         exporter, answer = new_exporter("logs", name)
         processors.append(BoundedBatchLogRecordProcessor(exporter, schedule_delay_millis=_DELAY_MILLIS, answer=answer))
     try:
-        provider = LoggerProvider(resource=resource)
+        provider = _Provider(resource=resource)
     except ValueError as error:  # a limit; it names the variable and what it takes
         raise ConfigurationError(str(error)) from None
     for processor in processors:

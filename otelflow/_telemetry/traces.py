@@ -12,6 +12,7 @@ from otelflow._core.process import entry_points
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.endpoint import exporter_names, new_exporter
+from otelflow_exporters._otlp.resource import KeepsInstanceId, encodable, with_instance_id
 
 _SDK_SAMPLERS: Final = frozenset(
     {
@@ -23,6 +24,10 @@ _SDK_SAMPLERS: Final = frozenset(
         "parentbased_traceidratio",
     }
 )
+
+
+class _Provider(KeepsInstanceId, TracerProvider):
+    """The SDK's, with one instance id."""
 
 
 def new_provider(service_name: str | None) -> TracerProvider:
@@ -43,8 +48,10 @@ def new_provider(service_name: str | None) -> TracerProvider:
     if sampler_name and sampler_name.lower() not in _SDK_SAMPLERS:
         factory = entry_points.load("opentelemetry_traces_sampler", sampler_name, OTEL_TRACES_SAMPLER)
         sampler = factory(os.environ.get(OTEL_TRACES_SAMPLER_ARG))
-    provider = TracerProvider(
-        resource=Resource.create({} if service_name is None else {SERVICE_NAME: service_name}),
+    provider = _Provider(
+        resource=with_instance_id(
+            encodable(Resource.create({} if service_name is None else {SERVICE_NAME: service_name}))
+        ),
         sampler=sampler,
         span_limits=limits,
         id_generator=generator,

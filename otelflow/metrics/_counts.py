@@ -5,6 +5,7 @@ garbage collector may end a generator's run while this thread holds it.
 """
 
 import multiprocessing
+import os
 import time
 from bisect import bisect_left
 from collections import Counter
@@ -18,6 +19,7 @@ from otelflow._core.process import forks, losses
 from otelflow._core.runs import open_runs
 from otelflow._core.runs.observers import Observer
 from otelflow._core.runs.run import Run
+from otelflow.errors import ConfigurationError
 from otelflow.metrics._labels import OVERFLOW, label_of
 
 #: Upper bounds in seconds: 5 ms to 24 h
@@ -27,6 +29,10 @@ BUCKETS: Final = (
 )
 
 _EXEMPLAR_SECONDS: Final = 1.0
+_EXEMPLAR_FILTER: Final = "OTEL_METRICS_EXEMPLAR_FILTER"
+_ALWAYS_OFF: Final = "always_off"
+_TRACE_BASED: Final = "trace_based"
+_EXEMPLAR_FILTERS: Final = ("always_on", _ALWAYS_OFF, _TRACE_BASED)
 
 # Counters begin at 0, so that increase() sees the first loss; others appear when they happen.
 _LOSSES: Final = (
@@ -138,11 +144,19 @@ class Aggregator(Observer):
 
     At most *limit* flows, tasks and types of error are told apart; the rest is counted as ``__overflow__``. A forked
     child begins at zero. ``is_child`` tells that a process above this one counts, too, under the same name.
+    Raises ConfigurationError for an ``OTEL_METRICS_EXEMPLAR_FILTER`` that does not exist.
     """
 
     def __init__(self, limit: int = 2_000) -> None:
         self.hooks = Hooks()
         self.limit = limit
+        exemplar_filter = os.environ.get(_EXEMPLAR_FILTER, "").strip().lower() or _TRACE_BASED
+        if exemplar_filter not in _EXEMPLAR_FILTERS:
+            raise ConfigurationError(
+                f"{_EXEMPLAR_FILTER} must be one of {', '.join(_EXEMPLAR_FILTERS)}, not {exemplar_filter!r}"
+            )
+        self._takes_exemplars = exemplar_filter != _ALWAYS_OFF
+        self._takes_sampled_only = exemplar_filter == _TRACE_BASED
         self.is_child = multiprocessing.parent_process() is not None
         self._begin()
         forks.begin_anew(self, Aggregator.begin_in_child)
@@ -188,7 +202,9 @@ class Aggregator(Observer):
                 durations.last_time, durations.last_duration = time.time(), duration
         if run.clock + duration >= durations.next_exemplar:
             context = run.span.get_span_context()
-            if context.trace_flags.sampled:
+            if self._takes_exemplars and (
+                context.trace_flags.sampled if self._takes_sampled_only else context.is_valid
+            ):
                 durations.next_exemplar = run.clock + duration + _EXEMPLAR_SECONDS
                 durations.exemplars[bucket] = Exemplar(context.trace_id, context.span_id, duration, time.time())
         if series.task is None:

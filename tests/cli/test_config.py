@@ -1,4 +1,8 @@
+from pathlib import Path
+
 import pytest
+
+from otelflow._cli import config
 
 
 def row(done, name):
@@ -34,6 +38,23 @@ def test_variables_of_opentelemetry_are_shown_without_their_secrets(otelflow):
     assert "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318" in done.out
     assert "OTEL_EXPORTER_OTLP_HEADERS=(hidden)" in done.out
     assert "verysecret" not in done.out
+
+
+@pytest.mark.parametrize(("name", "difference"), config.DIFFERENCES.items())
+def test_where_a_variable_means_something_else_here_the_documentation_says_it_in_the_same_table(name, difference):
+    page = (Path(__file__).parents[2] / "docs" / "hosts.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `OTEL")]
+
+    assert any(name in row.replace("`…", "`OTEL_EXPORTER_OTLP") for row in rows)
+    assert ("not read" in difference) is any(name in row and "not read" in row for row in rows)
+
+
+def test_where_a_variable_means_something_else_here_it_is_said(otelflow):
+    done = otelflow("config", OTEL_EXPORTER_OTLP_TIMEOUT="10000", OTEL_BSP_SCHEDULE_DELAY="100")
+
+    text = " ".join(done.out.split())
+    assert "OTEL_EXPORTER_OTLP_TIMEOUT=10000 (seconds, as in all of OpenTelemetry's Python" in text
+    assert "OTEL_BSP_SCHEDULE_DELAY=100 (" not in text
 
 
 def test_the_version_is_printed(otelflow):

@@ -120,6 +120,19 @@ def test_a_large_artifact_comes_out_whole(stored):
     assert done.out == "x" * 100_000
 
 
+def test_of_an_artifact_that_was_cut_the_beginning_comes_out_and_it_says_so(otelflow, flows):
+    body = "    this_flow.add_flow_artifact(key='heap', data='x' * 10**6)"
+    source = f"\n\n@flow\ndef leave_too_much(this_flow=None):\n{body}\n"
+    (flows / "flows.py").write_text((flows / "flows.py").read_text() + source)
+    otelflow("run", "flows.py:leave_too_much")
+
+    done = otelflow("show", "--artifact", "heap")
+
+    assert done.out.startswith("x" * 100_000)
+    assert done.out.endswith("… [cut, 1,000,000 characters]")
+    assert "The artifact heap was too large to be stored whole; this is its beginning" in done.err
+
+
 def test_a_picture_is_no_base64_in_the_tree_and_comes_out_as_its_bytes(otelflow, flows, store, environment_of):
     otelflow("run", "flows.py:leave_artifacts")
     line = [sys.executable, "-m", "otelflow", "show", "--artifact", "dot"]

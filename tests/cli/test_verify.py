@@ -33,7 +33,7 @@ def test_a_trace_that_arrives_a_moment_later_arrived_whole(jaeger):
 
 
 def test_each_difference_names_its_span(jaeger):
-    jaeger += [answer(200, {"result": document(span("b", kind=2), span("c"))})]
+    jaeger += [answer(200, {"result": document(span("b", kind=2), span("c", parentSpanId="b"))})]
 
     differences = verify(document(span("a"), span("b")), "http://jaeger", "1", wait_seconds=-1)
 
@@ -42,6 +42,46 @@ def test_each_difference_names_its_span(jaeger):
         Difference("b", "task b", "differs in kind"),
         Difference("c", "task c", "was not recorded here"),
     ]
+
+
+def of_service(name, *spans):
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": name}}]}
+    return {"resource": resource, "scopeSpans": [{"spans": list(spans)}]}
+
+
+def test_the_spans_of_others_in_the_same_trace_are_no_difference(jaeger):
+    recorded = [span("flow", parentSpanId="request"), span("task", parentSpanId="flow")]
+    others = [
+        of_service("caller", span("request"), span("sibling", parentSpanId="request")),
+        of_service("callee", span("query", parentSpanId="task")),
+    ]
+    own = of_service("shop", *recorded, span("earlier", parentSpanId="request"))
+    jaeger += [answer(200, {"result": {"resourceSpans": [own, *others]}})]
+
+    differences = verify({"resourceSpans": [of_service("shop", *recorded)]}, "http://jaeger", "1", wait_seconds=-1)
+
+    assert differences == []
+
+
+def test_a_span_of_the_same_process_inside_a_flow_that_was_not_recorded_is_a_difference(jaeger):
+    extra = span("inner", parentSpanId="outer"), span("outer", parentSpanId="flow")
+    jaeger += [answer(200, {"result": {"resourceSpans": [of_service("shop", span("flow"), *extra)]}})]
+
+    differences = verify({"resourceSpans": [of_service("shop", span("flow"))]}, "http://jaeger", "1", wait_seconds=-1)
+
+    assert [difference.span_id for difference in differences] == ["inner", "outer"]
+
+
+@pytest.mark.parametrize("links", [[], [{"traceId": "t", "spanId": "other"}], [{"traceId": "u", "spanId": "s"}]])
+def test_links_are_compared(jaeger, links):
+    recorded = document(span("a", links=[{"traceId": "t", "spanId": "s", "attributes": []}]))
+    jaeger += [answer(200, {"result": document(span("a", links=links))})]
+    jaeger += [answer(200, {"result": document(span("a", links=[{"spanId": "s", "traceId": "t"}]))})]
+
+    first = verify(recorded, "http://jaeger", "1", wait_seconds=-1)
+    second = verify(recorded, "http://jaeger", "1", wait_seconds=-1)
+
+    assert (first, second) == ([Difference("a", "task a", "differs in links")], [])
 
 
 @pytest.mark.parametrize(("status", "body"), [(404, None), (500, {}), (200, {}), (200, None), (302, None)])

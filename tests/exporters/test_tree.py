@@ -170,6 +170,14 @@ def test_a_payload_that_is_whole_elsewhere_says_where(program):
     assert "[whole: 5 MB, sha256:abc]" in render_trace(program.done())
 
 
+def test_a_payload_that_was_cut_says_that_only_its_beginning_is_elsewhere(program):
+    with program.span() as span:
+        more = {semconv.ARTIFACT_REFERENCE: "sha256:abc", semconv.ARTIFACT_SIZE: 5_000_000, semconv.ARTIFACT_CUT: True}
+        artifact(span, "table", "[]", **more)
+
+    assert "[beginning: 5 MB, sha256:abc]" in render_trace(program.done())
+
+
 def test_many_messages_keep_head_and_tail_and_push_out_no_artifact_or_result(program):
     with program.span(attributes={semconv.MESSAGES_OMITTED: 9_900}) as span:
         artifact(span, "", "precious")

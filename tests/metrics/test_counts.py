@@ -244,6 +244,7 @@ def test_a_declared_flow_stands_at_zero_for_every_result_before_it_runs(counted)
 
     zeros = {result: counted.value(semconv.FLOW_RUNS, flow="not_yet", result=result) for result in semconv.RESULTS}
     assert zeros == dict.fromkeys(semconv.RESULTS, 0)
+    assert counted.value(semconv.FLOW_RUNS, flow="not_yet", result=semconv.SKIP) is None, "no run ends so"
     assert counted.value(semconv.FLOW_RUNS_IN_PROGRESS, flow="not_yet") == 0
     assert counted.value(semconv.FLOW_LAST_RUN, flow="not_yet", result="success") is None
 
@@ -317,6 +318,45 @@ def test_an_aggregator_that_comes_in_the_middle_counts_the_end_and_shows_no_nega
     counted = Counted(aggregator)
     assert counted.runs("under_way") == {"success": 1}
     assert counted.value(semconv.FLOW_RUNS_IN_PROGRESS, flow="under_way") == 0
+
+
+@pytest.mark.parametrize(
+    ("exemplar_filter", "sampled", "unsampled"),
+    [
+        (None, True, False),
+        ("", True, False),
+        ("trace_based", True, False),
+        ("always_on", True, True),
+        ("ALWAYS_OFF", False, False),
+    ],
+)
+def test_exemplars_are_those_that_the_filter_lets_through(monkeypatch, provider, exemplar_filter, sampled, unsampled):
+    if exemplar_filter is not None:
+        monkeypatch.setenv("OTEL_METRICS_EXEMPLAR_FILTER", exemplar_filter)
+    aggregator = Aggregator()
+    observers.add_observer(aggregator)
+
+    for name, sampler in (("sampled", None), ("unsampled", ALWAYS_OFF)):
+        provider(sampler)
+        flow(flow_name=name)(lambda: None)().execute()
+    observers.remove_observer(aggregator)
+
+    exemplars = {
+        series.flow: series.durations["success"].exemplar for series in aggregator.snapshot().flows if series.durations
+    }
+    assert {name: exemplar is not None for name, exemplar in exemplars.items()} == {
+        "sampled": sampled,
+        "unsampled": unsampled,
+    }
+
+
+def test_an_exemplar_filter_that_does_not_exist_is_named(monkeypatch):
+    monkeypatch.setenv("OTEL_METRICS_EXEMPLAR_FILTER", "sometimes")
+
+    with pytest.raises(
+        ConfigurationError, match=r"OTEL_METRICS_EXEMPLAR_FILTER must be one of always_on, .*'sometimes'"
+    ):
+        Aggregator()
 
 
 def test_buckets_reach_from_5_ms_to_a_day_and_a_flow_may_have_its_own(counted):

@@ -91,14 +91,21 @@ class OtlpReceiver(Receiver):
         return services_of(self.trace_requests)
 
     @property
+    def log_requests(self):
+        return self._decoded("/v1/logs", ExportLogsServiceRequest)
+
+    @property
+    def metric_requests(self):
+        return self._decoded("/v1/metrics", ExportMetricsServiceRequest)
+
+    @property
     def log_records(self):
-        requests = self._decoded("/v1/logs", ExportLogsServiceRequest)
-        scopes = [scope for request in requests for part in request.resource_logs for scope in part.scope_logs]
+        scopes = [scope for request in self.log_requests for part in request.resource_logs for scope in part.scope_logs]
         return [record for scope in scopes for record in scope.log_records]
 
     @property
     def metrics(self):
-        requests = self._decoded("/v1/metrics", ExportMetricsServiceRequest)
+        requests = self.metric_requests
         scopes = [scope for request in requests for part in request.resource_metrics for scope in part.scope_metrics]
         return [metric for scope in scopes for metric in scope.metrics]
 

@@ -1,6 +1,7 @@
 """configure(): where spans go, who is left alone, and which mistakes are named; each case in a process of its own."""
 
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -415,3 +416,37 @@ def test_events_as_log_records_go_where_the_logs_exporter_says():
     )
 
     assert '"body": "hello"' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("all_signals()", ""),
+        ("all_signals()", "telemetry.shutdown()"),
+        ("child = multiprocessing.get_context('fork').Process(target=all_signals); child.start(); child.join()", ""),
+    ],
+    ids=["exit", "shutdown", "child of multiprocessing"],
+)
+def test_a_collector_that_never_answers_is_waited_for_once_and_not_for_each_signal(start, end):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        done = python(
+            f"""
+            import atexit, multiprocessing, time
+            from otelflow._core.process import losses
+            atexit.register(lambda: print(time.monotonic(), sorted(signal for signal, _ in losses.dropped)))
+            def all_signals():
+                telemetry = otelflow.configure(events="both", metrics="otlp", service_name="x")
+                work().execute()
+                print(time.monotonic(), flush=True)
+                {end}
+            {start}
+            """,
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}",
+            OTEL_EXPORTER_OTLP_TIMEOUT="30",
+        )
+
+    assert done.returncode == 0, done.stderr
+    began, ended = done.stdout.splitlines()
+    seconds, signals = ended.split(" ", 1)
+    assert 3 < float(seconds) - float(began) < 8
+    assert signals == ("[]" if "child" in start else "['logs', 'metrics', 'traces']")

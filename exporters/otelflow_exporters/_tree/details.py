@@ -148,7 +148,8 @@ def _artifact(event: Event) -> Detail:
     if reference:
         amount = values.get(names.ARTIFACT_SIZE)
         whole = f"{size(amount)}, " if isinstance(amount, int | float) else ""
-        title += f"  [whole: {whole}{one_line(reference, 100)}]"
+        extent = "beginning" if values.get(names.ARTIFACT_CUT) else "whole"
+        title += f"  [{extent}: {whole}{one_line(reference, 100)}]"
     recorded = values.get(names.ARTIFACT_DATA, "")
     block = recorded if isinstance(recorded, str) else f"{recorded}"
     if form == "image" and "://" not in block:  # the picture itself, in base64

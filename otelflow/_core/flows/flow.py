@@ -23,6 +23,7 @@ from otelflow._core.flows.objective import Objective, checked_buckets
 from otelflow._core.inside import events, messages
 from otelflow._core.inside.artifacts import Artifact, Result, add_artifact, add_result
 from otelflow._core.inside.speaker import Speaker
+from otelflow._core.process import provider
 from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.current import open_run_here
 from otelflow._core.runs.drivers import run_to_end
@@ -344,7 +345,11 @@ class Flow(Speaker, Generic[R]):
         run = open_run_here()
         while run is not None and run.flow is not self:
             run = run.parent
-        return run or self.flow_run or self._block or Block(self, None)
+        run = run or self.flow_run or self._block
+        if run is None:
+            run = Block(self, None)
+            run.has_ended = self.duration is not None and provider.span_maker() is not None
+        return run
 
     def _log(self, level: int, message: object, task_run_id: str | None) -> None:
         messages.write(self._speaking_run(), level, message, task_run_id=task_run_id)

@@ -149,7 +149,9 @@ class FlowRun(Run):
         if ending.error is not None:
             messages.log_lifecycle(self, logging.ERROR, messages.FLOW_ERROR, ending.error_message)
         elif value is not None or self.settings.print_none_return_value:
-            messages.log_lifecycle(self, logging.DEBUG, messages.FLOW_VALUE, value)
+            messages.log_lifecycle(
+                self, logging.DEBUG, messages.FLOW_VALUE, value, is_private=not self.definition.capture_return_value
+            )
         if value is not None:
             add_result(self, _RETURN_VALUE, value, changes=False)
             if self.definition.capture_return_value and self.is_recording:

@@ -20,7 +20,7 @@ from otelflow._core.flows.definition import (
 from otelflow._core.inside import messages, print_capture
 from otelflow._core.inside.artifacts import Artifact, Result, add_artifact, add_result
 from otelflow._core.inside.speaker import Speaker
-from otelflow._core.process import forks
+from otelflow._core.process import forks, provider
 from otelflow._core.process.ids import new_id
 from otelflow._core.process.settings import settings
 from otelflow._core.runs.current import current_run, open_run_here, parent_here
@@ -136,9 +136,7 @@ class Task(Speaker):
         return definition
 
     def _log(self, level: int, message: object, task_run_id: str | None) -> None:
-        run = self.task_run or open_run_here()
-        if run is not None:
-            messages.write(run, level, message, task_run_id=task_run_id)
+        messages.write(self.task_run or open_run_here() or self._speaking_run(), level, message, task_run_id=task_run_id)
 
     def _speaking_run(self) -> Run:
         """Return the run to which what is recorded now belongs: one that is never opened, outside a run."""
@@ -146,6 +144,7 @@ class Task(Speaker):
             return self.task_run
         run = Run(None, settings(), "")
         run.task, run.task_name, run.task_run_id = self, self.task_name, self.task_id
+        run.has_ended = self.duration is not None and provider.span_maker() is not None
         return run
 
     def add_task_artifact(
@@ -248,7 +247,9 @@ class TaskRun(Run):
             text = f"'{self.task_name}' task: {ending.error_message}"
             messages.log_lifecycle(self, logging.ERROR, messages.TASK_ERROR, text)
         elif value is not None or self.settings.print_none_return_value:
-            messages.log_lifecycle(self, logging.DEBUG, messages.TASK_VALUE, value)
+            messages.log_lifecycle(
+                self, logging.DEBUG, messages.TASK_VALUE, value, is_private=not self.definition.capture_return_value
+            )
             if self.definition.capture_return_value and self.is_recording:
                 self.span.set_attribute(semconv.RUN_RETURN_VALUE, shown_value(value))
         if self.settings.print_finished_message:

@@ -3,7 +3,7 @@
 import logging
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from otelflow import semconv
@@ -13,15 +13,21 @@ from otelflow._core.process.settings import settings
 from otelflow._core.runs import observers
 from otelflow._core.runs.endings import qualified_name
 from otelflow._core.runs.run import Run
+from otelflow._core.text.excerpt import Excerpt
 from otelflow._core.text.redaction import recorded, redact_value
 from otelflow._core.text.regex import lazy_compile
-from otelflow._core.text.safe_str import cut, printable, safe_str
+from otelflow._core.text.safe_str import brief_repr, cut, printable, safe_str
 from otelflow.errors import InvalidArtifact
 
 _KEY: Final = r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}"
 _URL: Final = r"(?i)https?://[^\s]+"
-# A payload past this is not kept whole either: it would stop the run for seconds to redact it.
-_WHOLE: Final = 32 * 1024 * 1024
+# What an artifact keeps, so that it holds the run up for a tenth of a second at most: characters, which are read for
+# secrets, and bytes, which are not.
+_LONGEST_TEXT: Final = 192 * 1024
+_LARGEST_BYTES: Final = 8 * 1024 * 1024
+_TYPE_LENGTH: Final = 128
+_REASON_LENGTH: Final = 200
+_NO_TABLE: Final = "a table artifact needs a list of rows (dicts or lists) or a dict of columns"
 
 PayloadKeeper = Callable[[bytes], str | None]
 
@@ -50,8 +56,8 @@ def checked_key(key: object, owner: str) -> str | None:
         return None
     if not isinstance(key, str) or lazy_compile(_KEY).fullmatch(key) is None:
         raise InvalidArtifact(
-            f"{owner} key {key!r:.80} is not valid: use up to 128 letters, digits, '.', '_' or '-', beginning with a "
-            "letter or digit"
+            f"{owner} key {brief_repr(key)} is not valid: use up to 128 letters, digits, '.', '_' or '-', beginning "
+            "with a letter or digit"
         )
     return key
 
@@ -78,7 +84,8 @@ class Artifact(_Leaving):
     ``Flow.add_flow_artifact`` and ``Task.add_task_artifact`` make and return it; what fits which type stands there.
     ``key``, ``type`` and ``description`` are texts or None, ``data`` is the state, redacted, ``size`` its length in
     bytes, ``time_ns`` when it was made (nanoseconds since the epoch). ``reference`` (str) is where a store keeps the
-    data that was too long for the span, or None.
+    data that was too long for the span, or None. Of data that is too large, ``data`` is the beginning, and ``is_cut``
+    says so.
 
     Raises InvalidArtifact for a key that is not valid.
 
@@ -89,30 +96,68 @@ class Artifact(_Leaving):
     {'description': 'how far it is', 'key': 'fetched', 'data': 50, 'type': 'progress'}
     """
 
-    __slots__ = ("_run", "data", "description", "excerpt", "key", "reference", "size", "time_ns", "type")
+    __slots__ = ("_run", "data", "description", "is_cut", "key", "reference", "size", "text", "time_ns", "type")
 
     def __init__(self, run: Run, key: str | None, artifact_type: str | None, description: str | None) -> None:
         # A flow keeps its artifacts: through them it must not keep its run, which refers to it.
         self._run: Callable[[], Run | None] = weakref.ref(run) if run.is_open else lambda: run
         self.key = checked_key(key, "artifact")
-        self.type = artifact_type
+        self.type = None if artifact_type is None else recorded(artifact_type, _TYPE_LENGTH)
         self.description = None if description is None else recorded(description, settings().value_limit)
         self.data: Any = None
-        self.excerpt = ""
+        self.is_cut = False
+        self.text = ""
         self.size = 0
         self.reference: str | None = None
         self.time_ns = 0
 
     def take(self, data: object) -> None:
         """Check *data* and make it the artifact's state."""
-        self.type = self.type or _type_of(data)
-        self.data = redact_value(_CHECKS.get(self.type, _free_form)(data))
-        whole = self.data if isinstance(self.data, bytes) else _text(self.data).encode()
-        self.size = len(whole)
+        if not self.type:
+            is_json = isinstance(data, dict | list | tuple)
+            self.type = "error" if isinstance(data, BaseException) else "json" if is_json else "text"
+        excerpt = Excerpt(_LONGEST_TEXT)
+        try:
+            self.data = _CHECKS.get(self.type, _free_form)(data, excerpt)
+        except InvalidArtifact:
+            raise
+        except Exception as error:  # noqa: BLE001 what is no JSON, or the trouble of a foreign container
+            raise InvalidArtifact(
+                f"the data is not JSON ({safe_str(error, _REASON_LENGTH)}); convert it, or give artifact_type='text' "
+                "to keep its str()"
+            ) from None
+        self.is_cut = excerpt.is_cut
         self.time_ns = time.time_ns()
-        text = _text(self.data)
-        self.excerpt = cut(text, settings().value_limit)
-        self.reference = _keep(whole) if self.excerpt is not text else None
+        limit = settings().value_limit
+        if isinstance(self.data, bytes):
+            whole = self.data
+            self.text = cut(_base64(whole[: limit // 4 * 3 + 3]), limit, -(-len(whole) // 3) * 4)
+            is_whole = len(self.text) <= limit
+        else:
+            text = _text(self.data)
+            whole = text.encode()
+            self.text = cut(text, limit)
+            is_whole = self.text is text
+        self.size = len(whole)
+        self.reference = None if is_whole else self._keep(whole)
+        if self.is_cut:
+            losses.warn_once(
+                f"artifact cut {self.key}",
+                "Artifact %s is too large to be recorded whole; its beginning is. Write it to a file, and add a link",
+                self.key,
+            )
+
+    def _keep(self, whole: bytes) -> str | None:
+        if _payloads.keep is None:
+            return None
+        if len(whole) > _LARGEST_BYTES:
+            self.is_cut = True
+            return None
+        try:
+            return _payloads.keep(whole)
+        except Exception as error:  # noqa: BLE001 a store that fails must not break the run
+            losses.record("artifacts", "store_failed", "An artifact could not be stored whole", error=error)
+            return None
 
     def update(self, data: object) -> None:
         """Give the artifact a new state (a progress, say); listeners hear each, the span shows the last.
@@ -121,16 +166,16 @@ class Artifact(_Leaving):
         """
         self.take(data)
         run = self._run()
-        if run is None or run.is_closed:
+        if run is None:  # long ended, and nobody keeps it
             message = "Artifact %s was updated after its run had ended"
             losses.record("artifacts", "run_ended", message, self.key, key=self.key)
-        if run is not None:
+        else:
             observers.tell_entry(run, self)
 
     @property
     def plain_data(self) -> Any:
         """The state as JSON has it: bytes as base64."""
-        return _text(self.data) if isinstance(self.data, bytes) else self.data
+        return _base64(self.data) if isinstance(self.data, bytes) else self.data
 
     def as_dict(self) -> dict[str, Any]:
         """Return description, key, data and type, in a dict."""
@@ -159,9 +204,10 @@ class Artifact(_Leaving):
             semconv.ARTIFACT_KEY: self.key,
             semconv.ARTIFACT_TYPE: self.type,
             semconv.ARTIFACT_DESCRIPTION: self.description,
-            semconv.ARTIFACT_DATA: self.excerpt,
+            semconv.ARTIFACT_DATA: self.text,
             semconv.ARTIFACT_SIZE: self.size,
             semconv.ARTIFACT_REFERENCE: self.reference,
+            semconv.ARTIFACT_CUT: self.is_cut or None,
         }
         return {name: value for name, value in values.items() if value is not None}
 
@@ -246,82 +292,84 @@ def add_result(run: Run, key: str | None, description: object, *, changes: bool 
     return result
 
 
-def _type_of(data: object) -> str:
-    if isinstance(data, BaseException):
-        return "error"
-    if isinstance(data, dict | list | tuple):
-        return "json"
-    return "text"
+# Each of these returns what is kept of *data*: bytes, or text and plain JSON without secrets.
 
 
-def _markdown(data: object) -> object:
+def _markdown(data: object, excerpt: Excerpt) -> object:
     if not isinstance(data, str):
         raise InvalidArtifact(f"a markdown artifact needs a text, not {type(data).__name__}")
-    return printable(data)
+    return excerpt.text(data)
 
 
-def _table(data: object) -> object:
+def _table(data: object, excerpt: Excerpt) -> object:
     """A list of rows (dicts or lists), or a dict of columns."""
+    rows: Iterable[object] = ()
     if isinstance(data, Mapping) and all(isinstance(column, list | tuple) for column in data.values()):
         lengths = {str(name): len(column) for name, column in data.items()}
         if len(set(lengths.values())) > 1:
-            raise InvalidArtifact(f"a table artifact's columns must be equally long, not {lengths!r:.200}")
-        data = [dict(zip(data, row, strict=True)) for row in zip(*data.values(), strict=True)]
-    if not isinstance(data, list | tuple) or not all(isinstance(row, Mapping | list | tuple) for row in data):
-        raise InvalidArtifact("a table artifact needs a list of rows (dicts or lists) or a dict of columns")
-    return _json(data)
+            raise InvalidArtifact(f"a table artifact's columns must be equally long, not {brief_repr(lengths, 200)}")
+        rows = (dict(zip(data, row, strict=True)) for row in zip(*data.values(), strict=True))
+    elif isinstance(data, list | tuple):
+        rows = data
+    else:
+        raise InvalidArtifact(_NO_TABLE)
+    copies = []
+    for row in excerpt.within(rows):
+        if not isinstance(row, Mapping | list | tuple):
+            raise InvalidArtifact(_NO_TABLE)
+        copies.append(excerpt.copy(row))
+    return _plain(copies)
 
 
-def _link(data: object) -> object:
+def _link(data: object, excerpt: Excerpt) -> object:
     if not isinstance(data, str) or lazy_compile(_URL).fullmatch(data) is None:
-        raise InvalidArtifact(f"a link artifact needs an http or https address, not {data!r:.80}")
-    return data
+        raise InvalidArtifact(f"a link artifact needs an http or https address, not {brief_repr(data)}")
+    return excerpt.text(data)
 
 
-def _progress(data: object) -> object:
+def _progress(data: object, _: Excerpt) -> object:
     if isinstance(data, bool) or not isinstance(data, int | float) or not 0 <= data <= 100:
-        raise InvalidArtifact(f"a progress artifact needs a number from 0 to 100, not {data!r:.80}")
+        raise InvalidArtifact(f"a progress artifact needs a number from 0 to 100, not {brief_repr(data)}")
     return data
 
 
-def _image(data: object) -> object:
+def _image(data: object, excerpt: Excerpt) -> object:
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
     if isinstance(data, str) and lazy_compile(_URL).fullmatch(data):
-        return data
-    raise InvalidArtifact(f"an image artifact needs bytes or an http or https address, not {data!r:.80}")
+        return excerpt.text(data)
+    raise InvalidArtifact(f"an image artifact needs bytes or an http or https address, not {brief_repr(data)}")
 
 
-def _json(data: object) -> object:
+def _json(data: object, excerpt: Excerpt) -> object:
+    return _plain(excerpt.copy(data))
+
+
+def _error(data: object, excerpt: Excerpt) -> object:
+    if isinstance(data, BaseException):
+        return printable(f"{qualified_name(type(data))}: {recorded(data, settings().value_limit)}")
+    return _free_form(data, excerpt)
+
+
+def _free_form(data: object, excerpt: Excerpt) -> object:
+    """Take anything: what is no text, bytes or JSON becomes its ``str()``."""
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data)
+    if not isinstance(data, str):
+        try:
+            return _json(data, excerpt)
+        except Exception:  # noqa: BLE001 what is no JSON, or the trouble of a foreign container
+            excerpt.begin_again()
+    return excerpt.text(data)
+
+
+def _plain(data: object) -> object:
     import json  # noqa: PLC0415 only for artifacts
 
-    try:
-        return json.loads(printable(json.dumps(data, ensure_ascii=False)))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidArtifact(
-            f"the data is not JSON ({error}); convert it, or give artifact_type='text' to keep its str()"
-        ) from None
+    return redact_value(json.loads(json.dumps(data, ensure_ascii=False)))
 
 
-def _error(data: object) -> object:
-    if isinstance(data, BaseException):
-        return f"{qualified_name(type(data))}: {recorded(data, settings().value_limit)}"
-    return _free_form(data)
-
-
-def _free_form(data: object) -> object:
-    """Take anything: what is no text, bytes or JSON becomes its ``str()``."""
-    if data is None or isinstance(data, str | bytes | int | float | bool):
-        return printable(data) if isinstance(data, str) else data
-    if isinstance(data, bytearray | memoryview):
-        return bytes(data)
-    try:
-        return _json(data)
-    except InvalidArtifact:
-        return safe_str(data, _WHOLE)
-
-
-_CHECKS: Final[Mapping[str, Callable[[object], object]]] = {
+_CHECKS: Final[Mapping[str, Callable[[object, Excerpt], object]]] = {
     "markdown": _markdown,
     "table": _table,
     "link": _link,
@@ -337,20 +385,12 @@ def _text(data: object) -> str:
         return ""
     if isinstance(data, str):
         return data
-    if isinstance(data, bytes):
-        import binascii  # noqa: PLC0415 only for artifacts
-
-        return binascii.b2a_base64(data, newline=False).decode()
     import json  # noqa: PLC0415 only for artifacts
 
     return json.dumps(data, ensure_ascii=False)
 
 
-def _keep(whole: bytes) -> str | None:
-    if _payloads.keep is None or len(whole) > _WHOLE:
-        return None
-    try:
-        return _payloads.keep(whole)
-    except Exception as error:  # noqa: BLE001 a store that fails must not break the run
-        losses.record("artifacts", "store_failed", "An artifact could not be stored whole", error=error)
-        return None
+def _base64(data: bytes) -> str:
+    import binascii  # noqa: PLC0415 only for artifacts
+
+    return binascii.b2a_base64(data, newline=False).decode()

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from otelflow import semconv
 from otelflow._core.inside import events, journal, listeners
 from otelflow._core.process.settings import settings
-from otelflow._core.runs import observers
+from otelflow._core.runs import log_records, observers
 from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.run import Run
 from otelflow._core.text.redaction import recorded
@@ -78,7 +78,7 @@ class Line(NamedTuple):
 
     def attributes(self) -> dict[str, str | int]:
         """Return the attributes of its span event."""
-        return {semconv.MESSAGE_TEXT: self.plain_text, semconv.MESSAGE_SEVERITY: journal.severity(self.level)}
+        return {semconv.MESSAGE_TEXT: self.plain_text, semconv.MESSAGE_SEVERITY: log_records.severity(self.level)}
 
     def payload(self) -> dict[str, Any]:
         """Return what a listener's event has as ``data``."""
@@ -114,11 +114,12 @@ def write(
         observers.tell_entry(run, line)
 
 
-def log_lifecycle(run: Run, level: int, template: str, argument: object = _PLAIN) -> None:
+def log_lifecycle(run: Run, level: int, template: str, argument: object = _PLAIN, *, is_private: bool = False) -> None:
     """Log a line about *run* itself: for its flow's log and for listeners.
 
-    A span says the same by being there, so it is not repeated there, unless everything is asked for. Two lines or more
-    come from each run: nothing is done here that is not needed.
+    A span says the same by being there, so it is not repeated there, unless everything is asked for; never when it
+    *is_private*: a value that nobody wants recorded. Two lines or more come from each run: nothing is done here that is
+    not needed.
     """
     own = run.settings
     if own.logging_enabled:
@@ -128,7 +129,7 @@ def log_lifecycle(run: Run, level: int, template: str, argument: object = _PLAIN
             flow.log.append(line)
         if own.log_to_console:
             _to_console(line)
-        if own.message_level == _LOWEST:
+        if own.message_level == _LOWEST and not is_private:
             observers.tell_entry(run, line)
         elif observers.observed.lifecycle:
             observers.tell_lifecycle(run, line)

@@ -48,10 +48,6 @@ class _Passing(threading.local):
 _passing: Final = _Passing()
 
 
-def _nothing_wrapped(*_: object) -> None:
-    """Stand where no ``print`` has been wrapped yet."""
-
-
 class _Wrapper(State):
     """What ``builtins.print`` was before the first run opened, and what stands in its place while one is."""
 
@@ -71,7 +67,7 @@ class _Wrapper(State):
             builtins.print = self.original
         self.is_installed = False
         self.wrappers = weakref.WeakSet()
-        self.original = self.wrapper = _nothing_wrapped
+        self.original = self.wrapper = lambda *_, **__: None  # nothing is wrapped yet
 
     def first_opened(self) -> None:
         """Wrap ``builtins.print``."""

@@ -99,7 +99,7 @@ class ProcessSettings(RunSettings):
 
     events: str = _declare(
         "span",
-        "write messages, artifacts and results as span events, log records, or both",
+        "write messages, artifacts, results and exceptions as span events, log records, or both",
         choices=("span", "log", "both"),
     )
     message_level: str = _declare(

@@ -1,22 +1,47 @@
-"""The order in which a process ends: open runs first, then what delivers them."""
+"""The order in which a process ends: open runs first, then what delivers them, side by side in one time limit."""
 
 import atexit
+import time
 import weakref
-from collections.abc import Callable
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol, TypeVar
 
 from otelflow._core.process.process import State
 
 T = TypeVar("T")
 
 
+# Whoever ends when the others have used up the time may still say that nothing is left to do.
+_LEAST_SECONDS: Final = 0.1
+
+
+class Deliverer(Protocol):
+    """Delivers on a thread of its own."""
+
+    def deliver_soon(self) -> None:
+        """Deliver what there is, if there is a thread; do not wait for it."""
+
+
 class _Shutdown(State):
-    """The engine's function that ends open runs: this room cannot import the engine."""
+    """The engine's function that ends open runs (this room cannot import the engine), and what ends together.
+
+    *waited* is how many seconds the end of the process, or of its telemetry, has waited for delivery; None before.
+    """
 
     end_runs: Callable[[], None] = staticmethod(lambda: None)
 
+    def __init__(self) -> None:
+        self.deliverers: Final[weakref.WeakSet[Deliverer]] = weakref.WeakSet()
+        super().__init__()
+
     def reset(self) -> None:
-        """Keep it: the engine is the same one for the whole process."""
+        """Wait for nothing; the engine and its deliverers are the same ones for the whole process."""
+        self.waited: float | None = None
+
+    def begin_anew(self) -> None:
+        """Have all the time again, also in the child of a process that was ending."""
+        self.waited = None
 
 
 _shutdown: Final = _Shutdown()
@@ -41,6 +66,55 @@ def end_open_runs_at_exit() -> None:
     atexit.register(end_open_runs)
 
 
+def deliver_together(deliverer: Deliverer) -> None:
+    """Let *deliverer* begin with its last delivery when the first of them ends, and have one time limit with them."""
+    _shutdown.deliverers.add(deliverer)
+
+
+def begin_end() -> None:
+    """Let everything begin to deliver that will end soon: a collector that hangs is then waited for once."""
+    if _shutdown.waited is None:
+        _shutdown.waited = 0.0
+    deliverers = list(_shutdown.deliverers)
+    if len(deliverers) > 1:
+        for deliverer in deliverers:
+            deliverer.deliver_soon()
+
+
+def begin_end_at_exit() -> None:
+    """Call ``begin_end()`` at exit, before whatever has registered an exit function until now."""
+    atexit.unregister(begin_end)
+    atexit.register(begin_end)
+
+
+@contextmanager
+def end_together() -> Iterator[None]:
+    """Let what ends inside have one time limit; the program goes on afterwards."""
+    is_process_ending = _shutdown.waited is not None
+    begin_end()
+    try:
+        yield
+    finally:
+        if not is_process_ending:
+            _shutdown.waited = None
+
+
+def seconds_left(timeout: float) -> float:
+    """Return how long the end of one deliverer may take that would take *timeout* seconds if it ended alone."""
+    return timeout if _shutdown.waited is None else max(timeout - _shutdown.waited, _LEAST_SECONDS)
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Count the time inside as time that the end has waited."""
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        if _shutdown.waited is not None:
+            _shutdown.waited += time.monotonic() - began
+
+
 def deliver_before_child_ends(owner: T, deliver: Callable[[T], object]) -> None:
     """Call *deliver* with *owner*, as long as it lives, before a child of ``multiprocessing`` ends, now or later.
 
@@ -54,6 +128,7 @@ def deliver_before_child_ends(owner: T, deliver: Callable[[T], object]) -> None:
 
     def at_exit(reference: "weakref.ref[T]") -> None:
         end_open_runs()
+        begin_end()
         owner = reference()
         if owner is not None:
             deliver(owner)

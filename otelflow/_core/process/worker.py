@@ -11,12 +11,12 @@ from opentelemetry import context as otel_context
 # The name is private for want of a better place (says its comment); every exporter and instrumentation uses it.
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
-from otelflow._core.process import forks
+from otelflow._core.process import forks, shutdown
 
 #: How long the end of a process may be kept up, unless the user says otherwise
-SHUTDOWN_SECONDS: Final = 5.0
+SHUTDOWN_SECONDS: Final = 4.5
 # A piece of work that ends in time may take a moment to say so.
-_JOIN_SECONDS: Final = 0.5
+_JOIN_SECONDS: Final = 0.3
 
 
 class Worker:
@@ -43,6 +43,7 @@ class Worker:
         self.is_closed = False
         self.begin()
         forks.begin_anew(self, Worker.begin)
+        shutdown.deliver_together(self)
 
     def begin(self) -> None:
         """Have no thread, and nothing to answer; a forked child begins so, too."""
@@ -74,6 +75,11 @@ class Worker:
             self._wakes += 1
             self.changed.notify_all()
 
+    def deliver_soon(self) -> None:
+        """Work until nothing is left, if there is a thread."""
+        if self.thread is not None and not self.is_closed:
+            self.wake()
+
     def flush(self, timeout: float) -> bool:
         """Wake it and wait until nothing is left, at most *timeout* seconds; return whether that was in time."""
         with self.changed:
@@ -82,19 +88,23 @@ class Worker:
             return self.changed.wait_for(lambda: self._answered_wakes >= wakes, timeout)
 
     def close(self) -> bool:
-        """Work until nothing is left, within the shutdown timeout; return whether that was in time."""
+        """Work until nothing is left, within the shutdown timeout; return whether that was in time.
+
+        Of that timeout the others that end together with this one may have used up a part.
+        """
         with self.changed:
             if self.is_closed:
                 return True
             self.is_closed = True
-            self.deadline = time.monotonic() + self.shutdown_timeout
+            self.deadline = time.monotonic() + shutdown.seconds_left(self.shutdown_timeout)
             thread = self.thread
             self.changed.notify_all()
-        if thread is None:  # a program that is ending gets no new thread: what came late is done on this one
-            while self._work():
-                pass
-            return True
-        thread.join(self.shutdown_timeout + _JOIN_SECONDS)
+        with shutdown.waiting():
+            if thread is None:  # a program that is ending gets no new thread: what came late is done on this one
+                while self._work():
+                    pass
+                return True
+            thread.join(shutdown.seconds_left(self.shutdown_timeout + _JOIN_SECONDS))
         return not thread.is_alive()
 
     # On the worker's thread

@@ -24,13 +24,14 @@ class Ending:
     Type and text of the exception are made once, for whoever writes about it first.
     """
 
-    __slots__ = ("_message", "_type", "error", "result")
+    __slots__ = ("_message", "_stack_trace", "_type", "error", "result")
 
     def __init__(self, result: str, error: BaseException | None = None) -> None:
         self.result = result
         self.error = error
         self._type: str | None = None
         self._message: str | None = None
+        self._stack_trace: str | None = None
 
     @property
     def is_failure(self) -> bool:
@@ -41,7 +42,7 @@ class Ending:
     def error_type(self) -> str:
         """The value of ``error.type``; only for an ending with an error."""
         if self._type is None:
-            self._type = qualified_name(type(self.error))
+            self._type = printable(qualified_name(type(self.error)))
         return self._type
 
     @property
@@ -50,6 +51,16 @@ class Ending:
         if self._message is None:
             self._message = recorded(self.error, settings().value_limit)
         return self._message
+
+    def exception_attributes(self) -> dict[str, str]:
+        """Return what a span event or a log record says of the error; only for an ending with an error."""
+        if self._stack_trace is None and self.error is not None:
+            self._stack_trace = stack_trace(self.error, settings().value_limit)
+        return {
+            semconv.EXCEPTION_TYPE: self.error_type,
+            semconv.EXCEPTION_MESSAGE: self.error_message,
+            semconv.EXCEPTION_STACKTRACE: self._stack_trace or "",
+        }
 
 
 SUCCESS: Final = Ending(semconv.SUCCESS)

@@ -12,7 +12,8 @@ from typing import Final
 from otelflow import semconv
 from otelflow._core.process import losses, shutdown
 from otelflow._core.process.forks import fork
-from otelflow._core.runs import observers, open_runs, spans
+from otelflow._core.process.settings import settings
+from otelflow._core.runs import log_records, observers, open_runs, spans
 from otelflow._core.runs.current import current_run, enter, leave, unclosed_inside
 from otelflow._core.runs.endings import CANCELLED, SUCCESS, UNCLOSED, Ending, ending_of
 from otelflow._core.runs.run import Run
@@ -62,18 +63,19 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:
         try:
             if not is_inherited:
                 spans.end(run)
-                if ending.error is not None and run.parent is not None and not keeps_inside(run, ending):
-                    _remember(run.parent, run, ending.error)
+                if ending.error is not None:
+                    _record_error(run, ending, ending.error)
         except Exception as error:  # noqa: BLE001 observers are told of the end all the same
             _report_failure(run, "end", error)
         finally:
             if run.is_open:
                 open_runs.remove(run)
                 run.is_open = False
-        if not is_inherited and observers.observed.ended:
-            observers.tell_ended(run)
-        run.recorded = None
-        run.flow_run = None  # a flow's run refers to itself: without that ring it is freed at once
+            # In here: of Ctrl-C in a span processor, say, the run is counted all the same.
+            if not is_inherited and observers.observed.ended:
+                observers.tell_ended(run)
+            run.recorded = None
+            run.flow_run = None  # a flow's run refers to itself: without that ring it is freed at once
 
 
 def _may_close_again(run: Run, this_thread: int) -> bool:
@@ -131,9 +133,16 @@ def end_open_runs() -> None:
 shutdown.runs_end_with(end_open_runs)
 
 
-def _remember(parent: Run, run: Run, error: BaseException) -> None:
-    """Let *parent* know that *error* stands in the trace already, on the span where it was raised, if there was one."""
-    if not run.is_recording and not spans.is_recorded(run, error):
+def _record_error(run: Run, ending: Ending, error: BaseException) -> None:
+    """Emit *error* as a log record if that is wanted, and let the parent know that it is recorded where it was raised.
+
+    Without a span and a log record it is not.
+    """
+    is_logged, is_recorded = settings().events != "span", spans.is_recorded(run, error)
+    if is_logged and not is_recorded:
+        log_records.emit_exception(run)
+    parent = run.parent
+    if parent is None or keeps_inside(run, ending) or not (run.is_recording or is_logged or is_recorded):
         return
     if parent.recorded is None:
         parent.recorded = {}

@@ -10,7 +10,6 @@ from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, SpanContex
 from otelflow import semconv
 from otelflow._core.process import losses, provider
 from otelflow._core.process.settings import settings
-from otelflow._core.runs.endings import stack_trace
 from otelflow._core.runs.run import Run
 
 if TYPE_CHECKING:
@@ -67,13 +66,8 @@ def _describe_error(run: Run, span: Span, error: BaseException) -> None:
     span.set_attribute(semconv.ERROR_TYPE, error_type)
     if run.ending.is_failure:
         span.set_status(Status(StatusCode.ERROR, message or error_type))
-    if not is_recorded(run, error):
-        values = {
-            semconv.EXCEPTION_TYPE: error_type,
-            semconv.EXCEPTION_MESSAGE: message,
-            semconv.EXCEPTION_STACKTRACE: stack_trace(error, settings().value_limit),
-        }
-        span.add_event(semconv.EXCEPTION_EVENT, values)
+    if settings().events != "log" and not is_recorded(run, error):
+        span.add_event(semconv.EXCEPTION_EVENT, run.ending.exception_attributes())
 
 
 def is_recorded(run: Run, error: BaseException) -> bool:
@@ -99,17 +93,26 @@ def context_of(span: Span) -> SpanContext | None:
 
 
 def _environment_parent() -> "Context | None":
-    """Return the context of ``TRACEPARENT`` for the first flow of this process, once."""
+    """Return the context that the environment names for the first flow of this process, once.
+
+    ``OTEL_PROPAGATORS`` says in which form: ``TRACEPARENT`` unless it is set.
+    """
     if not provider.is_first_flow():
         return None
     traceparent = os.environ.get("TRACEPARENT")
-    if not traceparent or trace.get_current_span().get_span_context().is_valid:
+    if not (traceparent or os.environ.get("OTEL_PROPAGATORS")):
         return None
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
-
-    carrier = {"traceparent": traceparent, "tracestate": os.environ.get("TRACESTATE", "")}
-    context = TraceContextTextMapPropagator().extract(carrier)
-    if not trace.get_current_span(context).get_span_context().is_valid:
+    if trace.get_current_span().get_span_context().is_valid:
+        return None
+    try:
+        from opentelemetry import propagate  # noqa: PLC0415 it reads OTEL_PROPAGATORS, and may refuse it
+    except Exception as error:  # noqa: BLE001 a propagator is foreign code
+        losses.warn_once("propagators", "OTEL_PROPAGATORS cannot be used (%s); a new trace begins", error)
+        return None
+    # TRACEPARENT is the variable for traceparent, X_B3_TRACEID the one for x-b3-traceid, and so on.
+    context = propagate.extract({name.lower().replace("_", "-"): value for name, value in os.environ.items()})
+    if trace.get_current_span(context).get_span_context().is_valid:
+        return context
+    if traceparent and "traceparent" in propagate.get_global_textmap().fields:
         losses.warn_once("traceparent", "TRACEPARENT=%r is not a W3C traceparent; a new trace begins", traceparent)
-        return None
-    return context
+    return None

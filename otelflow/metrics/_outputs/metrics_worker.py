@@ -30,6 +30,7 @@ class MetricsWorker(Worker):
         self._count = count
         super().__init__(self._deliver_news, interval=interval)
         atexit.register(self._close_at_exit)
+        shutdown.begin_end_at_exit()
         shutdown.deliver_before_child_ends(self, MetricsWorker.close)
 
     def begin(self) -> None:
@@ -48,6 +49,11 @@ class MetricsWorker(Worker):
         with self.changed:
             super().wake()
             self.start_thread()
+
+    def deliver_soon(self) -> None:
+        """Deliver, if there is a thread and anything new."""
+        if self._count() != self._delivered_count or self._is_periodic:
+            super().deliver_soon()
 
     def flush(self, timeout: float) -> bool:
         """Deliver now and wait for it, at most *timeout* seconds; return whether it arrived."""

@@ -12,14 +12,14 @@ from typing import Any, ClassVar, Final, Self
 
 from opentelemetry.environment_variables import OTEL_METRICS_EXPORTER
 from opentelemetry.sdk.environment_variables import (
+    OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION,
     OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE,
     OTEL_METRIC_EXPORT_INTERVAL,
-    OTEL_RESOURCE_ATTRIBUTES,
     OTEL_SDK_DISABLED,
 )
 from opentelemetry.sdk.metrics import Exemplar as OtlpExemplar
 from opentelemetry.sdk.metrics import export
-from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, Resource
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otelflow import semconv
@@ -29,11 +29,24 @@ from otelflow._version import __version__
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator, Exemplar, Hooks, Snapshot
 from otelflow.metrics._families import Family, read
-from otelflow.metrics._outputs.instance_id import Instance
 from otelflow.metrics._outputs.output import WorkerOutput
 from otelflow_exporters._otlp.endpoint import CURE, ExportStatus, new_exporter
+from otelflow_exporters._otlp.resource import encodable, has_chosen_id, with_own_id
 
 _INTERVAL_MILLIS: Final = 60_000
+# What a variable cannot change: its usual value, and the cure
+_FIXED: Final = (
+    (
+        OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE,
+        "cumulative",
+        "; the Collector's cumulativetodelta converts",
+    ),
+    (
+        OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION,
+        "explicit_bucket_histogram",
+        "; give a flow the buckets that it needs, @flow(buckets=…)",
+    ),
+)
 _CUMULATIVE: Final = export.AggregationTemporality.CUMULATIVE
 _UNKNOWN: Final[Any] = None
 
@@ -65,13 +78,8 @@ class OtlpOutput(WorkerOutput):
     def __init__(self, aggregator: Aggregator, resource: Resource) -> None:
         self._exporter, self._answer = _new_exporter()
         self._inherited: list[Any] = []
-        self._resource = resource
-        self._has_own_id = SERVICE_INSTANCE_ID + "=" in os.environ.get(OTEL_RESOURCE_ATTRIBUTES, "") or (
-            # and not one that OpenTelemetry has chosen at random
-            SERVICE_INSTANCE_ID in resource.attributes
-            and resource.attributes[SERVICE_INSTANCE_ID] != Resource.create().attributes.get(SERVICE_INSTANCE_ID)
-        )
-        self._instance: Instance | None = None
+        self._resource = encodable(resource)
+        self._is_id_chosen = has_chosen_id(resource)
         interval = positive_integer(OTEL_METRIC_EXPORT_INTERVAL, _INTERVAL_MILLIS) / 1_000
         super().__init__(aggregator, f"over {type(self._exporter).__name__}", interval=interval)
         # Not at the end of each flow; but in a forked child as soon as anything runs there.
@@ -85,11 +93,10 @@ class OtlpOutput(WorkerOutput):
         return True
 
     def begin_in_child(self) -> None:
-        """Leave its connection and its instance to the parent."""
+        """Leave its connection to the parent."""
         if self._exporter is not None:
             self._inherited.append(self._exporter)  # not even destroyed: nothing may be sent on its connection
             self._exporter = None
-        self._release_instance()
 
     def close(self, *, deliver: bool = True) -> None:
         """Export the last numbers."""
@@ -97,20 +104,10 @@ class OtlpOutput(WorkerOutput):
         if self._exporter is not None:
             self._exporter.shutdown()
             self._exporter = None
-        self._release_instance()
-
-    def _release_instance(self) -> None:
-        if self._instance is not None:
-            self._instance.release()
-            self._instance = None
 
     def deliver(self, deadline: float) -> None:
         """Export all numbers."""
-        resource = self._resource
-        if not self._has_own_id:
-            if self._instance is None:
-                self._instance = Instance(str(resource.attributes.get(SERVICE_NAME, "")))
-            resource = resource.merge(Resource({SERVICE_INSTANCE_ID: self._instance.id}))
+        resource = self._resource if self._is_id_chosen else with_own_id(self._resource)
         if self._exporter is None:
             self._exporter, self._answer = _new_exporter()
         self._answer.reset()
@@ -193,8 +190,10 @@ def _new_exporter() -> tuple[Any, ExportStatus]:
     name = os.environ.get(OTEL_METRICS_EXPORTER, "").strip() or "otlp"
     if "," in name:
         raise ConfigurationError(f"metrics=otlp, but {OTEL_METRICS_EXPORTER}={name}: name one exporter, such as otlp")
-    if os.environ.get(OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE, "").strip().lower() == "delta":
-        losses.warn_once(
-            "metrics delta", "otelflow exports cumulative metrics; the Collector's cumulativetodelta converts"
-        )
+    for variable, usual, cure in _FIXED:
+        value = os.environ.get(variable, "").strip()
+        if value.lower() not in ("", usual):
+            losses.warn_once(
+                f"metrics {variable}", "metrics=otlp is always %s, whatever %s=%s says%s", usual, variable, value, cure
+            )
     return new_exporter("metrics", name)

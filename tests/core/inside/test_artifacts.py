@@ -5,10 +5,12 @@ import json
 import math
 
 import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
 from otelflow import flow, flow_events, task
 from otelflow._core.inside import artifacts
 from otelflow._core.process import losses
+from otelflow._core.text import redaction
 from otelflow.errors import InvalidArtifact
 
 PNG = base64.b64decode(
@@ -209,6 +211,142 @@ def test_without_a_place_for_it_a_big_payload_is_bounded_and_the_run_goes_on(spa
     assert event["otelflow.artifact.size"] == 100_000
     assert event["otelflow.artifact.data"].endswith("… [cut, 100,000 characters]")
     assert "otelflow.artifact.reference" not in event
+
+
+HALF = "caf\ud83d"
+
+
+@pytest.mark.parametrize(
+    ("artifact_type", "data"),
+    [
+        ("table", [{"a": HALF}, {HALF: 1}]),
+        ("table", {HALF: [HALF]}),
+        ("json", {HALF: {"x": [HALF]}}),
+        ("json", HALF),
+        ("link", f"https://example.com/{HALF}"),
+        ("image", f"https://example.com/{HALF}"),
+        ("markdown", HALF),
+        ("error", ValueError(HALF)),
+        ("invoice", {HALF: HALF}),
+        ("invoice", {HALF}),
+        (HALF, HALF),
+        (None, [HALF]),
+    ],
+)
+def test_half_a_character_anywhere_in_an_artifact_breaks_neither_the_flow_nor_what_is_sent(spans, artifact_type, data):
+    @flow(capture_parameters=True, capture_return_value=True)
+    def body(parameter, this_flow=None):
+        this_flow.add_flow_artifact(HALF, "it", data, artifact_type)
+        this_flow.add_flow_result("it", data)
+        return data
+
+    run = body(data).execute()
+
+    assert run.status == "success"
+    assert [event.name for event in spans.events("flow body")] == ["otelflow.artifact", *["otelflow.result"] * 2]
+    assert "caf\\ud83d" in artifact_events(spans)[0]["otelflow.artifact.data"].replace("\\\\", "\\")
+    assert encode_spans(spans.spans).SerializeToString()
+
+
+def test_the_name_of_an_exception_with_half_a_character_is_sent(spans):
+    kind = type("Odd", (Exception,), {"__module__": HALF})
+
+    @flow
+    def body(this_flow=None):
+        this_flow.add_flow_artifact(key="it", data=kind("x"))
+        raise kind("y")
+
+    with pytest.raises(kind):
+        body().execute()
+
+    assert spans.one("flow body").attributes["error.type"] == "caf\\ud83d.Odd"
+    assert encode_spans(spans.spans).SerializeToString()
+
+
+class Stubborn(dict):
+    def items(self):
+        raise RuntimeError("not now")
+
+
+@pytest.mark.parametrize("data", [10**5_000, {"n": 10**5_000}, Stubborn(a=1)], ids=type)
+def test_a_value_that_cannot_be_read_is_shown_as_text_or_refused_by_the_errors_that_are_documented(spans, data):
+    leave(data, "invoice")
+    for artifact_type in ("table", "json", "link", "progress", "image", "markdown"):
+        with pytest.raises(InvalidArtifact):
+            leave(data, artifact_type)
+
+    assert len(artifact_events_of_all(spans)) == 1
+
+
+ROW = {"name": "apple", "price": 2.25, "password": "hunter2hunter2"}
+
+
+@pytest.mark.parametrize(
+    ("artifact_type", "data"),
+    [
+        ("table", [ROW] * 100_000),
+        ("table", {"name": ["apple"] * 300_000, "price": [2.25] * 300_000}),
+        ("json", {"rows": [ROW] * 100_000}),
+        ("json", [[[0] * 200] * 200] * 200),
+        ("json", {"text": "password=hunter2hunter2 " * 200_000}),
+        ("markdown", "password=hunter2hunter2 " * 200_000),
+        ("text", "password=hunter2hunter2 " * 200_000),
+        ("invoice", [ROW] * 100_000),
+    ],
+)
+def test_of_a_large_artifact_the_beginning_is_read_and_kept_and_it_says_so(
+    spans, heard, caplog, monkeypatch, artifact_type, data
+):
+    payloads, lengths = [], []
+    artifacts.keep_payloads(lambda whole: payloads.append(whole) or "payload")
+    monkeypatch.setattr(redaction, "_hide_after", counting_lengths(redaction._hide_after, lengths))
+
+    leave(data, artifact_type)
+
+    (event,) = artifact_events(spans)
+    (payload,) = payloads
+    assert event["otelflow.artifact.cut"] is True
+    assert event["otelflow.artifact.reference"] == "payload"
+    assert event["otelflow.artifact.size"] == len(payload)
+    assert 20_000 < len(payload) < 600_000
+    assert sum(lengths) < 1_000_000
+    assert b"hunter2" not in payload
+    (told,) = [event.event_data.data["artifact_data"] for event in heard if event.event_type == "new_artifact"]
+    assert (json.loads(payload) if isinstance(told["data"], list | dict) else payload.decode()) == told["data"]
+    assert "Artifact it is too large to be recorded whole" in caplog.text
+
+
+def counting_lengths(function, lengths):
+    def count(pattern, text):
+        lengths.append(len(text))
+        return function(pattern, text)
+
+    return count
+
+
+def test_a_picture_is_cut_only_where_it_is_too_large_for_the_store(spans):
+    payloads = []
+    artifacts.keep_payloads(lambda whole: payloads.append(len(whole)) or "payload")
+
+    leave(b"\x01" * 8 * 1024 * 1024, "image")
+    leave(b"\x01" * (8 * 1024 * 1024 + 1), "image")
+
+    whole, cut = artifact_events_of_all(spans)
+    assert payloads == [8 * 1024 * 1024]
+    assert "otelflow.artifact.cut" not in whole
+    assert (cut["otelflow.artifact.cut"], cut["otelflow.artifact.size"]) == (True, 8 * 1024 * 1024 + 1)
+    assert cut["otelflow.artifact.data"].endswith("… [cut, 11,184,812 characters]")
+
+
+def test_a_secret_at_the_end_of_what_is_kept_is_not_cut_in_half(spans):
+    payloads = []
+    artifacts.keep_payloads(lambda whole: payloads.append(whole) or "payload")
+    text = "x" * (192 * 1024 - 8) + " ghp_0123456789abcdef0123456789abcdef and more"
+
+    leave(text, "markdown")
+    leave({"text": text}, "json")
+
+    assert [b"ghp_" in payload for payload in payloads] == [False, False]
 
 
 def test_a_thousand_artifacts_keep_both_ends_and_errors_and_count_the_rest(spans):

@@ -1,5 +1,7 @@
 """Where what happens inside a run is written: its span, log records, both; and what is left out."""
 
+import os
+
 import pytest
 from opentelemetry._logs import _internal as otel_logs
 from opentelemetry.sdk._logs import LoggerProvider
@@ -7,11 +9,14 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from otelflow import flow, task
+from otelflow._core.inside import messages
 from otelflow._core.process import losses
 from otelflow._core.process import provider as span_maker
 from support.flows import run_of
+from support.programs import python
 from support.spans import texts
 
 
@@ -46,6 +51,77 @@ def test_events_go_where_the_switch_says(spans, records, monkeypatch, where, on_
 
     assert len(spans.events("task work")) == on_span
     assert len(records()) == as_records
+
+
+@pytest.mark.parametrize(("where", "on_span", "as_records"), [("span", 1, 0), ("log", 0, 1), ("both", 1, 1)])
+@pytest.mark.parametrize("is_sampled", [True, False])
+def test_an_exception_is_recorded_once_where_the_switch_says(
+    spans, records, monkeypatch, where, on_span, as_records, is_sampled
+):
+    monkeypatch.setenv("OTELFLOW_EVENTS", where)
+    if not is_sampled:
+        span_maker.use_provider(TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False))
+
+    @task
+    def break_down():
+        raise ValueError("password=hunter2hunter2")
+
+    @flow
+    def fail():
+        break_down()
+
+    with pytest.raises(ValueError, match="password"):
+        fail().execute()
+
+    events = [event for span in spans.spans for event in span.events]
+    assert [event.name for event in events] == ["exception"] * (on_span if is_sampled else 0)
+    assert len(records()) == as_records
+    for record in records():
+        attributes = dict(record.attributes)
+        assert (record.event_name, record.severity_text, record.body) == ("exception", "ERROR", "password=[redacted]")
+        assert (attributes["exception.type"], attributes["otelflow.task.name"]) == ("ValueError", "break_down")
+        assert attributes["exception.message"] == "password=[redacted]"
+        assert "in break_down" in attributes["exception.stacktrace"]
+        assert "hunter2" not in attributes["exception.stacktrace"]
+        assert record.trace_flags.sampled is is_sampled
+
+
+def test_an_exception_that_stays_inside_is_a_log_record_of_its_task_and_a_cancellation_is_no_error(
+    spans, records, monkeypatch
+):
+    monkeypatch.setenv("OTELFLOW_EVENTS", "log")
+
+    @task(raise_on_error=False)
+    def fail():
+        raise ValueError("inside")
+
+    @flow
+    def survive():
+        fail()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        survive().execute()
+
+    assert [(record.severity_text, record.body) for record in records()] == [
+        ("ERROR", "inside"),
+        ("WARNING", "KeyboardInterrupt"),
+    ]
+
+
+def test_a_log_record_has_the_scope_that_spans_have(spans, monkeypatch):
+    exporter = InMemoryLogRecordExporter()
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    monkeypatch.setattr(otel_logs, "_LOGGER_PROVIDER", provider)
+    monkeypatch.setenv("OTELFLOW_EVENTS", "log")
+
+    job().execute()
+
+    scopes = {log.instrumentation_scope for log in exporter.get_finished_logs()}
+    assert [(scope.name, scope.version, scope.schema_url) for scope in scopes] == [
+        (scope.name, scope.version, scope.schema_url) for scope in {span.instrumentation_scope for span in spans.spans}
+    ]
 
 
 def test_a_log_record_belongs_to_the_span_in_which_it_was_said(spans, records, monkeypatch):
@@ -172,3 +248,96 @@ def test_only_levels_that_are_asked_for_get_onto_the_span(spans, monkeypatch):
 
     assert spans.messages("flow body") == ["e"]
     assert said(run)[:2] == ["w", "e"]
+
+
+def say_late(flow_or_task, kind):
+    flow_or_task.log_info("late")
+    getattr(flow_or_task, f"add_{kind}_artifact")(key="late", data=1)
+    getattr(flow_or_task, f"add_{kind}_result")("late", 1)
+
+
+ONE_OF_EACH = {("messages", "run_ended"): 1, ("artifacts", "run_ended"): 1, ("results", "run_ended"): 1}
+
+
+def test_what_is_said_after_the_end_of_a_flow_is_counted(spans, warnings_said):
+    run = job().execute()
+
+    say_late(run, "flow")
+
+    assert dict(losses.dropped) == ONE_OF_EACH
+    assert len(warnings_said.records) == 3
+
+
+def test_what_is_said_after_the_end_of_a_task_is_counted(spans):
+    @task
+    def leave(this_task=None):
+        return this_task
+
+    say_late(leave(), "task")
+
+    assert dict(losses.dropped) == ONE_OF_EACH
+
+
+def test_what_a_thread_says_on_a_run_that_has_ended_is_counted(spans):
+    held = []
+
+    @flow
+    def short(this_flow=None):
+        held.append(this_flow.flow_run)
+        return this_flow.add_flow_artifact(key="load", data=0, artifact_type="progress")
+
+    progress = short().execute().flow_return_value
+    messages.write(held[0], 20, "late")
+    progress.update(1)
+
+    assert dict(losses.dropped) == {("messages", "run_ended"): 1, ("artifacts", "run_ended"): 1}
+
+
+@pytest.mark.parametrize("has_provider", [True, False])
+def test_what_is_said_where_no_span_has_ended_is_no_loss(request, has_provider):
+    if has_provider:
+        request.getfixturevalue("spans")
+        with flow(lambda: None)() as block:
+            say_late(block, "flow")
+    else:
+        say_late(job().execute(), "flow")
+
+    assert dict(losses.dropped) == {}
+
+
+def test_a_log_record_is_never_too_late(spans, records, monkeypatch):
+    monkeypatch.setenv("OTELFLOW_EVENTS", "log")
+    run = job().execute()
+    before = len(records())
+
+    say_late(run, "flow")
+
+    assert len(records()) == before + 3
+    assert dict(losses.dropped) == {}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_what_a_forked_child_says_on_the_run_of_its_parent_is_counted():
+    source = """
+    import os
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from otelflow import flow
+    from otelflow._core.process import losses
+    trace.set_tracer_provider(TracerProvider())
+
+    @flow
+    def parent(this_flow=None):
+        child = os.fork()
+        if child == 0:
+            this_flow.log_info("from the child")
+            print(dict(losses.dropped), flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+
+    parent().execute()
+    print(dict(losses.dropped))
+    """
+    done = python(source, options=())
+
+    assert done.stdout.splitlines() == ["{('messages', 'forked'): 1}", "{}"]

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from otelflow import Flow_Run__Config, flow, flow_events, get_run_logger, task
+from otelflow._core.process import settings
 from support.flows import run_of, total
 
 
@@ -152,6 +153,35 @@ def test_the_messages_of_a_run_can_be_read_in_each_form(capsys):
     assert capsys.readouterr().out.splitlines() == run.captured_logs()
     run.print_log_messages()
     assert capsys.readouterr().out.splitlines() == run.captured_exec_logs
+
+
+@pytest.mark.parametrize("capture", [False, True])
+def test_at_level_debug_a_value_is_on_a_span_only_where_the_program_asked_for_values(spans, capture):
+    heard = []
+    settings.configure(message_level="DEBUG")
+    flow_events.event_listeners.append(heard.append)
+
+    @task(capture_return_value=capture)
+    def salary():
+        return "a thousand"
+
+    @flow(capture_return_value=capture)
+    def pay():
+        return salary()
+
+    run = pay().execute()
+
+    values = ["Task return value: a thousand", "Flow return value: a thousand"]
+    on_spans = spans.messages("task salary") + spans.messages("flow pay")
+    told = [
+        event.event_data.data["message_data"]["message_text"]
+        for event in heard
+        if event.event_data.data.get("message_data")
+    ]
+    assert "Executing task 'salary'" in on_spans
+    assert [text for text in on_spans if "value" in text] == (values if capture else [])
+    assert [text for text in told if "value" in text] == values
+    assert [text for text in run.captured_logs() if "value" in text] == values
 
 
 class Screen(io.StringIO):

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from otelflow._core.process import shutdown
 from otelflow._core.process.worker import Worker, uninstrumented
 
 
@@ -99,6 +100,57 @@ def test_closing_takes_no_longer_than_it_may():
     assert not worker.close()
     assert time.monotonic() - began < 3
     release.set()
+
+
+def test_workers_that_end_together_have_one_time_limit_and_begin_at_once():
+    release = threading.Event()
+    workers = [Worker(lambda: release.wait(10) and False, shutdown_timeout=0.5) for _ in range(4)]
+    pile = Pile(3)
+    quick = Worker(pile.work)
+    for worker in (*workers, quick):
+        worker.start_thread()
+    began = time.monotonic()
+
+    with shutdown.end_together():
+        in_time = [worker.close() for worker in workers]
+        left_before_its_turn = pile.pieces
+        in_time.append(quick.close())
+
+    assert time.monotonic() - began < 2
+    assert in_time == [False] * 4 + [True]
+    assert left_before_its_turn == 0
+    release.set()
+
+
+def test_what_goes_on_after_an_end_has_the_whole_time_again():
+    release = threading.Event()
+    with shutdown.end_together():
+        hanging = Worker(lambda: release.wait(10) and False, shutdown_timeout=0.3)
+        hanging.start_thread()
+        hanging.wake()
+        hanging.close()
+    release.set()
+    pile = Pile(1, seconds=0.6)
+    worker = Worker(pile.work, shutdown_timeout=2)
+    worker.start_thread()
+    worker.wake()
+
+    assert worker.close()
+    assert pile.pieces == 0
+
+
+def test_a_worker_takes_work_until_its_own_end_while_others_end():
+    pile = Pile()
+    first, second = Worker(Pile().work), Worker(pile.work)
+    for worker in (first, second):
+        worker.start_thread()
+
+    with shutdown.end_together():
+        first.close()
+        pile.pieces = 2
+        is_in_time = second.close()
+
+    assert (is_in_time, pile.pieces) == (True, 0)
 
 
 def test_without_a_thread_what_is_left_is_done_by_who_closes(monkeypatch):

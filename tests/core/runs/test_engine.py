@@ -4,15 +4,17 @@ import asyncio
 import contextvars
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import StatusCode
 
 from otelflow import flow, task, testing
 from otelflow._core.process import losses
 from otelflow._core.process.provider import use_provider
+from otelflow._core.runs import observers, open_runs
 from otelflow._core.runs.current import current_run
 from support.spans import exceptions, result
 
@@ -244,3 +246,27 @@ def test_a_task_does_the_same_work_under_a_deep_stack():
     find()
 
     assert deep(300) == calls()
+
+
+def test_an_interrupt_at_the_end_of_a_span_leaves_no_run_uncounted():
+    class Interrupts(SpanProcessor):
+        def on_end(self, span):
+            raise KeyboardInterrupt
+
+    class Counts(observers.Observer):
+        results: ClassVar[list[str]] = []
+
+        def run_ended(self, run):
+            self.results.append(run.ending.result)
+
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(Interrupts())
+    use_provider(provider)
+    observers.add_observer(Counts())
+
+    with pytest.raises(KeyboardInterrupt):
+        flow(lambda: None)().execute()
+
+    assert Counts.results == ["success"]
+    assert current_run() is None
+    assert not open_runs.is_any()

@@ -6,6 +6,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from otelflow import flow, task
 from otelflow._core.process import provider as core_spans
 from support.flows import leaf
+from support.programs import python
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -95,3 +96,65 @@ def test_a_current_span_comes_before_traceparent(spans, first_flow):
         flow(leaf)().execute()
 
     assert spans.one("flow leaf").parent.span_id == request.get_span_context().span_id
+
+
+READS_ITS_PARENT = """
+from opentelemetry.sdk.trace import TracerProvider
+from otelflow import flow
+from opentelemetry import trace
+trace.set_tracer_provider(TracerProvider())
+
+@flow
+def first():
+    return trace.get_current_span().parent
+"""
+
+
+@pytest.mark.parametrize(
+    ("propagators", "is_child"),
+    [("", True), ("tracecontext", True), ("baggage,tracecontext", True), ("none", False), ("baggage", False)],
+)
+def test_the_environment_is_read_with_the_propagators_that_it_names(propagators, is_child):
+    done = python(
+        READS_ITS_PARENT,
+        "print(first().execute().flow_return_value is not None)",
+        OTEL_PROPAGATORS=propagators,
+        TRACEPARENT=PARENT,
+    )
+
+    assert (done.stdout, done.stderr) == (f"{is_child}\n", "")
+
+
+def test_any_propagator_finds_in_the_environment_what_it_looks_for():
+    source = """
+    from opentelemetry.propagate import set_global_textmap
+    from opentelemetry.propagators.textmap import TextMapPropagator, default_getter
+    from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+
+    class Plain(TextMapPropagator):
+        fields = {"x-plain-span"}
+        def extract(self, carrier, context=None, getter=default_getter):
+            number = int(getter.get(carrier, "x-plain-span")[0])
+            return set_span_in_context(NonRecordingSpan(SpanContext(7, number, True, TraceFlags(1))), context)
+        def inject(self, *_, **__):
+            pass
+
+    set_global_textmap(Plain())
+    print(first().execute().flow_return_value.span_id)
+    """
+    done = python(READS_ITS_PARENT, source, OTEL_PROPAGATORS="tracecontext", X_PLAIN_SPAN="42")
+
+    assert (done.stdout, done.stderr) == ("42\n", "")
+
+
+def test_propagators_that_do_not_exist_are_one_warning_and_a_new_trace():
+    done = python(
+        READS_ITS_PARENT,
+        "print([first().execute().flow_return_value for _ in range(2)])",
+        options=(),
+        OTEL_PROPAGATORS="smoke_signals",
+        TRACEPARENT=PARENT,
+    )
+
+    assert done.stdout == "[None, None]\n"
+    assert done.stderr.count("OTEL_PROPAGATORS cannot be used") == 1

@@ -711,7 +711,7 @@ def test_no_log_record_gives_a_secret_away(spans, clean_config):
     Vault().run()
 
     found = [record.to_json() for record in records.get_finished_logs()]
-    assert len(found) == 4
+    assert len(found) == 5
     assert Vault.SECRET not in "".join(found)
 
 

@@ -61,6 +61,25 @@ def test_a_variable_that_says_nothing_usable_is_named(environment, complaint):
     assert complaint in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "warning"),
+    [
+        ("TEMPORALITY_PREFERENCE", "delta", "metrics=otlp is always cumulative, whatever OTEL_EXPORTER_OTLP_METRICS_"),
+        ("TEMPORALITY_PREFERENCE", "LowMemory", "metrics=otlp is always cumulative"),
+        ("TEMPORALITY_PREFERENCE", "CUMULATIVE", ""),
+        ("DEFAULT_HISTOGRAM_AGGREGATION", "base2_exponential_bucket_histogram", "always explicit_bucket_histogram"),
+        ("DEFAULT_HISTOGRAM_AGGREGATION", "explicit_bucket_histogram", ""),
+    ],
+)
+def test_what_a_variable_cannot_change_is_one_warning(receiver, variable, value, warning):
+    variables = {f"OTEL_EXPORTER_OTLP_METRICS_{variable}": value, "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
+
+    done = python("metrics.use('otlp').flush(10)", **variables)
+
+    assert done.stderr.count("metrics=otlp is always") == bool(warning)
+    assert warning in done.stderr
+
+
 @pytest.mark.parametrize("variable", [{"OTEL_SDK_DISABLED": "true"}, {"OTEL_METRICS_EXPORTER": "none"}])
 def test_otlp_is_off_when_opentelemetry_is(variable, receiver):
     done = python("print(metrics.use('otlp'))", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, **variable)

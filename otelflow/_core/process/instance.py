@@ -1,0 +1,88 @@
+"""An instance id that the next process on this host takes over, and that no two processes have at once.
+
+With OpenTelemetry's own, which is random, each run of a nightly job would make new series, all born at 1: unbounded in
+number, and blind for ``increase()``. Without one, the workers of a service would overwrite each other's numbers.
+Traces, log records and metrics of a process have the same.
+"""
+
+import contextlib
+import os
+import re
+import socket
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from otelflow._core.process import forks
+from otelflow._core.process.process import State
+
+_MOST: Final = 256
+
+
+class _Instances(State):
+    """The ids of this process by service, the locked files that keep others from having them, and its parents' ids."""
+
+    def __init__(self) -> None:
+        self.lock = forks.new_lock()
+        self.ids: dict[str, str] = {}
+        self.files: list[int] = []
+        super().__init__()
+
+    def reset(self) -> None:
+        """Have no id, and let another process have it."""
+        self.begin_anew()
+        self.inherited: frozenset[str] = frozenset()
+
+    def begin_anew(self) -> None:
+        """Leave the ids to the parent, which holds their locks on."""
+        self.inherited = getattr(self, "inherited", frozenset()).union(self.ids.values())
+        while self.files:
+            os.close(self.files.pop())
+        self.ids.clear()
+
+
+_instances: Final = _Instances()
+
+
+def instance_id(service: str) -> str:
+    """Return the id of this process among those of *service*: the host's name and the lowest number that is free.
+
+    The number is held for the life of the process.
+    """
+    with _instances.lock:
+        if service not in _instances.ids:
+            _instances.ids[service] = f"{socket.gethostname()}-{_take_number(service)}"
+        return _instances.ids[service]
+
+
+def is_instance_id(text: object) -> bool:
+    """Tell whether *text* is an id that this process or its parents took here, and nobody chose."""
+    return text in _instances.inherited or text in _instances.ids.values()
+
+
+def _take_number(service: str) -> str:
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl  # noqa: PLC0415 not on Windows
+
+        folder = _own_folder()
+        for candidate in range(_MOST):
+            path = folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', service)[:100]}.{candidate}"
+            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:  # another process has it
+                os.close(file)
+                continue
+            _instances.files.append(file)
+            return str(candidate)
+    return f"pid{os.getpid()}"  # where nothing can be locked
+
+
+def _own_folder() -> Path:
+    """Return a folder of this user alone: in a shared one, another user's file could stand in the way."""
+    user = os.getuid()
+    folder = Path(tempfile.gettempdir()) / f"otelflow-instances-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != user:
+        raise PermissionError(folder)
+    return folder

@@ -1,0 +1,52 @@
+"""The resource of a process can be sent, whatever its variables hold."""
+
+import os
+
+import pytest
+from opentelemetry.sdk.resources import Resource
+
+from otelflow_exporters._otlp.resource import encodable, has_chosen_id, with_instance_id
+from support import programs
+from support.receivers import OtlpReceiver
+
+
+@pytest.mark.parametrize("is_argument", [True, False])
+def test_a_service_name_with_half_a_character_is_sent_with_all_signals(is_argument):
+    source = """
+    import otelflow
+    from otelflow import flow
+
+    @flow
+    def job():
+        print("said")
+
+    telemetry = otelflow.configure(events="both", metrics="otlp", service_name=NAME)
+    job().execute()
+    telemetry.shutdown()
+    print(dict(telemetry.dropped))
+    """
+    name = "caf\udce9" if is_argument else None
+    variables = {} if is_argument else {"OTEL_SERVICE_NAME": "caf\udce9", "OTEL_RESOURCE_ATTRIBUTES": "team=\udce9"}
+    with OtlpReceiver() as receiver:
+        done = programs.python(f"NAME = {name!r}", source, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, **variables)
+
+    assert (done.stdout, done.stderr) == ("said\n{}\n", "")
+    assert receiver.services == {"caf\\udce9"}
+    assert (len(receiver.spans), bool(receiver.log_records), bool(receiver.metrics)) == (1, True, True)
+
+
+def test_a_resource_that_can_be_sent_is_as_it_was():
+    resource = Resource({"a": "b", "n": 1, "list": ("x", "y"), "yes": True}, "https://example.com/schema")
+
+    assert encodable(resource) == resource
+
+
+def test_an_id_that_was_chosen_stays_and_a_random_one_does_not():
+    chosen = Resource.create({"service.instance.id": "mine"})
+    random = Resource.create({"service.name": f"random-{os.getpid()}"})
+
+    assert has_chosen_id(chosen)
+    assert with_instance_id(chosen) is chosen
+    assert not has_chosen_id(random)
+    assert not has_chosen_id(with_instance_id(random))
+    assert with_instance_id(random).attributes["service.instance.id"].endswith("-0")
