@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 
 
 def main() -> None:
-    """Print one ``name==version`` for each requirement of the project and of the extras that this Python is asked for."""
+    """Print one ``name==version`` for each requirement of the project and of the extras on this Python."""
     path, *extras = sys.argv[1:]
     project = tomllib.loads(Path(path).read_text(encoding="utf-8"))["project"]
     lines = [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
