@@ -34,9 +34,7 @@ def test_an_example_runs_alone(name, tmp_path):
 def test_each_command_that_the_examples_readme_gives_for_a_flow_runs(tmp_path):
     commands = re.findall(r"`otelflow (run [^`]*)`", (EXAMPLES / "README.md").read_text(encoding="utf-8"))
     done = {
-        command: run_python(
-            "-m", "otelflow._cli", *shlex.split(command), cwd=EXAMPLES.parent, OTELFLOW_STORE=str(tmp_path)
-        )
+        command: run_python("-m", "otelflow", *shlex.split(command), cwd=EXAMPLES.parent, OTELFLOW_STORE=str(tmp_path))
         for command in commands
     }
 
@@ -56,7 +54,7 @@ def test_each_command_that_the_examples_readme_gives_for_a_flow_runs(tmp_path):
 def test_an_example_is_a_flow_for_the_command_line(target, parameters, tree, tmp_path):
     options = [part for parameter in parameters for part in ("--param", parameter)]
     done = run_python(
-        *("-m", "otelflow._cli", "run", EXAMPLES / target, *options, "--tree"),
+        *("-m", "otelflow", "run", EXAMPLES / target, *options, "--tree"),
         cwd=tmp_path,
         OTELFLOW_STORE=str(tmp_path),
     )

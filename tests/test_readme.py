@@ -39,7 +39,7 @@ def test_the_first_flow_prints_the_tree_that_the_readme_shows(tmp_path):
     (tmp_path / "first_flow.py").write_text(block("first flow"))
     command = re.search(r"`otelflow (run first_flow\.py[^`]*)`", README)[1]
 
-    done = run("-m", "otelflow._cli", *command.split(), "--tree", cwd=tmp_path, COLUMNS="88")
+    done = run("-m", "otelflow", *command.split(), "--tree", cwd=tmp_path, COLUMNS="88")
 
     assert done.returncode == 0, done.stderr
     *tree, report = without_what_changes(done.stderr)
@@ -68,7 +68,7 @@ def test_two_commands_do_all_the_set_up():
 def test_every_command_that_the_readme_names_exists(tmp_path):
     named = set(re.findall(r"`otelflow (\w+)", README))
 
-    text = run("-m", "otelflow._cli", "--help", cwd=tmp_path).stdout
+    text = run("-m", "otelflow", "--help", cwd=tmp_path).stdout
     assert named >= {"run", "show", "forget", "config"}
     assert [name for name in named if f"  {name} " not in text] == []
 

@@ -35,7 +35,7 @@ def terminate(process):
 
 
 def shown(tmp_path, trace_id):
-    done = run_python("-m", "otelflow._cli", "show", trace_id, "--json", check=True, OTELFLOW_STORE=tmp_path)
+    done = run_python("-m", "otelflow", "show", trace_id, "--json", check=True, OTELFLOW_STORE=tmp_path)
     resources = json.loads(done.stdout)["resourceSpans"]
     return [span for resource in resources for scope in resource["scopeSpans"] for span in scope["spans"]]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
 from opentelemetry.environment_variables import OTEL_PYTHON_TRACER_PROVIDER
-from opentelemetry.sdk.environment_variables import OTEL_CONFIG_FILE, OTEL_SDK_DISABLED
+from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.trace import ProxyTracerProvider
 
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     from otelflow.metrics import Metrics
 
+# OpenTelemetry's own name for it is not there before its SDK 1.43
+_OTEL_CONFIG_FILE: Final = "OTEL_CONFIG_FILE"
 # What was stored can be read a second later, also while the program runs on.
 _STORE_DELAY_MILLIS: Final = 1_000
 
@@ -195,7 +197,7 @@ def _new_telemetry(service_name: str | None) -> Telemetry:
     is_our_old_one = current is _configured.provider
     is_disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
     is_host = not isinstance(current, ProxyTracerProvider) and not is_our_old_one
-    if is_host or os.environ.get(OTEL_CONFIG_FILE) or is_disabled:
+    if is_host or os.environ.get(_OTEL_CONFIG_FILE) or is_disabled:
         losses.logger.info("The application configures OpenTelemetry itself; otelflow leaves that as it is")
         return Telemetry(current, is_host=True)
     if sys.version_info >= (3, 12) and not _thread.daemon_threads_allowed():

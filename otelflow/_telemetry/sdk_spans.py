@@ -26,6 +26,7 @@ from opentelemetry.trace import (
     StatusCode,
     TraceFlags,
     get_current_span,
+    set_span_in_context,
 )
 from opentelemetry.trace import Span as ApiSpan
 
@@ -234,10 +235,20 @@ class _SameIds(IdGenerator):
     def generate_trace_id(self) -> int:
         return 1
 
+    def is_trace_id_random(self) -> bool:
+        return True
 
-def _trial_span(maker: SpanMaker) -> SdkSpan:
+
+# A span without a parent, and one whose parent has an id that is not random: versions of the SDK differ in its flags.
+_TRIAL_CONTEXTS: Final = (
+    Context(),
+    set_span_in_context(NonRecordingSpan(SpanContext(1, 2, False, _SAMPLED)), Context()),
+)
+
+
+def _trial_span(maker: SpanMaker, context: Context) -> SdkSpan:
     span: Any = maker.start_span(
-        "trial", Context(), attributes={"a": "b"}, start_time=1, record_exception=False, set_status_on_exception=False
+        "trial", context, attributes={"a": "b"}, start_time=1, record_exception=False, set_status_on_exception=False
     )
     span.set_attribute("n", 1)
     span.add_event("event", {"a": "b"}, 2)
@@ -258,10 +269,13 @@ def quick(tracer: SpanMaker) -> SpanMaker:
             sampling.ALWAYS_ON, Resource.get_empty(), shutdown_on_exit=False, id_generator=_SameIds()
         )
         trial: Any = provider.get_tracer("trial")
-        quick_span, span = _trial_span(QuickSpanMaker(trial)), _trial_span(trial)
-        parts = vars(span).keys() - vars(quick_span).keys()
-        is_known = parts <= _SET_LATER and vars(quick_span).keys() <= vars(span).keys()
-        is_same = type(quick_span) is QuickSpan and quick_span.to_json() == span.to_json()
-        return QuickSpanMaker(tracer) if is_known and is_same else tracer
+        for context in _TRIAL_CONTEXTS:
+            quick_span, span = _trial_span(QuickSpanMaker(trial), context), _trial_span(trial, context)
+            parts = vars(span).keys() - vars(quick_span).keys()
+            is_known = parts <= _SET_LATER and vars(quick_span).keys() <= vars(span).keys()
+            is_same = type(quick_span) is QuickSpan and quick_span.to_json() == span.to_json()
+            if not is_known or not is_same or quick_span.get_span_context() != span.get_span_context():
+                return tracer
     except (AttributeError, TypeError, ValueError):
         return tracer
+    return QuickSpanMaker(tracer)

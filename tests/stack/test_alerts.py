@@ -147,7 +147,7 @@ def watched(addresses, prometheus, tmp_path, run, tools):
     """Notifications of programs that look every second and have the rules that `otelflow generate alerts` makes."""
     rules = tmp_path / "rules/otelflow.rules.yml"
     rules.parent.mkdir()
-    command = [sys.executable, "-m", "otelflow._cli", "generate", "alerts", "--from", "billing", "-o", rules]
+    command = [sys.executable, "-m", "otelflow", "generate", "alerts", "--from", "billing", "-o", rules]
     done = tools.run(*command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     # The minute of grace of a flow that is overdue is the one thing that a test cannot wait for.

@@ -18,7 +18,7 @@ def otelflow(tmp_path, collector):
         clean |= {"OTELFLOW_STORE": str(tmp_path / "store"), "NO_COLOR": "1", "COLUMNS": "200", **environment}
         if endpoint:
             clean["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
-        line = [sys.executable, "-m", "otelflow._cli", *words]
+        line = [sys.executable, "-m", "otelflow", *words]
         return subprocess.run(line, env=clean, capture_output=True, text=True, timeout=110, check=False)
 
     return command

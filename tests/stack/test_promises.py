@@ -26,7 +26,7 @@ def generated(tmp_path_factory, tools):
         command = [
             sys.executable,
             "-m",
-            "otelflow._cli",
+            "otelflow",
             "generate",
             subject,
             "--from",

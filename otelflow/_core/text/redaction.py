@@ -70,7 +70,6 @@ def recorded(value: object, limit: int) -> str:
 
 
 def redact(text: str) -> str:
-<<<<<<< HEAD
     """Return *text* (str) with ``[redacted]`` in the place of each thing that looks like a secret.
 
     That is: tokens of known shapes, passwords in addresses, values after names such as ``password``, and what the
@@ -80,11 +79,7 @@ def redact(text: str) -> str:
     >>> redact("connect with password=hunter2")
     'connect with password=[redacted]'
     """
-    if lazy_compile(_LONG_WORD).search(text) is not None or "-----BEGIN " in text:
-=======
-    """Return *text* with ``[redacted]`` in the place of each thing that looks like a secret."""
     if lazy_compile(secret_notations.LONG_WORD).search(text) is not None or "-----BEGIN " in text:
->>>>>>> refs/heads/secrets
         for stem, rest in secret_patterns.TOKEN_SHAPES:
             if stem in text:
                 text = _shape(stem, rest).sub(REDACTED, text)

@@ -161,7 +161,7 @@ def test_the_store_is_private_whoever_makes_it_first(program, tmp_path, maker):
         else:
             addresses = ("--jaeger", "http://127.0.0.1:9", "--prometheus", "http://127.0.0.1:9")
             subprocess.run(
-                [sys.executable, "-m", "otelflow._cli", "doctor", *addresses],
+                [sys.executable, "-m", "otelflow", "doctor", *addresses],
                 env={**os.environ, "OTELFLOW_STORE": str(store), "PYTHONPATH": os.pathsep.join(sys.path)},
                 cwd=tmp_path,
                 capture_output=True,

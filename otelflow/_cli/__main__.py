@@ -1,6 +1,0 @@
-"""``python -m otelflow._cli`` does as ``otelflow``."""
-
-from otelflow._cli import main
-
-if __name__ == "__main__":
-    main()
