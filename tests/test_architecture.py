@@ -54,6 +54,7 @@ RULES = {
     "otelflow.testing": ("otelflow._core", *LEAVES),
     "otelflow.pytest_plugin": ("otelflow.testing",),
     "otelflow_exporters": (
+        "otelflow._core.process.files",
         "otelflow._core.process.forks",
         "otelflow._core.process.worker",
         "otelflow._core.process.entry_points",

@@ -1,7 +1,11 @@
 """The series of a job go on when the next process begins."""
 
 import os
+import sys
 
+import pytest
+
+from otelflow.metrics._outputs import instance_id
 from support.metrics import python, received
 
 
@@ -37,3 +41,21 @@ def test_an_instance_id_that_somebody_chose_stays(receiver):
     )
 
     assert {resource["service.instance.id"] for resource, _ in received(receiver)} == {"mine"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these links nor these locks")
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_a_folder_or_file_that_is_something_else_is_not_used(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(instance_id.tempfile, "gettempdir", lambda: str(tmp_path))
+    folder, elsewhere = tmp_path / f"otelflow-instances-{os.geteuid()}", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    if kind == "link":
+        folder.symlink_to(elsewhere)
+    else:
+        folder.mkdir()
+        os.mkfifo(folder / "shop.0")
+
+    instance = instance_id.Instance("shop")
+
+    assert instance.id.endswith(f"-pid{os.getpid()}")
+    assert list(elsewhere.iterdir()) == []
