@@ -65,6 +65,7 @@ RULES = {
     "otelflow.__main__": ("otelflow._cli",),
     "otelflow._cli": (
         *(f"otelflow.{name}" for name in ("__version__", *otelflow.__all__)),
+        "otelflow._core.process.project_files",
         "otelflow.generate",
         "otelflow.settings",
         "otelflow._cli",
