@@ -7,6 +7,7 @@ that the SDK makes, and where they differ the SDK's tracer makes the spans. It a
 turns out to be missing later.
 """
 
+import functools
 import threading
 from collections.abc import Mapping
 from typing import Any, Final
@@ -235,6 +236,13 @@ class _SameIds(IdGenerator):
         return 1
 
 
+@functools.cache
+def _trial_tracer() -> object:
+    # Once for the process: the SDK lets each provider be called in every forked child, for ever.
+    provider = TracerProvider(sampling.ALWAYS_ON, Resource.get_empty(), shutdown_on_exit=False, id_generator=_SameIds())
+    return provider.get_tracer("trial")
+
+
 def _trial_span(maker: SpanMaker) -> SdkSpan:
     span: Any = maker.start_span(
         "trial", Context(), attributes={"a": "b"}, start_time=1, record_exception=False, set_status_on_exception=False
@@ -254,10 +262,7 @@ def quick(tracer: SpanMaker) -> SpanMaker:
     if type(tracer) is not Tracer:
         return tracer
     try:
-        provider = TracerProvider(
-            sampling.ALWAYS_ON, Resource.get_empty(), shutdown_on_exit=False, id_generator=_SameIds()
-        )
-        trial: Any = provider.get_tracer("trial")
+        trial: Any = _trial_tracer()
         quick_span, span = _trial_span(QuickSpanMaker(trial)), _trial_span(trial)
         parts = vars(span).keys() - vars(quick_span).keys()
         is_known = parts <= _SET_LATER and vars(quick_span).keys() <= vars(span).keys()
