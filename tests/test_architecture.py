@@ -45,6 +45,7 @@ RULES = {
         "otelflow._core",
         "otelflow.metrics",
         "otelflow_exporters._otlp.endpoint",
+        "otelflow_exporters._otlp.resources",
         "otelflow.__version__",
         *LEAVES,
     ),

@@ -5,13 +5,14 @@ from typing import Final
 
 from opentelemetry.environment_variables import OTEL_PYTHON_ID_GENERATOR
 from opentelemetry.sdk.environment_variables import OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.resources import SERVICE_NAME
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 
 from otelflow._core.process import entry_points
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.endpoint import exporter_names, new_exporter
+from otelflow_exporters._otlp.resources import new_resource
 
 _SDK_SAMPLERS: Final = frozenset(
     {
@@ -44,7 +45,7 @@ def new_provider(service_name: str | None) -> TracerProvider:
         factory = entry_points.load("opentelemetry_traces_sampler", sampler_name, OTEL_TRACES_SAMPLER)
         sampler = factory(os.environ.get(OTEL_TRACES_SAMPLER_ARG))
     provider = TracerProvider(
-        resource=Resource.create({} if service_name is None else {SERVICE_NAME: service_name}),
+        resource=new_resource({} if service_name is None else {SERVICE_NAME: service_name}),
         sampler=sampler,
         span_limits=limits,
         id_generator=generator,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from otelflow._core.text.hints import nearest
-from otelflow._core.text.redaction import split_patterns
+from otelflow._core.text.redaction import redact_address, split_patterns
 from otelflow.errors import ConfigurationError
 
 _SWITCH: Final = {
@@ -61,7 +61,7 @@ class Setting:
             value = tuple(value)
         if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
             kind_name = "a list of texts" if kind is tuple else kind.__name__
-            raise ConfigurationError(f"{place}: {self.name} must be {kind_name}, not {value!r:.60}")
+            raise ConfigurationError(f"{place}: {self.name} must be {kind_name}, not {redact_address(repr(value)):.60}")
         if kind is int and int(value) < 1:
             raise ConfigurationError(f"{place}: {self.name} must be at least 1, not {value}")
         if not self.choices:

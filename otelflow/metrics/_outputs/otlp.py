@@ -32,6 +32,7 @@ from otelflow.metrics._families import Family, read
 from otelflow.metrics._outputs.instance_id import Instance
 from otelflow.metrics._outputs.output import WorkerOutput
 from otelflow_exporters._otlp.endpoint import CURE, ExportStatus, new_exporter
+from otelflow_exporters._otlp.resources import new_resource
 
 _INTERVAL_MILLIS: Final = 60_000
 _CUMULATIVE: Final = export.AggregationTemporality.CUMULATIVE
@@ -69,7 +70,7 @@ class OtlpOutput(WorkerOutput):
         self._has_own_id = SERVICE_INSTANCE_ID + "=" in os.environ.get(OTEL_RESOURCE_ATTRIBUTES, "") or (
             # and not one that OpenTelemetry has chosen at random
             SERVICE_INSTANCE_ID in resource.attributes
-            and resource.attributes[SERVICE_INSTANCE_ID] != Resource.create().attributes.get(SERVICE_INSTANCE_ID)
+            and resource.attributes[SERVICE_INSTANCE_ID] != new_resource().attributes.get(SERVICE_INSTANCE_ID)
         )
         self._instance: Instance | None = None
         interval = positive_integer(OTEL_METRIC_EXPORT_INTERVAL, _INTERVAL_MILLIS) / 1_000

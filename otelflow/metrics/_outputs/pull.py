@@ -14,6 +14,7 @@ from prometheus_client import start_http_server
 
 from otelflow._core.process import forks, losses
 from otelflow._core.process.settings import settings
+from otelflow._core.text.redaction import redact_address
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator
 from otelflow.metrics._outputs.output import Output
@@ -78,13 +79,14 @@ class Pull:
         if not host and not re.fullmatch(r"[-+]?\d*", port, re.ASCII):
             host, port = port, ""
         number = int(port) if port.isascii() and port.isdigit() else PORT if not port else -1
+        text = redact_address(place)
         if ":" in host and not (host.startswith("[") and host.endswith("]")):
             raise ConfigurationError(
-                f"metrics=pull:{place} is no address: an IPv6 address stands in brackets, such as pull:[::1]:{PORT}"
+                f"metrics=pull:{text} is no address: an IPv6 address stands in brackets, such as pull:[::1]:{PORT}"
             )
         if not 0 <= number <= _HIGHEST_PORT or host.isdigit() or not re.fullmatch(r"[^/\s]*", host):
             raise ConfigurationError(
-                f"metrics=pull:{place} is no address: give pull:HOST:PORT, such as pull:{HOST}:{PORT}"
+                f"metrics=pull:{text} is no address: give pull:HOST:PORT, such as pull:{HOST}:{PORT}"
             )
         chosen = settings()
         certificate = Certificate(chosen.metrics_certificate, chosen.metrics_key, chosen.metrics_client_ca)

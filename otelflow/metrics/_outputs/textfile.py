@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from otelflow import semconv
 from otelflow._core.process import losses
 from otelflow._core.process.files import Folder, lock
+from otelflow._core.text.redaction import redact_address
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._collector import FixedCollector, to_prometheus
 from otelflow.metrics._counts import Aggregator
@@ -53,9 +54,11 @@ class Textfile:
     def file(self) -> Path:
         """Return the path of the file. Raises ConfigurationError unless it can be one for node_exporter."""
         path = Path(self.place)
+        # An address that was meant for another output may have a password; a path may have an @ of its own.
+        text = redact_address(self.place) if "://" in self.place else self.place
         if not self.place or (path.suffix != _SUFFIX and not path.is_dir()):
             raise ConfigurationError(
-                f"metrics=textfile:{self.place} names no file for node_exporter: "
+                f"metrics=textfile:{text} names no file for node_exporter: "
                 f"give textfile:/path/NAME{_SUFFIX}, or a folder"
             )
         if path.is_dir():
@@ -64,9 +67,7 @@ class Textfile:
                 name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(self.service.encode()).hexdigest()[:16]}"
             path /= f"otelflow-{name}{_SUFFIX}"
         if not path.parent.is_dir():
-            raise ConfigurationError(
-                f"metrics=textfile:{self.place}: the folder {path.parent} is not there; create it first"
-            )
+            raise ConfigurationError(f"metrics=textfile:{text}: the folder of that file is not there; create it first")
         return path
 
 
