@@ -131,7 +131,7 @@ def _from_files(mistakes: list[ConfigurationError], chosen: Collection[str]) -> 
         if refused:
             losses.warn_once(
                 f"project file {file.path}",
-                "%s [tool.otelflow] may not set %s, since %s (ignored): set %s, or give it to configure()",
+                "%s [tool.otelflow] may not set %s, since %s (ignored): set %s, or use configure()",
                 file.path,
                 " and ".join(refused),
                 file.distrust,
