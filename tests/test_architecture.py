@@ -70,6 +70,7 @@ RULES = {
     "otelflow.testing": ("otelflow._core", *LEAVES),
     "otelflow.pytest_plugin": ("otelflow.testing",),
     "otelflow_exporters": (
+        "otelflow._core.process.files",
         "otelflow._core.process.entry_points",
         "otelflow._core.process.forks",
         "otelflow._core.process.instance",
@@ -81,6 +82,7 @@ RULES = {
     "otelflow.__main__": ("otelflow._cli",),
     "otelflow._cli": (
         *(f"otelflow.{name}" for name in ("__version__", *otelflow.__all__)),
+        "otelflow._core.process.project_files",
         "otelflow.generate",
         "otelflow.settings",
         "otelflow._cli",

@@ -6,6 +6,7 @@ import inspect
 import os
 import sys
 from collections.abc import Iterable
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -25,8 +26,7 @@ def find(target: str) -> Any:
     Raises TargetNotFound, TargetNotImportable.
     """
     place, name = _split(target)
-    is_file = place.endswith(".py") or "/" in place or os.sep in place or Path(place).is_file()
-    module = _load_file(Path(place)) if is_file else _load_module(place)
+    module = _load_file(Path(place)) if _is_file(place) else _load_module(place)
     if not name:
         names = [name for name in _flow_names(module) if "." not in name]
         if not names:
@@ -56,11 +56,32 @@ def place_of(target: str) -> str:
     return _split(target)[0]
 
 
+def file_of(target: str) -> str:
+    """Return the file that *target* names, or that of its package, without importing it; empty if there is none.
+
+    Raises TargetNotFound when it names nothing.
+    """
+    place = place_of(target)
+    if _is_file(place):
+        return str(Path(place).resolve())
+    package = place.partition(".")[0]
+    module = sys.modules.get(package)
+    spec = module.__spec__ if module else PathFinder.find_spec(package, [str(Path.cwd()), *sys.path])
+    if spec is None:
+        return ""
+    folder = next(iter(spec.submodule_search_locations or ()), "")
+    return str(Path(folder, "__init__.py")) if folder else spec.origin or ""
+
+
 def is_flow(value: Any) -> bool:
     """Tell whether *value* can be run: a decorated function, a subclass of ``Flow``, or a ``Flow``."""
     if isinstance(value, type):
         return issubclass(value, otelflow.Flow) and value is not otelflow.Flow
     return isinstance(value, otelflow.Flow) or getattr(value, _MARK, "") == "flow"
+
+
+def _is_file(place: str) -> bool:
+    return place.endswith(".py") or "/" in place or os.sep in place or Path(place).is_file()
 
 
 def _split(target: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from rich.text import Text
 from otelflow import settings
 from otelflow._cli._console import hide_secrets, page, say
 from otelflow._cli._exit_codes import BAD_INPUT, SUCCESS
+from otelflow._core.process import project_files
 from otelflow._core.text.hints import nearest
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.endpoint import exporter_names, new_exporter
@@ -77,6 +78,11 @@ def print_configuration() -> int:
         )
     console = page()
     console.print(table)
+    for file in project_files.project_files():
+        reason = (
+            f"only what is harmless counts, since {file.distrust}" if file.distrust else "all of its settings count"
+        )
+        console.print(Text(f"\n{file.path}: {reason}", "dim"))
     console.print(_variables())
     return BAD_INPUT if refusal else SUCCESS
 

@@ -28,6 +28,7 @@ from otelflow._cli._exit_codes import (
     end_at_next_interrupt,
     ending_of,
 )
+from otelflow._core.process import project_files
 from otelflow._core.text.durations import in_words
 from otelflow_exporters._otlp.endpoint import variable
 from otelflow_exporters._store.reader import StoredTrace, StoredTraces
@@ -81,6 +82,7 @@ def run_target(target: str, texts: Iterable[str], options: RunOptions) -> int:
     Raises OtelflowError for input that cannot be run.
     """
     values = parameters.parse(texts)
+    project_files.use_program(targets.file_of(target))  # before its settings are read
     settings.check()
     flow = prepare(targets.find(target), values)
     return run(flow, options, service_name=Path(targets.place_of(target)).stem)

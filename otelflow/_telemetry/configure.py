@@ -22,6 +22,7 @@ from otelflow._core.process.process import State
 from otelflow._core.process.provider import use_provider
 from otelflow._core.process.settings_table import SETTINGS
 from otelflow._core.text.hints import suggestion
+from otelflow._core.text.safe_str import printable
 from otelflow.errors import ConfigurationError
 
 try:
@@ -33,6 +34,7 @@ from otelflow._core.process import entry_points, forks, shutdown
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow._telemetry.logs import use_logs
 from otelflow._telemetry.traces import new_provider
+from otelflow_exporters._otlp.resource import encodable
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import LoggerProvider
@@ -156,6 +158,7 @@ def configure(
     {}
     """
     _check_arguments(service_name, store, settings)
+    service_name = None if service_name is None else printable(service_name)
     in_force = process_settings.configure(**settings)
     with _lock:
         earlier = telemetry = _configured.telemetry
@@ -169,7 +172,7 @@ def configure(
         if telemetry is earlier:
             _warn_of_ignored(telemetry, service_name, store)
     if in_force.events != "span" and isinstance(telemetry.provider, TracerProvider):
-        telemetry.logs = use_logs(telemetry.provider.resource)
+        telemetry.logs = use_logs(encodable(telemetry.provider.resource))
     if metrics is not None or in_force.metrics or telemetry.metrics is not None:
         _use_metrics(telemetry, metrics, service_name)
     shutdown.begin_end_at_exit()
@@ -257,7 +260,7 @@ def _use_metrics(telemetry: Telemetry, metrics: "str | CollectorRegistry | None"
     from otelflow.metrics import use  # noqa: PLC0415 prometheus-client only for programs that want metrics
 
     telemetry.service_name = service_name or telemetry.service_name
-    resource: Resource = getattr(telemetry.provider, "resource", None) or Resource.create()
+    resource: Resource = getattr(telemetry.provider, "resource", None) or encodable(Resource.create())
     if telemetry.service_name:  # also beside the provider of a host, which goes by its own
         resource = resource.merge(Resource({SERVICE_NAME: telemetry.service_name}))
     telemetry.metrics = use(metrics, resource=resource)

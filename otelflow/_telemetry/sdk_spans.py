@@ -7,6 +7,7 @@ that the SDK makes, and where they differ the SDK's tracer makes the spans. It a
 turns out to be missing later.
 """
 
+import functools
 import threading
 from collections.abc import Mapping
 from typing import Any, Final
@@ -239,6 +240,13 @@ class _SameIds(IdGenerator):
         return True
 
 
+@functools.cache
+def _trial_tracer() -> object:
+    # Once for the process: the SDK lets each provider be called in every forked child, for ever.
+    provider = TracerProvider(sampling.ALWAYS_ON, Resource.get_empty(), shutdown_on_exit=False, id_generator=_SameIds())
+    return provider.get_tracer("trial")
+
+
 # A span without a parent, and one whose parent has an id that is not random: versions of the SDK differ in its flags.
 _TRIAL_CONTEXTS: Final = (
     Context(),
@@ -265,10 +273,7 @@ def quick(tracer: SpanMaker) -> SpanMaker:
     if type(tracer) is not Tracer:
         return tracer
     try:
-        provider = TracerProvider(
-            sampling.ALWAYS_ON, Resource.get_empty(), shutdown_on_exit=False, id_generator=_SameIds()
-        )
-        trial: Any = provider.get_tracer("trial")
+        trial: Any = _trial_tracer()
         for context in _TRIAL_CONTEXTS:
             quick_span, span = _trial_span(QuickSpanMaker(trial), context), _trial_span(trial, context)
             parts = vars(span).keys() - vars(quick_span).keys()

@@ -28,6 +28,7 @@ from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator
 from otelflow.metrics._outputs import parse
 from otelflow.metrics._outputs.output import Choice, Output
+from otelflow_exporters._otlp.resource import encodable
 
 __all__ = ["Metrics", "asgi_app", "in_use", "use", "wsgi_app"]
 
@@ -140,7 +141,7 @@ def use(choice: str | CollectorRegistry | None = None, *, resource: Resource | N
             if not setting and _state.metrics is not None:
                 setting, origin = _state.setting, "metrics"
         try:
-            _change_to(setting, resource or _state.resource or Resource.create())
+            _change_to(setting, encodable(resource) if resource else _state.resource or encodable(Resource.create()))
         except ConfigurationError as error:
             if not str(error).startswith("metrics="):
                 raise

@@ -54,7 +54,7 @@ def to_prometheus(family: Family, **labels: str) -> core.Metric:
             if durations is None:
                 continue
             buckets: list[tuple[str, float] | tuple[str, float, PrometheusExemplar]] = []
-            totals = zip(bucket_labels(durations), accumulate(durations.counts), strict=True)
+            totals = zip(bucket_labels(durations.bounds), accumulate(durations.counts), strict=True)
             for bucket, (bound, total) in enumerate(totals):
                 exemplar = _exemplar(durations.exemplars.get(bucket))
                 buckets.append((bound, total) if exemplar is None else (bound, total, exemplar))

@@ -3,6 +3,7 @@
 A new metric is an entry here and the place where it is counted; every output reads the rest from the table.
 """
 
+import functools
 import platform
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -66,10 +67,11 @@ def read(snapshot: Snapshot) -> list[Family]:
     return [Family(metric, metric.read(snapshot)) for metric in METRICS]
 
 
-def bucket_labels(distribution: Distribution) -> list[str]:
-    """Return the values of the label ``le``."""
-    bounds: list[str] = [floatToGoString(bound) for bound in distribution.bounds]  # type: ignore[no-untyped-call]
-    return [*bounds, "+Inf"]
+@functools.lru_cache(maxsize=256)
+def bucket_labels(bounds: tuple[float, ...]) -> tuple[str, ...]:
+    """Return the values of the label ``le`` of a histogram whose buckets end at *bounds*."""
+    labels: list[str] = [floatToGoString(bound) for bound in bounds]  # type: ignore[no-untyped-call]
+    return (*labels, "+Inf")
 
 
 def _runs(series_list: Iterable[Series]) -> list[Sample]:

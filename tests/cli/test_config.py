@@ -96,3 +96,14 @@ def test_a_variable_that_opentelemetry_does_not_know_is_named_and_its_value_is_n
     said = "OTEL_EXPORTER_OTLP_ENDPIONT is no variable of OpenTelemetry, nothing reads it; did you mean"
     assert f"{said} 'OTEL_EXPORTER_OTLP_ENDPOINT'?" in done.out
     assert "OTEL_EXPORTER_OTLP_ENDPIONT=" not in done.out
+
+
+def test_each_file_is_listed_with_what_is_taken_from_it(otelflow, tmp_path):
+    (tmp_path / "pyproject.toml").write_text('[tool.otelflow]\nvalue_limit = 100\nmetrics = "push:http://evil:9091"\n')
+
+    done = otelflow("config", cwd=tmp_path)
+
+    reason = "only what is harmless counts, since it is not in the folders of the program that runs"
+    assert f"{tmp_path / 'pyproject.toml'}: {reason}" in " ".join(done.out.split())
+    assert "may not set metrics" in done.err
+    assert row(done, "metrics").split()[1:2] == ["default"]

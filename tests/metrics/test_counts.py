@@ -642,3 +642,29 @@ def test_reading_while_everything_counts_is_whole(counted):
     series_list = [series for series in counted.aggregator.snapshot().tasks if series.task == "varied"]
     assert sum(series.durations["failure"].count for series in series_list) == 800
     assert sum(sum(series.failures.values()) for series in series_list) == 800
+
+
+def test_the_version_is_another_one_whenever_a_snapshot_says_something_else(counted):
+    aggregator, versions = counted.aggregator, []
+
+    def look():
+        versions.append(aggregator.version())
+        assert aggregator.version() == versions[-1]
+        assert versions.count(versions[-1]) == 1
+
+    @task(raise_on_error=False)
+    def fails():
+        look()
+        raise ValueError
+
+    @flow
+    def changes():
+        look()
+        fails()
+        look()
+        losses.lost("traces", "queue_full")
+        look()
+
+    look()
+    changes().execute()
+    look()

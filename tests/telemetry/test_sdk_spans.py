@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import textwrap
 from importlib.metadata import version
 
@@ -269,3 +270,15 @@ def test_a_tracer_of_somebody_else_stays_as_it_is():
 
     assert quick(theirs) is theirs
     assert isinstance(quick(TracerProvider(shutdown_on_exit=False).get_tracer("otelflow")), QuickSpanMaker)
+
+
+def test_a_new_provider_leaves_one_hook_for_forks_which_is_its_own(monkeypatch):
+    hooks = []
+    monkeypatch.setattr(os, "register_at_fork", lambda **hook: hooks.append(hook), raising=False)
+    quick(TracerProvider(shutdown_on_exit=False).get_tracer("first"))
+    hooks.clear()
+
+    for name in ("second", "third"):
+        quick(TracerProvider(shutdown_on_exit=False).get_tracer(name))
+
+    assert len(hooks) == 2

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from otelflow._core.process import entry_points
 from otelflow._core.text.hints import suggestion
-from otelflow._core.text.redaction import redact
+from otelflow._core.text.redaction import redact, redact_address
 from otelflow._core.text.safe_str import cut, printable
 from otelflow.errors import ConfigurationError
 
@@ -167,7 +167,7 @@ def _otlp_settings(signal: str, name: str) -> tuple[str, dict[str, Any]]:
     is_valid = is_valid or (name == _GRPC and " " not in endpoint and "://" not in endpoint)
     if not is_valid:
         raise ConfigurationError(
-            f"{endpoint_variable}={redact(endpoint)} is no endpoint: give an address such as {_USUAL[name]}"
+            f"{endpoint_variable}={redact_address(endpoint)} is no endpoint: give an address such as {_USUAL[name]}"
         )
     timeout_variable, timeout = variable(signal, "TIMEOUT")
     try:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as StoredSpan
 
 from otelflow import semconv
-from otelflow_exporters._store.files import Folder, StoredFile
+from otelflow._core.process.files import Folder, StoredFile
 from otelflow_exporters._store.ownership import open_payloads, payload_files
 from otelflow_exporters._store.pruning import remove
 from otelflow_exporters._store.records import LARGEST_SEGMENT, Record, Segment, spans_of, without

@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from otelflow._core.process.files import Folder, StoredFile
 from otelflow.errors import StoreUnreadable
-from otelflow_exporters._store.files import Folder, StoredFile
 from otelflow_exporters._store.records import LARGEST_SEGMENT, is_segment
 
 MARKER: Final = "OTELFLOW_STORE"

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from otelflow_exporters._store.files import Folder
+from otelflow._core.process.files import Folder
 from otelflow_exporters._store.limits import Limits, store_limits
 from otelflow_exporters._store.ownership import LARGEST_PAYLOAD, open_payloads, open_store
 from otelflow_exporters._store.pruning import prune

@@ -5,7 +5,7 @@ import sys
 import time
 from typing import Final
 
-from otelflow_exporters._store.files import Folder, StoredFile, is_held, is_running
+from otelflow._core.process.files import Folder, StoredFile, is_held, is_running
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import (
     is_own_payload,

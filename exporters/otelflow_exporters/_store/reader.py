@@ -11,10 +11,10 @@ from typing import Final
 
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
+from otelflow._core.process.files import Folder, StoredFile
 from otelflow.errors import StoreUnreadable, TraceNotFound
 from otelflow_exporters._otlp.json import to_otlp_json
 from otelflow_exporters._otlp.model import Span, from_otlp
-from otelflow_exporters._store.files import Folder, StoredFile
 from otelflow_exporters._store.forgetting import Forgotten, forget_everything, forget_spans
 from otelflow_exporters._store.gathering import TraceCollector
 from otelflow_exporters._store.limits import store_directory, store_limits

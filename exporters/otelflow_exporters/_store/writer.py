@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from otelflow._core.process import forks
-from otelflow_exporters._store.files import hold
+from otelflow._core.process.files import hold
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import open_store
 from otelflow_exporters._store.pruning import prune

@@ -9,11 +9,13 @@ import contextlib
 import os
 import re
 import socket
+import sys
 import tempfile
 from pathlib import Path
 from typing import Final
 
 from otelflow._core.process import forks
+from otelflow._core.process.files import Folder, lock
 from otelflow._core.process.process import State
 
 _MOST: Final = 256
@@ -61,28 +63,27 @@ def is_instance_id(text: object) -> bool:
 
 
 def _take_number(service: str) -> str:
-    with contextlib.suppress(ImportError, OSError):
-        import fcntl  # noqa: PLC0415 not on Windows
-
-        folder = _own_folder()
+    stem = re.sub(r"[^A-Za-z0-9._-]", "_", service)[:100]
+    with contextlib.suppress(OSError), _own_folder() as folder:
         for candidate in range(_MOST):
-            path = folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', service)[:100]}.{candidate}"
-            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:  # another process has it
-                os.close(file)
-                continue
-            _instances.files.append(file)
-            return str(candidate)
+            file = folder.open(f"{stem}.{candidate}", os.O_RDWR | os.O_CREAT)
+            if lock(file):
+                _instances.files.append(file)
+                return str(candidate)
+            os.close(file)  # another process has it
     return f"pid{os.getpid()}"  # where nothing can be locked
 
 
-def _own_folder() -> Path:
-    """Return a folder of this user alone: in a shared one, another user's file could stand in the way."""
-    user = os.getuid()
-    folder = Path(tempfile.gettempdir()) / f"otelflow-instances-{user}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid != user:
-        raise PermissionError(folder)
+def _own_folder() -> Folder:
+    """Return a folder of this user alone, held open: in a shared one, another user's file could stand in the way."""
+    if sys.platform == "win32":
+        raise OSError("nothing can be locked")
+    user = os.geteuid()
+    path = Path(tempfile.gettempdir()).resolve() / f"otelflow-instances-{user}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    folder = Folder(path)
+    if folder.status().st_uid != user:
+        folder.close()
+        raise PermissionError(path)
+    folder.make_private()
     return folder

@@ -1,24 +1,22 @@
 """Which settings are in force, and where each came from; ``settings_table`` declares them.
 
-An argument wins over an ``OTELFLOW_*`` variable, that over ``[tool.otelflow]`` in the nearest ``pyproject.toml``, that
-over the default. Variables and files are read at the first run, or when ``configure()`` or the command line asks.
+An argument wins over an ``OTELFLOW_*`` variable, that over ``[tool.otelflow]`` in a ``pyproject.toml``, that over the
+default; ``project_files`` tells which file counts, and for what. Variables and files are read at the first run, or when
+``configure()`` or the command line asks.
 """
 
 import os
 import re
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final, TypeAlias
 
-from otelflow._core.process import losses
+from otelflow._core.process import losses, project_files
 from otelflow._core.process.environment import OTHER_VARIABLES, PREFIX
 from otelflow._core.process.process import State
 from otelflow._core.process.settings_table import SETTINGS, Setting, Settings
 from otelflow._core.text import redaction
 from otelflow._core.text.hints import nearest, suggestion
 from otelflow.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 #: A value, and where it came from: ``default``, a variable's name, a file, ``configure()``
 _Origin: TypeAlias = tuple[Any, str]
@@ -61,7 +59,8 @@ def configure(**arguments: Any) -> Settings:
 def _read(*, is_strict: bool) -> Settings:
     """Put in force what file, variables and arguments say; a mistake is raised if *is_strict*, and else ignored."""
     mistakes: list[ConfigurationError] = []
-    sources = {**_from_file(mistakes), **_from_environment(mistakes), **_settings.arguments}
+    chosen = {**_from_environment(mistakes), **_settings.arguments}
+    sources = {**_from_files(mistakes, chosen), **chosen}
     values = {name: value for name, (value, _) in sources.items()}
     in_force = Settings(values, {name: origin for name, (_, origin) in sources.items()})
     patterns = None
@@ -110,40 +109,47 @@ def _from_environment(mistakes: list[ConfigurationError]) -> dict[str, _Origin]:
     return values
 
 
-def _from_file(mistakes: list[ConfigurationError]) -> dict[str, _Origin]:
-    from pathlib import Path  # noqa: PLC0415 some milliseconds, which an import need not take
-
-    try:
-        folder = Path.cwd()
-    except OSError:  # the working folder was removed
-        return {}
-    # Path.is_file() raises where a folder must not be looked into, as services often may not above their own.
-    candidates = (parent / "pyproject.toml" for parent in (folder, *folder.parents))
-    path = next((path for path in candidates if os.path.isfile(path)), None)  # noqa: PTH113
+def _from_files(mistakes: list[ConfigurationError], chosen: Collection[str]) -> dict[str, _Origin]:
+    """Return what files say; one warning names what a file may not say and nothing in *chosen* says in its place."""
     values: dict[str, _Origin] = {}
-    try:
-        table = _table(path) if path is not None else {}
-    except ConfigurationError as error:
-        mistakes.append(error)
-        return {}
-    for name, value in table.items():
+    for file in project_files.project_files():
+        refused = []
         try:
-            values[name] = check(name, value, f"{path} [tool.otelflow]", SETTINGS), str(path)
+            table = _table(file)
         except ConfigurationError as error:
             mistakes.append(error)
+            continue
+        for name, value in table.items():
+            if file.distrust and name in SETTINGS and not SETTINGS[name].is_harmless:
+                refused.append(name)
+                continue
+            try:
+                values[name] = check(name, value, f"{file.path} [tool.otelflow]", SETTINGS), str(file.path)
+            except ConfigurationError as error:
+                mistakes.append(error)
+        refused = [name for name in refused if name not in chosen]
+        if refused:
+            losses.warn_once(
+                f"project file {file.path}",
+                "%s [tool.otelflow] may not set %s, since %s (ignored): set %s, or use configure()",
+                file.path,
+                " and ".join(refused),
+                file.distrust,
+                " and ".join(PREFIX + name.upper() for name in refused),
+            )
     return values
 
 
-def _table(path: "Path") -> Mapping[str, Any]:
+def _table(file: project_files.ProjectFile) -> Mapping[str, Any]:
     import tomllib  # noqa: PLC0415 a few milliseconds that most processes never need
 
     try:
-        text = path.read_text(encoding="utf-8")
-        table = tomllib.loads(text).get("tool", {}).get("otelflow", {}) if "otelflow" in text else {}
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}") from None
+        tool = tomllib.loads(project_files.read(file)).get("tool")
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{file.path} cannot be read: {error}") from None
+    table = tool.get("otelflow", {}) if isinstance(tool, dict) else {}
     if not isinstance(table, dict):
-        raise ConfigurationError(f"{path}: [tool.otelflow] must be a table")
+        raise ConfigurationError(f"{file.path}: [tool.otelflow] must be a table")
     return table
 
 

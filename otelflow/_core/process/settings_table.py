@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from otelflow._core.text.hints import nearest
-from otelflow._core.text.redaction import split_patterns
+from otelflow._core.text.redaction import redact_address, split_patterns
 from otelflow.errors import ConfigurationError
 
 _SWITCH: Final = {
@@ -18,9 +18,13 @@ _SWITCH: Final = {
 
 
 class Setting:
-    """One setting: its type is its default's, *choices* limits a text, *split* makes a list of a variable's text."""
+    """One setting: its type is its default's, *choices* limits a text, *split* makes a list of a variable's text.
 
-    __slots__ = ("choices", "default", "meaning", "name", "split")
+    *is_harmless*: the ``pyproject.toml`` of any folder may set it, also of one that a stranger has prepared. What names
+    an address, a folder, a file or a pattern, or changes what a program does, is not.
+    """
+
+    __slots__ = ("choices", "default", "is_harmless", "meaning", "name", "split")
 
     def __init__(
         self,
@@ -28,11 +32,14 @@ class Setting:
         meaning: str,
         choices: tuple[str, ...],
         split: Callable[[str], list[str]] | None,
+        *,
+        is_harmless: bool,
     ) -> None:
         self.default: Final = default
         self.meaning: Final = meaning
         self.choices: Final = choices
         self.split: Final = split
+        self.is_harmless: Final = is_harmless
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -54,7 +61,7 @@ class Setting:
             value = tuple(value)
         if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
             kind_name = "a list of texts" if kind is tuple else kind.__name__
-            raise ConfigurationError(f"{place}: {self.name} must be {kind_name}, not {value!r:.60}")
+            raise ConfigurationError(f"{place}: {self.name} must be {kind_name}, not {redact_address(repr(value)):.60}")
         if kind is int and int(value) < 1:
             raise ConfigurationError(f"{place}: {self.name} must be at least 1, not {value}")
         if not self.choices:
@@ -72,26 +79,27 @@ def _declare(
     default: bool | int | str | tuple[str, ...],
     meaning: str,
     *,
+    is_harmless: bool,
     choices: tuple[str, ...] = (),
     split: Callable[[str], list[str]] | None = None,
 ) -> Any:
     # For type checkers a setting is what it holds, for the table it is how it was declared.
-    return Setting(default, meaning, choices, split)
+    return Setting(default, meaning, choices, split, is_harmless=is_harmless)
 
 
 class RunSettings:
     """How one flow logs, prints and raises: the fields of ``Flow_Run__Config``."""
 
-    add_task_to_self: bool = _declare(True, "keep a flow's tasks in its executed_tasks")
-    log_to_console: bool = _declare(False, "write each message to stderr as it comes")
-    log_to_memory: bool = _declare(True, "keep a flow's messages for captured_logs() and json()")
-    logging_enabled: bool = _declare(True, "have messages at all, on spans and for listeners too")
-    print_logs: bool = _declare(False, "print a flow's messages when it ends")
-    print_none_return_value: bool = _declare(False, "have a message for a return value that is None")
-    print_finished_message: bool = _declare(False, "have a message for the end of each flow and task")
-    print_error_stack_trace: bool = _declare(False, "write the traceback of a failed flow to stderr")
-    raise_flow_error: bool = _declare(True, "raise a flow's exception out of execute()")
-    flow_data__capture_events: bool = _declare(False, "keep a flow's events for json()")
+    add_task_to_self: bool = _declare(True, "keep a flow's tasks in its executed_tasks", is_harmless=True)
+    log_to_console: bool = _declare(False, "write each message to stderr as it comes", is_harmless=True)
+    log_to_memory: bool = _declare(True, "keep a flow's messages for captured_logs() and json()", is_harmless=True)
+    logging_enabled: bool = _declare(True, "have messages at all, on spans and for listeners too", is_harmless=True)
+    print_logs: bool = _declare(False, "print a flow's messages when it ends", is_harmless=True)
+    print_none_return_value: bool = _declare(False, "have a message for a return value that is None", is_harmless=True)
+    print_finished_message: bool = _declare(False, "have a message for the end of each flow and task", is_harmless=True)
+    print_error_stack_trace: bool = _declare(False, "write the traceback of a failed flow to stderr", is_harmless=True)
+    raise_flow_error: bool = _declare(True, "raise a flow's exception out of execute()", is_harmless=False)
+    flow_data__capture_events: bool = _declare(False, "keep a flow's events for json()", is_harmless=True)
 
 
 class ProcessSettings(RunSettings):
@@ -101,31 +109,42 @@ class ProcessSettings(RunSettings):
         "span",
         "write messages, artifacts, results and exceptions as span events, log records, or both",
         choices=("span", "log", "both"),
+        is_harmless=True,
     )
     message_level: str = _declare(
         "INFO",
         "the lowest level that gets onto a span",
         choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+        is_harmless=True,
     )
-    value_limit: int = _declare(8192, "characters kept of one message, value or traceback")
+    value_limit: int = _declare(8192, "characters kept of one message, value or traceback", is_harmless=True)
     capture_loggers: tuple[str, ...] = _declare(
-        (), "stdlib loggers whose records become messages; 'root' for all that reaches the root"
+        (), "stdlib loggers whose records become messages; 'root' for all that reaches the root", is_harmless=True
     )
     redact: tuple[str, ...] = _declare(
         (),
         r"more regular expressions of what must not be recorded; write a comma outside of brackets as '\,'",
         split=split_patterns,
+        is_harmless=False,
     )
     store: str = _declare(
-        "", "the folder of the local store, or 'off'; empty: off in libraries, a default folder in the CLI"
+        "",
+        "the folder of the local store, or 'off'; empty: off in libraries, a default folder in the CLI",
+        is_harmless=False,
     )
     metrics: str = _declare(
-        "", "the way out for metrics: off, pull[:HOST:PORT], registry, multiprocess, push[:URL], textfile:PATH, otlp"
+        "",
+        "the way out for metrics: off, pull[:HOST:PORT], registry, multiprocess, push[:URL], textfile:PATH, otlp",
+        is_harmless=False,
     )
-    metrics_series: int = _declare(2_000, "flows and tasks that metrics tell apart; more of them share one series")
-    metrics_certificate: str = _declare("", "the certificate file (PEM) with which /metrics is served over TLS")
-    metrics_key: str = _declare("", "the key file (PEM) of metrics_certificate")
-    metrics_client_ca: str = _declare("", "the CA file (PEM) whose clients alone may read /metrics")
+    metrics_series: int = _declare(
+        2_000, "flows and tasks that metrics tell apart; more of them share one series", is_harmless=True
+    )
+    metrics_certificate: str = _declare(
+        "", "the certificate file (PEM) with which /metrics is served over TLS", is_harmless=False
+    )
+    metrics_key: str = _declare("", "the key file (PEM) of metrics_certificate", is_harmless=False)
+    metrics_client_ca: str = _declare("", "the CA file (PEM) whose clients alone may read /metrics", is_harmless=False)
 
 
 def _declared_in(*classes: type) -> dict[str, Setting]:

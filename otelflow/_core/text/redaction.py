@@ -35,6 +35,13 @@ def use_patterns(patterns: Iterable[re.Pattern[str]]) -> None:
     _additions[:] = patterns
 
 
+def redact_address(address: str) -> str:
+    """Return *address* for a message that refuses it: what stands before its last ``@`` is hidden, however it looks."""
+    scheme, separator, rest = address.partition("://") if "://" in address else ("", "", address)
+    credentials, at, place = rest.rpartition("@")
+    return redact(scheme + separator + (REDACTED if credentials else "") + at + place)
+
+
 def split_patterns(text: str) -> list[str]:
     r"""Return the patterns in *text*, which commas separate.
 

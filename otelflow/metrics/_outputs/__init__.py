@@ -7,6 +7,7 @@ from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry
 
 from otelflow._core.text.hints import suggestion
+from otelflow._core.text.redaction import redact_address
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._outputs.output import Choice
 from otelflow.metrics._outputs.registry import Registry
@@ -30,17 +31,18 @@ def parse(setting: str | CollectorRegistry, resource: Resource) -> Choice | None
     if isinstance(setting, CollectorRegistry):
         return Registry(setting)
     if not isinstance(setting, str):
-        raise ConfigurationError(f"metrics must be a text such as 'pull' or a CollectorRegistry, not {setting!r:.60}")
+        text = redact_address(repr(setting))
+        raise ConfigurationError(f"metrics must be a text such as 'pull' or a CollectorRegistry, not {text:.60}")
     word, colon, place = (part.strip() for part in setting.partition(":"))
     word = word.lower()
     if word in OFF and not place:
         return None
     if word not in OUTPUTS:
         raise ConfigurationError(
-            f"metrics={setting:.60} is no way out for metrics{suggestion(word, ('off', *OUTPUTS))}"
+            f"metrics={redact_address(setting):.60} is no way out for metrics{suggestion(word, ('off', *OUTPUTS))}"
         )
     module, _, name = OUTPUTS[word].partition(":")
     output: type[Choice] = getattr(import_module(module), name)
     if colon and not output.takes_place:
-        raise ConfigurationError(f"metrics={setting:.60}: {word} takes no place after a colon")
+        raise ConfigurationError(f"metrics={redact_address(setting):.60}: {word} takes no place after a colon")
     return output.from_place(place, resource)

@@ -23,7 +23,7 @@ from otelflow._core.process import forks
 from otelflow._core.process.process import State
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator, Hooks
-from otelflow.metrics._families import LIVE, Family, Metric, bucket_labels, read
+from otelflow.metrics._families import LIVE, METRICS, Family, Metric, bucket_labels, read
 from otelflow.metrics._outputs.output import WorkerOutput
 
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -57,14 +57,14 @@ class Multiprocess:
 
 
 class MultiprocessOutput(WorkerOutput):
-    """Writes all numbers into the files of this process, within a second and at the end of each flow."""
+    """Writes the numbers that have changed into the files of this process: within a second, at a scrape and at exit."""
 
     def __init__(self, aggregator: Aggregator, folder: Path) -> None:
         remove_dead_gauges(folder)
         zero_own_gauges(folder)
         super().__init__(aggregator, f"in {folder}", interval=_INTERVAL_SECONDS)
-        # Also in a forked child, as soon as anything runs there.
-        self.hooks = Hooks(self.worker.wake, self.worker.wake, self.worker.start)
+        # Not at each flow, which would cost more than the flow; but in a forked child as soon as anything runs there.
+        self.hooks = Hooks(series_added=self.worker.start)
         self.collector = _SumCollector(self)
         self._folder = folder
         forks.begin_anew(self, MultiprocessOutput.begin_in_child)
@@ -150,51 +150,60 @@ class _Files(State):
 
     def begin_anew(self) -> None:
         """Begin with the files of a child, which prometheus-client makes, or with the numbers of another aggregator."""
-        self._written: dict[tuple[str, tuple[str, ...]], float] = {}
+        self._written: dict[str, dict[tuple[str, ...], float]] = {metric.name: {} for metric in METRICS}
+        self._distributions: dict[tuple[str, tuple[str, ...]], tuple[list[int], float]] = {}
         self._aggregator: Aggregator | None = None
+        self._version: object = None
 
     def write(self, aggregator: Aggregator) -> None:
         """Write each number that has changed; prometheus-client adds up those of a counter or a bucket."""
         if self._aggregator is not aggregator:
             self.begin_anew()
             self._aggregator = aggregator
+        version = aggregator.version()
+        if version == self._version:
+            return
         for family in read(aggregator.snapshot()):
             metric = family.metric
             if metric.kind == "counter":
+                name = metric.name.removesuffix("_total")
                 for sample in family.samples:
-                    name = metric.name.removesuffix("_total")
                     self._add(metric, name, metric.name, metric.labels, sample.labels, sample.value)
             elif metric.kind == "histogram":
                 self._write_histogram(family)
             else:
                 self._write_gauge(family)
+        self._version = version
 
     def _write_histogram(self, family: Family) -> None:
         metric = family.metric
         names = (*metric.labels, "le")
         for sample in family.samples:
-            durations = sample.distribution
-            if durations is None:
+            durations, key = sample.distribution, (metric.name, sample.labels)
+            if durations is None or self._distributions.get(key) == (durations.counts, durations.total):
                 continue
-            for bound, count in zip(bucket_labels(durations), durations.counts, strict=True):
+            for bound, count in zip(bucket_labels(durations.bounds), durations.counts, strict=True):
                 self._add(metric, metric.name, metric.name + "_bucket", names, (*sample.labels, bound), count)
             self._add(metric, metric.name, metric.name + "_sum", metric.labels, sample.labels, durations.total)
+            self._distributions[key] = durations.counts, durations.total
 
     def _write_gauge(self, family: Family) -> None:
         metric = family.metric
-        current = {(metric.name, sample.labels): (sample.value, sample.time) for sample in family.samples}
-        vanished = {key: (0.0, 0.0) for key in self._written if key[0] == metric.name and key not in current}
-        for key, (value, time) in chain(current.items(), vanished.items()):
-            if self._written.get(key) != value:
-                gauge = self._value(metric, metric.name, metric.name, metric.labels, key[1], metric.merge)
+        written = self._written[metric.name]
+        current = {sample.labels: (sample.value, sample.time) for sample in family.samples}
+        vanished = {labels: (0.0, 0.0) for labels in written if labels not in current}
+        for labels, (value, time) in chain(current.items(), vanished.items()):
+            if written.get(labels) != value:
+                gauge = self._value(metric, metric.name, metric.name, metric.labels, labels, metric.merge)
                 gauge.set(value, timestamp=time if metric.merge == "mostrecent" else None)
-                self._written[key] = value
+                written[labels] = value
 
     def _add(self, metric: Metric, name: str, sample: str, names: Any, labels: Any, value: float) -> None:
-        before = self._written.get((sample, labels))
+        written = self._written.setdefault(sample, {})
+        before = written.get(labels)
         if before != value:
             self._value(metric, name, sample, names, labels).inc(value - (before or 0.0))
-            self._written[sample, labels] = value
+            written[labels] = value
 
     def _value(self, metric: Metric, name: str, sample: str, names: Any, labels: Any, mode: str = "") -> Any:
         value = self._values.get((sample, labels))

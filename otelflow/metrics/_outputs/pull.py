@@ -4,7 +4,6 @@ import os
 import re
 import socket
 import ssl
-import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,11 @@ from prometheus_client import start_http_server
 
 from otelflow._core.process import forks, losses
 from otelflow._core.process.settings import settings
+from otelflow._core.text.redaction import redact_address
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator
 from otelflow.metrics._outputs.output import Output
+from otelflow.metrics._outputs.server import Connections, bound, refuse_strange_hosts
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
@@ -78,24 +79,32 @@ class Pull:
         if not host and not re.fullmatch(r"[-+]?\d*", port, re.ASCII):
             host, port = port, ""
         number = int(port) if port.isascii() and port.isdigit() else PORT if not port else -1
+        text = redact_address(place)
         if ":" in host and not (host.startswith("[") and host.endswith("]")):
             raise ConfigurationError(
-                f"metrics=pull:{place} is no address: an IPv6 address stands in brackets, such as pull:[::1]:{PORT}"
+                f"metrics=pull:{text} is no address: an IPv6 address stands in brackets, such as pull:[::1]:{PORT}"
             )
         if not 0 <= number <= _HIGHEST_PORT or host.isdigit() or not re.fullmatch(r"[^/\s]*", host):
             raise ConfigurationError(
-                f"metrics=pull:{place} is no address: give pull:HOST:PORT, such as pull:{HOST}:{PORT}"
+                f"metrics=pull:{text} is no address: give pull:HOST:PORT, such as pull:{HOST}:{PORT}"
             )
         chosen = settings()
         certificate = Certificate(chosen.metrics_certificate, chosen.metrics_key, chosen.metrics_client_ca)
         files = [Path(path) for path in certificate if path]
-        contents = tuple(path.read_bytes() if path.is_file() else b"" for path in files)
-        return cls(host.strip("[]") or HOST, number, certificate, contents)
+        return cls(host.strip("[]") or HOST, number, certificate, tuple(map(_content_of, files)))
 
     def open(self, aggregator: Aggregator) -> "PullOutput":
         """Return the output that serves there."""
         self.certificate.check()
         return PullOutput(aggregator, self)
+
+
+def _content_of(path: Path) -> bytes:
+    """Return what is in the file, or nothing: why it cannot be read is said when the output opens."""
+    try:
+        return path.read_bytes() if path.is_file() else b""
+    except OSError:
+        return b""
 
 
 class PullOutput(Output):
@@ -107,6 +116,7 @@ class PullOutput(Output):
         self.port = choice.port
         self._certificate = choice.certificate
         self._server: WSGIServer | None = None
+        self._connections: Connections | None = None
         forks.begin_anew(self, PullOutput.leave)
 
     def start(self) -> bool:
@@ -140,7 +150,10 @@ class PullOutput(Output):
                 cure,
             )
             return False
-        limit_connections(self._server)
+        self._connections = bound(self._server)
+        application: Any = self._server.get_app()
+        address = str(self._server.server_address[0])
+        self._server.set_app(refuse_strange_hosts(application, address, self.host))
         scheme = "https" if certificate.file else "http"
         host = f"[{self.host}]" if ":" in self.host else self.host
         self.port = self._server.server_port
@@ -155,6 +168,8 @@ class PullOutput(Output):
         """Answer no more."""
         if self._server is None:
             return
+        if self._connections is not None:
+            self._connections.is_closing = True
         # In a thread: the server waits for its loop, which a request or the end of the interpreter may hold up.
         closing = threading.Thread(target=self._server.shutdown, name="otelflow-metrics", daemon=True)
         try:
@@ -169,19 +184,3 @@ class PullOutput(Output):
         if self._server is not None:
             self._server.socket.close()
         self._server = self.address = None
-
-
-def limit_connections(server: "WSGIServer") -> None:
-    """Have each connection on a thread of its own from its first byte on, the handshake too, and for a limited time."""
-    if isinstance(server.socket, ssl.SSLSocket):
-        listening: Any = server.socket
-        listening.do_handshake_on_connect = False  # accept() hands it on; the first read makes the handshake
-    handler: Any = server.RequestHandlerClass
-    server.RequestHandlerClass = type("Handler", (handler,), {"timeout": _TIMEOUT_SECONDS})
-    print_error: Any = server.handle_error
-
-    def handle_error(request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), OSError):  # a client that speaks no TLS, or is gone, is no error of ours
-            print_error(request, client_address)
-
-    server.handle_error = handle_error  # type: ignore[method-assign]

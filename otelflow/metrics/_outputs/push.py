@@ -19,6 +19,7 @@ from opentelemetry.sdk.resources import Resource
 from prometheus_client import push_to_gateway
 from prometheus_client.exposition import basic_auth_handler, default_handler
 
+from otelflow._core.text.redaction import redact_address
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._collector import FixedCollector, to_prometheus
 from otelflow.metrics._counts import Aggregator, Snapshot
@@ -51,7 +52,8 @@ class Push:
         except ValueError:
             is_address = False
         if not is_address or any(character.isspace() for character in url):
-            raise ConfigurationError(f"metrics=push:{place} is no address of a Pushgateway: give push:{URL}")
+            text = redact_address(place)
+            raise ConfigurationError(f"metrics=push:{text} is no address of a Pushgateway: give push:{URL}")
         job = service_of(resource)
         if parts.username is None:
             return cls(url, job)
@@ -67,7 +69,7 @@ class PushOutput(WorkerOutput):
     """Pushes new numbers when an outermost flow has ended, failed or not, and at exit."""
 
     def __init__(self, aggregator: Aggregator, choice: Push) -> None:
-        super().__init__(aggregator, f"for the Pushgateway {choice.url}")
+        super().__init__(aggregator, f"for the Pushgateway {redact_address(choice.url)}")
         self._url = choice.url
         self._job = choice.job
         self._handler = default_handler

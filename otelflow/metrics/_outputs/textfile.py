@@ -5,6 +5,7 @@ A forked child begins to count at zero, under the name of its parent: it writes 
 
 import hashlib
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from otelflow import semconv
 from otelflow._core.process import losses
+from otelflow._core.process.files import Folder, lock
+from otelflow._core.text.redaction import redact_address
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._collector import FixedCollector, to_prometheus
 from otelflow.metrics._counts import Aggregator
@@ -27,6 +30,8 @@ from otelflow.metrics._outputs.output import WorkerOutput, service_of, warn_of_u
 
 _SUFFIX: Final = ".prom"
 _LONGEST_NAME: Final = 150
+_LARGEST_FILE: Final = 64 * 1024 * 1024
+_READABLE: Final = 0o644  # node_exporter is another user
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,11 @@ class Textfile:
     def file(self) -> Path:
         """Return the path of the file. Raises ConfigurationError unless it can be one for node_exporter."""
         path = Path(self.place)
+        # An address that was meant for another output may have a password; a path may have an @ of its own.
+        text = redact_address(self.place) if "://" in self.place else self.place
         if not self.place or (path.suffix != _SUFFIX and not path.is_dir()):
             raise ConfigurationError(
-                f"metrics=textfile:{self.place} names no file for node_exporter: "
+                f"metrics=textfile:{text} names no file for node_exporter: "
                 f"give textfile:/path/NAME{_SUFFIX}, or a folder"
             )
         if path.is_dir():
@@ -60,9 +67,7 @@ class Textfile:
                 name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(self.service.encode()).hexdigest()[:16]}"
             path /= f"otelflow-{name}{_SUFFIX}"
         if not path.parent.is_dir():
-            raise ConfigurationError(
-                f"metrics=textfile:{self.place}: the folder {path.parent} is not there; create it first"
-            )
+            raise ConfigurationError(f"metrics=textfile:{text}: the folder of that file is not there; create it first")
         return path
 
 
@@ -81,24 +86,16 @@ class TextfileOutput(WorkerOutput):
         warn_of_unnamed(service)
 
     def deliver(self, deadline: float) -> None:
-        """Replace the file."""
+        """Replace the file. A symbolic link, a FIFO or the like in its place is an OSError, and stays as it is."""
         is_child = self.aggregator.is_child
         current = [
             to_prometheus(family, service=self._service)
             for family in read(self.aggregator.snapshot())
             if not family.metric.is_live and (family.metric.is_of_last_run or not is_child)
         ]
-        with _locked(self._path.with_name(self._path.name + ".lock"), deadline):
-            earlier: list[core.Metric] = []
-            try:
-                earlier += text_string_to_metric_families(self._path.read_text(encoding="utf-8"))
-            except FileNotFoundError:
-                pass
-            except ValueError as error:
-                losses.warn_once(
-                    f"textfile {self._path}", "%s was no metrics file and is replaced (%s)", self._path, error
-                )
-                earlier.clear()
+        # The folder may be reached by a link of its administrator; nothing that others put into it is followed.
+        with Folder(self._path.parent.resolve()) as folder, _locked(folder, self._path.name + ".lock", deadline):
+            earlier = self._families_before(folder)
             if not is_child:  # its counters of before are replaced; a child has none to put in their place
                 for family in earlier:
                     family.samples = [
@@ -106,17 +103,32 @@ class TextfileOutput(WorkerOutput):
                         for sample in family.samples
                         if sample.name in OF_LAST_RUN or sample.labels.get("service", self._service) != self._service
                     ]
-            self._replace_file(generate_latest(FixedCollector(_merged(earlier, current))))
+            text = generate_latest(FixedCollector(_merged(earlier, current)))
+            folder.write(self._path.name, text, _READABLE)
 
-    def _replace_file(self, text: bytes) -> None:
-        """Write *text* so that a reader sees the old file or the new one."""
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+    def _families_before(self, folder: Folder) -> list[core.Metric]:
+        """Return what stands in the file; of lines that are no metrics nothing is left, and the others stay."""
         try:
-            temporary.write_bytes(text)
-            temporary.chmod(0o644)  # node_exporter is another user
-            temporary.replace(self._path)
-        finally:
-            temporary.unlink(missing_ok=True)
+            content = folder.read(self._path.name, _LARGEST_FILE)
+        except FileNotFoundError:
+            return []
+        try:
+            # No universal newlines: a carriage return may stand in the name of a flow.
+            return list(text_string_to_metric_families(content.decode()))
+        except Exception as error:  # noqa: BLE001 a foreign parser reads what others wrote
+            losses.warn_once(
+                f"textfile {self._path}", "%s has lines that are no metrics, which are left out (%s)", self._path, error
+            )
+        lines = [line for line in content.decode(errors="replace").split("\n") if _is_readable(line)]
+        return list(text_string_to_metric_families("\n".join(lines)))
+
+
+def _is_readable(line: str) -> bool:
+    try:
+        list(text_string_to_metric_families(line))
+    except Exception:  # noqa: BLE001 a foreign parser reads what others wrote
+        return False
+    return True
 
 
 def _merged(earlier: Iterable[core.Metric], current: list[core.Metric]) -> Iterable[core.Metric]:
@@ -151,38 +163,27 @@ def _key(sample: core.Sample) -> tuple[str, frozenset[tuple[str, str]]]:
 
 
 @contextmanager
-def _locked(path: Path, deadline: float) -> Iterator[None]:
+def _locked(folder: Folder, name: str, deadline: float) -> Iterator[None]:
     """Let one process at a time read and replace the file; without the lock if it cannot be had by *deadline*."""
-    lock = _open_lock(path)
+    descriptor = _open_lock(folder, name)
     try:
-        while lock is not None and not _try_to_lock(lock) and time.monotonic() < deadline:
+        while descriptor is not None and lock(descriptor) is False and time.monotonic() < deadline:
             time.sleep(0.02)
         yield
     finally:
-        if lock is not None:
-            os.close(lock)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
-def _open_lock(path: Path) -> int | None:
+def _open_lock(folder: Folder, name: str) -> int | None:
     """Open the file that is locked, for every user whatever the umask; None when that is not possible."""
     try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        descriptor = folder.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     except OSError:
         try:
-            return os.open(path, os.O_RDONLY)  # as good for a lock, and it may be another user's
+            return folder.open(name, os.O_RDONLY)  # as good for a lock, and it may be another user's
         except OSError:
             return None
-    path.chmod(0o666)
-    return file
-
-
-def _try_to_lock(file: int) -> bool:
-    try:
-        import fcntl  # noqa: PLC0415 not on Windows
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except (ImportError, OSError):  # nothing can be locked on this system, or on this file system
-        return True
-    return True
+    if sys.platform != "win32":
+        os.fchmod(descriptor, 0o666)
+    return descriptor

@@ -2,9 +2,11 @@
 
 import os
 import re
+import sys
 
 import pytest
 
+from otelflow._core.process import instance
 from otelflow._core.process.instance import instance_id, is_instance_id
 from support import programs
 from support.metrics import received
@@ -132,3 +134,19 @@ def test_an_id_that_was_taken_here_is_known_and_stays_the_same():
     assert first == second
     assert is_instance_id(first)
     assert not is_instance_id("mine")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these links nor these locks")
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_a_folder_or_file_that_is_something_else_is_not_used(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(instance.tempfile, "gettempdir", lambda: str(tmp_path))
+    folder, elsewhere = tmp_path / f"otelflow-instances-{os.geteuid()}", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    if kind == "link":
+        folder.symlink_to(elsewhere)
+    else:
+        folder.mkdir()
+        os.mkfifo(folder / "shop.0")
+
+    assert instance_id("shop").endswith(f"-pid{os.getpid()}")
+    assert list(elsewhere.iterdir()) == []

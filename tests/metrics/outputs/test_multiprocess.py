@@ -180,6 +180,33 @@ for file in pathlib.Path({str(tmp_path)!r}).glob("gauge_live*.db"):
     assert not re.search(rf'{semconv.FLOW_OLDEST_RUN}{{flow="open_one",pid="\d+"}} [1-9]', second.stdout)
 
 
+def test_the_numbers_are_written_at_an_interval_and_not_at_each_flow(tmp_path):
+    body = """
+        import threading, time
+        from otelflow.metrics._counts import Aggregator
+        threads, snapshot = [], Aggregator.snapshot
+        def note(aggregator):
+            threads.append(threading.current_thread() is threading.main_thread())
+            return snapshot(aggregator)
+        Aggregator.snapshot = note
+        metrics.use("multiprocess").flush(10)
+        threads.clear()
+        start = time.monotonic()
+        for _ in range(500):
+            order(1).execute()
+        seconds = time.monotonic() - start
+        print(len(threads) <= seconds + 2, any(threads))
+        print('flow_runs_total{flow="order",result="success"} 500.0' in scrape())
+        threads.clear()
+        time.sleep(2.2)
+        print(threads)
+    """
+
+    done = python(body, PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
+
+    assert done.stdout == "True False\nTrue\n[]\n", done.stderr
+
+
 GUNICORN = """
 from otelflow import flow, task
 from otelflow import metrics

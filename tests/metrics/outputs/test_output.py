@@ -5,12 +5,16 @@ import subprocess
 import sys
 import textwrap
 import time
+import traceback
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 
+import otelflow
 from otelflow import metrics, semconv
 from otelflow._core.process.settings_table import SETTINGS
+from otelflow.errors import ConfigurationError
 from otelflow.metrics._outputs import OUTPUTS
 from support.metrics import PROGRAM, pushed, python, value
 
@@ -166,3 +170,31 @@ def test_every_output_is_told_wherever_people_read_of_them():
     }
 
     assert [(word, name) for name, text in texts.items() for word in OUTPUTS if word not in text] == []
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "push:http://deploy:s3cr3t pass@gateway",
+        "push:deploy:s3cr3t@gate way:9091",
+        "push:ftp://deploy:s3cr3t'\"<>@gateway",
+        "push:http://deploy:s3cr3t/x@gateway:port",
+        "pull:http://deploy:s3cr3t@gateway",
+        "pull:deploy:s3cr3t@::1",
+        "textfile:http://deploy:s3cr3t @gateway/x.prom",
+        "textfile:http://deploy:s3cr3t@gateway",
+        "pusch:http://deploy:s3cr3t-that-is-longer-than-a-message-shows-of-a-setting@gateway",
+        "otlp:http://deploy:s3cr3t-that-is-longer-than-a-message-shows-of-a-setting@gateway",
+        ["push:http://deploy:s3cr3t-that-is-longer-than-a-message-shows-of-a-setting@gateway"],
+    ],
+)
+@pytest.mark.parametrize("source", ["argument", "variable"])
+def test_no_error_of_a_refused_choice_shows_its_password(choice, source, monkeypatch):
+    if source == "variable":
+        monkeypatch.setenv("OTELFLOW_METRICS", str(choice))
+
+    with pytest.raises(ConfigurationError) as caught:
+        otelflow.configure(metrics=choice if source == "argument" else None, tracer_provider=TracerProvider())
+
+    assert "s3cr3t" not in str(caught.value)
+    assert "s3cr3t" not in traceback.format_exception(caught.value)[-1]

@@ -124,6 +124,22 @@ def test_a_file_that_is_no_certificate_is_named(tmp_path):
         pull.Pull("127.0.0.1", 0, pull.Certificate(str(bad), str(bad))).open(Aggregator())
 
 
+def test_a_file_that_exists_and_cannot_be_read_is_an_error_of_the_configuration(tmp_path, monkeypatch, use):
+    key = tmp_path / "key.pem"
+    key.touch()
+    monkeypatch.setenv("OTELFLOW_METRICS_CERTIFICATE", str(key))
+    monkeypatch.setenv("OTELFLOW_METRICS_KEY", str(key))
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(pull.Path, "read_bytes", refuse)
+    monkeypatch.setattr(pull.os, "access", lambda path, mode: False)
+
+    with pytest.raises(ConfigurationError, match=r"metrics over TLS: .*key\.pem cannot be read"):
+        use("pull:0")
+
+
 def test_over_tls_a_silent_connection_keeps_nobody_waiting(tmp_path):
     certificate, key = certified(tmp_path)
     served = pull.Pull("127.0.0.1", 0, pull.Certificate(str(certificate), str(key))).open(Aggregator())

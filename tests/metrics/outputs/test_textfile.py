@@ -1,11 +1,17 @@
 """The numbers of a job are written into a file that other processes and services share."""
 
+import os
 import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from otelflow import semconv
 from otelflow.metrics._outputs import textfile
 from support.metrics import python, samples, value
+
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these links nor these locks")
 
 
 def test_a_textfile_is_replaced_whole_and_keeps_when_other_processes_succeeded(tmp_path):
@@ -74,14 +80,96 @@ def test_no_two_services_have_the_same_file_in_a_folder(tmp_path):
         assert file.parent == tmp_path
 
 
-def test_a_file_that_was_none_is_replaced_with_one_warning(tmp_path):
+def test_lines_that_are_no_metrics_are_left_out_with_one_warning_and_the_others_stay(tmp_path):
     file = tmp_path / "jobs.prom"
-    file.write_text("this {is no metrics\n")
+    file.write_text('this {is no metrics\n# TYPE backups gauge\nbackups{service="other"} 3\n# TYPE " \n\xff{ 1\n')
 
     done = python(f"metrics.use('textfile:{file}'); order().execute()")
 
-    assert "was no metrics file" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "has lines that are no metrics, which are left out" in done.stderr
+    assert value(file.read_text(), "backups", service="other") == 3
+    assert value(file.read_text(), semconv.FLOW_RUNS, flow="order", result="success", service="test") == 1
+
+
+def test_a_carriage_return_in_a_name_costs_no_other_service_its_numbers(tmp_path):
+    file = tmp_path / "jobs.prom"
+    odd = r"a\rb\x0b\x1c\x85\u2028 {}=,\"\\ c"
+    body = f"""
+        from otelflow import Flow
+        metrics.use('textfile:{file}')
+        Flow(flow_name="{odd}").set_flow_target(lambda: 1).execute()
+    """
+    python(f"metrics.use('textfile:{file}'); order().execute()", OTEL_SERVICE_NAME="billing")
+
+    done = [python(body, OTEL_SERVICE_NAME="shipping") for _ in range(2)]
+    last = python(f"metrics.use('textfile:{file}'); order().execute()", OTEL_SERVICE_NAME="packing")
+
+    text = file.read_bytes().decode()
+    name = odd.encode().decode("unicode_escape")
+    assert [program.stderr for program in (*done, last)] == ["", "", ""]
+    assert value(text, semconv.FLOW_RUNS, flow="order", result="success", service="billing") == 1
+    assert value(text, semconv.FLOW_RUNS, flow=name, result="success", service="shipping") == 1
+
+
+@posix_only
+def test_the_new_content_goes_through_no_link_that_another_user_has_put_there(tmp_path):
+    file, victim = tmp_path / "jobs.prom", tmp_path / "authorized_keys"
+    victim.write_text("ssh-ed25519 AAAA me\n")
+    victim.chmod(0o600)
+    body = f"""
+        os.symlink({str(victim)!r}, f"{tmp_path}/.jobs.prom.{{os.getpid()}}")
+        metrics.use('textfile:{file}')
+        order().execute()
+    """
+
+    done = python(body)
+
+    assert done.stderr == ""
+    assert victim.read_text() == "ssh-ed25519 AAAA me\n"
+    assert victim.stat().st_mode & 0o777 == 0o600
     assert semconv.FLOW_RUNS in file.read_text()
+
+
+@posix_only
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_what_is_no_file_in_the_place_of_the_file_stays_and_is_one_warning(tmp_path, kind):
+    file, victim = tmp_path / "jobs.prom", tmp_path / "theirs"
+    victim.write_text("theirs 1\n")
+    if kind == "link":
+        file.symlink_to(victim)
+    else:
+        os.mkfifo(file)
+
+    done = python(f"metrics.use('textfile:{file}'); order().execute(); print('done')")
+
+    assert done.stdout == "done\n"
+    assert "did not arrive" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert victim.read_text() == "theirs 1\n"
+    assert not file.is_file() or file.is_symlink()
+
+
+@posix_only
+def test_a_fifo_in_the_place_of_the_lock_keeps_nothing_from_being_written(tmp_path):
+    file = tmp_path / "jobs.prom"
+    os.mkfifo(tmp_path / "jobs.prom.lock")
+
+    done = python(f"print(metrics.use('textfile:{file}').flush(10)); order().execute()")
+
+    assert (done.stdout, done.stderr) == ("True\n", "")
+    assert value(file.read_text(), semconv.FLOW_RUNS, flow="order", result="success", service="test") == 1
+
+
+@posix_only
+def test_a_folder_that_is_reached_by_a_link_is_the_folder(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "collector").symlink_to(tmp_path / "disk")
+
+    done = python(f"metrics.use('textfile:{tmp_path}/collector/jobs.prom'); order().execute()")
+
+    assert done.stderr == ""
+    assert (tmp_path / "disk" / "jobs.prom").is_file()
 
 
 def test_a_disk_that_takes_nothing_is_one_warning(tmp_path):

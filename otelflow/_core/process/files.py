@@ -25,7 +25,7 @@ _PIECE: Final = 1024 * 1024
 
 
 class StoredFile(NamedTuple):
-    """One file of the store; *modified* in seconds since 1970."""
+    """One regular file of a folder; *modified* in seconds since 1970."""
 
     name: str
     size: int
@@ -114,13 +114,15 @@ class Folder:
                 limit -= len(piece)
         return b"".join(pieces)
 
-    def write(self, name: str, content: bytes) -> None:
-        """Make or replace the file *name* by one step: others see the old content or the new."""
+    def write(self, name: str, content: bytes, mode: int = stat.S_IRUSR | stat.S_IWUSR) -> None:
+        """Make or replace the file *name* by one step: others see the old content or the new, and *mode* with it."""
         part = f".{name}-{secrets.token_hex(4)}"
         try:
             with os.fdopen(self.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
                 hold(file.fileno())
                 file.write(content)
+                if _HAS_FOLDER_DESCRIPTORS:
+                    os.fchmod(file.fileno(), mode)
             (source, descriptor), (target, _) = self.address(part), self.address(name)
             os.replace(source, target, src_dir_fd=descriptor, dst_dir_fd=descriptor)
         except BaseException:
@@ -157,17 +159,23 @@ def hold(descriptor: int) -> bool:
     return True
 
 
-def is_held(descriptor: int) -> bool | None:
-    """Return whether a process holds the file; None on a system that cannot tell."""
+def lock(descriptor: int) -> bool | None:
+    """Lock an open file for this process; False while another one has it, None where nothing can be locked."""
     if sys.platform == "win32":
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        return False
     except OSError:
         return None
-    return False
+    return True
+
+
+def is_held(descriptor: int) -> bool | None:
+    """Return whether a process holds the file; None on a system that cannot tell."""
+    is_locked = lock(descriptor)
+    return None if is_locked is None else not is_locked
 
 
 def is_running(pid: int) -> bool:

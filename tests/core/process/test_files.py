@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from otelflow_exporters._store.files import Folder, hold, is_held, is_running
+from otelflow._core.process.files import Folder, hold, is_held, is_running
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these links nor these locks")
 

@@ -1,0 +1,122 @@
+"""What keeps /metrics answering: bounds in time and in number for connections, and no answer to a page of a stranger.
+
+prometheus-client opens the server, with TLS or without; it is bounded here, before its loop looks at a connection.
+"""
+
+import ipaddress
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from otelflow._core.process import forks
+
+if TYPE_CHECKING:
+    from wsgiref.simple_server import WSGIServer
+
+_READ_SECONDS: Final = 5.0
+#: How long one connection may take in all, from its first byte to the last one of its answer
+CONNECTION_SECONDS: Final = 10.0
+_MOST_CONNECTIONS: Final = 64
+# Of those that wait to be accepted; the system may allow less.
+_BACKLOG: Final = 1_024
+_LOOPBACK_NAMES: Final = frozenset(("localhost", "127.0.0.1", "::1"))
+
+
+class Connections:
+    """The connections of *server* that are open, each with the moment by which it has to end."""
+
+    def __init__(self, server: "WSGIServer") -> None:
+        self._server = server
+        self._changed = threading.Condition(forks.new_lock())
+        self._deadlines: dict[socket.socket, float] = {}
+        self.is_closing = False
+
+    def accept(self, connection: socket.socket) -> None:
+        """Take *connection* in as soon as there is room for it; whoever comes later waits to be accepted."""
+        with self._changed:
+            while len(self._deadlines) >= _MOST_CONNECTIONS and not self.is_closing:
+                self._changed.wait(0.1)
+                self.end_overdue()
+            self._deadlines[connection] = time.monotonic() + CONNECTION_SECONDS
+
+    def release(self, connection: socket.socket) -> None:
+        """Let another one have the place of *connection*."""
+        with self._changed:
+            self._deadlines.pop(connection, None)
+            self._changed.notify_all()
+
+    def end_overdue(self) -> None:
+        """End what takes too long: the thread that reads or writes there gets an error."""
+        now = time.monotonic()
+        with self._changed:
+            overdue = [connection for connection, deadline in self._deadlines.items() if deadline < now]
+        for connection in overdue:
+            try:
+                # Not the one of an SSLSocket, which takes the TLS away from a thread that is still reading.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+            except OSError:  # it has ended by itself
+                continue
+
+
+def bound(server: "WSGIServer") -> Connections:
+    """Have each connection of *server* on a thread of its own from its first byte on, and bound them all."""
+    if isinstance(server.socket, ssl.SSLSocket):
+        listening: Any = server.socket
+        listening.do_handshake_on_connect = False  # accept() hands it on; the first read makes the handshake
+    server.socket.listen(_BACKLOG)  # again: prometheus-client's server refuses the sixth that comes at once
+    connections = Connections(server)
+    changed: Any = server
+    handler, process, shut_down = changed.RequestHandlerClass, changed.process_request, changed.shutdown_request
+    print_error = changed.handle_error
+
+    def process_request(request: socket.socket, client_address: object) -> None:
+        connections.accept(request)
+        process(request, client_address)
+
+    def shutdown_request(request: socket.socket) -> None:
+        connections.release(request)
+        shut_down(request)
+
+    def handle_error(request: object, client_address: object) -> None:
+        # A client that speaks no TLS, or is gone, is no error of ours; nor is one that was ended.
+        if not isinstance(sys.exception(), OSError):
+            print_error(request, client_address)
+
+    changed.RequestHandlerClass = type("Handler", (handler,), {"timeout": _READ_SECONDS})
+    changed.process_request = process_request
+    changed.shutdown_request = shutdown_request
+    changed.service_actions = connections.end_overdue  # the loop calls it every half a second
+    changed.handle_error = handle_error
+    return connections
+
+
+def refuse_strange_hosts(application: Callable[..., Any], address: str, host: str) -> Callable[..., Any]:
+    """Return *application*, which answers on a loopback *address* to the names of this machine and to *host* only.
+
+    A page in a browser here can give its own name the address 127.0.0.1, and read what is answered (DNS rebinding).
+    """
+    if not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+        return application
+    names = {*_LOOPBACK_NAMES, address, host.lower()}
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        header = environ.get("HTTP_HOST")
+        if header is None or _name_in(header) in names:  # every browser sends it
+            result: Iterable[bytes] = application(environ, start_response)
+            return result
+        start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
+        return [b"This address is for localhost only. Choose another with OTELFLOW_METRICS=pull:HOST:PORT.\n"]
+
+    return answer
+
+
+def _name_in(header: str) -> str:
+    """Return the name or address in a Host header, without its port."""
+    name = header.strip().lower()
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    return name.partition(":")[0].removesuffix(".")

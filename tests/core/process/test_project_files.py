@@ -1,0 +1,171 @@
+"""Which file may set what: the folder that a program is started in decides nothing that matters."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from otelflow._core.process import project_files, settings
+from otelflow._core.process.settings_table import SETTINGS
+
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has its own ways")
+root_only = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs files of other users")
+
+HOSTILE = """
+[tool.otelflow]
+store = "s"
+metrics = "textfile:precious.prom"
+metrics_certificate = "c.pem"
+metrics_key = "k.pem"
+metrics_client_ca = "ca.pem"
+redact = ["(a|a)*$"]
+raise_flow_error = false
+value_limit = 77
+capture_loggers = ["app"]
+"""
+REFUSED = {"store", "metrics", "metrics_certificate", "metrics_key", "metrics_client_ca", "redact", "raise_flow_error"}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder that somebody else has prepared."""
+    working = tmp_path / "working"
+    working.mkdir()
+    monkeypatch.chdir(working)
+    (working / "pyproject.toml").write_text(HOSTILE)
+    return working
+
+
+def warnings_in(caplog):
+    return [record.getMessage() for record in caplog.records if record.name == "otelflow"]
+
+
+def test_every_setting_that_is_not_harmless_is_known():
+    assert {name for name, setting in SETTINGS.items() if not setting.is_harmless} == REFUSED
+
+
+def test_the_working_folder_sets_what_is_harmless_and_one_warning_names_the_rest(folder, caplog):
+    in_force = settings.configure()
+    settings.configure()
+
+    assert (in_force.value_limit, in_force.capture_loggers) == (77, ("app",))
+    assert {name for name in REFUSED if in_force.origin(name) != "default"} == set()
+    (warning,) = warnings_in(caplog)
+    assert warning.startswith(f"{folder / 'pyproject.toml'} [tool.otelflow] may not set store and metrics and ")
+    assert "since it is not in the folders of the program that runs (ignored)" in warning
+    assert "set OTELFLOW_STORE and OTELFLOW_METRICS and " in warning
+
+
+def test_no_warning_speaks_of_what_a_variable_or_an_argument_sets_in_its_place(folder, caplog, monkeypatch):
+    (folder / "pyproject.toml").write_text('[tool.otelflow]\nstore = "s"\nredact = ["x"]\n')
+    monkeypatch.setenv("OTELFLOW_STORE", "off")
+
+    in_force = settings.configure(redact=["y"])
+
+    assert (in_force.store, in_force.redact) == ("off", ("y",))
+    assert warnings_in(caplog) == []
+
+
+def test_the_project_of_the_program_sets_everything_and_wins_over_the_working_folder(folder, tmp_path, caplog):
+    project = tmp_path / "project"
+    (project / "shop").mkdir(parents=True)
+    (project / "pyproject.toml").write_text('[tool.otelflow]\nstore = "mine"\nvalue_limit = 5\n')
+    (folder / "pyproject.toml").write_text("[tool.otelflow]\nvalue_limit = 77\nprint_logs = true\n")
+    program = project / "shop" / "job.py"
+    program.touch()
+    project_files.use_program(str(program))
+
+    in_force = settings.configure()
+
+    assert (in_force.store, in_force.origin("store")) == ("mine", str(project / "pyproject.toml"))
+    assert (in_force.value_limit, in_force.print_logs) == (5, True)
+    assert warnings_in(caplog) == []
+
+
+def test_the_program_is_the_script_that_python_runs(folder, tmp_path):
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "pyproject.toml").write_text('[tool.otelflow]\nredact = ["mine"]\n')
+    body = "from otelflow import settings\nsettings.check()\nprint(settings.in_force()['redact'].value)\n"
+    (project / "job.py").write_text(body)
+
+    def run(*arguments, cwd):
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=60, check=True)
+
+    script = run(project / "job.py", cwd=folder)
+    without_file = run("-c", body, cwd=project)
+
+    assert script.stdout == "('mine',)\n", script.stderr
+    assert without_file.stdout == "()\n", without_file.stderr
+    assert "may not set redact" in without_file.stderr
+
+
+@root_only
+@pytest.mark.parametrize("culprit", ["file", "folder", "link"])
+def test_a_project_file_of_another_user_sets_what_is_harmless_only(tmp_path, monkeypatch, caplog, culprit):
+    monkeypatch.chdir(tmp_path.parent)
+    project = tmp_path / "project"
+    project.mkdir()
+    file = project / "pyproject.toml"
+    file.write_text(HOSTILE)
+    (project / "job.py").touch()
+    if culprit == "link":
+        file.rename(tmp_path / "elsewhere.toml")
+        file.symlink_to(tmp_path / "elsewhere.toml")
+    os.chown(project if culprit == "folder" else file, 12345, 12345, follow_symlinks=False)
+    project_files.use_program(str(project / "job.py"))
+
+    in_force = settings.configure()
+
+    assert (in_force.value_limit, in_force.metrics) == (77, "")
+    assert "since it belongs to another user, or its folder does (ignored)" in caplog.text
+
+
+@posix_only
+@pytest.mark.parametrize(("mode", "folder_mode"), [(0o666, 0o755), (0o644, 0o777)])
+def test_a_project_file_that_others_can_write_sets_what_is_harmless_only(tmp_path, caplog, mode, folder_mode):
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(HOSTILE)
+    (project / "pyproject.toml").chmod(mode)
+    (project / "job.py").touch()
+    project.chmod(folder_mode)
+    project_files.use_program(str(project / "job.py"))
+
+    assert settings.configure().store == ""
+    assert "since it can be written by other users, or its folder can (ignored)" in caplog.text
+
+
+@posix_only
+def test_a_project_in_a_sticky_folder_and_with_a_private_group_is_its_owners(tmp_path):
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(HOSTILE)
+    os.chown(project / "pyproject.toml", -1, os.geteuid())
+    (project / "pyproject.toml").chmod(0o664)
+    (project / "job.py").touch()
+    project.chmod(0o1777)
+    project_files.use_program(str(project / "job.py"))
+
+    assert settings.configure().store == "s"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" + ".a" * 400_000 + " = 1 # otelflow\n",
+        "x = " + "[" * 90_000 + "# otelflow\n",
+        "# otelflow\n" * 2_000_000,
+        "tool = 7 # otelflow\n",
+    ],
+    ids=["many dots", "many brackets", "many bytes", "no table"],
+)
+def test_a_file_of_the_working_folder_hangs_and_breaks_no_program(folder, text):
+    (folder / "pyproject.toml").write_text(text)
+    start = time.monotonic()
+
+    assert settings.settings().value_limit == 8192
+    assert time.monotonic() - start < 10
