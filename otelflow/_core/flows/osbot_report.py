@@ -1,9 +1,10 @@
 """A flow's run as plain data, in the shapes and words that OSBot-Utils has."""
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from otelflow import semconv
 from otelflow._core.process.settings import settings
+from otelflow._core.text.plain import plain
 from otelflow._core.text.redaction import recorded
 
 _WORDS: Final = {
@@ -79,9 +80,9 @@ def durations_with_tasks_status(flow: Any) -> dict[str, Any]:
 
 
 def as_json(flow: Any) -> dict[str, Any]:
-    """Return everything that is kept of a run."""
+    """Return everything that is kept of a run as plain JSON data, whatever its arguments and values are."""
     stats = flow.flow_stats
-    return {
+    report: dict[str, Any] = {
         "flow_data": {
             "flow_id": flow.flow_id,
             "flow_name": flow.flow_name,
@@ -109,6 +110,10 @@ def as_json(flow: Any) -> dict[str, Any]:
         },
         "flow_events": [],
     }
+    for task in report["flow_data"]["tasks"].values():
+        for name in ("return_value", "input_args", "input_kwargs"):  # each with bounds of its own
+            task[name] = plain(task[name])
+    return cast("dict[str, Any]", plain(report))
 
 
 def _task(task: Any, order: int) -> dict[str, Any]:

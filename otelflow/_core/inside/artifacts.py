@@ -13,9 +13,10 @@ from otelflow._core.process.settings import settings
 from otelflow._core.runs import observers
 from otelflow._core.runs.endings import qualified_name
 from otelflow._core.runs.run import Run
+from otelflow._core.text.plain import is_frame, is_structured, plain
 from otelflow._core.text.redaction import recorded, redact_value
 from otelflow._core.text.regex import lazy_compile
-from otelflow._core.text.safe_str import cut, printable, safe_str
+from otelflow._core.text.safe_str import bounded_name, cut, printable, safe_str
 from otelflow.errors import InvalidArtifact
 
 _KEY: Final = r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}"
@@ -50,8 +51,8 @@ def checked_key(key: object, owner: str) -> str | None:
         return None
     if not isinstance(key, str) or lazy_compile(_KEY).fullmatch(key) is None:
         raise InvalidArtifact(
-            f"{owner} key {key!r:.80} is not valid: use up to 128 letters, digits, '.', '_' or '-', beginning with a "
-            "letter or digit"
+            f"{owner} key {_excerpt(key)} is not valid: use up to 128 letters, digits, '.', '_' or '-', beginning with "
+            "a letter or digit"
         )
     return key
 
@@ -69,7 +70,7 @@ class Artifact:
         # A flow keeps its artifacts: through them it must not keep its run, which refers to it.
         self._run: Callable[[], Run | None] = weakref.ref(run) if run.is_open else lambda: run
         self.key = checked_key(key, "artifact")
-        self.type = artifact_type
+        self.type = None if artifact_type is None else bounded_name(artifact_type)
         self.description = None if description is None else recorded(description, settings().value_limit)
         self.data: Any = None
         self.excerpt = ""
@@ -230,9 +231,14 @@ def add_result(run: Run, key: str | None, description: object, *, changes: bool 
 def _type_of(data: object) -> str:
     if isinstance(data, BaseException):
         return "error"
-    if isinstance(data, dict | list | tuple):
-        return "json"
-    return "text"
+    if is_frame(data):
+        return "table"
+    return "json" if isinstance(data, dict | list | tuple) or is_structured(data) else "text"
+
+
+def _excerpt(data: object) -> str:
+    """Return *data* as an error shows it."""
+    return repr(data[:78]) if isinstance(data, str) else safe_str(data, 80)
 
 
 def _markdown(data: object) -> object:
@@ -242,27 +248,32 @@ def _markdown(data: object) -> object:
 
 
 def _table(data: object) -> object:
-    """A list of rows (dicts or lists), or a dict of columns."""
-    if isinstance(data, Mapping) and all(isinstance(column, list | tuple) for column in data.values()):
-        lengths = {str(name): len(column) for name, column in data.items()}
+    """A list of rows (dicts or lists), a dict of columns, or a data frame."""
+    rows = plain(data)
+    if isinstance(rows, dict) and all(isinstance(column, list) for column in rows.values()):
+        lengths = {name: len(column) for name, column in rows.items()}
         if len(set(lengths.values())) > 1:
             raise InvalidArtifact(f"a table artifact's columns must be equally long, not {lengths!r:.200}")
-        data = [dict(zip(data, row, strict=True)) for row in zip(*data.values(), strict=True)]
-    if not isinstance(data, list | tuple) or not all(isinstance(row, Mapping | list | tuple) for row in data):
+        return [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)]
+    # Of a table that was cut the last row is a text, which says so.
+    if not isinstance(rows, list) or not all(isinstance(row, dict | list) for row in rows[:-1] or rows):
         raise InvalidArtifact("a table artifact needs a list of rows (dicts or lists) or a dict of columns")
-    return _json(data)
+    return rows
 
 
 def _link(data: object) -> object:
-    if not isinstance(data, str) or lazy_compile(_URL).fullmatch(data) is None:
-        raise InvalidArtifact(f"a link artifact needs an http or https address, not {data!r:.80}")
-    return data
+    text = data if isinstance(data, str) else safe_str(data, _WHOLE)  # libraries have classes for addresses
+    if lazy_compile(_URL).fullmatch(text) is None:
+        raise InvalidArtifact(f"a link artifact needs an http or https address, not {_excerpt(data)}")
+    return text
 
 
 def _progress(data: object) -> object:
-    if isinstance(data, bool) or not isinstance(data, int | float) or not 0 <= data <= 100:
-        raise InvalidArtifact(f"a progress artifact needs a number from 0 to 100, not {data!r:.80}")
-    return data
+    is_number = not isinstance(data, str) and hasattr(type(data), "__float__")  # a Decimal, one of numpy's
+    number = float(data) if is_number and not isinstance(data, int | float) else data  # type: ignore[arg-type]
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 100:
+        raise InvalidArtifact(f"a progress artifact needs a number from 0 to 100, not {_excerpt(data)}")
+    return number
 
 
 def _image(data: object) -> object:
@@ -270,18 +281,7 @@ def _image(data: object) -> object:
         return bytes(data)
     if isinstance(data, str) and lazy_compile(_URL).fullmatch(data):
         return data
-    raise InvalidArtifact(f"an image artifact needs bytes or an http or https address, not {data!r:.80}")
-
-
-def _json(data: object) -> object:
-    import json  # noqa: PLC0415 only for artifacts
-
-    try:
-        return json.loads(printable(json.dumps(data, ensure_ascii=False)))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidArtifact(
-            f"the data is not JSON ({error}); convert it, or give artifact_type='text' to keep its str()"
-        ) from None
+    raise InvalidArtifact(f"an image artifact needs bytes or an http or https address, not {_excerpt(data)}")
 
 
 def _error(data: object) -> object:
@@ -292,14 +292,15 @@ def _error(data: object) -> object:
 
 def _free_form(data: object) -> object:
     """Take anything: what is no text, bytes or JSON becomes its ``str()``."""
-    if data is None or isinstance(data, str | bytes | int | float | bool):
+    if isinstance(data, str | bytes):
         return printable(data) if isinstance(data, str) else data
+    if data is None or isinstance(data, int | float):
+        return plain(data)
     if isinstance(data, bytearray | memoryview):
         return bytes(data)
-    try:
-        return _json(data)
-    except InvalidArtifact:
-        return safe_str(data, _WHOLE)
+    if isinstance(data, dict | list | tuple) or is_structured(data):
+        return plain(data)
+    return safe_str(data, _WHOLE)
 
 
 _CHECKS: Final[Mapping[str, Callable[[object], object]]] = {
@@ -308,7 +309,7 @@ _CHECKS: Final[Mapping[str, Callable[[object], object]]] = {
     "link": _link,
     "progress": _progress,
     "image": _image,
-    "json": _json,
+    "json": plain,
     "error": _error,
 }
 
