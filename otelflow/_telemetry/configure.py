@@ -22,6 +22,7 @@ from otelflow._core.process.process import State
 from otelflow._core.process.provider import use_provider
 from otelflow._core.process.settings_table import SETTINGS
 from otelflow._core.text.hints import suggestion
+from otelflow._core.text.safe_str import bounded_name
 from otelflow.errors import ConfigurationError
 
 try:
@@ -255,5 +256,5 @@ def _use_metrics(telemetry: Telemetry, metrics: "str | CollectorRegistry | None"
     telemetry.service_name = service_name or telemetry.service_name
     resource: Resource = getattr(telemetry.provider, "resource", None) or Resource.create()
     if telemetry.service_name:  # also beside the provider of a host, which goes by its own
-        resource = resource.merge(Resource({SERVICE_NAME: telemetry.service_name}))
+        resource = resource.merge(Resource({SERVICE_NAME: bounded_name(telemetry.service_name)}))
     telemetry.metrics = use(metrics, resource=resource)

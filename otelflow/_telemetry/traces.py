@@ -9,6 +9,7 @@ from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 
 from otelflow._core.process import entry_points
+from otelflow._core.text.safe_str import bounded_name
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.endpoint import exporter_names, new_exporter
@@ -44,7 +45,7 @@ def new_provider(service_name: str | None) -> TracerProvider:
         factory = entry_points.load("opentelemetry_traces_sampler", sampler_name, OTEL_TRACES_SAMPLER)
         sampler = factory(os.environ.get(OTEL_TRACES_SAMPLER_ARG))
     provider = TracerProvider(
-        resource=Resource.create({} if service_name is None else {SERVICE_NAME: service_name}),
+        resource=Resource.create({} if service_name is None else {SERVICE_NAME: bounded_name(service_name)}),
         sampler=sampler,
         span_limits=limits,
         id_generator=generator,

@@ -16,6 +16,7 @@ from otelflow._core.runs import observers, open_runs, spans
 from otelflow._core.runs.current import current_run, enter, leave, unclosed_inside
 from otelflow._core.runs.endings import CANCELLED, SUCCESS, UNCLOSED, Ending, ending_of
 from otelflow._core.runs.run import Run
+from otelflow._core.text.safe_str import comes_from_outside
 
 # Exceptions are remembered to be recorded once; a flow that fails and recovers for ever must not keep them all.
 _REMEMBERED: Final = 1_000
@@ -98,7 +99,9 @@ def close_with(run: Run, error: BaseException, thrown_in: object = None) -> bool
             above = above.parent
     try:
         ending = ending_of(error, was_called=run.was_called)
-    except Exception:  # noqa: BLE001 a property of a foreign class, or a group nested too deep
+    except BaseException as trouble:  # a property of a foreign class, or a group nested too deep
+        if comes_from_outside(trouble):
+            raise
         ending = Ending(semconv.FAILURE, error)
     close_run(run, ending)
     return keeps_inside(run, ending)
