@@ -24,6 +24,8 @@ _PROTOCOLS: Final = {"http/protobuf": _HTTP, "grpc": _GRPC}
 _USUAL: Final = {_HTTP: "http://localhost:4318", _GRPC: "http://localhost:4317"}
 _REASON_LENGTH: Final = 200
 _REDIRECTION: Final = 300
+# What HTTP servers answer to a request with something in it that they cannot take: bad, too large, not processable.
+_BAD_REQUESTS: Final = frozenset({400, 413, 422})
 # An exporter with one of these makes its own session.
 _CREDENTIAL_PROVIDERS: Final = (
     "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
@@ -54,6 +56,10 @@ def exporter_names(signal: str) -> list[str]:
     return ["otlp"] if variable(signal, "ENDPOINT")[1] else []
 
 
+class TooLarge(Exception):
+    """A gRPC endpoint takes no message of that size."""
+
+
 class ExportStatus:
     """What the endpoint of one exporter answered to the last export; ``endpoint`` is empty if it has none."""
 
@@ -67,6 +73,7 @@ class ExportStatus:
         self.rejected = 0
         self.message = ""
         self.is_refused = False
+        self.is_for_good = False  # the same request would be refused again, and a part of it perhaps not
 
     @property
     def place(self) -> str:
@@ -77,9 +84,10 @@ class ExportStatus:
         """Remember what an HTTP server answered."""
         if response.status_code >= _REDIRECTION:  # the exporter follows no redirection, and takes it for a success
             self.is_refused = True
+            self.is_for_good = response.status_code in _BAD_REQUESTS
             self.reason = _short(f"HTTP {response.status_code} {response.reason or ''}")
             return
-        self.is_refused = False
+        self.is_refused = self.is_for_good = False
         if "protobuf" in response.headers.get("content-type", "protobuf") and response.content:
             # On the wire the answers for all three signals are the same.
             from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as service  # noqa: PLC0415
@@ -88,7 +96,7 @@ class ExportStatus:
 
     def on_message(self, message: Any) -> None:
         """Remember how much of an accepted request the server rejected, and its reason."""
-        self.is_refused = False
+        self.is_refused = self.is_for_good = False
         fields = {field.number: value for field, value in message.partial_success.ListFields()}
         self.rejected += max(int(fields.get(1, 0)), 0)
         self.message = _short(str(fields.get(2, ""))) or self.message
@@ -98,7 +106,13 @@ class ExportStatus:
         self.is_refused = True
         code = getattr(error, "code", None)
         if callable(code):
-            self.reason = _short(f"gRPC {getattr(code(), 'name', code())}: {getattr(error, 'details', str)()}")
+            name, details = str(getattr(code(), "name", code())), str(getattr(error, "details", str)())
+            self.reason = _short(f"gRPC {name}: {details}")
+            is_too_large = name == "RESOURCE_EXHAUSTED" and "larger than" in details  # else it has no room for now
+            self.is_for_good = is_too_large or name in ("INVALID_ARGUMENT", "INTERNAL")
+            if is_too_large:
+                # The exporter would send it again and again, for as long as its time-out lasts.
+                raise TooLarge(self.reason) from error
         else:
             self.reason = _short(_system_error(error))
 

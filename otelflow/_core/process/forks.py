@@ -36,17 +36,24 @@ def begin_anew(owner: T, begin: Callable[[T], None]) -> None:
 
 
 class _Fork(process.State):
-    """When this process was forked off, on the clock of runs."""
+    """Which process this is, and when it was forked off, on the clock of runs."""
 
     clock: float
+    process_id: int
+    # By process: Python does not tell of a fork in C, and so its first threads may notice it at the same time.
+    noticing: "dict[int, threading.Lock]"
 
     def reset(self) -> None:
         """Be no child."""
         self.clock = float("-inf")
+        self.process_id = os.getpid()
+        self.noticing = {}
 
     def begin_anew(self) -> None:
         """Be a child from now on."""
         self.clock = time.perf_counter()
+        self.process_id = os.getpid()
+        self.noticing = {}
 
 
 #: A run that is older is its parent's, which ends and reports it
@@ -67,6 +74,18 @@ def _begin_in_child() -> None:
         owner = reference()
         if owner is not None:
             begin(owner)
+
+
+def notice() -> None:
+    """Begin anew if this is a child that nobody has told Python of: uWSGI forks in C.
+
+    To be called, without a lock, where something begins or ends that a child must not share with its parent.
+    """
+    if os.getpid() != fork.process_id:
+        # A lock that no thread of the parent can have held.
+        with fork.noticing.setdefault(os.getpid(), threading.Lock()):
+            if os.getpid() != fork.process_id:
+                _begin_in_child()
 
 
 if hasattr(os, "register_at_fork"):
