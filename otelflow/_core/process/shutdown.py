@@ -36,7 +36,8 @@ class _Shutdown(State):
     def deliver_before_billiard_ends(self) -> None:
         """Deliver before a process of billiard ends, in which this is called."""
         billiard: Any = sys.modules["billiard"]
-        billiard.util.Finalize(self, self.deliver, exitpriority=0)
+        if not billiard.util.Finalize.__module__.startswith("multiprocessing"):  # else it runs what that has, too
+            billiard.util.Finalize(self, self.deliver, exitpriority=0)
         # A worker of its pool, and of Celery, leaves by os._exit() without that; what it calls before is an attribute.
         worker: Any = getattr(billiard.current_process(), "_target", None)
         if hasattr(worker, "on_exit"):
