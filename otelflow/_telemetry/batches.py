@@ -115,6 +115,10 @@ class BoundedBatchProcessor:
 
     # On the program's threads
 
+    def name_of(self, item: Any) -> object:
+        """Return the name by which a user finds *item*."""
+        return item.name
+
     def take(self, item: object) -> None:
         """Queue *item*; while the exporter works but is slower than the program, wait for room, but not for ever."""
         forks.notice()
@@ -263,7 +267,7 @@ class BoundedBatchProcessor:
                     f"export refused {type(self.exporter)}",
                     "%s could not deliver %s%s: it is lost, and the others are not",
                     type(self.exporter).__name__,
-                    recorded(_name_of(piece[0]), _NAME_LENGTH),
+                    f"{type(piece[0]).__name__} {recorded(self.name_of(piece[0]), _NAME_LENGTH)}",
                     self._answer.reason and f" ({self._answer.reason})",
                 )
         return lost
@@ -318,12 +322,6 @@ class _Halving:
         self._rest += (piece[middle:], piece[:middle])
         self.has_begun = True
         return True
-
-
-def _name_of(item: Any) -> str:
-    """Return the name of a span, or of a log record."""
-    record = getattr(item, "log_record", item)
-    return f"{type(item).__name__} {getattr(record, 'name', None) or getattr(record, 'event_name', None) or ''}".strip()
 
 
 class BoundedBatchSpanProcessor(BoundedBatchProcessor, SpanProcessor):

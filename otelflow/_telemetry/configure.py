@@ -219,9 +219,16 @@ def _use_store(telemetry: Telemetry, store: bool | str | Path | None, setting: s
     if telemetry.is_host or not isinstance(telemetry.provider, TracerProvider):
         losses.logger.info("The application's tracer provider is left as it is; add a StoreSpanExporter to it yourself")
         return
+    from otelflow_exporters._store.limits import default_directory  # noqa: PLC0415
     from otelflow_exporters.store import StoreSpanExporter  # noqa: PLC0415 only for programs that want a store
 
-    exporter = StoreSpanExporter(None if store is True else store)
+    if store is True:
+        try:
+            store = default_directory()
+        except ConfigurationError as error:  # it was not named by anybody, and runs need none
+            losses.warn_once("store", "Nothing is stored: %s", error)
+            return
+    exporter = StoreSpanExporter(store)
     if exporter.directory is None or exporter.payloads is None:
         return
     telemetry.store_processor = BoundedBatchSpanProcessor(exporter, schedule_delay_millis=_STORE_DELAY_MILLIS)

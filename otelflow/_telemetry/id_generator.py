@@ -19,9 +19,10 @@ class SystemIdGenerator(IdGenerator):
 
     def __init__(self) -> None:
         self._numbers: list[int] = []
-        forks.begin_anew(self, SystemIdGenerator._begin)
+        forks.begin_anew(self, SystemIdGenerator.begin)
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Leave the parent's numbers to the parent."""
         self._numbers = []
 
     def generate_span_id(self) -> int:

@@ -50,7 +50,7 @@ def load(group: str, name: str, variable: str) -> Any:
     Raises ConfigurationError that names *variable* for an unknown name, or for one that does not import.
     """
     registered = entry_points(group=group)
-    name = next((known for known in _BY_NAME.get(group, ()) if known == name.lower()), name)
+    name = name.lower() if name.lower() in _BY_NAME.get(group, ()) else name
     for entry in registered.select(name=name):
         try:
             return entry.load()

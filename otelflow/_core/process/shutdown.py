@@ -41,9 +41,10 @@ class _Shutdown(State):
         # A worker of its pool, and of Celery, leaves by os._exit() without that; what it calls before is an attribute.
         worker: Any = getattr(billiard.current_process(), "_target", None)
         if hasattr(worker, "on_exit"):
-            worker.on_exit = functools.partial(self._deliver_after, worker.on_exit)
+            worker.on_exit = functools.partial(self.deliver_after, worker.on_exit)
 
-    def _deliver_after(self, on_exit: Callable[..., object] | None, *args: object) -> None:
+    def deliver_after(self, on_exit: Callable[..., object] | None, *args: object) -> None:
+        """Call *on_exit* as the pool would have, and deliver what it has left, too."""
         try:
             if on_exit is not None:
                 on_exit(*args)

@@ -189,7 +189,9 @@ def _pieces_of_chain(error: BaseException, frames: TracebackType | None, limit: 
         yield from traceback.format_tb(trace)
         yield f"{qualified_name(type(item))}: {safe_str(item, limit)}\n"
         inner = item.exceptions if isinstance(item, BaseExceptionGroup) else ()
-        yield from (f"  | {qualified_name(type(one))}: {safe_str(one, limit)}\n" for one in inner[:_ERRORS_AT_AN_END])
+        yield from (
+            f"  | {qualified_name(type(part))}: {safe_str(part, limit)}\n" for part in inner[:_ERRORS_AT_AN_END]
+        )
         if len(inner) > _ERRORS_AT_AN_END:
             yield f"  | … [cut, {len(inner) - _ERRORS_AT_AN_END:,} exceptions]\n"
         yield between

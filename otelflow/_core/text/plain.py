@@ -47,7 +47,7 @@ def is_structured(value: object) -> bool:
 # What classes of libraries have, and nothing else is likely to have together
 _PANDAS: Final = ("itertuples", "columns", "iloc")
 _POLARS: Final = ("iter_rows", "columns", "height")
-_ARROW: Final = ("to_pylist", "column_names", "slice")
+_ARROW: Final = ("to_pylist", "column_names", "to_batches")
 _FRAMES: Final = (_PANDAS, _POLARS, _ARROW)
 _ARRAY: Final = ("tolist", "shape", "dtype")
 _SERIES: Final = ("to_list", "dtype", "__len__")
@@ -101,7 +101,7 @@ class _Conversion:
         if kind is int:
             return value if value.bit_length() <= _INTEGER_BITS else self.text(digits(value))
         if kind is float:
-            return value if math.isfinite(value) else _words_of(value)
+            return value if math.isfinite(value) else repr(value).replace("nan", "NaN").replace("inf", "Infinity")
         if id(value) in self.around:
             return f"<{type_name(value)} that contains itself>"
         if depth >= _DEPTH:
@@ -153,8 +153,8 @@ class _Conversion:
         converted: list[Any] = []
         for value in values:
             if self.is_over():
-                more = f" of {count:,} items" if count is not None else ""
-                converted.append(f"… [cut after {len(converted):,}{more}]")
+                total = f" of {count:,} items" if count is not None else ""
+                converted.append(f"… [cut after {len(converted):,}{total}]")
                 break
             converted.append(self.convert(value, depth + 1))
         return converted
@@ -164,8 +164,8 @@ class _Conversion:
         converted: dict[str, Any] = {}
         for key, value in pairs:
             if self.is_over():
-                more = f" of {count:,} items" if count is not None else ""
-                converted[_CUT_KEY] = f"[cut after {len(converted):,}{more}]"
+                total = f" of {count:,} items" if count is not None else ""
+                converted[_CUT_KEY] = f"[cut after {len(converted):,}{total}]"
                 break
             converted[self.key(key)] = self.convert(value, depth + 1)
         return converted
@@ -180,27 +180,15 @@ class _Conversion:
         return self.text(key, _EXCERPT)
 
 
-def _words_of(number: float) -> str:
-    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
-
-
-def _enum(conversion: _Conversion, value: Enum, depth: int) -> Any:
-    return conversion.convert(value.value, depth + 1)
-
-
-def _number(conversion: _Conversion, value: float, depth: int) -> Any:
-    # Of a subclass, which may do other things than a number does.
-    number = int.__int__(value) if isinstance(value, int) else float.__float__(value)
-    return conversion.convert(number, depth)
-
-
 _BY_KIND: Final[tuple[tuple[Any, Callable[[_Conversion, Any, int], Any]], ...]] = (
-    (Enum, _enum),
+    (Enum, lambda conversion, value, depth: conversion.convert(value.value, depth + 1)),
     (
         str | bytes | bytearray | memoryview,
         lambda conversion, value, _: conversion.text(bytes(value) if isinstance(value, memoryview) else value),
     ),
-    (int | float, _number),
+    # Of a subclass, which may do other things than a number does.
+    (int, lambda conversion, value, depth: conversion.convert(int.__int__(value), depth)),
+    (float, lambda conversion, value, depth: conversion.convert(float.__float__(value), depth)),
     (Mapping, lambda conversion, value, depth: conversion.mapping(value.items(), len(value), depth)),
     (Sequence | AbstractSet | deque, lambda conversion, value, depth: conversion.sequence(value, len(value), depth)),
 )
@@ -215,18 +203,11 @@ def _pandas_rows(frame: Any) -> Iterable[Any]:
     return (dict(zip(names, row, strict=True)) for row in rows)
 
 
-def _polars_rows(frame: Any) -> Iterable[Any]:
-    names = [*map(bounded_name, frame.columns)]
-    return (dict(zip(names, row, strict=True)) for row in frame.iter_rows())
-
-
-def _arrow_rows(table: Any) -> Iterable[Any]:
-    return itertools.chain.from_iterable(
-        table.slice(start, _ITEMS_BETWEEN_LOOKS).to_pylist() for start in range(0, table.num_rows, _ITEMS_BETWEEN_LOOKS)
-    )
-
-
-_ROWS: Final = ((_PANDAS, _pandas_rows), (_POLARS, _polars_rows), (_ARROW, _arrow_rows))
+_ROWS: Final = (
+    (_PANDAS, _pandas_rows),
+    (_POLARS, lambda frame: frame.iter_rows(named=True)),
+    (_ARROW, lambda table: itertools.chain.from_iterable(batch.to_pylist() for batch in table.to_batches())),
+)
 
 
 def _fields(value: Any) -> Iterable[tuple[str, Any]] | None:
