@@ -32,7 +32,6 @@ except ValueError as error:  # it reads its limits when it is imported, and name
 
 from otelflow._core.process import entry_points, forks
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
-from otelflow._telemetry.logs import use_logs
 from otelflow._telemetry.traces import new_provider
 
 if TYPE_CHECKING:
@@ -167,6 +166,9 @@ def configure(
         if telemetry is earlier:
             _warn_of_ignored(telemetry, service_name, store)
     if in_force.events != "span" and isinstance(telemetry.provider, TracerProvider):
+        # The SDK's log records are imported by those only who want some: it starts threads for that.
+        from otelflow._telemetry.logs import use_logs  # noqa: PLC0415
+
         telemetry.logs = use_logs(telemetry.provider.resource)
     if metrics is not None or in_force.metrics or telemetry.metrics is not None:
         _use_metrics(telemetry, metrics, service_name)
