@@ -142,8 +142,7 @@ def configure(
     *store* (bool, or a folder as str or Path): the local store; True is its default folder, None ``OTELFLOW_STORE``.
     *listeners* (of ``Listener``, or of objects with an ``on_event``): are told of every run, as by ``add_listener()``.
     *tracer_provider* (OpenTelemetry's ``TracerProvider``): makes otelflow's spans in the place of the global one.
-    *metrics* (str, or prometheus-client's ``CollectorRegistry``): how they get out, ``"pull"``, ``"push"``, ``"otlp"``,
-    … (see ``otelflow.metrics``); None is ``OTELFLOW_METRICS``.
+    *metrics* (str such as ``"pull"``, or ``CollectorRegistry``): see ``otelflow.metrics``; None: ``OTELFLOW_METRICS``.
     *settings*: fields that ``otelflow config`` lists, such as ``value_limit`` (int, characters).
 
     Returns what has been set up. Raises ConfigurationError for an argument, setting or variable that says nothing
@@ -166,8 +165,7 @@ def configure(
         if telemetry is earlier:
             _warn_of_ignored(telemetry, service_name, store)
     if in_force.events != "span" and isinstance(telemetry.provider, TracerProvider):
-        # The SDK's log records are imported by those only who want some: it starts threads for that.
-        from otelflow._telemetry.logs import use_logs  # noqa: PLC0415
+        from otelflow._telemetry.logs import use_logs  # noqa: PLC0415 the SDK starts threads for that import
 
         telemetry.logs = use_logs(telemetry.provider.resource)
     if metrics is not None or in_force.metrics or telemetry.metrics is not None:
