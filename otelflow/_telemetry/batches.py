@@ -7,7 +7,7 @@ know no time limit. This one has the same queue, batches and ``OTEL_BSP_*`` vari
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Final, NamedTuple
 
 from opentelemetry.sdk.environment_variables import (
@@ -25,10 +25,17 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from otelflow._core.process import forks, losses, shutdown
 from otelflow._core.process.environment import positive_integer
 from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker, uninstrumented
+from otelflow._core.text.redaction import recorded
 from otelflow_exporters._otlp.endpoint import CURE, ExportStatus
 
 # How long a program waits for room in the queue while the exporter works, before it loses the oldest item.
 _ROOM_SECONDS: Final = 2.0
+# What an exporter raises for an item that cannot be written as bytes, and will never be
+_ENCODING_ERRORS: Final = (ValueError, TypeError, OverflowError, AttributeError)
+_MOST_HALVINGS: Final = 200
+_NAME_LENGTH: Final = 100
+# How long a program that cannot have a thread leaves an exporter alone that has failed.
+_RETRY_SECONDS: Final = 5.0
 
 
 class Signal(NamedTuple):
@@ -63,6 +70,7 @@ _WARNINGS: Final = {
     "queue_full": "%(exporter)s is slower than the program and its queue is full: %(items)s are lost (%(queue)s)",
     "export_failed": "%(exporter)s could not deliver%(to)s: %(items)s are lost%(cure)s",
     "rejected": "%(exporter)s delivered%(to)s, which rejected some of it (%(message)s): %(items)s are lost",
+    "after_shutdown": "%(exporter)s was shut down before these came: %(items)s are lost",
     "shutdown": "%(exporter)s had no time left to deliver the last %(items)s: they are lost (%(shutdown_timeout)s)",
 }
 
@@ -98,6 +106,8 @@ class BoundedBatchProcessor:
         self._queue: deque[Any] = deque()
         self._is_alive = True  # the exporter delivered the last batch that it was given
         self._in_flight = 0
+        self._is_delivering_here = False
+        self._next_try = 0.0  # on time.monotonic(), where there is no thread
         self._failures = 0
         self._pending_warnings: list[tuple[str, str, object]] = []
         # A child delivers its own, also one of a parent that has ended delivery.
@@ -105,26 +115,46 @@ class BoundedBatchProcessor:
 
     # On the program's threads
 
+    def name_of(self, item: Any) -> object:
+        """Return the name by which a user finds *item*."""
+        return item.name
+
     def take(self, item: object) -> None:
         """Queue *item*; while the exporter works but is slower than the program, wait for room, but not for ever."""
+        forks.notice()
         worker = self.worker
         with worker.changed:
-            if worker.is_closed:
-                losses.lost(self.signal.name, "after_shutdown")
-                return
-            self._queue.append(item)  # first: Ctrl-C may end the wait for room
-            if worker.thread is None:
-                worker.start_thread()
-            if len(self._queue) == self._batch_size:
-                worker.changed.notify_all()
-            if len(self._queue) > self._capacity and not self._wait_for_room():
-                self._queue.popleft()
-                self._lose(1, "queue_full")
+            is_late = worker.is_closed
+            if not is_late:
+                self._queue.append(item)  # first: Ctrl-C may end the wait for room
+            if is_late:
+                self._lose(1, "after_shutdown")
+        if not is_late:
+            if worker.thread is None and not worker.start_thread() and len(self._queue) > self._capacity:
+                self._deliver_here()
+            with worker.changed:
+                if len(self._queue) == self._batch_size:
+                    worker.changed.notify_all()
+                if len(self._queue) > self._capacity and not self._wait_for_room():
+                    self._queue.popleft()
+                    self._lose(1, "queue_full")
         self._log_losses()
+
+    def _deliver_here(self) -> None:
+        """Deliver a batch on the program's thread, as there is no other to be had; not to an exporter that is dead."""
+        with self.worker.changed:
+            if self._is_delivering_here or time.monotonic() < self._next_try:
+                return
+            self._is_delivering_here = True
+        try:
+            self._deliver_batch()
+        finally:
+            self._is_delivering_here = False
+            self._next_try = 0.0 if self._is_alive else time.monotonic() + _RETRY_SECONDS
 
     def _wait_for_room(self) -> bool:
         """Wait until the item that was added last has room, and tell whether it has."""
-        if not self._is_alive or threading.current_thread() is self.worker.thread:
+        if not self._is_alive or self.worker.thread in (None, threading.current_thread()):
             return False
         self.worker.wake()
         is_over = self.worker.changed.wait_for(
@@ -136,10 +166,15 @@ class BoundedBatchProcessor:
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Deliver what is queued; return False when that took longer, or when some of it was lost."""
+        forks.notice()
         deadline = time.monotonic() + timeout_millis / 1_000
         worker = self.worker
+        failures = self._failures
+        while self._queue and worker.thread is None and time.monotonic() < deadline:
+            self._deliver_here()
+            if not self._is_alive:
+                break
         with worker.changed:
-            failures = self._failures
             worker.wake()
             is_in_time = worker.changed.wait_for(
                 lambda: worker.thread is None or not (self._queue or self._in_flight or self._pending_warnings),
@@ -152,6 +187,7 @@ class BoundedBatchProcessor:
 
     def shutdown(self) -> None:
         """Deliver what is queued within a bounded time; what is still there then is lost, counted and said."""
+        forks.notice()
         with self.worker.changed:
             if self._is_shut_down:
                 return
@@ -205,7 +241,7 @@ class BoundedBatchProcessor:
         with worker.changed:
             if self._in_flight:  # else shutdown() has counted these as lost already
                 self._in_flight = 0
-                self._is_alive = lost == 0
+                self._is_alive = lost < len(batch)
                 if lost:
                     self._lose(lost, "export_failed")
                 worker.changed.notify_all()
@@ -213,7 +249,32 @@ class BoundedBatchProcessor:
         return True
 
     def _export(self, batch: list[Any]) -> int:
-        """Export *batch* and return how many items of it were lost, without those that the endpoint rejected."""
+        """Export *batch* and return how many items of it were lost, without those that the endpoint rejected.
+
+        One bad item costs itself only: a batch that can never be delivered is halved until that item is alone.
+        """
+        lost, halving = 0, _Halving(batch)
+        for piece in halving.pieces():
+            if halving.has_begun and self.worker.is_closed and time.monotonic() > self.worker.deadline:
+                lost += len(piece)
+                continue
+            lost_of_piece, is_for_good = self._export_once(piece)
+            if lost_of_piece and is_for_good and len(piece) > 1 and halving.halve(piece):
+                continue
+            halving.has_succeeded |= lost_of_piece == 0
+            lost += lost_of_piece
+            if lost_of_piece and is_for_good and len(piece) == 1 and len(batch) > 1:
+                losses.warn_once(
+                    f"export refused {type(self.exporter)}",
+                    "%s could not deliver %s%s: it is lost, and the others are not",
+                    type(self.exporter).__name__,
+                    f"{type(piece[0]).__name__} {recorded(self.name_of(piece[0]), _NAME_LENGTH)}",
+                    self._answer.reason and f" ({self._answer.reason})",
+                )
+        return lost
+
+    def _export_once(self, batch: list[Any]) -> tuple[int, bool]:
+        """Export *batch*; return how many items of it were lost, and whether trying again would lose them again."""
         answer, exporter = self._answer, type(self.exporter).__name__
         dropped_before = getattr(self.exporter, "dropped", None)
         answer.reset()
@@ -222,12 +283,13 @@ class BoundedBatchProcessor:
                 result = self.exporter.export(batch)
         except Exception as error:  # noqa: BLE001 an exporter is foreign code
             losses.warn_once(f"export {type(self.exporter)}", "%s raised", exporter, error=error)
-            return len(batch)
+            return len(batch), answer.is_for_good or isinstance(error, _ENCODING_ERRORS)
         if getattr(result, "name", "") != "SUCCESS":  # of either signal's enumeration
             # An exporter that counts what it lost knows better than "the whole batch".
-            return len(batch) if dropped_before is None else int(self.exporter.dropped) - dropped_before
+            lost = len(batch) if dropped_before is None else int(self.exporter.dropped) - dropped_before
+            return lost, dropped_before is None and answer.is_for_good
         if answer.is_refused:  # the endpoint took it and used none of it
-            return len(batch)
+            return len(batch), answer.is_for_good
         with self.worker.changed:
             if answer.rejected:
                 self._lose(min(answer.rejected, len(batch)), "rejected")
@@ -235,7 +297,32 @@ class BoundedBatchProcessor:
                 words = {"exporter": exporter, "endpoint": answer.endpoint, "message": answer.message}
                 warning = "%(exporter)s: %(endpoint)s says: %(message)s"
                 self._pending_warnings.append((f"answer {exporter}", warning, words))
-        return 0
+        return 0, False
+
+
+class _Halving:
+    """The pieces of one batch that are still to be exported, in order, and how much more may be tried."""
+
+    def __init__(self, batch: list[Any]) -> None:
+        self._rest = [batch]
+        # An endpoint that refuses everything is found out on the way down to the first item and the one beside it.
+        self._failures_left = 2 * len(batch).bit_length() + 2
+        self.has_begun = self.has_succeeded = False
+
+    def pieces(self) -> Iterator[list[Any]]:
+        """Yield what is to be exported, until nothing is left."""
+        while self._rest:
+            yield self._rest.pop()
+
+    def halve(self, piece: list[Any]) -> bool:
+        """Have both halves of *piece* exported, unless too much has failed; tell whether they will be."""
+        self._failures_left -= 1
+        if self._failures_left < (-_MOST_HALVINGS if self.has_succeeded else 0):
+            return False
+        middle = len(piece) // 2
+        self._rest += (piece[middle:], piece[:middle])
+        self.has_begun = True
+        return True
 
 
 class BoundedBatchSpanProcessor(BoundedBatchProcessor, SpanProcessor):

@@ -22,7 +22,7 @@ from otelflow._core.process.process import State
 from otelflow._core.process.provider import use_provider
 from otelflow._core.process.settings_table import SETTINGS
 from otelflow._core.text.hints import suggestion
-from otelflow._core.text.safe_str import printable
+from otelflow._core.text.safe_str import bounded_name
 from otelflow.errors import ConfigurationError
 
 try:
@@ -32,7 +32,6 @@ except ValueError as error:  # it reads its limits when it is imported, and name
 
 from otelflow._core.process import entry_points, forks, shutdown
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
-from otelflow._telemetry.logs import use_logs
 from otelflow._telemetry.traces import new_provider
 from otelflow_exporters._otlp.resource import encodable
 
@@ -147,18 +146,15 @@ def configure(
     *store* (bool, or a folder as str or Path): the local store; True is its default folder, None ``OTELFLOW_STORE``.
     *listeners* (of ``Listener``, or of objects with an ``on_event``): are told of every run, as by ``add_listener()``.
     *tracer_provider* (OpenTelemetry's ``TracerProvider``): makes otelflow's spans in the place of the global one.
-    *metrics* (str, or prometheus-client's ``CollectorRegistry``): how they get out, ``"pull"``, ``"push"``, ``"otlp"``,
-    … (see ``otelflow.metrics``); None is ``OTELFLOW_METRICS``.
+    *metrics* (str such as ``"pull"``, or ``CollectorRegistry``): see ``otelflow.metrics``; None: ``OTELFLOW_METRICS``.
     *settings*: fields that ``otelflow config`` lists, such as ``value_limit`` (int, characters).
 
-    Returns what has been set up. Raises ConfigurationError for an argument, setting or variable that says nothing
-    usable, InvalidListener for a listener without a hook.
+    Returns the set-up. Raises ConfigurationError for an argument or variable that says nothing usable, InvalidListener.
 
     >>> otelflow.configure(service_name="shop", value_limit=1_000, tracer_provider=my_provider).dropped
     {}
     """
     _check_arguments(service_name, store, settings)
-    service_name = None if service_name is None else printable(service_name)
     in_force = process_settings.configure(**settings)
     with _lock:
         earlier = telemetry = _configured.telemetry
@@ -172,6 +168,8 @@ def configure(
         if telemetry is earlier:
             _warn_of_ignored(telemetry, service_name, store)
     if in_force.events != "span" and isinstance(telemetry.provider, TracerProvider):
+        from otelflow._telemetry.logs import use_logs  # noqa: PLC0415 the SDK starts threads for that import
+
         telemetry.logs = use_logs(encodable(telemetry.provider.resource))
     if metrics is not None or in_force.metrics or telemetry.metrics is not None:
         _use_metrics(telemetry, metrics, service_name)
@@ -225,9 +223,16 @@ def _use_store(telemetry: Telemetry, store: bool | str | Path | None, setting: s
     if telemetry.is_host or not isinstance(telemetry.provider, TracerProvider):
         losses.logger.info("The application's tracer provider is left as it is; add a StoreSpanExporter to it yourself")
         return
+    from otelflow_exporters._store.limits import default_directory  # noqa: PLC0415
     from otelflow_exporters.store import StoreSpanExporter  # noqa: PLC0415 only for programs that want a store
 
-    exporter = StoreSpanExporter(None if store is True else store)
+    if store is True:
+        try:
+            store = default_directory()
+        except ConfigurationError as error:  # it was not named by anybody, and runs need none
+            losses.warn_once("store", "Nothing is stored: %s", error)
+            return
+    exporter = StoreSpanExporter(store)
     if exporter.directory is None or exporter.payloads is None:
         return
     telemetry.store_processor = BoundedBatchSpanProcessor(exporter, schedule_delay_millis=_STORE_DELAY_MILLIS)
@@ -240,7 +245,8 @@ def _warn_of_ignored(telemetry: Telemetry, service_name: str | None, store: bool
     """Warn of what this call of ``configure()`` asked for and an earlier one has settled."""
     ignored = []
     resource: Resource | None = None if telemetry.is_host else getattr(telemetry.provider, "resource", None)
-    if resource is not None and service_name not in (None, resource.attributes.get(SERVICE_NAME)):
+    name = None if service_name is None else bounded_name(service_name)
+    if resource is not None and name not in (None, resource.attributes.get(SERVICE_NAME)):
         ignored.append(f"service_name={service_name!r} (it is {resource.attributes.get(SERVICE_NAME)!r})")
     directory = telemetry.store_directory
     if directory is not None and store is not None and store is not True:
@@ -262,5 +268,5 @@ def _use_metrics(telemetry: Telemetry, metrics: "str | CollectorRegistry | None"
     telemetry.service_name = service_name or telemetry.service_name
     resource: Resource = getattr(telemetry.provider, "resource", None) or encodable(Resource.create())
     if telemetry.service_name:  # also beside the provider of a host, which goes by its own
-        resource = resource.merge(Resource({SERVICE_NAME: telemetry.service_name}))
+        resource = resource.merge(Resource({SERVICE_NAME: bounded_name(telemetry.service_name)}))
     telemetry.metrics = use(metrics, resource=resource)

@@ -26,6 +26,10 @@ class BoundedBatchLogRecordProcessor(BoundedBatchProcessor, LogRecordProcessor):
 
     signal: ClassVar[Signal] = LOG_RECORDS
 
+    def name_of(self, item: ReadableLogRecord) -> object:
+        """Return the name of the record's event, or else its text."""
+        return item.log_record.event_name or item.log_record.body
+
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Queue *log_record*, within a bounded time."""
         record = copy.copy(log_record.log_record)

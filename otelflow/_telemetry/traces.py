@@ -1,29 +1,33 @@
 """Make a tracer provider as the ``OTEL_*`` variables ask for."""
 
 import os
-from typing import Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry.environment_variables import OTEL_PYTHON_ID_GENERATOR
 from opentelemetry.sdk.environment_variables import OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider, sampling
 
 from otelflow._core.process import entry_points
+from otelflow._core.text.safe_str import bounded_name
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
+from otelflow._telemetry.id_generator import SystemIdGenerator
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.endpoint import exporter_names, new_exporter
 from otelflow_exporters._otlp.resource import KeepsInstanceId, encodable, with_instance_id
 
-_SDK_SAMPLERS: Final = frozenset(
-    {
-        "always_on",
-        "always_off",
-        "traceidratio",
-        "parentbased_always_on",
-        "parentbased_always_off",
-        "parentbased_traceidratio",
-    }
-)
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
+
+_SDK_SAMPLERS: Final[Mapping[str, sampling.Sampler]] = {
+    "always_on": sampling.ALWAYS_ON,
+    "always_off": sampling.ALWAYS_OFF,
+    "parentbased_always_on": sampling.DEFAULT_ON,
+    "parentbased_always_off": sampling.DEFAULT_OFF,
+}
+# The SDK reads their argument itself.
+_RATIO_SAMPLERS: Final = frozenset({"traceidratio", "parentbased_traceidratio"})
 
 
 class _Provider(KeepsInstanceId, TracerProvider):
@@ -39,18 +43,18 @@ def new_provider(service_name: str | None) -> TracerProvider:
         limits = SpanLimits()
     except ValueError as error:  # it names the variable and what it takes
         raise ConfigurationError(str(error)) from None
-    generator_name = os.environ.get(OTEL_PYTHON_ID_GENERATOR)
-    generator = None
+    generator_name = os.environ.get(OTEL_PYTHON_ID_GENERATOR, "").strip()
+    generator: IdGenerator = SystemIdGenerator()
     if generator_name:
-        generator = entry_points.load("opentelemetry_id_generator", generator_name.strip(), OTEL_PYTHON_ID_GENERATOR)()
-    sampler = None  # the SDK itself reads the variables for its own
+        generator = entry_points.load("opentelemetry_id_generator", generator_name, OTEL_PYTHON_ID_GENERATOR)()
     sampler_name = os.environ.get(OTEL_TRACES_SAMPLER, "").strip()
-    if sampler_name and sampler_name.lower() not in _SDK_SAMPLERS:
+    sampler = _SDK_SAMPLERS.get(sampler_name.lower())
+    if sampler_name and sampler is None and sampler_name.lower() not in _RATIO_SAMPLERS:
         factory = entry_points.load("opentelemetry_traces_sampler", sampler_name, OTEL_TRACES_SAMPLER)
         sampler = factory(os.environ.get(OTEL_TRACES_SAMPLER_ARG))
     provider = _Provider(
         resource=with_instance_id(
-            encodable(Resource.create({} if service_name is None else {SERVICE_NAME: service_name}))
+            encodable(_resource({} if service_name is None else {SERVICE_NAME: bounded_name(service_name)}))
         ),
         sampler=sampler,
         span_limits=limits,
@@ -60,3 +64,12 @@ def new_provider(service_name: str | None) -> TracerProvider:
         exporter, answer = new_exporter("traces", name)
         provider.add_span_processor(BoundedBatchSpanProcessor(exporter, answer=answer))
     return provider
+
+
+def _resource(attributes: Mapping[str, str]) -> Resource:
+    try:
+        return Resource.create(attributes)
+    except RuntimeError:  # its detectors work on threads, and there is none to be had
+        resource = OTELResourceDetector().detect()
+        name = resource.attributes.get(SERVICE_NAME, "unknown_service")
+        return Resource({SERVICE_NAME: name}).merge(resource).merge(Resource(attributes))

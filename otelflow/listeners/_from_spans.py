@@ -35,7 +35,7 @@ def events_at_end(span: ReadableSpan) -> list[Flow_Run__Event]:
     exceptions = (event.attributes or {} for event in span.events if event.name == semconv.EXCEPTION_EVENT)
     stop_data = data._replace(
         result=_text(attributes, semconv.RUN_RESULT),
-        duration=((span.end_time or 0) - (span.start_time or 0)) / 1_000_000_000,
+        duration=max(0, (span.end_time or 0) - (span.start_time or 0)) / 1_000_000_000,
         error_type=_text(attributes, semconv.ERROR_TYPE),
         # Of a run that was cancelled the status says nothing, and the exception does.
         error_message=span.status.description or _text(next(exceptions, {}), semconv.EXCEPTION_MESSAGE),

@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from otelflow._core.process import losses
-from otelflow._core.text.safe_str import printable
+from otelflow._core.text.safe_str import bounded_name
 
 #: The value that stands for all that are too many
 OVERFLOW: Final = "__overflow__"
@@ -29,7 +29,7 @@ _SHORTEST_ID: Final = 10
 
 def label_of(name: object) -> str:
     """Return *name* as a label: a bounded text; an id in it would make every run a series of its own."""
-    text = name if type(name) is str else str(name)
+    text = bounded_name(name)
     if len(text) >= _SHORTEST_ID and _ID.search(text) is not None:
         label = _ID.sub(_ID_TEXT, text)
         losses.warn_once(
@@ -40,5 +40,4 @@ def label_of(name: object) -> str:
             label[:_LONGEST],
         )
         text = label
-    text = printable(text)
     return text if len(text) <= _LONGEST else text[:_LONGEST] + _CUT

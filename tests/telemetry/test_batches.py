@@ -15,6 +15,9 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from otelflow._core.process import losses
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow.errors import ConfigurationError
+from otelflow_exporters._otlp.endpoint import new_exporter
+from support.programs import python
+from support.receivers import GrpcReceiver
 
 
 class Exporter(SpanExporter):
@@ -305,3 +308,161 @@ def test_an_exporter_that_never_comes_back_holds_nobody_up(dropped):
     processor = BoundedBatchSpanProcessor(Stuck())
 
     assert not processor.force_flush(50)
+
+
+class Picky(Exporter):
+    """Refuses a batch with a bad name whole, as an encoder does."""
+
+    def __init__(self, bad, error):
+        super().__init__()
+        self.bad, self.error, self.calls = bad, error, 0
+
+    def export(self, spans):
+        self.calls += 1
+        if any(self.bad(span.name) for span in spans):
+            raise self.error
+        return super().export(spans)
+
+
+def test_one_bad_span_costs_itself_only_and_is_named_once(dropped, caplog):
+    exporter = Picky(lambda name: name == "61", UnicodeEncodeError("utf-8", "\udce9", 0, 1, "no"))
+    processor = BoundedBatchSpanProcessor(exporter)
+
+    spans_through(processor, 102)
+    processor.shutdown()
+
+    assert exporter.names == [str(number) for number in range(102) if number != 61]
+    assert dropped == {("traces", "export_failed"): 1}
+    assert caplog.text.count("could not deliver ReadableSpan 61") + caplog.text.count("could not deliver Span 61") == 1
+
+
+def test_an_exporter_that_refuses_everything_is_found_out_soon(dropped):
+    exporter = Picky(lambda _: True, ValueError("no"))
+    processor = BoundedBatchSpanProcessor(exporter)
+
+    spans_through(processor, 500)
+    processor.shutdown()
+
+    assert dropped == {("traces", "export_failed"): 500}
+    assert exporter.calls < 60
+
+
+def test_what_is_too_large_for_a_grpc_endpoint_arrives_in_pieces(monkeypatch, dropped):
+    with GrpcReceiver() as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "GRPC")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "30")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_INSECURE", "true")
+        exporter, answer = new_exporter("traces", "otlp")
+        processor = BoundedBatchSpanProcessor(exporter, answer=answer)
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(processor)
+        for number in range(101):
+            size = 5_000_000 if number == 7 else 60_000
+            provider.get_tracer("test").start_span(str(number), attributes={"large": "x" * size}).end()
+        processor.force_flush(60_000)
+        processor.shutdown()
+
+    assert sorted(int(span.name) for span in receiver.spans) == [number for number in range(101) if number != 7]
+    assert dropped == {("traces", "export_failed"): 1}
+
+
+@pytest.fixture
+def no_thread(monkeypatch):
+    """No thread is to be had any more."""
+
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name.startswith("otelflow"):  # the SDK itself has some
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+def test_without_a_thread_the_program_delivers_itself_and_loses_nothing(no_thread, monkeypatch, dropped):
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "64")
+    exporter = Exporter()
+    processor = BoundedBatchSpanProcessor(exporter)
+    began = time.monotonic()
+
+    spans_through(processor, 1_000)
+    is_flushed = processor.force_flush()
+    flushed = len(exporter.names)
+    spans_through(processor, 10)
+    processor.shutdown()
+
+    assert time.monotonic() - began < 2
+    assert (is_flushed, flushed, len(exporter.names)) == (True, 1_000, 1_010)
+    assert not dropped
+
+
+def test_without_a_thread_a_dead_exporter_holds_nobody_up(no_thread, monkeypatch, dropped):
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "64")
+    exporter = Exporter(seconds=0.2, outcome=SpanExportResult.FAILURE)
+    processor = BoundedBatchSpanProcessor(exporter)
+    began = time.monotonic()
+
+    spans_through(processor, 1_000)
+    processor.shutdown()
+
+    assert time.monotonic() - began < 2
+    assert sum(dropped.values()) == 1_000
+
+
+def test_what_comes_after_the_shutdown_is_counted_and_said(dropped, caplog):
+    processor = BoundedBatchSpanProcessor(Exporter())
+    processor.shutdown()
+
+    spans_through(processor, 3)
+
+    assert dropped == {("traces", "after_shutdown"): 3}
+    assert caplog.text.count("was shut down before") == 1
+
+
+def test_an_exporter_may_end_delivery_from_within(dropped):
+    class Ending(Exporter):
+        def export(self, spans):
+            processor.shutdown()
+            return super().export(spans)
+
+    processor = BoundedBatchSpanProcessor(Ending())
+
+    spans_through(processor, 2)
+    processor.force_flush(3_000)
+
+    assert not processor.worker.thread.is_alive() or processor.worker.thread.join(5) is None
+
+
+def test_threads_that_are_greenlets_since_the_import_lose_no_span():
+    pytest.importorskip("gevent")
+    source = """
+    from otelflow._telemetry.batches import BoundedBatchSpanProcessor
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+    import time
+    class Counting(SpanExporter):
+        count = 0
+        def export(self, spans):
+            time.sleep(0.001)
+            self.count += len(spans)
+            return SpanExportResult.SUCCESS
+    exporter = Counting()
+    processor = BoundedBatchSpanProcessor(exporter)
+    provider = TracerProvider()
+    provider.add_span_processor(processor)
+    from gevent import monkey
+    monkey.patch_all()
+    import gevent
+    def work():
+        for _ in range(50):
+            provider.get_tracer("x").start_span("x").end()
+            gevent.sleep(0)
+    gevent.joinall([gevent.spawn(work) for _ in range(20)], raise_error=True)
+    processor.shutdown()
+    print(exporter.count)
+    """
+    done = python(source, options=())
+
+    assert done.stdout == "1000\n", done.stderr

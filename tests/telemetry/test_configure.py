@@ -13,6 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk import environment_variables
 
 from otelflow_exporters._store.reader import StoredTraces
+from support.programs import python as run_source
 
 PROGRAM = """
 import otelflow
@@ -455,3 +456,60 @@ def test_a_collector_that_never_answers_is_waited_for_once_and_not_for_each_sign
     seconds, signals = ended.split(" ", 1)
     assert 3 < float(seconds) - float(began) < 8
     assert signals == ("[]" if "child" in start else "['logs', 'metrics', 'traces']")
+
+
+def test_what_opentelemetry_knows_is_had_by_name_where_nothing_is_registered(tmp_path):
+    """As in an application that was frozen without the metadata of its packages."""
+    source = """
+    import importlib.metadata, otelflow
+    from otelflow._core.process import entry_points
+    import otelflow._telemetry.configure
+    nothing = importlib.metadata.EntryPoints()
+    entry_points.entry_points = lambda **_: nothing
+    @otelflow.flow
+    def body(): ...
+    otelflow.configure()
+    body().execute()
+    for group, names in entry_points._BY_NAME.items():
+        for name in names:
+            entry_points.load(group, name.upper(), "X")
+    print("all")
+    """
+    done = run_source(source, OTEL_TRACES_EXPORTER="Console,otelflow_tree", OTEL_TRACES_SAMPLER=" Always_On ")
+
+    assert done.returncode == 0, done.stderr
+    assert '"name": "flow body"' in done.stdout
+    assert done.stdout.startswith("all")
+
+
+def test_without_a_home_nothing_is_stored_and_everything_runs(tmp_path):
+    source = """
+    import pathlib, otelflow
+    def home(_):
+        raise RuntimeError("no home")
+    pathlib.Path.home = classmethod(home)
+    telemetry = otelflow.configure(store=True)
+    print(telemetry.store_directory)
+    """
+    done = run_source(source, XDG_STATE_HOME="", OTELFLOW_STORE="")
+
+    assert done.stdout == "None\n", done.stderr
+    assert "Nothing is stored: This user has no home directory" in done.stderr
+
+
+def test_without_a_thread_everything_is_set_up_and_delivered():
+    source = """
+    import threading, otelflow
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+    threading.Thread.start = refuse
+    otelflow.configure()
+    @otelflow.flow
+    def body(): ...
+    for _ in range(10):
+        body().execute()
+    """
+    done = run_source(source, OTEL_TRACES_EXPORTER="console", OTEL_SERVICE_NAME="shop")
+
+    assert done.stdout.count('"name": "flow body"') == 10, done.stderr
+    assert '"service.name": "shop"' in done.stdout

@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from otelflow._core.process import entry_points
-from otelflow._core.text.hints import suggestion
+from otelflow._core.text.hints import quotes_in, suggestion
 from otelflow._core.text.redaction import redact, redact_address
 from otelflow._core.text.safe_str import cut, printable
 from otelflow.errors import ConfigurationError
@@ -22,8 +22,15 @@ _HTTP: Final = "otlp_proto_http"
 _GRPC: Final = "otlp_proto_grpc"
 _PROTOCOLS: Final = {"http/protobuf": _HTTP, "grpc": _GRPC}
 _USUAL: Final = {_HTTP: "http://localhost:4318", _GRPC: "http://localhost:4317"}
+# The exporters that OpenTelemetry's specification names
+_OWN_NAMES: Final = frozenset({"otlp", "console", "logging", "prometheus", "zipkin", "jaeger", "none"})
+# With an authority (dns://8.8.8.8/host) the SDK's exporter would take that for the endpoint.
+_GRPC_NAMES: Final = ("unix:///", "unix-abstract:", "dns:///", "ipv4:///", "ipv6:///", "xds:///", "passthrough:///")
 _REASON_LENGTH: Final = 200
+_MOST_CAUSES: Final = 50
 _REDIRECTION: Final = 300
+# What HTTP servers answer to a request with something in it that they cannot take: bad, too large, not processable.
+_BAD_REQUESTS: Final = frozenset({400, 413, 422})
 # An exporter with one of these makes its own session.
 _CREDENTIAL_PROVIDERS: Final = (
     "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
@@ -48,10 +55,17 @@ def exporter_names(signal: str) -> list[str]:
 
     OpenTelemetry's default is OTLP to localhost in any case: a flow on a laptop would complain of it at each run.
     """
-    names = os.environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip()
-    if names:
-        return [name.strip() for name in names.split(",") if name.strip() not in ("", "none")]
+    text = os.environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip()
+    if text:
+        names = [name.strip() for name in text.split(",") if name.strip()]
+        # What the specification knows, it knows in any case; other names are those of packages.
+        names = [name.lower() if name.lower() in _OWN_NAMES else name for name in names]
+        return [name for name in dict.fromkeys(names) if name != "none"]
     return ["otlp"] if variable(signal, "ENDPOINT")[1] else []
+
+
+class TooLarge(Exception):
+    """A gRPC endpoint takes no message of that size."""
 
 
 class ExportStatus:
@@ -67,6 +81,7 @@ class ExportStatus:
         self.rejected = 0
         self.message = ""
         self.is_refused = False
+        self.is_for_good = False  # the same request would be refused again, and a part of it perhaps not
 
     @property
     def place(self) -> str:
@@ -77,9 +92,10 @@ class ExportStatus:
         """Remember what an HTTP server answered."""
         if response.status_code >= _REDIRECTION:  # the exporter follows no redirection, and takes it for a success
             self.is_refused = True
+            self.is_for_good = response.status_code in _BAD_REQUESTS
             self.reason = _short(f"HTTP {response.status_code} {response.reason or ''}")
             return
-        self.is_refused = False
+        self.is_refused = self.is_for_good = False
         if "protobuf" in response.headers.get("content-type", "protobuf") and response.content:
             # On the wire the answers for all three signals are the same.
             from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as service  # noqa: PLC0415
@@ -88,7 +104,7 @@ class ExportStatus:
 
     def on_message(self, message: Any) -> None:
         """Remember how much of an accepted request the server rejected, and its reason."""
-        self.is_refused = False
+        self.is_refused = self.is_for_good = False
         fields = {field.number: value for field, value in message.partial_success.ListFields()}
         self.rejected += max(int(fields.get(1, 0)), 0)
         self.message = _short(str(fields.get(2, ""))) or self.message
@@ -98,7 +114,13 @@ class ExportStatus:
         self.is_refused = True
         code = getattr(error, "code", None)
         if callable(code):
-            self.reason = _short(f"gRPC {getattr(code(), 'name', code())}: {getattr(error, 'details', str)()}")
+            name, details = str(getattr(code(), "name", code())), str(getattr(error, "details", str)())
+            self.reason = _short(f"gRPC {name}: {details}")
+            is_too_large = name == "RESOURCE_EXHAUSTED" and "larger than" in details  # else it has no room for now
+            self.is_for_good = is_too_large or name in ("INVALID_ARGUMENT", "INTERNAL")
+            if is_too_large:
+                # The exporter would send it again and again, for as long as its time-out lasts.
+                raise TooLarge(self.reason) from error
         else:
             self.reason = _short(_system_error(error))
 
@@ -111,7 +133,7 @@ def _system_error(error: BaseException) -> str:
     """Return the operating system's words for *error*, which libraries wrap in errors of their own."""
     queue: list[object] = [error]
     errors: list[BaseException] = []
-    while queue:
+    while queue and len(errors) < _MOST_CAUSES:
         cause = queue.pop(0)
         if not isinstance(cause, BaseException) or any(cause is earlier for earlier in errors):
             continue
@@ -130,11 +152,10 @@ def new_exporter(signal: str, name: str) -> tuple[Any, ExportStatus]:
     """
     if name == "otlp":
         protocol_variable, protocol = variable(signal, "PROTOCOL")
-        if (protocol or "http/protobuf") not in _PROTOCOLS:
-            raise ConfigurationError(
-                f"{protocol_variable}={protocol} is not supported{suggestion(protocol, _PROTOCOLS)}"
-            )
-        name = _PROTOCOLS[protocol or "http/protobuf"]
+        if (protocol.lower() or "http/protobuf") not in _PROTOCOLS:
+            cure = quotes_in(protocol) or suggestion(protocol.lower(), _PROTOCOLS)
+            raise ConfigurationError(f"{protocol_variable}={protocol} is not supported{cure}")
+        name = _PROTOCOLS[protocol.lower() or "http/protobuf"]
     status = ExportStatus()
     arguments: dict[str, Any] = {}
     if name in _PROTOCOLS.values():
@@ -163,21 +184,20 @@ def _otlp_settings(signal: str, name: str) -> tuple[str, dict[str, Any]]:
         is_valid = not endpoint or (bool(parts.hostname) and parts.scheme in ("http", "https") and parts.port != 0)
     except ValueError:
         is_valid = False
-    # gRPC takes host:port, too.
-    is_valid = is_valid or (name == _GRPC and " " not in endpoint and "://" not in endpoint)
+    # gRPC takes host:port, too, and the names of its own resolvers.
+    is_name = "://" not in endpoint or endpoint.lower().startswith(_GRPC_NAMES)
+    is_valid = is_valid or (name == _GRPC and " " not in endpoint and is_name and not quotes_in(endpoint))
     if not is_valid:
-        raise ConfigurationError(
-            f"{endpoint_variable}={redact_address(endpoint)} is no endpoint: give an address such as {_USUAL[name]}"
-        )
+        cure = quotes_in(endpoint) or f": give an address such as {_USUAL[name]}"
+        raise ConfigurationError(f"{endpoint_variable}={redact_address(endpoint)} is no endpoint{cure}")
     timeout_variable, timeout = variable(signal, "TIMEOUT")
     try:
         is_valid = not timeout or (float(timeout) > 0 and math.isfinite(float(timeout)))
     except ValueError:
         is_valid = False
     if not is_valid:
-        raise ConfigurationError(
-            f"{timeout_variable}={timeout} is no time: give seconds above 0, such as {_TIMEOUT_SECONDS}"
-        )
+        cure = quotes_in(timeout) or f": give seconds above 0, such as {_TIMEOUT_SECONDS}"
+        raise ConfigurationError(f"{timeout_variable}={timeout} is no time{cure}")
     return endpoint or _USUAL[name], {} if timeout else {"timeout": _TIMEOUT_SECONDS}
 
 

@@ -95,7 +95,7 @@ def from_sdk(span: ReadableSpan) -> Span | None:
         name=span.name,
         kind=span.kind.name.lower(),
         start=start,
-        end=span.end_time or start,
+        end=max(span.end_time or start, start),  # a clock may have been set back
         attributes=span.attributes or {},
         events=tuple(Event(event.name, event.timestamp, event.attributes or {}) for event in span.events),
         links=tuple(
@@ -125,7 +125,7 @@ def from_otlp(traces: TracesData) -> list[Span]:
                     name=span.name,
                     kind=_KINDS.get(span.kind, "internal"),
                     start=start,
-                    end=span.end_time_unix_nano or start,
+                    end=max(span.end_time_unix_nano, start),
                     attributes=values(span.attributes),
                     events=tuple(events),
                     links=tuple(Link(link.trace_id.hex(), link.span_id.hex()) for link in span.links),

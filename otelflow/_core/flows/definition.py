@@ -17,7 +17,7 @@ from otelflow._core.runs import drivers
 from otelflow._core.runs.run import Run
 from otelflow._core.text.hints import suggestion
 from otelflow._core.text.redaction import REDACTED, is_secret, recorded
-from otelflow._core.text.safe_str import printable
+from otelflow._core.text.safe_str import bounded_name
 from otelflow.errors import ConfigurationError, NotCallable, UnfillableParameter, UnknownKeyword
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ class Definition:
         plain = getattr(plain, "__func__", plain)  # of a bound method
         name = getattr(plain, "__name__", "")
         self.target = target
-        self.name = "" if name == "<lambda>" else printable(name)
+        self.name = "" if name == "<lambda>" else bounded_name(name)
         module = getattr(plain, "__module__", None) or "?"
-        self.code_name = printable(f"{module}.{getattr(plain, '__qualname__', self.name)}")
+        self.code_name = bounded_name(f"{module}.{getattr(plain, '__qualname__', self.name)}")
         self.kind = _kind(plain)
         self.is_generator = self.kind in (Kind.GENERATOR, Kind.ASYNC_GENERATOR)
         self.drive = _DRIVERS[self.kind]

@@ -29,7 +29,7 @@ from otelflow._core.runs.current import open_run_here
 from otelflow._core.runs.drivers import run_to_end
 from otelflow._core.runs.endings import FAILED
 from otelflow._core.runs.run import Run
-from otelflow._core.text.safe_str import printable
+from otelflow._core.text.safe_str import bounded_name
 from otelflow.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnfillableParameter, UnknownKeyword
 
 if TYPE_CHECKING:
@@ -501,7 +501,7 @@ def _declare(name: str, target: Any, objective: Any, buckets: Any) -> None:
     bounds = checked_buckets(buckets)
     description = (getattr(target, "__doc__", None) or "").strip().partition("\n")[0]
     module = getattr(target, "__module__", None) or ""
-    declared.declare(declared.Declared(str(name), module, bounds, objective, description))
+    declared.declare(declared.Declared(bounded_name(name), module, bounds, objective, description))
 
 
 if TYPE_CHECKING:  # making them takes a good part of an import
@@ -544,7 +544,7 @@ def flow(target: Any = None, /, **options: Any) -> Any:
         keywords = {name: value for name, value in options.items() if name != "data"}
         plan: Flow[Any] = Flow(**keywords)  # a wrong value is said at decoration, not at the first call
         _declare(
-            printable(plan.use_definition(definition, (), {}).flow_name),
+            bounded_name(plan.use_definition(definition, (), {}).flow_name),
             definition.target,
             plan.objective,
             plan.buckets,

@@ -15,7 +15,8 @@ from otelflow._core.process.settings import settings
 from otelflow._core.runs import open_runs
 from otelflow._core.runs.current import current_run, enter, leave, open_run_here, parent_here
 from otelflow._core.runs.run import Run
-from otelflow._core.text.safe_str import printable
+from otelflow._core.runs.spans import end_of
+from otelflow._core.text.safe_str import bounded_name
 
 if TYPE_CHECKING:
     from otelflow._core.flows.config import Flow_Run__Config
@@ -62,8 +63,8 @@ class Block(Run):
         self.around = around
         self.flow = flow
         self.flow_run = self
-        self.flow_name = printable(flow.flow_name)
-        self.flow_run_id = printable(flow.flow_id)
+        self.flow_name = bounded_name(flow.flow_name)
+        self.flow_run_id = bounded_name(flow.flow_id)
 
     def open(self) -> None:
         """Make the flow current."""
@@ -112,12 +113,12 @@ class FlowRun(Run):
         if isinstance(parent, Block) and parent.flow is flow:  # a block of the same flow is no parent
             parent = parent.parent
         flow.begin_flow_run()
-        name = printable(flow.flow_name)
+        name = bounded_name(flow.flow_name)
         super().__init__(parent, effective(flow.flow_config), semconv.FLOW_SPAN + name)
         self.flow_name = name
         self.flow = flow
         self.flow_run = self
-        self.flow_run_id = printable(flow.flow_id)
+        self.flow_run_id = bounded_name(flow.flow_id)
         self.definition, self.args, self.kwargs = definition, flow.flow_args, flow.flow_kwargs
         self.code_name, self.is_generator = definition.code_name, definition.is_generator
         if definition.capture_parameters:
@@ -133,6 +134,7 @@ class FlowRun(Run):
 
     def opened(self) -> None:
         """Say that the flow is executed."""
+        self.flow.started_ns = self.started_ns
         messages.log_lifecycle(self, logging.DEBUG, messages.created(self.flow_run_id, self.flow_name))
         messages.log_lifecycle(self, logging.DEBUG, messages.EXECUTING_FLOW, self.flow_run_id)
 
@@ -144,7 +146,7 @@ class FlowRun(Run):
         if not self.is_generator:
             flow.flow_return_value = value
         flow.status, flow.flow_error, flow.duration = ending.result, ending.error, self.duration
-        flow.ended_ns = time.time_ns()
+        flow.ended_ns = end_of(self)
         flow.flow_run = None
         if ending.error is not None:
             messages.log_lifecycle(self, logging.ERROR, messages.FLOW_ERROR, ending.error_message)

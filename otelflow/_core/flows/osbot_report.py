@@ -1,9 +1,10 @@
 """A flow's run as plain data, in the shapes and words that OSBot-Utils has."""
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from otelflow import semconv
 from otelflow._core.process.settings import settings
+from otelflow._core.text.plain import plain
 from otelflow._core.text.redaction import recorded
 
 _WORDS: Final = {
@@ -79,9 +80,9 @@ def durations_with_tasks_status(flow: Any) -> dict[str, Any]:
 
 
 def as_json(flow: Any) -> dict[str, Any]:
-    """Return everything that is kept of a run."""
+    """Return everything that is kept of a run as plain JSON data, whatever its arguments and values are."""
     stats = flow.flow_stats
-    return {
+    report: dict[str, Any] = {
         "flow_data": {
             "flow_id": flow.flow_id,
             "flow_name": flow.flow_name,
@@ -90,7 +91,19 @@ def as_json(flow: Any) -> dict[str, Any]:
             "status": stats.status,
             "error": stats.error,
             "tasks": {task.task_id: _task(task, order) for order, task in enumerate(flow.executed_tasks, start=1)},
-            "events": [_event(event) for event in flow.captured_events],
+            "events": [
+                {
+                    "event_id": event.event_id,
+                    "event_type": event.event_type.value,
+                    "timestamp": event.timestamp,
+                    "event_data": {
+                        name: value
+                        for name, value in event.event_data._asdict().items()
+                        if name not in ("span_context", "error")
+                    },
+                }
+                for event in flow.captured_events
+            ],
             "results": [{**item.as_dict(), "timestamp": _milliseconds(item.time_ns)} for item in flow.results],
             "artifacts": [
                 {**item.as_dict(), "data": item.plain_data, "timestamp": _milliseconds(item.time_ns)}
@@ -109,6 +122,10 @@ def as_json(flow: Any) -> dict[str, Any]:
         },
         "flow_events": [],
     }
+    for task in report["flow_data"]["tasks"].values():
+        for name in ("return_value", "input_args", "input_kwargs"):  # each with bounds of its own
+            task[name] = plain(task[name])
+    return cast("dict[str, Any]", plain(report))
 
 
 def _task(task: Any, order: int) -> dict[str, Any]:
@@ -124,14 +141,4 @@ def _task(task: Any, order: int) -> dict[str, Any]:
         "execution_order": order,
         "input_args": list(task.task_args),
         "input_kwargs": dict(task.task_kwargs),
-    }
-
-
-def _event(event: Any) -> dict[str, Any]:
-    data = event.event_data._asdict()
-    return {
-        "event_id": event.event_id,
-        "event_type": event.event_type.value,
-        "timestamp": event.timestamp,
-        "event_data": {name: value for name, value in data.items() if name not in ("span_context", "error")},
     }

@@ -26,7 +26,7 @@ from otelflow._core.process.settings import settings
 from otelflow._core.runs.current import current_run, open_run_here, parent_here
 from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.run import Run
-from otelflow._core.text.safe_str import printable
+from otelflow._core.text.safe_str import bounded_name
 from otelflow.errors import NotCallable
 
 P = ParamSpec("P")
@@ -131,8 +131,8 @@ class Task(Speaker):
         definition = self.task_definition
         if definition is None or definition.target is not self.task_target:
             definition = self.task_definition = Definition("A task", self.task_target)
-        self.task_name = printable(self.task_name or definition.name or type(self).__name__)
-        self.task_id = printable(self.task_id)
+        self.task_name = bounded_name(self.task_name or definition.name or type(self).__name__)
+        self.task_id = bounded_name(self.task_id)
         return definition
 
     def _log(self, level: int, message: object, task_run_id: str | None) -> None:
@@ -299,9 +299,9 @@ def task(target: Any = None, /, **options: Any) -> Any:
     """
 
     def wrap(definition: Definition) -> Callable[..., Any]:
-        task_id = printable(options.get("task_id") or "")
+        task_id = bounded_name(options.get("task_id") or "")
         raise_on_error = options.get("raise_on_error", True)
-        definition.name = name = printable(options.get("task_name") or definition.name or "Task")
+        definition.name = name = bounded_name(options.get("task_name") or definition.name or "Task")
 
         def new_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskRun:
             call = Task.__new__(Task)  # each call makes one: its __init__ would take twice as long to find the same

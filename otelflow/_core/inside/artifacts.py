@@ -3,7 +3,7 @@
 import logging
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from otelflow import semconv
@@ -14,6 +14,7 @@ from otelflow._core.runs import observers
 from otelflow._core.runs.endings import qualified_name
 from otelflow._core.runs.run import Run
 from otelflow._core.text.excerpt import Excerpt
+from otelflow._core.text.plain import frame_rows, is_structured, plain
 from otelflow._core.text.redaction import recorded, redact_value
 from otelflow._core.text.regex import lazy_compile
 from otelflow._core.text.safe_str import brief_repr, cut, printable, safe_str
@@ -114,8 +115,10 @@ class Artifact(_Leaving):
     def take(self, data: object) -> None:
         """Check *data* and make it the artifact's state."""
         if not self.type:
-            is_json = isinstance(data, dict | list | tuple)
+            is_json = isinstance(data, dict | list | tuple) or is_structured(data)
             self.type = "error" if isinstance(data, BaseException) else "json" if is_json else "text"
+            if frame_rows(data) is not None:
+                self.type = "table"
         excerpt = Excerpt(_LONGEST_TEXT)
         try:
             self.data = _CHECKS.get(self.type, _free_form)(data, excerpt)
@@ -302,35 +305,44 @@ def _markdown(data: object, excerpt: Excerpt) -> object:
 
 
 def _table(data: object, excerpt: Excerpt) -> object:
-    """A list of rows (dicts or lists), or a dict of columns."""
-    rows: Iterable[object] = ()
-    if isinstance(data, Mapping) and all(isinstance(column, list | tuple) for column in data.values()):
+    """A list of rows (dicts or lists), a dict of columns, or a data frame."""
+    rows = frame_rows(data)
+    if rows is None and isinstance(data, Mapping) and all(map(_is_column, data.values())):
         lengths = {str(name): len(column) for name, column in data.items()}
         if len(set(lengths.values())) > 1:
             raise InvalidArtifact(f"a table artifact's columns must be equally long, not {brief_repr(lengths, 200)}")
         rows = (dict(zip(data, row, strict=True)) for row in zip(*data.values(), strict=True))
-    elif isinstance(data, list | tuple):
+    if rows is None:
+        if not isinstance(data, list | tuple):
+            raise InvalidArtifact(_NO_TABLE)
         rows = data
-    else:
-        raise InvalidArtifact(_NO_TABLE)
     copies = []
     for row in excerpt.within(rows):
-        if not isinstance(row, Mapping | list | tuple):
+        if not isinstance(row, Mapping | list | tuple) and not is_structured(row):
             raise InvalidArtifact(_NO_TABLE)
-        copies.append(excerpt.copy(row))
-    return _plain(copies)
+        copies.append(excerpt.copy(plain(row, _LONGEST_TEXT)))
+    return redact_value(copies)
+
+
+def _is_column(value: object) -> bool:
+    """Tell whether *value* has a length and items: a list, a range, a set, an array of a library."""
+    has_items = hasattr(type(value), "__len__") and hasattr(type(value), "__iter__")
+    return has_items and not isinstance(value, str | bytes | Mapping)
 
 
 def _link(data: object, excerpt: Excerpt) -> object:
-    if not isinstance(data, str) or lazy_compile(_URL).fullmatch(data) is None:
+    text = data if isinstance(data, str) else safe_str(data, _LONGEST_TEXT)  # libraries have classes for addresses
+    if lazy_compile(_URL).fullmatch(text) is None:
         raise InvalidArtifact(f"a link artifact needs an http or https address, not {brief_repr(data)}")
-    return excerpt.text(data)
+    return excerpt.text(text)
 
 
 def _progress(data: object, _: Excerpt) -> object:
-    if isinstance(data, bool) or not isinstance(data, int | float) or not 0 <= data <= 100:
+    is_number = not isinstance(data, str) and hasattr(type(data), "__float__")  # a Decimal, one of numpy's
+    number = float(data) if is_number and not isinstance(data, int | float) else data  # type: ignore[arg-type]
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 100:
         raise InvalidArtifact(f"a progress artifact needs a number from 0 to 100, not {brief_repr(data)}")
-    return data
+    return number
 
 
 def _image(data: object, excerpt: Excerpt) -> object:
@@ -342,7 +354,8 @@ def _image(data: object, excerpt: Excerpt) -> object:
 
 
 def _json(data: object, excerpt: Excerpt) -> object:
-    return _plain(excerpt.copy(data))
+    # What the conversion cuts is more than the excerpt keeps.
+    return redact_value(excerpt.copy(plain(data, 2 * _LONGEST_TEXT)))
 
 
 def _error(data: object, excerpt: Excerpt) -> object:
@@ -355,18 +368,9 @@ def _free_form(data: object, excerpt: Excerpt) -> object:
     """Take anything: what is no text, bytes or JSON becomes its ``str()``."""
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
-    if not isinstance(data, str):
-        try:
-            return _json(data, excerpt)
-        except Exception:  # noqa: BLE001 what is no JSON, or the trouble of a foreign container
-            excerpt.begin_again()
+    if data is None or isinstance(data, int | float | dict | list | tuple) or is_structured(data):
+        return _json(data, excerpt)
     return excerpt.text(data)
-
-
-def _plain(data: object) -> object:
-    import json  # noqa: PLC0415 only for artifacts
-
-    return redact_value(json.loads(json.dumps(data, ensure_ascii=False)))
 
 
 _CHECKS: Final[Mapping[str, Callable[[object, Excerpt], object]]] = {

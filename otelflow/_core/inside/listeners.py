@@ -3,7 +3,6 @@
 import functools
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar, runtime_checkable
@@ -22,6 +21,7 @@ from otelflow._core.process.process import State
 from otelflow._core.runs import observers, spans
 from otelflow._core.runs.endings import Ending
 from otelflow._core.runs.run import Entry, Run
+from otelflow._core.text.safe_str import bounded_name
 from otelflow.errors import InvalidListener
 
 A = TypeVar("A")
@@ -294,7 +294,7 @@ class _EventObserver(observers.Observer):
         """Tell how *run* has ended."""
         event_type = _STOP.get(run.kind)
         if event_type is not None and is_wanted(run, event_type):
-            _announce(run, event_type, _NOTHING, time.time_ns(), ending=run.ending)
+            _announce(run, event_type, _NOTHING, spans.end_of(run), ending=run.ending)
 
     def entry_added(self, run: Run, entry: Entry) -> None:
         """Tell what was added to *run*."""
@@ -388,4 +388,4 @@ def guarded(listener: object, call: Callable[[A], B], about: A) -> B | None:
 
 def name_of(listener: object) -> str:
     """Return the name under which *listener*'s errors are counted: its function's or class's."""
-    return getattr(listener, "__qualname__", None) or type(listener).__name__
+    return bounded_name(getattr(listener, "__qualname__", None) or type(listener).__name__)

@@ -13,6 +13,7 @@ from otelflow._core.runs import observers, open_runs
 from otelflow._core.runs.current import open_run_here
 from otelflow._core.runs.endings import stack_trace
 from otelflow._core.runs.run import Run
+from otelflow._core.text.safe_str import comes_from_outside, safe_str
 
 _RUN_LOGGER: Final = "otelflow.run"
 
@@ -80,8 +81,10 @@ def _take(record: logging.LogRecord, *, printed: bool) -> None:
     if run is not None:
         try:
             text = record.getMessage()
-        except Exception:  # noqa: BLE001 arguments that do not fit their format are the program's to report
-            text = str(record.msg)
+        except BaseException as trouble:  # arguments that do not fit their format are the program's to report
+            if comes_from_outside(trouble):
+                raise
+            text = safe_str(record.msg, settings().value_limit)
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:  # logger.exception(…): what happened is the message
             text = f"{text}\n{stack_trace(error, settings().value_limit)}"

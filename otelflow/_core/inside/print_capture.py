@@ -77,11 +77,11 @@ class _Wrapper(State):
     def last_closed(self) -> None:
         """Put ``builtins.print`` back, unless somebody else has wrapped it since."""
         with self.lock:
+            if open_runs.is_any():
+                return  # a run that opened meanwhile in another thread has still seen it installed
             if self.is_installed and builtins.print is self.wrapper:
                 builtins.print = self.original
             self.is_installed = False
-            if open_runs.is_any():  # a run that opened meanwhile in another thread has still seen it installed
-                self._install()
 
     def _install(self) -> None:
         present: Any = builtins.print

@@ -3,6 +3,7 @@
 import os
 from typing import Final
 
+from otelflow._core.process import forks
 from otelflow._core.process.process import State
 
 _AT_ONCE: Final = 256
@@ -28,6 +29,7 @@ _pool: Final = _Pool()
 
 def new_id(prefix: str) -> str:
     """Return *prefix* and 16 random hexadecimal digits."""
+    forks.notice()
     try:
         return prefix + _pool.ids.pop()
     except IndexError:

@@ -1,11 +1,13 @@
 """The order in which a process ends: open runs first, then what delivers them, side by side in one time limit."""
 
 import atexit
+import functools
+import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from otelflow._core.process.process import State
 
@@ -30,9 +32,11 @@ class _Shutdown(State):
     """
 
     end_runs: Callable[[], None] = staticmethod(lambda: None)
+    deliveries: "dict[int, tuple[weakref.ref[Any], Callable[[Any], object]]]"
 
     def __init__(self) -> None:
         self.deliverers: Final[weakref.WeakSet[Deliverer]] = weakref.WeakSet()
+        self.deliveries = {}
         super().__init__()
 
     def reset(self) -> None:
@@ -42,6 +46,37 @@ class _Shutdown(State):
     def begin_anew(self) -> None:
         """Have all the time again, also in the child of a process that was ending."""
         self.waited = None
+        util: Any = sys.modules.get("billiard.util")
+        if util is not None:
+            util.register_after_fork(
+                self, _Shutdown.deliver_before_billiard_ends
+            )  # which runs when the child is set up
+
+    def deliver_before_billiard_ends(self) -> None:
+        """Deliver before a process of billiard ends, in which this is called."""
+        billiard: Any = sys.modules["billiard"]
+        if not billiard.util.Finalize.__module__.startswith("multiprocessing"):  # else it runs what that has, too
+            billiard.util.Finalize(self, self.deliver, exitpriority=0)
+        # A worker of its pool, and of Celery, leaves by os._exit() without that; what it calls before is an attribute.
+        worker: Any = getattr(billiard.current_process(), "_target", None)
+        if hasattr(worker, "on_exit"):
+            worker.on_exit = functools.partial(self.deliver_after, worker.on_exit)
+
+    def deliver_after(self, on_exit: Callable[..., object] | None, *args: object) -> None:
+        """Call *on_exit* as the pool would have, and deliver what it has left, too."""
+        try:
+            if on_exit is not None:
+                on_exit(*args)
+        finally:
+            self.deliver()
+
+    def deliver(self) -> None:
+        """End what is open and deliver everything."""
+        end_open_runs()
+        for reference, deliver in list(self.deliveries.values()):
+            owner = reference()
+            if owner is not None:
+                deliver(owner)
 
 
 _shutdown: Final = _Shutdown()
@@ -118,8 +153,11 @@ def waiting() -> Iterator[None]:
 def deliver_before_child_ends(owner: T, deliver: Callable[[T], object]) -> None:
     """Call *deliver* with *owner*, as long as it lives, before a child of ``multiprocessing`` ends, now or later.
 
-    Such a child leaves by ``os._exit``, which runs no exit function; its open runs are ended first.
+    Such a child leaves by ``os._exit``, which runs no exit function; its open runs are ended first. So does a child of
+    billiard, the copy of ``multiprocessing`` with which Celery works.
     """
+    key = id(owner)
+    _shutdown.deliveries[key] = weakref.ref(owner, lambda _: _shutdown.deliveries.pop(key, None)), deliver
     import multiprocessing  # noqa: PLC0415 some milliseconds, only for programs that deliver something
     from multiprocessing import util  # noqa: PLC0415
 
@@ -136,3 +174,6 @@ def deliver_before_child_ends(owner: T, deliver: Callable[[T], object]) -> None:
     util.register_after_fork(owner, register)
     if multiprocessing.parent_process() is not None:
         register(owner)
+    billiard: Any = sys.modules.get("billiard")
+    if "billiard.util" in sys.modules and getattr(billiard.current_process(), "_parent_pid", None):
+        _shutdown.deliver_before_billiard_ends()

@@ -58,16 +58,23 @@ class Worker:
         """Whether a wake has not been answered yet."""
         return self._answered_wakes < self._wakes
 
-    def start_thread(self) -> None:
-        """Have a thread from now on, unless there is one or the worker is closed."""
+    def start_thread(self) -> bool:
+        """Have a thread from now on, unless the worker is closed; tell whether there is one. Not to be called locked.
+
+        A thread that starts lets others come in between, where threads are greenlets: those would share the lock.
+        """
         with self.changed:
             if self.thread is not None or self.is_closed:
-                return
-            self.thread = threading.Thread(target=self._run, name="otelflow-worker", daemon=True)
-            try:
-                self.thread.start()
-            except RuntimeError:  # the interpreter is shutting down; close() works
+                return self.thread is not None
+            thread = self.thread = threading.Thread(target=self._run, name="otelflow-worker", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # there is none to be had, or the interpreter is shutting down: the owner works itself
+            with self.changed:
                 self.thread = None
+                self.changed.notify_all()
+            return False
+        return True
 
     def wake(self) -> None:
         """Let the thread, if there is one, work until nothing is left; of several wakes meanwhile, once more."""
@@ -99,8 +106,10 @@ class Worker:
             self.deadline = time.monotonic() + shutdown.seconds_left(self.shutdown_timeout)
             thread = self.thread
             self.changed.notify_all()
+        # A program that is ending gets no new thread: what came late is done on this one. So is what a worker has left
+        # that is closed by its own work, or by a thread that came before it had started.
         with shutdown.waiting():
-            if thread is None:  # a program that is ending gets no new thread: what came late is done on this one
+            if thread is None or thread is threading.current_thread() or thread.ident is None:
                 while self._work():
                     pass
                 return True

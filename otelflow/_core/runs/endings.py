@@ -1,18 +1,58 @@
 """How a run ends: the result of each ending, and what is said of the error."""
 
 import traceback
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from types import TracebackType
 from typing import Final
 
 from otelflow import semconv
 from otelflow._core.process.settings import settings
 from otelflow._core.text.redaction import recorded, redact
-from otelflow._core.text.safe_str import printable
+from otelflow._core.text.safe_str import bounded_name, comes_from_outside, printable, safe_str, type_name
 
 # Of a traceback longer than this (a message of megabytes), only the ends are read for secrets.
 _READ: Final = 262_144
 
-# By name: nobody has these classes without having imported their modules, which take long.
-_CANCELLATIONS: Final = {"CancelledError": "asyncio.exceptions", "GreenletExit": "greenlet"}
+# By package and name, as libraries move their classes from module to module: nobody has these classes without having
+# imported their packages, which take long. A subclass counts as its base.
+_CANCELLATIONS: Final = {
+    "asyncio": {"CancelledError"},
+    "concurrent": {"CancelledError"},  # of a future, and of what builds on it, such as Dask
+    "curio": {"CancelledError", "TaskCancelled"},
+    "greenlet": {"GreenletExit"},  # gevent and eventlet stop with it
+    "trio": {"Cancelled"},  # anyio raises this one or that of asyncio
+    "twisted": {"CancelledError"},
+}
+# What a run waited for did not come in time. Libraries that raise the built-in TimeoutError need no line here: asyncio,
+# anyio, sockets, concurrent.futures, aiohttp.
+_TIMEOUTS: Final = {
+    "billiard": {"SoftTimeLimitExceeded", "TimeLimitExceeded", "TimeoutError"},
+    "botocore": {"ConnectTimeoutError", "ReadTimeoutError"},
+    "celery": {"TimeoutError"},  # its time limits are those of billiard
+    "curio": {"TaskTimeout"},
+    "eventlet": {"Timeout"},
+    "func_timeout": {"FunctionTimedOut"},
+    "gevent": {"Timeout"},
+    "httpcore": {"TimeoutException"},
+    "httpx": {"TimeoutException"},
+    "multiprocessing": {"TimeoutError"},
+    "playwright": {"TimeoutError"},
+    "pymongo": {"ExecutionTimeout", "NetworkTimeout"},
+    "redis": {"TimeoutError"},
+    "requests": {"Timeout"},
+    "selenium": {"TimeoutException"},
+    "sqlalchemy": {"TimeoutError"},
+    "stopit": {"TimeoutException"},
+    "subprocess": {"TimeoutExpired"},
+    "timeout_decorator": {"TimeoutError"},
+    "tornado": {"TimeoutError"},
+    "trio": {"TooSlowError"},
+    "urllib3": {"TimeoutError"},
+}
+# Of a chain or group with more exceptions, only those at both ends are formatted.
+_MOST_ERRORS: Final = 100
+_ERRORS_AT_AN_END: Final = 10
 
 
 FAILED: Final = frozenset({semconv.FAILURE, semconv.TIMEOUT, semconv.ERROR})
@@ -73,13 +113,14 @@ def ending_of(error: BaseException, *, was_called: bool = True) -> Ending:
     """Return how a run ends that *error* leaves; before the body was called it is a failed injection."""
     if isinstance(error, SystemExit):
         # As the interpreter sees it: None and 0 are a good end, "" and 0.0 are not.
-        is_good = error.code is None or (isinstance(error.code, int) and error.code == 0)
+        is_good = error.code is None or (isinstance(error.code, int) and int.__int__(error.code) == 0)
         return SUCCESS if is_good else Ending(semconv.FAILURE, error)
     if is_cancellation(error):
         return Ending(semconv.CANCELLATION, error)
     if not was_called:
         return Ending(semconv.ERROR, error)
-    return Ending(semconv.TIMEOUT if isinstance(error, TimeoutError) else semconv.FAILURE, error)
+    is_timeout = isinstance(error, TimeoutError) or _is_one_of(_TIMEOUTS, error)
+    return Ending(semconv.TIMEOUT if is_timeout else semconv.FAILURE, error)
 
 
 def is_cancellation(error: BaseException) -> bool:
@@ -91,15 +132,17 @@ def is_cancellation(error: BaseException) -> bool:
         return not isinstance(error, ExceptionGroup) and all(map(is_cancellation, error.exceptions))
     if isinstance(error, KeyboardInterrupt | GeneratorExit):
         return True
-    return any(
-        base.__name__ in _CANCELLATIONS and base.__module__ == _CANCELLATIONS[base.__name__]
-        for base in type(error).__mro__
-    )
+    return _is_one_of(_CANCELLATIONS, error)
+
+
+def _is_one_of(table: Mapping[str, AbstractSet[str]], error: BaseException) -> bool:
+    return any(base.__name__ in table.get(str(base.__module__).partition(".")[0], ()) for base in type(error).__mro__)
 
 
 def qualified_name(kind: type) -> str:
     """Return the name of an exception class as OpenTelemetry writes it: with its module, unless it is built in."""
-    return kind.__qualname__ if kind.__module__ in ("builtins", None) else f"{kind.__module__}.{kind.__qualname__}"
+    name = kind.__qualname__ if kind.__module__ in ("builtins", None) else f"{kind.__module__}.{kind.__qualname__}"
+    return bounded_name(name)
 
 
 def stack_trace(error: BaseException, limit: int) -> str:
@@ -110,10 +153,63 @@ def stack_trace(error: BaseException, limit: int) -> str:
             break
         frames = frames.tb_next
     try:
-        text = "".join(traceback.TracebackException(type(error), error, frames).format())
-    except Exception as trouble:  # noqa: BLE001 foreign __str__, __repr__ and source loaders
-        text = f"<the traceback could not be formatted: {type(trouble).__name__}>"
+        if _is_long(error):
+            text = "".join(_pieces_of_chain(error, frames, limit))
+        else:
+            text = "".join(traceback.TracebackException(type(error), error, frames).format())
+    except BaseException as trouble:  # foreign __str__, __repr__ and source loaders, which may raise anything
+        if comes_from_outside(trouble):
+            raise
+        text = f"<the traceback could not be formatted: {type_name(trouble)}>"
     return printable(_both_ends(text, limit))
+
+
+def _is_long(error: BaseException) -> bool:
+    """Tell whether so many exceptions belong to *error* that the standard library takes seconds to format them."""
+    rest: list[BaseException | None] = [error]
+    for _ in range(_MOST_ERRORS):
+        if not rest:
+            return False
+        item = rest.pop()
+        if item is not None:
+            rest += [item.__cause__, item.__context__]
+            if isinstance(item, BaseExceptionGroup):
+                rest += item.exceptions[:_MOST_ERRORS]
+    return any(item is not None for item in rest)
+
+
+def _pieces_of_chain(error: BaseException, frames: TracebackType | None, limit: int) -> Iterator[str]:
+    """Return both ends of the chain of *error*, the oldest first as Python does, each exception without its chain."""
+    chain, ids = [(error, "")], {id(error)}
+    while True:
+        item = chain[-1][0]
+        is_cause = item.__cause__ is not None
+        before = item.__cause__ if is_cause else None if item.__suppress_context__ else item.__context__
+        if before is None or id(before) in ids:
+            break
+        ids.add(id(before))
+        chain.append((before, _BETWEEN_CAUSE if is_cause else _BETWEEN_CONTEXT))
+    omitted = len(chain) - 2 * _ERRORS_AT_AN_END
+    for place, (item, between) in reversed(list(enumerate(chain))):
+        if omitted > 0 and _ERRORS_AT_AN_END <= place < _ERRORS_AT_AN_END + omitted:
+            if place == _ERRORS_AT_AN_END:
+                yield f"… [cut, {omitted:,} exceptions] …\n\n"
+            continue
+        trace = frames if item is error else item.__traceback__
+        yield "Traceback (most recent call last):\n"
+        yield from traceback.format_tb(trace)
+        yield f"{qualified_name(type(item))}: {safe_str(item, limit)}\n"
+        inner = item.exceptions if isinstance(item, BaseExceptionGroup) else ()
+        yield from (
+            f"  | {qualified_name(type(part))}: {safe_str(part, limit)}\n" for part in inner[:_ERRORS_AT_AN_END]
+        )
+        if len(inner) > _ERRORS_AT_AN_END:
+            yield f"  | … [cut, {len(inner) - _ERRORS_AT_AN_END:,} exceptions]\n"
+        yield between
+
+
+_BETWEEN_CAUSE: Final = "\nThe above exception was the direct cause of the following exception:\n\n"
+_BETWEEN_CONTEXT: Final = "\nDuring handling of the above exception, another exception occurred:\n\n"
 
 
 def _both_ends(text: str, limit: int) -> str:

@@ -10,13 +10,13 @@ from _thread import get_ident
 from typing import Final
 
 from otelflow import semconv
-from otelflow._core.process import losses, shutdown
-from otelflow._core.process.forks import fork
+from otelflow._core.process import forks, losses, shutdown
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import log_records, observers, open_runs, spans
 from otelflow._core.runs.current import current_run, enter, leave, unclosed_inside
 from otelflow._core.runs.endings import CANCELLED, SUCCESS, UNCLOSED, Ending, ending_of
 from otelflow._core.runs.run import Run
+from otelflow._core.text.safe_str import comes_from_outside
 
 # Exceptions are remembered to be recorded once; a flow that fails and recovers for ever must not keep them all.
 _REMEMBERED: Final = 1_000
@@ -24,6 +24,7 @@ _REMEMBERED: Final = 1_000
 
 def open_run(run: Run) -> None:
     """Start *run*: its span, its place in the context, the register, and who is told, in that order."""
+    forks.notice()
     run.started_ns = time.time_ns()
     run.clock = time.perf_counter()
     try:
@@ -44,6 +45,7 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:
     Called on every path; see the table of endings in ``endings.ending_of``. What is done is not done again: the exit of
     the interpreter may end a run that a thread or a generator still holds, and Ctrl-C may come in between.
     """
+    forks.notice()
     this_thread = get_ident()
     if run.closer is not None and not _may_close_again(run, this_thread):
         return
@@ -54,7 +56,7 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:
     run.ending, run.duration = ending, time.perf_counter() - run.clock
     run.is_closed = True
     leave(run)  # before anything that may take long or fail: the caller's run is current again
-    is_inherited = run.clock < fork.clock  # its parent process ends and reports it
+    is_inherited = run.clock < forks.fork.clock  # its parent process ends and reports it
     try:
         run.ended(value)
     except Exception as error:  # noqa: BLE001 the user's value or exception comes out, whatever is wrong here
@@ -100,7 +102,9 @@ def close_with(run: Run, error: BaseException, thrown_in: object = None) -> bool
             above = above.parent
     try:
         ending = ending_of(error, was_called=run.was_called)
-    except Exception:  # noqa: BLE001 a property of a foreign class, or a group nested too deep
+    except BaseException as trouble:  # a property of a foreign class, or a group nested too deep
+        if comes_from_outside(trouble):
+            raise
         ending = Ending(semconv.FAILURE, error)
     close_run(run, ending)
     return keeps_inside(run, ending)

@@ -45,10 +45,10 @@ def watch(watcher: Watcher) -> None:
 def add(run: Run) -> None:
     """Take *run* into the register."""
     _open.runs[id(run)] = weakref.ref(run)
-    if not _open.is_first_told:  # not by their number: two threads may come at once
-        _open.is_first_told = True
+    if not _open.is_first_told:  # not by their number: two threads may come at once, and neither may go on before
         for watcher in _open.watchers:
             watcher.first_opened()
+        _open.is_first_told = True
 
 
 def remove(run: Run) -> None:

@@ -1,7 +1,6 @@
 """The span of a run: how it starts, what stands on it, and how it ends."""
 
 import os
-import time
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace
@@ -55,10 +54,15 @@ def end(run: Run) -> None:
                 _describe_error(run, span, run.ending.error)
     finally:
         try:
-            span.end(max(time.time_ns(), run.started_ns))
+            span.end(end_of(run))
         except Exception as error:  # noqa: BLE001 a processor that raises must not replace the user's exception
             message = "A span processor raised when a span ended; the run goes on"
             losses.record("traces", "end_failed", message, error=error)
+
+
+def end_of(run: Run) -> int:
+    """Return when *run* ended, in nanoseconds since the epoch: the clock of the system may have been set meanwhile."""
+    return run.started_ns + round(run.duration * 1_000_000_000)
 
 
 def _describe_error(run: Run, span: Span, error: BaseException) -> None:

@@ -19,6 +19,12 @@ def suggestion(name: str, names: Iterable[str]) -> str:
     return f"; known: {', '.join(names)}" if names else ""
 
 
+def quotes_in(value: str) -> str:
+    """Return the end of a sentence for a *value* in quotes, which a file of variables took for a part of it."""
+    is_quoted = len(value) > 1 and value[0] in "\"'" and value[-1] == value[0]
+    return f": the quotes are a part of it; write {value[1:-1]} without them" if is_quoted else ""
+
+
 def place_of(error: BaseException) -> str:
     """Return file:line of the innermost frame of *error* that is the user's own, or nothing."""
     import os  # noqa: PLC0415 only for errors

@@ -3,14 +3,20 @@
 import itertools
 import reprlib
 from collections import deque
-from typing import Any
+from typing import Any, Final
 
 # A cut text says so; this leaves room for the sentence that says it.
-_CUT = "… [cut, {total:,} characters]"
-_CUT_LENGTH = 60
+_CUT: Final = "… [cut, {total:,} characters]"
+_CUT_LENGTH: Final = 60
 # What a container shows of itself: never the whole of a million items.
-_ITEMS = 200
-_DEPTH = 6
+_ITEMS: Final = 200
+_DEPTH: Final = 6
+#: The most characters of a name, an id, a key or a type; ``bounded_name`` cuts a longer one and marks the cut
+NAME_LENGTH: Final = 256
+# Python refuses to write an int with more digits than its user allows, 640 at the least.
+_DIGITS_AT_ONCE: Final = 600
+_MOST_DIGITS: Final = 20_000
+_BITS_PER_DIGIT: Final = 3.3219281
 
 
 _CONTAINERS = (list, tuple, dict, set, frozenset, deque)
@@ -48,6 +54,9 @@ class _BoundedRepr(reprlib.Repr):
         # From its beginning on: the end of a secret would be none that redaction knows.
         return repr(x[: self.maxstring])
 
+    def repr_int(self, x: int, level: int) -> str:
+        return digits(x)[: self.maxlong]
+
     def repr_instance(self, x: object, level: int) -> str:
         return repr(x)[: self.maxother]
 
@@ -78,20 +87,76 @@ def brief_repr(value: object, limit: int = 80) -> str:
     """Return the first *limit* characters of ``repr(value)``, for an error; never raises."""
     try:
         return printable(_BoundedRepr(limit).repr(value)[:limit])
-    except Exception as error:  # noqa: BLE001 foreign __repr__, and numbers that Python refuses to print
-        return f"<{type(value).__name__}: repr() raised {type(error).__name__}>"
+    except BaseException as error:  # foreign __repr__, which may raise anything
+        if comes_from_outside(error):
+            raise
+        return f"<{type_name(value)}: repr() raised {type_name(error)}>"
+
+
+def digits(number: int) -> str:
+    """Return *number* in decimal digits, also past Python's own limit; a gigantic one in hexadecimal digits."""
+    if number.bit_length() < _DIGITS_AT_ONCE * _BITS_PER_DIGIT:
+        return int.__repr__(number)
+    if number.bit_length() > _MOST_DIGITS * _BITS_PER_DIGIT:
+        return hex(number)  # linear; decimal digits of as many are not
+    pieces = []
+    rest = abs(number)
+    while rest:
+        rest, piece = divmod(rest, 10**_DIGITS_AT_ONCE)
+        pieces.append(f"{piece:0{_DIGITS_AT_ONCE}}")
+    return ("-" if number < 0 else "") + "".join(reversed(pieces)).lstrip("0")
+
+
+def comes_from_outside(error: BaseException) -> bool:
+    """Tell whether *error*, which foreign code raised while a value was shown, was meant for the program.
+
+    Whatever a value's own code raises concerns nobody but who shows it. What somebody else threw into this thread must
+    reach the program: Ctrl-C, a greenlet that is ended or has run out of time, what a signal handler raised.
+    """
+    if isinstance(error, Exception):
+        return False
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    if any(base.__name__ in ("GreenletExit", "Timeout") for base in type(error).__mro__):
+        return True
+    import signal  # noqa: PLC0415 only for what is rare
+
+    handlers = (signal.getsignal(number) for number in signal.valid_signals())
+    codes = {getattr(getattr(handler, "__func__", handler), "__code__", None) for handler in handlers} - {None}
+    frames = error.__traceback__
+    while frames is not None:
+        if frames.tb_frame.f_code in codes:
+            return True
+        frames = frames.tb_next
+    return False
+
+
+def type_name(value: object) -> str:
+    """Return the name of the class of *value*, also where a metaclass has other ideas."""
+    return str(type.__dict__["__name__"].__get__(type(value)))
 
 
 def safe_str(value: object, limit: int) -> str:
     """Return ``str(value)``, bounded to about *limit* characters; never raises."""
     try:
         if isinstance(value, str):
-            return printable(cut(value, limit))
+            return printable(cut(str.__str__(value), limit))  # without what a subclass may do
         if isinstance(value, bytes | bytearray):
             text = bytes(value[:limit]).decode("utf-8", "backslashreplace")
             return cut(text, limit) if len(value) <= limit else text[:limit] + _CUT.format(total=len(value))
         if isinstance(value, _CONTAINERS):
             return printable(cut(_BoundedRepr(limit).repr(value), limit))
-        return printable(cut(str(value), limit))
-    except Exception as error:  # noqa: BLE001 foreign __str__ and __repr__
-        return f"<{type(value).__name__}: str() raised {type(error).__name__}>"
+        text = digits(value) if type(value) is int else str.__str__(str(value))
+        return printable(cut(text, limit))
+    except BaseException as error:  # foreign __str__ and __repr__, which may raise anything
+        if comes_from_outside(error):
+            raise
+        return f"<{type_name(value)}: str() raised {type_name(error)}>"
+
+
+def bounded_name(value: object) -> str:
+    """Return *value* as a name: a printable text of at most ``NAME_LENGTH`` characters, whose end marks a cut."""
+    if type(value) is str and len(value) <= NAME_LENGTH:
+        return printable(value)
+    text = safe_str(value, 2 * NAME_LENGTH)
+    return text if len(text) <= NAME_LENGTH else text[: NAME_LENGTH - 1] + "…"

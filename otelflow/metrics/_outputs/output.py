@@ -7,6 +7,7 @@ from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from prometheus_client import CollectorRegistry
 
 from otelflow._core.process import losses
+from otelflow._core.text.safe_str import bounded_name
 from otelflow.metrics._collector import AggregatorCollector
 from otelflow.metrics._counts import Aggregator, Hooks
 from otelflow.metrics._outputs.metrics_worker import MetricsWorker
@@ -92,7 +93,7 @@ class WorkerOutput(Output, ABC):
 
 def service_of(resource: Resource) -> str:
     """Return the name of the service, under which jobs deliver."""
-    return str(resource.attributes.get(SERVICE_NAME, "unknown_service"))
+    return bounded_name(resource.attributes.get(SERVICE_NAME, "unknown_service"))
 
 
 def warn_of_unnamed(service: str) -> None:

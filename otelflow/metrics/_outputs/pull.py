@@ -132,7 +132,7 @@ class PullOutput(Output):
                 client_cafile=certificate.client_ca or None,
                 client_auth_required=bool(certificate.client_ca),
             )
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # RuntimeError: there is no thread to be had
             cure = "choose another port with OTELFLOW_METRICS=pull:HOST:PORT, where port 0 is any free one"
             if isinstance(error, socket.gaierror):
                 cure = (

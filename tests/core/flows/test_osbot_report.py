@@ -1,5 +1,10 @@
 """A flow's run as plain data, in the shapes and words that existing code reads."""
 
+import datetime as dt
+import decimal
+import json
+import math
+
 import pytest
 
 from otelflow import flow, task
@@ -59,3 +64,27 @@ def test_a_running_flow_says_so():
     run = flow()(lambda this_flow: this_flow.durations()["flow_status"])().execute()
 
     assert run.flow_return_value == "running"
+
+
+def test_the_report_is_json_whatever_arguments_and_values_are():
+    class Odd:
+        def __repr__(self):
+            raise SystemExit(1)
+
+    @task
+    def step(*_, **__):
+        return {1, Odd()}
+
+    @flow
+    def body(*values, this_flow=None):
+        step(*values, at=dt.date(2024, 1, 2))
+        this_flow.add_flow_result("odd", Odd())
+        return math.nan
+
+    run = body(decimal.Decimal("1.10"), Odd(), 10**5_000, {(1, 2): b"x"}).execute()
+
+    report = json.loads(json.dumps(run.json(), allow_nan=False))
+    (only,) = report["flow_data"]["tasks"].values()
+    assert only["input_args"][0] == "1.10"
+    assert only["input_kwargs"] == {"at": "2024-01-02"}
+    assert report["flow_data"]["return_value"] == "NaN"

@@ -145,3 +145,27 @@ def test_a_child_knows_since_when_it_is_one():
     print(forks.forked_at(), in_child(lambda: before < forks.forked_at() < time.perf_counter()))
     """
     assert printed(source) == ["-inf True"]
+
+
+def test_a_fork_in_c_is_noticed_where_a_run_begins_or_ends():
+    source = """
+    import ctypes
+    from otelflow._core.process.ids import new_id
+    new_id("")
+    libc = ctypes.PyDLL(None)
+    reading, writing = os.pipe()
+    lock = forks.new_lock()
+    held_by_a_thread(lock)
+    if libc.fork() == 0:
+        own = new_id("")
+        os.write(writing, f"{own} {lock.acquire(timeout=5)} {forks.forked_at() > 0}\\n".encode())
+        os._exit(0)
+    os.wait()
+    print(os.read(reading, 100).decode().strip())
+    print(new_id(""), forks.forked_at() > 0)
+    """
+    of_child, of_parent = printed(source)
+
+    assert of_child.split()[1:] == ["True", "True"]
+    assert of_parent.split()[1:] == ["False"]
+    assert of_child.split()[0] != of_parent.split()[0]

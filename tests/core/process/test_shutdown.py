@@ -129,3 +129,28 @@ def test_what_is_gone_delivers_nothing_and_keeps_no_child():
     write(f"the child left with {child.exitcode}")
     """
     assert printed(source) == ["the child left with 0"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.parametrize("late", ["", "import billiard.util, billiard.pool"], ids=["early", "late"])
+def test_a_process_of_billiard_and_a_worker_of_its_pool_deliver_before_they_leave(late):
+    pytest.importorskip("billiard")
+    source = f"""
+    {"" if late else "import billiard.util, billiard.pool"}
+    deliverer = Deliverer()
+    shutdown.deliver_before_child_ends(deliverer, Deliverer.deliver)
+    {late}
+    import billiard
+    process = billiard.Process(target=leave_a_run_open)
+    process.start()
+    process.join(20)
+    write("the pool")
+    pool = billiard.pool.Pool(1, maxtasksperchild=1)
+    pool.apply_async(leave_a_run_open).get(20)
+    pool.close()
+    pool.join()
+    """
+    lines = printed(source)
+
+    assert lines[:3] == ["flow cancellation", "delivered", "the pool"]
+    assert lines[3:5] == ["flow cancellation", "delivered"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import builtins
+import time
 from typing import Any, NamedTuple
 
 import pytest
@@ -11,6 +12,7 @@ from opentelemetry.trace import StatusCode
 import otelflow
 from otelflow import flow, task
 from otelflow._core.runs.current import current_run
+from otelflow._core.runs.endings import stack_trace
 from support.spans import assert_attributes, exceptions
 
 THE_PRINT = builtins.print
@@ -459,3 +461,149 @@ def test_a_task_that_catches_its_cancellation_is_a_success(spans):
     assert asyncio.run(main()) == "saved"
 
     assert spans.tree() == [("task stubborn", "success", [])]
+
+
+def raised(name):
+    """Return an exception of the class that *name* is of, or skip where its library is not there."""
+    module, _, attribute = name.rpartition(".")
+    kind = getattr(pytest.importorskip(module), attribute)
+    if attribute == "Cancelled":
+        return kind._create(source="explicit")
+    return kind("x", 1) if attribute == "TimeoutExpired" else kind()
+
+
+@pytest.mark.parametrize(
+    ("name", "result"),
+    [
+        ("trio.Cancelled", "cancellation"),
+        ("concurrent.futures.CancelledError", "cancellation"),
+        ("asyncio.CancelledError", "cancellation"),
+        ("gevent.GreenletExit", "cancellation"),
+        ("multiprocessing.TimeoutError", "timeout"),
+        ("concurrent.futures.TimeoutError", "timeout"),
+        ("trio.TooSlowError", "timeout"),
+        ("gevent.Timeout", "timeout"),
+        ("subprocess.TimeoutExpired", "timeout"),
+        ("requests.Timeout", "timeout"),
+        ("requests.ReadTimeout", "timeout"),
+        ("billiard.exceptions.SoftTimeLimitExceeded", "timeout"),
+        ("socket.timeout", "timeout"),
+        ("requests.ConnectionError", "failure"),
+    ],
+)
+def test_other_libraries_words_for_stopping_are_understood(spans, name, result):
+    @task
+    def stop():
+        raise error
+
+    try:
+        error = raised(name)
+    except TypeError:
+        pytest.skip(f"this version makes {name} in another way")
+    with pytest.raises(type(error)):
+        stop()
+
+    assert spans.one("task stop").attributes["otelflow.run.result"] == result
+
+
+def test_a_class_of_the_user_s_own_with_such_a_name_is_a_failure(spans):
+    class Cancelled(Exception):
+        pass
+
+    @task
+    def stop():
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        stop()
+
+    assert spans.one("task stop").attributes["otelflow.run.result"] == "failure"
+
+
+def chain(count):
+    error = None
+    for number in range(count):
+        cause, error = error, ValueError(f"number {number}")
+        error.__cause__ = cause
+    return error
+
+
+def contexts(count):
+    error = None
+    for number in range(count):
+        context, error = error, ValueError(f"number {number}")
+        error.__context__ = context
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (chain(20_000), ["number 0", "[cut, 19,980 exceptions]", "direct cause", "number 19999"]),
+        (contexts(20_000), ["number 0", "[cut, 19,980 exceptions]", "another exception occurred", "number 19999"]),
+        (ExceptionGroup("many", [ValueError(number) for number in range(100_000)]), ["many", "[cut, 99,990"]),
+    ],
+    ids=["causes", "contexts", "group"],
+)
+def test_an_exception_with_thousands_of_others_costs_little(error, words):
+    began = time.perf_counter()
+
+    text = stack_trace(error, 100_000)
+
+    assert time.perf_counter() - began < 1
+    assert [word for word in words if word not in text] == []
+
+
+def test_a_chain_that_runs_in_a_circle_ends():
+    error = chain(200)
+    oldest = error
+    while oldest.__cause__ is not None:
+        oldest = oldest.__cause__
+    oldest.__cause__ = error
+
+    assert "number 0" in stack_trace(error, 10_000)
+
+
+class Panic(BaseException):
+    """As a library in another language raises it."""
+
+
+@pytest.mark.parametrize("kind", [Panic, SystemExit, ZeroDivisionError])
+def test_a_value_that_cannot_be_shown_is_a_success_all_the_same(spans, kind):
+    class Value:
+        def __repr__(self):
+            raise kind
+
+    value = Value()
+
+    @task(capture_parameters=True, capture_return_value=True)
+    def make(_):
+        print("made")
+        return value
+
+    @flow(capture_return_value=True)
+    def body():
+        return make(value)
+
+    run = body().execute()
+    run.json()
+
+    assert run.flow_return_value is value
+    assert {span.attributes["otelflow.run.result"] for span in spans.spans} == {"success"}
+
+
+def test_an_exception_that_cannot_be_shown_comes_out_as_it_is(spans):
+    class Odd(Exception):
+        def __str__(self):
+            raise SystemExit(3)
+
+        __class__ = property(lambda self: 1 / 0)
+
+    @task
+    def fail():
+        raise Odd
+
+    with pytest.raises(Odd):
+        fail()
+
+    assert spans.one("task fail").attributes["otelflow.run.result"] == "failure"

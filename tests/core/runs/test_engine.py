@@ -2,7 +2,9 @@
 
 import asyncio
 import contextvars
+import itertools
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
@@ -270,3 +272,47 @@ def test_an_interrupt_at_the_end_of_a_span_leaves_no_run_uncounted():
     assert Counts.results == ["success"]
     assert current_run() is None
     assert not open_runs.is_any()
+
+
+def test_a_clock_that_is_set_back_makes_no_time_run_backwards(spans, monkeypatch):
+    clock = itertools.count(10**18, -(10**9))
+    monkeypatch.setattr("time.time_ns", lambda: next(clock))
+    monkeypatch.setattr("time.time", lambda: next(clock) / 1e9)
+
+    @task
+    def step():
+        print("done")
+
+    @flow
+    def body():
+        step()
+
+    run = body().execute()
+
+    assert all(span.start_time <= span.end_time < span.start_time + 10**9 for span in spans.spans)
+    assert 0 <= run.duration < 1
+    assert run.started_ns <= run.ended_ns
+    assert run.flow_stats.start_time <= run.flow_stats.end_time
+
+
+def test_names_are_bounded_wherever_they_come_from(spans):
+    name = "é" * 5_000_000
+
+    @task(task_name=name, task_id=name)
+    def step():
+        raise type(name, (ValueError,), {})("it broke")
+
+    @flow(flow_name=name, flow_id=name)
+    def body(this_flow=None):
+        this_flow.add_flow_artifact("what", "key", "data", name)
+        step()
+
+    began = time.perf_counter()
+    run = body()
+    with pytest.raises(ValueError, match="it broke"):
+        run.execute()
+
+    assert time.perf_counter() - began < 5
+    texts = [str(value) for span in spans.spans for value in (span.name, *span.attributes.values())]
+    texts += [str(event.attributes["otelflow.artifact.type"]) for event in spans.events("flow " + name[:255] + "…")[:1]]
+    assert max(map(len, texts)) <= 300

@@ -1,10 +1,13 @@
 """Containers are shown as Python shows them, bounded, in their own order, on every Python."""
 
 import collections
+import os
+import signal
+import sys
 
 import pytest
 
-from otelflow._core.text.safe_str import brief_repr, safe_str
+from otelflow._core.text.safe_str import bounded_name, brief_repr, safe_str
 
 
 @pytest.mark.parametrize(
@@ -46,3 +49,47 @@ def test_a_value_is_shown_briefly_in_an_error_whatever_it_is(value):
 
     assert 0 < len(text) <= 80
     assert text.encode()
+
+
+class Showing:
+    def __init__(self, show):
+        self.show = show
+
+    def __repr__(self):
+        return self.show()
+
+
+class Panic(BaseException):
+    """As a library in another language raises it."""
+
+
+@pytest.mark.parametrize("error", [Panic(), SystemExit(1), GeneratorExit(), RecursionError()])
+def test_whatever_an_object_raises_when_it_is_shown_stays_inside(error):
+    def show():
+        raise error
+
+    assert safe_str(Showing(show), 100) == f"<Showing: str() raised {type(error).__name__}>"
+    assert safe_str([Showing(show)], 100) == f"<list: str() raised {type(error).__name__}>"
+
+
+def test_what_a_signal_handler_raises_comes_out():
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+    try:
+        with pytest.raises(SystemExit):
+            safe_str(Showing(lambda: os.kill(os.getpid(), signal.SIGTERM) or "shown"), 100)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_an_int_of_any_length_has_its_digits():
+    assert safe_str(10**5_000, 10_000) == "1" + "0" * 5_000
+    assert safe_str([-(10**5_000)], 10_000) == "[-1" + "0" * 5_000 + "]"
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [("load", "load"), ("x" * 256, "x" * 256), ("x" * 5_000_000, "x" * 255 + "…"), (5, "5")],
+    ids=repr,
+)
+def test_a_name_is_a_bounded_text(value, name):
+    assert bounded_name(value) == name

@@ -16,7 +16,16 @@ def test_the_variable_of_the_signal_wins_over_the_general_one(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("value", "names"), [("", []), ("none", []), ("otlp", ["otlp"]), ("console, none,otlp", ["console", "otlp"])]
+    ("value", "names"),
+    [
+        ("", []),
+        ("none", []),
+        ("otlp", ["otlp"]),
+        ("console, none,otlp", ["console", "otlp"]),
+        ("None", []),
+        ("OTLP , Console,otlp", ["otlp", "console"]),
+        ("MyOwn", ["MyOwn"]),
+    ],
 )
 def test_exporters_are_named_by_the_environment(monkeypatch, value, names):
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
@@ -42,3 +51,38 @@ def test_another_export_begins_with_nothing_remembered():
     status.reset()
 
     assert (status.is_refused, status.place) == (False, "http://collector:4318")
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["unix:///run/collector.sock", "dns:///collector:4317", "collector:4317", "unix:/run/c", "ipv4:127.0.0.1:4317"],
+)
+def test_grpc_takes_the_names_of_its_own_resolvers(monkeypatch, endpoint):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_INSECURE", "true")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "Grpc")
+
+    exporter, status = new_exporter("traces", "otlp")
+    exporter.shutdown()
+
+    assert status.endpoint == endpoint
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        (
+            "ENDPOINT",
+            '"http://collector:4318"',
+            "the quotes are a part of it; write http://collector:4318 without them",
+        ),
+        ("PROTOCOL", "'grpc'", "the quotes are a part of it; write grpc without them"),
+        ("TIMEOUT", '"10"', "the quotes are a part of it; write 10 without them"),
+        ("ENDPOINT", "dns:///collector:4317", "is no endpoint: give an address such as http://localhost:4318"),
+    ],
+)
+def test_a_value_in_quotes_is_told(monkeypatch, variable, value, words):
+    monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{variable}", value)
+
+    with pytest.raises(ConfigurationError, match=words):
+        new_exporter("traces", "otlp")

@@ -1,0 +1,229 @@
+"""Turn whatever a user hands over into plain JSON data: bounded in size, depth and time, and never raising.
+
+Libraries are known by what their objects can do, never by an import: numpy, pandas, polars, pyarrow, pydantic, attrs.
+What is nothing of all this is its own text.
+"""
+
+import itertools
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from enum import Enum
+from typing import Any, Final
+
+from otelflow._core.text.safe_str import bounded_name, comes_from_outside, digits, safe_str, type_name
+
+# Together they keep a run from standing still: what is larger is cut, and says so.
+_ITEMS: Final = 1_000_000
+_CHARACTERS: Final = 32 * 1024 * 1024
+_DEPTH: Final = 64
+_SECONDS: Final = 5.0
+# The clock is looked at once in so many items.
+_ITEMS_BETWEEN_LOOKS: Final = 256
+# What is shown of something nested too deep
+_EXCERPT: Final = 1_000
+# An int with more bits is a text: readers of JSON refuse it, or make a float of it.
+_INTEGER_BITS: Final = 2_000
+_CUT_KEY: Final = "…"
+_NONE: Final = object()
+
+
+def plain(value: object, characters: int = _CHARACTERS) -> Any:
+    """Return *value* as None, bool, int, finite float, str, list or dict with str keys, all the way down.
+
+    Times are in ISO 8601, an Enum is its value, NaN and the infinities are texts, a data frame is a list of rows, a
+    model or dataclass is a dict of its fields. What has more than *characters*, or very many items, is cut and says so.
+    """
+    return _Conversion(characters).convert(value, 0)
+
+
+def is_structured(value: object) -> bool:
+    """Tell whether ``plain`` makes more of *value* than a number or a text."""
+    return any(_offers(value, names) for names in (*_FRAMES, _ARRAY, _SERIES, *_MODELS)) or _has_fields(value)
+
+
+# What classes of libraries have, and nothing else is likely to have together
+_PANDAS: Final = ("itertuples", "columns", "iloc")
+_POLARS: Final = ("iter_rows", "columns", "height")
+_ARROW: Final = ("to_pylist", "column_names", "to_batches")
+_FRAMES: Final = (_PANDAS, _POLARS, _ARROW)
+_ARRAY: Final = ("tolist", "shape", "dtype")
+_SERIES: Final = ("to_list", "dtype", "__len__")
+_PYDANTIC: Final = ("model_dump", "model_fields")
+_PYDANTIC_1: Final = ("dict", "__fields__")
+_MODELS: Final = (_PYDANTIC, _PYDANTIC_1)
+
+
+def frame_rows(value: object) -> Iterable[Any] | None:
+    """Return the rows of *value* if it is a table of a library: a frame of pandas or polars, a table of pyarrow."""
+    return next((rows(value) for names, rows in _ROWS if _offers(value, names)), None)
+
+
+def _offers(value: object, names: tuple[str, ...]) -> bool:
+    try:
+        kind = type(value)
+        return not isinstance(value, type) and all(hasattr(kind, name) for name in names)
+    except BaseException as error:  # a metaclass is foreign code
+        if comes_from_outside(error):
+            raise
+        return False
+
+
+def _has_fields(value: object) -> bool:
+    return _offers(value, ("__dataclass_fields__",)) or _offers(value, ("__attrs_attrs__",))
+
+
+class _Conversion:
+    """One conversion: what is left of its bounds, and the containers that it is inside of."""
+
+    def __init__(self, characters: int) -> None:
+        self.items = min(_ITEMS, characters)
+        self.characters = characters
+        self.deadline = time.monotonic() + _SECONDS
+        self.around: set[int] = set()
+
+    def is_over(self) -> bool:
+        """Tell whether nothing more may be converted."""
+        self.items -= 1
+        if self.items % _ITEMS_BETWEEN_LOOKS == 0 and time.monotonic() > self.deadline:
+            self.items = 0
+        return self.items <= 0 or self.characters <= 0
+
+    def convert(self, value: Any, depth: int) -> Any:
+        """Return *value* as plain data; *depth* containers are around it."""
+        kind = type(value)
+        if kind is str:
+            return self.text(value)
+        if value is None or kind is bool:
+            return value
+        if kind is int:
+            return value if value.bit_length() <= _INTEGER_BITS else self.text(digits(value))
+        if kind is float:
+            return value if math.isfinite(value) else repr(value).replace("nan", "NaN").replace("inf", "Infinity")
+        if id(value) in self.around:
+            return f"<{type_name(value)} that contains itself>"
+        if depth >= _DEPTH:
+            return self.text(value, _EXCERPT)
+        self.around.add(id(value))
+        try:
+            return self.convert_object(value, depth)
+        except BaseException as error:  # the value is foreign code, which may raise anything
+            if comes_from_outside(error):
+                raise
+            return self.text(value, _EXCERPT)
+        finally:
+            self.around.discard(id(value))
+
+    def text(self, value: object, limit: int = _CHARACTERS) -> str:
+        """Return *value* as text, as long as there is room."""
+        text = safe_str(value, min(limit, max(self.characters, _EXCERPT)))
+        self.characters -= len(text)
+        return text
+
+    def convert_object(self, value: Any, depth: int) -> Any:
+        """Return a *value* of any class as plain data; what its own code raises comes out."""
+        for kinds, convert in _BY_KIND:
+            if isinstance(value, kinds):
+                return convert(self, value, depth)
+        if type(value).__module__.partition(".")[0] == "datetime" or _offers(value, ("isoformat", "strftime")):
+            return self.text(value.isoformat() if _offers(value, ("isoformat",)) else value)
+        for names, rows in _ROWS:
+            if _offers(value, names):
+                return self.sequence(rows(value), len(value) if hasattr(value, "__len__") else None, depth)
+        if _offers(value, _ARRAY):
+            return self.array(value, depth)
+        if _offers(value, _SERIES):
+            return self.sequence(iter(value), len(value), depth)
+        fields = _fields(value)
+        if fields is not None:
+            return self.mapping(fields, None, depth)
+        return self.text(value)
+
+    def array(self, value: Any, depth: int) -> Any:
+        """Return an array, or a number of a library, as plain data."""
+        if value.shape:
+            return self.sequence(iter(value), len(value), depth)
+        item = value.item() if getattr(value.dtype, "kind", "") not in ("M", "m") else str(value)  # times: exact
+        return self.text(value) if type(item) is type(value) else self.convert(item, depth + 1)
+
+    def sequence(self, values: Iterable[Any], count: int | None, depth: int) -> list[Any]:
+        """Return *values*, of which there are *count* if that is known."""
+        converted: list[Any] = []
+        for value in values:
+            if self.is_over():
+                total = f" of {count:,} items" if count is not None else ""
+                converted.append(f"… [cut after {len(converted):,}{total}]")
+                break
+            converted.append(self.convert(value, depth + 1))
+        return converted
+
+    def mapping(self, pairs: Iterable[tuple[Any, Any]], count: int | None, depth: int) -> dict[str, Any]:
+        """Return *pairs* of keys and values, of which there are *count* if that is known."""
+        converted: dict[str, Any] = {}
+        for key, value in pairs:
+            if self.is_over():
+                total = f" of {count:,} items" if count is not None else ""
+                converted[_CUT_KEY] = f"[cut after {len(converted):,}{total}]"
+                break
+            converted[self.key(key)] = self.convert(value, depth + 1)
+        return converted
+
+    def key(self, key: Any) -> str:
+        """Return *key* as JSON has it: a text."""
+        if type(key) is str:
+            return self.text(key)
+        key = key.value if isinstance(key, Enum) else key
+        if key is None or isinstance(key, bool):
+            return {None: "null", True: "true", False: "false"}[key]
+        return self.text(key, _EXCERPT)
+
+
+_BY_KIND: Final[tuple[tuple[Any, Callable[[_Conversion, Any, int], Any]], ...]] = (
+    (Enum, lambda conversion, value, depth: conversion.convert(value.value, depth + 1)),
+    (
+        str | bytes | bytearray | memoryview,
+        lambda conversion, value, _: conversion.text(bytes(value) if isinstance(value, memoryview) else value),
+    ),
+    # Of a subclass, which may do other things than a number does.
+    (int, lambda conversion, value, depth: conversion.convert(int.__int__(value), depth)),
+    (float, lambda conversion, value, depth: conversion.convert(float.__float__(value), depth)),
+    (Mapping, lambda conversion, value, depth: conversion.mapping(value.items(), len(value), depth)),
+    (Sequence | AbstractSet | deque, lambda conversion, value, depth: conversion.sequence(value, len(value), depth)),
+)
+
+
+def _pandas_rows(frame: Any) -> Iterable[Any]:
+    names = [*map(bounded_name, frame.columns)]
+    has_index = type(frame.index).__name__ != "RangeIndex"
+    if has_index:
+        names.insert(0, bounded_name(frame.index.name) if getattr(frame.index, "name", None) is not None else "index")
+    rows = frame.itertuples(index=has_index, name=None)
+    return (dict(zip(names, row, strict=True)) for row in rows)
+
+
+_ROWS: Final = (
+    (_PANDAS, _pandas_rows),
+    (_POLARS, lambda frame: frame.iter_rows(named=True)),
+    (_ARROW, lambda table: itertools.chain.from_iterable(batch.to_pylist() for batch in table.to_batches())),
+)
+
+
+def _fields(value: Any) -> Iterable[tuple[str, Any]] | None:
+    """Return the fields of a model, a dataclass or a class of attrs; None for anything else."""
+    if _offers(value, _PYDANTIC):
+        return list(value.model_dump().items())
+    if _offers(value, _PYDANTIC_1):
+        return list(value.dict().items())
+    if not _has_fields(value):
+        return None
+    if _offers(value, ("__dataclass_fields__",)):
+        import dataclasses  # noqa: PLC0415 only for them
+
+        names = [field.name for field in dataclasses.fields(value) if field.repr]
+    else:
+        names = [field.name for field in type(value).__attrs_attrs__ if field.repr]
+    # One that was never set is left out.
+    pairs = ((name, getattr(value, name, _NONE)) for name in names)
+    return [(name, item) for name, item in pairs if item is not _NONE]

@@ -1,0 +1,141 @@
+"""Plain JSON data of whatever a program has: by value, bounded, and whatever the objects do."""
+
+import collections
+import dataclasses
+import datetime as dt
+import enum
+import json
+import math
+import time
+
+import pytest
+
+from otelflow._core.text.plain import plain
+
+
+class Color(enum.Enum):
+    RED = "red"
+
+
+@dataclasses.dataclass
+class Order:
+    number: int
+    at: object
+    password: str = dataclasses.field(default="x", repr=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "data"),
+    [
+        (dt.datetime(2024, 1, 2, 3, tzinfo=dt.UTC), "2024-01-02T03:00:00+00:00"),
+        (dt.time(1, 2), "01:02:00"),
+        (Color.RED, "red"),
+        ({Color.RED: 1, None: 2, 1.5: 3, False: 4}, {"red": 1, "null": 2, "1.5": 3, "false": 4}),
+        (Order(1, dt.date(2024, 1, 2)), {"number": 1, "at": "2024-01-02"}),
+        (collections.deque([1, (2,)]), [1, [2]]),
+        (collections.UserDict(a={1}), {"a": [1]}),
+        (memoryview(b"ab"), "ab"),
+        (math.inf, "Infinity"),
+        ("caf\udce9", "caf\\udce9"),
+        (-(10**5_000), "-1" + "0" * 5_000),
+        (object, "<class 'object'>"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_values_keep_their_meaning(value, data):
+    assert plain(value) == data
+
+
+class Raising:
+    """Raises what it is given, in whatever it is asked."""
+
+    def __init__(self, error):
+        vars(self)["error"] = error
+
+    def __repr__(self):
+        raise vars(self)["error"]
+
+    __str__ = __len__ = __iter__ = __bool__ = __repr__
+
+    def __eq__(self, other):
+        raise vars(self)["error"]
+
+    def __hash__(self):
+        raise vars(self)["error"]
+
+    @property
+    def __class__(self):
+        raise vars(self)["error"]
+
+
+class RaisingDict(dict):
+    def items(self):
+        raise SystemExit("in items()")
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), ValueError(), GeneratorExit()], ids=repr)
+@pytest.mark.parametrize("wrap", [lambda value: value, lambda value: [value], lambda value: {"a": (value,)}], ids="abc")
+def test_an_object_may_raise_anything(error, wrap):
+    json.dumps(plain(wrap(Raising(error))), allow_nan=False)
+
+
+def test_a_container_may_raise_anything():
+    assert plain([RaisingDict(a=1)]) == ["{'a': 1}"]
+
+
+def test_ctrl_c_while_an_object_is_shown_comes_out():
+    with pytest.raises(KeyboardInterrupt):
+        plain([Raising(KeyboardInterrupt())])
+
+
+class Endless(dict):
+    def items(self):
+        while True:
+            yield 1, "x" * 1_000
+
+
+@pytest.mark.parametrize(
+    "value", [Endless(), [[1] * 1_000] * 100_000, "x" * 100_000_000], ids=["endless", "wide", "long"]
+)
+def test_what_is_too_large_is_cut_and_says_so_in_bounded_time(value):
+    began = time.perf_counter()
+
+    data = json.dumps(plain(value))
+
+    assert time.perf_counter() - began < 30
+    assert len(data) < 100_000_000
+    assert "cut" in data
+
+
+def test_what_is_nested_too_deep_is_shown_as_text():
+    deep = []
+    for _ in range(50_000):
+        deep = [deep]
+
+    json.dumps(plain(deep))
+
+
+def test_numpy_pandas_and_polars_are_known_by_what_they_can_do():
+    numpy, pandas, polars = map(pytest.importorskip, ("numpy", "pandas", "polars"))
+
+    assert plain([numpy.int64(3), numpy.float32(1.5), numpy.bool_(True), numpy.array([[1, 2]])]) == [
+        3,
+        1.5,
+        True,
+        [[1, 2]],
+    ]
+    assert plain(numpy.datetime64("2024-01-01T00:00:00.000000001")) == "2024-01-01T00:00:00.000000001"
+    rows = [{"a": 1, "b": "2024-01-01T00:00:00"}, {"a": 2, "b": "NaT"}]
+    assert plain(pandas.DataFrame({"a": [1, 2], "b": [pandas.Timestamp("2024-01-01"), pandas.NaT]})) == rows
+    assert plain(pandas.Series([1, 2])) == plain(polars.Series([1, 2])) == [1, 2]
+    assert plain(polars.DataFrame({"x": [1, None]})) == [{"x": 1}, {"x": None}]
+
+
+def test_a_model_is_its_fields():
+    pydantic = pytest.importorskip("pydantic")
+
+    class Model(pydantic.BaseModel):
+        number: int
+        secret: pydantic.SecretStr
+
+    assert plain(Model(number=1, secret="x")) == {"number": 1, "secret": "**********"}
