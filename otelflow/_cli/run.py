@@ -112,7 +112,7 @@ def prepare(
 
 def _set_up(flow: otelflow.Flow[Any], values: Mapping[str, str]) -> otelflow.Flow[Any]:
     if flow.flow_target is None:
-        flow.setup()
+        _ = flow.setup()
     if flow.flow_target is None:
         raise errors.FlowNotSetUp
     dependencies = flow.task_dependencies()
@@ -273,7 +273,7 @@ def _execute(flow: otelflow.Flow[Any]) -> otelflow.Flow[Any]:
         async for _ in steps:
             pass
 
-    flow.execute()
+    _ = flow.execute()
     value: Any = flow.flow_return_value
     if inspect.isgenerator(value):
         for _ in value:

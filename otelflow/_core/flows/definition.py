@@ -3,6 +3,7 @@
 import enum
 import functools
 import inspect
+import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final, TypedDict, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -17,13 +18,14 @@ from otelflow._core.runs import drivers
 from otelflow._core.runs.run import Run
 from otelflow._core.text.hints import suggestion
 from otelflow._core.text.redaction import REDACTED, is_secret, recorded
-from otelflow._core.text.safe_str import printable
-from otelflow.errors import ConfigurationError, NotCallable, UnfillableParameter, UnknownKeyword
+from otelflow._core.text.safe_str import printable, safe_str
+from otelflow.errors import ConfigurationError, DecoratedTwice, NotCallable, UnfillableParameter, UnknownKeyword
 
 Capture = bool | Sequence[str]
 F = TypeVar("F", bound=Callable[..., Any])
 
 _NO_OPTIONS: Final[Mapping[str, Any]] = {}
+_NAME_LENGTH: Final = 1_000
 
 
 class Kind(enum.Enum):
@@ -54,11 +56,14 @@ class Definition:
         "capture_parameters",
         "capture_return_value",
         "code_name",
+        "decorated",
         "drive",
         "injection",
         "is_generator",
         "kind",
         "name",
+        "options",
+        "owner",
         "target",
     )
 
@@ -70,7 +75,8 @@ class Definition:
             plain = plain.func
         plain = getattr(plain, "__func__", plain)  # of a bound method
         name = getattr(plain, "__name__", "")
-        self.target = target
+        self.owner, self.target, self.options = owner, target, options
+        self.decorated: Callable[..., Any] | None = None
         self.name = "" if name == "<lambda>" else printable(name)
         module = getattr(plain, "__module__", None) or "?"
         self.code_name = printable(f"{module}.{getattr(plain, '__qualname__', self.name)}")
@@ -96,7 +102,7 @@ class Definition:
             named = {
                 "this_flow": flow,
                 "this_task": run.task,
-                "flow_data": {} if flow is None else flow.data,
+                "flow_data": {} if flow is None else flow.flow_state.data,
                 "task_data": {} if run.task is None else run.task.data,
             }
             kwargs = self.injection.fill(args, kwargs, named, dependencies)
@@ -109,6 +115,19 @@ class Definition:
                 raise
             run.was_called = False
             raise UnfillableParameter("flow" if run.task is None else "task", self.name, reason) from None
+
+    @property
+    def is_importable(self) -> bool:
+        """Tell whether another process finds the function by its name, as pickle wants it."""
+        function = self.target if self.decorated is None else self.decorated
+        place: Any = sys.modules.get(getattr(function, "__module__", None) or "")
+        for name in getattr(function, "__qualname__", "").split("."):
+            place = getattr(place, name, None)
+        return getattr(place, "__func__", place) is getattr(function, "__func__", function)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = (None, {"decorated": self.decorated})
+        return _definition, (self.owner, self.target, self.options, self.name), state
 
     def _checked_capture(self, capture: Capture) -> Capture:
         if isinstance(capture, bool):
@@ -135,6 +154,32 @@ class Definition:
             for name in names
             if name not in ("self", "cls")
         }
+
+
+def _definition(owner: str, target: Callable[..., Any], options: Mapping[str, Any], name: str) -> Definition:
+    definition = Definition(owner, target, options)
+    definition.name = name
+    return definition
+
+
+_MARK: Final = "__otelflow_definition__"
+
+
+def definition_of(function: Any) -> Definition | None:
+    """Return what a decorator of ours knows of *function*, or None if none has made it."""
+    definition = getattr(function, _MARK, None)
+    # functools.wraps() copies the mark onto what another decorator makes of it.
+    is_own = isinstance(definition, Definition) and definition.decorated is getattr(function, "__func__", function)
+    return definition if is_own else None
+
+
+def text_of_name(name: object) -> str:
+    """Return a name or an id as text: also of an Enum's member or a UUID; of None nothing."""
+    if type(name) is str:
+        return name
+    if isinstance(name, enum.Enum):
+        name = name.value
+    return "" if name is None else safe_str(name, _NAME_LENGTH)
 
 
 def shown_value(value: object) -> str:
@@ -218,24 +263,47 @@ def check_keywords(owner: str, keywords: Mapping[str, object], options_type: typ
 
 
 def decorate(
-    owner: str, options_type: type, target: Any, options: dict[str, Any], wrap: Callable[[Definition], Any]
+    owner: str,
+    options_type: type,
+    target: Any,
+    options: dict[str, Any],
+    wrap: Callable[[Definition, dict[str, Any]], Any],
 ) -> Any:
     """Do what ``@flow`` and ``@task`` have in common; without *target* return what takes it.
 
     Raises UnknownKeyword, NotCallable, or ConfigurationError for a value that does not fit its keyword.
     """
+    options = {
+        name: text_of_name(value) if isinstance(value, enum.Enum) or type(value).__module__ == "uuid" else value
+        for name, value in options.items()
+    }
     check_keywords(owner, options, options_type)
     if target is None:
         return functools.partial(_decorate, owner, options, wrap)
     return _decorate(owner, options, wrap, target)
 
 
-def _decorate(owner: str, options: dict[str, Any], wrap: Callable[[Definition], Any], target: Any) -> Any:
+# What functools.lru_cache() puts on its functions, and functools.wraps() does not copy
+_OF_CACHES: Final = ("cache_info", "cache_clear", "cache_parameters")
+
+
+def _decorate(
+    owner: str, options: dict[str, Any], wrap: Callable[[Definition, dict[str, Any]], Any], target: Any
+) -> Any:
     if isinstance(target, staticmethod | classmethod):
         return type(target)(_decorate(owner, options, wrap, target.__func__))
     if isinstance(target, type):
         raise NotCallable(owner, target)
     # It stays a plain function: libraries refuse or leak callable objects. The mark tells others what calling it does.
-    decorated = functools.wraps(target)(wrap(Definition(owner, target, options)))
+    definition = Definition(owner, target, options)
+    inner = definition_of(target)
+    if inner is not None and (owner, inner.owner) != ("@flow", "@task"):
+        raise DecoratedTwice(owner, inner.owner, inner.name)
+    decorated = functools.wraps(target)(wrap(definition, options))
+    definition.decorated = decorated
+    vars(decorated)[_MARK] = definition
+    for name in _OF_CACHES:
+        if hasattr(target, name):
+            setattr(decorated, name, getattr(target, name))
     vars(decorated)["__otelflow__"] = owner.removeprefix("@")
     return decorated

@@ -16,6 +16,7 @@ from otelflow._core.flows.definition import (
     decorate,
     show_keywords,
     shown_value,
+    text_of_name,
 )
 from otelflow._core.inside import messages, print_capture
 from otelflow._core.inside.artifacts import Artifact, Result, add_artifact, add_result
@@ -41,6 +42,7 @@ class Task(Speaker):
     ``task_return_value``, ``task_error`` and ``duration`` (seconds) are there when it has ended.
     """
 
+    task_target: Callable[..., Any] | None = None
     task_definition: Definition | None = None
     flow_reference: weakref.ref[Any] | None = None
     task_run: "TaskRun | None" = None
@@ -79,7 +81,7 @@ class Task(Speaker):
 
     @task_flow.setter
     def task_flow(self, flow: Any) -> None:
-        self.flow_reference = None if flow is None else flow.reference
+        self.flow_reference = None if flow is None else flow.flow_state.reference
 
     def find_flow(self) -> Any:
         """Return the flow that is current here."""
@@ -105,11 +107,20 @@ class Task(Speaker):
         definition = self.task_definition
         if definition is None or definition.target is not self.task_target:
             definition = self.task_definition = Definition("A task", self.task_target)
-        self.task_name = printable(self.task_name or definition.name or type(self).__name__)
-        self.task_id = printable(self.task_id)
+        self.task_name = printable(text_of_name(self.task_name) or definition.name or type(self).__name__)
+        self.task_id = printable(text_of_name(self.task_id))
         return definition
 
-    def _log(self, level: int, message: object, task_run_id: str | None) -> None:
+    def random_task_id(self) -> str:
+        """Return an id that no other task has, as ``task_id`` is one."""
+        return new_id("task_id__")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy in another process has: what was done, without the flow and the function that did it."""
+        private = ("task_definition", "task_target", "flow_reference", "task_run")
+        return {name: value for name, value in vars(self).items() if name not in private}
+
+    def _write_message(self, level: int, message: object, task_run_id: str | None) -> None:
         run = self.task_run or open_run_here()
         if run is not None:
             messages.write(run, level, message, task_run_id=task_run_id)
@@ -170,9 +181,9 @@ class TaskRun(Run):
             self.flow_run = parent.flow_run
             self.flow = flow = parent.flow
             if flow is not None:
-                task.flow_reference = flow.reference
+                task.flow_reference = flow.flow_state.reference
                 if self.settings.add_task_to_self:
-                    flow.executed_tasks.append(task)
+                    flow.flow_state.executed_tasks.append(task)
         self.task, self.task_name, self.task_run_id = task, name, task.task_id
         self.definition, self.args, self.kwargs = definition, task.task_args, task.task_kwargs
         self.code_name, self.is_generator = definition.code_name, definition.is_generator
@@ -237,7 +248,7 @@ def task(target: Any = None, /, **options: Any) -> Any:
     Raises UnknownKeyword, NotCallable, or ConfigurationError for a value that does not fit its keyword.
     """
 
-    def wrap(definition: Definition) -> Callable[..., Any]:
+    def wrap(definition: Definition, options: dict[str, Any]) -> Callable[..., Any]:
         task_id = printable(options.get("task_id") or "")
         raise_on_error = options.get("raise_on_error", True)
         definition.name = name = printable(options.get("task_name") or definition.name or "Task")

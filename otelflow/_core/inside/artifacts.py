@@ -56,6 +56,10 @@ def checked_key(key: object, owner: str) -> str | None:
     return key
 
 
+def _no_run() -> None:
+    """Stand for the run of an artifact that is a copy from another process."""
+
+
 class Artifact:
     """Something a run made: a table, a page, a link, a picture, a progress; ``update`` gives it a new state.
 
@@ -76,6 +80,11 @@ class Artifact:
         self.size = 0
         self.reference: str | None = None
         self.time_ns = 0
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """Return what a copy has: everything but the run, which stays in its process."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return None, {**values, "_run": _no_run}
 
     def take(self, data: object) -> None:
         """Check *data* and make it the artifact's state."""
@@ -211,7 +220,7 @@ def add_artifact(
     artifact = Artifact(run, key, artifact_type, description)
     artifact.take(data)
     if run.flow is not None:
-        run.flow.artifacts.append(artifact)
+        run.flow.flow_state.artifacts.append(artifact)
     observers.tell_entry(run, artifact)
     return artifact
 
@@ -222,7 +231,7 @@ def add_result(run: Run, key: str | None, description: object, *, changes: bool 
     if changes:
         _ = result.description
     if run.flow is not None:
-        run.flow.results.append(result)
+        run.flow.flow_state.results.append(result)
     observers.tell_entry(run, result)
     return result
 

@@ -1,6 +1,7 @@
 """Who listens to runs: listeners that the engine drives, the seed's hub of callables, and the guard around both."""
 
 import functools
+import inspect
 import logging
 import threading
 import time
@@ -51,10 +52,17 @@ def _telling(name: str) -> Callable[..., Any]:
 
     @functools.wraps(change)
     def changed(self: _ListenerList, *args: Any, **kwargs: Any) -> Any:
+        before = list(self)
         try:
-            return change(self, *args, **kwargs)
+            result = change(self, *args, **kwargs)
+            for listener in self:
+                _refuse_async(name_of(listener), listener)
+        except InvalidListener:
+            list.__init__(self, before)
+            raise
         finally:
             observe_if_wanted()
+        return result
 
     return changed
 
@@ -76,7 +84,9 @@ class Flow_Events:
 
     @event_listeners.setter
     def event_listeners(self, listeners: Iterable[EventListener]) -> None:
-        self._event_listeners = _ListenerList(listeners)
+        event_listeners = _ListenerList()
+        event_listeners.extend(listeners)
+        self._event_listeners = event_listeners
         observe_if_wanted()
 
     def wants(self, event_type: Flow_Run__Event_Type) -> bool:
@@ -196,6 +206,8 @@ def add_listener(listener: RunListener) -> None:
             "or append a callable to flow_events.event_listeners"
         )
     _refuse_misspelt_hooks(type(listener))
+    for name in (*HOOKS.values(), "on_event", "notify"):
+        _refuse_async(f"{type(listener).__name__}.{name}", getattr(listener, name, None))
     if not any(listener.wants(event_type) for event_type in Flow_Run__Event_Type):
         raise InvalidListener(
             f"{type(listener).__name__} has no hook: override on_flow_start, on_task_stop, on_event, …"
@@ -204,6 +216,18 @@ def add_listener(listener: RunListener) -> None:
         if not is_listening(listener):
             _driven.use((*_driven.listeners, listener))
             observe_if_wanted()
+
+
+def _refuse_async(name: str, hook: object) -> None:
+    """Raise InvalidListener for a *hook* of which a call only makes a coroutine or a generator."""
+    function = getattr(hook, "__func__", hook)
+    if not inspect.isroutine(function):
+        function = getattr(type(function), "__call__", None)  # noqa: B004 an object whose class has one
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        cure = "make it a plain def (for work on a loop: asyncio.run_coroutine_threadsafe)"
+        raise InvalidListener(f"{name} is async, and a hook is called without being awaited: {cure}")
+    if inspect.isgeneratorfunction(function):
+        raise InvalidListener(f"{name} has a yield, so a call of it does nothing: make it a plain def without one")
 
 
 def _refuse_misspelt_hooks(kind: type) -> None:
@@ -322,7 +346,7 @@ def _announce(
     )
     event = new_event(event_type, event_data, time_ns)
     if run.settings.flow_data__capture_events and run.flow is not None:
-        run.flow.captured_events.append(event)
+        run.flow.flow_state.captured_events.append(event)
     for listener in _driven.audience[event.event_type]:
         guarded(listener, listener.notify, event)
     if flow_events.event_listeners:
@@ -341,12 +365,18 @@ def guarded(listener: object, call: Callable[[A], B], about: A) -> B | None:
         return None
     _calling.listeners = (*calling, listener)
     try:
-        return call(about)
+        value = call(about)
     except Exception as error:  # noqa: BLE001 a listener is foreign code and must not break a run
         losses.listener_failed(name_of(listener), error)
         return None
     finally:
         _calling.listeners = calling
+    if inspect.iscoroutine(value):  # a hook of a listener that only the SDK drives
+        value.close()
+        name = name_of(listener)
+        losses.listener_failed(name, InvalidListener(f"{name} has an async hook, which nothing awaits"))
+        return None
+    return value
 
 
 def name_of(listener: object) -> str:

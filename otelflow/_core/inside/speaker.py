@@ -8,19 +8,19 @@ class Speaker:
 
     def log_debug(self, message: object, task_run_id: str | None = None) -> None:
         """Record *message* at level DEBUG."""
-        self._log(logging.DEBUG, message, task_run_id)
+        self._write_message(logging.DEBUG, message, task_run_id)
 
     def log_info(self, message: object, task_run_id: str | None = None) -> None:
         """Record *message* at level INFO."""
-        self._log(logging.INFO, message, task_run_id)
+        self._write_message(logging.INFO, message, task_run_id)
 
     def log_warning(self, message: object, task_run_id: str | None = None) -> None:
         """Record *message* at level WARNING."""
-        self._log(logging.WARNING, message, task_run_id)
+        self._write_message(logging.WARNING, message, task_run_id)
 
     def log_error(self, message: object, task_run_id: str | None = None) -> None:
         """Record *message* at level ERROR."""
-        self._log(logging.ERROR, message, task_run_id)
+        self._write_message(logging.ERROR, message, task_run_id)
 
-    def _log(self, level: int, message: object, task_run_id: str | None) -> None:
+    def _write_message(self, level: int, message: object, task_run_id: str | None) -> None:
         raise NotImplementedError
