@@ -502,3 +502,15 @@ def test_the_example_in_the_documentation_of_listener_works(capsys):
         broken().execute()
 
     assert capsys.readouterr().out == "broken no paper\n"
+
+
+def test_an_async_hook_on_a_provider_is_counted(provided):
+    class AsyncTask(Listener):
+        async def on_task_stop(self, event):
+            """Is never awaited."""
+
+    provided().add_span_processor(AsyncTask())
+
+    task(lambda: 1)()
+
+    assert losses.listener_errors == {AsyncTask.__name__: 1}

@@ -207,9 +207,9 @@ class Flow(Speaker, Generic[R]):
         ``target`` may be given by name, unless an overridden ``main`` has a parameter of that name: then it is that
         one's. Raises NotCallable, FlowNotSetUp.
         """
-        if target is None and "target" in kwargs:
-            if not _overrides_main(self) or "target" not in inspect.signature(self.main).parameters:
-                target = kwargs.pop("target")
+        is_of_main = _overrides_main(self) and "target" in inspect.signature(self.main).parameters
+        if target is None and "target" in kwargs and not is_of_main:
+            target = kwargs.pop("target")
         if target is None and not _overrides_main(self):
             raise FlowNotSetUp
         if target is not None and not callable(target):

@@ -24,6 +24,7 @@ from otelflow._core.inside.speaker import Speaker
 from otelflow._core.process import forks
 from otelflow._core.process.ids import new_id
 from otelflow._core.process.settings import settings
+from otelflow._core.runs import open_runs
 from otelflow._core.runs.current import current_run, open_run_here, parent_here
 from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.run import Run
@@ -173,6 +174,10 @@ class TaskRun(Run):
         parent = current_run()
         if parent is None:
             super().__init__(None, settings(), semconv.TASK_SPAN + name)
+            if open_runs.is_any():
+                from otelflow._core.flows.thread_pool import warn_if_in_pool  # noqa: PLC0415 only outside of flows
+
+                warn_if_in_pool(name)
         else:
             super().__init__(
                 parent if not parent.is_closed else parent_here(), parent.settings, semconv.TASK_SPAN + name

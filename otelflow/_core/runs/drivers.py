@@ -77,9 +77,8 @@ def _end_when_awaited(run: Run, value: Any) -> Any:
         suspend(run)
         value.add_done_callback(functools.partial(_close_with_future, run, _CloseWhenDropped(run)))
         return value
-    if any(not name.startswith("_") and name not in _OF_COROUTINES for name in dir(kind)):
-        return None
-    if any(hasattr(kind, name) for name in _OTHER_USES):
+    names = set(dir(kind))
+    if names & _OTHER_USES or any(not name.startswith("_") for name in names - _OF_COROUTINES):
         return None
     suspend(run)
     return _Awaited(run, value)
@@ -92,7 +91,7 @@ _OF_COROUTINES: Final = frozenset({"send", "throw", "close"}) | {
     for name in ("await", "code", "frame", "origin", "running", "suspended", "yieldfrom")
 }
 # What else an awaitable may be for; a flow is made to be run by its own ``execute()``
-_OTHER_USES: Final = ("__aenter__", "__aiter__", "__enter__", "__call__", "__getattr__", "__otelflow__")
+_OTHER_USES: Final = frozenset({"__aenter__", "__aiter__", "__enter__", "__call__", "__getattr__", "__otelflow__"})
 
 
 def _close_with_future(run: Run, _: "_CloseWhenDropped", future: Any) -> None:
