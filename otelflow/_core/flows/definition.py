@@ -64,6 +64,7 @@ class Definition:
         "name",
         "options",
         "owner",
+        "run_name",
         "target",
     )
 
@@ -85,6 +86,7 @@ class Definition:
         self.drive = _DRIVERS[self.kind]
         self.injection = Injection(target)
         self.capture_parameters = self._checked_capture(options.get("capture_parameters", False))
+        self.run_name = self._checked_template(options)
         self.capture_return_value: bool = options.get("capture_return_value", False)
         is_async = self.kind in (Kind.COROUTINE, Kind.ASYNC_GENERATOR)
         self.body: Body = compose(target, options, is_async=is_async)
@@ -140,6 +142,38 @@ class Definition:
                 f"capture_parameters: {self.name!r} has no parameter {unknown!r}{suggestion(unknown, parameters)}"
             )
         return names
+
+    def _checked_template(self, options: Mapping[str, Any]) -> str | None:
+        keyword = "flow_run_name" if "flow_run_name" in options else "task_run_name"
+        template: str | None = options.get(keyword)
+        if template is None:
+            return None
+        import re  # noqa: PLC0415 only for templates
+        import string  # noqa: PLC0415
+
+        parameters = inspect.signature(self.target).parameters
+        try:
+            fields = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
+        except ValueError as error:
+            raise ConfigurationError(f"{keyword}={template!r:.80} is no template: {error}") from None
+        names = [re.split(r"[.\[]", field, maxsplit=1)[0] for field in fields]
+        unknown = next((name for name in names if name not in parameters), None)
+        if unknown is not None:
+            raise ConfigurationError(
+                f"{keyword}: {self.name!r} has no parameter {unknown!r}{suggestion(unknown, parameters)}"
+            )
+        return template
+
+    def name_of_run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        """Return the name of the run with these arguments, redacted and bounded; or the template if they do not fit."""
+        template = self.run_name or ""
+        try:
+            bound = inspect.signature(self.target).bind_partial(*args, **kwargs)
+            bound.apply_defaults()
+            values = {name: REDACTED if is_secret(name) else value for name, value in bound.arguments.items()}
+            return shown_value(template.format(**values))[:_NAME_LENGTH]
+        except Exception:  # noqa: BLE001 arguments that are missing, and foreign __format__ and __str__
+            return shown_value(template)
 
     def captured_parameters(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, str]:
         """Return the attributes of the parameters that the user wants recorded, redacted and bounded."""
@@ -214,6 +248,7 @@ class FlowOptions(_Options, total=False):
     data: Annotated[Mapping[str, Any] | None, None]
     objective: Annotated[Objective | None, None]
     buckets: Annotated[Sequence[float] | None, None]
+    flow_run_name: Annotated[str | None, None]
 
 
 class LenientTaskOptions(_Options, total=False):
@@ -221,6 +256,7 @@ class LenientTaskOptions(_Options, total=False):
 
     task_name: Annotated[str | None, None]
     task_id: Annotated[str | None, None]
+    task_run_name: Annotated[str | None, None]
 
 
 class TaskOptions(LenientTaskOptions, total=False):

@@ -537,12 +537,13 @@ def flow(**options: Unpack[FlowOptions]) -> "_Decorator": ...
 def flow(target: Any = None, /, **options: Any) -> Any:
     """Make a function or method a flow: calling it returns a ``Flow`` that is set up, and ``execute()`` runs it.
 
+    ``flow_run_name="load {path}"`` names each run after its arguments.
     *objective* is what alerts are made of, *buckets* are those of the metric of its durations (seconds).
     Raises UnknownKeyword, NotCallable, or ConfigurationError for a value that does not fit its keyword.
     """
 
     def wrap(definition: Definition, options: dict[str, Any]) -> Callable[..., Flow[Any]]:
-        keywords = {name: value for name, value in options.items() if name != "data"}
+        keywords = {name: value for name, value in options.items() if name not in ("data", "flow_run_name")}
         plan: Flow[Any] = Flow(**keywords)  # a wrong value is said at decoration, not at the first call
         _declare(
             printable(plan.flow_name if plan.flow_state.is_named else definition.name or plan.flow_name),

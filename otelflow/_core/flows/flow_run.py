@@ -116,6 +116,9 @@ class FlowRun(Run):
         self.code_name, self.is_generator = definition.code_name, definition.is_generator
         if definition.capture_parameters:
             self.parameters = definition.captured_parameters(self.args, self.kwargs)
+        if definition.run_name is not None:
+            run_name = definition.name_of_run(self.args, self.kwargs)
+            self.parameters = {**(self.parameters or {}), semconv.FLOW_RUN_NAME: run_name}
         self.keeps_errors = not self.settings.raise_flow_error
         if self.settings.flow_data__capture_events:
             listeners.capture_events()

@@ -194,6 +194,9 @@ class TaskRun(Run):
         self.code_name, self.is_generator = definition.code_name, definition.is_generator
         if definition.capture_parameters:
             self.parameters = definition.captured_parameters(self.args, self.kwargs)
+        if definition.run_name is not None:
+            run_name = definition.name_of_run(self.args, self.kwargs)
+            self.parameters = {**(self.parameters or {}), semconv.TASK_RUN_NAME: run_name}
         task.task_run = self
 
     def opened(self) -> None:
@@ -249,6 +252,7 @@ def task(target: Any = None, /, **options: Any) -> Any:
 
     With ``raise_on_error=False`` an exception is recorded and the call returns None. ``capture_parameters`` (True or
     names) and ``capture_return_value`` record values on the span, redacted and bounded.
+    ``task_run_name="page {number}"`` names each run after its arguments.
 
     Raises UnknownKeyword, NotCallable, or ConfigurationError for a value that does not fit its keyword.
     """

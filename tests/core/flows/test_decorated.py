@@ -79,3 +79,44 @@ def test_an_id_or_a_name_of_another_type_is_taken_as_its_text(spans):
     assert [span.name for span in spans.spans] == ["flow nightly"] * 3 + ["task nightly"] * 2
     ids = {value for span in spans.spans for key, value in span.attributes.items() if key.endswith("run.id")}
     assert ids == {str(id_of_run)}
+
+
+def test_a_template_names_each_run_after_its_arguments(spans):
+    class Odd:
+        def __format__(self, spec):
+            raise ValueError(spec)
+
+    @task(task_run_name="page {number:03} of {shop.value} {password}")
+    def fetch(number, shop=Name.NIGHTLY, password="none"):
+        return number
+
+    @flow(flow_run_name="load {path}")
+    def load(path, *more):
+        return fetch(7, password="hunter2"), fetch(number=8)
+
+    load("a.csv").execute()
+    task(task_run_name="{value}")(lambda value: 1)(Odd())
+    task(task_run_name="{value}")(lambda value: 1)("x" * 1_000_000)
+
+    assert [span.attributes["otelflow.task.run.name"] for span in spans.named("task fetch")] == [
+        "page 007 of nightly [redacted]",
+        "page 008 of nightly [redacted]",
+    ]
+    assert spans.one("flow load").attributes["otelflow.flow.run.name"] == "load a.csv"
+    odd, huge = [span.attributes["otelflow.task.run.name"] for span in spans.named("task Task")]
+    assert odd == "{value}"
+    assert len(huge) <= 1_000
+
+
+@pytest.mark.parametrize(
+    ("template", "sentence"),
+    [("page {nmber}", "did you mean 'number'"), ("{", "is no template"), ("{}", "no parameter ''")],
+)
+def test_a_template_that_names_no_parameter_is_refused_at_decoration(template, sentence):
+    def page(number):
+        return number
+
+    with pytest.raises(errors.ConfigurationError, match=sentence):
+        task(task_run_name=template)(page)
+    with pytest.raises(errors.ConfigurationError, match=sentence):
+        flow(flow_run_name=template)(page)
