@@ -20,6 +20,7 @@ from otelflow._version import __version__ as __version__
 from otelflow.errors import OtelflowError
 
 if TYPE_CHECKING:
+    from otelflow._core.flows.thread_pool import ThreadPoolExecutor
     from otelflow._telemetry.configure import Telemetry, configure
     from otelflow.listeners._listener import Listener
 
@@ -38,6 +39,7 @@ __all__ = [
     "Result",
     "Task",
     "Telemetry",
+    "ThreadPoolExecutor",
     "add_listener",
     "configure",
     "flow",
@@ -51,6 +53,7 @@ __all__ = [
 _LATE: Final = {
     "Listener": "otelflow.listeners._listener",
     "Telemetry": "otelflow._telemetry.configure",
+    "ThreadPoolExecutor": "otelflow._core.flows.thread_pool",
     "configure": "otelflow._telemetry.configure",
 }
 

@@ -4,6 +4,7 @@ OtelflowError
 ├── ConfigurationError (ValueError)     an unknown field, variable or value
 ├── UnknownKeyword (TypeError)          a decorator or flow got a keyword it does not have
 ├── NotCallable (TypeError)             what should be run cannot be called
+├── DecoratedTwice (TypeError)          @task over @flow, or one of them twice
 ├── FlowNotSetUp (ValueError)           execute() before setup()
 ├── UnfillableParameter (TypeError)     a parameter has no value, default or injection
 ├── InvalidArtifact (ValueError)        an artifact that cannot be recorded as asked
@@ -24,6 +25,7 @@ from otelflow._core.text.hints import suggestion
 
 __all__ = [
     "ConfigurationError",
+    "DecoratedTwice",
     "FlowNotSetUp",
     "InvalidArtifact",
     "InvalidListener",
@@ -78,6 +80,17 @@ class NotCallable(OtelflowError, TypeError):
         super().__init__(
             f"{owner} needs a function or method to run, not {type(target).__name__} ({target!r:.80}){cure}"
         )
+
+
+class DecoratedTwice(OtelflowError, TypeError):
+    """Raised by ``@task`` over a flow or a task, and by ``@flow`` over a flow."""
+
+    def __init__(self, owner: str, inner: str, name: str) -> None:
+        if owner == inner:
+            cure = f"leave one {owner} out"
+        else:
+            cure = f"make a task of a function that returns {name}(…).execute().flow_return_value"
+        super().__init__(f"{owner} over {inner} {name!r}: {cure}")
 
 
 class FlowNotSetUp(OtelflowError, ValueError):

@@ -263,7 +263,7 @@ class _Shadowed:
     """The ``get_…`` methods of one flow, hidden behind attributes of the instance that return fakes."""
 
     def __init__(self, flow: Flow[Any], fakes: Mapping[str, object]) -> None:
-        self._flow = flow.reference
+        self._flow = flow.flow_state.reference
         self._before: dict[str, object] = {}
         for name, fake in fakes.items():
             getter = f"get_{name}"

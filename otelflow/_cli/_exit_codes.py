@@ -96,4 +96,4 @@ def ending_of(run: Callable[[], otelflow.Flow[Any]], termination: Termination) -
         return Ending(termination.code, interrupt)
     except BaseException as error:  # noqa: BLE001 whatever a flow raises, its end is reported
         return Ending(FAILURE, error)
-    return Ending(FAILURE, flow.flow_error) if flow.status in FAILED else Ending(SUCCESS)
+    return Ending(FAILURE, flow.flow_error) if flow.flow_state.status in FAILED else Ending(SUCCESS)

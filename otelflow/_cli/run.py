@@ -109,12 +109,16 @@ def prepare(
     flow = target(*arguments.positional, **arguments.named)
     if not isinstance(flow, otelflow.Flow):
         raise errors.TargetNotFound(f"{target!r:.80} returns {type(flow).__name__}, not a flow")
+    flow.flow_state.place = None  # it is run next, or the mistake that prevents that is reported
     return flow
 
 
 def _set_up(flow: otelflow.Flow[Any], values: Mapping[str, str]) -> otelflow.Flow[Any]:
     if flow.flow_target is None:
-        flow.setup()
+        _ = flow.setup()
+    if flow.flow_target is None:  # a user's class has a setup() of its own
+        _ = otelflow.Flow.setup(flow)
+    flow.flow_state.place = None  # as above
     if flow.flow_target is None:
         raise errors.FlowNotSetUp
     dependencies = flow.task_dependencies()
@@ -205,7 +209,7 @@ class Report(NamedTuple):
                 places.append(f"sent to {hide_secrets(endpoint)}")
             place = f"trace {self.trace_id} {' and '.join(places) or 'is not stored'}"
         duration = in_words(self.seconds)
-        say(f"flow {self.flow.flow_name}: {self.flow.status or 'not run'} in {duration}; {place}{lost}")
+        say(f"flow {self.flow.flow_name}: {self.flow.flow_state.status or 'not run'} in {duration}; {place}{lost}")
 
 
 def run(
@@ -275,7 +279,7 @@ def _execute(flow: otelflow.Flow[Any]) -> otelflow.Flow[Any]:
         async for _ in steps:
             pass
 
-    flow.execute()
+    _ = flow.execute()
     value: Any = flow.flow_return_value
     if inspect.isgenerator(value):
         for _ in value:

@@ -15,7 +15,8 @@ from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.trace import ProxyTracerProvider
 
 from otelflow._core.inside import artifacts, log_capture
-from otelflow._core.inside.listeners import RunListener, add_listener
+from otelflow._core.inside.listener_checks import RunListener
+from otelflow._core.inside.listeners import add_listener
 from otelflow._core.process import losses
 from otelflow._core.process import settings as process_settings
 from otelflow._core.process.process import State

@@ -102,10 +102,10 @@ class Listener(SpanProcessor):
         """Call the hooks for *event*; the engine guards this call."""
         hook: Callable[[Flow_Run__Event], None] = getattr(self, events.HOOKS[event.event_type])
         if not self._wants_all:
-            hook(event)
-            return
+            return hook(event)  # what an async hook returns is for the guard
+        on_event: Callable[[Flow_Run__Event], None] = self.on_event
         try:
-            self.on_event(event)
+            return on_event(event)
         finally:
             hook(event)
 

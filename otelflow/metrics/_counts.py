@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from otelflow._core.flows import declared
-from otelflow._core.flows.objective import checked_buckets
+from otelflow._core.flows.objective import buckets_of, objective_of
 from otelflow._core.inside import listeners
 from otelflow._core.process import forks, losses
 from otelflow._core.runs import open_runs
@@ -323,8 +323,8 @@ def _bounds(name: str, run: Run | None) -> tuple[float, ...]:
     bounds = flow.buckets if flow is not None else None
     objective = flow.objective if flow is not None else None
     if run is not None and run.flow is not None:
-        objective = run.flow.objective or objective
-        bounds = bounds or checked_buckets(run.flow.buckets)
+        objective = objective_of(run.flow) or objective
+        bounds = bounds or buckets_of(run.flow)
     bounds = bounds or BUCKETS
     if objective is not None and objective.duration is not None:
         bounds = tuple(sorted({*bounds, objective.duration}))

@@ -68,6 +68,13 @@ def test_an_error_that_came_up_from_below_is_told_once(program):
     assert text.count("ValueError") == 2
 
 
+def test_the_name_of_a_run_stands_after_the_name_of_its_span(program):
+    with program.span("task fetch") as span:
+        span.set_attribute(semconv.TASK_RUN_NAME, "page 7")
+
+    assert "✓ task fetch page 7 " in render_trace(program.done(), width=80)
+
+
 def test_bars_share_one_time_line(make_span):
     spans = [make_span(1, length=100), make_span(2, 1, length=49), make_span(51, 1, length=49)]
 

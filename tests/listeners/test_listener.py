@@ -486,3 +486,15 @@ def test_the_current_span_in_a_hook_is_the_runs_own(provided):
     job().execute()
 
     assert seen[0][0] == seen[0][1].event_data.span_context
+
+
+def test_an_async_hook_on_a_provider_is_counted(provided):
+    class AsyncTask(Listener):
+        async def on_task_stop(self, event):
+            """Is never awaited."""
+
+    provided().add_span_processor(AsyncTask())
+
+    task(lambda: 1)()
+
+    assert losses.listener_errors == {AsyncTask.__name__: 1}

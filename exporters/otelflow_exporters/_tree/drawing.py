@@ -136,6 +136,9 @@ class _Drawing:
         style = _STYLES.get(span.result, "yellow")
         label = Text(f"{self._mark(span.result)} ", style=style)
         label.append(one_line(span.name) or "(no name)", style="bold red" if node.is_failed else "bold")
+        run_name = span.attributes.get(names.TASK_RUN_NAME) or span.attributes.get(names.FLOW_RUN_NAME)
+        if run_name:
+            label.append(f" {one_line(str(run_name))}", style="bold")
         if span.kind not in ("internal", "unspecified"):
             label.append(f" {span.kind}", style="dim")
         if span.result not in (names.SUCCESS, names.FAILURE):

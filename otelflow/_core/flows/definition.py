@@ -3,6 +3,7 @@
 import enum
 import functools
 import inspect
+import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -17,8 +18,8 @@ from otelflow._core.runs import drivers
 from otelflow._core.runs.run import Run
 from otelflow._core.text.hints import suggestion
 from otelflow._core.text.redaction import REDACTED, is_secret, recorded
-from otelflow._core.text.safe_str import bounded_name
-from otelflow.errors import ConfigurationError, NotCallable, UnfillableParameter, UnknownKeyword
+from otelflow._core.text.safe_str import bounded_name, safe_str
+from otelflow.errors import ConfigurationError, DecoratedTwice, NotCallable, UnfillableParameter, UnknownKeyword
 
 if TYPE_CHECKING:
     from otelflow._core.policies.policy import Body
@@ -27,6 +28,7 @@ Capture = bool | Sequence[str]
 F = TypeVar("F", bound=Callable[..., Any])
 
 _NO_OPTIONS: Final[Mapping[str, Any]] = {}
+_NAME_LENGTH: Final = 1_000
 
 
 class Kind(enum.Enum):
@@ -57,11 +59,15 @@ class Definition:
         "capture_parameters",
         "capture_return_value",
         "code_name",
+        "decorated",
         "drive",
         "injection",
         "is_generator",
         "kind",
         "name",
+        "options",
+        "owner",
+        "run_name",
         "target",
     )
 
@@ -73,7 +79,8 @@ class Definition:
             plain = plain.func
         plain = getattr(plain, "__func__", plain)  # of a bound method
         name = getattr(plain, "__name__", "")
-        self.target = target
+        self.owner, self.target, self.options = owner, target, options
+        self.decorated: Callable[..., Any] | None = None
         self.name = "" if name == "<lambda>" else bounded_name(name)
         module = getattr(plain, "__module__", None) or "?"
         self.code_name = bounded_name(f"{module}.{getattr(plain, '__qualname__', self.name)}")
@@ -82,6 +89,7 @@ class Definition:
         self.drive = _DRIVERS[self.kind]
         self.injection = Injection(target)
         self.capture_parameters = self._checked_capture(options.get("capture_parameters", False))
+        self.run_name = self._checked_template(options)
         self.capture_return_value: bool = options.get("capture_return_value", False)
         is_async = self.kind is Kind.COROUTINE
         self.body: Body = compose(target, options, is_async=is_async, is_generator=self.is_generator)
@@ -99,7 +107,7 @@ class Definition:
             named = {
                 "this_flow": flow,
                 "this_task": run.task,
-                "flow_data": {} if flow is None else flow.data,
+                "flow_data": {} if flow is None else flow.flow_state.data,
                 "task_data": {} if run.task is None else run.task.data,
             }
             kwargs = self.injection.fill(args, kwargs, named, dependencies)
@@ -113,6 +121,19 @@ class Definition:
             run.was_called = False
             raise UnfillableParameter("flow" if run.task is None else "task", self.name, reason) from None
 
+    @property
+    def is_importable(self) -> bool:
+        """Tell whether another process finds the function by its name, as pickle wants it."""
+        function = self.target if self.decorated is None else self.decorated
+        place: Any = sys.modules.get(getattr(function, "__module__", None) or "")
+        for name in getattr(function, "__qualname__", "").split("."):
+            place = getattr(place, name, None)
+        return getattr(place, "__func__", place) is getattr(function, "__func__", function)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = (None, {"decorated": self.decorated})
+        return _definition, (self.owner, self.target, self.options, self.name), state
+
     def _checked_capture(self, capture: Capture) -> Capture:
         if isinstance(capture, bool):
             return capture
@@ -124,6 +145,38 @@ class Definition:
                 f"capture_parameters: {self.name!r} has no parameter {unknown!r}{suggestion(unknown, parameters)}"
             )
         return names
+
+    def _checked_template(self, options: Mapping[str, Any]) -> str | None:
+        keyword = "flow_run_name" if "flow_run_name" in options else "task_run_name"
+        template: str | None = options.get(keyword)
+        if template is None:
+            return None
+        import re  # noqa: PLC0415 only for templates
+        import string  # noqa: PLC0415
+
+        parameters = inspect.signature(self.target).parameters
+        try:
+            fields = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
+        except ValueError as error:
+            raise ConfigurationError(f"{keyword}={template!r:.80} is no template: {error}") from None
+        names = [re.split(r"[.\[]", field, maxsplit=1)[0] for field in fields]
+        unknown = next((name for name in names if name not in parameters), None)
+        if unknown is not None:
+            raise ConfigurationError(
+                f"{keyword}: {self.name!r} has no parameter {unknown!r}{suggestion(unknown, parameters)}"
+            )
+        return template
+
+    def name_of_run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        """Return the name of the run with these arguments, redacted and bounded; or the template if they do not fit."""
+        template = self.run_name or ""
+        try:
+            bound = inspect.signature(self.target).bind_partial(*args, **kwargs)
+            bound.apply_defaults()
+            values = {name: REDACTED if is_secret(name) else value for name, value in bound.arguments.items()}
+            return shown_value(template.format(**values))[:_NAME_LENGTH]
+        except Exception:  # noqa: BLE001 arguments that are missing, and foreign __format__ and __str__
+            return shown_value(template)
 
     def captured_parameters(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, str]:
         """Return the attributes of the parameters that the user wants recorded, redacted and bounded."""
@@ -138,6 +191,32 @@ class Definition:
             for name in names
             if name not in ("self", "cls")
         }
+
+
+def _definition(owner: str, target: Callable[..., Any], options: Mapping[str, Any], name: str) -> Definition:
+    definition = Definition(owner, target, options)
+    definition.name = name
+    return definition
+
+
+_MARK: Final = "__otelflow_definition__"
+
+
+def definition_of(function: Any) -> Definition | None:
+    """Return what a decorator of ours knows of *function*, or None if none has made it."""
+    definition = getattr(function, _MARK, None)
+    # functools.wraps() copies the mark onto what another decorator makes of it.
+    is_own = isinstance(definition, Definition) and definition.decorated is getattr(function, "__func__", function)
+    return definition if is_own else None
+
+
+def text_of_name(name: object) -> str:
+    """Return a name or an id as text: also of an Enum's member or a UUID; of None nothing."""
+    if type(name) is str:
+        return name
+    if isinstance(name, enum.Enum):
+        name = name.value
+    return "" if name is None else safe_str(name, _NAME_LENGTH)
 
 
 def shown_value(value: object) -> str:
@@ -172,6 +251,7 @@ class FlowOptions(_Options, total=False):
     data: Annotated[Mapping[str, Any] | None, None]
     objective: Annotated[Objective | None, None]
     buckets: Annotated[Sequence[float] | None, None]
+    flow_run_name: Annotated[str | None, None]
 
 
 class LenientTaskOptions(_Options, total=False):
@@ -179,6 +259,7 @@ class LenientTaskOptions(_Options, total=False):
 
     task_name: Annotated[str | None, None]
     task_id: Annotated[str | None, None]
+    task_run_name: Annotated[str | None, None]
 
 
 class TaskOptions(LenientTaskOptions, total=False):
@@ -221,24 +302,47 @@ def check_keywords(owner: str, keywords: Mapping[str, object], options_type: typ
 
 
 def decorate(
-    owner: str, options_type: type, target: Any, options: dict[str, Any], wrap: Callable[[Definition], Any]
+    owner: str,
+    options_type: type,
+    target: Any,
+    options: dict[str, Any],
+    wrap: Callable[[Definition, dict[str, Any]], Any],
 ) -> Any:
     """Do what ``@flow`` and ``@task`` have in common; without *target* return what takes it.
 
     Raises UnknownKeyword, NotCallable, or ConfigurationError for a value that does not fit its keyword.
     """
+    options = {
+        name: text_of_name(value) if isinstance(value, enum.Enum) or type(value).__module__ == "uuid" else value
+        for name, value in options.items()
+    }
     check_keywords(owner, options, options_type)
     if target is None:
         return functools.partial(_decorate, owner, options, wrap)
     return _decorate(owner, options, wrap, target)
 
 
-def _decorate(owner: str, options: dict[str, Any], wrap: Callable[[Definition], Any], target: Any) -> Any:
+# What functools.lru_cache() puts on its functions, and functools.wraps() does not copy
+_OF_CACHES: Final = ("cache_info", "cache_clear", "cache_parameters")
+
+
+def _decorate(
+    owner: str, options: dict[str, Any], wrap: Callable[[Definition, dict[str, Any]], Any], target: Any
+) -> Any:
     if isinstance(target, staticmethod | classmethod):
         return type(target)(_decorate(owner, options, wrap, target.__func__))
     if isinstance(target, type):
         raise NotCallable(owner, target)
     # It stays a plain function: libraries refuse or leak callable objects. The mark tells others what calling it does.
-    decorated = functools.wraps(target)(wrap(Definition(owner, target, options)))
+    definition = Definition(owner, target, options)
+    inner = definition_of(target)
+    if inner is not None and (owner, inner.owner) != ("@flow", "@task"):
+        raise DecoratedTwice(owner, inner.owner, inner.name)
+    decorated = functools.wraps(target)(wrap(definition, options))
+    definition.decorated = decorated
+    vars(decorated)[_MARK] = definition
+    for name in _OF_CACHES:
+        if hasattr(target, name):
+            setattr(decorated, name, getattr(target, name))
     vars(decorated)["__otelflow__"] = owner.removeprefix("@")
     return decorated

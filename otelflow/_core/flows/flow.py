@@ -1,14 +1,16 @@
 """A flow: one function or ``main``, one trace each time it is executed."""
 
+import copy
 import inspect
 import sys
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from types import CoroutineType, TracebackType
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
 from otelflow._core.flows import declared
+from otelflow._core.flows.calls import call_of
 from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.flows.definition import (
     Capture,
@@ -17,29 +19,29 @@ from otelflow._core.flows.definition import (
     Kind,
     decorate,
     show_keywords,
+    text_of_name,
 )
 from otelflow._core.flows.flow_run import Block, FlowRun, innermost_block, new_flow_id
-from otelflow._core.flows.objective import Objective, checked_buckets
+from otelflow._core.flows.flow_state import NO_DATA, FlowState, state_value
+from otelflow._core.flows.objective import Objective, checked_buckets, is_of_the_user
 from otelflow._core.inside import events, messages
 from otelflow._core.inside.artifacts import Artifact, Result, add_artifact, add_result
 from otelflow._core.inside.speaker import Speaker
 from otelflow._core.process import provider
 from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.current import open_run_here
-from otelflow._core.runs.drivers import run_to_end
-from otelflow._core.runs.endings import FAILED
+from otelflow._core.runs.drivers import is_future, run_to_end
 from otelflow._core.runs.run import Run
 from otelflow._core.text.safe_str import bounded_name
 from otelflow.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnfillableParameter, UnknownKeyword
 
 if TYPE_CHECKING:
-    from otelflow._core.flows.osbot_report import Flow_Stats
+    from otelflow._core.flows.osbot_report import Flow_Stats, FlowLogger
     from otelflow._core.flows.task import Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_IN_MEMORY: Final = 1_000
+F = TypeVar("F", bound="Flow[Any]")
 
 
 class Flow(Speaker, Generic[R]):
@@ -58,6 +60,10 @@ class Flow(Speaker, Generic[R]):
     and ``flow_error`` are how it ended, ``duration`` is in seconds, ``started_ns`` and ``ended_ns`` are nanoseconds
     since the epoch, and ``data``, ``log``, ``artifacts``, ``results`` and ``executed_tasks`` are what it left.
 
+    ``await flow`` does as ``await flow.execute_async()``, and so do ``asyncio.run(flow)`` and ``asyncio.gather(flow,
+    …)``. A flow that is set up and dropped without a run is a RuntimeWarning that names the line. Subclasses may have
+    attributes and methods of any other name: what otelflow itself needs stands in ``flow_state``.
+
     Raises UnknownKeyword for a keyword that is no attribute, UnfillableParameter for an argument without a name,
     ConfigurationError for a value that does not fit.
 
@@ -70,20 +76,11 @@ class Flow(Speaker, Generic[R]):
     ('power', 'success', 9)
     """
 
-    flow_target: Callable[..., Any] | None = None
-    flow_return_value: R | None = None
     flow_error: BaseException | None = None
-    status: str | None = None
-    started_ns: int = 0
-    ended_ns: int = 0
-    duration: float | None = None
     objective: Objective | None = None
     buckets: Sequence[float] | None = None
-    flow_definition: Definition | None = None
-    flow_run: "FlowRun | None" = None
-    _block: "Block | None" = None
-    _used_id: str | None = None
-    _is_main: bool = False
+    flow_state: FlowState
+    __otelflow__ = "flow"
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
         """Begin at once: a subclass (a dataclass, say) may have an ``__init__`` that does not call ours."""
@@ -95,7 +92,12 @@ class Flow(Speaker, Generic[R]):
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         if cls.main is not Flow.main:
-            _declare(cls.__name__, cls, cls.objective, cls.buckets)
+            _declare(
+                cls.__name__,
+                cls,
+                None if is_of_the_user(cls.objective) else cls.objective,
+                None if is_of_the_user(cls.buckets) else cls.buckets,
+            )
 
     def __init__(
         self,
@@ -109,7 +111,7 @@ class Flow(Speaker, Generic[R]):
         **attributes: Any,
     ) -> None:
         if positional:
-            cure = self._how_to_call_main(()) or "; give what it runs to setup(): Flow().setup(function, …).execute()"
+            cure = _how_to_call_main(self, ()) or "; give what it runs to setup(): Flow().setup(function, …).execute()"
             raise UnfillableParameter("flow", type(self).__name__, f"it takes keywords only{cure}")
         if flow_config is not None and not isinstance(flow_config, Flow_Run__Config):
             raise ConfigurationError(f"flow_config must be a Flow_Run__Config, not {flow_config!r:.80}")
@@ -118,50 +120,114 @@ class Flow(Speaker, Generic[R]):
                 name in inspect.get_annotations(c) for c in type(self).__mro__
             ):
                 raise UnknownKeyword(
-                    type(self).__name__, name, inspect.signature(flow).parameters, self._how_to_call_main((name,))
+                    type(self).__name__, name, inspect.signature(flow).parameters, _how_to_call_main(self, (name,))
                 )
             setattr(self, name, value)
+        self.flow_state = state = FlowState(self, data)
+        state.is_named, state.has_fixed_id = bool(flow_name), flow_id is not None
+        state.capture = {"capture_parameters": capture_parameters, "capture_return_value": capture_return_value}
         self.flow_config = flow_config if flow_config is not None else Flow_Run__Config()
-        self.flow_name = flow_name or type(self).__name__
-        self.flow_id = flow_id or new_flow_id()
+        self.flow_name = text_of_name(flow_name) or type(self).__name__
+        self.flow_id = text_of_name(flow_id) or new_flow_id()
         self.flow_args: tuple[Any, ...] = ()
         self.flow_kwargs: dict[str, Any] = {}
         self.flow_run_params: Mapping[str, Any] | None = None
-        self.data: dict[str, Any] = dict(data or {})
-        self.reference: weakref.ref[Flow[Any]] = weakref.ref(self)
-        self._is_named = bool(flow_name)
-        self._has_fixed_id = flow_id is not None
-        self._capture: dict[str, Any] = {
-            "capture_parameters": capture_parameters,
-            "capture_return_value": capture_return_value,
-        }
-        self._forget_run()
 
-    def begin_flow_run(self) -> None:
-        """Forget the run before, and take an id that no run had; called by the run."""
-        if self._used_id is not None:
-            self._forget_run()
-            if self.flow_id == self._used_id and not self._has_fixed_id:
-                self.flow_id = new_flow_id()
-        self._used_id = self.flow_id
+    def __setstate__(self, values: dict[str, Any]) -> None:
+        vars(self).update(values)
+        if self.flow_state.reference is not None:  # copy.copy() gives the state of the original
+            self.flow_state = copy.copy(self.flow_state)
+        self.flow_state.reference = weakref.ref(self)
 
-    def _forget_run(self) -> None:
-        self.executed_tasks: BoundedLog[Task] = BoundedLog(
-            _IN_MEMORY, _IN_MEMORY, _IN_MEMORY, lambda task: task.status in FAILED
-        )
-        self.log: BoundedLog[messages.Line] = messages.new_log()
-        self.artifacts: BoundedLog[Artifact] = BoundedLog(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
-        self.results: BoundedLog[Result] = BoundedLog(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
-        self.captured_events: BoundedLog[events.Flow_Run__Event] = BoundedLog(
-            _IN_MEMORY, _IN_MEMORY, 0, _is_unimportant
-        )
+    # What is known of the run
+
+    @property
+    def flow_return_value(self) -> R | None:
+        """What the function returned, or None before it has; reading it of a flow that never ran is a warning."""
+        state = self.flow_state
+        if state.place is not None:
+            state.warn_if_never_run(", so there is no flow_return_value")
+        value: R | None = state.return_value
+        return value
+
+    @flow_return_value.setter
+    def flow_return_value(self, value: R | None) -> None:
+        self.flow_state.return_value = value
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What tasks get as ``flow_data``."""
+        return self.flow_state.data
+
+    @data.setter
+    def data(self, data: dict[str, Any]) -> None:
+        self.flow_state.data = data
+
+    @state_value
+    def flow_target(self) -> Callable[..., Any] | None:
+        """What ``execute()`` runs, or None before it is set up."""
+        definition = self.flow_state.definition
+        return None if definition is None else definition.target
+
+    @state_value
+    def status(self) -> str | None:
+        """``running``, one of ``semconv.RESULTS``, or None before the first run."""
+        return self.flow_state.status
+
+    @state_value
+    def started_ns(self) -> int:
+        """When the run began, in nanoseconds since the epoch; 0 before the first run."""
+        return self.flow_state.started_ns
+
+    @state_value
+    def ended_ns(self) -> int:
+        """When the run ended, in nanoseconds since the epoch; 0 before it has."""
+        return self.flow_state.ended_ns
+
+    @state_value
+    def duration(self) -> float | None:
+        """How long the run took, in seconds; None before it has ended."""
+        return self.flow_state.duration
+
+    @state_value
+    def executed_tasks(self) -> "BoundedLog[Task]":
+        """The tasks of the run in the order in which they began."""
+        return self.flow_state.executed_tasks
+
+    @state_value
+    def log(self) -> BoundedLog[messages.Line]:
+        """The messages of the run."""
+        return self.flow_state.log
+
+    @state_value
+    def artifacts(self) -> BoundedLog[Artifact]:
+        """The artifacts of the run."""
+        return self.flow_state.artifacts
+
+    @state_value
+    def results(self) -> BoundedLog[Result]:
+        """The results of the run."""
+        return self.flow_state.results
+
+    @state_value
+    def captured_events(self) -> BoundedLog[events.Flow_Run__Event]:
+        """The events of the run, with ``flow_data__capture_events``."""
+        return self.flow_state.captured_events
+
+    @state_value
+    def logger(self) -> "FlowLogger":
+        """A logger whose messages are this flow's: ``flow.logger.info("42 rows")``."""
+        from otelflow._core.flows import osbot_report  # noqa: PLC0415 most programs never ask for one
+
+        return osbot_report.FlowLogger(self)
 
     # Set up
 
-    def setup(self, target: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> Self:
+    def setup(self, target: Callable[..., Any] | None = None, /, *args: Any, **kwargs: Any) -> Self:
         """Say what ``execute()`` runs: *target* with these arguments, or ``main`` with them by name.
 
-        *target* (a function, method or other callable): None is ``main``. *args*, *kwargs*: what it is called with.
+        *target* (a function, method or other callable): None is ``main``. It may be given by name, unless ``main`` has
+        a parameter of that name. *args*, *kwargs*: what it is called with.
 
         Returns the flow. Raises NotCallable for a target that cannot be called, FlowNotSetUp without one when ``main``
         is not overridden.
@@ -169,14 +235,18 @@ class Flow(Speaker, Generic[R]):
         >>> Flow().setup(pow, 2, 10).execute().flow_return_value
         1024
         """
-        if target is None and not self._overrides_main():
+        is_of_main = _overrides_main(self) and "target" in inspect.signature(self.main).parameters
+        if target is None and "target" in kwargs and not is_of_main:
+            target = kwargs.pop("target")
+        if target is None and not _overrides_main(self):
             raise FlowNotSetUp
         if target is not None and not callable(target):
-            raise NotCallable("A flow", target, self._how_to_call_main(()))
-        self._is_main = target is None
-        return self.use_definition(
-            Definition("A flow", self.main if target is None else target, self._capture), args, kwargs
-        )
+            raise NotCallable("A flow", target, _how_to_call_main(self, ()))
+        self.flow_state.is_main = target is None
+        definition = Definition("A flow", self.main if target is None else target, self.flow_state.capture)
+        _use_definition(self, definition, args, kwargs)
+        self.flow_state.set_up_at(sys._getframe(1), self.flow_name)  # noqa: SLF001 a traceback would cost 100 times as much
+        return self
 
     def set_flow_target(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Self:
         """Do as ``setup`` with a *target*. Returns the flow; raises NotCallable.
@@ -184,15 +254,9 @@ class Flow(Speaker, Generic[R]):
         >>> Flow().set_flow_target(pow, 2, 10).execute().flow_return_value
         1024
         """
-        self._is_main = getattr(target, "__func__", None) is type(self).main
-        return self.use_definition(Definition("A flow", target, self._capture), args, kwargs)
-
-    def use_definition(self, definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        """Run *definition* with these arguments, and be called by its name, unless the user gave another."""
-        self.flow_definition = definition
-        self.flow_target, self.flow_args, self.flow_kwargs = definition.target, args, kwargs
-        if not self._is_named and definition.name and not self._is_main:
-            self.flow_name = definition.name
+        self.flow_state.is_main = getattr(target, "__func__", None) is type(self).main
+        _use_definition(self, Definition("A flow", target, self.flow_state.capture), args, kwargs)
+        self.flow_state.set_up_at(sys._getframe(1), self.flow_name)  # noqa: SLF001 as above
         return self
 
     def set_flow_name(self, value: str | None = None) -> Self:
@@ -201,9 +265,10 @@ class Flow(Speaker, Generic[R]):
         >>> Flow().setup(pow, 2, 10).set_flow_name("power").flow_name
         'power'
         """
-        function_name = self.flow_definition.name if self.flow_definition is not None and not self._is_main else ""
-        self.flow_name = value or function_name or type(self).__name__
-        self._is_named = value is not None
+        state = self.flow_state
+        function_name = state.definition.name if state.definition is not None and not state.is_main else ""
+        self.flow_name = text_of_name(value) or function_name or type(self).__name__
+        state.is_named = value is not None
         return self
 
     def set_flow_id__time_now(self) -> Self:
@@ -246,23 +311,6 @@ class Flow(Speaker, Generic[R]):
         """
         return _NO_DEPENDENCIES
 
-    def _how_to_call_main(self, names: tuple[str, ...]) -> str:
-        """Return where the arguments of ``main`` go, if it is overridden and has the parameters *names*."""
-        if not self._overrides_main():
-            return ""
-        gathering = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        parameters = list(inspect.signature(self.main).parameters.values())
-        parameters = [parameter for parameter in parameters if parameter.kind not in gathering]
-        empty = inspect.Parameter.empty
-        fitting = [p.name for p in parameters if p.default is empty or p.name in names]
-        if not set(names) <= set(fitting):
-            return ""
-        arguments = ", ".join(f"{name}=…" for name in fitting)
-        return f"; the arguments of main go to setup(), by name: {type(self).__name__}().setup({arguments}).execute()"
-
-    def _overrides_main(self) -> bool:
-        return type(self).main is not Flow.main
-
     # Run
 
     def execute(self) -> Self:
@@ -276,8 +324,9 @@ class Flow(Speaker, Generic[R]):
         >>> Flow().setup(pow, 2, 10).execute()
         <Flow pow flow_id__... success>
         """
-        rest = self._start()
-        return self if rest is None else run_to_end(self._awaited(rest))
+        rest = _start(self)
+        # A Future belongs to the loop that runs it, which must not be blocked: the run ends with it.
+        return self if rest is None or is_future(rest) else run_to_end(_finish(self, rest))
 
     async def execute_async(self) -> Self:
         """Run the flow on the running loop. Returns the flow; raises as ``execute`` does.
@@ -286,24 +335,36 @@ class Flow(Speaker, Generic[R]):
         >>> asyncio.run(Flow().setup(asyncio.sleep, 0, "awake").execute_async()).flow_return_value
         'awake'
         """
-        rest = self._start()
-        return self if rest is None else await self._awaited(rest)
+        rest = _start(self)
+        return self if rest is None else await _finish(self, rest)
 
-    def _start(self) -> Coroutine[Any, Any, Any] | None:
-        """Start the run; return what must be awaited for it to end: the flow is async, or returned a coroutine."""
-        if self.flow_definition is None:
-            self.setup()
-        definition = self.flow_definition
-        assert definition is not None  # noqa: S101 setup() has set it
-        started = definition.drive(lambda _args, _kwargs: FlowRun(self, definition))()
-        if definition.is_generator:
-            self.flow_return_value = started
-        is_open = definition.kind is Kind.COROUTINE or self.status == "running"
-        return started if is_open and type(started) is CoroutineType else None
+    def __await__(self) -> Generator[Any, Any, Self]:
+        """Do as ``execute_async``, once: a flow that has run is returned as it is."""
+        return _run_once(self).__await__()
 
-    async def _awaited(self, rest: Coroutine[Any, Any, Any]) -> Self:
-        await rest
-        return self
+    if not TYPE_CHECKING:
+        # With these a flow is a Coroutine, which asyncio.run(), create_task() and TaskGroup ask for. Type checkers do
+        # not see them, so that a subclass may have a method with one of these names.
+
+        def send(self, value: Any) -> Any:
+            """Take the next step of ``execute_async``; for asyncio."""
+            state = self.flow_state
+            if state.coroutine is None:
+                state.coroutine = _run_once(self)
+            return state.coroutine.send(value)
+
+        def throw(self, *error: Any) -> Any:
+            """Raise *error* inside ``execute_async``; for asyncio."""
+            state = self.flow_state
+            if state.coroutine is None:
+                state.coroutine = _run_once(self)
+            return state.coroutine.throw(*error)
+
+        def close(self) -> None:
+            """End ``execute_async`` where it is; for asyncio."""
+            coroutine, self.flow_state.coroutine = self.flow_state.coroutine, None
+            if coroutine is not None:
+                coroutine.close()
 
     def execute_flow(self, flow_run_params: Mapping[str, Any] | None = None) -> Self:
         """Do as ``execute``, keeping *flow_run_params* (a mapping) in the attribute of that name.
@@ -322,37 +383,29 @@ class Flow(Speaker, Generic[R]):
         >>> Flow().setup(remember).run()
         {'answer': 42}
         """
-        return self.execute().data
+        return self.execute().flow_state.data
 
     def __enter__(self) -> Self:
-        self._block = Block(self, self._block)
-        self._block.open()
+        state = self.flow_state
+        state.place = None
+        state.block = Block(self, state.block)
+        state.block.open()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
     ) -> None:
-        block = innermost_block(self) or self._block  # threads may share a flow, and each leaves its own block
+        state = self.flow_state
+        block = innermost_block(self) or state.block  # threads may share a flow, and each leaves its own block
         if block is not None:
             block.close()
-        while self._block is not None and self._block.is_closed:
-            self._block = self._block.around
+        while state.block is not None and state.block.is_closed:
+            state.block = state.block.around
 
     # Messages, artifacts, results
 
-    def _speaking_run(self) -> Run:
-        """Return the run to which something said now belongs: the task or flow of ours that is current."""
-        run = open_run_here()
-        while run is not None and run.flow is not self:
-            run = run.parent
-        run = run or self.flow_run or self._block
-        if run is None:
-            run = Block(self, None)
-            run.has_ended = self.duration is not None and provider.span_maker() is not None
-        return run
-
-    def _log(self, level: int, message: object, task_run_id: str | None) -> None:
-        messages.write(self._speaking_run(), level, message, task_run_id=task_run_id)
+    def _write_message(self, level: int, message: object, task_run_id: str | None) -> None:
+        messages.write(_speaking_run(self), level, message, task_run_id=task_run_id)
 
     def add_flow_artifact(
         self,
@@ -378,7 +431,7 @@ class Flow(Speaker, Generic[R]):
         >>> [artifact.data for artifact in Flow().setup(count).execute().artifacts]
         [[{'tea': 3}, {'tea': 4}]]
         """
-        return add_artifact(self._speaking_run(), key, data, description, artifact_type)
+        return add_artifact(_speaking_run(self), key, data, description, artifact_type)
 
     def add_flow_result(self, key: str, description: object) -> Result:
         """Record a named result of the run.
@@ -393,28 +446,28 @@ class Flow(Speaker, Generic[R]):
         >>> [result.as_dict() for result in Flow().setup(count).execute().results]
         [{'key': 'rows', 'description': '3'}]
         """
-        return add_result(self._speaking_run(), key, description)
+        return add_result(_speaking_run(self), key, description)
 
-    @property
+    @state_value
     def captured_exec_logs(self) -> list[str]:
-        """The messages of the run, with their ANSI colours."""
-        return [line.text for line in self.log]
+        """The messages of the run from its execution on, with their ANSI colours."""
+        return [line.text for line in self.flow_state.lines]
 
     def log_messages_with_colors(self) -> list[str]:
-        """Return the messages of the run, a list of texts with their ANSI colours.
+        """Return the messages of the run from its execution on, a list of texts with their ANSI colours.
 
         >>> Flow().setup(pow, 2, 10).execute().log_messages_with_colors()[-1]
         '...Flow return value...: ...1024...'
         """
-        return self.captured_exec_logs
+        return [line.text for line in self.flow_state.lines]
 
     def log_messages(self) -> list[str]:
-        """Return the messages of the run, a list of texts without ANSI colours.
+        """Return the messages of the run from its execution on, a list of texts without ANSI colours.
 
         >>> Flow().setup(pow, 2, 10).execute().log_messages()[-1]
         'Flow return value: 1024'
         """
-        return [line.plain_text for line in self.log]
+        return [line.plain_text for line in self.flow_state.lines]
 
     def captured_logs(self) -> list[str]:
         """Return what ``log_messages`` returns.
@@ -422,23 +475,22 @@ class Flow(Speaker, Generic[R]):
         >>> Flow().setup(pow, 2, 10).execute().captured_logs()[-1]
         'Flow return value: 1024'
         """
-        return self.log_messages()
+        return [line.plain_text for line in self.flow_state.lines]
 
     def print_log_messages(self, use_colors: bool = True) -> Self:
-        """Print the messages of the run, with their ANSI colours if *use_colors*. Returns the flow.
+        """Print what ``log_messages_with_colors`` returns, or ``log_messages`` without *use_colors*. Returns the flow.
 
         >>> run = Flow().setup(pow, 2, 10).execute().print_log_messages(use_colors=False)
-        Created flow run ...
         Executing flow run ...
         Flow return value: 1024
         """
-        for text in self.log_messages_with_colors() if use_colors else self.log_messages():
-            sys.stdout.write(text + "\n")
+        for line in self.flow_state.lines:
+            sys.stdout.write((line.text if use_colors else line.plain_text) + "\n")
         return self
 
     # Reports
 
-    @property
+    @state_value
     def flow_stats(self) -> "Flow_Stats":
         """Times, status and counts of the run."""
         from otelflow._core.flows import osbot_report  # noqa: PLC0415 most programs never ask for one
@@ -471,7 +523,9 @@ class Flow(Speaker, Generic[R]):
         >>> Flow().setup(pow, 2, 10).execute().flow_output()["output"]
         1024
         """
-        return {"output": self.flow_return_value, "durations": self.durations()}
+        from otelflow._core.flows import osbot_report  # noqa: PLC0415 most programs never ask for one
+
+        return {"output": self.flow_state.return_value, "durations": osbot_report.durations(self)}
 
     def json(self) -> dict[str, Any]:
         """Return everything that is kept of the run as plain data: a dict of what JSON knows.
@@ -483,15 +537,90 @@ class Flow(Speaker, Generic[R]):
 
         return osbot_report.as_json(self)
 
+    def __iter__(self) -> Never:
+        raise TypeError(NO_DATA)
+
+    def __json__(self) -> Never:
+        raise TypeError(NO_DATA)
+
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.flow_name} {self.flow_id} {self.status or 'not run'}>"
+        return f"<{type(self).__name__} {self.flow_name} {self.flow_id} {self.flow_state.status or 'not run'}>"
 
 
 _NO_DEPENDENCIES: Final[Mapping[str, Any]] = {}
 
 
-def _is_unimportant(_: object) -> bool:
-    return False
+# What a flow does inside, as functions: a method would be one more name that a user's class could have.
+
+
+def _use_definition(flow: Flow[Any], definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Let *flow* run *definition* with these arguments, and be called by its name, unless the user gave another."""
+    state = flow.flow_state
+    state.definition = definition
+    flow.flow_args, flow.flow_kwargs = args, kwargs
+    if not state.is_named and definition.name and not state.is_main:
+        flow.flow_name = definition.name
+
+
+def _overrides_main(flow: Flow[Any]) -> bool:
+    return type(flow).main is not Flow.main
+
+
+def _how_to_call_main(flow: Flow[Any], names: tuple[str, ...]) -> str:
+    """Return where the arguments of ``main`` go, if it is overridden and has the parameters *names*."""
+    if not _overrides_main(flow):
+        return ""
+    gathering = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = list(inspect.signature(flow.main).parameters.values())
+    parameters = [parameter for parameter in parameters if parameter.kind not in gathering]
+    empty = inspect.Parameter.empty
+    fitting = [p.name for p in parameters if p.default is empty or p.name in names]
+    if not set(names) <= set(fitting):
+        return ""
+    arguments = ", ".join(f"{name}=…" for name in fitting)
+    return f"; the arguments of main go to setup(), by name: {type(flow).__name__}().setup({arguments}).execute()"
+
+
+def _start(flow: Flow[Any]) -> Awaitable[Any] | None:
+    """Start the run; return what must be awaited for it to end: the flow is async, or returned an awaitable."""
+    state = flow.flow_state
+    if state.definition is None:
+        _ = flow.setup()
+        if state.definition is None:  # a user's class has a setup() of its own
+            _ = Flow.setup(flow)
+    definition = state.definition
+    assert definition is not None  # noqa: S101 setup() has set it
+    state.place = None  # it is run
+    result = definition.drive(lambda _args, _kwargs: FlowRun(flow, definition))()
+    is_open = definition.kind is Kind.COROUTINE or state.status == "running"
+    is_awaited = is_open and hasattr(type(result), "__await__")
+    if definition.is_generator or (is_awaited and is_future(result)):
+        state.return_value = result
+    return result if is_awaited else None
+
+
+async def _run_once(flow: F) -> F:
+    state = flow.flow_state
+    if state.status is None and state.return_value is None:  # a generator flow has run when it has a generator
+        await flow.execute_async()
+    return flow
+
+
+async def _finish(flow: F, rest: Awaitable[Any]) -> F:
+    await rest
+    return flow
+
+
+def _speaking_run(flow: Flow[Any]) -> Run:
+    """Return the run to which a message of *flow* now belongs: its task or run that is current."""
+    run = open_run_here()
+    while run is not None and run.flow is not flow:
+        run = run.parent
+    run = run or flow.flow_state.run or flow.flow_state.block
+    if run is None:
+        run = Block(flow, None)
+        run.has_ended = flow.flow_state.duration is not None and provider.span_maker() is not None
+    return run
 
 
 def _declare(name: str, target: Any, objective: Any, buckets: Any) -> None:
@@ -523,8 +652,9 @@ def flow(target: Any = None, /, **options: Any) -> Any:
     """Make a function or method a flow: calling it returns a ``Flow`` that is set up, and ``execute()`` runs it.
 
     *flow_name* (str): its name; that of the function unless given. *flow_id* (str): the id of every run.
-    *flow_config* (``Flow_Run__Config``): how it logs, prints and raises. *data* (mapping): what ``flow_data`` begins
-    with.
+    *flow_run_name* (str, ``"load {path}"``): the name of each run, made of its arguments.
+    *flow_config* (``Flow_Run__Config``): how it logs, prints and raises.
+    *data* (mapping): what ``flow_data`` begins with.
     *capture_parameters* (True, or names), *capture_return_value* (bool): record values, redacted and bounded.
     *objective* (``Objective``): what alerts are made of. *buckets* (numbers, seconds): those of the metric of
     durations.
@@ -540,22 +670,24 @@ def flow(target: Any = None, /, **options: Any) -> Any:
     5.0
     """
 
-    def wrap(definition: Definition) -> Callable[..., Flow[Any]]:
-        keywords = {name: value for name, value in options.items() if name != "data"}
+    def wrap(definition: Definition, options: dict[str, Any]) -> Callable[..., Flow[Any]]:
+        keywords = {name: value for name, value in options.items() if name not in ("data", "flow_run_name")}
         plan: Flow[Any] = Flow(**keywords)  # a wrong value is said at decoration, not at the first call
         _declare(
-            bounded_name(plan.use_definition(definition, (), {}).flow_name),
+            bounded_name(plan.flow_name if plan.flow_state.is_named else definition.name or plan.flow_name),
             definition.target,
             plan.objective,
             plan.buckets,
         )
 
-        def new_flow(*args: Any, **kwargs: Any) -> Flow[Any]:
+        def new_flow(args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> Flow[Any]:
             flow: Flow[Any] = Flow(**keywords)
-            flow.data.update(options.get("data") or {})
-            return flow.use_definition(definition, args, kwargs)
+            flow.flow_state.data.update(options.get("data") or {})
+            _use_definition(flow, definition, args, kwargs)
+            flow.flow_state.set_up_at(frame, flow.flow_name)
+            return flow
 
-        return new_flow
+        return call_of(new_flow)
 
     return decorate("@flow", FlowOptions, target, options, wrap)
 

@@ -7,7 +7,7 @@ import traceback
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from otelflow import semconv
-from otelflow._core.flows.definition import Definition, shown_value
+from otelflow._core.flows.definition import Definition, shown_value, text_of_name
 from otelflow._core.inside import listeners, messages, print_capture
 from otelflow._core.inside.artifacts import add_result
 from otelflow._core.process.ids import new_id
@@ -20,6 +20,7 @@ from otelflow._core.text.safe_str import bounded_name
 
 if TYPE_CHECKING:
     from otelflow._core.flows.config import Flow_Run__Config
+    from otelflow._core.flows.flow_state import FlowState
     from otelflow._core.process.settings_table import Settings
 
 _RETURN_VALUE: Final = "flow-return-value"
@@ -33,19 +34,8 @@ class HeldFlow(Protocol):
     flow_config: "Flow_Run__Config"
     flow_args: tuple[Any, ...]
     flow_kwargs: dict[str, Any]
-    flow_return_value: Any
     flow_error: BaseException | None
-    status: str | None
-    started_ns: int
-    ended_ns: int
-    duration: float | None
-    flow_run: "FlowRun | None"
-
-    def begin_flow_run(self) -> None:
-        """Forget the run before, and take an id that no run had."""
-
-    def print_log_messages(self, use_colors: bool = True) -> Any:
-        """Print the messages of the run."""
+    flow_state: "FlowState"
 
 
 def new_flow_id() -> str:
@@ -63,8 +53,8 @@ class Block(Run):
         self.around = around
         self.flow = flow
         self.flow_run = self
-        self.flow_name = bounded_name(flow.flow_name)
-        self.flow_run_id = bounded_name(flow.flow_id)
+        self.flow_name = bounded_name(text_of_name(flow.flow_name))
+        self.flow_run_id = bounded_name(text_of_name(flow.flow_id))
 
     def open(self) -> None:
         """Make the flow current."""
@@ -112,29 +102,37 @@ class FlowRun(Run):
         parent = parent_here()
         if isinstance(parent, Block) and parent.flow is flow:  # a block of the same flow is no parent
             parent = parent.parent
-        flow.begin_flow_run()
-        name = bounded_name(flow.flow_name)
+        state = flow.flow_state
+        if state.used_id is not None:  # this is not the first run: it takes an id that no run had
+            state.forget_run()
+            if flow.flow_id == state.used_id and not state.has_fixed_id:
+                flow.flow_id = new_flow_id()
+        state.used_id = flow.flow_id
+        name = bounded_name(text_of_name(flow.flow_name))
         super().__init__(parent, effective(flow.flow_config), semconv.FLOW_SPAN + name)
         self.flow_name = name
         self.flow = flow
         self.flow_run = self
-        self.flow_run_id = bounded_name(flow.flow_id)
+        self.flow_run_id = bounded_name(text_of_name(flow.flow_id))
         self.definition, self.args, self.kwargs = definition, flow.flow_args, flow.flow_kwargs
         self.code_name, self.is_generator = definition.code_name, definition.is_generator
         if definition.capture_parameters:
             self.parameters = definition.captured_parameters(self.args, self.kwargs)
+        if definition.run_name is not None:
+            run_name = definition.name_of_run(self.args, self.kwargs)
+            self.parameters = {**(self.parameters or {}), semconv.FLOW_RUN_NAME: run_name}
         self.keeps_errors = not self.settings.raise_flow_error
         if self.settings.flow_data__capture_events:
             listeners.capture_events()
-        flow.flow_run = self
+        state.run = self
         flow.flow_error = None
         if not self.is_generator:
-            flow.flow_return_value = None
-        flow.status, flow.started_ns, flow.duration = "running", time.time_ns(), None
+            state.return_value = None
+        state.status, state.started_ns, state.duration = "running", time.time_ns(), None
 
     def opened(self) -> None:
         """Say that the flow is executed."""
-        self.flow.started_ns = self.started_ns
+        self.flow.flow_state.started_ns = self.started_ns
         messages.log_lifecycle(self, logging.DEBUG, messages.created(self.flow_run_id, self.flow_name))
         messages.log_lifecycle(self, logging.DEBUG, messages.EXECUTING_FLOW, self.flow_run_id)
 
@@ -143,11 +141,12 @@ class FlowRun(Run):
         if self.fragment:
             print_capture.finish(self)
         flow, ending = self.flow, self.ending
+        state = flow.flow_state
         if not self.is_generator:
-            flow.flow_return_value = value
-        flow.status, flow.flow_error, flow.duration = ending.result, ending.error, self.duration
-        flow.ended_ns = end_of(self)
-        flow.flow_run = None
+            state.return_value = value
+        state.status, flow.flow_error, state.duration = ending.result, ending.error, self.duration
+        state.ended_ns = end_of(self)
+        state.run = None
         if ending.error is not None:
             messages.log_lifecycle(self, logging.ERROR, messages.FLOW_ERROR, ending.error_message)
         elif value is not None or self.settings.print_none_return_value:
@@ -163,4 +162,5 @@ class FlowRun(Run):
         if flow.flow_config.print_error_stack_trace and ending.error is not None:
             traceback.print_exception(ending.error)
         if flow.flow_config.print_logs:
-            flow.print_log_messages(use_colors=messages.shows_colors(sys.stdout))
+            has_colors = messages.shows_colors(sys.stdout)
+            sys.stdout.write("".join(f"{line.text if has_colors else line.plain_text}\n" for line in state.log))

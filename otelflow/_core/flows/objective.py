@@ -1,6 +1,7 @@
 """What the on-call engineer is promised about a flow."""
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, Never, TypeAlias
 
 from otelflow._core.text import durations
@@ -126,3 +127,22 @@ def checked_buckets(buckets: object) -> tuple[float, ...] | None:
             "such as (0.1, 1, 10)"
         )
     return bounds
+
+
+def is_of_the_user(value: object) -> bool:
+    """Tell whether ``objective`` or ``buckets`` of a user's class is an attribute of the user's own."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return not all(isinstance(item, int | float) for item in value)
+    return value is not None and not isinstance(value, Objective | int | float)
+
+
+def objective_of(flow: object) -> Objective | None:
+    """Return the objective of *flow*, if its attribute of that name is one; a property of the user's is not read."""
+    objective = inspect.getattr_static(flow, "objective", None)
+    return objective if isinstance(objective, Objective) else None
+
+
+def buckets_of(flow: object) -> tuple[float, ...] | None:
+    """Return the buckets of *flow*, if its attribute of that name has some."""
+    buckets = inspect.getattr_static(flow, "buckets", None)
+    return None if is_of_the_user(buckets) else checked_buckets(buckets)

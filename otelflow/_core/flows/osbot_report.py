@@ -28,15 +28,15 @@ class Flow_Stats:
     """Times (milliseconds since the epoch), duration (seconds), status, error and counts of a flow's run."""
 
     def __init__(self, flow: Any) -> None:
-        failed = [task for task in flow.executed_tasks if word(task.status) == "failed"]
+        failed = [task for task in flow.flow_state.executed_tasks if word(task.status) == "failed"]
         self.flow_id = flow.flow_id
         self.flow_name = flow.flow_name
-        self.start_time = _milliseconds(flow.started_ns)
-        self.end_time = _milliseconds(flow.ended_ns)
-        self.duration = flow.duration
-        self.status = word(flow.status)
+        self.start_time = _milliseconds(flow.flow_state.started_ns)
+        self.end_time = _milliseconds(flow.flow_state.ended_ns)
+        self.duration = flow.flow_state.duration
+        self.status = word(flow.flow_state.status)
         self.error = _error(flow.flow_error)
-        self.total_tasks = len(flow.executed_tasks) + flow.executed_tasks.omitted
+        self.total_tasks = len(flow.flow_state.executed_tasks) + flow.flow_state.executed_tasks.omitted
         self.failed_tasks = len(failed)
         if self.status == "completed" and failed:
             self.status, self.error = "failed", _TASK_FAILED
@@ -61,12 +61,12 @@ def _milliseconds(time_ns: int) -> int | None:
 
 def durations(flow: Any) -> dict[str, Any]:
     """Return name, duration and status, and the seconds of each task by name (of the last with that name)."""
-    stats = flow.flow_stats
+    stats = Flow_Stats(flow)
     return {
         "flow_name": flow.flow_name,
         "flow_duration": stats.duration,
         "flow_status": stats.status,
-        "flow_tasks": {task.task_name: task.duration for task in flow.executed_tasks},
+        "flow_tasks": {task.task_name: task.duration for task in flow.flow_state.executed_tasks},
     }
 
 
@@ -74,14 +74,14 @@ def durations_with_tasks_status(flow: Any) -> dict[str, Any]:
     """Return ``durations`` with tasks by order, each with its status."""
     tasks = {
         order: {"task_name": task.task_name, "task_duration": task.duration, "task_status": word(task.status)}
-        for order, task in enumerate(flow.executed_tasks, start=1)
+        for order, task in enumerate(flow.flow_state.executed_tasks, start=1)
     }
     return {**durations(flow), "flow_tasks": tasks}
 
 
 def as_json(flow: Any) -> dict[str, Any]:
     """Return everything that is kept of a run as plain JSON data, whatever its arguments and values are."""
-    stats = flow.flow_stats
+    stats = Flow_Stats(flow)
     report: dict[str, Any] = {
         "flow_data": {
             "flow_id": flow.flow_id,
@@ -90,24 +90,16 @@ def as_json(flow: Any) -> dict[str, Any]:
             "end_time": stats.end_time,
             "status": stats.status,
             "error": stats.error,
-            "tasks": {task.task_id: _task(task, order) for order, task in enumerate(flow.executed_tasks, start=1)},
-            "events": [
-                {
-                    "event_id": event.event_id,
-                    "event_type": event.event_type.value,
-                    "timestamp": event.timestamp,
-                    "event_data": {
-                        name: value
-                        for name, value in event.event_data._asdict().items()
-                        if name not in ("span_context", "error")
-                    },
-                }
-                for event in flow.captured_events
+            "tasks": {
+                task.task_id: _task(task, order) for order, task in enumerate(flow.flow_state.executed_tasks, start=1)
+            },
+            "events": [event.json() for event in flow.flow_state.captured_events],
+            "results": [
+                {**item.as_dict(), "timestamp": _milliseconds(item.time_ns)} for item in flow.flow_state.results
             ],
-            "results": [{**item.as_dict(), "timestamp": _milliseconds(item.time_ns)} for item in flow.results],
             "artifacts": [
                 {**item.as_dict(), "data": item.plain_data, "timestamp": _milliseconds(item.time_ns)}
-                for item in flow.artifacts
+                for item in flow.flow_state.artifacts
             ],
             "logs": [
                 {
@@ -116,9 +108,9 @@ def as_json(flow: Any) -> dict[str, Any]:
                     "message": line.text,
                     "task_id": line.task_run_id,
                 }
-                for line in flow.log
+                for line in flow.flow_state.log
             ],
-            "return_value": flow.flow_return_value,
+            "return_value": flow.flow_state.return_value,
         },
         "flow_events": [],
     }
@@ -142,3 +134,31 @@ def _task(task: Any, order: int) -> dict[str, Any]:
         "input_args": list(task.task_args),
         "input_kwargs": dict(task.task_kwargs),
     }
+
+
+class FlowLogger:
+    """``flow.logger``: what existing code calls on it, as messages of the flow."""
+
+    def __init__(self, flow: Any) -> None:
+        self._flow = flow
+
+    def debug(self, message: object) -> None:
+        """Record *message* at level DEBUG."""
+        self._flow.log_debug(message)
+
+    def info(self, message: object) -> None:
+        """Record *message* at level INFO."""
+        self._flow.log_info(message)
+
+    def warning(self, message: object) -> None:
+        """Record *message* at level WARNING."""
+        self._flow.log_warning(message)
+
+    def error(self, message: object) -> None:
+        """Record *message* at level ERROR."""
+        self._flow.log_error(message)
+
+    def memory_handler_messages(self) -> list[str]:
+        """Return the messages of the run, with their ANSI colours."""
+        messages: list[str] = self._flow.log_messages_with_colors()
+        return messages

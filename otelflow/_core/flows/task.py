@@ -16,6 +16,7 @@ from otelflow._core.flows.definition import (
     decorate,
     show_keywords,
     shown_value,
+    text_of_name,
 )
 from otelflow._core.inside import messages, print_capture
 from otelflow._core.inside.artifacts import Artifact, Result, add_artifact, add_result
@@ -23,6 +24,7 @@ from otelflow._core.inside.speaker import Speaker
 from otelflow._core.process import forks, provider
 from otelflow._core.process.ids import new_id
 from otelflow._core.process.settings import settings
+from otelflow._core.runs import open_runs
 from otelflow._core.runs.current import current_run, open_run_here, parent_here
 from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.run import Run
@@ -54,6 +56,7 @@ class Task(Speaker):
     (1024, 'success')
     """
 
+    task_target: Callable[..., Any] | None = None
     task_definition: Definition | None = None
     flow_reference: weakref.ref[Any] | None = None
     task_run: "TaskRun | None" = None
@@ -92,7 +95,7 @@ class Task(Speaker):
 
     @task_flow.setter
     def task_flow(self, flow: Any) -> None:
-        self.flow_reference = None if flow is None else flow.reference
+        self.flow_reference = None if flow is None else flow.flow_state.reference
 
     def find_flow(self) -> Any:
         """Return the ``Flow`` that the task belongs to, or else the one that is current here, or None.
@@ -131,14 +134,22 @@ class Task(Speaker):
         definition = self.task_definition
         if definition is None or definition.target is not self.task_target:
             definition = self.task_definition = Definition("A task", self.task_target)
-        self.task_name = bounded_name(self.task_name or definition.name or type(self).__name__)
-        self.task_id = bounded_name(self.task_id)
+        self.task_name = bounded_name(text_of_name(self.task_name) or definition.name or type(self).__name__)
+        self.task_id = bounded_name(text_of_name(self.task_id))
         return definition
 
-    def _log(self, level: int, message: object, task_run_id: str | None) -> None:
-        messages.write(
-            self.task_run or open_run_here() or self._speaking_run(), level, message, task_run_id=task_run_id
-        )
+    def random_task_id(self) -> str:
+        """Return an id that no other task has, as ``task_id`` is one."""
+        return new_id("task_id__")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy in another process has: what was done, without the flow and the function that did it."""
+        private = ("task_definition", "task_target", "flow_reference", "task_run")
+        return {name: value for name, value in vars(self).items() if name not in private}
+
+    def _write_message(self, level: int, message: object, task_run_id: str | None) -> None:
+        run = self.task_run or open_run_here() or self._speaking_run()
+        messages.write(run, level, message, task_run_id=task_run_id)
 
     def _speaking_run(self) -> Run:
         """Return the run to which what is recorded now belongs: one that is never opened, outside a run."""
@@ -210,6 +221,10 @@ class TaskRun(Run):
         parent = current_run()
         if parent is None:
             super().__init__(None, settings(), semconv.TASK_SPAN + name)
+            if open_runs.is_any():
+                from otelflow._core.flows.thread_pool import warn_if_in_pool  # noqa: PLC0415 only outside of flows
+
+                warn_if_in_pool(name)
         else:
             super().__init__(
                 parent if not parent.is_closed else parent_here(), parent.settings, semconv.TASK_SPAN + name
@@ -218,14 +233,17 @@ class TaskRun(Run):
             self.flow_run = parent.flow_run
             self.flow = flow = parent.flow
             if flow is not None:
-                task.flow_reference = flow.reference
+                task.flow_reference = flow.flow_state.reference
                 if self.settings.add_task_to_self:
-                    flow.executed_tasks.append(task)
+                    flow.flow_state.executed_tasks.append(task)
         self.task, self.task_name, self.task_run_id = task, name, task.task_id
         self.definition, self.args, self.kwargs = definition, task.task_args, task.task_kwargs
         self.code_name, self.is_generator = definition.code_name, definition.is_generator
         if definition.capture_parameters:
             self.parameters = definition.captured_parameters(self.args, self.kwargs)
+        if definition.run_name is not None:
+            run_name = definition.name_of_run(self.args, self.kwargs)
+            self.parameters = {**(self.parameters or {}), semconv.TASK_RUN_NAME: run_name}
         task.task_run = self
 
     def opened(self) -> None:
@@ -282,6 +300,7 @@ def task(target: Any = None, /, **options: Any) -> Any:
     """Make a function or method a task: each call is one span, and returns what the function returns.
 
     *task_name* (str): its name; that of the function unless given. *task_id* (str): the id of every call.
+    *task_run_name* (str, ``"page {number}"``): the name of each call, made of its arguments.
     *raise_on_error* (bool): with False an exception is recorded, and the call returns None.
     *capture_parameters* (True, or names of parameters) and *capture_return_value* (bool): record these values on the
     span, redacted and bounded.
@@ -298,7 +317,7 @@ def task(target: Any = None, /, **options: Any) -> Any:
     (2.0, None)
     """
 
-    def wrap(definition: Definition) -> Callable[..., Any]:
+    def wrap(definition: Definition, options: dict[str, Any]) -> Callable[..., Any]:
         task_id = bounded_name(options.get("task_id") or "")
         raise_on_error = options.get("raise_on_error", True)
         definition.name = name = bounded_name(options.get("task_name") or definition.name or "Task")

@@ -3,32 +3,28 @@
 import logging
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from otelflow import semconv
+from otelflow._core.inside.artifact_types import LONGEST_TEXT, checked_data
 from otelflow._core.process import losses
 from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import observers
-from otelflow._core.runs.endings import qualified_name
 from otelflow._core.runs.run import Run
 from otelflow._core.text.excerpt import Excerpt
-from otelflow._core.text.plain import frame_rows, is_structured, plain
-from otelflow._core.text.redaction import recorded, redact_value
+from otelflow._core.text.plain import frame_rows, is_structured
+from otelflow._core.text.redaction import recorded
 from otelflow._core.text.regex import lazy_compile
-from otelflow._core.text.safe_str import brief_repr, cut, printable, safe_str
+from otelflow._core.text.safe_str import brief_repr, cut, safe_str
 from otelflow.errors import InvalidArtifact
 
 _KEY: Final = r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}"
-_URL: Final = r"(?i)https?://[^\s]+"
-# What an artifact keeps, so that it holds the run up for a tenth of a second at most: characters, which are read for
-# secrets, and bytes, which are not.
-_LONGEST_TEXT: Final = 192 * 1024
+# The bytes that an artifact keeps, so that it holds the run up for a tenth of a second at most.
 _LARGEST_BYTES: Final = 8 * 1024 * 1024
 _TYPE_LENGTH: Final = 128
 _REASON_LENGTH: Final = 200
-_NO_TABLE: Final = "a table artifact needs a list of rows (dicts or lists) or a dict of columns"
 
 PayloadKeeper = Callable[[bytes], str | None]
 
@@ -61,6 +57,10 @@ def checked_key(key: object, owner: str) -> str | None:
             "with a letter or digit"
         )
     return key
+
+
+def _no_run() -> None:
+    """Stand for the run of an artifact that is a copy from another process."""
 
 
 class _Leaving:
@@ -112,6 +112,11 @@ class Artifact(_Leaving):
         self.reference: str | None = None
         self.time_ns = 0
 
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """Return what a copy has: everything but the run, which stays in its process."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return None, {**values, "_run": _no_run}
+
     def take(self, data: object) -> None:
         """Check *data* and make it the artifact's state."""
         if not self.type:
@@ -119,9 +124,9 @@ class Artifact(_Leaving):
             self.type = "error" if isinstance(data, BaseException) else "json" if is_json else "text"
             if frame_rows(data) is not None:
                 self.type = "table"
-        excerpt = Excerpt(_LONGEST_TEXT)
+        excerpt = Excerpt(LONGEST_TEXT)
         try:
-            self.data = _CHECKS.get(self.type, _free_form)(data, excerpt)
+            self.data = checked_data(self.type, data, excerpt)
         except InvalidArtifact:
             raise
         except Exception as error:  # noqa: BLE001 what is no JSON, or the trouble of a foreign container
@@ -279,7 +284,7 @@ def add_artifact(
     artifact = Artifact(run, key, artifact_type, description)
     artifact.take(data)
     if run.flow is not None:
-        run.flow.artifacts.append(artifact)
+        run.flow.flow_state.artifacts.append(artifact)
     observers.tell_entry(run, artifact)
     return artifact
 
@@ -290,98 +295,9 @@ def add_result(run: Run, key: str | None, description: object, *, changes: bool 
     if changes:
         _ = result.description
     if run.flow is not None:
-        run.flow.results.append(result)
+        run.flow.flow_state.results.append(result)
     observers.tell_entry(run, result)
     return result
-
-
-# Each of these returns what is kept of *data*: bytes, or text and plain JSON without secrets.
-
-
-def _markdown(data: object, excerpt: Excerpt) -> object:
-    if not isinstance(data, str):
-        raise InvalidArtifact(f"a markdown artifact needs a text, not {type(data).__name__}")
-    return excerpt.text(data)
-
-
-def _table(data: object, excerpt: Excerpt) -> object:
-    """A list of rows (dicts or lists), a dict of columns, or a data frame."""
-    rows = frame_rows(data)
-    if rows is None and isinstance(data, Mapping) and all(map(_is_column, data.values())):
-        lengths = {str(name): len(column) for name, column in data.items()}
-        if len(set(lengths.values())) > 1:
-            raise InvalidArtifact(f"a table artifact's columns must be equally long, not {brief_repr(lengths, 200)}")
-        rows = (dict(zip(data, row, strict=True)) for row in zip(*data.values(), strict=True))
-    if rows is None:
-        if not isinstance(data, list | tuple):
-            raise InvalidArtifact(_NO_TABLE)
-        rows = data
-    copies = []
-    for row in excerpt.within(rows):
-        if not isinstance(row, Mapping | list | tuple) and not is_structured(row):
-            raise InvalidArtifact(_NO_TABLE)
-        copies.append(excerpt.copy(plain(row, _LONGEST_TEXT)))
-    return redact_value(copies)
-
-
-def _is_column(value: object) -> bool:
-    """Tell whether *value* has a length and items: a list, a range, a set, an array of a library."""
-    has_items = hasattr(type(value), "__len__") and hasattr(type(value), "__iter__")
-    return has_items and not isinstance(value, str | bytes | Mapping)
-
-
-def _link(data: object, excerpt: Excerpt) -> object:
-    text = data if isinstance(data, str) else safe_str(data, _LONGEST_TEXT)  # libraries have classes for addresses
-    if lazy_compile(_URL).fullmatch(text) is None:
-        raise InvalidArtifact(f"a link artifact needs an http or https address, not {brief_repr(data)}")
-    return excerpt.text(text)
-
-
-def _progress(data: object, _: Excerpt) -> object:
-    is_number = not isinstance(data, str) and hasattr(type(data), "__float__")  # a Decimal, one of numpy's
-    number = float(data) if is_number and not isinstance(data, int | float) else data  # type: ignore[arg-type]
-    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 100:
-        raise InvalidArtifact(f"a progress artifact needs a number from 0 to 100, not {brief_repr(data)}")
-    return number
-
-
-def _image(data: object, excerpt: Excerpt) -> object:
-    if isinstance(data, bytes | bytearray | memoryview):
-        return bytes(data)
-    if isinstance(data, str) and lazy_compile(_URL).fullmatch(data):
-        return excerpt.text(data)
-    raise InvalidArtifact(f"an image artifact needs bytes or an http or https address, not {brief_repr(data)}")
-
-
-def _json(data: object, excerpt: Excerpt) -> object:
-    # What the conversion cuts is more than the excerpt keeps.
-    return redact_value(excerpt.copy(plain(data, 2 * _LONGEST_TEXT)))
-
-
-def _error(data: object, excerpt: Excerpt) -> object:
-    if isinstance(data, BaseException):
-        return printable(f"{qualified_name(type(data))}: {recorded(data, settings().value_limit)}")
-    return _free_form(data, excerpt)
-
-
-def _free_form(data: object, excerpt: Excerpt) -> object:
-    """Take anything: what is no text, bytes or JSON becomes its ``str()``."""
-    if isinstance(data, bytes | bytearray | memoryview):
-        return bytes(data)
-    if data is None or isinstance(data, int | float | dict | list | tuple) or is_structured(data):
-        return _json(data, excerpt)
-    return excerpt.text(data)
-
-
-_CHECKS: Final[Mapping[str, Callable[[object, Excerpt], object]]] = {
-    "markdown": _markdown,
-    "table": _table,
-    "link": _link,
-    "progress": _progress,
-    "image": _image,
-    "json": _json,
-    "error": _error,
-}
 
 
 def _text(data: object) -> str:

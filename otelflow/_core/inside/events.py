@@ -1,10 +1,9 @@
 """What listeners are told: the seven types of events, their data, and the payload of each."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, Self
 
 from opentelemetry.trace import SpanContext
 
@@ -28,7 +27,36 @@ class Flow_Run__Event_Type(StrEnum):
     TASK_STOP = "task_stop"
 
 
-class Flow_Run__Event_Data(NamedTuple):
+class _Record:
+    """Plain data in named fields, which are equal when all fields are; with the helpers of a NamedTuple."""
+
+    __slots__ = ()
+
+    _fields: ClassVar[tuple[str, ...]] = ()
+
+    def _asdict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._fields}
+
+    def _replace(self, **fields: Any) -> Self:
+        return type(self)(**{**self._asdict(), **fields})
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._asdict().values())
+
+    def __getitem__(self, index: Any) -> Any:
+        return tuple(self)[index]
+
+    def __eq__(self, record: object) -> bool:
+        return isinstance(record, type(self)) and self._asdict() == record._asdict()
+
+    __hash__ = None  # type: ignore[assignment]  # as of anything that can be assigned to
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={value!r}" for name, value in self._asdict().items())
+        return f"{type(self).__name__}({fields})"
+
+
+class Flow_Run__Event_Data(_Record):
     """What an event tells.
 
     *data* is the payload of the event's type: ``message_data`` {log_level, message, message_text}, ``artifact_data``
@@ -42,27 +70,67 @@ class Flow_Run__Event_Data(NamedTuple):
     qualified name, and *error_message*, its redacted text.
 
     >>> from otelflow import Flow_Run__Event_Data
-    >>> Flow_Run__Event_Data(flow_name="nightly", result="success", duration=1.5).duration
+    >>> event_data = Flow_Run__Event_Data(flow_name="nightly", result="success", duration=1.5)
+    >>> event_data.json()["duration"]
     1.5
     """
 
-    data: Mapping[str, Any] = MappingProxyType({})
-    event_source: str = ""
-    flow_name: str | None = None
-    flow_run_id: str | None = None
-    log_level: int = 20
-    task_name: str | None = None
-    task_run_id: str | None = None
-    parent_run_id: str | None = None
-    span_context: SpanContext | None = None
-    result: str | None = None
-    duration: float | None = None
-    error: BaseException | None = None
-    error_type: str | None = None
-    error_message: str | None = None
+    _fields = (
+        "data",
+        "event_source",
+        "flow_name",
+        "flow_run_id",
+        "log_level",
+        "task_name",
+        "task_run_id",
+        "parent_run_id",
+        "span_context",
+        "result",
+        "duration",
+        "error",
+        "error_type",
+        "error_message",
+    )
+    __slots__ = _fields
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        event_source: str = "",
+        flow_name: str | None = None,
+        flow_run_id: str | None = None,
+        log_level: int = 20,
+        task_name: str | None = None,
+        task_run_id: str | None = None,
+        parent_run_id: str | None = None,
+        span_context: SpanContext | None = None,
+        result: str | None = None,
+        duration: float | None = None,
+        error: BaseException | None = None,
+        error_type: str | None = None,
+        error_message: str | None = None,
+    ) -> None:
+        self.data: Mapping[str, Any] = {} if data is None else data
+        self.event_source = event_source
+        self.flow_name = flow_name
+        self.flow_run_id = flow_run_id
+        self.log_level = log_level
+        self.task_name = task_name
+        self.task_run_id = task_run_id
+        self.parent_run_id = parent_run_id
+        self.span_context = span_context
+        self.result = result
+        self.duration = duration
+        self.error = error
+        self.error_type = error_type
+        self.error_message = error_message
+
+    def json(self) -> dict[str, Any]:
+        """Return the fields as plain data: all but ``span_context`` and ``error``, of which the texts are there."""
+        return {name: value for name, value in self._asdict().items() if name not in ("span_context", "error")}
 
 
-class Flow_Run__Event(NamedTuple):
+class Flow_Run__Event(_Record):
     """One event: *event_type*, *event_data*, *time_unix_nano* (nanoseconds since the epoch), and *event_id* (str).
 
     >>> from otelflow import Flow_Run__Event, Flow_Run__Event_Type
@@ -70,22 +138,45 @@ class Flow_Run__Event(NamedTuple):
     1700000000000
     """
 
-    event_type: Flow_Run__Event_Type
-    event_data: Flow_Run__Event_Data = Flow_Run__Event_Data()
-    time_unix_nano: int = 0
-    event_id: str = ""
+    _fields = ("event_type", "event_data", "time_unix_nano", "event_id")
+    __slots__ = _fields
+
+    def __init__(
+        self,
+        event_type: Flow_Run__Event_Type = Flow_Run__Event_Type.FLOW_MESSAGE,
+        event_data: Flow_Run__Event_Data | None = None,
+        time_unix_nano: int | None = None,
+        event_id: str = "",
+    ) -> None:
+        self.event_type = event_type
+        self.event_data = Flow_Run__Event_Data() if event_data is None else event_data
+        self.time_unix_nano = time.time_ns() if time_unix_nano is None else time_unix_nano
+        self.event_id = event_id or new_id(new_id(""))
 
     @property
     def timestamp(self) -> int:
         """When it happened, in milliseconds since the epoch."""
         return self.time_unix_nano // 1_000_000
 
+    @timestamp.setter
+    def timestamp(self, milliseconds: int) -> None:
+        self.time_unix_nano = milliseconds * 1_000_000
+
+    def json(self) -> dict[str, Any]:
+        """Return the event as plain data."""
+        return {
+            "event_id": self.event_id,
+            "event_type": self.event_type.value,
+            "timestamp": self.timestamp,
+            "event_data": self.event_data.json(),
+        }
+
 
 def new_event(
     event_type: Flow_Run__Event_Type, event_data: Flow_Run__Event_Data, time_unix_nano: int | None = None
 ) -> Flow_Run__Event:
     """Return an event of now (or of *time_unix_nano*) with an id of its own."""
-    return Flow_Run__Event(event_type, event_data, time_unix_nano or time.time_ns(), new_id(new_id("")))
+    return Flow_Run__Event(event_type, event_data, time_unix_nano or None)
 
 
 def message_data(log_level: int, message: str) -> dict[str, Any]:

@@ -1,21 +1,22 @@
 """Who listens to runs: listeners that the engine drives, the seed's hub of callables, and the guard around both."""
 
 import functools
+import inspect
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, Protocol, TypeVar, runtime_checkable
+from typing import Any, Final, TypeVar
 
 from otelflow import semconv
 from otelflow._core.inside.events import (
-    HOOKS,
     Flow_Run__Event,
     Flow_Run__Event_Data,
     Flow_Run__Event_Type,
     message_data,
     new_event,
 )
+from otelflow._core.inside.listener_checks import RunListener, check_listener, refuse_async
 from otelflow._core.process import forks, losses
 from otelflow._core.process.process import State
 from otelflow._core.runs import observers, spans
@@ -26,17 +27,6 @@ from otelflow.errors import InvalidListener
 
 A = TypeVar("A")
 B = TypeVar("B")
-
-
-@runtime_checkable
-class RunListener(Protocol):
-    """Who can be given to ``add_listener``: it says which events it wants and hears them, on the thread of the run."""
-
-    def wants(self, event_type: Flow_Run__Event_Type) -> bool:
-        """Tell whether events of *event_type* are worth making for this listener."""
-
-    def notify(self, event: Flow_Run__Event) -> None:
-        """Take *event* in."""
 
 
 EventListener = Callable[[Flow_Run__Event], Any]
@@ -51,10 +41,17 @@ def _telling(name: str) -> Callable[..., Any]:
 
     @functools.wraps(change)
     def changed(self: _ListenerList, *args: Any, **kwargs: Any) -> Any:
+        before = list(self)
         try:
-            return change(self, *args, **kwargs)
+            result = change(self, *args, **kwargs)
+            for listener in self:
+                refuse_async(name_of(listener), listener)
+        except InvalidListener:
+            list.__init__(self, before)
+            raise
         finally:
             observe_if_wanted()
+        return result
 
     return changed
 
@@ -87,7 +84,9 @@ class Flow_Events:
 
     @event_listeners.setter
     def event_listeners(self, listeners: Iterable[EventListener]) -> None:
-        self._event_listeners = _ListenerList(listeners)
+        event_listeners = _ListenerList()
+        event_listeners.extend(listeners)
+        self._event_listeners = event_listeners
         observe_if_wanted()
 
     def wants(self, event_type: Flow_Run__Event_Type) -> bool:
@@ -149,9 +148,6 @@ class Flow_Events:
             Flow_Run__Event_Data(data, log_level=log_level, flow_run_id=flow_run_id, task_run_id=task_run_id),
         )
 
-
-# How alike a name is that can only be meant as a hook; `on_message_sent` may be the user's own.
-_MISSPELT: Final = 0.85
 
 #: The seed's hub: every run of this process is heard here.
 flow_events: Final = Flow_Events()
@@ -218,36 +214,11 @@ def add_listener(listener: RunListener) -> None:
     >>> run = Flow().setup(pow, 2, 10).execute()
     pow success
     """
-    candidate: object = listener
-    if isinstance(candidate, type) and callable(getattr(candidate, "notify", None)):
-        raise InvalidListener(
-            f"{candidate.__name__} is a class: add a listener that is made of it, {candidate.__name__}()"
-        )
-    if isinstance(candidate, type) or not isinstance(candidate, RunListener):
-        raise InvalidListener(
-            f"{listener!r:.80} is no listener: subclass otelflow.Listener and override a hook such as on_task_stop, "
-            "or append a callable to flow_events.event_listeners"
-        )
-    _refuse_misspelt_hooks(type(listener))
-    if not any(listener.wants(event_type) for event_type in Flow_Run__Event_Type):
-        raise InvalidListener(
-            f"{type(listener).__name__} has no hook: override on_flow_start, on_task_stop, on_event, …"
-        )
+    check_listener(listener)
     with _driven.lock:
         if not is_listening(listener):
             _driven.use((*_driven.listeners, listener))
             observe_if_wanted()
-
-
-def _refuse_misspelt_hooks(kind: type) -> None:
-    """Raise InvalidListener for a method that is a hook but for a letter: nobody would ever call it."""
-    import difflib  # noqa: PLC0415 as late as a listener is added
-
-    hooks = {*HOOKS.values(), "on_event", "on_start", "on_end"}
-    for name in dir(kind):
-        if name.startswith("on_") and not name.startswith("on__") and name not in hooks:
-            for close in difflib.get_close_matches(name, hooks, n=1, cutoff=_MISSPELT):
-                raise InvalidListener(f"{kind.__name__} has no hook {name!r}; did you mean {close!r}?")
 
 
 def remove_listener(listener: RunListener) -> None:
@@ -359,7 +330,7 @@ def _announce(
     )
     event = new_event(event_type, event_data, time_ns)
     if run.settings.flow_data__capture_events and run.flow is not None:
-        run.flow.captured_events.append(event)
+        run.flow.flow_state.captured_events.append(event)
     for listener in _driven.audience[event.event_type]:
         guarded(listener, listener.notify, event)
     if flow_events.event_listeners:
@@ -378,12 +349,18 @@ def guarded(listener: object, call: Callable[[A], B], about: A) -> B | None:
         return None
     _calling.listeners = (*calling, listener)
     try:
-        return call(about)
+        value = call(about)
     except Exception as error:  # noqa: BLE001 a listener is foreign code and must not break a run
         losses.listener_failed(name_of(listener), error)
         return None
     finally:
         _calling.listeners = calling
+    if inspect.iscoroutine(value):  # a hook of a listener that only the SDK drives
+        value.close()
+        name = name_of(listener)
+        losses.listener_failed(name, InvalidListener(f"{name} has an async hook, which nothing awaits"))
+        return None
+    return value
 
 
 def name_of(listener: object) -> str:

@@ -32,10 +32,17 @@ FINISHED_TASK: Final = "Finished task '\x1b[34m{}\x1b[0m'"
 FINISHED_FLOW: Final = "Finished flow run '\x1b[1m\x1b[32m{}\x1b[0m\x1b[0m'"
 
 
+_CREATED: Final = "Created flow run '\x1b[1m\x1b[32m"
+
+
 def created(flow_run_id: str, flow_name: str) -> str:
     """Return the first line of a flow's run."""
-    flow_run = f"\x1b[1m\x1b[32m{flow_run_id}\x1b[0m\x1b[0m"
-    return f"Created flow run '{flow_run}' for flow '\x1b[1m\x1b[34m{flow_name}\x1b[0m\x1b[0m'"
+    return f"{_CREATED}{flow_run_id}\x1b[0m\x1b[0m' for flow '\x1b[1m\x1b[34m{flow_name}\x1b[0m\x1b[0m'"
+
+
+def is_created(line: "Line") -> bool:
+    """Tell whether *line* is the first one of a flow's run, which comes before its execution."""
+    return line.message.startswith(_CREATED)
 
 
 class Line(NamedTuple):
@@ -108,7 +115,7 @@ def write(
         text = recorded(message, settings().value_limit)
         line = Line(time_ns or time.time_ns(), level, text, task_run_id=task_run_id or run.task_run_id)
         if run.flow is not None and run.settings.log_to_memory:
-            run.flow.log.append(line)
+            run.flow.flow_state.log.append(line)
         if run.settings.log_to_console and not printed:
             _to_console(line)
         observers.tell_entry(run, line)
@@ -126,7 +133,7 @@ def log_lifecycle(run: Run, level: int, template: str, argument: object = _PLAIN
         line = _new_line((time.time_ns(), level, template, argument, run.task_run_id))
         flow = run.flow
         if flow is not None and own.log_to_memory:
-            flow.log.append(line)
+            flow.flow_state.log.append(line)
         if own.log_to_console:
             _to_console(line)
         if own.message_level == _LOWEST and not is_private:
@@ -141,7 +148,7 @@ _LOWEST: Final = "DEBUG"
 def leave_out(run: Run, count: int) -> None:
     """Count *count* messages of *run* that nobody will see."""
     if run.flow is not None and run.settings.log_to_memory:
-        run.flow.log.leave_out(count)
+        run.flow.flow_state.log.leave_out(count)
     if run.is_recording:
         journal.journal_of(run).leave_out(semconv.MESSAGE_EVENT, count)
 

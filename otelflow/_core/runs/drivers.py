@@ -7,14 +7,15 @@ that interrupts a program at any moment fails.) What differs between them is whe
 
 import contextlib
 import contextvars
+import functools
 import inspect
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from types import CoroutineType
 from typing import Any, Final, Generic, TypeVar
 
-from otelflow._core.process import losses
+from otelflow._core.process.losses import warn_once  # not the module: dill would copy it
 from otelflow._core.runs.current import resume, suspend
 from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.engine import close_early, close_run, close_with, open_run
@@ -36,9 +37,9 @@ def function(new_run: NewRun) -> Callable[..., Any]:
         try:
             open_run(run)
             value = run.definition.call(run)
-            if type(value) is CoroutineType and inspect.getcoroutinestate(value) == inspect.CORO_CREATED:
-                suspend(run)  # a plain function has returned a coroutine: the run ends with it
-                return _awaited(run, value, _CloseWhenDropped(run))
+            kind = type(value)
+            if kind not in _PLAIN and hasattr(kind, "__await__") and (awaited := _end_when_awaited(run, value)):
+                return awaited
             close_run(run, SUCCESS, value)
         except BaseException as error:
             run.has_ended = True
@@ -50,7 +51,79 @@ def function(new_run: NewRun) -> Callable[..., Any]:
     return run_function
 
 
-async def _awaited(run: Run, body: Coroutine[Any, Any, Any], _: "_CloseWhenDropped") -> Any:
+# The most usual of the types of which it need not be asked whether they can be awaited
+_PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict, set})
+
+
+def is_future(value: object) -> bool:
+    """Tell whether *value* is a Future of asyncio's, or a Task: it goes on by itself."""
+    return getattr(value, "_asyncio_future_blocking", None) is not None
+
+
+def _end_when_awaited(run: Run, value: Any) -> Any:
+    """Return *value*, or what stands for it, if *run* ends with it: a plain function has returned an awaitable.
+
+    Of one that can do more than be awaited (a query, a context manager) nothing tells whether it ever will be: None.
+    """
+    kind = type(value)
+    if kind is CoroutineType:
+        if inspect.getcoroutinestate(value) != inspect.CORO_CREATED:
+            return None
+        suspend(run)
+        return _awaited(run, value, _CloseWhenDropped(run))
+    if is_future(value):
+        if value.done():
+            return None
+        suspend(run)
+        value.add_done_callback(functools.partial(_close_with_future, run, _CloseWhenDropped(run)))
+        return value
+    names = set(dir(kind))
+    if names & _OTHER_USES or any(not name.startswith("_") for name in names - _OF_COROUTINES):
+        return None
+    suspend(run)
+    return _Awaited(run, value)
+
+
+# What a coroutine has besides, in Python, in Cython and as a generator
+_OF_COROUTINES: Final = frozenset({"send", "throw", "close"}) | {
+    f"{prefix}_{name}"
+    for prefix in ("cr", "gi", "ag")
+    for name in ("await", "code", "frame", "origin", "running", "suspended", "yieldfrom")
+}
+# What else an awaitable may be for; a flow is made to be run by its own ``execute()``
+_OTHER_USES: Final = frozenset({"__aenter__", "__aiter__", "__enter__", "__call__", "__getattr__", "__otelflow__"})
+
+
+def _close_with_future(run: Run, _: "_CloseWhenDropped", future: Any) -> None:
+    if future.cancelled():
+        from asyncio import CancelledError  # noqa: PLC0415 there is a Future, so it is there
+
+        close_with(run, CancelledError())
+    elif (error := future.exception()) is not None:
+        close_with(run, error)
+    else:
+        close_run(run, SUCCESS, future.result())
+
+
+class _Awaited:
+    """Stands for an awaitable of the user's: the first ``await`` ends the run with it."""
+
+    def __init__(self, run: Run, value: Any) -> None:
+        self._run = run
+        self._value = value
+        self._closing = _CloseWhenDropped(run)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        run = self._run
+        if run.is_closed or run.is_current:  # it is awaited once more
+            return self._value.__await__()  # type: ignore[no-any-return]  # foreign
+        return _awaited(run, self._value, self._closing).__await__()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._value, name)
+
+
+async def _awaited(run: Run, body: Awaitable[Any], _: "_CloseWhenDropped") -> Any:
     try:
         resume(run)
         value = await body
@@ -203,7 +276,7 @@ def run_to_end(flow: Coroutine[Any, Any, R]) -> R:
         is_loop_running = False
     if not is_loop_running:  # not in the handler above: the flow's own exception would have that one as its context
         return asyncio.run(flow)
-    losses.warn_once(
+    warn_once(
         "execute() in a running loop",
         "execute() of an async flow blocks the running event loop until the flow has ended; "
         "use 'await flow.execute_async()' instead",

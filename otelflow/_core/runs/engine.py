@@ -5,6 +5,7 @@ exit of the interpreter in another thread), so each leaves a state that ``close_
 the run, but for what the exit ends: that is done by the thread that exits.
 """
 
+import logging
 import time
 from _thread import get_ident
 from typing import Final
@@ -107,7 +108,31 @@ def close_with(run: Run, error: BaseException, thrown_in: object = None) -> bool
             raise
         ending = Ending(semconv.FAILURE, error)
     close_run(run, ending)
-    return keeps_inside(run, ending)
+    if not keeps_inside(run, ending):
+        return False
+    if ending.is_failure:
+        _log_failure(run, ending)
+    return True
+
+
+def _log_failure(run: Run, ending: Ending) -> None:
+    """Log a failure that the caller does not get to see."""
+    is_task = run.task_name is not None
+    owner, name = ("task", run.task_name) if is_task else ("flow", run.flow_name)
+    asked = "raise_on_error=False" if is_task else "raise_flow_error=False"
+    error = ending.error if losses.logger.isEnabledFor(logging.DEBUG) else None
+    try:
+        losses.logger.error(
+            "Error executing %s %r: %s: %s (it stays inside: %s)",
+            owner,
+            name,
+            ending.error_type,
+            ending.error_message,
+            asked,
+            exc_info=error,
+        )
+    except Exception:  # noqa: BLE001 a handler is foreign code, and there is nowhere left to log that it raised
+        return
 
 
 def keeps_inside(run: Run, ending: Ending) -> bool:

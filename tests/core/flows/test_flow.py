@@ -140,14 +140,15 @@ def test_a_decorated_function_returns_a_flow_that_is_set_up_and_not_executed():
     assert (run.flow_name, run.flow_args, run.flow_kwargs) == ("total", (1,), {})
     assert run.flow_target.__name__ == "total"
     assert run.flow_id.startswith("flow_id__")
-    assert (run.flow_return_value, run.flow_error, list(run.executed_tasks)) == (None, None, [])
+    assert (run.status, run.flow_error, list(run.executed_tasks)) == (None, None, [])
+    run.execute()
 
 
 @pytest.mark.parametrize(
     "keyword", [{"flow_name": "x"}, {"flow_id": "flow_id__x"}, {"flow_config": Flow_Run__Config()}]
 )
 def test_the_decorator_takes_attributes_of_a_flow(keyword):
-    run = flow(**keyword)(lambda: 1)()
+    run = flow(**keyword)(lambda: 1)().execute()
 
     ((name, value),) = keyword.items()
     assert getattr(run, name) is value

@@ -2,7 +2,17 @@
 
 import pytest
 
-from otelflow import Flow_Events, Flow_Run__Event, Flow_Run__Event_Data, Flow_Run__Event_Type, flow, flow_events, task
+from otelflow import (
+    Flow,
+    Flow_Events,
+    Flow_Run__Event,
+    Flow_Run__Event_Data,
+    Flow_Run__Event_Type,
+    Task,
+    flow,
+    flow_events,
+    task,
+)
 from otelflow._core.inside import events
 from otelflow._core.process import losses
 from support.flows import add, total
@@ -212,3 +222,33 @@ def test_without_listeners_no_event_is_made(monkeypatch):
     job().execute()
 
     assert events_made == []
+
+
+def test_events_are_made_without_arguments_and_can_be_assigned_to():
+    event, event_data = Flow_Run__Event(), Flow_Run__Event_Data()
+    event.event_data = event_data
+    event_data.flow_name, event_data.error = "nightly", ValueError("x")
+    event.timestamp = 1_000
+
+    assert event.time_unix_nano == 1_000_000_000
+    assert event.event_id != Flow_Run__Event().event_id
+    assert event_data.json()["flow_name"] == "nightly"
+    assert "error" not in event_data.json()
+    assert event.json() == {
+        "event_id": event.event_id,
+        "event_type": "flow_message",
+        "timestamp": 1_000,
+        "event_data": event_data.json(),
+    }
+    assert Flow_Run__Event_Data() is not Flow_Run__Event_Data().data
+    assert Flow_Run__Event_Data() == Flow_Run__Event_Data()
+
+
+def test_existing_code_finds_its_small_names():
+    run = Flow().setup(lambda: None)
+    run.execute()
+    run.logger.error("late")
+
+    assert run.captured_exec_logs[0].startswith("Executing flow run")
+    assert run.logger.memory_handler_messages()[-1] == "late"
+    assert Task().random_task_id().startswith("task_id__")

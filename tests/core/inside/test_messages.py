@@ -138,7 +138,6 @@ def test_the_messages_of_a_run_can_be_read_in_each_form(capsys):
     assert run.log_messages() == run.captured_logs()
     assert run.log_messages_with_colors() == run.captured_exec_logs
     assert run.captured_logs() == [
-        f"Created flow run '{run.flow_id}' for flow 'total'",
         f"Executing flow run '{run.flow_id}'",
         "Executing task 'add'",
         "1 + 1",

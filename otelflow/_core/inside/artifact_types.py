@@ -1,0 +1,109 @@
+"""What fits which type of artifact, and what is kept of it."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from otelflow._core.process.settings import settings
+from otelflow._core.runs.endings import qualified_name
+from otelflow._core.text.excerpt import Excerpt
+from otelflow._core.text.plain import frame_rows, is_structured, plain
+from otelflow._core.text.redaction import recorded, redact_value
+from otelflow._core.text.regex import lazy_compile
+from otelflow._core.text.safe_str import brief_repr, printable, safe_str
+from otelflow.errors import InvalidArtifact
+
+#: How many characters an artifact keeps: they are read for secrets, which holds the run up for a tenth of a second
+LONGEST_TEXT: Final = 192 * 1024
+_URL: Final = r"(?i)https?://[^\s]+"
+_NO_TABLE: Final = "a table artifact needs a list of rows (dicts or lists) or a dict of columns"
+
+
+def checked_data(artifact_type: str, data: object, excerpt: Excerpt) -> object:
+    """Return what is kept of *data*: bytes, or text and plain JSON without secrets. Raises InvalidArtifact."""
+    return _CHECKS.get(artifact_type, _free_form)(data, excerpt)
+
+
+def _markdown(data: object, excerpt: Excerpt) -> object:
+    if not isinstance(data, str):
+        raise InvalidArtifact(f"a markdown artifact needs a text, not {type(data).__name__}")
+    return excerpt.text(data)
+
+
+def _table(data: object, excerpt: Excerpt) -> object:
+    """A list of rows (dicts or lists), a dict of columns, or a data frame."""
+    rows = frame_rows(data)
+    if rows is None and isinstance(data, Mapping) and all(map(_is_column, data.values())):
+        lengths = {str(name): len(column) for name, column in data.items()}
+        if len(set(lengths.values())) > 1:
+            raise InvalidArtifact(f"a table artifact's columns must be equally long, not {brief_repr(lengths, 200)}")
+        rows = (dict(zip(data, row, strict=True)) for row in zip(*data.values(), strict=True))
+    if rows is None:
+        if not isinstance(data, list | tuple):
+            raise InvalidArtifact(_NO_TABLE)
+        rows = data
+    copies = []
+    for row in excerpt.within(rows):
+        if not isinstance(row, Mapping | list | tuple) and not is_structured(row):
+            raise InvalidArtifact(_NO_TABLE)
+        copies.append(excerpt.copy(plain(row, LONGEST_TEXT)))
+    return redact_value(copies)
+
+
+def _is_column(value: object) -> bool:
+    """Tell whether *value* has a length and items: a list, a range, a set, an array of a library."""
+    has_items = hasattr(type(value), "__len__") and hasattr(type(value), "__iter__")
+    return has_items and not isinstance(value, str | bytes | Mapping)
+
+
+def _link(data: object, excerpt: Excerpt) -> object:
+    text = data if isinstance(data, str) else safe_str(data, LONGEST_TEXT)  # libraries have classes for addresses
+    if lazy_compile(_URL).fullmatch(text) is None:
+        raise InvalidArtifact(f"a link artifact needs an http or https address, not {brief_repr(data)}")
+    return excerpt.text(text)
+
+
+def _progress(data: object, _: Excerpt) -> object:
+    is_number = not isinstance(data, str) and hasattr(type(data), "__float__")  # a Decimal, one of numpy's
+    number = float(data) if is_number and not isinstance(data, int | float) else data  # type: ignore[arg-type]
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 100:
+        raise InvalidArtifact(f"a progress artifact needs a number from 0 to 100, not {brief_repr(data)}")
+    return number
+
+
+def _image(data: object, excerpt: Excerpt) -> object:
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data)
+    if isinstance(data, str) and lazy_compile(_URL).fullmatch(data):
+        return excerpt.text(data)
+    raise InvalidArtifact(f"an image artifact needs bytes or an http or https address, not {brief_repr(data)}")
+
+
+def _json(data: object, excerpt: Excerpt) -> object:
+    # What the conversion cuts is more than the excerpt keeps.
+    return redact_value(excerpt.copy(plain(data, 2 * LONGEST_TEXT)))
+
+
+def _error(data: object, excerpt: Excerpt) -> object:
+    if isinstance(data, BaseException):
+        return printable(f"{qualified_name(type(data))}: {recorded(data, settings().value_limit)}")
+    return _free_form(data, excerpt)
+
+
+def _free_form(data: object, excerpt: Excerpt) -> object:
+    """Take anything: what is no text, bytes or JSON becomes its ``str()``."""
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data)
+    if data is None or isinstance(data, int | float | dict | list | tuple) or is_structured(data):
+        return _json(data, excerpt)
+    return excerpt.text(data)
+
+
+_CHECKS: Final[Mapping[str, Callable[[object, Excerpt], object]]] = {
+    "markdown": _markdown,
+    "table": _table,
+    "link": _link,
+    "progress": _progress,
+    "image": _image,
+    "json": _json,
+    "error": _error,
+}

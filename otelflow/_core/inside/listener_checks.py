@@ -1,0 +1,64 @@
+"""What a listener must be, said when it is added: one with a mistake would never be called."""
+
+import inspect
+from typing import Final, Protocol, runtime_checkable
+
+from otelflow._core.inside.events import HOOKS, Flow_Run__Event, Flow_Run__Event_Type
+from otelflow.errors import InvalidListener
+
+# How alike a name is that can only be meant as a hook; `on_message_sent` may be the user's own.
+_MISSPELT: Final = 0.85
+
+
+@runtime_checkable
+class RunListener(Protocol):
+    """Who can be given to ``add_listener``: it says which events it wants and hears them, on the thread of the run."""
+
+    def wants(self, event_type: Flow_Run__Event_Type) -> bool:
+        """Tell whether events of *event_type* are worth making for this listener."""
+
+    def notify(self, event: Flow_Run__Event) -> None:
+        """Take *event* in."""
+
+
+def check_listener(candidate: object) -> None:
+    """Raise InvalidListener for an object that cannot hear, has no hook, or has one that is misspelt or async."""
+    if isinstance(candidate, type) and callable(getattr(candidate, "notify", None)):
+        raise InvalidListener(
+            f"{candidate.__name__} is a class: add a listener that is made of it, {candidate.__name__}()"
+        )
+    if isinstance(candidate, type) or not isinstance(candidate, RunListener):
+        raise InvalidListener(
+            f"{candidate!r:.80} is no listener: subclass otelflow.Listener and override a hook such as on_task_stop, "
+            "or append a callable to flow_events.event_listeners"
+        )
+    _refuse_misspelt_hooks(type(candidate))
+    for name in (*HOOKS.values(), "on_event", "notify"):
+        refuse_async(f"{type(candidate).__name__}.{name}", getattr(candidate, name, None))
+    if not any(candidate.wants(event_type) for event_type in Flow_Run__Event_Type):
+        raise InvalidListener(
+            f"{type(candidate).__name__} has no hook: override on_flow_start, on_task_stop, on_event, …"
+        )
+
+
+def refuse_async(name: str, hook: object) -> None:
+    """Raise InvalidListener for a *hook* of which a call only makes a coroutine or a generator."""
+    function = getattr(hook, "__func__", hook)
+    if not inspect.isroutine(function):
+        function = getattr(type(function), "__call__", None)  # noqa: B004 an object whose class has one
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        cure = "make it a plain def (for work on a loop: asyncio.run_coroutine_threadsafe)"
+        raise InvalidListener(f"{name} is async, and a hook is called without being awaited: {cure}")
+    if inspect.isgeneratorfunction(function):
+        raise InvalidListener(f"{name} has a yield, so a call of it does nothing: make it a plain def without one")
+
+
+def _refuse_misspelt_hooks(kind: type) -> None:
+    """Raise InvalidListener for a method that is a hook but for a letter: nobody would ever call it."""
+    import difflib  # noqa: PLC0415 as late as a listener is added
+
+    hooks = {*HOOKS.values(), "on_event", "on_start", "on_end"}
+    for name in dir(kind):
+        if name.startswith("on_") and not name.startswith("on__") and name not in hooks:
+            for close in difflib.get_close_matches(name, hooks, n=1, cutoff=_MISSPELT):
+                raise InvalidListener(f"{kind.__name__} has no hook {name!r}; did you mean {close!r}?")

@@ -1,0 +1,122 @@
+"""What decorators make of what they are given: refused twice, caches kept, ids and names of other types."""
+
+import enum
+import functools
+import uuid
+
+import pytest
+
+from otelflow import Flow, Task, errors, flow, task
+
+
+def number():
+    return 1
+
+
+@pytest.mark.parametrize(
+    ("make", "cure"),
+    [
+        (lambda: task(flow(number)), "number(…).execute().flow_return_value"),
+        (lambda: flow(flow(number)), "leave one @flow out"),
+        (lambda: task(task(number)), "leave one @task out"),
+        (lambda: task(raise_on_error=False)(flow(flow_name="x")(number)), "execute()"),
+        (lambda: task(staticmethod(task(number))), "leave one @task out"),
+    ],
+)
+def test_a_function_is_decorated_once(make, cure):
+    with pytest.raises(errors.DecoratedTwice) as raised:
+        make()
+
+    assert cure in str(raised.value)
+    assert "'number'" in str(raised.value)
+
+
+def test_a_decorator_between_two_tasks_or_a_flow_of_a_task_is_no_mistake(spans):
+    inner = task(number)
+
+    @task
+    @functools.wraps(inner)
+    def twice():
+        return inner() + inner()
+
+    assert twice() == 2
+    assert flow(inner)().execute().flow_return_value == 1
+
+
+def test_a_cache_keeps_its_methods(spans):
+    cached = task(functools.lru_cache(number))
+
+    assert (cached(), cached()) == (1, 1)
+    assert cached.cache_info().hits == 1
+    cached.cache_clear()
+    assert cached.cache_info().hits == 0
+
+
+def test_a_generic_function_keeps_register(spans):
+    @task
+    @functools.singledispatch
+    def kind(value):
+        return "object"
+
+    kind.register(int, lambda value: "int")
+
+    assert (kind(1), kind("x")) == ("int", "object")
+
+
+class Name(enum.Enum):
+    NIGHTLY = "nightly"
+
+
+def test_an_id_or_a_name_of_another_type_is_taken_as_its_text(spans):
+    id_of_run = uuid.uuid4()
+    flow(flow_id=id_of_run, flow_name=Name.NIGHTLY)(number)().execute()
+    run = Flow(flow_id=id_of_run, flow_name=Name.NIGHTLY).setup(number).execute()
+    run.flow_name = Name.NIGHTLY
+    run.execute()
+    task(task_id=id_of_run, task_name=Name.NIGHTLY)(number)()
+    Task(number, task_id=id_of_run, task_name=Name.NIGHTLY).execute__sync()
+
+    assert [span.name for span in spans.spans] == ["flow nightly"] * 3 + ["task nightly"] * 2
+    ids = {value for span in spans.spans for key, value in span.attributes.items() if key.endswith("run.id")}
+    assert ids == {str(id_of_run)}
+
+
+def test_a_template_names_each_run_after_its_arguments(spans):
+    class Odd:
+        def __format__(self, spec):
+            raise ValueError(spec)
+
+    @task(task_run_name="page {number:03} of {shop.value} {password}")
+    def fetch(number, shop=Name.NIGHTLY, password="none"):
+        return number
+
+    @flow(flow_run_name="load {path}")
+    def load(path, *more):
+        return fetch(7, password="hunter2"), fetch(number=8)
+
+    load("a.csv").execute()
+    task(task_run_name="{value}")(lambda value: 1)(Odd())
+    task(task_run_name="{value}")(lambda value: 1)("x" * 1_000_000)
+
+    assert [span.attributes["otelflow.task.run.name"] for span in spans.named("task fetch")] == [
+        "page 007 of nightly [redacted]",
+        "page 008 of nightly [redacted]",
+    ]
+    assert spans.one("flow load").attributes["otelflow.flow.run.name"] == "load a.csv"
+    odd, huge = [span.attributes["otelflow.task.run.name"] for span in spans.named("task Task")]
+    assert odd == "{value}"
+    assert len(huge) <= 1_000
+
+
+@pytest.mark.parametrize(
+    ("template", "sentence"),
+    [("page {nmber}", "did you mean 'number'"), ("{", "is no template"), ("{}", "no parameter ''")],
+)
+def test_a_template_that_names_no_parameter_is_refused_at_decoration(template, sentence):
+    def page(number):
+        return number
+
+    with pytest.raises(errors.ConfigurationError, match=sentence):
+        task(task_run_name=template)(page)
+    with pytest.raises(errors.ConfigurationError, match=sentence):
+        flow(flow_run_name=template)(page)

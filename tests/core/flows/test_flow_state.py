@@ -1,0 +1,341 @@
+"""What otelflow keeps on a flow: out of the way of a user's names, in a copy, and of a flow that never ran."""
+
+import asyncio
+import copy
+import dataclasses
+import gc
+import pickle
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from otelflow import Flow, Objective, flow, task
+from support.programs import python
+
+
+@task
+def double(number):
+    print("doubling", number)
+    return 2 * number
+
+
+@task(raise_on_error=False)
+def fails():
+    raise ValueError("boom")
+
+
+@flow
+def nightly(number=1):
+    return double(number)
+
+
+@flow
+async def hourly(number=1):
+    await asyncio.sleep(0)
+    return double(number)
+
+
+@pytest.fixture
+def warned():
+    """The texts of the warnings from here on, each shown as often as Python would."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        yield lambda: [str(warning.message) for warning in caught]
+
+
+# Never run
+
+
+def test_a_flow_that_is_called_and_never_run_is_a_warning_at_the_line_of_the_call(warned):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        nightly()
+        gc.collect()
+
+    (warning,) = caught
+    assert (warning.category, warning.filename) == (RuntimeWarning, __file__)
+    assert open(__file__).read().splitlines()[warning.lineno - 1].strip() == "nightly()"  # noqa: PTH123, SIM115
+    assert "flow 'nightly'" in str(warning.message)
+    assert f"{__file__}:{warning.lineno}" in str(warning.message)
+    assert ".execute()" in str(warning.message)
+
+
+def test_one_place_is_told_once_and_each_place_is_told(warned):
+    for _ in range(5):
+        nightly()
+    Flow().setup(double, 1)
+    Flow().set_flow_target(double, 1)
+
+    assert len(warned()) == 3
+
+
+def test_a_flow_that_ran_or_was_never_set_up_or_is_a_block_or_went_elsewhere_is_no_warning(warned):
+    class Bare(Flow):
+        def main(self):
+            return 1
+
+    Bare()
+    Flow()
+    nightly().execute()
+    with nightly():
+        double(1)
+    pickle.dumps(nightly())
+
+    async def generate():
+        return await nightly()
+
+    asyncio.run(generate())
+
+    @flow
+    def numbers():
+        yield 1
+
+    assert list(numbers().execute().flow_return_value) == [1]
+    assert warned() == []
+
+
+def test_the_value_of_a_flow_that_never_ran_says_so_once(warned):
+    run = nightly()
+
+    assert (run.flow_return_value, run.flow_return_value) == (None, None)
+    del run
+    assert len(warned()) == 1
+    assert "so there is no flow_return_value" in warned()[0]
+
+
+@pytest.mark.parametrize("options", [[], ["-W", "error"]])
+def test_a_program_runs_on_and_its_end_is_silent(tmp_path, options):
+    program = "from otelflow import flow\n@flow\ndef job(): return 1\njob()\nkept = job()\nprint('end')\n"
+
+    (tmp_path / "job.py").write_text(program)
+    command = [sys.executable, *options, str(tmp_path / "job.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.returncode, done.stdout) == (0, "end\n")
+    assert done.stderr.count("was never run") == 1
+    assert "job.py:4" in done.stderr
+
+
+# Awaited
+
+
+def test_asyncio_takes_a_flow_as_it_takes_a_coroutine(spans):
+    async def several():
+        first = await hourly(1)
+        second, third = await asyncio.gather(hourly(2), nightly(3))
+        fourth = await asyncio.wait_for(hourly(4), 10)
+        fifth = await asyncio.create_task(hourly(5))
+        return [run.flow_return_value for run in (first, second, third, fourth, fifth)]
+
+    assert asyncio.run(several()) == [2, 4, 6, 8, 10]
+    assert asyncio.run(hourly(6)).flow_return_value == 12
+    assert len(spans.named("flow hourly")) == 5
+
+
+def test_a_flow_that_has_run_is_not_run_again_when_it_is_awaited(spans):
+    async def twice():
+        run = await hourly()
+        return await run is run
+
+    assert asyncio.run(twice())
+    assert len(spans.named("flow hourly")) == 1
+
+
+def test_a_flow_that_is_awaited_is_cancelled_as_its_coroutine_is(spans):
+    @flow
+    async def sleeps():
+        await asyncio.sleep(60)
+
+    async def cancel():
+        waiting = asyncio.create_task(sleeps())
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        await waiting
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancel())
+    assert spans.tree() == [("flow sleeps", "cancellation", [])]
+
+
+# A user's names
+
+NAMES = [
+    "log",
+    "artifacts",
+    "results",
+    "data",
+    "status",
+    "duration",
+    "objective",
+    "buckets",
+    "reference",
+    "executed_tasks",
+    "captured_events",
+    "started_ns",
+    "ended_ns",
+    "logger",
+    "run",
+    "json",
+    "durations",
+    "send",
+    "close",
+    "throw",
+    "_log",
+    "_start",
+    "_block",
+    "_capture",
+    "flow_run",
+    "flow_definition",
+    "begin_flow_run",
+    "use_definition",
+    "captured_logs",
+    "log_messages",
+    "flow_stats",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["method", "attribute", "instance", "property"])
+def test_a_users_class_may_have_any_name_of_its_own(spans, kind, name):
+    def refuse(self):
+        raise AssertionError("nobody calls it")
+
+    def main(self):
+        fails()
+        self.log_info("in main")
+        self.add_flow_artifact(key="rows", data=[1], artifact_type="json")
+        return double(21)
+
+    value = {"method": refuse, "attribute": "mine", "property": property(refuse)}.get(kind)
+    own = type("Own", (Flow,), {"main": main} if kind == "instance" else {"main": main, name: value})
+    run = own()
+    if kind == "instance":
+        setattr(run, name, "mine" if name != "data" else {})
+
+    run.execute()
+
+    assert run.flow_return_value == 42
+    assert repr(run).endswith("success>")
+    if kind in ("attribute", "instance") and name != "data":
+        assert getattr(run, name) == "mine"
+    (root,) = spans.tree()
+    assert root.result == "success"
+    assert run.flow_state.log[0].message.startswith("Created")
+    assert run.flow_output()["durations"]["flow_status"] == "failed"
+
+
+def test_a_dataclass_may_have_a_field_with_any_name(spans):
+    @dataclasses.dataclass
+    class Report(Flow):
+        status: str
+        log: list = dataclasses.field(default_factory=list)
+
+        def main(self):
+            self.log.append(self.status)
+            return double(2)
+
+    run = Report("fresh").execute()
+
+    assert (run.flow_return_value, run.status, run.log) == (4, "fresh", ["fresh"])
+
+
+def test_objective_and_buckets_of_ours_still_count(spans):
+    class Promised(Flow):
+        objective = Objective(success=0.9)
+        buckets = (1, 2)
+
+        def main(self):
+            return 1
+
+    assert Promised().execute().objective.success == 0.9
+    with pytest.raises(ValueError, match="rising"):
+        type("Wrong", (Flow,), {"main": lambda self: 1, "buckets": (2, 1)})
+    with pytest.raises(ValueError, match="must be an Objective"):
+        type("Wrong", (Flow,), {"main": lambda self: 1, "objective": 0.9})
+
+
+def test_setup_of_ones_own_does_not_keep_main_from_running(spans):
+    class Own(Flow):
+        def setup(self):
+            self.ready = True
+
+        def main(self):
+            return self.ready
+
+    assert Own().execute().flow_return_value is True
+
+
+def test_main_may_have_a_parameter_called_target(spans):
+    class Deploy(Flow):
+        def main(self, target, *, number=1):
+            return target, number
+
+    assert Deploy().setup(target="staging", number=2).execute().flow_return_value == ("staging", 2)
+    assert Deploy().setup(None, "staging").execute().flow_return_value == ("staging", 1)
+    assert Flow().setup(target=double).set_flow_target(double, 4).execute().flow_return_value == 8
+    assert Flow().setup(dict, target=3).execute().flow_return_value == {"target": 3}
+
+
+# Copies
+
+
+def test_a_finished_flow_can_be_pickled_with_all_that_it_did(spans):
+    run = nightly(4).execute()
+    run.add_flow_artifact(key="rows", data=[1, 2], artifact_type="json")
+
+    for again in (pickle.loads(pickle.dumps(run)), copy.deepcopy(run), copy.copy(run)):
+        assert (again.flow_return_value, again.status, again.flow_id) == (8, "success", run.flow_id)
+        assert again.log_messages() == run.log_messages()
+        assert [done.task_name for done in again.executed_tasks] == ["double"]
+        assert again.artifacts[0].key == "rows"
+        assert again.execute().flow_return_value == 8
+        assert run.flow_id != again.flow_id
+
+
+def test_a_finished_flow_of_a_local_function_can_be_pickled(spans):
+    run = Flow().setup(lambda: double(3)).execute()
+
+    again = pickle.loads(pickle.dumps(run))
+
+    assert again.flow_return_value == 6
+
+
+def test_a_flow_and_its_functions_go_to_other_processes(spans):
+    assert pickle.loads(pickle.dumps(nightly)) is nightly
+    assert pickle.loads(pickle.dumps(nightly(5))).execute().flow_return_value == 10
+
+
+@pytest.mark.parametrize("library", ["cloudpickle", "dill"])
+def test_other_picklers_take_what_is_decorated_with_its_closure(tmp_path, library):
+    pytest.importorskip(library)
+    program = f"""
+import {library} as pickler
+from otelflow import flow, task
+
+@task
+def double(number):
+    return 2 * number
+
+def make(offset):
+    @task
+    def shift(number):
+        return double(number) + offset
+
+    @flow
+    def local(number):
+        return shift(number)
+
+    return shift, local
+
+shift, local = make(10)
+for thing in (shift, local, local(3), local(4).execute()):
+    thing = pickler.loads(pickler.dumps(thing))
+    run = thing if not callable(thing) else thing(2)
+    if run != 14:
+        run = run.flow_return_value if run.status else run.execute().flow_return_value
+    print(run)
+"""
+
+    assert python(program, cwd=tmp_path).stdout == "14\n14\n16\n18\n"

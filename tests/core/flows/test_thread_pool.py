@@ -1,0 +1,63 @@
+"""Tasks in the threads of a pool: with their flow, or with a hint."""
+
+import concurrent.futures
+import re
+from pathlib import Path
+
+import pytest
+
+from otelflow import ThreadPoolExecutor, flow, task
+
+PAGE = Path(__file__).parents[3] / "docs" / "threads.md"
+
+
+@task
+def fetch(number):
+    return number
+
+
+@pytest.mark.parametrize("way", ["submit", "map"])
+def test_what_is_submitted_belongs_to_the_flow_that_submits_it(spans, warnings_said, way):
+    @flow
+    def fan_out():
+        with ThreadPoolExecutor(2) as pool:
+            if way == "map":
+                return list(pool.map(fetch, range(3)))
+            return [future.result() for future in [pool.submit(fetch, number=number) for number in range(3)]]
+
+    assert fan_out().execute().flow_return_value == [0, 1, 2]
+    assert spans.tree() == [("flow fan_out", "success", [("task fetch", "success", [])] * 3)]
+    assert warnings_said.messages == []
+
+
+def test_a_task_that_lost_its_flow_in_a_plain_pool_is_a_hint_once(spans, warnings_said):
+    @flow
+    def fan_out():
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            return list(pool.map(fetch, range(3)))
+
+    fan_out().execute()
+
+    (message,) = warnings_said.messages
+    assert "Task 'fetch'" in message
+    assert "flow 'fan_out'" in message
+    assert "otelflow.ThreadPoolExecutor" in message
+
+
+def test_a_pool_without_an_open_flow_is_no_hint(spans, warnings_said):
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(fetch, range(3))) == [0, 1, 2]
+
+    assert warnings_said.messages == []
+
+
+def test_the_page_about_threads_runs(spans, capsys):
+    code = "\n".join(re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))
+
+    exec(code, {"__name__": "page"})
+
+    assert capsys.readouterr().out == "[0, 1, 4, 9]\n"
+    assert spans.tree() == [
+        ("flow fetch_all", "success", [("task fetch", "success", [])] * 4),
+        ("flow one_thread", "success", [("task fetch", "success", [])]),
+    ]

@@ -1,0 +1,114 @@
+"""A plain function that returns something to be awaited: its run ends with that, where it can be known."""
+
+import asyncio
+
+import pytest
+
+from otelflow import flow, task
+
+
+async def work(error=None):
+    await asyncio.sleep(0.02)
+    if error is not None:
+        raise error
+    return 42
+
+
+class Later:
+    """What a compiled or a hand-written coroutine looks like from outside."""
+
+    def __init__(self, error=None):
+        self.error = error
+
+    def __await__(self):
+        return work(self.error).__await__()
+
+
+MAKE = {
+    "task": lambda error=None: asyncio.ensure_future(work(error)),
+    "gather": lambda error=None: asyncio.gather(work(error)),
+    "object": Later,
+    "coroutine": work,
+}
+
+
+@pytest.mark.parametrize("kind", MAKE)
+def test_a_task_that_returns_an_awaitable_ends_with_it(spans, kind):
+    starts = task(task_name="starts")(lambda error=None: MAKE[kind](error))
+
+    async def main():
+        value = await starts()
+        with pytest.raises(ZeroDivisionError):
+            await starts(ZeroDivisionError())
+        await asyncio.sleep(0)
+        return value
+
+    assert asyncio.run(main()) in (42, [42])
+    assert [root.result for root in spans.tree()] == ["success", "failure"]
+    assert all(span.end_time - span.start_time > 15_000_000 for span in spans.spans)
+
+
+def test_a_future_that_is_cancelled_is_a_cancellation(spans):
+    starts = task(task_name="starts")(lambda: asyncio.ensure_future(work()))
+
+    async def main():
+        future = starts()
+        await asyncio.sleep(0)
+        future.cancel()
+        await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+
+    assert spans.tree() == [("task starts", "cancellation", [])]
+
+
+@pytest.mark.parametrize("kind", MAKE)
+def test_a_flow_that_returns_an_awaitable_ends_with_it(spans, kind):
+    @flow
+    def starts():
+        return MAKE[kind]()
+
+    async def main():
+        return (await starts()).flow_return_value
+
+    assert asyncio.run(main()) in (42, [42])
+    assert spans.tree() == [("flow starts", "success", [])]
+
+
+def test_what_can_do_more_than_be_awaited_comes_out_as_it_is(spans):
+    class Query(Later):
+        def filter(self):
+            return self
+
+    class Connection(Later):
+        async def __aenter__(self):
+            return self
+
+    class Both(Later):
+        def __aiter__(self):
+            return self
+
+    for kind in (Query, Connection, Both):
+        value = kind()
+        assert task(lambda value=value: value)() is value
+
+
+def test_a_flow_that_a_task_returns_is_not_run(spans):
+    inner = flow(lambda: 1)
+    make = task(task_name="make")(lambda: inner())
+
+    made = make()
+
+    assert made.status is None
+    assert made.execute().flow_return_value == 1
+
+
+def test_an_awaitable_may_be_awaited_again(spans):
+    starts = task(task_name="starts")(lambda: Later())
+
+    async def main():
+        later = starts()
+        return await later, await later
+
+    assert asyncio.run(main()) == (42, 42)
+    assert spans.tree() == [("task starts", "success", [])]
