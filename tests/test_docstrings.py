@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
 import otelflow
 import otelflow_exporters
+from otelflow._core.flows.flow_state import state_value
 from otelflow.errors import OtelflowError
 from otelflow_exporters import StoreSpanExporter
 
@@ -33,7 +34,7 @@ WITHOUT_EXAMPLE = {
 # Methods that the engine, the SDK or the metrics call, and users at most override
 CALLED_BY_OTHERS = {
     "Artifact": ("take", "attributes", "payload"),
-    "Flow": ("begin_flow_run", "use_definition"),
+    "Flow": ("send", "throw", "close"),
     "Flow_Events": ("notify", "wants", "on__*"),
     "Listener": ("notify", "wants", "on_*", "force_flush"),
     "Result": ("attributes", "payload"),
@@ -84,7 +85,9 @@ def methods_of(kind):
     return {
         name: method
         for name, method in inspect.getmembers(kind, inspect.isroutine)
-        if not name.startswith("_") and (getattr(method, "__module__", None) or "").startswith("otelflow")
+        if not isinstance(method, state_value)
+        and not name.startswith("_")
+        and (getattr(method, "__module__", None) or "").startswith("otelflow")
     }
 
 
@@ -184,9 +187,12 @@ def test_every_public_name_and_method_says_what_it_is():
     [
         (
             otelflow.flow,
-            "capture_parameters capture_return_value flow_name flow_id flow_config data objective buckets",
+            (
+                "capture_parameters capture_return_value "
+                "flow_name flow_id flow_config data objective buckets flow_run_name"
+            ),
         ),
-        (otelflow.task, "capture_parameters capture_return_value task_name task_id raise_on_error"),
+        (otelflow.task, "capture_parameters capture_return_value task_name task_id task_run_name raise_on_error"),
     ],
 )
 def test_help_shows_the_keywords_of_a_decorator_with_their_defaults(decorator, keywords):

@@ -109,7 +109,7 @@ def prepare(
     flow = target(*arguments.positional, **arguments.named)
     if not isinstance(flow, otelflow.Flow):
         raise errors.TargetNotFound(f"{target!r:.80} returns {type(flow).__name__}, not a flow")
-    flow.flow_state.place = None  # it is run next, or the mistake that prevents that is reported
+    flow.flow_state.expect_no_run()  # it is run next, or the mistake that prevents that is reported
     return flow
 
 
@@ -118,7 +118,7 @@ def _set_up(flow: otelflow.Flow[Any], values: Mapping[str, str]) -> otelflow.Flo
         _ = flow.setup()
     if flow.flow_target is None:  # a user's class has a setup() of its own
         _ = otelflow.Flow.setup(flow)
-    flow.flow_state.place = None  # as above
+    flow.flow_state.expect_no_run()  # as above
     if flow.flow_target is None:
         raise errors.FlowNotSetUp
     dependencies = flow.task_dependencies()

@@ -45,7 +45,7 @@ def test_every_exception_has_an_exit_code(error, code, is_kept):
     ("status", "code"), [("success", 0), ("cancellation", 0), ("failure", 1), ("timeout", 1), ("error", 1)]
 )
 def test_a_flow_that_keeps_its_error_inside_fails_all_the_same(status, code):
-    flow = SimpleNamespace(status=status, flow_error=None)
+    flow = SimpleNamespace(flow_state=SimpleNamespace(status=status), flow_error=None)
 
     assert ending_of(lambda: flow, Termination()).code == code
 

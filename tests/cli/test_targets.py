@@ -23,7 +23,7 @@ def test_decorated_functions_are_told_apart_from_tasks_and_plain_functions():
     @task
     def step(): ...
 
-    flows = [by_function, with_arguments, flow_over_task, Work, Work(), Work().by_method, Flow().setup(print)]
+    flows = [by_function, with_arguments, flow_over_task, Work, Work(), Work().by_method, Flow().setup(print).execute()]
     others = [step, print, Flow, Task, otelflow, 7, lambda: None]
     assert [targets.is_flow(one) for one in flows] == [True] * len(flows)
     assert [targets.is_flow(one) for one in others] == [False] * len(others)

@@ -222,6 +222,7 @@ def print_afterwards():
 @pytest.mark.filterwarnings("ignore:Exception ignored in.*gc_callback:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore:Exception ignored in.*_remove at:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.usefixtures("print_afterwards")
+@pytest.mark.filterwarnings("ignore:flow 'outer', called at:RuntimeWarning")  # one that is interrupted before it runs
 def test_a_program_that_is_interrupted_at_any_moment_goes_on_with_nothing_current(spans, alarm):
     """A span that is just being made, and that nobody has yet, cannot be ended: a few of a hundred, here."""
 

@@ -145,7 +145,7 @@ class Flow(Speaker, Generic[R]):
     def flow_return_value(self) -> R | None:
         """What the function returned, or None before it has; reading it of a flow that never ran is a warning."""
         state = self.flow_state
-        if state.place is not None:
+        if state.set_up is not None:
             state.warn_if_never_run(", so there is no flow_return_value")
         value: R | None = state.return_value
         return value
@@ -262,7 +262,7 @@ class Flow(Speaker, Generic[R]):
     def set_flow_name(self, value: str | None = None) -> Self:
         """Call the flow *value* (str), or by its function or class when that is None. Returns the flow.
 
-        >>> Flow().setup(pow, 2, 10).set_flow_name("power").flow_name
+        >>> Flow().setup(pow, 2, 10).set_flow_name("power").execute().flow_name
         'power'
         """
         state = self.flow_state
@@ -387,7 +387,7 @@ class Flow(Speaker, Generic[R]):
 
     def __enter__(self) -> Self:
         state = self.flow_state
-        state.place = None
+        state.expect_no_run()
         state.block = Block(self, state.block)
         state.block.open()
         return self
@@ -590,7 +590,7 @@ def _start(flow: Flow[Any]) -> Awaitable[Any] | None:
             _ = Flow.setup(flow)
     definition = state.definition
     assert definition is not None  # noqa: S101 setup() has set it
-    state.place = None  # it is run
+    state.expect_no_run()
     result = definition.drive(lambda _args, _kwargs: FlowRun(flow, definition))()
     is_open = definition.kind is Kind.COROUTINE or state.status == "running"
     is_awaited = is_open and hasattr(type(result), "__await__")

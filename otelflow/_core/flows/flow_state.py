@@ -4,7 +4,7 @@ import sys
 import warnings
 import weakref
 from collections.abc import Callable, Coroutine, Generator, Mapping
-from types import CodeType, FrameType
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, TypeVar
 
 from otelflow._core.flows.definition import Definition, definition_of
@@ -36,12 +36,42 @@ class _Warned(State):
 _warned: Final = _Warned()
 
 
-class FlowState:
-    """What a flow's runs write and its reports read: ``flow.flow_state``.
+class _SetUp:
+    """The line that set a flow up; when it is dropped as such, that flow was never run, and a warning says so.
 
-    It is dropped with its flow, also where a user's class has a ``__del__`` of its own, and then it tells of a flow
-    that was set up and never run.
+    It is dropped with its flow, also where a user's class has a ``__del__`` of its own.
     """
+
+    __slots__ = ("code", "flow_name", "line")
+
+    def __init__(self, frame: FrameType, flow_name: str) -> None:
+        self.code, self.line, self.flow_name = frame.f_code, frame.f_lineno, flow_name
+
+    def warn(self, occasion: str) -> None:
+        """Warn that the flow was not run; *occasion* is the end of the sentence."""
+        file = self.code.co_filename
+        warnings.warn_explicit(
+            f"flow {self.flow_name!r}, called at {file}:{self.line}, was never run{occasion}: calling it only sets it "
+            "up; add .execute(), or in async code await it",
+            RuntimeWarning,
+            file,
+            self.line,
+            registry=_warned.registry,
+        )
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            self.warn("")
+
+
+class _Run:
+    """What a ``_SetUp`` becomes when its flow is run: of one without ``__del__`` no Ctrl-C is lost in it."""
+
+    __slots__ = _SetUp.__slots__
+
+
+class FlowState:
+    """What a flow's runs write and its reports read: ``flow.flow_state``."""
 
     __slots__ = (
         "artifacts",
@@ -54,28 +84,26 @@ class FlowState:
         "duration",
         "ended_ns",
         "executed_tasks",
-        "flow_name",
         "has_fixed_id",
         "is_main",
         "is_named",
         "log",
-        "place",
         "reference",
         "results",
         "return_value",
         "run",
+        "set_up",
         "started_ns",
         "status",
         "used_id",
     )
 
     def __init__(self, flow: Any, data: Mapping[str, Any] | None = None) -> None:
-        self.place: tuple[CodeType, int] | None = None  # first: __del__ reads it
+        self.set_up: _SetUp | None = None
         self.reference: weakref.ref[Any] = weakref.ref(flow)
         self.definition: Definition | None = None
         self.capture: Mapping[str, Any] = {}
         self.data: dict[str, Any] = dict(data or {})
-        self.flow_name = ""
         self.is_named = self.is_main = self.has_fixed_id = False
         self.used_id: str | None = None
         self.run: Run | None = None
@@ -99,40 +127,35 @@ class FlowState:
 
     def set_up_at(self, frame: FrameType, flow_name: str) -> None:
         """Remember the line that set the flow up: until it runs, that is where ``execute()`` is missing."""
-        self.place, self.flow_name = (frame.f_code, frame.f_lineno), flow_name
+        self.expect_no_run()
+        self.set_up = _SetUp(frame, flow_name)
+
+    def expect_no_run(self) -> None:
+        """Warn of nothing when the flow is dropped: it is run, or somebody else says why it is not."""
+        if self.set_up is not None:
+            self.set_up.__class__ = _Run  # type: ignore[assignment]
+            self.set_up = None
 
     @property
     def lines(self) -> list[messages.Line]:
         """The messages of the run from its execution on; ``log`` has the line of its creation, too."""
         return [line for line in self.log if not messages.is_created(line)]
 
-    def warn_if_never_run(self, occasion: str = "") -> None:
+    def warn_if_never_run(self, occasion: str) -> None:
         """Warn once of a flow that was set up and has not run since; *occasion* is the end of the sentence."""
-        if self.place is None:
-            return
-        (code, line), self.place = self.place, None
-        file = code.co_filename
-        warnings.warn_explicit(
-            f"flow {self.flow_name!r}, called at {file}:{line}, was never run{occasion}: calling it only sets it up; "
-            "add .execute(), or in async code await it",
-            RuntimeWarning,
-            file,
-            line,
-            registry=_warned.registry,
-        )
-
-    def __del__(self) -> None:
-        if self.place is not None and not sys.is_finalizing():
-            self.warn_if_never_run()
+        set_up = self.set_up
+        self.expect_no_run()
+        if set_up is not None:
+            _SetUp.warn(set_up, occasion)
 
     def __iter__(self) -> Never:
         raise TypeError(NO_DATA)
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         """Return what a copy in another process has: everything but what belongs to this one."""
-        self.place = None  # it is handed over, and runs there
+        self.expect_no_run()  # it is handed over, and runs there
         values = {name: getattr(self, name) for name in self.__slots__}
-        for name in ("reference", "run", "block", "coroutine"):
+        for name in ("reference", "run", "block", "coroutine", "set_up"):
             values[name] = None
         definition = self.definition
         if definition is not None and definition.decorated is not None and definition.is_importable:

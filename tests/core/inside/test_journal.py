@@ -283,7 +283,7 @@ def test_what_a_thread_says_on_a_run_that_has_ended_is_counted(spans):
 
     @flow
     def short(this_flow=None):
-        held.append(this_flow.flow_run)
+        held.append(this_flow.flow_state.run)
         return this_flow.add_flow_artifact(key="load", data=0, artifact_type="progress")
 
     progress = short().execute().flow_return_value
