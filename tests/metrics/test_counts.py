@@ -602,3 +602,15 @@ def test_reading_while_everything_counts_is_whole(counted):
     series_list = [series for series in counted.aggregator.snapshot().tasks if series.task == "varied"]
     assert sum(series.durations["failure"].count for series in series_list) == 800
     assert sum(sum(series.failures.values()) for series in series_list) == 800
+
+
+def test_a_task_that_was_cancelled_has_no_failure_by_type_of_error(counted):
+    @task
+    def stops():
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        flow(stops)().execute()
+
+    (series,) = counted.aggregator.snapshot().tasks
+    assert (list(series.durations), series.failures) == (["cancellation"], {})

@@ -6,6 +6,7 @@ docstrings and what only type checkers read.
 """
 
 import ast
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -110,13 +111,20 @@ class _Finder:
 
     def faults(self, node: ast.AST) -> Iterator[tuple[str, int, int, str]]:
         """Yield the faults of one node: operator, first byte, byte after the last, replacement."""
+        yield from self.operators(node)
+        yield from self.constants(node)
+        yield from self.conditions(node)
+        yield from self.statements(node)
+
+    def operators(self, node: ast.AST) -> Iterator[tuple[str, int, int, str]]:
+        """Yield each comparison, boolean operator and arithmetic, turned round."""
         match node:
             case ast.Compare(left=left, ops=operators, comparators=comparators):
                 for before, operator, after in zip([left, *comparators], operators, comparators, strict=False):
                     yield "comparison", *self.between(before, after), f" {_COMPARISONS[type(operator)]} "
             case ast.BoolOp(op=operator, values=values):
                 word = " or " if isinstance(operator, ast.And) else " and "
-                for before, after in zip(values, values[1:], strict=False):
+                for before, after in itertools.pairwise(values):
                     yield "boolean", *self.between(before, after), word
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 yield "boolean", *self.span(node), f"({self.text(operand)})"
@@ -125,6 +133,10 @@ class _Finder:
             case ast.BinOp(left=left, op=operator, right=right) if type(operator) in _ARITHMETIC:
                 if not (isinstance(operator, ast.Mod) and isinstance(left, ast.Constant | ast.JoinedStr)):
                     yield "arithmetic", *self.between(left, right), f" {_ARITHMETIC[type(operator)]} "
+
+    def constants(self, node: ast.AST) -> Iterator[tuple[str, int, int, str]]:
+        """Yield each constant with another value, and each call with its arguments swapped."""
+        match node:
             case ast.Constant(value=bool() as value):
                 yield "constant", *self.span(node), str(not value)
             case ast.Constant(value=int() | float() as number):
@@ -134,8 +146,6 @@ class _Finder:
             case ast.Call(args=[first, second, *_]) if not any(isinstance(a, ast.Starred) for a in (first, second)):
                 start, end = self.span(first)[0], self.span(second)[1]
                 yield "arguments", start, end, f"{self.text(second)}, {self.text(first)}"
-        yield from self.conditions(node)
-        yield from self.statements(node)
 
     def conditions(self, node: ast.AST) -> Iterator[tuple[str, int, int, str]]:
         """Yield each condition turned round that no other operator turns round."""
@@ -159,10 +169,8 @@ class _Finder:
                 yield "removed", *self.span(node), "pass"
             case ast.Raise() | ast.Continue() | ast.Break() | ast.Delete() | ast.AugAssign():
                 yield "removed", *self.span(node), "pass"
-            case ast.Assign(targets=[ast.Attribute() | ast.Subscript() | ast.Tuple(), *_], value=value):
-                is_plain = isinstance(node.targets[0], ast.Attribute | ast.Subscript)
-                if is_plain:
-                    yield "removed", *self.span(node), "pass"
+            case ast.Assign(targets=[ast.Attribute() | ast.Subscript(), *_]):
+                yield "removed", *self.span(node), "pass"
             case ast.ExceptHandler(type=kind) if kind is not None:
                 yield "except", *self.span(kind), "()"
         if isinstance(node, ast.AugAssign) and type(node.op) in _ARITHMETIC:
@@ -190,12 +198,12 @@ class _Finder:
 
 def _executed(node: ast.AST) -> Iterator[ast.AST]:
     """Yield the children of *node* that are executed and that a test could notice."""
-    if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
-        return
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "decorator_list", "type_params", "bases"):
             continue
         for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.If) and ast.unparse(child.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+                continue
             if isinstance(child, ast.AST):
                 yield child
 

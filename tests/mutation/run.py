@@ -1,4 +1,6 @@
-"""Put small faults into the product, one at a time, and see whether the tests nearby fail: ``python tests/mutation/run.py``.
+"""Put small faults into the product, one at a time, and see whether the tests nearby fail.
+
+``python tests/mutation/run.py``
 
 Everything by default, which takes hours; paths narrow it, ``--since COMMIT`` takes the files that were changed since
 then, their changed lines first, and ``--seconds`` ends it in time. A fault that no test notices is a survivor: write
@@ -11,6 +13,7 @@ which is what a forgotten step looks like.
 """
 
 import argparse
+import contextlib
 import functools
 import json
 import math
@@ -57,10 +60,8 @@ class Tests:
     def of(self, mutant: Mutant) -> list[str]:
         """Return the tests that can notice *mutant*, those of its own file before the others, quick ones first."""
         at_line = self.lines.get(mutant.path, {}).get(str(mutant.line), [])
-        if mutant.is_run_at_import or "" in at_line:
-            tests = set(self.seconds)
-        else:
-            tests = {*at_line, *self.with_processes}
+        is_run_at_import = mutant.is_run_at_import or "" in at_line
+        tests = set(self.seconds) if is_run_at_import else {*at_line, *self.with_processes}
         near = {name for name in tests if self.own and name.startswith(f"{self.own}::")}
         return sorted(tests, key=lambda name: (name not in at_line, name not in near, self.seconds[name]))
 
@@ -130,6 +131,10 @@ def changed_lines(commit: str) -> dict[str, set[int]]:
         elif path and (hunk := re.match(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@", line)):
             first, count = int(hunk[1]), int(hunk[2] or 1)
             lines[path].update(range(first, first + count))
+    command = [*git, "ls-files", "--others", "--exclude-standard", "--", *SOURCES]
+    for path in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines():
+        if path.endswith(".py"):
+            lines[path] = set(range(1, 100_000))
     return lines
 
 
@@ -194,7 +199,9 @@ class Trial:
             else:
                 record = {"seconds": {}, "with_processes": [], "lines": {}}
                 print(f"The tests in {Path(near.files[0]).parent} fail as they are:")
-                print("\n".join((self.folder / "output.txt").read_text(errors="replace").splitlines()[-30:]), flush=True)
+                print(
+                    "\n".join((self.folder / "output.txt").read_text(errors="replace").splitlines()[-30:]), flush=True
+                )
             room = Tests(None, near.files, record["seconds"], set(record["with_processes"]), record["lines"])
             self.rooms[key] = room
         room = self.rooms[key]
@@ -251,10 +258,8 @@ class Trial:
             status = value if done else None
             if status is None:
                 time.sleep(0.01)
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)  # also what it has started and left behind
-        except ProcessLookupError:
-            pass
         if status is None:
             os.waitpid(child, 0)
             return None
@@ -262,13 +267,13 @@ class Trial:
 
     def pytest(self, tests: list[str], record: tuple[list[str], Path] | None = None) -> int:
         """Run *tests*, in a child: files, or the ids of tests in their order."""
-        import pytest  # noqa: PLC0415 the child's is that of its parent
+        import pytest
 
         os.chdir(self.copy)
         places = [str(self.copy), str(self.copy / "exporters")]
         sys.path[:0] = places
         os.environ["PYTHONPATH"] = os.pathsep.join(places)
-        import recording  # noqa: PLC0415 coverage is loaded only where something is measured
+        import recording
 
         if record is None:
             sys.dont_write_bytecode = True
@@ -278,7 +283,17 @@ class Trial:
             plugin = recording.Recorder(self.copy, *record)
         files = list(dict.fromkeys(name.partition("::")[0] for name in tests))
         temporary = f"--basetemp={self.folder / 'temporary'}"
-        options = ["-q", "-x", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow and not stack"]
+        options = [
+            "-q",
+            "-x",
+            "--no-header",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xdist",
+            "-m",
+            "not slow and not stack",
+        ]
         return int(pytest.main([*options, "--tb=short", "--timeout=60", temporary, *files], plugins=[plugin]))
 
 
@@ -316,10 +331,10 @@ def report(
         return 0
     highest = 100 * upper_bound(killed, tried)
     print(f"{killed} of {tried} noticed ({100 * killed / tried:.1f} %), {number - tried} of {number} not tried")
-    if tried < min(SMALLEST_SAMPLE, number) or tried < SMALLEST_SAMPLE:
+    if tried < SMALLEST_SAMPLE:
         print(f"Fewer than {SMALLEST_SAMPLE}: no judgement.")
         return 0
-    if tried == number and 100 * killed / tried >= threshold or tried < number and highest >= threshold:
+    if (100 * killed / tried if tried == number else highest) >= threshold:
         return 0
     print(f"Less than {threshold:g} %: write tests that notice, or argue in {EQUIVALENT.relative_to(ROOT)}")
     return 1

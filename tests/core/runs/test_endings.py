@@ -11,6 +11,7 @@ from opentelemetry.trace import StatusCode
 import otelflow
 from otelflow import flow, task
 from otelflow._core.runs.current import current_run
+from otelflow._core.runs.endings import stack_trace
 from support.spans import assert_attributes, exceptions
 
 THE_PRINT = builtins.print
@@ -459,3 +460,14 @@ def test_a_task_that_catches_its_cancellation_is_a_success(spans):
     assert asyncio.run(main()) == "saved"
 
     assert spans.tree() == [("task stubborn", "success", [])]
+
+
+def test_a_long_traceback_is_redacted_before_it_is_cut():
+    secret = "ghp_" + "Zq7w" * 9
+    try:
+        raise ValueError(f"{'a ' * 200}{secret} {'b ' * 300}{secret}{' c' * 200}")
+    except ValueError as error:
+        texts = [stack_trace(error, limit) for limit in range(400, 800)]
+
+    assert all("cut, " in text for text in texts)
+    assert [text for text in texts if "Zq7wZq" in text] == []

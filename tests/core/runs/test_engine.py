@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,10 +11,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import StatusCode
 
-from otelflow import flow, task, testing
+from otelflow import Flow_Run__Config, flow, task, testing
 from otelflow._core.process import losses
 from otelflow._core.process.provider import use_provider
+from otelflow._core.runs import observers
 from otelflow._core.runs.current import current_run
+from otelflow._core.runs.observers import Observer
 from support.spans import exceptions, result
 
 
@@ -244,3 +247,53 @@ def test_a_task_does_the_same_work_under_a_deep_stack():
     find()
 
     assert deep(300) == calls()
+
+
+class Unreadable(SystemExit):
+    """An exit whose code cannot be read, and so not what it means."""
+
+    @property
+    def code(self):
+        raise RuntimeError("no code")
+
+
+def test_an_exception_that_cannot_be_classified_is_a_failure(spans):
+    @task
+    def leaves():
+        raise Unreadable
+
+    with pytest.raises(Unreadable):
+        flow(leaves)().execute()
+
+    assert result(spans.one("flow leaves")) == "failure"
+    assert spans.one("flow leaves").attributes["error.type"].endswith(".Unreadable")
+    assert spans.one("flow leaves").status.status_code is StatusCode.ERROR
+
+
+def test_how_long_a_run_took_is_read_from_a_clock_that_never_goes_back(monkeypatch):
+    durations = []
+
+    class Listens(Observer):
+        def run_ended(self, run):
+            durations.append(run.duration)
+
+    listener = Listens()
+    observers.add_observer(listener)
+    with monkeypatch.context() as clock:
+        hour = 3_600 * 10**9
+        flow(lambda: clock.setattr(time, "time_ns", lambda: hour))().execute()
+
+    assert len(durations) == 1
+    assert 0 < durations[0] < 60
+
+
+def test_errors_that_stay_inside_are_those_of_the_body_and_not_those_of_its_call(spans):
+    @flow(flow_config=Flow_Run__Config(raise_flow_error=False))
+    def charges(amount):
+        raise ValueError(amount)
+
+    charges(1).execute()
+    with pytest.raises(TypeError, match="amount"):
+        charges().execute()
+
+    assert [result(span) for span in spans.named("flow charges")] == ["failure", "error"]

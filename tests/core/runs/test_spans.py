@@ -1,5 +1,7 @@
 """What stands on the span of a run, and TRACEPARENT as the parent of the first flow of a process."""
 
+import time
+
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
@@ -95,3 +97,12 @@ def test_a_current_span_comes_before_traceparent(spans, first_flow):
         flow(leaf)().execute()
 
     assert spans.one("flow leaf").parent.span_id == request.get_span_context().span_id
+
+
+def test_a_span_does_not_end_before_it_began_when_the_clock_goes_back(spans, monkeypatch):
+    began = time.time_ns()
+    with monkeypatch.context() as clock:
+        flow(lambda: clock.setattr(time, "time_ns", lambda: began - 3_600 * 10**9), flow_name="order")().execute()
+
+    span = spans.one("flow order")
+    assert span.end_time == span.start_time >= began
