@@ -40,7 +40,7 @@ SOURCES = {"otelflow": "", "exporters/otelflow_exporters": "exporters"}  # and w
 LEFT_OUT = ("otelflow/_version.py", "otelflow/__main__.py", "otelflow/_cli/__main__.py", "otelflow/_cli/demo/samples")
 
 # Loaded once, before the first fault: each run of tests is a fork of this process. Nothing of ours is among them.
-HEAVY = ("pytest", "opentelemetry.sdk.trace.export", "opentelemetry.sdk._logs", "prometheus_client")
+HEAVY = ("pytest", "hypothesis", "opentelemetry.sdk.trace.export", "opentelemetry.sdk._logs", "prometheus_client")
 
 # A score of fewer faults says nothing: with 20 of 40 noticed by chance more or less, one test changes the picture.
 SMALLEST_SAMPLE = 30
@@ -283,17 +283,9 @@ class Trial:
             plugin = recording.Recorder(self.copy, *record)
         files = list(dict.fromkeys(name.partition("::")[0] for name in tests))
         temporary = f"--basetemp={self.folder / 'temporary'}"
-        options = [
-            "-q",
-            "-x",
-            "--no-header",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:xdist",
-            "-m",
-            "not slow and not stack",
-        ]
+        options = ["-q", "-x", "--no-header", "-p", "no:cacheprovider", "-m", "not slow and not stack"]
+        # Without the plugins of other packages, which take longer to load than most tests take to run
+        options += ["--disable-plugin-autoload", "-p", "pytest_timeout", "-p", "otelflow.pytest_plugin"]
         return int(pytest.main([*options, "--tb=short", "--timeout=60", temporary, *files], plugins=[plugin]))
 
 
