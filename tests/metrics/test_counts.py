@@ -668,3 +668,15 @@ def test_the_version_is_another_one_whenever_a_snapshot_says_something_else(coun
     look()
     changes().execute()
     look()
+
+
+def test_a_task_that_was_cancelled_has_no_failure_by_type_of_error(counted):
+    @task
+    def stops():
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        flow(stops)().execute()
+
+    (series,) = counted.aggregator.snapshot().tasks
+    assert (list(series.durations), series.failures) == (["cancellation"], {})

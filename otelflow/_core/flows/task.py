@@ -139,7 +139,11 @@ class Task(Speaker):
         return definition
 
     def random_task_id(self) -> str:
-        """Return an id that no other task has, as ``task_id`` is one."""
+        """Return an id that no other task has, a str as ``task_id`` is one.
+
+        >>> Task().random_task_id()
+        'task_id__...'
+        """
         return new_id("task_id__")
 
     def __getstate__(self) -> dict[str, Any]:

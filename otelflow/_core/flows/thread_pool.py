@@ -37,7 +37,12 @@ class ThreadPoolExecutor(StandardPool):
     """
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
-        """Do as the standard ``submit()``, in the context of this call."""
+        """Do as the standard ``submit()``, in the context of this call. Returns the ``Future``.
+
+        >>> with ThreadPoolExecutor() as pool:
+        ...     pool.submit(pow, 2, 10).result()
+        1024
+        """
         context = contextvars.copy_context()
         return super().submit(functools.partial(context.run, fn, *args, **kwargs))
 

@@ -70,8 +70,7 @@ class Flow_Run__Event_Data(_Record):
     qualified name, and *error_message*, its redacted text.
 
     >>> from otelflow import Flow_Run__Event_Data
-    >>> event_data = Flow_Run__Event_Data(flow_name="nightly", result="success", duration=1.5)
-    >>> event_data.json()["duration"]
+    >>> Flow_Run__Event_Data(flow_name="nightly", result="success", duration=1.5).duration
     1.5
     """
 
@@ -126,7 +125,11 @@ class Flow_Run__Event_Data(_Record):
         self.error_message = error_message
 
     def json(self) -> dict[str, Any]:
-        """Return the fields as plain data: all but ``span_context`` and ``error``, of which the texts are there."""
+        """Return the fields as plain data: all but ``span_context`` and ``error``, of which the texts are there.
+
+        >>> Flow_Run__Event_Data(flow_name="nightly").json()["flow_name"]
+        'nightly'
+        """
         return {name: value for name, value in self._asdict().items() if name not in ("span_context", "error")}
 
 
@@ -163,7 +166,11 @@ class Flow_Run__Event(_Record):
         self.time_unix_nano = milliseconds * 1_000_000
 
     def json(self) -> dict[str, Any]:
-        """Return the event as plain data."""
+        """Return the event as plain data: a dict of what JSON knows.
+
+        >>> sorted(Flow_Run__Event().json())
+        ['event_data', 'event_id', 'event_type', 'timestamp']
+        """
         return {
             "event_id": self.event_id,
             "event_type": self.event_type.value,

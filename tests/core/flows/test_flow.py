@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from otelflow import Flow, Flow_Run__Config, flow
+from otelflow import Flow, Flow_Run__Config, flow, task
 from support.flows import ASYNC_LEAF, LEAF, add, async_leaf, leaf, total
+from support.spans import texts
 
 
 def test_a_subclass_runs_its_main_and_is_called_by_its_class(spans):
@@ -228,3 +229,24 @@ def test_a_flow_is_called_by_its_class_whatever_kind_of_method_main_is(spans, ki
     Nightly().execute()
 
     assert [span.name for span in spans.spans] == ["flow Nightly"]
+
+
+def test_what_a_flow_logs_goes_to_its_own_run_and_not_to_that_of_another_flow_inside(spans):
+    @task
+    def step(this_flow=None, outer_flow=None):
+        this_flow.log_info("of inner")
+        outer_flow.log_info("of outer")
+
+    @flow
+    def inner(outer_flow):
+        step(outer_flow=outer_flow)
+
+    @flow
+    def outer(this_flow=None):
+        inner(this_flow).execute()
+
+    outer().execute()
+
+    assert texts(spans.one("task step")) == ["of inner"]
+    assert texts(spans.one("flow outer")) == ["of outer"]
+    assert texts(spans.one("flow inner")) == []

@@ -1,11 +1,13 @@
 """A task that is used without its decorator, and its log."""
 
 import asyncio
+import contextlib
 
 import pytest
 
 from otelflow import Task, flow, task
 from support.flows import add
+from support.spans import texts
 
 
 def test_a_task_can_be_used_directly():
@@ -61,3 +63,38 @@ def test_a_task_used_directly_runs_like_any_other(spans):
     assert [root.name for root in spans.tree()] == ["task pow", "task double", "task pow"]
     with pytest.raises(TypeError, match="A task needs a function"):
         Task().execute__sync()
+
+
+def test_a_task_that_was_cancelled_is_no_failed_task_of_its_flow(spans):
+    @task
+    def stops():
+        raise asyncio.CancelledError
+
+    @task
+    def breaks():
+        raise ValueError
+
+    @flow
+    def order():
+        for step in (stops, breaks):
+            with contextlib.suppress(asyncio.CancelledError, ValueError):
+                step()
+
+    order().execute()
+
+    assert spans.one("flow order").attributes["otelflow.flow.tasks.failed"] == 1
+
+
+def test_what_a_task_logs_goes_to_its_own_run_also_when_another_is_current(spans):
+    @task
+    def inner(outer_task):
+        outer_task.log_info("from inside")
+
+    @task
+    def outer(this_task=None):
+        inner(this_task)
+
+    flow(lambda: outer())().execute()
+
+    assert texts(spans.one("task outer")) == ["from inside"]
+    assert texts(spans.one("task inner")) == []

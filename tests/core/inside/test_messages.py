@@ -2,11 +2,13 @@
 
 import contextvars
 import io
+import logging
 import sys
 
 import pytest
 
 from otelflow import Flow_Run__Config, flow, flow_events, get_run_logger, task
+from otelflow._core.inside import messages
 from otelflow._core.process import settings
 from support.flows import run_of, total
 
@@ -204,3 +206,13 @@ def test_messages_have_colours_on_a_terminal_that_wants_them_only(monkeypatch, s
     for written in (out.getvalue(), err.getvalue()):
         assert "Executing flow run" in written
         assert ("\x1b[" in written) is is_coloured
+
+
+def test_the_log_in_memory_keeps_the_first_and_the_last_thousand_messages_and_a_thousand_errors():
+    log = messages.new_log()
+    for number in range(5_000):
+        log.append(messages.Line(0, logging.ERROR if 1_500 <= number < 2_700 else logging.INFO, str(number)))
+
+    numbers = [int(line.message) for line in log]
+    assert numbers == [*range(1_000), *range(1_500, 2_500), *range(4_000, 5_000)]
+    assert log.omitted == 2_000

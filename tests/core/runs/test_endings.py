@@ -607,3 +607,14 @@ def test_an_exception_that_cannot_be_shown_comes_out_as_it_is(spans):
         fail()
 
     assert spans.one("task fail").attributes["otelflow.run.result"] == "failure"
+
+
+def test_a_long_traceback_is_redacted_before_it_is_cut():
+    secret = "ghp_" + "Zq7w" * 9
+    try:
+        raise ValueError(f"{'a ' * 200}{secret} {'b ' * 300}{secret}{' c' * 200}")
+    except ValueError as error:
+        texts = [stack_trace(error, limit) for limit in range(400, 800)]
+
+    assert all("cut, " in text for text in texts)
+    assert [text for text in texts if "Zq7wZq" in text] == []

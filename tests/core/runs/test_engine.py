@@ -2,22 +2,30 @@
 
 import asyncio
 import contextvars
+import gc
 import itertools
 import sys
 import time
+import weakref
+from _thread import get_ident
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
+from unittest.mock import Mock
 
 import pytest
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import StatusCode
 
-from otelflow import flow, task, testing
-from otelflow._core.process import losses
+from otelflow import Flow_Run__Config, flow, task, testing
+from otelflow._core.process import losses, shutdown
 from otelflow._core.process.provider import use_provider
-from otelflow._core.runs import observers, open_runs
+from otelflow._core.process.settings import settings
+from otelflow._core.runs import current, engine, observers, open_runs
 from otelflow._core.runs.current import current_run
+from otelflow._core.runs.endings import CANCELLED, SUCCESS, Ending
+from otelflow._core.runs.observers import Observer
+from otelflow._core.runs.run import Run
 from support.spans import exceptions, result
 
 
@@ -316,3 +324,179 @@ def test_names_are_bounded_wherever_they_come_from(spans):
     texts = [str(value) for span in spans.spans for value in (span.name, *span.attributes.values())]
     texts += [str(event.attributes["otelflow.artifact.type"]) for event in spans.events("flow " + name[:255] + "…")[:1]]
     assert max(map(len, texts)) <= 300
+
+
+class Unreadable(SystemExit):
+    """An exit whose code cannot be read, and so not what it means."""
+
+    @property
+    def code(self):
+        raise RuntimeError("no code")
+
+
+def test_an_exception_that_cannot_be_classified_is_a_failure(spans):
+    @task
+    def leaves():
+        raise Unreadable
+
+    with pytest.raises(Unreadable):
+        flow(leaves)().execute()
+
+    assert result(spans.one("flow leaves")) == "failure"
+    assert spans.one("flow leaves").attributes["error.type"].endswith(".Unreadable")
+    assert spans.one("flow leaves").status.status_code is StatusCode.ERROR
+
+
+def test_how_long_a_run_took_is_read_from_a_clock_that_never_goes_back(monkeypatch):
+    with monkeypatch.context() as clock:
+        hour = 3_600 * 10**9
+        run = flow(lambda: clock.setattr(time, "time_ns", lambda: hour))().execute()
+
+    assert 0 < run.duration < 60
+
+
+def test_errors_that_stay_inside_are_those_of_the_body_and_not_those_of_its_call(spans):
+    @flow(flow_config=Flow_Run__Config(raise_flow_error=False))
+    def charges(amount):
+        raise ValueError(amount)
+
+    charges(1).execute()
+    with pytest.raises(TypeError, match="amount"):
+        charges().execute()
+
+    assert [result(span) for span in spans.named("flow charges")] == ["failure", "error"]
+
+
+class Listens(Observer):
+    """Writes down what it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def run_started(self, run):
+        self.told.append(("started", run.span_name))
+
+    def run_ended(self, run):
+        self.told.append(("ended", run.span_name, run.ending.result))
+
+
+@pytest.fixture
+def listener():
+    listener = Listens()
+    observers.add_observer(listener)
+    return listener
+
+
+def opened(name="bare", parent=None):
+    """Return a run of nothing, which is open."""
+    run = Run(parent, settings(), name)
+    engine.open_run(run)
+    return run
+
+
+def test_a_run_whose_start_fails_goes_on_and_is_counted_and_said(listener, monkeypatch, caplog):
+    monkeypatch.setattr(Run, "opened", Mock(side_effect=RuntimeError("odd")))
+
+    run = opened()
+    engine.close_run(run, SUCCESS)
+
+    assert losses.dropped == {("traces", "start_failed"): 1}
+    assert caplog.messages == ["The start of a run could not be reported; the run goes on"]
+    assert listener.told == [("started", "bare"), ("ended", "bare", "success")]
+    assert (current_run(), open_runs.open_runs()) == (None, [])
+
+
+@pytest.mark.parametrize("place", [(Run, "ended"), (engine.spans, "end")], ids=["the object of the user", "the span"])
+def test_a_run_whose_end_fails_in_one_place_ends_in_all_others(spans, listener, monkeypatch, caplog, place):
+    monkeypatch.setattr(*place, Mock(side_effect=RuntimeError("odd")))
+
+    run = opened()
+    span = run.span
+    engine.close_run(run, SUCCESS)
+
+    assert span.is_recording() is (place[1] == "end")
+    assert losses.dropped == {("traces", "end_failed"): 1}
+    assert caplog.messages == ["The end of a run could not be reported; the run goes on"]
+    assert listener.told[-1] == ("ended", "bare", "success")
+    assert (current_run(), open_runs.open_runs(), run.is_open) == (None, [], False)
+
+
+def test_a_run_ends_once_and_as_it_ended_first(spans, listener):
+    run = opened()
+    engine.close_run(run, SUCCESS)
+    engine.close_run(run, CANCELLED)
+
+    assert run.ending is SUCCESS
+    assert listener.told == [("started", "bare"), ("ended", "bare", "success")]
+    assert result(spans.one("bare")) == "success"
+
+
+@pytest.mark.parametrize(("ending", "inside"), [(SUCCESS, "failure"), (Ending("timeout"), "timeout")])
+def test_runs_inside_that_a_full_stack_has_kept_from_ending_end_with_the_run_around(spans, listener, ending, inside):
+    outer = opened("outer")
+    inner = opened("inner", outer)
+    inner.has_ended = True
+
+    engine.close_run(outer, ending)
+
+    assert listener.told[2:] == [("ended", "inner", inside), ("ended", "outer", ending.result)]
+    assert current_run() is None
+
+
+def test_a_thread_that_was_interrupted_while_it_ended_a_run_ends_it_and_another_does_not(spans, listener):
+    run = opened()
+    run.closer = get_ident() + 1
+    engine.close_run(run, CANCELLED)
+    assert (run.is_closed, listener.told) == (False, [("started", "bare")])
+
+    run.closer = get_ident()
+    run.is_closed = True
+    run.span.end()
+    engine.close_run(run, SUCCESS)
+
+    assert listener.told[1:] == [("ended", "bare", "success")]
+    assert not run.is_open
+    assert not run.is_recording, "its span has ended"
+    assert losses.dropped == {}
+
+
+def test_a_run_that_refers_to_itself_is_freed_without_the_garbage_collector():
+    run = opened()
+    run.flow_run = run
+    run.recorded = {1: ValueError()}
+    engine.close_run(run, SUCCESS)
+    reference, recorded = weakref.ref(run), run.recorded
+
+    gc.disable()
+    try:
+        del run
+        assert reference() is None
+    finally:
+        gc.enable()
+    assert recorded is None
+
+
+def test_a_run_remembers_a_thousand_exceptions_of_those_inside_and_no_more(spans):
+    outer = opened("outer")
+    for _ in range(1_005):
+        inner = opened("inner", outer)
+        engine.close_with(inner, ValueError())
+
+    assert len(outer.recorded) == 1_000
+    engine.close_run(outer, SUCCESS)
+
+
+def test_runs_that_are_open_at_the_end_are_ended_from_the_innermost_out(spans, listener):
+    outer = opened("outer")
+    opened("inner", outer)
+    waiting = opened("generator")
+    waiting.is_generator = True
+    current.suspend(waiting)
+    shutdown.end_open_runs()
+
+    assert listener.told[3:] == [
+        ("ended", "generator", "success"),
+        ("ended", "inner", "cancellation"),
+        ("ended", "outer", "cancellation"),
+    ]
+    assert spans.one("generator").attributes["otelflow.generator.closed_early"] is True

@@ -1,5 +1,7 @@
 """What stands on the span of a run, and TRACEPARENT as the parent of the first flow of a process."""
 
+import time
+
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
@@ -158,3 +160,12 @@ def test_propagators_that_do_not_exist_are_one_warning_and_a_new_trace():
 
     assert done.stdout == "[None, None]\n"
     assert done.stderr.count("OTEL_PROPAGATORS cannot be used") == 1
+
+
+def test_a_span_does_not_end_before_it_began_when_the_clock_goes_back(spans, monkeypatch):
+    began = time.time_ns()
+    with monkeypatch.context() as clock:
+        flow(lambda: clock.setattr(time, "time_ns", lambda: began - 3_600 * 10**9), flow_name="order")().execute()
+
+    span = spans.one("flow order")
+    assert span.end_time == span.start_time >= began

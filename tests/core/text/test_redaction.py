@@ -735,3 +735,14 @@ def test_no_log_in_memory_gives_a_secret_away(clean_config):
         [run.captured_logs(), data["logs"], data["artifacts"], data["results"], data["error"]]
     )
     assert len(run.captured_logs()) > 5
+
+
+@pytest.mark.parametrize("length", [150, 5_000])
+def test_a_long_text_is_redacted_before_it_is_cut_wherever_the_cut_falls(length):
+    secret = "ghp_" + "Zq7w" * 9
+    text = f"{'a ' * 50}{secret} {'b ' * (length // 2)}"
+
+    texts = [recorded(text, limit) for limit in range(100, 145)]
+
+    assert all("cut, " in text for text in texts)
+    assert [text for text in texts if "Zq7wZq" in text] == []

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCode, TraceFlags, set_span_in_context
+from otelflow_exporters._store.files import Folder
 
 from otelflow import semconv
 from otelflow.errors import StoreUnreadable, TraceNotFound
@@ -291,3 +292,19 @@ def test_a_sparse_segment_of_gigabytes_is_read_within_bounds_of_memory_and_time(
     assert done.stderr == ""
     count, unreadable = done.stdout.split()
     assert (count, int(unreadable) > 2.9 * 2**30) == ("1", True)
+
+
+def test_a_segment_that_cannot_be_read_counts_with_all_its_bytes(program, tmp_path, monkeypatch):
+    traces = store(tmp_path, program.trace())
+    (segment,) = tmp_path.glob("*.otlp")
+    read = Folder.read
+
+    def refuse(folder, name, *limit):
+        if name == segment.name:
+            raise PermissionError
+        return read(folder, name, *limit)
+
+    monkeypatch.setattr(Folder, "read", refuse)
+
+    assert list(traces.summaries()) == []
+    assert traces.unreadable == segment.stat().st_size

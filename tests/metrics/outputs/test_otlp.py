@@ -4,10 +4,17 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
+from opentelemetry.sdk.metrics.export import MetricExportResult
+from opentelemetry.sdk.resources import Resource
 
 from otelflow import semconv
+from otelflow._core.process import losses
+from otelflow.metrics._counts import Aggregator
+from otelflow.metrics._outputs import otlp
+from otelflow_exporters._otlp.endpoint import ExportStatus
 from support.metrics import PROGRAM, python, received, wait_for
 
 
@@ -151,3 +158,51 @@ def test_a_forked_child_makes_an_exporter_of_its_own(receiver):
     done = python(body, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
 
     assert done.stdout == "True True\n", done.stderr
+
+
+class Exporter:
+    """An exporter that ends as it is told, with an answer of the endpoint."""
+
+    def __init__(self, result, refused=False, rejected=0):
+        self.result, self.refused, self.rejected = result, refused, rejected
+        self.status = ExportStatus("http://collector:4318")
+
+    def export(self, _metrics, timeout_millis):
+        self.status.is_refused, self.status.rejected = self.refused, self.rejected
+        return self.result
+
+    def shutdown(self):
+        pass
+
+
+@pytest.fixture
+def output(monkeypatch):
+    """Make an output that exports with an exporter of the test's own."""
+
+    outputs = []
+
+    def output_of(exporter):
+        monkeypatch.setattr(otlp, "_new_exporter", lambda: (exporter, exporter.status))
+        outputs.append(otlp.OtlpOutput(Aggregator(), Resource({})))
+        return outputs[-1]
+
+    yield output_of
+    for output in outputs:
+        output.close(deliver=False)
+
+
+@pytest.mark.parametrize(
+    "exporter",
+    [Exporter(MetricExportResult.FAILURE), Exporter(MetricExportResult.SUCCESS, refused=True)],
+    ids=["the exporter says so", "only the answer says so"],
+)
+def test_numbers_that_were_refused_are_not_taken_for_delivered(output, exporter):
+    with pytest.raises(ConnectionError, match="http://collector:4318"):
+        output(exporter).deliver(time.monotonic() + 5)
+
+
+def test_numbers_that_a_collector_threw_away_are_counted_as_lost(output, caplog):
+    output(Exporter(MetricExportResult.SUCCESS, rejected=7)).deliver(time.monotonic() + 5)
+
+    assert losses.dropped["metrics", "rejected"] == 7
+    assert "delivered to http://collector:4318, which rejected some of them" in caplog.text

@@ -1,0 +1,119 @@
+"""The faults that are put into the product, how a sample is judged, and that no argued exception is out of date."""
+
+import json
+
+import pytest
+import run
+from mutants import mutants_of
+
+from support.programs import run_python
+
+
+def changes(source):
+    """Return the lines of *source* with each fault in it."""
+    return [mutant.applied(source.encode()).decode() for mutant in mutants_of("otelflow/x.py", source.encode())]
+
+
+@pytest.mark.parametrize(
+    ("source", "faulty"),
+    [
+        ("a < b", ["a <= b"]),
+        ("(a) is not (b)", ["(a) is (b)"]),
+        ("f(a) in {b}", ["f(a) not in {b}"]),
+        ("a and (b or c)", ["a or (b or c)", "a and (b and c)"]),
+        ("x = 1", ["x = 2"]),
+        ("x = True", ["x = False"]),
+        ("x = 'a' + b", ["x = 'a' - b"]),
+        ("x += y", ["pass", "x -= y"]),
+        ("x = max(y)", ["x = min(y)"]),
+        ("f(a, b, c)", ["f(b, a, c)", "pass"]),
+        ("self.x = y", ["pass"]),
+        ("x = y if z else w", ["x = y if not (z) else w"]),
+        ("def f():\n    return a", ["def f():\n    return None"]),
+        (
+            "try:\n    pass\nexcept E:\n    raise",
+            ["try:\n    pass\nexcept ():\n    raise", "try:\n    pass\nexcept E:\n    pass"],
+        ),
+        ("x: Literal[1] = y", []),
+        ("@decorated(1)\ndef f(): 'says 1'", []),
+        ("if TYPE_CHECKING:\n    import a\n    f(1)", []),
+        ("'%s' % x", []),
+    ],
+)
+def test_each_operator_puts_its_fault_in_and_leaves_the_rest_as_it_was(source, faulty):
+    assert sorted(changes(source)) == sorted(faulty)
+
+
+def test_a_fault_keeps_its_name_when_the_module_moves_on_and_loses_it_with_its_line():
+    (before,) = mutants_of("otelflow/x.py", b"def f(a):\n    g(a)\n")
+    (moved,) = mutants_of("otelflow/x.py", b"import g\n\n\ndef f(a):\n    g(a)\n")
+    (edited,) = mutants_of("otelflow/x.py", b"def f(a):\n    g(b)\n")
+
+    assert before.name == moved.name == "otelflow/x.py :: f :: g(a) :: removed"
+    assert edited.name != before.name
+
+
+def test_the_tests_of_a_module_are_at_its_path_below_tests():
+    assert run.tests_near("otelflow/_core/runs/engine.py").own == "tests/core/runs/test_engine.py"
+    assert run.tests_near("otelflow/metrics/_counts.py").own == "tests/metrics/test_counts.py"
+    assert run.tests_near("exporters/otelflow_exporters/_store/reader.py").own == "tests/exporters/store/test_reader.py"
+    assert "tests/core/runs/test_spans.py" in run.tests_near("otelflow/_core/runs/bounded.py").files
+
+
+@pytest.mark.parametrize(
+    ("killed", "tried", "number", "code"),
+    [
+        (0, run.SMALLEST_SAMPLE - 1, 500, 0),  # says nothing
+        (26, 30, 500, 0),  # 87 %, which 90 % of all may well look like
+        (20, 30, 500, 1),
+        (89, 100, 100, 1),  # no sample: all of them
+        (90, 100, 100, 0),
+    ],
+)
+def test_a_sample_fails_only_when_its_score_cannot_be_an_accident(killed, tried, number, code):
+    (mutant,) = mutants_of("otelflow/x.py", b"a < b")
+    outcomes = [(mutant, "killed")] * killed + [(mutant, "survived")] * (tried - killed)
+
+    assert run.report(outcomes, number, 90, {}, []) == code
+
+
+@pytest.mark.skipif(not (run.ROOT / "otelflow").is_dir(), reason="no sources here: the wheel is tested")
+def test_every_equivalent_fault_is_there_still_and_says_why_nobody_can_notice_it():
+    reasons = run.read_equivalents(run.EQUIVALENT.read_text())
+    paths = {name.partition(" :: ")[0] for name in reasons}
+    names = {mutant.name for path in paths for mutant in mutants_of(path, (run.ROOT / path).read_bytes())}
+
+    assert [name for name in reasons if name not in names] == []
+    assert [name for name, reason in reasons.items() if len(reason) < 20] == []
+
+
+@pytest.mark.slow
+def test_a_fault_is_tried_on_the_tests_that_run_its_line(tmp_path):
+    project = tmp_path / "project"
+    (project / "otelflow").mkdir(parents=True)
+    (project / "otelflow" / "__init__.py").touch()
+    (project / "otelflow" / "pytest_plugin.py").touch()
+    (project / "otelflow" / "tiny.py").write_text(
+        "def larger(a, b):\n    return a > b\n\n\ndef unseen():\n    return f()\n"
+    )
+    (project / "tests").mkdir()
+    (project / "tests" / "test_tiny.py").write_text(
+        "from otelflow.tiny import larger\n\n\ndef test_larger():\n    assert larger(2, 1)\n"
+    )
+    (project / "pyproject.toml").write_text("[tool.pytest.ini_options]\naddopts = ['--import-mode=importlib']\n")
+    program = tmp_path / "program.py"
+    program.write_text(
+        f"import json, sys\nsys.path.insert(0, {str(run.EQUIVALENT.parent)!r})\nimport run\nfrom pathlib import Path\n"
+        f"run.ROOT = Path({str(project)!r})\nsource = (run.ROOT / 'otelflow/tiny.py').read_bytes()\n"
+        "mutants = run.mutants_of('otelflow/tiny.py', source)\n"
+        f"outcomes = run.Trial(Path({str(tmp_path)!r})).outcomes(mutants, float('inf'))\n"
+        "print(json.dumps([[mutant.operator, outcome] for mutant, outcome in outcomes]))\n"
+    )
+
+    done = run_python(program)
+
+    assert json.loads(done.stdout.splitlines()[-1]) == [
+        ["return", "killed"],
+        ["comparison", "survived"],
+        ["return", "survived: no test runs it"],
+    ], done.stderr
