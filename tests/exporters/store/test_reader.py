@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCode, TraceFlags, set_span_in_context
-from otelflow_exporters._store.files import Folder
 
 from otelflow import semconv
+from otelflow._core.process.files import Folder
 from otelflow.errors import StoreUnreadable, TraceNotFound
 from otelflow_exporters._store.ownership import MARKER
 from otelflow_exporters._store.payloads import Payloads
