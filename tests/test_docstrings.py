@@ -1,6 +1,7 @@
 """The documentation of public names: what ``help()`` shows, and an example each that is run here."""
 
 import doctest
+import functools
 import importlib
 import inspect
 import pydoc
@@ -85,7 +86,7 @@ def methods_of(kind):
     return {
         name: method
         for name, method in inspect.getmembers(kind, inspect.isroutine)
-        if not isinstance(method, state_value)
+        if not isinstance(method, state_value | functools.cached_property)
         and not name.startswith("_")
         and (getattr(method, "__module__", None) or "").startswith("otelflow")
     }

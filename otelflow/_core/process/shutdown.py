@@ -153,8 +153,8 @@ def waiting() -> Iterator[None]:
 def deliver_before_child_ends(owner: T, deliver: Callable[[T], object]) -> None:
     """Call *deliver* with *owner*, as long as it lives, before a child of ``multiprocessing`` ends, now or later.
 
-    Such a child leaves by ``os._exit``, which runs no exit function; its open runs are ended first. So does a child of
-    billiard, the copy of ``multiprocessing`` with which Celery works.
+    Such a child leaves by ``os._exit``, which runs no exit function before Python 3.13; its open runs are ended first.
+    So does a child of billiard, the copy of ``multiprocessing`` with which Celery works.
     """
     key = id(owner)
     _shutdown.deliveries[key] = weakref.ref(owner, lambda _: _shutdown.deliveries.pop(key, None)), deliver
