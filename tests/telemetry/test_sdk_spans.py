@@ -272,6 +272,7 @@ def test_a_tracer_of_somebody_else_stays_as_it_is():
     assert isinstance(quick(TracerProvider(shutdown_on_exit=False).get_tracer("otelflow")), QuickSpanMaker)
 
 
+@needs_quick_spans
 def test_a_new_provider_leaves_one_hook_for_forks_which_is_its_own(monkeypatch):
     hooks = []
     monkeypatch.setattr(os, "register_at_fork", lambda **hook: hooks.append(hook), raising=False)

@@ -1,6 +1,7 @@
 """What stands on the span of a run, and TRACEPARENT as the parent of the first flow of a process."""
 
 import time
+from importlib.metadata import version
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -114,7 +115,19 @@ def first():
 
 @pytest.mark.parametrize(
     ("propagators", "is_child"),
-    [("", True), ("tracecontext", True), ("baggage,tracecontext", True), ("none", False), ("baggage", False)],
+    [
+        pytest.param(
+            *("", True),
+            marks=pytest.mark.skipif(
+                version("opentelemetry-api") < "1.43",
+                reason="an older API reads an empty value as a name",
+            ),
+        ),
+        ("tracecontext", True),
+        ("baggage,tracecontext", True),
+        ("none", False),
+        ("baggage", False),
+    ],
 )
 def test_the_environment_is_read_with_the_propagators_that_it_names(propagators, is_child):
     done = python(
