@@ -1,6 +1,7 @@
 """The faults that are put into the product, how a sample is judged, and that no argued exception is out of date."""
 
 import json
+from importlib.util import find_spec
 
 import pytest
 import run
@@ -88,6 +89,7 @@ def test_every_equivalent_fault_is_there_still_and_says_why_nobody_can_notice_it
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not find_spec("coverage"), reason="coverage is not installed: pip install 'otelflow[check]'")
 def test_a_fault_is_tried_on_the_tests_that_run_its_line(tmp_path):
     project = tmp_path / "project"
     (project / "otelflow").mkdir(parents=True)
