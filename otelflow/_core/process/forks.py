@@ -105,8 +105,9 @@ def _begin_in_child() -> None:
 def notice() -> None:
     """Begin anew if this is a child that nobody has told Python of: uWSGI forks in C.
 
-    To be called, without a lock, where something begins or ends that a child must not share with its parent. It costs
-    next to nothing on Linux; asking for the number of the process may take as long as a fifth of a run.
+    To be called, without a lock, where something begins or ends that a child must not share with its parent; where each
+    run comes along, after a look at ``fork.page``, which costs next to nothing on Linux: to ask for the number of the
+    process may take as long as a fifth of a run.
     """
     if fork.page[0]:
         return

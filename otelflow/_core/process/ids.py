@@ -29,7 +29,8 @@ _pool: Final = _Pool()
 
 def new_id(prefix: str) -> str:
     """Return *prefix* and 16 random hexadecimal digits."""
-    forks.notice()
+    if not forks.fork.page[0]:
+        forks.notice()
     try:
         return prefix + _pool.ids.pop()
     except IndexError:

@@ -25,7 +25,8 @@ _REMEMBERED: Final = 1_000
 
 def open_run(run: Run) -> None:
     """Start *run*: its span, its place in the context, the register, and who is told, in that order."""
-    forks.notice()
+    if not forks.fork.page[0]:
+        forks.notice()
     run.started_ns = time.time_ns()
     run.clock = time.perf_counter()
     try:
@@ -46,7 +47,8 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:
     Called on every path; see the table of endings in ``endings.ending_of``. What is done is not done again: the exit of
     the interpreter may end a run that a thread or a generator still holds, and Ctrl-C may come in between.
     """
-    forks.notice()
+    if not forks.fork.page[0]:
+        forks.notice()
     this_thread = get_ident()
     if run.closer is not None and not _may_close_again(run, this_thread):
         return
