@@ -1,6 +1,7 @@
 """A flow framework whose every run is an OpenTelemetry trace.
 
-Importing it needs opentelemetry-api only and changes nothing; what needs the SDK loads when it is first asked for.
+Importing it needs opentelemetry-api only and changes nothing; what needs the SDK, or is not needed to run a flow, loads
+when it is first asked for.
 """
 
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +12,6 @@ from otelflow._core.flows.flow import Flow, flow
 from otelflow._core.flows.injection import INJECTED
 from otelflow._core.flows.objective import Objective
 from otelflow._core.flows.task import Task, task
-from otelflow._core.inside.artifacts import Artifact, Result
 from otelflow._core.inside.events import Flow_Run__Event, Flow_Run__Event_Data, Flow_Run__Event_Type
 from otelflow._core.inside.listeners import Flow_Events, add_listener, flow_events, remove_listener
 from otelflow._core.inside.log_capture import get_run_logger
@@ -21,6 +21,7 @@ from otelflow.errors import OtelflowError
 
 if TYPE_CHECKING:
     from otelflow._core.flows.thread_pool import ThreadPoolExecutor
+    from otelflow._core.inside.artifacts import Artifact, Result
     from otelflow._telemetry.configure import Telemetry, configure
     from otelflow.listeners._listener import Listener
 
@@ -51,7 +52,9 @@ __all__ = [
 ]
 
 _LATE: Final = {
+    "Artifact": "otelflow._core.inside.artifacts",
     "Listener": "otelflow.listeners._listener",
+    "Result": "otelflow._core.inside.artifacts",
     "Telemetry": "otelflow._telemetry.configure",
     "ThreadPoolExecutor": "otelflow._core.flows.thread_pool",
     "configure": "otelflow._telemetry.configure",
@@ -63,7 +66,7 @@ if not TYPE_CHECKING:  # a type checker would take any misspelt name for one of 
     def __getattr__(name: str) -> Any:
         if name not in _LATE:
             raise AttributeError(f"module 'otelflow' has no attribute {name!r}")
-        import importlib  # noqa: PLC0415 only for the names that need the SDK
+        import importlib  # noqa: PLC0415 only for the names that take long to load
 
         value = getattr(importlib.import_module(_LATE[name]), name)
         globals()[name] = value

@@ -25,7 +25,6 @@ from otelflow._core.flows.flow_run import Block, FlowRun, innermost_block, new_f
 from otelflow._core.flows.flow_state import NO_DATA, FlowState, state_value
 from otelflow._core.flows.objective import Objective, checked_buckets, is_of_the_user
 from otelflow._core.inside import events, messages
-from otelflow._core.inside.artifacts import Artifact, Result, add_artifact, add_result
 from otelflow._core.inside.speaker import Speaker
 from otelflow._core.process import provider
 from otelflow._core.runs.bounded import BoundedLog
@@ -38,6 +37,7 @@ from otelflow.errors import ConfigurationError, FlowNotSetUp, NotCallable, Unfil
 if TYPE_CHECKING:
     from otelflow._core.flows.osbot_report import Flow_Stats, FlowLogger
     from otelflow._core.flows.task import Task
+    from otelflow._core.inside.artifacts import Artifact, Result
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -200,12 +200,12 @@ class Flow(Speaker, Generic[R]):
         return self.flow_state.log
 
     @state_value
-    def artifacts(self) -> BoundedLog[Artifact]:
+    def artifacts(self) -> "BoundedLog[Artifact]":
         """The artifacts of the run."""
         return self.flow_state.artifacts
 
     @state_value
-    def results(self) -> BoundedLog[Result]:
+    def results(self) -> "BoundedLog[Result]":
         """The results of the run."""
         return self.flow_state.results
 
@@ -413,7 +413,7 @@ class Flow(Speaker, Generic[R]):
         key: str | None = None,
         data: object = None,
         artifact_type: str | None = None,
-    ) -> Artifact:
+    ) -> "Artifact":
         """Record something that the run made: a table, a page, a link, a picture, a progress.
 
         *description* (str): what it is. *key* (str): what it is looked up by, up to 128 letters, digits, ``.``, ``_``
@@ -431,9 +431,11 @@ class Flow(Speaker, Generic[R]):
         >>> [artifact.data for artifact in Flow().setup(count).execute().artifacts]
         [[{'tea': 3}, {'tea': 4}]]
         """
+        from otelflow._core.inside.artifacts import add_artifact  # noqa: PLC0415 only for flows that record one
+
         return add_artifact(_speaking_run(self), key, data, description, artifact_type)
 
-    def add_flow_result(self, key: str, description: object) -> Result:
+    def add_flow_result(self, key: str, description: object) -> "Result":
         """Record a named result of the run.
 
         *key* (str): its name, up to 128 letters, digits, ``.``, ``_`` and ``-``. *description*: its value, kept as
@@ -446,6 +448,8 @@ class Flow(Speaker, Generic[R]):
         >>> [result.as_dict() for result in Flow().setup(count).execute().results]
         [{'key': 'rows', 'description': '3'}]
         """
+        from otelflow._core.inside.artifacts import add_result  # noqa: PLC0415 only for flows that record one
+
         return add_result(_speaking_run(self), key, description)
 
     @state_value

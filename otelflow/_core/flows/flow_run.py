@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 from otelflow import semconv
 from otelflow._core.flows.definition import Definition, shown_value, text_of_name
 from otelflow._core.inside import listeners, messages, print_capture
-from otelflow._core.inside.artifacts import add_result
 from otelflow._core.process.ids import new_id
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import open_runs
@@ -154,6 +153,8 @@ class FlowRun(Run):
                 self, logging.DEBUG, messages.FLOW_VALUE, value, is_private=not self.definition.capture_return_value
             )
         if value is not None:
+            from otelflow._core.inside.artifacts import add_result  # noqa: PLC0415 only for flows that record one
+
             add_result(self, _RETURN_VALUE, value, changes=False)
             if self.definition.capture_return_value and self.is_recording:
                 self.span.set_attribute(semconv.RUN_RETURN_VALUE, shown_value(value))

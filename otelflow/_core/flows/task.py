@@ -19,7 +19,6 @@ from otelflow._core.flows.definition import (
     text_of_name,
 )
 from otelflow._core.inside import messages, print_capture
-from otelflow._core.inside.artifacts import Artifact, Result, add_artifact, add_result
 from otelflow._core.inside.speaker import Speaker
 from otelflow._core.process import forks, provider
 from otelflow._core.process.ids import new_id
@@ -30,6 +29,9 @@ from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.run import Run
 from otelflow._core.text.safe_str import bounded_name
 from otelflow.errors import NotCallable
+
+if TYPE_CHECKING:
+    from otelflow._core.inside.artifacts import Artifact, Result
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -170,7 +172,7 @@ class Task(Speaker):
         key: str | None = None,
         data: object = None,
         artifact_type: str | None = None,
-    ) -> Artifact:
+    ) -> "Artifact":
         """Record something that this task made; arguments and types are those of ``Flow.add_flow_artifact``.
 
         Returns the ``Artifact``. Raises InvalidArtifact for a key or data that does not fit.
@@ -182,9 +184,11 @@ class Task(Speaker):
         >>> fetch().data
         50
         """
+        from otelflow._core.inside.artifacts import add_artifact  # noqa: PLC0415 only for tasks that record one
+
         return add_artifact(self._speaking_run(), key, data, description, artifact_type)
 
-    def add_task_result(self, key: str, description: object) -> Result:
+    def add_task_result(self, key: str, description: object) -> "Result":
         """Record a named result of this task: *key* (str) and, as text, *description*.
 
         Returns the ``Result``. Raises InvalidArtifact for a key that is not valid.
@@ -196,6 +200,8 @@ class Task(Speaker):
         >>> fetch().as_dict()
         {'key': 'rows', 'description': '3'}
         """
+        from otelflow._core.inside.artifacts import add_result  # noqa: PLC0415 only for tasks that record one
+
         return add_result(self._speaking_run(), key, description)
 
     def __enter__(self) -> Self:

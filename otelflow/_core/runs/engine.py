@@ -47,8 +47,7 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:
     Called on every path; see the table of endings in ``endings.ending_of``. What is done is not done again: the exit of
     the interpreter may end a run that a thread or a generator still holds, and Ctrl-C may come in between.
     """
-    if not forks.fork.page[0]:
-        forks.notice()
+    forks.notice()
     this_thread = get_ident()
     if run.closer is not None and not _may_close_again(run, this_thread):
         return
