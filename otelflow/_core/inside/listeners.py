@@ -252,8 +252,8 @@ _ENTRIES: Final = {
 }
 
 
-class _EventObserver(observers.Observer):
-    """Makes an event of what happens to a run, if anybody wants one of its type."""
+class _RunObserver(observers.Observer):
+    """Makes an event of the start and of the end of a run, if anybody wants one."""
 
     def run_started(self, run: Run) -> None:
         """Tell that *run* is open."""
@@ -267,6 +267,10 @@ class _EventObserver(observers.Observer):
         if event_type is not None and is_wanted(run, event_type):
             _announce(run, event_type, _NOTHING, spans.end_of(run), ending=run.ending)
 
+
+class _EntryObserver(observers.Observer):
+    """Makes an event of what happens inside a run, if anybody wants one of its type."""
+
     def entry_added(self, run: Run, entry: Entry) -> None:
         """Tell what was added to *run*."""
         event_type = _ENTRIES[entry.event_name]
@@ -277,15 +281,21 @@ class _EventObserver(observers.Observer):
     lifecycle_logged = entry_added
 
 
-_observer: Final = _EventObserver()
+# Two, since a listener that wants no messages must not be asked for each line of the log.
+_OBSERVERS: Final = (
+    (_RunObserver(), (*_START.values(), *_STOP.values())),
+    (_EntryObserver(), tuple(_ENTRIES.values())),
+)
 
 
 def observe_if_wanted() -> None:
-    """Observe runs as long as there is a listener, so that a run that nobody listens to pays nothing."""
-    if _driven.listeners or flow_events.event_listeners or _driven.is_captured:
-        observers.add_observer(_observer)
-    else:
-        observers.remove_observer(_observer)
+    """Observe what somebody listens to, so that a run that nobody listens to pays nothing."""
+    is_all_wanted = bool(flow_events.event_listeners) or _driven.is_captured
+    for observer, event_types in _OBSERVERS:
+        if is_all_wanted or any(_driven.audience[event_type] for event_type in event_types):
+            observers.add_observer(observer)
+        else:
+            observers.remove_observer(observer)
 
 
 def capture_events() -> None:
@@ -355,7 +365,7 @@ def guarded(listener: object, call: Callable[[A], B], about: A) -> B | None:
         return None
     finally:
         _calling.listeners = calling
-    if inspect.iscoroutine(value):  # a hook of a listener that only the SDK drives
+    if value is not None and inspect.iscoroutine(value):  # a hook of a listener that only the SDK drives
         value.close()
         name = name_of(listener)
         losses.listener_failed(name, InvalidListener(f"{name} has an async hook, which nothing awaits"))
