@@ -277,7 +277,7 @@ class Aggregator(Observer):
             sum(sum(series.failures.copy().values()) for series in self._series.copy().values()),
             len(self._series),
             len(declared.declared_flows()),
-            {(id(run), run.clock) for run in open_runs.open_runs() if run.task is None},
+            {(id(run), run.clock) for run in open_runs.open_runs() if run.kind == "flow"},
             Counter(losses.dropped),
             Counter(losses.listener_errors),
             len(listeners.listeners()),
@@ -311,7 +311,7 @@ def _is_outermost(run: Run) -> bool:
     """Tell whether no flow around *run* is open in this process; those that the parent process has opened end there."""
     above = run.parent
     while above is not None:
-        if above.is_open and above.task_name is None:  # a block is a parent that is no run, and never open
+        if above.is_open and above.kind == "flow":
             return above.clock < forks.forked_at()
         above = above.parent
     return True

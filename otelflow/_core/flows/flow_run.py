@@ -112,6 +112,7 @@ class FlowRun(Run):
         self.flow_name = name
         self.flow = flow
         self.flow_run = self
+        self.task = self.task_name = self.task_run_id = None
         self.flow_run_id = bounded_name(text_of_name(flow.flow_id))
         self.definition, self.args, self.kwargs = definition, flow.flow_args, flow.flow_kwargs
         self.code_name, self.is_generator = definition.code_name, definition.is_generator

@@ -239,9 +239,7 @@ class TaskRun(Run):
             super().__init__(
                 parent if not parent.is_closed else parent_here(), parent.settings, semconv.TASK_SPAN + name
             )
-            self.flow_name, self.flow_run_id = parent.flow_name, parent.flow_run_id
-            self.flow_run = parent.flow_run
-            self.flow = flow = parent.flow
+            flow = self.flow
             if flow is not None:
                 task.flow_reference = flow.flow_state.reference
                 if self.settings.add_task_to_self:

@@ -118,7 +118,7 @@ def close_with(run: Run, error: BaseException, thrown_in: object = None) -> bool
 
 def _log_failure(run: Run, ending: Ending) -> None:
     """Log a failure that the caller does not get to see."""
-    is_task = run.task_name is not None
+    is_task = run.kind == "task"
     owner, name = ("task", run.task_name) if is_task else ("flow", run.flow_name)
     asked = "raise_on_error=False" if is_task else "raise_flow_error=False"
     error = ending.error if losses.logger.isEnabledFor(logging.DEBUG) else None

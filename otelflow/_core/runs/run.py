@@ -114,7 +114,8 @@ class Body(Protocol):
 class Run:
     """One run, complete when it is made; the engine opens and closes it, and writes how far it is.
 
-    A subclass for each kind of run fills it in, and tells the object that the user holds.
+    A subclass for each kind of run fills it in, and tells the object that the user holds. One of no ``kind`` belongs to the
+    flow and the task that it is inside of.
     """
 
     __slots__ = (
@@ -178,13 +179,20 @@ class Run:
         self.parent = parent
         self.settings = settings
         self.span_name = span_name
-        self.flow: Any = None  # the Flow that the user holds
-        self.task: Any = None  # the Task that the user holds
-        self.flow_run: Run | None = None
-        self.flow_name: str | None = None
-        self.flow_run_id: str | None = None
-        self.task_name: str | None = None
-        self.task_run_id: str | None = None
+        self.flow: Any  # the Flow that the user holds
+        self.task: Any  # the Task that the user holds
+        self.flow_run: Run | None
+        self.flow_name: str | None
+        self.flow_run_id: str | None
+        self.task_name: str | None
+        self.task_run_id: str | None
+        if parent is None:
+            self.flow = self.flow_run = self.flow_name = self.flow_run_id = None
+            self.task = self.task_name = self.task_run_id = None
+        else:  # it is a part of that flow and that task, unless it is one itself
+            self.flow, self.flow_run = parent.flow, parent.flow_run
+            self.flow_name, self.flow_run_id = parent.flow_name, parent.flow_run_id
+            self.task, self.task_name, self.task_run_id = parent.task, parent.task_name, parent.task_run_id
         self.code_name: str | None = None
         self.parameters: Mapping[str, str] | None = None
         self.is_generator = False

@@ -23,7 +23,7 @@ def start(run: Run) -> None:
             return
         run.span = span_maker.start_span(
             run.span_name,
-            _environment_parent() if run.parent is None and run.task is None else None,
+            _environment_parent() if run.parent is None and run.kind == "flow" else None,
             attributes=run.attributes(),
             start_time=run.started_ns,
             record_exception=False,

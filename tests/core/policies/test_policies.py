@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from otelflow import flow_events, task
+from otelflow import flow, flow_events, semconv, task
 from otelflow._core.flows.definition import Definition
 from otelflow._core.flows.task import Task, TaskRun
 from otelflow._core.policies import compose
@@ -14,7 +14,7 @@ from otelflow._core.runs.engine import close_run, close_with, open_run
 from otelflow._core.runs.observers import add_observer
 from otelflow._core.runs.run import Run
 from otelflow.errors import ConfigurationError
-from otelflow.metrics._counts import Aggregator
+from otelflow.metrics._counts import Aggregator, Hooks
 
 
 class Attempt(Run):
@@ -25,7 +25,6 @@ class Attempt(Run):
     def __init__(self, name):
         parent = current_run()
         super().__init__(parent, parent.settings, f"attempt {name}")
-        self.flow_name, self.flow_run_id = parent.flow_name, parent.flow_run_id
 
 
 class Again:
@@ -106,6 +105,36 @@ def test_an_attempt_is_no_run_of_a_flow_for_listeners_and_metrics(spans):
 
     assert [kind for kind in told if kind != "flow_message"] == ["task_start", "task_stop"]
     assert aggregator.run_count == 1
+
+
+def test_what_is_inside_an_attempt_belongs_to_the_flow_and_the_task_around_it(spans):
+    @task
+    def inner(this_flow):
+        return this_flow
+
+    @flow
+    def outer():
+        return with_policies(lambda: (print("tried"), inner())[1], Again(), attempts=1)()
+
+    run = outer().execute()
+
+    assert run.flow_return_value is run
+    assert [executed.task_name for executed in run.executed_tasks] == ["flaky", "inner"]
+    assert "tried" in run.captured_exec_logs
+    attempt, flaky = spans.one("attempt <lambda>").attributes, spans.one("task flaky").attributes
+    identity = [semconv.FLOW_NAME, semconv.FLOW_RUN_ID, semconv.TASK_NAME, semconv.TASK_RUN_ID]
+    assert [attempt[key] for key in identity] == [flaky[key] for key in identity]
+
+
+def test_a_flow_inside_an_attempt_of_a_task_without_a_flow_is_the_outermost(spans):
+    ended = []
+    aggregator = Aggregator()
+    aggregator.hooks = Hooks(flow_ended=lambda: ended.append(aggregator.run_count))
+    add_observer(aggregator)
+
+    with_policies(lambda: flow(lambda: None)().execute(), Again(), attempts=1)()
+
+    assert ended == [1]
 
 
 def test_the_last_failure_comes_out_as_it_is_and_stands_in_the_trace_once(spans):
