@@ -242,15 +242,20 @@ class _Options(TypedDict, total=False):
     capture_return_value: Annotated[bool, False]
 
 
-class FlowOptions(_Options, total=False):
-    """The keywords of ``@flow``."""
+class EachFlowOptions(_Options, total=False):
+    """The keywords of ``@flow`` with which each ``Flow`` is made."""
 
     flow_name: Annotated[str | None, None]
     flow_id: Annotated[str | None, None]
     flow_config: Annotated[Flow_Run__Config | None, None]
-    data: Annotated[Mapping[str, Any] | None, None]
     objective: Annotated[Objective | None, None]
     buckets: Annotated[Sequence[float] | None, None]
+
+
+class FlowOptions(EachFlowOptions, total=False):
+    """The keywords of ``@flow``."""
+
+    data: Annotated[Mapping[str, Any] | None, None]
     flow_run_name: Annotated[str | None, None]
 
 
@@ -296,6 +301,8 @@ def check_keywords(owner: str, keywords: Mapping[str, object], options_type: typ
         annotation = parameters[name].annotation
         members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
         kinds = [get_origin(member) or member for member in members]
+        if float in kinds:
+            kinds.append(int)  # as type checkers have it
         if not isinstance(value, tuple(kinds)):
             fitting = " | ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
             raise ConfigurationError(f"{owner}: {name} must be {fitting}, not {value!r:.60}")

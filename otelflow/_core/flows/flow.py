@@ -15,6 +15,7 @@ from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.flows.definition import (
     Capture,
     Definition,
+    EachFlowOptions,
     FlowOptions,
     Kind,
     decorate,
@@ -125,7 +126,7 @@ class Flow(Speaker, Generic[R]):
             setattr(self, name, value)
         self.flow_state = state = FlowState(self, data)
         state.is_named, state.has_fixed_id = bool(flow_name), flow_id is not None
-        state.capture = {"capture_parameters": capture_parameters, "capture_return_value": capture_return_value}
+        state.options = {"capture_parameters": capture_parameters, "capture_return_value": capture_return_value}
         self.flow_config = flow_config if flow_config is not None else Flow_Run__Config()
         self.flow_name = text_of_name(flow_name) or type(self).__name__
         self.flow_id = text_of_name(flow_id) or new_flow_id()
@@ -243,7 +244,7 @@ class Flow(Speaker, Generic[R]):
         if target is not None and not callable(target):
             raise NotCallable("A flow", target, _how_to_call_main(self, ()))
         self.flow_state.is_main = target is None
-        definition = Definition("A flow", self.main if target is None else target, self.flow_state.capture)
+        definition = Definition("A flow", self.main if target is None else target, self.flow_state.options)
         _use_definition(self, definition, args, kwargs)
         self.flow_state.set_up_at(sys._getframe(1), self.flow_name)  # noqa: SLF001 a traceback would cost 100 times as much
         return self
@@ -255,7 +256,7 @@ class Flow(Speaker, Generic[R]):
         1024
         """
         self.flow_state.is_main = getattr(target, "__func__", None) is type(self).main
-        _use_definition(self, Definition("A flow", target, self.flow_state.capture), args, kwargs)
+        _use_definition(self, Definition("A flow", target, self.flow_state.options), args, kwargs)
         self.flow_state.set_up_at(sys._getframe(1), self.flow_name)  # noqa: SLF001 as above
         return self
 
@@ -675,7 +676,7 @@ def flow(target: Any = None, /, **options: Any) -> Any:
     """
 
     def wrap(definition: Definition, options: dict[str, Any]) -> Callable[..., Flow[Any]]:
-        keywords = {name: value for name, value in options.items() if name not in ("data", "flow_run_name")}
+        keywords = {name: value for name, value in options.items() if name in EachFlowOptions.__annotations__}
         plan: Flow[Any] = Flow(**keywords)  # a wrong value is said at decoration, not at the first call
         _declare(
             bounded_name(plan.flow_name if plan.flow_state.is_named else definition.name or plan.flow_name),

@@ -64,8 +64,8 @@ class _SetUp:
             self.warn("")
 
 
-class _Run:
-    """What a ``_SetUp`` becomes when its flow is run: of one without ``__del__`` no Ctrl-C is lost in it."""
+class _SetUpAndRun:
+    """What a ``_SetUp`` becomes when its flow is run: without ``__del__``, in which a Ctrl-C would be lost."""
 
     __slots__ = _SetUp.__slots__
 
@@ -76,7 +76,6 @@ class FlowState:
     __slots__ = (
         "artifacts",
         "block",
-        "capture",
         "captured_events",
         "coroutine",
         "data",
@@ -88,6 +87,7 @@ class FlowState:
         "is_main",
         "is_named",
         "log",
+        "options",
         "reference",
         "results",
         "return_value",
@@ -102,7 +102,7 @@ class FlowState:
         self.set_up: _SetUp | None = None
         self.reference: weakref.ref[Any] = weakref.ref(flow)
         self.definition: Definition | None = None
-        self.capture: Mapping[str, Any] = {}
+        self.options: Mapping[str, Any] = {}
         self.data: dict[str, Any] = dict(data or {})
         self.is_named = self.is_main = self.has_fixed_id = False
         self.used_id: str | None = None
@@ -133,7 +133,7 @@ class FlowState:
     def expect_no_run(self) -> None:
         """Warn of nothing when the flow is dropped: it is run, or somebody else says why it is not."""
         if self.set_up is not None:
-            self.set_up.__class__ = _Run  # type: ignore[assignment]
+            self.set_up.__class__ = _SetUpAndRun  # type: ignore[assignment]
             self.set_up = None
 
     @property
@@ -173,8 +173,8 @@ class FlowState:
 
 #: What a Flow says to a library that takes it for data
 NO_DATA: Final = (
-    "a Flow is no data: calling a function that is decorated with @flow only sets it up; call it inside a plain "
-    "function, which the framework gets, and return f(…).execute().flow_return_value"
+    "a Flow is no data and cannot be serialized: a function that is decorated with @flow only sets the flow up; give "
+    "the framework a plain function that returns f(…).execute().flow_return_value"
 )
 
 

@@ -186,7 +186,7 @@ _driven: Final = _Listeners()
 
 
 class _Calling(threading.local):
-    """The listeners that are being called, each from end to end.
+    """The listeners that are being called in this thread: each call ends before the next begins.
 
     By thread, so that a thread which a listener starts is a program like any other; within one, asyncio tasks are told
     apart by that, too.
@@ -353,7 +353,7 @@ def in_listener() -> bool:
 
 
 def guarded(listener: object, call: Callable[[A], B], about: A) -> B | None:
-    """Call *listener* with *about*; an exception is counted and gives None, and what it does is not told to itself."""
+    """Call *listener* with *about*; an exception is counted and gives None. It hears no event that it causes."""
     calling = _calling.listeners
     if calling and any(called is listener for called in calling):
         return None

@@ -82,7 +82,7 @@ def _new_page() -> Any:
     return page
 
 
-#: A run that is older is its parent's, which ends and reports it
+#: This process as a fork. A run that began before ``fork.clock`` is the parent's, which ends and reports it
 fork: Final = _Fork()
 
 
@@ -105,9 +105,8 @@ def _begin_in_child() -> None:
 def notice() -> None:
     """Begin anew if this is a child that nobody has told Python of: uWSGI forks in C.
 
-    To be called, without a lock, where something begins or ends that a child must not share with its parent; where each
-    run comes along, after a look at ``fork.page``, which costs next to nothing on Linux: to ask for the number of the
-    process may take as long as a fifth of a run.
+    Call it without a lock, where something begins or ends that a child must not share with its parent. Where each run
+    passes, look at ``fork.page`` before: the call to the system for the id of the process costs a fifth of a run.
     """
     if fork.page[0]:
         return

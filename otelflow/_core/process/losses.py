@@ -29,7 +29,6 @@ class _Losses(State):
         self.warned.clear()
 
 
-# Re-entrant: the garbage collector may end a generator's run while this thread holds it.
 _lock: Final = forks.new_lock()
 _losses: Final = _Losses()
 

@@ -110,7 +110,7 @@ def _from_environment(mistakes: list[ConfigurationError]) -> dict[str, _Origin]:
 
 
 def _from_files(mistakes: list[ConfigurationError], chosen: Collection[str]) -> dict[str, _Origin]:
-    """Return what files say; one warning names what a file may not say and nothing in *chosen* says in its place."""
+    """Return what files say; one warning names the settings that a file may not set and *chosen* does not have."""
     values: dict[str, _Origin] = {}
     for file in project_files.project_files():
         refused = []

@@ -55,9 +55,9 @@ class _Shutdown(State):
     def deliver_before_billiard_ends(self) -> None:
         """Deliver before a process of billiard ends, in which this is called."""
         billiard: Any = sys.modules["billiard"]
-        if not billiard.util.Finalize.__module__.startswith("multiprocessing"):  # else it runs what that has, too
+        if not billiard.util.Finalize.__module__.startswith("multiprocessing"):  # else ours runs there anyway
             billiard.util.Finalize(self, self.deliver, exitpriority=0)
-        # A worker of its pool, and of Celery, leaves by os._exit() without that; what it calls before is an attribute.
+        # A worker of its pool, and of Celery, leaves by os._exit() without that, and calls its on_exit before.
         worker: Any = getattr(billiard.current_process(), "_target", None)
         if hasattr(worker, "on_exit"):
             worker.on_exit = functools.partial(self.deliver_after, worker.on_exit)
@@ -135,7 +135,7 @@ def end_together() -> Iterator[None]:
 
 
 def seconds_left(timeout: float) -> float:
-    """Return how long the end of one deliverer may take that would take *timeout* seconds if it ended alone."""
+    """Return *timeout* without the seconds that the end has waited for others; never less than a moment."""
     return timeout if _shutdown.waited is None else max(timeout - _shutdown.waited, _LEAST_SECONDS)
 
 

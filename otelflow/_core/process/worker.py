@@ -106,8 +106,8 @@ class Worker:
             self.deadline = time.monotonic() + shutdown.seconds_left(self.shutdown_timeout)
             thread = self.thread
             self.changed.notify_all()
-        # A program that is ending gets no new thread: what came late is done on this one. So is what a worker has left
-        # that is closed by its own work, or by a thread that came before it had started.
+        # A program that is ending gets no new thread: what came late is done on this one. The same when the worker
+        # closes itself, or is closed before its thread has started.
         with shutdown.waiting():
             if thread is None or thread is threading.current_thread() or thread.ident is None:
                 while self._work():

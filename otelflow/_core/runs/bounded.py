@@ -16,8 +16,9 @@ _lock: Final = forks.new_lock()
 class BoundedLog(Sequence[T], Generic[T]):
     """The first *head*, the last *tail* and up to *important* important items; the rest is counted in ``omitted``.
 
-    Items are in the order in which they came. Whether an item is important is asked when it would be left out. That is
-    done for some at a time, so that adding one costs next to nothing: a quarter of *tail* may be there besides.
+    Items are in the order in which they came. Whether an item is important is asked when it would be left out. The
+    surplus is left out in batches, so that adding an item costs next to nothing: until then up to a quarter of *tail*
+    more items are kept.
     """
 
     __slots__ = ("_first", "_head", "_important", "_important_limit", "_is_important", "_last", "_omitted", "_tail")

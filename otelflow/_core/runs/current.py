@@ -44,7 +44,7 @@ def enter(run: Run) -> None:
 
 
 def unclosed_inside(run: Run) -> list[Run]:
-    """Return the runs inside *run* that a full stack has kept from being ended, the innermost first."""
+    """Return the runs inside *run* that could not be closed because the stack was full, the innermost first."""
     return [inner for inner in _inside(run) if inner.has_ended]
 
 
@@ -78,7 +78,7 @@ def leave(run: Run) -> None:
 
 
 def _leave_from_between(run: Run) -> None:
-    """Let the run inside *run*, which goes on in the same context, come out where *run* would have."""
+    """Make what was current before *run* current again when the run inside it, which goes on, is left."""
     inside = _inside(run)
     if not inside:
         return
@@ -94,7 +94,7 @@ def _leave_from_between(run: Run) -> None:
 
 
 def suspend(run: Run) -> None:
-    """Make current what was current before the step of a generator, and keep what its body has made current."""
+    """Save what the body of a generator has made current, and make current again what its consumer had."""
     if not run.is_current:
         return
     run.inner = _current.get()
@@ -107,7 +107,7 @@ def suspend(run: Run) -> None:
 
 
 def resume(run: Run) -> None:
-    """Make current for the next step of a generator what its body had made current in the last one."""
+    """Save what the consumer of a generator has made current, and make current again what its body had."""
     if not run.is_open:
         return
     run.outer = _current.get()

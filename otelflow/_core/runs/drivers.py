@@ -63,7 +63,7 @@ def is_future(value: object) -> bool:
 def _end_when_awaited(run: Run, value: Any) -> Any:
     """Return *value*, or what stands for it, if *run* ends with it: a plain function has returned an awaitable.
 
-    Of one that can do more than be awaited (a query, a context manager) nothing tells whether it ever will be: None.
+    An object with other uses (a query, a context manager) may never be awaited: None, and the run ends now.
     """
     kind = type(value)
     if kind is CoroutineType:
@@ -184,7 +184,7 @@ def generator(new_run: NewRun) -> Callable[..., Any]:
             body = run.definition.call(run)
             step = body.send
             while True:
-                held = [step(argument)]  # and given up when it is yielded: the consumer alone has it
+                held = [step(argument)]  # pop() gives our reference up: the consumer alone has the item
                 _pause(run, argument)
                 argument = None
                 try:

@@ -105,12 +105,12 @@ class Ending:
 
 SUCCESS: Final = Ending(semconv.SUCCESS)
 CANCELLED: Final = Ending(semconv.CANCELLATION)
-#: How a run ends that a full stack has kept from being ended
+#: How a run ends that could not be closed because the stack was full
 UNCLOSED: Final = Ending(semconv.FAILURE)
 
 
 def ending_of(error: BaseException, *, was_called: bool = True) -> Ending:
-    """Return how a run ends that *error* leaves; before the body was called it is a failed injection."""
+    """Return how a run ends that *error* leaves; if the body was never called, the result is ``error``."""
     if isinstance(error, SystemExit):
         # As the interpreter sees it: None and 0 are a good end, "" and 0.0 are not.
         is_good = error.code is None or (isinstance(error.code, int) and int.__int__(error.code) == 0)

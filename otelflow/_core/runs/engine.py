@@ -2,7 +2,7 @@
 
 Each step stands where it does for a reason. A thread can be stopped between any two of them (Ctrl-C, a full stack, the
 exit of the interpreter in another thread), so each leaves a state that ``close_run`` can end. Both run on the thread of
-the run, but for what the exit ends: that is done by the thread that exits.
+the run, except at the exit of the interpreter: the thread that exits ends what is open.
 """
 
 import logging
@@ -32,7 +32,7 @@ def open_run(run: Run) -> None:
     try:
         spans.start(run)
         enter(run)
-        run.is_open = True  # first: a full stack may keep the rest from being done, and closing undoes what was
+        run.is_open = True  # before the rest: if the stack is full there, close_run() undoes what was done
         open_runs.add(run)
         if observers.observed.started:
             observers.tell_started(run)
@@ -166,7 +166,7 @@ shutdown.runs_end_with(end_open_runs)
 def _record_error(run: Run, ending: Ending, error: BaseException) -> None:
     """Emit *error* as a log record if that is wanted, and let the parent know that it is recorded where it was raised.
 
-    Without a span and a log record it is not.
+    With neither a span nor a log record, it is left to the parent to record it.
     """
     is_logged, is_recorded = settings().events != "span", spans.is_recorded(run, error)
     if is_logged and not is_recorded:

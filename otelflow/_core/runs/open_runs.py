@@ -8,7 +8,7 @@ from otelflow._core.runs.run import Run
 
 
 class Watcher(Protocol):
-    """Is told when the first run opens and when the last one closes, on the thread of that run; or once too often."""
+    """Is told, perhaps twice, when the first run opens and when the last one closes, on the thread of that run."""
 
     def first_opened(self) -> None:
         """A run is open, and there was none."""
@@ -45,7 +45,7 @@ def watch(watcher: Watcher) -> None:
 def add(run: Run) -> None:
     """Take *run* into the register."""
     _open.runs[id(run)] = weakref.ref(run)
-    if not _open.is_first_told:  # not by their number: two threads may come at once, and neither may go on before
+    if not _open.is_first_told:  # no counter: the second of two threads must wait for the watchers, too
         for watcher in _open.watchers:
             watcher.first_opened()
         _open.is_first_told = True

@@ -114,8 +114,8 @@ class Body(Protocol):
 class Run:
     """One run, complete when it is made; the engine opens and closes it, and writes how far it is.
 
-    A subclass for each kind of run fills it in, and tells the object that the user holds. One of no ``kind`` belongs to the
-    flow and the task that it is inside of.
+    A subclass for each kind of run fills it in, and tells the object that the user holds. One of no ``kind`` belongs
+    to the flow and the task that it is inside of.
     """
 
     __slots__ = (
@@ -205,7 +205,7 @@ class Run:
         self.is_current = False
         self.is_open = False
         self.was_called = False
-        self.has_ended = False  # its body is done, and left an exception
+        self.has_ended = False  # its body is done: it left an exception, or a generator is exhausted
         self.is_closed = False
         self.closer: int | None = None  # the thread that ends it
         # What happened inside:

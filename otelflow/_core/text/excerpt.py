@@ -23,12 +23,7 @@ class Excerpt:
     """
 
     def __init__(self, budget: int) -> None:
-        self._whole = budget
-        self.begin_again()
-
-    def begin_again(self) -> None:
-        """Have the whole budget again."""
-        self._budget = self._whole
+        self._budget = budget
         self.is_cut = False
         self._above: set[int] = set()  # the containers around the one that is copied
 

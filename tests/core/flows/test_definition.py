@@ -4,12 +4,15 @@ import asyncio
 import functools
 import inspect
 import pickle
+from typing import Annotated, TypedDict
 
 import pydantic
 import pytest
 from osbot_utils.type_safe.Type_Safe import Type_Safe
 
 from otelflow import Flow, Flow_Run__Config, OtelflowError, flow, task
+from otelflow._core.flows.definition import check_keywords
+from otelflow.errors import ConfigurationError
 
 
 @task
@@ -300,3 +303,15 @@ def test_a_flow_keyword_of_the_wrong_type_is_refused_at_decoration(keyword):
 def test_a_misspelt_keyword_is_said_in_the_words_of_the_class_that_it_was_given_to():
     with pytest.raises(OtelflowError, match=r"^Flow has no"):
         Flow(flow_nme="x")
+
+
+class Waiting(TypedDict, total=False):
+    timeout: Annotated[float | None, None]
+
+
+def test_a_keyword_that_takes_a_float_takes_a_whole_number_and_no_text():
+    for seconds in (5, 0.5, None):
+        check_keywords("@task", {"timeout": seconds}, Waiting)
+
+    with pytest.raises(ConfigurationError, match=r"@task: timeout must be .*float.*, not '5'"):
+        check_keywords("@task", {"timeout": "5"}, Waiting)

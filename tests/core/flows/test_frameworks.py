@@ -7,7 +7,7 @@ import pytest
 
 from otelflow import flow
 
-CURE = r"return f\(…\)\.execute\(\)\.flow_return_value"
+CURE = r"returns f\(…\)\.execute\(\)\.flow_return_value"
 
 
 @flow
