@@ -364,7 +364,7 @@ def test_a_listener_that_runs_a_flow_is_not_told_of_it_and_others_are():
     assert [entry[1] for entry in ear.of("flow_stop")] == ["inner", "job"]
 
 
-def test_heardof_many_threads_arrive_whole_and_in_each_runs_order():
+def test_events_of_many_threads_arrive_whole_and_in_each_runs_order():
     ear = Ear()
     add_listener(ear)
 
@@ -451,7 +451,7 @@ def test_a_listener_without_a_hook_is_refused_and_one_with_a_misspelt_hook_is_to
         add_listener(Misspelt())
 
 
-def test_a_listener_may_hear_heardof_its_own_choice_only():
+def test_a_listener_may_hear_events_of_its_own_choice_only():
     ear = listener_with("on_flow_stop", boom)
     add_listener(ear)
 
@@ -459,7 +459,7 @@ def test_a_listener_may_hear_heardof_its_own_choice_only():
     assert not listeners._driven.audience[Flow_Run__Event_Type.FLOW_MESSAGE]
 
 
-def test_a_listener_on_a_host_with_few_heardhears_what_the_span_kept(provided):
+def test_a_listener_on_a_host_with_few_events_hears_what_the_span_kept(provided):
     provider = provided(span_limits=SpanLimits(max_events=5))
     ear = Ear()
     provider.add_span_processor(ear)

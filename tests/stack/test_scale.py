@@ -192,7 +192,7 @@ def test_failures_and_slow_and_running_flows_arrive_through_kafka_with_a_share_o
         return text.count('"spanId"') if status == 200 else 0
 
     for why, trace_id in worth_reading.items():
-        tools.wait_for(lambda trace_id=trace_id: stored(trace_id), seconds=90, event=f"the trace that is counts: {why}")
+        tools.wait_for(lambda trace_id=trace_id: stored(trace_id), seconds=90, event=f"the trace that is kept: {why}")
 
     tools.wait_for(lambda: stored(large) == 401, seconds=90, event="the trace of 1.6 MB, whole")
     time.sleep(3)  # the rest is decided in the same seconds; its spans may still be on their way

@@ -40,6 +40,9 @@ class _Record:
     def _replace(self, **fields: Any) -> Self:
         return type(self)(**{**self._asdict(), **fields})
 
+    def __len__(self) -> int:
+        return len(self._fields)
+
     def __iter__(self) -> Iterator[Any]:
         return iter(self._asdict().values())
 

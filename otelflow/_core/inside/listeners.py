@@ -5,7 +5,6 @@ import inspect
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from otelflow import semconv
@@ -242,7 +241,6 @@ def is_listening(listener: object) -> bool:
     return any(driven is listener for driven in _driven.listeners)
 
 
-_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 _START: Final = {"flow": Flow_Run__Event_Type.FLOW_START, "task": Flow_Run__Event_Type.TASK_START}
 _STOP: Final = {"flow": Flow_Run__Event_Type.FLOW_STOP, "task": Flow_Run__Event_Type.TASK_STOP}
 _ENTRIES: Final = {
@@ -259,13 +257,13 @@ class _RunObserver(observers.Observer):
         """Tell that *run* is open."""
         event_type = _START.get(run.kind)
         if event_type is not None and is_wanted(run, event_type):
-            _announce(run, event_type, _NOTHING, run.started_ns)
+            _announce(run, event_type, {}, run.started_ns)
 
     def run_ended(self, run: Run) -> None:
         """Tell how *run* has ended."""
         event_type = _STOP.get(run.kind)
         if event_type is not None and is_wanted(run, event_type):
-            _announce(run, event_type, _NOTHING, spans.end_of(run), ending=run.ending)
+            _announce(run, event_type, {}, spans.end_of(run), ending=run.ending)
 
 
 class _EntryObserver(observers.Observer):

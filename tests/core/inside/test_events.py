@@ -1,5 +1,9 @@
 """Events: their types and payloads, and the hub that people know."""
 
+import copy
+import json
+import pickle
+
 import pytest
 
 from otelflow import (
@@ -242,6 +246,26 @@ def test_events_are_made_without_arguments_and_can_be_assigned_to():
     }
     assert Flow_Run__Event_Data() is not Flow_Run__Event_Data().data
     assert Flow_Run__Event_Data() == Flow_Run__Event_Data()
+
+
+def test_each_event_of_a_run_is_plain_data_that_travels():
+    events = []
+    flow_events.event_listeners.append(events.append)
+
+    @task(raise_on_error=False)
+    def fail(this_task):
+        print("a message")
+        this_task.add_task_artifact("rows", key="rows", data=[{"n": 1}], artifact_type="table")
+        raise ValueError("no")
+
+    flow(lambda: fail())().execute()
+
+    assert {event.event_type for event in events} == set(Flow_Run__Event_Type) - {Flow_Run__Event_Type.NEW_RESULT}
+    for event in events:
+        assert json.loads(json.dumps(event.json())) == event.json()
+        assert pickle.loads(pickle.dumps(event)).json() == copy.deepcopy(event).json() == event.json()
+        event.event_data.data["noted"] = len(event)
+    assert len({id(event.event_data.data) for event in events}) == len(events)
 
 
 def test_existing_code_finds_its_small_names():

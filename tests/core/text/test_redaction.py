@@ -451,7 +451,7 @@ def test_a_megabyte_made_to_be_slow_is_read_in_linear_time(piece):
 
     redact(text)
 
-    assert time.process_time() - began < 20  # a second, on a quiet machine; what is quadratic takes minutes
+    assert time.process_time() - began < 5  # less than a second, on a quiet machine; what is quadratic takes minutes
 
 
 @pytest.mark.parametrize(
