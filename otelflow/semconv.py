@@ -57,6 +57,8 @@ TIMEOUT: Final = "timeout"
 CANCELLATION: Final = "cancellation"
 ERROR: Final = "error"
 RESULTS: Final = (SUCCESS, FAILURE, TIMEOUT, CANCELLATION, ERROR)
+#: The ``error.type`` of a run whose process was killed, or crashed
+PROCESS_LOST: Final = "process_lost"
 # Reserved: no run ends so yet, and so no metric has it
 SKIP: Final = "skip"
 

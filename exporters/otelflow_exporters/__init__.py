@@ -1,4 +1,4 @@
-"""OpenTelemetry span exporters that any program can use by name: a local store and a tree in the terminal.
+"""What takes the spans of any OpenTelemetry program: a local store, a tree in the terminal, a spool until they arrive.
 
 Importing it is cheap: names that need the SDK or rich load when they are first used.
 """
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from otelflow_exporters._otlp.json import to_otlp_json
     from otelflow_exporters._otlp.model import Span
     from otelflow_exporters._store.reader import INCOMPLETE, Forgotten, StoredTrace, StoredTraces, TraceSummary
+    from otelflow_exporters.spool import SpoolSpanProcessor
     from otelflow_exporters.store import StoreSpanExporter
     from otelflow_exporters.tree import TreeSpanExporter, print_trace, render_trace
 
@@ -16,6 +17,7 @@ __all__ = [
     "INCOMPLETE",
     "Forgotten",
     "Span",
+    "SpoolSpanProcessor",
     "StoreSpanExporter",
     "StoredTrace",
     "StoredTraces",
@@ -30,6 +32,7 @@ _MODULES: Final = {
     "INCOMPLETE": "otelflow_exporters._store.reader",
     "Forgotten": "otelflow_exporters._store.reader",
     "Span": "otelflow_exporters._otlp.model",
+    "SpoolSpanProcessor": "otelflow_exporters.spool",
     "StoreSpanExporter": "otelflow_exporters.store",
     "StoredTrace": "otelflow_exporters._store.reader",
     "StoredTraces": "otelflow_exporters._store.reader",

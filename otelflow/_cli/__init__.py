@@ -1,4 +1,4 @@
-"""The command line: ``demo``, ``run``, ``show``, ``forget``, ``config``, ``doctor``, ``verify`` and ``generate``."""
+"""The commands ``demo``, ``run``, ``show``, ``forget``, ``ship``, ``config``, ``doctor``, ``verify``, ``generate``."""
 
 import importlib.util
 import sys

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -171,6 +172,18 @@ def forget(
     from otelflow._cli import show
 
     show.forget(trace_id, everything=everything, older_than=older_than)
+
+
+@app.command()
+def ship(
+    directory: Annotated[Path | None, typer.Argument(help="The spool; OTELFLOW_SPOOL_DIR if left out.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="End when nothing is left, or when it cannot be sent.")] = False,
+) -> None:
+    """Send the spans that wait in a spool, of processes that run or are gone, to the OTLP endpoint."""
+    show_warnings(with_tracebacks=False)
+    from otelflow._cli.ship import ship as send
+
+    raise typer.Exit(send(directory, once=once))
 
 
 @app.command()

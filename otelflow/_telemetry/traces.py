@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry.environment_variables import OTEL_PYTHON_ID_GENERATOR
 from opentelemetry.sdk.environment_variables import OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG
 from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider, sampling
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider, sampling
 
-from otelflow._core.process import entry_points
+from otelflow._core.process import entry_points, losses
+from otelflow._core.process.settings import settings
 from otelflow._core.text.safe_str import bounded_name
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow._telemetry.id_generator import SystemIdGenerator
 from otelflow.errors import ConfigurationError
-from otelflow_exporters._otlp.endpoint import exporter_names, new_exporter
+from otelflow_exporters._otlp.endpoint import exporter_names, is_otlp, new_exporter
 from otelflow_exporters._otlp.resource import KeepsInstanceId, encodable, with_instance_id
 
 if TYPE_CHECKING:
@@ -61,9 +62,21 @@ def new_provider(service_name: str | None) -> TracerProvider:
         id_generator=generator,
     )
     for name in exporter_names("traces"):
-        exporter, answer = new_exporter("traces", name)
-        provider.add_span_processor(BoundedBatchSpanProcessor(exporter, answer=answer))
+        provider.add_span_processor(_processor_of(name, settings().spool_dir))
     return provider
+
+
+def _processor_of(exporter_name: str, spool_dir: str) -> SpanProcessor:
+    if spool_dir and is_otlp(exporter_name):
+        from otelflow_exporters.spool import SpoolSpanProcessor  # noqa: PLC0415 only for programs that want a spool
+
+        return SpoolSpanProcessor(
+            spool_dir,
+            exporter=exporter_name,
+            on_loss=lambda reason, count: losses.lost("traces", reason, count),
+        )
+    exporter, answer = new_exporter("traces", exporter_name)
+    return BoundedBatchSpanProcessor(exporter, answer=answer)
 
 
 def _resource(attributes: Mapping[str, str]) -> Resource:

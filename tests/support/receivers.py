@@ -5,6 +5,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import zlib
 from concurrent import futures
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
@@ -35,6 +36,7 @@ class Receiver:
         self.requests = []
         self.status = 200
         self.content_type = "application/x-protobuf"
+        self.headers = {}  # more of them, in each answer
         self.body = b""
         self.delay = 0
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler_of(self))
@@ -56,13 +58,15 @@ def _handler_of(receiver):
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.headers.get("Content-Encoding") == "gzip":
-                body = gzip.decompress(body)
+            decompress = {"gzip": gzip.decompress, "deflate": zlib.decompress}
+            body = decompress.get(self.headers.get("Content-Encoding"), bytes)(body)
             request = Request(self.path, body, dict(self.headers))
             receiver.requests.append(request)
             time.sleep(receiver.delay)
             self.send_response(receiver.status(request) if callable(receiver.status) else receiver.status)
             self.send_header("Content-Type", receiver.content_type)
+            for name, value in receiver.headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(receiver.body)))
             self.end_headers()
             self.wfile.write(receiver.body)
@@ -118,6 +122,7 @@ class GrpcReceiver:
 
     def __init__(self):
         self.trace_requests = []
+        self.metadata = []
         self.answer = ExportTraceServiceResponse()
         self.code = None
         self.details = ""
@@ -131,6 +136,7 @@ class GrpcReceiver:
         class Service(services.TraceServiceServicer):
             def Export(self, request, context):  # noqa: N802 the name is the protocol's
                 receiver.trace_requests.append(request)
+                receiver.metadata.append(dict(context.invocation_metadata()))
                 if receiver.code is not None:
                     context.abort(receiver.code, receiver.details)
                 return receiver.answer

@@ -151,15 +151,13 @@ def new_exporter(signal: str, name: str) -> tuple[Any, ExportStatus]:
     ``otlp`` is the one of the configured protocol. Raises ConfigurationError.
     """
     if name == "otlp":
-        protocol_variable, protocol = variable(signal, "PROTOCOL")
-        if (protocol.lower() or "http/protobuf") not in _PROTOCOLS:
-            cure = quotes_in(protocol) or suggestion(protocol.lower(), _PROTOCOLS)
-            raise ConfigurationError(f"{protocol_variable}={protocol} is not supported{cure}")
-        name = _PROTOCOLS[protocol.lower() or "http/protobuf"]
+        name = _exporter_of_protocol(signal)
     status = ExportStatus()
     arguments: dict[str, Any] = {}
     if name in _PROTOCOLS.values():
-        endpoint, arguments = _otlp_settings(signal, name)
+        endpoint, seconds = otlp_settings(signal, name)
+        if not variable(signal, "TIMEOUT")[1]:
+            arguments["timeout"] = seconds
         status = ExportStatus(endpoint)
     exporter_variable = f"OTEL_{signal.upper()}_EXPORTER"
     kind = entry_points.load(f"opentelemetry_{signal}_exporter", name, exporter_variable)
@@ -176,8 +174,26 @@ def new_exporter(signal: str, name: str) -> tuple[Any, ExportStatus]:
     return exporter, status
 
 
-def _otlp_settings(signal: str, name: str) -> tuple[str, dict[str, Any]]:
-    """Return the endpoint of the exporter *name*, and the arguments that it needs. Raises ConfigurationError."""
+def is_otlp(name: str) -> bool:
+    """Tell whether the exporter *name* sends OTLP."""
+    return name == "otlp" or name in _PROTOCOLS.values()
+
+
+def is_grpc(signal: str, name: str = "otlp") -> bool:
+    """Tell whether the exporter *name* of *signal* speaks gRPC. Raises ConfigurationError for an unknown protocol."""
+    return (_exporter_of_protocol(signal) if name == "otlp" else name) == _GRPC
+
+
+def _exporter_of_protocol(signal: str) -> str:
+    name, protocol = variable(signal, "PROTOCOL")
+    if (protocol.lower() or "http/protobuf") not in _PROTOCOLS:
+        cure = quotes_in(protocol) or suggestion(protocol.lower(), _PROTOCOLS)
+        raise ConfigurationError(f"{name}={protocol} is not supported{cure}")
+    return _PROTOCOLS[protocol.lower() or "http/protobuf"]
+
+
+def otlp_settings(signal: str, name: str) -> tuple[str, float]:
+    """Return the endpoint of the exporter *name*, and its time limit in seconds. Raises ConfigurationError."""
     endpoint_variable, endpoint = variable(signal, "ENDPOINT")
     try:
         parts = urlsplit(endpoint)
@@ -198,7 +214,7 @@ def _otlp_settings(signal: str, name: str) -> tuple[str, dict[str, Any]]:
     if not is_valid:
         cure = quotes_in(timeout) or f": give seconds above 0, such as {_TIMEOUT_SECONDS}"
         raise ConfigurationError(f"{timeout_variable}={timeout} is no time{cure}")
-    return endpoint or _USUAL[name], {} if timeout else {"timeout": _TIMEOUT_SECONDS}
+    return endpoint or _USUAL[name], float(timeout or _TIMEOUT_SECONDS)
 
 
 def _listening_session(status: ExportStatus) -> Any:

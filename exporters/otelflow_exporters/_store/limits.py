@@ -52,13 +52,13 @@ def store_directory(directory: str | os.PathLike[str] | None = None) -> Path | N
     None means that ``OTELFLOW_STORE=off``.
     """
     if directory is not None:
-        return _absolute(os.fspath(directory), "directory")
+        return absolute(os.fspath(directory), "directory")
     value = os.environ.get(STORE_VARIABLE, "").strip()
     if value.lower() == OFF:
         return None
     if not value or value.lower() == "on":
         return default_directory()
-    return _absolute(value, STORE_VARIABLE)
+    return absolute(value, STORE_VARIABLE)
 
 
 def default_directory() -> Path:
@@ -107,7 +107,8 @@ def _number(variable: str, convert: Callable[[str], _N], meaning: str) -> _N | N
     return number
 
 
-def _absolute(path: str, origin: str) -> Path:
+def absolute(path: str, origin: str) -> Path:
+    """Return the absolute form of *path*. Raises ConfigurationError, which names *origin*, if it is none."""
     if "\0" in path or not path:
         raise ConfigurationError(f"{origin}={path!r} is no path; name a directory, or set {STORE_VARIABLE}=off")
     try:

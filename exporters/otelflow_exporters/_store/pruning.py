@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Final
 
 from otelflow._core.process.files import Folder, StoredFile, is_held, is_running
@@ -19,10 +20,18 @@ from otelflow_exporters._store.ownership import (
 _RECENT_SECONDS: Final = 60
 
 
-def prune(store: Folder, limits: Limits, *, room: int = 0, own: str = "") -> int:
+def prune(
+    store: Folder,
+    limits: Limits,
+    *,
+    room: int = 0,
+    own: str = "",
+    on_removal: Callable[[Folder, StoredFile], None] | None = None,
+) -> int:
     """Remove the files that are too old, then the oldest until *room* more bytes fit; return the bytes that are left.
 
     A segment that a process is writing stays, and counts as full; so does *own*, that of this process.
+    *on_removal* is called with each segment that is to go.
     """
     now = time.time()
     segments = segment_files(store)
@@ -31,7 +40,7 @@ def prune(store: Folder, limits: Limits, *, room: int = 0, own: str = "") -> int
     candidates = [
         file for file in segments if is_running(writer_of(file.name)) or now - file.modified < _RECENT_SECONDS
     ]
-    live = {file.name for file in candidates if file.name == own or _is_live(store, file.name)}
+    live = {file.name for file in candidates if file.name == own or is_live(store, file.name)}
     try:
         payloads = open_payloads(store)
     except FileNotFoundError:
@@ -46,7 +55,11 @@ def prune(store: Folder, limits: Limits, *, room: int = 0, own: str = "") -> int
         for folder, file in files:
             if file.modified >= oldest and left <= most:
                 break
-            if file.name not in live and remove(folder, file):
+            if file.name in live:
+                continue
+            if on_removal is not None and folder is store:
+                on_removal(folder, file)
+            if remove(folder, file):
                 left -= file.size
     finally:
         if payloads is not None:
@@ -56,14 +69,14 @@ def prune(store: Folder, limits: Limits, *, room: int = 0, own: str = "") -> int
 
 def remove(folder: Folder, file: StoredFile) -> bool:
     """Remove a segment or payload that the store wrote and no process is writing; return whether it is gone."""
-    if _is_live(folder, file.name):
+    if is_live(folder, file.name):
         return False
     if not (is_own_segment(folder, file) or is_own_payload(folder, file)):
         return folder.file(file.name) is None
     return folder.remove(file.name)
 
 
-def _is_live(folder: Folder, name: str) -> bool:
+def is_live(folder: Folder, name: str) -> bool:
     """Return whether a process is writing the file *name*."""
     try:
         descriptor = folder.open(name, os.O_RDONLY)

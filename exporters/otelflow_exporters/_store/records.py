@@ -133,6 +133,11 @@ def is_segment(content: bytes) -> bool:
     return size is not None and size[0] < header[0]
 
 
+def note(text: bytes) -> bytes:
+    """Return a record without spans that holds *text*; OTLP readers skip it, as they skip what was forgotten."""
+    return framed(bytes([_FILLER_TAG]) + varint(len(text)) + text)
+
+
 def framed(body: bytes) -> bytes:
     """Return *body* as one record."""
     return varint(len(body) + _CHECKSUM_BYTES) + body + checksum(body)

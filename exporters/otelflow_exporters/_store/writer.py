@@ -4,22 +4,41 @@ import contextlib
 import os
 import secrets
 import time
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from otelflow._core.process import forks
-from otelflow._core.process.files import hold
+from otelflow._core.process.files import Folder, StoredFile, hold
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import open_store
 from otelflow_exporters._store.pruning import prune
 
 
 class SegmentWriter:
-    """Writes each record with one call to a segment of its own, and goes on after fork, deletion and a full disk."""
+    """Writes each record with one call to a segment of its own, and goes on after fork, deletion and a full disk.
 
-    def __init__(self, directory: Path, limits: Limits) -> None:
+    *first_records* returns what each segment begins with, *last_record* is what it ends with, unless its process is
+    lost. *on_removal* is called with each segment that must make room for others, before it is removed.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        limits: Limits,
+        *,
+        first_records: Callable[[], Iterable[bytes]] = tuple,
+        last_record: bytes = b"",
+        on_removal: Callable[[Folder, StoredFile], None] | None = None,
+    ) -> None:
         self._directory = directory
         self._limits = limits
+        self._first_records = first_records
+        self._last_record = last_record
+        self._on_removal = on_removal
+        #: How many spans it has written, into which segment
+        self.segments: dict[str, int] = {}
+        self._name = ""
         self.dropped = 0
         # Re-entrant, because a signal handler of the program may end a span while one is being written.
         self._lock = forks.new_lock()
@@ -29,24 +48,30 @@ class SegmentWriter:
         self._size = 0
         forks.begin_anew(self, SegmentWriter.begin_anew)
 
-    def append(self, record: bytes) -> None:
-        """Write one record, whole or not at all; raise OSError when that is impossible."""
+    def append(self, record: bytes, spans: int = 0) -> None:
+        """Write one record, with so many *spans*, whole or not at all; raise OSError when that is impossible."""
         with self._lock:
             if not self._has_room_for(len(record)):
                 self.close()
                 self._open(len(record))
-            remaining = memoryview(record)
+                for first_record in self._first_records():
+                    self._write(first_record)
+            self._write(record)
+            self.segments[self._name] += spans
+
+    def _write(self, record: bytes) -> None:
+        remaining = memoryview(record)
+        try:
+            while remaining:
+                remaining = remaining[os.write(self._descriptor, remaining) :]
+        except BaseException:
+            # Half of the record still fitted. Where it cannot be taken back, it stays behind in its segment.
             try:
-                while remaining:
-                    remaining = remaining[os.write(self._descriptor, remaining) :]
-            except BaseException:
-                # Half of the record still fitted. Where it cannot be taken back, it stays behind in its segment.
-                try:
-                    os.ftruncate(self._descriptor, self._size)
-                except OSError:
-                    self.close()
-                raise
-            self._size += len(record)
+                os.ftruncate(self._descriptor, self._size)
+            except OSError:
+                self.close()
+            raise
+        self._size += len(record)
 
     def count_dropped(self, count: int) -> bool:
         """Count lost spans; return whether they are the first."""
@@ -59,8 +84,17 @@ class SegmentWriter:
         """Finish the current segment, if there is one."""
         with self._lock:
             if self._descriptor >= 0:
+                if self._last_record:
+                    with contextlib.suppress(OSError):
+                        os.write(self._descriptor, self._last_record)
                 os.close(self._descriptor)
             self._descriptor = -1
+
+    def touch(self) -> None:
+        """Show that this process is alive, by the time of its segment."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._descriptor >= 0:
+                os.utime(self._descriptor)
 
     def _has_room_for(self, length: int) -> bool:
         if self._descriptor < 0:
@@ -80,12 +114,15 @@ class SegmentWriter:
         with open_store(self._directory, is_made=True) as store:
             self._descriptor = store.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL)
             self._is_held = hold(self._descriptor)
+            self._name = name
+            self.segments[name] = 0
             self._opened = time.monotonic()
             self._size = 0
             # After the segment is made and held: of two processes that begin one at once, the later counts both.
             # Old files that cannot be removed are no reason to lose a new record.
             with contextlib.suppress(OSError):
-                prune(store, self._limits, room=max(0, length - self._limits.segment_bytes), own=name)
+                room = max(0, length - self._limits.segment_bytes)
+                prune(store, self._limits, room=room, own=name, on_removal=self._on_removal)
 
     def begin_anew(self) -> None:
         """Leave the parent's segment to the parent; called in a forked child."""
@@ -94,4 +131,5 @@ class SegmentWriter:
             with contextlib.suppress(OSError):
                 os.close(self._descriptor)
         self._descriptor = -1
+        self.segments = {}
         self.dropped = 0

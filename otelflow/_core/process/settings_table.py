@@ -132,6 +132,11 @@ class ProcessSettings(RunSettings):
         "the folder of the local store, or 'off'; empty: off in libraries, a default folder in the CLI",
         is_harmless=False,
     )
+    spool_dir: str = _declare(
+        "",
+        "the folder in which spans wait until the OTLP endpoint has them; empty: they wait in memory",
+        is_harmless=False,
+    )
     metrics: str = _declare(
         "",
         "the way out for metrics: off, pull[:HOST:PORT], registry, multiprocess, push[:URL], textfile:PATH, otlp",

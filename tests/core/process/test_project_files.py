@@ -25,7 +25,16 @@ raise_flow_error = false
 value_limit = 77
 capture_loggers = ["app"]
 """
-REFUSED = {"store", "metrics", "metrics_certificate", "metrics_key", "metrics_client_ca", "redact", "raise_flow_error"}
+REFUSED = {
+    "store",
+    "spool_dir",
+    "metrics",
+    "metrics_certificate",
+    "metrics_key",
+    "metrics_client_ca",
+    "redact",
+    "raise_flow_error",
+}
 
 
 @pytest.fixture

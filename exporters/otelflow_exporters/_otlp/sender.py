@@ -1,0 +1,215 @@
+"""Send bytes that are OTLP already, and hear whether they arrived: over HTTP or gRPC, as the ``OTEL_*`` variables say.
+
+Source: the OTLP specification, https://opentelemetry.io/docs/specs/otlp: which answers are worth another try, and
+``Retry-After``.
+"""
+
+import email.utils
+import gzip
+import os
+import time
+import zlib
+from pathlib import Path
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+from opentelemetry.util.re import parse_env_headers
+
+from otelflow._core.process import forks
+from otelflow._core.process.worker import uninstrumented
+from otelflow._core.text.hints import suggestion
+from otelflow._version import __version__
+from otelflow.errors import ConfigurationError
+from otelflow_exporters._otlp.endpoint import ExportStatus, TooLarge, is_grpc, otlp_settings, variable
+
+_PATHS: Final = {"traces": "v1/traces", "logs": "v1/logs", "metrics": "v1/metrics"}
+_EXPORT: Final = "/opentelemetry.proto.collector.{package}.v1.{service}/Export"
+_SERVICES: Final = {"traces": ("trace", "TraceService"), "logs": ("logs", "LogsService")}
+_USER_AGENT: Final = f"otelflow/{__version__}"
+_COMPRESSIONS: Final = ("gzip", "deflate", "none")
+# Of gzip's nine levels: higher ones take several times as long for a tenth less
+_LEVEL: Final = 1
+_LONGEST_RETRY_SECONDS: Final = 600.0
+# An answer is a few bytes; one that never ends is not read to its end.
+_LARGEST_ANSWER: Final = 1024 * 1024
+
+
+class Sender(Protocol):
+    """Sends one request after the other to one endpoint; ``status`` says how the last one ended."""
+
+    status: ExportStatus
+    #: How many seconds the endpoint wants to be left alone, 0 if it did not say
+    retry_after: float
+
+    def send(self, body: bytes) -> None:
+        """Send *body*, and wait for the answer no longer than the time limit of the endpoint; never raises."""
+
+    def close(self) -> None:
+        """Let go of the connection."""
+
+
+def new_sender(signal: str, exporter: str = "otlp") -> Sender:
+    """Return what sends *signal* as the exporter of that name would, to the endpoint that the variables name.
+
+    Raises ConfigurationError.
+    """
+    is_over_grpc = is_grpc(signal, exporter)
+    endpoint, timeout = otlp_settings(signal, "otlp_proto_grpc" if is_over_grpc else "otlp_proto_http")
+    name, compression = variable(signal, "COMPRESSION")
+    compression = compression.lower() or "gzip"
+    if compression not in _COMPRESSIONS:
+        raise ConfigurationError(f"{name}={compression} is not supported{suggestion(compression, _COMPRESSIONS)}")
+    headers = dict(parse_env_headers(variable(signal, "HEADERS")[1], liberal=True))
+    if is_over_grpc:
+        return _GrpcSender(signal, endpoint, headers, timeout, compression)
+    if not variable(signal, "ENDPOINT")[0].startswith(f"OTEL_EXPORTER_OTLP_{signal.upper()}_"):
+        endpoint = f"{endpoint.rstrip('/')}/{_PATHS[signal]}"
+    return _HttpSender(signal, endpoint, headers, timeout, compression)
+
+
+def _file(signal: str, setting: str) -> str | None:
+    """Return the path that a variable names. Raises ConfigurationError if it cannot be read."""
+    name, path = variable(signal, setting)
+    if not path:
+        return None
+    if not os.access(path, os.R_OK) or not Path(path).is_file():
+        raise ConfigurationError(f"{name}={path} cannot be read")
+    return path
+
+
+class _HttpSender:
+    def __init__(self, signal: str, endpoint: str, headers: dict[str, str], timeout: float, compression: str) -> None:
+        self.status = ExportStatus(endpoint)
+        self.retry_after = 0.0
+        self._endpoint = endpoint
+        self._timeout = timeout
+        self._compression = compression
+        self._headers = {"User-Agent": _USER_AGENT, **headers, "Content-Type": "application/x-protobuf"}
+        if compression != "none":
+            self._headers["Content-Encoding"] = compression
+        self._verify = _file(signal, "CERTIFICATE") or True
+        certificate, key = _file(signal, "CLIENT_CERTIFICATE"), _file(signal, "CLIENT_KEY")
+        self._certificate = (certificate, key) if certificate and key else certificate
+        import requests  # noqa: PLC0415 only where something is sent; before the first span, since it takes long
+
+        self._new_session = requests.Session
+        self._session: Any = None
+        forks.begin_anew(self, _HttpSender._begin)
+
+    def _begin(self) -> None:
+        """Leave the connection to the parent process, which goes on using it."""
+        self._session = None
+
+    def send(self, body: bytes) -> None:
+        self.status.reset()
+        self.retry_after = 0.0
+        if self._compression == "gzip":
+            body = gzip.compress(body, _LEVEL)
+        elif self._compression == "deflate":
+            body = zlib.compress(body, _LEVEL)
+        if self._session is None:
+            self._session = self._new_session()
+        try:
+            with (
+                uninstrumented(),
+                self._session.post(
+                    self._endpoint,
+                    data=body,
+                    headers=self._headers,
+                    timeout=self._timeout,
+                    verify=self._verify,
+                    cert=self._certificate,
+                    allow_redirects=False,  # it would take the headers to another host
+                    stream=True,
+                ) as response,
+            ):
+                response._content = response.raw.read(_LARGEST_ANSWER, decode_content=True)  # noqa: SLF001 its limit
+                self.retry_after = _seconds(response.headers.get("Retry-After", ""))
+                self.status.on_response(response)
+        except Exception as error:  # noqa: BLE001 the network, and an answer that is no message
+            self.status.on_error(error)
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+        self._session = None
+
+
+def _seconds(text: str) -> float:
+    """Return how long ``Retry-After`` asks to wait: a number of seconds, or a date."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+        except (ValueError, TypeError):
+            return 0.0
+    return min(max(seconds, 0.0), _LONGEST_RETRY_SECONDS)
+
+
+class _GrpcSender:
+    def __init__(self, signal: str, endpoint: str, headers: dict[str, str], timeout: float, compression: str) -> None:
+        import grpc  # type: ignore[import-untyped]  # noqa: PLC0415 only for those who use it
+
+        self._grpc: Any = grpc
+        self.status = ExportStatus(endpoint)
+        self.retry_after = 0.0
+        parts = urlsplit(endpoint)
+        text = variable(signal, "INSECURE")[1].lower()
+        is_insecure = parts.scheme == "http" if not text or parts.scheme == "https" else text == "true"
+        self._target = parts.netloc or endpoint
+        self._credentials: Any = None
+        if not is_insecure:
+            paths = (_file(signal, setting) for setting in ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE"))
+            self._credentials = grpc.ssl_channel_credentials(*map(_content, paths))
+        self._metadata = tuple(headers.items())
+        self._timeout = timeout
+        is_compressed = compression != "none"
+        self._compression = getattr(grpc.Compression, "Gzip" if is_compressed else "NoCompression")
+        package, service = _SERVICES[signal]
+        self._method = _EXPORT.format(package=package, service=service)
+        self._channel: Any = None
+        forks.begin_anew(self, _GrpcSender._begin)
+
+    def _begin(self) -> None:
+        """Leave the connection to the parent process, which goes on using it."""
+        self._channel = None
+
+    def send(self, body: bytes) -> None:
+        self.status.reset()
+        self.retry_after = 0.0
+        try:
+            with uninstrumented():
+                if self._channel is None:
+                    self._channel = self._new_channel()
+                export = self._channel.unary_unary(self._method)  # bytes go in and come out
+                answer = export(body, timeout=self._timeout, metadata=self._metadata)
+            from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as service  # noqa: PLC0415
+
+            # On the wire the answers for all signals are the same.
+            self.status.on_message(service.ExportTraceServiceResponse.FromString(answer))
+        except TooLarge:
+            return
+        except Exception as error:  # noqa: BLE001 the network, and an answer that is no message
+            try:
+                self.status.on_error(error)
+            except TooLarge:
+                return
+            self.close()  # a channel that could not connect waits for longer and longer before it tries again
+
+    def _new_channel(self) -> Any:
+        options = (("grpc.primary_user_agent", _USER_AGENT),)
+        if self._credentials is None:
+            return self._grpc.insecure_channel(self._target, options, compression=self._compression)
+        return self._grpc.secure_channel(self._target, self._credentials, options, compression=self._compression)
+
+    def close(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+        self._channel = None
+
+
+def _content(path: str | None) -> bytes | None:
+    if path is None:
+        return None
+    return Path(path).read_bytes()

@@ -1,0 +1,1 @@
+"""The spool: spans that wait in files until they have arrived."""

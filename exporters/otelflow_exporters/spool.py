@@ -1,0 +1,318 @@
+"""Let spans wait in files until they have arrived."""
+
+import logging
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Final
+
+from opentelemetry.context import Context
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+from otelflow._core.process import forks, shutdown
+from otelflow._core.process.environment import positive_integer
+from otelflow._core.process.files import Folder, StoredFile, is_running
+from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker
+from otelflow_exporters._otlp.encoder import encode_span
+from otelflow_exporters._otlp.sender import Sender, new_sender
+from otelflow_exporters._spool.batches import CLOSED, Item
+from otelflow_exporters._spool.claims import offset_of
+from otelflow_exporters._spool.shipper import Shipper
+from otelflow_exporters._store.limits import Limits, absolute
+from otelflow_exporters._store.ownership import writer_of
+from otelflow_exporters._store.records import LARGEST_RECORD, LARGEST_SEGMENT, Segment, framed, spans_of
+from otelflow_exporters._store.writer import SegmentWriter
+
+__all__ = ["SpoolSpanProcessor"]
+
+_logger = logging.getLogger(__name__)
+
+# How often the time of a segment shows that its process is alive
+_SIGN_SECONDS: Final = 1.0
+# How long a process that ends waits for the answer to one request: it cannot know whether there will be any.
+_PATIENCE_SECONDS: Final = 0.4
+_PATIENCE_AFTER_ARRIVAL_SECONDS: Final = 2.0  # with an endpoint that has taken something before
+_LOOK_SECONDS: Final = 0.05
+# Without a folder, spans wait in memory.
+_LARGEST_MEMORY: Final = 16 * 1024 * 1024
+
+
+class SpoolSpanProcessor(SpanProcessor):
+    """Writes each span to a file when it ends, and sends it to the endpoint of the ``OTEL_EXPORTER_OTLP_*`` variables.
+
+    The program never waits for the network. What has ended survives the process, however that ends; what it was doing
+    when it was lost is reported, too: the next process that uses the folder, or ``otelflow ship``, sends both.
+
+    Args:
+        directory: the folder of the spool, which any number of processes share.
+        max_bytes: how much all processes together keep there (256 MB); what is oldest must go first, and is counted.
+        exporter: ``otlp_proto_http``, ``otlp_proto_grpc``, or ``otlp``, which goes by ``OTEL_EXPORTER_OTLP_PROTOCOL``.
+        is_shipped: whether this process sends; without it, ``otelflow ship`` does.
+        on_loss: called with a reason and a number of spans when some are lost.
+
+    Raises:
+        ConfigurationError: a variable or an argument has no usable value.
+
+    Attributes:
+        dropped: how many spans of this process were lost, by reason.
+
+    Example:
+        >>> from opentelemetry.sdk.trace import TracerProvider
+        >>> provider = TracerProvider()
+        >>> provider.add_span_processor(SpoolSpanProcessor("spool"))
+        >>> provider.shutdown()
+
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        max_bytes: int | None = None,
+        exporter: str = "otlp",
+        is_shipped: bool = True,
+        on_loss: Callable[[str, int], object] | None = None,
+    ) -> None:
+        self.directory = absolute(os.fspath(directory), "directory")
+        self._sender: Sender | None = new_sender("traces", exporter) if is_shipped else None
+        self._on_loss = on_loss
+        self._limits = Limits() if max_bytes is None else Limits(max_bytes)
+        self._writer = SegmentWriter(
+            self.directory,
+            self._limits,
+            first_records=self._started,
+            last_record=CLOSED,
+            on_removal=self._count_removed,
+        )
+        self._batch_size = positive_integer("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512)
+        self._shipper = self._new_shipper()
+        self._worker = Worker(
+            self._ship,
+            interval=min(_SIGN_SECONDS, positive_integer("OTEL_BSP_SCHEDULE_DELAY", 5_000) / 1_000),
+            is_due=lambda: self.waiting >= self._batch_size and time.monotonic() >= self._not_before(),
+        )
+        self._lock = forks.new_lock()
+        self._begin()
+        forks.begin_anew(self, SpoolSpanProcessor._begin)
+        shutdown.deliver_before_child_ends(self, SpoolSpanProcessor.shutdown)
+
+    def _new_shipper(self) -> Shipper | None:
+        if self._sender is None:
+            return None
+        return Shipper(
+            self.directory,
+            self._sender,
+            batch_size=self._batch_size,
+            on_loss=self._count_loss,
+            own=lambda: self._writer.segments,
+        )
+
+    def _begin(self) -> None:
+        """Begin with no span; in a forked child, those of the parent are the parent's."""
+        self.dropped: Counter[str] = Counter()
+        self._open: dict[int, bytes] = {}
+        self._made = 0  # spans of this process that ended
+        self._done = 0  # those of them that need not be sent any more
+        self._memory: deque[Item] = deque()
+        self._memory_bytes = 0
+        self._is_warned = False
+        self._is_shut_down = False
+        self._worker.is_closed = False
+
+    @property
+    def waiting(self) -> int:
+        """How many spans of this process wait to be sent."""
+        return self._made - self._done
+
+    def _not_before(self) -> float:
+        return float("inf") if self._shipper is None else self._shipper.not_before
+
+    # On the program's threads
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Write down that *span* has started, so that it is reported if the process is lost."""
+        forks.notice()
+        context = span.get_span_context()
+        if not context.trace_flags.sampled or self._is_shut_down:
+            return
+        try:
+            record = framed(encode_span(span))
+        except Exception:  # noqa: BLE001 what a span of any program holds; its end says that it is lost
+            return
+        self._open[context.span_id] = record
+        try:
+            self._writer.append(record)
+        except OSError:
+            return  # its end says so
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Write *span*; it is sent later."""
+        forks.notice()
+        context = span.get_span_context()
+        if context is None or not context.trace_flags.sampled:
+            return
+        self._open.pop(context.span_id, None)
+        with self._lock:
+            self._made += 1
+        if self._is_shut_down:
+            self._lose("after_shutdown", 1)
+            return
+        try:
+            body = encode_span(span)
+        except Exception as error:  # noqa: BLE001 what a span of any program holds
+            self._lose("encoding_failed", 1, error)
+            return
+        record = framed(body)
+        if len(record) > LARGEST_RECORD:
+            self._lose("too_large", 1)
+            return
+        try:
+            self._writer.append(record, 1)
+        except OSError as error:
+            self._keep_in_memory(body, error)
+        worker = self._worker
+        if self._shipper is None:
+            return
+        if worker.thread is None:
+            worker.start_thread()
+        elif self.waiting == self._batch_size:
+            with worker.changed:
+                worker.changed.notify_all()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Send what waits; return False if that took longer, or if the endpoint took it not."""
+        if self._shipper is None:
+            return True
+        if self._worker.thread is None and not self._worker.start_thread():
+            while self._ship():
+                pass
+            return not self._shipper.failure
+        return self._worker.flush(timeout_millis / 1_000) and not self._shipper.failure
+
+    def shutdown(self) -> None:
+        """Send what waits as long as the endpoint takes it; the rest stays in the spool for others."""
+        if self._is_shut_down:
+            return
+        self._is_shut_down = True
+        self._writer.close()
+        if self._shipper is None:
+            return
+        with shutdown.waiting():
+            is_done = self._deliver_last()
+        if is_done:
+            self._worker.close()
+            self._shipper.close()
+            return
+        if self._memory:
+            self._lose("shutdown", len(self._memory))
+        if self.waiting:
+            _logger.warning(
+                "%d spans wait in the spool %s%s: the next process that uses it, or 'otelflow ship', sends them",
+                self.waiting,
+                self.directory,
+                f" for {self._shipper.failure}" if self._shipper.failure else "",
+            )
+
+    def _deliver_last(self) -> bool:
+        """Send what waits while that goes on; tell whether everything was sent."""
+        worker, shipper = self._worker, self._shipper
+        if shipper is None or not self.waiting:
+            return True
+        shipper.not_before = 0.0  # once more
+        if worker.thread is None and not worker.start_thread():
+            while self._ship():
+                pass
+            return not self.waiting
+        deadline = time.monotonic() + shutdown.seconds_left(SHUTDOWN_SECONDS)
+        requests, progress = shipper.requests, time.monotonic()
+        while time.monotonic() < deadline:
+            if worker.flush(_LOOK_SECONDS):
+                return not self.waiting
+            patience = _PATIENCE_AFTER_ARRIVAL_SECONDS if shipper.arrivals else _PATIENCE_SECONDS
+            if shipper.requests != requests:
+                requests, progress = shipper.requests, time.monotonic()
+            elif time.monotonic() - progress > patience:
+                return False
+        return False
+
+    def _started(self) -> list[bytes]:
+        """Return what each segment begins with: the spans that have started and not ended."""
+        return list(self._open.values())
+
+    def _keep_in_memory(self, body: bytes, error: Exception) -> None:
+        with self._lock:
+            self._memory.append(Item(len(body), TracesData.FromString(body), 1))
+            self._memory_bytes += len(body)
+            surplus = 0
+            while self._memory_bytes > _LARGEST_MEMORY:
+                self._memory_bytes -= self._memory.popleft().end
+                surplus += 1
+        if surplus:
+            self._lose("spool_full", surplus)
+        if not self._is_warned:
+            self._is_warned = True
+            _logger.warning(
+                "The spool %s takes no spans: %s. They wait in memory, and are lost if the process is (said once)",
+                self.directory,
+                error,
+            )
+
+    def _lose(self, reason: str, count: int, error: Exception | None = None) -> None:
+        """Count spans of this process that will not arrive."""
+        with self._lock:
+            self._done += count
+        self._count_loss(reason, count, error)
+
+    def _count_loss(self, reason: str, count: int, error: Exception | None = None) -> None:
+        with self._lock:
+            is_first = not self.dropped[reason]
+            self.dropped[reason] += count
+        if self._on_loss is not None:
+            self._on_loss(reason, count)
+        if is_first:
+            place = self._sender.status.place if self._sender is not None else ""
+            _logger.warning(
+                "Spans are lost: %s (%s; said once for each reason)", reason, place or self.directory, exc_info=error
+            )
+
+    def _count_removed(self, folder: Folder, file: StoredFile) -> None:
+        """Count the spans of a segment that must make room before they have arrived."""
+        try:
+            content = folder.read(file.name, LARGEST_SEGMENT)
+        except OSError:
+            return
+        records = Segment(content[offset_of(folder, file) :]).records()
+        count = sum(1 for record in records for span in spans_of(record.traces) if span.end_time_unix_nano)
+        if self._writer.segments.pop(file.name, None) is not None:
+            self._lose("spool_full", count)
+        elif count and not is_running(writer_of(file.name)):  # one that lives misses its segment, and counts it
+            self._count_loss("spool_full", count)
+
+    # On the worker's thread
+
+    def _ship(self) -> bool:
+        """Send one batch, if there is anything to send; tell whether more may be left."""
+        if self._shipper is None:
+            return False
+        if self._open:
+            self._writer.touch()
+        if self._memory:
+            return self._ship_memory(self._shipper)
+        outcome = self._shipper.ship()
+        with self._lock:
+            self._done += outcome.own
+        if outcome.vanished:
+            self._lose("vanished", outcome.vanished)
+        return outcome.is_more
+
+    def _ship_memory(self, shipper: Shipper) -> bool:
+        with self._lock:
+            items = [self._memory.popleft() for _ in range(min(len(self._memory), self._batch_size))]
+        count = shipper.ship_records(items)
+        with self._lock:
+            self._memory.extendleft(reversed(items[count:]))
+            self._memory_bytes -= sum(item.end for item in items[:count])
+            self._done += count
+        return count > 0

@@ -1,0 +1,73 @@
+"""``otelflow ship``: send what waits in a spool, for any number of processes, living or gone."""
+
+import signal
+import threading
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from otelflow._cli._console import say
+from otelflow._cli._exit_codes import FAILURE
+from otelflow.errors import ConfigurationError
+from otelflow.settings import in_force
+from otelflow_exporters._otlp.endpoint import variable
+from otelflow_exporters._otlp.sender import new_sender
+from otelflow_exporters._spool.shipper import Shipper
+
+_BATCH_SIZE: Final = 512
+_LOOK_SECONDS: Final = 1.0
+
+
+def ship(directory: Path | None, *, once: bool) -> int:
+    """Send what waits in *directory*; return the exit code. Without *once* it goes on until it is told to end.
+
+    Raises ConfigurationError without a spool or an endpoint.
+    """
+    if directory is None:
+        spool_dir = in_force()["spool_dir"].value
+        if not spool_dir:
+            raise ConfigurationError("ship needs the folder of a spool: name one, or set OTELFLOW_SPOOL_DIR")
+        directory = Path(spool_dir)
+    name, endpoint = variable("traces", "ENDPOINT")
+    if not endpoint:
+        raise ConfigurationError(f"ship needs an endpoint: set {name}, such as http://localhost:4318")
+    lost: Counter[str] = Counter()
+    shipper = Shipper(
+        directory.expanduser().absolute(),
+        new_sender("traces"),
+        batch_size=_BATCH_SIZE,
+        on_loss=lambda reason, count: lost.update({reason: count}),
+        is_for_all=True,
+    )
+    end = _end_of_signals()
+    sent, failure = 0, ""
+    try:
+        while not end.is_set():
+            outcome = shipper.ship()
+            sent += outcome.others
+            if shipper.failure and shipper.failure != failure:
+                say(f"{shipper.failure} does not take spans; they wait in {directory}")
+            failure = shipper.failure
+            if outcome.is_more:
+                continue
+            if once:
+                break
+            end.wait(_LOOK_SECONDS)
+    finally:
+        shipper.close()
+        losses = "".join(f", {count:,} {reason}" for reason, count in lost.items())
+        say(f"{sent - lost['rejected']:,} spans sent{losses}")
+    return FAILURE if once and failure else 0
+
+
+def _end_of_signals() -> threading.Event:
+    """Return what is set when the process is asked to end: the request that is on its way is waited for."""
+    end = threading.Event()
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        end.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask)
+    return end

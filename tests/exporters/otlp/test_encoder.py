@@ -1,0 +1,110 @@
+"""A span by hand is byte for byte the span of OpenTelemetry's own encoder."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+
+from otelflow_exporters._otlp.encoder import encode_span
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False),
+    TEXTS,
+    st.text("x", min_size=120, max_size=140),
+    st.binary(max_size=20),
+)
+VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3))
+ATTRIBUTES = st.dictionaries(TEXTS.filter(bool), VALUES, max_size=4)
+CONTEXTS = st.builds(
+    SpanContext,
+    st.integers(1, 2**128 - 1),
+    st.integers(1, 2**64 - 1),
+    st.booleans(),
+    st.sampled_from([TraceFlags(0), TraceFlags(1), TraceFlags(3)]),
+    st.sampled_from([TraceState(), TraceState([("vendor", "a"), ("other", "b=c")])]),
+)
+TIMES = st.integers(0, 2**63)
+SPANS = st.builds(
+    ReadableSpan,
+    name=TEXTS,
+    context=CONTEXTS,
+    parent=st.none() | CONTEXTS,
+    resource=st.builds(Resource, ATTRIBUTES, st.sampled_from(["", "https://opentelemetry.io/schemas/1.44.0"])),
+    attributes=ATTRIBUTES,
+    events=st.lists(st.builds(Event, TEXTS, ATTRIBUTES, TIMES), max_size=3),
+    links=st.lists(st.builds(Link, CONTEXTS, ATTRIBUTES), max_size=3),
+    kind=st.sampled_from(SpanKind),
+    status=st.sampled_from([Status(), Status(StatusCode.OK), Status(StatusCode.ERROR, "why: ü")]),
+    start_time=TIMES,
+    end_time=st.none() | TIMES,
+    instrumentation_scope=st.none()
+    | st.builds(InstrumentationScope, TEXTS, st.none() | TEXTS, st.none() | TEXTS, ATTRIBUTES),
+)
+
+
+@given(SPANS)
+def test_a_span_is_what_the_sdk_makes_of_it(span):
+    expected = encode_spans([span]).SerializeToString()
+
+    encoded = encode_span(span)
+
+    assert TracesData.FromString(encoded) == TracesData.FromString(expected)
+
+
+def span_with(attributes):
+    context = SpanContext(1, 2, False, TraceFlags(1))
+    return ReadableSpan("x", context, resource=Resource.get_empty(), attributes=attributes)
+
+
+def decoded(span):
+    (resource_spans,) = TracesData.FromString(encode_span(span)).resource_spans
+    return resource_spans.scope_spans[0].spans[0]
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, object(), [2**64], {"deep": {1, 2}}])
+def test_a_value_that_otlp_cannot_hold_costs_itself_only(value):
+    attributes = decoded(span_with({"before": 1, "bad": value, "after": 2})).attributes
+
+    assert [attribute.key for attribute in attributes] == ["before", "after"]
+
+
+def test_a_value_that_contains_itself_costs_itself_only():
+    value = []
+    value.append(value)
+
+    assert [attribute.key for attribute in decoded(span_with({"bad": value, "after": 2})).attributes] == ["after"]
+
+
+def test_half_a_surrogate_is_written_as_its_number():
+    span = span_with({"key": "a\ud83d", "k\ud83d": 1})
+    span._name = "n\ud83d"
+
+    encoded = decoded(span)
+
+    assert encoded.name == r"n\ud83d"
+    assert [attribute.key for attribute in encoded.attributes] == ["key", r"k\ud83d"]
+    assert encoded.attributes[0].value.string_value == r"a\ud83d"
+
+
+def test_another_resource_at_the_address_of_an_old_one_is_encoded_anew():
+    names = []
+    for number in range(50):
+        span = ReadableSpan("x", SpanContext(1, 2, False), resource=Resource({"service.name": str(number)}))
+        (resource_spans,) = TracesData.FromString(encode_span(span)).resource_spans
+        names.append(resource_spans.resource.attributes[0].value.string_value)
+
+    assert names == [str(number) for number in range(50)]
+
+
+def test_a_span_without_a_context_is_refused():
+    with pytest.raises(ValueError, match="no ids"):
+        encode_span(ReadableSpan("x"))

@@ -1,0 +1,234 @@
+"""Bytes are sent as the OTLP variables say, and each kind of answer is told apart."""
+
+import email.utils
+import socket
+import threading
+import time
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+from otelflow.errors import ConfigurationError
+from otelflow_exporters._otlp.sender import new_sender
+from support.receivers import GrpcReceiver, OtlpReceiver
+
+REQUEST = ExportTraceServiceRequest()
+REQUEST.resource_spans.add().scope_spans.add().spans.add(name="sent", trace_id=b"t" * 16, span_id=b"s" * 8)
+BODY = REQUEST.SerializeToString()
+PARTIAL = ExportTraceServiceResponse(
+    partial_success=ExportTracePartialSuccess(rejected_spans=3, error_message="no room")
+)
+
+
+@pytest.fixture
+def receiver(monkeypatch):
+    with OtlpReceiver() as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        yield receiver
+
+
+@pytest.fixture
+def grpc_receiver(monkeypatch):
+    pytest.importorskip("grpc")
+    with GrpcReceiver() as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        yield receiver
+
+
+@pytest.fixture
+def sender(receiver):
+    sender = new_sender("traces")
+    yield sender
+    sender.close()
+
+
+@pytest.mark.parametrize("compression", ["", "gzip", "deflate", "none", "GZIP"])
+def test_bytes_arrive_as_they_are_in_any_compression(receiver, monkeypatch, compression):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", compression)
+    sender = new_sender("traces")
+
+    sender.send(BODY)
+    sender.send(BODY)
+    sender.close()
+
+    assert not sender.status.is_refused
+    assert [request.body for request in receiver.requests] == [BODY, BODY]
+    headers = receiver.requests[0].headers
+    assert receiver.requests[0].path == "/v1/traces"
+    assert headers.get("Content-Encoding", "none") == (compression.lower() or "gzip")
+    assert headers["Content-Type"] == "application/x-protobuf"
+    assert headers["User-Agent"].startswith("otelflow/")
+
+
+def test_headers_and_an_address_for_traces_alone_are_used_as_they_are(receiver, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{receiver.url}/own/path")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=one,x-key=a%20b")
+
+    new_sender("traces").send(BODY)
+
+    (request,) = receiver.requests
+    assert request.path == "/own/path"
+    assert (request.headers["x-tenant"], request.headers["x-key"]) == ("one", "a b")
+
+
+@pytest.mark.parametrize(
+    ("status", "is_for_good"),
+    [(400, True), (413, True), (422, True), (401, False), (404, False), (429, False), (500, False), (503, False)],
+)
+def test_what_is_refused_is_told_apart_from_what_may_be_tried_again(receiver, sender, status, is_for_good):
+    receiver.status = status
+
+    sender.send(BODY)
+
+    assert sender.status.is_refused
+    assert sender.status.is_for_good is is_for_good
+    assert str(status) in sender.status.reason
+
+    receiver.status = 200
+    sender.send(BODY)
+
+    assert not sender.status.is_refused
+
+
+def test_a_redirection_is_not_followed(receiver, sender):
+    with OtlpReceiver() as other:
+        receiver.status = 307
+        receiver.headers = {"Location": other.url}
+
+        sender.send(BODY)
+
+        assert other.requests == []
+    assert sender.status.is_refused
+
+
+def test_what_the_endpoint_rejects_of_a_request_is_counted(receiver, sender):
+    receiver.body = PARTIAL.SerializeToString()
+
+    sender.send(BODY)
+
+    assert (sender.status.is_refused, sender.status.rejected, sender.status.message) == (False, 3, "no room")
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "most"),
+    [
+        ("7", 7, 7),
+        ("0.5", 0.5, 0.5),
+        ("in a while", 90, 101),
+        ("-5", 0, 0),
+        ("soon", 0, 0),
+        ("9999999", 600, 600),
+    ],
+)
+def test_retry_after_is_a_number_or_a_date_and_has_an_end(receiver, sender, text, least, most):
+    date = email.utils.formatdate(time.time() + 100, usegmt=True)
+    receiver.status, receiver.headers = 503, {"Retry-After": date if text == "in a while" else text}
+
+    sender.send(BODY)
+
+    assert least <= sender.retry_after <= most
+
+
+def test_nobody_there_and_silence_are_told_in_words(monkeypatch):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.1")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        sender = new_sender("traces")
+        sender.send(BODY)
+
+        assert (sender.status.is_refused, sender.status.is_for_good, sender.status.reason) == (True, False, "timed out")
+
+    sender.send(BODY)
+
+    assert sender.status.reason == "connection refused"
+
+
+def test_an_answer_that_never_ends_is_not_read_to_its_end(monkeypatch):
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        sent = []
+
+        def answer():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
+                try:
+                    sent.extend(connection.send(b"x" * 65_536) for _ in range(1_000))
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        sender = new_sender("traces")
+        sender.send(BODY)
+        thread.join(30)
+
+    assert not thread.is_alive()
+    assert sum(sent) < 50_000_000
+    assert not sender.status.is_refused
+
+
+def test_bytes_arrive_over_grpc_with_their_headers(grpc_receiver, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=one")
+    sender = new_sender("traces")
+
+    sender.send(BODY)
+    grpc_receiver.answer = PARTIAL
+    sender.send(BODY)
+    sender.close()
+
+    assert [span.name for span in grpc_receiver.spans] == ["sent", "sent"]
+    assert grpc_receiver.metadata[0]["x-tenant"] == "one"
+    assert (sender.status.is_refused, sender.status.rejected) == (False, 3)
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "is_for_good"),
+    [
+        ("UNAVAILABLE", "later", False),
+        ("RESOURCE_EXHAUSTED", "no room", False),
+        ("RESOURCE_EXHAUSTED", "Received message larger than max (1 vs. 0)", True),
+        ("INVALID_ARGUMENT", "bad", True),
+    ],
+)
+def test_what_grpc_refuses_is_told_apart(grpc_receiver, code, details, is_for_good):
+    import grpc
+
+    grpc_receiver.code, grpc_receiver.details = getattr(grpc.StatusCode, code), details
+    sender = new_sender("traces")
+
+    sender.send(BODY)
+
+    assert sender.status.is_refused
+    assert sender.status.is_for_good is is_for_good
+    assert code in sender.status.reason
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "cure"),
+    [
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzp", "'gzip'"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem", "cannot be read"),
+        ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/", "cannot be read"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://", "such as http://localhost:4318"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "seconds above 0"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "not supported"),
+    ],
+)
+def test_a_variable_that_says_nothing_usable_is_named(receiver, monkeypatch, variable, value, cure):
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(ConfigurationError, match=variable) as caught:
+        new_sender("traces")
+
+    assert cure in str(caught.value)

@@ -1,0 +1,321 @@
+"""What waits in a spool is sent in order, once, and what cannot be sent is counted."""
+
+import itertools
+import os
+import time
+from collections import Counter
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import TracerProvider
+
+from otelflow_exporters._otlp.encoder import encode_span
+from otelflow_exporters._otlp.endpoint import ExportStatus
+from otelflow_exporters._spool.batches import CLOSED
+from otelflow_exporters._spool.shipper import Outcome, Shipper
+from otelflow_exporters._store.limits import Limits
+from otelflow_exporters._store.records import framed
+from otelflow_exporters._store.writer import SegmentWriter
+from support.receivers import OtlpReceiver, spans_of
+
+
+class Endpoint:
+    """A sender whose endpoint takes what ``refuses`` does not name."""
+
+    def __init__(self):
+        self.status = ExportStatus("http://endpoint")
+        self.retry_after = 0.0
+        self.requests = []
+        self.refuses = lambda names: None
+
+    def send(self, body):
+        self.status.reset()
+        request = ExportTraceServiceRequest.FromString(body)
+        names = [span.name for span in spans_of([request])]
+        reason = self.refuses(names)
+        if reason is None:
+            self.requests.append(request)
+        else:
+            self.status.is_refused, self.status.reason = True, reason
+            self.status.is_for_good = reason == "bad"
+
+    def close(self):
+        pass
+
+    @property
+    def names(self):
+        return [span.name for span in spans_of(self.requests)]
+
+
+@pytest.fixture
+def endpoint():
+    return Endpoint()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "spool"
+
+
+TRACER = TracerProvider(shutdown_on_exit=False).get_tracer("program", "1.0")
+
+
+def started(name):
+    return TRACER.start_span(name)
+
+
+def record_of(span):
+    return framed(encode_span(span))
+
+
+def write(folder, *names, is_closed=True, open_names=()):
+    """Write one segment with these spans, as a process that is gone has left it; return the path."""
+    writer = SegmentWriter(folder, Limits(), last_record=CLOSED if is_closed else b"")
+    for name in open_names:
+        writer.append(record_of(started(name)))
+    for name in names:
+        span = started(name)
+        writer.append(record_of(span))
+        span.end()
+        writer.append(record_of(span), 1)
+    writer.close()
+    (name,) = writer.segments
+    return folder / name
+
+
+def shipper_of(folder, endpoint, losses=None, **options):
+    losses = Counter() if losses is None else losses
+    return Shipper(
+        folder,
+        endpoint,
+        on_loss=lambda reason, count: losses.update({reason: count}),
+        **{"batch_size": 10, **options},
+    )
+
+
+def ship_all(shipper):
+    total = Outcome()
+    for _ in range(1_000):
+        outcome = shipper.ship()
+        total = Outcome(*(a + b for a, b in zip(total[:3], outcome[:3], strict=True)), outcome.is_more)
+        if not outcome.is_more:
+            return total
+    raise AssertionError("it never ends")
+
+
+def files_in(folder):
+    return sorted(file.name for file in folder.iterdir())
+
+
+def test_what_a_process_has_left_is_sent_in_order_in_batches_and_removed(folder, endpoint):
+    write(folder, *(f"a{n}" for n in range(25)))
+    time.sleep(0.001)
+    write(folder, "b0", "b1")
+
+    total = ship_all(shipper_of(folder, endpoint))
+
+    assert endpoint.names == [f"a{n}" for n in range(25)] + ["b0", "b1"]
+    assert [len(spans_of([request])) for request in endpoint.requests] == [10, 10, 5, 2]
+    assert total == Outcome(others=27)
+    assert files_in(folder) == ["OTELFLOW_STORE"]
+
+
+def test_in_a_request_each_resource_and_scope_stands_once(folder, endpoint):
+    write(folder, "a", "b")
+
+    ship_all(shipper_of(folder, endpoint))
+
+    ((resource_spans,),) = [request.resource_spans for request in endpoint.requests]
+    (scope_spans,) = resource_spans.scope_spans
+    assert (scope_spans.scope.name, len(scope_spans.spans)) == ("program", 2)
+
+
+def test_a_folder_that_is_not_there_holds_nothing(folder, endpoint):
+    assert shipper_of(folder, endpoint).ship() == Outcome()
+
+
+def test_while_the_endpoint_takes_nothing_it_is_left_alone_longer_and_longer(folder, endpoint, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    write(folder, "a")
+    tries = []
+    endpoint.refuses = lambda names: tries.append(now[0]) or "HTTP 503"
+    shipper = shipper_of(folder, endpoint)
+
+    for _ in range(4_000):
+        assert shipper.ship() == Outcome()
+        now[0] += 0.1
+
+    waits = [round(later - earlier) for earlier, later in itertools.pairwise(tries)]
+    assert [min(waits[0], 1), waits[1] in (2, 3), 3 <= waits[2] <= 5, 6 <= waits[3] <= 10] == [1, True, True, True]
+    assert all(47 <= wait <= 73 for wait in waits[6:])
+    assert "HTTP 503" in shipper.failure
+
+    endpoint.refuses = lambda names: None
+    now[0] += 100
+    ship_all(shipper)
+
+    assert (endpoint.names, shipper.failure) == (["a"], "")
+
+
+def test_the_endpoint_says_how_long_it_is_to_be_left_alone(folder, endpoint, monkeypatch):
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    write(folder, "a")
+    endpoint.refuses, endpoint.retry_after = lambda names: "HTTP 429", 33.0
+    shipper = shipper_of(folder, endpoint)
+
+    shipper.ship()
+
+    assert shipper.not_before == 133.0
+
+
+def test_a_span_that_is_never_taken_costs_itself_only(folder, endpoint):
+    losses = Counter()
+    names = [f"a{n}" for n in range(37)]
+    write(folder, *names)
+    endpoint.refuses = lambda batch: "bad" if {"a3", "a20"} & set(batch) else None
+
+    total = ship_all(shipper_of(folder, endpoint, losses, batch_size=16))
+
+    assert endpoint.names == [name for name in names if name not in ("a3", "a20")]
+    assert losses == {"rejected": 2}
+    assert total.others == 37
+    assert len(spans_of(endpoint.requests[-1:])) > 1  # the batches have grown again
+
+
+def test_what_was_sent_is_not_sent_again_by_the_next(folder, endpoint):
+    write(folder, *(f"a{n}" for n in range(25)))
+    first = shipper_of(folder, endpoint)
+    first.ship()
+    first.close()
+
+    ship_all(shipper_of(folder, endpoint))
+
+    assert endpoint.names == [f"a{n}" for n in range(25)]
+
+
+def test_two_never_send_the_same(folder, endpoint):
+    write(folder, *(f"a{n}" for n in range(25)))
+    first, second = shipper_of(folder, endpoint), shipper_of(folder, endpoint)
+
+    first.ship()
+
+    assert second.ship() == Outcome()
+    ship_all(first)
+    assert len(endpoint.names) == 25
+
+
+def test_a_segment_that_a_living_process_writes_is_its_own_unless_all_are_asked_for(folder, endpoint):
+    writer = SegmentWriter(folder, Limits())
+    span = started("alive")
+    span.end()
+    writer.append(record_of(span), 1)
+
+    assert shipper_of(folder, endpoint).ship() == Outcome()
+    sidecar = shipper_of(folder, endpoint, is_for_all=True)
+    ship_all(sidecar)
+    sidecar.close()
+    assert endpoint.names == ["alive"]
+
+    writer.append(record_of(span), 1)
+    total = ship_all(shipper_of(folder, endpoint, own=lambda: writer.segments))
+
+    assert (endpoint.names, total) == (["alive"] * 2, Outcome(own=1))
+    assert len(files_in(folder)) == 3  # it is written still
+
+
+def test_runs_that_were_open_when_their_process_was_lost_are_told_once(folder, endpoint):
+    path = write(folder, "ended", is_closed=False, open_names=["flow nightly", "other"])
+    os.utime(path, (2_000_000_000, 2_000_000_000))
+
+    ship_all(shipper_of(folder, endpoint))
+    ship_all(shipper_of(folder, endpoint))
+
+    spans = {span.name: span for span in spans_of(endpoint.requests)}
+    assert sorted(endpoint.names) == ["ended", "flow nightly", "other"]
+    lost = spans["flow nightly"]
+    assert lost.end_time_unix_nano == 2_000_000_000 * 10**9
+    assert 0 < lost.start_time_unix_nano < lost.end_time_unix_nano
+    assert (lost.status.code, lost.status.message) == (2, "the process was lost")
+    assert [(a.key, a.value.string_value) for a in lost.attributes] == [("error.type", "process_lost")]
+    assert spans["ended"].status.code == 0
+
+
+def test_runs_of_a_process_that_ended_as_it_should_or_began_another_segment_are_not_lost(folder, endpoint):
+    write(folder, "ended", is_closed=True, open_names=["still open"])
+
+    ship_all(shipper_of(folder, endpoint))
+
+    assert endpoint.names == ["ended"]
+
+
+def test_damage_costs_what_is_damaged_only_and_is_counted(folder, endpoint):
+    losses = Counter()
+    path = write(folder, *(f"a{n}" for n in range(9)))
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 5] = b"\xff" * 5
+    path.write_bytes(content[:-40])
+
+    ship_all(shipper_of(folder, endpoint, losses))
+
+    # What had started, and whose end is damaged, or cut off, is told as lost.
+    lost = [span.name for span in spans_of(endpoint.requests) if span.status.code == 2]
+    assert sorted(endpoint.names) == [f"a{n}" for n in range(9)]
+    assert lost in (["a8"], ["a4", "a8"])
+    assert losses["unreadable"] >= 1
+    assert files_in(folder) == ["OTELFLOW_STORE"]
+
+
+def test_a_record_that_is_half_written_is_left_for_later(folder, endpoint):
+    writer = SegmentWriter(folder, Limits())
+    span = started("a")
+    span.end()
+    record = record_of(span)
+    writer.append(record[:20])
+    shipper = shipper_of(folder, endpoint, own=lambda: writer.segments)
+
+    assert ship_all(shipper) == Outcome()
+    writer.append(record[20:], 1)
+    ship_all(shipper)
+
+    assert endpoint.names == ["a"]
+
+
+def test_a_segment_that_vanishes_before_it_is_sent_is_counted(folder, endpoint):
+    writer = SegmentWriter(folder, Limits())
+    for name in ("a", "b", "c"):
+        span = started(name)
+        span.end()
+        writer.append(record_of(span), 1)
+    (name,) = writer.segments
+    shipper = shipper_of(folder, endpoint, own=lambda: writer.segments, batch_size=1)
+    shipper.ship()
+
+    (folder / name).unlink()
+    total = ship_all(shipper)
+
+    assert (endpoint.names, total) == (["a"], Outcome(vanished=2))
+
+
+def test_a_record_that_is_larger_than_what_is_read_at_once_arrives(folder, endpoint):
+    span = TRACER.start_span("large", attributes={"text": "x" * 3_000_000})
+    span.end()
+    writer = SegmentWriter(folder, Limits())
+    writer.append(record_of(span), 1)
+    writer.close()
+
+    ship_all(shipper_of(folder, endpoint))
+
+    assert endpoint.names == ["large"]
+
+
+def test_what_arrives_over_http_is_what_was_written(folder, monkeypatch):
+    from otelflow_exporters._otlp.sender import new_sender
+
+    write(folder, "a", "b")
+    with OtlpReceiver() as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        ship_all(shipper_of(folder, new_sender("traces")))
+
+        assert [span.name for span in receiver.spans] == ["a", "b"]
