@@ -15,6 +15,7 @@ from otelflow._core.process import forks, shutdown
 from otelflow._core.process.environment import positive_integer
 from otelflow._core.process.files import Folder, StoredFile, is_running
 from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker
+from otelflow.errors import StoreUnreadable
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._otlp.sender import Sender, new_sender
 from otelflow_exporters._spool.batches import CLOSED, Item
@@ -35,6 +36,7 @@ _SIGN_SECONDS: Final = 1.0
 _PATIENCE_SECONDS: Final = 0.4
 _PATIENCE_AFTER_ARRIVAL_SECONDS: Final = 2.0  # with an endpoint that has taken something before
 _LOOK_SECONDS: Final = 0.05
+_LONG_SECONDS: Final = 60.0
 # Without a folder, spans wait in memory.
 _LARGEST_MEMORY: Final = 16 * 1024 * 1024
 
@@ -82,6 +84,7 @@ class SpoolSpanProcessor(SpanProcessor):
         self._writer = SegmentWriter(
             self.directory,
             self._limits,
+            kind="spool",
             first_records=self._started,
             last_record=CLOSED,
             on_removal=self._count_removed,
@@ -254,9 +257,8 @@ class SpoolSpanProcessor(SpanProcessor):
         if not self._is_warned:
             self._is_warned = True
             _logger.warning(
-                "The spool %s takes no spans: %s. They wait in memory, and are lost if the process is (said once)",
-                self.directory,
-                error,
+                "Spans wait in memory, and are lost with the process, since the spool takes none: %s (said once)",
+                error if isinstance(error, StoreUnreadable) else f"{self.directory}: {error}",
             )
 
     def _lose(self, reason: str, count: int, error: Exception | None = None) -> None:
@@ -300,7 +302,14 @@ class SpoolSpanProcessor(SpanProcessor):
             self._writer.touch()
         if self._memory:
             return self._ship_memory(self._shipper)
-        outcome = self._shipper.ship()
+        try:
+            outcome = self._shipper.ship()
+        except OSError:  # of the folder: writing to it has failed, too, and said why
+            return False
+        except Exception as error:
+            self._shipper.not_before = time.monotonic() + _LONG_SECONDS
+            _logger.warning("The spool %s could not be read further; it is tried again", self.directory, exc_info=error)
+            return False
         with self._lock:
             self._done += outcome.own
         if outcome.vanished:

@@ -89,11 +89,11 @@ class Shipper:
         return self._sender.status.place if self._failures else ""
 
     def ship(self) -> Outcome:
-        """Send one batch, unless the endpoint is to be left alone."""
+        """Send one batch, unless the endpoint is to be left alone. Raises OSError when the folder cannot be used."""
         if time.monotonic() < self.not_before:
             return Outcome()
         try:
-            with open_store(self._directory) as folder:
+            with open_store(self._directory, kind="spool") as folder:
                 return self._ship_from(folder)
         except FileNotFoundError:
             return Outcome()

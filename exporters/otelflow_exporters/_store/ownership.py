@@ -19,6 +19,8 @@ from otelflow.errors import StoreUnreadable
 from otelflow_exporters._store.records import LARGEST_SEGMENT, is_segment
 
 MARKER: Final = "OTELFLOW_STORE"
+#: What such a folder may be, and the variable that names it
+VARIABLES: Final = {"store": "OTELFLOW_STORE", "spool": "OTELFLOW_SPOOL_DIR"}
 PAYLOADS: Final = "payloads"
 #: Whatever the limits: the largest payload that is looked at
 LARGEST_PAYLOAD: Final = 1024 * 1024 * 1024
@@ -30,8 +32,10 @@ _PART_NAME: Final = re.compile(r"\.[0-9a-f]{64}-[0-9a-f]{8}")
 _WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
-def open_store(directory: Path, *, is_made: bool = False) -> Folder:
+def open_store(directory: Path, *, is_made: bool = False, kind: str = "store") -> Folder:
     """Return the store's folder, held open; when *is_made*, a missing or empty folder becomes a store.
+
+    A spool is a store in which spans wait: *kind* is what errors call it.
 
     Raises FileNotFoundError when there is none, StoreUnreadable when the folder is not the store's own.
     """
@@ -44,16 +48,13 @@ def open_store(directory: Path, *, is_made: bool = False) -> Folder:
     except OSError as error:
         if directory.is_symlink():
             raise _refusal(
-                directory, "is a symbolic link; name the folder that it leads to in OTELFLOW_STORE"
+                kind, directory, "is a symbolic link; name the folder that it leads to in {variable}"
             ) from None
-        raise _refusal(
-            directory,
-            f"cannot be read ({error.strerror or error}); check its permissions, or name another directory in "
-            "OTELFLOW_STORE",
-        ) from error
+        reason = f"cannot be read ({error.strerror or error}); check its permissions, or name another directory in "
+        raise _refusal(kind, directory, reason + "{variable}") from error
     try:
-        _check_owner(folder, directory)
-        _check_marker(folder, is_made=is_made)
+        _check_owner(folder, directory, kind)
+        _check_marker(folder, kind, is_made=is_made)
     except BaseException:
         folder.close()
         raise
@@ -68,10 +69,12 @@ def open_payloads(store: Folder, *, is_made: bool = False) -> Folder:
         raise
     except OSError as error:
         raise _refusal(
-            store.path, f"has something else than a folder of its own as {PAYLOADS}; remove it, or name another folder"
+            "store",
+            store.path,
+            f"has something else than a folder of its own as {PAYLOADS}; remove it, or name another folder",
         ) from error
     try:
-        _check_owner(folder, store.path)
+        _check_owner(folder, store.path, "store")
     except BaseException:
         folder.close()
         raise
@@ -119,26 +122,27 @@ def is_own_payload(payloads: Folder, file: StoredFile) -> bool:
         return False
 
 
-def _refusal(directory: Path, reason: str) -> StoreUnreadable:
-    return StoreUnreadable(f"The store {directory} {reason}")
+def _refusal(kind: str, directory: Path, reason: str) -> StoreUnreadable:
+    return StoreUnreadable(f"The {kind} {directory} {reason.replace('{variable}', VARIABLES[kind])}")
 
 
-def _check_owner(folder: Folder, directory: Path) -> None:
+def _check_owner(folder: Folder, directory: Path, kind: str) -> None:
     """Refuse a folder in which another user can put files. Windows has its own ways, which are not looked at."""
     if sys.platform == "win32":
         return
     status = folder.status()
     if status.st_uid != os.geteuid():
-        raise _refusal(directory, "belongs to another user; name a folder of your own in OTELFLOW_STORE")
+        raise _refusal(kind, directory, "belongs to another user; name a folder of your own in {variable}")
     if status.st_mode & _WRITABLE_BY_OTHERS:
         raise _refusal(
+            kind,
             directory,
             f"can be written by other users (mode {stat.S_IMODE(status.st_mode):04o}); run chmod 700 {folder.path}, "
-            "or name another folder in OTELFLOW_STORE",
+            "or name another folder in {variable}",
         )
 
 
-def _check_marker(store: Folder, *, is_made: bool) -> None:
+def _check_marker(store: Folder, kind: str, *, is_made: bool) -> None:
     """Refuse a folder that has no marker of ours and holds anything else; mark it when *is_made*."""
     with contextlib.suppress(FileNotFoundError):
         open_payloads(store).close()
@@ -149,13 +153,13 @@ def _check_marker(store: Folder, *, is_made: bool) -> None:
             content = b"?"
         # It is empty for the moment between the making of the file and its writing.
         if content not in (b"", _VERSION):
-            raise _refusal(store.path, f"has a file {MARKER} that this version did not write; name another folder")
+            raise _refusal(
+                kind, store.path, f"has a file {MARKER} that this version did not write; name another folder"
+            )
         return
     if not all(_is_own(store, name) for name in store.names()):
-        raise _refusal(
-            store.path,
-            f"holds files of others; name a new or empty folder in OTELFLOW_STORE, such as {store.path / 'traces'}",
-        )
+        reason = "holds files of others; name a new or empty folder in {variable}, such as "
+        raise _refusal(kind, store.path, reason + str(store.path / "traces"))
     if is_made:
         store.make_private()
         # Another process that makes the same store is no trouble, nor is a marker that it has made.

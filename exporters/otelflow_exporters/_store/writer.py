@@ -18,8 +18,9 @@ from otelflow_exporters._store.pruning import prune
 class SegmentWriter:
     """Writes each record with one call to a segment of its own, and goes on after fork, deletion and a full disk.
 
-    *first_records* returns what each segment begins with, *last_record* is what it ends with, unless its process is
-    lost. *on_removal* is called with each segment that must make room for others, before it is removed.
+    *kind* is what errors call its folder. *first_records* returns what each segment begins with, *last_record* is what
+    it ends with, unless its process is lost. *on_removal* is called with each segment that must make room for others,
+    before it is removed.
     """
 
     def __init__(
@@ -27,12 +28,14 @@ class SegmentWriter:
         directory: Path,
         limits: Limits,
         *,
+        kind: str = "store",
         first_records: Callable[[], Iterable[bytes]] = tuple,
         last_record: bytes = b"",
         on_removal: Callable[[Folder, StoredFile], None] | None = None,
     ) -> None:
         self._directory = directory
         self._limits = limits
+        self._kind = kind
         self._first_records = first_records
         self._last_record = last_record
         self._on_removal = on_removal
@@ -111,7 +114,7 @@ class SegmentWriter:
     def _open(self, length: int) -> None:
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         name = f"{now}-{os.getpid()}-{secrets.token_hex(4)}.otlp"
-        with open_store(self._directory, is_made=True) as store:
+        with open_store(self._directory, is_made=True, kind=self._kind) as store:
             self._descriptor = store.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL)
             self._is_held = hold(self._descriptor)
             self._name = name

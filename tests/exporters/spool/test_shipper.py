@@ -180,7 +180,7 @@ def test_a_span_that_is_never_taken_costs_itself_only(folder, endpoint):
     assert endpoint.names == [name for name in names if name not in ("a3", "a20")]
     assert losses == {"rejected": 2}
     assert total.others == 37
-    assert len(spans_of(endpoint.requests[-1:])) > 1  # the batches have grown again
+    assert max(len(spans_of([request])) for request in endpoint.requests[-3:]) > 1  # they have grown again
 
 
 def test_what_was_sent_is_not_sent_again_by_the_next(folder, endpoint):

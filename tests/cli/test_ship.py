@@ -1,0 +1,98 @@
+"""``otelflow ship`` as a person and a sidecar meet it."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+
+from otelflow_exporters.spool import SpoolSpanProcessor
+from support.programs import clean_environment, run_python
+from support.receivers import OtlpReceiver
+
+
+@pytest.fixture
+def receiver():
+    with OtlpReceiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def spool(tmp_path):
+    return tmp_path / "spool"
+
+
+def ship(*arguments, url="", **variables):
+    return run_python("-m", "otelflow", "ship", *arguments, OTEL_EXPORTER_OTLP_ENDPOINT=url, **variables)
+
+
+def writer_of(spool):
+    """Return a tracer of a program that sends nothing itself, and what ends it."""
+    processor = SpoolSpanProcessor(spool, is_shipped=False)
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(processor)
+    return provider.get_tracer("program"), processor.shutdown
+
+
+def test_once_sends_what_waits_and_ends(spool, receiver):
+    tracer, end = writer_of(spool)
+    for _ in range(1_100):
+        tracer.start_span("waits").end()
+    end()
+
+    done = ship(spool, "--once", url=receiver.url)
+    again = ship("--once", url=receiver.url, OTELFLOW_SPOOL_DIR=spool)
+
+    assert (done.returncode, done.stderr) == (0, "otelflow: 1,100 spans sent\n")
+    assert (again.returncode, again.stderr) == (0, "otelflow: 0 spans sent\n")
+    assert len(receiver.spans) == 1_100
+
+
+def test_once_fails_when_the_endpoint_takes_nothing_and_everything_stays(spool):
+    tracer, end = writer_of(spool)
+    tracer.start_span("waits").end()
+    end()
+
+    done = ship(spool, "--once", url="http://127.0.0.1:9")
+
+    assert done.returncode == 1
+    assert f"http://127.0.0.1:9/v1/traces (connection refused) does not take spans; they wait in {spool}" in done.stderr
+    assert len(list(spool.glob("*.otlp"))) == 1
+
+
+def test_it_follows_living_programs_until_it_is_told_to_end(spool, receiver):
+    tracer, end = writer_of(spool)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "otelflow", "ship", str(spool)],
+        env=clean_environment(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        for number in range(3):
+            tracer.start_span(f"s{number}").end()
+            deadline = time.monotonic() + 60
+            while len(receiver.spans) <= number and time.monotonic() < deadline:
+                time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    end()
+
+    assert [span.name for span in receiver.spans] == ["s0", "s1", "s2"]
+    assert (process.returncode, errors) == (0, "otelflow: 3 spans sent\n")
+
+
+def test_what_is_missing_is_named(spool, tmp_path):
+    without_folder = ship(url="http://127.0.0.1:9")
+    without_endpoint = ship(spool)
+    (tmp_path / "file").write_text("mine")
+    no_spool = ship(tmp_path, "--once", url="http://127.0.0.1:9")
+
+    assert [done.returncode for done in (without_folder, without_endpoint, no_spool)] == [2, 2, 2]
+    assert "set OTELFLOW_SPOOL_DIR" in without_folder.stderr
+    assert "set OTEL_EXPORTER_OTLP_ENDPOINT" in without_endpoint.stderr
+    assert "holds files of others; name a new or empty folder in OTELFLOW_SPOOL_DIR" in no_spool.stderr

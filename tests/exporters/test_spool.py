@@ -1,0 +1,332 @@
+"""A program's spans wait in a spool: whatever the collector does, and however the program ends."""
+
+import os
+import signal
+import socket
+import stat
+import time
+from collections import Counter
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+
+from otelflow.errors import ConfigurationError
+from otelflow_exporters.spool import SpoolSpanProcessor
+from support.programs import run_python, source_of
+from support.receivers import OtlpReceiver
+
+PROGRAM = """
+    import json, os, signal, sys, time
+    import otelflow
+
+    otelflow.configure(service_name="spooling")
+
+    @otelflow.task
+    def work(number):
+        return number
+
+    @otelflow.flow
+    def nightly(count, end=lambda: None):
+        for number in range(count):
+            work(number)
+        end()
+    """
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def receiver(monkeypatch):
+    with OtlpReceiver() as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        yield receiver
+
+
+@pytest.fixture
+def silent_url():
+    """The address of a server that takes connections and says nothing."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(100)
+        yield f"http://127.0.0.1:{silent.getsockname()[1]}"
+
+
+def provider_with(processor, **options):
+    provider = TracerProvider(shutdown_on_exit=False, **options)
+    provider.add_span_processor(processor)
+    return provider.get_tracer("program")
+
+
+def run_program(tmp_path, *parts, url, **variables):
+    path = tmp_path / "program.py"
+    path.write_text(source_of(PROGRAM, *parts))
+    return run_python(
+        path, OTEL_EXPORTER_OTLP_ENDPOINT=url, OTELFLOW_SPOOL_DIR=tmp_path / "spool", cwd=tmp_path, **variables
+    )
+
+
+def counts_of(receiver):
+    return Counter(span.name for span in receiver.spans)
+
+
+def test_spans_arrive_once_and_the_spool_is_empty_again(receiver, folder, caplog):
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+
+    for number in range(1_200):
+        tracer.start_span(f"s{number}").end()
+    assert processor.force_flush()
+    tracer.start_span("after").end()
+    processor.shutdown()
+    tracer.start_span("late").end()
+
+    assert [span.name for span in receiver.spans] == [f"s{number}" for number in range(1_200)] + ["after"]
+    assert (processor.waiting, processor.dropped) == (0, {"after_shutdown": 1})
+    assert [file.name for file in folder.iterdir()] == ["OTELFLOW_STORE"]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_what_is_not_sampled_leaves_nothing(receiver, folder):
+    processor = SpoolSpanProcessor(folder)
+
+    provider_with(processor, sampler=ALWAYS_OFF).start_span("unseen").end()
+    processor.shutdown()
+
+    assert (receiver.requests, folder.exists()) == ([], False)
+
+
+def test_a_program_never_waits_for_a_collector_that_is_slow(receiver, folder):
+    receiver.delay = 0.2
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+    longest = 0.0
+
+    for _ in range(5_000):
+        began = time.thread_time()
+        tracer.start_span("quick").end()
+        longest = max(longest, time.thread_time() - began)
+    waiting = processor.waiting
+    assert processor.force_flush(60_000)
+    processor.shutdown()
+
+    assert waiting > 1_000
+    assert counts_of(receiver) == {"quick": 5_000}
+
+
+def test_an_outage_costs_nothing(receiver, folder, monkeypatch):
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+    receiver.status, receiver.headers = 503, {"Retry-After": "0.05"}
+
+    for _ in range(700):
+        tracer.start_span("during").end()
+    assert not processor.force_flush()
+    assert processor.waiting == 700
+
+    receiver.requests.clear()
+    receiver.status = 200
+    assert any(processor.force_flush() for _ in iter(lambda: time.sleep(0.05), 0) if processor.waiting == 0)
+    processor.shutdown()
+
+    assert counts_of(receiver) == {"during": 700}
+    assert processor.dropped == {}
+
+
+def test_a_killed_program_loses_nothing_and_the_next_one_tells_what_it_was_doing(receiver, tmp_path):
+    killed = run_program(
+        tmp_path, "nightly(700, lambda: os.kill(os.getpid(), signal.SIGKILL)).execute()", url=receiver.url
+    )
+    done = run_program(tmp_path, "nightly(1).execute()", url=receiver.url)
+
+    assert (killed.returncode, done.returncode, done.stderr) == (-signal.SIGKILL, 0, "")
+    assert counts_of(receiver) == {"task work": 701, "flow nightly": 2}
+    flows = sorted(
+        (span for span in receiver.spans if span.name == "flow nightly"), key=lambda span: span.start_time_unix_nano
+    )
+    lost, good = [{a.key: a.value.string_value for a in span.attributes} for span in flows]
+    assert (lost["otelflow.run.result"], lost["error.type"]) == ("error", "process_lost")
+    assert good["otelflow.run.result"] == "success"
+    assert flows[0].status.message == "the process was lost"
+    assert flows[0].end_time_unix_nano > flows[0].start_time_unix_nano
+    assert flows[0].trace_id in {span.trace_id for span in receiver.spans if span.name == "task work"}
+
+
+@pytest.mark.parametrize("kind", ["dead", "silent"])
+def test_a_collector_that_takes_nothing_keeps_no_program_from_its_end(tmp_path, silent_url, kind):
+    url = silent_url if kind == "silent" else "http://127.0.0.1:9"
+
+    done = run_program(
+        tmp_path,
+        """
+        nightly(100).execute()
+        began = time.monotonic()
+        otelflow.configure().shutdown()
+        print(time.monotonic() - began < 3)
+        """,
+        url=url,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+    assert f"101 spans wait in the spool {tmp_path / 'spool'}" in done.stderr
+    assert "'otelflow ship'" in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_parent_and_children_each_deliver_their_own_once(receiver, tmp_path, method):
+    done = run_program(
+        tmp_path,
+        f"""
+        import multiprocessing
+
+        def child(number):
+            nightly(10).execute()
+
+        if __name__ == "__main__":
+            context = multiprocessing.get_context({method!r})
+            nightly(20).execute()
+            children = [context.Process(target=child, args=(number,)) for number in range(3)]
+            for process in children:
+                process.start()
+            nightly(20).execute()
+            for process in children:
+                process.join()
+            print([process.exitcode for process in children])
+        """,
+        url=receiver.url,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "[0, 0, 0]\n"), done.stderr
+    assert counts_of(receiver) == {"task work": 70, "flow nightly": 5}
+
+
+def test_a_child_that_leaves_by_exit_loses_nothing(receiver, tmp_path):
+    run_program(
+        tmp_path,
+        """
+        if os.fork() == 0:
+            nightly(10).execute()
+            os._exit(0)
+        os.wait()
+        nightly(1).execute()
+        """,
+        url=receiver.url,
+    )
+    run_program(tmp_path, "nightly(1).execute()", url=receiver.url)
+
+    assert counts_of(receiver) == {"task work": 12, "flow nightly": 3}
+
+
+def test_without_a_folder_spans_wait_in_memory_and_that_is_said_once(receiver, tmp_path, caplog):
+    place = tmp_path / "file"
+    place.write_text("mine")
+    processor = SpoolSpanProcessor(place)
+    tracer = provider_with(processor)
+
+    for _ in range(600):
+        tracer.start_span("kept").end()
+    assert processor.force_flush()
+    processor.shutdown()
+
+    assert counts_of(receiver) == {"kept": 600}
+    assert (processor.dropped, processor.waiting) == ({}, 0)
+    (record,) = caplog.records
+    assert f"The spool {place} cannot be read" in record.getMessage()
+    assert "Spans wait in memory" in record.getMessage()
+    assert place.read_text() == "mine"
+
+
+def test_a_disk_that_fills_up_loses_nothing_while_memory_lasts(receiver, folder, monkeypatch):
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+    receiver.status = 503
+    tracer.start_span("before").end()
+    write = os.write
+
+    def full(descriptor, data):
+        if len(data) > 100:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("otelflow_exporters._store.writer.os.write", full)
+        tracer.start_span("during").end()
+    tracer.start_span("after").end()
+    receiver.requests.clear()
+    receiver.status = 200
+    processor.shutdown()
+
+    assert counts_of(receiver) == {"before": 1, "during": 1, "after": 1}
+    assert processor.dropped == {}
+
+
+def test_the_oldest_spans_go_first_when_the_budget_is_spent_and_are_counted(folder, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    losses = Counter()
+    processor = SpoolSpanProcessor(
+        folder, max_bytes=200_000, on_loss=lambda reason, count: losses.update({reason: count})
+    )
+    tracer = provider_with(processor)
+
+    for _ in range(2_000):
+        tracer.start_span("many", attributes={"text": "x" * 200}).end()
+    processor.shutdown()
+
+    assert losses == processor.dropped
+    assert set(losses) == {"spool_full"}
+    assert processor.waiting + losses["spool_full"] == 2_000
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 300_000
+
+
+def test_made_is_delivered_and_waiting_and_dropped_while_threads_and_the_endpoint_do_what_they_want(receiver, folder):
+    import threading
+
+    answers = iter([200, 503, 200, 400, 200, 429] * 1_000)
+    receiver.status = lambda request: next(answers)
+    receiver.headers = {"Retry-After": "0.01"}
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+
+    def work():
+        for _ in range(500):
+            tracer.start_span("made").end()
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    receiver.status = 200
+    for _ in range(100):
+        if processor.force_flush() and not processor.waiting:
+            break
+        time.sleep(0.05)
+    processor.shutdown()
+
+    delivered = len({span.span_id for span in receiver.spans})
+    assert processor.waiting == 0
+    assert delivered >= 3_000 - processor.dropped["rejected"]
+
+
+def test_only_the_folder_is_needed_where_another_process_ships(folder, monkeypatch):
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
+    processor = SpoolSpanProcessor(folder, is_shipped=False)
+
+    provider_with(processor).start_span("waits").end()
+
+    assert processor.force_flush()
+    processor.shutdown()
+    assert len(list(folder.glob("*.otlp"))) == 1
+
+
+def test_a_folder_or_limit_that_cannot_be_used_is_said_at_once(receiver, folder, monkeypatch):
+    with pytest.raises(ConfigurationError, match="no path"):
+        SpoolSpanProcessor("a\0b")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "nonsense")
+    with pytest.raises(ConfigurationError, match="is no endpoint"):
+        SpoolSpanProcessor(folder)
