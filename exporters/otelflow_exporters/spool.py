@@ -63,7 +63,10 @@ class SpoolSpanProcessor(SpanProcessor):
     Example:
         >>> from opentelemetry.sdk.trace import TracerProvider
         >>> provider = TracerProvider()
-        >>> provider.add_span_processor(SpoolSpanProcessor("spool"))
+        >>> processor = SpoolSpanProcessor("spool", is_shipped=False)
+        >>> provider.add_span_processor(processor)  # it calls on_start() and on_end()
+        >>> processor.force_flush(), processor.waiting
+        (True, 0)
         >>> provider.shutdown()
 
     """
@@ -85,38 +88,39 @@ class SpoolSpanProcessor(SpanProcessor):
             self.directory,
             self._limits,
             kind="spool",
-            first_records=self._started,
+            first_records=lambda: list(self._open.values()),  # of the spans that have started and not ended
             last_record=CLOSED,
             on_removal=self._count_removed,
         )
         self._batch_size = positive_integer("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512)
-        self._shipper = self._new_shipper()
+        self._shipper: Shipper | None = None
+        if self._sender is not None:
+            self._shipper = Shipper(
+                self.directory,
+                self._sender,
+                batch_size=self._batch_size,
+                on_loss=self._count_loss,
+                own=lambda: self._writer.segments,
+            )
         self._worker = Worker(
             self._ship,
             interval=min(_SIGN_SECONDS, positive_integer("OTEL_BSP_SCHEDULE_DELAY", 5_000) / 1_000),
-            is_due=lambda: self.waiting >= self._batch_size and time.monotonic() >= self._not_before(),
+            is_due=lambda: (
+                self._shipper is not None
+                and self.waiting >= self._batch_size
+                and time.monotonic() >= self._shipper.not_before
+            ),
         )
         self._lock = forks.new_lock()
         self._begin()
         forks.begin_anew(self, SpoolSpanProcessor._begin)
         shutdown.deliver_before_child_ends(self, SpoolSpanProcessor.shutdown)
 
-    def _new_shipper(self) -> Shipper | None:
-        if self._sender is None:
-            return None
-        return Shipper(
-            self.directory,
-            self._sender,
-            batch_size=self._batch_size,
-            on_loss=self._count_loss,
-            own=lambda: self._writer.segments,
-        )
-
     def _begin(self) -> None:
         """Begin with no span; in a forked child, those of the parent are the parent's."""
         self.dropped: Counter[str] = Counter()
         self._open: dict[int, bytes] = {}
-        self._made = 0  # spans of this process that ended
+        self._ended = 0  # spans of this process that ended
         self._done = 0  # those of them that need not be sent any more
         self._memory: deque[Item] = deque()
         self._memory_bytes = 0
@@ -127,10 +131,7 @@ class SpoolSpanProcessor(SpanProcessor):
     @property
     def waiting(self) -> int:
         """How many spans of this process wait to be sent."""
-        return self._made - self._done
-
-    def _not_before(self) -> float:
-        return float("inf") if self._shipper is None else self._shipper.not_before
+        return self._ended - self._done
 
     # On the program's threads
 
@@ -158,7 +159,7 @@ class SpoolSpanProcessor(SpanProcessor):
             return
         self._open.pop(context.span_id, None)
         with self._lock:
-            self._made += 1
+            self._ended += 1
         if self._is_shut_down:
             self._lose("after_shutdown", 1)
             return
@@ -240,10 +241,6 @@ class SpoolSpanProcessor(SpanProcessor):
                 return False
         return False
 
-    def _started(self) -> list[bytes]:
-        """Return what each segment begins with: the spans that have started and not ended."""
-        return list(self._open.values())
-
     def _keep_in_memory(self, body: bytes, error: Exception) -> None:
         with self._lock:
             self._memory.append(Item(len(body), TracesData.FromString(body), 1))
@@ -301,7 +298,14 @@ class SpoolSpanProcessor(SpanProcessor):
         if self._open:
             self._writer.touch()
         if self._memory:
-            return self._ship_memory(self._shipper)
+            with self._lock:
+                items = [self._memory.popleft() for _ in range(min(len(self._memory), self._batch_size))]
+            count = self._shipper.ship_records(items)
+            with self._lock:
+                self._memory.extendleft(reversed(items[count:]))
+                self._memory_bytes -= sum(item.end for item in items[:count])
+                self._done += count
+            return count > 0
         try:
             outcome = self._shipper.ship()
         except OSError:  # of the folder: writing to it has failed, too, and said why
@@ -315,13 +319,3 @@ class SpoolSpanProcessor(SpanProcessor):
         if outcome.vanished:
             self._lose("vanished", outcome.vanished)
         return outcome.is_more
-
-    def _ship_memory(self, shipper: Shipper) -> bool:
-        with self._lock:
-            items = [self._memory.popleft() for _ in range(min(len(self._memory), self._batch_size))]
-        count = shipper.ship_records(items)
-        with self._lock:
-            self._memory.extendleft(reversed(items[count:]))
-            self._memory_bytes -= sum(item.end for item in items[:count])
-            self._done += count
-        return count > 0

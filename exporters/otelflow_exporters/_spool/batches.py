@@ -60,23 +60,17 @@ def read_piece(folder: Folder, name: str, offset: int, *, is_finished: bool) -> 
 def _items(content: bytes, offset: int) -> list[Item]:
     items = []
     for record in Segment(content).records():
-        traces = _ended(record.traces)
+        traces = record.traces
+        if not all(span.end_time_unix_nano for span in spans_of(traces)):  # what has only started is not sent
+            traces = TracesData()
+            for resource_spans, scope_spans, span in _spans_in(record.traces):
+                if span.end_time_unix_nano:
+                    Request.add_to(traces, resource_spans, scope_spans, span)
         items.append(Item(offset + record.end, traces, sum(1 for _ in spans_of(traces))))
     return items
 
 
-def _ended(traces: TracesData) -> TracesData:
-    """Return *traces* without the spans that had only started."""
-    if all(span.end_time_unix_nano for span in spans_of(traces)):
-        return traces
-    ended = TracesData()
-    for resource_spans, scope_spans, span in _each(traces):
-        if span.end_time_unix_nano:
-            Request.add_to(ended, resource_spans, scope_spans, span)
-    return ended
-
-
-def _each(traces: TracesData) -> Iterable[tuple[ResourceSpans, ScopeSpans, StoredSpan]]:
+def _spans_in(traces: TracesData) -> Iterable[tuple[ResourceSpans, ScopeSpans, StoredSpan]]:
     for resource_spans in traces.resource_spans:
         for scope_spans in resource_spans.scope_spans:
             for span in scope_spans.spans:
@@ -134,7 +128,7 @@ def lost_spans(content: bytes, last_sign: int) -> TracesData:
     started: dict[bytes, tuple[ResourceSpans, ScopeSpans, StoredSpan]] = {}
     ended: set[bytes] = set()
     for record in Segment(content).records():
-        for resource_spans, scope_spans, span in _each(record.traces):
+        for resource_spans, scope_spans, span in _spans_in(record.traces):
             if span.end_time_unix_nano:
                 ended.add(span.span_id)
             else:
