@@ -20,12 +20,12 @@ from opentelemetry.trace import StatusCode
 from otelflow import Flow_Run__Config, flow, task, testing
 from otelflow._core.process import losses, shutdown
 from otelflow._core.process.provider import use_provider
-from otelflow._core.process.settings import settings
 from otelflow._core.runs import current, engine, observers, open_runs
 from otelflow._core.runs.current import current_run
 from otelflow._core.runs.endings import CANCELLED, SUCCESS, Ending
 from otelflow._core.runs.observers import Observer
 from otelflow._core.runs.run import Run
+from support.flows import opened
 from support.spans import exceptions, result
 
 
@@ -385,13 +385,6 @@ def listener():
     listener = Listens()
     observers.add_observer(listener)
     return listener
-
-
-def opened(name="bare", parent=None):
-    """Return a run of nothing, which is open."""
-    run = Run(parent, settings(), name)
-    engine.open_run(run)
-    return run
 
 
 def test_a_run_whose_start_fails_goes_on_and_is_counted_and_said(listener, monkeypatch, caplog):
