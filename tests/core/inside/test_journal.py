@@ -20,15 +20,6 @@ from support.programs import python
 from support.spans import texts
 
 
-@pytest.fixture
-def records(monkeypatch):
-    exporter = InMemoryLogRecordExporter()
-    provider = LoggerProvider(shutdown_on_exit=False)
-    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
-    monkeypatch.setattr(otel_logs, "_LOGGER_PROVIDER", provider)
-    return lambda: [log.log_record for log in exporter.get_finished_logs()]
-
-
 @task
 def work(this_task=None):
     print("printed")
