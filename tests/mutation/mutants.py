@@ -63,10 +63,6 @@ class Mutant:
         number = f" #{self.occurrence}" if self.occurrence > 1 else ""
         return f"{self.path} :: {self.scope or 'module'} :: {_short(self.code)} :: {change}{number}"
 
-    @property
-    def is_run_at_import(self) -> bool:
-        return not self.scope
-
     def applied(self, source: bytes) -> bytes:
         """Return *source* with the fault in it."""
         return source[: self.start] + self.text.encode() + source[self.end :]

@@ -60,14 +60,10 @@ class Tests:
         """Return the tests that run the line of *mutant* in their own process."""
         return self.lines.get(mutant.path, {}).get(str(mutant.line), [])
 
-    def is_run_at_import(self, mutant: Mutant) -> bool:
-        """Tell whether the line of *mutant* is run before any test, too."""
-        return mutant.is_run_at_import or "" in self.at_line(mutant)
-
-    def of(self, mutant: Mutant) -> list[str]:
+    def of(self, mutant: Mutant, *, is_run_at_import: bool) -> list[str]:
         """Return the tests that can notice *mutant*, those of its own file before the others, quick ones first."""
         at_line = self.at_line(mutant)
-        tests = set(self.seconds) if self.is_run_at_import(mutant) else {*at_line, *self.with_processes}
+        tests = set(self.seconds) if is_run_at_import else {*at_line, *self.with_processes}
         near = {name for name in tests if self.own and name.startswith(f"{self.own}::")}
         return sorted(tests, key=lambda name: (name not in at_line, name not in near, self.seconds[name]))
 
@@ -220,13 +216,15 @@ class Trial:
 
     def outcome(self, mutant: Mutant, tests: Tests, end: float) -> str:
         """Run the tests that can notice *mutant* with it in its place."""
-        ids = tests.of(mutant)
-        if not ids:
-            return "survived: no test runs it"
         path = self.copy / mutant.path
         source = path.read_bytes()
         faulty = mutant.applied(source)
-        is_late = not tests.is_run_at_import(mutant) and is_in_functions(source.decode(), faulty.decode())
+        at_line = tests.at_line(mutant)
+        is_late = "" not in at_line and is_in_functions(source.decode(), faulty.decode())
+        # Of what was imported before the first test, no line was seen
+        ids = tests.of(mutant, is_run_at_import="" in at_line or not (at_line or is_late))
+        if not ids:
+            return "survived: no test runs it"
         for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
             compiled.unlink()  # it has the size and the second of the file with a fault in it, now and then
         server = self.server(tests.files) if is_late else None

@@ -96,11 +96,12 @@ def test_a_fault_is_tried_on_the_tests_that_run_its_line(tmp_path):
     (project / "otelflow" / "__init__.py").touch()
     (project / "otelflow" / "pytest_plugin.py").touch()
     (project / "otelflow" / "tiny.py").write_text(
-        "def larger(a, b):\n    return a > b\n\n\ndef unseen():\n    return f()\n"
+        "class Sizes:\n    least = 1\n\n\ndef larger(a, b=1):\n    return a > b\n\n\ndef unseen():\n    return f()\n"
     )
     (project / "tests").mkdir()
     (project / "tests" / "test_tiny.py").write_text(
-        "from otelflow.tiny import larger\n\n\ndef test_larger():\n    assert larger(2, 1)\n"
+        "from otelflow.tiny import Sizes, larger\n\n\n"
+        "def test_larger():\n    assert larger(2, 1)\n    assert Sizes.least == 1\n"
     )
     (project / "pyproject.toml").write_text("[tool.pytest.ini_options]\naddopts = ['--import-mode=importlib']\n")
     program = tmp_path / "program.py"
@@ -115,6 +116,8 @@ def test_a_fault_is_tried_on_the_tests_that_run_its_line(tmp_path):
     done = run_python(program)
 
     assert json.loads(done.stdout.splitlines()[-1]) == [
+        ["constant", "killed"],
+        ["constant", "survived"],
         ["return", "killed"],
         ["comparison", "survived"],
         ["return", "survived: no test runs it"],

@@ -14,7 +14,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
 from otelflow import flow, flow_events, task
 from otelflow._core.inside import artifacts
-from otelflow._core.process import losses
+from otelflow._core.process import losses, process
 from otelflow._core.text import redaction
 from otelflow.errors import InvalidArtifact
 
@@ -254,6 +254,51 @@ def test_without_a_place_for_it_a_big_payload_is_bounded_and_the_run_goes_on(spa
     assert event["otelflow.artifact.size"] == 100_000
     assert event["otelflow.artifact.data"].endswith("… [cut, 100,000 characters]")
     assert "otelflow.artifact.reference" not in event
+
+
+def test_who_keeps_payloads_is_forgotten_with_the_process():
+    artifacts.keep_payloads(lambda whole: "payload")
+    before = leave("x" * 100_000, "text").flow_return_value.reference
+    process.reset()
+
+    assert before == "payload"
+    assert leave("x" * 100_000, "text").flow_return_value.reference is None
+
+
+def test_a_long_type_is_cut_and_says_how_long_it_was(spans):
+    leave(1, "t" * 300)
+
+    assert artifact_events(spans)[0]["otelflow.artifact.type"] == "t" * 128 + "… [cut, 300 characters]"
+
+
+class Unwilling(list):
+    """A container with a long story."""
+
+    def __iter__(self):
+        raise RuntimeError("y" * 300)
+
+
+def test_of_why_data_is_no_json_the_beginning_is_told():
+    with pytest.raises(InvalidArtifact, match=r"not JSON \(y{200}… \[cut, 300 characters\]\)"):
+        leave(Unwilling([1]), "table")
+
+
+def test_errors_are_the_only_artifacts_that_are_kept_before_others(spans):
+    kinds = {}
+
+    @flow
+    def body(this_flow=None):
+        kinds["error"] = this_flow.add_flow_artifact(key="e", data=ValueError("no"))
+        kinds["text"] = this_flow.add_flow_artifact(key="t", data="text")
+        kinds["result"] = artifacts.Result("r", 1)
+
+    body().execute()
+
+    assert {kind: entry.is_important for kind, entry in kinds.items()} == {
+        "error": True,
+        "text": False,
+        "result": False,
+    }
 
 
 HALF = "caf\ud83d"
