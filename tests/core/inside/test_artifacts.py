@@ -1,18 +1,22 @@
 """Artifacts of every type, results of every value: on the span, for listeners, in the flow, and what is refused."""
 
 import base64
+import copy
 import datetime as dt
 import decimal
 import fractions
 import json
 import math
 import pathlib
+import pickle
+import time
 import uuid
+import weakref
 
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
-from otelflow import flow, flow_events, task
+from otelflow import Flow, flow, flow_events, task
 from otelflow._core.inside import artifacts
 from otelflow._core.process import losses, process
 from otelflow._core.text import redaction
@@ -62,6 +66,7 @@ def artifact_events(spans, name="flow body"):
         ("image", "https://example.com/plot.png", "https://example.com/plot.png"),
         ("json", {"status": "success", "n": [1, None, True]}, '{"status": "success", "n": [1, null, true]}'),
         ("json", "text", "text"),
+        ("json", ["über"], '["über"]'),
         ("error", "it broke", "it broke"),
         ("error", ValueError("it broke"), "ValueError: it broke"),
         ("invoice", {1, 2}, "{1, 2}"),
@@ -119,6 +124,7 @@ def test_data_that_does_not_fit_its_type_is_one_error_at_the_call_that_names_the
         leave(data, artifact_type)
 
     assert caught.traceback[1].path.name == "test_artifacts.py"
+    assert "JSON" not in str(caught.value)
     assert artifact_events(spans) == []
 
 
@@ -141,6 +147,12 @@ class Frame:
     def itertuples(self, index, name):
         rows = [(dt.date(2024, 1, 2), decimal.Decimal("1.10")), (None, math.nan)]
         return [("k", *row) for row in rows] if index else rows
+
+
+def test_a_frame_without_a_type_is_a_table(spans):
+    leave(Frame())
+
+    assert artifact_events(spans)[0]["otelflow.artifact.type"] == "table"
 
 
 @pytest.mark.parametrize(
@@ -243,8 +255,8 @@ def test_an_image_is_whole_in_the_event_or_where_it_is_kept(spans, length, is_ke
     assert ("otelflow.artifact.reference" in event) is is_kept
 
 
-@pytest.mark.parametrize("keep", [None, lambda whole: None, lambda whole: 1 / 0])
-def test_without_a_place_for_it_a_big_payload_is_bounded_and_the_run_goes_on(spans, keep):
+@pytest.mark.parametrize(("keep", "failed"), [(None, 0), (lambda whole: None, 0), (lambda whole: 1 / 0, 1)])
+def test_without_a_place_for_it_a_big_payload_is_bounded_and_the_run_goes_on(spans, keep, failed):
     artifacts.keep_payloads(keep)
 
     run = leave("x" * 100_000, "text")
@@ -254,6 +266,7 @@ def test_without_a_place_for_it_a_big_payload_is_bounded_and_the_run_goes_on(spa
     assert event["otelflow.artifact.size"] == 100_000
     assert event["otelflow.artifact.data"].endswith("… [cut, 100,000 characters]")
     assert "otelflow.artifact.reference" not in event
+    assert losses.dropped["artifacts", "store_failed"] == failed
 
 
 def test_who_keeps_payloads_is_forgotten_with_the_process():
@@ -263,6 +276,34 @@ def test_who_keeps_payloads_is_forgotten_with_the_process():
 
     assert before == "payload"
     assert leave("x" * 100_000, "text").flow_return_value.reference is None
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda artifact: pickle.loads(pickle.dumps(artifact))])
+def test_a_copy_of_an_artifact_has_all_but_its_run(copied):
+    before = time.time_ns()
+    artifact = leave({"a": "ü"}).flow_return_value
+    other = copied(artifact)
+    other.update([2])
+
+    assert before <= artifact.time_ns <= time.time_ns()
+    names = ("key", "type", "description", "size", "reference", "is_cut")
+    assert [getattr(artifact, name) for name in names] == ["it", "json", "what it is", 11, None, False]
+    assert (artifact.data, other.data, other.type, other.key) == ({"a": "ü"}, [2], "json", "it")
+    assert losses.dropped == {("artifacts", "run_ended"): 1}
+
+
+def test_a_result_is_handed_out_and_does_not_keep_what_it_was_made_of():
+    class Value:
+        def __str__(self):
+            return "a text"
+
+    value = Value()
+    reference = weakref.ref(value)
+    result = Flow().add_flow_result("rows", value)
+    del value
+
+    assert result.as_dict() == {"key": "rows", "description": "a text"}
+    assert reference() is None
 
 
 def test_a_long_type_is_cut_and_says_how_long_it_was(spans):
