@@ -173,33 +173,54 @@ def test_the_same_exception_object_raised_by_two_tasks_is_recorded_on_each(spans
     assert result(spans.one("flow both")) == "success"
 
 
-def test_an_exception_from_a_run_without_a_span_is_recorded_on_the_next_one_up():
-    class NotThe(Sampler):
-        """Records all but one span, as a sampler by name or rate may do."""
+class NotThe(Sampler):
+    """Records all but one span, as a sampler by name or rate may do."""
 
-        def should_sample(self, parent_context, trace_id, name, *_, **__):
-            return SamplingResult(Decision.DROP if name == "task unseen" else Decision.RECORD_AND_SAMPLE)
+    def __init__(self, name):
+        self.name = name
 
-        def get_description(self):
-            return "all but one"
+    def should_sample(self, parent_context, trace_id, name, *_, **__):
+        return SamplingResult(Decision.DROP if name == self.name else Decision.RECORD_AND_SAMPLE)
 
+    def get_description(self):
+        return "all but one"
+
+
+@pytest.mark.parametrize(
+    ("unseen", "recorded"), [("task low", ["flow middle"]), ("flow middle", ["task low"]), ("flow high", ["task low"])]
+)
+def test_an_exception_is_recorded_once_on_the_first_run_that_has_a_span(unseen, recorded):
     @task
-    def unseen():
-        raise ValueError("raised in the dark")
+    def low():
+        raise ValueError("raised")
 
     @flow
-    def seen():
-        unseen()
+    def middle():
+        low()
+
+    @flow
+    def high():
+        middle().execute()
 
     collected = testing.Trace()
-    provider = TracerProvider(sampler=NotThe(), shutdown_on_exit=False)
+    provider = TracerProvider(sampler=NotThe(unseen), shutdown_on_exit=False)
     provider.add_span_processor(collected)
-    previous = use_provider(provider)
-    with pytest.raises(ValueError, match="in the dark"):
-        seen().execute()
-    use_provider(previous)
+    use_provider(provider)
+    with pytest.raises(ValueError, match="raised"):
+        high().execute()
 
-    assert exceptions(collected) == [("flow seen", "ValueError")]
+    assert exceptions(collected) == [(name, "ValueError") for name in recorded]
+
+
+def test_what_goes_wrong_after_a_span_has_ended_is_said_and_costs_no_span(spans, monkeypatch, caplog):
+    monkeypatch.setenv("OTELFLOW_EVENTS", "both")
+    monkeypatch.setattr(engine.log_records, "emit_exception", Mock(side_effect=RuntimeError("odd")))
+
+    engine.close_run(opened(), Ending("failure", ValueError("no")))
+
+    assert result(spans.one("bare")) == "failure"
+    assert caplog.messages == ["The end of a run could not be reported; the run goes on"]
+    assert losses.dropped == {}
 
 
 def test_too_deep_a_recursion_is_recorded_once_and_leaves_nothing_open(spans, monkeypatch):
