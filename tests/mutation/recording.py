@@ -39,13 +39,11 @@ class Recorder:
         self.with_processes: set[str] = set()
         self.test = ""
         sys.addaudithook(self.hear)
+        self.coverage.start()  # before anything of the product is imported
 
     def hear(self, event: str, _arguments: tuple[object, ...]) -> None:
         if event in _STARTS_OF_PROCESSES and self.test:
             self.with_processes.add(self.test)
-
-    def pytest_sessionstart(self) -> None:
-        self.coverage.start()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:

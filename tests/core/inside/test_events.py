@@ -264,7 +264,7 @@ def test_events_are_compared_copied_and_shown_by_their_fields():
     assert event not in (other, tuple(event), "order")
     assert (other.flow_name, other.duration, event.flow_name) == ("other", 1.5, "order")
     assert list(event) == [event[index] for index in range(len(event._fields))]
-    assert repr(event).startswith("Flow_Run__Event_Data(data={}, event_source='otelflow', flow_name='order', ")
+    assert repr(event).startswith("Flow_Run__Event_Data(data={}, event_source='', flow_name='order', ")
     assert repr(event).endswith(")")
 
 

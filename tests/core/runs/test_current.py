@@ -284,6 +284,7 @@ def test_between_two_steps_of_a_generator_what_was_current_around_it_is_current(
     around = place()
     resume(generator)
     within = place()
+    held = generator.inner
     close_run(inner, SUCCESS)
     close_run(generator, SUCCESS)
     after = place()
@@ -291,6 +292,7 @@ def test_between_two_steps_of_a_generator_what_was_current_around_it_is_current(
 
     assert outside == place() == (None, trace.INVALID_SPAN)
     assert within == (inner, inner.span)
+    assert held is None
     assert after == around == (consumer, consumer.span)
 
 
@@ -322,3 +324,17 @@ def test_a_run_that_has_ended_is_neither_suspended_nor_resumed():
 
     assert suspended is current_run() is around
     close_run(around, SUCCESS)
+
+
+def test_what_a_generator_has_left_running_comes_out_where_its_consumer_is():
+    generator = opened("generator")
+    inner = opened("inner", generator)
+    suspend(generator)
+    consumer = opened("consumer")
+    resume(generator)
+    close_run(generator, SUCCESS)
+    close_run(inner, SUCCESS)
+
+    assert current_run() is consumer
+    assert (generator.outer, inner.outer) == (None, None)
+    close_run(consumer, SUCCESS)
