@@ -159,7 +159,7 @@ def read_equivalents(text: str) -> dict[str, str]:
     return reasons
 
 
-def tests_near(path: str) -> Tests:
+def tests_near(path: str, root: Path = ROOT) -> Tests:
     """Return the tests at the same path below tests/: the file of the module, and the others of its folder."""
     source = next(source for source in SOURCES if path.startswith(f"{source}/"))
     *folders, module = (part.lstrip("_") for part in Path(path).relative_to(source).with_suffix("").parts)
@@ -167,8 +167,8 @@ def tests_near(path: str) -> Tests:
     if module == "init__":
         module = room.name if folders else Path(source).name
     own = room / f"test_{module}.py"
-    files = sorted(file.relative_to(ROOT).as_posix() for file in (ROOT / room).glob("test_*.py"))
-    return Tests(own.as_posix() if (ROOT / own).exists() else None, files)
+    files = sorted(file.relative_to(root).as_posix() for file in (root / room).glob("test_*.py"))
+    return Tests(own.as_posix() if (root / own).exists() else None, files)
 
 
 class Trial:
@@ -189,7 +189,7 @@ class Trial:
         for mutant in mutants:
             if time.monotonic() > end:
                 return
-            tests = self.measured(tests_near(mutant.path), paths)
+            tests = self.measured(tests_near(mutant.path, self.copy), paths)
             if tests is None:
                 yield mutant, "tests fail without it"
             else:
