@@ -159,8 +159,8 @@ def read_equivalents(text: str) -> dict[str, str]:
     return reasons
 
 
-def tests_near(path: str, root: Path = ROOT) -> Tests:
-    """Return the tests at the same path below tests/: the file of the module, and the others of its folder."""
+def tests_near(path: str, root: Path) -> Tests:
+    """Return the tests at the same path below tests/ of *root*: the file of the module, and all of its folder."""
     source = next(source for source in SOURCES if path.startswith(f"{source}/"))
     *folders, module = (part.lstrip("_") for part in Path(path).relative_to(source).with_suffix("").parts)
     room = Path("tests", SOURCES[source], *folders)

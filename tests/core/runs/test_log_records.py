@@ -7,8 +7,11 @@ import pytest
 from opentelemetry import trace
 from opentelemetry._logs import _internal as otel_logs
 from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.trace import TracerProvider
 
+import otelflow
+from otelflow import semconv
 from otelflow._core.process import losses
 from otelflow._core.runs import log_records
 from otelflow._core.runs.endings import CANCELLED, Ending
@@ -49,6 +52,7 @@ WHO = {"otelflow.flow.name": "order", "otelflow.flow.run.id": "flow-1"}
         (10, "DEBUG", 5),
         (19, "DEBUG", 5),
         (20, "INFO", 9),
+        (21, "INFO", 9),
         (25, "INFO", 9),
         (30, "WARNING", 13),
         (40, "ERROR", 17),
@@ -72,6 +76,18 @@ def test_a_message_is_a_plain_record_and_anything_else_an_event_with_its_attribu
     assert (artifact.body, artifact.event_name) == ("a text", "otelflow.artifact")
     assert dict(artifact.attributes) == {**WHO, "key": "value"}
     assert message.timestamp == message.observed_timestamp == 1_234_567_890
+
+
+def test_a_record_is_of_otelflow_in_its_version(monkeypatch, run):
+    exporter = InMemoryLogRecordExporter()
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    monkeypatch.setattr(otel_logs, "_LOGGER_PROVIDER", provider)
+    log_records.emit_entry(run, Note())
+
+    (log,) = exporter.get_finished_logs()
+    scope = log.instrumentation_scope
+    assert (scope.name, scope.version, scope.schema_url) == ("otelflow", otelflow.__version__, semconv.SCHEMA_URL)
 
 
 def test_a_record_belongs_to_the_span_of_its_run_also_when_another_is_current(spans, records, run):
