@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from otelflow import flow, flow_events, task
+from otelflow import Flow_Run__Config, flow, flow_events, task
 from otelflow._core.inside import messages, print_capture
 from otelflow._core.process import losses
 from support.flows import run_of
@@ -471,6 +471,7 @@ def test_a_fresh_process_has_its_own_print_again_unless_somebody_has_wrapped_it_
     run_of(body_with_a_wrapper)
 
     assert prints[0] is not before
+    assert not print_capture._wrapper.is_installed
     assert prints[1] == (before, False)
     assert prints[2] is prints[0]
     assert builtins.print is before
@@ -482,3 +483,25 @@ def test_what_was_printed_by_a_run_whose_print_is_not_wrapped_any_more_is_still_
     print_capture._wrapper.wrapper("nothing is wrapped")
 
     assert capsys.readouterr().out == ""
+
+
+def test_a_print_of_ours_that_a_wrapper_has_put_back_is_known_again():
+    before, ours = builtins.print, []
+    run_of(lambda: ours.append(builtins.print))
+    builtins.print = ours[0]  # as a wrapper does that leaves what it found
+
+    run = run_of(lambda: print("once"))
+
+    assert said(run) == ["once"]
+    assert builtins.print is before
+
+
+def test_what_is_no_message_is_not_counted_either(spans, capsys):
+    def print_much(_=None):
+        print("\n".join(["line"] * 5_000))
+
+    run_of(print_much, flow_config=Flow_Run__Config(logging_enabled=False))
+    flow_events.event_listeners.append(print_much)
+    run_of(lambda: None)
+
+    assert ["otelflow.messages.omitted" in span.attributes for span in spans.named("flow body")] == [False, False]
