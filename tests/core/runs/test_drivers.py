@@ -723,3 +723,12 @@ def test_what_stands_for_an_awaitable_has_its_attributes():
         return standing.number, await standing, await standing
 
     assert asyncio.run(main()) == (7, 7, 7)
+
+
+def test_an_async_flow_is_executed_in_the_thread_of_its_caller_where_no_loop_runs(spans, warnings_said):
+    @flow
+    async def where():
+        return threading.get_ident()
+
+    assert where().execute().flow_return_value == threading.get_ident()
+    assert warnings_said.records == []
