@@ -9,6 +9,7 @@ import json
 import math
 import pathlib
 import pickle
+import re
 import time
 import uuid
 import weakref
@@ -108,6 +109,11 @@ def test_without_a_type_it_follows_from_the_data(spans, data, artifact_type):
         ("markdown", 1, "a markdown artifact needs a text, not int"),
         ("table", "a,b", "a table artifact needs a list of rows"),
         ("table", [1, 2], "a table artifact needs a list of rows"),
+        ("table", 1, "a table artifact needs a list of rows"),
+        ("table", {"a": [1], "b": 2}, "a table artifact needs a list of rows"),
+        ("table", {"a": "xy"}, "a table artifact needs a list of rows"),
+        ("table", {"a": (number for number in [1])}, "a table artifact needs a list of rows"),
+        ("table", {n: [0] * n for n in range(99)}, re.escape(f"not {str({str(n): n for n in range(99)})[:200]}") + "$"),
         ("table", {"a": [1, 2], "b": [3]}, r"columns must be equally long, not \{'a': 2, 'b': 1\}"),
         ("link", "example.com", "a link artifact needs an http or https address, not 'example.com'"),
         ("link", "javascript:alert(1)", "a link artifact needs an http or https address"),
@@ -116,6 +122,7 @@ def test_without_a_type_it_follows_from_the_data(spans, data, artifact_type):
         ("progress", math.nan, "from 0 to 100"),
         ("progress", True, "from 0 to 100"),
         ("progress", "50", "from 0 to 100, not '50'"),
+        ("progress", None, "from 0 to 100, not None"),
         ("image", 1, "an image artifact needs bytes or an http or https address"),
     ],
 )
@@ -126,6 +133,27 @@ def test_data_that_does_not_fit_its_type_is_one_error_at_the_call_that_names_the
     assert caught.traceback[1].path.name == "test_artifacts.py"
     assert "JSON" not in str(caught.value)
     assert artifact_events(spans) == []
+
+
+class Address:
+    """As a library has it."""
+
+    def __str__(self):
+        return "https://example.com/report"
+
+
+def test_an_address_of_a_library_is_a_link(spans):
+    leave(Address(), "link")
+
+    assert artifact_events(spans)[0]["otelflow.artifact.data"] == "https://example.com/report"
+
+
+@pytest.mark.parametrize(("length", "is_cut"), [(196_608, False), (196_609, True)])
+def test_a_text_of_192_kibibytes_is_kept_whole(length, is_cut):
+    artifact = leave("x" * length, "markdown").flow_return_value
+
+    assert (artifact.is_cut, len(artifact.data) > 196_608) == (is_cut, is_cut)
+    assert artifact.data[:196_608] == "x" * 196_608
 
 
 def test_data_that_contains_itself_says_so(spans):
