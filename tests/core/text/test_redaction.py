@@ -746,3 +746,43 @@ def test_a_long_text_is_redacted_before_it_is_cut_wherever_the_cut_falls(length)
 
     assert all("cut, " in text for text in texts)
     assert [text for text in texts if "Zq7wZq" in text] == []
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://user:hunter2@host/path", f"https://{REDACTED}@host/path"),
+        ("https://a@b:c@host", f"https://{REDACTED}@host"),
+        ("user@host", f"{REDACTED}@host"),
+        ("@host", "@host"),
+        ("https://host:4318", "https://host:4318"),
+        ("host", "host"),
+        ("://", "://"),
+        ("https://host?password=hunter2hunter2", f"https://host?password={REDACTED}"),
+    ],
+)
+def test_of_an_address_that_is_refused_nothing_before_its_host_is_shown(address, shown):
+    assert redaction.redact_address(address) == shown
+
+
+@pytest.mark.parametrize("surplus", [1, 511, 512, 513, 514])
+def test_every_text_that_is_longer_than_its_limit_says_how_long_it_was(surplus):
+    text = "a b " * 300
+
+    assert redaction.recorded(text, len(text) - surplus) == f"{text[: len(text) - surplus]}… [cut, 1,200 characters]"
+
+
+@pytest.mark.parametrize("tail", [0, 1, 2, 301, 302])
+def test_what_comes_after_a_secret_at_the_cut_goes_and_the_secret_is_marked_whole(tail):
+    read = "password=" + "S3" * 400
+    read = read[: 612 - tail] if tail == 0 else read[: 611 - tail] + " " + "n" * tail
+
+    shown = redaction.recorded(read + "n" * 1_000, 100)
+
+    assert shown == f"password={REDACTED}… [cut, {len(read) + 1_000:,} characters]"
+
+
+def test_of_a_long_name_the_end_is_read():
+    assert is_secret("password_" + "1" * 71)
+    assert is_secret("x" * 1_000 + "_password")
+    assert not is_secret("password_" + "1" * 72)
