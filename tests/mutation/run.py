@@ -5,6 +5,7 @@
 Everything by default, which takes hours; paths narrow it, ``--since COMMIT`` takes the files that were changed since
 then, their changed lines first, and ``--seconds`` ends it in time. A fault that no test notices is a survivor: write
 the test that does, or, if nothing that anybody could see depends on it, its name and the reason into equivalent.txt.
+``--again FILE`` tries once more those that FILE names, such as the output of a run before.
 
 Why no library does it: mutmut puts all faults of a function side by side into the module, behind a function that
 chooses one, and otelflow looks at signatures, frames and sources of functions, also in programs that tests start;

@@ -23,7 +23,9 @@ from otelflow import (
 from otelflow._core.inside import listeners
 from otelflow._core.process import losses, process
 from otelflow._core.runs import observers
-from support.flows import leaf, run_of
+from otelflow._core.runs.endings import SUCCESS
+from otelflow._core.runs.engine import close_run
+from support.flows import leaf, opened, run_of
 
 
 class Hears(Listener):
@@ -331,3 +333,39 @@ def test_who_cannot_hear_is_refused(listener):
         add_listener(listener)
 
     assert listeners.listeners() == ()
+
+
+def test_a_span_inside_a_run_is_no_event(listener):
+    close_run(opened("an attempt"), SUCCESS)
+
+    assert listener.events == []
+    assert losses.listener_errors == {}
+
+
+def test_a_task_outside_of_flows_has_no_flow_that_keeps_its_events(listener, monkeypatch):
+    monkeypatch.setenv("OTELFLOW_FLOW_DATA__CAPTURE_EVENTS", "true")
+    leaf()
+
+    assert "task_stop" in listener.types
+    assert losses.listener_errors == {}
+
+
+def test_of_two_listeners_that_run_tasks_neither_hears_of_anything_while_it_is_called():
+    class Busy(Hears):
+        depth = deepest = 0
+
+        def on_event(self, event):
+            super().on_event(event)
+            self.depth += 1
+            self.deepest = max(self.deepest, self.depth)
+            if self.depth < 5:
+                leaf()
+            self.depth -= 1
+
+    both = Busy(), Busy()
+    for busy in both:
+        add_listener(busy)
+    leaf()
+
+    assert [busy.deepest for busy in both] == [1, 1]
+    assert all("task_stop" in busy.types for busy in both)

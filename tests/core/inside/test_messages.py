@@ -290,3 +290,7 @@ def test_the_log_in_memory_keeps_the_first_and_the_last_thousand_messages_and_a_
     numbers = [int(line.message) for line in log]
     assert numbers == [*range(1_000), *range(1_500, 2_500), *range(4_000, 5_000)]
     assert log.omitted == 2_000
+
+
+def test_a_stream_that_is_none_or_closed_shows_no_colours():
+    assert [messages.shows_colors(stream) for stream in (None, closed(), io.StringIO())] == [False] * 3

@@ -786,3 +786,70 @@ def test_of_a_long_name_the_end_is_read():
     assert is_secret("password_" + "1" * 71)
     assert is_secret("x" * 1_000 + "_password")
     assert not is_secret("password_" + "1" * 72)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "is_hidden"),
+    [
+        ("token", "x", True),
+        ("token", 3, True),
+        ("auth", "basic", False),
+        ("auth", "a1b2c3d4", True),
+        ("pin", "1234", True),
+        ("pin", 1234, True),
+        ("code", "1234", False),
+        ("note", "a1b2c3d4", False),
+    ],
+)
+def test_under_a_name_that_may_mean_something_else_only_what_nobody_says_is_hidden(key, value, is_hidden):
+    assert is_secret(key, value) is is_hidden
+    assert redact_value({key: value}) == {key: REDACTED if is_hidden else value}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"x": "DB_PASSWORD", "value": "a1b2c3d4"},
+        {"name": 3, "value": "a1b2c3d4"},
+        {"name": "color", "value": "blue"},
+        {"name": "DB_PASSWORD", "value": None, "n": 1},
+        {"password": None},
+        {3: "a", None: "b"},
+        [["name", "Bob"], ["x-api-key", 3], ["password", "is", "long"]],
+    ],
+)
+def test_data_in_which_no_secret_stands_stays_as_it_is(value):
+    assert redact_value(value) == value
+
+
+@pytest.mark.parametrize(("depth", "is_data"), [(63, True), (64, True), (65, False), (66, False)])
+def test_data_keeps_its_shape_down_to_a_depth_and_is_a_bounded_text_below(depth, is_data):
+    value = ["password=hunter2hunter2", "x" * 2_000]
+    for _ in range(depth - 1):
+        value = {"in": value}
+
+    shown = redact_value(value)
+    for _ in range(min(depth, 65) - 1):
+        shown = shown["in"]
+
+    if is_data:
+        assert shown == [f"password={REDACTED}", "x" * 2_000]
+    else:
+        assert f"password={REDACTED}" in shown
+        assert 900 < len(shown.partition("… [cut, ")[0]) <= 1_000
+        assert shown.endswith(" characters]")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("sent Basic dXNlcjpodW50ZXIyaHVudGVy", f"sent Basic {REDACTED}"),
+        ("Bearer abcdef0123456789", f"Bearer {REDACTED}"),
+        ("-u user:pa55word", f"-u user:{REDACTED}"),
+        ("a://b:pa55word@c", f"a://b:{REDACTED}@c"),
+        ("Basic instructions of the house", "Basic instructions of the house"),
+        ("a://b@c and d@e", "a://b@c and d@e"),
+    ],
+)
+def test_a_secret_that_stands_where_secrets_stand_is_hidden_without_any_name(text, shown):
+    assert redact(text) == shown
