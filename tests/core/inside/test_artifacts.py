@@ -648,3 +648,11 @@ def test_a_falsy_return_value_is_a_result_like_any_other(spans, value):
         "otelflow.result.key": "flow-return-value",
         "otelflow.result.description": str(value),
     }
+
+
+def test_a_result_says_what_its_value_was_when_it_was_recorded():
+    rows = [1]
+    result = Flow().add_flow_result("rows", rows)
+    rows.append(2)
+
+    assert result.description == "[1]"

@@ -825,12 +825,12 @@ def test_data_in_which_no_secret_stands_stays_as_it_is(value):
 @pytest.mark.parametrize(("depth", "is_data"), [(63, True), (64, True), (65, False), (66, False)])
 def test_data_keeps_its_shape_down_to_a_depth_and_is_a_bounded_text_below(depth, is_data):
     value = ["password=hunter2hunter2", "x" * 2_000]
-    for _ in range(depth - 1):
-        value = {"in": value}
+    for level in range(depth - 1):
+        value = {"in": value} if level % 2 else [value, None, None]
 
     shown = redact_value(value)
-    for _ in range(min(depth, 65) - 1):
-        shown = shown["in"]
+    for level in reversed(range(max(depth - 65, 0), depth - 1)):
+        shown = shown["in" if level % 2 else 0]
 
     if is_data:
         assert shown == [f"password={REDACTED}", "x" * 2_000]
@@ -853,3 +853,174 @@ def test_data_keeps_its_shape_down_to_a_depth_and_is_a_bounded_text_below(depth,
 )
 def test_a_secret_that_stands_where_secrets_stand_is_hidden_without_any_name(text, shown):
     assert redact(text) == shown
+
+
+# Where the line is: one more digit, another word or another sign, and the same text says a secret or none.
+HIDDEN = [
+    ("password=123", "password=…"),
+    ("token=123456", "token=…"),
+    ("cvv=123", "cvv=…"),
+    ("the pin is 123", "the pin is …"),
+    ("the pin is 1234", "the pin is …"),
+    ("the pin is 12-34", "the pin is …"),
+    ("auth=a1b2c3d4", "auth=…"),
+    ("the token is a1b2c3", "the token is …"),
+    ("the password is 'abcd'", "the password is '…'"),
+    ("the password is abc123", "the password is …"),
+    ("password hunt3r", "password …"),
+    ("password hunter2.", "password …"),
+    ("token a1b2c3d4e5f6a7b8", "token …"),
+    ("the password is 123456", "the password is …"),
+    ("the password is 123", "the password is …"),
+    ("the api key is a1b2c3", "the api key is …"),
+    ("API key: a1b2c3d4e5f6", "API key: …"),
+    ("access key = a1b2c3d4", "access key = …"),
+    ("password=abc", "password=…"),
+    ("password=pass", "password=…"),
+    ("secret=sec", "secret=…"),
+    ("smtp_pass=riff", "smtp_pass=…"),
+    ("pass=riff1234", "pass=…"),
+    ("db_pass_1=riff", "db_pass_1=…"),
+    ("password1=riff", "password1=…"),
+    ("activation_code=riff", "activation_code=…"),
+    ("password='riff'", "password='…'"),
+    ('password="riff"', 'password="…"'),
+    ("password='riff", "password='…"),
+    ("password=b'riff'", "password=b'…'"),
+    ('{"password": "riff"}', '{"password": "…"}'),
+    ("--password riff", "--password …"),
+    ("--password=riff", "--password=…"),
+    ("password: |\n  riff\n  raff\nnext: 1", "password: |\n…\nnext: 1"),
+    ("db.password=riff raff", "db.password=…"),
+    ("x.db.password=riff raff\nb=1", "x.db.password=…\nb=1"),
+    ("a db.password=riff raff", "a db.password=… raff"),
+    ("Cookie: a=b; c=d", "Cookie: …"),
+    ("Set-Cookie: sid=riff; Path=/", "Set-Cookie: …"),
+    ("<password>riff</password>", "<password>…</password>"),
+    ('<a:token x="1">riff</a:token>', '<a:token x="1">…</a:token>'),
+    ("name: DB_PASSWORD\nvalue: riff", "name: DB_PASSWORD\nvalue: …"),
+    ("value: riffraff name: DB_PASSWORD", "value: … name: DB_PASSWORD"),
+    (
+        "password\n  Field required [type=missing, input_value='riff', input_type=str]",
+        "password\n  Field required [type=missing, input_value='…', input_type=str]",
+    ),
+    ("Authorization: Bearer a1b2c3", "Authorization: …"),
+    ("Authorization: token abc", "Authorization: …"),
+    ("x-api-key: abc", "x-api-key: …"),
+    ("password=['riff']", "password=…"),
+    ("password={'a': 1}", "password=…"),
+    ("password = riff", "password = …"),
+    ("password := riff", "password := …"),
+    ("password => riff", "password => …"),
+    ("password: riff", "password: …"),
+    ("password:riff", "password:…"),
+    ("https://x/?password=riff&a=1", "https://x/?password=…&a=1"),
+    ("password=riff, user=bob", "password=…, user=bob"),
+    ("password=riff;user=bob", "password=…;user=bob"),
+    ("password=a,b", "password=…"),
+    ("mysql -priff db", "mysql -p… db"),
+    ("curl -u bob:riffraff1 x", "curl -u bob:… x"),
+    ("docker login -p riff x", "docker login -p … x"),
+    ("sshpass -p riff ssh", "sshpass -p … ssh"),
+    ("PGPASSWORD=riff psql", "PGPASSWORD=… psql"),
+    ("redis-cli -a riff", "redis-cli -a …"),
+    ("IDENTIFIED BY 'riff'", "IDENTIFIED BY '…'"),
+    ("ALTER USER bob PASSWORD 'riff'", "ALTER USER bob PASSWORD '…'"),
+    ("scott/tiger1@host:1521/orcl", "scott/…"),
+    ("card 4111 1111 1111 1111", "card …"),
+    ("5500005555555559", "…"),
+    ("378282246310005", "…"),
+    (
+        "INSERT INTO users (name, password, age) VALUES ('bob', 'riffraff', 3), ('eve', 'hunter2x', 4)",
+        "INSERT INTO users (name, password, age) VALUES ('bob', '…', 3), ('eve', '…', 4)",
+    ),
+    (
+        "insert into t (\"api_key\", n, note) values ('a1b2c3d4e5', 7, 'a1b2c3d4e5')",
+        "insert into t (\"api_key\", n, note) values ('…', 7, 'a1b2c3d4e5')",
+    ),
+]
+SHOWN = [
+    "password=12",
+    "token=12345",
+    "token=1234",
+    "cvv=12",
+    "auth=a1b2c3d",
+    "auth=abcdefgh",
+    "auth=12345678",
+    "the token is a1b2c",
+    "the token is abcdef",
+    "the token is 123456",
+    "the password is 'abc'",
+    "the password is abc1",
+    "the password is abc12",
+    "password hunter",
+    "password hunt3",
+    "token a1b2c3d4e5f6a7b",
+    "secret a1b2c3d4e5f6a7b8",
+    "password 123456",
+    "the password was changed on 2024-01-01",
+    "otp=12:30",
+    "the otp is 123456",
+    "password=password",
+    "password=token",
+    "pass=riffraff",
+    "pass=12",
+    "key_code=riff",
+    "access_code_2=riff",
+    "password=read_password",
+    "token=config.token",
+    "password=${DB}",
+    "password=<secret>",
+    "password=***",
+    "password=none",
+    '"Password: "',
+    "-p riff",
+    "--token none",
+    "password:\n  riff\n",
+    "<password></password>",
+    '{"value": "riff", "name": "COLOR"}',
+    "Authorization: Bearer none",
+    "('password', 'riff1')",
+    "('password', 'riff')",
+    "['password', 'riff1']",
+    "password == riff",
+    "password=a, b",
+    "mysql -p riff",
+    "identified by riff",
+    "scott/tiger1@orcl",
+    "card 4111 1111 1111 1112",
+    "INSERT INTO t (a, b) VALUES ('x', 'y')",
+]
+
+
+@pytest.mark.parametrize(("text", "shown"), HIDDEN)
+def test_of_a_text_on_this_side_of_the_line_only_the_secret_is_hidden(text, shown):
+    assert redact(text) == shown.replace("…", REDACTED)
+
+
+@pytest.mark.parametrize("text", SHOWN)
+def test_a_text_on_the_other_side_of_the_line_stays_as_it_is(text):
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize(("length", "shown"), [(200, "password=" + "x" * 200), (201, f"password={REDACTED}")])
+def test_a_placeholder_is_no_longer_than_people_write_them(length, shown):
+    assert redact("password=" + "x" * length) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (
+            {"name": "color", "key": "DB_PASSWORD", "value": "riff"},
+            {"name": "color", "key": "DB_PASSWORD", "value": REDACTED},
+        ),
+        ([["password", ["a1b2c3d4"]]], [["password", ["a1b2c3d4"]]]),
+        ([[["password"], "a1b2c3d4"]], [[["password"], "a1b2c3d4"]]),
+        ([["password", "hunter"]], [["password", "hunter"]]),
+        ([["password", "hunter2"]], [["password", REDACTED]]),
+        ([["password", "hunter2", 1]], [["password", "hunter2", 1]]),
+    ],
+)
+def test_a_pair_hides_its_value_where_it_can_be_no_list_of_names(value, shown):
+    assert redact_value(value) == shown
