@@ -3,6 +3,7 @@
 import json
 from importlib.util import find_spec
 
+import collected
 import pytest
 import run
 from mutants import mutants_of
@@ -62,6 +63,33 @@ def test_the_tests_of_a_module_are_at_its_path_below_tests():
         == "tests/exporters/store/test_reader.py"
     )
     assert "tests/core/runs/test_spans.py" in run.tests_near("otelflow/_core/runs/bounded.py", run.ROOT).files
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_late"),
+    [
+        ("def f():\n    return 1", "def f():\n    return 2", True),
+        ("def f():\n    return lambda a=1: a", "def f():\n    return lambda a=2: a", True),
+        ("def f(a=1): ...", "def f(a=2): ...", False),
+        ("class A:\n    a = 1", "class A:\n    a = 2", False),
+        ("class A:\n    def f(self): return 1", "class A:\n    def f(self): return True", True),
+        ("a = 1", "a = 2", False),
+        ("def f(a):\n    return lambda: a", "def f(a):\n    return lambda: None", False),  # another closure
+        ("f = (lambda: 1, lambda: 2)", "f = (lambda: 1, lambda: 3)", False),  # two of one name on one line
+    ],
+)
+def test_a_fault_can_be_put_into_functions_that_are_there_if_nothing_else_changes(before, after, is_late):
+    assert collected.is_in_functions(before, after) is is_late
+
+
+def test_a_fault_is_put_into_every_function_that_was_made_from_the_file():
+    before = "def outer(a):\n    def inner():\n        return a + 1\n    return inner\n"
+    names = {}
+    exec(compile(before, "/a/module.py", "exec"), names)
+    made_before = names["outer"](1)
+    collected.put_in(before.replace("+", "-"), "/a/module.py")
+
+    assert (made_before(), names["outer"](1)()) == (0, 0)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,18 @@
 """Loggers: the run's own, and captured ones; what the application's logging shows stays as it is."""
 
+import contextvars
 import logging
 import sys
 
 import pytest
 
 from otelflow import Flow_Run__Config, flow, get_run_logger
-from support.flows import run_of
+from otelflow._core.inside import log_capture
+from otelflow._core.process import process
+from otelflow._core.runs import observers
+from otelflow._core.runs.endings import SUCCESS
+from otelflow._core.runs.engine import close_run
+from support.flows import opened, run_of
 from support.programs import python
 
 
@@ -263,3 +269,31 @@ def test_an_exception_that_is_logged_stands_in_the_message_with_where_it_came_fr
     assert text.startswith("could not load\nTraceback (most recent call last):")
     assert text.endswith(("'x'\n", "'x'"))
     assert "in careful" in text
+
+
+def test_only_the_loggers_that_are_named_now_are_captured_until_the_process_is_a_fresh_one():
+    app, other = logging.getLogger("app"), logging.getLogger("other")
+    log_capture.capture(["app"])
+    log_capture.capture(["other"])
+    captured = [app.handlers, list(other.handlers), log_capture._capture in observers.observed.observers]
+    process.reset()
+    after = [other.handlers, log_capture._capture in observers.observed.observers]
+    log_capture.capture(["app"])
+    log_capture.capture([])
+
+    assert captured == [[], [log_capture._handler], True]
+    assert after == [[], False]
+    assert app.handlers == []
+    assert log_capture._capture not in observers.observed.observers
+
+
+def test_a_run_captures_what_a_configuration_has_let_go_of_while_another_run_is_open(monkeypatch, no_handlers):
+    no_handlers()
+    monkeypatch.setenv("OTELFLOW_CAPTURE_LOGGERS", "root")
+    elsewhere = contextvars.copy_context().run(opened)
+    logging.getLogger().handlers.clear()
+
+    run = run_of(lambda: logging.getLogger("app").warning("heard"))
+    close_run(elsewhere, SUCCESS)
+
+    assert said(run)[0] == (30, "heard")

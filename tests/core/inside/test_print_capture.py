@@ -411,6 +411,7 @@ def test_each_line_that_says_something_is_a_message(printed, messages, capsys):
     run = run_of(lambda: print(printed, end=""))
 
     assert said(run) == messages
+    assert run.log.omitted == 0
     assert capsys.readouterr().out == printed
 
 

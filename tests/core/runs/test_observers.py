@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from otelflow import flow, task
-from otelflow._core.process import losses
+from otelflow._core.process import losses, process
 from otelflow._core.runs import observers
 
 
@@ -132,3 +132,15 @@ def test_a_method_that_is_not_overridden_is_never_called(method, told):
 
     assert sum(after) == sum(before) + 1
     assert notes == told
+
+
+def test_an_observer_of_the_house_is_told_at_once_and_in_every_fresh_process(monkeypatch):
+    monkeypatch.setattr(observers.observed, "of_house", observers.observed.of_house)
+    observer = Notes()
+    observers.always_add(observer)
+    inner()
+    told = len(observer.notes)
+    process.reset()
+    inner()
+
+    assert 0 < told < len(observer.notes) == 2 * told
