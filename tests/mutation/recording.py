@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import coverage
 import pytest
 
 _STARTS_OF_PROCESSES = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec"}
@@ -29,6 +28,8 @@ class Recorder:
     """Writes to *output*: for each test its seconds and whether it starts processes; for each line its tests."""
 
     def __init__(self, root: Path, sources: list[str], output: Path) -> None:
+        import coverage  # only needed to write down, and not installed everywhere
+
         self.root = root
         self.output = output
         self.coverage = coverage.Coverage(
@@ -38,13 +39,11 @@ class Recorder:
         self.with_processes: set[str] = set()
         self.test = ""
         sys.addaudithook(self.hear)
+        self.coverage.start()  # before anything of the product is imported
 
     def hear(self, event: str, _arguments: tuple[object, ...]) -> None:
         if event in _STARTS_OF_PROCESSES and self.test:
             self.with_processes.add(self.test)
-
-    def pytest_sessionstart(self) -> None:
-        self.coverage.start()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:

@@ -5,6 +5,7 @@
 Everything by default, which takes hours; paths narrow it, ``--since COMMIT`` takes the files that were changed since
 then, their changed lines first, and ``--seconds`` ends it in time. A fault that no test notices is a survivor: write
 the test that does, or, if nothing that anybody could see depends on it, its name and the reason into equivalent.txt.
+``--again FILE`` tries once more those that FILE names, such as the output of a run before.
 
 Why no library does it: mutmut puts all faults of a function side by side into the module, behind a function that
 chooses one, and otelflow looks at signatures, frames and sources of functions, also in programs that tests start;
@@ -13,7 +14,6 @@ which is what a forgotten step looks like.
 """
 
 import argparse
-import contextlib
 import functools
 import json
 import math
@@ -21,17 +21,17 @@ import os
 import random
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import recording
+from collected import BROKEN, Server, in_child, is_in_functions
 from mutants import Mutant, mutants_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,10 +57,13 @@ class Tests:
     with_processes: set[str] = field(default_factory=set)
     lines: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
-    def of(self, mutant: Mutant) -> list[str]:
+    def at_line(self, mutant: Mutant) -> list[str]:
+        """Return the tests that run the line of *mutant* in their own process."""
+        return self.lines.get(mutant.path, {}).get(str(mutant.line), [])
+
+    def of(self, mutant: Mutant, *, is_run_at_import: bool) -> list[str]:
         """Return the tests that can notice *mutant*, those of its own file before the others, quick ones first."""
-        at_line = self.lines.get(mutant.path, {}).get(str(mutant.line), [])
-        is_run_at_import = mutant.is_run_at_import or "" in at_line
+        at_line = self.at_line(mutant)
         tests = set(self.seconds) if is_run_at_import else {*at_line, *self.with_processes}
         near = {name for name in tests if self.own and name.startswith(f"{self.own}::")}
         return sorted(tests, key=lambda name: (name not in at_line, name not in near, self.seconds[name]))
@@ -73,6 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     equivalents = read_equivalents(EQUIVALENT.read_text())
     mutants = [mutant for path in paths for mutant in mutants_of(path, (ROOT / path).read_bytes())]
     tried = [mutant for mutant in mutants if mutant.name not in equivalents]
+    if options.again:
+        names = {line.strip() for line in Path(options.again).read_text().splitlines()}
+        tried = [mutant for mutant in tried if mutant.name in names]
     print(f"{len(mutants)} faults in {len(paths)} files, {len(mutants) - len(tried)} of them equivalent")
     if options.list:
         print("\n".join(mutant.name for mutant in mutants))
@@ -98,6 +104,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=0, help="end after so many seconds, with a sample (no limit)")
     parser.add_argument("--threshold", type=float, default=90, help="percent that must be noticed (90)")
     parser.add_argument("--list", action="store_true", help="only name the faults")
+    parser.add_argument("--again", metavar="FILE", help="only faults that FILE names, such as what was printed before")
     parser.add_argument("--verbose", action="store_true", help="tell of each fault as it is tried")
     return parser.parse_args(arguments)
 
@@ -153,16 +160,16 @@ def read_equivalents(text: str) -> dict[str, str]:
     return reasons
 
 
-def tests_near(path: str) -> Tests:
-    """Return the tests at the same path below tests/: the file of the module, and the others of its folder."""
+def tests_near(path: str, root: Path) -> Tests:
+    """Return the tests at the same path below tests/ of *root*: the file of the module, and all of its folder."""
     source = next(source for source in SOURCES if path.startswith(f"{source}/"))
     *folders, module = (part.lstrip("_") for part in Path(path).relative_to(source).with_suffix("").parts)
     room = Path("tests", SOURCES[source], *folders)
     if module == "init__":
         module = room.name if folders else Path(source).name
     own = room / f"test_{module}.py"
-    files = sorted(file.relative_to(ROOT).as_posix() for file in (ROOT / room).glob("test_*.py"))
-    return Tests(own.as_posix() if (ROOT / own).exists() else None, files)
+    files = sorted(file.relative_to(root).as_posix() for file in (root / room).glob("test_*.py"))
+    return Tests(own.as_posix() if (root / own).exists() else None, files)
 
 
 class Trial:
@@ -171,9 +178,11 @@ class Trial:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.copy = folder / "checkout"
+        self.output = folder / "output.txt"
         ignored = shutil.ignore_patterns(".git", "__pycache__", ".*_cache", "*.pyc")
         shutil.copytree(ROOT, self.copy, ignore=ignored, symlinks=True)
         self.rooms: dict[tuple[str, ...], Tests] = {}
+        self.servers: dict[tuple[str, ...], Collected] = {}
 
     def outcomes(self, mutants: list[Mutant], end: float) -> Iterator[tuple[Mutant, str]]:
         """Try one fault after the other until *end*, a point in monotonic time; yield how each came out."""
@@ -181,7 +190,7 @@ class Trial:
         for mutant in mutants:
             if time.monotonic() > end:
                 return
-            tests = self.measured(tests_near(mutant.path), paths)
+            tests = self.measured(tests_near(mutant.path, self.copy), paths)
             if tests is None:
                 yield mutant, "tests fail without it"
             else:
@@ -193,15 +202,14 @@ class Trial:
         if key not in self.rooms:
             output = self.folder / "record.json"
             output.unlink(missing_ok=True)
-            code = self.in_child(functools.partial(self.pytest, near.files, (sorted(paths), output)), 900)
+            plugin = recording.Recorder(self.copy, sorted(paths), output)
+            code = self.in_child(functools.partial(self.pytest, near.files, plugin, writes_bytecode=True), 900)
             if code == 0:
                 record = json.loads(output.read_text())
             else:
                 record = {"seconds": {}, "with_processes": [], "lines": {}}
                 print(f"The tests in {Path(near.files[0]).parent} fail as they are:")
-                print(
-                    "\n".join((self.folder / "output.txt").read_text(errors="replace").splitlines()[-30:]), flush=True
-                )
+                print("\n".join(self.output.read_text(errors="replace").splitlines()[-30:]), flush=True)
             room = Tests(None, near.files, record["seconds"], set(record["with_processes"]), record["lines"])
             self.rooms[key] = room
         room = self.rooms[key]
@@ -209,84 +217,98 @@ class Trial:
 
     def outcome(self, mutant: Mutant, tests: Tests, end: float) -> str:
         """Run the tests that can notice *mutant* with it in its place."""
-        ids = tests.of(mutant)
-        if not ids:
-            return "survived: no test runs it"
-        own = [name for name in ids if name.startswith(f"{tests.own}::")]
         path = self.copy / mutant.path
         source = path.read_bytes()
+        faulty = mutant.applied(source)
+        at_line = tests.at_line(mutant)
+        is_late = "" not in at_line and is_in_functions(source.decode(), faulty.decode())
+        # Of what was imported before the first test, no line was seen
+        ids = tests.of(mutant, is_run_at_import="" in at_line or not (at_line or is_late))
+        if not ids:
+            return "survived: no test runs it"
         for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
             compiled.unlink()  # it has the size and the second of the file with a fault in it, now and then
-        path.write_bytes(mutant.applied(source))
+        server = self.server(tests.files) if is_late else None
+        path.write_bytes(faulty)  # also for the programs that tests start
         try:
-            # The module's own tests first, by themselves: to collect the others takes longer than to run these
-            for part in filter(None, (own, [name for name in ids if name not in own])):
-                limit = 10 + 4 * sum(tests.seconds[name] for name in part)
-                left = end - time.monotonic()
-                code = self.in_child(functools.partial(self.pytest, part), max(1.0, min(limit, left)))
-                if code is None:
-                    return "unfinished" if left < limit else "killed: no end"
-                if code:
-                    return "killed"
+            limit, left = 10 + 4 * sum(tests.seconds[name] for name in ids), end - time.monotonic()
+            seconds = max(1.0, min(limit, left))
+            if server is not None:
+                code = server.run({name: tests.seconds[name] for name in ids}, str(path), faulty.decode(), seconds)
+            else:
+                code = self.in_child(functools.partial(self.pytest, ids, recording.Order(ids)), seconds)
         finally:
             path.write_bytes(source)
-        return "survived"
+        if code is None:
+            return "unfinished" if left < limit else "killed: no end"
+        if code == BROKEN:
+            raise RuntimeError(self.output.read_text(errors="replace")[-10_000:])
+        return "killed" if code else "survived"
+
+    def server(self, files: list[str]) -> "Collected":
+        """Return the process that has collected the tests in *files*."""
+        if tuple(files) not in self.servers:
+            self.servers[tuple(files)] = Collected(self, files)
+        return self.servers[tuple(files)]
 
     def in_child(self, action: Callable[[], int], seconds: float) -> int | None:
-        """Run *action* in a fork of this process and return its exit code, or None if it takes more than *seconds*."""
-        sys.stdout.flush()
-        child = os.fork()
-        if not child:
-            code = 99
-            try:
-                os.setsid()
-                output = os.open(self.folder / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-                os.dup2(output, 1)
-                os.dup2(output, 2)
-                code = action()
-            except BaseException:  # noqa: BLE001 this process is a copy of the one that reports
-                traceback.print_exc()
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code)
-        end = time.monotonic() + seconds
-        status = None
-        while status is None and time.monotonic() < end:
-            done, value = os.waitpid(child, os.WNOHANG)
-            status = value if done else None
-            if status is None:
-                time.sleep(0.01)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child, signal.SIGKILL)  # also what it has started and left behind
-        if status is None:
-            os.waitpid(child, 0)
-            return None
-        return os.waitstatus_to_exitcode(status)
+        """Run *action* in a fork of this process, its output in a file."""
 
-    def pytest(self, tests: list[str], record: tuple[list[str], Path] | None = None) -> int:
-        """Run *tests*, in a child: files, or the ids of tests in their order."""
+        def quiet() -> int:
+            self.redirect()
+            return action()
+
+        return in_child(quiet, seconds)
+
+    def redirect(self) -> None:
+        """Let this process, a child, write into a file."""
+        output = os.open(self.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+
+    def pytest(self, tests: list[str], plugin: object, *, writes_bytecode: bool = False) -> int:
+        """Run *tests*, in a child: files, or the ids of tests."""
         import pytest
 
         os.chdir(self.copy)
         places = [str(self.copy), str(self.copy / "exporters")]
         sys.path[:0] = places
         os.environ["PYTHONPATH"] = os.pathsep.join(places)
-        import recording
-
-        if record is None:
+        if not writes_bytecode:
             sys.dont_write_bytecode = True
             os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-            plugin: object = recording.Order(tests)
-        else:
-            plugin = recording.Recorder(self.copy, *record)
         files = list(dict.fromkeys(name.partition("::")[0] for name in tests))
         temporary = f"--basetemp={self.folder / 'temporary'}"
         options = ["-q", "-x", "--no-header", "-p", "no:cacheprovider", "-m", "not slow and not stack"]
         # Without the plugins of other packages, which take longer to load than most tests take to run
         options += ["--disable-plugin-autoload", "-p", "pytest_timeout", "-p", "otelflow.pytest_plugin"]
         return int(pytest.main([*options, "--tb=short", "--timeout=60", temporary, *files], plugins=[plugin]))
+
+
+class Collected:
+    """A process that has collected the tests of one folder; it ends when this one does."""
+
+    def __init__(self, trial: Trial, files: list[str]) -> None:
+        requests, self.requests = os.pipe()
+        self.answers, answers = os.pipe()
+        if not os.fork():
+            try:
+                os.close(self.requests)
+                os.close(self.answers)
+                trial.redirect()
+                trial.pytest(files, Server(requests, answers))
+            finally:
+                os._exit(0)
+        os.close(requests)
+        os.close(answers)
+
+    def run(self, tests: dict[str, float], path: str, source: str, seconds: float) -> int | None:
+        """Run *tests* (and their seconds) with *source* as that of the file at *path*, as ``in_child`` does."""
+        request = {"tests": tests, "path": path, "source": source, "seconds": seconds}
+        os.write(self.requests, json.dumps(request).encode() + b"\n")
+        answer = os.read(self.answers, 100)
+        return json.loads(answer) if answer else BROKEN
 
 
 def told(outcomes: Iterator[tuple[Mutant, str]], *, verbose: bool) -> Iterator[tuple[Mutant, str]]:

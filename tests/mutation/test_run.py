@@ -3,6 +3,7 @@
 import json
 from importlib.util import find_spec
 
+import collected
 import pytest
 import run
 from mutants import mutants_of
@@ -26,7 +27,7 @@ def changes(source):
         ("x = True", ["x = False"]),
         ("x = 'a' + b", ["x = 'a' - b"]),
         ("x += y", ["pass", "x -= y"]),
-        ("x = max(y)", ["x = min(y)"]),
+        ("x = max(y, z)", ["x = min(y, z)"]),
         ("f(a, b, c)", ["f(b, a, c)", "pass"]),
         ("self.x = y", ["pass"]),
         ("x = y if z else w", ["x = y if not (z) else w"]),
@@ -55,10 +56,40 @@ def test_a_fault_keeps_its_name_when_the_module_moves_on_and_loses_it_with_its_l
 
 
 def test_the_tests_of_a_module_are_at_its_path_below_tests():
-    assert run.tests_near("otelflow/_core/runs/engine.py").own == "tests/core/runs/test_engine.py"
-    assert run.tests_near("otelflow/metrics/_counts.py").own == "tests/metrics/test_counts.py"
-    assert run.tests_near("exporters/otelflow_exporters/_store/reader.py").own == "tests/exporters/store/test_reader.py"
-    assert "tests/core/runs/test_spans.py" in run.tests_near("otelflow/_core/runs/bounded.py").files
+    assert run.tests_near("otelflow/_core/runs/engine.py", run.ROOT).own == "tests/core/runs/test_engine.py"
+    assert run.tests_near("otelflow/metrics/_counts.py", run.ROOT).own == "tests/metrics/test_counts.py"
+    assert (
+        run.tests_near("exporters/otelflow_exporters/_store/reader.py", run.ROOT).own
+        == "tests/exporters/store/test_reader.py"
+    )
+    assert "tests/core/runs/test_spans.py" in run.tests_near("otelflow/_core/runs/bounded.py", run.ROOT).files
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_late"),
+    [
+        ("def f():\n    return 1", "def f():\n    return 2", True),
+        ("def f():\n    return lambda a=1: a", "def f():\n    return lambda a=2: a", True),
+        ("def f(a=1): ...", "def f(a=2): ...", False),
+        ("class A:\n    a = 1", "class A:\n    a = 2", False),
+        ("class A:\n    def f(self): return 1", "class A:\n    def f(self): return True", True),
+        ("a = 1", "a = 2", False),
+        ("def f(a):\n    return lambda: a", "def f(a):\n    return lambda: None", False),  # another closure
+        ("f = (lambda: 1, lambda: 2)", "f = (lambda: 1, lambda: 3)", False),  # two of one name on one line
+    ],
+)
+def test_a_fault_can_be_put_into_functions_that_are_there_if_nothing_else_changes(before, after, is_late):
+    assert collected.is_in_functions(before, after) is is_late
+
+
+def test_a_fault_is_put_into_every_function_that_was_made_from_the_file():
+    before = "def outer(a):\n    def inner():\n        return a + 1\n    return inner\n"
+    names = {}
+    exec(compile(before, "/a/module.py", "exec"), names)
+    made_before = names["outer"](1)
+    collected.put_in(before.replace("+", "-"), "/a/module.py")
+
+    assert (made_before(), names["outer"](1)()) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -96,11 +127,12 @@ def test_a_fault_is_tried_on_the_tests_that_run_its_line(tmp_path):
     (project / "otelflow" / "__init__.py").touch()
     (project / "otelflow" / "pytest_plugin.py").touch()
     (project / "otelflow" / "tiny.py").write_text(
-        "def larger(a, b):\n    return a > b\n\n\ndef unseen():\n    return f()\n"
+        "class Sizes:\n    least = 1\n\n\ndef larger(a, b=1):\n    return a > b\n\n\ndef unseen():\n    return f()\n"
     )
     (project / "tests").mkdir()
     (project / "tests" / "test_tiny.py").write_text(
-        "from otelflow.tiny import larger\n\n\ndef test_larger():\n    assert larger(2, 1)\n"
+        "from otelflow.tiny import Sizes, larger\n\n\n"
+        "def test_larger():\n    assert larger(2, 1)\n    assert Sizes.least == 1\n"
     )
     (project / "pyproject.toml").write_text("[tool.pytest.ini_options]\naddopts = ['--import-mode=importlib']\n")
     program = tmp_path / "program.py"
@@ -115,6 +147,8 @@ def test_a_fault_is_tried_on_the_tests_that_run_its_line(tmp_path):
     done = run_python(program)
 
     assert json.loads(done.stdout.splitlines()[-1]) == [
+        ["constant", "killed"],
+        ["constant", "survived"],
         ["return", "killed"],
         ["comparison", "survived"],
         ["return", "survived: no test runs it"],

@@ -3,6 +3,9 @@
 import asyncio
 
 from otelflow import flow, task
+from otelflow._core.process.settings import settings
+from otelflow._core.runs import engine
+from otelflow._core.runs.run import Run
 
 
 @task
@@ -35,3 +38,10 @@ def run_of(body, **keywords):
     """Execute *body* as the flow ``body`` and return the flow; *keywords* are those of ``@flow``."""
     body.__name__ = "body"
     return flow(**keywords)(body)().execute()
+
+
+def opened(name="bare", parent=None):
+    """Return a run of nothing, which is open."""
+    run = Run(parent, settings(), name)
+    engine.open_run(run)
+    return run

@@ -99,18 +99,20 @@ class Artifact(_Leaving):
 
     __slots__ = ("_run", "data", "description", "is_cut", "key", "reference", "size", "text", "time_ns", "type")
 
+    # The state, set by ``take``:
+    data: Any
+    text: str
+    size: int  # bytes
+    is_cut: bool
+    reference: str | None
+    time_ns: int
+
     def __init__(self, run: Run, key: str | None, artifact_type: str | None, description: str | None) -> None:
         # A flow keeps its artifacts: through them it must not keep its run, which refers to it.
         self._run: Callable[[], Run | None] = weakref.ref(run) if run.is_open else lambda: run
         self.key = checked_key(key, "artifact")
         self.type = None if artifact_type is None else recorded(artifact_type, _TYPE_LENGTH)
         self.description = None if description is None else recorded(description, settings().value_limit)
-        self.data: Any = None
-        self.is_cut = False
-        self.text = ""
-        self.size = 0
-        self.reference: str | None = None
-        self.time_ns = 0
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         """Return what a copy has: everything but the run, which stays in its process."""

@@ -59,7 +59,7 @@ class Line(NamedTuple):
         """The message with its ANSI colours."""
         if self.argument is _PLAIN:
             return self.message
-        return self.message.replace("{}", recorded(self.argument, settings().value_limit), 1)
+        return self.message.replace("{}", recorded(self.argument, settings().value_limit))
 
     @property
     def plain_text(self) -> str:

@@ -109,7 +109,7 @@ CANCELLED: Final = Ending(semconv.CANCELLATION)
 UNCLOSED: Final = Ending(semconv.FAILURE)
 
 
-def ending_of(error: BaseException, *, was_called: bool = True) -> Ending:
+def ending_of(error: BaseException, *, was_called: bool) -> Ending:
     """Return how a run ends that *error* leaves; if the body was never called, the result is ``error``."""
     if isinstance(error, SystemExit):
         # As the interpreter sees it: None and 0 are a good end, "" and 0.0 are not.
@@ -167,15 +167,16 @@ def stack_trace(error: BaseException, limit: int) -> str:
 def _is_long(error: BaseException) -> bool:
     """Tell whether so many exceptions belong to *error* that the standard library takes seconds to format them."""
     rest: list[BaseException | None] = [error]
-    for _ in range(_MOST_ERRORS):
-        if not rest:
-            return False
+    ids: set[int] = set()  # most causes are contexts, too
+    while rest and len(ids) <= _MOST_ERRORS:
         item = rest.pop()
-        if item is not None:
-            rest += [item.__cause__, item.__context__]
-            if isinstance(item, BaseExceptionGroup):
-                rest += item.exceptions[:_MOST_ERRORS]
-    return any(item is not None for item in rest)
+        if item is None or id(item) in ids:
+            continue
+        ids.add(id(item))
+        rest += [item.__cause__, item.__context__]
+        if isinstance(item, BaseExceptionGroup):
+            rest += item.exceptions[:_MOST_ERRORS]
+    return len(ids) > _MOST_ERRORS
 
 
 def _pieces_of_chain(error: BaseException, frames: TracebackType | None, limit: int) -> Iterator[str]:
@@ -191,7 +192,7 @@ def _pieces_of_chain(error: BaseException, frames: TracebackType | None, limit: 
         chain.append((before, _BETWEEN_CAUSE if is_cause else _BETWEEN_CONTEXT))
     omitted = len(chain) - 2 * _ERRORS_AT_AN_END
     for place, (item, between) in reversed(list(enumerate(chain))):
-        if omitted > 0 and _ERRORS_AT_AN_END <= place < _ERRORS_AT_AN_END + omitted:
+        if _ERRORS_AT_AN_END <= place < _ERRORS_AT_AN_END + omitted:
             if place == _ERRORS_AT_AN_END:
                 yield f"… [cut, {omitted:,} exceptions] …\n\n"
             continue
@@ -215,9 +216,8 @@ _BETWEEN_CONTEXT: Final = "\nDuring handling of the above exception, another exc
 def _both_ends(text: str, limit: int) -> str:
     """Return *text* redacted, of a long one both ends; cut afterwards, so that no half of a secret is left."""
     length = len(text)
-    if length > _READ:
-        text = text[: _READ // 2] + text[-_READ // 2 :]
-    text = redact(text)
+    limit = min(limit, _READ // 2)
+    text = redact(text if length <= _READ else text[: _READ // 2] + text[-_READ // 2 :])
     if length <= 2 * limit:
         return text
     return f"{text[:limit]}\n… [cut, {length:,} characters] …\n{text[-limit:]}"

@@ -105,9 +105,10 @@ def close_with(run: Run, error: BaseException, thrown_in: object = None) -> bool
     try:
         ending = ending_of(error, was_called=run.was_called)
     except BaseException as trouble:  # a property of a foreign class, or a group nested too deep
-        if comes_from_outside(trouble):
-            raise
         ending = Ending(semconv.FAILURE, error)
+        if comes_from_outside(trouble):
+            close_run(run, ending)
+            raise
     close_run(run, ending)
     if not keeps_inside(run, ending):
         return False

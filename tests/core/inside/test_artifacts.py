@@ -1,20 +1,25 @@
 """Artifacts of every type, results of every value: on the span, for listeners, in the flow, and what is refused."""
 
 import base64
+import copy
 import datetime as dt
 import decimal
 import fractions
 import json
 import math
 import pathlib
+import pickle
+import re
+import time
 import uuid
+import weakref
 
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
-from otelflow import flow, flow_events, task
+from otelflow import Flow, flow, flow_events, task
 from otelflow._core.inside import artifacts
-from otelflow._core.process import losses
+from otelflow._core.process import losses, process
 from otelflow._core.text import redaction
 from otelflow.errors import InvalidArtifact
 
@@ -62,6 +67,7 @@ def artifact_events(spans, name="flow body"):
         ("image", "https://example.com/plot.png", "https://example.com/plot.png"),
         ("json", {"status": "success", "n": [1, None, True]}, '{"status": "success", "n": [1, null, true]}'),
         ("json", "text", "text"),
+        ("json", ["über"], '["über"]'),
         ("error", "it broke", "it broke"),
         ("error", ValueError("it broke"), "ValueError: it broke"),
         ("invoice", {1, 2}, "{1, 2}"),
@@ -103,6 +109,11 @@ def test_without_a_type_it_follows_from_the_data(spans, data, artifact_type):
         ("markdown", 1, "a markdown artifact needs a text, not int"),
         ("table", "a,b", "a table artifact needs a list of rows"),
         ("table", [1, 2], "a table artifact needs a list of rows"),
+        ("table", 1, "a table artifact needs a list of rows"),
+        ("table", {"a": [1], "b": 2}, "a table artifact needs a list of rows"),
+        ("table", {"a": "xy"}, "a table artifact needs a list of rows"),
+        ("table", {"a": (number for number in [1])}, "a table artifact needs a list of rows"),
+        ("table", {n: [0] * n for n in range(99)}, re.escape(f"not {str({str(n): n for n in range(99)})[:200]}") + "$"),
         ("table", {"a": [1, 2], "b": [3]}, r"columns must be equally long, not \{'a': 2, 'b': 1\}"),
         ("link", "example.com", "a link artifact needs an http or https address, not 'example.com'"),
         ("link", "javascript:alert(1)", "a link artifact needs an http or https address"),
@@ -111,6 +122,7 @@ def test_without_a_type_it_follows_from_the_data(spans, data, artifact_type):
         ("progress", math.nan, "from 0 to 100"),
         ("progress", True, "from 0 to 100"),
         ("progress", "50", "from 0 to 100, not '50'"),
+        ("progress", None, "from 0 to 100, not None"),
         ("image", 1, "an image artifact needs bytes or an http or https address"),
     ],
 )
@@ -119,7 +131,29 @@ def test_data_that_does_not_fit_its_type_is_one_error_at_the_call_that_names_the
         leave(data, artifact_type)
 
     assert caught.traceback[1].path.name == "test_artifacts.py"
+    assert "JSON" not in str(caught.value)
     assert artifact_events(spans) == []
+
+
+class Address:
+    """As a library has it."""
+
+    def __str__(self):
+        return "https://example.com/report"
+
+
+def test_an_address_of_a_library_is_a_link(spans):
+    leave(Address(), "link")
+
+    assert artifact_events(spans)[0]["otelflow.artifact.data"] == "https://example.com/report"
+
+
+@pytest.mark.parametrize(("length", "is_cut"), [(196_608, False), (196_609, True)])
+def test_a_text_of_192_kibibytes_is_kept_whole(length, is_cut):
+    artifact = leave("x" * length, "markdown").flow_return_value
+
+    assert (artifact.is_cut, len(artifact.data) > 196_608) == (is_cut, is_cut)
+    assert artifact.data[:196_608] == "x" * 196_608
 
 
 def test_data_that_contains_itself_says_so(spans):
@@ -141,6 +175,12 @@ class Frame:
     def itertuples(self, index, name):
         rows = [(dt.date(2024, 1, 2), decimal.Decimal("1.10")), (None, math.nan)]
         return [("k", *row) for row in rows] if index else rows
+
+
+def test_a_frame_without_a_type_is_a_table(spans):
+    leave(Frame())
+
+    assert artifact_events(spans)[0]["otelflow.artifact.type"] == "table"
 
 
 @pytest.mark.parametrize(
@@ -243,8 +283,8 @@ def test_an_image_is_whole_in_the_event_or_where_it_is_kept(spans, length, is_ke
     assert ("otelflow.artifact.reference" in event) is is_kept
 
 
-@pytest.mark.parametrize("keep", [None, lambda whole: None, lambda whole: 1 / 0])
-def test_without_a_place_for_it_a_big_payload_is_bounded_and_the_run_goes_on(spans, keep):
+@pytest.mark.parametrize(("keep", "failed"), [(None, 0), (lambda whole: None, 0), (lambda whole: 1 / 0, 1)])
+def test_without_a_place_for_it_a_big_payload_is_bounded_and_the_run_goes_on(spans, keep, failed):
     artifacts.keep_payloads(keep)
 
     run = leave("x" * 100_000, "text")
@@ -254,6 +294,80 @@ def test_without_a_place_for_it_a_big_payload_is_bounded_and_the_run_goes_on(spa
     assert event["otelflow.artifact.size"] == 100_000
     assert event["otelflow.artifact.data"].endswith("… [cut, 100,000 characters]")
     assert "otelflow.artifact.reference" not in event
+    assert losses.dropped["artifacts", "store_failed"] == failed
+
+
+def test_who_keeps_payloads_is_forgotten_with_the_process():
+    artifacts.keep_payloads(lambda whole: "payload")
+    before = leave("x" * 100_000, "text").flow_return_value.reference
+    process.reset()
+
+    assert before == "payload"
+    assert leave("x" * 100_000, "text").flow_return_value.reference is None
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda artifact: pickle.loads(pickle.dumps(artifact))])
+def test_a_copy_of_an_artifact_has_all_but_its_run(copied):
+    before = time.time_ns()
+    artifact = leave({"a": "ü"}).flow_return_value
+    other = copied(artifact)
+    other.update([2])
+
+    assert before <= artifact.time_ns <= time.time_ns()
+    names = ("key", "type", "description", "size", "reference", "is_cut")
+    assert [getattr(artifact, name) for name in names] == ["it", "json", "what it is", 11, None, False]
+    assert (artifact.data, other.data, other.type, other.key) == ({"a": "ü"}, [2], "json", "it")
+    assert losses.dropped == {("artifacts", "run_ended"): 1}
+
+
+def test_a_result_is_handed_out_and_does_not_keep_what_it_was_made_of():
+    class Value:
+        def __str__(self):
+            return "a text"
+
+    value = Value()
+    reference = weakref.ref(value)
+    result = Flow().add_flow_result("rows", value)
+    del value
+
+    assert result.as_dict() == {"key": "rows", "description": "a text"}
+    assert reference() is None
+
+
+def test_a_long_type_is_cut_and_says_how_long_it_was(spans):
+    leave(1, "t" * 300)
+
+    assert artifact_events(spans)[0]["otelflow.artifact.type"] == "t" * 128 + "… [cut, 300 characters]"
+
+
+class Unwilling(list):
+    """A container with a long story."""
+
+    def __iter__(self):
+        raise RuntimeError("y" * 300)
+
+
+def test_of_why_data_is_no_json_the_beginning_is_told():
+    with pytest.raises(InvalidArtifact, match=r"not JSON \(y{200}… \[cut, 300 characters\]\)"):
+        leave(Unwilling([1]), "table")
+
+
+def test_errors_are_the_only_artifacts_that_are_kept_before_others(spans):
+    kinds = {}
+
+    @flow
+    def body(this_flow=None):
+        kinds["error"] = this_flow.add_flow_artifact(key="e", data=ValueError("no"))
+        kinds["text"] = this_flow.add_flow_artifact(key="t", data="text")
+        kinds["result"] = artifacts.Result("r", 1)
+
+    body().execute()
+
+    assert {kind: entry.is_important for kind, entry in kinds.items()} == {
+        "error": True,
+        "text": False,
+        "result": False,
+    }
 
 
 HALF = "caf\ud83d"
@@ -534,3 +648,11 @@ def test_a_falsy_return_value_is_a_result_like_any_other(spans, value):
         "otelflow.result.key": "flow-return-value",
         "otelflow.result.description": str(value),
     }
+
+
+def test_a_result_says_what_its_value_was_when_it_was_recorded():
+    rows = [1]
+    result = Flow().add_flow_result("rows", rows)
+    rows.append(2)
+
+    assert result.description == "[1]"

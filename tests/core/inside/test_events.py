@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import time
 
 import pytest
 
@@ -276,3 +277,24 @@ def test_existing_code_finds_its_small_names():
     assert run.captured_exec_logs[0].startswith("Executing flow run")
     assert run.logger.memory_handler_messages()[-1] == "late"
     assert Task().random_task_id().startswith("task_id__")
+
+
+def test_events_are_compared_copied_and_shown_by_their_fields():
+    event = Flow_Run__Event_Data(flow_name="order", duration=1.5)
+    same, other = Flow_Run__Event_Data(flow_name="order", duration=1.5), event._replace(flow_name="other")
+
+    assert event == same
+    assert event not in (other, tuple(event), "order")
+    assert (other.flow_name, other.duration, event.flow_name) == ("other", 1.5, "order")
+    assert list(event) == [event[index] for index in range(len(event._fields))]
+    assert repr(event).startswith("Flow_Run__Event_Data(data={}, event_source='', flow_name='order', ")
+    assert repr(event).endswith(")")
+
+
+def test_an_event_is_of_now_or_of_the_time_that_it_is_given():
+    before = time.time_ns()
+    now = [Flow_Run__Event(), events.new_event(Flow_Run__Event_Type.FLOW_STOP, Flow_Run__Event_Data())]
+    then = events.new_event(Flow_Run__Event_Type.FLOW_STOP, Flow_Run__Event_Data(), 5_000_000)
+
+    assert before <= now[0].time_unix_nano <= now[1].time_unix_nano <= time.time_ns()
+    assert (then.time_unix_nano, then.timestamp) == (5_000_000, 5)

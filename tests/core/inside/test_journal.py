@@ -13,20 +13,11 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from otelflow import flow, task
 from otelflow._core.inside import messages
-from otelflow._core.process import losses
+from otelflow._core.process import forks, losses
 from otelflow._core.process import provider as span_maker
 from support.flows import run_of
 from support.programs import python
 from support.spans import texts
-
-
-@pytest.fixture
-def records(monkeypatch):
-    exporter = InMemoryLogRecordExporter()
-    provider = LoggerProvider(shutdown_on_exit=False)
-    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
-    monkeypatch.setattr(otel_logs, "_LOGGER_PROVIDER", provider)
-    return lambda: [log.log_record for log in exporter.get_finished_logs()]
 
 
 @task
@@ -278,6 +269,23 @@ def test_what_is_said_after_the_end_of_a_task_is_counted(spans):
     assert dict(losses.dropped) == ONE_OF_EACH
 
 
+def test_what_a_forked_child_says_on_a_run_of_its_parent_is_counted_and_not_warned_of(spans, warnings_said):
+    @task
+    def work(this_task=None):
+        forks.fork.begin_anew()  # from here on it is a child
+        print("printed")
+        this_task.add_task_artifact("an artifact", "key", 1)
+        this_task.add_task_result("answer", 42)
+
+    try:
+        work()
+    finally:
+        forks.fork.reset()
+
+    assert dict(losses.dropped) == {("messages", "forked"): 1, ("artifacts", "forked"): 1, ("results", "forked"): 1}
+    assert warnings_said.records == []
+
+
 def test_what_a_thread_says_on_a_run_that_has_ended_is_counted(spans):
     held = []
 
@@ -323,7 +331,7 @@ def test_what_a_forked_child_says_on_the_run_of_its_parent_is_counted():
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
     from otelflow import flow
-    from otelflow._core.process import losses
+    from otelflow._core.process import forks, losses
     trace.set_tracer_provider(TracerProvider())
 
     @flow

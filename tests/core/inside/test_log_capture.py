@@ -1,11 +1,18 @@
 """Loggers: the run's own, and captured ones; what the application's logging shows stays as it is."""
 
+import contextvars
 import logging
+import sys
 
 import pytest
 
 from otelflow import Flow_Run__Config, flow, get_run_logger
-from support.flows import run_of
+from otelflow._core.inside import log_capture
+from otelflow._core.process import process
+from otelflow._core.runs import observers
+from otelflow._core.runs.endings import SUCCESS
+from otelflow._core.runs.engine import close_run
+from support.flows import opened, run_of
 from support.programs import python
 
 
@@ -91,8 +98,82 @@ def test_a_captured_logger_becomes_messages_once_and_is_shown_as_before(monkeypa
 
     run = run_of(body)
 
-    assert said(run)[:2] == [(30, "slow query"), (30, "mine")]
+    assert [message for message in said(run) if message[0] == 30] == [(30, "slow query"), (30, "mine")]
     assert app_handler == ["slow query", "mine"]
+
+
+@pytest.fixture
+def handled():
+    """Call it with the name of a logger that shows its records on stderr."""
+    loggers = []
+
+    def handle(name):
+        logger = logging.getLogger(None if name == "root" else name)
+        handler = logging.StreamHandler(sys.stderr)
+        logger.addHandler(handler)
+        loggers.append((logger, handler))
+
+    yield handle
+    for logger, handler in loggers:
+        logger.removeHandler(handler)
+
+
+@pytest.mark.parametrize("level", [logging.INFO, logging.WARNING])
+@pytest.mark.parametrize("propagates", [True, False])
+@pytest.mark.parametrize("place", ["app.db", "app", "root", None])
+def test_a_captured_record_is_on_the_console_once_whoever_shows_it(
+    monkeypatch, capsys, no_handlers, handled, place, propagates, level
+):
+    no_handlers()
+    monkeypatch.setenv("OTELFLOW_CAPTURE_LOGGERS", "app.db")
+    logger = logging.getLogger("app.db")
+    monkeypatch.setattr(logger, "propagate", propagates)
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    if place is not None:
+        handled(place)
+
+    run = run_of(lambda: logger.log(level, "a record"), flow_config=Flow_Run__Config(log_to_console=True))
+
+    assert capsys.readouterr().err.splitlines().count("a record") == 1
+    assert said(run).count((level, "a record")) == 1
+
+
+@pytest.mark.parametrize("logger", [get_run_logger, lambda: logging.getLogger("app")], ids=["of the run", "captured"])
+def test_a_program_that_wants_no_last_resort_has_none(monkeypatch, capsys, no_handlers, logger):
+    no_handlers()
+    monkeypatch.setattr(logging, "lastResort", None)
+    monkeypatch.setenv("OTELFLOW_CAPTURE_LOGGERS", "app")
+
+    run = run_of(lambda: logger().warning("kept"))
+
+    assert capsys.readouterr().err == ""
+    assert said(run)[0] == (30, "kept")
+
+
+def test_the_run_logger_passes_a_record_to_the_application_once_from_its_first_use_on(monkeypatch, app_handler):
+    logger = logging.getLogger("otelflow.run")
+    monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(logger, "propagate", True)
+    logger.setLevel(logging.ERROR)
+
+    run = run_of(lambda: (get_run_logger().warning("first"), get_run_logger().debug("second")))
+
+    assert app_handler == ["first"]
+    assert said(run)[:2] == [(30, "first"), (10, "second")]
+
+
+def test_ctrl_c_while_a_record_is_made_text_comes_out(monkeypatch, no_handlers):
+    class Slow:
+        def __str__(self):
+            raise KeyboardInterrupt
+
+    no_handlers()
+    monkeypatch.setenv("OTELFLOW_CAPTURE_LOGGERS", "app")
+
+    with pytest.raises(KeyboardInterrupt):
+        run_of(lambda: logging.getLogger("app").warning("%s", Slow()))
+    with pytest.raises(KeyboardInterrupt):
+        run_of(lambda: get_run_logger().info("%s", Slow()))
 
 
 def test_a_logger_that_nobody_asked_for_is_no_message(app_handler):
@@ -188,3 +269,31 @@ def test_an_exception_that_is_logged_stands_in_the_message_with_where_it_came_fr
     assert text.startswith("could not load\nTraceback (most recent call last):")
     assert text.endswith(("'x'\n", "'x'"))
     assert "in careful" in text
+
+
+def test_only_the_loggers_that_are_named_now_are_captured_until_the_process_is_a_fresh_one():
+    app, other = logging.getLogger("app"), logging.getLogger("other")
+    log_capture.capture(["app"])
+    log_capture.capture(["other"])
+    captured = [app.handlers, list(other.handlers), log_capture._capture in observers.observed.observers]
+    process.reset()
+    after = [other.handlers, log_capture._capture in observers.observed.observers]
+    log_capture.capture(["app"])
+    log_capture.capture([])
+
+    assert captured == [[], [log_capture._handler], True]
+    assert after == [[], False]
+    assert app.handlers == []
+    assert log_capture._capture not in observers.observed.observers
+
+
+def test_a_run_captures_what_a_configuration_has_let_go_of_while_another_run_is_open(monkeypatch, no_handlers):
+    no_handlers()
+    monkeypatch.setenv("OTELFLOW_CAPTURE_LOGGERS", "root")
+    elsewhere = contextvars.copy_context().run(opened)
+    logging.getLogger().handlers.clear()
+
+    run = run_of(lambda: logging.getLogger("app").warning("heard"))
+    close_run(elsewhere, SUCCESS)
+
+    assert said(run)[0] == (30, "heard")

@@ -4,6 +4,7 @@ import contextvars
 import io
 import logging
 import sys
+import time
 
 import pytest
 
@@ -185,6 +186,79 @@ def test_at_level_debug_a_value_is_on_a_span_only_where_the_program_asked_for_va
     assert [text for text in run.captured_logs() if "value" in text] == values
 
 
+class Broken(io.StringIO):
+    """A terminal that is gone."""
+
+    def write(self, _):
+        raise OSError("gone")
+
+
+def closed():
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize("stream", [lambda: None, closed, Broken], ids=["none", "closed", "gone"])
+def test_a_message_that_no_console_can_show_is_kept_all_the_same(spans, monkeypatch, stream):
+    monkeypatch.setattr(sys, "stderr", stream())
+
+    run = run_of(
+        lambda this_flow: this_flow.log_info("said"),
+        flow_config=Flow_Run__Config(log_to_console=True, print_logs=False),
+    )
+
+    assert spans.messages("flow body") == ["said"]
+    assert "said" in run.captured_logs()
+
+
+def test_a_message_is_on_the_console_unless_it_was_printed_there(capsys):
+    def body(this_flow):
+        print("printed")
+        this_flow.log_info("said")
+
+    run_of(body, flow_config=Flow_Run__Config(log_to_console=True, print_logs=False))
+
+    written = capsys.readouterr()
+    assert written.out == "printed\n"
+    assert "said\n" in written.err
+    assert "printed" not in written.err
+
+
+def test_each_message_of_the_log_says_of_which_task_it_is_and_when_it_was_said():
+    @task
+    def works(this_task=None, this_flow=None):
+        this_task.log_info("of the task")
+        this_flow.log_info("of the flow")
+        this_flow.log_info("of another", task_run_id="another")
+        return this_task.task_id
+
+    before = time.time_ns()
+    run = run_of(lambda: works())
+
+    lines = [line for line in run.log if line.message.startswith("of ")]
+    assert [line.task_run_id for line in lines] == [run.flow_return_value, run.flow_return_value, "another"]
+    assert before <= lines[0].time_ns <= lines[-1].time_ns <= time.time_ns()
+
+
+@pytest.mark.parametrize(("log_to_memory", "omitted"), [(True, 48_000), (False, 0)])
+def test_of_a_huge_print_the_log_counts_what_it_leaves_out_if_there_is_one(spans, capsys, log_to_memory, omitted):
+    run = run_of(lambda: print("\n".join(["line"] * 50_000)), flow_config=Flow_Run__Config(log_to_memory=log_to_memory))
+
+    assert run.log.omitted // 1_000 * 1_000 == omitted
+    assert spans.one("flow body").attributes["otelflow.messages.omitted"] == 50_000 - 60
+
+
+def test_a_huge_print_of_a_task_outside_of_flows_is_counted_on_its_span(spans, capsys):
+    @task
+    def prints():
+        print("\n".join(["line"] * 50_000))
+
+    prints()
+
+    assert spans.one("task prints").attributes["otelflow.messages.omitted"] == 50_000 - 60
+
+
 class Screen(io.StringIO):
     """A terminal."""
 
@@ -216,3 +290,7 @@ def test_the_log_in_memory_keeps_the_first_and_the_last_thousand_messages_and_a_
     numbers = [int(line.message) for line in log]
     assert numbers == [*range(1_000), *range(1_500, 2_500), *range(4_000, 5_000)]
     assert log.omitted == 2_000
+
+
+def test_a_stream_that_is_none_or_closed_shows_no_colours():
+    assert [messages.shows_colors(stream) for stream in (None, closed(), io.StringIO())] == [False] * 3

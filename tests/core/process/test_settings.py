@@ -9,8 +9,8 @@ import pytest
 
 import otelflow
 import otelflow_exporters
-from otelflow import Flow_Run__Config, flow
-from otelflow._core.process import environment, settings
+from otelflow import Flow_Run__Config, flow, redact
+from otelflow._core.process import environment, process, settings
 from otelflow._core.process.settings_table import RUN_SETTINGS, SETTINGS
 from otelflow.errors import ConfigurationError
 
@@ -225,3 +225,25 @@ def test_a_field_of_a_flow_wins_in_a_copy_of_the_settings():
 
     assert (own.print_logs, process_wide.print_logs) == (True, False)
     assert (own.value_limit, own.origin("value_limit")) == (8192, "default")
+
+
+def test_settings_are_read_once_until_the_process_is_a_fresh_one(monkeypatch):
+    settings.configure(redact=["hush"])
+    first, hidden = settings.settings(), redact("hush")
+    monkeypatch.setenv("OTELFLOW_VALUE_LIMIT", "100")
+    again = settings.settings()
+    process.reset()
+
+    assert hidden == "[redacted]"
+    assert again is first is not settings.settings()
+    assert (again.value_limit, settings.settings().value_limit) == (8192, 100)
+    assert redact("hush") == "hush"
+
+
+def test_variables_that_are_empty_or_of_other_parts_are_no_mistake(monkeypatch, warnings_said):
+    monkeypatch.setenv("OTELFLOW_VALUE_LIMIT", "")
+    for variable in settings.OTHER_VARIABLES:
+        monkeypatch.setenv(variable, "1")
+
+    assert settings.settings().value_limit == 8192
+    assert warnings_said.records == []

@@ -1,9 +1,12 @@
 """The order in which processes end: open runs first, then what delivers them; with real exits and real forks."""
 
+import gc
 import os
+import weakref
 
 import pytest
 
+from otelflow._core.process import shutdown
 from support.programs import python
 
 FLOW = """
@@ -157,3 +160,134 @@ def test_a_process_of_billiard_and_a_worker_of_its_pool_deliver_before_they_leav
 
     assert lines[:3] == ["flow cancellation", "delivered", "the pool"]
     assert lines[3:5] == ["flow cancellation", "delivered"]
+
+
+def test_what_has_registered_its_exit_later_ends_before_everything_begins_to_end():
+    source = """
+    class Hasty:
+        def deliver_soon(self):
+            write("begins to deliver")
+    hasty = [Hasty(), Hasty()]
+    for deliverer in hasty:
+        shutdown.deliver_together(deliverer)
+    shutdown.begin_end_at_exit()
+    atexit.register(write, "late")
+    atexit.register(write, "before")
+    shutdown.begin_end_at_exit()
+    """
+    assert printed(source) == ["begins to deliver"] * 2 + ["before", "late"]
+
+
+class Hasty:
+    """Counts how often it was asked to begin."""
+
+    def __init__(self):
+        self.times = 0
+
+    def deliver_soon(self):
+        self.times += 1
+
+
+@pytest.fixture
+def deliverers(monkeypatch):
+    """No deliverer but those of the test, and an end that has not begun."""
+    deliverers = weakref.WeakSet()
+    monkeypatch.setattr(shutdown._shutdown, "deliverers", deliverers)
+    monkeypatch.setattr(shutdown._shutdown, "deliveries", {})
+    return deliverers
+
+
+@pytest.mark.parametrize(("count", "times"), [(1, 0), (2, 1), (3, 1)])
+def test_deliverers_that_end_together_all_begin_when_the_end_does(deliverers, count, times):
+    hasty = [Hasty() for _ in range(count)]
+    for deliverer in hasty:
+        shutdown.deliver_together(deliverer)
+
+    with shutdown.end_together():
+        assert [deliverer.times for deliverer in hasty] == [times] * count
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that goes on by what it is told: ``clock(2.5)``."""
+    now = [100.0]
+    monkeypatch.setattr(shutdown.time, "monotonic", lambda: now[0])
+    return lambda seconds: now.__setitem__(0, now[0] + seconds)
+
+
+def test_all_that_end_together_have_one_time_limit(deliverers, clock):
+    before = shutdown.seconds_left(5)
+    with shutdown.end_together():
+        left = [shutdown.seconds_left(5)]
+        for _ in range(3):
+            with shutdown.waiting():
+                clock(2)
+            left.append(shutdown.seconds_left(5))
+    with shutdown.waiting():  # of no end
+        clock(2)
+
+    assert before == shutdown.seconds_left(5) == 5
+    assert left == [5, 3, 1, 0.1]
+
+
+def test_a_wait_that_is_broken_off_counts_as_well(deliverers, clock):
+    def interrupted():
+        clock(2)
+        raise KeyboardInterrupt
+
+    with shutdown.end_together():
+        with pytest.raises(KeyboardInterrupt), shutdown.waiting():
+            interrupted()
+        left = shutdown.seconds_left(5)
+
+    assert left == 3
+
+
+def test_a_process_that_is_ending_goes_on_ending_when_a_part_has_ended(deliverers, clock):
+    shutdown.begin_end()
+    with shutdown.waiting():
+        clock(2)
+    with shutdown.end_together():
+        clock(0)
+    left = shutdown.seconds_left(5)
+    shutdown._shutdown.begin_anew()  # a child of it
+    of_the_child = shutdown.seconds_left(5)
+    shutdown.begin_end()
+    shutdown._shutdown.reset()
+
+    assert (left, of_the_child, shutdown.seconds_left(5)) == (3, 5, 5)
+
+
+class Box:
+    """Something that delivers."""
+
+
+def test_whoever_is_still_there_delivers_after_open_runs_have_ended_and_the_pool_was_told(deliverers, monkeypatch):
+    done = []
+    monkeypatch.setattr(shutdown._shutdown, "end_runs", lambda: done.append("runs"))
+    boxes = [Box(), Box()]
+    for box in boxes:
+        shutdown.deliver_before_child_ends(box, lambda box: done.append(box))
+    gone, there = boxes[0], boxes[1]
+    reference = weakref.ref(gone)
+    del gone, boxes[0], box
+    gc.collect()
+    assert reference() is None
+
+    shutdown._shutdown.deliver_after(None)
+    without, done[:] = list(done), []
+    shutdown._shutdown.deliver_after(lambda *arguments: done.append(arguments), 1, 2)
+
+    assert without == ["runs", there]
+    assert done == [(1, 2), "runs", there]
+
+
+def test_what_a_pool_does_at_its_end_may_raise(deliverers):
+    done = []
+    box = Box()
+    shutdown.deliver_before_child_ends(box, done.append)
+
+    with pytest.raises(ZeroDivisionError):
+        shutdown._shutdown.deliver_after(lambda: 1 / 0)
+
+    assert done == [box]

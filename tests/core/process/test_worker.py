@@ -204,3 +204,71 @@ def test_what_a_worker_sends_is_no_matter_for_instrumentations():
         inside = is_instrumentation_enabled()
 
     assert (inside, is_instrumentation_enabled()) == (False, True)
+
+
+def test_starting_tells_whether_there_is_a_thread(monkeypatch):
+    worker, late, without = Worker(Pile().work), Worker(Pile().work), Worker(Pile().work)
+    late.close()
+    started = [worker.start_thread(), worker.start_thread(), late.start_thread()]
+    worker.close()
+    started.append(worker.start_thread())
+    with monkeypatch.context() as refusing:
+        refusing.setattr(threading.Thread, "start", refuse)
+        started.append(without.start_thread())
+
+    assert started == [True, True, False, True, False]
+    assert without.start_thread(), "the next attempt may succeed"
+    without.close()
+
+
+def refuse(_):
+    raise RuntimeError("can't start new thread")
+
+
+def test_an_end_has_a_deadline_of_four_and_a_half_seconds_unless_the_user_says_otherwise():
+    workers = Worker(Pile().work), Worker(Pile().work, shutdown_timeout=60)
+    before = [worker.deadline for worker in workers]
+    began = time.monotonic()
+    for worker in workers:
+        worker.close()
+    ended = time.monotonic()
+
+    assert before == [float("inf")] * 2
+    for worker, seconds in zip(workers, (4.5, 60), strict=True):
+        assert began + seconds <= worker.deadline <= ended + seconds
+
+
+def test_only_a_thread_that_works_is_woken_before_the_end():
+    without, closed = Worker(Pile().work), Worker(Pile().work)
+    closed.start_thread()
+    closed.close()
+    for worker in (without, closed):
+        worker.deliver_soon()
+
+    assert not without.is_behind
+    assert not closed.is_behind
+    without.wake()
+    assert without.is_behind
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_may_be_closed_by_its_own_work():
+    closed = []
+    worker = Worker(lambda: closed.append(worker.close()) or False)
+    worker.start_thread()
+    thread = worker.thread
+    worker.wake()
+    thread.join(10)
+
+    assert closed[0] is True
+    assert not thread.is_alive()
+
+
+def test_what_a_thread_that_has_not_begun_would_do_is_done_by_who_closes(monkeypatch):
+    monkeypatch.setattr(threading.Thread, "start", lambda _: None)
+    pile = Pile(2)
+    worker = Worker(pile.work)
+    worker.start_thread()
+
+    assert worker.close()
+    assert pile.done == [threading.current_thread()] * 2

@@ -24,7 +24,20 @@ class Later:
         return work(self.error).__await__()
 
 
+class Compiled(Later):
+    """With what a coroutine of Cython has besides."""
+
+    gi_frame = cr_code = None
+
+    def send(self, value): ...
+
+    def throw(self, error): ...
+
+    def close(self): ...
+
+
 MAKE = {
+    "compiled": Compiled,
     "task": lambda error=None: asyncio.ensure_future(work(error)),
     "gather": lambda error=None: asyncio.gather(work(error)),
     "object": Later,

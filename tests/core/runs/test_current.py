@@ -3,14 +3,21 @@
 import asyncio
 import builtins
 import contextvars
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from otelflow import flow, task
-from support.flows import ASYNC_LEAF, LEAF, add, async_leaf, leaf
+from otelflow._core.process.provider import use_provider
+from otelflow._core.runs.current import current_run, resume, suspend
+from otelflow._core.runs.endings import SUCCESS
+from otelflow._core.runs.engine import close_run
+from support.flows import ASYNC_LEAF, LEAF, add, async_leaf, leaf, opened
 
 
 def test_tasks_and_flows_nest_as_they_call(spans):
@@ -213,3 +220,121 @@ def test_two_coroutines_in_one_context_each_end_as_they_end(spans):
     assert asyncio.run(run()) == ["a", "b"]
     assert {span.attributes["otelflow.run.result"] for span in spans.named("task slow")} == {"success"}
     assert spans.open_spans == 0
+
+
+def test_runs_that_start_each_other_after_their_end_do_not_keep_each_other(spans):
+    contexts = [contextvars.copy_context()]
+
+    @task
+    def step():
+        contexts[0] = contextvars.copy_context()
+        return weakref.ref(current_run())
+
+    runs = [contexts[0].run(step) for _ in range(5)]
+    gc.collect()
+
+    assert [run() is None for run in runs] == [True, True, True, False, False]
+    assert [span.parent and span.parent.span_id for span in spans.spans] == [
+        None,
+        *(span.context.span_id for span in spans.spans[:-1]),
+    ]
+
+
+def with_spans(*have_span):
+    """Open runs inside each other, some with a span and some without, and return them."""
+    runs = []
+    for has_span in have_span:
+        use_provider(TracerProvider(shutdown_on_exit=False) if has_span else None)
+        runs.append(opened(parent=runs[-1] if runs else None))
+    assert [run.is_recording for run in runs] == list(have_span)
+    return runs
+
+
+def place():
+    return current_run(), trace.get_current_span()
+
+
+@pytest.mark.parametrize("have_span", [(a, b, c) for a in (True, False) for b in (True, False) for c in (True, False)])
+def test_a_run_that_ends_before_those_inside_it_lets_them_come_out_where_it_would_have(have_span):
+    host = TracerProvider(shutdown_on_exit=False).get_tracer("host")
+    around, between, inside = [], [], []
+    with host.start_as_current_span("request") as request:
+        outer, middle, inner = with_spans(*have_span)
+        innermost = next((run.span for run in (inner, middle) if run.is_recording), request)
+        close_run(outer, SUCCESS)
+        inside += place()
+        close_run(middle, SUCCESS)
+        between += place()
+        close_run(inner, SUCCESS)
+        around += place()
+
+    assert inside == [inner, innermost]
+    assert between == [inner, inner.span if inner.is_recording else request]
+    assert around == [None, request]
+    assert [(run.is_current, run.outer) for run in (outer, middle, inner)] == [(False, None)] * 3
+
+
+@pytest.mark.parametrize("has_span", [True, False])
+def test_between_two_steps_of_a_generator_what_was_current_around_it_is_current(has_span):
+    (generator,) = with_spans(has_span)
+    inner = opened(parent=generator)
+    suspend(generator)
+    outside = place()
+    consumer = opened()
+    around = place()
+    resume(generator)
+    within = place()
+    held = generator.inner
+    close_run(inner, SUCCESS)
+    close_run(generator, SUCCESS)
+    after = place()
+    close_run(consumer, SUCCESS)
+
+    assert outside == place() == (None, trace.INVALID_SPAN)
+    assert within == (inner, inner.span)
+    assert held is None
+    assert after == around == (consumer, consumer.span)
+
+
+def test_a_generator_that_waits_does_not_keep_who_consumed_it():
+    @task
+    def numbers():
+        yield from range(3)
+
+    @task
+    def consume(generator):
+        next(generator)
+        return weakref.ref(current_run())
+
+    generator = numbers()
+    next(generator)
+    consumer = consume(generator)
+    gc.collect()
+
+    assert consumer() is None
+    assert list(generator) == [2]
+
+
+def test_a_run_that_has_ended_is_neither_suspended_nor_resumed():
+    around, run = opened("around"), opened()
+    close_run(run, SUCCESS)
+    suspend(run)
+    suspended = current_run()
+    resume(run)
+
+    assert suspended is current_run() is around
+    close_run(around, SUCCESS)
+
+
+def test_what_a_generator_has_left_running_comes_out_where_its_consumer_is():
+    generator = opened("generator")
+    inner = opened("inner", generator)
+    suspend(generator)
+    consumer = opened("consumer")
+    resume(generator)
+    close_run(generator, SUCCESS)
+    close_run(inner, SUCCESS)
+
+    assert current_run() is consumer
+    assert (generator.outer, inner.outer) == (None, None)
+    close_run(consumer, SUCCESS)

@@ -1,17 +1,21 @@
 """Functions, coroutines and generators on real loops: awaited, sent to, closed, collected, never begun."""
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import gc
+import sys
 import threading
 import types
+import weakref
 
 import pytest
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 
 from otelflow import Flow, flow, task
+from otelflow._core.runs import drivers
 from otelflow._core.runs.current import current_run
 from support.flows import ASYNC_LEAF, LEAF, async_leaf, leaf
 from support.spans import exceptions, result
@@ -443,3 +447,288 @@ def test_an_async_flow_runs_in_the_callers_context():
     assert reads().execute().flow_return_value == "mine"
     caller, run = asyncio.run(awaited())
     assert run.flow_return_value == caller
+
+
+def raises_as(kind):
+    def function():
+        raise ValueError("inner")
+
+    async def coroutine():
+        function()
+
+    def generator():
+        yield 1
+        function()
+
+    async def async_generator():
+        yield 1
+        function()
+
+    async def body():
+        function()
+
+    awaitable = traced(body)
+    return {
+        **{body.__name__: body for body in (function, coroutine, generator, async_generator)},
+        "awaitable": awaitable,
+    }[kind]
+
+
+async def to_the_end(call):
+    if isinstance(call, types.GeneratorType):
+        return list(call)
+    return [item async for item in call] if isinstance(call, types.AsyncGeneratorType) else await call
+
+
+KINDS = ["function", "coroutine", "generator", "async_generator", "awaitable"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_that_a_full_stack_has_kept_from_ending_ends_with_the_run_around_it(spans, monkeypatch, kind):
+    close_with = drivers.close_with
+
+    def close(run, *about):
+        if run.task_name == "inner":
+            raise RecursionError("the stack is full")
+        return close_with(run, *about)
+
+    monkeypatch.setattr(drivers, "close_with", close)
+    inner = task(task_name="inner")(raises_as(kind))
+
+    @flow
+    async def outer():
+        await to_the_end(inner())
+
+    with pytest.raises(RecursionError):
+        outer().execute()
+
+    assert spans.tree() == [("flow outer", "failure", [("task inner", "failure", [])])]
+    assert current_run() is None
+
+
+class Item(Exception):
+    """Something that can be kept, and thrown."""
+
+
+@pytest.mark.parametrize("throws", [False, True])
+def test_a_generator_keeps_neither_what_it_has_yielded_nor_what_was_thrown_in(throws):
+    @task
+    def items():
+        for _ in range(3):
+            with contextlib.suppress(Item):
+                yield Item()
+
+    generator = items()
+    reference = weakref.ref(next(generator))
+    if throws:
+        error = Item()
+        reference = weakref.ref(error)
+        generator.throw(error)
+        del error
+        next(generator)
+    gc.collect()
+
+    assert reference() is None
+    generator.close()
+
+
+def test_a_generator_that_goes_on_after_it_was_closed_is_a_failure_that_python_tells_of(spans):
+    @task
+    def stubborn():
+        with contextlib.suppress(GeneratorExit):
+            yield 1
+        yield 2
+
+    generator = stubborn()
+    next(generator)
+    with pytest.raises(RuntimeError, match="generator ignored GeneratorExit"):
+        generator.close()
+
+    span = spans.one("task stubborn")
+    assert (result(span), span.attributes["error.type"]) == ("failure", "RuntimeError")
+    assert span.status.description == "generator ignored GeneratorExit"
+    assert current_run() is None
+
+
+def test_the_loop_hears_of_the_async_generator_that_the_program_has_and_of_no_other():
+    heard = []
+
+    async def main():
+        hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(heard.append, hooks.finalizer)
+        counting = counts_async()
+        items = [item async for item in counting]
+        assert sys.get_asyncgen_hooks().firstiter == heard.append
+        sys.set_asyncgen_hooks(*hooks)
+        return counting, items
+
+    counting, items = asyncio.run(main())
+
+    assert heard == [counting]
+    assert items == [1, 2]
+
+
+def test_a_generator_that_returns_while_it_is_closed_was_closed_early(spans):
+    @task
+    def obliging():
+        try:
+            yield 1
+        except GeneratorExit:
+            return 7
+
+    @task
+    async def obliging_async():
+        try:
+            yield 1
+        except GeneratorExit:
+            return
+
+    async def main():
+        counting = obliging_async()
+        await anext(counting)
+        await counting.aclose()
+
+    generator = obliging()
+    next(generator)
+    generator.close()
+    asyncio.run(main())
+
+    assert [(result(span), span.attributes["otelflow.generator.closed_early"]) for span in spans.spans] == [
+        ("success", True)
+    ] * 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_failure_that_stays_in_its_task_gives_none(spans, kind):
+    quiet = task(task_name="inner", raise_on_error=False)(raises_as(kind))
+
+    async def main():
+        return await to_the_end(quiet())
+
+    value = quiet() if kind == "function" else asyncio.run(main())
+
+    assert value == ([1] if "generator" in kind else None)
+    assert result(spans.one("task inner")) == "failure"
+
+
+def test_ctrl_c_during_execute_in_a_running_loop_cancels_the_flow_and_comes_out(spans, monkeypatch, warnings_said):
+    join = threading.Thread.join
+    waiting = threading.Event()
+
+    def interrupted(thread, timeout=None):
+        if thread.name == "otelflow-execute" and not waiting.is_set():
+            waiting.set()
+            begun.wait(10)
+            raise KeyboardInterrupt
+        join(thread, timeout)
+
+    begun = threading.Event()
+
+    @flow
+    async def endless():
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def main():
+        endless().execute()
+
+    monkeypatch.setattr(threading.Thread, "join", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+
+    assert result(spans.one("flow endless")) == "cancellation"
+
+
+def test_ctrl_c_before_the_thread_of_execute_has_a_loop_cancels_the_flow_too(spans, monkeypatch, warnings_said):
+    begins = threading.Event()
+    run = drivers._InThread._run
+
+    def late(self):
+        begins.wait(10)
+        run(self)
+
+    def interrupted(thread, timeout=None):
+        if thread.name == "otelflow-execute" and not begins.is_set():
+            begins.set()
+            raise KeyboardInterrupt
+        join(thread, timeout)
+
+    join = threading.Thread.join
+
+    @flow
+    async def endless():
+        await asyncio.Event().wait()
+
+    async def main():
+        endless().execute()
+
+    monkeypatch.setattr(drivers._InThread, "_run", late)
+    monkeypatch.setattr(threading.Thread, "join", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+
+    assert spans.open_spans == 0
+
+
+def test_a_generator_exit_that_was_thrown_in_comes_out(spans):
+    generator = counts()
+    next(generator)
+    with pytest.raises(GeneratorExit):
+        generator.throw(GeneratorExit())
+
+    async def main():
+        counting = counts_async()
+        await anext(counting)
+        with pytest.raises(GeneratorExit):
+            await counting.athrow(GeneratorExit())
+
+    asyncio.run(main())
+
+    assert [result(span) for span in spans.spans] == ["success", "success"]
+
+
+def test_an_async_generator_is_current_in_each_of_its_steps_and_only_then(spans):
+    @task
+    async def branches():
+        leaf()
+        yield 1
+        await async_leaf()
+        yield 2
+        leaf()
+
+    async def main():
+        async for _ in branches():
+            assert current_run() is None
+
+    asyncio.run(main())
+
+    assert spans.tree() == [("task branches", "success", [LEAF, ASYNC_LEAF, LEAF])]
+
+
+def test_what_stands_for_an_awaitable_has_its_attributes():
+    class Later:
+        def __init__(self):
+            self.number = 7
+
+        def __await__(self):
+            yield from ()
+            return self.number
+
+    @task
+    def later():
+        return Later()
+
+    async def main():
+        standing = later()
+        return standing.number, await standing, await standing
+
+    assert asyncio.run(main()) == (7, 7, 7)
+
+
+def test_an_async_flow_is_executed_in_the_thread_of_its_caller_where_no_loop_runs(spans, warnings_said):
+    @flow
+    async def where():
+        return threading.get_ident()
+
+    assert where().execute().flow_return_value == threading.get_ident()
+    assert warnings_said.records == []

@@ -2,7 +2,9 @@
 
 import asyncio
 import builtins
+import re
 import time
+import traceback
 from typing import Any, NamedTuple
 
 import pytest
@@ -12,7 +14,7 @@ from opentelemetry.trace import StatusCode
 import otelflow
 from otelflow import flow, task
 from otelflow._core.runs.current import current_run
-from otelflow._core.runs.endings import stack_trace
+from otelflow._core.runs.endings import ending_of, stack_trace
 from support.spans import assert_attributes, exceptions
 
 THE_PRINT = builtins.print
@@ -554,18 +556,168 @@ def test_an_exception_with_thousands_of_others_costs_little(error, words):
     assert [word for word in words if word not in text] == []
 
 
-def test_a_chain_that_runs_in_a_circle_ends():
+@pytest.mark.parametrize("turns_back_to", [0, 150])
+def test_a_chain_that_runs_in_a_circle_ends(turns_back_to):
     error = chain(200)
-    oldest = error
-    while oldest.__cause__ is not None:
-        oldest = oldest.__cause__
-    oldest.__cause__ = error
+    errors = [error]
+    while errors[-1].__cause__ is not None:
+        errors.append(errors[-1].__cause__)
+    errors[-1].__cause__ = errors[turns_back_to]
 
     assert "number 0" in stack_trace(error, 10_000)
 
 
+def numbers(text):
+    return [int(number) for number in re.findall(r"ValueError: number (\d+)", text)]
+
+
+@pytest.mark.parametrize("make", [chain, contexts])
+def test_of_a_long_chain_ten_exceptions_at_each_end_are_told_and_the_rest_is_counted(make):
+    whole, cut = stack_trace(make(100), 100_000), stack_trace(make(101), 100_000)
+
+    assert numbers(whole) == list(range(100))
+    assert "[cut, " not in whole
+    assert numbers(cut) == [*range(10), *range(91, 101)]
+    assert re.findall(r"\[cut, .*\]", cut) == ["[cut, 81 exceptions]"]
+
+
+@pytest.mark.parametrize(("count", "omitted"), [(20, []), (21, ["[cut, 1 exceptions]"])])
+def test_a_chain_is_cut_only_if_it_is_longer_than_its_ends(count, omitted):
+    error = group_of(100)
+    for number in range(1, count):
+        cause, error = error, TypeError(number)
+        error.__cause__ = cause
+
+    text = stack_trace(error, 100_000)
+
+    assert re.findall(r"\[cut, .*\]", text) == ["[cut, 90 exceptions]", *omitted]
+    assert text.count("TypeError: ") == 19
+
+
+def group_of(count, cause=None):
+    group = ExceptionGroup("several", [ValueError(f"number {number}") for number in range(count)])
+    group.__cause__ = cause
+    return group
+
+
+@pytest.mark.parametrize(("count", "last"), [(10, 9), (11, "[cut, 1 exceptions]")])
+def test_of_a_group_in_a_long_chain_ten_exceptions_are_told(count, last):
+    text = stack_trace(group_of(count, chain(101)), 100_000)
+
+    told = [f"  | ValueError: number {number}" for number in range(10)]
+    told += [] if last == 9 else [f"  | … {last}"]
+    assert text.splitlines()[-len(told) :] == told
+
+
+def test_a_cause_that_is_the_context_as_well_counts_once():
+    error = ValueError("number 0")
+    for number in range(1, 50):
+        error, error.__cause__, error.__context__ = ValueError(f"number {number}"), error, error
+    error.add_note("a note, which Python shows")
+
+    text = stack_trace(error, 100_000)
+
+    assert "a note, which Python shows" in text
+
+
+def fail_deep_down(cause=None):
+    raise KeyError("the last") from cause
+
+
+@pytest.mark.parametrize("cause", [None, chain(101)], ids=["alone", "with a long chain"])
+def test_a_traceback_begins_with_the_users_first_frame_and_goes_on_to_the_last(spans, cause):
+    @task
+    def shallow():
+        fail_deep_down(cause)
+
+    with pytest.raises(KeyError):
+        shallow()
+
+    (event,) = spans.one("task shallow").events
+    stack = event.attributes["exception.stacktrace"]
+    assert re.findall(r'^  File ".*", line \d+, in (\w+)', stack, re.MULTILINE) == ["shallow", "fail_deep_down"]
+
+
+def test_each_exception_of_a_long_chain_keeps_its_own_traceback():
+    try:
+        fail_deep_down()
+    except KeyError as oldest:
+        error = chain(101)
+        error.__cause__.__cause__, oldest.__cause__ = oldest, error.__cause__.__cause__
+
+    assert "in fail_deep_down" in stack_trace(error, 100_000)
+
+
+@pytest.mark.parametrize(
+    ("length", "limit", "kept"),
+    [
+        (200, 100, None),  # two ends are the whole
+        (201, 100, 100),
+        (262_144, 200_000, None),
+        (262_145, 100_000, 100_000),
+        (1_000_000, 1_000_000, 131_072),  # of more, nothing is read
+    ],
+)
+def test_of_a_long_traceback_both_ends_are_kept_and_its_length_is_said(monkeypatch, length, limit, kept):
+    text = "".join(f"{number:07},\n" for number in range(length // 9 + 1))[:length]
+    monkeypatch.setattr(traceback.TracebackException, "format", lambda _: iter([text]))
+
+    stack = stack_trace(ValueError(), limit)
+
+    cut = f"{text[:kept]}\n… [cut, {length:,} characters] …\n{text[-kept:]}" if kept else text
+    assert stack == cut
+
+
 class Panic(BaseException):
     """As a library in another language raises it."""
+
+
+def loaded_by(trouble):
+    """Return a function whose source nobody can show."""
+
+    class Loader:
+        def get_source(self, _):
+            raise trouble
+
+    code = compile("def fail():\n    raise OSError('gone')", f"{type(trouble).__name__}.py", "exec")
+    names = {"__name__": "gone", "__loader__": Loader()}
+    exec(code, names)
+    return names["fail"]
+
+
+def test_a_source_that_cannot_be_shown_costs_the_traceback_only(spans):
+    fail = task(loaded_by(Panic("no source")))
+
+    with pytest.raises(OSError, match="gone"):
+        fail()
+
+    (event,) = spans.one("task fail").events
+    assert event.attributes["exception.stacktrace"] == "<the traceback could not be formatted: Panic>"
+
+
+def test_ctrl_c_while_a_traceback_is_formatted_comes_out():
+    try:
+        loaded_by(KeyboardInterrupt())()
+    except OSError as error:
+        failure = error
+
+    with pytest.raises(KeyboardInterrupt):
+        stack_trace(failure, 1_000)
+
+
+def test_the_text_of_an_exception_is_made_once_for_all_who_ask():
+    class Counted(Exception):
+        times = 0
+
+        def __str__(self):
+            Counted.times += 1
+            return "text"
+
+    ending = ending_of(Counted(), was_called=True)
+    first, times = ending.exception_attributes(), Counted.times
+
+    assert ending.exception_attributes() == first
+    assert Counted.times == times
 
 
 @pytest.mark.parametrize("kind", [Panic, SystemExit, ZeroDivisionError])

@@ -18,14 +18,14 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import StatusCode
 
 from otelflow import Flow_Run__Config, flow, task, testing
-from otelflow._core.process import losses, shutdown
+from otelflow._core.process import forks, losses, shutdown
 from otelflow._core.process.provider import use_provider
-from otelflow._core.process.settings import settings
 from otelflow._core.runs import current, engine, observers, open_runs
 from otelflow._core.runs.current import current_run
 from otelflow._core.runs.endings import CANCELLED, SUCCESS, Ending
 from otelflow._core.runs.observers import Observer
 from otelflow._core.runs.run import Run
+from support.flows import opened
 from support.spans import exceptions, result
 
 
@@ -173,33 +173,54 @@ def test_the_same_exception_object_raised_by_two_tasks_is_recorded_on_each(spans
     assert result(spans.one("flow both")) == "success"
 
 
-def test_an_exception_from_a_run_without_a_span_is_recorded_on_the_next_one_up():
-    class NotThe(Sampler):
-        """Records all but one span, as a sampler by name or rate may do."""
+class NotThe(Sampler):
+    """Records all but one span, as a sampler by name or rate may do."""
 
-        def should_sample(self, parent_context, trace_id, name, *_, **__):
-            return SamplingResult(Decision.DROP if name == "task unseen" else Decision.RECORD_AND_SAMPLE)
+    def __init__(self, name):
+        self.name = name
 
-        def get_description(self):
-            return "all but one"
+    def should_sample(self, parent_context, trace_id, name, *_, **__):
+        return SamplingResult(Decision.DROP if name == self.name else Decision.RECORD_AND_SAMPLE)
 
+    def get_description(self):
+        return "all but one"
+
+
+@pytest.mark.parametrize(
+    ("unseen", "recorded"), [("task low", ["flow middle"]), ("flow middle", ["task low"]), ("flow high", ["task low"])]
+)
+def test_an_exception_is_recorded_once_on_the_first_run_that_has_a_span(unseen, recorded):
     @task
-    def unseen():
-        raise ValueError("raised in the dark")
+    def low():
+        raise ValueError("raised")
 
     @flow
-    def seen():
-        unseen()
+    def middle():
+        low()
+
+    @flow
+    def high():
+        middle().execute()
 
     collected = testing.Trace()
-    provider = TracerProvider(sampler=NotThe(), shutdown_on_exit=False)
+    provider = TracerProvider(sampler=NotThe(unseen), shutdown_on_exit=False)
     provider.add_span_processor(collected)
-    previous = use_provider(provider)
-    with pytest.raises(ValueError, match="in the dark"):
-        seen().execute()
-    use_provider(previous)
+    use_provider(provider)
+    with pytest.raises(ValueError, match="raised"):
+        high().execute()
 
-    assert exceptions(collected) == [("flow seen", "ValueError")]
+    assert exceptions(collected) == [(name, "ValueError") for name in recorded]
+
+
+def test_what_goes_wrong_after_a_span_has_ended_is_said_and_costs_no_span(spans, monkeypatch, caplog):
+    monkeypatch.setenv("OTELFLOW_EVENTS", "both")
+    monkeypatch.setattr(engine.log_records, "emit_exception", Mock(side_effect=RuntimeError("odd")))
+
+    engine.close_run(opened(), Ending("failure", ValueError("no")))
+
+    assert result(spans.one("bare")) == "failure"
+    assert caplog.messages == ["The end of a run could not be reported; the run goes on"]
+    assert losses.dropped == {}
 
 
 def test_too_deep_a_recursion_is_recorded_once_and_leaves_nothing_open(spans, monkeypatch):
@@ -387,13 +408,6 @@ def listener():
     return listener
 
 
-def opened(name="bare", parent=None):
-    """Return a run of nothing, which is open."""
-    run = Run(parent, settings(), name)
-    engine.open_run(run)
-    return run
-
-
 def test_a_run_whose_start_fails_goes_on_and_is_counted_and_said(listener, monkeypatch, caplog):
     monkeypatch.setattr(Run, "opened", Mock(side_effect=RuntimeError("odd")))
 
@@ -500,3 +514,176 @@ def test_runs_that_are_open_at_the_end_are_ended_from_the_innermost_out(spans, l
         ("ended", "outer", "cancellation"),
     ]
     assert spans.one("generator").attributes["otelflow.generator.closed_early"] is True
+
+
+@pytest.fixture
+def forked_in_c(monkeypatch):
+    """What this process looks like after a fork that Python was not told of, as by uWSGI: call it to be the child."""
+
+    def fork():
+        forks.fork.page = b"\0"  # as the system leaves it in a child
+        forks.fork.process_id = -1
+
+    yield fork
+    forks.fork.reset()
+
+
+def test_a_run_that_a_child_has_inherited_is_reported_by_its_parent_only(spans, listener, forked_in_c):
+    run = opened()
+    forked_in_c()
+    observers.add_observer(listener)
+    engine.close_run(run, SUCCESS)
+
+    assert listener.told == [("started", "bare")]
+    assert run.span.is_recording()
+    assert current_run() is None
+
+
+def test_a_run_that_begins_in_a_child_is_reported_by_the_child(spans, forked_in_c):
+    inherited = opened("inherited")
+    forked_in_c()
+    engine.close_run(opened("own"), SUCCESS)
+    engine.close_run(inherited, SUCCESS)
+
+    assert [span.name for span in spans.spans] == ["own"]
+
+
+@pytest.mark.parametrize(("where", "on_span", "as_records"), [("span", 1, 0), ("log", 0, 1), ("both", 1, 1)])
+def test_an_exception_is_recorded_once_where_the_setting_says(spans, records, monkeypatch, where, on_span, as_records):
+    monkeypatch.setenv("OTELFLOW_EVENTS", where)
+
+    @task
+    def breaks():
+        raise ValueError("once")
+
+    with pytest.raises(ValueError, match="once"):
+        flow(breaks)().execute()
+
+    assert len(exceptions(spans)) == on_span
+    assert [record.attributes["otelflow.task.name"] for record in records()] == ["breaks"] * as_records
+
+
+@task
+def passes_on():
+    yield 1
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+@pytest.mark.parametrize("was_raised_by_a_task", [True, False])
+def test_an_exception_thrown_into_a_generator_is_recorded_where_it_was_raised(spans, depth, was_raised_by_a_task):
+    error = ValueError("thrown in")
+
+    @task
+    def breaks():
+        raise error
+
+    @flow
+    def throws():
+        generator = passes_on()
+        next(generator)
+        generator.throw(error)
+
+    @flow
+    def outer():
+        if was_raised_by_a_task:
+            with pytest.raises(ValueError, match="thrown in"):
+                breaks()
+        throws().execute()
+
+    with pytest.raises(ValueError, match="thrown in"):
+        (outer if depth or was_raised_by_a_task else throws)().execute()
+
+    assert exceptions(spans) == [("task breaks" if was_raised_by_a_task else "task passes_on", "ValueError")]
+
+
+class Interrupted(SystemExit):
+    """An exit that is classified while somebody presses Ctrl-C."""
+
+    @property
+    def code(self):
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_an_exception_is_classified_comes_out_and_leaves_no_run_open(spans):
+    @task
+    def leaves():
+        raise Interrupted
+
+    with pytest.raises(KeyboardInterrupt):
+        leaves()
+
+    assert result(spans.one("task leaves")) == "failure"
+    assert (current_run(), open_runs.open_runs()) == (None, [])
+
+
+def test_a_failure_that_stays_inside_is_logged_with_who_asked_for_that(caplog):
+    @task(raise_on_error=False)
+    def charges():
+        raise ValueError("no money")
+
+    @flow(flow_config=Flow_Run__Config(raise_flow_error=False))
+    def order():
+        raise TypeError("no order")
+
+    charges()
+    order().execute()
+
+    assert caplog.messages == [
+        "Error executing task 'charges': ValueError: no money (it stays inside: raise_on_error=False)",
+        "Error executing flow 'order': TypeError: no order (it stays inside: raise_flow_error=False)",
+    ]
+
+
+def test_a_span_that_had_not_ended_when_its_run_was_interrupted_says_how_the_run_ended(spans):
+    run = opened()
+    run.closer, run.is_closed = get_ident(), True
+    engine.close_run(run, CANCELLED)
+
+    assert result(spans.one("bare")) == "cancellation"
+
+
+def test_a_generator_that_is_closed_after_its_run_has_ended_says_nothing_on_its_span(spans, caplog):
+    run = opened()
+    engine.close_run(run, CANCELLED)
+    engine.close_early(run)
+
+    assert "otelflow.generator.closed_early" not in spans.one("bare").attributes
+    assert caplog.messages == []
+
+
+def test_a_hosts_span_that_takes_no_attribute_is_counted_when_a_generator_is_closed(spans, listener, monkeypatch):
+    run = opened()
+    with monkeypatch.context() as fault:
+        fault.setattr(type(run.span), "set_attribute", Mock(side_effect=[RuntimeError("full"), None]))
+        engine.close_early(run)
+
+    assert losses.dropped == {("traces", "end_failed"): 1}
+    assert listener.told[-1] == ("ended", "bare", "success")
+
+
+def test_at_the_end_only_a_generator_that_waits_for_its_consumer_is_a_success(spans, listener):
+    begun = {name: opened(name) for name in ("generator", "awaitable", "waits")}
+    begun["generator"].is_generator = begun["waits"].is_generator = True
+    current.suspend(begun["waits"])
+    current.suspend(begun["awaitable"])
+    shutdown.end_open_runs()
+
+    assert sorted(told[1:] for told in listener.told[3:]) == [
+        ("awaitable", "cancellation"),
+        ("generator", "cancellation"),
+        ("waits", "success"),
+    ]
+
+
+def test_a_run_remembers_the_exceptions_of_those_inside_that_came_out_and_were_recorded(spans):
+    outer = opened("outer")
+    errors = {name: ValueError(name) for name in ("out", "inside", "unseen")}
+    for name, error in errors.items():
+        inner = opened(name, outer)
+        inner.was_called, inner.keeps_errors = True, name == "inside"
+        inner.is_recording = name != "unseen"
+        engine.close_with(inner, error)
+    recorded = outer.recorded
+    engine.close_run(outer, SUCCESS)
+
+    assert recorded == {id(errors["out"]): errors["out"]}

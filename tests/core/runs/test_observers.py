@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from otelflow import flow, task
-from otelflow._core.process import losses
+from otelflow._core.process import losses, process
 from otelflow._core.runs import observers
 
 
@@ -110,12 +110,37 @@ def test_one_that_raises_is_counted_and_spoils_nothing_for_the_others_or_the_run
     assert observer.notes == [("started", "inner"), ("otelflow.message", "inside"), ("success", "inner")]
 
 
-def test_a_method_that_is_not_overridden_is_never_called():
-    class Ends(observers.Observer):
-        def run_ended(self, run):
-            """Hear."""
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        ("run_started", ["outer", "inner"]),
+        ("run_ended", ["inner", "outer"]),
+        ("entry_added", ["inner"]),
+        ("lifecycle_logged", ["outer", "outer", "inner", "outer"]),
+    ],
+)
+def test_a_method_that_is_not_overridden_is_never_called(method, told):
+    notes = []
+    kind = type(
+        "One", (observers.Observer,), {method: lambda _, run, *__: notes.append(run.task_name or run.flow_name)}
+    )
+    kinds = ("started", "ended", "entries", "lifecycle")
+    before = [len(getattr(observers.observed, name)) for name in kinds]
+    observers.add_observer(kind())
+    after = [len(getattr(observers.observed, name)) for name in kinds]
+    run_it()
 
-    before = len(observers.observed.started), len(observers.observed.ended)
-    observers.add_observer(Ends())
+    assert sum(after) == sum(before) + 1
+    assert notes == told
 
-    assert (len(observers.observed.started), len(observers.observed.ended)) == (before[0], before[1] + 1)
+
+def test_an_observer_of_the_house_is_told_at_once_and_in_every_fresh_process(monkeypatch):
+    monkeypatch.setattr(observers.observed, "of_house", observers.observed.of_house)
+    observer = Notes()
+    observers.always_add(observer)
+    inner()
+    told = len(observer.notes)
+    process.reset()
+    inner()
+
+    assert 0 < told < len(observer.notes) == 2 * told

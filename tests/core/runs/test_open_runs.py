@@ -57,8 +57,9 @@ def test_the_first_to_open_and_the_last_to_close_are_told_once_each(notes):
         inner()
 
     outer().execute()
+    outer().execute()
 
-    assert notes == ["first opened", "last closed"]
+    assert notes == ["first opened", "last closed"] * 2
 
 
 def test_a_run_that_fails_is_open_no_more(notes):

@@ -4,11 +4,16 @@ import time
 from importlib.metadata import version
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, SpanContext
 
 from otelflow import flow, task
+from otelflow._core.process import losses
 from otelflow._core.process import provider as core_spans
-from support.flows import leaf
+from otelflow._core.runs import spans as run_spans
+from otelflow._core.runs.endings import SUCCESS
+from otelflow._core.runs.engine import close_run
+from support.flows import leaf, opened
 from support.programs import python
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -182,3 +187,101 @@ def test_a_span_does_not_end_before_it_began_when_the_clock_goes_back(spans, mon
 
     span = spans.one("flow order")
     assert began <= span.start_time <= span.end_time < began + 60 * 10**9
+
+
+def test_a_span_lasts_as_long_as_its_run(spans):
+    run = flow(leaf)().execute()
+
+    span = spans.one("flow leaf")
+    assert span.end_time - span.start_time == round(run.duration * 10**9) > 0
+    long = opened()
+    long.duration = 2.5
+    assert run_spans.end_of(long) == long.started_ns + 2_500_000_000
+    close_run(long, SUCCESS)
+
+
+class Foreign:
+    """Spans of somebody else's making: a provider and its tracer in one."""
+
+    def __init__(self, start=None):
+        self.start = start or (lambda: INVALID_SPAN)
+        self.keywords = {}
+
+    def get_tracer(self, *_):
+        return self
+
+    def start_span(self, name, context=None, **keywords):
+        self.keywords = keywords
+        return self.start()
+
+
+def test_a_tracer_is_asked_for_a_span_on_which_nobody_else_records_exceptions():
+    foreign = Foreign()
+    core_spans.use_provider(foreign)
+    before = time.time_ns()
+    leaf()
+
+    started = foreign.keywords.pop("start_time")
+    attributes = foreign.keywords.pop("attributes")
+    assert before <= started <= time.time_ns()
+    assert attributes["otelflow.task.name"] == "leaf"
+    assert foreign.keywords == {"record_exception": False, "set_status_on_exception": False}
+
+
+def raises(*_, **__):
+    raise RuntimeError("a foreign fault")
+
+
+def test_a_span_that_cannot_be_started_is_counted_and_said_and_the_run_goes_on(warnings_said):
+    core_spans.use_provider(Foreign(raises))
+
+    assert leaf() == 1
+    assert losses.dropped == {("traces", "start_failed"): 1}
+    assert warnings_said.messages == ["A span could not be started; the run goes on without it"]
+
+
+def test_a_processor_that_raises_when_a_span_ends_is_counted_and_said_and_the_value_comes_out(warnings_said):
+    class Broken(SpanProcessor):
+        on_end = raises
+
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(Broken())
+    core_spans.use_provider(provider)
+
+    assert leaf() == 1
+    assert losses.dropped == {("traces", "end_failed"): 1}
+    assert warnings_said.messages == ["A span processor raised when a span ended; the run goes on"]
+
+
+def test_a_span_that_does_not_tell_its_ids_is_said_once(warnings_said):
+    class Mute(NonRecordingSpan):
+        get_span_context = raises
+
+    context = SpanContext(1, 2, is_remote=False)
+    ids = [
+        run_spans.context_of(span) for span in (INVALID_SPAN, NonRecordingSpan(context), Mute(context), Mute(context))
+    ]
+
+    assert ids == [None, context, None, None]
+    assert warnings_said.messages == ["A span does not tell its ids; the run goes on"]
+
+
+def test_nothing_more_is_written_on_a_span_that_was_given_up_and_its_ids_stay(spans):
+    run = opened()
+    span = run.span
+    run_spans.give_up(run)
+    close_run(run, SUCCESS)
+
+    assert run.span.get_span_context() == span.get_span_context()
+    assert span.is_recording()
+    assert "otelflow.run.result" not in span.attributes
+
+
+def test_an_exception_counts_as_recorded_where_it_was_remembered_itself():
+    run, error = opened(), ValueError()
+    before = run_spans.is_recorded(run, error)
+    run.recorded = {id(error): error}
+    after = run_spans.is_recorded(run, error), run_spans.is_recorded(run, KeyError())
+    close_run(run, SUCCESS)
+
+    assert (before, after) == (False, (True, False))

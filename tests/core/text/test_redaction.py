@@ -746,3 +746,344 @@ def test_a_long_text_is_redacted_before_it_is_cut_wherever_the_cut_falls(length)
 
     assert all("cut, " in text for text in texts)
     assert [text for text in texts if "Zq7wZq" in text] == []
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://user:hunter2@host/path", f"https://{REDACTED}@host/path"),
+        ("https://a@b:c@host", f"https://{REDACTED}@host"),
+        ("user@host", f"{REDACTED}@host"),
+        ("@host", "@host"),
+        ("https://host:4318", "https://host:4318"),
+        ("host", "host"),
+        ("://", "://"),
+        ("https://host?password=hunter2hunter2", f"https://host?password={REDACTED}"),
+    ],
+)
+def test_of_an_address_that_is_refused_nothing_before_its_host_is_shown(address, shown):
+    assert redaction.redact_address(address) == shown
+
+
+@pytest.mark.parametrize("surplus", [1, 511, 512, 513, 514])
+def test_every_text_that_is_longer_than_its_limit_says_how_long_it_was(surplus):
+    text = "a b " * 300
+
+    assert redaction.recorded(text, len(text) - surplus) == f"{text[: len(text) - surplus]}… [cut, 1,200 characters]"
+
+
+@pytest.mark.parametrize("tail", [0, 1, 2, 301, 302])
+def test_what_comes_after_a_secret_at_the_cut_goes_and_the_secret_is_marked_whole(tail):
+    read = "password=" + "S3" * 400
+    read = read[: 612 - tail] if tail == 0 else read[: 611 - tail] + " " + "n" * tail
+
+    shown = redaction.recorded(read + "n" * 1_000, 100)
+
+    assert shown == f"password={REDACTED}… [cut, {len(read) + 1_000:,} characters]"
+
+
+def test_of_a_long_name_the_end_is_read():
+    assert is_secret("password_" + "1" * 71)
+    assert is_secret("x" * 1_000 + "_password")
+    assert not is_secret("password_" + "1" * 72)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "is_hidden"),
+    [
+        ("token", "x", True),
+        ("token", 3, True),
+        ("auth", "basic", False),
+        ("auth", "a1b2c3d4", True),
+        ("pin", "1234", True),
+        ("pin", 1234, True),
+        ("code", "1234", False),
+        ("note", "a1b2c3d4", False),
+    ],
+)
+def test_under_a_name_that_may_mean_something_else_only_what_nobody_says_is_hidden(key, value, is_hidden):
+    assert is_secret(key, value) is is_hidden
+    assert redact_value({key: value}) == {key: REDACTED if is_hidden else value}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"x": "DB_PASSWORD", "value": "a1b2c3d4"},
+        {"name": 3, "value": "a1b2c3d4"},
+        {"name": "color", "value": "blue"},
+        {"name": "DB_PASSWORD", "value": None, "n": 1},
+        {"password": None},
+        {3: "a", None: "b"},
+        [["name", "Bob"], ["x-api-key", 3], ["password", "is", "long"]],
+    ],
+)
+def test_data_in_which_no_secret_stands_stays_as_it_is(value):
+    assert redact_value(value) == value
+
+
+@pytest.mark.parametrize(("depth", "is_data"), [(63, True), (64, True), (65, False), (66, False)])
+def test_data_keeps_its_shape_down_to_a_depth_and_is_a_bounded_text_below(depth, is_data):
+    value = ["password=hunter2hunter2", "x" * 2_000]
+    for level in range(depth - 1):
+        value = {"in": value} if level % 2 else [value, None, None]
+
+    shown = redact_value(value)
+    for level in reversed(range(max(depth - 65, 0), depth - 1)):
+        shown = shown["in" if level % 2 else 0]
+
+    if is_data:
+        assert shown == [f"password={REDACTED}", "x" * 2_000]
+    else:
+        assert f"password={REDACTED}" in shown
+        assert 900 < len(shown.partition("… [cut, ")[0]) <= 1_000
+        assert shown.endswith(" characters]")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("sent Basic dXNlcjpodW50ZXIyaHVudGVy", f"sent Basic {REDACTED}"),
+        ("Bearer abcdef0123456789", f"Bearer {REDACTED}"),
+        ("-u user:pa55word", f"-u user:{REDACTED}"),
+        ("a://b:pa55word@c", f"a://b:{REDACTED}@c"),
+        ("Basic instructions of the house", "Basic instructions of the house"),
+        ("a://b@c and d@e", "a://b@c and d@e"),
+    ],
+)
+def test_a_secret_that_stands_where_secrets_stand_is_hidden_without_any_name(text, shown):
+    assert redact(text) == shown
+
+
+# Where the line is: one more digit, another word or another sign, and the same text says a secret or none.
+HIDDEN = [
+    ("password=123", "password=…"),
+    ("token=123456", "token=…"),
+    ("cvv=123", "cvv=…"),
+    ("the pin is 123", "the pin is …"),
+    ("the pin is 1234", "the pin is …"),
+    ("the pin is 12-34", "the pin is …"),
+    ("auth=a1b2c3d4", "auth=…"),
+    ("the token is a1b2c3", "the token is …"),
+    ("the password is 'abcd'", "the password is '…'"),
+    ("the password is abc123", "the password is …"),
+    ("password hunt3r", "password …"),
+    ("password hunter2.", "password …"),
+    ("token a1b2c3d4e5f6a7b8", "token …"),
+    ("the password is 123456", "the password is …"),
+    ("the password is 123", "the password is …"),
+    ("the api key is a1b2c3", "the api key is …"),
+    ("API key: a1b2c3d4e5f6", "API key: …"),
+    ("access key = a1b2c3d4", "access key = …"),
+    ("password=abc", "password=…"),
+    ("password=pass", "password=…"),
+    ("secret=sec", "secret=…"),
+    ("smtp_pass=riff", "smtp_pass=…"),
+    ("pass=riff1234", "pass=…"),
+    ("db_pass_1=riff", "db_pass_1=…"),
+    ("password1=riff", "password1=…"),
+    ("activation_code=riff", "activation_code=…"),
+    ("password='riff'", "password='…'"),
+    ('password="riff"', 'password="…"'),
+    ("password='riff", "password='…"),
+    ("password=b'riff'", "password=b'…'"),
+    ('{"password": "riff"}', '{"password": "…"}'),
+    ("--password riff", "--password …"),
+    ("--password=riff", "--password=…"),
+    ("password: |\n  riff\n  raff\nnext: 1", "password: |\n…\nnext: 1"),
+    ("db.password=riff raff", "db.password=…"),
+    ("x.db.password=riff raff\nb=1", "x.db.password=…\nb=1"),
+    ("a db.password=riff raff", "a db.password=… raff"),
+    ("Cookie: a=b; c=d", "Cookie: …"),
+    ("Set-Cookie: sid=riff; Path=/", "Set-Cookie: …"),
+    ("<password>riff</password>", "<password>…</password>"),
+    ('<a:token x="1">riff</a:token>', '<a:token x="1">…</a:token>'),
+    ("name: DB_PASSWORD\nvalue: riff", "name: DB_PASSWORD\nvalue: …"),
+    ("value: riffraff name: DB_PASSWORD", "value: … name: DB_PASSWORD"),
+    (
+        "password\n  Field required [type=missing, input_value='riff', input_type=str]",
+        "password\n  Field required [type=missing, input_value='…', input_type=str]",
+    ),
+    ("Authorization: Bearer a1b2c3", "Authorization: …"),
+    ("Authorization: token abc", "Authorization: …"),
+    ("x-api-key: abc", "x-api-key: …"),
+    ("password=['riff']", "password=…"),
+    ("password={'a': 1}", "password=…"),
+    ("password = riff", "password = …"),
+    ("password := riff", "password := …"),
+    ("password => riff", "password => …"),
+    ("password: riff", "password: …"),
+    ("password:riff", "password:…"),
+    ("https://x/?password=riff&a=1", "https://x/?password=…&a=1"),
+    ("password=riff, user=bob", "password=…, user=bob"),
+    ("password=riff;user=bob", "password=…;user=bob"),
+    ("password=a,b", "password=…"),
+    ("mysql -priff db", "mysql -p… db"),
+    ("curl -u bob:riffraff1 x", "curl -u bob:… x"),
+    ("docker login -p riff x", "docker login -p … x"),
+    ("sshpass -p riff ssh", "sshpass -p … ssh"),
+    ("PGPASSWORD=riff psql", "PGPASSWORD=… psql"),
+    ("redis-cli -a riff", "redis-cli -a …"),
+    ("IDENTIFIED BY 'riff'", "IDENTIFIED BY '…'"),
+    ("ALTER USER bob PASSWORD 'riff'", "ALTER USER bob PASSWORD '…'"),
+    ("scott/tiger1@host:1521/orcl", "scott/…"),
+    ("card 4111 1111 1111 1111", "card …"),
+    ("5500005555555559", "…"),
+    ("378282246310005", "…"),
+    (
+        "INSERT INTO users (name, password, age) VALUES ('bob', 'riffraff', 3), ('eve', 'hunter2x', 4)",
+        "INSERT INTO users (name, password, age) VALUES ('bob', '…', 3), ('eve', '…', 4)",
+    ),
+    (
+        "insert into t (\"api_key\", n, note) values ('a1b2c3d4e5', 7, 'a1b2c3d4e5')",
+        "insert into t (\"api_key\", n, note) values ('…', 7, 'a1b2c3d4e5')",
+    ),
+    ('db.password=riff raff"', "db.password=…"),
+    ("n=1\ndb.password=riff raff\nm=2", "n=1\ndb.password=…\nm=2"),
+    ('db.password="riff raff"', 'db.password="…"'),
+    ("activation_code=1234", "activation_code=…"),
+    ("activation_code=123", "activation_code=…"),
+    ("client_secret=123456", "client_secret=…"),
+    ("verification code: 123456", "verification code: …"),
+    ("the verification code is 123456", "the verification code is …"),
+    ("the verification code is 1234", "the verification code is …"),
+    ("API  key: a1b2c3d4e5f6", "API  key: …"),
+    ('password: "riff"\npassword: "raff"', 'password: "…"\npassword: "…"'),
+    ("password=riff password=raff", "password=… password=…"),
+    ("password=a=b", "password=…"),
+    ("password=password1", "password=…"),
+    ("password=DB_PASSWORD", "password=…"),
+    ("token=abcdef-abcdef", "token=…"),
+    ("sig=a1b2c3d4", "sig=…"),
+    ("nonce=a1b2c3d4", "nonce=…"),
+    ("smtp_pass=123", "smtp_pass=…"),
+    ("pass=a1b2c3", "pass=…"),
+    ("ssn=123-45-6789", "ssn=…"),
+    ("ssn: 123456789", "ssn: …"),
+    ("the pin is 0000", "the pin is …"),
+    ("pin=0000", "pin=…"),
+    ("pin=000", "pin=…"),
+    ('"password", "riff1234"', '"password", "…"'),
+    ("['x-api-key', 'a1b2c3']", "['x-api-key', '…']"),
+    ("key, 'token', 'a1b2c3d4'", "key, 'token', '…'"),
+    ("password for bob is riff1234", "password for bob is …"),
+    ("password of the new user on this host is riff1234", "password of the new user on this host is …"),
+    ("Password: riff1234", "Password: …"),
+    ("secret: a1b2c3d4e5f6a7b8c9", "secret: …"),
+    ('password "riff12"', 'password "…"'),
+    ("the token is 'abcde'", "the token is '…'"),
+    ("the secret is riff1234", "the secret is …"),
+]
+SHOWN = [
+    "password=12",
+    "token=12345",
+    "token=1234",
+    "cvv=12",
+    "auth=a1b2c3d",
+    "auth=abcdefgh",
+    "auth=12345678",
+    "the token is a1b2c",
+    "the token is abcdef",
+    "the token is 123456",
+    "the password is 'abc'",
+    "the password is abc1",
+    "the password is abc12",
+    "password hunter",
+    "password hunt3",
+    "token a1b2c3d4e5f6a7b",
+    "secret a1b2c3d4e5f6a7b8",
+    "password 123456",
+    "the password was changed on 2024-01-01",
+    "otp=12:30",
+    "the otp is 123456",
+    "password=password",
+    "password=token",
+    "pass=riffraff",
+    "pass=12",
+    "key_code=riff",
+    "access_code_2=riff",
+    "password=read_password",
+    "token=config.token",
+    "password=${DB}",
+    "password=<secret>",
+    "password=***",
+    "password=none",
+    '"Password: "',
+    "-p riff",
+    "--token none",
+    "password:\n  riff\n",
+    "<password></password>",
+    '{"value": "riff", "name": "COLOR"}',
+    "Authorization: Bearer none",
+    "('password', 'riff1')",
+    "('password', 'riff')",
+    "['password', 'riff1']",
+    "password == riff",
+    "password=a, b",
+    "mysql -p riff",
+    "identified by riff",
+    "scott/tiger1@orcl",
+    "card 4111 1111 1111 1112",
+    "INSERT INTO t (a, b) VALUES ('x', 'y')",
+    "client_secret=1234",
+    "client_secret=123",
+    "security code 1234",
+    "recovery key 1234567890123456a",
+    "password=[]",
+    "password=None",
+    "password: [redacted]",
+    "password=$DB_PASSWORD",
+    "password=self.password",
+    "password=get_password()",
+    "api_key=api_key",
+    "token=TOKEN",
+    "password=Password",
+    "pw=x",
+    "password=x",
+    "Password1!",
+    "passwd: a",
+    "PASSWORD",
+    "session=abc",
+    "salt=12345678",
+    "sid=a1b2c3d",
+    "smtp_pass=12",
+    "pass=a1b2c",
+    "--password, riff1",
+    "-password,'riff'",
+    'the password, "a1b2c3", is old',
+    "Password for bob: ",
+    "token uses sha256-a1b2c3d4e5f6a7b8",
+]
+
+
+@pytest.mark.parametrize(("text", "shown"), HIDDEN)
+def test_of_a_text_on_this_side_of_the_line_only_the_secret_is_hidden(text, shown):
+    assert redact(text) == shown.replace("…", REDACTED)
+
+
+@pytest.mark.parametrize("text", SHOWN)
+def test_a_text_on_the_other_side_of_the_line_stays_as_it_is(text):
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize(("length", "shown"), [(200, "password=" + "x" * 200), (201, f"password={REDACTED}")])
+def test_a_placeholder_is_no_longer_than_people_write_them(length, shown):
+    assert redact("password=" + "x" * length) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (
+            {"name": "color", "key": "DB_PASSWORD", "value": "riff"},
+            {"name": "color", "key": "DB_PASSWORD", "value": REDACTED},
+        ),
+        ([["password", ["a1b2c3d4"]]], [["password", ["a1b2c3d4"]]]),
+        ([[["password"], "a1b2c3d4"]], [[["password"], "a1b2c3d4"]]),
+        ([["password", "hunter"]], [["password", "hunter"]]),
+        ([["password", "hunter2"]], [["password", REDACTED]]),
+        ([["password", "hunter2", 1]], [["password", "hunter2", 1]]),
+    ],
+)
+def test_a_pair_hides_its_value_where_it_can_be_no_list_of_names(value, shown):
+    assert redact_value(value) == shown
