@@ -12,6 +12,7 @@ from otelflow.errors import ConfigurationError
 from otelflow.generate import generate_alerts, generate_dashboards, generate_promtool_tests
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
+PROMISES = Path(__file__).parent / "promises"
 
 
 @pytest.mark.stack
@@ -50,6 +51,33 @@ def test_what_lies_in_deploy_is_what_the_generator_makes():
     assert {file.name for file in (DEPLOY / "grafana/dashboards").glob("*.json")} == dashboards.keys()
     for name, dashboard in dashboards.items():
         assert json.loads((DEPLOY / "grafana/dashboards" / name).read_text()) == dashboard
+
+
+def test_what_is_made_of_promises_is_what_lies_beside_them(shop):
+    # In tests/generate/promises: otelflow generate alerts --from shop_flows -o otelflow.rules.yml; also promtool-tests
+    assert generate_alerts([shop]) == (PROMISES / "otelflow.rules.yml").read_text()
+    assert generate_promtool_tests([shop]) == (PROMISES / "otelflow.rules.test.yml").read_text()
+
+
+@pytest.mark.parametrize("jaeger", ["", "jaeger:16686", "ftp://jaeger", 'x" http://'])
+@pytest.mark.parametrize("make", [generate_alerts, generate_promtool_tests])
+def test_an_address_that_is_none_is_refused_with_one_that_is(make, jaeger):
+    with pytest.raises(ConfigurationError, match=r"is no address: give one such as http://127\.0\.0\.1:16686"):
+        make(jaeger=jaeger)
+
+
+def test_the_path_of_the_rules_and_the_namespace_are_where_they_are_read():
+    assert "rule_files:\n  - rules/own.yml\n" in generate_promtool_tests(rules="rules/own.yml")
+    assert "namespace" not in generate_alerts(namespace="monitoring")
+
+
+def test_the_dashboards_ask_the_data_source_and_lead_to_the_jaeger_that_are_named():
+    text = json.dumps(generate_dashboards(prometheus="mine", jaeger="https://jaeger.example"))
+
+    assert '"uid": "mine"' in text
+    assert "otelflow-prometheus" not in text
+    assert text.count("https://jaeger.example/search") == 2
+    assert "127.0.0.1" not in text
 
 
 def test_flows_of_other_modules_get_no_alerts_of_their_own(shop):
