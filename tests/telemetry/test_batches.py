@@ -618,25 +618,52 @@ def test_a_program_waits_once_for_an_exporter_that_hangs_and_again_when_it_has_c
     ]
 
 
-def test_whoever_waits_for_room_goes_on_as_soon_as_there_is_some(monkeypatch, dropped):
-    monkeypatch.setattr(batches, "_ROOM_SECONDS", 60)
-    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "4")
+def test_a_single_span_is_delivered_at_once_where_it_is_a_whole_batch(small, monkeypatch):
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
     exporter = Held()
+    exporter.release.set()
+    processor = BoundedBatchSpanProcessor(exporter)
+    spans_through(processor, 1)
+    processor.force_flush()
+    exporter.begun.clear()
+
+    spans_through(processor, 1)
+
+    assert exporter.begun.wait(20)
+
+
+class OneByOne(Counting):
+    """Holds each batch until it is permitted."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun, self.permits = threading.Event(), threading.Semaphore(0)
+
+    def export(self, spans):
+        self.begun.set()
+        assert self.permits.acquire(timeout=20)
+        return super().export(spans)
+
+
+def test_whoever_waits_for_room_goes_on_as_soon_as_there_is_room_for_one(small, monkeypatch, dropped):
+    monkeypatch.setattr(batches, "_ROOM_SECONDS", 60)
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
+    exporter = OneByOne()
     processor = BoundedBatchSpanProcessor(exporter)
     spans_through(processor, 1)
     assert exporter.begun.wait(20)
-    waiting = threading.Thread(target=spans_through, args=(processor, 9), daemon=True)
+    waiting = threading.Thread(target=spans_through, args=(processor, 5), daemon=True)
 
     waiting.start()
     waiting.join(0.1)
     is_waiting = waiting.is_alive()
-    exporter.release.set()
+    exporter.permits.release()
     waiting.join(20)
-    processor.shutdown()
-
     assert (is_waiting, waiting.is_alive()) == (True, False)
-    assert exporter.sizes == [1] * 10
+
+    exporter.permits.release(5)
+    processor.shutdown()
+    assert exporter.sizes == [1] * 6
     assert not dropped
 
 

@@ -150,7 +150,12 @@ def test_a_folder_of_another_user_is_refused(program, tmp_path, monkeypatch):
     own = os.geteuid()
     monkeypatch.setattr("os.geteuid", lambda: own + 1)
 
-    assert "belongs to another user" in use(tmp_path / "store", program)
+    refusal = use(tmp_path / "store", program)
+
+    assert (
+        refusal
+        == f"The store {tmp_path / 'store'} belongs to another user; name a folder of your own in OTELFLOW_STORE"
+    )
     assert list((tmp_path / "store").iterdir()) == []
 
 
@@ -406,6 +411,18 @@ def test_segments_are_listed_from_the_newest_and_payloads_with_their_unfinished_
         assert [file.name for file in segment_files(store)] == [names[1], names[0], names[2]]
         assert {file.name for file in payload_files(payloads)} == {HASH, f".{HASH}-01234567"}
     assert [writer_of(name) for name in (*names, "x.otlp")] == [1, 2, 3, 0]
+
+
+def test_one_foreign_file_among_payloads_of_an_earlier_version_is_enough_to_refuse_them_all(program, tmp_path):
+    use(tmp_path, program)
+    Payloads(tmp_path, Limits()).keep(b"of an earlier version")
+    (tmp_path / MARKER).unlink()
+    open_store(tmp_path).close()
+
+    write(tmp_path / "payloads" / HASH)
+
+    with pytest.raises(StoreUnreadable, match="holds files of others"):
+        open_store(tmp_path)
 
 
 def test_name_size_and_content_together_tell_what_is_the_store_s_own(tmp_path):

@@ -197,6 +197,7 @@ def test_a_segment_that_is_written_counts_as_full_or_as_what_it_is_if_that_is_mo
     assert all(map(hold, descriptors))
 
     assert folder.prune() == (25 + 70, [0, 1])
+    assert not any(remove(folder.store, file) for file in segment_files(folder.store))
     for descriptor in descriptors:
         os.close(descriptor)
     assert folder.prune() == (10, [0])
