@@ -877,6 +877,52 @@ def test_what_is_left_at_the_end_is_lost_once_with_what_is_being_delivered(small
     assert dropped == {("traces", "shutdown"): 5}
 
 
+def test_a_dead_exporter_is_asked_once_at_the_end_and_what_is_left_is_lost(no_thread, small, dropped):
+    exporter = Counting(outcome=SpanExportResult.FAILURE)
+    processor = BoundedBatchSpanProcessor(exporter)
+    spans_through(processor, 4)
+
+    processor.shutdown()
+
+    assert (exporter.sizes, dict(dropped)) == ([2], {("traces", "export_failed"): 4})
+
+
+def test_what_the_time_at_the_end_does_not_suffice_for_is_lost(no_thread, small, clock, dropped):
+    class Slow(Counting):
+        def export(self, spans):
+            clock.now = float("inf")
+            return super().export(spans)
+
+    processor = BoundedBatchSpanProcessor(Slow())
+    spans_through(processor, 4)
+
+    processor.shutdown()
+
+    assert (processor.exporter.names, dict(dropped)) == (["0", "1"], {("traces", "export_failed"): 2})
+
+
+def test_what_an_exporter_raises_is_said_once_with_its_traceback(caplog):
+    processor = BoundedBatchSpanProcessor(Exporter(outcome=RuntimeError("of the exporter")))
+
+    for _ in range(2):
+        spans_through(processor, 1)
+        processor.force_flush()
+
+    assert caplog.messages.count("Exporter raised") == 1
+    assert "RuntimeError: of the exporter" in caplog.text
+
+
+def test_the_name_of_a_refused_span_is_shown_to_a_hundred_characters(caplog):
+    exporter = Picky(lambda name: len(name) > 1, ValueError("no"))
+    processor = BoundedBatchSpanProcessor(exporter)
+    spans_through(processor, 1)
+
+    processor.take(TracerProvider().get_tracer("test").start_span("y" * 500))
+    processor.force_flush()
+
+    assert f" {'y' * 100}… [cut, 500 characters]: it is lost" in caplog.text
+
+
 def test_an_exporter_that_does_not_end_keeps_neither_the_shutdown_nor_the_process_up(monkeypatch):
     monkeypatch.setenv("OTEL_BSP_EXPORT_TIMEOUT", "50")
     ended, threads = threading.Event(), []
