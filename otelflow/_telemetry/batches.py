@@ -344,7 +344,6 @@ def _succeeds(call: Callable[[], object], seconds: float) -> bool:
             answers.append(call())
         except Exception as error:  # noqa: BLE001 an exporter is foreign code
             losses.warn_once("exporter end", "An exporter raised when it was to end or flush", error=error)
-            answers.append(False)
 
     thread = threading.Thread(target=ask, name="otelflow-exporter", daemon=True)
     try:

@@ -13,7 +13,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, SamplingResult
 
 from otelflow._core.process import forks, losses, process
 from otelflow._telemetry import batches
@@ -160,11 +160,22 @@ def test_spans_after_the_shutdown_are_counted(dropped):
     assert dropped == {("traces", "after_shutdown"): 3}
 
 
-def test_unsampled_spans_are_not_delivered():
+class RecordOnly(Sampler):
+    """Has each span recorded for processors, and none exported."""
+
+    def should_sample(self, parent_context, trace_id, name, kind=None, attributes=None, links=None, trace_state=None):
+        return SamplingResult(Decision.RECORD_ONLY)
+
+    def get_description(self):
+        return "RecordOnly"
+
+
+@pytest.mark.parametrize("sampler", [ALWAYS_OFF, RecordOnly()])
+def test_unsampled_spans_are_not_delivered(sampler):
     exporter = Exporter()
     processor = BoundedBatchSpanProcessor(exporter)
 
-    spans_through(processor, 3, sampler=ALWAYS_OFF)
+    spans_through(processor, 3, sampler=sampler)
     processor.shutdown()
 
     assert exporter.names == []

@@ -26,7 +26,6 @@ from otelflow_exporters._store.ownership import (
 )
 from otelflow_exporters._store.payloads import Payloads
 from otelflow_exporters._store.reader import StoredTraces
-from otelflow_exporters._store.records import LARGEST_SEGMENT
 from otelflow_exporters.store import StoreSpanExporter
 
 FAILURE = SpanExportResult.FAILURE
@@ -436,9 +435,9 @@ def test_name_size_and_content_together_tell_what_is_the_store_s_own(tmp_path):
 
         assert [own(is_own_segment, name) for name in (SEGMENT, "x.otlp", "gone.otlp")] == [True, False, False]
         assert not own(is_own_segment, SEGMENT.replace("123", "124"))
-        assert own(is_own_segment, SEGMENT, LARGEST_SEGMENT)
-        assert not own(is_own_segment, SEGMENT, LARGEST_SEGMENT + 1)
+        assert own(is_own_segment, SEGMENT, 64 * 1024**2)
+        assert not own(is_own_segment, SEGMENT, 64 * 1024**2 + 1)
         assert [own(is_own_payload, name) for name in (digest, HASH, "x", "1" * 64)] == [True, False, False, False]
-        assert own(is_own_payload, digest, ownership.LARGEST_PAYLOAD)
-        assert not own(is_own_payload, digest, ownership.LARGEST_PAYLOAD + 1)
-        assert own(is_own_payload, f".{HASH}-01234567", ownership.LARGEST_PAYLOAD + 1)
+        assert own(is_own_payload, digest, 1024**3)
+        assert not own(is_own_payload, digest, 1024**3 + 1)
+        assert own(is_own_payload, f".{HASH}-01234567", 1024**3 + 1)

@@ -252,14 +252,27 @@ def test_a_right_checksum_over_what_holds_no_span_is_damage_and_costs_no_other_r
     assert read(made[0] + framed(body(1)) + made[1] + framed(body(2))) == ([1, 2], len(made[0]) + len(made[1]))
 
 
+@pytest.mark.parametrize(("count", "is_reached"), [(50, True), (70, False)])
+def test_content_that_deceives_by_right_checksums_is_given_up_after_some_tens_of_thousands_of_bytes(count, is_reached):
+    deceiving = TracesData()
+    deceiving.resource_spans.add(schema_url="x" * 1_000)
+    content = framed(deceiving.SerializeToString()) * count
+
+    numbers, unreadable = read(content + framed(body(1)))
+
+    assert numbers == [1] * is_reached
+    assert unreadable == len(content) + len(framed(body(1))) * (not is_reached)
+
+
 def filler(size, width=1):
     """Return the record of a forgotten span."""
     return framed(b"\x7a" + varint(size, width) + bytes(size))
 
 
 def test_a_record_of_the_largest_size_is_read_and_one_byte_more_is_damage():
-    largest = filler(LARGEST_RECORD - 5 - 1 - 5, width=5)
-    larger = filler(LARGEST_RECORD - 5 - 1 - 4, width=5)
+    sixteen_mebibytes = 16 * 1024 * 1024
+    largest = filler(sixteen_mebibytes - 5 - 1 - 5, width=5)
+    larger = filler(sixteen_mebibytes - 5 - 1 - 4, width=5)
 
     assert segment_of(largest).unreadable == 0
     assert segment_of(larger).unreadable == len(larger)
