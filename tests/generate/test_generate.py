@@ -1,7 +1,6 @@
 """Rules, their unit tests and dashboards as a whole: what lies in deploy/, what promtool says of it, the command."""
 
 import json
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -10,9 +9,6 @@ from otelflow import Objective, flow
 from otelflow._cli.generate import app
 from otelflow.errors import ConfigurationError
 from otelflow.generate import generate_alerts, generate_dashboards, generate_promtool_tests
-
-DEPLOY = Path(__file__).parents[2] / "deploy"
-PROMISES = Path(__file__).parent / "promises"
 
 
 @pytest.mark.stack
@@ -41,22 +37,6 @@ def test_the_unit_tests_notice_a_rule_that_never_fires(promtool, tmp_path):
 
     assert tested.returncode != 0
     assert "FlowLastRunFailed" in tested.stdout + tested.stderr
-
-
-def test_what_lies_in_deploy_is_what_the_generator_makes():
-    assert (DEPLOY / "prometheus/rules/otelflow.rules.yml").read_text() == generate_alerts()
-    assert (DEPLOY / "prometheus/rules/otelflow.rules.test.yml").read_text() == generate_promtool_tests()
-    assert (DEPLOY / "kubernetes/base/prometheus-rule.yaml").read_text() == generate_alerts(for_="kubernetes")
-    dashboards = generate_dashboards()
-    assert {file.name for file in (DEPLOY / "grafana/dashboards").glob("*.json")} == dashboards.keys()
-    for name, dashboard in dashboards.items():
-        assert json.loads((DEPLOY / "grafana/dashboards" / name).read_text()) == dashboard
-
-
-def test_what_is_made_of_promises_is_what_lies_beside_them(shop):
-    # In tests/generate/promises: otelflow generate alerts --from shop_flows -o otelflow.rules.yml; also promtool-tests
-    assert generate_alerts([shop]) == (PROMISES / "otelflow.rules.yml").read_text()
-    assert generate_promtool_tests([shop]) == (PROMISES / "otelflow.rules.test.yml").read_text()
 
 
 @pytest.mark.parametrize("jaeger", ["", "jaeger:16686", "ftp://jaeger", 'x" http://'])

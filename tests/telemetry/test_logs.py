@@ -8,10 +8,12 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from opentelemetry._logs import LogRecord
+from opentelemetry import context
+from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk.resources import Resource
 
 from otelflow._core.process import losses
 from otelflow._telemetry.logs import BoundedBatchLogRecordProcessor
@@ -203,3 +205,49 @@ def test_each_record_that_a_dead_exporter_loses_is_counted(monkeypatch, dropped)
 
     assert sum(dropped.values()) == 1_000
     assert {signal for signal, _ in dropped} == {"logs"}
+
+
+@pytest.fixture
+def emitted(monkeypatch):
+    """Emit records and return what was delivered, and what was said of it."""
+    delivered = []
+
+    class Keeping(InMemoryLogRecordExporter):
+        def export(self, batch):
+            delivered.extend(batch)
+            return super().export(batch)
+
+    def emit(*records, resource=None):
+        processor = BoundedBatchLogRecordProcessor(Keeping())
+        provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
+        provider.add_log_record_processor(processor)
+        for record in records:
+            provider.get_logger("test", "1").emit(record)
+        processor.shutdown()
+        return delivered
+
+    return emit
+
+
+def test_a_record_is_delivered_with_its_resource_and_scope_and_keeps_no_context(emitted):
+    around = context.set_value("large", "x" * 1_000)
+    resource = Resource({"service.name": "shop"})
+    record = LogRecord(body="said", event_name="message", severity_number=SeverityNumber.INFO, context=around)
+
+    (delivered,) = emitted(record, resource=resource)
+
+    assert (delivered.log_record.body, delivered.log_record.event_name) == ("said", "message")
+    assert delivered.log_record.context == context.Context()
+    assert delivered.resource == resource
+    assert delivered.instrumentation_scope.name == "test"
+    assert record.context == around, "the program's own record stays as it is"
+
+
+def test_a_record_is_called_by_its_event_or_else_by_its_text():
+    processor = BoundedBatchLogRecordProcessor(InMemoryLogRecordExporter())
+
+    def name_of(**fields):
+        return processor.name_of(ReadableLogRecord(LogRecord(**fields), Resource({})))
+
+    assert name_of(event_name="message", body="said") == "message"
+    assert name_of(body="said") == "said"

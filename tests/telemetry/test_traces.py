@@ -1,0 +1,116 @@
+"""The provider that the ``OTEL_*`` variables ask for."""
+
+import pytest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import sampling
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+
+from otelflow._core.process.instance import instance_id
+from otelflow._telemetry import traces
+from otelflow._telemetry.batches import BoundedBatchSpanProcessor
+from otelflow._telemetry.id_generator import SystemIdGenerator
+from otelflow._telemetry.traces import new_provider
+from otelflow.errors import ConfigurationError
+
+
+@pytest.fixture
+def provider(monkeypatch):
+    """Make a provider in an environment that has these variables only."""
+    for name in (
+        "OTEL_SERVICE_NAME",
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "OTEL_TRACES_EXPORTER",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+    ):
+        monkeypatch.delenv(f"OTEL_{name}", raising=False)
+    providers = []
+
+    def make(service_name=None, **variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        providers.append(new_provider(service_name))
+        return providers[-1]
+
+    yield make
+    for made in providers:
+        made.shutdown()
+
+
+def processors(provider):
+    return provider._active_span_processor._span_processors
+
+
+@pytest.mark.parametrize(
+    ("name", "description"),
+    [
+        ("", sampling.DEFAULT_ON.get_description()),
+        ("always_off", sampling.ALWAYS_OFF.get_description()),
+        (" ALWAYS_ON ", sampling.ALWAYS_ON.get_description()),
+        ("parentbased_always_off", sampling.DEFAULT_OFF.get_description()),
+        ("traceidratio", sampling.TraceIdRatioBased(0.25).get_description()),
+        ("ParentBased_TraceIdRatio", sampling.ParentBasedTraceIdRatio(0.25).get_description()),
+    ],
+)
+def test_a_sampler_that_opentelemetry_knows_is_had_by_its_name(provider, name, description):
+    made = provider(OTEL_TRACES_SAMPLER=name, OTEL_TRACES_SAMPLER_ARG="0.25")
+
+    assert made.sampler.get_description() == description
+
+
+def test_a_sampler_of_a_package_is_made_with_the_argument(provider, monkeypatch):
+    asked = []
+
+    def load(group, name, variable):
+        asked.append((group, name, variable))
+        return lambda argument: sampling.TraceIdRatioBased(float(argument))
+
+    monkeypatch.setattr(traces.entry_points, "load", load)
+
+    made = provider(OTEL_TRACES_SAMPLER="Theirs", OTEL_TRACES_SAMPLER_ARG="0.5")
+
+    assert asked == [("opentelemetry_traces_sampler", "Theirs", "OTEL_TRACES_SAMPLER")]
+    assert made.sampler.get_description() == sampling.TraceIdRatioBased(0.5).get_description()
+
+
+def test_ids_are_the_system_s_unless_the_variable_names_another_generator(provider):
+    assert type(provider().id_generator) is SystemIdGenerator
+    assert type(provider(OTEL_PYTHON_ID_GENERATOR=" random ").id_generator) is RandomIdGenerator
+
+
+def test_the_resource_has_the_name_that_is_given_or_that_of_the_variable_and_the_id_of_the_process(provider):
+    given = provider("half \ud800").resource.attributes
+    named = provider(OTEL_SERVICE_NAME="billing").resource.attributes
+
+    assert given["service.name"] == "half \\ud800"
+    assert named["service.name"] == "billing"
+    assert named["service.instance.id"] == instance_id("billing")
+
+
+def test_each_exporter_that_is_named_has_a_queue_of_its_own(provider):
+    assert processors(provider()) == ()
+
+    made = processors(provider(OTEL_TRACES_EXPORTER="otlp,console", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9"))
+
+    assert [type(processor) for processor in made] == [BoundedBatchSpanProcessor] * 2
+    assert [type(processor.exporter).__name__ for processor in made] == ["OTLPSpanExporter", "ConsoleSpanExporter"]
+    assert [processor._answer.endpoint for processor in made] == ["http://127.0.0.1:9", ""]
+
+
+def test_a_limit_that_is_none_is_named(provider):
+    with pytest.raises(ConfigurationError, match="OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"):
+        provider(OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT="many")
+
+
+def test_where_no_thread_is_to_be_had_the_resource_is_what_the_variables_say(provider, monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Resource, "create", refuse)
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "team=blue")
+
+    unnamed, given = provider(), provider("shop")
+    named = provider(OTEL_SERVICE_NAME="billing")
+
+    names = [made.resource.attributes["service.name"] for made in (unnamed, given, named)]
+    assert names == ["unknown_service", "shop", "billing"]
+    assert {made.resource.attributes["team"] for made in (unnamed, given, named)} == {"blue"}
