@@ -670,6 +670,8 @@ def test_the_version_is_another_one_whenever_a_snapshot_says_something_else(coun
     look()
     changes().execute()
     look()
+    changes().execute()  # nothing is new this time
+    look()
 
 
 def test_a_task_that_was_cancelled_has_no_failure_by_type_of_error(counted):
@@ -751,6 +753,7 @@ def test_one_run_a_second_is_an_exemplar_of_its_bucket():
         told(clock=10.0, duration=0.0, trace_id=1),
         told(clock=10.5, duration=0.25, trace_id=2),
         told(clock=10.875, duration=0.125, trace_id=3),
+        told(clock=11.75, duration=0.125, trace_id=7),
         told(clock=11.0, duration=1.5, trace_id=4),
         told(clock=13.5, duration=0.0, trace_id=5),
         told(clock=15.0, duration=0.0, trace_id=6, sampled=False),
@@ -842,12 +845,12 @@ def test_as_many_flows_and_tasks_as_the_limit_says_are_told_apart(no_declared_fl
 
 def test_types_of_error_take_places_too_and_the_rest_is_counted_together(no_declared_flows):
     kinds = [type(name, (Exception,), {}) for name in ("A", "B", "C", "D")]
-    failures = [told(result="failure", error=kind()) for kind in (*kinds, kinds[0], kinds[3])]
+    failures = [told(result="failure", error=kind()) for kind in (*kinds, kinds[0], kinds[3], kinds[0])]
 
     aggregator = ended(*failures, limit=3)
 
     (series,) = aggregator.snapshot().tasks
-    assert list(series.failures.values()) == [2, 1, 3]
+    assert list(series.failures.values()) == [3, 1, 3]
     assert [name.rpartition(".")[2] for name in series.failures] == ["A", "B", OVERFLOW]
     assert losses.dropped["metrics", "series_limit"] == 3
     aggregator.run_started(told("new", None))
@@ -899,6 +902,20 @@ def test_hooks_are_told_of_outermost_flows_and_of_each_new_series_once(counted):
     outer().execute()
 
     assert heard == ["series", "started", "series", "series", "ended", "started", "ended"]
+
+
+def test_a_task_outside_of_any_flow_is_a_new_series_once(counted):
+    heard = []
+    counted.aggregator.hooks = Hooks(series_added=lambda: heard.append("series"))
+
+    @task
+    def lonely():
+        return 1
+
+    lonely()
+    lonely()
+
+    assert heard == ["series"]
 
 
 def test_a_flow_inside_one_that_is_a_parent_process_s_is_outermost(counted, monkeypatch):

@@ -365,6 +365,7 @@ def test_damage_is_counted_anew_at_each_look_over_all_segments(segment, tmp_path
     segment(span("aa"), damage=b"12345", ago=9)
     segment(span("bb"), damage=b"123")
     traces = StoredTraces(tmp_path)
+    assert traces.unreadable == 0
 
     for _ in range(2):
         assert len(list(traces.summaries())) == 2
@@ -376,11 +377,12 @@ def test_a_trace_is_too_old_when_its_last_span_ended_before_the_limit(segment, t
     age = timedelta(seconds=100)
     segment(span("aa", start=-200, end=-100), span("bb", start=-200, end=-100.001))
     segment(span("cc", start=-100, end=None), span("dd", start=-100.001, end=None))
+    segment(span("ee", start=-300, end=-250), span("ee", start=-300, end=-50))
 
     traces = StoredTraces(tmp_path, max_age=age)
 
-    assert sorted(summary.trace_id[:2] for summary in traces.summaries()) == ["aa", "cc"]
-    assert [traces.load(digits).trace_id[:2] for digits in ("aa", "cc")] == ["aa", "cc"]
+    assert sorted(summary.trace_id[:2] for summary in traces.summaries()) == ["aa", "cc", "ee"]
+    assert [traces.load(digits).trace_id[:2] for digits in ("aa", "cc", "ee")] == ["aa", "cc", "ee"]
     for digits in ("bb", "dd"):
         with pytest.raises(TraceNotFound):
             traces.load(digits)
