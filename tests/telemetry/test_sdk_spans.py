@@ -24,12 +24,22 @@ from opentelemetry.sdk.trace.sampling import (
 )
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags, TraceState
 
+from otelflow._telemetry import sdk_spans
 from otelflow._telemetry.sdk_spans import QuickSpan, QuickSpanMaker, quick
 
 # Older SDKs treat the flag for a random trace id in another way, or not at all.
 needs_quick_spans = pytest.mark.skipif(
     version("opentelemetry-sdk") < "1.43", reason="an SDK before 1.43 makes its spans itself"
 )
+
+
+@pytest.fixture(autouse=True)
+def _own_trial():
+    """Each test makes the spans on trial anew."""
+    sdk_spans._trial_tracer.cache_clear()
+    yield
+    sdk_spans._trial_tracer.cache_clear()
+
 
 REMOTE = {
     "no parent": None,
@@ -76,6 +86,7 @@ SAMPLERS = {
     "none": lambda: ALWAYS_OFF,
     "ratio": lambda: ParentBased(TraceIdRatioBased(0.5)),
     "other rule for local parents": lambda: ParentBased(ALWAYS_ON, local_parent_sampled=ALWAYS_OFF),
+    "other rule for remote parents": lambda: ParentBased(ALWAYS_ON, remote_parent_sampled=ALWAYS_OFF),
     "adds attributes": Labelling,
 }
 LIMITS = {
@@ -108,8 +119,10 @@ def made_by(choose, sampler, limits, parent):
     rich.end(12)
     rich.set_attribute("late", "is refused")
     rich.add_event("late")
-    dropped = [(one.dropped_attributes, one.dropped_events, one.dropped_links) for one in exporter.get_finished_spans()]
-    return [json.loads(one.to_json()) for one in exporter.get_finished_spans()], dropped, plain.get_span_context()
+    spans = exporter.get_finished_spans()
+    dropped = [(span.dropped_attributes, span.dropped_events, span.dropped_links) for span in spans]
+    values = [repr(dict(span.attributes)) for span in spans]
+    return [json.loads(span.to_json()) for span in spans], dropped, values, plain.get_span_context()
 
 
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
@@ -159,6 +172,27 @@ def test_an_sdk_with_other_private_parts_makes_its_spans_itself(monkeypatch):
     maker = quick(tracer)
 
     assert maker is tracer
+
+
+DIFFERENT = {
+    "set_attribute": lambda span, key, value: None,
+    "add_event": lambda span, name, attributes=None, timestamp=None: sdk_spans.SdkSpan.add_event(
+        span, name, attributes, timestamp + 1_000
+    ),
+    "set_status": lambda span, status, description=None: None,
+    "end": lambda span, end_time=None: sdk_spans.SdkSpan.end(span, end_time + 1_000),
+    "start": lambda span, start_time=None, parent_context=None: sdk_spans.SdkSpan.start(
+        span, start_time + 1_000, parent_context
+    ),
+}
+
+
+@pytest.mark.parametrize("method", DIFFERENT)
+def test_an_sdk_whose_spans_do_something_else_makes_its_spans_itself(monkeypatch, method):
+    monkeypatch.setattr(sdk, "_Span", type("Newer", (sdk._Span,), {method: DIFFERENT[method]}))
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("otelflow")
+
+    assert quick(tracer) is tracer
 
 
 def test_an_sdk_that_gives_the_child_of_a_parent_other_flags_makes_its_spans_itself(monkeypatch):
