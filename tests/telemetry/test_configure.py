@@ -715,6 +715,14 @@ def test_metrics_stay_in_use_and_are_chosen_by_the_setting(fresh):
     assert metrics.in_use() is None
 
 
+def test_metrics_are_counted_when_the_setting_says_so(fresh):
+    assert configure().metrics is None
+    fresh.setenv("OTELFLOW_METRICS", "pull:0")
+    process.reset()
+
+    assert configure().metrics.address.startswith("http://127.0.0.1:")
+
+
 def test_events_as_log_records_have_a_provider_of_the_same_resource(fresh):
     resources = []
     fresh.setattr("otelflow._telemetry.logs.use_logs", lambda resource: resources.append(resource) or "logs")

@@ -80,6 +80,13 @@ class Labelling(Sampler):
         return "Labelling"
 
 
+class Unnamed(Labelling):
+    """Adds a text without a name, which the SDK leaves out."""
+
+    def should_sample(self, parent_context, trace_id, name, kind=None, attributes=None, links=None, trace_state=None):
+        return SamplingResult(Decision.RECORD_AND_SAMPLE, {**attributes, "": "no key"})
+
+
 SAMPLERS = {
     "default": lambda: ParentBased(ALWAYS_ON),
     "all": lambda: ALWAYS_ON,
@@ -88,6 +95,7 @@ SAMPLERS = {
     "other rule for local parents": lambda: ParentBased(ALWAYS_ON, local_parent_sampled=ALWAYS_OFF),
     "other rule for remote parents": lambda: ParentBased(ALWAYS_ON, remote_parent_sampled=ALWAYS_OFF),
     "adds attributes": Labelling,
+    "adds a text without a name": Unnamed,
 }
 LIMITS = {
     "default": SpanLimits,
@@ -317,3 +325,17 @@ def test_a_new_provider_leaves_one_hook_for_forks_which_is_its_own(monkeypatch):
         quick(TracerProvider(shutdown_on_exit=False).get_tracer(name))
 
     assert len(hooks) == 2
+
+
+@needs_quick_spans
+def test_a_tracer_that_is_switched_off_makes_no_span_and_hands_the_context_on(monkeypatch):
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("otelflow")
+    maker = quick(tracer)
+    monkeypatch.setattr(sdk.Tracer, "_is_enabled", lambda _: False)
+    above = SpanContext(5, 6, False, TraceFlags(1))
+    options = {"attributes": {}, "start_time": 1, "record_exception": False, "set_status_on_exception": False}
+
+    span = maker.start_span("task", trace.set_span_in_context(trace.NonRecordingSpan(above)), **options)
+
+    assert not span.is_recording()
+    assert span.get_span_context() == above

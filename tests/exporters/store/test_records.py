@@ -299,6 +299,12 @@ def test_a_field_of_another_kind_is_damage():
     assert read(other + framed(body(2))) == ([2], len(other))
 
 
+def test_a_right_checksum_over_what_is_no_message_is_damage():
+    nonsense = framed(b"\x0a\x03abc")
+
+    assert read(nonsense + framed(body(1))) == ([1], len(nonsense))
+
+
 def test_several_fields_in_one_record_are_one_record():
     both = body(1) + body(2) + b"\x7a\x03abc"
     segment = Segment(framed(both) + framed(body(3)))
@@ -331,7 +337,7 @@ def test_every_length_that_could_stand_before_a_tag_is_tried_the_shortest_first(
     assert list(headers_before(content, 6, 5)) == [5]
     assert list(headers_before(content, 6, 6)) == []
     assert list(headers_before(b"\x01\x02\n", 2, 0)) == [1]
-    assert list(headers_before(b"\x81\n", 1, 0)) == []
+    assert list(headers_before(b"\x81\n", 1, 0)) == list(headers_before(b"\x80\n", 1, 0)) == []
 
 
 @pytest.mark.parametrize("damage", [b"\x81", b"\x81\x82\x83", b"\xff" * 6])

@@ -91,6 +91,8 @@ def test_a_clock_that_was_set_back_makes_no_negative_duration():
     assert (summary.duration, summary.started.timestamp()) == (0, 5)
     (summary,) = summaries_of(record(span("flow root", 5_000_000_000, 7_500_000_000)))
     assert summary.duration == 2.5
+    (summary,) = summaries_of(record(span("flow root", 1_700_000_000_000_000_000)))
+    assert summary.started.timestamp() == 1_700_000_000
 
 
 def test_traces_are_given_out_once_from_the_newest_to_the_horizon():

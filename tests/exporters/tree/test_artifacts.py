@@ -106,3 +106,12 @@ def test_a_narrow_page_still_has_room_for_ten_characters():
     parts = [line.plain for line in block_lines(detail, Console(width=80), glyphs.UNICODE, 2)]
 
     assert parts == ["abcdefghij", "kl"]
+
+
+def test_why_an_artifact_is_shown_as_text_is_in_the_log_for_whoever_looks(caplog):
+    caplog.set_level("DEBUG", "otelflow_exporters")
+
+    lines("progress", "soon")
+
+    assert caplog.messages == ["An artifact cannot be rendered as progress"]
+    assert "ValueError" in caplog.text

@@ -56,3 +56,15 @@ def test_one_giant_trace_is_kept_to_the_limit_and_the_rest_is_counted(of):
 
     assert len(tree.spans) == 6
     assert tree.note == "993 more spans were not kept"
+
+
+def test_a_tree_that_is_complete_leaves_its_room_to_others(of):
+    buffer = Buffer(3)
+    for trace in "abc":
+        assert names(buffer.add([of(trace, 2, 1), of(trace, 3, 1), of(trace, 1)])) == [
+            (["span 1", "span 2", "span 3"], "")
+        ]
+    buffer.add([of("d", 2, 1), of("e", 3, 1), of("e", 4, 1)])
+
+    assert len(buffer.clear()) == 2
+    assert buffer.add([of("f", 2, 1), of("g", 3, 1), of("g", 4, 1)]) == []
