@@ -591,6 +591,19 @@ def test_an_application_that_has_a_provider_keeps_it(fresh, caplog):
     theirs.shutdown()
 
 
+def test_the_provider_of_an_application_is_looked_at_once(fresh):
+    trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
+
+    assert configure() is configure()
+
+
+def test_a_provider_that_is_named_and_not_there_is_one_error(fresh):
+    fresh.setenv("OTEL_PYTHON_TRACER_PROVIDER", "theirs")
+
+    with pytest.raises(ConfigurationError, match="OTEL_PYTHON_TRACER_PROVIDER"):
+        configure()
+
+
 @pytest.mark.parametrize(("variable", "value"), [("OTEL_SDK_DISABLED", " TRUE "), ("OTEL_CONFIG_FILE", "otel.yaml")])
 def test_what_the_environment_says_is_looked_at_again_as_long_as_nobody_has_a_provider(fresh, variable, value):
     fresh.setenv(variable, value)

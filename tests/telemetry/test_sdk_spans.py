@@ -339,3 +339,21 @@ def test_a_tracer_that_is_switched_off_makes_no_span_and_hands_the_context_on(mo
 
     assert not span.is_recording()
     assert span.get_span_context() == above
+
+
+@needs_quick_spans
+def test_a_sampler_that_raises_what_a_missing_part_would_is_asked_once():
+    class Broken(Labelling):
+        calls = 0
+
+        def should_sample(self, *arguments, **options):
+            self.calls += 1
+            raise AttributeError("of the sampler")
+
+    sampler = Broken()
+    maker = quick(TracerProvider(sampler=sampler, shutdown_on_exit=False).get_tracer("otelflow"))
+
+    with pytest.raises(AttributeError, match="of the sampler"):
+        maker.start_span("task", attributes={}, start_time=1, record_exception=False, set_status_on_exception=False)
+
+    assert sampler.calls == 1
