@@ -357,3 +357,20 @@ def test_a_sampler_that_raises_what_a_missing_part_would_is_asked_once():
         maker.start_span("task", attributes={}, start_time=1, record_exception=False, set_status_on_exception=False)
 
     assert sampler.calls == 1
+
+
+@needs_quick_spans
+def test_the_sdk_counts_these_spans_as_its_own(monkeypatch):
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("otelflow")
+    makers, counted = (quick(tracer), tracer), []
+    monkeypatch.setattr(
+        tracer._tracer_metrics, "start_span", lambda *told: counted.append(told) or (lambda: counted.append("end"))
+    )
+    above = trace.set_span_in_context(trace.NonRecordingSpan(SpanContext(5, 6, False, TraceFlags(1))))
+    options = {"attributes": {}, "start_time": 1, "record_exception": False, "set_status_on_exception": False}
+
+    for maker in makers:
+        maker.start_span("task", above, **options).end(2)
+
+    assert len(counted) == 4
+    assert counted[:2] == counted[2:]

@@ -58,6 +58,8 @@ def test_what_does_not_fit_its_form_is_text():
     assert lines("table", '{"a": 1') == ['{"a": 1']
     assert lines("table", "[1, 2]") == ["[1, 2]"]
     assert lines("table", "7") == ["7"]
+    assert lines("table", '["ab"]') == ['["ab"]']
+    assert lines("table", '["ab", {"a": 1}]') == ['["ab", {"a": 1}]']
 
 
 def test_a_table_of_lists_has_numbers_for_names_and_numbers_stand_at_the_right():
