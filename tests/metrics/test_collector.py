@@ -44,11 +44,11 @@ def test_samples_are_shown_with_their_labels_buckets_and_exemplars():
 
     text = generate_latest(FixedCollector(to_prometheus(family, service="shop") for family in families)).decode()
 
-    shown = '# {trace_id="000000000000000000000000000000ab"} 1.5 1700000000.0'
+    comment = '# {trace_id="000000000000000000000000000000ab"} 1.5 1700000000.0'
     assert text.splitlines() == [
         "# HELP test_runs Runs.",
         "# TYPE test_runs counter",
-        f'test_runs_total{{flow="a",service="shop"}} 3.0 {shown}',
+        f'test_runs_total{{flow="a",service="shop"}} 3.0 {comment}',
         'test_runs_total{flow="b",service="shop"} 0.0',
         "# HELP test_open Open.",
         "# TYPE test_open gauge",
@@ -56,7 +56,7 @@ def test_samples_are_shown_with_their_labels_buckets_and_exemplars():
         "# HELP test_seconds Lengths.",
         "# TYPE test_seconds histogram",
         'test_seconds_bucket{flow="a",le="1.0",service="shop"} 2.0',
-        f'test_seconds_bucket{{flow="a",le="5.0",service="shop"}} 3.0 {shown}',
+        f'test_seconds_bucket{{flow="a",le="5.0",service="shop"}} 3.0 {comment}',
         'test_seconds_bucket{flow="a",le="+Inf",service="shop"} 7.0',
         'test_seconds_count{flow="a",service="shop"} 7.0',
         'test_seconds_sum{flow="a",service="shop"} 40.5',

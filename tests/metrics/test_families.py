@@ -105,10 +105,10 @@ def test_every_metric_has_the_samples_of_what_was_counted_and_of_nothing_else():
 
     families = read(Snapshot([order, idle], [charge], open_since, lost, {"Audit": 2}, 10.0))
 
-    found = {family.metric.name: {sample.labels: sample.value for sample in family.samples} for family in families}
+    numbers = {family.metric.name: {sample.labels: sample.value for sample in family.samples} for family in families}
     results = semconv.RESULTS
-    assert found.pop(semconv.BUILD_INFO) == {(__version__, platform.python_version()): 1}
-    assert found == {
+    assert numbers.pop(semconv.BUILD_INFO) == {(__version__, platform.python_version()): 1}
+    assert numbers == {
         semconv.FLOW_RUNS: {
             **{("order", result): 0.0 for result in (*results, "odd")},
             **{("idle", result): 0.0 for result in results},

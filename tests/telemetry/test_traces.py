@@ -32,8 +32,8 @@ def provider(monkeypatch):
         return providers[-1]
 
     yield make
-    for made in providers:
-        made.shutdown()
+    for sdk_provider in providers:
+        sdk_provider.shutdown()
 
 
 def processors(provider):
@@ -52,9 +52,9 @@ def processors(provider):
     ],
 )
 def test_a_sampler_that_opentelemetry_knows_is_had_by_its_name(provider, name, description):
-    made = provider(OTEL_TRACES_SAMPLER=name, OTEL_TRACES_SAMPLER_ARG="0.25")
+    sdk_provider = provider(OTEL_TRACES_SAMPLER=name, OTEL_TRACES_SAMPLER_ARG="0.25")
 
-    assert made.sampler.get_description() == description
+    assert sdk_provider.sampler.get_description() == description
 
 
 def test_a_sampler_of_a_package_is_made_with_the_argument(provider, monkeypatch):
@@ -66,10 +66,10 @@ def test_a_sampler_of_a_package_is_made_with_the_argument(provider, monkeypatch)
 
     monkeypatch.setattr(traces.entry_points, "load", load)
 
-    made = provider(OTEL_TRACES_SAMPLER="Theirs", OTEL_TRACES_SAMPLER_ARG="0.5")
+    sdk_provider = provider(OTEL_TRACES_SAMPLER="Theirs", OTEL_TRACES_SAMPLER_ARG="0.5")
 
     assert asked == [("opentelemetry_traces_sampler", "Theirs", "OTEL_TRACES_SAMPLER")]
-    assert made.sampler.get_description() == sampling.TraceIdRatioBased(0.5).get_description()
+    assert sdk_provider.sampler.get_description() == sampling.TraceIdRatioBased(0.5).get_description()
 
 
 def test_ids_are_the_system_s_unless_the_variable_names_another_generator(provider):
@@ -78,22 +78,22 @@ def test_ids_are_the_system_s_unless_the_variable_names_another_generator(provid
 
 
 def test_the_resource_has_the_name_that_is_given_or_that_of_the_variable_and_the_id_of_the_process(provider):
-    given = provider("half \ud800").resource.attributes
-    named = provider(OTEL_SERVICE_NAME="billing").resource.attributes
+    of_argument = provider("half \ud800").resource.attributes
+    of_variable = provider(OTEL_SERVICE_NAME="billing").resource.attributes
 
-    assert given["service.name"] == "half \\ud800"
-    assert named["service.name"] == "billing"
-    assert named["service.instance.id"] == instance_id("billing")
+    assert of_argument["service.name"] == "half \\ud800"
+    assert of_variable["service.name"] == "billing"
+    assert of_variable["service.instance.id"] == instance_id("billing")
 
 
 def test_each_exporter_that_is_named_has_a_queue_of_its_own(provider):
     assert processors(provider()) == ()
 
-    made = processors(provider(OTEL_TRACES_EXPORTER="otlp,console", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9"))
+    queues = processors(provider(OTEL_TRACES_EXPORTER="otlp,console", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9"))
 
-    assert [type(processor) for processor in made] == [BoundedBatchSpanProcessor] * 2
-    assert [type(processor.exporter).__name__ for processor in made] == ["OTLPSpanExporter", "ConsoleSpanExporter"]
-    assert [processor._answer.endpoint for processor in made] == ["http://127.0.0.1:9", ""]
+    assert [type(queue) for queue in queues] == [BoundedBatchSpanProcessor] * 2
+    assert [type(queue.exporter).__name__ for queue in queues] == ["OTLPSpanExporter", "ConsoleSpanExporter"]
+    assert [queue._answer.endpoint for queue in queues] == ["http://127.0.0.1:9", ""]
 
 
 def test_a_limit_that_is_none_is_named(provider):
@@ -108,9 +108,8 @@ def test_where_no_thread_is_to_be_had_the_resource_is_what_the_variables_say(pro
     monkeypatch.setattr(Resource, "create", refuse)
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "team=blue")
 
-    unnamed, given = provider(), provider("shop")
-    named = provider(OTEL_SERVICE_NAME="billing")
+    providers = [provider(), provider("shop"), provider(OTEL_SERVICE_NAME="billing")]
 
-    names = [made.resource.attributes["service.name"] for made in (unnamed, given, named)]
-    assert names == ["unknown_service", "shop", "billing"]
-    assert {made.resource.attributes["team"] for made in (unnamed, given, named)} == {"blue"}
+    attributes = [sdk_provider.resource.attributes for sdk_provider in providers]
+    assert [values["service.name"] for values in attributes] == ["unknown_service", "shop", "billing"]
+    assert [values["team"] for values in attributes] == ["blue"] * 3

@@ -272,16 +272,16 @@ def test_a_reason_is_short_and_shows_no_password():
 @pytest.fixture
 def arguments(monkeypatch):
     """What the exporter was looked up by, and made with; *kind* makes it."""
-    told = SimpleNamespace(kind=lambda **options: options, names=[])
+    lookup = SimpleNamespace(kind=lambda **options: options, names=[])
 
     def load(group, name, variable):
-        told.names.append((group, name, variable))
-        return told.kind
+        lookup.names.append((group, name, variable))
+        return lookup.kind
 
     for name in ("ENDPOINT", "PROTOCOL", "TIMEOUT"):
         monkeypatch.delenv(f"OTEL_EXPORTER_OTLP_{name}", raising=False)
     monkeypatch.setattr(endpoint.entry_points, "load", load)
-    return told
+    return lookup
 
 
 @pytest.mark.parametrize(

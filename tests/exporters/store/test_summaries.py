@@ -12,16 +12,16 @@ REMOTE = 0x300  # the flags of OTLP: it is known whether the parent is in anothe
 
 
 def span(name, start, end=0, parent=b"", flags=0, trace_id=b"1" * 16, error=False, result=""):
-    made = Span(
+    stored = Span(
         trace_id=trace_id, span_id=name[-1].encode() * 8, parent_span_id=parent, name=name, flags=flags,
         start_time_unix_nano=start, end_time_unix_nano=end,
     )  # fmt: skip
     if error:
-        made.status.code = Status.STATUS_CODE_ERROR
+        stored.status.code = Status.STATUS_CODE_ERROR
     if result:
-        made.attributes.add(key="other").value.string_value = "not this"
-        made.attributes.add(key=semconv.RUN_RESULT).value.string_value = result
-    return made
+        stored.attributes.add(key="other").value.string_value = "not this"
+        stored.attributes.add(key=semconv.RUN_RESULT).value.string_value = result
+    return stored
 
 
 def record(*spans, service="shop"):

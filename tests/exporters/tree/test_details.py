@@ -78,12 +78,12 @@ def test_of_many_messages_the_first_eight_and_the_last_four_stay(details, count,
 def test_results_artifacts_and_errors_are_left_out_of_no_crowd_of_messages(details):
     crowd = [message(str(number)) for number in range(50)]
 
-    found = details(*crowd[:20], result("sum", "42"), artifact(), exception(), *crowd[20:], is_error=True)
+    lines = details(*crowd[:20], result("sum", "42"), artifact(), exception(), *crowd[20:], is_error=True)
 
-    assert Detail("result sum: 42", "cyan", mark="result") in found
-    assert Detail("artifact k", "magenta", "text", "", mark="artifact") in found
-    assert [detail.text for detail in found].count("ValueError: bad") == 1
-    assert Detail("38 more messages", mark="more") in found
+    assert Detail("result sum: 42", "cyan", mark="result") in lines
+    assert Detail("artifact k", "magenta", "text", "", mark="artifact") in lines
+    assert [detail.text for detail in lines].count("ValueError: bad") == 1
+    assert Detail("38 more messages", mark="more") in lines
 
 
 def test_a_result_without_words_has_no_colon_and_another_program_s_event_shows_its_attributes(details):
@@ -106,9 +106,9 @@ def test_twenty_artifacts_are_shown_and_the_others_counted(details):
 def test_of_each_progress_the_last_value_counts_and_of_other_artifacts_each_one(details):
     events = [artifact("progress", str(value), key) for key in ("a", "b") for value in (1, 50)]
 
-    found = details(events[0], events[2], events[1], events[3], artifact("table", "[1]"), artifact("table", "[2]"))
+    lines = details(events[0], events[2], events[1], events[3], artifact("table", "[1]"), artifact("table", "[2]"))
 
-    assert [(detail.text, detail.form, detail.block) for detail in found] == [
+    assert [(detail.text, detail.form, detail.block) for detail in lines] == [
         ("artifact a (progress)", "progress", "50"),
         ("artifact b (progress)", "progress", "50"),
         ("artifact k (table)", "table", "[1]"),

@@ -25,11 +25,11 @@ def _in_utc(monkeypatch):
 
 def span(number, parent=0, name="task", start=0, end=100, result="success", attributes=(), **more):
     """Return a span that began and ended so many milliseconds after the trace."""
-    known = {semconv.RUN_RESULT: result, **dict(attributes)}
+    attributes_of_run = {semconv.RUN_RESULT: result, **dict(attributes)}
     parent_id = format(parent, "016x") if parent else ""
     plain = Span(
         "ab" * 16, format(number, "016x"), parent_id, False, name, "internal", BEGIN + start * MILLI,
-        BEGIN + end * MILLI, known, (), (), False, "", 0, "shop",
+        BEGIN + end * MILLI, attributes_of_run, (), (), False, "", 0, "shop",
     )  # fmt: skip
     return plain._replace(**more)
 

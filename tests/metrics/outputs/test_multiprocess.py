@@ -325,8 +325,8 @@ def output(folder, counted):
         return outputs[-1]
 
     yield make
-    for made in outputs:
-        made.close(deliver=False)
+    for shared in outputs:
+        shared.close(deliver=False)
 
 
 @otelflow.task(raise_on_error=False)
@@ -357,12 +357,12 @@ def test_what_is_shared_is_what_was_counted(output, counted):
     worked().execute()
     shared.deliver(0)
 
-    found, own = shown(shared), samples(counted.text())
+    numbers, own = shown(shared), samples(counted.text())
 
-    missing = {key: number for key, number in own.items() if number and found.get(key) != number}
+    missing = {key: number for key, number in own.items() if number and numbers.get(key) != number}
     assert {name for name, _ in missing} <= {semconv.BUILD_INFO + "_created"}, missing
     count = (semconv.TASK_RUN_DURATION + "_count", (("flow", "worked"), ("result", "success"), ("task", "shaky")))
-    assert found[count] == 2
+    assert numbers[count] == 2
 
 
 def test_nothing_is_written_while_nothing_has_changed(output, monkeypatch):
@@ -416,8 +416,8 @@ def another_process(monkeypatch, pid, *gauges):
     theirs = values.MultiProcessValue(lambda: pid)
     for metric, mode, number, moment in gauges:
         labels = {"flow": "worked"} | ({"result": "success"} if "last" in metric else {})
-        made = theirs("gauge", metric, metric, list(labels), list(labels.values()), "", multiprocess_mode=mode)
-        made.set(number, timestamp=moment)
+        gauge = theirs("gauge", metric, metric, list(labels), list(labels.values()), "", multiprocess_mode=mode)
+        gauge.set(number, timestamp=moment)
     monkeypatch.setattr(values, "ValueClass", own)
 
 
@@ -463,8 +463,8 @@ def test_open_runs_of_a_dead_process_with_the_same_pid_are_set_to_zero_and_the_a
 
     multiprocess.zero_own_gauges(folder)
 
-    found = {family.name: family.samples[0].value for family in MultiProcessCollector(None, str(folder)).collect()}
-    assert found == {semconv.FLOW_RUNS_IN_PROGRESS: 0.0, "theirs": 4.0}
+    gauges = {family.name: family.samples[0].value for family in MultiProcessCollector(None, str(folder)).collect()}
+    assert gauges == {semconv.FLOW_RUNS_IN_PROGRESS: 0.0, "theirs": 4.0}
 
 
 def test_a_child_takes_over_no_open_run_and_exports_when_anything_runs(output, folder):

@@ -256,12 +256,12 @@ def test_with_an_authority_for_clients_only_those_with_a_certificate_are_let_in(
     served.registry.register(served.collector)
     served.start()
     stranger = ssl.create_default_context(cafile=certificate)
-    known = ssl.create_default_context(cafile=certificate)
-    known.load_cert_chain(certificate, key)
+    client = ssl.create_default_context(cafile=certificate)
+    client.load_cert_chain(certificate, key)
 
     with pytest.raises(OSError, match=r"(?i)certificate|reset|broken|EOF"):
         get(served.address, context=stranger)
-    text = get(served.address, context=known)[1]
+    text = get(served.address, context=client)[1]
     served.close()
 
     assert "otelflow_build_info" in text
