@@ -180,6 +180,7 @@ class BoundedBatchProcessor:
                 lambda: worker.thread is None or not (self._queue or self._in_flight or self._pending_warnings),
                 timeout_millis / 1_000,
             )
+            is_in_time = is_in_time and (worker.thread is not None or not self._queue)
         if not is_in_time or self._failures != failures:
             return False
         seconds = max(0.0, deadline - time.monotonic())
@@ -343,7 +344,6 @@ def _succeeds(call: Callable[[], object], seconds: float) -> bool:
             answers.append(call())
         except Exception as error:  # noqa: BLE001 an exporter is foreign code
             losses.warn_once("exporter end", "An exporter raised when it was to end or flush", error=error)
-            answers.append(False)
 
     thread = threading.Thread(target=ask, name="otelflow-exporter", daemon=True)
     try:

@@ -255,13 +255,13 @@ _TRIAL_CONTEXTS: Final = (
 
 
 def _trial_span(maker: SpanMaker, context: Context) -> SdkSpan:
-    span: Any = maker.start_span(
-        "trial", context, attributes={"a": "b"}, start_time=1, record_exception=False, set_status_on_exception=False
-    )
+    options = {"record_exception": False, "set_status_on_exception": False}
+    # Whole microseconds, in which the spans are compared
+    span: Any = maker.start_span("trial", context, attributes={"a": "b"}, start_time=1_000, **options)
     span.set_attribute("n", 1)
-    span.add_event("event", {"a": "b"}, 2)
+    span.add_event("event", {"a": "b"}, 2_000)
     span.set_status(Status(StatusCode.ERROR, "trial"))
-    span.end(3)
+    span.end(3_000)
     return span  # type: ignore[no-any-return]  # anything else is no span that is compared
 
 

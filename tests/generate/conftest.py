@@ -1,6 +1,7 @@
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,38 +11,13 @@ import pytest
 from otelflow._core.flows import declared
 from otelflow.generate import generate_alerts
 
-SHOP = '''
-from datetime import timedelta
-from otelflow import Flow, Objective, flow
-
-@flow(objective=Objective(success=0.995, duration="90s", every="1h30m", runbook="https://runbooks/orders?a={{x}}"))
-def orders():
-    """Take orders."""
-
-@flow(flow_name='month "end" {{x}} a|b', objective=Objective(every=timedelta(days=30), duration="2.5s"))
-def month_end():
-    pass
-
-@flow(objective=Objective(success=0.5))
-def loose():
-    pass
-
-@flow
-def nightly():
-    pass
-
-class Weekly(Flow):
-    objective = Objective(every="7d")
-
-    def main(self):
-        pass
-'''
+SHOP = Path(__file__).parent / "promises/shop_flows.py"
 
 
 @pytest.fixture
 def shop(tmp_path, monkeypatch):
     """A module with flows, some of which promise something; it is forgotten afterwards."""
-    (tmp_path / "shop_flows.py").write_text(SHOP)
+    shutil.copy(SHOP, tmp_path)
     (tmp_path / "broken_flows.py").write_text("import no_such_package_anywhere")
     (tmp_path / "raising_flows.py").write_text("1 / 0")
     (tmp_path / "leaving_flows.py").write_text("raise SystemExit(4)")

@@ -1,9 +1,14 @@
 """Flows are found by the module that declares them; a module that cannot be imported is one error."""
 
+import importlib
+import sys
+
 import pytest
 
+from otelflow._core.flows import declared
 from otelflow.errors import TargetNotFound, TargetNotImportable
 from otelflow.generate import generate_alerts
+from otelflow.generate._flows import flows_of
 
 
 @pytest.mark.parametrize(
@@ -24,3 +29,52 @@ def test_a_module_that_does_not_import_is_one_error_that_names_it(shop, module, 
         generate_alerts([module])
 
     assert complaint in str(raised.value)
+
+
+@pytest.fixture
+def forgotten():
+    """Modules with these names are forgotten, as those of `shop` are."""
+    names = []
+    yield names
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+def test_flows_of_what_a_module_imports_are_its_own_each_time(shop, tmp_path, forgotten):
+    forgotten += ["wrapping_flows"]
+    (tmp_path / "wrapping_flows.py").write_text("import shop_flows")
+    importlib.invalidate_caches()
+
+    names = [[flow.name for flow in flows_of(["wrapping_flows"])] for _ in range(2)]
+
+    assert names == [["Weekly", "loose", 'month "end" {{x}} a|b', "nightly", "orders"]] * 2
+    assert [flow.name for flow in flows_of([shop, "wrapping_flows"])] == names[0]
+
+
+def test_a_module_in_the_working_folder_is_found_before_others(tmp_path, monkeypatch, forgotten):
+    forgotten += ["beside_flows"]
+    for folder, name in (("here", "mine"), ("elsewhere", "theirs")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "beside_flows.py").write_text(f"from otelflow import flow\n@flow\ndef {name}(): pass\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "elsewhere"), *sys.path])
+    monkeypatch.chdir(tmp_path / "here")
+    importlib.invalidate_caches()
+    before = dict(declared._declarations.flows)
+
+    flows = flows_of(["beside_flows"])
+
+    declared._declarations.flows.clear()
+    declared._declarations.flows.update(before)
+    assert [flow.name for flow in flows] == ["mine"]
+
+
+def test_a_misspelt_module_of_a_package_is_told_its_name(tmp_path, monkeypatch, forgotten):
+    forgotten += ["some_package"]
+    (tmp_path / "some_package").mkdir()
+    for name in ("__init__", "orders", "returns"):
+        (tmp_path / "some_package" / f"{name}.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+
+    with pytest.raises(TargetNotFound, match=r"did you mean 'some_package\.orders'\?"):
+        flows_of(["some_package.order"])

@@ -1,7 +1,6 @@
 """Rules, their unit tests and dashboards as a whole: what lies in deploy/, what promtool says of it, the command."""
 
 import json
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -10,8 +9,6 @@ from otelflow import Objective, flow
 from otelflow._cli.generate import app
 from otelflow.errors import ConfigurationError
 from otelflow.generate import generate_alerts, generate_dashboards, generate_promtool_tests
-
-DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
 @pytest.mark.stack
@@ -42,14 +39,25 @@ def test_the_unit_tests_notice_a_rule_that_never_fires(promtool, tmp_path):
     assert "FlowLastRunFailed" in tested.stdout + tested.stderr
 
 
-def test_what_lies_in_deploy_is_what_the_generator_makes():
-    assert (DEPLOY / "prometheus/rules/otelflow.rules.yml").read_text() == generate_alerts()
-    assert (DEPLOY / "prometheus/rules/otelflow.rules.test.yml").read_text() == generate_promtool_tests()
-    assert (DEPLOY / "kubernetes/base/prometheus-rule.yaml").read_text() == generate_alerts(for_="kubernetes")
-    dashboards = generate_dashboards()
-    assert {file.name for file in (DEPLOY / "grafana/dashboards").glob("*.json")} == dashboards.keys()
-    for name, dashboard in dashboards.items():
-        assert json.loads((DEPLOY / "grafana/dashboards" / name).read_text()) == dashboard
+@pytest.mark.parametrize("jaeger", ["", "jaeger:16686", "ftp://jaeger", 'x" http://'])
+@pytest.mark.parametrize("make", [generate_alerts, generate_promtool_tests])
+def test_an_address_that_is_none_is_refused_with_one_that_is(make, jaeger):
+    with pytest.raises(ConfigurationError, match=r"is no address: give one such as http://127\.0\.0\.1:16686"):
+        make(jaeger=jaeger)
+
+
+def test_the_path_of_the_rules_and_the_namespace_are_where_they_are_read():
+    assert "rule_files:\n  - rules/own.yml\n" in generate_promtool_tests(rules="rules/own.yml")
+    assert "namespace" not in generate_alerts(namespace="monitoring")
+
+
+def test_the_dashboards_ask_the_data_source_and_lead_to_the_jaeger_that_are_named():
+    text = json.dumps(generate_dashboards(prometheus="mine", jaeger="https://jaeger.example"))
+
+    assert '"uid": "mine"' in text
+    assert "otelflow-prometheus" not in text
+    assert text.count("https://jaeger.example/search") == 2
+    assert "127.0.0.1" not in text
 
 
 def test_flows_of_other_modules_get_no_alerts_of_their_own(shop):

@@ -3,13 +3,14 @@
 import pytest
 
 from otelflow._core.text.durations import in_units
-from otelflow.generate._numbers import promql_duration
+from otelflow.generate._numbers import number, percent, promql_duration
 
 
 @pytest.mark.parametrize(
     ("seconds", "prometheus", "people"),
     [
         (0.25, "250ms", "250ms"),
+        (10.4, "10400ms", "10s 400ms"),
         (90, "90s", "1m 30s"),
         (600, "10m", "10m"),
         (5400, "90m", "1h 30m"),
@@ -18,3 +19,12 @@ from otelflow.generate._numbers import promql_duration
 )
 def test_lengths_of_time_are_written_for_prometheus_and_for_people(seconds, prometheus, people):
     assert (promql_duration(seconds), in_units(seconds)) == (prometheus, people)
+
+
+def test_a_length_of_time_is_never_nothing_for_prometheus():
+    assert [promql_duration(seconds) for seconds in (0.0001, 0.0014, 0.0016)] == ["1ms", "1ms", "2ms"]
+
+
+def test_a_number_has_no_needless_digits():
+    assert [number(value) for value in (0.1 + 0.2, 90.0, 1e6)] == ["0.3", "90", "1000000"]
+    assert [percent(share) for share in (0.995, 0.5, 1.0)] == ["99.5%", "50%", "100%"]

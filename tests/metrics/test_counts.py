@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 from opentelemetry import trace
@@ -15,12 +16,13 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, TraceIdRatioBased
 
 from otelflow import Flow, Objective, add_listener, flow, remove_listener, semconv, task
 from otelflow._core.flows import declared
-from otelflow._core.process import losses
+from otelflow._core.process import forks, losses
 from otelflow._core.process import provider as core_spans
 from otelflow._core.runs import observers
+from otelflow._core.runs.endings import Ending
 from otelflow.errors import ConfigurationError
 from otelflow.listeners._listener import Listener
-from otelflow.metrics._counts import BUCKETS, Aggregator
+from otelflow.metrics._counts import BUCKETS, Aggregator, Distribution, Exemplar, Hooks
 from otelflow.metrics._labels import OVERFLOW
 from support.metrics import Counted
 
@@ -668,6 +670,8 @@ def test_the_version_is_another_one_whenever_a_snapshot_says_something_else(coun
     look()
     changes().execute()
     look()
+    changes().execute()  # nothing is new this time
+    look()
 
 
 def test_a_task_that_was_cancelled_has_no_failure_by_type_of_error(counted):
@@ -680,3 +684,307 @@ def test_a_task_that_was_cancelled_has_no_failure_by_type_of_error(counted):
 
     (series,) = counted.aggregator.snapshot().tasks
     assert (list(series.durations), series.failures) == (["cancellation"], {})
+
+
+def test_the_buckets_of_a_flow_without_its_own_are_those_that_are_documented(counted):
+    @flow
+    def usual():
+        return 1
+
+    usual().execute()
+
+    bounds = [line.split('le="')[1].split('"')[0] for line in counted.text().splitlines() if 'flow="usual",le=' in line]
+    seconds = "0.005 0.01 0.025 0.05 0.1 0.25 0.5 1.0 2.5 5.0 10.0 30.0"
+    assert bounds == [*seconds.split(), *["60.0", "300.0", "900.0", "3600.0", "10800.0", "43200.0", "86400.0", "+Inf"]]
+
+
+def test_every_loss_that_alerts_look_at_stands_at_zero_from_the_start(counted):
+    zeros = [line for line in counted.text().splitlines() if line.startswith(semconv.TELEMETRY_DROPPED + "{")]
+
+    pairs = {"traces": "queue_full export_failed rejected shutdown start_failed end_failed"}
+    pairs |= {"logs": "queue_full export_failed rejected shutdown"}
+    pairs |= {"metrics": "series_limit export_failed rejected not_served"}
+    assert sorted(zeros) == sorted(
+        f'{semconv.TELEMETRY_DROPPED}{{reason="{reason}",signal="{signal}"}} 0.0'
+        for signal, reasons in pairs.items()
+        for reason in reasons.split()
+    )
+
+
+# Runs as they are told of, at moments that stand still
+
+
+def told(flow="order", task="charge", result="success", error=None, clock=0.0, duration=0.0, trace_id=1, sampled=True):
+    """Return a run that has ended, as the engine tells of it; a flow's if it has no *task*."""
+    context = trace.SpanContext(trace_id, 7, False, trace.TraceFlags(int(sampled)))
+    return SimpleNamespace(
+        kind="flow" if task is None else "task",
+        flow_name=flow,
+        task_name=task,
+        flow=None,
+        parent=None,
+        clock=clock,
+        duration=duration,
+        ending=Ending(result, error),
+        span=trace.NonRecordingSpan(context),
+    )
+
+
+def ended(*runs, limit=2_000):
+    aggregator = Aggregator(limit)
+    for run in runs:
+        aggregator.run_started(run)
+        aggregator.run_ended(run)
+    return aggregator
+
+
+def test_a_duration_counts_in_the_bucket_that_ends_with_it():
+    lengths = (0.0, 0.005, 0.0051, 0.01, 86_400.0, 86_401.0)
+
+    (series,) = ended(*(told(duration=seconds) for seconds in lengths)).snapshot().tasks
+
+    durations = series.durations["success"]
+    assert durations.counts == [2, 2, *[0] * 16, 1, 1]
+    assert (durations.count, durations.total) == (6, pytest.approx(172_801.0201))
+
+
+def test_one_run_a_second_is_an_exemplar_of_its_bucket():
+    runs = [
+        told(clock=10.0, duration=0.0, trace_id=1),
+        told(clock=10.5, duration=0.25, trace_id=2),
+        told(clock=10.875, duration=0.125, trace_id=3),
+        told(clock=11.75, duration=0.125, trace_id=7),
+        told(clock=11.0, duration=1.5, trace_id=4),
+        told(clock=13.5, duration=0.0, trace_id=5),
+        told(clock=15.0, duration=0.0, trace_id=6, sampled=False),
+    ]
+
+    (series,) = ended(*runs).snapshot().tasks
+
+    durations = series.durations["success"]
+    assert {bucket: exemplar.trace_id for bucket, exemplar in durations.exemplars.items()} == {0: 5, 5: 3, 8: 4}
+    assert (durations.exemplars[5].span_id, durations.exemplars[5].value) == (7, 0.125)
+    assert time.time() - 60 < durations.exemplars[5].time <= time.time()
+
+
+def test_the_exemplar_of_a_counter_is_the_last_one():
+    durations = Distribution((1.0,))
+    assert durations.exemplar is None
+
+    durations.exemplars = {0: Exemplar(1, 1, 0.5, 20.0), 1: Exemplar(2, 2, 9.0, 10.0)}
+
+    assert durations.exemplar.trace_id == 1
+
+
+def test_a_snapshot_stays_as_it_is_while_more_is_counted():
+    failure = told(result="failure", error=ValueError())
+    aggregator = ended(told(task=None), failure)
+    before = aggregator.snapshot()
+
+    for run in (told(task=None, duration=9.0, clock=5.0), told(result="failure", error=KeyError(), clock=5.0), failure):
+        aggregator.run_ended(run)
+
+    (of_flow,) = [series for series in before.flows if series.flow == "order"]
+    (of_task,) = before.tasks
+    success = of_flow.durations["success"]
+    assert (success.count, success.total, len(success.exemplars), success.last_duration) == (1, 0.0, 1, 0.0)
+    assert (of_task.failures, of_task.durations["failure"].count) == ({"ValueError": 1}, 1)
+    assert (of_flow.bounds, of_flow.labels, of_task.labels) == (BUCKETS, ("order",), ("order", "charge"))
+
+
+def test_the_last_run_of_a_flow_has_its_time_and_length_and_that_of_a_task_has_none():
+    snapshot = ended(told(task=None, duration=3.0), told(task=None, duration=2.0), told(duration=5.0)).snapshot()
+
+    (of_flow,) = [series for series in snapshot.flows if series.flow == "order"]
+    durations = of_flow.durations["success"]
+    assert durations.last_duration == 2.0
+    assert time.time() - 60 < durations.last_time <= time.time()
+    (of_task,) = snapshot.tasks
+    assert (of_task.durations["success"].last_time, of_task.durations["success"].last_duration) == (0.0, 0.0)
+
+
+def test_flows_are_active_that_have_ended_or_have_tasks():
+    aggregator = ended(told("ended", None), told("with a task"))
+    aggregator.run_started(told("only started", None))
+
+    assert aggregator.snapshot().active_flows == {"ended", "with a task"}
+
+
+@pytest.fixture
+def no_declared_flows(monkeypatch):
+    """No module has declared a flow: none takes a place."""
+    monkeypatch.setattr(declared._declarations, "flows", {})
+
+
+def test_as_many_flows_and_tasks_as_the_limit_says_are_told_apart(no_declared_flows, caplog):
+    names = [("a", None), ("a", "x"), ("b", None), ("c", None), ("a", "y"), ("d", "z"), ("e", None)]
+    runs = [told(*name) for name in names]
+
+    aggregator = ended(*runs, told("a", None, clock=9.0), limit=3)
+    counted = Counted(aggregator)
+
+    snapshot = aggregator.snapshot()
+    assert [(series.flow, series.durations["success"].count) for series in snapshot.flows] == [
+        ("a", 2),
+        ("b", 1),
+        (OVERFLOW, 2),
+    ]
+    assert [(series.labels, series.durations["success"].count) for series in snapshot.tasks] == [
+        (("a", "x"), 1),
+        (("a", OVERFLOW), 1),
+        ((OVERFLOW, OVERFLOW), 1),
+    ]
+    assert aggregator.run_count == 8
+    assert losses.dropped["metrics", "series_limit"] == 4
+    assert counted.value(semconv.TELEMETRY_DROPPED, signal="metrics", reason="series_limit") == 4
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith(
+        f"More than 3 flows and tasks are told apart in metrics: the rest is counted as {OVERFLOW}. Names must not"
+    )
+
+
+def test_types_of_error_take_places_too_and_the_rest_is_counted_together(no_declared_flows):
+    kinds = [type(name, (Exception,), {}) for name in ("A", "B", "C", "D")]
+    failures = [told(result="failure", error=kind()) for kind in (*kinds, kinds[0], kinds[3], kinds[0])]
+
+    aggregator = ended(*failures, limit=3)
+
+    (series,) = aggregator.snapshot().tasks
+    assert list(series.failures.values()) == [3, 1, 3]
+    assert [name.rpartition(".")[2] for name in series.failures] == ["A", "B", OVERFLOW]
+    assert losses.dropped["metrics", "series_limit"] == 3
+    aggregator.run_started(told("new", None))
+    assert OVERFLOW in {flow_series.flow for flow_series in aggregator.snapshot().flows}
+
+
+def test_only_failures_of_tasks_are_counted_by_their_type():
+    runs = [
+        told(result="failure", error=ValueError()),
+        told(result="failure"),
+        told(result="cancellation", error=KeyboardInterrupt()),
+        told("order", None, result="failure", error=ValueError()),
+    ]
+
+    snapshot = ended(*runs).snapshot()
+
+    assert [series.failures for series in snapshot.tasks] == [{"ValueError": 1}]
+    assert [series.failures for series in snapshot.flows if series.flow == "order"] == [{}]
+
+
+def test_a_name_with_an_id_is_looked_up_anew_and_a_name_without_one_is_known():
+    aggregator = ended(told("import 2026-11-25", None), told("import 2026-11-26", None), told("import", None))
+
+    assert {flow_name for flow_name, _ in aggregator._series} >= {"import {id}", "import"}
+    assert not any("2026" in (flow_name or "") for flow_name, _ in aggregator._series)
+    assert [series.durations["success"].count for series in aggregator.snapshot().flows if "{id}" in series.flow] == [2]
+
+
+def test_hooks_are_told_of_outermost_flows_and_of_each_new_series_once(counted):
+    heard = []
+    counted.aggregator.hooks = Hooks(
+        lambda: heard.append("started"), lambda: heard.append("ended"), lambda: heard.append("series")
+    )
+
+    @task
+    def step():
+        with Flow(flow_name="a block"):
+            pass
+
+    @flow
+    def inner():
+        step()
+
+    @flow
+    def outer():
+        inner().execute()
+
+    outer().execute()
+    outer().execute()
+
+    assert heard == ["series", "started", "series", "series", "ended", "started", "ended"]
+
+
+def test_a_task_outside_of_any_flow_is_a_new_series_once(counted):
+    heard = []
+    counted.aggregator.hooks = Hooks(series_added=lambda: heard.append("series"))
+
+    @task
+    def lonely():
+        return 1
+
+    lonely()
+    lonely()
+
+    assert heard == ["series"]
+
+
+def test_a_flow_inside_one_that_is_a_parent_process_s_is_outermost(counted, monkeypatch):
+    heard = []
+    counted.aggregator.hooks = Hooks(flow_started=lambda: heard.append("started"))
+
+    @flow
+    def inner():
+        return 1
+
+    @flow
+    def outer():
+        inner().execute()
+        monkeypatch.setattr(forks.fork, "clock", time.perf_counter())  # from here on it is a child
+        inner().execute()
+
+    outer().execute()
+
+    assert heard == ["started", "started"]
+
+
+def test_losses_of_a_parent_are_not_those_of_its_child(counted):
+    losses.lost("traces", "queue_full", 5)
+    losses.listener_failed("Audit", OSError())
+    started = time.time()
+
+    counted.aggregator.begin_in_child()
+    losses.lost("traces", "queue_full", 2)
+    losses.listener_failed("Audit", OSError())
+
+    snapshot = counted.aggregator.snapshot()
+    assert counted.aggregator.is_child
+    assert snapshot.dropped["traces", "queue_full"] == 2
+    assert snapshot.listener_errors["Audit"] == 1
+    assert started <= snapshot.since <= time.time()
+    assert not Aggregator().is_child
+
+
+def test_open_runs_begin_with_the_oldest_and_are_those_of_the_counting(counted):
+    seen = {}
+
+    @flow
+    def down(n):
+        if n:
+            down(n - 1).execute()
+        else:
+            seen["since"] = counted.aggregator.snapshot().open_since["down"]
+            seen["late"] = Aggregator().snapshot().open_since
+
+    before = time.time()
+    down(2).execute()
+
+    assert seen["since"] == sorted(seen["since"])
+    assert len(seen["since"]) == 3
+    assert before <= seen["since"][0] <= time.time()
+    assert seen["late"] == {}
+
+
+def test_a_bucket_ends_where_a_promise_does_whether_declared_or_the_run_s_own(counted):
+    class Promising(Flow):
+        objective = Objective(duration="77s")
+
+        def main(self):
+            return 1
+
+    Promising().setup().execute()
+    unknown = Flow(flow_name="not declared").set_flow_target(lambda: 1)
+    unknown.execute()
+
+    bounds = {series.flow: series.bounds for series in counted.aggregator.snapshot().flows}
+    assert bounds["Promising"] == (*BUCKETS[:13], 77.0, *BUCKETS[13:])
+    assert bounds["not declared"] == BUCKETS

@@ -1,5 +1,6 @@
 """A metric is declared once, and every output reads the declaration."""
 
+import platform
 import re
 
 import pytest
@@ -7,9 +8,10 @@ from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, generate_latest
 
 from otelflow import semconv
+from otelflow._version import __version__
 from otelflow.metrics import _collector, _families
-from otelflow.metrics._counts import Aggregator
-from otelflow.metrics._families import METRICS
+from otelflow.metrics._counts import Aggregator, Distribution, Exemplar, Series, Snapshot
+from otelflow.metrics._families import METRICS, read
 from otelflow.metrics._outputs.otlp import to_otlp
 from support.metrics import python, value
 
@@ -89,3 +91,56 @@ def test_durations_are_seconds_for_opentelemetry(counted):
     units = {metric.name: metric.unit for metric in METRICS if metric.unit}
 
     assert units == {semconv.FLOW_RUN_DURATION: "s", semconv.TASK_RUN_DURATION: "s"}
+
+
+def test_every_metric_has_the_samples_of_what_was_counted_and_of_nothing_else():
+    order, idle, charge = Series("order", None, (1.0,)), Series("idle", None, (1.0,)), Series("order", "charge", (1.0,))
+    success, empty, of_task = Distribution((1.0,)), Distribution((1.0,)), Distribution((1.0,))
+    success.counts, success.last_time, success.last_duration = [2, 1], 90.0, 1.5
+    success.exemplars = {0: Exemplar(1, 1, 0.5, 80.0)}
+    of_task.counts = [0, 4]
+    order.durations = {"success": success, "odd": empty}
+    charge.durations, charge.failures = {"failure": of_task}, {"ValueError": 3, "KeyError": 1}
+    open_since, lost = {"order": [50.0, 40.0, 60.0]}, {("traces", "queue_full"): 7}
+
+    families = read(Snapshot([order, idle], [charge], open_since, lost, {"Audit": 2}, 10.0))
+
+    numbers = {family.metric.name: {sample.labels: sample.value for sample in family.samples} for family in families}
+    results = semconv.RESULTS
+    assert numbers.pop(semconv.BUILD_INFO) == {(__version__, platform.python_version()): 1}
+    assert numbers == {
+        semconv.FLOW_RUNS: {
+            **{("order", result): 0.0 for result in (*results, "odd")},
+            **{("idle", result): 0.0 for result in results},
+            ("order", "success"): 3,
+        },
+        semconv.FLOW_RUN_DURATION: {("order", "success"): 0.0},
+        semconv.FLOW_RUNS_IN_PROGRESS: {("order",): 3, ("idle",): 0},
+        semconv.FLOW_OLDEST_RUN: {("order",): 40.0, ("idle",): 0.0},
+        semconv.FLOW_LAST_RUN: {("order", "success"): 90.0},
+        semconv.FLOW_LAST_RUN_DURATION: {("order", "success"): 1.5},
+        semconv.TASK_RUNS: {("order", "charge", result): 0.0 for result in results}
+        | {("order", "charge", "failure"): 4},
+        semconv.TASK_RUN_DURATION: {("order", "charge", "failure"): 0.0},
+        semconv.TASK_FAILURES: {("order", "charge", "ValueError"): 3, ("order", "charge", "KeyError"): 1},
+        semconv.TELEMETRY_DROPPED: {("traces", "queue_full"): 7},
+        semconv.LISTENER_ERRORS: {("Audit",): 2},
+    }
+    samples = {family.metric.name: family.samples for family in families}
+    assert samples[semconv.FLOW_RUN_DURATION][0].distribution is success
+    assert [sample.time for sample in samples[semconv.FLOW_LAST_RUN_DURATION]] == [90.0]
+    assert [sample.exemplar for sample in samples[semconv.FLOW_RUNS] if sample.exemplar] == [success.exemplar]
+
+
+def test_a_metric_knows_whether_each_flow_has_its_own():
+    assert {metric.name for metric in METRICS if not metric.is_of_flows} == {
+        semconv.TELEMETRY_DROPPED,
+        semconv.LISTENER_ERRORS,
+        semconv.BUILD_INFO,
+    }
+    assert {semconv.FLOW_RUNS_IN_PROGRESS, semconv.FLOW_OLDEST_RUN} == _families.LIVE
+    assert {semconv.FLOW_LAST_RUN, semconv.FLOW_LAST_RUN_DURATION} == _families.OF_LAST_RUN
+
+
+def test_the_bounds_of_buckets_are_written_as_prometheus_writes_them():
+    assert _families.bucket_labels((0.005, 1, 2.5, 86_400.0)) == ("0.005", "1.0", "2.5", "86400.0", "+Inf")

@@ -70,3 +70,22 @@ def test_a_name_that_breaks_formats_breaks_none(counted):
     Flow(flow_name=name).set_flow_target(lambda: 1).execute()
 
     assert 'flow="a \\"quoted\\" \\\\ name\\nin two lines \\\\ud800xx' in counted.text()
+
+
+def test_a_name_that_is_nothing_but_an_id_is_one_and_a_shorter_one_is_none():
+    assert label_of("2026-11-25") == "{id}"
+    assert label_of("2026-11-2") == "2026-11-2"
+
+
+def test_a_label_has_120_characters_at_most():
+    assert label_of("x" * 120) == "x" * 120
+    assert label_of("x" * 121) == "x" * 120 + "…"
+
+
+def test_the_warning_shows_the_name_and_what_it_is_counted_as_once(caplog):
+    for day in ("25", "26"):
+        label_of(f"import 2026-11-{day} " + "x" * 200)
+
+    (message,) = caplog.messages
+    assert message.startswith(f"The name {'import 2026-11-25 ' + 'x' * 102!r} contains an id, and metrics cannot have")
+    assert f"it is counted as {'import {id} ' + 'x' * 108!r}. Give the flow or task a fixed name" in message

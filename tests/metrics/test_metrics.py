@@ -5,9 +5,10 @@ import socket
 
 import pytest
 from opentelemetry.sdk.resources import Resource
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from otelflow import flow, metrics, semconv
+from otelflow._core.process import process
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._outputs import parse
 from support.metrics import OPENMETRICS, certified, get, pushed, python, samples, value
@@ -404,3 +405,133 @@ def test_two_words_for_the_same_output_are_the_same_choice(word, other):
 @pytest.mark.parametrize("word", ["push", "textfile:jobs.prom", "otlp"])
 def test_another_service_is_another_choice(word):
     assert parse(word, Resource({"service.name": "a"})) != parse(word, Resource({"service.name": "b"}))
+
+
+# What is chosen, step by step
+
+
+def body_of(application):
+    return b"".join(application({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *_: None)).decode()
+
+
+def test_a_flush_says_whether_the_numbers_arrived_and_an_end_delivers_the_last_ones(use, tmp_path):
+    chosen = use(f"textfile:{tmp_path}/jobs.prom")
+    assert chosen.flush(20) is True
+    counted_flow().execute()
+
+    chosen.shutdown()
+
+    assert 'otelflow_flow_runs_total{flow="counted_flow",result="success"' in (tmp_path / "jobs.prom").read_text()
+    assert metrics.in_use() is None
+    assert use(f"textfile:{tmp_path}/jobs.prom") is not chosen
+    assert chosen.aggregator.run_count == 1
+    counted_flow().execute()
+    assert chosen.aggregator.run_count == 1
+
+
+def test_numbers_that_cannot_be_delivered_are_no_flush(use, tmp_path):
+    (tmp_path / "gone").mkdir()
+    chosen = use(f"textfile:{tmp_path}/gone/jobs.prom")
+    (tmp_path / "gone").rmdir()
+
+    assert chosen.flush(20) is False
+
+
+def test_a_process_that_forgets_everything_leaves_registry_and_file_alone(use, tmp_path):
+    registry = CollectorRegistry()
+    in_registry = use(registry)
+    process.reset()
+    assert "otelflow" not in generate_latest(registry).decode()
+    counted_flow().execute()
+    assert in_registry.aggregator.run_count == 0
+
+    use(f"textfile:{tmp_path}/jobs.prom")
+    counted_flow().execute()
+    (tmp_path / "jobs.prom").unlink(missing_ok=True)
+    in_file = metrics.in_use()
+    process.reset()
+    assert (metrics.in_use(), in_file.output.worker.is_closed) == (None, True)
+
+
+def test_a_registry_that_has_such_a_metric_is_refused_with_the_cure(use):
+    registry = CollectorRegistry()
+    Counter("otelflow_flow_runs", "", registry=registry)
+
+    with pytest.raises(ConfigurationError, match="give otelflow a CollectorRegistry of its own"):
+        use(registry)
+
+
+def test_an_argument_stays_in_force_and_wins_over_the_variable(use, monkeypatch):
+    registry = CollectorRegistry()
+    chosen = use(registry)
+    monkeypatch.setenv("OTELFLOW_METRICS", "pull:0")
+
+    assert use() is chosen
+    assert use("off") is None
+    assert use() is None
+
+
+def test_the_variable_chooses_when_nobody_has(use, monkeypatch):
+    monkeypatch.setenv("OTELFLOW_METRICS", "pull:0")
+    process.reset()
+
+    assert use().address.startswith("http://127.0.0.1:")
+
+
+def test_without_any_choice_what_is_mounted_is_counted_and_stays(use):
+    application = metrics.wsgi_app()
+    mounted = metrics.in_use()
+    counted_flow().execute()
+
+    assert 'otelflow_flow_runs_total{flow="counted_flow",result="success"} 1.0' in body_of(application)
+    assert body_of(mounted.wsgi_app()) == body_of(application)
+    assert metrics.wsgi_app() is not None
+    assert use() is mounted is metrics.in_use()
+    assert metrics._state.argument is None, "mounting is no choice"
+
+
+def test_what_is_mounted_shows_what_is_in_use_and_an_end_leaves_nothing(use):
+    registry = CollectorRegistry()
+    chosen = use(registry)
+    application = metrics.wsgi_app()
+
+    assert metrics.in_use() is chosen, "there was a choice"
+    assert "otelflow_build_info" in body_of(application)
+    chosen.shutdown()
+    assert body_of(application) == ""
+    assert generate_latest(registry) == b""
+
+
+@pytest.mark.parametrize(
+    ("argument", "variable", "message"),
+    [
+        ("pulll", None, "^metrics=pulll is no way out for metrics; did you mean 'pull'"),
+        (None, "pulll", "^OTELFLOW_METRICS=pulll is no way out"),
+        (7, None, "^metrics must be a text"),
+        ("multiprocess", None, "^metrics=multiprocess needs"),
+    ],
+)
+def test_an_error_begins_with_what_made_the_choice(use, monkeypatch, argument, variable, message):
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("OTELFLOW_METRICS", variable)
+        process.reset()
+
+    with pytest.raises(ConfigurationError, match=message):
+        use(argument)
+
+
+def test_as_many_series_as_the_variable_says_are_told_apart(use, monkeypatch):
+    monkeypatch.setenv("OTELFLOW_METRICS_SERIES", "7")
+    process.reset()
+
+    assert use(CollectorRegistry()).aggregator.limit == 7
+
+
+def test_an_output_that_cannot_begin_leaves_nothing_in_its_registry(use):
+    first = use("pull:0")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert use(f"pull:127.0.0.1:{taken.getsockname()[1]}") is first
+
+    assert first.flush(1)
+    assert get(first.address)[1]

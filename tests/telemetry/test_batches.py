@@ -7,15 +7,20 @@ import threading
 import time
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from opentelemetry import context as otel_context
+from opentelemetry.sdk._logs.export import LogRecordExportResult
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, SamplingResult
 
-from otelflow._core.process import losses
+from otelflow._core.process import forks, losses, process
+from otelflow._telemetry import batches
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
+from otelflow._telemetry.logs import BoundedBatchLogRecordProcessor
 from otelflow.errors import ConfigurationError
-from otelflow_exporters._otlp.endpoint import new_exporter
+from otelflow_exporters._otlp.endpoint import CURE, ExportStatus, new_exporter
 from support.programs import python
 from support.receivers import GrpcReceiver
 
@@ -155,11 +160,22 @@ def test_spans_after_the_shutdown_are_counted(dropped):
     assert dropped == {("traces", "after_shutdown"): 3}
 
 
-def test_unsampled_spans_are_not_delivered():
+class RecordOnly(Sampler):
+    """Has each span recorded for processors, and none exported."""
+
+    def should_sample(self, parent_context, trace_id, name, kind=None, attributes=None, links=None, trace_state=None):
+        return SamplingResult(Decision.RECORD_ONLY)
+
+    def get_description(self):
+        return "RecordOnly"
+
+
+@pytest.mark.parametrize("sampler", [ALWAYS_OFF, RecordOnly()])
+def test_unsampled_spans_are_not_delivered(sampler):
     exporter = Exporter()
     processor = BoundedBatchSpanProcessor(exporter)
 
-    spans_through(processor, 3, sampler=ALWAYS_OFF)
+    spans_through(processor, 3, sampler=sampler)
     processor.shutdown()
 
     assert exporter.names == []
@@ -466,3 +482,706 @@ def test_threads_that_are_greenlets_since_the_import_lose_no_span():
     done = python(source, options=())
 
     assert done.stdout == "1000\n", done.stderr
+
+
+# Its limits, on a clock that stands still
+
+
+class Clock:
+    """A clock that goes on when it is told to."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(batches, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A queue of four, batches of two, and no delivery because of the time."""
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "4")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2")
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "60000")
+
+
+class Counting(Exporter):
+    """Keeps the sizes of its batches, and how often it was told to flush and to end."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.sizes, self.flushes, self.ends, self.flushed = [], [], 0, None
+
+    def export(self, spans):
+        self.sizes.append(len(spans))
+        return super().export(spans)
+
+    def force_flush(self, timeout_millis=30_000):
+        self.flushes.append(timeout_millis)
+        if isinstance(self.flushed, Exception):
+            raise self.flushed
+        return self.flushed
+
+    def shutdown(self):
+        super().shutdown()
+        self.ends += 1
+
+
+class Held(Counting):
+    """Holds what it gets until it is released."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.begun, self.release = threading.Event(), threading.Event()
+
+    def export(self, spans):
+        self.begun.set()
+        assert self.release.wait(20)
+        return super().export(spans)
+
+
+@pytest.mark.parametrize(
+    ("kind", "word", "delay"),
+    [(BoundedBatchSpanProcessor, "BSP", 5.0), (BoundedBatchLogRecordProcessor, "BLRP", 5.0)],
+)
+def test_the_variables_of_opentelemetry_and_its_defaults_are_in_force(monkeypatch, kind, word, delay):
+    def limits():
+        processor = kind(Exporter())
+        worker = processor.worker
+        return processor._capacity, processor._batch_size, worker._interval, worker.shutdown_timeout
+
+    usual = limits()
+    for name, value in (("MAX_QUEUE_SIZE", 70), ("MAX_EXPORT_BATCH_SIZE", 30), ("SCHEDULE_DELAY", 20)):
+        monkeypatch.setenv(f"OTEL_{word}_{name}", str(value))
+    monkeypatch.setenv(f"OTEL_{word}_EXPORT_TIMEOUT", "40")
+    chosen = limits()
+    monkeypatch.setenv(f"OTEL_{word}_MAX_QUEUE_SIZE", "10")
+
+    assert usual == (2_048, 512, delay, 4.5)
+    assert chosen == (70, 30, 0.02, 0.04)
+    assert limits()[:2] == (10, 10)
+
+
+def test_a_batch_is_delivered_as_soon_as_it_is_full(small):
+    exporter = Held()
+    exporter.release.set()
+    processor = BoundedBatchSpanProcessor(exporter)
+    spans_through(processor, 1)
+    processor.force_flush()  # the thread waits from here on
+    exporter.begun.clear()
+
+    spans_through(processor, 2)
+
+    assert exporter.begun.wait(20)
+    processor.shutdown()
+    assert exporter.sizes == [1, 2]
+
+
+def waits_of_this_thread(processor, monkeypatch):
+    """Return a list of the seconds that this thread waits for the processor, at most, from now on."""
+    waits, wait_for, thread = [], processor.worker.changed.wait_for, threading.current_thread()
+
+    def spy(predicate, timeout=None):
+        if threading.current_thread() is thread:
+            waits.append(timeout)
+        return wait_for(predicate, timeout)
+
+    monkeypatch.setattr(processor.worker.changed, "wait_for", spy)
+    return waits
+
+
+def test_a_program_waits_once_for_an_exporter_that_hangs_and_again_when_it_has_come_back(
+    small, monkeypatch, dropped, caplog
+):
+    monkeypatch.setattr(batches, "_ROOM_SECONDS", 0.05)
+    exporter = Held()
+    processor = BoundedBatchSpanProcessor(exporter)
+    waits = waits_of_this_thread(processor, monkeypatch)
+
+    spans_through(processor, 2)
+    assert exporter.begun.wait(20)
+    spans_through(processor, 4)
+    assert (waits, dict(dropped)) == ([], {})
+    spans_through(processor, 3)
+    assert (waits, dict(dropped)) == ([0.05], {("traces", "queue_full"): 3})
+
+    exporter.release.set()
+    processor.force_flush()
+    assert exporter.names == ["0", "1", "3", "0", "1", "2"], "the oldest are lost"
+    exporter.begun.clear()
+    exporter.release.clear()
+    spans_through(processor, 2)
+    assert exporter.begun.wait(20)
+    waits.clear()
+    spans_through(processor, 6)
+    assert (waits, dict(dropped)) == ([0.05], {("traces", "queue_full"): 5})
+    exporter.release.set()
+    processor.shutdown()
+    assert caplog.messages == [
+        "Held is slower than the program and its queue is full: spans are lost (OTEL_BSP_MAX_QUEUE_SIZE)"
+    ]
+
+
+def test_a_single_span_is_delivered_at_once_where_it_is_a_whole_batch(small, monkeypatch):
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
+    exporter = Held()
+    exporter.release.set()
+    processor = BoundedBatchSpanProcessor(exporter)
+    spans_through(processor, 1)
+    processor.force_flush()
+    exporter.begun.clear()
+
+    spans_through(processor, 1)
+
+    assert exporter.begun.wait(20)
+
+
+class OneByOne(Counting):
+    """Holds each batch until it is permitted."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun, self.permits = threading.Event(), threading.Semaphore(0)
+
+    def export(self, spans):
+        self.begun.set()
+        assert self.permits.acquire(timeout=20)
+        return super().export(spans)
+
+
+def test_whoever_waits_for_room_goes_on_as_soon_as_there_is_room_for_one(small, monkeypatch, dropped):
+    monkeypatch.setattr(batches, "_ROOM_SECONDS", 60)
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
+    exporter = OneByOne()
+    processor = BoundedBatchSpanProcessor(exporter)
+    spans_through(processor, 1)
+    assert exporter.begun.wait(20)
+    waiting = threading.Thread(target=spans_through, args=(processor, 5), daemon=True)
+
+    waiting.start()
+    waiting.join(0.1)
+    is_waiting = waiting.is_alive()
+    exporter.permits.release()
+    waiting.join(20)
+    assert (is_waiting, waiting.is_alive()) == (True, False)
+
+    exporter.permits.release(5)
+    processor.shutdown()
+    assert exporter.sizes == [1] * 6
+    assert not dropped
+
+
+def test_what_many_threads_have_queued_at_once_is_delivered_when_it_is_too_much(small, dropped):
+    exporter = Counting()
+    processor = BoundedBatchSpanProcessor(exporter)
+    spans_through(processor, 1)
+    processor.force_flush()
+
+    processor._queue.extend(TracerProvider().get_tracer("test").start_span("of a thread") for _ in range(4))
+    spans_through(processor, 1)
+
+    assert not dropped
+    processor.shutdown()
+    assert exporter.names == ["0", *["of a thread"] * 4, "0"]
+
+
+def test_what_an_exporter_records_itself_waits_for_no_room(small, monkeypatch, dropped):
+    waits = []
+
+    class Chatty(Counting):
+        def export(self, spans):
+            if not self.sizes:
+                nonlocal waits
+                waits = waits_of_this_thread(processor, monkeypatch)
+                spans_through(processor, 6)
+                waits = list(waits)
+            return super().export(spans)
+
+    processor = BoundedBatchSpanProcessor(Chatty())
+    spans_through(processor, 2)
+    processor.force_flush()
+
+    assert waits == []
+    assert dropped == {("traces", "queue_full"): 2}
+
+
+# Without a thread
+
+
+def test_without_a_thread_a_batch_is_delivered_when_the_queue_is_more_than_full(no_thread, small, dropped):
+    exporter = Counting()
+    processor = BoundedBatchSpanProcessor(exporter)
+
+    delivered = []
+    for _ in range(9):
+        spans_through(processor, 1)
+        delivered.append(len(exporter.names))
+
+    assert delivered == [0, 0, 0, 0, 2, 2, 4, 4, 6]
+    assert not dropped
+
+
+def test_without_a_thread_an_exporter_that_failed_is_left_alone_for_five_seconds(no_thread, small, clock, dropped):
+    exporter = Counting(outcome=SpanExportResult.FAILURE)
+    processor = BoundedBatchSpanProcessor(exporter)
+
+    calls = []
+    for moment in (0.0, 0.0, 4.9, 5.0, 5.0, 9.9):
+        clock.now = moment
+        spans_through(processor, 5)
+        calls.append(len(exporter.sizes))
+    assert calls == [1, 1, 1, 2, 2, 2]
+    assert dropped["traces", "export_failed"] == 4
+
+    exporter.outcome = SpanExportResult.SUCCESS
+    clock.now = 10.0
+    lost = sum(dropped.values())
+    spans_through(processor, 10)
+    assert len(exporter.sizes) == 7
+    assert sum(dropped.values()) == lost
+
+
+def test_without_a_thread_nothing_is_delivered_inside_an_export(no_thread, small, dropped):
+    class Chatty(Counting):
+        depth = deepest = 0
+
+        def export(self, spans):
+            self.depth += 1
+            self.deepest = max(self.depth, self.deepest)
+            if self.depth < 9 and len(self.sizes) < 9:
+                spans_through(processor, 6)
+            self.depth -= 1
+            return super().export(spans)
+
+    processor = BoundedBatchSpanProcessor(Chatty())
+    spans_through(processor, 5)
+
+    assert processor.exporter.deepest == 1
+    assert dropped["traces", "queue_full"] == 5
+
+
+def test_without_a_thread_a_flush_asks_a_dead_exporter_once_and_what_is_left_did_not_arrive(
+    no_thread, small, clock, dropped
+):
+    exporter = Counting(outcome=SpanExportResult.FAILURE)
+    processor = BoundedBatchSpanProcessor(exporter)
+    spans_through(processor, 4)
+
+    flushes = [processor.force_flush(), processor.force_flush()]
+
+    assert flushes == [False, False]
+    assert (exporter.sizes, dict(dropped)) == ([2], {("traces", "export_failed"): 2})
+
+
+def test_without_a_thread_a_flush_without_time_delivers_nothing_and_says_so(no_thread, small, clock):
+    exporter = Counting()
+    processor = BoundedBatchSpanProcessor(exporter)
+    spans_through(processor, 3)
+
+    assert not processor.force_flush(0)
+    assert exporter.sizes == []
+    assert processor.force_flush(1)
+    assert exporter.sizes == [2, 1]
+
+
+@pytest.mark.parametrize("call", ["take", "force_flush", "shutdown"])
+def test_what_a_parent_has_queued_is_not_delivered_by_a_child_of_a_fork_in_c(no_thread, monkeypatch, call):
+    exporter = Exporter()
+    processor = BoundedBatchSpanProcessor(exporter)
+    spans_through(processor, 1)
+
+    monkeypatch.setattr(forks.fork, "process_id", 0)  # as in a child of which nobody has told Python
+    monkeypatch.setattr(forks.fork, "page", forks._EMPTY)
+    if call == "take":
+        processor.take(TracerProvider().get_tracer("test").start_span("of the child"))
+    else:
+        getattr(processor, call)()
+
+    assert [span.name for span in processor._queue] == ["of the child"] * (call == "take")
+    assert exporter.names == []
+
+
+# Flush and shutdown
+
+
+def test_a_flush_gives_the_exporter_the_time_that_is_left(clock, monkeypatch):
+    exporter = Counting()
+    processor = BoundedBatchSpanProcessor(exporter)
+    spans_through(processor, 1)
+    waits = waits_of_this_thread(processor, monkeypatch)
+
+    assert processor.force_flush()
+    assert processor.force_flush(1_234)
+
+    assert exporter.flushes == [30_000, 1_234]
+    assert waits == [30.0, 1.234]
+
+
+def test_a_flush_that_has_used_up_its_time_leaves_the_exporter_none(monkeypatch, clock):
+    exporter, told = Counting(), threading.Event()
+    force_flush = exporter.force_flush
+    exporter.force_flush = lambda millis: (force_flush(millis), told.set())[0]
+    processor = BoundedBatchSpanProcessor(exporter)
+
+    processor.force_flush(0)
+
+    assert told.wait(20)
+    assert exporter.flushes == [0]
+
+
+@pytest.mark.parametrize(
+    ("flushed", "arrived"), [(True, True), (None, True), (False, False), (RuntimeError("no"), False)]
+)
+def test_what_the_exporter_says_of_its_own_flush_counts(flushed, arrived, caplog):
+    exporter = Counting()
+    exporter.flushed = flushed
+    processor = BoundedBatchSpanProcessor(exporter)
+
+    assert processor.force_flush() is arrived
+    assert ("An exporter raised when it was to end or flush" in caplog.text) is isinstance(flushed, Exception)
+
+
+def test_a_flush_waits_for_a_slow_flush_of_the_exporter():
+    exporter = Exporter()
+    exporter.force_flush = lambda millis: time.sleep(0.1) or True
+
+    assert BoundedBatchSpanProcessor(exporter).force_flush(20_000)
+
+
+def test_a_flush_waits_for_the_batch_that_is_being_delivered(small):
+    exporter = Held()
+    processor = BoundedBatchSpanProcessor(exporter)
+    spans_through(processor, 2)
+    assert exporter.begun.wait(20)
+
+    assert not processor.force_flush(50)
+    exporter.release.set()
+    assert processor.force_flush()
+    assert exporter.names == ["0", "1"]
+
+
+def test_what_is_left_at_the_end_is_lost_once_with_what_is_being_delivered(small, monkeypatch, dropped, caplog):
+    monkeypatch.setenv("OTEL_BSP_EXPORT_TIMEOUT", "100")
+    exporter = Held()
+    processor = BoundedBatchSpanProcessor(exporter)
+    spans_through(processor, 2)
+    assert exporter.begun.wait(20)
+    spans_through(processor, 3)
+
+    processor.shutdown()
+    processor.shutdown()
+
+    assert dropped == {("traces", "shutdown"): 5}
+    message = "Held had no time left to deliver the last spans: they are lost (OTEL_BSP_EXPORT_TIMEOUT)"
+    assert caplog.messages == [message]
+    assert exporter.ends == 1
+    exporter.release.set()
+    processor.worker.thread.join(20)
+    assert exporter.names == ["0", "1"]
+    assert dropped == {("traces", "shutdown"): 5}
+
+
+def test_a_dead_exporter_is_asked_once_at_the_end_and_what_is_left_is_lost(no_thread, small, dropped):
+    exporter = Counting(outcome=SpanExportResult.FAILURE)
+    processor = BoundedBatchSpanProcessor(exporter)
+    spans_through(processor, 4)
+
+    processor.shutdown()
+
+    assert (exporter.sizes, dict(dropped)) == ([2], {("traces", "export_failed"): 4})
+
+
+def test_what_the_time_at_the_end_does_not_suffice_for_is_lost(no_thread, small, clock, dropped):
+    class Slow(Counting):
+        def export(self, spans):
+            clock.now = float("inf")
+            return super().export(spans)
+
+    processor = BoundedBatchSpanProcessor(Slow())
+    spans_through(processor, 4)
+
+    processor.shutdown()
+
+    assert (processor.exporter.names, dict(dropped)) == (["0", "1"], {("traces", "export_failed"): 2})
+
+
+def test_what_an_exporter_raises_is_said_once_with_its_traceback(caplog):
+    processor = BoundedBatchSpanProcessor(Exporter(outcome=RuntimeError("of the exporter")))
+
+    for _ in range(2):
+        spans_through(processor, 1)
+        processor.force_flush()
+
+    assert caplog.messages.count("Exporter raised") == 1
+    assert "RuntimeError: of the exporter" in caplog.text
+
+
+def test_the_name_of_a_refused_span_is_shown_to_a_hundred_characters(caplog):
+    exporter = Picky(lambda name: len(name) > 1, ValueError("no"))
+    processor = BoundedBatchSpanProcessor(exporter)
+    spans_through(processor, 1)
+
+    processor.take(TracerProvider().get_tracer("test").start_span("y" * 500))
+    processor.force_flush()
+
+    assert f" {'y' * 100}… [cut, 500 characters]: it is lost" in caplog.text
+
+
+def test_an_exporter_that_does_not_end_keeps_neither_the_shutdown_nor_the_process_up(monkeypatch):
+    monkeypatch.setenv("OTEL_BSP_EXPORT_TIMEOUT", "50")
+    ended, threads = threading.Event(), []
+    exporter = Exporter()
+    exporter.shutdown = lambda: (threads.append(threading.current_thread()), ended.wait(20))
+
+    BoundedBatchSpanProcessor(exporter).shutdown()
+
+    assert [(thread.daemon, thread.is_alive()) for thread in threads] == [(True, True)]
+    ended.set()
+
+
+def test_an_exporter_that_raises_when_it_is_to_end_is_one_warning(caplog):
+    exporter = Exporter()
+
+    def fail():
+        raise RuntimeError("no")
+
+    exporter.shutdown = fail
+    BoundedBatchSpanProcessor(exporter).shutdown()
+
+    assert caplog.messages == ["An exporter raised when it was to end or flush"]
+
+
+# What an exporter and its endpoint answer
+
+
+class Answering(Counting):
+    """Answers as it is told to, with the words of an endpoint; *lost* is what it counts itself."""
+
+    def __init__(self, says=(), lost=None, **options):
+        super().__init__(**options)
+        self.answer = ExportStatus("http://collector:4318")
+        self.says, self.lost = dict(says), lost
+        if lost is not None:
+            self.dropped = 100
+
+    def export(self, spans):
+        for name, value in self.says.items():
+            setattr(self.answer, name, value)
+        if self.lost is not None:
+            self.dropped += self.lost
+        return super().export(spans)
+
+
+FAILURE = SpanExportResult.FAILURE
+FOR_GOOD = {"is_for_good": True, "is_refused": True, "reason": "HTTP 413 Too Large"}
+ANSWERS = {
+    "taken": ({}, {}, 1),
+    "taken, with the word of another signal": ({"outcome": LogRecordExportResult.SUCCESS}, {}, 1),
+    "failed": ({"outcome": FAILURE}, {"export_failed": 4}, 1),
+    "no word at all": ({"outcome": None}, {"export_failed": 4}, 1),
+    "failed for good": ({"says": FOR_GOOD, "outcome": FAILURE}, {"export_failed": 4}, 7),
+    "said to be taken, and refused": ({"says": {"is_refused": True}}, {"export_failed": 4}, 1),
+    "said to be taken, and refused for good": ({"says": FOR_GOOD}, {"export_failed": 4}, 7),
+    "raised": ({"outcome": RuntimeError("no")}, {"export_failed": 4}, 1),
+    "raised for good": ({"says": FOR_GOOD, "outcome": RuntimeError("no")}, {"export_failed": 4}, 7),
+    "raised as encoders do": ({"outcome": TypeError("no")}, {"export_failed": 4}, 7),
+    "failed in part, which it counts": ({"outcome": FAILURE, "lost": 3}, {"export_failed": 3}, 1),
+    "failed in part for good": ({"says": FOR_GOOD, "outcome": FAILURE, "lost": 3}, {"export_failed": 3}, 1),
+    "rejected in part": ({"says": {"rejected": 3}}, {"rejected": 3}, 1),
+    "rejected more than there was": ({"says": {"rejected": 9}}, {"rejected": 4}, 1),
+}
+
+
+@pytest.mark.parametrize(("options", "lost", "calls"), ANSWERS.values(), ids=ANSWERS)
+def test_what_was_not_taken_is_counted_and_tried_in_pieces_if_a_piece_may_be_taken(options, lost, calls, dropped):
+    exporter = Answering(**options)
+    processor = BoundedBatchSpanProcessor(exporter, answer=exporter.answer)
+
+    spans_through(processor, 4)
+    is_delivered = processor.force_flush()
+    processor.shutdown()
+
+    assert {reason: count for (_, reason), count in dropped.items()} == lost
+    assert is_delivered is not bool(lost)
+    assert len(exporter.sizes) == calls
+
+
+def test_an_answer_counts_for_its_own_batch(dropped):
+    exporter = Answering({"rejected": 3})
+    processor = BoundedBatchSpanProcessor(exporter, answer=exporter.answer)
+    spans_through(processor, 4)
+    processor.force_flush()
+
+    exporter.says = {}
+    spans_through(processor, 4)
+
+    assert processor.force_flush()
+    assert dropped == {("traces", "rejected"): 3}
+
+
+MESSAGES = [
+    (
+        {"says": {"reason": "HTTP 503 Busy"}, "outcome": FAILURE},
+        f"Answering could not deliver to http://collector:4318 (HTTP 503 Busy): spans are lost; {CURE}",
+    ),
+    (
+        {"says": {"rejected": 3, "message": "too old"}},
+        "Answering delivered to http://collector:4318, which rejected some of it (too old): spans are lost",
+    ),
+    (
+        {"says": {"rejected": 3}},
+        "Answering delivered to http://collector:4318, which rejected some of it (it does not say why): spans are lost",
+    ),
+    ({"says": {"message": "too old"}}, "Answering: http://collector:4318 says: too old"),
+    ({}, ""),
+    ({"outcome": FAILURE, "lost": 4}, ""),  # it says so itself
+]
+
+
+@pytest.mark.parametrize(("options", "message"), MESSAGES)
+def test_what_the_endpoint_answered_is_said_once(options, message, caplog):
+    exporter = Answering(**options)
+    processor = BoundedBatchSpanProcessor(exporter, answer=exporter.answer)
+
+    for _ in range(2):
+        spans_through(processor, 4)
+        processor.force_flush()
+    processor.shutdown()
+
+    assert caplog.messages == [message] * bool(message)
+
+
+def test_an_exporter_without_an_endpoint_has_no_place_and_no_cure(caplog):
+    processor = BoundedBatchSpanProcessor(Exporter(outcome=FAILURE))
+
+    spans_through(processor, 1)
+    processor.shutdown()
+
+    assert caplog.messages == ["Exporter could not deliver: spans are lost"]
+
+
+def test_an_exporter_that_says_itself_what_it_lost_does_not_say_what_comes_too_late(caplog):
+    exporter = Answering(lost=0)
+    processor = BoundedBatchSpanProcessor(exporter, answer=exporter.answer)
+    processor.shutdown()
+
+    spans_through(processor, 1)
+
+    assert caplog.messages == ["Answering was shut down before these came: spans are lost"]
+
+
+# A batch that is delivered in pieces
+
+
+class Choosy(Picky):
+    """Refuses for good, with an answer of its endpoint, what has a bad name in it."""
+
+    def __init__(self, bad):
+        super().__init__(bad, ValueError("no"))
+        self.answer = ExportStatus("http://collector:4318")
+
+    def export(self, spans):
+        self.answer.reason = "HTTP 400 Bad Request"
+        return super().export(spans)
+
+
+@given(st.integers(1, 40), st.sets(st.integers(0, 39), max_size=4))
+def test_bad_spans_cost_themselves_and_the_others_arrive_in_order(count, bad):
+    process.reset()
+    exporter = Choosy(lambda name: int(name) in bad)
+    processor = BoundedBatchSpanProcessor(exporter, answer=exporter.answer)
+    assume(any(number not in bad for number in range(min(2, count))))
+
+    spans_through(processor, count)
+    processor.shutdown()
+
+    lost = sum(number < count for number in bad)
+    assert exporter.names == [str(number) for number in range(count) if number not in bad]
+    assert losses.dropped["traces", "export_failed"] == lost
+
+
+@pytest.mark.parametrize(("count", "calls"), [(1, 1), (2, 3), (4, 7), (512, 45)])
+def test_an_endpoint_that_refuses_everything_is_asked_so_often_and_not_more(count, calls, dropped):
+    exporter = Choosy(lambda _: True)
+    processor = BoundedBatchSpanProcessor(exporter, answer=exporter.answer)
+
+    spans_through(processor, count)
+    processor.shutdown()
+
+    assert (exporter.calls, dropped["traces", "export_failed"]) == (calls, count)
+
+
+@pytest.mark.parametrize(("good", "calls"), [({0}, 445), ({1}, 445), ({511}, 45)])
+def test_an_endpoint_that_has_taken_something_is_asked_more_often_and_not_without_end(good, calls, dropped):
+    exporter = Choosy(lambda name: int(name) not in good)
+    processor = BoundedBatchSpanProcessor(exporter, answer=exporter.answer)
+
+    spans_through(processor, 512)
+    processor.shutdown()
+
+    assert exporter.calls == calls
+
+
+def test_a_span_that_is_refused_is_named_with_the_reason_beside_others_and_not_alone(caplog):
+    exporter = Choosy(lambda name: name == "1")
+    processor = BoundedBatchSpanProcessor(exporter, answer=exporter.answer)
+    spans_through(processor, 2)
+    processor.force_flush()
+    refused = [text for text in caplog.messages if "the others are not" in text]
+    caplog.clear()
+    process.reset()
+    exporter.bad = lambda _: True
+    spans_through(processor, 1)
+    processor.shutdown()
+
+    assert len(refused) == 1
+    assert refused[0].endswith("Span 1 (HTTP 400 Bad Request): it is lost, and the others are not")
+    assert not any("the others are not" in text for text in caplog.messages)
+
+
+@pytest.mark.parametrize(("is_closed", "deadline", "calls"), [(True, -1.0, 1), (True, 1.0, 7), (False, -1.0, 7)])
+def test_the_pieces_of_a_batch_end_with_the_time_of_the_shutdown(no_thread, clock, is_closed, deadline, calls, dropped):
+    exporter = Choosy(lambda _: True)
+    export = exporter.export
+
+    def end_and_export(spans):
+        processor.worker.is_closed, processor.worker.deadline = is_closed, deadline
+        return export(spans)
+
+    exporter.export = end_and_export
+    processor = BoundedBatchSpanProcessor(exporter, answer=exporter.answer)
+    spans_through(processor, 4)
+    processor.force_flush()
+
+    assert (exporter.calls, dict(dropped)) == (calls, {("traces", "export_failed"): 4})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork on Windows")
+def test_a_child_of_a_parent_that_waits_for_its_exporter_delivers_its_own(small, tmp_path):
+    exporter = Held()
+    processor = BoundedBatchSpanProcessor(exporter)
+    spans_through(processor, 2)
+    assert exporter.begun.wait(20)
+    spans_through(processor, 2)
+
+    def work():
+        exporter.release.set()
+        spans_through(processor, 3)
+        is_flushed = processor.force_flush(20_000)
+        (tmp_path / "names").write_text(f"{is_flushed} {exporter.names}")
+
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    child.join(30)
+    exporter.release.set()
+    processor.shutdown()
+
+    assert (tmp_path / "names").read_text() == "True ['0', '1', '2']"
+    assert exporter.names == ["0", "1", "0", "1"]

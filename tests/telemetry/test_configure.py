@@ -1,4 +1,4 @@
-"""configure(): where spans go, who is left alone, and which mistakes are named; each case in a process of its own."""
+"""configure(): where spans go, who is left alone, and which mistakes are named; many in a process of their own."""
 
 import os
 import socket
@@ -7,11 +7,24 @@ import sys
 import textwrap
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk import environment_variables
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.util._once import Once
+from prometheus_client import CollectorRegistry
 
+import otelflow
+from otelflow import configure, metrics
+from otelflow._core.process import losses, process, provider
+from otelflow._telemetry import configure as module
+from otelflow._telemetry.configure import Telemetry
+from otelflow.errors import ConfigurationError
 from otelflow_exporters._store.reader import StoredTraces
 from support.programs import python as run_source
 
@@ -513,3 +526,327 @@ def test_without_a_thread_everything_is_set_up_and_delivered():
 
     assert done.stdout.count('"name": "flow body"') == 10, done.stderr
     assert '"service.name": "shop"' in done.stdout
+
+
+# In this process
+
+
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    """Nothing is configured, and OpenTelemetry has no provider; so it is again afterwards."""
+    for name in [name for name in os.environ if name.startswith("OTEL")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
+    monkeypatch.setattr(module._configured, "provider", None)
+    process.reset()
+    yield monkeypatch
+    telemetry = module._configured.telemetry
+    if telemetry is not None:
+        telemetry.shutdown()
+
+
+def test_a_program_without_a_provider_gets_one_and_the_same_at_each_call(fresh):
+    first = configure(service_name="shop")
+    second = configure()
+
+    assert second is first
+    assert not first.is_host
+    assert trace.get_tracer_provider() is first.provider
+    assert first.provider.resource.attributes["service.name"] == "shop"
+    assert (first.store_directory, first.store_processor, first.metrics, first.logs) == (None, None, None, None)
+
+
+def test_after_its_end_another_one_makes_the_spans(fresh):
+    first = configure()
+    first.shutdown()
+
+    second = configure()
+
+    assert second is not first
+    assert trace.get_tracer_provider() is first.provider, "OpenTelemetry's global provider is set once"
+    assert provider._chosen.override is second.provider
+    first.shutdown()
+    assert configure() is second, "the end of an earlier one ends no later one"
+
+
+def test_an_application_that_has_a_provider_keeps_it(fresh, caplog):
+    caplog.set_level("INFO", "otelflow")
+    theirs = TracerProvider(shutdown_on_exit=False)
+    trace.set_tracer_provider(theirs)
+
+    telemetry = configure(service_name="shop", store=True)
+    telemetry.shutdown()
+
+    assert (telemetry.is_host, telemetry.provider) == (True, theirs)
+    assert "service.name" in theirs.resource.attributes
+    assert telemetry.store_directory is None
+    assert caplog.messages == [
+        "The application configures OpenTelemetry itself; otelflow leaves that as it is",
+        "The application's tracer provider is left as it is; add a StoreSpanExporter to it yourself",
+    ]
+    theirs.get_tracer("test").start_span("x").end()
+    assert not theirs._disabled
+    theirs.shutdown()
+
+
+def test_the_provider_of_an_application_is_looked_at_once(fresh):
+    trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
+
+    assert configure() is configure()
+
+
+def test_a_provider_that_is_named_and_not_there_is_one_error(fresh):
+    fresh.setenv("OTEL_PYTHON_TRACER_PROVIDER", "theirs")
+
+    with pytest.raises(ConfigurationError, match="OTEL_PYTHON_TRACER_PROVIDER"):
+        configure()
+
+
+@pytest.mark.parametrize(("variable", "value"), [("OTEL_SDK_DISABLED", " TRUE "), ("OTEL_CONFIG_FILE", "otel.yaml")])
+def test_what_the_environment_says_is_looked_at_again_as_long_as_nobody_has_a_provider(fresh, variable, value):
+    fresh.setenv(variable, value)
+    stepped_back = configure()
+    fresh.delenv(variable)
+
+    telemetry = configure()
+
+    assert (stepped_back.is_host, telemetry.is_host) == (True, False)
+
+
+def test_a_provider_that_is_given_makes_the_spans_at_each_call(fresh):
+    theirs, others = (TracerProvider(shutdown_on_exit=False) for _ in range(2))
+
+    first, second = configure(tracer_provider=theirs), configure(tracer_provider=others)
+
+    assert (first.provider, second.provider) == (theirs, others)
+    assert second.is_host
+    assert provider._chosen.override is others
+
+
+STORES = {
+    "by an argument": (True, "", "state/otelflow/traces"),
+    "in a folder": ("kept", "", "kept"),
+    "by its variable": (None, "of the variable", "of the variable"),
+    "not": (None, "", None),
+    "in spite of its variable": (False, "of the variable", None),
+    "switched off": (True, "off", None),
+    "where the variable says": (True, "of the variable", "of the variable"),
+}
+
+
+@pytest.mark.parametrize(("argument", "variable", "folder"), STORES.values(), ids=STORES)
+def test_runs_are_stored_where_they_are_asked_to_be(fresh, tmp_path, argument, variable, folder):
+    fresh.chdir(tmp_path)
+    if variable:
+        fresh.setenv("OTELFLOW_STORE", variable)
+    process.reset()
+    keepers = []
+    fresh.setattr(module.artifacts, "keep_payloads", keepers.append)
+
+    telemetry = configure(store=argument)
+
+    assert telemetry.store_directory == (None if folder is None else tmp_path / folder)
+    assert len(keepers) == (folder is not None)
+    if folder is not None:
+        assert telemetry.store_processor.worker._interval == 1.0
+        telemetry.provider.get_tracer("test").start_span("kept").end()
+        assert telemetry.force_flush()
+        assert [summary.name for summary in StoredTraces(tmp_path / folder).summaries()] == ["kept"]
+
+
+def test_a_store_may_be_asked_for_later(fresh, tmp_path):
+    first = configure()
+
+    assert configure(store=tmp_path / "later") is first
+    assert first.store_directory == tmp_path / "later"
+
+
+def test_a_home_that_is_not_there_costs_the_store_and_nothing_else(fresh, caplog):
+    def nowhere():
+        raise RuntimeError
+
+    fresh.delenv("XDG_STATE_HOME")
+    fresh.setattr(Path, "home", nowhere)
+
+    telemetry = configure(store=True)
+
+    assert telemetry.store_directory is None
+    assert caplog.messages[0].startswith("Nothing is stored: This user has no home directory for the store")
+
+
+IGNORED = [
+    ({"service_name": "bank"}, "service_name='bank' (it is 'shop')"),
+    ({"store": "other"}, "store=other (it is {0}/kept)"),
+    ({"store": False}, "store=False (it is {0}/kept)"),
+    ({"service_name": "bank", "store": "other"}, "service_name='bank' (it is 'shop') and store=other (it is {0}/kept)"),
+    ({"service_name": "shop", "store": "kept"}, None),
+    ({"store": "./kept/../kept"}, None),
+    ({"store": True}, None),
+    ({}, None),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), IGNORED)
+def test_a_later_call_says_what_it_cannot_change(fresh, tmp_path, caplog, arguments, words):
+    fresh.chdir(tmp_path)
+    configure(service_name="shop", store="kept")
+
+    configure(**arguments)
+    configure(**arguments)
+
+    settled = "an earlier call has settled that for the whole process; say it in the first one"
+    expected = [] if words is None else [f"configure() ignores {words.format(tmp_path)}: {settled}"]
+    assert caplog.messages == expected
+
+
+def test_metrics_go_by_the_name_of_the_service_also_beside_a_host(fresh):
+    used = []
+    fresh.setattr("otelflow.metrics.use", lambda choice, *, resource: used.append((choice, resource)))
+    host = TracerProvider(resource=Resource({"service.name": "host", "team": "blue"}), shutdown_on_exit=False)
+
+    configure(tracer_provider=host, metrics="pull")
+    configure(tracer_provider=host, metrics="push", service_name="shop")
+    configure(tracer_provider=trace.NoOpTracerProvider(), metrics="otlp")
+
+    assert [choice for choice, _ in used] == ["pull", "push", "otlp"]
+    names = [resource.attributes["service.name"] for _, resource in used]
+    assert (names[:2], names[2].partition(":")[0]) == (["host", "shop"], "unknown_service")
+    assert [resource.attributes.get("team") for _, resource in used] == ["blue", "blue", None]
+
+
+def test_metrics_stay_in_use_and_are_chosen_by_the_setting(fresh):
+    registry = CollectorRegistry()
+    first = configure(metrics=registry, service_name="shop")
+
+    assert first.metrics.registry is registry
+    assert configure().metrics is first.metrics
+    assert first.service_name == "shop"
+    assert metrics.in_use() is first.metrics
+    first.shutdown()
+    assert metrics.in_use() is None
+
+
+def test_metrics_are_counted_when_the_setting_says_so(fresh):
+    assert configure().metrics is None
+    fresh.setenv("OTELFLOW_METRICS", "pull:0")
+    process.reset()
+
+    assert configure().metrics.address.startswith("http://127.0.0.1:")
+
+
+def test_events_as_log_records_have_a_provider_of_the_same_resource(fresh):
+    resources = []
+    fresh.setattr("otelflow._telemetry.logs.use_logs", lambda resource: resources.append(resource) or "logs")
+
+    assert configure(events="span").logs is None
+    telemetry = configure(events="both")
+
+    assert telemetry.logs == "logs"
+    assert resources == [telemetry.provider.resource]
+    telemetry.logs = None
+
+
+def test_listeners_hear_of_every_run(fresh):
+    heard = []
+
+    class Hearing(otelflow.Listener):
+        def on_flow_start(self, event):
+            heard.append(event)
+
+    configure(tracer_provider=TracerProvider(shutdown_on_exit=False), listeners=[Hearing()])
+    otelflow.flow(lambda: 1)().execute()
+
+    assert len(heard) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"service_nam": "x"}, "configure() has no keyword 'service_nam'; did you mean 'service_name'?"),
+        ({"service_name": 7}, "configure(): service_name must be a text, not 7"),
+        ({"store": 7}, "configure(): store must be True, False or a folder, not 7"),
+    ],
+)
+def test_an_argument_that_says_nothing_usable_is_named(fresh, arguments, message):
+    with pytest.raises(ConfigurationError) as error:
+        configure(**arguments)
+
+    assert str(error.value) == message
+    assert module._configured.telemetry is None
+
+
+class Target:
+    """Something that delivers: keeps what it was told."""
+
+    def __init__(self, clock, arrived=True, seconds=1):
+        self.clock, self.arrived, self.seconds = clock, arrived, seconds
+        self.flushes, self.ends = [], 0
+
+    def flush(self, time):
+        self.flushes.append(time)
+        self.clock.now += self.seconds
+        return self.arrived
+
+    force_flush = flush
+
+    def shutdown(self):
+        self.ends += 1
+
+
+@pytest.fixture
+def targets(monkeypatch):
+    """Telemetry whose parts are the test's own, on a clock of its own."""
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    telemetry = Telemetry(Target(clock), is_host=True)
+    telemetry.store_processor, telemetry.logs, telemetry.metrics = Target(clock), Target(clock), Target(clock)
+    return telemetry
+
+
+def parts(telemetry):
+    return telemetry.store_processor, telemetry.provider, telemetry.logs, telemetry.metrics
+
+
+def test_a_flush_asks_the_store_first_and_each_has_the_time_that_is_left(targets):
+    assert targets.force_flush(3_000) is True
+
+    assert [part.flushes for part in parts(targets)] == [[3_000], [2_000], [1_000], [0.001]]
+    assert targets.force_flush() is True
+    assert [part.flushes[1] for part in parts(targets)] == [30_000, 29_000, 28_000, 27.0]
+
+
+@pytest.mark.parametrize("late", range(4))
+def test_a_flush_arrived_if_every_part_did_and_asks_all_of_them(targets, late):
+    parts(targets)[late].arrived = False
+
+    assert targets.force_flush() is False
+    assert [len(part.flushes) for part in parts(targets)] == [1] * 4
+
+
+def test_a_flush_of_what_there_is_has_arrived():
+    assert Telemetry(trace.NoOpTracerProvider(), is_host=True).force_flush() is True
+
+
+def test_an_end_ends_everything_but_the_provider_of_a_host(fresh, targets):
+    module._configured.telemetry = targets
+    targets.shutdown()
+    assert [part.ends for part in parts(targets)] == [0, 0, 1, 1]
+    assert module._configured.telemetry is None
+
+    own = configure()
+    ended = []
+    fresh.setattr(own.provider, "shutdown", lambda: ended.append(own.provider))
+    own.shutdown()
+    assert ended == [own.provider]
+
+
+def test_what_was_lost_is_told_at_that_moment(fresh):
+    telemetry = Telemetry(trace.NoOpTracerProvider(), is_host=True)
+    losses.lost("traces", "queue_full", 3)
+
+    before = telemetry.dropped
+    losses.lost("traces", "queue_full", 3)
+
+    assert (before, telemetry.dropped) == ({("traces", "queue_full"): 3}, {("traces", "queue_full"): 6})

@@ -1,8 +1,10 @@
 """Ids from the randomness of the operating system."""
 
+import os
 import random
 import threading
 
+from otelflow._core.process import forks
 from otelflow._telemetry.id_generator import SystemIdGenerator
 from support.programs import python
 
@@ -47,3 +49,33 @@ def test_processes_that_seed_alike_have_other_ids_unless_the_variable_names_the_
 
     assert len({*ours}) == 2
     assert len({*the_sdk_s}) == 1
+
+
+def test_every_bit_comes_from_the_system_in_its_order_and_zero_is_no_id(monkeypatch):
+    numbers = [0, 1, 2**64 - 1, 0x0123456789ABCDEF]
+    blocks = []
+
+    def urandom(size):
+        blocks.append(size)
+        return b"".join(number.to_bytes(8) for number in reversed(numbers)) if len(blocks) == 1 else bytes(7) + b"\x09"
+
+    monkeypatch.setattr(os, "urandom", urandom)
+    ids = SystemIdGenerator()
+
+    assert ids.generate_span_id() == 1
+    assert ids.generate_trace_id() == (2**64 - 1) << 64 | 0x0123456789ABCDEF
+    assert ids.generate_span_id() == 9
+    assert blocks == [8 * 256] * 2
+    assert ids.is_trace_id_random()
+
+
+def test_a_child_draws_its_own_numbers_also_of_a_fork_in_c(monkeypatch):
+    ids = SystemIdGenerator()
+    ids.generate_span_id()
+    of_parent = set(ids._numbers)
+
+    monkeypatch.setattr(forks.fork, "process_id", 0)
+    monkeypatch.setattr(forks.fork, "page", forks._EMPTY)
+
+    assert ids.generate_span_id() not in of_parent
+    assert not of_parent & set(ids._numbers)

@@ -8,13 +8,18 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from opentelemetry._logs import LogRecord
+from opentelemetry import context
+from opentelemetry._logs import LogRecord, SeverityNumber, _internal, get_logger_provider, set_logger_provider
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.util._once import Once
 
 from otelflow._core.process import losses
+from otelflow._telemetry import logs
 from otelflow._telemetry.logs import BoundedBatchLogRecordProcessor
+from otelflow.errors import ConfigurationError
 
 PROGRAM = """
 import os, sys
@@ -203,3 +208,127 @@ def test_each_record_that_a_dead_exporter_loses_is_counted(monkeypatch, dropped)
 
     assert sum(dropped.values()) == 1_000
     assert {signal for signal, _ in dropped} == {"logs"}
+
+
+@pytest.fixture
+def emitted(monkeypatch):
+    """Emit records and return what was delivered, and what was said of it."""
+    delivered = []
+
+    class Keeping(InMemoryLogRecordExporter):
+        def export(self, batch):
+            delivered.extend(batch)
+            return super().export(batch)
+
+    def emit(*records, resource=None):
+        processor = BoundedBatchLogRecordProcessor(Keeping())
+        provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
+        provider.add_log_record_processor(processor)
+        for record in records:
+            provider.get_logger("test", "1").emit(record)
+        processor.shutdown()
+        return delivered
+
+    return emit
+
+
+def test_a_record_is_delivered_with_its_resource_and_scope_and_keeps_no_context(emitted):
+    around = context.set_value("large", "x" * 1_000)
+    resource = Resource({"service.name": "shop"})
+    record = LogRecord(body="said", event_name="message", severity_number=SeverityNumber.INFO, context=around)
+
+    (delivered,) = emitted(record, resource=resource)
+
+    assert (delivered.log_record.body, delivered.log_record.event_name) == ("said", "message")
+    assert delivered.log_record.context == context.Context()
+    assert delivered.resource == resource
+    assert delivered.instrumentation_scope.name == "test"
+    assert record.context == around, "the program's own record stays as it is"
+
+
+def test_a_record_is_called_by_its_event_or_else_by_its_text():
+    processor = BoundedBatchLogRecordProcessor(InMemoryLogRecordExporter())
+
+    def name_of(**fields):
+        return processor.name_of(ReadableLogRecord(LogRecord(**fields), Resource({})))
+
+    assert name_of(event_name="message", body="said") == "message"
+    assert name_of(body="said") == "said"
+
+
+# The provider, in this process
+
+
+@pytest.fixture
+def no_provider(monkeypatch):
+    """OpenTelemetry has no logger provider yet, and what is set for the test is forgotten."""
+    for name in ("LOGS_EXPORTER", "EXPORTER_OTLP_ENDPOINT", "PYTHON_LOGGER_PROVIDER"):
+        monkeypatch.delenv(f"OTEL_{name}", raising=False)
+    monkeypatch.setattr(_internal, "_LOGGER_PROVIDER", None)
+    monkeypatch.setattr(_internal, "_LOGGER_PROVIDER_SET_ONCE", Once())
+    monkeypatch.setattr(logs._logs_state, "provider", None)
+    yield
+    if logs._logs_state.provider is not None:
+        logs._logs_state.provider.shutdown()
+
+
+def test_without_an_exporter_there_is_no_provider(no_provider):
+    assert logs.use_logs(Resource({})) is None
+    assert _internal._LOGGER_PROVIDER is None
+
+
+def test_each_exporter_has_a_queue_that_is_delivered_each_second(no_provider, monkeypatch):
+    monkeypatch.setenv("OTEL_LOGS_EXPORTER", "console,otlp")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    resource = Resource({"service.name": "shop"})
+    exits = []
+    monkeypatch.setattr(logs.shutdown, "end_open_runs_at_exit", lambda: exits.append("again"))
+
+    provider = logs.use_logs(resource)
+
+    assert get_logger_provider() is provider
+    assert provider.resource == resource
+    processors = provider._multi_log_record_processor._log_record_processors
+    assert [type(processor.exporter).__name__ for processor in processors] == [
+        "ConsoleLogRecordExporter",
+        "OTLPLogExporter",
+    ]
+    assert [(processor.worker._interval, processor._answer.endpoint) for processor in processors] == [
+        (1.0, ""),
+        (1.0, "http://127.0.0.1:9"),
+    ]
+    assert exits == ["again"]
+    assert logs.use_logs(Resource({})) is provider, "it is made once"
+    monkeypatch.delenv("OTEL_LOGS_EXPORTER")
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT")
+    assert logs.use_logs(Resource({})) is provider
+    assert exits == ["again"]
+
+
+def test_a_provider_of_the_application_stays(no_provider, monkeypatch):
+    monkeypatch.setenv("OTEL_LOGS_EXPORTER", "console")
+    theirs = LoggerProvider(shutdown_on_exit=False)
+    set_logger_provider(theirs)
+
+    assert logs.use_logs(Resource({})) is None
+    assert get_logger_provider() is theirs
+
+
+def test_a_provider_that_is_named_and_not_there_is_one_error(no_provider, monkeypatch):
+    monkeypatch.setenv("OTEL_LOGS_EXPORTER", "console")
+    monkeypatch.setenv("OTEL_PYTHON_LOGGER_PROVIDER", "theirs")
+
+    with pytest.raises(ConfigurationError, match="OTEL_PYTHON_LOGGER_PROVIDER"):
+        logs.use_logs(Resource({}))
+
+
+def test_a_limit_that_is_none_is_named(no_provider, monkeypatch):
+    monkeypatch.setenv("OTEL_LOGS_EXPORTER", "console")
+
+    def refuse(**_):
+        raise ValueError("OTEL_ATTRIBUTE_COUNT_LIMIT must be a number")
+
+    monkeypatch.setattr(logs, "_Provider", refuse)
+
+    with pytest.raises(ConfigurationError, match=r"^OTEL_ATTRIBUTE_COUNT_LIMIT must be a number$"):
+        logs.use_logs(Resource({}))

@@ -24,12 +24,22 @@ from opentelemetry.sdk.trace.sampling import (
 )
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags, TraceState
 
+from otelflow._telemetry import sdk_spans
 from otelflow._telemetry.sdk_spans import QuickSpan, QuickSpanMaker, quick
 
 # Older SDKs treat the flag for a random trace id in another way, or not at all.
 needs_quick_spans = pytest.mark.skipif(
     version("opentelemetry-sdk") < "1.43", reason="an SDK before 1.43 makes its spans itself"
 )
+
+
+@pytest.fixture(autouse=True)
+def _own_trial():
+    """Each test makes the spans on trial anew."""
+    sdk_spans._trial_tracer.cache_clear()
+    yield
+    sdk_spans._trial_tracer.cache_clear()
+
 
 REMOTE = {
     "no parent": None,
@@ -70,13 +80,22 @@ class Labelling(Sampler):
         return "Labelling"
 
 
+class Unnamed(Labelling):
+    """Adds a text without a name, which the SDK leaves out."""
+
+    def should_sample(self, parent_context, trace_id, name, kind=None, attributes=None, links=None, trace_state=None):
+        return SamplingResult(Decision.RECORD_AND_SAMPLE, {**attributes, "": "no key"})
+
+
 SAMPLERS = {
     "default": lambda: ParentBased(ALWAYS_ON),
     "all": lambda: ALWAYS_ON,
     "none": lambda: ALWAYS_OFF,
     "ratio": lambda: ParentBased(TraceIdRatioBased(0.5)),
     "other rule for local parents": lambda: ParentBased(ALWAYS_ON, local_parent_sampled=ALWAYS_OFF),
+    "other rule for remote parents": lambda: ParentBased(ALWAYS_ON, remote_parent_sampled=ALWAYS_OFF),
     "adds attributes": Labelling,
+    "adds a text without a name": Unnamed,
 }
 LIMITS = {
     "default": SpanLimits,
@@ -108,8 +127,10 @@ def made_by(choose, sampler, limits, parent):
     rich.end(12)
     rich.set_attribute("late", "is refused")
     rich.add_event("late")
-    dropped = [(one.dropped_attributes, one.dropped_events, one.dropped_links) for one in exporter.get_finished_spans()]
-    return [json.loads(one.to_json()) for one in exporter.get_finished_spans()], dropped, plain.get_span_context()
+    spans = exporter.get_finished_spans()
+    dropped = [(span.dropped_attributes, span.dropped_events, span.dropped_links) for span in spans]
+    values = [repr(dict(span.attributes)) for span in spans]
+    return [json.loads(span.to_json()) for span in spans], dropped, values, plain.get_span_context()
 
 
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
@@ -159,6 +180,27 @@ def test_an_sdk_with_other_private_parts_makes_its_spans_itself(monkeypatch):
     maker = quick(tracer)
 
     assert maker is tracer
+
+
+DIFFERENT = {
+    "set_attribute": lambda span, key, value: None,
+    "add_event": lambda span, name, attributes=None, timestamp=None: sdk_spans.SdkSpan.add_event(
+        span, name, attributes, timestamp + 1_000
+    ),
+    "set_status": lambda span, status, description=None: None,
+    "end": lambda span, end_time=None: sdk_spans.SdkSpan.end(span, end_time + 1_000),
+    "start": lambda span, start_time=None, parent_context=None: sdk_spans.SdkSpan.start(
+        span, start_time + 1_000, parent_context
+    ),
+}
+
+
+@pytest.mark.parametrize("method", DIFFERENT)
+def test_an_sdk_whose_spans_do_something_else_makes_its_spans_itself(monkeypatch, method):
+    monkeypatch.setattr(sdk, "_Span", type("Newer", (sdk._Span,), {method: DIFFERENT[method]}))
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("otelflow")
+
+    assert quick(tracer) is tracer
 
 
 def test_an_sdk_that_gives_the_child_of_a_parent_other_flags_makes_its_spans_itself(monkeypatch):
@@ -283,3 +325,52 @@ def test_a_new_provider_leaves_one_hook_for_forks_which_is_its_own(monkeypatch):
         quick(TracerProvider(shutdown_on_exit=False).get_tracer(name))
 
     assert len(hooks) == 2
+
+
+@needs_quick_spans
+def test_a_tracer_that_is_switched_off_makes_no_span_and_hands_the_context_on(monkeypatch):
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("otelflow")
+    maker = quick(tracer)
+    monkeypatch.setattr(sdk.Tracer, "_is_enabled", lambda _: False)
+    above = SpanContext(5, 6, False, TraceFlags(1))
+    options = {"attributes": {}, "start_time": 1, "record_exception": False, "set_status_on_exception": False}
+
+    span = maker.start_span("task", trace.set_span_in_context(trace.NonRecordingSpan(above)), **options)
+
+    assert not span.is_recording()
+    assert span.get_span_context() == above
+
+
+@needs_quick_spans
+def test_a_sampler_that_raises_what_a_missing_part_would_is_asked_once():
+    class Broken(Labelling):
+        calls = 0
+
+        def should_sample(self, *arguments, **options):
+            self.calls += 1
+            raise AttributeError("of the sampler")
+
+    sampler = Broken()
+    maker = quick(TracerProvider(sampler=sampler, shutdown_on_exit=False).get_tracer("otelflow"))
+
+    with pytest.raises(AttributeError, match="of the sampler"):
+        maker.start_span("task", attributes={}, start_time=1, record_exception=False, set_status_on_exception=False)
+
+    assert sampler.calls == 1
+
+
+@needs_quick_spans
+def test_the_sdk_counts_these_spans_as_its_own(monkeypatch):
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("otelflow")
+    makers, counted = (quick(tracer), tracer), []
+    monkeypatch.setattr(
+        tracer._tracer_metrics, "start_span", lambda *told: counted.append(told) or (lambda: counted.append("end"))
+    )
+    above = trace.set_span_in_context(trace.NonRecordingSpan(SpanContext(5, 6, False, TraceFlags(1))))
+    options = {"attributes": {}, "start_time": 1, "record_exception": False, "set_status_on_exception": False}
+
+    for maker in makers:
+        maker.start_span("task", above, **options).end(2)
+
+    assert len(counted) == 4
+    assert counted[:2] == counted[2:]

@@ -23,11 +23,11 @@ class TraceCollector:
                 spans = [span for span in scope_spans.spans if span.trace_id == self.trace_id]
                 if not spans:
                     continue
-                origin = (resource_spans.resource.SerializeToString(deterministic=True), resource_spans.schema_url)
+                origin = (resource_spans.resource.SerializeToString(), resource_spans.schema_url)
                 if origin not in self._resources:
                     self._resources[origin] = self.traces.resource_spans.add(schema_url=resource_spans.schema_url)
                     self._resources[origin].resource.CopyFrom(resource_spans.resource)
-                key = (origin, (scope_spans.scope.SerializeToString(deterministic=True), scope_spans.schema_url))
+                key = (origin, (scope_spans.scope.SerializeToString(), scope_spans.schema_url))
                 if key not in self._scopes:
                     self._scopes[key] = self._resources[origin].scope_spans.add(schema_url=scope_spans.schema_url)
                     self._scopes[key].scope.CopyFrom(scope_spans.scope)

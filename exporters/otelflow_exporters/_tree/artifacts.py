@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Final
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
@@ -57,7 +57,7 @@ def _rendered(detail: Detail, glyphs: Mapping[str, str]) -> RenderableType:
     return Text(detail.block, style="red" if detail.form == "error" else "")
 
 
-def _table(block: str) -> Table:
+def _table(block: str) -> RenderableType:
     """Return a list of objects (or of lists) as a table; raise for anything else."""
     content = json.loads(block)
     content = [content] if isinstance(content, dict) else content
@@ -73,5 +73,5 @@ def _table(block: str) -> Table:
         table.add_row(*(Text(clean(row.get(column, ""), 200)) for column in columns[:_COLUMNS]))
     hidden = [f"{len(rows) - _ROWS:,} more rows"] if len(rows) > _ROWS else []
     hidden += [f"{len(columns) - _COLUMNS:,} more columns"] if len(columns) > _COLUMNS else []
-    table.caption = ", ".join(hidden) or None
-    return table
+    # Not as the table's caption, which would be no wider than the table.
+    return Group(table, Text(", ".join(hidden), style="dim italic")) if hidden else table

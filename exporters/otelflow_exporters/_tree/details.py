@@ -150,8 +150,7 @@ def _artifact(event: Event) -> Detail:
         whole = f"{size(amount)}, " if isinstance(amount, int | float) else ""
         extent = "beginning" if values.get(names.ARTIFACT_CUT) else "whole"
         title += f"  [{extent}: {whole}{one_line(reference, 100)}]"
-    recorded = values.get(names.ARTIFACT_DATA, "")
-    block = recorded if isinstance(recorded, str) else f"{recorded}"
+    block = str(values.get(names.ARTIFACT_DATA, ""))
     if form == "image" and "://" not in block:  # the picture itself, in base64
         amount = values.get(names.ARTIFACT_SIZE)
         block = f"a picture of {size(amount)}" if isinstance(amount, int | float) else "a picture"

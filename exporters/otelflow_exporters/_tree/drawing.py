@@ -116,8 +116,7 @@ class _Drawing:
                 waiting.extend(self._draw_fold(row, row.item))
             else:
                 failed = f", {row.item.failed:,} of them failed" if row.item.failed else ""
-                text = f"{row.prefix}{self._signs['more']}{row.item.count:,} more spans{failed}"
-                self._print(Text(text, style="dim"))
+                self._print_words(row.prefix, f"{self._signs['more']}{row.item.count:,} more spans{failed}")
 
     def _rows(self, items: "list[SpanNode | Fold | Rest]", prefix: str, depth: int) -> list[_Row]:
         """Return the rows of siblings, the last first, for the stack."""
@@ -150,7 +149,7 @@ class _Drawing:
         for detail in details_of(node, self._forest.nodes):
             self._draw_detail(pipe, detail)
         if node.children and row.depth >= DEEPEST:
-            self._print(Text(f"{pipe}{self._signs['more']}deeper spans are not shown", style="dim"))
+            self._print_words(pipe, f"{self._signs['more']}deeper spans are not shown")
             return []
         return self._rows(fold(node.children), row.below, row.depth + 1)
 
@@ -168,7 +167,7 @@ class _Drawing:
         self._print(self._line(row.prefix, label, times, whole, ""))
         median, slowest = folded.durations
         pipe = row.below + (signs["pipe"] if folded.examples else signs["space"])
-        self._print(Text(f"{pipe}median {in_words(median / 1e9)}, slowest {in_words(slowest / 1e9)}", style="dim"))
+        self._print_words(pipe, f"median {in_words(median / 1e9)}, slowest {in_words(slowest / 1e9)}")
         items: list[SpanNode | Fold | Rest] = [*folded.examples]
         if folded.other_failures:
             items.append(Rest(folded.other_failures, folded.other_failures))
@@ -216,6 +215,10 @@ class _Drawing:
             width = self._console.width - cell_len(prefix) - 2
             for line in block_lines(detail, self._console, self._signs, width):
                 self._print(Text.assemble((prefix + "  ", "dim"), line))
+
+    def _print_words(self, prefix: str, words: str) -> None:
+        """Print *words* about spans that have no line of their own."""
+        self._print(Text(_shortened(prefix, self._name_width // 2) + words, style="dim"))
 
     def _print(self, line: Text) -> None:
         self._left -= 1

@@ -139,15 +139,15 @@ class PullOutput(Output):
                     "choose a name or address of this machine, such as 127.0.0.1 or 0.0.0.0, "
                     "with OTELFLOW_METRICS=pull:HOST:PORT"
                 )
-            else:
-                losses.lost("metrics", "not_served")
-            losses.warn_once(
-                f"metrics pull {self.host}:{port}",
+            losses.record(
+                "metrics",
+                "not_served",
                 "No /metrics at %s:%d (%s): %s; the flow goes on",
                 self.host,
                 port,
                 error,
                 cure,
+                key=f"{self.host}:{port}",
             )
             return False
         self._connections = bound(self._server)

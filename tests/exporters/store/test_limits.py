@@ -1,3 +1,4 @@
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -87,3 +88,52 @@ def test_a_limit_of_nothing_is_refused():
 def test_a_directory_that_cannot_be_a_path_is_refused():
     with pytest.raises(ConfigurationError, match="is no path"):
         store_directory("a\0b")
+
+
+def test_the_largest_limits_and_the_smallest_are_taken(monkeypatch):
+    monkeypatch.setenv("OTELFLOW_STORE_MAX_BYTES", "1")
+    monkeypatch.setenv("OTELFLOW_STORE_MAX_AGE_DAYS", "36500")
+
+    assert store_limits() == Limits(1, timedelta(days=36_500))
+
+
+def test_an_age_of_more_than_a_century_is_refused(monkeypatch):
+    monkeypatch.setenv("OTELFLOW_STORE_MAX_AGE_DAYS", "36500.5")
+
+    with pytest.raises(ConfigurationError, match="is not a number of days up to 36500, such as 7"):
+        store_limits()
+
+
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("limits", "segment_bytes", "payload_room", "segment_age"),
+    [
+        (Limits(), 4 * MEBIBYTE, 16 * MEBIBYTE, timedelta(days=1)),
+        (Limits(max_bytes=6_400), 100, 400, timedelta(days=1)),
+        (Limits(max_bytes=100_000 * MEBIBYTE), 16 * MEBIBYTE, 6_250 * MEBIBYTE, timedelta(days=1)),
+        (Limits(max_bytes=10, max_age=timedelta(hours=70)), 1, 0, timedelta(hours=10)),
+        (Limits(max_age=timedelta(days=30)), 4 * MEBIBYTE, 16 * MEBIBYTE, timedelta(days=1)),
+    ],
+)
+def test_64_processes_and_their_payloads_keep_the_limits_together(limits, segment_bytes, payload_room, segment_age):
+    assert (limits.segment_bytes, limits.payload_room, limits.segment_age) == (segment_bytes, payload_room, segment_age)
+    assert Limits() == (256 * MEBIBYTE, timedelta(days=7))
+
+
+def test_a_home_that_is_not_to_be_found_is_one_error_with_the_cure(monkeypatch):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr(Path, "home", nowhere)
+
+    with pytest.raises(ConfigurationError, match="no home directory for the store; set OTELFLOW_STORE to a directory"):
+        store_directory()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows looks nobody up")
+def test_the_home_of_somebody_who_is_not_there_is_one_error_that_names_the_path():
+    with pytest.raises(ConfigurationError, match="directory='~nobody-of-that-name/x' is no usable path"):
+        store_directory("~nobody-of-that-name/x")

@@ -1,16 +1,29 @@
+import hashlib
 import os
 import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
 
+from otelflow._core.process.files import Folder, StoredFile
 from otelflow.errors import StoreUnreadable
+from otelflow_exporters._store import ownership
 from otelflow_exporters._store.limits import Limits
-from otelflow_exporters._store.ownership import MARKER, open_store
+from otelflow_exporters._store.ownership import (
+    MARKER,
+    is_own_payload,
+    is_own_segment,
+    open_payloads,
+    open_store,
+    payload_files,
+    segment_files,
+    writer_of,
+)
 from otelflow_exporters._store.payloads import Payloads
 from otelflow_exporters._store.reader import StoredTraces
 from otelflow_exporters.store import StoreSpanExporter
@@ -136,7 +149,12 @@ def test_a_folder_of_another_user_is_refused(program, tmp_path, monkeypatch):
     own = os.geteuid()
     monkeypatch.setattr("os.geteuid", lambda: own + 1)
 
-    assert "belongs to another user" in use(tmp_path / "store", program)
+    refusal = use(tmp_path / "store", program)
+
+    assert (
+        refusal
+        == f"The store {tmp_path / 'store'} belongs to another user; name a folder of your own in OTELFLOW_STORE"
+    )
     assert list((tmp_path / "store").iterdir()) == []
 
 
@@ -239,3 +257,187 @@ print(answer().execute().flow_return_value)
 
     assert (done.returncode, done.stdout) == (0, "42\n")
     assert done.stderr.count("holds files of others") == 1
+
+
+def refused_link(folder):
+    (folder.parent / "elsewhere").mkdir(mode=0o700)
+    folder.symlink_to(folder.parent / "elsewhere")
+
+
+def refused_file(folder):
+    folder.write_text("")
+
+
+def refused_content(folder):
+    write(folder / "notes.txt")
+    folder.chmod(0o700)
+
+
+def refused_mode(folder):
+    folder.mkdir(mode=0o700)
+    folder.chmod(0o777)
+
+
+def refused_marker(folder):
+    folder.mkdir(mode=0o700)
+    write(folder / MARKER, "otelflow store 2\n")
+
+
+def refused_payloads(folder):
+    folder.mkdir(mode=0o700)
+    write(folder / "payloads", "no folder")
+
+
+def open_files():
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+ANOTHER = "or name another folder in OTELFLOW_STORE"
+REFUSALS = {
+    refused_link: "is a symbolic link; name the folder that it leads to in OTELFLOW_STORE",
+    refused_file: "cannot be read (Not a directory); check its permissions, " + ANOTHER.replace("folder", "directory"),
+    refused_content: "holds files of others; name a new or empty folder in OTELFLOW_STORE, such as {0}/traces",
+    refused_mode: "can be written by other users (mode 0777); run chmod 700 {0}, " + ANOTHER,
+    refused_marker: f"has a file {MARKER} that this version did not write; name another folder",
+    refused_payloads: "has something else than a folder of its own as payloads; remove it, or name another folder",
+}
+
+
+@posix_only
+@pytest.mark.parametrize("make", REFUSALS)
+def test_a_refusal_is_one_sentence_that_names_the_folder_and_the_cure_and_nothing_stays_open(tmp_path, make):
+    make(tmp_path / "store")
+    opened = open_files()
+
+    with pytest.raises(StoreUnreadable) as refusal:
+        open_store(tmp_path / "store")
+
+    assert str(refusal.value) == f"The store {tmp_path / 'store'} " + REFUSALS[make].format(tmp_path / "store")
+    assert open_files() == opened
+
+
+@posix_only
+def test_a_folder_of_payloads_that_is_refused_does_not_stay_open(tmp_path):
+    with open_store(tmp_path / "store", is_made=True) as store:
+        open_payloads(store, is_made=True).close()
+        (tmp_path / "store" / "payloads").chmod(0o777)
+        opened = open_files()
+
+        with pytest.raises(StoreUnreadable, match="can be written by other users"):
+            open_payloads(store)
+
+        assert open_files() == opened
+
+
+def test_an_error_without_words_of_the_system_is_said_as_it_is(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError("of its own")
+
+    monkeypatch.setattr(ownership, "Folder", refuse)
+
+    with pytest.raises(StoreUnreadable, match=r"cannot be read \(of its own\)"):
+        open_store(tmp_path)
+
+
+def test_a_store_is_made_with_the_folders_above_it_and_a_missing_one_is_none(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        open_store(tmp_path / "a" / "b")
+
+    open_store(tmp_path / "a" / "b", is_made=True).close()
+
+    assert (tmp_path / "a" / "b" / MARKER).is_file()
+
+
+@posix_only
+def test_where_the_system_has_other_owners_nobody_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(ownership, "sys", SimpleNamespace(platform="win32"))
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store").chmod(0o777)
+
+    open_store(tmp_path / "store").close()
+
+
+def test_a_marker_that_is_being_written_is_one_and_one_that_cannot_be_read_is_not(tmp_path, monkeypatch):
+    write(tmp_path / MARKER, "")
+    tmp_path.chmod(0o700)
+    open_store(tmp_path).close()
+
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(Folder, "read", refuse)
+
+    with pytest.raises(StoreUnreadable, match="that this version did not write"):
+        open_store(tmp_path)
+
+
+def test_two_processes_may_make_the_same_store_at_once(tmp_path, monkeypatch):
+    make_private = Folder.make_private
+
+    def make_after_another(folder):
+        make_private(folder)
+        write(tmp_path / "store" / MARKER, "otelflow store 1\n")
+
+    monkeypatch.setattr(Folder, "make_private", make_after_another)
+
+    open_store(tmp_path / "store", is_made=True).close()
+
+    assert (tmp_path / "store" / MARKER).read_text() == "otelflow store 1\n"
+
+
+def test_a_file_that_another_process_removes_meanwhile_is_not_somebody_else_s(tmp_path, monkeypatch):
+    tmp_path.chmod(0o700)
+    names = Folder.names
+    listings = iter([["gone"]])
+    monkeypatch.setattr(Folder, "names", lambda folder: next(listings, None) or names(folder))
+
+    open_store(tmp_path).close()
+
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StoreUnreadable, match="holds files of others"):
+        open_store(tmp_path)
+
+
+def test_segments_are_listed_from_the_newest_and_payloads_with_their_unfinished_parts(tmp_path):
+    names = [SEGMENT.replace("-123-", f"-{number}-") for number in (1, 2, 3)]
+    with open_store(tmp_path, is_made=True) as store, open_payloads(store, is_made=True) as payloads:
+        for name, age in zip(names, (20, 10, 30), strict=True):
+            write(tmp_path / name, "", LONG_AGO - age)
+        write(tmp_path / f"{names[0]}.bak", "")
+        for name in (HASH, f".{HASH}-01234567", f".{HASH}", "thesis.odt"):
+            write(tmp_path / "payloads" / name, "")
+
+        assert [file.name for file in segment_files(store)] == [names[1], names[0], names[2]]
+        assert {file.name for file in payload_files(payloads)} == {HASH, f".{HASH}-01234567"}
+    assert [writer_of(name) for name in (*names, "x.otlp")] == [1, 2, 3, 0]
+
+
+def test_one_foreign_file_among_payloads_of_an_earlier_version_is_enough_to_refuse_them_all(program, tmp_path):
+    use(tmp_path, program)
+    Payloads(tmp_path, Limits()).keep(b"of an earlier version")
+    (tmp_path / MARKER).unlink()
+    open_store(tmp_path).close()
+
+    write(tmp_path / "payloads" / HASH)
+
+    with pytest.raises(StoreUnreadable, match="holds files of others"):
+        open_store(tmp_path)
+
+
+def test_name_size_and_content_together_tell_what_is_the_store_s_own(tmp_path):
+    digest = hashlib.sha256(b"payload").hexdigest()
+    with open_store(tmp_path, is_made=True) as store:
+        for name, content in ((SEGMENT, ""), ("x.otlp", ""), (digest, "payload"), (HASH, "payload"), ("x", "")):
+            write(tmp_path / name, content)
+
+        def own(is_own, name, size=0):
+            return is_own(store, StoredFile(name, size, LONG_AGO))
+
+        assert [own(is_own_segment, name) for name in (SEGMENT, "x.otlp", "gone.otlp")] == [True, False, False]
+        assert not own(is_own_segment, SEGMENT.replace("123", "124"))
+        assert own(is_own_segment, SEGMENT, 64 * 1024**2)
+        assert not own(is_own_segment, SEGMENT, 64 * 1024**2 + 1)
+        assert [own(is_own_payload, name) for name in (digest, HASH, "x", "1" * 64)] == [True, False, False, False]
+        assert own(is_own_payload, digest, 1024**3)
+        assert not own(is_own_payload, digest, 1024**3 + 1)
+        assert own(is_own_payload, f".{HASH}-01234567", 1024**3 + 1)

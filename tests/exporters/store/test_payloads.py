@@ -1,8 +1,11 @@
 import os
+import shutil
 import stat
+from types import SimpleNamespace
 
 import pytest
 
+from otelflow_exporters._store import payloads as module
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.payloads import Payloads
 from otelflow_exporters.store import StoreSpanExporter
@@ -92,5 +95,82 @@ def test_a_sparse_payload_of_gigabytes_is_not_read(tmp_path):
     payloads = Payloads(tmp_path)
     reference = payloads.keep(b"small")
     os.truncate(next((tmp_path / "payloads").iterdir()), 3 * 2**30)
+
+    assert payloads.read(reference) is None
+
+
+def test_a_quarter_of_the_limit_is_kept_and_what_is_larger_is_not(tmp_path, caplog):
+    payloads = Payloads(tmp_path, Limits(max_bytes=1_003))
+
+    assert payloads.read(payloads.keep(bytes(250))) == bytes(250)
+    assert payloads.keep(bytes(251)) is None
+    assert payloads.keep(bytes(300)) is None
+    (message,) = caplog.messages
+    assert message.startswith(
+        f"A payload could not be kept in {tmp_path}: a payload of 251 bytes is more than a quarter"
+    )
+
+
+def test_a_payload_that_is_used_again_is_not_the_next_one_to_go(tmp_path):
+    payloads = Payloads(tmp_path)
+    payloads.keep(b"again")
+    (file,) = (tmp_path / "payloads").iterdir()
+    os.utime(file, (1, 1))
+
+    payloads.keep(b"again")
+
+    assert file.stat().st_mtime > 1
+
+
+@pytest.fixture
+def prunings(monkeypatch):
+    """How much room was asked for each time the whole store was looked at, and what is said to be left."""
+    prunings = SimpleNamespace(rooms=[], left=0)
+
+    def prune(store, limits, *, room):
+        prunings.rooms.append(room)
+        return prunings.left
+
+    monkeypatch.setattr(module, "prune", prune)
+    return prunings
+
+
+def test_the_whole_store_is_looked_at_only_now_and_then(tmp_path, prunings):
+    payloads = Payloads(tmp_path, Limits(max_bytes=25_600))  # a look each time that 100 bytes have come
+
+    lengths = (10, 60, 40, 1, 100, 2, 98, 3)
+    for number, length in enumerate(lengths):
+        payloads.keep(bytes([number]) * length)
+
+    assert prunings.rooms == [10, 1, 2, 3]
+    assert len(list((tmp_path / "payloads").iterdir())) == len(lengths)
+
+
+def test_a_store_that_is_full_of_what_others_write_keeps_no_payload_until_there_is_room(tmp_path, prunings, caplog):
+    payloads = Payloads(tmp_path, Limits(max_bytes=25_600))
+
+    prunings.left = 25_591
+    refused = [payloads.keep(b"0123456789"), payloads.keep(b"x" * 20)]
+    prunings.left = 25_590
+    kept = payloads.keep(b"9876543210")
+
+    assert refused == [None, None]
+    assert payloads.read(kept) == b"9876543210"
+    assert prunings.rooms == [10, 20, 10]
+    assert "the store is full of what live processes write" in caplog.text
+
+
+def test_what_is_larger_than_any_payload_is_not_read(tmp_path, monkeypatch):
+    payloads = Payloads(tmp_path)
+    references = [payloads.keep(bytes(100)), payloads.keep(bytes(101))]
+    monkeypatch.setattr(module, "LARGEST_PAYLOAD", 100)
+
+    assert [payloads.read(reference) for reference in references] == [bytes(100), None]
+
+
+def test_a_payload_in_a_store_that_is_gone_is_not_there(tmp_path):
+    payloads = Payloads(tmp_path / "store")
+    reference = payloads.keep(b"x")
+    shutil.rmtree(tmp_path / "store")
 
     assert payloads.read(reference) is None

@@ -1,11 +1,15 @@
+import hashlib
 import os
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from otelflow._core.process.files import hold
+from otelflow_exporters._store import pruning
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters._store.pruning import prune, remove
@@ -109,3 +113,137 @@ def test_a_file_that_is_gone_is_removed(program, tmp_path):
         (file,) = segment_files(store)
 
         assert [remove(store, file), remove(store, file)] == [True, True]
+
+
+# At a moment that stands still
+
+NOW = 1_800_000_000.0
+DAY = 86_400.0
+NOBODY = 2**22 + 1  # no system gives a process this number
+# A sixteenth is kept free for payloads: 1,500 bytes are left for what is there. Segments are of 25 bytes.
+LIMITS = Limits(max_bytes=1_600)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A store in which nobody writes; `folder.segment(name, size, age)` makes a file of it."""
+    monkeypatch.setattr(pruning, "time", SimpleNamespace(time=lambda: NOW))
+    with open_store(tmp_path, is_made=True) as store:
+        yield Files(store, tmp_path)
+
+
+class Files:
+    def __init__(self, store, path):
+        self.store, self.path = store, path
+
+    def segment(self, number, size, age, pid=NOBODY, content=b"\0"):
+        return self.file(f"20270115T080000.00000{number}Z-{pid}-0123abcd.otlp", content * size, age)
+
+    def payload(self, content, age):
+        (self.path / "payloads").mkdir(mode=0o700, exist_ok=True)
+        return self.file(f"payloads/{hashlib.sha256(content).hexdigest()}", content, age)
+
+    def file(self, name, content, age):
+        path = self.path / name
+        path.write_bytes(content)
+        os.utime(path, (NOW - age, NOW - age))
+        return path
+
+    def prune(self, limits=LIMITS, **options):
+        """Prune, and return what it said is left and the number of each segment that is."""
+        left = prune(self.store, limits, **options)
+        return left, sorted(int(path.name[21]) for path in self.path.glob("*.otlp"))
+
+
+def test_what_fits_to_the_last_byte_stays_and_the_oldest_go_until_the_rest_fits(folder):
+    for number, age in enumerate((100, 500, 200, 400)):
+        folder.segment(number, 500, age)
+
+    assert folder.prune(Limits(max_bytes=2_134)) == (2_000, [0, 1, 2, 3])
+    assert folder.prune() == (1_500, [0, 2, 3])
+    assert folder.prune(room=1) == (1_000, [0, 2])
+    assert folder.prune(room=2_000) == (0, [])
+
+
+def test_payloads_count_and_go_by_their_age_as_segments_do(folder):
+    folder.segment(0, 900, age=300)
+    folder.segment(1, 100, age=100)
+    payloads = [folder.payload(b"a" * 400, age=400), folder.payload(b"b" * 500, age=200)]
+
+    assert folder.prune() == (1_500, [0, 1])
+    assert [path.exists() for path in payloads] == [False, True]
+    assert folder.prune(Limits(max_bytes=700)) == (600, [1])
+    assert folder.prune(Limits(max_bytes=400)) == (100, [1])
+    assert not payloads[1].exists()
+
+
+def test_what_is_too_old_goes_though_it_would_fit(folder):
+    folder.segment(0, 10, age=7 * DAY + 1)
+    folder.segment(1, 10, age=7 * DAY)
+    folder.segment(2, 10, age=0)
+    part = folder.path / "payloads" / f".{'0' * 64}-01234567"
+    payload = folder.payload(b"old", age=8 * DAY)
+    folder.file(f"payloads/{part.name}", b"half", age=8 * DAY)
+
+    assert folder.prune() == (20, [1, 2])
+    assert not payload.exists()
+    assert not part.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other locks")
+def test_a_segment_that_is_written_counts_as_full_or_as_what_it_is_if_that_is_more(folder):
+    held = [folder.segment(0, 10, age=0), folder.segment(1, 70, age=8 * DAY, pid=os.getpid())]
+    descriptors = [os.open(path, os.O_RDWR) for path in held]
+    assert all(map(hold, descriptors))
+
+    assert folder.prune() == (25 + 70, [0, 1])
+    assert not any(remove(folder.store, file) for file in segment_files(folder.store))
+    for descriptor in descriptors:
+        os.close(descriptor)
+    assert folder.prune() == (10, [0])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other locks")
+@pytest.mark.parametrize(("age", "left"), [(59, 25), (60, 10)])
+def test_a_writer_in_another_container_is_known_by_what_it_has_written_within_a_minute(folder, age, left):
+    held = os.open(folder.segment(0, 10, age), os.O_RDWR)
+    assert hold(held)
+
+    assert folder.prune() == (left, [0])
+    assert folder.prune(Limits(max_bytes=16, max_age=LIMITS.max_age))[1] == [0], "it is never taken from its writer"
+    os.close(held)
+
+
+def test_the_segment_of_this_process_counts_as_full_before_it_is_held(folder):
+    own = folder.segment(0, 10, age=0)
+
+    assert folder.prune(own=own.name) == (25, [0])
+    assert folder.prune() == (10, [0])
+
+
+def test_a_file_that_is_not_the_store_s_own_stays_and_is_not_taken_for_removed(folder):
+    folder.segment(0, 900, age=500, content=b"x")
+    folder.segment(1, 900, age=400)
+    folder.segment(2, 600, age=300)
+
+    assert folder.prune() == (1_500, [0, 2])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other locks")
+@pytest.mark.parametrize(("platform", "writers"), [("linux", [1]), ("win32", [])])
+def test_where_nothing_can_be_locked_the_number_of_its_process_tells_who_writes(folder, monkeypatch, platform, writers):
+    monkeypatch.setattr(pruning, "is_held", lambda _: None)
+    monkeypatch.setattr(pruning, "sys", SimpleNamespace(platform=platform))
+    folder.segment(0, 10, age=8 * DAY)
+    folder.segment(1, 10, age=8 * DAY, pid=os.getpid())
+
+    assert folder.prune()[1] == writers
+
+
+def test_a_foreign_file_is_not_said_to_be_removed(folder):
+    folder.segment(0, 10, age=0, content=b"x")
+    (file,) = segment_files(folder.store)
+
+    assert not remove(folder.store, file)
+    (folder.path / file.name).unlink()
+    assert remove(folder.store, file)

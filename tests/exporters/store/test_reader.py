@@ -5,17 +5,21 @@ import sys
 import textwrap
 import time
 from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCode, TraceFlags, set_span_in_context
 
 from otelflow import semconv
 from otelflow._core.process.files import Folder
 from otelflow.errors import StoreUnreadable, TraceNotFound
-from otelflow_exporters._store.ownership import MARKER
+from otelflow_exporters._store import reader
+from otelflow_exporters._store.ownership import MARKER, open_store
 from otelflow_exporters._store.payloads import Payloads
 from otelflow_exporters._store.reader import INCOMPLETE, Forgotten, StoredTraces
-from otelflow_exporters._store.records import Segment
+from otelflow_exporters._store.records import Segment, framed
 from otelflow_exporters.store import StoreSpanExporter
 
 DAY = 86_400 * 10**9  # nanoseconds
@@ -308,3 +312,189 @@ def test_a_segment_that_cannot_be_read_counts_with_all_its_bytes(program, tmp_pa
 
     assert list(traces.summaries()) == []
     assert traces.unreadable == segment.stat().st_size
+
+
+# Segments that are made by hand
+
+
+NOW = int(time.time())
+SECOND = 10**9
+
+
+@pytest.fixture
+def segment(tmp_path, monkeypatch):
+    """Write spans into a segment that was last written so many seconds ago, at a moment that stands still."""
+    monkeypatch.setattr(reader, "time", SimpleNamespace(time=lambda: float(NOW)))
+    open_store(tmp_path, is_made=True).close()
+    numbers = itertools.count()
+
+    def write(*spans, ago=0, damage=b""):
+        traces = TracesData()
+        traces.resource_spans.add().scope_spans.add().spans.extend(spans)
+        path = tmp_path / f"20270115T080000.{next(numbers):06}Z-4194305-0123abcd.otlp"
+        path.write_bytes(framed(traces.SerializeToString()) + damage)
+        os.utime(path, ns=(0, (NOW - ago) * SECOND))
+        return path
+
+    return write
+
+
+def span(trace_id, name="flow x", start=-10.0, end=-9.0, parent=b""):
+    """Return a span that began and ended so many seconds from now; None is one that never ended."""
+    return Span(
+        trace_id=bytes.fromhex(trace_id.ljust(32, "0")),
+        span_id=os.urandom(8),
+        parent_span_id=parent,
+        name=name,
+        start_time_unix_nano=NOW * SECOND + round(start * SECOND),
+        end_time_unix_nano=0 if end is None else NOW * SECOND + round(end * SECOND),
+    )
+
+
+@pytest.mark.parametrize(("skew", "count"), [(-5.0, 2), (1.0, 2), (2.0, 2), (2.001, 1)])
+def test_a_trace_that_may_lie_in_an_older_segment_too_is_read_there(segment, tmp_path, skew, count):
+    segment(span("aa", "task of another process", start=-101, parent=b"12345678"), ago=100)
+    segment(span("aa", start=-100 + skew))
+
+    (summary,) = StoredTraces(tmp_path).summaries()
+
+    assert (summary.name, summary.span_count) == ("flow x", count)
+
+
+def test_damage_is_counted_anew_at_each_look_over_all_segments(segment, tmp_path):
+    segment(span("aa"), damage=b"12345", ago=9)
+    segment(span("bb"), damage=b"123")
+    traces = StoredTraces(tmp_path)
+    assert traces.unreadable == 0
+
+    for _ in range(2):
+        assert len(list(traces.summaries())) == 2
+        assert traces.unreadable == 8
+        assert traces.load("aa").unreadable == 8
+
+
+def test_a_trace_is_too_old_when_its_last_span_ended_before_the_limit(segment, tmp_path):
+    age = timedelta(seconds=100)
+    segment(span("aa", start=-200, end=-100), span("bb", start=-200, end=-100.001))
+    segment(span("cc", start=-100, end=None), span("dd", start=-100.001, end=None))
+    segment(span("ee", start=-300, end=-250), span("ee", start=-300, end=-50))
+
+    traces = StoredTraces(tmp_path, max_age=age)
+
+    assert sorted(summary.trace_id[:2] for summary in traces.summaries()) == ["aa", "cc", "ee"]
+    assert [traces.load(digits).trace_id[:2] for digits in ("aa", "cc", "ee")] == ["aa", "cc", "ee"]
+    for digits in ("bb", "dd"):
+        with pytest.raises(TraceNotFound):
+            traces.load(digits)
+
+
+def test_segments_that_were_last_written_before_the_limit_are_not_read(segment, tmp_path):
+    segment(span("aa", end=-1), ago=101)
+    segment(span("bb", end=-1), ago=100)
+
+    assert [one.trace_id[:2] for one in StoredTraces(tmp_path, max_age=timedelta(seconds=100)).summaries()] == ["bb"]
+
+
+def test_a_trace_is_forgotten_when_its_last_span_ended_longer_ago(segment, tmp_path):
+    segment(span("aa", end=-100), span("bb", end=-100.001), span("cc", end=-5000))
+    traces = StoredTraces(tmp_path, max_age=timedelta(days=1))
+
+    assert traces.forget_older_than(timedelta(seconds=100)) == Forgotten(2, 2)
+    assert traces.forget_older_than(timedelta(seconds=100)) == Forgotten(0, 0)
+    assert [summary.trace_id[:2] for summary in traces.summaries()] == ["aa"]
+
+
+@pytest.mark.parametrize("digits", ["a", "ab", "abc", "abcd"])
+def test_an_odd_digit_counts_as_the_others_do(segment, tmp_path, digits):
+    segment(span("abcd"), span("bbcd"), span("acdd" if len(digits) > 1 else "b"))
+    segment(span("abdd" if len(digits) > 2 else "c"), span("abce" if len(digits) > 3 else "d"))
+
+    assert StoredTraces(tmp_path).resolve(digits) == "abcd".ljust(32, "0")
+
+
+@pytest.mark.parametrize(("count", "end"), [(2, ")"), (5, ")"), (6, ", …)")])
+def test_at_most_five_of_those_that_could_be_meant_are_named(segment, tmp_path, count, end):
+    ids = [f"a{number}" for number in range(count)]
+    segment(*map(span, ids))
+
+    with pytest.raises(TraceNotFound) as error:
+        StoredTraces(tmp_path).resolve("a")
+
+    names = ", ".join(trace_id.ljust(32, "0") for trace_id in ids[:5])
+    assert str(error.value) == f"'a' is ambiguous: {count} stored traces begin so ({names}{end}"
+
+
+def test_a_whole_id_is_returned_as_it_is_and_one_digit_more_is_none(segment, tmp_path):
+    assert StoredTraces(tmp_path).resolve("F" * 32) == "f" * 32
+    with pytest.raises(TraceNotFound, match="is no trace id: give up to 32 hexadecimal digits"):
+        StoredTraces(tmp_path).resolve("f" * 33)
+    with pytest.raises(TraceNotFound, match=r"No trace in .* begins with 'ff'"):
+        StoredTraces(tmp_path).resolve("ff")
+
+
+def test_a_store_that_cannot_be_changed_says_so_and_one_that_is_not_its_own_keeps_its_words(
+    segment, tmp_path, monkeypatch
+):
+    segment(span("aa"))
+    traces = StoredTraces(tmp_path)
+    for error, message in ((PermissionError("no"), r"cannot be changed \(no\)"), (StoreUnreadable("words"), "^words$")):
+
+        def refuse(*_, error=error):
+            raise error
+
+        monkeypatch.setattr(reader, "forget_everything", refuse)
+        with pytest.raises(StoreUnreadable, match=message):
+            traces.forget_all()
+
+
+@pytest.mark.parametrize(("error", "reason"), [(PermissionError(13, "Denied"), "Denied"), (OSError("odd"), "odd")])
+def test_a_folder_that_cannot_be_listed_is_unreadable(segment, tmp_path, monkeypatch, error, reason):
+    segment(span("aa"))
+
+    def refuse(_):
+        raise error
+
+    monkeypatch.setattr(reader, "segment_files", refuse)
+
+    with pytest.raises(StoreUnreadable, match=rf"cannot be read \({reason}\); check its permissions"):
+        list(StoredTraces(tmp_path).summaries())
+
+
+def test_a_store_that_is_off_has_no_payload(monkeypatch):
+    monkeypatch.setenv("OTELFLOW_STORE", "off")
+
+    assert StoredTraces().payload("sha256:" + "0" * 64) is None
+
+
+def test_a_segment_that_is_gone_since_it_was_listed_is_no_damage(segment, tmp_path, monkeypatch):
+    segment(span("aa"), ago=5)
+    gone = segment(span("bb"))
+    listed = reader.segment_files
+
+    def list_and_lose(store):
+        files = listed(store)
+        gone.unlink(missing_ok=True)
+        return files
+
+    monkeypatch.setattr(reader, "segment_files", list_and_lose)
+    traces = StoredTraces(tmp_path)
+
+    assert [summary.trace_id[:2] for summary in traces.summaries()] == ["aa"]
+    assert traces.unreadable == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no folder of open files")
+def test_no_file_and_no_folder_stays_open(program, tmp_path):
+    traces = store(tmp_path, program.trace())
+    reference = Payloads(tmp_path).keep(b"x")
+    opened = len(list(Path("/dev/fd").iterdir()))
+
+    (summary,) = traces.summaries()
+    traces.load(summary.trace_id)
+    traces.resolve(summary.trace_id[:5])
+    traces.payload(reference)
+    traces.forget(summary.trace_id)
+    store(tmp_path, program.trace())
+    traces.forget_all()
+
+    assert len(list(Path("/dev/fd").iterdir())) == opened

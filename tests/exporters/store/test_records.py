@@ -9,6 +9,7 @@ from otelflow_exporters._store.records import (
     LARGEST_RECORD,
     Segment,
     framed,
+    headers_before,
     is_segment,
     read_varint,
     spans_of,
@@ -215,3 +216,175 @@ def test_the_content_of_a_segment_is_told(content):
 @pytest.mark.parametrize("content", [b"x", b"a text\nof two lines\n", b"\n" * 500, b"\x7fELF", bytes(9) + b"1"])
 def test_any_other_content_is_no_segment(content):
     assert not is_segment(content)
+
+
+def segment_of(content, size=0):
+    segment = Segment(content, size)
+    list(segment.records())
+    return segment
+
+
+def test_the_bytes_of_a_file_that_were_not_read_are_unreadable():
+    content = framed(body(1))
+
+    assert segment_of(content, len(content) + 1_000).unreadable == 1_000
+    assert segment_of(content + b"xyz", len(content) + 1_003).unreadable == 1_003
+
+
+def test_only_records_that_hold_the_bytes_are_yielded_and_the_others_are_no_damage():
+    content = framed(body(1)) + framed(body(2)) + framed(body(3))
+    segment = Segment(content)
+
+    records = list(segment.records((2).to_bytes(16, "big")))
+
+    assert [next(spans_of(record.traces)).trace_id[-1] for record in records] == [2]
+    assert content[records[0].start : records[0].end] == framed(body(2))[1:]
+    assert segment.unreadable == 0
+
+
+def test_a_right_checksum_over_what_holds_no_span_is_damage_and_costs_no_other_record():
+    empty = TracesData()
+    empty.resource_spans.add().scope_spans.add()
+    no_ids = TracesData()
+    no_ids.resource_spans.add().scope_spans.add().spans.add(trace_id=b"short", span_id=b"12345678")
+    made = [framed(traces.SerializeToString()) for traces in (empty, no_ids)]
+
+    assert read(made[0] + framed(body(1)) + made[1] + framed(body(2))) == ([1, 2], len(made[0]) + len(made[1]))
+
+
+@pytest.mark.parametrize(("count", "is_reached"), [(50, True), (70, False)])
+def test_content_that_deceives_by_right_checksums_is_given_up_after_some_tens_of_thousands_of_bytes(count, is_reached):
+    deceiving = TracesData()
+    deceiving.resource_spans.add(schema_url="x" * 1_000)
+    content = framed(deceiving.SerializeToString()) * count
+
+    numbers, unreadable = read(content + framed(body(1)))
+
+    assert numbers == [1] * is_reached
+    assert unreadable == len(content) + len(framed(body(1))) * (not is_reached)
+
+
+def filler(size, width=1):
+    """Return the record of a forgotten span."""
+    return framed(b"\x7a" + varint(size, width) + bytes(size))
+
+
+def test_a_record_of_the_largest_size_is_read_and_one_byte_more_is_damage():
+    sixteen_mebibytes = 16 * 1024 * 1024
+    largest = filler(sixteen_mebibytes - 5 - 1 - 5, width=5)
+    larger = filler(sixteen_mebibytes - 5 - 1 - 4, width=5)
+
+    assert segment_of(largest).unreadable == 0
+    assert segment_of(larger).unreadable == len(larger)
+
+
+def test_a_checksum_without_anything_before_it_is_no_record():
+    nothing = framed(b"")
+
+    assert read(nothing + framed(body(1))) == ([1], len(nothing))
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_fields_that_do_not_end_with_the_checksum_are_damage(change):
+    whole = body(1)
+    size, start = read_varint(whole, 1, len(whole))
+    wrong = framed(whole[:1] + varint(size + change) + whole[start:])
+
+    assert read(wrong + framed(body(2))) == ([2], len(wrong))
+
+
+def test_a_field_of_another_kind_is_damage():
+    other = framed(body(1) + b"\x12\x00")
+
+    assert read(other + framed(body(2))) == ([2], len(other))
+
+
+def test_a_right_checksum_over_what_is_no_message_is_damage():
+    nonsense = framed(b"\x0a\x03abc")
+
+    assert read(nonsense + framed(body(1))) == ([1], len(nonsense))
+
+
+def test_several_fields_in_one_record_are_one_record():
+    both = body(1) + body(2) + b"\x7a\x03abc"
+    segment = Segment(framed(both) + framed(body(3)))
+
+    traces = [record.traces for record in segment.records()]
+
+    assert [[span.trace_id[-1] for span in spans_of(each)] for each in traces] == [[1, 2], [3]]
+    assert segment.unreadable == 0
+
+
+@pytest.mark.parametrize("padding", [0, 30, 99, 100, 200, 16_000, 17_000, 3_000_000])
+def test_a_record_after_damage_is_found_whatever_the_width_of_its_length(padding):
+    for damage in (b"x", b"\x85", b"\xff" * 9, framed(body(9))[:-1], b"\x0a\x81"):
+        assert read(damage + framed(body(1, padding=padding)) + framed(body(2))) == ([1, 2], len(damage))
+
+
+def test_a_number_that_does_not_stop_is_none():
+    assert read_varint(b"\x80" * 5 + b"\x01", 0, 6) is None
+    assert read_varint(b"\x80" * 4 + b"\x01", 0, 5) == (1 << 28, 5)
+    assert read_varint(b"\x80\x01", 0, 1) is None
+    assert read_varint(b"\x01\x85\x02", 1, 3) == (0x105, 3)
+    assert [varint(127), varint(128), varint(1, 3)] == [b"\x7f", b"\x80\x01", b"\x81\x80\x00"]
+
+
+def test_every_length_that_could_stand_before_a_tag_is_tried_the_shortest_first():
+    content = b"\x81\x82\x83\x84\x85\x06\n"
+
+    assert list(headers_before(content, 6, 0)) == [5, 4, 3, 2, 1]
+    assert list(headers_before(content, 6, 4)) == [5, 4]
+    assert list(headers_before(content, 6, 5)) == [5]
+    assert list(headers_before(content, 6, 6)) == []
+    assert list(headers_before(b"\x01\x02\n", 2, 0)) == [1]
+    assert list(headers_before(b"\x81\n", 1, 0)) == list(headers_before(b"\x80\n", 1, 0)) == []
+
+
+@pytest.mark.parametrize("damage", [b"\x81", b"\x81\x82\x83", b"\xff" * 6])
+def test_bytes_that_look_like_the_beginning_of_a_longer_length_hide_no_record(damage):
+    assert read(damage + framed(body(1))) == ([1], len(damage))
+
+
+@pytest.mark.parametrize("length", range(40, 200))
+def test_what_was_forgotten_is_filled_up_to_the_last_byte(length):
+    traces = TracesData()
+    scope_spans = traces.resource_spans.add().scope_spans.add()
+    for number in (1, 2):
+        scope_spans.spans.add(trace_id=bytes([number]) * 16, span_id=bytes([number]) * 8, name="x" * (length - 40))
+    (record,) = Segment(framed(traces.SerializeToString())).records()
+
+    rewritten = without(record, lambda span: span.trace_id[0] == 1)
+
+    assert len(rewritten) == record.end - record.start
+    segment = Segment(varint(len(rewritten)) + rewritten)
+    assert [span.trace_id[0] for left in segment.records() for span in spans_of(left.traces)] == [2]
+    assert segment.unreadable == 0
+
+
+def test_a_resource_of_which_no_span_is_left_is_forgotten_with_them():
+    traces = TracesData()
+    for number, service in ((1, "secret"), (2, "shop")):
+        resource_spans = traces.resource_spans.add()
+        resource_spans.resource.attributes.add(key="service.name").value.string_value = service
+        for _ in range(2):
+            resource_spans.scope_spans.add().spans.add(trace_id=bytes([number]) * 16, span_id=bytes(8))
+    (record,) = Segment(framed(traces.SerializeToString())).records()
+
+    rewritten = without(record, lambda span: span.trace_id[0] == 1)
+
+    assert b"secret" not in rewritten
+    assert b"shop" in rewritten
+
+
+def test_half_a_record_is_a_segment_only_if_what_is_there_can_be_its_beginning():
+    half = framed(body(1, padding=200))[:-50]
+    _, start = read_varint(half, 0, len(half))
+    field, _ = read_varint(half, start + 1, len(half))
+
+    assert is_segment(half)
+    assert not is_segment(varint(len(half) - start) + half[start:]), "it would be whole"
+    assert not is_segment(varint(field) + half[start:]), "its field would be larger than it"
+    assert is_segment(varint(field + 1, 2) + half[start:])
+    assert not is_segment(half[:start] + b"\x0b" + half[start + 1 :])
+    assert not is_segment(b"\x80" * 6)
+    assert not is_segment(half[: start + 1])

@@ -56,3 +56,50 @@ def test_one_giant_trace_is_kept_to_the_limit_and_the_rest_is_counted(of):
 
     assert len(tree.spans) == 6
     assert tree.note == "993 more spans were not kept"
+
+
+def test_a_tree_that_is_complete_leaves_its_room_to_others(of):
+    buffer = Buffer(3)
+    for trace in "abc":
+        assert names(buffer.add([of(trace, 2, 1), of(trace, 3, 1), of(trace, 1)])) == [
+            (["span 1", "span 2", "span 3"], "")
+        ]
+    buffer.add([of("d", 2, 1), of("e", 3, 1), of("e", 4, 1)])
+
+    assert len(buffer.clear()) == 2
+    assert buffer.add([of("f", 2, 1), of("g", 3, 1), of("g", 4, 1)]) == []
+
+
+def test_a_local_root_below_another_one_has_a_tree_of_its_own_in_whatever_order_they_end(of):
+    upper, lower = of("a", 1, 99, remote=True), of("a", 2, 1, remote=True)
+    steps = [of("a", 11, 1), of("a", 12, 2)]
+
+    for roots in ([upper, lower], [lower, upper]):
+        trees = {tuple(spans) for spans, _ in names(Buffer(10).add([*steps, *roots]))}
+        assert trees == {("span 1", "span 11"), ("span 12", "span 2")}
+
+
+def test_what_was_left_out_is_told_with_the_first_tree_only(of):
+    buffer = Buffer(2)
+    buffer.add([of("a", 11, 1), of("a", 12, 2), of("a", 13, 1)])
+
+    trees = names(buffer.add([of("a", 1, 99, remote=True), of("a", 2, 99, remote=True)]))
+
+    assert [note for _, note in trees] == ["1 more spans were not kept", ""]
+
+
+@pytest.mark.parametrize("waiting", [[], [5]])
+def test_a_root_that_comes_twice_is_one_tree(of, waiting):
+    buffer = Buffer(10)
+    buffer.add([of("a", number, 9) for number in waiting])
+
+    assert names(buffer.add([of("a", 1), of("a", 1)])) == [(["span 1"], "")]
+
+
+def test_a_child_leaves_what_its_parent_holds_to_it(of):
+    buffer = Buffer(10)
+    buffer.add([of("a", 2, 1)])
+
+    buffer.begin_anew()
+
+    assert buffer.clear() == []

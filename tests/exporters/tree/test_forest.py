@@ -26,6 +26,7 @@ def test_cycles_are_cut_and_lose_no_span(make_span):
     forest = grow([make_span(1), make_span(2, 3), make_span(3, 4), make_span(4, 2), make_span(5, 5), make_span(6, 3)])
 
     assert ids(forest.roots) == [1, 2, 5]
+    assert [root.is_orphan for root in forest.roots] == [False, True, True]
     assert sorted(number for root in forest.roots for number in ids(walk(root))) == [1, 2, 3, 4, 5, 6]
 
 

@@ -54,3 +54,22 @@ def test_long_texts_are_cut_and_say_so():
     assert lines_of("a\nb\nc\nd", 2) == ["a", "b", "… 2 more lines"]
     assert lines_of("a\nb", 2) == ["a", "b"]
     assert one_line("a\n  b\tc") == "a b c"
+
+
+def test_a_text_is_cut_behind_its_limit_and_not_at_it():
+    assert [clean("abc", 3), clean("abcd", 3)] == ["abc", "abc…"]
+    assert clean("x" * 2_001) == "x" * 2_000 + "…"
+    assert one_line("x" * 501) == "x" * 500 + "…"
+
+
+def test_lines_that_are_very_long_are_cut_also_when_they_are_few():
+    assert lines_of("x" * 400, 2) == ["x" * 400]
+    assert lines_of("x" * 401, 2) == ["x" * 400 + "…", "…"]
+    assert lines_of("a\nb\nc", 2) == ["a", "b", "… 1 more lines"]
+    assert lines_of("\n".join("x" * 1_501), 1)[-1] == "… 1,500 more lines"
+
+
+def test_a_size_changes_its_unit_at_a_thousand():
+    words = [size(amount) for amount in (1, 999, 1_000, 999_000, 1e6, 999e6, 1e9, 25e12)]
+
+    assert words == ["1 bytes", "999 bytes", "1 kB", "999 kB", "1 MB", "999 MB", "1 GB", "2.5e+04 GB"]

@@ -2,11 +2,23 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from otelflow import semconv
 from otelflow.generate import generate_dashboards
+from otelflow.generate.dashboards._dashboard import Dashboard
+
+DEPLOY = Path(__file__).parents[3] / "deploy/grafana/dashboards"
+
+
+def test_the_dashboards_that_lie_in_deploy_are_those_that_the_generator_makes():
+    dashboards = generate_dashboards()
+
+    assert dashboards.keys() == {file.name for file in DEPLOY.glob("*.json")}
+    for name, dashboard in dashboards.items():
+        assert dashboard == json.loads((DEPLOY / name).read_text())
 
 
 def every_target(dashboard):
@@ -68,3 +80,15 @@ def test_dashboards_keep_their_shape_in_grafanas_own_classes():
         assert read["uid"] == dashboard["uid"]
         assert len(read["panels"]) == len(dashboard["panels"])
         assert [panel["title"] for panel in read["panels"]] == [panel["title"] for panel in dashboard["panels"]]
+
+
+def test_a_panel_is_placed_beside_the_last_one_as_long_as_there_is_room():
+    board = Dashboard("uid", "title", "description", "prometheus")
+    for width, height in ((12, 8), (12, 5), (8, 2), (8, 6), (8, 1), (1, 1)):
+        board.add({}, width, height)
+    board.row("next")
+    board.add({})
+
+    places = [tuple(panel["gridPos"].values()) for panel in board.panels]
+    first = [(0, 0, 12, 8), (12, 0, 12, 5), (0, 8, 8, 2), (8, 8, 8, 6), (16, 8, 8, 1), (0, 14, 1, 1)]
+    assert places == [*first, (0, 15, 24, 1), (0, 16, 12, 8)]

@@ -1,6 +1,7 @@
 """The files of rules: their groups, who reads them, and that every alert is tested."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,21 @@ from otelflow.generate import generate_alerts, generate_promtool_tests
 from otelflow.generate._flows import flows_of
 from otelflow.generate.rules import Program
 from otelflow.generate.rules._files import alert_groups
+
+DEPLOY = Path(__file__).parents[3] / "deploy"
+PROMISES = Path(__file__).parents[1] / "promises"
+
+
+def test_the_rules_that_lie_in_deploy_are_those_that_the_generator_makes():
+    assert generate_alerts() == (DEPLOY / "prometheus/rules/otelflow.rules.yml").read_text()
+    assert generate_promtool_tests() == (DEPLOY / "prometheus/rules/otelflow.rules.test.yml").read_text()
+    assert generate_alerts(for_="kubernetes") == (DEPLOY / "kubernetes/base/prometheus-rule.yaml").read_text()
+
+
+def test_what_is_made_of_promises_is_what_lies_beside_them(shop):
+    # In tests/generate/promises: otelflow generate alerts --from shop_flows -o otelflow.rules.yml; also promtool-tests
+    assert generate_alerts([shop]) == (PROMISES / "otelflow.rules.yml").read_text()
+    assert generate_promtool_tests([shop]) == (PROMISES / "otelflow.rules.test.yml").read_text()
 
 
 def test_windows_of_days_are_not_read_every_ten_seconds_and_are_never_out_of_date():

@@ -8,9 +8,17 @@ import textwrap
 import time
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest, values
+from prometheus_client.multiprocess import MultiProcessCollector
 
+import otelflow
 from otelflow import semconv
-from support.metrics import get, python, value, wait_for
+from otelflow._core.runs import observers
+from otelflow.errors import ConfigurationError
+from otelflow.metrics._counts import Aggregator, Hooks
+from otelflow.metrics._families import Family, Metric, Sample
+from otelflow.metrics._outputs import multiprocess
+from support.metrics import get, python, samples, value, wait_for
 
 WORKERS = """
     import json, multiprocessing, time, warnings
@@ -283,3 +291,208 @@ def test_files_of_multiprocess_that_prometheus_client_does_not_use_are_refused(t
     done = python(body)
 
     assert "before prometheus_client is imported" in done.stderr.splitlines()[-1]
+
+
+# In this process, with files of another one beside its own
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder of prometheus-client's mode for several processes, which is on for the time of the test."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    monkeypatch.setattr(values, "_multi_process_cleanups", [], raising=False)
+    opened, open_file = [], values.MmapedDict
+
+    def keep(*arguments):
+        opened.append(open_file(*arguments))
+        return opened[-1]
+
+    monkeypatch.setattr(values, "MmapedDict", keep)
+    monkeypatch.setattr(values, "ValueClass", values.MultiProcessValue())
+    multiprocess._files.reset()
+    yield tmp_path
+    multiprocess._files.reset()
+    for file in opened:
+        file.close()
+
+
+@pytest.fixture
+def output(folder, counted):
+    outputs = []
+
+    def make(aggregator=None):
+        outputs.append(multiprocess.Multiprocess().open(aggregator or counted.aggregator))
+        return outputs[-1]
+
+    yield make
+    for shared in outputs:
+        shared.close(deliver=False)
+
+
+@otelflow.task(raise_on_error=False)
+def shaky(fails):
+    if fails:
+        raise LookupError
+
+
+@otelflow.flow
+def worked(fails=False):
+    shaky(fails)
+
+
+def shown(output):
+    """Return what is shown of all processes, as Prometheus reads it, without the numbers of each process."""
+    registry = CollectorRegistry()
+    registry.register(output.collector)
+    return {
+        key: number for key, number in samples(generate_latest(registry).decode()).items() if "pid" not in dict(key[1])
+    }
+
+
+def test_what_is_shared_is_what_was_counted(output, counted):
+    shared = output()
+    worked().execute()
+    worked(fails=True).execute()
+    shared.deliver(0)
+    worked().execute()
+    shared.deliver(0)
+
+    numbers, own = shown(shared), samples(counted.text())
+
+    missing = {key: number for key, number in own.items() if number and numbers.get(key) != number}
+    assert {name for name, _ in missing} <= {semconv.BUILD_INFO + "_created"}, missing
+    count = (semconv.TASK_RUN_DURATION + "_count", (("flow", "worked"), ("result", "success"), ("task", "shaky")))
+    assert numbers[count] == 2
+
+
+def test_nothing_is_written_while_nothing_has_changed(output, monkeypatch):
+    shared = output()
+    worked().execute()
+    shared.deliver(0)
+    shared.deliver(0)  # the first look gives each declared flow its series, which is news
+    reads = []
+    monkeypatch.setattr(multiprocess, "read", lambda snapshot: reads.append(snapshot) or [])
+
+    shared.deliver(0)
+    assert reads == []
+    worked().execute()
+    shared.deliver(0)
+    assert len(reads) == 1
+
+
+def test_what_another_counting_begins_is_added_to_what_the_files_hold(output):
+    shared = output()
+    worked().execute()
+    shared.deliver(0)
+    anew = Aggregator()
+    observers.add_observer(anew)
+    worked().execute()
+    observers.remove_observer(anew)
+
+    again = output(anew)
+    again.deliver(0)
+
+    labels = (("flow", "worked"), ("result", "success"))
+    assert shown(again)[semconv.FLOW_RUNS, labels] == 2
+    in_bucket = (("flow", "worked"), ("le", "+Inf"), ("result", "success"))
+    assert shown(again)[semconv.FLOW_RUN_DURATION + "_bucket", in_bucket] == 2
+
+
+def test_a_gauge_that_is_not_there_any_more_is_zero(folder):
+    metric = Metric("test_open", "Open.", "gauge", ("flow",), "livesum", lambda _: [], is_live=True)
+    multiprocess._files._written["test_open"] = {}
+
+    multiprocess._files._write_gauge(Family(metric, [Sample(("a",), 3), Sample(("b",), 1)]))
+    multiprocess._files._write_gauge(Family(metric, [Sample(("b",), 1)]))
+
+    collector = MultiProcessCollector(None, str(folder))
+    (family,) = collector.collect()
+    assert {sample.labels["flow"]: sample.value for sample in family.samples} == {"a": 0, "b": 1}
+
+
+def another_process(monkeypatch, pid, *gauges):
+    """Write gauges (metric, mode, value, time) as the process *pid* does."""
+    own = values.ValueClass
+    theirs = values.MultiProcessValue(lambda: pid)
+    for metric, mode, number, moment in gauges:
+        labels = {"flow": "worked"} | ({"result": "success"} if "last" in metric else {})
+        gauge = theirs("gauge", metric, metric, list(labels), list(labels.values()), "", multiprocess_mode=mode)
+        gauge.set(number, timestamp=moment)
+    monkeypatch.setattr(values, "ValueClass", own)
+
+
+def test_of_the_last_run_the_newest_of_all_processes_counts(output, monkeypatch):
+    shared = output()
+    worked().execute()
+    shared.deliver(0)
+    soon = time.time() + 100
+    length = (semconv.FLOW_LAST_RUN_DURATION, "mostrecent", 55.0, soon)
+    another_process(monkeypatch, 777, length, (semconv.FLOW_LAST_RUN, "max", soon, 0))
+
+    labels = (("flow", "worked"), ("result", "success"))
+    assert shown(shared)[semconv.FLOW_LAST_RUN_DURATION, labels] == 55.0
+    assert shown(shared)[semconv.FLOW_LAST_RUN, labels] == pytest.approx(soon)
+
+
+def test_open_runs_of_dead_processes_are_removed_and_nothing_else(folder, monkeypatch):
+    alive, dead = os.getpid(), 4_194_305
+    names = [f"gauge_livesum_{alive}.db", f"gauge_max_{dead}.db", f"counter_{dead}.db"]
+    names += ["gauge_live_x.db", "gauge_livesum_7.db"]
+    for name in (*names, f"gauge_livesum_{dead}.db", f"gauge_liveall_{dead}.db"):
+        (folder / name).touch()
+
+    def kill(pid, signal):
+        if pid == 7:
+            raise PermissionError
+        if pid == dead:
+            raise ProcessLookupError
+        assert (pid, signal) == (alive, 0)
+
+    monkeypatch.setattr(os, "kill", kill)
+    multiprocess.remove_dead_gauges(folder)
+
+    assert {file.name for file in folder.iterdir()} == set(names)
+
+
+def test_open_runs_of_a_dead_process_with_the_same_pid_are_set_to_zero_and_the_application_s_gauges_stay(
+    folder, monkeypatch
+):
+    own = os.getpid()
+    another_process(monkeypatch, own, (semconv.FLOW_RUNS_IN_PROGRESS, "livesum", 3.0, 0), ("theirs", "livesum", 4.0, 0))
+    (folder / f"gauge_liveall_{own}.db").write_bytes(bytes(64))
+
+    multiprocess.zero_own_gauges(folder)
+
+    gauges = {family.name: family.samples[0].value for family in MultiProcessCollector(None, str(folder)).collect()}
+    assert gauges == {semconv.FLOW_RUNS_IN_PROGRESS: 0.0, "theirs": 4.0}
+
+
+def test_a_child_takes_over_no_open_run_and_exports_when_anything_runs(output, folder):
+    shared = output()
+    assert shared.worker._interval == 1.0
+    assert shared.hooks == Hooks(series_added=shared.worker.start)
+    own, other = folder / f"gauge_livesum_{os.getpid()}.db", folder / "gauge_livesum_7.db"
+    for file in (own, other):
+        file.touch()
+
+    shared.begin_in_child()
+
+    assert (own.exists(), other.exists()) == (False, True)
+
+
+@pytest.mark.parametrize("value", [None, "", "nowhere"])
+def test_a_folder_that_is_none_is_refused(monkeypatch, value):
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    if value is not None:
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", value)
+
+    with pytest.raises(ConfigurationError, match=rf"needs PROMETHEUS_MULTIPROC_DIR, .* \(it is '{value or ''}'\)"):
+        multiprocess.Multiprocess().open(Aggregator())
+
+
+def test_a_variable_that_came_too_late_for_prometheus_client_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    monkeypatch.setattr(values, "ValueClass", values.MutexValue)
+
+    with pytest.raises(ConfigurationError, match="before prometheus_client is imported"):
+        multiprocess.Multiprocess().open(Aggregator())

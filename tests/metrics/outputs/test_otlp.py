@@ -1,20 +1,26 @@
 """The numbers are exported as OTLP."""
 
+import gc
 import os
 import subprocess
 import sys
 import textwrap
 import time
+import weakref
+from types import SimpleNamespace
 
 import pytest
-from opentelemetry.sdk.metrics.export import MetricExportResult
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExportResult
 from opentelemetry.sdk.resources import Resource
 
 from otelflow import semconv
 from otelflow._core.process import losses
-from otelflow.metrics._counts import Aggregator
+from otelflow._core.process.instance import instance_id
+from otelflow._version import __version__
+from otelflow.metrics._counts import Aggregator, Distribution, Exemplar, Series, Snapshot
 from otelflow.metrics._outputs import otlp
-from otelflow_exporters._otlp.endpoint import ExportStatus
+from otelflow.metrics._outputs.otlp import to_otlp
+from otelflow_exporters._otlp.endpoint import CURE, ExportStatus
 from support.metrics import PROGRAM, python, received, wait_for
 
 
@@ -163,16 +169,20 @@ def test_a_forked_child_makes_an_exporter_of_its_own(receiver):
 class Exporter:
     """An exporter that ends as it is told, with an answer of the endpoint."""
 
-    def __init__(self, result, refused=False, rejected=0):
-        self.result, self.refused, self.rejected = result, refused, rejected
-        self.status = ExportStatus("http://collector:4318")
+    def __init__(self, result=MetricExportResult.SUCCESS, endpoint="http://collector:4318", **answer):
+        self.result, self.answer = result, answer
+        self.status = ExportStatus(endpoint)
+        self.exports, self.timeouts, self.ends = [], [], 0
 
-    def export(self, _metrics, timeout_millis):
-        self.status.is_refused, self.status.rejected = self.refused, self.rejected
+    def export(self, metrics, timeout_millis):
+        self.exports.append(metrics)
+        self.timeouts.append(timeout_millis)
+        for name, value in self.answer.items():
+            setattr(self.status, name, value)
         return self.result
 
     def shutdown(self):
-        pass
+        self.ends += 1
 
 
 @pytest.fixture
@@ -181,9 +191,15 @@ def output(monkeypatch):
 
     outputs = []
 
-    def output_of(exporter):
-        monkeypatch.setattr(otlp, "_new_exporter", lambda: (exporter, exporter.status))
-        outputs.append(otlp.OtlpOutput(Aggregator(), Resource({})))
+    def output_of(*exporters, resource=None):
+        following = iter(exporters)
+
+        def new_exporter():
+            exporter = next(following)
+            return exporter, exporter.status
+
+        monkeypatch.setattr(otlp, "_new_exporter", new_exporter)
+        outputs.append(otlp.OtlpOutput(Aggregator(), resource or Resource({})))
         return outputs[-1]
 
     yield output_of
@@ -193,7 +209,7 @@ def output(monkeypatch):
 
 @pytest.mark.parametrize(
     "exporter",
-    [Exporter(MetricExportResult.FAILURE), Exporter(MetricExportResult.SUCCESS, refused=True)],
+    [Exporter(MetricExportResult.FAILURE), Exporter(MetricExportResult.SUCCESS, is_refused=True)],
     ids=["the exporter says so", "only the answer says so"],
 )
 def test_numbers_that_were_refused_are_not_taken_for_delivered(output, exporter):
@@ -206,3 +222,193 @@ def test_numbers_that_a_collector_threw_away_are_counted_as_lost(output, caplog)
 
     assert losses.dropped["metrics", "rejected"] == 7
     assert "delivered to http://collector:4318, which rejected some of them" in caplog.text
+
+
+def soon():
+    return time.monotonic() + 5
+
+
+@pytest.mark.parametrize(
+    ("exporter", "reason"),
+    [
+        (
+            Exporter(MetricExportResult.FAILURE, reason="HTTP 503"),
+            f"http://collector:4318 (HTTP 503); {CURE}",
+        ),
+        (Exporter(MetricExportResult.FAILURE, endpoint=""), "it does not say why"),
+    ],
+)
+def test_numbers_that_did_not_arrive_say_where_and_why(output, exporter, reason):
+    with pytest.raises(ConnectionError) as error:
+        output(exporter).deliver(soon())
+
+    assert str(error.value) == reason
+
+
+@pytest.mark.parametrize(("message", "words"), [("too old", "too old"), ("", "it does not say why")])
+def test_numbers_that_were_thrown_away_say_why_once_and_count_each_time(output, caplog, message, words):
+    delivering = output(Exporter(rejected=7, message=message))
+
+    for _ in range(2):
+        delivering.deliver(soon())
+
+    assert caplog.messages == [
+        f"Metrics over Exporter were delivered to http://collector:4318, which rejected some of them ({words})"
+    ]
+    assert losses.dropped == {("metrics", "rejected"): 14}
+
+
+def test_an_answer_counts_for_its_own_export(output, caplog):
+    exporter = Exporter(rejected=7)
+    delivering = output(exporter)
+    delivering.deliver(soon())
+
+    exporter.answer = {}
+    delivering.deliver(soon())
+
+    assert losses.dropped == {("metrics", "rejected"): 7}
+
+
+@pytest.mark.parametrize(("deadline", "millis"), [(105.0, 5_000), (99.0, 1)])
+def test_the_exporter_has_the_time_that_is_left(output, monkeypatch, deadline, millis):
+    exporter = Exporter()
+    monkeypatch.setattr(otlp, "time", SimpleNamespace(monotonic=lambda: 100.0, time_ns=time.time_ns))
+
+    output(exporter).deliver(deadline)
+
+    assert exporter.timeouts == [millis]
+
+
+def test_the_resource_has_the_id_that_was_chosen_or_that_of_this_process(output):
+    exporter = Exporter()
+    for resource in (
+        {"service.name": "shop", "service.instance.id": "mine"},
+        {"service.name": "shop", "odd": "\ud800"},
+    ):
+        output(exporter, resource=Resource(resource)).deliver(soon())
+
+    chosen, own = [dict(metrics.resource_metrics[0].resource.attributes) for metrics in exporter.exports]
+    assert chosen["service.instance.id"] == "mine"
+    assert own == {"service.name": "shop", "odd": "\\ud800", "service.instance.id": instance_id("shop")}
+
+
+def test_an_output_that_ends_exports_the_last_numbers_and_ends_its_exporter_once(output):
+    exporters = [Exporter(), Exporter()]
+    last = output(*exporters)
+    last.close()
+    last.close()
+    assert [(len(exporter.exports), exporter.ends) for exporter in exporters] == [(1, 1), (0, 0)]
+
+    output(exporters[1]).close(deliver=False)
+    assert [(len(exporter.exports), exporter.ends) for exporter in exporters] == [(1, 1), (0, 1)]
+
+
+def test_an_output_that_has_ended_connects_again_for_what_comes_later(output):
+    exporters = [Exporter(), Exporter()]
+    delivering = output(*exporters)
+    delivering.close(deliver=False)
+
+    delivering.deliver(soon())
+
+    assert [len(exporter.exports) for exporter in exporters] == [0, 1]
+
+
+def test_a_child_leaves_the_exporter_of_its_parent_alone_and_connects_by_itself(output):
+    exporters = [Exporter(), Exporter()]
+    delivering = output(*exporters)
+    parents = weakref.ref(exporters[0])
+    delivering.begin_in_child()
+    delivering.begin_in_child()
+
+    delivering.deliver(soon())
+    delivering.close(deliver=False)
+
+    assert [(len(exporter.exports), exporter.ends) for exporter in exporters] == [(0, 0), (1, 1)]
+    exporters.clear()
+    gc.collect()
+    assert parents() is not None, "its end would be sent on the connection of the parent"
+
+
+def test_zeros_are_exported_before_anything_runs_and_a_run_wakes_nobody(output):
+    exporter = Exporter()
+    delivering = output(exporter)
+
+    assert delivering.start()
+
+    wait_for(lambda: exporter.exports)
+    hooks = delivering.aggregator.hooks
+    assert (hooks.series_added, hooks.flow_ended) == (delivering.worker.start, None)
+
+
+@pytest.mark.parametrize(("value", "seconds"), [(None, 60), ("250", 0.25)])
+def test_it_exports_as_often_as_the_variable_says(output, monkeypatch, value, seconds):
+    if value is not None:
+        monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", value)
+
+    assert output(Exporter()).worker._interval == seconds
+
+
+def test_an_output_that_is_switched_off_is_none_and_says_which_variable_did_it(monkeypatch, caplog):
+    caplog.set_level("INFO", "otelflow")
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", " None ")
+
+    assert otlp.Otlp.from_place("", Resource({})) is None
+    assert caplog.messages == ["metrics=otlp exports nothing: OTEL_METRICS_EXPORTER=none"]
+
+
+def test_each_number_becomes_a_point_with_its_labels_times_and_exemplar(monkeypatch):
+    flow_series, distribution = Series("order", None, (1.0, 5.0)), Distribution((1.0, 5.0))
+    distribution.counts, distribution.total = [2, 1, 0], 6.5
+    distribution.last_time, distribution.last_duration = 1_700_000_009.5, 4.5
+    distribution.exemplars = {1: Exemplar(trace_id=11, span_id=22, value=4.5, time=1_700_000_009.0)}
+    flow_series.durations = {"success": distribution}
+    snapshot = Snapshot(
+        [flow_series], [], {"order": [1_700_000_001.0]}, {("traces", "queue_full"): 3}, {}, 1_700_000_000.5
+    )
+    monkeypatch.setattr(otlp, "time", SimpleNamespace(time_ns=lambda: 1_700_000_010_000_000_000))
+    resource = Resource({"service.name": "shop"})
+
+    data = to_otlp(snapshot, resource)
+
+    (of_resource,) = data.resource_metrics
+    (of_scope,) = of_resource.scope_metrics
+    assert of_resource.resource is resource
+    assert (of_scope.scope.name, of_scope.scope.version) == (semconv.SCOPE, __version__)
+    assert of_scope.schema_url == of_scope.scope.schema_url == semconv.SCHEMA_URL
+    metrics = {metric.name: metric for metric in of_scope.metrics}
+    assert semconv.TASK_RUNS not in metrics
+    assert semconv.LISTENER_ERRORS not in metrics
+    assert metrics[semconv.FLOW_RUNS].description == "Runs of flows that ended."
+
+    for metric in metrics.values():
+        for point in metric.data.data_points:
+            assert point.start_time_unix_nano == 1_700_000_000_500_000_000
+            assert point.time_unix_nano == 1_700_000_010_000_000_000
+    runs, lost = metrics[semconv.FLOW_RUNS].data, metrics[semconv.TELEMETRY_DROPPED].data
+    of_results = {point.attributes["result"]: point for point in runs.data_points}
+    assert (of_results["success"].value, type(of_results["success"].value)) == (3, int)
+    assert {result: point.value for result, point in of_results.items() if result != "success"} == dict.fromkeys(
+        set(semconv.RESULTS) - {"success"}, 0
+    )
+    assert [(dict(point.attributes), point.value) for point in lost.data_points] == [
+        ({"signal": "traces", "reason": "queue_full"}, 3)
+    ]
+    (exemplar,) = of_results["success"].exemplars
+    assert (exemplar.trace_id, exemplar.span_id, exemplar.value) == (11, 22, 4.5)
+    assert (exemplar.time_unix_nano, exemplar.filtered_attributes) == (1_700_000_009_000_000_000, {})
+    assert not of_results["failure"].exemplars
+    (duration,) = metrics[semconv.FLOW_RUN_DURATION].data.data_points
+    assert (duration.count, duration.sum, duration.bucket_counts) == (3, 6.5, [2, 1, 0])
+    assert (duration.explicit_bounds, duration.attributes) == ((1.0, 5.0), {"flow": "order", "result": "success"})
+    assert [exemplar.span_id for exemplar in duration.exemplars] == [22]
+    (last,) = metrics[semconv.FLOW_LAST_RUN].data.data_points
+    assert last.value == 1_700_000_009.5
+    (running,) = metrics[semconv.FLOW_RUNS_IN_PROGRESS].data.data_points
+    assert (running.value, type(running.value)) == (1, int)
+    kinds = {name: type(metric.data).__name__ for name, metric in metrics.items()}
+    assert kinds[semconv.FLOW_RUN_DURATION] == "Histogram"
+    assert (kinds[semconv.FLOW_LAST_RUN], kinds[semconv.FLOW_RUNS]) == ("Gauge", "Sum")
+    assert runs.is_monotonic
+    assert not metrics[semconv.FLOW_RUNS_IN_PROGRESS].data.is_monotonic
+    for name in (semconv.FLOW_RUNS, semconv.FLOW_RUNS_IN_PROGRESS, semconv.FLOW_RUN_DURATION):
+        assert metrics[name].data.aggregation_temporality == AggregationTemporality.CUMULATIVE

@@ -7,16 +7,23 @@ import textwrap
 import time
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
+from prometheus_client import generate_latest
 
 import otelflow
 from otelflow import metrics, semconv
+from otelflow._core.process import losses
 from otelflow._core.process.settings_table import SETTINGS
+from otelflow._core.runs import observers
 from otelflow.errors import ConfigurationError
-from otelflow.metrics._outputs import OUTPUTS
-from support.metrics import PROGRAM, pushed, python, value
+from otelflow.metrics._counts import Aggregator, Hooks
+from otelflow.metrics._outputs import OUTPUTS, metrics_worker
+from otelflow.metrics._outputs.output import Output, WorkerOutput, service_of, warn_of_unnamed
+from support.metrics import PROGRAM, pushed, python, value, wait_for
 
 
 @pytest.mark.parametrize("way", ["push:http://127.0.0.1:9", "otlp"])
@@ -198,3 +205,199 @@ def test_no_error_of_a_refused_choice_shows_its_password(choice, source, monkeyp
 
     assert "s3cr3t" not in str(caught.value)
     assert "s3cr3t" not in traceback.format_exception(caught.value)[-1]
+
+
+# An output of the test, in this process
+
+
+class Kept(WorkerOutput):
+    """Keeps how many runs it was told of each time; raises *error* if there is one."""
+
+    def __init__(self, aggregator, **options):
+        super().__init__(aggregator, "for the test", **options)
+        self.counts, self.deadlines, self.error = [], [], None
+
+    def deliver(self, deadline):
+        if self.error is not None:
+            raise self.error
+        self.deadlines.append(deadline)
+        self.counts.append(self.aggregator.run_count)
+
+
+@pytest.fixture
+def kept():
+    """Make an output and count with it."""
+    outputs = []
+
+    def make(**options):
+        aggregator = Aggregator()
+        observers.add_observer(aggregator)
+        outputs.append(Kept(aggregator, **options))
+        return outputs[-1]
+
+    yield make
+    for output in outputs:
+        observers.remove_observer(output.aggregator)
+        output.close(deliver=False)
+
+
+@otelflow.task
+def step():
+    return 1
+
+
+@otelflow.flow
+def job(inner=0):
+    step()
+    if inner:
+        job(inner - 1).execute()
+
+
+def test_numbers_are_delivered_when_an_outermost_flow_has_ended(kept):
+    output = kept()
+    assert output.start()
+
+    step()
+    assert output.worker.thread is None
+    job(inner=2).execute()
+    wait_for(lambda: output.counts)
+
+    assert output.counts[-1] == 7
+
+
+def test_an_output_that_ends_delivers_the_last_numbers_and_hears_of_no_run_any_more(kept):
+    output = kept()
+    output.start()
+    step()
+
+    output.close()
+    job().execute()
+
+    assert output.counts == [1]
+    assert output.aggregator.hooks == Hooks()
+
+
+def test_an_output_that_is_thrown_away_delivers_nothing(kept):
+    output = kept()
+    output.start()
+    step()
+
+    output.close(deliver=False)
+
+    assert output.counts == []
+
+
+def test_an_output_that_ends_leaves_the_one_that_has_taken_its_place_alone(kept):
+    output = kept()
+    output.start()
+    hooks = Hooks(flow_ended=lambda: None)
+    output.aggregator.hooks = hooks
+
+    output.close()
+
+    assert output.aggregator.hooks is hooks
+
+
+def test_what_was_delivered_already_is_not_delivered_again_at_the_end(kept):
+    output = kept()
+    output.start()
+    step()
+    assert output.flush(20)
+
+    output.close()
+
+    assert output.counts == [1]
+
+
+def test_with_an_interval_the_last_numbers_are_delivered_also_when_they_are_the_same(kept):
+    output = kept(interval=60)
+    assert output.flush(20)
+
+    output.close()
+
+    assert output.counts == [0, 0]
+
+
+def test_numbers_that_did_not_arrive_are_counted_said_once_and_delivered_at_the_end(kept, caplog):
+    output = kept()
+    output.error = OSError("no")
+
+    assert [output.flush(20), output.flush(20)] == [False, False]
+    assert caplog.messages == ["Metrics for the test did not arrive (OSError: no); the flow goes on"]
+    assert losses.dropped["metrics", "export_failed"] == 2
+
+    output.error = None
+    output.close()
+    assert output.counts == [0]
+
+
+def test_only_news_is_delivered_soon_unless_there_is_an_interval(kept):
+    for options, looks in (({}, [1, 1, 2]), ({"interval": 60}, [1, 2, 3])):
+        output = kept(**options)
+        output.flush(20)
+        seen = [len(output.counts)]
+        output.worker.deliver_soon()
+        with output.worker.changed:
+            assert output.worker.changed.wait_for(lambda worker=output.worker: not worker.is_behind, 20)
+        seen.append(len(output.counts))
+        step()
+        output.worker.deliver_soon()
+        with output.worker.changed:
+            assert output.worker.changed.wait_for(lambda worker=output.worker: not worker.is_behind, 20)
+        seen.append(len(output.counts))
+
+        assert seen == looks
+
+
+def test_delivery_has_the_time_that_an_end_may_take(kept, monkeypatch):
+    monkeypatch.setattr(metrics_worker, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    output = kept()
+
+    output.flush(20)
+    output.worker.deadline = 103.0
+    output.flush(20)
+
+    assert output.deadlines == [104.5, 103.0]
+
+
+def test_a_child_has_no_thread_and_nothing_to_deliver(kept):
+    output = kept()
+    output.error = OSError("no")
+    step()
+    output.flush(20)
+    output.worker.begin()
+    output.error = None
+    output.aggregator.begin_in_child()
+
+    output.worker.deliver_soon()
+    assert output.worker.thread is None
+    output.close()
+
+    assert output.counts == []
+
+
+def test_an_output_without_a_thread_of_its_own_has_nothing_to_deliver():
+    output = Output(Aggregator())
+
+    assert (output.start(), output.flush(0), output.close()) == (True, True, None)
+    assert (output.address, output.port) == (None, None)
+    output.registry.register(output.collector)
+    assert "otelflow_build_info" in generate_latest(output.registry).decode()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "service", "warnings"),
+    [
+        ({"service.name": "billing"}, "billing", 0),
+        ({}, "unknown_service", 1),
+        ({"service.name": "unknown_service:python"}, "unknown_service:python", 1),
+    ],
+)
+def test_a_job_goes_by_the_name_of_its_service(attributes, service, warnings, caplog):
+    name = service_of(Resource(attributes))
+    warn_of_unnamed(name)
+    warn_of_unnamed(name)
+
+    assert name == service
+    assert len(caplog.messages) == warnings
+    assert all(f"go by the name {service!r}" in message for message in caplog.messages)

@@ -9,6 +9,7 @@ import pytest
 from opentelemetry.sdk.resources import Resource
 
 from otelflow import flow, semconv
+from otelflow._core.process import losses, process
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator
 from otelflow.metrics._outputs import pull
@@ -60,6 +61,7 @@ def test_a_host_that_nobody_knows_is_a_warning_that_speaks_of_the_host(use, capl
     assert use("pull:no-such-host.invalid:0").address is None
 
     assert "choose a name or address of this machine" in caplog.text
+    assert losses.dropped == {("metrics", "not_served"): 1}
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,9 @@ def test_a_host_that_nobody_knows_is_a_warning_that_speaks_of_the_host(use, capl
         ("localhost", ("localhost", 9464)),
         ("[::1]:8000", ("::1", 8000)),
         ("[::1]", ("::1", 9464)),
+        ("0", ("127.0.0.1", 0)),
+        ("65535", ("127.0.0.1", 65_535)),
+        ("prometheus.example:80", ("prometheus.example", 80)),
     ],
 )
 def test_a_place_to_pull_from_is_host_and_port(where, place):
@@ -81,7 +86,13 @@ def test_a_place_to_pull_from_is_host_and_port(where, place):
 
 @pytest.mark.parametrize(
     ("where", "complaint"),
-    [("²", "is no address"), ("-1", "is no address"), ("::1", "in brackets"), ("::1:8000", "in brackets")],
+    [
+        *(
+            (where, "is no address: give pull:HOST:PORT")
+            for where in ("²", "-1", "+80", "65536", "12:34", "a b:1", "a/b:1")
+        ),
+        *((where, "an IPv6 address stands in brackets") for where in ("::1", "::1:8000", "[::1", "[::1:80")),
+    ],
 )
 def test_a_place_that_is_none_is_refused_with_its_cure(where, complaint):
     with pytest.raises(ConfigurationError, match=complaint):
@@ -194,3 +205,105 @@ def test_a_forked_child_does_not_hold_the_port_of_its_parent():
 
     assert done.returncode == 0, done.stderr
     assert done.stdout == "True\n", done.stderr
+
+
+def test_the_contents_of_the_files_are_a_part_of_the_choice(tmp_path, monkeypatch):
+    for name in ("certificate", "key", "client_ca"):
+        (tmp_path / name).write_text(name)
+        monkeypatch.setenv(f"OTELFLOW_METRICS_{name.upper()}", str(tmp_path / name))
+    process.reset()
+
+    choice = pull.Pull.from_place("", Resource({}))
+    (tmp_path / "key").write_text("another")
+
+    assert choice.contents == (b"certificate", b"key", b"client_ca")
+    assert pull.Pull.from_place("", Resource({})) != choice
+    assert pull._content_of(tmp_path / "nowhere") == b""
+
+
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [
+        (("certificate", "", ""), "needs metrics_certificate and metrics_key, two PEM files"),
+        (("", "key", ""), "needs metrics_certificate and metrics_key, two PEM files"),
+        (("", "", "client"), "needs metrics_certificate and metrics_key, two PEM files"),
+        (("certificate", "nowhere", ""), "nowhere cannot be read"),
+        (("certificate", "key", "nowhere"), "nowhere cannot be read"),
+        (("certificate", "key", "client"), "client cannot be used .* give PEM files"),
+        (("certificate", "client", ""), "certificate and .*client cannot be used"),
+        (("certificate", "key", "certificate"), None),
+        (("certificate", "key", ""), None),
+        (("", "", ""), None),
+    ],
+)
+def test_files_that_cannot_be_used_together_are_refused(tmp_path, names, complaint):
+    certificate, key = certified(tmp_path)
+    certificate.rename(tmp_path / "certificate")
+    key.rename(tmp_path / "key")
+    (tmp_path / "client").write_text("no pem")
+    files = pull.Certificate(*(str(tmp_path / name) if name else "" for name in names))
+
+    if complaint is None:
+        files.check()
+    else:
+        with pytest.raises(ConfigurationError, match=complaint):
+            files.check()
+
+
+def test_with_an_authority_for_clients_only_those_with_a_certificate_are_let_in(tmp_path):
+    certificate, key = map(str, certified(tmp_path))
+    served = pull.Pull("127.0.0.1", 0, pull.Certificate(certificate, key, certificate)).open(Aggregator())
+    served.registry.register(served.collector)
+    served.start()
+    stranger = ssl.create_default_context(cafile=certificate)
+    client = ssl.create_default_context(cafile=certificate)
+    client.load_cert_chain(certificate, key)
+
+    with pytest.raises(OSError, match=r"(?i)certificate|reset|broken|EOF"):
+        get(served.address, context=stranger)
+    text = get(served.address, context=client)[1]
+    served.close()
+
+    assert "otelflow_build_info" in text
+
+
+def test_an_output_that_has_ended_answers_no_more_and_its_port_is_free():
+    served = pull.Pull("127.0.0.1", 0).open(Aggregator())
+    assert not served.flush(1)
+    assert served.start()
+    assert served.flush(1)
+    port = served.port
+    assert served.address == f"http://127.0.0.1:{port}/metrics"
+
+    served.close()
+    served.close()
+
+    assert (served.address, served.flush(1)) == (None, False)
+    with socket.create_server(("127.0.0.1", port)):
+        pass
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+def test_an_ipv6_address_stands_in_brackets():
+    served = pull.Pull("::1", 0).open(Aggregator())
+    served.registry.register(served.collector)
+    if not served.start():
+        pytest.skip("no IPv6 here")
+
+    address = served.address
+    text = get(address)[1]
+    served.close()
+
+    assert address == f"http://[::1]:{served.port}/metrics"
+    assert "otelflow_build_info" in text
+
+
+def test_a_child_lets_go_of_the_port_and_leaves_the_server_to_its_parent():
+    served = pull.Pull("127.0.0.1", 0).open(Aggregator())
+    served.start()
+    listening = served._server.socket
+
+    served.leave()
+
+    assert (listening.fileno(), served.address) == (-1, None)
+    served.leave()

@@ -1,11 +1,15 @@
 """The numbers of a job are pushed to a gateway, in groups that name no run."""
 
+import base64
 import time
+from types import SimpleNamespace
+from urllib.error import HTTPError
 
 import pytest
 from opentelemetry.sdk.resources import Resource
 
-from otelflow import semconv
+from otelflow import flow, semconv
+from otelflow._core.process import losses
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._outputs import push
 from support.metrics import pushed, python, value
@@ -151,3 +155,161 @@ def test_a_group_that_the_gateway_refuses_keeps_no_other_from_arriving(receiver)
 def test_an_address_that_is_none_is_refused(where):
     with pytest.raises(ConfigurationError, match="is no address of a Pushgateway"):
         push.Push.from_place(where, Resource({}))
+
+
+@pytest.mark.parametrize(
+    ("place", "url", "username", "password"),
+    [
+        ("", "http://127.0.0.1:9091", None, ""),
+        ("gateway:9091", "http://gateway:9091", None, ""),
+        ("https://gateway/prefix", "https://gateway/prefix", None, ""),
+        ("http://deploy:p%40ss@gateway:1", "http://gateway:1", "deploy", "p@ss"),
+        ("d%20e@gateway", "http://gateway", "d e", ""),
+    ],
+)
+def test_a_place_is_the_address_of_a_gateway_perhaps_with_a_password(place, url, username, password):
+    choice = push.Push.from_place(place, Resource({"service.name": "billing"}))
+
+    assert choice == push.Push(url, "billing", username, password)
+    assert "p@ss" not in repr(choice)
+
+
+# In this process
+
+
+class Gateway:
+    """What a gateway was told: (group, seconds, metrics) of each push; it refuses the groups with these flows."""
+
+    def __init__(self, monkeypatch, refuses=()):
+        self.pushes = []
+        self.refuses = refuses
+        monkeypatch.setattr(push, "push_to_gateway", self.take)
+
+    def take(self, url, job, collector, key, timeout, handler):
+        group = "/".join(key.values())
+        names = [family.name for family in collector.collect()]
+        self.pushes.append((group, timeout, names))
+        if group in self.refuses:
+            raise HTTPError(url, 400, "Bad Request", {}, None)
+
+    @property
+    def groups(self):
+        groups = [group for group, _, _ in self.pushes]
+        self.pushes.clear()
+        return groups
+
+
+@pytest.fixture
+def pushing(counted):
+    outputs = []
+
+    def make(address="http://gateway"):
+        choice = push.Push.from_place(address, Resource({"service.name": "billing"}))
+        outputs.append(choice.open(counted.aggregator))
+        return outputs[-1]
+
+    yield make
+    for output in outputs:
+        output.close(deliver=False)
+
+
+def soon():
+    return time.monotonic() + 5
+
+
+@flow
+def fine():
+    """Succeed."""
+
+
+@flow
+def other():
+    """Succeed, too."""
+
+
+def test_only_groups_with_new_numbers_are_pushed_again(pushing, monkeypatch):
+    gateway, output = Gateway(monkeypatch), pushing()
+    fine().execute()
+    other().execute()
+    output.deliver(soon())
+    assert gateway.groups == ["fine/success", "other/success", "fine", "other", ""]
+
+    output.deliver(soon())
+    assert gateway.groups == []
+    fine().execute()
+    output.deliver(soon())
+    assert gateway.groups == ["fine/success", "fine"]
+    losses.lost("traces", "queue_full")
+    output.deliver(soon())
+    assert gateway.groups == [""]
+
+
+def test_each_group_has_the_numbers_that_are_its_own(pushing, monkeypatch):
+    gateway, output = Gateway(monkeypatch), pushing()
+    fine().execute()
+    output.deliver(soon())
+
+    names = {group: names for group, _, names in gateway.pushes}
+    assert names["fine/success"] == [semconv.FLOW_LAST_RUN, semconv.FLOW_LAST_RUN_DURATION]
+    of_flows = [semconv.FLOW_RUNS, semconv.FLOW_RUN_DURATION, semconv.TASK_RUNS, semconv.TASK_RUN_DURATION]
+    assert names["fine"] == [name.removesuffix("_total") for name in (*of_flows, semconv.TASK_FAILURES)]
+    of_process = [semconv.TELEMETRY_DROPPED, semconv.LISTENER_ERRORS, semconv.BUILD_INFO]
+    assert names[""] == [name.removesuffix("_total") for name in of_process]
+
+
+def test_a_group_that_is_refused_costs_no_other_and_is_pushed_again(pushing, monkeypatch):
+    gateway, output = Gateway(monkeypatch, refuses=("fine", "other")), pushing()
+    fine().execute()
+    other().execute()
+
+    with pytest.raises(ConnectionError) as refusal:
+        output.deliver(soon())
+
+    assert str(refusal.value) == "HTTP Error 400: Bad Request for {'flow': 'fine'}"
+    assert gateway.groups == ["fine/success", "other/success", "fine", "other", ""]
+    gateway.refuses = ()
+    output.deliver(soon())
+    assert gateway.groups == ["fine", "other"]
+
+
+def test_a_child_pushes_last_runs_only(pushing, monkeypatch):
+    gateway, output = Gateway(monkeypatch), pushing()
+    output.aggregator.begin_in_child()
+    fine().execute()
+
+    output.deliver(soon())
+
+    assert gateway.groups == ["fine/success"]
+
+
+def test_each_push_has_two_seconds_or_what_is_left(pushing, monkeypatch):
+    now = iter([100.0, 103.5, 104.0])
+    monkeypatch.setattr(push, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    gateway, output = Gateway(monkeypatch), pushing()
+    fine().execute()
+
+    with pytest.raises(TimeoutError, match="the gateway is too slow"):
+        output.deliver(104.0)
+
+    assert [seconds for _, seconds, _ in gateway.pushes] == [2.0, 0.5]
+
+
+def test_the_password_goes_to_the_gateway_and_into_no_warning(pushing, receiver, caplog):
+    output = pushing(receiver.url.replace("http://", "http://deploy:s3cr3t@"))
+    fine().execute()
+
+    assert output.flush(20)
+
+    credentials = base64.b64encode(b"deploy:s3cr3t").decode()
+    assert {request.headers["Authorization"] for request in receiver.requests} == {f"Basic {credentials}"}
+    receiver.status = 500
+    fine().execute()
+    assert not output.flush(20)
+    (message,) = caplog.messages
+    assert message.startswith(f"Metrics for the Pushgateway http://127.0.0.1:{receiver.port} did not arrive")
+    assert "s3cr3t" not in caplog.text
+
+
+def test_a_label_that_would_be_a_folder_is_encoded():
+    assert push._path_label("flow", "...") == ("flow", "...")
+    assert push._path_label("flow", "..") == ("flow@base64", "Li4")

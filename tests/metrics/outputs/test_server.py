@@ -3,9 +3,12 @@
 import http.client
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -128,3 +131,115 @@ def test_it_ends_in_time_while_all_places_are_taken(serve):
     assert time.monotonic() - start < 5
     for client in silent:
         client.close()
+
+
+# Its parts
+
+
+class Socket:
+    """A connection that keeps how it was ended."""
+
+    def __init__(self, *, is_gone=False):
+        self.ends, self.is_gone = [], is_gone
+
+    def shutdown(self, how):
+        if self.is_gone:
+            raise OSError("not connected")
+        self.ends.append(how)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = SimpleNamespace(now=100.0)
+    clock.monotonic = lambda: clock.now
+    monkeypatch.setattr(server, "time", clock)
+    monkeypatch.setattr(server, "socket", SimpleNamespace(socket=Socket, SHUT_RDWR=2))
+    return clock
+
+
+def test_a_connection_is_ended_when_it_took_longer_than_ten_seconds(clock):
+    connections, first, second, third = server.Connections(None), Socket(), Socket(), Socket()
+    connections.accept(first)
+    clock.now = 105.0
+    connections.accept(second)
+    connections.accept(third)
+    connections.release(third)
+
+    ends = []
+    for moment in (110.0, 110.1, 120.0):
+        clock.now = moment
+        connections.end_overdue()
+        ends.append([len(connection.ends) for connection in (first, second, third)])
+
+    assert ends == [[0, 0, 0], [1, 0, 0], [2, 1, 0]]
+    assert first.ends[0] == 2
+
+
+def test_a_connection_that_has_ended_by_itself_is_no_trouble(clock):
+    connections, second = server.Connections(None), Socket()
+    connections.accept(Socket(is_gone=True))
+    connections.accept(second)
+    clock.now = 200.0
+
+    connections.end_overdue()
+
+    assert second.ends == [2]
+
+
+def test_the_65th_connection_waits_until_another_one_has_ended(clock):
+    connections, sockets = server.Connections(None), [Socket() for _ in range(66)]
+    for connection in sockets[:64]:
+        connections.accept(connection)
+    waiting = threading.Thread(target=connections.accept, args=(sockets[64],), daemon=True)
+
+    waiting.start()
+    waiting.join(0.3)
+    is_waiting = waiting.is_alive()
+    connections.release(sockets[0])
+    waiting.join(20)
+
+    assert (is_waiting, waiting.is_alive()) == (True, False)
+    connections.is_closing = True
+    connections.accept(sockets[65])  # a server that ends keeps nobody waiting
+
+
+def test_each_connection_has_five_seconds_for_its_request_and_many_may_wait(serve):
+    output = serve()
+
+    assert output._server.RequestHandlerClass.timeout == 5.0
+    limit = Path("/proc/sys/net/core/somaxconn")
+    backlog = min(1_024, int(limit.read_text())) if limit.exists() else None
+    listening = subprocess.run(["ss", "-ltn"], capture_output=True, text=True, check=False).stdout if backlog else ""
+    rows = [line.split() for line in listening.splitlines() if f":{output.port} " in line]
+    assert not rows or int(rows[0][2]) == backlog
+
+
+def test_an_error_of_a_client_is_no_word_and_any_other_is(serve, capsys):
+    output = serve()
+
+    for error in (ConnectionResetError(), ValueError("of ours")):
+        try:
+            raise error
+        except (OSError, ValueError):
+            output._server.handle_error(None, ("127.0.0.1", 1))
+
+    errors = capsys.readouterr().err
+    assert "of ours" in errors
+    assert "ConnectionResetError" not in errors
+
+
+@pytest.mark.parametrize(("address", "is_refused"), [("127.0.0.1", True), ("::1%lo", True), ("10.0.0.1", False)])
+def test_a_strange_name_is_refused_with_the_cure_where_only_this_machine_is_served(address, is_refused):
+    started = []
+
+    def application(environ, start_response):
+        return [b"metrics"]
+
+    guarded = server.refuse_strange_hosts(application, address, "Own.Example")
+    answer = guarded({"HTTP_HOST": "evil.example"}, lambda *head: started.append(head))
+
+    assert (guarded is application) is not is_refused
+    assert guarded({"HTTP_HOST": "own.example:80"}, None) == [b"metrics"]
+    if is_refused:
+        assert started == [("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])]
+        assert b"OTELFLOW_METRICS=pull:HOST:PORT" in answer[0]

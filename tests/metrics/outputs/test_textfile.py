@@ -1,13 +1,20 @@
 """The numbers of a job are written into a file that other processes and services share."""
 
 import os
+import platform
 import re
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from otelflow import semconv
+from otelflow import flow, semconv
+from otelflow._core.process.files import lock
+from otelflow._version import __version__
+from otelflow.errors import ConfigurationError
 from otelflow.metrics._outputs import textfile
 from support.metrics import python, samples, value
 
@@ -197,3 +204,161 @@ def test_the_lock_is_open_to_every_user_and_one_that_is_not_to_be_had_is_done_wi
     file.unlink()
     assert python(body).stderr == ""
     assert file.exists()
+
+
+# In this process
+
+
+def test_a_folder_has_a_file_for_the_service_whose_name_is_cut_only_if_it_must(tmp_path):
+    def name(service):
+        return textfile.Textfile(str(tmp_path), service).file().name
+
+    assert name("a b/c") == "otelflow-a b%2Fc.prom"
+    assert name("x" * 150) == f"otelflow-{'x' * 150}.prom"
+    cut = name("x" * 151)
+    assert cut.startswith(f"otelflow-{'x' * 150}-")
+    assert len(cut) == len("otelflow-") + 150 + len("-") + 16 + len(".prom")
+
+
+@pytest.mark.parametrize(
+    ("place", "complaint"),
+    [
+        ("", "metrics=textfile: names no file for node_exporter: give textfile:/path/NAME.prom, or a folder"),
+        ("jobs.txt", "metrics=textfile:jobs.txt names no file for node_exporter"),
+        ("http://deploy:s3cr3t@host/x", r"metrics=textfile:http://\[redacted\]@host/x names no file"),
+        ("a@b.txt", "metrics=textfile:a@b.txt names no file"),
+        ("nowhere/jobs.prom", "metrics=textfile:nowhere/jobs.prom: the folder of that file is not there; create it"),
+    ],
+)
+def test_a_place_that_can_be_no_file_of_node_exporter_is_refused(place, complaint):
+    with pytest.raises(ConfigurationError, match=complaint):
+        textfile.Textfile(place, "test").file()
+
+
+@pytest.fixture
+def written(tmp_path, counted):
+    """Deliver into a file as so many services as there are calls, and return what stands there."""
+    outputs = []
+
+    def write(service="test", seconds=5.0):
+        output = textfile.Textfile(str(tmp_path / "jobs.prom"), service).open(counted.aggregator)
+        outputs.append(output)
+        output.deliver(time.monotonic() + seconds)
+        return (tmp_path / "jobs.prom").read_text()
+
+    yield write
+    for output in outputs:
+        output.close(deliver=False)
+
+
+@flow
+def nightly():
+    """Succeed."""
+
+
+NIGHTLY = {"flow": "nightly", "result": "success", "service": "test"}
+
+
+def earlier(tmp_path, last, duration=7.5, runs=99, service="test"):
+    """Write what another process of the service has left."""
+    labels = f'flow="nightly",result="success",service="{service}"'
+    (tmp_path / "jobs.prom").write_text(
+        f"# HELP {semconv.FLOW_LAST_RUN} Last.\n# TYPE {semconv.FLOW_LAST_RUN} gauge\n"
+        f"{semconv.FLOW_LAST_RUN}{{{labels}}} {last}\n"
+        f"# HELP {semconv.FLOW_LAST_RUN_DURATION} Length.\n# TYPE {semconv.FLOW_LAST_RUN_DURATION} gauge\n"
+        f"{semconv.FLOW_LAST_RUN_DURATION}{{{labels}}} {duration}\n"
+        f"# TYPE {semconv.FLOW_RUNS} counter\n{semconv.FLOW_RUNS}{{{labels}}} {runs}\n"
+    )
+
+
+@pytest.mark.parametrize(("age", "is_theirs"), [(-3600, True), (3600, False)])
+def test_of_the_last_run_the_newer_one_of_two_processes_stays_with_its_duration(written, tmp_path, age, is_theirs):
+    theirs = time.time() - age
+    earlier(tmp_path, theirs)
+    nightly().execute()
+
+    text = written()
+
+    last, length = value(text, semconv.FLOW_LAST_RUN, **NIGHTLY), value(text, semconv.FLOW_LAST_RUN_DURATION, **NIGHTLY)
+    assert (last == theirs, length == 7.5) == (is_theirs, is_theirs)
+    assert value(text, semconv.FLOW_RUNS, **NIGHTLY) == 1
+    assert text.count(f'{semconv.FLOW_LAST_RUN}{{flow="nightly"') == 1
+
+
+def test_what_others_have_written_stays_with_its_help_and_what_was_this_service_s_own_is_replaced(written, tmp_path):
+    earlier(tmp_path, 1.0, service="other")
+    nightly().execute()
+
+    text = written()
+
+    other = {**NIGHTLY, "service": "other"}
+    assert value(text, semconv.FLOW_RUNS, **other) == 99
+    assert value(text, semconv.FLOW_LAST_RUN, **other) == 1.0
+    assert text.count(f"# HELP {semconv.FLOW_LAST_RUN} ") == 1
+
+
+def test_a_family_of_another_service_keeps_its_help_and_type(written, tmp_path):
+    (tmp_path / "jobs.prom").write_text(
+        '# HELP backups Backups of it.\n# TYPE backups gauge\nbackups{service="other"} 3\n'
+        '# HELP gone Of this service.\n# TYPE gone gauge\ngone{service="test"} 3\n'
+    )
+
+    text = written()
+
+    assert '# HELP backups Backups of it.\n# TYPE backups gauge\nbackups{service="other"} 3.0\n' in text
+    assert "gone" not in text
+
+
+def test_a_child_writes_last_runs_and_leaves_the_counters_as_they_are(written, tmp_path, counted):
+    earlier(tmp_path, 1.0)
+    counted.aggregator.begin_in_child()
+    nightly().execute()
+
+    text = written()
+
+    assert value(text, semconv.FLOW_RUNS, **NIGHTLY) == 99
+    assert value(text, semconv.FLOW_LAST_RUN, **NIGHTLY) > 1.0
+    assert semconv.BUILD_INFO not in text
+
+
+def test_what_is_live_is_not_written(written):
+    nightly().execute()
+
+    text = written()
+
+    assert semconv.FLOW_RUNS_IN_PROGRESS not in text
+    assert semconv.FLOW_OLDEST_RUN not in text
+    assert value(text, semconv.BUILD_INFO, version=__version__, python=platform.python_version(), service="test") == 1
+
+
+@posix_only
+def test_a_process_waits_for_the_lock_until_its_time_is_over(written, tmp_path, monkeypatch):
+    waits = []
+    held = os.open(tmp_path / "jobs.prom.lock", os.O_RDWR | os.O_CREAT)
+    assert lock(held)
+
+    def wait(seconds):
+        waits.append(seconds)
+        if len(waits) == 3:
+            os.close(held)
+
+    monkeypatch.setattr(textfile, "time", SimpleNamespace(monotonic=time.monotonic, sleep=wait))
+    assert "otelflow_build_info" in written()
+    assert len(waits) == 3
+
+    held = os.open(tmp_path / "jobs.prom.lock", os.O_RDWR)
+    assert lock(held)
+    monkeypatch.setattr(textfile, "time", SimpleNamespace(monotonic=time.monotonic, sleep=time.sleep))
+    (tmp_path / "jobs.prom").unlink()
+    assert "otelflow_build_info" in written(seconds=0.05)
+    os.close(held)
+
+
+@posix_only
+def test_no_lock_and_no_folder_stays_open(written):
+    written()
+    opened = len(list(Path("/dev/fd").iterdir()))
+
+    written()
+
+    assert len(list(Path("/dev/fd").iterdir())) == opened

@@ -1,0 +1,115 @@
+"""The provider that the ``OTEL_*`` variables ask for."""
+
+import pytest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import sampling
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+
+from otelflow._core.process.instance import instance_id
+from otelflow._telemetry import traces
+from otelflow._telemetry.batches import BoundedBatchSpanProcessor
+from otelflow._telemetry.id_generator import SystemIdGenerator
+from otelflow._telemetry.traces import new_provider
+from otelflow.errors import ConfigurationError
+
+
+@pytest.fixture
+def provider(monkeypatch):
+    """Make a provider in an environment that has these variables only."""
+    for name in (
+        "OTEL_SERVICE_NAME",
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "OTEL_TRACES_EXPORTER",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+    ):
+        monkeypatch.delenv(f"OTEL_{name}", raising=False)
+    providers = []
+
+    def make(service_name=None, **variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        providers.append(new_provider(service_name))
+        return providers[-1]
+
+    yield make
+    for sdk_provider in providers:
+        sdk_provider.shutdown()
+
+
+def processors(provider):
+    return provider._active_span_processor._span_processors
+
+
+@pytest.mark.parametrize(
+    ("name", "description"),
+    [
+        ("", sampling.DEFAULT_ON.get_description()),
+        ("always_off", sampling.ALWAYS_OFF.get_description()),
+        (" ALWAYS_ON ", sampling.ALWAYS_ON.get_description()),
+        ("parentbased_always_off", sampling.DEFAULT_OFF.get_description()),
+        ("traceidratio", sampling.TraceIdRatioBased(0.25).get_description()),
+        ("ParentBased_TraceIdRatio", sampling.ParentBasedTraceIdRatio(0.25).get_description()),
+    ],
+)
+def test_a_sampler_that_opentelemetry_knows_is_had_by_its_name(provider, name, description):
+    sdk_provider = provider(OTEL_TRACES_SAMPLER=name, OTEL_TRACES_SAMPLER_ARG="0.25")
+
+    assert sdk_provider.sampler.get_description() == description
+
+
+def test_a_sampler_of_a_package_is_made_with_the_argument(provider, monkeypatch):
+    asked = []
+
+    def load(group, name, variable):
+        asked.append((group, name, variable))
+        return lambda argument: sampling.TraceIdRatioBased(float(argument))
+
+    monkeypatch.setattr(traces.entry_points, "load", load)
+
+    sdk_provider = provider(OTEL_TRACES_SAMPLER="Theirs", OTEL_TRACES_SAMPLER_ARG="0.5")
+
+    assert asked == [("opentelemetry_traces_sampler", "Theirs", "OTEL_TRACES_SAMPLER")]
+    assert sdk_provider.sampler.get_description() == sampling.TraceIdRatioBased(0.5).get_description()
+
+
+def test_ids_are_the_system_s_unless_the_variable_names_another_generator(provider):
+    assert type(provider().id_generator) is SystemIdGenerator
+    assert type(provider(OTEL_PYTHON_ID_GENERATOR=" random ").id_generator) is RandomIdGenerator
+
+
+def test_the_resource_has_the_name_that_is_given_or_that_of_the_variable_and_the_id_of_the_process(provider):
+    of_argument = provider("half \ud800").resource.attributes
+    of_variable = provider(OTEL_SERVICE_NAME="billing").resource.attributes
+
+    assert of_argument["service.name"] == "half \\ud800"
+    assert of_variable["service.name"] == "billing"
+    assert of_variable["service.instance.id"] == instance_id("billing")
+
+
+def test_each_exporter_that_is_named_has_a_queue_of_its_own(provider):
+    assert processors(provider()) == ()
+
+    queues = processors(provider(OTEL_TRACES_EXPORTER="otlp,console", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9"))
+
+    assert [type(queue) for queue in queues] == [BoundedBatchSpanProcessor] * 2
+    assert [type(queue.exporter).__name__ for queue in queues] == ["OTLPSpanExporter", "ConsoleSpanExporter"]
+    assert [queue._answer.endpoint for queue in queues] == ["http://127.0.0.1:9", ""]
+
+
+def test_a_limit_that_is_none_is_named(provider):
+    with pytest.raises(ConfigurationError, match="OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"):
+        provider(OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT="many")
+
+
+def test_where_no_thread_is_to_be_had_the_resource_is_what_the_variables_say(provider, monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Resource, "create", refuse)
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "team=blue")
+
+    providers = [provider(), provider("shop"), provider(OTEL_SERVICE_NAME="billing")]
+
+    attributes = [sdk_provider.resource.attributes for sdk_provider in providers]
+    assert [values["service.name"] for values in attributes] == ["unknown_service", "shop", "billing"]
+    assert [values["team"] for values in attributes] == ["blue"] * 3
