@@ -87,3 +87,5 @@ def test_a_limit_of_nothing_is_refused():
 def test_a_directory_that_cannot_be_a_path_is_refused():
     with pytest.raises(ConfigurationError, match="is no path"):
         store_directory("a\0b")
+    with pytest.raises(ConfigurationError, match="is no usable path"):
+        store_directory("/half/of/a/pair/\ud800")
