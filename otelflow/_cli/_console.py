@@ -23,8 +23,8 @@ _LONGEST_TEXT: Final = 10_000
 _PIPED_WIDTH: Final = 1_000
 # The password of an address, also of one that is refused because its scheme is missing; a port is none.
 _PASSWORD: Final = re.compile(
-    r"""(?P<head> //[^\s:/@]*: ) (?!\d{1,5}[/?\#,]) \S+ (?=@)
-      | (?P<start> (?:\A|(?<=[\s='"(])) [^\s:/@='"(]+: ) [^\s/@]+ (?=@)""",
+    r"""(?P<head> /[^\s:/@]*: ) (?!\d{1,5}[/?\#,]) \S+ (?=@)
+      | (?P<start> (?:\A|(?<=[\s='"(])) [^\s:/@='"(]+: ) [^\s/]+ (?=@)""",
     re.VERBOSE,
 )
 

@@ -63,16 +63,18 @@ def test_the_version_is_printed(otelflow):
     assert otelflow("--version").out == f"otelflow {package.__version__}\n"
 
 
-@pytest.mark.parametrize(
-    ("pyproject", "environment"),
-    [
-        ("[tool.otelflow", {}),
-        ("", {"OTELFLOW_VALUE_LIMIT": "many"}),
-        ("", {"OTEL_EXPORTER_OTLP_ENDPOINT": "nowhere"}),
-    ],
-)
-def test_what_a_run_would_refuse_is_said_to_be_refused(otelflow, tmp_path, pyproject, environment):
-    (tmp_path / "pyproject.toml").write_text(pyproject)
+def test_a_mistake_in_the_file_of_a_working_folder_is_a_warning(otelflow, tmp_path):
+    (tmp_path / "pyproject.toml").write_text("[tool.otelflow")
+
+    done = otelflow("config", cwd=tmp_path)
+
+    assert done.code == 0
+    assert done.err.startswith("otelflow: ")
+    assert "pyproject.toml cannot be read: Expected" in done.err
+
+
+@pytest.mark.parametrize("environment", [{"OTELFLOW_VALUE_LIMIT": "many"}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "nowhere"}])
+def test_what_a_run_would_refuse_is_said_to_be_refused(otelflow, tmp_path, environment):
     (tmp_path / "flows.py").write_text("from otelflow import flow\n\n@flow\ndef ready(): ...\n")
 
     run = otelflow("run", "flows.py:ready", cwd=tmp_path, **environment)

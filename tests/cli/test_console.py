@@ -12,6 +12,8 @@ from otelflow._cli import _console as console
         ("http://:secret@host", "http://:[redacted]@host"),
         ("http://user:s:e/c@ret@host", "http://user:[redacted]@host"),
         ("http://user:12345@host", "http://user:[redacted]@host"),
+        ("http:/user:secret@host", "http:/user:[redacted]@host"),
+        ("errors resolving user:open@secret@host:1: no", "errors resolving user:[redacted]@host:1: no"),
         ("//user:secret@host", "//user:[redacted]@host"),
         ("ENDPOINT=user:secret@host:4317 is none", "ENDPOINT=user:[redacted]@host:4317 is none"),
         ("METRICS=push:http://user:secret@host", "METRICS=push:http://user:[redacted]@host"),

@@ -9,7 +9,7 @@ import pytest
 import otelflow
 import otelflow.errors
 from otelflow import Flow, Flow_Run__Config, Listener, Task, add_listener, errors, flow, task
-from otelflow._core.process import process, settings
+from otelflow._core.process import process, project_files, settings
 
 SAID = Path(__file__).with_name("mistakes.txt")
 
@@ -122,6 +122,7 @@ def exporters(**variables):
 def pyproject(text):
     folder = Path.cwd()
     Path("pyproject.toml").write_text(text)
+    project_files.use_program(str(Path("job.py").resolve()))
     try:
         settings.configure()
     finally:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from otelflow._core.process import entry_points
 from otelflow._core.text.hints import quotes_in, suggestion
-from otelflow._core.text.redaction import redact, redact_address
+from otelflow._core.text.redaction import REDACTED, redact, redact_address
 from otelflow._core.text.safe_str import cut, printable
 from otelflow.errors import ConfigurationError
 
@@ -72,7 +72,8 @@ class ExportStatus:
     """What the endpoint of one exporter answered to the last export; ``endpoint`` is empty if it has none."""
 
     def __init__(self, endpoint: str = "") -> None:
-        self.endpoint = redact(endpoint)
+        self.endpoint = redact(endpoint) if "://" in endpoint else redact_address(endpoint)
+        self._credentials = endpoint.rpartition("@")[0].rpartition(":/")[2].lstrip("/")
         self.reset()
 
     def reset(self) -> None:
@@ -93,7 +94,7 @@ class ExportStatus:
         if response.status_code >= _REDIRECTION:  # the exporter follows no redirection, and takes it for a success
             self.is_refused = True
             self.is_for_good = response.status_code in _BAD_REQUESTS
-            self.reason = _short(f"HTTP {response.status_code} {response.reason or ''}")
+            self.reason = self._short(f"HTTP {response.status_code} {response.reason or ''}")
             return
         self.is_refused = self.is_for_good = False
         if "protobuf" in response.headers.get("content-type", "protobuf") and response.content:
@@ -107,7 +108,7 @@ class ExportStatus:
         self.is_refused = self.is_for_good = False
         fields = {field.number: value for field, value in message.partial_success.ListFields()}
         self.rejected += max(int(fields.get(1, 0)), 0)
-        self.message = _short(str(fields.get(2, ""))) or self.message
+        self.message = self._short(str(fields.get(2, ""))) or self.message
 
     def on_error(self, error: Exception) -> None:
         """Remember why there was no answer."""
@@ -115,18 +116,19 @@ class ExportStatus:
         code = getattr(error, "code", None)
         if callable(code):
             name, details = str(getattr(code(), "name", code())), str(getattr(error, "details", str)())
-            self.reason = _short(f"gRPC {name}: {details}")
+            self.reason = self._short(f"gRPC {name}: {details}")
             is_too_large = name == "RESOURCE_EXHAUSTED" and "larger than" in details  # else it has no room for now
             self.is_for_good = is_too_large or name in ("INVALID_ARGUMENT", "INTERNAL")
             if is_too_large:
                 # The exporter would send it again and again, for as long as its time-out lasts.
                 raise TooLarge(self.reason) from error
         else:
-            self.reason = _short(_system_error(error))
+            self.reason = self._short(_system_error(error))
 
-
-def _short(text: str) -> str:
-    return cut(redact(printable(text.strip())), _REASON_LENGTH)
+    def _short(self, text: str) -> str:
+        # gRPC names the address without its scheme, which makes a password in it hard to see.
+        text = text.replace(self._credentials, REDACTED) if self._credentials else text
+        return cut(redact(printable(text.strip())), _REASON_LENGTH)
 
 
 def _system_error(error: BaseException) -> str:

@@ -112,8 +112,9 @@ def absolute(path: str, origin: str) -> Path:
     if "\0" in path or not path:
         raise ConfigurationError(f"{origin}={path!r} is no path; name a directory, or set {STORE_VARIABLE}=off")
     try:
+        os.fsencode(path)
         return Path(path).expanduser().absolute()
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, UnicodeError) as error:
         raise ConfigurationError(f"{origin}={path!r} is no usable path ({error}); name an absolute one") from error
 
 

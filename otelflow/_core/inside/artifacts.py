@@ -164,10 +164,13 @@ class Artifact(_Leaving):
             self.is_cut = True
             return None
         try:
-            return _payloads.keep(whole)
+            reference = _payloads.keep(whole)
         except Exception as error:  # noqa: BLE001 a store that fails must not break the run
             losses.record("artifacts", "store_failed", "An artifact could not be stored whole", error=error)
             return None
+        if reference is None:  # the store has said why
+            losses.lost("artifacts", "store_failed")
+        return reference
 
     def update(self, data: object) -> None:
         """Give the artifact a new state (a progress, say); listeners hear each, the span shows the last.

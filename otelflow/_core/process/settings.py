@@ -7,7 +7,7 @@ default; ``project_files`` tells which file counts, and for what. Variables and 
 
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from otelflow._core.process import losses, project_files
@@ -16,6 +16,7 @@ from otelflow._core.process.process import State
 from otelflow._core.process.settings_table import SETTINGS, Setting, Settings
 from otelflow._core.text import redaction
 from otelflow._core.text.hints import nearest, suggestion
+from otelflow._core.text.safe_str import NAME_LENGTH, brief_repr
 from otelflow.errors import ConfigurationError
 
 #: A value, and where it came from: ``default``, a variable's name, a file, ``configure()``
@@ -110,46 +111,56 @@ def _from_environment(mistakes: list[ConfigurationError]) -> dict[str, _Origin]:
 
 
 def _from_files(mistakes: list[ConfigurationError], chosen: Collection[str]) -> dict[str, _Origin]:
-    """Return what files say; one warning names the settings that a file may not set and *chosen* does not have."""
+    """Return what files say; what a file of a stranger may not set, and *chosen* does not set, is one warning."""
     values: dict[str, _Origin] = {}
     for file in project_files.project_files():
-        refused = []
-        try:
-            table = _table(file)
-        except ConfigurationError as error:
-            mistakes.append(error)
-            continue
-        for name, value in table.items():
+        refused: list[str] = []
+        wrong: list[ConfigurationError] = []
+        for name, value in _table(file, wrong).items():
             if file.distrust and name in SETTINGS and not SETTINGS[name].is_harmless:
-                refused.append(name)
+                refused += [name] if name not in chosen else []
                 continue
             try:
                 values[name] = check(name, value, f"{file.path} [tool.otelflow]", SETTINGS), str(file.path)
             except ConfigurationError as error:
-                mistakes.append(error)
-        refused = [name for name in refused if name not in chosen]
-        if refused:
-            losses.warn_once(
-                f"project file {file.path}",
-                "%s [tool.otelflow] may not set %s, since %s (ignored): set %s, or use configure()",
-                file.path,
-                " and ".join(refused),
-                file.distrust,
-                " and ".join(PREFIX + name.upper() for name in refused),
-            )
+                wrong.append(error)
+        if file.distrust:
+            _warn_of_stranger(file, refused, wrong)
+        else:
+            mistakes += wrong
     return values
 
 
-def _table(file: project_files.ProjectFile) -> Mapping[str, Any]:
+def _warn_of_stranger(
+    file: project_files.ProjectFile, refused: Collection[str], wrong: Sequence[ConfigurationError]
+) -> None:
+    """Say in one warning what is not taken from *file*: whoever wrote it may break no program."""
+    sentences = []
+    if refused:
+        names, variables = " and ".join(refused), " and ".join(PREFIX + name.upper() for name in refused)
+        sentences.append(
+            f"{file.path} [tool.otelflow] may not set {names}, since {file.distrust} (ignored): "
+            f"set {variables}, or use configure()"
+        )
+    if wrong:
+        others = f", and {len(wrong) - 1} more mistakes" if len(wrong) > 1 else ""
+        sentences.append(f"{wrong[0]}{others} (ignored)")
+    if sentences:
+        losses.warn_once(f"project file {file.path}", "%s", "; ".join(sentences))
+
+
+def _table(file: project_files.ProjectFile, wrong: list[ConfigurationError]) -> Mapping[str, Any]:
     import tomllib  # noqa: PLC0415 a few milliseconds that most processes never need
 
     try:
         tool = tomllib.loads(project_files.read(file)).get("tool")
     except (OSError, ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{file.path} cannot be read: {error}") from None
+        wrong.append(ConfigurationError(f"{file.path} cannot be read: {error}"))
+        return {}
     table = tool.get("otelflow", {}) if isinstance(tool, dict) else {}
     if not isinstance(table, dict):
-        raise ConfigurationError(f"{file.path}: [tool.otelflow] must be a table")
+        wrong.append(ConfigurationError(f"{file.path}: [tool.otelflow] must be a table"))
+        return {}
     return table
 
 
@@ -160,5 +171,5 @@ def check(name: str, value: Any, place: str, settings: Mapping[str, Setting]) ->
     """
     setting = settings.get(name)
     if setting is None:
-        raise ConfigurationError(f"{place} has no field {name!r}{suggestion(name, settings)}")
+        raise ConfigurationError(f"{place} has no field {brief_repr(name)}{suggestion(name[:NAME_LENGTH], settings)}")
     return setting.check(value, place)

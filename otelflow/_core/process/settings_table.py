@@ -9,7 +9,11 @@ from typing import Any, Final
 
 from otelflow._core.text.hints import nearest
 from otelflow._core.text.redaction import redact_address, split_patterns
+from otelflow._core.text.safe_str import NAME_LENGTH, brief_repr
 from otelflow.errors import ConfigurationError
+
+# Of a longer one its password may not be known.
+_LONGEST_VALUE: Final = 10_000
 
 _SWITCH: Final = {
     **dict.fromkeys(("true", "1", "on", "yes"), True),
@@ -61,18 +65,23 @@ class Setting:
             value = tuple(value)
         if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
             kind_name = "a list of texts" if kind is tuple else kind.__name__
-            raise ConfigurationError(f"{place}: {self.name} must be {kind_name}, not {redact_address(repr(value)):.60}")
+            raise ConfigurationError(f"{place}: {self.name} must be {kind_name}, not {_text_of(value)}")
         if kind is int and int(value) < 1:
-            raise ConfigurationError(f"{place}: {self.name} must be at least 1, not {value}")
+            raise ConfigurationError(f"{place}: {self.name} must be at least 1, not {_text_of(value)}")
         if not self.choices:
             return value
         for choice in self.choices:
             if choice.lower() == str(value).lower():
                 return choice
-        meant = nearest(str(value), self.choices)
+        meant = nearest(str(value)[:NAME_LENGTH], self.choices)
         cure = f"; did you mean {meant!r}?" if meant else ""
         choices = ", ".join(self.choices)
-        raise ConfigurationError(f"{place}: {self.name} must be one of {choices}, not {value!r}{cure}")
+        raise ConfigurationError(f"{place}: {self.name} must be one of {choices}, not {_text_of(value)}{cure}")
+
+
+def _text_of(value: object) -> str:
+    """Return *value* for a message that refuses it: without a password, and bounded."""
+    return redact_address(brief_repr(value, _LONGEST_VALUE))[:60]
 
 
 def _declare(

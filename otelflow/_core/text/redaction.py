@@ -210,7 +210,8 @@ def _hide_named(text: str, lowered: str) -> str:
     if lazy_compile(secret_notations.JOIN).search(text) is not None:
         text = _hide_after(secret_notations.NAME, text)
         text = _hide_after(secret_notations.OPTION, text) if "-" in text else text
-        text = _hide_after(secret_notations.ELEMENT, text) if "</" in text else text
+        if "</" in text:
+            text = _hide_after(secret_notations.ENTRY, _hide_after(secret_notations.ELEMENT, text))
         if "val" in lowered or "input" in lowered:
             text = _hide_after("(?ix)" + secret_notations.HOLDER, text)
             text = _hide_before_names(text)
@@ -273,7 +274,7 @@ def _words_before(match: re.Match[str], text: str) -> tuple[str, ...]:
 
 def _value_after(match: re.Match[str], pattern: str, words: tuple[str, ...], text: str) -> re.Match[str] | None:
     start = match.end()
-    if pattern == secret_notations.ELEMENT:
+    if pattern in (secret_notations.ELEMENT, secret_notations.ENTRY):
         return lazy_compile(secret_notations.TEXT_NODE).match(text, start)
     if pattern.endswith(secret_notations.HOLDER):
         held = lazy_compile(secret_notations.BETWEEN + secret_notations.HELD, re.IGNORECASE).match(text, start)
@@ -330,6 +331,13 @@ def _is_named_secret(value: str, words: tuple[str, ...], match: re.Match[str], p
         if lazy_compile(secret_notations.TECHNICAL).match(bare):
             return False
         return _is_secret_value(bare, words, is_spoken=True)
+    if (
+        pattern == secret_notations.NAME
+        and match["join"] == ": "
+        and secret_patterns.SPOKEN_NAMES.isdisjoint(words)
+        and lazy_compile(secret_notations.PROSE).match(match.string, match.end())
+    ):
+        return False
     before = match.string[match.start() - 1 : match.start()]
     if (
         pattern == secret_notations.NAME

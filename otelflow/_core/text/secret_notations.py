@@ -8,7 +8,7 @@ ADDRESS: Final = r"""(?x) (?P<head> :// [^\s:/@"'<>]{0,200} :) (?!\d{1,5}[/?\#])
            | (?P<start> ://) [A-Za-z0-9_\-]{20,200} (?=@)"""
 SCHEME: Final = (
     r"(?i)(?P<head>\b(?:bearer|basic)[ ]+)(?=[^\s\"']{0,200}(?:[0-9=_]|\.[A-Za-z]))[A-Za-z0-9+/_\-.=~]{12,}"
-    r"|(?P<start>(?<!\S)(?:-u|--user)[ =]+[^\s:\"']{1,100}:)[^\s\"']{1,200}"
+    r"|(?P<start>(?<!\S)(?:-u|--user)[ =]+(?!\d+:\d+(?!\S))[^\s:\"']{1,100}:(?!//))[^\s\"']{1,200}"
 )
 
 # No value is joined to a name in a text without one of these.
@@ -28,7 +28,7 @@ SPOKEN: Final = r"""(?ix)
     (?P<name> pass(?:word|wd|phrase|code|wort)|pwd|pw|pin|token|secret
             | secret[ _\-]?access[ _\-]?key
             | (?: api|access|secret|private|signing|encryption|master|account|shared|auth|license|ssh|network|wifi
-                | recovery|verification|security|activation|unlock|backup ) [ _\-]? (?:key|code) )
+                | recovery|verification|security|activation|unlock|backup|otp ) [ _\-]? (?:key|code) )
     (?P<join> (?:[ ](?:for|of|on|in|at|from|between|to|used[ ]by)(?:[ ][\w.\-/@']{1,40}+){1,6}?)?
               (?: [ ](?:is|was|are|to|will[ ]be|has[ ]been|became)
                   (?:[ ](?:now|currently|still|set|changed|reset|updated|rotated|simply|just))?(?:[ ](?:to|as))?
@@ -40,13 +40,16 @@ OPTION: Final = (
     r"(?P<name>[A-Za-z][\w\-]{1,60}+)(?P<join>[ \t]{1,3})(?=[^\s\-])"
 )
 ELEMENT: Final = r"<(?:\w{1,20}:)?(?P<name>[\w.\-]{1,60})(?:[ ][^<>]{0,200})?+(?P<join>>)(?=[^<>\s])"
+ENTRY: Final = r"<\w{1,20}[ ](?:key|name)=[\"'](?P<name>[\w.\-]{1,60})[\"'](?P<join>>)(?=[^<>\s])"
 BLOCK: Final = r"(?P<indent>[ \t]+)\S[^\n]*+(?:\n(?P=indent)[^\n]*+)*+"
 LINE: Final = r"[^\s\"'][^\r\n]*+"
 VALUE: Final = r"""(?ix)
-      [brfu]{0,2} (?: "(?:[^"\\]|\\.)*+(?:"|\Z) | '(?:[^'\\]|\\.)*+(?:'|\Z) )
+      [brfu]{0,2} (?: "(?:[^"\\]|\\.)*+(?:"|\Z) | '(?:[^'\\]|\\.|'')*+(?:'|\Z) )
     | \\{1,3}["'][^"'\\]*+
     | (?:digest|aws4-hmac-sha256)\s[^\r\n]*+
-    | (?:bearer|basic|token|negotiate|apikey|api-key|splunk|sso-key)\s+[^\s"',;]++
+    # A scheme with parameters
+    | (?:oauth|mac|hawk|signature|wsse|vapid|sharedkey(?:lite)?|googlelogin|ntlm|dpop)[ ]+(?=\w{1,40}[=:])[^\r\n]*+
+    | (?:bearer|basic|token|negotiate|apikey|api-key|splunk|sso-key|oauth|ntlm|dpop)\s+[^\s"',;]++
     | t=\d{1,20}(?:,v\d=[0-9a-f]*+)+
     | \{[^{}]*+\}?+ | \[[^\[\]]*+\]?+
     # A separator belongs to the value unless a blank or another name follows.
@@ -84,12 +87,15 @@ CARD: Final = r"""(?x)
       | (?<=3)[068]\d\d (?P<club>[ \-]?) \d{6} (?P=club) \d{4} )
     (?![\w\-+]|[.,]\d|[ ]\d{4}(?!\d))"""
 
-SCHEME_WORD: Final = r"(?i)(?:bearer|basic|token|negotiate|apikey|api-key|splunk|sso-key)[ ]+"
+SCHEME_WORD: Final = r"(?i)(?:bearer|basic|token|negotiate|apikey|api-key|splunk|sso-key|oauth|ntlm|dpop)[ ]+"
 # Algorithms, paths and addresses: what is said about a secret in prose, with digits in it.
 TECHNICAL: Final = (
     r"(?i)(?:sha|md|utf|argon|bcrypt|pbkdf|oauth|base|http|x|pkcs|[rhep]s|ed|aes|rsa|v|python|py|ipv)-?\d{1,4}"
     r"(?:\Z|[\-_./]|[a-z]{1,3}\d?\Z)|[./~]|\w+://|[\w\-/.]+\.(?:py|js|ts|go|rs|md|txt|json|ya?ml|html?|log)\Z"
 )
+
+# What is said of a secret after its name and a colon: "password: too short", "token: signature mismatch"
+PROSE: Final = r"[a-z]{2,15}[ ](?:\d{1,4}[ ])?[a-z]{1,15}(?![\w:=/\-.@])"
 
 WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
 QUOTES: Final = r"""^[brfuBRFU]{0,2}\\{0,3}["']|["']$"""

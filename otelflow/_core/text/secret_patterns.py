@@ -45,6 +45,8 @@ PASS_NAMES: Final = _words("pass")
 HEADER_NAMES: Final = _words("authorization auth token")
 #: Their values have blanks, and end with the line.
 WHOLE_LINE_NAMES: Final = _words("cookie cookies mnemonic phrase codes")
+#: Their values may be words
+SPOKEN_NAMES: Final = _words("mnemonic phrase passphrase codes")
 #: Of their values people speak without a sign between: "the password hunter2".
 PASSWORD_NAMES: Final = _words("password passwd passphrase passcode passwort pwd pw")
 
@@ -68,7 +70,10 @@ HARMLESS_VALUES: Final = _words(
     "hidden masked redacted encrypted hashed provided given supplied type expires end eof identifier authentication "
     "authorization credentials password secret token cannot does did mismatch matches match ready done expire "
     "reused recommended visible protected policy reset forgotten options arguments "
-    " flags parameters fields cookie accept host origin email username user name lambda await new return function"
+    "include omit same-origin malformed corrupt corrupted truncated stale blocked unsupported unverified untrusted "
+    "unauthorized forbidden insufficient absent present available unavailable unchanged verified issued refused "
+    "skipped ignored allowed mandatory rbac ldap oauth saml oidc kerberos flags parameters fields cookie accept "
+    "host origin email username user name lambda await new return function"
 )
 
 #: Secrets whatever stands before them: the text they begin with, and a pattern for the rest. A pattern that begins
@@ -191,7 +196,7 @@ TOKEN_SHAPES: Final = (
     ("rubygems_", r"[a-f0-9]{30,}"),
     ("dckr_", r"[a-z]{2,4}_[\w\-]{20,}"),
     ("SG.", r"[\w\-]{16,}\.[\w\-]{16,}"),
-    ("key-", r"[a-f0-9]{32}\b"),
+    ("key-", r"(?=[a-z]*\d)[a-z0-9]{32}\b"),
     ("SK", r"[a-f0-9]{32}\b"),
     ("xkeysib-", r"[\w\-]{20,}"),
     ("hvs.", r"[\w\-]{20,}"),
@@ -234,7 +239,10 @@ COMMANDS: Final = (
     (r"(?:ldap[a-z]+)", r"\s-w[ ]?"),
     (r"(?:snmp[a-z]+)", r"\s-[cAX][ ]?"),
     (r"(?:x?freerdp\w*|wfreerdp)", r"\s/p:"),
-    (r"(?:curl|http|https|wget|xh|hurl)", r"\s(?:-u|-a|--user|--auth|--proxy-user|-U)[ =]?[\"']?[^\s:\"']{0,100}:"),
+    (
+        r"(?:curl|http|https|wget|xh|hurl)",
+        r"\s(?:-u|-a|--user|--auth|--proxy-user|-U)[ =]?[\"']?[^\s:\"']{0,100}:(?!//)",
+    ),
     (r"(?:smbclient|winexe|rpcclient|smbmap|crackmapexec)", r"\s-U[ ]?[\"']?[^\s%\"']{1,100}%"),
     (r"(?:openssl)", r"\s-?pass(?:in|out)?[ ][\"']?pass:"),
     (r"(?:sqlplus|expdp|impdp|sqlldr|rman|exp|imp)", r"[ =][\"']?\w{1,60}/(?=[^\s/@]+@)"),
@@ -261,7 +269,7 @@ PLACES: Final = (
     # SQL
     (
         "identified",
-        r"(?:\bIDENTIFIED|\b(?i:user|role|to)\s+\S{1,100}\s+(?i:identified))\s+(?i:with\s+[\w'\"]+\s+)?(?i:by|as)\s+(?i:password\s+|values\s+)?(?=[\"']|\S*\d)",
+        r"(?:\bIDENTIFIED|\b(?i:user|role|to|exists)\s+\S{1,100}\s+(?i:identified))\s+(?i:with\s+[\w'\"]+\s+)?(?i:by|as)\s+(?i:password\s+|values\s+)?(?=[\"']|\S*\d)",
     ),
     (
         "password",
@@ -289,8 +297,16 @@ PLACES: Final = (
     ("pass ", r"(?m)^PASS[ ](?=[^\s/.]*\d[^\s/.]*$)"),
     ("login ", r"\bLOGIN[ ]\"?[\w.@\-]+\"?[ ](?=\S*\d)"),
     ('"auth"', r'(?i)"auth"\s+(?:"[^"\n]{0,60}"\s+)?(?=")'),
+    ("login(", r"\.login\(\s*[\"'][^\"'\n]{1,100}[\"']\s*,\s*(?=[\"'])"),
     ("bind", r"(?i)bind\w*\(\s*[\"'](?:cn|uid|dc)=[^\"'\n]*[\"']\s*,\s*(?=[\"'])"),
     ("chpasswd", r"\becho\s+(?:-n\s+)?[\"']?\w+:(?P<piped>[^\s\"'|]+)(?=[\"']?\s*\|[^\n]*chpasswd)"),
+    (
+        "echo ",
+        (
+            r"\b(?:echo|printf)\s+(?:-n\s+)?[\"']?(?P<stdin>[^\s\"'|]+)(?=[\"']?\s{0,3}\|[^\n|]{0,200}?"
+            r"(?:\bsudo\s[^\n|]{0,40}?-\w{0,3}S\b|-stdin\b|passphrase-fd|\bcryptsetup\s|\bkinit\s))"
+        ),
+    ),
     ("key ", r"(?m)^[ ]*key[ ]\d[ ](?=[0-9A-F]{8})"),
     # ~/.pgpass: host, port, database, user, password
     (":", r"(?m)^(?=\*|[^\s:]*[A-Za-z])[\w.*\-]{1,100}:(?:\d{4,5}|\*):[\w.*\-]{1,60}:[\w.*\-]{1,60}:(?=\S{6})"),

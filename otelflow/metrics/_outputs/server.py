@@ -21,6 +21,8 @@ _READ_SECONDS: Final = 5.0
 #: How long one connection may take in all, from its first byte to the last one of its answer
 CONNECTION_SECONDS: Final = 10.0
 _MOST_CONNECTIONS: Final = 64
+# When no place has become free for so long, while others wait for one, whoever has taken as long goes.
+_STUCK_SECONDS: Final = 1.0
 # Of those that wait to be accepted; the system may allow less.
 _BACKLOG: Final = 1_024
 _LOOPBACK_NAMES: Final = frozenset(("localhost", "127.0.0.1", "::1"))
@@ -33,6 +35,7 @@ class Connections:
         self._server = server
         self._changed = threading.Condition(forks.new_lock())
         self._deadlines: dict[socket.socket, float] = {}
+        self._released = 0.0
         self.is_closing = False
 
     def accept(self, connection: socket.socket) -> None:
@@ -40,18 +43,20 @@ class Connections:
         with self._changed:
             while len(self._deadlines) >= _MOST_CONNECTIONS and not self.is_closing:
                 self._changed.wait(0.1)
-                self.end_overdue()
+                is_stuck = time.monotonic() > self._released + _STUCK_SECONDS
+                self.end_overdue(CONNECTION_SECONDS - _STUCK_SECONDS if is_stuck else 0.0)
             self._deadlines[connection] = time.monotonic() + CONNECTION_SECONDS
 
     def release(self, connection: socket.socket) -> None:
         """Let another one have the place of *connection*."""
         with self._changed:
             self._deadlines.pop(connection, None)
+            self._released = time.monotonic()
             self._changed.notify_all()
 
-    def end_overdue(self) -> None:
-        """End what takes too long: the thread that reads or writes there gets an error."""
-        now = time.monotonic()
+    def end_overdue(self, early: float = 0.0) -> None:
+        """End what takes too long, *early* seconds before its time: the thread that reads there gets an error."""
+        now = time.monotonic() + early
         with self._changed:
             overdue = [connection for connection, deadline in self._deadlines.items() if deadline < now]
         for connection in overdue:

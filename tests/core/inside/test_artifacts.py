@@ -283,9 +283,14 @@ def test_an_image_is_whole_in_the_event_or_where_it_is_kept(spans, length, is_ke
     assert ("otelflow.artifact.reference" in event) is is_kept
 
 
-@pytest.mark.parametrize(("keep", "failed"), [(None, 0), (lambda whole: None, 0), (lambda whole: 1 / 0, 1)])
-def test_without_a_place_for_it_a_big_payload_is_bounded_and_the_run_goes_on(spans, keep, failed):
+@pytest.mark.parametrize(
+    ("keep", "lost"),
+    [(None, 0), (lambda whole: None, 1), (lambda whole: 1 / 0, 1)],
+    ids=["no store", "a full store", "a broken store"],
+)
+def test_without_a_place_for_it_a_big_payload_is_bounded_and_its_loss_counted(spans, keep, lost):
     artifacts.keep_payloads(keep)
+    before = losses.dropped["artifacts", "store_failed"]
 
     run = leave("x" * 100_000, "text")
 
@@ -294,7 +299,7 @@ def test_without_a_place_for_it_a_big_payload_is_bounded_and_the_run_goes_on(spa
     assert event["otelflow.artifact.size"] == 100_000
     assert event["otelflow.artifact.data"].endswith("… [cut, 100,000 characters]")
     assert "otelflow.artifact.reference" not in event
-    assert losses.dropped["artifacts", "store_failed"] == failed
+    assert losses.dropped["artifacts", "store_failed"] == before + lost
 
 
 def test_who_keeps_payloads_is_forgotten_with_the_process():

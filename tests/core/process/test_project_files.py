@@ -67,6 +67,34 @@ def test_the_working_folder_sets_what_is_harmless_and_one_warning_names_the_rest
     assert "set OTELFLOW_STORE and OTELFLOW_METRICS and " in warning
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[tool.otelflow]\nvalue_limit = "many"\n',
+        "[tool.otelflow]\n" + "".join(f"unknown_{number} = 1\n" for number in range(5_000)),
+        '[tool.otelflow]\nstore = "s"\nprint_log = true\nevents = "\\u001b[2J"\n',
+        f"[tool.otelflow]\nprint_logs = 0x{'f' * 20_000}\n",
+        f"[tool.otelflow]\n{'a' * 90_000} = 1\n",
+        "[tool.otelflow\n",
+        "[tool]\notelflow = 1\n",
+        f"[tool.otelflow]\nx = {'[' * 20_000}\n",
+    ],
+    ids=["type", "many", "several", "digits", "long", "broken", "no table", "deep"],
+)
+def test_a_mistake_in_a_foreign_file_is_one_short_warning_and_breaks_nothing(folder, caplog, text):
+    (folder / "pyproject.toml").write_text(text)
+
+    in_force = settings.configure(value_limit=5)
+    settings.settings()
+
+    assert in_force.value_limit == 5
+    (warning,) = warnings_in(caplog)
+    assert warning.startswith(str(folder / "pyproject.toml"))
+    assert warning.endswith("(ignored)")
+    assert len(warning) < 1_000
+    assert "\x1b" not in warning
+
+
 def test_no_warning_speaks_of_what_a_variable_or_an_argument_sets_in_its_place(folder, caplog, monkeypatch):
     (folder / "pyproject.toml").write_text('[tool.otelflow]\nstore = "s"\nredact = ["x"]\n')
     monkeypatch.setenv("OTELFLOW_STORE", "off")

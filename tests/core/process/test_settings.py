@@ -10,7 +10,7 @@ import pytest
 import otelflow
 import otelflow_exporters
 from otelflow import Flow_Run__Config, flow, redact
-from otelflow._core.process import environment, process, settings
+from otelflow._core.process import environment, process, project_files, settings
 from otelflow._core.process.settings_table import RUN_SETTINGS, SETTINGS
 from otelflow.errors import ConfigurationError
 
@@ -148,6 +148,7 @@ def test_a_wrong_file_is_one_warning_at_the_first_run_and_an_error_in_configure(
     monkeypatch, tmp_path, caplog, text, says
 ):
     (tmp_path / "pyproject.toml").write_text(text)
+    project_files.use_program(str(tmp_path / "job.py"))
 
     run = plain().execute()
     with pytest.raises(ConfigurationError, match=says):

@@ -59,6 +59,26 @@ def test_another_export_begins_with_nothing_remembered():
     assert (status.is_refused, status.place) == (False, "http://collector:4318")
 
 
+class Unavailable(Exception):
+    """As gRPC raises it: the address that it could not resolve has no scheme."""
+
+    def code(self):
+        return "UNAVAILABLE"
+
+    def details(self):
+        return "errors resolving u:open@sesame@h:1: no such host"
+
+
+@pytest.mark.parametrize("endpoint", ["http://u:open@sesame@h:1", "http:/u:open@sesame@h:1", "u:open@sesame@h:1"])
+def test_the_credentials_of_an_endpoint_are_in_no_reason_why_it_does_not_answer(endpoint):
+    status = ExportStatus(endpoint)
+
+    status.on_error(Unavailable())
+
+    assert "sesame" not in status.place
+    assert "no such host" in status.place
+
+
 @pytest.mark.parametrize(
     "name",
     ["unix:///run/collector.sock", "dns:///collector:4317", "collector:4317", "unix:/run/c", "ipv4:127.0.0.1:4317"],

@@ -137,3 +137,5 @@ def test_a_home_that_is_not_to_be_found_is_one_error_with_the_cure(monkeypatch):
 def test_the_home_of_somebody_who_is_not_there_is_one_error_that_names_the_path():
     with pytest.raises(ConfigurationError, match="directory='~nobody-of-that-name/x' is no usable path"):
         store_directory("~nobody-of-that-name/x")
+    with pytest.raises(ConfigurationError, match="is no usable path"):
+        store_directory("/half/of/a/pair/\ud800")

@@ -121,6 +121,19 @@ def test_silent_connections_take_no_more_threads_than_there_is_room_for_and_then
         client.close()
 
 
+def test_a_crowd_that_says_nothing_makes_room_for_a_scrape_long_before_its_time(serve, monkeypatch):
+    monkeypatch.setattr(server, "CONNECTION_SECONDS", 600.0)
+    monkeypatch.setattr(server, "_READ_SECONDS", 600.0)
+    output = serve()
+    silent = [socket.create_connection(("127.0.0.1", output.port), 10) for _ in range(150)]
+
+    text = get(output.address)[1]
+
+    assert "otelflow_build_info" in text
+    for client in silent:
+        client.close()
+
+
 def test_it_ends_in_time_while_all_places_are_taken(serve):
     output = serve()
     silent = [socket.create_connection(("127.0.0.1", output.port), 10) for _ in range(100)]
