@@ -77,6 +77,10 @@ _Tree = Annotated[
     bool | None, typer.Option("--tree/--no-tree", help="Print the trace as a tree on stderr; by default on a terminal.")
 ]
 
+_Full = Annotated[bool, typer.Option("--full", help="Fold nothing, cut nothing.")]
+_Logs = Annotated[bool, typer.Option("--logs", help="Every message, also of folded calls.")]
+_FailedOnly = Annotated[bool, typer.Option("--failed-only", help="Of the tree only what failed.")]
+
 
 @app.command(context_settings={"allow_extra_args": True})
 def run(
@@ -140,11 +144,31 @@ def show(
     artifact: Annotated[
         str | None, typer.Option("--artifact", metavar="KEY", help="Write this artifact's whole data to stdout.")
     ] = None,
+    full: _Full = False,
+    logs: _Logs = False,
+    failed_only: _FailedOnly = False,
+    traceback: Annotated[bool, typer.Option("--traceback", help="The traceback of every failure.")] = False,
 ) -> None:
-    """Print stored traces again."""
+    r"""Print stored traces again.
+
+    \b
+    Examples:
+      otelflow show                     the newest
+      otelflow show 4bf9 --full         nothing folded or cut
+      otelflow show --failed --logs     the newest that failed, with every message
+      otelflow show --list --last 50
+    """
     show_warnings(with_tracebacks=False)
     options = {"TRACE_ID": trace_id, "--list": only_list, "--last": last, "--failed": failed}
     options |= {"--json": as_json, "--artifact": artifact}
+    for name, value in (
+        ("--full", full),
+        ("--logs", logs),
+        ("--failed-only", failed_only),
+        ("--traceback", traceback),
+    ):
+        if value and (only_list or as_json or artifact):
+            raise ConfigurationError(f"{name} is for a tree: show takes it without --list, --json and --artifact")
     for first, second in _EXCLUSIVE:
         if options[first] and options[second]:
             raise ConfigurationError(f"show takes {first} or {second}, not both")
@@ -155,7 +179,8 @@ def show(
     elif artifact is not None:
         show.write_artifact(trace_id, artifact, failed=failed)
     else:
-        show.show_traces(trace_id, last or 1, failed=failed, as_json=as_json)
+        view = show.TreeView(full, logs, failed_only, "all" if traceback else "causes")
+        show.show_traces(trace_id, last or 1, view, failed=failed, as_json=as_json)
 
 
 @app.command()

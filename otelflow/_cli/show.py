@@ -19,7 +19,9 @@ from otelflow._core.text import durations
 from otelflow.errors import ConfigurationError, StoreUnreadable, TraceNotFound
 from otelflow_exporters._store.reader import INCOMPLETE, StoredTraces, TraceSummary, to_otlp_json
 from otelflow_exporters._tree.wording import one_line
-from otelflow_exporters.tree import print_trace
+from otelflow_exporters.tree import TreeView, print_trace
+
+__all__ = ["TreeView"]
 
 LISTED: Final = 20
 _SHORT_ID: Final = 12
@@ -37,7 +39,7 @@ def open_store() -> StoredTraces:
     return store
 
 
-def show_traces(trace_id: str | None, last: int, *, failed: bool, as_json: bool) -> None:
+def show_traces(trace_id: str | None, last: int, view: TreeView, *, failed: bool, as_json: bool) -> None:
     """Print one trace or the *last* newest ones, oldest first, so that the newest is where one looks."""
     store = open_store()
     newest = [] if trace_id is not None else _newest(store, last, failed=failed)
@@ -56,7 +58,9 @@ def show_traces(trace_id: str | None, last: int, *, failed: bool, as_json: bool)
             notes.append(f"incomplete: the root span{of_flow} is missing; its process was killed, or goes on")
         if trace.unreadable:
             notes.append(f"{trace.unreadable:,} bytes of the store are unreadable")
-        print_trace(trace.spans, note="; ".join(notes))
+        # Without --full something may be folded; where it is, this is the way to it.
+        cure = "" if view.full else f"otelflow show {trace.trace_id} --full"
+        print_trace(trace.spans, note="; ".join(notes), view=view._replace(cure=cure))
     sys.stdout.flush()
 
 

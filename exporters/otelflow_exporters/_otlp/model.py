@@ -61,6 +61,7 @@ class Span(NamedTuple):
     status_message: str
     dropped_events: int
     service: str
+    is_open: bool = False
 
     @property
     def is_local_root(self) -> bool:
@@ -69,7 +70,9 @@ class Span(NamedTuple):
 
     @property
     def result(self) -> str:
-        """Return how the run ended; a span of another program has only its status to tell."""
+        """Return how the run ended, or ``running``; a span of another program has only its status to tell."""
+        if self.is_open:
+            return semconv.RUNNING
         return result_of(self.attributes.get(semconv.RUN_RESULT), is_error=self.is_error)
 
 

@@ -1,0 +1,100 @@
+"""The line of a span: its name, the name of the run, its captured parameters, and what it returned."""
+
+import re
+from typing import Final, NamedTuple
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from otelflow import semconv as names
+from otelflow_exporters._otlp.model import Span
+from otelflow_exporters._tree.forest import SpanNode
+from otelflow_exporters._tree.wording import local_time, one_line
+
+_PARAMETER: Final = names.RUN_PARAMETER.format(name="")
+_LITERAL: Final = re.compile(r"[-+]?[\d.][\w.+\-]*|True|False|None|[\[({<].*", re.DOTALL)
+_LONGEST_VALUE: Final = 2_000
+# A value that would be cut to less than this says nothing
+_SHORTEST_VALUE: Final = 10
+_ELLIPSIS: Final = "…"
+
+
+class Label(NamedTuple):
+    """The text of the line, and what has no room on it."""
+
+    text: Text
+    below: list[str]
+
+
+def label_of(node: SpanNode, room: int, style: str) -> Label:
+    """Return the label of *node* for *room* cells: what follows the name is shortened, or stands below."""
+    span = node.span
+    text = Text(one_line(span.name) or "(no name)", "bold red" if node.is_failed else "bold")
+    run_name = span.attributes.get(names.TASK_RUN_NAME) or span.attributes.get(names.FLOW_RUN_NAME)
+    if run_name:
+        text.append(f" {one_line(str(run_name))}", style="bold")
+    if span.kind not in ("internal", "unspecified"):
+        text.append(f" {span.kind}", style="dim")
+    if span.is_open:
+        text.append(f" running since {local_time(span.start):%H:%M:%S}", style=style)
+    elif span.result not in (names.SUCCESS, names.FAILURE):
+        text.append(f" {one_line(span.result)}", style=style)
+    if node.error_from_below:
+        text.append(f" {one_line(node.error_from_below)}", style="red")
+    if node.is_orphan:
+        text.append(" (its parent is missing)", style="yellow")
+    below = []
+    for values, whole in _additions(span):
+        addition = _fitting(values, whole, room - cell_len(text.plain) - 1)
+        if addition:
+            text.append(f" {addition}", style="cyan")
+        else:
+            below.append(whole)
+    return Label(text, below)
+
+
+def _additions(span: Span) -> list[tuple[dict[str, str], str]]:
+    """Return the parameters and the return value, each as its parts and as one text."""
+    parameters = {
+        one_line(key.removeprefix(_PARAMETER), 60): _shown(value)
+        for key, value in span.attributes.items()
+        if key.startswith(_PARAMETER)
+    }
+    additions = [(parameters, _call(parameters))] if parameters else []
+    value = span.attributes.get(names.RUN_RETURN_VALUE)
+    if value is not None:
+        additions.append(({"": _shown(value)}, f"= {_shown(value)}"))
+    return additions
+
+
+def _shown(value: object) -> str:
+    text = one_line(value, _LONGEST_VALUE)
+    return text if _LITERAL.fullmatch(text) else f"'{text}'"
+
+
+def _call(parameters: dict[str, str]) -> str:
+    return f"({', '.join(f'{name}={value}' for name, value in parameters.items())})"
+
+
+def _fitting(values: dict[str, str], whole: str, room: int) -> str:
+    """Return *whole*, or the same with the values cut from the left, where they are most alike; or nothing."""
+    if cell_len(whole) <= room:
+        return whole
+    if "" in values:
+        return ""
+    spare = room - cell_len(_call(dict.fromkeys(values, "")))
+    share = spare // len(values)
+    if share < _SHORTEST_VALUE:
+        return ""
+    return _call({name: _cut(value, share) for name, value in values.items()})
+
+
+def _cut(value: str, room: int) -> str:
+    """Return the end of *value* in *room* cells, with a mark, in its quotes."""
+    if cell_len(value) <= room:
+        return value
+    quote = "'" if value.startswith("'") else ""
+    end = value[len(value) - room :]
+    while cell_len(end) > room - 1 - len(quote):
+        end = end[1:]
+    return f"{quote}{_ELLIPSIS}{end}"
