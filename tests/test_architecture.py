@@ -83,6 +83,8 @@ RULES = {
     "otelflow._cli": (
         *(f"otelflow.{name}" for name in ("__version__", *otelflow.__all__)),
         "otelflow._core.process.project_files",
+        "otelflow._core.runs.observers",
+        "otelflow._core.runs.run",
         "otelflow.generate",
         "otelflow.settings",
         "otelflow._cli",

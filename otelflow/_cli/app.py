@@ -77,6 +77,9 @@ _Tree = Annotated[
     bool | None, typer.Option("--tree/--no-tree", help="Print the trace as a tree on stderr; by default on a terminal.")
 ]
 
+_NoLive = Annotated[
+    bool, typer.Option("--no-live", help="Show on a terminal only what the flow writes, not what runs.")
+]
 _Full = Annotated[bool, typer.Option("--full", help="Fold nothing, cut nothing.")]
 _Logs = Annotated[bool, typer.Option("--logs", help="Every message, also of folded calls.")]
 _FailedOnly = Annotated[bool, typer.Option("--failed-only", help="Of the tree only what failed.")]
@@ -90,10 +93,20 @@ def run(
         list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter of the flow.")
     ] = None,
     tree: _Tree = None,
+    no_live: _NoLive = False,
+    full: _Full = False,
+    logs: _Logs = False,
+    failed_only: _FailedOnly = False,
     traceback: _Traceback = False,
     strict_telemetry: _Strict = False,
 ) -> None:
-    """Run a flow: a decorated function, a subclass of Flow, or a Flow.
+    r"""Run a flow: a decorated function, a subclass of Flow, or a Flow.
+
+    \b
+    Examples:
+      otelflow run shop.py                      the only flow of the file
+      otelflow run shop.py:nightly --param day=2026-01-31
+      otelflow run package.module:flow --tree 2> tree.txt
 
     Its exit code is the flow's: 0 success, 1 failure, n for sys.exit(n), 130 after Ctrl-C, 143 after SIGTERM, 129 when
     its terminal was closed; 2 for input that cannot be run. Parameters are converted by their annotations; lists,
@@ -106,21 +119,32 @@ def run(
         cure = f"--param {first}" if "=" in first else "--param NAME=VALUE"
         raise InvalidParameter(f"{first!r} is too much: a parameter of the flow is given as {cure}")
     import otelflow._telemetry.configure as _  # noqa: F401 first: it names a variable that the SDK cannot read
+    from otelflow._cli._footer import is_possible
     from otelflow._cli.run import RunOptions, run_target
+    from otelflow_exporters.tree import TreeView
 
-    options = RunOptions(is_terminal() if tree is None else tree, traceback, strict_telemetry)
+    view = TreeView(full, logs, failed_only)
+    has_tree = is_terminal() or view != TreeView() if tree is None else tree
+    options = RunOptions(has_tree, traceback, strict_telemetry, is_possible() and not no_live, view)
     raise typer.Exit(run_target(target, param or [], options))
 
 
 @app.command()
-def demo(context: typer.Context, traceback: _Traceback = False, strict_telemetry: _Strict = False) -> None:
+def demo(
+    context: typer.Context, no_live: _NoLive = False, traceback: _Traceback = False, strict_telemetry: _Strict = False
+) -> None:
     """Read Python's whole standard library in a flow, and show its trace."""
     context.ensure_object(Options).traceback = traceback
     show_warnings(with_tracebacks=traceback)
     import otelflow._telemetry.configure as _  # noqa: F401 first: it names a variable that the SDK cannot read
-    from otelflow._cli.demo import run_demo
+    from otelflow import settings
+    from otelflow._cli._footer import is_possible
+    from otelflow._cli.demo.library import read_library
+    from otelflow._cli.run import RunOptions, run
 
-    raise typer.Exit(run_demo(traceback=traceback, strict_telemetry=strict_telemetry))
+    settings.check()
+    options = RunOptions(True, traceback, strict_telemetry, is_possible() and not no_live)
+    raise typer.Exit(run(read_library(), options, service_name="otelflow-demo"))
 
 
 _EXCLUSIVE: Final = (

@@ -110,7 +110,8 @@ def test_a_run_that_was_killed_is_told_from_one_that_ended(otelflow, flows, stor
 
     shown, failed = otelflow("show"), otelflow("show", "--failed")
 
-    assert "incomplete: the root span of flow endless is missing; its process was killed, or goes on" in shown.out
+    assert "incomplete: the process of flow endless is gone" in shown.out
+    assert "? flow endless incomplete" in shown.out
     assert "task step" in failed.out
 
 
@@ -169,7 +170,7 @@ def test_what_is_forgotten_is_gone_and_the_rest_stays(otelflow):
 def test_a_narrow_terminal_keeps_the_id_and_the_name(otelflow, flows, store, environment_of):
     otelflow("run", "flows.py:ratio", "-p", "a=6")
     heads = {}
-    for columns in (100, 60, 40):
+    for columns in (110, 60, 40):
         master, slave = os.openpty()
         subprocess.run(
             [sys.executable, "-m", "otelflow", "show", "--list"],
@@ -183,9 +184,12 @@ def test_a_narrow_terminal_keeps_the_id_and_the_name(otelflow, flows, store, env
         heads[columns] = re.sub(r"\x1b\[[\d;]*m", "", os.read(master, 4_096).decode()).splitlines()
         os.close(master)
 
+    (trace_id,) = ids_of(otelflow("show", "--json"))
     assert [lines[0].split() for lines in heads.values()] == [
         ["trace", "started", "result", "spans", "failed", "seconds", "name"],
-        ["trace", "started", "result", "name"],
         ["trace", "result", "name"],
+        [trace_id],
     ]
+    assert heads[40][1] == "  success  flow ratio"
+    assert all(trace_id in "\n".join(lines) for lines in heads.values())
     assert all(lines[1].rstrip().endswith("flow ratio") for lines in heads.values())

@@ -108,6 +108,7 @@ def from_sdk(span: ReadableSpan) -> Span | None:
         status_message=span.status.description or "",
         dropped_events=span.dropped_events,
         service=str(service),
+        is_open=span.end_time is None,
     )
 
 
@@ -136,6 +137,7 @@ def from_otlp(traces: TracesData) -> list[Span]:
                     status_message=span.status.message,
                     dropped_events=span.dropped_events_count,
                     service=service,
+                    is_open=span.end_time_unix_nano == 0,
                 )
                 spans.append(converted)
     return spans

@@ -4,15 +4,18 @@ from typing import TypeAlias
 
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, TracesData
 
+from otelflow_exporters._store.records import is_note
+
 _Origin: TypeAlias = tuple[bytes, str]
 
 
 class TraceCollector:
-    """The spans of one trace, with each resource and scope written once."""
+    """The spans of one trace, with each resource and scope written once; or the notes that some are open."""
 
-    def __init__(self, trace_id: bytes) -> None:
+    def __init__(self, trace_id: bytes, *, of_notes: bool = False) -> None:
         self.trace_id = trace_id
         self.traces = TracesData()
+        self._of_notes = of_notes
         self._resources: dict[_Origin, ResourceSpans] = {}
         self._scopes: dict[tuple[_Origin, _Origin], ScopeSpans] = {}
 
@@ -20,7 +23,11 @@ class TraceCollector:
         """Copy the spans that belong to the trace."""
         for resource_spans in traces.resource_spans:
             for scope_spans in resource_spans.scope_spans:
-                spans = [span for span in scope_spans.spans if span.trace_id == self.trace_id]
+                spans = [
+                    span
+                    for span in scope_spans.spans
+                    if span.trace_id == self.trace_id and is_note(span) is self._of_notes
+                ]
                 if not spans:
                     continue
                 origin = (resource_spans.resource.SerializeToString(deterministic=True), resource_spans.schema_url)

@@ -31,7 +31,7 @@ def prune(store: Folder, limits: Limits, *, room: int = 0, own: str = "") -> int
     candidates = [
         file for file in segments if is_running(writer_of(file.name)) or now - file.modified < _RECENT_SECONDS
     ]
-    live = {file.name for file in candidates if file.name == own or _is_live(store, file.name)}
+    live = {file.name for file in candidates if file.name == own or is_live(store, file.name)}
     try:
         payloads = open_payloads(store)
     except FileNotFoundError:
@@ -56,14 +56,14 @@ def prune(store: Folder, limits: Limits, *, room: int = 0, own: str = "") -> int
 
 def remove(folder: Folder, file: StoredFile) -> bool:
     """Remove a segment or payload that the store wrote and no process is writing; return whether it is gone."""
-    if _is_live(folder, file.name):
+    if is_live(folder, file.name):
         return False
     if not (is_own_segment(folder, file) or is_own_payload(folder, file)):
         return folder.file(file.name) is None
     return folder.remove(file.name)
 
 
-def _is_live(folder: Folder, name: str) -> bool:
+def is_live(folder: Folder, name: str) -> bool:
     """Return whether a process is writing the file *name*."""
     try:
         descriptor = folder.open(name, os.O_RDONLY)

@@ -1,8 +1,9 @@
 """Read the traces in a store, and forget them."""
 
+import functools
 import os
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,6 +12,7 @@ from typing import Final
 
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
+from otelflow import semconv
 from otelflow._core.process.files import Folder, StoredFile
 from otelflow.errors import StoreUnreadable, TraceNotFound
 from otelflow_exporters._otlp.json import to_otlp_json
@@ -20,7 +22,8 @@ from otelflow_exporters._store.gathering import TraceCollector
 from otelflow_exporters._store.limits import store_directory, store_limits
 from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters._store.payloads import Payloads
-from otelflow_exporters._store.records import LARGEST_SEGMENT, Record, Segment, spans_of
+from otelflow_exporters._store.pruning import is_live
+from otelflow_exporters._store.records import LARGEST_SEGMENT, Record, Segment, is_note, spans_of
 from otelflow_exporters._store.summaries import INCOMPLETE, Summaries, TraceSummary
 
 __all__ = ["INCOMPLETE", "Forgotten", "StoredTrace", "StoredTraces", "TraceSummary", "to_otlp_json"]
@@ -34,16 +37,22 @@ _ALWAYS: Final = float("-inf")
 
 @dataclass(frozen=True)
 class StoredTrace:
-    """One whole trace; ``unreadable`` counts the damaged bytes that were met while it was looked for."""
+    """One trace; ``unreadable`` counts the damaged bytes that were met while it was looked for.
+
+    ``traces`` are the spans that have ended. ``running`` are those that go on, and ``lost`` those whose process is
+    gone: of both is known how they began.
+    """
 
     trace_id: str
     traces: TracesData
     unreadable: int = 0
+    running: tuple[Span, ...] = ()
+    lost: tuple[Span, ...] = ()
 
     @property
     def spans(self) -> list[Span]:
         """Return the spans, ready to be rendered."""
-        return from_otlp(self.traces)
+        return [*from_otlp(self.traces), *self.running, *self.lost]
 
 
 class StoredTraces:
@@ -105,15 +114,19 @@ class StoredTraces:
         oldest = self._oldest()
         self.unreadable = 0
         collector = TraceCollector(id_bytes)
+        notes: dict[bool, TraceCollector] = {alive: TraceCollector(id_bytes, of_notes=True) for alive in (True, False)}
         with self._open() as store:
             for file in self._segments(store, oldest):
+                is_alive = self._is_alive(store, file)
                 for record in self._records(store, file, id_bytes):
                     collector.add(record.traces)
-        ends = (span.end_time_unix_nano or span.start_time_unix_nano for span in spans_of(collector.traces))
-        last_end = max(ends, default=0)
-        if not collector.traces.resource_spans or last_end < oldest:
+                    if any(map(is_note, spans_of(record.traces))):
+                        notes[is_alive()].add(record.traces)
+        ends = [span.end_time_unix_nano or span.start_time_unix_nano for span in spans_of(collector.traces)]
+        running, lost = _open_spans(collector, notes, max(ends, default=0))
+        if not running and max([*ends, *(span.start for span in lost)], default=0) < oldest:
             raise self._not_found(trace_id)
-        return StoredTrace(full_id, collector.traces, self.unreadable)
+        return StoredTrace(full_id, collector.traces, self.unreadable, running, lost)
 
     def resolve(self, trace_id: str) -> str:
         """Return the full id of the only stored trace whose id begins like this.
@@ -253,6 +266,11 @@ class StoredTraces:
                 "check its permissions, or name another directory in OTELFLOW_STORE"
             ) from error
 
+    def _is_alive(self, store: Folder | None, file: StoredFile) -> Callable[[], bool]:
+        """Return what tells, when it is first asked, whether a process still writes *file*."""
+        name = file.name
+        return functools.cache(lambda: store is not None and is_live(store, name))
+
     def _records(self, store: Folder | None, file: StoredFile, containing: bytes = b"") -> Iterator[Record]:
         if store is None:
             return
@@ -272,8 +290,9 @@ class StoredTraces:
         with self._open() as store:
             files = self._segments(store, oldest)
             for file, older in zip_longest(files, files[1:]):
+                is_alive = self._is_alive(store, file)
                 for record in self._records(store, file):
-                    summaries.add(record.traces)
+                    summaries.add(record.traces, is_alive)
                 # A trace that started after the older segments were last written cannot be in them.
                 horizon = -1 if older is None else int(older.modified * 1e9) + _CLOCK_SLACK
                 yield from (trace for trace in summaries.started_after(horizon) if trace.last_end >= oldest)
@@ -305,3 +324,20 @@ class StoredTraces:
             f"No trace in {self.directory or 'the store (it is off)'} has an id that begins with {trace_id!r}; "
             "'otelflow show --list' lists what is stored, OTELFLOW_STORE names another store"
         )
+
+
+def _open_spans(
+    collector: TraceCollector, notes: Mapping[bool, TraceCollector], last_end: int
+) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """Return the spans that are noted and have not ended: those that go on, and those whose process is gone."""
+    ended = {span.span_id.hex() for span in spans_of(collector.traces)}
+    running = {span.span_id: span for span in from_otlp(notes[True].traces) if span.span_id not in ended}
+    lost = {
+        span.span_id: span._replace(
+            is_open=False, end=max(span.start, last_end), attributes={**span.attributes, semconv.RUN_RESULT: INCOMPLETE}
+        )
+        for span in from_otlp(notes[False].traces)
+        if span.span_id not in ended and span.span_id not in running
+    }
+    now = time.time_ns()
+    return tuple(span._replace(end=max(span.start, now)) for span in running.values()), tuple(lost.values())

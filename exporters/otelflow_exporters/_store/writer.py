@@ -21,6 +21,7 @@ class SegmentWriter:
         self._directory = directory
         self._limits = limits
         self.dropped = 0
+        self.segments = 0
         # Re-entrant, because a signal handler of the program may end a span while one is being written.
         self._lock = forks.new_lock()
         self._descriptor = -1
@@ -81,6 +82,7 @@ class SegmentWriter:
             self._descriptor = store.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL)
             self._is_held = hold(self._descriptor)
             self._opened = time.monotonic()
+            self.segments += 1
             self._size = 0
             # After the segment is made and held: of two processes that begin one at once, the later counts both.
             # Old files that cannot be removed are no reason to lose a new record.
