@@ -14,7 +14,7 @@ from otelflow._core.text.durations import in_words
 from otelflow_exporters._tree import glyphs
 from otelflow_exporters._tree.artifacts import block_lines
 from otelflow_exporters._tree.details import Detail, details_of
-from otelflow_exporters._tree.forest import Fold, Forest, Rest, SpanNode, fold, start_of
+from otelflow_exporters._tree.forest import NOUNS, Fold, Forest, Rest, SpanNode, fold, start_of
 from otelflow_exporters._tree.labels import label_of
 from otelflow_exporters._tree.view import TreeView
 from otelflow_exporters._tree.wording import counted, local_time, one_line
@@ -217,7 +217,7 @@ class _Drawing:
         median, slowest = folded.durations
         hidden = folded.hidden()
         self._hidden += hidden
-        inside = [counted(count, noun) for noun, count in hidden.items() if noun != "call"]
+        inside = [counted(hidden[noun], noun) for noun in ("span below", *NOUNS.values()) if hidden[noun]]
         words = f"median {in_words(median / 1e9)}, slowest {in_words(slowest / 1e9)}"
         words += f"; folded with {', '.join(inside)}" if inside else ""
         items: list[SpanNode | Fold | Rest | Detail] = [Detail(words), *folded.examples]

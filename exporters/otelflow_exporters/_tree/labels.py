@@ -83,10 +83,12 @@ def _fitting(values: dict[str, str], whole: str, room: int) -> str:
     if "" in values:
         return ""
     spare = room - cell_len(_call(dict.fromkeys(values, "")))
-    share = spare // len(values)
-    if share < _SHORTEST_VALUE:
-        return ""
-    return _call({name: _cut(value, share) for name, value in values.items()})
+    longest = spare  # the largest length to which the long values can be cut, so that all fit
+    while sum(min(longest, cell_len(value)) for value in values.values()) > spare:
+        longest -= 1
+        if longest < _SHORTEST_VALUE:
+            return ""
+    return _call({name: _cut(value, longest) for name, value in values.items()}) if longest >= _SHORTEST_VALUE else ""
 
 
 def _cut(value: str, room: int) -> str:
