@@ -221,7 +221,11 @@ def run(flow: otelflow.Flow[Any], options: RunOptions, *, service_name: str) -> 
 
     The service is called *service_name* unless the ``OTEL_*`` variables name it.
     """
-    telemetry = otelflow.configure(service_name=None if _is_service_named() else service_name, store=True)
+    defaults: dict[str, Any] = {}
+    if settings.in_force()["capture_loggers"].origin == "default":
+        defaults["capture_loggers"] = ["root"]
+    name = None if _is_service_named() else service_name
+    telemetry = otelflow.configure(service_name=name, store=True, **defaults)
     memory = None
     if (
         options.tree
