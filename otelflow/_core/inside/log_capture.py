@@ -140,7 +140,8 @@ class _Capture(State, observers.Observer):
                 if logging.Logger.callHandlers is self.wrapper:  # else another library has wrapped it since
                     patched.callHandlers = self.original
                 self.wrapper = None
-            self._lower_levels()
+            if self.names or self.own_levels:  # else nothing is asked of the settings, as at import
+                self._lower_levels()
 
     def _lower_levels(self) -> None:
         """Let captured loggers make the records that are to be recorded, and the others those that they made before."""
