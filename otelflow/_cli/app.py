@@ -11,6 +11,7 @@ import otelflow
 from otelflow._cli import generate
 from otelflow._cli._console import is_terminal, print_traceback, say, show_warnings
 from otelflow._cli._exit_codes import BAD_INPUT, FAILURE, INTERRUPTED, Terminated
+from otelflow._cli._help import Commands, examples
 from otelflow.errors import ConfigurationError, InvalidParameter, OtelflowError
 
 # The modules of the commands are imported in them: a command needs its own only.
@@ -18,7 +19,15 @@ from otelflow.errors import ConfigurationError, InvalidParameter, OtelflowError
 
 
 app: Final = typer.Typer(
+    cls=Commands,
     help="Run flows whose every run is an OpenTelemetry trace, and see what they did.",
+    epilog=examples(
+        "otelflow demo",
+        "otelflow run shop.py:nightly --param day=2026-01-31",
+        "otelflow show --failed",
+        "otelflow show --list",
+        "otelflow COMMAND --help",
+    ),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -85,7 +94,14 @@ _Logs = Annotated[bool, typer.Option("--logs", help="Every message, also of fold
 _FailedOnly = Annotated[bool, typer.Option("--failed-only", help="Of the tree only what failed.")]
 
 
-@app.command(context_settings={"allow_extra_args": True})
+@app.command(
+    context_settings={"allow_extra_args": True},
+    epilog=examples(
+        "otelflow run shop.py",
+        "otelflow run shop.py:nightly --param day=2026-01-31",
+        "otelflow run package.module:flow --tree 2> tree.txt",
+    ),
+)
 def run(
     context: typer.Context,
     target: Annotated[str, typer.Argument(help="path/to/file.py:flow or package.module:flow", metavar="TARGET")],
@@ -100,13 +116,7 @@ def run(
     traceback: _Traceback = False,
     strict_telemetry: _Strict = False,
 ) -> None:
-    r"""Run a flow: a decorated function, a subclass of Flow, or a Flow.
-
-    \b
-    Examples:
-      otelflow run shop.py                      the only flow of the file
-      otelflow run shop.py:nightly --param day=2026-01-31
-      otelflow run package.module:flow --tree 2> tree.txt
+    """Run a flow: a decorated function, a subclass of Flow, or a Flow.
 
     Its exit code is the flow's: 0 success, 1 failure, n for sys.exit(n), 130 after Ctrl-C, 143 after SIGTERM, 129 when
     its terminal was closed; 2 for input that cannot be run. Parameters are converted by their annotations; lists,
@@ -129,7 +139,7 @@ def run(
     raise typer.Exit(run_target(target, param or [], options))
 
 
-@app.command()
+@app.command(epilog=examples("otelflow demo"))
 def demo(
     context: typer.Context, no_live: _NoLive = False, traceback: _Traceback = False, strict_telemetry: _Strict = False
 ) -> None:
@@ -158,9 +168,19 @@ _EXCLUSIVE: Final = (
 )
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "otelflow show",
+        "otelflow show 4bf9 --full",
+        "otelflow show --failed --logs",
+        "otelflow show --list --last 50",
+        "otelflow show 4bf9 --artifact report > report.json",
+    )
+)
 def show(
-    trace_id: Annotated[str | None, typer.Argument(help="An id, or how it begins; the newest if left out.")] = None,
+    trace_id: Annotated[
+        str | None, typer.Argument(help="An id, or how it begins; the newest if left out.", metavar="TRACE_ID")
+    ] = None,
     last: Annotated[int | None, typer.Option("--last", "-n", min=1, metavar="N", help="The N newest.")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only those that failed.")] = False,
     only_list: Annotated[bool, typer.Option("--list", help="One line for each: by default of the 20 newest.")] = False,
@@ -173,15 +193,7 @@ def show(
     failed_only: _FailedOnly = False,
     traceback: Annotated[bool, typer.Option("--traceback", help="The traceback of every failure.")] = False,
 ) -> None:
-    r"""Print stored traces again.
-
-    \b
-    Examples:
-      otelflow show                     the newest
-      otelflow show 4bf9 --full         nothing folded or cut
-      otelflow show --failed --logs     the newest that failed, with every message
-      otelflow show --list --last 50
-    """
+    """Print stored traces again."""
     show_warnings(with_tracebacks=False)
     options = {"TRACE_ID": trace_id, "--list": only_list, "--last": last, "--failed": failed}
     options |= {"--json": as_json, "--artifact": artifact}
@@ -207,9 +219,9 @@ def show(
         show.show_traces(trace_id, last or 1, view, failed=failed, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog=examples("otelflow forget 4bf9", "otelflow forget --older-than 2d"))
 def forget(
-    trace_id: Annotated[str | None, typer.Argument(help="An id, or how it begins.")] = None,
+    trace_id: Annotated[str | None, typer.Argument(help="An id, or how it begins.", metavar="TRACE_ID")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every stored trace.")] = False,
     older_than: Annotated[
         str | None, typer.Option("--older-than", metavar="AGE", help="Traces that ended longer ago: 12h, 7d, 2w.")
@@ -222,7 +234,7 @@ def forget(
     show.forget(trace_id, everything=everything, older_than=older_than)
 
 
-@app.command()
+@app.command(epilog=examples("otelflow config", "OTELFLOW_MESSAGE_LEVEL=DEBUG otelflow config"))
 def config() -> None:
     """Print what is in force: each setting, its value, and where that came from."""
     show_warnings(with_tracebacks=False)
@@ -235,7 +247,7 @@ _Jaeger = Annotated[str | None, typer.Option("--jaeger", metavar="URL", help="Ja
 _Prometheus = Annotated[str | None, typer.Option("--prometheus", metavar="URL", help="Prometheus' address.")]
 
 
-@app.command()
+@app.command(epilog=examples("otelflow doctor", "otelflow doctor --jaeger http://jaeger.example:16686"))
 def doctor(jaeger: _Jaeger = None, prometheus: _Prometheus = None) -> None:
     """Look at everything between a flow and its dashboards, and say what to do about what is not right.
 
@@ -247,9 +259,11 @@ def doctor(jaeger: _Jaeger = None, prometheus: _Prometheus = None) -> None:
     raise typer.Exit(print_findings(jaeger, prometheus))
 
 
-@app.command()
+@app.command(epilog=examples("otelflow verify 4bf9 --wait 30"))
 def verify(
-    trace_id: Annotated[str, typer.Argument(help="An id, or how it begins, of a trace in the local store.")],
+    trace_id: Annotated[
+        str, typer.Argument(help="An id, or how it begins, of a trace in the local store.", metavar="TRACE_ID")
+    ],
     jaeger: _Jaeger = None,
     wait: Annotated[float, typer.Option("--wait", min=0, metavar="SECONDS", help="How long it may take.")] = 15.0,
 ) -> None:
