@@ -45,6 +45,7 @@ RULES = {
     "otelflow._core.policies": ("otelflow._core.policies", *DOWN_TO_RUNS),
     "otelflow._core.inside": ("otelflow._core.inside", *DOWN_TO_RUNS),
     "otelflow._core.flows": ("otelflow._core.flows", "otelflow._core.policies", "otelflow._core.inside", *DOWN_TO_RUNS),
+    "otelflow._core.flows.notebook": ("otelflow_exporters._tree.html", "otelflow._core.inside", *DOWN_TO_RUNS),
     "otelflow.listeners": ("otelflow._core.inside", "otelflow.listeners", *LEAVES),
     "otelflow.metrics": (
         "otelflow._core.flows.declared",

@@ -48,7 +48,7 @@ class Footer:
         lines = lines[: size.lines // _LARGEST_SHARE]
         text = ""
         if size != self._size or len(lines) > self._height:
-            text = self._reserved(size, max(len(lines), self._height if size == self._size else 0))
+            text = self.reserved(size, max(len(lines), self._height if size == self._size else 0))
         drawn = self._drawn(lines)
         if not text and drawn == self._written:
             return True
@@ -67,7 +67,7 @@ class Footer:
     def _rows(self) -> range:
         return range(self._size.lines - self._height + 1, self._size.lines + 1)
 
-    def _reserved(self, size: os.terminal_size, height: int) -> str:
+    def reserved(self, size: os.terminal_size, height: int) -> str:
         """Return what makes the last *height* lines free, and keeps them so; the cursor stays in its column."""
         text = ""
         if self._height:

@@ -122,10 +122,11 @@ class LiveDisplay:
             seconds = _EACH_SECONDS
             ended = self._watch.ended
             self._results.update([ended.popleft() for _ in range(len(ended))])
-            if self._watch.flow_name and not self._footer.draw(self._lines()):
+            if self._watch.flow_name and not self._footer.draw(self.lines()):
                 return  # the terminal is gone
 
-    def _lines(self) -> list[Text]:
+    def lines(self) -> list[Text]:
+        """Return what is shown now."""
         signs, watch = self._signs, self._watch
         now = time.time()
         failed = sum(count for result, count in self._results.items() if result in FAILED)
@@ -134,7 +135,7 @@ class LiveDisplay:
         heading.append(f"{signs['separator']}{counted(self._results.total(), 'task')} done", "dim")
         if failed:
             heading.append(f"{signs['separator']}{signs[semconv.FAILURE]} {failed:,} failed", "red")
-        lines = [heading, *self._open_lines(now)]
+        lines = [heading, *self.open_lines(now)]
         for key, percent in list(watch.bars.items())[-_BARS_SHOWN:]:
             full = round(percent * _BAR_WIDTH / 100)
             bar = signs["full"] * full + signs["empty"] * (_BAR_WIDTH - full)
@@ -143,7 +144,7 @@ class LiveDisplay:
             lines.append(Text(f"  {signs[semconv.FAILURE]} {one_line(watch.failure)}", "red"))
         return lines
 
-    def _open_lines(self, now: float) -> list[Text]:
+    def open_lines(self, now: float) -> list[Text]:
         """Return a line for each name of the tasks and inner flows that run, those that began first at the top."""
         runs = list(self._watch.open.values())[1:]
         names = Counter((run.kind, run.name) for run in runs)

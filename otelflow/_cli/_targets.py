@@ -122,11 +122,11 @@ def _load_module(name: str) -> ModuleType:
     sys.path.insert(0, str(Path.cwd()))
     sys.argv = [name]
     return import_for_user(
-        lambda: importlib.import_module(name), name, lambda: f"There is no module {name!r}; {_cure_for_module(name)}"
+        lambda: importlib.import_module(name), name, lambda: f"There is no module {name!r}; {cure_for_module(name)}"
     )
 
 
-def _cure_for_module(name: str) -> str:
+def cure_for_module(name: str) -> str:
     """Return what may have been meant by a module that is not there."""
     file = Path(name.replace(".", os.sep) + ".py")
     if file.is_file():

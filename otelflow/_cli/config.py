@@ -78,7 +78,7 @@ def print_configuration() -> int:
     console.print(Text("Each setting by its key in [tool.otelflow], its value and where that came from;", "dim"))
     console.print(Text("below it its variable, and what it means.\n", "dim"))
     for setting in settings.in_force().values():
-        _print_setting(console, setting)
+        print_setting(console, setting)
     for file in project_files.project_files():
         reason = (
             f"only what is harmless counts, since {file.distrust}" if file.distrust else "all of its settings count"
@@ -88,7 +88,7 @@ def print_configuration() -> int:
     return BAD_INPUT if refusal else SUCCESS
 
 
-def _print_setting(console: Console, setting: settings.Setting) -> None:
+def print_setting(console: Console, setting: settings.Setting) -> None:
     """Print one setting; names, values and variables are never broken."""
     style = "" if setting.origin == "default" else "bold"
     value = hide_secrets(_value(setting))

@@ -89,7 +89,7 @@ def list_traces(count: int, *, failed: bool) -> None:
         {
             "trace": Text(summary.trace_id),
             "started": Text(f"{summary.started.astimezone():%Y-%m-%d %H:%M:%S}"),
-            "result": Text(_result(summary), style=_STYLES.get(summary.result, "red")),
+            "result": Text(result_words(summary), style=_STYLES.get(summary.result, "red")),
             "spans": Text(f"{summary.span_count:,}"),
             "failed": Text(f"{summary.failed_count:,}"),
             "seconds": Text(f"{summary.duration:.2f}"),
@@ -116,7 +116,7 @@ def list_traces(count: int, *, failed: bool) -> None:
         say(f"{store.unreadable:,} bytes of {store.directory} are unreadable")
 
 
-def _result(summary: TraceSummary) -> str:
+def result_words(summary: TraceSummary) -> str:
     if summary.result != semconv.RUNNING:
         return summary.result
     started = summary.started.astimezone()

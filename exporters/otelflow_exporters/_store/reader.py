@@ -3,7 +3,7 @@
 import functools
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,13 +12,12 @@ from typing import Final
 
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from otelflow import semconv
 from otelflow._core.process.files import Folder, StoredFile
 from otelflow.errors import StoreUnreadable, TraceNotFound
 from otelflow_exporters._otlp.json import to_otlp_json
 from otelflow_exporters._otlp.model import Span, from_otlp
 from otelflow_exporters._store.forgetting import Forgotten, forget_everything, forget_spans
-from otelflow_exporters._store.gathering import TraceCollector
+from otelflow_exporters._store.gathering import TraceCollector, open_spans
 from otelflow_exporters._store.limits import store_directory, store_limits
 from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters._store.payloads import Payloads
@@ -123,7 +122,7 @@ class StoredTraces:
                     if any(map(is_note, spans_of(record.traces))):
                         notes[is_alive()].add(record.traces)
         ends = [span.end_time_unix_nano or span.start_time_unix_nano for span in spans_of(collector.traces)]
-        running, lost = _open_spans(collector, notes, max(ends, default=0))
+        running, lost = open_spans(collector, notes, max(ends, default=0))
         if not running and max([*ends, *(span.start for span in lost)], default=0) < oldest:
             raise self._not_found(trace_id)
         return StoredTrace(full_id, collector.traces, self.unreadable, running, lost)
@@ -324,20 +323,3 @@ class StoredTraces:
             f"No trace in {self.directory or 'the store (it is off)'} has an id that begins with {trace_id!r}; "
             "'otelflow show --list' lists what is stored, OTELFLOW_STORE names another store"
         )
-
-
-def _open_spans(
-    collector: TraceCollector, notes: Mapping[bool, TraceCollector], last_end: int
-) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
-    """Return the spans that are noted and have not ended: those that go on, and those whose process is gone."""
-    ended = {span.span_id.hex() for span in spans_of(collector.traces)}
-    running = {span.span_id: span for span in from_otlp(notes[True].traces) if span.span_id not in ended}
-    lost = {
-        span.span_id: span._replace(
-            is_open=False, end=max(span.start, last_end), attributes={**span.attributes, semconv.RUN_RESULT: INCOMPLETE}
-        )
-        for span in from_otlp(notes[False].traces)
-        if span.span_id not in ended and span.span_id not in running
-    }
-    now = time.time_ns()
-    return tuple(span._replace(end=max(span.start, now)) for span in running.values()), tuple(lost.values())

@@ -81,7 +81,9 @@ class _Builder:
         if not is_note(span):
             self.spans += 1
             self.failed += span.status.code == Status.STATUS_CODE_ERROR
-            self.failed_flows += _is_failed_flow(span)
+            texts = {pair.key: pair.value.string_value for pair in span.attributes if pair.key in _OF_A_FLOW}
+            is_flow = semconv.FLOW_NAME in texts and semconv.TASK_NAME not in texts
+            self.failed_flows += is_flow and texts.get(semconv.RUN_RESULT) in _FAILED
         self.start = min(self.start, start)
         self.last_end = max(self.last_end, span.end_time_unix_nano or start)
         rank = (0 if not span.parent_span_id else 1 if is_parent_remote(span) else 2, start, is_note(span))
@@ -113,12 +115,6 @@ class _Builder:
             failed_count=self.failed,
             failed_flows=self.failed_flows,
         )
-
-
-def _is_failed_flow(span: StoredSpan) -> bool:
-    keys = {pair.key: pair.value.string_value for pair in span.attributes if pair.key in _OF_A_FLOW}
-    is_flow = semconv.FLOW_NAME in keys and semconv.TASK_NAME not in keys
-    return is_flow and keys.get(semconv.RUN_RESULT) in _FAILED
 
 
 class Summaries:

@@ -70,19 +70,19 @@ def _closing(span: Span, nodes: dict[str, SpanNode], view: TreeView) -> Iterator
     if span.dropped_events:
         text = f"{span.dropped_events:,} events were dropped by the SDK's limit"
         yield Detail(text, mark="more", time=span.end)
-    shown = len(span.links) if view.full else LINKS_SHOWN
-    for link in span.links[:shown]:
+    limit = len(span.links) if view.full else LINKS_SHOWN
+    for link in span.links[:limit]:
         target = nodes.get(link.span_id)
         if target is not None and link.trace_id == span.trace_id:
             yield Detail(f"linked to {one_line(target.span.name)}", mark="link", time=span.start)
         else:
             yield Detail(f"linked to trace {link.trace_id}, span {link.span_id}", mark="link", time=span.start)
-    if len(span.links) > shown:
-        count = len(span.links) - shown
-        yield _more(Counter(link=count), span.start, f"{count:,} more links")
+    if len(span.links) > limit:
+        count = len(span.links) - limit
+        yield _omission(Counter(link=count), span.start, f"{count:,} more links")
 
 
-def _more(hidden: Counter[str], time: int, text: str = "") -> Detail:
+def _omission(hidden: Counter[str], time: int, text: str = "") -> Detail:
     """Return the line that stands for what is *hidden*."""
     words = text or ", ".join(counted(count, noun, "more ") for noun, count in hidden.items())
     return Detail(words, mark="more", time=time, hidden=hidden)
@@ -151,10 +151,10 @@ class _Events:
         if left_out:
             yield self._left_out(left_out)
         if artifacts > ARTIFACTS_SHOWN and not self._view.full:
-            yield _more(Counter(artifact=artifacts - ARTIFACTS_SHOWN), self._events[-1].time)
+            yield _omission(Counter(artifact=artifacts - ARTIFACTS_SHOWN), self._events[-1].time)
 
     def _left_out(self, events: list[Event]) -> Detail:
-        return _more(Counter(NOUNS.get(event.name, "message") for event in events), events[0].time)
+        return _omission(Counter(NOUNS.get(event.name, "message") for event in events), events[0].time)
 
 
 def _is_progress(event: Event) -> bool:

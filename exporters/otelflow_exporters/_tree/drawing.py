@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -16,6 +16,7 @@ from otelflow_exporters._tree.artifacts import block_lines
 from otelflow_exporters._tree.details import Detail, details_of
 from otelflow_exporters._tree.forest import NOUNS, Fold, Forest, Rest, SpanNode, fold, start_of
 from otelflow_exporters._tree.labels import label_of
+from otelflow_exporters._tree.lines import joined, wrapped
 from otelflow_exporters._tree.view import TreeView
 from otelflow_exporters._tree.wording import counted, local_time, one_line
 
@@ -29,9 +30,8 @@ DEEPEST: Final = 60
 _DEEPEST_OF_ALL: Final = 1_000
 _DURATION_WIDTH: Final = 9
 _NARROW: Final = 56
+_NO_EDGE: Final = 1_000_000
 _NARROW_FOR_TIMES: Final = 36
-# A word up to this length (an id, a path, an address) is never broken, so that it can be copied.
-_LONGEST_WORD: Final = 300
 
 _STYLES: Final = {
     names.SUCCESS: "green",
@@ -147,21 +147,16 @@ class _Drawing:
         first = self._forest.roots[0].span
         count = len(self._forest.nodes)
         words = [
-            f"trace {first.trace_id}",
+            f"trace {first.trace_id}" if first.trace_id else "",
             one_line(first.service, 60),
             f"{local_time(self._forest.start):%Y-%m-%d %H:%M:%S}",
             counted(count, "span"),
             f"{self._forest.failed:,} failed" if self._forest.failed else "",
             note,
         ]
-        line = ""
-        for word in filter(None, words):
-            longer = f"{line}{self._signs['separator']}{word}" if line else word
-            if line and self._page.is_wrapped and cell_len(longer) > self._console.width:
-                self._print_whole(Text(line, style="dim"))
-                longer = word
-            line = longer
-        self._print_whole(Text(line, style="dim"))
+        room = self._console.width if self._page.is_wrapped else _NO_EDGE
+        for line in joined(list(filter(None, words)), self._signs["separator"], room):
+            self._print_whole(Text(line, style="dim"))
 
     def _rows(
         self, items: "Sequence[SpanNode | Fold | Rest | Detail]", below: str, depth: int, *, is_cause: bool
@@ -260,7 +255,7 @@ class _Drawing:
         room = max(10, self._console.width - cell_len(prefix) - len(mark))
         lines = detail.text.splitlines()
         if self._page.is_wrapped:
-            lines = [part for line in lines for part in _wrapped(line, room)]
+            lines = [part for line in lines for part in wrapped(line, room)]
         for number, line in enumerate(lines):
             guide = mark if number == 0 else " " * len(mark)
             self._print_whole(Text.assemble((prefix, "dim"), (guide, "dim"), (line, detail.style)))
@@ -288,23 +283,3 @@ class _Drawing:
 def _shortened(prefix: str, width: int) -> str:
     """Return the guides of a deep row cut from the left, so that its name still has room."""
     return prefix if len(prefix) <= width else ".." + prefix[-(width - 2) :]
-
-
-def _wrapped(line: str, room: int) -> list[str]:
-    """Return *line* broken at its spaces; a word that is longer than *room* stays whole, if it may be an id."""
-    if cell_len(line) <= room:
-        return [line]
-    indent = line[: len(line) - len(line.lstrip())][: room // 2]
-    lines = [indent]
-    for word in line.split():
-        pieces = [word]
-        if cell_len(word) > room and (not word.isascii() or len(word) > _LONGEST_WORD):
-            pieces = chop_cells(word, room)
-        for piece in pieces:
-            if lines[-1] == indent:
-                lines[-1] += piece
-            elif cell_len(lines[-1]) + 1 + cell_len(piece) <= room:
-                lines[-1] += f" {piece}"
-            else:
-                lines.append(indent + piece)
-    return lines

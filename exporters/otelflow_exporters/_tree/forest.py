@@ -118,7 +118,7 @@ def grow(spans: Iterable[Span]) -> Forest:
             roots.append(node)
         else:
             parent.children.append(node)
-    roots += _cut_cycles(ordered, roots)
+    roots += cut_cycles(ordered, roots)
     for root in roots:
         # Children before their parents.
         for node in reversed(list(walk(root))):
@@ -168,7 +168,7 @@ def fold(nodes: Sequence[SpanNode], view: TreeView = USUAL) -> "list[SpanNode | 
         # A fold that hides nothing would be one more line only.
         items.append(Fold(name, alike, examples, others_failed)) if len(examples) < len(alike) else items.extend(alike)
     items.sort(key=start_of)
-    return items if view.logs else _bounded(items)
+    return items if view.logs else bounded(items)
 
 
 def start_of(item: "SpanNode | Fold | Rest") -> int:
@@ -178,7 +178,7 @@ def start_of(item: "SpanNode | Fold | Rest") -> int:
     return (item if isinstance(item, SpanNode) else item.nodes[0]).span.start
 
 
-def _bounded(items: "list[SpanNode | Fold | Rest]") -> "list[SpanNode | Fold | Rest]":
+def bounded(items: "list[SpanNode | Fold | Rest]") -> "list[SpanNode | Fold | Rest]":
     """Return of very many siblings with different names the first, the last and a few failed ones."""
     if len(items) <= _SIBLINGS_HEAD + _SIBLINGS_TAIL + 1:
         return items
@@ -191,7 +191,7 @@ def _bounded(items: "list[SpanNode | Fold | Rest]") -> "list[SpanNode | Fold | R
     return [*items[:_SIBLINGS_HEAD], *examples, rest, *items[-_SIBLINGS_TAIL:]]
 
 
-def _cut_cycles(ordered: Sequence[SpanNode], roots: Sequence[SpanNode]) -> list[SpanNode]:
+def cut_cycles(ordered: Sequence[SpanNode], roots: Sequence[SpanNode]) -> list[SpanNode]:
     """Return one node of each cycle, cut from its parent, so that every node hangs under some root."""
     reached = {id(node) for root in roots for node in walk(root)}
     cut: list[SpanNode] = []

@@ -9,6 +9,7 @@ from rich.text import Text
 from otelflow import semconv as names
 from otelflow_exporters._otlp.model import Span
 from otelflow_exporters._tree.forest import SpanNode
+from otelflow_exporters._tree.lines import cut_left
 from otelflow_exporters._tree.wording import local_time, one_line
 
 _PARAMETER: Final = names.RUN_PARAMETER.format(name="")
@@ -16,7 +17,6 @@ _LITERAL: Final = re.compile(r"[-+]?[\d.][\w.+\-]*|True|False|None|[\[({<].*", r
 _LONGEST_VALUE: Final = 2_000
 # A value that would be cut to less than this says nothing
 _SHORTEST_VALUE: Final = 10
-_ELLIPSIS: Final = "…"
 
 
 class Label(NamedTuple):
@@ -44,8 +44,9 @@ def label_of(node: SpanNode, room: int, style: str) -> Label:
     if node.is_orphan:
         text.append(" (its parent is missing)", style="yellow")
     below = []
-    for values, whole in _additions(span):
-        addition = _fitting(values, whole, room - cell_len(text.plain) - 1)
+    for values in _additions(span):
+        whole = f"= {values['']}" if "" in values else _call(values)
+        addition = fitting(values, whole, room - cell_len(text.plain) - 1)
         if addition:
             text.append(f" {addition}", style="cyan")
         else:
@@ -53,21 +54,18 @@ def label_of(node: SpanNode, room: int, style: str) -> Label:
     return Label(text, below)
 
 
-def _additions(span: Span) -> list[tuple[dict[str, str], str]]:
-    """Return the parameters and the return value, each as its parts and as one text."""
+def _additions(span: Span) -> list[dict[str, str]]:
+    """Return the parameters by their names, and the return value without one."""
     parameters = {
-        one_line(key.removeprefix(_PARAMETER), 60): _shown(value)
+        one_line(key.removeprefix(_PARAMETER), 60): _quoted(value)
         for key, value in span.attributes.items()
         if key.startswith(_PARAMETER)
     }
-    additions = [(parameters, _call(parameters))] if parameters else []
     value = span.attributes.get(names.RUN_RETURN_VALUE)
-    if value is not None:
-        additions.append(({"": _shown(value)}, f"= {_shown(value)}"))
-    return additions
+    return [values for values in (parameters, {} if value is None else {"": _quoted(value)}) if values]
 
 
-def _shown(value: object) -> str:
+def _quoted(value: object) -> str:
     text = one_line(value, _LONGEST_VALUE)
     return text if _LITERAL.fullmatch(text) else f"'{text}'"
 
@@ -76,27 +74,18 @@ def _call(parameters: dict[str, str]) -> str:
     return f"({', '.join(f'{name}={value}' for name, value in parameters.items())})"
 
 
-def _fitting(values: dict[str, str], whole: str, room: int) -> str:
+def fitting(values: dict[str, str], whole: str, room: int) -> str:
     """Return *whole*, or the same with the values cut from the left, where they are most alike; or nothing."""
     if cell_len(whole) <= room:
         return whole
     if "" in values:
         return ""
     spare = room - cell_len(_call(dict.fromkeys(values, "")))
-    longest = spare  # the largest length to which the long values can be cut, so that all fit
-    while sum(min(longest, cell_len(value)) for value in values.values()) > spare:
+    longest = max(spare, 0)  # the largest length to which the long values can be cut, so that all fit
+    while longest and sum(min(longest, cell_len(value)) for value in values.values()) > spare:
         longest -= 1
-        if longest < _SHORTEST_VALUE:
-            return ""
-    return _call({name: _cut(value, longest) for name, value in values.items()}) if longest >= _SHORTEST_VALUE else ""
-
-
-def _cut(value: str, room: int) -> str:
-    """Return the end of *value* in *room* cells, with a mark, in its quotes."""
-    if cell_len(value) <= room:
-        return value
-    quote = "'" if value.startswith("'") else ""
-    end = value[len(value) - room :]
-    while cell_len(end) > room - 1 - len(quote):
-        end = end[1:]
-    return f"{quote}{_ELLIPSIS}{end}"
+    if longest < _SHORTEST_VALUE:
+        return ""
+    return (
+        _call({name: cut_left(value, longest) for name, value in values.items()}) if longest >= _SHORTEST_VALUE else ""
+    )

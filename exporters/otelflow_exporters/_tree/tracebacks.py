@@ -1,7 +1,6 @@
 """What a recorded traceback tells: where an error came from, and its lines without the frames of otelflow."""
 
 import re
-from collections.abc import Iterator
 from typing import Final
 
 from otelflow_exporters._tree.wording import clean
@@ -29,19 +28,16 @@ def place_in(trace: str) -> str:
 
 def shown_traceback(trace: str, *, is_whole: bool) -> list[str]:
     """Return the lines of a traceback without our frames; unless *is_whole*, of a long one both ends."""
-    lines = list(_without_ours(clean(trace, _LONGEST).splitlines()))
-    if is_whole or len(lines) <= _HEAD + _TAIL + 1:
-        return lines
-    hidden = len(lines) - _HEAD - _TAIL
-    return [*lines[:_HEAD], f"… {hidden:,} more lines", *lines[-_TAIL:]]
-
-
-def _without_ours(lines: list[str]) -> Iterator[str]:
+    lines: list[str] = []
     is_ours = False
-    for line in lines:
+    for line in clean(trace, _LONGEST).splitlines():
         if frame := _FRAME.match(line):
             is_ours = bool(_OURS.search(frame["file"]))
         elif not line.startswith("    "):  # the lines of a frame's source are indented more than anything else
             is_ours = False
         if not is_ours:
-            yield line
+            lines.append(line)
+    if is_whole or len(lines) <= _HEAD + _TAIL + 1:
+        return lines
+    hidden = len(lines) - _HEAD - _TAIL
+    return [*lines[:_HEAD], f"… {hidden:,} more lines", *lines[-_TAIL:]]

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, 
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
-from otelflow._core.flows import declared
+from otelflow._core.flows import declared, notebook
 from otelflow._core.flows.calls import call_of
 from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.flows.definition import (
@@ -337,6 +337,9 @@ class Flow(Speaker, Generic[R]):
         """
         rest = _start(self)
         return self if rest is None else await _finish(self, rest)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return notebook.mime_bundle(self.flow_state.tree)
 
     def __await__(self) -> Generator[Any, Any, Self]:
         """Do as ``execute_async``, once: a flow that has run is returned as it is."""

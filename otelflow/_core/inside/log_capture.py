@@ -141,21 +141,20 @@ class _Capture(State, observers.Observer):
                     patched.callHandlers = self.original
                 self.wrapper = None
             if self.names or self.own_levels:  # else nothing is asked of the settings, as at import
-                self._lower_levels()
+                self._lower_levels(logging.getLevelNamesMapping()[settings().message_level])
 
-    def _lower_levels(self) -> None:
-        """Let captured loggers make the records that are to be recorded, and the others those that they made before."""
-        wanted = logging.getLevelNamesMapping()[settings().message_level]
-        captured = {_logger_of(name) for name in self.names}
+    def _lower_levels(self, lowest: int) -> None:
+        """Let captured loggers make records from *lowest* on, and the others those that they made before."""
+        captured = {logging.getLogger(None if name == "root" else name) for name in self.names}
         for logger in list(self.own_levels):
             if logger not in captured or not isinstance(logger.level, _Level):
                 own_level = self.own_levels.pop(logger)
                 if isinstance(logger.level, _Level):
                     logger.setLevel(own_level)
         for logger in captured:
-            if not isinstance(logger.level, _Level) and logger.getEffectiveLevel() > wanted:
+            if not isinstance(logger.level, _Level) and logger.getEffectiveLevel() > lowest:
                 self.own_levels[logger] = logger.level
-                logger.setLevel(_Level(wanted))
+                logger.setLevel(_Level(lowest))
 
     def own_level(self, logger: logging.Logger | None) -> int:
         """Return the level from which *logger* makes records as the program has set it up."""
@@ -168,11 +167,11 @@ class _Capture(State, observers.Observer):
 
     def is_captured(self, logger: logging.Logger) -> bool:
         """Tell whether the records of *logger* reach one that is captured."""
-        here: logging.Logger | None = logger
-        while here is not None:
-            if ("root" if here.parent is None else here.name) in self.names:
+        ancestor: logging.Logger | None = logger
+        while ancestor is not None:
+            if ("root" if ancestor.parent is None else ancestor.name) in self.names:
                 return True
-            here = here.parent if here.propagate else None
+            ancestor = ancestor.parent if ancestor.propagate else None
         return False
 
     def first_opened(self) -> None:
@@ -225,7 +224,3 @@ def capture_configured() -> None:
     names = settings().capture_loggers
     if names or _capture.names:
         capture(names)
-
-
-def _logger_of(name: str) -> logging.Logger:
-    return logging.getLogger() if name == "root" else logging.getLogger(name)
