@@ -5,6 +5,7 @@ import contextvars
 import functools
 import gc
 import threading
+import traceback
 import types
 
 import pytest
@@ -443,3 +444,40 @@ def test_an_async_flow_runs_in_the_callers_context():
     assert reads().execute().flow_return_value == "mine"
     caller, run = asyncio.run(awaited())
     assert run.flow_return_value == caller
+
+
+def test_the_traceback_of_an_exception_has_one_frame_of_ours_for_each_task():
+    @task
+    def inner():
+        raise LookupError("no such order")
+
+    @task
+    def outer():
+        inner()
+
+    @flow
+    def nightly():
+        outer()
+
+    with pytest.raises(LookupError) as raised:
+        nightly().execute()
+
+    frames = [entry.name for entry in traceback.extract_tb(raised.value.__traceback__)]
+    assert frames[-5:] == ["nightly", "run_function", "outer", "run_function", "inner"]
+    assert frames[:-5] == [frames[0], "execute", "run_function"]
+
+
+def test_a_coroutine_has_one_frame_of_ours_for_each_task():
+    @task
+    async def inner():
+        raise LookupError("no such order")
+
+    @task
+    async def outer():
+        await inner()
+
+    with pytest.raises(LookupError) as raised:
+        asyncio.run(outer())
+
+    frames = [entry.name for entry in traceback.extract_tb(raised.value.__traceback__)]
+    assert frames[-4:] == ["run_coroutine", "outer", "run_coroutine", "inner"]
