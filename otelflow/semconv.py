@@ -61,6 +61,8 @@ RESULTS: Final = (SUCCESS, FAILURE, TIMEOUT, CANCELLATION, ERROR)
 PROCESS_LOST: Final = "process_lost"
 # Reserved: no run ends so yet, and so no metric has it
 SKIP: Final = "skip"
+# Not a result: the run goes on
+RUNNING: Final = "running"
 
 # Metrics
 FLOW_RUNS: Final = "otelflow_flow_runs_total"

@@ -20,7 +20,9 @@ def run(*arguments, cwd, **environment):
 
 
 def without_what_changes(tree):
-    tree = re.sub(r"[0-9a-f]{32}|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|\d+(\.\d+)? (ns|µs|ms|s)\b|[━╸]", "", tree)
+    tree = re.sub(
+        r"[0-9a-f]{32}|\d\d:\d\d:\d\d\.\d{3}|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|\d+(\.\d+)? (ns|µs|ms|s)\b|[━╸]", "", tree
+    )
     return [" ".join(line.split()) for line in tree.splitlines()]
 
 

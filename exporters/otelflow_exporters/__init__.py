@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from otelflow_exporters._store.reader import INCOMPLETE, Forgotten, StoredTrace, StoredTraces, TraceSummary
     from otelflow_exporters.spool import SpoolSpanProcessor
     from otelflow_exporters.store import StoreSpanExporter
-    from otelflow_exporters.tree import TreeSpanExporter, print_trace, render_trace
+    from otelflow_exporters.tree import TreeSpanExporter, TreeView, print_trace, render_trace
 
 __all__ = [
     "INCOMPLETE",
@@ -23,6 +23,7 @@ __all__ = [
     "StoredTraces",
     "TraceSummary",
     "TreeSpanExporter",
+    "TreeView",
     "print_trace",
     "render_trace",
     "to_otlp_json",
@@ -38,6 +39,7 @@ _MODULES: Final = {
     "StoredTraces": "otelflow_exporters._store.reader",
     "TraceSummary": "otelflow_exporters._store.reader",
     "TreeSpanExporter": "otelflow_exporters.tree",
+    "TreeView": "otelflow_exporters.tree",
     "print_trace": "otelflow_exporters.tree",
     "render_trace": "otelflow_exporters.tree",
     "to_otlp_json": "otelflow_exporters._otlp.json",

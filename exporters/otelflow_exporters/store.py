@@ -87,6 +87,36 @@ class StoreSpanExporter(SpanExporter):
         lost = self._store(self._writer, spans)
         return SpanExportResult.FAILURE if lost else SpanExportResult.SUCCESS
 
+    @property
+    def segment(self) -> int:
+        """Return the number of the segment that is written, from 1 on; 0 before the first."""
+        return 0 if self._writer is None else len(self._writer.segments)
+
+    def note_open(self, spans: Sequence[ReadableSpan]) -> bool:
+        """Note that *spans* are open, so that they are listed as running while this process lives.
+
+        Args:
+            spans: spans that have not ended, each the first of its trace in this process.
+
+        Returns:
+            Whether the note is written; it is worth no warning and no count, since the spans come when they end.
+
+        Example:
+            >>> StoreSpanExporter("traces").note_open([])
+            True
+
+        """
+        if self._writer is None or self._is_shut_down or not spans:
+            return not spans
+        try:
+            record = framed(encode_spans(spans).SerializeToString())
+            if len(record) <= LARGEST_RECORD:
+                self._writer.append(record)
+                return True
+        except Exception as error:  # noqa: BLE001 - as of ended spans; a full disk is told when those come
+            _logger.debug("Open runs could not be noted: %r", error)
+        return False
+
     def shutdown(self) -> None:
         """Finish the segment; spans that come later are counted as dropped."""
         self._is_shut_down = True

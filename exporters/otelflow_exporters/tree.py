@@ -14,8 +14,10 @@ from otelflow_exporters._otlp.model import Span, from_any
 from otelflow_exporters._tree.buffering import Buffer, FinishedTrace
 from otelflow_exporters._tree.forest import grow
 from otelflow_exporters._tree.glyphs import encodable
+from otelflow_exporters._tree.view import USUAL, TreeView
 
-__all__ = ["TreeSpanExporter", "print_trace", "render_trace"]
+__all__ = ["TreeSpanExporter", "TreeView", "print_trace", "render_trace"]
+
 
 _logger = logging.getLogger(__name__)
 
@@ -89,7 +91,12 @@ class TreeSpanExporter(SpanExporter):
 
 
 def print_trace(
-    spans: Iterable[ReadableSpan | Span], *, file: TextIO | None = None, width: int | None = None, note: str = ""
+    spans: Iterable[ReadableSpan | Span],
+    *,
+    file: TextIO | None = None,
+    width: int | None = None,
+    note: str = "",
+    view: TreeView = USUAL,
 ) -> None:
     """Print the spans of one trace as a tree, with the colours and signs that the output can show.
 
@@ -98,6 +105,7 @@ def print_trace(
         file: where to print; stdout by default.
         width: in columns; without it that of the terminal, or 100.
         note: a remark for the first line.
+        view: how much is shown.
 
     Raises:
         MissingExtra: the package rich is not installed.
@@ -115,14 +123,19 @@ def print_trace(
     target = sys.stdout if file is None else file
     forest = grow(from_any(spans))
     if forest.roots:
-        text = draw(forest, page_of(target, width), note)
+        text = draw(forest, page_of(target, width), view, note)
         # One write, so that trees of several threads do not mix.
         target.write(encodable(text, getattr(target, "encoding", None) or "utf-8"))
         target.flush()
 
 
 def render_trace(
-    spans: Iterable[ReadableSpan | Span], *, width: int = 100, is_unicode: bool = True, note: str = ""
+    spans: Iterable[ReadableSpan | Span],
+    *,
+    width: int = 100,
+    is_unicode: bool = True,
+    note: str = "",
+    view: TreeView = USUAL,
 ) -> str:
     """Return the spans of one trace as a tree without colours; an empty text for no spans.
 
@@ -131,6 +144,7 @@ def render_trace(
         width: in columns.
         is_unicode: False draws with ASCII alone.
         note: a remark for the first line.
+        view: how much is shown.
 
     Raises:
         MissingExtra: the package rich is not installed.
@@ -144,7 +158,7 @@ def render_trace(
     from otelflow_exporters._tree.drawing import Page, draw  # noqa: PLC0415 - rich is optional
 
     forest = grow(from_any(spans))
-    text = draw(forest, Page(width, None, is_unicode), note) if forest.roots else ""
+    text = draw(forest, Page(width, None, is_unicode), view, note) if forest.roots else ""
     return encodable(text, "utf-8" if is_unicode else "ascii")
 
 

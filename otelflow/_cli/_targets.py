@@ -121,11 +121,25 @@ def _load_module(name: str) -> ModuleType:
         raise TargetNotFound(f"{name!r} is no name of a module, and no such file exists")
     sys.path.insert(0, str(Path.cwd()))
     sys.argv = [name]
-    file = Path(name.replace(".", os.sep) + ".py")
-    cure = (
-        f"did you mean {file}?" if file.is_file() else "run this in the folder that holds it, or give a path to a file"
+    return import_for_user(
+        lambda: importlib.import_module(name), name, lambda: f"There is no module {name!r}; {cure_for_module(name)}"
     )
-    return import_for_user(lambda: importlib.import_module(name), name, lambda: f"There is no module {name!r}; {cure}")
+
+
+def cure_for_module(name: str) -> str:
+    """Return what may have been meant by a module that is not there."""
+    file = Path(name.replace(".", os.sep) + ".py")
+    if file.is_file():
+        return f"did you mean {file}?"
+    head, _, flow = name.rpartition(".")
+    if head and (Path(head.replace(".", os.sep) + ".py").is_file() or Path(head, "__init__.py").is_file()):
+        return f"did you mean {head}:{flow}?"
+    modules = [path.stem for path in Path().glob("*.py")] + [path.parent.name for path in Path().glob("*/__init__.py")]
+    meant = nearest(name.partition(".")[0], modules)
+    rest = name.partition(".")[1] + name.partition(".")[2]
+    return (
+        f"did you mean {meant + rest!r}?" if meant else "run this in the folder that holds it, or give a path to a file"
+    )
 
 
 def _is_method(holder: Any, name: str) -> bool:

@@ -12,6 +12,7 @@ import otelflow
 from otelflow._cli import generate
 from otelflow._cli._console import is_terminal, print_traceback, say, show_warnings
 from otelflow._cli._exit_codes import BAD_INPUT, FAILURE, INTERRUPTED, Terminated
+from otelflow._cli._help import Commands, examples
 from otelflow.errors import ConfigurationError, InvalidParameter, OtelflowError
 
 # The modules of the commands are imported in them: a command needs its own only.
@@ -19,7 +20,15 @@ from otelflow.errors import ConfigurationError, InvalidParameter, OtelflowError
 
 
 app: Final = typer.Typer(
+    cls=Commands,
     help="Run flows whose every run is an OpenTelemetry trace, and see what they did.",
+    epilog=examples(
+        "otelflow demo",
+        "otelflow run shop.py:nightly --param day=2026-01-31",
+        "otelflow show --failed",
+        "otelflow show --list",
+        "otelflow COMMAND --help",
+    ),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -78,8 +87,22 @@ _Tree = Annotated[
     bool | None, typer.Option("--tree/--no-tree", help="Print the trace as a tree on stderr; by default on a terminal.")
 ]
 
+_NoLive = Annotated[
+    bool, typer.Option("--no-live", help="Show on a terminal only what the flow writes, not what runs.")
+]
+_Full = Annotated[bool, typer.Option("--full", help="Fold nothing, cut nothing.")]
+_Logs = Annotated[bool, typer.Option("--logs", help="Every message, also of folded calls.")]
+_FailedOnly = Annotated[bool, typer.Option("--failed-only", help="Of the tree only what failed.")]
 
-@app.command(context_settings={"allow_extra_args": True})
+
+@app.command(
+    context_settings={"allow_extra_args": True},
+    epilog=examples(
+        "otelflow run shop.py",
+        "otelflow run shop.py:nightly --param day=2026-01-31",
+        "otelflow run package.module:flow --tree 2> tree.txt",
+    ),
+)
 def run(
     context: typer.Context,
     target: Annotated[str, typer.Argument(help="path/to/file.py:flow or package.module:flow", metavar="TARGET")],
@@ -87,6 +110,10 @@ def run(
         list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter of the flow.")
     ] = None,
     tree: _Tree = None,
+    no_live: _NoLive = False,
+    full: _Full = False,
+    logs: _Logs = False,
+    failed_only: _FailedOnly = False,
     traceback: _Traceback = False,
     strict_telemetry: _Strict = False,
 ) -> None:
@@ -103,21 +130,32 @@ def run(
         cure = f"--param {first}" if "=" in first else "--param NAME=VALUE"
         raise InvalidParameter(f"{first!r} is too much: a parameter of the flow is given as {cure}")
     import otelflow._telemetry.configure as _  # noqa: F401 first: it names a variable that the SDK cannot read
+    from otelflow._cli._footer import is_possible
     from otelflow._cli.run import RunOptions, run_target
+    from otelflow_exporters.tree import TreeView
 
-    options = RunOptions(is_terminal() if tree is None else tree, traceback, strict_telemetry)
+    view = TreeView(full, logs, failed_only)
+    has_tree = is_terminal() or view != TreeView() if tree is None else tree
+    options = RunOptions(has_tree, traceback, strict_telemetry, is_possible() and not no_live, view)
     raise typer.Exit(run_target(target, param or [], options))
 
 
-@app.command()
-def demo(context: typer.Context, traceback: _Traceback = False, strict_telemetry: _Strict = False) -> None:
+@app.command(epilog=examples("otelflow demo"))
+def demo(
+    context: typer.Context, no_live: _NoLive = False, traceback: _Traceback = False, strict_telemetry: _Strict = False
+) -> None:
     """Read Python's whole standard library in a flow, and show its trace."""
     context.ensure_object(Options).traceback = traceback
     show_warnings(with_tracebacks=traceback)
     import otelflow._telemetry.configure as _  # noqa: F401 first: it names a variable that the SDK cannot read
-    from otelflow._cli.demo import run_demo
+    from otelflow import settings
+    from otelflow._cli._footer import is_possible
+    from otelflow._cli.demo.library import read_library
+    from otelflow._cli.run import RunOptions, run
 
-    raise typer.Exit(run_demo(traceback=traceback, strict_telemetry=strict_telemetry))
+    settings.check()
+    options = RunOptions(True, traceback, strict_telemetry, is_possible() and not no_live)
+    raise typer.Exit(run(read_library(), options, service_name="otelflow-demo"))
 
 
 _EXCLUSIVE: Final = (
@@ -131,9 +169,19 @@ _EXCLUSIVE: Final = (
 )
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "otelflow show",
+        "otelflow show 4bf9 --full",
+        "otelflow show --failed --logs",
+        "otelflow show --list --last 50",
+        "otelflow show 4bf9 --artifact report > report.json",
+    )
+)
 def show(
-    trace_id: Annotated[str | None, typer.Argument(help="An id, or how it begins; the newest if left out.")] = None,
+    trace_id: Annotated[
+        str | None, typer.Argument(help="An id, or how it begins; the newest if left out.", metavar="TRACE_ID")
+    ] = None,
     last: Annotated[int | None, typer.Option("--last", "-n", min=1, metavar="N", help="The N newest.")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only those that failed.")] = False,
     only_list: Annotated[bool, typer.Option("--list", help="One line for each: by default of the 20 newest.")] = False,
@@ -141,11 +189,23 @@ def show(
     artifact: Annotated[
         str | None, typer.Option("--artifact", metavar="KEY", help="Write this artifact's whole data to stdout.")
     ] = None,
+    full: _Full = False,
+    logs: _Logs = False,
+    failed_only: _FailedOnly = False,
+    traceback: Annotated[bool, typer.Option("--traceback", help="The traceback of every failure.")] = False,
 ) -> None:
     """Print stored traces again."""
     show_warnings(with_tracebacks=False)
     options = {"TRACE_ID": trace_id, "--list": only_list, "--last": last, "--failed": failed}
     options |= {"--json": as_json, "--artifact": artifact}
+    for name, value in (
+        ("--full", full),
+        ("--logs", logs),
+        ("--failed-only", failed_only),
+        ("--traceback", traceback),
+    ):
+        if value and (only_list or as_json or artifact):
+            raise ConfigurationError(f"{name} is for a tree: show takes it without --list, --json and --artifact")
     for first, second in _EXCLUSIVE:
         if options[first] and options[second]:
             raise ConfigurationError(f"show takes {first} or {second}, not both")
@@ -156,12 +216,13 @@ def show(
     elif artifact is not None:
         show.write_artifact(trace_id, artifact, failed=failed)
     else:
-        show.show_traces(trace_id, last or 1, failed=failed, as_json=as_json)
+        view = show.TreeView(full, logs, failed_only, "all" if traceback else "causes")
+        show.show_traces(trace_id, last or 1, view, failed=failed, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog=examples("otelflow forget 4bf9", "otelflow forget --older-than 2d"))
 def forget(
-    trace_id: Annotated[str | None, typer.Argument(help="An id, or how it begins.")] = None,
+    trace_id: Annotated[str | None, typer.Argument(help="An id, or how it begins.", metavar="TRACE_ID")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every stored trace.")] = False,
     older_than: Annotated[
         str | None, typer.Option("--older-than", metavar="AGE", help="Traces that ended longer ago: 12h, 7d, 2w.")
@@ -174,7 +235,7 @@ def forget(
     show.forget(trace_id, everything=everything, older_than=older_than)
 
 
-@app.command()
+@app.command(epilog=examples("otelflow ship /var/lib/shop/spool", "OTELFLOW_SPOOL_DIR=spool otelflow ship --once"))
 def ship(
     directory: Annotated[Path | None, typer.Argument(help="The spool; OTELFLOW_SPOOL_DIR if left out.")] = None,
     once: Annotated[bool, typer.Option("--once", help="End when nothing is left, or when it cannot be sent.")] = False,
@@ -186,7 +247,7 @@ def ship(
     raise typer.Exit(send(directory, once=once))
 
 
-@app.command()
+@app.command(epilog=examples("otelflow config", "OTELFLOW_MESSAGE_LEVEL=DEBUG otelflow config"))
 def config() -> None:
     """Print what is in force: each setting, its value, and where that came from."""
     show_warnings(with_tracebacks=False)
@@ -199,7 +260,7 @@ _Jaeger = Annotated[str | None, typer.Option("--jaeger", metavar="URL", help="Ja
 _Prometheus = Annotated[str | None, typer.Option("--prometheus", metavar="URL", help="Prometheus' address.")]
 
 
-@app.command()
+@app.command(epilog=examples("otelflow doctor", "otelflow doctor --jaeger http://jaeger.example:16686"))
 def doctor(jaeger: _Jaeger = None, prometheus: _Prometheus = None) -> None:
     """Look at everything between a flow and its dashboards, and say what to do about what is not right.
 
@@ -211,9 +272,11 @@ def doctor(jaeger: _Jaeger = None, prometheus: _Prometheus = None) -> None:
     raise typer.Exit(print_findings(jaeger, prometheus))
 
 
-@app.command()
+@app.command(epilog=examples("otelflow verify 4bf9 --wait 30"))
 def verify(
-    trace_id: Annotated[str, typer.Argument(help="An id, or how it begins, of a trace in the local store.")],
+    trace_id: Annotated[
+        str, typer.Argument(help="An id, or how it begins, of a trace in the local store.", metavar="TRACE_ID")
+    ],
     jaeger: _Jaeger = None,
     wait: Annotated[float, typer.Option("--wait", min=0, metavar="SECONDS", help="How long it may take.")] = 15.0,
 ) -> None:

@@ -5,7 +5,9 @@ from typing import Final
 
 from opentelemetry import environment_variables
 from opentelemetry.sdk import environment_variables as sdk_environment_variables
-from rich.table import Table
+from rich.cells import cell_len
+from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
 from otelflow import settings
@@ -27,6 +29,9 @@ _ELSEWHERE: Final = (
     "OTEL_RESOURCE_",
     "OTEL_EXPORTER_JAEGER_",
 )
+
+_NAME_WIDTH: Final = 26
+_VALUE_WIDTH: Final = 20
 
 _TIMEOUT: Final = "seconds, as in all of OpenTelemetry's Python, not milliseconds; 2 unless it is set, not 10"
 _EXPORT_TIMEOUT: Final = (
@@ -64,20 +69,16 @@ def print_configuration() -> int:
                 exporter.shutdown()
     except ConfigurationError as error:
         refusal = str(error)
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("setting", "value", "from", "meaning"):
-        table.add_column(heading, overflow="fold")
-    for setting in settings.in_force().values():
-        style = "" if setting.origin == "default" else "bold"
-        value = Text(hide_secrets(_value(setting)), style)
-        table.add_row(Text(setting.name, style), value, Text(setting.origin, style), Text(setting.meaning, "dim"))
     if refusal:
         say(
             f"'otelflow run' and configure() refuse this: {refusal}. "
             "Listed is what a program has that runs flows without configure(), and so ignores it"
         )
     console = page()
-    console.print(table)
+    console.print(Text("Each setting by its key in [tool.otelflow], its value and where that came from;", "dim"))
+    console.print(Text("below it its variable, and what it means.\n", "dim"))
+    for setting in settings.in_force().values():
+        print_setting(console, setting)
     for file in project_files.project_files():
         reason = (
             f"only what is harmless counts, since {file.distrust}" if file.distrust else "all of its settings count"
@@ -85,6 +86,24 @@ def print_configuration() -> int:
         console.print(Text(f"\n{file.path}: {reason}", "dim"))
     console.print(_variables())
     return BAD_INPUT if refusal else SUCCESS
+
+
+def print_setting(console: Console, setting: settings.Setting) -> None:
+    """Print one setting; names, values and variables are never broken."""
+    style = "" if setting.origin == "default" else "bold"
+    value = hide_secrets(_value(setting))
+    line = f"{setting.name:<{_NAME_WIDTH}} {value:<{_VALUE_WIDTH}} {setting.origin}"
+    lines = [line] if cell_len(line) <= console.width else [setting.name, f"  {value}", f"  {setting.origin}"]
+    for text in lines:
+        console.print(Text(text, style), soft_wrap=True)
+    variable = f"  {setting.variable}"
+    meaning = Text(f"{variable}  {setting.meaning}", "dim")
+    if cell_len(meaning.plain) > console.width:
+        console.print(Text(variable, "dim"), soft_wrap=True)
+        meaning = Text(setting.meaning, "dim")
+        console.print(Padding(meaning, (0, 0, 0, 4)))
+    else:
+        console.print(meaning, soft_wrap=True)
 
 
 def _value(setting: settings.Setting) -> str:

@@ -4,7 +4,6 @@ import os
 import socket
 import time
 from collections.abc import Generator, Iterator
-from pathlib import Path
 from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -12,15 +11,19 @@ from opentelemetry import trace
 from opentelemetry.util.re import parse_env_headers
 
 import otelflow
-from otelflow import semconv
+from otelflow import semconv, settings
 from otelflow._cli._http import Answer, Unreachable, get, post
-from otelflow_exporters._otlp.endpoint import variable
+from otelflow.errors import ConfigurationError
+from otelflow_exporters._otlp.endpoint import exporter_names, variable
+from otelflow_exporters._store.limits import default_directory, store_directory
 from otelflow_exporters._store.ownership import open_store
 
 State = Literal["ok", "wrong", "absent"]
 
 _CLOCK_SECONDS: Final = 2.0
 _ARRIVAL_SECONDS: Final = 15.0
+_SERVICE: Final = "otelflow-doctor"
+_DELIVERY: Final = "a trace on its way"
 _PIPE: Final = "start the stack: docker compose -f deploy/compose.yaml up -d"
 _LOSSES: Final = (
     ("spans lost by programs", f"sum({semconv.TELEMETRY_DROPPED})"),
@@ -48,18 +51,18 @@ class Addresses(NamedTuple):
 
 def examine(addresses: Addresses) -> Iterator[Finding]:
     """Yield one finding after the other, in the order in which telemetry travels."""
-    telemetry = otelflow.configure(store=True)
-    directory = telemetry.store_directory
-    if directory is None:
-        yield Finding("absent", "local store", "off", "unset OTELFLOW_STORE to keep runs for 'otelflow show'")
-    else:
-        yield _examine_store(directory)
+    # Under a name of its own, and neither stored nor counted: it is no run of the user's.
+    telemetry = otelflow.configure(service_name=_SERVICE, store=False, metrics="off")
+    yield _examine_store()
     yield _examine_endpoint()
     try:
         jaeger = yield from _server("jaeger", addresses.jaeger, "/api/v3/services", addresses)
         if jaeger is not None:
             yield _examine_clock("Jaeger's clock", jaeger)
-            yield _examine_delivery(telemetry, addresses.jaeger)
+            if any(name.startswith("otlp") for name in exporter_names("traces")):
+                yield _examine_delivery(telemetry, addresses.jaeger)
+            else:
+                yield Finding("absent", _DELIVERY, "not looked for: nothing is sent from here")
         prometheus = yield from _server("prometheus", addresses.prometheus, "/api/v1/targets", addresses)
         if prometheus is not None:
             yield _examine_clock("Prometheus' clock", prometheus)
@@ -68,10 +71,16 @@ def examine(addresses: Addresses) -> Iterator[Finding]:
         yield Finding("wrong", "a server that answered before", str(error), _PIPE)
 
 
-def _examine_store(directory: Path) -> Finding:
+def _examine_store() -> Finding:
+    setting = settings.in_force()["store"].value
+    if setting.lower() == "off":
+        return Finding("absent", "local store", "off", "unset OTELFLOW_STORE to keep runs for 'otelflow show'")
     cure = "set OTELFLOW_STORE to another folder"
     try:
+        directory = (store_directory(setting) if setting.lower() not in ("", "on") else None) or default_directory()
         open_store(directory, is_made=True).close()
+    except ConfigurationError as error:  # there is no home, and no folder was named
+        return Finding("absent", "local store", str(error))
     except OSError as error:
         return Finding("wrong", "local store", str(error), cure)
     if os.access(directory, os.W_OK):
@@ -142,19 +151,18 @@ def _examine_delivery(telemetry: otelflow.Telemetry, jaeger: str) -> Finding:
     def examined() -> str:
         return f"{trace.get_current_span().get_span_context().trace_id:032x}"
 
-    subject = "a trace on its way"
     trace_id = examined().execute().flow_return_value
     if not trace_id or set(trace_id) == {"0"}:
-        return Finding("absent", subject, "no provider or not sampled, nothing was sent")
+        return Finding("absent", _DELIVERY, "no provider or not sampled, nothing was sent")
     telemetry.force_flush(5_000)
     began = time.monotonic()
     while time.monotonic() < began + _ARRIVAL_SECONDS:
         if get(jaeger, f"/api/v3/traces/{trace_id}").status == 200:
             seen = f"in Jaeger after {time.monotonic() - began:.1f} s: {jaeger}/trace/{trace_id}"
-            return Finding("ok", subject, seen)
+            return Finding("ok", _DELIVERY, seen)
         time.sleep(0.3)
     cure = "look at the Collector's log; does its exporter name this Jaeger?"
-    return Finding("wrong", subject, f"not in Jaeger after {_ARRIVAL_SECONDS:.0f} s", cure)
+    return Finding("wrong", _DELIVERY, f"not in Jaeger after {_ARRIVAL_SECONDS:.0f} s", cure)
 
 
 def _examine_metrics(answer: Answer, prometheus: str) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from otelflow._cli._console import say
+from otelflow._cli._help import Commands, examples
 from otelflow.errors import ConfigurationError
 
 # What makes the files is imported in the commands: others do not wait for it.
@@ -17,6 +18,7 @@ from otelflow.errors import ConfigurationError
 _JAEGER: Final = "http://127.0.0.1:16686"
 
 app: Final = typer.Typer(
+    cls=Commands,
     help="Make alerts, their unit tests, or dashboards of the objectives in your code.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -37,7 +39,7 @@ class _Reader(StrEnum):
     KUBERNETES = "kubernetes"
 
 
-@app.command()
+@app.command(epilog=examples("otelflow generate alerts --from shop.flows --output rules.yml"))
 def alerts(
     modules: _From = None,
     output: _Output = None,
@@ -54,7 +56,7 @@ def alerts(
     _write(rules, output)
 
 
-@app.command()
+@app.command(epilog=examples("otelflow generate promtool-tests --from shop.flows --output rules_test.yml"))
 def promtool_tests(
     modules: _From = None,
     output: _Output = None,
@@ -71,7 +73,7 @@ def promtool_tests(
     _write(tests, output)
 
 
-@app.command()
+@app.command(epilog=examples("otelflow generate dashboards --from shop.flows --output shop-dashboards"))
 def dashboards(
     modules: _From = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the files go.")] = Path(

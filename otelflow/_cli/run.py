@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -28,11 +28,12 @@ from otelflow._cli._exit_codes import (
     end_at_next_interrupt,
     ending_of,
 )
+from otelflow._cli._live import LiveDisplay
 from otelflow._core.process import project_files
 from otelflow._core.text.durations import in_words
 from otelflow_exporters._otlp.endpoint import variable
 from otelflow_exporters._store.reader import StoredTrace, StoredTraces
-from otelflow_exporters.tree import print_trace
+from otelflow_exporters.tree import TreeView, print_trace
 
 if TYPE_CHECKING:
     from otelflow_exporters._otlp.model import Span
@@ -48,6 +49,8 @@ class RunOptions(NamedTuple):
     tree: bool
     traceback: bool = False
     strict_telemetry: bool = False
+    live: bool = False
+    view: TreeView = TreeView()
 
 
 class _SpanMemory(SpanProcessor):
@@ -178,7 +181,8 @@ class Report(NamedTuple):
             elif (stored := self.stored) is not None:
                 spans = stored.spans
             with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is closed, or there is none
-                print_trace(spans, file=sys.stderr, note=note)
+                cure = f"otelflow show {self.trace_id} --full" if self.memory is None and spans else ""
+                print_trace(spans, file=sys.stderr, note=note, view=options.view._replace(cure=cure))
         error = self.ending.error
         if error is None:
             return
@@ -212,18 +216,16 @@ class Report(NamedTuple):
         say(f"flow {self.flow.flow_name}: {self.flow.flow_state.status or 'not run'} in {duration}; {place}{lost}")
 
 
-def run(
-    flow: otelflow.Flow[Any],
-    options: RunOptions,
-    *,
-    service_name: str,
-    progress: AbstractContextManager[Any] | None = None,
-) -> int:
-    """Run *flow* to its end, with *progress* entered around it, report on stderr and return the exit code.
+def run(flow: otelflow.Flow[Any], options: RunOptions, *, service_name: str) -> int:
+    """Run *flow* to its end, show what it does meanwhile, report on stderr and return the exit code.
 
     The service is called *service_name* unless the ``OTEL_*`` variables name it.
     """
-    telemetry = otelflow.configure(service_name=None if _is_service_named() else service_name, store=True)
+    defaults: dict[str, Any] = {}
+    if settings.in_force()["capture_loggers"].origin == "default":
+        defaults["capture_loggers"] = ["root"]
+    name = None if _is_service_named() else service_name
+    telemetry = otelflow.configure(service_name=name, store=True, **defaults)
     memory = None
     if (
         options.tree
@@ -238,7 +240,7 @@ def run(
     process_id = os.getpid()
     began = time.perf_counter()
     with Termination() as termination:
-        with progress or nullcontext():
+        with LiveDisplay() if options.live else nullcontext():
             ending = ending_of(lambda: _execute(flow), termination)
         seconds = time.perf_counter() - began
         if os.getpid() != process_id:

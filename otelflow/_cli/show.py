@@ -5,7 +5,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Final
 
@@ -19,13 +19,19 @@ from otelflow._core.text import durations
 from otelflow.errors import ConfigurationError, StoreUnreadable, TraceNotFound
 from otelflow_exporters._store.reader import INCOMPLETE, StoredTraces, TraceSummary, to_otlp_json
 from otelflow_exporters._tree.wording import one_line
-from otelflow_exporters.tree import print_trace
+from otelflow_exporters.tree import TreeView, print_trace
+
+__all__ = ["TreeView"]
 
 LISTED: Final = 20
-_SHORT_ID: Final = 12
-_NAME_WIDTH: Final = 24
+_WIDTHS: Final = {"trace": 32, "name": 16}
 _GAP: Final = 2
-_STYLES: Final = {semconv.SUCCESS: "green", semconv.CANCELLATION: "yellow", INCOMPLETE: "yellow"}
+_STYLES: Final = {
+    semconv.SUCCESS: "green",
+    semconv.CANCELLATION: "yellow",
+    semconv.RUNNING: "cyan",
+    INCOMPLETE: "yellow",
+}
 
 
 def open_store() -> StoredTraces:
@@ -37,7 +43,7 @@ def open_store() -> StoredTraces:
     return store
 
 
-def show_traces(trace_id: str | None, last: int, *, failed: bool, as_json: bool) -> None:
+def show_traces(trace_id: str | None, last: int, view: TreeView, *, failed: bool, as_json: bool) -> None:
     """Print one trace or the *last* newest ones, oldest first, so that the newest is where one looks."""
     store = open_store()
     newest = [] if trace_id is not None else _newest(store, last, failed=failed)
@@ -49,21 +55,26 @@ def show_traces(trace_id: str | None, last: int, *, failed: bool, as_json: bool)
             continue
         if number:
             sys.stdout.write("\n")
-        notes = []
+        notes = [f"incomplete: the process of {one_line(span.name)} is gone" for span in trace.lost]
         if not any(span.is_local_root for span in trace.spans):
             flows = {span.attributes[semconv.FLOW_NAME] for span in trace.spans if semconv.FLOW_NAME in span.attributes}
             of_flow = f" of flow {flows.pop()}" if len(flows) == 1 else ""
             notes.append(f"incomplete: the root span{of_flow} is missing; its process was killed, or goes on")
         if trace.unreadable:
             notes.append(f"{trace.unreadable:,} bytes of the store are unreadable")
-        print_trace(trace.spans, note="; ".join(notes))
+        # Without --full something may be folded; where it is, this is the way to it.
+        cure = "" if view.full else f"otelflow show {trace.trace_id} --full"
+        print_trace(trace.spans, note="; ".join(notes), view=view._replace(cure=cure))
     sys.stdout.flush()
 
 
 def _newest(store: StoredTraces, count: int, *, failed: bool) -> list[TraceSummary]:
     results = (*FAILED, INCOMPLETE)
     summaries = list(
-        islice((summary for summary in store.summaries() if not failed or summary.result in results), count)
+        islice(
+            (trace for trace in store.summaries() if not failed or trace.result in results or trace.failed_flows),
+            count,
+        )
     )
     if not summaries:
         subject = "No failed trace" if failed else "No trace"
@@ -74,12 +85,11 @@ def _newest(store: StoredTraces, count: int, *, failed: bool) -> list[TraceSumma
 def list_traces(count: int, *, failed: bool) -> None:
     """Print one line for each of the newest traces."""
     store = open_store()
-    digits = _SHORT_ID if sys.stdout.isatty() else None
     rows = [
         {
-            "trace": Text(summary.trace_id[:digits]),
+            "trace": Text(summary.trace_id),
             "started": Text(f"{summary.started.astimezone():%Y-%m-%d %H:%M:%S}"),
-            "result": Text(summary.result, style=_STYLES.get(summary.result, "red")),
+            "result": Text(result_words(summary), style=_STYLES.get(summary.result, "red")),
             "spans": Text(f"{summary.span_count:,}"),
             "failed": Text(f"{summary.failed_count:,}"),
             "seconds": Text(f"{summary.duration:.2f}"),
@@ -89,22 +99,35 @@ def list_traces(count: int, *, failed: bool) -> None:
     ]
     console = page()
     headings = fitting(rows, console.width)
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in headings:
-        is_number = heading in ("spans", "failed", "seconds")
-        is_name = heading == "name"
-        table.add_column(heading, justify="right" if is_number else "left", no_wrap=not is_name, overflow="fold")
-    for row in rows:
-        table.add_row(*(row[heading] for heading in headings))
-    console.print(table)
+    if console.width < sum(_WIDTHS.values()) + _GAP:  # an id is never broken: the name stands below it
+        for row in rows:
+            console.print(row["trace"], soft_wrap=True)
+            console.print(Text.assemble("  ", row["result"], "  ", row["name"]), soft_wrap=True)
+    else:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for heading in headings:
+            is_number = heading in ("spans", "failed", "seconds")
+            is_name = heading == "name"
+            table.add_column(heading, justify="right" if is_number else "left", no_wrap=not is_name, overflow="fold")
+        for row in rows:
+            table.add_row(*(row[heading] for heading in headings))
+        console.print(table)
     if store.unreadable:
         say(f"{store.unreadable:,} bytes of {store.directory} are unreadable")
+
+
+def result_words(summary: TraceSummary) -> str:
+    if summary.result != semconv.RUNNING:
+        return summary.result
+    started = summary.started.astimezone()
+    is_today = started.date() == datetime.now(started.tzinfo).date()
+    return f"running since {started:%H:%M:%S}" if is_today else f"running since {started:%Y-%m-%d %H:%M}"
 
 
 def fitting(rows: Sequence[Mapping[str, Text]], width: int) -> list[str]:
     """Return the headings of *rows* for which *width* has room; the id and the name are always among them."""
     widths = {heading: max(len(heading), *(row[heading].cell_len for row in rows)) for heading in rows[0]}
-    widths["name"] = min(widths["name"], _NAME_WIDTH)
+    widths["name"] = min(widths["name"], _WIDTHS["name"])
     headings = list(widths)
     for dispensable in ("spans", "failed", "seconds", "started", "result"):
         if sum(widths[heading] + _GAP for heading in headings) - _GAP <= width:

@@ -13,6 +13,7 @@ from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME
 from otelflow._cli._http import Unreachable, get
 
 _POLL_SECONDS: Final = 0.5
+MISSING: Final = "is missing"
 
 Span = dict[str, Any]
 
@@ -50,7 +51,7 @@ def compare(expected: Mapping[str, Span], arrived: Mapping[str, Span]) -> Iterat
     """Yield what is missing, what is not equal, and what is too much: below a recorded span, of the same process."""
     for span_id, span in expected.items():
         if span_id not in arrived:
-            yield Difference(span_id, span["name"], "is missing")
+            yield Difference(span_id, span["name"], MISSING)
             continue
         fields = [field for field in span if span[field] != arrived[span_id][field]]
         if fields:

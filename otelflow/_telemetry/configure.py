@@ -32,7 +32,6 @@ except ValueError as error:  # it reads its limits when it is imported, and name
     raise ConfigurationError(str(error)) from None
 
 from otelflow._core.process import entry_points, forks, shutdown
-from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow._telemetry.traces import new_provider
 from otelflow_exporters._otlp.resource import encodable
 
@@ -40,12 +39,11 @@ if TYPE_CHECKING:
     from opentelemetry.sdk._logs import LoggerProvider
     from prometheus_client import CollectorRegistry
 
+    from otelflow._telemetry.store_spans import StoreSpanProcessor
     from otelflow.metrics import Metrics
 
 # OpenTelemetry's own name for it is not there before its SDK 1.43
 _OTEL_CONFIG_FILE: Final = "OTEL_CONFIG_FILE"
-# What was stored can be read a second later, also while the program runs on.
-_STORE_DELAY_MILLIS: Final = 1_000
 
 
 class Telemetry:
@@ -65,7 +63,7 @@ class Telemetry:
         self.provider = provider
         self.is_host = is_host
         self.store_directory: Path | None = None
-        self.store_processor: BoundedBatchSpanProcessor | None = None
+        self.store_processor: StoreSpanProcessor | None = None
         self.metrics: Metrics | None = None
         self.logs: LoggerProvider | None = None
         self.service_name: str | None = None
@@ -224,8 +222,9 @@ def _use_store(telemetry: Telemetry, store: bool | str | Path | None, setting: s
     if telemetry.is_host or not isinstance(telemetry.provider, TracerProvider):
         losses.logger.info("The application's tracer provider is left as it is; add a StoreSpanExporter to it yourself")
         return
+    from otelflow._telemetry.store_spans import StoreSpanProcessor  # noqa: PLC0415 only for programs that want a store
     from otelflow_exporters._store.limits import default_directory  # noqa: PLC0415
-    from otelflow_exporters.store import StoreSpanExporter  # noqa: PLC0415 only for programs that want a store
+    from otelflow_exporters.store import StoreSpanExporter  # noqa: PLC0415
 
     if store is True:
         try:
@@ -236,7 +235,7 @@ def _use_store(telemetry: Telemetry, store: bool | str | Path | None, setting: s
     exporter = StoreSpanExporter(store)
     if exporter.directory is None or exporter.payloads is None:
         return
-    telemetry.store_processor = BoundedBatchSpanProcessor(exporter, schedule_delay_millis=_STORE_DELAY_MILLIS)
+    telemetry.store_processor = StoreSpanProcessor(exporter)
     telemetry.provider.add_span_processor(telemetry.store_processor)
     artifacts.keep_payloads(exporter.payloads.keep)
     telemetry.store_directory = Path(exporter.directory)

@@ -1,7 +1,10 @@
+import re
+import sys
 from pathlib import Path
 
 import pytest
 
+from otelflow import settings
 from otelflow._cli import config
 
 
@@ -18,7 +21,7 @@ def test_each_setting_is_shown_with_its_value_and_where_that_came_from(otelflow,
     assert row(done, "message_level").split()[1:3] == ["DEBUG", "OTELFLOW_MESSAGE_LEVEL"]
     assert row(done, "value_limit").split()[1:3] == ["100", str(tmp_path / "pyproject.toml")]
     assert row(done, "events").split()[1:3] == ["span", "default"]
-    assert "the lowest level that gets onto a span" in row(done, "message_level")
+    assert "\n  OTELFLOW_MESSAGE_LEVEL  the lowest level that gets onto a span\n" in done.out
 
 
 def test_a_mistake_is_named_with_its_cure_and_the_rest_is_shown(otelflow):
@@ -109,3 +112,20 @@ def test_each_file_is_listed_with_what_is_taken_from_it(otelflow, tmp_path):
     assert f"{tmp_path / 'pyproject.toml'}: {reason}" in " ".join(done.out.split())
     assert "may not set metrics" in done.err
     assert row(done, "metrics").split()[1:2] == ["default"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_it_fits_the_terminal_and_names_variable_and_key_of_each_setting_whole(flows, store, environment_of, columns):
+    from support.terminals import run_in_terminal
+
+    command = [sys.executable, "-m", "otelflow", "config"]
+    shown = run_in_terminal(command, cwd=flows, env=environment_of(store="off"), columns=columns, lines=100)
+
+    lines = shown.text.splitlines()
+    for name, setting in settings.in_force().items():
+        assert any(re.match(rf"{name}( |$)", line) for line in lines), name
+        assert any(re.match(rf"  {setting.variable}( |$)", line) for line in lines), name
+    assert "[tool.otelflow]" in shown.text
+    written = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in shown.raw.splitlines()]
+    assert max(map(len, written)) <= columns

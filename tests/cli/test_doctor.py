@@ -112,3 +112,57 @@ def test_findings_are_printed_also_where_stdout_has_no_unicode(otelflow, encodin
 
     assert done.code == 0, done.err
     assert "> export OTEL_EXPORTER_OTLP_ENDPOINT" in done.out
+
+
+@pytest.fixture
+def servers():
+    """Jaeger and Prometheus as far as doctor asks them when nothing was sent: they are there, and know nothing."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            server.asked.append(self.path)
+            body = {"/api/v3/services": b'{"services": []}'}.get(self.path, b'{"data": {}}')
+            self.send_response(404 if "traces" in self.path else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.asked = []
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+def test_without_an_endpoint_nothing_is_looked_for_and_nothing_is_wrong(otelflow, servers):
+    done = otelflow("doctor", "--jaeger", f"http://127.0.0.1:{servers.server_port}")
+
+    assert done.code == 0, done.out
+    assert "a trace on its way not looked for: nothing is sent from here\n" in done.out
+    assert "WRONG" not in done.out
+    assert servers.asked == ["/api/v3/services"]
+
+
+def test_its_own_run_is_not_among_those_of_the_user_and_has_a_name(otelflow, servers, http_receiver):
+    jaeger = f"http://127.0.0.1:{servers.server_port}"
+
+    otelflow("doctor", "--jaeger", jaeger, OTEL_EXPORTER_OTLP_ENDPOINT=http_receiver.endpoint, OTEL_SERVICE_NAME="shop")
+
+    assert "otelflow-doctor" in http_receiver.services
+    assert not http_receiver.services & {"shop", "unknown_service"}
+    assert otelflow("show", "--list").code == 2
+
+
+@pytest.mark.parametrize("columns", ["40", "80"])
+def test_cures_are_never_broken(otelflow, columns):
+    done = otelflow("doctor", COLUMNS=columns)
+
+    cure = "→ export OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 to send runs to a Collector or Jaeger\n"
+    assert cure in done.out
+    assert "docker compose -f deploy/compose.yaml up -d, or give --jaeger URL\n" in done.out

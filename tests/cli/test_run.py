@@ -314,3 +314,43 @@ def test_a_secret_in_the_error_of_a_flow_is_not_shown(otelflow, tmp_path):
 
     assert "failed: RuntimeError: password=[redacted]" in done.err
     assert "hunter2secret" not in done.out + done.err
+
+
+LOGGING = """
+import logging
+from otelflow import flow, task
+
+logger = logging.getLogger("shop.orders")
+
+@task
+def load(number):
+    logger.info("loading %d", number)
+
+@flow
+def nightly():
+    load(7)
+    logger.warning("one is missing")
+    logger.debug("too fine")
+"""
+
+
+def test_what_a_flow_logs_is_recorded_from_info_on_and_shown_as_ever(otelflow, flows):
+    (flows / "logging_flow.py").write_text(LOGGING)
+
+    done = otelflow("run", "logging_flow.py")
+
+    shown = otelflow("show").out
+    assert done.lines[0] == "one is missing"
+    assert "loading" not in done.err
+    assert re.search(r"· loading 7\n", shown)
+    assert re.search(r"· WARNING one is missing\n", shown)
+    assert "too fine" not in shown
+
+
+def test_what_is_logged_is_not_recorded_when_that_is_switched_off(otelflow, flows):
+    (flows / "logging_flow.py").write_text(LOGGING)
+
+    done = otelflow("run", "logging_flow.py", OTELFLOW_CAPTURE_LOGGERS="off")
+
+    assert done.lines[0] == "one is missing"
+    assert "missing" not in otelflow("show").out

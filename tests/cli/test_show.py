@@ -26,6 +26,23 @@ def endless():
 endless().execute()
 """
 
+REQUEST = """
+import otelflow
+from opentelemetry import trace
+
+telemetry = otelflow.configure(store=True)
+
+@otelflow.flow
+def handle():
+    raise LookupError("no such order")
+
+with trace.get_tracer("web").start_as_current_span("GET /orders"):
+    try:
+        handle().execute()
+    except LookupError:
+        pass
+"""
+
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory, flows, run_command):
@@ -110,8 +127,91 @@ def test_a_run_that_was_killed_is_told_from_one_that_ended(otelflow, flows, stor
 
     shown, failed = otelflow("show"), otelflow("show", "--failed")
 
-    assert "incomplete: the root span of flow endless is missing; its process was killed, or goes on" in shown.out
+    assert "incomplete: the process of flow endless is gone" in shown.out
+    assert "? flow endless incomplete" in shown.out
     assert "task step" in failed.out
+
+
+def test_a_run_that_goes_on_is_listed_as_running_under_its_name_and_then_as_it_ended(
+    otelflow, flows, store, environment_of
+):
+    program = subprocess.Popen(
+        [sys.executable, "-u", "-m", "otelflow", "run", "flows.py:wait"],
+        cwd=flows,
+        env=environment_of(store),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert program.stdout.readline() == "waiting\n"
+    listed = until(lambda: otelflow("show", "--list"), "running since")
+    tree, failed = otelflow("show"), otelflow("show", "--failed")
+    program.terminate()
+    program.wait(20)
+    program.stdout.close()
+    ended = otelflow("show", "--list")
+
+    assert re.search(r"running since \d\d:\d\d:\d\d .* flow wait", listed.out)
+    assert re.search(r"▸ flow wait running since \d\d:\d\d:\d\d", tree.out)
+    assert failed.code == 2
+    assert "running" not in ended.out
+    assert re.search(r"cancellation .* flow wait", ended.out)
+
+
+def until(look, words):
+    """Return what *look* returns as soon as *words* are in its output."""
+    for _ in range(30):
+        done = look()
+        if words in done.out:
+            return done
+    raise AssertionError(done)
+
+
+def test_a_flow_that_failed_under_a_root_that_succeeded_is_among_the_failed(otelflow, flows, store, environment_of):
+    subprocess.run([sys.executable, "-c", REQUEST], cwd=flows, env=environment_of(store), check=True, timeout=60)
+
+    done = otelflow("show", "--failed")
+
+    assert "✓ GET /orders" in done.out
+    assert "✗ flow handle" in done.out
+
+
+def test_a_failed_run_has_its_file_its_line_and_its_traceback(stored):
+    done = stored("show", "--failed")
+
+    assert "ZeroDivisionError: division by zero\n" in done.out
+    assert "Traceback (most recent call last):\n" in done.out
+    assert re.search(r'File ".*flows\.py", line \d+, in divide\n', done.out)
+    assert "otelflow/_core" not in done.out
+
+
+def test_options_unfold_the_tree_and_are_refused_without_one(stored, otelflow, flows):
+    source = """
+@task
+def note(number):
+    print("note", number)
+
+@flow
+def notes():
+    for number in range(20):
+        note(number)
+        print("line", number)
+"""
+    (flows / "notes.py").write_text("from otelflow import flow, task\n" + source)
+    run = otelflow("run", "notes.py", "--tree")
+    (trace_id,) = ids_of(otelflow("show", "--json"))
+    usual, full, logs = otelflow("show"), otelflow("show", "--full"), otelflow("show", "--logs")
+    refused = otelflow("show", "--list", "--full")
+
+    assert f"what is folded: otelflow show {trace_id} --full\n" in run.err
+    assert f"what is folded: otelflow show {trace_id} --full\n" in usual.out
+    assert "folded with 20 messages" in usual.out
+    for done in (full, logs):
+        assert done.out.count(" note ") == 20 + 20
+        assert done.out.count(" line ") == 20
+        assert "folded" not in done.out
+    assert otelflow("show", "--failed-only").out.endswith("nothing failed\n")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
 
 
 def test_a_large_artifact_comes_out_whole(stored):
@@ -169,7 +269,7 @@ def test_what_is_forgotten_is_gone_and_the_rest_stays(otelflow):
 def test_a_narrow_terminal_keeps_the_id_and_the_name(otelflow, flows, store, environment_of):
     otelflow("run", "flows.py:ratio", "-p", "a=6")
     heads = {}
-    for columns in (100, 60, 40):
+    for columns in (110, 60, 40):
         master, slave = os.openpty()
         subprocess.run(
             [sys.executable, "-m", "otelflow", "show", "--list"],
@@ -183,9 +283,12 @@ def test_a_narrow_terminal_keeps_the_id_and_the_name(otelflow, flows, store, env
         heads[columns] = re.sub(r"\x1b\[[\d;]*m", "", os.read(master, 4_096).decode()).splitlines()
         os.close(master)
 
+    (trace_id,) = ids_of(otelflow("show", "--json"))
     assert [lines[0].split() for lines in heads.values()] == [
         ["trace", "started", "result", "spans", "failed", "seconds", "name"],
-        ["trace", "started", "result", "name"],
         ["trace", "result", "name"],
+        [trace_id],
     ]
+    assert heads[40][1] == "  success  flow ratio"
+    assert all(trace_id in "\n".join(lines) for lines in heads.values())
     assert all(lines[1].rstrip().endswith("flow ratio") for lines in heads.values())

@@ -1,6 +1,11 @@
+import sys
+
+import pytest
+
 import otelflow
 from otelflow import Flow, Task, flow, task
 from otelflow._cli import _targets as targets
+from otelflow.errors import TargetNotFound
 
 
 def test_decorated_functions_are_told_apart_from_tasks_and_plain_functions():
@@ -33,3 +38,30 @@ def test_a_windows_path_has_a_colon_of_its_own():
     assert targets.place_of(r"C:\flows\orders.py") == r"C:\flows\orders.py"
     assert targets.place_of(r"C:\flows\orders.py:total") == r"C:\flows\orders.py"
     assert targets.place_of("shop.orders:Total.run") == "shop.orders"
+
+
+@pytest.mark.parametrize(
+    ("target", "cure"),
+    [
+        ("shop.py:mian", "did you mean 'main'?"),
+        ("shop:mian", "did you mean 'main'?"),
+        ("shpo.py:main", "did you mean 'shop.py'?"),
+        ("shpo:main", "did you mean 'shop'?"),
+        ("shop.main", "did you mean shop:main?"),
+        ("packagee.flows:main", "did you mean 'package.flows'?"),
+    ],
+)
+def test_a_slip_of_the_finger_is_answered_with_what_was_meant(tmp_path, monkeypatch, target, cure):
+    (tmp_path / "shop.py").write_text("from otelflow import flow\n@flow\ndef main(): ...\n@flow\ndef other(): ...\n")
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").touch()
+    (tmp_path / "package" / "flows.py").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "argv", [*sys.argv])
+
+    with pytest.raises(TargetNotFound) as raised:
+        targets.find(target)
+
+    monkeypatch.delitem(sys.modules, "shop", raising=False)
+    assert cure in str(raised.value)

@@ -1,3 +1,7 @@
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import pytest
 
 from otelflow._cli import _http as http
@@ -104,3 +108,45 @@ def test_attributes_are_compared_as_jaegers_storage_keeps_them():
     (plain,) = spans_of(document(span("a", attributes=attributes)))
 
     assert plain["attributes"] == {"text": "a", "number": "7", "list": '[1,"b"]', "none": ""}
+
+
+@pytest.fixture
+def empty_jaeger():
+    """A server that answers as Jaeger does when it has no such trace."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = b'{"error": {"httpCode": 404, "message": "No traces found"}}'
+            self.send_response(404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+def test_a_trace_that_is_not_there_is_told_in_one_line(otelflow, empty_jaeger):
+    run = otelflow("run", "flows.py:ratio", "-p", "a=6")
+    trace_id = re.search(r"trace ([0-9a-f]{32})", run.err)[1]
+
+    done = otelflow("verify", trace_id, "--jaeger", empty_jaeger, "--wait", "0")
+
+    assert done.code == 1
+    assert len(done.lines) == 1
+    assert f"trace {trace_id} is not in {empty_jaeger}: none of its 2 spans arrived" in done.err
+
+
+def test_a_trace_that_is_not_stored_is_told_in_one_line(otelflow, empty_jaeger):
+    done = otelflow("verify", "ab" * 16, "--jaeger", empty_jaeger)
+
+    assert (done.code, len(done.lines)) == (2, 1)
+    assert "ab" * 16 in done.err

@@ -61,6 +61,7 @@ class Span(NamedTuple):
     status_message: str
     dropped_events: int
     service: str
+    is_open: bool = False
 
     @property
     def is_local_root(self) -> bool:
@@ -69,7 +70,9 @@ class Span(NamedTuple):
 
     @property
     def result(self) -> str:
-        """Return how the run ended; a span of another program has only its status to tell."""
+        """Return how the run ended, or ``running``; a span of another program has only its status to tell."""
+        if self.is_open:
+            return semconv.RUNNING
         return result_of(self.attributes.get(semconv.RUN_RESULT), is_error=self.is_error)
 
 
@@ -105,6 +108,7 @@ def from_sdk(span: ReadableSpan) -> Span | None:
         status_message=span.status.description or "",
         dropped_events=span.dropped_events,
         service=str(service),
+        is_open=span.end_time is None,
     )
 
 
@@ -133,6 +137,7 @@ def from_otlp(traces: TracesData) -> list[Span]:
                     status_message=span.status.message,
                     dropped_events=span.dropped_events_count,
                     service=service,
+                    is_open=span.end_time_unix_nano == 0,
                 )
                 spans.append(converted)
     return spans

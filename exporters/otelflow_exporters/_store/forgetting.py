@@ -10,7 +10,7 @@ from otelflow import semconv
 from otelflow._core.process.files import Folder, StoredFile
 from otelflow_exporters._store.ownership import open_payloads, payload_files
 from otelflow_exporters._store.pruning import remove
-from otelflow_exporters._store.records import LARGEST_SEGMENT, Record, Segment, spans_of, without
+from otelflow_exporters._store.records import LARGEST_SEGMENT, Record, Segment, is_note, spans_of, without
 
 
 class Forgotten(NamedTuple):
@@ -61,7 +61,7 @@ class _Erasure:
     def add(self, spans: Iterable[StoredSpan]) -> None:
         for span in spans:
             self.trace_ids.add(span.trace_id)
-            self.spans += 1
+            self.spans += not is_note(span)
             self.references.update(
                 attribute.value.string_value
                 for event in span.events

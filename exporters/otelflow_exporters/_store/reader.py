@@ -1,5 +1,6 @@
 """Read the traces in a store, and forget them."""
 
+import functools
 import os
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -16,11 +17,12 @@ from otelflow.errors import StoreUnreadable, TraceNotFound
 from otelflow_exporters._otlp.json import to_otlp_json
 from otelflow_exporters._otlp.model import Span, from_otlp
 from otelflow_exporters._store.forgetting import Forgotten, forget_everything, forget_spans
-from otelflow_exporters._store.gathering import TraceCollector
+from otelflow_exporters._store.gathering import TraceCollector, open_spans
 from otelflow_exporters._store.limits import store_directory, store_limits
 from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters._store.payloads import Payloads
-from otelflow_exporters._store.records import LARGEST_SEGMENT, Record, Segment, spans_of
+from otelflow_exporters._store.pruning import is_live
+from otelflow_exporters._store.records import LARGEST_SEGMENT, Record, Segment, is_note, spans_of
 from otelflow_exporters._store.summaries import INCOMPLETE, Summaries, TraceSummary
 
 __all__ = ["INCOMPLETE", "Forgotten", "StoredTrace", "StoredTraces", "TraceSummary", "to_otlp_json"]
@@ -34,16 +36,22 @@ _ALWAYS: Final = float("-inf")
 
 @dataclass(frozen=True)
 class StoredTrace:
-    """One whole trace; ``unreadable`` counts the damaged bytes that were met while it was looked for."""
+    """One trace; ``unreadable`` counts the damaged bytes that were met while it was looked for.
+
+    ``traces`` are the spans that have ended. ``running`` are those that go on, and ``lost`` those whose process is
+    gone: of both is known how they began.
+    """
 
     trace_id: str
     traces: TracesData
     unreadable: int = 0
+    running: tuple[Span, ...] = ()
+    lost: tuple[Span, ...] = ()
 
     @property
     def spans(self) -> list[Span]:
         """Return the spans, ready to be rendered."""
-        return from_otlp(self.traces)
+        return [*from_otlp(self.traces), *self.running, *self.lost]
 
 
 class StoredTraces:
@@ -105,15 +113,19 @@ class StoredTraces:
         oldest = self._oldest()
         self.unreadable = 0
         collector = TraceCollector(id_bytes)
+        notes: dict[bool, TraceCollector] = {alive: TraceCollector(id_bytes, of_notes=True) for alive in (True, False)}
         with self._open() as store:
             for file in self._segments(store, oldest):
+                is_alive = self._is_alive(store, file)
                 for record in self._records(store, file, id_bytes):
                     collector.add(record.traces)
-        ends = (span.end_time_unix_nano or span.start_time_unix_nano for span in spans_of(collector.traces))
-        last_end = max(ends, default=0)
-        if not collector.traces.resource_spans or last_end < oldest:
+                    if any(map(is_note, spans_of(record.traces))):
+                        notes[is_alive()].add(record.traces)
+        ends = [span.end_time_unix_nano or span.start_time_unix_nano for span in spans_of(collector.traces)]
+        running, lost = open_spans(collector, notes, max(ends, default=0))
+        if not running and max([*ends, *(span.start for span in lost)], default=0) < oldest:
             raise self._not_found(trace_id)
-        return StoredTrace(full_id, collector.traces, self.unreadable)
+        return StoredTrace(full_id, collector.traces, self.unreadable, running, lost)
 
     def resolve(self, trace_id: str) -> str:
         """Return the full id of the only stored trace whose id begins like this.
@@ -253,6 +265,11 @@ class StoredTraces:
                 "check its permissions, or name another directory in OTELFLOW_STORE"
             ) from error
 
+    def _is_alive(self, store: Folder | None, file: StoredFile) -> Callable[[], bool]:
+        """Return what tells, when it is first asked, whether a process still writes *file*."""
+        name = file.name
+        return functools.cache(lambda: store is not None and is_live(store, name))
+
     def _records(self, store: Folder | None, file: StoredFile, containing: bytes = b"") -> Iterator[Record]:
         if store is None:
             return
@@ -272,8 +289,9 @@ class StoredTraces:
         with self._open() as store:
             files = self._segments(store, oldest)
             for file, older in zip_longest(files, files[1:]):
+                is_alive = self._is_alive(store, file)
                 for record in self._records(store, file):
-                    summaries.add(record.traces)
+                    summaries.add(record.traces, is_alive)
                 # A trace that started after the older segments were last written cannot be in them.
                 horizon = -1 if older is None else int(older.modified * 1e9) + _CLOCK_SLACK
                 yield from (trace for trace in summaries.started_after(horizon) if trace.last_end >= oldest)

@@ -204,6 +204,11 @@ def spans_of(traces: TracesData) -> Iterator[StoredSpan]:
                     yield span
 
 
+def is_note(span: StoredSpan) -> bool:
+    """Return whether *span* only says that it is open: it comes once more when it has ended."""
+    return span.end_time_unix_nano == 0
+
+
 def without(record: Record, is_forgotten: Callable[[StoredSpan], bool]) -> bytes:
     """Return the record's body without the forgotten spans, filled up to the same length."""
     traces = TracesData()

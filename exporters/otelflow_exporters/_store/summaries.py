@@ -1,6 +1,7 @@
 """The summary of a trace: its name, times and result, without its spans."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -10,16 +11,19 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status, TracesData
 
 from otelflow import semconv
 from otelflow_exporters._otlp.model import is_parent_remote, result_of, service_of
-from otelflow_exporters._store.records import TRACE_ID_BYTES
+from otelflow_exporters._store.records import TRACE_ID_BYTES, is_note
 
 INCOMPLETE: Final = "incomplete"
+_OF_A_FLOW: Final = (semconv.FLOW_NAME, semconv.TASK_NAME, semconv.RUN_RESULT)
+_FAILED: Final = (semconv.FAILURE, semconv.TIMEOUT, semconv.ERROR)
 
 
 @dataclass(frozen=True, slots=True)
 class TraceSummary:
     """One trace; times in nanoseconds since 1970.
 
-    ``result`` is the root's, or ``incomplete`` when the root is not stored: it still runs, or its process was lost.
+    ``result`` is the root's; ``running`` when it goes on, and ``incomplete`` when it is not stored: its process was
+    lost. ``failed_flows`` counts the flows that failed, also those inside a root that succeeded.
     """
 
     trace_id: str
@@ -31,6 +35,7 @@ class TraceSummary:
     result: str
     span_count: int
     failed_count: int
+    failed_flows: int = 0
 
     @property
     def started(self) -> datetime:
@@ -46,28 +51,45 @@ class TraceSummary:
 class _Builder:
     """One trace while its spans are met in any order."""
 
-    __slots__ = ("_rank", "_root", "_service", "failed", "last_end", "spans", "start", "trace_id")
+    __slots__ = (
+        "_note",
+        "_rank",
+        "_root",
+        "_service",
+        "failed",
+        "failed_flows",
+        "last_end",
+        "spans",
+        "start",
+        "trace_id",
+    )
 
     def __init__(self, span: StoredSpan) -> None:
         self.trace_id = span.trace_id
         self.start = span.start_time_unix_nano
         self.last_end = 0
         self.spans = 0
-        self.failed = 0
-        self._rank = (3, 0)
+        self.failed = self.failed_flows = 0
+        self._note: Callable[[], bool] | None = None
+        self._rank = (3, 0, False)
         self._root = span
         self._service = ""
 
-    def add(self, span: StoredSpan, service: str) -> None:
-        """Count one more span of the trace."""
+    def add(self, span: StoredSpan, service: str, is_alive: Callable[[], bool]) -> None:
+        """Count one more span of the trace, or take the note that it is open in a process that *is_alive*."""
         start = span.start_time_unix_nano
-        self.spans += 1
-        self.failed += span.status.code == Status.STATUS_CODE_ERROR
+        if not is_note(span):
+            self.spans += 1
+            self.failed += span.status.code == Status.STATUS_CODE_ERROR
+            texts = {pair.key: pair.value.string_value for pair in span.attributes if pair.key in _OF_A_FLOW}
+            is_flow = semconv.FLOW_NAME in texts and semconv.TASK_NAME not in texts
+            self.failed_flows += is_flow and texts.get(semconv.RUN_RESULT) in _FAILED
         self.start = min(self.start, start)
         self.last_end = max(self.last_end, span.end_time_unix_nano or start)
-        rank = (0 if not span.parent_span_id else 1 if is_parent_remote(span) else 2, start)
+        rank = (0 if not span.parent_span_id else 1 if is_parent_remote(span) else 2, start, is_note(span))
         if rank < self._rank:
             self._rank = rank
+            self._note = is_alive if is_note(span) else None
             # A copy, or the whole record would stay in memory for its sake.
             self._root = StoredSpan()
             self._root.CopyFrom(span)
@@ -75,19 +97,23 @@ class _Builder:
 
     def summary(self) -> TraceSummary:
         """Return the summary of the spans until now."""
-        root, is_complete = self._root, self._rank[0] < 2
+        root, is_known = self._root, self._rank[0] < 2
+        is_complete = is_known and self._note is None
+        is_running = is_known and self._note is not None and self._note()
+        now = time.time_ns() if is_running else 0
         recorded = [pair.value.string_value for pair in root.attributes if pair.key == semconv.RUN_RESULT]
         result = result_of(next(iter(recorded), None), is_error=root.status.code == Status.STATUS_CODE_ERROR)
         return TraceSummary(
             trace_id=self.trace_id.hex(),
             name=root.name,
             service=self._service,
-            start=root.start_time_unix_nano if is_complete else self.start,
-            end=root.end_time_unix_nano if is_complete else self.last_end,
-            last_end=self.last_end,
-            result=result if is_complete else INCOMPLETE,
+            start=root.start_time_unix_nano if is_known else self.start,
+            end=root.end_time_unix_nano if is_complete else max(self.last_end, now),
+            last_end=max(self.last_end, now),
+            result=result if is_complete else semconv.RUNNING if is_running else INCOMPLETE,
             span_count=self.spans,
             failed_count=self.failed,
+            failed_flows=self.failed_flows,
         )
 
 
@@ -98,8 +124,8 @@ class Summaries:
         self._builders: dict[bytes, _Builder] = {}
         self._given_out: set[bytes] = set()
 
-    def add(self, traces: TracesData) -> None:
-        """Count the spans of one record."""
+    def add(self, traces: TracesData, is_alive: Callable[[], bool]) -> None:
+        """Count the spans of one record; *is_alive* tells whether the process that wrote it still lives."""
         for resource_spans in traces.resource_spans:
             service = service_of(resource_spans)
             for scope_spans in resource_spans.scope_spans:
@@ -109,7 +135,7 @@ class Summaries:
                         continue
                     if trace_id not in self._builders:
                         self._builders[trace_id] = _Builder(span)
-                    self._builders[trace_id].add(span, service)
+                    self._builders[trace_id].add(span, service, is_alive)
 
     def started_after(self, horizon: int) -> Iterator[TraceSummary]:
         """Give out the traces that began after *horizon* (nanoseconds since 1970), newest first."""

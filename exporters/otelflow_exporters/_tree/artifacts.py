@@ -18,16 +18,19 @@ from otelflow_exporters._tree.wording import clean, one_line
 _LINES: Final = 40
 _ROWS: Final = 20
 _COLUMNS: Final = 8
+_ALL: Final = 1_000_000
 _PROGRESS_STEP: Final = 5
 
 _logger = logging.getLogger(__name__)
 
 
-def block_lines(detail: Detail, console: Console, glyphs: Mapping[str, str], width: int) -> Iterator[Text]:
+def block_lines(
+    detail: Detail, console: Console, glyphs: Mapping[str, str], width: int, *, is_whole: bool = False
+) -> Iterator[Text]:
     """Yield the lines of a rendered artifact; content that does not fit its form comes out as text."""
     options = console.options.update(width=max(10, width), height=None)
     try:
-        rendered = console.render_lines(_rendered(detail, glyphs), options, pad=False)
+        rendered = console.render_lines(_rendered(detail, glyphs, is_whole=is_whole), options, pad=False)
     except Exception:
         _logger.debug("An artifact cannot be rendered as %s", detail.form, exc_info=True)
         rendered = console.render_lines(Text(detail.block), options, pad=False)
@@ -39,17 +42,17 @@ def block_lines(detail: Detail, console: Console, glyphs: Mapping[str, str], wid
     filled = [number for number, line in enumerate(lines) if line.plain.strip()]
     gaps = {number + 1 for number, following in pairwise(filled) if following > number + 1}
     lines = [lines[number] for number in sorted({*filled, *gaps})]
-    yield from lines[:_LINES]
-    if len(lines) > _LINES:
+    yield from lines if is_whole else lines[:_LINES]
+    if len(lines) > _LINES and not is_whole:
         yield Text(f"{glyphs['more']}{len(lines) - _LINES:,} more lines", style="dim")
 
 
-def _rendered(detail: Detail, glyphs: Mapping[str, str]) -> RenderableType:
+def _rendered(detail: Detail, glyphs: Mapping[str, str], *, is_whole: bool) -> RenderableType:
     if detail.form == "markdown":
         # Without hyperlinks the address is printed, so that a reader sees where a link leads.
         return Markdown(detail.block, hyperlinks=False)
     if detail.form == "table":
-        return _table(detail.block)
+        return _table(detail.block, _ALL if is_whole else _ROWS, _ALL if is_whole else _COLUMNS)
     if detail.form == "progress":
         percent = float(detail.block)
         full = round(min(100.0, max(0.0, percent)) / _PROGRESS_STEP)
@@ -57,21 +60,21 @@ def _rendered(detail: Detail, glyphs: Mapping[str, str]) -> RenderableType:
     return Text(detail.block, style="red" if detail.form == "error" else "")
 
 
-def _table(block: str) -> RenderableType:
+def _table(block: str, most_rows: int, most_columns: int) -> RenderableType:
     """Return a list of objects (or of lists) as a table; raise for anything else."""
     content = json.loads(block)
     content = [content] if isinstance(content, dict) else content
     if not isinstance(content, list) or not all(isinstance(row, dict | list) for row in content):
         raise TypeError("a table is a list of rows")
     rows = [row if isinstance(row, dict) else {str(number): cell for number, cell in enumerate(row)} for row in content]
-    columns = list(dict.fromkeys(key for row in rows[:_ROWS] for key in row))
+    columns = list(dict.fromkeys(key for row in rows[:most_rows] for key in row))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns[:_COLUMNS]:
-        is_number = all(isinstance(row.get(column, 0), int | float) for row in rows[:_ROWS])
+    for column in columns[:most_columns]:
+        is_number = all(isinstance(row.get(column, 0), int | float) for row in rows[:most_rows])
         table.add_column(Text(one_line(column)), justify="right" if is_number else "left", overflow="fold")
-    for row in rows[:_ROWS]:
-        table.add_row(*(Text(clean(row.get(column, ""), 200)) for column in columns[:_COLUMNS]))
-    hidden = [f"{len(rows) - _ROWS:,} more rows"] if len(rows) > _ROWS else []
-    hidden += [f"{len(columns) - _COLUMNS:,} more columns"] if len(columns) > _COLUMNS else []
+    for row in rows[:most_rows]:
+        table.add_row(*(Text(clean(row.get(column, ""), 200)) for column in columns[:most_columns]))
+    hidden = [f"{len(rows) - most_rows:,} more rows"] if len(rows) > most_rows else []
+    hidden += [f"{len(columns) - most_columns:,} more columns"] if len(columns) > most_columns else []
     # Not as the table's caption, which would be no wider than the table.
     return Group(table, Text(", ".join(hidden), style="dim italic")) if hidden else table

@@ -1,22 +1,27 @@
-"""The details below a span: errors, messages, artifacts, results, links; bounded, and cleaned for a terminal."""
+"""The details below a span: messages, artifacts, results, errors, links; bounded, and cleaned for a terminal."""
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from otelflow import semconv as names
 from otelflow_exporters._otlp.model import Event, Span
-from otelflow_exporters._tree.forest import SpanNode
-from otelflow_exporters._tree.wording import clean, lines_of, one_line, size
+from otelflow_exporters._tree.forest import NOUNS, SpanNode
+from otelflow_exporters._tree.tracebacks import place_in, shown_traceback
+from otelflow_exporters._tree.view import TreeView
+from otelflow_exporters._tree.wording import clean, counted, lines_of, one_line, size
 
 MESSAGES_HEAD: Final = 8
 MESSAGES_TAIL: Final = 4
+MESSAGES_OF_WEIGHT: Final = 20
 ARTIFACTS_SHOWN: Final = 20
 LINKS_SHOWN: Final = 5
 _MESSAGE_LINES: Final = 6
 _TEXT_LINES: Final = 20
 _LONGEST_BLOCK: Final = 20_000
+_ALL_LINES: Final = 100_000
 _PLAIN_SEVERITIES: Final = frozenset({"", "INFO", "DEBUG", "TRACE", "NOTSET"})
 _BAD_SEVERITIES: Final = frozenset({"ERROR", "CRITICAL", "FATAL"})
 _NEVER_LEFT_OUT: Final = (names.ARTIFACT_EVENT, names.RESULT_EVENT, names.EXCEPTION_EVENT)
@@ -28,87 +33,128 @@ _OMITTED: Final = (
 
 
 class Detail(NamedTuple):
-    """One line or block below a span; ``form`` is how *block* is to be rendered."""
+    """One line or block below a span; ``form`` is how *block* is to be rendered, *time* when it happened (ns)."""
 
     text: str
     style: str = "dim"
     form: str = ""
     block: str = ""
     mark: str = ""
+    time: int = 0
+    is_timed: bool = False
+    #: What it stands for without showing it, by noun
+    hidden: Counter[str] = Counter()  # noqa: RUF012  # a tuple's field; nobody writes to the default
 
 
-def details_of(node: SpanNode, nodes: dict[str, SpanNode]) -> Iterator[Detail]:
-    """Yield the details of one span, errors first."""
+def details_of(node: SpanNode, nodes: dict[str, SpanNode], view: TreeView, *, is_cause: bool) -> list[Detail]:
+    """Return the details of one span in the order in which they happened; *is_cause*: it made the trace fail."""
     span = node.span
-    if span.is_error or span.result not in (names.SUCCESS, names.SKIP):
-        yield from _errors(node)
-    yield from _events(span)
+    if view.failed_only and not node.is_failed:
+        return []
+    details = list(_Events(span, view).details())
+    details += _closing(span, nodes, view)
+    if span.is_error or span.result not in (names.SUCCESS, names.SKIP, names.RUNNING):
+        shows_traceback = view.full or view.tracebacks == "all" or (view.tracebacks == "causes" and is_cause)
+        details += [detail._replace(time=span.end) for detail in _errors(node, view, shows_traceback=shows_traceback)]
+    return sorted(details, key=lambda detail: detail.time)
+
+
+def _closing(span: Span, nodes: dict[str, SpanNode], view: TreeView) -> Iterator[Detail]:
+    """Yield what is known of a span without a time."""
     if span.attributes.get(names.GENERATOR_CLOSED_EARLY):
-        yield Detail("its consumer closed it before its end", mark="more")
+        yield Detail("its consumer closed it before its end", mark="more", time=span.end)
     for key, plural in _OMITTED:
         count = span.attributes.get(key)
         if isinstance(count, int) and count > 0:
-            yield Detail(f"{count:,} more {plural} were not recorded", mark="more")
+            yield Detail(f"{count:,} more {plural} were not recorded", mark="more", time=span.end)
     if span.dropped_events:
-        yield Detail(f"{span.dropped_events:,} events were dropped by the SDK's limit", mark="more")
-    for link in span.links[:LINKS_SHOWN]:
+        text = f"{span.dropped_events:,} events were dropped by the SDK's limit"
+        yield Detail(text, mark="more", time=span.end)
+    limit = len(span.links) if view.full else LINKS_SHOWN
+    for link in span.links[:limit]:
         target = nodes.get(link.span_id)
         if target is not None and link.trace_id == span.trace_id:
-            yield Detail(f"linked to {one_line(target.span.name)}", mark="link")
+            yield Detail(f"linked to {one_line(target.span.name)}", mark="link", time=span.start)
         else:
-            yield Detail(f"linked to trace {link.trace_id}, span {link.span_id}", mark="link")
-    if len(span.links) > LINKS_SHOWN:
-        yield Detail(f"{len(span.links) - LINKS_SHOWN:,} more links", mark="more")
+            yield Detail(f"linked to trace {link.trace_id}, span {link.span_id}", mark="link", time=span.start)
+    if len(span.links) > limit:
+        count = len(span.links) - limit
+        yield _omission(Counter(link=count), span.start, f"{count:,} more links")
 
 
-def _errors(node: SpanNode) -> Iterator[Detail]:
+def _omission(hidden: Counter[str], time: int, text: str = "") -> Detail:
+    """Return the line that stands for what is *hidden*."""
+    words = text or ", ".join(counted(count, noun, "more ") for noun, count in hidden.items())
+    return Detail(words, mark="more", time=time, hidden=hidden)
+
+
+def _errors(node: SpanNode, view: TreeView, *, shows_traceback: bool) -> Iterator[Detail]:
     span = node.span
     exceptions = [event for event in span.events if event.name == names.EXCEPTION_EVENT]
-    for event in exceptions[-2:]:
+    for event in exceptions if view.full else exceptions[-2:]:
         kind = one_line(event.attributes.get(names.EXCEPTION_TYPE, "exception"))
-        yield _error(kind, event.attributes.get(names.EXCEPTION_MESSAGE, ""))
+        yield _error(kind, event.attributes.get(names.EXCEPTION_MESSAGE, ""), view)
+        trace = str(event.attributes.get(names.EXCEPTION_STACKTRACE, ""))
+        if trace and shows_traceback:
+            yield Detail("", "red", "traceback", "\n".join(shown_traceback(trace, is_whole=view.full)))
+        elif place := place_in(trace):
+            yield Detail(f"at {place}", "red")
     if exceptions:
         return
-    # An error that came up from below is described where it was raised; here its type is enough.
-    is_from_below = any(
-        child.span.is_error and child.span.status_message == span.status_message for child in node.children
-    )
     kind = one_line(span.attributes.get(names.ERROR_TYPE, ""))
-    message = "" if is_from_below else span.status_message
-    if kind or message:
-        yield _error(kind, message)
+    # An error that came up from below is described where it was raised; here its type stands on the line of the span.
+    if (kind or span.status_message) and not node.error_from_below:
+        yield _error(kind, span.status_message, view)
 
 
-def _error(kind: str, message: object) -> Detail:
-    lines = lines_of(message, _MESSAGE_LINES)
+def _error(kind: str, message: object, view: TreeView) -> Detail:
+    lines = lines_of(message, _ALL_LINES if view.full else _MESSAGE_LINES)
     return Detail(": ".join(part for part in (kind, "\n".join(lines)) if part), style="red")
 
 
-def _events(span: Span) -> Iterator[Detail]:
-    """Yield the events in their order; of many messages the first and the last."""
-    messages = [event for event in span.events if event.name not in _NEVER_LEFT_OUT]
-    hidden = (
-        messages[MESSAGES_HEAD : len(messages) - MESSAGES_TAIL]
-        if len(messages) > MESSAGES_HEAD + MESSAGES_TAIL + 1
-        else []
-    )
-    first_hidden, hidden_ids = (id(hidden[0]) if hidden else 0), {id(event) for event in hidden}
-    latest = {_key(event): id(event) for event in span.events if _is_progress(event)}
-    artifacts = 0
-    for event in span.events:
-        if id(event) in hidden_ids:
-            if id(event) == first_hidden:
-                yield Detail(f"{len(hidden):,} more messages", mark="more")
-        elif event.name == names.ARTIFACT_EVENT:
-            # Of one progress only the last value counts.
-            if not _is_progress(event) or latest[_key(event)] == id(event):
-                artifacts += 1
-                if artifacts <= ARTIFACTS_SHOWN:
-                    yield _artifact(event)
-        elif event.name != names.EXCEPTION_EVENT:
-            yield _message(event)
-    if artifacts > ARTIFACTS_SHOWN:
-        yield Detail(f"{artifacts - ARTIFACTS_SHOWN:,} more artifacts", mark="more")
+class _Events:
+    """The events of one span as details; of many messages the first, the last, and those of weight."""
+
+    def __init__(self, span: Span, view: TreeView) -> None:
+        self._events = sorted(span.events, key=lambda event: event.time)
+        self._view = view
+        self._hidden = self._hidden_messages()
+        # Of one progress only the last value counts.
+        self._latest = {_key(event): id(event) for event in self._events if _is_progress(event)}
+
+    def _hidden_messages(self) -> set[int]:
+        messages = [event for event in self._events if event.name not in _NEVER_LEFT_OUT]
+        if self._view.full or self._view.logs or len(messages) <= MESSAGES_HEAD + MESSAGES_TAIL + 1:
+            return set()
+        middle = messages[MESSAGES_HEAD : len(messages) - MESSAGES_TAIL]
+        weighty = [event for event in middle if _severity(event) not in _PLAIN_SEVERITIES][:MESSAGES_OF_WEIGHT]
+        return {id(event) for event in middle} - {id(event) for event in weighty}
+
+    def details(self) -> Iterator[Detail]:
+        """Yield a detail for each event, and one for each row of events that are left out."""
+        left_out: list[Event] = []
+        artifacts = 0
+        for event in self._events:
+            if id(event) in self._hidden:
+                left_out.append(event)
+                continue
+            if left_out and event.name not in _NEVER_LEFT_OUT:
+                yield self._left_out(left_out)
+                left_out = []
+            if event.name == names.ARTIFACT_EVENT:
+                if not _is_progress(event) or self._latest[_key(event)] == id(event):
+                    artifacts += 1
+                    if artifacts <= ARTIFACTS_SHOWN or self._view.full:
+                        yield _artifact(event, is_whole=self._view.full)
+            elif event.name != names.EXCEPTION_EVENT:
+                yield _message(event, is_whole=self._view.full or self._view.logs)
+        if left_out:
+            yield self._left_out(left_out)
+        if artifacts > ARTIFACTS_SHOWN and not self._view.full:
+            yield _omission(Counter(artifact=artifacts - ARTIFACTS_SHOWN), self._events[-1].time)
+
+    def _left_out(self, events: list[Event]) -> Detail:
+        return _omission(Counter(NOUNS.get(event.name, "message") for event in events), events[0].time)
 
 
 def _is_progress(event: Event) -> bool:
@@ -119,25 +165,33 @@ def _key(event: Event) -> str:
     return str(event.attributes.get(names.ARTIFACT_KEY, ""))
 
 
-def _message(event: Event) -> Detail:
+def _severity(event: Event) -> str:
+    return one_line(event.attributes.get(names.MESSAGE_SEVERITY, "")).upper()
+
+
+def _message(event: Event, *, is_whole: bool) -> Detail:
     """Return a result, a message, or the event of another program."""
+    count = _ALL_LINES if is_whole else _MESSAGE_LINES
     if event.name == names.RESULT_EVENT:
         key = one_line(event.attributes.get(names.RESULT_KEY, "result"))
-        description = "\n".join(lines_of(event.attributes.get(names.RESULT_DESCRIPTION, ""), _MESSAGE_LINES))
-        return Detail(f"result {key}" + (f": {description}" if description else ""), "cyan", mark="result")
+        description = "\n".join(lines_of(event.attributes.get(names.RESULT_DESCRIPTION, ""), count))
+        text = f"result {key}" + (f": {description}" if description else "")
+        return Detail(text, "cyan", mark="result", time=event.time)
     if event.name != names.MESSAGE_EVENT:
         pairs = " ".join(
             f"{one_line(key, 60)}={one_line(value, 120)}" for key, value in list(event.attributes.items())[:8]
         )
-        return Detail(one_line(f"{one_line(event.name)} {pairs}"), mark="event")
-    severity = one_line(event.attributes.get(names.MESSAGE_SEVERITY, "")).upper()
-    text = "\n".join(lines_of(event.attributes.get(names.MESSAGE_TEXT, ""), _MESSAGE_LINES))
+        text = one_line(f"{one_line(event.name)} {pairs}")
+        return Detail(text, mark="event", time=event.time, is_timed=True)
+    severity = _severity(event)
+    text = "\n".join(lines_of(event.attributes.get(names.MESSAGE_TEXT, ""), count))
     if severity in _PLAIN_SEVERITIES:
-        return Detail(text, mark="message")
-    return Detail(f"{severity} {text}", "red" if severity in _BAD_SEVERITIES else "yellow", mark="message")
+        return Detail(text, mark="message", time=event.time, is_timed=True)
+    style = "red" if severity in _BAD_SEVERITIES else "yellow"
+    return Detail(f"{severity} {text}", style, mark="message", time=event.time, is_timed=True)
 
 
-def _artifact(event: Event) -> Detail:
+def _artifact(event: Event, *, is_whole: bool) -> Detail:
     values = event.attributes
     form = one_line(values.get(names.ARTIFACT_TYPE, ""), 40)
     title = " ".join(part for part in ("artifact", one_line(_key(event)), f"({form})" if form else "") if part)
@@ -155,9 +209,10 @@ def _artifact(event: Event) -> Detail:
         amount = values.get(names.ARTIFACT_SIZE)
         block = f"a picture of {size(amount)}" if isinstance(amount, int | float) else "a picture"
     if form in ("table", "markdown", "progress"):
-        return Detail(title, "magenta", form, clean(block, _LONGEST_BLOCK), mark="artifact")
+        return Detail(title, "magenta", form, clean(block, _LONGEST_BLOCK), mark="artifact", time=event.time)
     if form == "json":
         with contextlib.suppress(ValueError, RecursionError):
             block = json.dumps(json.loads(block), indent=2, ensure_ascii=False)
-    lines = "\n".join(lines_of(block, _TEXT_LINES))
-    return Detail(title, "magenta", "error" if form == "error" else "text", lines, mark="artifact")
+    lines = "\n".join(lines_of(block, _ALL_LINES if is_whole else _TEXT_LINES))
+    form = "error" if form == "error" else "text"
+    return Detail(title, "magenta", form, lines, mark="artifact", time=event.time)

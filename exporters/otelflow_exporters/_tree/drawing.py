@@ -2,9 +2,8 @@
 
 import io
 import os
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Final, NamedTuple, TextIO
+from collections import Counter
+from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -15,15 +14,24 @@ from otelflow._core.text.durations import in_words
 from otelflow_exporters._tree import glyphs
 from otelflow_exporters._tree.artifacts import block_lines
 from otelflow_exporters._tree.details import Detail, details_of
-from otelflow_exporters._tree.forest import Fold, Forest, Rest, SpanNode, fold
-from otelflow_exporters._tree.wording import one_line
+from otelflow_exporters._tree.forest import NOUNS, Fold, Forest, Rest, SpanNode, fold, start_of
+from otelflow_exporters._tree.labels import label_of
+from otelflow_exporters._tree.lines import joined, wrapped
+from otelflow_exporters._tree.view import TreeView
+from otelflow_exporters._tree.wording import counted, local_time, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PIPED_WIDTH: Final = 100
 _NARROWEST: Final = 20
 MOST_LINES: Final = 2_000
 DEEPEST: Final = 60
+_DEEPEST_OF_ALL: Final = 1_000
 _DURATION_WIDTH: Final = 9
 _NARROW: Final = 56
+_NO_EDGE: Final = 1_000_000
+_NARROW_FOR_TIMES: Final = 36
 
 _STYLES: Final = {
     names.SUCCESS: "green",
@@ -32,38 +40,50 @@ _STYLES: Final = {
     names.ERROR: "red",
     names.CANCELLATION: "yellow",
     names.SKIP: "dim",
+    names.RUNNING: "cyan",
 }
 
 
 class Page(NamedTuple):
-    """The width and signs that an output can show."""
+    """The width and signs that an output can show; what no terminal shows is not wrapped."""
 
     width: int
     colors: str | None
     is_unicode: bool
+    is_wrapped: bool = True
 
 
 def page_of(target: TextIO, width: int | None = None) -> Page:
     """Return the page of *target*; rich knows about terminals, NO_COLOR, FORCE_COLOR and COLUMNS."""
     console = Console(file=target, force_jupyter=False)
+    is_wrapped = width is not None or console.is_terminal or "COLUMNS" in os.environ
     if width is None:
-        width = console.width if console.is_terminal or "COLUMNS" in os.environ else PIPED_WIDTH
+        width = console.width if is_wrapped else PIPED_WIDTH
     colors = None if console.no_color or console.legacy_windows else console.color_system
     encoding = getattr(target, "encoding", None) or "utf-8"
-    return Page(max(_NARROWEST, width), colors, glyphs.is_drawable(encoding))
+    return Page(max(_NARROWEST, width), colors, glyphs.is_drawable(encoding), is_wrapped)
 
 
 class _Row(NamedTuple):
     prefix: str
     below: str
-    item: SpanNode | Fold | Rest
+    item: SpanNode | Fold | Rest | Detail
     depth: int
+    #: Whether all that it is in has failed, so that it may be what made the trace fail
+    is_cause: bool
 
 
-def draw(forest: Forest, page: Page, note: str = "") -> str:
+def draw(forest: Forest, page: Page, view: TreeView, note: str = "") -> str:
     """Return the trees of *forest* as text for *page*."""
     buffer = io.StringIO()
-    console = Console(
+    console = console_for(buffer, page)
+    _Drawing(forest, console, page, view).run(note)
+    return buffer.getvalue()
+
+
+def console_for(buffer: io.StringIO, page: Page) -> Console:
+    """Return what writes into *buffer* as it is to stand on *page*."""
+    return Console(
         file=buffer,
         width=page.width,
         color_system=page.colors,  # type: ignore[arg-type] # rich types it as its own literals
@@ -75,110 +95,137 @@ def draw(forest: Forest, page: Page, note: str = "") -> str:
         markup=False,
         emoji=False,
     )
-    first = forest.roots[0].span
-    count = len(forest.nodes)
-    words = [
-        f"trace {first.trace_id}",
-        one_line(first.service, 60),
-        f"{datetime.fromtimestamp(forest.start / 1e9, UTC).astimezone():%Y-%m-%d %H:%M:%S}",
-        f"{count:,} span{'s' if count != 1 else ''}",
-        f"{forest.failed:,} failed" if forest.failed else "",
-        note,
-    ]
-    signs = glyphs.UNICODE if page.is_unicode else glyphs.ASCII
-    console.print(Text(signs["separator"].join(word for word in words if word), style="dim"), soft_wrap=True)
-    _Drawing(forest, console, signs).run()
-    return buffer.getvalue()
 
 
 class _Drawing:
-    def __init__(self, forest: Forest, console: Console, signs: Mapping[str, str]) -> None:
+    def __init__(self, forest: Forest, console: Console, page: Page, view: TreeView) -> None:
         self._forest = forest
         self._console = console
-        self._signs = signs
-        self._left = MOST_LINES
+        self._page = page
+        self._view = view
+        self._signs = glyphs.UNICODE if page.is_unicode else glyphs.ASCII
+        self._left: float = float("inf") if view.full else MOST_LINES
+        self._hidden: Counter[str] = Counter()
         width = console.width
         self._bar_width = 0 if width < _NARROW else min(40, width // 4)
         right = _DURATION_WIDTH + (self._bar_width + 2 if self._bar_width else 1)
         self._name_width = max(10, width - right)
 
-    def run(self) -> None:
-        """Draw row by row from a stack of the rows that are still to be drawn."""
-        waiting = self._rows(fold(self._forest.roots), "", 0)
+    def run(self, note: str) -> None:
+        """Draw the heading, row by row from a stack of the rows that are still to be drawn, and what was left out."""
+        self._draw_heading(note)
+        if self._view.failed_only and not self._forest.failed:
+            self._print_whole(Text("nothing failed", style="green"))
+            return
+        waiting = self._rows(fold(self._forest.roots, self._view), "", 0, is_cause=True)
         while waiting:
             if self._left <= 0:
                 self._print(Text(f"{self._signs['more']}and more: {MOST_LINES:,} lines are enough", style="dim"))
-                return
+                self._hidden["line"] += len(waiting)
+                break
             row = waiting.pop()
             if isinstance(row.item, SpanNode):
                 waiting.extend(self._draw_node(row, row.item))
             elif isinstance(row.item, Fold):
                 waiting.extend(self._draw_fold(row, row.item))
+            elif isinstance(row.item, Detail):
+                self._hidden += row.item.hidden
+                self._draw_detail(row.prefix, row.item)
             else:
                 failed = f", {row.item.failed:,} of them failed" if row.item.failed else ""
-                self._print_words(row.prefix, f"{self._signs['more']}{row.item.count:,} more spans{failed}")
+                self._hidden["span"] += row.item.count
+                prefix = _shortened(row.prefix, self._name_width // 2)
+                text = f"{prefix}{self._signs['more']}{counted(row.item.count, 'span', 'more ')}{failed}"
+                self._print(Text(text, style="dim"))
+        if self._view.cure and self._hidden:
+            words = f"{self._signs['more']}what is folded:"
+            is_one_line = not self._page.is_wrapped or len(words) + 1 + len(self._view.cure) <= self._console.width
+            for line in [f"{words} {self._view.cure}"] if is_one_line else [words, self._view.cure]:
+                self._print_whole(Text(line, style="dim"))
 
-    def _rows(self, items: "list[SpanNode | Fold | Rest]", prefix: str, depth: int) -> list[_Row]:
-        """Return the rows of siblings, the last first, for the stack."""
-        rows = []
-        for number, item in enumerate(items):
-            is_last = number == len(items) - 1
-            branch, below = ("last", "space") if is_last else ("branch", "pipe")
+    def _draw_heading(self, note: str) -> None:
+        """Write id, service, time, counts and *note*; on a terminal no part is broken that fits on a line."""
+        first = self._forest.roots[0].span
+        count = len(self._forest.nodes)
+        words = [
+            f"trace {first.trace_id}" if first.trace_id else "",
+            one_line(first.service, 60),
+            f"{local_time(self._forest.start):%Y-%m-%d %H:%M:%S}",
+            counted(count, "span"),
+            f"{self._forest.failed:,} failed" if self._forest.failed else "",
+            note,
+        ]
+        room = self._console.width if self._page.is_wrapped else _NO_EDGE
+        for line in joined(list(filter(None, words)), self._signs["separator"], room):
+            self._print_whole(Text(line, style="dim"))
+
+    def _rows(
+        self, items: "Sequence[SpanNode | Fold | Rest | Detail]", below: str, depth: int, *, is_cause: bool
+    ) -> list[_Row]:
+        """Return the rows of *items*, last first, with their guides; only spans hang on branches."""
+        rows: list[_Row] = []
+        space = self._signs["space"]
+        is_last = True  # no span comes after it
+        for item in reversed(items):
             if depth == 0:
-                branch = below = ""
-            rows.append(_Row(prefix + self._signs[branch], prefix + self._signs[below], item, depth))
-        return rows[::-1]
+                rows.append(_Row("", "", item, depth, is_cause))
+            elif isinstance(item, Detail):
+                rows.append(_Row(below + (space if is_last else self._signs["pipe"]), "", item, depth, is_cause))
+            else:
+                branch = self._signs["last" if is_last else "branch"]
+                inside = below + (space if is_last else self._signs["pipe"])
+                rows.append(_Row(below + branch, inside, item, depth, is_cause))
+                is_last = False
+        return rows
 
     def _draw_node(self, row: _Row, node: SpanNode) -> list[_Row]:
-        """Draw one span and its details; return the rows below it."""
+        """Draw the line of one span; return the rows below it, in the order in which they happened."""
         span = node.span
         style = _STYLES.get(span.result, "yellow")
-        label = Text(f"{self._mark(span.result)} ", style=style)
-        label.append(one_line(span.name) or "(no name)", style="bold red" if node.is_failed else "bold")
-        run_name = span.attributes.get(names.TASK_RUN_NAME) or span.attributes.get(names.FLOW_RUN_NAME)
-        if run_name:
-            label.append(f" {one_line(str(run_name))}", style="bold")
-        if span.kind not in ("internal", "unspecified"):
-            label.append(f" {span.kind}", style="dim")
-        if span.result not in (names.SUCCESS, names.FAILURE):
-            label.append(f" {one_line(span.result)}", style=style)
-        if node.is_orphan:
-            label.append(" (its parent is missing)", style="yellow")
-        self._print(self._line(row.prefix, label, [(span.start, span.end)], span.end - span.start, span.result))
-        pipe = row.below + (self._signs["pipe"] if node.children else self._signs["space"])
-        for detail in details_of(node, self._forest.nodes):
-            self._draw_detail(pipe, detail)
-        if node.children and row.depth >= DEEPEST:
-            self._print_words(pipe, f"{self._signs['more']}deeper spans are not shown")
-            return []
-        return self._rows(fold(node.children), row.below, row.depth + 1)
+        mark = f"{self._mark(span.result)} "
+        prefix = _shortened(row.prefix, self._name_width // 2)
+        label = label_of(node, self._name_width - cell_len(prefix) - cell_len(mark), style)
+        text = Text(mark, style=style).append_text(label.text)
+        self._print(self._line(prefix, text, [(span.start, span.end)], span.end - span.start, span.result))
+        is_cause = row.is_cause and node.is_failed
+        items: list[SpanNode | Fold | Rest | Detail] = [
+            *(Detail(words, "cyan", time=span.start) for words in label.below),
+            *details_of(node, self._forest.nodes, self._view, is_cause=is_cause),
+        ]
+        if node.children and row.depth >= (_DEEPEST_OF_ALL if self._view.full else DEEPEST):
+            hidden = Counter({"span": node.size - 1})
+            items.append(Detail("deeper spans are not shown", mark="more", hidden=hidden))
+        else:
+            items += fold(node.children, self._view)
+            # Where an event and a span begin at once, the event was first; what ends a span comes last.
+            items.sort(key=lambda item: item.time if isinstance(item, Detail) else start_of(item))
+        return self._rows(items, row.below, row.depth + 1, is_cause=is_cause)
 
     def _draw_fold(self, row: _Row, folded: Fold) -> list[_Row]:
-        """Draw one line for many siblings; return the rows below it."""
-        signs = self._signs
-        label = Text(f"{one_line(folded.name)} {signs['times']} {len(folded.nodes):,}", style="bold")
-        counts: dict[str, int] = {}
-        for node in folded.nodes:
-            counts[node.span.result] = counts.get(node.span.result, 0) + 1
+        """Draw one line for many siblings, and what they hold; return the rows below it."""
+        label = Text(f"{one_line(folded.name)} {self._signs['times']} {len(folded.nodes):,}", style="bold")
+        counts = Counter(node.span.result for node in folded.nodes)
         for result, count in counts.items():
             label.append(f"  {self._mark(result)} {count:,}", style=_STYLES.get(result, "yellow"))
         times = [(node.span.start, node.span.end) for node in folded.nodes]
         whole = max(end for _, end in times) - times[0][0]
-        self._print(self._line(row.prefix, label, times, whole, ""))
+        self._print(self._line(_shortened(row.prefix, self._name_width // 2), label, times, whole, ""))
         median, slowest = folded.durations
-        pipe = row.below + (signs["pipe"] if folded.examples else signs["space"])
-        self._print_words(pipe, f"median {in_words(median / 1e9)}, slowest {in_words(slowest / 1e9)}")
-        items: list[SpanNode | Fold | Rest] = [*folded.examples]
+        hidden = folded.hidden()
+        self._hidden += hidden
+        inside = [counted(hidden[noun], noun) for noun in ("span below", *NOUNS.values()) if hidden[noun]]
+        words = f"median {in_words(median / 1e9)}, slowest {in_words(slowest / 1e9)}"
+        words += f"; folded with {', '.join(inside)}" if inside else ""
+        items: list[SpanNode | Fold | Rest | Detail] = [Detail(words), *folded.examples]
         if folded.other_failures:
             items.append(Rest(folded.other_failures, folded.other_failures))
-        return self._rows(items, row.below, row.depth + 1)
+        return self._rows(items, row.below, row.depth + 1, is_cause=row.is_cause)
 
     def _mark(self, result: str) -> str:
         return self._signs.get(result, self._signs["unknown"]) if result in _STYLES else self._signs["unknown"]
 
     def _line(self, prefix: str, label: Text, times: list[tuple[int, int]], length: int, result: str) -> Text:
         """Return name, bar and duration in their columns."""
-        prefix = _shortened(prefix, self._name_width // 2)
         label.truncate(self._name_width - cell_len(prefix), overflow="ellipsis", pad=True)
         line = Text.assemble((prefix, "dim"), label, " ")
         if self._bar_width:
@@ -201,24 +248,31 @@ class _Drawing:
         return "".join(cells)
 
     def _draw_detail(self, prefix: str, detail: Detail) -> None:
-        if self._left <= 0:
-            return
         prefix = _shortened(prefix, self._name_width // 2)
         mark = self._signs[detail.mark]
+        if detail.is_timed and detail.time and self._console.width >= _NARROW_FOR_TIMES:
+            clock = local_time(detail.time).time()
+            mark = f"{clock.isoformat('milliseconds' if self._bar_width else 'seconds')} {mark}"
         room = max(10, self._console.width - cell_len(prefix) - len(mark))
-        lines = [
-            part for line in detail.text.splitlines() for part in Text(line, detail.style).wrap(self._console, room)
-        ]
+        lines = detail.text.splitlines()
+        if self._page.is_wrapped:
+            lines = [part for line in lines for part in wrapped(line, room)]
         for number, line in enumerate(lines):
-            self._print(Text.assemble((prefix, "dim"), (mark if number == 0 else " " * len(mark), "dim"), line))
-        if detail.block:
+            guide = mark if number == 0 else " " * len(mark)
+            self._print_whole(Text.assemble((prefix, "dim"), (guide, "dim"), (line, detail.style)))
+        if detail.form == "traceback":
+            for line in detail.block.splitlines():
+                self._print_whole(Text.assemble((prefix, "dim"), (line, detail.style)))
+        elif detail.block:
             width = self._console.width - cell_len(prefix) - 2
-            for line in block_lines(detail, self._console, self._signs, width):
-                self._print(Text.assemble((prefix + "  ", "dim"), line))
+            for text in block_lines(detail, self._console, self._signs, width, is_whole=self._view.full):
+                self._print(Text.assemble((prefix + "  ", "dim"), text))
 
-    def _print_words(self, prefix: str, words: str) -> None:
-        """Print *words* about spans that have no line of their own."""
-        self._print(Text(_shortened(prefix, self._name_width // 2) + words, style="dim"))
+    def _print_whole(self, line: Text) -> None:
+        """Print *line* without breaking or cutting it, also where it is longer than the terminal is wide."""
+        self._left -= 1
+        line.rstrip()
+        self._console.print(line, no_wrap=True, overflow="ignore", crop=False)
 
     def _print(self, line: Text) -> None:
         self._left -= 1

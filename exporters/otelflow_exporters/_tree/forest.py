@@ -1,34 +1,50 @@
 """Spans become trees, also when some are missing, doubled or wrong; long runs of equal siblings become one fold."""
 
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from otelflow import semconv
 from otelflow_exporters._otlp.model import Span
+from otelflow_exporters._tree.view import USUAL, TreeView
 
 FOLD_FROM: Final = 6
 FAILED_SHOWN: Final = 5
 _SIBLINGS_HEAD: Final = 40
 _SIBLINGS_TAIL: Final = 10
 _BAD: Final = frozenset({semconv.FAILURE, semconv.TIMEOUT, semconv.ERROR})
+#: What an event is called when it is counted
+NOUNS: Final = {semconv.MESSAGE_EVENT: "message", semconv.ARTIFACT_EVENT: "artifact", semconv.RESULT_EVENT: "result"}
 
 
 @dataclass(slots=True, eq=False)
 class SpanNode:
-    """One span and the spans under it."""
+    """One span and the spans under it; the counts are of the whole tree that it is the root of."""
 
     span: Span
     children: "list[SpanNode]" = field(default_factory=list)
     is_orphan: bool = False
     failures: int = 0
+    size: int = 1
+    messages: int = 0
 
     @property
     def is_failed(self) -> bool:
         """Return whether the span itself failed."""
         return self.span.is_error or self.span.result in _BAD
+
+    @property
+    def error_from_below(self) -> str:
+        """Return the type of an error that a span below has raised and describes, or nothing."""
+        span = self.span
+        if any(event.name == semconv.EXCEPTION_EVENT for event in span.events) or not span.is_error:
+            return ""
+        is_from_below = any(
+            child.span.is_error and child.span.status_message == span.status_message for child in self.children
+        )
+        return str(span.attributes.get(semconv.ERROR_TYPE, "")) if is_from_below else ""
 
 
 @dataclass(slots=True, eq=False)
@@ -51,13 +67,26 @@ class Fold:
         lengths = [node.span.end - node.span.start for node in self.nodes]
         return statistics.median(lengths), max(lengths)
 
+    def hidden(self) -> Counter[str]:
+        """Return what the siblings that are not drawn hold: spans below them, messages, artifacts, results."""
+        examples = {id(node) for node in self.examples}
+        counts: Counter[str] = Counter()
+        for sibling in self.nodes:
+            if id(sibling) in examples:
+                continue
+            for node in walk(sibling):
+                counts["span below" if node is not sibling else "call"] += 1
+                counts.update(NOUNS[event.name] for event in node.span.events if event.name in NOUNS)
+        return counts
+
 
 @dataclass(slots=True, eq=False)
 class Rest:
-    """Siblings that are only counted."""
+    """Siblings that are only counted, with what is below them."""
 
     count: int
     failed: int
+    start: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -89,11 +118,14 @@ def grow(spans: Iterable[Span]) -> Forest:
             roots.append(node)
         else:
             parent.children.append(node)
-    roots += _cut_cycles(ordered, roots)
+    roots += cut_cycles(ordered, roots)
     for root in roots:
         # Children before their parents.
         for node in reversed(list(walk(root))):
             node.failures = node.is_failed + sum(child.failures for child in node.children)
+            node.size = 1 + sum(child.size for child in node.children)
+            node.messages = sum(event.name == semconv.MESSAGE_EVENT for event in node.span.events)
+            node.messages += sum(child.messages for child in node.children)
     return Forest(
         sorted(roots, key=lambda node: node.span.start),
         nodes,
@@ -111,35 +143,55 @@ def walk(root: SpanNode) -> Iterator[SpanNode]:
         waiting.extend(node.children)
 
 
-def fold(nodes: Sequence[SpanNode]) -> "list[SpanNode | Fold | Rest]":
-    """Return *nodes* with siblings of one name folded, in the order of their starts, and bounded."""
+def fold(nodes: Sequence[SpanNode], view: TreeView = USUAL) -> "list[SpanNode | Fold | Rest]":
+    """Return *nodes* in the order of their starts, with siblings of one name folded, as far as *view* lets them."""
+    if view.failed_only:
+        failed = [node for node in nodes if node.failures]
+        others = [node for node in nodes if not node.failures]
+        rest = [Rest(sum(node.size for node in others), 0, others[0].span.start)] if others else []
+        return sorted([*failed, *rest], key=start_of)
+    if view.full:
+        return [*nodes]
     by_name: defaultdict[str, list[SpanNode]] = defaultdict(list)
     for node in nodes:
         by_name[node.span.name].append(node)
-    items: list[SpanNode | Fold] = []
+    items: list[SpanNode | Fold | Rest] = []
     for name, alike in by_name.items():
         if len(alike) < FOLD_FROM:
             items.extend(alike)
             continue
         failures = [node for node in alike if node.failures]
-        others = sum(node.failures for node in failures[FAILED_SHOWN:])
-        items.append(Fold(name, alike, failures[:FAILED_SHOWN], others))
-    items.sort(key=lambda item: (item if isinstance(item, SpanNode) else item.nodes[0]).span.start)
+        others_failed = sum(node.failures for node in failures[FAILED_SHOWN:])
+        examples = failures[:FAILED_SHOWN]
+        if view.logs:
+            examples, others_failed = [node for node in alike if node.messages or node.failures], 0
+        # A fold that hides nothing would be one more line only.
+        items.append(Fold(name, alike, examples, others_failed)) if len(examples) < len(alike) else items.extend(alike)
+    items.sort(key=start_of)
+    return items if view.logs else bounded(items)
+
+
+def start_of(item: "SpanNode | Fold | Rest") -> int:
+    """Return when *item* began, in nanoseconds since 1970."""
+    if isinstance(item, Rest):
+        return item.start
+    return (item if isinstance(item, SpanNode) else item.nodes[0]).span.start
+
+
+def bounded(items: "list[SpanNode | Fold | Rest]") -> "list[SpanNode | Fold | Rest]":
+    """Return of very many siblings with different names the first, the last and a few failed ones."""
     if len(items) <= _SIBLINGS_HEAD + _SIBLINGS_TAIL + 1:
-        return [*items]
-    # Of very many siblings with different names the first, the last and a few failed ones stay.
+        return items
     middle = items[_SIBLINGS_HEAD:-_SIBLINGS_TAIL]
-    examples = [item for item in middle if isinstance(item, Fold) or item.failures][:_SIBLINGS_TAIL]
+    examples = [item for item in middle if not isinstance(item, SpanNode) or item.failures][:_SIBLINGS_TAIL]
     example_ids = {id(item) for item in examples}
-    remaining = [item for item in middle if id(item) not in example_ids]
-    rest = Rest(
-        sum(len(item.nodes) if isinstance(item, Fold) else 1 for item in remaining),
-        sum(item.failed if isinstance(item, Fold) else item.is_failed for item in remaining),
-    )
+    remaining = [item for item in middle if isinstance(item, SpanNode | Fold) and id(item) not in example_ids]
+    hidden = [node for item in remaining for node in (item.nodes if isinstance(item, Fold) else [item])]
+    rest = Rest(sum(node.size for node in hidden), sum(node.failures for node in hidden), start_of(middle[-1]))
     return [*items[:_SIBLINGS_HEAD], *examples, rest, *items[-_SIBLINGS_TAIL:]]
 
 
-def _cut_cycles(ordered: Sequence[SpanNode], roots: Sequence[SpanNode]) -> list[SpanNode]:
+def cut_cycles(ordered: Sequence[SpanNode], roots: Sequence[SpanNode]) -> list[SpanNode]:
     """Return one node of each cycle, cut from its parent, so that every node hangs under some root."""
     reached = {id(node) for root in roots for node in walk(root)}
     cut: list[SpanNode] = []

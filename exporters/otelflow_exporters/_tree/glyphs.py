@@ -31,6 +31,7 @@ UNICODE: Final[Mapping[str, str]] = {
     semconv.ERROR: "✗",
     semconv.CANCELLATION: "⊘",
     semconv.SKIP: "–",
+    semconv.RUNNING: "▸",
 }
 ASCII: Final[Mapping[str, str]] = {
     "branch": "|- ",
@@ -57,6 +58,7 @@ ASCII: Final[Mapping[str, str]] = {
     semconv.ERROR: "X",
     semconv.CANCELLATION: "o",
     semconv.SKIP: "-",
+    semconv.RUNNING: ">",
 }
 
 # Other signs in rich's output and in our own words; one sign each, so that columns stay columns.

@@ -1,6 +1,7 @@
 """Words for a terminal: text that cannot control it, and sizes that can be read."""
 
 import re
+from datetime import UTC, datetime
 from typing import Final
 
 # CSI and OSC sequences first, whole.
@@ -50,3 +51,14 @@ def size(amount: float) -> str:
             return f"{amount:.3g} {unit}"
         amount /= 1000
     return f"{amount:.3g} GB"
+
+
+def counted(count: int, noun: str, before: str = "") -> str:
+    """Return *count* with *noun* in the singular or the plural; ``span below`` becomes ``spans below``."""
+    word, space, rest = noun.partition(" ")
+    return f"{count:,} {before}{word}{'' if count == 1 else 's'}{space}{rest}"
+
+
+def local_time(nanoseconds: int) -> datetime:
+    """Return a time, in nanoseconds since 1970, by the clock of the reader."""
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).astimezone()

@@ -99,6 +99,17 @@ class Definition:
 
         Raises UnfillableParameter when they do not fit.
         """
+        args, kwargs = self.arguments(run)
+        try:
+            return self.body(*args, **kwargs)
+        except TypeError as error:
+            unfillable = self.call_error(run, error, args, kwargs)
+            if unfillable is None:
+                raise
+            raise unfillable from None
+
+    def arguments(self, run: Run) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of *run* with what is missing injected. Raises UnfillableParameter."""
         flow, args, kwargs = run.flow, run.args, run.kwargs
         dependencies = _NO_OPTIONS if flow is None else flow.task_dependencies()
         if stand_ins.of_test is not None:
@@ -112,14 +123,17 @@ class Definition:
             }
             kwargs = self.injection.fill(args, kwargs, named, dependencies)
         run.was_called = True
-        try:
-            return self.body(*args, **kwargs)
-        except TypeError as error:
-            reason = why_uncallable(self.target, args, kwargs) if is_call_error(error) else None
-            if reason is None:
-                raise
-            run.was_called = False
-            raise UnfillableParameter("flow" if run.task is None else "task", self.name, reason) from None
+        return args, kwargs
+
+    def call_error(
+        self, run: Run, error: BaseException, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> UnfillableParameter | None:
+        """Return what to say when *error* is that of a call that did not fit, made by the function that caught it."""
+        reason = why_uncallable(self.target, args, kwargs) if run.was_called and is_call_error(error) else None
+        if reason is None:
+            return None
+        run.was_called = False
+        return UnfillableParameter("flow" if run.task is None else "task", self.name, reason)
 
     @property
     def is_importable(self) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, 
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
-from otelflow._core.flows import declared
+from otelflow._core.flows import declared, notebook
 from otelflow._core.flows.calls import call_of
 from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.flows.definition import (
@@ -325,7 +325,7 @@ class Flow(Speaker, Generic[R]):
         >>> Flow().setup(pow, 2, 10).execute()
         <Flow pow flow_id__... success>
         """
-        rest = _start(self)
+        rest = _rest(self, _body(self)())
         # A Future belongs to the loop that runs it, which must not be blocked: the run ends with it.
         return self if rest is None or is_future(rest) else run_to_end(_finish(self, rest))
 
@@ -336,8 +336,11 @@ class Flow(Speaker, Generic[R]):
         >>> asyncio.run(Flow().setup(asyncio.sleep, 0, "awake").execute_async()).flow_return_value
         'awake'
         """
-        rest = _start(self)
+        rest = _rest(self, _body(self)())
         return self if rest is None else await _finish(self, rest)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return notebook.mime_bundle(self.flow_state.tree)
 
     def __await__(self) -> Generator[Any, Any, Self]:
         """Do as ``execute_async``, once: a flow that has run is returned as it is."""
@@ -586,8 +589,8 @@ def _how_to_call_main(flow: Flow[Any], names: tuple[str, ...]) -> str:
     return f"; the arguments of main go to setup(), by name: {type(flow).__name__}().setup({arguments}).execute()"
 
 
-def _start(flow: Flow[Any]) -> Awaitable[Any] | None:
-    """Start the run; return what must be awaited for it to end: the flow is async, or returned an awaitable."""
+def _body(flow: Flow[Any]) -> Callable[[], Any]:
+    """Return what starts the run when it is called; not called here, for the sake of a short traceback."""
     state = flow.flow_state
     if state.definition is None:
         _ = flow.setup()
@@ -596,7 +599,13 @@ def _start(flow: Flow[Any]) -> Awaitable[Any] | None:
     definition = state.definition
     assert definition is not None  # noqa: S101 setup() has set it
     state.expect_no_run()
-    result = definition.drive(lambda _args, _kwargs: FlowRun(flow, definition))()
+    return definition.drive(lambda _args, _kwargs: FlowRun(flow, definition))
+
+
+def _rest(flow: Flow[Any], result: Any) -> Awaitable[Any] | None:
+    """Return what must be awaited for the run to end: the flow is async, or its body has returned an awaitable."""
+    state, definition = flow.flow_state, flow.flow_state.definition
+    assert definition is not None  # noqa: S101 it has run
     is_open = definition.kind is Kind.COROUTINE or state.status == "running"
     is_awaited = is_open and hasattr(type(result), "__await__")
     if definition.is_generator or (is_awaited and is_future(result)):

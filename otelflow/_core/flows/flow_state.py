@@ -14,6 +14,7 @@ from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.endings import FAILED
 
 if TYPE_CHECKING:
+    from otelflow._core.flows.notebook import Tree
     from otelflow._core.flows.task import Task
     from otelflow._core.inside.artifacts import Artifact, Result
     from otelflow._core.runs.run import Run
@@ -95,6 +96,7 @@ class FlowState:
         "set_up",
         "started_ns",
         "status",
+        "tree",
         "used_id",
     )
 
@@ -107,6 +109,7 @@ class FlowState:
         self.is_named = self.is_main = self.has_fixed_id = False
         self.used_id: str | None = None
         self.run: Run | None = None
+        self.tree: Tree | None = None  # in a notebook
         self.block: Any = None  # the innermost of ``with flow:``
         self.coroutine: Coroutine[Any, Any, Any] | Generator[Any, Any, Any] | None = None
         self.status: str | None = None
@@ -155,7 +158,7 @@ class FlowState:
         """Return what a copy in another process has: everything but what belongs to this one."""
         self.expect_no_run()  # it is handed over, and runs there
         values = {name: getattr(self, name) for name in self.__slots__}
-        for name in ("reference", "run", "block", "coroutine", "set_up"):
+        for name in ("reference", "run", "block", "coroutine", "set_up", "tree"):
             values[name] = None
         definition = self.definition
         if definition is not None and definition.decorated is not None and definition.is_importable:

@@ -227,6 +227,6 @@ def _shape(signature: inspect.Signature) -> str:
     return str(inspect.Signature(bare))
 
 
-def is_call_error(error: TypeError) -> bool:
+def is_call_error(error: BaseException) -> bool:
     """Tell whether *error* comes from the call itself and not from inside the function."""
     return error.__traceback__ is not None and error.__traceback__.tb_next is None

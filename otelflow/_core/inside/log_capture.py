@@ -1,12 +1,17 @@
-"""Loggers whose records become messages of the run that they were written in."""
+"""Loggers whose records become messages of the run that they were written in.
+
+What the program's own handlers get, and what ``logging.basicConfig()`` finds, stays as it is without us: no handler is
+added. ``Logger.callHandlers`` is wrapped, as ``print`` is, and a captured logger lets through what is to be recorded;
+what its own level would have held back reaches no handler of the program.
+"""
 
 import logging
 import threading
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeAlias
 
 from otelflow._core.inside import messages
-from otelflow._core.process import losses
+from otelflow._core.process import forks
 from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import observers, open_runs
@@ -16,6 +21,11 @@ from otelflow._core.runs.run import Run
 from otelflow._core.text.safe_str import comes_from_outside, safe_str
 
 _RUN_LOGGER: Final = "otelflow.run"
+# What telemetry says of itself is no message of a run: to record it might be what it complains about.
+_OF_TELEMETRY: Final = frozenset({"otelflow", "otelflow_exporters", "opentelemetry"})
+_NOTHING: Final = "off"
+
+_CallHandlers: TypeAlias = Callable[[logging.Logger, logging.LogRecord], None]
 
 
 class _Taken(threading.local):
@@ -30,15 +40,10 @@ class _Taken(threading.local):
 _taken: Final = _Taken()
 
 
-class _RunHandler(logging.Handler):
-    """Turns each record into a message of the run that is current where it was logged."""
+class _Level(int):
+    """A level that we have given a logger; an equal one that the program sets is another object."""
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take *record*, once however many captured loggers it passes; without a run there is nothing to take."""
-        if record.name != losses.logger.name and _taken.record is not record:
-            _taken.record = record
-            is_shown = _is_shown(record) or _show_as_a_last_resort(record)
-            _take(record, printed=is_shown)
+    __slots__ = ()
 
 
 class _RunLoggerHandler(logging.Handler):
@@ -49,8 +54,8 @@ class _RunLoggerHandler(logging.Handler):
         _taken.record = record
         root = logging.getLogger()
         is_shown = False
-        if record.levelno >= root.level:
-            is_shown = any(handler is not _handler for handler in root.handlers)
+        if record.levelno >= _capture.own_level(root):
+            is_shown = bool(root.handlers)
             if is_shown:
                 root.callHandlers(record)
             else:
@@ -58,22 +63,16 @@ class _RunLoggerHandler(logging.Handler):
         _take(record, printed=is_shown)
 
 
-def _is_shown(record: logging.LogRecord) -> bool:
-    """Tell whether the application has a handler for *record*, besides ours."""
-    logger: logging.Logger | None = logging.getLogger(record.name)
-    while logger is not None:
-        if any(handler is not _handler for handler in logger.handlers):
-            return True
-        logger = logger.parent if logger.propagate else None
-    return False
-
-
 def _show_as_a_last_resort(record: logging.LogRecord) -> bool:
     """Do what logging does for a record that nobody takes; that our handler takes it must not silence it."""
-    if logging.lastResort is None or record.levelno < logging.lastResort.level:
+    if logging.lastResort is None or not _is_for_last_resort(record):
         return False
     logging.lastResort.handle(record)
     return True
+
+
+def _is_for_last_resort(record: logging.LogRecord) -> bool:
+    return logging.lastResort is not None and record.levelno >= logging.lastResort.level
 
 
 def _take(record: logging.LogRecord, *, printed: bool) -> None:
@@ -111,16 +110,17 @@ def get_run_logger() -> logging.Logger:
     return logger
 
 
-_handler: Final = _RunHandler()
-
-
 class _Capture(State, observers.Observer):
     """The loggers whose records become messages, as the settings name them: ``root`` for all that reaches the root."""
 
-    names: set[str]
+    names: frozenset[str]
+    own_levels: dict[logging.Logger, int]
+    wrapper: _CallHandlers | None
+    original: _CallHandlers
 
     def __init__(self) -> None:
-        self.names = set()
+        self.lock = forks.new_lock()
+        self.names, self.own_levels, self.wrapper = frozenset(), {}, None
         super().__init__()
 
     def reset(self) -> None:
@@ -129,12 +129,50 @@ class _Capture(State, observers.Observer):
 
     def use(self, names: Iterable[str]) -> None:
         """Capture the loggers *names*, and no others."""
-        now = set(names)
-        for name in self.names - now:
-            _logger_of(name).removeHandler(_handler)
-        for name in now - self.names:
-            _logger_of(name).addHandler(_handler)
-        self.names = now
+        patched: Any = logging.Logger
+        with self.lock:
+            self.names = frozenset(names) - {_NOTHING}
+            if self.names and self.wrapper is None:
+                self.original = logging.Logger.callHandlers
+                self.wrapper = _wrap(self.original)
+                patched.callHandlers = self.wrapper
+            elif not self.names and self.wrapper is not None:
+                if logging.Logger.callHandlers is self.wrapper:  # else another library has wrapped it since
+                    patched.callHandlers = self.original
+                self.wrapper = None
+            if self.names or self.own_levels:  # else nothing is asked of the settings, as at import
+                self._lower_levels(logging.getLevelNamesMapping()[settings().message_level])
+
+    def _lower_levels(self, lowest: int) -> None:
+        """Let captured loggers make records from *lowest* on, and the others those that they made before."""
+        captured = {logging.getLogger(None if name == "root" else name) for name in self.names}
+        for logger in list(self.own_levels):
+            if logger not in captured or not isinstance(logger.level, _Level):
+                own_level = self.own_levels.pop(logger)
+                if isinstance(logger.level, _Level):
+                    logger.setLevel(own_level)
+        for logger in captured:
+            if not isinstance(logger.level, _Level) and logger.getEffectiveLevel() > lowest:
+                self.own_levels[logger] = logger.level
+                logger.setLevel(_Level(lowest))
+
+    def own_level(self, logger: logging.Logger | None) -> int:
+        """Return the level from which *logger* makes records as the program has set it up."""
+        while logger is not None:
+            level = self.own_levels.get(logger, logging.NOTSET) if isinstance(logger.level, _Level) else logger.level
+            if level:
+                return level
+            logger = logger.parent
+        return logging.NOTSET
+
+    def is_captured(self, logger: logging.Logger) -> bool:
+        """Tell whether the records of *logger* reach one that is captured."""
+        ancestor: logging.Logger | None = logger
+        while ancestor is not None:
+            if ("root" if ancestor.parent is None else ancestor.name) in self.names:
+                return True
+            ancestor = ancestor.parent if ancestor.propagate else None
+        return False
 
     def first_opened(self) -> None:
         """See what the settings ask for."""
@@ -144,9 +182,28 @@ class _Capture(State, observers.Observer):
         """Go on: what is logged outside runs is no message."""
 
     def run_started(self, run: Run) -> None:
-        """Capture anew where the program has configured its logging since, which takes handlers away."""
+        """Capture anew where the program has configured its logging since, which sets levels."""
         if run.parent is None:
             capture_configured()
+
+
+def _wrap(original: _CallHandlers) -> _CallHandlers:
+    """Return what lets the program's handlers have a record exactly as *original*, and then the current run."""
+
+    def callHandlers(logger: logging.Logger, record: logging.LogRecord) -> None:  # noqa: N802 tracebacks show the name
+        if _capture.wrapper is not callHandlers:  # another library, which wrapped it, has kept it
+            original(logger, record)
+            return
+        is_shown = not _capture.own_levels or record.levelno >= _capture.own_level(logger)
+        if is_shown:
+            original(logger, record)
+        if record.name.partition(".")[0] in _OF_TELEMETRY or _taken.record is record:
+            return
+        if _capture.is_captured(logger):
+            _taken.record = record
+            _take(record, printed=is_shown and (logger.hasHandlers() or _is_for_last_resort(record)))
+
+    return callHandlers
 
 
 _capture: Final = _Capture()
@@ -166,9 +223,4 @@ def capture_configured() -> None:
     """Capture what the settings in force ask for."""
     names = settings().capture_loggers
     if names or _capture.names:
-        _capture.names = {name for name in _capture.names if _handler in _logger_of(name).handlers}
         capture(names)
-
-
-def _logger_of(name: str) -> logging.Logger:
-    return logging.getLogger() if name == "root" else logging.getLogger(name)

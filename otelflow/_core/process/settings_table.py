@@ -128,7 +128,10 @@ class ProcessSettings(RunSettings):
     )
     value_limit: int = _declare(8192, "characters kept of one message, value or traceback", is_harmless=True)
     capture_loggers: tuple[str, ...] = _declare(
-        (), "stdlib loggers whose records become messages; 'root' for all that reaches the root", is_harmless=True
+        (),
+        "loggers of 'logging' whose records become messages: 'root' for all that reaches the root, 'off' for none; "
+        "empty: 'root' in 'otelflow run', none elsewhere",
+        is_harmless=True,
     )
     redact: tuple[str, ...] = _declare(
         (),

@@ -36,15 +36,20 @@ def function(new_run: NewRun) -> Callable[..., Any]:
         run = new_run(args, kwargs)
         try:
             open_run(run)
-            value = run.definition.call(run)
+            # The body is called here, and not by call(), so that a traceback has one frame of ours for each run.
+            args, kwargs = run.definition.arguments(run)
+            value = run.definition.body(*args, **kwargs)
             kind = type(value)
             if kind not in _PLAIN and hasattr(kind, "__await__") and (awaited := _end_when_awaited(run, value)):
                 return awaited
             close_run(run, SUCCESS, value)
         except BaseException as error:
             run.has_ended = True
-            if close_with(run, error):
+            unfillable = run.definition.call_error(run, error, args, kwargs) if type(error) is TypeError else None
+            if close_with(run, unfillable or error):
                 return None
+            if unfillable is not None:
+                raise unfillable from None
             raise
         return value
 

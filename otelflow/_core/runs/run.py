@@ -1,7 +1,7 @@
 """One run of a flow or a task, as data: who runs, where it belongs, how far it is, and how it ended."""
 
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 
 from opentelemetry.trace import INVALID_SPAN, Span
@@ -106,6 +106,16 @@ class Journal:
 
 class Body(Protocol):
     """What a run calls."""
+
+    body: "Callable[..., Any]"
+
+    def arguments(self, run: "Run") -> "tuple[tuple[Any, ...], dict[str, Any]]":
+        """Return the arguments of *run* with what is injected; from now on it ``was_called``."""
+
+    def call_error(
+        self, run: "Run", error: BaseException, args: "tuple[Any, ...]", kwargs: "dict[str, Any]"
+    ) -> BaseException | None:
+        """Return the error that *error* means if the body did not take its arguments; then it was not called."""
 
     def call(self, run: "Run") -> Any:
         """Call it with the arguments of *run*; ``run.was_called`` tells whether it came to that."""

@@ -201,7 +201,7 @@ def test_a_captured_logger_outside_a_run_is_nobodys_message(monkeypatch, app_han
     assert app_handler == ["outside"]
 
 
-def test_a_handler_that_a_new_configuration_removed_is_put_back_at_the_next_run(monkeypatch, no_handlers):
+def test_a_new_configuration_of_logging_does_not_end_the_capture(monkeypatch, no_handlers):
     no_handlers()
     monkeypatch.setenv("OTELFLOW_CAPTURE_LOGGERS", "root")
     run_of(lambda: None)
@@ -297,3 +297,114 @@ def test_a_run_captures_what_a_configuration_has_let_go_of_while_another_run_is_
     close_run(elsewhere, SUCCESS)
 
     assert said(run)[0] == (30, "heard")
+
+
+QUIET_PROGRAM = """
+import logging, sys
+import otelflow
+from otelflow import flow
+otelflow.configure(store=True)
+@flow
+def body():
+    logging.getLogger("shop").info("for the record")
+    logging.getLogger("shop.db").debug("too fine")
+    {body}
+    logging.getLogger("shop").info("after it")
+    logging.getLogger("shop").warning("seen")
+run = body().execute()
+print([line.plain_text for line in run.flow_state.lines if line.level != 10])
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        ("pass", "seen\n"),
+        ("logging.basicConfig()", "WARNING:shop:seen\n"),
+        ("logging.basicConfig(level='INFO')", "INFO:shop:after it\nWARNING:shop:seen\n"),
+        ("logging.warning('to the root')", "WARNING:root:to the root\nWARNING:shop:seen\n"),
+        ("logging.getLogger('shop').addHandler(logging.StreamHandler())", "seen\n"),
+    ],
+)
+def test_from_info_on_everything_is_recorded_and_the_program_shows_what_it_would_show_without(body, shown, tmp_path):
+    traced, plain = (
+        python(
+            QUIET_PROGRAM.format(body=body),
+            cwd=tmp_path,
+            OTELFLOW_STORE=tmp_path / "store",
+            OTELFLOW_CAPTURE_LOGGERS=name,
+        )
+        for name in ("root", "off")
+    )
+
+    assert traced.stderr == plain.stderr == shown
+    recorded = ["for the record", "after it", "seen"]
+    assert [text for text in recorded if text in traced.stdout] == recorded
+    assert "too fine" not in traced.stdout
+    assert "for the record" not in plain.stdout
+
+
+def test_with_message_level_debug_everything_is_recorded(monkeypatch, no_handlers):
+    no_handlers()
+    monkeypatch.setenv("OTELFLOW_CAPTURE_LOGGERS", "app")
+    monkeypatch.setenv("OTELFLOW_MESSAGE_LEVEL", "DEBUG")
+
+    run = run_of(lambda: logging.getLogger("app.db").debug("fine"))
+
+    assert (10, "fine") in said(run)
+
+
+def test_a_level_that_the_program_sets_meanwhile_counts(monkeypatch, app_handler):
+    monkeypatch.setenv("OTELFLOW_CAPTURE_LOGGERS", "app")
+
+    def body():
+        logging.getLogger("app").setLevel(logging.ERROR)
+        logging.getLogger("app").warning("held back")
+        logging.getLogger("app").setLevel(logging.INFO)
+        logging.getLogger("app").info("let through")
+
+    run = run_of(body)
+    logging.getLogger("app").setLevel(logging.NOTSET)
+
+    assert "held back" not in [text for _, text in said(run)]
+    assert app_handler == ["let through"]
+
+
+def test_when_nothing_is_captured_any_more_logging_is_as_it_was(monkeypatch):
+    original, level = logging.Logger.callHandlers, logging.getLogger().level
+    log_capture.capture(["root"])
+    while_captured = logging.Logger.callHandlers, logging.getLogger().level
+    log_capture.capture([])
+
+    assert while_captured[0] is not original
+    assert while_captured[1] == logging.INFO
+    assert (logging.Logger.callHandlers, logging.getLogger().level) == (original, level)
+
+
+def test_another_library_that_wraps_logging_as_well_is_left_in_place_and_everything_is_taken_once(
+    monkeypatch, app_handler
+):
+    monkeypatch.setenv("OTELFLOW_CAPTURE_LOGGERS", "root")
+    original = logging.Logger.callHandlers
+    log_capture.capture(["root"])
+    ours = logging.Logger.callHandlers
+    theirs = lambda logger, record: ours(logger, record)  # noqa: E731
+    monkeypatch.setattr(logging.Logger, "callHandlers", theirs)
+    log_capture.capture([])
+    kept = logging.Logger.callHandlers
+
+    run = run_of(lambda: logging.getLogger("app").warning("once"))
+
+    log_capture.capture([])
+    monkeypatch.setattr(logging.Logger, "callHandlers", original)
+    assert kept is theirs
+    assert [text for _, text in said(run)].count("once") == 1
+    assert app_handler == ["once"]
+
+
+def test_what_opentelemetry_complains_about_is_no_message(monkeypatch):
+    monkeypatch.setenv("OTELFLOW_CAPTURE_LOGGERS", "root")
+
+    run = run_of(lambda: logging.getLogger("opentelemetry.sdk.trace").warning("about a span"))
+
+    assert "about a span" not in [text for _, text in said(run)]

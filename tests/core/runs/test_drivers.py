@@ -7,6 +7,7 @@ import functools
 import gc
 import sys
 import threading
+import traceback
 import types
 import weakref
 
@@ -732,3 +733,40 @@ def test_an_async_flow_is_executed_in_the_thread_of_its_caller_where_no_loop_run
 
     assert where().execute().flow_return_value == threading.get_ident()
     assert warnings_said.records == []
+
+
+def test_the_traceback_of_an_exception_has_one_frame_of_ours_for_each_task():
+    @task
+    def inner():
+        raise LookupError("no such order")
+
+    @task
+    def outer():
+        inner()
+
+    @flow
+    def nightly():
+        outer()
+
+    with pytest.raises(LookupError) as raised:
+        nightly().execute()
+
+    frames = [entry.name for entry in traceback.extract_tb(raised.value.__traceback__)]
+    assert frames[-5:] == ["nightly", "run_function", "outer", "run_function", "inner"]
+    assert frames[:-5] == [frames[0], "execute", "run_function"]
+
+
+def test_a_coroutine_has_one_frame_of_ours_for_each_task():
+    @task
+    async def inner():
+        raise LookupError("no such order")
+
+    @task
+    async def outer():
+        await inner()
+
+    with pytest.raises(LookupError) as raised:
+        asyncio.run(outer())
+
+    frames = [entry.name for entry in traceback.extract_tb(raised.value.__traceback__)]
+    assert frames[-4:] == ["run_coroutine", "outer", "run_coroutine", "inner"]

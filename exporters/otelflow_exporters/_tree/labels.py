@@ -1,0 +1,91 @@
+"""The line of a span: its name, the name of the run, its captured parameters, and what it returned."""
+
+import re
+from typing import Final, NamedTuple
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from otelflow import semconv as names
+from otelflow_exporters._otlp.model import Span
+from otelflow_exporters._tree.forest import SpanNode
+from otelflow_exporters._tree.lines import cut_left
+from otelflow_exporters._tree.wording import local_time, one_line
+
+_PARAMETER: Final = names.RUN_PARAMETER.format(name="")
+_LITERAL: Final = re.compile(r"[-+]?[\d.][\w.+\-]*|True|False|None|[\[({<].*", re.DOTALL)
+_LONGEST_VALUE: Final = 2_000
+# A value that would be cut to less than this says nothing
+_SHORTEST_VALUE: Final = 10
+
+
+class Label(NamedTuple):
+    """The text of the line, and what has no room on it."""
+
+    text: Text
+    below: list[str]
+
+
+def label_of(node: SpanNode, room: int, style: str) -> Label:
+    """Return the label of *node* for *room* cells: what follows the name is shortened, or stands below."""
+    span = node.span
+    text = Text(one_line(span.name) or "(no name)", "bold red" if node.is_failed else "bold")
+    run_name = span.attributes.get(names.TASK_RUN_NAME) or span.attributes.get(names.FLOW_RUN_NAME)
+    if run_name:
+        text.append(f" {one_line(str(run_name))}", style="bold")
+    if span.kind not in ("internal", "unspecified"):
+        text.append(f" {span.kind}", style="dim")
+    if span.is_open:
+        text.append(f" running since {local_time(span.start):%H:%M:%S}", style=style)
+    elif span.result not in (names.SUCCESS, names.FAILURE):
+        text.append(f" {one_line(span.result)}", style=style)
+    if node.error_from_below:
+        text.append(f" {one_line(node.error_from_below)}", style="red")
+    if node.is_orphan:
+        text.append(" (its parent is missing)", style="yellow")
+    below = []
+    for values in _additions(span):
+        whole = f"= {values['']}" if "" in values else _call(values)
+        addition = fitting(values, whole, room - cell_len(text.plain) - 1)
+        if addition:
+            text.append(f" {addition}", style="cyan")
+        else:
+            below.append(whole)
+    return Label(text, below)
+
+
+def _additions(span: Span) -> list[dict[str, str]]:
+    """Return the parameters by their names, and the return value without one."""
+    parameters = {
+        one_line(key.removeprefix(_PARAMETER), 60): _quoted(value)
+        for key, value in span.attributes.items()
+        if key.startswith(_PARAMETER)
+    }
+    value = span.attributes.get(names.RUN_RETURN_VALUE)
+    return [values for values in (parameters, {} if value is None else {"": _quoted(value)}) if values]
+
+
+def _quoted(value: object) -> str:
+    text = one_line(value, _LONGEST_VALUE)
+    return text if _LITERAL.fullmatch(text) else f"'{text}'"
+
+
+def _call(parameters: dict[str, str]) -> str:
+    return f"({', '.join(f'{name}={value}' for name, value in parameters.items())})"
+
+
+def fitting(values: dict[str, str], whole: str, room: int) -> str:
+    """Return *whole*, or the same with the values cut from the left, where they are most alike; or nothing."""
+    if cell_len(whole) <= room:
+        return whole
+    if "" in values:
+        return ""
+    spare = room - cell_len(_call(dict.fromkeys(values, "")))
+    longest = max(spare, 0)  # the largest length to which the long values can be cut, so that all fit
+    while longest and sum(min(longest, cell_len(value)) for value in values.values()) > spare:
+        longest -= 1
+    if longest < _SHORTEST_VALUE:
+        return ""
+    return (
+        _call({name: cut_left(value, longest) for name, value in values.items()}) if longest >= _SHORTEST_VALUE else ""
+    )

@@ -1,0 +1,43 @@
+"""What a recorded traceback tells: where an error came from, and its lines without the frames of otelflow."""
+
+import re
+from typing import Final
+
+from otelflow_exporters._tree.wording import clean
+
+_FRAME: Final = re.compile(r'^\s*(?:\|\s*)*File "(?P<file>.+)", line (?P<line>\d+)(?:, in (?P<name>.+))?$')
+_OURS: Final = re.compile(r"[/\\]otelflow[/\\]_core[/\\]")
+_LIBRARY: Final = re.compile(
+    r"[/\\](?:site-packages|dist-packages)[/\\]|[/\\]lib(?:64)?[/\\]python3\.\d+[/\\]|^<frozen "
+)
+_LONGEST: Final = 100_000
+_HEAD: Final = 12
+_TAIL: Final = 24
+
+
+def place_in(trace: str) -> str:
+    """Return ``file:line, in function`` of the last frame in a traceback that is the user's own, or of the last one."""
+    frames = [match for line in clean(trace, _LONGEST).splitlines() if (match := _FRAME.match(line))]
+    frames = [match for match in frames if not _OURS.search(match["file"])]
+    own = [match for match in frames if not _LIBRARY.search(match["file"])]
+    if not frames:
+        return ""
+    frame = (own or frames)[-1]
+    return f"{frame['file']}:{frame['line']}" + (f", in {frame['name']}" if frame["name"] else "")
+
+
+def shown_traceback(trace: str, *, is_whole: bool) -> list[str]:
+    """Return the lines of a traceback without our frames; unless *is_whole*, of a long one both ends."""
+    lines: list[str] = []
+    is_ours = False
+    for line in clean(trace, _LONGEST).splitlines():
+        if frame := _FRAME.match(line):
+            is_ours = bool(_OURS.search(frame["file"]))
+        elif not line.startswith("    "):  # the lines of a frame's source are indented more than anything else
+            is_ours = False
+        if not is_ours:
+            lines.append(line)
+    if is_whole or len(lines) <= _HEAD + _TAIL + 1:
+        return lines
+    hidden = len(lines) - _HEAD - _TAIL
+    return [*lines[:_HEAD], f"… {hidden:,} more lines", *lines[-_TAIL:]]

@@ -1,0 +1,157 @@
+"""The store knows which runs are open, and what becomes of that when they end, or their process does."""
+
+import os
+import time
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+
+from otelflow._telemetry import store_spans
+from otelflow._telemetry.store_spans import StoreSpanProcessor
+from otelflow_exporters import StoredTraces, StoreSpanExporter
+from support.programs import python
+
+NOTED_AT_ONCE = """
+import os, signal
+import otelflow
+telemetry = otelflow.configure(store=True)
+@otelflow.task
+def step():
+    pass
+@otelflow.flow
+def endless():
+    step()
+    telemetry.force_flush(10_000)
+    os.kill(os.getpid(), signal.SIGKILL)
+endless().execute()
+"""
+
+
+def until(look):
+    """Return what *look* returns as soon as it is something."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if (value := look()) is not None:
+            return value
+        time.sleep(0.02)
+    raise AssertionError("it did not come")
+
+
+@pytest.fixture
+def processor(tmp_path):
+    processor = StoreSpanProcessor(StoreSpanExporter(tmp_path / "store"))
+    yield processor
+    processor.shutdown()
+
+
+@pytest.fixture
+def tracer(processor):
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(processor)
+    return provider.get_tracer("test")
+
+
+@pytest.fixture
+def stored(tmp_path):
+    return StoredTraces(tmp_path / "store")
+
+
+def test_a_root_that_goes_on_is_running_under_its_name_and_then_it_is_what_it_became(tracer, processor, stored):
+    span = tracer.start_span("flow nightly")
+    running = until(lambda: next(stored.summaries(), None))
+    tree = stored.load(running.trace_id)
+    span.end()
+    processor.force_flush()
+
+    ended = next(stored.summaries())
+    assert (running.name, running.result, running.span_count) == ("flow nightly", "running", 0)
+    assert running.start == span.start_time
+    assert [(span.name, span.result) for span in tree.spans] == [("flow nightly", "running")]
+    assert tree.traces.resource_spans == []
+    assert (ended.name, ended.result, ended.span_count) == ("flow nightly", "success", 1)
+    assert [span.result for span in stored.load(ended.trace_id).spans] == ["success"]
+
+
+def test_a_run_whose_process_was_killed_is_not_running_but_incomplete(tmp_path, stored):
+    python(NOTED_AT_ONCE, OTELFLOW_STORE=tmp_path / "store")
+
+    (summary,) = stored.summaries()
+    trace = stored.load(summary.trace_id)
+    assert (summary.name, summary.result, summary.span_count) == ("flow endless", "incomplete", 1)
+    assert {span.name: span.result for span in trace.spans} == {"flow endless": "incomplete", "task step": "success"}
+    assert [span.name for span in trace.lost] == ["flow endless"]
+
+
+def test_a_run_goes_on_in_the_segment_that_is_written_now(tracer, processor, stored, monkeypatch):
+    monkeypatch.setattr(store_spans, "_SHORTEST_NOTED", 0)
+    root = tracer.start_span("flow nightly")
+    until(lambda: next(stored.summaries(), None))
+    processor.exporter._writer.close()
+    with tracer.start_as_current_span("another trace"):
+        pass
+    processor.force_flush()
+
+    def result():
+        results = {trace.name: trace.result for trace in stored.summaries()}
+        return results if results.get("flow nightly") == "running" else None
+
+    assert until(result) == {"flow nightly": "running", "another trace": "success"}
+    root.end()
+
+
+def test_runs_that_are_short_are_written_once(tracer, processor, stored, tmp_path):
+    with tracer.start_as_current_span("first"):
+        until(lambda: next(stored.summaries(), None))
+    before = segment_size(tmp_path / "store")
+    with tracer.start_as_current_span("short"):
+        processor.force_flush()
+        processor._note_open()
+
+    assert segment_size(tmp_path / "store") - before < 2 * len(b"first") + 400
+    assert b"short" not in (b"".join(file.read_bytes() for file in (tmp_path / "store").glob("*.otlp")))
+
+
+def segment_size(store):
+    return sum(file.stat().st_size for file in store.glob("*.otlp"))
+
+
+def test_children_in_the_trace_are_not_noted(tracer, processor, stored):
+    with tracer.start_as_current_span("root"):
+        until(lambda: next(stored.summaries(), None))
+        with tracer.start_as_current_span("child"):
+            assert [span.name for span in processor._open.values()] == ["root"]
+
+
+def test_what_is_forgotten_counts_ended_spans_only(tracer, processor, stored):
+    with tracer.start_as_current_span("root"):
+        running = until(lambda: next(stored.summaries(), None))
+    processor.force_flush()
+
+    assert stored.forget(running.trace_id) == (1, 1)
+    assert list(stored.summaries()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+def test_a_child_does_not_say_that_its_parents_runs_are_its_own(tmp_path, stored):
+    program = """
+    import os, time
+    import otelflow
+    telemetry = otelflow.configure(store=True)
+    @otelflow.flow
+    def inner():
+        time.sleep(1.5)
+    @otelflow.flow
+    def outer():
+        if os.fork() == 0:
+            inner().execute()
+            telemetry.force_flush(10_000)
+            os._exit(0)
+        os.wait()
+    outer().execute()
+    """
+    done = python(program, options=("-W", "ignore"), OTELFLOW_STORE=tmp_path / "store", check=True)
+
+    assert done.returncode == 0
+    assert [(trace.name, trace.result, trace.span_count) for trace in stored.summaries()] == [
+        ("flow outer", "success", 2)
+    ]
