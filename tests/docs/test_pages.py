@@ -11,7 +11,7 @@ import pytest
 from otelflow import semconv
 from otelflow._core.process.settings_table import SETTINGS
 from support import pages
-from support.page_parts import PARTS
+from support.page_parts import PARTS, help_of
 
 BLOCKS = [block for page in pages.PAGES for block in pages.blocks_of(page)]
 # Commands that a page shows and no test types, and why not
@@ -52,6 +52,7 @@ def test_every_fence_is_a_block_that_is_looked_at():
     assert {block.language for block in BLOCKS} <= {"python", "console", "sh", "toml", "json", "ini", "text"}
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", sorted({block.page for block in BLOCKS if block.language in ("python", "console")}))
 def test_every_program_of_a_page_runs_and_prints_what_the_page_shows(page, tmp_path):
     place = pages.Workplace(tmp_path, page)
@@ -89,22 +90,7 @@ def test_a_command_that_is_only_shown_is_one_that_cannot_be_typed_here(block):
         assert is_known, f"{block}: make it a console block: {command}"
 
 
-@pytest.fixture(scope="module")
-def help_of():
-    """Return what ``--help`` says of a command of otelflow."""
-    pytest.importorskip("typer", reason="not installed: pip install 'otelflow[cli]'")
-    from typer.testing import CliRunner
-
-    from otelflow._cli.app import app
-
-    def help_of(*command):
-        result = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200"})
-        return result.output if result.exit_code == 0 else ""
-
-    return help_of
-
-
-def test_every_option_that_a_page_names_is_one_of_its_command(help_of):
+def test_every_option_that_a_page_names_is_one_of_its_command():
     sources = {page: (pages.ROOT / page).read_text(encoding="utf-8") for page in pages.PAGES}
     lines = {
         (page, line)
@@ -121,7 +107,7 @@ def test_every_option_that_a_page_names_is_one_of_its_command(help_of):
     for page, line in sorted(lines):
         words = shlex.split(re.split(r" [|;&>#]|;", line)[0], posix=False)
         command = words[:2] if words[0] == "generate" else words[:1]
-        text = help_of(*command) if not command[0].startswith("-") else help_of()
+        text = help_of("" if command[0].startswith("-") else " ".join(command), width=200)
         options = [word.partition("=")[0] for word in words if re.fullmatch(r"-{1,2}[a-z][\w-]*(=.*)?", word)]
         wrong += [f"{page}: otelflow {line}" for option in options or [""] if option not in text or not text]
 

@@ -33,7 +33,7 @@ _BLOCK = re.compile(
     r"^(?:<!-- (?P<mark>[\w ]+) -->\n)?```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-_PART = re.compile(r"<!-- made: ([\w ]+) -->\n.*?<!-- end -->", re.DOTALL)
+_PART = re.compile(r"<!-- made: ([\w -]+) -->\n.*?<!-- end -->", re.DOTALL)
 _END_OF_COMMAND = "\x1e"
 # What differs from one run to the next, and between machines
 _CHANGES = re.compile(
@@ -139,7 +139,7 @@ class Workplace:
             TZ="UTC",
         )
 
-    def run(self, *command, timeout=60):
+    def run(self, *command, timeout=300):
         """Run *command* in the folder; return the exit code and all that it prints, with the reader's own paths."""
         done = subprocess.run(
             [str(word) for word in command],

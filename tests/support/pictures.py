@@ -20,7 +20,7 @@ INCIDENT = pages.ROOT / "docs/pictures/incident.svg"
 RUNS = {
     TREE: ("docs/quickstart.md", ("otelflow", "run", "etl.py:load", "--param", "shelf=tea", "--tree"), 0),
     JAEGER: ("docs/quickstart.md", ("otelflow", "run", "etl.py:load", "--param", "shelf=tea"), 0),
-    INCIDENT: ("docs/operations.md", ("otelflow", "run", "billing.py:nightly"), 1),
+    INCIDENT: ("docs/operations.md", ("otelflow", "run", "invoices.py:book_invoices"), 1),
 }
 WIDTH, ROW, NAMES = 900, 26, 300
 
