@@ -21,7 +21,7 @@ def test_the_first_screen_is_a_sentence_an_install_line_a_short_flow_its_tree_an
 
     assert [block.language for block in BLOCKS[:3]] == ["sh", "python", "console"]
     assert sentence.count(".") == 1
-    assert install.text == "pip install '.[cli]'\n"
+    assert install.text == "python3 -m venv .venv && . .venv/bin/activate && pip install '.[cli]'\n"
     assert "(there is no release on PyPI yet)" in README[: install.start]
     assert program.title == "first_flow.py"
     assert len(program.text.splitlines()) <= 15

@@ -57,6 +57,7 @@ def lines_until(process, pattern, times=1):
     pytest.fail(f"the worker ended: {''.join(lines)}")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Celery's pool forks")
 def test_what_is_sent_is_done_in_the_worker_in_the_same_trace(place, worker):
     lines_until(worker, r" ready\.")

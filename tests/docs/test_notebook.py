@@ -18,6 +18,7 @@ def outputs_of(cell):
     return re.sub(r"\x1b\[[\d;]*m", "", "".join(outputs))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_every_cell_of_the_page_runs_and_shows_what_the_page_says(tmp_path, monkeypatch):
     place = pages.Workplace(tmp_path, "docs/how-to/notebooks.md")

@@ -14,10 +14,16 @@ from support import pages
 from support.page_parts import PARTS, help_of
 
 BLOCKS = [block for page in pages.PAGES for block in pages.blocks_of(page)]
+# The README's programs run on every Python, those of the other pages on one
+WITH_PROGRAMS = [
+    pytest.param(page, marks=[pytest.mark.slow] if page != "README.md" else [])
+    for page in sorted({block.page for block in BLOCKS if block.language in ("python", "console")})
+]
 # Commands that a page shows and no test types, and why not
 NOT_TYPED = {
     "pip": "installs",
     "python3 -m venv": "installs; .ci/run types the README's",
+    "source .venv/bin/activate": "changes the reader's shell",
     "docker": "no engine here; tests/stack reads the same files with the real programs",
     ".ci/run": "runs these tests",
     "python -m pytest": "runs these tests, or is a step of .ci/run",
@@ -53,7 +59,7 @@ def test_every_fence_is_a_block_that_is_looked_at():
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("page", sorted({block.page for block in BLOCKS if block.language in ("python", "console")}))
+@pytest.mark.parametrize("page", WITH_PROGRAMS)
 def test_every_program_of_a_page_runs_and_prints_what_the_page_shows(page, tmp_path):
     place = pages.Workplace(tmp_path, page)
     needs(*place.blocks)
@@ -131,6 +137,16 @@ def test_the_concepts_name_every_result_of_a_run():
     page = (pages.ROOT / "docs/concepts.md").read_text(encoding="utf-8")
 
     assert re.findall(r"^\| `(\w+)` \| .*\|$", page[: page.index("## Span")], re.MULTILINE) == list(semconv.RESULTS)
+
+
+def test_the_page_for_the_night_names_every_alert():
+    rules = (pages.ROOT / "deploy/prometheus/rules/otelflow.rules.yml").read_text(encoding="utf-8")
+    generated = (pages.ROOT / "docs/how-to/alerts.md").read_text(encoding="utf-8")
+    page = (pages.ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    alerts = set(re.findall(r"alert: (\w+)", rules + generated))
+
+    assert len(alerts) > 10
+    assert {alert for alert in alerts if f"`{alert}`" not in page} == set()
 
 
 # Links
