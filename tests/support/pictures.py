@@ -11,6 +11,7 @@ import urllib.request
 from importlib import util
 from pathlib import Path
 
+from otelflow import semconv
 from support import pages
 
 TREE = pages.ROOT / "docs/pictures/tree.svg"
@@ -77,14 +78,21 @@ class Span:
         self.logs = [{field["key"]: field["value"] for field in log["fields"]} for log in answer["logs"]]
 
     @property
-    def is_failed(self):
+    def is_red(self):
         return self.tags.get("error") is True
+
+    @property
+    def is_opened(self):
+        """Whether a reader would look into it: it is red, or did not succeed."""
+        return self.is_red or self.tags.get(semconv.RUN_RESULT, semconv.SUCCESS) != semconv.SUCCESS
 
     @property
     def details(self):
         """What the page shows of a span that is opened."""
-        shown = ("otelflow.task.run.name", "otelflow.run.parameter.", "otelflow.run.result", "code.function.name")
-        yield from (f"{key} = {value}" for key, value in self.tags.items() if key.startswith(shown))
+        shown = (semconv.TASK_RUN_NAME, "otelflow.run.parameter.", semconv.RUN_RESULT, semconv.CODE_FUNCTION_NAME)
+        yield from (
+            f"{key} = {value}" for key, value in self.tags.items() if key.startswith((*shown, "otelflow.flow.failed"))
+        )
         for log in self.logs:
             yield f"event {log['event']}: {log.get('exception.type', '')}: {log.get('exception.message', '')}"
 
@@ -107,7 +115,7 @@ def waterfall_of(trace):
     start = min(span.start for _, span in rows)
     whole = max(span.start + span.duration for _, span in rows) - start
     service = next(iter(trace["processes"].values()))["serviceName"]
-    failed = sum(span.is_failed for _, span in rows)
+    failed = sum(span.is_opened for _, span in rows)
     drawing = [f'<text x="16" y="28" class="title">{service}: {rows[0][1].name}</text>']
     drawing.append(
         f'<text x="16" y="50" class="note">trace {trace["traceID"]}, {len(rows)} spans, {failed} failed</text>'
@@ -116,7 +124,7 @@ def waterfall_of(trace):
     for depth, span in rows:
         left = NAMES + (WIDTH - NAMES - 110) * (span.start - start) / whole
         length = max(3, (WIDTH - NAMES - 110) * span.duration / whole)
-        color, mark = ("#c0392b", " ✗") if span.is_failed else ("#17807e", "")
+        color, mark = ("#c0392b", " ✗") if span.is_red else ("#17807e", "")
         text, beside = height + 17, min(left + length, WIDTH - 100) + 8
         drawing += [
             f'<rect x="0" y="{height}" width="{WIDTH}" height="{ROW - 1}" class="row"/>',
@@ -125,7 +133,7 @@ def waterfall_of(trace):
             f'<text x="{beside:.1f}" y="{text}" class="note"> {in_words(span.duration)} </text>',
         ]
         height += ROW
-        for detail in span.details if span.is_failed else ():
+        for detail in span.details if span.is_opened else ():
             drawing.append(f'<text x="{34 + 18 * depth}" y="{height + 15}" class="detail">{html.escape(detail)}</text>')
             height += 20
     return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height + 14}" role="img">
