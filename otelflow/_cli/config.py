@@ -37,7 +37,7 @@ _TIMEOUT: Final = "seconds, as in all of OpenTelemetry's Python, not millisecond
 _EXPORT_TIMEOUT: Final = (
     "how long the end of the process may wait for them, 4500 unless it is set; no limit of one export"
 )
-# Where a variable means something else here than OpenTelemetry's specification says; docs/hosts.md has the same table.
+# Where a variable means something else here than OpenTelemetry's specification says; docs/integrations.md has the same.
 DIFFERENCES: Final = {
     "OTEL_EXPORTER_OTLP_TIMEOUT": _TIMEOUT,
     "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": _TIMEOUT,

@@ -45,7 +45,7 @@ def test_variables_of_opentelemetry_are_shown_without_their_secrets(otelflow):
 
 @pytest.mark.parametrize(("name", "difference"), config.DIFFERENCES.items())
 def test_where_a_variable_means_something_else_here_the_documentation_says_it_in_the_same_table(name, difference):
-    page = (Path(__file__).parents[2] / "docs" / "hosts.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "integrations.md").read_text()
     rows = [line for line in page.splitlines() if line.startswith("| `OTEL")]
 
     assert any(name in row.replace("`…", "`OTEL_EXPORTER_OTLP") for row in rows)

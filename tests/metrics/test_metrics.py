@@ -78,7 +78,7 @@ def test_an_asgi_application_can_mount_them_without_any_choice(use):
     ("wanted", "complaint"),
     [
         ("pul", "did you mean 'pull'"),
-        ("prometheus", "is no way out"),
+        ("prometheus", "is no output"),
         ("registry:x", "takes no place"),
         ("pull:host:port", "is no address"),
         ("pull:70000", "is no address"),
@@ -135,7 +135,7 @@ def test_configure_names_the_variable_that_is_wrong():
     done = python("import otelflow; otelflow.configure()", OTELFLOW_METRICS="prometeus")
 
     assert done.returncode == 1
-    assert "OTELFLOW_METRICS=prometeus is no way out for metrics" in done.stderr.splitlines()[-1]
+    assert "OTELFLOW_METRICS=prometeus is no output for metrics" in done.stderr.splitlines()[-1]
 
 
 def test_a_program_that_wants_no_metrics_does_not_load_prometheus_client():

@@ -151,7 +151,7 @@ class ProcessSettings(RunSettings):
     )
     metrics: str = _declare(
         "",
-        "the way out for metrics: off, pull[:HOST:PORT], registry, multiprocess, push[:URL], textfile:PATH, otlp",
+        "the output of metrics: off, pull[:HOST:PORT], registry, multiprocess, push[:URL], textfile:PATH, otlp",
         is_harmless=False,
     )
     metrics_series: int = _declare(

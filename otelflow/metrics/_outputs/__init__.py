@@ -39,7 +39,7 @@ def parse(setting: str | CollectorRegistry, resource: Resource) -> Choice | None
         return None
     if word not in OUTPUTS:
         raise ConfigurationError(
-            f"metrics={redact_address(setting):.60} is no way out for metrics{suggestion(word, ('off', *OUTPUTS))}"
+            f"metrics={redact_address(setting):.60} is no output for metrics{suggestion(word, ('off', *OUTPUTS))}"
         )
     module, _, name = OUTPUTS[word].partition(":")
     output: type[Choice] = getattr(import_module(module), name)
