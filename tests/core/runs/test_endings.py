@@ -3,16 +3,19 @@
 import asyncio
 import builtins
 import time
+import urllib.error
 from typing import Any, NamedTuple
 
+import grpc
 import pytest
+import urllib3
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 
 import otelflow
 from otelflow import flow, task
 from otelflow._core.runs.current import current_run
-from otelflow._core.runs.endings import stack_trace
+from otelflow._core.runs.endings import ending_of, stack_trace
 from support.spans import assert_attributes, exceptions
 
 THE_PRINT = builtins.print
@@ -469,6 +472,8 @@ def raised(name):
     kind = getattr(pytest.importorskip(module), attribute)
     if attribute == "Cancelled":
         return kind._create(source="explicit")
+    if attribute in ("EOF", "TIMEOUT"):
+        return kind("x")
     return kind("x", 1) if attribute == "TimeoutExpired" else kind()
 
 
@@ -489,6 +494,12 @@ def raised(name):
         ("billiard.exceptions.SoftTimeLimitExceeded", "timeout"),
         ("socket.timeout", "timeout"),
         ("requests.ConnectionError", "failure"),
+        ("grpc.FutureCancelledError", "cancellation"),
+        ("grpc.FutureTimeoutError", "timeout"),
+        ("twisted.internet.defer.TimeoutError", "timeout"),
+        ("celery.exceptions.TaskRevokedError", "cancellation"),
+        ("pexpect.exceptions.EOF", "failure"),
+        ("pexpect.exceptions.TIMEOUT", "timeout"),
     ],
 )
 def test_other_libraries_words_for_stopping_are_understood(spans, name, result):
@@ -504,6 +515,30 @@ def test_other_libraries_words_for_stopping_are_understood(spans, name, result):
         stop()
 
     assert spans.one("task stop").attributes["otelflow.run.result"] == result
+
+
+@pytest.mark.parametrize(
+    ("reason", "result"), [(TimeoutError("timed out"), "timeout"), (OSError("refused"), "failure"), ("text", "failure")]
+)
+def test_an_address_that_did_not_answer_in_time_is_a_timeout_also_where_its_error_wraps_the_reason(reason, result):
+    assert ending_of(urllib.error.URLError(reason)).result == result
+    wrapper = urllib3.exceptions.MaxRetryError(None, "/", reason)
+    assert ending_of(wrapper).result == result
+    wrapper.reason = wrapper
+    assert ending_of(wrapper).result == "failure"
+
+
+@pytest.mark.parametrize(
+    ("code", "result"),
+    [("DEADLINE_EXCEEDED", "timeout"), ("CANCELLED", "cancellation"), ("UNAVAILABLE", "failure"), (None, "failure")],
+)
+def test_a_call_of_grpc_ends_as_its_code_says(code, result):
+    class CallError(grpc.RpcError):
+        def code(self):
+            return None if code is None else grpc.StatusCode[code]
+
+    assert ending_of(CallError()).result == result
+    assert ending_of(grpc.RpcError()).result == "failure"
 
 
 def test_a_class_of_the_user_s_own_with_such_a_name_is_a_failure(spans):
@@ -590,6 +625,27 @@ def test_a_value_that_cannot_be_shown_is_a_success_all_the_same(spans, kind):
 
     assert run.flow_return_value is value
     assert {span.attributes["otelflow.run.result"] for span in spans.spans} == {"success"}
+
+
+@pytest.mark.parametrize("kind", [Panic, SystemExit, ZeroDivisionError])
+def test_an_exception_that_tells_nothing_of_itself_comes_out_as_it_is(spans, kind):
+    class Silent(Exception):
+        def __getattribute__(self, name):
+            raise kind
+
+    @task
+    def fail():
+        raise Silent
+
+    @task(raise_on_error=False)
+    def fail_inside():
+        raise Silent
+
+    with pytest.raises(Silent):
+        fail()
+    assert fail_inside() is None
+
+    assert [span.attributes["otelflow.run.result"] for span in spans.spans] == ["failure", "failure"]
 
 
 def test_an_exception_that_cannot_be_shown_comes_out_as_it_is(spans):
