@@ -43,6 +43,15 @@ class TraceSummary:
         return max(0, self.end - self.start) / 1e9
 
 
+# A task that was allowed to fail has no status that says so.
+_BAD: Final = frozenset({semconv.FAILURE, semconv.TIMEOUT, semconv.ERROR})
+
+
+def _recorded_result(span: StoredSpan) -> str | None:
+    results = (pair.value.string_value for pair in span.attributes if pair.key == semconv.RUN_RESULT)
+    return next(results, None)
+
+
 class _Builder:
     """One trace while its spans are met in any order."""
 
@@ -62,7 +71,7 @@ class _Builder:
         """Count one more span of the trace."""
         start = span.start_time_unix_nano
         self.spans += 1
-        self.failed += span.status.code == Status.STATUS_CODE_ERROR
+        self.failed += span.status.code == Status.STATUS_CODE_ERROR or _recorded_result(span) in _BAD
         self.start = min(self.start, start)
         self.last_end = max(self.last_end, span.end_time_unix_nano or start)
         rank = (0 if not span.parent_span_id else 1 if is_parent_remote(span) else 2, start)
@@ -76,8 +85,7 @@ class _Builder:
     def summary(self) -> TraceSummary:
         """Return the summary of the spans until now."""
         root, is_complete = self._root, self._rank[0] < 2
-        recorded = [pair.value.string_value for pair in root.attributes if pair.key == semconv.RUN_RESULT]
-        result = result_of(next(iter(recorded), None), is_error=root.status.code == Status.STATUS_CODE_ERROR)
+        result = result_of(_recorded_result(root), is_error=root.status.code == Status.STATUS_CODE_ERROR)
         return TraceSummary(
             trace_id=self.trace_id.hex(),
             name=root.name,

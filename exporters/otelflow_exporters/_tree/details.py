@@ -71,7 +71,7 @@ def _errors(node: SpanNode) -> Iterator[Detail]:
         return
     # An error that came up from below is described where it was raised; here its type is enough.
     is_from_below = any(
-        child.span.is_error and child.span.status_message == span.status_message for child in node.children
+        child.span.is_error and span.status_message.endswith(child.span.status_message) for child in node.children
     )
     kind = one_line(span.attributes.get(names.ERROR_TYPE, ""))
     message = "" if is_from_below else span.status_message
