@@ -15,6 +15,7 @@ FLOW_NAME: Final = "otelflow.flow.name"
 FLOW_RUN_ID: Final = "otelflow.flow.run.id"
 FLOW_RUN_NAME: Final = "otelflow.flow.run.name"
 FLOW_TASKS_FAILED: Final = "otelflow.flow.tasks.failed"
+FLOW_FAILED_IN: Final = "otelflow.flow.failed_in"  # the name of the span that raised what ended the flow
 TASK_NAME: Final = "otelflow.task.name"
 TASK_RUN_ID: Final = "otelflow.task.run.id"
 TASK_RUN_NAME: Final = "otelflow.task.run.name"

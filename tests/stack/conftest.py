@@ -169,7 +169,7 @@ class Addresses:
         "collector:4317", "collector:4318", "collector:8888", "collector:8889", "collector:8890", "collector:13133",
         "jaeger:4317", "jaeger:4318", "jaeger:8888", "jaeger:13133", "jaeger:16685", "jaeger:16686",
         "prometheus:9090", "alertmanager:9093", "pushgateway:9091", "service:8000", "webhook:80",
-        "kafka:9092", "kafka:9093", "opensearch:9200", "opensearch:9300", "dispatcher:8888",
+        "loki:3100", "kafka:9092", "kafka:9093", "opensearch:9200", "opensearch:9300", "dispatcher:8888",
         "dispatcher:13133", "sampler-1:4317", "sampler-1:8888", "sampler-1:13133", "sampler-2:4317", "sampler-2:8888",
         "sampler-2:13133",
     )  # fmt: skip
@@ -216,6 +216,7 @@ def tools():
         running_alertmanager=running_alertmanager,
         running_collector=running_collector,
         running_jaeger=running_jaeger,
+        running_log_server=running_log_server,
         running_quick_prometheus=running_quick_prometheus,
         running_service=running_service,
         wait_for=wait_for,
@@ -232,8 +233,31 @@ def workshop(tmp_path_factory):
     return tmp_path_factory.mktemp("stack")
 
 
+def _places_of_logs(addresses):
+    """For each file that says where logs go: what to replace in it."""
+    return {
+        "logs-to-console.yaml": {},
+        "logs-to-loki.yaml": {"loki:3100/otlp": addresses.local("loki:3100") + "/insert/opentelemetry"},
+    }
+
+
 @contextmanager
-def running_collector(addresses, folder, traces="traces-to-jaeger.yaml", next_stop="jaeger:4317", **waits):
+def running_log_server(addresses, folder):
+    """Run VictoriaLogs in the place of Loki, and give its address."""
+    command = [
+        program("victoria-logs"),
+        f"-storageDataPath={folder / 'logs'}",
+        f"-httpListenAddr={addresses.local('loki:3100')}",
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    with running("VictoriaLogs", command, ready=addresses.url("loki:3100") + "/health", log=folder / "server.log"):
+        yield addresses.url("loki:3100")
+
+
+@contextmanager
+def running_collector(
+    addresses, folder, traces="traces-to-jaeger.yaml", next_stop="jaeger:4317", logs="logs-to-console.yaml", **waits
+):
     """Run a Collector with the three files of a layer, and give its OTLP/HTTP address; *waits* replace its own."""
     listen = addresses.own("collector", 4317, 4318, 8889, 8890, 13133) | addresses.own_metrics("collector")
     storage = {"/var/lib/otelcol": str(folder / "queue")}
@@ -241,7 +265,7 @@ def running_collector(addresses, folder, traces="traces-to-jaeger.yaml", next_st
     configs = [
         adapt(DEPLOY / "collector/collector.yaml", folder / "collector.yaml", listen | storage | changes),
         adapt(DEPLOY / "collector" / traces, folder / "traces.yaml", addresses.of(next_stop)),
-        adapt(DEPLOY / "collector/logs-to-console.yaml", folder / "logs.yaml", {}),
+        adapt(DEPLOY / "collector" / logs, folder / "logs.yaml", _places_of_logs(addresses)[logs]),
     ]
     command = [program("otelcol"), *(f"--config={config}" for config in configs)]
     ready = addresses.url("collector:13133")

@@ -105,7 +105,7 @@ def test_what_is_generated_for_a_program_with_promises_passes(tmp_path, monkeypa
         ('"graphTooltip": 1', '"graphTooltip": 7'),
         ('"editable": true', '"editable": "yes"'),
         ('"showHeader": true', '"showsHeader": true'),
-        ('"displayMode": "list"', '"displayMode": "lists"'),
+        ('"displayMode": "table"', '"displayMode": "tables"'),
     ],
 )
 def test_the_check_finds_a_mistake(right, wrong):

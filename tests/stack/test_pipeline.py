@@ -145,6 +145,63 @@ def test_a_flow_of_otelflow_is_read_back_from_jaeger_whole(collector, read_trace
         same(stored[span["span_id"]], span)
 
 
+TWO_ENDINGS = """
+import otelflow
+from otelflow import flow, task
+
+@task(raise_on_error=False)
+def reserve():
+    raise LookupError("no tea left")
+
+@task
+def charge():
+    raise ValueError("no money")
+
+@flow
+def recovers():
+    reserve()
+
+@flow(flow_config=otelflow.Flow_Run__Config(raise_flow_error=False))
+def fails():
+    charge()
+
+otelflow.configure(service_name="badges")
+recovers().execute()
+fails().execute()
+"""
+
+
+def test_the_list_of_jaeger_tells_a_failed_flow_from_one_that_recovered_and_its_span_names_the_culprit(
+    collector, jaeger, tools
+):
+    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector}
+    done = tools.run(sys.executable, "-c", TWO_ENDINGS, env={**os.environ, **settings})
+    assert done.returncode == 0, done.stderr
+
+    def listed():
+        """Ask as the page does; its red badge counts the spans with the tag *error*."""
+        traces = tools.get_json(f"{jaeger}/api/traces", service="badges", limit=20, lookback="1h")["data"]
+        spans = [{tag["key"]: tag["value"] for tag in span["tags"]} for trace in traces for span in trace["spans"]]
+        return (traces, spans) if len(spans) == 4 else None
+
+    traces, spans = tools.wait_for(listed, seconds=30, event="two traces in the list")
+
+    badges = {
+        next(span["operationName"] for span in trace["spans"] if not span["references"]): sum(
+            tag["key"] == "error" and tag["value"] is True for span in trace["spans"] for tag in span["tags"]
+        )
+        for trace in traces
+    }
+    assert badges == {"flow recovers": 0, "flow fails": 2}
+    (failed,) = [tags for tags in spans if tags.get("otelflow.flow.failed_in")]
+    assert failed["otelflow.flow.failed_in"] == "task charge"
+    assert failed["otel.status_description"] == "task charge: no money"
+    (recovered,) = [
+        tags for tags in spans if tags["otelflow.flow.name"] == "recovers" and "otelflow.task.name" not in tags
+    ]
+    assert (recovered["otelflow.run.result"], recovered["otelflow.flow.tasks.failed"]) == ("success", 1)
+
+
 def test_the_deep_link_to_a_trace_answers(application, jaeger, read_trace, tools):
     trace_id = application.run()
     read_trace(trace_id, 2)
@@ -181,7 +238,7 @@ def test_the_exemplar_of_a_span_metric_is_a_trace_that_jaeger_has(collector, pro
         now = time.time()
         answer = tools.get_json(
             f"{prometheus}/api/v1/query_exemplars",
-            query='traces_span_metrics_duration_seconds_bucket{service_name="exemplary"}',
+            query='traces_span_metrics_duration_milliseconds_bucket{service_name="exemplary"}',
             start=now - 300,
             end=now + 60,
         )
@@ -219,6 +276,38 @@ def test_jaegers_monitor_tab_reads_rates_from_prometheus(collector, jaeger, prom
     application.provider.shutdown()
 
     assert set(operations) <= {"flow invoice", "task price"}
+
+
+def test_jaegers_monitor_tab_reads_latencies_in_milliseconds(collector, jaeger, prometheus, tools):
+    application = Application("timed", collector)
+
+    def latencies():
+        """Ask as the page does, which draws the numbers as milliseconds."""
+        application.run("invoice", seconds=0.3)
+        answer = tools.get_json(
+            f"{jaeger}/api/metrics/latencies",
+            service="timed",
+            quantile="0.95",
+            groupByOperation="true",
+            endTs=int(time.time() * 1000),
+            lookback=3_600_000,
+            step=60_000,
+            ratePer=600_000,
+            spanKind="internal",
+        )
+        return [
+            point["gaugeValue"]["doubleValue"]
+            for metric in answer["metrics"]
+            for label in metric["labels"]
+            if (label["name"], label["value"]) == ("operation", "flow invoice")
+            for point in metric["metricPoints"]
+            if isinstance(point["gaugeValue"]["doubleValue"], float | int)
+        ]
+
+    slowest = tools.wait_for(latencies, seconds=60, event="latencies on the Monitor tab")
+    application.provider.shutdown()
+
+    assert all(250 <= milliseconds < 30_000 for milliseconds in slowest), slowest
 
 
 def test_prometheus_reaches_every_part_of_the_pipe(query, tools):

@@ -9,7 +9,7 @@ import pytest
 STACK = Path(__file__).parents[2] / ".ci/stack"
 PROGRAMS = {
     "prometheus", "promtool", "pushgateway", "docker-compose", "otelcol", "jaeger", "alertmanager", "amtool", "kafka",
-    "opensearch", "operator-schemas", "kustomize",
+    "opensearch", "operator-schemas", "kustomize", "victoria-logs",
 }  # fmt: skip
 
 

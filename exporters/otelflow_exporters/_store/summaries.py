@@ -15,7 +15,6 @@ from otelflow_exporters._store.records import TRACE_ID_BYTES, is_note
 
 INCOMPLETE: Final = "incomplete"
 _OF_A_FLOW: Final = (semconv.FLOW_NAME, semconv.TASK_NAME, semconv.RUN_RESULT)
-_FAILED: Final = (semconv.FAILURE, semconv.TIMEOUT, semconv.ERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +45,15 @@ class TraceSummary:
     def duration(self) -> float:
         """Return the seconds from the root's start to its end, or to the last end that is known."""
         return max(0, self.end - self.start) / 1e9
+
+
+# A task that was allowed to fail has no status that says so.
+_BAD: Final = frozenset({semconv.FAILURE, semconv.TIMEOUT, semconv.ERROR})
+
+
+def _recorded_result(span: StoredSpan) -> str | None:
+    results = (pair.value.string_value for pair in span.attributes if pair.key == semconv.RUN_RESULT)
+    return next(results, None)
 
 
 class _Builder:
@@ -79,11 +87,11 @@ class _Builder:
         """Count one more span of the trace, or take the note that it is open in a process that *is_alive*."""
         start = span.start_time_unix_nano
         if not is_note(span):
-            self.spans += 1
-            self.failed += span.status.code == Status.STATUS_CODE_ERROR
             texts = {pair.key: pair.value.string_value for pair in span.attributes if pair.key in _OF_A_FLOW}
-            is_flow = semconv.FLOW_NAME in texts and semconv.TASK_NAME not in texts
-            self.failed_flows += is_flow and texts.get(semconv.RUN_RESULT) in _FAILED
+            is_bad = texts.get(semconv.RUN_RESULT) in _BAD
+            self.spans += 1
+            self.failed += is_bad or span.status.code == Status.STATUS_CODE_ERROR
+            self.failed_flows += is_bad and semconv.FLOW_NAME in texts and semconv.TASK_NAME not in texts
         self.start = min(self.start, start)
         self.last_end = max(self.last_end, span.end_time_unix_nano or start)
         rank = (0 if not span.parent_span_id else 1 if is_parent_remote(span) else 2, start, is_note(span))
@@ -101,8 +109,7 @@ class _Builder:
         is_complete = is_known and self._note is None
         is_running = is_known and self._note is not None and self._note()
         now = time.time_ns() if is_running else 0
-        recorded = [pair.value.string_value for pair in root.attributes if pair.key == semconv.RUN_RESULT]
-        result = result_of(next(iter(recorded), None), is_error=root.status.code == Status.STATUS_CODE_ERROR)
+        result = result_of(_recorded_result(root), is_error=root.status.code == Status.STATUS_CODE_ERROR)
         return TraceSummary(
             trace_id=self.trace_id.hex(),
             name=root.name,

@@ -18,7 +18,7 @@ from otelflow._core.runs import drivers
 from otelflow._core.runs.run import Run
 from otelflow._core.text.hints import suggestion
 from otelflow._core.text.redaction import REDACTED, is_secret, recorded
-from otelflow._core.text.safe_str import bounded_name, safe_str
+from otelflow._core.text.safe_str import bounded_name, comes_from_outside, safe_str
 from otelflow.errors import ConfigurationError, DecoratedTwice, NotCallable, UnfillableParameter, UnknownKeyword
 
 if TYPE_CHECKING:
@@ -189,7 +189,9 @@ class Definition:
             bound.apply_defaults()
             values = {name: REDACTED if is_secret(name) else value for name, value in bound.arguments.items()}
             return shown_value(template.format(**values))[:_NAME_LENGTH]
-        except Exception:  # noqa: BLE001 arguments that are missing, and foreign __format__ and __str__
+        except BaseException as error:  # arguments that are missing; foreign __format__, which may raise anything
+            if comes_from_outside(error):
+                raise
             return shown_value(template)
 
     def captured_parameters(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, str]:

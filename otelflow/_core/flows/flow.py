@@ -23,8 +23,9 @@ from otelflow._core.flows.definition import (
     text_of_name,
 )
 from otelflow._core.flows.flow_run import Block, FlowRun, innermost_block, new_flow_id
-from otelflow._core.flows.flow_state import NO_DATA, FlowState, state_value
-from otelflow._core.flows.objective import Objective, checked_buckets, is_of_the_user
+from otelflow._core.flows.flow_state import NO_DATA, FlowState, StateAttributes, id_of, name_of, state_value
+from otelflow._core.flows.injection import check_dependencies
+from otelflow._core.flows.objective import Objective, buckets_of, checked_buckets, objective_of
 from otelflow._core.inside import events, messages
 from otelflow._core.inside.speaker import Speaker
 from otelflow._core.process import provider
@@ -45,7 +46,7 @@ R = TypeVar("R")
 F = TypeVar("F", bound="Flow[Any]")
 
 
-class Flow(Speaker, Generic[R]):
+class Flow(StateAttributes, Speaker, Generic[R]):
     """One flow, set up to be executed; each ``execute()`` is a run, a trace, an id of its own.
 
     ``@flow`` makes it. Used directly, give ``setup()`` what it runs, or subclass it and override ``main``, and
@@ -77,7 +78,6 @@ class Flow(Speaker, Generic[R]):
     ('power', 'success', 9)
     """
 
-    flow_error: BaseException | None = None
     objective: Objective | None = None
     buckets: Sequence[float] | None = None
     flow_state: FlowState
@@ -93,12 +93,10 @@ class Flow(Speaker, Generic[R]):
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         if cls.main is not Flow.main:
-            _declare(
-                cls.__name__,
-                cls,
-                None if is_of_the_user(cls.objective) else cls.objective,
-                None if is_of_the_user(cls.buckets) else cls.buckets,
-            )
+            own_name = inspect.getattr_static(cls, "flow_name", None)
+            name = own_name if isinstance(own_name, str) else cls.__name__
+            _declare(name, cls, objective_of(cls), buckets_of(cls))
+        check_dependencies(cls)
 
     def __init__(
         self,
@@ -127,15 +125,21 @@ class Flow(Speaker, Generic[R]):
         self.flow_state = state = FlowState(self, data)
         state.is_named, state.has_fixed_id = bool(flow_name), flow_id is not None
         state.options = {"capture_parameters": capture_parameters, "capture_return_value": capture_return_value}
-        self.flow_config = flow_config if flow_config is not None else Flow_Run__Config()
-        self.flow_name = text_of_name(flow_name) or type(self).__name__
-        self.flow_id = text_of_name(flow_id) or new_flow_id()
-        self.flow_args: tuple[Any, ...] = ()
-        self.flow_kwargs: dict[str, Any] = {}
-        self.flow_run_params: Mapping[str, Any] | None = None
+        state.name, state.id = type(self).__name__, new_flow_id()
+        if flow_name:
+            self.flow_name = text_of_name(flow_name)
+        if flow_id:
+            self.flow_id = text_of_name(flow_id)
+        if flow_config is None:
+            own = None if type(self) is Flow else getattr(type(self), "flow_config", None)
+            flow_config = own if isinstance(own, Flow_Run__Config) else Flow_Run__Config()
+        state.config = flow_config
 
-    def __setstate__(self, values: dict[str, Any]) -> None:
-        vars(self).update(values)
+    def __setstate__(self, values: dict[str, Any] | tuple[dict[str, Any] | None, dict[str, Any]]) -> None:
+        by_name, by_slot = values if isinstance(values, tuple) else (values, None)
+        vars(self).update(by_name or {})
+        for name, value in (by_slot or {}).items():  # of a class with __slots__
+            setattr(self, name, value)
         if self.flow_state.reference is not None:  # copy.copy() gives the state of the original
             self.flow_state = copy.copy(self.flow_state)
         self.flow_state.reference = weakref.ref(self)
@@ -246,7 +250,7 @@ class Flow(Speaker, Generic[R]):
         self.flow_state.is_main = target is None
         definition = Definition("A flow", self.main if target is None else target, self.flow_state.options)
         _use_definition(self, definition, args, kwargs)
-        self.flow_state.set_up_at(sys._getframe(1), self.flow_name)  # noqa: SLF001 a traceback would cost 100 times as much
+        self.flow_state.set_up_at(sys._getframe(1), name_of(self))  # noqa: SLF001 a traceback would cost 100 times as much
         return self
 
     def set_flow_target(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Self:
@@ -257,7 +261,7 @@ class Flow(Speaker, Generic[R]):
         """
         self.flow_state.is_main = getattr(target, "__func__", None) is type(self).main
         _use_definition(self, Definition("A flow", target, self.flow_state.options), args, kwargs)
-        self.flow_state.set_up_at(sys._getframe(1), self.flow_name)  # noqa: SLF001 as above
+        self.flow_state.set_up_at(sys._getframe(1), name_of(self))  # noqa: SLF001 as above
         return self
 
     def set_flow_name(self, value: str | None = None) -> Self:
@@ -376,7 +380,7 @@ class Flow(Speaker, Generic[R]):
         >>> Flow().setup(pow, 2, 10).execute_flow({"reason": "nightly"}).flow_run_params
         {'reason': 'nightly'}
         """
-        self.flow_run_params = flow_run_params
+        self.flow_state.run_params = flow_run_params
         return self.execute()
 
     def run(self) -> dict[str, Any]:
@@ -552,7 +556,7 @@ class Flow(Speaker, Generic[R]):
         raise TypeError(NO_DATA)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.flow_name} {self.flow_id} {self.flow_state.status or 'not run'}>"
+        return f"<{type(self).__name__} {name_of(self)} {id_of(self)} {self.flow_state.status or 'not run'}>"
 
 
 _NO_DEPENDENCIES: Final[Mapping[str, Any]] = {}
@@ -565,9 +569,9 @@ def _use_definition(flow: Flow[Any], definition: Definition, args: tuple[Any, ..
     """Let *flow* run *definition* with these arguments, and be called by its name, unless the user gave another."""
     state = flow.flow_state
     state.definition = definition
-    flow.flow_args, flow.flow_kwargs = args, kwargs
+    state.args, state.kwargs = args, kwargs
     if not state.is_named and definition.name and not state.is_main:
-        flow.flow_name = definition.name
+        state.name = definition.name
 
 
 def _overrides_main(flow: Flow[Any]) -> bool:
@@ -698,7 +702,7 @@ def flow(target: Any = None, /, **options: Any) -> Any:
             flow: Flow[Any] = Flow(**keywords)
             flow.flow_state.data.update(options.get("data") or {})
             _use_definition(flow, definition, args, kwargs)
-            flow.flow_state.set_up_at(frame, flow.flow_name)
+            flow.flow_state.set_up_at(frame, flow.flow_state.name)
             return flow
 
         return call_of(new_flow)

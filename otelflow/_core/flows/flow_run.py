@@ -4,10 +4,11 @@ import logging
 import sys
 import time
 import traceback
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from otelflow import semconv
-from otelflow._core.flows.definition import Definition, shown_value, text_of_name
+from otelflow._core.flows.definition import Definition, shown_value
+from otelflow._core.flows.flow_state import id_of, name_of
 from otelflow._core.inside import listeners, messages, print_capture
 from otelflow._core.process.ids import new_id
 from otelflow._core.process.settings import settings
@@ -28,12 +29,6 @@ _RETURN_VALUE: Final = "flow-return-value"
 class HeldFlow(Protocol):
     """The ``Flow`` that the user holds, as its run sees it."""
 
-    flow_name: str
-    flow_id: str
-    flow_config: "Flow_Run__Config"
-    flow_args: tuple[Any, ...]
-    flow_kwargs: dict[str, Any]
-    flow_error: BaseException | None
     flow_state: "FlowState"
 
 
@@ -48,12 +43,12 @@ class Block(Run):
     __slots__ = ("around",)
 
     def __init__(self, flow: HeldFlow, around: "Block | None") -> None:
-        super().__init__(None, effective(flow.flow_config), "")
+        super().__init__(None, effective(flow.flow_state.config), "")
         self.around = around
         self.flow = flow
         self.flow_run = self
-        self.flow_name = bounded_name(text_of_name(flow.flow_name))
-        self.flow_run_id = bounded_name(text_of_name(flow.flow_id))
+        self.flow_name = bounded_name(name_of(flow))
+        self.flow_run_id = bounded_name(id_of(flow))
 
     def open(self) -> None:
         """Make the flow current."""
@@ -104,17 +99,17 @@ class FlowRun(Run):
         state = flow.flow_state
         if state.used_id is not None:  # this is not the first run: it takes an id that no run had
             state.forget_run()
-            if flow.flow_id == state.used_id and not state.has_fixed_id:
-                flow.flow_id = new_flow_id()
-        state.used_id = flow.flow_id
-        name = bounded_name(text_of_name(flow.flow_name))
-        super().__init__(parent, effective(flow.flow_config), semconv.FLOW_SPAN + name)
+            if state.id == state.used_id and not state.has_fixed_id:
+                state.id = new_flow_id()
+        state.used_id = state.id
+        name = bounded_name(name_of(flow))
+        super().__init__(parent, effective(flow.flow_state.config), semconv.FLOW_SPAN + name)
         self.flow_name = name
         self.flow = flow
         self.flow_run = self
         self.task = self.task_name = self.task_run_id = None
-        self.flow_run_id = bounded_name(text_of_name(flow.flow_id))
-        self.definition, self.args, self.kwargs = definition, flow.flow_args, flow.flow_kwargs
+        self.flow_run_id = bounded_name(id_of(flow))
+        self.definition, self.args, self.kwargs = definition, state.args, state.kwargs
         self.code_name, self.is_generator = definition.code_name, definition.is_generator
         if definition.capture_parameters:
             self.parameters = definition.captured_parameters(self.args, self.kwargs)
@@ -125,7 +120,7 @@ class FlowRun(Run):
         if self.settings.flow_data__capture_events:
             listeners.capture_events()
         state.run = self
-        flow.flow_error = None
+        state.error = None
         if not self.is_generator:
             state.return_value = None
         state.status, state.started_ns, state.duration = "running", time.time_ns(), None
@@ -144,7 +139,7 @@ class FlowRun(Run):
         state = flow.flow_state
         if not self.is_generator:
             state.return_value = value
-        state.status, flow.flow_error, state.duration = ending.result, ending.error, self.duration
+        state.status, state.error, state.duration = ending.result, ending.error, self.duration
         state.ended_ns = end_of(self)
         state.run = None
         if ending.error is not None:
@@ -161,8 +156,8 @@ class FlowRun(Run):
                 self.span.set_attribute(semconv.RUN_RETURN_VALUE, shown_value(value))
         if self.settings.print_finished_message:
             messages.log_lifecycle(self, logging.DEBUG, messages.FINISHED_FLOW, self.flow_run_id)
-        if flow.flow_config.print_error_stack_trace and ending.error is not None:
+        if state.config.print_error_stack_trace and ending.error is not None:
             traceback.print_exception(ending.error)
-        if flow.flow_config.print_logs:
+        if state.config.print_logs:
             has_colors = messages.shows_colors(sys.stdout)
             sys.stdout.write("".join(f"{line.text if has_colors else line.plain_text}\n" for line in state.log))

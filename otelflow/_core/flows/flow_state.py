@@ -4,16 +4,18 @@ import sys
 import warnings
 import weakref
 from collections.abc import Callable, Coroutine, Generator, Mapping
+from enum import Enum
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, TypeVar
 
-from otelflow._core.flows.definition import Definition, definition_of
+from otelflow._core.flows.definition import Definition, definition_of, text_of_name
 from otelflow._core.inside import events, messages
 from otelflow._core.process.process import State
 from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.endings import FAILED
 
 if TYPE_CHECKING:
+    from otelflow._core.flows.config import Flow_Run__Config
     from otelflow._core.flows.notebook import Tree
     from otelflow._core.flows.task import Task
     from otelflow._core.inside.artifacts import Artifact, Result
@@ -75,24 +77,31 @@ class FlowState:
     """What a flow's runs write and its reports read: ``flow.flow_state``."""
 
     __slots__ = (
+        "args",
         "artifacts",
         "block",
         "captured_events",
+        "config",
         "coroutine",
         "data",
         "definition",
         "duration",
         "ended_ns",
+        "error",
         "executed_tasks",
         "has_fixed_id",
+        "id",
         "is_main",
         "is_named",
+        "kwargs",
         "log",
+        "name",
         "options",
         "reference",
         "results",
         "return_value",
         "run",
+        "run_params",
         "set_up",
         "started_ns",
         "status",
@@ -106,6 +115,11 @@ class FlowState:
         self.definition: Definition | None = None
         self.options: Mapping[str, Any] = {}
         self.data: dict[str, Any] = dict(data or {})
+        self.name = self.id = ""
+        self.run_params: Mapping[str, Any] | None = None
+        self.config: Flow_Run__Config
+        self.args: tuple[Any, ...] = ()
+        self.kwargs: dict[str, Any] = {}
         self.is_named = self.is_main = self.has_fixed_id = False
         self.used_id: str | None = None
         self.run: Run | None = None
@@ -114,6 +128,7 @@ class FlowState:
         self.coroutine: Coroutine[Any, Any, Any] | Generator[Any, Any, Any] | None = None
         self.status: str | None = None
         self.return_value: Any = None
+        self.error: BaseException | None = None
         self.started_ns = self.ended_ns = 0
         self.duration: float | None = None
         self.forget_run()
@@ -192,6 +207,61 @@ class state_value(Generic[V]):
         if flow is None:  # a dataclass would take it for the default of a field with this name
             raise AttributeError("only an instance has it")
         return self._read(flow)
+
+
+class _StateAttribute:
+    """An attribute that stands in the state as *name*: what a user's class has in its place changes no run."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, flow: Any, owner: object = None) -> Any:
+        if flow is None:
+            raise AttributeError("only an instance has it")
+        return getattr(flow.flow_state, self._name)
+
+    def __set__(self, flow: Any, value: Any) -> None:
+        setattr(flow.flow_state, self._name, value)
+
+
+class StateAttributes:
+    """What can be set on a flow: its name, the id of its next run, how it behaves, and what it is called with."""
+
+    if TYPE_CHECKING:  # a class may have a value of its own in their places
+        flow_name: str
+        flow_id: str
+        flow_config: Flow_Run__Config
+        flow_args: tuple[Any, ...]
+        flow_kwargs: dict[str, Any]
+        flow_run_params: Mapping[str, Any] | None
+        flow_error: BaseException | None
+    else:
+        flow_name = _StateAttribute("name")
+        flow_id = _StateAttribute("id")
+        flow_config = _StateAttribute("config")
+        flow_args = _StateAttribute("args")
+        flow_kwargs = _StateAttribute("kwargs")
+        flow_run_params = _StateAttribute("run_params")
+        flow_error = _StateAttribute("error")
+
+
+def name_of(flow: Any) -> str:
+    """Return what *flow* is called: its ``flow_name``, unless a user's class has no name under that name."""
+    return _text_of(flow, "flow_name") or str(flow.flow_state.name)
+
+
+def id_of(flow: Any) -> str:
+    """Return the id of the next or last run of *flow*, as ``name_of`` does."""
+    return _text_of(flow, "flow_id") or str(flow.flow_state.id)
+
+
+def _text_of(flow: Any, attribute: str) -> str:
+    try:
+        value = getattr(flow, attribute)
+    except Exception:  # noqa: BLE001 a property of the user's
+        return ""
+    is_text = isinstance(value, str | Enum) or type(value).__module__ == "uuid"
+    return text_of_name(value) if is_text else ""
 
 
 def _has_failed(task: "Task") -> bool:

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from otelflow._core.process.process import State
 from otelflow._core.text.hints import nearest, suggestion
-from otelflow.errors import UnfillableParameter
+from otelflow._core.text.safe_str import brief_repr
+from otelflow.errors import ConfigurationError, UnfillableParameter
 
 #: The names that every flow and task may ask for
 NAMES: Final = ("this_flow", "this_task", "flow_data", "task_data")
@@ -181,6 +182,17 @@ def _of_type(kind: type, named: Mapping[str, Any], dependencies: Mapping[str, An
             return named[name]
     fitting = [value for value in dependencies.values() if kind in type(value).__mro__]
     return fitting[0] if len(fitting) == 1 else _NOTHING
+
+
+def check_dependencies(flow_class: type) -> None:
+    """Raise ConfigurationError if the ``task_dependencies`` of *flow_class* would not be asked, or not answer."""
+    dependencies = inspect.getattr_static(flow_class, "task_dependencies")
+    function = getattr(dependencies, "__func__", dependencies)
+    if inspect.iscoroutinefunction(function) or not callable(function):
+        wrong = "an async method" if callable(function) else brief_repr(function)
+        raise ConfigurationError(
+            f"{flow_class.__name__}.task_dependencies must be a plain method that returns a mapping, not {wrong}"
+        )
 
 
 def why_uncallable(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, Never, TypeAlias
 
+from otelflow._core.process import losses
 from otelflow._core.text import durations
 from otelflow.errors import ConfigurationError, UnknownKeyword
 
@@ -129,20 +130,35 @@ def checked_buckets(buckets: object) -> tuple[float, ...] | None:
     return bounds
 
 
-def is_of_the_user(value: object) -> bool:
-    """Tell whether ``objective`` or ``buckets`` of a user's class is an attribute of the user's own."""
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return not all(isinstance(item, int | float) for item in value)
-    return value is not None and not isinstance(value, Objective | int | float)
+def objective_of(owner: object) -> Objective | None:
+    """Return the objective of a flow or its class, if the attribute of that name is one; no property is read.
 
-
-def objective_of(flow: object) -> Objective | None:
-    """Return the objective of *flow*, if its attribute of that name is one; a property of the user's is not read."""
-    objective = inspect.getattr_static(flow, "objective", None)
+    Anything else is the user's own; what looks like a promise is a warning.
+    """
+    objective = inspect.getattr_static(owner, "objective", None)
+    if isinstance(objective, int | float):
+        _warn_of_own(owner, "objective", f"an Objective, such as Objective(success={DEFAULT_SUCCESS})")
     return objective if isinstance(objective, Objective) else None
 
 
-def buckets_of(flow: object) -> tuple[float, ...] | None:
-    """Return the buckets of *flow*, if its attribute of that name has some."""
-    buckets = inspect.getattr_static(flow, "buckets", None)
-    return None if is_of_the_user(buckets) else checked_buckets(buckets)
+def buckets_of(owner: object) -> tuple[float, ...] | None:
+    """Return the buckets of a flow or its class, as ``objective_of`` does."""
+    buckets = inspect.getattr_static(owner, "buckets", None)
+    if not isinstance(buckets, Sequence) or not all(isinstance(item, int | float) for item in buckets):
+        return None
+    try:
+        return checked_buckets(buckets)
+    except ConfigurationError:
+        _warn_of_own(owner, "buckets", f"up to {_MOST_BUCKETS} rising numbers of seconds, such as (0.1, 1, 10)")
+        return None
+
+
+def _warn_of_own(owner: object, attribute: str, what_counts: str) -> None:
+    kind = owner if isinstance(owner, type) else type(owner)
+    losses.warn_once(
+        f"{attribute} of {kind.__qualname__}",
+        "%s of the class %s is taken for an attribute of its own: for otelflow it would have to be %s",
+        attribute,
+        kind.__qualname__,
+        what_counts,
+    )

@@ -3,6 +3,7 @@
 from typing import Any, Final, cast
 
 from otelflow import semconv
+from otelflow._core.flows.flow_state import id_of, name_of
 from otelflow._core.process.settings import settings
 from otelflow._core.text.plain import plain
 from otelflow._core.text.redaction import recorded
@@ -29,13 +30,13 @@ class Flow_Stats:
 
     def __init__(self, flow: Any) -> None:
         failed = [task for task in flow.flow_state.executed_tasks if word(task.status) == "failed"]
-        self.flow_id = flow.flow_id
-        self.flow_name = flow.flow_name
+        self.flow_id = id_of(flow)
+        self.flow_name = name_of(flow)
         self.start_time = _milliseconds(flow.flow_state.started_ns)
         self.end_time = _milliseconds(flow.flow_state.ended_ns)
         self.duration = flow.flow_state.duration
         self.status = word(flow.flow_state.status)
-        self.error = _error(flow.flow_error)
+        self.error = _error(flow.flow_state.error)
         self.total_tasks = len(flow.flow_state.executed_tasks) + flow.flow_state.executed_tasks.omitted
         self.failed_tasks = len(failed)
         if self.status == "completed" and failed:
@@ -63,7 +64,7 @@ def durations(flow: Any) -> dict[str, Any]:
     """Return name, duration and status, and the seconds of each task by name (of the last with that name)."""
     stats = Flow_Stats(flow)
     return {
-        "flow_name": flow.flow_name,
+        "flow_name": name_of(flow),
         "flow_duration": stats.duration,
         "flow_status": stats.status,
         "flow_tasks": {task.task_name: task.duration for task in flow.flow_state.executed_tasks},
@@ -84,8 +85,8 @@ def as_json(flow: Any) -> dict[str, Any]:
     stats = Flow_Stats(flow)
     report: dict[str, Any] = {
         "flow_data": {
-            "flow_id": flow.flow_id,
-            "flow_name": flow.flow_name,
+            "flow_id": id_of(flow),
+            "flow_name": name_of(flow),
             "start_time": stats.start_time,
             "end_time": stats.end_time,
             "status": stats.status,

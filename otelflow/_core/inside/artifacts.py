@@ -17,7 +17,7 @@ from otelflow._core.text.excerpt import Excerpt
 from otelflow._core.text.plain import frame_rows, is_structured
 from otelflow._core.text.redaction import recorded
 from otelflow._core.text.regex import lazy_compile
-from otelflow._core.text.safe_str import brief_repr, cut, safe_str
+from otelflow._core.text.safe_str import brief_repr, comes_from_outside, cut, safe_str
 from otelflow.errors import InvalidArtifact
 
 _KEY: Final = r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}"
@@ -121,6 +121,7 @@ class Artifact(_Leaving):
 
     def take(self, data: object) -> None:
         """Check *data* and make it the artifact's state."""
+        data = _with_class(data)
         if not self.type:
             is_json = isinstance(data, dict | list | tuple) or is_structured(data)
             self.type = "error" if isinstance(data, BaseException) else "json" if is_json else "text"
@@ -131,7 +132,9 @@ class Artifact(_Leaving):
             self.data = checked_data(self.type, data, excerpt)
         except InvalidArtifact:
             raise
-        except Exception as error:  # noqa: BLE001 what is no JSON, or the trouble of a foreign container
+        except BaseException as error:  # what is no JSON, or the trouble of a foreign container
+            if comes_from_outside(error):
+                raise
             raise InvalidArtifact(
                 f"the data is not JSON ({safe_str(error, _REASON_LENGTH)}); convert it, or give artifact_type='text' "
                 "to keep its str()"
@@ -303,6 +306,17 @@ def add_result(run: Run, key: str | None, description: object, *, changes: bool 
         run.flow.flow_state.results.append(result)
     observers.tell_entry(run, result)
     return result
+
+
+def _with_class(data: object) -> object:
+    """Return *data*, or its text if it does not even let others ask for its class."""
+    try:
+        _ = data.__class__
+    except BaseException as error:  # foreign __class__ and __getattribute__, which may raise anything
+        if comes_from_outside(error):
+            raise
+        return safe_str(data, LONGEST_TEXT)
+    return data
 
 
 def _text(data: object) -> str:

@@ -20,24 +20,41 @@ _CANCELLATIONS: Final = {
     "asyncio": {"CancelledError"},
     "concurrent": {"CancelledError"},  # of a future, and of what builds on it, such as Dask
     "curio": {"CancelledError", "TaskCancelled"},
+    "celery": {"TaskRevokedError"},
+    "google": {"Cancelled"},
     "greenlet": {"GreenletExit"},  # gevent and eventlet stop with it
+    "grpc": {"FutureCancelledError"},
+    "ray": {"TaskCancelledError"},
+    "temporalio": {"CancelledError"},
     "trio": {"Cancelled"},  # anyio raises this one or that of asyncio
     "twisted": {"CancelledError"},
 }
 # What a run waited for did not come in time. Libraries that raise the built-in TimeoutError need no line here: asyncio,
 # anyio, sockets, concurrent.futures, aiohttp.
 _TIMEOUTS: Final = {
+    "anthropic": {"APITimeoutError"},
+    "azure": {"ServiceRequestTimeoutError", "ServiceResponseTimeoutError"},
     "billiard": {"SoftTimeLimitExceeded", "TimeLimitExceeded", "TimeoutError"},
     "botocore": {"ConnectTimeoutError", "ReadTimeoutError"},
+    "cassandra": {"OperationTimedOut", "ReadTimeout", "WriteTimeout"},
     "celery": {"TimeoutError"},  # its time limits are those of billiard
     "curio": {"TaskTimeout"},
+    "dns": {"Timeout"},
+    "elastic_transport": {"ConnectionTimeout"},
     "eventlet": {"Timeout"},
     "func_timeout": {"FunctionTimedOut"},
     "gevent": {"Timeout"},
+    "google": {"DeadlineExceeded", "GatewayTimeout"},
+    "grpc": {"FutureTimeoutError"},
     "httpcore": {"TimeoutException"},
     "httpx": {"TimeoutException"},
+    "kafka": {"KafkaTimeoutError"},
     "multiprocessing": {"TimeoutError"},
+    "openai": {"APITimeoutError"},
+    "opensearchpy": {"ConnectionTimeout"},
+    "pexpect": {"TIMEOUT"},
     "playwright": {"TimeoutError"},
+    "psycopg_pool": {"PoolTimeout"},
     "pymongo": {"ExecutionTimeout", "NetworkTimeout"},
     "redis": {"TimeoutError"},
     "requests": {"Timeout"},
@@ -45,11 +62,17 @@ _TIMEOUTS: Final = {
     "sqlalchemy": {"TimeoutError"},
     "stopit": {"TimeoutException"},
     "subprocess": {"TimeoutExpired"},
+    "temporalio": {"TimeoutError"},
     "timeout_decorator": {"TimeoutError"},
     "tornado": {"TimeoutError"},
     "trio": {"TooSlowError"},
+    "twisted": {"TimeoutError"},
     "urllib3": {"TimeoutError"},
 }
+# These stand for another exception, which they have as their ``reason``.
+_WRAPPERS: Final = {"urllib": {"URLError"}, "urllib3": {"MaxRetryError"}}
+# These say by a code of their own how a call ended.
+_CALL_ERRORS: Final = {"grpc": {"RpcError"}}
 # Of a chain or group with more exceptions, only those at both ends are formatted.
 _MOST_ERRORS: Final = 100
 _ERRORS_AT_AN_END: Final = 10
@@ -119,8 +142,7 @@ def ending_of(error: BaseException, *, was_called: bool) -> Ending:
         return Ending(semconv.CANCELLATION, error)
     if not was_called:
         return Ending(semconv.ERROR, error)
-    is_timeout = isinstance(error, TimeoutError) or _is_one_of(_TIMEOUTS, error)
-    return Ending(semconv.TIMEOUT if is_timeout else semconv.FAILURE, error)
+    return Ending(semconv.TIMEOUT if _is_timeout(error) else semconv.FAILURE, error)
 
 
 def is_cancellation(error: BaseException) -> bool:
@@ -132,7 +154,23 @@ def is_cancellation(error: BaseException) -> bool:
         return not isinstance(error, ExceptionGroup) and all(map(is_cancellation, error.exceptions))
     if isinstance(error, KeyboardInterrupt | GeneratorExit):
         return True
-    return _is_one_of(_CANCELLATIONS, error)
+    return _is_one_of(_CANCELLATIONS, error) or _code_of_call(error) == "CANCELLED"
+
+
+def _is_timeout(error: BaseException) -> bool:
+    if isinstance(error, TimeoutError) or _is_one_of(_TIMEOUTS, error):
+        return True
+    if _is_one_of(_WRAPPERS, error):
+        reason = getattr(error, "reason", None)
+        return isinstance(reason, BaseException) and reason is not error and _is_timeout(reason)
+    return _code_of_call(error) == "DEADLINE_EXCEEDED"
+
+
+def _code_of_call(error: BaseException) -> str | None:
+    if not _is_one_of(_CALL_ERRORS, error):
+        return None
+    code = getattr(error, "code", None)
+    return getattr(code() if callable(code) else code, "name", None)
 
 
 def _is_one_of(table: Mapping[str, AbstractSet[str]], error: BaseException) -> bool:
@@ -147,17 +185,17 @@ def qualified_name(kind: type) -> str:
 
 def stack_trace(error: BaseException, limit: int) -> str:
     """Return the traceback of *error* from the user's first frame on, redacted; of a long one both ends."""
-    frames = error.__traceback__
-    while frames is not None and frames.tb_next is not None:
-        if not str(frames.tb_frame.f_globals.get("__name__")).startswith("otelflow._core."):
-            break
-        frames = frames.tb_next
     try:
+        frames = error.__traceback__
+        while frames is not None and frames.tb_next is not None:
+            if not str(frames.tb_frame.f_globals.get("__name__")).startswith("otelflow._core."):
+                break
+            frames = frames.tb_next
         if _is_long(error):
             text = "".join(_pieces_of_chain(error, frames, limit))
         else:
             text = "".join(traceback.TracebackException(type(error), error, frames).format())
-    except BaseException as trouble:  # foreign __str__, __repr__ and source loaders, which may raise anything
+    except BaseException as trouble:  # foreign attributes, __str__ and source loaders, which may raise anything
         if comes_from_outside(trouble):
             raise
         text = f"<the traceback could not be formatted: {type_name(trouble)}>"

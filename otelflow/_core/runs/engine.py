@@ -100,7 +100,7 @@ def close_with(run: Run, error: BaseException, thrown_in: object = None) -> bool
         above = run.parent
         while above is not None:
             if spans.is_recorded(above, error):
-                run.recorded = {id(error): error}
+                run.recorded = {id(error): (error, spans.origin(above, error) or run.span_name)}
             above = above.parent
     try:
         ending = ending_of(error, was_called=run.was_called)
@@ -178,7 +178,7 @@ def _record_error(run: Run, ending: Ending, error: BaseException) -> None:
     if parent.recorded is None:
         parent.recorded = {}
     if len(parent.recorded) < _REMEMBERED:
-        parent.recorded[id(error)] = error
+        parent.recorded[id(error)] = (error, spans.origin(run, error) or run.span_name)
 
 
 def _report_failure(run: Run, moment: str, error: Exception) -> None:

@@ -222,8 +222,8 @@ class Run:
         self.journal: Journal | None = None
         self.fragment = ""  # a printed line that is not ended yet
         self.failed_tasks = 0
-        # Exceptions that stand in the trace already, on the span of the task or flow that they came from.
-        self.recorded: dict[int, BaseException] | None = None
+        # Exceptions that stand in the trace already, each with the name of the span of the task or flow that raised it.
+        self.recorded: dict[int, tuple[BaseException, str]] | None = None
 
     @property
     def run_id(self) -> str | None:

@@ -1,7 +1,7 @@
 """The span of a run: how it starts, what stands on it, and how it ends."""
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, SpanContext, Status, StatusCode
@@ -13,6 +13,9 @@ from otelflow._core.runs.run import Run
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
+
+# Of more exceptions than these in a chain or group, nobody is looked for.
+_MOST_ERRORS: Final = 100
 
 
 def start(run: Run) -> None:
@@ -69,7 +72,12 @@ def _describe_error(run: Run, span: Span, error: BaseException) -> None:
     error_type, message = run.ending.error_type, run.ending.error_message
     span.set_attribute(semconv.ERROR_TYPE, error_type)
     if run.ending.is_failure:
-        span.set_status(Status(StatusCode.ERROR, message or error_type))
+        culprit = origin(run, error) if run.kind == "flow" else None
+        if culprit is not None:
+            span.set_attribute(semconv.FLOW_FAILED_IN, culprit)
+            message = f"{culprit}: {message or error_type}"
+        if not _may_fail(run, error):
+            span.set_status(Status(StatusCode.ERROR, message or error_type))
     if settings().events != "log" and not is_recorded(run, error):
         span.add_event(semconv.EXCEPTION_EVENT, run.ending.exception_attributes())
 
@@ -77,6 +85,41 @@ def _describe_error(run: Run, span: Span, error: BaseException) -> None:
 def is_recorded(run: Run, error: BaseException) -> bool:
     """Tell whether *error* was recorded on a run inside *run*."""
     return run.recorded is not None and id(error) in run.recorded
+
+
+def origin(run: Run, error: BaseException) -> str | None:
+    """Return the name of the span inside *run* that raised *error*, or something that *error* came of."""
+    if run.recorded is None:
+        return None
+    rest: list[BaseException | None] = [error]
+    for _ in range(_MOST_ERRORS):
+        if not rest:
+            break
+        item = rest.pop()
+        if item is None:
+            continue
+        if id(item) in run.recorded:
+            return run.recorded[id(item)][1]
+        rest += [item.__context__, item.__cause__]
+        if isinstance(item, BaseExceptionGroup):
+            rest += reversed(item.exceptions[:_MOST_ERRORS])
+    return None
+
+
+def _may_fail(run: Run, error: BaseException) -> bool:
+    """Tell whether something around *run* goes on although it failed, as the user asked: no span says ERROR then.
+
+    Whoever looks at a list of traces could not tell that one from a trace that failed.
+    """
+    if run.ending.result == semconv.ERROR or not isinstance(error, Exception):
+        return False
+    inner: Run | None = run
+    while inner is not None:
+        keeps = inner.keeps_errors if inner.task is None else not inner.task.raise_on_error
+        if keeps and (inner.parent is not None or getattr(inner.span, "parent", None) is not None):
+            return True
+        inner = inner.parent
+    return False
 
 
 def give_up(run: Run) -> None:

@@ -8,7 +8,7 @@ import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from typing import Any, Final
@@ -22,6 +22,7 @@ _DEPTH: Final = 64
 _SECONDS: Final = 5.0
 # The clock is looked at once in so many items.
 _ITEMS_BETWEEN_LOOKS: Final = 256
+_ROWS_AT_ONCE: Final = 1_000
 # What is shown of something nested too deep
 _EXCERPT: Final = 1_000
 # An int with more bits is a text: readers of JSON refuse it, or make a float of it.
@@ -41,16 +42,21 @@ def plain(value: object, characters: int = _CHARACTERS) -> Any:
 
 def is_structured(value: object) -> bool:
     """Tell whether ``plain`` makes more of *value* than a number or a text."""
-    return any(_offers(value, names) for names in (*_FRAMES, _ARRAY, _SERIES, *_MODELS)) or _has_fields(value)
+    return any(_offers(value, names) for names in (*_FRAMES, _ARRAY, _SERIES, _ARROW_ARRAY, *_MODELS)) or _has_fields(
+        value
+    )
 
 
 # What classes of libraries have, and nothing else is likely to have together
 _PANDAS: Final = ("itertuples", "columns", "iloc")
 _POLARS: Final = ("iter_rows", "columns", "height")
 _ARROW: Final = ("to_pylist", "column_names", "to_batches")
-_FRAMES: Final = (_PANDAS, _POLARS, _ARROW)
+_ARROW_BATCH: Final = ("to_pylist", "schema", "num_rows")
+_FRAMES: Final = (_PANDAS, _POLARS, _ARROW, _ARROW_BATCH)
 _ARRAY: Final = ("tolist", "shape", "dtype")
 _SERIES: Final = ("to_list", "dtype", "__len__")
+_ARROW_ARRAY: Final = ("to_pylist", "null_count", "slice")
+_ARROW_SCALAR: Final = ("as_py", "is_valid")
 _PYDANTIC: Final = ("model_dump", "model_fields")
 _PYDANTIC_1: Final = ("dict", "__fields__")
 _MODELS: Final = (_PYDANTIC, _PYDANTIC_1)
@@ -58,7 +64,12 @@ _MODELS: Final = (_PYDANTIC, _PYDANTIC_1)
 
 def frame_rows(value: object) -> Iterable[Any] | None:
     """Return the rows of *value* if it is a table of a library: a frame of pandas or polars, a table of pyarrow."""
-    return next((rows(value) for names, rows in _ROWS if _offers(value, names)), None)
+    try:
+        return next((rows(value) for names, rows in _ROWS if _offers(value, names)), None)
+    except BaseException as error:  # what looks like a frame is foreign code, which may raise anything
+        if comes_from_outside(error):
+            raise
+        return None
 
 
 def _offers(value: object, names: tuple[str, ...]) -> bool:
@@ -72,7 +83,7 @@ def _offers(value: object, names: tuple[str, ...]) -> bool:
 
 
 def _has_fields(value: object) -> bool:
-    return _offers(value, ("__dataclass_fields__",)) or _offers(value, ("__attrs_attrs__",))
+    return any(_offers(value, (name,)) for name in ("__dataclass_fields__", "__attrs_attrs__", "__struct_fields__"))
 
 
 class _Conversion:
@@ -134,8 +145,10 @@ class _Conversion:
                 return self.sequence(rows(value), len(value) if hasattr(value, "__len__") else None, depth)
         if _offers(value, _ARRAY):
             return self.array(value, depth)
-        if _offers(value, _SERIES):
+        if _offers(value, _SERIES) or _offers(value, _ARROW_ARRAY):
             return self.sequence(iter(value), len(value), depth)
+        if _offers(value, _ARROW_SCALAR):
+            return self.convert(value.as_py(), depth + 1)
         fields = _fields(value)
         if fields is not None:
             return self.mapping(fields, None, depth)
@@ -145,6 +158,11 @@ class _Conversion:
         """Return an array, or a number of a library, as plain data."""
         if value.shape:
             return self.sequence(iter(value), len(value), depth)
+        names = getattr(value.dtype, "names", None)
+        if names:  # one row of a structured array
+            return self.mapping(((name, value[name]) for name in names), len(names), depth)
+        if getattr(value, "mask", False) is not False and value.mask:  # a masked value is not there
+            return None
         item = value.item() if getattr(value.dtype, "kind", "") not in ("M", "m") else str(value)  # times: exact
         return self.text(value) if type(item) is type(value) else self.convert(item, depth + 1)
 
@@ -195,7 +213,7 @@ _BY_KIND: Final[tuple[tuple[Any, Callable[[_Conversion, Any, int], Any]], ...]] 
 
 
 def _pandas_rows(frame: Any) -> Iterable[Any]:
-    names = [*map(bounded_name, frame.columns)]
+    names = _different([*map(bounded_name, frame.columns)])
     has_index = type(frame.index).__name__ != "RangeIndex"
     if has_index:
         names.insert(0, bounded_name(frame.index.name) if getattr(frame.index, "name", None) is not None else "index")
@@ -203,10 +221,26 @@ def _pandas_rows(frame: Any) -> Iterable[Any]:
     return (dict(zip(names, row, strict=True)) for row in rows)
 
 
+def _different(names: list[str]) -> list[str]:
+    """Return *names* with a number after each that comes again: a frame may have two columns of one name."""
+    counts: dict[str, int] = {}
+    for place, name in enumerate(names):
+        counts[name] = count = counts.get(name, 0) + 1
+        if count > 1:
+            names[place] = f"{name} ({count})"
+    return names
+
+
+def _arrow_rows(batch: Any) -> Iterator[Any]:
+    for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
+        yield from batch.slice(start, _ROWS_AT_ONCE).to_pylist()
+
+
 _ROWS: Final = (
     (_PANDAS, _pandas_rows),
     (_POLARS, lambda frame: frame.iter_rows(named=True)),
-    (_ARROW, lambda table: itertools.chain.from_iterable(batch.to_pylist() for batch in table.to_batches())),
+    (_ARROW_BATCH, _arrow_rows),
+    (_ARROW, lambda table: itertools.chain.from_iterable(map(_arrow_rows, table.to_batches()))),
 )
 
 
@@ -222,8 +256,10 @@ def _fields(value: Any) -> Iterable[tuple[str, Any]] | None:
         import dataclasses  # noqa: PLC0415 only for them
 
         names = [field.name for field in dataclasses.fields(value) if field.repr]
-    else:
+    elif _offers(value, ("__attrs_attrs__",)):
         names = [field.name for field in type(value).__attrs_attrs__ if field.repr]
+    else:  # a struct of msgspec
+        names = list(type(value).__struct_fields__)
     # One that was never set is left out.
     pairs = ((name, getattr(value, name, _NONE)) for name in names)
     return [(name, item) for name, item in pairs if item is not _NONE]

@@ -8,6 +8,9 @@ from otelflow import semconv
 _WIDTH: Final = 24
 _HEIGHT: Final = 8
 
+# What a legend says of each line; without them other viewers than Grafana show no legend.
+_CALCS: Final = ["lastNotNull", "max"]
+
 Panel = dict[str, Any]
 Target = tuple[str, str]
 
@@ -139,7 +142,7 @@ class Dashboard:
             ],
         }
         panel["options"] = {
-            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
+            "legend": {"displayMode": "table", "placement": "bottom", "showLegend": True, "calcs": _CALCS},
             "tooltip": {"mode": "multi", "sort": "desc"},
         }
         return panel
@@ -197,12 +200,15 @@ class Dashboard:
         """Return a table with a row for each flow, and *columns* {name: (query, unit)}; a name leads to *link*."""
         targets = [self._target(expr, instant=True, format="table") for expr, _ in columns.values()]
         panel = self._panel("table", title, description, targets)
-        letters = [chr(ord("A") + place) for place in range(len(columns))]
-        names = dict(zip((f"Value #{letter}" for letter in letters), columns, strict=True))
+        fields = [f"Value #{target['refId']}" for target in panel["targets"]]
         units = [
-            {"matcher": {"id": "byName", "options": name}, "properties": [{"id": "unit", "value": unit}]}
-            for name, (_, unit) in columns.items()
+            {
+                "matcher": {"id": "byName", "options": field},
+                "properties": [{"id": "displayName", "value": name}, {"id": "unit", "value": unit}],
+            }
+            for field, (name, (_, unit)) in zip(fields, columns.items(), strict=True)
         ]
+        order = {field: place for place, field in enumerate(("job", "flow", *fields))}
         to_flow = {"id": "links", "value": [{"title": "This one alone", "url": link, "targetBlank": False}]}
         panel["fieldConfig"] = {
             "defaults": {"custom": {"align": "auto"}},
@@ -211,7 +217,14 @@ class Dashboard:
         panel["options"] = {"showHeader": True, "cellHeight": "sm"}
         panel["transformations"] = [
             {"id": "merge", "options": {}},
-            {"id": "organize", "options": {"excludeByName": {"Time": True}, "renameByName": names}},
+            {
+                "id": "organize",
+                "options": {
+                    "excludeByName": {"Time": True},
+                    "indexByName": order,
+                    "renameByName": dict(zip(fields, columns, strict=True)),
+                },
+            },
         ]
         return panel
 

@@ -18,6 +18,7 @@ def fleet(flows: tuple[Declared, ...], prometheus: str) -> Dashboard:
     """Return the dashboard of all flows, with what *flows* promise."""
     board = Dashboard(FLEET, "Flows: the fleet", "Every flow of every service.", prometheus)
     board.variable("job", f"label_values({semconv.FLOW_RUNS}, job)", many=True)
+    board.row("Now")
     _add_numbers(board)
     board.add(_table(board), 24, 10)
     if any(flow.objective for flow in flows):

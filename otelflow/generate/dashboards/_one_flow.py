@@ -26,6 +26,7 @@ def one_flow(prometheus: str, jaeger: str) -> Dashboard:
     board.variable("flow", f'label_values({semconv.FLOW_RUNS}{{job="$job"}}, flow)', many=False)
     board.link("All flows", f"/d/{FLEET}")
     add_traces_link(board, jaeger, semconv.FLOW_RUNS, "flow%20${flow:percentencode}")
+    board.row("Now")
     _add_numbers(board)
     board.row("Runs")
     add_runs_by_result(board, semconv.FLOW_RUNS, _FLOW)

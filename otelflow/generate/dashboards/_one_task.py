@@ -27,6 +27,7 @@ def one_task(prometheus: str, jaeger: str) -> Dashboard:
     board.link("All flows", f"/d/{FLEET}")
     board.link("Its flow", f"/d/{FLOW}?var-job=$job&var-flow=$flow")
     add_traces_link(board, jaeger, semconv.TASK_RUNS, "task%20${task:percentencode}")
+    board.row("Runs")
     add_runs_by_result(board, semconv.TASK_RUNS, _TASK)
     add_durations(board, semconv.TASK_RUN_DURATION, _TASK)
     failures = f"sum by (error_type) (increase({semconv.TASK_FAILURES}{{{_TASK}}}[{RATE}]))"

@@ -86,6 +86,10 @@ def test_a_template_names_each_run_after_its_arguments(spans):
         def __format__(self, spec):
             raise ValueError(spec)
 
+    class Panic(Odd):
+        def __format__(self, spec):
+            raise SystemExit(spec)
+
     @task(task_run_name="page {number:03} of {shop.value} {password}")
     def fetch(number, shop=Name.NIGHTLY, password="none"):
         return number
@@ -96,6 +100,7 @@ def test_a_template_names_each_run_after_its_arguments(spans):
 
     load("a.csv").execute()
     task(task_run_name="{value}")(lambda value: 1)(Odd())
+    task(task_run_name="{value}")(lambda value: 1)(Panic())
     task(task_run_name="{value}")(lambda value: 1)("x" * 1_000_000)
 
     assert [span.attributes["otelflow.task.run.name"] for span in spans.named("task fetch")] == [
@@ -103,8 +108,8 @@ def test_a_template_names_each_run_after_its_arguments(spans):
         "page 008 of nightly [redacted]",
     ]
     assert spans.one("flow load").attributes["otelflow.flow.run.name"] == "load a.csv"
-    odd, huge = [span.attributes["otelflow.task.run.name"] for span in spans.named("task Task")]
-    assert odd == "{value}"
+    odd, panic, huge = [span.attributes["otelflow.task.run.name"] for span in spans.named("task Task")]
+    assert (odd, panic) == ("{value}", "{value}")
     assert len(huge) <= 1_000
 
 

@@ -11,7 +11,9 @@ import warnings
 
 import pytest
 
-from otelflow import Flow, Objective, flow, task
+from otelflow import Flow, Flow_Run__Config, Objective, flow, task
+from otelflow._core.flows.objective import buckets_of, objective_of
+from otelflow.errors import ConfigurationError
 from support.programs import python
 
 
@@ -241,7 +243,7 @@ def test_a_dataclass_may_have_a_field_with_any_name(spans):
     assert (run.flow_return_value, run.status, run.log) == (4, "fresh", ["fresh"])
 
 
-def test_objective_and_buckets_of_ours_still_count(spans):
+def test_objective_and_buckets_of_ours_still_count(spans, caplog):
     class Promised(Flow):
         objective = Objective(success=0.9)
         buckets = (1, 2)
@@ -250,10 +252,79 @@ def test_objective_and_buckets_of_ours_still_count(spans):
             return 1
 
     assert Promised().execute().objective.success == 0.9
-    with pytest.raises(ValueError, match="rising"):
-        type("Wrong", (Flow,), {"main": lambda self: 1, "buckets": (2, 1)})
-    with pytest.raises(ValueError, match="must be an Objective"):
-        type("Wrong", (Flow,), {"main": lambda self: 1, "objective": 0.9})
+    assert objective_of(Promised) is Promised.objective
+    assert buckets_of(Promised) == (1, 2)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("objective", 0.9), ("objective", 5), ("buckets", (2, 1)), ("buckets", [0])]
+)
+def test_what_looks_like_an_objective_or_buckets_and_is_none_is_the_class_s_own_and_told(spans, caplog, name, value):
+    kind = type("Own", (Flow,), {"main": lambda self: getattr(self, name), name: value})
+
+    assert kind().execute().flow_return_value == value
+    assert caplog.text.count(f"{name} of the class Own is taken for an attribute of its own") == 1
+
+
+@pytest.mark.parametrize("value", [5, "minimise", [1, "a"], {"a": 1}, range(3), property(lambda self: 5), len])
+@pytest.mark.parametrize(
+    "name",
+    ["buckets", "flow_args", "flow_config", "flow_error", "flow_id", "flow_kwargs", "flow_name", "flow_run_params"],
+)
+def test_a_class_may_have_anything_under_the_names_of_our_settable_attributes(spans, name, value):
+    kind = type("Own", (Flow,), {"main": lambda self, number: double(number), name: value})
+
+    run = kind().setup(number=2)
+    for _ in range(2):
+        run.execute()
+
+    assert (run.flow_return_value, run.status) == (4, "success")
+    assert run.json()["flow_data"]["return_value"] == 4
+    assert repr(run).startswith("<Own ")
+
+
+def test_a_class_says_its_name_and_configuration_also_as_attributes(spans):
+    class Report(Flow):
+        flow_name = "nightly report"
+        flow_config = Flow_Run__Config(raise_flow_error=False)
+
+        def main(self):
+            raise ValueError("no rows")
+
+    class Regional(Flow):
+        region = "eu"
+
+        @property
+        def flow_name(self):
+            return f"report of {self.region}"
+
+        def main(self):
+            return 1
+
+    report = Report().execute()
+    Regional().execute()
+
+    assert (report.flow_name, report.status, str(report.flow_error)) == ("nightly report", "failure", "no rows")
+    assert [span.name for span in spans.spans] == ["flow nightly report", "flow report of eu"]
+    assert Report(flow_name="another").flow_name == "another"
+    assert Report().set_flow_name("set").flow_name == "set"
+
+
+@pytest.mark.parametrize("dependencies", [{"database": 1}, None, 5, property(lambda self: {})])
+def test_dependencies_that_would_never_be_asked_for_are_refused_with_their_class(dependencies):
+    with pytest.raises(
+        ConfigurationError, match=r"Own\.task_dependencies must be a plain method that returns a mapping"
+    ):
+        type("Own", (Flow,), {"main": lambda self: 1, "task_dependencies": dependencies})
+
+
+def test_dependencies_that_would_have_to_be_awaited_are_refused():
+    with pytest.raises(ConfigurationError, match="not an async method"):
+
+        class Own(Flow):
+            async def task_dependencies(self):
+                return {}
 
 
 def test_setup_of_ones_own_does_not_keep_main_from_running(spans):

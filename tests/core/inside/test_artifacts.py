@@ -1,6 +1,7 @@
 """Artifacts of every type, results of every value: on the span, for listeners, in the flow, and what is refused."""
 
 import base64
+import contextlib
 import copy
 import datetime as dt
 import decimal
@@ -439,6 +440,45 @@ def test_a_value_that_cannot_be_read_is_shown_as_text_or_refused_by_the_errors_t
             leave(data, artifact_type)
 
     assert len(artifact_events_of_all(spans)) == 2
+
+
+class Panic(BaseException):
+    """As a library in another language raises it."""
+
+
+def _raise(kind):
+    def method(*_):
+        raise kind
+
+    return method
+
+
+@pytest.mark.parametrize("kind", [Panic, SystemExit, ZeroDivisionError])
+@pytest.mark.parametrize("base", [object, list, dict])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("__getattribute__",),
+        ("__class__",),
+        ("__iter__", "__len__", "items", "keys"),
+        ("itertuples", "columns", "iloc"),
+        ("__bool__", "__eq__", "__str__", "__repr__", "__format__"),
+    ],
+    ids=" ".join,
+)
+def test_what_raises_when_it_is_looked_at_is_data_all_the_same(spans, names, base, kind):
+    attributes = {name: _raise(kind) for name in names}
+    attributes |= {name: property(_raise(kind)) for name in ("__class__", "columns") if name in names}
+    value = type("Hostile", (base,), attributes)()
+
+    leave(value)
+    leave([value], "json")
+    leave([{"cell": value}], "table")
+    for artifact_type in ("table", "link", "progress", "image", "markdown"):
+        with contextlib.suppress(InvalidArtifact):
+            leave(value, artifact_type)
+
+    assert len(artifact_events_of_all(spans)) >= 3
 
 
 ROW = {"name": "apple", "price": 2.25, "password": "hunter2hunter2"}

@@ -5,9 +5,12 @@ import builtins
 import re
 import time
 import traceback
+import urllib.error
 from typing import Any, NamedTuple
 
+import grpc
 import pytest
+import urllib3
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 
@@ -97,6 +100,7 @@ CASES = [pytest.param(ending, kind, id=f"{ending.name}-{kind}") for ending in EN
 # What stands on some runs only
 ON_SOME = {"error.type", "otelflow.flow.tasks.failed", "otelflow.generator.closed_early", "otelflow.run.return_value"}
 ON_SOME |= {"otelflow.flow.name", "otelflow.flow.run.id", "otelflow.task.name", "otelflow.task.run.id"}
+ON_SOME |= {"otelflow.flow.failed_in"}
 
 VALUE = ["the very object"]
 
@@ -219,16 +223,22 @@ def assert_nothing_left_behind():
     assert builtins.print is THE_PRINT
 
 
-def assert_ended(span, ending, *, own, raised_here=True):
-    """Look at everything that the ending says on *span*; *own* are its other attributes and events."""
+def assert_ended(span, ending, *, own, raised_in=""):
+    """Look at everything that the ending says on *span*; *own* are its other attributes and events.
+
+    *raised_in* is the name of the span that the exception of a flow comes from, unless it was raised here.
+    """
     attributes, events = own
     attributes = {**attributes, "otelflow.run.result": ending.result}
+    if raised_in and ending.is_failure:
+        attributes["otelflow.flow.failed_in"] = raised_in
     if ending.error_type is not None:
         attributes["error.type"] = ending.error_type
     assert_attributes(span, has=attributes, lacks=ON_SOME - attributes.keys())
     if ending.is_failure:
         assert span.status.status_code is StatusCode.ERROR
-        assert span.status.description == (ending.message or ending.error_type)
+        source = f"{raised_in}: " if raised_in else ""
+        assert span.status.description == source + (ending.message or ending.error_type)
     else:
         assert span.status.status_code is StatusCode.UNSET
         assert span.status.description is None
@@ -237,7 +247,7 @@ def assert_ended(span, ending, *, own, raised_here=True):
     assert span.start_time <= span.end_time
     exceptions = [event for event in span.events if event.name == "exception"]
     assert [event.name for event in span.events if event.name != "exception"] == events
-    assert len(exceptions) == (1 if ending.error_type is not None and raised_here else 0)
+    assert len(exceptions) == (1 if ending.error_type is not None and not raised_in else 0)
     for event in exceptions:
         assert_told(event.attributes, ending)
 
@@ -335,10 +345,10 @@ def test_what_leaves_a_task_is_recorded_there_and_nowhere_else_up_the_trace(span
     failed = {"otelflow.flow.tasks.failed": 1} if ending.is_failure else {}
     code = f"{test_what_leaves_a_task_is_recorded_there_and_nowhere_else_up_the_trace.__qualname__}.<locals>"
     own = ({**inner_ids, **failed, "code.function.name": f"{__name__}.{code}.inner"}, [])
-    assert_ended(inner_run, ending, own=own, raised_here=False)
+    assert_ended(inner_run, ending, own=own, raised_in=f"task {kind}")
     outer_ids = {name: outer_run.attributes[name] for name in ("otelflow.flow.name", "otelflow.flow.run.id")}
     own = ({**outer_ids, "code.function.name": f"{__name__}.{code}.outer"}, [])
-    assert_ended(outer_run, ending, own=own, raised_here=False)
+    assert_ended(outer_run, ending, own=own, raised_in=f"task {kind}")
     assert inner_run.context.trace_id == outer_run.context.trace_id == run.context.trace_id
     assert [event.event_type for event in heard] == [
         "flow_start", "flow_start", "task_start", "task_stop", "flow_stop", "flow_stop",
@@ -362,6 +372,7 @@ def test_an_exception_that_stays_in_its_task_leaves_the_flow_a_success(spans, en
     assert run.attributes["otelflow.run.result"] == ending.result
     assert flow_run.attributes["otelflow.run.result"] == ("success" if stays else ending.result)
     assert flow_run.status.status_code is (StatusCode.ERROR if ending.is_failure and not stays else StatusCode.UNSET)
+    assert run.status.status_code is (StatusCode.ERROR if ending.is_failure and not stays else StatusCode.UNSET)
     assert flow_run.attributes.get("otelflow.flow.tasks.failed", 0) == (1 if ending.is_failure else 0)
     assert sum(event.name == "exception" for span in spans.spans for event in span.events) == bool(ending.error_type)
     assert_nothing_left_behind()
@@ -387,6 +398,104 @@ def test_an_exception_that_stays_in_its_flow_is_kept_there(spans, ending, kind):
     assert span.status.status_code is (StatusCode.ERROR if ending.is_failure else StatusCode.UNSET)
     assert sum(event.name == "exception" for event in span.events) == bool(ending.error_type)
     assert_nothing_left_behind()
+
+
+def test_no_span_of_a_successful_run_says_error_whatever_was_allowed_to_fail(spans):
+    @task
+    def innermost():
+        raise ValueError("no money")
+
+    @flow
+    def inner():
+        innermost()
+
+    @task(raise_on_error=False)
+    def may_fail():
+        inner().execute()
+
+    @flow(flow_config=otelflow.Flow_Run__Config(raise_flow_error=False))
+    def lenient():
+        innermost()
+
+    @flow
+    def outer():
+        may_fail()
+        lenient().execute()
+        return "done"
+
+    assert outer().execute().flow_return_value == "done"
+
+    assert [span.name for span in spans.spans if span.status.status_code is StatusCode.ERROR] == []
+    results = {span.name: span.attributes["otelflow.run.result"] for span in spans.spans}
+    assert results.pop("flow outer") == "success"
+    assert set(results.values()) == {"failure"}
+
+
+def test_what_fails_alone_says_error_though_it_keeps_its_exception(spans):
+    @task(raise_on_error=False)
+    def alone():
+        raise ValueError("no money")
+
+    @flow(flow_config=otelflow.Flow_Run__Config(raise_flow_error=False))
+    def lenient():
+        raise ValueError("no money")
+
+    alone()
+    lenient().execute()
+
+    assert [span.status.status_code for span in spans.spans] == [StatusCode.ERROR] * 2
+
+
+@pytest.mark.parametrize("how", ["as it is", "as the cause", "as the context", "in a group", "deep in groups"])
+def test_a_flow_names_the_span_that_raised_what_ended_it(spans, how):
+    @task(task_name="charge")
+    def charge():
+        raise ValueError("no money")
+
+    @task
+    def order():
+        charge()
+
+    @flow
+    def shop():
+        try:
+            order()
+        except ValueError as error:
+            if how == "as it is":
+                raise
+            if how == "as the cause":
+                raise RuntimeError("no order") from error
+            if how == "as the context":
+                raise RuntimeError("no order")  # noqa: B904 the user's
+            group = ExceptionGroup("several", [KeyError("other"), error])
+            raise group if how == "in a group" else ExceptionGroup("more", [group])  # noqa: B904 the user's
+
+    run = shop()
+    with pytest.raises(Exception, match=r"no money|no order|several|more"):
+        run.execute()
+
+    span = spans.one("flow shop")
+    assert span.attributes["otelflow.flow.failed_in"] == "task charge"
+    assert span.status.description.startswith("task charge: ")
+    assert run.flow_state.error is run.flow_error
+
+
+def test_a_flow_that_fails_by_itself_names_nobody(spans):
+    @task(raise_on_error=False)
+    def charge():
+        raise ValueError("no money")
+
+    @flow
+    def shop():
+        charge()
+        raise RuntimeError("closed")
+
+    with pytest.raises(RuntimeError):
+        shop().execute()
+
+    span = spans.one("flow shop")
+    assert "otelflow.flow.failed_in" not in span.attributes
+    assert span.status.description == "closed"
 
 
 @task
@@ -471,6 +580,8 @@ def raised(name):
     kind = getattr(pytest.importorskip(module), attribute)
     if attribute == "Cancelled":
         return kind._create(source="explicit")
+    if attribute in ("EOF", "TIMEOUT"):
+        return kind("x")
     return kind("x", 1) if attribute == "TimeoutExpired" else kind()
 
 
@@ -491,6 +602,12 @@ def raised(name):
         ("billiard.exceptions.SoftTimeLimitExceeded", "timeout"),
         ("socket.timeout", "timeout"),
         ("requests.ConnectionError", "failure"),
+        ("grpc.FutureCancelledError", "cancellation"),
+        ("grpc.FutureTimeoutError", "timeout"),
+        ("twisted.internet.defer.TimeoutError", "timeout"),
+        ("celery.exceptions.TaskRevokedError", "cancellation"),
+        ("pexpect.exceptions.EOF", "failure"),
+        ("pexpect.exceptions.TIMEOUT", "timeout"),
     ],
 )
 def test_other_libraries_words_for_stopping_are_understood(spans, name, result):
@@ -506,6 +623,30 @@ def test_other_libraries_words_for_stopping_are_understood(spans, name, result):
         stop()
 
     assert spans.one("task stop").attributes["otelflow.run.result"] == result
+
+
+@pytest.mark.parametrize(
+    ("reason", "result"), [(TimeoutError("timed out"), "timeout"), (OSError("refused"), "failure"), ("text", "failure")]
+)
+def test_an_address_that_did_not_answer_in_time_is_a_timeout_also_where_its_error_wraps_the_reason(reason, result):
+    assert ending_of(urllib.error.URLError(reason)).result == result
+    wrapper = urllib3.exceptions.MaxRetryError(None, "/", reason)
+    assert ending_of(wrapper).result == result
+    wrapper.reason = wrapper
+    assert ending_of(wrapper).result == "failure"
+
+
+@pytest.mark.parametrize(
+    ("code", "result"),
+    [("DEADLINE_EXCEEDED", "timeout"), ("CANCELLED", "cancellation"), ("UNAVAILABLE", "failure"), (None, "failure")],
+)
+def test_a_call_of_grpc_ends_as_its_code_says(code, result):
+    class CallError(grpc.RpcError):
+        def code(self):
+            return None if code is None else grpc.StatusCode[code]
+
+    assert ending_of(CallError()).result == result
+    assert ending_of(grpc.RpcError()).result == "failure"
 
 
 def test_a_class_of_the_user_s_own_with_such_a_name_is_a_failure(spans):
@@ -742,6 +883,27 @@ def test_a_value_that_cannot_be_shown_is_a_success_all_the_same(spans, kind):
 
     assert run.flow_return_value is value
     assert {span.attributes["otelflow.run.result"] for span in spans.spans} == {"success"}
+
+
+@pytest.mark.parametrize("kind", [Panic, SystemExit, ZeroDivisionError])
+def test_an_exception_that_tells_nothing_of_itself_comes_out_as_it_is(spans, kind):
+    class Silent(Exception):
+        def __getattribute__(self, name):
+            raise kind
+
+    @task
+    def fail():
+        raise Silent
+
+    @task(raise_on_error=False)
+    def fail_inside():
+        raise Silent
+
+    with pytest.raises(Silent):
+        fail()
+    assert fail_inside() is None
+
+    assert [span.attributes["otelflow.run.result"] for span in spans.spans] == ["failure", "failure"]
 
 
 def test_an_exception_that_cannot_be_shown_comes_out_as_it_is(spans):

@@ -44,6 +44,7 @@ def test_the_attributes_of_flows_and_tasks_are_these_and_no_others(spans):
         **failed,
         "code.function.name": f"{place}.order",
         "otelflow.flow.tasks.failed": 1,
+        "otelflow.flow.failed_in": "task charge",
     }
     assert dict(spans.one("task charge").attributes) == {
         **of_the_flow,

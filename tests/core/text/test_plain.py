@@ -131,6 +131,38 @@ def test_numpy_pandas_and_polars_are_known_by_what_they_can_do():
     assert plain(polars.DataFrame({"x": [1, None]})) == [{"x": 1}, {"x": None}]
 
 
+def test_what_is_masked_is_none_and_a_row_of_a_structured_array_has_its_names():
+    numpy = pytest.importorskip("numpy")
+
+    assert plain(numpy.ma.array([[1, 2], [3, 4]], mask=[[0, 1], [0, 0]])) == [[1, None], [3, 4]]
+    assert plain(numpy.ma.masked) is None
+    assert plain(numpy.array([(1, 2.5)], dtype=[("a", "i4"), ("b", "f8")])) == [{"a": 1, "b": 2.5}]
+
+
+def test_two_columns_of_one_name_keep_their_values():
+    pandas = pytest.importorskip("pandas")
+
+    assert plain(pandas.DataFrame([[1, 2, 3]], columns=["a", "b", "a"])) == [{"a": 1, "b": 2, "a (2)": 3}]
+
+
+def test_what_arrow_has_is_data_whatever_its_class():
+    pyarrow = pytest.importorskip("pyarrow")
+
+    assert plain(pyarrow.table({"a": [1, None]})) == [{"a": 1}, {"a": None}]
+    assert plain(pyarrow.record_batch({"a": list(range(2_500))})) == [{"a": number} for number in range(2_500)]
+    assert plain([pyarrow.array([1, None]), pyarrow.chunked_array([[1], [2]]), pyarrow.scalar("x")]) == [
+        [1, None],
+        [1, 2],
+        "x",
+    ]
+
+
+def test_a_struct_of_msgspec_is_its_fields():
+    msgspec = pytest.importorskip("msgspec")
+
+    assert plain(msgspec.defstruct("Order", [("number", int)])(3)) == {"number": 3}
+
+
 def test_a_model_is_its_fields():
     pydantic = pytest.importorskip("pydantic")
 

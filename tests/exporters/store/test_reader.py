@@ -49,7 +49,7 @@ def test_a_summary_says_what_the_trace_was_and_how_it_went(program, tmp_path):
     (summary,) = store(tmp_path, spans).summaries()
 
     assert (summary.trace_id, summary.name, summary.service) == (hex_id(spans), "flow nightly", "demo")
-    assert (summary.result, summary.span_count, summary.failed_count) == ("timeout", 3, 1)
+    assert (summary.result, summary.span_count, summary.failed_count) == ("timeout", 3, 2)
     assert summary.started.timestamp() == pytest.approx(spans[-1].start_time / 1e9)
     assert summary.duration == pytest.approx((spans[-1].end_time - spans[-1].start_time) / 1e9)
 

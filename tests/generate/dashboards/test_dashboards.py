@@ -52,6 +52,50 @@ def test_the_traces_of_a_dashboard_are_searched_in_jaeger_by_service_and_operati
     assert [pattern.match(job)[1] for job in ("billing", "shop/billing")] == ["billing", "billing"]
 
 
+@pytest.mark.parametrize("name", ["otelflow-fleet.json", "otelflow-flow.json", "otelflow-task.json"])
+def test_every_panel_stands_in_a_group_with_a_name(name):
+    panels = generate_dashboards()[name]["panels"]
+
+    rows = [place for place, panel in enumerate(panels) if panel["type"] == "row"]
+    assert rows[0] == 0
+    assert all(panels[row]["title"] for row in rows)
+    assert all(after - row > 1 for row, after in zip(rows, [*rows[1:], len(panels)], strict=True)), "an empty group"
+
+
+def test_every_column_of_a_table_has_a_name_a_unit_and_a_place():
+    tables = [
+        panel for board in generate_dashboards().values() for panel in board["panels"] if panel["type"] == "table"
+    ]
+
+    assert tables
+    for table in tables:
+        fields = [f"Value #{target['refId']}" for target in table["targets"]]
+        settings = {
+            override["matcher"]["options"]: {item["id"]: item["value"] for item in override["properties"]}
+            for override in table["fieldConfig"]["overrides"]
+        }
+        names = [settings[field]["displayName"] for field in fields]
+        assert len(set(names)) == len(names)
+        assert not [name for name in names if not name or name.lower().startswith("value")]
+        assert all(settings[field]["unit"] in ("short", "s", "percentunit") for field in fields)
+        (organize,) = [step["options"] for step in table["transformations"] if step["id"] == "organize"]
+        assert [organize["renameByName"][field] for field in fields] == names
+        places = organize["indexByName"]
+        assert sorted(places, key=places.get) == ["job", "flow", *fields]
+
+
+def test_every_legend_says_what_it_shows_of_each_line():
+    legends = [
+        panel["options"]["legend"]
+        for board in generate_dashboards().values()
+        for panel in board["panels"]
+        if panel["type"] == "timeseries"
+    ]
+
+    assert legends
+    assert all(legend["calcs"] == ["lastNotNull", "max"] for legend in legends)
+
+
 def test_the_heatmaps_of_durations_show_exemplars():
     for dashboard in generate_dashboards().values():
         (heatmap,) = [panel for panel in dashboard["panels"] if panel["type"] == "heatmap"]
