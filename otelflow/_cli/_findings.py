@@ -33,7 +33,7 @@ def print_findings(jaeger: str | None, prometheus: str | None) -> int:
         findings.append(finding)
         mark, style = _MARKS[finding.state]
         seen = hide_secrets(finding.seen)
-        lines = [Text.assemble((f"{mark:<{_MARK_WIDTH}}", style), f"{finding.subject:<{_SUBJECT_WIDTH}} ", seen)]
+        lines = [Text.assemble((f"{mark:<{_MARK_WIDTH}}", style), f"{finding.subject:<{_SUBJECT_WIDTH}}  ", seen)]
         if lines[0].cell_len > console.width:
             lines = [Text.assemble((f"{mark:<{_MARK_WIDTH}}", style), finding.subject), Text(f"{_INDENT}{seen}")]
         if finding.cure and finding.state != "ok":

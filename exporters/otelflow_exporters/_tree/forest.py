@@ -160,9 +160,10 @@ def fold(nodes: Sequence[SpanNode], view: TreeView = USUAL) -> "list[SpanNode | 
         if len(alike) < FOLD_FROM:
             items.extend(alike)
             continue
-        failures = [node for node in alike if node.failures]
+        # First those that failed themselves, then those that hide a failure.
+        failures = sorted((node for node in alike if node.failures), key=lambda node: not node.is_failed)
         others_failed = sum(node.failures for node in failures[FAILED_SHOWN:])
-        examples = failures[:FAILED_SHOWN]
+        examples = sorted(failures[:FAILED_SHOWN], key=start_of)
         if view.logs:
             examples, others_failed = [node for node in alike if node.messages or node.failures], 0
         # A fold that hides nothing would be one more line only.

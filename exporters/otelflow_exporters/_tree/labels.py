@@ -39,8 +39,6 @@ def label_of(node: SpanNode, room: int, style: str) -> Label:
         text.append(f" running since {local_time(span.start):%H:%M:%S}", style=style)
     elif span.result not in (names.SUCCESS, names.FAILURE):
         text.append(f" {one_line(span.result)}", style=style)
-    if node.error_from_below:
-        text.append(f" {one_line(node.error_from_below)}", style="red")
     if node.is_orphan:
         text.append(" (its parent is missing)", style="yellow")
     below = []
@@ -51,6 +49,9 @@ def label_of(node: SpanNode, room: int, style: str) -> Label:
             text.append(f" {addition}", style="cyan")
         else:
             below.append(whole)
+    # Where it was raised it is described: here it stands where there is room.
+    if node.error_from_below and cell_len(text.plain) + 1 + len(node.error_from_below) <= room:
+        text.append(f" {one_line(node.error_from_below)}", style="red")
     return Label(text, below)
 
 
