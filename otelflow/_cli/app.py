@@ -175,7 +175,7 @@ def forget(
 
 @app.command()
 def config() -> None:
-    """Print what is in force: each setting, its value, and where that came from."""
+    """Print the effective settings: each with its value, and where that came from."""
     show_warnings(with_tracebacks=False)
     from otelflow._cli.config import print_configuration
 
