@@ -249,7 +249,7 @@ def ship(
 
 @app.command(epilog=examples("otelflow config", "OTELFLOW_MESSAGE_LEVEL=DEBUG otelflow config"))
 def config() -> None:
-    """Print what is in force: each setting, its value, and where that came from."""
+    """Print the effective settings: each with its value, and where that came from."""
     show_warnings(with_tracebacks=False)
     from otelflow._cli.config import print_configuration
 

@@ -1,4 +1,4 @@
-"""Print what is in force."""
+"""Print the effective settings."""
 
 import os
 from typing import Final

@@ -154,7 +154,9 @@ class Workplace:
             timeout=timeout,
             check=False,
         )
-        return done.returncode, done.stdout.replace(str(self.home), "/home/me")
+        # Where the environment lies in the checkout, `otelflow config` names the checkout's project, too.
+        output = re.sub(rf"^{re.escape(str(ROOT))}/pyproject\.toml: .*\n\n?", "", done.stdout, flags=re.MULTILINE)
+        return done.returncode, output.replace(str(self.home), "/home/me")
 
     def run_programs(self):
         """Run the program that the page's blocks without a title are, and the files that nothing else runs."""
