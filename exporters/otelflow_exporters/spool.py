@@ -38,6 +38,8 @@ _PATIENCE_SECONDS: Final = 0.4
 _PATIENCE_AFTER_ARRIVAL_SECONDS: Final = 2.0  # with an endpoint that has taken something before
 _LOOK_SECONDS: Final = 0.05
 _LONG_SECONDS: Final = 60.0
+# The rest is the record's length and checksum.
+_LARGEST_BODY: Final = LARGEST_RECORD - 16
 # Without a folder, spans wait in memory.
 _LARGEST_MEMORY: Final = 16 * 1024 * 1024
 # What has started is kept in memory until it ends, and each segment begins with it.
@@ -166,30 +168,41 @@ class SpoolSpanProcessor(SpanProcessor):
         if context is None or not context.trace_flags.sampled:
             return
         with self._lock:
-            self._open_bytes -= len(self._open.pop(context.span_id, b""))
             self._made += 1
         if self._is_shut_down:
             self._lose("after_shutdown", 1)
             return
-        try:
-            body = encode_span(span)
-        except Exception as error:  # noqa: BLE001 what a span of any program holds
-            self._lose("encoding_failed", 1, error)
-            return
-        record = framed(body)
-        if len(record) > LARGEST_RECORD:
-            self._lose("too_large", 1)
-            return
-        try:
-            self._writer.append(record, 1)
-        except OSError as error:
-            self._keep_in_memory(body, error)
+        body = self._encoded(span)
+        # In one step: a segment that begins meanwhile has the start of this span and its end, or neither.
+        with self._writer.lock:
+            if body:
+                self._write(body)
+            with self._lock:
+                self._open_bytes -= len(self._open.pop(context.span_id, b""))
         worker = self._worker
         if worker.thread is None:
             worker.start_thread()
         elif self.waiting == self._batch_size:
             with worker.changed:
                 worker.changed.notify_all()
+
+    def _encoded(self, span: ReadableSpan) -> bytes:
+        """Return the record's body, empty if there can be none."""
+        try:
+            body = encode_span(span)
+        except Exception as error:  # noqa: BLE001 what a span of any program holds
+            self._lose("encoding_failed", 1, error)
+            return b""
+        if len(body) > _LARGEST_BODY:
+            self._lose("too_large", 1)
+            return b""
+        return body
+
+    def _write(self, body: bytes) -> None:
+        try:
+            self._writer.append(framed(body), 1)
+        except OSError as error:
+            self._keep_in_memory(body, error)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Send what waits; return False if that took longer, or if the endpoint took it not."""
@@ -294,12 +307,15 @@ class SpoolSpanProcessor(SpanProcessor):
 
     def _count_removed(self, folder: Folder, file: StoredFile) -> None:
         """Count the spans of a segment that must make room before they have arrived."""
-        try:
-            content = folder.read(file.name, LARGEST_SEGMENT)
-        except OSError:
-            return
-        records = Segment(content[offset_of(folder, file) :]).records()
-        count = sum(1 for record in records for span in spans_of(record.traces) if span.end_time_unix_nano)
+        offset = offset_of(folder, file)
+        count = self._writer.segments.get(file.name, 0)
+        if offset or not count:  # to read all of it would keep the program for a tenth of a second
+            try:
+                content = folder.read(file.name, LARGEST_SEGMENT)
+            except OSError:
+                return
+            records = Segment(content[offset:]).records()
+            count = sum(1 for record in records for span in spans_of(record.traces) if span.end_time_unix_nano)
         folder.remove(file.name + SUFFIX)
         if self._writer.segments.pop(file.name, None) is not None:
             self._lose("spool_full", count)

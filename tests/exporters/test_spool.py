@@ -505,3 +505,32 @@ def test_spans_in_memory_are_kept_as_bytes(receiver, tmp_path):
     tracer.start_span("kept").end()
 
     assert [type(item) for item in processor._memory] == [bytes]
+
+
+def test_a_span_whose_end_begins_a_segment_is_open_in_it_until_its_end_is_there(receiver, folder):
+    processor = SpoolSpanProcessor(folder, max_bytes=64 * 4_000, is_shipped=False)
+    tracer = provider_with(processor)
+    beginnings = []
+    started = processor._writer._first_records
+    processor._writer._first_records = lambda: beginnings.append(len(started())) or started()
+
+    for _ in range(100):
+        tracer.start_span("short", attributes={"text": "x" * 100}).end()
+        tracer.start_span("even").end()
+
+    assert len(beginnings) > 5
+    assert set(beginnings) == {1}
+
+
+def test_own_segments_that_make_room_are_counted_without_being_read(folder, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("otelflow_exporters.spool.Segment", None)
+    processor = SpoolSpanProcessor(folder, max_bytes=200_000)
+    tracer = provider_with(processor)
+
+    for _ in range(1_000):
+        tracer.start_span("many", attributes={"text": "x" * 200}).end()
+    processor.shutdown()
+
+    assert processor.dropped["spool_full"] > 0
+    assert processor.waiting + processor.dropped["spool_full"] == 1_000

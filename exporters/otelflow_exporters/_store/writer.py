@@ -44,8 +44,10 @@ class SegmentWriter:
         self.segments: dict[str, int] = {}
         self._name = ""
         self.dropped = 0
-        # Re-entrant, because a signal handler of the program may end a span while one is being written.
-        self._lock = forks.new_lock()
+        self._segment_bytes = limits.segment_bytes
+        self._segment_seconds = limits.segment_age.total_seconds()
+        #: Re-entrant, because a signal handler of the program may end a span while one is being written
+        self.lock = forks.new_lock()
         self._descriptor = -1
         self._is_held = False
         self._opened = 0.0
@@ -55,7 +57,7 @@ class SegmentWriter:
 
     def append(self, record: bytes, spans: int = 0) -> None:
         """Write one record, with so many *spans*, whole or not at all; raise OSError when that is impossible."""
-        with self._lock:
+        with self.lock:
             if not self._has_room_for(len(record)):
                 self._open(len(record))
             self._write(record)
@@ -77,14 +79,14 @@ class SegmentWriter:
 
     def count_dropped(self, count: int) -> bool:
         """Count lost spans; return whether they are the first."""
-        with self._lock:
+        with self.lock:
             is_first = self.dropped == 0
             self.dropped += count
         return is_first
 
     def close(self) -> None:
         """Finish the current segment, if there is one."""
-        with self._lock:
+        with self.lock:
             self._finish(self._descriptor)
             self._descriptor = -1
 
@@ -98,7 +100,7 @@ class SegmentWriter:
 
     def touch(self) -> None:
         """Show that this process is alive, by the time of its segment."""
-        with self._lock, contextlib.suppress(OSError):
+        with self.lock, contextlib.suppress(OSError):
             if self._descriptor >= 0:
                 os.utime(self._descriptor)
 
@@ -106,10 +108,10 @@ class SegmentWriter:
         if self._descriptor < 0 or self._name not in self.segments:  # the owner has given it up
             return False
         # Twice what it began with: to write that again and again must not become most of the work.
-        most = max(self._limits.segment_bytes, 2 * self._first_size)
+        most = max(self._segment_bytes, 2 * self._first_size)
         if self._size > self._first_size and self._size + length > most:
             return False
-        if time.monotonic() - self._opened > self._limits.segment_age.total_seconds():
+        if time.monotonic() - self._opened > self._segment_seconds:
             return False
         if not self._is_held:
             self._is_held = hold(self._descriptor)
@@ -147,7 +149,7 @@ class SegmentWriter:
             # After the segment is made and held: of two processes that begin one at once, the later counts both.
             # Old files that cannot be removed are no reason to lose a new record.
             with contextlib.suppress(OSError):
-                room = max(0, length - self._limits.segment_bytes)
+                room = max(0, length - self._segment_bytes)
                 prune(store, self._limits, room=room, own=name, on_removal=self._on_removal)
 
     def begin_anew(self) -> None:
