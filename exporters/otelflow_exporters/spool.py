@@ -1,5 +1,6 @@
 """Let spans wait in files until they have arrived."""
 
+import contextlib
 import logging
 import os
 import time
@@ -19,11 +20,11 @@ from otelflow.errors import StoreUnreadable
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._otlp.sender import Sender, new_sender
 from otelflow_exporters._spool.batches import CLOSED, Item
-from otelflow_exporters._spool.claims import offset_of
-from otelflow_exporters._spool.shipper import Shipper
+from otelflow_exporters._spool.claims import SUFFIX, forget, offset_of
+from otelflow_exporters._spool.shipper import Outcome, Shipper
 from otelflow_exporters._store.limits import Limits, absolute
-from otelflow_exporters._store.ownership import writer_of
-from otelflow_exporters._store.records import LARGEST_RECORD, LARGEST_SEGMENT, Segment, framed, spans_of
+from otelflow_exporters._store.ownership import open_store, writer_of
+from otelflow_exporters._store.records import LARGEST_RECORD, LARGEST_SEGMENT, Segment, framed, is_note, spans_of
 from otelflow_exporters._store.writer import SegmentWriter
 
 __all__ = ["SpoolSpanProcessor"]
@@ -37,8 +38,12 @@ _PATIENCE_SECONDS: Final = 0.4
 _PATIENCE_AFTER_ARRIVAL_SECONDS: Final = 2.0  # with an endpoint that has taken something before
 _LOOK_SECONDS: Final = 0.05
 _LONG_SECONDS: Final = 60.0
+# The rest is the record's length and checksum.
+_LARGEST_BODY: Final = LARGEST_RECORD - 16
 # Without a folder, spans wait in memory.
 _LARGEST_MEMORY: Final = 16 * 1024 * 1024
+# What has started is kept in memory until it ends, and each segment begins with it.
+_LARGEST_OPEN: Final = 8 * 1024 * 1024
 
 
 class SpoolSpanProcessor(SpanProcessor):
@@ -108,7 +113,7 @@ class SpoolSpanProcessor(SpanProcessor):
             is_due=lambda: (
                 self._shipper is not None
                 and self.waiting >= self._batch_size
-                and time.monotonic() >= self._shipper.not_before
+                and time.monotonic() >= max(self._shipper.not_before, self._idle_until)
             ),
         )
         self._lock = forks.new_lock()
@@ -120,10 +125,12 @@ class SpoolSpanProcessor(SpanProcessor):
         """Begin with no span; in a forked child, those of the parent are the parent's."""
         self.dropped: Counter[str] = Counter()
         self._open: dict[int, bytes] = {}
+        self._open_bytes = 0
         self._ended = 0  # spans of this process that ended
         self._done = 0  # those of them that need not be sent any more
-        self._memory: deque[Item] = deque()
+        self._memory: deque[bytes] = deque()
         self._memory_bytes = 0
+        self._idle_until = 0.0
         self._is_warned = False
         self._is_shut_down = False
         self._worker.is_closed = False
@@ -145,11 +152,15 @@ class SpoolSpanProcessor(SpanProcessor):
             record = framed(encode_span(span))
         except Exception:  # noqa: BLE001 what a span of any program holds; its end says that it is lost
             return
-        self._open[context.span_id] = record
-        try:
+        with self._lock:
+            if self._open_bytes + len(record) > _LARGEST_OPEN:
+                return
+            self._open[context.span_id] = record
+            self._open_bytes += len(record)
+        with contextlib.suppress(OSError):  # its end says so
             self._writer.append(record)
-        except OSError:
-            return  # its end says so
+        if self._worker.thread is None:
+            self._worker.start_thread()
 
     def on_end(self, span: ReadableSpan) -> None:
         """Write *span*; it is sent later."""
@@ -157,33 +168,39 @@ class SpoolSpanProcessor(SpanProcessor):
         context = span.get_span_context()
         if context is None or not context.trace_flags.sampled:
             return
-        self._open.pop(context.span_id, None)
         with self._lock:
             self._ended += 1
         if self._is_shut_down:
             self._lose("after_shutdown", 1)
             return
-        try:
-            body = encode_span(span)
-        except Exception as error:  # noqa: BLE001 what a span of any program holds
-            self._lose("encoding_failed", 1, error)
-            return
-        record = framed(body)
-        if len(record) > LARGEST_RECORD:
-            self._lose("too_large", 1)
-            return
-        try:
-            self._writer.append(record, 1)
-        except OSError as error:
-            self._keep_in_memory(body, error)
+        body = self._encoded(span)
+        # In one step: a segment that begins meanwhile has the start of this span and its end, or neither.
+        with self._writer.lock:
+            if body:
+                try:
+                    self._writer.append(framed(body), 1)
+                except OSError as error:
+                    self._keep_in_memory(body, error)
+            with self._lock:
+                self._open_bytes -= len(self._open.pop(context.span_id, b""))
         worker = self._worker
-        if self._shipper is None:
-            return
         if worker.thread is None:
             worker.start_thread()
         elif self.waiting == self._batch_size:
             with worker.changed:
                 worker.changed.notify_all()
+
+    def _encoded(self, span: ReadableSpan) -> bytes:
+        """Return the record's body, empty if there can be none."""
+        try:
+            body = encode_span(span)
+        except Exception as error:  # noqa: BLE001 what a span of any program holds
+            self._lose("encoding_failed", 1, error)
+            return b""
+        if len(body) > _LARGEST_BODY:
+            self._lose("too_large", 1)
+            return b""
+        return body
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Send what waits; return False if that took longer, or if the endpoint took it not."""
@@ -202,15 +219,21 @@ class SpoolSpanProcessor(SpanProcessor):
         self._is_shut_down = True
         self._writer.close()
         if self._shipper is None:
+            self._worker.close()
             return
         with shutdown.waiting():
             is_done = self._deliver_last()
+        worker = self._worker
         if is_done:
-            self._worker.close()
+            worker.close()
             self._shipper.close()
             return
+        with worker.changed:  # its thread ends after the request that is on its way
+            worker.is_closed = True
+            worker.changed.notify_all()
         if self._memory:
             self._lose("shutdown", len(self._memory))
+            self._memory.clear()
         if self.waiting:
             _logger.warning(
                 "%d spans wait in the spool %s%s: the next process that uses it, or 'otelflow ship', sends them",
@@ -243,11 +266,11 @@ class SpoolSpanProcessor(SpanProcessor):
 
     def _keep_in_memory(self, body: bytes, error: Exception) -> None:
         with self._lock:
-            self._memory.append(Item(len(body), TracesData.FromString(body), 1))
+            self._memory.append(body)
             self._memory_bytes += len(body)
             surplus = 0
             while self._memory_bytes > _LARGEST_MEMORY:
-                self._memory_bytes -= self._memory.popleft().end
+                self._memory_bytes -= len(self._memory.popleft())
                 surplus += 1
         if surplus:
             self._lose("spool_full", surplus)
@@ -278,12 +301,16 @@ class SpoolSpanProcessor(SpanProcessor):
 
     def _count_removed(self, folder: Folder, file: StoredFile) -> None:
         """Count the spans of a segment that must make room before they have arrived."""
-        try:
-            content = folder.read(file.name, LARGEST_SEGMENT)
-        except OSError:
-            return
-        records = Segment(content[offset_of(folder, file) :]).records()
-        count = sum(1 for record in records for span in spans_of(record.traces) if span.end_time_unix_nano)
+        offset = offset_of(folder, file)
+        count = self._writer.segments.get(file.name, 0)
+        if offset or not count:  # to read all of it would keep the program for a tenth of a second
+            try:
+                content = folder.read(file.name, LARGEST_SEGMENT)
+            except OSError:
+                return
+            records = Segment(content[offset:]).records()
+            count = sum(1 for record in records for span in spans_of(record.traces) if not is_note(span))
+        folder.remove(file.name + SUFFIX)
         if self._writer.segments.pop(file.name, None) is not None:
             self._lose("spool_full", count)
         elif count and not is_running(writer_of(file.name)):  # one that lives misses its segment, and counts it
@@ -293,29 +320,46 @@ class SpoolSpanProcessor(SpanProcessor):
 
     def _ship(self) -> bool:
         """Send one batch, if there is anything to send; tell whether more may be left."""
-        if self._shipper is None:
-            return False
         if self._open:
             self._writer.touch()
-        if self._memory:
-            with self._lock:
-                items = [self._memory.popleft() for _ in range(min(len(self._memory), self._batch_size))]
-            count = self._shipper.ship_records(items)
-            with self._lock:
-                self._memory.extendleft(reversed(items[count:]))
-                self._memory_bytes -= sum(item.end for item in items[:count])
-                self._done += count
-            return count > 0
+        self._idle_until = time.monotonic() + _SIGN_SECONDS  # unless something happens: others may send it
+        if self._shipper is not None and self._memory:
+            return self._ship_memory(self._shipper)
         try:
-            outcome = self._shipper.ship()
+            outcome = self._shipper.ship() if self._shipper is not None else self._look()
         except OSError:  # of the folder: writing to it has failed, too, and said why
             return False
         except Exception as error:
-            self._shipper.not_before = time.monotonic() + _LONG_SECONDS
+            if self._shipper is not None:
+                self._shipper.not_before = time.monotonic() + _LONG_SECONDS
             _logger.warning("The spool %s could not be read further; it is tried again", self.directory, exc_info=error)
             return False
         with self._lock:
             self._done += outcome.own
         if outcome.vanished:
             self._lose("vanished", outcome.vanished)
+        if outcome.is_more:
+            self._idle_until = 0.0
+        elif self._shipper is not None and self._worker.is_closed:
+            self._shipper.close()
         return outcome.is_more
+
+    def _look(self) -> Outcome:
+        """Look what another process has sent of this one's spans."""
+        written = list(self._writer.segments)
+        with open_store(self.directory, kind="spool") as folder:
+            names = set(folder.names())
+            shipped, vanished = forget(
+                folder, self._writer.segments, Counter(), [name for name in written if name not in names]
+            )
+        return Outcome(own=shipped, vanished=vanished)
+
+    def _ship_memory(self, shipper: Shipper) -> bool:
+        with self._lock:
+            bodies = [self._memory.popleft() for _ in range(min(len(self._memory), self._batch_size))]
+        count = shipper.ship_records([Item(len(body), TracesData.FromString(body), 1) for body in bodies])
+        with self._lock:
+            self._memory.extendleft(reversed(bodies[count:]))
+            self._memory_bytes -= sum(map(len, bodies[:count]))
+            self._done += count
+        return count > 0

@@ -6,12 +6,15 @@ import socket
 import stat
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from otelflow.errors import ConfigurationError
+from otelflow_exporters._spool.batches import CLOSED
+from otelflow_exporters._spool.shipper import Outcome
 from otelflow_exporters.spool import SpoolSpanProcessor
 from support.programs import run_python, source_of
 from support.receivers import OtlpReceiver
@@ -67,6 +70,11 @@ def run_program(tmp_path, *parts, url, **variables):
     return run_python(
         path, OTEL_EXPORTER_OTLP_ENDPOINT=url, OTELFLOW_SPOOL_DIR=tmp_path / "spool", cwd=tmp_path, **variables
     )
+
+
+def open_files():
+    place = Path("/proc/self/fd")
+    return len(list(place.iterdir())) if place.is_dir() else 0
 
 
 def counts_of(receiver):
@@ -330,3 +338,199 @@ def test_a_folder_or_limit_that_cannot_be_used_is_said_at_once(receiver, folder,
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "nonsense")
     with pytest.raises(ConfigurationError, match="is no endpoint"):
         SpoolSpanProcessor(folder)
+
+
+def test_what_is_open_when_a_segment_ends_is_told_however_small_the_segments_are(receiver, folder, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    processor = SpoolSpanProcessor(folder, max_bytes=64 * 4_000)
+    tracer = provider_with(processor)
+    written = 0
+    write = os.write
+
+    def count(descriptor, data):
+        nonlocal written
+        written += len(data)
+        return write(descriptor, data)
+
+    monkeypatch.setattr("otelflow_exporters._store.writer.os.write", count)
+    spans = [tracer.start_span(f"open{number}") for number in range(500)]
+    for _ in range(100):
+        tracer.start_span("short").end()
+
+    # What is open is larger than a segment, and is not written anew with each span.
+    assert processor._writer._first_size > 4_000
+    assert written < 10 * 700 * 400
+    assert len(spans) == len(processor._started())
+
+
+def test_a_process_that_is_killed_between_two_segments_has_not_said_that_nothing_is_open(receiver, folder, monkeypatch):
+    processor = SpoolSpanProcessor(folder, max_bytes=64 * 4_000, is_shipped=False)
+    tracer = provider_with(processor)
+    tracer.start_span("open")
+
+    def killed(*_args, **_options):
+        raise OSError("as if it ended here")
+
+    monkeypatch.setattr("otelflow_exporters._store.writer.open_store", killed)
+    for _ in range(100):
+        tracer.start_span("short").end()
+
+    assert not any(file.read_bytes().endswith(CLOSED) for file in folder.glob("*.otlp"))
+
+
+def test_nobody_sees_a_segment_that_is_not_held_yet(folder, monkeypatch):
+    from otelflow_exporters._store import writer
+
+    seen = []
+
+    def hold_and_look(descriptor):
+        seen.append(sorted(file.name for file in folder.glob("*.otlp") if not file.name.startswith(".")))
+        return hold(descriptor)
+
+    hold = writer.hold
+    monkeypatch.setattr(writer, "hold", hold_and_look)
+    provider_with(SpoolSpanProcessor(folder, is_shipped=False)).start_span("open")
+
+    assert seen == [[]]
+
+
+@pytest.mark.parametrize("is_shipped", [True, False])
+def test_a_process_that_only_has_open_spans_gives_signs_of_life(receiver, folder, is_shipped):
+    processor = SpoolSpanProcessor(folder, is_shipped=is_shipped)
+    provider_with(processor).start_span("open")
+    (file,) = folder.glob("*.otlp")
+    os.utime(file, (1, 1))
+
+    times = []
+    while len(times) < 200 and max(times, default=0) <= 1:
+        time.sleep(0.05)
+        times.append(file.stat().st_mtime)
+    processor.shutdown()
+
+    assert times[-1] > 1
+
+
+def test_a_folder_that_is_replaced_by_another_keeps_no_program_from_its_work(receiver, folder):
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+    receiver.status = 503
+    tracer.start_span("before").end()
+    folder.rename(folder.with_name("elsewhere"))
+    folder.mkdir(mode=0o700)
+    processor.force_flush()
+
+    receiver.status = 200
+    receiver.requests.clear()
+    processor._shipper.not_before = 0.0
+    processor.force_flush()
+    tracer.start_span("after").end()
+    processor.shutdown()
+
+    assert counts_of(receiver) == {"after": 1}
+    assert processor.dropped == {"vanished": 1}
+
+
+def test_a_span_that_starts_with_too_much_holds_up_no_other(receiver, folder):
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+
+    tracer.start_span("huge", attributes={"text": "x" * 20_000_000}).end()
+    tracer.start_span("small").end()
+    processor.force_flush()
+    processor.shutdown()
+
+    assert counts_of(receiver) == {"small": 1}
+    assert (processor.dropped, processor.waiting) == ({"too_large": 1}, 0)
+
+
+def test_what_another_process_has_sent_is_not_taken_for_lost(receiver, folder, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+        processor = SpoolSpanProcessor(folder, max_bytes=64 * 20_000)
+    tracer = provider_with(processor)
+    for _ in range(700):
+        tracer.start_span("made").end()
+    processor.force_flush()
+
+    done = run_python("-m", "otelflow", "ship", folder, "--once", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
+    delivered = len(receiver.spans)
+    processor._shipper.not_before = 0.0
+    for _ in range(100):
+        processor._ship()
+
+    assert done.returncode == 0, done.stderr
+    assert delivered > 0
+    assert processor.dropped == {}
+    assert delivered + processor.waiting >= 700
+
+
+def test_a_process_whose_spans_another_one_sends_does_not_spin(receiver, folder):
+    processor = SpoolSpanProcessor(folder)
+    processor._shipper._ship_from = lambda _folder: Outcome()
+    tracer = provider_with(processor)
+    for _ in range(600):
+        tracer.start_span("waits").end()
+    time.sleep(0.2)
+    calls = []
+    processor._shipper._ship_from = lambda _folder: calls.append(1) or Outcome()
+    time.sleep(1.0)
+
+    assert len(calls) < 10
+
+
+def test_a_processor_that_is_shut_down_leaves_no_thread_and_no_file_open(folder, monkeypatch):
+    import threading
+
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    threads, files = threading.active_count(), open_files()
+
+    for _ in range(5):
+        processor = SpoolSpanProcessor(folder)
+        provider_with(processor).start_span("waits").end()
+        processor.shutdown()
+        processor._worker.thread.join(10)
+        assert not processor._worker.thread.is_alive()
+
+    assert threading.active_count() <= threads
+    assert open_files() <= files + 1
+
+
+def test_spans_in_memory_are_kept_as_bytes(receiver, tmp_path):
+    place = tmp_path / "file"
+    place.write_text("mine")
+    processor = SpoolSpanProcessor(place)
+    processor._shipper.not_before = float("inf")
+    tracer = provider_with(processor)
+
+    tracer.start_span("kept").end()
+
+    assert [type(item) for item in processor._memory] == [bytes]
+
+
+def test_a_span_whose_end_begins_a_segment_is_open_in_it_until_its_end_is_there(receiver, folder):
+    processor = SpoolSpanProcessor(folder, max_bytes=64 * 4_000, is_shipped=False)
+    tracer = provider_with(processor)
+    beginnings = []
+    started = processor._writer._first_records
+    processor._writer._first_records = lambda: beginnings.append(len(started())) or started()
+
+    for _ in range(100):
+        tracer.start_span("short", attributes={"text": "x" * 100}).end()
+        tracer.start_span("even").end()
+
+    assert len(beginnings) > 5
+    assert set(beginnings) == {1}
+
+
+def test_own_segments_that_make_room_are_counted_without_being_read(folder, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("otelflow_exporters.spool.Segment", None)
+    processor = SpoolSpanProcessor(folder, max_bytes=200_000)
+    tracer = provider_with(processor)
+
+    for _ in range(1_000):
+        tracer.start_span("many", attributes={"text": "x" * 200}).end()
+    processor.shutdown()
+
+    assert processor.dropped["spool_full"] > 0
+    assert processor.waiting + processor.dropped["spool_full"] == 1_000

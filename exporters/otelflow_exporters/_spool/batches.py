@@ -9,7 +9,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as StoredSpan
 
 from otelflow import semconv
 from otelflow._core.process.files import Folder
-from otelflow_exporters._store.records import LARGEST_RECORD, Segment, note, spans_of
+from otelflow_exporters._store.records import LARGEST_RECORD, Segment, is_note, note, spans_of
 
 #: What a segment ends with whose process went on, or ended as it should: no run of it is lost
 CLOSED: Final = note(b"closed")
@@ -61,10 +61,10 @@ def _items(content: bytes, offset: int) -> list[Item]:
     items = []
     for record in Segment(content).records():
         traces = record.traces
-        if not all(span.end_time_unix_nano for span in spans_of(traces)):  # what has only started is not sent
+        if any(is_note(span) for span in spans_of(traces)):  # what has only started is not sent
             traces = TracesData()
             for resource_spans, scope_spans, span in _spans_in(record.traces):
-                if span.end_time_unix_nano:
+                if not is_note(span):
                     Request.add_to(traces, resource_spans, scope_spans, span)
         items.append(Item(offset + record.end, traces, sum(1 for _ in spans_of(traces))))
     return items
@@ -129,10 +129,10 @@ def lost_spans(content: bytes, last_sign: int) -> TracesData:
     ended: set[bytes] = set()
     for record in Segment(content).records():
         for resource_spans, scope_spans, span in _spans_in(record.traces):
-            if span.end_time_unix_nano:
-                ended.add(span.span_id)
-            else:
+            if is_note(span):
                 started[span.span_id] = resource_spans, scope_spans, span
+            else:
+                ended.add(span.span_id)
     for span_id, (resource_spans, scope_spans, span) in started.items():
         if span_id in ended:
             continue

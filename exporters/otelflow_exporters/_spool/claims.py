@@ -5,6 +5,8 @@ The lock goes with its process, however that ends, so that a segment is never le
 
 import contextlib
 import os
+from collections import Counter
+from collections.abc import Iterable
 from typing import Final
 
 from otelflow._core.process.files import Folder, StoredFile, is_running, lock
@@ -17,11 +19,10 @@ _DIGITS: Final = 20
 class Claim:
     """The right to ship the segment *name*; ``offset`` is where the part of it begins that has not arrived yet."""
 
-    def __init__(self, name: str, descriptor: int) -> None:
+    def __init__(self, name: str, descriptor: int, size: int) -> None:
         self.name = name
         self._descriptor = descriptor
-        text = os.pread(descriptor, _DIGITS, 0)
-        self.offset = int(text) if text.isdigit() else 0
+        self.offset = _offset(os.pread(descriptor, _DIGITS, 0), size)
 
     def advance(self, offset: int) -> None:
         """Remember that everything before *offset* has arrived, or will never arrive."""
@@ -32,7 +33,9 @@ class Claim:
     def remove(self, folder: Folder) -> None:
         """Remove the segment from *folder*: nothing is left to be done with it."""
         folder.remove(self.name)
-        folder.remove(self.name + SUFFIX)
+        writer = writer_of(self.name)
+        if writer == os.getpid() or not is_running(writer):  # else it learns by this file that nothing was lost
+            folder.remove(self.name + SUFFIX)
         self.release()
 
     def release(self) -> None:
@@ -48,6 +51,8 @@ def claim(folder: Folder, file: StoredFile) -> Claim | None:
     try:
         descriptor = folder.open(name, os.O_RDWR | os.O_CREAT)
     except OSError:
+        if folder.file(name) is None:  # a link, or a device, which nobody else may use instead of it
+            folder.remove(name)
         return None
     is_locked = lock(descriptor)
     if (
@@ -55,12 +60,13 @@ def claim(folder: Folder, file: StoredFile) -> Claim | None:
     ):  # a file system without locks: only the process that writes a segment ships it, while it lives
         writer = writer_of(file.name)
         is_locked = writer == os.getpid() or not is_running(writer)
-    if is_locked and folder.file(file.name) is not None:
+    current = folder.file(file.name)
+    if is_locked and current is not None:
         try:
-            return Claim(file.name, descriptor)
+            return Claim(file.name, descriptor, current.size)
         except OSError:
             is_locked = False
-    elif is_locked:  # it was shipped, and removed, after it had been listed
+    elif is_locked and not os.pread(descriptor, 1, 0):  # it was shipped, and removed, after it had been listed
         folder.remove(name)
     os.close(descriptor)
     return None
@@ -69,7 +75,39 @@ def claim(folder: Folder, file: StoredFile) -> Claim | None:
 def offset_of(folder: Folder, file: StoredFile) -> int:
     """Return how far the segment *file* has been shipped, whoever does it."""
     try:
-        text = folder.read(file.name + SUFFIX, _DIGITS)
+        return _offset(folder.read(file.name + SUFFIX, _DIGITS), file.size)
     except OSError:
         return 0
-    return int(text) if text.isdigit() else 0
+
+
+def _offset(text: bytes, size: int) -> int:
+    """Return the number that *text* is; 0 if it can be none in a file of that *size*: better sent twice than never."""
+    offset = int(text) if text.isdigit() else 0
+    return offset if offset <= size else 0
+
+
+def forget(folder: Folder, own: dict[str, int], sent: Counter[str], names: Iterable[str]) -> tuple[int, int]:
+    """Forget the segments *names* of this process, which are gone; *own* are its spans by segment, *sent* what it sent.
+
+    Return how many spans another process has sent from there, and how many nobody has.
+    """
+    shipped = vanished = 0
+    for name in names:
+        is_mine = name in sent
+        count = own.pop(name, 0) - sent.pop(name, 0)
+        file = folder.file(name + SUFFIX)
+        if file is not None:
+            folder.remove(file.name)
+        if file is not None and file.size and not is_mine:
+            shipped += count
+        else:
+            vanished += count
+    return shipped, vanished
+
+
+def remove_left(folder: Folder) -> None:
+    """Remove what processes that are gone have not looked at."""
+    for name in folder.names():
+        segment = name.removesuffix(SUFFIX)
+        if segment != name and folder.file(segment) is None and not is_running(writer_of(segment)):
+            folder.remove(name)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from otelflow._core.process import forks
 from otelflow._core.process.files import Folder
 from otelflow_exporters._otlp.sender import Sender
-from otelflow_exporters._spool.batches import Item, Request, lost_spans, read_piece
-from otelflow_exporters._spool.claims import Claim, claim
+from otelflow_exporters._spool.batches import CLOSED, Item, Request, lost_spans, read_piece
+from otelflow_exporters._spool.claims import Claim, claim, forget, remove_left
 from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters._store.pruning import is_live
 from otelflow_exporters._store.records import LARGEST_SEGMENT, spans_of
@@ -79,6 +79,7 @@ class Shipper:
         self._sent: Counter[str] = Counter()  # spans, by segment
         self._batch_size = self._largest_batch
         self._failures = 0
+        self._is_tidy = False
         self.not_before = 0.0  # on time.monotonic()
         #: How many requests were sent, and how many of them arrived
         self.requests = self.arrivals = 0
@@ -109,9 +110,12 @@ class Shipper:
         own = self._own()
         written = dict(own)  # before the look at the folder: another segment may begin meanwhile
         files = sorted(segment_files(folder))  # their names begin with the time
-        vanished = self._forget(own, written.keys() - {file.name for file in files})
-        if vanished:
-            return Outcome(vanished=vanished, is_more=True)
+        shipped, vanished = forget(folder, own, self._sent, written.keys() - {file.name for file in files})
+        if shipped or vanished:
+            return Outcome(own=shipped, vanished=vanished, is_more=True)
+        if not self._is_tidy:
+            self._is_tidy = True
+            remove_left(folder)
         self._release(self._claims.keys() - {file.name for file in files})
         for file in files:
             is_finished = not is_live(folder, file.name)
@@ -124,10 +128,6 @@ class Shipper:
                 if outcome is not None:
                     return outcome
         return Outcome()
-
-    def _forget(self, own: dict[str, int], names: Iterable[str]) -> int:
-        """Forget segments of this process that are gone, and return how many spans had not been sent from there."""
-        return sum(own.pop(name, 0) - self._sent.pop(name, 0) for name in names)
 
     def _ship_segment(self, folder: Folder, held: Claim, *, is_finished: bool) -> Outcome | None:
         """Send the next batch of a segment; None if there is nothing to send in it."""
@@ -157,12 +157,15 @@ class Shipper:
         if lost is None:
             file = folder.file(held.name)
             last_sign = round(file.modified * 1e9) if file is not None else 0
-            lost = self._recovered[held.name] = lost_spans(folder.read(held.name, LARGEST_SEGMENT), last_sign)
+            is_own = held.name in self._own()  # its end could not be written on a full disk: nothing is lost
+            content = CLOSED if is_own else folder.read(held.name, LARGEST_SEGMENT)
+            lost = self._recovered[held.name] = lost_spans(content, last_sign)
         count = sum(1 for _ in spans_of(lost))
         if count and not self._is_done_with([Item(held.offset, lost, count)]):
             return self._next_try()
         held.remove(folder)
-        vanished = self._forget(self._own(), [held.name])  # what was unreadable of it
+        own = self._own()
+        vanished = own.pop(held.name, 0) - self._sent.pop(held.name, 0)  # what was unreadable of it
         self._release([held.name])
         return Outcome(others=count, vanished=vanished, is_more=True) if count or vanished else None
 

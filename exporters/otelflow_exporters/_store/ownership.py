@@ -22,6 +22,8 @@ MARKER: Final = "OTELFLOW_STORE"
 #: What such a folder may be, and the variable that names it
 VARIABLES: Final = {"store": "OTELFLOW_STORE", "spool": "OTELFLOW_SPOOL_DIR"}
 PAYLOADS: Final = "payloads"
+#: What the name of a segment begins with before it is held and has its first records
+UNFINISHED: Final = "."
 #: Whatever the limits: the largest payload that is looked at
 LARGEST_PAYLOAD: Final = 1024 * 1024 * 1024
 
@@ -85,6 +87,12 @@ def segment_files(store: Folder) -> list[StoredFile]:
     """Return the files that are called as segments are, the one that was written last first."""
     files = (store.file(name) for name in store.names() if _SEGMENT_NAME.fullmatch(name))
     return sorted(filter(None, files), key=lambda file: file.modified, reverse=True)
+
+
+def unfinished_files(store: Folder) -> list[StoredFile]:
+    """Return the segments that were not begun yet."""
+    names = (name for name in store.names() if name.startswith(UNFINISHED))
+    return list(filter(None, (store.file(name) for name in names if _SEGMENT_NAME.fullmatch(name[1:]))))
 
 
 def payload_files(payloads: Folder) -> list[StoredFile]:

@@ -14,6 +14,7 @@ from otelflow_exporters._store.ownership import (
     open_payloads,
     payload_files,
     segment_files,
+    unfinished_files,
     writer_of,
 )
 
@@ -34,6 +35,9 @@ def prune(
     *on_removal* is called with each segment that is to go.
     """
     now = time.time()
+    for file in unfinished_files(store):  # of a process that was lost at that moment
+        if now - file.modified > _RECENT_SECONDS and not is_live(store, file.name):
+            store.remove(file.name)
     segments = segment_files(store)
     # There may be thousands of segments, and asking each for its lock takes long. The process id in a name leads to the
     # writer; one in another container has no id here, but has written lately if it counts.

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from pathlib import Path
 from otelflow._core.process import forks
 from otelflow._core.process.files import Folder, StoredFile, hold
 from otelflow_exporters._store.limits import Limits
-from otelflow_exporters._store.ownership import open_store
+from otelflow_exporters._store.ownership import UNFINISHED, open_store
 from otelflow_exporters._store.pruning import prune
 
 
@@ -43,22 +44,22 @@ class SegmentWriter:
         self.segments: dict[str, int] = {}
         self._name = ""
         self.dropped = 0
-        # Re-entrant, because a signal handler of the program may end a span while one is being written.
-        self._lock = forks.new_lock()
+        self._segment_bytes = limits.segment_bytes
+        self._segment_seconds = limits.segment_age.total_seconds()
+        #: Re-entrant, because a signal handler of the program may end a span while one is being written
+        self.lock = forks.new_lock()
         self._descriptor = -1
         self._is_held = False
         self._opened = 0.0
         self._size = 0
+        self._first_size = 0
         forks.begin_anew(self, SegmentWriter.begin_anew)
 
     def append(self, record: bytes, spans: int = 0) -> None:
         """Write one record, with so many *spans*, whole or not at all; raise OSError when that is impossible."""
-        with self._lock:
+        with self.lock:
             if not self._has_room_for(len(record)):
-                self.close()
                 self._open(len(record))
-                for first_record in self._first_records():
-                    self._write(first_record)
             self._write(record)
             self.segments[self._name] += spans
 
@@ -78,33 +79,39 @@ class SegmentWriter:
 
     def count_dropped(self, count: int) -> bool:
         """Count lost spans; return whether they are the first."""
-        with self._lock:
+        with self.lock:
             is_first = self.dropped == 0
             self.dropped += count
         return is_first
 
     def close(self) -> None:
         """Finish the current segment, if there is one."""
-        with self._lock:
-            if self._descriptor >= 0:
-                if self._last_record:
-                    with contextlib.suppress(OSError):
-                        os.write(self._descriptor, self._last_record)
-                os.close(self._descriptor)
+        with self.lock:
+            self._finish(self._descriptor)
             self._descriptor = -1
+
+    def _finish(self, descriptor: int) -> None:
+        if descriptor < 0:
+            return
+        if self._last_record:
+            with contextlib.suppress(OSError):
+                os.write(descriptor, self._last_record)
+        os.close(descriptor)
 
     def touch(self) -> None:
         """Show that this process is alive, by the time of its segment."""
-        with self._lock, contextlib.suppress(OSError):
+        with self.lock, contextlib.suppress(OSError):
             if self._descriptor >= 0:
                 os.utime(self._descriptor)
 
     def _has_room_for(self, length: int) -> bool:
-        if self._descriptor < 0:
+        if self._descriptor < 0 or self._name not in self.segments:  # the owner has given it up
             return False
-        if self._size and self._size + length > self._limits.segment_bytes:
+        # Twice what it began with: to write that again and again must not become most of the work.
+        most = max(self._segment_bytes, 2 * self._first_size)
+        if self._size > self._first_size and self._size + length > most:
             return False
-        if time.monotonic() - self._opened > self._limits.segment_age.total_seconds():
+        if time.monotonic() - self._opened > self._segment_seconds:
             return False
         if not self._is_held:
             self._is_held = hold(self._descriptor)
@@ -115,16 +122,34 @@ class SegmentWriter:
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         name = f"{now}-{os.getpid()}-{secrets.token_hex(4)}.otlp"
         with open_store(self._directory, is_made=True, kind=self._kind) as store:
-            self._descriptor = store.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL)
-            self._is_held = hold(self._descriptor)
+            first = b"".join(self._first_records())
+            # Nobody may see it before it is held: it would look like that of a process that is lost.
+            # Windows has no locks, and renames no open file.
+            first_name = name if sys.platform == "win32" else UNFINISHED + name
+            descriptor = store.open(first_name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL)
+            try:
+                is_held = hold(descriptor)
+                remaining = memoryview(first)
+                while remaining:
+                    remaining = remaining[os.write(descriptor, remaining) :]
+                if first_name != name:
+                    store.rename(first_name, name)
+            except BaseException:
+                os.close(descriptor)
+                store.remove(first_name)
+                raise
+            # Only now: of a process that is lost in between, the segment before tells what it was doing.
+            earlier, self._descriptor = self._descriptor, descriptor
+            self._is_held = is_held
             self._name = name
             self.segments[name] = 0
             self._opened = time.monotonic()
-            self._size = 0
+            self._size = self._first_size = len(first)
+            self._finish(earlier)
             # After the segment is made and held: of two processes that begin one at once, the later counts both.
             # Old files that cannot be removed are no reason to lose a new record.
             with contextlib.suppress(OSError):
-                room = max(0, length - self._limits.segment_bytes)
+                room = max(0, length - self._segment_bytes)
                 prune(store, self._limits, room=room, own=name, on_removal=self._on_removal)
 
     def begin_anew(self) -> None:

@@ -123,11 +123,15 @@ class Folder:
                 file.write(content)
                 if _HAS_FOLDER_DESCRIPTORS:
                     os.fchmod(file.fileno(), mode)
-            (source, descriptor), (target, _) = self.address(part), self.address(name)
-            os.replace(source, target, src_dir_fd=descriptor, dst_dir_fd=descriptor)
+            self.rename(part, name)
         except BaseException:
             self.remove(part)
             raise
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Let the file *name* be called *new_name* by one step."""
+        (source, descriptor), (target, _) = self.address(name), self.address(new_name)
+        os.replace(source, target, src_dir_fd=descriptor, dst_dir_fd=descriptor)
 
     def touch(self, name: str) -> None:
         """Let the file *name* be modified now."""
@@ -175,6 +179,8 @@ def lock(descriptor: int) -> bool | None:
 def is_held(descriptor: int) -> bool | None:
     """Return whether a process holds the file; None on a system that cannot tell."""
     is_locked = lock(descriptor)
+    if is_locked and sys.platform != "win32":
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that is forked at this moment would keep it locked
     return None if is_locked is None else not is_locked
 
 

@@ -319,3 +319,42 @@ def test_what_arrives_over_http_is_what_was_written(folder, monkeypatch):
         ship_all(shipper_of(folder, new_sender("traces")))
 
         assert [span.name for span in receiver.spans] == ["a", "b"]
+
+
+@pytest.mark.parametrize("text", ["99999999999999999999", "-5", "x", "12345678", "\xb2", ""])
+def test_a_file_that_says_nonsense_of_what_was_sent_keeps_nothing_back(folder, endpoint, text):
+    path = write(folder, "a", "b")
+    path.with_name(path.name + ".sent").write_text(text)
+
+    ship_all(shipper_of(folder, endpoint))
+
+    assert endpoint.names == ["a", "b"]
+    assert files_in(folder) == ["OTELFLOW_STORE"]
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_what_stands_in_the_place_of_that_file_is_removed(folder, endpoint, tmp_path, kind):
+    path = write(folder, "a")
+    place, target = path.with_name(path.name + ".sent"), tmp_path / "other"
+    target.write_text("7")
+    if kind == "link":
+        place.symlink_to(target)
+    else:
+        os.mkfifo(place)
+    shipper = shipper_of(folder, endpoint)
+
+    shipper.ship()
+    ship_all(shipper)
+
+    assert endpoint.names == ["a"]
+    assert target.read_text() == "7"
+
+
+def test_what_is_left_of_segments_that_are_gone_is_removed(folder, endpoint):
+    path = write(folder, "a")
+    left = path.with_name(f"20260101T000000.000000Z-{2**31}-00000000.otlp.sent")
+    left.write_text("7")
+
+    ship_all(shipper_of(folder, endpoint))
+
+    assert files_in(folder) == ["OTELFLOW_STORE"]
