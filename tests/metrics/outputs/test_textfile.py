@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from otelflow import semconv
+from otelflow._core.process.files import Folder, lock
 from otelflow.metrics._outputs import textfile
 from support.metrics import python, samples, value
 
@@ -197,3 +198,24 @@ def test_the_lock_is_open_to_every_user_and_one_that_is_not_to_be_had_is_done_wi
     file.unlink()
     assert python(body).stderr == ""
     assert file.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_child_that_was_forked_while_the_file_was_written_keeps_the_lock_from_nobody(tmp_path):
+    reading, writing = os.pipe()
+    with Folder(tmp_path) as folder:
+        with textfile._locked(folder, "jobs.prom.lock", 0.0):
+            child = os.fork()
+            if child == 0:
+                os.close(writing)
+                os.read(reading, 1)  # until the parent has looked
+                os._exit(0)
+        descriptor = folder.open("jobs.prom.lock", os.O_RDONLY)
+
+        is_free = lock(descriptor)
+
+        os.close(descriptor)
+    os.close(reading)
+    os.close(writing)
+    os.waitpid(child, 0)
+    assert is_free
