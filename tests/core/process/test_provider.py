@@ -45,7 +45,8 @@ del sdk._Span
 assert hasattr(sdk, "_Renamed")
 
 telemetry = configure()
-telemetry.provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(formatter=lambda span: span.name + "\\n")))
+exporter = ConsoleSpanExporter(formatter=lambda span: span.name + "\\n")
+telemetry.provider.add_span_processor(SimpleSpanProcessor(exporter))
 
 
 @flow
