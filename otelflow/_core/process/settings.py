@@ -88,7 +88,7 @@ def _compile(patterns: Iterable[str]) -> list[re.Pattern[str]]:
             reason = getattr(error, "msg", error)
             raise ConfigurationError(f"redact: {pattern!r} is not a regular expression: {reason}") from None
         if compiled[-1].match(""):
-            raise ConfigurationError(f"redact: {pattern!r} matches an empty text, too, which is everywhere: write + for *")
+            raise ConfigurationError(f"redact: {pattern!r} matches an empty text, which is everywhere: write + for *")
     return compiled
 
 
