@@ -72,9 +72,17 @@ def span_maker() -> SpanMaker | None:
         else:
             tracer = provider.get_tracer(semconv.SCOPE, __version__, semconv.SCHEMA_URL)
             is_sdk = type(tracer).__module__ == _SDK
-            _chosen.span_maker = importlib.import_module(_FOR_SDK).quick(tracer) if is_sdk else tracer
+            _chosen.span_maker = _quick(tracer) if is_sdk else tracer
         _chosen.provider = provider
     return _chosen.span_maker
+
+
+def _quick(tracer: trace.Tracer) -> SpanMaker:
+    try:
+        maker: SpanMaker = importlib.import_module(_FOR_SDK).quick(tracer)
+    except ImportError:  # of a private name that this SDK does not have
+        return tracer
+    return maker
 
 
 def is_first_flow() -> bool:

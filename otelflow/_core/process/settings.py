@@ -87,6 +87,8 @@ def _compile(patterns: Iterable[str]) -> list[re.Pattern[str]]:
         except (re.error, TypeError) as error:
             reason = getattr(error, "msg", error)
             raise ConfigurationError(f"redact: {pattern!r} is not a regular expression: {reason}") from None
+        if compiled[-1].match(""):
+            raise ConfigurationError(f"redact: {pattern!r} matches an empty text, which is everywhere: write + for *")
     return compiled
 
 

@@ -117,6 +117,7 @@ def test_the_nearest_file_is_read_from_a_folder_below(monkeypatch, tmp_path):
         ("OTELFLOW_VALUE_LIMIT", "-", "value_limit must be int"),
         ("OTELFLOW_EVENTS", "spam", "events must be one of span, log, both, not 'spam'; did you mean 'span'"),
         ("OTELFLOW_REDACT", "(", "redact: .* is not a regular expression"),
+        ("OTELFLOW_REDACT", "[a-z]*", "redact: .* matches an empty text"),
     ],
 )
 def test_a_wrong_variable_is_one_warning_at_the_first_run_and_an_error_in_configure(

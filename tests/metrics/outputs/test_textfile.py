@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from otelflow import flow, semconv
-from otelflow._core.process.files import lock
+from otelflow._core.process.files import Folder, lock
 from otelflow._version import __version__
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._outputs import textfile
@@ -362,3 +362,24 @@ def test_no_lock_and_no_folder_stays_open(written):
     written()
 
     assert len(list(Path("/dev/fd").iterdir())) == opened
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_child_that_was_forked_while_the_file_was_written_keeps_the_lock_from_nobody(tmp_path):
+    reading, writing = os.pipe()
+    with Folder(tmp_path) as folder:
+        with textfile._locked(folder, "jobs.prom.lock", 0.0):
+            child = os.fork()
+            if child == 0:
+                os.close(writing)
+                os.read(reading, 1)  # until the parent has looked
+                os._exit(0)
+        descriptor = folder.open("jobs.prom.lock", os.O_RDONLY)
+
+        is_free = lock(descriptor)
+
+        os.close(descriptor)
+    os.close(reading)
+    os.close(writing)
+    os.waitpid(child, 0)
+    assert is_free
