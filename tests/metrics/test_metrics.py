@@ -531,7 +531,7 @@ def test_an_error_of_a_file_keeps_its_own_words(use, monkeypatch):
     monkeypatch.setenv("OTELFLOW_METRICS_CERTIFICATE", "/nowhere")
     process.reset()
 
-    with pytest.raises(ConfigurationError, match="^metrics over TLS needs metrics_certificate and metrics_key"):
+    with pytest.raises(ConfigurationError, match=r"^metrics over TLS needs metrics_certificate and metrics_key"):
         use()
 
 
