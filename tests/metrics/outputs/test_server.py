@@ -203,6 +203,21 @@ def test_the_65th_connection_waits_until_another_one_has_ended(clock):
     connections.accept(sockets[65])  # a server that ends keeps nobody waiting
 
 
+def test_whoever_waits_ends_what_takes_too_long(clock):
+    connections, sockets = server.Connections(None), [Socket() for _ in range(64)]
+    for connection in sockets:
+        connections.accept(connection)
+    clock.now = 200.0
+    waiting = threading.Thread(target=connections.accept, args=(Socket(),), daemon=True)
+
+    waiting.start()
+    waiting.join(0.5)
+    connections.is_closing = True
+    waiting.join(20)
+
+    assert all(connection.ends for connection in sockets)
+
+
 def test_each_connection_has_five_seconds_for_its_request_and_many_may_wait(serve):
     output = serve()
 
@@ -225,6 +240,7 @@ def test_an_error_of_a_client_is_no_word_and_any_other_is(serve, capsys):
 
     errors = capsys.readouterr().err
     assert "of ours" in errors
+    assert "('127.0.0.1', 1)" in errors
     assert "ConnectionResetError" not in errors
 
 
