@@ -7,7 +7,7 @@ import pytest
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
-from otelflow import flow, metrics, semconv
+from otelflow import flow, metrics, semconv, task
 from otelflow._core.process import process
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._outputs import parse
@@ -16,6 +16,11 @@ from support.metrics import OPENMETRICS, certified, get, pushed, python, samples
 
 @flow
 def counted_flow():
+    return 1
+
+
+@task
+def counted_task():
     return 1
 
 
@@ -446,11 +451,10 @@ def test_a_process_that_forgets_everything_leaves_registry_and_file_alone(use, t
     assert in_registry.aggregator.run_count == 0
 
     use(f"textfile:{tmp_path}/jobs.prom")
-    counted_flow().execute()
-    (tmp_path / "jobs.prom").unlink(missing_ok=True)
-    in_file = metrics.in_use()
+    counted_task()
     process.reset()
-    assert (metrics.in_use(), in_file.output.worker.is_closed) == (None, True)
+    assert metrics.in_use() is None
+    assert not (tmp_path / "jobs.prom").exists()
 
 
 def test_a_registry_that_has_such_a_metric_is_refused_with_the_cure(use):
@@ -485,6 +489,7 @@ def test_without_any_choice_what_is_mounted_is_counted_and_stays(use):
 
     assert 'otelflow_flow_runs_total{flow="counted_flow",result="success"} 1.0' in body_of(application)
     assert body_of(mounted.wsgi_app()) == body_of(application)
+    assert callable(mounted.asgi_app())
     assert metrics.wsgi_app() is not None
     assert use() is mounted is metrics.in_use()
     assert metrics._state.argument is None, "mounting is no choice"
@@ -519,6 +524,15 @@ def test_an_error_begins_with_what_made_the_choice(use, monkeypatch, argument, v
 
     with pytest.raises(ConfigurationError, match=message):
         use(argument)
+
+
+def test_an_error_of_a_file_keeps_its_own_words(use, monkeypatch):
+    monkeypatch.setenv("OTELFLOW_METRICS", "pull:0")
+    monkeypatch.setenv("OTELFLOW_METRICS_CERTIFICATE", "/nowhere")
+    process.reset()
+
+    with pytest.raises(ConfigurationError, match=r"^metrics over TLS needs metrics_certificate and metrics_key"):
+        use()
 
 
 def test_as_many_series_as_the_variable_says_are_told_apart(use, monkeypatch):

@@ -44,9 +44,9 @@ def prunings(monkeypatch):
 def test_a_segment_is_filled_to_its_last_byte_and_the_next_one_begins(write, prunings):
     assert write(60) == [60]
     assert write(40) == [100]
-    assert write(1) == [100, 1]
-    assert write(500) == [100, 1, 500]
-    assert write(1) == [100, 1, 500, 1]
+    assert write(1, 98) == [100, 99]
+    assert write(500) == [100, 99, 500]
+    assert write(1) == [100, 99, 500, 1]
 
 
 def test_room_is_made_for_what_a_record_takes_beyond_a_segment(write, prunings, tmp_path):

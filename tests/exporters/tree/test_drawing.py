@@ -18,9 +18,12 @@ MILLI = 10**6
 
 @pytest.fixture(autouse=True)
 def _in_utc(monkeypatch):
+    set_zone = getattr(time, "tzset", lambda: None)
     monkeypatch.setenv("TZ", "UTC")
-    if hasattr(time, "tzset"):
-        time.tzset()
+    set_zone()
+    yield
+    monkeypatch.undo()
+    set_zone()
 
 
 def span(number, parent=0, name="task", start=0, end=100, result="success", attributes=(), **more):

@@ -380,6 +380,39 @@ def test_nothing_is_written_while_nothing_has_changed(output, monkeypatch):
     assert len(reads) == 1
 
 
+def test_a_scrape_shows_what_was_counted_by_now_and_no_open_run_of_the_dead(output, folder, monkeypatch):
+    shared = output()
+    worked().execute()
+    another_process(monkeypatch, 4_194_305, (semconv.FLOW_RUNS_IN_PROGRESS, "livesum", 5.0, 0))
+
+    numbers = shown(shared)
+
+    assert numbers[semconv.FLOW_RUNS, (("flow", "worked"), ("result", "success"))] == 1
+    assert numbers[semconv.FLOW_RUNS_IN_PROGRESS, (("flow", "worked"),)] == 0
+    assert not list(folder.glob("*_4194305.db"))
+
+
+def test_each_number_is_one_value_of_prometheus_client_for_ever(output, monkeypatch):
+    shared, kinds, value_class = output(), [], values.ValueClass
+
+    def make(kind, *arguments, **options):
+        kinds.append(kind)
+        return value_class(kind, *arguments, **options)
+
+    make.__name__ = value_class.__name__
+    monkeypatch.setattr(values, "ValueClass", make)
+    worked().execute()
+    shared.deliver(0)
+    shared.deliver(0)
+    before = len(kinds)
+
+    worked().execute()
+    shared.deliver(0)
+
+    assert (before > 0, len(kinds) - before) == (True, 0)
+    assert set(kinds) == {"counter", "histogram", "gauge"}
+
+
 def test_what_another_counting_begins_is_added_to_what_the_files_hold(output):
     shared = output()
     worked().execute()

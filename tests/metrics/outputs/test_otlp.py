@@ -17,6 +17,7 @@ from otelflow import semconv
 from otelflow._core.process import losses
 from otelflow._core.process.instance import instance_id
 from otelflow._version import __version__
+from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator, Distribution, Exemplar, Series, Snapshot
 from otelflow.metrics._outputs import otlp
 from otelflow.metrics._outputs.otlp import to_otlp
@@ -412,3 +413,44 @@ def test_each_number_becomes_a_point_with_its_labels_times_and_exemplar(monkeypa
     assert not metrics[semconv.FLOW_RUNS_IN_PROGRESS].data.is_monotonic
     for name in (semconv.FLOW_RUNS, semconv.FLOW_RUNS_IN_PROGRESS, semconv.FLOW_RUN_DURATION):
         assert metrics[name].data.aggregation_temporality == AggregationTemporality.CUMULATIVE
+
+
+@pytest.fixture
+def variables(monkeypatch):
+    """The environment says nothing of metrics yet."""
+    for name in [name for name in os.environ if name.startswith("OTEL")]:
+        monkeypatch.delenv(name)
+    return monkeypatch
+
+
+def test_the_exporter_is_otlp_unless_the_variable_names_another(variables):
+    exporter, answer = otlp._new_exporter()
+    exporter.shutdown()
+    variables.setenv("OTEL_METRICS_EXPORTER", " console ")
+    other, _ = otlp._new_exporter()
+
+    assert (type(exporter).__name__, answer.endpoint) == ("OTLPMetricExporter", "http://localhost:4318")
+    assert type(other).__name__ == "ConsoleMetricExporter"
+    variables.setenv("OTEL_METRICS_EXPORTER", "otlp,console")
+    with pytest.raises(ConfigurationError, match="OTEL_METRICS_EXPORTER=otlp,console: name one exporter, such as otlp"):
+        otlp._new_exporter()
+
+
+def test_what_a_variable_cannot_change_is_said_once_with_the_cure(variables, caplog):
+    preference = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
+    for value in ("Cumulative", "delta", "delta"):
+        variables.setenv(preference, value)
+        otlp._new_exporter()[0].shutdown()
+
+    cure = "the Collector's cumulativetodelta converts"
+    assert caplog.messages == [f"metrics=otlp is always cumulative, whatever {preference}=delta says; {cure}"]
+
+
+def test_a_choice_opens_an_output_for_its_resource(variables):
+    choice = otlp.Otlp.from_place("", Resource({"service.name": "shop"}))
+
+    opened = choice.open(Aggregator())
+
+    assert choice == otlp.Otlp(Resource({"service.name": "shop"}))
+    assert opened._resource.attributes["service.name"] == "shop"
+    opened.close(deliver=False)

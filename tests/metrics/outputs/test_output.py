@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -329,6 +330,19 @@ def test_numbers_that_did_not_arrive_are_counted_said_once_and_delivered_at_the_
     output.error = None
     output.close()
     assert output.counts == [0]
+
+
+def test_what_has_no_time_left_at_the_end_is_lost_and_said(kept, caplog):
+    output, release = kept(), threading.Event()
+    output.deliver = lambda deadline: release.wait(20)
+    output.worker.wake()
+    output.worker.shutdown_timeout = 0.05
+
+    output.close()
+
+    release.set()
+    assert losses.dropped == {("metrics", "export_failed"): 1}
+    assert caplog.messages == ["Metrics for the test had no time left to arrive; the flow goes on"]
 
 
 def test_only_news_is_delivered_soon_unless_there_is_an_interval(kept):

@@ -302,6 +302,7 @@ def test_a_child_lets_go_of_the_port_and_leaves_the_server_to_its_parent():
     served = pull.Pull("127.0.0.1", 0).open(Aggregator())
     served.start()
     listening = served._server.socket
+    served._server.shutdown()  # in a child its thread is not there
 
     served.leave()
 

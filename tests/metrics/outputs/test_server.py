@@ -3,11 +3,9 @@
 import http.client
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -216,15 +214,33 @@ def test_the_65th_connection_waits_until_another_one_has_ended(clock):
     connections.accept(sockets[65])  # a server that ends keeps nobody waiting
 
 
-def test_each_connection_has_five_seconds_for_its_request_and_many_may_wait(serve):
-    output = serve()
+def test_whoever_waits_ends_what_takes_too_long(clock):
+    connections, sockets = server.Connections(None), [Socket() for _ in range(64)]
+    for connection in sockets:
+        connections.accept(connection)
+    clock.now = 200.0
+    waiting = threading.Thread(target=connections.accept, args=(Socket(),), daemon=True)
 
-    assert output._server.RequestHandlerClass.timeout == 5.0
-    limit = Path("/proc/sys/net/core/somaxconn")
-    backlog = min(1_024, int(limit.read_text())) if limit.exists() else None
-    listening = subprocess.run(["ss", "-ltn"], capture_output=True, text=True, check=False).stdout if backlog else ""
-    rows = [line.split() for line in listening.splitlines() if f":{output.port} " in line]
-    assert not rows or int(rows[0][2]) == backlog
+    waiting.start()
+    waiting.join(0.5)
+    connections.is_closing = True
+    waiting.join(20)
+
+    assert all(connection.ends for connection in sockets)
+
+
+def test_each_connection_has_five_seconds_for_its_request_and_many_may_wait(monkeypatch):
+    backlogs, listen = [], socket.socket.listen
+    monkeypatch.setattr(
+        socket.socket, "listen", lambda sock, backlog: backlogs.append(backlog) or listen(sock, backlog)
+    )
+    output = pull.Pull("127.0.0.1", 0).open(Aggregator())
+    assert output.start()
+
+    timeout = output._server.RequestHandlerClass.timeout
+    output.close()
+
+    assert (timeout, backlogs[-1]) == (5.0, 1_024)
 
 
 def test_an_error_of_a_client_is_no_word_and_any_other_is(serve, capsys):
@@ -238,6 +254,7 @@ def test_an_error_of_a_client_is_no_word_and_any_other_is(serve, capsys):
 
     errors = capsys.readouterr().err
     assert "of ours" in errors
+    assert "('127.0.0.1', 1)" in errors
     assert "ConnectionResetError" not in errors
 
 

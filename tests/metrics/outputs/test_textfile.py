@@ -383,3 +383,27 @@ def test_a_child_that_was_forked_while_the_file_was_written_keeps_the_lock_from_
     os.close(writing)
     os.waitpid(child, 0)
     assert is_free
+
+
+def test_what_stands_between_lines_that_are_no_metrics_stays(written, tmp_path, caplog):
+    (tmp_path / "jobs.prom").write_bytes(b'no {metrics\n# TYPE backups gauge\nbackups{service="other"} 3\n\xff{ 1\n')
+
+    text = written()
+    again = written()
+
+    assert value(text, "backups", service="other") == value(again, "backups", service="other") == 3
+    assert "no {metrics" not in text
+    (message,) = caplog.messages
+    assert message.startswith(f"{tmp_path}/jobs.prom has lines that are no metrics, which are left out (")
+
+
+@posix_only
+def test_the_lock_is_made_for_every_user(written, tmp_path):
+    before = os.umask(0o077)
+    try:
+        written()
+    finally:
+        os.umask(before)
+
+    assert (tmp_path / "jobs.prom.lock").stat().st_mode & 0o777 == 0o666
+    assert (tmp_path / "jobs.prom").stat().st_mode & 0o777 == 0o644
