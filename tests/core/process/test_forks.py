@@ -246,3 +246,13 @@ def test_a_fork_that_python_was_not_told_of_is_noticed_once(fork, monkeypatch):
     forks.notice()
 
     assert begun == [1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux empties a page in a child")
+def test_an_old_kernel_has_no_such_page(monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("no such advice")
+
+    monkeypatch.setattr("mmap.mmap", refuse)
+
+    assert forks._new_page() is forks._EMPTY
