@@ -19,8 +19,8 @@ def compose(
     body: Body,
     options: Mapping[str, Any],
     *,
-    is_async: bool = False,
-    is_generator: bool = False,
+    is_async: bool,
+    is_generator: bool,
     policies: tuple[Policy, ...] = POLICIES,
 ) -> Body:
     """Return *body* with every policy around it that *options* ask for, or *body* itself.

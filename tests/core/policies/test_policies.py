@@ -63,7 +63,7 @@ class Again:
 
 def with_policies(target, *policies, **options):
     definition = Definition("@task", target)
-    definition.body = compose(target, options, is_async=False, policies=policies)
+    definition.body = compose(target, options, is_async=False, is_generator=False, policies=policies)
     return lambda *args: definition.drive(lambda _a, _k: TaskRun(Task(target, args, task_name="flaky"), definition))()
 
 
@@ -72,7 +72,7 @@ def test_a_task_without_a_policy_calls_its_function_itself():
         return 1
 
     assert Definition("@task", plain).body is plain
-    assert compose(plain, {"retries": 3}, is_async=False, policies=(Again(),)) is plain
+    assert compose(plain, {"retries": 3}, is_async=False, is_generator=False, policies=(Again(),)) is plain
 
 
 def test_each_attempt_is_a_span_under_the_task_and_the_failure_of_one_is_recorded_there(spans):
@@ -155,9 +155,9 @@ def test_a_policy_around_a_generator_is_refused():
         yield 1
 
     with pytest.raises(ConfigurationError, match="numbers is a generator: Again is for functions only"):
-        compose(numbers, {"attempts": 2}, is_generator=True, policies=(Again(),))
+        compose(numbers, {"attempts": 2}, is_async=False, is_generator=True, policies=(Again(),))
 
-    assert compose(numbers, {}, is_generator=True, policies=(Again(),)) is numbers
+    assert compose(numbers, {}, is_async=False, is_generator=True, policies=(Again(),)) is numbers
 
 
 def test_the_first_policy_is_the_outermost():
@@ -177,7 +177,7 @@ def test_the_first_policy_is_the_outermost():
 
             return noted
 
-    compose(lambda: None, {}, is_async=False, policies=(Noting("cache"), Noting("retry")))()
+    compose(lambda: None, {}, is_async=False, is_generator=False, policies=(Noting("cache"), Noting("retry")))()
 
     assert order == ["cache", "retry"]
 
@@ -188,7 +188,7 @@ def test_a_coroutine_function_gets_the_policy_that_awaits():
     async def step():
         calls.append(1)
 
-    asyncio.run(compose(step, {"attempts": 2}, is_async=True, policies=(Again(),))())
+    asyncio.run(compose(step, {"attempts": 2}, is_async=True, is_generator=False, policies=(Again(),))())
 
     assert calls == [1, 1]
 

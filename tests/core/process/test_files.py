@@ -157,9 +157,10 @@ def test_a_folder_is_let_go_of_once(tmp_path, monkeypatch):
 
     with Folder(tmp_path) as folder:
         _, descriptor = folder.address("name")
+    at_exit = list(closed)
     folder.close()
 
-    assert closed == [descriptor]
+    assert at_exit == closed == [descriptor]
 
 
 @posix_only

@@ -1,6 +1,10 @@
 """Real forks: locks are free, state and objects begin anew, and a child knows that it is one."""
 
+import gc
 import os
+import sys
+import threading
+import time
 
 import pytest
 
@@ -169,3 +173,86 @@ def test_a_fork_in_c_is_noticed_where_a_run_begins_or_ends():
     assert of_child.split()[1:] == ["True", "True"]
     assert of_parent.split()[1:] == ["False"]
     assert of_child.split()[0] != of_parent.split()[0]
+
+
+class Owner:
+    """Something that begins anew in a child."""
+
+
+def test_what_is_gone_is_kept_in_no_list_of_what_begins_anew():
+    before = len(forks._owners)
+    owner = Owner()
+    forks.begin_anew(owner, print)
+    with_it = len(forks._owners)
+    del owner
+    gc.collect()
+
+    assert (with_it - before, len(forks._owners)) == (1, before)
+
+
+@pytest.fixture
+def fork():
+    forks.fork.reset()
+    yield forks.fork
+    forks.fork.reset()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux empties a page in a child")
+def test_a_process_that_has_not_forked_has_a_page_that_says_so_and_looks_no_further(fork, monkeypatch):
+    forks.notice()
+    page = fork.page
+    with monkeypatch.context() as asking:
+        asking.setattr(os, "getpid", lambda: pytest.fail("it asks the system"))
+        forks.notice()
+
+    assert (page[0], fork.page) == (1, page)
+
+
+def test_a_system_without_such_pages_is_asked_for_one_once(fork, monkeypatch):
+    asked = []
+    monkeypatch.setattr(forks, "_new_page", lambda: asked.append(1) or forks._EMPTY)
+    monkeypatch.setattr(fork, "has_no_page", False)
+    forks.notice()
+    forks.notice()
+
+    assert asked == [1]
+    assert fork.has_no_page
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_where_a_page_is_not_emptied_there_is_none(monkeypatch, platform):
+    monkeypatch.setattr(sys, "platform", platform)
+
+    assert forks._new_page() is forks._EMPTY
+
+
+def test_a_child_knows_when_it_began_and_nothing_of_the_forks_of_its_parent(fork):
+    forks.notice()
+    fork.process_id, fork.noticing = -1, {1: threading.Lock()}
+    before = time.perf_counter()
+    fork.begin_anew()
+
+    assert before <= forks.forked_at() <= time.perf_counter()
+    assert (fork.process_id, fork.noticing, fork.page) == (os.getpid(), {}, forks._EMPTY)
+    fork.reset()
+    assert forks.forked_at() == float("-inf")
+
+
+def test_a_fork_that_python_was_not_told_of_is_noticed_once(fork, monkeypatch):
+    begun = []
+    monkeypatch.setattr(forks, "_begin_in_child", lambda: begun.append(1) or fork.begin_anew())
+    fork.process_id = -1
+    forks.notice()
+    forks.notice()
+
+    assert begun == [1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux empties a page in a child")
+def test_an_old_kernel_has_no_such_page(monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("no such advice")
+
+    monkeypatch.setattr("mmap.mmap", refuse)
+
+    assert forks._new_page() is forks._EMPTY

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from otelflow._core.process import forks, ids
 from otelflow._core.process.ids import new_id
 from support.programs import python
 
@@ -38,3 +39,23 @@ def test_a_forked_child_makes_other_ids_than_its_parent():
 
     assert done.returncode == 0, done.stderr
     assert len(set(done.stdout.split())) == 600
+
+
+def test_the_system_is_asked_for_256_ids_at_once_and_each_is_whole(monkeypatch):
+    asked = []
+    urandom = os.urandom
+    monkeypatch.setattr(os, "urandom", lambda length: asked.append(length) or urandom(length))
+    made = [new_id("") for _ in range(512)]
+
+    assert asked == [256 * 8] * 2
+    assert {len(number) for number in made} == {16}
+    assert len(set(made)) == 512
+
+
+def test_a_fork_that_python_was_not_told_of_leaves_the_ids_to_the_parent(monkeypatch):
+    new_id("")
+    left = set(ids._pool.ids)
+    monkeypatch.setattr(forks.fork, "page", b"\0")
+    monkeypatch.setattr(forks.fork, "process_id", -1)
+
+    assert new_id("") not in left

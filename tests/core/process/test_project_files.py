@@ -206,3 +206,34 @@ def test_a_file_of_the_working_folder_hangs_and_breaks_no_program(folder, text):
 
     assert settings.settings().value_limit == 8192
     assert time.monotonic() - start < 10
+
+
+def text_of(length=0, dots=0):
+    text = "[tool.otelflow] # " + "." * dots
+    return text + "\n" + "#" * max(0, length - len(text) - 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_read"),
+    [
+        (text_of(100_000), True),
+        (text_of(100_001), False),
+        (text_of(dots=49), True),
+        (text_of(dots=50), False),
+    ],
+)
+def test_a_file_that_anybody_may_have_written_is_read_up_to_a_bound(tmp_path, caplog, text, is_read):
+    path = tmp_path / "pyproject.toml"
+    path.write_text(text)
+    stranger = project_files.ProjectFile(path, "it is not in the folders of the program that runs")
+    read = [project_files.read(stranger) for _ in range(2)]
+
+    assert read == [text if is_read else ""] * 2
+    said = f"{path} is too large or too complex to be read, since {stranger.distrust} (ignored)"
+    assert caplog.messages == ([] if is_read else [said])
+    assert project_files.read(project_files.ProjectFile(path, "")) == text
+
+
+@posix_only
+def test_a_file_whose_owner_cannot_be_seen_is_not_trusted(tmp_path):
+    assert project_files._distrust(tmp_path / "gone", "") == "its owner cannot be seen (No such file or directory)"

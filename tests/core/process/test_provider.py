@@ -4,9 +4,14 @@ import subprocess
 import sys
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
 
-from otelflow import flow, task
+import otelflow
+from otelflow import flow, semconv, task
+from otelflow._core.process import process, provider, shutdown
 from otelflow._core.runs.current import current_run
+from otelflow._telemetry import sdk_spans
 from support.flows import leaf
 
 
@@ -62,3 +67,74 @@ print(dict(telemetry.dropped))
     )
 
     assert done.stdout == "flow works\n{}\n", done.stderr
+
+
+class Foreign:
+    """A provider of somebody else's making, which is its own tracer."""
+
+    def __init__(self):
+        self.asked = []
+
+    def get_tracer(self, *scope):
+        self.asked.append(scope)
+        return self
+
+
+def test_the_provider_that_was_given_makes_the_spans_until_it_is_taken_back(monkeypatch):
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    first, second = Foreign(), Foreign()
+    previous = [provider.use_provider(first)]
+    makers = [provider.span_maker(), provider.span_maker()]
+    previous.append(provider.use_provider(second))
+    makers.append(provider.span_maker())
+    previous.append(provider.use_provider(None))
+    makers.append(provider.span_maker())
+
+    assert previous == [None, first, second]
+    assert makers == [first, first, second, None]
+    assert first.asked == second.asked == [("otelflow", otelflow.__version__, semconv.SCHEMA_URL)]
+
+
+def test_a_provider_that_a_host_sets_late_makes_the_spans_from_then_on(monkeypatch):
+    asked = []
+    get = trace.get_tracer_provider
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: asked.append(1) or get())
+    host = Foreign()
+    before = [provider.span_maker() for _ in range(3)]
+    asked_before = len(asked)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", host)
+
+    assert before == [None] * 3
+    assert asked_before == 1, "while there is none, the API would look into the environment each time"
+    assert provider.span_maker() is host
+
+
+def test_open_runs_end_before_what_each_new_provider_has_registered(monkeypatch):
+    calls = []
+    monkeypatch.setattr(shutdown, "end_open_runs_at_exit", lambda: calls.append(1))
+    for _ in range(2):
+        provider.use_provider(Foreign())
+        provider.span_maker()
+        provider.span_maker()
+
+    assert len(calls) == 2
+
+
+def test_only_spans_of_the_sdk_are_made_the_quick_way(monkeypatch):
+    quick = object()
+    monkeypatch.setattr(sdk_spans, "quick", lambda tracer: quick)
+    foreign = Foreign()
+    provider.use_provider(TracerProvider(shutdown_on_exit=False))
+    of_the_sdk = provider.span_maker()
+    provider.use_provider(foreign)
+
+    assert (of_the_sdk, provider.span_maker()) == (quick, foreign)
+
+
+def test_one_flow_of_a_process_is_the_first():
+    first = [provider.is_first_flow() for _ in range(3)]
+    process.reset()
+
+    assert first == [True, False, False]
+    assert provider.is_first_flow()

@@ -273,6 +273,7 @@ def test_whoever_is_still_there_delivers_after_open_runs_have_ended_and_the_pool
     del gone, boxes[0], box
     gc.collect()
     assert reference() is None
+    assert len(shutdown._shutdown.deliveries) == 1
 
     shutdown._shutdown.deliver_after(None)
     without, done[:] = list(done), []

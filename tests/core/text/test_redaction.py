@@ -980,6 +980,10 @@ HIDDEN = [
     ('password "riff12"', 'password "…"'),
     ("the token is 'abcde'", "the token is '…'"),
     ("the secret is riff1234", "the secret is …"),
+    ("password=pwd", "password=…"),
+    ("token=psk", "token=…"),
+    ("api_key=123456", "api_key=…"),
+    ("the token is a/b1c2d3", "the token is …"),
 ]
 SHOWN = [
     "password=12",
@@ -1060,6 +1064,13 @@ SHOWN = [
     'the password, "a1b2c3", is old',
     "Password for bob: ",
     "token uses sha256-a1b2c3d4e5f6a7b8",
+    "token=xsrf",
+    "api_key=1234",
+    "license key: 1234",
+    "the token is sha256-a1b2c3d4",
+    "the password is base64",
+    "the token is v2.a1b2c3",
+    "the password is ''",
 ]
 
 
@@ -1076,6 +1087,8 @@ def test_a_text_on_the_other_side_of_the_line_stays_as_it_is(text):
 @pytest.mark.parametrize(("length", "shown"), [(200, "password=" + "x" * 200), (201, f"password={REDACTED}")])
 def test_a_placeholder_is_no_longer_than_people_write_them(length, shown):
     assert redact("password=" + "x" * length) == shown
+    address = f"https://user:{'x' * length}@host"
+    assert redact(address) == (address if length == 200 else f"https://user:{REDACTED}@host")
 
 
 @pytest.mark.parametrize(
