@@ -9,7 +9,7 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
-from otelflow import Listener, add_listener, flow, remove_listener, task
+from otelflow import Listener, add_listener, configure, flow, remove_listener, task
 
 COLUMNS = ("ended", "kind", "name", "run_id", "result", "seconds", "error", "trace_id")
 
@@ -53,6 +53,7 @@ def calculate():
 
 
 def main(path):
+    configure(service_name="ledger")  # without it there are no traces, and the last column stays empty
     ledger = CsvLedger(path)
     add_listener(ledger)
     calculate().execute()

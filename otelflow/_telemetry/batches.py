@@ -288,7 +288,7 @@ class BoundedBatchProcessor:
         if getattr(result, "name", "") != "SUCCESS":  # of either signal's enumeration
             # An exporter that counts what it lost knows better than "the whole batch".
             lost = len(batch) if dropped_before is None else int(self.exporter.dropped) - dropped_before
-            return lost, dropped_before is None and answer.is_for_good
+            return lost, dropped_before is None and (answer.is_for_good or answer.was_unsendable)
         if answer.is_refused:  # the endpoint took it and used none of it
             return len(batch), answer.is_for_good
         with self.worker.changed:

@@ -22,7 +22,7 @@ from otelflow._core.process import settings as process_settings
 from otelflow._core.process.process import State
 from otelflow._core.process.provider import use_provider
 from otelflow._core.process.settings_table import SETTINGS
-from otelflow._core.text.hints import suggestion
+from otelflow._core.text.hints import quotes_in, suggestion
 from otelflow._core.text.safe_str import bounded_name
 from otelflow.errors import ConfigurationError
 
@@ -195,6 +195,7 @@ def _new_telemetry(service_name: str | None) -> Telemetry:
         entry_points.check_provider("tracer", OTEL_PYTHON_TRACER_PROVIDER)
     current = trace.get_tracer_provider()
     is_our_old_one = current is _configured.provider
+    _warn_of_variables()
     is_disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
     is_host = not isinstance(current, ProxyTracerProvider) and not is_our_old_one
     if is_host or os.environ.get(_OTEL_CONFIG_FILE) or is_disabled:
@@ -239,6 +240,17 @@ def _use_store(telemetry: Telemetry, store: bool | str | Path | None, setting: s
     telemetry.provider.add_span_processor(telemetry.store_processor)
     artifacts.keep_payloads(exporter.payloads.keep)
     telemetry.store_directory = Path(exporter.directory)
+
+
+def _warn_of_variables() -> None:
+    """Warn of variables of OpenTelemetry that mean something else than it seems; their values may be secret."""
+    for name, value in sorted(os.environ.items()):
+        if name.startswith("OTEL_") and quotes_in(value.strip()):
+            message = "%s stands in quotes, which are a part of its value: write it without them"
+            losses.warn_once(f"quotes {name}", message, name)
+    disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip()
+    if disabled.lower() not in ("", "true", "false"):
+        losses.warn_once("disabled", "%s=%.40s counts as false: only true disables", OTEL_SDK_DISABLED, disabled)
 
 
 def _warn_of_ignored(telemetry: Telemetry, service_name: str | None, store: bool | str | Path | None) -> None:

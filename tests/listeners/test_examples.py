@@ -61,6 +61,9 @@ def test_the_csv_ledger_has_a_line_for_each_run_and_goes_on_where_it_was(run, tm
     ] * 2
     assert rows[1]["error"] == "division by zero"
     assert all(float(row["seconds"]) >= 0 for row in rows)
+    traces = [row["trace_id"] for row in rows]
+    assert all(len(trace) == 32 and int(trace, 16) for trace in traces)
+    assert (len(set(traces[:3])), len(set(traces))) == (1, 2)
 
 
 def test_the_progress_line_follows_the_flow_on_stderr(run):

@@ -852,3 +852,23 @@ def test_what_was_lost_is_told_at_that_moment(fresh):
     losses.lost("traces", "queue_full", 3)
 
     assert (before, telemetry.dropped) == ({("traces", "queue_full"): 3}, {("traces", "queue_full"): 6})
+
+
+def test_variables_in_quotes_are_told_by_their_names_and_not_their_values():
+    done = python(
+        "otelflow.configure()",
+        OTEL_EXPORTER_OTLP_HEADERS='"api-key=hunter2"',
+        OTEL_RESOURCE_ATTRIBUTES="'team=red'",
+        OTEL_SDK_DISABLED='"true"',
+    )
+
+    told = [line.split()[0] for line in done.stderr.splitlines() if "stands in quotes, which are a part of" in line]
+    assert told == ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_SDK_DISABLED"]
+    assert "hunter2" not in done.stderr
+
+
+@pytest.mark.parametrize(("value", "count"), [("yes", 1), ("TRUE", 0), ("", 0)])
+def test_a_value_that_does_not_disable_though_it_seems_to_is_told(value, count):
+    done = python("otelflow.configure()", OTEL_SDK_DISABLED=value)
+
+    assert done.stderr.count("counts as false: only true disables") == count

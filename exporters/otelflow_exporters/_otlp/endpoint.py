@@ -74,6 +74,7 @@ class ExportStatus:
     def __init__(self, endpoint: str = "") -> None:
         self.endpoint = redact(endpoint) if "://" in endpoint else redact_address(endpoint)
         self._credentials = endpoint.rpartition("@")[0].rpartition(":/")[2].lstrip("/")
+        self.is_listening = False  # every request of the exporter is seen here
         self.reset()
 
     def reset(self) -> None:
@@ -82,7 +83,13 @@ class ExportStatus:
         self.rejected = 0
         self.message = ""
         self.is_refused = False
+        self.was_asked = False
         self.is_for_good = False  # the same request would be refused again, and a part of it perhaps not
+
+    @property
+    def was_unsendable(self) -> bool:
+        """Tell whether the exporter has asked nobody: it could not encode the last export, or found it too large."""
+        return self.is_listening and not self.was_asked
 
     @property
     def place(self) -> str:
@@ -91,6 +98,7 @@ class ExportStatus:
 
     def on_response(self, response: Any) -> None:
         """Remember what an HTTP server answered."""
+        self.was_asked = True
         if response.status_code >= _REDIRECTION:  # the exporter follows no redirection, and takes it for a success
             self.is_refused = True
             self.is_for_good = response.status_code in _BAD_REQUESTS
@@ -112,6 +120,7 @@ class ExportStatus:
 
     def on_error(self, error: Exception) -> None:
         """Remember why there was no answer."""
+        self.was_asked = True
         self.is_refused = True
         code = getattr(error, "code", None)
         if callable(code):
@@ -165,6 +174,7 @@ def new_exporter(signal: str, name: str) -> tuple[Any, ExportStatus]:
     kind = entry_points.load(f"opentelemetry_{signal}_exporter", name, exporter_variable)
     if name == _HTTP and not any(os.environ.get(provider.format(signal.upper())) for provider in _CREDENTIAL_PROVIDERS):
         arguments["session"] = _listening_session(status)
+        status.is_listening = arguments["session"] is not None
     try:
         exporter = kind(**arguments)
     except ConfigurationError:
@@ -243,6 +253,7 @@ def _listen_to_stub(exporter: Any, status: ExportStatus) -> None:
 
     exporter._stub = make_listening  # noqa: SLF001 there is no public way; the version is checked above
     exporter._client.Export = _listening(exporter._client.Export, status, status.on_message)  # noqa: SLF001
+    status.is_listening = True
 
 
 def _listening(call: Callable[..., Any], status: ExportStatus, on_result: Callable[[Any], None]) -> Callable[..., Any]:

@@ -247,19 +247,23 @@ class StateAttributes:
 
 def name_of(flow: Any) -> str:
     """Return what *flow* is called: its ``flow_name``, unless a user's class has no name under that name."""
-    return _text_of(flow, "flow_name") or str(flow.flow_state.name)
+    try:
+        name = flow.flow_name
+    except Exception:  # noqa: BLE001 a property of the user's
+        name = ""
+    return (name if type(name) is str else _text_of(name)) or str(flow.flow_state.name)
 
 
 def id_of(flow: Any) -> str:
     """Return the id of the next or last run of *flow*, as ``name_of`` does."""
-    return _text_of(flow, "flow_id") or str(flow.flow_state.id)
-
-
-def _text_of(flow: Any, attribute: str) -> str:
     try:
-        value = getattr(flow, attribute)
+        run_id = flow.flow_id
     except Exception:  # noqa: BLE001 a property of the user's
-        return ""
+        run_id = ""
+    return (run_id if type(run_id) is str else _text_of(run_id)) or str(flow.flow_state.id)
+
+
+def _text_of(value: object) -> str:
     is_text = isinstance(value, str | Enum) or type(value).__module__ == "uuid"
     return text_of_name(value) if is_text else ""
 

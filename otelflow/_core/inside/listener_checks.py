@@ -1,5 +1,6 @@
 """What a listener must be, said when it is added: one with a mistake would never be called."""
 
+import functools
 import inspect
 from typing import Final, Protocol, runtime_checkable
 
@@ -34,16 +35,22 @@ def check_listener(candidate: object) -> None:
         )
     _refuse_misspelt_hooks(type(candidate))
     for name in (*HOOKS.values(), "on_event", "notify"):
-        refuse_async(f"{type(candidate).__name__}.{name}", getattr(candidate, name, None))
+        if hasattr(candidate, name):
+            check_hook(f"{type(candidate).__name__}.{name}", getattr(candidate, name))
     if not any(candidate.wants(event_type) for event_type in Flow_Run__Event_Type):
         raise InvalidListener(
             f"{type(candidate).__name__} has no hook: override on_flow_start, on_task_stop, on_event, …"
         )
 
 
-def refuse_async(name: str, hook: object) -> None:
-    """Raise InvalidListener for a *hook* of which a call only makes a coroutine or a generator."""
-    function = getattr(hook, "__func__", hook)
+def check_hook(name: str, hook: object) -> None:
+    """Raise InvalidListener for a *hook* that cannot be called with an event, or whose call does nothing yet."""
+    if not callable(hook):
+        raise InvalidListener(f"{name} cannot be called: make it a plain def that takes the event, not {hook!r:.40}")
+    function: object = hook
+    while isinstance(function, functools.partial):
+        function = function.func
+    function = getattr(function, "__func__", function)
     if not inspect.isroutine(function):
         function = getattr(type(function), "__call__", None)  # noqa: B004 an object whose class has one
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
@@ -51,6 +58,17 @@ def refuse_async(name: str, hook: object) -> None:
         raise InvalidListener(f"{name} is async, and a hook is called without being awaited: {cure}")
     if inspect.isgeneratorfunction(function):
         raise InvalidListener(f"{name} has a yield, so a call of it does nothing: make it a plain def without one")
+    deaf = f"{name} is called with the event alone, which it does not take"
+    try:
+        signature = inspect.signature(hook)
+    except (TypeError, ValueError):  # some callables written in C have none; a method without self is none
+        if inspect.ismethod(hook):
+            raise InvalidListener(f"{deaf}: it has no parameter for self") from None
+        return
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        raise InvalidListener(f"{deaf}: {error}") from None
 
 
 def _refuse_misspelt_hooks(kind: type) -> None:

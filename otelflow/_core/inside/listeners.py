@@ -15,7 +15,7 @@ from otelflow._core.inside.events import (
     message_data,
     new_event,
 )
-from otelflow._core.inside.listener_checks import RunListener, check_listener, refuse_async
+from otelflow._core.inside.listener_checks import RunListener, check_hook, check_listener
 from otelflow._core.process import forks, losses
 from otelflow._core.process.process import State
 from otelflow._core.runs import observers, spans
@@ -44,7 +44,7 @@ def _telling(name: str) -> Callable[..., Any]:
         try:
             result = change(self, *args, **kwargs)
             for listener in self:
-                refuse_async(name_of(listener), listener)
+                check_hook(name_of(listener), listener)
         except InvalidListener:
             list.__init__(self, before)
             raise

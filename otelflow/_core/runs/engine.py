@@ -55,7 +55,8 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:
     if run.is_current and current_run() is not run:
         for inner in unclosed_inside(run):
             close_run(inner, ending if ending.is_failure else UNCLOSED)
-    run.ending, run.duration = ending, time.perf_counter() - run.clock
+    duration = time.perf_counter() - run.clock
+    run.ending, run.duration = ending, duration if duration > 0 else 0.0  # a test may have put back this clock, too
     run.is_closed = True
     leave(run)  # before anything that may take long or fail: the caller's run is current again
     is_inherited = run.clock < forks.fork.clock  # its parent process ends and reports it

@@ -286,3 +286,16 @@ def test_an_exception_counts_as_recorded_where_it_was_remembered_itself():
     close_run(run, SUCCESS)
 
     assert (before, after) == (False, (True, False))
+
+
+@pytest.mark.parametrize("step", [-1_000.0, -1e9])
+def test_a_span_does_not_end_before_it_began_when_every_clock_goes_back(spans, monkeypatch, step):
+    """As in a test that freezes time, which patches all of them."""
+    real = time.perf_counter
+
+    with monkeypatch.context() as clocks:
+        run = flow(lambda: clocks.setattr(time, "perf_counter", lambda: real() + step), flow_name="order")().execute()
+
+    span = spans.one("flow order")
+    assert span.end_time == span.start_time
+    assert (run.duration, run.ended_ns) == (0, run.started_ns)

@@ -230,6 +230,31 @@ def test_an_exporter_of_an_unknown_make_goes_without(monkeypatch):
     assert (answer.rejected, answer.reason) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("server", "name"),
+    [
+        ("collector", "half a character \ud83d"),
+        ("grpc_collector", "half a character \ud83d"),
+        ("grpc_collector", "x" * 5_000_000),
+    ],
+    ids=["http-bad", "grpc-bad", "grpc-large"],
+)
+def test_a_span_that_the_real_exporter_cannot_send_costs_itself_only(request, dropped, server, name):
+    """Some versions of the exporter raise then, others log it and send nothing."""
+    request.getfixturevalue(server)
+    exporter, answer = new_exporter("traces", "otlp")
+    processor = BoundedBatchSpanProcessor(exporter, answer=answer)
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(processor)
+    for number in range(40):
+        provider.get_tracer("test").start_span(name if number == 17 else str(number)).end()
+
+    assert not processor.force_flush(20_000)
+    processor.shutdown()
+
+    assert dropped == {("traces", "export_failed"): 1}
+
+
 @pytest.mark.parametrize(("status", "said"), [(401, "HTTP 401 Unauthorized"), (302, "HTTP 302 Found")])
 def test_a_refusal_is_named_with_its_status(collector, dropped, caplog, status, said):
     collector.status = status

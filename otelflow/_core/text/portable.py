@@ -1,0 +1,36 @@
+"""What another process can have of a value: the value itself, or else its text."""
+
+import operator
+from typing import Any, Final
+
+from otelflow._core.text.redaction import recorded
+from otelflow._core.text.safe_str import comes_from_outside, type_name
+
+_PLAIN: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
+_LENGTH: Final = 1_000
+
+
+def portable(value: Any) -> Any:
+    """Return *value*, or a text in its place if pickle cannot take it there and back (a lock, a connection).
+
+    In tuples, lists and dicts this is done for each item. An exception becomes a RuntimeError with its text.
+    """
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind in (tuple, list):
+        items = kind(map(portable, value))
+        return value if all(map(operator.is_, items, value)) else items
+    if kind is dict:
+        pairs = {key: portable(item) for key, item in value.items()}
+        return value if all(item is value[key] for key, item in pairs.items()) else pairs
+    import pickle  # noqa: PLC0415 only for what travels
+
+    try:
+        pickle.loads(pickle.dumps(value))  # noqa: S301 it was written a moment ago
+    except BaseException as error:  # foreign __reduce__, which may raise anything
+        if comes_from_outside(error):
+            raise
+        text = recorded(value, _LENGTH)
+        return RuntimeError(f"{type_name(value)}: {text}") if issubclass(kind, BaseException) else text
+    return value
