@@ -46,7 +46,7 @@ R = TypeVar("R")
 F = TypeVar("F", bound="Flow[Any]")
 
 
-class Flow(StateAttributes, Speaker, Generic[R]):
+class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
     """One flow, set up to be executed; each ``execute()`` is a run, a trace, an id of its own.
 
     ``@flow`` makes it. Used directly, give ``setup()`` what it runs, or subclass it and override ``main``, and
@@ -349,30 +349,6 @@ class Flow(StateAttributes, Speaker, Generic[R]):
     def __await__(self) -> Generator[Any, Any, Self]:
         """Do as ``execute_async``, once: a flow that has run is returned as it is."""
         return _run_once(self).__await__()
-
-    if not TYPE_CHECKING:
-        # With these a flow is a Coroutine, which asyncio.run(), create_task() and TaskGroup ask for. Type checkers do
-        # not see them, so that a subclass may have a method with one of these names.
-
-        def send(self, value: Any) -> Any:
-            """Take the next step of ``execute_async``; for asyncio."""
-            state = self.flow_state
-            if state.coroutine is None:
-                state.coroutine = _run_once(self)
-            return state.coroutine.send(value)
-
-        def throw(self, *error: Any) -> Any:
-            """Raise *error* inside ``execute_async``; for asyncio."""
-            state = self.flow_state
-            if state.coroutine is None:
-                state.coroutine = _run_once(self)
-            return state.coroutine.throw(*error)
-
-        def close(self) -> None:
-            """End ``execute_async`` where it is; for asyncio."""
-            coroutine, self.flow_state.coroutine = self.flow_state.coroutine, None
-            if coroutine is not None:
-                coroutine.close()
 
     def execute_flow(self, flow_run_params: Mapping[str, Any] | None = None) -> Self:
         """Do as ``execute``, keeping *flow_run_params* (a mapping) in the attribute of that name.

@@ -133,7 +133,16 @@ class Flow_Run__Event_Data(_Record):
         >>> Flow_Run__Event_Data(flow_name="nightly").json()["flow_name"]
         'nightly'
         """
-        return {name: value for name, value in self._asdict().items() if name not in ("span_context", "error")}
+        from otelflow._core.text.plain import plain  # noqa: PLC0415 few events become JSON
+
+        fields = {name: value for name, value in self._asdict().items() if name not in ("span_context", "error")}
+        return {name: plain(value) for name, value in fields.items()}
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """Return what a copy in another process has."""
+        from otelflow._core.text.portable import portable  # noqa: PLC0415 few events travel
+
+        return None, {**self._asdict(), "data": dict(self.data), "error": portable(self.error)}
 
 
 class Flow_Run__Event(_Record):

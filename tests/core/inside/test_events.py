@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import threading
 import time
 
 import pytest
@@ -298,3 +299,37 @@ def test_an_event_is_of_now_or_of_the_time_that_it_is_given():
 
     assert before <= now[0].time_unix_nano <= now[1].time_unix_nano <= time.time_ns()
     assert (then.time_unix_nano, then.timestamp) == (5_000_000, 5)
+
+
+def test_every_event_goes_to_other_processes_and_is_json():
+    lock = threading.Lock()
+    heard = []
+
+    class Odd(Exception):
+        def __reduce__(self):
+            raise TypeError("stays here")
+
+    @task(raise_on_error=False)
+    def leave(this_task):
+        this_task.add_task_artifact(key="picture", data=b"\xff", artifact_type="image")
+        this_task.add_task_result("held", lock)
+        print("left")
+        raise Odd("no room")
+
+    @flow
+    def body():
+        leave()
+
+    flow_events.event_listeners.append(heard.append)
+    try:
+        body().execute()
+    finally:
+        flow_events.event_listeners.remove(heard.append)
+
+    assert {event.event_type for event in heard} == set(Flow_Run__Event_Type)
+    for event in heard:
+        json.dumps([event.json(), event.event_data.json()], allow_nan=False)
+        for again in (pickle.loads(pickle.dumps(event)), copy.deepcopy(event)):
+            assert (again.event_id, again.event_data.flow_name) == (event.event_id, "body")
+    (stop,) = [event for event in heard if event.event_type == "task_stop"]
+    assert str(pickle.loads(pickle.dumps(stop)).event_data.error) == "Odd: no room"
