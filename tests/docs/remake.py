@@ -7,7 +7,6 @@ need Jaeger (``.ci/stack``).
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -24,14 +23,13 @@ def main():
     parser.add_argument("--all", action="store_true", help="also what differs in ids, times and spaces only")
     options = parser.parse_args()
     for page in options.pages or pages.PAGES:
-        with tempfile.TemporaryDirectory() as folder:
-            remake(page, folder, with_all=options.all)
+        remake(page, with_all=options.all)
     if not options.pages:
         for name in pictures.remake():
             print(f"{name} is new")
 
 
-def remake(page, folder, *, with_all):
+def remake(page, *, with_all):
     """Write the sessions and the parts of one page anew."""
     path = pages.ROOT / page
     old = new = path.read_text(encoding="utf-8")
@@ -40,7 +38,7 @@ def remake(page, folder, *, with_all):
     if missing:
         print(f"{page} stays: {', '.join(missing)} is not installed")
         return
-    place = pages.Workplace(folder, page)
+    place = pages.Workplace(page)
     sessions = {block: pages.session(place.run_session(block)) for block in place.blocks if block.language == "console"}
     for block, text in reversed(sessions.items()):
         if with_all or pages.without_changes(text) != pages.without_changes(block.text):

@@ -17,7 +17,7 @@ PAGE = "docs/how-to/celery.md"
 @pytest.fixture
 def place(tmp_path):
     """The files of the page, a folder in the place of a broker, and one store for both processes."""
-    place = pages.Workplace(tmp_path, PAGE)
+    place = pages.Workplace(PAGE)
     (place.folder / "data_in").mkdir()
     (place.folder / "data_out").symlink_to("data_in")
     place.more = {

@@ -20,8 +20,8 @@ def outputs_of(cell):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-def test_every_cell_of_the_page_runs_and_shows_what_the_page_says(tmp_path, monkeypatch):
-    place = pages.Workplace(tmp_path, "docs/how-to/notebooks.md")
+def test_every_cell_of_the_page_runs_and_shows_what_the_page_says(monkeypatch):
+    place = pages.Workplace("docs/how-to/notebooks.md")
     for name in ("HOME", "XDG_DATA_HOME"):
         monkeypatch.setenv(name, str(place.home))
     cells = [nbformat.v4.new_code_cell(block.text) for block in place.blocks if block.mark == "cell"]

@@ -60,8 +60,8 @@ def test_every_fence_is_a_block_that_is_looked_at():
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", WITH_PROGRAMS)
-def test_every_program_of_a_page_runs_and_prints_what_the_page_shows(page, tmp_path):
-    place = pages.Workplace(tmp_path, page)
+def test_every_program_of_a_page_runs_and_prints_what_the_page_shows(page):
+    place = pages.Workplace(page)
     needs(*place.blocks)
 
     programs = place.run_programs()

@@ -7,10 +7,10 @@ import pytest
 from support import pages, pictures
 
 
-def test_the_tree_in_the_picture_is_the_one_that_is_drawn(tmp_path):
+def test_the_tree_in_the_picture_is_the_one_that_is_drawn():
     pytest.importorskip("rich", reason="not installed: pip install 'otelflow[cli]'")
 
-    drawn = pictures.tree_of(pictures.run(pictures.TREE, tmp_path))
+    drawn = pictures.tree_of(pictures.run(pictures.TREE))
 
     picture = pictures.TREE.read_text(encoding="utf-8")
     assert pictures.words_of(drawn) == pictures.words_of(picture), "python tests/docs/remake.py"

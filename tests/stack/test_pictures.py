@@ -8,17 +8,17 @@ PAGE = "docs/operations.md"
 
 
 @pytest.mark.parametrize("picture", [pictures.JAEGER, pictures.INCIDENT], ids=lambda path: path.stem)
-def test_a_picture_of_jaeger_shows_what_it_has(picture, jaeger, collector, tmp_path):
-    drawn = pictures.in_jaeger(picture, tmp_path, jaeger, collector)
+def test_a_picture_of_jaeger_shows_what_it_has(picture, jaeger, collector):
+    drawn = pictures.in_jaeger(picture, jaeger, collector)
 
     shown = picture.read_text(encoding="utf-8")
     assert pictures.words_of(drawn) == pictures.words_of(shown), "python tests/docs/remake.py"
 
 
 @pytest.fixture
-def invoices(collector, pushgateway, tmp_path):
+def invoices(collector, pushgateway):
     """Run the program of the page on alerts as cron would, with metrics; return its exit code."""
-    place = pages.Workplace(tmp_path, PAGE)
+    place = pages.Workplace(PAGE)
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector, "OTELFLOW_METRICS": f"push:{pushgateway}"}
     command = pictures.RUNS[pictures.INCIDENT][1]
 

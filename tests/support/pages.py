@@ -10,9 +10,12 @@ import ast
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
+import weakref
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,12 +116,14 @@ def missing_modules(blocks):
 class Workplace:
     """A reader's machine: an empty home, and the files of one page in the folder ``shop`` there."""
 
-    def __init__(self, folder, page):
+    def __init__(self, page):
         self.page = page
         self.blocks = blocks_of(page)
-        self.home = Path(folder) / "home"
+        # As short as a reader's own, and always of one length: what is drawn depends on how long a path is.
+        self.home = Path(tempfile.mkdtemp(prefix="me", dir="/tmp" if Path("/tmp").is_dir() else None))
+        self.remove = weakref.finalize(self, shutil.rmtree, self.home, ignore_errors=True)
         self.folder = self.home / "shop"
-        self.folder.mkdir(parents=True)
+        self.folder.mkdir()
         for block in self.blocks:
             if block.title:
                 path = self.folder / block.title

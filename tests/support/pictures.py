@@ -38,10 +38,10 @@ def words_of(picture):
 # The tree
 
 
-def run(picture, folder, **environment):
+def run(picture, **environment):
     """Run the flow that *picture* shows, as on a terminal, and return what it prints."""
     page, command, exit_code = RUNS[picture]
-    place = pages.Workplace(folder, page)
+    place = pages.Workplace(page)
     variables = {"FORCE_COLOR": 1, "TERM": "xterm-256color", **environment}
     words = (f"{name}={value}" for name, value in variables.items())
     code, output = place.run("env", "--unset=NO_COLOR", *words, *command)
@@ -169,9 +169,9 @@ def ask_jaeger(address, output, seconds=30):
         time.sleep(0.2)
 
 
-def in_jaeger(picture, folder, jaeger, endpoint):
+def in_jaeger(picture, jaeger, endpoint):
     """Run the flow of *picture*, sent to *endpoint*, and draw what Jaeger has of it."""
-    output = run(picture, folder, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
+    output = run(picture, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
     return waterfall_of(ask_jaeger(jaeger, output))
 
 
@@ -183,13 +183,13 @@ def remake():
     conftest = stack()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        drawings = {TREE: tree_of(run(TREE, folder / "tree"))}
+        drawings = {TREE: tree_of(run(TREE))}
         if (conftest.stack_dir() / "bin/jaeger").exists():
             addresses = conftest.Addresses()
             with conftest.running_jaeger(addresses, folder) as jaeger:
                 for picture in (JAEGER, INCIDENT):
                     endpoint = addresses.url("jaeger:4318")
-                    drawings[picture] = in_jaeger(picture, folder / picture.stem, jaeger, endpoint)
+                    drawings[picture] = in_jaeger(picture, jaeger, endpoint)
         else:
             sys.stdout.write("the pictures of Jaeger stay: no Jaeger here (.ci/stack)\n")
     for path, drawing in list(drawings.items()):
