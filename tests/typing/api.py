@@ -1,5 +1,6 @@
 """Read by mypy --strict and pyright, never run: what a type checker sees of the public names."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Generator
 from typing import Any, assert_type
 
@@ -107,6 +108,34 @@ async def awaits() -> None:
     assert_type(await async_named(1), bytes)
     assert_type(await async_lenient(1), str | None)
     assert_type(await async_flow(1).execute_async(), Flow[bytes])
+    assert_type(await async_flow(1), Flow[bytes])
+    assert_type(await bare_flow(1, text="x"), Flow[float])
+    both = await asyncio.gather(async_flow(1), bare_flow(1))
+    assert_type(both, tuple[Flow[bytes], Flow[float]])
+    async with asyncio.TaskGroup() as group:
+        assert_type(group.create_task(async_flow(1)), asyncio.Task[Flow[bytes]])
+
+
+assert_type(asyncio.run(async_flow(1)), Flow[bytes])
+assert_type(asyncio.run(bare_flow(1)).flow_return_value, float | None)
+
+
+class Mailer(Flow[int]):
+    flow_name = "mailer"
+    flow_config = Flow_Run__Config(log_to_console=True)
+
+    def main(self) -> int:
+        return 1
+
+    def send(self, recipient: str, *, text: str) -> bool:
+        return bool(recipient and text)
+
+    def close(self, force: bool) -> None:
+        assert force
+
+
+assert_type(Mailer().send("a", text="b"), bool)
+assert_type(asyncio.run(Mailer().setup()).flow_return_value, int | None)
 
 
 # Methods of every kind

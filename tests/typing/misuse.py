@@ -1,7 +1,5 @@
 """Read by mypy --strict and pyright, never run: each line marked ``error`` must be refused, and no other."""
 
-import asyncio
-
 import otelflow
 from otelflow import Flow, flow, task
 
@@ -44,4 +42,3 @@ Flow().setup(3)  # error
 otelflow.add_listener(print)  # error
 otelflow.configure(service_name=3)  # error
 _ = otelflow.nothing  # error
-asyncio.run(whole(1))  # error: a flow is executed, not awaited

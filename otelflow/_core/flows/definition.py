@@ -337,7 +337,10 @@ def _decorate(
         raise NotCallable(owner, target)
     # It stays a plain function: libraries refuse or leak callable objects. The mark tells others what calling it does.
     definition = Definition(owner, target, options)
-    inner = definition_of(target)
+    inside = target
+    while isinstance(inside, functools.partial):
+        inside = inside.func
+    inner = definition_of(inside)
     if inner is not None and (owner, inner.owner) != ("@flow", "@task"):
         raise DecoratedTwice(owner, inner.owner, inner.name)
     decorated = functools.wraps(target)(wrap(definition, options))

@@ -45,7 +45,7 @@ R = TypeVar("R")
 F = TypeVar("F", bound="Flow[Any]")
 
 
-class Flow(StateAttributes, Speaker, Generic[R]):
+class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
     """One flow, set up to be executed; each ``execute()`` is a run, a trace, an id of its own.
 
     ``@flow`` makes it. Used directly, give ``setup()`` what it runs, or subclass it and override ``main``, and
@@ -347,8 +347,8 @@ class Flow(StateAttributes, Speaker, Generic[R]):
         return _run_once(self).__await__()
 
     if not TYPE_CHECKING:
-        # With these a flow is a Coroutine, which asyncio.run(), create_task() and TaskGroup ask for. Type checkers do
-        # not see them, so that a subclass may have a method with one of these names.
+        # With these a flow is a Coroutine, which asyncio.run(), create_task() and TaskGroup ask for. Type checkers see
+        # attributes, so that a subclass may have a method with one of these names.
 
         def send(self, value: Any) -> Any:
             """Take the next step of ``execute_async``; for asyncio."""

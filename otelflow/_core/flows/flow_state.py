@@ -13,6 +13,7 @@ from otelflow._core.inside import events, messages
 from otelflow._core.process.process import State
 from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.endings import FAILED
+from otelflow._core.text.portable import portable
 
 if TYPE_CHECKING:
     from otelflow._core.flows.config import Flow_Run__Config
@@ -168,6 +169,20 @@ class FlowState:
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         """Return what a copy in another process has: everything but what belongs to this one."""
+        values = self._own_values()
+        if self.status is not None:  # it has run: of what it was called with, a text will do
+            args, kwargs = portable(self.args), portable(self.kwargs)
+            if args is not self.args or kwargs is not self.kwargs:
+                values["definition"] = None  # which could not be called with that
+            values |= {"args": args, "kwargs": kwargs, "error": portable(self.error), "data": portable(self.data)}
+        return None, values
+
+    def __copy__(self) -> "FlowState":
+        state = FlowState.__new__(FlowState)
+        state.__setstate__((None, self._own_values()))
+        return state
+
+    def _own_values(self) -> dict[str, Any]:
         self.expect_no_run()  # it is handed over, and runs there
         values = {name: getattr(self, name) for name in self.__slots__}
         for name in ("reference", "run", "block", "coroutine", "set_up"):
@@ -177,7 +192,7 @@ class FlowState:
             values["definition"] = definition.decorated  # under this name pickle does not find the function itself
         elif definition is not None and self.status is not None and not definition.is_importable:
             values["definition"] = None  # a copy of what was done needs no function, and pickle has none to give
-        return None, values
+        return values
 
     def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
         for name, value in state[1].items():
@@ -221,7 +236,19 @@ class _StateAttribute:
         setattr(flow.flow_state, self._name, value)
 
 
-class StateAttributes:
+if TYPE_CHECKING:
+
+    class _AsCoroutine(Coroutine[Any, Any, V]):
+        """asyncio.run() and the like take a flow; a user's class may have methods of these names."""
+
+        send: Any
+        throw: Any
+        close: Any
+else:
+    _AsCoroutine = Generic  # it is one by the methods that it has
+
+
+class StateAttributes(_AsCoroutine[V]):
     """What can be set on a flow: its name, the id of its next run, how it behaves, and what it is called with."""
 
     if TYPE_CHECKING:  # a class may have a value of its own in their places

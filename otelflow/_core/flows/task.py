@@ -28,6 +28,7 @@ from otelflow._core.runs import open_runs
 from otelflow._core.runs.current import current_run, open_run_here, parent_here
 from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.run import Run
+from otelflow._core.text.portable import portable
 from otelflow._core.text.safe_str import bounded_name
 from otelflow.errors import NotCallable
 
@@ -148,6 +149,14 @@ class Task(Speaker):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy in another process has: what was done, without the flow and the function that did it."""
+        return {name: portable(value) for name, value in self._own_values().items()}
+
+    def __copy__(self) -> "Task":
+        task = type(self).__new__(type(self))
+        vars(task).update(self._own_values())
+        return task
+
+    def _own_values(self) -> dict[str, Any]:
         private = ("task_definition", "task_target", "flow_reference", "task_run")
         return {name: value for name, value in vars(self).items() if name not in private}
 

@@ -21,6 +21,7 @@ def number():
         (lambda: task(task(number)), "leave one @task out"),
         (lambda: task(raise_on_error=False)(flow(flow_name="x")(number)), "execute()"),
         (lambda: task(staticmethod(task(number))), "leave one @task out"),
+        (lambda: task(functools.partial(flow(number))), "execute()"),
     ],
 )
 def test_a_function_is_decorated_once(make, cure):

@@ -7,13 +7,14 @@ import gc
 import pickle
 import subprocess
 import sys
+import threading
 import warnings
 
 import pytest
 
 from otelflow import Flow, Flow_Run__Config, Objective, flow, task
 from otelflow._core.flows.objective import buckets_of, objective_of
-from otelflow.errors import ConfigurationError
+from otelflow.errors import ConfigurationError, FlowNotSetUp
 from support.programs import python
 
 
@@ -371,6 +372,45 @@ def test_a_finished_flow_of_a_local_function_can_be_pickled(spans):
     again = pickle.loads(pickle.dumps(run))
 
     assert again.flow_return_value == 6
+
+
+class TwoArguments(Exception):
+    """Pickle cannot make it anew."""
+
+    def __init__(self, name, number):
+        super().__init__(f"{name} {number}")
+
+
+def test_what_cannot_travel_is_a_text_on_a_finished_flow(spans):
+    lock = threading.Lock()
+
+    @task(raise_on_error=False)
+    def hold(held, number):
+        raise TwoArguments("no room for", number)
+
+    @flow(flow_config=Flow_Run__Config(raise_flow_error=False), data={"lock": lock})
+    def body(held):
+        hold(held, 5)
+        raise TwoArguments("no", 7)
+
+    run = body(lock).execute()
+
+    for again in (pickle.loads(pickle.dumps(run)), copy.deepcopy(run)):
+        (held,) = again.executed_tasks
+        assert held.task_args == (str(lock), 5)
+        assert str(held.task_error) == "TwoArguments: no room for 5"
+        assert (str(again.flow_error), again.data) == ("TwoArguments: no 7", {"lock": str(lock)})
+        assert again.status == "failure"
+        with pytest.raises(FlowNotSetUp):
+            again.execute()
+    twin = copy.copy(run)
+    assert (twin.flow_args, twin.data, copy.copy(run.executed_tasks[0]).task_args) == (
+        (lock,),
+        {"lock": lock},
+        (lock, 5),
+    )
+    with pytest.raises(TypeError, match="lock"):
+        pickle.dumps(body(lock))
 
 
 def test_a_flow_and_its_functions_go_to_other_processes(spans):

@@ -1,5 +1,10 @@
 """Events: their types and payloads, and the hub that people know."""
 
+import copy
+import json
+import pickle
+import threading
+
 import pytest
 
 from otelflow import (
@@ -252,3 +257,37 @@ def test_existing_code_finds_its_small_names():
     assert run.captured_exec_logs[0].startswith("Executing flow run")
     assert run.logger.memory_handler_messages()[-1] == "late"
     assert Task().random_task_id().startswith("task_id__")
+
+
+def test_every_event_goes_to_other_processes_and_is_json():
+    lock = threading.Lock()
+    heard = []
+
+    class Odd(Exception):
+        def __reduce__(self):
+            raise TypeError("stays here")
+
+    @task(raise_on_error=False)
+    def leave(this_task):
+        this_task.add_task_artifact(key="picture", data=b"\xff", artifact_type="image")
+        this_task.add_task_result("held", lock)
+        print("left")
+        raise Odd("no room")
+
+    @flow
+    def body():
+        leave()
+
+    flow_events.event_listeners.append(heard.append)
+    try:
+        body().execute()
+    finally:
+        flow_events.event_listeners.remove(heard.append)
+
+    assert {event.event_type for event in heard} == set(Flow_Run__Event_Type)
+    for event in heard:
+        json.dumps([event.json(), event.event_data.json()], allow_nan=False)
+        for again in (pickle.loads(pickle.dumps(event)), copy.deepcopy(event)):
+            assert (again.event_id, again.event_data.flow_name) == (event.event_id, "body")
+    (stop,) = [event for event in heard if event.event_type == "task_stop"]
+    assert str(pickle.loads(pickle.dumps(stop)).event_data.error) == "Odd: no room"
