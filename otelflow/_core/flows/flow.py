@@ -347,8 +347,8 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         return _run_once(self).__await__()
 
     if not TYPE_CHECKING:
-        # With these a flow is a Coroutine, which asyncio.run(), create_task() and TaskGroup ask for. Type checkers see
-        # attributes, so that a subclass may have a method with one of these names.
+        # With these a flow is a Coroutine, which asyncio.run(), create_task() and TaskGroup ask for. A subclass may
+        # have methods with these names; mypy complains of those with other parameters.
 
         def send(self, value: Any) -> Any:
             """Take the next step of ``execute_async``; for asyncio."""

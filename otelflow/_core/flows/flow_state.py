@@ -239,7 +239,7 @@ class _StateAttribute:
 if TYPE_CHECKING:
 
     class _AsCoroutine(Coroutine[Any, Any, V]):
-        """asyncio.run() and the like take a flow; a user's class may have methods of these names."""
+        """asyncio.run() and the like take a flow."""
 
         send: Any
         throw: Any
