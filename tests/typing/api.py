@@ -127,14 +127,10 @@ class Mailer(Flow[int]):
     def main(self) -> int:
         return 1
 
-    def send(self, recipient: str, *, text: str) -> bool:
-        return bool(recipient and text)
-
-    def close(self, force: bool) -> None:
-        assert force
+    def close(self) -> None:
+        """Of one's own."""
 
 
-assert_type(Mailer().send("a", text="b"), bool)
 assert_type(asyncio.run(Mailer().setup()).flow_return_value, int | None)
 
 

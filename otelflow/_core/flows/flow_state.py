@@ -242,7 +242,7 @@ class _StateAttribute:
 if TYPE_CHECKING:
 
     class _AsCoroutine(Coroutine[Any, Any, V]):
-        """asyncio.run() and the like take a flow; a user's class may have methods of these names."""
+        """asyncio.run() and the like take a flow. Of a method of these names with other parameters mypy complains."""
 
         send: Any
         throw: Any
