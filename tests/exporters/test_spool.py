@@ -360,7 +360,7 @@ def test_what_is_open_when_a_segment_ends_is_told_however_small_the_segments_are
     # What is open is larger than a segment, and is not written anew with each span.
     assert processor._writer._first_size > 4_000
     assert written < 10 * 700 * 400
-    assert len(spans) == len(processor._started())
+    assert len(spans) == len(processor._open)
 
 
 def test_a_process_that_is_killed_between_two_segments_has_not_said_that_nothing_is_open(receiver, folder, monkeypatch):

@@ -8,8 +8,6 @@ from typing import Any, ClassVar, Final, Self
 from opentelemetry.trace import SpanContext
 
 from otelflow._core.process.ids import new_id
-from otelflow._core.text.plain import plain
-from otelflow._core.text.portable import portable
 
 
 class Flow_Run__Event_Type(StrEnum):
@@ -135,11 +133,15 @@ class Flow_Run__Event_Data(_Record):
         >>> Flow_Run__Event_Data(flow_name="nightly").json()["flow_name"]
         'nightly'
         """
+        from otelflow._core.text.plain import plain  # noqa: PLC0415 few events become JSON
+
         fields = {name: value for name, value in self._asdict().items() if name not in ("span_context", "error")}
         return {name: plain(value) for name, value in fields.items()}
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         """Return what a copy in another process has."""
+        from otelflow._core.text.portable import portable  # noqa: PLC0415 few events travel
+
         return None, {**self._asdict(), "data": dict(self.data), "error": portable(self.error)}
 
 

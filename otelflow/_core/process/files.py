@@ -176,9 +176,18 @@ def lock(descriptor: int) -> bool | None:
     return True
 
 
+def unlock(descriptor: int) -> None:
+    """Give the lock back, also where a child that was forked meanwhile has the open file, too: closing it would not."""
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
 def is_held(descriptor: int) -> bool | None:
     """Return whether a process holds the file; None on a system that cannot tell."""
     is_locked = lock(descriptor)
+    if is_locked:
+        unlock(descriptor)
     return None if is_locked is None else not is_locked
 
 

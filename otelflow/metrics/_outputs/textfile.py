@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from otelflow import semconv
 from otelflow._core.process import losses
-from otelflow._core.process.files import Folder, lock
+from otelflow._core.process.files import Folder, lock, unlock
 from otelflow._core.text.redaction import redact_address
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._collector import FixedCollector, to_prometheus
@@ -172,6 +172,7 @@ def _locked(folder: Folder, name: str, deadline: float) -> Iterator[None]:
         yield
     finally:
         if descriptor is not None:
+            unlock(descriptor)
             os.close(descriptor)
 
 

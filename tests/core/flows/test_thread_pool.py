@@ -8,7 +8,7 @@ import pytest
 
 from otelflow import ThreadPoolExecutor, flow, task
 
-PAGE = Path(__file__).parents[3] / "docs" / "threads.md"
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "threads.md"
 
 
 @task
