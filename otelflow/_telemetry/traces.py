@@ -1,5 +1,6 @@
 """Make a tracer provider as the ``OTEL_*`` variables ask for."""
 
+import functools
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
@@ -61,22 +62,19 @@ def new_provider(service_name: str | None) -> TracerProvider:
         span_limits=limits,
         id_generator=generator,
     )
+    spool_dir = settings().spool_dir
     for name in exporter_names("traces"):
-        provider.add_span_processor(_processor_of(name, settings().spool_dir))
+        processor: SpanProcessor
+        if spool_dir and is_otlp(name):
+            from otelflow_exporters.spool import SpoolSpanProcessor  # noqa: PLC0415 only for programs that want a spool
+
+            on_loss = functools.partial(losses.lost, "traces")
+            processor = SpoolSpanProcessor(spool_dir, exporter=name, on_loss=on_loss)
+        else:
+            exporter, answer = new_exporter("traces", name)
+            processor = BoundedBatchSpanProcessor(exporter, answer=answer)
+        provider.add_span_processor(processor)
     return provider
-
-
-def _processor_of(exporter_name: str, spool_dir: str) -> SpanProcessor:
-    if spool_dir and is_otlp(exporter_name):
-        from otelflow_exporters.spool import SpoolSpanProcessor  # noqa: PLC0415 only for programs that want a spool
-
-        return SpoolSpanProcessor(
-            spool_dir,
-            exporter=exporter_name,
-            on_loss=lambda reason, count: losses.lost("traces", reason, count),
-        )
-    exporter, answer = new_exporter("traces", exporter_name)
-    return BoundedBatchSpanProcessor(exporter, answer=answer)
 
 
 def _resource(attributes: Mapping[str, str]) -> Resource:

@@ -34,11 +34,12 @@ def flows_of(modules: Iterable[str]) -> tuple[Declared, ...]:
     """
     flows: dict[str, Declared] = {}
     for module in modules:
-        before = {flow.name for flow in declared.declared_flows()}
+        # By the object, not by the name: another module may have declared a flow of that name before.
+        before = {id(flow): flow for flow in declared.declared_flows()}
         _import(module)
         now = declared.declared_flows()
         names = _imports.flows.setdefault(module, set())
-        names.update(flow.name for flow in now if flow.name not in before)
+        names.update(flow.name for flow in now if id(flow) not in before)
         flows |= {flow.name: flow for flow in now if flow.name in names or f"{flow.module}.".startswith(f"{module}.")}
     return tuple(flows[name] for name in sorted(flows))
 

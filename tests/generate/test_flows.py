@@ -51,6 +51,17 @@ def test_flows_of_what_a_module_imports_are_its_own_each_time(shop, tmp_path, fo
     assert [flow.name for flow in flows_of([shop, "wrapping_flows"])] == names[0]
 
 
+def test_a_flow_whose_name_another_module_has_used_before_is_found_all_the_same(shop, tmp_path, forgotten):
+    forgotten += ["earlier_flows", "later_flows"]
+    source = "from otelflow import flow\n@flow\ndef same(): pass\n"
+    (tmp_path / "earlier_flows.py").write_text(source)
+    (tmp_path / "later_flows.py").write_text(f"import earlier_flows\n{source}")
+    importlib.invalidate_caches()
+    importlib.import_module("earlier_flows")
+
+    assert [(flow.name, flow.module) for flow in flows_of(["later_flows"])] == [("same", "later_flows")]
+
+
 def test_a_module_in_the_working_folder_is_found_before_others(tmp_path, monkeypatch, forgotten):
     forgotten += ["beside_flows"]
     for folder, name in (("here", "mine"), ("elsewhere", "theirs")):

@@ -510,8 +510,8 @@ def test_what_is_mounted_shows_what_is_in_use_and_an_end_leaves_nothing(use):
 @pytest.mark.parametrize(
     ("argument", "variable", "message"),
     [
-        ("pulll", None, "^metrics=pulll is no way out for metrics; did you mean 'pull'"),
-        (None, "pulll", "^OTELFLOW_METRICS=pulll is no way out"),
+        ("pulll", None, "^metrics=pulll is no output for metrics; did you mean 'pull'"),
+        (None, "pulll", "^OTELFLOW_METRICS=pulll is no output"),
         (7, None, "^metrics must be a text"),
         ("multiprocess", None, "^metrics=multiprocess needs"),
     ],

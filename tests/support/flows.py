@@ -36,8 +36,7 @@ def total(a):
 
 def run_of(body, **keywords):
     """Execute *body* as the flow ``body`` and return the flow; *keywords* are those of ``@flow``."""
-    body.__name__ = "body"
-    return flow(**keywords)(body)().execute()
+    return flow(**{"flow_name": "body", **keywords})(body)().execute()
 
 
 def opened(name="bare", parent=None):

@@ -64,7 +64,7 @@ def _span(span: ReadableSpan, context: SpanContext) -> bytes:
         parts += (_PARENT_ID, parent.span_id.to_bytes(8, "big"))
         if parent.is_remote:
             flags |= _IS_REMOTE
-    parts.append(_name(span.name))
+    parts.append(_text(0x2A, span.name))
     parts.append(bytes((0x30, span.kind.value + 1)))
     parts.append(_TIMES.pack(_START_TAG, span.start_time or 0, _END_TAG, span.end_time or 0))
     if span.attributes:
@@ -106,7 +106,7 @@ def _add_attributes(parts: list[bytes], tag: bytes, attributes: Mapping[str, Any
                 encoded = b"\x0a" + _varint(len(text)) + text
             else:
                 encoded = _value(value)
-            pair = _key(key) + b"\x12" + _varint(len(encoded)) + encoded
+            pair = _text(0x0A, key) + b"\x12" + _varint(len(encoded)) + encoded
         except (TypeError, OverflowError, RecursionError):
             continue
         parts += (tag, _varint(len(pair)), pair)
@@ -131,7 +131,7 @@ def _value(value: Any) -> bytes:
     if isinstance(value, Sequence):
         return _field(0x2A, b"".join([_field(0x0A, _value(item)) for item in value]))
     if isinstance(value, Mapping):
-        pairs = [_field(0x0A, _key(str(key)) + _field(0x12, _value(item))) for key, item in value.items()]
+        pairs = [_field(0x0A, _text(0x0A, str(key)) + _field(0x12, _value(item))) for key, item in value.items()]
         return _field(0x32, b"".join(pairs))
     raise TypeError(f"OTLP has no {type(value).__name__}")
 
@@ -159,13 +159,8 @@ def _varint(number: int) -> bytes:
 
 
 @functools.lru_cache(_MOST_KEPT)
-def _key(key: str) -> bytes:
-    return _field(0x0A, _utf8(key)) if key else b""
-
-
-@functools.lru_cache(_MOST_KEPT)
-def _name(name: str) -> bytes:
-    return _field(0x2A, _utf8(name)) if name else b""
+def _text(tag: int, text: str) -> bytes:
+    return _field(tag, _utf8(text)) if text else b""
 
 
 @functools.lru_cache(100)

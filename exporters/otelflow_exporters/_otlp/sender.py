@@ -181,7 +181,12 @@ class _GrpcSender:
         try:
             with uninstrumented():
                 if self._channel is None:
-                    self._channel = self._new_channel()
+                    options = (("grpc.primary_user_agent", _USER_AGENT),)
+                    keywords = {"options": options, "compression": self._compression}
+                    if self._credentials is None:
+                        self._channel = self._grpc.insecure_channel(self._target, **keywords)
+                    else:
+                        self._channel = self._grpc.secure_channel(self._target, self._credentials, **keywords)
                 export = self._channel.unary_unary(self._method)  # bytes go in and come out
                 answer = export(body, timeout=self._timeout, metadata=self._metadata)
             from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as service  # noqa: PLC0415
@@ -196,12 +201,6 @@ class _GrpcSender:
             except TooLarge:
                 return
             self.close()  # a channel that could not connect waits for longer and longer before it tries again
-
-    def _new_channel(self) -> Any:
-        options = (("grpc.primary_user_agent", _USER_AGENT),)
-        if self._credentials is None:
-            return self._grpc.insecure_channel(self._target, options, compression=self._compression)
-        return self._grpc.secure_channel(self._target, self._credentials, options, compression=self._compression)
 
     def close(self) -> None:
         if self._channel is not None:

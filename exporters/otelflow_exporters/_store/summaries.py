@@ -51,11 +51,6 @@ class TraceSummary:
 _BAD: Final = frozenset({semconv.FAILURE, semconv.TIMEOUT, semconv.ERROR})
 
 
-def _recorded_result(span: StoredSpan) -> str | None:
-    results = (pair.value.string_value for pair in span.attributes if pair.key == semconv.RUN_RESULT)
-    return next(results, None)
-
-
 class _Builder:
     """One trace while its spans are met in any order."""
 
@@ -109,7 +104,8 @@ class _Builder:
         is_complete = is_known and self._note is None
         is_running = is_known and self._note is not None and self._note()
         now = time.time_ns() if is_running else 0
-        result = result_of(_recorded_result(root), is_error=root.status.code == Status.STATUS_CODE_ERROR)
+        recorded = (pair.value.string_value for pair in root.attributes if pair.key == semconv.RUN_RESULT)
+        result = result_of(next(recorded, None), is_error=root.status.code == Status.STATUS_CODE_ERROR)
         return TraceSummary(
             trace_id=self.trace_id.hex(),
             name=root.name,

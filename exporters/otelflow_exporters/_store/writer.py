@@ -60,22 +60,19 @@ class SegmentWriter:
         with self.lock:
             if not self._has_room_for(len(record)):
                 self._open(len(record))
-            self._write(record)
-            self.segments[self._name] += spans
-
-    def _write(self, record: bytes) -> None:
-        remaining = memoryview(record)
-        try:
-            while remaining:
-                remaining = remaining[os.write(self._descriptor, remaining) :]
-        except BaseException:
-            # Half of the record still fitted. Where it cannot be taken back, it stays behind in its segment.
+            remaining = memoryview(record)
             try:
-                os.ftruncate(self._descriptor, self._size)
-            except OSError:
-                self.close()
-            raise
-        self._size += len(record)
+                while remaining:
+                    remaining = remaining[os.write(self._descriptor, remaining) :]
+            except BaseException:
+                # Half of the record still fitted. Where it cannot be taken back, it stays behind in its segment.
+                try:
+                    os.ftruncate(self._descriptor, self._size)
+                except OSError:
+                    self.close()
+                raise
+            self._size += len(record)
+            self.segments[self._name] += spans
 
     def count_dropped(self, count: int) -> bool:
         """Count lost spans; return whether they are the first."""

@@ -118,17 +118,14 @@ class _Events:
     def __init__(self, span: Span, view: TreeView) -> None:
         self._events = sorted(span.events, key=lambda event: event.time)
         self._view = view
-        self._hidden = self._hidden_messages()
+        messages = [event for event in self._events if event.name not in _NEVER_LEFT_OUT]
+        self._hidden: set[int] = set()
+        if not (view.full or view.logs) and len(messages) > MESSAGES_HEAD + MESSAGES_TAIL + 1:
+            middle = messages[MESSAGES_HEAD : len(messages) - MESSAGES_TAIL]
+            weighty = [event for event in middle if _severity(event) not in _PLAIN_SEVERITIES][:MESSAGES_OF_WEIGHT]
+            self._hidden = {id(event) for event in middle} - {id(event) for event in weighty}
         # Of one progress only the last value counts.
         self._latest = {_key(event): id(event) for event in self._events if _is_progress(event)}
-
-    def _hidden_messages(self) -> set[int]:
-        messages = [event for event in self._events if event.name not in _NEVER_LEFT_OUT]
-        if self._view.full or self._view.logs or len(messages) <= MESSAGES_HEAD + MESSAGES_TAIL + 1:
-            return set()
-        middle = messages[MESSAGES_HEAD : len(messages) - MESSAGES_TAIL]
-        weighty = [event for event in middle if _severity(event) not in _PLAIN_SEVERITIES][:MESSAGES_OF_WEIGHT]
-        return {id(event) for event in middle} - {id(event) for event in weighty}
 
     def details(self) -> Iterator[Detail]:
         """Yield a detail for each event, and one for each row of events that are left out."""

@@ -42,7 +42,8 @@ class SpanNode:
         if any(event.name == semconv.EXCEPTION_EVENT for event in span.events) or not span.is_error:
             return ""
         is_from_below = any(
-            child.span.is_error and span.status_message.endswith(child.span.status_message) for child in self.children
+            child.span.is_error and bool(words := child.span.status_message) and span.status_message.endswith(words)
+            for child in self.children
         )
         return str(span.attributes.get(semconv.ERROR_TYPE, "")) if is_from_below else ""
 

@@ -58,17 +58,10 @@ class _RunLoggerHandler(logging.Handler):
             is_shown = bool(root.handlers)
             if is_shown:
                 root.callHandlers(record)
-            else:
-                is_shown = _show_as_a_last_resort(record)
+            elif logging.lastResort is not None and _is_for_last_resort(record):
+                logging.lastResort.handle(record)  # as logging does for a record that no handler takes
+                is_shown = True
         _take(record, printed=is_shown)
-
-
-def _show_as_a_last_resort(record: logging.LogRecord) -> bool:
-    """Do what logging does for a record that nobody takes; that our handler takes it must not silence it."""
-    if logging.lastResort is None or not _is_for_last_resort(record):
-        return False
-    logging.lastResort.handle(record)
-    return True
 
 
 def _is_for_last_resort(record: logging.LogRecord) -> bool:

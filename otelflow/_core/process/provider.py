@@ -1,5 +1,6 @@
 """Which tracer provider makes the spans of this process: the global one, or the one that was given."""
 
+import contextlib
 import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -71,18 +72,12 @@ def span_maker() -> SpanMaker | None:
             _chosen.proxy, _chosen.span_maker = provider, None
         else:
             tracer = provider.get_tracer(semconv.SCOPE, __version__, semconv.SCHEMA_URL)
-            is_sdk = type(tracer).__module__ == _SDK
-            _chosen.span_maker = _quick(tracer) if is_sdk else tracer
+            _chosen.span_maker = tracer
+            if type(tracer).__module__ == _SDK:
+                with contextlib.suppress(ImportError):  # of a private name that this SDK does not have
+                    _chosen.span_maker = importlib.import_module(_FOR_SDK).quick(tracer)
         _chosen.provider = provider
     return _chosen.span_maker
-
-
-def _quick(tracer: trace.Tracer) -> SpanMaker:
-    try:
-        maker: SpanMaker = importlib.import_module(_FOR_SDK).quick(tracer)
-    except ImportError:  # of a private name that this SDK does not have
-        return tracer
-    return maker
 
 
 def is_first_flow() -> bool:

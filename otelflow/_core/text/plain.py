@@ -213,22 +213,17 @@ _BY_KIND: Final[tuple[tuple[Any, Callable[[_Conversion, Any, int], Any]], ...]] 
 
 
 def _pandas_rows(frame: Any) -> Iterable[Any]:
-    names = _different([*map(bounded_name, frame.columns)])
+    names = [*map(bounded_name, frame.columns)]
+    counts: dict[str, int] = {}
+    for place, name in enumerate(names):  # a frame may have two columns of one name
+        counts[name] = count = counts.get(name, 0) + 1
+        if count > 1:
+            names[place] = f"{name} ({count})"
     has_index = type(frame.index).__name__ != "RangeIndex"
     if has_index:
         names.insert(0, bounded_name(frame.index.name) if getattr(frame.index, "name", None) is not None else "index")
     rows = frame.itertuples(index=has_index, name=None)
     return (dict(zip(names, row, strict=True)) for row in rows)
-
-
-def _different(names: list[str]) -> list[str]:
-    """Return *names* with a number after each that comes again: a frame may have two columns of one name."""
-    counts: dict[str, int] = {}
-    for place, name in enumerate(names):
-        counts[name] = count = counts.get(name, 0) + 1
-        if count > 1:
-            names[place] = f"{name} ({count})"
-    return names
 
 
 def _arrow_rows(batch: Any) -> Iterator[Any]:

@@ -6,7 +6,6 @@ its last-run timestamps: a run that fails must not wipe out when one last succee
 A forked child begins to count at zero, under the name of its parent: it pushes timestamps and no counters.
 """
 
-import base64
 import functools
 import time
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from otelflow.metrics._outputs.output import WorkerOutput, service_of, warn_of_u
 
 URL: Final = "http://127.0.0.1:9091"
 _TIMEOUT_SECONDS: Final = 2.0
+_DOTS: Final = {".": "Lg", "..": "Li4"}  # in base64, without padding
 
 Group = tuple[tuple[str, str], ...]
 
@@ -93,7 +93,9 @@ class PushOutput(WorkerOutput):
             if seconds <= 0:
                 raise TimeoutError("the gateway is too slow")
             collector = FixedCollector(map(to_prometheus, families))
-            key = dict(_path_label(name, value) for name, value in group)
+            # As a part of a path, a dot or two would be taken for a folder.
+            dots = {f"{name}@base64": _DOTS[value] for name, value in group if value in _DOTS}
+            key = {**{name: value for name, value in group if value not in _DOTS}, **dots}
             timeout = min(_TIMEOUT_SECONDS, seconds)
             try:
                 push_to_gateway(self._url, self._job, collector, key, timeout, handler=self._handler)
@@ -103,13 +105,6 @@ class PushOutput(WorkerOutput):
                 self._pushed[group] = numbers
         if refusal:
             raise ConnectionError(refusal)
-
-
-def _path_label(name: str, value: str) -> tuple[str, str]:
-    """Return a label of a group so that it can be a part of a path: a dot or two would be taken for a folder."""
-    if value not in (".", ".."):
-        return name, value
-    return name + "@base64", base64.urlsafe_b64encode(value.encode()).decode().rstrip("=")
 
 
 def _groups(snapshot: Snapshot, *, only_last_runs: bool) -> Iterator[tuple[Group, list[Family]]]:

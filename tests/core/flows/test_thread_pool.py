@@ -1,14 +1,10 @@
 """Tasks in the threads of a pool: with their flow, or with a hint."""
 
 import concurrent.futures
-import re
-from pathlib import Path
 
 import pytest
 
 from otelflow import ThreadPoolExecutor, flow, task
-
-PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "threads.md"
 
 
 @task
@@ -49,15 +45,3 @@ def test_a_pool_without_an_open_flow_is_no_hint(spans, warnings_said):
         assert list(pool.map(fetch, range(3))) == [0, 1, 2]
 
     assert warnings_said.messages == []
-
-
-def test_the_page_about_threads_runs(spans, capsys):
-    code = "\n".join(re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))
-
-    exec(code, {"__name__": "page"})
-
-    assert capsys.readouterr().out == "[0, 1, 4, 9]\n"
-    assert spans.tree() == [
-        ("flow fetch_all", "success", [("task fetch", "success", [])] * 4),
-        ("flow one_thread", "success", [("task fetch", "success", [])]),
-    ]

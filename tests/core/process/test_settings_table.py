@@ -24,6 +24,7 @@ OF_PROCESSES = {
     "capture_loggers": (),
     "redact": (),
     "store": "",
+    "spool_dir": "",
     "metrics": "",
     "metrics_series": 2_000,
     "metrics_certificate": "",
@@ -32,7 +33,8 @@ OF_PROCESSES = {
 }
 #: What decides where data goes, or what a program does: no stranger's file may set it
 NOT_HARMLESS = {
-    "raise_flow_error", "redact", "store", "metrics", "metrics_certificate", "metrics_key", "metrics_client_ca",
+    "raise_flow_error", "redact", "store", "spool_dir",
+    "metrics", "metrics_certificate", "metrics_key", "metrics_client_ca",
 }  # fmt: skip
 
 

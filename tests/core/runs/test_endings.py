@@ -629,11 +629,11 @@ def test_other_libraries_words_for_stopping_are_understood(spans, name, result):
     ("reason", "result"), [(TimeoutError("timed out"), "timeout"), (OSError("refused"), "failure"), ("text", "failure")]
 )
 def test_an_address_that_did_not_answer_in_time_is_a_timeout_also_where_its_error_wraps_the_reason(reason, result):
-    assert ending_of(urllib.error.URLError(reason)).result == result
+    assert ending_of(urllib.error.URLError(reason), was_called=True).result == result
     wrapper = urllib3.exceptions.MaxRetryError(None, "/", reason)
-    assert ending_of(wrapper).result == result
+    assert ending_of(wrapper, was_called=True).result == result
     wrapper.reason = wrapper
-    assert ending_of(wrapper).result == "failure"
+    assert ending_of(wrapper, was_called=True).result == "failure"
 
 
 @pytest.mark.parametrize(
@@ -645,8 +645,8 @@ def test_a_call_of_grpc_ends_as_its_code_says(code, result):
         def code(self):
             return None if code is None else grpc.StatusCode[code]
 
-    assert ending_of(CallError()).result == result
-    assert ending_of(grpc.RpcError()).result == "failure"
+    assert ending_of(CallError(), was_called=True).result == result
+    assert ending_of(grpc.RpcError(), was_called=True).result == "failure"
 
 
 def test_a_class_of_the_user_s_own_with_such_a_name_is_a_failure(spans):

@@ -912,7 +912,7 @@ HIDDEN = [
         "password\n  Field required [type=missing, input_value='…', input_type=str]",
     ),
     ("Authorization: Bearer a1b2c3", "Authorization: …"),
-    ("Authorization: token abc", "Authorization: …"),
+    ("Authorization: token a1b2c3d4e5", "Authorization: …"),
     ("x-api-key: abc", "x-api-key: …"),
     ("password=['riff']", "password=…"),
     ("password={'a': 1}", "password=…"),

@@ -35,7 +35,7 @@ def record(*spans, service="shop"):
 def summaries_of(*records, horizon=-1):
     summaries = Summaries()
     for traces in records:
-        summaries.add(traces)
+        summaries.add(traces, lambda: False)
     return list(summaries.started_after(horizon))
 
 
@@ -62,7 +62,7 @@ def test_a_root_in_another_process_is_one_where_no_other_is_stored(spans):
 
 
 def test_without_a_root_it_is_incomplete_and_lasts_from_the_first_start_to_the_last_end():
-    spans = [CHILD, span("task second", 3, 8, parent=b"t" * 8), span("task third", 95, parent=b"t" * 8)]
+    spans = [CHILD, span("task second", 3, 8, parent=b"t" * 8), span("task third", 95, 95, parent=b"t" * 8)]
     for order in itertools.permutations(spans):
         (summary,) = summaries_of(record(*order))
 
@@ -99,10 +99,10 @@ def test_traces_are_given_out_once_from_the_newest_to_the_horizon():
     traces = [record(span("flow root", number, 50, trace_id=bytes([number]) * 16)) for number in (3, 1, 4, 2)]
     summaries = Summaries()
     for trace in traces:
-        summaries.add(trace)
+        summaries.add(trace, lambda: False)
 
     first = [summary.start for summary in summaries.started_after(2)]
-    summaries.add(record(span("task late", 9, trace_id=bytes([4]) * 16)))
+    summaries.add(record(span("task late", 9, 9, trace_id=bytes([4]) * 16)), lambda: False)
     second = [(summary.start, summary.span_count) for summary in summaries.started_after(-1)]
 
     assert (first, second) == ([4, 3], [(2, 1), (1, 1)])

@@ -1,6 +1,7 @@
 """What is said below a span, line by line, and what is left out of it."""
 
 import json
+from collections import Counter
 
 import pytest
 
@@ -8,6 +9,9 @@ from otelflow import semconv
 from otelflow_exporters._otlp.model import Event, Link
 from otelflow_exporters._tree.details import Detail, details_of
 from otelflow_exporters._tree.forest import SpanNode
+from otelflow_exporters._tree.view import USUAL
+
+START, MOMENT, END = 10, 15, 20
 
 
 @pytest.fixture
@@ -15,30 +19,39 @@ def details(make_span):
     """Return the details of a span with these fields."""
 
     def details(*events, attributes=(), children=(), others=(), **fields):
-        span = make_span(1)._replace(events=events, attributes=dict(attributes), **fields)
-        return list(details_of(SpanNode(span, list(children)), {other.span_id: SpanNode(other) for other in others}))
+        span = make_span(1)._replace(start=START, end=END, events=events, attributes=dict(attributes), **fields)
+        nodes = {other.span_id: SpanNode(other) for other in others}
+        return details_of(SpanNode(span, list(children)), nodes, USUAL, is_cause=False)
 
     return details
 
 
 def message(text, severity="INFO"):
-    return Event(semconv.MESSAGE_EVENT, 0, {semconv.MESSAGE_TEXT: text, semconv.MESSAGE_SEVERITY: severity})
+    return Event(semconv.MESSAGE_EVENT, MOMENT, {semconv.MESSAGE_TEXT: text, semconv.MESSAGE_SEVERITY: severity})
 
 
 def result(key, description=""):
-    return Event(semconv.RESULT_EVENT, 0, {semconv.RESULT_KEY: key, semconv.RESULT_DESCRIPTION: description})
+    return Event(semconv.RESULT_EVENT, MOMENT, {semconv.RESULT_KEY: key, semconv.RESULT_DESCRIPTION: description})
 
 
 def artifact(form="", recorded="", key="k", **more):
     values = {semconv.ARTIFACT_KEY: key, semconv.ARTIFACT_TYPE: form, semconv.ARTIFACT_DATA: recorded}
     names = {"reference": semconv.ARTIFACT_REFERENCE, "size": semconv.ARTIFACT_SIZE, "cut": semconv.ARTIFACT_CUT}
     names["description"] = semconv.ARTIFACT_DESCRIPTION
-    return Event(semconv.ARTIFACT_EVENT, 0, values | {names[name]: value for name, value in more.items()})
+    return Event(semconv.ARTIFACT_EVENT, MOMENT, values | {names[name]: value for name, value in more.items()})
 
 
 def exception(kind="ValueError", text="bad"):
     values = {semconv.EXCEPTION_TYPE: kind, semconv.EXCEPTION_MESSAGE: text}
-    return Event(semconv.EXCEPTION_EVENT, 0, {key: value for key, value in values.items() if value})
+    return Event(semconv.EXCEPTION_EVENT, MOMENT, {key: value for key, value in values.items() if value})
+
+
+def timed(text, style="dim", mark="message"):
+    return Detail(text, style, mark=mark, time=MOMENT, is_timed=True)
+
+
+def error(text):
+    return Detail(text, "red", time=END)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +69,7 @@ def exception(kind="ValueError", text="bad"):
     ],
 )
 def test_a_message_shows_how_bad_it_is(details, severity, text, style):
-    assert details(message("said", severity)) == [Detail(text, style, mark="message")]
+    assert details(message("said", severity)) == [timed(text, style)]
 
 
 def test_of_a_long_message_six_lines_stay(details):
@@ -80,27 +93,28 @@ def test_results_artifacts_and_errors_are_left_out_of_no_crowd_of_messages(detai
 
     lines = details(*crowd[:20], result("sum", "42"), artifact(), exception(), *crowd[20:], is_error=True)
 
-    assert Detail("result sum: 42", "cyan", mark="result") in lines
-    assert Detail("artifact k", "magenta", "text", "", mark="artifact") in lines
+    assert Detail("result sum: 42", "cyan", mark="result", time=MOMENT) in lines
+    assert Detail("artifact k", "magenta", "text", "", mark="artifact", time=MOMENT) in lines
     assert [detail.text for detail in lines].count("ValueError: bad") == 1
-    assert Detail("38 more messages", mark="more") in lines
+    assert Detail("38 more messages", mark="more", time=MOMENT, hidden=Counter(message=38)) in lines
 
 
 def test_a_result_without_words_has_no_colon_and_another_program_s_event_shows_its_attributes(details):
-    event = Event("cache miss", 0, {f"key{number}": f"value {number}" for number in range(9)})
+    event = Event("cache miss", MOMENT, {f"key{number}": f"value {number}" for number in range(9)})
 
     assert details(result("done"), event) == [
-        Detail("result done", "cyan", mark="result"),
-        Detail("cache miss " + " ".join(f"key{number}=value {number}" for number in range(8)), mark="event"),
+        Detail("result done", "cyan", mark="result", time=MOMENT),
+        timed("cache miss " + " ".join(f"key{number}=value {number}" for number in range(8)), mark="event"),
     ]
-    assert details(Event("bare", 0, {})) == [Detail("bare", mark="event")]
+    assert details(Event("bare", MOMENT, {})) == [timed("bare", mark="event")]
 
 
 def test_twenty_artifacts_are_shown_and_the_others_counted(details):
-    for count, more in ((20, []), (21, ["1 more artifacts"]), (1_030, ["1,010 more artifacts"])):
-        texts = [detail.text for detail in details(*(artifact(key=f"k{number}") for number in range(count)))]
+    for count, more in ((20, []), (21, ["1 more artifact"]), (1_030, ["1,010 more artifacts"])):
+        lines = details(*(artifact(key=f"k{number}") for number in range(count)))
 
-        assert texts == [f"artifact k{number}" for number in range(20)] + more
+        assert [detail.text for detail in lines] == [f"artifact k{number}" for number in range(20)] + more
+        assert [detail.hidden["artifact"] for detail in lines[20:]] == [count - 20] * len(more)
 
 
 def test_of_each_progress_the_last_value_counts_and_of_other_artifacts_each_one(details):
@@ -144,7 +158,7 @@ def test_of_each_progress_the_last_value_counts_and_of_other_artifacts_each_one(
     ],
 )
 def test_an_artifact_shows_what_it_is_and_what_it_holds(details, event, title, form, block):
-    assert details(event) == [Detail(title, "magenta", form, block, mark="artifact")]
+    assert details(event) == [Detail(title, "magenta", form, block, mark="artifact", time=MOMENT)]
 
 
 def test_of_a_large_artifact_the_beginning_stays(details):
@@ -157,20 +171,20 @@ def test_of_a_large_artifact_the_beginning_stays(details):
     assert as_table.block == rows[:20_000] + "…"
 
 
-def test_errors_come_first_and_the_last_two_exceptions_are_shown(details):
-    events = (message("said"), *(exception(text=f"number {number}") for number in range(3)))
+def test_errors_come_last_and_the_last_two_exceptions_are_shown(details):
+    events = (*(exception(text=f"number {number}") for number in range(3)), message("said"))
 
     assert details(*events, is_error=True) == [
-        Detail("ValueError: number 1", "red"),
-        Detail("ValueError: number 2", "red"),
-        Detail("said", mark="message"),
+        timed("said"),
+        error("ValueError: number 1"),
+        error("ValueError: number 2"),
     ]
-    assert details(*events) == [Detail("said", mark="message")], "a span that went well has no error"
+    assert details(*events) == [timed("said")], "a span that went well has no error"
 
 
 @pytest.mark.parametrize("ending", ["failure", "timeout", "cancellation", "error", "odd"])
 def test_an_exception_is_shown_for_whatever_ending_is_no_success(details, ending):
-    assert details(exception(), attributes={semconv.RUN_RESULT: ending}) == [Detail("ValueError: bad", "red")]
+    assert details(exception(), attributes={semconv.RUN_RESULT: ending}) == [error("ValueError: bad")]
 
 
 @pytest.mark.parametrize("ending", ["success", "skip"])
@@ -181,26 +195,28 @@ def test_an_exception_is_not_shown_for_a_success(details, ending):
 def test_an_error_is_shown_with_what_there_is_of_it(details):
     kind = {semconv.ERROR_TYPE: "KeyError"}
 
-    assert details(exception("", "words"), is_error=True) == [Detail("exception: words", "red")]
-    assert details(exception("ValueError", ""), is_error=True) == [Detail("ValueError", "red")]
-    assert details(is_error=True, attributes=kind, status_message="x") == [Detail("KeyError: x", "red")]
-    assert details(is_error=True, attributes=kind) == [Detail("KeyError", "red")]
-    assert details(is_error=True, status_message="x") == [Detail("x", "red")]
+    assert details(exception("", "words"), is_error=True) == [error("exception: words")]
+    assert details(exception("ValueError", ""), is_error=True) == [error("ValueError")]
+    assert details(is_error=True, attributes=kind, status_message="x") == [error("KeyError: x")]
+    assert details(is_error=True, attributes=kind) == [error("KeyError")]
+    assert details(is_error=True, status_message="x") == [error("x")]
     assert details(is_error=True) == []
 
 
-def test_an_error_from_below_is_told_by_its_type_alone(details, make_span):
+def test_an_error_from_below_is_not_told_again(details, make_span):
     def child(**fields):
         return SpanNode(make_span(2)._replace(**fields))
 
-    def told(*children):
+    def told(*children, words="x"):
         kind = {semconv.ERROR_TYPE: "KeyError"}
-        return details(is_error=True, status_message="x", attributes=kind, children=children)[0].text
+        return details(is_error=True, status_message=words, attributes=kind, children=children)
 
-    assert told(child(is_error=True, status_message="x")) == "KeyError"
-    assert told(child(is_error=True, status_message="y")) == "KeyError: x"
-    assert told(child(is_error=False, status_message="x")) == "KeyError: x"
-    assert told(child(is_error=False), child(is_error=True, status_message="x")) == "KeyError"
+    assert told(child(is_error=True, status_message="x")) == []
+    assert told(child(is_error=True, status_message="x"), words="in a group: x") == []
+    assert told(child(is_error=True, status_message="y")) == [error("KeyError: x")]
+    assert told(child(is_error=False, status_message="x")) == [error("KeyError: x")]
+    assert told(child(is_error=False), child(is_error=True, status_message="x")) == []
+    assert told(child(is_error=True)) == [error("KeyError: x")], "a child that says nothing describes nothing"
 
 
 def test_what_was_not_recorded_is_counted(details):
@@ -212,10 +228,10 @@ def test_what_was_not_recorded_is_counted(details):
     }
 
     assert details(attributes=omitted, dropped_events=2_000) == [
-        Detail("its consumer closed it before its end", mark="more"),
-        Detail("1,500 more messages were not recorded", mark="more"),
-        Detail("1 more artifacts were not recorded", mark="more"),
-        Detail("2,000 events were dropped by the SDK's limit", mark="more"),
+        Detail("its consumer closed it before its end", mark="more", time=END),
+        Detail("1,500 more messages were not recorded", mark="more", time=END),
+        Detail("1 more artifacts were not recorded", mark="more", time=END),
+        Detail("2,000 events were dropped by the SDK's limit", mark="more", time=END),
     ]
     assert details(attributes={semconv.MESSAGES_OMITTED: "many"}) == []
 
@@ -226,9 +242,9 @@ def test_a_link_is_told_by_the_name_of_its_target_if_that_is_in_the_tree(details
     unknown = Link("ab" * 16, format(8, "016x"))
 
     assert details(links=(here, elsewhere, unknown), others=[other]) == [
-        Detail("linked to task other", mark="link"),
-        Detail(f"linked to trace {'cd' * 16}, span {other.span_id}", mark="link"),
-        Detail(f"linked to trace {'ab' * 16}, span {format(8, '016x')}", mark="link"),
+        Detail("linked to task other", mark="link", time=START),
+        Detail(f"linked to trace {'cd' * 16}, span {other.span_id}", mark="link", time=START),
+        Detail(f"linked to trace {'ab' * 16}, span {format(8, '016x')}", mark="link", time=START),
     ]
 
 
@@ -237,4 +253,4 @@ def test_five_links_are_shown_and_the_others_counted(details):
 
     assert len(details(links=links[:5])) == 5
     assert [detail.text[-1] for detail in details(links=links)[:5]] == list("01234")
-    assert details(links=links)[5:] == [Detail("2 more links", mark="more")]
+    assert details(links=links)[5:] == [Detail("2 more links", mark="more", time=START, hidden=Counter(link=2))]

@@ -18,7 +18,7 @@ def test_the_fleet_shows_what_is_promised_below_the_table_and_above_the_rest(sho
     (place,) = [place for place, panel in enumerate(fleet["panels"]) if panel["type"] == "text"]
     panel = fleet["panels"].pop(place)
     assert panel["options"] == {"mode": "markdown", "content": PROMISED}
-    assert (panel["id"], panel["gridPos"]) == (place + 1, {"x": 0, "y": 14, "w": 24, "h": 6})
+    assert (panel["id"], panel["gridPos"]) == (place + 1, {"x": 0, "y": 15, "w": 24, "h": 6})
     for shown, usual in zip(fleet["panels"][place:], without["panels"][place:], strict=True):
         assert shown.pop("id") == usual.pop("id") + 1
         assert shown["gridPos"].pop("y") == usual["gridPos"].pop("y") + 6

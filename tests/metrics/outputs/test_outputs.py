@@ -50,8 +50,8 @@ def test_a_registry_is_its_own_choice():
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ("off:x", "^metrics=off:x is no way out for metrics"),
-        ("pusch:x", "^metrics=pusch:x is no way out for metrics; did you mean 'push'"),
+        ("off:x", "^metrics=off:x is no output for metrics"),
+        ("pusch:x", "^metrics=pusch:x is no output for metrics; did you mean 'push'"),
         ("otlp:x", "^metrics=otlp:x: otlp takes no place after a colon"),
         ("registry:", "^metrics=registry:: registry takes no place after a colon"),
         ("multiprocess:x", "takes no place"),

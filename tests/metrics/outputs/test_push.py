@@ -310,6 +310,13 @@ def test_the_password_goes_to_the_gateway_and_into_no_warning(pushing, receiver,
     assert "s3cr3t" not in caplog.text
 
 
-def test_a_label_that_would_be_a_folder_is_encoded():
-    assert push._path_label("flow", "...") == ("flow", "...")
-    assert push._path_label("flow", "..") == ("flow@base64", "Li4")
+def test_a_label_that_would_be_a_folder_is_encoded(pushing, receiver):
+    output = pushing(receiver.url)
+    for name in (".", "..", "..."):
+        flow(lambda: None, flow_name=name)().execute()
+
+    assert output.flush(20)
+
+    parts = {part for request in receiver.requests for part in request.path.partition("/flow")[2].split("/")[1:2]}
+    assert {"Lg", "Li4", "..."} <= parts
+    assert not {".", ".."} & parts
