@@ -1,5 +1,6 @@
 """A framework that gets a Flow for data says in one sentence what to return instead."""
 
+import gc
 import json
 import warnings
 
@@ -21,6 +22,7 @@ def silent():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+        gc.collect()  # here, and not in another test
 
 
 def test_what_makes_data_of_any_object_is_told_the_cure():
