@@ -54,12 +54,15 @@ def examine(addresses: Addresses) -> Iterator[Finding]:
     # Under a name of its own, and neither stored nor counted: it is no run of the user's.
     telemetry = otelflow.configure(service_name=_SERVICE, store=False, metrics="off")
     yield _examine_store()
-    yield _examine_endpoint()
+    endpoint = _examine_endpoint()
+    yield endpoint
     try:
         jaeger = yield from _server("jaeger", addresses.jaeger, "/api/v3/services", addresses)
         if jaeger is not None:
             yield _examine_clock("Jaeger's clock", jaeger)
-            if any(name.startswith("otlp") for name in exporter_names("traces")):
+            if endpoint.state == "wrong":
+                yield Finding("absent", _DELIVERY, "not looked for: the endpoint takes nothing")
+            elif any(name.startswith("otlp") for name in exporter_names("traces")):
                 yield _examine_delivery(telemetry, addresses.jaeger)
             else:
                 yield Finding("absent", _DELIVERY, "not looked for: nothing is sent from here")

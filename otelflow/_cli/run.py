@@ -209,8 +209,11 @@ class Report(NamedTuple):
                     directory = Path("~") / directory.relative_to(Path.home())
                 places.append(f"stored in {directory}")
             endpoint = variable("traces", "ENDPOINT")[1]
+            spool_dir = settings.in_force()["spool_dir"].value
             if endpoint and is_delivered and not losses:
                 places.append(f"sent to {hide_secrets(endpoint)}")
+            elif endpoint and spool_dir and not losses:
+                places.append(f"waiting in {spool_dir} for {hide_secrets(endpoint)}")
             place = f"trace {self.trace_id} {' and '.join(places) or 'is not stored'}"
         duration = in_words(self.seconds)
         say(f"flow {self.flow.flow_name}: {self.flow.flow_state.status or 'not run'} in {duration}; {place}{lost}")
@@ -251,14 +254,14 @@ def run(flow: otelflow.Flow[Any], options: RunOptions, *, service_name: str) -> 
         try:
             with contextlib.suppress(OSError, ValueError, AttributeError):  # whatever the program did with it
                 sys.stdout.flush()
-            telemetry.force_flush(_FLUSH_MILLIS)
+            is_delivered = telemetry.force_flush(_FLUSH_MILLIS)
             report.print_details(options, termination)
         except KeyboardInterrupt:
             end_at_next_interrupt()
             say(f"interrupted{termination.cause} after the flow's end, while telemetry was delivered")
             report.print_summary(is_delivered=False)
             return termination.code
-        report.print_summary(is_delivered=True)
+        report.print_summary(is_delivered=is_delivered)
     is_lost = options.strict_telemetry and any(telemetry.dropped.values())
     return TELEMETRY_LOST if is_lost and ending.code == SUCCESS else ending.code
 

@@ -77,8 +77,10 @@ def _newest(store: StoredTraces, count: int, *, failed: bool) -> list[TraceSumma
         )
     )
     if not summaries:
-        subject = "No failed trace" if failed else "No trace"
-        raise TraceNotFound(f"{subject} is stored in {store.directory} yet; 'otelflow demo' makes one")
+        if failed:  # that of a flow; one that succeeded may have tasks that failed
+            cure = "'otelflow show --list' has the others, and how many of their tasks failed"
+            raise TraceNotFound(f"No flow that failed is stored in {store.directory}; {cure}")
+        raise TraceNotFound(f"No trace is stored in {store.directory} yet; 'otelflow demo' makes one")
     return summaries
 
 

@@ -27,7 +27,7 @@ CASES = {
     "no trace id": (["show", "xyz"], "'xyz' is no trace id"),
     "no such trace": (["show", "abcdef"], "No trace in"),
     "nothing stored": (["show"], "'otelflow demo' makes one"),
-    "nothing failed": (["show", "--failed"], "No failed trace is stored"),
+    "nothing failed": (["show", "--failed"], "No flow that failed is stored"),
     "forget what": (["forget"], "Say what to forget: a TRACE_ID, or --older-than 7d, or --all"),
     "forget too much": (["forget", "abc", "--all"], "forget takes one of these, not several"),
     "no age": (["forget", "--older-than", "soon"], "--older-than 'soon' is no age: give 90s"),

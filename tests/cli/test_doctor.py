@@ -65,6 +65,18 @@ def test_an_endpoint_that_refuses_is_wrong_and_the_cure_fits(otelflow, endpoint,
     assert cure in done.out
 
 
+def test_no_trace_is_looked_for_where_the_endpoint_takes_none(otelflow, servers):
+    done = otelflow(
+        *("doctor", "--jaeger", f"http://127.0.0.1:{servers.server_port}"),
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
+        COLUMNS="200",
+    )
+
+    assert done.code == 1
+    assert done.out.count("WRONG") == 1
+    assert "not looked for: the endpoint takes nothing" in done.out
+
+
 def test_a_redirect_is_reported_and_not_followed(otelflow, endpoint):
     endpoint.answer, endpoint.location = 307, f"http://localhost:{endpoint.server_port}/elsewhere"
 

@@ -58,11 +58,15 @@ def folder(tmp_path_factory):
     return folder
 
 
+# A line is one write only where Python buffers what it prints.
+BUFFERED = {"PYTHONUNBUFFERED": ""}
+
+
 @pytest.fixture
 def run(folder, store, environment_of):
     def call(*arguments, **keywords):
         command = [sys.executable, "-m", "otelflow", "run", *arguments]
-        return run_in_terminal(command, cwd=folder, env=environment_of(store), **keywords)
+        return run_in_terminal(command, cwd=folder, env=environment_of(store) | BUFFERED, **keywords)
 
     return call
 
@@ -70,7 +74,7 @@ def run(folder, store, environment_of):
 @pytest.fixture(scope="module")
 def crawled(folder, tmp_path_factory, environment_of):
     command = [sys.executable, "-m", "otelflow", "run", "live.py:crawl"]
-    return run_in_terminal(command, cwd=folder, env=environment_of(tmp_path_factory.mktemp("store")))
+    return run_in_terminal(command, cwd=folder, env=environment_of(tmp_path_factory.mktemp("store")) | BUFFERED)
 
 
 def bottom_of(screens, pattern):

@@ -213,6 +213,21 @@ def test_an_endpoint_that_does_not_answer_is_one_line_and_costs_seconds_only(ote
     assert "could not deliver" in warning
     assert "telemetry was lost: 2 export_failed" in report
     assert "sent to" not in report
+
+
+def test_what_waits_in_a_spool_is_not_called_sent(otelflow, tmp_path):
+    done = otelflow(
+        *("run", "flows.py:ratio", "-p", "a=6"),
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
+        OTELFLOW_SPOOL_DIR=str(tmp_path / "spool"),
+    )
+
+    assert done.code == 0
+    report, waiting = done.lines
+    assert report.endswith(f" and waiting in {tmp_path / 'spool'} for http://127.0.0.1:9")
+    assert waiting.startswith(
+        f"otelflow: 2 spans wait in the spool {tmp_path / 'spool'} for http://127.0.0.1:9/v1/traces"
+    )
     assert len(spans_of(traces(otelflow)[0])) == 2
 
 

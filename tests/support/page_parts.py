@@ -5,7 +5,7 @@ import functools
 from otelflow._core.process.environment import PREFIX
 from otelflow._core.process.settings_table import RUN_SETTINGS, SETTINGS
 
-COMMANDS = ("run", "show", "forget", "config", "doctor", "verify", "demo", "generate", "generate alerts")
+COMMANDS = ("run", "show", "forget", "config", "doctor", "verify", "ship", "demo", "generate", "generate alerts")
 COMMANDS = ("", *COMMANDS, "generate promtool-tests", "generate dashboards")
 
 
