@@ -58,7 +58,8 @@ def test_a_child_that_the_flow_forks_reports_nothing_of_its_parents_run(odd):
     done = odd("fork")
 
     assert (done.code, done.out) == (0, "child 5\n")
-    assert len(done.lines) == 1, done.err
+    # Newer Pythons warn, if they are asked to, of a fork where there is a thread: the one that delivers.
+    assert len([line for line in done.lines if line.startswith("otelflow: ")]) == 1, done.err
 
 
 def test_an_exception_without_a_text_is_a_failure_like_any_other(odd):
