@@ -1,5 +1,7 @@
 """A span by hand is byte for byte the span of OpenTelemetry's own encoder."""
 
+from importlib.metadata import version
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -52,6 +54,9 @@ SPANS = st.builds(
 )
 
 
+@pytest.mark.skipif(
+    version("opentelemetry-exporter-otlp-proto-common") < "1.43", reason="an encoder before 1.43 leaves null out"
+)
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(SPANS)
 def test_a_span_is_what_the_sdk_makes_of_it(span):
