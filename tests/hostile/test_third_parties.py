@@ -251,6 +251,7 @@ def answer(port, version):
 
 @needs("xdist")
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_tests_that_run_flows_run_in_parallel(program):
     tests = """
     import pytest
@@ -275,7 +276,7 @@ def test_tests_that_run_flows_run_in_parallel(program):
     Path(program.folder / "test_it.py").write_text(textwrap.dedent(tests))
     program.start_command(
         [sys.executable, "-m", "pytest", "-n", "2", "-q", "-p", "no:cacheprovider", "test_it.py"]
-    ).done()
+    ).done(timeout=240)  # three processes that import pytest and its plugins
 
     assert program.code == 0, program.out
     assert "12 passed" in program.out

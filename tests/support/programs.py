@@ -25,7 +25,7 @@ def source_of(*parts):
     return "\n".join(map(textwrap.dedent, parts))
 
 
-def run(*command, cwd=None, timeout=60, check=False, **environment):
+def run(*command, cwd=None, timeout=110, check=False, **environment):
     """Run *command* to its end and return its ``returncode``, ``stdout`` and ``stderr``, as text."""
     return subprocess.run(
         [str(part) for part in command],
@@ -154,7 +154,7 @@ class Program:
     def send(self, number):
         self.process.send_signal(number)
 
-    def done(self, timeout=60):
+    def done(self, timeout=110):
         """Wait for the end of the program."""
         try:
             self.out, self.err = self.process.communicate(timeout=timeout)
