@@ -40,11 +40,12 @@ def new_flow_id() -> str:
 class Block(Run):
     """What is current inside ``with flow:`` — no run and no span, but whose flow the tasks there belong to."""
 
-    __slots__ = ("around",)
+    __slots__ = ("around", "failed_tasks")
 
     def __init__(self, flow: HeldFlow, around: "Block | None") -> None:
-        super().__init__(None, effective(flow.flow_state.config), "")
+        super().__init__(None, effective(flow.flow_state.config))
         self.around = around
+        self.failed_tasks = 0
         self.flow = flow
         self.flow_run = self
         self.flow_name = bounded_name(name_of(flow))
@@ -84,7 +85,7 @@ def effective(config: "Flow_Run__Config") -> "Settings":
 class FlowRun(Run):
     """The run of a flow."""
 
-    __slots__ = ()
+    __slots__ = ("failed_tasks",)
 
     kind: ClassVar[str] = "flow"
     flow: HeldFlow
@@ -103,27 +104,43 @@ class FlowRun(Run):
                 state.id = new_flow_id()
         state.used_id = state.id
         name = bounded_name(name_of(flow))
-        super().__init__(parent, effective(flow.flow_state.config), semconv.FLOW_SPAN + name)
+        super().__init__(parent, effective(flow.flow_state.config))
+        self.failed_tasks = 0
         self.flow_name = name
         self.flow = flow
         self.flow_run = self
         self.task = self.task_name = self.task_run_id = None
         self.flow_run_id = bounded_name(id_of(flow))
         self.definition, self.args, self.kwargs = definition, state.args, state.kwargs
-        self.code_name, self.is_generator = definition.code_name, definition.is_generator
-        if definition.capture_parameters:
-            self.parameters = definition.captured_parameters(self.args, self.kwargs)
-        if definition.run_name is not None:
-            run_name = definition.name_of_run(self.args, self.kwargs)
-            self.parameters = {**(self.parameters or {}), semconv.FLOW_RUN_NAME: run_name}
-        self.keeps_errors = not self.settings.raise_flow_error
+        if definition.records_arguments:
+            self.parameters = definition.recorded_parameters(self.args, self.kwargs, semconv.FLOW_RUN_NAME)
         if self.settings.flow_data__capture_events:
             listeners.capture_events()
         state.run = self
         state.error = None
-        if not self.is_generator:
+        if not definition.is_generator:
             state.return_value = None
         state.status, state.started_ns, state.duration = "running", time.time_ns(), None
+
+    @property
+    def span_name(self) -> str:
+        """The name of its span."""
+        return semconv.FLOW_SPAN + self.flow_name
+
+    @property
+    def code_name(self) -> str:
+        """The qualified name of the function that it runs."""
+        return self.definition.code_name
+
+    @property
+    def is_generator(self) -> bool:
+        """Whether it may wait for its consumer."""
+        return self.definition.is_generator
+
+    @property
+    def keeps_errors(self) -> bool:
+        """Whether an exception of its body does not come out, as the user asked."""
+        return not self.settings.raise_flow_error
 
     def opened(self) -> None:
         """Say that the flow is executed."""

@@ -170,7 +170,7 @@ class Task(Speaker):
         """Return the run to which what is recorded now belongs: one that is never opened, outside a run."""
         if self.task_run is not None:
             return self.task_run
-        run = Run(None, settings(), "")
+        run = Run(None, settings())
         run.task, run.task_name, run.task_run_id = self, self.task_name, self.task_id
         run.has_ended = self.duration is not None and provider.span_maker() is not None
         return run
@@ -236,58 +236,78 @@ class TaskRun(Run):
     definition: Definition
 
     def __init__(self, task: Task, definition: Definition) -> None:
-        name = task.task_name
         parent = current_run()
         if parent is None:
-            super().__init__(None, settings(), semconv.TASK_SPAN + name)
+            Run.__init__(self, None, settings())
             if open_runs.is_any():
                 from otelflow._core.flows.thread_pool import warn_if_in_pool  # noqa: PLC0415 only outside of flows
 
-                warn_if_in_pool(name)
+                warn_if_in_pool(task.task_name)
         else:
-            super().__init__(
-                parent if not parent.is_closed else parent_here(), parent.settings, semconv.TASK_SPAN + name
-            )
+            Run.__init__(self, parent_here() if parent.is_closed else parent, parent.settings)
             flow = self.flow
             if flow is not None:
-                task.flow_reference = flow.flow_state.reference
+                state = flow.flow_state
+                task.flow_reference = state.reference
                 if self.settings.add_task_to_self:
-                    flow.flow_state.executed_tasks.append(task)
-        self.task, self.task_name, self.task_run_id = task, name, task.task_id
-        self.definition, self.args, self.kwargs = definition, task.task_args, task.task_kwargs
-        self.code_name, self.is_generator = definition.code_name, definition.is_generator
-        if definition.capture_parameters:
-            self.parameters = definition.captured_parameters(self.args, self.kwargs)
-        if definition.run_name is not None:
-            run_name = definition.name_of_run(self.args, self.kwargs)
-            self.parameters = {**(self.parameters or {}), semconv.TASK_RUN_NAME: run_name}
+                    state.executed_tasks.append(task)
+        self.task = task
+        self.task_name = task.task_name
+        self.task_run_id = task.task_id
+        self.definition = definition
+        self.args = task.task_args
+        self.kwargs = task.task_kwargs
+        if definition.records_arguments:
+            self.parameters = definition.recorded_parameters(self.args, self.kwargs, semconv.TASK_RUN_NAME)
         task.task_run = self
+
+    @property
+    def span_name(self) -> str:
+        """The name of its span."""
+        return semconv.TASK_SPAN + self.task_name
+
+    @property
+    def code_name(self) -> str:
+        """The qualified name of the function that it runs."""
+        return self.definition.code_name
+
+    @property
+    def is_generator(self) -> bool:
+        """Whether it may wait for its consumer."""
+        return self.definition.is_generator
+
+    @property
+    def keeps_errors(self) -> bool:
+        """Whether an exception of its body does not come out, as the user asked."""
+        return not self.task.raise_on_error
 
     def opened(self) -> None:
         """Say that the task is executed."""
-        self.task.status, self.task.started_ns = "running", self.started_ns
-        messages.log_lifecycle(self, logging.DEBUG, messages.EXECUTING_TASK, self.task_name)
+        task, now = self.task, self.started_ns
+        task.status = "running"
+        task.started_ns = now
+        messages.log_lifecycle(self, logging.DEBUG, messages.EXECUTING_TASK, self.task_name, time_ns=now)
 
     def ended(self, value: object) -> None:
         """Keep value, error and duration on the task, and count it in its flow if it failed."""
         if self.fragment:
             print_capture.finish(self)
         task, ending = self.task, self.ending
-        self.keeps_errors = not task.raise_on_error
         task.task_run = None
-        task.status, task.duration = ending.result, self.duration
-        task.task_return_value, task.task_error = value, ending.error
+        task.status = ending.result
+        task.duration = self.duration
+        task.task_return_value = value
+        task.task_error = error = ending.error
         if ending is not SUCCESS and ending.is_failure and self.flow_run is not None:
             with _counting:
                 self.flow_run.failed_tasks += 1
-        if ending.error is not None:
+        if error is not None:
             text = f"'{self.task_name}' task: {ending.error_message}"
             messages.log_lifecycle(self, logging.ERROR, messages.TASK_ERROR, text)
         elif value is not None or self.settings.print_none_return_value:
-            messages.log_lifecycle(
-                self, logging.DEBUG, messages.TASK_VALUE, value, is_private=not self.definition.capture_return_value
-            )
-            if self.definition.capture_return_value and self.is_recording:
+            is_captured = self.definition.capture_return_value
+            messages.log_lifecycle(self, logging.DEBUG, messages.TASK_VALUE, value, is_private=not is_captured)
+            if is_captured and self.is_recording:
                 self.span.set_attribute(semconv.RUN_RETURN_VALUE, shown_value(value))
         if self.settings.print_finished_message:
             messages.log_lifecycle(self, logging.DEBUG, messages.FINISHED_TASK, self.task_name)
@@ -338,12 +358,17 @@ def task(target: Any = None, /, **options: Any) -> Any:
         task_id = bounded_name(options.get("task_id") or "")
         raise_on_error = options.get("raise_on_error", True)
         definition.name = name = bounded_name(options.get("task_name") or definition.name or "Task")
+        target = definition.target
 
         def new_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskRun:
             call = Task.__new__(Task)  # each call makes one: its __init__ would take twice as long to find the same
-            call.task_definition, call.task_target = definition, definition.target
-            call.task_args, call.task_kwargs = args, kwargs
-            call.task_name, call.task_id, call.raise_on_error = name, task_id or new_id("task_id__"), raise_on_error
+            call.task_definition = definition
+            call.task_target = target
+            call.task_args = args
+            call.task_kwargs = kwargs
+            call.task_name = name
+            call.task_id = task_id or new_id("task_id__")
+            call.raise_on_error = raise_on_error
             return TaskRun(call, definition)
 
         return definition.drive(new_run)
