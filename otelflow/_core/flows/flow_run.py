@@ -4,10 +4,11 @@ import logging
 import sys
 import time
 import traceback
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from otelflow import semconv
 from otelflow._core.flows.definition import Definition, shown_value
+from otelflow._core.flows.execution import ExecutedRun
 from otelflow._core.flows.flow_state import id_of, name_of
 from otelflow._core.inside import listeners, messages, print_capture
 from otelflow._core.process.ids import new_id
@@ -82,7 +83,7 @@ def effective(config: "Flow_Run__Config") -> "Settings":
     return settings().with_fields(fields) if fields else settings()
 
 
-class FlowRun(Run):
+class FlowRun(ExecutedRun):
     """The run of a flow."""
 
     __slots__ = ("failed_tasks",)
@@ -128,19 +129,14 @@ class FlowRun(Run):
         return semconv.FLOW_SPAN + self.flow_name
 
     @property
-    def code_name(self) -> str:
-        """The qualified name of the function that it runs."""
-        return self.definition.code_name
-
-    @property
-    def is_generator(self) -> bool:
-        """Whether it may wait for its consumer."""
-        return self.definition.is_generator
-
-    @property
     def keeps_errors(self) -> bool:
         """Whether an exception of its body does not come out, as the user asked."""
         return not self.settings.raise_flow_error
+
+    def pending(self, value: Any) -> Any:
+        """Return the flow, which ends when *value* has come: its return value until then."""
+        self.flow.flow_state.return_value = value
+        return self.flow
 
     def opened(self) -> None:
         """Say that the flow is executed."""

@@ -18,6 +18,7 @@ from otelflow._core.flows.definition import (
     shown_value,
     text_of_name,
 )
+from otelflow._core.flows.execution import ExecutedRun, to_end, to_end_async
 from otelflow._core.inside import messages, print_capture
 from otelflow._core.inside.speaker import Speaker
 from otelflow._core.process import forks, provider
@@ -38,6 +39,31 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _counting: Final = forks.new_lock()
+
+
+def _new_sync_run(task: "Task") -> Any:
+    """Return the next run of *task*, or what begins it: a coroutine or a generator."""
+    definition = _prepared(task)
+    if definition.kind is Kind.FUNCTION:
+        return TaskRun(task, definition)
+    return definition.drive(lambda _args, _kwargs: TaskRun(task, definition))()
+
+
+def _new_run(task: "Task") -> Any:
+    """Return the next run of *task*, or the generator that begins it."""
+    definition = _prepared(task)
+    return TaskRun(task, definition) if definition.kind is Kind.COROUTINE else _new_sync_run(task)
+
+
+def _prepared(task: "Task") -> Definition:
+    if task.task_target is None:
+        raise NotCallable("A task", None)
+    definition = task.task_definition
+    if definition is None or definition.target is not task.task_target:
+        definition = task.task_definition = Definition("A task", task.task_target)
+    task.task_name = bounded_name(text_of_name(task.task_name) or definition.name or type(task).__name__)
+    task.task_id = bounded_name(text_of_name(task.task_id))
+    return definition
 
 
 class Task(Speaker):
@@ -109,6 +135,7 @@ class Task(Speaker):
         run = current_run()
         return self.task_flow or (run.flow if run is not None else None)
 
+    @to_end(_new_sync_run, waits=False)
     def execute__sync(self) -> Any:
         """Run the task and return its value, which is a coroutine for an async target.
 
@@ -118,9 +145,9 @@ class Task(Speaker):
         >>> Task(task_target=divmod, task_args=(1, 0), raise_on_error=False).execute__sync() is None
         True
         """
-        definition = self._prepare()
-        return definition.drive(lambda _args, _kwargs: TaskRun(self, definition))()
+        return self.task_return_value
 
+    @to_end_async(_new_run, waits=False)
     async def execute__async(self) -> Any:
         """Run the task, also one that is not async, and return its value; raises as ``execute__sync`` does.
 
@@ -128,18 +155,7 @@ class Task(Speaker):
         >>> asyncio.run(Task(task_target=asyncio.sleep, task_args=(0, "awake")).execute__async())
         'awake'
         """
-        value = self.execute__sync()
-        return await value if self._prepare().kind is Kind.COROUTINE else value
-
-    def _prepare(self) -> Definition:
-        if self.task_target is None:
-            raise NotCallable("A task", None)
-        definition = self.task_definition
-        if definition is None or definition.target is not self.task_target:
-            definition = self.task_definition = Definition("A task", self.task_target)
-        self.task_name = bounded_name(text_of_name(self.task_name) or definition.name or type(self).__name__)
-        self.task_id = bounded_name(text_of_name(self.task_id))
-        return definition
+        return self.task_return_value
 
     def random_task_id(self) -> str:
         """Return an id that no other task has, a str as ``task_id`` is one.
@@ -225,7 +241,7 @@ class Task(Speaker):
         return f"<{type(self).__name__} {self.task_name} {self.task_id} {self.status or 'not run'}>"
 
 
-class TaskRun(Run):
+class TaskRun(ExecutedRun):
     """The run of a task."""
 
     __slots__ = ()
@@ -265,16 +281,6 @@ class TaskRun(Run):
     def span_name(self) -> str:
         """The name of its span."""
         return semconv.TASK_SPAN + self.task_name
-
-    @property
-    def code_name(self) -> str:
-        """The qualified name of the function that it runs."""
-        return self.definition.code_name
-
-    @property
-    def is_generator(self) -> bool:
-        """Whether it may wait for its consumer."""
-        return self.definition.is_generator
 
     @property
     def keeps_errors(self) -> bool:
