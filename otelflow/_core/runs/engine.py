@@ -16,10 +16,10 @@ from otelflow import semconv
 from otelflow._core.process import losses, shutdown
 from otelflow._core.process.forks import fork, notice
 from otelflow._core.process.settings import settings
-from otelflow._core.runs import log_records, observers, open_runs, spans
+from otelflow._core.runs import log_records, open_runs, spans
 from otelflow._core.runs.current import current_run, enter, leave, unclosed_inside
 from otelflow._core.runs.endings import CANCELLED, SUCCESS, UNCLOSED, Ending, ending_of
-from otelflow._core.runs.observers import observed
+from otelflow._core.runs.observers import observed, tell
 from otelflow._core.runs.run import Run
 from otelflow._core.text.safe_str import comes_from_outside
 
@@ -39,7 +39,7 @@ def open_run(run: Run) -> None:
         run.is_open = True  # before the rest: if the stack is full there, close_run() undoes what was done
         open_runs.add(run)
         if observed.started:
-            observers.tell_started(run)
+            tell(observed.started, run)
         run.opened()
     except Exception as error:  # noqa: BLE001 whatever is wrong with telemetry, the user's function runs
         _report_failure(run, "start", error)
@@ -82,7 +82,7 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:
                 run.is_open = False
             # In here: of Ctrl-C in a span processor, say, the run is counted all the same.
             if not is_inherited and observed.ended:
-                observers.tell_ended(run)
+                tell(observed.ended, run)
             run.recorded = None
             run.flow_run = None  # a flow's run refers to itself: without that ring it is freed at once
 
