@@ -18,7 +18,7 @@ from otelflow import Flow, Objective, add_listener, flow, remove_listener, semco
 from otelflow._core.flows import declared
 from otelflow._core.process import forks, losses
 from otelflow._core.process import provider as core_spans
-from otelflow._core.runs import observers
+from otelflow._core.runs import engine, observers
 from otelflow._core.runs.endings import Ending
 from otelflow.errors import ConfigurationError
 from otelflow.listeners._listener import Listener
@@ -474,10 +474,14 @@ def test_a_run_whose_end_is_cut_off_by_ctrl_c_is_not_open_for_ever(counted, monk
     def almost():
         return 1
 
-    def interrupted(*_):
-        raise KeyboardInterrupt
+    tell = engine.tell
 
-    monkeypatch.setattr(observers, "tell_ended", interrupted)
+    def interrupted(methods, run):
+        if methods is observers.observed.ended:
+            raise KeyboardInterrupt
+        tell(methods, run)
+
+    monkeypatch.setattr(engine, "tell", interrupted)
     with pytest.raises(KeyboardInterrupt):
         almost().execute()
 

@@ -39,8 +39,21 @@ def run_of(body, **keywords):
     return flow(**{"flow_name": "body", **keywords})(body)().execute()
 
 
+class Part(Run):
+    """A run that is neither a flow nor a task: a span of its own inside them, such as one attempt of a policy."""
+
+    __slots__ = ("code_name", "failed_tasks", "is_generator", "keeps_errors", "span_name")
+
+    def __init__(self, parent, span_name, settings=None):
+        super().__init__(parent, settings or parent.settings)
+        self.span_name = span_name
+        self.code_name = None
+        self.failed_tasks = 0
+        self.is_generator = self.keeps_errors = False
+
+
 def opened(name="bare", parent=None):
     """Return a run of nothing, which is open."""
-    run = Run(parent, settings(), name)
+    run = Part(parent, name, settings())
     engine.open_run(run)
     return run

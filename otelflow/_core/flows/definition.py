@@ -67,6 +67,7 @@ class Definition:
         "name",
         "options",
         "owner",
+        "records_arguments",
         "run_name",
         "target",
     )
@@ -90,6 +91,8 @@ class Definition:
         self.injection = Injection(target)
         self.capture_parameters = self._checked_capture(options.get("capture_parameters", False))
         self.run_name = self._checked_template(options)
+        #: Whether anything of the arguments is recorded
+        self.records_arguments = bool(self.capture_parameters) or self.run_name is not None
         self.capture_return_value: bool = options.get("capture_return_value", False)
         is_async = self.kind is Kind.COROUTINE
         self.body: Body = compose(target, options, is_async=is_async, is_generator=self.is_generator)
@@ -193,6 +196,15 @@ class Definition:
             if comes_from_outside(error):
                 raise
             return shown_value(template)
+
+    def recorded_parameters(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], run_name_key: str
+    ) -> dict[str, str]:
+        """Return the attributes that are made of the arguments: captured parameters, and the name of the run."""
+        attributes = self.captured_parameters(args, kwargs) if self.capture_parameters else {}
+        if self.run_name is not None:
+            attributes[run_name_key] = self.name_of_run(args, kwargs)
+        return attributes
 
     def captured_parameters(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, str]:
         """Return the attributes of the parameters that the user wants recorded, redacted and bounded."""

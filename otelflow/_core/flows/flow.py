@@ -5,7 +5,7 @@ import inspect
 import sys
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
@@ -17,11 +17,11 @@ from otelflow._core.flows.definition import (
     Definition,
     EachFlowOptions,
     FlowOptions,
-    Kind,
     decorate,
     show_keywords,
     text_of_name,
 )
+from otelflow._core.flows.execution import to_end, to_end_async
 from otelflow._core.flows.flow_run import Block, FlowRun, innermost_block, new_flow_id
 from otelflow._core.flows.flow_state import NO_DATA, FlowState, StateAttributes, id_of, name_of, state_value
 from otelflow._core.flows.injection import check_dependencies
@@ -31,7 +31,6 @@ from otelflow._core.inside.speaker import Speaker
 from otelflow._core.process import provider
 from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.current import open_run_here
-from otelflow._core.runs.drivers import is_future, run_to_end
 from otelflow._core.runs.run import Run
 from otelflow._core.text.safe_str import bounded_name
 from otelflow.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnfillableParameter, UnknownKeyword
@@ -44,6 +43,22 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound="Flow[Any]")
+
+
+def _new_run(flow: "Flow[Any]") -> "FlowRun | Flow[Any]":
+    """Return the next run of *flow*, or a generator flow itself, which begins when its value is iterated."""
+    state = flow.flow_state
+    if state.definition is None:
+        _ = flow.setup()
+        if state.definition is None:  # a user's class has a setup() of its own
+            _ = Flow.setup(flow)
+    definition = state.definition
+    assert definition is not None  # noqa: S101 setup() has set it
+    state.expect_no_run()
+    if definition.is_generator:
+        state.return_value = definition.drive(lambda _args, _kwargs: FlowRun(flow, definition))()
+        return flow
+    return FlowRun(flow, definition)
 
 
 class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
@@ -318,6 +333,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
 
     # Run
 
+    @to_end(_new_run, waits=True)
     def execute(self) -> Self:
         """Run the flow to its end; an async one on a loop of its own, with this context.
 
@@ -329,10 +345,9 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         >>> Flow().setup(pow, 2, 10).execute()
         <Flow pow flow_id__... success>
         """
-        rest = _rest(self, _body(self)())
-        # A Future belongs to the loop that runs it, which must not be blocked: the run ends with it.
-        return self if rest is None or is_future(rest) else run_to_end(_finish(self, rest))
+        return self
 
+    @to_end_async(_new_run, waits=True)
     async def execute_async(self) -> Self:
         """Run the flow on the running loop. Returns the flow; raises as ``execute`` does.
 
@@ -340,15 +355,17 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         >>> asyncio.run(Flow().setup(asyncio.sleep, 0, "awake").execute_async()).flow_return_value
         'awake'
         """
-        rest = _rest(self, _body(self)())
-        return self if rest is None else await _finish(self, rest)
+        return self
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         return notebook.mime_bundle(self.flow_state.tree)
 
     def __await__(self) -> Generator[Any, Any, Self]:
         """Do as ``execute_async``, once: a flow that has run is returned as it is."""
-        return _run_once(self).__await__()
+        state = self.flow_state
+        if state.status is None and state.return_value is None:  # a generator flow has run when it has a generator
+            return self.execute_async().__await__()
+        return _itself(self).__await__()
 
     def execute_flow(self, flow_run_params: Mapping[str, Any] | None = None) -> Self:
         """Do as ``execute``, keeping *flow_run_params* (a mapping) in the attribute of that name.
@@ -569,39 +586,7 @@ def _how_to_call_main(flow: Flow[Any], names: tuple[str, ...]) -> str:
     return f"; the arguments of main go to setup(), by name: {type(flow).__name__}().setup({arguments}).execute()"
 
 
-def _body(flow: Flow[Any]) -> Callable[[], Any]:
-    """Return what starts the run when it is called; not called here, for the sake of a short traceback."""
-    state = flow.flow_state
-    if state.definition is None:
-        _ = flow.setup()
-        if state.definition is None:  # a user's class has a setup() of its own
-            _ = Flow.setup(flow)
-    definition = state.definition
-    assert definition is not None  # noqa: S101 setup() has set it
-    state.expect_no_run()
-    return definition.drive(lambda _args, _kwargs: FlowRun(flow, definition))
-
-
-def _rest(flow: Flow[Any], result: Any) -> Awaitable[Any] | None:
-    """Return what must be awaited for the run to end: the flow is async, or its body has returned an awaitable."""
-    state, definition = flow.flow_state, flow.flow_state.definition
-    assert definition is not None  # noqa: S101 it has run
-    is_open = definition.kind is Kind.COROUTINE or state.status == "running"
-    is_awaited = is_open and hasattr(type(result), "__await__")
-    if definition.is_generator or (is_awaited and is_future(result)):
-        state.return_value = result
-    return result if is_awaited else None
-
-
-async def _run_once(flow: F) -> F:
-    state = flow.flow_state
-    if state.status is None and state.return_value is None:  # a generator flow has run when it has a generator
-        await flow.execute_async()
-    return flow
-
-
-async def _finish(flow: F, rest: Awaitable[Any]) -> F:
-    await rest
+async def _itself(flow: F) -> F:
     return flow
 
 

@@ -4,10 +4,11 @@ import logging
 import sys
 import time
 import traceback
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from otelflow import semconv
 from otelflow._core.flows.definition import Definition, shown_value
+from otelflow._core.flows.execution import ExecutedRun
 from otelflow._core.flows.flow_state import id_of, name_of
 from otelflow._core.inside import listeners, messages, print_capture
 from otelflow._core.process.ids import new_id
@@ -40,11 +41,12 @@ def new_flow_id() -> str:
 class Block(Run):
     """What is current inside ``with flow:`` — no run and no span, but whose flow the tasks there belong to."""
 
-    __slots__ = ("around",)
+    __slots__ = ("around", "failed_tasks")
 
     def __init__(self, flow: HeldFlow, around: "Block | None") -> None:
-        super().__init__(None, effective(flow.flow_state.config), "")
+        super().__init__(None, effective(flow.flow_state.config))
         self.around = around
+        self.failed_tasks = 0
         self.flow = flow
         self.flow_run = self
         self.flow_name = bounded_name(name_of(flow))
@@ -81,10 +83,10 @@ def effective(config: "Flow_Run__Config") -> "Settings":
     return settings().with_fields(fields) if fields else settings()
 
 
-class FlowRun(Run):
+class FlowRun(ExecutedRun):
     """The run of a flow."""
 
-    __slots__ = ()
+    __slots__ = ("failed_tasks",)
 
     kind: ClassVar[str] = "flow"
     flow: HeldFlow
@@ -103,27 +105,38 @@ class FlowRun(Run):
                 state.id = new_flow_id()
         state.used_id = state.id
         name = bounded_name(name_of(flow))
-        super().__init__(parent, effective(flow.flow_state.config), semconv.FLOW_SPAN + name)
+        super().__init__(parent, effective(flow.flow_state.config))
+        self.failed_tasks = 0
         self.flow_name = name
         self.flow = flow
         self.flow_run = self
         self.task = self.task_name = self.task_run_id = None
         self.flow_run_id = bounded_name(id_of(flow))
         self.definition, self.args, self.kwargs = definition, state.args, state.kwargs
-        self.code_name, self.is_generator = definition.code_name, definition.is_generator
-        if definition.capture_parameters:
-            self.parameters = definition.captured_parameters(self.args, self.kwargs)
-        if definition.run_name is not None:
-            run_name = definition.name_of_run(self.args, self.kwargs)
-            self.parameters = {**(self.parameters or {}), semconv.FLOW_RUN_NAME: run_name}
-        self.keeps_errors = not self.settings.raise_flow_error
+        if definition.records_arguments:
+            self.parameters = definition.recorded_parameters(self.args, self.kwargs, semconv.FLOW_RUN_NAME)
         if self.settings.flow_data__capture_events:
             listeners.capture_events()
         state.run = self
         state.error = None
-        if not self.is_generator:
+        if not definition.is_generator:
             state.return_value = None
         state.status, state.started_ns, state.duration = "running", time.time_ns(), None
+
+    @property
+    def span_name(self) -> str:
+        """The name of its span."""
+        return semconv.FLOW_SPAN + self.flow_name
+
+    @property
+    def keeps_errors(self) -> bool:
+        """Whether an exception of its body does not come out, as the user asked."""
+        return not self.settings.raise_flow_error
+
+    def pending(self, value: Any) -> Any:
+        """Return the flow, which ends when *value* has come: its return value until then."""
+        self.flow.flow_state.return_value = value
+        return self.flow
 
     def opened(self) -> None:
         """Say that the flow is executed."""

@@ -252,25 +252,28 @@ else:
     class _AsCoroutine(Generic[V]):
         """With these methods a flow is a Coroutine, which asyncio.run(), create_task() and TaskGroup ask for."""
 
-        def send(self, value: Any) -> Any:
-            """Take the next step of ``execute_async``; for asyncio."""
-            state = self.flow_state
-            if state.coroutine is None:
-                state.coroutine = self.__await__()
-            return state.coroutine.send(value)
+        @state_value
+        def send(self) -> Callable[[Any], Any]:
+            """The ``send`` of ``execute_async``, for asyncio: a method would be a frame in each traceback."""
+            return _coroutine_of(self).send
 
-        def throw(self, *error: Any) -> Any:
-            """Raise *error* inside ``execute_async``; for asyncio."""
-            state = self.flow_state
-            if state.coroutine is None:
-                state.coroutine = self.__await__()
-            return state.coroutine.throw(*error)
+        @state_value
+        def throw(self) -> Callable[..., Any]:
+            """The ``throw`` of ``execute_async``, for asyncio."""
+            return _coroutine_of(self).throw
 
         def close(self) -> None:
             """End ``execute_async`` where it is; for asyncio."""
             coroutine, self.flow_state.coroutine = self.flow_state.coroutine, None
             if coroutine is not None:
                 coroutine.close()
+
+
+def _coroutine_of(flow: Any) -> Any:
+    state = flow.flow_state
+    if state.coroutine is None:
+        state.coroutine = flow.__await__()
+    return state.coroutine
 
 
 class StateAttributes(_AsCoroutine[V]):

@@ -18,6 +18,7 @@ from otelflow._core.flows.definition import (
     shown_value,
     text_of_name,
 )
+from otelflow._core.flows.execution import ExecutedRun, to_end, to_end_async
 from otelflow._core.inside import messages, print_capture
 from otelflow._core.inside.speaker import Speaker
 from otelflow._core.process import forks, provider
@@ -38,6 +39,31 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _counting: Final = forks.new_lock()
+
+
+def _new_sync_run(task: "Task") -> Any:
+    """Return the next run of *task*, or what begins it: a coroutine or a generator."""
+    definition = _prepared(task)
+    if definition.kind is Kind.FUNCTION:
+        return TaskRun(task, definition)
+    return definition.drive(lambda _args, _kwargs: TaskRun(task, definition))()
+
+
+def _new_run(task: "Task") -> Any:
+    """Return the next run of *task*, or the generator that begins it."""
+    definition = _prepared(task)
+    return TaskRun(task, definition) if definition.kind is Kind.COROUTINE else _new_sync_run(task)
+
+
+def _prepared(task: "Task") -> Definition:
+    if task.task_target is None:
+        raise NotCallable("A task", None)
+    definition = task.task_definition
+    if definition is None or definition.target is not task.task_target:
+        definition = task.task_definition = Definition("A task", task.task_target)
+    task.task_name = bounded_name(text_of_name(task.task_name) or definition.name or type(task).__name__)
+    task.task_id = bounded_name(text_of_name(task.task_id))
+    return definition
 
 
 class Task(Speaker):
@@ -109,6 +135,7 @@ class Task(Speaker):
         run = current_run()
         return self.task_flow or (run.flow if run is not None else None)
 
+    @to_end(_new_sync_run, waits=False)
     def execute__sync(self) -> Any:
         """Run the task and return its value, which is a coroutine for an async target.
 
@@ -118,9 +145,9 @@ class Task(Speaker):
         >>> Task(task_target=divmod, task_args=(1, 0), raise_on_error=False).execute__sync() is None
         True
         """
-        definition = self._prepare()
-        return definition.drive(lambda _args, _kwargs: TaskRun(self, definition))()
+        return self.task_return_value
 
+    @to_end_async(_new_run, waits=False)
     async def execute__async(self) -> Any:
         """Run the task, also one that is not async, and return its value; raises as ``execute__sync`` does.
 
@@ -128,18 +155,7 @@ class Task(Speaker):
         >>> asyncio.run(Task(task_target=asyncio.sleep, task_args=(0, "awake")).execute__async())
         'awake'
         """
-        value = self.execute__sync()
-        return await value if self._prepare().kind is Kind.COROUTINE else value
-
-    def _prepare(self) -> Definition:
-        if self.task_target is None:
-            raise NotCallable("A task", None)
-        definition = self.task_definition
-        if definition is None or definition.target is not self.task_target:
-            definition = self.task_definition = Definition("A task", self.task_target)
-        self.task_name = bounded_name(text_of_name(self.task_name) or definition.name or type(self).__name__)
-        self.task_id = bounded_name(text_of_name(self.task_id))
-        return definition
+        return self.task_return_value
 
     def random_task_id(self) -> str:
         """Return an id that no other task has, a str as ``task_id`` is one.
@@ -170,7 +186,7 @@ class Task(Speaker):
         """Return the run to which what is recorded now belongs: one that is never opened, outside a run."""
         if self.task_run is not None:
             return self.task_run
-        run = Run(None, settings(), "")
+        run = Run(None, settings())
         run.task, run.task_name, run.task_run_id = self, self.task_name, self.task_id
         run.has_ended = self.duration is not None and provider.span_maker() is not None
         return run
@@ -225,7 +241,7 @@ class Task(Speaker):
         return f"<{type(self).__name__} {self.task_name} {self.task_id} {self.status or 'not run'}>"
 
 
-class TaskRun(Run):
+class TaskRun(ExecutedRun):
     """The run of a task."""
 
     __slots__ = ()
@@ -236,58 +252,68 @@ class TaskRun(Run):
     definition: Definition
 
     def __init__(self, task: Task, definition: Definition) -> None:
-        name = task.task_name
         parent = current_run()
         if parent is None:
-            super().__init__(None, settings(), semconv.TASK_SPAN + name)
+            Run.__init__(self, None, settings())
             if open_runs.is_any():
                 from otelflow._core.flows.thread_pool import warn_if_in_pool  # noqa: PLC0415 only outside of flows
 
-                warn_if_in_pool(name)
+                warn_if_in_pool(task.task_name)
         else:
-            super().__init__(
-                parent if not parent.is_closed else parent_here(), parent.settings, semconv.TASK_SPAN + name
-            )
+            Run.__init__(self, parent_here() if parent.is_closed else parent, parent.settings)
             flow = self.flow
             if flow is not None:
-                task.flow_reference = flow.flow_state.reference
+                state = flow.flow_state
+                task.flow_reference = state.reference
                 if self.settings.add_task_to_self:
-                    flow.flow_state.executed_tasks.append(task)
-        self.task, self.task_name, self.task_run_id = task, name, task.task_id
-        self.definition, self.args, self.kwargs = definition, task.task_args, task.task_kwargs
-        self.code_name, self.is_generator = definition.code_name, definition.is_generator
-        if definition.capture_parameters:
-            self.parameters = definition.captured_parameters(self.args, self.kwargs)
-        if definition.run_name is not None:
-            run_name = definition.name_of_run(self.args, self.kwargs)
-            self.parameters = {**(self.parameters or {}), semconv.TASK_RUN_NAME: run_name}
+                    state.executed_tasks.append(task)
+        self.task = task
+        self.task_name = task.task_name
+        self.task_run_id = task.task_id
+        self.definition = definition
+        self.args = task.task_args
+        self.kwargs = task.task_kwargs
+        if definition.records_arguments:
+            self.parameters = definition.recorded_parameters(self.args, self.kwargs, semconv.TASK_RUN_NAME)
         task.task_run = self
+
+    @property
+    def span_name(self) -> str:
+        """The name of its span."""
+        return semconv.TASK_SPAN + self.task_name
+
+    @property
+    def keeps_errors(self) -> bool:
+        """Whether an exception of its body does not come out, as the user asked."""
+        return not self.task.raise_on_error
 
     def opened(self) -> None:
         """Say that the task is executed."""
-        self.task.status, self.task.started_ns = "running", self.started_ns
-        messages.log_lifecycle(self, logging.DEBUG, messages.EXECUTING_TASK, self.task_name)
+        task, now = self.task, self.started_ns
+        task.status = "running"
+        task.started_ns = now
+        messages.log_lifecycle(self, logging.DEBUG, messages.EXECUTING_TASK, self.task_name, time_ns=now)
 
     def ended(self, value: object) -> None:
         """Keep value, error and duration on the task, and count it in its flow if it failed."""
         if self.fragment:
             print_capture.finish(self)
         task, ending = self.task, self.ending
-        self.keeps_errors = not task.raise_on_error
         task.task_run = None
-        task.status, task.duration = ending.result, self.duration
-        task.task_return_value, task.task_error = value, ending.error
+        task.status = ending.result
+        task.duration = self.duration
+        task.task_return_value = value
+        task.task_error = error = ending.error
         if ending is not SUCCESS and ending.is_failure and self.flow_run is not None:
             with _counting:
                 self.flow_run.failed_tasks += 1
-        if ending.error is not None:
+        if error is not None:
             text = f"'{self.task_name}' task: {ending.error_message}"
             messages.log_lifecycle(self, logging.ERROR, messages.TASK_ERROR, text)
         elif value is not None or self.settings.print_none_return_value:
-            messages.log_lifecycle(
-                self, logging.DEBUG, messages.TASK_VALUE, value, is_private=not self.definition.capture_return_value
-            )
-            if self.definition.capture_return_value and self.is_recording:
+            is_captured = self.definition.capture_return_value
+            messages.log_lifecycle(self, logging.DEBUG, messages.TASK_VALUE, value, is_private=not is_captured)
+            if is_captured and self.is_recording:
                 self.span.set_attribute(semconv.RUN_RETURN_VALUE, shown_value(value))
         if self.settings.print_finished_message:
             messages.log_lifecycle(self, logging.DEBUG, messages.FINISHED_TASK, self.task_name)
@@ -338,12 +364,17 @@ def task(target: Any = None, /, **options: Any) -> Any:
         task_id = bounded_name(options.get("task_id") or "")
         raise_on_error = options.get("raise_on_error", True)
         definition.name = name = bounded_name(options.get("task_name") or definition.name or "Task")
+        target = definition.target
 
         def new_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskRun:
             call = Task.__new__(Task)  # each call makes one: its __init__ would take twice as long to find the same
-            call.task_definition, call.task_target = definition, definition.target
-            call.task_args, call.task_kwargs = args, kwargs
-            call.task_name, call.task_id, call.raise_on_error = name, task_id or new_id("task_id__"), raise_on_error
+            call.task_definition = definition
+            call.task_target = target
+            call.task_args = args
+            call.task_kwargs = kwargs
+            call.task_name = name
+            call.task_id = task_id or new_id("task_id__")
+            call.raise_on_error = raise_on_error
             return TaskRun(call, definition)
 
         return definition.drive(new_run)

@@ -4,7 +4,7 @@ import functools
 import inspect
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 from otelflow import semconv
@@ -250,20 +250,24 @@ _ENTRIES: Final = {
 }
 
 
-class _RunObserver(observers.Observer):
-    """Makes an event of the start and of the end of a run, if anybody wants one."""
+class _StartObserver(observers.Observer):
+    """Makes an event of the start of a run, if anybody wants one."""
 
     def run_started(self, run: Run) -> None:
         """Tell that *run* is open."""
         event_type = _START.get(run.kind)
-        if event_type is not None and is_wanted(run, event_type):
-            _announce(run, event_type, {}, run.started_ns)
+        if event_type is not None:
+            _announce(run, event_type)
+
+
+class _StopObserver(observers.Observer):
+    """Makes an event of the end of a run, if anybody wants one."""
 
     def run_ended(self, run: Run) -> None:
         """Tell how *run* has ended."""
         event_type = _STOP.get(run.kind)
-        if event_type is not None and is_wanted(run, event_type):
-            _announce(run, event_type, {}, spans.end_of(run), ending=run.ending)
+        if event_type is not None:
+            _announce(run, event_type, ending=run.ending)
 
 
 class _EntryObserver(observers.Observer):
@@ -271,17 +275,15 @@ class _EntryObserver(observers.Observer):
 
     def entry_added(self, run: Run, entry: Entry) -> None:
         """Tell what was added to *run*."""
-        event_type = _ENTRIES[entry.event_name]
-        if is_wanted(run, event_type):
-            level = entry.level if event_type is Flow_Run__Event_Type.FLOW_MESSAGE else logging.INFO
-            _announce(run, event_type, entry.payload(), entry.time_ns, level=level)
+        _announce(run, _ENTRIES[entry.event_name], entry=entry)
 
     lifecycle_logged = entry_added
 
 
-# Two, since a listener that wants no messages must not be asked for each line of the log.
+# Several, since a listener that wants no messages must not be asked for each line of the log.
 _OBSERVERS: Final = (
-    (_RunObserver(), (*_START.values(), *_STOP.values())),
+    (_StartObserver(), tuple(_START.values())),
+    (_StopObserver(), tuple(_STOP.values())),
     (_EntryObserver(), tuple(_ENTRIES.values())),
 )
 
@@ -303,45 +305,43 @@ def capture_events() -> None:
         observe_if_wanted()
 
 
-def is_wanted(run: Run, event_type: Flow_Run__Event_Type) -> bool:
-    """Tell whether an event of *run* is worth making: a listener wants it, or the flow keeps its events."""
-    return bool(_driven.audience[event_type] or flow_events.event_listeners or run.settings.flow_data__capture_events)
-
-
 def _announce(
-    run: Run,
-    event_type: Flow_Run__Event_Type,
-    data: Mapping[str, Any],
-    time_ns: int,
-    *,
-    level: int = logging.INFO,
-    ending: Ending | None = None,
+    run: Run, event_type: Flow_Run__Event_Type, *, entry: Entry | None = None, ending: Ending | None = None
 ) -> None:
-    """Keep an event on its flow, if that was asked for, and send it to each listener, in the order of their adding."""
+    """Keep an event on its flow, if that was asked for, and send it to each listener, in the order of their adding.
+
+    None is made if nobody wants it. It tells of *entry*, of the end of *run*, or of its start.
+    """
+    audience = _driven.audience[event_type]
+    is_for_hub = bool(flow_events.event_listeners)
+    is_captured = run.settings.flow_data__capture_events
+    if not (audience or is_for_hub or is_captured):
+        return
     parent = run.parent
-    has_error = ending is not None and ending.error is not None
+    error = None if ending is None else ending.error
     event_data = Flow_Run__Event_Data(
-        data,
+        {} if entry is None else entry.payload(),
         semconv.SCOPE,
         run.flow_name,
         run.flow_run_id,
-        level,
+        entry.level if event_type is Flow_Run__Event_Type.FLOW_MESSAGE and entry is not None else logging.INFO,
         run.task_name,
         run.task_run_id,
         parent.run_id if parent is not None else None,
         spans.context_of(run.span),
         ending.result if ending is not None else None,
         run.duration if ending is not None else None,
-        ending.error if ending is not None else None,
-        ending.error_type if ending is not None and has_error else None,
-        ending.error_message if ending is not None and has_error else None,
+        error,
+        ending.error_type if ending is not None and error is not None else None,
+        ending.error_message if ending is not None and error is not None else None,
     )
-    event = new_event(event_type, event_data, time_ns)
-    if run.settings.flow_data__capture_events and run.flow is not None:
+    moment = run.started_ns if ending is None else spans.end_of(run)
+    event = new_event(event_type, event_data, moment if entry is None else entry.time_ns)
+    if is_captured and run.flow is not None:
         run.flow.flow_state.captured_events.append(event)
-    for listener in _driven.audience[event.event_type]:
+    for listener in audience:
         guarded(listener, listener.notify, event)
-    if flow_events.event_listeners:
+    if is_for_hub:
         flow_events.notify(event)
 
 

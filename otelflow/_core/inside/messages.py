@@ -14,6 +14,7 @@ from otelflow._core.inside import events, journal, listeners
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import log_records, observers
 from otelflow._core.runs.bounded import BoundedLog
+from otelflow._core.runs.observers import observed
 from otelflow._core.runs.run import Run
 from otelflow._core.text.redaction import recorded
 
@@ -121,24 +122,28 @@ def write(
         observers.tell_entry(run, line)
 
 
-def log_lifecycle(run: Run, level: int, template: str, argument: object = _PLAIN, *, is_private: bool = False) -> None:
+def log_lifecycle(
+    run: Run, level: int, template: str, argument: object = _PLAIN, *, time_ns: int = 0, is_private: bool = False
+) -> None:
     """Log a line about *run* itself: for its flow's log and for listeners.
 
     A span says the same by being there, so it is not repeated there, unless everything is asked for; never when it
     *is_private*: a value that nobody wants recorded. Two lines or more come from each run: nothing is done here that is
     not needed.
     """
-    own = run.settings
-    if own.logging_enabled:
-        line = _new_line((time.time_ns(), level, template, argument, run.task_run_id))
-        flow = run.flow
-        if flow is not None and own.log_to_memory:
-            flow.flow_state.log.append(line)
+    own, flow = run.settings, run.flow
+    is_shown = own.shows_lifecycle or observed.lifecycle
+    if not own.logging_enabled or (flow is None and not is_shown):
+        return
+    line = _new_line((time_ns or time.time_ns(), level, template, argument, run.task_run_id))
+    if flow is not None and own.log_to_memory:
+        flow.flow_state.log.append(line)
+    if is_shown:
         if own.log_to_console:
             _to_console(line)
         if own.message_level == _LOWEST and not is_private:
             observers.tell_entry(run, line)
-        elif observers.observed.lifecycle:
+        elif observed.lifecycle:
             observers.tell_lifecycle(run, line)
 
 

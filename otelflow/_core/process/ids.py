@@ -3,7 +3,7 @@
 import os
 from typing import Final
 
-from otelflow._core.process import forks
+from otelflow._core.process.forks import fork, notice
 from otelflow._core.process.process import State
 
 _AT_ONCE: Final = 256
@@ -29,11 +29,12 @@ _pool: Final = _Pool()
 
 def new_id(prefix: str) -> str:
     """Return *prefix* and 16 random hexadecimal digits."""
-    if not forks.fork.page[0]:
-        forks.notice()
+    if not fork.page[0]:
+        notice()
     try:
         return prefix + _pool.ids.pop()
     except IndexError:
-        digits = os.urandom(_AT_ONCE * _DIGITS // 2).hex()
-        _pool.ids.extend(digits[start : start + _DIGITS] for start in range(_DIGITS, len(digits), _DIGITS))
-        return prefix + digits[:_DIGITS]
+        ids = os.urandom(_AT_ONCE * _DIGITS // 2).hex(" ", _DIGITS // 2).split()
+        own = ids.pop()
+        _pool.ids.extend(ids)
+        return prefix + own

@@ -63,7 +63,7 @@ def use_provider(provider: TracerProvider | None) -> TracerProvider | None:
 
 def span_maker() -> SpanMaker | None:
     """Return what makes spans now, or None while nobody has configured OpenTelemetry."""
-    if _chosen.override is None and _chosen.proxy is not None and getattr(trace, "_TRACER_PROVIDER", _chosen) is None:
+    if _chosen.proxy is not None and _chosen.override is None and getattr(trace, "_TRACER_PROVIDER", _chosen) is None:
         return None  # nobody has set a provider; the API would look into the environment for one at each call
     provider = _chosen.override or trace.get_tracer_provider()
     if provider is not _chosen.provider:

@@ -184,6 +184,8 @@ class Settings(ProcessSettings):
     def __init__(self, values: Mapping[str, Any], origins: Mapping[str, str]) -> None:
         vars(self).update(_DEFAULTS, **values)
         self._origins = origins
+        # Asked twice a run, and True for few programs: a line about the run itself goes elsewhere than into its flow.
+        self.shows_lifecycle = self.log_to_console or self.message_level == "DEBUG"
 
     def origin(self, name: str) -> str:
         """Return where the value of *name* came from: ``default``, a variable, a file, ``configure()``."""

@@ -21,25 +21,22 @@ class BoundedLog(Sequence[T], Generic[T]):
     more items are kept.
     """
 
-    __slots__ = ("_first", "_head", "_important", "_important_limit", "_is_important", "_last", "_omitted", "_tail")
+    __slots__ = ("_head", "_important", "_important_limit", "_is_important", "_items", "_most", "_omitted", "_tail")
 
     def __init__(self, head: int, tail: int, important: int, is_important: Callable[[T], bool]) -> None:
-        self._first: list[T] = []
+        self._items: list[T] = []  # the first and the last
         self._important: list[T] = []
-        self._last: list[T] = []
         self._head = head
         self._tail = tail
+        self._most = head + tail + tail // 4
         self._important_limit = important
         self._is_important = is_important
         self._omitted = 0
 
     def append(self, item: T) -> None:
         """Add *item*; what it pushes out is kept if it is important and there is room."""
-        if len(self._first) < self._head:
-            self._first.append(item)  # without the lock: in a race of threads, one item more is kept
-            return
-        self._last.append(item)
-        if len(self._last) > self._tail * 1.25:
+        self._items.append(item)
+        if len(self._items) > self._most:
             self._leave_out_surplus()
 
     def leave_out(self, count: int) -> None:
@@ -55,10 +52,11 @@ class BoundedLog(Sequence[T], Generic[T]):
 
     def _leave_out_surplus(self) -> None:
         with _lock:
-            surplus = len(self._last) - self._tail
+            head = self._head
+            surplus = len(self._items) - head - self._tail
             if surplus > 0:
-                oldest = self._last[:surplus]
-                del self._last[:surplus]  # what another thread adds meanwhile, it adds at the end
+                oldest = self._items[head : head + surplus]
+                del self._items[head : head + surplus]  # what another thread adds meanwhile, it adds at the end
                 room = self._important_limit - len(self._important)
                 important = [item for item in oldest if self._is_important(item)][:room] if room else []
                 self._important += important
@@ -67,7 +65,7 @@ class BoundedLog(Sequence[T], Generic[T]):
     def _all(self) -> list[T]:
         with _lock:
             self._leave_out_surplus()
-            return [*self._first, *self._important, *self._last]
+            return [*self._items[: self._head], *self._important, *self._items[self._head :]]
 
     def __iter__(self) -> Iterator[T]:
         return iter(self._all())

@@ -11,11 +11,12 @@ from otelflow._core.runs.run import Run
 _current: Final[ContextVar[Run | None]] = ContextVar("otelflow_current_run", default=None)
 
 current_run = _current.get
+_make_current: Final = _current.set
 
 
 def open_run_here() -> Run | None:
     """Return the innermost run of this context that is still open; work may outlive the run that started it."""
-    run = _current.get()
+    run = current_run()
     while run is not None and run.is_closed:
         run = run.parent
     return run
@@ -23,7 +24,7 @@ def open_run_here() -> Run | None:
 
 def parent_here() -> Run | None:
     """Return the run that is the parent of one that starts here: the current one, also when it has just ended."""
-    parent = _current.get()
+    parent = current_run()
     if parent is not None and parent.is_closed:
         # Runs that start each other, each after the other's end, must not keep each other in memory.
         parent.parent = open_run_here()
@@ -33,14 +34,16 @@ def parent_here() -> Run | None:
 def enter(run: Run) -> None:
     """Make *run* and its span current."""
     # Each step leaves a state that ``leave`` can undo: Ctrl-C may come after any of them.
-    run.outer = _current.get()
-    if run.span is not INVALID_SPAN:
-        run.outer_context = otel_context.get_current()
-        run.context = set_span_in_context(run.span, run.outer_context)
+    run.outer = current_run()
+    if run.span is INVALID_SPAN:
+        run.is_current = True
+        _make_current(run)
+        return
+    run.outer_context = otel_context.get_current()
+    run.context = set_span_in_context(run.span, run.outer_context)
     run.is_current = True
-    _current.set(run)
-    if run.span is not INVALID_SPAN:
-        otel_context.attach(run.context)
+    _make_current(run)
+    otel_context.attach(run.context)
 
 
 def unclosed_inside(run: Run) -> list[Run]:
@@ -49,7 +52,7 @@ def unclosed_inside(run: Run) -> list[Run]:
 
 
 def _inside(run: Run) -> list[Run]:
-    inner, inside = _current.get(), []
+    inner, inside = current_run(), []
     while inner is not None and inner is not run:
         inside.append(inner)
         inner = getattr(inner, "outer", None)
@@ -64,7 +67,7 @@ def leave(run: Run) -> None:
     """
     if not run.is_current:
         return
-    if _current.get() is not run:
+    if current_run() is not run:
         _leave_from_between(run)
         return
     if run.span is not INVALID_SPAN:
@@ -72,7 +75,7 @@ def leave(run: Run) -> None:
     outer = run.outer
     while outer is not None and outer.is_closed:
         outer = outer.parent
-    _current.set(outer)
+    _make_current(outer)
     run.is_current = False
     run.outer = None  # a context that outlives the run must not keep what was around it
 
@@ -97,11 +100,11 @@ def suspend(run: Run) -> None:
     """Save what the body of a generator has made current, and make current again what its consumer had."""
     if not run.is_current:
         return
-    run.inner = _current.get()
+    run.inner = current_run()
     if run.span is not INVALID_SPAN:
         run.context = otel_context.get_current()
         otel_context.attach(run.outer_context)
-    _current.set(run.outer)
+    _make_current(run.outer)
     run.is_current = False
     run.outer = None
 
@@ -110,11 +113,11 @@ def resume(run: Run) -> None:
     """Save what the consumer of a generator has made current, and make current again what its body had."""
     if not run.is_open:
         return
-    run.outer = _current.get()
+    run.outer = current_run()
     if run.span is not INVALID_SPAN:
         run.outer_context = otel_context.get_current()
     run.is_current = True
-    _current.set(run.inner)
+    _make_current(run.inner)
     run.inner = None
     if run.span is not INVALID_SPAN:
         otel_context.attach(run.context)

@@ -16,8 +16,8 @@ from types import CoroutineType
 from typing import Any, Final, Generic, TypeVar
 
 from otelflow._core.process.losses import warn_once  # not the module: dill would copy it
-from otelflow._core.runs.current import resume, suspend
-from otelflow._core.runs.endings import SUCCESS
+from otelflow._core.runs.current import resume, suspend, unclosed_inside
+from otelflow._core.runs.endings import SUCCESS, UNCLOSED
 from otelflow._core.runs.engine import close_early, close_run, close_with, open_run
 from otelflow._core.runs.run import Run
 
@@ -40,8 +40,8 @@ def function(new_run: NewRun) -> Callable[..., Any]:
             args, kwargs = run.definition.arguments(run)
             value = run.definition.body(*args, **kwargs)
             kind = type(value)
-            if kind not in _PLAIN and hasattr(kind, "__await__") and (awaited := _end_when_awaited(run, value)):
-                return awaited
+            if kind not in _PLAIN and hasattr(kind, "__await__") and waits_for_await(value):
+                return end_when_awaited(run, value)
             close_run(run, SUCCESS, value)
         except BaseException as error:
             run.has_ended = True
@@ -65,27 +65,29 @@ def is_future(value: object) -> bool:
     return getattr(value, "_asyncio_future_blocking", None) is not None
 
 
-def _end_when_awaited(run: Run, value: Any) -> Any:
-    """Return *value*, or what stands for it, if *run* ends with it: a plain function has returned an awaitable.
+def waits_for_await(value: Any) -> bool:
+    """Tell whether the run of a plain function that returned the awaitable *value* goes on until it was awaited.
 
-    An object with other uses (a query, a context manager) may never be awaited: None, and the run ends now.
+    Not with one that has begun already, and not with an object with other uses (a query, a context manager), which may
+    never be awaited.
     """
     kind = type(value)
     if kind is CoroutineType:
-        if inspect.getcoroutinestate(value) != inspect.CORO_CREATED:
-            return None
-        suspend(run)
+        return inspect.getcoroutinestate(value) == inspect.CORO_CREATED
+    if is_future(value):
+        return not value.done()
+    names = set(dir(kind))
+    return not names & _OTHER_USES and all(name.startswith("_") for name in names - _OF_COROUTINES)
+
+
+def end_when_awaited(run: Run, value: Any) -> Any:
+    """Return *value*, or what stands for it: *run* ends with it."""
+    suspend(run)
+    if type(value) is CoroutineType:
         return _awaited(run, value, _CloseWhenDropped(run))
     if is_future(value):
-        if value.done():
-            return None
-        suspend(run)
         value.add_done_callback(functools.partial(_close_with_future, run, _CloseWhenDropped(run)))
         return value
-    names = set(dir(kind))
-    if names & _OTHER_USES or any(not name.startswith("_") for name in names - _OF_COROUTINES):
-        return None
-    suspend(run)
     return _Awaited(run, value)
 
 
@@ -271,38 +273,56 @@ def _unhooked(body: Any) -> Callable[[Any], Any]:
     return first_step
 
 
-def run_to_end(flow: Coroutine[Any, Any, R]) -> R:
-    """Run a coroutine on a loop of its own: here, or in a thread when a loop runs here already (Jupyter)."""
-    import asyncio  # noqa: PLC0415 takes as long as OpenTelemetry; only async flows need it
+class OwnLoop(Generic[R]):
+    """A loop for one awaitable: here, or in a thread when a loop runs here already (Jupyter).
 
-    try:
-        is_loop_running = asyncio.get_running_loop() is not None
-    except RuntimeError:
-        is_loop_running = False
-    if not is_loop_running:  # not in the handler above: the flow's own exception would have that one as its context
-        return asyncio.run(flow)
-    warn_once(
-        "execute() in a running loop",
-        "execute() of an async flow blocks the running event loop until the flow has ended; "
-        "use 'await flow.execute_async()' instead",
-    )
-    return _InThread(flow, asyncio).run()
+    ``run()`` returns what it gives, and is no frame in a traceback; ``close()`` must follow.
+    """
+
+    def __init__(self, awaitable: Awaitable[R]) -> None:
+        import asyncio  # noqa: PLC0415 takes as long as OpenTelemetry; only async flows need it
+
+        self._context = contextvars.copy_context()
+        coroutine = awaitable if asyncio.iscoroutine(awaitable) else _coroutine_of(awaitable)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            self._runner = asyncio.Runner()
+            self.run: Callable[[], R] = functools.partial(self._runner.run, coroutine, context=self._context)
+            return
+        warn_once(
+            "execute() in a running loop",
+            "execute() of an async flow blocks the running event loop until the flow has ended; "
+            "use 'await flow.execute_async()' instead",
+        )
+        self._runner = asyncio.Runner()
+        self.run = _InThread(self._runner, coroutine, self._context).run
+
+    def close(self, run: Run) -> None:
+        """Close the loop, and what was left open of *run*'s inside: it is current in the context of the loop only."""
+        self._runner.close()
+        for inner in self._context.run(unclosed_inside, run):
+            close_run(inner, UNCLOSED)
+
+
+async def _coroutine_of(awaitable: Awaitable[R]) -> R:
+    return await awaitable
 
 
 class _InThread(Generic[R]):
     """A coroutine on a loop in a thread; whatever ends the wait for it (Ctrl-C, say) cancels it."""
 
-    def __init__(self, flow: Coroutine[Any, Any, R], asyncio: Any) -> None:
+    def __init__(self, runner: Any, flow: Coroutine[Any, Any, R], context: contextvars.Context) -> None:
         self._flow = flow
-        self._asyncio = asyncio
+        self._runner = runner
+        self._context = context
         self._outcome: list[R] = []
         self._errors: list[BaseException] = []
         self._cancel: Callable[[], object] | None = None
         self._is_unwanted = False
 
     def run(self) -> R:
-        context = contextvars.copy_context()
-        thread = threading.Thread(target=context.run, args=(self._run,), name="otelflow-execute")
+        thread = threading.Thread(target=self._run, name="otelflow-execute")
         thread.start()
         try:
             thread.join()
@@ -318,12 +338,16 @@ class _InThread(Generic[R]):
 
     def _run(self) -> None:
         try:
-            self._outcome.append(self._asyncio.run(self._main()))
+            with self._runner:
+                self._outcome.append(self._runner.run(self._main(), context=self._context))
         except BaseException as error:  # noqa: BLE001 it is raised again by who waits
             self._errors.append(error)
 
     async def _main(self) -> R:
-        loop, task = self._asyncio.get_running_loop(), self._asyncio.current_task()
+        import asyncio  # noqa: PLC0415 a loop runs, so it is there
+
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None  # noqa: S101 it runs this
 
         def cancel() -> None:
             with contextlib.suppress(RuntimeError):  # it has just ended

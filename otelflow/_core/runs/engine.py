@@ -10,12 +10,16 @@ import time
 from _thread import get_ident
 from typing import Final
 
+from opentelemetry.trace import INVALID_SPAN
+
 from otelflow import semconv
-from otelflow._core.process import forks, losses, shutdown
+from otelflow._core.process import losses, shutdown
+from otelflow._core.process.forks import fork, notice
 from otelflow._core.process.settings import settings
-from otelflow._core.runs import log_records, observers, open_runs, spans
+from otelflow._core.runs import log_records, open_runs, spans
 from otelflow._core.runs.current import current_run, enter, leave, unclosed_inside
 from otelflow._core.runs.endings import CANCELLED, SUCCESS, UNCLOSED, Ending, ending_of
+from otelflow._core.runs.observers import observed, tell
 from otelflow._core.runs.run import Run
 from otelflow._core.text.safe_str import comes_from_outside
 
@@ -25,8 +29,8 @@ _REMEMBERED: Final = 1_000
 
 def open_run(run: Run) -> None:
     """Start *run*: its span, its place in the context, the register, and who is told, in that order."""
-    if not forks.fork.page[0]:
-        forks.notice()
+    if not fork.page[0]:
+        notice()
     run.started_ns = time.time_ns()
     run.clock = time.perf_counter()
     try:
@@ -34,8 +38,8 @@ def open_run(run: Run) -> None:
         enter(run)
         run.is_open = True  # before the rest: if the stack is full there, close_run() undoes what was done
         open_runs.add(run)
-        if observers.observed.started:
-            observers.tell_started(run)
+        if observed.started:
+            tell(observed.started, run)
         run.opened()
     except Exception as error:  # noqa: BLE001 whatever is wrong with telemetry, the user's function runs
         _report_failure(run, "start", error)
@@ -47,7 +51,8 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:
     Called on every path; see the table of endings in ``endings.ending_of``. What is done is not done again: the exit of
     the interpreter may end a run that a thread or a generator still holds, and Ctrl-C may come in between.
     """
-    forks.notice()
+    if not fork.page[0]:
+        notice()
     this_thread = get_ident()
     if run.closer is not None and not _may_close_again(run, this_thread):
         return
@@ -56,20 +61,19 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:
         for inner in unclosed_inside(run):
             close_run(inner, ending if ending.is_failure else UNCLOSED)
     duration = time.perf_counter() - run.clock
-    run.ending, run.duration = ending, duration if duration > 0 else 0.0  # a test may have put back this clock, too
+    run.ending = ending
+    run.duration = duration if duration > 0 else 0.0  # a test may have put back this clock, too
     run.is_closed = True
     leave(run)  # before anything that may take long or fail: the caller's run is current again
-    is_inherited = run.clock < forks.fork.clock  # its parent process ends and reports it
+    is_inherited = run.clock < fork.clock  # its parent process ends and reports it
     try:
         run.ended(value)
     except Exception as error:  # noqa: BLE001 the user's value or exception comes out, whatever is wrong here
         _report_failure(run, "end", error)
     finally:
         try:
-            if not is_inherited:
-                spans.end(run)
-                if ending.error is not None:
-                    _record_error(run, ending, ending.error)
+            if not is_inherited and (run.span is not INVALID_SPAN or ending.error is not None):
+                _report_end(run, ending)
         except Exception as error:  # noqa: BLE001 observers are told of the end all the same
             _report_failure(run, "end", error)
         finally:
@@ -77,8 +81,8 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:
                 open_runs.remove(run)
                 run.is_open = False
             # In here: of Ctrl-C in a span processor, say, the run is counted all the same.
-            if not is_inherited and observers.observed.ended:
-                observers.tell_ended(run)
+            if not is_inherited and observed.ended:
+                tell(observed.ended, run)
             run.recorded = None
             run.flow_run = None  # a flow's run refers to itself: without that ring it is freed at once
 
@@ -165,11 +169,15 @@ def end_open_runs() -> None:
 shutdown.runs_end_with(end_open_runs)
 
 
-def _record_error(run: Run, ending: Ending, error: BaseException) -> None:
-    """Emit *error* as a log record if that is wanted, and let the parent know that it is recorded where it was raised.
+def _report_end(run: Run, ending: Ending) -> None:
+    """End the span, emit the error as a log record if that is wanted, and tell the parent that it is recorded here.
 
     With neither a span nor a log record, it is left to the parent to record it.
     """
+    spans.end(run)
+    error = ending.error
+    if error is None:
+        return
     is_logged, is_recorded = settings().events != "span", spans.is_recorded(run, error)
     if is_logged and not is_recorded:
         log_records.emit_exception(run)

@@ -80,27 +80,18 @@ def remove_observer(observer: Observer) -> None:
         observed.use(tuple(present for present in observed.observers if present is not observer))
 
 
-def tell_started(run: Run) -> None:
-    """Tell every observer that *run* is open."""
-    _tell(observed.started, run)
-
-
-def tell_ended(run: Run) -> None:
-    """Tell every observer that *run* has ended."""
-    _tell(observed.ended, run)
-
-
 def tell_entry(run: Run, entry: Entry) -> None:
     """Tell every observer that *entry* was added to *run*."""
-    _tell(observed.entries, run, entry)
+    tell(observed.entries, run, entry)
 
 
 def tell_lifecycle(run: Run, entry: Entry) -> None:
     """Tell every observer of a line about *run* itself."""
-    _tell(observed.lifecycle, run, entry)
+    tell(observed.lifecycle, run, entry)
 
 
-def _tell(methods: tuple[Callable[..., None], ...], *about: Any) -> None:
+def tell(methods: tuple[Callable[..., None], ...], *about: Any) -> None:
+    """Call *methods* of observers, such as ``observed.started``, with *about*."""
     for method in methods:
         try:
             method(*about)

@@ -133,12 +133,10 @@ class Run:
         "args",
         "clock",
         "closer",
-        "code_name",
         "context",
         "definition",
         "duration",
         "ending",
-        "failed_tasks",
         "flow",
         "flow_name",
         "flow_run",
@@ -148,11 +146,9 @@ class Run:
         "inner",
         "is_closed",
         "is_current",
-        "is_generator",
         "is_open",
         "is_recording",
         "journal",
-        "keeps_errors",
         "kwargs",
         "outer",
         "outer_context",
@@ -161,7 +157,6 @@ class Run:
         "recorded",
         "settings",
         "span",
-        "span_name",
         "started_ns",
         "task",
         "task_name",
@@ -171,6 +166,8 @@ class Run:
 
     #: ``flow`` and ``task`` are counted and told to listeners; any other kind is a span inside one of them
     kind: ClassVar[str] = ""
+    #: How many tasks in it have failed; only flows count them
+    failed_tasks: int = 0
     # What it runs:
     definition: "Body"
     args: tuple[Any, ...]
@@ -184,14 +181,14 @@ class Run:
     inner: "Run | None"
     outer_context: "Context"
 
-    def __init__(self, parent: "Run | None", settings: "Settings", span_name: str) -> None:
+    # Every value here costs each run something: what follows from others is a property.
+    def __init__(self, parent: "Run | None", settings: "Settings") -> None:
         # Who runs:
         self.parent = parent
         self.settings = settings
-        self.span_name = span_name
         self.flow: Any  # the Flow that the user holds
         self.task: Any  # the Task that the user holds
-        self.flow_run: Run | None
+        self.flow_run: Any  # a Run that counts its failed tasks, or None
         self.flow_name: str | None
         self.flow_run_id: str | None
         self.task_name: str | None
@@ -203,10 +200,7 @@ class Run:
             self.flow, self.flow_run = parent.flow, parent.flow_run
             self.flow_name, self.flow_run_id = parent.flow_name, parent.flow_run_id
             self.task, self.task_name, self.task_run_id = parent.task, parent.task_name, parent.task_run_id
-        self.code_name: str | None = None
         self.parameters: Mapping[str, str] | None = None
-        self.is_generator = False
-        self.keeps_errors = False  # as the user asked: an exception of the body does not come out
         # How far it is, set by the engine:
         self.started_ns = 0  # since the epoch
         self.clock = 0.0  # seconds, time.perf_counter()
@@ -221,9 +215,28 @@ class Run:
         # What happened inside:
         self.journal: Journal | None = None
         self.fragment = ""  # a printed line that is not ended yet
-        self.failed_tasks = 0
         # Exceptions that stand in the trace already, each with the name of the span of the task or flow that raised it.
         self.recorded: dict[int, tuple[BaseException, str]] | None = None
+
+    @property
+    def span_name(self) -> str:
+        """The name of its span."""
+        return ""
+
+    @property
+    def code_name(self) -> str | None:
+        """The qualified name of the function that it runs."""
+        return None
+
+    @property
+    def is_generator(self) -> bool:
+        """Whether it may wait for its consumer."""
+        return False
+
+    @property
+    def keeps_errors(self) -> bool:
+        """Whether an exception of its body does not come out, as the user asked."""
+        return False
 
     @property
     def run_id(self) -> str | None:

@@ -115,8 +115,7 @@ def _may_fail(run: Run, error: BaseException) -> bool:
         return False
     inner: Run | None = run
     while inner is not None:
-        keeps = inner.keeps_errors if inner.task is None else not inner.task.raise_on_error
-        if keeps and (inner.parent is not None or getattr(inner.span, "parent", None) is not None):
+        if inner.keeps_errors and (inner.parent is not None or getattr(inner.span, "parent", None) is not None):
             return True
         inner = inner.parent
     return False

@@ -50,7 +50,7 @@ def listener():
 
 
 def are_observed():
-    """Tell whether runs, and what happens inside them, are observed for listeners."""
+    """Tell whether starts, ends, and what happens inside runs are observed for listeners."""
     return [observer in observers.observed.observers for observer, _ in listeners._OBSERVERS]
 
 
@@ -77,7 +77,7 @@ def test_the_callables_of_the_hub_are_a_list_like_any_other(change):
 
     assert change(flow_events.event_listeners) == change(plain)
     assert flow_events.event_listeners == plain
-    assert are_observed() == [bool(plain)] * 2
+    assert are_observed() == [bool(plain)] * 3
 
 
 def test_a_hub_is_heard_by_whom_it_was_last_given():
@@ -91,7 +91,7 @@ def test_a_hub_is_heard_by_whom_it_was_last_given():
 
     assert [str(event.event_type) for event in first] == [str(event.event_type) for event in second]
     assert len({event.event_data.task_run_id for event in (*first, *second)}) == 2
-    assert are_observed() == [False, False]
+    assert are_observed() == [False, False, False]
 
 
 def test_a_hub_wants_events_as_long_as_somebody_listens():
@@ -187,6 +187,21 @@ def test_a_success_has_no_error(listener):
     assert stop.duration > 0
 
 
+@pytest.mark.parametrize(
+    ("hook", "observed"),
+    [
+        ("on_flow_start", [True, False, False]),
+        ("on_task_stop", [False, True, False]),
+        ("on_message", [False, False, True]),
+        ("on_event", [True, True, True]),
+    ],
+)
+def test_runs_are_observed_for_that_only_which_a_listener_wants(hook, observed):
+    add_listener(type("Hears", (Listener,), {hook: lambda self, event: None})())
+
+    assert are_observed() == observed
+
+
 def test_a_listener_hears_from_when_it_is_added_once_until_it_is_removed(listener):
     add_listener(listener)
     leaf()
@@ -199,7 +214,7 @@ def test_a_listener_hears_from_when_it_is_added_once_until_it_is_removed(listene
     assert listener.types == heard
     assert listeners.listeners() == ()
     assert not listeners.is_listening(listener)
-    assert are_observed() == [False, False]
+    assert are_observed() == [False, False, False]
 
 
 def test_removing_one_listener_leaves_the_others(listener):
@@ -244,7 +259,7 @@ def test_a_fresh_process_keeps_and_drives_nobody(listener):
     listeners.observe_if_wanted()
 
     assert (listeners.listeners(), list(flow_events.event_listeners)) == ((), [])
-    assert are_observed() == [False, False]
+    assert are_observed() == [False, False, False]
 
 
 def test_what_a_listener_does_is_told_to_the_others_and_not_to_itself(listener):

@@ -12,19 +12,19 @@ from otelflow._core.runs.current import current_run
 from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.engine import close_run, close_with, open_run
 from otelflow._core.runs.observers import add_observer
-from otelflow._core.runs.run import Run
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator, Hooks
+from support.flows import Part
 
 
-class Attempt(Run):
+class Attempt(Part):
     """One attempt of a task: a run of its own inside the task's."""
 
     __slots__ = ()
 
     def __init__(self, name):
         parent = current_run()
-        super().__init__(parent, parent.settings, f"attempt {name}")
+        super().__init__(parent, f"attempt {name}")
 
 
 class Again:

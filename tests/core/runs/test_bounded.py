@@ -31,10 +31,10 @@ def test_whatever_number_came_nothing_is_lost_uncounted(count):
 
 def test_it_leaves_out_some_at_a_time_and_so_holds_a_quarter_of_its_tail_besides_at_most():
     log = log_of(range(1, 8))
-    assert len(log._last) == 5
+    assert len(log._items) == 2 + 5
 
     log.append(8)
-    assert len(log._last) == 4
+    assert len(log._items) == 2 + 4
 
 
 def test_items_that_were_not_even_added_are_counted_with_the_others():

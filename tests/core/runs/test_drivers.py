@@ -753,7 +753,7 @@ def test_the_traceback_of_an_exception_has_one_frame_of_ours_for_each_task():
 
     frames = [entry.name for entry in traceback.extract_tb(raised.value.__traceback__)]
     assert frames[-5:] == ["nightly", "run_function", "outer", "run_function", "inner"]
-    assert frames[:-5] == [frames[0], "execute", "run_function"]
+    assert frames[:-5] == [frames[0], "execute"]
 
 
 def test_a_coroutine_has_one_frame_of_ours_for_each_task():

@@ -10,7 +10,7 @@ from otelflow import flow_events, task
 from otelflow._core.inside import listeners
 from otelflow._core.process.settings import settings
 from otelflow._core.runs.run import Journal, Run
-from support.flows import total
+from support.flows import Part, total
 
 
 def test_nothing_of_a_finished_flow_is_kept():
@@ -79,7 +79,7 @@ def test_an_artifact_with_a_new_state_is_one_entry_and_a_message_said_twice_is_t
 
 
 def test_a_new_run_is_not_open_yet_and_says_nothing():
-    run = Run(None, settings(), "bare")
+    run = Run(None, settings())
 
     assert run.attributes() == {}
     assert run.run_id is None
@@ -89,7 +89,7 @@ def test_a_new_run_is_not_open_yet_and_says_nothing():
 
 
 def test_a_run_says_who_it_is_and_of_which_flow():
-    run = Run(None, settings(), "task step")
+    run = Part(None, "task step", settings())
     run.flow_name, run.flow_run_id = "order", "flow-1"
     of_the_flow = run.attributes(), run.run_id
     run.task_name, run.task_run_id, run.code_name = "step", "task-1", "shop.step"

@@ -1,0 +1,126 @@
+"""How the objects that users hold are executed: a traceback has one frame of ours for each flow or task.
+
+``execute()`` and its like are drivers of their own, written out for the reason that ``runs/drivers.py`` tells. What is
+decorated says what they return in the end.
+"""
+
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
+
+from otelflow._core.flows.definition import Definition, Kind
+from otelflow._core.runs.drivers import OwnLoop, end_when_awaited, is_future, waits_for_await
+from otelflow._core.runs.endings import SUCCESS
+from otelflow._core.runs.engine import close_run, close_with, open_run
+from otelflow._core.runs.run import Run
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class ExecutedRun(Run):
+    """The run of a flow or a task."""
+
+    __slots__ = ()
+
+    definition: Definition
+
+    def pending(self, value: Any) -> Any:
+        """Return what ``execute()`` returns when the run ends later, with *value*."""
+        return value
+
+    @property
+    def code_name(self) -> str:
+        """The qualified name of the function that it runs."""
+        return self.definition.code_name
+
+    @property
+    def is_generator(self) -> bool:
+        """Whether it may wait for its consumer."""
+        return self.definition.is_generator
+
+
+#: Returns the next run of a flow or task, or else what ``execute()`` returns, since the run begins later
+NewRun = Callable[[Any], Any]
+
+
+def _is_awaited(run: ExecutedRun, value: Any) -> bool:
+    """Tell whether *run* goes on until *value*, which its body has returned, was awaited."""
+    return hasattr(type(value), "__await__") and (run.definition.kind is Kind.COROUTINE or waits_for_await(value))
+
+
+def to_end(new_run: NewRun, *, waits: bool) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Execute what *new_run* returns before the decorated method; what must be awaited is, if *waits*."""
+
+    def decorate(method: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(method)
+        def execute(*owner: P.args, **keywords: P.kwargs) -> Any:
+            args: tuple[Any, ...] = ()
+            kwargs: dict[str, Any] = {}
+            run = new_run(owner[0])
+            if not isinstance(run, ExecutedRun):
+                return run
+            try:
+                open_run(run)
+                args, kwargs = run.definition.arguments(run)
+                value = run.definition.body(*args, **kwargs)
+                if _is_awaited(run, value):
+                    if not waits or is_future(value):  # which belongs to a loop that must not be blocked
+                        return run.pending(end_when_awaited(run, value))
+                    loop = OwnLoop(value)
+                    try:
+                        value = loop.run()
+                    finally:
+                        loop.close(run)
+                close_run(run, SUCCESS, value)
+            except BaseException as error:
+                run.has_ended = True
+                unfillable = run.definition.call_error(run, error, args, kwargs) if type(error) is TypeError else None
+                if not close_with(run, unfillable or error):
+                    if unfillable is not None:
+                        raise unfillable from None
+                    raise
+            return method(*owner, **keywords)
+
+        return execute
+
+    return decorate
+
+
+AsyncMethod = Callable[P, Coroutine[Any, Any, R]]
+
+
+def to_end_async(new_run: NewRun, *, waits: bool) -> Callable[[AsyncMethod[P, R]], AsyncMethod[P, R]]:
+    """Do as ``to_end`` on the running loop; a coroutine function is always awaited."""
+
+    def decorate(method: AsyncMethod[P, R]) -> AsyncMethod[P, R]:
+        @functools.wraps(method)
+        async def execute_async(*owner: P.args, **keywords: P.kwargs) -> Any:
+            args: tuple[Any, ...] = ()
+            kwargs: dict[str, Any] = {}
+            run = new_run(owner[0])
+            if not isinstance(run, ExecutedRun):
+                return run
+            try:
+                open_run(run)
+                args, kwargs = run.definition.arguments(run)
+                value = run.definition.body(*args, **kwargs)
+                if _is_awaited(run, value):
+                    if not waits and run.definition.kind is not Kind.COROUTINE:
+                        return run.pending(end_when_awaited(run, value))
+                    if is_future(value):
+                        run.pending(value)
+                    value = await value
+                close_run(run, SUCCESS, value)
+            except BaseException as error:
+                run.has_ended = True
+                unfillable = run.definition.call_error(run, error, args, kwargs) if type(error) is TypeError else None
+                if not close_with(run, unfillable or error):
+                    if unfillable is not None:
+                        raise unfillable from None
+                    raise
+            return await method(*owner, **keywords)
+
+        return execute_async
+
+    return decorate
