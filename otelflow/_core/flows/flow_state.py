@@ -117,7 +117,7 @@ class FlowState:
         self.options: Mapping[str, Any] = {}
         self.data: dict[str, Any] = dict(data or {})
         self.name = self.id = ""
-        self.run_params: Mapping[str, Any] | None = None
+        self.run_params: Mapping[str, Any] = {}
         self.config: Flow_Run__Config
         self.args: tuple[Any, ...] = ()
         self.kwargs: dict[str, Any] = {}
@@ -147,7 +147,8 @@ class FlowState:
     def set_up_at(self, frame: FrameType, flow_name: str) -> None:
         """Remember the line that set the flow up: until it runs, that is where ``execute()`` is missing."""
         self.expect_no_run()
-        self.set_up = _SetUp(frame, flow_name)
+        if self.block is None:  # tasks inside its block belong to it without a run
+            self.set_up = _SetUp(frame, flow_name)
 
     def expect_no_run(self) -> None:
         """Warn of nothing when the flow is dropped: it is run, or somebody else says why it is not."""
@@ -282,7 +283,7 @@ class StateAttributes(_AsCoroutine[V]):
         flow_config: Flow_Run__Config
         flow_args: tuple[Any, ...]
         flow_kwargs: dict[str, Any]
-        flow_run_params: Mapping[str, Any] | None
+        flow_run_params: Mapping[str, Any]
         flow_error: BaseException | None
     else:
         flow_name = _StateAttribute("name")

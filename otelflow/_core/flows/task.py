@@ -4,6 +4,7 @@ import functools
 import logging
 import weakref
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
@@ -26,12 +27,14 @@ from otelflow._core.process.settings import settings
 from otelflow._core.runs import open_runs
 from otelflow._core.runs.current import current_run, open_run_here, parent_here
 from otelflow._core.runs.endings import SUCCESS
+from otelflow._core.runs.engine import keeps_inside
 from otelflow._core.runs.run import Run
 from otelflow._core.text.portable import portable
 from otelflow._core.text.safe_str import bounded_name
 from otelflow.errors import NotCallable
 
 if TYPE_CHECKING:
+    from otelflow._core.flows.osbot_statistics import Task_Stats
     from otelflow._core.inside.artifacts import Artifact, Result
 
 P = ParamSpec("P")
@@ -100,6 +103,13 @@ class Task(Speaker):
     def task_flow(self, flow: Any) -> None:
         self.flow_reference = None if flow is None else flow.flow_state.reference
 
+    @property
+    def task_stats(self) -> "Task_Stats":
+        """Time, status and place of the task's run."""
+        from otelflow._core.flows.osbot_statistics import Task_Stats  # noqa: PLC0415 most programs never ask for them
+
+        return Task_Stats(self)
+
     def find_flow(self) -> Any:
         """Return the ``Flow`` that the task belongs to, or else the one that is current here, or None.
 
@@ -119,7 +129,8 @@ class Task(Speaker):
         True
         """
         definition = self._prepare()
-        return definition.drive(lambda _args, _kwargs: TaskRun(self, definition))()
+        with self._flow_around():
+            return definition.drive(lambda _args, _kwargs: TaskRun(self, definition))()
 
     async def execute__async(self) -> Any:
         """Run the task, also one that is not async, and return its value; raises as ``execute__sync`` does.
@@ -128,8 +139,13 @@ class Task(Speaker):
         >>> asyncio.run(Task(task_target=asyncio.sleep, task_args=(0, "awake")).execute__async())
         'awake'
         """
-        value = self.execute__sync()
-        return await value if self._prepare().kind is Kind.COROUTINE else value
+        with self._flow_around():
+            value = self.execute__sync()
+            return await value if self._prepare().kind is Kind.COROUTINE else value
+
+    def _flow_around(self) -> AbstractContextManager[Any]:
+        """Return what makes ``task_flow`` current where no flow is."""
+        return self.task_flow if self.task_flow is not None and current_run() is None else nullcontext()
 
     def _prepare(self) -> Definition:
         if self.task_target is None:
@@ -283,6 +299,8 @@ class TaskRun(Run):
         if ending.error is not None:
             text = f"'{self.task_name}' task: {ending.error_message}"
             messages.log_lifecycle(self, logging.ERROR, messages.TASK_ERROR, text)
+            if self.settings.print_error_stack_trace and keeps_inside(self, ending):
+                messages.print_traceback(ending.error)  # one that comes out is printed by the flow that it ends
         elif value is not None or self.settings.print_none_return_value:
             messages.log_lifecycle(
                 self, logging.DEBUG, messages.TASK_VALUE, value, is_private=not self.definition.capture_return_value

@@ -6,6 +6,7 @@ import operator
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -161,8 +162,17 @@ def shows_colors(stream: object) -> bool:
         return False
 
 
+def print_traceback(error: BaseException) -> None:
+    """Write the traceback of *error* to stderr; it is no message of the run, whose span has it."""
+    _to_stderr("".join(traceback.format_exception(error)))
+
+
 def _to_console(line: Line) -> None:
+    _to_stderr((line.text if shows_colors(sys.stderr) else line.plain_text) + "\n")
+
+
+def _to_stderr(text: str) -> None:
     try:
-        sys.stderr.write((line.text if shows_colors(sys.stderr) else line.plain_text) + "\n")
+        sys.stderr.write(text)
     except (OSError, ValueError, AttributeError):
-        return  # stderr is closed, or there is none; the message is kept elsewhere
+        return  # stderr is closed, or there is none; what it should say is kept elsewhere

@@ -119,6 +119,28 @@ def test_print_error_stack_trace_writes_the_traceback_to_stderr(capsys):
     assert capsys.readouterr().err.count("ValueError: boom") == 1
 
 
+def test_print_error_stack_trace_writes_the_traceback_of_a_task_whose_exception_stays_inside(capsys, spans):
+    @task(raise_on_error=False)
+    def stays():
+        raise LookupError("inside")
+
+    @task
+    def comes_out():
+        raise ValueError("boom")
+
+    @flow(flow_config=Flow_Run__Config(print_error_stack_trace=True, raise_flow_error=False))
+    def body():
+        stays()
+        comes_out()
+
+    run = body().execute()
+
+    written = capsys.readouterr().err
+    assert written.count("\nLookupError: inside\n") == written.count("\nValueError: boom\n") == 1
+    assert not [text for text in run.log_messages() if "Traceback" in text]
+    assert spans.messages("task stays") == []
+
+
 def test_raise_flow_error_decides_whether_execute_raises():
     with pytest.raises(ValueError, match="boom"):
         failing(raise_flow_error=True).execute()
