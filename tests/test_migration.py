@@ -99,6 +99,10 @@ found["goes on"] = (lenient.flow_return_value, lenient.durations()["flow_status"
 found["main"] = Mine().setup().execute().flow_return_value
 fallen = falls().execute()
 found["falls"] = (fallen.durations()["flow_status"], fallen.flow_return_value)
+found["messages with colours"] = []
+for one in (falls(), waits(1), goes_on()):
+    one.flow_id = "<id>"
+    found["messages with colours"] += one.execute().captured_exec_logs
 found["config"] = {name: getattr(Flow_Run__Config(), name) for name in (
     "add_task_to_self", "log_to_console", "log_to_memory", "logging_enabled", "print_logs", "print_none_return_value",
     "print_finished_message", "print_error_stack_trace", "raise_flow_error", "flow_data__capture_events")}
@@ -263,6 +267,7 @@ def run(name: str, imports: str, folder: Path):
         "statistics of a task read",
         "logger",
         "event by hand",
+        "messages with colours",
         "flow of a block",
         "run parameters",
     ],

@@ -156,7 +156,7 @@ class Flow_Run__Event(_Record):
     """
 
     _fields = ("event_type", "event_data", "time_unix_nano", "event_id")
-    __slots__ = _fields
+    __slots__ = ("_digits", "_own_id", "event_data", "event_type", "time_unix_nano")
 
     def __init__(
         self,
@@ -171,7 +171,18 @@ class Flow_Run__Event(_Record):
         self.time_unix_nano = time.time_ns() if time_unix_nano is None else time_unix_nano
         if timestamp is not None and time_unix_nano is None:
             self.timestamp = timestamp
-        self.event_id = event_id or _new_uuid()
+        self._own_id = event_id
+        self._digits = "" if event_id else new_id(new_id(""))
+
+    @property
+    def event_id(self) -> str:
+        """The id of the event, which no other has."""
+        head, tail = self._digits[:16], self._digits[16:]  # few listeners read it: only then it becomes a UUID
+        return self._own_id or f"{head[:8]}-{head[8:12]}-4{head[13:]}-8{tail[1:4]}-{tail[4:]}"
+
+    @event_id.setter
+    def event_id(self, event_id: str) -> None:
+        self._own_id = event_id
 
     @property
     def timestamp(self) -> int:
@@ -194,12 +205,6 @@ class Flow_Run__Event(_Record):
             "timestamp": self.timestamp,
             "event_data": self.event_data.json(),
         }
-
-
-def _new_uuid() -> str:
-    """Return a random UUID; ``uuid.uuid4`` asks the system each time, and takes three times as long."""
-    head, tail = new_id(""), new_id("")
-    return f"{head[:8]}-{head[8:12]}-4{head[13:]}-8{tail[1:4]}-{tail[4:]}"
 
 
 def new_event(

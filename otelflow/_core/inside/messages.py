@@ -28,7 +28,7 @@ EXECUTING_TASK: Final = "Executing task '\x1b[34m{}\x1b[0m'"
 TASK_VALUE: Final = "\x1b[38;5;8mTask return value\x1b[0m: \x1b[1m{}\x1b[0m"
 FLOW_VALUE: Final = "\x1b[38;5;8mFlow return value\x1b[0m: \x1b[1m{}\x1b[0m"
 TASK_ERROR: Final = "\x1b[31mError executing {}\x1b[0m"
-FLOW_ERROR: Final = "\x1b[31mError executing flow: {}\x1b[0m"
+FLOW_ERROR: Final = "\x1b[1m\x1b[31mError executing flow: {}\x1b[0m\x1b[0m"
 FINISHED_TASK: Final = "Finished task '\x1b[34m{}\x1b[0m'"
 FINISHED_FLOW: Final = "Finished flow run '\x1b[1m\x1b[32m{}\x1b[0m\x1b[0m'"
 

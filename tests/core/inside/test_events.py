@@ -287,6 +287,7 @@ def test_an_event_has_a_uuid_and_takes_its_time_in_milliseconds():
     assert (first.timestamp, first.time_unix_nano) == (5, 5_000_000)
     assert str(uuid.UUID(first.event_id)) == first.event_id != second.event_id
     assert uuid.UUID(first.event_id).version == 4
+    assert copy.copy(second).event_id == pickle.loads(pickle.dumps(second)).event_id == second.event_id
 
 
 def test_events_are_compared_copied_and_shown_by_their_fields():
