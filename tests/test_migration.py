@@ -103,9 +103,7 @@ found["messages with colours"] = []
 for one in (falls(), waits(1), goes_on()):
     one.flow_id = "<id>"
     found["messages with colours"] += one.execute().captured_exec_logs
-found["config"] = {name: getattr(Flow_Run__Config(), name) for name in (
-    "add_task_to_self", "log_to_console", "log_to_memory", "logging_enabled", "print_logs", "print_none_return_value",
-    "print_finished_message", "print_error_stack_trace", "raise_flow_error", "flow_data__capture_events")}
+found["config"] = Flow_Run__Config(print_logs=True).json()
 with Task() as one:
     with Flow() as around:
         one.task_target = lambda: 5
@@ -199,6 +197,16 @@ def bare(this_flow=None):
     this_flow.add_flow_artifact()
 
 made = Flow().setup(bare).execute().json()["flow_data"]["artifacts"][0]
+
+def linked(this_flow=None):
+    this_flow.add_flow_artifact("where", "where", {"link": "https://example.com"}, "link")
+
+try:
+    Flow().setup(linked).execute()
+except ValueError as error:
+    found["data that is no link"] = "http or https address" in str(error)
+else:
+    found["data that is no link"] = None
 found["artifact without anything"] = (made["key"], made["type"])
 seen.clear()
 again = zero().execute_flow({"x": 1})
@@ -310,6 +318,7 @@ def test_the_events_are_the_same_but_that_a_line_is_heard_when_it_is_printed(bot
         ("kept though switched off", [True, True], [False, False]),
         ("name without a function", ["<lambda>", "main"], ["Flow", "Mine"]),
         ("flow in a variable", True, False),
+        ("data that is no link", None, True),
         ("artifact without anything", ["default", "default"], [None, "text"]),
         ("events of run parameters", [True, True], [False, False]),
         ("new id", False, True),

@@ -5,7 +5,6 @@ import re
 import pytest
 
 from otelflow import Flow_Run__Config, flow, flow_events, task
-from otelflow._core.process.settings_table import RUN_SETTINGS
 from otelflow.errors import ConfigurationError
 
 
@@ -159,7 +158,7 @@ def test_flow_data_capture_events_keeps_the_events_for_json():
 
 
 def test_the_defaults_are_those_that_people_know():
-    assert {name: getattr(Flow_Run__Config(), name) for name in RUN_SETTINGS} == {
+    assert Flow_Run__Config().json() == {
         "add_task_to_self": True,
         "log_to_console": False,
         "log_to_memory": True,
