@@ -188,6 +188,7 @@ class Task(Speaker):
             return self.task_run
         run = Run(None, settings(), "")
         run.task, run.task_name, run.task_run_id = self, self.task_name, self.task_id
+        run.flow = self.task_flow
         run.has_ended = self.duration is not None and provider.span_maker() is not None
         return run
 
