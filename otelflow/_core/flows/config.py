@@ -49,6 +49,14 @@ class Flow_Run__Config(_Fields):
             raise AttributeError(f"{type(self).__name__} has no field {name!r}{suggestion(name, RUN_SETTINGS)}")
         return getattr(settings(), name)
 
+    def json(self) -> dict[str, bool]:
+        """Return each field with its value, or what the process has set where it has none, in a dict.
+
+        >>> Flow_Run__Config(print_logs=True).json()["print_logs"]
+        True
+        """
+        return {name: getattr(self, name) for name in RUN_SETTINGS}
+
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
         return f"{type(self).__name__}({values})"

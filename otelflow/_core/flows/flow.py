@@ -190,6 +190,11 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         return None if definition is None else definition.target
 
     @state_value
+    def setup_completed(self) -> bool:
+        """Whether ``setup()`` has said what ``execute()`` runs."""
+        return self.flow_state.definition is not None
+
+    @state_value
     def status(self) -> str | None:
         """``running``, one of ``semconv.RESULTS``, or None before the first run."""
         return self.flow_state.status
@@ -368,12 +373,13 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         return _itself(self).__await__()
 
     def execute_flow(self, flow_run_params: Mapping[str, Any] | None = None) -> Self:
-        """Do as ``execute``, keeping *flow_run_params* (a mapping) in the attribute of that name.
+        """Do as ``execute``, keeping *flow_run_params* (a mapping) in the attribute of that name, if it is not empty.
 
         >>> Flow().setup(pow, 2, 10).execute_flow({"reason": "nightly"}).flow_run_params
         {'reason': 'nightly'}
         """
-        self.flow_state.run_params = flow_run_params
+        if flow_run_params:
+            self.flow_state.run_params = flow_run_params
         return self.execute()
 
     def run(self) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import logging
 import sys
 import time
-import traceback
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from otelflow import semconv
@@ -170,7 +169,7 @@ class FlowRun(ExecutedRun):
         if self.settings.print_finished_message:
             messages.log_lifecycle(self, logging.DEBUG, messages.FINISHED_FLOW, self.flow_run_id)
         if state.config.print_error_stack_trace and ending.error is not None:
-            traceback.print_exception(ending.error)
+            messages.print_traceback(ending.error)
         if state.config.print_logs:
             has_colors = messages.shows_colors(sys.stdout)
             sys.stdout.write("".join(f"{line.text if has_colors else line.plain_text}\n" for line in state.log))

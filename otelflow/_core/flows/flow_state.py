@@ -18,7 +18,6 @@ from otelflow._core.text.portable import portable
 if TYPE_CHECKING:
     from otelflow._core.flows.config import Flow_Run__Config
     from otelflow._core.flows.notebook import Tree
-    from otelflow._core.flows.task import Task
     from otelflow._core.inside.artifacts import Artifact, Result
     from otelflow._core.runs.run import Run
 
@@ -117,7 +116,7 @@ class FlowState:
         self.options: Mapping[str, Any] = {}
         self.data: dict[str, Any] = dict(data or {})
         self.name = self.id = ""
-        self.run_params: Mapping[str, Any] | None = None
+        self.run_params: Mapping[str, Any] = {}
         self.config: Flow_Run__Config
         self.args: tuple[Any, ...] = ()
         self.kwargs: dict[str, Any] = {}
@@ -136,7 +135,7 @@ class FlowState:
 
     def forget_run(self) -> None:
         """Have nothing of a run before."""
-        self.executed_tasks: BoundedLog[Task] = BoundedLog(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _has_failed)
+        self.executed_tasks: BoundedLog[Any] = BoundedLog(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _has_failed)
         self.log: BoundedLog[messages.Line] = messages.new_log()
         self.artifacts: BoundedLog[Artifact] = BoundedLog(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
         self.results: BoundedLog[Result] = BoundedLog(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
@@ -147,7 +146,8 @@ class FlowState:
     def set_up_at(self, frame: FrameType, flow_name: str) -> None:
         """Remember the line that set the flow up: until it runs, that is where ``execute()`` is missing."""
         self.expect_no_run()
-        self.set_up = _SetUp(frame, flow_name)
+        if self.block is None:  # tasks inside its block belong to it without a run
+            self.set_up = _SetUp(frame, flow_name)
 
     def expect_no_run(self) -> None:
         """Warn of nothing when the flow is dropped: it is run, or somebody else says why it is not."""
@@ -285,7 +285,7 @@ class StateAttributes(_AsCoroutine[V]):
         flow_config: Flow_Run__Config
         flow_args: tuple[Any, ...]
         flow_kwargs: dict[str, Any]
-        flow_run_params: Mapping[str, Any] | None
+        flow_run_params: Mapping[str, Any]
         flow_error: BaseException | None
     else:
         flow_name = _StateAttribute("name")
@@ -320,7 +320,7 @@ def _text_of(value: object) -> str:
     return text_of_name(value) if is_text else ""
 
 
-def _has_failed(task: "Task") -> bool:
+def _has_failed(task: Any) -> bool:
     return task.status in FAILED
 
 

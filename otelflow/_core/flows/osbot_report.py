@@ -1,59 +1,78 @@
 """A flow's run as plain data, in the shapes and words that OSBot-Utils has."""
 
+import copy
+import logging
+from dataclasses import asdict, dataclass
 from typing import Any, Final, cast
 
-from otelflow import semconv
 from otelflow._core.flows.flow_state import id_of, name_of
-from otelflow._core.process.settings import settings
+from otelflow._core.flows.osbot_statistics import (
+    Duration,
+    Status,
+    TaskStatistics,
+    duration_of,
+    status_of,
+    task_statistics,
+    text_of_error,
+    word,
+)
+from otelflow._core.inside.log_capture import message_of
 from otelflow._core.text.plain import plain
-from otelflow._core.text.redaction import recorded
 
-_WORDS: Final = {
-    "running": "running",
-    semconv.SUCCESS: "completed",
-    semconv.SKIP: "completed",
-    semconv.FAILURE: "failed",
-    semconv.TIMEOUT: "failed",
-    semconv.ERROR: "failed",
-    semconv.CANCELLATION: "stopped",
-}
 _TASK_FAILED: Final = "At least one task failed"
 
 
-def word(status: str | None) -> str:
-    """Return OSBot's word for a result."""
-    return _WORDS.get(status or "", "")
+@dataclass(frozen=True)
+class FlowStatistics:
+    """Time, status and tasks of a flow's run; a task that failed inside makes it failed."""
 
-
-class Flow_Stats:
-    """Times (milliseconds since the epoch), duration (seconds), status, error and counts of a flow's run."""
-
-    def __init__(self, flow: Any) -> None:
-        failed = [task for task in flow.flow_state.executed_tasks if word(task.status) == "failed"]
-        self.flow_id = id_of(flow)
-        self.flow_name = name_of(flow)
-        self.start_time = _milliseconds(flow.flow_state.started_ns)
-        self.end_time = _milliseconds(flow.flow_state.ended_ns)
-        self.duration = flow.flow_state.duration
-        self.status = word(flow.flow_state.status)
-        self.error = _error(flow.flow_state.error)
-        self.total_tasks = len(flow.flow_state.executed_tasks) + flow.flow_state.executed_tasks.omitted
-        self.failed_tasks = len(failed)
-        if self.status == "completed" and failed:
-            self.status, self.error = "failed", _TASK_FAILED
-
-    @property
-    def error_message(self) -> str | None:
-        """The text of the error."""
-        return self.error
+    flow_id: str
+    flow_name: str
+    duration: Duration
+    status: Status | None
+    error_message: str | None
+    total_tasks: int
+    failed_tasks: int
+    tasks_stats: dict[str, TaskStatistics]
 
     def json(self) -> dict[str, Any]:
         """Return it as plain data."""
-        return {**vars(self), "error_message": self.error}
+        return cast("dict[str, Any]", plain(asdict(self)))
 
 
-def _error(error: BaseException | None) -> str | None:
-    return None if error is None else recorded(error, settings().value_limit)
+class Flow_Stats:
+    """``flow.flow_stats``: what is known of the run at the moment at which it is read."""
+
+    def __init__(self, flow: Any) -> None:
+        self._flow = flow
+
+    @property
+    def stats(self) -> FlowStatistics:
+        """Time, status and tasks of the run."""
+        state, flow_id = self._flow.flow_state, id_of(self._flow)
+        tasks = state.executed_tasks
+        status, error = _status_and_error(state)
+        return FlowStatistics(
+            flow_id=flow_id,
+            flow_name=name_of(self._flow),
+            duration=duration_of(state.started_ns, state.duration),
+            status=status,
+            error_message=error,
+            total_tasks=len(tasks) + tasks.omitted,
+            failed_tasks=len([task for task in tasks if status_of(task.status) is Status.FAILED]),
+            tasks_stats={task.task_id: task_statistics(task, n, flow_id) for n, task in enumerate(tasks, start=1)},
+        )
+
+    def json(self) -> dict[str, Any]:
+        """Return ``stats`` as plain data."""
+        return self.stats.json()
+
+
+def _status_and_error(state: Any) -> tuple[Status | None, str | None]:
+    status = status_of(state.status)
+    if status is Status.COMPLETED and any(status_of(task.status) is Status.FAILED for task in state.executed_tasks):
+        return Status.FAILED, _TASK_FAILED
+    return status, text_of_error(state.error)
 
 
 def _milliseconds(time_ns: int) -> int | None:
@@ -62,11 +81,11 @@ def _milliseconds(time_ns: int) -> int | None:
 
 def durations(flow: Any) -> dict[str, Any]:
     """Return name, duration and status, and the seconds of each task by name (of the last with that name)."""
-    stats = Flow_Stats(flow)
+    status, _ = _status_and_error(flow.flow_state)
     return {
         "flow_name": name_of(flow),
-        "flow_duration": stats.duration,
-        "flow_status": stats.status,
+        "flow_duration": flow.flow_state.duration,
+        "flow_status": str(status or ""),
         "flow_tasks": {task.task_name: task.duration for task in flow.flow_state.executed_tasks},
     }
 
@@ -82,15 +101,15 @@ def durations_with_tasks_status(flow: Any) -> dict[str, Any]:
 
 def as_json(flow: Any) -> dict[str, Any]:
     """Return everything that is kept of a run as plain JSON data, whatever its arguments and values are."""
-    stats = Flow_Stats(flow)
+    status, error = _status_and_error(flow.flow_state)
     report: dict[str, Any] = {
         "flow_data": {
             "flow_id": id_of(flow),
             "flow_name": name_of(flow),
-            "start_time": stats.start_time,
-            "end_time": stats.end_time,
-            "status": stats.status,
-            "error": stats.error,
+            "start_time": _milliseconds(flow.flow_state.started_ns),
+            "end_time": _milliseconds(flow.flow_state.ended_ns),
+            "status": str(status or ""),
+            "error": error,
             "tasks": {
                 task.task_id: _task(task, order) for order, task in enumerate(flow.flow_state.executed_tasks, start=1)
             },
@@ -129,7 +148,7 @@ def _task(task: Any, order: int) -> dict[str, Any]:
         "start_time": _milliseconds(task.started_ns),
         "end_time": _milliseconds(ended_ns) if task.duration is not None else None,
         "status": word(task.status),
-        "error_message": _error(task.task_error),
+        "error_message": text_of_error(task.task_error),
         "return_value": task.task_return_value,
         "execution_order": order,
         "input_args": list(task.task_args),
@@ -137,29 +156,37 @@ def _task(task: Any, order: int) -> dict[str, Any]:
     }
 
 
-class FlowLogger:
-    """``flow.logger``: what existing code calls on it, as messages of the flow."""
+class FlowLogger(logging.Logger):
+    """``flow.logger``: a logger whose records are messages of the flow, with what OSBot's has besides."""
 
     def __init__(self, flow: Any) -> None:
+        super().__init__(f"otelflow.flow.{name_of(flow)}", logging.DEBUG)
         self._flow = flow
 
-    def debug(self, message: object) -> None:
-        """Record *message* at level DEBUG."""
-        self._flow.log_debug(message)
+    ok = logging.Logger.info
 
-    def info(self, message: object) -> None:
-        """Record *message* at level INFO."""
-        self._flow.log_info(message)
+    def callHandlers(self, record: logging.LogRecord) -> None:  # noqa: N802 logging calls it so
+        """Record what *record* says."""
+        self._flow._write_message(record.levelno, message_of(record), None)  # noqa: SLF001 any level
 
-    def warning(self, message: object) -> None:
-        """Record *message* at level WARNING."""
-        self._flow.log_warning(message)
+    def add_memory_logger(self) -> None:
+        """Keep the messages of later runs for ``log_messages()``, as ``log_to_memory`` does."""
+        self._configure(log_to_memory=True)
 
-    def error(self, message: object) -> None:
-        """Record *message* at level ERROR."""
-        self._flow.log_error(message)
+    def remove_memory_logger(self) -> None:
+        """Keep no messages of later runs."""
+        self._configure(log_to_memory=False)
+
+    def add_console_logger(self) -> None:
+        """Write the messages of later runs to stderr, too, as ``log_to_console`` does."""
+        self._configure(log_to_console=True)
+
+    def _configure(self, **fields: bool) -> None:
+        state = self._flow.flow_state
+        state.config = copy.copy(state.config)  # the flows of one function share one
+        for name, value in fields.items():
+            setattr(state.config, name, value)
 
     def memory_handler_messages(self) -> list[str]:
         """Return the messages of the run, with their ANSI colours."""
-        messages: list[str] = self._flow.log_messages_with_colors()
-        return messages
+        return [line.text for line in self._flow.flow_state.lines]

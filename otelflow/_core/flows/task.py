@@ -19,6 +19,7 @@ from otelflow._core.flows.definition import (
     text_of_name,
 )
 from otelflow._core.flows.execution import ExecutedRun, to_end, to_end_async
+from otelflow._core.flows.flow_run import Block
 from otelflow._core.inside import messages, print_capture
 from otelflow._core.inside.speaker import Speaker
 from otelflow._core.process import forks, provider
@@ -27,12 +28,14 @@ from otelflow._core.process.settings import settings
 from otelflow._core.runs import open_runs
 from otelflow._core.runs.current import current_run, open_run_here, parent_here
 from otelflow._core.runs.endings import SUCCESS
+from otelflow._core.runs.engine import keeps_inside
 from otelflow._core.runs.run import Run
 from otelflow._core.text.portable import portable
 from otelflow._core.text.safe_str import bounded_name
 from otelflow.errors import NotCallable
 
 if TYPE_CHECKING:
+    from otelflow._core.flows.osbot_statistics import Task_Stats
     from otelflow._core.inside.artifacts import Artifact, Result
 
 P = ParamSpec("P")
@@ -126,6 +129,13 @@ class Task(Speaker):
     def task_flow(self, flow: Any) -> None:
         self.flow_reference = None if flow is None else flow.flow_state.reference
 
+    @property
+    def task_stats(self) -> "Task_Stats":
+        """Time, status and place of the task's run."""
+        from otelflow._core.flows.osbot_statistics import Task_Stats  # noqa: PLC0415 most programs never ask for them
+
+        return Task_Stats(self)
+
     def find_flow(self) -> Any:
         """Return the ``Flow`` that the task belongs to, or else the one that is current here, or None.
 
@@ -188,6 +198,7 @@ class Task(Speaker):
             return self.task_run
         run = Run(None, settings())
         run.task, run.task_name, run.task_run_id = self, self.task_name, self.task_id
+        run.flow = self.task_flow
         run.has_ended = self.duration is not None and provider.span_maker() is not None
         return run
 
@@ -253,6 +264,8 @@ class TaskRun(ExecutedRun):
 
     def __init__(self, task: Task, definition: Definition) -> None:
         parent = current_run()
+        if parent is None and task.flow_reference is not None and (own := task.flow_reference()) is not None:
+            parent = Block(own, None)  # what the user has put it in
         if parent is None:
             Run.__init__(self, None, settings())
             if open_runs.is_any():
@@ -310,6 +323,8 @@ class TaskRun(ExecutedRun):
         if error is not None:
             text = f"'{self.task_name}' task: {ending.error_message}"
             messages.log_lifecycle(self, logging.ERROR, messages.TASK_ERROR, text)
+            if self.settings.print_error_stack_trace and keeps_inside(self, ending):
+                messages.print_traceback(error)  # one that comes out is printed by the flow that it ends
         elif value is not None or self.settings.print_none_return_value:
             is_captured = self.definition.capture_return_value
             messages.log_lifecycle(self, logging.DEBUG, messages.TASK_VALUE, value, is_private=not is_captured)

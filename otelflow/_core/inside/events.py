@@ -146,7 +146,9 @@ class Flow_Run__Event_Data(_Record):
 
 
 class Flow_Run__Event(_Record):
-    """One event: *event_type*, *event_data*, *time_unix_nano* (nanoseconds since the epoch), and *event_id* (str).
+    """One event: *event_type*, *event_data*, *time_unix_nano* (nanoseconds since the epoch), and *event_id* (a UUID).
+
+    In the place of *time_unix_nano* it takes *timestamp*, in milliseconds since the epoch.
 
     >>> from otelflow import Flow_Run__Event, Flow_Run__Event_Type
     >>> Flow_Run__Event(Flow_Run__Event_Type.FLOW_STOP, time_unix_nano=1_700_000_000_000_000_000).timestamp
@@ -154,7 +156,7 @@ class Flow_Run__Event(_Record):
     """
 
     _fields = ("event_type", "event_data", "time_unix_nano", "event_id")
-    __slots__ = _fields
+    __slots__ = ("_digits", "_own_id", "event_data", "event_type", "time_unix_nano")
 
     def __init__(
         self,
@@ -162,11 +164,25 @@ class Flow_Run__Event(_Record):
         event_data: Flow_Run__Event_Data | None = None,
         time_unix_nano: int | None = None,
         event_id: str = "",
+        timestamp: int | None = None,
     ) -> None:
         self.event_type = event_type
         self.event_data = Flow_Run__Event_Data() if event_data is None else event_data
         self.time_unix_nano = time.time_ns() if time_unix_nano is None else time_unix_nano
-        self.event_id = event_id or new_id(new_id(""))
+        if timestamp is not None and time_unix_nano is None:
+            self.timestamp = timestamp
+        self._own_id = event_id
+        self._digits = "" if event_id else new_id(new_id(""))
+
+    @property
+    def event_id(self) -> str:
+        """The id of the event, which no other has."""
+        head, tail = self._digits[:16], self._digits[16:]  # few listeners read it: only then it becomes a UUID
+        return self._own_id or f"{head[:8]}-{head[8:12]}-4{head[13:]}-8{tail[1:4]}-{tail[4:]}"
+
+    @event_id.setter
+    def event_id(self, event_id: str) -> None:
+        self._own_id = event_id
 
     @property
     def timestamp(self) -> int:

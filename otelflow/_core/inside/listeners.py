@@ -73,8 +73,10 @@ class Flow_Events:
     ('flow_start', 'flow_stop')
     """
 
-    def __init__(self) -> None:
+    def __init__(self, event_listeners: Iterable[EventListener] = ()) -> None:
         self._event_listeners = _ListenerList()
+        if event_listeners:
+            self.event_listeners = event_listeners
 
     @property
     def event_listeners(self) -> list[EventListener]:
@@ -97,8 +99,10 @@ class Flow_Events:
         for listener in tuple(self.event_listeners):
             guarded(listener, listener, event)
 
-    def raise_event(self, event_type: Flow_Run__Event_Type, event_data: Flow_Run__Event_Data) -> None:
-        """Make an event of now with *event_type* and *event_data*, and send it to the listeners of this hub.
+    def raise_event(
+        self, flow_event: Flow_Run__Event | Flow_Run__Event_Type, event_data: Flow_Run__Event_Data | None = None
+    ) -> None:
+        """Send *flow_event* to the listeners of this hub, or, if it is a type, an event of now with *event_data*.
 
         >>> from otelflow import Flow_Events, Flow_Run__Event_Data, Flow_Run__Event_Type
         >>> hub, heard = Flow_Events(), []
@@ -108,7 +112,9 @@ class Flow_Events:
         'nightly'
         """
         if self.event_listeners:
-            self.notify(new_event(event_type, event_data))
+            if isinstance(flow_event, Flow_Run__Event_Type):
+                flow_event = Flow_Run__Event(flow_event, event_data)
+            self.notify(flow_event)
 
     def on__flow__start(self, event_data: Flow_Run__Event_Data) -> None:
         """Send FLOW_START: a flow's run began."""

@@ -71,16 +71,22 @@ def _is_for_last_resort(record: logging.LogRecord) -> bool:
 def _take(record: logging.LogRecord, *, printed: bool) -> None:
     run = open_run_here()
     if run is not None:
-        try:
-            text = record.getMessage()
-        except BaseException as trouble:  # arguments that do not fit their format are the program's to report
-            if comes_from_outside(trouble):
-                raise
-            text = safe_str(record.msg, settings().value_limit)
-        error = record.exc_info[1] if record.exc_info else None
-        if error is not None:  # logger.exception(…): what happened is the message
-            text = f"{text}\n{stack_trace(error, settings().value_limit)}"
+        text = message_of(record)
         messages.write(run, record.levelno, text, printed=printed, time_ns=int(record.created * 1_000_000_000))
+
+
+def message_of(record: logging.LogRecord) -> str:
+    """Return what *record* says, and the traceback of its exception, if it has one."""
+    try:
+        text = record.getMessage()
+    except BaseException as trouble:  # arguments that do not fit their format are the program's to report
+        if comes_from_outside(trouble):
+            raise
+        text = safe_str(record.msg, settings().value_limit)
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:  # logger.exception(…): what happened is the message
+        text = f"{text}\n{stack_trace(error, settings().value_limit)}"
+    return text
 
 
 def get_run_logger() -> logging.Logger:

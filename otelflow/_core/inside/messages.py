@@ -6,6 +6,7 @@ import operator
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -28,7 +29,7 @@ EXECUTING_TASK: Final = "Executing task '\x1b[34m{}\x1b[0m'"
 TASK_VALUE: Final = "\x1b[38;5;8mTask return value\x1b[0m: \x1b[1m{}\x1b[0m"
 FLOW_VALUE: Final = "\x1b[38;5;8mFlow return value\x1b[0m: \x1b[1m{}\x1b[0m"
 TASK_ERROR: Final = "\x1b[31mError executing {}\x1b[0m"
-FLOW_ERROR: Final = "\x1b[31mError executing flow: {}\x1b[0m"
+FLOW_ERROR: Final = "\x1b[1m\x1b[31mError executing flow: {}\x1b[0m\x1b[0m"
 FINISHED_TASK: Final = "Finished task '\x1b[34m{}\x1b[0m'"
 FINISHED_FLOW: Final = "Finished flow run '\x1b[1m\x1b[32m{}\x1b[0m\x1b[0m'"
 
@@ -166,8 +167,17 @@ def shows_colors(stream: object) -> bool:
         return False
 
 
+def print_traceback(error: BaseException) -> None:
+    """Write the traceback of *error* to stderr; it is no message of the run, whose span has it."""
+    _to_stderr("".join(traceback.format_exception(error)))
+
+
 def _to_console(line: Line) -> None:
+    _to_stderr((line.text if shows_colors(sys.stderr) else line.plain_text) + "\n")
+
+
+def _to_stderr(text: str) -> None:
     try:
-        sys.stderr.write((line.text if shows_colors(sys.stderr) else line.plain_text) + "\n")
+        sys.stderr.write(text)
     except (OSError, ValueError, AttributeError):
-        return  # stderr is closed, or there is none; the message is kept elsewhere
+        return  # stderr is closed, or there is none; what it should say is kept elsewhere

@@ -106,7 +106,9 @@ class RunSettings:
     print_logs: bool = _declare(False, "print a flow's messages when it ends", is_harmless=True)
     print_none_return_value: bool = _declare(False, "have a message for a return value that is None", is_harmless=True)
     print_finished_message: bool = _declare(False, "have a message for the end of each flow and task", is_harmless=True)
-    print_error_stack_trace: bool = _declare(False, "write the traceback of a failed flow to stderr", is_harmless=True)
+    print_error_stack_trace: bool = _declare(
+        False, "write the traceback of a failed flow or task to stderr", is_harmless=True
+    )
     raise_flow_error: bool = _declare(True, "raise a flow's exception out of execute()", is_harmless=False)
     flow_data__capture_events: bool = _declare(False, "keep a flow's events for json()", is_harmless=True)
 

@@ -5,7 +5,6 @@ import re
 import pytest
 
 from otelflow import Flow_Run__Config, flow, flow_events, task
-from otelflow._core.process.settings_table import RUN_SETTINGS
 from otelflow.errors import ConfigurationError
 
 
@@ -119,6 +118,28 @@ def test_print_error_stack_trace_writes_the_traceback_to_stderr(capsys):
     assert capsys.readouterr().err.count("ValueError: boom") == 1
 
 
+def test_print_error_stack_trace_writes_the_traceback_of_a_task_whose_exception_stays_inside(capsys, spans):
+    @task(raise_on_error=False)
+    def stays():
+        raise LookupError("inside")
+
+    @task
+    def comes_out():
+        raise ValueError("boom")
+
+    @flow(flow_config=Flow_Run__Config(print_error_stack_trace=True, raise_flow_error=False))
+    def body():
+        stays()
+        comes_out()
+
+    run = body().execute()
+
+    written = capsys.readouterr().err
+    assert written.count("\nLookupError: inside\n") == written.count("\nValueError: boom\n") == 1
+    assert not [text for text in run.log_messages() if "Traceback" in text]
+    assert spans.messages("task stays") == []
+
+
 def test_raise_flow_error_decides_whether_execute_raises():
     with pytest.raises(ValueError, match="boom"):
         failing(raise_flow_error=True).execute()
@@ -137,7 +158,7 @@ def test_flow_data_capture_events_keeps_the_events_for_json():
 
 
 def test_the_defaults_are_those_that_people_know():
-    assert {name: getattr(Flow_Run__Config(), name) for name in RUN_SETTINGS} == {
+    assert Flow_Run__Config().json() == {
         "add_task_to_self": True,
         "log_to_console": False,
         "log_to_memory": True,

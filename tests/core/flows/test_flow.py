@@ -160,9 +160,17 @@ def test_setup_and_both_ways_to_execute_return_the_flow():
 
     assert run.setup(lambda a, b=0: a + b, 1, b=2) is run
     assert run.execute() is run
-    assert run.flow_return_value == 3
+    assert (run.flow_return_value, run.flow_run_params) == (3, {})
     assert run.execute_flow({"x": 1}) is run
-    assert run.flow_run_params == {"x": 1}
+    assert run.flow_run_params == run.execute_flow().flow_run_params == {"x": 1}
+
+
+def test_a_flow_knows_whether_it_is_set_up():
+    run = Flow()
+
+    before, after = run.setup_completed, run.setup(pow, 2, 3).setup_completed
+    assert (before, after) == (False, True)
+    run.execute()
 
 
 def test_setup_without_a_target_runs_main_and_a_subclass_sets_itself_up():

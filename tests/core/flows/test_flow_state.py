@@ -82,6 +82,8 @@ def test_a_flow_that_ran_or_was_never_set_up_or_is_a_block_or_went_elsewhere_is_
     Bare()
     Flow()
     nightly().execute()
+    with Flow() as around:
+        _ = around.setup(pow, 2, 3)
     with nightly():
         double(1)
     pickle.dumps(nightly())

@@ -3,11 +3,12 @@
 import datetime as dt
 import decimal
 import json
+import logging
 import math
 
 import pytest
 
-from otelflow import flow, task
+from otelflow import Flow, Flow_Run__Config, flow, task
 from support.flows import total
 
 
@@ -52,12 +53,58 @@ def test_a_flow_with_a_failed_task_counts_as_failed_in_its_report():
 
     run = flow()(lambda: fails())().execute()
 
-    assert (run.status, run.durations()["flow_status"], run.flow_stats.error) == (
-        "success",
-        "failed",
-        "At least one task failed",
-    )
-    assert run.flow_stats.json()["failed_tasks"] == 1
+    stats = run.flow_stats.stats
+    assert (run.status, run.durations()["flow_status"], stats.status) == ("success", "failed", "failed")
+    assert (stats.error_message, stats.failed_tasks, stats.total_tasks) == ("At least one task failed", 1, 1)
+
+
+def test_the_statistics_of_a_flow_are_those_of_the_moment_at_which_they_are_read():
+    run = total(1)
+    stats = run.flow_stats
+
+    before, _, after = stats.json(), run.execute(), stats.json()
+    assert (before["status"], before["total_tasks"], before["duration"]["duration_seconds"]) == (None, 0, 0)
+    assert (after["status"], after["total_tasks"], after["failed_tasks"]) == ("completed", 1, 0)
+    assert (after["flow_id"], after["flow_name"], after["error_message"]) == (run.flow_id, "total", None)
+    assert after["duration"]["duration_seconds"] == run.duration
+    (only,) = run.executed_tasks
+    assert after["tasks_stats"] == {only.task_id: only.task_stats.json()}
+
+
+def test_the_logger_of_a_flow_is_one_of_the_standard_library(spans):
+    @flow
+    def body(this_flow):
+        logger = this_flow.logger
+        logger.info("%d of %d", 1, 2)
+        logger.ok("done")
+        logger.critical("on fire")
+        try:
+            raise ValueError("boom")
+        except ValueError:
+            logger.exception("no more")
+
+    run = body().execute()
+
+    assert isinstance(run.logger, logging.Logger)
+    assert run.log_messages()[1:4] == ["1 of 2", "done", "on fire"]
+    assert run.log_messages()[4].startswith("no more\nTraceback")
+    assert run.log_messages()[4].endswith("ValueError: boom\n")
+    levels = [event.attributes["otelflow.message.severity"] for event in spans.events("flow body")[:4]]
+    assert levels == ["INFO", "INFO", "CRITICAL", "ERROR"]
+
+
+def test_the_logger_decides_where_the_messages_of_its_own_flow_go(capsys):
+    config = Flow_Run__Config(log_to_memory=False)
+    plain, own = Flow(flow_config=config).setup(pow, 2, 3), Flow(flow_config=config).setup(pow, 2, 3)
+
+    own.logger.add_memory_logger()
+    own.logger.add_console_logger()
+
+    assert own.execute().logger.memory_handler_messages() == own.log_messages_with_colors() != []
+    assert "Flow return value: 8\n" in capsys.readouterr().err
+    assert plain.execute().log_messages() == []
+    own.logger.remove_memory_logger()
+    assert own.execute().log_messages() == []
 
 
 def test_a_running_flow_says_so():

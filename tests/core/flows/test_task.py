@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from otelflow import Task, flow, task
+from otelflow import Flow, Task, flow, task
 from support.flows import add
 from support.spans import texts
 
@@ -98,3 +98,39 @@ def test_what_a_task_logs_goes_to_its_own_run_also_when_another_is_current(spans
 
     assert texts(spans.one("task outer")) == ["from inside"]
     assert texts(spans.one("task inner")) == []
+
+
+def test_a_task_runs_in_the_flow_that_it_was_given_where_none_is_current(spans):
+    @flow
+    def other():
+        return call.execute__sync()
+
+    async def later(this_flow):
+        return this_flow.flow_name
+
+    own = Flow(flow_name="own")
+    call = Task(task_target=lambda this_flow: this_flow.flow_name)
+    call.task_flow = own
+
+    assert call.execute__sync() == "own"
+    waiting = Task(task_target=later)
+    waiting.task_flow = own
+    assert asyncio.run(waiting.execute__async()) == "own"
+    assert [task.task_id for task in own.executed_tasks] == [call.task_id, waiting.task_id]
+    assert other().execute().flow_return_value == "other"
+    assert len(own.executed_tasks) == 2
+
+
+def test_what_a_task_says_before_and_after_its_call_stands_in_the_log_of_its_flow():
+    own = Flow(flow_name="own")
+    call = Task(task_target=pow, task_args=(2, 3))
+    call.task_flow = own
+
+    call.log_info("before")
+    call.execute__sync()
+    call.log_error("after")
+    call.add_task_result("rows", 1)
+
+    assert own.log_messages() == ["before", "Executing task 'pow'", "Task return value: 8", "after"]
+    assert {line.task_run_id for line in own.log} == {call.task_id}
+    assert [result.key for result in own.results] == ["rows"]

@@ -5,6 +5,7 @@ import json
 import pickle
 import threading
 import time
+import uuid
 
 import pytest
 
@@ -278,6 +279,15 @@ def test_existing_code_finds_its_small_names():
     assert run.captured_exec_logs[0].startswith("Executing flow run")
     assert run.logger.memory_handler_messages()[-1] == "late"
     assert Task().random_task_id().startswith("task_id__")
+
+
+def test_an_event_has_a_uuid_and_takes_its_time_in_milliseconds():
+    first, second = Flow_Run__Event(timestamp=5), Flow_Run__Event()
+
+    assert (first.timestamp, first.time_unix_nano) == (5, 5_000_000)
+    assert str(uuid.UUID(first.event_id)) == first.event_id != second.event_id
+    assert uuid.UUID(first.event_id).version == 4
+    assert copy.copy(second).event_id == pickle.loads(pickle.dumps(second)).event_id == second.event_id
 
 
 def test_events_are_compared_copied_and_shown_by_their_fields():

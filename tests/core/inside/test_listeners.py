@@ -10,6 +10,7 @@ import pytest
 from otelflow import (
     Flow_Events,
     Flow_Run__Config,
+    Flow_Run__Event,
     Flow_Run__Event_Data,
     Flow_Run__Event_Type,
     Listener,
@@ -121,6 +122,19 @@ def test_each_method_of_a_hub_sends_its_event(method, event_type):
 
     (event,) = heard
     assert (event.event_type, event.event_data) == (event_type, data)
+
+
+def test_a_hub_sends_the_event_that_it_is_given_to_the_listeners_that_it_was_made_with():
+    heard, event = [], Flow_Run__Event(Flow_Run__Event_Type.TASK_STOP, timestamp=5)
+    hub = Flow_Events([heard.append])
+
+    hub.raise_event(event)
+    hub.raise_event(Flow_Run__Event_Type.FLOW_START)
+
+    assert heard[0] is event
+    assert (heard[1].event_type, heard[1].event_data.flow_name) == ("flow_start", None)
+    with pytest.raises(errors.InvalidListener):
+        Flow_Events([None])
 
 
 def test_a_message_of_a_hub_says_whose_it_is_and_how_important():
