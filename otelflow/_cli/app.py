@@ -90,7 +90,7 @@ _Tree = Annotated[
 _NoLive = Annotated[
     bool, typer.Option("--no-live", help="Show on a terminal only what the flow writes, not what runs.")
 ]
-_Full = Annotated[bool, typer.Option("--full", help="Fold nothing, and cut only what is wider than its line.")]
+_Full = Annotated[bool, typer.Option("--full", help="Fold nothing, and cut nothing.")]
 _Logs = Annotated[bool, typer.Option("--logs", help="Every message, also of folded calls.")]
 _FailedOnly = Annotated[bool, typer.Option("--failed-only", help="Of the tree only what failed.")]
 
