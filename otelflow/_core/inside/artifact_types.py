@@ -1,6 +1,6 @@
 """What fits which type of artifact, and what is kept of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from otelflow._core.process.settings import settings
@@ -9,13 +9,13 @@ from otelflow._core.text.excerpt import Excerpt
 from otelflow._core.text.plain import frame_rows, is_structured, plain
 from otelflow._core.text.redaction import recorded, redact_value
 from otelflow._core.text.regex import lazy_compile
-from otelflow._core.text.safe_str import brief_repr, printable, safe_str
+from otelflow._core.text.safe_str import brief_repr, comes_from_outside, printable, safe_str
 from otelflow.errors import InvalidArtifact
 
 #: How many characters an artifact keeps: they are read for secrets, which holds the run up for a tenth of a second
 LONGEST_TEXT: Final = 192 * 1024
 _URL: Final = r"(?i)https?://[^\s]+"
-_NO_TABLE: Final = "a table artifact needs a list of rows (dicts or lists) or a dict of columns"
+_NO_TABLE: Final = "a table artifact needs a list of rows (dicts or lists), a dict of columns, or one of values"
 
 
 def checked_data(artifact_type: str, data: object, excerpt: Excerpt) -> object:
@@ -30,10 +30,14 @@ def _markdown(data: object, excerpt: Excerpt) -> object:
 
 
 def _table(data: object, excerpt: Excerpt) -> object:
-    """A list of rows (dicts or lists), a dict of columns, or a data frame."""
+    """A list of rows (dicts or lists), a dict of columns, one row as a dict, or a data frame."""
     rows = frame_rows(data)
-    if rows is None and isinstance(data, Mapping) and all(map(_is_column, data.values())):
-        lengths = {str(name): len(column) for name, column in data.items()}
+    if rows is None and isinstance(data, Mapping) and not any(map(_has_items, data.values())):
+        rows = [data] if data else []
+    if rows is None and isinstance(data, Mapping):
+        lengths = {str(name): _length(column) for name, column in data.items()}
+        if None in lengths.values():
+            raise InvalidArtifact(_NO_TABLE)
         if len(set(lengths.values())) > 1:
             raise InvalidArtifact(f"a table artifact's columns must be equally long, not {brief_repr(lengths, 200)}")
         rows = (dict(zip(data, row, strict=True)) for row in zip(*data.values(), strict=True))
@@ -49,10 +53,23 @@ def _table(data: object, excerpt: Excerpt) -> object:
     return redact_value(copies)
 
 
-def _is_column(value: object) -> bool:
-    """Tell whether *value* has a length and items: a list, a range, a set, an array of a library."""
-    has_items = hasattr(type(value), "__len__") and hasattr(type(value), "__iter__")
-    return has_items and not isinstance(value, str | bytes | Mapping)
+def _has_items(value: object) -> bool:
+    """Tell whether *value* may be a column: a list, a range, a set, an array of a library, but no text and no dict."""
+    # By the abstract classes, which do not ask the metaclass: the class of an Enum has items, its members have none.
+    kind = type(value)
+    return issubclass(kind, Iterable) and not issubclass(kind, str | bytes | Mapping)
+
+
+def _length(column: object) -> int | None:
+    """Return how many items *column* has; None if it has none, or will not tell."""
+    if not _has_items(column):
+        return None
+    try:
+        return len(column)  # type: ignore[arg-type]
+    except BaseException as error:  # foreign code, which may raise anything
+        if comes_from_outside(error):
+            raise
+        return None
 
 
 def _link(data: object, excerpt: Excerpt) -> object:

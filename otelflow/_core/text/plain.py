@@ -27,7 +27,11 @@ _ROWS_AT_ONCE: Final = 1_000
 _EXCERPT: Final = 1_000
 # An int with more bits is a text: readers of JSON refuse it, or make a float of it.
 _INTEGER_BITS: Final = 2_000
+# What an item takes at least, with what parts it from the next one
+_LEAST_CHARACTERS: Final = 2
 _CUT_KEY: Final = "…"
+# Kinds of numpy's numbers and texts that Python has, too
+_PLAIN_KINDS: Final = ("b", "i", "u", "f", "U")
 _NONE: Final = object()
 
 
@@ -98,6 +102,7 @@ class _Conversion:
     def is_over(self) -> bool:
         """Tell whether nothing more may be converted."""
         self.items -= 1
+        self.characters -= _LEAST_CHARACTERS
         if self.items % _ITEMS_BETWEEN_LOOKS == 0 and time.monotonic() > self.deadline:
             self.items = 0
         return self.items <= 0 or self.characters <= 0
@@ -157,7 +162,8 @@ class _Conversion:
     def array(self, value: Any, depth: int) -> Any:
         """Return an array, or a number of a library, as plain data."""
         if value.shape:
-            return self.sequence(iter(value), len(value), depth)
+            is_row = len(value.shape) == 1 and getattr(value.dtype, "kind", "") in _PLAIN_KINDS
+            return self.sequence(_array_items(value) if is_row else iter(value), len(value), depth)
         names = getattr(value.dtype, "names", None)
         if names:  # one row of a structured array
             return self.mapping(((name, value[name]) for name in names), len(names), depth)
@@ -224,6 +230,12 @@ def _pandas_rows(frame: Any) -> Iterable[Any]:
         names.insert(0, bounded_name(frame.index.name) if getattr(frame.index, "name", None) is not None else "index")
     rows = frame.itertuples(index=has_index, name=None)
     return (dict(zip(names, row, strict=True)) for row in rows)
+
+
+def _array_items(array: Any) -> Iterator[Any]:
+    """Yield the items of a row of numbers or texts as Python's own, many at once: numpy's own take long to convert."""
+    for start in range(0, len(array), _ROWS_AT_ONCE):
+        yield from array[start : start + _ROWS_AT_ONCE].tolist()
 
 
 def _arrow_rows(batch: Any) -> Iterator[Any]:
