@@ -1,6 +1,7 @@
 """What fits which type of artifact, and what is kept of it."""
 
-from collections.abc import Callable, Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sized
 from typing import Final
 
 from otelflow._core.process.settings import settings
@@ -9,7 +10,7 @@ from otelflow._core.text.excerpt import Excerpt
 from otelflow._core.text.plain import frame_rows, is_structured, plain
 from otelflow._core.text.redaction import recorded, redact_value
 from otelflow._core.text.regex import lazy_compile
-from otelflow._core.text.safe_str import brief_repr, comes_from_outside, printable, safe_str
+from otelflow._core.text.safe_str import brief_repr, printable, safe_str
 from otelflow.errors import InvalidArtifact
 
 #: How many characters an artifact keeps: they are read for secrets, which holds the run up for a tenth of a second
@@ -35,8 +36,13 @@ def _table(data: object, excerpt: Excerpt) -> object:
     if rows is None and isinstance(data, Mapping) and not any(map(_has_items, data.values())):
         rows = [data] if data else []
     if rows is None and isinstance(data, Mapping):
-        lengths = {str(name): _length(column) for name, column in data.items()}
-        if None in lengths.values():
+        lengths = {
+            str(name): operator.length_hint(column, -1)
+            if _has_items(column) and issubclass(type(column), Sized)
+            else -1
+            for name, column in data.items()
+        }
+        if -1 in lengths.values():
             raise InvalidArtifact(_NO_TABLE)
         if len(set(lengths.values())) > 1:
             raise InvalidArtifact(f"a table artifact's columns must be equally long, not {brief_repr(lengths, 200)}")
@@ -58,18 +64,6 @@ def _has_items(value: object) -> bool:
     # By the abstract classes, which do not ask the metaclass: the class of an Enum has items, its members have none.
     kind = type(value)
     return issubclass(kind, Iterable) and not issubclass(kind, str | bytes | Mapping)
-
-
-def _length(column: object) -> int | None:
-    """Return how many items *column* has; None if it has none, or will not tell."""
-    if not _has_items(column):
-        return None
-    try:
-        return len(column)  # type: ignore[arg-type]
-    except BaseException as error:  # foreign code, which may raise anything
-        if comes_from_outside(error):
-            raise
-        return None
 
 
 def _link(data: object, excerpt: Excerpt) -> object:

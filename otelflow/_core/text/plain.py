@@ -162,8 +162,12 @@ class _Conversion:
     def array(self, value: Any, depth: int) -> Any:
         """Return an array, or a number of a library, as plain data."""
         if value.shape:
-            is_row = len(value.shape) == 1 and getattr(value.dtype, "kind", "") in _PLAIN_KINDS
-            return self.sequence(_array_items(value) if is_row else iter(value), len(value), depth)
+            items = iter(value)
+            if len(value.shape) == 1 and getattr(value.dtype, "kind", "") in _PLAIN_KINDS:
+                # Many at once: to convert numpy's own one by one takes long.
+                starts = range(0, len(value), _ROWS_AT_ONCE)
+                items = itertools.chain.from_iterable(value[start : start + _ROWS_AT_ONCE].tolist() for start in starts)
+            return self.sequence(items, len(value), depth)
         names = getattr(value.dtype, "names", None)
         if names:  # one row of a structured array
             return self.mapping(((name, value[name]) for name in names), len(names), depth)
@@ -230,12 +234,6 @@ def _pandas_rows(frame: Any) -> Iterable[Any]:
         names.insert(0, bounded_name(frame.index.name) if getattr(frame.index, "name", None) is not None else "index")
     rows = frame.itertuples(index=has_index, name=None)
     return (dict(zip(names, row, strict=True)) for row in rows)
-
-
-def _array_items(array: Any) -> Iterator[Any]:
-    """Yield the items of a row of numbers or texts as Python's own, many at once: numpy's own take long to convert."""
-    for start in range(0, len(array), _ROWS_AT_ONCE):
-        yield from array[start : start + _ROWS_AT_ONCE].tolist()
 
 
 def _arrow_rows(batch: Any) -> Iterator[Any]:
