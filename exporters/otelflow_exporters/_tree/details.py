@@ -103,11 +103,13 @@ def _errors(node: SpanNode, view: TreeView, *, shows_traceback: bool) -> Iterato
         yield _omission(Counter(exception=len(older)), span.end)
     for event in exceptions[len(older) :]:
         kind = one_line(event.attributes.get(names.EXCEPTION_TYPE, "exception"))
-        yield _error(kind, event.attributes.get(names.EXCEPTION_MESSAGE, ""), view)
+        error = _error(kind, event.attributes.get(names.EXCEPTION_MESSAGE, ""), view)
+        yield error
         trace = str(event.attributes.get(names.EXCEPTION_STACKTRACE, ""))
         if trace and shows_traceback:
             lines, hidden = shown_traceback(trace, is_whole=view.full)
-            yield Detail("", "red", "traceback", "\n".join(lines), hidden=_lines(hidden))
+            if lines != [error.text]:  # without a frame it would say the same once more
+                yield Detail("", "red", "traceback", "\n".join(lines), hidden=_lines(hidden))
         elif place := place_in(trace):
             yield Detail(f"at {place}", "red")
     if exceptions:

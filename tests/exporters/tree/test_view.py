@@ -246,3 +246,11 @@ def test_what_is_piped_is_not_wrapped(program, capsys):
     print_trace(program.done())
 
     assert ("many words " * 40).rstrip() in capsys.readouterr().out
+
+
+def test_a_traceback_without_a_frame_does_not_say_the_error_again(program):
+    attributes = {"exception.type": "CancelledError", "exception.message": "", "exception.stacktrace": "CancelledError"}
+    with program.span("task stopped", attributes={semconv.RUN_RESULT: semconv.CANCELLATION}) as span:
+        span.add_event("exception", attributes)
+
+    assert drawn(program.done(), full=True, tracebacks="all").count("CancelledError") == 1
