@@ -1,10 +1,14 @@
-"""Import a module for the user, and say in one sentence why it does not import."""
+"""Import a module or a file for the user, and say in one sentence why it does not import."""
 
+import importlib.util
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
 
-from otelflow._core.text.hints import place_of
+from otelflow._core.text.hints import place_of, question
 from otelflow.errors import TargetNotFound, TargetNotImportable
 
 T = TypeVar("T")
@@ -27,7 +31,37 @@ def import_for_user(load: Callable[[], T], place: str, absence: Callable[[], str
         if isinstance(error, SyntaxError):
             text, line = error.msg, f"{error.filename}:{error.lineno}" if error.filename else line
         words = type(error).__name__ + (f": {text}" if text else "") + (f" ({line})" if line else "")
-        raise TargetNotImportable(f"{place} does not import: {words}{_cure(error, place)}") from error
+        raise TargetNotImportable(f"{place} does not import: {words}{_cure(error)}") from error
+
+
+def is_file(place: str) -> bool:
+    """Tell whether *place* means a file, not a module by its name."""
+    return place.endswith(".py") or "/" in place or os.sep in place or Path(place).is_file()
+
+
+def load_file(path: Path) -> ModuleType:
+    """Import the file *path* as ``python file.py`` would find what it imports; its module can be imported by its name.
+
+    Raises TargetNotFound, TargetNotImportable.
+    """
+    if not path.is_file():
+        fault = "is a folder" if path.is_dir() else "does not exist"
+        files = [str(file) for file in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise TargetNotFound(f"The file {path} {fault}{question(str(path), files)}")
+    file = path.resolve()
+    sys.path.insert(0, str(file.parent))
+    # By the file's own name other processes can import it; when that is taken, another one has to do.
+    is_free = file.stem.isidentifier() and file.stem not in sys.modules and file.stem not in sys.stdlib_module_names
+    name = file.stem if is_free else f"otelflow_run_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise TargetNotFound(f"The file {path} is no Python program: its name must end with .py")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses and pickle look a class's module up by its name.
+    sys.modules[name] = module
+    loader = spec.loader
+    import_for_user(lambda: loader.exec_module(module), str(path))
+    return module
 
 
 def text_of(error: BaseException) -> str:
@@ -38,12 +72,11 @@ def text_of(error: BaseException) -> str:
         return "(its text cannot be made)"
 
 
-def _cure(error: BaseException, place: str) -> str:
+def _cure(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"; install it where otelflow is installed: {sys.executable} -m pip install …"
     if isinstance(error, ImportError) and "relative import" in text_of(error):
-        flow = ":flow" if place.endswith(".py") else ""
-        return f"; name it as package.module{flow} in the folder that holds the package"
+        return "; name it as package.module, not by its path, in the folder that holds the package"
     if isinstance(error, SystemExit):
         return "; it ends itself when imported: put that under if __name__ == '__main__':"
     return ""

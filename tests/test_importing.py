@@ -39,7 +39,7 @@ def test_a_module_that_is_not_there_is_not_found(name):
         ("x = 1\nx / 0", "ZeroDivisionError: division by zero .*faulty_module.py:2.$"),
         ("def f(:", "SyntaxError: invalid syntax .*faulty_module.py:1.$"),
         ("raise SystemExit(3)", "SystemExit: 3 .*:1.; it ends itself when imported"),
-        ("from . import x", "ImportError: .*; name it as package.module in the folder"),
+        ("from . import x", "ImportError: .*; name it as package.module, not by its path, in the folder"),
         ("class E(Exception):\n  def __str__(self): 1 / 0\nraise E", r"E: \(its text cannot be made\)"),
     ],
 )

@@ -236,8 +236,8 @@ class SpoolSpanProcessor(SpanProcessor):
             self._memory.clear()
         if self.waiting:
             _logger.warning(
-                "%d spans wait in the spool %s%s: the next process that uses it, or 'otelflow ship', sends them",
-                self.waiting,
+                "%s in the spool %s%s: the next process that uses it, or 'otelflow ship', sends what waits",
+                "1 span waits" if self.waiting == 1 else f"{self.waiting:,} spans wait",
                 self.directory,
                 f" for {self._shipper.failure}" if self._shipper.failure else "",
             )

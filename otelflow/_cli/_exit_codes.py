@@ -12,6 +12,8 @@ SUCCESS: Final = 0
 FAILURE: Final = 1
 BAD_INPUT: Final = 2
 TELEMETRY_LOST: Final = 3
+#: Of ``verify``, which loses nothing: what it was asked cannot be told
+NOT_TOLD: Final = 3
 INTERRUPTED: Final = 128 + signal.SIGINT
 #: The results of a run that did not do what it is for
 FAILED: Final = (semconv.FAILURE, semconv.TIMEOUT, semconv.ERROR)

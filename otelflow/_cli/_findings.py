@@ -7,13 +7,14 @@ from rich.console import Console
 from rich.text import Text
 
 from otelflow._cli._console import hide_secrets, say
-from otelflow._cli._exit_codes import BAD_INPUT, FAILURE, SUCCESS
+from otelflow._cli._exit_codes import FAILURE, NOT_TOLD, SUCCESS
 from otelflow._cli._http import Unreachable
 from otelflow._cli.doctor import Addresses, examine
 from otelflow._cli.show import open_store
 from otelflow._cli.verify import MISSING, verify
 from otelflow_exporters._store.reader import to_otlp_json
 from otelflow_exporters._tree.glyphs import encodable
+from otelflow_exporters._tree.wording import counted
 
 _JAEGER: Final = "http://localhost:16686"
 _PROMETHEUS: Final = "http://localhost:9090"
@@ -47,24 +48,24 @@ def print_findings(jaeger: str | None, prometheus: str | None) -> int:
 
 
 def print_differences(trace_id: str, jaeger: str | None, *, wait_seconds: float) -> int:
-    """Print whether the trace arrived whole, or what did not; return 1 when it did not, 2 when Jaeger is not there."""
+    """Print whether the trace arrived whole, or what did not; return 1 when it did not, 3 when that cannot be told."""
     address = jaeger or _JAEGER
     stored = open_store().load(trace_id)
     count = len(stored.spans) - len(stored.running) - len(stored.lost)
     if not count:
         say(f"trace {stored.trace_id} has no span that has ended: there is nothing to be compared yet")
-        return FAILURE
+        return NOT_TOLD
     try:
         differences = verify(to_otlp_json(stored.traces), address, stored.trace_id, wait_seconds=wait_seconds)
     except Unreachable as error:
-        say(f"{error}; give Jaeger's query address with --jaeger URL")
-        return BAD_INPUT
+        say(f"trace {stored.trace_id} cannot be compared: {error}; give Jaeger's query address with --jaeger URL")
+        return NOT_TOLD
     if not differences:
-        say(f"trace {stored.trace_id} arrived whole: {count:,} spans in {address}/trace/{stored.trace_id}")
+        say(f"trace {stored.trace_id} arrived whole: {counted(count, 'span')} in {address}/trace/{stored.trace_id}")
         return SUCCESS
     if sum(difference.fault == MISSING for difference in differences) == count:
         say(
-            f"trace {stored.trace_id} is not in {address}: none of its {count:,} spans arrived; "
+            f"trace {stored.trace_id} is not in {address}: none of its {counted(count, 'span')} arrived; "
             "'otelflow doctor' looks at the way there, --wait SECONDS waits longer"
         )
         return FAILURE

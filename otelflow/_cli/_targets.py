@@ -1,19 +1,17 @@
 """Find the flow that ``file.py:name`` or ``package.module:name`` means, as ``python file.py`` would find its code."""
 
 import importlib
-import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Iterable
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
 import otelflow
-from otelflow._core.text.hints import nearest
-from otelflow._importing import import_for_user
+from otelflow._core.text.hints import nearest, question
+from otelflow._importing import import_for_user, is_file, load_file
 from otelflow.errors import TargetNotFound
 
 _MARK: Final = "__otelflow__"
@@ -26,7 +24,8 @@ def find(target: str) -> Any:
     Raises TargetNotFound, TargetNotImportable.
     """
     place, name = _split(target)
-    module = _load_file(Path(place)) if _is_file(place) else _load_module(place)
+    sys.argv = [place]
+    module = load_file(Path(place)) if is_file(place) else _load_module(place)
     if not name:
         names = [name for name in _flow_names(module) if "." not in name]
         if not names:
@@ -62,7 +61,7 @@ def file_of(target: str) -> str:
     Raises TargetNotFound when it names nothing.
     """
     place = place_of(target)
-    if _is_file(place):
+    if is_file(place):
         return str(Path(place).resolve())
     package = place.partition(".")[0]
     module = sys.modules.get(package)
@@ -80,10 +79,6 @@ def is_flow(value: Any) -> bool:
     return isinstance(value, otelflow.Flow) or getattr(value, _MARK, "") == "flow"
 
 
-def _is_file(place: str) -> bool:
-    return place.endswith(".py") or "/" in place or os.sep in place or Path(place).is_file()
-
-
 def _split(target: str) -> tuple[str, str]:
     place, colon, name = target.rpartition(":")
     # A Windows path has a colon of its own.
@@ -94,33 +89,10 @@ def _split(target: str) -> tuple[str, str]:
     return place, name
 
 
-def _load_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        fault = "is a folder" if path.is_dir() else "does not exist"
-        files = [str(file) for file in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise TargetNotFound(f"The file {path} {fault}{_hint(str(path), files)}")
-    file = path.resolve()
-    sys.path.insert(0, str(file.parent))
-    sys.argv = [str(path)]
-    # By the file's own name other processes can import it; when that is taken, another one has to do.
-    is_free = file.stem.isidentifier() and file.stem not in sys.modules and file.stem not in sys.stdlib_module_names
-    name = file.stem if is_free else f"otelflow_run_{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise TargetNotFound(f"The file {path} is no Python program: its name must end with .py")
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses and pickle look a class's module up by its name.
-    sys.modules[name] = module
-    loader = spec.loader
-    import_for_user(lambda: loader.exec_module(module), str(path))
-    return module
-
-
 def _load_module(name: str) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
         raise TargetNotFound(f"{name!r} is no name of a module, and no such file exists")
     sys.path.insert(0, str(Path.cwd()))
-    sys.argv = [name]
     return import_for_user(
         lambda: importlib.import_module(name), name, lambda: f"There is no module {name!r}; {cure_for_module(name)}"
     )
@@ -164,13 +136,7 @@ def _suggestion(name: str, module: ModuleType) -> str:
     names = _flow_names(module)
     if not names:
         return ", and no flow at all: decorate a function with @flow"
-    return _hint(name, names) or f"; its flows: {', '.join(names)}"
-
-
-def _hint(name: str, names: Iterable[str]) -> str:
-    """Return the name that may have been meant, as a question, without the list of all names."""
-    meant = nearest(name, names)
-    return f"; did you mean {meant!r}?" if meant else ""
+    return question(name, names) or f"; its flows: {', '.join(names)}"
 
 
 def _kind_and_cure(value: Any, name: str, module: ModuleType) -> str:

@@ -90,7 +90,7 @@ _Tree = Annotated[
 _NoLive = Annotated[
     bool, typer.Option("--no-live", help="Show on a terminal only what the flow writes, not what runs.")
 ]
-_Full = Annotated[bool, typer.Option("--full", help="Fold nothing, and cut only what is wider than its line.")]
+_Full = Annotated[bool, typer.Option("--full", help="Fold nothing, and cut nothing.")]
 _Logs = Annotated[bool, typer.Option("--logs", help="Every message, also of folded calls.")]
 _FailedOnly = Annotated[bool, typer.Option("--failed-only", help="Of the tree only what failed.")]
 
@@ -240,7 +240,10 @@ def ship(
     directory: Annotated[Path | None, typer.Argument(help="The spool; OTELFLOW_SPOOL_DIR if left out.")] = None,
     once: Annotated[bool, typer.Option("--once", help="End when nothing is left, or when it cannot be sent.")] = False,
 ) -> None:
-    """Send the spans that wait in a spool, of processes that run or are gone, to the OTLP endpoint."""
+    """Send the spans that wait in a spool, of processes that run or are gone, to the OTLP endpoint.
+
+    With --once the exit code is 1 when something could not be sent and waits on.
+    """
     show_warnings(with_tracebacks=False)
     from otelflow._cli.ship import ship as send
 
@@ -264,7 +267,7 @@ _Prometheus = Annotated[str | None, typer.Option("--prometheus", metavar="URL", 
 def doctor(jaeger: _Jaeger = None, prometheus: _Prometheus = None) -> None:
     """Look at everything between a flow and its dashboards, and say what to do about what is not right.
 
-    The exit code is 1 when something is wrong. What is not there and was not asked for is no fault.
+    The exit code is 1 when something is wrong, and 0 otherwise. What is not there and was not asked for is no fault.
     """
     show_warnings(with_tracebacks=False)
     from otelflow._cli._findings import print_findings
@@ -280,7 +283,11 @@ def verify(
     jaeger: _Jaeger = None,
     wait: Annotated[float, typer.Option("--wait", min=0, metavar="SECONDS", help="How long it may take.")] = 15.0,
 ) -> None:
-    """Tell whether a trace of the local store arrived whole in Jaeger; the exit code is 1 when it did not."""
+    """Tell whether a trace of the local store arrived whole in Jaeger.
+
+    The exit code is 0 when it did, 1 when it did not, 2 for input that cannot be used, and 3 when it cannot be told:
+    Jaeger does not answer, or nothing of the trace has ended yet.
+    """
     show_warnings(with_tracebacks=False)
     from otelflow._cli._findings import print_differences
 

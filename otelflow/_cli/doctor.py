@@ -13,10 +13,12 @@ from opentelemetry.util.re import parse_env_headers
 import otelflow
 from otelflow import semconv, settings
 from otelflow._cli._http import Answer, Unreachable, get, post
-from otelflow.errors import ConfigurationError
-from otelflow_exporters._otlp.endpoint import exporter_names, variable
-from otelflow_exporters._store.limits import default_directory, store_directory
+from otelflow.errors import ConfigurationError, StoreUnreadable
+from otelflow_exporters._otlp.endpoint import exporter_names, is_grpc, is_otlp, otlp_settings, variable
+from otelflow_exporters._spool.waiting import waiting_in
+from otelflow_exporters._store.limits import absolute, default_directory, store_directory
 from otelflow_exporters._store.ownership import open_store
+from otelflow_exporters._tree.wording import counted, local_time, size
 
 State = Literal["ok", "wrong", "absent"]
 
@@ -51,9 +53,11 @@ class Addresses(NamedTuple):
 
 def examine(addresses: Addresses) -> Iterator[Finding]:
     """Yield one finding after the other, in the order in which telemetry travels."""
+    spool = list(_examine_spool())  # before anything of our own waits there
     # Under a name of its own, and neither stored nor counted: it is no run of the user's.
     telemetry = otelflow.configure(service_name=_SERVICE, store=False, metrics="off")
     yield _examine_store()
+    yield from spool
     endpoint = _examine_endpoint()
     yield endpoint
     try:
@@ -62,7 +66,7 @@ def examine(addresses: Addresses) -> Iterator[Finding]:
             yield _examine_clock("Jaeger's clock", jaeger)
             if endpoint.state == "wrong":
                 yield Finding("absent", _DELIVERY, "not looked for: the endpoint takes nothing")
-            elif any(name.startswith("otlp") for name in exporter_names("traces")):
+            elif any(map(is_otlp, exporter_names("traces"))):
                 yield _examine_delivery(telemetry, addresses.jaeger)
             else:
                 yield Finding("absent", _DELIVERY, "not looked for: nothing is sent from here")
@@ -91,10 +95,48 @@ def _examine_store() -> Finding:
     return Finding("wrong", "local store", f"{directory} cannot be written", cure)
 
 
+def _examine_spool() -> Iterator[Finding]:
+    """Tell where spans wait, how many, since when, and who sends them; nothing where no spool was asked for."""
+    setting = settings.in_force()["spool_dir"].value
+    if not setting:
+        return
+    directory = absolute(setting, "OTELFLOW_SPOOL_DIR")
+    try:
+        with open_store(directory, kind="spool") as folder:
+            waiting = waiting_in(folder)
+    except FileNotFoundError:
+        waiting = None
+    except (StoreUnreadable, OSError) as error:
+        yield Finding("wrong", "spool", str(error))
+        return
+    parent = next(path for path in (directory, *directory.parents) if path.exists())
+    if not os.access(parent, os.W_OK):
+        yield Finding("wrong", "spool", f"{directory} cannot be written", "set OTELFLOW_SPOOL_DIR to another folder")
+    elif not any(map(is_otlp, exporter_names("traces"))):
+        seen = f"{directory} is not used: nothing is sent from here"
+        yield Finding("absent", "spool", seen, "set OTEL_EXPORTER_OTLP_ENDPOINT: spans wait there for it")
+    else:
+        writers = waiting.writers if waiting is not None else 0
+        words = f"; {counted(writers, 'program')} write{'s' if writers == 1 else ''} there" if writers else ""
+        yield Finding("ok", "spool", f"{directory} can be written{words}")
+    if waiting is not None and waiting.size:
+        amount = size(waiting.size)
+        words = amount if waiting.spans is None else f"{counted(waiting.spans, 'span')} ({amount})"
+        since = f"since {local_time(round(waiting.since * 1e9)):%Y-%m-%d %H:%M:%S}"
+        if waiting.is_sent:
+            yield Finding("ok", "waits in the spool", f"{words} {since}; a process is sending")
+        else:
+            cure = f"'otelflow ship {directory} --once' sends them, and so does the next program that uses the spool"
+            yield Finding("absent", "waits in the spool", f"{words} {since}; nobody is sending", cure)
+
+
 def _examine_endpoint() -> Finding:
     """Connect to the OTLP endpoint and, if it speaks HTTP, send an export of nothing, as the exporter would."""
     subject = "OTLP endpoint"
     name, endpoint = variable("traces", "ENDPOINT")
+    senders = [sender for sender in exporter_names("traces") if is_otlp(sender)]
+    if not endpoint and senders:  # asked for by OTEL_TRACES_EXPORTER alone
+        endpoint, _ = otlp_settings("traces", "otlp_proto_grpc" if is_grpc("traces", senders[0]) else "otlp_proto_http")
     if not endpoint:
         cure = "export OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 to send runs to a Collector or Jaeger"
         return Finding("absent", subject, "not set: runs stay on this machine", cure)
@@ -103,7 +145,7 @@ def _examine_endpoint() -> Finding:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         with socket.create_connection((parts.hostname or "", port), timeout=3):
             pass
-        if parts.scheme not in ("http", "https") or variable("traces", "PROTOCOL")[1] == "grpc":
+        if parts.scheme not in ("http", "https") or (bool(senders) and is_grpc("traces", senders[0])):
             return Finding("ok", subject, f"{endpoint} accepts connections")
         url = endpoint if "TRACES" in name else f"{endpoint.rstrip('/')}/v1/traces"
         headers = parse_env_headers(variable("traces", "HEADERS")[1], liberal=True)

@@ -26,7 +26,11 @@ app: Final = typer.Typer(
 
 _From = Annotated[
     list[str] | None,
-    typer.Option("--from", metavar="MODULE", help="A module whose flows have objectives; may be given repeatedly."),
+    typer.Option(
+        "--from",
+        metavar="TARGET",
+        help="path/to/file.py or package.module, whose flows have objectives; may be given repeatedly.",
+    ),
 ]
 _Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there, not to stdout.")]
 _Jaeger = Annotated[str, typer.Option("--jaeger", metavar="URL", help="Where the links to traces lead.")]
@@ -39,7 +43,12 @@ class _Reader(StrEnum):
     KUBERNETES = "kubernetes"
 
 
-@app.command(epilog=examples("otelflow generate alerts --from shop.flows --output rules.yml"))
+@app.command(
+    epilog=examples(
+        "otelflow generate alerts --from shop.py --output rules.yml",
+        "otelflow generate alerts --from package.module --for kubernetes",
+    )
+)
 def alerts(
     modules: _From = None,
     output: _Output = None,

@@ -14,6 +14,7 @@ from otelflow.settings import in_force
 from otelflow_exporters._otlp.endpoint import variable
 from otelflow_exporters._otlp.sender import new_sender
 from otelflow_exporters._spool.shipper import Shipper
+from otelflow_exporters._tree.wording import counted
 
 _BATCH_SIZE: Final = 512
 _LOOK_SECONDS: Final = 1.0
@@ -32,9 +33,10 @@ def ship(directory: Path | None, *, once: bool) -> int:
     name, endpoint = variable("traces", "ENDPOINT")
     if not endpoint:
         raise ConfigurationError(f"ship needs an endpoint: set {name}, such as http://localhost:4318")
+    directory = directory.expanduser().absolute()
     lost: Counter[str] = Counter()
     shipper = Shipper(
-        directory.expanduser().absolute(),
+        directory,
         new_sender("traces"),
         batch_size=_BATCH_SIZE,
         on_loss=lambda reason, count: lost.update({reason: count}),
@@ -57,7 +59,8 @@ def ship(directory: Path | None, *, once: bool) -> int:
     finally:
         shipper.close()
         losses = "".join(f", {count:,} {reason}" for reason, count in lost.items())
-        say(f"{sent - lost['rejected']:,} spans sent{losses}")
+        absence = "" if directory.exists() else f"; there is no spool {directory} yet"
+        say(f"{counted(sent - lost['rejected'], 'span')} sent{losses}{absence}")
     return FAILURE if once and failure else 0
 
 

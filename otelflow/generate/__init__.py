@@ -26,8 +26,8 @@ def generate_alerts(
 ) -> str:
     """Return recording rules and alerts as YAML: those for every flow, and those that objectives add.
 
-    *modules* are names of modules as in ``import package.module``. They are imported, and the flows that they and
-    the modules that they import declare get the alerts of their objectives.
+    *modules* are names of modules as in ``import package.module``, or paths of files that end with ``.py``. They are
+    imported, and the flows that they and the modules that they import declare get the alerts of their objectives.
     *jaeger* is the address that links in alerts lead to.
     *for_* is who reads the rules: ``"prometheus"`` a rule file, ``"kubernetes"`` a resource ``PrometheusRule`` of the
     Prometheus operator, whose *namespace* is used for nothing else.
@@ -65,7 +65,7 @@ def generate_dashboards(
 ) -> dict[str, dict[str, Any]]:
     """Return three Grafana dashboards by file name: the fleet, one flow, one task.
 
-    *modules* are names of modules as in ``import package.module``, whose objectives the fleet shows.
+    *modules* are names of modules as in ``import package.module``, or paths of files, whose objectives the fleet shows.
     *prometheus* is the uid of Grafana's data source.
     *jaeger* is the address that links to traces lead to.
 

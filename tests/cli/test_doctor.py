@@ -189,3 +189,42 @@ def test_cures_are_never_broken(otelflow, no_stack, columns):
     cure = "→ export OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 to send runs to a Collector or Jaeger\n"
     assert cure in done.out
     assert "docker compose -f deploy/compose.yaml up -d, or give --jaeger URL\n" in done.out
+
+
+def test_a_spool_is_told_with_what_waits_there_and_how_it_is_sent(otelflow, no_stack, tmp_path):
+    spool = str(tmp_path / "spool")
+    variables = {"OTELFLOW_SPOOL_DIR": spool, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "COLUMNS": "200"}
+
+    before = otelflow("doctor", **variables)
+    otelflow("run", "flows.py:ratio", "-p", "a=6", **variables)
+    after = otelflow("doctor", **variables)
+
+    assert f"ok    spool               {spool} can be written\n" in before.out
+    assert "waits in the spool" not in before.out
+    assert re.search(
+        r"-     waits in the spool  2 spans \([\d.]+ kB\) since [-\d]+ [\d:]+; nobody is sending\n", after.out
+    )
+    assert f"→ 'otelflow ship {spool} --once' sends them" in after.out
+
+
+def test_a_spool_that_nothing_is_written_to_and_what_is_no_spool_are_told(otelflow, no_stack, tmp_path):
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others/file").write_text("of somebody else")
+
+    unused = otelflow("doctor", OTELFLOW_SPOOL_DIR=str(tmp_path / "spool"), COLUMNS="200")
+    wrong = otelflow("doctor", OTELFLOW_SPOOL_DIR=str(tmp_path / "others"), COLUMNS="200")
+
+    assert f"-     spool               {tmp_path / 'spool'} is not used: nothing is sent from here" in unused.out
+    assert unused.code == 0
+    assert re.search(r"WRONG spool\s+The spool \S+ holds files of others", wrong.out)
+    assert wrong.code == 1
+
+
+def test_an_exporter_without_an_endpoint_sends_to_the_usual_one_and_its_absence_is_told_once(otelflow, servers):
+    address = f"http://127.0.0.1:{servers.server_port}"
+
+    done = otelflow("doctor", "--jaeger", address, OTEL_TRACES_EXPORTER="otlp", COLUMNS="200")
+
+    assert re.search(r"(?:WRONG|ok   ) OTLP endpoint +http://localhost:4318 ", done.out)
+    assert "not set: runs stay on this machine" not in done.out
+    assert "spans are lost" not in done.err

@@ -45,3 +45,16 @@ def test_an_address_of_jaeger_that_is_none_is_refused(otelflow):
 
     assert (done.code, done.out) == (2, "")
     assert "'localhost:16686' is no address: give one such as http://127.0.0.1:16686" in done.err
+
+
+def test_files_are_read_as_modules_are(otelflow, tmp_path):
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows/shop.py").write_text(SHOP)
+    (tmp_path / "flows/stock.py").write_text(STOCK)
+
+    done = otelflow(*("generate", "alerts", "--from", "flows/shop.py", "--from", "flows/stock.py"), cwd=tmp_path)
+
+    assert done.code == 0
+    assert done.lines[0] == "otelflow: flows/shop.py: 2 flows, 1 objective"
+    assert done.lines[1].startswith("otelflow: flows/stock.py: 1 flow, no objectives")
+    assert "flow: sell" in done.out or 'flow="sell"' in done.out

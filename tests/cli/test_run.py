@@ -73,7 +73,7 @@ def test_a_flow_in_a_package_may_import_its_neighbours(otelflow, tmp_path):
 
     assert (by_module.code, by_module.out) == (0, "7\n")
     assert by_file.code == 2
-    assert "name it as package.module:flow" in by_file.err
+    assert "name it as package.module, not by its path" in by_file.err
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,8 @@ def test_the_tree_comes_on_stderr_with_and_without_a_store(otelflow, environment
 
     assert done.out == "dividing 6 by 2\n"
     assert "✓ flow ratio" in done.err
-    assert "└─ ✓ task divide" in done.err
+    assert "├─ ✓ task divide" in done.err
+    assert "└╴ = result flow-return-value: 3.0" in done.err
     assert "· dividing 6 by 2" in done.err
 
 

@@ -50,6 +50,12 @@ def test_once_sends_what_waits_and_ends(spool, receiver):
     assert len(receiver.spans) == 1_100
 
 
+def test_a_folder_that_is_not_there_is_told(spool):
+    done = ship(spool, "--once", url="http://127.0.0.1:9")
+
+    assert (done.returncode, done.stderr) == (0, f"otelflow: 0 spans sent; there is no spool {spool} yet\n")
+
+
 def test_once_fails_when_the_endpoint_takes_nothing_and_everything_stays(spool):
     tracer, end = writer_of(spool)
     tracer.start_span("waits").end()

@@ -150,3 +150,15 @@ def test_a_trace_that_is_not_stored_is_told_in_one_line(otelflow, empty_jaeger):
 
     assert (done.code, len(done.lines)) == (2, 1)
     assert "ab" * 16 in done.err
+
+
+def test_what_cannot_be_told_is_one_line_and_no_difference(otelflow):
+    run = otelflow("run", "flows.py:ratio", "-p", "a=6")
+    trace_id = re.search(r"trace ([0-9a-f]{32})", run.err)[1]
+
+    done = otelflow("verify", trace_id, "--jaeger", "http://127.0.0.1:9", "--wait", "0")
+
+    assert done.code == 3
+    assert len(done.lines) == 1
+    assert f"trace {trace_id} cannot be compared: http://127.0.0.1:9 does not answer" in done.err
+    assert "--jaeger URL" in done.err

@@ -16,7 +16,10 @@ from otelflow.generate._flows import flows_of
     [
         ("no_such_flows", TargetNotFound, "There is no module 'no_such_flows'"),
         ("shop_flows.orders", TargetNotFound, "There is no module 'shop_flows.orders'"),
-        ("shop_flows.py", TargetNotFound, "There is no module 'shop_flows.py'; did you mean 'shop_flows'?"),
+        ("shop_flow.py", TargetNotFound, "The file shop_flow.py does not exist; did you mean 'shop_flows.py'?"),
+        ("./", TargetNotFound, "The file . is a folder"),
+        ("shop_flows.py:nightly", TargetNotFound, "is one flow: --from wants what declares it, shop_flows.py"),
+        ("shop_flows:nightly", TargetNotFound, "is one flow: --from wants what declares it, shop_flows"),
         ("", TargetNotFound, "is no module"),
         ("..", TargetNotFound, "is no module"),
         ("broken_flows", TargetNotImportable, "No module named 'no_such_package_anywhere'"),
@@ -29,6 +32,16 @@ def test_a_module_that_does_not_import_is_one_error_that_names_it(shop, module, 
         generate_alerts([module])
 
     assert complaint in str(raised.value)
+
+
+@pytest.mark.parametrize("place", ["shop_flows.py", "./shop_flows.py", "{folder}/shop_flows.py"])
+def test_a_path_works_where_a_module_works(shop, tmp_path, place):
+    path = place.format(folder=tmp_path)
+
+    first, second = generate_alerts([path]), generate_alerts(path)
+
+    assert first == second == generate_alerts([shop])
+    assert "orders" in first
 
 
 @pytest.fixture

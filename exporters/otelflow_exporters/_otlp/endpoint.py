@@ -170,6 +170,10 @@ def new_exporter(signal: str, name: str) -> tuple[Any, ExportStatus]:
         if not variable(signal, "TIMEOUT")[1]:
             arguments["timeout"] = seconds
         status = ExportStatus(endpoint)
+        endpoint_variable, address = variable(signal, "ENDPOINT")
+        if os.environ.get(endpoint_variable, "") != address:  # spaces around it, or the end of a line
+            is_base = name == _HTTP and signal.upper() not in endpoint_variable
+            arguments["endpoint"] = f"{address.rstrip('/')}/v1/{signal}" if is_base else address
     exporter_variable = f"OTEL_{signal.upper()}_EXPORTER"
     kind = entry_points.load(f"opentelemetry_{signal}_exporter", name, exporter_variable)
     if name == _HTTP and not any(os.environ.get(provider.format(signal.upper())) for provider in _CREDENTIAL_PROVIDERS):

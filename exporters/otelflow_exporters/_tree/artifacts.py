@@ -2,9 +2,10 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -13,27 +14,38 @@ from rich.table import Table
 from rich.text import Text
 
 from otelflow_exporters._tree.details import Detail
-from otelflow_exporters._tree.wording import clean, one_line
+from otelflow_exporters._tree.wording import clean, counted, one_line
 
 _LINES: Final = 40
 _ROWS: Final = 20
 _COLUMNS: Final = 8
-_ALL: Final = 1_000_000
+_ALL: Final = 1_000_000_000
+_LONGEST_CELL: Final = 200
+_LONGEST_TEXT: Final = 20_000
 _PROGRESS_STEP: Final = 5
 
 _logger = logging.getLogger(__name__)
 
 
-def block_lines(
+class Block(NamedTuple):
+    """The lines of a rendered artifact, and how much of it is not among them, by noun."""
+
+    lines: list[Text]
+    hidden: Counter[str]
+
+
+def block_of(
     detail: Detail, console: Console, glyphs: Mapping[str, str], width: int, *, is_whole: bool = False
-) -> Iterator[Text]:
-    """Yield the lines of a rendered artifact; content that does not fit its form comes out as text."""
+) -> Block:
+    """Return a rendered artifact; content that does not fit its form comes out as text."""
+    hidden: Counter[str] = Counter()
     options = console.options.update(width=max(10, width), height=None)
     try:
-        rendered = console.render_lines(_rendered(detail, glyphs, is_whole=is_whole), options, pad=False)
+        rendered = console.render_lines(_rendered(detail, glyphs, hidden, is_whole=is_whole), options, pad=False)
     except Exception:
         _logger.debug("An artifact cannot be rendered as %s", detail.form, exc_info=True)
-        rendered = console.render_lines(Text(detail.block), options, pad=False)
+        text = clean(detail.block, _ALL if is_whole else _LONGEST_TEXT)
+        rendered = console.render_lines(Text(text), options, pad=False)
     lines = [
         Text.assemble(*((segment.text, segment.style or "") for segment in line if not segment.control))
         for line in rendered
@@ -42,17 +54,18 @@ def block_lines(
     filled = [number for number, line in enumerate(lines) if line.plain.strip()]
     gaps = {number + 1 for number, following in pairwise(filled) if following > number + 1}
     lines = [lines[number] for number in sorted({*filled, *gaps})]
-    yield from lines if is_whole else lines[:_LINES]
     if len(lines) > _LINES and not is_whole:
-        yield Text(f"{glyphs['more']}{len(lines) - _LINES:,} more lines", style="dim")
+        hidden["line"] = len(lines) - _LINES
+        lines[_LINES:] = [Text(f"{glyphs['more']}{counted(hidden['line'], 'line', 'more ')}", style="dim")]
+    return Block(lines, hidden)
 
 
-def _rendered(detail: Detail, glyphs: Mapping[str, str], *, is_whole: bool) -> RenderableType:
+def _rendered(detail: Detail, glyphs: Mapping[str, str], hidden: Counter[str], *, is_whole: bool) -> RenderableType:
     if detail.form == "markdown":
         # Without hyperlinks the address is printed, so that a reader sees where a link leads.
         return Markdown(detail.block, hyperlinks=False)
     if detail.form == "table":
-        return _table(detail.block, _ALL if is_whole else _ROWS, _ALL if is_whole else _COLUMNS)
+        return _table(detail.block, hidden, is_whole=is_whole)
     if detail.form == "progress":
         percent = float(detail.block)
         full = round(min(100.0, max(0.0, percent)) / _PROGRESS_STEP)
@@ -60,8 +73,9 @@ def _rendered(detail: Detail, glyphs: Mapping[str, str], *, is_whole: bool) -> R
     return Text(detail.block, style="red" if detail.form == "error" else "")
 
 
-def _table(block: str, most_rows: int, most_columns: int) -> RenderableType:
+def _table(block: str, hidden: Counter[str], *, is_whole: bool) -> RenderableType:
     """Return a list of objects (or of lists) as a table; raise for anything else."""
+    most_rows, most_columns, longest = (_ALL, _ALL, _ALL) if is_whole else (_ROWS, _COLUMNS, _LONGEST_CELL)
     content = json.loads(block)
     content = [content] if isinstance(content, dict) else content
     if not isinstance(content, list) or not all(isinstance(row, dict | list) for row in content):
@@ -73,8 +87,8 @@ def _table(block: str, most_rows: int, most_columns: int) -> RenderableType:
         is_number = all(isinstance(row.get(column, 0), int | float) for row in rows[:most_rows])
         table.add_column(Text(one_line(column)), justify="right" if is_number else "left", overflow="fold")
     for row in rows[:most_rows]:
-        table.add_row(*(Text(clean(row.get(column, ""), 200)) for column in columns[:most_columns]))
-    hidden = [f"{len(rows) - most_rows:,} more rows"] if len(rows) > most_rows else []
-    hidden += [f"{len(columns) - most_columns:,} more columns"] if len(columns) > most_columns else []
+        table.add_row(*(Text(clean(row.get(column, ""), longest)) for column in columns[:most_columns]))
+    hidden.update({"row": max(0, len(rows) - most_rows), "column": max(0, len(columns) - most_columns)})
+    words = [counted(hidden[noun], noun, "more ") for noun in ("row", "column") if hidden[noun]]
     # Not as the table's caption, which would be no wider than the table.
-    return Group(table, Text(", ".join(hidden), style="dim italic")) if hidden else table
+    return Group(table, Text(", ".join(words), style="dim italic")) if words else table

@@ -18,17 +18,21 @@ MESSAGES_TAIL: Final = 4
 MESSAGES_OF_WEIGHT: Final = 20
 ARTIFACTS_SHOWN: Final = 20
 LINKS_SHOWN: Final = 5
+EXCEPTIONS_SHOWN: Final = 2
 _MESSAGE_LINES: Final = 6
 _TEXT_LINES: Final = 20
 _LONGEST_BLOCK: Final = 20_000
+_LONGEST_DESCRIPTION: Final = 500
+_PAIRS_SHOWN: Final = 8
+_LONGEST_PAIR: Final = 180
 _ALL_LINES: Final = 100_000
 _PLAIN_SEVERITIES: Final = frozenset({"", "INFO", "DEBUG", "TRACE", "NOTSET"})
 _BAD_SEVERITIES: Final = frozenset({"ERROR", "CRITICAL", "FATAL"})
 _NEVER_LEFT_OUT: Final = (names.ARTIFACT_EVENT, names.RESULT_EVENT, names.EXCEPTION_EVENT)
 _OMITTED: Final = (
-    (names.MESSAGES_OMITTED, "messages"),
-    (names.ARTIFACTS_OMITTED, "artifacts"),
-    (names.RESULTS_OMITTED, "results"),
+    (names.MESSAGES_OMITTED, "message"),
+    (names.ARTIFACTS_OMITTED, "artifact"),
+    (names.RESULTS_OMITTED, "result"),
 )
 
 
@@ -63,12 +67,12 @@ def _closing(span: Span, nodes: dict[str, SpanNode], view: TreeView) -> Iterator
     """Yield what is known of a span without a time."""
     if span.attributes.get(names.GENERATOR_CLOSED_EARLY):
         yield Detail("its consumer closed it before its end", mark="more", time=span.end)
-    for key, plural in _OMITTED:
+    for key, noun in _OMITTED:
         count = span.attributes.get(key)
         if isinstance(count, int) and count > 0:
-            yield Detail(f"{count:,} more {plural} were not recorded", mark="more", time=span.end)
+            yield Detail(f"{counted(count, noun, 'more ')} {_were(count)} not recorded", mark="more", time=span.end)
     if span.dropped_events:
-        text = f"{span.dropped_events:,} events were dropped by the SDK's limit"
+        text = f"{counted(span.dropped_events, 'event')} {_were(span.dropped_events)} dropped by the SDK's limit"
         yield Detail(text, mark="more", time=span.end)
     limit = len(span.links) if view.full else LINKS_SHOWN
     for link in span.links[:limit]:
@@ -78,25 +82,34 @@ def _closing(span: Span, nodes: dict[str, SpanNode], view: TreeView) -> Iterator
         else:
             yield Detail(f"linked to trace {link.trace_id}, span {link.span_id}", mark="link", time=span.start)
     if len(span.links) > limit:
-        count = len(span.links) - limit
-        yield _omission(Counter(link=count), span.start, f"{count:,} more links")
+        yield _omission(Counter(link=len(span.links) - limit), span.start)
 
 
-def _omission(hidden: Counter[str], time: int, text: str = "") -> Detail:
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
+def _omission(hidden: Counter[str], time: int) -> Detail:
     """Return the line that stands for what is *hidden*."""
-    words = text or ", ".join(counted(count, noun, "more ") for noun, count in hidden.items())
+    words = ", ".join(counted(count, noun, "more ") for noun, count in hidden.items())
     return Detail(words, mark="more", time=time, hidden=hidden)
 
 
 def _errors(node: SpanNode, view: TreeView, *, shows_traceback: bool) -> Iterator[Detail]:
     span = node.span
     exceptions = [event for event in span.events if event.name == names.EXCEPTION_EVENT]
-    for event in exceptions if view.full else exceptions[-2:]:
+    older = [] if view.full else exceptions[:-EXCEPTIONS_SHOWN]
+    if older:
+        yield _omission(Counter(exception=len(older)), span.end)
+    for event in exceptions[len(older) :]:
         kind = one_line(event.attributes.get(names.EXCEPTION_TYPE, "exception"))
-        yield _error(kind, event.attributes.get(names.EXCEPTION_MESSAGE, ""), view)
+        error = _error(kind, event.attributes.get(names.EXCEPTION_MESSAGE, ""), view)
+        yield error
         trace = str(event.attributes.get(names.EXCEPTION_STACKTRACE, ""))
         if trace and shows_traceback:
-            yield Detail("", "red", "traceback", "\n".join(shown_traceback(trace, is_whole=view.full)))
+            lines, hidden = shown_traceback(trace, is_whole=view.full)
+            if lines != [error.text]:  # without a frame it would say the same once more
+                yield Detail("", "red", "traceback", "\n".join(lines), hidden=_lines(hidden))
         elif place := place_in(trace):
             yield Detail(f"at {place}", "red")
     if exceptions:
@@ -108,8 +121,13 @@ def _errors(node: SpanNode, view: TreeView, *, shows_traceback: bool) -> Iterato
 
 
 def _error(kind: str, message: object, view: TreeView) -> Detail:
-    lines = lines_of(message, _ALL_LINES if view.full else _MESSAGE_LINES)
-    return Detail(": ".join(part for part in (kind, "\n".join(lines)) if part), style="red")
+    lines, hidden = lines_of(message, _ALL_LINES if view.full else _MESSAGE_LINES)
+    text = ": ".join(part for part in (kind, "\n".join(lines)) if part)
+    return Detail(text, style="red", mark="fault", hidden=_lines(hidden))
+
+
+def _lines(count: int) -> Counter[str]:
+    return Counter(line=count) if count else Counter()
 
 
 class _Events:
@@ -171,28 +189,31 @@ def _message(event: Event, *, is_whole: bool) -> Detail:
     count = _ALL_LINES if is_whole else _MESSAGE_LINES
     if event.name == names.RESULT_EVENT:
         key = one_line(event.attributes.get(names.RESULT_KEY, "result"))
-        description = "\n".join(lines_of(event.attributes.get(names.RESULT_DESCRIPTION, ""), count))
-        text = f"result {key}" + (f": {description}" if description else "")
-        return Detail(text, "cyan", mark="result", time=event.time)
+        lines, hidden = lines_of(event.attributes.get(names.RESULT_DESCRIPTION, ""), count)
+        text = ": ".join(part for part in (f"result {key}", "\n".join(lines)) if part)
+        return Detail(text, "cyan", mark="result", time=event.time, hidden=_lines(hidden))
     if event.name != names.MESSAGE_EVENT:
-        pairs = " ".join(
-            f"{one_line(key, 60)}={one_line(value, 120)}" for key, value in list(event.attributes.items())[:8]
-        )
-        text = one_line(f"{one_line(event.name)} {pairs}")
-        return Detail(text, mark="event", time=event.time, is_timed=True)
+        pairs = [f"{one_line(key, 60)}={one_line(value, _ALL_LINES)}" for key, value in event.attributes.items()]
+        text = whole = " ".join([one_line(event.name, _ALL_LINES), *pairs])
+        if not is_whole:
+            pairs = [one_line(pair, _LONGEST_PAIR) for pair in pairs[:_PAIRS_SHOWN]]
+            text = one_line(" ".join([one_line(event.name), *pairs]))
+        return Detail(text, mark="event", time=event.time, is_timed=True, hidden=_lines(int(text != whole)))
     severity = _severity(event)
-    text = "\n".join(lines_of(event.attributes.get(names.MESSAGE_TEXT, ""), count))
-    if severity in _PLAIN_SEVERITIES:
-        return Detail(text, mark="message", time=event.time, is_timed=True)
-    style = "red" if severity in _BAD_SEVERITIES else "yellow"
-    return Detail(f"{severity} {text}", style, mark="message", time=event.time, is_timed=True)
+    lines, hidden = lines_of(event.attributes.get(names.MESSAGE_TEXT, ""), count)
+    text, style = "\n".join(lines) if any(map(str.strip, lines)) else "(empty)", "dim"
+    if severity not in _PLAIN_SEVERITIES:
+        text, style = f"{severity} {text}", "red" if severity in _BAD_SEVERITIES else "yellow"
+    return Detail(text, style, mark="message", time=event.time, is_timed=True, hidden=_lines(hidden))
 
 
 def _artifact(event: Event, *, is_whole: bool) -> Detail:
     values = event.attributes
     form = one_line(values.get(names.ARTIFACT_TYPE, ""), 40)
     title = " ".join(part for part in ("artifact", one_line(_key(event)), f"({form})" if form else "") if part)
-    description = one_line(values.get(names.ARTIFACT_DESCRIPTION, ""))
+    description = one_line(values.get(names.ARTIFACT_DESCRIPTION, ""), _ALL_LINES)
+    cut = 0 if is_whole or len(description) <= _LONGEST_DESCRIPTION else 1
+    description = one_line(description, _LONGEST_DESCRIPTION) if cut else description
     if description and description != form:
         title += f": {description}"
     reference = values.get(names.ARTIFACT_REFERENCE)
@@ -206,10 +227,15 @@ def _artifact(event: Event, *, is_whole: bool) -> Detail:
         amount = values.get(names.ARTIFACT_SIZE)
         block = f"a picture of {size(amount)}" if isinstance(amount, int | float) else "a picture"
     if form in ("table", "markdown", "progress"):
-        return Detail(title, "magenta", form, clean(block, _LONGEST_BLOCK), mark="artifact", time=event.time)
+        # What a table holds is read first, and cleaned then.
+        longest = _ALL_LINES * 1_000 if is_whole else _LONGEST_BLOCK
+        cut += form != "table" and len(block) > longest
+        block = block if form == "table" else clean(block, longest)
+        return Detail(title, "magenta", form, block, mark="artifact", time=event.time, hidden=_lines(cut))
     if form == "json":
         with contextlib.suppress(ValueError, RecursionError):
             block = json.dumps(json.loads(block), indent=2, ensure_ascii=False)
-    lines = "\n".join(lines_of(block, _ALL_LINES if is_whole else _TEXT_LINES))
+    lines, hidden = lines_of(block, _ALL_LINES if is_whole else _TEXT_LINES)
     form = "error" if form == "error" else "text"
-    return Detail(title, "magenta", form, lines, mark="artifact", time=event.time)
+    hidden_lines = _lines(hidden + cut)
+    return Detail(title, "magenta", form, "\n".join(lines), mark="artifact", time=event.time, hidden=hidden_lines)

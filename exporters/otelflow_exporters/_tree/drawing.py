@@ -12,7 +12,7 @@ from rich.text import Text
 from otelflow import semconv as names
 from otelflow._core.text.durations import in_words
 from otelflow_exporters._tree import glyphs
-from otelflow_exporters._tree.artifacts import block_lines
+from otelflow_exporters._tree.artifacts import block_of
 from otelflow_exporters._tree.details import Detail, details_of
 from otelflow_exporters._tree.forest import NOUNS, Fold, Forest, Rest, SpanNode, fold, start_of
 from otelflow_exporters._tree.labels import label_of
@@ -130,14 +130,14 @@ class _Drawing:
                 waiting.extend(self._draw_fold(row, row.item))
             elif isinstance(row.item, Detail):
                 self._hidden += row.item.hidden
-                self._draw_detail(row.prefix, row.item)
+                self._draw_detail(row, row.item)
             else:
                 failed = f", {row.item.failed:,} of them failed" if row.item.failed else ""
                 self._hidden["span"] += row.item.count
                 prefix = _shortened(row.prefix, self._name_width // 2)
                 text = f"{prefix}{self._signs['more']}{counted(row.item.count, 'span', 'more ')}{failed}"
                 self._print(Text(text, style="dim"))
-        if self._view.cure and self._hidden:
+        if self._view.cure and self._hidden.total():
             words = f"{self._signs['more']}what is folded:"
             is_one_line = not self._page.is_wrapped or len(words) + 1 + len(self._view.cure) <= self._console.width
             for line in [f"{words} {self._view.cure}"] if is_one_line else [words, self._view.cure]:
@@ -162,19 +162,25 @@ class _Drawing:
     def _rows(
         self, items: "Sequence[SpanNode | Fold | Rest | Detail]", below: str, depth: int, *, is_cause: bool
     ) -> list[_Row]:
-        """Return the rows of *items*, last first, with their guides; only spans hang on branches."""
+        """Return the rows of *items*, last first, with their guides.
+
+        Spans hang on branches; beside them, details do so, too: between spans and after them they would seem to be of
+        the span above.
+        """
         rows: list[_Row] = []
-        space = self._signs["space"]
-        is_last = True  # no span comes after it
+        has_spans = any(not isinstance(item, Detail) for item in items)
+        is_last = True  # nothing on a branch comes after it
         for item in reversed(items):
+            inside = below + self._signs["space" if is_last else "pipe"]
             if depth == 0:
                 rows.append(_Row("", "", item, depth, is_cause))
-            elif isinstance(item, Detail):
-                rows.append(_Row(below + (space if is_last else self._signs["pipe"]), "", item, depth, is_cause))
+            elif isinstance(item, Detail) and not (has_spans and item.mark):
+                rows.append(_Row(inside, inside, item, depth, is_cause))
             else:
-                branch = self._signs["last" if is_last else "branch"]
-                inside = below + (space if is_last else self._signs["pipe"])
-                rows.append(_Row(below + branch, inside, item, depth, is_cause))
+                branch = "last" if is_last else "branch"
+                if isinstance(item, Detail):
+                    branch = "last detail" if is_last else "detail"
+                rows.append(_Row(below + self._signs[branch], inside, item, depth, is_cause))
                 is_last = False
         return rows
 
@@ -184,7 +190,9 @@ class _Drawing:
         style = _STYLES.get(span.result, "yellow")
         mark = f"{self._mark(span.result)} "
         prefix = _shortened(row.prefix, self._name_width // 2)
-        label = label_of(node, self._name_width - cell_len(prefix) - cell_len(mark), style)
+        room = self._name_width - cell_len(prefix) - cell_len(mark)
+        label = label_of(node, room, style, is_whole=self._view.full)
+        self._hidden["value"] += label.is_cut
         text = Text(mark, style=style).append_text(label.text)
         self._print(self._line(prefix, text, [(span.start, span.end)], span.end - span.start, span.result))
         is_cause = row.is_cause and node.is_failed
@@ -226,7 +234,11 @@ class _Drawing:
 
     def _line(self, prefix: str, label: Text, times: list[tuple[int, int]], length: int, result: str) -> Text:
         """Return name, bar and duration in their columns."""
-        label.truncate(self._name_width - cell_len(prefix), overflow="ellipsis", pad=True)
+        room = self._name_width - cell_len(prefix)
+        if label.cell_len > room and self._view.full:
+            return Text.assemble((prefix, "dim"), label, f" {in_words(length / 1e9)}")
+        self._hidden["name"] += label.cell_len > room
+        label.truncate(room, overflow="ellipsis", pad=True)
         line = Text.assemble((prefix, "dim"), label, " ")
         if self._bar_width:
             line.append(self._bar(times), style=_STYLES.get(result, "blue"))
@@ -247,8 +259,9 @@ class _Drawing:
                 cells[cell] = glyph if cells[cell] == " " else self._signs["bar"]
         return "".join(cells)
 
-    def _draw_detail(self, prefix: str, detail: Detail) -> None:
-        prefix = _shortened(prefix, self._name_width // 2)
+    def _draw_detail(self, row: _Row, detail: Detail) -> None:
+        first = _shortened(row.prefix, self._name_width // 2)
+        prefix = _shortened(row.below, self._name_width // 2)
         mark = self._signs[detail.mark]
         if detail.is_timed and detail.time and self._console.width >= _NARROW_FOR_TIMES:
             clock = local_time(detail.time).time()
@@ -259,13 +272,15 @@ class _Drawing:
             lines = [part for line in lines for part in wrapped(line, room)]
         for number, line in enumerate(lines):
             guide = mark if number == 0 else " " * len(mark)
-            self._print_whole(Text.assemble((prefix, "dim"), (guide, "dim"), (line, detail.style)))
+            self._print_whole(Text.assemble((prefix if number else first, "dim"), (guide, "dim"), (line, detail.style)))
         if detail.form == "traceback":
             for line in detail.block.splitlines():
                 self._print_whole(Text.assemble((prefix, "dim"), (line, detail.style)))
         elif detail.block:
             width = self._console.width - cell_len(prefix) - 2
-            for text in block_lines(detail, self._console, self._signs, width, is_whole=self._view.full):
+            block = block_of(detail, self._console, self._signs, width, is_whole=self._view.full)
+            self._hidden += block.hidden
+            for text in block.lines:
                 self._print(Text.assemble((prefix + "  ", "dim"), text))
 
     def _print_whole(self, line: Text) -> None:
@@ -277,7 +292,8 @@ class _Drawing:
     def _print(self, line: Text) -> None:
         self._left -= 1
         line.rstrip()
-        line.truncate(self._console.width, overflow="ellipsis")
+        if not self._view.full:
+            line.truncate(self._console.width, overflow="ellipsis")
         self._console.print(line, no_wrap=True, overflow="ignore", crop=False)
 
 

@@ -9,6 +9,8 @@ from otelflow import semconv
 UNICODE: Final[Mapping[str, str]] = {
     "branch": "├─ ",
     "last": "└─ ",
+    "detail": "├╴ ",
+    "last detail": "└╴ ",
     "pipe": "│  ",
     "space": "   ",
     "bar": "━",
@@ -25,6 +27,7 @@ UNICODE: Final[Mapping[str, str]] = {
     "result": "= ",
     "link": "→ ",
     "more": "… ",
+    "fault": "",
     semconv.SUCCESS: "✓",
     semconv.FAILURE: "✗",
     semconv.TIMEOUT: "✗",
@@ -36,6 +39,8 @@ UNICODE: Final[Mapping[str, str]] = {
 ASCII: Final[Mapping[str, str]] = {
     "branch": "|- ",
     "last": "`- ",
+    "detail": "|  ",
+    "last detail": "`  ",
     "pipe": "|  ",
     "space": "   ",
     "bar": "=",
@@ -52,6 +57,7 @@ ASCII: Final[Mapping[str, str]] = {
     "result": "= ",
     "link": "> ",
     "more": ".. ",
+    "fault": "",
     semconv.SUCCESS: "+",
     semconv.FAILURE: "X",
     semconv.TIMEOUT: "X",

@@ -14,7 +14,9 @@ from otelflow_exporters._tree.wording import local_time, one_line
 
 _PARAMETER: Final = names.RUN_PARAMETER.format(name="")
 _LITERAL: Final = re.compile(r"[-+]?[\d.][\w.+\-]*|True|False|None|[\[({<].*", re.DOTALL)
+_LONGEST_NAME: Final = 500
 _LONGEST_VALUE: Final = 2_000
+_WHOLE_VALUE: Final = 1_000_000_000
 # A value that would be cut to less than this says nothing
 _SHORTEST_VALUE: Final = 10
 
@@ -24,15 +26,21 @@ class Label(NamedTuple):
 
     text: Text
     below: list[str]
+    #: Whether a value is not there whole
+    is_cut: bool
 
 
-def label_of(node: SpanNode, room: int, style: str) -> Label:
-    """Return the label of *node* for *room* cells: what follows the name is shortened, or stands below."""
+def label_of(node: SpanNode, room: int, style: str, *, is_whole: bool) -> Label:
+    """Return the label of *node* for *room* cells: what follows the name is shortened, or stands below.
+
+    What *is_whole* is not shortened.
+    """
     span = node.span
-    text = Text(one_line(span.name) or "(no name)", "bold red" if node.is_failed else "bold")
+    longest = _WHOLE_VALUE if is_whole else _LONGEST_NAME
+    text = Text(one_line(span.name, longest) or "(no name)", "bold red" if node.is_failed else "bold")
     run_name = span.attributes.get(names.TASK_RUN_NAME) or span.attributes.get(names.FLOW_RUN_NAME)
     if run_name:
-        text.append(f" {one_line(str(run_name))}", style="bold")
+        text.append(f" {one_line(str(run_name), longest)}", style="bold")
     if span.kind not in ("internal", "unspecified"):
         text.append(f" {span.kind}", style="dim")
     if span.is_open:
@@ -42,32 +50,35 @@ def label_of(node: SpanNode, room: int, style: str) -> Label:
     if node.is_orphan:
         text.append(" (its parent is missing)", style="yellow")
     below = []
-    for values in _additions(span):
+    is_cut = False
+    for values in _additions(span, _WHOLE_VALUE if is_whole else _LONGEST_VALUE):
         whole = f"= {values['']}" if "" in values else _call(values)
-        addition = fitting(values, whole, room - cell_len(text.plain) - 1)
+        left = room - cell_len(text.plain) - 1
+        addition = fitting(values, whole, left) if not is_whole or cell_len(whole) <= left else ""
         if addition:
             text.append(f" {addition}", style="cyan")
         else:
             below.append(whole)
+        is_cut = is_cut or (addition or whole) != whole or any(len(value) > _LONGEST_VALUE for value in values.values())
     # Where it was raised it is described: here it stands where there is room.
     if node.error_from_below and cell_len(text.plain) + 1 + len(node.error_from_below) <= room:
         text.append(f" {one_line(node.error_from_below)}", style="red")
-    return Label(text, below)
+    return Label(text, below, is_cut and not is_whole)
 
 
-def _additions(span: Span) -> list[dict[str, str]]:
+def _additions(span: Span, longest: int) -> list[dict[str, str]]:
     """Return the parameters by their names, and the return value without one."""
     parameters = {
-        one_line(key.removeprefix(_PARAMETER), 60): _quoted(value)
+        one_line(key.removeprefix(_PARAMETER), 60): _quoted(value, longest)
         for key, value in span.attributes.items()
         if key.startswith(_PARAMETER)
     }
     value = span.attributes.get(names.RUN_RETURN_VALUE)
-    return [values for values in (parameters, {} if value is None else {"": _quoted(value)}) if values]
+    return [values for values in (parameters, {} if value is None else {"": _quoted(value, longest)}) if values]
 
 
-def _quoted(value: object) -> str:
-    text = one_line(value, _LONGEST_VALUE)
+def _quoted(value: object, longest: int) -> str:
+    text = one_line(value, longest)
     return text if _LITERAL.fullmatch(text) else f"'{text}'"
 
 

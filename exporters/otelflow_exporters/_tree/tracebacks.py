@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from otelflow_exporters._tree.wording import clean
+from otelflow_exporters._tree.wording import clean, counted
 
 _FRAME: Final = re.compile(r'^\s*(?:\|\s*)*File "(?P<file>.+)", line (?P<line>\d+)(?:, in (?P<name>.+))?$')
 _OURS: Final = re.compile(r"[/\\]otelflow[/\\]_core[/\\]")
@@ -26,8 +26,8 @@ def place_in(trace: str) -> str:
     return f"{frame['file']}:{frame['line']}" + (f", in {frame['name']}" if frame["name"] else "")
 
 
-def shown_traceback(trace: str, *, is_whole: bool) -> list[str]:
-    """Return the lines of a traceback without our frames; unless *is_whole*, of a long one both ends."""
+def shown_traceback(trace: str, *, is_whole: bool) -> tuple[list[str], int]:
+    """Return the lines of a traceback without our frames; unless *is_whole*, a long middle is only counted."""
     lines: list[str] = []
     is_ours = False
     for line in clean(trace, _LONGEST).splitlines():
@@ -38,6 +38,6 @@ def shown_traceback(trace: str, *, is_whole: bool) -> list[str]:
         if not is_ours:
             lines.append(line)
     if is_whole or len(lines) <= _HEAD + _TAIL + 1:
-        return lines
+        return lines, 0
     hidden = len(lines) - _HEAD - _TAIL
-    return [*lines[:_HEAD], f"… {hidden:,} more lines", *lines[-_TAIL:]]
+    return [*lines[:_HEAD], f"… {counted(hidden, 'line', 'more ')}", *lines[-_TAIL:]], hidden

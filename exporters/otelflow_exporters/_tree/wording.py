@@ -34,14 +34,16 @@ def one_line(text: object, limit: int = 500) -> str:
     return " ".join(clean(text, limit).split())
 
 
-def lines_of(text: object, count: int) -> list[str]:
-    """Return the first *count* lines of *text*, cleaned; the last says how many more there are."""
+def lines_of(text: object, count: int) -> tuple[list[str], int]:
+    """Return the first *count* lines of *text*, cleaned, and how many are hidden; if any are, a last line says so."""
     plain = str(text)
     lines = clean(plain, 200 * count).splitlines()
     if len(lines) <= count and len(plain) <= 200 * count:
-        return lines
+        return lines, 0
     hidden = plain.count("\n") + 1 - count
-    return [*lines[:count], f"{_ELLIPSIS} {hidden:,} more lines" if hidden > 0 else _ELLIPSIS]
+    if hidden > 0:
+        return [*lines[:count], f"{_ELLIPSIS} {counted(hidden, 'line', 'more ')}"], hidden
+    return [*lines[:count], _ELLIPSIS], 1
 
 
 def size(amount: float) -> str:

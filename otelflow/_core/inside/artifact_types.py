@@ -1,6 +1,7 @@
 """What fits which type of artifact, and what is kept of it."""
 
-from collections.abc import Callable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sized
 from typing import Final
 
 from otelflow._core.process.settings import settings
@@ -15,7 +16,7 @@ from otelflow.errors import InvalidArtifact
 #: How many characters an artifact keeps: they are read for secrets, which holds the run up for a tenth of a second
 LONGEST_TEXT: Final = 192 * 1024
 _URL: Final = r"(?i)https?://[^\s]+"
-_NO_TABLE: Final = "a table artifact needs a list of rows (dicts or lists) or a dict of columns"
+_NO_TABLE: Final = "a table artifact needs a list of rows (dicts or lists), a dict of columns, or one of values"
 
 
 def checked_data(artifact_type: str, data: object, excerpt: Excerpt) -> object:
@@ -30,10 +31,19 @@ def _markdown(data: object, excerpt: Excerpt) -> object:
 
 
 def _table(data: object, excerpt: Excerpt) -> object:
-    """A list of rows (dicts or lists), a dict of columns, or a data frame."""
+    """A list of rows (dicts or lists), a dict of columns, one row as a dict, or a data frame."""
     rows = frame_rows(data)
-    if rows is None and isinstance(data, Mapping) and all(map(_is_column, data.values())):
-        lengths = {str(name): len(column) for name, column in data.items()}
+    if rows is None and isinstance(data, Mapping) and not any(map(_has_items, data.values())):
+        rows = [data] if data else []
+    if rows is None and isinstance(data, Mapping):
+        lengths = {
+            str(name): operator.length_hint(column, -1)
+            if _has_items(column) and issubclass(type(column), Sized)
+            else -1
+            for name, column in data.items()
+        }
+        if -1 in lengths.values():
+            raise InvalidArtifact(_NO_TABLE)
         if len(set(lengths.values())) > 1:
             raise InvalidArtifact(f"a table artifact's columns must be equally long, not {brief_repr(lengths, 200)}")
         rows = (dict(zip(data, row, strict=True)) for row in zip(*data.values(), strict=True))
@@ -49,10 +59,11 @@ def _table(data: object, excerpt: Excerpt) -> object:
     return redact_value(copies)
 
 
-def _is_column(value: object) -> bool:
-    """Tell whether *value* has a length and items: a list, a range, a set, an array of a library."""
-    has_items = hasattr(type(value), "__len__") and hasattr(type(value), "__iter__")
-    return has_items and not isinstance(value, str | bytes | Mapping)
+def _has_items(value: object) -> bool:
+    """Tell whether *value* may be a column: a list, a range, a set, an array of a library, but no text and no dict."""
+    # By the abstract classes, which do not ask the metaclass: the class of an Enum has items, its members have none.
+    kind = type(value)
+    return issubclass(kind, Iterable) and not issubclass(kind, str | bytes | Mapping)
 
 
 def _link(data: object, excerpt: Excerpt) -> object:

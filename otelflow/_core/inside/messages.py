@@ -18,6 +18,7 @@ from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.observers import observed
 from otelflow._core.runs.run import Run
 from otelflow._core.text.redaction import recorded
+from otelflow._core.text.safe_str import bounded_name
 
 _PLAIN: Final = object()
 
@@ -115,7 +116,8 @@ def write(
     """Take *message* as one of *run*: redacted, bounded, with its own timestamp."""
     if run.settings.logging_enabled and not listeners.in_listener():
         text = recorded(message, settings().value_limit)
-        line = Line(time_ns or time.time_ns(), level, text, task_run_id=task_run_id or run.task_run_id)
+        own_id = "" if task_run_id is None else bounded_name(task_run_id)  # it may be anything
+        line = Line(time_ns or time.time_ns(), level, text, task_run_id=own_id or run.task_run_id)
         if run.flow is not None and run.settings.log_to_memory:
             run.flow.flow_state.log.append(line)
         if run.settings.log_to_console and not printed:

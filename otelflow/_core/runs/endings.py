@@ -14,16 +14,22 @@ from otelflow._core.text.safe_str import bounded_name, comes_from_outside, print
 # Of a traceback longer than this (a message of megabytes), only the ends are read for secrets.
 _READ: Final = 262_144
 
+_MOST_REASONS: Final = 20
+_MEMBERS: Final = BaseExceptionGroup.__dict__["exceptions"]
+
 # By package and name, as libraries move their classes from module to module: nobody has these classes without having
 # imported their packages, which take long. A subclass counts as its base.
 _CANCELLATIONS: Final = {
     "asyncio": {"CancelledError"},
     "concurrent": {"CancelledError"},  # of a future, and of what builds on it, such as Dask
     "curio": {"CancelledError", "TaskCancelled"},
+    "bdb": {"BdbQuit"},  # of a debugger
     "celery": {"TaskRevokedError"},
+    "dramatiq": {"Shutdown"},
     "google": {"Cancelled"},
     "greenlet": {"GreenletExit"},  # gevent and eventlet stop with it
     "grpc": {"FutureCancelledError"},
+    "huey": {"CancelExecution"},
     "ray": {"TaskCancelledError"},
     "temporalio": {"CancelledError"},
     "trio": {"Cancelled"},  # anyio raises this one or that of asyncio
@@ -32,6 +38,8 @@ _CANCELLATIONS: Final = {
 # What a run waited for did not come in time. Libraries that raise the built-in TimeoutError need no line here: asyncio,
 # anyio, sockets, concurrent.futures, aiohttp.
 _TIMEOUTS: Final = {
+    "aiokafka": {"KafkaTimeoutError"},
+    "airflow": {"AirflowTaskTimeout"},
     "anthropic": {"APITimeoutError"},
     "azure": {"ServiceRequestTimeoutError", "ServiceResponseTimeoutError"},
     "billiard": {"SoftTimeLimitExceeded", "TimeLimitExceeded", "TimeoutError"},
@@ -40,6 +48,7 @@ _TIMEOUTS: Final = {
     "celery": {"TimeoutError"},  # its time limits are those of billiard
     "curio": {"TaskTimeout"},
     "dns": {"Timeout"},
+    "dramatiq": {"TimeLimitExceeded"},
     "elastic_transport": {"ConnectionTimeout"},
     "eventlet": {"Timeout"},
     "func_timeout": {"FunctionTimedOut"},
@@ -150,20 +159,41 @@ def is_cancellation(error: BaseException) -> bool:
 
     GeneratorExit leaves a coroutine that was closed before it was done.
     """
-    if isinstance(error, BaseExceptionGroup):
-        return not isinstance(error, ExceptionGroup) and all(map(is_cancellation, error.exceptions))
+    return all(map(_is_stop, _leaves(error)))
+
+
+def _is_stop(error: BaseException) -> bool:
     if isinstance(error, KeyboardInterrupt | GeneratorExit):
         return True
     return _is_one_of(_CANCELLATIONS, error) or _code_of_call(error) == "CANCELLED"
 
 
 def _is_timeout(error: BaseException) -> bool:
-    if isinstance(error, TimeoutError) or _is_one_of(_TIMEOUTS, error):
-        return True
-    if _is_one_of(_WRAPPERS, error):
-        reason = getattr(error, "reason", None)
-        return isinstance(reason, BaseException) and reason is not error and _is_timeout(reason)
+    """Tell whether *error* is a timeout, or a group of timeouts and of what was stopped for them."""
+    return all(_is_late(leaf) or _is_stop(leaf) for leaf in _leaves(error))
+
+
+def _is_late(error: BaseException) -> bool:
+    reason: object = error
+    for _ in range(_MOST_REASONS):
+        if isinstance(reason, TimeoutError) or (isinstance(reason, BaseException) and _is_one_of(_TIMEOUTS, reason)):
+            return True
+        if not isinstance(reason, BaseException) or not _is_one_of(_WRAPPERS, reason):
+            break
+        reason = getattr(reason, "reason", None)
     return _code_of_call(error) == "DEADLINE_EXCEEDED"
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield *error*, or of a group each exception in it that is no group; groups may be thousands deep."""
+    rest, ids = [error], set()
+    while rest:
+        item = rest.pop()
+        if not isinstance(item, BaseExceptionGroup):
+            yield item
+        elif id(item) not in ids:
+            ids.add(id(item))
+            rest += _MEMBERS.__get__(item)  # without what a subclass may do
 
 
 def _code_of_call(error: BaseException) -> str | None:
@@ -203,18 +233,23 @@ def stack_trace(error: BaseException, limit: int) -> str:
 
 
 def _is_long(error: BaseException) -> bool:
-    """Tell whether so many exceptions belong to *error* that the standard library takes seconds to format them."""
-    rest: list[BaseException | None] = [error]
+    """Tell whether the standard library would take seconds to format *error* with all that belongs to it.
+
+    It tells a cause or a context once, but what stands in several groups each time, and a circle of groups for ever.
+    """
+    rest: list[tuple[BaseException | None, bool]] = [(error, True)]
     ids: set[int] = set()  # most causes are contexts, too
-    while rest and len(ids) <= _MOST_ERRORS:
-        item = rest.pop()
-        if item is None or id(item) in ids:
+    count = 0
+    while rest and count <= _MOST_ERRORS:
+        item, is_member = rest.pop()
+        if item is None or (id(item) in ids and not is_member):
             continue
         ids.add(id(item))
-        rest += [item.__cause__, item.__context__]
+        count += 1
+        rest += [(item.__cause__, False), (item.__context__, False)]
         if isinstance(item, BaseExceptionGroup):
-            rest += item.exceptions[:_MOST_ERRORS]
-    return len(ids) > _MOST_ERRORS
+            rest += [(member, True) for member in item.exceptions[:_MOST_ERRORS]]
+    return count > _MOST_ERRORS
 
 
 def _pieces_of_chain(error: BaseException, frames: TracebackType | None, limit: int) -> Iterator[str]:

@@ -19,6 +19,12 @@ def suggestion(name: str, names: Iterable[str]) -> str:
     return f"; known: {', '.join(names)}" if names else ""
 
 
+def question(name: str, names: Iterable[str]) -> str:
+    """Return the one of *names* that may have been meant as a question, without the list of all names; or nothing."""
+    meant = nearest(name, names)
+    return f"; did you mean {meant!r}?" if meant else ""
+
+
 def quotes_in(value: str) -> str:
     """Return the end of a sentence for a *value* in quotes, which a file of variables took for a part of it."""
     is_quoted = len(value) > 1 and value[0] in "\"'" and value[-1] == value[0]

@@ -27,7 +27,11 @@ _ROWS_AT_ONCE: Final = 1_000
 _EXCERPT: Final = 1_000
 # An int with more bits is a text: readers of JSON refuse it, or make a float of it.
 _INTEGER_BITS: Final = 2_000
+# What an item takes at least, with what parts it from the next one
+_LEAST_CHARACTERS: Final = 2
 _CUT_KEY: Final = "…"
+# Kinds of numpy's numbers and texts that Python has, too
+_PLAIN_KINDS: Final = ("b", "i", "u", "f", "U")
 _NONE: Final = object()
 
 
@@ -98,6 +102,7 @@ class _Conversion:
     def is_over(self) -> bool:
         """Tell whether nothing more may be converted."""
         self.items -= 1
+        self.characters -= _LEAST_CHARACTERS
         if self.items % _ITEMS_BETWEEN_LOOKS == 0 and time.monotonic() > self.deadline:
             self.items = 0
         return self.items <= 0 or self.characters <= 0
@@ -157,7 +162,12 @@ class _Conversion:
     def array(self, value: Any, depth: int) -> Any:
         """Return an array, or a number of a library, as plain data."""
         if value.shape:
-            return self.sequence(iter(value), len(value), depth)
+            items = iter(value)
+            if len(value.shape) == 1 and getattr(value.dtype, "kind", "") in _PLAIN_KINDS:
+                # Many at once: to convert numpy's own one by one takes long.
+                starts = range(0, len(value), _ROWS_AT_ONCE)
+                items = itertools.chain.from_iterable(value[start : start + _ROWS_AT_ONCE].tolist() for start in starts)
+            return self.sequence(items, len(value), depth)
         names = getattr(value.dtype, "names", None)
         if names:  # one row of a structured array
             return self.mapping(((name, value[name]) for name in names), len(names), depth)

@@ -294,3 +294,16 @@ def test_the_log_in_memory_keeps_the_first_and_the_last_thousand_messages_and_a_
 
 def test_a_stream_that_is_none_or_closed_shows_no_colours():
     assert [messages.shows_colors(stream) for stream in (None, closed(), io.StringIO())] == [False] * 3
+
+
+def test_whatever_is_given_as_the_id_of_a_task_run_is_a_text():
+    class Odd:
+        def __bool__(self):
+            raise RuntimeError("no truth")
+
+        def __str__(self):
+            return "odd"
+
+    run = run_of(lambda this_flow: (this_flow.log_info("%s of it", Odd()), this_flow.log_info("said", task_run_id=7)))
+
+    assert [line.task_run_id for line in run.log if line.message in ("%s of it", "said")] == ["odd", "7"]

@@ -1,7 +1,9 @@
 """The whole truth of each ending: flow and task; function, coroutine, generator and async generator."""
 
 import asyncio
+import bdb
 import builtins
+import concurrent.futures
 import re
 import time
 import traceback
@@ -647,6 +649,69 @@ def test_a_call_of_grpc_ends_as_its_code_says(code, result):
 
     assert ending_of(CallError(), was_called=True).result == result
     assert ending_of(grpc.RpcError(), was_called=True).result == "failure"
+
+
+class OwnGroup(BaseExceptionGroup):
+    """A group that tells of other members than it has."""
+
+    @property
+    def exceptions(self):
+        return (self,)
+
+
+def deep(leaf, depth=5_000, kind=BaseExceptionGroup):
+    for _ in range(depth):
+        leaf = kind("deep", [leaf])
+    return leaf
+
+
+@pytest.mark.parametrize(
+    ("error", "result"),
+    [
+        (lambda: ExceptionGroup("x", [TimeoutError(), TimeoutError()]), "timeout"),
+        (lambda: BaseExceptionGroup("x", [TimeoutError(), asyncio.CancelledError()]), "timeout"),
+        (lambda: ExceptionGroup("x", [TimeoutError(), ValueError()]), "failure"),
+        (lambda: ExceptionGroup("x", [concurrent.futures.CancelledError()]), "cancellation"),
+        (lambda: BaseExceptionGroup("x", [KeyboardInterrupt(), asyncio.CancelledError()]), "cancellation"),
+        (lambda: BaseExceptionGroup("x", [KeyboardInterrupt(), ValueError()]), "failure"),
+        (lambda: BaseExceptionGroup("x", [SystemExit(0)]), "failure"),
+        (lambda: deep(asyncio.CancelledError()), "cancellation"),
+        (lambda: deep(TimeoutError()), "timeout"),
+        (lambda: deep(ValueError(), kind=ExceptionGroup), "failure"),
+        (lambda: OwnGroup("x", [asyncio.CancelledError()]), "cancellation"),
+        (lambda: bdb.BdbQuit(), "cancellation"),
+    ],
+)
+def test_a_group_ends_a_run_as_what_is_in_it_would(spans, error, result):
+    kept = error()
+
+    @task
+    def stop():
+        raise kept
+
+    with pytest.raises(type(kept)) as raised:
+        stop()
+
+    assert raised.value is kept
+    assert spans.one("task stop").attributes["otelflow.run.result"] == result
+
+
+def test_a_reason_that_is_its_own_reason_ends():
+    error = urllib.error.URLError("x")
+    error.reason = error
+
+    assert ending_of(error, was_called=True).result == "failure"
+
+
+def test_groups_that_share_their_members_or_contain_themselves_cost_little():
+    shared = ValueError("leaf")
+    for _ in range(60):  # Python would tell the leaf 2 ** 60 times
+        shared = ExceptionGroup("twice", [shared, shared])
+
+    texts = [stack_trace(error, 1_000) for error in (shared, OwnGroup("round", [ValueError()]))]
+
+    assert "twice" in texts[0]
+    assert "round" in texts[1]
 
 
 def test_a_class_of_the_user_s_own_with_such_a_name_is_a_failure(spans):

@@ -136,6 +136,9 @@ def test_what_is_masked_is_none_and_a_row_of_a_structured_array_has_its_names():
 
     assert plain(numpy.ma.array([[1, 2], [3, 4]], mask=[[0, 1], [0, 0]])) == [[1, None], [3, 4]]
     assert plain(numpy.ma.masked) is None
+    assert plain(numpy.arange(3_000)) == list(range(3_000))
+    assert plain(numpy.array(["a", "b"])) == ["a", "b"]
+    assert plain(numpy.array([float("nan"), 1.5])) == ["NaN", 1.5]
     assert plain(numpy.array([(1, 2.5)], dtype=[("a", "i4"), ("b", "f8")])) == [{"a": 1, "b": 2.5}]
 
 
@@ -171,3 +174,7 @@ def test_a_model_is_its_fields():
         secret: pydantic.SecretStr
 
     assert plain(Model(number=1, secret="x")) == {"number": 1, "secret": "**********"}
+
+
+def test_each_item_takes_of_the_room_that_is_left():
+    assert plain([1] * 1_000, 100)[-1] == "… [cut after 49 of 1,000 items]"

@@ -6,10 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp import endpoint
 from otelflow_exporters._otlp.endpoint import ExportStatus, TooLarge, exporter_names, new_exporter, variable
+from support.receivers import OtlpReceiver
 
 
 def test_the_variable_of_the_signal_wins_over_the_general_one(monkeypatch):
@@ -321,6 +324,23 @@ def test_otlp_is_the_exporter_of_the_protocol_with_two_seconds_of_time(arguments
     assert options["timeout"] == 2
     assert ("session" in options) is (name == "otlp_proto_http")
     assert status.endpoint == usual
+
+
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"])
+@pytest.mark.parametrize("text", ["  {} ", "{}\n", "\t{}/\r\n"])
+def test_spaces_around_an_endpoint_are_no_part_of_it(monkeypatch, name, text):
+    with OtlpReceiver() as receiver:
+        address = receiver.url if name == "OTEL_EXPORTER_OTLP_ENDPOINT" else f"{receiver.url}/v1/traces"
+        monkeypatch.setenv(name, text.format(address).replace("traces/", "traces"))
+        exporter, status = new_exporter("traces", "otlp")
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+
+        provider.get_tracer("program").start_span("arrives").end()
+
+        provider.shutdown()
+        assert len(receiver.spans) == 1
+    assert status.place in (address, f"{address}/")
 
 
 def test_another_exporter_is_made_without_arguments_and_has_no_endpoint(arguments):

@@ -4,14 +4,14 @@ import pytest
 from rich.console import Console
 
 from otelflow_exporters._tree import glyphs
-from otelflow_exporters._tree.artifacts import block_lines
+from otelflow_exporters._tree.artifacts import block_of
 from otelflow_exporters._tree.details import Detail
 
 
 def lines(form, block):
     return [
         line.plain.rstrip()
-        for line in block_lines(Detail("artifact", form=form, block=block), Console(width=80), glyphs.UNICODE, 60)
+        for line in block_of(Detail("artifact", form=form, block=block), Console(width=80), glyphs.UNICODE, 60).lines
     ]
 
 
@@ -77,7 +77,7 @@ def test_as_many_lines_rows_and_columns_as_fit_are_shown_whole():
     assert not any("more" in line for line in lines("table", rows))
     assert len(lines("table", rows)) == 22
     more = json.dumps([{f"c{number}": "x" for number in range(9)}] * 21)
-    assert "1 more rows, 1 more columns" in lines("table", more)[-1]
+    assert "1 more row, 1 more column" in lines("table", more)[-1]
     many = json.dumps([{"c": 1}] * 2_021)
     assert lines("table", many)[-1] == "2,001 more rows", "however narrow the table is"
 
@@ -98,14 +98,14 @@ def test_a_column_is_of_numbers_if_every_row_that_is_shown_has_one_there():
 
 def test_markdown_shows_where_its_links_lead_and_an_error_is_red():
     assert lines("markdown", "[docs](https://example.org)") == ["docs (https://example.org)"]
-    (line,) = block_lines(Detail("x", form="error", block="it broke"), Console(width=80), glyphs.UNICODE, 60)
+    (line,) = block_of(Detail("x", form="error", block="it broke"), Console(width=80), glyphs.UNICODE, 60).lines
     assert [str(span.style) for span in line.spans] == ["red"]
 
 
 def test_a_narrow_page_still_has_room_for_ten_characters():
     detail = Detail("x", form="text", block="abcdefghijkl")
 
-    parts = [line.plain for line in block_lines(detail, Console(width=80), glyphs.UNICODE, 2)]
+    parts = [line.plain for line in block_of(detail, Console(width=80), glyphs.UNICODE, 2).lines]
 
     assert parts == ["abcdefghij", "kl"]
 

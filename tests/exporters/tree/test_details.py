@@ -51,7 +51,7 @@ def timed(text, style="dim", mark="message"):
 
 
 def error(text):
-    return Detail(text, "red", time=END)
+    return Detail(text, "red", mark="fault", time=END)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,12 @@ def test_of_a_long_message_six_lines_stay(details):
     (detail,) = details(message("\n".join("abcdefgh")))
 
     assert detail.text == "a\nb\nc\nd\ne\nf\n… 2 more lines"
+    assert detail.hidden == Counter(line=2)
+
+
+@pytest.mark.parametrize("text", ["", " \n ", "\x1b[0m"])
+def test_a_message_without_a_word_is_a_line_that_says_so(details, text):
+    assert [detail.text for detail in details(message(text), message(text, "ERROR"))] == ["(empty)", "ERROR (empty)"]
 
 
 @pytest.mark.parametrize(("count", "hidden"), [(12, 0), (13, 0), (14, 2), (100, 88)])
@@ -104,7 +110,9 @@ def test_a_result_without_words_has_no_colon_and_another_program_s_event_shows_i
 
     assert details(result("done"), event) == [
         Detail("result done", "cyan", mark="result", time=MOMENT),
-        timed("cache miss " + " ".join(f"key{number}=value {number}" for number in range(8)), mark="event"),
+        timed("cache miss " + " ".join(f"key{number}=value {number}" for number in range(8)), mark="event")._replace(
+            hidden=Counter(line=1)
+        ),
     ]
     assert details(Event("bare", MOMENT, {})) == [timed("bare", mark="event")]
 
@@ -163,12 +171,15 @@ def test_an_artifact_shows_what_it_is_and_what_it_holds(details, event, title, f
 
 def test_of_a_large_artifact_the_beginning_stays(details):
     text = "\n".join(map(str, range(30)))
-    rows = json.dumps(["x" * 30_000])
+    rows, page = json.dumps([["x" * 30_000]]), "word " * 6_000
 
     (as_text,), (as_table,) = details(artifact("text", text)), details(artifact("table", rows))
+    (as_page,) = details(artifact("markdown", page))
 
     assert as_text.block.splitlines()[19:] == ["19", "… 10 more lines"]
-    assert as_table.block == rows[:20_000] + "…"
+    assert as_page.block == page[:20_000] + "…"
+    assert [as_text.hidden, as_page.hidden] == [Counter(line=10), Counter(line=1)]
+    assert as_table.block == rows, "half of it could not be read as a table"
 
 
 def test_errors_come_last_and_the_last_two_exceptions_are_shown(details):
@@ -176,6 +187,7 @@ def test_errors_come_last_and_the_last_two_exceptions_are_shown(details):
 
     assert details(*events, is_error=True) == [
         timed("said"),
+        Detail("1 more exception", mark="more", time=END, hidden=Counter(exception=1)),
         error("ValueError: number 1"),
         error("ValueError: number 2"),
     ]
@@ -230,7 +242,7 @@ def test_what_was_not_recorded_is_counted(details):
     assert details(attributes=omitted, dropped_events=2_000) == [
         Detail("its consumer closed it before its end", mark="more", time=END),
         Detail("1,500 more messages were not recorded", mark="more", time=END),
-        Detail("1 more artifacts were not recorded", mark="more", time=END),
+        Detail("1 more artifact was not recorded", mark="more", time=END),
         Detail("2,000 events were dropped by the SDK's limit", mark="more", time=END),
     ]
     assert details(attributes={semconv.MESSAGES_OMITTED: "many"}) == []

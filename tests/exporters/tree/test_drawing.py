@@ -63,8 +63,8 @@ def test_every_result_has_its_mark_and_all_bars_share_one_time_line():
         "✓ flow nightly                                    ━━━━━━━━━━━━━━━━━━━━       1 s\n"
         "├─ ✓ task load                                    ━━━━━                   250 ms\n"
         "├─ ✗ task parse                                        ━━━━━━━━━━         500 ms\n"
-        "│  └─ ✗ task row timeout                               ━                   40 ms\n"
-        "│     bad row\n"
+        "│  ├─ ✗ task row timeout                               ━                   40 ms\n"
+        "│  └╴ bad row\n"
         "├─ ✓ GET / client                                                ╸          1 ms\n"
         "├─ ? (no name) odd                                                   ╸     10 ms\n"
         "├─ ⊘ xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…                    ╸      5 ms\n"
@@ -95,8 +95,8 @@ def test_without_unicode_every_sign_has_its_stand_in():
         "+ flow nightly                     ===============       1 s\n"
         "|- + task load                     ====               250 ms\n"
         "|- X task parse                       =========       500 ms\n"
-        "|  `- X task row timeout              ==               40 ms\n"
-        "|     bad row\n"
+        "|  |- X task row timeout              ==               40 ms\n"
+        "|  `  bad row\n"
         "`- + GET / client                             -         1 ms\n"
         "- task lost skip (its parent is m…              ==    100 ms\n"
     )
@@ -167,11 +167,11 @@ def test_details_stand_below_their_span_and_are_wrapped_with_their_mark():
 
     assert drawn(spans, 40).splitlines()[3:] == [
         "└─ ✓ task                         100 ms",
-        "   │  22:13:20 · words words words words",
+        "   ├╴ 22:13:20 · words words words words",
         "   │             words words words words",
         "   │             words",
         "   │             next",
-        "   │  ◆ artifact k (progress)",
+        "   ├╴ ◆ artifact k (progress)",
         "   │    ████████░░░░░░░░░░░░ 40 %",
         "   └─ ✓ task inner                 97 ms",
     ]

@@ -1,5 +1,6 @@
 """How much of a trace a tree shows, and how to see the rest."""
 
+import json
 import re
 
 import pytest
@@ -162,7 +163,63 @@ def test_messages_have_times_and_all_stands_in_the_order_in_which_it_happened(pr
     words = ["before", "task first", "between", "task second", "after", "at the end"]
     assert re.findall("|".join(words), text) == words
     assert len(re.findall(r"\d\d:\d\d:\d\d\.\d{3} · (?:before|between|after)\n", text)) == 3
-    assert re.search(r"^├─ ✓ task first.*\n│  .* between\n└─ ✓ task second.*\n   .* after$", text, re.MULTILINE)
+    lines = [r"├─ ✓ task first.*", "├╴ .* between", "├─ ✓ task second.*", "├╴ .* after", "└╴ .*at the end", "   at .*"]
+    assert re.search("\n".join(lines), text)
+
+
+def test_what_a_flow_says_after_its_tasks_does_not_hang_below_the_last_of_them(program):
+    with program.span("flow nightly") as flow:
+        with program.span("task last") as task:
+            message(task, "of the task")
+        message(flow, "of the flow\nin two lines")
+
+    *_, of_task, of_flow, second = drawn(program.done()).splitlines()
+
+    assert re.fullmatch(r"│     \S+ · of the task", of_task)
+    assert re.fullmatch(r"└╴ \S+ · of the flow", of_flow)
+    assert re.fullmatch(r" +in two lines", second)
+
+
+def test_full_shows_long_parameters_values_and_names_whole(program):
+    path = "/data/" + "x" * 3_000
+    attributes = {"otelflow.run.parameter.path": path, "otelflow.run.parameter.rest": 1, semconv.RUN_RETURN_VALUE: path}
+    with program.span("task load " + "y" * 300, attributes=attributes):
+        pass
+    spans = program.done()
+
+    usual, full = drawn(spans, cure="unfold"), drawn(spans, full=True, cure="unfold")
+
+    assert path not in usual
+    assert "y" * 300 not in usual
+    assert "… what is folded: unfold" in usual
+    assert "".join(full.split()).count(f"'{path}'") == 2
+    assert "y" * 300 in full
+    assert "what is folded" not in full
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {semconv.ARTIFACT_TYPE: "table", semconv.ARTIFACT_DATA: json.dumps([{"a": number} for number in range(21)])},
+        {semconv.ARTIFACT_TYPE: "text", semconv.ARTIFACT_DATA: "line\n" * 50},
+        {semconv.ARTIFACT_TYPE: "markdown", semconv.ARTIFACT_DATA: "- point\n" * 50},
+    ],
+)
+def test_a_part_of_an_artifact_that_is_not_shown_counts_as_folded(program, attributes):
+    with program.span("flow nightly") as span:
+        span.add_event(semconv.ARTIFACT_EVENT, {semconv.ARTIFACT_KEY: "rows", **attributes})
+    spans = program.done()
+
+    assert "what is folded: unfold" in drawn(spans, cure="unfold")
+    assert "what is folded" not in drawn(spans, full=True, cure="unfold")
+
+
+def test_a_trace_that_is_shown_whole_says_nothing_of_folding(program):
+    with program.span("flow nightly") as span:
+        message(span, "one line")
+        span.add_event(semconv.ARTIFACT_EVENT, {semconv.ARTIFACT_TYPE: "table", semconv.ARTIFACT_DATA: '[{"a": 1}]'})
+
+    assert "what is folded" not in drawn(program.done(), cure="unfold")
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 120])
@@ -189,3 +246,11 @@ def test_what_is_piped_is_not_wrapped(program, capsys):
     print_trace(program.done())
 
     assert ("many words " * 40).rstrip() in capsys.readouterr().out
+
+
+def test_a_traceback_without_a_frame_does_not_say_the_error_again(program):
+    attributes = {"exception.type": "CancelledError", "exception.message": "", "exception.stacktrace": "CancelledError"}
+    with program.span("task stopped", attributes={semconv.RUN_RESULT: semconv.CANCELLATION}) as span:
+        span.add_event("exception", attributes)
+
+    assert drawn(program.done(), full=True, tracebacks="all").count("CancelledError") == 1

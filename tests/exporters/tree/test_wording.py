@@ -51,8 +51,8 @@ def test_no_format_character_survives_but_joiners_and_those_that_can_be_seen():
 
 def test_long_texts_are_cut_and_say_so():
     assert clean("x" * 50, 10) == "x" * 10 + "…"
-    assert lines_of("a\nb\nc\nd", 2) == ["a", "b", "… 2 more lines"]
-    assert lines_of("a\nb", 2) == ["a", "b"]
+    assert lines_of("a\nb\nc\nd", 2) == (["a", "b", "… 2 more lines"], 2)
+    assert lines_of("a\nb", 2) == (["a", "b"], 0)
     assert one_line("a\n  b\tc") == "a b c"
 
 
@@ -63,10 +63,10 @@ def test_a_text_is_cut_behind_its_limit_and_not_at_it():
 
 
 def test_lines_that_are_very_long_are_cut_also_when_they_are_few():
-    assert lines_of("x" * 400, 2) == ["x" * 400]
-    assert lines_of("x" * 401, 2) == ["x" * 400 + "…", "…"]
-    assert lines_of("a\nb\nc", 2) == ["a", "b", "… 1 more lines"]
-    assert lines_of("\n".join("x" * 1_501), 1)[-1] == "… 1,500 more lines"
+    assert lines_of("x" * 400, 2) == (["x" * 400], 0)
+    assert lines_of("x" * 401, 2) == (["x" * 400 + "…", "…"], 1)
+    assert lines_of("a\nb\nc", 2) == (["a", "b", "… 1 more line"], 1)
+    assert lines_of("\n".join("x" * 1_501), 1)[0][-1] == "… 1,500 more lines"
 
 
 def test_a_size_changes_its_unit_at_a_thousand():

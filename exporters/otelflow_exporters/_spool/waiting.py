@@ -1,0 +1,51 @@
+"""How much waits in a spool, since when, and whether anybody sends it: a look from outside, which changes nothing."""
+
+import contextlib
+import os
+from typing import Final, NamedTuple
+
+from otelflow._core.process.files import Folder, is_held
+from otelflow_exporters._spool.claims import SUFFIX, offset_of
+from otelflow_exporters._store.ownership import segment_files
+from otelflow_exporters._store.pruning import is_live
+from otelflow_exporters._store.records import LARGEST_SEGMENT, Segment, is_note, spans_of
+
+# To count spans they are all read; more than this takes longer than a person waits.
+_MOST_READ: Final = 32 * 1024 * 1024
+
+
+class Waiting(NamedTuple):
+    """What waits: *spans* (None for very many) of *size* bytes, the oldest written *since* (seconds since 1970).
+
+    *writers* is how many programs write there now, *is_sent* whether a process sends what waits.
+    """
+
+    spans: int | None
+    size: int
+    since: float
+    writers: int
+    is_sent: bool
+
+
+def waiting_in(folder: Folder) -> Waiting:
+    """Return what waits in the spool *folder*."""
+    count, size, since, writers, is_sent = 0, 0, 0.0, 0, False
+    for file in sorted(segment_files(folder)):  # their names begin with the time
+        writers += is_live(folder, file.name)
+        offset = offset_of(folder, file)
+        with contextlib.suppress(OSError):  # nobody has claimed it, or it was sent meanwhile
+            descriptor = folder.open(file.name + SUFFIX, os.O_RDONLY)
+            try:
+                is_sent = bool(is_held(descriptor)) or is_sent
+            finally:
+                os.close(descriptor)
+        content = b""
+        if size + file.size - offset <= _MOST_READ:
+            with contextlib.suppress(OSError):
+                content = folder.read(file.name, LARGEST_SEGMENT)[offset:]
+        ended = [span for record in Segment(content).records() for span in spans_of(record.traces) if not is_note(span)]
+        count += len(ended)
+        if ended or not content:
+            size += file.size - offset
+            since = since or (min(span.end_time_unix_nano for span in ended) / 1e9 if ended else file.modified)
+    return Waiting(count if size <= _MOST_READ else None, size, since, writers, is_sent)
