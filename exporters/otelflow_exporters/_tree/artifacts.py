@@ -1,7 +1,6 @@
 """Render the content of artifacts: markdown, tables, progress; anything else is text."""
 
 import json
-import logging
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Final
@@ -12,8 +11,9 @@ from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
+from otelflow._core.text.own_logger import own_logger
+from otelflow._core.text.visible import clean, one_line
 from otelflow_exporters._tree.details import Detail
-from otelflow_exporters._tree.wording import clean, one_line
 
 _LINES: Final = 40
 _ROWS: Final = 20
@@ -21,7 +21,7 @@ _COLUMNS: Final = 8
 _ALL: Final = 1_000_000
 _PROGRESS_STEP: Final = 5
 
-_logger = logging.getLogger(__name__)
+_logger = own_logger(__name__)
 
 
 def block_lines(

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from otelflow_exporters._tree.wording import clean
+from otelflow._core.text.visible import clean
 
 _FRAME: Final = re.compile(r'^\s*(?:\|\s*)*File "(?P<file>.+)", line (?P<line>\d+)(?:, in (?P<name>.+))?$')
 _OURS: Final = re.compile(r"[/\\]otelflow[/\\]_core[/\\]")

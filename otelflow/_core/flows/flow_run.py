@@ -17,6 +17,7 @@ from otelflow._core.runs.current import current_run, enter, leave, open_run_here
 from otelflow._core.runs.run import Run
 from otelflow._core.runs.spans import end_of
 from otelflow._core.text.safe_str import bounded_name
+from otelflow._core.text.visible import clean
 
 if TYPE_CHECKING:
     from otelflow._core.flows.config import Flow_Run__Config
@@ -157,7 +158,8 @@ class FlowRun(Run):
         if self.settings.print_finished_message:
             messages.log_lifecycle(self, logging.DEBUG, messages.FINISHED_FLOW, self.flow_run_id)
         if state.config.print_error_stack_trace and ending.error is not None:
-            traceback.print_exception(ending.error)
+            trace = "".join(traceback.format_exception(ending.error))
+            messages.to_stderr(clean(trace, len(trace)))
         if state.config.print_logs:
             has_colors = messages.shows_colors(sys.stdout)
-            sys.stdout.write("".join(f"{line.text if has_colors else line.plain_text}\n" for line in state.log))
+            sys.stdout.write("".join(messages.for_console(line, has_colors=has_colors) for line in state.log))

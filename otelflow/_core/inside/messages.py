@@ -16,6 +16,7 @@ from otelflow._core.runs import log_records, observers
 from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.run import Run
 from otelflow._core.text.redaction import recorded
+from otelflow._core.text.visible import clean, colored
 
 _PLAIN: Final = object()
 
@@ -117,7 +118,7 @@ def write(
         if run.flow is not None and run.settings.log_to_memory:
             run.flow.flow_state.log.append(line)
         if run.settings.log_to_console and not printed:
-            _to_console(line)
+            to_stderr(for_console(line, has_colors=shows_colors(sys.stderr)))
         observers.tell_entry(run, line)
 
 
@@ -135,7 +136,7 @@ def log_lifecycle(run: Run, level: int, template: str, argument: object = _PLAIN
         if flow is not None and own.log_to_memory:
             flow.flow_state.log.append(line)
         if own.log_to_console:
-            _to_console(line)
+            to_stderr(for_console(line, has_colors=shows_colors(sys.stderr)))
         if own.message_level == _LOWEST and not is_private:
             observers.tell_entry(run, line)
         elif observers.observed.lifecycle:
@@ -161,8 +162,14 @@ def shows_colors(stream: object) -> bool:
         return False
 
 
-def _to_console(line: Line) -> None:
+def for_console(line: Line, *, has_colors: bool) -> str:
+    """Return *line* as it is written to a stream that obeys at most its colours."""
+    return (colored(line.text) if has_colors else clean(line.text, len(line.text))) + "\n"
+
+
+def to_stderr(text: str) -> None:
+    """Write *text* to stderr, if that takes it."""
     try:
-        sys.stderr.write((line.text if shows_colors(sys.stderr) else line.plain_text) + "\n")
+        sys.stderr.write(text)
     except (OSError, ValueError, AttributeError):
-        return  # stderr is closed, or there is none; the message is kept elsewhere
+        return  # stderr is closed, or there is none; what was to be said is kept elsewhere
