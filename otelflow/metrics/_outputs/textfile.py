@@ -95,8 +95,11 @@ class TextfileOutput(WorkerOutput):
             for family in read(self.aggregator.snapshot())
             if not family.metric.is_live and (family.metric.is_of_last_run or not is_child)
         ]
-        # The folder may be reached by a link of its administrator; nothing that others put into it is followed.
-        with Folder(self._path.parent.resolve()) as folder, _locked(folder, self._path.name + ".lock", deadline):
+        # The folder may be reached by a link of its administrator; nothing that others have put there is followed.
+        with (
+            Folder.reached(self._path.parent.absolute(), may_be_link=True) as folder,
+            _locked(folder, self._path.name + ".lock", deadline),
+        ):
             foreign, earlier = self._content_before(folder)
             if not is_child:  # its counters of before are replaced; a child has none to put in their place
                 for family in earlier:
