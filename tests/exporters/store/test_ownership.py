@@ -472,3 +472,14 @@ def test_name_size_and_content_together_tell_what_is_the_store_s_own(tmp_path):
         assert own(is_own_payload, digest, 1024**3)
         assert not own(is_own_payload, digest, 1024**3 + 1)
         assert own(is_own_payload, f".{HASH}-01234567", 1024**3 + 1)
+
+
+@posix_only
+def test_a_store_that_is_let_go_of_leaves_nothing_open(tmp_path):
+    open_store(tmp_path / "store", is_made=True).close()
+    (tmp_path / "store" / "payloads").mkdir(mode=0o700)
+    before = len([*Path("/dev/fd").iterdir()])
+
+    open_store(tmp_path / "store").close()
+
+    assert len([*Path("/dev/fd").iterdir()]) == before
