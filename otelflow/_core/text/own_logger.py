@@ -6,9 +6,9 @@ from typing import Final
 
 from otelflow._core.text.redaction import redact
 from otelflow._core.text.safe_str import safe_str
-from otelflow._core.text.visible import clean, one_line
+from otelflow._core.text.visible import clean
 
-_LONGEST_ARGUMENT: Final = 10_000
+_LONGEST: Final = 10_000
 _LONGEST_TRACEBACK: Final = 100_000
 
 
@@ -20,7 +20,7 @@ class _Shown(logging.Filter):
             record.args = tuple(
                 argument
                 if isinstance(argument, int | float)
-                else one_line(safe_str(argument, _LONGEST_ARGUMENT), _LONGEST_ARGUMENT)
+                else clean(safe_str(argument, _LONGEST), _LONGEST).replace("\n", " ")
                 for argument in record.args
             )
         if record.exc_info and record.exc_info[1] is not None:

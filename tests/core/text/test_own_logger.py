@@ -43,6 +43,12 @@ def test_an_argument_that_cannot_be_shown_is_no_reason_not_to_log(logger, caplog
     assert caplog.messages == ["<Unreadable: str() raised RuntimeError> is wrong"]
 
 
+def test_a_part_of_a_sentence_keeps_its_blanks(logger, caplog):
+    logger.warning("It is lost%s: %s", " (by  now)", "")
+
+    assert caplog.messages == ["It is lost (by  now): "]
+
+
 def test_a_long_argument_is_cut(logger, caplog):
     logger.warning("%s", "x" * 30_000)
 
