@@ -1,7 +1,6 @@
 """Let spans wait in files until they have arrived."""
 
 import contextlib
-import logging
 import os
 import time
 from collections import Counter, deque
@@ -16,6 +15,7 @@ from otelflow._core.process import forks, shutdown
 from otelflow._core.process.environment import positive_integer
 from otelflow._core.process.files import Folder, StoredFile, is_running
 from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker
+from otelflow._core.text.own_logger import own_logger
 from otelflow.errors import StoreUnreadable
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._otlp.sender import Sender, new_sender
@@ -29,7 +29,7 @@ from otelflow_exporters._store.writer import SegmentWriter
 
 __all__ = ["SpoolSpanProcessor"]
 
-_logger = logging.getLogger(__name__)
+_logger = own_logger(__name__)
 
 # How often the time of a segment shows that its process is alive
 _SIGN_SECONDS: Final = 1.0

@@ -1,6 +1,5 @@
 """Keep finished spans in files on this machine."""
 
-import logging
 import os
 from collections.abc import Sequence
 from datetime import timedelta
@@ -9,6 +8,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from otelflow._core.text.own_logger import own_logger
 from otelflow.errors import StoreUnreadable
 from otelflow_exporters._store.limits import store_directory, store_limits
 from otelflow_exporters._store.payloads import Payloads
@@ -17,7 +17,7 @@ from otelflow_exporters._store.writer import SegmentWriter
 
 __all__ = ["StoreSpanExporter"]
 
-_logger = logging.getLogger(__name__)
+_logger = own_logger(__name__)
 
 
 class StoreSpanExporter(SpanExporter):
@@ -114,7 +114,7 @@ class StoreSpanExporter(SpanExporter):
                 self._writer.append(record)
                 return True
         except Exception as error:  # noqa: BLE001 - as of ended spans; a full disk is told when those come
-            _logger.debug("Open runs could not be noted: %r", error)
+            _logger.debug("Open runs could not be noted: %s", error)
         return False
 
     def shutdown(self) -> None:

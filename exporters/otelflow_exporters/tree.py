@@ -1,6 +1,5 @@
 """Print every finished trace as a tree in the terminal."""
 
-import logging
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TextIO
@@ -9,6 +8,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otelflow._core.process import forks
+from otelflow._core.text.own_logger import own_logger
 from otelflow.errors import MissingExtra
 from otelflow_exporters._otlp.model import Span, from_any
 from otelflow_exporters._tree.buffering import Buffer, FinishedTrace
@@ -19,7 +19,7 @@ from otelflow_exporters._tree.view import USUAL, TreeView
 __all__ = ["TreeSpanExporter", "TreeView", "print_trace", "render_trace"]
 
 
-_logger = logging.getLogger(__name__)
+_logger = own_logger(__name__)
 
 
 class TreeSpanExporter(SpanExporter):
@@ -85,7 +85,7 @@ class TreeSpanExporter(SpanExporter):
             try:
                 print_trace(trace.spans, file=self._file or sys.stderr, width=self._width, note=trace.note)
             except Exception as error:  # noqa: BLE001 - a closed pipe or an odd span must not break the program
-                _logger.warning("A trace could not be printed: %r", error)
+                _logger.warning("A trace could not be printed: %s: %s", type(error).__name__, error)
                 is_printed = False
         return is_printed
 

@@ -13,8 +13,8 @@ from rich.console import Console
 
 import otelflow
 from otelflow._core.text.hints import place_of
+from otelflow._core.text.visible import clean, one_line
 from otelflow._importing import text_of
-from otelflow_exporters._tree.wording import one_line
 
 _PREFIX: Final = "otelflow: "
 _OURS: Final = str(Path(__file__).resolve().parent.parent)
@@ -91,7 +91,8 @@ def print_traceback(error: BaseException) -> None:
     trace = traceback.TracebackException.from_exception(error)
     _leave_out_our_frames(trace)
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.writelines(hide_passwords(line) for line in trace.format())
+        text = hide_passwords("".join(trace.format()))
+        sys.stderr.write(clean(text, len(text)))
 
 
 def _leave_out_our_frames(trace: traceback.TracebackException) -> None:

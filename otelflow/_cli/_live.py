@@ -17,9 +17,10 @@ from otelflow._cli._footer import Footer
 from otelflow._core.runs import observers
 from otelflow._core.runs.run import Entry, Run
 from otelflow._core.text.durations import in_words
+from otelflow._core.text.visible import one_line
 from otelflow_exporters._tree.drawing import page_of
 from otelflow_exporters._tree.glyphs import ASCII, UNICODE
-from otelflow_exporters._tree.wording import counted, one_line
+from otelflow_exporters._tree.wording import counted
 
 # A flow that is quicker needs no display.
 _FIRST_SECONDS: Final = 0.4

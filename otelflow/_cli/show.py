@@ -16,9 +16,9 @@ from otelflow import semconv, settings
 from otelflow._cli._console import page, say
 from otelflow._cli._exit_codes import FAILED
 from otelflow._core.text import durations
+from otelflow._core.text.visible import one_line
 from otelflow.errors import ConfigurationError, StoreUnreadable, TraceNotFound
 from otelflow_exporters._store.reader import INCOMPLETE, StoredTraces, TraceSummary, to_otlp_json
-from otelflow_exporters._tree.wording import one_line
 from otelflow_exporters.tree import TreeView, print_trace
 
 __all__ = ["TreeView"]

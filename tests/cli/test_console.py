@@ -69,3 +69,12 @@ def logger_of_headers():
     for name, (handlers, propagate) in before.items():
         logging.getLogger(name).handlers[:] = handlers
         logging.getLogger(name).propagate = propagate
+
+
+def test_a_traceback_controls_no_terminal(capsys):
+    try:
+        raise ValueError("\x1b]0;title\x07red\u202e")
+    except ValueError as error:
+        console.print_traceback(error)
+
+    assert capsys.readouterr().err.endswith("\nValueError: red\n")

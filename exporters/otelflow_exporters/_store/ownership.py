@@ -42,9 +42,7 @@ def open_store(directory: Path, *, is_made: bool = False, kind: str = "store") -
     Raises FileNotFoundError when there is none, StoreUnreadable when the folder is not the store's own.
     """
     try:
-        if is_made:
-            directory.mkdir(mode=stat.S_IRWXU, parents=True, exist_ok=True)
-        folder = Folder(directory)
+        folder = Folder.reached(directory, is_made=is_made)
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -1,12 +1,12 @@
 """Artifact payloads that are too big for a span event, kept whole and found by their content."""
 
 import hashlib
-import logging
 import re
 from pathlib import Path
 from typing import Final
 
 from otelflow._core.process.files import Folder
+from otelflow._core.text.own_logger import own_logger
 from otelflow_exporters._store.limits import Limits, store_limits
 from otelflow_exporters._store.ownership import LARGEST_PAYLOAD, open_payloads, open_store
 from otelflow_exporters._store.pruning import prune
@@ -16,7 +16,7 @@ _LARGEST_SHARE: Final = 4
 # So much a process adds before it looks at the whole store again; sixteen processes fit into Limits.payload_room.
 _PRUNE_SHARE: Final = 256
 
-_logger = logging.getLogger(__name__)
+_logger = own_logger(__name__)
 
 
 class Payloads:

@@ -1,7 +1,6 @@
 """Render the content of artifacts: markdown, tables, progress; anything else is text."""
 
 import json
-import logging
 from collections import Counter
 from collections.abc import Mapping
 from itertools import pairwise
@@ -13,8 +12,10 @@ from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
+from otelflow._core.text.own_logger import own_logger
+from otelflow._core.text.visible import clean, one_line
 from otelflow_exporters._tree.details import Detail
-from otelflow_exporters._tree.wording import clean, counted, one_line
+from otelflow_exporters._tree.wording import counted
 
 _LINES: Final = 40
 _ROWS: Final = 20
@@ -24,7 +25,7 @@ _LONGEST_CELL: Final = 200
 _LONGEST_TEXT: Final = 20_000
 _PROGRESS_STEP: Final = 5
 
-_logger = logging.getLogger(__name__)
+_logger = own_logger(__name__)
 
 
 class Block(NamedTuple):

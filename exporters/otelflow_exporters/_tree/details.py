@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from otelflow import semconv as names
+from otelflow._core.text.visible import clean, one_line
 from otelflow_exporters._otlp.model import Event, Span
 from otelflow_exporters._tree.forest import NOUNS, SpanNode
 from otelflow_exporters._tree.tracebacks import place_in, shown_traceback
 from otelflow_exporters._tree.view import TreeView
-from otelflow_exporters._tree.wording import clean, counted, lines_of, one_line, size
+from otelflow_exporters._tree.wording import counted, lines_of, size
 
 MESSAGES_HEAD: Final = 8
 MESSAGES_TAIL: Final = 4

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from otelflow import semconv as names
 from otelflow._core.text.durations import in_words
+from otelflow._core.text.visible import one_line
 from otelflow_exporters._tree import glyphs
 from otelflow_exporters._tree.artifacts import block_of
 from otelflow_exporters._tree.details import Detail, details_of
@@ -18,7 +19,7 @@ from otelflow_exporters._tree.forest import NOUNS, Fold, Forest, Rest, SpanNode,
 from otelflow_exporters._tree.labels import label_of
 from otelflow_exporters._tree.lines import joined, wrapped
 from otelflow_exporters._tree.view import TreeView
-from otelflow_exporters._tree.wording import counted, local_time, one_line
+from otelflow_exporters._tree.wording import counted, local_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,10 +7,11 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from otelflow import semconv as names
+from otelflow._core.text.visible import one_line
 from otelflow_exporters._otlp.model import Span
 from otelflow_exporters._tree.forest import SpanNode
 from otelflow_exporters._tree.lines import cut_left
-from otelflow_exporters._tree.wording import local_time, one_line
+from otelflow_exporters._tree.wording import local_time
 
 _PARAMETER: Final = names.RUN_PARAMETER.format(name="")
 _LITERAL: Final = re.compile(r"[-+]?[\d.][\w.+\-]*|True|False|None|[\[({<].*", re.DOTALL)

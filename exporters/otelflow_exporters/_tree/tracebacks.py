@@ -3,7 +3,8 @@
 import re
 from typing import Final
 
-from otelflow_exporters._tree.wording import clean, counted
+from otelflow._core.text.visible import clean
+from otelflow_exporters._tree.wording import counted
 
 _FRAME: Final = re.compile(r'^\s*(?:\|\s*)*File "(?P<file>.+)", line (?P<line>\d+)(?:, in (?P<name>.+))?$')
 _OURS: Final = re.compile(r"[/\\]otelflow[/\\]_core[/\\]")

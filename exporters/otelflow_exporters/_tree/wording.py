@@ -1,37 +1,11 @@
-"""Words for a terminal: text that cannot control it, and sizes that can be read."""
+"""Words for a terminal: the first lines of a text, and sizes and times that can be read."""
 
-import re
 from datetime import UTC, datetime
 from typing import Final
 
-# CSI and OSC sequences first, whole.
-_SEQUENCES: Final = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f]).*?(?:\x07|\x1b\\|\x9c|$)"
-    r"|\x1b.",
-    re.DOTALL,
-)
-# Then every other control character, and the characters that turn text around or cannot be seen. The joiners U+200C
-# and U+200D and the variation selectors U+FE00 to U+FE0F stay, since scripts and emoji need them.
-_CONTROLS: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
-    "\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff"
-    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-)
+from otelflow._core.text.visible import clean
+
 _ELLIPSIS: Final = "…"
-
-
-def clean(text: object, limit: int = 2_000) -> str:
-    """Return *text* without anything that a terminal obeys or hides, at most *limit* characters of it."""
-    plain = str(text)
-    is_cut = len(plain) > limit
-    plain = _SEQUENCES.sub("", plain[:limit]).replace("\r\n", "\n").replace("\r", "\n").replace("\t", "    ")
-    return _CONTROLS.sub("", plain) + (_ELLIPSIS if is_cut else "")
-
-
-def one_line(text: object, limit: int = 500) -> str:
-    """Return *text* cleaned and on one line."""
-    return " ".join(clean(text, limit).split())
 
 
 def lines_of(text: object, count: int) -> tuple[list[str], int]:

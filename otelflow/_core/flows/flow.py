@@ -496,7 +496,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         Flow return value: 1024
         """
         for line in self.flow_state.lines:
-            sys.stdout.write((line.text if use_colors else line.plain_text) + "\n")
+            sys.stdout.write(messages.for_console(line, has_colors=use_colors))
         return self
 
     # Reports

@@ -172,4 +172,4 @@ class FlowRun(ExecutedRun):
             messages.print_traceback(ending.error)
         if state.config.print_logs:
             has_colors = messages.shows_colors(sys.stdout)
-            sys.stdout.write("".join(f"{line.text if has_colors else line.plain_text}\n" for line in state.log))
+            sys.stdout.write("".join(messages.for_console(line, has_colors=has_colors) for line in state.log))

@@ -19,6 +19,7 @@ from otelflow._core.runs.observers import observed
 from otelflow._core.runs.run import Run
 from otelflow._core.text.redaction import recorded
 from otelflow._core.text.safe_str import bounded_name
+from otelflow._core.text.visible import clean, colored
 
 _PLAIN: Final = object()
 
@@ -121,7 +122,7 @@ def write(
         if run.flow is not None and run.settings.log_to_memory:
             run.flow.flow_state.log.append(line)
         if run.settings.log_to_console and not printed:
-            _to_console(line)
+            to_stderr(for_console(line, has_colors=shows_colors(sys.stderr)))
         observers.tell_entry(run, line)
 
 
@@ -143,7 +144,7 @@ def log_lifecycle(
         flow.flow_state.log.append(line)
     if is_shown:
         if own.log_to_console:
-            _to_console(line)
+            to_stderr(for_console(line, has_colors=shows_colors(sys.stderr)))
         if own.message_level == _LOWEST and not is_private:
             observers.tell_entry(run, line)
         elif observed.lifecycle:
@@ -171,15 +172,18 @@ def shows_colors(stream: object) -> bool:
 
 def print_traceback(error: BaseException) -> None:
     """Write the traceback of *error* to stderr; it is no message of the run, whose span has it."""
-    _to_stderr("".join(traceback.format_exception(error)))
+    text = "".join(traceback.format_exception(error))
+    to_stderr(clean(text, len(text)))
 
 
-def _to_console(line: Line) -> None:
-    _to_stderr((line.text if shows_colors(sys.stderr) else line.plain_text) + "\n")
+def for_console(line: Line, *, has_colors: bool) -> str:
+    """Return *line* as it is written to a stream that obeys at most its colours."""
+    return (colored(line.text) if has_colors else clean(line.text, len(line.text))) + "\n"
 
 
-def _to_stderr(text: str) -> None:
+def to_stderr(text: str) -> None:
+    """Write *text* to stderr, if that takes it."""
     try:
         sys.stderr.write(text)
     except (OSError, ValueError, AttributeError):
-        return  # stderr is closed, or there is none; what it should say is kept elsewhere
+        return  # stderr is closed, or there is none; what was to be said is kept elsewhere

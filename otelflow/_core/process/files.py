@@ -1,6 +1,7 @@
 """Files in a folder that is held open: no symbolic link leads out of it, and no lock outlives its process."""
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -22,6 +23,9 @@ _FLAGS: Final = (
     | getattr(os, "O_BINARY", 0)
 )
 _PIECE: Final = 1024 * 1024
+# A folder on the way need not be readable for who goes through it.
+_ON_THE_WAY: Final = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
+_MOST_LINKS: Final = 40
 
 
 class StoredFile(NamedTuple):
@@ -35,14 +39,29 @@ class StoredFile(NamedTuple):
 class Folder:
     """A folder that is held open; a symbolic link in its place, or in a file's place, is refused with an OSError."""
 
-    def __init__(self, path: Path, parent: "Folder | None" = None) -> None:
+    def __init__(self, path: Path, parent: "Folder | None" = None, descriptor: int = -1) -> None:
         self.path = path
-        self._descriptor = -1
+        self._descriptor = descriptor
+        if descriptor >= 0:
+            return
         if _HAS_FOLDER_DESCRIPTORS:
-            name, descriptor = parent.address(path.name) if parent else (str(path), None)
-            self._descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | _FLAGS, dir_fd=descriptor)
+            name, place = parent.address(path.name) if parent else (str(path), None)
+            self._descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | _FLAGS, dir_fd=place)
         elif not stat.S_ISDIR(os.lstat(path).st_mode):
             raise NotADirectoryError(f"{path} is no folder")
+
+    @classmethod
+    def reached(cls, path: Path, *, is_made: bool = False, may_be_link: bool = False) -> Self:
+        """Return the folder at the absolute *path*, held open; when *is_made*, what is missing is made private.
+
+        A symbolic link on the way to it is followed, unless another user has put it into a folder that others can
+        write: then it is an OSError. So is a link in its own place, unless it *may_be_link*.
+        """
+        if _HAS_FOLDER_DESCRIPTORS:
+            return cls(path, descriptor=_descriptor_of(path, is_made=is_made, may_be_link=may_be_link))
+        if is_made:
+            path.mkdir(parents=True, exist_ok=True)
+        return cls(path.resolve() if may_be_link else path)
 
     def __enter__(self) -> Self:
         return self
@@ -148,6 +167,47 @@ class Folder:
         except OSError:
             return False
         return True
+
+
+def _descriptor_of(path: Path, *, is_made: bool, may_be_link: bool) -> int:
+    """Open the folder at *path*, one name after the other: what others exchange meanwhile leads nowhere else."""
+    names = [*reversed(path.parts[1:])]
+    links = 0
+    place = os.open(path.anchor, (_ON_THE_WAY if names else os.O_RDONLY) | _FLAGS)
+    try:
+        while names:
+            name = names.pop()
+            try:
+                status = os.stat(name, dir_fd=place, follow_symlinks=False)
+            except FileNotFoundError:
+                if not is_made:
+                    raise
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, stat.S_IRWXU, dir_fd=place)
+                status = os.stat(name, dir_fd=place, follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode) and (names or may_be_link) and links < _MOST_LINKS:
+                links += 1
+                check_link(name, status, os.fstat(place))
+                names += reversed(Path(os.readlink(name, dir_fd=place)).parts)
+                continue
+            kind = _ON_THE_WAY if names else os.O_RDONLY | os.O_DIRECTORY
+            place, before = os.open(name, kind | _FLAGS, dir_fd=place), place
+            os.close(before)
+    except BaseException:
+        os.close(place)
+        raise
+    return place
+
+
+def check_link(name: str, link: os.stat_result, folder: os.stat_result) -> None:
+    """Raise OSError if the symbolic link *name* with this status was put into that folder by just anybody.
+
+    It is the rule by which Linux protects links in sticky folders (``fs.protected_symlinks``), for every folder that
+    others can write.
+    """
+    is_shared = folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if is_shared and link.st_uid not in (os.geteuid(), 0, folder.st_uid):
+        raise OSError(errno.ELOOP, f"another user has put the symbolic link {name!r} into its way")
 
 
 def hold(descriptor: int) -> bool:

@@ -1,13 +1,13 @@
 """What telemetry lost or got wrong: counted here, said once in the log, never raised."""
 
-import logging
 from collections import Counter
 from typing import Final
 
 from otelflow._core.process import forks
 from otelflow._core.process.process import State
+from otelflow._core.text.own_logger import own_logger
 
-logger: Final = logging.getLogger("otelflow")
+logger: Final = own_logger("otelflow")
 
 _MOST_WARNINGS: Final = 1_000
 

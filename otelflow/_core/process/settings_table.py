@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from otelflow._core.text.hints import nearest
-from otelflow._core.text.redaction import redact_address, split_patterns
+from otelflow._core.text.redaction import redact_address
+from otelflow._core.text.regex import split_patterns
 from otelflow._core.text.safe_str import NAME_LENGTH, brief_repr
 from otelflow.errors import ConfigurationError
 

@@ -55,9 +55,8 @@ class _Shutdown(State):
     def deliver_before_billiard_ends(self) -> None:
         """Deliver before a process of billiard ends, in which this is called."""
         billiard: Any = sys.modules["billiard"]
-        if not billiard.util.Finalize.__module__.startswith("multiprocessing"):  # else ours runs there anyway
-            billiard.util.Finalize(self, self.deliver, exitpriority=0)
-        # A worker of its pool, and of Celery, leaves by os._exit() without that, and calls its on_exit before.
+        # Its exit functions are those of multiprocessing, which has ours. A worker of its pool, and of Celery, leaves
+        # by os._exit() without them, and calls its on_exit before.
         worker: Any = getattr(billiard.current_process(), "_target", None)
         if hasattr(worker, "on_exit"):
             worker.on_exit = functools.partial(self.deliver_after, worker.on_exit)

@@ -23,9 +23,6 @@ _DEPTH: Final = 64
 _HARMLESS_LENGTH: Final = 200
 _NAME_LENGTH: Final = 80
 
-# An escaped character, a set, a quantifier, or one character of a regular expression.
-_TOKENS: Final = r"(?s)\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{\d*,\d*\}|."
-
 # The patterns that the settings add, in one piece: a slice is replaced at once, also while another thread reads.
 _additions: Final[list[re.Pattern[str]]] = []
 
@@ -40,23 +37,6 @@ def redact_address(address: str) -> str:
     scheme, separator, rest = address.partition("://") if "://" in address else ("", "", address)
     credentials, at, place = rest.rpartition("@")
     return redact(scheme + separator + (REDACTED if credentials else "") + at + place)
-
-
-def split_patterns(text: str) -> list[str]:
-    r"""Return the patterns in *text*, which commas separate.
-
-    A comma in a quantifier, a set or a group (``[0-9]{8,16}``, ``[,;]``, ``(a,b)``) belongs to its pattern, as an
-    escaped one does (``\,``).
-    """
-    patterns = [""]
-    depth = 0
-    for token in lazy_compile(_TOKENS).findall(text):
-        depth = max(0, depth + (token == "(") - (token == ")"))  # noqa: S105 a token of a pattern
-        if token == "," and depth == 0:  # noqa: S105
-            patterns.append("")
-        else:
-            patterns[-1] += token
-    return [pattern.strip() for pattern in patterns if pattern.strip()]
 
 
 def recorded(value: object, limit: int) -> str:
@@ -236,12 +216,19 @@ def _hide_after(pattern: str, text: str) -> str:
         value = _value_after(name, pattern, words, text) if words else None
         if value is None or not _is_named_secret(value[0], words, name, pattern):
             continue
-        opening = lazy_compile(secret_notations.QUOTES).match(value[0])
-        start = value.start() + (len(opening[0]) if opening else 0)
-        end = value.end() - (opening is not None and value.end() > start and text[value.end() - 1] in "\"'")
-        pieces += (text[done:start], REDACTED)
+        start, end = _within_quotes(value)
+        # A number or a list under a name in quotes becomes a text in quotes: what was JSON still is.
+        key = lazy_compile(secret_notations.KEY_END).match(name["join"]) if start == value.start() else None
+        pieces += (text[done:start], f"{key['quote']}{REDACTED}{key['quote']}" if key is not None else REDACTED)
         done = end
     return "".join((*pieces, text[done:])) if pieces else text
+
+
+def _within_quotes(value: re.Match[str]) -> tuple[int, int]:
+    """Return where the text of *value* begins and ends: its quotes stay, so that JSON is still JSON."""
+    opening = lazy_compile(secret_notations.QUOTES).match(value[0])
+    start = value.start() + (len(opening[0]) if opening else 0)
+    return start, value.end() - (opening is not None and value.end() > start and value[0][-1] in "\"'")
 
 
 def _hide_before_names(text: str) -> str:
@@ -259,8 +246,9 @@ def _hide_before_names(text: str) -> str:
         )
         words = _secret_name(name["name"][-_NAME_LENGTH:]) if name is not None else ()
         if value is not None and words and _is_secret_value(value[0], words, is_spoken=False):
-            pieces += (text[done : value.start()], REDACTED)
-            done = value.end()
+            start, end = _within_quotes(value)
+            pieces += (text[done:start], REDACTED)
+            done = end
     return "".join((*pieces, text[done:])) if pieces else text
 
 

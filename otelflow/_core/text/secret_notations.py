@@ -15,22 +15,23 @@ SCHEME: Final = (
 JOIN: Final = r"[=:<]|(?<!\S)-[A-Za-z\-]|[\"'][ ]{0,3},"
 # name=value, name: value, "name": "value", 'name' => value, "name", "value", and "name: |" before lines that are deeper
 NAME: Final = r"""(?ix)
-    (?<![\w.\-])
+    (?<![\w.\-]) (?<! \d{12}: )  # what an account of AWS names "secret" is the kind of a resource
     (?P<name> [\w.\-]++ )
     (?P<join> \\{0,3}["']?\]?[ \t]{0,3}
               (?: :[ \t]{0,3}[|>][+\-]?\d?[ \t]{0,3}\r?\n
               | [:=][ \t]{0,3}<<[\-~]?["']?\w{1,40}["']?\r?\n
               | =>\s{0,8}string\(\d+\)[ ] | (?: =>|:=|(?<![ ]):(?![=:])|:(?=[ \t"'])|=(?!=) ) [ \t]{0,3} )
             | \\{0,3}["'] [ ]{0,3} , \s{0,3} (?=[brfu]{0,2}\\{0,3}["']) )"""
+KEY_END: Final = r"(?P<quote>\\{0,3}[\"'])[^,]*:"
 # "the password of Bob is hunter2", "token was changed to a1b2c3", "use password hunter2"
 SPOKEN: Final = r"""(?ix)
     (?<![a-z])
-    (?P<name> pass(?:word|wd|phrase|code|wort)|pwd|pw|pin|token|secret
+    (?P<name> pass(?:word|wd|phrase|code|wort)|kennwort|mot[ ]de[ ]passe|pwd|pw|pin|token|secret
             | secret[ _\-]?access[ _\-]?key
             | (?: api|access|secret|private|signing|encryption|master|account|shared|auth|license|ssh|network|wifi
                 | recovery|verification|security|activation|unlock|backup|otp ) [ _\-]? (?:key|code) )
     (?P<join> (?:[ ](?:for|of|on|in|at|from|between|to|used[ ]by)(?:[ ][\w.\-/@']{1,40}+){1,6}?)?
-              (?: [ ](?:is|was|are|to|will[ ]be|has[ ]been|became)
+              (?: [ ](?:is|was|are|to|will[ ]be|has[ ]been|became|ist|lautet|est)
                   (?:[ ](?:now|currently|still|set|changed|reset|updated|rotated|simply|just))?(?:[ ](?:to|as))?
                   [ ]{0,2}[:=]?[ ]{1,3}
                 | :\s{1,4} )
@@ -54,7 +55,7 @@ VALUE: Final = r"""(?ix)
     | \{[^{}]*+\}?+ | \[[^\[\]]*+\]?+
     # A separator belongs to the value unless a blank or another name follows.
     | (?:[^\s"',;&<>)\]}\\] | [,;&](?=[^\s"',;&\\]) (?![\w.\-]{1,60}[=:]) )++"""
-COOKIES: Final = r"""[^\r\n"'{}]++"""
+COOKIES: Final = r"""(?!\d{1,2}[ ][a-z])[^\r\n"'{}]++"""  # "cookies: 3 set"
 TEXT_NODE: Final = r"[^<>]++"
 
 # What is hidden after a head that ends here; the last group is the secret.
@@ -102,10 +103,10 @@ QUOTES: Final = r"""^[brfuBRFU]{0,2}\\{0,3}["']|["']$"""
 DATE: Final = r"\d{4}-\d\d|\d\d?:\d\d"
 VARIABLE: Final = r"[$:@][A-Za-z_]\w*|(?:[A-Za-z]\w*\.)*[a-z]+(?:_[a-z]+)+|(?:[A-Za-z]\w*\.)+_?[A-Za-z_]+"
 PLACEHOLDER: Final = r"""(?x)
-    \W* | [xX]+ | \[[A-Z]+\] | %\w+% | \$\d+ | &\w+ | [A-Z][A-Za-z]*:[a-z]+
+    \W* | \w{0,4}\*{3,}\w{0,4} | [xX]+ | \[[A-Z]+\] | %\w+% | \$\d+ | &\w+ | [A-Z][A-Za-z]*:[a-z]+
     | !(?:Ref|Sub|GetAtt|ImportValue|Select|Join|If|FindInMap|vault|env|reference)\b.*
     | \{\s*"?type"?\s*:.* | \(sensitive.* | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]*(?:\[.*)?
-    | \{\{.* | \{[\w.!:\[\]]*\}? | \[["'][A-Za-z]+(?:[ ][A-Za-z,.']+)+["']\]?
+    | \{\{.* | \{[\w.!:\[\]]*\}? | \[["'][A-Za-z]+(?:[ ](?:[A-Za-z,.']+|\d{1,4}))+["']\]?
     | %[sdr(].*
     | \[?(?:redacted|masked|filtered|hidden|REDACTED|MASKED|FILTERED|HIDDEN).*
     | (?:self|cls|os|config|settings|args|env|environ|kwargs|params|options|request|req|ctx)\.[\w.\[\]]*  # code

@@ -13,7 +13,7 @@ STRONG_NAMES: Final = _words(
     "secretkey accesskey authorization credential credentials cookie cookies jwt bearer dsn csrf xsrf csrftoken "
     "sessionid sessid phpsessid jsessionid cvv cvc mnemonic pw psk bindpw rootpw adminpw userpw privatekey signingkey "
     "refreshtoken sessiontoken bottoken idtoken encryptionkey masterkey sharedkey accountkey storepass keypass "
-    "dockerconfigjson dockercfg privkey authkey requirepass masterauth"
+    "dockerconfigjson dockercfg privkey authkey requirepass masterauth kennwort"
 )
 #: Under such a name only what looks like a secret is hidden: "session: morning" stays.
 WEAK_NAMES: Final = _words("pass auth session otp totp pin ssn sig signature sid nonce salt creds")
@@ -25,7 +25,9 @@ TWO_WORD_NAMES: Final = _words(
     "access signature,key data,code verifier,device code,authorization code,auth code,activation code,saml response,"
     "saml request,client assertion,seed phrase,recovery phrase,community string,unseal key,unlock key,root key,"
     "admin key,write key,ingest key,integration key,application key,app key,consumer key,private pem,wifi key,"
-    "network key,pre shared,pass phrase,wep key,priv key,recovery codes,backup codes,scratch codes",
+    "network key,pre shared,pass phrase,wep key,priv key,recovery codes,backup codes,scratch codes,access code,"
+    "access codes,entry code,door code,gate code,alarm code,pairing code,login code,reset code,mfa code,fernet key,"
+    "hmac key,aes key,cipher key,decryption key,jwt key,wallet key,bot key,honeycomb team,de passe",
     ",",
 )
 #: A word that ends so names a secret, unless it is one of the others.
@@ -55,7 +57,7 @@ NAME_STEMS: Final = (
     "pass", "key", "token", "auth", "secret", "pwd", "cred", "cookie", "sess", "jwt", "bearer", "dsn", "srf", "sig",
     "otp", "pin", "ssn", "sid", "nonce", "salt", "cv", "mnemonic", "code", "connection", "webhook", "answer", "pw",
     "psk",
-    "saml", "phrase", "dockerc", "community", "assertion", "shared",
+    "saml", "phrase", "dockerc", "community", "assertion", "shared", "honeycomb", "kennwort",
 )  # fmt: skip
 
 #: What people and programs say of a secret.
@@ -73,7 +75,7 @@ HARMLESS_VALUES: Final = _words(
     "include omit same-origin malformed corrupt corrupted truncated stale blocked unsupported unverified untrusted "
     "unauthorized forbidden insufficient absent present available unavailable unchanged verified issued refused "
     "skipped ignored allowed mandatory rbac ldap oauth saml oidc kerberos flags parameters fields cookie accept "
-    "host origin email username user name lambda await new return function"
+    "host origin email username user name lambda await new return function see"
 )
 
 #: Secrets whatever stands before them: the text they begin with, and a pattern for the rest. A pattern that begins
@@ -97,6 +99,18 @@ TOKEN_SHAPES: Final = (
     ("gh", r"[pousr]_[A-Za-z0-9]{16,}"),
     ("gl", r"(?:pat|dt|rt|ptt|cbt|ft|soat|ffct|imt|agent|oas|wt)-[\w\-.]{16,}"),
     ("k_", r"^\b[sr]k_(?:live|test|prod)_\w{10,}"),
+    # The beginning of a JWT, in base64 once more
+    ("ZXlKaGJHY2lPaU", r"[\w+/=]{40,}"),
+    ("dnkey-", r"[a-z0-9]{26}-[a-z0-9]{40,}"),
+    ("tk-us-", r"[\w\-]{40,}"),
+    ("s-s4t2", r"(?:ud|af)-[a-f0-9]{64}"),
+    ("p8e-", r"[a-z0-9]{32}\b"),
+    ("sm_", r"(?:pat|aat|sat)_[A-Za-z0-9]{16}\b"),
+    ("pat-", r"(?:na|eu|ap)\d-[\da-f\-]{36}"),
+    ("api_org_", r"[A-Za-z]{30,}"),
+    ("lin_oauth_", r"[a-f0-9]{40,}"),
+    ("waka_", r"[\da-f\-]{36}"),
+    ("phx_", r"\w{40,}"),
     ("rzp_", r"(?:live|test)_\w{10,}"),
     ("shp", r"(?:at|ca|pa|ss|tka)_[a-fA-F0-9]{32}"),
     ("sntry", r"[a-z]_[\w=+/\-]{20,}"),
@@ -264,6 +278,8 @@ COMMAND: Final = (
     + r""")(?P<arguments>[ ](?:'[^'\n]*+'|"[^"\n]*+"|\\\r?\n|[^\n|;&])*+)"""
 )
 
+_NAMED: Final = "(?:password|passwd|secret|token|api_?key)"
+
 #: Places in a text where a secret stands, with a piece of text that is found there (in lower case).
 PLACES: Final = (
     # SQL
@@ -322,8 +338,15 @@ PLACES: Final = (
     ),
     ("auth ", r"(?i)\bauth[ ](?:plain|login|cram-md5|xoauth2)[ ](?=[\w+/=]{8,})"),
     ("code=", r"(?i)[?&]code=(?=[\w/\-.%~]{16})(?=[\w/\-.%~]*\d)"),
+    ("user-pass", r"(?i)\buser-pass\s*[:=]\s*[\w.@\-]{1,60}[ ]?[/:][ ]?(?=\S*\d)"),
     ("credential", r"(?i)\bcredentials?\s*(?::|are|is|=)\s*[\w.@\-]{1,60}[ ]?[/:][ ]?(?=\S*\d)"),
     (" using ", r"(?i)\buser\s+\S{1,60}\s+using\s+(?=\S*\d)"),
+    ("user-secrets", r"(?i)\buser-secrets\s+set\s+[\"'][^\"'\n]{1,200}[\"']\s+(?=[\"'])"),
+    ("net use", r"(?i)\bnet\s+use\s+(?:\S:\s+)?\\\\\S{1,200}\s+(?=[^\s/*]\S*\s+/user:)"),
+    *(
+        (f"{call}(", rf"(?i)\b{call}\(\s{{0,9}}[\"'][\w.\-]{{0,80}}?{_NAMED}[\"']\s{{0,9}},\s{{0,9}}(?=[\"'])")
+        for call in ("define", "putenv", "setenv", "setdefault", "setproperty")
+    ),
     ("securestring", r"(?i)convertto-securestring\s+(?:-string\s+)?(?=[\"'])"),
     ('"kty"', r'"(?:d|k|p|q|dp|dq|qi)"\s*:\s*(?=")'),
     ("wpa_passphrase", r"\bwpa_passphrase[ ]+\S+[ ]+"),

@@ -7,6 +7,7 @@ the one that is scraped adds them up. It knows no exemplars and no removal.
 import json
 import os
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
@@ -30,6 +31,9 @@ VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 _LIVE_FILE: Final = re.compile(r"gauge_live[a-z]*_(\d+)\.db")
 _INTERVAL_SECONDS: Final = 1.0
 _FLUSH_SECONDS: Final = 1.0
+# prometheus-client begins a file with as much, and doubles it when it is full.
+_FIRST_SIZE: Final = 65_536
+_LARGEST_ENTRY: Final = 16_384
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,25 @@ def zero_own_gauges(folder: Path) -> None:
                 ).set(0.0)
 
 
+def allocate(beginning: str, allocated: int) -> int:
+    """Have room on the disk for one more value in this process' file whose name begins so; return its size.
+
+    prometheus-client writes by way of memory into files with holes: on a full disk the system would end the process by
+    SIGBUS. An OSError in time is a loss that is counted.
+    """
+    if not hasattr(os, "posix_fallocate"):  # macOS, Windows
+        return 0
+    with Path(f"{beginning}_{os.getpid()}.db").open("a+b", buffering=0) as file:
+        file.seek(0)
+        used = int.from_bytes(file.read(4), sys.byteorder)
+        size = max(os.fstat(file.fileno()).st_size, allocated, _FIRST_SIZE)
+        while used + _LARGEST_ENTRY > size:
+            size *= 2
+        if size > allocated or not used:
+            os.posix_fallocate(file.fileno(), 0, size)
+    return size
+
+
 class _Files(State):
     """The numbers of this process in prometheus-client's files: only changes are written.
 
@@ -146,6 +169,8 @@ class _Files(State):
     def reset(self) -> None:
         """Be as if nothing were written."""
         self._values: dict[tuple[str, tuple[str, ...]], Any] = {}
+        self._reserved: dict[str, int] = {}
+        self._pid = os.getpid()
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -163,6 +188,10 @@ class _Files(State):
         version = aggregator.version()
         if version == self._version:
             return
+        if self._pid != (pid := os.getpid()):  # prometheus-client writes all values into files of the child
+            for beginning, size in self._reserved.items():
+                allocate(beginning, size)
+            self._pid = pid
         for family in read(aggregator.snapshot()):
             metric = family.metric
             if metric.kind == "counter":
@@ -210,6 +239,8 @@ class _Files(State):
         if value is None:
             kind = metric.kind if metric.kind in ("counter", "histogram") else "gauge"
             modes = {"multiprocess_mode": mode} if mode else {}
+            beginning = os.path.join(os.environ[VARIABLE], f"{kind}_{mode}" if mode else kind)  # noqa: PTH118 not a path yet
+            self._reserved[beginning] = allocate(beginning, self._reserved.get(beginning, 0))
             value = values.ValueClass(kind, name, sample, names, labels, metric.help, **modes)
             self._values[sample, labels] = value
         return value

@@ -5,6 +5,7 @@ A forked child begins to count at zero, under the name of its parent: it writes 
 
 import hashlib
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -32,6 +33,7 @@ _SUFFIX: Final = ".prom"
 _LONGEST_NAME: Final = 150
 _LARGEST_FILE: Final = 64 * 1024 * 1024
 _READABLE: Final = 0o644  # node_exporter is another user
+_OWN_LINE: Final = re.compile(r"[ \t]*(?:#[ \t]*(?:HELP|TYPE)[ \t]+)?otelflow_")
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,8 @@ class TextfileOutput(WorkerOutput):
     """Replaces the file at once, whole, when an outermost flow has ended and at exit.
 
     Last-run timestamps of other processes stay in it: a run that fails must not wipe out when one last succeeded. So
-    do the numbers of other services. Every series has the label ``service``: two files with the same series would make
-    node_exporter refuse both.
+    do the numbers of other services, and every line that others have written. Every series has the label ``service``:
+    two files with the same series would make node_exporter refuse both.
     """
 
     def __init__(self, aggregator: Aggregator, path: Path, service: str) -> None:
@@ -93,34 +95,43 @@ class TextfileOutput(WorkerOutput):
             for family in read(self.aggregator.snapshot())
             if not family.metric.is_live and (family.metric.is_of_last_run or not is_child)
         ]
-        # The folder may be reached by a link of its administrator; nothing that others put into it is followed.
-        with Folder(self._path.parent.resolve()) as folder, _locked(folder, self._path.name + ".lock", deadline):
-            earlier = self._families_before(folder)
+        # The folder may be reached by a link of its administrator; nothing that others have put there is followed.
+        with (
+            Folder.reached(self._path.parent.absolute(), may_be_link=True) as folder,
+            _locked(folder, self._path.name + ".lock", deadline),
+        ):
+            foreign, earlier = self._content_before(folder)
             if not is_child:  # its counters of before are replaced; a child has none to put in their place
                 for family in earlier:
                     family.samples = [
                         sample
                         for sample in family.samples
-                        if sample.name in OF_LAST_RUN or sample.labels.get("service", self._service) != self._service
+                        if sample.name in OF_LAST_RUN or sample.labels.get("service") != self._service
                     ]
             text = generate_latest(FixedCollector(_merged(earlier, current)))
-            folder.write(self._path.name, text, _READABLE)
+            folder.write(self._path.name, foreign.encode() + text, _READABLE)
 
-    def _families_before(self, folder: Folder) -> list[core.Metric]:
-        """Return what stands in the file; of lines that are no metrics nothing is left, and the others stay."""
+    def _content_before(self, folder: Folder) -> tuple[str, list[core.Metric]]:
+        """Return what stands in the file: the lines of others as they are, and the families that otelflow writes.
+
+        Lines that are no metrics are left out: they would make node_exporter refuse all of the file.
+        """
         try:
-            content = folder.read(self._path.name, _LARGEST_FILE)
+            content = folder.read(self._path.name, _LARGEST_FILE).decode(errors="replace")
         except FileNotFoundError:
-            return []
+            return "", []
+        # No universal newlines: a carriage return may stand in the name of a flow.
+        lines = [line for line in content.split("\n") if line]
         try:
-            # No universal newlines: a carriage return may stand in the name of a flow.
-            return list(text_string_to_metric_families(content.decode()))
+            list(text_string_to_metric_families(content))
         except Exception as error:  # noqa: BLE001 a foreign parser reads what others wrote
             losses.warn_once(
                 f"textfile {self._path}", "%s has lines that are no metrics, which are left out (%s)", self._path, error
             )
-        lines = [line for line in content.decode(errors="replace").split("\n") if _is_readable(line)]
-        return list(text_string_to_metric_families("\n".join(lines)))
+            lines = list(filter(_is_readable, lines))
+        own_lines = [line for line in lines if _OWN_LINE.match(line)]
+        foreign = "".join(f"{line}\n" for line in lines if not _OWN_LINE.match(line))
+        return foreign, list(text_string_to_metric_families("\n".join(own_lines)))
 
 
 def _is_readable(line: str) -> bool:
@@ -151,7 +162,9 @@ def _merged(earlier: Iterable[core.Metric], current: list[core.Metric]) -> Itera
     for family in earlier:
         if not family.samples:
             continue
-        into = merged.setdefault(family.name, core.Metric(family.name, family.documentation, family.type))
+        stem = family.name.removesuffix("_total")  # of a counter whose type was not said
+        name = stem if stem in merged else family.name
+        into = merged.setdefault(name, core.Metric(name, family.documentation, family.type))
         into.samples = [sample for sample in into.samples if _key(sample) not in outdated]
         keys = {_key(sample) for sample in into.samples}
         into.samples += [sample for sample in family.samples if _key(sample) not in keys]

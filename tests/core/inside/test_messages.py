@@ -307,3 +307,24 @@ def test_whatever_is_given_as_the_id_of_a_task_run_is_a_text():
     run = run_of(lambda this_flow: (this_flow.log_info("%s of it", Odd()), this_flow.log_info("said", task_run_id=7)))
 
     assert [line.task_run_id for line in run.log if line.message in ("%s of it", "said")] == ["odd", "7"]
+
+
+def test_what_otelflow_writes_to_a_console_makes_it_obey_nothing_but_colours(capsys):
+    hostile = "\x1b]0;title\x07\x1b[2Jone\u202e \x1b[31mtwo\U000e0068\rthree"
+    config = Flow_Run__Config(
+        log_to_console=True, print_logs=True, print_error_stack_trace=True, raise_flow_error=False
+    )
+
+    def fails(this_flow):
+        this_flow.log_info(hostile)
+        raise ValueError(hostile)
+
+    run = run_of(fails, flow_config=config)
+    run.print_log_messages()
+
+    out, err = capsys.readouterr()
+    assert out.count("one two\nthree\n") == 2
+    assert err.count("one two\nthree\n") == 3
+    assert "one \x1b[31mtwo\nthree\x1b[0m\n" in out
+    assert not set("\x07\u202e\U000e0068\r") & set(out + err)
+    assert "\x1b[2J" not in out + err

@@ -5,6 +5,9 @@ import os
 import stat
 import sys
 import time
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -87,6 +90,110 @@ def test_a_link_in_a_folders_place_is_refused(tmp_path):
         Folder(tmp_path / "link")
     with Folder(tmp_path) as folder, pytest.raises(OSError, match="link"):
         folder.subfolder("link", is_made=True)
+
+
+@posix_only
+@pytest.mark.parametrize(
+    ("folder_mode", "folder_owner", "link_owner", "is_followed"),
+    [
+        (0o755, 500, 500, True),
+        (0o755, 0, 500, True),
+        (0o1777, 0, 500, False),
+        (0o777, 0, 500, False),
+        (0o770, 0, 500, False),
+        (0o1777, 500, 500, True),
+        (0o1777, 0, 0, True),
+        (0o1777, 0, None, True),
+    ],
+)
+def test_a_link_that_just_anybody_could_put_there_is_not_followed(folder_mode, folder_owner, link_owner, is_followed):
+    folder = SimpleNamespace(st_mode=folder_mode, st_uid=folder_owner)
+    link = SimpleNamespace(st_uid=os.geteuid() if link_owner is None else link_owner)
+
+    with nullcontext() if is_followed else pytest.raises(OSError, match="another user has put the symbolic link 'a'"):
+        files.check_link("a", link, folder)
+
+
+@posix_only
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("link", "folder"),
+        ("link/deep", "folder/deep"),
+        ("chain/deep", "folder/deep"),
+        ("here/link/deep", "folder/deep"),
+        ("folder/../link/deep/..", "folder"),
+        ("folder/up/folder", "folder"),
+        ("absolute/deep", "folder/deep"),
+    ],
+)
+def test_a_folder_is_reached_by_the_links_of_its_owner(tmp_path, path, target):
+    (tmp_path / "folder" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("folder")
+    (tmp_path / "chain").symlink_to("link")
+    (tmp_path / "here").symlink_to(".")
+    (tmp_path / "folder" / "up").symlink_to("..")
+    (tmp_path / "absolute").symlink_to(tmp_path / "link")
+
+    with Folder.reached(tmp_path / path, may_be_link=True) as folder:
+        assert os.path.samestat(folder.status(), (tmp_path / target).stat())
+        folder.write("name", b"x")
+
+    assert (tmp_path / target / "name").read_bytes() == b"x"
+
+
+def test_a_folder_is_made_with_those_around_it_when_it_is_asked_for(system, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        Folder.reached(tmp_path / "a" / "b")
+    assert not (tmp_path / "a").exists()
+
+    with Folder.reached(tmp_path / "a" / "b", is_made=True) as folder:
+        folder.write("name", b"x")
+    with Folder.reached(tmp_path / "a" / "b", is_made=True) as folder:
+        assert folder.names() == ["name"]
+
+
+@posix_only
+def test_a_link_in_its_own_place_is_followed_only_if_it_may(system, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+
+    with pytest.raises(OSError, match=r"Not a directory|no folder|symbolic links"):
+        Folder.reached(tmp_path / "link")
+    with Folder.reached(tmp_path / "link", may_be_link=True) as folder:
+        assert folder.names() == []
+
+
+@posix_only
+def test_links_that_lead_round_are_given_up_and_nothing_stays_open(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    before = len([*Path("/dev/fd").iterdir()])
+
+    for _ in range(3):
+        with pytest.raises(OSError, match=r"Not a directory|symbolic links"):
+            Folder.reached(tmp_path / "a" / "c", may_be_link=True)
+
+    assert len([*Path("/dev/fd").iterdir()]) == before
+
+
+@posix_only
+def test_a_folder_on_the_way_that_another_takes_the_place_of_leads_nowhere_else(tmp_path, monkeypatch):
+    (tmp_path / "way" / "folder").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "folder").mkdir(parents=True)
+    look = os.stat
+
+    def exchanging(name, **options):
+        status = look(name, **options)
+        if name == "way":
+            (tmp_path / "way").rename(tmp_path / "gone")
+            (tmp_path / "way").symlink_to("elsewhere")
+        return status
+
+    monkeypatch.setattr(files.os, "stat", exchanging)
+
+    with pytest.raises(OSError, match=r"Not a directory|symbolic links"):
+        Folder.reached(tmp_path / "way" / "folder")
 
 
 @posix_only

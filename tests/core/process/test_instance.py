@@ -2,16 +2,22 @@
 
 import os
 import re
+import stat
 import sys
 from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from otelflow._core.process import instance
+from otelflow._core.process.files import lock
 from otelflow._core.process.instance import instance_id, is_instance_id
 from support import programs
 from support.metrics import received
 from support.receivers import OtlpReceiver
+
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these links nor these locks")
 
 
 @pytest.fixture
@@ -138,7 +144,7 @@ def test_an_id_that_was_taken_here_is_known_and_stays_the_same():
     assert not is_instance_id("mine")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these links nor these locks")
+@posix_only
 @pytest.mark.parametrize("kind", ["link", "fifo"])
 def test_a_folder_or_file_that_is_something_else_is_not_used(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(instance.tempfile, "gettempdir", lambda: str(tmp_path))
@@ -152,3 +158,84 @@ def test_a_folder_or_file_that_is_something_else_is_not_used(tmp_path, monkeypat
 
     assert instance_id("shop").endswith(f"-pid{os.getpid()}")
     assert list(elsewhere.iterdir()) == []
+
+
+@pytest.fixture
+def numbers(tmp_path, monkeypatch):
+    """The folder of the numbers, empty; and no number taken by this process."""
+    instance._instances.reset()
+    monkeypatch.setattr(instance.tempfile, "gettempdir", lambda: str(tmp_path))
+    yield tmp_path / f"otelflow-instances-{os.geteuid()}"
+    instance._instances.reset()
+
+
+def taken(path):
+    """Lock the file at *path* as another process would; return its descriptor."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+    assert lock(descriptor)
+    return descriptor
+
+
+@posix_only
+def test_the_lowest_number_that_is_free_is_taken_from_a_private_folder(numbers):
+    numbers.mkdir(mode=0o755)
+    held = [taken(numbers / f"shop.{number}") for number in (0, 1, 3)]
+    before = len([*Path("/dev/fd").iterdir()])
+
+    name = instance_id("shop")
+
+    assert name.endswith("-2")
+    assert len([*Path("/dev/fd").iterdir()]) == before + 1, "those that another has are closed again"
+    assert stat.S_IMODE(numbers.stat().st_mode) == 0o700
+    for descriptor in held:
+        os.close(descriptor)
+
+
+@posix_only
+def test_a_missing_folder_is_made_and_the_name_of_a_service_makes_a_name_of_a_file(numbers):
+    assert instance_id("../a b/" + "x" * 200).endswith("-0")
+    assert [path.name for path in numbers.iterdir()] == [".._a_b_" + "x" * 93 + ".0"]
+
+
+@posix_only
+def test_what_is_reset_is_free_for_others_and_known_no_more(numbers):
+    first = instance_id("shop")
+    instance._instances.reset()
+
+    descriptor = taken(numbers / "shop.0")
+    assert not is_instance_id(first)
+    assert instance_id("shop").endswith("-1")
+    os.close(descriptor)
+
+
+@posix_only
+def test_a_child_leaves_its_parents_number_and_knows_it(numbers):
+    first = instance_id("shop")
+    descriptor = os.dup(instance._instances.files[0])  # the parent's own, in which the lock goes on
+    instance._instances.begin_anew()
+
+    second = instance_id("shop")
+
+    assert [first[-2:], second[-2:]] == ["-0", "-1"]
+    assert is_instance_id(first)
+    instance._instances.begin_anew()
+    assert is_instance_id(first)
+    assert is_instance_id(second)
+    os.close(descriptor)
+
+
+@posix_only
+def test_the_folder_of_another_user_is_not_used(numbers, monkeypatch, tmp_path):
+    monkeypatch.setattr(instance.os, "geteuid", lambda: os.getuid() + 12345)
+    (tmp_path / f"otelflow-instances-{os.geteuid()}").mkdir()
+    before = len([*Path("/dev/fd").iterdir()])
+
+    assert instance_id("shop").endswith(f"-pid{os.getpid()}")
+    assert len([*Path("/dev/fd").iterdir()]) == before
+
+
+def test_where_nothing_can_be_locked_the_number_is_that_of_the_process(numbers, monkeypatch):
+    monkeypatch.setattr(instance, "sys", SimpleNamespace(platform="win32"))
+
+    assert instance_id("shop").endswith(f"-pid{os.getpid()}")
+    assert not numbers.exists()

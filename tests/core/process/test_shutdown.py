@@ -292,3 +292,51 @@ def test_what_a_pool_does_at_its_end_may_raise(deliverers):
         shutdown._shutdown.deliver_after(lambda: 1 / 0)
 
     assert done == [box]
+
+
+def test_to_ask_for_the_end_of_open_runs_twice_is_to_ask_once():
+    source = """
+    shutdown.runs_end_with(lambda: write("runs end"))
+    for _ in range(3):
+        shutdown.end_open_runs_at_exit()
+    """
+    assert printed(source) == ["runs end"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_in_a_child_of_multiprocessing_everything_begins_to_end_before_the_first_is_waited_for():
+    source = """
+    import multiprocessing
+    class Hasty(Deliverer):
+        def deliver_soon(self):
+            write("begins to deliver")
+    hasty = [Hasty(), Hasty()]
+    for deliverer in hasty:
+        shutdown.deliver_together(deliverer)
+        shutdown.deliver_before_child_ends(deliverer, Hasty.deliver)
+    child = multiprocessing.get_context("fork").Process(target=lambda: None)
+    child.start()
+    child.join(30)
+    write(f"the child left with {child.exitcode}")
+    """
+    lines = printed(source)
+
+    assert lines[:2] == ["begins to deliver"] * 2
+    assert sorted(lines[2:]) == ["begins to deliver"] * (len(lines) - 5) + ["delivered"] * 2 + ["the child left with 0"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_worker_of_billiard_delivers_what_it_set_up_itself():
+    pytest.importorskip("billiard")
+    source = """
+    import billiard.util, billiard.pool
+    deliverer = Deliverer()
+    def work():
+        shutdown.deliver_before_child_ends(deliverer, Deliverer.deliver)
+        leave_a_run_open()
+    pool = billiard.pool.Pool(1, maxtasksperchild=1)
+    pool.apply_async(work).get(20)
+    pool.close()
+    pool.join()
+    """
+    assert printed(source)[:2] == ["flow cancellation", "delivered"]

@@ -1,6 +1,7 @@
 """Redaction against corpora of realistic secrets and of texts that must stay readable."""
 
 import dataclasses
+import json
 import random
 import re
 import string
@@ -307,7 +308,7 @@ READABLE = [
 ]
 
 
-CORPORA = "abcde"
+CORPORA = "abcdef"
 #: Samples that no rule finds: docs/redaction.md says what cannot be promised.
 MISSED = {
     "pap secrets",
@@ -448,6 +449,14 @@ def test_redacting_twice_changes_nothing_more():
         "bind('cn=",
         "echo a:",
         "$6$a$",
+        "define('a",
+        "setenv('a', ",
+        "net use z: \\\\a ",
+        "user-pass: a/",
+        "user-secrets set 'a' ",
+        "das kennwort ist ",
+        "arn:123456789012:",
+        '"password": [',
         "'",
         "(",
     ],
@@ -512,25 +521,6 @@ def test_patterns_can_be_added_and_taken_away():
     assert redact("ticket ACME-12") == "ticket ACME-12"
 
 
-@pytest.mark.parametrize(
-    ("text", "patterns"),
-    [
-        (r"ACME-\d+", [r"ACME-\d+"]),
-        ("a, b,,c ,", ["a", "b", "c"]),
-        ("[0-9]{8,16}", ["[0-9]{8,16}"]),
-        ("[0-9]{8,},x{,3}", ["[0-9]{8,}", "x{,3}"]),
-        ("[,;]+,b", ["[,;]+", "b"]),
-        ("[],(]+,[^],]b", ["[],(]+", "[^],]b"]),
-        ("((a,b),c),d", ["((a,b),c)", "d"]),
-        (r"a\,b,c\(,d", [r"a\,b", r"c\(", "d"]),
-        ("a{,b", ["a{", "b"]),
-        ("", []),
-    ],
-)
-def test_a_comma_that_belongs_to_a_pattern_does_not_part_it(text, patterns):
-    assert redaction.split_patterns(text) == patterns
-
-
 def test_a_cut_text_says_how_long_it_was_and_hides_a_secret_at_the_cut():
     text = "x" * 90 + " password='" + "s3cret" * 200 + "'"
 
@@ -567,6 +557,12 @@ def test_a_cut_text_says_how_long_it_was_and_hides_a_secret_at_the_cut():
         '{"kty": 1, "d"',
         '"auth"',
         "WIFI:",
+        "define('",
+        "net use",
+        "user-pass",
+        "user-secrets set",
+        "mot de passe est",
+        '"password": [',
     ],
 )
 @pytest.mark.parametrize("run", [" ", "\n", "a", "a ", "\t-", "'", '"', "0", "A1 ", "-p"])
@@ -577,6 +573,28 @@ def test_a_long_run_after_what_may_begin_a_secret_is_read_in_linear_time(head, r
     redact(text)
 
     assert time.process_time() - began < 5  # what is quadratic takes minutes
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"value":"hunter2","name":"DB_PASSWORD"}',
+        '{"name": "DB_PASSWORD", "value": "hunter2"}',
+        '[{"value": "hun\\"ter2", "name": "DB_PASSWORD"}]',
+        '{"password": "hunter2", "port": 1}',
+        '{"password": 12345, "port": 1}',
+        '{"passwords": ["hunter2", "x"], "port": 1}',
+        '{"db_password": {"value": "hunter2"}, "port": 1}',
+        '{"loc": ["db_password"], "input": "hunter2"}',
+        '{"message": "{\\"value\\": \\"hunter2\\", \\"name\\": \\"DB_PASSWORD\\"}"}',
+        '{"message": "{\\"pin\\": 123456}"}',
+    ],
+)
+def test_what_was_json_still_is_when_its_secret_is_hidden(text):
+    document = json.loads(redact(text))
+
+    assert REDACTED in str(document)
+    assert "hunter2" not in str(document)
 
 
 def test_a_long_text_is_redacted_before_it_is_cut():
@@ -1012,7 +1030,10 @@ SHOWN = [
     "pass=riffraff",
     "pass=12",
     "key_code=riff",
-    "access_code_2=riff",
+    "status_code_2=riff",
+    "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/db-AbCdEf",
+    "cookies: 3 set, 1 blocked",
+    "token: abc***",
     "password=read_password",
     "token=config.token",
     "password=${DB}",

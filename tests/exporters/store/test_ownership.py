@@ -109,6 +109,37 @@ def test_a_store_that_is_a_symbolic_link_is_refused(program, tmp_path):
 
 
 @posix_only
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root can give a link away")
+def test_a_link_that_another_user_has_put_on_the_way_to_a_store_is_not_followed(program, tmp_path):
+    shared, documents = tmp_path / "shared", tmp_path / "documents"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    documents.mkdir()
+    (shared / "a").symlink_to(documents)
+    store = shared / "a" / "b" / "traces"
+
+    assert use(store, program) == ""
+    os.lchown(shared / "a", 12345, 12345)
+    refusal = use(store, program)
+
+    assert "cannot be read (another user has put the symbolic link 'a' into its way)" in refusal
+    assert "name another directory in OTELFLOW_STORE" in refusal
+    assert [path.name for path in documents.iterdir()] == ["b"]
+
+
+@posix_only
+def test_folders_that_are_made_on_the_way_to_a_store_are_private(program, tmp_path):
+    before = os.umask(0)
+    try:
+        use(tmp_path / "state" / "otelflow" / "traces", program)
+    finally:
+        os.umask(before)
+
+    folders = [tmp_path / "state", tmp_path / "state" / "otelflow", tmp_path / "state" / "otelflow" / "traces"]
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700] * 3
+
+
+@posix_only
 def test_links_and_pipes_in_the_place_of_files_are_neither_followed_nor_waited_for(program, tmp_path):
     store = tmp_path / "store"
     use(store, program)
@@ -330,10 +361,10 @@ def test_a_folder_of_payloads_that_is_refused_does_not_stay_open(tmp_path):
 
 
 def test_an_error_without_words_of_the_system_is_said_as_it_is(tmp_path, monkeypatch):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise OSError("of its own")
 
-    monkeypatch.setattr(ownership, "Folder", refuse)
+    monkeypatch.setattr(ownership.Folder, "reached", refuse)
 
     with pytest.raises(StoreUnreadable, match=r"cannot be read \(of its own\)"):
         open_store(tmp_path)
@@ -441,3 +472,14 @@ def test_name_size_and_content_together_tell_what_is_the_store_s_own(tmp_path):
         assert own(is_own_payload, digest, 1024**3)
         assert not own(is_own_payload, digest, 1024**3 + 1)
         assert own(is_own_payload, f".{HASH}-01234567", 1024**3 + 1)
+
+
+@posix_only
+def test_a_store_that_is_let_go_of_leaves_nothing_open(tmp_path):
+    open_store(tmp_path / "store", is_made=True).close()
+    (tmp_path / "store" / "payloads").mkdir(mode=0o700)
+    before = len([*Path("/dev/fd").iterdir()])
+
+    open_store(tmp_path / "store").close()
+
+    assert len([*Path("/dev/fd").iterdir()]) == before

@@ -247,3 +247,28 @@ def test_a_foreign_file_is_not_said_to_be_removed(folder):
     assert not remove(folder.store, file)
     (folder.path / file.name).unlink()
     assert remove(folder.store, file)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other locks")
+def test_what_a_process_lost_before_it_had_begun_goes_after_a_minute(folder):
+    names = [f".20270115T080000.00000{number}Z-{NOBODY}-0123abcd.otlp" for number in range(3)]
+    old, young, held = (folder.file(name, b"", age) for name, age in zip(names, (61, 60, 61), strict=True))
+    foreign = folder.file(".notes.otlp", b"", 61)
+    descriptor = os.open(held, os.O_RDWR)
+    assert hold(descriptor)
+
+    prune(folder.store, LIMITS)
+
+    assert [path.exists() for path in (old, young, held, foreign)] == [False, True, True, True]
+    os.close(descriptor)
+
+
+def test_whoever_wants_to_know_is_told_of_each_segment_before_it_goes(folder):
+    folder.segment(0, 900, age=500)
+    folder.payload(b"a" * 900, age=400)
+    folder.segment(1, 900, age=300)
+    told = []
+
+    folder.prune(on_removal=lambda store, file: told.append((store, file.name[21], (folder.path / file.name).exists())))
+
+    assert told == [(folder.store, "0", True)]

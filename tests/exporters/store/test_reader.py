@@ -498,3 +498,21 @@ def test_no_file_and_no_folder_stays_open(program, tmp_path):
     traces.forget_all()
 
     assert len(list(Path("/dev/fd").iterdir())) == opened
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other locks")
+def test_an_open_span_goes_on_as_long_as_its_process_holds_the_segment(program, tmp_path):
+    exporter = StoreSpanExporter(tmp_path)
+    with program.span("flow long") as span:
+        assert exporter.note_open([span])
+        trace_id = format(span.context.trace_id, "032x")
+        alive = StoredTraces(tmp_path).load(trace_id)
+        (summary_alive,) = StoredTraces(tmp_path).summaries()
+        exporter.shutdown()
+        gone = StoredTraces(tmp_path).load(trace_id)
+        (summary_gone,) = StoredTraces(tmp_path).summaries()
+
+    assert [[span.name for span in spans] for spans in (alive.running, alive.lost)] == [["flow long"], []]
+    assert [[span.name for span in spans] for spans in (gone.running, gone.lost)] == [[], ["flow long"]]
+    assert [span.name for span in alive.spans] == [span.name for span in gone.spans] == ["flow long"]
+    assert [summary_alive.result, summary_gone.result] == [semconv.RUNNING, INCOMPLETE]

@@ -529,3 +529,84 @@ def test_a_variable_that_came_too_late_for_prometheus_client_is_refused(monkeypa
 
     with pytest.raises(ConfigurationError, match="before prometheus_client is imported"):
         multiprocess.Multiprocess().open(Aggregator())
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system reserves nothing")
+def test_room_on_the_disk_is_taken_before_memory_is_written(output, folder, counted):
+    shared = output()
+    worked().execute()
+    shared.deliver(time.monotonic() + 5)
+
+    files = sorted(folder.glob("*.db"))
+    assert {file.name.partition(f"_{os.getpid()}")[0] for file in files} >= {"counter", "histogram", "gauge_livesum"}
+    for file in files:
+        status = file.stat()
+        used = int.from_bytes(file.read_bytes()[:4], sys.byteorder)
+        assert status.st_size >= used + 16_384 - 300, "for the largest that may come"
+        assert status.st_blocks * 512 >= status.st_size, "without holes"
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system reserves nothing")
+@pytest.mark.parametrize(
+    ("used", "size", "allocated", "expected"),
+    [
+        (0, 0, 0, 65_536),
+        (49_152, 65_536, 65_536, 65_536),
+        (49_153, 65_536, 65_536, 131_072),
+        (120_000, 131_072, 65_536, 262_144),
+        (8, 65_536, 131_072, 131_072),
+    ],
+)
+def test_a_file_has_always_room_for_one_value_more(tmp_path, used, size, allocated, expected):
+    file = tmp_path / f"counter_{os.getpid()}.db"
+    file.write_bytes(used.to_bytes(4, sys.byteorder))
+    os.truncate(file, size)
+
+    assert multiprocess.allocate(str(tmp_path / "counter"), allocated) == expected
+    assert file.stat().st_size == max(size, expected if expected > allocated or not used else 0)
+    assert int.from_bytes(file.read_bytes()[:4], sys.byteorder) == (used if size else 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system reserves nothing")
+def test_what_has_no_room_is_written_when_there_is_some_again(output, folder, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    shared = output()
+    worked().execute()
+    with monkeypatch.context() as patch:
+        patch.setattr(multiprocess.os, "posix_fallocate", full)
+        with pytest.raises(OSError, match="No space left"):
+            shared.deliver(time.monotonic() + 5)
+    shared.deliver(time.monotonic() + 5)
+
+    counts = [number for (name, _), number in shown(shared).items() if name == semconv.FLOW_RUNS]
+    assert sum(counts) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_takes_the_room_for_what_its_parent_has_written(tmp_path):
+    source = """
+        import json, multiprocessing, os, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from otelflow.metrics._outputs import multiprocess
+        chosen = metrics.use('multiprocess')
+        for letter in 'abcdefghij':
+            from otelflow import Flow
+            Flow(flow_name='flow ' + letter * 50).set_flow_target(lambda: 1).execute()
+        chosen.flush(5)
+
+        def work():
+            order(1).execute()
+            chosen.flush(5)
+
+        child = multiprocessing.get_context('fork').Process(target=work)
+        child.start()
+        child.join(20)
+        print(child.pid)
+    """
+    done = python(source, PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
+
+    files = list(tmp_path.glob(f"*_{done.stdout.strip()}.db"))
+    assert files
+    assert all(file.stat().st_blocks * 512 >= file.stat().st_size for file in files)

@@ -300,13 +300,36 @@ def test_what_others_have_written_stays_with_its_help_and_what_was_this_service_
 def test_a_family_of_another_service_keeps_its_help_and_type(written, tmp_path):
     (tmp_path / "jobs.prom").write_text(
         '# HELP backups Backups of it.\n# TYPE backups gauge\nbackups{service="other"} 3\n'
-        '# HELP gone Of this service.\n# TYPE gone gauge\ngone{service="test"} 3\n'
+        '# HELP otelflow_gone Of this service.\n# TYPE otelflow_gone gauge\notelflow_gone{service="test"} 3\n'
     )
 
     text = written()
 
-    assert '# HELP backups Backups of it.\n# TYPE backups gauge\nbackups{service="other"} 3.0\n' in text
+    assert '# HELP backups Backups of it.\n# TYPE backups gauge\nbackups{service="other"} 3\n' in text
     assert "gone" not in text
+
+
+def test_every_line_of_others_stays_as_it_is(written, tmp_path, caplog):
+    others = (
+        "# written by the backup, see its page\n"
+        "# HELP backup_ok Whether it ended.\n#TYPE backup_ok gauge\n"
+        'backup_ok 1\nbackup_ok{service="test"} 0\nbackup_ok{service="other",host="a b"} 1\n'
+        '# TYPE backups counter\nbackups 3\nbackups_seconds{quantile="0.5"} 1e3\n'
+        "# TYPE load untyped\n\tload 16 1700000000000\n"
+    )
+    own = f'{semconv.FLOW_RUNS}{{flow="nightly",result="success",service="test"}} 99\n'
+    unlabelled = f'{semconv.FLOW_RUNS}{{flow="nightly",result="success"}} 7\n'
+    (tmp_path / "jobs.prom").write_text(others + own + "\n" + unlabelled)
+    nightly().execute()
+
+    texts = [written(), written()]
+
+    for text in texts:
+        assert text.startswith(others)
+        assert value(text, semconv.FLOW_RUNS, **NIGHTLY) == 1
+        assert value(text, semconv.FLOW_RUNS, flow="nightly", result="success") == 7
+        assert text.count(f"# TYPE {semconv.FLOW_RUNS} ") == 1
+    assert caplog.messages == []
 
 
 def test_a_child_writes_last_runs_and_leaves_the_counters_as_they_are(written, tmp_path, counted):

@@ -1,0 +1,40 @@
+"""Loggers of ours: what stands in a user's text makes no line of its own in a log, and controls no terminal."""
+
+import logging
+import traceback
+from typing import Final
+
+from otelflow._core.text.redaction import redact
+from otelflow._core.text.safe_str import safe_str
+from otelflow._core.text.visible import clean
+
+_LONGEST: Final = 10_000
+_LONGEST_TRACEBACK: Final = 100_000
+
+
+class _Shown(logging.Filter):
+    """Cleans the arguments of each record, and its traceback, whose lines are indented: none looks like a record."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                argument
+                if isinstance(argument, int | float)
+                else clean(safe_str(argument, _LONGEST), _LONGEST).replace("\n", " ")
+                for argument in record.args
+            )
+        if record.exc_info and record.exc_info[1] is not None:
+            trace = clean("".join(traceback.format_exception(record.exc_info[1])), _LONGEST_TRACEBACK)
+            # A formatter takes this text before it makes one of its own.
+            record.exc_text = "\n".join(f"    {line}" for line in redact(trace).splitlines())
+        return True
+
+
+_filter: Final = _Shown()
+
+
+def own_logger(name: str) -> logging.Logger:
+    """Return the logger *name*, with the arguments and tracebacks of its records cleaned."""
+    logger = logging.getLogger(name)
+    logger.addFilter(_filter)
+    return logger

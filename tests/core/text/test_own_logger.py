@@ -1,0 +1,119 @@
+import logging
+import re
+from pathlib import Path
+
+import pytest
+
+import otelflow
+import otelflow_exporters
+from otelflow import Flow_Run__Config, flow, task
+from otelflow._core.process import losses
+from otelflow._core.text.own_logger import own_logger
+
+HOSTILE = "a\x1b]0;title\x07b\r\n2026-01-01 ERROR forged\u202e\u2028c\U000e0068d"
+CLEANED = "ab 2026-01-01 ERROR forgedcd"
+
+
+@pytest.fixture
+def logger():
+    logger = own_logger("otelflow.test")
+    yield logger
+    logger.filters.clear()
+
+
+def test_an_argument_controls_no_terminal_and_begins_no_line(logger, caplog):
+    logger.warning("%s and %s: %d of %.1f", HOSTILE, ValueError(HOSTILE), 3, 4.5)
+
+    assert caplog.messages == [f"{CLEANED} and {CLEANED}: 3 of 4.5"]
+
+
+def test_a_number_stays_a_number(logger, caplog):
+    logger.warning("%d of %r", 3, 4.5)
+
+    assert caplog.records[0].args == (3, 4.5)
+
+
+def test_an_argument_that_cannot_be_shown_is_no_reason_not_to_log(logger, caplog):
+    class Unreadable(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    logger.warning("%s is wrong", Unreadable())
+
+    assert caplog.messages == ["<Unreadable: str() raised RuntimeError> is wrong"]
+
+
+def test_a_part_of_a_sentence_keeps_its_blanks(logger, caplog):
+    logger.warning("It is lost%s: %s", " (by  now)", "")
+
+    assert caplog.messages == ["It is lost (by  now): "]
+
+
+def test_a_long_argument_is_cut(logger, caplog):
+    logger.warning("%s", "x" * 30_000)
+
+    assert len(caplog.messages[0]) < 10_100
+
+
+def test_a_traceback_is_cleaned_redacted_and_indented(logger, caplog):
+    try:
+        raise ValueError(f"{HOSTILE} password=hunter2")
+    except ValueError:
+        logger.warning("it failed", exc_info=True)
+
+    lines = caplog.text.splitlines()[1:]
+    assert lines[0] == "    Traceback (most recent call last):"
+    assert all(line.startswith("    ") for line in lines)
+    assert lines[-2:] == ["    ValueError: ab", "    2026-01-01 ERROR forgedcd password=[redacted]"]
+    assert "\x1b" not in caplog.text
+
+
+def test_exc_info_outside_of_any_exception_is_no_traceback(logger, caplog):
+    logger.warning("it failed", exc_info=(None, None, None))
+
+    assert caplog.records[0].getMessage() == "it failed"
+
+
+def test_a_failure_that_stays_inside_is_logged_on_one_line(caplog):
+    @task(raise_on_error=False)
+    def fails():
+        raise ValueError(HOSTILE)
+
+    @flow(flow_config=Flow_Run__Config(raise_flow_error=False))
+    def fails_too():
+        fails()
+        raise ValueError(HOSTILE)
+
+    fails_too().execute()
+
+    assert caplog.messages == [
+        f"Error executing task 'fails': ValueError: {CLEANED} (it stays inside: raise_on_error=False)",
+        f"Error executing flow 'fails_too': ValueError: {CLEANED} (it stays inside: raise_flow_error=False)",
+    ]
+
+
+def test_a_warning_of_a_loss_cannot_be_forged_either(caplog):
+    losses.warn_once("key", "%s raised", HOSTILE, error=ValueError(HOSTILE))
+
+    assert caplog.messages == [f"{CLEANED} raised"]
+    assert "\x1b" not in caplog.text
+    assert "\n2026" not in caplog.text
+
+
+def test_whatever_of_ours_logs_does_it_by_such_a_logger():
+    places = [Path(package.__file__).parent for package in (otelflow, otelflow_exporters)]
+    sources = {path: path.read_text("utf-8") for place in places for path in place.rglob("*.py")}
+    loggers = {
+        f"{path.name}: {call}"
+        for path, text in sources.items()
+        for call in re.findall(r"logging\.(?:getLogger\([^)]*\)|(?:debug|info|warning|error|exception)\()", text)
+    }
+
+    assert loggers == {  # those of users, and of OpenTelemetry
+        "own_logger.py: logging.getLogger(name)",
+        "_console.py: logging.getLogger(name)",
+        "log_capture.py: logging.getLogger()",
+        "log_capture.py: logging.getLogger(_RUN_LOGGER)",
+        'log_capture.py: logging.getLogger(None if name == "root" else name)',
+    }
+    assert isinstance(losses.logger.filters[0], logging.Filter)
