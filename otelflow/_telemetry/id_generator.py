@@ -27,7 +27,8 @@ class SystemIdGenerator(IdGenerator):
 
     def generate_span_id(self) -> int:
         """Return 64 random bits that are not 0."""
-        forks.notice()
+        if not forks.fork.page[0]:
+            forks.notice()
         while True:
             try:
                 number = self._numbers.pop()  # at once: no two threads get the same one
