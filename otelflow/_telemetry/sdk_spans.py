@@ -190,7 +190,7 @@ def _public_parts(span: ReadableSpan) -> Iterator[tuple[str, object]]:
         if name == "status":
             part = part.status_code, part.description
         elif name in ("events", "links"):
-            part = [(dict(item.attributes), item.dropped_attributes) for item in part]
+            part = [(_state_of(item.attributes), item.dropped_attributes) for item in part]
         elif name == "attributes":
             part = list(part.items())
         yield name, part

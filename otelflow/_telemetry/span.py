@@ -36,22 +36,56 @@ if TYPE_CHECKING:
 
 _UNSET: Final = Status(StatusCode.UNSET)
 # What every SDK keeps as it is while texts may be long; a subclass of one of them may be anything.
-CLEAN: Final = frozenset({str, bool, int, float})
+_CLEAN: Final = frozenset({str, bool, int, float})
+_TEXTS: Final = frozenset({str})
 
 
 class Origin:
-    """What the spans of one tracer have in common; *room* is for so many attributes that need no care."""
+    """What the spans of one tracer have in common; there is *room* for so many attributes that need no care."""
 
-    __slots__ = ("limits", "processors", "room", "tracer")
+    __slots__ = ("event_room", "limits", "processors", "room", "tracer")
 
     def __init__(self, tracer: "Tracer") -> None:
         limits = tracer._span_limits
         self.tracer: Final = tracer
         self.limits: Final = limits
         self.processors: Final = Processors(tracer.span_processor)
-        self.room: float = float("inf") if limits.max_span_attributes is None else limits.max_span_attributes
-        if limits.max_span_attribute_length is not None:
-            self.room = -1
+        self.room: Final = _room(limits.max_span_attributes, limits.max_span_attribute_length)
+        self.event_room: Final = _room(limits.max_event_attributes, limits.max_attribute_length)
+
+    def bounded(self, attributes: Mapping[str, Any] | None) -> BoundedAttributes:
+        """Return *attributes* as the SDK keeps them, by its rules."""
+        limits = self.limits
+        return BoundedAttributes(limits.max_span_attributes, attributes, False, limits.max_span_attribute_length)
+
+
+def _room(most: int | None, longest: int | None) -> float:
+    """Return how many attributes have room; where texts are cut none has, so that the SDK does it."""
+    if longest is not None:
+        return -1
+    return float("inf") if most is None else most
+
+
+class RunEvent(Event):
+    """An event whose attributes need no care; they become the SDK's when somebody reads them."""
+
+    _limits: Any
+    _plain: dict[str, Any]
+
+    def __init__(self, name: str, attributes: dict[str, Any], timestamp: int | None, limits: Any) -> None:
+        self._name = name
+        self._timestamp = time_ns() if timestamp is None else timestamp
+        self._plain = attributes
+        self._limits = limits
+
+    def __getattr__(self, name: str) -> Any:
+        """Make what is not there yet."""
+        if name != "_attributes":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        limits = self._limits
+        bounded = BoundedAttributes(limits.max_event_attributes, None, True, limits.max_attribute_length)
+        bounded._dict = self._plain
+        return self.__dict__.setdefault("_attributes", bounded)
 
 
 class _Late:
@@ -83,9 +117,8 @@ class _Late:
 
 
 def _bounded(span: "RunSpan") -> BoundedAttributes:
-    """Return the attributes as the SDK keeps them, around the same dictionary."""
-    limits = span._origin.limits
-    bounded = BoundedAttributes(limits.max_span_attributes, None, False, limits.max_span_attribute_length)
+    """Return the attributes of *span* as the SDK keeps them, around the same dictionary."""
+    bounded = span._origin.bounded(None)
     bounded._dict = span._plain
     bounded._immutable = span._end_time is not None
     return bounded
@@ -130,15 +163,6 @@ class RunSpan(SdkSpan):
     _sampler: Any = _Late(lambda span: span._origin.tracer.sampler)
     _span_processor: Any = _Late(lambda span: span._origin.tracer.span_processor)
 
-    def begin(self, attributes: Mapping[str, Any], *, is_clean: bool) -> None:
-        """Have these *attributes*; if they are not clean, or too many, the SDK's rules say what becomes of them."""
-        if is_clean and len(attributes) <= self._origin.room:
-            self._is_plain, self._plain = True, attributes  # type: ignore[assignment]
-        else:
-            limits = self._origin.limits
-            longest = limits.max_span_attribute_length
-            self._attributes = BoundedAttributes(limits.max_span_attributes, attributes, False, longest)
-
     # What every span needs, by the shortest road
 
     def get_span_context(self) -> SpanContext:
@@ -147,7 +171,7 @@ class RunSpan(SdkSpan):
 
     def set_attribute(self, key: Any, value: Any) -> None:
         """Set one attribute, as the SDK does; one that is set again comes last."""
-        if type(key) is str and key and type(value) in CLEAN:
+        if type(key) is str and key and type(value) in _CLEAN:
             with self._lock:
                 if self._is_plain and self._end_time is None:
                     plain = self._plain
@@ -157,6 +181,20 @@ class RunSpan(SdkSpan):
                         plain[key] = value
                         return
         super().set_attribute(key, value)
+
+    def add_event(self, name: str, attributes: Any = None, timestamp: int | None = None) -> None:
+        """Add an event, as the SDK does; *timestamp* is nanoseconds since the epoch."""
+        origin = self._origin
+        if (
+            type(attributes) is dict
+            and len(attributes) <= origin.event_room
+            and _CLEAN.issuperset(map(type, attributes.values()))
+            and _TEXTS.issuperset(map(type, attributes))
+            and "" not in attributes
+        ):
+            self._add_event(RunEvent(name, attributes.copy(), timestamp, origin.limits))
+        else:
+            super().add_event(name, attributes, timestamp)
 
     def end(self, end_time: int | None = None) -> None:
         """End the span and tell its processors."""

@@ -7,13 +7,14 @@ from typing import Any, Final
 from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.trace import Tracer, sampling
 from opentelemetry.sdk.trace._tracer_metrics import NoOpTracerMetrics
-from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.trace import (
     INVALID_SPAN,
     NonRecordingSpan,
     SpanContext,
     SpanKind,
     TraceFlags,
+    TraceState,
     get_current_span,
     set_span_in_context,
 )
@@ -91,8 +92,7 @@ class RunSpanMaker:
                 answer = sampler._local_parent_sampled if is_by_parent else sampler
                 if answer is sampling.ALWAYS_ON and flags in _QUICK_FLAGS and is_valid:
                     ids = (trace_id, generator.generate_span_id(), False, flags, state, True)
-                    span = self._span(name, tuple.__new__(SpanContext, ids), parent, start_time)
-                    span.begin(attributes(), is_clean=True)
+                    span = self._span(name, tuple.__new__(SpanContext, ids), parent, start_time, attributes())
                     self._origin.processors.started(span, context)
                     return span
         return self._decide(name, context, attributes, start_time)
@@ -112,37 +112,46 @@ class RunSpanMaker:
             parent, state, trace_id = None, DEFAULT_TRACE_STATE, generator.generate_trace_id()
             random = _RANDOM if _RANDOM and generator.is_trace_id_random() else 0
 
-        is_sampled = known_answer(tracer.sampler, parent, trace_id)
+        answer = known_answer(tracer.sampler, parent, trace_id)
+        values: Mapping[str, Any] = {}
         decision: Any
-        values: Mapping[str, Any] | None = None
-        if is_sampled is None:
+        if answer is None:
             result = tracer.sampler.should_sample(context, trace_id, name, SpanKind.INTERNAL, attributes(), ())
             decision, values = result.decision, result.attributes or {}
             state = result.trace_state or DEFAULT_TRACE_STATE
+            is_sampled, is_recording = decision.is_sampled(), decision.is_recording()
         else:
-            decision = _RECORD if is_sampled else _DROP
+            is_sampled = is_recording = answer
+            decision = _RECORD if answer else _DROP
 
         metrics = tracer._tracer_metrics
         count_end = None if type(metrics) is NoOpTracerMetrics else metrics.start_span(parent, decision)
-        if is_sampled is False and type(generator) in _KNOWN_GENERATORS:
+        if answer is False and type(generator) in _KNOWN_GENERATORS:
             return DroppedTrace(generator, trace_id, _FLAGS[random], state).span()
-        flags = _FLAGS[random | _SAMPLED if decision.is_sampled() else random]
-        own = SpanContext(trace_id, generator.generate_span_id(), False, flags, state)
-        if not decision.is_recording():
+        own = _ids(generator, trace_id, _FLAGS[random | _SAMPLED if is_sampled else random], state)
+        if not is_recording:
             return NonRecordingSpan(own)
-        span = self._span(name, own, parent, start_time)
-        if values is None:
-            span.begin(attributes(), is_clean=True)
-        else:
-            span.begin(values, is_clean=False)  # a sampler may add anything
+        if answer:
+            values = attributes()
+        span = self._span(name, own, parent, start_time, values, is_clean=answer is not None)
         if count_end is not None:
             span._record_end_metrics = count_end
         self._origin.processors.started(span, context)
         return span
 
-    def _span(self, name: str, own: SpanContext, parent: SpanContext | None, start_time: int) -> RunSpan:
-        """Return a span without attributes that nobody knows of yet."""
-        span: RunSpan = object.__new__(RunSpan)  # the SDK's own __new__ takes as long as all of this
+    def _span(
+        self,
+        name: str,
+        own: SpanContext,
+        parent: SpanContext | None,
+        start_time: int,
+        values: Mapping[str, Any],
+        *,
+        is_clean: bool = True,
+    ) -> RunSpan:
+        """Return a span that nobody knows of yet; *values* that are not clean are texts and whatever a sampler adds."""
+        origin = self._origin
+        span: Any = object.__new__(RunSpan)  # the SDK's own __new__ takes as long as all of this
         span._name = name
         span._context = own
         span._parent = parent
@@ -150,5 +159,18 @@ class RunSpanMaker:
         span._end_time = None
         span._resource = self._tracer.resource  # another one in a forked child
         span._lock = Lock()
-        span._origin = self._origin
-        return span
+        span._origin = origin
+        if is_clean and len(values) <= origin.room:
+            span._is_plain = True
+            span._plain = values
+        else:
+            span._attributes = origin.bounded(values)
+        return span  # type: ignore[no-any-return]  # a RunSpan
+
+
+def _ids(generator: IdGenerator, trace_id: int, flags: TraceFlags, state: TraceState) -> SpanContext:
+    """Return the ids of a new span; a known generator's are valid, and to know that saves half of the time."""
+    span_id = generator.generate_span_id()
+    if type(generator) in _KNOWN_GENERATORS:
+        return tuple.__new__(SpanContext, (trace_id, span_id, False, flags, state, True))
+    return SpanContext(trace_id, span_id, False, flags, state)
