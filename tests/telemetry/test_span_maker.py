@@ -368,6 +368,8 @@ def test_the_sdk_counts_these_spans_as_its_own(monkeypatch, sampler):
 
 
 def test_a_forked_child_has_the_resource_of_the_child():
+    if not hasattr(TracerProvider, "_update_resource"):
+        pytest.skip("this SDK leaves the resource as it is")
     provider = TracerProvider(shutdown_on_exit=False)
     maker = RunSpanMaker(provider.get_tracer("otelflow"))
     before = maker.start("before", context.Context(), dict, 1)
