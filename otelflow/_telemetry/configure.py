@@ -20,8 +20,8 @@ from otelflow._core.inside.listeners import add_listener
 from otelflow._core.process import losses
 from otelflow._core.process import settings as process_settings
 from otelflow._core.process.process import State
-from otelflow._core.process.provider import use_provider
-from otelflow._core.process.settings_table import SETTINGS
+from otelflow._core.process.provider import choose_anew, use_provider
+from otelflow._core.process.settings_table import SETTINGS, Settings
 from otelflow._core.text.hints import quotes_in, suggestion
 from otelflow._core.text.safe_str import bounded_name
 from otelflow.errors import ConfigurationError
@@ -153,8 +153,7 @@ def configure(
     >>> otelflow.configure(service_name="shop", value_limit=1_000, tracer_provider=my_provider).dropped
     {}
     """
-    _check_arguments(service_name, store, settings)
-    in_force = process_settings.configure(**settings)
+    in_force = _put_in_force(service_name, store, settings)
     with _lock:
         earlier = telemetry = _configured.telemetry
         if tracer_provider is not None:
@@ -179,7 +178,8 @@ def configure(
     return telemetry
 
 
-def _check_arguments(service_name: object, store: object, settings: Mapping[str, Any]) -> None:
+def _put_in_force(service_name: object, store: object, settings: Mapping[str, Any]) -> Settings:
+    """Check the arguments of ``configure()`` and put *settings* in force."""
     for name in settings:
         if name not in SETTINGS:
             keywords = {*(configure.__kwdefaults__ or ()), *SETTINGS}
@@ -188,6 +188,9 @@ def _check_arguments(service_name: object, store: object, settings: Mapping[str,
         raise ConfigurationError(f"configure(): service_name must be a text, not {service_name!r:.60}")
     if store is not None and not isinstance(store, bool | str | os.PathLike):
         raise ConfigurationError(f"configure(): store must be True, False or a folder, not {store!r:.60}")
+    in_force = process_settings.configure(**settings)
+    choose_anew()  # what makes the spans is a setting, too
+    return in_force
 
 
 def _new_telemetry(service_name: str | None) -> Telemetry:

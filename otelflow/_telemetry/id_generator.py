@@ -5,7 +5,7 @@ from typing import Final
 
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
-from otelflow._core.process import forks
+from otelflow._core.process.forks import begin_anew, fork, notice
 
 _BYTES: Final = 8
 _AT_ONCE: Final = 256
@@ -19,7 +19,7 @@ class SystemIdGenerator(IdGenerator):
 
     def __init__(self) -> None:
         self._numbers: list[int] = []
-        forks.begin_anew(self, SystemIdGenerator.begin)
+        begin_anew(self, SystemIdGenerator.begin)
 
     def begin(self) -> None:
         """Leave the parent's numbers to the parent."""
@@ -27,7 +27,8 @@ class SystemIdGenerator(IdGenerator):
 
     def generate_span_id(self) -> int:
         """Return 64 random bits that are not 0."""
-        forks.notice()
+        if not fork.page[0]:
+            notice()
         while True:
             try:
                 number = self._numbers.pop()  # at once: no two threads get the same one

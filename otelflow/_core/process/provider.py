@@ -1,16 +1,16 @@
 """Which tracer provider makes the spans of this process: the global one, or the one that was given."""
 
-import contextlib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opentelemetry import trace
-from opentelemetry.trace import Span, TracerProvider
+from opentelemetry.trace import Span, Tracer, TracerProvider
 
 from otelflow import semconv
-from otelflow._core.process import shutdown
+from otelflow._core.process import losses, shutdown
 from otelflow._core.process.process import State
+from otelflow._core.process.settings import settings
 from otelflow._version import __version__
 
 if TYPE_CHECKING:
@@ -22,19 +22,35 @@ _FOR_SDK: Final = "otelflow._telemetry.sdk_spans"
 
 
 class SpanMaker(Protocol):
-    """Makes the span of a run; an OpenTelemetry ``Tracer`` is one."""
+    """Makes the spans of runs."""
 
-    def start_span(
-        self,
-        name: str,
-        context: "Context | None" = None,
-        *,
-        attributes: Mapping[str, Any],
-        start_time: int,
-        record_exception: bool,
-        set_status_on_exception: bool,
+    def start(
+        self, name: str, context: "Context | None", attributes: Callable[[], dict[str, Any]], start_time: int
+    ) -> Span:
+        """Start a span that is not current; its parent is the span of *context*, or the current one.
+
+        *attributes* is called if somebody wants them; its keys are texts that are not empty.
+        """
+
+
+class TracerSpanMaker:
+    """Lets *tracer* make the spans, whosever it is."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self.tracer: Final = tracer
+
+    def start(
+        self, name: str, context: "Context | None", attributes: Callable[[], dict[str, Any]], start_time: int
     ) -> Span:
         """Start a span that is not current; its parent is the span of *context*, or the current one."""
+        return self.tracer.start_span(
+            name,
+            context,
+            attributes=attributes(),
+            start_time=start_time,
+            record_exception=False,
+            set_status_on_exception=False,
+        )
 
 
 class _Provider(State):
@@ -61,6 +77,11 @@ def use_provider(provider: TracerProvider | None) -> TracerProvider | None:
     return previous
 
 
+def choose_anew() -> None:
+    """Look at the provider again at the next run: the setting ``span`` may be another one."""
+    _chosen.provider = None
+
+
 def span_maker() -> SpanMaker | None:
     """Return what makes spans now, or None while nobody has configured OpenTelemetry."""
     if _chosen.proxy is not None and _chosen.override is None and getattr(trace, "_TRACER_PROVIDER", _chosen) is None:
@@ -72,10 +93,12 @@ def span_maker() -> SpanMaker | None:
             _chosen.proxy, _chosen.span_maker = provider, None
         else:
             tracer = provider.get_tracer(semconv.SCOPE, __version__, semconv.SCHEMA_URL)
-            _chosen.span_maker = tracer
-            if type(tracer).__module__ == _SDK:
-                with contextlib.suppress(ImportError):  # of a private name that this SDK does not have
-                    _chosen.span_maker = importlib.import_module(_FOR_SDK).quick(tracer)
+            _chosen.span_maker = TracerSpanMaker(tracer)
+            if type(tracer).__module__ == _SDK and settings().span == "otelflow":
+                try:
+                    _chosen.span_maker = importlib.import_module(_FOR_SDK).span_maker(tracer)
+                except ImportError as error:  # of a private name that this SDK does not have
+                    losses.logger.debug("The OpenTelemetry SDK makes the spans itself: %s", error)
         _chosen.provider = provider
     return _chosen.span_maker
 

@@ -147,6 +147,12 @@ class ProcessSettings(RunSettings):
         "the folder of the local store, or 'off'; empty: off in libraries, a default folder in the CLI",
         is_harmless=False,
     )
+    span: str = _declare(
+        "otelflow",
+        "what makes the spans where the tracer provider is the OpenTelemetry SDK's: otelflow itself, or the SDK",
+        choices=("otelflow", "sdk"),
+        is_harmless=True,
+    )
     spool_dir: str = _declare(
         "",
         "the folder in which spans wait until the OTLP endpoint has them; empty: they wait in memory",

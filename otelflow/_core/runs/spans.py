@@ -24,13 +24,11 @@ def start(run: Run) -> None:
         span_maker = provider.span_maker()
         if span_maker is None:
             return
-        run.span = span_maker.start_span(
+        run.span = span_maker.start(
             run.span_name,
             _environment_parent() if run.parent is None and run.kind == "flow" else None,
-            attributes=run.attributes(),
-            start_time=run.started_ns,
-            record_exception=False,
-            set_status_on_exception=False,
+            run.attributes,
+            run.started_ns,
         )
         run.is_recording = run.span.is_recording()
     except Exception as error:  # noqa: BLE001 samplers, id generators and processors are foreign code
@@ -41,7 +39,7 @@ def start(run: Run) -> None:
 def end(run: Run) -> None:
     """Write on the span of *run* how it ended and what happened inside, and end it."""
     span = run.span
-    if span is INVALID_SPAN:
+    if span is INVALID_SPAN or getattr(type(span), "end", None) is NonRecordingSpan.end:  # there is nothing to end
         return
     try:
         if run.is_recording:

@@ -24,6 +24,7 @@ OF_PROCESSES = {
     "capture_loggers": (),
     "redact": (),
     "store": "",
+    "span": "otelflow",
     "spool_dir": "",
     "metrics": "",
     "metrics_series": 2_000,

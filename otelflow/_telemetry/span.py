@@ -1,0 +1,301 @@
+"""The span of a run: to everybody a span of the SDK, but made of what a run needs, and of the rest when it is read.
+
+Whatever is not written here is inherited, so it is the SDK's own code that answers. That code reads private parts of
+the span: each is a slot, a constant, or made at its first look. ``sdk_spans`` sees to it that it finds them all.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from time import time_ns
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace import _Span as SdkSpan  # as the SDK's tracer makes them
+from opentelemetry.sdk.util import BoundedList
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+)
+
+from otelflow._telemetry.processors import Processors
+
+if TYPE_CHECKING:
+    from threading import Lock
+
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import Tracer
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
+
+_UNSET: Final = Status(StatusCode.UNSET)
+# What every SDK keeps as it is while texts may be long; a subclass of one of them may be anything.
+_CLEAN: Final = frozenset({str, bool, int, float})
+_TEXTS: Final = frozenset({str})
+
+
+class Origin:
+    """What the spans of one tracer have in common; there is *room* for so many attributes that need no care."""
+
+    __slots__ = ("event_room", "limits", "processors", "room", "tracer")
+
+    def __init__(self, tracer: "Tracer") -> None:
+        limits = tracer._span_limits
+        self.tracer: Final = tracer
+        self.limits: Final = limits
+        self.processors: Final = Processors(tracer.span_processor)
+        self.room: Final = _room(limits.max_span_attributes, limits.max_span_attribute_length)
+        self.event_room: Final = _room(limits.max_event_attributes, limits.max_attribute_length)
+
+    def bounded(self, attributes: Mapping[str, Any] | None) -> BoundedAttributes:
+        """Return *attributes* as the SDK keeps them, by its rules."""
+        limits = self.limits
+        return BoundedAttributes(limits.max_span_attributes, attributes, False, limits.max_span_attribute_length)
+
+
+def _room(most: int | None, longest: int | None) -> float:
+    """Return how many attributes have room; where texts are cut none has, so that the SDK does it."""
+    if longest is not None:
+        return -1
+    return float("inf") if most is None else most
+
+
+class RunEvent(Event):
+    """An event whose attributes need no care; they become the SDK's when somebody reads them."""
+
+    _limits: Any
+    _plain: dict[str, Any]
+
+    def __init__(self, name: str, attributes: dict[str, Any], timestamp: int | None, limits: Any) -> None:
+        self._name = name
+        self._timestamp = time_ns() if timestamp is None else timestamp
+        self._plain = attributes
+        self._limits = limits
+
+    def __getattr__(self, name: str) -> Any:
+        """Make what is not there yet."""
+        if name != "_attributes":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        limits = self._limits
+        bounded = BoundedAttributes(limits.max_event_attributes, None, True, limits.max_attribute_length)
+        bounded._dict = self._plain
+        return self.__dict__.setdefault("_attributes", bounded)
+
+
+class _Late:
+    """A private part of the SDK's span that is made when somebody reads it; the span's *flag* is set to *value* then.
+
+    It is kept in the span's own dictionary, where two threads that read at the same time get the same object.
+    """
+
+    def __init__(self, make: "Callable[[RunSpan], Any]", flag: str = "_has_late_parts", *, value: bool = True) -> None:
+        self._make = make
+        self._flag = flag
+        self._value = value
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, span: "RunSpan | None", owner: type) -> Any:
+        if span is None:
+            return self
+        parts = span.__dict__
+        if self._name not in parts:
+            parts.setdefault(self._name, self._make(span))
+            setattr(span, self._flag, self._value)  # after it: until then what there was counts
+        return parts[self._name]
+
+    def __set__(self, span: "RunSpan", part: Any) -> None:  # processors that redact do so
+        span.__dict__[self._name] = part
+        setattr(span, self._flag, self._value)
+
+
+def _bounded(span: "RunSpan") -> BoundedAttributes:
+    """Return the attributes of *span* as the SDK keeps them, around the same dictionary."""
+    bounded = span._origin.bounded(None)
+    bounded._dict = span._plain
+    bounded._immutable = span._end_time is not None
+    return bounded
+
+
+class RunSpan(SdkSpan):
+    """A span of a run; its attributes are in a plain dictionary until somebody reads them."""
+
+    __slots__ = (
+        "_context",
+        "_end_time",
+        "_is_plain",
+        "_lock",
+        "_name",
+        "_origin",
+        "_parent",
+        "_plain",
+        "_resource",
+        "_start_time",
+    )
+
+    _context: SpanContext
+    _is_plain: bool  # nobody has read or written the attributes but this class
+    _lock: "Lock"
+    _origin: Origin
+    _plain: dict[str, Any]
+    _resource: "Resource"
+    _kind = SpanKind.INTERNAL
+    _status = _UNSET
+    _trace_config = None
+    _record_exception = False
+    _set_status_on_exception = False
+    _record_end_metrics: Callable[[], None] | None = None
+    _has_late_parts = False
+    _has_lists = False
+    _attributes: Any = _Late(_bounded, "_is_plain", value=False)
+    _events: Any = _Late(lambda span: BoundedList(span._origin.limits.max_events), "_has_lists")
+    _links: Any = _Late(lambda span: BoundedList(span._origin.limits.max_links), "_has_lists")
+    _instrumentation_info: Any = _Late(lambda span: span._origin.tracer.instrumentation_info)
+    _instrumentation_scope: Any = _Late(lambda span: span._origin.tracer._instrumentation_scope)
+    _limits: Any = _Late(lambda span: span._origin.limits)
+    _sampler: Any = _Late(lambda span: span._origin.tracer.sampler)
+    _span_processor: Any = _Late(lambda span: span._origin.tracer.span_processor)
+
+    # What every span needs, by the shortest road
+
+    def get_span_context(self) -> SpanContext:
+        """Return the span's ids and flags."""
+        return self._context
+
+    def set_attribute(self, key: Any, value: Any) -> None:
+        """Set one attribute, as the SDK does; one that is set again comes last."""
+        if type(key) is str and key and type(value) in _CLEAN:
+            with self._lock:
+                if self._is_plain and self._end_time is None:
+                    plain = self._plain
+                    if key in plain:
+                        del plain[key]
+                    if len(plain) < self._origin.room:
+                        plain[key] = value
+                        return
+        super().set_attribute(key, value)
+
+    def add_event(self, name: str, attributes: Any = None, timestamp: int | None = None) -> None:
+        """Add an event, as the SDK does; *timestamp* is nanoseconds since the epoch."""
+        origin = self._origin
+        if (
+            type(attributes) is dict
+            and len(attributes) <= origin.event_room
+            and _CLEAN.issuperset(map(type, attributes.values()))
+            and _TEXTS.issuperset(map(type, attributes))
+            and "" not in attributes
+        ):
+            self._add_event(RunEvent(name, attributes.copy(), timestamp, origin.limits))
+        else:
+            super().add_event(name, attributes, timestamp)
+
+    def end(self, end_time: int | None = None) -> None:
+        """End the span and tell its processors."""
+        with self._lock:
+            is_first = self._end_time is None
+            if is_first:
+                self._end_time = time_ns() if end_time is None else end_time
+                if not self._is_plain:
+                    self._attributes._immutable = True
+        if not is_first:
+            super().end(end_time)  # which says that it has ended already
+            return
+        if self._record_end_metrics is not None:
+            self._record_end_metrics()
+        self._origin.processors.ended(self)
+
+    # What exporters read
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """The attributes, read-only."""
+        if self._is_plain and self._end_time is not None:
+            return MappingProxyType(self._plain)
+        return super().attributes  # type: ignore[return-value]  # the SDK's is never None
+
+    @property
+    def dropped_attributes(self) -> int:
+        """How many attributes had no room."""
+        return 0 if self._is_plain else super().dropped_attributes
+
+    @property
+    def events(self) -> Sequence[Event]:
+        """The events, the oldest first."""
+        return super().events if self._has_lists else ()
+
+    @property
+    def dropped_events(self) -> int:
+        """How many events had no room."""
+        return super().dropped_events if self._has_lists else 0
+
+    @property
+    def links(self) -> Sequence[Link]:
+        """The links, the oldest first."""
+        return super().links if self._has_lists else ()
+
+    @property
+    def dropped_links(self) -> int:
+        """How many links had no room."""
+        return super().dropped_links if self._has_lists else 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ReadableSpan:
+        """Return a copy of what the SDK gives to exporters, which can be copied where a span cannot."""
+        readable = ReadableSpan(
+            name=self._name,
+            context=self._context,
+            parent=self._parent,
+            resource=self._resource,
+            attributes=self._attributes,
+            events=self._events,
+            links=self._links,
+            kind=self._kind,
+            instrumentation_info=self._instrumentation_info,
+            status=self._status,
+            start_time=self._start_time,
+            end_time=self._end_time,
+            instrumentation_scope=self._instrumentation_scope,
+        )
+        return copy.deepcopy(readable, memo)
+
+
+class DroppedTrace:
+    """What the spans of one trace that is not sampled have in common; their ids are made when somebody reads them."""
+
+    __slots__ = ("flags", "generator", "state", "trace_id")
+
+    def __init__(self, generator: "IdGenerator", trace_id: int, flags: TraceFlags, state: TraceState | None) -> None:
+        self.generator = generator
+        self.trace_id = trace_id
+        self.flags = flags
+        self.state = state
+
+    def span(self) -> "DroppedSpan":
+        """Return a span of this trace."""
+        span: DroppedSpan = object.__new__(DroppedSpan)
+        span.trace = self
+        return span
+
+
+class _LateContext:
+    def __get__(self, span: "DroppedSpan | None", owner: type) -> Any:
+        if span is None:
+            return self
+        trace = span.trace
+        context = SpanContext(trace.trace_id, trace.generator.generate_span_id(), False, trace.flags, trace.state)
+        return span.__dict__.setdefault("_context", context)
+
+
+class DroppedSpan(NonRecordingSpan):
+    """A span that nobody records, and that most often nobody asks for its ids."""
+
+    __slots__ = ("trace",)
+
+    trace: DroppedTrace
+    _context: Any = _LateContext()

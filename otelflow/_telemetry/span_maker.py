@@ -1,0 +1,176 @@
+"""Make the spans of runs, as the SDK's tracer would: its sampler, ids, resource, limits, scope and processors."""
+
+from collections.abc import Callable, Mapping
+from threading import Lock
+from typing import Any, Final
+
+from opentelemetry.context import Context, get_current
+from opentelemetry.sdk.trace import Tracer, sampling
+from opentelemetry.sdk.trace._tracer_metrics import NoOpTracerMetrics
+from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+    TraceState,
+    get_current_span,
+    set_span_in_context,
+)
+from opentelemetry.trace import Span as ApiSpan
+from opentelemetry.trace.span import DEFAULT_TRACE_STATE
+
+from otelflow._telemetry.id_generator import SystemIdGenerator
+from otelflow._telemetry.span import DroppedSpan, DroppedTrace, Origin, RunSpan
+
+(_SPAN_KEY,) = set_span_in_context(INVALID_SPAN, Context())
+_RECORD: Final = sampling.Decision.RECORD_AND_SAMPLE
+_DROP: Final = sampling.Decision.DROP
+_SAMPLED: Final = TraceFlags.SAMPLED
+# An older SDK knows no such flag.
+_RANDOM: Final[int] = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)
+_FLAGS: Final = [TraceFlags(number) for number in range((_SAMPLED | _RANDOM) + 1)]
+# Flags that a child of a sampled span has, too
+_QUICK_FLAGS: Final = frozenset({_SAMPLED, _SAMPLED | _RANDOM})
+# Their ids are valid, and nobody notices whether one was made.
+_KNOWN_GENERATORS: Final = frozenset({RandomIdGenerator, SystemIdGenerator})
+_PARENT_BASED: Final = frozenset({sampling.ParentBased, sampling.ParentBasedTraceIdRatio})
+
+
+def known_answer(sampler: Any, parent: SpanContext | None, trace_id: int) -> bool | None:
+    """Return whether *sampler* samples a child of *parent*, or None if it has to be asked.
+
+    It is read anew for each span, and by its exact type: a subclass may do anything.
+    """
+    if type(sampler) in _PARENT_BASED:
+        if parent is None:
+            sampler = sampler._root
+        elif parent.is_remote:
+            sampler = sampler._remote_parent_sampled if parent[3] & _SAMPLED else sampler._remote_parent_not_sampled
+        else:
+            sampler = sampler._local_parent_sampled if parent[3] & _SAMPLED else sampler._local_parent_not_sampled
+    if sampler is sampling.ALWAYS_ON:
+        return True
+    if sampler is sampling.ALWAYS_OFF:
+        return False
+    if type(sampler) is sampling.TraceIdRatioBased:
+        return trace_id & sampler.TRACE_ID_LIMIT < sampler.bound
+    return None
+
+
+class RunSpanMaker:
+    """Makes internal spans without links for one tracer of the SDK."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+        self._origin = Origin(tracer)
+
+    def start(
+        self, name: str, context: Context | None, attributes: Callable[[], dict[str, str]], start_time: int
+    ) -> ApiSpan:
+        """Start a span that is not current; its parent is the span of *context*, or the current one.
+
+        Here stands in one go what nearly every span is: the child of one of ours, for which a known sampler decides.
+        """
+        tracer = self._tracer
+        enclosing: Any = (get_current() if context is None else context).get(_SPAN_KEY)
+        kind = type(enclosing)
+        is_own = kind is RunSpan or kind is DroppedSpan
+        if is_own and type(tracer._tracer_metrics) is NoOpTracerMetrics and tracer._is_enabled():
+            sampler: Any = tracer.sampler
+            is_by_parent = type(sampler) in _PARENT_BASED
+            generator = tracer.id_generator
+            if kind is DroppedSpan:
+                answer = sampler._local_parent_not_sampled if is_by_parent else sampler
+                trace: DroppedTrace = enclosing.trace
+                if answer is sampling.ALWAYS_OFF and trace.generator is generator:
+                    return trace.span()
+            elif type(generator) in _KNOWN_GENERATORS:
+                parent = enclosing._context
+                trace_id, _, _, flags, state, is_valid = parent
+                answer = sampler._local_parent_sampled if is_by_parent else sampler
+                if answer is sampling.ALWAYS_ON and flags in _QUICK_FLAGS and is_valid:
+                    ids = (trace_id, generator.generate_span_id(), False, flags, state, True)
+                    span = self._span(name, tuple.__new__(SpanContext, ids), parent, start_time, attributes())
+                    self._origin.processors.started(span, context)
+                    return span
+        return self._decide(name, context, attributes, start_time)
+
+    def _decide(
+        self, name: str, context: Context | None, attributes: Callable[[], dict[str, str]], start_time: int
+    ) -> ApiSpan:
+        """Start a span step by step as the SDK does."""
+        tracer = self._tracer
+        parent: SpanContext | None = get_current_span(context).get_span_context()
+        if not tracer._is_enabled():
+            return NonRecordingSpan(parent)  # type: ignore[arg-type]  # as the SDK does
+        generator = tracer.id_generator
+        if parent is not None and parent.is_valid:
+            trace_id, state, random = parent.trace_id, parent.trace_state, parent.trace_flags & _RANDOM
+        else:
+            parent, state, trace_id = None, DEFAULT_TRACE_STATE, generator.generate_trace_id()
+            random = _RANDOM if _RANDOM and generator.is_trace_id_random() else 0
+
+        answer = known_answer(tracer.sampler, parent, trace_id)
+        values: Mapping[str, Any] = {}
+        decision: Any
+        if answer is None:
+            result = tracer.sampler.should_sample(context, trace_id, name, SpanKind.INTERNAL, attributes(), ())
+            decision, values = result.decision, result.attributes or {}
+            state = result.trace_state or DEFAULT_TRACE_STATE
+            is_sampled, is_recording = decision.is_sampled(), decision.is_recording()
+        else:
+            is_sampled = is_recording = answer
+            decision = _RECORD if answer else _DROP
+
+        metrics = tracer._tracer_metrics
+        count_end = None if type(metrics) is NoOpTracerMetrics else metrics.start_span(parent, decision)
+        if answer is False and type(generator) in _KNOWN_GENERATORS:
+            return DroppedTrace(generator, trace_id, _FLAGS[random], state).span()
+        own = _ids(generator, trace_id, _FLAGS[random | _SAMPLED if is_sampled else random], state)
+        if not is_recording:
+            return NonRecordingSpan(own)
+        if answer:
+            values = attributes()
+        span = self._span(name, own, parent, start_time, values, is_clean=answer is not None)
+        if count_end is not None:
+            span._record_end_metrics = count_end
+        self._origin.processors.started(span, context)
+        return span
+
+    def _span(
+        self,
+        name: str,
+        own: SpanContext,
+        parent: SpanContext | None,
+        start_time: int,
+        values: Mapping[str, Any],
+        *,
+        is_clean: bool = True,
+    ) -> RunSpan:
+        """Return a span that nobody knows of yet; *values* that are not clean are texts and whatever a sampler adds."""
+        origin = self._origin
+        span: Any = object.__new__(RunSpan)  # the SDK's own __new__ takes as long as all of this
+        span._name = name
+        span._context = own
+        span._parent = parent
+        span._start_time = start_time
+        span._end_time = None
+        span._resource = self._tracer.resource  # another one in a forked child
+        span._lock = Lock()
+        span._origin = origin
+        if is_clean and len(values) <= origin.room:
+            span._is_plain = True
+            span._plain = values
+        else:
+            span._attributes = origin.bounded(values)
+        return span  # type: ignore[no-any-return]  # a RunSpan
+
+
+def _ids(generator: IdGenerator, trace_id: int, flags: TraceFlags, state: TraceState) -> SpanContext:
+    """Return the ids of a new span; a known generator's are valid, and to know that saves half of the time."""
+    span_id = generator.generate_span_id()
+    if type(generator) in _KNOWN_GENERATORS:
+        return tuple.__new__(SpanContext, (trace_id, span_id, False, flags, state, True))
+    return SpanContext(trace_id, span_id, False, flags, state)
