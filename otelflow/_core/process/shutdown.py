@@ -134,6 +134,11 @@ def end_together() -> Iterator[None]:
             _shutdown.waited = None
 
 
+def is_ending() -> bool:
+    """Tell whether the process, or its telemetry, is about to end."""
+    return _shutdown.waited is not None
+
+
 def seconds_left(timeout: float) -> float:
     """Return *timeout* without the seconds that the end has waited for others; never less than a moment."""
     return timeout if _shutdown.waited is None else max(timeout - _shutdown.waited, _LEAST_SECONDS)

@@ -42,6 +42,7 @@ class MetricsWorker(Worker):
         self._delivered_count = 0
         self._tally = Tally()
         self._is_delivering = False
+        self._has_failed_at_end = False
 
     def account_of(self, output: object) -> Account:
         """Return what has become of the deliveries of *output*."""
@@ -90,6 +91,8 @@ class MetricsWorker(Worker):
         has_news = self.is_behind or not self._has_arrived or count != self._delivered_count
         if self.is_discarding or (self.is_closed and not has_news and not self._is_periodic):
             return False
+        if self._has_failed_at_end and shutdown.is_ending():  # whoever just did not answer is not waited for once more
+            return False
         with self.changed:
             self._tally.total += 1
             self._is_delivering = True
@@ -98,6 +101,7 @@ class MetricsWorker(Worker):
                 self._deliver(min(self.deadline, time.monotonic() + SHUTDOWN_SECONDS))
         except Exception as error:  # noqa: BLE001 a network, a disk or an exporter must not end this thread
             self._has_arrived = False
+            self._has_failed_at_end = shutdown.is_ending()
             if self._end_delivery(has_arrived=False):
                 self._record_loss(f"did not arrive ({type(error).__name__}: {error})")
         else:

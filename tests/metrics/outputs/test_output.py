@@ -17,7 +17,7 @@ from prometheus_client import generate_latest
 
 import otelflow
 from otelflow import metrics, semconv
-from otelflow._core.process import losses
+from otelflow._core.process import losses, shutdown
 from otelflow._core.process.ledger import Account
 from otelflow._core.process.settings_table import SETTINGS
 from otelflow._core.runs import observers
@@ -474,3 +474,32 @@ def test_what_is_thrown_away_is_no_delivery(monkeypatch):
 
     assert output.account == Account("metrics", "Scripted", 0, 0, {})
     assert not output.begun.is_set()
+
+
+def test_who_did_not_answer_while_the_process_ends_is_not_asked_once_more():
+    output = Scripted(Aggregator())
+    output.release.clear()
+    output.error = ConnectionError("silent")
+    output.worker.wake()
+    assert output.begun.wait(20)
+
+    with shutdown.end_together():
+        output.worker.wake()
+        output.release.set()
+        output.close()
+
+    expect(output.account, total=1, delivered=0, export_failed=1)
+
+
+def test_who_did_not_answer_before_is_asked_once_more_at_the_end():
+    output = Scripted(Aggregator())
+    output.error = ConnectionError("away")
+    output.worker.wake()
+    assert not output.worker.flush(20)
+    failures = output.account.lost
+    output.error = None
+
+    with shutdown.end_together():
+        output.close()
+
+    expect(output.account, total=failures + 1, delivered=1, export_failed=failures)
