@@ -5,6 +5,7 @@ Each program runs in a process of its own and sends OTLP/HTTP to a collector in 
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import random
@@ -18,9 +19,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import fault_programs as programs
+from collectors import Collector, RealCollector, free_port
 
 #: One line of a table: what was measured, and its figures
 Row = tuple[str, dict[str, Any]]
@@ -34,7 +36,10 @@ def main() -> None:
     parser.add_argument("--size", type=float, help="how large; the sizes of docs/performance.md unless given")
     parser.add_argument("--rounds", type=int, default=3, help="of exit and loop: how often; the median counts (3)")
     parser.add_argument("--quick", action="store_true", help="hardly measure; see that everything runs")
+    parser.add_argument("--collector", help="of flood: an OpenTelemetry Collector (the program) in the place of ours")
     options = parser.parse_args()
+    if options.collector:
+        MEASURES["flood"] = (functools.partial(measure_flood, program=options.collector), *MEASURES["flood"][1:])
     for what in MEASURES if options.what == "all" else [options.what]:
         measure, size, quick_size = MEASURES[what]
         size = quick_size if options.quick else size if options.size is None else options.size
@@ -47,31 +52,6 @@ def main() -> None:
 
 def _in_words(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
-
-
-class Collector:
-    """``collector.py`` in a process of its own."""
-
-    def __init__(self, port: int = 0, delay: float = 0.0) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("collector.py")), str(port), str(delay)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=30)
-
-    def arrivals(self, word: str = "") -> dict[str, Any]:
-        """Return what has arrived; with the word ``ids``, all of their ids, too."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(f"{word}\n")
-        self._process.stdin.flush()
-        arrivals: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return arrivals
 
 
 @contextlib.contextmanager
@@ -163,13 +143,14 @@ def measure_loop(size: float, rounds: int) -> Iterator[Row]:
 # flood
 
 
-def measure_flood(size: float, rounds: int) -> Iterator[Row]:
+def measure_flood(size: float, rounds: int, program: str = "") -> Iterator[Row]:
     """What is lost of *size* tasks in a tight loop, and how much the program's memory grows meanwhile."""
     for how in (QUEUE, SPOOL):
-        with Collector() as collector, environment(how, collector.url) as variables:
+        collector = RealCollector(program) if program else Collector()
+        with collector, environment(how, collector.url) as variables:
             figures = json.loads(output_of(programs.FLOOD, how, int(size), variables=variables))
             arrived = collector.arrivals()
-        yield how, {**figures, "arrived": arrived["different"], "twice": arrived["spans"] - arrived["different"]}
+        yield how, {**figures, "arrived": arrived["spans"]}
 
 
 # outage
@@ -178,10 +159,7 @@ def measure_flood(size: float, rounds: int) -> Iterator[Row]:
 def measure_outage(size: float, rounds: int) -> Iterator[Row]:
     """What is lost, or arrives twice, of 1,000 spans a second when the collector comes after *size* seconds."""
     for how in (QUEUE, SPOOL):
-        with socket.socket() as free:
-            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         with environment(how, f"http://127.0.0.1:{port}") as variables:
             process = started(programs.STEADY, how, size * 1.2, 1_000, variables=variables)
             time.sleep(size)

@@ -63,11 +63,10 @@ def test_the_measure_of_an_event_loop_tells_what_arrived_and_what_did_not(tmp_pa
 def test_of_each_span_of_a_fault_it_is_told_where_it_is(tmp_path, what):
     queue, spool = measured(what, tmp_path)
 
-    assert all(
-        figures["made"] == figures["arrived"] + figures["waiting"] + figures["lost"] for figures in (queue, spool)
-    )
+    for figures in (queue, spool):
+        assert figures["made"] == figures["arrived"] + figures["waiting"] + figures["lost"]
     assert spool["arrived"] == spool["made"] > 0
-    assert (spool["lost"], spool["twice"]) == (0, 0)
+    assert (spool["lost"], spool.get("twice", 0)) == (0, 0)
 
 
 @pytest.mark.slow
