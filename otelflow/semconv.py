@@ -26,6 +26,9 @@ GENERATOR_CLOSED_EARLY: Final = "otelflow.generator.closed_early"
 MESSAGES_OMITTED: Final = "otelflow.messages.omitted"
 ARTIFACTS_OMITTED: Final = "otelflow.artifacts.omitted"
 RESULTS_OMITTED: Final = "otelflow.results.omitted"
+# On an outermost run: what it and everything inside it has made, and what its process has lost meanwhile
+TELEMETRY_SPANS: Final = "otelflow.telemetry.spans"
+TELEMETRY_LOST: Final = "otelflow.telemetry.dropped.{signal}.{reason}"
 
 # OpenTelemetry's own
 CODE_FUNCTION_NAME: Final = "code.function.name"

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from otelflow._core.process import forks, shutdown
 from otelflow._core.process.environment import positive_integer
 from otelflow._core.process.files import Folder, StoredFile, is_running
+from otelflow._core.process.ledger import Account
 from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker
 from otelflow._core.text.own_logger import own_logger
 from otelflow.errors import StoreUnreadable
@@ -128,6 +129,7 @@ class SpoolSpanProcessor(SpanProcessor):
         self._open_bytes = 0
         self._ended = 0  # spans of this process that ended
         self._done = 0  # those of them that need not be sent any more
+        self._lost: Counter[str] = Counter()  # those of them that will not arrive
         self._memory: deque[bytes] = deque()
         self._memory_bytes = 0
         self._idle_until = 0.0
@@ -139,6 +141,13 @@ class SpoolSpanProcessor(SpanProcessor):
     def waiting(self) -> int:
         """How many spans of this process wait to be sent."""
         return self._ended - self._done
+
+    @property
+    def account(self) -> Account:
+        """What has become of the spans of this process; an ``otelflow.configure()`` reads it."""
+        with self._lock:
+            dropped = dict(+self._lost)
+            return Account("traces", type(self).__name__, self._ended, self._done - sum(dropped.values()), dropped)
 
     # On the program's threads
 
@@ -285,6 +294,7 @@ class SpoolSpanProcessor(SpanProcessor):
         """Count spans of this process that will not arrive."""
         with self._lock:
             self._done += count
+            self._lost[reason] += count
         self._count_loss(reason, count, error)
 
     def _count_loss(self, reason: str, count: int, error: Exception | None = None) -> None:
@@ -325,6 +335,7 @@ class SpoolSpanProcessor(SpanProcessor):
         self._idle_until = time.monotonic() + _SIGN_SECONDS  # unless something happens: others may send it
         if self._shipper is not None and self._memory:
             return self._ship_memory(self._shipper)
+        refused = self.dropped["rejected"]
         try:
             outcome = self._shipper.ship() if self._shipper is not None else self._look()
         except OSError:  # of the folder: writing to it has failed, too, and said why
@@ -336,6 +347,8 @@ class SpoolSpanProcessor(SpanProcessor):
             return False
         with self._lock:
             self._done += outcome.own
+            if outcome.own:  # and so what was rejected in this step is this process's own
+                self._lost["rejected"] += self.dropped["rejected"] - refused
         if outcome.vanished:
             self._lose("vanished", outcome.vanished)
         if outcome.is_more:
@@ -357,9 +370,11 @@ class SpoolSpanProcessor(SpanProcessor):
     def _ship_memory(self, shipper: Shipper) -> bool:
         with self._lock:
             bodies = [self._memory.popleft() for _ in range(min(len(self._memory), self._batch_size))]
+        refused = self.dropped["rejected"]
         count = shipper.ship_records([Item(len(body), TracesData.FromString(body), 1) for body in bodies])
         with self._lock:
             self._memory.extendleft(reversed(bodies[count:]))
             self._memory_bytes -= sum(map(len, bodies[:count]))
             self._done += count
+            self._lost["rejected"] += self.dropped["rejected"] - refused
         return count > 0

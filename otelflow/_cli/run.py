@@ -31,6 +31,7 @@ from otelflow._cli._exit_codes import (
 from otelflow._cli._live import LiveDisplay
 from otelflow._core.process import project_files
 from otelflow._core.text.durations import in_words
+from otelflow._telemetry.accounts import leave_out
 from otelflow_exporters._otlp.endpoint import variable
 from otelflow_exporters._store.reader import StoredTrace, StoredTraces
 from otelflow_exporters.tree import TreeView, print_trace
@@ -215,8 +216,16 @@ class Report(NamedTuple):
             elif endpoint and spool_dir and not losses:
                 places.append(f"waiting in {spool_dir} for {hide_secrets(endpoint)}")
             place = f"trace {self.trace_id} {' and '.join(places) or 'is not stored'}"
+        template = settings.in_force()["trace_url"].value
+        if self.trace_id and template:
+            place = f"{place} ({template.replace('{trace_id}', self.trace_id)})"
         duration = in_words(self.seconds)
         say(f"flow {self.flow.flow_name}: {self.flow.flow_state.status or 'not run'} in {duration}; {place}{lost}")
+        ledger = self.telemetry.ledger
+        for account in ledger:
+            if account.lost or account.waiting:
+                say(str(account))
+        leave_out(ledger)
 
 
 def run(flow: otelflow.Flow[Any], options: RunOptions, *, service_name: str) -> int:

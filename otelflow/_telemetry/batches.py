@@ -1,9 +1,12 @@
 """Deliver what has ended to an exporter, whole: wait for a slow one, give up on a dead one, count what is lost.
 
+Only a thread waits: one that runs an event loop loses what has no room, since all that it runs would stand still.
+
 The SDK's batch processor drops the spans of a busy program without a word, and its ``force_flush`` and ``shutdown``
 know no time limit. This one has the same queue, batches and ``OTEL_BSP_*`` variables.
 """
 
+import sys
 import threading
 import time
 from collections import deque
@@ -24,6 +27,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from otelflow._core.process import forks, losses, shutdown
 from otelflow._core.process.environment import positive_integer
+from otelflow._core.process.ledger import Account, Tally
 from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker, uninstrumented
 from otelflow._core.text.redaction import recorded
 from otelflow_exporters._otlp.endpoint import CURE, ExportStatus
@@ -104,6 +108,7 @@ class BoundedBatchProcessor:
     def _begin(self) -> None:
         """Start with nothing queued; a forked child does so too, since the parent delivers what it had."""
         self._queue: deque[Any] = deque()
+        self._tally = Tally()
         self._is_alive = True  # the exporter delivered the last batch that it was given
         self._in_flight = 0
         self._is_delivering_here = False
@@ -111,7 +116,13 @@ class BoundedBatchProcessor:
         self._failures = 0
         self._pending_warnings: list[tuple[str, str, object]] = []
         # A child delivers its own, also one of a parent that has ended delivery.
-        self._is_shut_down = self.worker.is_closed = False
+        self._is_shut_down = self._is_given_up = self.worker.is_closed = False
+
+    @property
+    def account(self) -> Account:
+        """What has become of everything that was taken."""
+        with self.worker.changed:
+            return self._tally.account(self.signal.name, self.exporter)
 
     # On the program's threads
 
@@ -125,12 +136,14 @@ class BoundedBatchProcessor:
         worker = self.worker
         with worker.changed:
             is_late = worker.is_closed
+            self._tally.total += 1
             if not is_late:
                 self._queue.append(item)  # first: Ctrl-C may end the wait for room
             if is_late:
                 self._lose(1, "after_shutdown")
         if not is_late:
-            if worker.thread is None and not worker.start_thread() and len(self._queue) > self._capacity:
+            has_thread = worker.thread is not None or worker.start_thread()
+            if not has_thread and len(self._queue) > self._capacity and not _is_on_event_loop():
                 self._deliver_here()
             with worker.changed:
                 if len(self._queue) == self._batch_size:
@@ -153,8 +166,8 @@ class BoundedBatchProcessor:
             self._next_try = 0.0 if self._is_alive else time.monotonic() + _RETRY_SECONDS
 
     def _wait_for_room(self) -> bool:
-        """Wait until the item that was added last has room, and tell whether it has."""
-        if not self._is_alive or self.worker.thread in (None, threading.current_thread()):
+        """Wait until the item that was added last has room, and tell whether it has; no event loop stands still."""
+        if not self._is_alive or self.worker.thread in (None, threading.current_thread()) or _is_on_event_loop():
             return False
         self.worker.wake()
         is_over = self.worker.changed.wait_for(
@@ -198,6 +211,7 @@ class BoundedBatchProcessor:
             left = len(self._queue) + self._in_flight
             self._queue.clear()
             self._in_flight = 0
+            self._is_given_up = True
             if left:
                 self._lose(left, "shutdown")
         self._log_losses()
@@ -206,6 +220,7 @@ class BoundedBatchProcessor:
 
     def _lose(self, count: int, reason: str) -> None:
         self._failures += 1
+        self._tally.dropped[reason] += count
         losses.lost(self.signal.name, reason, count)
         if reason == "export_failed" and hasattr(self.exporter, "dropped"):
             return  # an exporter that counts what it lost has said why
@@ -234,14 +249,14 @@ class BoundedBatchProcessor:
         worker = self.worker
         with worker.changed:
             batch = [self._queue.popleft() for _ in range(min(self._batch_size, len(self._queue)))]
-            self._in_flight = len(batch)
+            self._in_flight += len(batch)
         if not batch:
             return False
         is_given_up = worker.is_closed and (not self._is_alive or time.monotonic() > worker.deadline)
         lost = len(batch) if is_given_up else self._export(batch)
         with worker.changed:
-            if self._in_flight:  # else shutdown() has counted these as lost already
-                self._in_flight = 0
+            if not self._is_given_up:  # else shutdown() has counted these as lost already
+                self._in_flight -= lost
                 self._is_alive = lost < len(batch)
                 if lost:
                     self._lose(lost, "export_failed")
@@ -287,18 +302,30 @@ class BoundedBatchProcessor:
             return len(batch), answer.is_for_good or isinstance(error, _ENCODING_ERRORS)
         if getattr(result, "name", "") != "SUCCESS":  # of either signal's enumeration
             # An exporter that counts what it lost knows better than "the whole batch".
-            lost = len(batch) if dropped_before is None else int(self.exporter.dropped) - dropped_before
+            lost = len(batch)
+            if dropped_before is not None:
+                lost = min(int(self.exporter.dropped) - dropped_before, lost)
+            self._settle(len(batch) - lost, 0)
             return lost, dropped_before is None and (answer.is_for_good or answer.was_unsendable)
         if answer.is_refused:  # the endpoint took it and used none of it
             return len(batch), answer.is_for_good
+        self._settle(len(batch), min(answer.rejected, len(batch)))
         with self.worker.changed:
-            if answer.rejected:
-                self._lose(min(answer.rejected, len(batch)), "rejected")
-            elif answer.message:  # OTLP's way to warn of what was accepted all the same
+            if answer.message and not answer.rejected:  # OTLP's way to warn of what was accepted all the same
                 words = {"exporter": exporter, "endpoint": answer.endpoint, "message": answer.message}
                 warning = "%(exporter)s: %(endpoint)s says: %(message)s"
                 self._pending_warnings.append((f"answer {exporter}", warning, words))
         return 0, False
+
+    def _settle(self, count: int, rejected: int) -> None:
+        """Write down that the exporter took *count* items, of which its endpoint *rejected* some."""
+        with self.worker.changed:
+            if self._is_given_up:
+                return
+            self._in_flight -= count
+            self._tally.delivered += count - rejected
+            if rejected:
+                self._lose(rejected, "rejected")
 
 
 class _Halving:
@@ -333,6 +360,12 @@ class BoundedBatchSpanProcessor(BoundedBatchProcessor, SpanProcessor):
         """Queue *span*, within a bounded time."""
         if span.context is not None and span.context.trace_flags.sampled:
             self.take(span)
+
+
+def _is_on_event_loop() -> bool:
+    """Tell whether this thread runs an event loop: all that it runs would wait together."""
+    asyncio = sys.modules.get("asyncio")  # a program that has not imported it runs none
+    return asyncio is not None and asyncio._get_running_loop() is not None  # noqa: SLF001 asyncio exports it, to ask so
 
 
 def _succeeds(call: Callable[[], object], seconds: float) -> bool:

@@ -32,6 +32,8 @@ except ValueError as error:  # it reads its limits when it is imported, and name
     raise ConfigurationError(str(error)) from None
 
 from otelflow._core.process import entry_points, forks, shutdown
+from otelflow._telemetry import accounts
+from otelflow._telemetry.accounts import KeepsAccounts
 from otelflow._telemetry.traces import new_provider
 from otelflow_exporters._otlp.resource import encodable
 
@@ -73,6 +75,22 @@ class Telemetry:
         """How much telemetry this process lost, by signal and reason: ``{("traces", "export_failed"): 512}``."""
         return dict(losses.dropped)
 
+    @property
+    def ledger(self) -> accounts.Ledger:
+        """What has become of everything that was handed over for delivery: one account for each signal and destination.
+
+        Made is delivered, waiting or dropped, and nothing else. A host's own processors have no account.
+
+        >>> otelflow.configure(tracer_provider=my_provider).ledger
+        ()
+        """
+        providers: list[object] = [self.provider, self.logs]
+        entries = [
+            account for provider in providers if isinstance(provider, KeepsAccounts) for account in provider.accounts
+        ]
+        of_metrics = None if self.metrics is None else self.metrics.output.account
+        return (*entries, *(() if of_metrics is None else (of_metrics,)))
+
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Deliver what is queued, to the store first, within *timeout_millis* milliseconds.
 
@@ -110,6 +128,7 @@ class Telemetry:
                 self.logs.shutdown()
             if self.metrics is not None:
                 self.metrics.shutdown()
+        accounts.tell(self.ledger)
 
 
 class _Configured(State):
@@ -121,6 +140,11 @@ class _Configured(State):
     def reset(self) -> None:
         """Have nothing configured; OpenTelemetry's global provider is set once, and so the provider is remembered."""
         self.telemetry = None
+
+    def before_configure(self) -> Telemetry | None:
+        """Return what is configured; the end will tell of it, since nothing that delivers is made yet."""
+        accounts.tell_at_end(lambda: () if self.telemetry is None else self.telemetry.ledger)
+        return self.telemetry
 
 
 _lock: Final = forks.new_lock()
@@ -155,7 +179,7 @@ def configure(
     """
     in_force = _put_in_force(service_name, store, settings)
     with _lock:
-        earlier = telemetry = _configured.telemetry
+        earlier = telemetry = _configured.before_configure()
         if tracer_provider is not None:
             use_provider(tracer_provider)
             telemetry = Telemetry(tracer_provider, is_host=True)

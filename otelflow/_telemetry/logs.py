@@ -11,6 +11,7 @@ from opentelemetry.sdk.resources import Resource
 
 from otelflow._core.process import entry_points, shutdown
 from otelflow._core.process.process import State
+from otelflow._telemetry.accounts import KeepsAccounts
 from otelflow._telemetry.batches import LOG_RECORDS, BoundedBatchProcessor, Signal
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.endpoint import exporter_names, new_exporter
@@ -38,8 +39,13 @@ class BoundedBatchLogRecordProcessor(BoundedBatchProcessor, LogRecordProcessor):
         self.take(ReadableLogRecord(record, resource, log_record.instrumentation_scope, log_record.limits))
 
 
-class _Provider(KeepsInstanceId, LoggerProvider):
-    """The SDK's, with one instance id."""
+class _Provider(KeepsInstanceId, KeepsAccounts, LoggerProvider):
+    """The SDK's, with one instance id, and the accounts of what delivers its log records."""
+
+    def add_log_record_processor(self, log_record_processor: LogRecordProcessor) -> None:
+        """Give *log_record_processor* each log record from now on."""
+        self.keep_account_of(log_record_processor)
+        super().add_log_record_processor(log_record_processor)
 
 
 class _Logs(State):

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider, s
 from otelflow._core.process import entry_points, losses
 from otelflow._core.process.settings import settings
 from otelflow._core.text.safe_str import bounded_name
+from otelflow._telemetry.accounts import KeepsAccounts
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow._telemetry.id_generator import SystemIdGenerator
 from otelflow.errors import ConfigurationError
@@ -32,8 +33,13 @@ _SDK_SAMPLERS: Final[Mapping[str, sampling.Sampler]] = {
 _RATIO_SAMPLERS: Final = frozenset({"traceidratio", "parentbased_traceidratio"})
 
 
-class _Provider(KeepsInstanceId, TracerProvider):
-    """The SDK's, with one instance id."""
+class _Provider(KeepsInstanceId, KeepsAccounts, TracerProvider):
+    """The SDK's, with one instance id, and the accounts of what delivers its spans."""
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        """Tell *span_processor* of each span from now on."""
+        self.keep_account_of(span_processor)
+        super().add_span_processor(span_processor)
 
 
 def new_provider(service_name: str | None) -> TracerProvider:

@@ -6,6 +6,7 @@ import pytest
 from support.programs import run_python
 
 COMMAND = Path(__file__).with_name("run.py")
+FAULTS = Path(__file__).with_name("faults.py")
 
 
 @pytest.mark.slow
@@ -23,3 +24,55 @@ def test_the_command_prints_a_table_and_writes_every_figure_as_json(tmp_path):
     assert "otelflow" in report["bytes_retained_per_flow"]
     assert len(report["targets"]) == 7
     assert "otelflow, 10 listeners" in done.stdout
+
+
+def figures_of(line):
+    """Return the numbers of one line that ``faults.py`` prints, by their names."""
+    figures = [figure.rsplit(" ", 1) for figure in line.split("  ") if figure.strip()]
+    return {name.strip(): float(value.replace(",", "")) for name, value in figures[1:]}
+
+
+def measured(what, cwd):
+    done = run_python(FAULTS, what, "--quick", cwd=cwd, timeout=110)
+    assert done.returncode == 0, done.stderr
+    head, *lines = done.stdout.splitlines()
+    assert head.startswith(f"{what}, size ")
+    return [figures_of(line + "  ") for line in lines]
+
+
+@pytest.mark.slow
+def test_the_measure_of_the_exit_has_a_line_for_each_collector(tmp_path):
+    bare, *collectors = measured("exit", tmp_path)
+
+    assert list(bare) == ["seconds"]
+    assert [list(figures) for figures in collectors] == [["queue, s over bare", "spool, s over bare"]] * 4
+
+
+@pytest.mark.slow
+def test_the_measure_of_an_event_loop_tells_what_arrived_and_what_did_not(tmp_path):
+    without, by_hand, queue, spool = measured("loop", tmp_path)
+
+    assert without["units"] > 0
+    assert 0 < by_hand["arrived"] <= by_hand["units"]
+    for figures in (queue, spool):
+        assert figures["arrived"] + figures["lost"] + figures["waiting"] == figures["units"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["flood", "outage"])
+def test_of_each_span_of_a_fault_it_is_told_where_it_is(tmp_path, what):
+    queue, spool = measured(what, tmp_path)
+
+    for figures in (queue, spool):
+        assert figures["made"] == figures["arrived"] + figures["waiting"] + figures["lost"]
+    assert spool["arrived"] == spool["made"] > 0
+    assert (spool["lost"], spool.get("twice", 0)) == (0, 0)
+
+
+@pytest.mark.slow
+def test_of_killed_programs_everything_that_had_ended_arrives_with_a_spool(tmp_path):
+    queue, spool = measured("kill", tmp_path)
+
+    assert queue["of them told"] == 0
+    assert spool["of them arrived"] == spool["ended"] > 0
+    assert spool["of them told"] == spool["open flows"] == 2

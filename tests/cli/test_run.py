@@ -210,9 +210,12 @@ def test_an_endpoint_that_does_not_answer_is_one_line_and_costs_seconds_only(ote
 
     assert time.monotonic() - began < 15
     assert (done.code, done.out) == (0, "dividing 6 by 2\n")
-    warning, report = done.lines
+    warning, report, ledger = done.lines
     assert "could not deliver" in warning
     assert "telemetry was lost: 2 export_failed" in report
+    assert ledger == "otelflow: traces to OTLPSpanExporter: 2 made, 0 delivered, 2 lost (2 export_failed)", (
+        "said here, and not again at the end of the process"
+    )
     assert "sent to" not in report
 
 
@@ -224,12 +227,32 @@ def test_what_waits_in_a_spool_is_not_called_sent(otelflow, tmp_path):
     )
 
     assert done.code == 0
-    report, waiting = done.lines
+    report, ledger, waiting = done.lines
+    assert ledger == "otelflow: traces to SpoolSpanProcessor: 2 made, 0 delivered, 2 waiting"
     assert report.endswith(f" and waiting in {tmp_path / 'spool'} for http://127.0.0.1:9")
     assert waiting.startswith(
         f"otelflow: 2 spans wait in the spool {tmp_path / 'spool'} for http://127.0.0.1:9/v1/traces"
     )
     assert len(spans_of(traces(otelflow)[0])) == 2
+
+
+def test_the_report_names_the_address_of_the_trace(otelflow):
+    done = otelflow(
+        *("run", "flows.py:ratio", "-p", "a=6"), OTELFLOW_TRACE_URL="http://localhost:16686/trace/{trace_id}"
+    )
+
+    (trace_id,) = (spans_of(trace)[0]["traceId"] for trace in traces(otelflow))
+    assert done.err.endswith(f" (http://localhost:16686/trace/{trace_id})\n")
+
+
+def test_an_address_without_a_place_for_the_trace_is_refused(otelflow):
+    done = otelflow("run", "flows.py:ratio", "-p", "a=6", OTELFLOW_TRACE_URL="http://localhost:16686/")
+
+    assert done.code == 2
+    assert done.err == (
+        "otelflow: OTELFLOW_TRACE_URL: trace_url must hold {trace_id}, "
+        "as http://localhost:16686/trace/{trace_id} does, not 'http://localhost:16686/'\n"
+    )
 
 
 def test_lost_telemetry_is_exit_code_3_when_asked_but_a_failed_flow_stays_failed(otelflow):

@@ -5,6 +5,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otelflow_exporters._otlp.model import Span
+from support.ledger import added_up
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +60,10 @@ def _own_environment(monkeypatch, tmp_path):
     for variable in ("NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(autouse=True)
+def accounts_that_add_up():
+    """Whatever a test does to a spool, each span is delivered, waiting or lost when it is over."""
+    with added_up():
+        yield

@@ -1,5 +1,6 @@
 """A program's spans wait in a spool: whatever the collector does, and however the program ends."""
 
+import itertools
 import os
 import signal
 import socket
@@ -9,15 +10,17 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
+from otelflow._core.process.ledger import Account
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._spool.batches import CLOSED
 from otelflow_exporters._spool.shipper import Outcome
 from otelflow_exporters.spool import SpoolSpanProcessor
 from support.programs import run_python, source_of
-from support.receivers import OtlpReceiver
+from support.receivers import OtlpReceiver, spans_of
 
 PROGRAM = """
     import json, os, signal, sys, time
@@ -301,8 +304,17 @@ def test_the_oldest_spans_go_first_when_the_budget_is_spent_and_are_counted(fold
 def test_made_is_delivered_and_waiting_and_dropped_while_threads_and_the_endpoint_do_what_they_want(receiver, folder):
     import threading
 
-    answers = iter([200, 503, 200, 400, 200, 429] * 1_000)
-    receiver.status = lambda request: next(answers)
+    answers = itertools.cycle([200, 503, 200, 200, 429])
+    accepted = Counter()
+
+    def answer(request):
+        spans = spans_of([ExportTraceServiceRequest.FromString(request.body)])
+        status = 400 if any(span.name == "bad" for span in spans) else next(answers)
+        if status == 200:
+            accepted.update(span.span_id for span in spans)
+        return status
+
+    receiver.status = answer
     receiver.headers = {"Retry-After": "0.01"}
     processor = SpoolSpanProcessor(folder)
     tracer = provider_with(processor)
@@ -310,22 +322,23 @@ def test_made_is_delivered_and_waiting_and_dropped_while_threads_and_the_endpoin
     def work():
         for _ in range(500):
             tracer.start_span("made").end()
+        tracer.start_span("bad").end()
 
     threads = [threading.Thread(target=work) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    receiver.status = 200
+    answers = itertools.repeat(200)
     for _ in range(100):
         if processor.force_flush() and not processor.waiting:
             break
         time.sleep(0.05)
     processor.shutdown()
 
-    delivered = len({span.span_id for span in receiver.spans})
-    assert processor.waiting == 0
-    assert delivered >= 3_000 - processor.dropped["rejected"]
+    assert (accepted.total(), len(accepted)) == (3_000, 3_000)
+    assert processor.account == Account("traces", "SpoolSpanProcessor", 3_006, 3_000, {"rejected": 6})
+    assert processor.dropped == {"rejected": 6}
 
 
 def test_only_the_folder_is_needed_where_another_process_ships(folder, monkeypatch):

@@ -1,5 +1,6 @@
 """Delivery: whole through a slow exporter, bounded with a dead one, and what is lost is counted."""
 
+import asyncio
 import logging
 import multiprocessing
 import sys
@@ -21,6 +22,7 @@ from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow._telemetry.logs import BoundedBatchLogRecordProcessor
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.endpoint import CURE, ExportStatus, new_exporter
+from support.ledger import expect
 from support.programs import python
 from support.receivers import GrpcReceiver
 
@@ -685,6 +687,7 @@ def test_what_many_threads_have_queued_at_once_is_delivered_when_it_is_too_much(
     processor.force_flush()
 
     processor._queue.extend(TracerProvider().get_tracer("test").start_span("of a thread") for _ in range(4))
+    processor._tally.total += 4
     spans_through(processor, 1)
 
     assert not dropped
@@ -712,7 +715,40 @@ def test_what_an_exporter_records_itself_waits_for_no_room(small, monkeypatch, d
     assert dropped == {("traces", "queue_full"): 2}
 
 
+def test_an_event_loop_never_waits_for_room(small, monkeypatch, dropped):
+    exporter = Held()
+    processor = BoundedBatchSpanProcessor(exporter)
+    waits = waits_of_this_thread(processor, monkeypatch)
+
+    async def work():
+        spans_through(processor, 2)
+        assert exporter.begun.wait(20)
+        spans_through(processor, 7)
+
+    asyncio.run(work())
+
+    assert (waits, dict(dropped)) == ([], {("traces", "queue_full"): 3})
+    exporter.release.set()
+    processor.shutdown()
+    assert exporter.names == ["0", "1", "3", "4", "5", "6"], "the oldest are lost"
+    expect(processor.account, total=9, delivered=6, queue_full=3)
+
+
 # Without a thread
+
+
+def test_without_a_thread_an_event_loop_delivers_nothing_itself(no_thread, small, dropped):
+    exporter = Counting()
+    processor = BoundedBatchSpanProcessor(exporter)
+
+    async def work():
+        spans_through(processor, 9)
+
+    asyncio.run(work())
+
+    assert (exporter.sizes, dict(dropped)) == ([], {("traces", "queue_full"): 5})
+    processor.shutdown()
+    expect(processor.account, total=9, delivered=4, queue_full=5)
 
 
 def test_without_a_thread_a_batch_is_delivered_when_the_queue_is_more_than_full(no_thread, small, dropped):

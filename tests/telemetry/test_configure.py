@@ -792,6 +792,7 @@ class Target:
         return self.arrived
 
     force_flush = flush
+    output = SimpleNamespace(account=None)
 
     def shutdown(self):
         self.ends += 1

@@ -25,11 +25,13 @@ _SWITCH: Final = {
 class Setting:
     """One setting: its type is its default's, *choices* limits a text, *split* makes a list of a variable's text.
 
+    *part* must stand in a text that is not empty; *sample* is one in which it does.
+
     *is_harmless*: the ``pyproject.toml`` of any folder may set it, also of one that a stranger has prepared. What names
     an address, a folder, a file or a pattern, or changes what a program does, is not.
     """
 
-    __slots__ = ("choices", "default", "is_harmless", "meaning", "name", "split")
+    __slots__ = ("choices", "default", "is_harmless", "meaning", "name", "part", "sample", "split")
 
     def __init__(
         self,
@@ -38,12 +40,16 @@ class Setting:
         choices: tuple[str, ...],
         split: Callable[[str], list[str]] | None,
         *,
+        part: str,
+        sample: str,
         is_harmless: bool,
     ) -> None:
         self.default: Final = default
         self.meaning: Final = meaning
         self.choices: Final = choices
         self.split: Final = split
+        self.part: Final = part
+        self.sample: Final = sample
         self.is_harmless: Final = is_harmless
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -69,6 +75,10 @@ class Setting:
             raise ConfigurationError(f"{place}: {self.name} must be {kind_name}, not {_text_of(value)}")
         if kind is int and int(value) < 1:
             raise ConfigurationError(f"{place}: {self.name} must be at least 1, not {_text_of(value)}")
+        if self.part and value and self.part not in str(value):
+            raise ConfigurationError(
+                f"{place}: {self.name} must hold {self.part}, as {self.sample} does, not {_text_of(value)}"
+            )
         if not self.choices:
             return value
         for choice in self.choices:
@@ -92,9 +102,11 @@ def _declare(
     is_harmless: bool,
     choices: tuple[str, ...] = (),
     split: Callable[[str], list[str]] | None = None,
+    part: str = "",
+    sample: str = "",
 ) -> Any:
     # For type checkers a setting is what it holds, for the table it is how it was declared.
-    return Setting(default, meaning, choices, split, is_harmless=is_harmless)
+    return Setting(default, meaning, choices, split, part=part, sample=sample, is_harmless=is_harmless)
 
 
 class RunSettings:
@@ -157,6 +169,16 @@ class ProcessSettings(RunSettings):
         "",
         "the folder in which spans wait until the OTLP endpoint has them; empty: they wait in memory",
         is_harmless=False,
+    )
+    trace_url: str = _declare(
+        "",
+        "the address at which a person finds a trace, with {trace_id} in it; empty: its id is said",
+        part="{trace_id}",
+        sample="http://localhost:16686/trace/{trace_id}",
+        is_harmless=False,
+    )
+    note_trace: bool = _declare(
+        False, "add a note with the trace's address to each exception that leaves a flow", is_harmless=False
     )
     metrics: str = _declare(
         "",

@@ -72,7 +72,7 @@ class _Shutdown(State):
     def deliver(self) -> None:
         """End what is open and deliver everything."""
         end_open_runs()
-        for reference, deliver in list(self.deliveries.values()):
+        for reference, deliver in reversed(list(self.deliveries.values())):  # as exit functions are called
             owner = reference()
             if owner is not None:
                 deliver(owner)
@@ -133,6 +133,11 @@ def end_together() -> Iterator[None]:
             _shutdown.waited = None
 
 
+def is_ending() -> bool:
+    """Tell whether the process, or its telemetry, is about to end."""
+    return _shutdown.waited is not None
+
+
 def seconds_left(timeout: float) -> float:
     """Return *timeout* without the seconds that the end has waited for others; never less than a moment."""
     return timeout if _shutdown.waited is None else max(timeout - _shutdown.waited, _LEAST_SECONDS)
@@ -156,7 +161,8 @@ def deliver_before_child_ends(owner: T, deliver: Callable[[T], object]) -> None:
     So does a child of billiard, the copy of ``multiprocessing`` with which Celery works.
     """
     key = id(owner)
-    _shutdown.deliveries[key] = weakref.ref(owner, lambda _: _shutdown.deliveries.pop(key, None)), deliver
+    deliveries = _shutdown.deliveries  # an owner may go when the interpreter has emptied this module
+    deliveries[key] = weakref.ref(owner, lambda _: deliveries.pop(key, None)), deliver
     import multiprocessing  # noqa: PLC0415 some milliseconds, only for programs that deliver something
     from multiprocessing import util  # noqa: PLC0415
 

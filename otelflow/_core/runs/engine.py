@@ -13,7 +13,7 @@ from typing import Final
 from opentelemetry.trace import INVALID_SPAN
 
 from otelflow import semconv
-from otelflow._core.process import losses, shutdown
+from otelflow._core.process import losses, shutdown, trace_address
 from otelflow._core.process.forks import fork, notice
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import log_records, open_runs, spans
@@ -116,10 +116,25 @@ def close_with(run: Run, error: BaseException, thrown_in: object = None) -> bool
             raise
     close_run(run, ending)
     if not keeps_inside(run, ending):
+        if run.kind == "flow" and run.is_recording and settings().note_trace:
+            _note_trace(run, error)
         return False
     if ending.is_failure:
         _log_failure(run, ending)
     return True
+
+
+def _note_trace(run: Run, error: BaseException) -> None:
+    """Add to *error*, once, where the trace is in which it stands."""
+    context = spans.context_of(run.span)
+    if context is None:
+        return
+    note = f"trace {trace_address.address_of(context.trace_id)}"
+    try:
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
+    except Exception as trouble:  # noqa: BLE001 the user's exception may be of a class that takes no notes
+        losses.warn_once("note", "An exception takes no note of its trace; it comes out as it is", error=trouble)
 
 
 def _log_failure(run: Run, ending: Ending) -> None:

@@ -150,6 +150,8 @@ class Run:
         "is_recording",
         "journal",
         "kwargs",
+        "losses_before",
+        "made_spans",
         "outer",
         "outer_context",
         "parameters",
@@ -175,6 +177,8 @@ class Run:
     # How it ended, set by the engine:
     ending: "Ending"
     duration: float  # seconds
+    # What its process had lost when it started, if it is an outermost one, set by spans.py:
+    losses_before: "dict[tuple[str, str], int]"
     # Where it stands in its context, set by current.py:
     context: "Context"
     outer: "Run | None"
@@ -206,6 +210,8 @@ class Run:
         self.clock = 0.0  # seconds, time.perf_counter()
         self.span: Span = INVALID_SPAN
         self.is_recording = False
+        # Counts the spans of the outermost run and of all inside it: without a lock, since one call to C is one step.
+        self.made_spans: Iterator[int] | None = None
         self.is_current = False
         self.is_open = False
         self.was_called = False

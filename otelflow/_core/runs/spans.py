@@ -1,5 +1,6 @@
 """The span of a run: how it starts, what stands on it, and how it ends."""
 
+import itertools
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -7,7 +8,7 @@ from opentelemetry import trace
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, SpanContext, Status, StatusCode
 
 from otelflow import semconv
-from otelflow._core.process import losses, provider
+from otelflow._core.process import losses, provider, trace_address
 from otelflow._core.process.settings import settings
 from otelflow._core.runs.run import Run
 
@@ -31,6 +32,11 @@ def start(run: Run) -> None:
             run.started_ns,
         )
         run.is_recording = run.span.is_recording()
+        if run.is_recording:
+            run.made_spans = None if run.parent is None else run.parent.made_spans
+            if run.made_spans is None:
+                run.made_spans, run.losses_before = itertools.count(), dict(losses.dropped)
+            next(run.made_spans)
     except Exception as error:  # noqa: BLE001 samplers, id generators and processors are foreign code
         message = "A span could not be started; the run goes on without it"
         losses.record("traces", "start_failed", message, error=error)
@@ -51,6 +57,8 @@ def end(run: Run) -> None:
                     span.add_event(entry.event_name, entry.attributes(), entry.time_ns)
                 for key, count in run.journal.omitted().items():
                     span.set_attribute(key, count)
+            if run.parent is None or run.parent.made_spans is None:
+                _add_up(run, span)
             if run.ending.error is not None:  # the exception comes last, so that it stays
                 _describe_error(run, span, run.ending.error)
     finally:
@@ -59,6 +67,19 @@ def end(run: Run) -> None:
         except Exception as error:  # noqa: BLE001 a processor that raises must not replace the user's exception
             message = "A span processor raised when a span ended; the run goes on"
             losses.record("traces", "end_failed", message, error=error)
+
+
+def _add_up(run: Run, span: Span) -> None:
+    """Write on *span* of an outermost run how many spans it has made, and what its process has lost meanwhile."""
+    if run.made_spans is not None:
+        span.set_attribute(semconv.TELEMETRY_SPANS, next(run.made_spans))
+        for (signal, reason), count in list(losses.dropped.items()):
+            lost = count - run.losses_before.get((signal, reason), 0)
+            if lost:
+                span.set_attribute(semconv.TELEMETRY_LOST.format(signal=signal, reason=reason), lost)
+    context = context_of(span)
+    if context is not None:
+        trace_address.remember(context.trace_id)
 
 
 def end_of(run: Run) -> int:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 from otelflow._core.process import losses, shutdown
+from otelflow._core.process.ledger import Account, Tally
 from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker, uninstrumented
 
 
@@ -27,6 +28,7 @@ class MetricsWorker(Worker):
         self._deliver = deliver
         self._target = target
         self._is_periodic = interval is not None
+        self.is_discarding = False  # what is left is nobody's any more
         self._count = count
         super().__init__(self._deliver_news, interval=interval)
         atexit.register(self._close_at_exit)
@@ -38,6 +40,14 @@ class MetricsWorker(Worker):
         super().begin()
         self._has_arrived = True
         self._delivered_count = 0
+        self._tally = Tally()
+        self._is_delivering = False
+        self._has_failed_at_end = False
+
+    def account_of(self, output: object) -> Account:
+        """Return what has become of the deliveries of *output*."""
+        with self.changed:
+            return self._tally.account("metrics", output)
 
     def start(self) -> None:
         """Deliver soon and in each interval from now on; nothing, if that is so already."""
@@ -64,6 +74,11 @@ class MetricsWorker(Worker):
         atexit.unregister(self._close_at_exit)
         is_in_time = super().close()
         if not is_in_time:
+            with self.changed:
+                if not self._is_delivering:  # it has not even come to that
+                    self._tally.total += 1
+                self._is_delivering = True
+            self._end_delivery(has_arrived=False)
             self._record_loss("had no time left to arrive")
         return is_in_time
 
@@ -74,18 +89,37 @@ class MetricsWorker(Worker):
     def _deliver_news(self) -> bool:
         count = self._count()
         has_news = self.is_behind or not self._has_arrived or count != self._delivered_count
-        if self.is_closed and not has_news and not self._is_periodic:
+        if self.is_discarding or (self.is_closed and not has_news and not self._is_periodic):
             return False
+        if self._has_failed_at_end and shutdown.is_ending():  # whoever just did not answer is not waited for once more
+            return False
+        with self.changed:
+            self._tally.total += 1
+            self._is_delivering = True
         try:
             with uninstrumented():
                 self._deliver(min(self.deadline, time.monotonic() + SHUTDOWN_SECONDS))
         except Exception as error:  # noqa: BLE001 a network, a disk or an exporter must not end this thread
             self._has_arrived = False
-            self._record_loss(f"did not arrive ({type(error).__name__}: {error})")
+            self._has_failed_at_end = shutdown.is_ending()
+            if self._end_delivery(has_arrived=False):
+                self._record_loss(f"did not arrive ({type(error).__name__}: {error})")
         else:
             self._has_arrived = True
             self._delivered_count = count
+            self._end_delivery(has_arrived=True)
         return False
+
+    def _end_delivery(self, *, has_arrived: bool) -> bool:
+        """Write down how the delivery ended; False if ``close()`` has counted it as lost already."""
+        with self.changed:
+            if not self._is_delivering:
+                return False
+            self._is_delivering = False
+            self._tally.delivered += has_arrived
+            if not has_arrived:
+                self._tally.dropped["export_failed"] += 1
+            return True
 
     def _record_loss(self, reason: str) -> None:
         message = "Metrics %s %s; the flow goes on"

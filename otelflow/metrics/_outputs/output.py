@@ -7,6 +7,7 @@ from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from prometheus_client import CollectorRegistry
 
 from otelflow._core.process import losses
+from otelflow._core.process.ledger import Account
 from otelflow._core.text.safe_str import bounded_name
 from otelflow.metrics._collector import AggregatorCollector
 from otelflow.metrics._counts import Aggregator, Hooks
@@ -29,6 +30,11 @@ class Output:
         self.aggregator = aggregator
         self.registry = CollectorRegistry()
         self.collector: Collector = AggregatorCollector(aggregator)
+
+    @property
+    def account(self) -> Account | None:
+        """What has become of its deliveries; None for one that others come to read."""
+        return None
 
     def start(self) -> bool:
         """Begin; return False, after a warning, when that is not possible."""
@@ -60,24 +66,22 @@ class WorkerOutput(Output, ABC):
 
     def __init__(self, aggregator: Aggregator, description: str, *, interval: float | None = None) -> None:
         super().__init__(aggregator)
-        self._is_discarded = False
-        self.worker = MetricsWorker(
-            self._deliver_unless_discarded, description, interval=interval, count=lambda: aggregator.run_count
-        )
+        self.worker = MetricsWorker(self.deliver, description, interval=interval, count=lambda: aggregator.run_count)
         self.hooks = Hooks(flow_ended=self.worker.wake)
 
     @abstractmethod
     def deliver(self, deadline: float) -> None:
         """Deliver all numbers by *deadline* (``time.monotonic()``), on the worker's thread; raise if none arrive."""
 
-    def _deliver_unless_discarded(self, deadline: float) -> None:
-        if not self._is_discarded:
-            self.deliver(deadline)
-
     def start(self) -> bool:
         """Deliver from now on."""
         self.aggregator.hooks = self.hooks
         return True
+
+    @property
+    def account(self) -> Account:
+        """What has become of its deliveries."""
+        return self.worker.account_of(self)
 
     def flush(self, timeout: float) -> bool:
         """Deliver now."""
@@ -87,7 +91,7 @@ class WorkerOutput(Output, ABC):
         """Deliver the last numbers."""
         if self.aggregator.hooks is self.hooks:  # and not those of an output that has taken the place of this one
             self.aggregator.hooks = Hooks()
-        self._is_discarded = not deliver
+        self.worker.is_discarding = not deliver
         self.worker.close()
 
 

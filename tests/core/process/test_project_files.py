@@ -28,6 +28,8 @@ capture_loggers = ["app"]
 REFUSED = {
     "store",
     "spool_dir",
+    "trace_url",
+    "note_trace",
     "metrics",
     "metrics_certificate",
     "metrics_key",

@@ -26,6 +26,8 @@ OF_PROCESSES = {
     "store": "",
     "span": "otelflow",
     "spool_dir": "",
+    "trace_url": "",
+    "note_trace": False,
     "metrics": "",
     "metrics_series": 2_000,
     "metrics_certificate": "",
@@ -34,7 +36,7 @@ OF_PROCESSES = {
 }
 #: What decides where data goes, or what a program does: no stranger's file may set it
 NOT_HARMLESS = {
-    "raise_flow_error", "redact", "store", "spool_dir",
+    "raise_flow_error", "redact", "store", "spool_dir", "trace_url", "note_trace",
     "metrics", "metrics_certificate", "metrics_key", "metrics_client_ca",
 }  # fmt: skip
 

@@ -14,11 +14,11 @@ from unittest.mock import Mock
 
 import pytest
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, SamplingResult
 from opentelemetry.trace import StatusCode
 
-from otelflow import Flow_Run__Config, flow, task, testing
-from otelflow._core.process import forks, losses, shutdown
+from otelflow import Flow, Flow_Run__Config, flow, task, testing
+from otelflow._core.process import forks, losses, settings, shutdown
 from otelflow._core.process.provider import use_provider
 from otelflow._core.runs import current, engine, observers, open_runs
 from otelflow._core.runs.current import current_run
@@ -688,3 +688,57 @@ def test_a_run_remembers_the_exceptions_of_those_inside_that_came_out_and_were_r
     engine.close_run(outer, SUCCESS)
 
     assert {key: error for key, (error, _) in recorded.items()} == {id(errors["out"]): errors["out"]}
+
+
+class TakesNoNote(Exception):
+    """As one that a library has written in C."""
+
+    def add_note(self, note):
+        raise AttributeError("no notes")
+
+
+@flow
+def breaks(error):
+    raise error
+
+
+@flow
+def breaks_inside(error):
+    breaks(error).execute()
+
+
+def test_an_exception_that_leaves_a_flow_has_a_note_of_its_trace_once_if_that_is_asked_for(spans):
+    quiet, noted = ValueError("quiet"), ValueError("noted")
+    with pytest.raises(ValueError, match="quiet"):
+        breaks(quiet).execute()
+
+    settings.configure(note_trace=True, trace_url="http://jaeger/trace/{trace_id}")
+    with pytest.raises(ValueError, match="noted"):
+        breaks_inside(noted).execute()
+
+    trace_id = spans.one("flow breaks_inside").context.trace_id
+    assert getattr(quiet, "__notes__", []) == []
+    assert noted.__notes__ == [f"trace http://jaeger/trace/{trace_id:032x}"]
+
+
+def test_an_exception_has_no_note_that_stays_inside_or_whose_trace_nobody_keeps(spans):
+    settings.configure(note_trace=True)
+    inside = ValueError("inside")
+    Flow(flow_config=Flow_Run__Config(raise_flow_error=False)).setup(breaks.__wrapped__, inside).execute()
+
+    use_provider(TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False))
+    unseen = ValueError("unseen")
+    with pytest.raises(ValueError, match="unseen"):
+        breaks(unseen).execute()
+
+    assert (getattr(inside, "__notes__", []), getattr(unseen, "__notes__", [])) == ([], [])
+
+
+def test_an_exception_that_takes_no_note_comes_out_all_the_same(spans, caplog):
+    settings.configure(note_trace=True)
+
+    for _ in range(2):
+        with pytest.raises(TakesNoNote):
+            breaks(TakesNoNote()).execute()
+
+    assert caplog.messages == ["An exception takes no note of its trace; it comes out as it is"]

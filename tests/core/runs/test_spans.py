@@ -1,5 +1,7 @@
 """What stands on the span of a run, and TRACEPARENT as the parent of the first flow of a process."""
 
+import contextvars
+import threading
 import time
 from importlib.metadata import version
 
@@ -45,6 +47,7 @@ def test_the_attributes_of_flows_and_tasks_are_these_and_no_others(spans):
         "code.function.name": f"{place}.order",
         "otelflow.flow.tasks.failed": 1,
         "otelflow.flow.failed_in": "task charge",
+        "otelflow.telemetry.spans": 3,
     }
     assert dict(spans.one("task charge").attributes) == {
         **of_the_flow,
@@ -60,6 +63,50 @@ def test_the_attributes_of_flows_and_tasks_are_these_and_no_others(spans):
         "otelflow.task.name": "leaf",
         "otelflow.task.run.id": first.task_id,
     }
+
+
+def telemetry_on(span):
+    return {key: value for key, value in span.attributes.items() if key.startswith("otelflow.telemetry.")}
+
+
+def test_an_outermost_run_says_how_many_spans_it_made_and_what_its_process_lost_meanwhile(spans):
+    @flow
+    def inner():
+        leaf()
+        losses.lost("traces", "queue_full", 2)
+        losses.lost("logs", "shutdown")
+
+    @flow
+    def outer():
+        threads = [threading.Thread(target=contextvars.copy_context().run, args=(many,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        inner().execute()
+
+    def many():
+        for _ in range(50):
+            leaf()
+
+    losses.lost("traces", "queue_full", 5)
+    outer().execute()
+    leaf()
+
+    assert telemetry_on(spans.one("flow outer")) == {
+        "otelflow.telemetry.spans": 203,
+        "otelflow.telemetry.dropped.traces.queue_full": 2,
+        "otelflow.telemetry.dropped.logs.shutdown": 1,
+    }
+    assert telemetry_on(spans.one("flow inner")) == {}
+    assert [telemetry_on(span) for span in spans.named("task leaf")] == [{}] * 201 + [{"otelflow.telemetry.spans": 1}]
+
+
+def test_a_task_in_a_block_of_a_flow_is_an_outermost_run(spans):
+    with flow(leaf)():
+        leaf()
+
+    assert telemetry_on(spans.one("task leaf")) == {"otelflow.telemetry.spans": 1}
 
 
 @pytest.fixture

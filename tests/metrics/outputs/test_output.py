@@ -17,13 +17,15 @@ from prometheus_client import generate_latest
 
 import otelflow
 from otelflow import metrics, semconv
-from otelflow._core.process import losses
+from otelflow._core.process import losses, shutdown
+from otelflow._core.process.ledger import Account
 from otelflow._core.process.settings_table import SETTINGS
 from otelflow._core.runs import observers
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator, Hooks
 from otelflow.metrics._outputs import OUTPUTS, metrics_worker
 from otelflow.metrics._outputs.output import Output, WorkerOutput, service_of, warn_of_unnamed
+from support.ledger import expect
 from support.metrics import PROGRAM, pushed, python, value, wait_for
 
 
@@ -334,7 +336,7 @@ def test_numbers_that_did_not_arrive_are_counted_said_once_and_delivered_at_the_
 
 def test_what_has_no_time_left_at_the_end_is_lost_and_said(kept, caplog):
     output, release = kept(), threading.Event()
-    output.deliver = lambda deadline: release.wait(20)
+    output.worker._deliver = lambda deadline: release.wait(20)
     output.worker.wake()
     output.worker.shutdown_timeout = 0.05
 
@@ -415,3 +417,89 @@ def test_a_job_goes_by_the_name_of_its_service(attributes, service, warnings, ca
     assert name == service
     assert len(caplog.messages) == warnings
     assert all(f"go by the name {service!r}" in message for message in caplog.messages)
+
+
+class Scripted(WorkerOutput):
+    """Arrives, fails or hangs as the test says."""
+
+    def __init__(self, aggregator):
+        super().__init__(aggregator, "to the test")
+        self.error = None
+        self.begun, self.release = threading.Event(), threading.Event()
+        self.release.set()
+
+    def deliver(self, deadline):
+        self.begun.set()
+        assert self.release.wait(20)
+        if self.error is not None:
+            raise self.error
+
+
+def test_each_delivery_of_metrics_is_delivered_or_lost():
+    output = Scripted(Aggregator())
+    output.worker.wake()
+    assert output.flush(20)
+    delivered = output.account.delivered
+    output.error = ConnectionError("gone")
+    assert not output.flush(20)
+
+    assert output.account == Account("metrics", "Scripted", delivered + 1, delivered, {"export_failed": 1})
+    output.error = None
+    output.close()
+    expect(output.account, total=delivered + 2, delivered=delivered + 1, export_failed=1)
+
+
+def test_a_delivery_that_hangs_at_the_end_is_lost_once_however_it_ends():
+    output = Scripted(Aggregator())
+    output.worker.shutdown_timeout = 0.01
+    output.release.clear()
+    output.worker.wake()
+    assert output.begun.wait(20)
+
+    output.close()
+    expect(output.account, total=1, delivered=0, export_failed=1)
+    output.error = ConnectionError("late")
+    output.release.set()
+    output.worker.thread.join(20)
+
+    assert output.account.dropped["export_failed"] == losses.dropped["metrics", "export_failed"]
+    assert output.account.waiting == 0
+
+
+def test_what_is_thrown_away_is_no_delivery(monkeypatch):
+    output = Scripted(Aggregator())
+    monkeypatch.setattr(Aggregator, "run_count", 1)
+
+    output.close(deliver=False)
+
+    assert output.account == Account("metrics", "Scripted", 0, 0, {})
+    assert not output.begun.is_set()
+
+
+def test_who_did_not_answer_while_the_process_ends_is_not_asked_once_more():
+    output = Scripted(Aggregator())
+    output.release.clear()
+    output.error = ConnectionError("silent")
+    output.worker.wake()
+    assert output.begun.wait(20)
+
+    with shutdown.end_together():
+        output.worker.wake()
+        output.release.set()
+        output.close()
+
+    expect(output.account, total=1, delivered=0, export_failed=1)
+
+
+def test_who_did_not_answer_before_is_asked_once_more_at_the_end():
+    output = Scripted(Aggregator())
+    output.error = ConnectionError("away")
+    output.worker.wake()
+    assert not output.worker.flush(20)
+    failures = output.account.lost
+    output.error = None
+
+    with shutdown.end_together():
+        output.close()
+
+    expect(output.account, total=failures + 1, delivered=1, export_failed=failures)

@@ -1,0 +1,235 @@
+"""The ledger of a whole program, and the line in which its end tells of it."""
+
+import multiprocessing
+import re
+import socket
+
+import pytest
+
+from support.programs import python
+from support.receivers import OtlpReceiver
+
+PROGRAM = """
+    import logging, os, sys
+    import otelflow
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+
+    @otelflow.task
+    def work(number):
+        return number
+
+    @otelflow.flow
+    def nightly(count):
+        for number in range(count):
+            work(number)
+
+    def print_ledger(telemetry):
+        for account in telemetry.ledger:
+            assert account.total == account.delivered + account.waiting + account.lost
+            print(account, flush=True)
+    """
+
+
+@pytest.fixture
+def receiver():
+    with OtlpReceiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def dead_url():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{free.getsockname()[1]}"  # bound, and nobody listens
+
+
+def lines_of(done, word="Telemetry: "):
+    assert done.returncode == 0, done.stderr
+    return [line for line in done.stderr.splitlines() if word in line]
+
+
+def test_the_end_of_a_program_tells_of_everything_in_one_line_with_the_address_of_the_trace(receiver, tmp_path):
+    done = python(
+        PROGRAM,
+        """
+        telemetry = otelflow.configure(service_name="x", store="store", events="both", metrics="otlp")
+        nightly(4).execute()
+        """,
+        cwd=tmp_path,
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+        OTELFLOW_TRACE_URL="http://jaeger/trace/{trace_id}",
+    )
+
+    (line,) = lines_of(done)
+    trace_id = receiver.spans[0].trace_id.hex()
+    metrics = len(receiver.metric_requests)
+    assert len(receiver.spans) == 5
+    assert line == (
+        "INFO Telemetry: traces to OTLPSpanExporter: 5 made, 5 delivered; "
+        "traces to StoreSpanExporter: 5 made, 5 delivered; "
+        f"metrics to OtlpOutput: {metrics} made, {metrics} delivered; "
+        f"the last trace is http://jaeger/trace/{trace_id}"
+    )
+
+
+def test_what_is_lost_is_a_warning_and_a_shutdown_is_told_once(dead_url):
+    done = python(
+        PROGRAM,
+        """
+        telemetry = otelflow.configure(service_name="x")
+        nightly(2).execute()
+        telemetry.shutdown()
+        print_ledger(telemetry)
+        """,
+        OTEL_EXPORTER_OTLP_ENDPOINT=dead_url,
+    )
+
+    (line,) = lines_of(done)
+    expected = "traces to OTLPSpanExporter: 3 made, 0 delivered, 3 lost (3 export_failed)"
+    assert re.fullmatch(rf"WARNING Telemetry: {re.escape(expected)}; the last trace is [0-9a-f]{{32}}", line)
+    assert done.stdout == expected + "\n"
+
+
+def test_a_program_that_delivers_nothing_tells_nothing():
+    done = python(PROGRAM, "otelflow.configure()\nnightly(2).execute()")
+
+    assert lines_of(done, "") == []
+
+
+def test_what_is_sampled_out_was_never_made(receiver):
+    done = python(
+        PROGRAM,
+        """
+        telemetry = otelflow.configure(service_name="x")
+        nightly(2).execute()
+        print_ledger(telemetry)
+        """,
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+        OTEL_TRACES_SAMPLER="always_off",
+    )
+
+    assert done.stdout == "traces to OTLPSpanExporter: 0 made, 0 delivered\n"
+    assert lines_of(done) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "ledger"),
+    [
+        ({"status": 503}, "7 made, 0 delivered, 7 lost (7 export_failed)"),
+        ({"status": 400}, "7 made, 0 delivered, 7 lost (7 export_failed)"),
+        # OTLP's partial success: two spans were rejected
+        ({"body": b"\x0a\x02\x08\x02"}, "7 made, 5 delivered, 2 lost (2 rejected)"),
+    ],
+    ids=["unavailable", "refused for good", "partly rejected"],
+)
+def test_what_an_endpoint_does_not_take_is_in_the_ledger(receiver, options, ledger):
+    vars(receiver).update(options)
+
+    done = python(
+        PROGRAM,
+        """
+        telemetry = otelflow.configure(service_name="x")
+        nightly(6).execute()
+        telemetry.force_flush()
+        print_ledger(telemetry)
+        """,
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+    )
+
+    assert done.stdout == f"traces to OTLPSpanExporter: {ledger}\n", done.stderr
+    assert len(lines_of(done)) == 1
+
+
+def test_each_exporter_has_an_account_of_its_own(receiver):
+    done = python(
+        PROGRAM,
+        """
+        telemetry = otelflow.configure(service_name="x")
+        nightly(1).execute()
+        telemetry.force_flush()
+        print_ledger(telemetry)
+        """,
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+        OTEL_TRACES_EXPORTER="otlp,otelflow_tree",
+    )
+
+    assert done.stdout.splitlines() == [
+        "traces to OTLPSpanExporter: 2 made, 2 delivered",
+        "traces to TreeSpanExporter: 2 made, 2 delivered",
+    ]
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+def test_a_forked_child_tells_of_its_own_and_its_parent_of_the_rest(receiver):
+    done = python(
+        PROGRAM,
+        """
+        import multiprocessing
+
+        def in_child():
+            nightly(6).execute()
+
+        telemetry = otelflow.configure(service_name="x")
+        nightly(2).execute()
+        child = multiprocessing.get_context("fork").Process(target=in_child)
+        child.start()
+        child.join()
+        """,
+        options=("-W", "ignore"),
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+    )
+
+    of_child, of_parent = lines_of(done)
+    assert "OTLPSpanExporter: 7 made, 7 delivered;" in of_child
+    assert "OTLPSpanExporter: 3 made, 3 delivered;" in of_parent
+    assert len(receiver.spans) == 10
+
+
+def test_what_waits_in_a_spool_is_delivered_by_the_next_process_and_told_by_neither_as_lost(receiver, tmp_path):
+    receiver.status = 503
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTELFLOW_SPOOL_DIR": tmp_path / "spool"}
+    body = "otelflow.configure(service_name='x')\nnightly(int(sys.argv[1])).execute()"
+
+    first = python(PROGRAM, body, arguments=("9",), **variables)
+    receiver.requests.clear()
+    receiver.status = 200
+    second = python(PROGRAM, body, arguments=("1",), **variables)
+
+    assert "INFO Telemetry: traces to SpoolSpanProcessor: 10 made, 0 delivered, 10 waiting;" in lines_of(first)[0]
+    assert "INFO Telemetry: traces to SpoolSpanProcessor: 2 made, 2 delivered;" in lines_of(second)[0]
+    assert len(receiver.spans) == 12
+
+
+def test_what_the_endpoint_refuses_of_another_process_is_not_in_this_one_s_account(receiver, tmp_path):
+    receiver.status = 503
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTELFLOW_SPOOL_DIR": tmp_path / "spool"}
+    body = "otelflow.configure(service_name='x')\nnightly(1).execute()"
+
+    python(PROGRAM, body, **variables)
+    receiver.status = 400
+    second = python(PROGRAM, body, **variables)
+
+    assert "SpoolSpanProcessor: 2 made, 0 delivered, 2 lost (2 rejected);" in lines_of(second)[0]
+
+
+def test_a_handler_that_raises_keeps_no_program_from_its_end(receiver):
+    done = python(
+        PROGRAM,
+        """
+        class Broken(logging.Handler):
+            def handle(self, record):
+                if "Telemetry" in record.getMessage():
+                    raise RuntimeError("no disk")
+
+        telemetry = otelflow.configure(service_name="x")
+        logging.getLogger().handlers[:] = [Broken()]
+        nightly(1).execute()
+        telemetry.shutdown()
+        print("on")
+        """,
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+    )
+
+    assert (done.stdout, done.stderr) == ("on\n", "")
