@@ -43,7 +43,8 @@ import sys, time
 if sys.argv[1] != "none":
     import otelflow
 
-    otelflow.configure(service_name="faults", events="both", metrics="otlp")
+    signals = {"events": "both", "metrics": "otlp"} if sys.argv[3] == "all signals" else {}
+    otelflow.configure(service_name="faults", **signals)
 
     @otelflow.task
     def step(number):

@@ -78,8 +78,8 @@ def output_of(program: str, *arguments: object, variables: dict[str, str]) -> st
 
 
 def measure_exit(size: float, rounds: int) -> Iterator[Row]:
-    """Seconds from the last statement of a program to its end, with traces, logs and metrics over OTLP."""
-    bare = statistics.median(exit_seconds(WITHOUT, "", size) for _ in range(rounds))
+    """Seconds from the last statement of a program to its end: traces alone, and with logs and metrics over OTLP."""
+    bare = statistics.median(exit_seconds(WITHOUT, "", "", size) for _ in range(rounds))
     yield "bare program", {"seconds": bare}
     with Collector(delay=0.3) as slow, socket.socket() as free, silent() as port:
         free.bind(("127.0.0.1", 0))  # and nobody listens
@@ -90,16 +90,18 @@ def measure_exit(size: float, rounds: int) -> Iterator[Row]:
             "0.3 s a batch": slow.url,
         }
         for name, url in urls.items():
-            samples: dict[str, list[float]] = {QUEUE: [], SPOOL: []}
+            samples: dict[tuple[str, str], list[float]] = {
+                (how, signals): [] for how in (QUEUE, SPOOL) for signals in ("traces", "all signals")
+            }
             for _ in range(rounds):
-                for how, seconds in samples.items():
-                    seconds.append(exit_seconds(how, url, size))
-            yield name, {f"{how}, s over bare": statistics.median(samples[how]) - bare for how in samples}
+                for (how, signals), seconds in samples.items():
+                    seconds.append(exit_seconds(how, signals, url, size))
+            yield name, {", ".join(key): statistics.median(seconds) - bare for key, seconds in samples.items()}
 
 
-def exit_seconds(how: str, url: str, size: float) -> float:
+def exit_seconds(how: str, signals: str, url: str, size: float) -> float:
     with environment(how, url) as variables:
-        process = started(programs.EXIT, how, int(size), variables=variables)
+        process = started(programs.EXIT, how, int(size), signals, variables=variables)
         out, _ = process.communicate(timeout=SECONDS)
         return time.time() - float(out.splitlines()[-1])
 

@@ -45,7 +45,8 @@ def test_the_measure_of_the_exit_has_a_line_for_each_collector(tmp_path):
     bare, *collectors = measured("exit", tmp_path)
 
     assert list(bare) == ["seconds"]
-    assert [list(figures) for figures in collectors] == [["queue, s over bare", "spool, s over bare"]] * 4
+    ways = [f"{how}, {signals}" for how in ("queue", "spool") for signals in ("traces", "all signals")]
+    assert [list(figures) for figures in collectors] == [ways] * 4
 
 
 @pytest.mark.slow

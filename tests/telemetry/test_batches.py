@@ -715,6 +715,45 @@ def test_what_an_exporter_records_itself_waits_for_no_room(small, monkeypatch, d
     assert dropped == {("traces", "queue_full"): 2}
 
 
+def test_what_is_rejected_after_it_was_given_up_is_lost_once(small, monkeypatch, dropped):
+    monkeypatch.setenv("OTEL_BSP_EXPORT_TIMEOUT", "10")
+    answer = ExportStatus()
+
+    class RejectedLate(Held):
+        def export(self, spans):
+            result = super().export(spans)
+            answer.rejected = 1
+            return result
+
+    exporter = RejectedLate()
+    processor = BoundedBatchSpanProcessor(exporter, answer=answer)
+    spans_through(processor, 2)
+    assert exporter.begun.wait(20)
+    processor.shutdown()
+
+    exporter.release.set()
+    processor.worker.thread.join(20)
+
+    assert dropped == {("traces", "shutdown"): 2}
+    expect(processor.account, total=2, delivered=0, shutdown=2)
+
+
+def test_of_a_batch_that_an_exporter_loses_in_part_the_rest_is_delivered(small, dropped):
+    class Leaky(Counting):
+        dropped = 0
+
+        def export(self, spans):
+            super().export(spans)
+            self.dropped += 1
+            return SpanExportResult.FAILURE
+
+    processor = BoundedBatchSpanProcessor(Leaky())
+    spans_through(processor, 2)
+    processor.shutdown()
+
+    expect(processor.account, total=2, delivered=1, export_failed=1)
+
+
 def test_an_event_loop_never_waits_for_room(small, monkeypatch, dropped):
     exporter = Held()
     processor = BoundedBatchSpanProcessor(exporter)

@@ -73,7 +73,7 @@ def _add_up(run: Run, span: Span) -> None:
     """Write on *span* of an outermost run how many spans it has made, and what its process has lost meanwhile."""
     if run.made_spans is not None:
         span.set_attribute(semconv.TELEMETRY_SPANS, next(run.made_spans))
-        for (signal, reason), count in list(losses.dropped.items()):
+        for (signal, reason), count in list(losses.dropped.items()) if losses.dropped else ():
             lost = count - run.losses_before.get((signal, reason), 0)
             if lost:
                 span.set_attribute(semconv.TELEMETRY_LOST.format(signal=signal, reason=reason), lost)
