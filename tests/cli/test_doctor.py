@@ -189,3 +189,10 @@ def test_cures_are_never_broken(otelflow, no_stack, columns):
     cure = "→ export OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 to send runs to a Collector or Jaeger\n"
     assert cure in done.out
     assert "docker compose -f deploy/compose.yaml up -d, or give --jaeger URL\n" in done.out
+
+
+def test_an_address_controls_no_terminal(otelflow):
+    done = otelflow("doctor", "--jaeger", "http://127.0.0.1:9/\x1b]0;title\x07x", "--prometheus", "http://127.0.0.1:9")
+
+    assert not set("\x1b\x07") & set(done.out + done.err)
+    assert "http://127.0.0.1:9/x does not answer" in done.out
