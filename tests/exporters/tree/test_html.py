@@ -77,3 +77,15 @@ def test_a_run_that_goes_on_lasts_until_now_and_none_ends_before_it_began(trees,
     assert abs(spans[0].end - time.time_ns()) < 60 * 10**9
     assert (spans[1].is_open, spans[1].end) == (False, BEGIN + 2000 * MILLI)
     assert (spans[0].parent_id, spans[0].status_message, spans[0].is_error) == ("", "", False)
+
+
+def test_both_pages_have_the_same_signs_and_the_same_room(trees):
+    add(trees, 1, 0, "flow nightly", (0, 1000))
+    said = (semconv.MESSAGE_EVENT, BEGIN, {semconv.MESSAGE_TEXT: "12345 rows of 'a'"})
+    add(trees, 2, 1, "task load", (0, 500), "success", [said])
+
+    bundle = trees.mime_bundle()
+
+    assert max(len(line) for line in bundle["text/plain"].splitlines()) == 100
+    assert all(sign in page for sign in "✓━└" for page in bundle.values())
+    assert "12345 rows of &#x27;a&#x27;" in bundle["text/html"], "a number in a text has no colour of its own"
