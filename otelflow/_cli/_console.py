@@ -34,9 +34,9 @@ def hide_passwords(text: str) -> str:
     return _PASSWORD.sub(lambda match: f"{match['head'] or match['start']}[redacted]", text) if "@" in text else text
 
 
-def hide_secrets(text: str) -> str:
-    """Return *text* without passwords, and without what else looks like a secret."""
-    return otelflow.redact(hide_passwords(text))
+def for_page(text: str) -> str:
+    """Return *text* for a page: without what looks like a secret, and with nothing that a terminal obeys."""
+    return otelflow.redact(hide_passwords(clean(text, _LONGEST_TEXT).replace("\n", " ")))
 
 
 def say(text: str) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from otelflow._cli._console import hide_secrets, say
+from otelflow._cli._console import for_page, say
 from otelflow._cli._exit_codes import FAILURE, NOT_TOLD, SUCCESS
 from otelflow._cli._http import Unreachable
 from otelflow._cli.doctor import Addresses, examine
@@ -33,12 +33,12 @@ def print_findings(jaeger: str | None, prometheus: str | None) -> int:
     for finding in examine(Addresses(jaeger or _JAEGER, prometheus or _PROMETHEUS, required)):
         findings.append(finding)
         mark, style = _MARKS[finding.state]
-        seen = hide_secrets(finding.seen)
+        seen = for_page(finding.seen)
         lines = [Text.assemble((f"{mark:<{_MARK_WIDTH}}", style), f"{finding.subject:<{_SUBJECT_WIDTH}}  ", seen)]
         if lines[0].cell_len > console.width:
             lines = [Text.assemble((f"{mark:<{_MARK_WIDTH}}", style), finding.subject), Text(f"{_INDENT}{seen}")]
         if finding.cure and finding.state != "ok":
-            lines.append(Text(f"{_INDENT}→ {finding.cure}", style="cyan"))
+            lines.append(Text(f"{_INDENT}→ {for_page(finding.cure)}", style="cyan"))
         with console.capture() as captured:
             for line in lines:  # whole, so that addresses and cures can be copied
                 console.print(line, soft_wrap=True)

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from otelflow import settings
-from otelflow._cli._console import hide_secrets, page, say
+from otelflow._cli._console import for_page, page, say
 from otelflow._cli._exit_codes import BAD_INPUT, SUCCESS
 from otelflow._core.process import project_files
 from otelflow._core.text.hints import nearest
@@ -83,7 +83,7 @@ def print_configuration() -> int:
         reason = (
             f"only what is harmless counts, since {file.distrust}" if file.distrust else "all of its settings count"
         )
-        console.print(Text(f"\n{file.path}: {reason}", "dim"))
+        console.print(Text(f"\n{for_page(str(file.path))}: {reason}", "dim"))
     console.print(_variables())
     return BAD_INPUT if refusal else SUCCESS
 
@@ -91,9 +91,9 @@ def print_configuration() -> int:
 def print_setting(console: Console, setting: settings.Setting) -> None:
     """Print one setting; names, values and variables are never broken."""
     style = "" if setting.origin == "default" else "bold"
-    value = hide_secrets(_value(setting))
-    line = f"{setting.name:<{_NAME_WIDTH}} {value:<{_VALUE_WIDTH}} {setting.origin}"
-    lines = [line] if cell_len(line) <= console.width else [setting.name, f"  {value}", f"  {setting.origin}"]
+    value, origin = for_page(_value(setting)), for_page(setting.origin)
+    line = f"{setting.name:<{_NAME_WIDTH}} {value:<{_VALUE_WIDTH}} {origin}"
+    lines = [line] if cell_len(line) <= console.width else [setting.name, f"  {value}", f"  {origin}"]
     for text in lines:
         console.print(Text(text, style), soft_wrap=True)
     variable = f"  {setting.variable}"
@@ -125,11 +125,11 @@ def _variables() -> Text:
     text = Text()
     for name in names:
         if name in defined or name.startswith(_ELSEWHERE):
-            text.append(f"\n{name}={'(hidden)' if name.endswith(_SECRET) else hide_secrets(os.environ[name])}")
+            text.append(f"\n{name}={'(hidden)' if name.endswith(_SECRET) else for_page(os.environ[name])}")
             if name in DIFFERENCES:
                 text.append(f"  ({DIFFERENCES[name]})", "dim")
         else:
             meant = nearest(name, defined)
             cure = f"; did you mean {meant!r}?" if meant else ""
-            text.append(f"\n{name} is no variable of OpenTelemetry, nothing reads it{cure}", "red")
+            text.append(f"\n{for_page(name)} is no variable of OpenTelemetry, nothing reads it{cure}", "red")
     return text

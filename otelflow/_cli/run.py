@@ -19,7 +19,7 @@ import otelflow
 from otelflow import Flow_Run__Event, errors, settings
 from otelflow._cli import _parameters as parameters
 from otelflow._cli import _targets as targets
-from otelflow._cli._console import describe, hide_secrets, print_traceback, say
+from otelflow._cli._console import describe, for_page, print_traceback, say
 from otelflow._cli._exit_codes import (
     SUCCESS,
     TELEMETRY_LOST,
@@ -212,9 +212,9 @@ class Report(NamedTuple):
             endpoint = variable("traces", "ENDPOINT")[1]
             spool_dir = settings.in_force()["spool_dir"].value
             if endpoint and is_delivered and not losses:
-                places.append(f"sent to {hide_secrets(endpoint)}")
+                places.append(f"sent to {for_page(endpoint)}")
             elif endpoint and spool_dir and not losses:
-                places.append(f"waiting in {spool_dir} for {hide_secrets(endpoint)}")
+                places.append(f"waiting in {spool_dir} for {for_page(endpoint)}")
             place = f"trace {self.trace_id} {' and '.join(places) or 'is not stored'}"
         template = settings.in_force()["trace_url"].value
         if self.trace_id and template:

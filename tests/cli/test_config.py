@@ -129,3 +129,16 @@ def test_it_fits_the_terminal_and_names_variable_and_key_of_each_setting_whole(f
     assert "[tool.otelflow]" in shown.text
     written = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in shown.raw.splitlines()]
     assert max(map(len, written)) <= columns
+
+
+def test_a_setting_controls_no_terminal_also_that_of_a_folder_which_a_stranger_has_prepared(otelflow, tmp_path):
+    hostile = "a\\u001b]0;title\\u0007b\\u202e\\u001b[2J"
+    (tmp_path / "pyproject.toml").write_text(f'[tool.otelflow]\ncapture_loggers = ["{hostile}"]\n')
+
+    done = otelflow(
+        "config", cwd=tmp_path, OTEL_SERVICE_NAME="s\x1b]0;title\x07t", OTELFLOW_METRICS="textfile:/x\x1b[2Jy"
+    )
+
+    assert not set("\x1b\x07\u202e") & set(done.out + done.err)
+    assert row(done, "capture_loggers").split()[1] == "ab"
+    assert "\nOTEL_SERVICE_NAME=st\n" in done.out + "\n"

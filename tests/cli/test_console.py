@@ -78,3 +78,7 @@ def test_a_traceback_controls_no_terminal(capsys):
         console.print_traceback(error)
 
     assert capsys.readouterr().err.endswith("\nValueError: red\n")
+
+
+def test_what_is_shown_on_a_page_has_no_secrets_and_nothing_to_obey():
+    assert console.for_page("a\x1b]0;title\x07b\u202ec\n[d]  password=hunter2") == "abc [d]  password=[redacted]"

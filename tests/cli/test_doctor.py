@@ -228,3 +228,10 @@ def test_an_exporter_without_an_endpoint_sends_to_the_usual_one_and_its_absence_
     assert re.search(r"(?:WRONG|ok   ) OTLP endpoint +http://localhost:4318 ", done.out)
     assert "not set: runs stay on this machine" not in done.out
     assert "spans are lost" not in done.err
+
+
+def test_an_address_controls_no_terminal(otelflow):
+    done = otelflow("doctor", "--jaeger", "http://127.0.0.1:9/\x1b]0;title\x07x", "--prometheus", "http://127.0.0.1:9")
+
+    assert not set("\x1b\x07") & set(done.out + done.err)
+    assert "http://127.0.0.1:9/x does not answer" in done.out

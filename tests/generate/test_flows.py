@@ -102,3 +102,12 @@ def test_a_misspelt_module_of_a_package_is_told_its_name(tmp_path, monkeypatch, 
 
     with pytest.raises(TargetNotFound, match=r"did you mean 'some_package\.orders'\?"):
         flows_of(["some_package.order"])
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("shop/deep/flows.py", "shop.deep.flows"), ("flows.py", "flows")],
+)
+def test_a_file_in_the_place_of_a_module_is_told_by_its_name_as_a_module(name, meant):
+    with pytest.raises(TargetNotFound, match=f"did you mean '{meant}'"):
+        flows_of([name])

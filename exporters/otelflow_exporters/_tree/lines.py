@@ -46,7 +46,7 @@ def cut_left(value: str, room: int) -> str:
     if cell_len(value) <= room:
         return value
     quote = "'" if value.startswith("'") else ""
-    end = value[len(value) - room :]
+    end = value[max(0, len(value) - room) :]
     while cell_len(end) > room - 1 - len(quote):
         end = end[1:]
     return f"{quote}{_ELLIPSIS}{end}"

@@ -328,3 +328,31 @@ def test_what_otelflow_writes_to_a_console_makes_it_obey_nothing_but_colours(cap
     assert "one \x1b[31mtwo\nthree\x1b[0m\n" in out
     assert not set("\x07\u202e\U000e0068\r") & set(out + err)
     assert "\x1b[2J" not in out + err
+
+
+def test_what_is_said_in_a_flow_inside_a_flow_or_of_another_belongs_to_that_flow_alone(spans):
+    flows = {}
+
+    @task
+    def say(text, this_flow=None):
+        get_run_logger().info(text)
+
+    def inner(this_flow):
+        flows["inner"] = this_flow
+        this_flow.log_info("inner said")
+        print("inner printed")
+        say("inner task")
+        flows["outer"].log_info("of the outer one")
+
+    def outer(this_flow):
+        flows["outer"] = this_flow
+        run_of(inner, flow_name="inner")
+        this_flow.log_info("outer said")
+        say("outer task")
+
+    run_of(outer, flow_name="outer")
+
+    said = {"inner said", "inner printed", "inner task", "outer said", "outer task", "of the outer one"}
+    logs = {name: said.intersection(found.captured_logs()) for name, found in flows.items()}
+    assert logs["inner"] == {"inner said", "inner printed", "inner task"}
+    assert logs["outer"] == {"outer said", "outer task", "of the outer one"}

@@ -370,3 +370,18 @@ def test_a_process_of_somebody_else_is_running(monkeypatch, error, is_there):
     monkeypatch.setattr(os, "kill", kill)
 
     assert is_running(7) is is_there
+
+
+@posix_only
+def test_each_link_on_the_way_is_looked_at(tmp_path, monkeypatch):
+    (tmp_path / "folder" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("folder")
+    (tmp_path / "chain").symlink_to("link")
+    links = []
+    monkeypatch.setattr(
+        files, "check_link", lambda name, link, folder: links.append((name, link.st_uid, folder.st_ino))
+    )
+
+    Folder.reached(tmp_path / "chain" / "deep").close()
+
+    assert links == [(name, os.getuid(), tmp_path.stat().st_ino) for name in ("chain", "link")]

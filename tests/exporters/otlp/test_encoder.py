@@ -115,3 +115,16 @@ def test_another_resource_at_the_address_of_an_old_one_is_encoded_anew():
 def test_a_span_without_a_context_is_refused():
     with pytest.raises(ValueError, match="no ids"):
         encode_span(ReadableSpan("x"))
+
+
+@pytest.mark.parametrize("schema_url", [None, "", "https://opentelemetry.io/schemas/1.44.0"])
+@pytest.mark.parametrize("version", [None, "2.0"])
+def test_a_scope_has_the_version_and_the_schema_that_it_says(version, schema_url):
+    scope = InstrumentationScope("orders", version, schema_url)
+    span = ReadableSpan("x", SpanContext(1, 2, False), resource=Resource.get_empty(), instrumentation_scope=scope)
+
+    (resource_spans,) = TracesData.FromString(encode_span(span)).resource_spans
+
+    (scope_spans,) = resource_spans.scope_spans
+    assert (scope_spans.scope.name, scope_spans.scope.version) == ("orders", version or "")
+    assert (scope_spans.schema_url, resource_spans.schema_url) == (schema_url or "", "")

@@ -290,3 +290,57 @@ def test_colours_and_signs_are_those_of_the_output(monkeypatch):
 
     monkeypatch.setenv("NO_COLOR", "1")
     assert page_of(io.StringIO(), 80).colors is None
+
+
+def folded(spans, width=80, cure="use --full", *, is_wrapped=True):
+    """Return the last lines of a drawing whose view knows how to see what is folded."""
+    return draw(grow(spans), Page(width, None, True, is_wrapped), USUAL._replace(cure=cure)).splitlines()
+
+
+ROOT = span(1, 0, "flow nightly", 0, 1000)
+ALIKE = [ROOT, *(span(number, 1, "task same", number, number + 1) for number in range(2, 60))]
+BELOW = [span(100 + number, number, "task below", number, number + 1) for number in range(2, 60)]
+DIFFERENT = [
+    ROOT,
+    *(span(number, 1, f"task {number:x}" + "x" * number, number, number + 1) for number in range(2, 300)),
+]
+DEEP = [span(number, number - 1, "task deep", number, 999) for number in range(1, 80)]
+
+
+@pytest.mark.parametrize(
+    ("spans", "is_said"),
+    [([ROOT, span(2, 1)], False), (ALIKE + BELOW, True), (DIFFERENT, True), (DEEP, True)],
+    ids=["nothing", "below", "siblings", "deep"],
+)
+def test_whatever_is_left_out_is_said_to_be_seen_in_another_way(spans, is_said):
+    last = folded(spans)[-1]
+
+    assert ("what is folded: use --full" in last) is is_said
+
+
+def test_the_way_to_see_more_stands_on_a_line_of_its_own_only_if_it_must():
+    words = "… what is folded:"
+    (line,) = (line for line in folded(DIFFERENT, cure="u" * 20) if "folded" in line)
+    start = line.partition(" u")[0]
+    cure = "u" * (80 - len(start) - 1)
+
+    assert folded(DIFFERENT, cure=cure)[-1] == f"{start} {cure}"
+    assert folded(DIFFERENT, cure=cure + "u")[-2:] == [start, cure + "u"]
+    assert folded(DIFFERENT, cure=cure + "u", is_wrapped=False)[-1] == f"{start} {cure}u"
+    assert start.endswith(words[2:])
+
+
+def test_a_traceback_stands_behind_the_guides_of_its_span():
+    trace = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    x\nValueError: y'
+    event = Event(semconv.EXCEPTION_EVENT, BEGIN, {"exception.stacktrace": trace, "exception.type": "ValueError"})
+    spans = [
+        span(1, 0, "flow nightly", 0, 1000, "failure", is_error=True),
+        span(2, 1, "task bad", 0, 100, "failure", is_error=True, status_message="y", events=(event,)),
+        span(3, 1, "task good", 100, 200),
+    ]
+
+    text = draw(grow(spans), Page(80, None, True), USUAL._replace(tracebacks="all"))
+
+    lines = [line for line in text.splitlines() if "a.py" in line and "File" in line]
+    assert lines
+    assert all(line.startswith("│") for line in lines)
