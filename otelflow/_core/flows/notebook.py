@@ -8,11 +8,12 @@ import sys
 from typing import Any, Final, NamedTuple
 
 from otelflow import semconv
-from otelflow._core.flows.definition import shown_value
 from otelflow._core.inside.journal import is_wanted
 from otelflow._core.process.process import State
+from otelflow._core.process.settings import settings
 from otelflow._core.runs import observers, open_runs, spans
 from otelflow._core.runs.run import Entry, Journal, Run
+from otelflow._core.text.redaction import recorded
 
 _MOST_RUNS: Final = 2_000
 
@@ -43,17 +44,17 @@ class _Remembered:
 class _Runs:
     """The runs of one outermost run, and how many there were that are not kept."""
 
-    __slots__ = ("kept", "left_out")
+    __slots__ = ("left_out", "runs")
 
     def __init__(self) -> None:
-        self.kept: list[_Remembered] = []
+        self.runs: list[_Remembered] = []
         self.left_out = 0
 
 
 class Tree(NamedTuple):
     """The runs of one outermost run, and the number of the flow's own among them."""
 
-    runs: _Runs
+    all: _Runs
     number: int
 
 
@@ -85,8 +86,8 @@ class _Notebook(State, observers.Observer):
         parent = self.open.get(id(run.parent))
         remembered = _Remembered(run, next(self.numbers), parent.number if parent is not None else 0)
         self.open[id(run)] = remembered
-        if len(runs.kept) < _MOST_RUNS:
-            runs.kept.append(remembered)
+        if len(runs.runs) < _MOST_RUNS:
+            runs.runs.append(remembered)
         else:
             runs.left_out += 1
         if run.kind == "flow":
@@ -109,9 +110,10 @@ class _Notebook(State, observers.Observer):
         remembered.attributes |= getattr(run.span, "attributes", None) or {}
         remembered.attributes |= {semconv.RUN_RESULT: ending.result, **remembered.journal.omitted()}
         remembered.entries, remembered.journal = remembered.events(), Journal()
-        value = _return_value(run)
-        if value is not None:
-            remembered.attributes[semconv.RUN_RETURN_VALUE] = shown_value(value)
+        if run.kind and run.definition.capture_return_value:  # type: ignore[attr-defined]
+            value = run.task.task_return_value if run.task is not None else run.flow.flow_state.return_value
+            if value is not None:
+                remembered.attributes[semconv.RUN_RETURN_VALUE] = recorded(value, settings().value_limit)
         if ending.error is not None:
             remembered.attributes[semconv.ERROR_TYPE] = ending.error_type
             remembered.failure = ending.error_message if ending.is_failure else None
@@ -122,15 +124,6 @@ class _Notebook(State, observers.Observer):
         if run.parent is None:
             self.trees.pop(id(run), None)
             self.told.clear()
-
-
-def _return_value(run: Run) -> object:
-    """Return what *run* returned, if that may be shown."""
-    if not run.kind or not run.definition.capture_return_value:  # type: ignore[attr-defined]
-        return None
-    if run.kind == "task":
-        return run.task.task_return_value if run.task is not None else None
-    return run.flow.flow_state.return_value if run.flow is not None else None
 
 
 _notebook: Final = _Notebook()
@@ -147,7 +140,7 @@ def mime_bundle(tree: Tree | None) -> dict[str, str]:
         return {}
     below = {tree.number}
     trees = Trees()
-    for run in tree.runs.kept:  # parents first
+    for run in tree.all.runs:  # parents first
         if run.number == tree.number or run.parent in below:
             below.add(run.number)
             parent = run.parent if run.number != tree.number else 0
@@ -158,5 +151,5 @@ def mime_bundle(tree: Tree | None) -> dict[str, str]:
                 [*run.entries, *run.events()],
                 failure=run.failure,
             )
-    left_out = tree.runs.left_out
+    left_out = tree.all.left_out
     return trees.mime_bundle(f"of many runs the first {_MOST_RUNS:,}; {left_out:,} are not shown" if left_out else "")
