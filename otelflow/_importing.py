@@ -45,9 +45,11 @@ def load_file(path: Path) -> ModuleType:
     Raises TargetNotFound, TargetNotImportable.
     """
     if not path.is_file():
-        fault = "is a folder" if path.is_dir() else "does not exist"
+        if path.is_dir():
+            files = sorted(str(file) for file in path.glob("*.py") if file.name != "__init__.py")
+            raise TargetNotFound(f"{path} is a folder: name a file in it" + (f", such as {files[0]}" if files else ""))
         files = [str(file) for file in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise TargetNotFound(f"The file {path} {fault}{question(str(path), files)}")
+        raise TargetNotFound(f"The file {path} does not exist{question(str(path), files)}")
     file = path.resolve()
     sys.path.insert(0, str(file.parent))
     # By the file's own name other processes can import it; when that is taken, another one has to do.

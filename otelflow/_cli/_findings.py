@@ -10,7 +10,7 @@ from otelflow._cli._console import for_page, say
 from otelflow._cli._exit_codes import FAILURE, NOT_TOLD, SUCCESS
 from otelflow._cli._http import Unreachable
 from otelflow._cli.doctor import Addresses, examine
-from otelflow._cli.show import open_store
+from otelflow._cli.show import newest_traces, open_store
 from otelflow._cli.verify import MISSING, verify
 from otelflow_exporters._store.reader import to_otlp_json
 from otelflow_exporters._tree.glyphs import encodable
@@ -47,10 +47,11 @@ def print_findings(jaeger: str | None, prometheus: str | None) -> int:
     return FAILURE if any(finding.state == "wrong" for finding in findings) else SUCCESS
 
 
-def print_differences(trace_id: str, jaeger: str | None, *, wait_seconds: float) -> int:
+def print_differences(trace_id: str | None, jaeger: str | None, *, wait_seconds: float) -> int:
     """Print whether the trace arrived whole, or what did not; return 1 when it did not, 3 when that cannot be told."""
     address = jaeger or _JAEGER
-    stored = open_store().load(trace_id)
+    store = open_store()
+    stored = store.load(trace_id or newest_traces(store, 1, failed=False)[0].trace_id)
     count = len(stored.spans) - len(stored.running) - len(stored.lost)
     if not count:
         say(f"trace {stored.trace_id} has no span that has ended: there is nothing to be compared yet")

@@ -275,11 +275,14 @@ def doctor(jaeger: _Jaeger = None, prometheus: _Prometheus = None) -> None:
     raise typer.Exit(print_findings(jaeger, prometheus))
 
 
-@app.command(epilog=examples("otelflow verify 4bf9 --wait 30"))
+@app.command(epilog=examples("otelflow verify", "otelflow verify 4bf9 --jaeger http://jaeger.example:16686 --wait 30"))
 def verify(
     trace_id: Annotated[
-        str, typer.Argument(help="An id, or how it begins, of a trace in the local store.", metavar="TRACE_ID")
-    ],
+        str | None,
+        typer.Argument(
+            help="An id, or how it begins, of a trace in the local store; the newest if left out.", metavar="TRACE_ID"
+        ),
+    ] = None,
     jaeger: _Jaeger = None,
     wait: Annotated[float, typer.Option("--wait", min=0, metavar="SECONDS", help="How long it may take.")] = 15.0,
 ) -> None:

@@ -53,9 +53,10 @@ class Addresses(NamedTuple):
 
 def examine(addresses: Addresses) -> Iterator[Finding]:
     """Yield one finding after the other, in the order in which telemetry travels."""
-    spool = list(_examine_spool())  # before anything of our own waits there
-    # Under a name of its own, and neither stored nor counted: it is no run of the user's.
-    telemetry = otelflow.configure(service_name=_SERVICE, store=False, metrics="off")
+    spool = list(_examine_spool())
+    # Under a name of its own, and neither stored nor counted: it is no run of the user's. What waits in a spool is left
+    # as it is, since a look should change nothing.
+    telemetry = otelflow.configure(service_name=_SERVICE, store=False, metrics="off", spool_dir="")
     yield _examine_store()
     yield from spool
     endpoint = _examine_endpoint()

@@ -46,7 +46,7 @@ def open_store() -> StoredTraces:
 def show_traces(trace_id: str | None, last: int, view: TreeView, *, failed: bool, as_json: bool) -> None:
     """Print one trace or the *last* newest ones, oldest first, so that the newest is where one looks."""
     store = open_store()
-    newest = [] if trace_id is not None else _newest(store, last, failed=failed)
+    newest = [] if trace_id is not None else newest_traces(store, last, failed=failed)
     ids = [trace_id] if trace_id is not None else [summary.trace_id for summary in reversed(newest)]
     for number, stored_id in enumerate(ids):
         trace = store.load(stored_id)
@@ -68,7 +68,7 @@ def show_traces(trace_id: str | None, last: int, view: TreeView, *, failed: bool
     sys.stdout.flush()
 
 
-def _newest(store: StoredTraces, count: int, *, failed: bool) -> list[TraceSummary]:
+def newest_traces(store: StoredTraces, count: int, *, failed: bool) -> list[TraceSummary]:
     results = (*FAILED, INCOMPLETE)
     summaries = list(
         islice(
@@ -97,7 +97,7 @@ def list_traces(count: int, *, failed: bool) -> None:
             "seconds": Text(f"{summary.duration:.2f}"),
             "name": Text(one_line(summary.name)),
         }
-        for summary in _newest(store, count, failed=failed)
+        for summary in newest_traces(store, count, failed=failed)
     ]
     console = page()
     headings = fitting(rows, console.width)
@@ -141,7 +141,7 @@ def fitting(rows: Sequence[Mapping[str, Text]], width: int) -> list[str]:
 def write_artifact(trace_id: str | None, key: str, *, failed: bool) -> None:
     """Write the whole data of the last artifact called *key*. Raises TraceNotFound when there is none."""
     store = open_store()
-    trace = store.load(trace_id or _newest(store, 1, failed=failed)[0].trace_id)
+    trace = store.load(trace_id or newest_traces(store, 1, failed=failed)[0].trace_id)
     artifacts: dict[str, dict[str, Any]] = {
         str(event.attributes.get(semconv.ARTIFACT_KEY)): dict(event.attributes)
         for span in trace.spans

@@ -207,6 +207,21 @@ def test_a_spool_is_told_with_what_waits_there_and_how_it_is_sent(otelflow, no_s
     assert f"→ 'otelflow ship {spool} --once' sends them" in after.out
 
 
+def test_what_waits_in_a_spool_is_left_as_it_is(otelflow, http_receiver, servers, tmp_path):
+    spool, jaeger = str(tmp_path / "spool"), f"http://127.0.0.1:{servers.server_port}"
+    otelflow(
+        *("run", "flows.py:ratio", "-p", "a=6"),
+        OTELFLOW_SPOOL_DIR=spool,
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
+    )
+    variables = {"OTELFLOW_SPOOL_DIR": spool, "OTEL_EXPORTER_OTLP_ENDPOINT": http_receiver.endpoint}
+
+    otelflow("doctor", "--jaeger", jaeger, **variables)
+
+    assert http_receiver.services == {"otelflow-doctor"}
+    assert "2 spans sent" in otelflow("ship", "--once", **variables).err
+
+
 def test_a_spool_that_nothing_is_written_to_and_what_is_no_spool_are_told(otelflow, no_stack, tmp_path):
     (tmp_path / "others").mkdir()
     (tmp_path / "others/file").write_text("of somebody else")

@@ -135,3 +135,19 @@ def test_a_terminal_that_is_gone_is_told():
         assert Footer(write).draw([Text("one")]) is False
     finally:
         os.close(write)
+
+
+def test_what_a_killed_process_leaves_has_its_cursor_and_the_next_display_gives_the_lines_back(terminal, footer):
+    from otelflow._cli._footer import Footer
+
+    footer.draw([Text("of a process that is killed now")])
+    left = terminal.lines()
+    was_hidden = terminal.screen.cursor.hidden
+    following = Footer(terminal.slave)
+    following.draw([Text("of the next one")])
+    following.clear()
+
+    assert left[-1] == "of a process that is killed now"
+    assert not was_hidden
+    assert "of the next one" not in terminal.lines()
+    assert terminal.screen.margins in (None, (0, terminal.screen.lines - 1))

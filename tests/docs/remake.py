@@ -39,10 +39,11 @@ def remake(page, *, with_all):
         print(f"{page} stays: {', '.join(missing)} is not installed")
         return
     place = pages.Workplace(page)
-    sessions = {block: pages.session(place.run_session(block)) for block in place.blocks if block.language == "console"}
-    for block, text in reversed(sessions.items()):
-        if with_all or pages.without_changes(text) != pages.without_changes(block.text):
-            new = new[: block.start] + text + new[block.end :]
+    sessions = pages.sessions_of(place)
+    if any(block.mark == "jaeger" for block in place.blocks):
+        sessions |= pictures.sessions_with_jaeger(page)
+    sessions = dict(sorted(sessions.items(), key=lambda item: item[0].start))
+    new = pages.with_sessions(new, sessions, with_all=with_all)
     new = pages.with_parts(new, PARTS)
     if new != old:
         path.write_text(new, encoding="utf-8")

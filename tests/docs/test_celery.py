@@ -16,21 +16,16 @@ PAGE = "docs/how-to/celery.md"
 
 @pytest.fixture
 def place(tmp_path):
-    """The files of the page, a folder in the place of a broker, and one store for both processes."""
+    """The files of the page, with the broker that needs no server, and one store for both processes."""
     place = pages.Workplace(PAGE)
-    (place.folder / "data_in").mkdir()
-    (place.folder / "data_out").symlink_to("data_in")
-    place.more = {
-        "CELERY_BROKER_URL": "filesystem://",
-        "OTELFLOW_STORE": str(tmp_path / "store"),
-    }
+    place.more = {"OTELFLOW_STORE": str(tmp_path / "store")}
     return place
 
 
 @pytest.fixture
 def worker(place):
     """A worker with a pool of one process, which ends with the test."""
-    command = [sys.executable, "-m", "celery", "-A", "worker", "worker", "--concurrency=1", "--loglevel=INFO"]
+    command = [sys.executable, "-m", "celery", "-A", "without_server", "worker", "--concurrency=1", "--loglevel=INFO"]
     process = subprocess.Popen(
         [*command, "--without-gossip", "--without-mingle", "--without-heartbeat", "--max-tasks-per-child=1"],
         cwd=place.folder,
@@ -62,7 +57,7 @@ def lines_until(process, pattern, times=1):
 def test_what_is_sent_is_done_in_the_worker_in_the_same_trace(place, worker):
     lines_until(worker, r" ready\.")
     sent = subprocess.run(
-        [sys.executable, "send.py"],
+        [sys.executable, "-c", "import without_server, send; send.main()"],
         cwd=place.folder,
         env=place.environment | place.more,
         capture_output=True,

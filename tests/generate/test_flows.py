@@ -17,7 +17,7 @@ from otelflow.generate._flows import flows_of
         ("no_such_flows", TargetNotFound, "There is no module 'no_such_flows'"),
         ("shop_flows.orders", TargetNotFound, "There is no module 'shop_flows.orders'"),
         ("shop_flow.py", TargetNotFound, "The file shop_flow.py does not exist; did you mean 'shop_flows.py'?"),
-        ("./", TargetNotFound, "The file . is a folder"),
+        ("./", TargetNotFound, ". is a folder: name a file in it, such as broken_flows.py"),
         ("shop_flows.py:nightly", TargetNotFound, "is one flow: --from wants what declares it, shop_flows.py"),
         ("shop_flows:nightly", TargetNotFound, "is one flow: --from wants what declares it, shop_flows"),
         ("", TargetNotFound, "is no module"),

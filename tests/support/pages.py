@@ -2,8 +2,8 @@
 
 A block of ``python`` with a title is a file of that name; those without one are one program, from top to bottom, but
 for those with a mark (``<!-- cell -->``), which have a test of their own. A ``console`` block is a session: what
-follows ``$`` is typed, the rest is what it prints. ``<!-- made: NAME -->`` begins a part that is made of the product's
-own tables, and ``<!-- end -->`` ends it.
+follows ``$`` is typed, the rest is what it prints; one with the mark ``<!-- jaeger -->`` needs a Jaeger.
+``<!-- made: NAME -->`` begins a part that is made of the product's own tables, and ``<!-- end -->`` ends it.
 """
 
 import ast
@@ -46,6 +46,7 @@ _CHANGES = re.compile(
     r"|\b\d\d:\d\d:\d\d(?:[.,]\d+)?\b"
     r"|(?<![\w.])\+?\d+(?:\.\d+)? ?(?:ns|µs|ms|s)\b"
     r"|(?<=\d)  +\d+\.\d\d(?=  )"
+    r"|\([\d.]+ (?:bytes|kB|MB)\)"
     r"|[━╸─]|[~^]{2,}"
 )
 
@@ -114,10 +115,14 @@ def missing_modules(blocks):
 
 
 class Workplace:
-    """A reader's machine: an empty home, and the files of one page in the folder ``shop`` there."""
+    """A reader's machine: an empty home, and the files of one page in the folder ``shop`` there.
 
-    def __init__(self, page):
+    *addresses* say where the servers really are whose addresses the page names.
+    """
+
+    def __init__(self, page, addresses=None):
         self.page = page
+        self.addresses = addresses or {}
         self.blocks = blocks_of(page)
         # As short as a reader's own, and always of one length: what is drawn depends on how long a path is.
         self.home = Path(tempfile.mkdtemp(prefix="me", dir="/tmp" if Path("/tmp").is_dir() else None))
@@ -193,10 +198,29 @@ class Workplace:
         """Type the commands of a console *block* into one shell; return (command, output, exit code) of each."""
         commands = [command for command, _ in commands_of(block)]
         script = "".join(f"{command}\nprintf '{_END_OF_COMMAND}%s\\n' $?\n" for command in commands)
+        for shown, real in self.addresses.items():
+            script = script.replace(shown, real)
         code, output = self.run("bash", "-c", script)
+        for shown, real in self.addresses.items():
+            output = output.replace(real, shown)
         parts = re.split(rf"{_END_OF_COMMAND}(\d+)\n", output)
         assert len(parts) == 2 * len(commands) + 1, f"{block}: the session ended early ({code}): {output}"
         return list(zip(commands, parts[::2], map(int, parts[1::2]), strict=False))
+
+
+def sessions_of(place, mark=""):
+    """Return what the commands of each console block with that *mark* print."""
+    blocks = [block for block in place.blocks if block.language == "console" and block.mark == mark]
+    return {block: place.run_session(block) for block in blocks}
+
+
+def with_sessions(source, sessions, *, with_all=False):
+    """Return the *source* of a page with what *sessions* print, where that is another thing; or everywhere."""
+    for block, outcomes in reversed(sessions.items()):
+        text = session(outcomes)
+        if with_all or without_changes(text) != without_changes(block.text):
+            source = source[: block.start] + text + source[block.end :]
+    return source
 
 
 def session(outcomes):

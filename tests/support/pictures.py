@@ -175,6 +175,22 @@ def in_jaeger(picture, jaeger, endpoint):
     return waterfall_of(ask_jaeger(jaeger, output))
 
 
+def sessions_with_jaeger(page):
+    """Return what the sessions of *page* print that need a Jaeger; none where there is no Jaeger."""
+    conftest = stack()
+    if not (conftest.stack_dir() / "bin/jaeger").exists():
+        sys.stdout.write(f"the sessions of {page} with Jaeger stay: no Jaeger here (.ci/stack)\n")
+        return {}
+    addresses = conftest.Addresses()
+    with tempfile.TemporaryDirectory() as name, conftest.running_jaeger(addresses, Path(name)) as jaeger:
+        return pages.sessions_of(place_with_jaeger(page, jaeger, addresses.url("jaeger:4318")), "jaeger")
+
+
+def place_with_jaeger(page, jaeger, endpoint):
+    """Return a workplace in which Jaeger is where pages say that it is."""
+    return pages.Workplace(page, {"http://127.0.0.1:16686": jaeger, "http://127.0.0.1:4318": endpoint})
+
+
 # All anew
 
 

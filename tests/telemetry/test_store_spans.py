@@ -155,3 +155,22 @@ def test_a_child_does_not_say_that_its_parents_runs_are_its_own(tmp_path, stored
     assert [(trace.name, trace.result, trace.span_count) for trace in stored.summaries()] == [
         ("flow outer", "success", 2)
     ]
+
+
+def test_what_a_parent_has_not_stored_yet_is_not_stored_by_its_child(tmp_path, stored):
+    program = """
+    import os, sys
+    import otelflow
+    otelflow.configure(store=True)
+    @otelflow.flow
+    def numbered(number):
+        return number
+    numbered(1).execute()
+    if os.fork() == 0:
+        numbered(2).execute()
+        sys.exit(0)
+    os.wait()
+    """
+    python(program, options=("-W", "ignore"), OTELFLOW_STORE=tmp_path / "store", check=True)
+
+    assert [(trace.name, trace.span_count) for trace in stored.summaries()] == [("flow numbered", 1)] * 2

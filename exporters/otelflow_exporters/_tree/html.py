@@ -60,12 +60,14 @@ class Trees:
             )
         )
 
-    def mime_bundle(self) -> dict[str, str]:
-        """Return the tree as text and as HTML."""
+    def mime_bundle(self, note: str = "") -> dict[str, str]:
+        """Return the tree as text and as HTML, with a *note* at its head."""
         forest = grow(self._spans)
         if not forest.roots:
             return {}
         console = Console(record=True, width=10_000, file=io.StringIO(), force_jupyter=False, highlight=False)
-        console.print(Text.from_ansi(draw(forest, Page(_WIDTH, "standard", is_unicode=True), _VIEW)), soft_wrap=True)
+        drawing = draw(forest, Page(_WIDTH, "standard", is_unicode=True), _VIEW, note)
+        console.print(Text.from_ansi(drawing), soft_wrap=True)
         html = console.export_html(inline_styles=True, code_format=_PAGE)
-        return {"text/plain": draw(forest, Page(_WIDTH, None, is_unicode=True), _VIEW).rstrip(), "text/html": html}
+        text = draw(forest, Page(_WIDTH, None, is_unicode=True), _VIEW, note)
+        return {"text/plain": text.rstrip(), "text/html": html}

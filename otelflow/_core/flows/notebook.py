@@ -8,33 +8,53 @@ import sys
 from typing import Any, Final, NamedTuple
 
 from otelflow import semconv
+from otelflow._core.inside.journal import is_wanted
 from otelflow._core.process.process import State
+from otelflow._core.process.settings import settings
 from otelflow._core.runs import observers, open_runs, spans
-from otelflow._core.runs.run import Entry, Run
+from otelflow._core.runs.run import Entry, Journal, Run
+from otelflow._core.text.redaction import recorded
 
 _MOST_RUNS: Final = 2_000
-_MOST_ENTRIES: Final = 200
 
 
 class _Remembered:
-    """One run: what its line shows, and what happened inside."""
+    """One run: what its line shows, and what happened inside, as its span would keep it."""
 
-    __slots__ = ("attributes", "ended_ns", "entries", "failure", "name", "number", "parent", "started_ns", "trace_id")
+    __slots__ = (
+        *("attributes", "ended_ns", "entries", "failure", "journal", "name", "number", "parent", "started_ns"),
+        "trace_id",
+    )
 
     def __init__(self, run: Run, number: int, parent: int) -> None:
         self.number, self.parent = number, parent
         self.name, self.started_ns, self.ended_ns = run.span_name, run.started_ns, 0
         self.attributes = run.attributes()
         self.failure: str | None = None
-        self.entries: list[tuple[str, int, Any]] = []
+        self.journal = Journal()
+        self.entries: list[tuple[str, int, Any]] = []  # of a run that has ended
         context = spans.context_of(run.span)
         self.trace_id = f"{context.trace_id:032x}" if context is not None else ""
+
+    def events(self) -> list[tuple[str, int, Any]]:
+        """Return what has happened inside until now."""
+        return [(entry.event_name, entry.time_ns, entry.attributes()) for entry in self.journal.entries()]
+
+
+class _Runs:
+    """The runs of one outermost run, and how many there were that are not kept."""
+
+    __slots__ = ("left_out", "runs")
+
+    def __init__(self) -> None:
+        self.runs: list[_Remembered] = []
+        self.left_out = 0
 
 
 class Tree(NamedTuple):
     """The runs of one outermost run, and the number of the flow's own among them."""
 
-    runs: list[_Remembered]
+    all: _Runs
     number: int
 
 
@@ -45,7 +65,7 @@ class _Notebook(State, observers.Observer):
         """Remember nothing."""
         self.numbers = itertools.count(1)
         self.open: dict[int, _Remembered] = {}
-        self.trees: dict[int, list[_Remembered]] = {}
+        self.trees: dict[int, _Runs] = {}
         self.told: set[int] = set()
 
     def first_opened(self) -> None:
@@ -62,20 +82,22 @@ class _Notebook(State, observers.Observer):
         outermost = run
         while outermost.parent is not None:
             outermost = outermost.parent
-        runs = self.trees.setdefault(id(outermost), [])
+        runs = self.trees.setdefault(id(outermost), _Runs())
         parent = self.open.get(id(run.parent))
         remembered = _Remembered(run, next(self.numbers), parent.number if parent is not None else 0)
         self.open[id(run)] = remembered
-        if len(runs) < _MOST_RUNS:
-            runs.append(remembered)
+        if len(runs.runs) < _MOST_RUNS:
+            runs.runs.append(remembered)
+        else:
+            runs.left_out += 1
         if run.kind == "flow":
             run.flow.flow_state.tree = Tree(runs, remembered.number)
 
     def entry_added(self, run: Run, entry: Entry) -> None:
         """Remember a message, an artifact or a result."""
         remembered = self.open.get(id(run))
-        if remembered is not None and len(remembered.entries) < _MOST_ENTRIES:
-            remembered.entries.append((entry.event_name, entry.time_ns, entry.attributes()))
+        if remembered is not None and is_wanted(entry):
+            remembered.journal.add(entry)
 
     def run_ended(self, run: Run) -> None:
         """Remember how *run* ended."""
@@ -84,7 +106,14 @@ class _Notebook(State, observers.Observer):
             return
         remembered.ended_ns = spans.end_of(run)
         ending = run.ending
-        remembered.attributes[semconv.RUN_RESULT] = ending.result
+        # What has reached a span by now is there, too; without a provider there is none.
+        remembered.attributes |= getattr(run.span, "attributes", None) or {}
+        remembered.attributes |= {semconv.RUN_RESULT: ending.result, **remembered.journal.omitted()}
+        remembered.entries, remembered.journal = remembered.events(), Journal()
+        if run.kind and run.definition.capture_return_value:  # type: ignore[attr-defined]
+            value = run.task.task_return_value if run.task is not None else run.flow.flow_state.return_value
+            if value is not None:
+                remembered.attributes[semconv.RUN_RETURN_VALUE] = recorded(value, settings().value_limit)
         if ending.error is not None:
             remembered.attributes[semconv.ERROR_TYPE] = ending.error_type
             remembered.failure = ending.error_message if ending.is_failure else None
@@ -111,7 +140,7 @@ def mime_bundle(tree: Tree | None) -> dict[str, str]:
         return {}
     below = {tree.number}
     trees = Trees()
-    for run in tree.runs:  # parents first
+    for run in tree.all.runs:  # parents first
         if run.number == tree.number or run.parent in below:
             below.add(run.number)
             parent = run.parent if run.number != tree.number else 0
@@ -119,7 +148,8 @@ def mime_bundle(tree: Tree | None) -> dict[str, str]:
                 (run.trace_id, run.number, parent, run.name),
                 (run.started_ns, run.ended_ns),
                 run.attributes,
-                run.entries,
+                [*run.entries, *run.events()],
                 failure=run.failure,
             )
-    return trees.mime_bundle()
+    left_out = tree.all.left_out
+    return trees.mime_bundle(f"of many runs the first {_MOST_RUNS:,}; {left_out:,} are not shown" if left_out else "")

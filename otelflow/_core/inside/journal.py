@@ -27,7 +27,7 @@ class _JournalWriter(observers.Observer):
     def entry_added(self, run: Run, entry: Entry) -> None:
         """Write *entry*, unless it is a message below the level that gets onto a span."""
         in_force = settings()
-        if entry.event_name == semconv.MESSAGE_EVENT and entry.level < _LEVELS[in_force.message_level]:
+        if not is_wanted(entry):
             return
         if in_force.events != "log":
             if run.is_open and run.clock >= forks.forked_at():
@@ -45,6 +45,11 @@ class _JournalWriter(observers.Observer):
 
 
 observers.always_add(_JournalWriter())
+
+
+def is_wanted(entry: Entry) -> bool:
+    """Tell whether *entry* gets onto a span: no message below the level that is asked for does."""
+    return entry.event_name != semconv.MESSAGE_EVENT or entry.level >= _LEVELS[settings().message_level]
 
 
 def journal_of(run: Run) -> Journal:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _locks: "Final[weakref.WeakSet[RLock]]" = weakref.WeakSet()
-_owners: "Final[dict[int, tuple[weakref.ref[Any], Callable[[Any], None]]]]" = {}
+_owners: "Final[dict[tuple[int, Callable[[Any], None]], tuple[weakref.ref[Any], Callable[[Any], None]]]]" = {}
 
 
 def new_lock() -> "RLock":
@@ -31,8 +31,11 @@ def new_lock() -> "RLock":
 
 
 def begin_anew(owner: T, begin: Callable[[T], None]) -> None:
-    """Call *begin* with *owner*, as long as it lives, in each child that is forked from now on."""
-    key = id(owner)
+    """Call *begin* with *owner*, as long as it lives, in each child that is forked from now on.
+
+    A class and its subclass may each have one for the same object: both are called, in the order in which they came.
+    """
+    key = id(owner), begin
     _owners[key] = weakref.ref(owner, lambda _: _owners.pop(key, None)), begin
 
 

@@ -1,6 +1,8 @@
 """What IPython, and so a notebook, shows of a flow; in a process of its own, since a shell is one for each."""
 
 import json
+import re
+import textwrap
 
 import pytest
 
@@ -85,6 +87,77 @@ def test_an_inner_flow_is_its_own_part_of_the_tree():
     assert "✓ flow inner" in bundle["text/plain"]
     assert "nightly" not in bundle["text/plain"]
     assert bundle["text/plain"].count("task load") == 1
+
+
+MUCH = """
+from otelflow import Flow, INJECTED
+
+@task(capture_parameters=True, capture_return_value=True, task_run_name="page {number}")
+def page(number):
+    return {"number": number}
+
+@task
+def pages():
+    yield from (1, 2)
+
+@flow(capture_parameters=True, capture_return_value=True, flow_run_name="of {day}")
+def much(day, this_flow: Flow = INJECTED):
+    page(1)
+    for number in pages():
+        break
+    how_far = this_flow.add_flow_artifact("How far", key="p", data=0, artifact_type="progress")
+    how_far.update(50)
+    this_flow.log_debug("not on a span")
+    for number in range(300):
+        this_flow.log_info(f"line {number}.")
+    return 5
+
+run = much("tuesday").execute()
+bundles = [shown(run)["text/plain"]]
+"""
+FROM_SPANS = f"""
+from otelflow.testing import flow_trace
+from otelflow_exporters import TreeView, render_trace
+
+with flow_trace() as trace:
+{textwrap.indent(MUCH, "    ")}
+bundles.append(render_trace(trace.spans, width=100, view=TreeView(tracebacks="causes")))
+"""
+
+
+def without_times(text):
+    """Return the lines of a tree without its head, its bars and times."""
+    tree = text[text.index("✓ flow") :]
+    return [
+        " ".join(re.sub(r"[━╸]|[\d.]+ [mµ]?s$|\d\d:\d\d:\d\d\.\d+", "", line).split()) for line in tree.splitlines()
+    ]
+
+
+def test_it_is_the_tree_that_a_terminal_shows_with_and_without_a_provider():
+    in_notebook, from_spans = bundles(FROM_SPANS)
+    (without_provider,) = bundles(MUCH)
+
+    assert "= {'number': 1}" in from_spans
+    assert "page 1 (number=1)" in from_spans
+    assert "240 more messages were not recorded" in from_spans
+    assert "its consumer closed it before its end" in from_spans
+    assert without_times(in_notebook) == without_times(from_spans)
+    closed = ["│ … its consumer closed it before its end"]  # what only a span is told
+    assert without_times(without_provider) == [line for line in without_times(from_spans) if line not in closed]
+
+
+def test_of_very_many_runs_it_is_told_that_some_are_not_shown():
+    (shown,) = bundles("""
+for _ in range(2):
+    @flow
+    def many():
+        for number in range(2_100):
+            load(number + 3)
+run = many().execute()
+bundles = [shown(run)["text/plain"]]
+""")
+
+    assert "of many runs the first 2,000; 101 are not shown" in shown
 
 
 def test_outside_of_ipython_nothing_is_remembered_of_a_run():

@@ -111,6 +111,23 @@ def test_an_object_begins_anew_in_each_child_and_not_in_the_parent():
     assert printed(source) == ["1 2", "0"]
 
 
+def test_an_object_begins_anew_with_what_its_class_and_its_base_class_have_for_it():
+    source = """
+    begun = []
+    class Base:
+        def begin(self):
+            begun.append("base")
+    class Derived(Base):
+        def begin_more(self):
+            begun.append("derived")
+    derived = Derived()
+    forks.begin_anew(derived, Base.begin)
+    forks.begin_anew(derived, Derived.begin_more)
+    print(in_child(lambda: begun))
+    """
+    assert printed(source) == ["['base', 'derived']"]
+
+
 def test_an_object_that_is_gone_is_kept_by_nobody_and_begins_no_more():
     source = """
     import weakref
