@@ -242,6 +242,16 @@ def test_an_event_keeps_what_it_was_given_and_can_be_copied(kind):
 
 
 @both
+def test_an_event_has_only_keys_that_are_texts(kind):
+    span, _ = begun(kind)
+    for key in (7, "", None, b"k"):
+        span.add_event("event", {key: "value", "a": "b"})
+
+    assert {key for event in span.events for key in event.attributes} <= {"a", "7", "b'k'", "None"}
+    assert all(type(key) is str for event in span.events for key in event.attributes)
+
+
+@both
 def test_a_processor_may_replace_what_is_exported(kind):
     exporter = InMemorySpanExporter()
 
