@@ -269,7 +269,14 @@ class Zero(Counting):
         return 0
 
 
-@pytest.mark.parametrize("generator", [Counting, Zero])
+class ZeroLater(Counting):
+    """Gives the second span an id that is not valid."""
+
+    def generate_span_id(self):
+        return super().generate_span_id() % 103
+
+
+@pytest.mark.parametrize("generator", [Counting, Zero, ZeroLater])
 def test_the_child_of_a_span_whose_ids_somebody_else_makes_is_as_the_sdk_has_it(generator):
     contexts = []
     for kind in (RunSpanMaker, TracerSpanMaker):
@@ -280,6 +287,7 @@ def test_the_child_of_a_span_whose_ids_somebody_else_makes_is_as_the_sdk_has_it(
         contexts.append([span.get_span_context(), child.get_span_context(), child.parent])
 
     assert contexts[0] == contexts[1]
+    assert contexts[0][1].is_valid is (generator is Counting)
 
 
 def test_a_parent_that_is_not_valid_is_no_parent():
