@@ -94,7 +94,7 @@ class _Late:
     It is kept in the span's own dictionary, where two threads that read at the same time get the same object.
     """
 
-    def __init__(self, make: "Callable[[RunSpan], Any]", flag: str = "_has_late_parts", *, value: bool = True) -> None:
+    def __init__(self, make: "Callable[[RunSpan], Any]", flag: str | None = None, *, value: bool = True) -> None:
         self._make = make
         self._flag = flag
         self._value = value
@@ -107,13 +107,17 @@ class _Late:
             return self
         parts = span.__dict__
         if self._name not in parts:
+            self._set_flag(span)  # first: another thread may write into the part at once
             parts.setdefault(self._name, self._make(span))
-            setattr(span, self._flag, self._value)  # after it: until then what there was counts
         return parts[self._name]
 
     def __set__(self, span: "RunSpan", part: Any) -> None:  # processors that redact do so
         span.__dict__[self._name] = part
-        setattr(span, self._flag, self._value)
+        self._set_flag(span)
+
+    def _set_flag(self, span: "RunSpan") -> None:
+        if self._flag is not None:
+            setattr(span, self._flag, self._value)
 
 
 def _bounded(span: "RunSpan") -> BoundedAttributes:
@@ -152,7 +156,6 @@ class RunSpan(SdkSpan):
     _record_exception = False
     _set_status_on_exception = False
     _record_end_metrics: Callable[[], None] | None = None
-    _has_late_parts = False
     _has_lists = False
     _attributes: Any = _Late(_bounded, "_is_plain", value=False)
     _events: Any = _Late(lambda span: BoundedList(span._origin.limits.max_events), "_has_lists")

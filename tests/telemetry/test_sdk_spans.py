@@ -135,6 +135,9 @@ RENAMED = (
     "_immutable",
     "_context",
     "_resource",
+    "ParentBasedTraceIdRatio",
+    "SynchronousMultiSpanProcessor",
+    "RandomIdGenerator",
 )
 
 

@@ -19,7 +19,7 @@ from io import StringIO
 from hypothesis import HealthCheck, given, settings
 from opentelemetry import context, trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
@@ -215,6 +215,40 @@ def test_a_limit_that_is_reached_drops_the_oldest_and_counts(kind):
     assert list(span.attributes) == ["d", "e", "b"]
     assert (span.dropped_attributes, span.dropped_events, span.dropped_links) == (3, 1, 0)
     assert [event.name for event in span.events] == ["second"]
+
+
+@both
+def test_an_event_keeps_what_it_was_given_and_can_be_copied(kind):
+    span, _ = begun(kind)
+    values = {"a": "b", "n": 1}
+    span.add_event("plain", values, 5)
+    span.add_event("empty")
+    span.add_event("now", {})
+    values["a"] = "changed"
+    plain, empty, now = span.events
+    copies = [copy.copy(plain), copy.deepcopy(plain)]
+
+    assert isinstance(plain, Event)
+    assert [(event.name, event.timestamp, dict(event.attributes)) for event in (plain, *copies)] == [
+        ("plain", 5, {"a": "b", "n": 1})
+    ] * 3
+    assert type(plain.attributes) is type(empty.attributes) is type(now.attributes)
+    assert (len(empty.attributes), len(now.attributes), plain.dropped_attributes) == (0, 0, 0)
+    assert abs(now.timestamp - empty.timestamp) < 60 * 10**9
+    with pytest.raises(TypeError):
+        plain.attributes["a"] = "written"
+    with pytest.raises(AttributeError, match="unknown"):
+        assert plain.unknown
+
+
+@both
+def test_an_event_has_only_keys_that_are_texts(kind):
+    span, _ = begun(kind)
+    for key in (7, "", None, b"k"):
+        span.add_event("event", {key: "value", "a": "b"})
+
+    assert {key for event in span.events for key in event.attributes} <= {"a", "7", "b'k'", "None"}
+    assert all(type(key) is str for event in span.events for key in event.attributes)
 
 
 @both

@@ -262,6 +262,64 @@ def test_a_maker_of_ids_that_may_count_them_is_asked_for_each_span():
     assert generator.last == 103
 
 
+class Zero(Counting):
+    """Gives spans ids that are not valid."""
+
+    def generate_span_id(self):
+        return 0
+
+
+class ZeroLater(Counting):
+    """Gives the second span an id that is not valid."""
+
+    def generate_span_id(self):
+        return super().generate_span_id() % 103
+
+
+@pytest.mark.parametrize("generator", [Counting, Zero, ZeroLater])
+def test_the_child_of_a_span_whose_ids_somebody_else_makes_is_as_the_sdk_has_it(generator):
+    contexts = []
+    for kind in (RunSpanMaker, TracerSpanMaker):
+        provider = TracerProvider(id_generator=generator(), shutdown_on_exit=False)
+        maker = kind(provider.get_tracer("x"))
+        span = maker.start("0", context.Context(), dict, 0)
+        child = maker.start("1", trace.set_span_in_context(span), dict, 0)
+        contexts.append([span.get_span_context(), child.get_span_context(), child.parent])
+
+    assert contexts[0] == contexts[1]
+    assert contexts[0][1].is_valid is (generator is Counting)
+
+
+def test_a_parent_that_is_not_valid_is_no_parent():
+    zero, _ = maker_of(id_generator=Zero())
+    above = trace.set_span_in_context(zero.start("above", context.Context(), dict, 0))
+    maker, _ = maker_of(id_generator=SystemIdGenerator())
+    span = maker.start("span", above, dict, 1)
+
+    assert span.parent is None
+    assert span.get_span_context().is_valid
+
+
+def test_the_child_of_a_span_that_is_recorded_and_not_sampled_is_not_sampled():
+    record_only = StaticSampler(Decision.RECORD_ONLY)
+    maker, _ = maker_of(sampler=ParentBased(record_only), id_generator=SystemIdGenerator())
+    span = maker.start("span", context.Context(), dict, 0)
+    child = maker.start("child", trace.set_span_in_context(span), dict, 1)
+
+    assert (type(span), type(child)) == (RunSpan, DroppedSpan)
+    assert span.get_span_context().trace_id == child.get_span_context().trace_id
+
+
+def test_a_maker_of_ids_is_asked_also_below_a_span_of_another_provider_that_is_not_sampled():
+    known, _ = maker_of(sampler=ALWAYS_OFF, id_generator=SystemIdGenerator())
+    above = trace.set_span_in_context(known.start("above", context.Context(), dict, 0))
+    counting = Counting()
+    maker, _ = maker_of(sampler=ALWAYS_OFF, id_generator=counting)
+    span = maker.start("span", above, dict, 1)
+
+    assert span.get_span_context().span_id == counting.last == 101
+
+
 def test_the_child_of_a_span_of_another_provider_follows_the_rules_of_its_own():
     recording, _ = maker_of()
     dropping, _ = maker_of(sampler=ALWAYS_OFF)

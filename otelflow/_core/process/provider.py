@@ -29,7 +29,8 @@ class SpanMaker(Protocol):
     ) -> Span:
         """Start a span that is not current; its parent is the span of *context*, or the current one.
 
-        *attributes* is called if somebody wants them; its keys are texts that are not empty.
+        *attributes* is called if somebody wants them. What it returns is the span's from then on; keys and values are
+        texts, and no key is empty.
         """
 
 
@@ -97,7 +98,7 @@ def span_maker() -> SpanMaker | None:
             if type(tracer).__module__ == _SDK and settings().span == "otelflow":
                 try:
                     _chosen.span_maker = importlib.import_module(_FOR_SDK).span_maker(tracer)
-                except ImportError as error:  # of a private name that this SDK does not have
+                except Exception as error:  # noqa: BLE001 an SDK that nobody knows yet may miss any name
                     losses.logger.debug("The OpenTelemetry SDK makes the spans itself: %s", error)
         _chosen.provider = provider
     return _chosen.span_maker

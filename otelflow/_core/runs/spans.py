@@ -45,8 +45,8 @@ def start(run: Run) -> None:
 def end(run: Run) -> None:
     """Write on the span of *run* how it ended and what happened inside, and end it."""
     span = run.span
-    if span is INVALID_SPAN or getattr(type(span), "end", None) is NonRecordingSpan.end:  # there is nothing to end
-        return
+    if not run.is_recording and (span is INVALID_SPAN or getattr(type(span), "end", None) is NonRecordingSpan.end):
+        return  # there is nothing to end
     try:
         if run.is_recording:
             span.set_attribute(semconv.RUN_RESULT, run.ending.result)
