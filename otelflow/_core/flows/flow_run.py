@@ -110,7 +110,6 @@ class FlowRun(ExecutedRun):
         self.flow_name = name
         self.flow = flow
         self.flow_run = self
-        self.task = self.task_name = self.task_run_id = None
         self.flow_run_id = bounded_name(id_of(flow))
         self.definition, self.args, self.kwargs = definition, state.args, state.kwargs
         if definition.records_arguments:

@@ -186,8 +186,7 @@ class Task(Speaker):
         """Return the run to which what is recorded now belongs: one that is never opened, outside a run."""
         if self.task_run is not None:
             return self.task_run
-        run = Run(None, settings())
-        run.task, run.task_name, run.task_run_id = self, self.task_name, self.task_id
+        run = Run(None, settings(), self, self.task_name, self.task_id)
         run.has_ended = self.duration is not None and provider.span_maker() is not None
         return run
 
@@ -254,22 +253,22 @@ class TaskRun(ExecutedRun):
     def __init__(self, task: Task, definition: Definition) -> None:
         parent = current_run()
         if parent is None:
-            Run.__init__(self, None, settings())
+            Run.__init__(self, None, settings(), task, task.task_name, task.task_id)
             if open_runs.is_any():
                 from otelflow._core.flows.thread_pool import warn_if_in_pool  # noqa: PLC0415 only outside of flows
 
                 warn_if_in_pool(task.task_name)
         else:
-            Run.__init__(self, parent_here() if parent.is_closed else parent, parent.settings)
+            settings_here = parent.settings
+            if parent.is_closed:
+                parent = parent_here()
+            Run.__init__(self, parent, settings_here, task, task.task_name, task.task_id)
             flow = self.flow
             if flow is not None:
                 state = flow.flow_state
                 task.flow_reference = state.reference
                 if self.settings.add_task_to_self:
                     state.executed_tasks.append(task)
-        self.task = task
-        self.task_name = task.task_name
-        self.task_run_id = task.task_id
         self.definition = definition
         self.args = task.task_args
         self.kwargs = task.task_kwargs
@@ -292,7 +291,7 @@ class TaskRun(ExecutedRun):
         task, now = self.task, self.started_ns
         task.status = "running"
         task.started_ns = now
-        messages.log_lifecycle(self, logging.DEBUG, messages.EXECUTING_TASK, self.task_name, time_ns=now)
+        messages.log_lifecycle(self, logging.DEBUG, messages.EXECUTING_TASK, self.task_name, now, False)
 
     def ended(self, value: object) -> None:
         """Keep value, error and duration on the task, and count it in its flow if it failed."""
@@ -312,7 +311,7 @@ class TaskRun(ExecutedRun):
             messages.log_lifecycle(self, logging.ERROR, messages.TASK_ERROR, text)
         elif value is not None or self.settings.print_none_return_value:
             is_captured = self.definition.capture_return_value
-            messages.log_lifecycle(self, logging.DEBUG, messages.TASK_VALUE, value, is_private=not is_captured)
+            messages.log_lifecycle(self, logging.DEBUG, messages.TASK_VALUE, value, 0, not is_captured)
             if is_captured and self.is_recording:
                 self.span.set_attribute(semconv.RUN_RETURN_VALUE, shown_value(value))
         if self.settings.print_finished_message:
@@ -375,7 +374,9 @@ def task(target: Any = None, /, **options: Any) -> Any:
             call.task_name = name
             call.task_id = task_id or new_id("task_id__")
             call.raise_on_error = raise_on_error
-            return TaskRun(call, definition)
+            run = TaskRun.__new__(TaskRun)
+            TaskRun.__init__(run, call, definition)  # as a call of the class does, which takes longer
+            return run
 
         return definition.drive(new_run)
 

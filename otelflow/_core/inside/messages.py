@@ -123,7 +123,12 @@ def write(
 
 
 def log_lifecycle(
-    run: Run, level: int, template: str, argument: object = _PLAIN, *, time_ns: int = 0, is_private: bool = False
+    run: Run,
+    level: int,
+    template: str,
+    argument: object = _PLAIN,
+    time_ns: int = 0,
+    is_private: bool = False,
 ) -> None:
     """Log a line about *run* itself: for its flow's log and for listeners.
 
@@ -132,13 +137,14 @@ def log_lifecycle(
     not needed.
     """
     own, flow = run.settings, run.flow
-    is_shown = own.shows_lifecycle or observed.lifecycle
-    if not own.logging_enabled or (flow is None and not is_shown):
-        return
-    line = _new_line((time_ns or time.time_ns(), level, template, argument, run.task_run_id))
-    if flow is not None and own.log_to_memory:
-        flow.flow_state.log.append(line)
-    if is_shown:
+    if own.logs_for_flow_only and not observed.lifecycle:
+        if flow is not None:
+            line = _new_line((time_ns or time.time_ns(), level, template, argument, run.task_run_id))
+            flow.flow_state.log.append(line)
+    elif own.logging_enabled:
+        line = _new_line((time_ns or time.time_ns(), level, template, argument, run.task_run_id))
+        if flow is not None and own.log_to_memory:
+            flow.flow_state.log.append(line)
         if own.log_to_console:
             _to_console(line)
         if own.message_level == _LOWEST and not is_private:

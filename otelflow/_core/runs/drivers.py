@@ -37,8 +37,9 @@ def function(new_run: NewRun) -> Callable[..., Any]:
         try:
             open_run(run)
             # The body is called here, and not by call(), so that a traceback has one frame of ours for each run.
-            args, kwargs = run.definition.arguments(run)
-            value = run.definition.body(*args, **kwargs)
+            definition = run.definition
+            args, kwargs = definition.arguments(run)
+            value = definition.body(*args, **kwargs)
             kind = type(value)
             if kind not in _PLAIN and hasattr(kind, "__await__") and waits_for_await(value):
                 return end_when_awaited(run, value)
