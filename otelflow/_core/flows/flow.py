@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
-from otelflow._core.flows import declared, notebook
+from otelflow._core.flows import declared
 from otelflow._core.flows.calls import call_of
 from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.flows.definition import (
@@ -358,6 +358,8 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         return self
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        from otelflow._core.flows import notebook  # noqa: PLC0415 only notebooks show flows
+
         return notebook.mime_bundle(self.flow_state.tree)
 
     def __await__(self) -> Generator[Any, Any, Self]:

@@ -4,12 +4,11 @@ Only inside of IPython runs are remembered for it, and only as long as somebody 
 """
 
 import itertools
-import sys
 from typing import Any, Final, NamedTuple
 
 from otelflow import semconv
 from otelflow._core.process.process import State
-from otelflow._core.runs import observers, open_runs, spans
+from otelflow._core.runs import observers, spans
 from otelflow._core.runs.run import Entry, Run
 
 _MOST_RUNS: Final = 2_000
@@ -47,15 +46,6 @@ class _Notebook(State, observers.Observer):
         self.open: dict[int, _Remembered] = {}
         self.trees: dict[int, list[_Remembered]] = {}
         self.told: set[int] = set()
-
-    def first_opened(self) -> None:
-        """See whether this is a notebook, or IPython in a terminal."""
-        shell = sys.modules.get("IPython")
-        if shell is not None and shell.get_ipython() is not None:
-            observers.add_observer(self)
-
-    def last_closed(self) -> None:
-        """Go on: the next cell may run another flow."""
 
     def run_started(self, run: Run) -> None:
         """Remember that *run* began."""
@@ -98,7 +88,12 @@ class _Notebook(State, observers.Observer):
 
 
 _notebook: Final = _Notebook()
-open_runs.watch(_notebook)
+
+
+def observe_in_shell(ipython: Any) -> None:
+    """Remember runs from now on if this is a notebook, or IPython in a terminal: *ipython* is its module."""
+    if ipython.get_ipython() is not None:
+        observers.add_observer(_notebook)
 
 
 def mime_bundle(tree: Tree | None) -> dict[str, str]:

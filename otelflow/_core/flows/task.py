@@ -28,7 +28,6 @@ from otelflow._core.runs import open_runs
 from otelflow._core.runs.current import current_run, open_run_here, parent_here
 from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.run import Run
-from otelflow._core.text.portable import portable
 from otelflow._core.text.safe_str import bounded_name
 from otelflow.errors import NotCallable
 
@@ -167,6 +166,8 @@ class Task(Speaker):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy in another process has: what was done, without the flow and the function that did it."""
+        from otelflow._core.text.portable import portable  # noqa: PLC0415 few of them travel
+
         return {name: portable(value) for name, value in self._own_values().items()}
 
     def __copy__(self) -> "Task":
