@@ -26,7 +26,7 @@ from otelflow._core.flows.flow_run import Block, FlowRun, innermost_block, new_f
 from otelflow._core.flows.flow_state import NO_DATA, FlowState, StateAttributes, id_of, name_of, state_value
 from otelflow._core.flows.injection import check_dependencies
 from otelflow._core.flows.objective import Objective, buckets_of, checked_buckets, objective_of
-from otelflow._core.inside import events, messages
+from otelflow._core.inside import messages
 from otelflow._core.inside.speaker import Speaker
 from otelflow._core.process import provider
 from otelflow._core.runs.bounded import BoundedLog
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from otelflow._core.flows.osbot_report import Flow_Stats, FlowLogger
     from otelflow._core.flows.task import Task
     from otelflow._core.inside.artifacts import Artifact, Result
+    from otelflow._core.inside.events import Flow_Run__Event
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -230,7 +231,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         return self.flow_state.results
 
     @state_value
-    def captured_events(self) -> BoundedLog[events.Flow_Run__Event]:
+    def captured_events(self) -> "BoundedLog[Flow_Run__Event]":
         """The events of the run, with ``flow_data__capture_events``."""
         return self.flow_state.captured_events
 

@@ -10,7 +10,7 @@ from otelflow import semconv
 from otelflow._core.flows.definition import Definition, shown_value
 from otelflow._core.flows.execution import ExecutedRun
 from otelflow._core.flows.flow_state import id_of, name_of
-from otelflow._core.inside import listeners, messages, print_capture
+from otelflow._core.inside import messages, print_capture
 from otelflow._core.process.ids import new_id
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import open_runs
@@ -115,6 +115,8 @@ class FlowRun(ExecutedRun):
         if definition.records_arguments:
             self.parameters = definition.recorded_parameters(self.args, self.kwargs, semconv.FLOW_RUN_NAME)
         if self.settings.flow_data__capture_events:
+            from otelflow._core.inside import listeners  # noqa: PLC0415 few flows keep their events
+
             listeners.capture_events()
         state.run = self
         state.error = None

@@ -9,7 +9,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, TypeVar
 
 from otelflow._core.flows.definition import Definition, definition_of, text_of_name
-from otelflow._core.inside import events, messages
+from otelflow._core.inside import messages
 from otelflow._core.process.process import State
 from otelflow._core.runs import open_runs
 from otelflow._core.runs.bounded import BoundedLog
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from otelflow._core.flows.notebook import Tree
     from otelflow._core.flows.task import Task
     from otelflow._core.inside.artifacts import Artifact, Result
+    from otelflow._core.inside.events import Flow_Run__Event
     from otelflow._core.runs.run import Run
 
 V = TypeVar("V")
@@ -158,9 +159,7 @@ class FlowState:
         self.log: BoundedLog[messages.Line] = messages.new_log()
         self.artifacts: BoundedLog[Artifact] = BoundedLog(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
         self.results: BoundedLog[Result] = BoundedLog(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
-        self.captured_events: BoundedLog[events.Flow_Run__Event] = BoundedLog(
-            _IN_MEMORY, _IN_MEMORY, 0, _is_unimportant
-        )
+        self.captured_events: BoundedLog[Flow_Run__Event] = BoundedLog(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
 
     def set_up_at(self, frame: FrameType, flow_name: str) -> None:
         """Remember the line that set the flow up: until it runs, that is where ``execute()`` is missing."""

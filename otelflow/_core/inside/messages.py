@@ -10,13 +10,14 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from otelflow import semconv
-from otelflow._core.inside import events, journal, listeners
+from otelflow._core.inside import journal
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import log_records, observers
 from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.observers import observed
 from otelflow._core.runs.run import Run
 from otelflow._core.text.redaction import recorded
+from otelflow._core.text.safe_str import without_ansi
 
 _PLAIN: Final = object()
 
@@ -65,7 +66,7 @@ class Line(NamedTuple):
     @property
     def plain_text(self) -> str:
         """The message without ANSI colours."""
-        return events.without_ansi(self.text)
+        return without_ansi(self.text)
 
     # As an entry of a run:
 
@@ -90,6 +91,8 @@ class Line(NamedTuple):
 
     def payload(self) -> dict[str, Any]:
         """Return what a listener's event has as ``data``."""
+        from otelflow._core.inside import events  # noqa: PLC0415 there is a listener, and so it is there
+
         return {"message_data": events.message_data(self.level, self.text)}
 
 
@@ -112,7 +115,7 @@ def write(
     task_run_id: str | None = None,
 ) -> None:
     """Take *message* as one of *run*: redacted, bounded, with its own timestamp."""
-    if run.settings.logging_enabled and not listeners.in_listener():
+    if run.settings.logging_enabled and not observers.in_listener():
         text = recorded(message, settings().value_limit)
         line = Line(time_ns or time.time_ns(), level, text, task_run_id=task_run_id or run.task_run_id)
         if run.flow is not None and run.settings.log_to_memory:
