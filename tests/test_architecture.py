@@ -384,6 +384,20 @@ sys.meta_path.insert(0, Blocked())
 """
 
 
+def test_an_import_and_a_run_load_nothing_that_only_few_programs_need(tmp_path):
+    code = """
+import sys
+import otelflow
+
+LATE = {"flows.notebook", "inside.events", "inside.listeners", "inside.artifacts", "policies.policy", "text.portable"}
+LATE_TOO = LATE | {"process.project_files"}
+at_import = sorted(name for name in LATE_TOO if "otelflow._core." + name in sys.modules)
+otelflow.flow(lambda: print("runs"))().execute()
+print(at_import, sorted(name for name in LATE if "otelflow._core." + name in sys.modules))
+"""
+    assert run_python(code, tmp_path) == "runs\n[] []\n"
+
+
 def test_it_runs_with_the_opentelemetry_api_alone(tmp_path):
     code = """
 import os

@@ -45,7 +45,8 @@ class Part(Run):
     __slots__ = ("code_name", "failed_tasks", "is_generator", "keeps_errors", "span_name")
 
     def __init__(self, parent, span_name, settings=None):
-        super().__init__(parent, settings or parent.settings)
+        own = (None, None, None) if parent is None else (parent.task, parent.task_name, parent.task_run_id)
+        super().__init__(parent, settings or parent.settings, *own)
         self.span_name = span_name
         self.code_name = None
         self.failed_tasks = 0

@@ -3,23 +3,35 @@
 Metrics begin at 0 for each of them, and ``otelflow generate`` reads their objectives. Only names and numbers are kept.
 """
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from otelflow._core.flows.objective import Objective
 from otelflow._core.process import forks
 from otelflow._core.process.process import State
+
+if TYPE_CHECKING:
+    from otelflow._core.flows.objective import Objective
 
 _MOST: Final = 1_000
 
 
-class Declared(NamedTuple):
+class Declared:
     """A flow as its decorator or class declares it."""
 
-    name: str
-    module: str
-    buckets: tuple[float, ...] | None = None
-    objective: Objective | None = None
-    description: str = ""
+    __slots__ = ("buckets", "description", "module", "name", "objective")
+
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        buckets: tuple[float, ...] | None = None,
+        objective: "Objective | None" = None,
+        description: str = "",
+    ) -> None:
+        self.name = name
+        self.module = module
+        self.buckets = buckets
+        self.objective = objective
+        self.description = description
 
 
 class _Declarations(State):

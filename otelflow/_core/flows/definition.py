@@ -6,7 +6,7 @@ import inspect
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict, TypeVar, Union, get_args, get_origin
 
 from otelflow import semconv
 from otelflow._core.flows.config import Flow_Run__Config
@@ -303,7 +303,7 @@ class TaskOptions(LenientTaskOptions, total=False):
 
 @functools.cache
 def _parameters(options_type: type) -> dict[str, inspect.Parameter]:
-    hints = get_type_hints(options_type, include_extras=True)
+    hints = options_type.__annotations__  # no text stands there, which get_type_hints() would make an object of
     return {
         name: inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=hint.__metadata__[0], annotation=hint.__origin__

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
-from otelflow._core.flows import declared, notebook
+from otelflow._core.flows import declared
 from otelflow._core.flows.calls import call_of
 from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.flows.definition import (
@@ -26,7 +26,7 @@ from otelflow._core.flows.flow_run import Block, FlowRun, innermost_block, new_f
 from otelflow._core.flows.flow_state import NO_DATA, FlowState, StateAttributes, id_of, name_of, state_value
 from otelflow._core.flows.injection import check_dependencies
 from otelflow._core.flows.objective import Objective, buckets_of, checked_buckets, objective_of
-from otelflow._core.inside import events, messages
+from otelflow._core.inside import messages
 from otelflow._core.inside.speaker import Speaker
 from otelflow._core.process import provider
 from otelflow._core.runs.bounded import BoundedLog
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from otelflow._core.flows.osbot_report import Flow_Stats, FlowLogger
     from otelflow._core.flows.task import Task
     from otelflow._core.inside.artifacts import Artifact, Result
+    from otelflow._core.inside.events import Flow_Run__Event
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -235,7 +236,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         return self.flow_state.results
 
     @state_value
-    def captured_events(self) -> BoundedLog[events.Flow_Run__Event]:
+    def captured_events(self) -> "BoundedLog[Flow_Run__Event]":
         """The events of the run, with ``flow_data__capture_events``."""
         return self.flow_state.captured_events
 
@@ -363,6 +364,8 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         return self
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        from otelflow._core.flows import notebook  # noqa: PLC0415 only notebooks show flows
+
         return notebook.mime_bundle(self.flow_state.tree)
 
     def __await__(self) -> Generator[Any, Any, Self]:

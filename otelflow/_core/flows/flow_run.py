@@ -9,7 +9,7 @@ from otelflow import semconv
 from otelflow._core.flows.definition import Definition, shown_value
 from otelflow._core.flows.execution import ExecutedRun
 from otelflow._core.flows.flow_state import id_of, name_of
-from otelflow._core.inside import listeners, messages, print_capture
+from otelflow._core.inside import messages, print_capture
 from otelflow._core.process.ids import new_id
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import open_runs
@@ -109,12 +109,13 @@ class FlowRun(ExecutedRun):
         self.flow_name = name
         self.flow = flow
         self.flow_run = self
-        self.task = self.task_name = self.task_run_id = None
         self.flow_run_id = bounded_name(id_of(flow))
         self.definition, self.args, self.kwargs = definition, state.args, state.kwargs
         if definition.records_arguments:
             self.parameters = definition.recorded_parameters(self.args, self.kwargs, semconv.FLOW_RUN_NAME)
         if self.settings.flow_data__capture_events:
+            from otelflow._core.inside import listeners  # noqa: PLC0415 few flows keep their events
+
             listeners.capture_events()
         state.run = self
         state.error = None

@@ -9,16 +9,17 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, TypeVar
 
 from otelflow._core.flows.definition import Definition, definition_of, text_of_name
-from otelflow._core.inside import events, messages
+from otelflow._core.inside import messages
 from otelflow._core.process.process import State
+from otelflow._core.runs import open_runs
 from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.endings import FAILED
-from otelflow._core.text.portable import portable
 
 if TYPE_CHECKING:
     from otelflow._core.flows.config import Flow_Run__Config
     from otelflow._core.flows.notebook import Tree
     from otelflow._core.inside.artifacts import Artifact, Result
+    from otelflow._core.inside.events import Flow_Run__Event
     from otelflow._core.runs.run import Run
 
 V = TypeVar("V")
@@ -71,6 +72,24 @@ class _SetUpAndRun:
     """What a ``_SetUp`` becomes when its flow is run: without ``__del__``, in which a Ctrl-C would be lost."""
 
     __slots__ = _SetUp.__slots__
+
+
+class _ShellWatcher:
+    """Lets a notebook remember runs; all others need nothing of it."""
+
+    def first_opened(self) -> None:
+        """See whether IPython is there."""
+        ipython = sys.modules.get("IPython")
+        if ipython is not None:
+            from otelflow._core.flows import notebook  # noqa: PLC0415 most programs are no notebook
+
+            notebook.observe_in_shell(ipython)
+
+    def last_closed(self) -> None:
+        """Go on: the next cell may run another flow."""
+
+
+open_runs.watch(_ShellWatcher())
 
 
 class FlowState:
@@ -139,9 +158,7 @@ class FlowState:
         self.log: BoundedLog[messages.Line] = messages.new_log()
         self.artifacts: BoundedLog[Artifact] = BoundedLog(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
         self.results: BoundedLog[Result] = BoundedLog(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
-        self.captured_events: BoundedLog[events.Flow_Run__Event] = BoundedLog(
-            _IN_MEMORY, _IN_MEMORY, 0, _is_unimportant
-        )
+        self.captured_events: BoundedLog[Flow_Run__Event] = BoundedLog(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
 
     def set_up_at(self, frame: FrameType, flow_name: str) -> None:
         """Remember the line that set the flow up: until it runs, that is where ``execute()`` is missing."""
@@ -172,6 +189,8 @@ class FlowState:
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         """Return what a copy in another process has: everything but what belongs to this one."""
+        from otelflow._core.text.portable import portable  # noqa: PLC0415 few of them travel
+
         values = self._own_values()
         if self.status is not None:  # it has run: of what it was called with, a text will do
             args, kwargs = portable(self.args), portable(self.kwargs)

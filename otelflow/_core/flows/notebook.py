@@ -4,14 +4,13 @@ Only inside of IPython runs are remembered for it, and only as long as somebody 
 """
 
 import itertools
-import sys
 from typing import Any, Final, NamedTuple
 
 from otelflow import semconv
 from otelflow._core.inside.journal import is_wanted
 from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
-from otelflow._core.runs import observers, open_runs, spans
+from otelflow._core.runs import observers, spans
 from otelflow._core.runs.run import Entry, Journal, Run
 from otelflow._core.text.redaction import recorded
 
@@ -68,15 +67,6 @@ class _Notebook(State, observers.Observer):
         self.trees: dict[int, _Runs] = {}
         self.told: set[int] = set()
 
-    def first_opened(self) -> None:
-        """See whether this is a notebook, or IPython in a terminal."""
-        shell = sys.modules.get("IPython")
-        if shell is not None and shell.get_ipython() is not None:
-            observers.add_observer(self)
-
-    def last_closed(self) -> None:
-        """Go on: the next cell may run another flow."""
-
     def run_started(self, run: Run) -> None:
         """Remember that *run* began."""
         outermost = run
@@ -127,7 +117,12 @@ class _Notebook(State, observers.Observer):
 
 
 _notebook: Final = _Notebook()
-open_runs.watch(_notebook)
+
+
+def observe_in_shell(ipython: Any) -> None:
+    """Remember runs from now on if this is a notebook, or IPython in a terminal: *ipython* is its module."""
+    if ipython.get_ipython() is not None:
+        observers.add_observer(_notebook)
 
 
 def mime_bundle(tree: Tree | None) -> dict[str, str]:

@@ -30,7 +30,6 @@ from otelflow._core.runs.current import current_run, open_run_here, parent_here
 from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.engine import keeps_inside
 from otelflow._core.runs.run import Run
-from otelflow._core.text.portable import portable
 from otelflow._core.text.safe_str import bounded_name
 from otelflow.errors import NotCallable
 
@@ -177,6 +176,8 @@ class Task(Speaker):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy in another process has: what was done, without the flow and the function that did it."""
+        from otelflow._core.text.portable import portable  # noqa: PLC0415 few of them travel
+
         return {name: portable(value) for name, value in self._own_values().items()}
 
     def __copy__(self) -> "Task":
@@ -196,8 +197,7 @@ class Task(Speaker):
         """Return the run to which what is recorded now belongs: one that is never opened, outside a run."""
         if self.task_run is not None:
             return self.task_run
-        run = Run(None, settings())
-        run.task, run.task_name, run.task_run_id = self, self.task_name, self.task_id
+        run = Run(None, settings(), self, self.task_name, self.task_id)
         run.flow = self.task_flow
         run.has_ended = self.duration is not None and provider.span_maker() is not None
         return run
@@ -267,22 +267,22 @@ class TaskRun(ExecutedRun):
         if parent is None and task.flow_reference is not None and (own := task.flow_reference()) is not None:
             parent = Block(own, None)  # what the user has put it in
         if parent is None:
-            Run.__init__(self, None, settings())
+            Run.__init__(self, None, settings(), task, task.task_name, task.task_id)
             if open_runs.is_any():
                 from otelflow._core.flows.thread_pool import warn_if_in_pool  # noqa: PLC0415 only outside of flows
 
                 warn_if_in_pool(task.task_name)
         else:
-            Run.__init__(self, parent_here() if parent.is_closed else parent, parent.settings)
+            settings_here = parent.settings
+            if parent.is_closed:
+                parent = parent_here()
+            Run.__init__(self, parent, settings_here, task, task.task_name, task.task_id)
             flow = self.flow
             if flow is not None:
                 state = flow.flow_state
                 task.flow_reference = state.reference
                 if self.settings.add_task_to_self:
                     state.executed_tasks.append(task)
-        self.task = task
-        self.task_name = task.task_name
-        self.task_run_id = task.task_id
         self.definition = definition
         self.args = task.task_args
         self.kwargs = task.task_kwargs
@@ -305,7 +305,7 @@ class TaskRun(ExecutedRun):
         task, now = self.task, self.started_ns
         task.status = "running"
         task.started_ns = now
-        messages.log_lifecycle(self, logging.DEBUG, messages.EXECUTING_TASK, self.task_name, time_ns=now)
+        messages.log_lifecycle(self, logging.DEBUG, messages.EXECUTING_TASK, self.task_name, now, False)
 
     def ended(self, value: object) -> None:
         """Keep value, error and duration on the task, and count it in its flow if it failed."""
@@ -327,7 +327,7 @@ class TaskRun(ExecutedRun):
                 messages.print_traceback(error)  # one that comes out is printed by the flow that it ends
         elif value is not None or self.settings.print_none_return_value:
             is_captured = self.definition.capture_return_value
-            messages.log_lifecycle(self, logging.DEBUG, messages.TASK_VALUE, value, is_private=not is_captured)
+            messages.log_lifecycle(self, logging.DEBUG, messages.TASK_VALUE, value, 0, not is_captured)
             if is_captured and self.is_recording:
                 self.span.set_attribute(semconv.RUN_RETURN_VALUE, shown_value(value))
         if self.settings.print_finished_message:
@@ -390,7 +390,9 @@ def task(target: Any = None, /, **options: Any) -> Any:
             call.task_name = name
             call.task_id = task_id or new_id("task_id__")
             call.raise_on_error = raise_on_error
-            return TaskRun(call, definition)
+            run = TaskRun.__new__(TaskRun)
+            TaskRun.__init__(run, call, definition)  # as a call of the class does, which takes longer
+            return run
 
         return definition.drive(new_run)
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final, Self
 from opentelemetry.trace import SpanContext
 
 from otelflow._core.process.ids import new_id
+from otelflow._core.text.safe_str import without_ansi
 
 
 class Flow_Run__Event_Type(StrEnum):
@@ -217,15 +218,6 @@ def new_event(
 def message_data(log_level: int, message: str) -> dict[str, Any]:
     """Return the payload of a message: the text with and without its ANSI colours."""
     return {"log_level": log_level, "message": message, "message_text": without_ansi(message)}
-
-
-def without_ansi(text: str) -> str:
-    """Return *text* without ANSI escape sequences."""
-    if "\x1b" not in text:
-        return text
-    import re  # noqa: PLC0415 rarely needed
-
-    return re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", text)
 
 
 #: The method of a listener for each kind of event

@@ -3,7 +3,6 @@
 import functools
 import inspect
 import logging
-import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
@@ -190,19 +189,6 @@ class _Listeners(State):
 _driven: Final = _Listeners()
 
 
-class _Calling(threading.local):
-    """The listeners that are being called in this thread: each call ends before the next begins.
-
-    By thread, so that a thread which a listener starts is a program like any other; within one, asyncio tasks are told
-    apart by that, too.
-    """
-
-    listeners: tuple[object, ...] = ()
-
-
-_calling: Final = _Calling()
-
-
 def add_listener(listener: RunListener) -> None:
     """Let *listener* hear about every run from now on, at any sampling ratio; adding it twice changes nothing.
 
@@ -351,24 +337,19 @@ def _announce(
         flow_events.notify(event)
 
 
-def in_listener() -> bool:
-    """Tell whether a listener is being called right now; what it prints is no message of the run."""
-    return bool(_calling.listeners)
-
-
 def guarded(listener: object, call: Callable[[A], B], about: A) -> B | None:
     """Call *listener* with *about*; an exception is counted and gives None. It hears no event that it causes."""
-    calling = _calling.listeners
+    calling = observers.calling.listeners
     if calling and any(called is listener for called in calling):
         return None
-    _calling.listeners = (*calling, listener)
+    observers.calling.listeners = (*calling, listener)
     try:
         value = call(about)
     except Exception as error:  # noqa: BLE001 a listener is foreign code and must not break a run
         losses.listener_failed(name_of(listener), error)
         return None
     finally:
-        _calling.listeners = calling
+        observers.calling.listeners = calling
     if value is not None and inspect.iscoroutine(value):  # a hook of a listener that only the SDK drives
         value.close()
         name = name_of(listener)

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from otelflow import semconv
-from otelflow._core.inside import events, journal, listeners
+from otelflow._core.inside import journal
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import log_records, observers
 from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.observers import observed
 from otelflow._core.runs.run import Run
 from otelflow._core.text.redaction import recorded
-from otelflow._core.text.safe_str import bounded_name
+from otelflow._core.text.safe_str import bounded_name, without_ansi
 from otelflow._core.text.visible import clean, colored
 
 _PLAIN: Final = object()
@@ -68,7 +68,7 @@ class Line(NamedTuple):
     @property
     def plain_text(self) -> str:
         """The message without ANSI colours."""
-        return events.without_ansi(self.text)
+        return without_ansi(self.text)
 
     # As an entry of a run:
 
@@ -93,6 +93,8 @@ class Line(NamedTuple):
 
     def payload(self) -> dict[str, Any]:
         """Return what a listener's event has as ``data``."""
+        from otelflow._core.inside import events  # noqa: PLC0415 there is a listener, and so it is there
+
         return {"message_data": events.message_data(self.level, self.text)}
 
 
@@ -115,7 +117,7 @@ def write(
     task_run_id: str | None = None,
 ) -> None:
     """Take *message* as one of *run*: redacted, bounded, with its own timestamp."""
-    if run.settings.logging_enabled and not listeners.in_listener():
+    if run.settings.logging_enabled and not observers.in_listener():
         text = recorded(message, settings().value_limit)
         own_id = "" if task_run_id is None else bounded_name(task_run_id)  # it may be anything
         line = Line(time_ns or time.time_ns(), level, text, task_run_id=own_id or run.task_run_id)
@@ -127,7 +129,12 @@ def write(
 
 
 def log_lifecycle(
-    run: Run, level: int, template: str, argument: object = _PLAIN, *, time_ns: int = 0, is_private: bool = False
+    run: Run,
+    level: int,
+    template: str,
+    argument: object = _PLAIN,
+    time_ns: int = 0,
+    is_private: bool = False,
 ) -> None:
     """Log a line about *run* itself: for its flow's log and for listeners.
 
@@ -136,13 +143,14 @@ def log_lifecycle(
     not needed.
     """
     own, flow = run.settings, run.flow
-    is_shown = own.shows_lifecycle or observed.lifecycle
-    if not own.logging_enabled or (flow is None and not is_shown):
-        return
-    line = _new_line((time_ns or time.time_ns(), level, template, argument, run.task_run_id))
-    if flow is not None and own.log_to_memory:
-        flow.flow_state.log.append(line)
-    if is_shown:
+    if own.logs_for_flow_only and not observed.lifecycle:
+        if flow is not None:
+            line = _new_line((time_ns or time.time_ns(), level, template, argument, run.task_run_id))
+            flow.flow_state.log.append(line)
+    elif own.logging_enabled:
+        line = _new_line((time_ns or time.time_ns(), level, template, argument, run.task_run_id))
+        if flow is not None and own.log_to_memory:
+            flow.flow_state.log.append(line)
         if own.log_to_console:
             to_stderr(for_console(line, has_colors=shows_colors(sys.stderr)))
         if own.message_level == _LOWEST and not is_private:

@@ -10,10 +10,10 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
-from otelflow._core.inside import listeners, messages
+from otelflow._core.inside import messages
 from otelflow._core.process import forks, losses
 from otelflow._core.process.process import State
-from otelflow._core.runs import open_runs
+from otelflow._core.runs import observers, open_runs
 from otelflow._core.runs.current import open_run_here
 from otelflow._core.runs.run import Run
 
@@ -126,7 +126,7 @@ def _run_of_print(options: dict[str, Any]) -> Run | None:
         file = options.get("file")
         is_watched = file is None or file is sys.stdout or file is sys.stderr
         run = open_run_here() if is_watched and not _passing.on else None
-        return None if run is None or not run.settings.logging_enabled or listeners.in_listener() else run
+        return None if run is None or not run.settings.logging_enabled or observers.in_listener() else run
     except RecursionError:  # the last print before the stack is full must still print
         return None
 

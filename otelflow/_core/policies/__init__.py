@@ -6,23 +6,25 @@ none is called as it is, so that a policy costs nothing where it is not wanted.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from otelflow._core.policies.policy import Body, Policy
 from otelflow.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from otelflow._core.policies.policy import Body, Policy
+
 #: The outermost first: what it wraps, wraps the next.
-POLICIES: Final[tuple[Policy, ...]] = ()
+POLICIES: "Final[tuple[Policy, ...]]" = ()
 
 
 def compose(
-    body: Body,
+    body: "Body",
     options: Mapping[str, Any],
     *,
     is_async: bool,
     is_generator: bool,
-    policies: tuple[Policy, ...] = POLICIES,
-) -> Body:
+    policies: "tuple[Policy, ...]" = POLICIES,
+) -> "Body":
     """Return *body* with every policy around it that *options* ask for, or *body* itself.
 
     Raises ConfigurationError when they ask for one around a generator, which has been consumed in part when it fails.

@@ -87,7 +87,18 @@ def span_maker() -> SpanMaker | None:
     """Return what makes spans now, or None while nobody has configured OpenTelemetry."""
     if _chosen.proxy is not None and _chosen.override is None and getattr(trace, "_TRACER_PROVIDER", _chosen) is None:
         return None  # nobody has set a provider; the API would look into the environment for one at each call
-    provider = _chosen.override or trace.get_tracer_provider()
+    try:
+        return _maker_of(_chosen.override or trace.get_tracer_provider())
+    except Exception as error:  # noqa: BLE001 providers are foreign code, and the environment may name a wrong one
+        losses.record("traces", "start_failed", START_FAILED, error=error)
+        return None
+
+
+#: What the log says when a run has no span
+START_FAILED: Final = "A span could not be started; the run goes on without it"
+
+
+def _maker_of(provider: TracerProvider) -> SpanMaker | None:
     if provider is not _chosen.provider:
         shutdown.end_open_runs_at_exit()
         if type(provider) is trace.ProxyTracerProvider:

@@ -8,9 +8,9 @@ default; ``project_files`` tells which file counts, and for what. Variables and 
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from otelflow._core.process import losses, project_files
+from otelflow._core.process import losses
 from otelflow._core.process.environment import OTHER_VARIABLES, PREFIX
 from otelflow._core.process.process import State
 from otelflow._core.process.settings_table import SETTINGS, Setting, Settings
@@ -18,6 +18,9 @@ from otelflow._core.text import redaction
 from otelflow._core.text.hints import nearest, suggestion
 from otelflow._core.text.safe_str import NAME_LENGTH, brief_repr
 from otelflow.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from otelflow._core.process.project_files import ProjectFile
 
 #: A value, and where it came from: ``default``, a variable's name, a file, ``configure()``
 _Origin: TypeAlias = tuple[Any, str]
@@ -114,6 +117,8 @@ def _from_environment(mistakes: list[ConfigurationError]) -> dict[str, _Origin]:
 
 def _from_files(mistakes: list[ConfigurationError], chosen: Collection[str]) -> dict[str, _Origin]:
     """Return what files say; what a file of a stranger may not set, and *chosen* does not set, is one warning."""
+    from otelflow._core.process import project_files  # noqa: PLC0415 at the first run, not at an import
+
     values: dict[str, _Origin] = {}
     for file in project_files.project_files():
         refused: list[str] = []
@@ -133,9 +138,7 @@ def _from_files(mistakes: list[ConfigurationError], chosen: Collection[str]) -> 
     return values
 
 
-def _warn_of_stranger(
-    file: project_files.ProjectFile, refused: Collection[str], wrong: Sequence[ConfigurationError]
-) -> None:
+def _warn_of_stranger(file: "ProjectFile", refused: Collection[str], wrong: Sequence[ConfigurationError]) -> None:
     """Say in one warning what is not taken from *file*: whoever wrote it may break no program."""
     sentences = []
     if refused:
@@ -151,8 +154,10 @@ def _warn_of_stranger(
         losses.warn_once(f"project file {file.path}", "%s", "; ".join(sentences))
 
 
-def _table(file: project_files.ProjectFile, wrong: list[ConfigurationError]) -> Mapping[str, Any]:
+def _table(file: "ProjectFile", wrong: list[ConfigurationError]) -> Mapping[str, Any]:
     import tomllib  # noqa: PLC0415 a few milliseconds that most processes never need
+
+    from otelflow._core.process import project_files  # noqa: PLC0415 who calls this has it
 
     try:
         tool = tomllib.loads(project_files.read(file)).get("tool")

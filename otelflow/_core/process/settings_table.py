@@ -215,8 +215,10 @@ class Settings(ProcessSettings):
     def __init__(self, values: Mapping[str, Any], origins: Mapping[str, str]) -> None:
         vars(self).update(_DEFAULTS, **values)
         self._origins = origins
-        # Asked twice a run, and True for few programs: a line about the run itself goes elsewhere than into its flow.
-        self.shows_lifecycle = self.log_to_console or self.message_level == "DEBUG"
+        # Asked twice a run, and True for most programs: a line about the run itself goes into its flow's log alone.
+        self.logs_for_flow_only = (
+            self.logging_enabled and self.log_to_memory and not self.log_to_console and self.message_level != "DEBUG"
+        )
 
     def origin(self, name: str) -> str:
         """Return where the value of *name* came from: ``default``, a variable, a file, ``configure()``."""

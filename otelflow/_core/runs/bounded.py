@@ -1,7 +1,7 @@
 """Keep a bounded part of what a run piles up, and say how much was left out."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Generic, TypeVar, overload
+from typing import Final, TypeVar, overload
 
 from otelflow._core.process import forks
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 _lock: Final = forks.new_lock()
 
 
-class BoundedLog(Sequence[T], Generic[T]):
+class BoundedLog(Sequence[T]):
     """The first *head*, the last *tail* and up to *important* important items; the rest is counted in ``omitted``.
 
     Items are in the order in which they came. Whether an item is important is asked when it would be left out. The

@@ -13,15 +13,13 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from types import CoroutineType
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 from otelflow._core.process.losses import warn_once  # not the module: dill would copy it
 from otelflow._core.runs.current import resume, suspend, unclosed_inside
 from otelflow._core.runs.endings import SUCCESS, UNCLOSED
 from otelflow._core.runs.engine import close_early, close_run, close_with, open_run
 from otelflow._core.runs.run import Run
-
-R = TypeVar("R")
 
 NewRun = Callable[[tuple[Any, ...], dict[str, Any]], Run]
 
@@ -37,8 +35,9 @@ def function(new_run: NewRun) -> Callable[..., Any]:
         try:
             open_run(run)
             # The body is called here, and not by call(), so that a traceback has one frame of ours for each run.
-            args, kwargs = run.definition.arguments(run)
-            value = run.definition.body(*args, **kwargs)
+            definition = run.definition
+            args, kwargs = definition.arguments(run)
+            value = definition.body(*args, **kwargs)
             kind = type(value)
             if kind not in _PLAIN and hasattr(kind, "__await__") and waits_for_await(value):
                 return end_when_awaited(run, value)
@@ -273,13 +272,13 @@ def _unhooked(body: Any) -> Callable[[Any], Any]:
     return first_step
 
 
-class OwnLoop(Generic[R]):
+class OwnLoop:
     """A loop for one awaitable: here, or in a thread when a loop runs here already (Jupyter).
 
     ``run()`` returns what it gives, and is no frame in a traceback; ``close()`` must follow.
     """
 
-    def __init__(self, awaitable: Awaitable[R]) -> None:
+    def __init__(self, awaitable: Awaitable[Any]) -> None:
         import asyncio  # noqa: PLC0415 takes as long as OpenTelemetry; only async flows need it
 
         self._context = contextvars.copy_context()
@@ -288,7 +287,7 @@ class OwnLoop(Generic[R]):
             asyncio.get_running_loop()
         except RuntimeError:
             self._runner = asyncio.Runner()
-            self.run: Callable[[], R] = functools.partial(self._runner.run, coroutine, context=self._context)
+            self.run: Callable[[], Any] = functools.partial(self._runner.run, coroutine, context=self._context)
             return
         warn_once(
             "execute() in a running loop",
@@ -305,23 +304,23 @@ class OwnLoop(Generic[R]):
             close_run(inner, UNCLOSED)
 
 
-async def _coroutine_of(awaitable: Awaitable[R]) -> R:
+async def _coroutine_of(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 
 
-class _InThread(Generic[R]):
+class _InThread:
     """A coroutine on a loop in a thread; whatever ends the wait for it (Ctrl-C, say) cancels it."""
 
-    def __init__(self, runner: Any, flow: Coroutine[Any, Any, R], context: contextvars.Context) -> None:
+    def __init__(self, runner: Any, flow: Coroutine[Any, Any, Any], context: contextvars.Context) -> None:
         self._flow = flow
         self._runner = runner
         self._context = context
-        self._outcome: list[R] = []
+        self._outcome: list[Any] = []
         self._errors: list[BaseException] = []
         self._cancel: Callable[[], object] | None = None
         self._is_unwanted = False
 
-    def run(self) -> R:
+    def run(self) -> Any:
         thread = threading.Thread(target=self._run, name="otelflow-execute")
         thread.start()
         try:
@@ -343,7 +342,7 @@ class _InThread(Generic[R]):
         except BaseException as error:  # noqa: BLE001 it is raised again by who waits
             self._errors.append(error)
 
-    async def _main(self) -> R:
+    async def _main(self) -> Any:
         import asyncio  # noqa: PLC0415 a loop runs, so it is there
 
         loop, task = asyncio.get_running_loop(), asyncio.current_task()

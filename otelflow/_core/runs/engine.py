@@ -15,6 +15,7 @@ from opentelemetry.trace import INVALID_SPAN
 from otelflow import semconv
 from otelflow._core.process import losses, shutdown, trace_address
 from otelflow._core.process.forks import fork, notice
+from otelflow._core.process.provider import span_maker
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import log_records, open_runs, spans
 from otelflow._core.runs.current import current_run, enter, leave, unclosed_inside
@@ -28,13 +29,16 @@ _REMEMBERED: Final = 1_000
 
 
 def open_run(run: Run) -> None:
-    """Start *run*: its span, its place in the context, the register, and who is told, in that order."""
-    if not fork.page[0]:
-        notice()
+    """Start *run*: its span, its place in the context, the register, and who is told, in that order.
+
+    A fork that nobody has told Python of was noticed when *run* was made, just now.
+    """
     run.started_ns = time.time_ns()
     run.clock = time.perf_counter()
     try:
-        spans.start(run)
+        maker = span_maker()
+        if maker is not None:
+            spans.start(run, maker)
         enter(run)
         run.is_open = True  # before the rest: if the stack is full there, close_run() undoes what was done
         open_runs.add(run)

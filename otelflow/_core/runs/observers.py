@@ -1,5 +1,6 @@
 """Who is told about runs: the one list of observers."""
 
+import threading
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -97,3 +98,21 @@ def tell(methods: tuple[Callable[..., None], ...], *about: Any) -> None:
             method(*about)
         except Exception as error:  # noqa: BLE001 an observer must not break the run
             losses.listener_failed(type(getattr(method, "__self__", method)).__name__, error)
+
+
+class _Calling(threading.local):
+    """The listeners that are being called in this thread: each call ends before the next begins.
+
+    By thread, so that a thread which a listener starts is a program like any other; within one, asyncio tasks are told
+    apart by that, too.
+    """
+
+    listeners: tuple[object, ...] = ()
+
+
+calling: Final = _Calling()
+
+
+def in_listener() -> bool:
+    """Tell whether a listener is being called right now; what it prints is no message of the run."""
+    return bool(calling.listeners)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 from opentelemetry.trace import INVALID_SPAN, Span
 
 from otelflow import semconv
+from otelflow._core.process.forks import fork, notice
 from otelflow._core.runs.bounded import BoundedLog
 
 if TYPE_CHECKING:
@@ -186,24 +187,33 @@ class Run:
     outer_context: "Context"
 
     # Every value here costs each run something: what follows from others is a property.
-    def __init__(self, parent: "Run | None", settings: "Settings") -> None:
+    def __init__(
+        self,
+        parent: "Run | None",
+        settings: "Settings",
+        task: Any = None,
+        task_name: str | None = None,
+        task_run_id: str | None = None,
+    ) -> None:
+        if not fork.page[0]:
+            notice()
         # Who runs:
         self.parent = parent
         self.settings = settings
         self.flow: Any  # the Flow that the user holds
-        self.task: Any  # the Task that the user holds
         self.flow_run: Any  # a Run that counts its failed tasks, or None
         self.flow_name: str | None
         self.flow_run_id: str | None
-        self.task_name: str | None
-        self.task_run_id: str | None
         if parent is None:
             self.flow = self.flow_run = self.flow_name = self.flow_run_id = None
-            self.task = self.task_name = self.task_run_id = None
-        else:  # it is a part of that flow and that task, unless it is one itself
-            self.flow, self.flow_run = parent.flow, parent.flow_run
-            self.flow_name, self.flow_run_id = parent.flow_name, parent.flow_run_id
-            self.task, self.task_name, self.task_run_id = parent.task, parent.task_name, parent.task_run_id
+        else:  # it is a part of that flow, unless it is one itself
+            self.flow = parent.flow
+            self.flow_run = parent.flow_run
+            self.flow_name = parent.flow_name
+            self.flow_run_id = parent.flow_run_id
+        self.task = task  # the Task that the user holds
+        self.task_name = task_name
+        self.task_run_id = task_run_id
         self.parameters: Mapping[str, str] | None = None
         # How far it is, set by the engine:
         self.started_ns = 0  # since the epoch

@@ -19,12 +19,9 @@ if TYPE_CHECKING:
 _MOST_ERRORS: Final = 100
 
 
-def start(run: Run) -> None:
-    """Give *run* its span, or INVALID_SPAN when nobody makes one or it failed to."""
+def start(run: Run, span_maker: provider.SpanMaker) -> None:
+    """Give *run* the span that *span_maker* makes, if it does."""
     try:
-        span_maker = provider.span_maker()
-        if span_maker is None:
-            return
         run.span = span_maker.start(
             run.span_name,
             _environment_parent() if run.parent is None and run.kind == "flow" else None,
@@ -38,8 +35,7 @@ def start(run: Run) -> None:
                 run.made_spans, run.losses_before = itertools.count(), dict(losses.dropped)
             next(run.made_spans)
     except Exception as error:  # noqa: BLE001 samplers, id generators and processors are foreign code
-        message = "A span could not be started; the run goes on without it"
-        losses.record("traces", "start_failed", message, error=error)
+        losses.record("traces", "start_failed", provider.START_FAILED, error=error)
 
 
 def end(run: Run) -> None:

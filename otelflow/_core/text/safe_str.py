@@ -160,3 +160,12 @@ def bounded_name(value: object) -> str:
         return printable(value)
     text = safe_str(value, 2 * NAME_LENGTH)
     return text if len(text) <= NAME_LENGTH else text[: NAME_LENGTH - 1] + "…"
+
+
+def without_ansi(text: str) -> str:
+    """Return *text* without ANSI escape sequences."""
+    if "\x1b" not in text:
+        return text
+    import re  # noqa: PLC0415 rarely needed
+
+    return re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", text)

@@ -309,14 +309,14 @@ def test_a_listener_hears_what_a_thread_does_that_it_has_started():
 def test_what_a_listener_prints_is_no_message(spans, capsys):
     class Prints(Listener):
         def on_task_start(self, event):
-            print("heard", listeners.in_listener())
+            print("heard", observers.in_listener())
 
     add_listener(Prints())
     leaf()
 
     assert capsys.readouterr().out == "heard True\n"
     assert spans.messages("task leaf") == []
-    assert not listeners.in_listener()
+    assert not observers.in_listener()
 
 
 def test_a_listener_that_raises_is_counted_under_its_name_and_the_next_hears(caplog):
@@ -336,7 +336,7 @@ def test_a_listener_that_raises_is_counted_under_its_name_and_the_next_hears(cap
     assert losses.listener_errors["Broken"] == 1
     assert [name for name in losses.listener_errors if name.endswith("breaks")] == [breaks.__qualname__]
     assert "task_stop" in after.types
-    assert not listeners.in_listener()
+    assert not observers.in_listener()
 
 
 def test_a_coroutine_that_a_listener_returns_is_closed_and_counted():
