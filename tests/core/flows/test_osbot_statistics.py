@@ -2,7 +2,7 @@
 
 import pytest
 
-from otelflow import Task, flow, task
+from otelflow import Flow_Run__Config, Task, flow, task
 
 
 def test_a_task_knows_its_place_in_its_flow_and_how_it_ended():
@@ -40,6 +40,23 @@ def test_a_task_outside_of_a_flow_has_its_statistics_too():
     assert (after["status"], after["execution_order"], after["parent_flow_id"]) == ("failed", 1, "")
     assert after["duration"]["duration_seconds"] == call.duration
     assert (after["task_id"], after["task_name"]) == (call.task_id, "halve")
+
+
+def test_a_task_that_its_flow_does_not_keep_is_the_first_that_is_known_of():
+    @task
+    def leaf(this_task):
+        return this_task
+
+    @flow(flow_config=Flow_Run__Config(add_task_to_self=False))
+    def body():
+        leaf()
+        return leaf()
+
+    run = body().execute()
+
+    stats = run.flow_return_value.task_stats.stats
+    assert (stats.execution_order, stats.parent_flow_id) == (1, run.flow_id)
+    assert (run.flow_stats.stats.total_tasks, run.flow_stats.stats.tasks_stats) == (0, {})
 
 
 def test_a_task_that_goes_on_says_so():
