@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Final
 
 from opentelemetry.context import Context
-from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from otelflow._core.process import forks, shutdown
@@ -19,8 +18,8 @@ from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker
 from otelflow.errors import StoreUnreadable
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._otlp.sender import Sender, new_sender
-from otelflow_exporters._spool.batches import CLOSED, Item
-from otelflow_exporters._spool.claims import SUFFIX, forget, offset_of
+from otelflow_exporters._spool.batches import CLOSED, Item, item_of, start_record
+from otelflow_exporters._spool.claims import SUFFIX, forget, waiting_in
 from otelflow_exporters._spool.shipper import Outcome, Shipper
 from otelflow_exporters._store.limits import Limits, absolute
 from otelflow_exporters._store.ownership import open_store, writer_of
@@ -149,7 +148,7 @@ class SpoolSpanProcessor(SpanProcessor):
         if not context.trace_flags.sampled or self._is_shut_down:
             return
         try:
-            record = framed(encode_span(span))
+            record = start_record(encode_span(span))
         except Exception:  # noqa: BLE001 what a span of any program holds; its end says that it is lost
             return
         with self._lock:
@@ -247,7 +246,7 @@ class SpoolSpanProcessor(SpanProcessor):
         worker, shipper = self._worker, self._shipper
         if shipper is None or not self.waiting:
             return True
-        shipper.not_before = 0.0  # once more
+        shipper.try_once_more()
         if worker.thread is None and not worker.start_thread():
             while self._ship():
                 pass
@@ -301,14 +300,14 @@ class SpoolSpanProcessor(SpanProcessor):
 
     def _count_removed(self, folder: Folder, file: StoredFile) -> None:
         """Count the spans of a segment that must make room before they have arrived."""
-        offset = offset_of(folder, file)
+        waiting = waiting_in(folder, file)
         count = self._writer.segments.get(file.name, 0)
-        if offset or not count:  # to read all of it would keep the program for a tenth of a second
+        if waiting != [(0, file.size)] or not count:  # to read all of it would keep the program for a tenth of a second
             try:
                 content = folder.read(file.name, LARGEST_SEGMENT)
             except OSError:
                 return
-            records = Segment(content[offset:]).records()
+            records = [record for start, end in waiting for record in Segment(content[start:end]).records()]
             count = sum(1 for record in records for span in spans_of(record.traces) if not is_note(span))
         folder.remove(file.name + SUFFIX)
         if self._writer.segments.pop(file.name, None) is not None:
@@ -357,7 +356,7 @@ class SpoolSpanProcessor(SpanProcessor):
     def _ship_memory(self, shipper: Shipper) -> bool:
         with self._lock:
             bodies = [self._memory.popleft() for _ in range(min(len(self._memory), self._batch_size))]
-        count = shipper.ship_records([Item(len(body), TracesData.FromString(body), 1) for body in bodies])
+        count = shipper.ship_records([item_of(body, 0) or Item(0, [], 1) for body in bodies])
         with self._lock:
             self._memory.extendleft(reversed(bodies[count:]))
             self._memory_bytes -= sum(map(len, bodies[:count]))

@@ -49,15 +49,15 @@ def encode_span(span: ReadableSpan) -> bytes:
         raise ValueError("a span without a context has no ids")
     scope, schema_url = _scope_parts(span.instrumentation_scope)
     resource, resource_schema_url = _resource_parts(span.resource)
-    scope_spans = scope + _field(0x12, _span(span, context)) + schema_url
-    return _field(0x0A, resource + _field(0x12, scope_spans) + resource_schema_url)
+    scope_spans = scope + field(0x12, _span(span, context)) + schema_url
+    return field(0x0A, resource + field(0x12, scope_spans) + resource_schema_url)
 
 
 def _span(span: ReadableSpan, context: SpanContext) -> bytes:
     parts = [_TRACE_ID, context.trace_id.to_bytes(16, "big"), _SPAN_ID, context.span_id.to_bytes(8, "big")]
     if context.trace_state:
         state = ",".join(f"{key}={value}" for key, value in context.trace_state.items())
-        parts.append(_field(0x1A, _utf8(state)))
+        parts.append(field(0x1A, _utf8(state)))
     parent = span.parent
     flags = _IS_REMOTE_KNOWN
     if parent is not None:
@@ -71,10 +71,10 @@ def _span(span: ReadableSpan, context: SpanContext) -> bytes:
         _add_attributes(parts, b"\x4a", span.attributes)
     _add_count(parts, 0x50, span.dropped_attributes)
     for event in span.events:
-        inner = [_TIME.pack(_TIME_TAG, event.timestamp or 0), _field(0x12, _utf8(event.name))]
+        inner = [_TIME.pack(_TIME_TAG, event.timestamp or 0), field(0x12, _utf8(event.name))]
         _add_attributes(inner, b"\x1a", event.attributes or {})
         _add_count(inner, 0x20, event.dropped_attributes)
-        parts.append(_field(0x5A, b"".join(inner)))
+        parts.append(field(0x5A, b"".join(inner)))
     _add_count(parts, 0x60, span.dropped_events)
     for link in span.links:
         linked = link.context
@@ -82,12 +82,12 @@ def _span(span: ReadableSpan, context: SpanContext) -> bytes:
         _add_attributes(inner, b"\x22", link.attributes or {})
         _add_count(inner, 0x28, link.dropped_attributes)
         inner.append(_LINK_FLAGS.pack(_LINK_FLAGS_TAG, _IS_REMOTE_KNOWN | (_IS_REMOTE if linked.is_remote else 0)))
-        parts.append(_field(0x6A, b"".join(inner)))
+        parts.append(field(0x6A, b"".join(inner)))
     _add_count(parts, 0x70, span.dropped_links)
-    status = b"" if not span.status.description else _field(0x12, _utf8(span.status.description))
+    status = b"" if not span.status.description else field(0x12, _utf8(span.status.description))
     if span.status.status_code.value:
         status += bytes((0x18, span.status.status_code.value))
-    parts.append(_field(0x7A, status))
+    parts.append(field(0x7A, status))
     parts.append(_FLAGS.pack(*_SPAN_FLAGS, flags))
     return b"".join(parts)
 
@@ -119,7 +119,7 @@ def _value(value: Any) -> bytes:
     if isinstance(value, bool):
         return b"\x10\x01" if value else b"\x10\x00"
     if isinstance(value, str):
-        return _field(0x0A, _utf8(value))
+        return field(0x0A, _utf8(value))
     if isinstance(value, int):
         if not -_INT64 <= value < _INT64:
             raise OverflowError("OTLP holds whole numbers of 64 bits")
@@ -127,16 +127,17 @@ def _value(value: Any) -> bytes:
     if isinstance(value, float):
         return _DOUBLE.pack(_DOUBLE_TAG, value)
     if isinstance(value, bytes):
-        return _field(0x3A, value)
+        return field(0x3A, value)
     if isinstance(value, Sequence):
-        return _field(0x2A, b"".join([_field(0x0A, _value(item)) for item in value]))
+        return field(0x2A, b"".join([field(0x0A, _value(item)) for item in value]))
     if isinstance(value, Mapping):
-        pairs = [_field(0x0A, _text(0x0A, str(key)) + _field(0x12, _value(item))) for key, item in value.items()]
-        return _field(0x32, b"".join(pairs))
+        pairs = [field(0x0A, _text(0x0A, str(key)) + field(0x12, _value(item))) for key, item in value.items()]
+        return field(0x32, b"".join(pairs))
     raise TypeError(f"OTLP has no {type(value).__name__}")
 
 
-def _field(tag: int, content: bytes) -> bytes:
+def field(tag: int, content: bytes) -> bytes:
+    """Return *content* as a field with this *tag*, which has one byte."""
     return bytes((tag,)) + _varint(len(content)) + content
 
 
@@ -160,19 +161,19 @@ def _varint(number: int) -> bytes:
 
 @functools.lru_cache(_MOST_KEPT)
 def _text(tag: int, text: str) -> bytes:
-    return _field(tag, _utf8(text)) if text else b""
+    return field(tag, _utf8(text)) if text else b""
 
 
 @functools.lru_cache(100)
 def _scope_parts(scope: InstrumentationScope | None) -> tuple[bytes, bytes]:
     """Return a scope as a field of ``ScopeSpans``, and its schema as another."""
     if scope is None:
-        return _field(0x0A, b""), b""
-    parts = [_field(0x0A, _utf8(scope.name))] if scope.name else []
+        return field(0x0A, b""), b""
+    parts = [field(0x0A, _utf8(scope.name))] if scope.name else []
     if scope.version:
-        parts.append(_field(0x12, _utf8(scope.version)))
+        parts.append(field(0x12, _utf8(scope.version)))
     _add_attributes(parts, b"\x1a", scope.attributes or {})
-    return _field(0x0A, b"".join(parts)), _field(0x1A, _utf8(scope.schema_url)) if scope.schema_url else b""
+    return field(0x0A, b"".join(parts)), field(0x1A, _utf8(scope.schema_url)) if scope.schema_url else b""
 
 
 class _Resources:
@@ -188,8 +189,8 @@ class _Resources:
             return entry[1]
         parts: list[bytes] = []
         _add_attributes(parts, b"\x0a", resource.attributes)
-        schema_url = _field(0x1A, _utf8(resource.schema_url)) if resource.schema_url else b""
-        encoded = _field(0x0A, b"".join(parts)), schema_url
+        schema_url = field(0x1A, _utf8(resource.schema_url)) if resource.schema_url else b""
+        encoded = field(0x0A, b"".join(parts)), schema_url
         if len(self.parts) > _MOST_KEPT:
             self.parts = {}
         self.parts[id(resource)] = resource, encoded
