@@ -148,7 +148,7 @@ class SpoolSpanProcessor(SpanProcessor):
         if not context.trace_flags.sampled or self._is_shut_down:
             return
         try:
-            record = start_record(encode_span(span))
+            record = start_record(encode_span(span, is_brief=True))
         except Exception:  # noqa: BLE001 what a span of any program holds; its end says that it is lost
             return
         with self._lock:

@@ -226,20 +226,15 @@ def lost_spans(content: bytes, last_sign: int) -> list[Item]:
                 started.pop(span.span_id, None)
     lost = []
     for resource_spans, scope_spans, span in started.values():
-        _report_lost(span, last_sign)
+        span.end_time_unix_nano = max(last_sign, span.start_time_unix_nano)
+        span.status.code = Status.STATUS_CODE_ERROR
+        span.status.message = "the process was lost"
+        attributes = {attribute.key for attribute in span.attributes}
+        if semconv.RUN_RESULT not in attributes and attributes & {semconv.FLOW_NAME, semconv.TASK_NAME}:
+            span.attributes.add(key=semconv.RUN_RESULT).value.string_value = semconv.ERROR
+        span.attributes.add(key=semconv.ERROR_TYPE).value.string_value = semconv.PROCESS_LOST
         traces = TracesData()
         resource = traces.resource_spans.add(resource=resource_spans.resource, schema_url=resource_spans.schema_url)
         resource.scope_spans.add(scope=scope_spans.scope, schema_url=scope_spans.schema_url, spans=[span])
         lost.append(item_of_traces(traces, 0))
     return lost
-
-
-def _report_lost(span: StoredSpan, last_sign: int) -> None:
-    """Let *span* say that its process was lost."""
-    span.end_time_unix_nano = max(last_sign, span.start_time_unix_nano)
-    span.status.code = Status.STATUS_CODE_ERROR
-    span.status.message = "the process was lost"
-    attributes = {attribute.key for attribute in span.attributes}
-    if semconv.RUN_RESULT not in attributes and attributes & {semconv.FLOW_NAME, semconv.TASK_NAME}:
-        span.attributes.add(key=semconv.RUN_RESULT).value.string_value = semconv.ERROR
-    span.attributes.add(key=semconv.ERROR_TYPE).value.string_value = semconv.PROCESS_LOST

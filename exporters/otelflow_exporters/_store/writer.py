@@ -60,10 +60,10 @@ class SegmentWriter:
         with self.lock:
             if not self._has_room_for(len(record)):
                 self._open(len(record))
-            remaining = memoryview(record)
             try:
-                while remaining:
-                    remaining = remaining[os.write(self._descriptor, remaining) :]
+                written = os.write(self._descriptor, record)
+                while written < len(record):
+                    written += os.write(self._descriptor, memoryview(record)[written:])
             except BaseException:
                 # Half of the record still fitted. Where it cannot be taken back, it stays behind in its segment.
                 try:
