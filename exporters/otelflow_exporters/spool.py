@@ -95,6 +95,7 @@ class SpoolSpanProcessor(SpanProcessor):
             first_records=lambda: list(self._open.values()),  # of the spans that have started and not ended
             last_record=CLOSED,
             on_removal=self._count_removed,
+            is_pruned_by_owner=True,
         )
         self._batch_size = positive_integer("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512)
         self._shipper: Shipper | None = None
@@ -110,9 +111,12 @@ class SpoolSpanProcessor(SpanProcessor):
             self._ship,
             interval=min(_SIGN_SECONDS, positive_integer("OTEL_BSP_SCHEDULE_DELAY", 5_000) / 1_000),
             is_due=lambda: (
-                self._shipper is not None
-                and self.waiting >= self._batch_size
-                and time.monotonic() >= max(self._shipper.not_before, self._idle_until)
+                self._writer.is_prune_due
+                or (
+                    self._shipper is not None
+                    and self.waiting >= self._batch_size
+                    and time.monotonic() >= max(self._shipper.not_before, self._idle_until)
+                )
             ),
         )
         self._lock = forks.new_lock()
@@ -185,7 +189,7 @@ class SpoolSpanProcessor(SpanProcessor):
         worker = self._worker
         if worker.thread is None:
             worker.start_thread()
-        elif self.waiting == self._batch_size:
+        elif self.waiting == self._batch_size or self._writer.is_prune_due:
             with worker.changed:
                 worker.changed.notify_all()
 
@@ -301,8 +305,11 @@ class SpoolSpanProcessor(SpanProcessor):
     def _count_removed(self, folder: Folder, file: StoredFile) -> None:
         """Count the spans of a segment that must make room before they have arrived."""
         waiting = waiting_in(folder, file)
-        count = self._writer.segments.get(file.name, 0)
-        if waiting != [(0, file.size)] or not count:  # to read all of it would keep the program for a tenth of a second
+        own = self._writer.segments.get(file.name)
+        sent = None if self._shipper is None else self._shipper.sent_of(file.name)
+        if own is not None and (sent is not None or waiting == [(0, file.size)]):
+            count = own - (sent or 0)  # to read all of it would take a tenth of a second
+        else:
             try:
                 content = folder.read(file.name, LARGEST_SEGMENT)
             except OSError:
@@ -321,6 +328,8 @@ class SpoolSpanProcessor(SpanProcessor):
         """Send one batch, if there is anything to send; tell whether more may be left."""
         if self._open:
             self._writer.touch()
+        if self._writer.is_prune_due:
+            self._writer.prune()
         self._idle_until = time.monotonic() + _SIGN_SECONDS  # unless something happens: others may send it
         if self._shipper is not None and self._memory:
             return self._ship_memory(self._shipper)

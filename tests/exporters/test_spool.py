@@ -541,3 +541,46 @@ def test_own_segments_that_make_room_are_counted_without_being_read(folder, monk
 
     assert processor.dropped["spool_full"] > 0
     assert processor.waiting + processor.dropped["spool_full"] == 1_000
+
+
+def test_room_is_made_on_a_thread_that_nobody_waits_for_and_the_budget_holds_all_the_same(folder, monkeypatch):
+    import threading
+
+    from otelflow_exporters._store import writer
+
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    threads, sizes = [], []
+    prune = writer.prune
+
+    def prune_and_look(store, *arguments, **options):
+        left = prune(store, *arguments, **options)
+        threads.append(threading.current_thread().name)
+        sizes.append(sum(file.stat().st_size for file in folder.glob("*.otlp")))
+        return left
+
+    monkeypatch.setattr(writer, "prune", prune_and_look)
+    processor = SpoolSpanProcessor(folder, max_bytes=64 * 20_000)
+    tracer = provider_with(processor)
+    for _ in range(200):
+        for _ in range(20):
+            tracer.start_span("many", attributes={"text": "x" * 200}).end()
+        time.sleep(0.002)
+    processor.shutdown()
+
+    assert threads.count("otelflow-worker") > len(threads) / 2
+    assert max(sizes) <= 64 * 20_000
+    assert processor.dropped["spool_full"] > 0
+    assert processor.waiting + processor.dropped["spool_full"] == 4_000
+
+
+def test_the_budget_holds_where_no_thread_makes_room(folder, monkeypatch):
+    processor = SpoolSpanProcessor(folder, max_bytes=64 * 10_000, is_shipped=False)
+    processor._worker.is_closed = True
+    tracer = provider_with(processor)
+    largest = 0
+
+    for _ in range(2_000):
+        tracer.start_span("many", attributes={"text": "x" * 200}).end()
+        largest = max(largest, sum(file.stat().st_size for file in folder.glob("*.otlp")))
+
+    assert 64 * 8_000 < largest <= 64 * 10_000

@@ -101,6 +101,10 @@ class Shipper:
         """Why something does not arrive at the moment, in words; empty when all is well."""
         return self._reason if self._failures or self._aside else ""
 
+    def sent_of(self, name: str) -> int | None:
+        """Return how many spans of the segment *name* are done with; None if another process ships it."""
+        return self._sent[name] if name in self._claims else None
+
     def try_once_more(self) -> None:
         """Leave nothing alone any longer."""
         self.not_before = 0.0

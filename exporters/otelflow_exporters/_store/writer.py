@@ -21,7 +21,8 @@ class SegmentWriter:
 
     *kind* is what errors call its folder. *first_records* returns what each segment begins with, *last_record* is what
     it ends with, unless its process is lost. *on_removal* is called with each segment that must make room for others,
-    before it is removed.
+    before it is removed. With *is_pruned_by_owner* the owner calls ``prune()`` when ``is_prune_due``, on a thread that
+    nobody waits for; room for the next segment is then made with it. If that comes before, the writer prunes itself.
     """
 
     def __init__(
@@ -33,7 +34,12 @@ class SegmentWriter:
         first_records: Callable[[], Iterable[bytes]] = tuple,
         last_record: bytes = b"",
         on_removal: Callable[[Folder, StoredFile], None] | None = None,
+        is_pruned_by_owner: bool = False,
     ) -> None:
+        self._is_pruned_by_owner = is_pruned_by_owner
+        self._pruning = forks.new_lock()
+        self._has_room = False  # for the next segment, since it was last pruned
+        self.is_prune_due = False
         self._directory = directory
         self._limits = limits
         self._kind = kind
@@ -143,11 +149,32 @@ class SegmentWriter:
             self._opened = time.monotonic()
             self._size = self._first_size = len(first)
             self._finish(earlier)
+            room = max(0, length - self._segment_bytes)
+            if self._has_room and not room:
+                self._has_room = False
+                self.is_prune_due = True
+                return
             # After the segment is made and held: of two processes that begin one at once, the later counts both.
+            self._prune(store, room)
+
+    def prune(self) -> None:
+        """Make room for the next segment."""
+        self.is_prune_due = False
+        with contextlib.suppress(OSError), open_store(self._directory, kind=self._kind) as store:
+            self._prune(store, 0)
+
+    def _prune(self, store: Folder, room: int) -> None:
+        if not self._pruning.acquire(blocking=False):  # another thread does it: nobody waits for that
+            self.is_prune_due = True
+            return
+        try:
+            self._has_room = self._is_pruned_by_owner
+            room += self._segment_bytes if self._has_room else 0
             # Old files that cannot be removed are no reason to lose a new record.
             with contextlib.suppress(OSError):
-                room = max(0, length - self._segment_bytes)
-                prune(store, self._limits, room=room, own=name, on_removal=self._on_removal)
+                prune(store, self._limits, room=room, own=self._name, on_removal=self._on_removal)
+        finally:
+            self._pruning.release()
 
     def begin_anew(self) -> None:
         """Leave the parent's segment to the parent; called in a forked child."""
@@ -158,3 +185,4 @@ class SegmentWriter:
         self._descriptor = -1
         self.segments = {}
         self.dropped = 0
+        self._has_room = self.is_prune_due = False
