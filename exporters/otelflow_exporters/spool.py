@@ -4,8 +4,9 @@ import contextlib
 import logging
 import os
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from opentelemetry.context import Context
@@ -15,11 +16,13 @@ from otelflow._core.process import forks, shutdown
 from otelflow._core.process.environment import positive_integer
 from otelflow._core.process.files import Folder, StoredFile, is_running
 from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker
-from otelflow.errors import StoreUnreadable
+from otelflow.errors import ConfigurationError, StoreUnreadable
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._otlp.sender import Sender, new_sender
 from otelflow_exporters._spool.batches import CLOSED, Item, item_of, start_record
 from otelflow_exporters._spool.claims import SUFFIX, forget, waiting_in
+from otelflow_exporters._spool.destination import destination_of
+from otelflow_exporters._spool.memory import LARGEST_MEMORY, Memory
 from otelflow_exporters._spool.shipper import Outcome, Shipper
 from otelflow_exporters._store.limits import Limits, absolute
 from otelflow_exporters._store.ownership import open_store, writer_of
@@ -39,8 +42,6 @@ _LOOK_SECONDS: Final = 0.05
 _LONG_SECONDS: Final = 60.0
 # The rest is the record's length and checksum.
 _LARGEST_BODY: Final = LARGEST_RECORD - 16
-# Without a folder, spans wait in memory.
-_LARGEST_MEMORY: Final = 16 * 1024 * 1024
 # What has started is kept in memory until it ends, and each segment begins with it.
 _LARGEST_OPEN: Final = 8 * 1024 * 1024
 
@@ -52,7 +53,7 @@ class SpoolSpanProcessor(SpanProcessor):
     when it was lost is reported, too: the next process that uses the folder, or ``otelflow ship``, sends both.
 
     Args:
-        directory: the folder of the spool, which any number of processes share.
+        directory: the folder of the spool, which any number of processes share; None: spans wait in memory.
         max_bytes: how much all processes together keep there (256 MB); what is oldest must go first, and is counted.
         exporter: ``otlp_proto_http``, ``otlp_proto_grpc``, or ``otlp``, which goes by ``OTEL_EXPORTER_OTLP_PROTOCOL``.
         is_shipped: whether this process sends; without it, ``otelflow ship`` does.
@@ -77,25 +78,29 @@ class SpoolSpanProcessor(SpanProcessor):
 
     def __init__(
         self,
-        directory: str | os.PathLike[str],
+        directory: str | os.PathLike[str] | None,
         *,
         max_bytes: int | None = None,
         exporter: str = "otlp",
         is_shipped: bool = True,
         on_loss: Callable[[str, int], object] | None = None,
     ) -> None:
-        self.directory = absolute(os.fspath(directory), "directory")
+        if directory is None and not is_shipped:
+            raise ConfigurationError("SpoolSpanProcessor(): another process can ship from a directory only")
+        self.directory = None if directory is None else absolute(os.fspath(directory), "directory")
+        self._folder = self.directory or Path()
         self._sender: Sender | None = new_sender("traces", exporter) if is_shipped else None
+        check = destination_of("traces", exporter).check if is_shipped else bool
         self._on_loss = on_loss
-        self._limits = Limits() if max_bytes is None else Limits(max_bytes)
         self._writer = SegmentWriter(
-            self.directory,
-            self._limits,
+            self._folder,
+            Limits() if max_bytes is None else Limits(max_bytes),
             kind="spool",
             first_records=lambda: list(self._open.values()),  # of the spans that have started and not ended
             last_record=CLOSED,
             on_removal=self._count_removed,
             is_pruned_by_owner=True,
+            check=check,
         )
         self._batch_size = positive_integer("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512)
         self._shipper: Shipper | None = None
@@ -106,17 +111,14 @@ class SpoolSpanProcessor(SpanProcessor):
                 batch_size=self._batch_size,
                 on_loss=self._count_loss,
                 own=lambda: self._writer.segments,
+                check=check,
             )
         self._worker = Worker(
             self._ship,
             interval=min(_SIGN_SECONDS, positive_integer("OTEL_BSP_SCHEDULE_DELAY", 5_000) / 1_000),
             is_due=lambda: (
                 self._writer.is_prune_due
-                or (
-                    self._shipper is not None
-                    and self.waiting >= self._batch_size
-                    and time.monotonic() >= max(self._shipper.not_before, self._idle_until)
-                )
+                or (self.waiting >= self._batch_size and time.monotonic() >= max(self._idle_until, self._not_before))
             ),
         )
         self._lock = forks.new_lock()
@@ -131,12 +133,15 @@ class SpoolSpanProcessor(SpanProcessor):
         self._open_bytes = 0
         self._ended = 0  # spans of this process that ended
         self._done = 0  # those of them that need not be sent any more
-        self._memory: deque[bytes] = deque()
-        self._memory_bytes = 0
+        self._memory = Memory()
         self._idle_until = 0.0
         self._is_warned = False
         self._is_shut_down = False
         self._worker.is_closed = False
+
+    @property
+    def _not_before(self) -> float:
+        return self._shipper.not_before if self._shipper is not None else 0.0
 
     @property
     def waiting(self) -> int:
@@ -149,7 +154,7 @@ class SpoolSpanProcessor(SpanProcessor):
         """Write down that *span* has started, so that it is reported if the process is lost."""
         forks.notice()
         context = span.get_span_context()
-        if not context.trace_flags.sampled or self._is_shut_down:
+        if not context.trace_flags.sampled or self._is_shut_down or self.directory is None:
             return
         try:
             record = start_record(encode_span(span, is_brief=True))
@@ -179,7 +184,9 @@ class SpoolSpanProcessor(SpanProcessor):
         body = self._encoded(span)
         # In one step: a segment that begins meanwhile has the start of this span and its end, or neither.
         with self._writer.lock:
-            if body:
+            if body and self.directory is None:
+                self._keep_in_memory(body)
+            elif body:
                 try:
                     self._writer.append(framed(body), 1)
                 except OSError as error:
@@ -234,9 +241,9 @@ class SpoolSpanProcessor(SpanProcessor):
         with worker.changed:  # its thread ends after the request that is on its way
             worker.is_closed = True
             worker.changed.notify_all()
-        if self._memory:
-            self._lose("shutdown", len(self._memory))
-            self._memory.clear()
+        left = self._memory.give_up()
+        if left:
+            self._lose("shutdown", left)
         if self.waiting:
             _logger.warning(
                 "%d spans wait in the spool %s%s: the next process that uses it, or 'otelflow ship', sends them",
@@ -267,21 +274,17 @@ class SpoolSpanProcessor(SpanProcessor):
                 return False
         return False
 
-    def _keep_in_memory(self, body: bytes, error: Exception) -> None:
-        with self._lock:
-            self._memory.append(body)
-            self._memory_bytes += len(body)
-            surplus = 0
-            while self._memory_bytes > _LARGEST_MEMORY:
-                self._memory_bytes -= len(self._memory.popleft())
-                surplus += 1
+    def _keep_in_memory(self, body: bytes, error: Exception | None = None) -> None:
+        surplus = self._memory.add(body)
         if surplus:
             self._lose("spool_full", surplus)
         if not self._is_warned:
             self._is_warned = True
+            reason = f"{self.directory}: {error}" if type(error) is not StoreUnreadable else error
             _logger.warning(
-                "Spans wait in memory, and are lost with the process, since the spool takes none: %s (said once)",
-                error if isinstance(error, StoreUnreadable) else f"{self.directory}: {error}",
+                "Spans wait in memory, %s MB at most, and are lost with the process: %s (said once)",
+                LARGEST_MEMORY >> 20,
+                "they have no folder" if error is None else f"the spool takes none: {reason}",
             )
 
     def _lose(self, reason: str, count: int, error: Exception | None = None) -> None:
@@ -334,7 +337,7 @@ class SpoolSpanProcessor(SpanProcessor):
         if self._shipper is not None and self._memory:
             return self._ship_memory(self._shipper)
         try:
-            outcome = self._shipper.ship() if self._shipper is not None else self._look()
+            outcome = self._look() if self._shipper is None else self._shipper.ship()
         except OSError:  # of the folder: writing to it has failed, too, and said why
             return False
         except Exception as error:
@@ -355,7 +358,7 @@ class SpoolSpanProcessor(SpanProcessor):
     def _look(self) -> Outcome:
         """Look what another process has sent of this one's spans."""
         written = list(self._writer.segments)
-        with open_store(self.directory, kind="spool") as folder:
+        with open_store(self._folder, kind="spool") as folder:
             names = set(folder.names())
             shipped, vanished = forget(
                 folder, self._writer.segments, Counter(), [name for name in written if name not in names]
@@ -363,11 +366,9 @@ class SpoolSpanProcessor(SpanProcessor):
         return Outcome(own=shipped, vanished=vanished)
 
     def _ship_memory(self, shipper: Shipper) -> bool:
+        bodies = self._memory.take(self._batch_size)
+        tried, is_done = shipper.ship_records([item_of(body, 0) or Item(0, [], 1) for body in bodies])
+        count = self._memory.give_back(bodies, tried, is_done=is_done)
         with self._lock:
-            bodies = [self._memory.popleft() for _ in range(min(len(self._memory), self._batch_size))]
-        count = shipper.ship_records([item_of(body, 0) or Item(0, [], 1) for body in bodies])
-        with self._lock:
-            self._memory.extendleft(reversed(bodies[count:]))
-            self._memory_bytes -= sum(map(len, bodies[:count]))
             self._done += count
-        return count > 0
+        return count > 0 or (len(self._memory) > 0 and time.monotonic() >= self._not_before)

@@ -13,6 +13,7 @@ from otelflow.errors import ConfigurationError
 from otelflow.settings import in_force
 from otelflow_exporters._otlp.endpoint import variable
 from otelflow_exporters._otlp.sender import new_sender
+from otelflow_exporters._spool.destination import destination_of, spool_directory
 from otelflow_exporters._spool.shipper import Shipper
 
 _BATCH_SIZE: Final = 512
@@ -25,10 +26,12 @@ def ship(directory: Path | None, *, once: bool) -> int:
     Raises ConfigurationError without a spool or an endpoint.
     """
     if directory is None:
-        spool_dir = in_force()["spool_dir"].value
-        if not spool_dir:
-            raise ConfigurationError("ship needs the folder of a spool: name one, or set OTELFLOW_SPOOL_DIR")
-        directory = Path(spool_dir)
+        settings = in_force()
+        directory = spool_directory(str(settings["spool"].value), str(settings["spool_dir"].value))
+    if directory is None:
+        raise ConfigurationError(
+            "ship needs the folder of a spool: name one, or set OTELFLOW_SPOOL_DIR, or OTELFLOW_SPOOL=on"
+        )
     name, endpoint = variable("traces", "ENDPOINT")
     if not endpoint:
         raise ConfigurationError(f"ship needs an endpoint: set {name}, such as http://localhost:4318")
@@ -39,6 +42,7 @@ def ship(directory: Path | None, *, once: bool) -> int:
         batch_size=_BATCH_SIZE,
         on_loss=lambda reason, count: lost.update({reason: count}),
         is_for_all=True,
+        check=destination_of("traces").check,
     )
     end = _end_of_signals()
     sent, failure = 0, ""

@@ -62,14 +62,16 @@ def new_provider(service_name: str | None) -> TracerProvider:
         span_limits=limits,
         id_generator=generator,
     )
-    spool_dir = settings().spool_dir
+    has_spool = settings().spool in ("on", "memory") or bool(settings().spool == "auto" and settings().spool_dir)
     for name in exporter_names("traces"):
         processor: SpanProcessor
-        if spool_dir and is_otlp(name):
-            from otelflow_exporters.spool import SpoolSpanProcessor  # noqa: PLC0415 only for programs that want a spool
+        if has_spool and is_otlp(name):
+            from otelflow_exporters._spool.destination import spool_directory  # noqa: PLC0415 only with a spool
+            from otelflow_exporters.spool import SpoolSpanProcessor  # noqa: PLC0415
 
+            directory = spool_directory(settings().spool, settings().spool_dir, name)
             on_loss = functools.partial(losses.lost, "traces")
-            processor = SpoolSpanProcessor(spool_dir, exporter=name, on_loss=on_loss)
+            processor = SpoolSpanProcessor(directory, exporter=name, on_loss=on_loss)
         else:
             exporter, answer = new_exporter("traces", name)
             processor = BoundedBatchSpanProcessor(exporter, answer=answer)

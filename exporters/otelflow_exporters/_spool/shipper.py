@@ -50,22 +50,24 @@ class _Answer(enum.Enum):
 
 
 class Shipper:
-    """Sends what waits in *directory* with *sender*: of this process and of those that are gone, or *is_for_all*.
+    """Sends with *sender* what waits in *directory*: of this process and of those that are gone, or *is_for_all*.
 
     *own* says how many spans this process has written, by segment. *on_loss* is told of each span that was sent in
-    vain: ``rejected`` by the endpoint, or ``unreadable``.
+    vain: ``rejected`` by the endpoint, or ``unreadable``. *check* raises StoreUnreadable for a folder of others.
     """
 
     def __init__(
         self,
-        directory: Path,
+        directory: Path | None,
         sender: Sender,
         *,
         batch_size: int,
         on_loss: OnLoss,
         own: Callable[[], dict[str, int]] = dict,
         is_for_all: bool = False,
+        check: Callable[[Folder], object] = bool,
     ) -> None:
+        self._check = check
         self._directory = directory
         self._sender = sender
         self._largest_batch = batch_size
@@ -112,20 +114,27 @@ class Shipper:
 
     def ship(self) -> Outcome:
         """Send one batch, unless the endpoint is to be left alone. Raises OSError when the folder cannot be used."""
-        if time.monotonic() < self.not_before:
+        if self._directory is None or time.monotonic() < self.not_before:
             return Outcome()
         try:
             with open_store(self._directory, kind="spool") as folder:
+                self._check(folder)
                 return self._ship_from(folder)
         except FileNotFoundError:
             return Outcome()
 
-    def ship_records(self, items: list[Item]) -> int:
-        """Send *items*, which are in no file, as far as they fit in one batch; return how many are done with."""
+    def ship_records(self, items: list[Item]) -> tuple[int, bool]:
+        """Send *items*, which are in no file, as far as they fit in one batch.
+
+        Return how many that were, and whether they are done with.
+        """
         if time.monotonic() < self.not_before:
-            return 0
+            return 0, False
         batch = self._first_of(items)
-        return len(batch) if self._send(batch) is _Answer.DONE else 0
+        is_done = self._send(batch) is _Answer.DONE
+        if not is_done:
+            self._batch_size = max(1, len(batch) // 2)  # the one that is refused is alone soon
+        return len(batch), is_done
 
     def _ship_from(self, folder: Folder) -> Outcome:
         own = self._own()

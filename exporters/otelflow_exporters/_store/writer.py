@@ -23,6 +23,7 @@ class SegmentWriter:
     it ends with, unless its process is lost. *on_removal* is called with each segment that must make room for others,
     before it is removed. With *is_pruned_by_owner* the owner calls ``prune()`` when ``is_prune_due``, on a thread that
     nobody waits for; room for the next segment is then made with it. If that comes before, the writer prunes itself.
+    *check* raises StoreUnreadable for a folder that is not the right one.
     """
 
     def __init__(
@@ -35,7 +36,9 @@ class SegmentWriter:
         last_record: bytes = b"",
         on_removal: Callable[[Folder, StoredFile], None] | None = None,
         is_pruned_by_owner: bool = False,
+        check: Callable[[Folder], object] = bool,
     ) -> None:
+        self._check = check
         self._is_pruned_by_owner = is_pruned_by_owner
         self._pruning = forks.new_lock()
         self._has_room = False  # for the next segment, since it was last pruned
@@ -125,6 +128,7 @@ class SegmentWriter:
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         name = f"{now}-{os.getpid()}-{secrets.token_hex(4)}.otlp"
         with open_store(self._directory, is_made=True, kind=self._kind) as store:
+            self._check(store)
             first = b"".join(self._first_records())
             # Nobody may see it before it is held: it would look like that of a process that is lost.
             # Windows has no locks, and renames no open file.

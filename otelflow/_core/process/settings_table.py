@@ -144,9 +144,16 @@ class ProcessSettings(RunSettings):
         "the folder of the local store, or 'off'; empty: off in libraries, a default folder in the CLI",
         is_harmless=False,
     )
+    spool: str = _declare(
+        "auto",
+        "where spans wait until the OTLP endpoint has them: on (files), memory (16 MB), off (a queue of spans); "
+        "auto: on with a spool_dir, else off",
+        choices=("auto", "on", "memory", "off"),
+        is_harmless=False,
+    )
     spool_dir: str = _declare(
         "",
-        "the folder in which spans wait until the OTLP endpoint has them; empty: they wait in memory",
+        "the folder in which spans wait; empty: one for each endpoint, beside the local store",
         is_harmless=False,
     )
     metrics: str = _declare(

@@ -24,6 +24,7 @@ OF_PROCESSES = {
     "capture_loggers": (),
     "redact": (),
     "store": "",
+    "spool": "auto",
     "spool_dir": "",
     "metrics": "",
     "metrics_series": 2_000,
@@ -33,7 +34,7 @@ OF_PROCESSES = {
 }
 #: What decides where data goes, or what a program does: no stranger's file may set it
 NOT_HARMLESS = {
-    "raise_flow_error", "redact", "store", "spool_dir",
+    "raise_flow_error", "redact", "store", "spool", "spool_dir",
     "metrics", "metrics_certificate", "metrics_key", "metrics_client_ca",
 }  # fmt: skip
 
