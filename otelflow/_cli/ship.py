@@ -44,7 +44,7 @@ def ship(directory: Path | None, *, once: bool) -> int:
         is_for_all=True,
         check=destination_of("traces").check,
     )
-    end = _end_of_signals()
+    end = end_of_signals()
     sent, failure = 0, ""
     try:
         while not end.is_set():
@@ -65,7 +65,7 @@ def ship(directory: Path | None, *, once: bool) -> int:
     return FAILURE if once and failure else 0
 
 
-def _end_of_signals() -> threading.Event:
+def end_of_signals() -> threading.Event:
     """Return what is set when the process is asked to end: the request that is on its way is waited for."""
     end = threading.Event()
 

@@ -207,34 +207,40 @@ def start_record(encoded: bytes) -> bytes:
     return note(encoded)
 
 
-def lost_spans(content: bytes, last_sign: int) -> list[Item]:
-    """Return the spans that had started and not ended when their process was lost, as they are to be reported.
-
-    *content* is the last segment of that process, *last_sign* when it was last alive, in nanoseconds since the epoch.
-    """
+def open_spans(content: bytes) -> list[TracesData]:
+    """Return what had started and not ended when the last record of a segment was written: each span on its own."""
     if content.endswith(CLOSED):
         return []
-    started: dict[bytes, tuple[ResourceSpans, ScopeSpans, StoredSpan]] = {}
+    started: dict[bytes, TracesData] = {}
     for record in Segment(content).bodies():
         body = content[record.start : record.fields_end]
         text = note_in(body)
         traces = parsed(body if text is None else text)
         for resource_spans, scope_spans, span in _spans_in(traces or TracesData()):
+            started.pop(span.span_id, None)
             if is_note(span):  # one that comes later says more
-                started[span.span_id] = resource_spans, scope_spans, span
-            else:
-                started.pop(span.span_id, None)
+                alone = started[span.span_id] = TracesData()
+                resource = alone.resource_spans.add(
+                    resource=resource_spans.resource, schema_url=resource_spans.schema_url
+                )
+                resource.scope_spans.add(scope=scope_spans.scope, schema_url=scope_spans.schema_url, spans=[span])
+    return list(started.values())
+
+
+def lost_spans(content: bytes, last_sign: int) -> list[Item]:
+    """Return the spans that had started and not ended when their process was lost, as they are to be reported.
+
+    *content* is the last segment of that process, *last_sign* when it was last alive, in nanoseconds since the epoch.
+    """
     lost = []
-    for resource_spans, scope_spans, span in started.values():
-        span.end_time_unix_nano = max(last_sign, span.start_time_unix_nano)
-        span.status.code = Status.STATUS_CODE_ERROR
-        span.status.message = "the process was lost"
-        attributes = {attribute.key for attribute in span.attributes}
-        if semconv.RUN_RESULT not in attributes and attributes & {semconv.FLOW_NAME, semconv.TASK_NAME}:
-            span.attributes.add(key=semconv.RUN_RESULT).value.string_value = semconv.ERROR
-        span.attributes.add(key=semconv.ERROR_TYPE).value.string_value = semconv.PROCESS_LOST
-        traces = TracesData()
-        resource = traces.resource_spans.add(resource=resource_spans.resource, schema_url=resource_spans.schema_url)
-        resource.scope_spans.add(scope=scope_spans.scope, schema_url=scope_spans.schema_url, spans=[span])
+    for traces in open_spans(content):
+        for _, _, span in _spans_in(traces):
+            span.end_time_unix_nano = max(last_sign, span.start_time_unix_nano)
+            span.status.code = Status.STATUS_CODE_ERROR
+            span.status.message = "the process was lost"
+            attributes = {attribute.key for attribute in span.attributes}
+            if semconv.RUN_RESULT not in attributes and attributes & {semconv.FLOW_NAME, semconv.TASK_NAME}:
+                span.attributes.add(key=semconv.RUN_RESULT).value.string_value = semconv.ERROR
+            span.attributes.add(key=semconv.ERROR_TYPE).value.string_value = semconv.PROCESS_LOST
         lost.append(item_of_traces(traces, 0))
     return lost

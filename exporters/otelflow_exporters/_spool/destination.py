@@ -34,9 +34,9 @@ class Destination(NamedTuple):
             lines = [_VERSION, self.fingerprint, self.place]
             folder.write(NAME, "\n".join(lines).encode("utf-8", "replace"))
         if lines[:2] != [_VERSION, self.fingerprint]:
-            other = lines[2] if len(lines) > 2 else "another endpoint"
+            owner = lines[2] if len(lines) > 2 else "another endpoint"
             raise StoreUnreadable(
-                f"The spool {folder.path} was made for {other}, not for {self.place}: name another folder in "
+                f"The spool {folder.path} was made for {owner}, not for {self.place}: name another folder in "
                 f"OTELFLOW_SPOOL_DIR, or remove the file {NAME} in it, and what waits there is sent to {self.place}"
             )
 
