@@ -5,12 +5,12 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
 
 from otelflow._core.process import forks, shutdown
 from otelflow._core.process.environment import positive_integer
@@ -19,14 +19,14 @@ from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker
 from otelflow.errors import ConfigurationError, StoreUnreadable
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._otlp.sender import Sender, new_sender
-from otelflow_exporters._spool.batches import CLOSED, Item, item_of, start_record
+from otelflow_exporters._spool.batches import CLOSED, read_range, start_record, with_events
 from otelflow_exporters._spool.claims import SUFFIX, forget, waiting_in
 from otelflow_exporters._spool.destination import destination_of
 from otelflow_exporters._spool.memory import LARGEST_MEMORY, Memory
 from otelflow_exporters._spool.shipper import Outcome, Shipper
 from otelflow_exporters._store.limits import Limits, absolute
 from otelflow_exporters._store.ownership import open_store, writer_of
-from otelflow_exporters._store.records import LARGEST_RECORD, LARGEST_SEGMENT, Segment, framed, is_note, spans_of
+from otelflow_exporters._store.records import LARGEST_RECORD, framed
 from otelflow_exporters._store.writer import SegmentWriter
 
 __all__ = ["SpoolSpanProcessor"]
@@ -44,6 +44,8 @@ _LONG_SECONDS: Final = 60.0
 _LARGEST_BODY: Final = LARGEST_RECORD - 16
 # What has started is kept in memory until it ends, and each segment begins with it.
 _LARGEST_OPEN: Final = 8 * 1024 * 1024
+# Of what has happened in open spans, in one second
+_LARGEST_NEWS: Final = 1024 * 1024
 
 
 class SpoolSpanProcessor(SpanProcessor):
@@ -58,6 +60,8 @@ class SpoolSpanProcessor(SpanProcessor):
         exporter: ``otlp_proto_http``, ``otlp_proto_grpc``, or ``otlp``, which goes by ``OTEL_EXPORTER_OTLP_PROTOCOL``.
         is_shipped: whether this process sends; without it, ``otelflow ship`` does.
         on_loss: called with a reason and a number of spans when some are lost.
+        news: called each second for what has happened in open spans since: pairs of a span's id and its events, all of
+            them. They are told if the process is lost.
 
     Raises:
         ConfigurationError: a variable or an argument has no usable value.
@@ -84,6 +88,7 @@ class SpoolSpanProcessor(SpanProcessor):
         exporter: str = "otlp",
         is_shipped: bool = True,
         on_loss: Callable[[str, int], object] | None = None,
+        news: Callable[[], Iterable[tuple[int, Sequence[Event]]]] | None = None,
     ) -> None:
         if directory is None and not is_shipped:
             raise ConfigurationError("SpoolSpanProcessor(): another process can ship from a directory only")
@@ -91,7 +96,7 @@ class SpoolSpanProcessor(SpanProcessor):
         self._folder = self.directory or Path()
         self._sender: Sender | None = new_sender("traces", exporter) if is_shipped else None
         check = destination_of("traces", exporter).check if is_shipped else bool
-        self._on_loss = on_loss
+        self._on_loss, self._news = on_loss, news or tuple
         self._writer = SegmentWriter(
             self._folder,
             Limits() if max_bytes is None else Limits(max_bytes),
@@ -130,6 +135,7 @@ class SpoolSpanProcessor(SpanProcessor):
         """Begin with no span; in a forked child, those of the parent are the parent's."""
         self.dropped: Counter[str] = Counter()
         self._open: dict[int, bytes] = {}
+        self._spans: dict[int, Span] = {}  # of the same ids
         self._open_bytes = 0
         self._ended = 0  # spans of this process that ended
         self._done = 0  # those of them that need not be sent any more
@@ -164,6 +170,7 @@ class SpoolSpanProcessor(SpanProcessor):
             if self._open_bytes + len(record) > _LARGEST_OPEN:
                 return
             self._open[context.span_id] = record
+            self._spans[context.span_id] = span
             self._open_bytes += len(record)
         with contextlib.suppress(OSError):  # its end says so
             self._writer.append(record)
@@ -193,6 +200,7 @@ class SpoolSpanProcessor(SpanProcessor):
                     self._keep_in_memory(body, error)
             with self._lock:
                 self._open_bytes -= len(self._open.pop(context.span_id, b""))
+                self._spans.pop(context.span_id, None)
         worker = self._worker
         if worker.thread is None:
             worker.start_thread()
@@ -233,17 +241,15 @@ class SpoolSpanProcessor(SpanProcessor):
             return
         with shutdown.waiting():
             is_done = self._deliver_last()
-        worker = self._worker
         if is_done:
-            worker.close()
+            self._worker.close()
             self._shipper.close()
             return
-        with worker.changed:  # its thread ends after the request that is on its way
-            worker.is_closed = True
-            worker.changed.notify_all()
-        left = self._memory.give_up()
-        if left:
-            self._lose("shutdown", left)
+        with self._worker.changed:  # its thread ends after the request that is on its way
+            self._worker.is_closed = True
+            self._worker.changed.notify_all()
+        if self._memory:
+            self._lose("shutdown", self._memory.give_up())
         if self.waiting:
             _logger.warning(
                 "%d spans wait in the spool %s%s: the next process that uses it, or 'otelflow ship', sends them",
@@ -314,11 +320,9 @@ class SpoolSpanProcessor(SpanProcessor):
             count = own - (sent or 0)  # to read all of it would take a tenth of a second
         else:
             try:
-                content = folder.read(file.name, LARGEST_SEGMENT)
+                count = sum(item.spans for part in waiting for item in read_range(folder, file.name, *part))
             except OSError:
                 return
-            records = [record for start, end in waiting for record in Segment(content[start:end]).records()]
-            count = sum(1 for record in records for span in spans_of(record.traces) if not is_note(span))
         folder.remove(file.name + SUFFIX)
         if self._writer.segments.pop(file.name, None) is not None:
             self._lose("spool_full", count)
@@ -330,6 +334,7 @@ class SpoolSpanProcessor(SpanProcessor):
     def _ship(self) -> bool:
         """Send one batch, if there is anything to send; tell whether more may be left."""
         if self._open:
+            self._write_news()
             self._writer.touch()
         if self._writer.is_prune_due:
             self._writer.prune()
@@ -355,6 +360,29 @@ class SpoolSpanProcessor(SpanProcessor):
             self._shipper.close()
         return outcome.is_more
 
+    def _write_news(self) -> None:
+        """Write what has happened in open spans: if the process is lost, it is told with them."""
+        size = 0
+        try:
+            for span_id, events in self._news():
+                span = self._spans.get(span_id)
+                if span is not None and size < _LARGEST_NEWS:
+                    record = start_record(encode_span(with_events(span, events)))
+                    size += len(record)
+                    self._write_open(span_id, record)
+        except Exception as error:  # what a span of any program holds; its end holds all of it
+            _logger.debug("What has happened in open spans could not be written", exc_info=error)
+
+    def _write_open(self, span_id: int, record: bytes) -> None:
+        with self._writer.lock, self._lock:  # not after its end, which would open it again
+            surplus = len(record) - len(self._open.get(span_id, record))
+            if span_id not in self._open or self._open_bytes + surplus > _LARGEST_OPEN:
+                return
+            self._open[span_id] = record
+            self._open_bytes += surplus
+            with contextlib.suppress(OSError):  # its end says so
+                self._writer.append(record)
+
     def _look(self) -> Outcome:
         """Look what another process has sent of this one's spans."""
         written = list(self._writer.segments)
@@ -366,9 +394,7 @@ class SpoolSpanProcessor(SpanProcessor):
         return Outcome(own=shipped, vanished=vanished)
 
     def _ship_memory(self, shipper: Shipper) -> bool:
-        bodies = self._memory.take(self._batch_size)
-        tried, is_done = shipper.ship_records([item_of(body, 0) or Item(0, [], 1) for body in bodies])
-        count = self._memory.give_back(bodies, tried, is_done=is_done)
+        count = self._memory.ship(shipper, self._batch_size)
         with self._lock:
             self._done += count
         return count > 0 or (len(self._memory) > 0 and time.monotonic() >= self._not_before)

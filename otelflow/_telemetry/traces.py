@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider, s
 
 from otelflow._core.process import entry_points, losses
 from otelflow._core.process.settings import settings
+from otelflow._core.runs.observers import Observer, add_observer, remove_observer
 from otelflow._core.text.safe_str import bounded_name
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow._telemetry.id_generator import SystemIdGenerator
@@ -33,7 +34,15 @@ _RATIO_SAMPLERS: Final = frozenset({"traceidratio", "parentbased_traceidratio"})
 
 
 class _Provider(KeepsInstanceId, TracerProvider):
-    """The SDK's, with one instance id."""
+    """The SDK's, with one instance id; *news* observes the runs for as long as it delivers."""
+
+    news: Observer | None = None
+
+    def shutdown(self) -> None:
+        """Deliver what is left, and observe nothing any more."""
+        super().shutdown()
+        if self.news is not None:
+            remove_observer(self.news)
 
 
 def new_provider(service_name: str | None) -> TracerProvider:
@@ -66,12 +75,16 @@ def new_provider(service_name: str | None) -> TracerProvider:
     for name in exporter_names("traces"):
         processor: SpanProcessor
         if has_spool and is_otlp(name):
-            from otelflow_exporters._spool.destination import spool_directory  # noqa: PLC0415 only with a spool
+            from otelflow._telemetry.spool_news import SpoolNews  # noqa: PLC0415 only with a spool
+            from otelflow_exporters._spool.destination import spool_directory  # noqa: PLC0415
             from otelflow_exporters.spool import SpoolSpanProcessor  # noqa: PLC0415
 
             directory = spool_directory(settings().spool, settings().spool_dir, name)
             on_loss = functools.partial(losses.lost, "traces")
-            processor = SpoolSpanProcessor(directory, exporter=name, on_loss=on_loss)
+            news = SpoolNews()
+            processor = SpoolSpanProcessor(directory, exporter=name, on_loss=on_loss, news=news.take)
+            add_observer(news)
+            provider.news = news
         else:
             exporter, answer = new_exporter("traces", name)
             processor = BoundedBatchSpanProcessor(exporter, answer=answer)

@@ -535,7 +535,7 @@ def test_a_span_whose_end_begins_a_segment_is_open_in_it_until_its_end_is_there(
 
 def test_own_segments_that_make_room_are_counted_without_being_read(folder, monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr("otelflow_exporters.spool.Segment", None)
+    monkeypatch.setattr("otelflow_exporters.spool.read_range", None)
     processor = SpoolSpanProcessor(folder, max_bytes=200_000)
     tracer = provider_with(processor)
 
@@ -670,3 +670,64 @@ def test_without_a_name_the_folder_is_private_and_one_for_each_destination(recei
     assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700, 0o700]
     assert counts_of(receiver) == {"task work": 1, "flow nightly": 1}
     assert sorted(len(list(folder.glob("*.otlp"))) for folder in folders) == [0, 1]
+
+
+def test_what_a_killed_program_had_said_and_left_behind_is_told_with_it(receiver, tmp_path):
+    killed = run_program(
+        tmp_path,
+        """
+        @otelflow.flow
+        def talk(this_flow: otelflow.Flow = otelflow.INJECTED):
+            this_flow.log_info("half of it is done")
+            this_flow.add_flow_artifact(key="rows", data=[{"fruit": "melon"}], artifact_type="table")
+            this_flow.add_flow_result("count", "7")
+            work(1)
+            folder = os.environ["OTELFLOW_SPOOL_DIR"]
+            deadline = time.monotonic() + 30
+            while time.monotonic() < deadline:
+                files = [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".otlp")]
+                if any(b"half of it is done" in open(file, "rb").read() for file in files):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                time.sleep(0.05)
+
+        talk().execute()
+        """,
+        url="http://127.0.0.1:9",
+    )
+    (tmp_path / "spool" / "OTELFLOW_DESTINATION").unlink()
+    run_program(tmp_path, "nightly(0).execute()", url=receiver.url)
+
+    assert killed.returncode == -signal.SIGKILL
+    (lost,) = [span for span in receiver.spans if span.name == "flow talk"]
+    values = [a.value.string_value for event in lost.events for a in event.attributes]
+    assert "half of it is done" in values
+    assert any("melon" in value for value in values)
+    assert "count" in values
+    assert lost.status.message == "the process was lost"
+
+
+def test_what_happened_in_an_open_span_is_written_once_and_never_after_its_end(folder):
+    from opentelemetry.sdk.trace import Event
+
+    from otelflow_exporters._spool.open_runs import open_runs
+
+    news = []
+    processor = SpoolSpanProcessor(folder, is_shipped=False, news=lambda: [news.pop()] if news else [])
+    processor._worker.is_closed = True
+    tracer = provider_with(processor)
+    span, other = tracer.start_span("open"), tracer.start_span("other")
+    span_id = span.get_span_context().span_id
+
+    news.append((span_id, [Event("happened", {"n": 1}, 5)]))
+    processor._ship()
+    size = sum(file.stat().st_size for file in folder.glob("*.otlp"))
+    processor._ship()
+    told = {run.span.name: [event.name for event in run.span.events] for run in open_runs(folder)}
+    span.end()
+    news.append((span_id, [Event("late", {}, 6)]))
+    processor._ship()
+
+    assert told == {"open": ["happened"], "other": []}
+    assert [run.span.name for run in open_runs(folder)] == ["other"]
+    assert sum(file.stat().st_size for file in folder.glob("*.otlp")) < 3 * size
+    assert processor._spans.keys() == processor._open.keys() == {other.get_span_context().span_id}

@@ -1,11 +1,12 @@
 """What a segment holds, from an offset on, and the request that is made of it: the bytes as they lie there."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Status, TracesData
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as StoredSpan
+from opentelemetry.sdk.trace import Event, ReadableSpan
 
 from otelflow import semconv
 from otelflow._core.process.files import Folder
@@ -205,6 +206,22 @@ def _spans_in(traces: TracesData) -> Iterator[tuple[ResourceSpans, ScopeSpans, S
 def start_record(encoded: bytes) -> bytes:
     """Return the record that says that a span has started, and what is known of it: no reader takes it for a span."""
     return note(encoded)
+
+
+def with_events(span: ReadableSpan, events: Sequence[Event]) -> ReadableSpan:
+    """Return what *span* would be if these *events* were on it, too."""
+    return ReadableSpan(
+        name=span.name,
+        context=span.get_span_context(),
+        parent=span.parent,
+        resource=span.resource,
+        attributes=span.attributes,
+        events=(*span.events, *events),
+        links=span.links,
+        kind=span.kind,
+        start_time=span.start_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
 
 
 def open_spans(content: bytes) -> list[TracesData]:

@@ -4,6 +4,8 @@ from collections import deque
 from typing import Final
 
 from otelflow._core.process import forks
+from otelflow_exporters._spool.batches import Item, item_of
+from otelflow_exporters._spool.shipper import Shipper
 
 #: In bytes
 LARGEST_MEMORY: Final = 16 * 1024 * 1024
@@ -31,6 +33,12 @@ class Memory:
                 self._size -= len(self._bodies.popleft())
                 surplus += 1
         return surplus
+
+    def ship(self, shipper: Shipper, count: int) -> int:
+        """Ship some of the oldest *count*; return how many have gone."""
+        bodies = self.take(count)
+        tried, is_done = shipper.ship_records([item_of(body, 0) or Item(0, [], 1) for body in bodies])
+        return self.give_back(bodies, tried, is_done=is_done)
 
     def take(self, count: int) -> list[bytes]:
         """Return the oldest *count*, which are on their way from now on."""
