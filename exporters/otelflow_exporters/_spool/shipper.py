@@ -219,8 +219,10 @@ class Shipper:
             self._aside.add(Piece(held.name, None, lost[start : start + size]) for start in range(0, len(lost), size))
             if lost:
                 return Outcome(is_more=True)
-        if self._aside.has(held.name):
-            return None
+        return None if self._aside.has(held.name) else self._remove(folder, held)
+
+    def _remove(self, folder: Folder, held: Claim) -> Outcome | None:
+        """Remove a segment in which nothing is left."""
         held.remove(folder)
         own = self._own()
         vanished = own.pop(held.name, 0) - self._sent.pop(held.name, 0)  # what was unreadable of it
@@ -249,7 +251,11 @@ class Shipper:
         if answer is _Answer.SPLIT:
             return Outcome(is_more=True)
         count = sum(item.spans for item in items)
-        return Outcome(others=count, is_more=True) if piece.place is None else self._count(piece.name, count)
+        if piece.place is not None:
+            return self._count(piece.name, count)
+        if held is not None and not self._aside.has(piece.name):  # at once: who is killed before tells them again
+            self._remove(folder, held)
+        return Outcome(others=count, is_more=True)
 
     def _judge(self, piece: Piece, items: list[Item]) -> _Answer:
         """Say what comes of *piece*, refused once more: it is its own fault when the endpoint has taken others."""
