@@ -36,7 +36,7 @@ _logger = logging.getLogger(__name__)
 # How often the time of a segment shows that its process is alive
 _SIGN_SECONDS: Final = 1.0
 # How long a process that ends waits for the answer to one request: it cannot know whether there will be any.
-_PATIENCE_SECONDS: Final = 0.4
+_PATIENCE_SECONDS: Final = 0.3
 _PATIENCE_AFTER_ARRIVAL_SECONDS: Final = 2.0  # with an endpoint that has taken something before
 _LOOK_SECONDS: Final = 0.05
 _LONG_SECONDS: Final = 60.0
