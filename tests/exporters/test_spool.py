@@ -101,7 +101,7 @@ def test_spans_arrive_once_and_the_spool_is_empty_again(receiver, folder, caplog
 
     assert [span.name for span in receiver.spans] == [f"s{number}" for number in range(1_200)] + ["after"]
     assert (processor.waiting, processor.dropped) == (0, {"after_shutdown": 1})
-    assert sorted(file.name for file in folder.iterdir()) == ["OTELFLOW_DESTINATION", "OTELFLOW_STORE"]
+    assert sorted(file.name for file in folder.iterdir()) == ["OTELFLOW_DESTINATION.txt", "OTELFLOW_STORE"]
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
@@ -599,7 +599,7 @@ def test_what_waits_is_never_sent_to_another_endpoint_than_the_one_that_it_waits
     assert f"was made for http://127.0.0.1:9, not for {receiver.url}" in second.stderr
     assert "Spans wait in memory" in second.stderr
 
-    (tmp_path / "spool" / "OTELFLOW_DESTINATION").unlink()
+    (tmp_path / "spool" / "OTELFLOW_DESTINATION.txt").unlink()
     run_program(tmp_path, "nightly(1).execute()", url=receiver.url)
 
     assert counts_of(receiver) == {"task work": 1 + 3 + 1, "flow nightly": 3}
@@ -694,7 +694,7 @@ def test_what_a_killed_program_had_said_and_left_behind_is_told_with_it(receiver
         """,
         url="http://127.0.0.1:9",
     )
-    (tmp_path / "spool" / "OTELFLOW_DESTINATION").unlink()
+    (tmp_path / "spool" / "OTELFLOW_DESTINATION.txt").unlink()
     run_program(tmp_path, "nightly(0).execute()", url=receiver.url)
 
     assert killed.returncode == -signal.SIGKILL

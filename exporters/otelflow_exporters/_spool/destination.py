@@ -14,7 +14,7 @@ from otelflow_exporters._otlp.endpoint import ExportStatus, is_grpc, otlp_settin
 from otelflow_exporters._store.limits import absolute, default_directory
 
 #: The file in a spool that says whose it is
-NAME: Final = "OTELFLOW_DESTINATION"
+NAME: Final = "OTELFLOW_DESTINATION.txt"
 _VERSION: Final = "otelflow spool 1"
 _LARGEST: Final = 4096
 _DIGITS: Final = 16
