@@ -3,13 +3,13 @@
 import contextlib
 import os
 import time
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Final
 
 from opentelemetry.context import Context
-from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
 
 from otelflow._core.process import forks, shutdown
 from otelflow._core.process.environment import positive_integer
@@ -17,15 +17,17 @@ from otelflow._core.process.files import Folder, StoredFile, is_running
 from otelflow._core.process.ledger import Account
 from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker
 from otelflow._core.text.own_logger import own_logger
-from otelflow.errors import StoreUnreadable
+from otelflow.errors import ConfigurationError, StoreUnreadable
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._otlp.sender import Sender, new_sender
-from otelflow_exporters._spool.batches import CLOSED, Item
-from otelflow_exporters._spool.claims import SUFFIX, forget, offset_of
+from otelflow_exporters._spool.batches import CLOSED, read_range, start_record, with_events
+from otelflow_exporters._spool.claims import SUFFIX, forget, waiting_in
+from otelflow_exporters._spool.destination import destination_of
+from otelflow_exporters._spool.memory import LARGEST_MEMORY, Memory
 from otelflow_exporters._spool.shipper import Outcome, Shipper
 from otelflow_exporters._store.limits import Limits, absolute
 from otelflow_exporters._store.ownership import open_store, writer_of
-from otelflow_exporters._store.records import LARGEST_RECORD, LARGEST_SEGMENT, Segment, framed, is_note, spans_of
+from otelflow_exporters._store.records import LARGEST_RECORD, framed
 from otelflow_exporters._store.writer import SegmentWriter
 
 __all__ = ["SpoolSpanProcessor"]
@@ -35,16 +37,16 @@ _logger = own_logger(__name__)
 # How often the time of a segment shows that its process is alive
 _SIGN_SECONDS: Final = 1.0
 # How long a process that ends waits for the answer to one request: it cannot know whether there will be any.
-_PATIENCE_SECONDS: Final = 0.4
+_PATIENCE_SECONDS: Final = 0.3
 _PATIENCE_AFTER_ARRIVAL_SECONDS: Final = 2.0  # with an endpoint that has taken something before
 _LOOK_SECONDS: Final = 0.05
 _LONG_SECONDS: Final = 60.0
 # The rest is the record's length and checksum.
 _LARGEST_BODY: Final = LARGEST_RECORD - 16
-# Without a folder, spans wait in memory.
-_LARGEST_MEMORY: Final = 16 * 1024 * 1024
 # What has started is kept in memory until it ends, and each segment begins with it.
 _LARGEST_OPEN: Final = 8 * 1024 * 1024
+# Of what has happened in open spans, in one second
+_LARGEST_NEWS: Final = 1024 * 1024
 
 
 class SpoolSpanProcessor(SpanProcessor):
@@ -54,11 +56,13 @@ class SpoolSpanProcessor(SpanProcessor):
     when it was lost is reported, too: the next process that uses the folder, or ``otelflow ship``, sends both.
 
     Args:
-        directory: the folder of the spool, which any number of processes share.
+        directory: the folder of the spool, which any number of processes share; None: spans wait in memory.
         max_bytes: how much all processes together keep there (256 MB); what is oldest must go first, and is counted.
         exporter: ``otlp_proto_http``, ``otlp_proto_grpc``, or ``otlp``, which goes by ``OTEL_EXPORTER_OTLP_PROTOCOL``.
         is_shipped: whether this process sends; without it, ``otelflow ship`` does.
         on_loss: called with a reason and a number of spans when some are lost.
+        news: called each second for what has happened in open spans since: pairs of a span's id and its events, all of
+            them. They are told if the process is lost.
 
     Raises:
         ConfigurationError: a variable or an argument has no usable value.
@@ -79,24 +83,30 @@ class SpoolSpanProcessor(SpanProcessor):
 
     def __init__(
         self,
-        directory: str | os.PathLike[str],
+        directory: str | os.PathLike[str] | None,
         *,
         max_bytes: int | None = None,
         exporter: str = "otlp",
         is_shipped: bool = True,
         on_loss: Callable[[str, int], object] | None = None,
+        news: Callable[[], Iterable[tuple[int, Sequence[Event]]]] | None = None,
     ) -> None:
-        self.directory = absolute(os.fspath(directory), "directory")
+        if directory is None and not is_shipped:
+            raise ConfigurationError("SpoolSpanProcessor(): another process can ship from a directory only")
+        self.directory = None if directory is None else absolute(os.fspath(directory), "directory")
+        self._folder = self.directory or Path()
         self._sender: Sender | None = new_sender("traces", exporter) if is_shipped else None
-        self._on_loss = on_loss
-        self._limits = Limits() if max_bytes is None else Limits(max_bytes)
+        check = destination_of("traces", exporter).check if is_shipped else bool
+        self._on_loss, self._news = on_loss, news or tuple
         self._writer = SegmentWriter(
-            self.directory,
-            self._limits,
+            self._folder,
+            Limits() if max_bytes is None else Limits(max_bytes),
             kind="spool",
             first_records=lambda: list(self._open.values()),  # of the spans that have started and not ended
             last_record=CLOSED,
             on_removal=self._count_removed,
+            is_pruned_by_owner=True,
+            check=check,
         )
         self._batch_size = positive_integer("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512)
         self._shipper: Shipper | None = None
@@ -107,14 +117,14 @@ class SpoolSpanProcessor(SpanProcessor):
                 batch_size=self._batch_size,
                 on_loss=self._count_loss,
                 own=lambda: self._writer.segments,
+                check=check,
             )
         self._worker = Worker(
             self._ship,
             interval=min(_SIGN_SECONDS, positive_integer("OTEL_BSP_SCHEDULE_DELAY", 5_000) / 1_000),
             is_due=lambda: (
-                self._shipper is not None
-                and self.waiting >= self._batch_size
-                and time.monotonic() >= max(self._shipper.not_before, self._idle_until)
+                self._writer.is_prune_due
+                or (self.waiting >= self._batch_size and time.monotonic() >= max(self._idle_until, self._not_before))
             ),
         )
         self._lock = forks.new_lock()
@@ -126,16 +136,20 @@ class SpoolSpanProcessor(SpanProcessor):
         """Begin with no span; in a forked child, those of the parent are the parent's."""
         self.dropped: Counter[str] = Counter()
         self._open: dict[int, bytes] = {}
+        self._spans: dict[int, Span] = {}  # of the same ids
         self._open_bytes = 0
         self._ended = 0  # spans of this process that ended
         self._done = 0  # those of them that need not be sent any more
         self._lost: Counter[str] = Counter()  # those of them that will not arrive
-        self._memory: deque[bytes] = deque()
-        self._memory_bytes = 0
+        self._memory = Memory()
         self._idle_until = 0.0
         self._is_warned = False
         self._is_shut_down = False
         self._worker.is_closed = False
+
+    @property
+    def _not_before(self) -> float:
+        return self._shipper.not_before if self._shipper is not None else 0.0
 
     @property
     def waiting(self) -> int:
@@ -155,16 +169,17 @@ class SpoolSpanProcessor(SpanProcessor):
         """Write down that *span* has started, so that it is reported if the process is lost."""
         forks.notice()
         context = span.get_span_context()
-        if not context.trace_flags.sampled or self._is_shut_down:
+        if not context.trace_flags.sampled or self._is_shut_down or self.directory is None:
             return
         try:
-            record = framed(encode_span(span))
+            record = start_record(encode_span(span, is_brief=True))
         except Exception:  # noqa: BLE001 what a span of any program holds; its end says that it is lost
             return
         with self._lock:
             if self._open_bytes + len(record) > _LARGEST_OPEN:
                 return
             self._open[context.span_id] = record
+            self._spans[context.span_id] = span
             self._open_bytes += len(record)
         with contextlib.suppress(OSError):  # its end says so
             self._writer.append(record)
@@ -185,17 +200,20 @@ class SpoolSpanProcessor(SpanProcessor):
         body = self._encoded(span)
         # In one step: a segment that begins meanwhile has the start of this span and its end, or neither.
         with self._writer.lock:
-            if body:
+            if body and self.directory is None:
+                self._keep_in_memory(body)
+            elif body:
                 try:
                     self._writer.append(framed(body), 1)
                 except OSError as error:
                     self._keep_in_memory(body, error)
             with self._lock:
                 self._open_bytes -= len(self._open.pop(context.span_id, b""))
+                self._spans.pop(context.span_id, None)
         worker = self._worker
         if worker.thread is None:
             worker.start_thread()
-        elif self.waiting == self._batch_size:
+        elif self.waiting == self._batch_size or self._writer.is_prune_due:
             with worker.changed:
                 worker.changed.notify_all()
 
@@ -232,17 +250,15 @@ class SpoolSpanProcessor(SpanProcessor):
             return
         with shutdown.waiting():
             is_done = self._deliver_last()
-        worker = self._worker
         if is_done:
-            worker.close()
+            self._worker.close()
             self._shipper.close()
             return
-        with worker.changed:  # its thread ends after the request that is on its way
-            worker.is_closed = True
-            worker.changed.notify_all()
+        with self._worker.changed:  # its thread ends after the request that is on its way
+            self._worker.is_closed = True
+            self._worker.changed.notify_all()
         if self._memory:
-            self._lose("shutdown", len(self._memory))
-            self._memory.clear()
+            self._lose("shutdown", self._memory.give_up())
         if self.waiting:
             _logger.warning(
                 "%s in the spool %s%s: the next process that uses it, or 'otelflow ship', sends what waits",
@@ -256,7 +272,7 @@ class SpoolSpanProcessor(SpanProcessor):
         worker, shipper = self._worker, self._shipper
         if shipper is None or not self.waiting:
             return True
-        shipper.not_before = 0.0  # once more
+        shipper.try_once_more()
         if worker.thread is None and not worker.start_thread():
             while self._ship():
                 pass
@@ -273,21 +289,17 @@ class SpoolSpanProcessor(SpanProcessor):
                 return False
         return False
 
-    def _keep_in_memory(self, body: bytes, error: Exception) -> None:
-        with self._lock:
-            self._memory.append(body)
-            self._memory_bytes += len(body)
-            surplus = 0
-            while self._memory_bytes > _LARGEST_MEMORY:
-                self._memory_bytes -= len(self._memory.popleft())
-                surplus += 1
+    def _keep_in_memory(self, body: bytes, error: Exception | None = None) -> None:
+        surplus = self._memory.add(body)
         if surplus:
             self._lose("spool_full", surplus)
         if not self._is_warned:
             self._is_warned = True
+            reason = f"{self.directory}: {error}" if type(error) is not StoreUnreadable else error
             _logger.warning(
-                "Spans wait in memory, and are lost with the process, since the spool takes none: %s (said once)",
-                error if isinstance(error, StoreUnreadable) else f"{self.directory}: {error}",
+                "Spans wait in memory, %s MB at most, and are lost with the process: %s (said once)",
+                LARGEST_MEMORY >> 20,
+                "they have no folder" if error is None else f"the spool takes none: {reason}",
             )
 
     def _lose(self, reason: str, count: int, error: Exception | None = None) -> None:
@@ -311,15 +323,16 @@ class SpoolSpanProcessor(SpanProcessor):
 
     def _count_removed(self, folder: Folder, file: StoredFile) -> None:
         """Count the spans of a segment that must make room before they have arrived."""
-        offset = offset_of(folder, file)
-        count = self._writer.segments.get(file.name, 0)
-        if offset or not count:  # to read all of it would keep the program for a tenth of a second
+        waiting = waiting_in(folder, file)
+        own = self._writer.segments.get(file.name)
+        sent = None if self._shipper is None else self._shipper.sent_of(file.name)
+        if own is not None and (sent is not None or waiting == [(0, file.size)]):
+            count = own - (sent or 0)  # to read all of it would take a tenth of a second
+        else:
             try:
-                content = folder.read(file.name, LARGEST_SEGMENT)
+                count = sum(item.spans for part in waiting for item in read_range(folder, file.name, *part))
             except OSError:
                 return
-            records = Segment(content[offset:]).records()
-            count = sum(1 for record in records for span in spans_of(record.traces) if not is_note(span))
         folder.remove(file.name + SUFFIX)
         if self._writer.segments.pop(file.name, None) is not None:
             self._lose("spool_full", count)
@@ -330,14 +343,13 @@ class SpoolSpanProcessor(SpanProcessor):
 
     def _ship(self) -> bool:
         """Send one batch, if there is anything to send; tell whether more may be left."""
-        if self._open:
-            self._writer.touch()
+        self._tidy()
         self._idle_until = time.monotonic() + _SIGN_SECONDS  # unless something happens: others may send it
         if self._shipper is not None and self._memory:
             return self._ship_memory(self._shipper)
         refused = self.dropped["rejected"]
         try:
-            outcome = self._shipper.ship() if self._shipper is not None else self._look()
+            outcome = self._look() if self._shipper is None else self._shipper.ship()
         except OSError:  # of the folder: writing to it has failed, too, and said why
             return False
         except Exception as error:
@@ -357,10 +369,41 @@ class SpoolSpanProcessor(SpanProcessor):
             self._shipper.close()
         return outcome.is_more
 
+    def _tidy(self) -> None:
+        """Give a sign of life of what is open, and remove what is too old."""
+        if self._open:
+            self._write_news()
+            self._writer.touch()
+        if self._writer.is_prune_due:
+            self._writer.prune()
+
+    def _write_news(self) -> None:
+        """Write what has happened in open spans: if the process is lost, it is told with them."""
+        size = 0
+        try:
+            for span_id, events in self._news():
+                span = self._spans.get(span_id)
+                if span is not None and size < _LARGEST_NEWS:
+                    record = start_record(encode_span(with_events(span, events)))
+                    size += len(record)
+                    self._write_open(span_id, record)
+        except Exception as error:  # what a span of any program holds; its end holds all of it
+            _logger.debug("What has happened in open spans could not be written", exc_info=error)
+
+    def _write_open(self, span_id: int, record: bytes) -> None:
+        with self._writer.lock, self._lock:  # not after its end, which would open it again
+            surplus = len(record) - len(self._open.get(span_id, record))
+            if span_id not in self._open or self._open_bytes + surplus > _LARGEST_OPEN:
+                return
+            self._open[span_id] = record
+            self._open_bytes += surplus
+            with contextlib.suppress(OSError):  # its end says so
+                self._writer.append(record)
+
     def _look(self) -> Outcome:
         """Look what another process has sent of this one's spans."""
         written = list(self._writer.segments)
-        with open_store(self.directory, kind="spool") as folder:
+        with open_store(self._folder, kind="spool") as folder:
             names = set(folder.names())
             shipped, vanished = forget(
                 folder, self._writer.segments, Counter(), [name for name in written if name not in names]
@@ -368,13 +411,9 @@ class SpoolSpanProcessor(SpanProcessor):
         return Outcome(own=shipped, vanished=vanished)
 
     def _ship_memory(self, shipper: Shipper) -> bool:
-        with self._lock:
-            bodies = [self._memory.popleft() for _ in range(min(len(self._memory), self._batch_size))]
         refused = self.dropped["rejected"]
-        count = shipper.ship_records([Item(len(body), TracesData.FromString(body), 1) for body in bodies])
+        count = self._memory.ship(shipper, self._batch_size)
         with self._lock:
-            self._memory.extendleft(reversed(bodies[count:]))
-            self._memory_bytes -= sum(map(len, bodies[:count]))
             self._done += count
             self._lost["rejected"] += self.dropped["rejected"] - refused
-        return count > 0
+        return count > 0 or (len(self._memory) > 0 and time.monotonic() >= self._not_before)

@@ -1,4 +1,4 @@
-"""The commands ``demo``, ``run``, ``show``, ``forget``, ``ship``, ``config``, ``doctor``, ``verify``, ``generate``."""
+"""The command line ``otelflow``: ``app.py`` has the commands and their options."""
 
 import importlib.util
 import sys

@@ -250,6 +250,30 @@ def ship(
     raise typer.Exit(send(directory, once=once))
 
 
+_Spool = Annotated[Path | None, typer.Argument(help="The spool; every one of this user if left out.")]
+
+
+@app.command(epilog=examples("otelflow ps", "otelflow ps --follow"))
+def ps(
+    directory: _Spool = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Print them again whenever others are open.")] = False,
+) -> None:
+    """Print the runs that are open on this machine, of programs that have a spool: since when, and where they are."""
+    show_warnings(with_tracebacks=False)
+    from otelflow._cli.ps import print_running
+
+    raise typer.Exit(print_running(directory, follow=follow))
+
+
+@app.command(epilog=examples("otelflow recover", "otelflow recover /var/lib/shop/spool"))
+def recover(directory: _Spool = None) -> None:
+    """Print what processes were doing that are lost: killed, or crashed. It sends nothing."""
+    show_warnings(with_tracebacks=False)
+    from otelflow._cli.ps import print_lost
+
+    raise typer.Exit(print_lost(directory))
+
+
 @app.command(epilog=examples("otelflow config", "OTELFLOW_MESSAGE_LEVEL=DEBUG otelflow config"))
 def config() -> None:
     """Print the effective settings: each with its value, and where that came from."""

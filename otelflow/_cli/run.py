@@ -33,6 +33,7 @@ from otelflow._core.process import project_files
 from otelflow._core.text.durations import in_words
 from otelflow._telemetry.accounts import leave_out
 from otelflow_exporters._otlp.endpoint import variable
+from otelflow_exporters._spool.destination import spool_directory
 from otelflow_exporters._store.reader import StoredTrace, StoredTraces
 from otelflow_exporters.tree import TreeView, print_trace
 
@@ -210,7 +211,10 @@ class Report(NamedTuple):
                     directory = Path("~") / directory.relative_to(Path.home())
                 places.append(f"stored in {directory}")
             endpoint = variable("traces", "ENDPOINT")[1]
-            spool_dir = settings.in_force()["spool_dir"].value
+            in_force = settings.in_force()
+            spool_dir = (
+                spool_directory(str(in_force["spool"].value), str(in_force["spool_dir"].value)) if endpoint else None
+            )
             if endpoint and is_delivered and not losses:
                 places.append(f"sent to {for_page(endpoint)}")
             elif endpoint and spool_dir and not losses:

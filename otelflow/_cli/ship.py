@@ -13,6 +13,7 @@ from otelflow.errors import ConfigurationError
 from otelflow.settings import in_force
 from otelflow_exporters._otlp.endpoint import variable
 from otelflow_exporters._otlp.sender import new_sender
+from otelflow_exporters._spool.destination import destination_of, spool_directory
 from otelflow_exporters._spool.shipper import Shipper
 from otelflow_exporters._tree.wording import counted
 
@@ -26,10 +27,12 @@ def ship(directory: Path | None, *, once: bool) -> int:
     Raises ConfigurationError without a spool or an endpoint.
     """
     if directory is None:
-        spool_dir = in_force()["spool_dir"].value
-        if not spool_dir:
-            raise ConfigurationError("ship needs the folder of a spool: name one, or set OTELFLOW_SPOOL_DIR")
-        directory = Path(spool_dir)
+        settings = in_force()
+        directory = spool_directory(str(settings["spool"].value), str(settings["spool_dir"].value))
+    if directory is None:
+        raise ConfigurationError(
+            "ship needs the folder of a spool: name one, or set OTELFLOW_SPOOL_DIR, or OTELFLOW_SPOOL=on"
+        )
     name, endpoint = variable("traces", "ENDPOINT")
     if not endpoint:
         raise ConfigurationError(f"ship needs an endpoint: set {name}, such as http://localhost:4318")
@@ -41,8 +44,9 @@ def ship(directory: Path | None, *, once: bool) -> int:
         batch_size=_BATCH_SIZE,
         on_loss=lambda reason, count: lost.update({reason: count}),
         is_for_all=True,
+        check=destination_of("traces").check,
     )
-    end = _end_of_signals()
+    end = end_of_signals()
     sent, failure = 0, ""
     try:
         while not end.is_set():
@@ -64,7 +68,7 @@ def ship(directory: Path | None, *, once: bool) -> int:
     return FAILURE if once and failure else 0
 
 
-def _end_of_signals() -> threading.Event:
+def end_of_signals() -> threading.Event:
     """Return what is set when the process is asked to end: the request that is on its way is waited for."""
     end = threading.Event()
 

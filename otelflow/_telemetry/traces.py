@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider, s
 
 from otelflow._core.process import entry_points, losses
 from otelflow._core.process.settings import settings
+from otelflow._core.runs.observers import Observer, add_observer, remove_observer
 from otelflow._core.text.safe_str import bounded_name
 from otelflow._telemetry.accounts import KeepsAccounts
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
@@ -34,12 +35,20 @@ _RATIO_SAMPLERS: Final = frozenset({"traceidratio", "parentbased_traceidratio"})
 
 
 class _Provider(KeepsInstanceId, KeepsAccounts, TracerProvider):
-    """The SDK's, with one instance id, and the accounts of what delivers its spans."""
+    """The SDK's, with one instance id and accounts of what delivers; *news* observes the runs as long as that does."""
+
+    news: Observer | None = None
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Tell *span_processor* of each span from now on."""
         self.keep_account_of(span_processor)
         super().add_span_processor(span_processor)
+
+    def shutdown(self) -> None:
+        """Deliver what is left, and observe nothing any more."""
+        super().shutdown()
+        if self.news is not None:
+            remove_observer(self.news)
 
 
 def new_provider(service_name: str | None) -> TracerProvider:
@@ -68,14 +77,20 @@ def new_provider(service_name: str | None) -> TracerProvider:
         span_limits=limits,
         id_generator=generator,
     )
-    spool_dir = settings().spool_dir
+    has_spool = settings().spool in ("on", "memory") or bool(settings().spool == "auto" and settings().spool_dir)
     for name in exporter_names("traces"):
         processor: SpanProcessor
-        if spool_dir and is_otlp(name):
-            from otelflow_exporters.spool import SpoolSpanProcessor  # noqa: PLC0415 only for programs that want a spool
+        if has_spool and is_otlp(name):
+            from otelflow._telemetry.spool_news import SpoolNews  # noqa: PLC0415 only with a spool
+            from otelflow_exporters._spool.destination import spool_directory  # noqa: PLC0415
+            from otelflow_exporters.spool import SpoolSpanProcessor  # noqa: PLC0415
 
+            directory = spool_directory(settings().spool, settings().spool_dir, name)
             on_loss = functools.partial(losses.lost, "traces")
-            processor = SpoolSpanProcessor(spool_dir, exporter=name, on_loss=on_loss)
+            news = SpoolNews()
+            processor = SpoolSpanProcessor(directory, exporter=name, on_loss=on_loss, news=news.take)
+            add_observer(news)
+            provider.news = news
         else:
             exporter, answer = new_exporter("traces", name)
             processor = BoundedBatchSpanProcessor(exporter, answer=answer)

@@ -71,7 +71,9 @@ def run_program(tmp_path, *parts, url, **variables):
     path = tmp_path / "program.py"
     path.write_text(source_of(PROGRAM, *parts))
     return run_python(
-        path, OTEL_EXPORTER_OTLP_ENDPOINT=url, OTELFLOW_SPOOL_DIR=tmp_path / "spool", cwd=tmp_path, **variables
+        path,
+        cwd=tmp_path,
+        **{"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTELFLOW_SPOOL_DIR": tmp_path / "spool", **variables},
     )
 
 
@@ -102,7 +104,7 @@ def test_spans_arrive_once_and_the_spool_is_empty_again(receiver, folder, caplog
 
     assert [span.name for span in receiver.spans] == [f"s{number}" for number in range(1_200)] + ["after"]
     assert (processor.waiting, processor.dropped) == (0, {"after_shutdown": 1})
-    assert [file.name for file in folder.iterdir()] == ["OTELFLOW_STORE"]
+    assert sorted(file.name for file in folder.iterdir()) == ["OTELFLOW_DESTINATION.txt", "OTELFLOW_STORE"]
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
@@ -463,14 +465,16 @@ def test_a_span_that_starts_with_too_much_holds_up_no_other(receiver, folder):
     assert (processor.dropped, processor.waiting) == ({"too_large": 1}, 0)
 
 
-def test_what_another_process_has_sent_is_not_taken_for_lost(receiver, folder, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
-        processor = SpoolSpanProcessor(folder, max_bytes=64 * 20_000)
+def test_what_another_process_has_sent_is_not_taken_for_lost(receiver, folder):
+    receiver.status = 503
+    processor = SpoolSpanProcessor(folder, max_bytes=64 * 20_000)
     tracer = provider_with(processor)
     for _ in range(700):
         tracer.start_span("made").end()
     processor.force_flush()
+    processor._shipper.not_before = float("inf")
+    receiver.requests.clear()
+    receiver.status = 200
 
     done = run_python("-m", "otelflow", "ship", folder, "--once", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
     delivered = len(receiver.spans)
@@ -481,7 +485,7 @@ def test_what_another_process_has_sent_is_not_taken_for_lost(receiver, folder, m
     assert done.returncode == 0, done.stderr
     assert delivered > 0
     assert processor.dropped == {}
-    assert delivered + processor.waiting >= 700
+    assert len({span.span_id for span in receiver.spans}) + processor.waiting >= 700
 
 
 def test_a_process_whose_spans_another_one_sends_does_not_spin(receiver, folder):
@@ -524,7 +528,7 @@ def test_spans_in_memory_are_kept_as_bytes(receiver, tmp_path):
 
     tracer.start_span("kept").end()
 
-    assert [type(item) for item in processor._memory] == [bytes]
+    assert [type(item) for item in processor._memory.take(5)] == [bytes]
 
 
 def test_a_span_whose_end_begins_a_segment_is_open_in_it_until_its_end_is_there(receiver, folder):
@@ -544,7 +548,7 @@ def test_a_span_whose_end_begins_a_segment_is_open_in_it_until_its_end_is_there(
 
 def test_own_segments_that_make_room_are_counted_without_being_read(folder, monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr("otelflow_exporters.spool.Segment", None)
+    monkeypatch.setattr("otelflow_exporters.spool.read_range", None)
     processor = SpoolSpanProcessor(folder, max_bytes=200_000)
     tracer = provider_with(processor)
 
@@ -554,3 +558,189 @@ def test_own_segments_that_make_room_are_counted_without_being_read(folder, monk
 
     assert processor.dropped["spool_full"] > 0
     assert processor.waiting + processor.dropped["spool_full"] == 1_000
+
+
+def test_room_is_made_on_a_thread_that_nobody_waits_for_and_the_budget_holds_all_the_same(folder, monkeypatch):
+    import threading
+
+    from otelflow_exporters._store import writer
+
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    threads, sizes = [], []
+    prune = writer.prune
+
+    def prune_and_look(store, *arguments, **options):
+        left = prune(store, *arguments, **options)
+        threads.append(threading.current_thread().name)
+        sizes.append(sum(file.stat().st_size for file in folder.glob("*.otlp")))
+        return left
+
+    monkeypatch.setattr(writer, "prune", prune_and_look)
+    processor = SpoolSpanProcessor(folder, max_bytes=64 * 20_000)
+    tracer = provider_with(processor)
+    for _ in range(200):
+        for _ in range(20):
+            tracer.start_span("many", attributes={"text": "x" * 200}).end()
+        time.sleep(0.002)
+    processor.shutdown()
+
+    assert threads.count("otelflow-worker") > len(threads) / 2
+    assert max(sizes) <= 64 * 20_000
+    assert processor.dropped["spool_full"] > 0
+    assert processor.waiting + processor.dropped["spool_full"] == 4_000
+
+
+def test_the_budget_holds_where_no_thread_makes_room(folder, monkeypatch):
+    processor = SpoolSpanProcessor(folder, max_bytes=64 * 10_000, is_shipped=False)
+    processor._worker.is_closed = True
+    tracer = provider_with(processor)
+    largest = 0
+
+    for _ in range(2_000):
+        tracer.start_span("many", attributes={"text": "x" * 200}).end()
+        largest = max(largest, sum(file.stat().st_size for file in folder.glob("*.otlp")))
+
+    assert 64 * 8_000 < largest <= 64 * 10_000
+
+
+def test_what_waits_is_never_sent_to_another_endpoint_than_the_one_that_it_waits_for(receiver, tmp_path):
+    first = run_program(tmp_path, "nightly(3).execute()", url="http://127.0.0.1:9")
+    second = run_program(tmp_path, "nightly(1).execute()", url=receiver.url)
+
+    assert first.returncode == second.returncode == 0
+    assert counts_of(receiver) == {"task work": 1, "flow nightly": 1}
+    assert f"was made for http://127.0.0.1:9, not for {receiver.url}" in second.stderr
+    assert "Spans wait in memory" in second.stderr
+
+    (tmp_path / "spool" / "OTELFLOW_DESTINATION.txt").unlink()
+    run_program(tmp_path, "nightly(1).execute()", url=receiver.url)
+
+    assert counts_of(receiver) == {"task work": 1 + 3 + 1, "flow nightly": 3}
+
+
+def test_a_new_key_is_no_other_destination_and_another_tenant_is(receiver, monkeypatch):
+    from otelflow_exporters._spool.destination import destination_of
+
+    def fingerprint(headers):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers)
+        return destination_of("traces").fingerprint
+
+    assert fingerprint("x-api-key=1234567890") == fingerprint("x-api-key=abcdefghij") == fingerprint("")
+    assert fingerprint("x-scope-orgid=a") != fingerprint("x-scope-orgid=b")
+
+
+def test_in_memory_nothing_is_written_and_it_is_said_once_what_that_costs(receiver, tmp_path):
+    done = run_program(tmp_path, "nightly(20).execute()", url=receiver.url, OTELFLOW_SPOOL="memory", HOME=tmp_path)
+
+    assert counts_of(receiver) == {"task work": 20, "flow nightly": 1}
+    assert done.stderr.count("Spans wait in memory, 16 MB at most, and are lost with the process") == 1
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["program.py"]
+
+
+def test_in_memory_what_one_refuses_holds_up_no_other_and_is_counted_at_the_end(receiver):
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    from support.receivers import spans_of
+
+    taken = []
+
+    def answer(request):
+        names = [span.name for span in spans_of([ExportTraceServiceRequest.FromString(request.body)])]
+        if "bad" in names:
+            return 500
+        taken.extend(names)
+        return 200
+
+    receiver.status = answer
+    processor = SpoolSpanProcessor(None)
+    tracer = provider_with(processor)
+    for number in range(40):
+        tracer.start_span("bad" if number == 7 else "good").end()
+    for _ in range(200):
+        if len(taken) == 39:
+            break
+        processor._shipper.try_once_more()
+        processor.force_flush(1_000)
+    processor.shutdown()
+
+    assert taken == ["good"] * 39
+    assert (processor.dropped, processor.waiting) == ({"shutdown": 1}, 0)
+
+
+def test_without_a_folder_no_other_process_can_ship():
+    with pytest.raises(ConfigurationError, match="from a directory only"):
+        SpoolSpanProcessor(None, is_shipped=False)
+
+
+def test_without_a_name_the_folder_is_private_and_one_for_each_destination(receiver, tmp_path):
+    for url in (receiver.url, "http://127.0.0.1:9"):
+        run_program(
+            tmp_path, "nightly(1).execute()",
+            url=url, OTELFLOW_SPOOL="on", OTELFLOW_SPOOL_DIR="", XDG_STATE_HOME=tmp_path / "state",
+        )  # fmt: skip
+
+    folders = list((tmp_path / "state" / "otelflow" / "spool").iterdir())
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700, 0o700]
+    assert counts_of(receiver) == {"task work": 1, "flow nightly": 1}
+    assert sorted(len(list(folder.glob("*.otlp"))) for folder in folders) == [0, 1]
+
+
+def test_what_a_killed_program_had_said_and_left_behind_is_told_with_it(receiver, tmp_path):
+    killed = run_program(
+        tmp_path,
+        """
+        @otelflow.flow
+        def talk(this_flow: otelflow.Flow = otelflow.INJECTED):
+            this_flow.log_info("half of it is done")
+            this_flow.add_flow_artifact(key="rows", data=[{"fruit": "melon"}], artifact_type="table")
+            this_flow.add_flow_result("count", "7")
+            work(1)
+            folder = os.environ["OTELFLOW_SPOOL_DIR"]
+            deadline = time.monotonic() + 30
+            while time.monotonic() < deadline:
+                files = [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".otlp")]
+                if any(b"half of it is done" in open(file, "rb").read() for file in files):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                time.sleep(0.05)
+
+        talk().execute()
+        """,
+        url="http://127.0.0.1:9",
+    )
+    (tmp_path / "spool" / "OTELFLOW_DESTINATION.txt").unlink()
+    run_program(tmp_path, "nightly(0).execute()", url=receiver.url)
+
+    assert killed.returncode == -signal.SIGKILL
+    (lost,) = [span for span in receiver.spans if span.name == "flow talk"]
+    values = [a.value.string_value for event in lost.events for a in event.attributes]
+    assert "half of it is done" in values
+    assert any("melon" in value for value in values)
+    assert "count" in values
+    assert lost.status.message == "the process was lost"
+
+
+def test_what_happened_in_an_open_span_is_written_once_and_never_after_its_end(folder):
+    from opentelemetry.sdk.trace import Event
+
+    from otelflow_exporters._spool.open_runs import open_runs
+
+    news = []
+    processor = SpoolSpanProcessor(folder, is_shipped=False, news=lambda: [news.pop()] if news else [])
+    processor._worker.is_closed = True
+    tracer = provider_with(processor)
+    span, other = tracer.start_span("open"), tracer.start_span("other")
+    span_id = span.get_span_context().span_id
+
+    news.append((span_id, [Event("happened", {"n": 1}, 5)]))
+    processor._ship()
+    size = sum(file.stat().st_size for file in folder.glob("*.otlp"))
+    processor._ship()
+    told = {run.span.name: [event.name for event in run.span.events] for run in open_runs(folder)}
+    span.end()
+    news.append((span_id, [Event("late", {}, 6)]))
+    processor._ship()
+
+    assert told == {"open": ["happened"], "other": []}
+    assert [run.span.name for run in open_runs(folder)] == ["other"]
+    assert sum(file.stat().st_size for file in folder.glob("*.otlp")) < 3 * size
+    assert processor._spans.keys() == processor._open.keys() == {other.get_span_context().span_id}

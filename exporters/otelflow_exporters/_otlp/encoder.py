@@ -15,7 +15,7 @@ from typing import Any, Final
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext
+from opentelemetry.trace import SpanContext, SpanKind
 
 # Tags: the number of a field in the high bits, how it is written in the low three (0 varint, 1 and 5 fixed, 2 a length)
 _TRACE_ID: Final = b"\x0a\x10"
@@ -24,8 +24,6 @@ _PARENT_ID: Final = b"\x22\x08"
 _TIMES: Final = struct.Struct("<BQBQ")
 _START_TAG: Final = 0x39
 _END_TAG: Final = 0x41
-_FLAGS: Final = struct.Struct("<BBI")
-_SPAN_FLAGS: Final = (0x85, 0x01)
 _LINK_FLAGS: Final = struct.Struct("<BI")
 _LINK_FLAGS_TAG: Final = 0x35
 _DOUBLE: Final = struct.Struct("<Bd")
@@ -35,46 +33,59 @@ _TIME_TAG: Final = 0x09
 # Whether the parent, or what a link leads to, is remote: always known here
 _IS_REMOTE_KNOWN: Final = 0x100
 _IS_REMOTE: Final = 0x200
+_LOCAL_FLAGS: Final = b"\x85\x01" + _IS_REMOTE_KNOWN.to_bytes(4, "little")
+_REMOTE_FLAGS: Final = b"\x85\x01" + (_IS_REMOTE_KNOWN | _IS_REMOTE).to_bytes(4, "little")
+_KINDS: Final = [bytes((0x30, kind.value + 1)) for kind in SpanKind]
+_STATUSES: Final = [b"\x7a\x00", b"\x7a\x02\x18\x01", b"\x7a\x02\x18\x02"]
 
 _MORE: Final = 0x80
 _INT64: Final = 1 << 63
 _UINT64: Final = 1 << 64
-_MOST_KEPT: Final = 1_000
+_MOST_KEPT: Final = 2_000
+_LONGEST_USUAL: Final = 64
 
 
-def encode_span(span: ReadableSpan) -> bytes:
-    """Return *span* as a ``TracesData`` of one span; one that has not ended has no end."""
+def encode_span(span: ReadableSpan, *, is_brief: bool = False) -> bytes:
+    """Return *span* as a ``TracesData`` of one span; one that has not ended has no end.
+
+    With *is_brief* it has neither events nor links nor a status: none of them is there when a span starts.
+    """
     context = span.get_span_context()
     if context is None:
         raise ValueError("a span without a context has no ids")
-    scope, schema_url = _scope_parts(span.instrumentation_scope)
-    resource, resource_schema_url = _resource_parts(span.resource)
-    scope_spans = scope + _field(0x12, _span(span, context)) + schema_url
-    return _field(0x0A, resource + _field(0x12, scope_spans) + resource_schema_url)
+    resource, scope, schema_url, resource_schema_url = _around(span.resource, span.instrumentation_scope)
+    encoded = b"".join(_parts_of(span, context, is_brief=is_brief))
+    inner = b"".join((scope, b"\x12", _varint(len(encoded)), encoded, schema_url))
+    outer = b"".join((resource, b"\x12", _varint(len(inner)), inner, resource_schema_url))
+    return b"".join((b"\x0a", _varint(len(outer)), outer))
 
 
-def _span(span: ReadableSpan, context: SpanContext) -> bytes:
+def _parts_of(span: ReadableSpan, context: SpanContext, *, is_brief: bool) -> list[bytes]:
     parts = [_TRACE_ID, context.trace_id.to_bytes(16, "big"), _SPAN_ID, context.span_id.to_bytes(8, "big")]
     if context.trace_state:
         state = ",".join(f"{key}={value}" for key, value in context.trace_state.items())
-        parts.append(_field(0x1A, _utf8(state)))
+        parts.append(field(0x1A, _utf8(state)))
     parent = span.parent
-    flags = _IS_REMOTE_KNOWN
+    is_remote = parent is not None and parent.is_remote
     if parent is not None:
         parts += (_PARENT_ID, parent.span_id.to_bytes(8, "big"))
-        if parent.is_remote:
-            flags |= _IS_REMOTE
-    parts.append(_text(0x2A, span.name))
-    parts.append(bytes((0x30, span.kind.value + 1)))
-    parts.append(_TIMES.pack(_START_TAG, span.start_time or 0, _END_TAG, span.end_time or 0))
-    if span.attributes:
-        _add_attributes(parts, b"\x4a", span.attributes)
+    parts += (
+        _text(0x2A, span.name),
+        _KINDS[span.kind.value],
+        _TIMES.pack(_START_TAG, span.start_time or 0, _END_TAG, span.end_time or 0),
+    )
+    parts.append(_REMOTE_FLAGS if is_remote else _LOCAL_FLAGS)
+    attributes = span.attributes
+    if attributes:
+        _add_attributes(parts, b"\x4a", attributes)
+    if is_brief:
+        return parts
     _add_count(parts, 0x50, span.dropped_attributes)
     for event in span.events:
-        inner = [_TIME.pack(_TIME_TAG, event.timestamp or 0), _field(0x12, _utf8(event.name))]
+        inner = [_TIME.pack(_TIME_TAG, event.timestamp or 0), field(0x12, _utf8(event.name))]
         _add_attributes(inner, b"\x1a", event.attributes or {})
         _add_count(inner, 0x20, event.dropped_attributes)
-        parts.append(_field(0x5A, b"".join(inner)))
+        parts.append(field(0x5A, b"".join(inner)))
     _add_count(parts, 0x60, span.dropped_events)
     for link in span.links:
         linked = link.context
@@ -82,14 +93,15 @@ def _span(span: ReadableSpan, context: SpanContext) -> bytes:
         _add_attributes(inner, b"\x22", link.attributes or {})
         _add_count(inner, 0x28, link.dropped_attributes)
         inner.append(_LINK_FLAGS.pack(_LINK_FLAGS_TAG, _IS_REMOTE_KNOWN | (_IS_REMOTE if linked.is_remote else 0)))
-        parts.append(_field(0x6A, b"".join(inner)))
+        parts.append(field(0x6A, b"".join(inner)))
     _add_count(parts, 0x70, span.dropped_links)
-    status = b"" if not span.status.description else _field(0x12, _utf8(span.status.description))
-    if span.status.status_code.value:
-        status += bytes((0x18, span.status.status_code.value))
-    parts.append(_field(0x7A, status))
-    parts.append(_FLAGS.pack(*_SPAN_FLAGS, flags))
-    return b"".join(parts)
+    status = span.status
+    if status.description:
+        code = bytes((0x18, status.status_code.value)) if status.status_code.value else b""
+        parts.append(field(0x7A, field(0x12, _utf8(status.description)) + code))
+    else:
+        parts.append(_STATUSES[status.status_code.value])
+    return parts
 
 
 def _add_count(parts: list[bytes], tag: int, count: int) -> None:
@@ -100,16 +112,24 @@ def _add_count(parts: list[bytes], tag: int, count: int) -> None:
 def _add_attributes(parts: list[bytes], tag: bytes, attributes: Mapping[str, Any]) -> None:
     """Add each attribute as a field of this *tag*; a value that OTLP cannot hold is left out, as the SDK does."""
     for key, value in attributes.items():
-        try:
-            if type(value) is str:
-                text = value.encode("utf-8", "backslashreplace")
-                encoded = b"\x0a" + _varint(len(text)) + text
-            else:
-                encoded = _value(value)
-            pair = _text(0x0A, key) + b"\x12" + _varint(len(encoded)) + encoded
-        except (TypeError, OverflowError, RecursionError):
-            continue
-        parts += (tag, _varint(len(pair)), pair)
+        kind = type(value)
+        is_usual = len(value) <= _LONGEST_USUAL if kind is str else kind is int and 0 <= value < _MORE
+        pair = _pairs.get((key, value)) if is_usual else None
+        if pair is None:
+            try:
+                pair = _pair(key, value)
+            except (TypeError, OverflowError, RecursionError):
+                continue
+            if is_usual:
+                _pairs.keep((key, value), pair)
+        parts += (tag, pair)
+
+
+def _pair(key: str, value: Any) -> bytes:
+    """Return an attribute as a ``KeyValue``, after its length. Raises as ``_value()`` does."""
+    encoded = _value(value)
+    pair = _text(0x0A, key) + b"\x12" + _varint(len(encoded)) + encoded
+    return _varint(len(pair)) + pair
 
 
 def _value(value: Any) -> bytes:
@@ -119,7 +139,7 @@ def _value(value: Any) -> bytes:
     if isinstance(value, bool):
         return b"\x10\x01" if value else b"\x10\x00"
     if isinstance(value, str):
-        return _field(0x0A, _utf8(value))
+        return field(0x0A, _utf8(value))
     if isinstance(value, int):
         if not -_INT64 <= value < _INT64:
             raise OverflowError("OTLP holds whole numbers of 64 bits")
@@ -127,16 +147,17 @@ def _value(value: Any) -> bytes:
     if isinstance(value, float):
         return _DOUBLE.pack(_DOUBLE_TAG, value)
     if isinstance(value, bytes):
-        return _field(0x3A, value)
+        return field(0x3A, value)
     if isinstance(value, Sequence):
-        return _field(0x2A, b"".join([_field(0x0A, _value(item)) for item in value]))
+        return field(0x2A, b"".join([field(0x0A, _value(item)) for item in value]))
     if isinstance(value, Mapping):
-        pairs = [_field(0x0A, _text(0x0A, str(key)) + _field(0x12, _value(item))) for key, item in value.items()]
-        return _field(0x32, b"".join(pairs))
+        pairs = [field(0x0A, _text(0x0A, str(key)) + field(0x12, _value(item))) for key, item in value.items()]
+        return field(0x32, b"".join(pairs))
     raise TypeError(f"OTLP has no {type(value).__name__}")
 
 
-def _field(tag: int, content: bytes) -> bytes:
+def field(tag: int, content: bytes) -> bytes:
+    """Return *content* as a field with this *tag*, which has one byte."""
     return bytes((tag,)) + _varint(len(content)) + content
 
 
@@ -150,6 +171,8 @@ _SHORT: Final = [bytes((number,)) for number in range(_MORE)]
 def _varint(number: int) -> bytes:
     if number < _MORE:
         return _SHORT[number]
+    if number < _MORE * _MORE:
+        return bytes((number & 0x7F | _MORE, number >> 7))
     encoded = bytearray()
     while number >= _MORE:
         encoded.append(number & 0x7F | _MORE)
@@ -160,40 +183,40 @@ def _varint(number: int) -> bytes:
 
 @functools.lru_cache(_MOST_KEPT)
 def _text(tag: int, text: str) -> bytes:
-    return _field(tag, _utf8(text)) if text else b""
+    return field(tag, _utf8(text)) if text else b""
 
 
-@functools.lru_cache(100)
-def _scope_parts(scope: InstrumentationScope | None) -> tuple[bytes, bytes]:
-    """Return a scope as a field of ``ScopeSpans``, and its schema as another."""
-    if scope is None:
-        return _field(0x0A, b""), b""
-    parts = [_field(0x0A, _utf8(scope.name))] if scope.name else []
-    if scope.version:
-        parts.append(_field(0x12, _utf8(scope.version)))
-    _add_attributes(parts, b"\x1a", scope.attributes or {})
-    return _field(0x0A, b"".join(parts)), _field(0x1A, _utf8(scope.schema_url)) if scope.schema_url else b""
+class _Kept(dict[Any, Any]):
+    """What was encoded lately. It is emptied when it is full: what is the same in many spans is soon there again."""
+
+    def keep(self, key: Any, value: Any) -> None:
+        """Keep *value*."""
+        if len(self) >= _MOST_KEPT:
+            self.clear()
+        self[key] = value
 
 
-class _Resources:
-    """The resources that were encoded last, by the object: a provider has one, and to hash it takes long."""
+_pairs: Final = _Kept()
+_surroundings: Final = _Kept()
 
-    def __init__(self) -> None:
-        self.parts: dict[int, tuple[Resource, tuple[bytes, bytes]]] = {}
 
-    def of(self, resource: Resource) -> tuple[bytes, bytes]:
-        """Return a resource as a field of ``ResourceSpans``, and its schema as another."""
-        entry = self.parts.get(id(resource))
-        if entry is not None and entry[0] is resource:
-            return entry[1]
+def _around(resource: Resource, scope: InstrumentationScope | None) -> tuple[bytes, bytes, bytes, bytes]:
+    """Return what stands before a span, resource and scope, and behind it, the schemas of both.
+
+    By the objects, of which a provider has few: to hash them would take as long as all the rest.
+    """
+    key = id(resource), id(scope)
+    entry = _surroundings.get(key)
+    if entry is None or entry[0] is not resource or entry[1] is not scope:
         parts: list[bytes] = []
         _add_attributes(parts, b"\x0a", resource.attributes)
-        schema_url = _field(0x1A, _utf8(resource.schema_url)) if resource.schema_url else b""
-        encoded = _field(0x0A, b"".join(parts)), schema_url
-        if len(self.parts) > _MOST_KEPT:
-            self.parts = {}
-        self.parts[id(resource)] = resource, encoded
-        return encoded
-
-
-_resource_parts: Final = _Resources().of
+        scope_parts: list[bytes] = []
+        if scope is not None:
+            scope_parts += (_text(0x0A, scope.name), _text(0x12, scope.version or ""))
+            _add_attributes(scope_parts, b"\x1a", scope.attributes or {})
+        schema_url = (scope and scope.schema_url) or ""
+        heads = field(0x0A, b"".join(parts)), field(0x0A, b"".join(scope_parts))
+        entry = resource, scope, (*heads, _text(0x1A, schema_url), _text(0x1A, resource.schema_url or ""))
+        _surroundings.keep(key, entry)
+    around: tuple[bytes, bytes, bytes, bytes] = entry[2]
+    return around

@@ -31,6 +31,11 @@ _MOST_CAUSES: Final = 50
 _REDIRECTION: Final = 300
 # What HTTP servers answer to a request with something in it that they cannot take: bad, too large, not processable.
 _BAD_REQUESTS: Final = frozenset({400, 413, 422})
+# With these the endpoint, or what stands before it, says of itself that it can take nothing now.
+_UNAVAILABLE: Final = frozenset({408, 429, 502, 503, 504})
+_UNAVAILABLE_CODES: Final = frozenset(
+    {"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "RESOURCE_EXHAUSTED", "ABORTED"}
+)
 # An exporter with one of these makes its own session.
 _CREDENTIAL_PROVIDERS: Final = (
     "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
@@ -85,6 +90,7 @@ class ExportStatus:
         self.is_refused = False
         self.was_asked = False
         self.is_for_good = False  # the same request would be refused again, and a part of it perhaps not
+        self.may_take_others = False  # it works, and has refused this request, which somebody may mend
 
     @property
     def was_unsendable(self) -> bool:
@@ -102,6 +108,7 @@ class ExportStatus:
         if response.status_code >= _REDIRECTION:  # the exporter follows no redirection, and takes it for a success
             self.is_refused = True
             self.is_for_good = response.status_code in _BAD_REQUESTS
+            self.may_take_others = response.status_code not in _UNAVAILABLE
             self.reason = self._short(f"HTTP {response.status_code} {response.reason or ''}")
             return
         self.is_refused = self.is_for_good = False
@@ -128,6 +135,7 @@ class ExportStatus:
             self.reason = self._short(f"gRPC {name}: {details}")
             is_too_large = name == "RESOURCE_EXHAUSTED" and "larger than" in details  # else it has no room for now
             self.is_for_good = is_too_large or name in ("INVALID_ARGUMENT", "INTERNAL")
+            self.may_take_others = name not in _UNAVAILABLE_CODES
             if is_too_large:
                 # The exporter would send it again and again, for as long as its time-out lasts.
                 raise TooLarge(self.reason) from error

@@ -1,35 +1,53 @@
-"""What a segment holds, from an offset on, and the request that is made of it."""
+"""What a segment holds, from an offset on, and the request that is made of it: the bytes as they lie there."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Status, TracesData
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as StoredSpan
+from opentelemetry.sdk.trace import Event, ReadableSpan
 
 from otelflow import semconv
 from otelflow._core.process.files import Folder
-from otelflow_exporters._store.records import LARGEST_RECORD, Segment, is_note, note, spans_of
+from otelflow_exporters._otlp.encoder import field
+from otelflow_exporters._store.records import LARGEST_RECORD, Segment, is_note, note, note_in, parsed
 
 #: What a segment ends with whose process went on, or ended as it should: no run of it is lost
 CLOSED: Final = note(b"closed")
 
 _PIECE: Final = 1024 * 1024
 _LARGEST_PIECE: Final = LARGEST_RECORD + 64
+# Tags of the fields of ``TracesData``, ``ResourceSpans`` and ``ScopeSpans``: what is described, its parts, its schema
+_FIRST: Final = 0x0A
+_SECOND: Final = 0x12
+_THIRD: Final = 0x1A
+_TRACE_ID: Final = b"\x0a\x10"
+_SPAN_ID: Final = b"\x12\x08"
+_SPAN_ID_AT: Final = 18
+_NO_END: Final = b"\x41" + bytes(8)
+_MORE: Final = 0x80
 
-_Key = tuple[bytes, str]
+
+class Part(NamedTuple):
+    """Spans of one resource and scope: the fields around them, before and after, and those that they are themselves."""
+
+    resource: tuple[bytes, bytes]
+    scope: tuple[bytes, bytes]
+    spans: bytes
+    number: int = 1
 
 
 class Item(NamedTuple):
     """One record of a segment: where it ends, and its spans that have ended."""
 
     end: int
-    traces: TracesData
+    parts: list[Part]
     spans: int
 
 
 class Piece(NamedTuple):
-    """Some records that follow each other, where they end, and how many bytes among them hold no record."""
+    """Some records that follow each other, where they end, and in how many places among them there is no record."""
 
     items: list[Item]
     end: int
@@ -45,103 +63,201 @@ def read_piece(folder: Folder, name: str, offset: int, *, is_finished: bool) -> 
     try:
         size = os.fstat(descriptor).st_size
         content = os.pread(descriptor, _PIECE, offset)
-        items = _items(content, offset)
+        items, unreadable = _items(content, offset)
         if not items and len(content) < size - offset:
             content = os.pread(descriptor, _LARGEST_PIECE, offset)
-            items = _items(content, offset)
+            items, unreadable = _items(content, offset)
     finally:
         os.close(descriptor)
-    end = items[-1].end if items else offset
     if is_finished and not items:
-        return Piece([], offset + len(content), len(content))
-    return Piece(items, end, 0)
+        return Piece([], offset + len(content), int(bool(content)))
+    return Piece(items, items[-1].end if items else offset, unreadable)
 
 
-def _items(content: bytes, offset: int) -> list[Item]:
-    items = []
-    for record in Segment(content).records():
-        traces = record.traces
-        if any(is_note(span) for span in spans_of(traces)):  # what has only started is not sent
-            traces = TracesData()
-            for resource_spans, scope_spans, span in _spans_in(record.traces):
-                if not is_note(span):
-                    Request.add_to(traces, resource_spans, scope_spans, span)
-        items.append(Item(offset + record.end, traces, sum(1 for _ in spans_of(traces))))
+def read_range(folder: Folder, name: str, start: int, end: int) -> list[Item]:
+    """Return what is to be sent of a part of the segment *name*; nothing if that is gone."""
+    items: list[Item] = []
+    while start < end:
+        try:
+            piece = read_piece(folder, name, start, is_finished=True)
+        except FileNotFoundError:
+            break
+        if not piece.items:
+            break
+        items += [item for item in piece.items if item.end <= end and item.spans]
+        start = piece.end
     return items
 
 
-def _spans_in(traces: TracesData) -> Iterable[tuple[ResourceSpans, ScopeSpans, StoredSpan]]:
+def _items(content: bytes, offset: int) -> tuple[list[Item], int]:
+    items, unreadable, position = [], 0, 0
+    for record in Segment(content).bodies():
+        item = item_of(content[record.start : record.fields_end], offset + record.end)
+        unreadable += (record.beginning > position) + (item is None)
+        items.append(item or Item(offset + record.end, [], 0))
+        position = record.end
+    return items, unreadable
+
+
+def item_of(body: bytes, end: int) -> Item | None:
+    """Return what is to be sent of a record's *body*, which ends at *end*; None if it is no traces.
+
+    What has only started, and what was forgotten, is not sent.
+    """
+    if note_in(body) is not None:
+        return Item(end, [], 0)
+    part = _part_of(body)
+    if part is not None:
+        return Item(end, [part], 1)
+    traces = parsed(body)
+    return None if traces is None else item_of_traces(traces, end)
+
+
+def item_of_traces(traces: TracesData, end: int) -> Item:
+    """Return what is to be sent of *traces*, each span on its own, as if a record held them that ends at *end*."""
+    parts = []
+    for resource_spans, scope_spans, span in _spans_in(traces):
+        if is_note(span):
+            continue
+        resource = field(_FIRST, resource_spans.resource.SerializeToString())
+        scope = field(_FIRST, scope_spans.scope.SerializeToString())
+        schemas = [
+            field(_THIRD, schema_url.encode()) if schema_url else b""
+            for schema_url in (resource_spans.schema_url, scope_spans.schema_url)
+        ]
+        span_field = field(_SECOND, span.SerializeToString())
+        parts.append(Part((resource, schemas[0]), (scope, schemas[1]), span_field))
+    return Item(end, parts, len(parts))
+
+
+def _part_of(body: bytes) -> Part | None:
+    """Return the one span of *body* if it lies there as our encoder writes it; None leaves it to a real parser."""
+    try:
+        resource_spans, end = _sized(body, 0, _FIRST)
+        resource, resource_end = _sized(body, resource_spans, _FIRST)
+        scope_spans, scope_spans_end = _sized(body, resource_end, _SECOND)
+        scope, scope_end = _sized(body, scope_spans, _FIRST)
+        span, span_end = _sized(body, scope_end, _SECOND)
+        span_id = span + _SPAN_ID_AT
+        is_usual = (
+            end == len(body)
+            and resource <= resource_end <= end
+            and scope_spans_end <= end
+            and scope <= scope_end
+            and span_end <= scope_spans_end
+            and body[span : span + 2] == _TRACE_ID
+            and body[span_id : span_id + 2] == _SPAN_ID
+            # Nothing but a schema follows.
+            and (scope_spans_end == end or _sized(body, scope_spans_end, _THIRD)[1] == end)
+            and (span_end == scope_spans_end or _sized(body, span_end, _THIRD)[1] == scope_spans_end)
+            and body.find(_NO_END, span, span_end) < 0
+        )
+    except (ValueError, IndexError):
+        return None
+    if not is_usual:
+        return None
+    return Part(
+        (body[resource_spans:resource_end], body[scope_spans_end:end]),
+        (body[scope_spans:scope_end], body[span_end:scope_spans_end]),
+        body[scope_end:span_end],
+    )
+
+
+def _sized(content: bytes, position: int, tag: int) -> tuple[int, int]:
+    """Return where the content of the field at *position* begins and ends. Raises ValueError if it has another tag."""
+    if content[position] != tag:
+        raise ValueError("another field")
+    position += 1
+    size, shift = 0, 0
+    while True:
+        byte = content[position]
+        position += 1
+        size |= (byte & 0x7F) << shift
+        if byte < _MORE:
+            return position, position + size
+        shift += 7
+        if shift > LARGEST_RECORD.bit_length():
+            raise ValueError("a length that is too long")
+
+
+def request_of(items: Iterable[Item]) -> bytes:
+    """Return an ``ExportTraceServiceRequest``, in which each resource and each scope stands once.
+
+    On the wire it is the same as ``TracesData``.
+    """
+    resources: dict[tuple[bytes, bytes], dict[tuple[bytes, bytes], list[bytes]]] = {}
+    for item in items:
+        for resource, scope, spans, _ in item.parts:
+            resources.setdefault(resource, {}).setdefault(scope, []).append(spans)
+    fields = []
+    for (resource_head, resource_tail), scopes in resources.items():
+        inner = [field(_SECOND, b"".join((head, *spans, tail))) for (head, tail), spans in scopes.items()]
+        fields.append(field(_FIRST, b"".join((resource_head, *inner, resource_tail))))
+    return b"".join(fields)
+
+
+def _spans_in(traces: TracesData) -> Iterator[tuple[ResourceSpans, ScopeSpans, StoredSpan]]:
     for resource_spans in traces.resource_spans:
         for scope_spans in resource_spans.scope_spans:
             for span in scope_spans.spans:
                 yield resource_spans, scope_spans, span
 
 
-class Request:
-    """An ``ExportTraceServiceRequest``, in which each resource and each scope stands once.
-
-    On the wire it is the same as ``TracesData``.
-    """
-
-    def __init__(self) -> None:
-        self._traces = TracesData()
-        self._resources: dict[_Key, ResourceSpans] = {}
-        self._scopes: dict[tuple[_Key, _Key], ScopeSpans] = {}
-
-    def add(self, traces: TracesData) -> None:
-        """Add all spans of *traces*."""
-        for resource_spans in traces.resource_spans:
-            resource_key = resource_spans.resource.SerializeToString(), resource_spans.schema_url
-            resource = self._resources.get(resource_key)
-            if resource is None:
-                resource = self._resources[resource_key] = self._traces.resource_spans.add()
-                resource.resource.CopyFrom(resource_spans.resource)
-                resource.schema_url = resource_spans.schema_url
-            for scope_spans in resource_spans.scope_spans:
-                scope_key = scope_spans.scope.SerializeToString(), scope_spans.schema_url
-                scope = self._scopes.get((resource_key, scope_key))
-                if scope is None:
-                    scope = self._scopes[resource_key, scope_key] = resource.scope_spans.add()
-                    scope.scope.CopyFrom(scope_spans.scope)
-                    scope.schema_url = scope_spans.schema_url
-                scope.spans.extend(scope_spans.spans)
-
-    def encoded(self) -> bytes:
-        """Return it as bytes."""
-        return self._traces.SerializeToString()
-
-    @staticmethod
-    def add_to(traces: TracesData, resource_spans: ResourceSpans, scope_spans: ScopeSpans, span: StoredSpan) -> None:
-        """Add *span*, with the resource and the scope that it has in another message."""
-        resource = traces.resource_spans.add(resource=resource_spans.resource, schema_url=resource_spans.schema_url)
-        resource.scope_spans.add(scope=scope_spans.scope, schema_url=scope_spans.schema_url, spans=[span])
+def start_record(encoded: bytes) -> bytes:
+    """Return the record that says that a span has started, and what is known of it: no reader takes it for a span."""
+    return note(encoded)
 
 
-def lost_spans(content: bytes, last_sign: int) -> TracesData:
+def with_events(span: ReadableSpan, events: Sequence[Event]) -> ReadableSpan:
+    """Return what *span* would be if these *events* were on it, too."""
+    return ReadableSpan(
+        name=span.name,
+        context=span.get_span_context(),
+        parent=span.parent,
+        resource=span.resource,
+        attributes=span.attributes,
+        events=(*span.events, *events),
+        links=span.links,
+        kind=span.kind,
+        start_time=span.start_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
+
+
+def open_spans(content: bytes) -> list[TracesData]:
+    """Return what had started and not ended when the last record of a segment was written: each span on its own."""
+    if content.endswith(CLOSED):
+        return []
+    started: dict[bytes, TracesData] = {}
+    for record in Segment(content).bodies():
+        body = content[record.start : record.fields_end]
+        text = note_in(body)
+        traces = parsed(body if text is None else text)
+        for resource_spans, scope_spans, span in _spans_in(traces or TracesData()):
+            started.pop(span.span_id, None)
+            if is_note(span):  # one that comes later says more
+                alone = started[span.span_id] = TracesData()
+                resource = alone.resource_spans.add(
+                    resource=resource_spans.resource, schema_url=resource_spans.schema_url
+                )
+                resource.scope_spans.add(scope=scope_spans.scope, schema_url=scope_spans.schema_url, spans=[span])
+    return list(started.values())
+
+
+def lost_spans(content: bytes, last_sign: int) -> list[Item]:
     """Return the spans that had started and not ended when their process was lost, as they are to be reported.
 
     *content* is the last segment of that process, *last_sign* when it was last alive, in nanoseconds since the epoch.
     """
-    lost = TracesData()
-    if content.endswith(CLOSED):
-        return lost
-    started: dict[bytes, tuple[ResourceSpans, ScopeSpans, StoredSpan]] = {}
-    ended: set[bytes] = set()
-    for record in Segment(content).records():
-        for resource_spans, scope_spans, span in _spans_in(record.traces):
-            if is_note(span):
-                started[span.span_id] = resource_spans, scope_spans, span
-            else:
-                ended.add(span.span_id)
-    for span_id, (resource_spans, scope_spans, span) in started.items():
-        if span_id in ended:
-            continue
-        span.end_time_unix_nano = max(last_sign, span.start_time_unix_nano)
-        span.status.code = Status.STATUS_CODE_ERROR
-        span.status.message = "the process was lost"
-        attributes = {attribute.key for attribute in span.attributes}
-        if semconv.RUN_RESULT not in attributes and attributes & {semconv.FLOW_NAME, semconv.TASK_NAME}:
-            span.attributes.add(key=semconv.RUN_RESULT).value.string_value = semconv.ERROR
-        span.attributes.add(key=semconv.ERROR_TYPE).value.string_value = semconv.PROCESS_LOST
-        Request.add_to(lost, resource_spans, scope_spans, span)
+    lost = []
+    for traces in open_spans(content):
+        for _, _, span in _spans_in(traces):
+            span.end_time_unix_nano = max(last_sign, span.start_time_unix_nano)
+            span.status.code = Status.STATUS_CODE_ERROR
+            span.status.message = "the process was lost"
+            attributes = {attribute.key for attribute in span.attributes}
+            if semconv.RUN_RESULT not in attributes and attributes & {semconv.FLOW_NAME, semconv.TASK_NAME}:
+                span.attributes.add(key=semconv.RUN_RESULT).value.string_value = semconv.ERROR
+            span.attributes.add(key=semconv.ERROR_TYPE).value.string_value = semconv.PROCESS_LOST
+        lost.append(item_of_traces(traces, 0))
     return lost

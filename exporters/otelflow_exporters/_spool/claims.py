@@ -13,22 +13,33 @@ from otelflow._core.process.files import Folder, StoredFile, is_running, lock
 from otelflow_exporters._store.ownership import writer_of
 
 SUFFIX: Final = ".sent"
+#: Where a part of a segment begins and ends, in bytes
+Range = tuple[int, int]
+
 _DIGITS: Final = 20
+_END: Final = b"."
+# More than anybody sets aside at once
+_LARGEST_TEXT: Final = 8 * 1024
 
 
 class Claim:
-    """The right to ship the segment *name*; ``offset`` is where the part of it begins that has not arrived yet."""
+    """The right to ship the segment *name*.
+
+    ``offset`` is where the part of it begins that nobody has looked at yet. What lies before that has arrived, or will
+    never arrive, but for ``aside``: ranges that the endpoint did not take, and may take another time.
+    """
 
     def __init__(self, name: str, descriptor: int, size: int) -> None:
         self.name = name
         self._descriptor = descriptor
-        self.offset = _offset(os.pread(descriptor, _DIGITS, 0), size)
+        self.offset, self.aside = _progress(os.pread(descriptor, _LARGEST_TEXT, 0), size)
 
-    def advance(self, offset: int) -> None:
-        """Remember that everything before *offset* has arrived, or will never arrive."""
-        self.offset = offset
+    def advance(self, offset: int, aside: list[Range]) -> None:
+        """Remember that everything before *offset* has arrived, or will never arrive, but for what is set *aside*."""
+        self.offset, self.aside = offset, aside
+        ranges = "".join(f" {start}-{end}" for start, end in aside)
         with contextlib.suppress(OSError):  # a full disk: after a restart some of it is sent again
-            os.pwrite(self._descriptor, str(offset).zfill(_DIGITS).encode(), 0)
+            os.pwrite(self._descriptor, f"{offset:0{_DIGITS}}{ranges}".encode() + _END, 0)
 
     def remove(self, folder: Folder) -> None:
         """Remove the segment from *folder*: nothing is left to be done with it."""
@@ -72,18 +83,26 @@ def claim(folder: Folder, file: StoredFile) -> Claim | None:
     return None
 
 
-def offset_of(folder: Folder, file: StoredFile) -> int:
-    """Return how far the segment *file* has been shipped, whoever does it."""
+def waiting_in(folder: Folder, file: StoredFile) -> list[Range]:
+    """Return which parts of the segment *file* have not been shipped, whoever does it."""
     try:
-        return _offset(folder.read(file.name + SUFFIX, _DIGITS), file.size)
+        offset, aside = _progress(folder.read(file.name + SUFFIX, _LARGEST_TEXT), file.size)
     except OSError:
-        return 0
+        offset, aside = 0, []
+    return [*aside, (offset, file.size)]
 
 
-def _offset(text: bytes, size: int) -> int:
-    """Return the number that *text* is; 0 if it can be none in a file of that *size*: better sent twice than never."""
-    offset = int(text) if text.isdigit() else 0
-    return offset if offset <= size else 0
+def _progress(text: bytes, size: int) -> tuple[int, list[Range]]:
+    """Return what *text* says of a file of that *size*; nothing if that cannot be: better sent twice than never."""
+    digits, *ranges = text.partition(_END)[0].split(b" ")
+    is_whole = _END in text or text == digits  # an earlier version has written no more than the offset
+    try:
+        offset = int(digits) if digits.isdigit() and is_whole else -1
+        aside = [(int(start), int(end)) for start, end in (part.split(b"-") for part in ranges)]
+    except ValueError:
+        return 0, []
+    is_possible = 0 <= offset <= size and all(0 <= start < end <= offset for start, end in aside)
+    return (offset, aside) if is_possible else (0, [])
 
 
 def forget(folder: Folder, own: dict[str, int], sent: Counter[str], names: Iterable[str]) -> tuple[int, int]:

@@ -1,27 +1,30 @@
-"""Ship what waits in a spool: batch after batch, in order, until the endpoint has taken it."""
+"""Ship what waits in a spool: batch after batch, in order, and what is refused beside the rest."""
 
+import enum
 import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from otelflow._core.process import forks
-from otelflow._core.process.files import Folder
+from otelflow._core.process.files import Folder, StoredFile
 from otelflow_exporters._otlp.sender import Sender
-from otelflow_exporters._spool.batches import CLOSED, Item, Request, lost_spans, read_piece
+from otelflow_exporters._spool.aside import Aside, Piece
+from otelflow_exporters._spool.batches import Item, lost_spans, read_piece, read_range, request_of
 from otelflow_exporters._spool.claims import Claim, claim, forget, remove_left
 from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters._store.pruning import is_live
-from otelflow_exporters._store.records import LARGEST_SEGMENT, spans_of
-
-if TYPE_CHECKING:
-    from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+from otelflow_exporters._store.records import LARGEST_SEGMENT
 
 _FIRST_BACKOFF_SECONDS: Final = 1.0
 _LONGEST_BACKOFF_SECONDS: Final = 60.0
 _JITTER: Final = 0.2
+# How often the same batch is tried in a row by an endpoint that takes nothing: it may be the batch that it cannot take.
+_TRIES_IN_PLACE: Final = 3
+# How often an endpoint that takes others may refuse one and the same span before that is lost
+_MOST_REFUSALS: Final = 10
 
 #: (reason, number of spans)
 OnLoss = Callable[[str, int], None]
@@ -40,23 +43,31 @@ class Outcome(NamedTuple):
     is_more: bool = False
 
 
+class _Answer(enum.Enum):
+    DONE = enum.auto()  # it arrived, or never will
+    SPLIT = enum.auto()  # a part of it may arrive
+    WAIT = enum.auto()
+
+
 class Shipper:
-    """Sends what waits in *directory* with *sender*: of this process and of those that are gone, or *is_for_all*.
+    """Sends with *sender* what waits in *directory*: of this process and of those that are gone, or *is_for_all*.
 
     *own* says how many spans this process has written, by segment. *on_loss* is told of each span that was sent in
-    vain: ``rejected`` by the endpoint, or ``unreadable``.
+    vain: ``rejected`` by the endpoint, or ``unreadable``. *check* raises StoreUnreadable for a folder of others.
     """
 
     def __init__(
         self,
-        directory: Path,
+        directory: Path | None,
         sender: Sender,
         *,
         batch_size: int,
         on_loss: OnLoss,
         own: Callable[[], dict[str, int]] = dict,
         is_for_all: bool = False,
+        check: Callable[[Folder], object] = bool,
     ) -> None:
+        self._check = check
         self._directory = directory
         self._sender = sender
         self._largest_batch = batch_size
@@ -75,59 +86,89 @@ class Shipper:
             held.release()
         self._claims.clear()
         self._items: dict[str, list[Item]] = {}  # read, and not sent yet
-        self._recovered: dict[str, TracesData] = {}
+        self._aside = Aside()
+        self._told: set[str] = set()  # segments whose lost runs are sent, or wait
         self._sent: Counter[str] = Counter()  # spans, by segment
         self._batch_size = self._largest_batch
-        self._failures = 0
+        self._failures = self._failures_in_place = 0
+        self._reason = ""
         self._is_tidy = False
+        self._is_turn_of_heads = False
         self.not_before = 0.0  # on time.monotonic()
         #: How many requests were sent, and how many of them arrived
         self.requests = self.arrivals = 0
 
     @property
     def failure(self) -> str:
-        """Why nothing arrives at the moment, in words; empty when all is well."""
-        return self._sender.status.place if self._failures else ""
+        """Why something does not arrive at the moment, in words; empty when all is well."""
+        return self._reason if self._failures or self._aside else ""
+
+    def sent_of(self, name: str) -> int | None:
+        """Return how many spans of the segment *name* are done with; None if another process ships it."""
+        return self._sent[name] if name in self._claims else None
+
+    def try_once_more(self) -> None:
+        """Leave nothing alone any longer."""
+        self.not_before = 0.0
+        self._aside.try_all()
 
     def ship(self) -> Outcome:
         """Send one batch, unless the endpoint is to be left alone. Raises OSError when the folder cannot be used."""
-        if time.monotonic() < self.not_before:
+        if self._directory is None or time.monotonic() < self.not_before:
             return Outcome()
         try:
             with open_store(self._directory, kind="spool") as folder:
+                self._check(folder)
                 return self._ship_from(folder)
         except FileNotFoundError:
             return Outcome()
 
-    def ship_records(self, items: list[Item]) -> int:
-        """Send *items*, which are in no file, as far as they fit in one batch; return how many are done with."""
+    def ship_records(self, items: list[Item]) -> tuple[int, bool]:
+        """Send *items*, which are in no file, as far as they fit in one batch.
+
+        Return how many that were, and whether they are done with.
+        """
         if time.monotonic() < self.not_before:
-            return 0
+            return 0, False
         batch = self._first_of(items)
-        return len(batch) if self._is_done_with(batch) else 0
+        is_done = self._send(batch) is _Answer.DONE
+        if not is_done:
+            self._batch_size = max(1, len(batch) // 2)  # the one that is refused is alone soon
+        return len(batch), is_done
 
     def _ship_from(self, folder: Folder) -> Outcome:
         own = self._own()
         written = dict(own)  # before the look at the folder: another segment may begin meanwhile
         files = sorted(segment_files(folder))  # their names begin with the time
-        shipped, vanished = forget(folder, own, self._sent, written.keys() - {file.name for file in files})
+        names = {file.name for file in files}
+        shipped, vanished = forget(folder, own, self._sent, written.keys() - names)
         if shipped or vanished:
             return Outcome(own=shipped, vanished=vanished, is_more=True)
         if not self._is_tidy:
             self._is_tidy = True
             remove_left(folder)
-        self._release(self._claims.keys() - {file.name for file in files})
+        self._release(self._claims.keys() - names)
+        if self._is_turn_of_heads:
+            return self._ship_heads(folder, files) or self._ship_aside(folder) or Outcome()
+        return self._ship_aside(folder) or self._ship_heads(folder, files) or Outcome()
+
+    # What nobody has tried yet
+
+    def _ship_heads(self, folder: Folder, files: list[StoredFile]) -> Outcome | None:
+        self._is_turn_of_heads = False
+        own = self._own()
         for file in files:
             is_finished = not is_live(folder, file.name)
             if file.name not in self._claims and (self._is_for_all or file.name in own or is_finished):
                 held = claim(folder, file)
                 if held is not None:
                     self._claims[file.name] = held
+                    self._aside.add(Piece(held.name, place) for place in held.aside)
             if file.name in self._claims:
                 outcome = self._ship_segment(folder, self._claims[file.name], is_finished=is_finished)
                 if outcome is not None:
                     return outcome
-        return Outcome()
+        return None
 
     def _ship_segment(self, folder: Folder, held: Claim, *, is_finished: bool) -> Outcome | None:
         """Send the next batch of a segment; None if there is nothing to send in it."""
@@ -135,48 +176,121 @@ class Shipper:
         if not items:
             piece = read_piece(folder, held.name, held.offset, is_finished=is_finished)
             if piece.unreadable:
-                self._on_loss("unreadable", 1)  # how many spans it was, nobody can tell
-                held.advance(piece.end)
+                self._on_loss("unreadable", piece.unreadable)  # how many spans it was, nobody can tell
+            if not piece.items:
+                self._advance(held, piece.end)
             items = self._items[held.name] = piece.items
         if not items:
             return self._finish(folder, held) if is_finished else None
         batch = self._first_of(items)
-        if not self._is_done_with(batch):
-            return self._next_try()
+        answer = self._send(batch)
+        if answer is not _Answer.DONE and not self._is_set_aside(held, batch, answer):
+            return Outcome(is_more=time.monotonic() >= self.not_before)
+        self._failures_in_place = 0
         del items[: len(batch)]
-        held.advance(batch[-1].end)
+        self._advance(held, batch[-1].end)
+        if answer is not _Answer.DONE:
+            return Outcome(is_more=time.monotonic() >= self.not_before)
+        return self._count(held.name, sum(item.spans for item in batch))
+
+    def _is_set_aside(self, held: Claim, batch: list[Item], answer: _Answer) -> bool:
+        """Let *batch*, which was refused, wait beside the rest, and tell so; else it is tried again where it is."""
         count = sum(item.spans for item in batch)
-        if held.name not in self._own():
-            return Outcome(others=count, is_more=True)
-        self._sent[held.name] += count
-        return Outcome(own=count, is_more=True)
+        self._failures_in_place += 1
+        if answer is _Answer.SPLIT or self._aside.is_full:
+            self._batch_size = max(1, count // 2)
+            return False
+        if not self._sender.status.may_take_others and self._failures_in_place < _TRIES_IN_PLACE:
+            return False
+        piece = Piece(held.name, (held.offset, batch[-1].end))
+        self._aside.add([piece])
+        self._put_off(piece)
+        return True
 
     def _finish(self, folder: Folder, held: Claim) -> Outcome | None:
         """Report the runs that were open when the process was lost that wrote this segment, and remove it."""
-        lost = self._recovered.get(held.name)
-        if lost is None:
+        if held.name not in self._told:
+            self._told.add(held.name)
             file = folder.file(held.name)
             last_sign = round(file.modified * 1e9) if file is not None else 0
             is_own = held.name in self._own()  # its end could not be written on a full disk: nothing is lost
-            content = CLOSED if is_own else folder.read(held.name, LARGEST_SEGMENT)
-            lost = self._recovered[held.name] = lost_spans(content, last_sign)
-        count = sum(1 for _ in spans_of(lost))
-        if count and not self._is_done_with([Item(held.offset, lost, count)]):
-            return self._next_try()
+            lost = [] if is_own else lost_spans(folder.read(held.name, LARGEST_SEGMENT), last_sign)
+            size = self._largest_batch
+            self._aside.add(Piece(held.name, None, lost[start : start + size]) for start in range(0, len(lost), size))
+            if lost:
+                return Outcome(is_more=True)
+        return None if self._aside.has(held.name) else self._remove(folder, held)
+
+    def _remove(self, folder: Folder, held: Claim) -> Outcome | None:
+        """Remove a segment in which nothing is left."""
         held.remove(folder)
         own = self._own()
         vanished = own.pop(held.name, 0) - self._sent.pop(held.name, 0)  # what was unreadable of it
         self._release([held.name])
-        return Outcome(others=count, vanished=vanished, is_more=True) if count or vanished else None
+        return Outcome(vanished=vanished, is_more=True) if vanished else None
+
+    # What was refused
+
+    def _ship_aside(self, folder: Folder) -> Outcome | None:
+        """Send the piece that has waited longest; None if none is to be tried now."""
+        piece = self._aside.due()
+        if piece is None:
+            return None
+        items = piece.items if piece.place is None else read_range(folder, piece.name, *piece.place)
+        answer = self._send(items)
+        if answer is _Answer.WAIT:
+            answer = self._judge(piece, items)
+        if answer is _Answer.WAIT:
+            self._is_turn_of_heads = True
+            self._put_off(piece)
+            return Outcome(is_more=time.monotonic() >= self.not_before)
+        self._aside.remove(piece, piece.halves(items) if answer is _Answer.SPLIT else ())
+        held = self._claims.get(piece.name)
+        if held is not None and piece.place is not None:
+            self._advance(held, held.offset)
+        if answer is _Answer.SPLIT:
+            return Outcome(is_more=True)
+        count = sum(item.spans for item in items)
+        if piece.place is not None:
+            return self._count(piece.name, count)
+        if held is not None and not self._aside.has(piece.name):  # at once: who is killed before tells them again
+            self._remove(folder, held)
+        return Outcome(others=count, is_more=True)
+
+    def _judge(self, piece: Piece, items: list[Item]) -> _Answer:
+        """Say what comes of *piece*, refused once more: it is its own fault when the endpoint has taken others."""
+        if not self._sender.status.may_take_others or self.arrivals == piece.arrivals:
+            return _Answer.WAIT
+        if len(items) > 1:
+            return _Answer.SPLIT
+        piece.refusals += 1
+        if piece.refusals < _MOST_REFUSALS:
+            return _Answer.WAIT
+        self._on_loss("rejected", sum(item.spans for item in items))
+        return _Answer.DONE
+
+    def _put_off(self, piece: Piece) -> None:
+        piece.tries += 1
+        piece.arrivals = self.arrivals
+        piece.not_before = max(self.not_before, time.monotonic() + self._backoff(piece.tries))
+
+    # Both
+
+    def _advance(self, held: Claim, offset: int) -> None:
+        held.advance(offset, self._aside.ranges_in(held.name))
+
+    def _count(self, name: str, count: int) -> Outcome:
+        if name not in self._own():
+            return Outcome(others=count, is_more=True)
+        self._sent[name] += count
+        return Outcome(own=count, is_more=True)
 
     def _release(self, names: Iterable[str]) -> None:
         for name in list(names):
             self._claims.pop(name).release()
             self._items.pop(name, None)
-            self._recovered.pop(name, None)
-
-    def _next_try(self) -> Outcome:
-        return Outcome(is_more=time.monotonic() >= self.not_before)
+            self._aside.forget(name)
+            self._told.discard(name)
 
     def _first_of(self, items: list[Item]) -> list[Item]:
         batch: list[Item] = []
@@ -188,36 +302,38 @@ class Shipper:
             batch.append(item)
         return batch
 
-    def _is_done_with(self, batch: list[Item]) -> bool:
-        """Send *batch*; tell whether it need not be sent again: it has arrived, or was refused for good."""
+    def _send(self, batch: list[Item]) -> _Answer:
+        """Send *batch*, and tell what is to become of it."""
         count = sum(item.spans for item in batch)
         if not count:
-            return True
-        request = Request()
-        for item in batch:
-            request.add(item.traces)
+            return _Answer.DONE
         sender, status = self._sender, self._sender.status
         self.requests += 1
-        sender.send(request.encoded())
+        sender.send(request_of(batch))
         if not status.is_refused:
             self.arrivals += 1
             self._failures = 0
+            self.not_before = 0.0
             self._batch_size = min(self._largest_batch, self._batch_size * 2)
             if status.rejected:
                 self._on_loss("rejected", min(status.rejected, count))
-            return True
-        if status.is_for_good and sum(1 for item in batch if item.spans) > 1:  # a bad one costs itself only
-            self._batch_size = max(1, count // 2)
-            self.not_before = 0.0
-            return False
+            return _Answer.DONE
         if status.is_for_good:
+            self.not_before = 0.0
+            if sum(1 for item in batch if item.spans) > 1:  # a bad one costs itself only
+                return _Answer.SPLIT
             self._on_loss("rejected", count)
-            return True
+            return _Answer.DONE
         self._failures += 1
-        seconds = min(_FIRST_BACKOFF_SECONDS * 2 ** (self._failures - 1), _LONGEST_BACKOFF_SECONDS)
-        seconds = sender.retry_after or seconds * self._random.uniform(1 - _JITTER, 1 + _JITTER)
-        self.not_before = time.monotonic() + seconds
-        return False
+        self._reason = status.place
+        if self._failures > 1 or sender.retry_after or not status.may_take_others:  # else the next is tried at once
+            self.not_before = time.monotonic() + (sender.retry_after or self._backoff(self._failures))
+        return _Answer.WAIT
+
+    def _backoff(self, failures: int) -> float:
+        """Return how many seconds are waited after so many *failures* in a row."""
+        seconds = min(_FIRST_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 10), _LONGEST_BACKOFF_SECONDS)
+        return seconds * self._random.uniform(1 - _JITTER, 1 + _JITTER)
 
     def close(self) -> None:
         """Leave what is left to others."""

@@ -5,7 +5,7 @@ import os
 from typing import Final, NamedTuple
 
 from otelflow._core.process.files import Folder, is_held
-from otelflow_exporters._spool.claims import SUFFIX, offset_of
+from otelflow_exporters._spool import claims
 from otelflow_exporters._store.ownership import segment_files
 from otelflow_exporters._store.pruning import is_live
 from otelflow_exporters._store.records import LARGEST_SEGMENT, Segment, is_note, spans_of
@@ -32,20 +32,22 @@ def waiting_in(folder: Folder) -> Waiting:
     count, size, since, writers, is_sent = 0, 0, 0.0, 0, False
     for file in sorted(segment_files(folder)):  # their names begin with the time
         writers += is_live(folder, file.name)
-        offset = offset_of(folder, file)
+        ranges = claims.waiting_in(folder, file)
+        left = sum(end - start for start, end in ranges)
         with contextlib.suppress(OSError):  # nobody has claimed it, or it was sent meanwhile
-            descriptor = folder.open(file.name + SUFFIX, os.O_RDONLY)
+            descriptor = folder.open(file.name + claims.SUFFIX, os.O_RDONLY)
             try:
                 is_sent = bool(is_held(descriptor)) or is_sent
             finally:
                 os.close(descriptor)
         content = b""
-        if size + file.size - offset <= _MOST_READ:
+        if size + left <= _MOST_READ:
             with contextlib.suppress(OSError):
-                content = folder.read(file.name, LARGEST_SEGMENT)[offset:]
-        ended = [span for record in Segment(content).records() for span in spans_of(record.traces) if not is_note(span)]
+                content = folder.read(file.name, LARGEST_SEGMENT)
+        records = (record for start, end in ranges for record in Segment(content[start:end]).records())
+        ended = [span for record in records for span in spans_of(record.traces) if not is_note(span)]
         count += len(ended)
         if ended or not content:
-            size += file.size - offset
+            size += left
             since = since or (min(span.end_time_unix_nano for span in ended) / 1e9 if ended else file.modified)
     return Waiting(count if size <= _MOST_READ else None, size, since, writers, is_sent)

@@ -23,8 +23,10 @@ _CHECKSUM_TAG: Final = b"\x75"  # field 14, four bytes
 _CHECKSUM_BYTES: Final = 5
 _MORE: Final = 0x80
 _LONGEST_VARINT: Final = 5
-# The last byte of a record's length, if its first field and the first field in that one follow.
-_BEGINNING: Final = re.compile(rb"[\x00-\x7f](?=\x0a[\x80-\xff]{0,4}[\x00-\x7f][\x0a\x12\x1a])", re.DOTALL)
+# The last byte of a record's length, if its first field and the first field in that one follow; or a note of a span.
+_BEGINNING: Final = re.compile(
+    rb"[\x00-\x7f](?=\x0a[\x80-\xff]{0,4}[\x00-\x7f][\x0a\x12\x1a]|\x7a[\x80-\xff]{0,4}[\x00-\x7f]\x0a)", re.DOTALL
+)
 
 # One unit of effort is about a microsecond: one place looked at, one field skipped, so many bytes of a checksum.
 _LEAST_EFFORT: Final = 50_000
@@ -42,6 +44,15 @@ class Record(NamedTuple):
     start: int
     end: int
     traces: TracesData
+
+
+class Body(NamedTuple):
+    """One record with a right checksum: where it begins, and where in it what it holds begins and ends."""
+
+    beginning: int
+    start: int
+    fields_end: int
+    end: int
 
 
 class Segment:
@@ -76,6 +87,20 @@ class Segment:
                 position = following
                 continue
             yield Record(*body, traces)
+            position = body[1]
+        self.unreadable += self._rest
+
+    def bodies(self) -> Iterator[Body]:
+        """Yield where every record lies that has a right checksum; what it holds is not looked at."""
+        position = 0
+        while position < len(self.content):
+            body = self._body_at(position)
+            if body is None:
+                following = self._next_record(position + 1)
+                self.unreadable += following - position
+                position = following
+                continue
+            yield Body(position, body[0], body[1] - _CHECKSUM_BYTES, body[1])
             position = body[1]
         self.unreadable += self._rest
 
@@ -136,6 +161,14 @@ def is_segment(content: bytes) -> bool:
 def note(text: bytes) -> bytes:
     """Return a record without spans that holds *text*; OTLP readers skip it, as they skip what was forgotten."""
     return framed(bytes([_FILLER_TAG]) + varint(len(text)) + text)
+
+
+def note_in(body: bytes) -> bytes | None:
+    """Return the text of a note, which is the whole *body* of its record; None if that is something else."""
+    if body[:1] != bytes([_FILLER_TAG]):
+        return None
+    size = read_varint(body, 1, len(body))
+    return None if size is None or size[1] + size[0] != len(body) else body[size[1] :]
 
 
 def framed(body: bytes) -> bytes:

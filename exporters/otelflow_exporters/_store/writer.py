@@ -21,7 +21,9 @@ class SegmentWriter:
 
     *kind* is what errors call its folder. *first_records* returns what each segment begins with, *last_record* is what
     it ends with, unless its process is lost. *on_removal* is called with each segment that must make room for others,
-    before it is removed.
+    before it is removed. With *is_pruned_by_owner* the owner calls ``prune()`` when ``is_prune_due``, on a thread that
+    nobody waits for; room for the next segment is then made with it. If that comes before, the writer prunes itself.
+    *check* raises StoreUnreadable for a folder that is not the right one.
     """
 
     def __init__(
@@ -33,7 +35,14 @@ class SegmentWriter:
         first_records: Callable[[], Iterable[bytes]] = tuple,
         last_record: bytes = b"",
         on_removal: Callable[[Folder, StoredFile], None] | None = None,
+        is_pruned_by_owner: bool = False,
+        check: Callable[[Folder], object] = bool,
     ) -> None:
+        self._check = check
+        self._is_pruned_by_owner = is_pruned_by_owner
+        self._pruning = forks.new_lock()
+        self._has_room = False  # for the next segment, since it was last pruned
+        self.is_prune_due = False
         self._directory = directory
         self._limits = limits
         self._kind = kind
@@ -60,10 +69,10 @@ class SegmentWriter:
         with self.lock:
             if not self._has_room_for(len(record)):
                 self._open(len(record))
-            remaining = memoryview(record)
             try:
-                while remaining:
-                    remaining = remaining[os.write(self._descriptor, remaining) :]
+                written = os.write(self._descriptor, record)
+                while written < len(record):
+                    written += os.write(self._descriptor, memoryview(record)[written:])
             except BaseException:
                 # Half of the record still fitted. Where it cannot be taken back, it stays behind in its segment.
                 try:
@@ -119,6 +128,7 @@ class SegmentWriter:
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         name = f"{now}-{os.getpid()}-{secrets.token_hex(4)}.otlp"
         with open_store(self._directory, is_made=True, kind=self._kind) as store:
+            self._check(store)
             first = b"".join(self._first_records())
             # Nobody may see it before it is held: it would look like that of a process that is lost.
             # Windows has no locks, and renames no open file.
@@ -143,11 +153,32 @@ class SegmentWriter:
             self._opened = time.monotonic()
             self._size = self._first_size = len(first)
             self._finish(earlier)
+            room = max(0, length - self._segment_bytes)
+            if self._has_room and not room:
+                self._has_room = False
+                self.is_prune_due = True
+                return
             # After the segment is made and held: of two processes that begin one at once, the later counts both.
+            self._prune(store, room)
+
+    def prune(self) -> None:
+        """Make room for the next segment."""
+        self.is_prune_due = False
+        with contextlib.suppress(OSError), open_store(self._directory, kind=self._kind) as store:
+            self._prune(store, 0)
+
+    def _prune(self, store: Folder, room: int) -> None:
+        if not self._pruning.acquire(blocking=False):  # another thread does it: nobody waits for that
+            self.is_prune_due = True
+            return
+        try:
+            self._has_room = self._is_pruned_by_owner
+            room += self._segment_bytes if self._has_room else 0
             # Old files that cannot be removed are no reason to lose a new record.
             with contextlib.suppress(OSError):
-                room = max(0, length - self._segment_bytes)
-                prune(store, self._limits, room=room, own=name, on_removal=self._on_removal)
+                prune(store, self._limits, room=room, own=self._name, on_removal=self._on_removal)
+        finally:
+            self._pruning.release()
 
     def begin_anew(self) -> None:
         """Leave the parent's segment to the parent; called in a forked child."""
@@ -158,3 +189,4 @@ class SegmentWriter:
         self._descriptor = -1
         self.segments = {}
         self.dropped = 0
+        self._has_room = self.is_prune_due = False

@@ -165,9 +165,16 @@ class ProcessSettings(RunSettings):
         choices=("otelflow", "sdk"),
         is_harmless=True,
     )
+    spool: str = _declare(
+        "auto",
+        "where spans wait until the OTLP endpoint has them: on (files), memory (16 MB), off (a queue of spans); "
+        "auto: on with a spool_dir, else off",
+        choices=("auto", "on", "memory", "off"),
+        is_harmless=False,
+    )
     spool_dir: str = _declare(
         "",
-        "the folder in which spans wait until the OTLP endpoint has them; empty: they wait in memory",
+        "the folder in which spans wait; empty: one for each endpoint, beside the local store",
         is_harmless=False,
     )
     trace_url: str = _declare(

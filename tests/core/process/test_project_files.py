@@ -27,6 +27,7 @@ capture_loggers = ["app"]
 """
 REFUSED = {
     "store",
+    "spool",
     "spool_dir",
     "trace_url",
     "note_trace",

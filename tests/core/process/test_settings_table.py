@@ -25,6 +25,7 @@ OF_PROCESSES = {
     "redact": (),
     "store": "",
     "span": "otelflow",
+    "spool": "auto",
     "spool_dir": "",
     "trace_url": "",
     "note_trace": False,
@@ -36,7 +37,7 @@ OF_PROCESSES = {
 }
 #: What decides where data goes, or what a program does: no stranger's file may set it
 NOT_HARMLESS = {
-    "raise_flow_error", "redact", "store", "spool_dir", "trace_url", "note_trace",
+    "raise_flow_error", "redact", "store", "spool", "spool_dir", "trace_url", "note_trace",
     "metrics", "metrics_certificate", "metrics_key", "metrics_client_ca",
 }  # fmt: skip
 

@@ -358,3 +358,19 @@ def test_what_is_left_of_segments_that_are_gone_is_removed(folder, endpoint):
     ship_all(shipper_of(folder, endpoint))
 
     assert files_in(folder) == ["OTELFLOW_STORE"]
+
+
+def test_a_segment_whose_lost_runs_have_arrived_is_gone_with_the_answer(folder, endpoint):
+    """Whoever is killed a moment later has left nothing that would be told again."""
+    for name in ("a", "b"):
+        write(folder, name, is_closed=False, open_names=[f"lost {name}"])
+    shipper = shipper_of(folder, endpoint)
+    left = []
+
+    for _ in range(20):
+        shipper.ship()
+        told = sum(name.startswith("lost") for name in endpoint.names)
+        left.append((told, len(list(folder.glob("*.otlp")))))
+
+    assert {told + files for told, files in left} == {2}
+    assert left[-1] == (2, 0)

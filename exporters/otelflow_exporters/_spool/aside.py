@@ -1,0 +1,87 @@
+"""What an endpoint has refused, and may take another time: it waits beside the rest, and is tried again."""
+
+import time
+from collections.abc import Iterable
+from typing import Final
+
+from otelflow_exporters._spool.batches import Item
+from otelflow_exporters._spool.claims import Range
+
+#: How many pieces wait at most: an endpoint that refuses everything is not asked about everything
+MOST_PIECES: Final = 64
+
+
+class Piece:
+    """A part of the segment *name* that is tried on its own: a *range* of it, or spans that are in no range.
+
+    ``tries`` counts how often it was refused, ``arrivals`` how many requests had arrived before it was tried last.
+    """
+
+    def __init__(self, name: str, place: Range | None, items: Iterable[Item] = ()) -> None:
+        self.name = name
+        self.place = place
+        self.items = list(items)
+        self.tries = 0
+        self.arrivals = 0
+        self.refusals = 0  # while the endpoint took others
+        self.not_before = 0.0  # on time.monotonic()
+
+    def halves(self, items: list[Item]) -> "list[Piece]":
+        """Return two pieces instead of this one, whose *items* are more than one."""
+        middle = len(items) // 2
+        if self.place is None:
+            return [Piece(self.name, None, half) for half in (items[:middle], items[middle:])]
+        start, end = self.place
+        border = items[middle - 1].end
+        return [Piece(self.name, (start, border)), Piece(self.name, (border, end))]
+
+
+class Aside:
+    """The pieces that wait, the one that has waited longest first."""
+
+    def __init__(self) -> None:
+        self._pieces: list[Piece] = []
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more should be set aside."""
+        return len(self._pieces) >= MOST_PIECES
+
+    def add(self, pieces: Iterable[Piece]) -> None:
+        """Let *pieces* wait."""
+        self._pieces += pieces
+
+    def due(self) -> Piece | None:
+        """Return the piece that is to be tried now, if there is one; it goes to the end of the queue."""
+        now = time.monotonic()
+        for piece in self._pieces:
+            if piece.not_before <= now:
+                self._pieces.remove(piece)
+                self._pieces.append(piece)
+                return piece
+        return None
+
+    def remove(self, piece: Piece, instead: Iterable[Piece] = ()) -> None:
+        """Let *piece* wait no more, and others *instead* of it."""
+        self._pieces.remove(piece)
+        self._pieces += instead
+
+    def ranges_in(self, name: str) -> list[Range]:
+        """Return which ranges of the segment *name* wait."""
+        return sorted(piece.place for piece in self._pieces if piece.name == name and piece.place is not None)
+
+    def has(self, name: str) -> bool:
+        """Return whether anything of the segment *name* waits."""
+        return any(piece.name == name for piece in self._pieces)
+
+    def forget(self, name: str) -> None:
+        """Let nothing of the segment *name* wait any more."""
+        self._pieces = [piece for piece in self._pieces if piece.name != name]
+
+    def try_all(self) -> None:
+        """Let each piece be tried at once."""
+        for piece in self._pieces:
+            piece.not_before = 0.0

@@ -1,0 +1,68 @@
+"""Where what waits in a spool is to be sent: a spool remembers it, and nothing in it is ever sent to anybody else."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from opentelemetry.util.re import parse_env_headers
+
+from otelflow._core.process.files import Folder
+from otelflow._core.text.redaction import is_secret
+from otelflow.errors import StoreUnreadable
+from otelflow_exporters._otlp.endpoint import ExportStatus, is_grpc, otlp_settings, variable
+from otelflow_exporters._store.limits import absolute, default_directory
+
+#: The file in a spool that says whose it is
+NAME: Final = "OTELFLOW_DESTINATION.txt"
+_VERSION: Final = "otelflow spool 1"
+_LARGEST: Final = 4096
+_DIGITS: Final = 16
+
+
+class Destination(NamedTuple):
+    """An endpoint, as it may be shown, and what tells it from others: its address, and headers that are no secrets."""
+
+    place: str
+    fingerprint: str
+
+    def check(self, folder: Folder) -> None:
+        """Make the spool *folder* one for this destination. Raises StoreUnreadable if it is one for another."""
+        try:
+            lines = folder.read(NAME, _LARGEST).decode("utf-8", "replace").splitlines()
+        except FileNotFoundError:
+            lines = [_VERSION, self.fingerprint, self.place]
+            folder.write(NAME, "\n".join(lines).encode("utf-8", "replace"))
+        if lines[:2] != [_VERSION, self.fingerprint]:
+            owner = lines[2] if len(lines) > 2 else "another endpoint"
+            raise StoreUnreadable(
+                f"The spool {folder.path} was made for {owner}, not for {self.place}: name another folder in "
+                f"OTELFLOW_SPOOL_DIR, or remove the file {NAME} in it, and what waits there is sent to {self.place}"
+            )
+
+
+def destination_of(signal: str, exporter: str = "otlp") -> Destination:
+    """Return where the exporter of that name sends *signal*, as the variables say. Raises ConfigurationError.
+
+    A key may change and the destination be the same; a header that names a tenant makes it another one.
+    """
+    name = "otlp_proto_grpc" if is_grpc(signal, exporter) else "otlp_proto_http"
+    endpoint, _ = otlp_settings(signal, name)
+    headers = parse_env_headers(variable(signal, "HEADERS")[1], liberal=True)
+    harmless = sorted(f"{key}={value}" for key, value in headers.items() if not is_secret(key))
+    place = ExportStatus(endpoint).endpoint.rstrip("/")
+    text = "\n".join((signal, place, *harmless))
+    return Destination(place, hashlib.sha256(text.encode("utf-8", "replace")).hexdigest())
+
+
+def spool_directory(mode: str, directory: str, exporter: str = "otlp") -> Path | None:
+    """Return the folder in which the spans for *exporter* wait, as the settings ``spool`` and ``spool_dir`` say.
+
+    None: they wait in memory, or go without a spool. Raises ConfigurationError.
+    """
+    if mode in ("off", "memory") or (mode == "auto" and not directory):
+        return None
+    if directory:
+        return absolute(os.fspath(directory), "OTELFLOW_SPOOL_DIR")
+    # Beside the local store; one folder for each destination, so that none is ever refused.
+    return default_directory().parent / "spool" / destination_of("traces", exporter).fingerprint[:_DIGITS]

@@ -1,0 +1,72 @@
+"""What waits in memory, since there is no folder for it, or the disk is full: so many bytes, the oldest go first."""
+
+from collections import deque
+from typing import Final
+
+from otelflow._core.process import forks
+from otelflow_exporters._spool.batches import Item, item_of
+from otelflow_exporters._spool.shipper import Shipper
+
+#: In bytes
+LARGEST_MEMORY: Final = 16 * 1024 * 1024
+
+
+class Memory:
+    """Encoded spans, in order; those that are on their way to the endpoint are still among them."""
+
+    def __init__(self) -> None:
+        self._lock = forks.new_lock()
+        self._bodies: deque[bytes] = deque()
+        self._size = 0
+        self._in_flight: list[bytes] = []
+
+    def __len__(self) -> int:
+        return len(self._bodies) + len(self._in_flight)
+
+    def add(self, body: bytes) -> int:
+        """Keep *body*; return how many had to go."""
+        surplus = 0
+        with self._lock:
+            self._bodies.append(body)
+            self._size += len(body)
+            while self._size > LARGEST_MEMORY and self._bodies:
+                self._size -= len(self._bodies.popleft())
+                surplus += 1
+        return surplus
+
+    def ship(self, shipper: Shipper, count: int) -> int:
+        """Ship some of the oldest *count*; return how many have gone."""
+        bodies = self.take(count)
+        tried, is_done = shipper.ship_records([item_of(body, 0) or Item(0, [], 1) for body in bodies])
+        return self.give_back(bodies, tried, is_done=is_done)
+
+    def take(self, count: int) -> list[bytes]:
+        """Return the oldest *count*, which are on their way from now on."""
+        with self._lock:
+            self._in_flight = [self._bodies.popleft() for _ in range(min(len(self._bodies), count))]
+            return self._in_flight
+
+    def give_back(self, bodies: list[bytes], tried: int, *, is_done: bool) -> int:
+        """Keep *bodies*, but for so many of them that were *tried* if that *is_done*: return how many have gone.
+
+        What was tried in vain is taken after the others. Nothing has gone that was given up meanwhile.
+        """
+        with self._lock:
+            if self._in_flight is not bodies:
+                return 0
+            self._in_flight = []
+            self._bodies.extendleft(reversed(bodies[tried:]))
+            if not is_done:
+                self._bodies.extend(bodies[:tried])
+                return 0
+            self._size -= sum(map(len, bodies[:tried]))
+            return tried
+
+    def give_up(self) -> int:
+        """Keep nothing any more; return how many that were."""
+        with self._lock:
+            count = len(self)
+            self._bodies.clear()
+            self._in_flight = []
+            self._size = 0
+            return count

@@ -1,0 +1,79 @@
+"""``otelflow ps`` and ``recover``: what runs on this machine, and what processes were doing that are lost."""
+
+import time
+from pathlib import Path
+from typing import Final
+
+from rich.table import Table
+from rich.text import Text
+
+from otelflow._cli._console import page, say
+from otelflow._cli.ship import end_of_signals
+from otelflow._core.text import durations
+from otelflow._core.text.visible import one_line
+from otelflow.settings import in_force
+from otelflow_exporters._spool.destination import spool_directory
+from otelflow_exporters._spool.open_runs import OpenRun, open_runs, spools_in
+from otelflow_exporters._store.limits import default_directory
+
+_LOOK_SECONDS: Final = 1.0
+
+
+def print_running(directory: Path | None, *, follow: bool) -> int:
+    """Print the runs that are open, in *directory* or in every spool of this user; return the exit code.
+
+    With *follow* they are printed again whenever others are open, until the command is told to end.
+    """
+    end = end_of_signals() if follow else None
+    printed: list[tuple[str, str]] | None = None
+    while True:
+        runs = [run for run in _all_runs(directory) if run.is_alive]
+        open_now = [(run.span.span_id, _task_in(run)) for run in runs]
+        if open_now != printed:
+            printed = open_now
+            _print(runs, "age")
+        if end is None or end.wait(_LOOK_SECONDS):
+            return 0
+
+
+def print_lost(directory: Path | None) -> int:
+    """Print what processes were doing that are lost, as far as it has not been sent yet; return the exit code."""
+    runs = [run for run in _all_runs(directory) if not run.is_alive]
+    _print(runs, "after")
+    if runs:
+        say("'otelflow ship --once' sends what they had recorded, and reports each as lost")
+    return 0
+
+
+def _all_runs(directory: Path | None) -> list[OpenRun]:
+    if directory is None:
+        settings = in_force()
+        directory = spool_directory(str(settings["spool"].value), str(settings["spool_dir"].value))
+    folders = [directory.expanduser().absolute()] if directory else spools_in(default_directory().parent / "spool")
+    return [run for folder in folders for run in open_runs(folder)]
+
+
+def _task_in(run: OpenRun) -> str:
+    return run.inside[-1].name if run.inside else ""
+
+
+def _print(runs: list[OpenRun], heading: str) -> None:
+    """Print *runs*; under *heading* stands how long each has run, or had run when it was lost."""
+    if not runs:
+        say("no run is open" if heading == "age" else "no run was lost")
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("trace", "process", heading, "service", "run", "inside"):
+        table.add_column(name, no_wrap=name == "trace", overflow="fold")
+    for run in runs:
+        end = time.time_ns() if run.is_alive else run.last_sign
+        row = (
+            run.span.trace_id,
+            str(run.pid),
+            durations.in_words(max(0, end - run.span.start) / 1e9),
+            run.span.service,
+            run.span.name,
+            _task_in(run),
+        )
+        table.add_row(*(Text(one_line(text)) for text in row))
+    page().print(table)

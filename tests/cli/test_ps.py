@@ -1,0 +1,107 @@
+"""``otelflow ps`` and ``recover`` as a person meets them: of programs that run, and of some that were killed."""
+
+import signal
+import sys
+
+import pytest
+
+from support.programs import end, run_python, source_of, start
+
+PROGRAM = source_of(
+    """
+    import threading
+    import otelflow
+
+    otelflow.configure(service_name="shop")
+
+    @otelflow.task
+    def wait():
+        print("ready", flush=True)
+        threading.Event().wait(120)
+
+    @otelflow.flow
+    def nightly():
+        wait()
+
+    nightly().execute()
+    """
+)
+
+
+@pytest.fixture
+def variables(tmp_path):
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTELFLOW_SPOOL_DIR": tmp_path / "spool"}
+
+
+@pytest.fixture
+def running(variables):
+    process = start(sys.executable, "-c", PROGRAM, **variables)
+    assert process.stdout.readline() == "ready\n"
+    yield process
+    end(process)
+
+
+def words(text):
+    return [line.split() for line in text.splitlines()]
+
+
+def test_ps_lists_what_runs_and_where_it_is(running, variables):
+    done = run_python("-m", "otelflow", "ps", **variables)
+    lost = run_python("-m", "otelflow", "recover", **variables)
+
+    headings, row = words(done.stdout)
+    assert headings == ["trace", "process", "age", "service", "run", "inside"]
+    assert (len(row[0]), row[1]) == (32, str(running.pid))
+    assert row[-5:] == ["shop", "flow", "nightly", "task", "wait"]
+    assert (lost.returncode, lost.stdout, lost.stderr) == (0, "", "otelflow: no run was lost\n")
+
+
+def test_recover_lists_what_a_killed_process_was_doing_and_sends_nothing(running, variables):
+    running.send_signal(signal.SIGKILL)
+    running.communicate(timeout=30)
+
+    done = run_python("-m", "otelflow", "ps", **variables)
+    lost = run_python("-m", "otelflow", "recover", **variables)
+    again = run_python("-m", "otelflow", "recover", variables["OTELFLOW_SPOOL_DIR"])
+
+    assert (done.stdout, done.stderr) == ("", "otelflow: no run is open\n")
+    headings, row = words(lost.stdout)
+    assert headings == ["trace", "process", "after", "service", "run", "inside"]
+    assert row[-5:] == ["shop", "flow", "nightly", "task", "wait"]
+    assert again.stdout == lost.stdout
+    assert "'otelflow ship --once' sends" in lost.stderr
+
+
+def test_ps_follows_until_it_is_told_to_end(running, variables):
+    process = start(sys.executable, "-m", "otelflow", "ps", "--follow", **variables)
+    lines = [process.stdout.readline() for _ in range(2)]
+    running.kill()
+    said = process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+
+    assert "nightly" in lines[1]
+    assert (said, process.returncode) == ("otelflow: no run is open\n", 0)
+
+
+def test_every_spool_of_this_user_is_looked_at_when_none_is_named(variables, tmp_path):
+    own = {**variables, "OTELFLOW_SPOOL_DIR": "", "OTELFLOW_SPOOL": "on", "XDG_STATE_HOME": tmp_path / "state"}
+    process = start(sys.executable, "-c", PROGRAM, **own)
+    try:
+        process.stdout.readline()
+        done = run_python("-m", "otelflow", "ps", XDG_STATE_HOME=tmp_path / "state")
+        nothing = run_python("-m", "otelflow", "ps", XDG_STATE_HOME=tmp_path / "none")
+    finally:
+        end(process)
+
+    assert "nightly" in done.stdout
+    assert nothing.stderr == "otelflow: no run is open\n"
+
+
+def test_a_folder_that_is_no_spool_is_named(tmp_path):
+    (tmp_path / "file").write_text("mine")
+
+    done = run_python("-m", "otelflow", "ps", tmp_path)
+
+    assert done.returncode == 2
+    assert "holds files of others" in done.stderr

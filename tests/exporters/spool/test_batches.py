@@ -1,0 +1,114 @@
+"""What is sent is what lies in the segment, byte for byte, whatever lies there."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+
+from otelflow_exporters._otlp.encoder import encode_span
+from otelflow_exporters._spool import batches
+from otelflow_exporters._spool.batches import item_of, item_of_traces, lost_spans, read_piece, request_of, start_record
+from otelflow_exporters._store.ownership import open_store
+from otelflow_exporters._store.records import framed
+
+TEXTS = st.text("aü\0", max_size=200)
+
+
+def ended(name="span", resource_schema="", scope_schema="", **attributes):
+    resource = Resource({"service.name": "shop"}, resource_schema)
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    span = provider.get_tracer("program", "1", scope_schema or None).start_span(name, attributes=attributes)
+    span.end()
+    return span
+
+
+@settings(deadline=None, max_examples=60)
+@given(TEXTS, st.sampled_from(["", "https://a"]), st.sampled_from(["", "https://b"]), TEXTS)
+def test_the_bytes_of_a_span_are_taken_as_they_lie_and_are_what_a_parser_reads(name, resource, scope, text):
+    body = encode_span(ended(name, resource, scope, text=text))
+
+    item = item_of(body, 7)
+
+    assert (item.end, item.spans) == (7, 1)
+    assert request_of([item]) == body
+    assert TracesData.FromString(request_of([item_of_traces(TracesData.FromString(body), 7)])) == TracesData.FromString(
+        body
+    )
+
+
+def test_no_parser_is_needed_for_what_the_spool_writes(monkeypatch):
+    body = encode_span(ended(text="x" * 1_000))
+    monkeypatch.setattr(batches, "parsed", None)
+
+    assert item_of(body, 0).spans == 1
+
+
+def test_a_request_holds_each_resource_and_scope_once_whoever_wrote_the_record():
+    traces = TracesData()
+    for name in ("a", "b"):
+        traces.MergeFromString(encode_span(ended(name)))
+
+    request = TracesData.FromString(request_of([item_of(encode_span(ended("c")), 0), item_of_traces(traces, 0)]))
+
+    assert [len(part.scope_spans) for part in request.resource_spans] == [1]
+    assert [span.name for span in request.resource_spans[0].scope_spans[0].spans] == ["c", "a", "b"]
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data())
+def test_a_record_that_was_made_to_deceive_is_read_as_a_parser_reads_it_or_not_at_all(data):
+    body = bytearray(encode_span(ended(text="x" * data.draw(st.sampled_from([1, 200])))))
+    for _ in range(data.draw(st.integers(1, 3))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    body = bytes(body[: data.draw(st.integers(0, len(body)))])
+
+    item = item_of(body, 0)
+
+    assert item is None or len(request_of([item])) <= len(body) + 20
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.binary(max_size=300), st.integers(0, 3))
+def test_any_bytes_between_records_cost_nothing_but_themselves(tmp_path_factory, noise, number):
+    folder = tmp_path_factory.mktemp("spool") / "s"
+    records = [framed(encode_span(ended(f"a{index}"))) for index in range(number)]
+    with open_store(folder, is_made=True, kind="spool") as store:
+        name = "20260101T000000.000000Z-1-00000000.otlp"
+        (folder / name).write_bytes(noise.join([b"", *records, b""]))
+        items, position = [], 0
+        while (piece := read_piece(store, name, position, is_finished=True)).end > position:
+            items += piece.items
+            position = piece.end
+
+    names = [
+        span.name
+        for part in TracesData.FromString(request_of(items)).resource_spans
+        for scope in part.scope_spans
+        for span in scope.spans
+    ]
+    assert names == [f"a{index}" for index in range(number)]
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.binary(max_size=200), st.integers(0, 400), st.integers(0, 5))
+def test_what_is_told_of_a_lost_process_survives_any_damage(noise, place, cut):
+    span = TracerProvider(shutdown_on_exit=False).get_tracer("program").start_span("open")
+    record = start_record(encode_span(span))
+    content = record + noise
+    content = content[:place] + b"\xff" * cut + content[place + cut :]
+
+    lost = lost_spans(content, 5)
+
+    is_whole = place >= len(record) or not cut
+    assert len(lost) == 1 if is_whole else len(lost) <= 1
+
+
+@pytest.mark.parametrize("noise", [b"\xff" * 50, b"\x01\x0a" * 3])
+def test_what_started_behind_damage_is_told(noise):
+    span = TracerProvider(shutdown_on_exit=False).get_tracer("program").start_span("open")
+
+    (item,) = lost_spans(noise + start_record(encode_span(span)), 5)
+
+    assert item.spans == 1
