@@ -25,6 +25,7 @@ from otelflow_exporters._spool.claims import SUFFIX, forget, waiting_in
 from otelflow_exporters._spool.destination import destination_of
 from otelflow_exporters._spool.memory import LARGEST_MEMORY, Memory
 from otelflow_exporters._spool.shipper import Outcome, Shipper
+from otelflow_exporters._spool.starts import Starts
 from otelflow_exporters._store.limits import Limits, absolute
 from otelflow_exporters._store.ownership import open_store, writer_of
 from otelflow_exporters._store.records import LARGEST_RECORD, framed
@@ -43,8 +44,6 @@ _LOOK_SECONDS: Final = 0.05
 _LONG_SECONDS: Final = 60.0
 # The rest is the record's length and checksum.
 _LARGEST_BODY: Final = LARGEST_RECORD - 16
-# What has started is kept in memory until it ends, and each segment begins with it.
-_LARGEST_OPEN: Final = 8 * 1024 * 1024
 # Of what has happened in open spans, in one second
 _LARGEST_NEWS: Final = 1024 * 1024
 
@@ -102,7 +101,7 @@ class SpoolSpanProcessor(SpanProcessor):
             self._folder,
             Limits() if max_bytes is None else Limits(max_bytes),
             kind="spool",
-            first_records=lambda: list(self._open.values()),  # of the spans that have started and not ended
+            first_records=lambda: list(self._starts.records.values()),  # of the spans that have started and not ended
             last_record=CLOSED,
             on_removal=self._count_removed,
             is_pruned_by_owner=True,
@@ -135,9 +134,7 @@ class SpoolSpanProcessor(SpanProcessor):
     def _begin(self) -> None:
         """Begin with no span; in a forked child, those of the parent are the parent's."""
         self.dropped: Counter[str] = Counter()
-        self._open: dict[int, bytes] = {}
-        self._spans: dict[int, Span] = {}  # of the same ids
-        self._open_bytes = 0
+        self._starts = Starts()
         self._ended = 0  # spans of this process that ended
         self._done = 0  # those of them that need not be sent any more
         self._lost: Counter[str] = Counter()  # those of them that will not arrive
@@ -176,11 +173,8 @@ class SpoolSpanProcessor(SpanProcessor):
         except Exception:  # noqa: BLE001 what a span of any program holds; its end says that it is lost
             return
         with self._lock:
-            if self._open_bytes + len(record) > _LARGEST_OPEN:
+            if not self._starts.add(context.span_id, span, record):
                 return
-            self._open[context.span_id] = record
-            self._spans[context.span_id] = span
-            self._open_bytes += len(record)
         with contextlib.suppress(OSError):  # its end says so
             self._writer.append(record)
         if self._worker.thread is None:
@@ -208,8 +202,7 @@ class SpoolSpanProcessor(SpanProcessor):
                 except OSError as error:
                     self._keep_in_memory(body, error)
             with self._lock:
-                self._open_bytes -= len(self._open.pop(context.span_id, b""))
-                self._spans.pop(context.span_id, None)
+                self._starts.remove(context.span_id)
         worker = self._worker
         if worker.thread is None:
             worker.start_thread()
@@ -371,7 +364,7 @@ class SpoolSpanProcessor(SpanProcessor):
 
     def _tidy(self) -> None:
         """Give a sign of life of what is open, and remove what is too old."""
-        if self._open:
+        if self._starts.records:
             self._write_news()
             self._writer.touch()
         if self._writer.is_prune_due:
@@ -382,7 +375,7 @@ class SpoolSpanProcessor(SpanProcessor):
         size = 0
         try:
             for span_id, events in self._news():
-                span = self._spans.get(span_id)
+                span = self._starts.spans.get(span_id)
                 if span is not None and size < _LARGEST_NEWS:
                     record = start_record(encode_span(with_events(span, events)))
                     size += len(record)
@@ -392,11 +385,8 @@ class SpoolSpanProcessor(SpanProcessor):
 
     def _write_open(self, span_id: int, record: bytes) -> None:
         with self._writer.lock, self._lock:  # not after its end, which would open it again
-            surplus = len(record) - len(self._open.get(span_id, record))
-            if span_id not in self._open or self._open_bytes + surplus > _LARGEST_OPEN:
+            if not self._starts.replace(span_id, record):
                 return
-            self._open[span_id] = record
-            self._open_bytes += surplus
             with contextlib.suppress(OSError):  # its end says so
                 self._writer.append(record)
 

@@ -382,7 +382,7 @@ def test_what_is_open_when_a_segment_ends_is_told_however_small_the_segments_are
     # What is open is larger than a segment, and is not written anew with each span.
     assert processor._writer._first_size > 4_000
     assert written < 10 * 700 * 400
-    assert len(spans) == len(processor._open)
+    assert len(spans) == len(processor._starts.records)
 
 
 def test_a_process_that_is_killed_between_two_segments_has_not_said_that_nothing_is_open(receiver, folder, monkeypatch):
@@ -743,4 +743,4 @@ def test_what_happened_in_an_open_span_is_written_once_and_never_after_its_end(f
     assert told == {"open": ["happened"], "other": []}
     assert [run.span.name for run in open_runs(folder)] == ["other"]
     assert sum(file.stat().st_size for file in folder.glob("*.otlp")) < 3 * size
-    assert processor._spans.keys() == processor._open.keys() == {other.get_span_context().span_id}
+    assert processor._starts.spans.keys() == processor._starts.records.keys() == {other.get_span_context().span_id}

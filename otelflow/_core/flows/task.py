@@ -190,8 +190,9 @@ class Task(Speaker):
         return {name: value for name, value in vars(self).items() if name not in private}
 
     def _write_message(self, level: int, message: object, task_run_id: str | None) -> None:
-        run = self.task_run or open_run_here() or self._speaking_run()
-        messages.write(run, level, message, task_run_id=task_run_id)
+        messages.write(
+            self.task_run or open_run_here() or self._speaking_run(), level, message, task_run_id=task_run_id
+        )
 
     def _speaking_run(self) -> Run:
         """Return the run to which what is recorded now belongs: one that is never opened, outside a run."""
