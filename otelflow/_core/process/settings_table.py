@@ -149,6 +149,11 @@ class ProcessSettings(RunSettings):
         "the folder in which spans wait until the OTLP endpoint has them; empty: they wait in memory",
         is_harmless=False,
     )
+    instrument: str = _declare(
+        "",
+        "the file that names functions to make flows and tasks of: an otelflow.toml or pyproject.toml",
+        is_harmless=False,
+    )
     metrics: str = _declare(
         "",
         "the output of metrics: off, pull[:HOST:PORT], registry, multiprocess, push[:URL], textfile:PATH, otlp",

@@ -1,0 +1,117 @@
+"""Put flows and tasks in the place of functions and methods of a module, and take them away again."""
+
+import inspect
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from otelflow._core.text.hints import suggestion
+from otelflow.errors import ConfigurationError
+from otelflow.instrument._plan import Plan, Rule
+
+_MARK: Final = "__otelflow__"
+
+
+class Place(NamedTuple):
+    """Where a function stands: the attribute *name* of a module or class, which holds *value* there."""
+
+    holder: Any
+    name: str
+    qualname: str
+    value: Any
+
+
+class Wrapped(NamedTuple):
+    """A function of *module* that was replaced; *place* holds what was there before."""
+
+    module: str
+    place: Place
+    replacement: Any
+
+    def undo(self) -> None:
+        """Put back what was there, unless somebody has replaced it since."""
+        holder, name = self.place.holder, self.place.name
+        if vars(holder).get(name) is self.replacement:
+            setattr(holder, name, self.place.value)
+
+
+def wrap_module(module: types.ModuleType, plan: Plan) -> list[Wrapped]:
+    """Replace what *plan* names in *module*, and return what was replaced.
+
+    Raises ConfigurationError, if *plan* is strict, for a name that is not there or that cannot be wrapped.
+    """
+    name, wrapped = module.__name__, list[Wrapped]()
+    places = list(_places(module, name))
+    for rule in plan.rules_of(name):
+        meant = [place for place in places if rule.is_of_function(place.qualname)]
+        if rule.is_exact and not any(_is_wrappable(place.value) or _role(place.value) for place in meant):
+            _refuse(rule, module, meant, places)
+        for place in meant:
+            # Of what a module has imported, only what is named by its whole name is meant.
+            is_own = rule.is_exact or getattr(_function(place.value), "__module__", None) == name
+            is_new = all(earlier.place[:2] != place[:2] for earlier in wrapped)
+            if is_own and is_new and _is_wrappable(place.value):
+                try:
+                    replacement = rule.decorate(place.value)
+                    setattr(place.holder, place.name, replacement)
+                except (TypeError, ValueError, AttributeError) as error:
+                    raise ConfigurationError(
+                        f"{rule.pattern}: {name}:{place.qualname} cannot be wrapped: {error}"
+                    ) from error
+                wrapped.append(Wrapped(name, place, replacement))
+    return wrapped
+
+
+def rebind(values: Mapping[int, Any]) -> None:
+    """Give each global name of any module, whose value has its id in *values*, the value there instead.
+
+    Modules that were imported before have taken functions from one another by name.
+    """
+    for module in list(sys.modules.values()):
+        if isinstance(module, types.ModuleType):
+            for name, value in list(vars(module).items()):
+                if id(value) in values:
+                    setattr(module, name, values[id(value)])
+
+
+def _places(holder: Any, module: str, path: str = "") -> Iterator[Place]:
+    """Yield what stands in a module and in the classes that were written there, each with its qualified name."""
+    for name, value in list(vars(holder).items()):
+        qualname = f"{path}{name}"
+        yield Place(holder, name, qualname, value)
+        if isinstance(value, type) and value.__module__ == module and value.__qualname__ == qualname:
+            yield from _places(value, module, f"{qualname}.")
+
+
+def _function(value: Any) -> Any:
+    return value.__func__ if isinstance(value, staticmethod | classmethod) else value
+
+
+def _role(value: Any) -> str:
+    """Return ``flow`` or ``task`` for what is one already, else nothing."""
+    role = inspect.getattr_static(_function(value), _MARK, "")
+    return role if isinstance(role, str) else ""
+
+
+def _is_wrappable(value: Any) -> bool:
+    function = _function(value)
+    is_cached = hasattr(type(function), "cache_info")  # functools.lru_cache() around a function
+    return (isinstance(function, types.FunctionType) or is_cached) and not _role(value)
+
+
+def _refuse(rule: Rule, module: types.ModuleType, meant: list[Place], places: list[Place]) -> None:
+    """Raise ConfigurationError that says what *rule* names instead of a function."""
+    if not meant:
+        names = [place.qualname for place in places if _is_wrappable(place.value)]
+        raise ConfigurationError(
+            f"{rule.pattern}: {module.__name__} has no {rule.names!r}{suggestion(rule.names, names)}"
+        )
+    value = meant[0].value
+    if isinstance(value, type):
+        cure = f"is a class: name its methods, such as {rule.pattern}.*"
+    elif isinstance(value, types.BuiltinFunctionType) or inspect.isroutine(value):
+        cure = "is written in C, and cannot be wrapped: name the Python function that calls it"
+    else:
+        cure = f"is no function but {type(value).__name__}: name a function or method"
+    raise ConfigurationError(f"{rule.pattern} {cure}")
