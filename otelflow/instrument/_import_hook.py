@@ -21,7 +21,7 @@ class ImportHook:
     that is loaded again by ``importlib.reload()`` is not told of.
     """
 
-    def __init__(self, is_wanted: Callable[[str], bool], on_import: Callable[[types.ModuleType], None]) -> None:
+    def __init__(self, is_wanted: Callable[[str], bool], on_import: Callable[[types.ModuleType], object]) -> None:
         self.is_wanted: Final = is_wanted
         self.on_import: Final = on_import
         self.is_active = True

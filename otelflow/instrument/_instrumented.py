@@ -46,20 +46,22 @@ def functions() -> list[str]:
 
 def begin(plan: Plan) -> None:
     """Wrap what *plan* names, now and in what is imported from now on; all of it, or nothing if it raises."""
-    hook = ImportHook(lambda name: bool(plan.rules_of(name)), lambda module: _keep(_wrap(module, plan)))
+    hook = ImportHook(lambda name: bool(plan.rules_of(name)), lambda module: _wrap(module, plan))
+    modules = [module for name, module in list(sys.modules.items()) if plan.rules_of(name)]
     wrapped: list[Wrapped] = []
     try:
-        for module in [module for name, module in list(sys.modules.items()) if plan.rules_of(name)]:
+        for module in modules:
             wrapped += _wrap(module, plan)
     except BaseException:
         undo([hook], wrapped)
+        with _lock:
+            _instrumented.wrapped = [function for function in _instrumented.wrapped if function not in wrapped]
         raise
     rebind({id(function.place.value): function.replacement for function in wrapped})
     for name in sorted({function.module for function in wrapped}):
         losses.logger.info("%s was imported before it was instrumented", name)
     with _lock:
         _instrumented.hooks.append(hook)
-    _keep(wrapped)
 
 
 def end() -> None:
@@ -76,18 +78,22 @@ def configure_here() -> None:
 
 
 def _wrap(module: types.ModuleType, plan: Plan) -> list[Wrapped]:
-    """Wrap what *plan* names in *module*. Raises ConfigurationError, if the plan is strict."""
-    try:
-        return wrap_module(module, plan)
-    except ConfigurationError as error:
+    """Wrap what *plan* names in *module*, and return it. Raises ConfigurationError, if the plan is strict."""
+
+    def refuse(error: ConfigurationError) -> None:
         if plan.is_strict:
             raise ConfigurationError(f"{plan.place}: {error}") from None
-        losses.warn_once(f"instrument {plan.place} {module.__name__}", "%s: %s", plan.place, error)
-        return []
+        losses.warn_once(f"instrument {plan.place} {error}", "%s: %s", plan.place, error)
 
-
-def _keep(wrapped: list[Wrapped]) -> None:
-    if wrapped:
-        configure_here()
-        with _lock:
-            _instrumented.wrapped += wrapped
+    wrapped: list[Wrapped] = []
+    try:
+        for function in wrap_module(module, plan, refuse):
+            wrapped.append(function)  # noqa: PERF402 what was wrapped before an error is put back
+        if wrapped:
+            configure_here()
+    except BaseException:
+        undo([], wrapped)
+        raise
+    with _lock:
+        _instrumented.wrapped += wrapped
+    return wrapped

@@ -3,7 +3,7 @@
 import inspect
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from otelflow._core.text.hints import suggestion
@@ -36,31 +36,31 @@ class Wrapped(NamedTuple):
             setattr(holder, name, self.place.value)
 
 
-def wrap_module(module: types.ModuleType, plan: Plan) -> list[Wrapped]:
-    """Replace what *plan* names in *module*, and return what was replaced.
-
-    Raises ConfigurationError, if *plan* is strict, for a name that is not there or that cannot be wrapped.
-    """
-    name, wrapped = module.__name__, list[Wrapped]()
+def wrap_module(
+    module: types.ModuleType, plan: Plan, refuse: Callable[[ConfigurationError], None]
+) -> Iterator[Wrapped]:
+    """Replace what *plan* names in *module*, and yield what was replaced; *refuse* is told of a rule that cannot be."""
+    name = module.__name__
     places = list(_places(module, name))
+    taken = set[tuple[Any, str]]()
     for rule in plan.rules_of(name):
         meant = [place for place in places if rule.is_of_function(place.qualname)]
         if rule.is_exact and not any(_is_wrappable(place.value) or _role(place.value) for place in meant):
-            _refuse(rule, module, meant, places)
+            refuse(_why_not(rule, module, meant, places))
+            continue
         for place in meant:
             # Of what a module has imported, only what is named by its whole name is meant.
             is_own = rule.is_exact or getattr(_function(place.value), "__module__", None) == name
-            is_new = all(earlier.place[:2] != place[:2] for earlier in wrapped)
-            if is_own and is_new and _is_wrappable(place.value):
+            if is_own and place[:2] not in taken and _is_wrappable(place.value):
                 try:
                     replacement = rule.decorate(place.value)
                     setattr(place.holder, place.name, replacement)
                 except (TypeError, ValueError, AttributeError) as error:
-                    raise ConfigurationError(
-                        f"{rule.pattern}: {name}:{place.qualname} cannot be wrapped: {error}"
-                    ) from error
-                wrapped.append(Wrapped(name, place, replacement))
-    return wrapped
+                    reason = f"{name}:{place.qualname} cannot be wrapped: {error}"
+                    refuse(ConfigurationError(f"{rule.pattern}: {reason}"))
+                    continue
+                taken.add(place[:2])
+                yield Wrapped(name, place, replacement)
 
 
 def rebind(values: Mapping[int, Any]) -> None:
@@ -100,11 +100,11 @@ def _is_wrappable(value: Any) -> bool:
     return (isinstance(function, types.FunctionType) or is_cached) and not _role(value)
 
 
-def _refuse(rule: Rule, module: types.ModuleType, meant: list[Place], places: list[Place]) -> None:
-    """Raise ConfigurationError that says what *rule* names instead of a function."""
+def _why_not(rule: Rule, module: types.ModuleType, meant: list[Place], places: list[Place]) -> ConfigurationError:
+    """Return what to say when *rule* names something else than a function."""
     if not meant:
         names = [place.qualname for place in places if _is_wrappable(place.value)]
-        raise ConfigurationError(
+        return ConfigurationError(
             f"{rule.pattern}: {module.__name__} has no {rule.names!r}{suggestion(rule.names, names)}"
         )
     value = meant[0].value
@@ -114,4 +114,4 @@ def _refuse(rule: Rule, module: types.ModuleType, meant: list[Place], places: li
         cure = "is written in C, and cannot be wrapped: name the Python function that calls it"
     else:
         cure = f"is no function but {type(value).__name__}: name a function or method"
-    raise ConfigurationError(f"{rule.pattern} {cure}")
+    return ConfigurationError(f"{rule.pattern} {cure}")
