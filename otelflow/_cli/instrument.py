@@ -1,5 +1,6 @@
 """``otelflow instrument`` and ``otelflow run --instrument``: flows and tasks of a program that is not touched."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import Final, NoReturn
 import typer
 
 from otelflow._cli._exit_codes import FAILURE, SUCCESS
+from otelflow.errors import ConfigurationError
 from otelflow.instrument._plan import read
 from otelflow.instrument._start import run_instrumented, seen_from
 from otelflow.instrument._survey import survey
 from otelflow.settings import in_force
 from otelflow_exporters._otlp.endpoint import variable
+from otelflow_exporters._store.limits import default_directory
 
 _LAUNCHERS: Final = ("python", "python3", "pypy", "coverage", "uv")
 
@@ -28,7 +31,8 @@ def run(file: Path, command: Sequence[str]) -> NoReturn:
     ):
         variables["OTEL_SERVICE_NAME"] = service_name(command)
     if not variable("traces", "ENDPOINT")[1] and not in_force()["store"].value:
-        variables["OTELFLOW_STORE"] = "on"  # so that `otelflow show` has something, as after any other run
+        with contextlib.suppress(ConfigurationError):  # no home: nobody asked for a store
+            variables["OTELFLOW_STORE"] = str(default_directory())  # `otelflow show` shows it, as any other run
     run_instrumented(file, command, variables)
 
 
