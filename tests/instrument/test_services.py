@@ -132,3 +132,19 @@ def test_every_job_of_a_worker_whose_children_end_after_one_is_one_whole_trace(s
         end(process)
 
     assert traces(service) == [f"success {n + 2} flow nightly_bill" for n in (1, 2, 3)]
+
+
+def test_the_tests_of_a_program_pass_as_they_did_also_where_warnings_are_errors(service):
+    (service / "test_shop.py").write_text(
+        "from shop.jobs import nightly_bill\n\ndef test_bill():\n    assert nightly_bill(3) == 6\n"
+    )
+    environment = {"OTELFLOW_STORE": service / "store", "PYTHONPATH": service}
+    pytest_command = (sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "test_shop.py")
+
+    done = run_python(
+        "-m", "otelflow", "run", "--instrument", "otelflow.toml", "--", *pytest_command, cwd=service, **environment
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+    assert traces(service) == ["success 5 flow nightly_bill"]
