@@ -8,12 +8,12 @@ from typing import Final, NoReturn
 
 import typer
 
+from otelflow import settings
 from otelflow._cli._exit_codes import FAILURE, SUCCESS
 from otelflow.errors import ConfigurationError
 from otelflow.instrument._plan import read
 from otelflow.instrument._start import run_instrumented, seen_from
 from otelflow.instrument._survey import survey
-from otelflow.settings import in_force
 from otelflow_exporters._otlp.endpoint import variable
 from otelflow_exporters._store.limits import default_directory
 
@@ -25,12 +25,13 @@ def run(file: Path, command: Sequence[str]) -> NoReturn:
 
     Raises ConfigurationError.
     """
+    settings.check()
     variables = {}
     if not os.environ.get("OTEL_SERVICE_NAME") and "service.name=" not in os.environ.get(
         "OTEL_RESOURCE_ATTRIBUTES", ""
     ):
         variables["OTEL_SERVICE_NAME"] = service_name(command)
-    if not variable("traces", "ENDPOINT")[1] and not in_force()["store"].value:
+    if not variable("traces", "ENDPOINT")[1] and not settings.in_force()["store"].value:
         with contextlib.suppress(ConfigurationError):  # no home: nobody asked for a store
             variables["OTELFLOW_STORE"] = str(default_directory())  # `otelflow show` shows it, as any other run
     run_instrumented(file, command, variables)

@@ -79,6 +79,8 @@ def configure_here() -> None:
 
 def _wrap(module: types.ModuleType, plan: Plan) -> list[Wrapped]:
     """Wrap what *plan* names in *module*, and return it. Raises ConfigurationError, if the plan is strict."""
+    if not issubclass(type(module), types.ModuleType):
+        return []  # what a program has put in the place of a module
 
     def refuse(error: ConfigurationError) -> None:
         if plan.is_strict:
@@ -90,7 +92,10 @@ def _wrap(module: types.ModuleType, plan: Plan) -> list[Wrapped]:
         for function in wrap_module(module, plan, refuse):
             wrapped.append(function)  # noqa: PERF402 what was wrapped before an error is put back
         if wrapped:
-            configure_here()
+            try:
+                configure_here()
+            except ConfigurationError as error:  # of a variable, say
+                refuse(error)
     except BaseException:
         undo([], wrapped)
         raise

@@ -11,6 +11,12 @@ from otelflow.errors import ConfigurationError
 from otelflow.instrument._plan import Plan, Rule
 
 _MARK: Final = "__otelflow__"
+_OF_C: Final = (
+    types.BuiltinFunctionType,
+    types.MethodDescriptorType,
+    types.ClassMethodDescriptorType,
+    types.WrapperDescriptorType,
+)
 
 
 class Place(NamedTuple):
@@ -42,16 +48,16 @@ def wrap_module(
     """Replace what *plan* names in *module*, and yield what was replaced; *refuse* is told of a rule that cannot be."""
     name = module.__name__
     places = list(_places(module, name))
-    taken = set[tuple[Any, str]]()
+    taken = set[tuple[int, str]]()
     for rule in plan.rules_of(name):
         meant = [place for place in places if rule.is_of_function(place.qualname)]
         if rule.is_exact and not any(_is_wrappable(place.value) or _role(place.value) for place in meant):
             refuse(_why_not(rule, module, meant, places))
             continue
-        for place in meant:
+        for place in filter(lambda place: _is_wrappable(place.value), meant):
             # Of what a module has imported, only what is named by its whole name is meant.
             is_own = rule.is_exact or getattr(_function(place.value), "__module__", None) == name
-            if is_own and place[:2] not in taken and _is_wrappable(place.value):
+            if is_own and (id(place.holder), place.name) not in taken:
                 try:
                     replacement = rule.decorate(place.value)
                     setattr(place.holder, place.name, replacement)
@@ -59,7 +65,7 @@ def wrap_module(
                     reason = f"{name}:{place.qualname} cannot be wrapped: {error}"
                     refuse(ConfigurationError(f"{rule.pattern}: {reason}"))
                     continue
-                taken.add(place[:2])
+                taken.add((id(place.holder), place.name))
                 yield Wrapped(name, place, replacement)
 
 
@@ -69,7 +75,7 @@ def rebind(values: Mapping[int, Any]) -> None:
     Modules that were imported before have taken functions from one another by name.
     """
     for module in list(sys.modules.values()):
-        if isinstance(module, types.ModuleType):
+        if _is_a(module, types.ModuleType):
             for name, value in list(vars(module).items()):
                 if id(value) in values:
                     setattr(module, name, values[id(value)])
@@ -80,12 +86,17 @@ def _places(holder: Any, module: str, path: str = "") -> Iterator[Place]:
     for name, value in list(vars(holder).items()):
         qualname = f"{path}{name}"
         yield Place(holder, name, qualname, value)
-        if isinstance(value, type) and value.__module__ == module and value.__qualname__ == qualname:
+        if _is_a(value, type) and value.__module__ == module and value.__qualname__ == qualname:
             yield from _places(value, module, f"{qualname}.")
 
 
+def _is_a(value: Any, *kinds: type) -> bool:
+    """Tell of what type *value* is, not what it says: a lazy proxy (of Celery, say), when it is asked, is made."""
+    return issubclass(type(value), kinds)
+
+
 def _function(value: Any) -> Any:
-    return value.__func__ if isinstance(value, staticmethod | classmethod) else value
+    return value.__func__ if _is_a(value, staticmethod, classmethod) else value
 
 
 def _role(value: Any) -> str:
@@ -97,7 +108,7 @@ def _role(value: Any) -> str:
 def _is_wrappable(value: Any) -> bool:
     function = _function(value)
     is_cached = hasattr(type(function), "cache_info")  # functools.lru_cache() around a function
-    return (isinstance(function, types.FunctionType) or is_cached) and not _role(value)
+    return (_is_a(function, types.FunctionType) or is_cached) and not _role(value)
 
 
 def _why_not(rule: Rule, module: types.ModuleType, meant: list[Place], places: list[Place]) -> ConfigurationError:
@@ -108,9 +119,9 @@ def _why_not(rule: Rule, module: types.ModuleType, meant: list[Place], places: l
             f"{rule.pattern}: {module.__name__} has no {rule.names!r}{suggestion(rule.names, names)}"
         )
     value = meant[0].value
-    if isinstance(value, type):
+    if _is_a(value, type):
         cure = f"is a class: name its methods, such as {rule.pattern}.*"
-    elif isinstance(value, types.BuiltinFunctionType) or inspect.isroutine(value):
+    elif _is_a(value, *_OF_C):
         cure = "is written in C, and cannot be wrapped: name the Python function that calls it"
     else:
         cure = f"is no function but {type(value).__name__}: name a function or method"

@@ -234,3 +234,37 @@ def test_a_module_that_cannot_be_imported_fails_as_it_did(shop):
 def test_a_file_or_patterns_but_not_both(tmp_path):
     with pytest.raises(ConfigurationError, match="a file, or flows and tasks, not both"):
         OtelflowInstrumentor().instrument(tmp_path / "otelflow.toml", flows=["shop:run"])
+
+
+def test_lazy_proxies_and_objects_that_lie_are_not_asked(shop, spans):
+    (shop / "shop" / "odd.py").write_text(
+        "class Proxy:\n"
+        "    @property\n"
+        "    def __class__(self):\n"
+        "        raise RuntimeError('made too early')\n"
+        "    def __eq__(self, other):\n"
+        "        raise RuntimeError('compared')\n"
+        "    __hash__ = None\n\n"
+        "proxy = Proxy()\n\n"
+        "def work():\n    return 1\n"
+    )
+    OtelflowInstrumentor().instrument(tasks=["shop.odd:*"])
+
+    assert importlib.import_module("shop.odd").work() == 1
+    OtelflowInstrumentor().uninstrument()
+    with pytest.raises(ConfigurationError, match="proxy is no function but Proxy: name a function"):
+        OtelflowInstrumentor().instrument(tasks=["shop.odd:proxy"])
+
+
+def test_what_stands_in_the_place_of_a_module_is_left_alone(shop, monkeypatch):
+    monkeypatch.setitem(sys.modules, "shop.lazy", object())
+    monkeypatch.setitem(sys.modules, "shop.none", None)
+
+    assert OtelflowInstrumentor().instrument(tasks=["shop.*:work*", "shop.jobs:weekly"], strict=False).functions == []
+
+
+def test_a_property_is_no_function(shop):
+    (shop / "shop" / "odd.py").write_text("class Client:\n    @property\n    def name(self):\n        return 'n'\n")
+
+    with pytest.raises(ConfigurationError, match="is no function but property: name a function or method"):
+        OtelflowInstrumentor().instrument(tasks=["shop.odd:Client.name"]) and importlib.import_module("shop.odd")
