@@ -1,7 +1,7 @@
 """A flow framework whose every run is an OpenTelemetry trace.
 
 Importing it needs opentelemetry-api only and changes nothing; what needs the SDK, or is not needed to run a flow, loads
-when it is first asked for.
+when it is first asked for. (PYTEST_DONT_REWRITE: it may have been imported before pytest.)
 """
 
 from typing import TYPE_CHECKING, Any, Final

@@ -1,6 +1,7 @@
 """What takes the spans of any OpenTelemetry program: a local store, a tree in the terminal, a spool until they arrive.
 
-Importing it is cheap: names that need the SDK or rich load when they are first used.
+Importing it is cheap: names that need the SDK or rich load when they are first used. (PYTEST_DONT_REWRITE: it may have
+been imported before pytest.)
 """
 
 from typing import TYPE_CHECKING, Any, Final

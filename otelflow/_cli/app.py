@@ -101,6 +101,7 @@ _FailedOnly = Annotated[bool, typer.Option("--failed-only", help="Of the tree on
         "otelflow run shop.py",
         "otelflow run shop.py:nightly --param day=2026-01-31",
         "otelflow run package.module:flow --tree 2> tree.txt",
+        "otelflow run --instrument otelflow.toml -- python -m service",
     ),
 )
 def run(
@@ -116,8 +117,14 @@ def run(
     failed_only: _FailedOnly = False,
     traceback: _Traceback = False,
     strict_telemetry: _Strict = False,
+    instrument: Annotated[
+        Path | None,
+        typer.Option(
+            "--instrument", metavar="FILE", help="Run a command whose functions this file makes flows and tasks."
+        ),
+    ] = None,
 ) -> None:
-    """Run a flow: a decorated function, a subclass of Flow, or a Flow.
+    """Run a flow: a decorated function, a subclass of Flow, or a Flow. Or, with --instrument, any command after --.
 
     Its exit code is the flow's: 0 success, 1 failure, n for sys.exit(n), 130 after Ctrl-C, 143 after SIGTERM, 129 when
     its terminal was closed; 2 for input that cannot be run. Parameters are converted by their annotations; lists,
@@ -125,6 +132,10 @@ def run(
     """
     context.ensure_object(Options).traceback = traceback
     show_warnings(with_tracebacks=traceback)
+    if instrument is not None:
+        from otelflow._cli.instrument import run as run_command
+
+        run_command(instrument, [target, *context.args])
     if context.args:
         first = context.args[0]
         cure = f"--param {first}" if "=" in first else "--param NAME=VALUE"
@@ -138,6 +149,22 @@ def run(
     has_tree = is_terminal() or view != TreeView() if tree is None else tree
     options = RunOptions(has_tree, traceback, strict_telemetry, is_possible() and not no_live, view)
     raise typer.Exit(run_target(target, param or [], options))
+
+
+@app.command(epilog=examples("otelflow instrument otelflow.toml --dry-run"))
+def instrument(
+    file: Annotated[Path, typer.Argument(help="An otelflow.toml or pyproject.toml.", metavar="FILE")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, as without it.")] = False,
+) -> None:
+    """Say which functions the patterns of a file make flows and tasks; "run --instrument" runs a program so.
+
+    Nothing is imported. The exit code is 1 when a pattern means nothing.
+    """
+    del dry_run
+    show_warnings(with_tracebacks=False)
+    from otelflow._cli.instrument import print_report
+
+    raise typer.Exit(print_report(file))
 
 
 @app.command(epilog=examples("otelflow demo"))

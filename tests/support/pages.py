@@ -180,7 +180,7 @@ class Workplace:
 
     def is_left(self, block):
         """Tell whether a file is run by no command of the page and imported by no other file."""
-        name = block.title.removesuffix(".py")
+        name = block.title.removesuffix(".py").replace("/", ".")
         others = "\n".join(other.text for other in self.blocks if other is not block)
         is_imported = re.search(rf"^(?:from|import) {re.escape(name)}\b", others, re.MULTILINE)
         return bool(block.title) and not is_imported and not self.is_named(block)

@@ -93,7 +93,19 @@ async def async_named_flow(number: int) -> bytes:
     return bytes(number)
 
 
+@flow(execute_on_call=True, flow_name="called")
+def called_flow(number: int) -> str:
+    return str(number)
+
+
+@flow(execute_on_call=True)
+async def awaited_flow(number: int) -> str:
+    return str(number)
+
+
 assert_type(bare_flow(1, text="x"), Flow[float])
+assert_type(called_flow(1), str)
+assert_type(asyncio.run(awaited_flow(1)), str)
 assert_type(bare_flow(1).execute(), Flow[float])
 assert_type(bare_flow(1).execute().flow_return_value, float | None)
 assert_type(bare_flow(1).run(), dict[str, Any])

@@ -280,11 +280,17 @@ class EachFlowOptions(_Options, total=False):
     buckets: Annotated[Sequence[float] | None, None]
 
 
-class FlowOptions(EachFlowOptions, total=False):
-    """The keywords of ``@flow``."""
+class LateFlowOptions(EachFlowOptions, total=False):
+    """The keywords of ``@flow`` but for the one that changes the type of what is returned."""
 
     data: Annotated[Mapping[str, Any] | None, None]
     flow_run_name: Annotated[str | None, None]
+
+
+class FlowOptions(LateFlowOptions, total=False):
+    """The keywords of ``@flow``."""
+
+    execute_on_call: Annotated[bool, False]
 
 
 class LenientTaskOptions(_Options, total=False):

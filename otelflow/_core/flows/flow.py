@@ -7,7 +7,20 @@ import time
 import weakref
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Never, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    Never,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 from otelflow._core.flows import declared
 from otelflow._core.flows.calls import call_of
@@ -17,6 +30,7 @@ from otelflow._core.flows.definition import (
     Definition,
     EachFlowOptions,
     FlowOptions,
+    LateFlowOptions,
     decorate,
     show_keywords,
     text_of_name,
@@ -629,13 +643,18 @@ if TYPE_CHECKING:  # making them takes a good part of an import
         @overload
         def __call__(self, target: Callable[P, R], /) -> Callable[P, Flow[R]]: ...
 
+    class _Executing(Protocol):
+        def __call__(self, target: Callable[P, R], /) -> Callable[P, R]: ...
+
 
 @overload
 def flow(target: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, Flow[R]]: ...
 @overload
 def flow(target: Callable[P, R], /) -> Callable[P, Flow[R]]: ...
 @overload
-def flow(**options: Unpack[FlowOptions]) -> "_Decorator": ...
+def flow(*, execute_on_call: Literal[False] = False, **options: Unpack[LateFlowOptions]) -> "_Decorator": ...
+@overload
+def flow(*, execute_on_call: Literal[True], **options: Unpack[LateFlowOptions]) -> "_Executing": ...
 def flow(target: Any = None, /, **options: Any) -> Any:
     """Make a function or method a flow: calling it returns a ``Flow`` that is set up, and ``execute()`` runs it.
 
@@ -646,6 +665,7 @@ def flow(target: Any = None, /, **options: Any) -> Any:
     *capture_parameters* (True, or names), *capture_return_value* (bool): record values, redacted and bounded.
     *objective* (``Objective``): what alerts are made of. *buckets* (numbers, seconds): those of the metric of
     durations.
+    *execute_on_call* (bool): calling it runs the flow, and returns what the function returns; there is no ``Flow``.
 
     Returns a function that returns the ``Flow``. Raises UnknownKeyword, NotCallable, or ConfigurationError for a value
     that does not fit its keyword.
@@ -668,13 +688,19 @@ def flow(target: Any = None, /, **options: Any) -> Any:
             plan.buckets,
         )
 
-        def new_flow(args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> Flow[Any]:
+        def set_up(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow[Any]:
             flow: Flow[Any] = Flow(**keywords)
             flow.flow_state.data.update(options.get("data") or {})
             _use_definition(flow, definition, args, kwargs)
+            return flow
+
+        def new_flow(args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> Flow[Any]:
+            flow = set_up(args, kwargs)
             flow.flow_state.set_up_at(frame, flow.flow_state.name)
             return flow
 
+        if options.get("execute_on_call"):
+            return definition.drive(lambda args, kwargs: FlowRun(set_up(args, kwargs), definition))
         return call_of(new_flow)
 
     return decorate("@flow", FlowOptions, target, options, wrap)

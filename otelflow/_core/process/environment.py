@@ -8,11 +8,13 @@ from otelflow.errors import ConfigurationError
 
 #: What every variable of otelflow begins with
 PREFIX: Final = "OTELFLOW_"
-#: Variables that are no settings: those of the local store's exporter, and of otelflow's own tests
+#: Variables that are no settings: those of the local store's exporter, of otelflow's own tests, and what one process
+#: tells another
 OTHER_VARIABLES: Final = frozenset(
     {
         "OTELFLOW_STORE_MAX_BYTES",
         "OTELFLOW_STORE_MAX_AGE_DAYS",
+        "OTELFLOW_INSTRUMENT_PID",
         "OTELFLOW_REQUIRE_STACK",
         "OTELFLOW_STACK_DIR",
     }

@@ -187,6 +187,11 @@ class ProcessSettings(RunSettings):
     note_trace: bool = _declare(
         False, "add a note with the trace's address to each exception that leaves a flow", is_harmless=False
     )
+    instrument: str = _declare(
+        "",
+        "the file that names functions to make flows and tasks of: an otelflow.toml or pyproject.toml",
+        is_harmless=False,
+    )
     metrics: str = _declare(
         "",
         "the output of metrics: off, pull[:HOST:PORT], registry, multiprocess, push[:URL], textfile:PATH, otlp",

@@ -1,8 +1,10 @@
 """A flow: its names, ids, data and values, its subclasses, and the names that existing code calls."""
 
+import asyncio
 import dataclasses
 import functools
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -258,3 +260,43 @@ def test_what_a_flow_logs_goes_to_its_own_run_and_not_to_that_of_another_flow_in
     assert texts(spans.one("task step")) == ["of inner"]
     assert texts(spans.one("flow outer")) == ["of outer"]
     assert texts(spans.one("flow inner")) == []
+
+
+def test_a_flow_that_executes_on_call_returns_and_raises_what_its_function_does(spans):
+    @flow(execute_on_call=True, data={"offset": 1})
+    def add(number, flow_data):
+        if number < 0:
+            raise ValueError("negative")
+        return number + flow_data["offset"]
+
+    @flow(execute_on_call=True)
+    async def outer():
+        return [add(1), add(2)]
+
+    assert asyncio.run(outer()) == [2, 3]
+    with pytest.raises(ValueError, match="negative"):
+        add(-1)
+    assert spans.tree() == [
+        ("flow outer", "success", [("flow add", "success", []), ("flow add", "success", [])]),
+        ("flow add", "failure", []),
+    ]
+
+
+def test_each_call_of_a_flow_that_executes_on_call_is_a_run_of_its_own(spans):
+    @flow(execute_on_call=True)
+    def count(number):
+        return number and count(number - 1)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(count, [2] * 8)) == [0] * 8
+    assert len({span.attributes["otelflow.flow.run.id"] for span in spans.named("flow count")}) == 24
+
+
+def test_a_generator_flow_that_executes_on_call_is_its_steps(spans):
+    @flow(execute_on_call=True)
+    def steps():
+        yield 1
+        yield 2
+
+    assert list(steps()) == [1, 2]
+    assert [span.attributes["otelflow.run.result"] for span in spans.named("flow steps")] == ["success"]

@@ -31,6 +31,7 @@ REFUSED = {
     "spool_dir",
     "trace_url",
     "note_trace",
+    "instrument",
     "metrics",
     "metrics_certificate",
     "metrics_key",

@@ -29,6 +29,7 @@ OF_PROCESSES = {
     "spool_dir": "",
     "trace_url": "",
     "note_trace": False,
+    "instrument": "",
     "metrics": "",
     "metrics_series": 2_000,
     "metrics_certificate": "",
@@ -37,7 +38,7 @@ OF_PROCESSES = {
 }
 #: What decides where data goes, or what a program does: no stranger's file may set it
 NOT_HARMLESS = {
-    "raise_flow_error", "redact", "store", "spool", "spool_dir", "trace_url", "note_trace",
+    "raise_flow_error", "redact", "store", "spool", "spool_dir", "trace_url", "note_trace", "instrument",
     "metrics", "metrics_certificate", "metrics_key", "metrics_client_ca",
 }  # fmt: skip
 

@@ -1,0 +1,65 @@
+"""``otelflow instrument`` and ``otelflow run --instrument``: flows and tasks of a program that is not touched."""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NoReturn
+
+import typer
+
+from otelflow import settings
+from otelflow._cli._exit_codes import FAILURE, SUCCESS
+from otelflow.errors import ConfigurationError
+from otelflow.instrument._plan import read
+from otelflow.instrument._start import run_instrumented, seen_from
+from otelflow.instrument._survey import survey
+from otelflow_exporters._otlp.endpoint import variable
+from otelflow_exporters._store.limits import default_directory
+
+_LAUNCHERS: Final = ("python", "python3", "pypy", "coverage", "uv")
+
+
+def run(file: Path, command: Sequence[str]) -> NoReturn:
+    """Become *command*, instrumented by *file*: its exit code, its signals and its output are its own.
+
+    Raises ConfigurationError.
+    """
+    settings.check()
+    variables = {}
+    if not os.environ.get("OTEL_SERVICE_NAME") and "service.name=" not in os.environ.get(
+        "OTEL_RESOURCE_ATTRIBUTES", ""
+    ):
+        variables["OTEL_SERVICE_NAME"] = service_name(command)
+    if not variable("traces", "ENDPOINT")[1] and not settings.in_force()["store"].value:
+        with contextlib.suppress(ConfigurationError):  # no home: nobody asked for a store
+            variables["OTELFLOW_STORE"] = str(default_directory())  # `otelflow show` shows it, as any other run
+    run_instrumented(file, command, variables)
+
+
+def service_name(command: Sequence[str]) -> str:
+    """Return what the service is called that *command* starts: its module, script or program."""
+    program = Path(command[0]).name
+    if program.startswith(_LAUNCHERS):
+        for option, value in zip(command[1:], [*command[2:], ""], strict=True):
+            if option == "-m" and value:
+                return value.partition(".")[0]
+            if not option.startswith("-"):
+                return Path(option).stem
+    return program
+
+
+def print_report(file: Path) -> int:
+    """Print what each pattern of *file* means in the modules that can be imported here; return the exit code.
+
+    Raises ConfigurationError for a file that cannot be read.
+    """
+    plan = read(file.absolute())
+    with seen_from(()):
+        matches = survey(plan)
+    for match in matches:
+        fault = f": {match.fault}" if match.fault else ""
+        typer.echo(f"{match.rule.role} {match.rule.pattern}{fault}")
+        for function in match.functions:
+            typer.echo(f"  {function}")
+    return FAILURE if any(match.fault for match in matches) else SUCCESS

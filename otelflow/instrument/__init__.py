@@ -1,0 +1,92 @@
+"""Whose code is not touched? Flows and tasks are made of functions that know nothing of otelflow, named by patterns.
+
+``opentelemetry-instrument`` and ``otelflow run --instrument`` do this before a program starts; a program may do it
+itself: ``OtelflowInstrumentor().instrument("otelflow.toml")``.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from otelflow.errors import ConfigurationError
+from otelflow.instrument import _instrumented
+from otelflow.instrument._plan import new_plan, read
+from otelflow.instrument._survey import check
+from otelflow.settings import in_force
+
+__all__ = ["OtelflowInstrumentor"]
+
+
+class OtelflowInstrumentor:
+    """Make functions flows and tasks that were written without otelflow.
+
+    A flow runs when its function is called; both return and raise what the function does. It has the methods of the
+    instrumentors of OpenTelemetry, whose ``opentelemetry-instrument`` finds it.
+
+    >>> from otelflow.instrument import OtelflowInstrumentor
+    >>> OtelflowInstrumentor().instrument(flows=["colorsys:rgb_to_hsv"]).functions
+    ['colorsys:rgb_to_hsv']
+    >>> OtelflowInstrumentor().uninstrument()
+    """
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Return the packages that must be there, none (a tuple).
+
+        >>> from otelflow.instrument import OtelflowInstrumentor
+        >>> OtelflowInstrumentor().instrumentation_dependencies()
+        ()
+        """
+        return ()
+
+    @property
+    def functions(self) -> list[str]:
+        """The functions that are flows and tasks now, each a str: ``module:name``."""
+        return _instrumented.functions()
+
+    def instrument(
+        self,
+        file: str | Path | None = None,
+        *,
+        flows: Iterable[str | Mapping[str, Any]] = (),
+        tasks: Iterable[str | Mapping[str, Any]] = (),
+        strict: bool = True,
+        **_: object,
+    ) -> Self:
+        """Wrap the functions that patterns name: in modules that are imported later, and in those that are there.
+
+        *file* (path): an ``otelflow.toml``, or a ``pyproject.toml`` with ``[tool.otelflow.instrument]``; the variable
+        ``OTELFLOW_INSTRUMENT`` names one when nothing is given. *flows*, *tasks* (patterns ``module:function`` such as
+        ``"shop.jobs:nightly_*"``, or dicts of ``pattern`` and keywords of ``@flow``, ``@task``).
+        *strict* (bool): a pattern that means nothing is an error; with False it is one warning.
+
+        Calls ``configure()`` when the first function is wrapped. Returns the instrumentor. Raises ConfigurationError
+        that names file, pattern and what was meant, MissingExtra without wrapt.
+
+        >>> from otelflow.instrument import OtelflowInstrumentor
+        >>> patterns = ["colorsys:rgb_to_*", "colorsys:nothing"]
+        >>> OtelflowInstrumentor().instrument(tasks=patterns, strict=False).functions
+        ['colorsys:rgb_to_hls', 'colorsys:rgb_to_hsv', 'colorsys:rgb_to_yiq']
+        >>> OtelflowInstrumentor().uninstrument()
+        """
+        if flows or tasks:
+            if file is not None:
+                raise ConfigurationError("instrument() takes a file, or flows and tasks, not both")
+            plan = new_plan({"flows": flows, "tasks": tasks, "strict": strict}, "instrument()")
+        else:
+            path = file or in_force()["instrument"].value
+            if not path:  # opentelemetry-instrument starts whatever is installed
+                _instrumented.configure_here()
+                return self
+            plan = read(Path(path).absolute())
+        plan = plan._replace(is_strict=plan.is_strict and strict)
+        check(plan)
+        _instrumented.begin(plan)
+        return self
+
+    def uninstrument(self, **_: object) -> None:
+        """Put back every function that was wrapped, unless somebody has replaced it since.
+
+        >>> from otelflow.instrument import OtelflowInstrumentor
+        >>> OtelflowInstrumentor().uninstrument()
+        """
+        _instrumented.end()

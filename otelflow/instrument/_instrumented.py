@@ -1,0 +1,104 @@
+"""What this process has instrumented: begun by a plan, and ended for all of them."""
+
+import sys
+import types
+from typing import Final
+
+from otelflow._core.process import forks, losses
+from otelflow._core.process.process import State
+from otelflow.errors import ConfigurationError
+from otelflow.instrument._import_hook import ImportHook
+from otelflow.instrument._plan import Plan
+from otelflow.instrument._wrapping import Wrapped, rebind, wrap_module
+
+
+class _Instrumented(State):
+    """The hooks that wait for modules, and the functions that were wrapped."""
+
+    hooks: list[ImportHook]
+    wrapped: list[Wrapped]
+
+    def reset(self) -> None:
+        """Put back what was there before."""
+        undo(getattr(self, "hooks", []), getattr(self, "wrapped", []))
+        self.hooks, self.wrapped = [], []
+
+
+_lock: Final = forks.new_lock()
+
+
+def undo(hooks: list[ImportHook], functions: list[Wrapped]) -> None:
+    """End *hooks*, and put back *functions*, unless somebody has replaced them since."""
+    for hook in hooks:
+        hook.remove()
+    for function in functions:
+        function.undo()
+    rebind({id(function.replacement): function.place.value for function in functions})
+
+
+_instrumented: Final = _Instrumented()
+
+
+def functions() -> list[str]:
+    """Return the functions that are flows and tasks now, as ``module:name``."""
+    return sorted(f"{function.module}:{function.place.qualname}" for function in _instrumented.wrapped)
+
+
+def begin(plan: Plan) -> None:
+    """Wrap what *plan* names, now and in what is imported from now on; all of it, or nothing if it raises."""
+    hook = ImportHook(lambda name: bool(plan.rules_of(name)), lambda module: _wrap(module, plan))
+    modules = [module for name, module in list(sys.modules.items()) if plan.rules_of(name)]
+    wrapped: list[Wrapped] = []
+    try:
+        for module in modules:
+            wrapped += _wrap(module, plan)
+    except BaseException:
+        undo([hook], wrapped)
+        with _lock:
+            _instrumented.wrapped = [function for function in _instrumented.wrapped if function not in wrapped]
+        raise
+    rebind({id(function.place.value): function.replacement for function in wrapped})
+    for name in sorted({function.module for function in wrapped}):
+        losses.logger.info("%s was imported before it was instrumented", name)
+    with _lock:
+        _instrumented.hooks.append(hook)
+
+
+def end() -> None:
+    """Put back every function that was wrapped."""
+    with _lock:
+        _instrumented.reset()
+
+
+def configure_here() -> None:
+    """Call ``configure()``; the SDK takes long, so not in processes that have none of the functions."""
+    from otelflow import configure  # noqa: PLC0415 as said above
+
+    configure()
+
+
+def _wrap(module: types.ModuleType, plan: Plan) -> list[Wrapped]:
+    """Wrap what *plan* names in *module*, and return it. Raises ConfigurationError, if the plan is strict."""
+    if not issubclass(type(module), types.ModuleType):
+        return []  # what a program has put in the place of a module
+
+    def refuse(error: ConfigurationError) -> None:
+        if plan.is_strict:
+            raise ConfigurationError(f"{plan.place}: {error}") from None
+        losses.warn_once(f"instrument {plan.place} {error}", "%s: %s", plan.place, error)
+
+    wrapped: list[Wrapped] = []
+    try:
+        for function in wrap_module(module, plan, refuse):
+            wrapped.append(function)  # noqa: PERF402 what was wrapped before an error is put back
+        if wrapped:
+            try:
+                configure_here()
+            except ConfigurationError as error:  # of a variable, say
+                refuse(error)
+    except BaseException:
+        undo([], wrapped)
+        raise
+    with _lock:
+        _instrumented.wrapped += wrapped
+    return wrapped

@@ -1,0 +1,134 @@
+"""Which functions are flows and tasks, as a file says or the arguments of ``instrument()``."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from otelflow import Flow_Run__Config, Objective, flow, task
+from otelflow._core.text.hints import suggestion
+from otelflow.errors import ConfigurationError, OtelflowError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_KEYS: Final = ("flows", "tasks", "strict")
+_PATTERN: Final = re.compile(r"[^\W\d]\w*(\.[\w*?\[\]!-]+)*:[\w*?\[\]!-]+(\.[\w*?\[\]!-]+)*")
+_WILD: Final = re.compile(r"[*?\[]")
+
+
+class Rule(NamedTuple):
+    """One pattern, ``module:function``, and what is made of the functions that it names.
+
+    ``*`` stands for any letters: in a module's name also for dots, so that ``shop.*`` are all modules inside of
+    ``shop``; in a function's name for one part, so that ``*`` are functions and ``Client.*`` are methods. Names that
+    begin with an underscore are meant by patterns that do, too.
+    """
+
+    role: str
+    pattern: str
+    decorate: Callable[[Any], Any]
+
+    @property
+    def modules(self) -> str:
+        """The pattern of the modules' names."""
+        return self.pattern.partition(":")[0]
+
+    @property
+    def names(self) -> str:
+        """The pattern of the functions' names."""
+        return self.pattern.partition(":")[2]
+
+    def is_of_module(self, name: str) -> bool:
+        """Tell whether the module *name* is meant."""
+        return fnmatchcase(name, self.modules)
+
+    def is_of_function(self, qualname: str) -> bool:
+        """Tell whether the function or method *qualname* is meant."""
+        patterns, names = self.names.split("."), qualname.split(".")
+        return len(patterns) == len(names) and all(
+            fnmatchcase(name, pattern) and (not name.startswith("_") or pattern.startswith("_"))
+            for name, pattern in zip(names, patterns, strict=True)
+        )
+
+    @property
+    def is_exact(self) -> bool:
+        """Tell whether it names one function, wherever that was written."""
+        return _WILD.search(self.names) is None
+
+
+class Plan(NamedTuple):
+    """The rules, the first that fits wins; *is_strict*: a mistake is an error. *place* is where they were written."""
+
+    rules: tuple[Rule, ...]
+    is_strict: bool
+    place: str
+
+    def rules_of(self, module: str) -> list[Rule]:
+        """Return the rules for functions of the module of that name."""
+        return [rule for rule in self.rules if rule.is_of_module(module)]
+
+
+def read(path: "Path") -> Plan:
+    """Return what the file *path* says: an ``otelflow.toml``, or the table of a ``pyproject.toml``.
+
+    Raises ConfigurationError, which names the file and the key.
+    """
+    import tomllib  # noqa: PLC0415 a few milliseconds
+
+    try:
+        content: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"The file {path} of functions to instrument cannot be read: {error}") from None
+    if path.name == "pyproject.toml":
+        for key in ("tool", "otelflow", "instrument"):
+            content = content.get(key, {}) if isinstance(content, Mapping) else {}
+        if not content:
+            raise ConfigurationError(f"{path} has no table [tool.otelflow.instrument]")
+    return new_plan(content, str(path))
+
+
+def new_plan(content: Mapping[str, Any], place: str) -> Plan:
+    """Return the plan of *content*: ``flows``, ``tasks`` and ``strict``. Raises ConfigurationError."""
+    for key in content:
+        if key not in _KEYS:
+            raise ConfigurationError(f"{place} has no key {key!r}{suggestion(key, _KEYS)}")
+    is_strict = content.get("strict", True)
+    if not isinstance(is_strict, bool):
+        raise ConfigurationError(f"{place}: strict must be true or false, not {is_strict!r:.60}")
+    rules = [
+        *_rules("flow", content.get("flows", ()), f"{place}: flows"),
+        *_rules("task", content.get("tasks", ()), f"{place}: tasks"),
+    ]
+    if not rules:
+        raise ConfigurationError(f'{place} names no function: write flows = ["module:function"], or tasks')
+    return Plan(tuple(rules), is_strict, place)
+
+
+def _rules(role: str, entries: object, place: str) -> Iterable[Rule]:
+    if isinstance(entries, str) or not isinstance(entries, Iterable):
+        raise ConfigurationError(f"{place} must be a list of patterns, not {entries!r:.60}")
+    for entry in entries:
+        keywords = dict(entry) if isinstance(entry, Mapping) else {"pattern": entry}
+        pattern = keywords.pop("pattern", None)
+        if not isinstance(pattern, str) or not _PATTERN.fullmatch(pattern):
+            raise ConfigurationError(
+                f"{place}: {pattern!r:.80} is no pattern: write module:function, such as 'shop.billing:charge', "
+                "'shop.jobs:nightly_*' or 'shop.*:Client.*'"
+            )
+        try:
+            yield Rule(role, pattern, _decorator(role, keywords))
+        except (OtelflowError, TypeError) as error:
+            raise ConfigurationError(f"{place}, {pattern}: {error}") from None
+
+
+def _decorator(role: str, keywords: dict[str, Any]) -> Callable[[Any], Any]:
+    if role == "task":
+        decorator: Callable[[Any], Any] = task(**keywords)
+        return decorator
+    for name, kind in (("objective", Objective), ("flow_config", Flow_Run__Config)):
+        if isinstance(keywords.get(name), Mapping):
+            keywords[name] = kind(**keywords[name])
+    # A function that knows nothing of flows is called, and raises what it raised before.
+    keywords.setdefault("flow_config", Flow_Run__Config(raise_flow_error=True))
+    return flow(**keywords, execute_on_call=True)

@@ -1,0 +1,129 @@
+"""What the source of a program has that patterns could mean, found without importing it."""
+
+import ast
+import itertools
+import pkgutil
+import sys
+from collections.abc import Iterator
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from otelflow._core.process import losses
+from otelflow._core.text.hints import nearest
+from otelflow.errors import ConfigurationError
+from otelflow.instrument._plan import Plan, Rule
+
+_MOST_MODULES: Final = 5_000
+
+
+class Match(NamedTuple):
+    """What one rule means: functions as ``module:name``, or the *fault* that says why there is none."""
+
+    rule: Rule
+    functions: tuple[str, ...]
+    fault: str = ""
+
+
+def survey(plan: Plan) -> list[Match]:
+    """Return what each rule of *plan* means in the source that could be imported now; the first rule that fits wins."""
+    taken: set[str] = set()
+    matches = []
+    for rule in plan.rules:
+        match = match_of(rule)
+        own = tuple(name for name in match.functions if name not in taken)
+        taken.update(own)
+        if match.functions and not own:
+            match = match._replace(fault="all that it names is named by patterns before it")
+        matches.append(match._replace(functions=own))
+    return matches
+
+
+def check(plan: Plan) -> None:
+    """Raise ConfigurationError, or warn, of every pattern that means nothing in the source that is there."""
+    faults = [f"{match.rule.pattern}: {match.fault}" for match in survey(plan) if match.fault]
+    if not faults:
+        return
+    message = f"{plan.place}: " + "; ".join(faults)
+    if plan.is_strict:
+        raise ConfigurationError(f"{message} (strict = false starts without)")
+    losses.warn_once(f"instrument {plan.place}", "%s", message)
+
+
+def match_of(rule: Rule) -> Match:
+    root = rule.modules.partition(".")[0]
+    loaded = sys.modules.get(root)
+    spec = PathFinder.find_spec(root) if loaded is None else loaded.__spec__
+    if spec is None:
+        names = {module.name for module in pkgutil.iter_modules()}
+        return Match(rule, (), f"there is no module {root!r}{_hint(root, names)}")
+    modules = dict(_modules(root, spec.origin, list(spec.submodule_search_locations or ())))
+    meant = {name: file for name, file in modules.items() if rule.is_of_module(name)}
+    if not meant:
+        return Match(rule, (), f"there is no module {rule.modules!r}{_hint(rule.modules, modules)}")
+    functions, names = [], set()
+    for module, file in meant.items():
+        source = _Source(file)
+        if not source.is_readable:
+            return Match(rule, (f"{module}:{rule.names}",))  # only its import tells
+        others = source.functions | (source.names if rule.is_exact else set())
+        functions += [f"{module}:{name}" for name in sorted(others) if rule.is_of_function(name)]
+        names |= source.functions
+    if not functions:
+        return Match(rule, (), f"no function of {rule.modules} is called {rule.names!r}{_hint(rule.names, names)}")
+    return Match(rule, tuple(functions))
+
+
+def _hint(name: str, names: "dict[str, str] | set[str]") -> str:
+    meant = nearest(name, names)
+    return f"; did you mean {meant!r}?" if meant else ""
+
+
+def _modules(root: str, origin: str | None, folders: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield the module *root* and those inside of it, each with its file."""
+    yield root, origin or ""
+    for folder in map(Path, folders):
+        for file in itertools.islice(sorted(folder.rglob("*.py")), _MOST_MODULES):
+            parts = [root, *file.relative_to(folder).with_suffix("").parts]
+            if parts[-1] == "__init__":
+                parts.pop()
+            if all(part.isidentifier() for part in parts):
+                yield ".".join(parts), str(file)
+
+
+class _Source:
+    """The names in a file of Python: its functions and methods, and *names* that may be functions, too."""
+
+    def __init__(self, file: str) -> None:
+        self.functions: set[str] = set()
+        self.names: set[str] = set()
+        self.is_readable = file.endswith(".py")
+        if not self.is_readable:
+            return
+        try:
+            tree = ast.parse(Path(file).read_bytes())
+        except (OSError, ValueError, SyntaxError, RecursionError):  # its import says it better
+            self.is_readable = False
+            return
+        self._add(tree.body, "")
+
+    def _add(self, body: list[ast.stmt], path: str) -> None:
+        for node in body:
+            match node:
+                case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                    self.functions.add(path + name)
+                case ast.ClassDef(name=name):
+                    self.names.add(path + name)
+                    self._add(node.body, f"{path}{name}.")
+                case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+                    self.names.update(path + (alias.asname or alias.name.partition(".")[0]) for alias in aliases)
+                    self.is_readable = self.is_readable and all(alias.name != "*" for alias in aliases)
+                case ast.Assign() | ast.AnnAssign() | ast.AugAssign():
+                    targets = [name.id for name in ast.walk(node) if isinstance(name, ast.Name)]
+                    self.names.update(path + name for name in targets)
+                case ast.If() | ast.Try() | ast.With() | ast.For() | ast.While() | ast.TryStar():
+                    for block in (node, *getattr(node, "handlers", [])):
+                        for field in ("body", "orelse", "finalbody"):
+                            self._add(getattr(block, field, []), path)
+                case _:
+                    pass

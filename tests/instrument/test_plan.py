@@ -1,0 +1,96 @@
+"""What a file or an argument says of functions to instrument."""
+
+import pytest
+
+from otelflow.errors import ConfigurationError
+from otelflow.instrument._plan import new_plan, read
+
+
+def rule(pattern):
+    return new_plan({"tasks": [pattern]}, "here").rules[0]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "module", "function", "is_meant"),
+    [
+        ("shop.jobs:nightly_*", "shop.jobs", "nightly_bill", True),
+        ("shop.jobs:nightly_*", "shop.jobs", "weekly", False),
+        ("shop.jobs:nightly_*", "shop.jobs.more", "nightly_bill", False),
+        ("shop.*:run", "shop.jobs.more", "run", True),
+        ("shop.*:run", "shop", "run", False),
+        ("shop:*", "shop", "run", True),
+        ("shop:*", "shop", "Client.charge", False),
+        ("shop:*", "shop", "_private", False),
+        ("shop:_*", "shop", "_private", True),
+        ("shop:Client.*", "shop", "Client.charge", True),
+        ("shop:Client.*", "shop", "Client.__init__", False),
+        ("shop:Client.__init__", "shop", "Client.__init__", True),
+        ("shop:*.charge", "shop", "Client.charge", True),
+        ("shop:RUN", "shop", "run", False),
+    ],
+)
+def test_a_pattern_means_these_functions(pattern, module, function, is_meant):
+    assert (rule(pattern).is_of_module(module) and rule(pattern).is_of_function(function)) is is_meant
+
+
+@pytest.mark.parametrize(
+    "pattern", ["shop.jobs.nightly", "shop:", ":run", "*:run", "shop:a:b", "shop jobs:run", 3, None]
+)
+def test_what_is_no_pattern_is_refused_with_an_example(pattern):
+    with pytest.raises(ConfigurationError, match=r"here: flows: .* is no pattern: write module:function, such as"):
+        new_plan({"flows": [pattern]}, "here")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"flow": ["a:b"]}, "here has no key 'flow'; did you mean 'flows'?"),
+        ({"flows": "a:b"}, "here: flows must be a list of patterns, not 'a:b'"),
+        ({"flows": 3}, "here: flows must be a list of patterns, not 3"),
+        ({"flows": ["a:b"], "strict": "yes"}, "here: strict must be true or false, not 'yes'"),
+        ({"strict": True}, 'here names no function: write flows = ["module:function"], or tasks'),
+        (
+            {"tasks": [{"pattern": "a:b", "task_nam": "x"}]},
+            "here: tasks, a:b: @task has no keyword 'task_nam'; did you mean 'task_name'?",
+        ),
+        (
+            {"flows": [{"pattern": "a:b", "objective": {"every": "1 fortnight"}}]},
+            "here: flows, a:b: Objective: every",
+        ),
+        ({"flows": [{"name": "x"}]}, "here: flows: None is no pattern"),
+    ],
+)
+def test_what_says_nothing_usable_is_refused_and_named(content, message):
+    with pytest.raises(ConfigurationError) as refused:
+        new_plan(content, "here")
+
+    assert str(refused.value).startswith(message)
+
+
+def test_a_file_and_a_table_of_a_project_say_the_same(tmp_path):
+    text = 'flows = ["shop:run"]\ntasks = [{pattern = "shop:*", task_name = "step"}]\nstrict = false\n'
+    (tmp_path / "otelflow.toml").write_text(text)
+    (tmp_path / "pyproject.toml").write_text(f"[tool.otelflow.instrument]\n{text}")
+
+    plans = [read(tmp_path / name) for name in ("otelflow.toml", "pyproject.toml")]
+
+    said = [([(rule.role, rule.pattern) for rule in plan.rules], plan.is_strict) for plan in plans]
+    assert said == [([("flow", "shop:run"), ("task", "shop:*")], False)] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("otelflow.toml", None, "cannot be read: .*No such file"),
+        ("otelflow.toml", "flows = [", "cannot be read: "),
+        ("otelflow.toml", "\x00", "cannot be read: "),
+        ("pyproject.toml", "[tool.other]\n", r"has no table \[tool.otelflow.instrument\]"),
+        ("pyproject.toml", "tool = 3\n", r"has no table \[tool.otelflow.instrument\]"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(tmp_path, name, text, message):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+
+    with pytest.raises(ConfigurationError, match=f"{name}.*{message}"):
+        read(tmp_path / name)

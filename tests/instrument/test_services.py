@@ -1,0 +1,150 @@
+"""Servers and workers that nobody has touched, under ``otelflow run --instrument``."""
+
+import importlib.util
+import os
+import signal
+import sys
+import textwrap
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from support.ports import free_ports
+from support.programs import end, run_python, start
+
+REQUESTS = 6
+
+WSGI = """
+    from shop.jobs import nightly_bill
+
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [str(nightly_bill(int(environ["PATH_INFO"].strip("/")))).encode()]
+"""
+ASGI = """
+    from shop.jobs import nightly_refund
+
+    async def app(scope, receive, send):
+        if scope["type"] == "http":
+            value = await nightly_refund()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": str(value).encode()})
+"""
+WORKER = """
+    from celery import Celery
+    from shop.jobs import nightly_bill
+
+    app = Celery("worker", broker="filesystem://")
+    app.conf.broker_transport_options = {"data_folder_in": "queue", "data_folder_out": "queue"}
+
+    @app.task
+    def bill(number):
+        return nightly_bill(number)
+"""
+
+
+def needs(name):
+    return pytest.mark.skipif(importlib.util.find_spec(name) is None, reason=f"{name} is not installed")
+
+
+@pytest.fixture
+def service(shop):
+    """A program of the package ``shop``, whose functions a file names."""
+    (shop / "otelflow.toml").write_text('flows = ["shop.jobs:nightly_*"]\ntasks = ["shop.billing:Client.*"]\n')
+    return shop
+
+
+def served(folder, *command, port, count):
+    """Start *command*, ask it *count* times, end it as a supervisor does; return the answers and the exit code."""
+    environment = {"OTELFLOW_STORE": folder / "store", "PYTHONPATH": folder}
+    arguments = ("-m", "otelflow", "run", "--instrument", "otelflow.toml", "--", *command)
+    process = start(sys.executable, *arguments, cwd=folder, **environment)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        answers = []
+        latest = time.monotonic() + 60
+        while len(answers) < count:
+            assert time.monotonic() < latest, process.communicate()
+            assert process.poll() is None, process.communicate()
+            try:
+                with opener.open(f"http://127.0.0.1:{port}/{len(answers) + 1}", timeout=30) as answer:
+                    answers.append(answer.read().decode())
+            except OSError:  # it does not listen yet
+                time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        return answers, process.returncode
+    finally:
+        end(process)
+
+
+def traces(folder):
+    done = run_python("-m", "otelflow", "show", "--list", cwd=folder, OTELFLOW_STORE=folder / "store")
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    return sorted(" ".join([row[3], row[4], *row[7:]]) for row in rows)
+
+
+@needs("gunicorn")
+@pytest.mark.parametrize("options", [["--preload"], []], ids=["preload", "each worker"])
+def test_every_request_of_forked_workers_is_one_whole_trace(service, options):
+    (service / "web.py").write_text(textwrap.dedent(WSGI))
+    [port] = free_ports(1)
+    command = [Path(sys.executable).with_name("gunicorn"), *options, "-w", "2", "-b", f"127.0.0.1:{port}", "web:app"]
+
+    answers, code = served(service, *command, port=port, count=REQUESTS)
+
+    assert (answers, code) == ([str(sum(range(n)) * 2) for n in range(1, REQUESTS + 1)], 0)
+    assert traces(service) == sorted(f"success {n + 2} flow nightly_bill" for n in range(1, REQUESTS + 1))
+
+
+@needs("uvicorn")
+def test_every_request_of_an_event_loop_is_one_whole_trace(service):
+    (service / "web.py").write_text(textwrap.dedent(ASGI))
+    [port] = free_ports(1)
+
+    command = [sys.executable, "-m", "uvicorn", "--port", str(port), "--log-level", "warning", "web:app"]
+    answers, _ = served(service, *command, port=port, count=REQUESTS)
+
+    assert answers == ["-3"] * REQUESTS
+    assert traces(service) == ["success 2 flow nightly_refund"] * REQUESTS
+
+
+@needs("celery")
+def test_every_job_of_a_worker_whose_children_end_after_one_is_one_whole_trace(service):
+    (service / "worker.py").write_text(textwrap.dedent(WORKER))
+    (service / "queue").mkdir()
+    environment = {"OTELFLOW_STORE": service / "store", "PYTHONPATH": service}
+    send = "import worker\nfor n in (1, 2, 3): worker.bill.delay(n)"
+    assert run_python("-c", send, cwd=service, **environment).returncode == 0
+
+    celery = ("-m", "celery", "-A", "worker", "worker", "--concurrency", "2", "--max-tasks-per-child", "1")
+    arguments = ("-m", "otelflow", "run", "--instrument", "otelflow.toml", "--", sys.executable, *celery)
+    process = start(sys.executable, *arguments, "--without-gossip", "--without-mingle", cwd=service, **environment)
+    try:
+        latest = time.monotonic() + 90
+        while len(traces(service)) < 3 and time.monotonic() < latest:
+            time.sleep(0.5)
+        os.kill(process.pid, signal.SIGTERM)
+        process.communicate(timeout=60)
+    finally:
+        end(process)
+
+    assert traces(service) == [f"success {n + 2} flow nightly_bill" for n in (1, 2, 3)]
+
+
+def test_the_tests_of_a_program_pass_as_they_did_also_where_warnings_are_errors(service):
+    (service / "test_shop.py").write_text(
+        "from shop.jobs import nightly_bill\n\ndef test_bill():\n    assert nightly_bill(3) == 6\n"
+    )
+    environment = {"OTELFLOW_STORE": service / "store", "PYTHONPATH": service}
+    pytest_command = (sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "test_shop.py")
+
+    done = run_python(
+        "-m", "otelflow", "run", "--instrument", "otelflow.toml", "--", *pytest_command, cwd=service, **environment
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+    assert traces(service) == ["success 5 flow nightly_bill"]

@@ -1,0 +1,152 @@
+"""``otelflow run --instrument``: a program of several processes that is not touched."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.programs import run, run_python
+
+MAIN = """
+import asyncio, multiprocessing, os, subprocess, sys
+import shop.jobs
+
+def work(number):
+    return shop.jobs.nightly_bill(number)
+
+if __name__ == "__main__":
+    print("bill", shop.jobs.nightly_bill(3))
+    if sys.argv[1:] == ["children"]:
+        subprocess.run([sys.executable, "-c", "import shop.jobs; shop.jobs.nightly_bill(1)"], check=True)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            print("pool", pool.map(work, [2]))
+            pool.close()
+            pool.join()
+    sys.exit(3)
+"""
+
+
+@pytest.fixture
+def program(shop):
+    (shop / "main.py").write_text(MAIN)
+    (shop / "otelflow.toml").write_text('flows = ["shop.jobs:nightly_*"]\ntasks = ["shop.billing:Client.charge"]\n')
+    return shop
+
+
+def otelflow(folder, *arguments, **variables):
+    return run_python(
+        "-m",
+        "otelflow",
+        *arguments,
+        cwd=folder,
+        OTELFLOW_STORE=folder / "store",
+        PYTHONPATH=folder / "other",
+        **variables,
+    )
+
+
+def traces(folder):
+    rows = [line.split() for line in otelflow(folder, "show", "--list").stdout.splitlines()]
+    return sorted(" ".join(row[3:6] + row[7:]) for row in rows if len(row[0]) == 32)
+
+
+def test_a_command_is_run_as_it_is_and_its_flows_are_traces(program):
+    done = otelflow(program, "run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
+
+    assert (done.returncode, done.stdout, done.stderr) == (3, "bill 6\n", "")
+    assert traces(program) == ["success 4 0 flow nightly_bill"]
+
+
+def test_children_are_instrumented_too(program):
+    done = otelflow(program, "run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py", "children")
+
+    assert (done.returncode, done.stdout, done.stderr) == (3, "bill 6\npool [2]\n", "")
+    assert traces(program) == [f"success {spans} 0 flow nightly_bill" for spans in (2, 3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["nothere"], "There is no command 'nothere': write it as in the shell, after --"),
+        (["main.py"], "There is no command 'main.py': write it as in the shell, after --"),
+    ],
+)
+def test_a_command_that_is_not_there_is_said(program, command, message):
+    done = otelflow(program, "run", "--instrument", "otelflow.toml", "--", *command)
+
+    assert (done.returncode, done.stderr) == (2, f"otelflow: {message}\n")
+
+
+def test_a_pattern_that_means_nothing_stops_before_the_command_starts(program):
+    (program / "otelflow.toml").write_text('flows = ["shop.jobs:nigtly_bill"]\n')
+
+    done = otelflow(program, "run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
+    (program / "otelflow.toml").write_text('flows = ["shop.jobs:nigtly_bill"]\nstrict = false\n')
+    lenient = otelflow(program, "run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no function of shop.jobs is called 'nigtly_bill'; did you mean 'nightly_bill'?" in done.stderr
+    assert (lenient.returncode, lenient.stdout) == (3, "bill 6\n")
+    assert "did you mean 'nightly_bill'?" in lenient.stderr
+
+
+def test_the_sitecustomize_of_the_user_still_runs(program):
+    (program / "other").mkdir()
+    (program / "other" / "sitecustomize.py").write_text("print('of the user')\n")
+
+    done = otelflow(program, "run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
+
+    assert done.stdout == "of the user\nof the user\nbill 6\n"  # first of the command line itself
+    assert traces(program) == ["success 4 0 flow nightly_bill"]
+
+
+def test_a_python_without_otelflow_runs_and_says_so(program):
+    other = shutil.which("python3", path="/usr/bin:/usr/local/bin")
+    if other is None:
+        pytest.skip("no Python of the system")
+
+    done = otelflow(program, "run", "--instrument", "otelflow.toml", "--", other, "main.py")
+
+    assert (done.returncode, done.stdout) == (3, "bill 6\n")
+    assert "runs without instrumentation: No module named 'otelflow'" in done.stderr
+
+
+def test_a_report_names_every_function_and_imports_nothing(program):
+    (program / "shop" / "__init__.py").write_text("raise RuntimeError('imported')\n")
+
+    done = otelflow(program, "instrument", "otelflow.toml", "--dry-run")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        "flow shop.jobs:nightly_*\n  shop.jobs:nightly_bill\n  shop.jobs:nightly_refund\n"
+        "task shop.billing:Client.charge\n  shop.billing:Client.charge\n"
+    )
+
+
+def test_a_report_of_a_pattern_that_means_nothing_fails(program):
+    (program / "otelflow.toml").write_text('flows = ["shop.jobs:wekly"]\n')
+
+    done = otelflow(program, "instrument", "otelflow.toml")
+
+    assert done.returncode == 1
+    assert "flow shop.jobs:wekly: no function of shop.jobs is called 'wekly'; did you mean 'weekly'?" in done.stdout
+
+
+def test_opentelemetry_instrument_finds_it_and_keeps_its_own_exporter(program):
+    done = run(
+        Path(sys.executable).with_name("opentelemetry-instrument"),
+        sys.executable,
+        "main.py",
+        cwd=program,
+        OTELFLOW_INSTRUMENT=program / "otelflow.toml",
+        OTEL_TRACES_EXPORTER="console",
+        OTEL_METRICS_EXPORTER="none",
+        OTEL_LOGS_EXPORTER="none",
+    )
+
+    assert (done.returncode, done.stdout.splitlines()[0]) == (3, "bill 6")
+    spans = json.loads("[" + done.stdout.partition("\n")[2].replace("\n}\n{", "\n},\n{") + "]")
+    assert [span["name"] for span in spans] == ["task charge"] * 3 + ["flow nightly_bill"]
+    assert len({span["context"]["trace_id"] for span in spans}) == 1

@@ -1,0 +1,88 @@
+"""What patterns mean in source that is not imported."""
+
+import sys
+
+import pytest
+
+from otelflow.errors import ConfigurationError
+from otelflow.instrument._plan import new_plan
+from otelflow.instrument._survey import check, survey
+
+
+def matches(**content):
+    return [(match.functions, match.fault) for match in survey(new_plan(content, "here"))]
+
+
+def test_functions_and_methods_are_found_and_nothing_is_imported(shop):
+    found = matches(flows=["shop.jobs:nightly_*"], tasks=["shop.*:Client.*", "shop.billing:*"])
+
+    assert found == [
+        (("shop.jobs:nightly_bill", "shop.jobs:nightly_refund"), ""),
+        (
+            (
+                "shop.billing:Client.charge",
+                "shop.billing:Client.make",
+                "shop.billing:Client.rate",
+                "shop.billing:Client.refund",
+            ),
+            "",
+        ),
+        (("shop.billing:fail", "shop.billing:price", "shop.billing:stream", "shop.billing:total"), ""),
+    ]
+    assert "shop" not in sys.modules
+
+
+def test_a_pattern_that_an_earlier_one_has_emptied_says_so(shop):
+    found = matches(flows=["shop.jobs:*"], tasks=["shop.jobs:weekly"])
+
+    assert found[1] == ((), "all that it names is named by patterns before it")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fault"),
+    [
+        ("shpo.jobs:weekly", "there is no module 'shpo'; did you mean 'shop'?"),
+        ("shop.job:weekly", "there is no module 'shop.job'; did you mean 'shop.jobs'?"),
+        ("shop.jobs:wekly", "no function of shop.jobs is called 'wekly'; did you mean 'weekly'?"),
+        ("shop.billing:Client.chrge", "no function of shop.billing is called 'Client.chrge'; did you mean"),
+        ("shop.billing:xyz_*", "no function of shop.billing is called 'xyz_*'"),
+    ],
+)
+def test_a_misspelt_pattern_is_an_error_that_suggests_the_nearest_name(shop, pattern, fault):
+    assert matches(flows=[pattern])[0][1].startswith(fault)
+    with pytest.raises(ConfigurationError) as refused:
+        check(new_plan({"flows": [pattern]}, "otelflow.toml"))
+    assert str(refused.value).startswith(f"otelflow.toml: {pattern}: {fault}")
+    assert str(refused.value).endswith("(strict = false starts without)")
+
+
+def test_a_lenient_plan_starts_with_one_warning(shop, caplog):
+    check(new_plan({"flows": ["shop.jobs:wekly", "shop.jobs:nightly_bill"], "strict": False}, "here"))
+
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "here: shop.jobs:wekly: no function of shop.jobs is called 'wekly'" in caplog.text
+
+
+def test_what_only_an_import_can_tell_is_no_fault(shop):
+    (shop / "shop" / "odd.py").write_text(
+        "from shop.jobs import *\n"
+        "try:\n    import fast\nexcept ImportError:\n    def slow(): pass\n"
+        "if True:\n    def chosen(): pass\n"
+        "made = max\n"
+    )
+    (shop / "shop" / "broken.py").write_text("def (")
+
+    assert matches(tasks=["shop.odd:anything"])[0][1] == ""  # a star import may bring it
+    assert matches(tasks=["shop.broken:anything"])[0][1] == ""
+    assert matches(tasks=["math:sqrt"])[0][1] == ""
+
+
+def test_functions_in_branches_and_names_that_may_be_functions_are_found(shop):
+    (shop / "shop" / "odd.py").write_text(
+        "try:\n    import fast\nexcept ImportError:\n    def slow(): pass\n"
+        "if True:\n    def chosen(): pass\nelse:\n    def other(): pass\n"
+        "made = max\n"
+    )
+
+    assert matches(tasks=["shop.odd:*"]) == [(("shop.odd:chosen", "shop.odd:other", "shop.odd:slow"), "")]
+    assert matches(tasks=["shop.odd:made"]) == [(("shop.odd:made",), "")]
