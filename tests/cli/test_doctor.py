@@ -216,6 +216,8 @@ def test_what_waits_in_a_spool_is_left_as_it_is(otelflow, http_receiver, servers
     )
     variables = {"OTELFLOW_SPOOL_DIR": spool, "OTEL_EXPORTER_OTLP_ENDPOINT": http_receiver.endpoint}
 
+    (tmp_path / "spool/OTELFLOW_DESTINATION.txt").unlink()  # the collector has moved
+
     otelflow("doctor", "--jaeger", jaeger, **variables)
 
     assert http_receiver.services == {"otelflow-doctor"}

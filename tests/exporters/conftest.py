@@ -5,7 +5,6 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otelflow_exporters._otlp.model import Span
-from support.ledger import added_up
 
 
 @pytest.fixture(scope="session")
@@ -65,5 +64,7 @@ def _own_environment(monkeypatch, tmp_path):
 @pytest.fixture(autouse=True)
 def accounts_that_add_up():
     """Whatever a test does to a spool, each span is delivered, waiting or lost when it is over."""
+    from support.ledger import added_up  # not above: programs that tests start import this file for its spans
+
     with added_up():
         yield

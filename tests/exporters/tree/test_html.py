@@ -38,7 +38,7 @@ def test_runs_are_a_tree_with_what_happened_in_them(trees):
     lines = [line.split("━")[0].rstrip() for line in bundle["text/plain"].splitlines()]
     assert lines[0].endswith("3 spans · 2 failed")
     assert [line.strip() for line in lines[1:]].index("✗ flow nightly") < lines[1:].index("├─ ✓ task load")
-    assert "└─ ✗ task parse" in lines
+    assert "├─ ✗ task parse" in lines  # what the flow itself says follows
     assert any(line.endswith("· two rows") for line in lines)
     assert "bad row" in bundle["text/plain"]
     assert "events were dropped" not in bundle["text/plain"]
