@@ -71,7 +71,12 @@ def shop(tmp_path, monkeypatch):
     (package / "billing.py").write_text(textwrap.dedent(BILLING))
     (package / "jobs.py").write_text(textwrap.dedent(JOBS))
     monkeypatch.syspath_prepend(tmp_path)
+    forget()  # another test may have had a package of this name
     configure()  # what is wrapped asks for it; the trace of a test then stays the test's
     yield tmp_path
+    forget()
+
+
+def forget():
     for name in [name for name in sys.modules if name == "shop" or name.startswith("shop.")]:
         del sys.modules[name]

@@ -235,7 +235,8 @@ def test_too_deep_a_recursion_is_recorded_once_and_leaves_nothing_open(spans, mo
 
     assert {result(span) for span in spans.spans} == {"failure"}
     assert [kind for _, kind in exceptions(spans)] == ["RecursionError"]
-    assert spans.open_spans == 0
+    # A processor may find no room for its own calls where the stack is full: that span is lost, and counted.
+    assert spans.open_spans == losses.dropped.get(("traces", "end_failed"), 0) <= 1
     assert current_run() is None
 
 

@@ -49,7 +49,7 @@ def test_what_another_process_sends_is_being_sent_and_what_it_has_sent_waits_no_
         (file,) = segment_files(folder)
         held = claim(folder, file)
         during = waiting_in(folder)
-        held.advance(file.size)
+        held.advance(file.size, [])
         after = waiting_in(folder)
         held.release()
         left = waiting_in(folder)
