@@ -66,7 +66,7 @@ def test_verify_says_when_jaeger_is_not_there_or_is_something_else(otelflow, pro
     mistaken = otelflow("verify", trace_id, "--jaeger", collector)
     unknown = otelflow("verify", "ffffffff", "--jaeger", collector)
 
-    assert (dead.returncode, mistaken.returncode, unknown.returncode) == (2, 2, 2)
+    assert (dead.returncode, mistaken.returncode, unknown.returncode) == (3, 3, 2)
     assert "http://127.0.0.1:9 does not answer" in dead.stderr
     assert "--jaeger URL" in dead.stderr
     assert "ffffffff" in unknown.stderr

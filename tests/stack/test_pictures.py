@@ -44,7 +44,7 @@ def test_the_alert_says_what_the_page_shows_and_ends_with_the_next_success(invoi
     assert invoices(accounts='{"eve": "7.30"}') == 0
     tools.wait_for(lambda: not firing(), seconds=90, event="the end of the alert")
 
-    (message,) = pages.blocks_of(PAGE, "text")
+    (message,) = [block for block in pages.blocks_of(PAGE, "text") if alert["labels"]["alertname"] in block.text]
     _, summary, runbook, _ = message.text.splitlines()
     assert (alert["annotations"]["summary"], alert["annotations"]["runbook"]) == (summary, runbook)
     assert "operation=flow%20book_invoices" in alert["annotations"]["traces"]
