@@ -9,6 +9,10 @@ from otelflow._core.process.ledger import Account, Tally
 from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker, uninstrumented
 
 
+class Refusal(ConnectionError):
+    """The receiver answered, and did not take everything: asking it once more is no wait."""
+
+
 class MetricsWorker(Worker):
     """Calls *deliver* when woken, every *interval* seconds if given, and a last time at exit when there is news.
 
@@ -101,7 +105,7 @@ class MetricsWorker(Worker):
                 self._deliver(min(self.deadline, time.monotonic() + SHUTDOWN_SECONDS))
         except Exception as error:  # noqa: BLE001 a network, a disk or an exporter must not end this thread
             self._has_arrived = False
-            self._has_failed_at_end = shutdown.is_ending()
+            self._has_failed_at_end = shutdown.is_ending() and not isinstance(error, Refusal)
             if self._end_delivery(has_arrived=False):
                 self._record_loss(f"did not arrive ({type(error).__name__}: {error})")
         else:

@@ -23,6 +23,7 @@ from otelflow.errors import ConfigurationError
 from otelflow.metrics._collector import FixedCollector, to_prometheus
 from otelflow.metrics._counts import Aggregator, Snapshot
 from otelflow.metrics._families import Family, read
+from otelflow.metrics._outputs.metrics_worker import Refusal
 from otelflow.metrics._outputs.output import WorkerOutput, service_of, warn_of_unnamed
 
 URL: Final = "http://127.0.0.1:9091"
@@ -104,7 +105,7 @@ class PushOutput(WorkerOutput):
             else:
                 self._pushed[group] = numbers
         if refusal:
-            raise ConnectionError(refusal)
+            raise Refusal(refusal)
 
 
 def _groups(snapshot: Snapshot, *, only_last_runs: bool) -> Iterator[tuple[Group, list[Family]]]:
