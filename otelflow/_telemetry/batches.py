@@ -1,6 +1,6 @@
 """Deliver what has ended to an exporter, whole: wait for a slow one, give up on a dead one, count what is lost.
 
-Only a thread waits: one that runs an event loop loses what has no room, since all that it runs would stand still.
+A plain thread waits for room. A thread with an event loop drops what has none, since all its tasks would stop.
 
 The SDK's batch processor drops the spans of a busy program without a word, and its ``force_flush`` and ``shutdown``
 know no time limit. This one has the same queue, batches and ``OTEL_BSP_*`` variables.
@@ -109,7 +109,7 @@ class BoundedBatchProcessor:
         """Start with nothing queued; a forked child does so too, since the parent delivers what it had."""
         self._queue: deque[Any] = deque()
         self._tally = Tally()
-        self._is_alive = True  # the exporter delivered the last batch that it was given
+        self._last_export_worked = True  # the exporter delivered the last batch that it was given
         self._in_flight = 0
         self._is_delivering_here = False
         self._next_try = 0.0  # on time.monotonic(), where there is no thread
@@ -163,18 +163,22 @@ class BoundedBatchProcessor:
             self._deliver_batch()
         finally:
             self._is_delivering_here = False
-            self._next_try = 0.0 if self._is_alive else time.monotonic() + _RETRY_SECONDS
+            self._next_try = 0.0 if self._last_export_worked else time.monotonic() + _RETRY_SECONDS
 
     def _wait_for_room(self) -> bool:
         """Wait until the item that was added last has room, and tell whether it has; no event loop stands still."""
-        if not self._is_alive or self.worker.thread in (None, threading.current_thread()) or _is_on_event_loop():
+        if (
+            not self._last_export_worked
+            or self.worker.thread in (None, threading.current_thread())
+            or _is_on_event_loop()
+        ):
             return False
         self.worker.wake()
         is_over = self.worker.changed.wait_for(
-            lambda: len(self._queue) <= self._capacity or not self._is_alive, _ROOM_SECONDS
+            lambda: len(self._queue) <= self._capacity or not self._last_export_worked, _ROOM_SECONDS
         )
         if not is_over:
-            self._is_alive = False  # no more waiting until an export succeeds
+            self._last_export_worked = False  # no more waiting until an export succeeds
         return len(self._queue) <= self._capacity
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
@@ -185,7 +189,7 @@ class BoundedBatchProcessor:
         failures = self._failures
         while self._queue and worker.thread is None and time.monotonic() < deadline:
             self._deliver_here()
-            if not self._is_alive:
+            if not self._last_export_worked:
                 break
         with worker.changed:
             worker.wake()
@@ -252,12 +256,12 @@ class BoundedBatchProcessor:
             self._in_flight += len(batch)
         if not batch:
             return False
-        is_given_up = worker.is_closed and (not self._is_alive or time.monotonic() > worker.deadline)
+        is_given_up = worker.is_closed and (not self._last_export_worked or time.monotonic() > worker.deadline)
         lost = len(batch) if is_given_up else self._export(batch)
         with worker.changed:
             if not self._is_given_up:  # else shutdown() has counted these as lost already
                 self._in_flight -= lost
-                self._is_alive = lost < len(batch)
+                self._last_export_worked = lost < len(batch)
                 if lost:
                     self._lose(lost, "export_failed")
                 worker.changed.notify_all()

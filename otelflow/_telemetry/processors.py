@@ -1,4 +1,4 @@
-"""Tell the span processors of a provider of a span, and those that do nothing not at all."""
+"""Call the span processors of a provider; those whose hooks do nothing are skipped."""
 
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ class Processors:
 
     def __init__(self, root: Any) -> None:
         # Any other processor of processors tells its own as it sees fit.
-        self._root: Final = root if type(root) is SynchronousMultiSpanProcessor else _Alone(root)
+        self._root: Final = root if type(root) is SynchronousMultiSpanProcessor else _SingleProcessor(root)
         self._look()
 
     def _look(self) -> None:
@@ -49,7 +49,7 @@ class Processors:
             processor.on_end(span)
 
 
-class _Alone:
+class _SingleProcessor:
     """One processor in the place of many."""
 
     __slots__ = ("_span_processors",)

@@ -88,7 +88,7 @@ class RunEvent(Event):
         return self.__dict__.setdefault("_attributes", bounded)
 
 
-class _Late:
+class _LazyPart:
     """A private part of the SDK's span that is made when somebody reads it; the span's *flag* is set to *value* then.
 
     It is kept in the span's own dictionary, where two threads that read at the same time get the same object.
@@ -157,14 +157,14 @@ class RunSpan(SdkSpan):
     _set_status_on_exception = False
     _record_end_metrics: Callable[[], None] | None = None
     _has_lists = False
-    _attributes: Any = _Late(_bounded, "_is_plain", value=False)
-    _events: Any = _Late(lambda span: BoundedList(span._origin.limits.max_events), "_has_lists")
-    _links: Any = _Late(lambda span: BoundedList(span._origin.limits.max_links), "_has_lists")
-    _instrumentation_info: Any = _Late(lambda span: span._origin.tracer.instrumentation_info)
-    _instrumentation_scope: Any = _Late(lambda span: span._origin.tracer._instrumentation_scope)
-    _limits: Any = _Late(lambda span: span._origin.limits)
-    _sampler: Any = _Late(lambda span: span._origin.tracer.sampler)
-    _span_processor: Any = _Late(lambda span: span._origin.tracer.span_processor)
+    _attributes: Any = _LazyPart(_bounded, "_is_plain", value=False)
+    _events: Any = _LazyPart(lambda span: BoundedList(span._origin.limits.max_events), "_has_lists")
+    _links: Any = _LazyPart(lambda span: BoundedList(span._origin.limits.max_links), "_has_lists")
+    _instrumentation_info: Any = _LazyPart(lambda span: span._origin.tracer.instrumentation_info)
+    _instrumentation_scope: Any = _LazyPart(lambda span: span._origin.tracer._instrumentation_scope)
+    _limits: Any = _LazyPart(lambda span: span._origin.limits)
+    _sampler: Any = _LazyPart(lambda span: span._origin.tracer.sampler)
+    _span_processor: Any = _LazyPart(lambda span: span._origin.tracer.span_processor)
 
     # What every span needs, by the shortest road
 

@@ -71,7 +71,7 @@ class RunSpanMaker:
     ) -> ApiSpan:
         """Start a span that is not current; its parent is the span of *context*, or the current one.
 
-        Here stands in one go what nearly every span is: the child of one of ours, for which a known sampler decides.
+        The child of one of our spans, under a known sampler, has a short way of its own here: nearly every span is one.
         """
         tracer = self._tracer
         enclosing: Any = (get_current() if context is None else context).get(_SPAN_KEY)

@@ -12,7 +12,7 @@ MOST_PIECES: Final = 64
 
 
 class Piece:
-    """A part of the segment *name* that is tried on its own: a *range* of it, or spans that are in no range.
+    """A part of the segment *name* that is tried on its own: a *place* in it, or spans that have none.
 
     ``tries`` counts how often it was refused, ``arrivals`` how many requests had arrived before it was tried last.
     """

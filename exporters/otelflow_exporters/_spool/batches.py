@@ -35,7 +35,6 @@ class Part(NamedTuple):
     resource: tuple[bytes, bytes]
     scope: tuple[bytes, bytes]
     spans: bytes
-    number: int = 1
 
 
 class Item(NamedTuple):
@@ -187,7 +186,7 @@ def request_of(items: Iterable[Item]) -> bytes:
     """
     resources: dict[tuple[bytes, bytes], dict[tuple[bytes, bytes], list[bytes]]] = {}
     for item in items:
-        for resource, scope, spans, _ in item.parts:
+        for resource, scope, spans in item.parts:
             resources.setdefault(resource, {}).setdefault(scope, []).append(spans)
     fields = []
     for (resource_head, resource_tail), scopes in resources.items():

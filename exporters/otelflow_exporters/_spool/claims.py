@@ -66,9 +66,8 @@ def claim(folder: Folder, file: StoredFile) -> Claim | None:
             folder.remove(name)
         return None
     is_locked = lock(descriptor)
-    if (
-        is_locked is None
-    ):  # a file system without locks: only the process that writes a segment ships it, while it lives
+    # A file system without locks: only the process that writes a segment ships it, while it lives.
+    if is_locked is None:
         writer = writer_of(file.name)
         is_locked = writer == os.getpid() or not is_running(writer)
     current = folder.file(file.name)
@@ -124,7 +123,7 @@ def forget(folder: Folder, own: dict[str, int], sent: Counter[str], names: Itera
     return shipped, vanished
 
 
-def remove_left(folder: Folder) -> None:
+def remove_orphans(folder: Folder) -> None:
     """Remove what processes that are gone have not looked at."""
     for name in folder.names():
         segment = name.removesuffix(SUFFIX)

@@ -1,4 +1,4 @@
-"""Ship what waits in a spool: batch after batch, in order, and what is refused beside the rest."""
+"""Send what waits in a spool, batch by batch; a batch that is refused is set aside and tried again."""
 
 import enum
 import random
@@ -13,7 +13,7 @@ from otelflow._core.process.files import Folder, StoredFile
 from otelflow_exporters._otlp.sender import Sender
 from otelflow_exporters._spool.aside import Aside, Piece
 from otelflow_exporters._spool.batches import Item, lost_spans, read_piece, read_range, request_of
-from otelflow_exporters._spool.claims import Claim, claim, forget, remove_left
+from otelflow_exporters._spool.claims import Claim, claim, forget, remove_orphans
 from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters._store.pruning import is_live
 from otelflow_exporters._store.records import LARGEST_SEGMENT
@@ -50,7 +50,9 @@ class _Answer(enum.Enum):
 
 
 class Shipper:
-    """Sends with *sender* what waits in *directory*: of this process and of those that are gone, or *is_for_all*.
+    """Sends with *sender* what this process, and processes that have ended, left in *directory*.
+
+    *is_for_all*: what running processes wrote, too.
 
     *own* says how many spans this process has written, by segment. *on_loss* is told of each span that was sent in
     vain: ``rejected`` by the endpoint, or ``unreadable``. *check* raises StoreUnreadable for a folder of others.
@@ -108,7 +110,7 @@ class Shipper:
         return self._sent[name] if name in self._claims else None
 
     def try_once_more(self) -> None:
-        """Leave nothing alone any longer."""
+        """Forget every delay: the next call tries everything."""
         self.not_before = 0.0
         self._aside.try_all()
 
@@ -146,7 +148,7 @@ class Shipper:
             return Outcome(own=shipped, vanished=vanished, is_more=True)
         if not self._is_tidy:
             self._is_tidy = True
-            remove_left(folder)
+            remove_orphans(folder)
         self._release(self._claims.keys() - names)
         if self._is_turn_of_heads:
             return self._ship_heads(folder, files) or self._ship_aside(folder) or Outcome()
@@ -184,7 +186,7 @@ class Shipper:
             return self._finish(folder, held) if is_finished else None
         batch = self._first_of(items)
         answer = self._send(batch)
-        if answer is not _Answer.DONE and not self._is_set_aside(held, batch, answer):
+        if answer is not _Answer.DONE and not self._set_aside(held, batch, answer):
             return Outcome(is_more=time.monotonic() >= self.not_before)
         self._failures_in_place = 0
         del items[: len(batch)]
@@ -193,7 +195,7 @@ class Shipper:
             return Outcome(is_more=time.monotonic() >= self.not_before)
         return self._count(held.name, sum(item.spans for item in batch))
 
-    def _is_set_aside(self, held: Claim, batch: list[Item], answer: _Answer) -> bool:
+    def _set_aside(self, held: Claim, batch: list[Item], answer: _Answer) -> bool:
         """Let *batch*, which was refused, wait beside the rest, and tell so; else it is tried again where it is."""
         count = sum(item.spans for item in batch)
         self._failures_in_place += 1

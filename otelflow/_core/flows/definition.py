@@ -149,7 +149,7 @@ class Definition:
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = (None, {"decorated": self.decorated})
-        return _definition, (self.owner, self.target, self.options, self.name), state
+        return _unpickled, (self.owner, self.target, self.options, self.name), state
 
     def _checked_capture(self, capture: Capture) -> Capture:
         if isinstance(capture, bool):
@@ -221,7 +221,7 @@ class Definition:
         }
 
 
-def _definition(owner: str, target: Callable[..., Any], options: Mapping[str, Any], name: str) -> Definition:
+def _unpickled(owner: str, target: Callable[..., Any], options: Mapping[str, Any], name: str) -> Definition:
     definition = Definition(owner, target, options)
     definition.name = name
     return definition
@@ -280,20 +280,20 @@ class EachFlowOptions(_Options, total=False):
     buckets: Annotated[Sequence[float] | None, None]
 
 
-class LateFlowOptions(EachFlowOptions, total=False):
+class CommonFlowOptions(EachFlowOptions, total=False):
     """The keywords of ``@flow`` but for the one that changes the type of what is returned."""
 
     data: Annotated[Mapping[str, Any] | None, None]
     flow_run_name: Annotated[str | None, None]
 
 
-class FlowOptions(LateFlowOptions, total=False):
+class FlowOptions(CommonFlowOptions, total=False):
     """The keywords of ``@flow``."""
 
     execute_on_call: Annotated[bool, False]
 
 
-class LenientTaskOptions(_Options, total=False):
+class CommonTaskOptions(_Options, total=False):
     """The keywords of ``@task`` but for the one that changes the type of what is returned."""
 
     task_name: Annotated[str | None, None]
@@ -301,7 +301,7 @@ class LenientTaskOptions(_Options, total=False):
     task_run_name: Annotated[str | None, None]
 
 
-class TaskOptions(LenientTaskOptions, total=False):
+class TaskOptions(CommonTaskOptions, total=False):
     """The keywords of ``@task``."""
 
     raise_on_error: Annotated[bool, True]

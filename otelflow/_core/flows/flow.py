@@ -27,10 +27,10 @@ from otelflow._core.flows.calls import call_of
 from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.flows.definition import (
     Capture,
+    CommonFlowOptions,
     Definition,
     EachFlowOptions,
     FlowOptions,
-    LateFlowOptions,
     decorate,
     show_keywords,
     text_of_name,
@@ -652,9 +652,9 @@ def flow(target: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, Flow[R]]
 @overload
 def flow(target: Callable[P, R], /) -> Callable[P, Flow[R]]: ...
 @overload
-def flow(*, execute_on_call: Literal[False] = False, **options: Unpack[LateFlowOptions]) -> "_Decorator": ...
+def flow(*, execute_on_call: Literal[False] = False, **options: Unpack[CommonFlowOptions]) -> "_Decorator": ...
 @overload
-def flow(*, execute_on_call: Literal[True], **options: Unpack[LateFlowOptions]) -> "_Executing": ...
+def flow(*, execute_on_call: Literal[True], **options: Unpack[CommonFlowOptions]) -> "_Executing": ...
 def flow(target: Any = None, /, **options: Any) -> Any:
     """Make a function or method a flow: calling it returns a ``Flow`` that is set up, and ``execute()`` runs it.
 

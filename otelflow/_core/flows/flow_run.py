@@ -121,7 +121,7 @@ class FlowRun(ExecutedRun):
         state.error = None
         if not definition.is_generator:
             state.return_value = None
-        state.status, state.started_ns, state.duration = "running", time.time_ns(), None
+        state.status, state.started_ns, state.duration = semconv.RUNNING, time.time_ns(), None
 
     @property
     def span_name(self) -> str:
@@ -158,15 +158,14 @@ class FlowRun(ExecutedRun):
         if ending.error is not None:
             messages.log_lifecycle(self, logging.ERROR, messages.FLOW_ERROR, ending.error_message)
         elif value is not None or self.settings.print_none_return_value:
-            messages.log_lifecycle(
-                self, logging.DEBUG, messages.FLOW_VALUE, value, is_private=not self.definition.capture_return_value
-            )
+            is_captured = self.definition.capture_return_value
+            messages.log_lifecycle(self, logging.DEBUG, messages.FLOW_VALUE, value, is_private=not is_captured)
+            if is_captured and self.is_recording:
+                self.span.set_attribute(semconv.RUN_RETURN_VALUE, shown_value(value))
         if value is not None:
             from otelflow._core.inside.artifacts import add_result  # noqa: PLC0415 only for flows that record one
 
             add_result(self, _RETURN_VALUE, value, changes=False)
-            if self.definition.capture_return_value and self.is_recording:
-                self.span.set_attribute(semconv.RUN_RETURN_VALUE, shown_value(value))
         if self.settings.print_finished_message:
             messages.log_lifecycle(self, logging.DEBUG, messages.FINISHED_FLOW, self.flow_run_id)
         if state.config.print_error_stack_trace and ending.error is not None:

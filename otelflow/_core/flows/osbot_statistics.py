@@ -20,7 +20,7 @@ class Status(StrEnum):
 
 
 _STATUS: Final = {
-    "running": Status.RUNNING,
+    semconv.RUNNING: Status.RUNNING,
     semconv.SUCCESS: Status.COMPLETED,
     semconv.SKIP: Status.COMPLETED,
     semconv.FAILURE: Status.FAILED,

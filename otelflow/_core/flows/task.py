@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, ParamSpec, Prot
 
 from otelflow import semconv
 from otelflow._core.flows.definition import (
+    CommonTaskOptions,
     Definition,
     Kind,
-    LenientTaskOptions,
     TaskOptions,
     decorate,
     show_keywords,
@@ -45,7 +45,7 @@ _counting: Final = forks.new_lock()
 
 def _new_sync_run(task: "Task") -> Any:
     """Return the next run of *task*, or what begins it: a coroutine or a generator."""
-    definition = _prepared(task)
+    definition = _prepare(task)
     if definition.kind is Kind.FUNCTION:
         return TaskRun(task, definition)
     return definition.drive(lambda _args, _kwargs: TaskRun(task, definition))()
@@ -53,11 +53,11 @@ def _new_sync_run(task: "Task") -> Any:
 
 def _new_run(task: "Task") -> Any:
     """Return the next run of *task*, or the generator that begins it."""
-    definition = _prepared(task)
+    definition = _prepare(task)
     return TaskRun(task, definition) if definition.kind is Kind.COROUTINE else _new_sync_run(task)
 
 
-def _prepared(task: "Task") -> Definition:
+def _prepare(task: "Task") -> Definition:
     if task.task_target is None:
         raise NotCallable("A task", None)
     definition = task.task_definition
@@ -304,7 +304,7 @@ class TaskRun(ExecutedRun):
     def opened(self) -> None:
         """Say that the task is executed."""
         task, now = self.task, self.started_ns
-        task.status = "running"
+        task.status = semconv.RUNNING
         task.started_ns = now
         messages.log_lifecycle(self, logging.DEBUG, messages.EXECUTING_TASK, self.task_name, now, False)
 
@@ -352,9 +352,9 @@ if TYPE_CHECKING:  # making them takes a good part of an import
 @overload
 def task(target: Callable[P, R], /) -> Callable[P, R]: ...
 @overload
-def task(*, raise_on_error: Literal[True] = True, **options: Unpack[LenientTaskOptions]) -> "_Decorator": ...
+def task(*, raise_on_error: Literal[True] = True, **options: Unpack[CommonTaskOptions]) -> "_Decorator": ...
 @overload
-def task(*, raise_on_error: Literal[False], **options: Unpack[LenientTaskOptions]) -> "_LenientDecorator": ...
+def task(*, raise_on_error: Literal[False], **options: Unpack[CommonTaskOptions]) -> "_LenientDecorator": ...
 def task(target: Any = None, /, **options: Any) -> Any:
     """Make a function or method a task: each call is one span, and returns what the function returns.
 

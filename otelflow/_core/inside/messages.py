@@ -138,9 +138,8 @@ def log_lifecycle(
 ) -> None:
     """Log a line about *run* itself: for its flow's log and for listeners.
 
-    A span says the same by being there, so it is not repeated there, unless everything is asked for; never when it
-    *is_private*: a value that nobody wants recorded. Two lines or more come from each run: nothing is done here that is
-    not needed.
+    The span shows this already, so the line is written on it only at level DEBUG, and never if *is_private*: a value
+    that nobody wants recorded. Each run logs two lines or more: nothing is done here that is not needed.
     """
     own, flow = run.settings, run.flow
     if own.logs_for_flow_only and not observed.lifecycle:

@@ -23,7 +23,7 @@ _FLAGS: Final = (
     | getattr(os, "O_BINARY", 0)
 )
 _PIECE: Final = 1024 * 1024
-# A folder on the way need not be readable for who goes through it.
+# To pass through a folder, one needs no right to read it.
 _ON_THE_WAY: Final = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
 _MOST_LINKS: Final = 40
 
@@ -170,7 +170,7 @@ class Folder:
 
 
 def _descriptor_of(path: Path, *, is_made: bool, may_be_link: bool) -> int:
-    """Open the folder at *path*, one name after the other: what others exchange meanwhile leads nowhere else."""
+    """Open the folder at *path*, one name after the other: replacing a folder meanwhile leads nowhere else."""
     names = [*reversed(path.parts[1:])]
     links = 0
     place = os.open(path.anchor, (_ON_THE_WAY if names else os.O_RDONLY) | _FLAGS)

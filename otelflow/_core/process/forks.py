@@ -85,7 +85,7 @@ def _new_page() -> Any:
     return page
 
 
-#: This process as a fork. A run that began before ``fork.clock`` is the parent's, which ends and reports it
+#: When this process was forked. A run that began before ``fork.clock`` is the parent's, which ends and reports it
 fork: Final = _Fork()
 
 

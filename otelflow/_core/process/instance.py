@@ -1,8 +1,8 @@
 """An instance id that the next process on this host takes over, and that no two processes have at once.
 
-With OpenTelemetry's own, which is random, each run of a nightly job would make new series, all born at 1: unbounded in
-number, and blind for ``increase()``. Without one, the workers of a service would overwrite each other's numbers.
-Traces, log records and metrics of a process have the same.
+With OpenTelemetry's own, which is random, each run of a nightly job would make new series, each starting at 1:
+unbounded in number, and blind for ``increase()``. Without one, the workers of a service would overwrite each other's
+numbers. Traces, log records and metrics of a process have the same.
 """
 
 import contextlib

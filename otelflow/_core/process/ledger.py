@@ -57,5 +57,5 @@ class Tally:
 
 
 def in_words(accounts: Iterable[Account]) -> str:
-    """Return *accounts* as one line, without those in which nothing stands."""
+    """Return *accounts* as one line, without those that count nothing."""
     return "; ".join(str(account) for account in accounts if account.total)

@@ -1,4 +1,4 @@
-"""What this process knows between runs: the one drawer of state, which a test empties and a forked child goes through.
+"""All that this process knows between runs: a test resets it, and a forked child lets go of what is its parent's.
 
 A room that must remember something declares a ``State`` of its own and makes one of it at import. Nowhere else does
 otelflow keep what outlives a run; the architecture test looks for it.
@@ -10,7 +10,7 @@ _pieces: "Final[list[State]]" = []
 
 
 class State:
-    """One piece of what a process knows. Making it puts it into the drawer."""
+    """One piece of what a process knows, listed when it is made."""
 
     def __init__(self) -> None:
         self.reset()
@@ -21,7 +21,7 @@ class State:
         raise NotImplementedError
 
     def begin_anew(self) -> None:
-        """Let go of what is the parent's; called in a forked child, where no other thread is."""
+        """Let go of what is the parent's: called in a forked child, which keeps all that no such method changes."""
 
 
 def reset() -> None:
@@ -31,6 +31,6 @@ def reset() -> None:
 
 
 def begin_anew() -> None:
-    """Go through the drawer in a forked child."""
+    """Call ``begin_anew()`` of each piece, in a forked child."""
     for piece in _pieces:
         piece.begin_anew()

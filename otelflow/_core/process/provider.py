@@ -61,12 +61,12 @@ class _Provider(State):
     span_maker: SpanMaker | None
     override: TracerProvider | None
     proxy: TracerProvider | None
-    is_first_flow: bool
+    take_first_flow: bool
 
     def reset(self) -> None:
         """Use the global provider, whichever it is by then."""
         self.provider = self.span_maker = self.override = self.proxy = None
-        self.is_first_flow = True
+        self.take_first_flow = True
 
 
 _chosen: Final = _Provider()
@@ -115,7 +115,7 @@ def _maker_of(provider: TracerProvider) -> SpanMaker | None:
     return _chosen.span_maker
 
 
-def is_first_flow() -> bool:
+def take_first_flow() -> bool:
     """Tell whether no flow has asked before."""
-    is_first, _chosen.is_first_flow = _chosen.is_first_flow, False
+    is_first, _chosen.take_first_flow = _chosen.take_first_flow, False
     return is_first

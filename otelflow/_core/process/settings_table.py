@@ -13,7 +13,7 @@ from otelflow._core.text.regex import split_patterns
 from otelflow._core.text.safe_str import NAME_LENGTH, brief_repr
 from otelflow.errors import ConfigurationError
 
-# Of a longer one its password may not be known.
+# In a longer value a password might not be recognized.
 _LONGEST_VALUE: Final = 10_000
 
 _SWITCH: Final = {

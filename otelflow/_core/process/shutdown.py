@@ -14,7 +14,7 @@ from otelflow._core.process.process import State
 T = TypeVar("T")
 
 
-# Whoever ends when the others have used up the time may still say that nothing is left to do.
+# What a worker gets at least, even when the others have used up the time.
 _LEAST_SECONDS: Final = 0.1
 
 
@@ -48,9 +48,8 @@ class _Shutdown(State):
         self.waited = None
         util: Any = sys.modules.get("billiard.util")
         if util is not None:
-            util.register_after_fork(
-                self, _Shutdown.deliver_before_billiard_ends
-            )  # which runs when the child is set up
+            # It is called when the child is set up.
+            util.register_after_fork(self, _Shutdown.deliver_before_billiard_ends)
 
     def deliver_before_billiard_ends(self) -> None:
         """Deliver before a process of billiard ends, in which this is called."""

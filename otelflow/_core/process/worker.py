@@ -22,10 +22,10 @@ _JOIN_SECONDS: Final = 0.3
 class Worker:
     """Calls *work* on a daemon thread: after ``wake()``, when *is_due*, every *interval* seconds, and at the end.
 
-    *work* does one piece, must not raise, and returns whether more may be left: it is called again at once while it was
-    woken or is closed. *interval* is in seconds (None: only when woken or due), *shutdown_timeout* is how many seconds
-    ``close()`` takes at most. A forked child begins anew, without a thread. ``changed`` is the lock, and the condition,
-    of whatever the worker and its owner share.
+    *work* does one piece, must not raise, and returns whether more may be left: after ``wake()`` or ``close()`` it is
+    called again until it returns False. *interval* is in seconds (None: only when woken or due), *shutdown_timeout* is
+    how many seconds ``close()`` takes at most. A forked child begins anew, without a thread. ``changed`` is the lock,
+    and the condition, of whatever the worker and its owner share.
     """
 
     def __init__(

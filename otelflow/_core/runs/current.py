@@ -81,7 +81,7 @@ def leave(run: Run) -> None:
 
 
 def _leave_from_between(run: Run) -> None:
-    """Make what was current before *run* current again when the run inside it, which goes on, is left."""
+    """Take *run* out of the middle of the stack; the run inside it goes on."""
     inside = _inside(run)
     if not inside:
         return

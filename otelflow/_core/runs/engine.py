@@ -58,7 +58,7 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:
     if not fork.page[0]:
         notice()
     this_thread = get_ident()
-    if run.closer is not None and not _may_close_again(run, this_thread):
+    if run.closer is not None and not _reopen(run, this_thread):
         return
     run.closer = this_thread  # no thread can come in between: nothing is called from the look on
     if run.is_current and current_run() is not run:
@@ -91,7 +91,7 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:
             run.flow_run = None  # a flow's run refers to itself: without that ring it is freed at once
 
 
-def _may_close_again(run: Run, this_thread: int) -> bool:
+def _reopen(run: Run, this_thread: int) -> bool:
     """Tell whether *this_thread* was interrupted when it ended *run*, before it was done; its span may have ended."""
     if run.closer != this_thread:
         return False

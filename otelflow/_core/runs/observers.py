@@ -31,7 +31,7 @@ class Observer:
 class _Observers(State):
     """The observers, and for each method those that override it, found out once when the list changes."""
 
-    of_house: tuple[Observer, ...] = ()
+    built_in: tuple[Observer, ...] = ()
     observers: tuple[Observer, ...]
     started: tuple[Callable[[Run], None], ...]
     ended: tuple[Callable[[Run], None], ...]
@@ -43,8 +43,8 @@ class _Observers(State):
         self.lock = forks.new_lock()
 
     def reset(self) -> None:
-        """Tell nobody but the observers of the house, which are settled at import."""
-        self.use(self.of_house)
+        """Tell nobody but otelflow's own observers, which were added at import."""
+        self.use(self.built_in)
 
     def use(self, observers: tuple[Observer, ...]) -> None:
         """Tell *observers*, and nobody else."""
@@ -63,8 +63,8 @@ observed: Final = _Observers()
 
 
 def always_add(observer: Observer) -> None:
-    """Tell *observer* of every run of every process; for the observers of the house, at import."""
-    observed.of_house = (*observed.of_house, observer)
+    """Tell *observer* of every run of every process; for otelflow's own observers, at import."""
+    observed.built_in = (*observed.built_in, observer)
     observed.use((*observed.observers, observer))
 
 

@@ -125,8 +125,8 @@ class Body(Protocol):
 class Run:
     """One run, complete when it is made; the engine opens and closes it, and writes how far it is.
 
-    A subclass for each kind of run fills it in, and tells the object that the user holds. One of no ``kind`` belongs
-    to the flow and the task that it is inside of.
+    Each kind of run is a subclass, which fills in the fields and updates the user's ``Flow`` or ``Task``. A run without
+    a ``kind`` belongs to the flow and the task around it.
     """
 
     __slots__ = (

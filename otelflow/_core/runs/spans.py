@@ -15,7 +15,7 @@ from otelflow._core.runs.run import Run
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
-# Of more exceptions than these in a chain or group, nobody is looked for.
+# Of a chain or group of exceptions, at most so many are searched for the one that is recorded already.
 _MOST_ERRORS: Final = 100
 
 
@@ -158,7 +158,7 @@ def _environment_parent() -> "Context | None":
 
     ``OTEL_PROPAGATORS`` says in which form: ``TRACEPARENT`` unless it is set.
     """
-    if not provider.is_first_flow():
+    if not provider.take_first_flow():
         return None
     traceparent = os.environ.get("TRACEPARENT")
     if not (traceparent or os.environ.get("OTEL_PROPAGATORS")):

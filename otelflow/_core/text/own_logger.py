@@ -12,7 +12,7 @@ _LONGEST: Final = 10_000
 _LONGEST_TRACEBACK: Final = 100_000
 
 
-class _Shown(logging.Filter):
+class _CleaningFilter(logging.Filter):
     """Cleans the arguments of each record, and its traceback, whose lines are indented: none looks like a record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -30,7 +30,7 @@ class _Shown(logging.Filter):
         return True
 
 
-_filter: Final = _Shown()
+_filter: Final = _CleaningFilter()
 
 
 def own_logger(name: str) -> logging.Logger:

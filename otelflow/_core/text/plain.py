@@ -99,7 +99,7 @@ class _Conversion:
         self.deadline = time.monotonic() + _SECONDS
         self.around: set[int] = set()
 
-    def is_over(self) -> bool:
+    def spend_item(self) -> bool:
         """Tell whether nothing more may be converted."""
         self.items -= 1
         self.characters -= _LEAST_CHARACTERS
@@ -180,7 +180,7 @@ class _Conversion:
         """Return *values*, of which there are *count* if that is known."""
         converted: list[Any] = []
         for value in values:
-            if self.is_over():
+            if self.spend_item():
                 total = f" of {count:,} items" if count is not None else ""
                 converted.append(f"… [cut after {len(converted):,}{total}]")
                 break
@@ -191,7 +191,7 @@ class _Conversion:
         """Return *pairs* of keys and values, of which there are *count* if that is known."""
         converted: dict[str, Any] = {}
         for key, value in pairs:
-            if self.is_over():
+            if self.spend_item():
                 total = f" of {count:,} items" if count is not None else ""
                 converted[_CUT_KEY] = f"[cut after {len(converted):,}{total}]"
                 break

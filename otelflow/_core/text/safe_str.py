@@ -110,8 +110,8 @@ def digits(number: int) -> str:
 def comes_from_outside(error: BaseException) -> bool:
     """Tell whether *error*, which foreign code raised while a value was shown, was meant for the program.
 
-    Whatever a value's own code raises concerns nobody but who shows it. What somebody else threw into this thread must
-    reach the program: Ctrl-C, a greenlet that is ended or has run out of time, what a signal handler raised.
+    An exception of the value's own code stays here. One that was thrown into this thread must reach the program:
+    Ctrl-C, a greenlet that is ended or has run out of time, what a signal handler raised.
     """
     if isinstance(error, Exception):
         return False

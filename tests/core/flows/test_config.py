@@ -102,6 +102,21 @@ def test_print_none_return_value_has_a_message_for_none():
     assert "Task return value: None" not in off.captured_logs()
 
 
+def test_a_none_that_is_asked_for_stands_on_the_spans_of_flow_and_task(spans):
+    @task(capture_return_value=True)
+    def nothing():
+        pass
+
+    @flow(capture_return_value=True, flow_config=Flow_Run__Config(print_none_return_value=True))
+    def empty():
+        nothing()
+
+    empty().execute()
+
+    shown = {span.name: span.attributes.get("otelflow.run.return_value") for span in spans.spans}
+    assert shown == {"flow empty": "None", "task nothing": "None"}
+
+
 def test_print_finished_message_has_a_message_for_each_end():
     on, off = run_with(print_finished_message=True), run_with(print_finished_message=False)
 

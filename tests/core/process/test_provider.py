@@ -135,8 +135,8 @@ def test_only_spans_of_the_sdk_are_made_here(monkeypatch):
 
 
 def test_one_flow_of_a_process_is_the_first():
-    first = [provider.is_first_flow() for _ in range(3)]
+    first = [provider.take_first_flow() for _ in range(3)]
     process.reset()
 
     assert first == [True, False, False]
-    assert provider.is_first_flow()
+    assert provider.take_first_flow()

@@ -135,7 +135,7 @@ def test_a_method_that_is_not_overridden_is_never_called(method, told):
 
 
 def test_an_observer_of_the_house_is_told_at_once_and_in_every_fresh_process(monkeypatch):
-    monkeypatch.setattr(observers.observed, "of_house", observers.observed.of_house)
+    monkeypatch.setattr(observers.observed, "built_in", observers.observed.built_in)
     observer = Notes()
     observers.always_add(observer)
     inner()
