@@ -36,6 +36,7 @@ def main() -> None:
 def run_shop(port: int, every: float, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     environment = environment_of(port, folder)
+    traces = environment.get("OTEL_EXPORTER_OTLP_ENDPOINT") or f"OTELFLOW_STORE={environment['OTELFLOW_STORE']}"
     processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
         subprocess.run([sys.executable, "database.py"], cwd=HERE, env=environment, check=True, timeout=READY_SECONDS)
@@ -43,7 +44,7 @@ def run_shop(port: int, every: float, folder: Path) -> None:
             processes[part] = start(part, command(part, port), folder, environment)
         for number, service in enumerate(("order", "stock", "payment"), start=port + 1):
             wait_for(f"http://127.0.0.1:{number}/health", processes[service])
-        sys.stdout.write(f"The shop is open: POST http://127.0.0.1:{port + 1}/orders; logs in {folder}\n")
+        sys.stdout.write(f"Logs: {folder}\nTraces: {traces}\nThe shop is open: http://127.0.0.1:{port + 1}/docs\n")
         sys.stdout.flush()
         keep_running(processes, every, folder, environment)
     except KeyboardInterrupt:
@@ -55,10 +56,11 @@ def run_shop(port: int, every: float, folder: Path) -> None:
 
 def environment_of(port: int, folder: Path) -> dict[str, str]:
     """What the parts are told; what the caller says of telemetry and of the database counts."""
+    has_collector = bool(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
+    telemetry = {"OTELFLOW_METRICS": "otlp"} if has_collector else {"OTELFLOW_STORE": str(folder / "traces")}
     return {
         "DATABASE_URL": f"sqlite:///{folder / 'shop.db'}",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
-        "OTELFLOW_METRICS": "otlp",
+        **telemetry,
         **os.environ,
         "OUTBOX": str(folder / "outbox"),
         "REDIS_URL": f"redis://127.0.0.1:{port}/0",
