@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 from fastapi import FastAPI, HTTPException
-from opentelemetry import propagate
+from opentelemetry import propagate, trace
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
@@ -97,9 +97,10 @@ def health() -> dict[str, str]:
 
 
 @app.post("/orders", status_code=201)
-def orders(wish: Wish) -> dict[str, int]:
+def orders(wish: Wish) -> dict[str, int | str]:
+    trace_id = trace.format_trace_id(trace.get_current_span().get_span_context().trace_id)
     try:
-        return {"order": place_order(wish.customer, wish.fruit, wish.count)}
+        return {"order": place_order(wish.customer, wish.fruit, wish.count), "trace": trace_id}
     except SoldOut as error:
         raise HTTPException(409, str(error)) from None
     except httpx.HTTPError as error:

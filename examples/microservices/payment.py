@@ -1,4 +1,4 @@
-"""The payment service (Flask, under gunicorn), and the switch that makes it fail: PUT /failures {"share": 0.5}."""
+"""The payment service (Flask, under gunicorn), and the switch that makes it fail: PUT /failures {"share": 0.8}."""
 
 import random
 

@@ -135,7 +135,7 @@ def otelflow_run(collector, tmp_path):
     return command
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def postgres(tools, tmp_path_factory):
     """The URL of a PostgreSQL that nobody has used."""
     folder, (port,) = tmp_path_factory.mktemp("postgres"), free_ports(1)
