@@ -189,3 +189,21 @@ def test_the_switch_makes_payments_fail_puts_the_fruit_back_and_wakes_somebody(
     assert without_statements(read_tree(listed[0], 20)) == UNPAID
     open_shop.fail(0.0)
     assert open_shop.place_order()[0] == 201
+
+
+def test_the_compose_layer_tells_the_programs_all_that_they_ask_for():
+    yaml = pytest.importorskip("yaml", reason="not installed: pip install 'otelflow[stack]'")
+    layer = yaml.safe_load((SHOP.parents[1] / "deploy/compose.shop.yaml").read_text())["services"]
+    programs = [path.read_text() for path in SHOP.glob("*.py") if path.name != "start.py"]
+
+    asked = {name for text in programs for name in re.findall(r'os\.environ\.get\("(\w+)"', text)}
+    told = {name for service in layer.values() for name in service.get("environment", {})}
+    started = {word.partition(":")[0].removesuffix(".py") for service in layer.values() for word in words_of(service)}
+
+    assert asked == {"DATABASE_URL", "OUTBOX", "PAYMENT_FAILURES", "PAYMENT_URL", "REDIS_URL", "STOCK_URL"} <= told
+    modules = {path.stem for path in SHOP.glob("*.py")}
+    assert started & modules == modules - {"start", "telemetry"}
+
+
+def words_of(service):
+    return [part for word in service.get("command", []) for part in word.split()]
