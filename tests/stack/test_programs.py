@@ -9,7 +9,7 @@ import pytest
 STACK = Path(__file__).parents[2] / ".ci/stack"
 PROGRAMS = {
     "prometheus", "promtool", "pushgateway", "docker-compose", "otelcol", "jaeger", "alertmanager", "amtool", "kafka",
-    "opensearch", "operator-schemas", "kustomize", "victoria-logs",
+    "opensearch", "operator-schemas", "kustomize", "victoria-logs", "redis-server", "postgres", "chromium",
 }  # fmt: skip
 
 

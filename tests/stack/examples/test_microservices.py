@@ -1,0 +1,209 @@
+"""examples/microservices: one order is one whole tree in Jaeger, and the switch makes an alert fire."""
+
+import json
+import os
+import re
+import socket
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from support.ports import free_ports
+from support.programs import run
+
+SHOP = Path(__file__).parents[3] / "examples/microservices"
+SERVICES = ("order", "stock", "payment")
+LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+# Statements are left out: how many there are is SQLAlchemy's business.
+ORDER = """\
+POST /orders · order
+  flow place_order · order
+    task reserve · order
+      POST · order
+        POST /reservations · stock
+          flow move_stock · stock
+            task take · stock
+    task charge · order
+      POST · order
+        POST /payments · payment
+          flow pay · payment
+            task authorise · payment
+            task book · payment
+    task save · order
+      flow ship · warehouse
+    task confirm · order
+      apply_async/email_worker.send_email · order
+        run/email_worker.send_email · email
+          flow email · email
+            task deliver · email
+"""
+
+UNPAID = """\
+✗ POST /orders · order
+  ✗ flow place_order · order
+    task reserve · order
+      POST · order
+        POST /reservations · stock
+          flow move_stock · stock
+            task take · stock
+    ✗ task charge · order
+      ✗ POST · order
+        ✗ POST /payments · payment
+          ✗ flow pay · payment
+            ✗ task authorise · payment
+    task put_back · order
+      POST · order
+        POST /reservations · stock
+          flow move_stock · stock
+            task take · stock
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def needed(installed):
+    installed("celery", "redis", "fastapi", "flask", "gunicorn", "sqlalchemy", "opentelemetry.instrumentation.celery")
+
+
+def ports_in_a_row(count):
+    """The first of *count* ports on which nothing listens."""
+    for _ in range(100):
+        (first,) = free_ports(1)
+        if not any(is_taken(port) for port in range(first + 1, first + count)):
+            return first
+    raise OSError(f"no {count} free ports in a row")
+
+
+def is_taken(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Shop:
+    """The running shop, and what a customer does there."""
+
+    def __init__(self, first_port):
+        self.order, self.stock, self.payment = (f"http://127.0.0.1:{first_port + place}" for place in (1, 2, 3))
+
+    def place_order(self, fruit="melon", count=2):
+        return self.send("POST", f"{self.order}/orders", customer="ann", fruit=fruit, count=count)
+
+    def fail(self, share):
+        assert self.send("PUT", f"{self.payment}/failures", share=share) == (200, {"share": share})
+
+    def send(self, method, url, **document):
+        request = urllib.request.Request(
+            url, json.dumps(document).encode(), {"Content-Type": "application/json"}, method=method
+        )
+        try:
+            with LOOPBACK.open(request, timeout=60) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.code, json.load(refusal)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where the shop keeps its logs and e-mails."""
+    return tmp_path_factory.mktemp("shop")
+
+
+@pytest.fixture(scope="module")
+def open_shop(collector, folder, needed, postgres, starting, tools):
+    """The shop on PostgreSQL and Redis, started by its one command; when it ends, so has everything that it started."""
+    redis, port, log = tools.program("redis-server"), ports_in_a_row(4), folder / "program.log"
+    settings = {
+        "PATH": f"{redis.parent}{os.pathsep}{os.environ['PATH']}",
+        "DATABASE_URL": postgres,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector,
+        "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+    }
+    words = [sys.executable, SHOP / "start.py", "--port", port, "--every", "5", "--folder", folder]
+    is_open = lambda: "The shop is open" in log.read_text()  # noqa: E731
+    with starting("The shop", words, ready=is_open, folder=folder, **settings) as process:
+        yield Shop(port)
+    assert process.returncode == 128 + 15, log.read_text()
+    assert [place for place in range(4) if is_taken(port + place)] == []
+
+
+def trace_ids(jaeger, tools, service, operation):
+    """The traces that Jaeger has of *operation*, newest first."""
+    listed = tools.get_json(f"{jaeger}/api/traces", service=service, operation=operation, lookback="1h", limit=50)
+    return [trace["traceID"] for trace in listed["data"]]
+
+
+def without_statements(root):
+    statement = re.compile(r"\s*(✗ )?(connect|SELECT|INSERT|UPDATE)\b")
+    return "".join(f"{line}\n" for line in root.lines(services=True) if not statement.match(line))
+
+
+def test_one_order_through_all_programs_is_one_whole_tree(open_shop, folder, read_tree):
+    status, answer = open_shop.place_order()
+    root = read_tree(answer["trace"], 32)
+    subjects = [email.read_text() for email in (folder / "outbox/new").iterdir()]
+
+    assert status == 201
+    assert any(f"Subject: Order {answer['order']} is on its way" in subject for subject in subjects)
+    assert without_statements(root) == ORDER
+    (pay,) = root.find("flow pay")
+    assert {line.split()[0] for span in pay.find("task book") for line in span.lines()} == {"task", "connect", "INSERT"}
+
+
+@pytest.fixture
+def watched(addresses, collector, tmp_path, tools):
+    """A Prometheus that looks every second and has the rules that `otelflow generate alerts` makes of the shop."""
+    rules = tmp_path / "rules/otelflow.rules.yml"
+    rules.parent.mkdir()
+    command = [sys.executable, "-m", "otelflow", "generate", "alerts", "--from", "order", "-o", rules]
+    done = run(*command, cwd=SHOP, DATABASE_URL=f"sqlite:///{tmp_path}/none.db")
+    assert done.returncode == 0, done.stderr
+    with tools.running_quick_prometheus(addresses, tmp_path / "prometheus", rules.parent) as address:
+        yield address
+
+
+def test_the_switch_makes_payments_fail_puts_the_fruit_back_and_wakes_somebody(
+    open_shop, watched, jaeger, read_tree, tools
+):
+    def ask(expression):
+        return [
+            series["metric"] for series in tools.get_json(f"{watched}/api/v1/query", query=expression)["data"]["result"]
+        ]
+
+    good = [open_shop.place_order()[0] for _ in range(3)]
+    counted = 'otelflow_flow_runs_total{job="order",flow="place_order",result="success"} >= 3'
+    tools.wait_for(lambda: ask(counted), event="three orders in Prometheus")
+    open_shop.fail(1.0)
+    bad = [open_shop.place_order()[0] for _ in range(12)]
+    fast = 'ALERTS{alertname="FlowErrorBudgetBurnsFast",alertstate="firing",flow="place_order"}'
+    (alert,) = tools.wait_for(lambda: ask(fast), seconds=60, event="the alert")
+    listed = tools.wait_for(
+        lambda: trace_ids(jaeger, tools, "order", "task put_back"), seconds=60, event="what was put back"
+    )
+
+    assert (good, bad) == ([201] * 3, [502] * 12)
+    assert (alert["job"], alert["severity"]) == ("order", "page")
+    assert without_statements(read_tree(listed[0], 20)) == UNPAID
+    open_shop.fail(0.0)
+    assert open_shop.place_order()[0] == 201
+
+
+def test_the_compose_layer_tells_the_programs_all_that_they_ask_for():
+    yaml = pytest.importorskip("yaml", reason="not installed: pip install 'otelflow[stack]'")
+    layer = yaml.safe_load((SHOP.parents[1] / "deploy/compose.shop.yaml").read_text())["services"]
+    programs = [path.read_text() for path in SHOP.glob("*.py") if path.name != "start.py"]
+
+    asked = {name for text in programs for name in re.findall(r'os\.environ\.get\("(\w+)"', text)}
+    told = {name for service in layer.values() for name in service.get("environment", {})}
+    started = {word.partition(":")[0].removesuffix(".py") for service in layer.values() for word in words_of(service)}
+
+    assert asked == {"DATABASE_URL", "OUTBOX", "PAYMENT_FAILURES", "PAYMENT_URL", "REDIS_URL", "STOCK_URL"} <= told
+    modules = {path.stem for path in SHOP.glob("*.py")}
+    assert started & modules == modules - {"start", "telemetry"}
+
+
+def words_of(service):
+    return [part for word in service.get("command", []) for part in word.split()]
