@@ -36,6 +36,7 @@ WITHOUT_EXAMPLE = {
 CALLED_BY_OTHERS = {
     "Artifact": ("take", "attributes", "payload"),
     "Flow": ("send", "throw", "close"),
+    "FlowJobMixin": ("create", "perform", "to_dict"),
     "FlowMiddleware": ("route", "error", "process_exception"),
     "Flow_Events": ("notify", "wants", "on__*"),
     "Listener": ("notify", "wants", "on_*", "force_flush"),
