@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from otelflow._core.inside.artifacts import Artifact, Result
     from otelflow._core.inside.events import Flow_Run__Event, Flow_Run__Event_Data, Flow_Run__Event_Type
     from otelflow._core.inside.listeners import Flow_Events, add_listener, flow_events, remove_listener
-    from otelflow._telemetry.configure import Telemetry, configure
+    from otelflow._core.runs.propagation import continue_trace, trace_headers
+    from otelflow._telemetry.configure import Telemetry, configure, force_flush
     from otelflow.listeners._listener import Listener
 
 __all__ = [
@@ -43,12 +44,15 @@ __all__ = [
     "ThreadPoolExecutor",
     "add_listener",
     "configure",
+    "continue_trace",
     "flow",
     "flow_events",
+    "force_flush",
     "get_run_logger",
     "redact",
     "remove_listener",
     "task",
+    "trace_headers",
 ]
 
 _LATE: Final = {
@@ -63,8 +67,11 @@ _LATE: Final = {
     "ThreadPoolExecutor": "otelflow._core.flows.thread_pool",
     "add_listener": "otelflow._core.inside.listeners",
     "configure": "otelflow._telemetry.configure",
+    "continue_trace": "otelflow._core.runs.propagation",
     "flow_events": "otelflow._core.inside.listeners",
+    "force_flush": "otelflow._telemetry.configure",
     "remove_listener": "otelflow._core.inside.listeners",
+    "trace_headers": "otelflow._core.runs.propagation",
 }
 
 

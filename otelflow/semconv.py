@@ -30,12 +30,19 @@ RESULTS_OMITTED: Final = "otelflow.results.omitted"
 TELEMETRY_SPANS: Final = "otelflow.telemetry.spans"
 TELEMETRY_LOST: Final = "otelflow.telemetry.dropped.{signal}.{reason}"
 
+# On the flow of a job: its id in its queue, and how often it was tried before
+JOB_ID: Final = "otelflow.job.id"
+JOB_RETRIES: Final = "otelflow.job.retries"
+
 # OpenTelemetry's own
 CODE_FUNCTION_NAME: Final = "code.function.name"
 ERROR_TYPE: Final = "error.type"
 EXCEPTION_TYPE: Final = "exception.type"
 EXCEPTION_MESSAGE: Final = "exception.message"
 EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
+HTTP_METHOD: Final = "http.request.method"
+HTTP_ROUTE: Final = "http.route"
+HTTP_STATUS: Final = "http.response.status_code"
 
 # Span events
 EXCEPTION_EVENT: Final = "exception"

@@ -1,7 +1,7 @@
 """See what runs did and give them fakes, in a test: no server, no global provider, nothing left behind."""
 
 import inspect
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -15,11 +15,15 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from otelflow import semconv
 from otelflow._core.flows import injection
 from otelflow._core.flows.flow import Flow
-from otelflow._core.process import forks, provider
+from otelflow._core.process import forks, losses, provider
 from otelflow._core.process.process import State
+from otelflow._testing.clock import FakeClock
+from otelflow._testing.counted_runs import FlowMetrics
+from otelflow._testing.snapshots import snapshot_lines
+from otelflow._testing.tree_patterns import Branch, Branches, counted, difference, names_of, parse, short_name
 from otelflow.errors import ConfigurationError
 
-__all__ = ["MockedDependencies", "Node", "Trace", "flow_trace"]
+__all__ = ["FakeClock", "FlowMetrics", "MockedDependencies", "Node", "Trace", "flow_trace"]
 
 
 class Node(NamedTuple):
@@ -62,6 +66,9 @@ class Trace(SpanProcessor):
         self._enclosing = enclosing
         self._lock = forks.new_lock()  # a signal or the garbage collector may end runs in the middle of this
         self._started: dict[tuple[int, int], ReadableSpan | None] = {}
+        self._dropped = dict(losses.dropped)
+        #: Whether the fixture of pytest asserts at the end of the test that the trace is whole
+        self.must_be_whole = True
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Give *span* its place; called by the provider."""
@@ -130,6 +137,50 @@ class Trace(SpanProcessor):
             siblings.append(nodes[_key(span)])
         return roots
 
+    def assert_tree(self, pattern: str) -> None:
+        """Assert that what ran is *pattern* (str): ``shop > (charge[x3], email)`` is a run with four runs inside.
+
+        A name may leave out ``flow`` or ``task``; ``a > b`` is b inside a, ``[x3]`` is three times, ``[failure]`` how
+        it ended, if that is not success. The order of siblings does not count. Names with ``>``, ``(``, ``)`` or ``,``
+        stand in quotes. Raises AssertionError that shows what was expected and what was, ConfigurationError for what
+        is no pattern.
+
+        >>> with otelflow.testing.flow_trace() as trace:
+        ...     run = otelflow.Flow(flow_name="shop").setup(otelflow.task(pow), 2, 10).execute()
+        >>> trace.assert_tree("shop > pow")
+        """
+        expected = parse(pattern)
+        actual = _branches(self.tree(), names_of(expected))
+        if expected != actual:
+            raise AssertionError(f"the runs are not {pattern} (- expected, + there)\n{difference(expected, actual)}")
+
+    def assert_whole(self) -> None:
+        """Assert that every span has ended, and that no telemetry was lost meanwhile; the fixture of pytest does.
+
+        Raises AssertionError that names what is missing.
+
+        >>> with otelflow.testing.flow_trace() as trace:
+        ...     trace.assert_whole()
+        """
+        if self.open_spans:
+            raise AssertionError(f"{self.open_spans} spans have not ended; those that have are\n{self!r}")
+        lost = Counter(losses.dropped) - Counter(self._dropped)
+        if lost:
+            words = ", ".join(f"{count} {signal} ({reason})" for (signal, reason), count in sorted(lost.items()))
+            raise AssertionError(f"telemetry was lost: {words}")
+
+    def snapshot(self) -> str:
+        """Return the tree as a text that is the same each time: with what runs said, without times and ids.
+
+        >>> with otelflow.testing.flow_trace() as trace:
+        ...     run = otelflow.flow(flow_name="greet")(lambda: print("hello"))().execute()
+        hello
+        >>> print(trace.snapshot())
+        flow greet · success
+          "hello"
+        """
+        return "\n".join(snapshot_lines(self.spans))
+
     def __repr__(self) -> str:
         lines = [line for root in self.tree() for line in _lines(root, "", "")]
         if self.open_spans:
@@ -140,6 +191,15 @@ class Trace(SpanProcessor):
 def _key(span: ReadableSpan) -> tuple[int, int]:
     context = span.get_span_context()
     return (context.trace_id, context.span_id) if context is not None else (0, 0)
+
+
+def _branches(nodes: list[Node], names: set[str]) -> Branches:
+    return counted(
+        Counter(
+            Branch(short_name(node.name, names), node.result or semconv.SUCCESS, _branches(node.children, names))
+            for node in nodes
+        )
+    )
 
 
 def _lines(root: Node, first: str, others: str) -> Iterator[str]:

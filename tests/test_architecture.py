@@ -77,7 +77,8 @@ RULES = {
         *LEAVES,
     ),
     "otelflow.settings": ("otelflow._core.process",),
-    "otelflow.testing": ("otelflow._core", *LEAVES),
+    "otelflow.testing": ("otelflow._core", "otelflow._testing", *LEAVES),
+    "otelflow._testing": ("otelflow._core", "otelflow.metrics", *LEAVES),
     "otelflow.pytest_plugin": ("otelflow.testing",),
     "otelflow_exporters": (
         "otelflow._core.process.files",

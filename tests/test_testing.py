@@ -290,3 +290,37 @@ def test_the_plugin_loads_nothing_heavy_into_a_session_that_does_not_use_it(tmp_
     )
 
     assert "1 passed" in run_pytest(tmp_path)
+
+
+def test_the_plugin_says_what_a_test_has_left_open_and_counts_and_sets_the_clock(tmp_path: Path):
+    (tmp_path / "test_it.py").write_text("""
+from otelflow import flow, task
+
+@task
+def steps():
+    yield 1
+
+@flow
+def nightly(clock):
+    clock.advance(60)
+
+def test_open(flow_trace):
+    global left
+    left = steps()
+    next(left)
+
+def test_open_on_purpose(flow_trace):
+    flow_trace.must_be_whole = False
+    global left_again
+    left_again = steps()
+    next(left_again)
+
+def test_counted(flow_trace, flow_metrics, flow_clock):
+    assert nightly(flow_clock).execute().duration == 60
+    flow_trace.assert_tree("nightly")
+    assert flow_metrics['otelflow_flow_runs_total{flow="nightly",result="success"}'] == 1
+""")
+
+    output = run_pytest(tmp_path)
+    assert "3 passed, 1 error" in output
+    assert "ERROR test_it.py::test_open - AssertionError: 1 spans have not ended" in output

@@ -202,6 +202,26 @@ def configure(
     return telemetry
 
 
+def force_flush(timeout_millis: int = 30_000) -> bool:
+    """Deliver what is queued in this process within *timeout_millis* milliseconds, whoever has set up its delivery.
+
+    For the end of what may be stopped or frozen without a word: a worker, a function in a cloud. Returns False when
+    some of it could not be delivered in time, True also where nothing was set up.
+
+    >>> otelflow.force_flush(5_000)
+    True
+    """
+    telemetry = _configured.telemetry
+    if telemetry is not None:
+        return telemetry.force_flush(timeout_millis)
+    flush = getattr(trace.get_tracer_provider(), "force_flush", None)
+    try:
+        return flush is None or flush(timeout_millis) is not False
+    except Exception as error:  # noqa: BLE001 a provider is foreign code
+        losses.warn_once("flush", "The tracer provider of the application cannot deliver: %s", error)
+        return False
+
+
 def _put_in_force(service_name: object, store: object, settings: Mapping[str, Any]) -> Settings:
     """Check the arguments of ``configure()`` and put *settings* in force."""
     for name in settings:

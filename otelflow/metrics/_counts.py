@@ -37,7 +37,7 @@ _EXEMPLAR_FILTERS: Final = ("always_on", _ALWAYS_OFF, _TRACE_BASED)
 # Counters begin at 0, so that increase() sees the first loss; others appear when they happen.
 _LOSSES: Final = (
     *(("traces", reason) for reason in ("queue_full", "export_failed", "rejected", "shutdown")),
-    *(("traces", reason) for reason in ("start_failed", "end_failed")),
+    *(("traces", reason) for reason in ("start_failed", "end_failed", "trace_broken")),
     *(("logs", reason) for reason in ("queue_full", "export_failed", "rejected", "shutdown")),
     *(("metrics", reason) for reason in ("series_limit", "export_failed", "rejected", "not_served")),
 )

@@ -705,7 +705,7 @@ def test_the_buckets_of_a_flow_without_its_own_are_those_that_are_documented(cou
 def test_every_loss_that_alerts_look_at_stands_at_zero_from_the_start(counted):
     zeros = [line for line in counted.text().splitlines() if line.startswith(semconv.TELEMETRY_DROPPED + "{")]
 
-    pairs = {"traces": "queue_full export_failed rejected shutdown start_failed end_failed"}
+    pairs = {"traces": "queue_full export_failed rejected shutdown start_failed end_failed trace_broken"}
     pairs |= {"logs": "queue_full export_failed rejected shutdown"}
     pairs |= {"metrics": "series_limit export_failed rejected not_served"}
     assert sorted(zeros) == sorted(

@@ -82,7 +82,7 @@ def _things_of(tree):
 
 def _is_state(name, kinds):
     bases = {ast.unparse(base).split(".")[-1] for base in kinds[name].bases}
-    return bool(bases & _STATE) or any(_is_state(base, kinds) for base in bases & kinds.keys())
+    return bool(bases & _STATE) or any(_is_state(base, kinds) for base in bases & kinds.keys() - {name})
 
 
 def _own_names(function):

@@ -873,3 +873,26 @@ def test_a_value_that_does_not_disable_though_it_seems_to_is_told(value, count):
     done = python("otelflow.configure()", OTEL_SDK_DISABLED=value)
 
     assert done.stderr.count("counts as false: only true disables") == count
+
+
+def test_what_waits_is_delivered_whoever_has_set_up_the_delivery(tmp_path, program):
+    exported = program.run("""
+        import otelflow
+        from otelflow import flow
+
+        provide()
+        flow(lambda: None)().execute()
+        before = os.path.exists(os.environ["SPANS"])
+        print(before, otelflow.force_flush(5_000), os.path.exists(os.environ["SPANS"]))
+        telemetry = otelflow.configure(store="store")
+        print(otelflow.force_flush(5_000))
+    """)
+
+    assert exported.out == "False True True\nTrue\n"
+
+
+def test_a_provider_that_cannot_deliver_is_said_and_breaks_nothing(monkeypatch):
+    broken = SimpleNamespace(force_flush=lambda _: 1 / 0, get_tracer=None)
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: broken)
+
+    assert otelflow.force_flush(10) is False

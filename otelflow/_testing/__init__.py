@@ -1,0 +1,1 @@
+"""What did a test's runs do? The parts behind ``otelflow.testing``."""

@@ -1,0 +1,75 @@
+"""A clock that a test sets: runs take as long as it says."""
+
+import time
+from types import TracebackType
+from typing import Any, Final, Self
+
+from otelflow._core.flows import flow_run
+from otelflow._core.inside import artifacts, messages
+from otelflow._core.runs import engine
+from otelflow.errors import ConfigurationError
+
+#: The modules that look at a clock
+_READERS: Final = (engine, flow_run, messages, artifacts)
+_NANOSECONDS: Final = 1_000_000_000
+
+
+class FakeClock:
+    """Inside ``with FakeClock() as clock:`` time stands still for runs, until ``clock.advance(seconds)``.
+
+    *start* (float): the time at which it begins, in seconds since the epoch. It is the clock of runs, messages and
+    artifacts, and so of spans and metrics; the program's own is not touched, and ``time.sleep()`` sleeps.
+
+    Raises ConfigurationError for an advance that goes back.
+
+    >>> from otelflow import flow
+    >>> from otelflow.testing import FakeClock
+    >>> with FakeClock() as clock:
+    ...     run = flow(lambda: clock.advance(90))().execute()
+    >>> run.duration
+    90.0
+    """
+
+    def __init__(self, start: float = 1_000_000_000.0) -> None:
+        self._now = round(start * _NANOSECONDS)
+
+    def advance(self, seconds: float) -> None:
+        """Let *seconds* (float) pass. Raises ConfigurationError where they are less than none.
+
+        >>> otelflow.testing.FakeClock().advance(0.5)
+        """
+        if seconds < 0:
+            raise ConfigurationError(f"FakeClock.advance() cannot go back, {seconds!r:.60} seconds")
+        self._now += round(seconds * _NANOSECONDS)
+
+    def time_ns(self) -> int:
+        """Return the time in nanoseconds since the epoch.
+
+        >>> otelflow.testing.FakeClock(start=1.5).time_ns()
+        1500000000
+        """
+        return self._now
+
+    def perf_counter(self) -> float:
+        """Return the time in seconds.
+
+        >>> otelflow.testing.FakeClock(start=1.5).perf_counter()
+        1.5
+        """
+        return self._now / _NANOSECONDS
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)  # it stands where the module does
+
+    def __enter__(self) -> Self:
+        self._before = [vars(reader)["time"] for reader in _READERS]
+        for reader in _READERS:
+            vars(reader)["time"] = self
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
+    ) -> None:
+        """Put back what was there."""
+        for reader, clock in zip(_READERS, self._before, strict=True):
+            vars(reader)["time"] = clock

@@ -1,0 +1,56 @@
+"""A trace as a text that is the same each time it is made anew."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from opentelemetry.sdk.trace import Event, ReadableSpan
+
+from otelflow import semconv
+
+#: Attributes that are another each time, or that the text tells otherwise
+_LEFT_OUT: Final = frozenset(
+    {
+        semconv.FLOW_NAME,
+        semconv.FLOW_RUN_ID,
+        semconv.TASK_NAME,
+        semconv.TASK_RUN_ID,
+        semconv.RUN_RESULT,
+        semconv.CODE_FUNCTION_NAME,
+        semconv.TELEMETRY_SPANS,
+    }
+)
+
+
+def snapshot_lines(spans: Iterable[ReadableSpan]) -> Iterator[str]:
+    """Yield one line for each run, for what stands on it, and for what it said."""
+    by_parent: dict[int, list[ReadableSpan]] = {}
+    ids = {span.context.span_id for span in spans if span.context is not None}
+    for span in spans:
+        parent = span.parent.span_id if span.parent is not None and span.parent.span_id in ids else 0
+        by_parent.setdefault(parent, []).append(span)
+    waiting = [(span, 0) for span in reversed(by_parent.get(0, []))]
+    while waiting:
+        span, depth = waiting.pop()
+        attributes = dict(span.attributes or {})
+        yield f"{'  ' * depth}{span.name} · {attributes.get(semconv.RUN_RESULT, '?')}"
+        for name, value in sorted(attributes.items()):
+            if name not in _LEFT_OUT:
+                yield f"{'  ' * (depth + 1)}{name} = {value!r}"
+        for event in span.events:
+            yield f"{'  ' * (depth + 1)}{_text_of(event)}"
+        span_id = span.context.span_id if span.context is not None else -1
+        waiting += [(inner, depth + 1) for inner in reversed(by_parent.get(span_id, []))]
+
+
+def _text_of(event: Event) -> str:
+    attributes = event.attributes or {}
+    match event.name:
+        case semconv.MESSAGE_EVENT:
+            return f'"{attributes.get(semconv.MESSAGE_TEXT)}"'
+        case semconv.ARTIFACT_EVENT:
+            return f"artifact {attributes.get(semconv.ARTIFACT_KEY)}: {attributes.get(semconv.ARTIFACT_DATA)}"
+        case semconv.RESULT_EVENT:
+            return f"result {attributes.get(semconv.RESULT_KEY)}: {attributes.get(semconv.RESULT_DESCRIPTION)}"
+        case semconv.EXCEPTION_EVENT:
+            return f"{attributes.get(semconv.EXCEPTION_TYPE)}: {attributes.get(semconv.EXCEPTION_MESSAGE)}"
+    return event.name

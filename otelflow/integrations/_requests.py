@@ -1,0 +1,112 @@
+"""What the requests of every web framework have in common: what their run is called, and what their answer tells."""
+
+import logging
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from opentelemetry import trace
+
+from otelflow import Flow_Run__Config, flow, semconv
+from otelflow.errors import ConfigurationError
+
+#: Other methods are one, so that nobody who asks for nonsense makes series of it
+METHODS: Final = frozenset(
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE", "WEBSOCKET"}
+)
+#: Names that a program makes itself may be many
+_MOST_FLOWS: Final = 1_000
+SERVER_ERROR: Final = 500
+_HEADER: Final = re.compile(r"[A-Za-z0-9_-]+")
+_logger: Final = logging.getLogger("otelflow")
+
+#: Whether a request is a flow, or what tells its name
+Flows = bool | Callable[[Any], str | None]
+
+
+class ServerError(Exception):
+    """Ends the run of a request that was answered with a server's error; its caller gets the answer."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the answer was {status}")
+
+
+class Requests:
+    """How one application sees its requests: as flows or not, where its metrics are, which header bears the trace.
+
+    Raises ConfigurationError.
+    """
+
+    def __init__(
+        self, run: Callable[..., Any], flows: Flows, metrics_path: str | None, response_header: str | None
+    ) -> None:
+        wrong = None
+        if not (isinstance(flows, bool) or callable(flows)):
+            wrong = f"flows must be True, False, or a function that names them, not {flows!r:.60}"
+        elif not str(metrics_path or "/").startswith("/"):
+            wrong = f"metrics_path must be a path such as '/metrics', or None, not {metrics_path!r:.60}"
+        elif response_header is not None and not _HEADER.fullmatch(str(response_header)):
+            wrong = f"response_header must be the name of a header, or None, not {response_header!r:.60}"
+        if wrong:
+            raise ConfigurationError(f"FlowMiddleware: {wrong}")
+        self.run: Final = run
+        self.flows: Final = flows
+        self.metrics_path: Final = metrics_path
+        self.response_header: Final = response_header
+        self._runs: Final[dict[str, Callable[..., Any]]] = {}
+
+    def runner(self, request: Any, method: str, route: str | None) -> Callable[..., Any] | None:
+        """Return what runs *request* as a flow, or None where it is to be none."""
+        name = self._name(request, method, route)
+        if name is None:
+            return None
+        runner = self._runs.get(name)
+        if runner is None:
+            config = Flow_Run__Config(raise_flow_error=True)  # the server makes an answer of it
+            runner = flow(flow_name=name, flow_config=config, execute_on_call=True)(self.run)
+            if len(self._runs) < _MOST_FLOWS:
+                self._runs[name] = runner
+        return runner
+
+    def _name(self, request: Any, method: str, route: str | None) -> str | None:
+        if callable(self.flows):
+            try:
+                return self.flows(request)
+            except Exception:  # the program's own function must not cost the answer
+                _logger.exception("FlowMiddleware: flows raised; the flow of the request is called by its method")
+        elif not self.flows:
+            return None
+        return name_of(method, route)
+
+    def answer_header(self) -> tuple[str, str] | None:
+        """Return the header by which the answer tells of the trace that is current, and its value."""
+        if self.response_header is None:
+            return None
+        context = trace.get_current_span().get_span_context()
+        if not context.is_valid:
+            return None
+        trace_id = trace.format_trace_id(context.trace_id)
+        if self.response_header.lower() != "traceresponse":
+            return self.response_header, trace_id
+        # As the second level of W3C's Trace Context has it
+        return "traceresponse", f"00-{trace_id}-{trace.format_span_id(context.span_id)}-{context.trace_flags:02x}"
+
+
+def name_of(method: str, route: str | None) -> str:
+    """Return the name of the flow of a request: there are few of them, whatever is asked for."""
+    return " ".join(filter(None, (method if method in METHODS else "HTTP", route)))
+
+
+def describe(method: str, route: str | None) -> None:
+    """Write on the span of the run what was asked for."""
+    span = trace.get_current_span()
+    span.set_attribute(semconv.HTTP_METHOD, method if method in METHODS else "_OTHER")
+    if route is not None:
+        span.set_attribute(semconv.HTTP_ROUTE, route)
+
+
+def describe_answer(status: int) -> None:
+    """Write *status* on the span of the run. Raises ServerError for one that says that the server failed."""
+    trace.get_current_span().set_attribute(semconv.HTTP_STATUS, status)
+    if status >= SERVER_ERROR:
+        raise ServerError(status)

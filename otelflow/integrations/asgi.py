@@ -1,0 +1,121 @@
+"""Any ASGI application: each of its requests and websockets is a flow, in the trace of who sent it."""
+
+import contextlib
+from collections.abc import Iterable
+from typing import Final
+
+from otelflow import continue_trace, force_flush
+from otelflow.integrations._requests import Flows, Requests, ServerError, describe, describe_answer
+from otelflow.integrations._types import AsgiApplication, Message, Receive, Scope, Send
+from otelflow.metrics import asgi_app
+
+__all__ = ["FlowMiddleware"]
+
+#: Milliseconds that the end of a server may wait for delivery
+_LONGEST_FLUSH: Final = 5_000
+_STARTS: Final = ("http.response.start", "websocket.accept")
+
+
+class FlowMiddleware:
+    """Makes a flow of each request and websocket of an ASGI application.
+
+    *app* (an ASGI application): what answers. *flows*: True names the flow of a request by its method (and route, where
+    a framework tells it); a function gets the scope, and returns the name of the flow, or None where there is to be
+    none; with False, only the trace of the caller goes on. *metrics_path* (str, such as ``"/metrics"``): where
+    Prometheus may ask for the metrics, in no flow. *response_header* (str, or None): the header by which the answer
+    tells of its trace; ``traceresponse`` is that of W3C, any other is the trace's id alone.
+
+    A span that OpenTelemetry's instrumentation has made of the request is the parent; else the headers of the caller
+    tell it. An answer from 500 on is a failed run. When the server ends, what waits for delivery is delivered.
+
+    Raises ConfigurationError for an argument that cannot be used.
+
+    >>> from otelflow.integrations.asgi import FlowMiddleware
+    >>> async def application(scope, receive, send):
+    ...     await send({"type": "http.response.start", "status": 204})
+    ...     await send({"type": "http.response.body"})
+    >>> app = FlowMiddleware(application, metrics_path="/metrics")
+    """
+
+    def __init__(
+        self,
+        app: AsgiApplication,
+        *,
+        flows: Flows = True,
+        metrics_path: str | None = None,
+        response_header: str | None = "traceresponse",
+    ) -> None:
+        self.app: Final = app
+        self._requests: Final = Requests(self._run, flows, metrics_path, response_header)
+        # From now on, runs are counted.
+        self._metrics: Final = asgi_app() if self._requests.metrics_path else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as the application does; called by the server."""
+        kind = scope["type"]
+        if kind not in ("http", "websocket"):
+            await self.app(scope, receive, _delivering(send) if kind == "lifespan" else send)
+            return
+        if self._metrics is not None and kind == "http" and scope["path"] == self._requests.metrics_path:
+            await self._metrics(scope, receive, send)
+            return
+        method = scope["method"] if kind == "http" else "WEBSOCKET"
+        with continue_trace(_texts(scope["headers"])):
+            route = self.route(scope)
+            runner = self._requests.runner(scope, method, route)
+            if runner is None:
+                await self._answer(scope, receive, send)
+                return
+            with contextlib.suppress(ServerError):  # the caller has the answer
+                await runner(scope, receive, send, method, route)
+
+    def route(self, scope: Scope) -> str | None:
+        """Return the route of a request, such as ``/orders/{fruit}``, or None; a subclass for a framework knows it."""
+        del scope
+        return None
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send, method: str, route: str | None) -> None:
+        """Do what the run of a request is. Raises ServerError when the answer says that the server failed."""
+        describe(method, route)
+        status = await self._answer(scope, receive, send)
+        if status is not None:
+            describe_answer(status)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> int | None:
+        """Let the application answer, and return the status."""
+        header = self._requests.answer_header()
+        status = None
+
+        async def send_with_header(message: Message) -> None:
+            nonlocal status
+            if message["type"] in _STARTS:
+                status = message.get("status")
+                if header is not None:
+                    message = _with_header(message, *header)
+            await send(message)
+
+        await self.app(scope, receive, send_with_header)
+        return status
+
+
+def _delivering(send: Send) -> Send:
+    """Return what sends, and delivers what waits before it tells the server that the application has ended."""
+
+    async def deliver_and_send(message: Message) -> None:
+        if message["type"] == "lifespan.shutdown.complete":
+            force_flush(_LONGEST_FLUSH)  # nothing is served any more that would wait for it
+        await send(message)
+
+    return deliver_and_send
+
+
+def _with_header(message: Message, name: str, value: str) -> Message:
+    key = name.lower().encode("latin-1")
+    headers = list(message.get("headers") or ())
+    if all(header.lower() != key for header, _ in headers):
+        headers.append((key, value.encode("latin-1")))
+    return {**message, "headers": headers}
+
+
+def _texts(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}

@@ -1,0 +1,77 @@
+"""AWS Lambda: each invocation is a flow, in the trace of who has sent its event, and is delivered before it ends."""
+
+import functools
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+from opentelemetry import trace
+
+from otelflow import Flow_Run__Config, continue_trace, flow, force_flush, semconv
+
+__all__ = ["flow_handler"]
+
+R = TypeVar("R")
+
+_XRAY_VARIABLE: Final = "_X_AMZN_TRACE_ID"
+_XRAY_HEADER: Final = "x-amzn-trace-id"
+
+
+def flow_handler(handler: Callable[[Any, Any], R], *, flush_millis: int = 2_000) -> Callable[[Any, Any], R]:
+    """Make each call of *handler* a flow, which is delivered before the call returns: Lambda freezes what goes on.
+
+    *handler* (a function of event and context) is called as ever. The flow bears the handler's name, and goes on in the
+    trace of the event's headers (of API Gateway, a load balancer, a function URL), or of its message attributes (of SQS
+    and SNS, if one message came alone), or, where ``OTEL_PROPAGATORS`` holds ``xray``, of X-Ray. *flush_millis* (int,
+    milliseconds): how long the answer may wait for delivery.
+
+    Call ``otelflow.configure()`` where the module is imported, once for many invocations.
+
+    Returns a function of event and context. Raises what the handler raises.
+
+    >>> from otelflow.integrations.aws_lambda import flow_handler
+    >>> @flow_handler
+    ... def handler(event, context):
+    ...     return {"statusCode": 200}
+    >>> handler({"headers": {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}}, None)
+    {'statusCode': 200}
+    """
+    config = Flow_Run__Config(raise_flow_error=True)  # Lambda retries what fails
+
+    @flow(flow_name=handler.__name__, flow_config=config, execute_on_call=True)
+    def run(event: Any, context: Any) -> R:
+        request_id = getattr(context, "aws_request_id", None)
+        if request_id:
+            trace.get_current_span().set_attribute(semconv.JOB_ID, str(request_id))
+        return handler(event, context)
+
+    @functools.wraps(handler)
+    def handle(event: Any, context: Any) -> R:
+        try:
+            with continue_trace(_headers_of(event)):
+                return run(event, context)
+        finally:
+            force_flush(flush_millis)
+
+    return handle
+
+
+def _headers_of(event: Any) -> dict[str, str]:
+    """Return the texts that came with *event*; one invocation has one parent, and so many messages have none."""
+    headers: dict[str, str] = {}
+    if os.environ.get(_XRAY_VARIABLE):
+        headers[_XRAY_HEADER] = os.environ[_XRAY_VARIABLE]
+    if not isinstance(event, Mapping):
+        return headers
+    records = event.get("Records")
+    if isinstance(records, list) and len(records) == 1 and isinstance(records[0], Mapping):
+        of_sns = records[0].get("Sns")
+        message = of_sns if isinstance(of_sns, Mapping) else records[0]
+        attributes = message.get("messageAttributes") or message.get("MessageAttributes")
+        for name, value in attributes.items() if isinstance(attributes, Mapping) else ():
+            text = value.get("stringValue") or value.get("Value") if isinstance(value, Mapping) else None
+            headers[str(name)] = str(text or "")
+    sent = event.get("headers")
+    if isinstance(sent, Mapping):
+        headers.update({str(name): value for name, value in sent.items() if isinstance(value, str)})
+    return headers

@@ -1,0 +1,114 @@
+"""Celery: each task that a worker does is a flow, in the trace of its sender; so are retries, and what it sends."""
+
+import functools
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from opentelemetry import trace
+
+from otelflow import Flow_Run__Config, continue_trace, flow, force_flush, semconv, trace_headers
+from otelflow.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["make_flows"]
+
+A = TypeVar("A")
+#: What a task sends after its end (the next of a chain) goes on in its trace
+_HEADERS: Final = "otelflow_headers"
+#: Milliseconds that the end of a worker's process may wait for delivery
+_LONGEST_FLUSH: Final = 5_000
+
+
+def make_flows(app: A) -> A:
+    """Make a flow of each task that a worker of *app* does.
+
+    *app* (a Celery application, before its tasks are used). The flow is called as the task is, such as
+    ``shop.tasks.charge``. Whatever the application sends bears the trace of the sender, which the flow goes on with;
+    where OpenTelemetry's instrumentation of Celery is in use, its spans are the parents. Each try is a run, which bears
+    the number of those before. A task that is called as a function is called as ever.
+
+    Call ``otelflow.configure()`` where Celery's signal ``worker_init`` comes. The processes of a pool deliver before
+    they end.
+
+    Returns the application. Raises MissingExtra where Celery is not installed.
+
+    >>> from celery import Celery
+    >>> from otelflow.integrations.celery import make_flows
+    >>> app = make_flows(Celery("shop"))
+    """
+    try:
+        from celery import signals  # noqa: PLC0415 only where it is installed
+        from celery.utils.imports import symbol_by_name  # noqa: PLC0415 see above
+    except ModuleNotFoundError:
+        raise MissingExtra("celery") from None
+    application: Any = app
+    application.task_cls = _flow_class(symbol_by_name(application.task_cls))
+    for signal, receiver in (
+        (signals.before_task_publish, _send_trace),
+        (signals.worker_process_shutdown, _deliver),
+        (signals.worker_shutdown, _deliver),
+    ):
+        signal.connect(receiver, dispatch_uid=f"otelflow {receiver.__name__}")
+    return app
+
+
+def _flow_class(base: Any) -> type:
+    """Return what Celery makes tasks of: a class that differs from *base* in how a worker calls them."""
+    from celery.exceptions import Ignore, Reject  # noqa: PLC0415 see above
+
+    class FlowTask(base):  # type: ignore[misc]
+        abstract = True
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            if self.request.called_directly:
+                return super().__call__(*args, **kwargs)
+            with continue_trace(_headers_of(self.request)):
+                outcome = self.run_as_flow(args, kwargs)
+            if isinstance(outcome, _NoResult):
+                raise outcome.error
+            return outcome
+
+        @functools.cached_property
+        def run_as_flow(self) -> "Callable[..., Any]":
+            config = Flow_Run__Config(raise_flow_error=True)  # Celery decides what becomes of it
+            return flow(flow_name=self.name, flow_config=config, execute_on_call=True)(self._run_of_flow)
+
+        def _run_of_flow(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            """Do what the run of a task is."""
+            span = trace.get_current_span()
+            span.set_attribute(semconv.JOB_ID, str(self.request.id))
+            span.set_attribute(semconv.JOB_RETRIES, int(self.request.retries or 0))
+            setattr(self.request, _HEADERS, trace_headers())
+            try:
+                return self.run(*args, **kwargs)
+            except (Ignore, Reject) as error:  # the task has said what becomes of it, and has not failed
+                return _NoResult(error)
+
+    return FlowTask
+
+
+class _NoResult:
+    """Stands for what a task has raised to leave no result."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _headers_of(request: Any) -> dict[str, str]:
+    """Return what the sender has sent beside the task; Celery makes attributes of a part of it."""
+    headers = {**vars(request), **(request.headers or {})}
+    return {name: value for name, value in headers.items() if isinstance(value, str)}
+
+
+def _send_trace(headers: dict[str, Any] | None = None, **_: object) -> None:
+    from celery import current_task  # noqa: PLC0415 see above
+
+    if headers is not None:
+        after_task = getattr(current_task.request, _HEADERS, None) if current_task else None
+        for name, value in (trace_headers() or after_task or {}).items():
+            headers.setdefault(name, value)
+
+
+def _deliver(**_: object) -> None:
+    force_flush(_LONGEST_FLUSH)

@@ -1,0 +1,160 @@
+"""Django: a line in ``MIDDLEWARE`` makes a flow of each request, which is called by its route."""
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from otelflow import continue_trace
+from otelflow.errors import ConfigurationError, MissingExtra
+from otelflow.integrations._requests import Requests, ServerError, describe, describe_answer
+from otelflow.integrations._types import WsgiApplication
+from otelflow.metrics import wsgi_app
+
+__all__ = ["FlowMiddleware"]
+
+_SETTING: Final = "OTELFLOW"
+_DEFAULTS: Final = {"flows": True, "metrics_path": None, "response_header": "traceresponse"}
+
+
+class _Request(Protocol):
+    """What is used of Django's request."""
+
+    META: dict[str, Any]
+    method: str
+    path_info: str
+    headers: dict[str, str]
+
+
+class _Exchange:
+    """One request with its answer, and the exception that Django has made an answer of."""
+
+    def __init__(self, request: _Request, route: str | None) -> None:
+        self.request: Final = request
+        self.route: Final = route
+        self.response: Any = None
+        self.error: BaseException | None = None
+
+
+class FlowMiddleware:
+    """Makes a flow of each request: ``MIDDLEWARE = ["otelflow.integrations.django.FlowMiddleware", …]``.
+
+    The flow is called ``GET /orders/<str:fruit>``, and ends when the view has returned its answer; it fails when that
+    is from 500 on, with the exception of the view. Under WSGI and ASGI. The setting ``OTELFLOW`` is a dict with the
+    keywords of ``otelflow.integrations.wsgi.FlowMiddleware``; its ``flows`` may be a function of Django's request.
+
+    *get_response*: what answers, given by Django. Raises ConfigurationError for a setting that cannot be used,
+    MissingExtra where Django is not installed.
+
+    >>> MIDDLEWARE = ["otelflow.integrations.django.FlowMiddleware"]
+    >>> OTELFLOW = {"metrics_path": "/metrics"}
+    """
+
+    sync_capable: Final = True
+    async_capable: Final = True
+
+    def __init__(self, get_response: Callable[[Any], Any]) -> None:
+        try:
+            from asgiref.sync import iscoroutinefunction, markcoroutinefunction  # noqa: PLC0415 Django's own
+            from django.conf import settings  # noqa: PLC0415 only where it is installed
+        except ModuleNotFoundError:
+            raise MissingExtra("django") from None
+        self.get_response: Final = get_response
+        self.is_async: Final = iscoroutinefunction(get_response)
+        if self.is_async:
+            markcoroutinefunction(self)
+        options = getattr(settings, _SETTING, {})
+        for name in options:
+            if name not in _DEFAULTS:
+                raise ConfigurationError(f"{_SETTING} has no key {name!r}, it has {', '.join(_DEFAULTS)}")
+        self._requests: Final = Requests(self._run_async if self.is_async else self._run, **{**_DEFAULTS, **options})
+        # From now on, runs are counted.
+        self._metrics: Final = wsgi_app() if self._requests.metrics_path else None
+
+    def __call__(self, request: _Request) -> Any:
+        """Answer as the application does; called by Django."""
+        return self._answer_async(request) if self.is_async else self._answer(request)
+
+    def process_exception(self, request: Any, exception: BaseException) -> None:
+        """Remember what a view raised; called by Django, which makes an answer of it."""
+        exchange = getattr(request, "_otelflow", None)
+        if exchange is not None:
+            exchange.error = exception
+
+    def _answer(self, request: _Request) -> Any:
+        if self._metrics is not None and request.path_info == self._requests.metrics_path:
+            return _response_of(self._metrics, request)
+        with continue_trace(request.headers):
+            exchange, runner = self._exchange(request)
+            if runner is None:
+                return self._with_header(self.get_response(request))
+            try:
+                runner(exchange)
+            except Exception:
+                if exchange.response is None:
+                    raise
+            return exchange.response  # of what it tells the run failed, and Django has made it of the exception
+
+    async def _answer_async(self, request: _Request) -> Any:
+        if self._metrics is not None and request.path_info == self._requests.metrics_path:
+            return _response_of(self._metrics, request)
+        with continue_trace(request.headers):
+            exchange, runner = self._exchange(request)
+            if runner is None:
+                return self._with_header(await self.get_response(request))
+            try:
+                await runner(exchange)
+            except Exception:
+                if exchange.response is None:
+                    raise
+            return exchange.response  # as above
+
+    def _exchange(self, request: _Request) -> tuple[_Exchange, Callable[..., Any] | None]:
+        """Return what is known of *request*, and what runs it as a flow, if it is to be one."""
+        from django.urls import Resolver404, resolve  # noqa: PLC0415 see above
+
+        try:
+            route = f"/{resolve(request.path_info, getattr(request, 'urlconf', None)).route}"
+        except Resolver404:
+            route = None
+        exchange = _Exchange(request, route)
+        vars(request)["_otelflow"] = exchange
+        return exchange, self._requests.runner(request, request.method, route)
+
+    def _run(self, exchange: _Exchange) -> None:
+        """Do what the run of a request is. Raises what made it fail, which has become an answer."""
+        describe(exchange.request.method, exchange.route)
+        self._take(exchange, self.get_response(exchange.request))
+
+    async def _run_async(self, exchange: _Exchange) -> None:
+        describe(exchange.request.method, exchange.route)
+        self._take(exchange, await self.get_response(exchange.request))
+
+    def _take(self, exchange: _Exchange, response: Any) -> None:
+        exchange.response = self._with_header(response)
+        try:
+            describe_answer(response.status_code)
+        except ServerError as error:
+            raise exchange.error or error from None
+
+    def _with_header(self, response: Any) -> Any:
+        header = self._requests.answer_header()
+        if header is not None:
+            response.headers.setdefault(*header)
+        return response
+
+
+def _response_of(application: WsgiApplication, request: _Request) -> Any:
+    """Return what a WSGI *application* answers."""
+    from django.http import HttpResponse  # noqa: PLC0415 see above
+
+    response = HttpResponse()
+
+    def start(line: str, headers: list[tuple[str, str]], *_: object) -> Callable[[bytes], object]:
+        response.status_code = int(line.split(" ", 1)[0])
+        for name, value in headers:
+            response.headers[name] = value
+        write: Callable[[bytes], object] = response.write
+        return write
+
+    environ = {name: value for name, value in request.META.items() if isinstance(value, str)}
+    response.content = b"".join(application({"PATH_INFO": "/", **environ}, start))
+    return response

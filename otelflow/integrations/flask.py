@@ -1,0 +1,119 @@
+"""Flask: the flow of a request is called by its rule, and fails with the exception that Flask makes an answer of."""
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from otelflow.errors import MissingExtra
+from otelflow.integrations import wsgi
+from otelflow.integrations._requests import SERVER_ERROR, Flows, Requests, describe
+from otelflow.integrations._types import Environ, StartResponse
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+__all__ = ["FlowMiddleware"]
+
+_ERROR: Final = "otelflow.error"
+
+
+class FlowMiddleware(wsgi.FlowMiddleware):
+    """Makes a flow of each request of a Flask application: ``app.wsgi_app = FlowMiddleware(app)``.
+
+    The flow is called ``GET /orders/<fruit>``, also of a blueprint, and lasts until the answer is sent. *app* (a Flask
+    application); keywords, and all the rest, are those of ``otelflow.integrations.wsgi.FlowMiddleware``.
+
+    Raises ConfigurationError for a keyword that cannot be used, MissingExtra where Flask is not installed.
+
+    >>> from flask import Flask
+    >>> from otelflow.integrations.flask import FlowMiddleware
+    >>> app = Flask("shop")
+    >>> app.wsgi_app = FlowMiddleware(app, metrics_path="/metrics")
+    """
+
+    def __init__(
+        self,
+        app: "Flask",
+        *,
+        flows: Flows = True,
+        metrics_path: str | None = None,
+        response_header: str | None = "traceresponse",
+    ) -> None:
+        try:
+            from flask import got_request_exception  # noqa: PLC0415 only where it is installed
+        except ModuleNotFoundError:
+            raise MissingExtra("flask") from None
+        super().__init__(app.wsgi_app, flows=flows, metrics_path=metrics_path, response_header=response_header)
+        self._flask: Final = app
+        self._views: Final = Requests(self._view, flows, metrics_path, response_header)
+        got_request_exception.connect(_remember_error, app)
+        app.dispatch_request = functools.partial(self._dispatch, app.dispatch_request)  # type: ignore[method-assign]
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer as the application does; called by the server."""
+        if self._has_spans and environ.get("PATH_INFO") != self._requests.metrics_path:
+            return self.app(environ, start_response)
+        return super().__call__(environ, start_response)
+
+    @property
+    def _has_spans(self) -> bool:
+        """Whether OpenTelemetry's instrumentation makes spans, which begin inside of all that is WSGI."""
+        return bool(getattr(self._flask, "_is_instrumented_by_opentelemetry", False))
+
+    def _dispatch(self, dispatch: Callable[..., Any], *args: Any) -> Any:
+        """Call the view, as a flow inside the span of the request if there is one."""
+        from flask import request  # noqa: PLC0415 see above
+
+        rule = None if request.url_rule is None else request.url_rule.rule
+        runner = self._views.runner(request.environ, request.method, rule) if self._has_spans else None
+        if runner is None:
+            return dispatch(*args)
+        outcome = runner(dispatch, args, request.method, rule)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def _view(self, dispatch: Callable[..., Any], args: tuple[Any, ...], method: str, route: str | None) -> Any:
+        """Do what the run of a view is. An exception that is an answer is returned, unless the view has failed."""
+        from flask import after_this_request  # noqa: PLC0415 see above
+        from werkzeug.exceptions import HTTPException  # noqa: PLC0415 see above
+
+        describe(method, route)
+        header = self._views.answer_header()
+
+        if header is not None:
+            name, value = header
+
+            def add_header(response: Any) -> Any:
+                response.headers.setdefault(name, value)
+                return response
+
+            after_this_request(add_header)
+        try:
+            return dispatch(*args)
+        except HTTPException as answer:
+            if answer.code is None or answer.code < SERVER_ERROR:
+                return answer
+            raise
+
+    def route(self, environ: Environ) -> str | None:
+        """Return the rule that will be chosen, or None where there is none."""
+        from werkzeug.exceptions import HTTPException  # noqa: PLC0415 see above
+
+        try:
+            rule, _ = self._flask.url_map.bind_to_environ(environ).match(return_rule=True)
+        except HTTPException:  # it is not found, or found with another method
+            return None
+        return rule.rule
+
+    def error(self, environ: Environ) -> BaseException | None:
+        """Return the exception of which Flask has made its answer, or None."""
+        error: BaseException | None = environ.get(_ERROR)
+        return error
+
+
+def _remember_error(sender: Any, exception: BaseException, **_: object) -> None:
+    from flask import request  # noqa: PLC0415 see above
+
+    del sender
+    request.environ[_ERROR] = exception

@@ -1,0 +1,82 @@
+import pytest
+from opentelemetry import baggage, context, propagate, trace
+from opentelemetry.propagators.textmap import TextMapPropagator
+
+import otelflow
+from otelflow import continue_trace, flow, trace_headers
+from otelflow._core.process import losses
+
+TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+TRACEPARENT = f"00-{TRACE_ID}-00f067aa0ba902b7-01"
+
+
+@flow(execute_on_call=True)
+def send():
+    return trace_headers()
+
+
+def test_a_trace_goes_on_from_the_headers_of_a_caller_to_those_of_a_callee(spans):
+    with continue_trace({"TraceParent": TRACEPARENT, "baggage": "who=ann"}):
+        headers = send()
+
+    span = spans.one("flow send")
+    assert f"{span.context.trace_id:032x}" == TRACE_ID
+    assert headers == {"traceparent": f"00-{TRACE_ID}-{span.context.span_id:016x}-01", "baggage": "who=ann"}
+    assert not trace.get_current_span().get_span_context().is_valid
+    assert baggage.get_all() == {}
+
+
+@pytest.mark.parametrize("headers", [{}, {"traceparent": "00-nonsense"}, {"traceparent": ""}])
+def test_headers_that_say_nothing_begin_a_new_trace(spans, headers):
+    with continue_trace(headers):
+        send()
+
+    assert spans.one("flow send").parent is None
+
+
+def test_a_span_of_this_process_stays_the_parent(spans):
+    @flow(execute_on_call=True)
+    def outer():
+        with continue_trace({"traceparent": TRACEPARENT}):
+            send()
+
+    outer()
+
+    assert spans.tree() == [("flow outer", "success", [("flow send", "success", [])])]
+
+
+class Broken(TextMapPropagator):
+    fields = frozenset({"broken"})
+
+    def extract(self, carrier, context=None, getter=None):
+        raise ValueError("broken")
+
+    def inject(self, carrier, context=None, setter=None):
+        raise ValueError("broken")
+
+
+def test_a_propagator_that_raises_costs_the_link_and_is_counted(spans):
+    before = propagate.get_global_textmap()
+    propagate.set_global_textmap(Broken())
+    try:
+        with continue_trace({"traceparent": TRACEPARENT}):
+            headers = send()
+    finally:
+        propagate.set_global_textmap(before)
+
+    assert headers == {}
+    assert spans.one("flow send").parent is None
+    assert losses.dropped["traces", "trace_broken"] == 2
+
+
+def test_an_exception_inside_comes_out_and_nothing_stays_current():
+    before = context.get_current()
+    with pytest.raises(KeyError), continue_trace({"traceparent": TRACEPARENT}):
+        raise KeyError
+
+    assert context.get_current() == before
+
+
+def test_it_asks_nothing_of_a_process_that_has_configured_nothing():
+    assert trace_headers() == {}
+    assert otelflow.force_flush(10) is True

@@ -1,0 +1,231 @@
+import socket
+import threading
+
+import pytest
+from opentelemetry import baggage, trace
+
+import otelflow
+from otelflow import task
+from otelflow.errors import ConfigurationError
+from otelflow.integrations.asgi import FlowMiddleware
+from support.servers import PARENT_ID, TRACE_ID, TRACEPARENT, ask, attributes_of, uvicorn_serving, wait_until
+
+
+@task
+def price():
+    return "0.5"
+
+
+async def application(scope, receive, send):
+    if scope["type"] == "lifespan":
+        for step in ("startup", "shutdown"):
+            assert (await receive())["type"] == f"lifespan.{step}"
+            await send({"type": f"lifespan.{step}.complete"})
+    elif scope["path"] == "/raises":
+        raise LookupError("no such fruit")
+    elif scope["path"] == "/endless":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while (await receive())["type"] != "http.disconnect":
+            await send({"type": "http.response.body", "body": b"x" * 10_000, "more_body": True})
+    elif scope["path"] == "/pieces":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"traceresponse", b"mine")]})
+        for piece in (b"a", b"b"):
+            price()
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body"})
+    else:
+        status = int(scope["path"].removeprefix("/") or 200)
+        await send({"type": "http.response.start", "status": status})
+        await send({"type": "http.response.body", "body": f"{price()} {baggage.get_baggage('who')}".encode()})
+
+
+def test_a_request_is_a_flow_in_the_trace_of_its_caller(spans):
+    headers = {"traceparent": TRACEPARENT, "tracestate": "shop=1", "baggage": "who=ann"}
+    with uvicorn_serving(FlowMiddleware(application)) as url:
+        answer = ask(url, headers=headers)
+        wait_until(lambda: spans.named("flow GET"))
+
+    assert (answer.status, answer.body) == (200, "0.5 ann")
+    assert spans.tree() == [("flow GET", "success", [("task price", "success", [])])]
+    span = spans.one("flow GET")
+    assert (f"{span.context.trace_id:032x}", f"{span.parent.span_id:016x}") == (TRACE_ID, PARENT_ID)
+    assert dict(span.context.trace_state) == {"shop": "1"}
+    assert answer.headers["traceresponse"] == f"00-{TRACE_ID}-{span.context.span_id:016x}-01"
+    assert attributes_of(span) == {"http.request.method": "GET", "http.response.status_code": 200}
+
+
+def test_requests_without_a_caller_are_traces_of_their_own(spans):
+    with uvicorn_serving(FlowMiddleware(application)) as url:
+        answers = [ask(url), ask(url, headers={"traceparent": "nonsense"})]
+        wait_until(lambda: len(spans.named("flow GET")) == 2)
+
+    ids = {f"{span.context.trace_id:032x}" for span in spans.named("flow GET")}
+    assert len(ids) == 2
+    assert {answer.headers["traceresponse"].split("-")[1] for answer in answers} == ids
+
+
+def test_an_answer_that_says_that_the_server_failed_is_a_failed_run(spans):
+    with uvicorn_serving(FlowMiddleware(application)) as url:
+        statuses = [ask(url, f"/{status}").status for status in (404, 503)]
+        wait_until(lambda: len(spans.named("flow GET")) == 2)
+
+    assert statuses == [404, 503]
+    assert [span.attributes["otelflow.run.result"] for span in spans.named("flow GET")] == ["success", "failure"]
+    assert spans.named("flow GET")[1].status.description == "the answer was 503"
+
+
+def test_an_exception_comes_out_as_it_was_and_is_a_failed_run(spans):
+    with uvicorn_serving(FlowMiddleware(application)) as url:
+        status = ask(url, "/raises").status
+        wait_until(lambda: spans.named("flow GET"))
+
+    assert status == 500
+    assert spans.one("flow GET").attributes["error.type"] == "LookupError"
+
+
+def test_the_run_of_a_streamed_answer_ends_with_it_and_a_header_of_the_application_stays(spans):
+    with uvicorn_serving(FlowMiddleware(application)) as url:
+        answer = ask(url, "/pieces")
+        wait_until(lambda: spans.named("flow GET"))
+
+    assert (answer.body, answer.headers["traceresponse"]) == ("ab", "mine")
+    assert spans.tree() == [("flow GET", "success", [("task price", "success", [])] * 2)]
+
+
+def test_the_run_ends_when_the_client_has_gone(spans):
+    with uvicorn_serving(FlowMiddleware(application)) as url:
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as client:
+            client.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.recv(1_000)
+        wait_until(lambda: spans.named("flow GET"))
+
+    assert spans.open_spans == 0
+    assert spans.one("flow GET").attributes["otelflow.run.result"] == "success"
+
+
+def test_requests_at_the_same_time_do_not_mix(spans):
+    with uvicorn_serving(FlowMiddleware(application)) as url:
+        headers = [{"traceparent": f"00-{number:032x}-{PARENT_ID}-01"} for number in range(1, 21)]
+        threads = [threading.Thread(target=ask, args=(url, "/pieces"), kwargs={"headers": each}) for each in headers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        wait_until(lambda: len(spans.named("flow GET")) == 20)
+
+    assert sorted(root.children for root in spans.tree()) == [[("task price", "success", [])] * 2] * 20
+    assert {span.context.trace_id for span in spans.named("task price")} == set(range(1, 21))
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"flows": lambda scope: f"page {scope['path']}"}, "flow page /200"),
+        ({"flows": lambda _: None}, None),
+        ({"flows": False}, None),
+        ({"flows": lambda _: 1 / 0}, "flow GET"),
+    ],
+)
+def test_the_program_says_which_requests_are_flows_and_their_names(spans, options, name):
+    with uvicorn_serving(FlowMiddleware(application, **options)) as url:
+        answer = ask(url, "/200", headers={"traceparent": TRACEPARENT})
+        wait_until(lambda: spans.named("task price") and (name is None or spans.named(name)))
+
+    assert answer.status == 200
+    assert [span.name for span in spans.spans] == [*([name] if name else []), "task price"]
+    assert f"{spans.one('task price').context.trace_id:032x}" == TRACE_ID == answer.headers["traceresponse"][3:35]
+
+
+def test_the_span_of_an_instrumentation_is_the_parent(spans):
+    asgi = pytest.importorskip("opentelemetry.instrumentation.asgi", reason="not installed: otelflow[frameworks]")
+    from otelflow._core.process import provider
+
+    app = asgi.OpenTelemetryMiddleware(
+        FlowMiddleware(application), tracer_provider=provider._chosen.override, exclude_spans=["receive", "send"]
+    )
+    with uvicorn_serving(app) as url:
+        answer = ask(url, headers={"traceparent": TRACEPARENT})
+        wait_until(lambda: spans.named("GET /"))
+
+    server, run = spans.one("GET /"), spans.one("flow GET")
+    assert (f"{server.parent.span_id:016x}", server.kind) == (PARENT_ID, trace.SpanKind.SERVER)
+    assert run.parent.span_id == server.context.span_id
+    assert answer.headers["traceresponse"][3:35] == TRACE_ID
+
+
+def test_metrics_are_shown_and_are_no_flow(spans):
+    with uvicorn_serving(FlowMiddleware(application, metrics_path="/metrics")) as url:
+        before = ask(url, "/metrics")
+        ask(url)
+        wait_until(lambda: spans.named("flow GET"))
+        after = ask(url, "/metrics")
+
+    assert before.status == 200
+    assert 'otelflow_flow_runs_total{flow="GET",result="success"} 1.0' in after.body
+    assert len(spans.named("flow GET")) == 1
+
+
+def test_nonsense_makes_no_series_of_its_own(spans):
+    with uvicorn_serving(FlowMiddleware(application)) as url:
+        ask(url, method="BREW")
+        wait_until(lambda: spans.spans[1:])
+
+    span = spans.one("flow HTTP")
+    assert span.attributes["http.request.method"] == "_OTHER"
+
+
+def test_the_header_may_be_another_or_none(spans):
+    with uvicorn_serving(FlowMiddleware(application, response_header="X-Trace-Id")) as url:
+        answer = ask(url, headers={"traceparent": TRACEPARENT})
+    with uvicorn_serving(FlowMiddleware(application, response_header=None)) as url:
+        bare = ask(url, headers={"traceparent": TRACEPARENT})
+
+    assert answer.headers["x-trace-id"] == TRACE_ID
+    assert TRACE_ID not in str(bare.headers)
+
+
+def test_what_waits_is_delivered_before_the_server_ends(tmp_path):
+    from otelflow_exporters import StoredTraces
+
+    telemetry = otelflow.configure(store=tmp_path)
+    with uvicorn_serving(FlowMiddleware(application)) as url:
+        ask(url)
+
+    names = [summary.name for summary in StoredTraces(telemetry.store_directory).summaries()]
+    assert names == ["flow GET"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"flows": "GET"}, "flows must be True, False, or a function that names them, not 'GET'"),
+        ({"metrics_path": "metrics"}, "metrics_path must be a path such as '/metrics', or None, not 'metrics'"),
+        ({"response_header": "trace id"}, "response_header must be the name of a header, or None, not 'trace id'"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_at_once(options, words):
+    with pytest.raises(ConfigurationError, match=words):
+        FlowMiddleware(application, **options)
+
+
+def test_websockets_are_flows_until_they_are_closed(spans):
+    pytest.importorskip("starlette", reason="not installed: pip install 'otelflow[docs]'")
+    from starlette.testclient import TestClient
+
+    async def application_of_sockets(scope, receive, send):
+        assert (await receive())["type"] == "websocket.connect"
+        await send({"type": "websocket.accept"})
+        message = await receive()
+        price()
+        await send({"type": "websocket.send", "text": message["text"]})
+        await send({"type": "websocket.close"})
+
+    with TestClient(FlowMiddleware(application_of_sockets)).websocket_connect(
+        "/ws", headers={"traceparent": TRACEPARENT}
+    ) as websocket:
+        websocket.send_text("hello")
+        text = websocket.receive_text()
+
+    assert text == "hello"
+    assert spans.tree() == [("flow WEBSOCKET", "success", [("task price", "success", [])])]
+    assert f"{spans.one('flow WEBSOCKET').context.trace_id:032x}" == TRACE_ID

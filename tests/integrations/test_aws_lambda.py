@@ -1,0 +1,97 @@
+from types import SimpleNamespace
+
+import pytest
+
+import otelflow
+from otelflow import task
+from otelflow.integrations.aws_lambda import flow_handler
+from support.servers import PARENT_ID, TRACE_ID, TRACEPARENT
+
+CONTEXT = SimpleNamespace(aws_request_id="8476a536-e9f4-11e8-9739-2dfe598c3fcd")
+
+
+@task
+def price(fruit):
+    return {"apple": 0.5}[fruit]
+
+
+@flow_handler
+def charge(event, context):
+    return price(event["fruit"])
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"headers": {"Traceparent": TRACEPARENT}},
+        {"Records": [{"messageAttributes": {"traceparent": {"stringValue": TRACEPARENT, "dataType": "String"}}}]},
+        {"Records": [{"Sns": {"MessageAttributes": {"traceparent": {"Type": "String", "Value": TRACEPARENT}}}}]},
+    ],
+    ids=["http", "sqs", "sns"],
+)
+def test_an_invocation_is_a_flow_in_the_trace_of_its_event(spans, event):
+    assert charge({"fruit": "apple", **event}, CONTEXT) == 0.5
+
+    assert spans.tree() == [("flow charge", "success", [("task price", "success", [])])]
+    span = spans.one("flow charge")
+    assert (f"{span.context.trace_id:032x}", f"{span.parent.span_id:016x}") == (TRACE_ID, PARENT_ID)
+    assert span.attributes["otelflow.job.id"] == CONTEXT.aws_request_id
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {"headers": None, "Records": None},
+        {"headers": [], "Records": [3]},
+        {"Records": [{"messageAttributes": {"traceparent": 3}}]},
+        {"Records": [{"messageAttributes": {"traceparent": {"stringValue": TRACEPARENT}}}] * 2},
+    ],
+)
+def test_an_event_that_names_no_parent_or_several_begins_a_trace(spans, event):
+    charge({"fruit": "apple", **event}, None)
+
+    assert spans.one("flow charge").parent is None
+
+
+def test_an_event_need_not_be_a_mapping(spans):
+    assert flow_handler(lambda event, _: event)([1, 2], None) == [1, 2]
+
+
+def test_an_exception_comes_out_as_it_was_and_is_delivered_before(tmp_path):
+    from otelflow_exporters import StoredTraces
+
+    telemetry = otelflow.configure(store=tmp_path)
+    with pytest.raises(KeyError, match="kiwi"):
+        charge({"fruit": "kiwi"}, CONTEXT)
+
+    (summary,) = StoredTraces(telemetry.store_directory).summaries()
+    assert (summary.name, summary.result) == ("flow charge", "failure")
+
+
+def test_the_header_of_x_ray_is_read_where_its_propagator_is(spans, monkeypatch):
+    from opentelemetry import propagate, trace
+    from opentelemetry.propagators.textmap import TextMapPropagator
+
+    class XRay(TextMapPropagator):
+        fields = frozenset({"x-amzn-trace-id"})
+
+        def extract(self, carrier, context=None, getter=None):
+            root, parent, _ = (part.split("=")[1] for part in carrier["x-amzn-trace-id"].split(";"))
+            span_context = trace.SpanContext(
+                int(root.replace("-", "")[1:], 16), int(parent, 16), is_remote=True, trace_flags=trace.TraceFlags(1)
+            )
+            return trace.set_span_in_context(trace.NonRecordingSpan(span_context), context)
+
+        def inject(self, carrier, context=None, setter=None):
+            """Write nothing."""
+
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", f"Root=1-{TRACE_ID[:8]}-{TRACE_ID[8:]};Parent={PARENT_ID};Sampled=1")
+    before = propagate.get_global_textmap()
+    propagate.set_global_textmap(XRay())
+    try:
+        charge({"fruit": "apple"}, CONTEXT)
+    finally:
+        propagate.set_global_textmap(before)
+
+    assert f"{spans.one('flow charge').context.trace_id:032x}" == TRACE_ID

@@ -1,0 +1,151 @@
+import os
+import signal
+import sys
+import textwrap
+import time
+
+import pytest
+
+from otelflow import task
+from otelflow.integrations.celery import make_flows
+from otelflow_exporters import StoredTraces
+from support.programs import end, run_python, start
+from support.servers import parents_of, wait_until
+
+celery = pytest.importorskip("celery", reason="not installed: pip install 'otelflow[celery]'")
+
+WORKER = """
+    from celery import Celery, chain
+    from celery.signals import worker_init
+    from otelflow import configure, flow
+    from otelflow.integrations.celery import make_flows
+
+    app = make_flows(Celery("shop", broker="filesystem://"))
+    app.conf.broker_transport_options = {"data_folder_in": "queue", "data_folder_out": "queue"}
+
+    @app.task(bind=True, max_retries=1)
+    def charge(self, amount):
+        if self.request.retries == 0:
+            raise self.retry(exc=LookupError(amount), countdown=0)
+        return amount
+
+    @app.task
+    def add(number, other):
+        return number + other
+
+    @worker_init.connect
+    def set_up(**_):
+        configure(service_name="worker")
+
+    @flow
+    def order():
+        charge.delay(3)
+        chain(add.s(1, 2), add.s(3)).apply_async()
+        app.send_task("worker.add", (1, 1))
+
+    if __name__ == "__main__":
+        configure(service_name="shop")
+        order().execute()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Celery's pool forks")
+def test_all_that_comes_of_an_order_is_one_trace_also_of_processes_that_end_after_each_job(tmp_path):
+    (tmp_path / "worker.py").write_text(textwrap.dedent(WORKER))
+    (tmp_path / "queue").mkdir()
+    environment = {"OTELFLOW_STORE": tmp_path / "store", "PYTHONPATH": tmp_path}
+    sent = run_python("-c", "import worker; worker.configure(); worker.order().execute()", cwd=tmp_path, **environment)
+    assert (sent.returncode, sent.stderr) == (0, "")
+    options = ("--concurrency", "2", "--max-tasks-per-child", "1", "--without-gossip", "--without-mingle")
+    process = start(sys.executable, "-m", "celery", "-A", "worker", "worker", *options, cwd=tmp_path, **environment)
+
+    def stored():
+        (trace_id,) = {summary.trace_id for summary in StoredTraces(tmp_path / "store").summaries()}
+        return StoredTraces(tmp_path / "store").load(trace_id).spans
+
+    try:
+        latest = time.monotonic() + 60
+        while len(stored()) < 6 and time.monotonic() < latest:
+            time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    finally:
+        end(process)
+
+    spans = stored()
+    names = {span.span_id: span.name for span in spans}
+    seen = [(span.name, names.get(span.parent_id), span.attributes.get("otelflow.job.retries")) for span in spans]
+    assert sorted(seen, key=str) == [
+        ("flow order", None, None),
+        ("flow worker.add", "flow order", 0),
+        ("flow worker.add", "flow order", 0),
+        ("flow worker.add", "flow worker.add", 0),
+        ("flow worker.charge", "flow order", 0),
+        ("flow worker.charge", "flow order", 1),
+    ]
+
+
+@task
+def price():
+    return 0.5
+
+
+@pytest.fixture(scope="module")
+def app():
+    app = make_flows(celery.Celery("shop", broker="memory://", backend="cache+memory://", set_as_current=False))
+
+    @app.task(name="order")
+    def order(count):
+        return count * price()
+
+    @app.task(name="fails")
+    def fails():
+        raise LookupError("no such fruit")
+
+    @app.task(name="ignores")
+    def ignores():
+        raise celery.exceptions.Ignore
+
+    return app
+
+
+def test_a_task_that_is_called_as_a_function_is_one(app, spans):
+    assert app.tasks["order"](2) == 1.0
+
+    assert spans.tree() == [("task price", "success", [])]
+
+
+def test_an_exception_is_a_failed_run_and_celery_gets_it(app, spans):
+    result = app.tasks["fails"].apply()
+
+    assert (type(result.result), result.status) == (LookupError, "FAILURE")
+    assert spans.tree() == [("flow fails", "failure", [])]
+
+
+def test_a_task_that_says_itself_what_becomes_of_it_has_not_failed(app, spans):
+    assert app.tasks["ignores"].apply().status == "IGNORED"
+
+    assert spans.tree() == [("flow ignores", "success", [])]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_spans_of_an_instrumentation_are_the_parents(app, spans):
+    instrumentation = pytest.importorskip("opentelemetry.instrumentation.celery", reason="otelflow[frameworks]")
+    from celery.contrib.testing.worker import start_worker
+
+    from otelflow._core.process import provider
+
+    instrumentation.CeleryInstrumentor().instrument(tracer_provider=provider._chosen.override)
+    try:
+        with start_worker(app, perform_ping_check=False, pool="solo", loglevel="ERROR", shutdown_timeout=20):
+            app.tasks["order"].apply_async((2,))
+            wait_until(lambda: spans.named("flow order") and spans.open_spans == 0)
+    finally:
+        instrumentation.CeleryInstrumentor().uninstrument()
+
+    assert parents_of(spans) == [
+        ("apply_async/order", None),
+        ("run/order", "apply_async/order"),
+        ("flow order", "run/order"),
+        ("task price", "flow order"),
+    ]

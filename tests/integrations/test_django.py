@@ -1,0 +1,127 @@
+import asyncio
+import sys
+import types
+
+import pytest
+
+from otelflow import task
+from otelflow.errors import ConfigurationError
+from support.servers import (
+    TRACE_ID,
+    TRACEPARENT,
+    ask,
+    attributes_of,
+    parents_of,
+    uvicorn_serving,
+    wait_until,
+    wsgi_serving,
+)
+
+django = pytest.importorskip("django", reason="not installed: pip install 'otelflow[django]'")
+
+
+@task
+def price():
+    return "0.5"
+
+
+@pytest.fixture(scope="module")
+def settings():
+    from django.conf import settings
+    from django.http import HttpResponse
+    from django.urls import include, path
+
+    def order(request, fruit):
+        return HttpResponse(f"{fruit} {price()}")
+
+    async def order_async(request, fruit):
+        await asyncio.sleep(0)
+        return HttpResponse(f"{fruit} {price()}")
+
+    def fails(request):
+        raise LookupError("no such fruit")
+
+    urls = types.ModuleType("otelflow_django_urls")
+    orders = [path("<str:fruit>", order), path("async/<str:fruit>", order_async)]
+    urls.urlpatterns = [path("orders/", include(orders)), path("fails", fails)]
+    sys.modules[urls.__name__] = urls
+    settings.configure(
+        ALLOWED_HOSTS=["*"],
+        LOGGING_CONFIG=None,
+        MIDDLEWARE=["otelflow.integrations.django.FlowMiddleware"],
+        OTELFLOW={"metrics_path": "/metrics"},
+        ROOT_URLCONF=urls.__name__,
+        SECRET_KEY="of a test",
+    )
+    django.setup()
+    return settings
+
+
+@pytest.fixture(params=["wsgi", "asgi"])
+def serving(request, settings):
+    if request.param == "wsgi":
+        from django.core.handlers.wsgi import WSGIHandler
+
+        return wsgi_serving(WSGIHandler())
+    from django.core.handlers.asgi import ASGIHandler
+
+    return uvicorn_serving(ASGIHandler())
+
+
+@pytest.mark.filterwarnings("ignore:.*StreamingHttpResponse")
+def test_a_request_is_a_flow_that_is_called_by_its_route(spans, serving):
+    with serving as url:
+        answers = [
+            ask(url, path, headers={"traceparent": TRACEPARENT})
+            for path in ("/orders/apple", "/orders/async/melon", "/nowhere", "/fails")
+        ]
+        shown = ask(url, "/metrics")
+        wait_until(lambda: spans.open_spans == 0)
+
+    assert [answer.status for answer in answers] == [200, 200, 404, 500]
+    assert [answer.body for answer in answers[:2]] == ["apple 0.5", "melon 0.5"]
+    assert spans.tree() == [
+        ("flow GET /orders/<str:fruit>", "success", [("task price", "success", [])]),
+        ("flow GET /orders/async/<str:fruit>", "success", [("task price", "success", [])]),
+        ("flow GET", "success", []),
+        ("flow GET /fails", "failure", []),
+    ]
+    assert {answer.headers["traceresponse"][3:35] for answer in answers} == {TRACE_ID}
+    failed = spans.one("flow GET /fails")
+    assert (failed.attributes["error.type"], f"{failed.context.trace_id:032x}") == ("LookupError", TRACE_ID)
+    assert attributes_of(failed)["http.response.status_code"] == 500
+    assert 'otelflow_flow_runs_total{flow="GET /fails",result="failure"} 1.0' in shown.body
+
+
+def test_the_span_of_an_instrumentation_is_the_parent(spans, settings):
+    instrumentation = pytest.importorskip("opentelemetry.instrumentation.django", reason="otelflow[frameworks]")
+    from django.core.handlers.wsgi import WSGIHandler
+
+    from otelflow._core.process import provider
+
+    before = list(settings.MIDDLEWARE)
+    instrumentation.DjangoInstrumentor().instrument(tracer_provider=provider._chosen.override)
+    try:
+        with wsgi_serving(WSGIHandler()) as url:
+            ask(url, "/orders/apple", headers={"traceparent": TRACEPARENT})
+            wait_until(lambda: spans.open_spans == 0)
+    finally:
+        instrumentation.DjangoInstrumentor().uninstrument()
+        settings.MIDDLEWARE = before
+
+    assert parents_of(spans) == [
+        ("GET orders/<str:fruit>", "remote"),
+        ("flow GET /orders/<str:fruit>", "GET orders/<str:fruit>"),
+        ("task price", "flow GET /orders/<str:fruit>"),
+    ]
+
+
+def test_a_setting_that_it_does_not_have_is_named(settings):
+    from otelflow.integrations.django import FlowMiddleware
+
+    before, settings.OTELFLOW = settings.OTELFLOW, {"metric_path": "/metrics"}
+    try:
+        with pytest.raises(ConfigurationError, match="OTELFLOW has no key 'metric_path', it has flows, metrics_path,"):
+            FlowMiddleware(lambda request: None)
+    finally:
+        settings.OTELFLOW = before

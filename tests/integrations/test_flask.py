@@ -1,0 +1,108 @@
+import pytest
+
+from otelflow import task
+from otelflow.integrations.flask import FlowMiddleware
+from support.servers import TRACE_ID, TRACEPARENT, ask, attributes_of, parents_of, wait_until, wsgi_serving
+
+flask = pytest.importorskip("flask", reason="not installed: pip install 'otelflow[flask]'")
+
+
+@task
+def price():
+    return "0.5"
+
+
+@pytest.fixture
+def app():
+    app = flask.Flask("shop")
+    blueprint = flask.Blueprint("orders", "orders", url_prefix="/orders")
+
+    @blueprint.get("/<fruit>")
+    def order(fruit):
+        return f"{fruit} {price()}"
+
+    @app.get("/pieces")
+    def pieces():
+        return flask.stream_with_context(price() + flask.request.path for _ in range(2))
+
+    @app.post("/fails")
+    def fails():
+        raise LookupError("no such fruit")
+
+    @app.get("/handled")
+    def handled():
+        raise KeyError("kiwi")
+
+    app.register_error_handler(KeyError, lambda _: ("no kiwi", 404))
+    app.register_blueprint(blueprint)
+    app.wsgi_app = FlowMiddleware(app, metrics_path="/metrics")
+    return app
+
+
+def test_a_request_is_a_flow_that_is_called_by_its_rule(spans, app):
+    with wsgi_serving(app) as url:
+        answers = [ask(url, "/orders/apple", headers={"traceparent": TRACEPARENT}), ask(url, "/nowhere")]
+
+    assert [(answer.status, answer.body[:9]) for answer in answers] == [(200, "apple 0.5"), (404, "<!doctype")]
+    assert spans.tree() == [
+        ("flow GET /orders/<fruit>", "success", [("task price", "success", [])]),
+        ("flow GET", "success", []),
+    ]
+    span = spans.one("flow GET /orders/<fruit>")
+    assert f"{span.context.trace_id:032x}" == TRACE_ID == answers[0].headers["traceresponse"][3:35]
+    assert attributes_of(span)["http.route"] == "/orders/<fruit>"
+
+
+def test_a_run_fails_with_the_exception_that_flask_has_made_an_answer_of(spans, app):
+    with wsgi_serving(app) as url:
+        answers = [ask(url, "/fails", method="POST"), ask(url, "/handled")]
+
+    assert [answer.status for answer in answers] == [500, 404]
+    failed = spans.one("flow POST /fails")
+    assert failed.attributes["error.type"] == "LookupError"
+    assert [event.attributes["exception.message"] for event in failed.events] == ["no such fruit"]
+    assert spans.one("flow GET /handled").attributes["otelflow.run.result"] == "success"
+
+
+def test_a_streamed_answer_is_a_part_of_the_run(spans, app):
+    with wsgi_serving(app) as url:
+        answer = ask(url, "/pieces")
+
+    assert answer.body == "0.5/pieces0.5/pieces"
+    assert spans.tree() == [("flow GET /pieces", "success", [("task price", "success", [])] * 2)]
+
+
+def test_its_test_client_works_and_sees_the_exception(spans, app):
+    app.testing = True
+    client = app.test_client()
+
+    with pytest.raises(LookupError):
+        client.post("/fails")
+    with client:
+        assert client.get("/orders/melon").text == "melon 0.5"
+        assert flask.request.path == "/orders/melon"
+    assert spans.one("flow POST /fails").attributes["otelflow.run.result"] == "failure"
+
+
+def test_metrics_are_shown(spans, app):
+    with wsgi_serving(app) as url:
+        ask(url, "/orders/apple")
+        shown = ask(url, "/metrics")
+
+    assert 'otelflow_flow_runs_total{flow="GET /orders/<fruit>",result="success"}' in shown.body
+
+
+def test_the_span_of_an_instrumentation_is_the_parent(spans, app):
+    instrumentation = pytest.importorskip("opentelemetry.instrumentation.flask", reason="no such instrumentation")
+    from otelflow._core.process import provider
+
+    instrumentation.FlaskInstrumentor().instrument_app(app, tracer_provider=provider._chosen.override)
+    with wsgi_serving(app) as url:
+        ask(url, "/orders/apple", headers={"traceparent": TRACEPARENT})
+        wait_until(lambda: spans.open_spans == 0)
+
+    assert sorted(parents_of(spans)) == [
+        ("GET /orders/<fruit>", "remote"),
+        ("flow GET /orders/<fruit>", "GET /orders/<fruit>"),
+        ("task price", "flow GET /orders/<fruit>"),
+    ]

@@ -1,0 +1,37 @@
+import pytest
+
+from otelflow import flow, task
+from otelflow.testing import FakeClock, FlowMetrics
+
+RUNS = 'otelflow_flow_runs_total{flow="shop",result="%s"}'
+
+
+@task
+def charge(amount):
+    return 1 / amount
+
+
+@flow
+def shop(amount):
+    charge(amount)
+
+
+def test_the_metrics_of_a_test_are_a_dict_of_what_prometheus_would_read():
+    with FlowMetrics() as metrics, FakeClock():
+        shop(1).execute()
+        with pytest.raises(ZeroDivisionError):
+            shop(0).execute()
+
+    assert (metrics[RUNS % "success"], metrics[RUNS % "failure"], metrics[RUNS % "timeout"]) == (1, 1, 0)
+    failures = {key: value for key, value in metrics.items() if key.startswith("otelflow_task_failures_total")}
+    assert failures == {'otelflow_task_failures_total{error_type="ZeroDivisionError",flow="shop",task="charge"}': 1}
+    assert RUNS % "success" + " 1" in repr(metrics)
+
+
+def test_runs_before_and_after_do_not_count():
+    shop(1).execute()
+    with FlowMetrics() as metrics:
+        pass
+    shop(1).execute()
+
+    assert metrics[RUNS % "success"] == 0

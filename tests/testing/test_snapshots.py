@@ -1,0 +1,56 @@
+import pytest
+
+from otelflow import Flow, flow, task
+from otelflow.testing import flow_trace
+
+
+@task(raise_on_error=False, capture_parameters=True)
+def charge(amount):
+    raise LookupError("no such customer")
+
+
+@flow
+def shop(this_flow: Flow):
+    this_flow.log_info("two orders")
+    this_flow.add_flow_artifact(key="orders", data=[1, 2], artifact_type="json")
+    this_flow.add_flow_result("total", 3)
+    charge(3)
+
+
+def test_a_snapshot_says_what_happened_and_is_the_same_each_time():
+    snapshots = []
+    for _ in range(2):
+        with flow_trace() as trace:
+            shop().execute()
+        snapshots.append(trace.snapshot())
+
+    assert snapshots[0] == snapshots[1]
+    assert snapshots[0].splitlines() == [
+        "flow shop · success",
+        "  otelflow.flow.tasks.failed = 1",
+        '  "two orders"',
+        "  artifact orders: [1, 2]",
+        "  result total: 3",
+        "  task charge · failure",
+        "    error.type = 'LookupError'",
+        "    otelflow.run.parameter.amount = '3'",
+        "    LookupError: no such customer",
+    ]
+
+
+def test_a_trace_is_whole_when_all_has_ended_and_nothing_was_lost():
+    from otelflow._core.process import losses
+
+    def steps():
+        yield 1
+
+    with flow_trace() as trace:
+        open_steps = task(steps)()
+        next(open_steps)
+        with pytest.raises(AssertionError, match="1 spans have not ended"):
+            trace.assert_whole()
+        open_steps.close()
+        trace.assert_whole()
+        losses.lost("traces", "queue_full", 3)
+        with pytest.raises(AssertionError, match=r"telemetry was lost: 3 traces \(queue_full\)"):
+            trace.assert_whole()
