@@ -21,7 +21,7 @@ from otelflow.errors import ConfigurationError, StoreUnreadable
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._otlp.sender import Sender, new_sender
 from otelflow_exporters._spool.batches import CLOSED, read_range, start_record, with_events
-from otelflow_exporters._spool.claims import SUFFIX, forget, waiting_in
+from otelflow_exporters._spool.claims import SUFFIX, count_vanished, forget, waiting_in
 from otelflow_exporters._spool.destination import destination_of
 from otelflow_exporters._spool.memory import LARGEST_MEMORY, Memory
 from otelflow_exporters._spool.shipper import Outcome, Shipper
@@ -252,6 +252,8 @@ class SpoolSpanProcessor(SpanProcessor):
             self._worker.changed.notify_all()
         if self._memory:
             self._lose("shutdown", self._memory.give_up())
+        if vanished := count_vanished(self._folder, self._writer.segments, self._shipper.sent_of):
+            self._lose("vanished", vanished)
         if self.waiting:
             _logger.warning(
                 "%s in the spool %s%s: the next process that uses it, or 'otelflow ship', sends what waits",

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -450,6 +451,31 @@ def test_a_folder_that_is_replaced_by_another_keeps_no_program_from_its_work(rec
 
     assert counts_of(receiver) == {"after": 1}
     assert processor.dropped == {"vanished": 1}
+
+
+@pytest.mark.parametrize("instead", ["link", "file", "nothing", "itself", "link to it", "no right"])
+def test_what_is_gone_with_its_folder_is_lost_and_does_not_wait(receiver, folder, tmp_path, instead):
+    receiver.status = 503
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+    for _ in range(3):
+        tracer.start_span("made").end()
+    processor.force_flush()
+    if instead in ("link", "file", "nothing"):
+        shutil.rmtree(folder)
+    if instead == "link":
+        folder.symlink_to(tmp_path)
+    elif instead == "file":
+        folder.write_text("mine")
+    elif instead == "link to it":
+        folder.symlink_to(folder.rename(tmp_path / "moved"))
+    elif instead == "no right":
+        folder.chmod(0o777)
+    processor.shutdown()
+
+    is_gone = instead in ("link", "file", "nothing")
+    assert processor.account.dropped == ({"vanished": 3} if is_gone else {})
+    assert processor.waiting == (0 if is_gone else 3)
 
 
 def test_a_span_that_starts_with_too_much_holds_up_no_other(receiver, folder):

@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from opentelemetry import context as otel_context
 from opentelemetry.sdk._logs.export import LogRecordExportResult
@@ -1167,6 +1167,7 @@ class Choosy(Picky):
         return super().export(spans)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # of a busy machine
 @given(st.integers(1, 40), st.sets(st.integers(0, 39), max_size=4))
 def test_bad_spans_cost_themselves_and_the_others_arrive_in_order(count, bad):
     process.reset()

@@ -6,7 +6,8 @@ The lock goes with its process, however that ends, so that a segment is never le
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Final
 
 from otelflow._core.process.files import Folder, StoredFile, is_running, lock
@@ -121,6 +122,21 @@ def forget(folder: Folder, own: dict[str, int], sent: Counter[str], names: Itera
         else:
             vanished += count
     return shipped, vanished
+
+
+def count_vanished(directory: Path, own: dict[str, int], sent_of: Callable[[str], int | None]) -> int:
+    """Forget the segments *own* that are gone with their folder; return how many spans nobody has sent from there.
+
+    The folder need not be a spool any more: where a link or a file stands in its place, nothing waits.
+    """
+    try:
+        names = set(os.listdir(directory))  # noqa: PTH208 of a link, what it leads to: a spool may have been moved
+    except (FileNotFoundError, NotADirectoryError):
+        names = set()
+    except OSError:  # nobody can tell
+        return 0
+    gone = {name for name in own if name not in names and name + SUFFIX not in names}
+    return sum(own.pop(name, 0) - (sent_of(name) or 0) for name in gone)
 
 
 def remove_orphans(folder: Folder) -> None:

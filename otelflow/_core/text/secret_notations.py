@@ -13,12 +13,16 @@ SCHEME: Final = (
 
 # No value is joined to a name in a text without one of these.
 JOIN: Final = r"[=:<]|(?<!\S)-[A-Za-z\-]|[\"'][ ]{0,3},"
-# name=value, name: value, "name": "value", 'name' => value, "name", "value", and "name: |" before lines that are deeper
+# name=value, name: value, "name": "value", 'name' => value, "name", "value", name: type = "value", and "name: |" before
+# lines that are deeper
 NAME: Final = r"""(?ix)
     (?<![\w.\-]) (?<! \d{12}: )  # what an account of AWS names "secret" is the kind of a resource
     (?P<name> [\w.\-]++ )
     (?P<join> \\{0,3}["']?\]?[ \t]{0,3}
               (?: :[ \t]{0,3}[|>][+\-]?\d?[ \t]{0,3}\r?\n
+              | (?<=\w) :[ ]{0,3} &?(?:'static[ ])?
+                (?!\w{0,30}(?:pass|secret|token|key|pwd)) [a-z][\w.]{0,30}+ (?:\[\w{1,20}\])? (?:[ ]\|[ ]None)?
+                [ ]{0,3}=[ ]{0,3} (?=["'])
               | [:=][ \t]{0,3}<<[\-~]?["']?\w{1,40}["']?\r?\n
               | =>\s{0,8}string\(\d+\)[ ] | (?: =>|:=|(?<![ ]):(?![=:])|:(?=[ \t"'])|=(?!=) ) [ \t]{0,3} )
             | \\{0,3}["'] [ ]{0,3} , \s{0,3} (?=[brfu]{0,2}\\{0,3}["']) )"""
@@ -111,4 +115,7 @@ PLACEHOLDER: Final = r"""(?x)
     | \[?(?:redacted|masked|filtered|hidden|REDACTED|MASKED|FILTERED|HIDDEN).*
     | (?:self|cls|os|config|settings|args|env|environ|kwargs|params|options|request|req|ctx)\.[\w.\[\]]*  # code
     | [A-Za-z_][\w.]*[(\[].*                                                                 # calls, items
+    | (?: ~ | [A-Za-z]:                                                                      # places of files
+        | /(?:app|bin|boot|builds?|code|data|dev|etc|home|lib|media|mnt|nix|opt|private|proc|root|run|srv|sys|tmp|usr
+            |var|Users|Volumes|work|workspaces?) ) (?:[/\\][\w.\-@+]{0,60})*
     """

@@ -305,6 +305,7 @@ PLACES: Final = (
     ("shared-key", r"(?i)\bpre-?shared-key[ ]+(?:(?:local|remote|ascii-text)[ ]+)?(?=\S*\d)"),
     ("password", r"(?m)^[ \t]*password[ \t]+(?=[\"'])"),
     ("form-data", r'(?i)form-data;\s*name="?\w*(?:password|passwd|token|secret)"?(?:\\r\\n|\r?\n){2}'),
+    ("define ", r"(?im)^[ \t]*#[ \t]*define[ \t]+\w{0,60}(?:pass|passwd|password|secret|token|api_?key)[ \t]+(?=\")"),
     ("rabbitmqctl", r"\brabbitmqctl\s+(?:add_user|change_password)\s+\S+\s+"),
     # docker login -p, and whatever else logs in
     ("login", r"\blogin\b[^\n|;&]{0,200}?\s-p[ =]?(?!\d)"),

@@ -104,7 +104,8 @@ def _budget(program: Program, matcher: str, share: float, example: str, *, is_ow
     """Yield the two alerts about the error budget of the flows that fit *matcher*, such as *example*."""
     promised = f"Promised is that {percent(share)} of its runs succeed."
     rate = "At this rate the failures allowed for 30 days are used up"
-    advice = runbook("Open the failing traces and compare the exceptions of their innermost red spans.", program.flows)
+    flows = [flow for flow in program.flows if flow.name == example] if is_own else program.flows
+    advice = runbook("Open the failing traces and compare the exceptions of their innermost red spans.", flows)
     link = traces_link(program.jaeger, failing=True)
     summary = "{{ $value | humanizePercentage }} of the runs of flow {{ $labels.flow }} ({{ $labels.job }}) fail"
     scenarios = _budget_scenarios(example)

@@ -239,3 +239,14 @@ def test_where_nothing_can_be_locked_the_number_is_that_of_the_process(numbers, 
 
     assert instance_id("shop").endswith(f"-pid{os.getpid()}")
     assert not numbers.exists()
+
+
+@posix_only
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives folders away")
+def test_the_folder_of_another_user_is_not_used_and_stays_as_it_is(numbers):
+    numbers.mkdir(mode=0o755)
+    os.chown(numbers, 12345, -1)
+
+    assert instance_id("shop").endswith(f"-pid{os.getpid()}")
+    assert list(numbers.iterdir()) == []
+    assert stat.S_IMODE(numbers.stat().st_mode) == 0o755

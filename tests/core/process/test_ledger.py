@@ -30,6 +30,10 @@ def test_an_account_is_of_the_moment_in_which_it_was_read():
     assert tally.account("traces", Target()) == Account("traces", "Target", 5, 1, {"shutdown": 1})
 
 
+def test_an_account_begins_with_nothing():
+    assert Tally().account("traces", Target()) == Account("traces", "Target", 0, 0, {})
+
+
 def test_one_line_says_of_what_there_is():
     empty, full = Account("logs", "Target", 0, 0, {}), Account("traces", "Target", 1, 1, {})
 

@@ -340,3 +340,38 @@ def test_a_worker_of_billiard_delivers_what_it_set_up_itself():
     pool.join()
     """
     assert printed(source)[:2] == ["flow cancellation", "delivered"]
+
+
+POOL = """
+import os
+
+import billiard
+import billiard.pool
+
+import work
+
+if __name__ == "__main__":
+    pool = billiard.get_context("spawn").Pool(1, maxtasksperchild=1)
+    pool.apply_async(work.work).get(30)
+    pool.close()
+    pool.join()
+    os.write(1, b"joined\\n")
+"""
+
+
+def test_a_worker_of_billiard_that_was_spawned_delivers_what_it_set_up_itself(tmp_path):
+    pytest.importorskip("billiard")
+    (tmp_path / "work.py").write_text(FLOW + CHILD)
+    (tmp_path / "main.py").write_text(POOL)
+    done = python("import runpy; runpy.run_path('main.py', run_name='__main__')", options=(), cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["flow cancellation", "delivered", "joined"]
+
+
+def test_the_end_has_begun_while_something_ends_and_not_before_or_afterwards(deliverers):
+    before = shutdown.is_ending()
+    with shutdown.end_together():
+        meanwhile = shutdown.is_ending()
+
+    assert (before, meanwhile, shutdown.is_ending()) == (False, True, False)

@@ -735,6 +735,25 @@ def test_an_exception_has_no_note_that_stays_inside_or_whose_trace_nobody_keeps(
     assert (getattr(inside, "__notes__", []), getattr(unseen, "__notes__", [])) == ([], [])
 
 
+def test_an_exception_of_a_task_that_its_flow_catches_has_no_note(spans):
+    settings.configure(note_trace=True)
+    caught = ValueError("caught")
+
+    @task
+    def fail():
+        raise caught
+
+    @flow
+    def go_on():
+        with pytest.raises(ValueError, match="caught"):
+            fail()
+
+    go_on().execute()
+
+    assert spans.one("task fail").attributes["otelflow.run.result"] == "failure"
+    assert getattr(caught, "__notes__", []) == []
+
+
 def test_an_exception_that_takes_no_note_comes_out_all_the_same(spans, caplog):
     settings.configure(note_trace=True)
 

@@ -102,6 +102,11 @@ SHAPES = [
 ]
 PEM = "\n".join(noise(64) for _ in range(12))
 FORMS = [
+    ("export const SECRET_TOKEN: string = 'LWBja7PcGz7Cek'", "LWBja7PcGz7Cek"),
+    ("token: str | None = 'abc123xyz'", "abc123xyz"),
+    ('let api_secret: &\'static str = "q7Zk!91";', "q7Zk!91"),
+    ('#define WIFI_PASS "wf!77Kqz"', "wf!77Kqz"),
+    ("PWD=/Xq9+kk2=", "Xq9+kk2"),
     (f"-----BEGIN RSA PRIVATE KEY-----\n{PEM}\n-----END RSA PRIVATE KEY-----", PEM),
     (f"-----BEGIN OPENSSH PRIVATE KEY-----\n{PEM}", PEM),  # cut off
     ("https://hooks.slack.com/services/T0001/B0001/" + "x1Y2z3" * 4, "x1Y2z3" * 4),
@@ -263,6 +268,14 @@ READABLE = [
     "secret manager: ready",
     "secretary: Ann",
     "PASSWORD_FILE=/run/secrets/db",
+    "sudo: jane : TTY=pts/0 ; PWD=/home/jane ; USER=root ; COMMAND=/bin/ls",
+    "OLDPWD=/srv",
+    "env: HOME=/root PWD=/root/my-app SHLVL=1",
+    "credentials: ~/.aws/credentials",
+    "secret: /mnt/secret/app.pem",
+    "export const tokenKind: string = kindOf(x);",
+    "token: str = field()",
+    '#define PASSENGER_COUNT "12A"',
     "token_type: bearer",
     "pin: GPIO17",
     "low_pass=true",

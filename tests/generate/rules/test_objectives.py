@@ -1,6 +1,9 @@
 """What a promise makes of the rules."""
 
+from otelflow import Objective
+from otelflow._core.flows.declared import Declared
 from otelflow.generate import generate_alerts
+from otelflow.generate.rules import Program, _objectives
 
 
 def rules(text):
@@ -29,3 +32,18 @@ def test_the_budget_of_14_times_the_allowed_failures_is_never_more_than_all_runs
 
     assert lines == ["0.75", "0.75"][: len(lines)]
     assert lines
+
+
+def test_what_one_flow_says_stands_in_its_own_alerts_only():
+    promise = {name: Objective(success=0.9, runbook=f"restart {name}") for name in ("orders", "stock")}
+    promise["bills"] = Objective(every="1d", runbook="ask the accountants")  # with the share of all the others
+    flows = tuple(Declared(name, "shop", objective=objective) for name, objective in promise.items())
+    alerts = [
+        alert
+        for alert in _objectives.alerts(Program(flows, "http://127.0.0.1:16686"))
+        if alert.name == "FlowErrorBudgetBurnsFast"
+    ]
+
+    assert [alert.flow for alert in alerts if "restart orders" in alert.runbook and alert.flow] == ["orders"]
+    assert [alert.flow for alert in alerts if "restart stock" in alert.runbook and alert.flow] == ["stock"]
+    assert ["ask the accountants" in alert.runbook for alert in alerts if not alert.flow] == [True]
