@@ -322,7 +322,7 @@ class TaskRun(ExecutedRun):
             with _counting:
                 self.flow_run.failed_tasks += 1
         if error is not None:
-            text = f"'{self.task_name}' task: {ending.error_message}"
+            text = f"'{self.task_name}' task: {ending.error_message or ending.error_type}"
             messages.log_lifecycle(self, logging.ERROR, messages.TASK_ERROR, text)
             if self.settings.print_error_stack_trace and keeps_inside(self, ending):
                 messages.print_traceback(error)  # one that comes out is printed by the flow that it ends

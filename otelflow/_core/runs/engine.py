@@ -149,11 +149,10 @@ def _log_failure(run: Run, ending: Ending) -> None:
     error = ending.error if losses.logger.isEnabledFor(logging.DEBUG) else None
     try:
         losses.logger.error(
-            "Error executing %s %r: %s: %s (it stays inside: %s)",
+            "Error executing %s %r: %s (it stays inside: %s)",
             owner,
             name,
-            ending.error_type,
-            ending.error_message,
+            ending.reason,
             asked,
             exc_info=error,
         )

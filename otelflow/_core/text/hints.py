@@ -1,4 +1,4 @@
-"""What to say beside a mistake: the name that was meant, and the place in the user's code."""
+"""What to say of a mistake: its type and text, the name that was meant, and the place in the user's code."""
 
 from collections.abc import Iterable
 
@@ -29,6 +29,11 @@ def quotes_in(value: str) -> str:
     """Return the end of a sentence for a *value* in quotes, which a file of variables took for a part of it."""
     is_quoted = len(value) > 1 and value[0] in "\"'" and value[-1] == value[0]
     return f": the quotes are a part of it; write {value[1:-1]} without them" if is_quoted else ""
+
+
+def error_text(kind: str, text: str) -> str:
+    """Return the type and the text of an exception as Python writes them: no colon stands before nothing."""
+    return f"{kind}: {text}" if text else kind
 
 
 def place_of(error: BaseException) -> str:
