@@ -19,6 +19,7 @@ from otelflow._core.flows.definition import (
     text_of_name,
 )
 from otelflow._core.flows.execution import ExecutedRun, to_end, to_end_async
+from otelflow._core.flows.fitting import check_task
 from otelflow._core.flows.flow_run import Block
 from otelflow._core.inside import messages, print_capture
 from otelflow._core.inside.speaker import Speaker
@@ -60,6 +61,7 @@ def _new_run(task: "Task") -> Any:
 def _prepared(task: "Task") -> Definition:
     if task.task_target is None:
         raise NotCallable("A task", None)
+    check_task(task)
     definition = task.task_definition
     if definition is None or definition.target is not task.task_target:
         definition = task.task_definition = Definition("A task", task.task_target)

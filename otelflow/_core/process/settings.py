@@ -89,7 +89,7 @@ def _compile(patterns: Iterable[str]) -> list[re.Pattern[str]]:
             compiled.append(re.compile(pattern))
         except (re.error, TypeError) as error:
             reason = getattr(error, "msg", error)
-            raise ConfigurationError(f"redact: {pattern!r} is not a regular expression: {reason}") from None
+            raise ConfigurationError(f"redact: {brief_repr(pattern)} is not a regular expression: {reason}") from None
         if compiled[-1].match(""):
             raise ConfigurationError(f"redact: {pattern!r} matches an empty text, which is everywhere: write + for *")
     return compiled
