@@ -211,4 +211,7 @@ def _report_end(run: Run, ending: Ending) -> None:
 def _report_failure(run: Run, moment: str, error: Exception) -> None:
     if moment == "start" or (run.is_recording and run.span.is_recording()):  # a span that has ended is not lost
         losses.lost("traces", f"{moment}_failed")
-    losses.warn_once(f"engine {moment}", "The %s of a run could not be reported; the run goes on", moment, error=error)
+    if not shutdown.is_too_late(error):
+        losses.warn_once(
+            f"engine {moment}", "The %s of a run could not be reported; the run goes on", moment, error=error
+        )
