@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-from otelflow._core.text.hints import place_of, question
+from otelflow._core.text.hints import error_text, place_of, question
 from otelflow.errors import TargetNotFound, TargetNotImportable
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ def import_for_user(load: Callable[[], T], place: str, absence: Callable[[], str
         text, line = text_of(error), place_of(error)
         if isinstance(error, SyntaxError):
             text, line = error.msg, f"{error.filename}:{error.lineno}" if error.filename else line
-        words = type(error).__name__ + (f": {text}" if text else "") + (f" ({line})" if line else "")
+        words = error_text(type(error).__name__, text) + (f" ({line})" if line else "")
         raise TargetNotImportable(f"{place} does not import: {words}{_cure(error)}") from error
 
 

@@ -22,6 +22,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from otelflow._core.text.hints import suggestion
+from otelflow._core.text.safe_str import brief_repr
 
 __all__ = [
     "ConfigurationError",
@@ -78,7 +79,7 @@ class NotCallable(OtelflowError, TypeError):
 
     def __init__(self, owner: str, target: object, cure: str = "") -> None:
         super().__init__(
-            f"{owner} needs a function or method to run, not {type(target).__name__} ({target!r:.80}){cure}"
+            f"{owner} needs a function or method to run, not {type(target).__name__} ({brief_repr(target)}){cure}"
         )
 
 

@@ -36,7 +36,7 @@ DOWN_TO_RUNS = ("otelflow._core.runs", "otelflow._core.process", "otelflow._vers
 RULES = {
     "otelflow": ("otelflow._core", "otelflow._version", "otelflow.errors", "otelflow.listeners", "otelflow._telemetry"),
     "otelflow._version": (),
-    "otelflow.errors": ("otelflow._core.text.hints",),
+    "otelflow.errors": ("otelflow._core.text.hints", "otelflow._core.text.safe_str"),
     "otelflow.semconv": (),
     # The five floors of the core, and the side room of the third
     "otelflow._core.text": ("otelflow._core.text",),

@@ -8,13 +8,17 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otelflow._core.process import forks
+from otelflow._core.text.hints import error_text
 from otelflow._core.text.own_logger import own_logger
+from otelflow._core.text.safe_str import safe_str
 from otelflow.errors import MissingExtra
 from otelflow_exporters._otlp.model import Span, from_any
 from otelflow_exporters._tree.buffering import Buffer, FinishedTrace
 from otelflow_exporters._tree.forest import grow
 from otelflow_exporters._tree.glyphs import encodable
 from otelflow_exporters._tree.view import USUAL, TreeView
+
+_LONGEST_REASON = 1_000
 
 __all__ = ["TreeSpanExporter", "TreeView", "print_trace", "render_trace"]
 
@@ -85,7 +89,10 @@ class TreeSpanExporter(SpanExporter):
             try:
                 print_trace(trace.spans, file=self._file or sys.stderr, width=self._width, note=trace.note)
             except Exception as error:  # noqa: BLE001 - a closed pipe or an odd span must not break the program
-                _logger.warning("A trace could not be printed: %s: %s", type(error).__name__, error)
+                _logger.warning(
+                    "A trace could not be printed: %s",
+                    error_text(type(error).__name__, safe_str(error, _LONGEST_REASON)),
+                )
                 is_printed = False
         return is_printed
 

@@ -12,7 +12,7 @@ from typing import Final
 from rich.console import Console
 
 import otelflow
-from otelflow._core.text.hints import place_of
+from otelflow._core.text.hints import error_text, place_of
 from otelflow._core.text.visible import clean, one_line
 from otelflow._importing import text_of
 
@@ -52,7 +52,8 @@ class _OneLine(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             error = record.exc_info[1] if record.exc_info else None
-            say(record.getMessage() + (f": {type(error).__name__}: {text_of(error)}" if error is not None else ""))
+            reason = "" if error is None else ": " + error_text(type(error).__name__, text_of(error))
+            say(record.getMessage() + reason)
         except Exception:  # noqa: BLE001 foreign arguments of a log call, or a stderr that is closed
             self.handleError(record)
 
@@ -81,9 +82,9 @@ def show_warnings(*, with_tracebacks: bool) -> None:
 
 def describe(error: BaseException) -> str:
     """Return type, message and place of an exception on one line."""
-    text = otelflow.redact(text_of(error))
     place = place_of(error)
-    return type(error).__name__ + (f": {text}" if text else "") + (f" ({place})" if place else "")
+    text = error_text(type(error).__name__, otelflow.redact(text_of(error)))
+    return text + (f" ({place})" if place else "")
 
 
 def print_traceback(error: BaseException) -> None:

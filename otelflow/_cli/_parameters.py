@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import otelflow
 from otelflow._cli._conversion import UNIONS, ConversionError, convert, name_of
-from otelflow._core.text.hints import suggestion
+from otelflow._core.text.hints import error_text, suggestion
 from otelflow._importing import text_of
 from otelflow.errors import InvalidParameter
 
@@ -110,7 +110,7 @@ def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
             annotations |= typing.get_type_hints(holder, getattr(plain, "__globals__", {}), include_extras=True)
         except Exception as error:  # noqa: BLE001 as above
             text = annotation if isinstance(annotation, str) else name_of(annotation)
-            annotations[name] = _Unresolved(text, f"{type(error).__name__}: {text_of(error)}")
+            annotations[name] = _Unresolved(text, error_text(type(error).__name__, text_of(error)))
     return annotations
 
 

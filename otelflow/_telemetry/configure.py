@@ -23,7 +23,7 @@ from otelflow._core.process.process import State
 from otelflow._core.process.provider import choose_anew, use_provider
 from otelflow._core.process.settings_table import SETTINGS, Settings
 from otelflow._core.text.hints import quotes_in, suggestion
-from otelflow._core.text.safe_str import bounded_name
+from otelflow._core.text.safe_str import bounded_name, brief_repr
 from otelflow.errors import ConfigurationError
 
 try:
@@ -177,7 +177,8 @@ def configure(
     >>> otelflow.configure(service_name="shop", value_limit=1_000, tracer_provider=my_provider).dropped
     {}
     """
-    in_force = _put_in_force(service_name, store, settings)
+    _check(service_name, tracer_provider, listeners, store)
+    in_force = _put_in_force(settings)
     with _lock:
         earlier = telemetry = _configured.before_configure()
         if tracer_provider is not None:
@@ -222,19 +223,30 @@ def force_flush(timeout_millis: int = 30_000) -> bool:
         return False
 
 
-def _put_in_force(service_name: object, store: object, settings: Mapping[str, Any]) -> Settings:
-    """Check the arguments of ``configure()`` and put *settings* in force."""
+def _put_in_force(settings: Mapping[str, Any]) -> Settings:
+    """Put *settings* in force."""
     for name in settings:
         if name not in SETTINGS:
             keywords = {*(configure.__kwdefaults__ or ()), *SETTINGS}
             raise ConfigurationError(f"configure() has no keyword {name!r}{suggestion(name, keywords)}")
-    if service_name is not None and not isinstance(service_name, str):
-        raise ConfigurationError(f"configure(): service_name must be a text, not {service_name!r:.60}")
-    if store is not None and not isinstance(store, bool | str | os.PathLike):
-        raise ConfigurationError(f"configure(): store must be True, False or a folder, not {store!r:.60}")
     in_force = process_settings.configure(**settings)
     choose_anew()  # what makes the spans is a setting, too
     return in_force
+
+
+def _check(service_name: object, tracer_provider: object, listeners: object, store: object) -> None:
+    """Raise ConfigurationError for an argument of ``configure()`` that it cannot use."""
+    wrong: tuple[str, object, str] | None = None
+    if service_name is not None and not isinstance(service_name, str):
+        wrong = "service_name", service_name, "a text"
+    elif tracer_provider is not None and not callable(getattr(tracer_provider, "get_tracer", None)):
+        wrong = "tracer_provider", tracer_provider, "a TracerProvider of OpenTelemetry's"
+    elif isinstance(listeners, str) or not isinstance(listeners, Iterable):
+        wrong = "listeners", listeners, "a list of listeners"
+    elif store is not None and not isinstance(store, bool | str | os.PathLike):
+        wrong = "store", store, "True, False or a folder"
+    if wrong is not None:
+        raise ConfigurationError(f"configure(): {wrong[0]} must be {wrong[2]}, not {brief_repr(wrong[1], 60)}")
 
 
 def _new_telemetry(service_name: str | None) -> Telemetry:

@@ -98,7 +98,7 @@ def test_a_traceback_of_an_import_is_there_when_asked_for(otelflow, tmp_path):
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
-        ({"OTELFLOW_VALUE_LIMIT": "many"}, "OTELFLOW_VALUE_LIMIT: value_limit must be int, not 'many'"),
+        ({"OTELFLOW_VALUE_LIMIT": "many"}, "OTELFLOW_VALUE_LIMIT: value_limit must be a whole number, not 'many'"),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "nowhere"}, "OTEL_EXPORTER_OTLP_ENDPOINT=nowhere is no endpoint"),
         ({"OTEL_TRACES_EXPORTER": "otpl"}, "otpl"),
     ],

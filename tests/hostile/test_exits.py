@@ -3,6 +3,7 @@
 import pytest
 
 from otelflow_exporters._store.reader import StoredTraces
+from support.programs import python
 
 FLOW = """
 from otelflow import flow, task
@@ -389,3 +390,40 @@ def test_a_child_of_multiprocessing_delivers_what_it_did_and_what_it_was_doing(p
     spans = [span for summary in stored.summaries() for span in stored.load(summary.trace_id).spans]
     results = sorted((span.name, span.attributes["otelflow.run.result"]) for span in spans)
     assert results == [("flow outer", "success"), ("task inner", "success"), ("task open_for_ever", "cancellation")]
+
+
+IN_DEL = """
+import builtins
+import sys
+from otelflow import flow, task
+
+@task
+def add(a, b):
+    return a + b
+
+@flow
+def total(this_flow):
+    this_flow.log_info("adding")
+    return add(1, 2)
+
+class Last:
+    def __del__(self):
+        run = total().execute()
+        print(run.status, run.flow_return_value)
+
+builtins.last = Last()
+"""
+
+
+def test_the_first_flow_of_a_program_may_run_when_the_interpreter_takes_itself_apart():
+    done = python(IN_DEL)
+
+    assert (done.stdout, done.stderr) == ("success 3\n", "")
+
+
+def test_a_run_that_begins_too_late_for_a_span_is_said_without_a_traceback():
+    done = python("import otelflow; otelflow.configure(store=False)", IN_DEL)
+
+    assert done.stdout == "success 3\n"
+    assert done.stderr.count("\n") == 1
+    assert "A run began while the interpreter ends" in done.stderr

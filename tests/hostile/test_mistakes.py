@@ -33,6 +33,23 @@ class Deaf(Listener):
     """Has no hook."""
 
 
+class Hearing(Listener):
+    """Has a hook."""
+
+    def on_task_stop(self, event):
+        """Hear."""
+
+    def __repr__(self):
+        return "<Hearing>"
+
+
+class Unshowable:
+    """Raises when it is shown."""
+
+    def __repr__(self):
+        raise RuntimeError("no text")
+
+
 class Adder(Flow):
     """Has a main with parameters."""
 
@@ -152,7 +169,21 @@ MISTAKES = {
     "an injected parameter that nothing fills": undefined,
     "an injected parameter that is misspelt": misspelt_injection,
     "a captured parameter that does not exist": lambda: task(capture_parameters=["nam"])(undefined),
+    "a captured parameter that is no name": lambda: task(capture_parameters=[Unshowable()])(undefined),
+    "a value of a keyword of @task": lambda: task(raise_on_error="no"),
+    "a value of a keyword of @flow": lambda: flow(flow_config="quiet"),
+    "a value that cannot be shown": lambda: flow(flow_name=Unshowable()),
     "a flow_config of another type": lambda: Flow(flow_config={"print_logs": True}),
+    "a flow_config of another type that is assigned": lambda: setattr(Flow(), "flow_config", "quiet"),
+    "arguments that are no arguments": lambda: setattr(Flow(), "flow_args", 3),
+    "keyword arguments that are none": lambda: setattr(Flow(), "flow_kwargs", ["a"]),
+    "data that are no dict": lambda: Flow(data="rows"),
+    "data that are no dict and assigned": lambda: setattr(Flow(), "data", ["rows"]),
+    "captured parameters of a Flow that are no names": lambda: Flow(capture_parameters=None),
+    "arguments of a Task that are none": lambda: Task(task_target=len, task_args=3).execute__sync(),
+    "keyword arguments of a Task that are none": lambda: Task(task_target=len, task_kwargs=3).execute__sync(),
+    "keyword arguments of a Task without names": lambda: Task(task_target=ready, task_kwargs={1: 2}).execute__sync(),
+    "a switch of a Task that is none": lambda: Task(task_target=len, raise_on_error="no").execute__sync(),
     "a field of Flow_Run__Config that does not exist": lambda: Flow_Run__Config(print_log=True),
     "a field of Flow_Run__Config with a wrong value": lambda: Flow_Run__Config(print_logs="yes"),
     "a setting that does not exist": lambda: settings.configure(value_limt=7),
@@ -161,6 +192,7 @@ MISTAKES = {
     "a setting with a choice that does not exist": lambda: settings.configure(events="spam"),
     "a level that does not exist": lambda: settings.configure(message_level="bogus"),
     "a setting that is no list of texts": lambda: settings.configure(capture_loggers=7),
+    "a setting that is a list of something else": lambda: settings.configure(capture_loggers=[7]),
     "a pattern that does not compile": lambda: settings.configure(redact=["("]),
     "a variable with a wrong value": lambda: environment(OTELFLOW_PRINT_LOGS="maybe"),
     "a variable that is no number": lambda: environment(OTELFLOW_VALUE_LIMIT="many"),
@@ -187,6 +219,11 @@ MISTAKES = {
     "a listener without a hook": lambda: add_listener(Deaf()),
     "a listener with a misspelt hook": lambda: add_listener(Typing()),
     "a keyword of configure() that does not exist": lambda: otelflow.configure(exporter="otlp"),
+    "a name of a service that is none": lambda: otelflow.configure(service_name=3),
+    "a listener in the place of a list": lambda: otelflow.configure(listeners=Hearing()),
+    "a provider that is none": lambda: otelflow.configure(tracer_provider="jaeger"),
+    "a store that is none": lambda: otelflow.configure(store=3),
+    "metrics that are none": lambda: otelflow.configure(metrics=Unshowable()),
     "a promise that does not exist": lambda: otelflow.Objective(sucess=0.99),
     "an optional package that is not installed": lambda: _raise(errors.MissingExtra("cli")),
 }
@@ -237,7 +274,7 @@ def test_every_kind_of_error_that_can_be_raised_has_a_public_name():
     ("variables", "warning"),
     [
         ({"OTELFLOW_VALUE_LIMT": "7"}, "OTELFLOW_VALUE_LIMT is not a variable"),
-        ({"OTELFLOW_PRINT_LOGS": "maybe"}, "print_logs must be bool"),
+        ({"OTELFLOW_PRINT_LOGS": "maybe"}, "print_logs must be True or False"),
         ({"OTELFLOW_REDACT": "("}, "is not a regular expression"),
         ({"OTELFLOW_EVENTS": "spam"}, "events must be one of"),
     ],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict, TypeVar, Uni
 
 from otelflow import semconv
 from otelflow._core.flows.config import Flow_Run__Config
+from otelflow._core.flows.fitting import checked
 from otelflow._core.flows.injection import Injection, is_call_error, stand_ins, why_uncallable
 from otelflow._core.flows.objective import Objective
 from otelflow._core.policies import compose
@@ -156,7 +157,7 @@ class Definition:
             return capture
         names = [capture] if isinstance(capture, str) else list(capture)
         parameters = inspect.signature(self.target).parameters
-        unknown = next((str(name) for name in names if name not in parameters), None)
+        unknown = next((bounded_name(name) for name in names if name not in parameters), None)
         if unknown is not None:
             raise ConfigurationError(
                 f"capture_parameters: {self.name!r} has no parameter {unknown!r}{suggestion(unknown, parameters)}"
@@ -337,9 +338,7 @@ def check_keywords(owner: str, keywords: Mapping[str, object], options_type: typ
         kinds = [get_origin(member) or member for member in members]
         if float in kinds:
             kinds.append(int)  # as type checkers have it
-        if not isinstance(value, tuple(kinds)):
-            fitting = " | ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
-            raise ConfigurationError(f"{owner}: {name} must be {fitting}, not {value!r:.60}")
+        checked(owner, name, value, kinds)
 
 
 def decorate(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
 from otelflow._core.flows.definition import Definition, Kind
-from otelflow._core.runs.drivers import OwnLoop, end_when_awaited, is_future, waits_for_await
+from otelflow._core.runs.drivers import OwnLoop, can_be_awaited, end_when_awaited, is_future, waits_for_await
 from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.engine import close_run, close_with, open_run
 from otelflow._core.runs.run import Run
@@ -46,7 +46,7 @@ NewRun = Callable[[Any], Any]
 
 def _is_awaited(run: ExecutedRun, value: Any) -> bool:
     """Tell whether *run* goes on until *value*, which its body has returned, was awaited."""
-    return hasattr(type(value), "__await__") and (run.definition.kind is Kind.COROUTINE or waits_for_await(value))
+    return can_be_awaited(value) and (run.definition.kind is Kind.COROUTINE or waits_for_await(value))
 
 
 def to_end(new_run: NewRun, *, waits: bool) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -36,6 +36,7 @@ from otelflow._core.flows.definition import (
     text_of_name,
 )
 from otelflow._core.flows.execution import to_end, to_end_async
+from otelflow._core.flows.fitting import assigned, check_flow
 from otelflow._core.flows.flow_run import Block, FlowRun, innermost_block, new_flow_id
 from otelflow._core.flows.flow_state import NO_DATA, FlowState, StateAttributes, id_of, name_of, state_value
 from otelflow._core.flows.injection import check_dependencies
@@ -46,7 +47,7 @@ from otelflow._core.process import provider
 from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.current import open_run_here
 from otelflow._core.runs.run import Run
-from otelflow._core.text.safe_str import bounded_name
+from otelflow._core.text.safe_str import bounded_name, brief_repr
 from otelflow.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnfillableParameter, UnknownKeyword
 
 if TYPE_CHECKING:
@@ -142,8 +143,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         if positional:
             cure = _how_to_call_main(self, ()) or "; give what it runs to setup(): Flow().setup(function, …).execute()"
             raise UnfillableParameter("flow", type(self).__name__, f"it takes keywords only{cure}")
-        if flow_config is not None and not isinstance(flow_config, Flow_Run__Config):
-            raise ConfigurationError(f"flow_config must be a Flow_Run__Config, not {flow_config!r:.80}")
+        check_flow(self, flow_config, data, capture_parameters, capture_return_value)
         for name, value in attributes.items():
             if not hasattr(type(self), name) and not any(
                 name in inspect.get_annotations(c) for c in type(self).__mro__
@@ -196,7 +196,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
 
     @data.setter
     def data(self, data: dict[str, Any]) -> None:
-        self.flow_state.data = data
+        self.flow_state.data = assigned(self, "data", data)
 
     @state_value
     def flow_target(self) -> Callable[..., Any] | None:
@@ -628,7 +628,7 @@ def _speaking_run(flow: Flow[Any]) -> Run:
 def _declare(name: str, target: Any, objective: Any, buckets: Any) -> None:
     """Let metrics and ``otelflow generate`` know of a flow before it runs. Raises ConfigurationError."""
     if not isinstance(objective, Objective | None):
-        raise ConfigurationError(f"Flow {name!r}: objective must be an Objective, not {objective!r:.60}")
+        raise ConfigurationError(f"Flow {name!r}: objective must be an Objective, not {brief_repr(objective, 60)}")
     bounds = checked_buckets(buckets)
     description = (getattr(target, "__doc__", None) or "").strip().partition("\n")[0]
     module = getattr(target, "__module__", None) or ""

@@ -156,7 +156,7 @@ class FlowRun(ExecutedRun):
         state.ended_ns = end_of(self)
         state.run = None
         if ending.error is not None:
-            messages.log_lifecycle(self, logging.ERROR, messages.FLOW_ERROR, ending.error_message)
+            messages.log_lifecycle(self, logging.ERROR, messages.FLOW_ERROR, ending.error_message or ending.error_type)
         elif value is not None or self.settings.print_none_return_value:
             is_captured = self.definition.capture_return_value
             messages.log_lifecycle(self, logging.DEBUG, messages.FLOW_VALUE, value, is_private=not is_captured)

@@ -9,6 +9,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, TypeVar
 
 from otelflow._core.flows.definition import Definition, definition_of, text_of_name
+from otelflow._core.flows.fitting import assigned
 from otelflow._core.inside import messages
 from otelflow._core.process.process import State
 from otelflow._core.runs import open_runs
@@ -249,13 +250,16 @@ class _StateAttribute:
     def __init__(self, name: str) -> None:
         self._name = name
 
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._public_name = name
+
     def __get__(self, flow: Any, owner: object = None) -> Any:
         if flow is None:
             raise AttributeError("only an instance has it")
         return getattr(flow.flow_state, self._name)
 
     def __set__(self, flow: Any, value: Any) -> None:
-        setattr(flow.flow_state, self._name, value)
+        setattr(flow.flow_state, self._name, assigned(flow, self._public_name, value))
 
 
 if TYPE_CHECKING:

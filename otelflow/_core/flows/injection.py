@@ -221,7 +221,7 @@ def _unexpected(signature: inspect.Signature, kwargs: Mapping[str, Any]) -> str 
     if unexpected is None:
         return None
     others = [name for name in names if name not in ("self", "cls")]
-    return f"it has no parameter {unexpected!r}{suggestion(unexpected, others)}"
+    return f"it has no parameter {unexpected!r}{suggestion(str(unexpected), others)}"
 
 
 class _Some:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Never, TypeAlias
 
 from otelflow._core.process import losses
 from otelflow._core.text import durations
+from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import ConfigurationError, UnknownKeyword
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ class Objective:
         self.every: Final = _seconds("every", every, _LONGEST_INTERVAL)
         text: object = runbook
         if text is not None and not (isinstance(text, str) and text.strip()):
-            raise ConfigurationError(f"Objective: runbook must be a text such as an address, not {runbook!r:.60}")
+            raise ConfigurationError(
+                f"Objective: runbook must be a text such as an address, not {brief_repr(runbook, 60)}"
+            )
         self.runbook: Final = runbook
 
     @property
@@ -85,8 +88,8 @@ def _checked_share(success: object) -> float | None:
         return None
     if not isinstance(success, int | float) or isinstance(success, bool) or not 0 < success < 1:
         raise ConfigurationError(
-            f"Objective: success={success!r:.60} is no share of runs: give a number between 0 and 1, such as 0.99 "
-            "(1 leaves no room for a single failure; leave success out and rely on the last run's alert)"
+            f"Objective: success={brief_repr(success, 60)} is no share of runs: give a number between 0 and 1, "
+            "such as 0.99 (1 leaves no room for a single failure; leave success out and rely on the last run's alert)"
         )
     return float(success)
 
@@ -104,7 +107,7 @@ def _seconds(name: str, value: "Seconds | None", longest: float) -> float | None
         seconds = 0
     if not 0 < seconds <= longest:
         raise ConfigurationError(
-            f"Objective: {name}={value!r:.60} is no length of time up to {longest / 86_400:.0f}d: "
+            f"Objective: {name}={brief_repr(value, 60)} is no length of time up to {longest / 86_400:.0f}d: "
             "give a number with a unit (s, m, h, d, w), such as '90s', '10m', '1h30m' or '1d'"
         )
     return seconds
@@ -124,7 +127,7 @@ def checked_buckets(buckets: object) -> tuple[float, ...] | None:
     is_rising = all(low < high for low, high in zip((0.0, *bounds), bounds, strict=False))
     if not is_rising or not 0 < len(bounds) <= _MOST_BUCKETS or bounds[-1] == float("inf"):
         raise ConfigurationError(
-            f"buckets={buckets!r:.80} must be up to {_MOST_BUCKETS} rising numbers of seconds above 0, "
+            f"buckets={brief_repr(buckets)} must be up to {_MOST_BUCKETS} rising numbers of seconds above 0, "
             "such as (0.1, 1, 10)"
         )
     return bounds

@@ -19,6 +19,7 @@ from otelflow._core.flows.definition import (
     text_of_name,
 )
 from otelflow._core.flows.execution import ExecutedRun, to_end, to_end_async
+from otelflow._core.flows.fitting import check_task
 from otelflow._core.flows.flow_run import Block
 from otelflow._core.inside import messages, print_capture
 from otelflow._core.inside.speaker import Speaker
@@ -60,6 +61,7 @@ def _new_run(task: "Task") -> Any:
 def _prepare(task: "Task") -> Definition:
     if task.task_target is None:
         raise NotCallable("A task", None)
+    check_task(task)
     definition = task.task_definition
     if definition is None or definition.target is not task.task_target:
         definition = task.task_definition = Definition("A task", task.task_target)
@@ -322,7 +324,7 @@ class TaskRun(ExecutedRun):
             with _counting:
                 self.flow_run.failed_tasks += 1
         if error is not None:
-            text = f"'{self.task_name}' task: {ending.error_message}"
+            text = f"'{self.task_name}' task: {ending.error_message or ending.error_type}"
             messages.log_lifecycle(self, logging.ERROR, messages.TASK_ERROR, text)
             if self.settings.print_error_stack_trace and keeps_inside(self, ending):
                 messages.print_traceback(error)  # one that comes out is printed by the flow that it ends

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sized
 from typing import Final
 
 from otelflow._core.process.settings import settings
-from otelflow._core.runs.endings import qualified_name
+from otelflow._core.text import classes
 from otelflow._core.text.excerpt import Excerpt
+from otelflow._core.text.hints import error_text
 from otelflow._core.text.plain import frame_rows, is_structured, plain
 from otelflow._core.text.redaction import recorded, redact_value
 from otelflow._core.text.regex import lazy_compile
@@ -96,7 +97,7 @@ def _json(data: object, excerpt: Excerpt) -> object:
 
 def _error(data: object, excerpt: Excerpt) -> object:
     if isinstance(data, BaseException):
-        return printable(f"{qualified_name(type(data))}: {recorded(data, settings().value_limit)}")
+        return printable(error_text(classes.qualified_name(type(data)), recorded(data, settings().value_limit)))
     return _free_form(data, excerpt)
 
 

@@ -5,6 +5,7 @@ import inspect
 from typing import Final, Protocol, runtime_checkable
 
 from otelflow._core.inside.events import HOOKS, Flow_Run__Event, Flow_Run__Event_Type
+from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import InvalidListener
 
 # How alike a name is that can only be meant as a hook; `on_message_sent` may be the user's own.
@@ -30,8 +31,8 @@ def check_listener(candidate: object) -> None:
         )
     if isinstance(candidate, type) or not isinstance(candidate, RunListener):
         raise InvalidListener(
-            f"{candidate!r:.80} is no listener: subclass otelflow.Listener and override a hook such as on_task_stop, "
-            "or append a callable to flow_events.event_listeners"
+            f"{brief_repr(candidate)} is no listener: subclass otelflow.Listener and override a hook such as "
+            "on_task_stop, or append a callable to flow_events.event_listeners"
         )
     _refuse_misspelt_hooks(type(candidate))
     for name in (*HOOKS.values(), "on_event", "notify"):
@@ -46,7 +47,9 @@ def check_listener(candidate: object) -> None:
 def check_hook(name: str, hook: object) -> None:
     """Raise InvalidListener for a *hook* that cannot be called with an event, or whose call does nothing yet."""
     if not callable(hook):
-        raise InvalidListener(f"{name} cannot be called: make it a plain def that takes the event, not {hook!r:.40}")
+        raise InvalidListener(
+            f"{name} cannot be called: make it a plain def that takes the event, not {brief_repr(hook, 40)}"
+        )
     function: object = hook
     while isinstance(function, functools.partial):
         function = function.func

@@ -20,7 +20,7 @@ from otelflow._core.runs.run import Run
 _FRAGMENT: Final = 65_536
 # Of one text with more lines than twice this, the middle is counted and left out.
 _LINES: Final = 1_000
-_AS_THEY_ARE: Final = frozenset({str, int, float, bool, type(None)})
+_AS_THEY_ARE: Final = frozenset(map(id, (str, int, float, bool, type(None))))  # a metaclass may raise in its __hash__
 
 Print = Callable[..., None]
 
@@ -132,7 +132,7 @@ def _run_of_print(options: dict[str, Any]) -> Run | None:
 
 
 def _print_once(original: Print, values: tuple[Any, ...], options: dict[str, Any]) -> list[str]:
-    once = [value if type(value) in _AS_THEY_ARE else _Once(value) for value in values]
+    once = [value if id(type(value)) in _AS_THEY_ARE else _Once(value) for value in values]
     original(*once, **options)
     return [(value.text or "") if isinstance(value, _Once) else str(value) for value in once]
 

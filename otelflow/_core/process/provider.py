@@ -90,12 +90,19 @@ def span_maker() -> SpanMaker | None:
     try:
         return _maker_of(_chosen.override or trace.get_tracer_provider())
     except Exception as error:  # noqa: BLE001 providers are foreign code, and the environment may name a wrong one
-        losses.record("traces", "start_failed", START_FAILED, error=error)
+        if shutdown.is_too_late(error):
+            losses.record("traces", "start_failed", START_TOO_LATE)
+        else:
+            losses.record("traces", "start_failed", START_FAILED, error=error)
         return None
 
 
 #: What the log says when a run has no span
 START_FAILED: Final = "A span could not be started; the run goes on without it"
+#: What it says of a run in a ``__del__`` that is called when the interpreter ends
+START_TOO_LATE: Final = (
+    "A run began while the interpreter ends, when no module can be imported any more: it has no span"
+)
 
 
 def _maker_of(provider: TracerProvider) -> SpanMaker | None:

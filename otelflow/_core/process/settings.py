@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from otelflow._core.process import losses
+from otelflow._core.process import losses, shutdown
 from otelflow._core.process.environment import OTHER_VARIABLES, PREFIX
 from otelflow._core.process.process import State
 from otelflow._core.process.settings_table import SETTINGS, Setting, Settings
@@ -89,7 +89,7 @@ def _compile(patterns: Iterable[str]) -> list[re.Pattern[str]]:
             compiled.append(re.compile(pattern))
         except (re.error, TypeError) as error:
             reason = getattr(error, "msg", error)
-            raise ConfigurationError(f"redact: {pattern!r} is not a regular expression: {reason}") from None
+            raise ConfigurationError(f"redact: {brief_repr(pattern)} is not a regular expression: {reason}") from None
         if compiled[-1].match(""):
             raise ConfigurationError(f"redact: {pattern!r} matches an empty text, which is everywhere: write + for *")
     return compiled
@@ -117,7 +117,12 @@ def _from_environment(mistakes: list[ConfigurationError]) -> dict[str, _Origin]:
 
 def _from_files(mistakes: list[ConfigurationError], chosen: Collection[str]) -> dict[str, _Origin]:
     """Return what files say; what a file of a stranger may not set, and *chosen* does not set, is one warning."""
-    from otelflow._core.process import project_files  # noqa: PLC0415 at the first run, not at an import
+    try:
+        from otelflow._core.process import project_files  # noqa: PLC0415 at the first run, not at an import
+    except ImportError as error:
+        if shutdown.is_too_late(error):  # the first run is one in a __del__ that the end of the interpreter calls
+            return {}
+        raise
 
     values: dict[str, _Origin] = {}
     for file in project_files.project_files():

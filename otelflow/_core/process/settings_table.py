@@ -4,10 +4,11 @@ Variables, keys of ``pyproject.toml``, checks, ``otelflow config`` and the field
 from here. These are no dataclasses, since making those would lengthen every import by three milliseconds.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from otelflow._core.text.hints import nearest
+from otelflow._core.text.hints import in_words, nearest
 from otelflow._core.text.redaction import redact_address
 from otelflow._core.text.regex import split_patterns
 from otelflow._core.text.safe_str import NAME_LENGTH, brief_repr
@@ -68,11 +69,14 @@ class Setting:
     def check(self, value: Any, place: str) -> Any:
         """Return *value* as it is kept. Raises ConfigurationError that names *place* for one of another kind."""
         kind: type[Any] = type(self.default)
-        if kind is tuple and isinstance(value, list | tuple):
+        if kind is tuple and isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
             value = tuple(value)
+        elif kind is tuple:
+            raise ConfigurationError(f"{place}: {self.name} must be a list of texts, not {_text_of(value)}")
+        if kind is str and isinstance(value, os.PathLike):
+            value = os.fspath(value)
         if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
-            kind_name = "a list of texts" if kind is tuple else kind.__name__
-            raise ConfigurationError(f"{place}: {self.name} must be {kind_name}, not {_text_of(value)}")
+            raise ConfigurationError(f"{place}: {self.name} must be {in_words((kind,))}, not {_text_of(value)}")
         if kind is int and int(value) < 1:
             raise ConfigurationError(f"{place}: {self.name} must be at least 1, not {_text_of(value)}")
         if self.part and value and self.part not in str(value):

@@ -85,6 +85,11 @@ def runs_end_with(end_runs: Callable[[], None]) -> None:
     _shutdown.end_runs = end_runs
 
 
+def is_too_late(error: Exception) -> bool:
+    """Tell whether *error* is that of an import when the interpreter has begun to take itself apart."""
+    return isinstance(error, ImportError) and sys.meta_path is None
+
+
 def end_open_runs() -> None:
     """End each run that is still open: it will not get any further."""
     _shutdown.end_runs()

@@ -12,7 +12,7 @@ import inspect
 import sys
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
-from types import CoroutineType
+from types import CoroutineType, GeneratorType
 from typing import Any, Final
 
 from otelflow._core.process.losses import warn_once  # not the module: dill would copy it
@@ -20,6 +20,8 @@ from otelflow._core.runs.current import resume, suspend, unclosed_inside
 from otelflow._core.runs.endings import SUCCESS, UNCLOSED
 from otelflow._core.runs.engine import close_early, close_run, close_with, open_run
 from otelflow._core.runs.run import Run
+from otelflow._core.text import classes
+from otelflow._core.text.safe_str import comes_from_outside
 
 NewRun = Callable[[tuple[Any, ...], dict[str, Any]], Run]
 
@@ -38,8 +40,7 @@ def function(new_run: NewRun) -> Callable[..., Any]:
             definition = run.definition
             args, kwargs = definition.arguments(run)
             value = definition.body(*args, **kwargs)
-            kind = type(value)
-            if kind not in _PLAIN and hasattr(kind, "__await__") and waits_for_await(value):
+            if id(type(value)) not in _PLAIN and can_be_awaited(value) and waits_for_await(value):
                 return end_when_awaited(run, value)
             close_run(run, SUCCESS, value)
         except BaseException as error:
@@ -55,13 +56,26 @@ def function(new_run: NewRun) -> Callable[..., Any]:
     return run_function
 
 
-# The most usual of the types of which it need not be asked whether they can be awaited
-_PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict, set})
+# The most usual of the types of which it need not be asked whether they can be awaited; by identity, since a metaclass
+# may do anything when it is asked for the hash of a class.
+_PLAIN: Final = frozenset(map(id, (type(None), bool, int, float, str, bytes, list, tuple, dict, set)))
+
+
+def can_be_awaited(value: object) -> bool:
+    """Tell whether ``await`` takes *value*: as the interpreter sees it, which asks no metaclass."""
+    kind = type(value)
+    if kind is GeneratorType:
+        return bool(value.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE)  # type: ignore[attr-defined]  # type() says it
+    # Of most classes the metaclass is type, which can be asked, and is quicker.
+    return hasattr(kind, "__await__") if type(kind) is type else classes.has(kind, "__await__")
 
 
 def is_future(value: object) -> bool:
     """Tell whether *value* is a Future of asyncio's, or a Task: it goes on by itself."""
-    return getattr(value, "_asyncio_future_blocking", None) is not None
+    return classes.has(type(value), _OF_FUTURES) and getattr(value, _OF_FUTURES) is not None
+
+
+_OF_FUTURES: Final = "_asyncio_future_blocking"
 
 
 def waits_for_await(value: Any) -> bool:
@@ -73,16 +87,23 @@ def waits_for_await(value: Any) -> bool:
     kind = type(value)
     if kind is CoroutineType:
         return inspect.getcoroutinestate(value) == inspect.CORO_CREATED
-    if is_future(value):
-        return not value.done()
-    names = set(dir(kind))
+    if kind is GeneratorType:
+        return inspect.getgeneratorstate(value) == inspect.GEN_CREATED
+    try:
+        if is_future(value):
+            return not value.done()
+    except BaseException as error:  # what looks like a Future is foreign code, which may raise anything
+        if comes_from_outside(error):
+            raise
+        return False
+    names = classes.names_in(kind)
     return not names & _OTHER_USES and all(name.startswith("_") for name in names - _OF_COROUTINES)
 
 
 def end_when_awaited(run: Run, value: Any) -> Any:
     """Return *value*, or what stands for it: *run* ends with it."""
     suspend(run)
-    if type(value) is CoroutineType:
+    if issubclass(type(value), CoroutineType | GeneratorType):  # nobody can subclass these
         return _awaited(run, value, _CloseWhenDropped(run))
     if is_future(value):
         value.add_done_callback(functools.partial(_close_with_future, run, _CloseWhenDropped(run)))
@@ -172,9 +193,13 @@ def coroutine(new_run: NewRun) -> Callable[..., Any]:
     return run_coroutine
 
 
+def _is_exit(argument: object) -> bool:
+    return issubclass(type(argument), GeneratorExit)  # isinstance() would ask what was sent for its __class__
+
+
 def _pause(run: Run, argument: object) -> None:
     """Leave a generator's *run* until its next step; after a GeneratorExit that the body ignored, there is none."""
-    if isinstance(argument, GeneratorExit):
+    if _is_exit(argument):
         close_with(run, RuntimeError(_IGNORED))
     suspend(run)
 
@@ -200,7 +225,7 @@ def generator(new_run: NewRun) -> Callable[..., Any]:
                     step, argument = body.throw, thrown
                 resume(run)
         except StopIteration as end:
-            if isinstance(argument, GeneratorExit):
+            if _is_exit(argument):
                 close_early(run, end.value)
             close_run(run, SUCCESS, end.value)
             return end.value
@@ -239,7 +264,7 @@ def async_generator(new_run: NewRun) -> Callable[..., Any]:
                     step, argument = body.athrow, thrown
                 resume(run)
         except StopAsyncIteration:
-            if isinstance(argument, GeneratorExit):
+            if _is_exit(argument):
                 close_early(run)
             close_run(run, SUCCESS)
         except GeneratorExit:

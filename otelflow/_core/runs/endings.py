@@ -8,6 +8,8 @@ from typing import Final
 
 from otelflow import semconv
 from otelflow._core.process.settings import settings
+from otelflow._core.text import classes
+from otelflow._core.text.hints import error_text
 from otelflow._core.text.redaction import recorded, redact
 from otelflow._core.text.safe_str import bounded_name, comes_from_outside, printable, safe_str, type_name
 
@@ -114,7 +116,7 @@ class Ending:
     def error_type(self) -> str:
         """The value of ``error.type``; only for an ending with an error."""
         if self._type is None:
-            self._type = printable(qualified_name(type(self.error)))
+            self._type = _type_of(self.error)
         return self._type
 
     @property
@@ -123,6 +125,11 @@ class Ending:
         if self._message is None:
             self._message = recorded(self.error, settings().value_limit)
         return self._message
+
+    @property
+    def reason(self) -> str:
+        """Type and text of the error; only for an ending with an error."""
+        return error_text(self.error_type, self.error_message)
 
     def exception_attributes(self) -> dict[str, str]:
         """Return what a span event or a log record says of the error; only for an ending with an error."""
@@ -204,13 +211,14 @@ def _code_of_call(error: BaseException) -> str | None:
 
 
 def _is_one_of(table: Mapping[str, AbstractSet[str]], error: BaseException) -> bool:
-    return any(base.__name__ in table.get(str(base.__module__).partition(".")[0], ()) for base in type(error).__mro__)
+    return any(
+        classes.name_of(base) in table.get(classes.module_of(base).partition(".")[0], ())
+        for base in classes.bases(type(error))
+    )
 
 
-def qualified_name(kind: type) -> str:
-    """Return the name of an exception class as OpenTelemetry writes it: with its module, unless it is built in."""
-    name = kind.__qualname__ if kind.__module__ in ("builtins", None) else f"{kind.__module__}.{kind.__qualname__}"
-    return bounded_name(name)
+def _type_of(error: object) -> str:
+    return bounded_name(classes.qualified_name(type(error)))
 
 
 def stack_trace(error: BaseException, limit: int) -> str:
@@ -272,11 +280,9 @@ def _pieces_of_chain(error: BaseException, frames: TracebackType | None, limit: 
         trace = frames if item is error else item.__traceback__
         yield "Traceback (most recent call last):\n"
         yield from traceback.format_tb(trace)
-        yield f"{qualified_name(type(item))}: {safe_str(item, limit)}\n"
+        yield error_text(_type_of(item), safe_str(item, limit)) + "\n"
         inner = item.exceptions if isinstance(item, BaseExceptionGroup) else ()
-        yield from (
-            f"  | {qualified_name(type(part))}: {safe_str(part, limit)}\n" for part in inner[:_ERRORS_AT_AN_END]
-        )
+        yield from (f"  | {error_text(_type_of(part), safe_str(part, limit))}\n" for part in inner[:_ERRORS_AT_AN_END])
         if len(inner) > _ERRORS_AT_AN_END:
             yield f"  | … [cut, {len(inner) - _ERRORS_AT_AN_END:,} exceptions]\n"
         yield between

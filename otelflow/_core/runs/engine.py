@@ -149,11 +149,10 @@ def _log_failure(run: Run, ending: Ending) -> None:
     error = ending.error if losses.logger.isEnabledFor(logging.DEBUG) else None
     try:
         losses.logger.error(
-            "Error executing %s %r: %s: %s (it stays inside: %s)",
+            "Error executing %s %r: %s (it stays inside: %s)",
             owner,
             name,
-            ending.error_type,
-            ending.error_message,
+            ending.reason,
             asked,
             exc_info=error,
         )
@@ -212,4 +211,7 @@ def _report_end(run: Run, ending: Ending) -> None:
 def _report_failure(run: Run, moment: str, error: Exception) -> None:
     if moment == "start" or (run.is_recording and run.span.is_recording()):  # a span that has ended is not lost
         losses.lost("traces", f"{moment}_failed")
-    losses.warn_once(f"engine {moment}", "The %s of a run could not be reported; the run goes on", moment, error=error)
+    if not shutdown.is_too_late(error):
+        losses.warn_once(
+            f"engine {moment}", "The %s of a run could not be reported; the run goes on", moment, error=error
+        )

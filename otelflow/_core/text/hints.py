@@ -1,6 +1,7 @@
-"""What to say beside a mistake: the name that was meant, and the place in the user's code."""
+"""What to say of a mistake: its type and text, what would fit, what was meant, and where in the user's code it is."""
 
 from collections.abc import Iterable
+from typing import Final
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
@@ -25,10 +26,38 @@ def question(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {meant!r}?" if meant else ""
 
 
+_IN_WORDS: Final = {
+    "bool": ("True", "False"),
+    "int": ("a whole number",),
+    "float": ("a number",),
+    "str": ("a text",),
+    "NoneType": ("None",),
+    "tuple": ("a tuple",),
+    "list": ("a list",),
+    "Sequence": ("a list",),
+    "Mapping": ("a dict",),
+    "MutableMapping": ("a dict",),
+}
+
+
+def in_words(kinds: Iterable[type]) -> str:
+    """Return what fits *kinds* as a user calls it: ``a text or None``, ``True or False``."""
+    words: list[str] = []
+    for kind in kinds:
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        words += _IN_WORDS.get(kind.__name__, (f"{article} {kind.__name__}",))
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
 def quotes_in(value: str) -> str:
     """Return the end of a sentence for a *value* in quotes, which a file of variables took for a part of it."""
     is_quoted = len(value) > 1 and value[0] in "\"'" and value[-1] == value[0]
     return f": the quotes are a part of it; write {value[1:-1]} without them" if is_quoted else ""
+
+
+def error_text(kind: str, text: str) -> str:
+    """Return the type and the text of an exception as Python writes them: no colon stands before nothing."""
+    return f"{kind}: {text}" if text else kind
 
 
 def place_of(error: BaseException) -> str:

@@ -3,10 +3,12 @@
 import operator
 from typing import Any, Final
 
+from otelflow._core.text.hints import error_text
 from otelflow._core.text.redaction import recorded
 from otelflow._core.text.safe_str import comes_from_outside, type_name
 
-_PLAIN: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
+# By identity: to look for a class by its hash or with == would ask its metaclass, which is foreign code.
+_PLAIN: Final = frozenset(map(id, (type(None), bool, int, float, complex, str, bytes)))
 _LENGTH: Final = 1_000
 
 
@@ -16,9 +18,9 @@ def portable(value: Any) -> Any:
     In tuples, lists and dicts this is done for each item. An exception becomes a RuntimeError with its text.
     """
     kind = type(value)
-    if kind in _PLAIN:
+    if id(kind) in _PLAIN:
         return value
-    if kind in (tuple, list):
+    if kind is tuple or kind is list:
         items = kind(map(portable, value))
         return value if all(map(operator.is_, items, value)) else items
     if kind is dict:
@@ -32,5 +34,5 @@ def portable(value: Any) -> Any:
         if comes_from_outside(error):
             raise
         text = recorded(value, _LENGTH)
-        return RuntimeError(f"{type_name(value)}: {text}") if issubclass(kind, BaseException) else text
+        return RuntimeError(error_text(type_name(value), text)) if issubclass(kind, BaseException) else text
     return value

@@ -5,6 +5,8 @@ import reprlib
 from collections import deque
 from typing import Any, Final
 
+from otelflow._core.text import classes
+
 # A cut text says so; this leaves room for the sentence that says it.
 _CUT: Final = "… [cut, {total:,} characters]"
 _CUT_LENGTH: Final = 60
@@ -117,12 +119,14 @@ def comes_from_outside(error: BaseException) -> bool:
         return False
     if isinstance(error, KeyboardInterrupt):
         return True
-    if any(base.__name__ in ("GreenletExit", "Timeout") for base in type(error).__mro__):
+    if any(classes.name_of(base) in ("GreenletExit", "Timeout") for base in classes.bases(type(error))):
         return True
-    import signal  # noqa: PLC0415 only for what is rare
+    # signal.getsignal() takes the repr() of each handler, and asyncio.run() has one that shows the result of its task.
+    import _signal  # type: ignore[import-not-found]  # noqa: PLC0415 only for what is rare
 
-    handlers = (signal.getsignal(number) for number in signal.valid_signals())
-    codes = {getattr(getattr(handler, "__func__", handler), "__code__", None) for handler in handlers} - {None}
+    handlers = [_signal.getsignal(number) for number in _signal.valid_signals()]
+    functions = [getattr(handler, "func", handler) for handler in handlers]  # of a partial
+    codes = {getattr(getattr(function, "__func__", function), "__code__", None) for function in functions} - {None}
     frames = error.__traceback__
     while frames is not None:
         if frames.tb_frame.f_code in codes:
@@ -133,7 +137,7 @@ def comes_from_outside(error: BaseException) -> bool:
 
 def type_name(value: object) -> str:
     """Return the name of the class of *value*, also where a metaclass has other ideas."""
-    return str(type.__dict__["__name__"].__get__(type(value)))
+    return classes.name_of(type(value))
 
 
 def safe_str(value: object, limit: int) -> str:

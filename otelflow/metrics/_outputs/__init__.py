@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from otelflow._core.text.hints import suggestion
 from otelflow._core.text.redaction import redact_address
+from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._outputs.output import Choice
 from otelflow.metrics._outputs.registry import Registry
@@ -31,7 +32,7 @@ def parse(setting: str | CollectorRegistry, resource: Resource) -> Choice | None
     if isinstance(setting, CollectorRegistry):
         return Registry(setting)
     if not isinstance(setting, str):
-        text = redact_address(repr(setting))
+        text = redact_address(brief_repr(setting, 1_000))
         raise ConfigurationError(f"metrics must be a text such as 'pull' or a CollectorRegistry, not {text:.60}")
     word, colon, place = (part.strip() for part in setting.partition(":"))
     word = word.lower()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from otelflow._core.process import losses, shutdown
 from otelflow._core.process.ledger import Account, Tally
 from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker, uninstrumented
+from otelflow._core.text.hints import error_text
 
 
 class Refusal(ConnectionError):
@@ -107,7 +108,7 @@ class MetricsWorker(Worker):
             self._has_arrived = False
             self._has_failed_at_end = shutdown.is_ending() and not isinstance(error, Refusal)
             if self._end_delivery(has_arrived=False):
-                self._record_loss(f"did not arrive ({type(error).__name__}: {error})")
+                self._record_loss(f"did not arrive ({error_text(type(error).__name__, str(error))})")
         else:
             self._has_arrived = True
             self._delivered_count = count

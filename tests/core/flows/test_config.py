@@ -201,7 +201,7 @@ def test_a_field_that_does_not_exist_names_the_nearest():
         Flow_Run__Config(log_to_consol=True)
     with pytest.raises(ConfigurationError, match="did you mean 'print_logs'"):
         Flow_Run__Config().print_log = True
-    with pytest.raises(ConfigurationError, match="log_to_console must be bool, not 'yes'"):
+    with pytest.raises(ConfigurationError, match="log_to_console must be True or False, not 'yes'"):
         Flow_Run__Config(log_to_console="yes")
     with pytest.raises(AttributeError, match="did you mean 'print_logs'"):
         _ = Flow_Run__Config().print_log

@@ -109,12 +109,16 @@ def test_the_nearest_file_is_read_from_a_folder_below(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("variable", "text", "says"),
     [
-        ("OTELFLOW_LOG_TO_CONSOLE", "maybe", "OTELFLOW_LOG_TO_CONSOLE: log_to_console must be bool, not 'maybe'"),
-        ("OTELFLOW_VALUE_LIMIT", "many", "value_limit must be int, not 'many'"),
+        (
+            "OTELFLOW_LOG_TO_CONSOLE",
+            "maybe",
+            "OTELFLOW_LOG_TO_CONSOLE: log_to_console must be True or False, not 'maybe'",
+        ),
+        ("OTELFLOW_VALUE_LIMIT", "many", "value_limit must be a whole number, not 'many'"),
         ("OTELFLOW_VALUE_LIMIT", "0", "value_limit must be at least 1, not 0"),
-        ("OTELFLOW_VALUE_LIMIT", "²", "value_limit must be int"),
-        ("OTELFLOW_VALUE_LIMIT", "--5", "value_limit must be int"),
-        ("OTELFLOW_VALUE_LIMIT", "-", "value_limit must be int"),
+        ("OTELFLOW_VALUE_LIMIT", "²", "value_limit must be a whole number"),
+        ("OTELFLOW_VALUE_LIMIT", "--5", "value_limit must be a whole number"),
+        ("OTELFLOW_VALUE_LIMIT", "-", "value_limit must be a whole number"),
         ("OTELFLOW_EVENTS", "spam", "events must be one of span, log, both, not 'spam'; did you mean 'span'"),
         ("OTELFLOW_REDACT", "(", "redact: .* is not a regular expression"),
         ("OTELFLOW_REDACT", "[a-z]*", "redact: .* matches an empty text"),
@@ -139,8 +143,8 @@ def test_a_wrong_variable_is_one_warning_at_the_first_run_and_an_error_in_config
     ("text", "says"),
     [
         ("[tool.otelflow]\nvalue_limits = 1\n", "has no field 'value_limits'; did you mean 'value_limit'"),
-        ("[tool.otelflow]\nvalue_limit = '1'\n", "value_limit must be int, not '1'"),
-        ("[tool.otelflow]\nlog_to_console = 1\n", "log_to_console must be bool, not 1"),
+        ("[tool.otelflow]\nvalue_limit = '1'\n", "value_limit must be a whole number, not '1'"),
+        ("[tool.otelflow]\nlog_to_console = 1\n", "log_to_console must be True or False, not 1"),
         ("[tool]\notelflow = 1\n", "must be a table"),
         ("[tool.otelflow\n", "cannot be read"),
     ],

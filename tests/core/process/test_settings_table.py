@@ -1,5 +1,7 @@
 """What is in force where nobody has set anything, and which values a setting takes."""
 
+from pathlib import Path
+
 import pytest
 
 from otelflow._core.process.settings_table import RUN_SETTINGS, SETTINGS, Settings
@@ -63,6 +65,7 @@ def test_a_file_of_a_stranger_may_set_what_is_harmless_only():
         ("redact", ["a", "b"], ("a", "b")),
         ("redact", (), ()),
         ("store", "folder", "folder"),
+        ("spool_dir", Path("folder"), "folder"),
         ("message_level", "debug", "DEBUG"),
     ],
 )
@@ -75,13 +78,14 @@ def test_a_value_that_says_something_usable_is_kept(name, value, kept):
     [
         ("value_limit", 0, "here: value_limit must be at least 1, not 0"),
         ("value_limit", -1, "here: value_limit must be at least 1, not -1"),
-        ("value_limit", True, "here: value_limit must be int, not True"),
-        ("value_limit", "many", "here: value_limit must be int, not 'many'"),
-        ("value_limit", [1], r"here: value_limit must be int, not \[1\]"),
-        ("log_to_console", 1, "here: log_to_console must be bool, not 1"),
+        ("value_limit", True, "here: value_limit must be a whole number, not True"),
+        ("value_limit", "many", "here: value_limit must be a whole number, not 'many'"),
+        ("value_limit", [1], r"here: value_limit must be a whole number, not \[1\]"),
+        ("log_to_console", 1, "here: log_to_console must be True or False, not 1"),
+        ("redact", ["a", 1], r"here: redact must be a list of texts, not \['a', 1\]"),
         ("redact", "text", "here: redact must be a list of texts, not 'text'"),
-        ("store", ("a",), r"here: store must be str, not \('a',\)"),
-        ("store", ["x" * 99], rf"here: store must be str, not \['{'x' * 58}$"),
+        ("store", ("a",), r"here: store must be a text, not \('a',\)"),
+        ("store", ["x" * 99], rf"here: store must be a text, not \['{'x' * 58}$"),
         ("events", "spam", "here: events must be one of span, log, both, not 'spam'; did you mean 'span'?"),
         ("events", "zzzzzz", "here: events must be one of span, log, both, not 'zzzzzz'$"),
     ],

@@ -1,10 +1,11 @@
 """A plain function that returns something to be awaited: its run ends with that, where it can be known."""
 
 import asyncio
+import types
 
 import pytest
 
-from otelflow import flow, task
+from otelflow import Task, flow, task
 
 
 async def work(error=None):
@@ -36,7 +37,13 @@ class Compiled(Later):
     def close(self): ...
 
 
+@types.coroutine
+def by_generator(error=None):
+    return (yield from work(error).__await__())
+
+
 MAKE = {
+    "generator": by_generator,
     "compiled": Compiled,
     "task": lambda error=None: asyncio.ensure_future(work(error)),
     "gather": lambda error=None: asyncio.gather(work(error)),
@@ -125,3 +132,20 @@ def test_an_awaitable_may_be_awaited_again(spans):
 
     assert asyncio.run(main()) == (42, 42)
     assert spans.tree() == [("task starts", "success", [])]
+
+
+def test_a_plain_generator_is_no_awaitable(spans):
+    value = (number for number in range(3))
+
+    assert task(lambda: value)() is value
+
+
+def test_a_coroutine_made_of_a_generator_is_awaited_wherever_it_is_executed(spans):
+    async def main():
+        return await Task(task_target=by_generator).execute__async()
+
+    assert asyncio.run(main()) == 42
+    assert asyncio.run(Task(task_target=by_generator).execute__sync()) == 42
+    assert flow(by_generator)().execute().flow_return_value == 42
+    assert [root.result for root in spans.tree()] == ["success"] * 3
+    assert all(span.end_time - span.start_time > 10_000_000 for span in spans.spans)

@@ -33,6 +33,30 @@ def test_each_failure_is_one_error_with_name_and_reason(spans, caplog, level):
     assert [bool(record.exc_info) for record in records] == [level == logging.DEBUG] * 3
 
 
+def test_an_exception_without_a_text_is_said_by_its_type(spans, caplog):
+    @task(raise_on_error=False)
+    def mute():
+        raise NotImplementedError
+
+    @flow(flow_config=Flow_Run__Config(raise_flow_error=False))
+    def lenient(this_flow):
+        mute()
+        this_flow.add_flow_artifact(key="reason", data=NotImplementedError())
+        raise NotImplementedError
+
+    run = lenient().execute()
+
+    said = [record.getMessage() for record in caplog.records if record.name == "otelflow"]
+    assert said == [
+        "Error executing task 'mute': NotImplementedError (it stays inside: raise_on_error=False)",
+        "Error executing flow 'lenient': NotImplementedError (it stays inside: raise_flow_error=False)",
+    ]
+    assert run.artifacts[0].data == "NotImplementedError"
+    assert {"Error executing 'mute' task: NotImplementedError", "Error executing flow: NotImplementedError"} <= {
+        line.plain_text for line in run.log
+    }
+
+
 def test_what_comes_out_is_not_logged(spans, caplog):
     @flow
     def strict():

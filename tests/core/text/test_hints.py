@@ -5,7 +5,7 @@ import json
 import pytest
 
 import otelflow
-from otelflow._core.text.hints import nearest, place_of, suggestion
+from otelflow._core.text.hints import error_text, nearest, place_of, suggestion
 
 
 def test_the_nearest_name_is_named_and_a_far_one_is_not():
@@ -43,3 +43,8 @@ class Refusing:
 
     def decode(self, text):
         raise ValueError("not JSON")
+
+
+def test_an_exception_without_a_text_is_its_type_alone():
+    assert error_text("ValueError", "no number") == "ValueError: no number"
+    assert error_text("ValueError", "") == "ValueError"

@@ -1,6 +1,8 @@
 """Containers are shown as Python shows them, bounded, in their own order, on every Python."""
 
+import _signal
 import collections
+import functools
 import os
 import signal
 import sys
@@ -72,13 +74,30 @@ def test_whatever_an_object_raises_when_it_is_shown_stays_inside(error):
     assert safe_str([Showing(show)], 100) == f"<list: str() raised {type(error).__name__}>"
 
 
-def test_what_a_signal_handler_raises_comes_out():
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+def leave(*_):
+    sys.exit(7)
+
+
+@pytest.mark.parametrize("handler", [leave, functools.partial(leave, "now")], ids=["function", "partial"])
+def test_what_a_signal_handler_raises_comes_out(handler):
+    before = signal.signal(signal.SIGTERM, handler)
     try:
         with pytest.raises(SystemExit):
             safe_str(Showing(lambda: os.kill(os.getpid(), signal.SIGTERM) or "shown"), 100)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_a_signal_handler_that_cannot_be_shown_is_not_shown():
+    def show():
+        raise SystemExit
+
+    # As asyncio.run() has one; signal.signal() would show it when it is taken back.
+    before = _signal.signal(signal.SIGTERM, functools.partial(leave, Showing(show)))
+    try:
+        assert safe_str(Showing(show), 100) == "<Showing: str() raised SystemExit>"
+    finally:
+        _signal.signal(signal.SIGTERM, before)
 
 
 def test_an_int_of_any_length_has_its_digits():

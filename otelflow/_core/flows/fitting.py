@@ -1,0 +1,56 @@
+"""What may stand in the attributes of a ``Flow`` and a ``Task``, and what is said of anything else."""
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Final, TypeVar
+
+from otelflow._core.flows.config import Flow_Run__Config
+from otelflow._core.text.hints import in_words
+from otelflow._core.text.safe_str import brief_repr
+from otelflow.errors import ConfigurationError
+
+V = TypeVar("V")
+
+_OF_FLOWS: Final[Mapping[str, tuple[type, ...]]] = {
+    "flow_config": (Flow_Run__Config, type(None)),
+    "data": (Mapping, type(None)),
+    "capture_parameters": (bool, Sequence),
+    "capture_return_value": (bool,),
+}
+_OF_TASKS: Final[Mapping[str, tuple[type, ...]]] = {
+    "task_args": (tuple, list),
+    "task_kwargs": (Mapping,),
+    "raise_on_error": (bool,),
+}
+#: What may be assigned to an attribute of a flow
+ASSIGNED: Final[Mapping[str, tuple[type, ...]]] = {
+    "flow_config": (Flow_Run__Config,),
+    "flow_args": (tuple, list),
+    "flow_kwargs": (Mapping,),
+    "data": (MutableMapping,),
+}
+
+
+def checked(owner: str, name: str, value: V, kinds: Sequence[type]) -> V:
+    """Return *value*. Raises ConfigurationError that names *owner* and *name* if it is of none of *kinds*."""
+    if not isinstance(value, tuple(kinds)):
+        raise ConfigurationError(f"{owner}: {name} must be {in_words(kinds)}, not {brief_repr(value, 60)}")
+    return value
+
+
+def assigned(flow: object, name: str, value: V) -> V:
+    """Return *value*, which *flow* is to have as *name*. Raises ConfigurationError for one that it cannot use."""
+    return checked(type(flow).__name__, name, value, ASSIGNED[name]) if name in ASSIGNED else value
+
+
+def check_flow(flow: object, config: object, data: object, parameters: object, return_value: object) -> None:
+    """Raise ConfigurationError for a value of a keyword of *flow* that it cannot use."""
+    if config is None and data is None and parameters is False and return_value is False:  # as most are
+        return
+    for (name, kinds), value in zip(_OF_FLOWS.items(), (config, data, parameters, return_value), strict=True):
+        checked(type(flow).__name__, name, value, kinds)
+
+
+def check_task(task: object) -> None:
+    """Raise ConfigurationError for a value of an attribute of *task* that it cannot use."""
+    for name, kinds in _OF_TASKS.items():
+        checked(type(task).__name__, name, getattr(task, name), kinds)

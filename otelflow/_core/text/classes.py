@@ -1,0 +1,46 @@
+"""What a class is and has, asked of the class itself: a metaclass is foreign code, and so is an object's ``__class__``.
+
+``isinstance()``, ``hasattr()``, ``hash()`` and ``==`` ask these. ``issubclass(type(value), SomeException)`` does not,
+where that is no abstract base class.
+"""
+
+from typing import Final
+
+_DICT: Final = type.__dict__["__dict__"]
+_MRO: Final = type.__dict__["__mro__"]
+_MODULE: Final = type.__dict__["__module__"]
+_NAME: Final = type.__dict__["__name__"]
+_QUALNAME: Final = type.__dict__["__qualname__"]
+
+
+def bases(kind: type) -> tuple[type, ...]:
+    """Return *kind* and its base classes, in the order in which attributes are looked up."""
+    mro: tuple[type, ...] = _MRO.__get__(kind)
+    return mro
+
+
+def has(kind: type, name: str) -> bool:
+    """Tell whether objects of *kind* have the attribute *name* from their class, as the interpreter looks it up."""
+    return any(name in _DICT.__get__(base) for base in bases(kind))
+
+
+def names_in(kind: type) -> set[str]:
+    """Return the names of all that objects of *kind* have from their class."""
+    return set().union(*(_DICT.__get__(base) for base in bases(kind)))
+
+
+def module_of(kind: type) -> str:
+    """Return the module of *kind*, or nothing when it has none."""
+    module = _MODULE.__get__(kind)
+    return str.__str__(module) if issubclass(type(module), str) else ""
+
+
+def name_of(kind: type) -> str:
+    """Return the name of *kind*."""
+    return str(_NAME.__get__(kind))
+
+
+def qualified_name(kind: type) -> str:
+    """Return the name of *kind* as OpenTelemetry writes it: with its module, unless it is built in."""
+    module, name = module_of(kind), str(_QUALNAME.__get__(kind))
+    return name if module in ("builtins", "") else f"{module}.{name}"

@@ -1,0 +1,51 @@
+"""What a class is and has is asked of the class, and never of its metaclass."""
+
+import json
+
+import pytest
+
+from otelflow._core.text import classes
+
+
+def refuse(*_):
+    raise RuntimeError("asked")
+
+
+class Refusing(type):
+    """A metaclass that answers nothing."""
+
+    __hash__ = __eq__ = __getattribute__ = __dir__ = __instancecheck__ = __subclasscheck__ = refuse
+
+
+class Base:
+    def shown(self): ...
+
+
+Hostile = Refusing("Hostile", (Base,), {"__await__": refuse, "__module__": "far.away", "__qualname__": "Out.In"})
+
+
+def test_a_metaclass_is_never_asked():
+    assert [base is kind for base, kind in zip(classes.bases(Hostile), (Hostile, Base, object), strict=True)] == [
+        True
+    ] * 3
+    assert classes.has(Hostile, "shown")
+    assert classes.has(Hostile, "__await__")
+    assert not classes.has(Hostile, "missing")
+    assert {"shown", "__await__", "__repr__"} <= classes.names_in(Hostile)
+    assert classes.name_of(Hostile) == "Hostile"
+    assert classes.module_of(Hostile) == "far.away"
+    assert classes.qualified_name(Hostile) == "far.away.Out.In"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (ValueError, "ValueError"),
+        (json.JSONDecodeError, "json.decoder.JSONDecodeError"),
+        (type("Odd", (), {"__module__": 3}), "Odd"),
+        (type("Nowhere", (), {"__module__": None}), "Nowhere"),
+    ],
+    ids=str,
+)
+def test_a_qualified_name_has_the_module_unless_it_is_built_in(kind, name):
+    assert classes.qualified_name(kind) == name

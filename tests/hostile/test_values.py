@@ -1,0 +1,189 @@
+"""Whatever a value or an exception does when it is looked at, a run gives it back as it is, and reports it."""
+
+import json
+
+import pytest
+
+from otelflow import flow, task
+from otelflow._core.text import classes
+from otelflow.testing import flow_trace
+
+
+def refuse(*_, **__):
+    raise RuntimeError("it was looked at")
+
+
+class RefusesHash(type):
+    __hash__ = refuse
+
+
+class RefusesComparison(type):
+    __eq__ = refuse
+    __hash__ = type.__hash__
+
+
+class RefusesAttributes(type):
+    __getattr__ = refuse
+
+
+class RefusesNames(type):
+    __name__ = __module__ = property(refuse)
+
+
+class HidesClass:
+    __class__ = property(refuse)
+
+
+class RefusesAll:
+    __getattribute__ = __format__ = __bool__ = __len__ = __iter__ = __reduce_ex__ = refuse
+
+
+class IsAllItHas:
+    def __getattribute__(self, name):
+        return self
+
+    def __call__(self, *_, **__):
+        return self
+
+
+class Gigantic(list):
+    def __len__(self):
+        return 2**70
+
+
+class FutureByName:
+    """Has what asyncio tells its futures by, and is none."""
+
+    _asyncio_future_blocking = True
+    done = refuse
+
+    def __await__(self):
+        yield
+
+
+class Text(str):
+    __slots__ = ()
+    __str__ = __repr__ = __format__ = __eq__ = __hash__ = __len__ = __getitem__ = refuse
+
+
+class Number(int):
+    __str__ = __repr__ = __format__ = __eq__ = __hash__ = __bool__ = __int__ = __index__ = refuse
+
+
+VALUES = {
+    "hash of its class": lambda: RefusesHash("Value", (), {})(),
+    "comparison of its class": lambda: RefusesComparison("Value", (), {})(),
+    "attributes of its class": lambda: RefusesAttributes("Value", (), {})(),
+    "names of its class": lambda: RefusesNames("Value", (), {})(),
+    "its class": HidesClass,
+    "everything": RefusesAll,
+    "nothing": IsAllItHas,
+    "a length": Gigantic,
+    "a future": FutureByName,
+    "a text": lambda: Text("text"),
+    "a number": lambda: Number(3),
+}
+
+
+@pytest.fixture(params=VALUES)
+def value(request):
+    """Return what does not answer when it is asked for what the name says; pytest itself would ask it."""
+    return lambda: VALUES[request.param]()
+
+
+@task(capture_parameters=True, capture_return_value=True, task_run_name="{value}")
+def pass_on(value):
+    return value
+
+
+@task
+def echo(value):
+    sent = yield value
+    return sent
+
+
+@flow(capture_parameters=True, capture_return_value=True)
+def record(value, this_flow):
+    this_flow.log_info(value)
+    for artifact_type in (None, "json", "text", "own"):
+        this_flow.add_flow_artifact(key="as-is", data=value, artifact_type=artifact_type)
+    this_flow.add_flow_artifact(key="table", data=[{"cell": value}], artifact_type="table")
+    this_flow.add_flow_result("result", value)
+    return pass_on(value)
+
+
+def test_a_value_of_any_class_comes_through_a_flow_and_is_recorded(value):
+    value = value()
+
+    with flow_trace() as trace:
+        run = record(value).execute()
+
+    is_same = run.flow_return_value is value  # pytest would show both if this were asserted as it is
+    assert is_same
+    assert [span.attributes["otelflow.run.result"] for span in trace.spans] == ["success", "success"]
+    assert len(list(run.artifacts)) == 5
+    assert json.dumps(run.json())
+
+
+def test_a_value_of_any_class_can_be_sent_into_a_generator(value):
+    value = value()
+
+    with flow_trace() as trace:
+        steps = echo(value)
+        first = next(steps)
+        with pytest.raises(StopIteration) as end:
+            steps.send(value)
+
+    is_same = first is value and end.value.value is value
+    assert is_same
+    assert trace.one("task echo").attributes["otelflow.run.result"] == "success"
+
+
+class RefusesAllOfAnError(Exception):
+    __str__ = __repr__ = __eq__ = __hash__ = refuse
+    code = reason = property(refuse)
+
+
+class HidesClassOfAnError(Exception):
+    __class__ = property(refuse)
+
+
+class RefusesMembers(ExceptionGroup):
+    exceptions = property(refuse)
+
+
+ERRORS = {
+    "hash of its class": lambda: RefusesHash("Error", (Exception,), {})("text"),
+    "comparison of its class": lambda: RefusesComparison("Error", (Exception,), {})("text"),
+    "names of its class": lambda: RefusesNames("Error", (Exception,), {})("text"),
+    "everything": lambda: RefusesAllOfAnError("text"),
+    "its class": lambda: HidesClassOfAnError("text"),
+    "its members": lambda: RefusesMembers("text", [ValueError()]),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_exception_of_any_class_comes_out_and_is_recorded_and_logged(name, caplog):
+    error = ERRORS[name]()
+    error_type = classes.qualified_name(type(error))
+
+    @task(task_name="lenient", raise_on_error=False)
+    def fail():
+        raise error
+
+    @flow
+    def fails():
+        raise error
+
+    with flow_trace() as trace:
+        value = fail()
+        try:
+            fails().execute()
+        except BaseException as raised:  # noqa: BLE001 to compare it, pytest.raises() would ask its class
+            came_out = raised
+
+    is_same = value is None and came_out is error
+    assert is_same
+    assert [span.attributes["error.type"] for span in trace.spans] == [error_type] * 2
+    assert {span.attributes["otelflow.run.result"] for span in trace.spans} == {"failure"}
+    assert f"Error executing task 'lenient': {error_type}: " in caplog.text
