@@ -12,8 +12,6 @@ from otelflow._core.flows.flow import Flow, flow
 from otelflow._core.flows.injection import INJECTED
 from otelflow._core.flows.objective import Objective
 from otelflow._core.flows.task import Task, task
-from otelflow._core.inside.log_capture import get_run_logger
-from otelflow._core.text.redaction import redact
 from otelflow._version import __version__ as __version__
 from otelflow.errors import OtelflowError
 
@@ -22,7 +20,9 @@ if TYPE_CHECKING:
     from otelflow._core.inside.artifacts import Artifact, Result
     from otelflow._core.inside.events import Flow_Run__Event, Flow_Run__Event_Data, Flow_Run__Event_Type
     from otelflow._core.inside.listeners import Flow_Events, add_listener, flow_events, remove_listener
+    from otelflow._core.inside.log_capture import get_run_logger
     from otelflow._core.runs.propagation import continue_trace, trace_headers
+    from otelflow._core.text.redaction import redact
     from otelflow._telemetry.configure import Telemetry, configure, force_flush
     from otelflow.listeners._listener import Listener
 
@@ -70,6 +70,8 @@ _LATE: Final = {
     "continue_trace": "otelflow._core.runs.propagation",
     "flow_events": "otelflow._core.inside.listeners",
     "force_flush": "otelflow._telemetry.configure",
+    "get_run_logger": "otelflow._core.inside.log_capture",
+    "redact": "otelflow._core.text.redaction",
     "remove_listener": "otelflow._core.inside.listeners",
     "trace_headers": "otelflow._core.runs.propagation",
 }

@@ -6,7 +6,7 @@ and where anything differs the SDK's tracer makes the spans. No sampler or proce
 
 import functools
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
@@ -24,10 +24,13 @@ from opentelemetry.trace import (
 )
 
 from otelflow._core.process import forks, losses
-from otelflow._core.process.provider import SpanMaker, TracerSpanMaker
+from otelflow._core.process.provider import TracerSpanMaker
 from otelflow._core.text.hints import error_text
 from otelflow._telemetry.span import RunSpan
 from otelflow._telemetry.span_maker import RunSpanMaker
+
+if TYPE_CHECKING:
+    from otelflow._core.process.provider import SpanMaker
 
 # A ratio of a half takes it, a ratio of a quarter does not.
 _TRACE_ID: Final = (1 << 126) | (1 << 62)
@@ -87,7 +90,7 @@ def _trial() -> tuple[Any, _Log]:
     return provider.get_tracer("trial", "1", "https://example.org/schema"), log
 
 
-def span_maker(tracer: Tracer) -> SpanMaker:
+def span_maker(tracer: Tracer) -> "SpanMaker":
     """Return what makes the spans of *tracer*: a maker of ours, or the tracer if its SDK is another one."""
     if type(tracer) is Tracer:
         try:
@@ -133,7 +136,7 @@ def difference_on_trial() -> str:
     return ""
 
 
-def _generations(maker: SpanMaker) -> list[object]:
+def _generations(maker: "SpanMaker") -> list[object]:
     """Return a span without a parent, its child, and the child's child, as far as their ids are no matter."""
     context, generations = Context(), []
     for _ in range(3):

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 from otelflow._core.process.settings import check, settings
 from otelflow._core.process.settings_table import RUN_SETTINGS, RunSettings
-from otelflow._core.text.hints import nearest, suggestion
 
 if TYPE_CHECKING:
     _Fields = RunSettings  # as a type it has each of them; an object has those that were given
@@ -40,12 +39,17 @@ class Flow_Run__Config(_Fields):
         # A subclass may have attributes of its own, but not one that is a field misspelt.
         if name in RUN_SETTINGS or (type(self) is Flow_Run__Config and not name.startswith("_")):
             value = check(name, value, type(self).__name__, RUN_SETTINGS)
-        elif not hasattr(type(self), name) and nearest(name, RUN_SETTINGS) is not None:
-            check(name, value, type(self).__name__, RUN_SETTINGS)
+        elif not hasattr(type(self), name):
+            from otelflow._core.text.hints import nearest  # noqa: PLC0415 only for mistakes
+
+            if nearest(name, RUN_SETTINGS) is not None:
+                check(name, value, type(self).__name__, RUN_SETTINGS)
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
         if name not in RUN_SETTINGS:
+            from otelflow._core.text.hints import suggestion  # noqa: PLC0415 only for mistakes
+
             raise AttributeError(f"{type(self).__name__} has no field {name!r}{suggestion(name, RUN_SETTINGS)}")
         return getattr(settings(), name)
 

@@ -5,8 +5,8 @@ import functools
 import inspect
 import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict, TypeVar, Union, get_args, get_origin
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
 from otelflow import semconv
 from otelflow._core.flows.config import Flow_Run__Config
@@ -17,13 +17,19 @@ from otelflow._core.policies import compose
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import drivers
 from otelflow._core.runs.run import Run
-from otelflow._core.text.hints import suggestion
-from otelflow._core.text.redaction import REDACTED, is_secret, recorded
 from otelflow._core.text.safe_str import bounded_name, comes_from_outside, safe_str
 from otelflow.errors import ConfigurationError, DecoratedTwice, NotCallable, UnfillableParameter, UnknownKeyword
 
 if TYPE_CHECKING:
+    from typing import TypedDict
+
     from otelflow._core.policies.policy import Body
+else:
+
+    class TypedDict:  # the real one takes a fiftieth of an import, and does nothing else
+        def __init_subclass__(cls, total: bool) -> None:
+            cls.__annotations__ = {**cls.__base__.__annotations__, **cls.__annotations__}
+
 
 Capture = bool | Sequence[str]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,21 +38,13 @@ _NO_OPTIONS: Final[Mapping[str, Any]] = {}
 _NAME_LENGTH: Final = 1_000
 
 
-class Kind(enum.Enum):
-    """How a function is run."""
+class Kind:  # an Enum would take a hundredth of an import
+    """How a function is run: the name of its driver."""
 
-    FUNCTION = enum.auto()
-    COROUTINE = enum.auto()
-    GENERATOR = enum.auto()
-    ASYNC_GENERATOR = enum.auto()
-
-
-_DRIVERS: Final[Mapping[Kind, Callable[[drivers.NewRun], Callable[..., Any]]]] = {
-    Kind.FUNCTION: drivers.function,
-    Kind.COROUTINE: drivers.coroutine,
-    Kind.GENERATOR: drivers.generator,
-    Kind.ASYNC_GENERATOR: drivers.async_generator,
-}
+    FUNCTION: Final = "function"
+    COROUTINE: Final = "coroutine"
+    GENERATOR: Final = "generator"
+    ASYNC_GENERATOR: Final = "async_generator"
 
 
 class Definition:
@@ -88,7 +86,7 @@ class Definition:
         self.code_name = bounded_name(f"{module}.{getattr(plain, '__qualname__', self.name)}")
         self.kind = _kind(plain)
         self.is_generator = self.kind in (Kind.GENERATOR, Kind.ASYNC_GENERATOR)
-        self.drive = _DRIVERS[self.kind]
+        self.drive: Callable[[drivers.NewRun], Callable[..., Any]] = getattr(drivers, self.kind)
         self.injection = Injection(target)
         self.capture_parameters = self._checked_capture(options.get("capture_parameters", False))
         self.run_name = self._checked_template(options)
@@ -157,11 +155,7 @@ class Definition:
             return capture
         names = [capture] if isinstance(capture, str) else list(capture)
         parameters = inspect.signature(self.target).parameters
-        unknown = next((bounded_name(name) for name in names if name not in parameters), None)
-        if unknown is not None:
-            raise ConfigurationError(
-                f"capture_parameters: {self.name!r} has no parameter {unknown!r}{suggestion(unknown, parameters)}"
-            )
+        self._check_names("capture_parameters", names, parameters)
         return names
 
     def _checked_template(self, options: Mapping[str, Any]) -> str | None:
@@ -178,15 +172,21 @@ class Definition:
         except ValueError as error:
             raise ConfigurationError(f"{keyword}={template!r:.80} is no template: {error}") from None
         names = [re.split(r"[.\[]", field, maxsplit=1)[0] for field in fields]
-        unknown = next((name for name in names if name not in parameters), None)
-        if unknown is not None:
-            raise ConfigurationError(
-                f"{keyword}: {self.name!r} has no parameter {unknown!r}{suggestion(unknown, parameters)}"
-            )
+        self._check_names(keyword, names, parameters)
         return template
+
+    def _check_names(self, keyword: str, names: Sequence[str], parameters: Collection[str]) -> None:
+        unknown = next((bounded_name(name) for name in names if name not in parameters), None)
+        if unknown is not None:
+            from otelflow._core.text.hints import suggestion  # noqa: PLC0415 only for mistakes
+
+            cure = suggestion(unknown, parameters)
+            raise ConfigurationError(f"{keyword}: {self.name!r} has no parameter {unknown!r}{cure}")
 
     def name_of_run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """Return the name of the run with these arguments, redacted and bounded; or the template if they do not fit."""
+        from otelflow._core.text.redaction import REDACTED, is_secret  # noqa: PLC0415 at the first run, not at an import
+
         template = self.run_name or ""
         try:
             bound = inspect.signature(self.target).bind_partial(*args, **kwargs)
@@ -209,6 +209,8 @@ class Definition:
 
     def captured_parameters(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, str]:
         """Return the attributes of the parameters that the user wants recorded, redacted and bounded."""
+        from otelflow._core.text.redaction import REDACTED, is_secret  # noqa: PLC0415 at the first run, not at an import
+
         try:
             bound = inspect.signature(self.target).bind_partial(*args, **kwargs).arguments
         except (TypeError, ValueError):
@@ -250,10 +252,12 @@ def text_of_name(name: object) -> str:
 
 def shown_value(value: object) -> str:
     """Return a value as attributes show it: redacted and bounded."""
+    from otelflow._core.text.redaction import recorded  # noqa: PLC0415 at the first run, not at an import
+
     return recorded(value, settings().value_limit)
 
 
-def _kind(plain: Any) -> Kind:
+def _kind(plain: Any) -> str:
     call = plain if inspect.isroutine(plain) else getattr(type(plain), "__call__", plain)  # noqa: B004
     flags = getattr(getattr(call, "__code__", None), "co_flags", 0)
     if inspect.iscoroutinefunction(call) or flags & inspect.CO_ITERABLE_COROUTINE:

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 _RETURN_VALUE: Final = "flow-return-value"
 
 
-class HeldFlow(Protocol):
-    """The ``Flow`` that the user holds, as its run sees it."""
+if TYPE_CHECKING:  # making a protocol takes a hundredth of an import
 
-    flow_state: "FlowState"
+    class HeldFlow(Protocol):
+        """The ``Flow`` that the user holds, as its run sees it."""
+
+        flow_state: "FlowState"
 
 
 def new_flow_id() -> str:
@@ -42,7 +44,7 @@ class Block(Run):
 
     __slots__ = ("around", "failed_tasks")
 
-    def __init__(self, flow: HeldFlow, around: "Block | None") -> None:
+    def __init__(self, flow: "HeldFlow", around: "Block | None") -> None:
         super().__init__(None, effective(flow.flow_state.config))
         self.around = around
         self.failed_tasks = 0
@@ -66,7 +68,7 @@ class Block(Run):
         self.flow_run = None
 
 
-def innermost_block(flow: HeldFlow) -> Block | None:
+def innermost_block(flow: "HeldFlow") -> Block | None:
     """Return the open block of *flow* that was entered last in this context, if there is one."""
     run = current_run()
     while run is not None:
@@ -88,12 +90,12 @@ class FlowRun(ExecutedRun):
     __slots__ = ("failed_tasks",)
 
     kind: ClassVar[str] = "flow"
-    flow: HeldFlow
+    flow: "HeldFlow"
     definition: Definition
     flow_name: str
     flow_run_id: str
 
-    def __init__(self, flow: HeldFlow, definition: Definition) -> None:
+    def __init__(self, flow: "HeldFlow", definition: Definition) -> None:
         parent = parent_here()
         if isinstance(parent, Block) and parent.flow is flow:  # a block of the same flow is no parent
             parent = parent.parent

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from otelflow._core.process.process import State
-from otelflow._core.text.hints import nearest, suggestion
 from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import ConfigurationError, UnfillableParameter
 
@@ -122,6 +121,8 @@ class Injection:
                 filled[parameter.name] = value
         unfilled = next((parameter for parameter in self._required if is_missing(parameter)), None)
         if unfilled is not None:
+            from otelflow._core.text.hints import nearest  # noqa: PLC0415 only for mistakes
+
             meant = nearest(unfilled.name, [*NAMES, *dependencies])
             reason = f"nothing can be injected for its parameter {unfilled.name!r}"
             plain = getattr(self._function, "func", self._function)  # a partial is called by its function
@@ -220,6 +221,8 @@ def _unexpected(signature: inspect.Signature, kwargs: Mapping[str, Any]) -> str 
     unexpected = next((name for name in kwargs if name not in names), None)
     if unexpected is None:
         return None
+    from otelflow._core.text.hints import suggestion  # noqa: PLC0415 only for mistakes
+
     others = [name for name in names if name not in ("self", "cls")]
     return f"it has no parameter {unexpected!r}{suggestion(str(unexpected), others)}"
 

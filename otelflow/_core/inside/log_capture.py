@@ -14,7 +14,7 @@ from otelflow._core.inside import messages
 from otelflow._core.process import forks
 from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
-from otelflow._core.runs import observers, open_runs
+from otelflow._core.runs import observers
 from otelflow._core.runs.current import open_run_here
 from otelflow._core.runs.endings import stack_trace
 from otelflow._core.runs.run import Run
@@ -173,13 +173,6 @@ class _Capture(State, observers.Observer):
             ancestor = ancestor.parent if ancestor.propagate else None
         return False
 
-    def first_opened(self) -> None:
-        """See what the settings ask for."""
-        capture_configured()
-
-    def last_closed(self) -> None:
-        """Go on: what is logged outside runs is no message."""
-
     def run_started(self, run: Run) -> None:
         """Capture anew where the program has configured its logging since, which sets levels."""
         if run.parent is None:
@@ -206,7 +199,6 @@ def _wrap(original: _CallHandlers) -> _CallHandlers:
 
 
 _capture: Final = _Capture()
-open_runs.watch(_capture)
 
 
 def capture(names: Iterable[str]) -> None:

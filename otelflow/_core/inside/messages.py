@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from otelflow import semconv
 from otelflow._core.inside import journal
@@ -17,9 +17,7 @@ from otelflow._core.runs import log_records, observers
 from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.observers import observed
 from otelflow._core.runs.run import Run
-from otelflow._core.text.redaction import recorded
 from otelflow._core.text.safe_str import bounded_name, without_ansi
-from otelflow._core.text.visible import clean, colored
 
 _PLAIN: Final = object()
 
@@ -49,20 +47,31 @@ def is_created(line: "Line") -> bool:
     return line.message.startswith(_CREATED)
 
 
-class Line(NamedTuple):
+class Line(tuple[int, int, str, Any, "str | None"]):  # to make a NamedTuple takes a fiftieth of an import
     """One message: when (ns since the epoch), how important, and its text, which is made when it is first read."""
 
-    time_ns: int
-    level: int
-    message: str
-    argument: Any = _PLAIN
-    task_run_id: str | None = None
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        time_ns: int
+        level: int
+        message: str
+        argument: Any
+        task_run_id: str | None
+    else:
+        time_ns = property(operator.itemgetter(0))
+        level = property(operator.itemgetter(1))
+        message = property(operator.itemgetter(2))
+        argument = property(operator.itemgetter(3))
+        task_run_id = property(operator.itemgetter(4))
 
     @property
     def text(self) -> str:
         """The message with its ANSI colours."""
         if self.argument is _PLAIN:
             return self.message
+        from otelflow._core.text.redaction import recorded  # noqa: PLC0415 at the first run, not at an import
+
         return self.message.replace("{}", recorded(self.argument, settings().value_limit))
 
     @property
@@ -118,9 +127,11 @@ def write(
 ) -> None:
     """Take *message* as one of *run*: redacted, bounded, with its own timestamp."""
     if run.settings.logging_enabled and not observers.in_listener():
+        from otelflow._core.text.redaction import recorded  # noqa: PLC0415 at the first run, not at an import
+
         text = recorded(message, settings().value_limit)
         own_id = "" if task_run_id is None else bounded_name(task_run_id)  # it may be anything
-        line = Line(time_ns or time.time_ns(), level, text, task_run_id=own_id or run.task_run_id)
+        line = _new_line((time_ns or time.time_ns(), level, text, _PLAIN, own_id or run.task_run_id))
         if run.flow is not None and run.settings.log_to_memory:
             run.flow.flow_state.log.append(line)
         if run.settings.log_to_console and not printed:
@@ -179,12 +190,16 @@ def shows_colors(stream: object) -> bool:
 
 def print_traceback(error: BaseException) -> None:
     """Write the traceback of *error* to stderr; it is no message of the run, whose span has it."""
+    from otelflow._core.text.visible import clean  # noqa: PLC0415 only when asked for
+
     text = "".join(traceback.format_exception(error))
     to_stderr(clean(text, len(text)))
 
 
 def for_console(line: Line, *, has_colors: bool) -> str:
     """Return *line* as it is written to a stream that obeys at most its colours."""
+    from otelflow._core.text.visible import clean, colored  # noqa: PLC0415 only when asked for
+
     return (colored(line.text) if has_colors else clean(line.text, len(line.text))) + "\n"
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from otelflow._core.inside import messages
 from otelflow._core.process import forks, losses
 from otelflow._core.process.process import State
+from otelflow._core.process.settings import settings
 from otelflow._core.runs import observers, open_runs
 from otelflow._core.runs.current import open_run_here
 from otelflow._core.runs.run import Run
@@ -70,9 +71,13 @@ class _Wrapper(State):
         self.original = self.wrapper = lambda *_, **__: None  # nothing is wrapped yet
 
     def first_opened(self) -> None:
-        """Wrap ``builtins.print``."""
+        """Wrap ``builtins.print``, and capture the loggers that the settings name."""
         with self.lock:
             self._install()
+        if settings().capture_loggers:
+            from otelflow._core.inside import log_capture  # noqa: PLC0415 most programs capture no logger
+
+            log_capture.capture_configured()
 
     def last_closed(self) -> None:
         """Put ``builtins.print`` back, unless somebody else has wrapped it since."""

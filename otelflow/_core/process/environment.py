@@ -3,7 +3,6 @@
 import os
 from typing import Final
 
-from otelflow._core.text.hints import quotes_in
 from otelflow.errors import ConfigurationError
 
 #: What every variable of otelflow begins with
@@ -30,5 +29,7 @@ def positive_integer(variable: str, default: int) -> int:
     if not text:
         return default
     if not (text.isascii() and text.isdigit()) or int(text) == 0:
+        from otelflow._core.text.hints import quotes_in  # noqa: PLC0415 only for mistakes
+
         raise ConfigurationError(f"{variable} must be a whole number above 0, not {text!r}{quotes_in(text)}")
     return int(text)

@@ -21,17 +21,19 @@ _SDK: Final = "opentelemetry.sdk.trace"
 _FOR_SDK: Final = "otelflow._telemetry.sdk_spans"
 
 
-class SpanMaker(Protocol):
-    """Makes the spans of runs."""
+if TYPE_CHECKING:  # making a protocol takes a hundredth of an import
 
-    def start(
-        self, name: str, context: "Context | None", attributes: Callable[[], dict[str, Any]], start_time: int
-    ) -> Span:
-        """Start a span that is not current; its parent is the span of *context*, or the current one.
+    class SpanMaker(Protocol):
+        """Makes the spans of runs."""
 
-        *attributes* is called if somebody wants them. What it returns is the span's from then on; keys and values are
-        texts, and no key is empty.
-        """
+        def start(
+            self, name: str, context: "Context | None", attributes: Callable[[], dict[str, Any]], start_time: int
+        ) -> Span:
+            """Start a span that is not current; its parent is the span of *context*, or the current one.
+
+            *attributes* is called if somebody wants them. What it returns is the span's from then on; keys and values
+            are texts, and no key is empty.
+            """
 
 
 class TracerSpanMaker:
@@ -58,7 +60,7 @@ class _Provider(State):
     """The provider in use, and what makes its spans; looked up again at each run, since a host may come late."""
 
     provider: TracerProvider | None
-    span_maker: SpanMaker | None
+    span_maker: "SpanMaker | None"
     override: TracerProvider | None
     proxy: TracerProvider | None
     take_first_flow: bool
@@ -83,7 +85,7 @@ def choose_anew() -> None:
     _chosen.provider = None
 
 
-def span_maker() -> SpanMaker | None:
+def span_maker() -> "SpanMaker | None":
     """Return what makes spans now, or None while nobody has configured OpenTelemetry."""
     if _chosen.proxy is not None and _chosen.override is None and getattr(trace, "_TRACER_PROVIDER", _chosen) is None:
         return None  # nobody has set a provider; the API would look into the environment for one at each call
@@ -105,7 +107,7 @@ START_TOO_LATE: Final = (
 )
 
 
-def _maker_of(provider: TracerProvider) -> SpanMaker | None:
+def _maker_of(provider: TracerProvider) -> "SpanMaker | None":
     if provider is not _chosen.provider:
         shutdown.end_open_runs_at_exit()
         if type(provider) is trace.ProxyTracerProvider:

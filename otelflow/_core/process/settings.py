@@ -14,8 +14,6 @@ from otelflow._core.process import losses, shutdown
 from otelflow._core.process.environment import OTHER_VARIABLES, PREFIX
 from otelflow._core.process.process import State
 from otelflow._core.process.settings_table import SETTINGS, Setting, Settings
-from otelflow._core.text import redaction
-from otelflow._core.text.hints import nearest, suggestion
 from otelflow._core.text.safe_str import NAME_LENGTH, brief_repr
 from otelflow.errors import ConfigurationError
 
@@ -29,14 +27,17 @@ _Origin: TypeAlias = tuple[Any, str]
 class _Settings(State):
     """What is in force from the first run on, and the arguments of ``configure()``."""
 
-    in_force: Settings | None
+    in_force: Settings | None = None
     arguments: dict[str, _Origin]
 
     def reset(self) -> None:
         """Read variables and files anew at the next run."""
+        if self.in_force is not None:
+            from otelflow._core.text import redaction  # noqa: PLC0415 it was read, so it is there
+
+            redaction.use_patterns(())
         self.in_force = None
         self.arguments = {}
-        redaction.use_patterns(())
 
 
 _settings: Final = _Settings()
@@ -62,6 +63,8 @@ def configure(**arguments: Any) -> Settings:
 
 def _read(*, is_strict: bool) -> Settings:
     """Put in force what file, variables and arguments say; a mistake is raised if *is_strict*, and else ignored."""
+    from otelflow._core.text import redaction  # noqa: PLC0415 at the first run, not at an import
+
     mistakes: list[ConfigurationError] = []
     chosen = {**_from_environment(mistakes), **_settings.arguments}
     sources = {**_from_files(mistakes, chosen), **chosen}
@@ -104,6 +107,8 @@ def _from_environment(mistakes: list[ConfigurationError]) -> dict[str, _Origin]:
         setting = SETTINGS.get(variable.removeprefix(PREFIX).lower())
         if setting is None:
             # Never an error: a Kubernetes Service called "otelflow" sets OTELFLOW_SERVICE_HOST in every pod.
+            from otelflow._core.text.hints import nearest  # noqa: PLC0415 only for mistakes
+
             meant = nearest(variable.removeprefix(PREFIX), names)
             cure = f"; did you mean {PREFIX + meant!r}?" if meant else ""
             losses.warn_once(f"variable {variable}", "%s is not a variable of otelflow%s (ignored)", variable, cure)
@@ -183,5 +188,7 @@ def check(name: str, value: Any, place: str, settings: Mapping[str, Setting]) ->
     """
     setting = settings.get(name)
     if setting is None:
+        from otelflow._core.text.hints import suggestion  # noqa: PLC0415 only for mistakes
+
         raise ConfigurationError(f"{place} has no field {brief_repr(name)}{suggestion(name[:NAME_LENGTH], settings)}")
     return setting.check(value, place)

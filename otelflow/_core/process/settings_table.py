@@ -8,8 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from otelflow._core.text.hints import in_words, nearest
-from otelflow._core.text.redaction import redact_address
+from otelflow._core.text.hints import in_words
 from otelflow._core.text.regex import split_patterns
 from otelflow._core.text.safe_str import NAME_LENGTH, brief_repr
 from otelflow.errors import ConfigurationError
@@ -88,6 +87,8 @@ class Setting:
         for choice in self.choices:
             if choice.lower() == str(value).lower():
                 return choice
+        from otelflow._core.text.hints import nearest  # noqa: PLC0415 only for mistakes
+
         meant = nearest(str(value)[:NAME_LENGTH], self.choices)
         cure = f"; did you mean {meant!r}?" if meant else ""
         choices = ", ".join(self.choices)
@@ -96,6 +97,8 @@ class Setting:
 
 def _text_of(value: object) -> str:
     """Return *value* for a message that refuses it: without a password, and bounded."""
+    from otelflow._core.text.redaction import redact_address  # noqa: PLC0415 only for mistakes
+
     return redact_address(brief_repr(value, _LONGEST_VALUE))[:60]
 
 

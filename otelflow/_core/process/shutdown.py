@@ -7,7 +7,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from otelflow._core.process.process import State
 
@@ -18,11 +18,13 @@ T = TypeVar("T")
 _LEAST_SECONDS: Final = 0.1
 
 
-class Deliverer(Protocol):
-    """Delivers on a thread of its own."""
+if TYPE_CHECKING:  # making a protocol takes a hundredth of an import
 
-    def deliver_soon(self) -> None:
-        """Deliver what there is, if there is a thread; do not wait for it."""
+    class Deliverer(Protocol):
+        """Delivers on a thread of its own."""
+
+        def deliver_soon(self) -> None:
+            """Deliver what there is, if there is a thread; do not wait for it."""
 
 
 class _Shutdown(State):
@@ -104,7 +106,7 @@ def end_open_runs_at_exit() -> None:
     atexit.register(end_open_runs)
 
 
-def deliver_together(deliverer: Deliverer) -> None:
+def deliver_together(deliverer: "Deliverer") -> None:
     """Let *deliverer* begin with its last delivery when the first of them ends, and have one time limit with them."""
     _shutdown.deliverers.add(deliverer)
 

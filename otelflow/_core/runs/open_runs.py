@@ -1,20 +1,21 @@
 """Which runs are open in this process: the one register of them."""
 
 import weakref
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from otelflow._core.process.process import State
 from otelflow._core.runs.run import Run
 
+if TYPE_CHECKING:  # making a protocol takes a hundredth of an import
 
-class Watcher(Protocol):
-    """Is told, perhaps twice, when the first run opens and when the last one closes, on the thread of that run."""
+    class Watcher(Protocol):
+        """Is told, perhaps twice, when the first run opens and when the last one closes, on the thread of that run."""
 
-    def first_opened(self) -> None:
-        """A run is open, and there was none."""
+        def first_opened(self) -> None:
+            """A run is open, and there was none."""
 
-    def last_closed(self) -> None:
-        """No run is open any more; another one may be, meanwhile, in another thread."""
+        def last_closed(self) -> None:
+            """No run is open any more; another one may be, meanwhile, in another thread."""
 
 
 class _OpenRuns(State):
@@ -26,7 +27,7 @@ class _OpenRuns(State):
 
     runs: "dict[int, weakref.ref[Run]]"
     is_first_told: bool
-    watchers: tuple[Watcher, ...] = ()
+    watchers: "tuple[Watcher, ...]" = ()
 
     def reset(self) -> None:
         """Forget the runs; who watches them is settled at import."""
@@ -37,7 +38,7 @@ class _OpenRuns(State):
 _open: Final = _OpenRuns()
 
 
-def watch(watcher: Watcher) -> None:
+def watch(watcher: "Watcher") -> None:
     """Tell *watcher* when the first run opens and the last one closes."""
     _open.watchers = (*_open.watchers, watcher)
 

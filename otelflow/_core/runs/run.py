@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from opentelemetry.trace import INVALID_SPAN, Span
 
@@ -47,14 +47,17 @@ class Entry(Protocol):
         """Return what a listener's event has as ``data``."""
 
 
-class _Shelf(NamedTuple):
+class _Shelf:
     """How many entries of one kind a run keeps: the first, the last, and of the important ones between them."""
 
-    head: int
-    tail: int
-    important: int
-    omitted: str
-    has_states: bool = False  # an entry may come again, with another state
+    __slots__ = ("has_states", "head", "important", "omitted", "tail")
+
+    def __init__(self, head: int, tail: int, important: int, omitted: str, *, has_states: bool = False) -> None:
+        self.head = head
+        self.tail = tail
+        self.important = important
+        self.omitted = omitted
+        self.has_states = has_states  # an entry may come again, with another state
 
 
 # Together they leave room for the user's own events among the 128 that the SDK keeps. It throws away the oldest: so
@@ -77,10 +80,10 @@ class Journal:
     def _shelf(self, event_name: str) -> "BoundedLog[Entry]":
         shelf = self._shelves.get(event_name)
         if shelf is None:
-            head, tail, important, _, _ = _SHELVES[event_name]
+            limits = _SHELVES[event_name]
             # Of two threads that come at once, both get the same shelf.
             shelf = self._shelves.setdefault(
-                event_name, BoundedLog(head, tail, important, operator.attrgetter("is_important"))
+                event_name, BoundedLog(limits.head, limits.tail, limits.important, operator.attrgetter("is_important"))
             )
         return shelf
 
@@ -105,21 +108,23 @@ class Journal:
         return {key: count for key, count in counts.items() if count}
 
 
-class Body(Protocol):
-    """What a run calls."""
+if TYPE_CHECKING:  # making a protocol takes a hundredth of an import
 
-    body: "Callable[..., Any]"
+    class Body(Protocol):
+        """What a run calls."""
 
-    def arguments(self, run: "Run") -> "tuple[tuple[Any, ...], dict[str, Any]]":
-        """Return the arguments of *run* with what is injected; from now on it ``was_called``."""
+        body: "Callable[..., Any]"
 
-    def call_error(
-        self, run: "Run", error: BaseException, args: "tuple[Any, ...]", kwargs: "dict[str, Any]"
-    ) -> BaseException | None:
-        """Return the error that *error* means if the body did not take its arguments; then it was not called."""
+        def arguments(self, run: "Run") -> "tuple[tuple[Any, ...], dict[str, Any]]":
+            """Return the arguments of *run* with what is injected; from now on it ``was_called``."""
 
-    def call(self, run: "Run") -> Any:
-        """Call it with the arguments of *run*; ``run.was_called`` tells whether it came to that."""
+        def call_error(
+            self, run: "Run", error: BaseException, args: "tuple[Any, ...]", kwargs: "dict[str, Any]"
+        ) -> BaseException | None:
+            """Return the error that *error* means if the body did not take its arguments; then it was not called."""
+
+        def call(self, run: "Run") -> Any:
+            """Call it with the arguments of *run*; ``run.was_called`` tells whether it came to that."""
 
 
 class Run:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _MOST_ERRORS: Final = 100
 
 
-def start(run: Run, span_maker: provider.SpanMaker) -> None:
+def start(run: Run, span_maker: "provider.SpanMaker") -> None:
     """Give *run* the span that *span_maker* makes, if it does."""
     try:
         run.span = span_maker.start(

@@ -4,9 +4,7 @@ import logging
 import traceback
 from typing import Final
 
-from otelflow._core.text.redaction import redact
 from otelflow._core.text.safe_str import safe_str
-from otelflow._core.text.visible import clean
 
 _LONGEST: Final = 10_000
 _LONGEST_TRACEBACK: Final = 100_000
@@ -16,6 +14,9 @@ class _CleaningFilter(logging.Filter):
     """Cleans the arguments of each record, and its traceback, whose lines are indented: none looks like a record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        from otelflow._core.text.redaction import redact  # noqa: PLC0415 only when something is logged
+        from otelflow._core.text.visible import clean  # noqa: PLC0415
+
         if isinstance(record.args, tuple):
             record.args = tuple(
                 argument

@@ -285,7 +285,8 @@ def test_messages_have_colours_on_a_terminal_that_wants_them_only(monkeypatch, s
 def test_the_log_in_memory_keeps_the_first_and_the_last_thousand_messages_and_a_thousand_errors():
     log = messages.new_log()
     for number in range(5_000):
-        log.append(messages.Line(0, logging.ERROR if 1_500 <= number < 2_700 else logging.INFO, str(number)))
+        level = logging.ERROR if 1_500 <= number < 2_700 else logging.INFO
+        log.append(messages.Line((0, level, str(number), "", None)))
 
     numbers = [int(line.message) for line in log]
     assert numbers == [*range(1_000), *range(1_500, 2_500), *range(4_000, 5_000)]
