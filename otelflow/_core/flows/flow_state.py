@@ -65,7 +65,7 @@ class _SetUp:
         )
 
     def __del__(self) -> None:
-        if not sys.is_finalizing():
+        if not sys.is_finalizing() and hasattr(self, "flow_name"):  # a Ctrl-C may have left it half made
             self.warn("")
 
 

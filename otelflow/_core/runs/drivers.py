@@ -170,8 +170,9 @@ class _CloseWhenDropped:
         self._run = run
 
     def __del__(self) -> None:
-        if not self._run.is_closed:
-            close_early(self._run)
+        run = getattr(self, "_run", None)  # none, where a Ctrl-C left this half made: whoever made it ends the run
+        if run is not None and not run.is_closed:
+            close_early(run)
 
 
 def coroutine(new_run: NewRun) -> Callable[..., Any]:

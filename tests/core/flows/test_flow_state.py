@@ -13,7 +13,9 @@ import warnings
 import pytest
 
 from otelflow import Flow, Flow_Run__Config, Objective, flow, task
+from otelflow._core.flows.flow_state import _SetUp
 from otelflow._core.flows.objective import buckets_of, objective_of
+from otelflow._core.runs.drivers import _CloseWhenDropped
 from otelflow.errors import ConfigurationError, FlowNotSetUp
 from support.programs import python
 
@@ -452,3 +454,13 @@ for thing in (shift, local, local(3), local(4).execute()):
 """
 
     assert python(program, cwd=tmp_path).stdout == "14\n14\n16\n18\n"
+
+
+@pytest.mark.parametrize("kind", [_SetUp, _CloseWhenDropped])
+def test_what_a_ctrl_c_leaves_half_made_is_dropped_without_a_word(kind, recwarn, monkeypatch):
+    ignored = []
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+    kind.__new__(kind)
+    gc.collect()
+
+    assert (ignored, list(recwarn)) == ([], [])

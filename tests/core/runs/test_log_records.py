@@ -41,9 +41,6 @@ def run():
     close_run(run, CANCELLED)
 
 
-WHO = {"otelflow.flow.name": "order", "otelflow.flow.run.id": "flow-1"}
-
-
 @pytest.mark.parametrize(
     ("level", "name", "number"),
     [
@@ -72,9 +69,10 @@ def test_a_message_is_a_plain_record_and_anything_else_an_event_with_its_attribu
     log_records.emit_entry(run, Note("otelflow.artifact"))
 
     message, artifact = records()
-    assert (message.body, message.event_name, dict(message.attributes)) == ("a text", None, WHO)
+    assert message.attributes["otelflow.flow.name"] == "order"
+    assert (message.body, message.event_name, dict(message.attributes)) == ("a text", None, run.attributes())
     assert (artifact.body, artifact.event_name) == ("a text", "otelflow.artifact")
-    assert dict(artifact.attributes) == {**WHO, "key": "value"}
+    assert dict(artifact.attributes) == {**run.attributes(), "key": "value"}
     assert message.timestamp == message.observed_timestamp == 1_234_567_890
 
 
@@ -123,7 +121,7 @@ def test_an_exception_is_an_event_with_all_that_a_span_says_of_it(records, run, 
 
     (record,) = records()
     assert (record.severity_text, record.body, record.event_name) == (severity, body, "exception")
-    assert dict(record.attributes) == {**WHO, **ending.exception_attributes()}
+    assert dict(record.attributes) == {**run.attributes(), **ending.exception_attributes()}
     assert before <= record.timestamp <= time.time_ns()
 
 
