@@ -1,7 +1,6 @@
 """Customers: so many orders each second for so many seconds, and how they went."""
 
 import argparse
-import itertools
 import sys
 import time
 from collections import Counter
@@ -30,14 +29,13 @@ def main() -> None:
     options = parser.parse_args()
 
     answers: Counter[str] = Counter()
-    end = time.monotonic() + options.seconds
+    start = time.monotonic()
     with httpx.Client(base_url=options.url, timeout=10) as client:
-        for number in itertools.count():
+        for number in range(max(1, round(options.seconds * options.rate))):
+            time.sleep(max(0, start + number / options.rate - time.monotonic()))
+            if time.monotonic() > start + options.seconds:
+                break  # the shop is slower than its customers
             answers[order(client, number)] += 1
-            pause = 1 / options.rate
-            if time.monotonic() + pause > end:
-                break
-            time.sleep(pause)
     counts = ", ".join(f"{count} with {answer}" for answer, count in sorted(answers.items()))
     sys.stdout.write(f"{answers.total()} orders: {counts}\n")
 

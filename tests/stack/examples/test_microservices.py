@@ -3,8 +3,11 @@
 import json
 import os
 import re
+import signal
 import socket
+import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -12,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from support.ports import free_ports
-from support.programs import run
+from support.programs import clean_environment, run
 
 SHOP = Path(__file__).parents[3] / "examples/microservices"
 SERVICES = ("order", "stock", "payment")
@@ -121,6 +124,7 @@ def open_shop(collector, folder, needed, postgres, starting, tools):
         "DATABASE_URL": postgres,
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector,
         "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+        "OTELFLOW_STORE": "off",
     }
     words = [sys.executable, SHOP / "start.py", "--port", port, "--every", "5", "--folder", folder]
     is_open = lambda: "The shop is open" in log.read_text()  # noqa: E731
@@ -153,15 +157,16 @@ def test_one_order_through_all_programs_is_one_whole_tree(open_shop, folder, rea
     assert {line.split()[0] for span in pay.find("task book") for line in span.lines()} == {"task", "connect", "INSERT"}
 
 
-@pytest.fixture
-def watched(addresses, collector, tmp_path, tools):
+@pytest.fixture(scope="module")
+def watched(addresses, collector, needed, tmp_path_factory, tools):
     """A Prometheus that looks every second and has the rules that `otelflow generate alerts` makes of the shop."""
-    rules = tmp_path / "rules/otelflow.rules.yml"
+    folder = tmp_path_factory.mktemp("watched")
+    rules = folder / "rules/otelflow.rules.yml"
     rules.parent.mkdir()
     command = [sys.executable, "-m", "otelflow", "generate", "alerts", "--from", "order", "-o", rules]
-    done = run(*command, cwd=SHOP, DATABASE_URL=f"sqlite:///{tmp_path}/none.db")
+    done = run(*command, cwd=SHOP, DATABASE_URL=f"sqlite:///{folder}/none.db")
     assert done.returncode == 0, done.stderr
-    with tools.running_quick_prometheus(addresses, tmp_path / "prometheus", rules.parent) as address:
+    with tools.running_quick_prometheus(addresses, folder / "prometheus", rules.parent) as address:
         yield address
 
 
@@ -189,6 +194,52 @@ def test_the_switch_makes_payments_fail_puts_the_fruit_back_and_wakes_somebody(
     assert without_statements(read_tree(listed[0], 20)) == UNPAID
     open_shop.fail(0.0)
     assert open_shop.place_order()[0] == 201
+
+
+def test_under_load_and_a_rolling_restart_every_order_is_one_whole_trace_and_is_counted_once(
+    open_shop, folder, watched, jaeger, read_tree, tools
+):
+    began, emails = time.time_ns() // 1_000, len(list(folder.glob("outbox/new/*")))
+    success = 'sum(otelflow_flow_runs_total{job="order",flow="place_order",result="success"})'
+    counted = tools.wait_for(lambda: [number(watched, success, tools)], event="the orders until now")[0] or 0
+    gunicorn = int(re.search(r"Listening at: \S+ \((\d+)\)", (folder / "payment.log").read_text())[1])
+
+    customers = [start_load(open_shop.order, seconds=8, rate=8) for _ in range(3)]
+    tools.wait_for(lambda: emails + 10 < len(list(folder.glob("outbox/new/*"))), event="the load")
+    os.kill(gunicorn, signal.SIGHUP)  # its workers are replaced, one after the other
+    said = [customer.communicate(timeout=60)[0] for customer in customers]
+    orders = sum(int(words.split()[0]) for words in said)
+
+    assert [re.sub(r"\d+", "N", words) for words in said] == ["N orders: N with N\n"] * 3
+    assert all(" with 201" in words for words in said)
+    assert orders > 20
+    tools.wait_for(lambda: number(watched, success, tools) == counted + orders, event="as many runs in Prometheus")
+    tools.wait_for(lambda: len(list(folder.glob("outbox/new/*"))) == emails + orders, event="all e-mails")
+    search = {"service": "order", "operation": "POST /orders", "start": began, "end": began + 3_600_000_000}
+    traces = tools.wait_for(
+        lambda: (
+            (found := tools.get_json(f"{jaeger}/api/traces", **search, limit=1000)["data"])
+            and len(found) == orders
+            and all(len(trace["spans"]) >= 32 for trace in found)
+            and [trace["traceID"] for trace in found]
+        ),
+        seconds=90,
+        event=f"{orders} whole traces in Jaeger",
+    )
+    for trace_id in traces:
+        assert without_statements(read_tree(trace_id, 32)) == ORDER
+
+
+def number(prometheus, expression, tools):
+    result = tools.get_json(f"{prometheus}/api/v1/query", query=expression)["data"]["result"]
+    return int(result[0]["value"][1]) if result else None
+
+
+def start_load(address, *, seconds, rate):
+    words = ["--url", address, "--seconds", str(seconds), "--rate", str(rate)]
+    return subprocess.Popen(
+        [sys.executable, SHOP / "load.py", *words], cwd=SHOP, env=clean_environment(), stdout=subprocess.PIPE, text=True
+    )
 
 
 def test_the_compose_layer_tells_the_programs_all_that_they_ask_for():
