@@ -3,8 +3,9 @@
 import sys
 import types
 from collections.abc import Callable, Sequence
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
-from typing import Final
+from typing import Any, Final
 
 from otelflow.errors import MissingExtra
 
@@ -14,11 +15,30 @@ except ModuleNotFoundError:  # an application that leaves out the extra meets th
     raise MissingExtra("instrument") from None
 
 
+class _ReloadingLoader(Loader):
+    """Loads a module as *loader* does, which is its loader afterwards, and tells of it."""
+
+    def __init__(self, loader: Loader, on_import: Callable[[types.ModuleType], object]) -> None:
+        self.loader: Final = loader
+        self.on_import: Final = on_import
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Load *module* again."""
+        module.__loader__ = self.loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self.loader
+        self.loader.exec_module(module)
+        self.on_import(module)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+
 class ImportHook:
     """Calls *on_import* with each module that *is_wanted* and is imported from now on, once, before it is used.
 
-    wrapt's hooks are for whole names; this one asks wrapt for one when a module that is wanted is looked for. A module
-    that is loaded again by ``importlib.reload()`` is not told of.
+    wrapt's hooks are for whole names; this one asks wrapt for one when a module that is wanted is looked for, and is
+    the hook itself when such a module is loaded again by ``importlib.reload()``.
     """
 
     def __init__(self, is_wanted: Callable[[str], bool], on_import: Callable[[types.ModuleType], object]) -> None:
@@ -39,11 +59,22 @@ class ImportHook:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find nothing, but ask wrapt to tell of the module *name* if it is wanted."""
-        del path, target
+        """Find nothing, but ask wrapt to tell of the module *name* if it is wanted; find one that is loaded again."""
+        if target is not None:
+            return self._find_again(name, path, target) if self.is_active and self.is_wanted(name) else None
         if self.is_active and name not in self._asked_for and name not in sys.modules and self.is_wanted(name):
             self._asked_for.add(name)
             wrapt.register_post_import_hook(self._imported, name)
+        return None
+
+    def _find_again(self, name: str, path: Sequence[str] | None, target: types.ModuleType) -> ModuleSpec | None:
+        for finder in sys.meta_path:
+            find_spec = getattr(finder, "find_spec", None)
+            spec: ModuleSpec | None = find_spec(name, path, target) if find_spec and finder is not self else None
+            if spec is not None:
+                if spec.loader is not None:
+                    spec.loader = _ReloadingLoader(spec.loader, self._imported)
+                return spec
         return None
 
     def _imported(self, module: types.ModuleType) -> None:

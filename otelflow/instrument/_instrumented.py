@@ -1,9 +1,11 @@
 """What this process has instrumented: begun by a plan, and ended for all of them."""
 
+import importlib
 import sys
 import types
-from typing import Final
+from typing import Any, Final
 
+from otelflow import add_listener, remove_listener
 from otelflow._core.process import forks, losses
 from otelflow._core.process.process import State
 from otelflow.errors import ConfigurationError
@@ -17,11 +19,14 @@ class _Instrumented(State):
 
     hooks: list[ImportHook]
     wrapped: list[Wrapped]
+    listeners: dict[str, Any]
 
     def reset(self) -> None:
         """Put back what was there before."""
         undo(getattr(self, "hooks", []), getattr(self, "wrapped", []))
-        self.hooks, self.wrapped = [], []
+        for listener in filter(None, getattr(self, "listeners", {}).values()):
+            remove_listener(listener)
+        self.hooks, self.wrapped, self.listeners = [], [], {}
 
 
 _lock: Final = forks.new_lock()
@@ -41,7 +46,8 @@ _instrumented: Final = _Instrumented()
 
 def functions() -> list[str]:
     """Return the functions that are flows and tasks now, as ``module:name``."""
-    return sorted(f"{function.module}:{function.place.qualname}" for function in _instrumented.wrapped)
+    in_place = [function for function in _instrumented.wrapped if function.is_in_place]
+    return sorted(f"{function.module}:{function.place.qualname}" for function in in_place)
 
 
 def begin(plan: Plan) -> None:
@@ -94,6 +100,7 @@ def _wrap(module: types.ModuleType, plan: Plan) -> list[Wrapped]:
         if wrapped:
             try:
                 configure_here()
+                _add_listeners(plan)
             except ConfigurationError as error:  # of a variable, say
                 refuse(error)
     except BaseException:
@@ -102,3 +109,23 @@ def _wrap(module: types.ModuleType, plan: Plan) -> list[Wrapped]:
     with _lock:
         _instrumented.wrapped += wrapped
     return wrapped
+
+
+def _add_listeners(plan: Plan) -> None:
+    """Add the listeners of *plan*, each once in a process. Raises ConfigurationError that names the culprit."""
+    for name in plan.listeners:
+        with _lock:
+            if name in _instrumented.listeners:
+                continue
+            _instrumented.listeners[name] = None  # also while its module is imported, which may be instrumented
+        module, _, path = name.partition(":")
+        try:
+            target: Any = importlib.import_module(module)
+            for part in path.split("."):
+                target = getattr(target, part)
+            listener = target() if isinstance(target, type) else target
+            add_listener(listener)
+        except Exception as error:  # the user's module, which may raise anything
+            raise ConfigurationError(f"the listener {name} cannot be used: {error}") from error
+        with _lock:
+            _instrumented.listeners[name] = listener

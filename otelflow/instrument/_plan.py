@@ -12,8 +12,9 @@ from otelflow.errors import ConfigurationError, OtelflowError
 if TYPE_CHECKING:
     from pathlib import Path
 
-_KEYS: Final = ("flows", "tasks", "strict")
+_KEYS: Final = ("flows", "tasks", "listeners", "strict")
 _PATTERN: Final = re.compile(r"[^\W\d]\w*(\.[\w*?\[\]!-]+)*:[\w*?\[\]!-]+(\.[\w*?\[\]!-]+)*")
+_LISTENER: Final = re.compile(r"[^\W\d]\w*(\.\w+)*:[^\W\d]\w*(\.\w+)*")
 _WILD: Final = re.compile(r"[*?\[]")
 
 
@@ -56,13 +57,22 @@ class Rule(NamedTuple):
         """Tell whether it names one function, wherever that was written."""
         return _WILD.search(self.names) is None
 
+    @property
+    def is_of_many_modules(self) -> bool:
+        """Tell whether it may mean modules of several names."""
+        return _WILD.search(self.modules) is not None
+
 
 class Plan(NamedTuple):
-    """The rules, the first that fits wins; *is_strict*: a mistake is an error. *place* is where they were written."""
+    """The rules, the first that fits wins; *is_strict*: a mistake is an error. *place* is where they were written.
+
+    *listeners* are names of classes or objects, ``module:name``.
+    """
 
     rules: tuple[Rule, ...]
     is_strict: bool
     place: str
+    listeners: tuple[str, ...] = ()
 
     def rules_of(self, module: str) -> list[Rule]:
         """Return the rules for functions of the module of that name."""
@@ -89,7 +99,7 @@ def read(path: "Path") -> Plan:
 
 
 def new_plan(content: Mapping[str, Any], place: str) -> Plan:
-    """Return the plan of *content*: ``flows``, ``tasks`` and ``strict``. Raises ConfigurationError."""
+    """Return the plan of *content*: ``flows``, ``tasks``, ``listeners``, ``strict``. Raises ConfigurationError."""
     for key in content:
         if key not in _KEYS:
             raise ConfigurationError(f"{place} has no key {key!r}{suggestion(key, _KEYS)}")
@@ -102,7 +112,16 @@ def new_plan(content: Mapping[str, Any], place: str) -> Plan:
     ]
     if not rules:
         raise ConfigurationError(f'{place} names no function: write flows = ["module:function"], or tasks')
-    return Plan(tuple(rules), is_strict, place)
+    listeners = content.get("listeners", ())
+    if isinstance(listeners, str) or not isinstance(listeners, Iterable):
+        raise ConfigurationError(f"{place}: listeners must be a list of names, not {listeners!r:.60}")
+    names = tuple(listeners)
+    for name in names:
+        if not isinstance(name, str) or not _LISTENER.fullmatch(name):
+            raise ConfigurationError(
+                f"{place}: listeners: {name!r:.80} is no name: write module:Class, such as 'shop.watch:Watcher'"
+            )
+    return Plan(tuple(rules), is_strict, place, names)
 
 
 def _rules(role: str, entries: object, place: str) -> Iterable[Rule]:

@@ -1,6 +1,7 @@
 """Start a command whose Python processes, children included, are instrumented by a file."""
 
 import contextlib
+import functools
 import os
 import shutil
 import sys
@@ -39,7 +40,7 @@ def run_instrumented(file: Path, command: Sequence[str], variables: Mapping[str,
     """
     plan = read(file.absolute())
     with seen_from(command):
-        check(plan)
+        check(plan, functools.partial(_is_program, command))
     program = shutil.which(command[0])
     if program is None:
         raise ConfigurationError(f"There is no command {command[0]!r}: write it as in the shell, after --")
@@ -54,6 +55,18 @@ def run_instrumented(file: Path, command: Sequence[str], variables: Mapping[str,
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(program, list(command), environment)  # noqa: S606 the user's own command
+
+
+def _is_program(command: Sequence[str], name: str, file: str) -> bool:
+    """Tell whether the module *name*, in *file*, is what *command* has Python run."""
+    if not Path(command[0]).name.startswith(("python", "pypy")):
+        return False
+    for option, value in zip(command[1:], [*command[2:], ""], strict=True):
+        if option == "-m":
+            return name == f"{value}.__main__" or (name == value and Path(file).name != "__init__.py")
+        if not option.startswith("-"):
+            return bool(file) and Path(option).resolve() == Path(file).resolve()
+    return False
 
 
 @contextlib.contextmanager

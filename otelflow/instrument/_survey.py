@@ -4,7 +4,7 @@ import ast
 import itertools
 import pkgutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -15,6 +15,9 @@ from otelflow.errors import ConfigurationError
 from otelflow.instrument._plan import Plan, Rule
 
 _MOST_MODULES: Final = 5_000
+_OF_PROGRAM: Final = (
+    "{name} is the program that is run, which is not imported: move its functions into a module that it imports"
+)
 
 
 class Match(NamedTuple):
@@ -25,12 +28,16 @@ class Match(NamedTuple):
     fault: str = ""
 
 
-def survey(plan: Plan) -> list[Match]:
+#: Tells whether a module, by its name and file, is the program that runs, which is not imported
+IsProgram = Callable[[str, str], bool]
+
+
+def survey(plan: Plan, is_program: IsProgram = lambda _name, _file: False) -> list[Match]:
     """Return what each rule of *plan* means in the source that could be imported now; the first rule that fits wins."""
     taken: set[str] = set()
     matches = []
     for rule in plan.rules:
-        match = match_of(rule)
+        match = match_of(rule, is_program)
         own = tuple(name for name in match.functions if name not in taken)
         taken.update(own)
         if match.functions and not own:
@@ -39,9 +46,13 @@ def survey(plan: Plan) -> list[Match]:
     return matches
 
 
-def check(plan: Plan) -> None:
+def check(plan: Plan, is_program: IsProgram = lambda _name, _file: False) -> None:
     """Raise ConfigurationError, or warn, of every pattern that means nothing in the source that is there."""
-    faults = [f"{match.rule.pattern}: {match.fault}" for match in survey(plan) if match.fault]
+    faults = [f"{match.rule.pattern}: {match.fault}" for match in survey(plan, is_program) if match.fault]
+    for name in plan.listeners:
+        module = name.partition(":")[0]
+        if module.partition(".")[0] not in sys.modules and PathFinder.find_spec(module.partition(".")[0]) is None:
+            faults.append(f"the listener {name}: there is no module {module!r}")
     if not faults:
         return
     message = f"{plan.place}: " + "; ".join(faults)
@@ -50,8 +61,10 @@ def check(plan: Plan) -> None:
     losses.warn_once(f"instrument {plan.place}", "%s", message)
 
 
-def match_of(rule: Rule) -> Match:
+def match_of(rule: Rule, is_program: IsProgram) -> Match:
     root = rule.modules.partition(".")[0]
+    if root == "__main__":
+        return Match(rule, (), _OF_PROGRAM.format(name=root))
     loaded = sys.modules.get(root)
     spec = PathFinder.find_spec(root) if loaded is None else loaded.__spec__
     if spec is None:
@@ -61,8 +74,11 @@ def match_of(rule: Rule) -> Match:
     meant = {name: file for name, file in modules.items() if rule.is_of_module(name)}
     if not meant:
         return Match(rule, (), f"there is no module {rule.modules!r}{_hint(rule.modules, modules)}")
+    imported = {name: file for name, file in meant.items() if not is_program(name, file)}
+    if not imported:
+        return Match(rule, (), _OF_PROGRAM.format(name=rule.modules))
     functions, names = [], set()
-    for module, file in meant.items():
+    for module, file in imported.items():
         source = _Source(file)
         if not source.is_readable:
             return Match(rule, (f"{module}:{rule.names}",))  # only its import tells

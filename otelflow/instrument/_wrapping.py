@@ -37,9 +37,13 @@ class Wrapped(NamedTuple):
 
     def undo(self) -> None:
         """Put back what was there, unless somebody has replaced it since."""
-        holder, name = self.place.holder, self.place.name
-        if vars(holder).get(name) is self.replacement:
-            setattr(holder, name, self.place.value)
+        if self.is_in_place:
+            setattr(self.place.holder, self.place.name, self.place.value)
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether nobody has replaced it since."""
+        return vars(self.place.holder).get(self.place.name) is self.replacement
 
 
 def wrap_module(
@@ -51,6 +55,8 @@ def wrap_module(
     taken = set[tuple[int, str]]()
     for rule in plan.rules_of(name):
         meant = [place for place in places if rule.is_of_function(place.qualname)]
+        if not meant and rule.is_of_many_modules:
+            continue  # another of them has it, as was seen before the program started
         if rule.is_exact and not any(_is_wrappable(place.value) or _role(place.value) for place in meant):
             refuse(_why_not(rule, module, meant, places))
             continue

@@ -268,3 +268,61 @@ def test_a_property_is_no_function(shop):
 
     with pytest.raises(ConfigurationError, match="is no function but property: name a function or method"):
         OtelflowInstrumentor().instrument(tasks=["shop.odd:Client.name"]) and importlib.import_module("shop.odd")
+
+
+def test_a_module_that_is_loaded_again_is_wrapped_again(shop, spans):
+    instrumentor = OtelflowInstrumentor().instrument(tasks=["shop.billing:total", "shop.billing:fail"])
+    loader = billing().__spec__.loader
+    importlib.reload(billing())
+    list(billing().total([1]))
+
+    assert instrumentor.functions == ["shop.billing:fail", "shop.billing:total"]
+    assert [type(billing().__loader__), type(billing().__spec__.loader)] == [type(loader)] * 2
+    instrumentor.uninstrument()
+    importlib.reload(billing())
+    list(billing().total([1]))
+    assert names(spans) == ["task total"]
+
+
+def test_what_somebody_has_replaced_is_no_flow_any_more(shop):
+    instrumentor = OtelflowInstrumentor().instrument(tasks=["shop.billing:total"])
+    billing().total = len
+
+    assert instrumentor.functions == []
+
+
+def test_listeners_are_added_once_and_removed(shop):
+    (shop / "watch.py").write_text(
+        "from otelflow import Listener\n\nheard = []\n\n"
+        "class Watcher(Listener):\n    def on_task_stop(self, event):\n        heard.append(event.event_data.task_name)\n"
+    )
+    (shop / "otelflow.toml").write_text('tasks = ["shop.*:fail", "shop.*:weekly"]\nlisteners = ["watch:Watcher"]\n')
+    instrumentor = OtelflowInstrumentor().instrument(shop / "otelflow.toml")
+    jobs()
+    with pytest.raises(KeyError):
+        billing().fail()
+    watch = sys.modules.pop("watch")
+    heard = list(watch.heard)
+    fail = billing().fail
+    instrumentor.uninstrument()
+    with pytest.raises(KeyError):
+        fail()
+
+    assert watch.heard == heard == ["fail"]
+
+
+def test_a_listener_that_cannot_be_used_is_named(shop):
+    (shop / "watch.py").write_text("Watcher = 3\n")
+    (shop / "otelflow.toml").write_text('tasks = ["shop.*:fail"]\nlisteners = ["watch:Watcher"]\n')
+    OtelflowInstrumentor().instrument(shop / "otelflow.toml")
+
+    with pytest.raises(ConfigurationError, match=r"otelflow\.toml: the listener watch:Watcher cannot be used: "):
+        billing()
+    sys.modules.pop("watch")
+
+
+def test_a_function_of_one_of_many_modules_is_no_mistake_in_the_others(shop, spans):
+    OtelflowInstrumentor().instrument(flows=["shop.*:weekly"], tasks=["shop.*:Client.charge"])
+    jobs().weekly()
+
+    assert names(spans) == ["flow weekly", "task charge"]

@@ -58,6 +58,8 @@ def test_what_is_no_pattern_is_refused_with_an_example(pattern):
             "here: flows, a:b: Objective: every",
         ),
         ({"flows": [{"name": "x"}]}, "here: flows: None is no pattern"),
+        ({"flows": ["a:b"], "listeners": "a:B"}, "here: listeners must be a list of names, not 'a:B'"),
+        ({"flows": ["a:b"], "listeners": ["a.B"]}, "here: listeners: 'a.B' is no name: write module:Class"),
     ],
 )
 def test_what_says_nothing_usable_is_refused_and_named(content, message):

@@ -92,6 +92,38 @@ def test_a_pattern_that_means_nothing_stops_before_the_command_starts(program):
     assert "did you mean 'nightly_bill'?" in lenient.stderr
 
 
+@pytest.mark.parametrize(
+    ("pattern", "command"),
+    [
+        ("main:work", ["main.py"]),
+        ("__main__:work", ["main.py"]),
+        ("main:work", ["-u", "-m", "main"]),
+        ("shop.__main__:work", ["-m", "shop"]),
+    ],
+)
+def test_a_pattern_that_names_the_program_itself_is_said_before_it_starts(program, pattern, command):
+    (program / "shop" / "__main__.py").write_text(MAIN)
+    (program / "otelflow.toml").write_text(f'flows = ["{pattern}"]\n')
+
+    done = otelflow(program, "run", "--instrument", "otelflow.toml", "--", sys.executable, *command)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{pattern}: {pattern.partition(':')[0]} is the program that is run, which is not imported" in done.stderr
+
+
+def test_a_file_names_listeners(program):
+    (program / "watch.py").write_text(
+        "import otelflow\n\nclass Watcher(otelflow.Listener):\n"
+        "    def on_flow_stop(self, event):\n        print('heard', event.event_data.flow_name)\n"
+    )
+    with (program / "otelflow.toml").open("a") as file:
+        file.write('listeners = ["watch:Watcher"]\n')
+
+    done = otelflow(program, "run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
+
+    assert (done.returncode, done.stdout, done.stderr) == (3, "heard nightly_bill\nbill 6\n", "")
+
+
 def test_the_sitecustomize_of_the_user_still_runs(program):
     (program / "other").mkdir()
     (program / "other" / "sitecustomize.py").write_text("print('of the user')\n")

@@ -86,3 +86,19 @@ def test_functions_in_branches_and_names_that_may_be_functions_are_found(shop):
 
     assert matches(tasks=["shop.odd:*"]) == [(("shop.odd:chosen", "shop.odd:other", "shop.odd:slow"), "")]
     assert matches(tasks=["shop.odd:made"]) == [(("shop.odd:made",), "")]
+
+
+def test_the_program_itself_cannot_be_meant_and_is_said(shop):
+    plan = new_plan({"flows": ["shop.jobs:weekly", "__main__:run"], "tasks": ["shop.*:fail"]}, "here")
+    found = survey(plan, lambda name, file: name == "shop.jobs" and file.endswith("jobs.py"))
+
+    assert found[0].fault.startswith("shop.jobs is the program that is run, which is not imported: move its functions")
+    assert found[1].fault.startswith("__main__ is the program that is run")
+    assert found[2].functions == ("shop.billing:fail",)
+
+
+def test_a_listener_whose_module_is_not_there_is_said(shop):
+    plan = new_plan({"flows": ["shop.jobs:weekly"], "listeners": ["shpo.watch:Watcher"]}, "here")
+
+    with pytest.raises(ConfigurationError, match=r"here: the listener shpo\.watch:Watcher: there is no module 'shpo"):
+        check(plan)
