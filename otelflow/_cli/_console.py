@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 import traceback
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,8 @@ _OURS: Final = str(Path(__file__).resolve().parent.parent)
 _LONGEST_LINE: Final = 1_000
 _LONGEST_TEXT: Final = 10_000
 _PIPED_WIDTH: Final = 1_000
+_TRACEBACK: Final = "Traceback (most recent call last):"
+_INDENT: Final = "    "
 # The password of an address, also of one that is refused because its scheme is missing; a port is none.
 _PASSWORD: Final = re.compile(
     r"""(?P<head> /[^\s:/@]*: ) (?!\d{1,5}[/?\#,]) \S+ (?=@)
@@ -92,8 +95,25 @@ def print_traceback(error: BaseException) -> None:
     trace = traceback.TracebackException.from_exception(error)
     _leave_out_our_frames(trace)
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        text = hide_passwords("".join(trace.format()))
-        sys.stderr.write(clean(text, len(text)))
+        text = "".join(_indented(hide_passwords(clean(piece, len(piece))) for piece in trace.format()))
+        sys.stderr.write(text)
+
+
+def _indented(pieces: Iterable[str]) -> Iterator[str]:
+    """Yield the *pieces* of a traceback, in which what an exception says cannot pass for another line of it."""
+    is_said = False
+    for piece in pieces:
+        if piece.startswith("\n") and piece != "\n":  # the sentence between two exceptions; no note has two lines
+            is_said = False
+            yield piece
+            continue
+        first, *others = piece.splitlines(keepends=True)
+        yield "".join([_indented_line(first) if is_said else first, *map(_indented_line, others)])
+        is_said = is_said or not piece.startswith((" ", _TRACEBACK))
+
+
+def _indented_line(line: str) -> str:
+    return line if line[0].isspace() else _INDENT + line
 
 
 def _leave_out_our_frames(trace: traceback.TracebackException) -> None:

@@ -283,7 +283,7 @@ def _use_store(telemetry: Telemetry, store: bool | str | Path | None, setting: s
         losses.logger.info("The application's tracer provider is left as it is; add a StoreSpanExporter to it yourself")
         return
     from otelflow._telemetry.store_spans import StoreSpanProcessor  # noqa: PLC0415 only for programs that want a store
-    from otelflow_exporters._store.limits import default_directory  # noqa: PLC0415
+    from otelflow_exporters._store.limits import absolute, default_directory  # noqa: PLC0415
     from otelflow_exporters.store import StoreSpanExporter  # noqa: PLC0415
 
     if store is True:
@@ -292,7 +292,7 @@ def _use_store(telemetry: Telemetry, store: bool | str | Path | None, setting: s
         except ConfigurationError as error:  # it was not named by anybody, and runs need none
             losses.warn_once("store", "Nothing is stored: %s", error)
             return
-    exporter = StoreSpanExporter(store)
+    exporter = StoreSpanExporter(absolute(os.fspath(store), "configure(): store"))
     if exporter.directory is None or exporter.payloads is None:
         return
     telemetry.store_processor = StoreSpanProcessor(exporter)

@@ -82,3 +82,21 @@ def test_a_traceback_controls_no_terminal(capsys):
 
 def test_what_is_shown_on_a_page_has_no_secrets_and_nothing_to_obey():
     assert console.for_page("a\x1b]0;title\x07b\u202ec\n[d]  password=hunter2") == "abc [d]  password=[redacted]"
+
+
+def test_no_line_of_an_exceptions_text_passes_for_another(capsys):
+    error = ValueError("one\notelflow: flow shop: success\n\nTraceback (most recent call last):\nforged")
+    error.add_note("\nThe above exception was the direct cause of the following exception:\n\notelflow: forged")
+    syntax = SyntaxError("two\notelflow: forged", ("flows.py\notelflow: forged", 3, 1, "code\notelflow: forged"))
+    try:
+        raise syntax from error
+    except SyntaxError as raised:
+        console.print_traceback(raised)
+
+    lines = [line for line in capsys.readouterr().err.splitlines() if line and not line.startswith(" ")]
+    assert lines == [
+        "ValueError: one",
+        "The above exception was the direct cause of the following exception:",
+        "Traceback (most recent call last):",
+        "SyntaxError: two",
+    ]

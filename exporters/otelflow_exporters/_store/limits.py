@@ -115,7 +115,7 @@ def absolute(path: str, origin: str) -> Path:
         os.fsencode(path)
         return Path(path).expanduser().absolute()
     except (RuntimeError, OSError, UnicodeError) as error:
-        raise ConfigurationError(f"{origin}={path!r} is no usable path ({error}); name an absolute one") from error
+        raise ConfigurationError(f"{origin}={path!r} is no usable path ({error}); name an absolute one") from None
 
 
 def _home() -> Path:

@@ -47,6 +47,7 @@ from otelflow._core.process import provider
 from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.current import open_run_here
 from otelflow._core.runs.run import Run
+from otelflow._core.text import classes
 from otelflow._core.text.safe_str import bounded_name, brief_repr
 from otelflow.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnfillableParameter, UnknownKeyword
 
@@ -152,16 +153,17 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
                     type(self).__name__, name, inspect.signature(flow).parameters, _how_to_call_main(self, (name,))
                 )
             setattr(self, name, value)
-        self.flow_state = state = FlowState(self, data)
+        state = FlowState(self, data)
+        object.__setattr__(self, "flow_state", state)  # a user's class may be frozen, or have a __setattr__ of its own
         state.is_named, state.has_fixed_id = bool(flow_name), flow_id is not None
         state.options = {"capture_parameters": capture_parameters, "capture_return_value": capture_return_value}
         state.name, state.id = type(self).__name__, new_flow_id()
         if flow_name:
-            self.flow_name = text_of_name(flow_name)
+            object.__setattr__(self, "flow_name", text_of_name(flow_name))
         if flow_id:
-            self.flow_id = text_of_name(flow_id)
+            object.__setattr__(self, "flow_id", text_of_name(flow_id))
         if flow_config is None:
-            own = None if type(self) is Flow else getattr(type(self), "flow_config", None)
+            own = None if type(self) is Flow else classes.attribute(type(self), "flow_config")
             flow_config = own if isinstance(own, Flow_Run__Config) else Flow_Run__Config()
         state.config = flow_config
 
@@ -169,9 +171,9 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         by_name, by_slot = values if isinstance(values, tuple) else (values, None)
         vars(self).update(by_name or {})
         for name, value in (by_slot or {}).items():  # of a class with __slots__
-            setattr(self, name, value)
+            object.__setattr__(self, name, value)
         if self.flow_state.reference is not None:  # copy.copy() gives the state of the original
-            self.flow_state = copy.copy(self.flow_state)
+            object.__setattr__(self, "flow_state", copy.copy(self.flow_state))
         self.flow_state.reference = weakref.ref(self)
 
     # What is known of the run

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from otelflow._core.text.hints import in_words
+from otelflow._core.text.hints import in_words, quotes_in
 from otelflow._core.text.regex import split_patterns
 from otelflow._core.text.safe_str import NAME_LENGTH, brief_repr
 from otelflow.errors import ConfigurationError
@@ -25,13 +25,14 @@ _SWITCH: Final = {
 class Setting:
     """One setting: its type is its default's, *choices* limits a text, *split* makes a list of a variable's text.
 
-    *part* must stand in a text that is not empty; *sample* is one in which it does.
+    *part* must stand in a text that is not empty; *sample* is one in which it does. *is_path*: the text names a file or
+    a folder.
 
     *is_harmless*: the ``pyproject.toml`` of any folder may set it, also of one that a stranger has prepared. What names
     an address, a folder, a file or a pattern, or changes what a program does, is not.
     """
 
-    __slots__ = ("choices", "default", "is_harmless", "meaning", "name", "part", "sample", "split")
+    __slots__ = ("choices", "default", "is_harmless", "is_path", "meaning", "name", "part", "sample", "split")
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Setting:
         part: str,
         sample: str,
         is_harmless: bool,
+        is_path: bool,
     ) -> None:
         self.default: Final = default
         self.meaning: Final = meaning
@@ -51,6 +53,7 @@ class Setting:
         self.part: Final = part
         self.sample: Final = sample
         self.is_harmless: Final = is_harmless
+        self.is_path: Final = is_path
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -66,8 +69,20 @@ class Setting:
         return text
 
     def check(self, value: Any, place: str) -> Any:
-        """Return *value* as it is kept. Raises ConfigurationError that names *place* for one of another kind."""
+        """Return *value* as it is kept. Raises ConfigurationError that names *place* for one that cannot be used."""
         kind: type[Any] = type(self.default)
+        value = self._of_kind(kind, value, place)
+        if kind is int and int(value) < 1:
+            raise ConfigurationError(f"{place}: {self.name} must be at least 1, not {_text_of(value)}")
+        if self.part and value and self.part not in str(value):
+            raise ConfigurationError(
+                f"{place}: {self.name} must hold {self.part}, as {self.sample} does, not {_text_of(value)}"
+            )
+        if self.is_path and (reason := _why_no_path(value)):
+            raise ConfigurationError(f"{place}: {self.name}={_text_of(value)} is no usable path{reason}")
+        return self._choice_of(value, place) if self.choices else value
+
+    def _of_kind(self, kind: type[Any], value: Any, place: str) -> Any:
         if kind is tuple and isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
             value = tuple(value)
         elif kind is tuple:
@@ -76,14 +91,9 @@ class Setting:
             value = os.fspath(value)
         if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
             raise ConfigurationError(f"{place}: {self.name} must be {in_words((kind,))}, not {_text_of(value)}")
-        if kind is int and int(value) < 1:
-            raise ConfigurationError(f"{place}: {self.name} must be at least 1, not {_text_of(value)}")
-        if self.part and value and self.part not in str(value):
-            raise ConfigurationError(
-                f"{place}: {self.name} must hold {self.part}, as {self.sample} does, not {_text_of(value)}"
-            )
-        if not self.choices:
-            return value
+        return value
+
+    def _choice_of(self, value: Any, place: str) -> str:
         for choice in self.choices:
             if choice.lower() == str(value).lower():
                 return choice
@@ -93,6 +103,15 @@ class Setting:
         cure = f"; did you mean {meant!r}?" if meant else ""
         choices = ", ".join(self.choices)
         raise ConfigurationError(f"{place}: {self.name} must be one of {choices}, not {_text_of(value)}{cure}")
+
+
+def _why_no_path(path: str) -> str:
+    """Return the end of a sentence that says why *path* can be none, or nothing."""
+    if "\0" in path:
+        return ": it holds a NUL character"
+    if path.startswith("~") and os.path.expanduser(path).startswith("~"):  # noqa: PTH111 pathlib takes long
+        return ": whose home that is, is not known; name an absolute one"
+    return quotes_in(path)
 
 
 def _text_of(value: object) -> str:
@@ -111,9 +130,10 @@ def _declare(
     split: Callable[[str], list[str]] | None = None,
     part: str = "",
     sample: str = "",
+    is_path: bool = False,
 ) -> Any:
     # For type checkers a setting is what it holds, for the table it is how it was declared.
-    return Setting(default, meaning, choices, split, part=part, sample=sample, is_harmless=is_harmless)
+    return Setting(default, meaning, choices, split, part=part, sample=sample, is_harmless=is_harmless, is_path=is_path)
 
 
 class RunSettings:
@@ -164,6 +184,7 @@ class ProcessSettings(RunSettings):
     store: str = _declare(
         "",
         "the folder of the local store, or 'off'; empty: off in libraries, a default folder in the CLI",
+        is_path=True,
         is_harmless=False,
     )
     span: str = _declare(
@@ -182,6 +203,7 @@ class ProcessSettings(RunSettings):
     spool_dir: str = _declare(
         "",
         "the folder in which spans wait; empty: one for each endpoint, beside the local store",
+        is_path=True,
         is_harmless=False,
     )
     trace_url: str = _declare(
@@ -197,6 +219,7 @@ class ProcessSettings(RunSettings):
     instrument: str = _declare(
         "",
         "the file that names functions to make flows and tasks of: an otelflow.toml or pyproject.toml",
+        is_path=True,
         is_harmless=False,
     )
     metrics: str = _declare(
@@ -208,10 +231,12 @@ class ProcessSettings(RunSettings):
         2_000, "flows and tasks that metrics tell apart; more of them share one series", is_harmless=True
     )
     metrics_certificate: str = _declare(
-        "", "the certificate file (PEM) with which /metrics is served over TLS", is_harmless=False
+        "", "the certificate file (PEM) with which /metrics is served over TLS", is_path=True, is_harmless=False
     )
-    metrics_key: str = _declare("", "the key file (PEM) of metrics_certificate", is_harmless=False)
-    metrics_client_ca: str = _declare("", "the CA file (PEM) whose clients alone may read /metrics", is_harmless=False)
+    metrics_key: str = _declare("", "the key file (PEM) of metrics_certificate", is_path=True, is_harmless=False)
+    metrics_client_ca: str = _declare(
+        "", "the CA file (PEM) whose clients alone may read /metrics", is_path=True, is_harmless=False
+    )
 
 
 def _declared_in(*classes: type) -> dict[str, Setting]:

@@ -24,6 +24,11 @@ def has(kind: type, name: str) -> bool:
     return any(name in _DICT.__get__(base) for base in bases(kind))
 
 
+def attribute(kind: type, name: str) -> object:
+    """Return what stands as *name* in *kind* or the first of its bases that has it, as it stands there, or None."""
+    return next((attributes[name] for attributes in map(_DICT.__get__, bases(kind)) if name in attributes), None)
+
+
 def names_in(kind: type) -> set[str]:
     """Return the names of all that objects of *kind* have from their class."""
     return set().union(*(_DICT.__get__(base) for base in bases(kind)))

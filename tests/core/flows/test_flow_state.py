@@ -464,3 +464,47 @@ def test_what_a_ctrl_c_leaves_half_made_is_dropped_without_a_word(kind, recwarn,
     gc.collect()
 
     assert (ignored, list(recwarn)) == ([], [])
+
+
+class Refusing(type):
+    """A metaclass that refuses to be asked for what its classes do not have."""
+
+    def __getattr__(cls, name):
+        raise AttributeError(name) if name.startswith("__") else RuntimeError(name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Flow):
+    number: int = 3
+
+    def main(self):
+        return self.number
+
+
+class Sealed(Flow, metaclass=Refusing):
+    number = 3
+
+    def __setattr__(self, name, value):
+        raise AttributeError(f"{name} cannot be set")
+
+    def main(self):
+        return self.number
+
+
+@pytest.mark.parametrize("kind", [Frozen, Sealed])
+def test_a_class_whose_objects_cannot_be_changed_may_be_a_flow(spans, kind):
+    runs = [kind().execute(), copy.copy(kind()).execute()]
+
+    assert [run.flow_return_value for run in runs] == [3, 3]
+    assert pickle.loads(pickle.dumps(runs[0])).status == "success"
+    assert spans.tree() == [(f"flow {kind.__name__}", "success", [])] * 2
+
+
+def test_a_sealed_flow_takes_the_keywords_of_any_other(spans):
+    class Named(Sealed):
+        def __init__(self):
+            Flow.__init__(self, flow_name="named", flow_id="id-1")
+
+    run = Named().execute()
+
+    assert (run.flow_name, run.flow_id, run.status) == ("named", "id-1", "success")
