@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from otelflow._core.process.ledger import Account
 from otelflow.errors import ConfigurationError
-from otelflow_exporters._spool.batches import CLOSED
+from otelflow_exporters._spool.batches import CLOSED, lost_spans
 from otelflow_exporters._spool.shipper import Outcome
 from otelflow_exporters.spool import SpoolSpanProcessor
 from support.programs import run_python, source_of
@@ -770,3 +770,23 @@ def test_what_happened_in_an_open_span_is_written_once_and_never_after_its_end(f
     assert [run.span.name for run in open_runs(folder)] == ["other"]
     assert sum(file.stat().st_size for file in folder.glob("*.otlp")) < 3 * size
     assert processor._starts.spans.keys() == processor._starts.records.keys() == {other.get_span_context().span_id}
+
+
+def test_a_span_that_ends_while_its_news_are_written_is_not_open_again(folder, receiver):
+    class EndsMeanwhile(tuple):
+        __slots__ = ()
+
+        def __iter__(self):
+            span.end()
+            return iter(())
+
+    processor = SpoolSpanProcessor(
+        folder, is_shipped=False, news=lambda: [(span.get_span_context().span_id, EndsMeanwhile())]
+    )
+    span = provider_with(processor).start_span("short")
+    processor._write_news()
+    (segment,) = folder.glob("*.otlp")
+
+    assert processor.waiting == 1
+    assert lost_spans(segment.read_bytes(), 0) == []
+    processor.shutdown()

@@ -236,6 +236,15 @@ def test_a_file_or_patterns_but_not_both(tmp_path):
         OtelflowInstrumentor().instrument(tmp_path / "otelflow.toml", flows=["shop:run"])
 
 
+def test_without_a_file_nothing_is_wrapped_and_calls_can_still_be_chained(shop, monkeypatch):
+    monkeypatch.delenv("OTELFLOW_INSTRUMENT", raising=False)
+    instrumentor = OtelflowInstrumentor()
+
+    assert instrumentor.instrument() is instrumentor
+    assert instrumentor.functions == []
+    assert instrumentor.instrument(tasks=["shop.billing:total"]) is instrumentor
+
+
 def test_lazy_proxies_and_objects_that_lie_are_not_asked(shop, spans):
     (shop / "shop" / "odd.py").write_text(
         "class Proxy:\n"

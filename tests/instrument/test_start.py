@@ -1,5 +1,6 @@
 """``otelflow run --instrument``: a program of several processes that is not touched."""
 
+import contextlib
 import json
 import shutil
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from otelflow.instrument._start import seen_from
 from support.programs import run, run_python
 
 MAIN = """
@@ -182,3 +184,19 @@ def test_opentelemetry_instrument_finds_it_and_keeps_its_own_exporter(program):
     spans = json.loads("[" + done.stdout.partition("\n")[2].replace("\n}\n{", "\n},\n{") + "]")
     assert [span["name"] for span in spans] == ["task charge"] * 3 + ["flow nightly_bill"]
     assert len({span["context"]["trace_id"] for span in spans}) == 1
+
+
+def test_modules_are_looked_for_beside_the_script_and_here_only_meanwhile(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    before = list(sys.path)
+
+    with seen_from(["python", str(tmp_path / "main.py"), "other.py"]):
+        meanwhile = list(sys.path)
+    with contextlib.suppress(ZeroDivisionError), seen_from(["gunicorn", "shop:app"]):
+        outside = sys.path[: -len(before)]
+        raise ZeroDivisionError
+
+    assert meanwhile == [str(tmp_path), str(tmp_path / "here"), *before]
+    assert outside == [str(tmp_path / "here")]
+    assert sys.path == before

@@ -15,8 +15,13 @@ _OF_THE_CALLER = ("OTEL", "PROMETHEUS", "TRACE")
 
 
 def clean_environment(**variables):
-    """Return the environment of this process without the variables of telemetry, and with *more*."""
+    """Return the environment of this process without the variables of telemetry, and with *variables*.
+
+    A ``PYTHONPATH`` among them goes before that of this process, which says which otelflow is tested.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OF_THE_CALLER)}
+    if "PYTHONPATH" in variables and "PYTHONPATH" in inherited:
+        variables["PYTHONPATH"] = f"{variables['PYTHONPATH']}{os.pathsep}{inherited['PYTHONPATH']}"
     return {**inherited, **{name: str(value) for name, value in variables.items()}}
 
 

@@ -9,7 +9,15 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._spool import batches
-from otelflow_exporters._spool.batches import item_of, item_of_traces, lost_spans, read_piece, request_of, start_record
+from otelflow_exporters._spool.batches import (
+    CLOSED,
+    item_of,
+    item_of_traces,
+    lost_spans,
+    read_piece,
+    request_of,
+    start_record,
+)
 from otelflow_exporters._store.ownership import open_store
 from otelflow_exporters._store.records import framed
 
@@ -112,3 +120,46 @@ def test_what_started_behind_damage_is_told(noise):
     (item,) = lost_spans(noise + start_record(encode_span(span)), 5)
 
     assert item.spans == 1
+
+
+def lost(*, last_sign, ended=False, closed=False, **attributes):
+    """Return what is reported of one span that had started in a process that is gone."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    span = provider.get_tracer("program").start_span("open", attributes=attributes, start_time=1_000)
+    content = start_record(encode_span(span))
+    if ended:
+        span.end(2_000)
+        content += framed(encode_span(span))
+    items = lost_spans(content + (CLOSED if closed else b""), last_sign)
+    traces = TracesData.FromString(request_of(items))
+    return [span for group in traces.resource_spans for scope in group.scope_spans for span in scope.spans]
+
+
+@pytest.mark.parametrize(("last_sign", "end"), [(5_000, 5_000), (1_000, 1_000), (999, 1_000), (0, 1_000)])
+def test_a_lost_span_ends_with_the_last_sign_of_its_process_and_never_before_it_began(last_sign, end):
+    (span,) = lost(last_sign=last_sign)
+
+    assert (span.start_time_unix_nano, span.end_time_unix_nano) == (1_000, end)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "result"),
+    [
+        ({"otelflow.flow.name": "nightly"}, "error"),
+        ({"otelflow.task.name": "fetch"}, "error"),
+        ({"otelflow.task.name": "fetch", "otelflow.run.result": "skip"}, "skip"),
+        ({"http.request.method": "GET"}, None),
+    ],
+)
+def test_a_lost_span_is_an_error_and_a_lost_run_has_a_result(attributes, result):
+    (span,) = lost(last_sign=5_000, **attributes)
+    values = {attribute.key: attribute.value.string_value for attribute in span.attributes}
+
+    assert (span.status.code, span.status.message) == (2, "the process was lost")
+    assert values["error.type"] == "process_lost"
+    assert values.get("otelflow.run.result") == result
+
+
+@pytest.mark.parametrize("end", ["ended", "closed"])
+def test_what_had_ended_or_was_given_up_is_not_lost(end):
+    assert lost(last_sign=5_000, **{end: True}) == []

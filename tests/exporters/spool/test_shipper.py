@@ -1,5 +1,6 @@
 """What waits in a spool is sent in order, once, and what cannot be sent is counted."""
 
+import contextlib
 import itertools
 import os
 import time
@@ -9,6 +10,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import TracerProvider
 
+from otelflow._core.process import forks
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._otlp.endpoint import ExportStatus
 from otelflow_exporters._spool.batches import CLOSED
@@ -27,9 +29,11 @@ class Endpoint:
         self.retry_after = 0.0
         self.requests = []
         self.refuses = lambda names: None
+        self.rejected = 0  # of each request that it takes
 
     def send(self, body):
         self.status.reset()
+        self.status.rejected = self.rejected
         request = ExportTraceServiceRequest.FromString(body)
         names = [span.name for span in spans_of([request])]
         reason = self.refuses(names)
@@ -374,3 +378,35 @@ def test_a_segment_whose_lost_runs_have_arrived_is_gone_with_the_answer(folder, 
 
     assert {told + files for told, files in left} == {2}
     assert left[-1] == (2, 0)
+
+
+@pytest.mark.parametrize(("rejected", "lost"), [(0, 0), (2, 2), (99, 3)])
+def test_of_what_arrived_the_endpoint_may_reject_some(folder, endpoint, rejected, lost):
+    write(folder, "a", "b", "c")
+    losses = Counter()
+    endpoint.rejected = rejected
+
+    ship_all(shipper_of(folder, endpoint, losses))
+
+    assert endpoint.names == ["a", "b", "c"]
+    assert losses == Counter({"rejected": lost} if lost else {})
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_leaves_to_its_parent_what_that_ships(folder, endpoint):
+    path = write(folder, *(f"s{number}" for number in range(20)))
+    shipper = shipper_of(folder, endpoint)
+    shipper.ship()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        with contextlib.suppress(BaseException):
+            forks.notice()
+            ship_all(shipper)
+            code = 0 if shipper.requests == 0 and shipper.sent_of(path.name) is None else 2
+        os._exit(code)
+    _, status = os.waitpid(child, 0)
+    ship_all(shipper)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert endpoint.names == [f"s{number}" for number in range(20)]

@@ -11,6 +11,8 @@ from otelflow_exporters._store.records import (
     framed,
     headers_before,
     is_segment,
+    note,
+    note_in,
     read_varint,
     spans_of,
     varint,
@@ -213,7 +215,13 @@ def test_the_content_of_a_segment_is_told(content):
     assert is_segment(content)
 
 
-@pytest.mark.parametrize("content", [b"x", b"a text\nof two lines\n", b"\n" * 500, b"\x7fELF", bytes(9) + b"1"])
+WRONG = bytes([framed(body(1))[-1] ^ 1])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"x", b"a text\nof two lines\n", b"\n" * 500, b"\x7fELF", bytes(9) + b"1", framed(body(1))[:-1] + WRONG],
+)
 def test_any_other_content_is_no_segment(content):
     assert not is_segment(content)
 
@@ -388,3 +396,16 @@ def test_half_a_record_is_a_segment_only_if_what_is_there_can_be_its_beginning()
     assert not is_segment(half[:start] + b"\x0b" + half[start + 1 :])
     assert not is_segment(b"\x80" * 6)
     assert not is_segment(half[: start + 1])
+
+
+@pytest.mark.parametrize("text", [b"", b"text", b"x" * 127, b"x" * 128, b"x" * 20_000])
+def test_the_text_of_a_note_comes_back(text):
+    content = note(text)
+    (part,) = Segment(content).bodies()
+
+    assert note_in(content[part.start : part.fields_end]) == text
+
+
+@pytest.mark.parametrize("other", [b"", b"\x7a", b"\x0a\x04text", b"\x7a\x04textmore", b"\x7a\x05text", b"\x7a\xff"])
+def test_what_is_not_only_a_note_has_no_text(other):
+    assert note_in(other) is None

@@ -1,6 +1,8 @@
 """One process appends to a segment of its own: when it begins the next one, and what becomes of half a record."""
 
+import contextlib
 import os
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -158,3 +160,66 @@ def test_a_forked_child_lets_go_of_the_segment_of_its_parent_and_counts_its_own_
     os.close(write.writer._descriptor)
     write.writer.begin_anew()  # one that somebody has closed is no trouble
     assert write(1) == [1, 1, 1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_real_child_writes_a_segment_of_its_own(write):
+    write(10)
+    write.writer.count_dropped(3)
+    child = os.fork()
+    if child == 0:
+        seen = []
+        with contextlib.suppress(BaseException):
+            seen.append(({**write.writer.segments}, write.writer.dropped))
+            seen.append(write(20))
+        os._exit(0 if seen == [({}, 0), [10, 20]] else 1)
+    _, status = os.waitpid(child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert write(5) == [15, 20], "the parent goes on in its own"
+    assert write.writer.dropped == 3
+
+
+def test_a_segment_that_was_removed_is_written_no_more(write, tmp_path):
+    write(10)
+    (segment,) = tmp_path.glob("*.otlp")
+    segment.unlink()
+
+    assert write(7) == [7]
+    assert write(1) == [8]
+
+
+@pytest.fixture
+def pruned_later(tmp_path):
+    """A writer whose owner prunes, on a thread of its own."""
+    writer = SegmentWriter(tmp_path, SMALL, is_pruned_by_owner=True)
+    yield writer
+    writer.close()
+
+
+def test_who_prunes_on_another_thread_has_room_for_one_segment_more_and_is_told_when_it_is_used(pruned_later, prunings):
+    told = []
+    for length in (100, 100, 100):
+        pruned_later.append(b"x" * length)
+        told.append((pruned_later.is_prune_due, len(prunings)))
+        if pruned_later.is_prune_due:
+            pruned_later.prune()
+            told.append((pruned_later.is_prune_due, len(prunings)))
+    pruned_later.append(b"x" * 130)  # more than a segment: room is made for it at once
+
+    assert told == [(False, 1), (True, 1), (False, 2), (True, 2), (False, 3)]
+    assert [options["room"] for _, options in prunings] == [100, 100, 100, 130]
+
+
+def test_nobody_waits_for_a_thread_that_prunes(pruned_later, prunings):
+    pruned_later.append(b"x")
+    with pruned_later._pruning:
+        other = threading.Thread(target=pruned_later.prune)
+        other.start()
+        other.join(30)
+        was_due = pruned_later.is_prune_due
+    pruned_later.prune()
+
+    assert was_due
+    assert not pruned_later.is_prune_due
+    assert len(prunings) == 2

@@ -41,7 +41,7 @@ def test_runs_are_a_tree_with_what_happened_in_them(trees):
     assert "├─ ✗ task parse" in lines  # what the flow itself says follows
     assert any(line.endswith("· two rows") for line in lines)
     assert "bad row" in bundle["text/plain"]
-    assert "events were dropped" not in bundle["text/plain"]
+    assert "dropped" not in bundle["text/plain"]
     assert bundle["text/plain"] == bundle["text/plain"].rstrip()
     assert "\x1b" not in bundle["text/plain"]
 
@@ -89,3 +89,10 @@ def test_both_pages_have_the_same_signs_and_the_same_room(trees):
     assert max(len(line) for line in bundle["text/plain"].splitlines()) == 100
     assert all(sign in page for sign in "✓━└" for page in bundle.values())
     assert "12345 rows of &#x27;a&#x27;" in bundle["text/html"], "a number in a text has no colour of its own"
+
+
+def test_nothing_is_printed_and_a_run_without_its_parent_says_so(trees, capsys):
+    add(trees, 2, 1, "task load")
+
+    assert "task load (its parent is missing)" in trees.mime_bundle()["text/plain"]
+    assert capsys.readouterr() == ("", "")

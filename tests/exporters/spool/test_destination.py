@@ -1,0 +1,75 @@
+"""What waits in a spool is for one endpoint and one tenant, and is never sent to anybody else."""
+
+import pytest
+
+from otelflow.errors import ConfigurationError, StoreUnreadable
+from otelflow_exporters._spool.destination import NAME, destination_of, spool_directory
+from otelflow_exporters._store.ownership import open_store
+
+ENDPOINT, HEADERS = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS"
+
+
+@pytest.fixture(autouse=True)
+def endpoint(monkeypatch):
+    monkeypatch.setenv(ENDPOINT, "http://one:4318")
+    monkeypatch.delenv(HEADERS, raising=False)
+
+
+def fingerprint(monkeypatch, **variables):
+    with monkeypatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        return destination_of("traces").fingerprint
+
+
+def test_another_address_or_tenant_is_another_destination_and_another_key_is_not(monkeypatch):
+    own = fingerprint(monkeypatch)
+    tenant = fingerprint(monkeypatch, **{HEADERS: "x-scope-orgid=a"})
+
+    assert fingerprint(monkeypatch) == own
+    assert len({own, tenant, fingerprint(monkeypatch, **{HEADERS: "x-scope-orgid=b"})}) == 3
+    assert fingerprint(monkeypatch, **{ENDPOINT: "http://two:4318"}) != own
+    assert fingerprint(monkeypatch, **{HEADERS: "api-key=first"}) == own
+    assert fingerprint(monkeypatch, **{HEADERS: "authorization=Bearer%20x,x-scope-orgid=a"}) == tenant
+
+
+def test_what_waits_for_one_is_refused_to_another_and_neither_is_said_a_secret(tmp_path, monkeypatch):
+    monkeypatch.setenv(HEADERS, "api-key=s3cretValue,x-scope-orgid=a")
+    with open_store(tmp_path / "spool", is_made=True, kind="spool") as folder:
+        destination_of("traces").check(folder)
+        destination_of("traces").check(folder)  # its own
+        text = (tmp_path / "spool" / NAME).read_text()
+        monkeypatch.setenv(ENDPOINT, "http://user:passw0rd@two:4318")
+        with pytest.raises(StoreUnreadable) as refusal:
+            destination_of("traces").check(folder)
+        (tmp_path / "spool" / NAME).unlink()
+        destination_of("traces").check(folder)  # its owner has said so
+
+    assert text.splitlines()[2] == "http://one:4318"
+    assert "s3cretValue" not in text
+    assert "made for http://one:4318, not for http" in str(refusal.value)
+    assert "passw0rd" not in f"{refusal.value}{(tmp_path / 'spool' / NAME).read_text()}"
+
+
+@pytest.mark.parametrize("text", ["", "otelflow spool 1", "otelflow spool 2\n{own}\nplace", "noise\n\0\xff"])
+def test_a_file_that_says_anything_else_is_a_refusal(tmp_path, text):
+    destination = destination_of("traces")
+    with open_store(tmp_path / "spool", is_made=True, kind="spool") as folder:
+        (tmp_path / "spool" / NAME).write_text(text.format(own=destination.fingerprint))
+
+        with pytest.raises(StoreUnreadable, match="made for"):
+            destination.check(folder)
+
+
+def test_the_folder_is_the_named_one_or_one_for_each_destination(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    nameless = [spool_directory("on", "")]
+    monkeypatch.setenv(ENDPOINT, "http://two:4318")
+    nameless.append(spool_directory("on", ""))
+
+    assert spool_directory("on", str(tmp_path / "named")) == tmp_path / "named"
+    assert len({*nameless, None}) == 3
+    assert {folder.parent for folder in nameless} == {tmp_path / "otelflow" / "spool"}
+    assert [spool_directory(mode, str(tmp_path)) for mode in ("off", "memory")] == [None, None]
+    with pytest.raises(ConfigurationError, match="OTELFLOW_SPOOL_DIR"):
+        spool_directory("on", "/half/\ud800")
