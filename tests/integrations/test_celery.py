@@ -1,3 +1,4 @@
+import logging
 import os
 import signal
 import sys
@@ -128,7 +129,18 @@ def test_a_task_that_says_itself_what_becomes_of_it_has_not_failed(app, spans):
     assert spans.tree() == [("flow ignores", "success", [])]
 
 
+@pytest.fixture
+def root_logger():
+    """The root logger, which a worker sets up for its whole process, as it was before."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield root
+    root.setLevel(level)
+    root.handlers[:] = handlers
+
+
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("root_logger")
 def test_the_spans_of_an_instrumentation_are_the_parents(app, spans):
     instrumentation = pytest.importorskip("opentelemetry.instrumentation.celery", reason="otelflow[frameworks]")
     from celery.contrib.testing.worker import start_worker
