@@ -71,7 +71,7 @@ def environment_of(port: int, folder: Path) -> dict[str, str]:
 
 def command(part: str, port: int) -> list[str]:
     uvicorn = [sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", "--port"]
-    gunicorn = [sys.executable, "-m", "gunicorn", "--workers", "2", "--bind"]
+    gunicorn = [sys.executable, "-m", "gunicorn", "--preload", "--workers", "2", "--bind"]
     celery = [sys.executable, "-m", "celery", "-A", "email_worker", "worker"]
     return {
         "redis": ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", ""],
