@@ -78,8 +78,8 @@ def command(part: str, port: int) -> list[str]:
         "order": [*uvicorn, str(port + 1), "order:app"],
         "stock": [*uvicorn, str(port + 2), "stock:app"],
         "payment": [*gunicorn, f"127.0.0.1:{port + 3}", "payment:app"],
-        # A process of the worker's that has done its share is replaced; its last spans are sent all the same.
-        "email": [*celery, "--concurrency", "2", "--max-tasks-per-child", "25"],
+        # A process that has done its share is replaced, and sends its last spans. Few, so that it can be seen.
+        "email": [*celery, "--concurrency", "2", "--max-tasks-per-child", "10"],
     }[part]
 
 
