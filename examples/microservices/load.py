@@ -30,7 +30,7 @@ def main() -> None:
 
     answers: Counter[str] = Counter()
     start = time.monotonic()
-    with httpx.Client(base_url=options.url, timeout=10) as client:
+    with httpx.Client(base_url=options.url, timeout=30) as client:
         for number in range(max(1, round(options.seconds * options.rate))):
             time.sleep(max(0, start + number / options.rate - time.monotonic()))
             if time.monotonic() > start + options.seconds:

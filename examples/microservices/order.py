@@ -19,7 +19,7 @@ from telemetry import observe
 STOCK = os.environ.get("STOCK_URL", "http://127.0.0.1:8002")
 PAYMENT = os.environ.get("PAYMENT_URL", "http://127.0.0.1:8003")
 
-services = httpx.Client(timeout=5)
+services = httpx.Client(timeout=10)
 telemetry = observe("order")
 
 

@@ -71,15 +71,15 @@ def environment_of(port: int, folder: Path) -> dict[str, str]:
 
 def command(part: str, port: int) -> list[str]:
     uvicorn = [sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", "--port"]
-    gunicorn = [sys.executable, "-m", "gunicorn", "--workers", "2", "--bind"]
+    gunicorn = [sys.executable, "-m", "gunicorn", "--preload", "--workers", "2", "--bind"]
     celery = [sys.executable, "-m", "celery", "-A", "email_worker", "worker"]
     return {
         "redis": ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", ""],
         "order": [*uvicorn, str(port + 1), "order:app"],
         "stock": [*uvicorn, str(port + 2), "stock:app"],
         "payment": [*gunicorn, f"127.0.0.1:{port + 3}", "payment:app"],
-        # A process of the worker's that has done its share is replaced; its last spans are sent all the same.
-        "email": [*celery, "--concurrency", "2", "--max-tasks-per-child", "25"],
+        # A process that has done its share is replaced, and sends its last spans. Few, so that it can be seen.
+        "email": [*celery, "--concurrency", "2", "--max-tasks-per-child", "10"],
     }[part]
 
 
