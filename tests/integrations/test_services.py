@@ -132,3 +132,33 @@ def test_no_request_fails_while_workers_are_replaced_and_each_is_one_trace_count
     assert {each.trace_id for each in traces.summaries()} == {
         answer.headers["traceresponse"][3:35] for answer in answers
     }
+
+
+@pytest.mark.slow
+def test_a_server_that_is_loaded_again_after_a_change_goes_on_and_each_request_is_one_trace(tmp_path):
+    (tmp_path / "web.py").write_text(textwrap.dedent(PROGRAM))
+    [port] = free_ports(1)
+    command = ("-m", "uvicorn", "--reload", "--port", port, "--log-level", "warning", "web:app_async")
+    environment = {"OTELFLOW_STORE": tmp_path / "store", "PYTHONPATH": tmp_path}
+    process = start(sys.executable, *command, cwd=tmp_path, **environment)
+    answers = []
+
+    def answers_with(text):
+        try:
+            answers.append(ask(f"http://127.0.0.1:{port}"))
+        except OSError:  # nobody listens yet, or not any more
+            return False
+        return answers[-1].body == text
+
+    try:
+        wait_until(lambda: answers_with("0.5"), seconds=60)
+        (tmp_path / "web.py").write_text(textwrap.dedent(PROGRAM).replace("0.5", "0.7"))
+        wait_until(lambda: answers_with("0.7"), seconds=60)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    finally:
+        end(process)
+
+    traces = list(StoredTraces(tmp_path / "store").summaries())
+    assert {(each.name, each.span_count, each.result) for each in traces} == {("flow GET", 2, "success")}
+    assert {answer.headers["traceresponse"][3:35] for answer in answers} <= {each.trace_id for each in traces}
