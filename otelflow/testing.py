@@ -17,6 +17,7 @@ from otelflow._core.flows import injection
 from otelflow._core.flows.flow import Flow
 from otelflow._core.process import forks, losses, provider
 from otelflow._core.process.process import State
+from otelflow._core.runs.current import current_run
 from otelflow._testing.clock import FakeClock
 from otelflow._testing.counted_runs import FlowMetrics
 from otelflow._testing.snapshots import snapshot_lines
@@ -66,13 +67,19 @@ class Trace(SpanProcessor):
         self._enclosing = enclosing
         self._lock = forks.new_lock()  # a signal or the garbage collector may end runs in the middle of this
         self._started: dict[tuple[int, int], ReadableSpan | None] = {}
+        self._parents: dict[tuple[int, int], tuple[int, int] | None] = {}
         self._dropped = dict(losses.dropped)
         #: Whether the fixture of pytest asserts at the end of the test that the trace is whole
         self.must_be_whole = True
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Give *span* its place; called by the provider."""
+        run = current_run()
+        parents = (span.parent, None if run is None else run.span.get_span_context())
         with self._lock:
+            # Of spans between that others made, for a provider of theirs, nothing is known: then the run is the parent.
+            keys = [(parent.trace_id, parent.span_id) for parent in parents if parent is not None]
+            self._parents[_key(span)] = next((key for key in keys if key in self._started), None)
             self._started[_key(span)] = None
         if self._enclosing is not None:
             self._enclosing.on_start(span, parent_context)
@@ -132,7 +139,7 @@ class Trace(SpanProcessor):
         }
         roots: list[Node] = []
         for span in ended:
-            parent = (span.parent.trace_id, span.parent.span_id) if span.parent is not None else None
+            parent = self._parents.get(_key(span))
             siblings = nodes[parent].children if parent is not None and parent in nodes else roots
             siblings.append(nodes[_key(span)])
         return roots

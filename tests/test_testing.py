@@ -324,3 +324,21 @@ def test_counted(flow_trace, flow_metrics, flow_clock):
     output = run_pytest(tmp_path)
     assert "3 passed, 1 error" in output
     assert "ERROR test_it.py::test_open - AssertionError: 1 spans have not ended" in output
+
+
+def test_a_span_of_another_provider_between_two_runs_does_not_part_them(flow_trace):
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from otelflow import flow, task
+
+    @flow
+    def outer():
+        with TracerProvider().get_tracer("a framework").start_as_current_span("operation"):
+            task(inner)()
+
+    def inner():
+        pass
+
+    outer().execute()
+
+    flow_trace.assert_tree("outer > inner")

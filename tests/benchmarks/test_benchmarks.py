@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from support.programs import run_python
 
 COMMAND = Path(__file__).with_name("run.py")
+WEB_REQUESTS = Path(__file__).with_name("web_requests.py")
 FAULTS = Path(__file__).with_name("faults.py")
 
 
@@ -77,3 +79,15 @@ def test_of_killed_programs_everything_that_had_ended_arrives_with_a_spool(tmp_p
     assert queue["of them told"] == 0
     assert spool["of them arrived"] == spool["ended"] > 0
     assert spool["of them told"] == spool["open flows"] == 2
+
+
+@pytest.mark.slow
+def test_the_measure_of_requests_has_a_line_for_each_server(tmp_path):
+    pytest.importorskip("uvicorn", reason="not installed: pip install 'otelflow[hosts]'")
+    pytest.importorskip("gunicorn", reason="not installed: pip install 'otelflow[hosts]'")
+    done = run_python(WEB_REQUESTS, "--rounds", "1", "--requests", "100", "--wait", "0", cwd=tmp_path, timeout=110)
+
+    assert done.returncode == 0, done.stderr
+    number = r"-?\d+\.\d\d"
+    line = rf"median {number}  p99 {number}  throughput {number}  added ms {number}"
+    assert re.fullmatch(rf"uvicorn  {line}\ngunicorn  {line}\n", done.stdout)

@@ -77,8 +77,7 @@ def test_what_is_sent_is_done_in_the_worker_in_the_same_trace(place, worker):
     spans = traces.load(summary.trace_id).spans
     names = {span.span_id: span.name for span in spans}
     assert sorted((span.service, span.name, names.get(span.parent_id)) for span in spans) == [
-        *[("invoices", "flow invoice", "task send")] * 2,
-        *[("invoices", "task render", "flow invoice")] * 2,
+        *[("invoices", "flow worker.make_invoice", "flow close_month")] * 2,
+        *[("invoices", "task render", "flow worker.make_invoice")] * 2,
         ("shop", "flow close_month", None),
-        *[("shop", "task send", "flow close_month")] * 2,
     ]

@@ -303,8 +303,8 @@ def test_what_somebody_has_replaced_is_no_flow_any_more(shop):
 def test_listeners_are_added_once_and_removed(shop):
     (shop / "watch.py").write_text(
         "from otelflow import Listener\n\nheard = []\n\n"
-        "class Watcher(Listener):\n    def on_task_stop(self, event):\n        "
-        "heard.append(event.event_data.task_name)\n"
+        "class Watcher(Listener):\n    def on_task_stop(self, event):\n"
+        "        heard.append(event.event_data.task_name)\n"
     )
     (shop / "otelflow.toml").write_text('tasks = ["shop.*:fail", "shop.*:weekly"]\nlisteners = ["watch:Watcher"]\n')
     instrumentor = OtelflowInstrumentor().instrument(shop / "otelflow.toml")
