@@ -8,7 +8,6 @@ know no time limit. This one has the same queue, batches and ``OTEL_BSP_*`` vari
 
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Final, NamedTuple
@@ -25,7 +24,7 @@ from opentelemetry.sdk.environment_variables import (
 )
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
-from otelflow._core.process import forks, losses, shutdown
+from otelflow._core.process import clock, forks, losses, shutdown
 from otelflow._core.process.environment import positive_integer
 from otelflow._core.process.ledger import Account, Tally
 from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker, uninstrumented
@@ -112,7 +111,7 @@ class BoundedBatchProcessor:
         self._last_export_worked = True  # the exporter delivered the last batch that it was given
         self._in_flight = 0
         self._is_delivering_here = False
-        self._next_try = 0.0  # on time.monotonic(), where there is no thread
+        self._next_try = 0.0  # on clock.monotonic(), where there is no thread
         self._failures = 0
         self._pending_warnings: list[tuple[str, str, object]] = []
         # A child delivers its own, also one of a parent that has ended delivery.
@@ -156,14 +155,14 @@ class BoundedBatchProcessor:
     def _deliver_here(self) -> None:
         """Deliver a batch on the program's thread, as there is no other to be had; not to an exporter that is dead."""
         with self.worker.changed:
-            if self._is_delivering_here or time.monotonic() < self._next_try:
+            if self._is_delivering_here or clock.monotonic() < self._next_try:
                 return
             self._is_delivering_here = True
         try:
             self._deliver_batch()
         finally:
             self._is_delivering_here = False
-            self._next_try = 0.0 if self._last_export_worked else time.monotonic() + _RETRY_SECONDS
+            self._next_try = 0.0 if self._last_export_worked else clock.monotonic() + _RETRY_SECONDS
 
     def _wait_for_room(self) -> bool:
         """Wait until the item that was added last has room, and tell whether it has; no event loop stands still."""
@@ -184,10 +183,10 @@ class BoundedBatchProcessor:
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Deliver what is queued; return False when that took longer, or when some of it was lost."""
         forks.notice()
-        deadline = time.monotonic() + timeout_millis / 1_000
+        deadline = clock.monotonic() + timeout_millis / 1_000
         worker = self.worker
         failures = self._failures
-        while self._queue and worker.thread is None and time.monotonic() < deadline:
+        while self._queue and worker.thread is None and clock.monotonic() < deadline:
             self._deliver_here()
             if not self._last_export_worked:
                 break
@@ -200,7 +199,7 @@ class BoundedBatchProcessor:
             is_in_time = is_in_time and (worker.thread is not None or not self._queue)
         if not is_in_time or self._failures != failures:
             return False
-        seconds = max(0.0, deadline - time.monotonic())
+        seconds = max(0.0, deadline - clock.monotonic())
         return _succeeds(lambda: self.exporter.force_flush(round(seconds * 1_000)), seconds)
 
     def shutdown(self) -> None:
@@ -256,7 +255,7 @@ class BoundedBatchProcessor:
             self._in_flight += len(batch)
         if not batch:
             return False
-        is_given_up = worker.is_closed and (not self._last_export_worked or time.monotonic() > worker.deadline)
+        is_given_up = worker.is_closed and (not self._last_export_worked or clock.monotonic() > worker.deadline)
         lost = len(batch) if is_given_up else self._export(batch)
         with worker.changed:
             if not self._is_given_up:  # else shutdown() has counted these as lost already
@@ -275,7 +274,7 @@ class BoundedBatchProcessor:
         """
         lost, halving = 0, _Halving(batch)
         for piece in halving.pieces():
-            if halving.has_begun and self.worker.is_closed and time.monotonic() > self.worker.deadline:
+            if halving.has_begun and self.worker.is_closed and clock.monotonic() > self.worker.deadline:
                 lost += len(piece)
                 continue
             lost_of_piece, is_for_good = self._export_once(piece)

@@ -3,7 +3,6 @@
 import _thread
 import os
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +16,7 @@ from opentelemetry.trace import ProxyTracerProvider
 from otelflow._core.inside import artifacts, log_capture
 from otelflow._core.inside.listener_checks import RunListener
 from otelflow._core.inside.listeners import add_listener
-from otelflow._core.process import losses
+from otelflow._core.process import clock, losses
 from otelflow._core.process import settings as process_settings
 from otelflow._core.process.process import State
 from otelflow._core.process.provider import choose_anew, use_provider
@@ -99,10 +98,10 @@ class Telemetry:
         >>> otelflow.configure(tracer_provider=my_provider).force_flush(5_000)
         True
         """
-        deadline = time.monotonic() + timeout_millis / 1_000
+        deadline = clock.monotonic() + timeout_millis / 1_000
 
         def left_millis() -> int:
-            return max(int((deadline - time.monotonic()) * 1_000), 1)
+            return max(int((deadline - clock.monotonic()) * 1_000), 1)
 
         is_delivered = True
         # A network that hangs costs no stored trace.

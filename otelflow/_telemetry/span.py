@@ -6,7 +6,6 @@ the span: each is a slot, a constant, or made at its first look. ``sdk_spans`` s
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from time import time_ns
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +24,7 @@ from opentelemetry.trace import (
     TraceState,
 )
 
+from otelflow._core.process import clock
 from otelflow._telemetry.processors import Processors
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class RunEvent(Event):
 
     def __init__(self, name: str, attributes: dict[str, Any], timestamp: int | None, limits: Any) -> None:
         self._name = name
-        self._timestamp = time_ns() if timestamp is None else timestamp
+        self._timestamp = clock.time_ns() if timestamp is None else timestamp
         self._plain = attributes
         self._limits = limits
 
@@ -204,7 +204,7 @@ class RunSpan(SdkSpan):
         with self._lock:
             is_first = self._end_time is None
             if is_first:
-                self._end_time = time_ns() if end_time is None else end_time
+                self._end_time = clock.time_ns() if end_time is None else end_time
                 if not self._is_plain:
                     self._attributes._immutable = True
         if not is_first:

@@ -1,12 +1,11 @@
 """Deliver spans to the store of this machine, and note there which runs are open."""
 
-import time
 from typing import Final
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span
 
-from otelflow._core.process import forks
+from otelflow._core.process import clock, forks
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow_exporters.store import StoreSpanExporter
 
@@ -62,7 +61,7 @@ class StoreSpanProcessor(BoundedBatchSpanProcessor):
     def _note_open(self) -> None:
         """Note the runs that are open for long and of which this segment does not tell yet."""
         segment = self.exporter.segment
-        youngest = time.time_ns() - (0 if self._is_first else _SHORTEST_NOTED)
+        youngest = clock.time_ns() - (0 if self._is_first else _SHORTEST_NOTED)
         self._is_first = False
         spans = {
             span_id: span

@@ -6,7 +6,6 @@ garbage collector may end a generator's run while this thread holds it.
 
 import multiprocessing
 import os
-import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ from typing import Final, NamedTuple
 from otelflow._core.flows import declared
 from otelflow._core.flows.objective import buckets_of, objective_of
 from otelflow._core.inside import listeners
-from otelflow._core.process import forks, losses
+from otelflow._core.process import clock, forks, losses
 from otelflow._core.runs import open_runs
 from otelflow._core.runs.observers import Observer
 from otelflow._core.runs.run import Run
@@ -165,7 +164,7 @@ class Aggregator(Observer):
         self._lock = forks.new_lock()
         self._series: dict[tuple[str | None, str | None], Series] = {}
         self._size = 0
-        self._since, self._clock = time.time(), time.perf_counter()
+        self._since, self._clock = clock.time(), clock.perf_counter()
         self._inherited: tuple[Counter[tuple[str, str]], Counter[str]] = Counter(), Counter()
 
     def begin_in_child(self) -> None:
@@ -199,14 +198,14 @@ class Aggregator(Observer):
             durations.counts[bucket] += 1
             durations.total += duration
             if series.task is None:
-                durations.last_time, durations.last_duration = time.time(), duration
+                durations.last_time, durations.last_duration = clock.time(), duration
         if run.clock + duration >= durations.next_exemplar:
             context = run.span.get_span_context()
             if self._takes_exemplars and (
                 context.trace_flags.sampled if self._takes_sampled_only else context.is_valid
             ):
                 durations.next_exemplar = run.clock + duration + _EXEMPLAR_SECONDS
-                durations.exemplars[bucket] = Exemplar(context.trace_id, context.span_id, duration, time.time())
+                durations.exemplars[bucket] = Exemplar(context.trace_id, context.span_id, duration, clock.time())
         if series.task is None:
             if self.hooks.flow_ended is not None and _is_outermost(run):
                 self.hooks.flow_ended()

@@ -502,7 +502,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(batches, "time", clock)
+    monkeypatch.setattr(batches, "clock", clock)
     return clock
 
 

@@ -802,7 +802,7 @@ class Target:
 def targets(monkeypatch):
     """Telemetry whose parts are the test's own, on a clock of its own."""
     clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(module, "clock", SimpleNamespace(monotonic=lambda: clock.now))
     telemetry = Telemetry(Target(clock), is_host=True)
     telemetry.store_processor, telemetry.logs, telemetry.metrics = Target(clock), Target(clock), Target(clock)
     return telemetry

@@ -43,7 +43,7 @@ from otelflow._core.flows.injection import check_dependencies
 from otelflow._core.flows.objective import Objective, buckets_of, checked_buckets, objective_of
 from otelflow._core.inside import messages
 from otelflow._core.inside.speaker import Speaker
-from otelflow._core.process import provider
+from otelflow._core.process import clock, provider
 from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.current import open_run_here
 from otelflow._core.runs.run import Run
@@ -319,7 +319,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         >>> Flow().set_flow_id__time_now().flow_id
         'flow_id__20...'
         """
-        now = time.time_ns()
+        now = clock.time_ns()
         self.flow_id = (
             f"flow_id__{time.strftime('%Y-%m-%d__%H-%M-%S', time.gmtime(now / 1e9))}__{now % 1_000_000_000:09}"
         )

@@ -2,7 +2,6 @@
 
 import logging
 import sys
-import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from otelflow import semconv
@@ -10,6 +9,7 @@ from otelflow._core.flows.definition import Definition, shown_value
 from otelflow._core.flows.execution import ExecutedRun
 from otelflow._core.flows.flow_state import id_of, name_of
 from otelflow._core.inside import messages, print_capture
+from otelflow._core.process import clock
 from otelflow._core.process.ids import new_id
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import open_runs
@@ -123,7 +123,7 @@ class FlowRun(ExecutedRun):
         state.error = None
         if not definition.is_generator:
             state.return_value = None
-        state.status, state.started_ns, state.duration = semconv.RUNNING, time.time_ns(), None
+        state.status, state.started_ns, state.duration = semconv.RUNNING, clock.time_ns(), None
 
     @property
     def span_name(self) -> str:

@@ -1,14 +1,13 @@
 """What a run leaves behind: artifacts and results, checked when they are made, bounded in events."""
 
 import logging
-import time
 import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
 from otelflow import semconv
 from otelflow._core.inside.artifact_types import LONGEST_TEXT, checked_data
-from otelflow._core.process import losses
+from otelflow._core.process import clock, losses
 from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import observers
@@ -140,7 +139,7 @@ class Artifact(_Leaving):
                 "to keep its str()"
             ) from None
         self.is_cut = excerpt.is_cut
-        self.time_ns = time.time_ns()
+        self.time_ns = clock.time_ns()
         limit = settings().value_limit
         if isinstance(self.data, bytes):
             whole = self.data
@@ -249,7 +248,7 @@ class Result(_Leaving):
         self.key = checked_key(key, "result")
         self._value = description
         self._text: str | None = None
-        self.time_ns = time.time_ns()
+        self.time_ns = clock.time_ns()
 
     @property
     def description(self) -> str:

@@ -1,12 +1,12 @@
 """What listeners are told: the seven types of events, their data, and the payload of each."""
 
-import time
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any, ClassVar, Final, Self
 
 from opentelemetry.trace import SpanContext
 
+from otelflow._core.process import clock
 from otelflow._core.process.ids import new_id
 from otelflow._core.text.safe_str import without_ansi
 
@@ -169,7 +169,7 @@ class Flow_Run__Event(_Record):
     ) -> None:
         self.event_type = event_type
         self.event_data = Flow_Run__Event_Data() if event_data is None else event_data
-        self.time_unix_nano = time.time_ns() if time_unix_nano is None else time_unix_nano
+        self.time_unix_nano = clock.time_ns() if time_unix_nano is None else time_unix_nano
         if timestamp is not None and time_unix_nano is None:
             self.timestamp = timestamp
         self._own_id = event_id

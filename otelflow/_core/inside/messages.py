@@ -5,13 +5,13 @@ import logging
 import operator
 import os
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from otelflow import semconv
 from otelflow._core.inside import journal
+from otelflow._core.process import clock
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import log_records, observers
 from otelflow._core.runs.bounded import BoundedLog
@@ -131,7 +131,7 @@ def write(
 
         text = recorded(message, settings().value_limit)
         own_id = "" if task_run_id is None else bounded_name(task_run_id)  # it may be anything
-        line = _new_line((time_ns or time.time_ns(), level, text, _PLAIN, own_id or run.task_run_id))
+        line = _new_line((time_ns or clock.time_ns(), level, text, _PLAIN, own_id or run.task_run_id))
         if run.flow is not None and run.settings.log_to_memory:
             run.flow.flow_state.log.append(line)
         if run.settings.log_to_console and not printed:
@@ -155,10 +155,10 @@ def log_lifecycle(
     own, flow = run.settings, run.flow
     if own.logs_for_flow_only and not observed.lifecycle:
         if flow is not None:
-            line = _new_line((time_ns or time.time_ns(), level, template, argument, run.task_run_id))
+            line = _new_line((time_ns or clock.time_ns(), level, template, argument, run.task_run_id))
             flow.flow_state.log.append(line)
     elif own.logging_enabled:
-        line = _new_line((time_ns or time.time_ns(), level, template, argument, run.task_run_id))
+        line = _new_line((time_ns or clock.time_ns(), level, template, argument, run.task_run_id))
         if flow is not None and own.log_to_memory:
             flow.flow_state.log.append(line)
         if own.log_to_console:

@@ -3,12 +3,11 @@
 import os
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from otelflow._core.process import process
+from otelflow._core.process import clock, process
 
 if TYPE_CHECKING:
     from _thread import RLock
@@ -64,7 +63,7 @@ class _Fork(process.State):
 
     def begin_anew(self) -> None:
         """Be a child from now on."""
-        self.clock = time.perf_counter()
+        self.clock = clock.perf_counter()
         self.process_id = os.getpid()
         self.noticing = {}
         self.page = _EMPTY

@@ -3,12 +3,12 @@
 import atexit
 import functools
 import sys
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from otelflow._core.process import clock
 from otelflow._core.process.process import State
 
 T = TypeVar("T")
@@ -152,12 +152,12 @@ def seconds_left(timeout: float) -> float:
 @contextmanager
 def waiting() -> Iterator[None]:
     """Count the time inside as time that the end has waited."""
-    began = time.monotonic()
+    began = clock.monotonic()
     try:
         yield
     finally:
         if _shutdown.waited is not None:
-            _shutdown.waited += time.monotonic() - began
+            _shutdown.waited += clock.monotonic() - began
 
 
 def deliver_before_child_ends(owner: T, deliver: Callable[[T], object]) -> None:

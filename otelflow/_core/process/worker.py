@@ -1,7 +1,6 @@
 """Work on a thread of its own, so that no run waits for a network or a disk."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -11,7 +10,7 @@ from opentelemetry import context as otel_context
 # The name is private for want of a better place (says its comment); every exporter and instrumentation uses it.
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
-from otelflow._core.process import forks, shutdown
+from otelflow._core.process import clock, forks, shutdown
 
 #: How long the end of a process may be kept up, unless the user says otherwise
 SHUTDOWN_SECONDS: Final = 4.5
@@ -49,7 +48,7 @@ class Worker:
         """Have no thread, and nothing to answer; a forked child begins so, too."""
         self.changed = threading.Condition(forks.new_lock())
         self.thread: threading.Thread | None = None
-        self.deadline = float("inf")  # of the shutdown, on time.monotonic()
+        self.deadline = float("inf")  # of the shutdown, on clock.monotonic()
         self._wakes = 0
         self._answered_wakes = 0
 
@@ -103,7 +102,7 @@ class Worker:
             if self.is_closed:
                 return True
             self.is_closed = True
-            self.deadline = time.monotonic() + shutdown.seconds_left(self.shutdown_timeout)
+            self.deadline = clock.monotonic() + shutdown.seconds_left(self.shutdown_timeout)
             thread = self.thread
             self.changed.notify_all()
         # A program that is ending gets no new thread: what came late is done on this one. The same when the worker

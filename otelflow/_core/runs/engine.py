@@ -6,14 +6,13 @@ the run, except at the exit of the interpreter: the thread that exits ends what 
 """
 
 import logging
-import time
 from _thread import get_ident
 from typing import Final
 
 from opentelemetry.trace import INVALID_SPAN
 
 from otelflow import semconv
-from otelflow._core.process import losses, shutdown, trace_address
+from otelflow._core.process import clock, losses, shutdown, trace_address
 from otelflow._core.process.forks import fork, notice
 from otelflow._core.process.provider import span_maker
 from otelflow._core.process.settings import settings
@@ -33,8 +32,8 @@ def open_run(run: Run) -> None:
 
     A fork that nobody has told Python of was noticed when *run* was made, just now.
     """
-    run.started_ns = time.time_ns()
-    run.clock = time.perf_counter()
+    run.started_ns = clock.time_ns()
+    run.clock = clock.perf_counter()
     try:
         maker = span_maker()
         if maker is not None:
@@ -64,7 +63,7 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:
     if run.is_current and current_run() is not run:
         for inner in unclosed_inside(run):
             close_run(inner, ending if ending.is_failure else UNCLOSED)
-    duration = time.perf_counter() - run.clock
+    duration = clock.perf_counter() - run.clock
     run.ending = ending
     run.duration = duration if duration > 0 else 0.0  # a test may have put back this clock, too
     run.is_closed = True

@@ -1,14 +1,13 @@
 """What happens in a run as OpenTelemetry's log records, for those who want no span events, or both."""
 
 import logging
-import time
 from collections.abc import Mapping
 from typing import Any, Final
 
 from opentelemetry.trace import INVALID_SPAN
 
 from otelflow import semconv
-from otelflow._core.process import losses
+from otelflow._core.process import clock, losses
 from otelflow._core.runs.run import Entry, Run
 from otelflow._version import __version__
 
@@ -33,7 +32,7 @@ def emit_exception(run: Run) -> None:
     ending = run.ending
     level = logging.ERROR if ending.is_failure else logging.WARNING
     attributes = ending.exception_attributes()
-    _emit(run, time.time_ns(), level, ending.error_message or ending.error_type, attributes, semconv.EXCEPTION_EVENT)
+    _emit(run, clock.time_ns(), level, ending.error_message or ending.error_type, attributes, semconv.EXCEPTION_EVENT)
 
 
 def _emit(run: Run, time_ns: int, level: int, body: str, attributes: Mapping[str, Any], event_name: str | None) -> None:

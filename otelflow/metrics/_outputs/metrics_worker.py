@@ -1,10 +1,9 @@
 """Bring numbers out on a thread of its own, so that no run waits for a network or a disk."""
 
 import atexit
-import time
 from collections.abc import Callable
 
-from otelflow._core.process import losses, shutdown
+from otelflow._core.process import clock, losses, shutdown
 from otelflow._core.process.ledger import Account, Tally
 from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker, uninstrumented
 from otelflow._core.text.hints import error_text
@@ -103,7 +102,7 @@ class MetricsWorker(Worker):
             self._is_delivering = True
         try:
             with uninstrumented():
-                self._deliver(min(self.deadline, time.monotonic() + SHUTDOWN_SECONDS))
+                self._deliver(min(self.deadline, clock.monotonic() + SHUTDOWN_SECONDS))
         except Exception as error:  # noqa: BLE001 a network, a disk or an exporter must not end this thread
             self._has_arrived = False
             self._has_failed_at_end = shutdown.is_ending() and not isinstance(error, Refusal)

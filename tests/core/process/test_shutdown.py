@@ -211,7 +211,7 @@ def test_deliverers_that_end_together_all_begin_when_the_end_does(deliverers, co
 def clock(monkeypatch):
     """A clock that goes on by what it is told: ``clock(2.5)``."""
     now = [100.0]
-    monkeypatch.setattr(shutdown.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(shutdown.clock, "monotonic", lambda: now[0])
     return lambda seconds: now.__setitem__(0, now[0] + seconds)
 
 

@@ -306,8 +306,8 @@ def test_an_interrupt_at_the_end_of_a_span_leaves_no_run_uncounted():
 
 def test_a_clock_that_is_set_back_makes_no_time_run_backwards(spans, monkeypatch):
     clock = itertools.count(10**18, -(10**9))
-    monkeypatch.setattr("time.time_ns", lambda: next(clock))
-    monkeypatch.setattr("time.time", lambda: next(clock) / 1e9)
+    monkeypatch.setattr("otelflow._core.process.clock.time_ns", lambda: next(clock))
+    monkeypatch.setattr("otelflow._core.process.clock.time", lambda: next(clock) / 1e9)
 
     @task
     def step():
@@ -373,7 +373,7 @@ def test_an_exception_that_cannot_be_classified_is_a_failure(spans):
 def test_how_long_a_run_took_is_read_from_a_clock_that_never_goes_back(monkeypatch):
     with monkeypatch.context() as clock:
         hour = 3_600 * 10**9
-        run = flow(lambda: clock.setattr(time, "time_ns", lambda: hour))().execute()
+        run = flow(lambda: clock.setattr("otelflow._core.process.clock.time_ns", lambda: hour))().execute()
 
     assert 0 < run.duration < 60
 

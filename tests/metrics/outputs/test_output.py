@@ -366,7 +366,7 @@ def test_only_news_is_delivered_soon_unless_there_is_an_interval(kept):
 
 
 def test_delivery_has_the_time_that_an_end_may_take(kept, monkeypatch):
-    monkeypatch.setattr(metrics_worker, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    monkeypatch.setattr(metrics_worker, "clock", SimpleNamespace(monotonic=lambda: 100.0))
     output = kept()
 
     output.flush(20)
