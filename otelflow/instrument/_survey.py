@@ -5,7 +5,7 @@ import itertools
 import pkgutil
 import sys
 from collections.abc import Iterator
-from importlib.machinery import PathFinder
+from importlib.machinery import EXTENSION_SUFFIXES, BuiltinImporter, PathFinder
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -15,6 +15,8 @@ from otelflow.errors import ConfigurationError
 from otelflow.instrument._plan import Plan, Rule
 
 _MOST_MODULES: Final = 5_000
+#: How the origin of a module ends whose functions cannot be wrapped
+_OF_C: Final = ("built-in", *EXTENSION_SUFFIXES)
 
 
 class Match(NamedTuple):
@@ -53,7 +55,7 @@ def check(plan: Plan) -> None:
 def match_of(rule: Rule) -> Match:
     root = rule.modules.partition(".")[0]
     loaded = sys.modules.get(root)
-    spec = PathFinder.find_spec(root) if loaded is None else loaded.__spec__
+    spec = (PathFinder.find_spec(root) or BuiltinImporter.find_spec(root)) if loaded is None else loaded.__spec__
     if spec is None:
         names = {module.name for module in pkgutil.iter_modules()}
         return Match(rule, (), f"there is no module {root!r}{_hint(root, names)}")
@@ -64,6 +66,10 @@ def match_of(rule: Rule) -> Match:
     functions, names = [], set()
     for module, file in meant.items():
         source = _Source(file)
+        if rule.is_exact and file.endswith(_OF_C):
+            return Match(rule, (), "it is written in C, and cannot be wrapped: name the Python function that calls it")
+        if rule.is_exact and rule.names in source.classes:
+            return Match(rule, (), f"it is a class: name its methods, such as {rule.pattern}.*")
         if not source.is_readable:
             return Match(rule, (f"{module}:{rule.names}",))  # only its import tells
         others = source.functions | (source.names if rule.is_exact else set())
@@ -97,6 +103,7 @@ class _Source:
     def __init__(self, file: str) -> None:
         self.functions: set[str] = set()
         self.names: set[str] = set()
+        self.classes: set[str] = set()  # without what is a function, too
         self.is_readable = file.endswith(".py")
         if not self.is_readable:
             return
@@ -106,6 +113,7 @@ class _Source:
             self.is_readable = False
             return
         self._add(tree.body, "")
+        self.classes -= self.functions
 
     def _add(self, body: list[ast.stmt], path: str) -> None:
         for node in body:
@@ -114,6 +122,7 @@ class _Source:
                     self.functions.add(path + name)
                 case ast.ClassDef(name=name):
                     self.names.add(path + name)
+                    self.classes.add(path + name)
                     self._add(node.body, f"{path}{name}.")
                 case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
                     self.names.update(path + (alias.asname or alias.name.partition(".")[0]) for alias in aliases)
