@@ -86,6 +86,8 @@ def read(path: "Path") -> Plan:
     """
     import tomllib  # noqa: PLC0415 a few milliseconds
 
+    if path.exists() and not path.is_file():  # a FIFO would block, and each process of the program reads it
+        raise ConfigurationError(f"The file {path} of functions to instrument cannot be read: it is no regular file")
     try:
         content: Any = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

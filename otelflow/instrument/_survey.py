@@ -5,7 +5,7 @@ import itertools
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
-from importlib.machinery import PathFinder
+from importlib.machinery import EXTENSION_SUFFIXES, BuiltinImporter, PathFinder
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -18,6 +18,8 @@ _MOST_MODULES: Final = 5_000
 _OF_PROGRAM: Final = (
     "{name} is the program that is run, which is not imported: move its functions into a module that it imports"
 )
+#: How the origin of a module ends whose functions cannot be wrapped
+_OF_C: Final = ("built-in", *EXTENSION_SUFFIXES)
 
 
 class Match(NamedTuple):
@@ -66,7 +68,7 @@ def match_of(rule: Rule, is_program: IsProgram) -> Match:
     if root == "__main__":
         return Match(rule, (), _OF_PROGRAM.format(name=root))
     loaded = sys.modules.get(root)
-    spec = PathFinder.find_spec(root) if loaded is None else loaded.__spec__
+    spec = (PathFinder.find_spec(root) or BuiltinImporter.find_spec(root)) if loaded is None else loaded.__spec__
     if spec is None:
         names = {module.name for module in pkgutil.iter_modules()}
         return Match(rule, (), f"there is no module {root!r}{_hint(root, names)}")
@@ -80,6 +82,10 @@ def match_of(rule: Rule, is_program: IsProgram) -> Match:
     functions, names = [], set()
     for module, file in imported.items():
         source = _Source(file)
+        if rule.is_exact and file.endswith(_OF_C):
+            return Match(rule, (), "it is written in C, and cannot be wrapped: name the Python function that calls it")
+        if rule.is_exact and rule.names in source.classes:
+            return Match(rule, (), f"it is a class: name its methods, such as {rule.pattern}.*")
         if not source.is_readable:
             return Match(rule, (f"{module}:{rule.names}",))  # only its import tells
         others = source.functions | (source.names if rule.is_exact else set())
@@ -113,6 +119,7 @@ class _Source:
     def __init__(self, file: str) -> None:
         self.functions: set[str] = set()
         self.names: set[str] = set()
+        self.classes: set[str] = set()  # without what is a function, too
         self.is_readable = file.endswith(".py")
         if not self.is_readable:
             return
@@ -122,6 +129,7 @@ class _Source:
             self.is_readable = False
             return
         self._add(tree.body, "")
+        self.classes -= self.functions
 
     def _add(self, body: list[ast.stmt], path: str) -> None:
         for node in body:
@@ -130,6 +138,7 @@ class _Source:
                     self.functions.add(path + name)
                 case ast.ClassDef(name=name):
                     self.names.add(path + name)
+                    self.classes.add(path + name)
                     self._add(node.body, f"{path}{name}.")
                 case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
                     self.names.update(path + (alias.asname or alias.name.partition(".")[0]) for alias in aliases)

@@ -106,14 +106,28 @@ def test_a_store_that_is_deleted_while_the_program_runs_is_made_again(program, t
 
 
 def test_a_span_that_cannot_be_encoded_costs_no_other_span(program, tmp_path):
-    with program.span("good"), program.span("half a character \ud800"):
-        pass
+    with program.span("good"), program.span("nameless") as span:
+        span.update_name(7)
     exporter = StoreSpanExporter(tmp_path)
 
     assert exporter.export(program.done()) is FAILURE
 
     assert [one.name for one in StoredTraces(tmp_path).summaries()] == ["good"]
     assert exporter.dropped == 1
+
+
+def test_half_a_character_costs_no_span_wherever_it_stands(program, tmp_path):
+    with program.span("good"), program.span("half \ud800", attributes={"key \ud800": ["\ud800"]}) as span:
+        span.add_event("event \ud800", {"text": "\ud800"})
+    exporter = StoreSpanExporter(tmp_path)
+
+    assert exporter.export(program.done()) is SUCCESS
+
+    (trace,) = (StoredTraces(tmp_path).load(summary.trace_id) for summary in StoredTraces(tmp_path).summaries())
+    (half,) = (span for span in trace.spans if span.name != "good")
+    assert half.name == "half \\ud800"
+    assert half.attributes == {"key \\ud800": ["\\ud800"]}
+    assert [(event.name, dict(event.attributes)) for event in half.events] == [("event \\ud800", {"text": "\\ud800"})]
 
 
 def test_a_span_that_is_larger_than_any_record_is_counted_and_costs_no_other_span(program, tmp_path, monkeypatch):

@@ -208,7 +208,8 @@ def test_what_is_no_python_function_is_an_error_at_once_with_nothing_changed(sho
     with pytest.raises(ConfigurationError) as refused:
         OtelflowInstrumentor().instrument(tasks=["shop.billing:Client.charge", pattern])
 
-    assert str(refused.value) == f"instrument(): {pattern} {message}"
+    assert str(refused.value).startswith("instrument(): " + pattern)
+    assert message in str(refused.value)
     assert billing().Client.charge is charge
     assert OtelflowInstrumentor().functions == []
 
@@ -218,7 +219,9 @@ def test_a_lenient_instrumentor_wraps_the_rest_and_warns(shop, caplog):
     OtelflowInstrumentor().instrument(tasks=["shop.billing:Client", "math:sqrt", "shop.billing:fail"], strict=False)
 
     assert OtelflowInstrumentor().functions == ["shop.billing:fail"]
-    assert [record.levelname for record in caplog.records if "instrument()" in record.getMessage()] == ["WARNING"] * 2
+    said = [record for record in caplog.records if "instrument()" in record.getMessage()]
+    assert {record.levelname for record in said} == {"WARNING"}
+    assert all(name in caplog.text for name in ("shop.billing:Client", "math:sqrt"))
 
 
 def test_a_module_that_cannot_be_imported_fails_as_it_did(shop):

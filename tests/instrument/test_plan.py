@@ -1,5 +1,7 @@
 """What a file or an argument says of functions to instrument."""
 
+import os
+
 import pytest
 
 from otelflow.errors import ConfigurationError
@@ -96,3 +98,13 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path, name, text, message):
 
     with pytest.raises(ConfigurationError, match=f"{name}.*{message}"):
         read(tmp_path / name)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+@pytest.mark.parametrize("kind", ["fifo", "folder"])
+def test_what_is_no_regular_file_is_an_error_and_blocks_nobody(tmp_path, kind):
+    path = tmp_path / "otelflow.toml"
+    os.mkfifo(path) if kind == "fifo" else path.mkdir()
+
+    with pytest.raises(ConfigurationError, match=r"otelflow\.toml of functions .* it is no regular file"):
+        read(path)

@@ -46,6 +46,10 @@ def test_a_pattern_that_an_earlier_one_has_emptied_says_so(shop):
         ("shop.jobs:wekly", "no function of shop.jobs is called 'wekly'; did you mean 'weekly'?"),
         ("shop.billing:Client.chrge", "no function of shop.billing is called 'Client.chrge'; did you mean"),
         ("shop.billing:xyz_*", "no function of shop.billing is called 'xyz_*'"),
+        ("shop.billing:Client", "it is a class: name its methods, such as shop.billing:Client.*"),
+        ("shop.billing:Client.Inner", "it is a class: name its methods, such as shop.billing:Client.Inner.*"),
+        ("math:sqrt", "it is written in C, and cannot be wrapped: name the Python function that calls it"),
+        ("_json:encode", "it is written in C, and cannot be wrapped: name the Python function that calls it"),
     ],
 )
 def test_a_misspelt_pattern_is_an_error_that_suggests_the_nearest_name(shop, pattern, fault):
@@ -74,7 +78,7 @@ def test_what_only_an_import_can_tell_is_no_fault(shop):
 
     assert matches(tasks=["shop.odd:anything"])[0][1] == ""  # a star import may bring it
     assert matches(tasks=["shop.broken:anything"])[0][1] == ""
-    assert matches(tasks=["math:sqrt"])[0][1] == ""
+    assert matches(tasks=["math:*"])[0][1] == ""
 
 
 def test_functions_in_branches_and_names_that_may_be_functions_are_found(shop):
@@ -102,3 +106,9 @@ def test_a_listener_whose_module_is_not_there_is_said(shop):
 
     with pytest.raises(ConfigurationError, match=r"here: the listener shpo\.watch:Watcher: there is no module 'shpo"):
         check(plan)
+
+
+def test_a_class_that_is_a_function_elsewhere_may_be_meant(shop):
+    (shop / "shop" / "odd.py").write_text("try:\n    class made: pass\nexcept OSError:\n    def made(): pass\n")
+
+    assert matches(tasks=["shop.odd:made"]) == [(("shop.odd:made",), "")]

@@ -896,3 +896,63 @@ def test_a_provider_that_cannot_deliver_is_said_and_breaks_nothing(monkeypatch):
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: broken)
 
     assert otelflow.force_flush(10) is False
+
+
+CYCLES = """
+import gc, os, threading
+from multiprocessing import util
+from opentelemetry.sdk.trace import TracerProvider
+from otelflow._core.process import forks, process
+from otelflow._core.runs import observers
+from otelflow_exporters._otlp import encoder
+
+def cycle():
+    telemetry = otelflow.configure(**{options!r})
+    work(3).execute()
+    telemetry.shutdown()
+
+def cycle_of_the_sdk():
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.get_tracer("program").start_span("span").end()
+    provider.shutdown()
+
+def left():
+    for thread in threading.enumerate():  # one may be about to end
+        if thread is not threading.current_thread():
+            thread.join(20)
+    gc.collect()
+    registers = (forks._owners, forks._locks, util._afterfork_registry, util._finalizer_registry, process._pieces)
+    files = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
+    return [len(register) for register in (*registers, observers.observed.observers, threading.enumerate(), files)]
+
+def growth(cycle):
+    for _ in range(3):  # what is made once
+        cycle()
+    encoder._surroundings.clear()  # kept by their number, not for ever
+    gc.collect()
+    before = len(gc.get_objects())
+    for _ in range(10):
+        cycle()
+    encoder._surroundings.clear()
+    gc.collect()
+    return len(gc.get_objects()) - before
+
+for _ in range(3):
+    cycle()
+before = left()
+own = growth(cycle)
+print(left() == before or (before, left()), own - growth(cycle_of_the_sdk) < 50 or own)
+"""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"store": True}, {"spool_dir": True}, {"spool": "memory"}, {"events": "both", "capture_loggers": ["root"]}],
+    ids=["store", "spool", "memory", "logs"],
+)
+def test_what_is_shut_down_leaves_nothing_behind_that_the_sdk_does_not(options, receiver, tmp_path):
+    places = {key: str(tmp_path / "place") if value is True else value for key, value in options.items()}
+    endpoint = {} if "store" in options else {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
+    done = python(CYCLES.replace("{options!r}", repr(places)), **endpoint)
+
+    assert (done.returncode, done.stdout) == (0, "True True\n"), done.stderr

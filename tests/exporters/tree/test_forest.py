@@ -84,6 +84,15 @@ def test_a_fold_keeps_a_success_that_hides_a_failure(make_span):
     assert ids(folded.examples) == [3]
 
 
+def test_those_that_failed_themselves_are_shown_before_those_that_hide_a_failure(make_span):
+    calls = [make_span(n, name="task", error=n > 10) for n in range(1, 11 + FAILED_SHOWN)]
+    hidden = [make_span(100 + n, n, error=True) for n in range(1, 6)]
+    (folded,) = fold(grow([*calls, *hidden]).roots)
+
+    assert ids(folded.examples) == list(range(11, 11 + FAILED_SHOWN))
+    assert folded.other_failures == len(hidden)
+
+
 def test_very_many_siblings_with_different_names_are_bounded(make_span):
     items = fold(grow(make_span(n, error=n == 500) for n in range(1, 1001)).roots)
 
@@ -91,3 +100,12 @@ def test_very_many_siblings_with_different_names_are_bounded(make_span):
     assert 500 in ids(item for item in items if isinstance(item, SpanNode))
     (rest,) = (item for item in items if isinstance(item, Rest))
     assert rest.count == 1000 - (len(items) - 1)
+
+
+def test_of_siblings_that_are_only_counted_the_failures_are_told(make_span):
+    items = fold(grow(make_span(n, error=100 < n <= 160) for n in range(1, 1001)).roots)
+
+    (rest,) = (item for item in items if isinstance(item, Rest))
+    shown = sum(node.is_failed for node in items if isinstance(node, SpanNode))
+    assert shown > 0
+    assert rest.failed == 60 - shown
