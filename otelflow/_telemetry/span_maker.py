@@ -4,27 +4,25 @@ from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Any, Final
 
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Tracer, sampling
 from opentelemetry.sdk.trace._tracer_metrics import NoOpTracerMetrics
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.trace import (
-    INVALID_SPAN,
     NonRecordingSpan,
     SpanContext,
     SpanKind,
     TraceFlags,
     TraceState,
     get_current_span,
-    set_span_in_context,
 )
 from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
+from otelflow._core.runs.current import SPAN_KEY, current_context
 from otelflow._telemetry.id_generator import SystemIdGenerator
 from otelflow._telemetry.span import DroppedSpan, DroppedTrace, Origin, RunSpan
 
-(_SPAN_KEY,) = set_span_in_context(INVALID_SPAN, Context())
 _RECORD: Final = sampling.Decision.RECORD_AND_SAMPLE
 _DROP: Final = sampling.Decision.DROP
 _SAMPLED: Final = TraceFlags.SAMPLED
@@ -74,7 +72,7 @@ class RunSpanMaker:
         Here stands in one go what nearly every span is: the child of one of ours, for which a known sampler decides.
         """
         tracer = self._tracer
-        enclosing: Any = (get_current() if context is None else context).get(_SPAN_KEY)
+        enclosing: Any = (current_context() if context is None else context).get(SPAN_KEY)
         kind = type(enclosing)
         is_own = kind is RunSpan or kind is DroppedSpan
         if is_own and type(tracer._tracer_metrics) is NoOpTracerMetrics and tracer._is_enabled():
@@ -88,10 +86,9 @@ class RunSpanMaker:
                     return trace.span()
             elif type(generator) in _KNOWN_GENERATORS:
                 parent = enclosing._context
-                trace_id, _, _, flags, state, is_valid = parent
                 answer = sampler._local_parent_sampled if is_by_parent else sampler
-                if answer is sampling.ALWAYS_ON and flags in _QUICK_FLAGS and is_valid:
-                    ids = (trace_id, generator.generate_span_id(), False, flags, state, True)
+                if answer is sampling.ALWAYS_ON and parent[3] in _QUICK_FLAGS and parent[5]:
+                    ids = (parent[0], generator.generate_span_id(), False, parent[3], parent[4], True)
                     span = self._span(name, tuple.__new__(SpanContext, ids), parent, start_time, attributes())
                     self._origin.processors.started(span, context)
                     return span
