@@ -313,18 +313,23 @@ def _announce(
     if not (audience or _driven.is_hub_heard or is_captured):
         return
     parent, span = run.parent, run.span
+    payload: dict[str, Any] = {}
+    level, moment = logging.INFO, run.started_ns
+    if entry is not None:
+        payload, moment = entry.payload(), entry.time_ns
+        if event_type is Flow_Run__Event_Type.FLOW_MESSAGE:
+            level = entry.level
     event_data = Flow_Run__Event_Data(
-        {} if entry is None else entry.payload(),
+        payload,
         semconv.SCOPE,
         run.flow_name,
         run.flow_run_id,
-        entry.level if event_type is Flow_Run__Event_Type.FLOW_MESSAGE and entry is not None else logging.INFO,
+        level,
         run.task_name,
         run.task_run_id,
         None if parent is None else parent.task_run_id or parent.flow_run_id,
         None if span is INVALID_SPAN else spans.context_of(span),
     )
-    moment = run.started_ns if entry is None else entry.time_ns
     if ending is not None:
         event_data.result, event_data.duration = ending.result, run.duration
         moment += round(run.duration * 1_000_000_000)

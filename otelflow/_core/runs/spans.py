@@ -49,7 +49,10 @@ def end(run: Run) -> None:
     quick_end: Callable[[Span, str, str, int], None] | None = None
     try:
         if run.is_recording:
-            quick_end = None if _has_more(run) else getattr(type(span), "end_with", None)
+            parent = run.parent
+            is_result_all = run.journal is None and run.ending.error is None and not run.failed_tasks
+            if is_result_all and parent is not None and parent.made_spans is not None:  # as for most tasks
+                quick_end = getattr(type(span), "end_with", None)
             if quick_end is None:
                 _write(run, span)
     finally:
@@ -61,18 +64,6 @@ def end(run: Run) -> None:
         except Exception as error:  # noqa: BLE001 a processor that raises must not replace the user's exception
             message = "A span processor raised when a span ended; the run goes on"
             losses.record("traces", "end_failed", message, error=error)
-
-
-def _has_more(run: Run) -> bool:
-    """Tell whether more than its result is to be written on the span of *run*: of most tasks it is all."""
-    parent = run.parent
-    return (
-        run.journal is not None
-        or run.ending.error is not None
-        or run.failed_tasks > 0
-        or parent is None
-        or parent.made_spans is None
-    )
 
 
 def _write(run: Run, span: Span) -> None:
