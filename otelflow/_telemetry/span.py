@@ -5,6 +5,7 @@ the span: each is a slot, a constant, or made at its first look. ``sdk_spans`` s
 """
 
 import copy
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -168,6 +169,15 @@ class RunSpan(SdkSpan):
 
     # What every span needs, by the shortest road
 
+    context = property(operator.attrgetter("_context"))
+    end_time = property(operator.attrgetter("_end_time"))
+    kind = property(operator.attrgetter("_kind"))
+    name = property(operator.attrgetter("_name"))
+    parent = property(operator.attrgetter("_parent"))
+    resource = property(operator.attrgetter("_resource"))
+    start_time = property(operator.attrgetter("_start_time"))
+    status = property(operator.attrgetter("_status"))
+
     def get_span_context(self) -> SpanContext:
         """Return the span's ids and flags."""
         return self._context
@@ -198,6 +208,20 @@ class RunSpan(SdkSpan):
             self._add_event(RunEvent(name, attributes.copy(), timestamp, origin.limits))
         else:
             super().add_event(name, attributes, timestamp)
+
+    def end_with(self, key: str, text: str, end_time: int) -> None:
+        """Set one attribute and end the span: both at once, as most runs do it."""
+        with self._lock:
+            is_simple = self._is_plain and self._end_time is None and key not in self._plain
+            is_simple = is_simple and len(self._plain) < self._origin.room and self._record_end_metrics is None
+            if is_simple:
+                self._plain[key] = text
+                self._end_time = end_time
+        if is_simple:
+            self._origin.processors.ended(self)
+        else:
+            self.set_attribute(key, text)
+            self.end(end_time)
 
     def end(self, end_time: int | None = None) -> None:
         """End the span and tell its processors."""

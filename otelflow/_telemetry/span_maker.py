@@ -4,33 +4,34 @@ from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Any, Final
 
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Tracer, sampling
 from opentelemetry.sdk.trace._tracer_metrics import NoOpTracerMetrics
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.trace import (
-    INVALID_SPAN,
     NonRecordingSpan,
     SpanContext,
     SpanKind,
     TraceFlags,
     TraceState,
     get_current_span,
-    set_span_in_context,
 )
 from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
+from otelflow._core.runs.current import SPAN_KEY, current_context
 from otelflow._telemetry.id_generator import SystemIdGenerator
 from otelflow._telemetry.span import DroppedSpan, DroppedTrace, Origin, RunSpan
 
-(_SPAN_KEY,) = set_span_in_context(INVALID_SPAN, Context())
 _RECORD: Final = sampling.Decision.RECORD_AND_SAMPLE
 _DROP: Final = sampling.Decision.DROP
+_ALWAYS_ON: Final = sampling.ALWAYS_ON
+_ALWAYS_OFF: Final = sampling.ALWAYS_OFF
 _SAMPLED: Final = TraceFlags.SAMPLED
 # An older SDK knows no such flag.
 _RANDOM: Final[int] = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)
 _FLAGS: Final = [TraceFlags(number) for number in range((_SAMPLED | _RANDOM) + 1)]
+_ROOT_FLAGS: Final = _FLAGS[_SAMPLED | _RANDOM]  # of a trace whose id comes from a generator that is known
 # Flags that a child of a sampled span has, too
 _QUICK_FLAGS: Final = frozenset({_SAMPLED, _SAMPLED | _RANDOM})
 # Their ids are valid, and nobody notices whether one was made.
@@ -71,28 +72,43 @@ class RunSpanMaker:
     ) -> ApiSpan:
         """Start a span that is not current; its parent is the span of *context*, or the current one.
 
-        The child of one of our spans, under a known sampler, has a short way of its own here: nearly every span is one.
+        The first span of a trace, and the child of one of ours, have a short way of their own here, under a known sampler:
+        nearly every span is one of these.
         """
         tracer = self._tracer
-        enclosing: Any = (get_current() if context is None else context).get(_SPAN_KEY)
+        enclosing: Any = (current_context() if context is None else context).get(SPAN_KEY)
         kind = type(enclosing)
-        is_own = kind is RunSpan or kind is DroppedSpan
-        if is_own and type(tracer._tracer_metrics) is NoOpTracerMetrics and tracer._is_enabled():
+        if (
+            (kind is RunSpan or kind is DroppedSpan or enclosing is None)
+            and type(tracer._tracer_metrics) is NoOpTracerMetrics
+            and tracer._is_enabled()
+        ):
             sampler: Any = tracer.sampler
             is_by_parent = type(sampler) in _PARENT_BASED
             generator = tracer.id_generator
-            if kind is DroppedSpan:
+            if kind is RunSpan:
+                parent = enclosing._context
+                answer = sampler._local_parent_sampled if is_by_parent else sampler
+                if (
+                    answer is _ALWAYS_ON
+                    and type(generator) in _KNOWN_GENERATORS
+                    and parent[3] in _QUICK_FLAGS
+                    and parent[5]
+                ):
+                    ids = (parent[0], generator.generate_span_id(), False, parent[3], parent[4], True)
+                    span = self._span(name, tuple.__new__(SpanContext, ids), parent, start_time, attributes())
+                    self._origin.processors.started(span, context)
+                    return span
+            elif kind is DroppedSpan:
                 answer = sampler._local_parent_not_sampled if is_by_parent else sampler
                 trace: DroppedTrace = enclosing.trace
-                if answer is sampling.ALWAYS_OFF and trace.generator is generator:
+                if answer is _ALWAYS_OFF and trace.generator is generator:
                     return trace.span()
             elif type(generator) in _KNOWN_GENERATORS:
-                parent = enclosing._context
-                trace_id, _, _, flags, state, is_valid = parent
-                answer = sampler._local_parent_sampled if is_by_parent else sampler
-                if answer is sampling.ALWAYS_ON and flags in _QUICK_FLAGS and is_valid:
-                    ids = (trace_id, generator.generate_span_id(), False, flags, state, True)
-                    span = self._span(name, tuple.__new__(SpanContext, ids), parent, start_time, attributes())
+                answer = sampler._root if is_by_parent else sampler
+                if answer is _ALWAYS_ON:
+                    own = _ids(generator, generator.generate_trace_id(), _ROOT_FLAGS, DEFAULT_TRACE_STATE)
+                    span = self._span(name, own, None, start_time, attributes())
                     self._origin.processors.started(span, context)
                     return span
         return self._decide(name, context, attributes, start_time)

@@ -87,11 +87,12 @@ class Distribution:
 class Series:
     """The runs of one flow (``task`` is None), or of one task in it: durations by result, failures by type of error."""
 
-    __slots__ = ("bounds", "durations", "failures", "flow", "task")
+    __slots__ = ("bounds", "durations", "failures", "flow", "is_rest", "task")
 
     def __init__(self, flow: str, task: str | None, bounds: tuple[float, ...]) -> None:
         self.flow = flow
         self.task = task
+        self.is_rest = OVERFLOW in (flow, task)
         self.bounds = bounds
         self.durations: dict[str, Distribution] = {}
         self.failures: dict[str, int] = {}
@@ -209,9 +210,9 @@ class Aggregator(Observer):
         if series.task is None:
             if self.hooks.flow_ended is not None and _is_outermost(run):
                 self.hooks.flow_ended()
-        elif ending.is_failure and ending.error is not None:
+        elif ending.error is not None and ending.is_failure:
             self._count_failure(series, label_of(ending.error_type))
-        if OVERFLOW in (series.flow, series.task):
+        if series.is_rest:
             losses.lost("metrics", "series_limit")
 
     def _count_failure(self, series: Series, error: str) -> None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from otelflow import semconv
+from otelflow.metrics._counts import BUCKETS
 
 FEW = 5
 
@@ -70,6 +72,46 @@ def task_by_hand_without_managers(tracer: trace.Tracer) -> Callable[[int], int]:
     return task
 
 
+def measured_task_by_hand(tracer: trace.Tracer) -> Callable[[int], int]:
+    """What a careful engineer writes who wants metrics, too: how long it took, and how often it was done."""
+    seconds, runs = prometheus_metrics("task")
+
+    def task(number: int) -> int:
+        with tracer.start_as_current_span("task add", attributes=task_attributes()) as span:
+            began = time.perf_counter()
+            value = plain(number)
+            span.set_attribute(semconv.RUN_RESULT, "success")
+            seconds.observe(time.perf_counter() - began)
+            runs.inc()
+            return value
+
+    return task
+
+
+def prometheus_metrics(name: str) -> tuple[Any, Any]:
+    """Return a histogram and a counter of one series, which is looked up only once."""
+    from prometheus_client import CollectorRegistry, Counter, Histogram
+
+    registry, labels = CollectorRegistry(), ("flow", "task")
+    seconds = Histogram(f"{name}_seconds", "How long it takes", labels, registry=registry, buckets=BUCKETS)
+    runs = Counter(f"{name}_runs", "How often it is done", labels, registry=registry)
+    return seconds.labels("around", "add"), runs.labels("around", "add")
+
+
+def flow_of_one_by_hand(tracer: trace.Tracer) -> Callable[[int], None]:
+    task = measured_task_by_hand(tracer)
+    flow = flow_by_hand(tracer, task)
+    seconds, runs = prometheus_metrics("flow")
+
+    def measured(number: int) -> None:
+        began = time.perf_counter()
+        flow(number)
+        seconds.observe(time.perf_counter() - began)
+        runs.inc()
+
+    return measured
+
+
 def async_task_by_hand(tracer: trace.Tracer) -> Callable[[int], Any]:
     async def task(number: int) -> int:
         with tracer.start_as_current_span("task add", attributes=task_attributes()) as span:
@@ -80,14 +122,15 @@ def async_task_by_hand(tracer: trace.Tracer) -> Callable[[int], Any]:
     return task
 
 
-def flow_by_hand(tracer: trace.Tracer) -> Callable[[int], None]:
-    def flow(_: int) -> None:
+def flow_by_hand(tracer: trace.Tracer, body: Callable[[int], Any] = lambda _: None) -> Callable[[int], None]:
+    def flow(number: int) -> None:
         values = {
             semconv.FLOW_NAME: "nothing",
             semconv.FLOW_RUN_ID: f"flow_id__{os.urandom(8).hex()}",
             semconv.CODE_FUNCTION_NAME: "peers.plain",
         }
         with tracer.start_as_current_span("flow nothing", attributes=values) as span:
+            body(number)
             span.set_attribute(semconv.RUN_RESULT, "success")
 
     return flow

@@ -28,6 +28,9 @@ NO_PROVIDER_MICROS = 8.0
 METRICS_MICROS = 4.0
 IMPORT_OF_API = 1.3
 CONSTANT = 1.2
+WHOLE_TASK_OF_HAND = 0.3
+FLOW_OF_ONE_OF_HAND = 0.6
+SAMPLED_OUT_OF_HAND = 0.15
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -36,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     providers = subjects.Providers()
     figures = interleaved(subjects.tasks(providers), options.rounds, options.scale)
     figures += interleaved(subjects.flow_runs(providers), options.rounds, options.scale)
+    figures += interleaved(subjects.whole(providers), options.rounds, options.scale)
     subjects.run_many_flows(providers, round(subjects.MANY_FLOWS * min(1.0, options.scale)))
     figures += interleaved(subjects.later(providers), options.rounds, options.scale)
     report = {
@@ -104,6 +108,18 @@ def targets(figures: Sequence[Figure], report: dict[str, Any]) -> list[dict[str,
         "a task with one listener, of hand-written": (
             ratio(by_name["task", "otelflow, 1 listener"], hand),
             TASK_OF_HAND,
+        ),
+        "a task with messages, metrics and one listener, of hand-written": (
+            ratio(by_name["task, whole", "otelflow"], by_name["task, whole", "hand-written"]),
+            WHOLE_TASK_OF_HAND,
+        ),
+        "a flow of one task, likewise": (
+            ratio(by_name["flow of one", "otelflow"], by_name["flow of one", "hand-written"]),
+            FLOW_OF_ONE_OF_HAND,
+        ),
+        "a task that is sampled out, of hand-written": (
+            ratio(by_name["task", "otelflow, sampled out"], by_name["task, whole", "hand-written"]),
+            SAMPLED_OUT_OF_HAND,
         ),
         "metrics on a task, µs": (by_name["task", "otelflow, metrics"].median - task.median, METRICS_MICROS),
         "a task without provider, µs over a plain call": (alone, NO_PROVIDER_MICROS),

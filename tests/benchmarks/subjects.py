@@ -60,6 +60,11 @@ def nothing() -> None:
     return None
 
 
+@otelflow.flow
+def of_one() -> None:
+    add(1)
+
+
 def batching(**options: Any) -> TracerProvider:
     provider = TracerProvider(**options)
     provider.add_span_processor(BatchSpanProcessor(NoOpExporter()))
@@ -155,10 +160,12 @@ def in_async_flow(provider: trace.TracerProvider) -> Callable[[int], float]:
     return sample
 
 
-def flows(provider: trace.TracerProvider | None, listeners: int = 0, metrics: bool = False) -> Callable[[int], float]:
+def flows(
+    provider: trace.TracerProvider | None, listeners: int = 0, metrics: bool = False, flow: Any = nothing
+) -> Callable[[int], float]:
     def sample(count: int) -> float:
         with surroundings(provider, listeners, metrics):
-            return timed(lambda _: nothing().execute(), count)
+            return timed(lambda _: flow().execute(), count)
 
     return sample
 
@@ -231,6 +238,21 @@ def flow_runs(providers: Providers) -> list[Subject]:
         Subject("flow", "otelflow, no provider", flows(None), FLOWS),
     ]
     return subjects + peers.flow_runs()
+
+
+def whole(providers: Providers) -> list[Subject]:
+    """A task and a flow of one task with all that is had of them: spans, messages, metrics, one listener.
+
+    By hand it is a span, a histogram and a counter of prometheus-client, for each.
+    """
+    no_op, sampled_out = providers.no_op, providers.sampled_out
+    return [
+        Subject("task, whole", "hand-written", by_hand(no_op, peers.measured_task_by_hand), TASKS),
+        Subject("task, whole", "otelflow", in_flow(no_op, 1, metrics=True), TASKS),
+        Subject("task, whole", "otelflow, sampled out", in_flow(sampled_out, 1, metrics=True), TASKS),
+        Subject("flow of one", "hand-written", by_hand(no_op, peers.flow_of_one_by_hand), FLOWS),
+        Subject("flow of one", "otelflow", flows(no_op, 1, metrics=True, flow=of_one), FLOWS),
+    ]
 
 
 def later(providers: Providers) -> list[Subject]:

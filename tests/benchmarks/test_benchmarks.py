@@ -24,7 +24,7 @@ def test_the_command_prints_a_table_and_writes_every_figure_as_json(tmp_path):
     assert all(figure["microseconds"] > 0 for figure in report["figures"])
     assert {"opentelemetry.trace", "otelflow"} <= set(report["import_milliseconds"])
     assert "otelflow" in report["bytes_retained_per_flow"]
-    assert len(report["targets"]) == 7
+    assert len(report["targets"]) == 10
     assert "otelflow, 10 listeners" in done.stdout
 
 

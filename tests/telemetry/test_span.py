@@ -319,6 +319,26 @@ def test_a_with_block_ends_it_and_leaves_its_exception_to_the_run(kind):
     assert (span.events, span.status.status_code) == ((), StatusCode.UNSET)
 
 
+@pytest.mark.parametrize(
+    "attributes", [{}, {"a": "1", "b": "2"}, {"a": "1", "result": "early", "b": "2"}, {"a": "1", "b": "2", "c": "3"}]
+)
+@pytest.mark.parametrize("look", [lambda _: None, lambda span: span.attributes, lambda span: span.end(7)])
+def test_an_end_with_a_last_attribute_is_to_set_it_and_to_end(attributes, look):
+    spans = []
+    for kind in MAKERS.values():
+        span, log = begun(kind, dict(attributes), span_limits=SpanLimits(max_span_attributes=3))
+        look(span)
+        if kind is RunSpanMaker:
+            span.end_with("result", "success", 9)
+        else:
+            span.set_attribute("result", "success")
+            span.end(9)
+        spans.append([(ended.name, list(ended.attributes.items()), ended.end_time) for ended in log.ended])
+        spans[-1] += [span.dropped_attributes, span.is_recording(), span.end_time]
+
+    assert spans[0] == spans[1]
+
+
 @both
 def test_what_is_done_after_its_end_is_refused_and_logged(kind, caplog):
     span, kept = begun(kind)

@@ -5,6 +5,7 @@ import sys
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from otelflow import semconv
+from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.flows.definition import Definition, shown_value
 from otelflow._core.flows.execution import ExecutedRun
 from otelflow._core.flows.flow_state import id_of, name_of
@@ -19,7 +20,6 @@ from otelflow._core.runs.spans import end_of
 from otelflow._core.text.safe_str import bounded_name
 
 if TYPE_CHECKING:
-    from otelflow._core.flows.config import Flow_Run__Config
     from otelflow._core.flows.flow_state import FlowState
     from otelflow._core.process.settings_table import Settings
 
@@ -78,7 +78,7 @@ def innermost_block(flow: "HeldFlow") -> Block | None:
     return None
 
 
-def effective(config: "Flow_Run__Config") -> "Settings":
+def effective(config: Flow_Run__Config) -> "Settings":
     """Return *config* with the process's settings where it says nothing, ready for quick reading."""
     fields = vars(config)
     return settings().with_fields(fields) if fields else settings()
@@ -170,8 +170,9 @@ class FlowRun(ExecutedRun):
             add_result(self, _RETURN_VALUE, value, changes=False)
         if self.settings.print_finished_message:
             messages.log_lifecycle(self, logging.DEBUG, messages.FINISHED_FLOW, self.flow_run_id)
-        if state.config.print_error_stack_trace and ending.error is not None:
+        config = state.config if vars(state.config) or type(state.config) is not Flow_Run__Config else self.settings
+        if ending.error is not None and config.print_error_stack_trace:
             messages.print_traceback(ending.error)
-        if state.config.print_logs:
+        if config.print_logs:
             has_colors = messages.shows_colors(sys.stdout)
             sys.stdout.write("".join(messages.for_console(line, has_colors=has_colors) for line in state.log))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Never, TypeVar
 from otelflow._core.flows.definition import Definition, definition_of, text_of_name
 from otelflow._core.flows.fitting import assigned
 from otelflow._core.inside import messages
+from otelflow._core.process import forks
 from otelflow._core.process.process import State
 from otelflow._core.runs import open_runs
 from otelflow._core.runs.bounded import BoundedLog
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 
 _IN_MEMORY: Final = 1_000
+
+
+_making: Final = forks.new_lock()
 
 
 class _Warned(State):
@@ -98,9 +102,7 @@ class FlowState:
 
     __slots__ = (
         "args",
-        "artifacts",
         "block",
-        "captured_events",
         "config",
         "coroutine",
         "data",
@@ -117,8 +119,8 @@ class FlowState:
         "log",
         "name",
         "options",
+        "rare_logs",
         "reference",
-        "results",
         "return_value",
         "run",
         "run_params",
@@ -157,9 +159,33 @@ class FlowState:
         """Have nothing of a run before."""
         self.executed_tasks: BoundedLog[Any] = BoundedLog(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _has_failed)
         self.log: BoundedLog[messages.Line] = messages.new_log()
-        self.artifacts: BoundedLog[Artifact] = BoundedLog(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
-        self.results: BoundedLog[Result] = BoundedLog(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
-        self.captured_events: BoundedLog[Flow_Run__Event] = BoundedLog(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
+        self.rare_logs: dict[str, BoundedLog[Any]] | None = None
+
+    @property
+    def artifacts(self) -> "BoundedLog[Artifact]":
+        """What the run has left behind."""
+        return self._rare_log("artifacts")
+
+    @property
+    def results(self) -> "BoundedLog[Result]":
+        """What the run has recorded as its results."""
+        return self._rare_log("results")
+
+    @property
+    def captured_events(self) -> "BoundedLog[Flow_Run__Event]":
+        """The events of the run, if it was asked to keep them."""
+        return self._rare_log("captured_events")
+
+    def _rare_log(self, name: str) -> BoundedLog[Any]:
+        """Return one of the logs that most runs never write."""
+        logs = self.rare_logs
+        if logs is None:
+            with _making:  # two threads must not each make one
+                logs = self.rare_logs = {} if self.rare_logs is None else self.rare_logs
+        log = logs.get(name)
+        if log is None:
+            log = logs.setdefault(name, BoundedLog(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant))
+        return log
 
     def set_up_at(self, frame: FrameType, flow_name: str) -> None:
         """Remember the line that set the flow up: until it runs, that is where ``execute()`` is missing."""

@@ -6,9 +6,12 @@ from typing import Any, ClassVar, Final, Self
 
 from opentelemetry.trace import SpanContext
 
-from otelflow._core.process import clock
+from otelflow._core.process import clock, forks
 from otelflow._core.process.ids import new_id
 from otelflow._core.text.safe_str import without_ansi
+
+# One for all: it is held for no longer than it takes to make an id.
+_lock: Final = forks.new_lock()
 
 
 class Flow_Run__Event_Type(StrEnum):
@@ -157,7 +160,7 @@ class Flow_Run__Event(_Record):
     """
 
     _fields = ("event_type", "event_data", "time_unix_nano", "event_id")
-    __slots__ = ("_digits", "_own_id", "event_data", "event_type", "time_unix_nano")
+    __slots__ = ("_id", "event_data", "event_type", "time_unix_nano")
 
     def __init__(
         self,
@@ -172,18 +175,26 @@ class Flow_Run__Event(_Record):
         self.time_unix_nano = clock.time_ns() if time_unix_nano is None else time_unix_nano
         if timestamp is not None and time_unix_nano is None:
             self.timestamp = timestamp
-        self._own_id = event_id
-        self._digits = "" if event_id else new_id(new_id(""))
+        self._id = event_id
 
     @property
     def event_id(self) -> str:
         """The id of the event, which no other has."""
-        head, tail = self._digits[:16], self._digits[16:]  # few listeners read it: only then it becomes a UUID
-        return self._own_id or f"{head[:8]}-{head[8:12]}-4{head[13:]}-8{tail[1:4]}-{tail[4:]}"
+        if not self._id:  # few listeners read it, and to make one takes as long as all the rest of an event
+            with _lock:
+                if not self._id:
+                    head, tail = new_id(""), new_id("")
+                    self._id = f"{head[:8]}-{head[8:12]}-4{head[13:]}-8{tail[1:4]}-{tail[4:]}"
+        return self._id
 
     @event_id.setter
     def event_id(self, event_id: str) -> None:
-        self._own_id = event_id
+        self._id = event_id
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """Return what a copy has: the same id, too."""
+        values = {name: getattr(self, name) for name in self._fields}
+        return None, {**values, "_id": values.pop("event_id")}
 
     @property
     def timestamp(self) -> int:
@@ -212,7 +223,12 @@ def new_event(
     event_type: Flow_Run__Event_Type, event_data: Flow_Run__Event_Data, time_unix_nano: int | None = None
 ) -> Flow_Run__Event:
     """Return an event of now (or of *time_unix_nano*) with an id of its own."""
-    return Flow_Run__Event(event_type, event_data, time_unix_nano or None)
+    event = Flow_Run__Event.__new__(Flow_Run__Event)  # every run makes some: its __init__ takes twice as long
+    event.event_type = event_type
+    event.event_data = event_data
+    event.time_unix_nano = time_unix_nano or time.time_ns()
+    event.event_id = ""
+    return event
 
 
 def message_data(log_level: int, message: str) -> dict[str, Any]:

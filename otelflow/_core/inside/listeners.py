@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
+from opentelemetry.trace import INVALID_SPAN
+
 from otelflow import semconv
 from otelflow._core.inside.events import (
     Flow_Run__Event,
@@ -165,6 +167,7 @@ class _Listeners(State):
     listeners: tuple[RunListener, ...]
     audience: _Audience
     is_captured: bool  # a flow keeps, or has kept, its events
+    is_hub_heard: bool  # somebody listens to ``flow_events``
 
     def __init__(self) -> None:
         super().__init__()
@@ -172,7 +175,7 @@ class _Listeners(State):
 
     def reset(self) -> None:
         """Have no listener."""
-        self.is_captured = False
+        self.is_captured = self.is_hub_heard = False
         self.use(())
         if flow_events.event_listeners:
             flow_events.event_listeners.clear()
@@ -259,7 +262,7 @@ class _StopObserver(observers.Observer):
         """Tell how *run* has ended."""
         event_type = _STOP.get(run.kind)
         if event_type is not None:
-            _announce(run, event_type, ending=run.ending)
+            _announce(run, event_type, None, run.ending)
 
 
 class _EntryObserver(observers.Observer):
@@ -267,7 +270,7 @@ class _EntryObserver(observers.Observer):
 
     def entry_added(self, run: Run, entry: Entry) -> None:
         """Tell what was added to *run*."""
-        _announce(run, _ENTRIES[entry.event_name], entry=entry)
+        _announce(run, _ENTRIES[entry.event_name], entry)
 
     lifecycle_logged = entry_added
 
@@ -282,7 +285,8 @@ _OBSERVERS: Final = (
 
 def observe_if_wanted() -> None:
     """Observe what somebody listens to, so that a run that nobody listens to pays nothing."""
-    is_all_wanted = bool(flow_events.event_listeners) or _driven.is_captured
+    _driven.is_hub_heard = bool(flow_events.event_listeners)
+    is_all_wanted = _driven.is_hub_heard or _driven.is_captured
     for observer, event_types in _OBSERVERS:
         if is_all_wanted or any(_driven.audience[event_type] for event_type in event_types):
             observers.add_observer(observer)
@@ -298,42 +302,46 @@ def capture_events() -> None:
 
 
 def _announce(
-    run: Run, event_type: Flow_Run__Event_Type, *, entry: Entry | None = None, ending: Ending | None = None
+    run: Run, event_type: Flow_Run__Event_Type, entry: Entry | None = None, ending: Ending | None = None
 ) -> None:
     """Keep an event on its flow, if that was asked for, and send it to each listener, in the order of their adding.
 
     None is made if nobody wants it. It tells of *entry*, of the end of *run*, or of its start.
     """
     audience = _driven.audience[event_type]
-    is_for_hub = bool(flow_events.event_listeners)
     is_captured = run.settings.flow_data__capture_events
-    if not (audience or is_for_hub or is_captured):
+    if not (audience or _driven.is_hub_heard or is_captured):
         return
-    parent = run.parent
-    error = None if ending is None else ending.error
+    parent, span = run.parent, run.span
+    payload: dict[str, Any] = {}
+    level, moment = logging.INFO, run.started_ns
+    if entry is not None:
+        payload, moment = entry.payload(), entry.time_ns
+        if event_type is Flow_Run__Event_Type.FLOW_MESSAGE:
+            level = entry.level
     event_data = Flow_Run__Event_Data(
-        {} if entry is None else entry.payload(),
+        payload,
         semconv.SCOPE,
         run.flow_name,
         run.flow_run_id,
-        entry.level if event_type is Flow_Run__Event_Type.FLOW_MESSAGE and entry is not None else logging.INFO,
+        level,
         run.task_name,
         run.task_run_id,
-        parent.run_id if parent is not None else None,
-        spans.context_of(run.span),
-        ending.result if ending is not None else None,
-        run.duration if ending is not None else None,
-        error,
-        ending.error_type if ending is not None and error is not None else None,
-        ending.error_message if ending is not None and error is not None else None,
+        None if parent is None else parent.task_run_id or parent.flow_run_id,
+        None if span is INVALID_SPAN else spans.context_of(span),
     )
-    moment = run.started_ns if ending is None else spans.end_of(run)
-    event = new_event(event_type, event_data, moment if entry is None else entry.time_ns)
+    if ending is not None:
+        event_data.result, event_data.duration = ending.result, run.duration
+        moment += round(run.duration * 1_000_000_000)
+        if ending.error is not None:
+            event_data.error = ending.error
+            event_data.error_type, event_data.error_message = ending.error_type, ending.error_message
+    event = new_event(event_type, event_data, moment)
     if is_captured and run.flow is not None:
         run.flow.flow_state.captured_events.append(event)
     for listener in audience:
         guarded(listener, listener.notify, event)
-    if is_for_hub:
+    if _driven.is_hub_heard:
         flow_events.notify(event)
 
 

@@ -111,9 +111,13 @@ class Line(tuple[int, int, str, Any, "str | None"]):  # to make a NamedTuple tak
 _new_line: Final[Callable[[tuple[int, int, str, Any, str | None]], Line]] = functools.partial(tuple.__new__, Line)
 
 
+def _is_error(line: Line) -> bool:
+    return line[1] >= logging.ERROR  # by its place: each line that is pushed out is asked
+
+
 def new_log() -> BoundedLog[Line]:
     """Return a log that keeps the first and last 1,000 messages and 1,000 errors."""
-    return BoundedLog(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, operator.attrgetter("is_important"))
+    return BoundedLog(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _is_error)
 
 
 def write(

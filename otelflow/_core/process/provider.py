@@ -87,8 +87,15 @@ def choose_anew() -> None:
 
 def span_maker() -> "SpanMaker | None":
     """Return what makes spans now, or None while nobody has configured OpenTelemetry."""
-    if _chosen.proxy is not None and _chosen.override is None and getattr(trace, "_TRACER_PROVIDER", _chosen) is None:
-        return None  # nobody has set a provider; the API would look into the environment for one at each call
+    if _chosen.override is None:
+        provider = getattr(trace, "_TRACER_PROVIDER", _chosen)
+        if provider is not None:
+            if provider is _chosen.provider:
+                return _chosen.span_maker
+        elif _chosen.proxy is not None:
+            return None  # nobody has set a provider; the API would look into the environment for one at each call
+    elif _chosen.override is _chosen.provider:
+        return _chosen.span_maker
     try:
         return _maker_of(_chosen.override or trace.get_tracer_provider())
     except Exception as error:  # noqa: BLE001 providers are foreign code, and the environment may name a wrong one

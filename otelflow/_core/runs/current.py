@@ -1,9 +1,11 @@
 """Which run is current: in this thread, in this asyncio task, in this step of a generator."""
 
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Final
+from typing import Any, Final
 
 from opentelemetry import context as otel_context
+from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from otelflow._core.runs.run import Run
@@ -12,6 +14,16 @@ _current: Final[ContextVar[Run | None]] = ContextVar("otelflow_current_run", def
 
 current_run = _current.get
 _make_current: Final = _current.set
+
+# OpenTelemetry keeps its context in such a variable, too, unless OTEL_PYTHON_CONTEXT names something else. Five times a
+# run its own functions would take two calls to reach it.
+_variable: Final[Any] = getattr(getattr(otel_context, "_RUNTIME_CONTEXT", None), "_current_context", None)
+_is_plain: Final = type(_variable) is ContextVar
+#: The context of OpenTelemetry that is current here
+current_context: Final[Callable[[], Context]] = _variable.get if _is_plain else otel_context.get_current
+_attach: Final[Callable[[Context], Any]] = _variable.set if _is_plain else otel_context.attach
+#: The key under which OpenTelemetry keeps the current span
+(SPAN_KEY,) = set_span_in_context(INVALID_SPAN, Context())
 
 
 def open_run_here() -> Run | None:
@@ -39,11 +51,11 @@ def enter(run: Run) -> None:
         run.is_current = True
         _make_current(run)
         return
-    run.outer_context = otel_context.get_current()
-    run.context = set_span_in_context(run.span, run.outer_context)
+    run.outer_context = outer_context = current_context()
+    run.context = context = Context({**outer_context, SPAN_KEY: run.span})
     run.is_current = True
     _make_current(run)
-    otel_context.attach(run.context)
+    _attach(context)
 
 
 def unclosed_inside(run: Run) -> list[Run]:
@@ -71,7 +83,7 @@ def leave(run: Run) -> None:
         _leave_from_between(run)
         return
     if run.span is not INVALID_SPAN:
-        otel_context.attach(run.outer_context)
+        _attach(run.outer_context)
     outer = run.outer
     while outer is not None and outer.is_closed:
         outer = outer.parent
@@ -93,7 +105,7 @@ def _leave_from_between(run: Run) -> None:
         if with_span:
             with_span[-1].outer_context = run.outer_context
         else:
-            otel_context.attach(run.outer_context)
+            _attach(run.outer_context)
 
 
 def suspend(run: Run) -> None:
@@ -102,8 +114,8 @@ def suspend(run: Run) -> None:
         return
     run.inner = current_run()
     if run.span is not INVALID_SPAN:
-        run.context = otel_context.get_current()
-        otel_context.attach(run.outer_context)
+        run.context = current_context()
+        _attach(run.outer_context)
     _make_current(run.outer)
     run.is_current = False
     run.outer = None
@@ -115,9 +127,9 @@ def resume(run: Run) -> None:
         return
     run.outer = current_run()
     if run.span is not INVALID_SPAN:
-        run.outer_context = otel_context.get_current()
+        run.outer_context = current_context()
     run.is_current = True
     _make_current(run.inner)
     run.inner = None
     if run.span is not INVALID_SPAN:
-        otel_context.attach(run.context)
+        _attach(run.context)

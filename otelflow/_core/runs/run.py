@@ -273,8 +273,9 @@ class Run:
         if self.flow_name is not None:
             attributes[semconv.FLOW_NAME] = self.flow_name
             attributes[semconv.FLOW_RUN_ID] = self.flow_run_id
-        if self.code_name is not None:
-            attributes[semconv.CODE_FUNCTION_NAME] = self.code_name
+        code_name = self.code_name
+        if code_name is not None:
+            attributes[semconv.CODE_FUNCTION_NAME] = code_name
         if self.parameters is not None:
             attributes.update(self.parameters)
         return attributes

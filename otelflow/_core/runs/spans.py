@@ -13,6 +13,8 @@ from otelflow._core.process.settings import settings
 from otelflow._core.runs.run import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.context import Context
 
 # Of a chain or group of exceptions, at most so many are searched for the one that is recorded already.
@@ -28,12 +30,13 @@ def start(run: Run, span_maker: "provider.SpanMaker") -> None:
             run.attributes,
             run.started_ns,
         )
-        run.is_recording = run.span.is_recording()
-        if run.is_recording:
-            run.made_spans = None if run.parent is None else run.parent.made_spans
-            if run.made_spans is None:
-                run.made_spans, run.losses_before = itertools.count(), dict(losses.dropped)
-            next(run.made_spans)
+        if run.span.is_recording():
+            run.is_recording = True
+            made_spans = None if run.parent is None else run.parent.made_spans
+            if made_spans is None:
+                made_spans, run.losses_before = itertools.count(), dict(losses.dropped)
+            run.made_spans = made_spans
+            next(made_spans)
     except Exception as error:  # noqa: BLE001 samplers, id generators and processors are foreign code
         losses.record("traces", "start_failed", provider.START_FAILED, error=error)
 
@@ -43,26 +46,40 @@ def end(run: Run) -> None:
     span = run.span
     if not run.is_recording and (span is INVALID_SPAN or getattr(type(span), "end", None) is NonRecordingSpan.end):
         return  # there is nothing to end
+    quick_end: Callable[[Span, str, str, int], None] | None = None
     try:
         if run.is_recording:
-            span.set_attribute(semconv.RUN_RESULT, run.ending.result)
-            if run.failed_tasks:
-                span.set_attribute(semconv.FLOW_TASKS_FAILED, run.failed_tasks)
-            if run.journal is not None:
-                for entry in run.journal.entries():
-                    span.add_event(entry.event_name, entry.attributes(), entry.time_ns)
-                for key, count in run.journal.omitted().items():
-                    span.set_attribute(key, count)
-            if run.parent is None or run.parent.made_spans is None:
-                _add_up(run, span)
-            if run.ending.error is not None:  # the exception comes last, so that it stays
-                _describe_error(run, span, run.ending.error)
+            parent = run.parent
+            is_result_all = run.journal is None and run.ending.error is None and not run.failed_tasks
+            if is_result_all and parent is not None and parent.made_spans is not None:  # as for most tasks
+                quick_end = getattr(type(span), "end_with", None)
+            if quick_end is None:
+                _write(run, span)
     finally:
         try:
-            span.end(end_of(run))
+            if quick_end is None:
+                span.end(end_of(run))
+            else:
+                quick_end(span, semconv.RUN_RESULT, run.ending.result, end_of(run))
         except Exception as error:  # noqa: BLE001 a processor that raises must not replace the user's exception
             message = "A span processor raised when a span ended; the run goes on"
             losses.record("traces", "end_failed", message, error=error)
+
+
+def _write(run: Run, span: Span) -> None:
+    """Write on *span* how *run* ended and what happened inside."""
+    span.set_attribute(semconv.RUN_RESULT, run.ending.result)
+    if run.failed_tasks:
+        span.set_attribute(semconv.FLOW_TASKS_FAILED, run.failed_tasks)
+    if run.journal is not None:
+        for entry in run.journal.entries():
+            span.add_event(entry.event_name, entry.attributes(), entry.time_ns)
+        for key, count in run.journal.omitted().items():
+            span.set_attribute(key, count)
+    if run.parent is None or run.parent.made_spans is None:
+        _add_up(run, span)
+    if run.ending.error is not None:  # the exception comes last, so that it stays
+        _describe_error(run, span, run.ending.error)
 
 
 def _add_up(run: Run, span: Span) -> None:

@@ -343,3 +343,30 @@ def test_every_event_goes_to_other_processes_and_is_json():
             assert (again.event_id, again.event_data.flow_name) == (event.event_id, "body")
     (stop,) = [event for event in heard if event.event_type == "task_stop"]
     assert str(pickle.loads(pickle.dumps(stop)).event_data.error) == "Odd: no room"
+
+
+@pytest.mark.parametrize("travel", [copy.copy, copy.deepcopy, lambda event: pickle.loads(pickle.dumps(event))])
+def test_a_copy_of_an_event_has_its_id_also_when_nobody_had_read_it(travel):
+    event = events.new_event(Flow_Run__Event_Type.TASK_STOP, Flow_Run__Event_Data())
+    twin = travel(event)
+
+    assert (twin, twin.event_id) == (event, event.event_id)
+    assert uuid.UUID(event.event_id).version == 4
+
+
+def test_threads_that_read_the_id_of_an_event_at_the_same_time_get_the_same():
+    together = threading.Barrier(8)
+    ids = []
+    event = Flow_Run__Event()
+
+    def read():
+        together.wait(10)
+        ids.append(event.event_id)
+
+    threads = [threading.Thread(target=read) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+
+    assert ids == [event.event_id] * 8

@@ -9,12 +9,15 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import INVALID_SPAN
 
 from otelflow import flow, task
 from otelflow._core.process.provider import use_provider
-from otelflow._core.runs.current import current_run, resume, suspend
+from otelflow._core.runs.current import SPAN_KEY, current_context, current_run, resume, suspend
 from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.engine import close_run
 from support.flows import ASYNC_LEAF, LEAF, add, async_leaf, leaf, opened
@@ -338,3 +341,13 @@ def test_what_a_generator_has_left_running_comes_out_where_its_consumer_is():
     assert current_run() is consumer
     assert (generator.outer, inner.outer) == (None, None)
     close_run(consumer, SUCCESS)
+
+
+def test_the_context_that_is_read_by_a_shorter_road_is_that_of_opentelemetry():
+    token = otel_context.attach(otel_context.set_value("key", "value"))
+    inside = current_context(), otel_context.get_current()
+    otel_context.detach(token)
+
+    assert inside[0] is inside[1]
+    assert current_context() is otel_context.get_current()
+    assert trace.get_current_span(Context({SPAN_KEY: INVALID_SPAN})) is INVALID_SPAN
