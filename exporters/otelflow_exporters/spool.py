@@ -20,9 +20,11 @@ from otelflow._core.text.own_logger import own_logger
 from otelflow.errors import ConfigurationError, StoreUnreadable
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._otlp.sender import Sender, new_sender
+from otelflow_exporters._spool.answers import Answers
 from otelflow_exporters._spool.batches import CLOSED, read_range, start_record, with_events
 from otelflow_exporters._spool.claims import SUFFIX, forget, waiting_in
 from otelflow_exporters._spool.destination import destination_of
+from otelflow_exporters._spool.leftovers import remove_old
 from otelflow_exporters._spool.memory import LARGEST_MEMORY, Memory
 from otelflow_exporters._spool.shipper import Outcome, Shipper
 from otelflow_exporters._spool.starts import Starts
@@ -37,9 +39,9 @@ _logger = own_logger(__name__)
 
 # How often the time of a segment shows that its process is alive
 _SIGN_SECONDS: Final = 1.0
-# How long a process that ends waits for the answer to one request: it cannot know whether there will be any.
+# How long a process that ends waits for the answer to one request, if nobody knows whether there will be any
 _PATIENCE_SECONDS: Final = 0.3
-_PATIENCE_AFTER_ARRIVAL_SECONDS: Final = 2.0  # with an endpoint that has taken something before
+_PATIENCE_AFTER_ARRIVAL_SECONDS: Final = 2.0  # with one that has answered before, also to others
 _LOOK_SECONDS: Final = 0.05
 _LONG_SECONDS: Final = 60.0
 # The rest is the record's length and checksum.
@@ -107,6 +109,7 @@ class SpoolSpanProcessor(SpanProcessor):
             is_pruned_by_owner=True,
             check=check,
         )
+        self._answers = Answers(self.directory)
         self._batch_size = positive_integer("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512)
         self._shipper: Shipper | None = None
         if self._sender is not None:
@@ -139,6 +142,7 @@ class SpoolSpanProcessor(SpanProcessor):
         self._done = 0  # those of them that need not be sent any more
         self._lost: Counter[str] = Counter()  # those of them that will not arrive
         self._memory = Memory()
+        self._is_answer_noted = self._is_tidy = False
         self._idle_until = 0.0
         self._is_warned = False
         self._is_shut_down = False
@@ -265,6 +269,9 @@ class SpoolSpanProcessor(SpanProcessor):
         worker, shipper = self._worker, self._shipper
         if shipper is None or not self.waiting:
             return True
+        is_expected = True if shipper.arrivals else self._answers.expected()
+        if shipper.is_silent or is_expected is False:
+            return False
         shipper.try_once_more()
         if worker.thread is None and not worker.start_thread():
             while self._ship():
@@ -275,10 +282,11 @@ class SpoolSpanProcessor(SpanProcessor):
         while time.monotonic() < deadline:
             if worker.flush(_LOOK_SECONDS):
                 return not self.waiting
-            patience = _PATIENCE_AFTER_ARRIVAL_SECONDS if shipper.arrivals else _PATIENCE_SECONDS
+            patience = _PATIENCE_AFTER_ARRIVAL_SECONDS if shipper.arrivals or is_expected else _PATIENCE_SECONDS
             if shipper.requests != requests:
                 requests, progress = shipper.requests, time.monotonic()
             elif time.monotonic() - progress > patience:
+                self._answers.note(has_answered=False)
                 return False
         return False
 
@@ -286,13 +294,12 @@ class SpoolSpanProcessor(SpanProcessor):
         surplus = self._memory.add(body)
         if surplus:
             self._lose("spool_full", surplus)
-        if not self._is_warned:
+        if error is not None and not self._is_warned:
             self._is_warned = True
-            reason = f"{self.directory}: {error}" if type(error) is not StoreUnreadable else error
             _logger.warning(
                 "Spans wait in memory, %s MB at most, and are lost with the process: %s (said once)",
                 LARGEST_MEMORY >> 20,
-                "they have no folder" if error is None else f"the spool takes none: {reason}",
+                f"the spool takes none: {error if type(error) is StoreUnreadable else f'{self.directory}: {error}'}",
             )
 
     def _lose(self, reason: str, count: int, error: Exception | None = None) -> None:
@@ -356,6 +363,9 @@ class SpoolSpanProcessor(SpanProcessor):
                 self._lost["rejected"] += self.dropped["rejected"] - refused
         if outcome.vanished:
             self._lose("vanished", outcome.vanished)
+        if self._shipper is not None and self._shipper.arrivals and not self._is_answer_noted:
+            self._is_answer_noted = True
+            self._answers.note(has_answered=True)
         if outcome.is_more:
             self._idle_until = 0.0
         elif self._shipper is not None and self._worker.is_closed:
@@ -369,6 +379,10 @@ class SpoolSpanProcessor(SpanProcessor):
             self._writer.touch()
         if self._writer.is_prune_due:
             self._writer.prune()
+        if not self._is_tidy:
+            self._is_tidy = True
+            if self.directory is not None:
+                remove_old(self.directory, self._count_removed)
 
     def _write_news(self) -> None:
         """Write what has happened in open spans: if the process is lost, it is told with them."""

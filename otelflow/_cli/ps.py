@@ -8,13 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from otelflow._cli._console import page, say
+from otelflow._cli._spools import spools
 from otelflow._cli.ship import end_of_signals
 from otelflow._core.text import durations
 from otelflow._core.text.visible import one_line
-from otelflow.settings import in_force
-from otelflow_exporters._spool.destination import spool_directory
-from otelflow_exporters._spool.open_runs import OpenRun, open_runs, spools_in
-from otelflow_exporters._store.limits import default_directory
+from otelflow_exporters._spool.open_runs import OpenRun, open_runs
 
 _LOOK_SECONDS: Final = 1.0
 
@@ -46,10 +44,7 @@ def print_lost(directory: Path | None) -> int:
 
 
 def _all_runs(directory: Path | None) -> list[OpenRun]:
-    if directory is None:
-        settings = in_force()
-        directory = spool_directory(str(settings["spool"].value), str(settings["spool_dir"].value))
-    folders = [directory.expanduser().absolute()] if directory else spools_in(default_directory().parent / "spool")
+    folders = spools() if directory is None else [directory.expanduser().absolute()]
     return [run for folder in folders for run in open_runs(folder)]
 
 

@@ -1,5 +1,6 @@
 """``otelflow ship``: send what waits in a spool, for any number of processes, living or gone."""
 
+import contextlib
 import signal
 import threading
 from collections import Counter
@@ -15,6 +16,7 @@ from otelflow_exporters._otlp.endpoint import variable
 from otelflow_exporters._otlp.sender import new_sender
 from otelflow_exporters._spool.destination import destination_of, spool_directory
 from otelflow_exporters._spool.shipper import Shipper
+from otelflow_exporters._store.ownership import open_store
 from otelflow_exporters._tree.wording import counted
 
 _BATCH_SIZE: Final = 512
@@ -31,12 +33,15 @@ def ship(directory: Path | None, *, once: bool) -> int:
         directory = spool_directory(str(settings["spool"].value), str(settings["spool_dir"].value))
     if directory is None:
         raise ConfigurationError(
-            "ship needs the folder of a spool: name one, or set OTELFLOW_SPOOL_DIR, or OTELFLOW_SPOOL=on"
+            "ship needs the folder of a spool, and OTELFLOW_SPOOL says that there is none: name one"
         )
     name, endpoint = variable("traces", "ENDPOINT")
     if not endpoint:
         raise ConfigurationError(f"ship needs an endpoint: set {name}, such as http://localhost:4318")
     directory = directory.expanduser().absolute()
+    destination = destination_of("traces")
+    with contextlib.suppress(FileNotFoundError), open_store(directory, kind="spool") as folder:
+        destination.check(folder)  # before anything is said or done
     lost: Counter[str] = Counter()
     shipper = Shipper(
         directory,
@@ -44,7 +49,7 @@ def ship(directory: Path | None, *, once: bool) -> int:
         batch_size=_BATCH_SIZE,
         on_loss=lambda reason, count: lost.update({reason: count}),
         is_for_all=True,
-        check=destination_of("traces").check,
+        check=destination.check,
     )
     end = end_of_signals()
     sent, failure = 0, ""

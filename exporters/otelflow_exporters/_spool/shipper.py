@@ -103,6 +103,11 @@ class Shipper:
         """Why something does not arrive at the moment, in words; empty when all is well."""
         return self._reason if self._failures or self._aside else ""
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether the endpoint has left the last request without an answer."""
+        return bool(self._failures) and self._sender.status.is_silent
+
     def sent_of(self, name: str) -> int | None:
         """Return how many spans of the segment *name* are done with; None if another process ships it."""
         return self._sent[name] if name in self._claims else None
