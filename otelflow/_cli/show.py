@@ -15,7 +15,7 @@ from rich.text import Text
 from otelflow import semconv, settings
 from otelflow._cli._console import page, say
 from otelflow._cli._exit_codes import FAILED
-from otelflow._cli._spools import spools
+from otelflow._cli._spools import log_spools, spools
 from otelflow._core.text import durations
 from otelflow._core.text.visible import one_line
 from otelflow.errors import ConfigurationError, StoreUnreadable, TraceNotFound
@@ -175,12 +175,7 @@ def forget(trace_id: str | None, *, everything: bool, older_than: str | None) ->
     if count != 1:
         beginning = "Say what to forget" if not count else "forget takes one of these, not several"
         raise ConfigurationError(f"{beginning}: a TRACE_ID, or --older-than 7d, or --all")
-    age = None
-    if older_than is not None:
-        try:
-            age = timedelta(seconds=durations.parse(older_than))
-        except (ValueError, OverflowError):
-            raise ConfigurationError(f"--older-than {older_than!r} is no age: give 90s, 15m, 12h, 7d or 2w") from None
+    age = None if older_than is None else _age_of(older_than)
     waiting = [StoredTraces(spool) for spool in spools()]
     try:
         stored = [open_store()]
@@ -193,6 +188,8 @@ def forget(trace_id: str | None, *, everything: bool, older_than: str | None) ->
     missing: list[TraceNotFound] = []
     in_store = _forget_in(stored, trace_id, age, missing)
     in_spools = _forget_in(waiting, trace_id, age, missing)
+    if everything:
+        _forget_in([StoredTraces(spool) for spool in log_spools()], None, None, missing)
     if missing and not in_store.traces + in_spools.traces:
         raise missing[0]
     if stored:
@@ -200,6 +197,13 @@ def forget(trace_id: str | None, *, everything: bool, older_than: str | None) ->
     if in_spools.traces:
         sys.stdout.write(f"Forgot {_counted(in_spools.spans, 'span')} that waited to be sent.\n")
     sys.stdout.flush()
+
+
+def _age_of(text: str) -> timedelta:
+    try:
+        return timedelta(seconds=durations.parse(text))
+    except (ValueError, OverflowError):
+        raise ConfigurationError(f"--older-than {text!r} is no age: give 90s, 15m, 12h, 7d or 2w") from None
 
 
 def _forget_in(
@@ -215,7 +219,7 @@ def _forget_in(
                 forgotten.append(traces.forget_all() if age is None else traces.forget_older_than(age))
         except TraceNotFound as error:
             missing.append(error)
-    return Forgotten(sum(each.traces for each in forgotten), sum(each.spans for each in forgotten))
+    return Forgotten(sum(counts.traces for counts in forgotten), sum(counts.spans for counts in forgotten))
 
 
 def _counted(count: int, noun: str) -> str:

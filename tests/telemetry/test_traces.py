@@ -94,7 +94,7 @@ def test_each_exporter_that_is_named_has_a_queue_of_its_own(provider):
     queues = processors(provider(OTEL_TRACES_EXPORTER="otlp,console", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9"))
 
     assert [type(queue) for queue in queues] == [SpoolSpanProcessor, BoundedBatchSpanProcessor]
-    assert queues[0]._sender.status.endpoint == "http://127.0.0.1:9/v1/traces"
+    assert queues[0]._spool._sender.status.endpoint == "http://127.0.0.1:9/v1/traces"
     assert type(queues[1].exporter).__name__ == "ConsoleSpanExporter"
 
 

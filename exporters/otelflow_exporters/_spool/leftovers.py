@@ -13,7 +13,7 @@ from otelflow_exporters._spool.answers import NAME as ANSWERS
 from otelflow_exporters._spool.claims import remove_left
 from otelflow_exporters._spool.open_runs import spools_in
 from otelflow_exporters._store.limits import Limits
-from otelflow_exporters._store.ownership import MARKER, open_store
+from otelflow_exporters._store.ownership import LOGS, MARKER, open_store
 from otelflow_exporters._store.pruning import prune
 
 _LAST: Final = frozenset({MARKER, destination.NAME, ANSWERS})
@@ -34,15 +34,15 @@ def remove_old(spool: Path, on_removal: Callable[[Folder, StoredFile], None]) ->
         # A program that writes there begins a segment each day.
         with contextlib.suppress(OSError):
             if path != spool and path.stat().st_mtime < oldest:
-                with open_store(path, kind="spool") as folder:
-                    prune(folder, limits, on_removal=on_removal)
-                remove_empty(path)
+                for directory in (path / LOGS, path):
+                    _remove_if_empty(directory, limits, on_removal)
 
 
-def remove_empty(path: Path) -> None:
-    """Remove the spool *path* if nothing waits there, and nobody writes there."""
+def _remove_if_empty(path: Path, limits: Limits, on_removal: Callable[[Folder, StoredFile], None]) -> None:
+    """Remove what is too old in *path*, and that itself if nothing waits there, and nobody writes there."""
     with contextlib.suppress(OSError):
         with open_store(path, kind="spool") as folder:
+            prune(folder, limits, on_removal=on_removal)
             remove_left(folder)
             if not _LAST.issuperset(folder.names()):
                 return

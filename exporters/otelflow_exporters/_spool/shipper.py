@@ -14,6 +14,7 @@ from otelflow_exporters._otlp.sender import Sender
 from otelflow_exporters._spool.aside import Aside, Piece
 from otelflow_exporters._spool.batches import Item, lost_spans, read_piece, read_range, request_of
 from otelflow_exporters._spool.claims import Claim, claim, forget, remove_left
+from otelflow_exporters._spool.signals import SPANS, Signal
 from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters._store.pruning import is_live
 from otelflow_exporters._store.records import LARGEST_SEGMENT
@@ -54,6 +55,7 @@ class Shipper:
 
     *own* says how many spans this process has written, by segment. *on_loss* is told of each span that was sent in
     vain: ``rejected`` by the endpoint, or ``unreadable``. *check* raises StoreUnreadable for a folder of others.
+    *on_told* is given what was sent of processes that were lost: ``TracesData`` with what they had begun.
     """
 
     def __init__(
@@ -66,8 +68,12 @@ class Shipper:
         own: Callable[[], dict[str, int]] = dict,
         is_for_all: bool = False,
         check: Callable[[Folder], object] = bool,
+        on_told: Callable[[bytes], object] = bool,
+        signal: Signal = SPANS,
     ) -> None:
+        self._signal = signal
         self._check = check
+        self._on_told = on_told
         self._directory = directory
         self._sender = sender
         self._largest_batch = batch_size
@@ -179,7 +185,7 @@ class Shipper:
         """Send the next batch of a segment; None if there is nothing to send in it."""
         items = self._items.get(held.name)
         if not items:
-            piece = read_piece(folder, held.name, held.offset, is_finished=is_finished)
+            piece = read_piece(folder, held.name, self._signal.read, held.offset, is_finished=is_finished)
             if piece.unreadable:
                 self._on_loss("unreadable", piece.unreadable)  # how many spans it was, nobody can tell
             if not piece.items:
@@ -219,7 +225,8 @@ class Shipper:
             file = folder.file(held.name)
             last_sign = round(file.modified * 1e9) if file is not None else 0
             is_own = held.name in self._own()  # its end could not be written on a full disk: nothing is lost
-            lost = [] if is_own else lost_spans(folder.read(held.name, LARGEST_SEGMENT), last_sign)
+            has_runs = self._signal.has_runs and not is_own
+            lost = [] if not has_runs else lost_spans(folder.read(held.name, LARGEST_SEGMENT), last_sign)
             size = self._largest_batch
             self._aside.add(Piece(held.name, None, lost[start : start + size]) for start in range(0, len(lost), size))
             if lost:
@@ -241,7 +248,7 @@ class Shipper:
         piece = self._aside.due()
         if piece is None:
             return None
-        items = piece.items if piece.place is None else read_range(folder, piece.name, *piece.place)
+        items = piece.items if piece.place is None else read_range(folder, piece.name, self._signal.read, *piece.place)
         answer = self._send(items)
         if answer is _Answer.WAIT:
             answer = self._judge(piece, items)
@@ -258,6 +265,7 @@ class Shipper:
         count = sum(item.spans for item in items)
         if piece.place is not None:
             return self._count(piece.name, count)
+        self._on_told(request_of(items))
         if held is not None and not self._aside.has(piece.name):  # at once: who is killed before tells them again
             self._remove(folder, held)
         return Outcome(others=count, is_more=True)
