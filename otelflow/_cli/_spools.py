@@ -7,12 +7,12 @@ from otelflow.errors import ConfigurationError
 from otelflow_exporters._spool.destination import spools_directory
 from otelflow_exporters._spool.open_runs import spools_in
 from otelflow_exporters._store.limits import absolute
-from otelflow_exporters._store.ownership import LOGS
+from otelflow_exporters._store.ownership import LOGS, METRICS
 
 
-def log_spools() -> list[Path]:
-    """Return where the log records of those programs wait."""
-    return [spool / LOGS for spool in spools() if (spool / LOGS).is_dir()]
+def inner_spools() -> list[Path]:
+    """Return where the log records and the metrics of those programs wait."""
+    return [folder for spool in spools() for folder in (spool / LOGS, spool / METRICS) if folder.is_dir()]
 
 
 def spools() -> list[Path]:

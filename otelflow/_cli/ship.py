@@ -16,8 +16,9 @@ from otelflow_exporters._otlp.endpoint import variable
 from otelflow_exporters._otlp.sender import new_sender
 from otelflow_exporters._spool.destination import destination_of, spool_directory
 from otelflow_exporters._spool.shipper import Shipper
-from otelflow_exporters._spool.signals import LOG_RECORDS, SPANS, Signal
+from otelflow_exporters._spool.signals import LOG_RECORDS, METRICS, SPANS, Signal
 from otelflow_exporters._store.ownership import LOGS, open_store
+from otelflow_exporters._store.ownership import METRICS as METRICS_FOLDER
 from otelflow_exporters._tree.wording import counted
 
 _BATCH_SIZE: Final = 512
@@ -42,7 +43,11 @@ def ship(directory: Path | None, *, once: bool) -> int:
     directory = directory.expanduser().absolute()
     shippings = [
         _Shipping(signal, folder)
-        for signal, folder in ((SPANS, directory), (LOG_RECORDS, directory / LOGS))
+        for signal, folder in (
+            (SPANS, directory),
+            (LOG_RECORDS, directory / LOGS),
+            (METRICS, directory / METRICS_FOLDER),
+        )
         if variable(signal.name, "ENDPOINT")[1]
     ]
     end = end_of_signals()

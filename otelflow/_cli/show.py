@@ -15,7 +15,7 @@ from rich.text import Text
 from otelflow import semconv, settings
 from otelflow._cli._console import page, say
 from otelflow._cli._exit_codes import FAILED
-from otelflow._cli._spools import log_spools, spools
+from otelflow._cli._spools import inner_spools, spools
 from otelflow._core.text import durations
 from otelflow._core.text.visible import one_line
 from otelflow.errors import ConfigurationError, StoreUnreadable, TraceNotFound
@@ -189,7 +189,7 @@ def forget(trace_id: str | None, *, everything: bool, older_than: str | None) ->
     in_store = _forget_in(stored, trace_id, age, missing)
     in_spools = _forget_in(waiting, trace_id, age, missing)
     if everything:
-        _forget_in([StoredTraces(spool) for spool in log_spools()], None, None, missing)
+        _forget_in([StoredTraces(spool) for spool in inner_spools()], None, None, missing)
     if missing and not in_store.traces + in_spools.traces:
         raise missing[0]
     if stored:

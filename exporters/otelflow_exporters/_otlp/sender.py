@@ -31,7 +31,11 @@ from otelflow_exporters._otlp.endpoint import (
 
 _PATHS: Final = {"traces": "v1/traces", "logs": "v1/logs", "metrics": "v1/metrics"}
 _EXPORT: Final = "/opentelemetry.proto.collector.{package}.v1.{service}/Export"
-_SERVICES: Final = {"traces": ("trace", "TraceService"), "logs": ("logs", "LogsService")}
+_SERVICES: Final = {
+    "traces": ("trace", "TraceService"),
+    "logs": ("logs", "LogsService"),
+    "metrics": ("metrics", "MetricsService"),
+}
 _USER_AGENT: Final = f"otelflow/{__version__}"
 _COMPRESSIONS: Final = ("gzip", "deflate", "none")
 # Of gzip's nine levels: higher ones take several times as long for a tenth less

@@ -81,11 +81,13 @@ class Spool:
             is_pruned_by_owner=True,
             check=self._check,
         )
-        self._batch_size = positive_integer(signal.batch, 512)
+        self._batch_size = positive_integer(signal.batch, 512) if signal.batch else 1
         self._shipper = None if self._sender is None else self._new_shipper(self._sender)
         self.worker = Worker(
             self._ship,
-            interval=min(_SIGN_SECONDS, positive_integer(signal.delay, 5_000) / 1_000),
+            interval=min(_SIGN_SECONDS, positive_integer(signal.delay, 5_000) / 1_000)
+            if signal.delay
+            else _SIGN_SECONDS,
             is_due=lambda: (
                 self.writer.is_prune_due
                 or (self.waiting >= self._batch_size and time.monotonic() >= max(self._idle_until, self._not_before))
