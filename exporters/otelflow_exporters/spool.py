@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from opentelemetry.context import Context
@@ -90,6 +91,11 @@ class SpoolSpanProcessor(SpanProcessor):
     def _begin(self) -> None:
         """Begin with no span; in a forked child, those of the parent are the parent's."""
         self._starts = Starts()
+
+    @property
+    def directory(self) -> Path | None:
+        """The folder of the spool; None where spans wait in memory."""
+        return self._spool.directory
 
     @property
     def dropped(self) -> Mapping[str, int]:

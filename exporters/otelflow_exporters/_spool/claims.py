@@ -5,6 +5,7 @@ The lock goes with its process, however that ends, so that a segment is never le
 
 import contextlib
 import os
+import time
 from collections import Counter
 from collections.abc import Iterable
 from typing import Final
@@ -16,6 +17,8 @@ SUFFIX: Final = ".sent"
 #: Where a part of a segment begins and ends, in bytes
 Range = tuple[int, int]
 
+# Within this time a process that lives has read what was sent of its segments
+_READ_SECONDS: Final = 600.0
 _DIGITS: Final = 20
 _END: Final = b"."
 # More than anybody sets aside at once
@@ -44,8 +47,7 @@ class Claim:
     def remove(self, folder: Folder) -> None:
         """Remove the segment from *folder*: nothing is left to be done with it."""
         folder.remove(self.name)
-        writer = writer_of(self.name)
-        if writer == os.getpid() or not is_running(writer):  # else it learns by this file that nothing was lost
+        if writer_of(self.name) == os.getpid():  # else that process, if it lives, learns by this file what was sent
             folder.remove(self.name + SUFFIX)
         self.release()
 
@@ -125,8 +127,15 @@ def forget(folder: Folder, own: dict[str, int], sent: Counter[str], names: Itera
 
 
 def remove_left(folder: Folder) -> None:
-    """Remove what processes that are gone have not looked at."""
+    """Remove what processes that are gone have not looked at.
+
+    One in another container has no process id here, but looks each second.
+    """
+    oldest = time.time() - _READ_SECONDS
     for name in folder.names():
         segment = name.removesuffix(SUFFIX)
-        if segment != name and folder.file(segment) is None and not is_running(writer_of(segment)):
+        if segment == name or folder.file(segment) is not None or is_running(writer_of(segment)):
+            continue
+        file = folder.file(name)
+        if file is None or file.modified < oldest:
             folder.remove(name)

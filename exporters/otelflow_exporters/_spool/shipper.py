@@ -22,6 +22,7 @@ from otelflow_exporters._store.records import LARGEST_SEGMENT
 _FIRST_BACKOFF_SECONDS: Final = 1.0
 _LONGEST_BACKOFF_SECONDS: Final = 60.0
 _JITTER: Final = 0.2
+_TIDYING_SECONDS: Final = 3_600.0
 # How often the same batch is tried in a row by an endpoint that takes nothing: it may be the batch that it cannot take.
 _TRIES_IN_PLACE: Final = 3
 # How often an endpoint that takes others may refuse one and the same span before that is lost
@@ -98,7 +99,7 @@ class Shipper:
         self._batch_size = self._largest_batch
         self._failures = self._failures_in_place = 0
         self._reason = ""
-        self._is_tidy = False
+        self._next_tidying = 0.0  # on time.monotonic()
         self._is_turn_of_heads = False
         self.not_before = 0.0  # on time.monotonic()
         #: How many requests were sent, and how many of them arrived
@@ -155,8 +156,8 @@ class Shipper:
         shipped, vanished = forget(folder, own, self._sent, written.keys() - names)
         if shipped or vanished:
             return Outcome(own=shipped, vanished=vanished, is_more=True)
-        if not self._is_tidy:
-            self._is_tidy = True
+        if time.monotonic() >= self._next_tidying:
+            self._next_tidying = time.monotonic() + _TIDYING_SECONDS
             remove_left(folder)
         self._release(self._claims.keys() - names)
         if self._is_turn_of_heads:
