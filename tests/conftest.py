@@ -1,3 +1,4 @@
+import itertools
 import signal
 
 import pytest
@@ -12,6 +13,8 @@ pytest.register_assert_rewrite("support")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+_numbers = itertools.count()
+
 
 @pytest.fixture(autouse=True)
 def fresh_process():
@@ -19,6 +22,13 @@ def fresh_process():
     process.reset()
     yield
     process.reset()
+
+
+@pytest.fixture(autouse=True)
+def own_state(monkeypatch, tmp_path_factory):
+    """No test finds what another has left to wait in a spool, and none leaves it in the user's home."""
+    number = next(_numbers)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / f"state-{number}"))
 
 
 @pytest.fixture

@@ -56,6 +56,8 @@ RULES = {
         "otelflow.metrics",
         "otelflow_exporters._otlp.endpoint",
         "otelflow_exporters._otlp.resource",
+        "otelflow_exporters._spool",
+        "otelflow_exporters._store.ownership",
     ),
     "otelflow._telemetry": ("otelflow._core", "otelflow._telemetry", "otelflow.metrics", "otelflow_exporters", *LEAVES),
     "otelflow.generate": (

@@ -15,6 +15,7 @@ from otelflow import semconv, settings
 from otelflow._cli._http import Answer, Unreachable, get, post
 from otelflow.errors import ConfigurationError, StoreUnreadable
 from otelflow_exporters._otlp.endpoint import exporter_names, is_grpc, is_otlp, otlp_settings, variable
+from otelflow_exporters._spool.destination import spool_directory
 from otelflow_exporters._spool.waiting import waiting_in
 from otelflow_exporters._store.limits import absolute, default_directory, store_directory
 from otelflow_exporters._store.ownership import open_store
@@ -24,6 +25,7 @@ State = Literal["ok", "wrong", "absent"]
 
 _CLOCK_SECONDS: Final = 2.0
 _ARRIVAL_SECONDS: Final = 15.0
+_SPOOL_DIR: Final = "OTELFLOW_SPOOL_DIR"
 _SERVICE: Final = "otelflow-doctor"
 _DELIVERY: Final = "a trace on its way"
 _PIPE: Final = "start the stack: docker compose -f deploy/compose.yaml up -d"
@@ -56,7 +58,7 @@ def examine(addresses: Addresses) -> Iterator[Finding]:
     spool = list(_examine_spool())
     # Under a name of its own, and neither stored nor counted: it is no run of the user's. What waits in a spool is left
     # as it is, since a look should change nothing.
-    telemetry = otelflow.configure(service_name=_SERVICE, store=False, metrics="off", spool_dir="")
+    telemetry = otelflow.configure(service_name=_SERVICE, store=False, metrics="off", spool="memory")
     yield _examine_store()
     yield from spool
     endpoint = _examine_endpoint()
@@ -97,11 +99,17 @@ def _examine_store() -> Finding:
 
 
 def _examine_spool() -> Iterator[Finding]:
-    """Tell where spans wait, how many, since when, and who sends them; nothing where no spool was asked for."""
-    setting = settings.in_force()["spool_dir"].value
-    if not setting:
+    """Tell where spans wait, how many, since when, and who sends them; nothing where there is no spool."""
+    in_force = settings.in_force()
+    mode, setting = in_force["spool"].value, in_force["spool_dir"].value
+    senders = [sender for sender in exporter_names("traces") if is_otlp(sender)]
+    try:
+        directory = spool_directory(mode, setting, senders[0]) if senders else setting and absolute(setting, _SPOOL_DIR)
+    except ConfigurationError as error:  # there is no home, and no folder was named
+        yield Finding("absent", "spool", f"spans wait in memory: {error}")
         return
-    directory = absolute(setting, "OTELFLOW_SPOOL_DIR")
+    if not directory or mode == "off":
+        return
     try:
         with open_store(directory, kind="spool") as folder:
             waiting = waiting_in(folder)
@@ -112,8 +120,8 @@ def _examine_spool() -> Iterator[Finding]:
         return
     parent = next(path for path in (directory, *directory.parents) if path.exists())
     if not os.access(parent, os.W_OK):
-        yield Finding("wrong", "spool", f"{directory} cannot be written", "set OTELFLOW_SPOOL_DIR to another folder")
-    elif not any(map(is_otlp, exporter_names("traces"))):
+        yield Finding("wrong", "spool", f"{directory} cannot be written", f"set {_SPOOL_DIR} to another folder")
+    elif not senders:
         seen = f"{directory} is not used: nothing is sent from here"
         yield Finding("absent", "spool", seen, "set OTEL_EXPORTER_OTLP_ENDPOINT: spans wait there for it")
     else:

@@ -1,34 +1,39 @@
 """``otelflow ps`` and ``recover``: what runs on this machine, and what processes were doing that are lost."""
 
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from rich.table import Table
 from rich.text import Text
 
+from otelflow import semconv
 from otelflow._cli._console import page, say
+from otelflow._cli._spools import spools
 from otelflow._cli.ship import end_of_signals
+from otelflow._cli.show import LISTED, open_store
 from otelflow._core.text import durations
 from otelflow._core.text.visible import one_line
-from otelflow.settings import in_force
-from otelflow_exporters._spool.destination import spool_directory
-from otelflow_exporters._spool.open_runs import OpenRun, open_runs, spools_in
-from otelflow_exporters._store.limits import default_directory
+from otelflow.errors import StoreUnreadable, TraceNotFound
+from otelflow_exporters._spool.open_runs import OpenRun, open_runs
 
 _LOOK_SECONDS: Final = 1.0
+_LONGEST_MESSAGE: Final = 60
 
 
 def print_running(directory: Path | None, *, follow: bool) -> int:
-    """Print the runs that are open, in *directory* or in every spool of this user; return the exit code.
+    """Print the runs that are open, in *directory* or in every spool of this user and its store; return the exit code.
 
     With *follow* they are printed again whenever others are open, until the command is told to end.
     """
     end = end_of_signals() if follow else None
-    printed: list[tuple[str, str]] | None = None
+    printed: list[tuple[str, str, str]] | None = None
     while True:
         runs = [run for run in _all_runs(directory) if run.is_alive]
-        open_now = [(run.span.span_id, _task_in(run)) for run in runs]
+        if directory is None:
+            runs += _stored_runs({run.span.trace_id for run in runs})
+        open_now = [(run.span.span_id, _task_in(run), _last_message(run)) for run in runs]
         if open_now != printed:
             printed = open_now
             _print(runs, "age")
@@ -46,11 +51,36 @@ def print_lost(directory: Path | None) -> int:
 
 
 def _all_runs(directory: Path | None) -> list[OpenRun]:
-    if directory is None:
-        settings = in_force()
-        directory = spool_directory(str(settings["spool"].value), str(settings["spool_dir"].value))
-    folders = [directory.expanduser().absolute()] if directory else spools_in(default_directory().parent / "spool")
+    folders = spools() if directory is None else [directory.expanduser().absolute()]
     return [run for folder in folders for run in open_runs(folder)]
+
+
+def _stored_runs(listed: set[str]) -> list[OpenRun]:
+    """Return the runs of programs that have a store and no spool, but for the traces that are *listed* already."""
+    try:
+        store = open_store()
+        running = [
+            summary.trace_id for summary in islice(store.summaries(), LISTED) if summary.result == semconv.RUNNING
+        ]
+        return [
+            OpenRun(0, True, time.time_ns(), span, [])
+            for trace_id in running
+            if trace_id not in listed
+            for span in store.load(trace_id).running
+        ]
+    except (StoreUnreadable, TraceNotFound):  # it is off, or a run has ended meanwhile
+        return []
+
+
+def _last_message(run: OpenRun) -> str:
+    messages = [
+        (event.time, str(event.attributes.get(semconv.MESSAGE_TEXT, "")))
+        for span in (run.span, *run.inside)
+        for event in span.events
+        if event.name == semconv.MESSAGE_EVENT
+    ]
+    text = max(messages, default=(0, ""))[1]
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[: _LONGEST_MESSAGE - 1]}…"
 
 
 def _task_in(run: OpenRun) -> str:
@@ -63,17 +93,18 @@ def _print(runs: list[OpenRun], heading: str) -> None:
         say("no run is open" if heading == "age" else "no run was lost")
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("trace", "process", heading, "service", "run", "inside"):
+    for name in ("trace", "process", heading, "service", "run", "inside", "last message"):
         table.add_column(name, no_wrap=name == "trace", overflow="fold")
     for run in runs:
         end = time.time_ns() if run.is_alive else run.last_sign
         row = (
             run.span.trace_id,
-            str(run.pid),
+            str(run.pid or ""),  # a store does not tell
             durations.in_words(max(0, end - run.span.start) / 1e9),
             run.span.service,
             run.span.name,
             _task_in(run),
+            _last_message(run),
         )
         table.add_row(*(Text(one_line(text)) for text in row))
     page().print(table)

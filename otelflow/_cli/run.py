@@ -207,9 +207,7 @@ class Report(NamedTuple):
             places = []
             directory = self.telemetry.store_directory
             if directory is not None and (not losses or self.stored is not None):
-                with contextlib.suppress(ValueError, RuntimeError):  # it is elsewhere, or there is no home
-                    directory = Path("~") / directory.relative_to(Path.home())
-                places.append(f"stored in {directory}")
+                places.append(f"stored in {_shortened(directory)}")
             endpoint = variable("traces", "ENDPOINT")[1]
             in_force = settings.in_force()
             spool_dir = (
@@ -218,7 +216,7 @@ class Report(NamedTuple):
             if endpoint and is_delivered and not losses:
                 places.append(f"sent to {for_page(endpoint)}")
             elif endpoint and spool_dir and not losses:
-                places.append(f"waiting in {spool_dir} for {for_page(endpoint)}")
+                places.append(f"waiting in {_shortened(spool_dir)} for {for_page(endpoint)}")
             place = f"trace {self.trace_id} {' and '.join(places) or 'is not stored'}"
         template = settings.in_force()["trace_url"].value
         if self.trace_id and template:
@@ -230,6 +228,13 @@ class Report(NamedTuple):
             if account.lost or account.waiting:
                 say(str(account))
         leave_out(ledger)
+
+
+def _shortened(directory: Path) -> Path:
+    try:
+        return Path("~") / directory.relative_to(Path.home())
+    except (ValueError, RuntimeError):  # it is elsewhere, or there is no home
+        return directory
 
 
 def run(flow: otelflow.Flow[Any], options: RunOptions, *, service_name: str) -> int:

@@ -1,5 +1,6 @@
 """``otelflow ship``: send what waits in a spool, for any number of processes, living or gone."""
 
+import contextlib
 import signal
 import threading
 from collections import Counter
@@ -15,6 +16,9 @@ from otelflow_exporters._otlp.endpoint import variable
 from otelflow_exporters._otlp.sender import new_sender
 from otelflow_exporters._spool.destination import destination_of, spool_directory
 from otelflow_exporters._spool.shipper import Shipper
+from otelflow_exporters._spool.signals import LOG_RECORDS, METRICS, SPANS, Signal
+from otelflow_exporters._store.ownership import LOGS, open_store
+from otelflow_exporters._store.ownership import METRICS as METRICS_FOLDER
 from otelflow_exporters._tree.wording import counted
 
 _BATCH_SIZE: Final = 512
@@ -31,41 +35,73 @@ def ship(directory: Path | None, *, once: bool) -> int:
         directory = spool_directory(str(settings["spool"].value), str(settings["spool_dir"].value))
     if directory is None:
         raise ConfigurationError(
-            "ship needs the folder of a spool: name one, or set OTELFLOW_SPOOL_DIR, or OTELFLOW_SPOOL=on"
+            "ship needs the folder of a spool, and OTELFLOW_SPOOL says that there is none: name one"
         )
     name, endpoint = variable("traces", "ENDPOINT")
     if not endpoint:
         raise ConfigurationError(f"ship needs an endpoint: set {name}, such as http://localhost:4318")
     directory = directory.expanduser().absolute()
-    lost: Counter[str] = Counter()
-    shipper = Shipper(
-        directory,
-        new_sender("traces"),
-        batch_size=_BATCH_SIZE,
-        on_loss=lambda reason, count: lost.update({reason: count}),
-        is_for_all=True,
-        check=destination_of("traces").check,
-    )
+    shippings = [
+        _Shipping(signal, folder)
+        for signal, folder in (
+            (SPANS, directory),
+            (LOG_RECORDS, directory / LOGS),
+            (METRICS, directory / METRICS_FOLDER),
+        )
+        if variable(signal.name, "ENDPOINT")[1]
+    ]
     end = end_of_signals()
-    sent, failure = 0, ""
     try:
         while not end.is_set():
-            outcome = shipper.ship()
-            sent += outcome.others
-            if shipper.failure and shipper.failure != failure:
-                say(f"{shipper.failure} does not take spans; they wait in {directory}")
-            failure = shipper.failure
-            if outcome.is_more:
+            is_more = [shipping.ship() for shipping in shippings]
+            if any(is_more):
                 continue
             if once:
                 break
             end.wait(_LOOK_SECONDS)
     finally:
-        shipper.close()
-        losses = "".join(f", {count:,} {reason}" for reason, count in lost.items())
         absence = "" if directory.exists() else f"; there is no spool {directory} yet"
-        say(f"{counted(sent - lost['rejected'], 'span')} sent{losses}{absence}")
-    return FAILURE if once and failure else 0
+        say(", ".join(filter(None, (shipping.end() for shipping in shippings))) + absence)
+    return FAILURE if once and any(shipping.failure for shipping in shippings) else 0
+
+
+class _Shipping:
+    """Ships what waits of one *signal* in *folder*. Raises StoreUnreadable if that was made for another endpoint."""
+
+    def __init__(self, signal: Signal, folder: Path) -> None:
+        destination = destination_of(signal.name)
+        with contextlib.suppress(FileNotFoundError), open_store(folder, kind="spool") as spool:
+            destination.check(spool)  # before anything is said or done
+        self.failure = ""
+        self._signal, self._folder = signal, folder
+        self._sent = 0
+        self._lost: Counter[str] = Counter()
+        self._shipper = Shipper(
+            folder,
+            new_sender(signal.name),
+            batch_size=_BATCH_SIZE,
+            on_loss=lambda reason, count: self._lost.update({reason: count}),
+            is_for_all=True,
+            check=destination.check,
+            signal=signal,
+        )
+
+    def ship(self) -> bool:
+        """Send one batch; tell whether more may be left."""
+        outcome = self._shipper.ship()
+        self._sent += outcome.others
+        if self._shipper.failure and self._shipper.failure != self.failure:
+            say(f"{self._shipper.failure} does not take {self._signal.item}s; they wait in {self._folder}")
+        self.failure = self._shipper.failure
+        return outcome.is_more
+
+    def end(self) -> str:
+        """Leave what is left to others, and return in words what was done; nothing of logs that were none."""
+        self._shipper.close()
+        if not self._sent and not self._lost and self._signal is not SPANS:
+            return ""
+        losses = "".join(f", {count:,} {reason}" for reason, count in self._lost.items())
+        return f"{counted(self._sent - self._lost['rejected'], self._signal.item)} sent{losses}"
 
 
 def end_of_signals() -> threading.Event:

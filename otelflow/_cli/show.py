@@ -15,10 +15,11 @@ from rich.text import Text
 from otelflow import semconv, settings
 from otelflow._cli._console import page, say
 from otelflow._cli._exit_codes import FAILED
+from otelflow._cli._spools import inner_spools, spools
 from otelflow._core.text import durations
 from otelflow._core.text.visible import one_line
 from otelflow.errors import ConfigurationError, StoreUnreadable, TraceNotFound
-from otelflow_exporters._store.reader import INCOMPLETE, StoredTraces, TraceSummary, to_otlp_json
+from otelflow_exporters._store.reader import INCOMPLETE, Forgotten, StoredTraces, TraceSummary, to_otlp_json
 from otelflow_exporters.tree import TreeView, print_trace
 
 __all__ = ["TreeView"]
@@ -174,18 +175,51 @@ def forget(trace_id: str | None, *, everything: bool, older_than: str | None) ->
     if count != 1:
         beginning = "Say what to forget" if not count else "forget takes one of these, not several"
         raise ConfigurationError(f"{beginning}: a TRACE_ID, or --older-than 7d, or --all")
-    store = open_store()
-    if trace_id is not None:
-        forgotten = store.forget(trace_id)
-    elif older_than is not None:
-        try:
-            forgotten = store.forget_older_than(timedelta(seconds=durations.parse(older_than)))
-        except (ValueError, OverflowError):
-            raise ConfigurationError(f"--older-than {older_than!r} is no age: give 90s, 15m, 12h, 7d or 2w") from None
-    else:
-        forgotten = store.forget_all()
-    sys.stdout.write(f"Forgot {_counted(forgotten.traces, 'trace')} with {_counted(forgotten.spans, 'span')}.\n")
+    age = None if older_than is None else _age_of(older_than)
+    waiting = [StoredTraces(spool) for spool in spools()]
+    try:
+        stored = [open_store()]
+    except StoreUnreadable:
+        if not waiting:
+            raise
+        stored = []
+    if stored and trace_id is not None:
+        trace_id = stored[0].resolve(trace_id)  # what begins so in the store is meant in a spool, too
+    missing: list[TraceNotFound] = []
+    in_store = _forget_in(stored, trace_id, age, missing)
+    in_spools = _forget_in(waiting, trace_id, age, missing)
+    if everything:
+        _forget_in([StoredTraces(spool) for spool in inner_spools()], None, None, missing)
+    if missing and not in_store.traces + in_spools.traces:
+        raise missing[0]
+    if stored:
+        sys.stdout.write(f"Forgot {_counted(in_store.traces, 'trace')} with {_counted(in_store.spans, 'span')}.\n")
+    if in_spools.traces:
+        sys.stdout.write(f"Forgot {_counted(in_spools.spans, 'span')} that waited to be sent.\n")
     sys.stdout.flush()
+
+
+def _age_of(text: str) -> timedelta:
+    try:
+        return timedelta(seconds=durations.parse(text))
+    except (ValueError, OverflowError):
+        raise ConfigurationError(f"--older-than {text!r} is no age: give 90s, 15m, 12h, 7d or 2w") from None
+
+
+def _forget_in(
+    places: list[StoredTraces], trace_id: str | None, age: timedelta | None, missing: list[TraceNotFound]
+) -> Forgotten:
+    """Delete in *places*, and add to *missing* what is said where there is no such trace."""
+    forgotten = []
+    for traces in places:
+        try:
+            if trace_id is not None:
+                forgotten.append(traces.forget(trace_id))
+            else:
+                forgotten.append(traces.forget_all() if age is None else traces.forget_older_than(age))
+        except TraceNotFound as error:
+            missing.append(error)
+    return Forgotten(sum(counts.traces for counts in forgotten), sum(counts.spans for counts in forgotten))
 
 
 def _counted(count: int, noun: str) -> str:

@@ -1,6 +1,7 @@
 """Where telemetry goes: ``configure()``."""
 
 import _thread
+import atexit
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -340,3 +341,8 @@ def _use_metrics(telemetry: Telemetry, metrics: "str | CollectorRegistry | None"
     if telemetry.service_name:  # also beside the provider of a host, which goes by its own
         resource = resource.merge(Resource({SERVICE_NAME: bounded_name(telemetry.service_name)}))
     telemetry.metrics = use(metrics, resource=resource)
+    if not telemetry.is_host and isinstance(telemetry.provider, TracerProvider):
+        # Before the metrics end: a spool may tell of runs that were lost, and those are counted, too.
+        atexit.unregister(telemetry.provider.shutdown)
+        atexit.register(telemetry.provider.shutdown)
+        shutdown.end_open_runs_at_exit()

@@ -1,6 +1,7 @@
 """Make a logger provider when events are wanted as log records and the application has none."""
 
 import copy
+import functools
 from typing import ClassVar, Final
 
 from opentelemetry import _logs
@@ -9,13 +10,16 @@ from opentelemetry.context import Context
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk.resources import Resource
 
-from otelflow._core.process import entry_points, shutdown
+from otelflow._core.process import entry_points, losses, shutdown
 from otelflow._core.process.process import State
+from otelflow._core.process.settings import settings
 from otelflow._telemetry.accounts import KeepsAccounts
 from otelflow._telemetry.batches import LOG_RECORDS, BoundedBatchProcessor, Signal
+from otelflow._telemetry.traces import spool_of
 from otelflow.errors import ConfigurationError
-from otelflow_exporters._otlp.endpoint import exporter_names, new_exporter
+from otelflow_exporters._otlp.endpoint import exporter_names, is_otlp, new_exporter
 from otelflow_exporters._otlp.resource import KeepsInstanceId
+from otelflow_exporters._store.ownership import LOGS
 
 # What was said can be read a second later, as with OpenTelemetry's own processor.
 _DELAY_MILLIS: Final = 1_000
@@ -60,6 +64,17 @@ class _Logs(State):
 _logs_state: Final = _Logs()
 
 
+def _processor_for(name: str) -> LogRecordProcessor:
+    if settings().spool != "off" and is_otlp(name):
+        from otelflow_exporters._spool.log_records import SpoolLogRecordProcessor  # noqa: PLC0415 only with a spool
+
+        spool = spool_of(name)
+        on_loss = functools.partial(losses.lost, "logs")
+        return SpoolLogRecordProcessor(None if spool is None else spool / LOGS, exporter=name, on_loss=on_loss)
+    exporter, answer = new_exporter("logs", name)
+    return BoundedBatchLogRecordProcessor(exporter, schedule_delay_millis=_DELAY_MILLIS, answer=answer)
+
+
 def use_logs(resource: Resource) -> LoggerProvider | None:
     """Send log records where ``OTEL_LOGS_EXPORTER`` or the OTLP endpoint says; an application's provider stays.
 
@@ -72,10 +87,7 @@ def use_logs(resource: Resource) -> LoggerProvider | None:
         entry_points.check_provider("logger", _PROVIDER_VARIABLE)
     if not isinstance(_logs.get_logger_provider(), _internal.ProxyLoggerProvider):
         return _logs_state.provider
-    processors = []
-    for name in names:
-        exporter, answer = new_exporter("logs", name)
-        processors.append(BoundedBatchLogRecordProcessor(exporter, schedule_delay_millis=_DELAY_MILLIS, answer=answer))
+    processors = [_processor_for(name) for name in names]
     try:
         provider = _Provider(resource=resource)
     except ValueError as error:  # a limit; it names the variable and what it takes

@@ -72,8 +72,8 @@ class RunSpanMaker:
     ) -> ApiSpan:
         """Start a span that is not current; its parent is the span of *context*, or the current one.
 
-        The first span of a trace, and the child of one of ours, have a short way of their own here, under a known sampler:
-        nearly every span is one of these.
+        The first span of a trace, and the child of one of ours, have a short way of their own here, where the sampler
+        is a known one: nearly every span is one of these.
         """
         tracer = self._tracer
         enclosing: Any = (current_context() if context is None else context).get(SPAN_KEY)

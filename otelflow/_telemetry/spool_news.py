@@ -1,9 +1,11 @@
-"""What has happened in runs that are open: a spool writes it each second, and it is told if the process is lost."""
+"""What a spool and the runs tell each other: what has happened in open ones, and which were lost with their process."""
 
 from typing import Final
 
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 from opentelemetry.sdk.trace import Event
 
+from otelflow import semconv
 from otelflow._core.process import forks
 from otelflow._core.runs import observers
 from otelflow._core.runs.run import Entry, Run
@@ -43,3 +45,26 @@ class SpoolNews(observers.Observer):
             events = [Event(entry.event_name, entry.attributes(), entry.time_ns) for entry in entries]
             news.append((run.span.get_span_context().span_id, events))
         return news
+
+
+def tell_of_lost_runs(traces: bytes) -> None:
+    """Tell observers of the flows and tasks in *traces*, whose processes were lost."""
+    for resource_spans in TracesData.FromString(traces).resource_spans:
+        for scope_spans in resource_spans.scope_spans:
+            for run in filter(None, map(_lost_run, scope_spans.spans)):
+                observers.tell_lost(run)
+
+
+def _lost_run(span: Span) -> observers.LostRun | None:
+    texts = {attribute.key: attribute.value.string_value for attribute in span.attributes}
+    task_name = texts.get(semconv.TASK_NAME) if span.name.startswith(semconv.TASK_SPAN) else None
+    if task_name is None and not (span.name.startswith(semconv.FLOW_SPAN) and semconv.FLOW_NAME in texts):
+        return None  # of another instrumentation, or something inside a run
+    return observers.LostRun(
+        texts.get(semconv.FLOW_NAME, ""),
+        task_name,
+        int.from_bytes(span.trace_id),
+        int.from_bytes(span.span_id),
+        span.start_time_unix_nano / 1e9,
+        (span.end_time_unix_nano - span.start_time_unix_nano) / 1e9,
+    )

@@ -3,6 +3,7 @@
 import functools
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.environment_variables import OTEL_PYTHON_ID_GENERATOR
@@ -77,25 +78,41 @@ def new_provider(service_name: str | None) -> TracerProvider:
         span_limits=limits,
         id_generator=generator,
     )
-    has_spool = settings().spool in ("on", "memory") or bool(settings().spool == "auto" and settings().spool_dir)
     for name in exporter_names("traces"):
-        processor: SpanProcessor
-        if has_spool and is_otlp(name):
-            from otelflow._telemetry.spool_news import SpoolNews  # noqa: PLC0415 only with a spool
-            from otelflow_exporters._spool.destination import spool_directory  # noqa: PLC0415
-            from otelflow_exporters.spool import SpoolSpanProcessor  # noqa: PLC0415
-
-            directory = spool_directory(settings().spool, settings().spool_dir, name)
-            on_loss = functools.partial(losses.lost, "traces")
-            news = SpoolNews()
-            processor = SpoolSpanProcessor(directory, exporter=name, on_loss=on_loss, news=news.take)
-            add_observer(news)
-            provider.news = news
+        if settings().spool != "off" and is_otlp(name):
+            _add_spool(provider, name)
         else:
             exporter, answer = new_exporter("traces", name)
-            processor = BoundedBatchSpanProcessor(exporter, answer=answer)
-        provider.add_span_processor(processor)
+            provider.add_span_processor(BoundedBatchSpanProcessor(exporter, answer=answer))
     return provider
+
+
+def _add_spool(provider: _Provider, exporter: str) -> None:
+    from otelflow._telemetry.spool_news import SpoolNews, tell_of_lost_runs  # noqa: PLC0415 only with a spool
+    from otelflow_exporters.spool import SpoolSpanProcessor  # noqa: PLC0415
+
+    directory = spool_of(exporter)
+    news = SpoolNews()
+    on_loss = functools.partial(losses.lost, "traces")
+    provider.add_span_processor(
+        SpoolSpanProcessor(directory, exporter=exporter, on_loss=on_loss, news=news.take, on_recovery=tell_of_lost_runs)
+    )
+    add_observer(news)
+    provider.news = news
+
+
+def spool_of(exporter: str) -> Path | None:
+    """Return the folder of the spool for *exporter*; None where spans wait in memory. Raises ConfigurationError."""
+    from otelflow_exporters._spool.destination import destination_of, spool_directory  # noqa: PLC0415 only with a spool
+
+    destination_of("traces", exporter)  # an endpoint that is none is no lack of a home
+    try:
+        return spool_directory(settings().spool, settings().spool_dir, exporter)
+    except ConfigurationError as error:
+        if settings().spool_dir:
+            raise
+        losses.warn_once("spool", "Spans wait in memory, 16 MB at most, and are lost with the process: %s", error)
+        return None
 
 
 def _resource(attributes: Mapping[str, str]) -> Resource:

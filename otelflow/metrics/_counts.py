@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
+from otelflow import semconv
 from otelflow._core.flows import declared
 from otelflow._core.flows.objective import buckets_of, objective_of
 from otelflow._core.inside import listeners
 from otelflow._core.process import clock, forks, losses
 from otelflow._core.runs import open_runs
-from otelflow._core.runs.observers import Observer
+from otelflow._core.runs.observers import LostRun, Observer
 from otelflow._core.runs.run import Run
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._labels import OVERFLOW, label_of
@@ -214,6 +215,27 @@ class Aggregator(Observer):
             self._count_failure(series, label_of(ending.error_type))
         if series.is_rest:
             losses.lost("metrics", "series_limit")
+
+    def run_lost(self, run: LostRun) -> None:
+        """Count *run* of a process that is gone: nobody else will."""
+        flow, task = label_of(run.flow_name), None if run.task_name is None else label_of(run.task_name)
+        series = self._series_of(flow, task)
+        bucket = bisect_left(series.bounds, run.duration)
+        with self._lock:
+            durations = series.durations.setdefault(semconv.ERROR, Distribution(series.bounds))
+            durations.counts[bucket] += 1
+            durations.total += run.duration
+            ended = run.started + run.duration
+            if task is None and ended > durations.last_time:
+                durations.last_time, durations.last_duration = ended, run.duration
+            if self._takes_exemplars:
+                durations.exemplars[bucket] = Exemplar(run.trace_id, run.span_id, run.duration, ended)
+        if task is not None:
+            self._count_failure(series, semconv.PROCESS_LOST)
+        if OVERFLOW in (series.flow, series.task):
+            losses.lost("metrics", "series_limit")
+        if self.hooks.series_added is not None:
+            self.hooks.series_added()
 
     def _count_failure(self, series: Series, error: str) -> None:
         with self._lock:

@@ -60,8 +60,7 @@ def environment(how: str, url: str) -> Iterator[dict[str, str]]:
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL", "TRACE"))}
     with tempfile.TemporaryDirectory() as folder:
         variables["OTEL_EXPORTER_OTLP_ENDPOINT"] = url
-        if how == SPOOL:
-            variables["OTELFLOW_SPOOL_DIR"] = str(Path(folder) / "spool")
+        variables |= {"OTELFLOW_SPOOL_DIR": str(Path(folder) / "spool")} if how == SPOOL else {"OTELFLOW_SPOOL": "off"}
         yield variables
 
 

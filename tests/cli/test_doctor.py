@@ -207,6 +207,19 @@ def test_a_spool_is_told_with_what_waits_there_and_how_it_is_sent(otelflow, no_s
     assert f"→ 'otelflow ship {spool} --once' sends them" in after.out
 
 
+def test_a_spool_that_nobody_has_named_is_told_too(otelflow, no_stack, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "COLUMNS": "200"}
+
+    otelflow("run", "flows.py:ratio", "-p", "a=6", **variables)
+    told = otelflow("doctor", **variables).out
+    off = otelflow("doctor", OTELFLOW_SPOOL="off", **variables).out
+
+    assert re.search(rf"ok    spool +{tmp_path}/state/otelflow/spool/[0-9a-f]+ can be written\n", told)
+    assert re.search(r"waits in the spool +2 spans", told)
+    assert " spool " not in off
+
+
 def test_what_waits_in_a_spool_is_left_as_it_is(otelflow, http_receiver, servers, tmp_path):
     spool, jaeger = str(tmp_path / "spool"), f"http://127.0.0.1:{servers.server_port}"
     otelflow(

@@ -9,18 +9,19 @@ from support.programs import end, run_python, source_of, start
 
 PROGRAM = source_of(
     """
-    import threading
+    import os, sys, threading
     import otelflow
 
-    otelflow.configure(service_name="shop")
+    otelflow.configure(service_name="shop", store=len(sys.argv) > 1)
 
     @otelflow.task
     def wait():
-        print("ready", flush=True)
+        os.write(1, b"ready\\n")
         threading.Event().wait(120)
 
     @otelflow.flow
     def nightly():
+        print("on it")
         wait()
 
     nightly().execute()
@@ -36,7 +37,8 @@ def variables(tmp_path):
 @pytest.fixture
 def running(variables):
     process = start(sys.executable, "-c", PROGRAM, **variables)
-    assert process.stdout.readline() == "ready\n"
+    while process.stdout.readline() != "ready\n":
+        pass
     yield process
     end(process)
 
@@ -50,9 +52,9 @@ def test_ps_lists_what_runs_and_where_it_is(running, variables):
     lost = run_python("-m", "otelflow", "recover", **variables)
 
     headings, row = words(done.stdout)
-    assert headings == ["trace", "process", "age", "service", "run", "inside"]
+    assert headings == ["trace", "process", "age", "service", "run", "inside", "last", "message"]
     assert (len(row[0]), row[1]) == (32, str(running.pid))
-    assert row[-5:] == ["shop", "flow", "nightly", "task", "wait"]
+    assert row[4:9] == ["shop", "flow", "nightly", "task", "wait"]
     assert (lost.returncode, lost.stdout, lost.stderr) == (0, "", "otelflow: no run was lost\n")
 
 
@@ -66,8 +68,8 @@ def test_recover_lists_what_a_killed_process_was_doing_and_sends_nothing(running
 
     assert (done.stdout, done.stderr) == ("", "otelflow: no run is open\n")
     headings, row = words(lost.stdout)
-    assert headings == ["trace", "process", "after", "service", "run", "inside"]
-    assert row[-5:] == ["shop", "flow", "nightly", "task", "wait"]
+    assert headings == ["trace", "process", "after", "service", "run", "inside", "last", "message"]
+    assert row[row.index("shop") :][:5] == ["shop", "flow", "nightly", "task", "wait"]
     assert again.stdout == lost.stdout
     assert "'otelflow ship --once' sends" in lost.stderr
 
@@ -82,6 +84,27 @@ def test_ps_follows_until_it_is_told_to_end(running, variables):
 
     assert "nightly" in lines[1]
     assert (said, process.returncode) == ("otelflow: no run is open\n", 0)
+
+
+def test_ps_tells_the_last_message_and_of_programs_that_have_a_store_alone(tmp_path):
+    state = {"XDG_STATE_HOME": tmp_path / "state", "COLUMNS": "200"}
+    spooling = start(sys.executable, "-c", PROGRAM, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", **state)
+    storing = start(sys.executable, "-c", PROGRAM, "store", **state)
+    try:
+        for process in (spooling, storing):
+            while process.stdout.readline() != "ready\n":
+                pass
+        for _ in range(30):
+            done = run_python("-m", "otelflow", "ps", **state)
+            if len(words(done.stdout)) == 3 and "on it" in done.stdout:
+                break
+    finally:
+        end(spooling)
+        end(storing)
+
+    _, spooled, stored = words(done.stdout)
+    assert spooled[-5:] == ["nightly", "task", "wait", "on", "it"]
+    assert (stored[-2:], str(storing.pid) in stored) == (["flow", "nightly"], False)
 
 
 def test_every_spool_of_this_user_is_looked_at_when_none_is_named(variables, tmp_path):

@@ -200,12 +200,13 @@ def dead_endpoint():
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
-def test_an_endpoint_that_does_not_answer_is_one_line_and_costs_seconds_only(otelflow, protocol):
+def test_without_a_spool_an_endpoint_that_does_not_answer_is_one_line_and_costs_seconds_only(otelflow, protocol):
     began = time.monotonic()
     done = otelflow(
         *("run", "flows.py:ratio", "-p", "a=6"),
         OTEL_EXPORTER_OTLP_ENDPOINT=dead_endpoint(),
         OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
+        OTELFLOW_SPOOL="off",
     )
 
     assert time.monotonic() - began < 15
@@ -256,12 +257,21 @@ def test_an_address_without_a_place_for_the_trace_is_refused(otelflow):
 
 
 def test_lost_telemetry_is_exit_code_3_when_asked_but_a_failed_flow_stays_failed(otelflow):
-    endpoint = dead_endpoint()
     strict = ("run", "flows.py:ratio", "--strict-telemetry", "-p", "a=6")
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": dead_endpoint(), "OTELFLOW_SPOOL": "off"}
 
-    assert otelflow(*strict, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint).code == 3
-    assert otelflow(*strict, "-p", "b=0", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint).code == 1
+    assert otelflow(*strict, **variables).code == 3
+    assert otelflow(*strict, "-p", "b=0", **variables).code == 1
     assert otelflow(*strict).code == 0
+
+
+def test_what_waits_in_a_spool_is_not_lost(otelflow):
+    done = otelflow(
+        *("run", "flows.py:ratio", "--strict-telemetry", "-p", "a=6"), OTEL_EXPORTER_OTLP_ENDPOINT=dead_endpoint()
+    )
+
+    assert done.code == 0
+    assert "2 spans wait in the spool" in done.err
 
 
 def test_a_program_that_configures_itself_is_not_warned_of_what_the_command_line_would_say(otelflow, tmp_path):

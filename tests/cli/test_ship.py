@@ -93,12 +93,54 @@ def test_it_follows_living_programs_until_it_is_told_to_end(spool, receiver):
 
 
 def test_what_is_missing_is_named(spool, tmp_path):
-    without_folder = ship(url="http://127.0.0.1:9")
+    without_folder = ship(url="http://127.0.0.1:9", OTELFLOW_SPOOL="memory")
     without_endpoint = ship(spool)
     (tmp_path / "file").write_text("mine")
     no_spool = ship(tmp_path, "--once", url="http://127.0.0.1:9")
 
     assert [done.returncode for done in (without_folder, without_endpoint, no_spool)] == [2, 2, 2]
-    assert "set OTELFLOW_SPOOL_DIR" in without_folder.stderr
+    assert "OTELFLOW_SPOOL says that there is none" in without_folder.stderr
     assert "set OTEL_EXPORTER_OTLP_ENDPOINT" in without_endpoint.stderr
     assert "holds files of others; name a new or empty folder in OTELFLOW_SPOOL_DIR" in no_spool.stderr
+
+
+def test_a_spool_that_was_made_for_another_endpoint_is_refused_before_anything_is_said(spool, receiver):
+    tracer, end = writer_of(spool)
+    tracer.start_span("waits").end()
+    end()
+    ship(spool, "--once", url="http://127.0.0.1:9")
+
+    refused = ship(spool, "--once", url=receiver.url)
+
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith(f"otelflow: The spool {spool} was made for http://127.0.0.1:9, not for {receiver.url}: ")
+    assert receiver.requests == []
+
+
+def test_log_records_are_sent_as_spans_are(receiver, spool):
+    receiver.status = 503
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTELFLOW_SPOOL_DIR": spool, "OTELFLOW_EVENTS": "both"}
+    waits = "import otelflow; otelflow.configure(); otelflow.flow(lambda: print('said'), flow_name='f')().execute()"
+    run_python("-c", waits, **variables, check=True)
+    receiver.requests.clear()
+    receiver.status = 200
+
+    done = ship(spool, "--once", url=receiver.url)
+
+    bodies = [record.body.string_value for record in receiver.log_records]
+    assert (len(receiver.spans), bodies) == (1, ["said"])
+    assert done.stderr == "otelflow: 1 span sent, 1 log record sent\n"
+    assert [path.name for path in spool.rglob("*.otlp")] == []
+
+
+def test_without_a_folder_it_sends_what_waits_for_the_endpoint(receiver):
+    receiver.status = 503
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
+    waits = "import otelflow; otelflow.configure(); otelflow.flow(lambda: 1, flow_name='f')().execute()"
+    run_python("-c", waits, **variables, check=True)
+    receiver.status = 200
+
+    done = ship("--once", url=receiver.url)
+
+    assert done.stderr == "otelflow: 1 span sent\n"

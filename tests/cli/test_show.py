@@ -265,6 +265,22 @@ def test_what_is_forgotten_is_gone_and_the_rest_stays(otelflow):
     assert otelflow("show").code == 2
 
 
+def test_what_is_forgotten_is_not_sent_either(otelflow, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for _ in range(3):
+        otelflow("run", "flows.py:ratio", "-p", "a=6", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
+    first = ids_of(otelflow("show", "--last", "9", "--json"))[0]
+
+    one = otelflow("forget", first[:10])
+    left = otelflow("forget", first, OTELFLOW_STORE="off")
+    rest = otelflow("forget", "--all", OTELFLOW_STORE="off")
+
+    assert one.out == "Forgot 1 trace with 2 spans.\nForgot 2 spans that waited to be sent.\n"
+    assert left.code == 2
+    assert rest.out == "Forgot 4 spans that waited to be sent.\n"
+    assert not list((tmp_path / "state").rglob("*.otlp"))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
 def test_a_narrow_terminal_keeps_the_id_and_the_name(otelflow, flows, store, environment_of):
     otelflow("run", "flows.py:ratio", "-p", "a=6")

@@ -22,6 +22,7 @@ def outputs_of(cell):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_every_cell_of_the_page_runs_and_shows_what_the_page_says(monkeypatch):
     place = pages.Workplace("docs/how-to/notebooks.md")
+    monkeypatch.delenv("XDG_STATE_HOME")
     for name in ("HOME", "XDG_DATA_HOME"):
         monkeypatch.setenv(name, str(place.home))
     cells = [nbformat.v4.new_code_cell(block.text) for block in place.blocks if block.mark == "cell"]

@@ -105,7 +105,11 @@ def test_spans_arrive_once_and_the_spool_is_empty_again(receiver, folder, caplog
 
     assert [span.name for span in receiver.spans] == [f"s{number}" for number in range(1_200)] + ["after"]
     assert (processor.waiting, processor.dropped) == (0, {"after_shutdown": 1})
-    assert sorted(file.name for file in folder.iterdir()) == ["OTELFLOW_DESTINATION.txt", "OTELFLOW_STORE"]
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "OTELFLOW_ANSWERS.txt",
+        "OTELFLOW_DESTINATION.txt",
+        "OTELFLOW_STORE",
+    ]
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
@@ -195,6 +199,40 @@ def test_a_collector_that_takes_nothing_keeps_no_program_from_its_end(tmp_path, 
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
     assert f"101 spans wait in the spool {tmp_path / 'spool'}" in done.stderr
     assert "'otelflow ship'" in done.stderr
+
+
+def test_an_endpoint_that_is_slower_than_short_programs_gets_nothing_again_and_again(receiver, tmp_path):
+    receiver.delay = 0.7
+
+    def run():
+        receiver.requests.clear()
+        done = run_program(tmp_path, "nightly(1).execute()", url=receiver.url)
+        assert done.returncode == 0, done.stderr
+        return sum(counts_of(receiver).values()), "wait in the spool" in done.stderr
+
+    runs = [run(), run()]
+    long_ago = time.time() - 3_600
+    os.utime(tmp_path / "spool/OTELFLOW_ANSWERS.txt", (long_ago, long_ago))
+    runs += [run(), run()]
+
+    # The first does not know it, the second leaves it alone, the third finds out, and the fourth waits for the answer.
+    assert runs == [(2, True), (0, True), (6, False), (2, False)]
+
+
+def test_where_there_is_no_home_spans_wait_in_memory_and_that_is_said_once(receiver, tmp_path):
+    start = """
+    import pathlib
+    def no_home(): raise RuntimeError("Could not determine home directory.")
+    pathlib.Path.home = no_home
+    """
+    path = tmp_path / "program.py"
+    path.write_text(source_of(start, PROGRAM, "nightly(2).execute()"))
+
+    done = run_python(path, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, XDG_STATE_HOME="")
+
+    assert counts_of(receiver) == {"task work": 2, "flow nightly": 1}
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Spans wait in memory, 16 MB at most, and are lost with the process: This user has no home")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -381,7 +419,7 @@ def test_what_is_open_when_a_segment_ends_is_told_however_small_the_segments_are
         tracer.start_span("short").end()
 
     # What is open is larger than a segment, and is not written anew with each span.
-    assert processor._writer._first_size > 4_000
+    assert processor._spool.writer._first_size > 4_000
     assert written < 10 * 700 * 400
     assert len(spans) == len(processor._starts.records)
 
@@ -444,7 +482,7 @@ def test_a_folder_that_is_replaced_by_another_keeps_no_program_from_its_work(rec
 
     receiver.status = 200
     receiver.requests.clear()
-    processor._shipper.not_before = 0.0
+    processor._spool._shipper.not_before = 0.0
     processor.force_flush()
     tracer.start_span("after").end()
     processor.shutdown()
@@ -498,15 +536,15 @@ def test_what_another_process_has_sent_is_not_taken_for_lost(receiver, folder):
     for _ in range(700):
         tracer.start_span("made").end()
     processor.force_flush()
-    processor._shipper.not_before = float("inf")
+    processor._spool._shipper.not_before = float("inf")
     receiver.requests.clear()
     receiver.status = 200
 
     done = run_python("-m", "otelflow", "ship", folder, "--once", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
     delivered = len(receiver.spans)
-    processor._shipper.not_before = 0.0
+    processor._spool._shipper.not_before = 0.0
     for _ in range(100):
-        processor._ship()
+        processor._spool._ship()
 
     assert done.returncode == 0, done.stderr
     assert delivered > 0
@@ -516,13 +554,13 @@ def test_what_another_process_has_sent_is_not_taken_for_lost(receiver, folder):
 
 def test_a_process_whose_spans_another_one_sends_does_not_spin(receiver, folder):
     processor = SpoolSpanProcessor(folder)
-    processor._shipper._ship_from = lambda _folder: Outcome()
+    processor._spool._shipper._ship_from = lambda _folder: Outcome()
     tracer = provider_with(processor)
     for _ in range(600):
         tracer.start_span("waits").end()
     time.sleep(0.2)
     calls = []
-    processor._shipper._ship_from = lambda _folder: calls.append(1) or Outcome()
+    processor._spool._shipper._ship_from = lambda _folder: calls.append(1) or Outcome()
     time.sleep(1.0)
 
     assert len(calls) < 10
@@ -538,8 +576,8 @@ def test_a_processor_that_is_shut_down_leaves_no_thread_and_no_file_open(folder,
         processor = SpoolSpanProcessor(folder)
         provider_with(processor).start_span("waits").end()
         processor.shutdown()
-        processor._worker.thread.join(10)
-        assert not processor._worker.thread.is_alive()
+        processor._spool.worker.thread.join(10)
+        assert not processor._spool.worker.thread.is_alive()
 
     assert threading.active_count() <= threads
     assert open_files() <= files + 1
@@ -549,20 +587,20 @@ def test_spans_in_memory_are_kept_as_bytes(receiver, tmp_path):
     place = tmp_path / "file"
     place.write_text("mine")
     processor = SpoolSpanProcessor(place)
-    processor._shipper.not_before = float("inf")
+    processor._spool._shipper.not_before = float("inf")
     tracer = provider_with(processor)
 
     tracer.start_span("kept").end()
 
-    assert [type(item) for item in processor._memory.take(5)] == [bytes]
+    assert [type(item) for item in processor._spool._memory.take(5)] == [bytes]
 
 
 def test_a_span_whose_end_begins_a_segment_is_open_in_it_until_its_end_is_there(receiver, folder):
     processor = SpoolSpanProcessor(folder, max_bytes=64 * 4_000, is_shipped=False)
     tracer = provider_with(processor)
     beginnings = []
-    started = processor._writer._first_records
-    processor._writer._first_records = lambda: beginnings.append(len(started())) or started()
+    started = processor._spool.writer._first_records
+    processor._spool.writer._first_records = lambda: beginnings.append(len(started())) or started()
 
     for _ in range(100):
         tracer.start_span("short", attributes={"text": "x" * 100}).end()
@@ -574,7 +612,7 @@ def test_a_span_whose_end_begins_a_segment_is_open_in_it_until_its_end_is_there(
 
 def test_own_segments_that_make_room_are_counted_without_being_read(folder, monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr("otelflow_exporters.spool.read_range", None)
+    monkeypatch.setattr("otelflow_exporters._spool.spool.read_range", None)
     processor = SpoolSpanProcessor(folder, max_bytes=200_000)
     tracer = provider_with(processor)
 
@@ -618,7 +656,7 @@ def test_room_is_made_on_a_thread_that_nobody_waits_for_and_the_budget_holds_all
 
 def test_the_budget_holds_where_no_thread_makes_room(folder, monkeypatch):
     processor = SpoolSpanProcessor(folder, max_bytes=64 * 10_000, is_shipped=False)
-    processor._worker.is_closed = True
+    processor._spool.worker.is_closed = True
     tracer = provider_with(processor)
     largest = 0
 
@@ -655,11 +693,11 @@ def test_a_new_key_is_no_other_destination_and_another_tenant_is(receiver, monke
     assert fingerprint("x-scope-orgid=a") != fingerprint("x-scope-orgid=b")
 
 
-def test_in_memory_nothing_is_written_and_it_is_said_once_what_that_costs(receiver, tmp_path):
+def test_in_memory_nothing_is_written_and_who_has_asked_for_it_is_told_nothing(receiver, tmp_path):
     done = run_program(tmp_path, "nightly(20).execute()", url=receiver.url, OTELFLOW_SPOOL="memory", HOME=tmp_path)
 
     assert counts_of(receiver) == {"task work": 20, "flow nightly": 1}
-    assert done.stderr.count("Spans wait in memory, 16 MB at most, and are lost with the process") == 1
+    assert done.stderr == ""
     assert sorted(file.name for file in tmp_path.iterdir()) == ["program.py"]
 
 
@@ -685,7 +723,7 @@ def test_in_memory_what_one_refuses_holds_up_no_other_and_is_counted_at_the_end(
     for _ in range(200):
         if len(taken) == 39:
             break
-        processor._shipper.try_once_more()
+        processor._spool._shipper.try_once_more()
         processor.force_flush(1_000)
     processor.shutdown()
 
@@ -702,7 +740,7 @@ def test_without_a_name_the_folder_is_private_and_one_for_each_destination(recei
     for url in (receiver.url, "http://127.0.0.1:9"):
         run_program(
             tmp_path, "nightly(1).execute()",
-            url=url, OTELFLOW_SPOOL="on", OTELFLOW_SPOOL_DIR="", XDG_STATE_HOME=tmp_path / "state",
+            url=url, OTELFLOW_SPOOL_DIR="", XDG_STATE_HOME=tmp_path / "state",
         )  # fmt: skip
 
     folders = list((tmp_path / "state" / "otelflow" / "spool").iterdir())
@@ -752,19 +790,19 @@ def test_what_happened_in_an_open_span_is_written_once_and_never_after_its_end(f
 
     news = []
     processor = SpoolSpanProcessor(folder, is_shipped=False, news=lambda: [news.pop()] if news else [])
-    processor._worker.is_closed = True
+    processor._spool.worker.is_closed = True
     tracer = provider_with(processor)
     span, other = tracer.start_span("open"), tracer.start_span("other")
     span_id = span.get_span_context().span_id
 
     news.append((span_id, [Event("happened", {"n": 1}, 5)]))
-    processor._ship()
+    processor._spool._ship()
     size = sum(file.stat().st_size for file in folder.glob("*.otlp"))
-    processor._ship()
+    processor._spool._ship()
     told = {run.span.name: [event.name for event in run.span.events] for run in open_runs(folder)}
     span.end()
     news.append((span_id, [Event("late", {}, 6)]))
-    processor._ship()
+    processor._spool._ship()
 
     assert told == {"open": ["happened"], "other": []}
     assert [run.span.name for run in open_runs(folder)] == ["other"]

@@ -70,7 +70,7 @@ def ledgers_in(text):
 
 
 @pytest.mark.parametrize("is_spooled", [False, True], ids=["queue", "spool"])
-def test_what_each_process_says_adds_up_to_what_all_did_and_to_what_arrived(tmp_path, is_spooled):
+def test_what_each_process_says_adds_up_to_what_all_did_and_to_what_arrived(is_spooled):
     accepted = Counter()
 
     def answer(request):
@@ -88,7 +88,7 @@ def test_what_each_process_says_adds_up_to_what_all_did_and_to_what_arrived(tmp_
             OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
             OTEL_BSP_MAX_QUEUE_SIZE="64",
             OTEL_BSP_MAX_EXPORT_BATCH_SIZE="16",
-            **({"OTELFLOW_SPOOL_DIR": tmp_path / "spool"} if is_spooled else {}),
+            OTELFLOW_SPOOL="auto" if is_spooled else "off",
         )
 
     *_, before, after = ledgers = list(ledgers_in(done.stderr))

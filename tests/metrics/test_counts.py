@@ -992,3 +992,20 @@ def test_a_bucket_ends_where_a_promise_does_whether_declared_or_the_run_s_own(co
     bounds = {series.flow: series.bounds for series in counted.aggregator.snapshot().flows}
     assert bounds["Promising"] == (*BUCKETS[:13], 77.0, *BUCKETS[13:])
     assert bounds["not declared"] == BUCKETS
+
+
+def test_a_run_that_was_lost_with_its_process_is_an_error_of_its_flow_and_of_its_task():
+    aggregator = Aggregator()
+    version = aggregator.version()
+
+    aggregator.run_lost(observers.LostRun("nightly", None, 7, 9, 1_000.0, 3.0))
+    aggregator.run_lost(observers.LostRun("nightly", "work", 7, 8, 1_001.0, 0.5))
+
+    snapshot = aggregator.snapshot()
+    (flow,) = (series for series in snapshot.flows if series.flow == "nightly")
+    (task,) = (series for series in snapshot.tasks if series.flow == "nightly")
+    assert (flow.durations["error"].count, flow.durations["error"].total) == (1, 3.0)
+    assert (flow.durations["error"].last_time, flow.durations["error"].last_duration) == (1_003.0, 3.0)
+    assert (task.durations["error"].count, task.failures) == (1, {"process_lost": 1})
+    assert task.durations["error"].exemplar.span_id == 8
+    assert (aggregator.run_count, aggregator.version() != version) == (2, True)

@@ -18,6 +18,7 @@ kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="not ins
 SPOOL = Path(__file__).parents[2] / "deploy" / "spool"
 UNIT = SPOOL / "otelflow-ship.service"
 SIDECAR = SPOOL / "sidecar.yaml"
+DAEMON_SET = SPOOL / "daemonset.yaml"
 
 
 def command_of_unit():
@@ -25,8 +26,15 @@ def command_of_unit():
     return shlex.split(line.removeprefix("ExecStart="))
 
 
-def pod():
-    return yaml.safe_load(SIDECAR.read_text())["spec"]["template"]["spec"]
+def pod(file=SIDECAR):
+    return yaml.safe_load(file.read_text())["spec"]["template"]["spec"]
+
+
+def command_of(kind):
+    if kind == "unit":
+        return command_of_unit()
+    container = pod()["initContainers"][0] if kind == "sidecar" else pod(DAEMON_SET)["containers"][0]
+    return container["command"]
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
@@ -44,8 +52,40 @@ def test_systemd_understands_every_line_of_the_unit(tmp_path):
     assert (done.returncode, [line for line in done.stderr.splitlines() if UNIT.name in line]) == (0, [])
 
 
-def test_kubernetes_takes_the_sidecar():
-    kubernetes_validate.validate(yaml.safe_load(SIDECAR.read_text()), "1.31", strict=True)
+@pytest.mark.parametrize("file", [SIDECAR, DAEMON_SET], ids=lambda file: file.stem)
+def test_kubernetes_takes_the_manifest(file):
+    kubernetes_validate.validate(yaml.safe_load(file.read_text()), "1.31", strict=True)
+
+
+def test_the_daemon_set_is_no_root_but_where_it_makes_its_folder():
+    spec = pod(DAEMON_SET)
+
+    (folder,), (ship,) = spec["initContainers"], spec["containers"]
+    assert (folder["securityContext"]["runAsUser"], folder["command"][0]) == (0, "install")
+    assert f"--owner={ship['securityContext']['runAsUser']}" in folder["command"]
+    assert folder["command"][-1] == ship["command"][-1]
+    assert (ship["securityContext"]["runAsNonRoot"], ship["securityContext"]["capabilities"]) == (
+        True,
+        {"drop": ["ALL"]},
+    )
+    for container in (folder, ship):
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert container["volumeMounts"] == [{"name": "spool", "mountPath": "/spool"}]
+    assert "hostPath" in spec["volumes"][0]
+
+
+def test_the_folder_of_the_daemon_set_is_one_that_a_spool_accepts(tmp_path):
+    *command, place = pod(DAEMON_SET)["initContainers"][0]["command"]
+    words = [word for word in command if not word.startswith(("--owner", "--group"))]
+    subprocess.run([*words, tmp_path / place.lstrip("/")], check=True, timeout=60)
+    processor = SpoolSpanProcessor(tmp_path / place.lstrip("/"), is_shipped=False)
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(processor)
+
+    provider.get_tracer("program").start_span("waits").end()
+
+    assert len(list(processor.directory.glob("*.otlp"))) == 1
+    processor.shutdown()
 
 
 def test_the_sidecar_may_do_no_more_than_it_must_and_sees_who_is_alive():
@@ -61,9 +101,9 @@ def test_the_sidecar_may_do_no_more_than_it_must_and_sees_who_is_alive():
     assert spec["initContainers"][0]["restartPolicy"] == "Always"
 
 
-@pytest.mark.parametrize("kind", ["unit", "sidecar"])
+@pytest.mark.parametrize("kind", ["unit", "sidecar", "daemon set"])
 def test_the_command_sends_what_waits(kind, tmp_path):
-    name, *words = command_of_unit() if kind == "unit" else pod()["initContainers"][0]["command"]
+    name, *words = command_of(kind)
     processor = SpoolSpanProcessor(tmp_path / "spool", is_shipped=False)
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(processor)
@@ -78,7 +118,7 @@ def test_the_command_sends_what_waits(kind, tmp_path):
         assert (done.returncode, [span.name for span in receiver.spans]) == (0, ["waits"]), done.stderr
 
 
-@pytest.mark.parametrize("file", [UNIT, SIDECAR], ids=lambda file: file.name)
+@pytest.mark.parametrize("file", [UNIT, SIDECAR, DAEMON_SET], ids=lambda file: file.name)
 def test_each_file_opens_with_the_command_that_uses_it(file):
     first = file.read_text().splitlines()[0]
 

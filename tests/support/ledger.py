@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from otelflow._core.process import losses
 from otelflow._telemetry.batches import BoundedBatchProcessor
-from otelflow_exporters.spool import SpoolSpanProcessor
+from otelflow_exporters._spool.spool import Spool
 
 
 @contextmanager
@@ -15,7 +15,7 @@ def added_up():
     What waits is counted where it waits, and not as the rest of what is neither delivered nor lost.
     """
     batches, spools = [], []
-    with _noted(BoundedBatchProcessor, batches), _noted(SpoolSpanProcessor, spools):
+    with _noted(BoundedBatchProcessor, batches), _noted(Spool, spools):
         yield
     for processor in batches:
         with processor.worker.changed:

@@ -141,6 +141,7 @@ class Workplace:
         return clean_environment(
             HOME=self.home,
             XDG_DATA_HOME=self.home / ".local/share",
+            XDG_STATE_HOME=self.home / ".local/state",
             PATH=f"{scripts}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             COLUMNS=WIDTH,
             PYTHONUNBUFFERED=1,

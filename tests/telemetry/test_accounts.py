@@ -67,7 +67,7 @@ def test_the_end_of_a_program_tells_of_everything_in_one_line_with_the_address_o
     metrics = len(receiver.metric_requests)
     assert len(receiver.spans) == 5
     assert line == (
-        "INFO Telemetry: traces to OTLPSpanExporter: 5 made, 5 delivered; "
+        "INFO Telemetry: traces to SpoolSpanProcessor: 5 made, 5 delivered; "
         "traces to StoreSpanExporter: 5 made, 5 delivered; "
         f"metrics to OtlpOutput: {metrics} made, {metrics} delivered; "
         f"the last trace is http://jaeger/trace/{trace_id}"
@@ -84,6 +84,7 @@ def test_what_is_lost_is_a_warning_and_a_shutdown_is_told_once(dead_url):
         print_ledger(telemetry)
         """,
         OTEL_EXPORTER_OTLP_ENDPOINT=dead_url,
+        OTELFLOW_SPOOL="off",
     )
 
     (line,) = lines_of(done)
@@ -110,21 +111,22 @@ def test_what_is_sampled_out_was_never_made(receiver):
         OTEL_TRACES_SAMPLER="always_off",
     )
 
-    assert done.stdout == "traces to OTLPSpanExporter: 0 made, 0 delivered\n"
+    assert done.stdout == "traces to SpoolSpanProcessor: 0 made, 0 delivered\n"
     assert lines_of(done) == []
 
 
 @pytest.mark.parametrize(
-    ("options", "ledger"),
+    ("options", "ledger", "ledger_of_queue"),
     [
-        ({"status": 503}, "7 made, 0 delivered, 7 lost (7 export_failed)"),
-        ({"status": 400}, "7 made, 0 delivered, 7 lost (7 export_failed)"),
+        ({"status": 503}, "7 made, 0 delivered, 7 waiting", "7 made, 0 delivered, 7 lost (7 export_failed)"),
+        ({"status": 400}, "7 made, 0 delivered, 7 lost (7 rejected)", "7 made, 0 delivered, 7 lost (7 export_failed)"),
         # OTLP's partial success: two spans were rejected
-        ({"body": b"\x0a\x02\x08\x02"}, "7 made, 5 delivered, 2 lost (2 rejected)"),
+        ({"body": b"\x0a\x02\x08\x02"}, *["7 made, 5 delivered, 2 lost (2 rejected)"] * 2),
     ],
     ids=["unavailable", "refused for good", "partly rejected"],
 )
-def test_what_an_endpoint_does_not_take_is_in_the_ledger(receiver, options, ledger):
+@pytest.mark.parametrize("spool", ["auto", "off"])
+def test_what_an_endpoint_does_not_take_is_in_the_ledger(receiver, options, ledger, ledger_of_queue, spool):
     vars(receiver).update(options)
 
     done = python(
@@ -136,9 +138,11 @@ def test_what_an_endpoint_does_not_take_is_in_the_ledger(receiver, options, ledg
         print_ledger(telemetry)
         """,
         OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+        OTELFLOW_SPOOL=spool,
     )
 
-    assert done.stdout == f"traces to OTLPSpanExporter: {ledger}\n", done.stderr
+    expected = f"OTLPSpanExporter: {ledger_of_queue}" if spool == "off" else f"SpoolSpanProcessor: {ledger}"
+    assert done.stdout == f"traces to {expected}\n", done.stderr
     assert len(lines_of(done)) == 1
 
 
@@ -156,7 +160,7 @@ def test_each_exporter_has_an_account_of_its_own(receiver):
     )
 
     assert done.stdout.splitlines() == [
-        "traces to OTLPSpanExporter: 2 made, 2 delivered",
+        "traces to SpoolSpanProcessor: 2 made, 2 delivered",
         "traces to TreeSpanExporter: 2 made, 2 delivered",
     ]
 
@@ -182,8 +186,8 @@ def test_a_forked_child_tells_of_its_own_and_its_parent_of_the_rest(receiver):
     )
 
     of_child, of_parent = lines_of(done)
-    assert "OTLPSpanExporter: 7 made, 7 delivered;" in of_child
-    assert "OTLPSpanExporter: 3 made, 3 delivered;" in of_parent
+    assert "SpoolSpanProcessor: 7 made, 7 delivered;" in of_child
+    assert "SpoolSpanProcessor: 3 made, 3 delivered;" in of_parent
     assert len(receiver.spans) == 10
 
 

@@ -4,22 +4,20 @@ import os
 import subprocess
 import sys
 import textwrap
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from opentelemetry import context
 from opentelemetry._logs import LogRecord, SeverityNumber, _internal, get_logger_provider, set_logger_provider
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, LogRecordExportResult
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.util._once import Once
 
-from otelflow._core.process import losses
+from otelflow._core.process import losses, settings
 from otelflow._telemetry import logs
 from otelflow._telemetry.logs import BoundedBatchLogRecordProcessor
 from otelflow.errors import ConfigurationError
+from support.receivers import OtlpReceiver
 
 PROGRAM = """
 import os, sys
@@ -51,30 +49,12 @@ def python(body, **environment):
 
 @pytest.fixture
 def receiver():
-    """A real OTLP/HTTP endpoint on loopback that keeps the log records it gets."""
-    records = []
+    with OtlpReceiver() as receiver:
+        yield receiver
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            request = ExportLogsServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
-            for resource in request.resource_logs:
-                records.extend(record for scope in resource.scope_logs for record in scope.log_records)
-            self.send_response(200)
-            self.end_headers()
 
-        def log_message(self, *_):
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.records = records
-    server.lines = lambda: [one.body.string_value for one in records if one.body.string_value.startswith("line")]
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+def lines_of(records):
+    return [record.body.string_value for record in records if record.body.string_value.startswith("line")]
 
 
 @pytest.fixture
@@ -92,10 +72,23 @@ def test_a_program_faster_than_its_collector_loses_no_record(receiver):
 
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert receiver.lines() == [f"line {number}" for number in range(500)]
+    assert lines_of(receiver.log_records) == [f"line {number}" for number in range(500)]
 
 
-def test_a_dead_collector_is_one_warning_and_each_record_is_counted():
+def test_what_a_dead_collector_does_not_take_waits_for_the_next_process(receiver):
+    receiver.status = 503
+    first = python("otelflow.configure(); talk(2).execute()", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
+    receiver.requests.clear()
+    receiver.status = 200
+    second = python("otelflow.configure(); talk(1).execute()", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
+
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert "log records wait in the spool " in first.stderr
+    assert sorted(lines_of(receiver.log_records)) == ["line 0", "line 0", "line 1"]
+    assert "wait" not in second.stderr
+
+
+def test_without_a_spool_a_dead_collector_is_one_warning_and_each_record_is_counted():
     done = python(
         """
         import atexit
@@ -110,6 +103,7 @@ def test_a_dead_collector_is_one_warning_and_each_record_is_counted():
         quiet().execute()
         """,
         OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
+        OTELFLOW_SPOOL="off",
     )
 
     lost, signals = done.stdout.splitlines()[-1].split(" ", 1)
@@ -138,7 +132,7 @@ def test_a_flush_delivers_the_records_and_a_shutdown_ends_their_delivery(receive
 
     assert done.stdout.splitlines()[1] == "True"
     assert done.stdout.splitlines()[-1] == "dict_keys([('logs', 'after_shutdown')])"
-    assert receiver.lines() == ["line 0", "line 0"]
+    assert lines_of(receiver.log_records) == ["line 0", "line 0"]
 
 
 def test_a_flush_says_when_the_records_did_not_arrive():
@@ -167,7 +161,7 @@ def test_a_forked_worker_delivers_its_records_and_not_those_of_its_parent(receiv
     )
 
     assert done.stdout.splitlines()[-1] == "0"
-    assert sorted(receiver.lines()) == ["line of the child", "line of the parent"]
+    assert sorted(lines_of(receiver.log_records)) == ["line of the child", "line of the parent"]
 
 
 def test_what_the_exit_cuts_short_is_said_before_the_records_are_delivered(receiver):
@@ -189,7 +183,7 @@ def test_what_the_exit_cuts_short_is_said_before_the_records_are_delivered(recei
     )
 
     assert done.returncode == 0, done.stderr
-    assert any("Finished" in one.body.string_value and "waits" in one.body.string_value for one in receiver.records)
+    assert any("Finished" in one.body.string_value and "waits" in one.body.string_value for one in receiver.log_records)
 
 
 def test_each_record_that_a_dead_exporter_loses_is_counted(monkeypatch, dropped):
@@ -282,6 +276,7 @@ def test_each_exporter_has_a_queue_that_is_delivered_each_second(no_provider, mo
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     resource = Resource({"service.name": "shop"})
     exits = []
+    settings.configure(spool="off")
     monkeypatch.setattr(logs.shutdown, "end_open_runs_at_exit", lambda: exits.append("again"))
 
     provider = logs.use_logs(resource)

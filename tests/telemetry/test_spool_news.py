@@ -1,11 +1,36 @@
 """A spool hears what has happened in open runs, and nothing of runs that have ended."""
 
+import signal
+import sys
+
+import pytest
 from opentelemetry import trace
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 import otelflow
 from otelflow import semconv
 from otelflow._core.runs import observers
-from otelflow._telemetry.spool_news import SpoolNews
+from otelflow._telemetry.spool_news import SpoolNews, tell_of_lost_runs
+from support.programs import run_python, source_of, start
+from support.receivers import OtlpReceiver
+
+PROGRAM = """
+    import os, signal, sys
+    import otelflow
+
+    otelflow.configure(service_name="x", metrics=f"textfile:{sys.argv[1]}.prom")
+
+    @otelflow.task
+    def work():
+        if sys.argv[1] == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    @otelflow.flow
+    def nightly():
+        work()
+
+    nightly().execute()
+    """
 
 
 def test_messages_of_an_open_run_are_news_once_and_all_of_them_when_more_come(spans):
@@ -46,3 +71,50 @@ def test_runs_that_have_ended_are_not_kept(spans):
     assert len(news._runs) <= 1_000
     assert news.take() == []
     assert len(news._runs) == 0
+
+
+def test_a_lost_run_is_told_to_observers_and_what_is_none_is_not():
+    traces = TracesData()
+    scope_spans = traces.resource_spans.add().scope_spans.add()
+    for name, keys in {"flow f": "flow", "task t": "flow task", "GET /": "", "attempt 1": "flow task"}.items():
+        span = scope_spans.spans.add(name=name, start_time_unix_nano=2_000_000_000, end_time_unix_nano=5_500_000_000)
+        span.trace_id, span.span_id = b"\0" * 15 + b"\7", b"\0" * 7 + b"\x09"
+        for key in keys.split():
+            span.attributes.add(key=f"otelflow.{key}.name").value.string_value = key[0]
+    runs = []
+
+    class Ear(observers.Observer):
+        def run_lost(self, run):
+            runs.append(run)
+
+    observers.add_observer(Ear())
+    tell_of_lost_runs(traces.SerializeToString())
+
+    assert runs == [
+        observers.LostRun("f", None, 7, 9, 2.0, 3.5),
+        observers.LostRun("f", "t", 7, 9, 2.0, 3.5),
+    ]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals of POSIX")
+def test_what_a_killed_program_was_doing_is_counted_once_by_those_that_come_after_it(tmp_path):
+    path = tmp_path / "program.py"
+    path.write_text(source_of(PROGRAM))
+    names = [f"after{number}" for number in range(3)]
+
+    with OtlpReceiver() as receiver:
+        variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "cwd": tmp_path}
+        killed = run_python(path, "killed", **variables)
+        programs = [start(sys.executable, path, name, **variables) for name in names]
+        outputs = [program.communicate(timeout=100) for program in programs]
+
+    assert killed.returncode == -signal.SIGKILL
+    assert outputs == [("", "")] * 3
+    assert sum(span.name == "flow nightly" for span in receiver.spans) == 4
+    texts = [(tmp_path / f"{name}.prom").read_text() for name in names]
+    lost = [
+        'otelflow_flow_runs_total{flow="nightly",result="error",service="x"} 1.0',
+        'otelflow_task_runs_total{flow="nightly",result="error",service="x",task="work"} 1.0',
+        'otelflow_task_failures_total{error_type="process_lost",flow="nightly",service="x",task="work"} 1.0',
+    ]
+    assert [sum(line in text for text in texts) for line in lost] == [1, 1, 1]

@@ -5,12 +5,14 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import sampling
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
+from otelflow._core.process import settings as otelflow_settings
 from otelflow._core.process.instance import instance_id
 from otelflow._telemetry import traces
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow._telemetry.id_generator import SystemIdGenerator
 from otelflow._telemetry.traces import new_provider
 from otelflow.errors import ConfigurationError
+from otelflow_exporters.spool import SpoolSpanProcessor
 
 
 @pytest.fixture
@@ -91,9 +93,18 @@ def test_each_exporter_that_is_named_has_a_queue_of_its_own(provider):
 
     queues = processors(provider(OTEL_TRACES_EXPORTER="otlp,console", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9"))
 
-    assert [type(queue) for queue in queues] == [BoundedBatchSpanProcessor] * 2
-    assert [type(queue.exporter).__name__ for queue in queues] == ["OTLPSpanExporter", "ConsoleSpanExporter"]
-    assert [queue._answer.endpoint for queue in queues] == ["http://127.0.0.1:9", ""]
+    assert [type(queue) for queue in queues] == [SpoolSpanProcessor, BoundedBatchSpanProcessor]
+    assert queues[0]._spool._sender.status.endpoint == "http://127.0.0.1:9/v1/traces"
+    assert type(queues[1].exporter).__name__ == "ConsoleSpanExporter"
+
+
+def test_without_a_spool_spans_for_an_endpoint_wait_in_a_queue(provider):
+    otelflow_settings.configure(spool="off")
+
+    (queue,) = processors(provider(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9"))
+
+    assert type(queue) is BoundedBatchSpanProcessor
+    assert queue._answer.endpoint == "http://127.0.0.1:9"
 
 
 def test_a_limit_that_is_none_is_named(provider):

@@ -28,6 +28,7 @@ _OWN_NAMES: Final = frozenset({"otlp", "console", "logging", "prometheus", "zipk
 _GRPC_NAMES: Final = ("unix:///", "unix-abstract:", "dns:///", "ipv4:///", "ipv6:///", "xds:///", "passthrough:///")
 _REASON_LENGTH: Final = 200
 _MOST_CAUSES: Final = 50
+_NO_ANSWER: Final = "timed out"
 _REDIRECTION: Final = 300
 # What HTTP servers answer to a request with something in it that they cannot take: bad, too large, not processable.
 _BAD_REQUESTS: Final = frozenset({400, 413, 422})
@@ -36,11 +37,14 @@ _UNAVAILABLE: Final = frozenset({408, 429, 502, 503, 504})
 _UNAVAILABLE_CODES: Final = frozenset(
     {"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "RESOURCE_EXHAUSTED", "ABORTED"}
 )
-# An exporter with one of these makes its own session.
-_CREDENTIAL_PROVIDERS: Final = (
-    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
-    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_{}_CREDENTIAL_PROVIDER",
-)
+# An exporter with one of these makes its own session, or its own channel.
+_CREDENTIAL_PROVIDERS: Final = {
+    _HTTP: (
+        "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
+        "OTEL_PYTHON_EXPORTER_OTLP_HTTP_{}_CREDENTIAL_PROVIDER",
+    ),
+    _GRPC: ("OTEL_PYTHON_EXPORTER_OTLP_GRPC_CREDENTIAL_PROVIDER",),
+}
 #: The cure for an endpoint that does not take what is sent
 CURE: Final = "'otelflow doctor' looks at it"
 
@@ -89,6 +93,7 @@ class ExportStatus:
         self.message = ""
         self.is_refused = False
         self.was_asked = False
+        self.is_silent = False  # there was no answer in time, and so nobody knows what became of the request
         self.is_for_good = False  # the same request would be refused again, and a part of it perhaps not
         self.may_take_others = False  # it works, and has refused this request, which somebody may mend
 
@@ -136,11 +141,13 @@ class ExportStatus:
             is_too_large = name == "RESOURCE_EXHAUSTED" and "larger than" in details  # else it has no room for now
             self.is_for_good = is_too_large or name in ("INVALID_ARGUMENT", "INTERNAL")
             self.may_take_others = name not in _UNAVAILABLE_CODES
+            self.is_silent = name == "DEADLINE_EXCEEDED"
             if is_too_large:
                 # The exporter would send it again and again, for as long as its time-out lasts.
                 raise TooLarge(self.reason) from error
         else:
             self.reason = self._short(_system_error(error))
+            self.is_silent = self.reason == _NO_ANSWER
 
     def _short(self, text: str) -> str:
         # gRPC names the address without its scheme, which makes a password in it hard to see.
@@ -161,7 +168,7 @@ def _system_error(error: BaseException) -> str:
             return str(cause.strerror).lower()
         queue += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
     is_timeout = any("Timeout" in type(cause).__name__ for cause in errors)
-    return "timed out" if is_timeout else type(error).__name__
+    return _NO_ANSWER if is_timeout else type(error).__name__
 
 
 def new_exporter(signal: str, name: str) -> tuple[Any, ExportStatus]:
@@ -184,7 +191,7 @@ def new_exporter(signal: str, name: str) -> tuple[Any, ExportStatus]:
             arguments["endpoint"] = f"{address.rstrip('/')}/v1/{signal}" if is_base else address
     exporter_variable = f"OTEL_{signal.upper()}_EXPORTER"
     kind = entry_points.load(f"opentelemetry_{signal}_exporter", name, exporter_variable)
-    if name == _HTTP and not any(os.environ.get(provider.format(signal.upper())) for provider in _CREDENTIAL_PROVIDERS):
+    if name == _HTTP and credential_provider(signal, name) is None:
         arguments["session"] = _listening_session(status)
         status.is_listening = arguments["session"] is not None
     try:
@@ -196,6 +203,22 @@ def new_exporter(signal: str, name: str) -> tuple[Any, ExportStatus]:
     if name == _GRPC:
         _listen_to_stub(exporter, status)
     return exporter, status
+
+
+def credential_provider(signal: str, name: str) -> Callable[[], Any] | None:
+    """Return what makes the HTTP session, or the gRPC credentials, of the exporter *name*, if a variable names that.
+
+    Raises ConfigurationError.
+    """
+    for form in _CREDENTIAL_PROVIDERS[name]:
+        provider_variable = form.format(signal.upper())
+        provider = os.environ.get(provider_variable)
+        if provider:
+            maker: Callable[[], Any] = entry_points.load(
+                "opentelemetry_otlp_credential_provider", provider, provider_variable
+            )
+            return maker
+    return None
 
 
 def is_otlp(name: str) -> bool:

@@ -20,11 +20,22 @@ from otelflow._core.process.worker import uninstrumented
 from otelflow._core.text.hints import suggestion
 from otelflow._version import __version__
 from otelflow.errors import ConfigurationError
-from otelflow_exporters._otlp.endpoint import ExportStatus, TooLarge, is_grpc, otlp_settings, variable
+from otelflow_exporters._otlp.endpoint import (
+    ExportStatus,
+    TooLarge,
+    credential_provider,
+    is_grpc,
+    otlp_settings,
+    variable,
+)
 
 _PATHS: Final = {"traces": "v1/traces", "logs": "v1/logs", "metrics": "v1/metrics"}
 _EXPORT: Final = "/opentelemetry.proto.collector.{package}.v1.{service}/Export"
-_SERVICES: Final = {"traces": ("trace", "TraceService"), "logs": ("logs", "LogsService")}
+_SERVICES: Final = {
+    "traces": ("trace", "TraceService"),
+    "logs": ("logs", "LogsService"),
+    "metrics": ("metrics", "MetricsService"),
+}
 _USER_AGENT: Final = f"otelflow/{__version__}"
 _COMPRESSIONS: Final = ("gzip", "deflate", "none")
 # Of gzip's nine levels: higher ones take several times as long for a tenth less
@@ -56,7 +67,7 @@ def new_sender(signal: str, exporter: str = "otlp") -> Sender:
     is_over_grpc = is_grpc(signal, exporter)
     endpoint, timeout = otlp_settings(signal, "otlp_proto_grpc" if is_over_grpc else "otlp_proto_http")
     name, compression = variable(signal, "COMPRESSION")
-    compression = compression.lower() or "gzip"
+    compression = compression.lower() or "none"  # as OpenTelemetry has it: most endpoints are on the same machine
     if compression not in _COMPRESSIONS:
         raise ConfigurationError(f"{name}={compression} is not supported{suggestion(compression, _COMPRESSIONS)}")
     headers = dict(parse_env_headers(variable(signal, "HEADERS")[1], liberal=True))
@@ -92,7 +103,7 @@ class _HttpSender:
         self._certificate = (certificate, key) if certificate and key else certificate
         import requests  # noqa: PLC0415 only where something is sent; before the first span, since it takes long
 
-        self._new_session = requests.Session
+        self._new_session = credential_provider(signal, "otlp_proto_http") or requests.Session
         self._session: Any = None
         forks.begin_anew(self, _HttpSender._begin)
 
@@ -107,9 +118,9 @@ class _HttpSender:
             body = gzip.compress(body, _LEVEL)
         elif self._compression == "deflate":
             body = zlib.compress(body, _LEVEL)
-        if self._session is None:
-            self._session = self._new_session()
         try:
+            if self._session is None:
+                self._session = self._new_session()
             with (
                 uninstrumented(),
                 self._session.post(
@@ -159,7 +170,10 @@ class _GrpcSender:
         is_insecure = parts.scheme == "http" if not text or parts.scheme == "https" else text == "true"
         self._target = parts.netloc or endpoint
         self._credentials: Any = None
-        if not is_insecure:
+        provider = None if is_insecure else credential_provider(signal, "otlp_proto_grpc")
+        if provider is not None:
+            self._credentials = provider()
+        elif not is_insecure:
             paths = (_file(signal, setting) for setting in ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE"))
             self._credentials = grpc.ssl_channel_credentials(*map(_content, paths))
         self._metadata = tuple(headers.items())

@@ -1,9 +1,10 @@
 """What a segment holds, from an offset on, and the request that is made of it: the bytes as they lie there."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
+from google.protobuf.message import Message
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Status, TracesData
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as StoredSpan
 from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -53,7 +54,11 @@ class Piece(NamedTuple):
     unreadable: int
 
 
-def read_piece(folder: Folder, name: str, offset: int, *, is_finished: bool) -> Piece:
+#: Returns what is to be sent of a record's body that ends at that place; None if there is nothing of that kind in it
+Read = Callable[[bytes, int], Item | None]
+
+
+def read_piece(folder: Folder, name: str, read: Read, offset: int, *, is_finished: bool) -> Piece:
     """Return the records of the segment *name* from *offset* on, some of them; none at its end.
 
     The last record of a segment that is not *is_finished* may be half there: it is left for later.
@@ -62,10 +67,10 @@ def read_piece(folder: Folder, name: str, offset: int, *, is_finished: bool) -> 
     try:
         size = os.fstat(descriptor).st_size
         content = os.pread(descriptor, _PIECE, offset)
-        items, unreadable = _items(content, offset)
+        items, unreadable = _items(content, read, offset)
         if not items and len(content) < size - offset:
             content = os.pread(descriptor, _LARGEST_PIECE, offset)
-            items, unreadable = _items(content, offset)
+            items, unreadable = _items(content, read, offset)
     finally:
         os.close(descriptor)
     if is_finished and not items:
@@ -73,12 +78,12 @@ def read_piece(folder: Folder, name: str, offset: int, *, is_finished: bool) -> 
     return Piece(items, items[-1].end if items else offset, unreadable)
 
 
-def read_range(folder: Folder, name: str, start: int, end: int) -> list[Item]:
+def read_range(folder: Folder, name: str, read: Read, start: int, end: int) -> list[Item]:
     """Return what is to be sent of a part of the segment *name*; nothing if that is gone."""
     items: list[Item] = []
     while start < end:
         try:
-            piece = read_piece(folder, name, start, is_finished=True)
+            piece = read_piece(folder, name, read, start, is_finished=True)
         except FileNotFoundError:
             break
         if not piece.items:
@@ -88,10 +93,10 @@ def read_range(folder: Folder, name: str, start: int, end: int) -> list[Item]:
     return items
 
 
-def _items(content: bytes, offset: int) -> tuple[list[Item], int]:
+def _items(content: bytes, read: Read, offset: int) -> tuple[list[Item], int]:
     items, unreadable, position = [], 0, 0
     for record in Segment(content).bodies():
-        item = item_of(content[record.start : record.fields_end], offset + record.end)
+        item = read(content[record.start : record.fields_end], offset + record.end)
         unreadable += (record.beginning > position) + (item is None)
         items.append(item or Item(offset + record.end, [], 0))
         position = record.end
@@ -114,19 +119,26 @@ def item_of(body: bytes, end: int) -> Item | None:
 
 def item_of_traces(traces: TracesData, end: int) -> Item:
     """Return what is to be sent of *traces*, each span on its own, as if a record held them that ends at *end*."""
-    parts = []
-    for resource_spans, scope_spans, span in _spans_in(traces):
-        if is_note(span):
-            continue
-        resource = field(_FIRST, resource_spans.resource.SerializeToString())
-        scope = field(_FIRST, scope_spans.scope.SerializeToString())
-        schemas = [
-            field(_THIRD, schema_url.encode()) if schema_url else b""
-            for schema_url in (resource_spans.schema_url, scope_spans.schema_url)
-        ]
-        span_field = field(_SECOND, span.SerializeToString())
-        parts.append(Part((resource, schemas[0]), (scope, schemas[1]), span_field))
+    parts = [
+        part_around(resource_spans, scope_spans, span)
+        for resource_spans, scope_spans, span in _spans_in(traces)
+        if not is_note(span)
+    ]
     return Item(end, parts, len(parts))
+
+
+def part_around(of_resource: Any, of_scope: Any, item: Message) -> Part:
+    """Return *item* as it stands in these messages of OTLP, such as ``ResourceSpans`` and ``ScopeSpans``.
+
+    The messages of all signals have the same fields: what is described, its parts, its schema.
+    """
+    resource = field(_FIRST, of_resource.resource.SerializeToString())
+    scope = field(_FIRST, of_scope.scope.SerializeToString())
+    schemas = [
+        field(_THIRD, schema_url.encode()) if schema_url else b""
+        for schema_url in (of_resource.schema_url, of_scope.schema_url)
+    ]
+    return Part((resource, schemas[0]), (scope, schemas[1]), field(_SECOND, item.SerializeToString()))
 
 
 def _part_of(body: bytes) -> Part | None:

@@ -5,6 +5,7 @@ The lock goes with its process, however that ends, so that a segment is never le
 
 import contextlib
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,6 +18,8 @@ SUFFIX: Final = ".sent"
 #: Where a part of a segment begins and ends, in bytes
 Range = tuple[int, int]
 
+# Within this time a process that lives has read what was sent of its segments
+_READ_SECONDS: Final = 600.0
 _DIGITS: Final = 20
 _END: Final = b"."
 # More than anybody sets aside at once
@@ -45,8 +48,7 @@ class Claim:
     def remove(self, folder: Folder) -> None:
         """Remove the segment from *folder*: nothing is left to be done with it."""
         folder.remove(self.name)
-        writer = writer_of(self.name)
-        if writer == os.getpid() or not is_running(writer):  # else it learns by this file that nothing was lost
+        if writer_of(self.name) == os.getpid():  # else that process, if it lives, learns by this file what was sent
             folder.remove(self.name + SUFFIX)
         self.release()
 
@@ -140,8 +142,15 @@ def count_vanished(directory: Path, own: dict[str, int], sent_of: Callable[[str]
 
 
 def remove_orphans(folder: Folder) -> None:
-    """Remove what processes that are gone have not looked at."""
+    """Remove what processes that are gone have not looked at.
+
+    One in another container has no process id here, but looks each second.
+    """
+    oldest = time.time() - _READ_SECONDS
     for name in folder.names():
         segment = name.removesuffix(SUFFIX)
-        if segment != name and folder.file(segment) is None and not is_running(writer_of(segment)):
+        if segment == name or folder.file(segment) is not None or is_running(writer_of(segment)):
+            continue
+        file = folder.file(name)
+        if file is None or file.modified < oldest:
             folder.remove(name)

@@ -2,12 +2,13 @@
 
 import hashlib
 import os
+import sys
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from opentelemetry.util.re import parse_env_headers
 
-from otelflow._core.process.files import Folder
+from otelflow._core.process.files import Folder, is_held
 from otelflow._core.text.redaction import is_secret
 from otelflow.errors import StoreUnreadable
 from otelflow_exporters._otlp.endpoint import ExportStatus, is_grpc, otlp_settings, variable
@@ -39,6 +40,24 @@ class Destination(NamedTuple):
                 f"The spool {folder.path} was made for {owner}, not for {self.place}: name another folder in "
                 f"OTELFLOW_SPOOL_DIR, or remove the file {NAME} in it, and what waits there is sent to {self.place}"
             )
+        if folder.path.name == self.folder_name and not _has_locks(folder):
+            raise StoreUnreadable(
+                f"The spool {folder.path} is on a file system without locks, where no process knows which others live: "
+                "name a folder for each process in OTELFLOW_SPOOL_DIR"
+            )
+
+    @property
+    def folder_name(self) -> str:
+        """What the folder is called that nobody has named."""
+        return self.fingerprint[:_DIGITS]
+
+
+def _has_locks(folder: Folder) -> bool:
+    descriptor = folder.open(NAME, os.O_RDONLY)
+    try:
+        return is_held(descriptor) is not None
+    finally:
+        os.close(descriptor)
 
 
 def destination_of(signal: str, exporter: str = "otlp") -> Destination:
@@ -58,11 +77,18 @@ def destination_of(signal: str, exporter: str = "otlp") -> Destination:
 def spool_directory(mode: str, directory: str, exporter: str = "otlp") -> Path | None:
     """Return the folder in which the spans for *exporter* wait, as the settings ``spool`` and ``spool_dir`` say.
 
-    None: they wait in memory, or go without a spool. Raises ConfigurationError.
+    None: they wait in memory, or go without a spool. Raises ConfigurationError, also where there is no home for it.
     """
-    if mode in ("off", "memory") or (mode == "auto" and not directory):
+    if mode in ("off", "memory"):
         return None
     if directory:
         return absolute(os.fspath(directory), "OTELFLOW_SPOOL_DIR")
-    # Beside the local store; one folder for each destination, so that none is ever refused.
-    return default_directory().parent / "spool" / destination_of("traces", exporter).fingerprint[:_DIGITS]
+    if mode == "auto" and sys.platform == "win32":  # without locks, no process knows which others live
+        return None
+    # One folder for each destination, so that none is ever refused.
+    return spools_directory() / destination_of("traces", exporter).folder_name
+
+
+def spools_directory() -> Path:
+    """Return where the spools are that nobody has named: beside the local store. Raises ConfigurationError."""
+    return default_directory().parent / "spool"

@@ -4,17 +4,19 @@ from collections import deque
 from typing import Final
 
 from otelflow._core.process import forks
-from otelflow_exporters._spool.batches import Item, item_of
+from otelflow_exporters._spool.batches import Item
 from otelflow_exporters._spool.shipper import Shipper
+from otelflow_exporters._spool.signals import SPANS, Signal
 
 #: In bytes
 LARGEST_MEMORY: Final = 16 * 1024 * 1024
 
 
 class Memory:
-    """Encoded spans, in order; those that are on their way to the endpoint are still among them."""
+    """Encoded items, in order; those that are on their way to the endpoint are still among them."""
 
-    def __init__(self) -> None:
+    def __init__(self, signal: Signal = SPANS) -> None:
+        self._read = signal.read
         self._lock = forks.new_lock()
         self._bodies: deque[bytes] = deque()
         self._size = 0
@@ -37,7 +39,7 @@ class Memory:
     def ship(self, shipper: Shipper, count: int) -> int:
         """Ship some of the oldest *count*; return how many have gone."""
         bodies = self.take(count)
-        tried, is_done = shipper.ship_records([item_of(body, 0) or Item(0, [], 1) for body in bodies])
+        tried, is_done = shipper.ship_records([self._read(body, 0) or Item(0, [], 1) for body in bodies])
         return self.give_back(bodies, tried, is_done=is_done)
 
     def take(self, count: int) -> list[bytes]:

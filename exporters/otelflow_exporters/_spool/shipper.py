@@ -14,6 +14,7 @@ from otelflow_exporters._otlp.sender import Sender
 from otelflow_exporters._spool.aside import Aside, Piece
 from otelflow_exporters._spool.batches import Item, lost_spans, read_piece, read_range, request_of
 from otelflow_exporters._spool.claims import Claim, claim, forget, remove_orphans
+from otelflow_exporters._spool.signals import SPANS, Signal
 from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters._store.pruning import is_live
 from otelflow_exporters._store.records import LARGEST_SEGMENT
@@ -21,6 +22,7 @@ from otelflow_exporters._store.records import LARGEST_SEGMENT
 _FIRST_BACKOFF_SECONDS: Final = 1.0
 _LONGEST_BACKOFF_SECONDS: Final = 60.0
 _JITTER: Final = 0.2
+_TIDYING_SECONDS: Final = 3_600.0
 # How often the same batch is tried in a row by an endpoint that takes nothing: it may be the batch that it cannot take.
 _TRIES_IN_PLACE: Final = 3
 # How often an endpoint that takes others may refuse one and the same span before that is lost
@@ -56,6 +58,7 @@ class Shipper:
 
     *own* says how many spans this process has written, by segment. *on_loss* is told of each span that was sent in
     vain: ``rejected`` by the endpoint, or ``unreadable``. *check* raises StoreUnreadable for a folder of others.
+    *on_told* is given what was sent of processes that were lost: ``TracesData`` with what they had begun.
     """
 
     def __init__(
@@ -68,8 +71,12 @@ class Shipper:
         own: Callable[[], dict[str, int]] = dict,
         is_for_all: bool = False,
         check: Callable[[Folder], object] = bool,
+        on_told: Callable[[bytes], object] = bool,
+        signal: Signal = SPANS,
     ) -> None:
+        self._signal = signal
         self._check = check
+        self._on_told = on_told
         self._directory = directory
         self._sender = sender
         self._largest_batch = batch_size
@@ -94,7 +101,7 @@ class Shipper:
         self._batch_size = self._largest_batch
         self._failures = self._failures_in_place = 0
         self._reason = ""
-        self._is_tidy = False
+        self._next_tidying = 0.0  # on time.monotonic()
         self._is_turn_of_heads = False
         self.not_before = 0.0  # on time.monotonic()
         #: How many requests were sent, and how many of them arrived
@@ -104,6 +111,11 @@ class Shipper:
     def failure(self) -> str:
         """Why something does not arrive at the moment, in words; empty when all is well."""
         return self._reason if self._failures or self._aside else ""
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the endpoint has left the last request without an answer."""
+        return bool(self._failures) and self._sender.status.is_silent
 
     def sent_of(self, name: str) -> int | None:
         """Return how many spans of the segment *name* are done with; None if another process ships it."""
@@ -146,8 +158,8 @@ class Shipper:
         shipped, vanished = forget(folder, own, self._sent, written.keys() - names)
         if shipped or vanished:
             return Outcome(own=shipped, vanished=vanished, is_more=True)
-        if not self._is_tidy:
-            self._is_tidy = True
+        if time.monotonic() >= self._next_tidying:
+            self._next_tidying = time.monotonic() + _TIDYING_SECONDS
             remove_orphans(folder)
         self._release(self._claims.keys() - names)
         if self._is_turn_of_heads:
@@ -176,7 +188,7 @@ class Shipper:
         """Send the next batch of a segment; None if there is nothing to send in it."""
         items = self._items.get(held.name)
         if not items:
-            piece = read_piece(folder, held.name, held.offset, is_finished=is_finished)
+            piece = read_piece(folder, held.name, self._signal.read, held.offset, is_finished=is_finished)
             if piece.unreadable:
                 self._on_loss("unreadable", piece.unreadable)  # how many spans it was, nobody can tell
             if not piece.items:
@@ -216,7 +228,8 @@ class Shipper:
             file = folder.file(held.name)
             last_sign = round(file.modified * 1e9) if file is not None else 0
             is_own = held.name in self._own()  # its end could not be written on a full disk: nothing is lost
-            lost = [] if is_own else lost_spans(folder.read(held.name, LARGEST_SEGMENT), last_sign)
+            has_runs = self._signal.has_runs and not is_own
+            lost = [] if not has_runs else lost_spans(folder.read(held.name, LARGEST_SEGMENT), last_sign)
             size = self._largest_batch
             self._aside.add(Piece(held.name, None, lost[start : start + size]) for start in range(0, len(lost), size))
             if lost:
@@ -238,7 +251,7 @@ class Shipper:
         piece = self._aside.due()
         if piece is None:
             return None
-        items = piece.items if piece.place is None else read_range(folder, piece.name, *piece.place)
+        items = piece.items if piece.place is None else read_range(folder, piece.name, self._signal.read, *piece.place)
         answer = self._send(items)
         if answer is _Answer.WAIT:
             answer = self._judge(piece, items)
@@ -255,6 +268,7 @@ class Shipper:
         count = sum(item.spans for item in items)
         if piece.place is not None:
             return self._count(piece.name, count)
+        self._on_told(request_of(items))
         if held is not None and not self._aside.has(piece.name):  # at once: who is killed before tells them again
             self._remove(folder, held)
         return Outcome(others=count, is_more=True)

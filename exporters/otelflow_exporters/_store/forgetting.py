@@ -10,7 +10,17 @@ from otelflow import semconv
 from otelflow._core.process.files import Folder, StoredFile
 from otelflow_exporters._store.ownership import open_payloads, payload_files
 from otelflow_exporters._store.pruning import remove
-from otelflow_exporters._store.records import LARGEST_SEGMENT, Record, Segment, is_note, spans_of, without
+from otelflow_exporters._store.records import (
+    CHECKSUM_BYTES,
+    LARGEST_SEGMENT,
+    Record,
+    Segment,
+    is_note,
+    note_in,
+    parsed,
+    spans_of,
+    without,
+)
 
 
 class Forgotten(NamedTuple):
@@ -79,7 +89,7 @@ def _erase(store: Folder, file: StoredFile, is_forgotten: Callable[[StoredSpan],
     bodies: list[tuple[Record, bytes]] = []
     is_anything_left = False
     for record in segment.records():
-        spans = list(spans_of(record.traces))
+        spans = [*spans_of(record.traces), *_noted_in(segment, record)]
         forgotten = [span for span in spans if is_forgotten(span)]
         is_anything_left |= len(forgotten) < len(spans)
         if forgotten:
@@ -92,6 +102,13 @@ def _erase(store: Folder, file: StoredFile, is_forgotten: Callable[[StoredSpan],
                 opened.write(body)
     if bodies and not is_anything_left and not segment.unreadable:
         remove(store, file)
+
+
+def _noted_in(segment: Segment, record: Record) -> list[StoredSpan]:
+    """Return what a note of a spool says has started."""
+    text = note_in(segment.content[record.start : record.end - CHECKSUM_BYTES])
+    traces = parsed(text) if text else None
+    return [] if traces is None else list(spans_of(traces))
 
 
 def _remove_payloads(store: Folder, is_forgotten: Callable[[StoredFile], bool]) -> None:

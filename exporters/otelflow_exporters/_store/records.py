@@ -20,7 +20,8 @@ SPAN_ID_BYTES: Final = 8
 _RESOURCE_SPANS_TAG: Final = 0x0A  # field 1, length-delimited: all that TracesData has
 _FILLER_TAG: Final = 0x7A  # field 15, length-delimited
 _CHECKSUM_TAG: Final = b"\x75"  # field 14, four bytes
-_CHECKSUM_BYTES: Final = 5
+#: How much of a record its checksum takes, at the end
+CHECKSUM_BYTES: Final = 5
 _MORE: Final = 0x80
 _LONGEST_VARINT: Final = 5
 # The last byte of a record's length, if its first field and the first field in that one follow; or a note of a span.
@@ -100,7 +101,7 @@ class Segment:
                 self.unreadable += following - position
                 position = following
                 continue
-            yield Body(position, body[0], body[1] - _CHECKSUM_BYTES, body[1])
+            yield Body(position, body[0], body[1] - CHECKSUM_BYTES, body[1])
             position = body[1]
         self.unreadable += self._rest
 
@@ -125,11 +126,11 @@ class Segment:
             return None
         length, start = header
         end = start + length
-        if not _CHECKSUM_BYTES < length <= LARGEST_RECORD or end > len(content):
+        if not CHECKSUM_BYTES < length <= LARGEST_RECORD or end > len(content):
             return None
         # The cheap look at the fields, which must follow each other exactly until the checksum, spares most wrong
         # places a checksum over half of the segment.
-        fields_end, field = end - _CHECKSUM_BYTES, start
+        fields_end, field = end - CHECKSUM_BYTES, start
         while field < fields_end:
             self._effort -= 1
             if content[field] not in (_RESOURCE_SPANS_TAG, _FILLER_TAG) or self._effort < 0:
@@ -173,7 +174,7 @@ def note_in(body: bytes) -> bytes | None:
 
 def framed(body: bytes) -> bytes:
     """Return *body* as one record."""
-    return varint(len(body) + _CHECKSUM_BYTES) + body + checksum(body)
+    return varint(len(body) + CHECKSUM_BYTES) + body + checksum(body)
 
 
 def checksum(body: bytes) -> bytes:
@@ -254,7 +255,7 @@ def without(record: Record, is_forgotten: Callable[[StoredSpan], bool]) -> bytes
             traces.resource_spans.append(resource_spans)
     body = traces.SerializeToString()
     # The filler is an unknown field of exactly the length that is left; a span takes more than the 2 that this needs.
-    length = record.end - record.start - _CHECKSUM_BYTES - len(body)
+    length = record.end - record.start - CHECKSUM_BYTES - len(body)
     width = 1 if length < _MORE else _LONGEST_VARINT
     size = length - 1 - width
     body += bytes([_FILLER_TAG]) + varint(size, width) + bytes(size)

@@ -226,7 +226,7 @@ def new_event(
     event = Flow_Run__Event.__new__(Flow_Run__Event)  # every run makes some: its __init__ takes twice as long
     event.event_type = event_type
     event.event_data = event_data
-    event.time_unix_nano = time_unix_nano or time.time_ns()
+    event.time_unix_nano = time_unix_nano or clock.time_ns()
     event.event_id = ""
     return event
 

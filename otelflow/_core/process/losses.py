@@ -28,6 +28,11 @@ class _Losses(State):
         self.listener_errors.clear()
         self.warned.clear()
 
+    def begin_anew(self) -> None:
+        """Count in a forked child what it loses itself; what its parent has said stands in the log that they share."""
+        self.dropped.clear()
+        self.listener_errors.clear()
+
 
 _lock: Final = forks.new_lock()
 _losses: Final = _Losses()

@@ -195,8 +195,8 @@ class ProcessSettings(RunSettings):
     )
     spool: str = _declare(
         "auto",
-        "where spans wait until the OTLP endpoint has them: on (files), memory (16 MB), off (a queue of spans); "
-        "auto: on with a spool_dir, else off",
+        "where spans wait until the OTLP endpoint has them: on (files), memory (16 MB), off (a short queue); "
+        "auto: files, but memory on Windows and where files cannot be locked",
         choices=("auto", "on", "memory", "off"),
         is_harmless=False,
     )

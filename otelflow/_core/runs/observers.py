@@ -2,11 +2,25 @@
 
 import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from otelflow._core.process import forks, losses
 from otelflow._core.process.process import State
 from otelflow._core.runs.run import Entry, Run
+
+
+class LostRun(NamedTuple):
+    """A run that was open when its process was lost, as this process has told: *duration* until the last sign of life.
+
+    *started* are seconds since 1970.
+    """
+
+    flow_name: str
+    task_name: str | None
+    trace_id: int
+    span_id: int
+    started: float
+    duration: float
 
 
 class Observer:
@@ -27,6 +41,9 @@ class Observer:
     def lifecycle_logged(self, run: Run, entry: Entry) -> None:
         """The log has a line about *run* itself, which its span says by being there."""
 
+    def run_lost(self, run: LostRun) -> None:
+        """This process has told what became of *run* of another one; called once, on a thread of a spool."""
+
 
 class _Observers(State):
     """The observers, and for each method those that override it, found out once when the list changes."""
@@ -37,6 +54,7 @@ class _Observers(State):
     ended: tuple[Callable[[Run], None], ...]
     entries: tuple[Callable[[Run, Entry], None], ...]
     lifecycle: tuple[Callable[[Run, Entry], None], ...]
+    lost: tuple[Callable[[LostRun], None], ...]
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,6 +71,7 @@ class _Observers(State):
         self.ended = tuple(o.run_ended for o in observers if _overrides(o, "run_ended"))
         self.entries = tuple(o.entry_added for o in observers if _overrides(o, "entry_added"))
         self.lifecycle = tuple(o.lifecycle_logged for o in observers if _overrides(o, "lifecycle_logged"))
+        self.lost = tuple(o.run_lost for o in observers if _overrides(o, "run_lost"))
 
 
 def _overrides(observer: Observer, method: str) -> bool:
@@ -89,6 +108,11 @@ def tell_entry(run: Run, entry: Entry) -> None:
 def tell_lifecycle(run: Run, entry: Entry) -> None:
     """Tell every observer of a line about *run* itself."""
     tell(observed.lifecycle, run, entry)
+
+
+def tell_lost(run: LostRun) -> None:
+    """Tell every observer of *run*, whose process was lost."""
+    tell(observed.lost, run)
 
 
 def tell(methods: tuple[Callable[..., None], ...], *about: Any) -> None:

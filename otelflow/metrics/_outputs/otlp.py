@@ -4,6 +4,8 @@ OpenTelemetry's own instruments would cost 22 µs and more for each task. The ag
 and its numbers become OpenTelemetry's data points here, once in each interval.
 """
 
+import atexit
+import functools
 import os
 import time
 from collections.abc import Iterable
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
 from opentelemetry.environment_variables import OTEL_METRICS_EXPORTER
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.sdk.environment_variables import (
     OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION,
     OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE,
@@ -23,15 +26,21 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otelflow import semconv
-from otelflow._core.process import forks, losses
+from otelflow._core.process import forks, losses, shutdown
 from otelflow._core.process.environment import positive_integer
+from otelflow._core.process.ledger import Account
+from otelflow._core.process.settings import settings
 from otelflow._version import __version__
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator, Exemplar, Hooks, Snapshot
 from otelflow.metrics._families import Family, read
 from otelflow.metrics._outputs.output import WorkerOutput
-from otelflow_exporters._otlp.endpoint import CURE, ExportStatus, new_exporter
+from otelflow_exporters._otlp.endpoint import CURE, ExportStatus, is_otlp, new_exporter
 from otelflow_exporters._otlp.resource import encodable, has_chosen_id, with_own_id
+from otelflow_exporters._spool.destination import spool_directory
+from otelflow_exporters._spool.signals import METRICS
+from otelflow_exporters._spool.spool import Spool
+from otelflow_exporters._store.ownership import METRICS as METRICS_FOLDER
 
 _INTERVAL_MILLIS: Final = 60_000
 # What a variable cannot change: its usual value, and the cure
@@ -76,12 +85,20 @@ class OtlpOutput(WorkerOutput):
     """Exports every ``OTEL_METRIC_EXPORT_INTERVAL`` and at exit; totals since the start (cumulative)."""
 
     def __init__(self, aggregator: Aggregator, resource: Resource) -> None:
-        self._exporter, self._answer = _new_exporter()
+        name = _exporter_name()
+        self._spool = _new_spool(self, name)
+        self._exporter: Any = None
+        self._answer = ExportStatus()
+        if self._spool is None:
+            self._exporter, self._answer = new_exporter("metrics", name)
+        else:
+            atexit.register(self._spool.shutdown)  # which is called after that of the worker, below
         self._inherited: list[Any] = []
         self._resource = encodable(resource)
         self._is_id_chosen = has_chosen_id(resource)
         interval = positive_integer(OTEL_METRIC_EXPORT_INTERVAL, _INTERVAL_MILLIS) / 1_000
-        super().__init__(aggregator, f"over {type(self._exporter).__name__}", interval=interval)
+        description = "in a spool" if self._spool else f"over {type(self._exporter).__name__}"
+        super().__init__(aggregator, description, interval=interval)
         # Not at the end of each flow; but in a forked child as soon as anything runs there.
         self.hooks = Hooks(series_added=self.worker.start)
         forks.begin_anew(self, OtlpOutput.begin_in_child)
@@ -98,21 +115,43 @@ class OtlpOutput(WorkerOutput):
             self._inherited.append(self._exporter)  # not even destroyed: nothing may be sent on its connection
             self._exporter = None
 
+    @property
+    def account(self) -> Account:
+        """What has become of its deliveries."""
+        return self._spool.account if self._spool else super().account
+
+    def flush(self, timeout: float) -> bool:
+        """Export now."""
+        deadline = time.monotonic() + timeout
+        is_done = super().flush(timeout)
+        if self._spool is None:
+            return is_done
+        return self._spool.force_flush(max(0, round((deadline - time.monotonic()) * 1_000))) and is_done
+
     def close(self, *, deliver: bool = True) -> None:
         """Export the last numbers."""
         super().close(deliver=deliver)
+        if self._spool is not None:
+            self._spool.shutdown()
+            atexit.unregister(self._spool.shutdown)
         if self._exporter is not None:
             self._exporter.shutdown()
             self._exporter = None
 
     def deliver(self, deadline: float) -> None:
         """Export all numbers."""
+        if self._spool is not None and shutdown.is_ending() and not self.worker.is_closed:
+            return  # the last numbers come in a moment, and are enough
         resource = self._resource if self._is_id_chosen else with_own_id(self._resource)
+        metrics = to_otlp(self.aggregator.snapshot(), resource)
+        if self._spool is not None:
+            self._spool.keep(self._spool.encoded(_encode, metrics))
+            self._spool.send_soon()
+            return
         if self._exporter is None:
-            self._exporter, self._answer = _new_exporter()
+            self._exporter, self._answer = new_exporter("metrics", _exporter_name())
         self._answer.reset()
         seconds = max(deadline - time.monotonic(), 0.001)
-        metrics = to_otlp(self.aggregator.snapshot(), resource)
         result = self._exporter.export(metrics, timeout_millis=seconds * 1_000)
         answer = self._answer
         if result is not export.MetricExportResult.SUCCESS or answer.is_refused:
@@ -126,6 +165,24 @@ class OtlpOutput(WorkerOutput):
                 answer.place,
                 answer.message or "it does not say why",
             )
+
+
+def _encode(metrics: export.MetricsData) -> bytes:
+    return encode_metrics(metrics).SerializeToString()
+
+
+def _new_spool(output: OtlpOutput, exporter: str) -> Spool | None:
+    """Return the spool from which *exporter* sends; None if it sends no OTLP, or nothing is to wait."""
+    in_force = settings()
+    if in_force.spool == "off" or not is_otlp(exporter):
+        return None
+    try:
+        directory = spool_directory(in_force.spool, in_force.spool_dir, exporter)
+    except ConfigurationError:  # there is no home, as is said of the spans
+        directory = None
+    place = None if directory is None else directory / METRICS_FOLDER
+    on_loss = functools.partial(losses.lost, "metrics")
+    return Spool(METRICS, place, owner=output, exporter=exporter, on_loss=on_loss)
 
 
 def to_otlp(snapshot: Snapshot, resource: Resource) -> export.MetricsData:
@@ -185,8 +242,8 @@ def _exemplars(exemplars: Iterable[Exemplar | None]) -> list[OtlpExemplar]:
     ]
 
 
-def _new_exporter() -> tuple[Any, ExportStatus]:
-    """Return the exporter that the environment names, OTLP if none, and its answer. Raises ConfigurationError."""
+def _exporter_name() -> str:
+    """Return the exporter that the environment names, OTLP if none. Raises ConfigurationError."""
     name = os.environ.get(OTEL_METRICS_EXPORTER, "").strip() or "otlp"
     if "," in name:
         raise ConfigurationError(f"metrics=otlp, but {OTEL_METRICS_EXPORTER}={name}: name one exporter, such as otlp")
@@ -196,4 +253,4 @@ def _new_exporter() -> tuple[Any, ExportStatus]:
             losses.warn_once(
                 f"metrics {variable}", "metrics=otlp is always %s, whatever %s=%s says%s", usual, variable, value, cure
             )
-    return new_exporter("metrics", name)
+    return name

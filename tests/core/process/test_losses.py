@@ -1,6 +1,7 @@
 """What was lost is counted each time and said once."""
 
 import logging
+import os
 
 import pytest
 
@@ -101,3 +102,23 @@ def test_a_handler_that_raises_is_not_heard_of(warnings_said):
         losses.warn_once("key", "something")
     finally:
         losses.logger.removeHandler(handler)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_counts_what_it_loses_itself_and_says_nothing_again(warnings):
+    losses.record("traces", "queue_full", "A queue is full")
+    losses.listener_failed("Ear", ValueError())
+    reader, writer = os.pipe()
+
+    child = os.fork()
+    if not child:
+        losses.record("traces", "queue_full", "A queue is full", count=3)
+        answer = [*losses.dropped.items(), *losses.listener_errors.items(), warnings().count("A queue is full")]
+        os.write(writer, repr(answer).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    assert os.read(reader, 1_000).decode() == "[(('traces', 'queue_full'), 3), 1]"
+    assert losses.dropped == {("traces", "queue_full"): 1}
+    os.close(reader)
+    os.close(writer)

@@ -86,7 +86,7 @@ def test_any_bytes_between_records_cost_nothing_but_themselves(tmp_path_factory,
         name = "20260101T000000.000000Z-1-00000000.otlp"
         (folder / name).write_bytes(noise.join([b"", *records, b""]))
         items, position = [], 0
-        while (piece := read_piece(store, name, position, is_finished=True)).end > position:
+        while (piece := read_piece(store, name, item_of, position, is_finished=True)).end > position:
             items += piece.items
             position = piece.end
 

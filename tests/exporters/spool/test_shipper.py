@@ -354,14 +354,17 @@ def test_what_stands_in_the_place_of_that_file_is_removed(folder, endpoint, tmp_
     assert target.read_text() == "7"
 
 
-def test_what_is_left_of_segments_that_are_gone_is_removed(folder, endpoint):
+def test_what_is_left_of_segments_that_are_gone_is_removed_when_it_is_old(folder, endpoint):
+    """Whose process is in another container, and has no id here, must have the time to read it."""
     path = write(folder, "a")
-    left = path.with_name(f"20260101T000000.000000Z-{2**31}-00000000.otlp.sent")
-    left.write_text("7")
+    old, recent = (path.with_name(f"20260101T000000.000000Z-{2**31}-0000000{n}.otlp.sent") for n in range(2))
+    for left in (old, recent):
+        left.write_text("7")
+    os.utime(old, (1, 1))
 
     ship_all(shipper_of(folder, endpoint))
 
-    assert files_in(folder) == ["OTELFLOW_STORE"]
+    assert files_in(folder) == [recent.name, "OTELFLOW_STORE"]
 
 
 def test_a_segment_whose_lost_runs_have_arrived_is_gone_with_the_answer(folder, endpoint):

@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExpor
 from opentelemetry.sdk.resources import Resource
 
 from otelflow import semconv
-from otelflow._core.process import losses
+from otelflow._core.process import losses, settings
 from otelflow._core.process.instance import instance_id
 from otelflow._version import __version__
 from otelflow.errors import ConfigurationError
@@ -23,6 +23,7 @@ from otelflow.metrics._outputs import otlp
 from otelflow.metrics._outputs.otlp import to_otlp
 from otelflow_exporters._otlp.endpoint import CURE, ExportStatus
 from support.metrics import PROGRAM, python, received, wait_for
+from support.receivers import OtlpReceiver
 
 
 def points(metric):
@@ -162,9 +163,31 @@ def test_a_forked_child_makes_an_exporter_of_its_own(receiver):
         os.waitpid(child, 0)
     """
 
-    done = python(body, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
+    done = python(body, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, OTELFLOW_SPOOL="off")
 
     assert done.stdout == "True True\n", done.stderr
+
+
+def test_the_last_numbers_wait_for_the_next_process_where_the_endpoint_takes_none():
+    body = """
+        import otelflow
+        telemetry = otelflow.configure(service_name="shop", metrics="otlp")
+        {}
+        telemetry.shutdown()
+        account = telemetry.metrics.output.account
+        print(account.total == account.delivered + account.waiting, account.waiting > 0, account.lost)
+    """
+
+    with OtlpReceiver() as receiver:
+        receiver.status = 503
+        first = python(body.format("order(1).execute()"), OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
+        receiver.status = 200
+        receiver.requests.clear()
+        second = python(body.format(""), OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
+
+    assert (first.stdout, second.stdout) == ("True True 0\n", "True False 0\n"), first.stderr + second.stderr
+    runs = [metric for metric in receiver.metrics if metric.name == semconv.FLOW_RUNS]
+    assert max(point.as_int for metric in runs for point in metric.sum.data_points) == 1
 
 
 class Exporter:
@@ -191,15 +214,16 @@ def output(monkeypatch):
     """Make an output that exports with an exporter of the test's own."""
 
     outputs = []
+    settings.configure(spool="off")
 
     def output_of(*exporters, resource=None):
         following = iter(exporters)
 
-        def new_exporter():
+        def new_exporter(_signal, _name):
             exporter = next(following)
             return exporter, exporter.status
 
-        monkeypatch.setattr(otlp, "_new_exporter", new_exporter)
+        monkeypatch.setattr(otlp, "new_exporter", new_exporter)
         outputs.append(otlp.OtlpOutput(Aggregator(), resource or Resource({})))
         return outputs[-1]
 
@@ -424,23 +448,21 @@ def variables(monkeypatch):
 
 
 def test_the_exporter_is_otlp_unless_the_variable_names_another(variables):
-    exporter, answer = otlp._new_exporter()
-    exporter.shutdown()
+    names = [otlp._exporter_name()]
     variables.setenv("OTEL_METRICS_EXPORTER", " console ")
-    other, _ = otlp._new_exporter()
+    names.append(otlp._exporter_name())
 
-    assert (type(exporter).__name__, answer.endpoint) == ("OTLPMetricExporter", "http://localhost:4318")
-    assert type(other).__name__ == "ConsoleMetricExporter"
+    assert names == ["otlp", "console"]
     variables.setenv("OTEL_METRICS_EXPORTER", "otlp,console")
     with pytest.raises(ConfigurationError, match="OTEL_METRICS_EXPORTER=otlp,console: name one exporter, such as otlp"):
-        otlp._new_exporter()
+        otlp._exporter_name()
 
 
 def test_what_a_variable_cannot_change_is_said_once_with_the_cure(variables, caplog):
     preference = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
     for value in ("Cumulative", "delta", "delta"):
         variables.setenv(preference, value)
-        otlp._new_exporter()[0].shutdown()
+        otlp._exporter_name()
 
     cure = "the Collector's cumulativetodelta converts"
     assert caplog.messages == [f"metrics=otlp is always cumulative, whatever {preference}=delta says; {cure}"]

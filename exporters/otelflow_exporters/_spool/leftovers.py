@@ -1,0 +1,52 @@
+"""Spools that nobody uses any more: what is left of them goes after seven days."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from otelflow._core.process.files import Folder, StoredFile
+from otelflow.errors import ConfigurationError
+from otelflow_exporters._spool import destination
+from otelflow_exporters._spool.answers import NAME as ANSWERS
+from otelflow_exporters._spool.claims import remove_orphans
+from otelflow_exporters._spool.open_runs import spools_in
+from otelflow_exporters._store.limits import Limits
+from otelflow_exporters._store.ownership import LOGS, MARKER, METRICS, open_store
+from otelflow_exporters._store.pruning import prune
+
+_LAST: Final = frozenset({MARKER, destination.NAME, ANSWERS})
+
+
+def remove_old(spool: Path, on_removal: Callable[[Folder, StoredFile], None]) -> None:
+    """Remove the spools beside *spool* in which nothing has changed for as long as anything is kept.
+
+    Only those that nobody has named: *spool* must be one of them, too.
+    """
+    try:
+        is_named = spool.parent != destination.spools_directory()
+    except ConfigurationError:  # this user has no home
+        is_named = True
+    limits = Limits()
+    oldest = time.time() - limits.max_age.total_seconds()
+    for path in [] if is_named else spools_in(spool.parent):
+        # A program that writes there begins a segment each day.
+        with contextlib.suppress(OSError):
+            if path != spool and path.stat().st_mtime < oldest:
+                for directory in (path / LOGS, path / METRICS, path):
+                    _remove_if_empty(directory, limits, on_removal)
+
+
+def _remove_if_empty(path: Path, limits: Limits, on_removal: Callable[[Folder, StoredFile], None]) -> None:
+    """Remove what is too old in *path*, and that itself if nothing waits there, and nobody writes there."""
+    with contextlib.suppress(OSError):
+        with open_store(path, kind="spool") as folder:
+            prune(folder, limits, on_removal=on_removal)
+            remove_orphans(folder)
+            if not _LAST.issuperset(folder.names()):
+                return
+            for name in sorted(_LAST - {MARKER}):
+                folder.remove(name)
+            folder.remove(MARKER)  # last: without it, the folder would be nobody's
+        path.rmdir()

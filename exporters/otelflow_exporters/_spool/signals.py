@@ -1,0 +1,74 @@
+"""What spools hold: for each signal how it is read, and the variables that it goes by."""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
+from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
+from opentelemetry.sdk.environment_variables import (
+    OTEL_BLRP_MAX_EXPORT_BATCH_SIZE,
+    OTEL_BLRP_SCHEDULE_DELAY,
+    OTEL_BSP_MAX_EXPORT_BATCH_SIZE,
+    OTEL_BSP_SCHEDULE_DELAY,
+)
+
+from otelflow_exporters._spool.batches import Item, Part, item_of, part_around
+from otelflow_exporters._store.records import note, note_in
+
+
+class Signal(NamedTuple):
+    """A signal: its *name* in OTLP, what one *item* of it is called, and the variables of its batches, if it has some.
+
+    *read* returns what is to be sent of a record's body, which ends at that place; None if it is none of this signal.
+    With the *first_records* of a segment the store knows it for one of its own, whatever follows.
+    """
+
+    name: str
+    item: str
+    batch: str
+    delay: str
+    read: Callable[[bytes, int], Item | None]
+    first_records: tuple[bytes, ...] = ()
+    has_runs: bool = False
+
+
+def _metrics_of(body: bytes, end: int) -> Item | None:
+    """Return one delivery of metrics, which is sent whole, and counts as one."""
+    if note_in(body) is not None:
+        return Item(end, [], 0)
+    try:
+        metrics = MetricsData.FromString(body)
+    except DecodeError:
+        return None
+    parts: list[Part] = []
+    for resource_metrics in metrics.resource_metrics:
+        for scope_metrics in resource_metrics.scope_metrics:
+            parts += [part_around(resource_metrics, scope_metrics, metric) for metric in scope_metrics.metrics]
+    return Item(end, parts, 1) if parts else None
+
+
+def _log_records_of(body: bytes, end: int) -> Item | None:
+    if note_in(body) is not None:
+        return Item(end, [], 0)
+    try:
+        logs = LogsData.FromString(body)
+    except DecodeError:
+        return None
+    parts: list[Part] = []
+    for resource_logs in logs.resource_logs:
+        for scope_logs in resource_logs.scope_logs:
+            parts += [part_around(resource_logs, scope_logs, record) for record in scope_logs.log_records]
+    return Item(end, parts, len(parts)) if parts else None
+
+
+SPANS: Final = Signal("traces", "span", OTEL_BSP_MAX_EXPORT_BATCH_SIZE, OTEL_BSP_SCHEDULE_DELAY, item_of, has_runs=True)
+METRICS: Final = Signal("metrics", "metrics report", "", "", _metrics_of, (note(b"metrics"),))
+LOG_RECORDS: Final = Signal(
+    "logs",
+    "log record",
+    OTEL_BLRP_MAX_EXPORT_BATCH_SIZE,
+    OTEL_BLRP_SCHEDULE_DELAY,
+    _log_records_of,
+    (note(b"logs"),),
+)

@@ -1,0 +1,364 @@
+"""A spool: what is encoded already waits in files, or in memory, until it has arrived."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from otelflow._core.process import forks, shutdown
+from otelflow._core.process.environment import positive_integer
+from otelflow._core.process.files import Folder, StoredFile, is_running
+from otelflow._core.process.ledger import Account
+from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker
+from otelflow._core.text.own_logger import own_logger
+from otelflow.errors import ConfigurationError, StoreUnreadable
+from otelflow_exporters._otlp.sender import Sender, new_sender
+from otelflow_exporters._spool.answers import Answers
+from otelflow_exporters._spool.batches import CLOSED, read_range
+from otelflow_exporters._spool.claims import SUFFIX, count_vanished, forget, waiting_in
+from otelflow_exporters._spool.destination import destination_of
+from otelflow_exporters._spool.leftovers import remove_old
+from otelflow_exporters._spool.memory import LARGEST_MEMORY, Memory
+from otelflow_exporters._spool.shipper import Outcome, Shipper
+from otelflow_exporters._spool.signals import Signal
+from otelflow_exporters._store.limits import Limits, absolute
+from otelflow_exporters._store.ownership import open_store, writer_of
+from otelflow_exporters._store.records import LARGEST_RECORD, framed
+from otelflow_exporters._store.writer import SegmentWriter
+
+_logger = own_logger("otelflow_exporters.spool")
+
+# How often the time of a segment shows that its process is alive
+_SIGN_SECONDS: Final = 1.0
+# How long a process that ends waits for the answer to one request, if nobody knows whether there will be any
+_PATIENCE_SECONDS: Final = 0.3
+_PATIENCE_AFTER_ARRIVAL_SECONDS: Final = 2.0  # with one that has answered before, also to others
+_LOOK_SECONDS: Final = 0.05
+_LONG_SECONDS: Final = 60.0
+# The rest is the record's length and checksum.
+_LARGEST_BODY: Final = LARGEST_RECORD - 16
+
+
+class Spool:
+    """Keeps items of one *signal*, and sends them to the endpoint of the ``OTEL_EXPORTER_OTLP_*`` variables.
+
+    *directory* is None for one in memory. *owner* is whose account it is. *first_records* are what each segment begins
+    with. *tidy* is called before each look at what waits, on the worker's thread; *on_told* as by ``Shipper``.
+    Raises ConfigurationError.
+    """
+
+    def __init__(
+        self,
+        signal: Signal,
+        directory: str | os.PathLike[str] | None,
+        *,
+        owner: object,
+        max_bytes: int | None = None,
+        exporter: str = "otlp",
+        is_shipped: bool = True,
+        on_loss: Callable[[str, int], object] | None = None,
+        on_told: Callable[[bytes], object] = bool,
+        first_records: Callable[[], Iterable[bytes]] = tuple,
+        tidy: Callable[[], object] = bool,
+    ) -> None:
+        if directory is None and not is_shipped:
+            raise ConfigurationError(f"{type(owner).__name__}(): another process can ship from a directory only")
+        self.directory = None if directory is None else absolute(os.fspath(directory), "directory")
+        self._folder = self.directory or Path()
+        self._signal, self._owner = signal, type(owner).__name__
+        self._on_loss, self._on_told, self._own_tidy = on_loss, on_told, tidy
+        self._sender: Sender | None = new_sender(signal.name, exporter) if is_shipped else None
+        self._check = destination_of(signal.name, exporter).check if is_shipped else bool
+        self.writer = SegmentWriter(
+            self._folder,
+            Limits() if max_bytes is None else Limits(max_bytes),
+            kind="spool",
+            first_records=lambda: [*signal.first_records, *first_records()],
+            last_record=CLOSED,
+            on_removal=self._count_removed,
+            is_pruned_by_owner=True,
+            check=self._check,
+        )
+        self._batch_size = positive_integer(signal.batch, 512) if signal.batch else 1
+        self._shipper = None if self._sender is None else self._new_shipper(self._sender)
+        self.worker = Worker(
+            self._ship,
+            interval=min(_SIGN_SECONDS, positive_integer(signal.delay, 5_000) / 1_000)
+            if signal.delay
+            else _SIGN_SECONDS,
+            is_due=lambda: (
+                self.writer.is_prune_due
+                or (self.waiting >= self._batch_size and time.monotonic() >= max(self._idle_until, self._not_before))
+            ),
+        )
+        self._answers = Answers(self.directory)
+        self._lock = forks.new_lock()
+        self._begin()
+        forks.begin_anew(self, Spool._begin)
+        shutdown.deliver_before_child_ends(self, Spool.shutdown)
+
+    def _new_shipper(self, sender: Sender) -> Shipper:
+        return Shipper(
+            self.directory,
+            sender,
+            batch_size=self._batch_size,
+            on_loss=self._count_loss,
+            own=lambda: self.writer.segments,
+            check=self._check,
+            on_told=self._on_told,
+            signal=self._signal,
+        )
+
+    def _begin(self) -> None:
+        """Begin with nothing; in a forked child, what the parent has is the parent's."""
+        self.dropped: Counter[str] = Counter()
+        self._ended = 0  # items of this process
+        self._done = 0  # those of them that need not be sent any more
+        self._lost: Counter[str] = Counter()  # those of them that will not arrive
+        self._memory = Memory(self._signal)
+        self._is_answer_noted = self._is_tidy = False
+        self._idle_until = 0.0
+        self._is_warned = False
+        self.is_shut_down = False
+        self.worker.is_closed = False
+
+    @property
+    def _not_before(self) -> float:
+        return self._shipper.not_before if self._shipper is not None else 0.0
+
+    @property
+    def waiting(self) -> int:
+        """How many items of this process wait to be sent."""
+        return self._ended - self._done
+
+    @property
+    def account(self) -> Account:
+        """What has become of the items of this process."""
+        with self._lock:
+            dropped = dict(+self._lost)
+            return Account(self._signal.name, self._owner, self._ended, self._done - sum(dropped.values()), dropped)
+
+    # On the program's threads
+
+    def encoded(self, encode: Callable[[Any], bytes], item: object) -> bytes:
+        """Count one more *item* and return the bytes that are to be kept of it, empty if it is lost."""
+        with self._lock:
+            self._ended += 1
+        if self.is_shut_down:
+            self._lose("after_shutdown", 1)
+            return b""
+        try:
+            body = encode(item)
+        except Exception as error:  # noqa: BLE001 what an item of any program holds
+            self._lose("encoding_failed", 1, error)
+            return b""
+        if len(body) > _LARGEST_BODY:
+            self._lose("too_large", 1)
+            return b""
+        return body
+
+    def keep(self, body: bytes) -> None:
+        """Write what ``encoded()`` has returned."""
+        if not body:
+            return
+        if self.directory is None:
+            self._keep_in_memory(body)
+            return
+        try:
+            self.writer.append(framed(body), 1)
+        except OSError as error:
+            self._keep_in_memory(body, error)
+
+    def send_soon(self) -> None:
+        """Let it be sent when a batch is there, or after a moment."""
+        worker = self.worker
+        if worker.thread is None:
+            if not self.is_shut_down:
+                worker.start_thread()
+        elif self.waiting == self._batch_size or self.writer.is_prune_due:
+            with worker.changed:
+                worker.changed.notify_all()
+
+    def force_flush(self, timeout_millis: int) -> bool:
+        """Send what waits; return False if that took longer, or if the endpoint took it not."""
+        if self._shipper is None:
+            return True
+        if self.worker.thread is None and not self.worker.start_thread():
+            while self._ship():
+                pass
+            return not self._shipper.failure
+        return self.worker.flush(timeout_millis / 1_000) and not self._shipper.failure
+
+    def shutdown(self) -> None:
+        """Send what waits as long as the endpoint takes it; the rest stays in the spool for others."""
+        if self.is_shut_down:
+            return
+        self.is_shut_down = True
+        self.writer.close()
+        if self._shipper is None:
+            self.worker.close()
+            return
+        with shutdown.waiting():
+            is_done = self._deliver_last()
+        if is_done:
+            self.worker.close()
+            self._shipper.close()
+            return
+        with self.worker.changed:  # its thread ends after the request that is on its way
+            self.worker.is_closed = True
+            self.worker.changed.notify_all()
+        if self._memory:
+            self._lose("shutdown", self._memory.give_up())
+        if vanished := count_vanished(self._folder, self.writer.segments, self._shipper.sent_of):
+            self._lose("vanished", vanished)
+        if self.waiting:
+            _logger.warning(
+                "%s in the spool %s%s: the next process that uses it, or 'otelflow ship', sends what waits",
+                f"1 {self._signal.item} waits" if self.waiting == 1 else f"{self.waiting:,} {self._signal.item}s wait",
+                self.directory,
+                f" for {self._shipper.failure}" if self._shipper.failure else "",
+            )
+
+    def _deliver_last(self) -> bool:
+        """Send what waits while that goes on; tell whether everything was sent."""
+        worker, shipper = self.worker, self._shipper
+        if shipper is None or not self.waiting:
+            return True
+        is_expected = True if shipper.arrivals else self._answers.expected()
+        if shipper.is_silent or is_expected is False:
+            return False
+        shipper.try_once_more()
+        if worker.thread is None and not worker.start_thread():
+            while self._ship():
+                pass
+            return not self.waiting
+        deadline = time.monotonic() + shutdown.seconds_left(SHUTDOWN_SECONDS)
+        requests, progress = shipper.requests, time.monotonic()
+        while time.monotonic() < deadline:
+            if worker.flush(_LOOK_SECONDS):
+                return not self.waiting
+            patience = _PATIENCE_AFTER_ARRIVAL_SECONDS if shipper.arrivals or is_expected else _PATIENCE_SECONDS
+            if shipper.requests != requests:
+                requests, progress = shipper.requests, time.monotonic()
+            elif time.monotonic() - progress > shutdown.seconds_left(patience):
+                self._answers.note(has_answered=False)
+                return False
+        return False
+
+    def _keep_in_memory(self, body: bytes, error: Exception | None = None) -> None:
+        surplus = self._memory.add(body)
+        if surplus:
+            self._lose("spool_full", surplus)
+        if error is not None and not self._is_warned:
+            self._is_warned = True
+            _logger.warning(
+                "%ss wait in memory, %s MB at most, and are lost with the process: %s (said once)",
+                self._signal.item.capitalize(),
+                LARGEST_MEMORY >> 20,
+                f"the spool takes none: {error if type(error) is StoreUnreadable else f'{self.directory}: {error}'}",
+            )
+
+    def _lose(self, reason: str, count: int, error: Exception | None = None) -> None:
+        """Count items of this process that will not arrive."""
+        with self._lock:
+            self._done += count
+            self._lost[reason] += count
+        self._count_loss(reason, count, error)
+
+    def _count_loss(self, reason: str, count: int, error: Exception | None = None) -> None:
+        with self._lock:
+            is_first = not self.dropped[reason]
+            self.dropped[reason] += count
+        if self._on_loss is not None:
+            self._on_loss(reason, count)
+        if is_first:
+            place = self._sender.status.place if self._sender is not None else ""
+            _logger.warning(
+                "%ss are lost: %s (%s; said once for each reason)",
+                self._signal.item.capitalize(),
+                reason,
+                place or self.directory,
+                exc_info=error,
+            )
+
+    def _count_removed(self, folder: Folder, file: StoredFile) -> None:
+        """Count the items of a segment that must make room before they have arrived."""
+        waiting = waiting_in(folder, file)
+        own = self.writer.segments.get(file.name)
+        sent = None if self._shipper is None else self._shipper.sent_of(file.name)
+        if own is not None and (sent is not None or waiting == [(0, file.size)]):
+            count = own - (sent or 0)  # to read all of it would take a tenth of a second
+        else:
+            try:
+                items = (item for part in waiting for item in read_range(folder, file.name, self._signal.read, *part))
+                count = sum(item.spans for item in items)
+            except OSError:
+                return
+        folder.remove(file.name + SUFFIX)
+        if self.writer.segments.pop(file.name, None) is not None:
+            self._lose("spool_full", count)
+        elif count and not is_running(writer_of(file.name)):  # one that lives misses its segment, and counts it
+            self._count_loss("spool_full", count)
+
+    # On the worker's thread
+
+    def _ship(self) -> bool:
+        """Send one batch, if there is anything to send; tell whether more may be left."""
+        self._tidy()
+        self._idle_until = time.monotonic() + _SIGN_SECONDS  # unless something happens: others may send it
+        if self._shipper is not None and self._memory:
+            return self._ship_memory(self._shipper)
+        refused = self.dropped["rejected"]
+        try:
+            outcome = self._look() if self._shipper is None else self._shipper.ship()
+        except OSError:  # of the folder: writing to it has failed, too, and said why
+            return False
+        except Exception as error:
+            if self._shipper is not None:
+                self._shipper.not_before = time.monotonic() + _LONG_SECONDS
+            _logger.warning("The spool %s could not be read further; it is tried again", self.directory, exc_info=error)
+            return False
+        with self._lock:
+            self._done += outcome.own
+            if outcome.own:  # and so what was rejected in this step is this process's own
+                self._lost["rejected"] += self.dropped["rejected"] - refused
+        if outcome.vanished:
+            self._lose("vanished", outcome.vanished)
+        if self._shipper is not None and self._shipper.arrivals and not self._is_answer_noted:
+            self._is_answer_noted = True
+            self._answers.note(has_answered=True)
+        if outcome.is_more:
+            self._idle_until = 0.0
+        elif self._shipper is not None and self.worker.is_closed:
+            self._shipper.close()
+        return outcome.is_more
+
+    def _tidy(self) -> None:
+        """Remove what is too old."""
+        self._own_tidy()
+        if self.writer.is_prune_due:
+            self.writer.prune()
+        if not self._is_tidy:
+            self._is_tidy = True
+            if self.directory is not None:
+                remove_old(self.directory, self._count_removed)
+
+    def _look(self) -> Outcome:
+        """Look what another process has sent of what is this one's."""
+        written = list(self.writer.segments)
+        with open_store(self._folder, kind="spool") as folder:
+            names = set(folder.names())
+            shipped, vanished = forget(
+                folder, self.writer.segments, Counter(), [name for name in written if name not in names]
+            )
+        return Outcome(own=shipped, vanished=vanished)
+
+    def _ship_memory(self, shipper: Shipper) -> bool:
+        refused = self.dropped["rejected"]
+        count = self._memory.ship(shipper, self._batch_size)
+        with self._lock:
+            self._done += count
+            self._lost["rejected"] += self.dropped["rejected"] - refused
+        return count > 0 or (len(self._memory) > 0 and time.monotonic() >= self._not_before)
