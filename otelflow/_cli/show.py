@@ -175,7 +175,10 @@ def forget(trace_id: str | None, *, everything: bool, older_than: str | None) ->
     if count != 1:
         beginning = "Say what to forget" if not count else "forget takes one of these, not several"
         raise ConfigurationError(f"{beginning}: a TRACE_ID, or --older-than 7d, or --all")
-    age = None if older_than is None else _age_of(older_than)
+    try:
+        age = None if older_than is None else timedelta(seconds=durations.parse(older_than))
+    except (ValueError, OverflowError):
+        raise ConfigurationError(f"--older-than {older_than!r} is no age: give 90s, 15m, 12h, 7d or 2w") from None
     waiting = [StoredTraces(spool) for spool in spools()]
     try:
         stored = [open_store()]
@@ -197,13 +200,6 @@ def forget(trace_id: str | None, *, everything: bool, older_than: str | None) ->
     if in_spools.traces:
         sys.stdout.write(f"Forgot {_counted(in_spools.spans, 'span')} that waited to be sent.\n")
     sys.stdout.flush()
-
-
-def _age_of(text: str) -> timedelta:
-    try:
-        return timedelta(seconds=durations.parse(text))
-    except (ValueError, OverflowError):
-        raise ConfigurationError(f"--older-than {text!r} is no age: give 90s, 15m, 12h, 7d or 2w") from None
 
 
 def _forget_in(

@@ -1,7 +1,6 @@
 """Any ASGI application: each of its requests and websockets is a flow, in the trace of who sent it."""
 
 import contextlib
-from collections.abc import Iterable
 from typing import Final
 
 from otelflow import continue_trace, force_flush
@@ -60,7 +59,8 @@ class FlowMiddleware:
             await self._metrics(scope, receive, send)
             return
         method = scope["method"] if kind == "http" else "WEBSOCKET"
-        with continue_trace(_texts(scope["headers"])):
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        with continue_trace(headers):
             route = self.route(scope)
             runner = self._requests.runner(scope, method, route)
             if runner is None:
@@ -115,7 +115,3 @@ def _with_header(message: Message, name: str, value: str) -> Message:
     if all(header.lower() != key for header, _ in headers):
         headers.append((key, value.encode("latin-1")))
     return {**message, "headers": headers}
-
-
-def _texts(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}

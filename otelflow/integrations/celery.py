@@ -63,7 +63,9 @@ def _flow_class(base: Any) -> type:
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             if self.request.called_directly:
                 return super().__call__(*args, **kwargs)
-            with continue_trace(_headers_of(self.request)):
+            # What the sender has sent beside the task; Celery makes attributes of a part of it.
+            sent = {**vars(self.request), **(self.request.headers or {})}
+            with continue_trace({name: value for name, value in sent.items() if isinstance(value, str)}):
                 outcome = self.run_as_flow(args, kwargs)
             if isinstance(outcome, _NoResult):
                 raise outcome.error
@@ -93,12 +95,6 @@ class _NoResult:
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
-
-
-def _headers_of(request: Any) -> dict[str, str]:
-    """Return what the sender has sent beside the task; Celery makes attributes of a part of it."""
-    headers = {**vars(request), **(request.headers or {})}
-    return {name: value for name, value in headers.items() if isinstance(value, str)}
 
 
 def _send_trace(headers: dict[str, Any] | None = None, **_: object) -> None:

@@ -33,12 +33,14 @@ def events_at_end(span: ReadableSpan) -> list[Flow_Run__Event]:
         return []
     attributes = span.attributes or {}
     exceptions = (event.attributes or {} for event in span.events if event.name == semconv.EXCEPTION_EVENT)
+    # The status names the span that raised the error first.
+    description = (span.status.description or "").removeprefix(f"{attributes.get(semconv.FLOW_FAILED_IN)}: ")
     stop_data = data._replace(
         result=_text(attributes, semconv.RUN_RESULT),
         duration=max(0, (span.end_time or 0) - (span.start_time or 0)) / 1_000_000_000,
         error_type=_text(attributes, semconv.ERROR_TYPE),
         # Of a run that was cancelled, or that may fail, the status says nothing, and the exception does.
-        error_message=_description(span, attributes) or _text(next(exceptions, {}), semconv.EXCEPTION_MESSAGE),
+        error_message=description or _text(next(exceptions, {}), semconv.EXCEPTION_MESSAGE),
     )
     kind = Flow_Run__Event_Type.FLOW_STOP if data.task_run_id is None else Flow_Run__Event_Type.TASK_STOP
     inside = [event for entry in span.events if (event := _event_inside(entry, data)) is not None]
@@ -58,11 +60,6 @@ def _event_data(span: ReadableSpan) -> Flow_Run__Event_Data | None:
         task_run_id=_text(attributes, semconv.TASK_RUN_ID),
         span_context=span.get_span_context(),
     )
-
-
-def _description(span: ReadableSpan, attributes: Mapping[str, Any]) -> str:
-    """Return what the status says of the error, without the name of the span that raised it."""
-    return (span.status.description or "").removeprefix(f"{attributes.get(semconv.FLOW_FAILED_IN)}: ")
 
 
 def _text(attributes: Mapping[str, Any], key: str) -> str | None:

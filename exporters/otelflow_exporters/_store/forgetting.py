@@ -89,7 +89,9 @@ def _erase(store: Folder, file: StoredFile, is_forgotten: Callable[[StoredSpan],
     bodies: list[tuple[Record, bytes]] = []
     is_anything_left = False
     for record in segment.records():
-        spans = [*spans_of(record.traces), *_noted_in(segment, record)]
+        note = note_in(segment.content[record.start : record.end - CHECKSUM_BYTES])
+        starts = parsed(note) if note else None  # of a spool
+        spans = [*spans_of(record.traces), *(spans_of(starts) if starts is not None else ())]
         forgotten = [span for span in spans if is_forgotten(span)]
         is_anything_left |= len(forgotten) < len(spans)
         if forgotten:
@@ -102,13 +104,6 @@ def _erase(store: Folder, file: StoredFile, is_forgotten: Callable[[StoredSpan],
                 opened.write(body)
     if bodies and not is_anything_left and not segment.unreadable:
         remove(store, file)
-
-
-def _noted_in(segment: Segment, record: Record) -> list[StoredSpan]:
-    """Return what a note of a spool says has started."""
-    text = note_in(segment.content[record.start : record.end - CHECKSUM_BYTES])
-    traces = parsed(text) if text else None
-    return [] if traces is None else list(spans_of(traces))
 
 
 def _remove_payloads(store: Folder, is_forgotten: Callable[[StoredFile], bool]) -> None:

@@ -159,7 +159,9 @@ def ending_of(error: BaseException, *, was_called: bool) -> Ending:
         return Ending(semconv.CANCELLATION, error)
     if not was_called:
         return Ending(semconv.ERROR, error)
-    return Ending(semconv.TIMEOUT if _is_timeout(error) else semconv.FAILURE, error)
+    # A timeout is one, or a group of timeouts and of what was stopped for them.
+    is_timeout = all(_is_late(leaf) or _is_stop(leaf) for leaf in _leaves(error))
+    return Ending(semconv.TIMEOUT if is_timeout else semconv.FAILURE, error)
 
 
 def is_cancellation(error: BaseException) -> bool:
@@ -174,11 +176,6 @@ def _is_stop(error: BaseException) -> bool:
     if isinstance(error, KeyboardInterrupt | GeneratorExit):
         return True
     return _is_one_of(_CANCELLATIONS, error) or _code_of_call(error) == "CANCELLED"
-
-
-def _is_timeout(error: BaseException) -> bool:
-    """Tell whether *error* is a timeout, or a group of timeouts and of what was stopped for them."""
-    return all(_is_late(leaf) or _is_stop(leaf) for leaf in _leaves(error))
 
 
 def _is_late(error: BaseException) -> bool:
