@@ -7,7 +7,6 @@ and its numbers become OpenTelemetry's data points here, once in each interval.
 import atexit
 import functools
 import os
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
@@ -26,7 +25,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otelflow import semconv
-from otelflow._core.process import forks, losses, shutdown
+from otelflow._core.process import clock, forks, losses, shutdown
 from otelflow._core.process.environment import positive_integer
 from otelflow._core.process.ledger import Account
 from otelflow._core.process.settings import settings
@@ -122,11 +121,11 @@ class OtlpOutput(WorkerOutput):
 
     def flush(self, timeout: float) -> bool:
         """Export now."""
-        deadline = time.monotonic() + timeout
+        deadline = clock.monotonic() + timeout
         is_done = super().flush(timeout)
         if self._spool is None:
             return is_done
-        return self._spool.force_flush(max(0, round((deadline - time.monotonic()) * 1_000))) and is_done
+        return self._spool.force_flush(max(0, round((deadline - clock.monotonic()) * 1_000))) and is_done
 
     def close(self, *, deliver: bool = True) -> None:
         """Export the last numbers."""
@@ -151,7 +150,7 @@ class OtlpOutput(WorkerOutput):
         if self._exporter is None:
             self._exporter, self._answer = new_exporter("metrics", _exporter_name())
         self._answer.reset()
-        seconds = max(deadline - time.monotonic(), 0.001)
+        seconds = max(deadline - clock.monotonic(), 0.001)
         result = self._exporter.export(metrics, timeout_millis=seconds * 1_000)
         answer = self._answer
         if result is not export.MetricExportResult.SUCCESS or answer.is_refused:
@@ -187,7 +186,7 @@ def _new_spool(output: OtlpOutput, exporter: str) -> Spool | None:
 
 def to_otlp(snapshot: Snapshot, resource: Resource) -> export.MetricsData:
     """Return *snapshot* as OpenTelemetry's data points, with the names that Prometheus shows."""
-    since, now = int(snapshot.since * 1e9), time.time_ns()
+    since, now = int(snapshot.since * 1e9), clock.time_ns()
     metrics = [
         export.Metric(family.metric.name, family.metric.help, family.metric.unit, _data(family, since, now))
         for family in read(snapshot)

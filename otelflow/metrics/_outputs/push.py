@@ -7,7 +7,6 @@ A forked child begins to count at zero, under the name of its parent: it pushes 
 """
 
 import functools
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Self
@@ -18,6 +17,7 @@ from opentelemetry.sdk.resources import Resource
 from prometheus_client import push_to_gateway
 from prometheus_client.exposition import basic_auth_handler, default_handler
 
+from otelflow._core.process import clock
 from otelflow._core.text.redaction import redact_address
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._collector import FixedCollector, to_prometheus
@@ -90,7 +90,7 @@ class PushOutput(WorkerOutput):
             ]
             if self._pushed.get(group) == numbers:
                 continue
-            seconds = deadline - time.monotonic()
+            seconds = deadline - clock.monotonic()
             if seconds <= 0:
                 raise TimeoutError("the gateway is too slow")
             collector = FixedCollector(map(to_prometheus, families))

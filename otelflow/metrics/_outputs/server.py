@@ -8,11 +8,10 @@ import socket
 import ssl
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from otelflow._core.process import forks
+from otelflow._core.process import clock, forks
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
@@ -43,20 +42,20 @@ class Connections:
         with self._changed:
             while len(self._deadlines) >= _MOST_CONNECTIONS and not self.is_closing:
                 self._changed.wait(0.1)
-                is_stuck = time.monotonic() > self._released + _STUCK_SECONDS
+                is_stuck = clock.monotonic() > self._released + _STUCK_SECONDS
                 self.end_overdue(CONNECTION_SECONDS - _STUCK_SECONDS if is_stuck else 0.0)
-            self._deadlines[connection] = time.monotonic() + CONNECTION_SECONDS
+            self._deadlines[connection] = clock.monotonic() + CONNECTION_SECONDS
 
     def release(self, connection: socket.socket) -> None:
         """Let another one have the place of *connection*."""
         with self._changed:
             self._deadlines.pop(connection, None)
-            self._released = time.monotonic()
+            self._released = clock.monotonic()
             self._changed.notify_all()
 
     def end_overdue(self, early: float = 0.0) -> None:
         """End what takes too long, *early* seconds before its time: the thread that reads there gets an error."""
-        now = time.monotonic() + early
+        now = clock.monotonic() + early
         with self._changed:
             overdue = [connection for connection, deadline in self._deadlines.items() if deadline < now]
         for connection in overdue:

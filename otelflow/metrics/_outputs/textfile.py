@@ -20,7 +20,7 @@ from prometheus_client import core, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from otelflow import semconv
-from otelflow._core.process import losses
+from otelflow._core.process import clock, losses
 from otelflow._core.process.files import Folder, lock, unlock
 from otelflow._core.text.redaction import redact_address
 from otelflow.errors import ConfigurationError
@@ -180,7 +180,7 @@ def _locked(folder: Folder, name: str, deadline: float) -> Iterator[None]:
     """Let one process at a time read and replace the file; without the lock if it cannot be had by *deadline*."""
     descriptor = _open_lock(folder, name)
     try:
-        while descriptor is not None and lock(descriptor) is False and time.monotonic() < deadline:
+        while descriptor is not None and lock(descriptor) is False and clock.monotonic() < deadline:
             time.sleep(0.02)
         yield
     finally:

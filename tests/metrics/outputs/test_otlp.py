@@ -297,7 +297,7 @@ def test_an_answer_counts_for_its_own_export(output, caplog):
 @pytest.mark.parametrize(("deadline", "millis"), [(105.0, 5_000), (99.0, 1)])
 def test_the_exporter_has_the_time_that_is_left(output, monkeypatch, deadline, millis):
     exporter = Exporter()
-    monkeypatch.setattr(otlp, "time", SimpleNamespace(monotonic=lambda: 100.0, time_ns=time.time_ns))
+    monkeypatch.setattr(otlp, "clock", SimpleNamespace(monotonic=lambda: 100.0, time_ns=time.time_ns))
 
     output(exporter).deliver(deadline)
 
@@ -390,7 +390,7 @@ def test_each_number_becomes_a_point_with_its_labels_times_and_exemplar(monkeypa
     snapshot = Snapshot(
         [flow_series], [], {"order": [1_700_000_001.0]}, {("traces", "queue_full"): 3}, {}, 1_700_000_000.5
     )
-    monkeypatch.setattr(otlp, "time", SimpleNamespace(time_ns=lambda: 1_700_000_010_000_000_000))
+    monkeypatch.setattr(otlp, "clock", SimpleNamespace(time_ns=lambda: 1_700_000_010_000_000_000))
     resource = Resource({"service.name": "shop"})
 
     data = to_otlp(snapshot, resource)

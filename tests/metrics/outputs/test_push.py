@@ -284,7 +284,7 @@ def test_a_child_pushes_last_runs_only(pushing, monkeypatch):
 
 def test_each_push_has_two_seconds_or_what_is_left(pushing, monkeypatch):
     now = iter([100.0, 103.5, 104.0])
-    monkeypatch.setattr(push, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr(push, "clock", SimpleNamespace(monotonic=lambda: next(now)))
     gateway, output = Gateway(monkeypatch), pushing()
     fine().execute()
 

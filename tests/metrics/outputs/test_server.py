@@ -163,7 +163,7 @@ class Socket:
 def clock(monkeypatch):
     clock = SimpleNamespace(now=100.0)
     clock.monotonic = lambda: clock.now
-    monkeypatch.setattr(server, "time", clock)
+    monkeypatch.setattr(server, "clock", clock)
     monkeypatch.setattr(server, "socket", SimpleNamespace(socket=Socket, SHUT_RDWR=2))
     return clock
 
