@@ -95,7 +95,7 @@ def traces(jaeger, tools):
     """What Jaeger has of the printer, by the results of its flows."""
 
     def trace_of(result):
-        def found():
+        def trace_ids():
             tags = json.dumps({"otelflow.run.result": result})
             listed = tools.get_json(
                 f"{jaeger}/api/traces",
@@ -107,7 +107,7 @@ def traces(jaeger, tools):
             )
             return [trace["traceID"] for trace in listed["data"]]
 
-        return tools.wait_for(found, seconds=60, event=f"a flow with {result}")[0]
+        return tools.wait_for(trace_ids, seconds=60, event=f"a flow with {result}")[0]
 
     return trace_of
 
