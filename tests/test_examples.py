@@ -29,6 +29,20 @@ def test_every_example_is_tested_and_listed():
     assert [name for name in (*SAYS, *SERVES) if f"[{name}]({name})" not in listed] == []
 
 
+def test_every_larger_example_is_listed_runs_by_one_command_and_is_tested_with_real_programs():
+    listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    tests = Path(__file__).parent / "stack/examples"
+    pages = {file.parent.name: file.read_text(encoding="utf-8") for file in EXAMPLES.glob("*/README.md")}
+
+    assert {"data_pipeline", "database", "microservices", "web_automation"} <= pages.keys()
+    for name, page in pages.items():
+        command = re.search(r"```sh\n(?:otelflow run|python) (\S+)", page)
+        assert f"[{name}/]({name}/README.md)" in listed
+        assert (EXAMPLES.parent / command[1]).is_file()
+        assert (tests / f"test_{name}.py").is_file()
+        assert page.count("\n") < 40  # one screen
+
+
 @pytest.mark.parametrize("name", SAYS)
 def test_an_example_runs_alone(name, tmp_path):
     done = run_python(EXAMPLES / name, cwd=tmp_path)

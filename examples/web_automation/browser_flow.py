@@ -18,6 +18,7 @@ class PagePdf:
     """One page, opened in a browser of its own."""
 
     url: str
+    document: bytes = field(default=b"", init=False)
     playwright: Playwright | None = field(default=None, init=False)
     browser: Browser | None = field(default=None, init=False)
 
@@ -38,15 +39,15 @@ class PagePdf:
         return page
 
     @task
-    async def take_screenshot(self, page: Page, this_flow: Flow[bytes] = INJECTED) -> None:
+    async def take_screenshot(self, page: Page, this_flow: Flow[None] = INJECTED) -> None:
         picture = await page.screenshot(type="jpeg", quality=60)
         this_flow.add_flow_artifact(
             key="screenshot", description=await page.title(), data=picture, artifact_type="image"
         )
 
     @task
-    async def print_pdf(self, page: Page) -> bytes:
-        return await page.pdf(format="A4", print_background=True)
+    async def print_pdf(self, page: Page) -> None:
+        self.document = await page.pdf(format="A4", print_background=True)
 
     @task
     async def close_browser(self) -> None:
@@ -55,11 +56,12 @@ class PagePdf:
         if self.playwright is not None:
             await self.playwright.stop()
 
+    # What a flow returns stands in the trace; a document is too much for that, so it stays on the object.
     @flow(execute_on_call=True)
-    async def run(self) -> bytes:
+    async def print_page(self) -> None:
         try:
             page = await self.open_page(await self.start_browser())
             await self.take_screenshot(page)
-            return await self.print_pdf(page)
+            await self.print_pdf(page)
         finally:
             await self.close_browser()

@@ -46,14 +46,15 @@ def page() -> str:
 async def pdf(url: str, *, return_file: bool = False) -> Response | dict[str, str]:
     if not url.startswith(PAGES):
         raise HTTPException(403, f"only what begins with {' or '.join(PAGES)}; PAGES says which")
+    printed = PagePdf(url)
     try:
-        document = await PagePdf(url).run()
+        await printed.print_page()
     except (Error, ConnectionError) as error:
         raise HTTPException(502, str(error).splitlines()[0]) from None
     if return_file:
         name = {"Content-Disposition": "attachment; filename=document.pdf"}
-        return Response(document, media_type="application/pdf", headers=name)
-    return {"pdf_base64": base64.b64encode(document).decode()}
+        return Response(printed.document, media_type="application/pdf", headers=name)
+    return {"pdf_base64": base64.b64encode(printed.document).decode()}
 
 
 if __name__ == "__main__":

@@ -220,11 +220,11 @@ def test_under_load_and_a_rolling_restart_every_order_is_one_whole_trace_and_is_
     customers = [start_load(open_shop.order, seconds=6, rate=8) for _ in range(3)]
     tools.wait_for(lambda: emails + 10 < len(list(folder.glob("outbox/new/*"))), event="the load")
     os.kill(gunicorn, signal.SIGHUP)  # its workers are replaced, one after the other
-    said = [customer.communicate(timeout=60)[0] for customer in customers]
-    orders = sum(int(words.split()[0]) for words in said)
+    summaries = [customer.communicate(timeout=60)[0] for customer in customers]
+    orders = sum(int(summary.split()[0]) for summary in summaries)
 
-    assert [re.sub(r"\d+", "N", words) for words in said] == ["N orders: N with N\n"] * 3
-    assert all(" with 201" in words for words in said)
+    assert [re.sub(r"\d+", "N", summary) for summary in summaries] == ["N orders: N with N\n"] * 3
+    assert all(" with 201" in summary for summary in summaries)
     assert orders > 20
     placed = open_shop.placed + orders
     tools.wait_for(lambda: number(watched, success, tools) == placed, event=f"{placed} orders in Prometheus")

@@ -19,7 +19,7 @@ SERVICE = Path(__file__).parents[3] / "examples/web_automation/service.py"
 LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 PRINTED = """\
 GET /pdf
-  flow run
+  flow print_page
     task start_browser
     task open_page
     task take_screenshot
@@ -95,14 +95,19 @@ def traces(jaeger, tools):
     """What Jaeger has of the printer, by the results of its flows."""
 
     def trace_of(result):
-        def found():
+        def trace_ids():
             tags = json.dumps({"otelflow.run.result": result})
             listed = tools.get_json(
-                f"{jaeger}/api/traces", service="printer", operation="flow run", tags=tags, lookback="1h", limit=5
+                f"{jaeger}/api/traces",
+                service="printer",
+                operation="flow print_page",
+                tags=tags,
+                lookback="1h",
+                limit=5,
             )
             return [trace["traceID"] for trace in listed["data"]]
 
-        return tools.wait_for(found, seconds=60, event=f"a flow with {result}")[0]
+        return tools.wait_for(trace_ids, seconds=60, event=f"a flow with {result}")[0]
 
     return trace_of
 
@@ -154,7 +159,7 @@ def test_a_page_that_cannot_be_opened_is_a_failed_task_and_leaves_no_browser(
     )
     assert list(root.lines()) == [
         "✗ GET /pdf",
-        "  ✗ flow run",
+        "  ✗ flow print_page",
         "    task start_browser",
         "    ✗ task open_page",
         "    task close_browser",
