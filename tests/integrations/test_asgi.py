@@ -208,6 +208,7 @@ def test_what_cannot_be_used_is_refused_at_once(options, words):
         FlowMiddleware(application, **options)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of an older TestClient, by a newer anyio
 def test_websockets_are_flows_until_they_are_closed(spans):
     pytest.importorskip("starlette", reason="not installed: pip install 'otelflow[docs]'")
     from starlette.testclient import TestClient
