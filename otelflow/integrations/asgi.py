@@ -60,7 +60,7 @@ class FlowMiddleware:
             await self._metrics(scope, receive, send)
             return
         method = scope["method"] if kind == "http" else "WEBSOCKET"
-        with continue_trace(_texts(scope["headers"])):
+        with continue_trace(_texts(scope.get("headers") or ())):
             route = self.route(scope)
             runner = self._requests.runner(scope, method, route)
             if runner is None:
