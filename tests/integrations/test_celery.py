@@ -128,7 +128,20 @@ def test_a_task_that_says_itself_what_becomes_of_it_has_not_failed(app, spans):
     assert spans.tree() == [("flow ignores", "success", [])]
 
 
+@pytest.fixture
+def own_logging():
+    """Celery leaves logging as it is."""
+
+    def leave_it(**_):
+        pass
+
+    celery.signals.setup_logging.connect(leave_it)
+    yield
+    celery.signals.setup_logging.disconnect(leave_it)
+
+
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("own_logging")
 def test_the_spans_of_an_instrumentation_are_the_parents(app, spans):
     instrumentation = pytest.importorskip("opentelemetry.instrumentation.celery", reason="otelflow[frameworks]")
     from celery.contrib.testing.worker import start_worker
