@@ -59,7 +59,7 @@ class FlowMiddleware:
             await self._metrics(scope, receive, send)
             return
         method = scope["method"] if kind == "http" else "WEBSOCKET"
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope.get("headers") or ()}
         with continue_trace(headers):
             route = self.route(scope)
             runner = self._requests.runner(scope, method, route)

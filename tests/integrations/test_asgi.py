@@ -1,14 +1,24 @@
+import signal
 import socket
 import threading
 
 import pytest
 from opentelemetry import baggage, trace
 
-import otelflow
 from otelflow import task
 from otelflow.errors import ConfigurationError
 from otelflow.integrations.asgi import FlowMiddleware
-from support.servers import PARENT_ID, TRACE_ID, TRACEPARENT, ask, attributes_of, uvicorn_serving, wait_until
+from support.ports import free_ports
+from support.servers import (
+    PARENT_ID,
+    TRACE_ID,
+    TRACEPARENT,
+    ask,
+    attributes_of,
+    is_listening,
+    uvicorn_serving,
+    wait_until,
+)
 
 
 @task
@@ -184,15 +194,34 @@ def test_the_header_may_be_another_or_none(spans):
     assert TRACE_ID not in str(bare.headers)
 
 
-def test_what_waits_is_delivered_before_the_server_ends(tmp_path):
-    from otelflow_exporters import StoredTraces
+def test_what_waits_is_delivered_before_a_signal_ends_the_server(program):
+    pytest.importorskip("uvicorn", reason="not installed: pip install 'otelflow[hosts]'")
+    [port] = free_ports(1)
+    program.start(
+        f"""
+        import uvicorn
+        from otelflow.integrations.asgi import FlowMiddleware
 
-    telemetry = otelflow.configure(store=tmp_path)
-    with uvicorn_serving(FlowMiddleware(application)) as url:
-        ask(url)
+        provide()
 
-    names = [summary.name for summary in StoredTraces(telemetry.store_directory).summaries()]
-    assert names == ["flow GET"]
+        async def application(scope, receive, send):
+            if scope["type"] == "lifespan":
+                for step in ("startup", "shutdown"):
+                    await receive()
+                    await send({{"type": f"lifespan.{{step}}.complete"}})
+            else:
+                await send({{"type": "http.response.start", "status": 200, "headers": []}})
+                await send({{"type": "http.response.body"}})
+
+        uvicorn.run(FlowMiddleware(application), port={port}, log_level="error")
+        """
+    )
+    wait_until(lambda: is_listening(port))
+    ask(f"http://127.0.0.1:{port}")
+    program.send(signal.SIGTERM)
+    program.done()
+
+    assert program.results() == [("flow GET", "success")]
 
 
 @pytest.mark.parametrize(
@@ -208,6 +237,7 @@ def test_what_cannot_be_used_is_refused_at_once(options, words):
         FlowMiddleware(application, **options)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of an older TestClient, by a newer anyio
 def test_websockets_are_flows_until_they_are_closed(spans):
     pytest.importorskip("starlette", reason="not installed: pip install 'otelflow[docs]'")
     from starlette.testclient import TestClient
@@ -229,3 +259,24 @@ def test_websockets_are_flows_until_they_are_closed(spans):
     assert text == "hello"
     assert spans.tree() == [("flow WEBSOCKET", "success", [("task price", "success", [])])]
     assert f"{spans.one('flow WEBSOCKET').context.trace_id:032x}" == TRACE_ID
+
+
+def test_a_request_that_is_cancelled_is_a_cancellation_and_nothing_stays_current(spans):
+    import asyncio
+
+    async def main():
+        started = asyncio.Event()
+
+        async def waiting(scope, receive, send):
+            started.set()
+            await asyncio.sleep(60)
+
+        scope = {"type": "http", "method": "GET", "path": "/"}
+        request = asyncio.create_task(FlowMiddleware(waiting)(scope, None, None))
+        await started.wait()
+        request.cancel()
+        await asyncio.gather(request, return_exceptions=True)
+        return request.cancelled(), trace.get_current_span().get_span_context().is_valid
+
+    assert asyncio.run(main()) == (True, False)
+    assert spans.tree() == [("flow GET", "cancellation", [])]

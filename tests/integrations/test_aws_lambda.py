@@ -2,7 +2,6 @@ from types import SimpleNamespace
 
 import pytest
 
-import otelflow
 from otelflow import task
 from otelflow.integrations.aws_lambda import flow_handler
 from support.servers import PARENT_ID, TRACE_ID, TRACEPARENT
@@ -58,15 +57,23 @@ def test_an_event_need_not_be_a_mapping(spans):
     assert flow_handler(lambda event, _: event)([1, 2], None) == [1, 2]
 
 
-def test_an_exception_comes_out_as_it_was_and_is_delivered_before(tmp_path):
-    from otelflow_exporters import StoredTraces
+def test_an_exception_comes_out_as_it_was_and_is_delivered_before(program):
+    program.run("""
+        from otelflow.integrations.aws_lambda import flow_handler
 
-    telemetry = otelflow.configure(store=tmp_path)
-    with pytest.raises(KeyError, match="kiwi"):
-        charge({"fruit": "kiwi"}, CONTEXT)
+        provide()
 
-    (summary,) = StoredTraces(telemetry.store_directory).summaries()
-    assert (summary.name, summary.result) == ("flow charge", "failure")
+        @flow_handler
+        def charge(event, context):
+            raise KeyError("kiwi")
+
+        try:
+            charge({}, None)
+        except KeyError:
+            os._exit(3)  # frozen, as it were
+    """)
+
+    assert (program.code, program.results()) == (3, [("flow charge", "failure")])
 
 
 def test_the_header_of_x_ray_is_read_where_its_propagator_is(spans, monkeypatch):

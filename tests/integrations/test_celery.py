@@ -1,4 +1,3 @@
-import logging
 import os
 import signal
 import sys
@@ -130,17 +129,19 @@ def test_a_task_that_says_itself_what_becomes_of_it_has_not_failed(app, spans):
 
 
 @pytest.fixture
-def root_logger():
-    """The root logger, which a worker sets up for its whole process, as it was before."""
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
-    yield root
-    root.setLevel(level)
-    root.handlers[:] = handlers
+def own_logging():
+    """Celery leaves logging as it is."""
+
+    def leave_it(**_):
+        pass
+
+    celery.signals.setup_logging.connect(leave_it)
+    yield
+    celery.signals.setup_logging.disconnect(leave_it)
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.usefixtures("root_logger")
+@pytest.mark.usefixtures("own_logging")
 def test_the_spans_of_an_instrumentation_are_the_parents(app, spans):
     instrumentation = pytest.importorskip("opentelemetry.instrumentation.celery", reason="otelflow[frameworks]")
     from celery.contrib.testing.worker import start_worker
@@ -161,3 +162,36 @@ def test_the_spans_of_an_instrumentation_are_the_parents(app, spans):
         ("flow order", "run/order"),
         ("task price", "flow order"),
     ]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Celery's pool forks")
+def test_a_process_of_the_pool_delivers_also_what_a_provider_of_the_application_keeps(program):
+    program.write(
+        "worker.py",
+        """
+        from celery import Celery
+        from celery.signals import worker_process_init
+        from otelflow.integrations.celery import make_flows
+
+        app = make_flows(Celery("shop", broker="filesystem://"))
+        app.conf.broker_transport_options = {"data_folder_in": "queue", "data_folder_out": "queue"}
+
+        @app.task
+        def charge(amount):
+            return amount
+
+        worker_process_init.connect(lambda **_: provide(), weak=False)
+        """,
+    )
+    (program.folder / "queue").mkdir()
+    sent = run_python("-c", "import worker; worker.charge.delay(3)", cwd=program.folder, PYTHONPATH=program.folder)
+    assert sent.returncode == 0, sent.stderr
+    options = ("--concurrency", "1", "--max-tasks-per-child", "1", "--without-gossip", "--without-mingle")
+    program.start_command([sys.executable, "-m", "celery", "-A", "worker", "worker", *options])
+    try:
+        wait_until(lambda: program.spans, seconds=60)
+    finally:
+        program.send(signal.SIGTERM)
+        program.done()
+
+    assert program.results() == [("flow worker.charge", "success")]

@@ -91,7 +91,7 @@ def stored(folder):
         (
             span.name,
             names.get(span.parent_id, ""),
-            span.attributes.get("otelflow.run.result"),
+            span.attributes.get("otelflow.run.result", ""),
             span.attributes.get("otelflow.job.retries", 0),
         )
         for span in spans
@@ -128,7 +128,7 @@ def test_each_job_of_celery_whose_processes_end_after_one_is_delivered(tmp_path,
     process = start(sys.executable, "-m", "celery", "-A", "jobs", "worker", *options, cwd=tmp_path, **environment)
     try:
         latest = time.monotonic() + 60
-        while len(stored(tmp_path / "store")) < len(WHOLE) and time.monotonic() < latest:
+        while stored(tmp_path / "store") != WHOLE and time.monotonic() < latest:
             time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)

@@ -1,6 +1,7 @@
 """Web servers on loopback that run in this process, and how to ask them."""
 
 import contextlib
+import socket
 import threading
 import time
 import urllib.error
@@ -38,6 +39,12 @@ def wait_until(condition, seconds=20):
     while not condition():
         assert time.monotonic() < latest, "it did not happen in time"
         time.sleep(0.01)
+
+
+def is_listening(port):
+    """Tell whether something answers on *port* of loopback."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextlib.contextmanager
