@@ -21,7 +21,7 @@ import copyreg
 from collections.abc import Iterable
 from typing import Any
 
-from otelflow._core.text.hints import suggestion
+from otelflow._core.text.hints import nearest, suggestion
 from otelflow._core.text.safe_str import brief_repr
 
 __all__ = [
@@ -97,8 +97,10 @@ class DecoratedTwice(OtelflowError, TypeError):
 class FlowNotSetUp(OtelflowError, ValueError):
     """Raised by ``execute()`` of a flow that was given nothing to run."""
 
-    def __init__(self) -> None:
-        super().__init__("This flow has nothing to run: call setup(target, *args, **kwargs) before execute()")
+    def __init__(self, owner: str = "", names: Iterable[str] = ()) -> None:
+        meant = nearest("main", [name for name in names if not name.startswith("_")])
+        cure = f"; did you mean main() with {owner}.{meant}()?" if meant else ""
+        super().__init__(f"This flow has nothing to run: call setup(target, *args, **kwargs) before execute(){cure}")
 
 
 class UnfillableParameter(OtelflowError, TypeError):
