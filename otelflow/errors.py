@@ -21,7 +21,6 @@ import copyreg
 from collections.abc import Iterable
 from typing import Any
 
-from otelflow._core.text.hints import nearest, suggestion
 from otelflow._core.text.safe_str import brief_repr
 
 __all__ = [
@@ -70,6 +69,8 @@ class UnknownKeyword(OtelflowError, TypeError):
     """Raised where a decorator, flow or ``Objective`` gets a keyword it does not have; ``keyword`` is that one."""
 
     def __init__(self, owner: str, keyword: str, keywords: Iterable[str], cure: str = "") -> None:
+        from otelflow._core.text.hints import suggestion  # noqa: PLC0415 only for mistakes
+
         super().__init__(f"{owner} has no keyword {keyword!r}{cure or suggestion(keyword, keywords)}")
         self.keyword = keyword
 
@@ -98,6 +99,8 @@ class FlowNotSetUp(OtelflowError, ValueError):
     """Raised by ``execute()`` of a flow that was given nothing to run."""
 
     def __init__(self, owner: str = "", names: Iterable[str] = ()) -> None:
+        from otelflow._core.text.hints import nearest  # noqa: PLC0415 only for mistakes
+
         meant = nearest("main", [name for name in names if not name.startswith("_")])
         cure = f"; did you mean main() with {owner}.{meant}()?" if meant else ""
         super().__init__(f"This flow has nothing to run: call setup(target, *args, **kwargs) before execute(){cure}")

@@ -8,8 +8,6 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from otelflow._core.text.hints import in_words, nearest, quotes_in
-from otelflow._core.text.redaction import redact_address
 from otelflow._core.text.regex import split_patterns
 from otelflow._core.text.safe_str import NAME_LENGTH, brief_repr
 from otelflow.errors import ConfigurationError
@@ -91,6 +89,8 @@ class Setting:
         if kind is str and isinstance(value, os.PathLike):
             value = os.fspath(value)
         if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
+            from otelflow._core.text.hints import in_words  # noqa: PLC0415 only for mistakes
+
             raise ConfigurationError(f"{place}: {self.name} must be {in_words((kind,))}, not {_text_of(value)}")
         return value
 
@@ -98,6 +98,8 @@ class Setting:
         for choice in self.choices:
             if choice.lower() == str(value).lower():
                 return choice
+        from otelflow._core.text.hints import nearest  # noqa: PLC0415 only for mistakes
+
         meant = nearest(str(value)[:NAME_LENGTH], self.choices)
         cure = f"; did you mean {meant!r}?" if meant else ""
         choices = ", ".join(self.choices)
@@ -106,6 +108,8 @@ class Setting:
 
 def _why_no_path(path: str) -> str:
     """Return the end of a sentence that says why *path* can be none, or nothing."""
+    from otelflow._core.text.hints import quotes_in  # noqa: PLC0415 only for settings that name a path
+
     if "\0" in path:
         return ": it holds a NUL character"
     if path.startswith("~") and os.path.expanduser(path).startswith("~"):  # noqa: PTH111 pathlib takes long
@@ -115,6 +119,8 @@ def _why_no_path(path: str) -> str:
 
 def _text_of(value: object) -> str:
     """Return *value* for a message that refuses it: without a password, and bounded."""
+    from otelflow._core.text.redaction import redact_address  # noqa: PLC0415 only for mistakes
+
     return redact_address(brief_repr(value, _LONGEST_VALUE))[:60]
 
 
