@@ -98,8 +98,12 @@ class DecoratedTwice(OtelflowError, TypeError):
 class FlowNotSetUp(OtelflowError, ValueError):
     """Raised by ``execute()`` of a flow that was given nothing to run."""
 
-    def __init__(self) -> None:
-        super().__init__("This flow has nothing to run: call setup(target, *args, **kwargs) before execute()")
+    def __init__(self, owner: str = "", names: Iterable[str] = ()) -> None:
+        from otelflow._core.text.hints import nearest  # noqa: PLC0415 only for mistakes
+
+        meant = nearest("main", [name for name in names if not name.startswith("_")])
+        cure = f"; did you mean main() with {owner}.{meant}()?" if meant else ""
+        super().__init__(f"This flow has nothing to run: call setup(target, *args, **kwargs) before execute(){cure}")
 
 
 class UnfillableParameter(OtelflowError, TypeError):

@@ -25,7 +25,6 @@ from opentelemetry.trace import (
 
 from otelflow._core.process import forks, losses
 from otelflow._core.process.provider import TracerSpanMaker
-from otelflow._core.text.hints import error_text
 from otelflow._telemetry.span import RunSpan
 from otelflow._telemetry.span_maker import RunSpanMaker
 
@@ -96,7 +95,7 @@ def span_maker(tracer: Tracer) -> "SpanMaker":
         try:
             difference = difference_on_trial()
         except Exception as error:  # noqa: BLE001 an SDK that is not known may raise anything
-            difference = error_text(type(error).__name__, str(error))
+            difference = f"{type(error).__name__}: {error}"
         if not difference:
             return RunSpanMaker(tracer)
         losses.logger.debug(

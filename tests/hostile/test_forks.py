@@ -241,3 +241,58 @@ def test_configure_delivers_what_a_forked_process_of_multiprocessing_opened(prog
     assert program.out.splitlines()[-1] == "0"
     assert sorted(program.results()) == [("flow outer", "success"), ("task inner", "success"), ("task step", "success")]
     assert program.one("task step").parent == program.one("task inner").id
+
+
+FORKS = {
+    "a listener": """
+        from otelflow import Listener, add_listener
+        class Forks(Listener):
+            def on_task_stop(self, event):
+                if event.event_data.task_name == "inner":
+                    fork()
+        add_listener(Forks())
+        def body():
+            pass
+        """,
+    "__del__": """
+        class Forks:
+            def __del__(self):
+                fork()
+        def body():
+            held = Forks()
+            del held
+        """,
+    "a generator between two steps": """
+        @task
+        def numbers():
+            yield from range(3)
+        def body():
+            left = numbers()
+            next(left)
+            fork()
+            for number in left:
+                pass
+        """,
+}
+
+
+@pytest.mark.parametrize("place", FORKS)
+def test_a_fork_anywhere_inside_a_run_leaves_each_process_what_it_opened(program, place):
+    source = """
+    import sys
+    provide(at_once=True)
+    def fork():
+        pid = os.fork()
+        if pid == 0:
+            step(1)
+            os._exit(0)
+        os.waitpid(pid, 0)
+    """
+    program.run(FLOW, source, FORKS[place], "print(outer().execute().status)")
+
+    own = ["task numbers"] if "generator" in place else []
+    assert program.code == 0
+    assert program.out.splitlines()[-1] == "success"
+    assert sorted(name for name, _ in program.results()) == sorted(["flow outer", "task inner", "task step", *own])
+    assert {result for _, result in program.results()} == {"success"}
+    assert program.one("task step").pid != program.one("task inner").pid

@@ -43,6 +43,17 @@ class Hearing(Listener):
         return "<Hearing>"
 
 
+class Misspelt(Flow):
+    """Has a main under another name."""
+
+    def mian(self):
+        """Would never run."""
+
+
+def list_of_pairs(_):
+    return [("database", 1)]
+
+
 class Unshowable:
     """Raises when it is shown."""
 
@@ -161,6 +172,11 @@ MISTAKES = {
     "an argument of main given to setup() without its name": lambda: Adder().setup(1),
     "a Task without a target": lambda: Task().execute__sync(),
     "execute() before setup()": lambda: Flow().execute(),
+    "a main that is misspelt": lambda: Misspelt().execute(),
+    "a main that is no function": lambda: type("Three", (Flow,), {"main": 3})().execute(),
+    "dependencies that are none": lambda: (
+        type("Asking", (Flow,), {"task_dependencies": list_of_pairs, "main": pow})().setup(pow, 2, 3).execute()
+    ),
     "setup() of a class without main": lambda: Flow().setup(),
     "a parameter that nothing fills": missing,
     "more arguments than parameters": too_many,

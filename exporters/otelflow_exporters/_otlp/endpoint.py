@@ -249,8 +249,8 @@ def otlp_settings(signal: str, name: str) -> tuple[str, float]:
         is_valid = False
     # gRPC takes host:port, too, and the names of its own resolvers.
     is_name = "://" not in endpoint or endpoint.lower().startswith(_GRPC_NAMES)
-    is_valid = is_valid or (name == _GRPC and " " not in endpoint and is_name and not quotes_in(endpoint))
-    if not is_valid:
+    is_valid = is_valid or (name == _GRPC and is_name and not quotes_in(endpoint))
+    if not is_valid or not endpoint.isprintable() or " " in endpoint:
         cure = quotes_in(endpoint) or f": give an address such as {_USUAL[name]}"
         raise ConfigurationError(f"{endpoint_variable}={redact_address(endpoint)} is no endpoint{cure}")
     timeout_variable, timeout = variable(signal, "TIMEOUT")

@@ -39,9 +39,9 @@ def label_of(node: SpanNode, room: int, style: str, *, is_whole: bool) -> Label:
     span = node.span
     longest = _WHOLE_VALUE if is_whole else _LONGEST_NAME
     text = Text(one_line(span.name, longest) or "(no name)", "bold red" if node.is_failed else "bold")
-    run_name = span.attributes.get(names.TASK_RUN_NAME) or span.attributes.get(names.FLOW_RUN_NAME)
+    run_name = _run_name(span)
     if run_name:
-        text.append(f" {one_line(str(run_name), longest)}", style="bold")
+        text.append(f" {one_line(run_name, longest)}", style="bold")
     if span.kind not in ("internal", "unspecified"):
         text.append(f" {span.kind}", style="dim")
     if span.is_open:
@@ -65,6 +65,15 @@ def label_of(node: SpanNode, room: int, style: str, *, is_whole: bool) -> Label:
     if node.error_from_below and cell_len(text.plain) + 1 + len(node.error_from_below) <= room:
         text.append(f" {one_line(node.error_from_below)}", style="red")
     return Label(text, below, is_cut and not is_whole)
+
+
+def _run_name(span: Span) -> str:
+    """Return what the name of the run adds to that of its task or flow, with which it may begin, too."""
+    run_name = str(span.attributes.get(names.TASK_RUN_NAME) or span.attributes.get(names.FLOW_RUN_NAME) or "")
+    own_name = str(span.attributes.get(names.TASK_NAME) or span.attributes.get(names.FLOW_NAME) or "")
+    rest = run_name.removeprefix(own_name)
+    is_repeated = rest != run_name and not (rest[:1].isalnum() or rest[:1] == "_")
+    return rest.lstrip(" :") if is_repeated else run_name
 
 
 def _additions(span: Span, longest: int) -> list[dict[str, str]]:

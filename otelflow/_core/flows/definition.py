@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, Union, get_arg
 from otelflow import semconv
 from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.flows.fitting import checked
-from otelflow._core.flows.injection import Injection, is_call_error, stand_ins, why_uncallable
+from otelflow._core.flows.injection import Injection, checked_dependencies, is_call_error, stand_ins, why_uncallable
 from otelflow._core.flows.objective import Objective
 from otelflow._core.policies import compose
 from otelflow._core.process.settings import settings
@@ -114,6 +114,8 @@ class Definition:
         """Return the arguments of *run* with what is missing injected. Raises UnfillableParameter."""
         flow, args, kwargs = run.flow, run.args, run.kwargs
         dependencies = _NO_OPTIONS if flow is None else flow.task_dependencies()
+        if type(dependencies) is not dict:
+            dependencies = checked_dependencies(flow, dependencies)
         if stand_ins.of_test is not None:
             dependencies = {**dependencies, **stand_ins.of_test(flow)}
         if dependencies or not self.injection.is_needless:

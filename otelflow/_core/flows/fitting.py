@@ -4,7 +4,6 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Final, TypeVar
 
 from otelflow._core.flows.config import Flow_Run__Config
-from otelflow._core.text.hints import in_words
 from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import ConfigurationError
 
@@ -33,6 +32,8 @@ ASSIGNED: Final[Mapping[str, tuple[type, ...]]] = {
 def checked(owner: str, name: str, value: V, kinds: Sequence[type]) -> V:
     """Return *value*. Raises ConfigurationError that names *owner* and *name* if it is of none of *kinds*."""
     if not isinstance(value, tuple(kinds)):
+        from otelflow._core.text.hints import in_words  # noqa: PLC0415 only for mistakes
+
         raise ConfigurationError(f"{owner}: {name} must be {in_words(kinds)}, not {brief_repr(value, 60)}")
     return value
 

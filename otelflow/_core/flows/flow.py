@@ -277,11 +277,11 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         >>> Flow().setup(pow, 2, 10).execute().flow_return_value
         1024
         """
-        is_of_main = _overrides_main(self) and "target" in inspect.signature(self.main).parameters
-        if target is None and "target" in kwargs and not is_of_main:
-            target = kwargs.pop("target")
+        if target is None and "target" in kwargs:
+            is_of_main = _overrides_main(self) and "target" in inspect.signature(self.main).parameters
+            target = None if is_of_main else kwargs.pop("target")
         if target is None and not _overrides_main(self):
-            raise FlowNotSetUp
+            raise FlowNotSetUp(type(self).__name__, () if type(self) is Flow else vars(type(self)))
         if target is not None and not callable(target):
             raise NotCallable("A flow", target, _how_to_call_main(self, ()))
         self.flow_state.is_main = target is None

@@ -196,6 +196,17 @@ def check_dependencies(flow_class: type) -> None:
         )
 
 
+def checked_dependencies(flow: object, dependencies: object) -> Mapping[str, Any]:
+    """Return what the ``task_dependencies()`` of *flow* has returned. Raises ConfigurationError if it is no mapping."""
+    if dependencies is None:  # a function without a return
+        return {}
+    if not isinstance(dependencies, Mapping):
+        raise ConfigurationError(
+            f"{type(flow).__name__}.task_dependencies must return a dict, not {brief_repr(dependencies)}"
+        )
+    return dependencies
+
+
 def why_uncallable(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
     """Return why *function* cannot be called with these arguments, or None when it can."""
     try:

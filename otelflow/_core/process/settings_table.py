@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from otelflow._core.text.hints import in_words, quotes_in
 from otelflow._core.text.regex import split_patterns
 from otelflow._core.text.safe_str import NAME_LENGTH, brief_repr
 from otelflow.errors import ConfigurationError
@@ -90,6 +89,8 @@ class Setting:
         if kind is str and isinstance(value, os.PathLike):
             value = os.fspath(value)
         if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
+            from otelflow._core.text.hints import in_words  # noqa: PLC0415 only for mistakes
+
             raise ConfigurationError(f"{place}: {self.name} must be {in_words((kind,))}, not {_text_of(value)}")
         return value
 
@@ -107,6 +108,8 @@ class Setting:
 
 def _why_no_path(path: str) -> str:
     """Return the end of a sentence that says why *path* can be none, or nothing."""
+    from otelflow._core.text.hints import quotes_in  # noqa: PLC0415 only for settings that name a path
+
     if "\0" in path:
         return ": it holds a NUL character"
     if path.startswith("~") and os.path.expanduser(path).startswith("~"):  # noqa: PTH111 pathlib takes long

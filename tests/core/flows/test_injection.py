@@ -1,7 +1,9 @@
 """What functions ask for, and what they get."""
 
 import asyncio
+import collections
 import functools
+import types
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -9,6 +11,7 @@ import pytest
 from opentelemetry.trace import StatusCode
 
 from otelflow import INJECTED, Flow, OtelflowError, Task, flow, task
+from otelflow.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from nowhere import Unknown
@@ -367,3 +370,22 @@ def test_a_class_of_the_flow_itself_is_still_injected(spans):
     run = Import()
 
     assert run.execute().flow_return_value is run
+
+
+def test_dependencies_may_be_none_or_any_mapping_and_nothing_else(spans):
+    class Asking(Flow):
+        answer: object = None
+
+        def task_dependencies(self):
+            return self.answer
+
+        def main(self, database=None):
+            return database
+
+    usable = [(None, None), (types.MappingProxyType({"database": 1}), 1), (collections.UserDict(database=2), 2)]
+    for answer, database in usable:
+        assert Asking(answer=answer).execute().flow_return_value == database
+
+    for answer in ([("database", 1)], iter({"database": 1}.items()), "database"):
+        with pytest.raises(ConfigurationError, match=r"^Asking.task_dependencies must return a dict, not "):
+            Asking(answer=answer).execute()

@@ -4,6 +4,7 @@ import asyncio
 import bdb
 import builtins
 import concurrent.futures
+import contextlib
 import re
 import time
 import traceback
@@ -535,6 +536,72 @@ def test_a_timeout_inside_a_task_is_the_timeout_of_task_and_flow(spans):
 
     assert spans.tree() == [("flow outer", "timeout", [("task limited", "timeout", [])])]
     assert exceptions(spans) == [("task limited", "TimeoutError")]
+
+
+def test_of_two_timeouts_the_one_that_ran_out_ends_the_runs_inside_of_it_and_no_other(spans):
+    @task
+    async def goes_on():
+        async with asyncio.timeout(60):
+            try:
+                async with asyncio.timeout(0.01):
+                    await waits()
+            except TimeoutError:
+                return "went on"
+
+    @task
+    async def is_late():
+        async with asyncio.timeout(0.01):
+            try:
+                async with asyncio.timeout(60):
+                    await waits()
+            finally:
+                await asyncio.sleep(0)
+
+    async def outer():
+        with contextlib.suppress(TimeoutError):
+            await goes_on()
+            await is_late()
+
+    flow(outer)().execute()
+
+    assert spans.tree() == [
+        (
+            "flow outer",
+            "success",
+            [
+                ("task goes_on", "success", [("task waits", "cancellation", [])]),
+                ("task is_late", "timeout", [("task waits", "cancellation", [])]),
+            ],
+        )
+    ]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_what_a_cancel_scope_of_anyio_stops_is_a_cancellation_and_what_is_around_it_goes_on(spans, backend):
+    anyio = pytest.importorskip("anyio")
+    pytest.importorskip(backend)
+
+    @task
+    async def sleeps():
+        await anyio.sleep(60)
+
+    @task
+    async def fails():
+        await anyio.sleep(0)
+        raise ValueError("boom")
+
+    async def outer():
+        with anyio.move_on_after(0.01):
+            await sleeps()
+        with contextlib.suppress(ExceptionGroup):
+            async with anyio.create_task_group() as group:
+                group.start_soon(sleeps)
+                group.start_soon(fails)
+
+    anyio.run(flow(outer)().execute_async, backend=backend)
+
+    assert sorted(node.result for node in spans.tree()[0].children) == ["cancellation", "cancellation", "failure"]
+    assert spans.tree()[0].result == "success"
 
 
 def test_a_cancelled_flow_is_a_cancellation_all_the_way_down(spans):

@@ -378,9 +378,18 @@ def test_a_time_that_is_none_is_refused(arguments, monkeypatch, value):
     [
         *(
             ("", value)
-            for value in ("http://", "ftp://host", "http://host:0", "http://host:x", "host:4318", "http://[")
+            for value in (
+                "http://",
+                "ftp://host",
+                "http://host:0",
+                "http://host:x",
+                "host:4318",
+                "http://[",
+                "http://a b:4318",
+                "http://a/b c",
+            )
         ),
-        *(("grpc", value) for value in ("ftp://host", "some host:4317", "http://host:0")),
+        *(("grpc", value) for value in ("ftp://host", "some host:4317", "http://host:0", "http://a b:4317")),
     ],
 )
 def test_an_endpoint_that_is_none_is_refused_with_one_that_is(arguments, monkeypatch, protocol, value):
