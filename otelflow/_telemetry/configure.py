@@ -2,6 +2,8 @@
 
 import _thread
 import atexit
+import contextlib
+import importlib
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -266,6 +268,10 @@ def _new_telemetry(service_name: str | None) -> Telemetry:
             "call it in the main interpreter, or give it a tracer_provider of your own"
         )
     provider = new_provider(service_name)
+    if process_settings.settings().span == "otelflow":
+        # Not at the first run: that may be in a signal handler, which waits for ever for an import that it interrupted.
+        with contextlib.suppress(Exception):  # an SDK that nobody knows yet; the first run says so
+            importlib.import_module("otelflow._telemetry.sdk_spans")
     if is_our_old_one:
         use_provider(provider)  # OpenTelemetry's global provider is set once
     else:

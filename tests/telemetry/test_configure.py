@@ -958,3 +958,18 @@ def test_what_is_shut_down_leaves_nothing_behind_that_the_sdk_does_not(options, 
     done = python(CYCLES.replace("{options!r}", repr(places)), **endpoint)
 
     assert (done.returncode, done.stdout) == (0, "True True\n"), done.stderr
+
+
+@pytest.mark.parametrize("variables", [{}, {"OTELFLOW_SPOOL": "memory"}, {"OTELFLOW_SPAN": "sdk"}])
+def test_the_first_run_imports_nothing_any_more(variables, receiver):
+    # In a signal handler that has interrupted an import, another one may wait for ever.
+    body = """
+        import sys
+        otelflow.configure()
+        before = set(sys.modules)
+        work(3).execute()
+        print(sorted(name for name in set(sys.modules) - before if name.startswith("otelflow")))
+    """
+    done = python(body, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, **variables)
+
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
