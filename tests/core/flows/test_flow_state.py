@@ -508,3 +508,25 @@ def test_a_sealed_flow_takes_the_keywords_of_any_other(spans):
     run = Named().execute()
 
     assert (run.flow_name, run.flow_id, run.status) == ("named", "id-1", "success")
+
+
+def test_artifacts_that_threads_leave_at_the_same_time_are_all_kept():
+    together = threading.Barrier(8)
+
+    @flow
+    def leaves(this_flow):
+        def leave(number):
+            together.wait(10)
+            this_flow.add_flow_artifact(key=f"artifact-{number}", data=number)
+
+        threads = [threading.Thread(target=leave, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+
+    for _ in range(20):
+        run = leaves().execute()
+
+        assert sorted(artifact.key for artifact in run.artifacts) == [f"artifact-{number}" for number in range(8)]
+        assert (len(run.results), len(run.captured_events)) == (0, 0)
