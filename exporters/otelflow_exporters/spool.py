@@ -129,7 +129,7 @@ class SpoolSpanProcessor(SpanProcessor):
             if not self._starts.add(context.span_id, span, record):
                 return
         with contextlib.suppress(OSError):  # its end says so
-            spool.writer.append(record)
+            spool.write(record)
         if spool.worker.thread is None:
             spool.worker.start_thread()
 
@@ -182,4 +182,4 @@ class SpoolSpanProcessor(SpanProcessor):
             if not self._starts.replace(span_id, record):
                 return
             with contextlib.suppress(OSError):  # its end says so
-                self._spool.writer.append(record)
+                self._spool.write(record)

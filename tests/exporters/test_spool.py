@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
+from otelflow._core.process.files import Folder
 from otelflow._core.process.ledger import Account
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._spool.batches import CLOSED, lost_spans
@@ -298,6 +299,33 @@ def test_without_a_folder_spans_wait_in_memory_and_that_is_said_once(receiver, t
     assert f"The spool {place} cannot be read" in record.getMessage()
     assert "Spans wait in memory" in record.getMessage()
     assert place.read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_used_is_looked_at_once_in_a_while_and_not_for_each_span(
+    receiver, tmp_path, monkeypatch
+):
+    place = tmp_path / "place"
+    place.write_text("mine")
+    looks, now = [], [1_000.0]
+    reached = Folder.reached
+    monkeypatch.setattr(Folder, "reached", lambda path, **options: looks.append(path) or reached(path, **options))
+    processor = SpoolSpanProcessor(place)
+    processor._spool._shipper.not_before = float("inf")
+    tracer = provider_with(processor)
+    monkeypatch.setattr("otelflow_exporters._spool.spool.time.monotonic", lambda: now[0])
+
+    for _ in range(100):
+        tracer.start_span("kept").end()
+    looks_in_vain = looks.count(place)
+    place.unlink()
+    now[0] += 2
+    tracer.start_span("written").end()
+
+    assert looks_in_vain <= 2, "one look, and one of the thread"
+    assert (processor.waiting, len(list(place.glob("*.otlp")))) == (101, 1)
+    monkeypatch.undo()
+    processor._spool._shipper.not_before = 0.0
+    processor.shutdown()
 
 
 def test_a_disk_that_fills_up_loses_nothing_while_memory_lasts(receiver, folder, monkeypatch):

@@ -450,7 +450,8 @@ def test_events_as_log_records_go_where_the_logs_exporter_says():
     ],
     ids=["exit", "shutdown", "child of multiprocessing"],
 )
-def test_a_collector_that_never_answers_is_waited_for_once_and_not_for_each_signal(start, end):
+@pytest.mark.parametrize("spool", ["auto", "off"])
+def test_a_collector_that_never_answers_is_waited_for_once_and_not_for_each_signal(start, end, spool):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         done = python(
             f"""
@@ -466,13 +467,16 @@ def test_a_collector_that_never_answers_is_waited_for_once_and_not_for_each_sign
             """,
             OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}",
             OTEL_EXPORTER_OTLP_TIMEOUT="30",
+            OTELFLOW_SPOOL=spool,
         )
 
     assert done.returncode == 0, done.stderr
     began, ended = done.stdout.splitlines()
     seconds, signals = ended.split(" ", 1)
-    assert 3 < float(seconds) - float(began) < 8
-    assert signals == ("[]" if "child" in start else "['logs', 'metrics']")
+    least, most = (0, 3) if spool == "auto" else (3, 8)
+    assert least < float(seconds) - float(began) < most
+    assert signals == ("[]" if spool == "auto" or "child" in start else "['logs', 'metrics', 'traces']")
+    assert (spool == "auto") == ("wait in the spool" in done.stderr)
 
 
 def test_what_opentelemetry_knows_is_had_by_name_where_nothing_is_registered(tmp_path):

@@ -1,5 +1,6 @@
 """A spool: what is encoded already waits in files, or in memory, until it has arrived."""
 
+import errno
 import os
 import time
 from collections import Counter
@@ -37,6 +38,7 @@ _PATIENCE_SECONDS: Final = 0.3
 _PATIENCE_AFTER_ARRIVAL_SECONDS: Final = 2.0  # with one that has answered before, also to others
 _LOOK_SECONDS: Final = 0.05
 _LONG_SECONDS: Final = 60.0
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # The rest is the record's length and checksum.
 _LARGEST_BODY: Final = LARGEST_RECORD - 16
 
@@ -121,6 +123,8 @@ class Spool:
         self._is_answer_noted = self._is_tidy = False
         self._idle_until = 0.0
         self._is_warned = False
+        self._failure: OSError | None = None  # of the folder
+        self._again = 0.0  # when it is tried again, on time.monotonic()
         self.is_shut_down = False
         self.worker.is_closed = False
 
@@ -167,9 +171,22 @@ class Spool:
             self._keep_in_memory(body)
             return
         try:
-            self.writer.append(framed(body), 1)
+            self.write(framed(body), 1)
         except OSError as error:
             self._keep_in_memory(body, error)
+
+    def write(self, record: bytes, items: int = 0) -> None:
+        """Write *record*, with so many *items*, to a file. Raises OSError, also soon after the folder has failed."""
+        if self._failure is not None and time.monotonic() < self._again:
+            raise self._failure
+        try:
+            self.writer.append(record, items)
+            self._failure = None
+        except OSError as error:
+            # To look at a folder that is none takes longer than all the rest; a disk is found full at once.
+            if error.errno not in _NO_ROOM:
+                self._failure, self._again = error.with_traceback(None), time.monotonic() + _SIGN_SECONDS
+            raise
 
     def send_soon(self) -> None:
         """Let it be sent when a batch is there, or after a moment."""
