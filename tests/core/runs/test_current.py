@@ -338,3 +338,17 @@ def test_what_a_generator_has_left_running_comes_out_where_its_consumer_is():
     assert current_run() is consumer
     assert (generator.outer, inner.outer) == (None, None)
     close_run(consumer, SUCCESS)
+
+
+def test_in_a_copy_of_the_context_a_run_comes_out_where_something_is_still_open():
+    first = opened()
+    second = opened(parent=first)
+    copy = contextvars.copy_context()
+    inner = copy.run(opened, "inner", second)
+
+    close_run(second, SUCCESS)
+    copy.run(close_run, inner, SUCCESS)
+    afterwards = copy.run(current_run)
+    close_run(first, SUCCESS)
+
+    assert afterwards is first
