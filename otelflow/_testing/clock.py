@@ -1,16 +1,16 @@
 """A clock that a test sets: runs take as long as it says."""
 
-import time
 from types import TracebackType
 from typing import Any, Final, Self
 
 from otelflow._core.flows import flow_run
-from otelflow._core.inside import artifacts, messages
+from otelflow._core.inside import artifacts, events, messages
+from otelflow._core.process import clock as real_clock
 from otelflow._core.runs import engine
 from otelflow.errors import ConfigurationError
 
 #: The modules that look at a clock
-_READERS: Final = (engine, flow_run, messages, artifacts)
+_READERS: Final = (engine, flow_run, messages, artifacts, events)
 _NANOSECONDS: Final = 1_000_000_000
 
 
@@ -59,17 +59,17 @@ class FakeClock:
         return self._now / _NANOSECONDS
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(time, name)  # it stands where the module does
+        return getattr(real_clock, name)  # it stands where the module does
 
     def __enter__(self) -> Self:
-        self._before = [vars(reader)["time"] for reader in _READERS]
+        self._before = vars(engine)["clock"]  # that of a test around this one, perhaps
         for reader in _READERS:
-            vars(reader)["time"] = self
+            vars(reader)["clock"] = self
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
     ) -> None:
         """Put back what was there."""
-        for reader, clock in zip(_READERS, self._before, strict=True):
-            vars(reader)["time"] = clock
+        for reader in _READERS:
+            vars(reader)["clock"] = self._before

@@ -68,7 +68,9 @@ class FlowMiddleware:
 
     def _steps(self, environ: Environ, start_response: StartResponse) -> Generator[bytes, None, None]:
         """Answer in the trace of the caller; all steps are made in one context, which nobody else has."""
-        continue_trace(_headers(environ)).__enter__()
+        sent = ((name, value) for name, value in environ.items() if name.startswith("HTTP_"))
+        headers = {name.removeprefix("HTTP_").replace("_", "-"): value for name, value in sent}
+        continue_trace(headers).__enter__()
         method, route = environ["REQUEST_METHOD"], self.route(environ)
         runner = self._requests.runner(environ, method, route)
         if runner is None:
@@ -130,11 +132,3 @@ class _Body:
     def close(self) -> None:
         """End the run: everything was sent, or the client has gone."""
         self._context.run(self._steps.close)
-
-
-def _headers(environ: Environ) -> dict[str, str]:
-    return {
-        name.removeprefix("HTTP_").replace("_", "-"): value
-        for name, value in environ.items()
-        if name.startswith("HTTP_")
-    }

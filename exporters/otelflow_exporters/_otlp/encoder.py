@@ -117,19 +117,14 @@ def _add_attributes(parts: list[bytes], tag: bytes, attributes: Mapping[str, Any
         pair = _pairs.get((key, value)) if is_usual else None
         if pair is None:
             try:
-                pair = _pair(key, value)
+                encoded = _value(value)
+                pair = _text(0x0A, key) + b"\x12" + _varint(len(encoded)) + encoded  # a ``KeyValue``
+                pair = _varint(len(pair)) + pair
             except (TypeError, OverflowError, RecursionError):
                 continue
             if is_usual:
                 _pairs.keep((key, value), pair)
         parts += (tag, pair)
-
-
-def _pair(key: str, value: Any) -> bytes:
-    """Return an attribute as a ``KeyValue``, after its length. Raises as ``_value()`` does."""
-    encoded = _value(value)
-    pair = _text(0x0A, key) + b"\x12" + _varint(len(encoded)) + encoded
-    return _varint(len(pair)) + pair
 
 
 def _value(value: Any) -> bytes:

@@ -650,6 +650,14 @@ def test_a_flow_that_returns_nothing_has_no_result(spans):
     assert results(spans) == []
 
 
+def test_the_type_and_the_description_of_an_artifact_are_bounded_and_redacted(spans):
+    leave("data", "text password=hunter2", description="password=hunter2 " + "x" * 20_000)
+
+    (attributes,) = artifact_events(spans)
+    assert "hunter2" not in str(dict(attributes))
+    assert len(attributes["otelflow.artifact.description"]) < 9_000
+
+
 def test_a_result_is_bounded_and_redacted(spans):
     returning({"password": "hunter2", "rows": list(range(10_000))})
 

@@ -351,3 +351,17 @@ def test_the_context_that_is_read_by_a_shorter_road_is_that_of_opentelemetry():
     assert inside[0] is inside[1]
     assert current_context() is otel_context.get_current()
     assert trace.get_current_span(Context({SPAN_KEY: INVALID_SPAN})) is INVALID_SPAN
+
+
+def test_in_a_copy_of_the_context_a_run_comes_out_where_something_is_still_open():
+    first = opened()
+    second = opened(parent=first)
+    copy = contextvars.copy_context()
+    inner = copy.run(opened, "inner", second)
+
+    close_run(second, SUCCESS)
+    copy.run(close_run, inner, SUCCESS)
+    afterwards = copy.run(current_run)
+    close_run(first, SUCCESS)
+
+    assert afterwards is first
