@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-from otelflow._core.process import losses
+from otelflow._core.process import losses, settings
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow._telemetry.logs import BoundedBatchLogRecordProcessor
 from otelflow.metrics._counts import Aggregator
@@ -136,6 +136,7 @@ def test_log_records_and_metrics_that_are_rejected_are_counted_too(collector, dr
     has_arrived = processor.force_flush(20_000)
     processor.shutdown()
     collector.body = metrics.SerializeToString()
+    settings.configure(spool="off")
     Otlp(Resource({"service.name": "shop"})).open(Aggregator()).close()
 
     assert not has_arrived
@@ -314,6 +315,7 @@ def test_an_exporter_without_endpoint_is_not_asked_for_one(dropped, caplog):
 
 def test_metrics_that_do_not_arrive_are_said_with_endpoint_and_reason(collector, dropped, caplog):
     collector.status = 404
+    settings.configure(spool="off")
 
     with caplog.at_level(logging.WARNING, logger="otelflow"):
         Otlp(Resource({"service.name": "shop"})).open(Aggregator()).close()

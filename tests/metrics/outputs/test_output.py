@@ -43,7 +43,7 @@ def test_nobody_at_the_other_end_is_one_warning_and_the_process_ends_in_time(way
     """
     began = time.monotonic()
 
-    done = python(body, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
+    done = python(body, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", OTELFLOW_SPOOL="off")
 
     assert time.monotonic() - began < 20
     assert (done.returncode, done.stdout) == (0, "done\n")
