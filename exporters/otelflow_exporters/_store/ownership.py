@@ -187,7 +187,8 @@ def _is_own(store: Folder, name: str) -> bool:
             return all(file is not None and is_own_payload(payloads, file) for file in files)
     if name in (LOGS, METRICS):
         with contextlib.suppress(OSError), store.subfolder(name) as inner:
-            return inner.file(MARKER) is not None
+            names = inner.names()
+            return MARKER in names or not names  # another thread or process is about to mark it
     file = store.file(name)
     if file is None:
         return name not in store.names()

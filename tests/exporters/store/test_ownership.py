@@ -483,3 +483,14 @@ def test_a_store_that_is_let_go_of_leaves_nothing_open(tmp_path):
     open_store(tmp_path / "store").close()
 
     assert len([*Path("/dev/fd").iterdir()]) == before
+
+
+@pytest.mark.parametrize("signal", ["logs", "metrics"])
+def test_a_spool_begins_while_another_signal_begins_inside_of_it(tmp_path, signal):
+    (tmp_path / "spool" / signal).mkdir(parents=True)  # which is not marked yet
+    open_store(tmp_path / "spool", is_made=True, kind="spool").close()
+    write(tmp_path / "other" / signal / "document.txt")
+
+    with pytest.raises(StoreUnreadable, match="holds files of others"):
+        open_store(tmp_path / "other", is_made=True, kind="spool")
+    assert (tmp_path / "spool" / MARKER).is_file()
