@@ -116,7 +116,8 @@ def test_a_span_that_cannot_be_encoded_costs_no_other_span(program, tmp_path):
     assert exporter.dropped == 1
 
 
-def test_half_a_character_costs_no_span_wherever_it_stands(program, tmp_path):
+def test_half_a_character_costs_no_span_wherever_it_stands(program, tmp_path, caplog):
+    caplog.set_level(logging.CRITICAL, logger="opentelemetry")  # pytest-xdist cannot send the half of a character
     with program.span("good"), program.span("half \ud800", attributes={"key \ud800": ["\ud800"]}) as span:
         span.add_event("event \ud800", {"text": "\ud800"})
     exporter = StoreSpanExporter(tmp_path)
