@@ -17,6 +17,7 @@ from otelflow._core.policies import compose
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import drivers
 from otelflow._core.runs.run import Run
+from otelflow._core.text.redaction import REDACTED, is_secret, recorded
 from otelflow._core.text.safe_str import bounded_name, comes_from_outside, safe_str
 from otelflow.errors import ConfigurationError, DecoratedTwice, NotCallable, UnfillableParameter, UnknownKeyword
 
@@ -187,8 +188,6 @@ class Definition:
 
     def name_of_run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """Return the name of the run with these arguments, redacted and bounded; or the template if they do not fit."""
-        from otelflow._core.text.redaction import REDACTED, is_secret  # noqa: PLC0415 at the first run, not at an import
-
         template = self.run_name or ""
         try:
             bound = inspect.signature(self.target).bind_partial(*args, **kwargs)
@@ -211,8 +210,6 @@ class Definition:
 
     def captured_parameters(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, str]:
         """Return the attributes of the parameters that the user wants recorded, redacted and bounded."""
-        from otelflow._core.text.redaction import REDACTED, is_secret  # noqa: PLC0415 at the first run, not at an import
-
         try:
             bound = inspect.signature(self.target).bind_partial(*args, **kwargs).arguments
         except (TypeError, ValueError):
@@ -254,8 +251,6 @@ def text_of_name(name: object) -> str:
 
 def shown_value(value: object) -> str:
     """Return a value as attributes show it: redacted and bounded."""
-    from otelflow._core.text.redaction import recorded  # noqa: PLC0415 at the first run, not at an import
-
     return recorded(value, settings().value_limit)
 
 

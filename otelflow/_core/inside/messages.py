@@ -17,6 +17,7 @@ from otelflow._core.runs import log_records, observers
 from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.observers import observed
 from otelflow._core.runs.run import Run
+from otelflow._core.text.redaction import recorded
 from otelflow._core.text.safe_str import bounded_name, without_ansi
 
 _PLAIN: Final = object()
@@ -70,8 +71,6 @@ class Line(tuple[int, int, str, Any, "str | None"]):  # to make a NamedTuple tak
         """The message with its ANSI colours."""
         if self.argument is _PLAIN:
             return self.message
-        from otelflow._core.text.redaction import recorded  # noqa: PLC0415 at the first run, not at an import
-
         return self.message.replace("{}", recorded(self.argument, settings().value_limit))
 
     @property
@@ -131,8 +130,6 @@ def write(
 ) -> None:
     """Take *message* as one of *run*: redacted, bounded, with its own timestamp."""
     if run.settings.logging_enabled and not observers.in_listener():
-        from otelflow._core.text.redaction import recorded  # noqa: PLC0415 at the first run, not at an import
-
         text = recorded(message, settings().value_limit)
         own_id = "" if task_run_id is None else bounded_name(task_run_id)  # it may be anything
         line = _new_line((time_ns or clock.time_ns(), level, text, _PLAIN, own_id or run.task_run_id))

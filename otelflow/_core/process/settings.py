@@ -14,6 +14,7 @@ from otelflow._core.process import losses, shutdown
 from otelflow._core.process.environment import OTHER_VARIABLES, PREFIX
 from otelflow._core.process.process import State
 from otelflow._core.process.settings_table import SETTINGS, Setting, Settings
+from otelflow._core.text import redaction
 from otelflow._core.text.safe_str import NAME_LENGTH, brief_repr
 from otelflow.errors import ConfigurationError
 
@@ -63,8 +64,6 @@ def configure(**arguments: Any) -> Settings:
 
 def _read(*, is_strict: bool) -> Settings:
     """Put in force what file, variables and arguments say; a mistake is raised if *is_strict*, and else ignored."""
-    from otelflow._core.text import redaction  # noqa: PLC0415 at the first run, not at an import
-
     mistakes: list[ConfigurationError] = []
     chosen = {**_from_environment(mistakes), **_settings.arguments}
     sources = {**_from_files(mistakes, chosen), **chosen}

@@ -10,6 +10,7 @@ from otelflow import semconv
 from otelflow._core.process.settings import settings
 from otelflow._core.text import classes
 from otelflow._core.text.hints import error_text
+from otelflow._core.text.redaction import recorded, redact
 from otelflow._core.text.safe_str import bounded_name, comes_from_outside, printable, safe_str, type_name
 
 # Of a traceback longer than this (a message of megabytes), only the ends are read for secrets.
@@ -122,8 +123,6 @@ class Ending:
     def error_message(self) -> str:
         """The text of the error, redacted and bounded; only for an ending with an error."""
         if self._message is None:
-            from otelflow._core.text.redaction import recorded  # noqa: PLC0415 at the first run, not at an import
-
             self._message = recorded(self.error, settings().value_limit)
         return self._message
 
@@ -292,8 +291,6 @@ _BETWEEN_CONTEXT: Final = "\nDuring handling of the above exception, another exc
 
 def _both_ends(text: str, limit: int) -> str:
     """Return *text* redacted, of a long one both ends; cut afterwards, so that no half of a secret is left."""
-    from otelflow._core.text.redaction import redact  # noqa: PLC0415 at the first run, not at an import
-
     length = len(text)
     limit = min(limit, _READ // 2)
     text = redact(text if length <= _READ else text[: _READ // 2] + text[-_READ // 2 :])

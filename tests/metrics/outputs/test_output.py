@@ -29,10 +29,8 @@ from support.ledger import expect
 from support.metrics import PROGRAM, pushed, python, value, wait_for
 
 
-@pytest.mark.parametrize(
-    ("way", "word"), [("push:http://127.0.0.1:9", "did not arrive"), ("otlp", "reports wait in the spool")]
-)
-def test_nobody_at_the_other_end_is_one_warning_and_the_process_ends_in_time(way, word):
+@pytest.mark.parametrize("way", ["push:http://127.0.0.1:9", "otlp"])
+def test_nobody_at_the_other_end_is_one_warning_and_the_process_ends_in_time(way):
     body = f"""
         logging.getLogger("opentelemetry").disabled = True
         logging.getLogger("opentelemetry.exporter.otlp.proto.http.metric_exporter").disabled = True
@@ -48,7 +46,7 @@ def test_nobody_at_the_other_end_is_one_warning_and_the_process_ends_in_time(way
     assert time.monotonic() - began < 20
     assert (done.returncode, done.stdout) == (0, "done\n")
     (line,) = done.stderr.splitlines()
-    assert word in line
+    assert "did not arrive" in line
 
 
 def test_what_did_not_arrive_is_tried_again_at_the_end(receiver):
