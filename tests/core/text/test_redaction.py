@@ -270,7 +270,7 @@ READABLE = [
     "PASSWORD_FILE=/run/secrets/db",
     "sudo: jane : TTY=pts/0 ; PWD=/home/jane ; USER=root ; COMMAND=/bin/ls",
     "OLDPWD=/srv",
-    "env: HOME=/root PWD=/root/my-app SHLVL=1",
+    "env: HOME=/home/jane PWD=/home/jane/my-app SHLVL=1",
     "credentials: ~/.aws/credentials",
     "secret: /mnt/secret/app.pem",
     "export const tokenKind: string = kindOf(x);",
