@@ -5,7 +5,7 @@ import sys
 
 import otelflow
 
-NEEDS_THE_SDK = ("Listener", "Telemetry", "configure")
+NEEDS_THE_SDK = ("Listener", "Telemetry", "configure", "force_flush")
 
 
 @otelflow.task
