@@ -119,7 +119,6 @@ ON_PUBLIC_NAMES = ("otelflow.integrations", "otelflow.prefect", "examples")
 LONG_MODULES = {
     "otelflow._core.flows.flow": 720,  # Flow is one class with the whole surface that OSBot-Utils has
     "otelflow._core.flows.task": 410,  # Task has the surface of OSBot-Utils, too
-    "otelflow_exporters.spool": 430,  # what one processor does on the program's threads and on its own
 }
 
 

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import otelflow
 from otelflow import flow, semconv, task
-from otelflow._core.process import process, provider, shutdown
+from otelflow._core.process import losses, process, provider, shutdown
 from otelflow._core.runs.current import current_run
 from support.flows import leaf
 
@@ -140,3 +140,19 @@ def test_one_flow_of_a_process_is_the_first():
 
     assert first == [True, False, False]
     assert provider.take_first_flow()
+
+
+@pytest.mark.parametrize(("is_at_end", "message"), [(True, provider.START_TOO_LATE), (False, provider.START_FAILED)])
+def test_a_run_without_a_span_says_whether_it_came_too_late(monkeypatch, caplog, is_at_end, message):
+    def refuse(_):
+        raise ImportError("no module can be imported")
+
+    with monkeypatch.context() as changed:
+        changed.setattr(provider, "_maker_of", refuse)
+        if is_at_end:
+            changed.setattr(sys, "meta_path", None)
+        maker = provider.span_maker()
+
+    assert maker is None
+    assert [record.getMessage() for record in caplog.records] == [message]
+    assert losses.dropped == {("traces", "start_failed"): 1}
