@@ -25,21 +25,13 @@ from typing import (
 from otelflow._core.flows import declared
 from otelflow._core.flows.calls import call_of
 from otelflow._core.flows.config import Flow_Run__Config
-from otelflow._core.flows.definition import (
-    Capture,
-    CommonFlowOptions,
-    Definition,
-    EachFlowOptions,
-    FlowOptions,
-    decorate,
-    show_keywords,
-    text_of_name,
-)
+from otelflow._core.flows.definition import Definition, decorate, text_of_name
 from otelflow._core.flows.execution import to_end, to_end_async
 from otelflow._core.flows.fitting import assigned, check_flow
 from otelflow._core.flows.flow_run import Block, FlowRun, innermost_block, new_flow_id
 from otelflow._core.flows.flow_state import NO_DATA, FlowState, StateAttributes, id_of, name_of, state_value
 from otelflow._core.flows.injection import check_dependencies
+from otelflow._core.flows.keywords import Capture, CommonFlowOptions, EachFlowOptions, FlowOptions, show_keywords
 from otelflow._core.flows.objective import Objective, buckets_of, checked_buckets, objective_of
 from otelflow._core.inside import messages
 from otelflow._core.inside.speaker import Speaker

@@ -8,19 +8,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
 from otelflow import semconv
-from otelflow._core.flows.definition import (
-    CommonTaskOptions,
-    Definition,
-    Kind,
-    TaskOptions,
-    decorate,
-    show_keywords,
-    shown_value,
-    text_of_name,
-)
+from otelflow._core.flows.definition import Definition, Kind, decorate, shown_value, text_of_name
 from otelflow._core.flows.execution import ExecutedRun, to_end, to_end_async
 from otelflow._core.flows.fitting import check_task
 from otelflow._core.flows.flow_run import Block
+from otelflow._core.flows.keywords import CommonTaskOptions, TaskOptions, show_keywords
 from otelflow._core.inside import messages, print_capture
 from otelflow._core.inside.speaker import Speaker
 from otelflow._core.process import forks, provider

@@ -1,7 +1,7 @@
 """How hard is a body tried: each policy wraps the body of a flow or task once, when it is decorated.
 
 There is none yet. A policy (retry, time-out, cache, limits) is a module of this room with an object that fits
-``Policy``; it takes its place in ``POLICIES``, and its keywords stand in ``flows.definition``. A body that asks for
+``Policy``; it takes its place in ``POLICIES``, and its keywords stand in ``flows.keywords``. A body that asks for
 none is called as it is, so that a policy costs nothing where it is not wanted.
 """
 

@@ -4,15 +4,12 @@ import asyncio
 import functools
 import inspect
 import pickle
-from typing import Annotated, TypedDict
 
 import pydantic
 import pytest
 from osbot_utils.type_safe.Type_Safe import Type_Safe
 
 from otelflow import Flow, Flow_Run__Config, OtelflowError, flow, task
-from otelflow._core.flows.definition import check_keywords
-from otelflow.errors import ConfigurationError
 
 
 @task
@@ -283,35 +280,3 @@ def test_a_mistake_is_one_clear_error_at_the_call(spans, case):
     for words in texts:
         assert words in str(raised.value)
     assert spans.tree() == []
-
-
-WRONG = {"task_name": 3, "task_id": 3, "raise_on_error": "no", "capture_return_value": "no", "capture_parameters": 3}
-
-
-@pytest.mark.parametrize("keyword", [{name: value} for name, value in WRONG.items()])
-def test_a_task_keyword_of_the_wrong_type_is_refused_at_decoration(keyword):
-    with pytest.raises(OtelflowError, match=next(iter(keyword))):
-        task(**keyword)(module_task.__wrapped__)
-
-
-@pytest.mark.parametrize("keyword", [{"flow_name": 3}, {"flow_id": 3}, {"data": [1]}, {"capture_return_value": 1}])
-def test_a_flow_keyword_of_the_wrong_type_is_refused_at_decoration(keyword):
-    with pytest.raises(OtelflowError, match=next(iter(keyword))):
-        flow(**keyword)(module_flow.__wrapped__)
-
-
-def test_a_misspelt_keyword_is_said_in_the_words_of_the_class_that_it_was_given_to():
-    with pytest.raises(OtelflowError, match=r"^Flow has no"):
-        Flow(flow_nme="x")
-
-
-class Waiting(TypedDict, total=False):
-    timeout: Annotated[float | None, None]
-
-
-def test_a_keyword_that_takes_a_float_takes_a_whole_number_and_no_text():
-    for seconds in (5, 0.5, None):
-        check_keywords("@task", {"timeout": seconds}, Waiting)
-
-    with pytest.raises(ConfigurationError, match=r"@task: timeout must be a number, None or a whole number, not '5'"):
-        check_keywords("@task", {"timeout": "5"}, Waiting)

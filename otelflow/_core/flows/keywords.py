@@ -1,0 +1,99 @@
+"""The keywords of ``@flow`` and ``@task`` for overloads, checks and ``help()``; each default stands beside its name."""
+
+import functools
+import inspect
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from otelflow._core.flows.config import Flow_Run__Config
+from otelflow._core.flows.fitting import checked
+from otelflow._core.flows.objective import Objective
+from otelflow.errors import UnknownKeyword
+
+if TYPE_CHECKING:
+    from typing import TypedDict
+else:
+
+    class TypedDict:  # the real one takes a fiftieth of an import, and does nothing else
+        def __init_subclass__(cls, total: bool) -> None:
+            cls.__annotations__ = {**cls.__base__.__annotations__, **cls.__annotations__}
+
+
+Capture = bool | Sequence[str]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Options(TypedDict, total=False):
+    capture_parameters: Annotated[Capture, False]
+    capture_return_value: Annotated[bool, False]
+
+
+class EachFlowOptions(_Options, total=False):
+    """The keywords of ``@flow`` with which each ``Flow`` is made."""
+
+    flow_name: Annotated[str | None, None]
+    flow_id: Annotated[str | None, None]
+    flow_config: Annotated[Flow_Run__Config | None, None]
+    objective: Annotated[Objective | None, None]
+    buckets: Annotated[Sequence[float] | None, None]
+
+
+class CommonFlowOptions(EachFlowOptions, total=False):
+    """The keywords of ``@flow`` but for the one that changes the type of what is returned."""
+
+    data: Annotated[Mapping[str, Any] | None, None]
+    flow_run_name: Annotated[str | None, None]
+
+
+class FlowOptions(CommonFlowOptions, total=False):
+    """The keywords of ``@flow``."""
+
+    execute_on_call: Annotated[bool, False]
+
+
+class CommonTaskOptions(_Options, total=False):
+    """The keywords of ``@task`` but for the one that changes the type of what is returned."""
+
+    task_name: Annotated[str | None, None]
+    task_id: Annotated[str | None, None]
+    task_run_name: Annotated[str | None, None]
+
+
+class TaskOptions(CommonTaskOptions, total=False):
+    """The keywords of ``@task``."""
+
+    raise_on_error: Annotated[bool, True]
+
+
+@functools.cache
+def _parameters(options_type: type) -> dict[str, inspect.Parameter]:
+    hints = options_type.__annotations__  # no text stands there, which get_type_hints() would make an object of
+    return {
+        name: inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=hint.__metadata__[0], annotation=hint.__origin__
+        )
+        for name, hint in hints.items()
+    }
+
+
+def show_keywords(decorator: F, options_type: type) -> F:
+    """Let ``help()`` and editors show the keywords of *decorator*, which it checks itself."""
+    target = inspect.Parameter("target", inspect.Parameter.POSITIONAL_ONLY, default=None)
+    parameters = [target, *_parameters(options_type).values()]
+    vars(decorator)["__signature__"] = inspect.Signature(parameters)
+    return decorator
+
+
+def check_keywords(owner: str, keywords: Mapping[str, object], options_type: type) -> None:
+    """Raise UnknownKeyword or ConfigurationError for a keyword of *owner* that it does not have or cannot use."""
+    parameters = _parameters(options_type)
+    for name, value in keywords.items():
+        if name not in parameters:
+            raise UnknownKeyword(owner, name, parameters)
+        annotation = parameters[name].annotation
+        members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+        kinds = [get_origin(member) or member for member in members]
+        if float in kinds:
+            kinds.append(int)  # as type checkers have it
+        checked(owner, name, value, kinds)
