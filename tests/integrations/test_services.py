@@ -107,7 +107,7 @@ def test_no_request_fails_while_workers_are_replaced_and_each_is_one_trace_count
                 try:
                     answers.append(ask(server.url))
                     break
-                except ConnectionError:  # uvicorn may close a connection at its end before it has read the request
+                except ConnectionError:  # uvicorn closes at its end what it has not read, also without us
                     continue
 
     threads = [threading.Thread(target=ask_often) for _ in range(THREADS)]
