@@ -43,6 +43,9 @@ EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 HTTP_METHOD: Final = "http.request.method"
 HTTP_ROUTE: Final = "http.route"
 HTTP_STATUS: Final = "http.response.status_code"
+RPC_METHOD: Final = "rpc.method"
+RPC_STATUS: Final = "rpc.response.status_code"
+RPC_SYSTEM: Final = "rpc.system.name"
 
 # Span events
 EXCEPTION_EVENT: Final = "exception"

@@ -35,7 +35,9 @@ WITHOUT_EXAMPLE = {
     "otelflow_exporters.TraceSummary": "made by StoredTraces.summaries, which has one",
 }
 # Modules whose examples need a package that may be missing
-NEEDED = {f"otelflow.integrations.{name}": name for name in ("celery", "flask", "rq", "starlette")}
+NEEDED = {
+    f"otelflow.integrations.{name}": name for name in ("apscheduler", "celery", "flask", "grpc", "rq", "starlette")
+}
 # Methods that the engine, the SDK or the metrics call, and users at most override
 CALLED_BY_OTHERS = {
     "Artifact": ("take", "attributes", "payload"),

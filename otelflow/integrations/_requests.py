@@ -1,4 +1,4 @@
-"""What the requests of every web framework have in common: what their run is called, and what their answer tells."""
+"""What the requests of every server have in common: what their run is called, and what their answer tells."""
 
 import logging
 import re
@@ -27,8 +27,43 @@ Flows = bool | Callable[[Any], str | None]
 class ServerError(Exception):
     """Ends the run of a request that was answered with a server's error; its caller gets the answer."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int | str) -> None:
         super().__init__(f"the answer was {status}")
+
+
+class FlowsByName:
+    """The flows that one server makes of what it is asked: as its user has said, one for each name and body.
+
+    *owner* is who names *flows* in an error. Raises ConfigurationError.
+    """
+
+    def __init__(self, owner: str, flows: Flows) -> None:
+        if not (isinstance(flows, bool) or callable(flows)):
+            kinds = "True, False, or a function that names them"
+            raise ConfigurationError(f"{owner}: flows must be {kinds}, not {flows!r:.60}")
+        self.owner: Final = owner
+        self.flows: Final = flows
+        self._runs: Final[dict[tuple[str, Any], Callable[..., Any]]] = {}
+
+    def runner(self, body: Callable[..., Any], request: Any, usual_name: str) -> Callable[..., Any] | None:
+        """Return what runs *body* as a flow for *request*, or None where there is to be none."""
+        name: str | None = usual_name
+        if callable(self.flows):
+            try:
+                name = self.flows(request)
+            except Exception:  # the program's own function must not cost the answer
+                _logger.exception("%s: flows raised; the flow is called %s as usual", self.owner, usual_name)
+        elif not self.flows:
+            return None
+        if name is None:
+            return None
+        runner = self._runs.get((name, body))
+        if runner is None:
+            config = Flow_Run__Config(raise_flow_error=True)  # the server makes an answer of it
+            runner = flow(flow_name=name, flow_config=config, execute_on_call=True)(body)
+            if len(self._runs) < _MOST_FLOWS:
+                self._runs[name, body] = runner
+        return runner
 
 
 class Requests:
@@ -40,43 +75,21 @@ class Requests:
     def __init__(
         self, run: Callable[..., Any], flows: Flows, metrics_path: str | None, response_header: str | None
     ) -> None:
+        self.run: Final = run
+        self.flows: Final = FlowsByName("FlowMiddleware", flows)
         wrong = None
-        if not (isinstance(flows, bool) or callable(flows)):
-            wrong = f"flows must be True, False, or a function that names them, not {flows!r:.60}"
-        elif not str(metrics_path or "/").startswith("/"):
+        if not str(metrics_path or "/").startswith("/"):
             wrong = f"metrics_path must be a path such as '/metrics', or None, not {metrics_path!r:.60}"
         elif response_header is not None and not _HEADER.fullmatch(str(response_header)):
             wrong = f"response_header must be the name of a header, or None, not {response_header!r:.60}"
         if wrong:
             raise ConfigurationError(f"FlowMiddleware: {wrong}")
-        self.run: Final = run
-        self.flows: Final = flows
         self.metrics_path: Final = metrics_path
         self.response_header: Final = response_header
-        self._runs: Final[dict[str, Callable[..., Any]]] = {}
 
     def runner(self, request: Any, method: str, route: str | None) -> Callable[..., Any] | None:
         """Return what runs *request* as a flow, or None where it is to be none."""
-        name = self._name(request, method, route)
-        if name is None:
-            return None
-        runner = self._runs.get(name)
-        if runner is None:
-            config = Flow_Run__Config(raise_flow_error=True)  # the server makes an answer of it
-            runner = flow(flow_name=name, flow_config=config, execute_on_call=True)(self.run)
-            if len(self._runs) < _MOST_FLOWS:
-                self._runs[name] = runner
-        return runner
-
-    def _name(self, request: Any, method: str, route: str | None) -> str | None:
-        if callable(self.flows):
-            try:
-                return self.flows(request)
-            except Exception:  # the program's own function must not cost the answer
-                _logger.exception("FlowMiddleware: flows raised; the flow of the request is called by its method")
-        elif not self.flows:
-            return None
-        return name_of(method, route)
+        return self.flows.runner(self.run, request, name_of(method, route))
 
     def answer_header(self) -> tuple[str, str] | None:
         """Return the header by which the answer tells of the trace that is current, and its value."""

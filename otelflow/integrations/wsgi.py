@@ -1,11 +1,11 @@
 """Any WSGI application: each of its requests is a flow, in the trace of who sent it, until its last piece is sent."""
 
-import contextvars
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Final
 
 from otelflow import continue_trace
 from otelflow.integrations._requests import Flows, Requests, ServerError, describe, describe_answer
+from otelflow.integrations._steps import Steps
 from otelflow.integrations._types import Environ, StartResponse, WsgiApplication
 from otelflow.metrics import wsgi_app
 
@@ -54,7 +54,7 @@ class FlowMiddleware:
         if self._metrics is not None and environ.get("PATH_INFO") == self._requests.metrics_path:
             return self._metrics(environ, start_response)
         # What is current belongs to this request, also while its body is sent, whichever thread does that.
-        return _Body(self._steps(environ, start_response), contextvars.copy_context())
+        return Steps(self._steps(environ, start_response))
 
     def route(self, environ: Environ) -> str | None:
         """Return the route of a request, such as ``/orders/<fruit>``, or None; a subclass for a framework knows it."""
@@ -114,21 +114,3 @@ class FlowMiddleware:
             if close is not None:
                 close()
         return status
-
-
-class _Body:
-    """The body of an answer, every step of which is made in one context."""
-
-    def __init__(self, steps: Generator[bytes, None, None], context: contextvars.Context) -> None:
-        self._steps = steps
-        self._context = context
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        return self._context.run(next, self._steps)
-
-    def close(self) -> None:
-        """End the run: everything was sent, or the client has gone."""
-        self._context.run(self._steps.close)

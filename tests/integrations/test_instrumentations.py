@@ -8,6 +8,7 @@ from opentelemetry import trace
 
 from otelflow import flow, task
 from otelflow._core.process import provider
+from otelflow.integrations.grpc import flow_interceptor
 from otelflow.integrations.wsgi import FlowMiddleware
 from support.servers import parents_of, wait_until, wsgi_serving
 
@@ -83,21 +84,16 @@ def test_a_request_of_httpx_is_a_part_of_the_flow_also_in_a_loop(spans):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_method_of_a_grpc_service_may_be_a_flow_inside_of_the_span_of_its_call(spans):
+def test_a_call_of_a_grpc_service_is_a_flow_inside_of_its_span(spans):
     grpc = pytest.importorskip("grpc")
     instrumentation = instrumentation_of("grpc")
     tracers = provider._chosen.override
 
-    class Shop:
-        @flow(execute_on_call=True)
-        def charge(self, request, context):
-            return price()
-
-    method = grpc.unary_unary_rpc_method_handler(Shop().charge)
+    method = grpc.unary_unary_rpc_method_handler(lambda request, context: price())
     server = grpc.server(
         futures.ThreadPoolExecutor(1),
         handlers=[grpc.method_handlers_generic_handler("Shop", {"charge": method})],
-        interceptors=[instrumentation.server_interceptor(tracers)],
+        interceptors=[instrumentation.server_interceptor(tracers), flow_interceptor()],
     )
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -110,7 +106,7 @@ def test_a_method_of_a_grpc_service_may_be_a_flow_inside_of_the_span_of_its_call
 
     try:
         assert order().execute().flow_return_value == b"0.5"
-        wait_until(lambda: spans.named("flow charge") and spans.open_spans == 0)
+        wait_until(lambda: spans.named("flow Shop/charge") and spans.open_spans == 0)
     finally:
         server.stop(None).wait(10)
 
@@ -121,7 +117,7 @@ def test_a_method_of_a_grpc_service_may_be_a_flow_inside_of_the_span_of_its_call
         "flow order",
         kinds[trace.SpanKind.CLIENT],
         kinds[trace.SpanKind.SERVER],
-        "flow charge",
+        "flow Shop/charge",
     ]
 
 

@@ -160,7 +160,7 @@ def _seconds(text: str) -> float:
 
 class _GrpcSender:
     def __init__(self, signal: str, endpoint: str, headers: dict[str, str], timeout: float, compression: str) -> None:
-        import grpc  # type: ignore[import-untyped]  # noqa: PLC0415 only for those who use it
+        import grpc  # noqa: PLC0415 only for those who use it
 
         self._grpc: Any = grpc
         self.status = ExportStatus(endpoint)

@@ -1,0 +1,25 @@
+"""A generator that others consume, whichever thread that is on."""
+
+import contextvars
+from collections.abc import Generator, Iterator
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Steps(Generic[T]):
+    """What *generator* yields, every step of which is made in one context, which nobody else has."""
+
+    def __init__(self, generator: Generator[T, None, None]) -> None:
+        self._generator: Final = generator
+        self._context: Final = contextvars.copy_context()
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        return self._context.run(next, self._generator)
+
+    def close(self) -> None:
+        """End the generator: everything was taken, or who has asked has gone."""
+        self._context.run(self._generator.close)
