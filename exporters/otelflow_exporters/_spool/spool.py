@@ -259,7 +259,7 @@ class Spool:
             patience = _PATIENCE_AFTER_ARRIVAL_SECONDS if shipper.arrivals or is_expected else _PATIENCE_SECONDS
             if shipper.requests != requests:
                 requests, progress = shipper.requests, time.monotonic()
-            elif time.monotonic() - progress > shutdown.seconds_left(patience):
+            elif time.monotonic() - progress > shutdown.seconds_left(patience, _LOOK_SECONDS):
                 self._answers.note(has_answered=False)
                 return False
         return False

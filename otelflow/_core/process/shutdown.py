@@ -144,9 +144,9 @@ def is_ending() -> bool:
     return _shutdown.waited is not None
 
 
-def seconds_left(timeout: float) -> float:
+def seconds_left(timeout: float, least: float = _LEAST_SECONDS) -> float:
     """Return *timeout* without the seconds that the end has waited for others; never less than a moment."""
-    return timeout if _shutdown.waited is None else max(timeout - _shutdown.waited, _LEAST_SECONDS)
+    return timeout if _shutdown.waited is None else max(timeout - _shutdown.waited, least)
 
 
 @contextmanager
