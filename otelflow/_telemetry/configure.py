@@ -2,8 +2,6 @@
 
 import _thread
 import atexit
-import contextlib
-import importlib
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -22,7 +20,7 @@ from otelflow._core.inside.listeners import add_listener
 from otelflow._core.process import clock, losses
 from otelflow._core.process import settings as process_settings
 from otelflow._core.process.process import State
-from otelflow._core.process.provider import choose_anew, use_provider
+from otelflow._core.process.provider import choose_anew, prepare, use_provider
 from otelflow._core.process.settings_table import SETTINGS, Settings
 from otelflow._core.text.hints import quotes_in, suggestion
 from otelflow._core.text.safe_str import bounded_name, brief_repr
@@ -192,6 +190,8 @@ def configure(
         _use_store(telemetry, store, in_force.store)
         if telemetry is earlier:
             _warn_of_ignored(telemetry, service_name, store)
+    # Not at the first run: in a signal handler, that would wait for ever for an import or a lock that it interrupted.
+    prepare()
     if in_force.events != "span" and isinstance(telemetry.provider, TracerProvider):
         from otelflow._telemetry.logs import use_logs  # noqa: PLC0415 the SDK starts threads for that import
 
@@ -268,10 +268,6 @@ def _new_telemetry(service_name: str | None) -> Telemetry:
             "call it in the main interpreter, or give it a tracer_provider of your own"
         )
     provider = new_provider(service_name)
-    if process_settings.settings().span == "otelflow":
-        # Not at the first run: that may be in a signal handler, which waits for ever for an import that it interrupted.
-        with contextlib.suppress(Exception):  # an SDK that nobody knows yet; the first run says so
-            importlib.import_module("otelflow._telemetry.sdk_spans")
     if is_our_old_one:
         use_provider(provider)  # OpenTelemetry's global provider is set once
     else:
