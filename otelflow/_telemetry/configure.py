@@ -190,12 +190,8 @@ def configure(
         _use_store(telemetry, store, in_force.store)
         if telemetry is earlier:
             _warn_of_ignored(telemetry, service_name, store)
-    # Not at the first run: in a signal handler, that would wait for ever for an import or a lock that it interrupted.
     prepare()
-    if in_force.events != "span" and isinstance(telemetry.provider, TracerProvider):
-        from otelflow._telemetry.logs import use_logs  # noqa: PLC0415 the SDK starts threads for that import
-
-        telemetry.logs = use_logs(encodable(telemetry.provider.resource))
+    _use_logs(telemetry, in_force.events)
     if metrics is not None or in_force.metrics or telemetry.metrics is not None:
         _use_metrics(telemetry, metrics, service_name)
     shutdown.begin_end_at_exit()
@@ -301,6 +297,13 @@ def _use_store(telemetry: Telemetry, store: bool | str | Path | None, setting: s
     telemetry.provider.add_span_processor(telemetry.store_processor)
     artifacts.keep_payloads(exporter.payloads.keep)
     telemetry.store_directory = Path(exporter.directory)
+
+
+def _use_logs(telemetry: Telemetry, events: str) -> None:
+    if events != "span" and isinstance(telemetry.provider, TracerProvider):
+        from otelflow._telemetry.logs import use_logs  # noqa: PLC0415 the SDK starts threads for that import
+
+        telemetry.logs = use_logs(encodable(telemetry.provider.resource))
 
 
 def _warn_of_variables() -> None:

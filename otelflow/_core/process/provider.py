@@ -95,7 +95,10 @@ def choose_anew() -> None:
 
 
 def prepare() -> None:
-    """Ask the provider for its tracer before the first run, which may come when nobody can ask: in a signal handler."""
+    """Ask the provider for its tracer before the first run.
+
+    That may be in a signal handler, which would wait for ever for an import or a lock that it has interrupted.
+    """
     if threading.get_ident() in _chosen.asking:
         return
     with contextlib.suppress(Exception):  # providers are foreign code; the first run says so

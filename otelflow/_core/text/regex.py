@@ -9,6 +9,8 @@ _TOKENS: Final = r"(?s)\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{[\d\s,]*\}|."
 # Numbers in braces that ``re`` takes for the text that they are.
 _NO_QUANTIFIER: Final = r"\{(?=[^}]*\d)(?!\d+\}|\d*,\d*\}).*"
 
+_OPENING: Final = {"}": "{", "]": "["}
+
 
 @functools.cache
 def lazy_compile(pattern: str, flags: int = 0) -> re.Pattern[str]:
@@ -39,16 +41,20 @@ def half_pattern(pattern: str) -> str:
     ``re`` takes ``[0-9]{8``, ``16}`` and ``[0-9]{8, 16}`` for the characters that they are, and would never find what
     they were written for. What is escaped (``\{``) is a character indeed, and so is what closes it.
     """
+    reason = _half(pattern)
+    return f"is no whole regular expression: {reason} for the character" if reason else ""
+
+
+def _half(pattern: str) -> str:
     opened: list[str] = []
     for token in lazy_compile(_TOKENS).findall(pattern):
         if lazy_compile(_NO_QUANTIFIER).fullmatch(token):
-            return f"is no whole regular expression: {token} is no quantifier, which is written as {{8}} or {{8,16}}; write \\{{ for a brace"
+            return f"{token} is no quantifier, as {{8}} and {{8,16}} are; write \\{{"
         if token in ("{", r"\{", r"\["):
             opened.append(token)
-        elif token in ("}", "]"):
-            pair = "{["["}]".index(token)]
-            matching = next((item for item in reversed(opened) if item[-1] == pair), None)
+        elif token in _OPENING:
+            matching = next((item for item in reversed(opened) if item[-1] == _OPENING[token]), None)
             if matching is None:
-                return f"is no whole regular expression: {token} closes nothing; write \\{token} for the character"
+                return f"{token} closes nothing; write \\{token}"
             opened.remove(matching)
-    return r"is no whole regular expression: it ends inside of {; write \{ for the character" if "{" in opened else ""
+    return r"it ends inside of {; write \{" if "{" in opened else ""
