@@ -5,14 +5,14 @@ from importlib.metadata import version
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans as encoded_by_the_sdk
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
-from otelflow_exporters._otlp.encoder import encode_span
+from otelflow_exporters._otlp.encoder import encode_span, encode_spans
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 KEYS = st.text("abc.ü", min_size=1, max_size=8)
@@ -60,11 +60,39 @@ SPANS = st.builds(
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(SPANS)
 def test_a_span_is_what_the_sdk_makes_of_it(span):
-    expected = encode_spans([span]).SerializeToString()
+    expected = encoded_by_the_sdk([span]).SerializeToString()
 
     encoded = encode_span(span)
 
     assert TracesData.FromString(encoded) == TracesData.FromString(expected)
+
+
+def test_spans_of_one_resource_and_scope_stand_together_in_their_order():
+    resources = [Resource({"service.name": name}) for name in "ab"]
+    scopes = [InstrumentationScope(name, "1", "https://example.org") for name in "xy"]
+    places = [(0, 0), (1, 0), (0, 1), (0, 0), (1, 0)]
+    spans = [
+        ReadableSpan(str(number), SpanContext(1, 2, False), resource=resources[one], instrumentation_scope=scopes[two])
+        for number, (one, two) in enumerate(places)
+    ]
+
+    encoded = TracesData.FromString(encode_spans(spans))
+
+    assert encode_spans([]) == b""
+    assert [
+        (
+            one.resource.attributes[0].value.string_value,
+            one.scope_spans[0].scope.name,
+            one.scope_spans[0].schema_url,
+            [span.name for span in one.scope_spans[0].spans],
+        )
+        for one in encoded.resource_spans
+    ] == [
+        ("a", "x", "https://example.org", ["0", "3"]),
+        ("b", "x", "https://example.org", ["1", "4"]),
+        ("a", "y", "https://example.org", ["2"]),
+    ]
+    assert encode_spans(spans[:1]) == encode_span(spans[0])
 
 
 def span_with(attributes):
