@@ -275,6 +275,8 @@ def _new_telemetry(service_name: str | None) -> Telemetry:
 def _use_store(telemetry: Telemetry, store: bool | str | Path | None, setting: str) -> None:
     if store is None or store is True:
         store = setting or bool(store)
+    if isinstance(store, str) and store.lower() == "on":
+        store = True
     if store is False or setting.lower() == "off" or telemetry.store_directory is not None:
         return
     if telemetry.is_host or not isinstance(telemetry.provider, TracerProvider):

@@ -640,6 +640,8 @@ STORES = {
     "not": (None, "", None),
     "in spite of its variable": (False, "of the variable", None),
     "switched off": (True, "off", None),
+    "switched on": (None, "ON", "state/otelflow/traces"),
+    "switched on twice": (True, "on", "state/otelflow/traces"),
     "where the variable says": (True, "of the variable", "of the variable"),
 }
 
