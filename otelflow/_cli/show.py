@@ -172,7 +172,7 @@ def write_artifact(trace_id: str | None, key: str, *, failed: bool) -> None:
         say(f"The artifact {key} is no text but {len(data):,} bytes; lead them into a file: > FILE")
     else:  # a terminal obeys what is in a text, and whoever made it may be anybody
         text = data.decode("utf-8", "replace")
-        print(clean(text, len(text)))
+        sys.stdout.write(clean(text, len(text)) + "\n")
 
 
 def forget(trace_id: str | None, *, everything: bool, older_than: str | None) -> None:
