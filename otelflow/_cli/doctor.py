@@ -54,7 +54,7 @@ class Addresses(NamedTuple):
 
 
 def examine(addresses: Addresses) -> Iterator[Finding]:
-    """Yield one finding after the other, in the order in which telemetry travels."""
+    """Yield one finding after the other, in the order in which telemetry travels; what servers say is as they say it."""
     spool = list(_examine_spool())
     # Under a name of its own, and neither stored nor counted: it is no run of the user's. What waits in a spool is left
     # as it is, since a look should change nothing.
@@ -76,7 +76,11 @@ def examine(addresses: Addresses) -> Iterator[Finding]:
         prometheus = yield from _server("prometheus", addresses.prometheus, "/api/v1/targets", addresses)
         if prometheus is not None:
             yield _examine_clock("Prometheus' clock", prometheus)
-            yield from _examine_metrics(prometheus, addresses.prometheus)
+            try:
+                yield from _examine_metrics(prometheus, addresses.prometheus)
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # any JSON may be there
+                seen = f"{addresses.prometheus} answered with JSON that is not Prometheus'"
+                yield Finding("wrong", "prometheus", seen, "is this prometheus? give --prometheus URL")
     except Unreachable as error:
         yield Finding("wrong", "a server that answered before", str(error), _PIPE)
 
