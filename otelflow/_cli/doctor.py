@@ -54,7 +54,7 @@ class Addresses(NamedTuple):
 
 
 def examine(addresses: Addresses) -> Iterator[Finding]:
-    """Yield one finding after the other, in the order in which telemetry travels; what servers say is as they say it."""
+    """Yield one finding after the other, in the order in which telemetry travels."""
     spool = list(_examine_spool())
     # Under a name of its own, and neither stored nor counted: it is no run of the user's. What waits in a spool is left
     # as it is, since a look should change nothing.
