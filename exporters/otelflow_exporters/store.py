@@ -4,13 +4,12 @@ import os
 from collections.abc import Sequence
 from datetime import timedelta
 
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otelflow._core.text.own_logger import own_logger
 from otelflow.errors import StoreUnreadable
-from otelflow_exporters._otlp.encoder import encode_span
+from otelflow_exporters._otlp.encoder import encode_spans
 from otelflow_exporters._store.limits import store_directory, store_limits
 from otelflow_exporters._store.payloads import Payloads
 from otelflow_exporters._store.records import LARGEST_RECORD, framed
@@ -110,7 +109,7 @@ class StoreSpanExporter(SpanExporter):
         if self._writer is None or self._is_shut_down or not spans:
             return not spans
         try:
-            record = framed(_encoded(spans))
+            record = framed(encode_spans(spans))
             if len(record) <= LARGEST_RECORD:
                 self._writer.append(record)
                 return True
@@ -132,7 +131,7 @@ class StoreSpanExporter(SpanExporter):
         """Store *spans* and return how many were lost."""
         reason = ""
         try:
-            record = framed(_encoded(spans))
+            record = framed(encode_spans(spans))
             if len(record) > LARGEST_RECORD:
                 reason = f"takes {len(record):,} bytes, more than {LARGEST_RECORD:,}"
         except Exception as error:  # noqa: BLE001 - whatever a span of any program holds must not cost the others
@@ -161,10 +160,3 @@ class StoreSpanExporter(SpanExporter):
             self.directory,
             reason,
         )
-
-
-def _encoded(spans: Sequence[ReadableSpan]) -> bytes:
-    try:
-        return encode_spans(spans).SerializeToString()
-    except UnicodeEncodeError:  # half a surrogate pair in any text
-        return b"".join(map(encode_span, spans))

@@ -12,6 +12,7 @@ from otelflow._cli._http import Unreachable
 from otelflow._cli.doctor import Addresses, examine
 from otelflow._cli.show import newest_traces, open_store
 from otelflow._cli.verify import MISSING, verify
+from otelflow._core.text.visible import one_line
 from otelflow_exporters._store.reader import to_otlp_json
 from otelflow_exporters._tree.glyphs import encodable
 from otelflow_exporters._tree.wording import counted
@@ -23,6 +24,7 @@ _MARK_WIDTH: Final = 6
 _INDENT: Final = " " * _MARK_WIDTH
 _SUBJECT_WIDTH: Final = 18
 _MOST_DIFFERENCES: Final = 20
+_LONGEST_NAME: Final = 100
 
 
 def print_findings(jaeger: str | None, prometheus: str | None) -> int:
@@ -33,10 +35,10 @@ def print_findings(jaeger: str | None, prometheus: str | None) -> int:
     for finding in examine(Addresses(jaeger or _JAEGER, prometheus or _PROMETHEUS, required)):
         findings.append(finding)
         mark, style = _MARKS[finding.state]
-        seen = for_page(finding.seen)
-        lines = [Text.assemble((f"{mark:<{_MARK_WIDTH}}", style), f"{finding.subject:<{_SUBJECT_WIDTH}}  ", seen)]
+        subject, seen = one_line(finding.subject, _LONGEST_NAME), for_page(finding.seen)
+        lines = [Text.assemble((f"{mark:<{_MARK_WIDTH}}", style), f"{subject:<{_SUBJECT_WIDTH}}  ", seen)]
         if lines[0].cell_len > console.width:
-            lines = [Text.assemble((f"{mark:<{_MARK_WIDTH}}", style), finding.subject), Text(f"{_INDENT}{seen}")]
+            lines = [Text.assemble((f"{mark:<{_MARK_WIDTH}}", style), subject), Text(f"{_INDENT}{seen}")]
         if finding.cure and finding.state != "ok":
             lines.append(Text(f"{_INDENT}→ {for_page(finding.cure)}", style="cyan"))
         with console.capture() as captured:
@@ -71,6 +73,7 @@ def print_differences(trace_id: str | None, jaeger: str | None, *, wait_seconds:
         )
         return FAILURE
     for difference in differences[:_MOST_DIFFERENCES]:
-        say(f"span {difference.span_id} ({difference.name}) {difference.fault}")
+        name = one_line(difference.name, _LONGEST_NAME)
+        say(f"span {one_line(difference.span_id, _LONGEST_NAME)} ({name}) {difference.fault}")
     say(f"trace {stored.trace_id}: {len(differences):,} of {count:,} spans are not in Jaeger as recorded")
     return FAILURE

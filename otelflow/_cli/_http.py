@@ -80,6 +80,6 @@ def _ask(method: str, address: str, url: str, **keywords: Any) -> Answer:
         content = None
     try:
         clock = parsedate_to_datetime(response.headers["Date"]).timestamp()
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         clock = None
     return Answer(response.status_code, content, clock, location)

@@ -76,7 +76,11 @@ def examine(addresses: Addresses) -> Iterator[Finding]:
         prometheus = yield from _server("prometheus", addresses.prometheus, "/api/v1/targets", addresses)
         if prometheus is not None:
             yield _examine_clock("Prometheus' clock", prometheus)
-            yield from _examine_metrics(prometheus, addresses.prometheus)
+            try:
+                yield from _examine_metrics(prometheus, addresses.prometheus)
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # any JSON may be there
+                seen = f"{addresses.prometheus} answered with JSON that is not Prometheus'"
+                yield Finding("wrong", "prometheus", seen, "is this prometheus? give --prometheus URL")
     except Unreachable as error:
         yield Finding("wrong", "a server that answered before", str(error), _PIPE)
 

@@ -17,7 +17,7 @@ from otelflow._cli._console import page, say
 from otelflow._cli._exit_codes import FAILED
 from otelflow._cli._spools import inner_spools, spools
 from otelflow._core.text import durations
-from otelflow._core.text.visible import one_line
+from otelflow._core.text.visible import clean, one_line
 from otelflow.errors import ConfigurationError, StoreUnreadable, TraceNotFound
 from otelflow_exporters._store.reader import INCOMPLETE, Forgotten, StoredTraces, TraceSummary, to_otlp_json
 from otelflow_exporters.tree import TreeView, print_trace
@@ -165,8 +165,14 @@ def write_artifact(trace_id: str | None, key: str, *, failed: bool) -> None:
         say(f"The artifact {key} was too large to be stored whole; this is its beginning")
     if reference and payload is None:
         say(f"The whole artifact {key} is not stored any more; this is its beginning")
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    if not sys.stdout.isatty():
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    elif b"\0" in data:
+        say(f"The artifact {key} is no text but {len(data):,} bytes; lead them into a file: > FILE")
+    else:  # a terminal obeys what is in a text, and whoever made it may be anybody
+        text = data.decode("utf-8", "replace")
+        sys.stdout.write(clean(text, len(text)) + "\n")
 
 
 def forget(trace_id: str | None, *, everything: bool, older_than: str | None) -> None:

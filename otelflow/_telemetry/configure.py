@@ -2,8 +2,6 @@
 
 import _thread
 import atexit
-import contextlib
-import importlib
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -22,7 +20,7 @@ from otelflow._core.inside.listeners import add_listener
 from otelflow._core.process import clock, losses
 from otelflow._core.process import settings as process_settings
 from otelflow._core.process.process import State
-from otelflow._core.process.provider import choose_anew, use_provider
+from otelflow._core.process.provider import choose_anew, prepare, use_provider
 from otelflow._core.process.settings_table import SETTINGS, Settings
 from otelflow._core.text.hints import quotes_in, suggestion
 from otelflow._core.text.safe_str import bounded_name, brief_repr
@@ -192,10 +190,8 @@ def configure(
         _use_store(telemetry, store, in_force.store)
         if telemetry is earlier:
             _warn_of_ignored(telemetry, service_name, store)
-    if in_force.events != "span" and isinstance(telemetry.provider, TracerProvider):
-        from otelflow._telemetry.logs import use_logs  # noqa: PLC0415 the SDK starts threads for that import
-
-        telemetry.logs = use_logs(encodable(telemetry.provider.resource))
+    prepare()
+    _use_logs(telemetry, in_force.events)
     if metrics is not None or in_force.metrics or telemetry.metrics is not None:
         _use_metrics(telemetry, metrics, service_name)
     shutdown.begin_end_at_exit()
@@ -268,10 +264,6 @@ def _new_telemetry(service_name: str | None) -> Telemetry:
             "call it in the main interpreter, or give it a tracer_provider of your own"
         )
     provider = new_provider(service_name)
-    if process_settings.settings().span == "otelflow":
-        # Not at the first run: that may be in a signal handler, which waits for ever for an import that it interrupted.
-        with contextlib.suppress(Exception):  # an SDK that nobody knows yet; the first run says so
-            importlib.import_module("otelflow._telemetry.sdk_spans")
     if is_our_old_one:
         use_provider(provider)  # OpenTelemetry's global provider is set once
     else:
@@ -283,6 +275,8 @@ def _new_telemetry(service_name: str | None) -> Telemetry:
 def _use_store(telemetry: Telemetry, store: bool | str | Path | None, setting: str) -> None:
     if store is None or store is True:
         store = setting or bool(store)
+    if isinstance(store, str) and store.lower() == "on":
+        store = True
     if store is False or setting.lower() == "off" or telemetry.store_directory is not None:
         return
     if telemetry.is_host or not isinstance(telemetry.provider, TracerProvider):
@@ -305,6 +299,13 @@ def _use_store(telemetry: Telemetry, store: bool | str | Path | None, setting: s
     telemetry.provider.add_span_processor(telemetry.store_processor)
     artifacts.keep_payloads(exporter.payloads.keep)
     telemetry.store_directory = Path(exporter.directory)
+
+
+def _use_logs(telemetry: Telemetry, events: str) -> None:
+    if events != "span" and isinstance(telemetry.provider, TracerProvider):
+        from otelflow._telemetry.logs import use_logs  # noqa: PLC0415 the SDK starts threads for that import
+
+        telemetry.logs = use_logs(encodable(telemetry.provider.resource))
 
 
 def _warn_of_variables() -> None:

@@ -1,3 +1,4 @@
+import json
 import re
 import socket
 import threading
@@ -20,10 +21,17 @@ def endpoint():
             self.send_header("Content-Length", "0")
             self.end_headers()
 
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(server.content)))
+            self.end_headers()
+            self.wfile.write(server.content)
+
         def log_message(self, *_):
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.content = b""
     server.asked, server.answer, server.location = [], 200, ""
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -265,3 +273,28 @@ def test_an_address_controls_no_terminal(otelflow):
 
     assert not set("\x1b\x07") & set(done.out + done.err)
     assert "http://127.0.0.1:9/x does not answer" in done.out
+
+
+HOSTILE = "job\n\x1b[31mok    local store\U000e0041"
+STRANGE = {
+    "a text": "x",
+    "a list": [1],
+    "a target that is a text": {"activeTargets": ["x"]},
+    "labels that are a text": {"activeTargets": [{"labels": "x"}]},
+    "a value that is no number": {"activeTargets": [{"labels": {"job": HOSTILE}}], "result": [{"value": [0, "many"]}]},
+    "a value that is none": {"activeTargets": [{"labels": {"job": HOSTILE}}], "result": [{}]},
+}
+
+
+@pytest.mark.parametrize("data", STRANGE.values(), ids=STRANGE)
+def test_another_server_in_the_place_of_prometheus_is_told_whatever_it_answers(otelflow, endpoint, data):
+    endpoint.content = json.dumps({"data": data}).encode()
+    url = f"http://127.0.0.1:{endpoint.server_port}"
+
+    done = otelflow("doctor", "--jaeger", "http://127.0.0.1:9", "--prometheus", url)
+
+    assert done.code == 1
+    assert f"{url} answered with JSON that is not Prometheus'" in done.out
+    assert "Traceback" not in done.err
+    assert "\x1b" not in done.out
+    assert len([line for line in done.out.splitlines() if line.startswith("ok    local store")]) <= 1

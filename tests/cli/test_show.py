@@ -26,6 +26,15 @@ def endless():
 endless().execute()
 """
 
+MARKS = """
+import otelflow
+
+@otelflow.flow
+def marks(this_flow: otelflow.Flow = otelflow.INJECTED):
+"""
+
+PICTURE = "this_flow.add_flow_artifact(key='dots', data=bytes(range(60)), artifact_type='image')"
+
 REQUEST = """
 import otelflow
 from opentelemetry import trace
@@ -241,6 +250,27 @@ def test_a_picture_is_no_base64_in_the_tree_and_comes_out_as_its_bytes(otelflow,
 
     assert written.stdout == bytes(range(60))
     assert "a picture of 60 bytes" in otelflow("show").out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
+def test_a_terminal_gets_the_text_of_an_artifact_without_what_it_would_obey_and_no_bytes(
+    otelflow, flows, store, environment_of
+):
+    from support.terminals import run_in_terminal
+
+    text = "first\\x1b[31m red\\x1b]0;title\\x07\\u202e\\nsecond \\u20ac"
+    body = f"    this_flow.add_flow_artifact(key='text', data='{text}', artifact_type='markdown')\n"
+    (flows / "marks.py").write_text(f"{MARKS}{body}    {PICTURE}\n")
+    otelflow("run", "marks.py:marks", cwd=flows)
+    shown = [
+        run_in_terminal(
+            [sys.executable, "-m", "otelflow", "show", "--artifact", key], cwd=flows, env=environment_of(store)
+        )
+        for key in ("text", "dots")
+    ]
+
+    assert shown[0].raw == "first red\r\nsecond €\r\n"
+    assert shown[1].raw == "otelflow: The artifact dots is no text but 60 bytes; lead them into a file: > FILE\r\n"
 
 
 def test_an_artifact_that_is_not_there_is_answered_with_those_that_are(stored):

@@ -96,6 +96,33 @@ def test_another_server_is_not_taken_for_jaeger(jaeger, status, body):
         verify(document(), "http://jaeger", "1", wait_seconds=0)
 
 
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"resourceSpans": "x"},
+        {"resourceSpans": [7]},
+        document("x"),
+        document({"name": "no id"}),
+        document(span("a", startTimeUnixNano="soon")),
+        document(span("a", attributes=[{"value": 1}])),
+        [],
+    ],
+)
+def test_json_that_is_no_trace_is_not_taken_for_one(jaeger, result):
+    jaeger += [answer(200, {"result": result})]
+
+    with pytest.raises(http.Unreachable, match="answered with JSON that is no trace"):
+        verify(document(), "http://jaeger", "1", wait_seconds=0)
+
+
+def test_names_and_parents_of_any_kind_are_compared(jaeger):
+    jaeger += [answer(200, {"result": document(span("a", name=["x"], parentSpanId={"b": 1}), span(7, name=8))})]
+
+    differences = verify(document(span("a", name="x")), "http://jaeger", "1", wait_seconds=-1)
+
+    assert differences == [Difference("a", "x", "differs in parent, name")]
+
+
 def test_attributes_are_compared_as_jaegers_storage_keeps_them():
     values = {
         "text": {"stringValue": "a"},

@@ -640,6 +640,8 @@ STORES = {
     "not": (None, "", None),
     "in spite of its variable": (False, "of the variable", None),
     "switched off": (True, "off", None),
+    "switched on": (None, "ON", "state/otelflow/traces"),
+    "switched on twice": (True, "on", "state/otelflow/traces"),
     "where the variable says": (True, "of the variable", "of the variable"),
 }
 
@@ -977,3 +979,20 @@ def test_the_first_run_imports_nothing_any_more(variables, receiver):
     done = python(body, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, **variables)
 
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+
+
+def test_the_first_run_asks_the_sdk_for_nothing_any_more():
+    # In a signal handler that has interrupted somebody who asks, it would wait for ever.
+    body = """
+        from opentelemetry.sdk.trace import TracerProvider
+        asked = []
+        get_tracer = TracerProvider.get_tracer
+        TracerProvider.get_tracer = lambda *scope, **more: asked.append(1) or get_tracer(*scope, **more)
+        otelflow.configure({arguments})
+        before = len(asked)
+        work(3).execute()
+        print(before > 0, len(asked) - before)
+    """
+    done = [python(body.replace("{arguments}", text)) for text in ("", "tracer_provider=TracerProvider()")]
+
+    assert [(each.returncode, each.stdout) for each in done] == [(0, "True 0\n")] * 2, done[0].stderr

@@ -12,6 +12,7 @@ from otelflow._core.process import forks, shutdown
 from otelflow._core.process.environment import positive_integer
 from otelflow._core.process.files import Folder, StoredFile, is_running
 from otelflow._core.process.ledger import Account
+from otelflow._core.process.once import OncePerTree
 from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker
 from otelflow._core.text.own_logger import own_logger
 from otelflow.errors import ConfigurationError, StoreUnreadable
@@ -97,6 +98,7 @@ class Spool:
         )
         self._answers = Answers(self.directory)
         self._lock = forks.new_lock()
+        self._warnings = OncePerTree()
         self._begin()
         forks.begin_anew(self, Spool._begin)
         shutdown.deliver_before_child_ends(self, Spool.shutdown)
@@ -122,7 +124,6 @@ class Spool:
         self._memory = Memory(self._signal)
         self._is_answer_noted = self._is_tidy = False
         self._idle_until = 0.0
-        self._is_warned = False
         self._failure: OSError | None = None  # of the folder
         self._again = 0.0  # when it is tried again, on time.monotonic()
         self.is_shut_down = False
@@ -268,8 +269,7 @@ class Spool:
         surplus = self._memory.add(body)
         if surplus:
             self._lose("spool_full", surplus)
-        if error is not None and not self._is_warned:
-            self._is_warned = True
+        if error is not None and self._warnings.is_first("memory"):
             _logger.warning(
                 "%ss wait in memory, %s MB at most, and are lost with the process: %s (said once)",
                 self._signal.item.capitalize(),
@@ -286,7 +286,7 @@ class Spool:
 
     def _count_loss(self, reason: str, count: int, error: Exception | None = None) -> None:
         with self._lock:
-            is_first = not self.dropped[reason]
+            is_first = not self.dropped[reason] and self._warnings.is_first(f"lost {reason}")
             self.dropped[reason] += count
         if self._on_loss is not None:
             self._on_loss(reason, count)

@@ -64,20 +64,17 @@ def open_store(directory: Path, *, is_made: bool = False, kind: str = "store") -
     return folder
 
 
-def open_payloads(store: Folder, *, is_made: bool = False) -> Folder:
-    """Return the folder of the payloads, held open. Raises FileNotFoundError when there is none."""
+def open_payloads(store: Folder, *, is_made: bool = False, kind: str = "store") -> Folder:
+    """Return the folder of the payloads, held open. Raises FileNotFoundError when there is none, StoreUnreadable."""
     try:
         folder = store.subfolder(PAYLOADS, is_made=is_made)
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise _refusal(
-            "store",
-            store.path,
-            f"has something else than a folder of its own as {PAYLOADS}; remove it, or name another folder",
-        ) from error
+        reason = f"has something else than a folder of its own as {PAYLOADS}; remove it, or name another folder in "
+        raise _refusal(kind, store.path, reason + "{variable}") from error
     try:
-        _check_owner(folder, store.path, "store")
+        _check_owner(folder, store.path, kind)
     except BaseException:
         folder.close()
         raise
@@ -154,7 +151,7 @@ def _check_owner(folder: Folder, directory: Path, kind: str) -> None:
 def _check_marker(store: Folder, kind: str, *, is_made: bool) -> None:
     """Refuse a folder that has no marker of ours and holds anything else; mark it when *is_made*."""
     with contextlib.suppress(FileNotFoundError):
-        open_payloads(store).close()
+        open_payloads(store, kind=kind).close()
     if store.file(MARKER) is not None:
         try:
             content = store.read(MARKER, 100)

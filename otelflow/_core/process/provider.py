@@ -1,6 +1,8 @@
 """Which tracer provider makes the spans of this process: the global one, or the one that was given."""
 
+import contextlib
 import importlib
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -64,11 +66,18 @@ class _Provider(State):
     override: TracerProvider | None
     proxy: TracerProvider | None
     take_first_flow: bool
+    # The threads that ask a provider for a tracer right now
+    asking: set[int]
 
     def reset(self) -> None:
         """Use the global provider, whichever it is by then."""
         self.provider = self.span_maker = self.override = self.proxy = None
         self.take_first_flow = True
+        self.asking = set()
+
+    def begin_anew(self) -> None:
+        """Ask again in a child: no other thread of the parent is there."""
+        self.asking = set()
 
 
 _chosen: Final = _Provider()
@@ -85,6 +94,17 @@ def choose_anew() -> None:
     _chosen.provider = None
 
 
+def prepare() -> None:
+    """Ask the provider for its tracer before the first run.
+
+    That may be in a signal handler, which would wait for ever for an import or a lock that it has interrupted.
+    """
+    if threading.get_ident() in _chosen.asking:
+        return
+    with contextlib.suppress(Exception):  # providers are foreign code; the first run says so
+        _maker_of(_chosen.override or trace.get_tracer_provider())
+
+
 def span_maker() -> "SpanMaker | None":
     """Return what makes spans now, or None while nobody has configured OpenTelemetry."""
     if _chosen.override is None:
@@ -97,6 +117,9 @@ def span_maker() -> "SpanMaker | None":
     elif _chosen.override is _chosen.provider:
         return _chosen.span_maker
     try:
+        if threading.get_ident() in _chosen.asking:
+            losses.record("traces", "start_failed", START_INSIDE)
+            return None
         return _maker_of(_chosen.override or trace.get_tracer_provider())
     except Exception as error:  # noqa: BLE001 providers are foreign code, and the environment may name a wrong one
         if shutdown.is_too_late(error):
@@ -112,9 +135,24 @@ START_FAILED: Final = "A span could not be started; the run goes on without it"
 START_TOO_LATE: Final = (
     "A run began while the interpreter ends, when no module can be imported any more: it has no span"
 )
+#: What it says of a run in a signal handler that has interrupted the first run of its thread
+START_INSIDE: Final = (
+    "A run began inside of the one that asks OpenTelemetry for a tracer, such as in a signal handler: it has no span; "
+    "with configure() before the first run it has"
+)
 
 
 def _maker_of(provider: TracerProvider) -> "SpanMaker | None":
+    """Return what makes the spans of *provider*, which this thread does not ask already: it may hold a lock for it."""
+    thread = threading.get_ident()
+    _chosen.asking.add(thread)
+    try:
+        return _ask(provider)
+    finally:
+        _chosen.asking.discard(thread)
+
+
+def _ask(provider: TracerProvider) -> "SpanMaker | None":
     if provider is not _chosen.provider:
         shutdown.end_open_runs_at_exit()
         if type(provider) is trace.ProxyTracerProvider:

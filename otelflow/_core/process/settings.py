@@ -15,6 +15,7 @@ from otelflow._core.process.environment import OTHER_VARIABLES, PREFIX
 from otelflow._core.process.process import State
 from otelflow._core.process.settings_table import SETTINGS, Setting, Settings
 from otelflow._core.text import redaction
+from otelflow._core.text.regex import half_pattern
 from otelflow._core.text.safe_str import NAME_LENGTH, brief_repr
 from otelflow.errors import ConfigurationError
 
@@ -57,7 +58,10 @@ def configure(**arguments: Any) -> Settings:
     """
     place = "configure()"
     checked = {name: (check(name, value, place, SETTINGS), place) for name, value in arguments.items()}
-    _compile(arguments.get("redact", ()))
+    mistakes: list[ConfigurationError] = []
+    _compile(arguments.get("redact", ()), mistakes)
+    if mistakes:
+        raise mistakes[0]
     _settings.arguments.update(checked)
     return _read(is_strict=True)
 
@@ -69,31 +73,32 @@ def _read(*, is_strict: bool) -> Settings:
     sources = {**_from_files(mistakes, chosen), **chosen}
     values = {name: value for name, (value, _) in sources.items()}
     in_force = Settings(values, {name: origin for name, (_, origin) in sources.items()})
-    patterns = None
-    try:
-        patterns = _compile(in_force.redact)
-    except ConfigurationError as error:
-        mistakes.append(error)
+    patterns = _compile(in_force.redact, mistakes)
     if mistakes and is_strict:
         raise mistakes[0]
     for mistake in mistakes:
         losses.warn_once(f"configuration {mistake}", "%s (ignored)", mistake)
-    if patterns is not None:
-        redaction.use_patterns(patterns)
+    redaction.use_patterns(patterns)
     _settings.in_force = in_force
     return in_force
 
 
-def _compile(patterns: Iterable[str]) -> list[re.Pattern[str]]:
+def _compile(patterns: Iterable[str], mistakes: list[ConfigurationError]) -> list[re.Pattern[str]]:
+    """Return those of *patterns* that can be used: one that cannot takes no other with it."""
     compiled = []
     for pattern in patterns:
         try:
-            compiled.append(re.compile(pattern))
-        except (re.error, TypeError) as error:
-            reason = getattr(error, "msg", error)
-            raise ConfigurationError(f"redact: {brief_repr(pattern)} is not a regular expression: {reason}") from None
-        if compiled[-1].match(""):
-            raise ConfigurationError(f"redact: {pattern!r} matches an empty text, which is everywhere: write + for *")
+            expression = re.compile(pattern)
+        except (re.error, TypeError, OverflowError, RecursionError, Warning) as error:
+            mistake = f"is not a regular expression: {getattr(error, 'msg', error)}"
+        else:
+            mistake = half_pattern(pattern)
+            if not mistake and expression.match(""):
+                mistake = "matches an empty text, which is everywhere: write + for *"
+            if not mistake:
+                compiled.append(expression)
+                continue
+        mistakes.append(ConfigurationError(f"redact: {brief_repr(pattern)} {mistake}"))
     return compiled
 
 

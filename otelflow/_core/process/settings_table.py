@@ -186,7 +186,7 @@ class ProcessSettings(RunSettings):
     )
     store: str = _declare(
         "",
-        "the folder of the local store, or 'off'; empty: off in libraries, a default folder in the CLI",
+        "the folder of the local store, 'on' or 'off'; empty: off in libraries, a default folder in the CLI",
         is_path=True,
         is_harmless=False,
     )

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import pytest
 from opentelemetry import trace
@@ -132,6 +133,70 @@ def test_only_spans_of_the_sdk_are_made_here(monkeypatch):
 
     assert of_the_sdk is own
     assert provider.span_maker().tracer is foreign
+
+
+class Locked(Foreign):
+    """Asks for its lock as the SDK does, and is interrupted while it holds it."""
+
+    def __init__(self, interrupt):
+        super().__init__()
+        self.lock = threading.Lock()
+        self.interrupt = interrupt
+
+    def get_tracer(self, *scope):
+        assert self.lock.acquire(timeout=0), "the thread would wait for itself"
+        try:
+            self.interrupt()
+            return super().get_tracer(*scope)
+        finally:
+            self.lock.release()
+
+
+@pytest.mark.parametrize("interrupt", [provider.span_maker, provider.prepare])
+def test_a_run_that_interrupts_the_first_one_while_it_asks_for_a_tracer_waits_for_nothing(caplog, interrupt):
+    makers = []
+    host = Locked(lambda: makers.append(interrupt()))
+    provider.use_provider(host)
+    first = provider.span_maker()
+
+    assert makers == [None]
+    assert first.tracer is host
+    assert provider.span_maker() is first
+    lost = interrupt is provider.span_maker
+    assert [record.getMessage() for record in caplog.records] == [provider.START_INSIDE] * lost
+    assert losses.dropped == ({("traces", "start_failed"): 1} if lost else {})
+
+
+def test_a_run_of_another_thread_asks_while_the_first_one_does():
+    makers = []
+
+    class Slow(Foreign):
+        def get_tracer(self, *scope):
+            if not self.asked:
+                self.asked.append(scope)
+                thread = threading.Thread(target=lambda: makers.append(provider.span_maker()))
+                thread.start()
+                thread.join(10)
+            return super().get_tracer(*scope)
+
+    host = Slow()
+    provider.use_provider(host)
+    provider.span_maker()
+
+    assert [maker.tracer for maker in makers] == [host]
+
+
+def test_a_provider_that_refuses_its_tracer_loses_nothing_before_the_first_run():
+    class Refusing:
+        def get_tracer(self, *_):
+            raise KeyError("no tracer")
+
+    provider.use_provider(Refusing())
+    provider.prepare()
+    before = dict(losses.dropped)
+
+    assert provider.span_maker() is None
+    assert (before, losses.dropped) == ({}, {("traces", "start_failed"): 1})
 
 
 def test_one_flow_of_a_process_is_the_first():

@@ -71,6 +71,18 @@ def test_value_limit_bounds_messages(spans, monkeypatch):
     assert spans.messages("flow body") == ["x" * 10 + "… [cut, 50 characters]"]
 
 
+def test_a_pattern_that_cannot_be_used_leaves_the_others_in_force(spans, monkeypatch):
+    monkeypatch.setenv("OTELFLOW_REDACT", r"ticket-\d+,[0-9]{8,")
+
+    @flow
+    def body():
+        print("ticket-1234")
+
+    body().execute()
+
+    assert spans.messages("flow body") == ["[redacted]"]
+
+
 def test_redact_hides_more(spans, monkeypatch):
     monkeypatch.setenv("OTELFLOW_REDACT", r"ACME-\d+")
 
@@ -121,7 +133,11 @@ def test_the_nearest_file_is_read_from_a_folder_below(monkeypatch, tmp_path):
         ("OTELFLOW_VALUE_LIMIT", "-", "value_limit must be a whole number"),
         ("OTELFLOW_EVENTS", "spam", "events must be one of span, log, both, not 'spam'; did you mean 'span'"),
         ("OTELFLOW_REDACT", "(", "redact: .* is not a regular expression"),
+        ("OTELFLOW_REDACT", "(" * 5_000, "redact: .* is not a regular expression"),
+        ("OTELFLOW_REDACT", "a{99999999999999999999}", "redact: .* is not a regular expression"),
         ("OTELFLOW_REDACT", "[a-z]*", "redact: .* matches an empty text"),
+        ("OTELFLOW_REDACT", "[0-9]{8,", "redact: '.0-9.{8' is no whole regular expression: it ends inside of {"),
+        ("OTELFLOW_REDACT", "16}", "redact: '16}' is no whole regular expression: } closes nothing"),
     ],
 )
 def test_a_wrong_variable_is_one_warning_at_the_first_run_and_an_error_in_configure(
@@ -174,6 +190,9 @@ def test_a_wrong_argument_changes_nothing():
         settings.configure(value_limit=5, message_leve="INFO")
     with pytest.raises(ConfigurationError, match="is not a regular expression"):
         settings.configure(value_limit=5, redact=["("])
+    for pattern in ("[0-9]{8", "16}"):
+        with pytest.raises(ConfigurationError, match="is no whole regular expression"):
+            settings.configure(value_limit=5, redact=["x", pattern])
 
     assert settings.configure().value_limit == 8192
 

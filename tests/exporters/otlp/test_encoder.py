@@ -5,14 +5,16 @@ from importlib.metadata import version
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans as encoded_by_the_sdk
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
-from otelflow_exporters._otlp.encoder import encode_span
+from otelflow_exporters._otlp import encoder
+from otelflow_exporters._otlp.encoder import encode_span, encode_spans
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 KEYS = st.text("abc.ü", min_size=1, max_size=8)
@@ -60,11 +62,39 @@ SPANS = st.builds(
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(SPANS)
 def test_a_span_is_what_the_sdk_makes_of_it(span):
-    expected = encode_spans([span]).SerializeToString()
+    expected = encoded_by_the_sdk([span]).SerializeToString()
 
     encoded = encode_span(span)
 
     assert TracesData.FromString(encoded) == TracesData.FromString(expected)
+
+
+def test_spans_of_one_resource_and_scope_stand_together_in_their_order():
+    resources = [Resource({"service.name": name}) for name in "ab"]
+    scopes = [InstrumentationScope(name, "1", "https://example.org") for name in "xy"]
+    places = [(0, 0), (1, 0), (0, 1), (0, 0), (1, 0)]
+    spans = [
+        ReadableSpan(str(number), SpanContext(1, 2, False), resource=resources[one], instrumentation_scope=scopes[two])
+        for number, (one, two) in enumerate(places)
+    ]
+
+    encoded = TracesData.FromString(encode_spans(spans))
+
+    assert encode_spans([]) == b""
+    assert [
+        (
+            one.resource.attributes[0].value.string_value,
+            one.scope_spans[0].scope.name,
+            one.scope_spans[0].schema_url,
+            [span.name for span in one.scope_spans[0].spans],
+        )
+        for one in encoded.resource_spans
+    ] == [
+        ("a", "x", "https://example.org", ["0", "3"]),
+        ("b", "x", "https://example.org", ["1", "4"]),
+        ("a", "y", "https://example.org", ["2"]),
+    ]
+    assert encode_spans(spans[:1]) == encode_span(spans[0])
 
 
 def span_with(attributes):
@@ -128,3 +158,121 @@ def test_a_scope_has_the_version_and_the_schema_that_it_says(version, schema_url
     (scope_spans,) = resource_spans.scope_spans
     assert (scope_spans.scope.name, scope_spans.scope.version) == ("orders", version or "")
     assert (scope_spans.schema_url, resource_spans.schema_url) == (schema_url or "", "")
+
+
+def full_span():
+    """Return a span of the SDK in which everything is limited, and less is kept than was written."""
+    limits = SpanLimits(1, 1, 1, 1, 1)
+    provider = TracerProvider(shutdown_on_exit=False, span_limits=limits)
+    links = [Link(SpanContext(number, 2, True), {"a": 1, "b": 2, "c": 3}) for number in (1, 2, 3, 4)]
+    span = provider.get_tracer("test").start_span("full", attributes={"a": 1, "b": 2}, links=links)
+    for name in "xyz":
+        span.add_event(name, {"a": 1, "b": 2, "c": 3, "d": 4, "e": 5})
+    span.set_status(StatusCode.ERROR, "why")
+    span.end()
+    return span
+
+
+def test_what_the_limits_of_the_sdk_have_left_out_is_counted():
+    span = full_span()
+
+    encoded = TracesData.FromString(encode_span(span))
+
+    one = encoded.resource_spans[0].scope_spans[0].spans[0]
+    assert (one.dropped_attributes_count, one.dropped_events_count, one.dropped_links_count) == (1, 2, 3)
+    assert (one.events[0].dropped_attributes_count, one.links[0].dropped_attributes_count) == (4, 2)
+    assert encoded == TracesData.FromString(encoded_by_the_sdk([span]).SerializeToString())
+
+
+def test_of_a_brief_span_the_beginning_is_there():
+    span = full_span()
+
+    (brief,) = TracesData.FromString(encode_span(span, is_brief=True)).resource_spans[0].scope_spans[0].spans
+
+    whole = TracesData.FromString(encode_span(span)).resource_spans[0].scope_spans[0].spans[0]
+    for name in (
+        "events",
+        "links",
+        "status",
+        "dropped_attributes_count",
+        "dropped_events_count",
+        "dropped_links_count",
+    ):
+        whole.ClearField(name)
+    assert brief == whole
+    assert brief.name == "full"
+
+
+@pytest.mark.parametrize(
+    "number", [0, 1, 127, 128, 16_383, 16_384, 2**21, 2**62, 2**63 - 1, -1, -(2**63), -(2**63) + 1]
+)
+def test_whole_numbers_have_the_bytes_of_protobuf(number):
+    assert encoder._value(number) == AnyValue(int_value=number).SerializeToString()
+
+
+@pytest.fixture
+def empty(monkeypatch):
+    """Keep nothing of what other tests have encoded."""
+    monkeypatch.setattr(encoder, "_pairs", encoder._Kept())
+    monkeypatch.setattr(encoder, "_surroundings", encoder._Kept())
+
+
+@pytest.mark.parametrize(
+    ("value", "is_kept"),
+    [
+        ("x" * 64, True),
+        ("x" * 65, False),
+        (0, True),
+        (127, True),
+        (128, False),
+        (-1, False),
+        (True, False),
+        (1.0, False),
+    ],
+)
+def test_what_is_usual_is_encoded_once_and_no_other_value_is_kept(empty, monkeypatch, value, is_kept):
+    encoded = []
+    encode = encoder._value
+    monkeypatch.setattr(encoder, "_value", lambda value: encoded.append(value) or encode(value))
+
+    attributes = [decoded(span_with({"key": value, "other": value})).attributes for _ in range(3)]
+
+    assert len(encoded) == (2 if is_kept else 6)
+    assert attributes[0] == attributes[2]
+    assert len(encoder._pairs) == (2 if is_kept else 0)
+
+
+def test_what_is_kept_has_a_limit(monkeypatch):
+    monkeypatch.setattr(encoder, "_MOST_KEPT", 2)
+    kept = encoder._Kept()
+    sizes = []
+    for number in range(5):
+        kept.keep(number, str(number))
+        sizes.append(len(kept))
+
+    assert sizes == [1, 2, 1, 2, 1]
+    assert kept == {4: "4"}
+
+
+def test_a_resource_and_a_scope_are_encoded_once_and_others_at_their_addresses_anew(empty, monkeypatch):
+    encoded = []
+    add = encoder._add_attributes
+
+    def noted(parts, tag, attributes):
+        encoded.append(tag)
+        add(parts, tag, attributes)
+
+    monkeypatch.setattr(encoder, "_add_attributes", noted)
+    resource, context = Resource({"service.name": "a"}), SpanContext(1, 2, False)
+    scope = InstrumentationScope("first")
+    same = [encode_span(ReadableSpan("x", context, resource=resource, instrumentation_scope=scope)) for _ in range(3)]
+    names = []
+    for number in range(50):
+        other = InstrumentationScope(str(number))
+        span = ReadableSpan("x", context, resource=resource, instrumentation_scope=other)
+        names.append(TracesData.FromString(encode_span(span)).resource_spans[0].scope_spans[0].scope.name)
+
+    assert same[0] == same[1] == same[2]
+    assert encoded[:2] == [b"\x0a", b"\x1a"]
+    assert encoded.count(b"\x0a") == 1 + 50
+    assert names == [str(number) for number in range(50)]

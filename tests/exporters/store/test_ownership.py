@@ -1,5 +1,6 @@
 import hashlib
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -330,7 +331,7 @@ REFUSALS = {
     refused_content: "holds files of others; name a new or empty folder in OTELFLOW_STORE, such as {0}/traces",
     refused_mode: "can be written by other users (mode 0777); run chmod 700 {0}, " + ANOTHER,
     refused_marker: f"has a file {MARKER} that this version did not write; name another folder",
-    refused_payloads: "has something else than a folder of its own as payloads; remove it, or name another folder",
+    refused_payloads: "has something else than a folder of its own as payloads; remove it, " + ANOTHER,
 }
 
 
@@ -345,6 +346,12 @@ def test_a_refusal_is_one_sentence_that_names_the_folder_and_the_cure_and_nothin
 
     assert str(refusal.value) == f"The store {tmp_path / 'store'} " + REFUSALS[make].format(tmp_path / "store")
     assert open_files() == opened
+
+    with pytest.raises(StoreUnreadable) as refusal:
+        open_store(tmp_path / "store", kind="spool")
+
+    sentence = REFUSALS[make].format(tmp_path / "store").replace("OTELFLOW_STORE,", "OTELFLOW_SPOOL_DIR,")
+    assert str(refusal.value) == f"The spool {tmp_path / 'store'} " + re.sub("_STORE$", "_SPOOL_DIR", sentence)
 
 
 @posix_only
