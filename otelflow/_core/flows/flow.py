@@ -44,13 +44,19 @@ from otelflow._core.text.safe_str import bounded_name, brief_repr
 from otelflow.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnfillableParameter, UnknownKeyword
 
 if TYPE_CHECKING:
+    import typing_extensions
+
     from otelflow._core.flows.osbot_report import Flow_Stats, FlowLogger
     from otelflow._core.flows.task import Task
     from otelflow._core.inside.artifacts import Artifact, Result
     from otelflow._core.inside.events import Flow_Run__Event
 
 P = ParamSpec("P")
-R = TypeVar("R")
+if TYPE_CHECKING:
+    # ``this_flow: Flow`` is ``Flow[Any]``. Python 3.11 has no defaults, and type checkers bring typing_extensions along.
+    R = typing_extensions.TypeVar("R", default=Any)
+else:
+    R = TypeVar("R")
 F = TypeVar("F", bound="Flow[Any]")
 
 
