@@ -2,7 +2,6 @@
 
 import functools
 import os
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Final
 
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
+from otelflow._core.process import clock
 from otelflow._core.process.files import Folder, StoredFile
 from otelflow.errors import StoreUnreadable, TraceNotFound
 from otelflow_exporters._otlp.json import to_otlp_json
@@ -193,7 +193,7 @@ class StoredTraces:
             Forgotten(traces=0, spans=0)
 
         """
-        limit = (time.time() - age.total_seconds()) * 1e9
+        limit = (clock.time() - age.total_seconds()) * 1e9
         old = {bytes.fromhex(trace.trace_id) for trace in self._summaries(_ALWAYS) if trace.last_end < limit}
         return self._forget(old) if old else Forgotten(0, 0)
 
@@ -235,7 +235,7 @@ class StoredTraces:
 
     def _oldest(self) -> float:
         """Return the time, in nanoseconds since 1970, before which traces are too old to be shown."""
-        return (time.time() - self._max_age.total_seconds()) * 1e9
+        return (clock.time() - self._max_age.total_seconds()) * 1e9
 
     @contextmanager
     def _open(self) -> Iterator[Folder | None]:

@@ -1,7 +1,6 @@
 """The summary of a trace: its name, times and result, without its spans."""
 
 import heapq
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as StoredSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import Status, TracesData
 
 from otelflow import semconv
+from otelflow._core.process import clock
 from otelflow_exporters._otlp.model import is_parent_remote, result_of, service_of
 from otelflow_exporters._store.records import TRACE_ID_BYTES, is_note
 
@@ -114,7 +114,7 @@ class _Builder:
         root, is_known = self._root, self._rank[0] < 2
         is_complete = is_known and self._note is None
         is_running = is_known and self._note is not None and self._note()
-        now = time.time_ns() if is_running else 0
+        now = clock.time_ns() if is_running else 0
         recorded = (pair.value.string_value for pair in root.attributes if pair.key == semconv.RUN_RESULT)
         result = result_of(next(recorded, None), is_error=root.status.code == Status.STATUS_CODE_ERROR)
         return TraceSummary(

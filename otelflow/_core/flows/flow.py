@@ -22,6 +22,7 @@ from typing import (
     overload,
 )
 
+from otelflow._core import flows, inside
 from otelflow._core.flows import declared
 from otelflow._core.flows.calls import call_of
 from otelflow._core.flows.config import Flow_Run__Config
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 if TYPE_CHECKING:
-    # ``this_flow: Flow`` is ``Flow[Any]``. Python 3.11 has no defaults, and type checkers bring typing_extensions along.
+    # ``this_flow: Flow`` is ``Flow[Any]``. Python 3.11 has no defaults; type checkers bring typing_extensions along.
     R = typing_extensions.TypeVar("R", default=Any)
 else:
     R = TypeVar("R")
@@ -257,9 +258,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
     @state_value
     def logger(self) -> "FlowLogger":
         """A logger whose messages are this flow's: ``flow.logger.info("42 rows")``."""
-        from otelflow._core.flows import osbot_report  # noqa: PLC0415 most programs never ask for one
-
-        return osbot_report.FlowLogger(self)
+        return flows.osbot_report.FlowLogger(self)
 
     # Set up
 
@@ -378,9 +377,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         return self
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        from otelflow._core.flows import notebook  # noqa: PLC0415 only notebooks show flows
-
-        return notebook.mime_bundle(self.flow_state.tree)
+        return flows.notebook.mime_bundle(self.flow_state.tree)
 
     def __await__(self) -> Generator[Any, Any, Self]:
         """Do as ``execute_async``, once: a flow that has run is returned as it is."""
@@ -455,9 +452,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         >>> [artifact.data for artifact in Flow().setup(count).execute().artifacts]
         [[{'tea': 3}, {'tea': 4}]]
         """
-        from otelflow._core.inside.artifacts import add_artifact  # noqa: PLC0415 only for flows that record one
-
-        return add_artifact(_speaking_run(self), key, data, description, artifact_type)
+        return inside.artifacts.add_artifact(_speaking_run(self), key, data, description, artifact_type)
 
     def add_flow_result(self, key: str, description: object) -> "Result":
         """Record a named result of the run.
@@ -472,9 +467,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         >>> [result.as_dict() for result in Flow().setup(count).execute().results]
         [{'key': 'rows', 'description': '3'}]
         """
-        from otelflow._core.inside.artifacts import add_result  # noqa: PLC0415 only for flows that record one
-
-        return add_result(_speaking_run(self), key, description)
+        return inside.artifacts.add_result(_speaking_run(self), key, description)
 
     @state_value
     def captured_exec_logs(self) -> list[str]:
@@ -521,9 +514,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
     @state_value
     def flow_stats(self) -> "Flow_Stats":
         """Times, status and counts of the run."""
-        from otelflow._core.flows import osbot_report  # noqa: PLC0415 most programs never ask for one
-
-        return osbot_report.Flow_Stats(self)
+        return flows.osbot_report.Flow_Stats(self)
 
     def durations(self) -> dict[str, Any]:
         """Return name, duration (seconds) and status of the flow, and the seconds of each task by its name, in a dict.
@@ -531,9 +522,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         >>> sorted(Flow().setup(pow, 2, 10).execute().durations())
         ['flow_duration', 'flow_name', 'flow_status', 'flow_tasks']
         """
-        from otelflow._core.flows import osbot_report  # noqa: PLC0415 most programs never ask for one
-
-        return osbot_report.durations(self)
+        return flows.osbot_report.durations(self)
 
     def durations__with_tasks_status(self) -> dict[str, Any]:
         """Return ``durations()`` with the tasks in their order, each with name, duration (seconds) and status.
@@ -541,9 +530,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         >>> Flow().setup(pow, 2, 10).execute().durations__with_tasks_status()["flow_tasks"]
         {}
         """
-        from otelflow._core.flows import osbot_report  # noqa: PLC0415 most programs never ask for one
-
-        return osbot_report.durations_with_tasks_status(self)
+        return flows.osbot_report.durations_with_tasks_status(self)
 
     def flow_output(self) -> dict[str, Any]:
         """Return the return value and the durations, in a dict.
@@ -551,9 +538,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         >>> Flow().setup(pow, 2, 10).execute().flow_output()["output"]
         1024
         """
-        from otelflow._core.flows import osbot_report  # noqa: PLC0415 most programs never ask for one
-
-        return {"output": self.flow_state.return_value, "durations": osbot_report.durations(self)}
+        return {"output": self.flow_state.return_value, "durations": flows.osbot_report.durations(self)}
 
     def json(self) -> dict[str, Any]:
         """Return everything that is kept of the run as plain data: a dict of what JSON knows.
@@ -561,9 +546,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         >>> sorted(Flow().setup(pow, 2, 10).execute().json())
         ['flow_data', 'flow_events']
         """
-        from otelflow._core.flows import osbot_report  # noqa: PLC0415 most programs never ask for one
-
-        return osbot_report.as_json(self)
+        return flows.osbot_report.as_json(self)
 
     def __iter__(self) -> Never:
         raise TypeError(NO_DATA)

@@ -324,7 +324,7 @@ SECOND = 10**9
 @pytest.fixture
 def segment(tmp_path, monkeypatch):
     """Write spans into a segment that was last written so many seconds ago, at a moment that stands still."""
-    monkeypatch.setattr(reader, "time", SimpleNamespace(time=lambda: float(NOW)))
+    monkeypatch.setattr(reader, "clock", SimpleNamespace(time=lambda: float(NOW)))
     open_store(tmp_path, is_made=True).close()
     numbers = itertools.count()
 
