@@ -105,7 +105,8 @@ class Definition:
         if type(dependencies) is not dict:
             dependencies = checked_dependencies(flow, dependencies)
         if stand_ins.of_test is not None:
-            dependencies = {**dependencies, **stand_ins.of_test(flow)}
+            names = self.injection.names() | dict.fromkeys(dependencies, True)
+            dependencies = {**dependencies, **stand_ins.of_test(flow, names)}
         if dependencies or not self.injection.is_needless:
             named = {
                 "this_flow": flow,

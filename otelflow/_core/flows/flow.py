@@ -28,7 +28,7 @@ from otelflow._core.flows.calls import call_of
 from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.flows.definition import Definition, decorate, text_of_name
 from otelflow._core.flows.execution import to_end, to_end_async
-from otelflow._core.flows.fitting import assigned, check_flow
+from otelflow._core.flows.fitting import assigned, check_base_classes, check_flow
 from otelflow._core.flows.flow_run import Block, FlowRun, innermost_block, new_flow_id
 from otelflow._core.flows.flow_state import NO_DATA, FlowState, StateAttributes, id_of, name_of, state_value
 from otelflow._core.flows.injection import check_dependencies
@@ -123,6 +123,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        check_base_classes(cls)
         if cls.main is not Flow.main:
             own_name = inspect.getattr_static(cls, "flow_name", None)
             name = own_name if isinstance(own_name, str) else cls.__name__

@@ -42,8 +42,9 @@ class _Injected:
 INJECTED: Final[Any] = _Injected()
 
 
-#: What a test gives the functions of a flow in the place of its dependencies, by name; see ``otelflow.testing``
-StandIns = Callable[[Any], Mapping[str, Any]]
+#: What a test gives the functions of a flow in the place of its dependencies, by name; it is told which names could
+#: have been meant, and whether those are filled by nothing but a dependency. See ``otelflow.testing``
+StandIns = Callable[[Any, Mapping[str, bool]], Mapping[str, Any]]
 
 
 class _StandIns(State):
@@ -129,6 +130,13 @@ class Injection:
             name = str(getattr(plain, "__qualname__", type(plain).__qualname__))
             raise UnfillableParameter("function", name, reason, meant)
         return {**kwargs, **filled} if filled else kwargs
+
+    def names(self) -> dict[str, bool]:
+        """Return the names of the parameters, and whether only a dependency of that name fills each."""
+        by_annotation = [parameter for parameter, _ in self._by_annotation()]
+        return {
+            p.name: (p.default is None or p.default is INJECTED) and p not in by_annotation for p in self._parameters
+        }
 
     def _by_annotation(self) -> tuple[tuple[_Parameter, type], ...]:
         if self._annotated is None:
