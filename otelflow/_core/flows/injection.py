@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from otelflow._core.process.process import State
+from otelflow._core.text.functions import plain_function
 from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import ConfigurationError, UnfillableParameter
 
@@ -126,7 +127,7 @@ class Injection:
 
             meant = nearest(unfilled.name, [*NAMES, *dependencies])
             reason = f"nothing can be injected for its parameter {unfilled.name!r}"
-            plain = getattr(self._function, "func", self._function)  # a partial is called by its function
+            plain = plain_function(self._function)
             name = str(getattr(plain, "__qualname__", type(plain).__qualname__))
             raise UnfillableParameter("function", name, reason, meant)
         return {**kwargs, **filled} if filled else kwargs
@@ -196,7 +197,7 @@ def _of_type(kind: type, named: Mapping[str, Any], dependencies: Mapping[str, An
 def check_dependencies(flow_class: type) -> None:
     """Raise ConfigurationError if the ``task_dependencies`` of *flow_class* would not be asked, or not answer."""
     dependencies = inspect.getattr_static(flow_class, "task_dependencies")
-    function = getattr(dependencies, "__func__", dependencies)
+    function = plain_function(dependencies)
     if inspect.iscoroutinefunction(function) or not callable(function):
         wrong = "an async method" if callable(function) else brief_repr(function)
         raise ConfigurationError(
