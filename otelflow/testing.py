@@ -18,6 +18,7 @@ from otelflow._core.flows.flow import Flow
 from otelflow._core.process import forks, losses, provider
 from otelflow._core.process.process import State
 from otelflow._core.runs.current import current_run
+from otelflow._core.text.hints import question
 from otelflow._testing.clock import FakeClock
 from otelflow._testing.counted_runs import FlowMetrics
 from otelflow._testing.snapshots import snapshot_lines
@@ -286,7 +287,8 @@ class MockedDependencies:
     flow's method ``get_service()`` if it has one. It nests; what was there comes back.
 
     *fakes*: any objects, by the names of the dependencies. Raises ConfigurationError for a name that every flow or task
-    has of its own, such as ``flow_data``.
+    has of its own, such as ``flow_data``, and at the end for one that is misspelt: nobody has asked for it, but for
+    one like it.
 
     >>> from otelflow import INJECTED, task
     >>> from otelflow.testing import MockedDependencies
@@ -305,6 +307,7 @@ class MockedDependencies:
         self.fakes = fakes
         self._outer: injection.StandIns | None = None
         self._shadowed: dict[int, _Shadowed] = {}
+        self._names: dict[str, bool] = {}
 
     def __enter__(self) -> Self:
         self._outer = injection.use_stand_ins(self._stand_in)
@@ -313,14 +316,22 @@ class MockedDependencies:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
     ) -> None:
-        """Put back what was there."""
+        """Put back what was there. Raises ConfigurationError for a name that is misspelt."""
         injection.use_stand_ins(self._outer)
         for shadowed in self._shadowed.values():
             shadowed.put_back()
         self._shadowed.clear()
+        names, self._names = self._names, {}
+        likely = [name for name, is_likely in names.items() if is_likely and name not in self.fakes]
+        for name in self.fakes if error is None else ():
+            meant = question(name, likely)
+            if name not in names and meant:
+                raise ConfigurationError(f"No flow or task has asked for the dependency {name!r}{meant}")
 
-    def _stand_in(self, flow: Flow[Any] | None) -> Mapping[str, object]:
-        outer = self._outer(flow) if self._outer is not None else {}
+    def _stand_in(self, flow: Flow[Any] | None, names: Mapping[str, bool]) -> Mapping[str, object]:
+        getters = (name for name in dir(type(flow)) if name.startswith("get_")) if flow is not None else ()
+        self._names |= {**names, **{name.removeprefix("get_"): True for name in getters}}
+        outer = self._outer(flow, names) if self._outer is not None else {}
         if flow is not None and id(flow) not in self._shadowed:
             self._shadowed[id(flow)] = _Shadowed(flow, self.fakes)
         return {**outer, **self.fakes}

@@ -83,6 +83,7 @@ RULES = {
     "otelflow._testing": ("otelflow._core", "otelflow.metrics", *LEAVES),
     "otelflow.pytest_plugin": ("otelflow.testing",),
     "otelflow_exporters": (
+        "otelflow._core.process.clock",
         "otelflow._core.process.files",
         "otelflow._core.process.entry_points",
         "otelflow._core.process.forks",
@@ -100,6 +101,7 @@ RULES = {
     "otelflow.__main__": ("otelflow._cli",),
     "otelflow._cli": (
         *(f"otelflow.{name}" for name in ("__version__", *otelflow.__all__)),
+        "otelflow._core.process.clock",
         "otelflow._core.process.project_files",
         "otelflow._core.runs.observers",
         "otelflow._core.runs.run",
@@ -239,7 +241,8 @@ def test_the_core_imports_the_standard_library_and_the_opentelemetry_api():
         for one in imports if is_within(module, "otelflow._core") else ():
             top, _, rest = one.full_name.partition(".")
             is_api = top == "opentelemetry" and rest.split(".")[0] in API
-            if not (is_ours(one) or is_api or top in sys.stdlib_module_names):
+            is_typing = one.is_for_types and top == "typing_extensions"  # which every type checker has
+            if not (is_ours(one) or is_api or is_typing or top in sys.stdlib_module_names):
                 wrong.append(f"{module}:{one.line} imports {one.full_name}")
 
     assert wrong == []
@@ -557,6 +560,24 @@ def test_every_lock_is_one_that_a_forked_child_finds_free():
 
     assert wrong == [], listed("take forks.new_lock() or forks.begin_anew()", wrong)
     assert [module for module in OWN_LOCKS if not locks_in(TREES[module])] == [], "no exception is needed any more"
+
+
+CLOCKS = {f"time.{name}" for name in ("monotonic", "perf_counter", "sleep", "time", "time_ns")} | {"datetime.now"}
+# A module, and why it looks at a clock of Python's
+OWN_CLOCKS = {"otelflow._cli.show": "it shows a person what is today"}
+
+
+def test_what_time_it_is_says_a_clock_that_no_program_can_stop():
+    readings = [
+        (module, f"{place_of(module, node.lineno)} {ast.unparse(node)}()")
+        for module, tree in TREES.items()
+        for node in (call.func for call in ast.walk(tree) if isinstance(call, ast.Call))
+        if ast.unparse(node) in CLOCKS
+    ]
+
+    wrong = [text for module, text in readings if module not in OWN_CLOCKS]
+    assert wrong == [], listed("take process.clock", wrong)
+    assert {module for module, _ in readings} == set(OWN_CLOCKS), "no exception is needed any more"
 
 
 # ``module.name``: why it may change though it is no piece of State

@@ -8,8 +8,9 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
-from otelflow import Flow, OtelflowError, flow, task
+from otelflow import INJECTED, Flow, OtelflowError, flow, task
 from otelflow._core.process import provider as core_spans
+from otelflow.errors import ConfigurationError
 from otelflow.testing import MockedDependencies, Node, flow_trace
 from support.programs import run_python
 
@@ -252,6 +253,62 @@ def test_what_a_flow_does_not_have_is_not_made_up():
 def test_what_every_run_has_of_its_own_cannot_be_mocked(name):
     with pytest.raises(OtelflowError, match=name):
         MockedDependencies(**{name: 1})
+
+
+@flow
+def asks_for_a_database(database=INJECTED, cache=None, mailer="its own"):
+    return database, cache, mailer
+
+
+class HasDependencies(Flow):
+    def task_dependencies(self):
+        return {"database": "the real one"}
+
+    def main(self, database):
+        return database
+
+
+@pytest.mark.parametrize(
+    ("fakes", "run", "meant"),
+    [
+        ({"databse": 1}, HasDependencies, "database"),
+        ({"database": 1, "cahce": 2}, asks_for_a_database, "cache"),
+        ({"sevice": 1}, lambda: TestFlow().setup(lambda: 3), "service"),
+        ({"database": 1, "data_base": 2, "mailr": 3}, asks_for_a_database, None),
+    ],
+)
+def test_a_fake_whose_name_is_misspelt_is_refused_at_the_end(fakes, run, meant):
+    mocked = MockedDependencies(**fakes)
+    if meant is None:
+        with mocked:
+            assert run().execute().status == "success"
+    else:
+        with pytest.raises(ConfigurationError, match=rf"for the dependency '\w+'; did you mean '{meant}'\?$"), mocked:
+            assert run().execute().status == "success"
+    with mocked:
+        assert Flow().setup(lambda: 3).execute().flow_return_value == 3
+
+
+def test_a_misspelt_fake_hides_no_error_of_the_test():
+    def fail():
+        HasDependencies().execute()
+        raise KeyError
+
+    with pytest.raises(KeyError), MockedDependencies(databse=1):
+        fail()
+
+
+def test_a_fake_that_is_given_by_its_type_may_be_called_as_it_likes():
+    @task
+    def ask(service: Service | None = None):
+        return service.operation()
+
+    class FakeService(Service):
+        def operation(self):
+            return "fake"
+
+    with MockedDependencies(my_service=FakeService()):
+        assert ask() == "fake"
 
 
 PYTEST_FILE = """

@@ -1,13 +1,14 @@
 """Ask Jaeger, Prometheus and an OTLP endpoint over HTTP; no redirect is followed, so that no header goes elsewhere."""
 
 import json
-import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import requests
+
+from otelflow._core.process import clock
 
 _TIMEOUT_SECONDS: Final = 5
 _LONGEST_SECONDS: Final = 30
@@ -56,7 +57,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
 def _ask(method: str, address: str, url: str, **keywords: Any) -> Answer:
     if not url.startswith(("http://", "https://")):
         raise Unreachable(address, "an address begins with http:// or https://")
-    deadline = time.monotonic() + _LONGEST_SECONDS
+    deadline = clock.monotonic() + _LONGEST_SECONDS
     try:
         with requests.request(
             method, url, timeout=_TIMEOUT_SECONDS, allow_redirects=False, stream=True, **keywords
@@ -64,7 +65,7 @@ def _ask(method: str, address: str, url: str, **keywords: Any) -> Answer:
             body = bytearray()
             for piece in response.iter_content(_PIECE):
                 body += piece
-                if len(body) > _LARGEST or time.monotonic() > deadline:
+                if len(body) > _LARGEST or clock.monotonic() > deadline:
                     raise Unreachable(address, "its answer has no end")
     except requests.exceptions.InvalidHeader:  # whose text is the header
         raise Unreachable(address, "a header has a character that no header can have") from None
@@ -79,7 +80,7 @@ def _ask(method: str, address: str, url: str, **keywords: Any) -> Answer:
     except (ValueError, RecursionError):
         content = None
     try:
-        clock = parsedate_to_datetime(response.headers["Date"]).timestamp()
+        date = parsedate_to_datetime(response.headers["Date"]).timestamp()
     except (KeyError, ValueError, OverflowError):
-        clock = None
-    return Answer(response.status_code, content, clock, location)
+        date = None
+    return Answer(response.status_code, content, date, location)

@@ -3,7 +3,6 @@
 import os
 import sys
 import threading
-import time
 from collections import Counter, deque
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -14,6 +13,7 @@ from rich.text import Text
 from otelflow import semconv
 from otelflow._cli._exit_codes import FAILED
 from otelflow._cli._footer import Footer
+from otelflow._core.process import clock
 from otelflow._core.runs import observers
 from otelflow._core.runs.run import Entry, Run
 from otelflow._core.text.durations import in_words
@@ -94,7 +94,7 @@ class LiveDisplay:
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._show, name="otelflow-live", daemon=True)
         self._process_id = os.getpid()
-        self._began = time.time()
+        self._began = clock.time()
 
     def __enter__(self) -> Self:
         observers.add_observer(self._watch)
@@ -129,7 +129,7 @@ class LiveDisplay:
     def lines(self) -> list[Text]:
         """Return what is shown now."""
         signs, watch = self._signs, self._watch
-        now = time.time()
+        now = clock.time()
         failed = sum(count for result, count in self._results.items() if result in FAILED)
         heading = Text(f"{signs[semconv.RUNNING]} flow {one_line(watch.flow_name)}", "bold cyan")
         heading.append(f"  {_seconds(now - self._began)}", "dim")

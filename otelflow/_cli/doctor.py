@@ -2,7 +2,6 @@
 
 import os
 import socket
-import time
 from collections.abc import Generator, Iterator
 from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from opentelemetry.util.re import parse_env_headers
 import otelflow
 from otelflow import semconv, settings
 from otelflow._cli._http import Answer, Unreachable, get, post
+from otelflow._core.process import clock
 from otelflow.errors import ConfigurationError, StoreUnreadable
 from otelflow_exporters._otlp.endpoint import exporter_names, is_grpc, is_otlp, otlp_settings, variable
 from otelflow_exporters._spool.destination import spool_directory
@@ -195,7 +195,7 @@ def _server(name: str, address: str, path: str, addresses: Addresses) -> Generat
 def _examine_clock(subject: str, answer: Answer) -> Finding:
     if answer.clock is None:
         return Finding("absent", subject, "not told")
-    off = answer.clock - time.time()
+    off = answer.clock - clock.time()
     if abs(off) <= _CLOCK_SECONDS:
         return Finding("ok", subject, "agrees with this machine's")
     cure = "synchronise the clocks (NTP): spans would be misplaced"
@@ -213,12 +213,12 @@ def _examine_delivery(telemetry: otelflow.Telemetry, jaeger: str) -> Finding:
     if not trace_id or set(trace_id) == {"0"}:
         return Finding("absent", _DELIVERY, "no provider or not sampled, nothing was sent")
     telemetry.force_flush(5_000)
-    began = time.monotonic()
-    while time.monotonic() < began + _ARRIVAL_SECONDS:
+    began = clock.monotonic()
+    while clock.monotonic() < began + _ARRIVAL_SECONDS:
         if get(jaeger, f"/api/v3/traces/{trace_id}").status == 200:
-            seen = f"in Jaeger after {time.monotonic() - began:.1f} s: {jaeger}/trace/{trace_id}"
+            seen = f"in Jaeger after {clock.monotonic() - began:.1f} s: {jaeger}/trace/{trace_id}"
             return Finding("ok", _DELIVERY, seen)
-        time.sleep(0.3)
+        clock.sleep(0.3)
     cure = "look at the Collector's log; does its exporter name this Jaeger?"
     return Finding("wrong", _DELIVERY, f"not in Jaeger after {_ARRIVAL_SECONDS:.0f} s", cure)
 

@@ -1,6 +1,5 @@
 """``otelflow ps`` and ``recover``: what runs on this machine, and what processes were doing that are lost."""
 
-import time
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -13,6 +12,7 @@ from otelflow._cli._console import page, say
 from otelflow._cli._spools import spools
 from otelflow._cli.ship import end_of_signals
 from otelflow._cli.show import LISTED, open_store
+from otelflow._core.process import clock
 from otelflow._core.text import durations
 from otelflow._core.text.visible import one_line
 from otelflow.errors import StoreUnreadable, TraceNotFound
@@ -63,7 +63,7 @@ def _stored_runs(listed: set[str]) -> list[OpenRun]:
             summary.trace_id for summary in islice(store.summaries(), LISTED) if summary.result == semconv.RUNNING
         ]
         return [
-            OpenRun(0, True, time.time_ns(), span, [])
+            OpenRun(0, True, clock.time_ns(), span, [])
             for trace_id in running
             if trace_id not in listed
             for span in store.load(trace_id).running
@@ -96,7 +96,7 @@ def _print(runs: list[OpenRun], heading: str) -> None:
     for name in ("trace", "process", heading, "service", "run", "inside", "last message"):
         table.add_column(name, no_wrap=name == "trace", overflow="fold")
     for run in runs:
-        end = time.time_ns() if run.is_alive else run.last_sign
+        end = clock.time_ns() if run.is_alive else run.last_sign
         row = (
             run.span.trace_id,
             str(run.pid or ""),  # a store does not tell

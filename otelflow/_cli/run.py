@@ -5,7 +5,6 @@ import contextlib
 import inspect
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -29,7 +28,7 @@ from otelflow._cli._exit_codes import (
     ending_of,
 )
 from otelflow._cli._live import LiveDisplay
-from otelflow._core.process import project_files
+from otelflow._core.process import clock, project_files
 from otelflow._core.text.durations import in_words
 from otelflow._telemetry.accounts import leave_out
 from otelflow_exporters._otlp.endpoint import variable
@@ -259,11 +258,11 @@ def run(flow: otelflow.Flow[Any], options: RunOptions, *, service_name: str) -> 
     listener = _TraceListener()
     otelflow.add_listener(listener)
     process_id = os.getpid()
-    began = time.perf_counter()
+    began = clock.perf_counter()
     with Termination() as termination:
         with LiveDisplay() if options.live else nullcontext():
             ending = ending_of(lambda: _execute(flow), termination)
-        seconds = time.perf_counter() - began
+        seconds = clock.perf_counter() - began
         if os.getpid() != process_id:
             sys.exit(ending.code)  # a child that the flow forked and that came back: its parent reports
         otelflow.remove_listener(listener)

@@ -4,13 +4,13 @@ A trace may be more than what was recorded here: a flow inside a request of anot
 """
 
 import json
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME
 
 from otelflow._cli._http import Unreachable, get
+from otelflow._core.process import clock
 
 _POLL_SECONDS: Final = 0.5
 MISSING: Final = "is missing"
@@ -32,7 +32,7 @@ def verify(recorded: Mapping[str, Any], jaeger: str, trace_id: str, *, wait_seco
     Returns no difference when the trace arrived whole. Raises Unreachable.
     """
     expected = {span["span_id"]: span for span in spans_of(recorded)}
-    deadline = time.monotonic() + wait_seconds
+    deadline = clock.monotonic() + wait_seconds
     while True:
         answer = get(jaeger, f"/api/v3/traces/{trace_id}")
         document = answer.body if isinstance(answer.body, dict) else None
@@ -45,9 +45,9 @@ def verify(recorded: Mapping[str, Any], jaeger: str, trace_id: str, *, wait_seco
         except (AttributeError, KeyError, TypeError, ValueError):  # anything may be in the JSON of another server
             raise Unreachable(jaeger, "/api/v3/traces answered with JSON that is no trace; is it Jaeger's?") from None
         differences = list(compare(expected, spans))
-        if not differences or time.monotonic() > deadline:
+        if not differences or clock.monotonic() > deadline:
             return differences
-        time.sleep(_POLL_SECONDS)
+        clock.sleep(_POLL_SECONDS)
 
 
 def compare(expected: Mapping[str, Span], arrived: Mapping[str, Span]) -> Iterator[Difference]:

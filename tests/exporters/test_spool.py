@@ -317,7 +317,7 @@ def test_a_folder_that_cannot_be_used_is_looked_at_once_in_a_while_and_not_for_e
     processor = SpoolSpanProcessor(place)
     processor._spool._shipper.not_before = float("inf")
     tracer = provider_with(processor)
-    monkeypatch.setattr("otelflow_exporters._spool.spool.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("otelflow._core.process.clock.monotonic", lambda: now[0])
 
     for _ in range(100):
         tracer.start_span("kept").end()

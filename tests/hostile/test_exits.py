@@ -421,6 +421,40 @@ def test_the_first_flow_of_a_program_may_run_when_the_interpreter_takes_itself_a
     assert (done.stdout, done.stderr) == ("success 3\n", "")
 
 
+AFTER_ITS_RUN = """
+from otelflow import Flow, get_run_logger
+
+class Last:
+    def __init__(self):
+        self.flow = Flow().setup(lambda: 3).execute()
+
+    def __del__(self):
+        for kind, data in (("table", [{"a": 1}]), ("json", {"a": [1]}), ("markdown", "# A"), ("image", b"x")):
+            self.flow.add_flow_artifact(kind, key=kind, data=data, artifact_type=kind)
+        self.flow.add_flow_result("rows", 3)
+        self.flow.log_info("text")
+        get_run_logger().info("text")
+        print([artifact.key for artifact in self.flow.artifacts], len(self.flow.results))
+        try:
+            print(sorted(self.flow.json()))
+        except ImportError as error:
+            print(error)
+
+last = Last()
+"""
+
+
+def test_what_a_flow_that_has_run_is_told_at_the_very_end_is_taken():
+    done = python(AFTER_ITS_RUN)
+    done_before = python(AFTER_ITS_RUN, "last.flow.json()")
+
+    assert (done.stderr, done_before.stderr) == ("", "")
+    artifacts, report = done.stdout.splitlines()
+    assert artifacts == "['table', 'json', 'markdown', 'image'] 2"
+    assert report.startswith("otelflow._core.flows.osbot_report cannot be imported any more, because Python has ended")
+    assert done_before.stdout.splitlines() == [artifacts, "['flow_data', 'flow_events']"]
+
+
 @pytest.mark.parametrize(
     "before",
     ["import otelflow; otelflow.configure(store=False)", "from otelflow.testing import flow_trace; flow_trace()"],

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Generator
 from typing import Any, assert_type
 
 import otelflow
-from otelflow import INJECTED, Flow, Flow_Run__Config, Listener, flow, get_run_logger, task
+from otelflow import INJECTED, Flow, Flow_Run__Config, Listener, Task, flow, get_run_logger, task
 from otelflow.testing import MockedDependencies, Trace, flow_trace
 
 # Tasks keep parameters and return types
@@ -195,6 +195,27 @@ def injected(number: int, flow_data: dict[str, Any] = INJECTED, this_flow: Flow[
 
 
 assert_type(injected(1), int)
+
+
+class OfAnyType(Flow):
+    def main(self, this_flow: Flow = INJECTED, this_task: Task = INJECTED) -> int:
+        this_flow.log_info("text")
+        assert_type(this_flow, Flow[Any])
+        return len(this_task.task_name or "")
+
+
+@flow
+def report_flow(name: str, this_flow: Flow = INJECTED, flow_data: dict[str, Any] = INJECTED) -> str:
+    this_flow.log_info(name)
+    return name
+
+
+def name_of(done: Flow) -> str:
+    return done.flow_name
+
+
+assert_type(report_flow("x"), Flow[str])
+name_of(report_flow("x").execute())
 get_run_logger().info("text")
 
 

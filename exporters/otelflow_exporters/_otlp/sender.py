@@ -7,7 +7,6 @@ Source: the OTLP specification, https://opentelemetry.io/docs/specs/otlp: which 
 import email.utils
 import gzip
 import os
-import time
 import zlib
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -15,7 +14,7 @@ from urllib.parse import urlsplit
 
 from opentelemetry.util.re import parse_env_headers
 
-from otelflow._core.process import forks
+from otelflow._core.process import clock, forks
 from otelflow._core.process.worker import uninstrumented
 from otelflow._core.text.hints import suggestion
 from otelflow._version import __version__
@@ -152,7 +151,7 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         try:
-            seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+            seconds = email.utils.parsedate_to_datetime(text).timestamp() - clock.time()
         except (ValueError, TypeError):
             return 0.0
     return min(max(seconds, 0.0), _LONGEST_RETRY_SECONDS)

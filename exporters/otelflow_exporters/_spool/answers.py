@@ -1,10 +1,10 @@
 """Whether an endpoint answers in time, for processes that are about to end: they cannot find out each time anew."""
 
 import contextlib
-import time
 from pathlib import Path
 from typing import Final
 
+from otelflow._core.process import clock
 from otelflow_exporters._store.ownership import open_store
 
 #: The file in a spool that says so
@@ -33,7 +33,7 @@ class Answers:
             if file is not None and folder.read(NAME, len(_YES)) == _YES:
                 return True
             if file is not None:
-                return not 0 <= time.time() - file.modified < _AGAIN_SECONDS
+                return not 0 <= clock.time() - file.modified < _AGAIN_SECONDS
         return None
 
     def note(self, *, has_answered: bool) -> None:

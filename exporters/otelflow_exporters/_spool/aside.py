@@ -1,9 +1,9 @@
 """What an endpoint has refused, and may take another time: it waits beside the rest, and is tried again."""
 
-import time
 from collections.abc import Iterable
 from typing import Final
 
+from otelflow._core.process import clock
 from otelflow_exporters._spool.batches import Item
 from otelflow_exporters._spool.claims import Range
 
@@ -24,7 +24,7 @@ class Piece:
         self.tries = 0
         self.arrivals = 0
         self.refusals = 0  # while the endpoint took others
-        self.not_before = 0.0  # on time.monotonic()
+        self.not_before = 0.0  # on clock.monotonic()
 
     def halves(self, items: list[Item]) -> "list[Piece]":
         """Return two pieces instead of this one, whose *items* are more than one."""
@@ -56,7 +56,7 @@ class Aside:
 
     def due(self) -> Piece | None:
         """Return the piece that is to be tried now, if there is one; it goes to the end of the queue."""
-        now = time.monotonic()
+        now = clock.monotonic()
         for piece in self._pieces:
             if piece.not_before <= now:
                 self._pieces.remove(piece)

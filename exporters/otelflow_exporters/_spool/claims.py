@@ -5,12 +5,12 @@ The lock goes with its process, however that ends, so that a segment is never le
 
 import contextlib
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from otelflow._core.process import clock
 from otelflow._core.process.files import Folder, StoredFile, is_running, lock
 from otelflow_exporters._store.ownership import writer_of
 
@@ -146,7 +146,7 @@ def remove_orphans(folder: Folder) -> None:
 
     One in another container has no process id here, but looks each second.
     """
-    oldest = time.time() - _READ_SECONDS
+    oldest = clock.time() - _READ_SECONDS
     for name in folder.names():
         segment = name.removesuffix(SUFFIX)
         if segment == name or folder.file(segment) is not None or is_running(writer_of(segment)):

@@ -1,11 +1,11 @@
 """Spools that nobody uses any more: what is left of them goes after seven days."""
 
 import contextlib
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from otelflow._core.process import clock
 from otelflow._core.process.files import Folder, StoredFile
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._spool import destination
@@ -29,7 +29,7 @@ def remove_old(spool: Path, on_removal: Callable[[Folder, StoredFile], None]) ->
     except ConfigurationError:  # this user has no home
         is_named = True
     limits = Limits()
-    oldest = time.time() - limits.max_age.total_seconds()
+    oldest = clock.time() - limits.max_age.total_seconds()
     for path in [] if is_named else spools_in(spool.parent):
         # A program that writes there begins a segment each day.
         with contextlib.suppress(OSError):

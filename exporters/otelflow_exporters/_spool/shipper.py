@@ -2,13 +2,12 @@
 
 import enum
 import random
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from otelflow._core.process import forks
+from otelflow._core.process import clock, forks
 from otelflow._core.process.files import Folder, StoredFile
 from otelflow_exporters._otlp.sender import Sender
 from otelflow_exporters._spool.aside import Aside, Piece
@@ -101,9 +100,9 @@ class Shipper:
         self._batch_size = self._largest_batch
         self._failures = self._failures_in_place = 0
         self._reason = ""
-        self._next_tidying = 0.0  # on time.monotonic()
+        self._next_tidying = 0.0  # on clock.monotonic()
         self._is_turn_of_heads = False
-        self.not_before = 0.0  # on time.monotonic()
+        self.not_before = 0.0  # on clock.monotonic()
         #: How many requests were sent, and how many of them arrived
         self.requests = self.arrivals = 0
 
@@ -128,7 +127,7 @@ class Shipper:
 
     def ship(self) -> Outcome:
         """Send one batch, unless the endpoint is to be left alone. Raises OSError when the folder cannot be used."""
-        if self._directory is None or time.monotonic() < self.not_before:
+        if self._directory is None or clock.monotonic() < self.not_before:
             return Outcome()
         try:
             with open_store(self._directory, kind="spool") as folder:
@@ -142,7 +141,7 @@ class Shipper:
 
         Return how many that were, and whether they are done with.
         """
-        if time.monotonic() < self.not_before:
+        if clock.monotonic() < self.not_before:
             return 0, False
         batch = self._first_of(items)
         is_done = self._send(batch) is _Answer.DONE
@@ -158,8 +157,8 @@ class Shipper:
         shipped, vanished = forget(folder, own, self._sent, written.keys() - names)
         if shipped or vanished:
             return Outcome(own=shipped, vanished=vanished, is_more=True)
-        if time.monotonic() >= self._next_tidying:
-            self._next_tidying = time.monotonic() + _TIDYING_SECONDS
+        if clock.monotonic() >= self._next_tidying:
+            self._next_tidying = clock.monotonic() + _TIDYING_SECONDS
             remove_orphans(folder)
         self._release(self._claims.keys() - names)
         if self._is_turn_of_heads:
@@ -199,12 +198,12 @@ class Shipper:
         batch = self._first_of(items)
         answer = self._send(batch)
         if answer is not _Answer.DONE and not self._set_aside(held, batch, answer):
-            return Outcome(is_more=time.monotonic() >= self.not_before)
+            return Outcome(is_more=clock.monotonic() >= self.not_before)
         self._failures_in_place = 0
         del items[: len(batch)]
         self._advance(held, batch[-1].end)
         if answer is not _Answer.DONE:
-            return Outcome(is_more=time.monotonic() >= self.not_before)
+            return Outcome(is_more=clock.monotonic() >= self.not_before)
         return self._count(held.name, sum(item.spans for item in batch))
 
     def _set_aside(self, held: Claim, batch: list[Item], answer: _Answer) -> bool:
@@ -258,7 +257,7 @@ class Shipper:
         if answer is _Answer.WAIT:
             self._is_turn_of_heads = True
             self._put_off(piece)
-            return Outcome(is_more=time.monotonic() >= self.not_before)
+            return Outcome(is_more=clock.monotonic() >= self.not_before)
         self._aside.remove(piece, piece.halves(items) if answer is _Answer.SPLIT else ())
         held = self._claims.get(piece.name)
         if held is not None and piece.place is not None:
@@ -288,7 +287,7 @@ class Shipper:
     def _put_off(self, piece: Piece) -> None:
         piece.tries += 1
         piece.arrivals = self.arrivals
-        piece.not_before = max(self.not_before, time.monotonic() + self._backoff(piece.tries))
+        piece.not_before = max(self.not_before, clock.monotonic() + self._backoff(piece.tries))
 
     # Both
 
@@ -343,7 +342,7 @@ class Shipper:
         self._failures += 1
         self._reason = status.place
         if self._failures > 1 or sender.retry_after or not status.may_take_others:  # else the next is tried at once
-            self.not_before = time.monotonic() + (sender.retry_after or self._backoff(self._failures))
+            self.not_before = clock.monotonic() + (sender.retry_after or self._backoff(self._failures))
         return _Answer.WAIT
 
     def _backoff(self, failures: int) -> float:

@@ -2,13 +2,12 @@
 
 import errno
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from otelflow._core.process import forks, shutdown
+from otelflow._core.process import clock, forks, shutdown
 from otelflow._core.process.environment import positive_integer
 from otelflow._core.process.files import Folder, StoredFile, is_running
 from otelflow._core.process.ledger import Account
@@ -93,7 +92,7 @@ class Spool:
             else _SIGN_SECONDS,
             is_due=lambda: (
                 self.writer.is_prune_due
-                or (self.waiting >= self._batch_size and time.monotonic() >= max(self._idle_until, self._not_before))
+                or (self.waiting >= self._batch_size and clock.monotonic() >= max(self._idle_until, self._not_before))
             ),
         )
         self._answers = Answers(self.directory)
@@ -125,7 +124,7 @@ class Spool:
         self._is_answer_noted = self._is_tidy = False
         self._idle_until = 0.0
         self._failure: OSError | None = None  # of the folder
-        self._again = 0.0  # when it is tried again, on time.monotonic()
+        self._again = 0.0  # when it is tried again, on clock.monotonic()
         self.is_shut_down = False
         self.worker.is_closed = False
 
@@ -178,7 +177,7 @@ class Spool:
 
     def write(self, record: bytes, items: int = 0) -> None:
         """Write *record*, with so many *items*, to a file. Raises OSError, also soon after the folder has failed."""
-        if self._failure is not None and time.monotonic() < self._again:
+        if self._failure is not None and clock.monotonic() < self._again:
             raise self._failure
         try:
             self.writer.append(record, items)
@@ -186,7 +185,7 @@ class Spool:
         except OSError as error:
             # To look at a folder that is none takes longer than all the rest; a disk is found full at once.
             if error.errno not in _NO_ROOM:
-                self._failure, self._again = error.with_traceback(None), time.monotonic() + _SIGN_SECONDS
+                self._failure, self._again = error.with_traceback(None), clock.monotonic() + _SIGN_SECONDS
             raise
 
     def send_soon(self) -> None:
@@ -252,15 +251,15 @@ class Spool:
             while self._ship():
                 pass
             return not self.waiting
-        deadline = time.monotonic() + shutdown.seconds_left(SHUTDOWN_SECONDS)
-        requests, progress = shipper.requests, time.monotonic()
-        while time.monotonic() < deadline:
+        deadline = clock.monotonic() + shutdown.seconds_left(SHUTDOWN_SECONDS)
+        requests, progress = shipper.requests, clock.monotonic()
+        while clock.monotonic() < deadline:
             if worker.flush(_LOOK_SECONDS):
                 return not self.waiting
             patience = _PATIENCE_AFTER_ARRIVAL_SECONDS if shipper.arrivals or is_expected else _PATIENCE_SECONDS
             if shipper.requests != requests:
-                requests, progress = shipper.requests, time.monotonic()
-            elif time.monotonic() - progress > shutdown.seconds_left(patience, _LOOK_SECONDS):
+                requests, progress = shipper.requests, clock.monotonic()
+            elif clock.monotonic() - progress > shutdown.seconds_left(patience, _LOOK_SECONDS):
                 self._answers.note(has_answered=False)
                 return False
         return False
@@ -324,7 +323,7 @@ class Spool:
     def _ship(self) -> bool:
         """Send one batch, if there is anything to send; tell whether more may be left."""
         self._tidy()
-        self._idle_until = time.monotonic() + _SIGN_SECONDS  # unless something happens: others may send it
+        self._idle_until = clock.monotonic() + _SIGN_SECONDS  # unless something happens: others may send it
         if self._shipper is not None and self._memory:
             return self._ship_memory(self._shipper)
         refused = self.dropped["rejected"]
@@ -334,7 +333,7 @@ class Spool:
             return False
         except Exception as error:
             if self._shipper is not None:
-                self._shipper.not_before = time.monotonic() + _LONG_SECONDS
+                self._shipper.not_before = clock.monotonic() + _LONG_SECONDS
             _logger.warning("The spool %s could not be read further; it is tried again", self.directory, exc_info=error)
             return False
         with self._lock:
@@ -378,4 +377,4 @@ class Spool:
         with self._lock:
             self._done += count
             self._lost["rejected"] += self.dropped["rejected"] - refused
-        return count > 0 or (len(self._memory) > 0 and time.monotonic() >= self._not_before)
+        return count > 0 or (len(self._memory) > 0 and clock.monotonic() >= self._not_before)

@@ -1,12 +1,12 @@
 """Gather one trace from the records it is scattered over."""
 
-import time
 from collections.abc import Mapping
 from typing import TypeAlias
 
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, TracesData
 
 from otelflow import semconv
+from otelflow._core.process import clock
 from otelflow_exporters._otlp.model import Span, from_otlp
 from otelflow_exporters._store.records import is_note, spans_of
 from otelflow_exporters._store.summaries import INCOMPLETE
@@ -59,5 +59,5 @@ def open_spans(
         for span in from_otlp(notes[False].traces)
         if span.span_id not in ended and span.span_id not in running
     }
-    now = time.time_ns()
+    now = clock.time_ns()
     return tuple(span._replace(end=max(span.start, now)) for span in running.values()), tuple(lost.values())

@@ -2,10 +2,10 @@
 
 import os
 import sys
-import time
 from collections.abc import Callable
 from typing import Final
 
+from otelflow._core.process import clock
 from otelflow._core.process.files import Folder, StoredFile, is_held, is_running
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import (
@@ -34,7 +34,7 @@ def prune(
     A segment that a process is writing stays, and counts as full; so does *own*, that of this process.
     *on_removal* is called with each segment that is to go.
     """
-    now = time.time()
+    now = clock.time()
     for file in unfinished_files(store):  # of a process that was lost at that moment
         if now - file.modified > _RECENT_SECONDS and not is_live(store, file.name):
             store.remove(file.name)

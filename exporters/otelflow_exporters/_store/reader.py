@@ -2,16 +2,15 @@
 
 import functools
 import os
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import zip_longest
 from typing import Final
 
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
+from otelflow._core.process import clock
 from otelflow._core.process.files import Folder, StoredFile
 from otelflow.errors import StoreUnreadable, TraceNotFound
 from otelflow_exporters._otlp.json import to_otlp_json
@@ -23,7 +22,7 @@ from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters._store.payloads import Payloads
 from otelflow_exporters._store.pruning import is_live
 from otelflow_exporters._store.records import LARGEST_SEGMENT, Record, Segment, is_note, spans_of
-from otelflow_exporters._store.summaries import INCOMPLETE, Summaries, TraceSummary
+from otelflow_exporters._store.summaries import INCOMPLETE, IsAlive, Summaries, TraceSummary
 
 __all__ = ["INCOMPLETE", "Forgotten", "StoredTrace", "StoredTraces", "TraceSummary", "to_otlp_json"]
 
@@ -194,7 +193,7 @@ class StoredTraces:
             Forgotten(traces=0, spans=0)
 
         """
-        limit = (time.time() - age.total_seconds()) * 1e9
+        limit = (clock.time() - age.total_seconds()) * 1e9
         old = {bytes.fromhex(trace.trace_id) for trace in self._summaries(_ALWAYS) if trace.last_end < limit}
         return self._forget(old) if old else Forgotten(0, 0)
 
@@ -236,7 +235,7 @@ class StoredTraces:
 
     def _oldest(self) -> float:
         """Return the time, in nanoseconds since 1970, before which traces are too old to be shown."""
-        return (time.time() - self._max_age.total_seconds()) * 1e9
+        return (clock.time() - self._max_age.total_seconds()) * 1e9
 
     @contextmanager
     def _open(self) -> Iterator[Folder | None]:
@@ -265,7 +264,7 @@ class StoredTraces:
                 "check its permissions, or name another directory in OTELFLOW_STORE"
             ) from error
 
-    def _is_alive(self, store: Folder | None, file: StoredFile) -> Callable[[], bool]:
+    def _is_alive(self, store: Folder | None, file: StoredFile) -> IsAlive:
         """Return what tells, when it is first asked, whether a process still writes *file*."""
         name = file.name
         return functools.cache(lambda: store is not None and is_live(store, name))
@@ -288,13 +287,26 @@ class StoredTraces:
         summaries = Summaries()
         with self._open() as store:
             files = self._segments(store, oldest)
-            for file, older in zip_longest(files, files[1:]):
+            for number, file in enumerate(files, 1):
                 is_alive = self._is_alive(store, file)
                 for record in self._records(store, file):
                     summaries.add(record.traces, is_alive)
-                # A trace that started after the older segments were last written cannot be in them.
-                horizon = -1 if older is None else int(older.modified * 1e9) + _CLOCK_SLACK
-                yield from (trace for trace in summaries.started_after(horizon) if trace.last_end >= oldest)
+                older = files[number:]
+                # A trace whose root started after the older segments were last written cannot be in them.
+                horizon = int(older[0].modified * 1e9) + _CLOCK_SLACK if older else -1
+                older_records = functools.partial(self._older_records, store, older)
+                for trace in summaries.started_after(horizon, older_records):
+                    if trace.last_end >= oldest:
+                        yield trace
+
+    def _older_records(
+        self, store: Folder | None, files: list[StoredFile], trace_id: bytes
+    ) -> Iterator[tuple[TracesData, IsAlive]]:
+        for file in files:
+            unreadable = self.unreadable
+            for record in self._records(store, file, trace_id):
+                yield record.traces, self._is_alive(store, file)
+            self.unreadable = unreadable  # it is counted when all of the segment is read
 
     def _resolve(self, trace_id: str, oldest: float) -> str:
         prefix = trace_id.strip().lower()

@@ -1,7 +1,7 @@
 """The summary of a trace: its name, times and result, without its spans."""
 
-import time
-from collections.abc import Callable, Iterator
+import heapq
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -10,6 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as StoredSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import Status, TracesData
 
 from otelflow import semconv
+from otelflow._core.process import clock
 from otelflow_exporters._otlp.model import is_parent_remote, result_of, service_of
 from otelflow_exporters._store.records import TRACE_ID_BYTES, is_note
 
@@ -47,6 +48,11 @@ class TraceSummary:
         return max(0, self.end - self.start) / 1e9
 
 
+#: Tells whether the process that wrote a record still lives
+IsAlive = Callable[[], bool]
+#: The records of one trace, by its id, in what was not read yet
+OlderRecords = Callable[[bytes], Iterable[tuple[TracesData, IsAlive]]]
+
 # A task that was allowed to fail has no status that says so.
 _BAD: Final = frozenset({semconv.FAILURE, semconv.TIMEOUT, semconv.ERROR})
 
@@ -73,12 +79,12 @@ class _Builder:
         self.last_end = 0
         self.spans = 0
         self.failed = self.failed_flows = 0
-        self._note: Callable[[], bool] | None = None
+        self._note: IsAlive | None = None
         self._rank = (3, 0, False)
         self._root = span
         self._service = ""
 
-    def add(self, span: StoredSpan, service: str, is_alive: Callable[[], bool]) -> None:
+    def add(self, span: StoredSpan, service: str, is_alive: IsAlive) -> None:
         """Count one more span of the trace, or take the note that it is open in a process that *is_alive*."""
         start = span.start_time_unix_nano
         if not is_note(span):
@@ -98,12 +104,17 @@ class _Builder:
             self._root.CopyFrom(span)
             self._service = service
 
+    @property
+    def has_root(self) -> bool:
+        """Return whether the span with which the trace began is among those until now."""
+        return self._rank[0] == 0
+
     def summary(self) -> TraceSummary:
         """Return the summary of the spans until now."""
         root, is_known = self._root, self._rank[0] < 2
         is_complete = is_known and self._note is None
         is_running = is_known and self._note is not None and self._note()
-        now = time.time_ns() if is_running else 0
+        now = clock.time_ns() if is_running else 0
         recorded = (pair.value.string_value for pair in root.attributes if pair.key == semconv.RUN_RESULT)
         result = result_of(next(recorded, None), is_error=root.status.code == Status.STATUS_CODE_ERROR)
         return TraceSummary(
@@ -125,24 +136,44 @@ class Summaries:
 
     def __init__(self) -> None:
         self._builders: dict[bytes, _Builder] = {}
-        self._given_out: set[bytes] = set()
+        self._complete: set[bytes] = set()
 
-    def add(self, traces: TracesData, is_alive: Callable[[], bool]) -> None:
+    def add(self, traces: TracesData, is_alive: IsAlive) -> None:
         """Count the spans of one record; *is_alive* tells whether the process that wrote it still lives."""
-        for resource_spans in traces.resource_spans:
-            service = service_of(resource_spans)
-            for scope_spans in resource_spans.scope_spans:
-                for span in scope_spans.spans:
-                    trace_id = span.trace_id
-                    if len(trace_id) != TRACE_ID_BYTES or trace_id in self._given_out:
-                        continue
-                    if trace_id not in self._builders:
-                        self._builders[trace_id] = _Builder(span)
-                    self._builders[trace_id].add(span, service, is_alive)
+        for span, service in _spans_and_services(traces):
+            trace_id = span.trace_id
+            if len(trace_id) == TRACE_ID_BYTES and trace_id not in self._complete:
+                if trace_id not in self._builders:
+                    self._builders[trace_id] = _Builder(span)
+                self._builders[trace_id].add(span, service, is_alive)
 
-    def started_after(self, horizon: int) -> Iterator[TraceSummary]:
-        """Give out the traces that began after *horizon* (nanoseconds since 1970), newest first."""
-        builders = [builder for builder in self._builders.values() if builder.start > horizon]
-        for builder in sorted(builders, key=lambda builder: builder.start, reverse=True):
-            self._given_out.add(builder.trace_id)
-            yield self._builders.pop(builder.trace_id).summary()
+    def started_after(self, horizon: int, older_records: OlderRecords) -> Iterator[TraceSummary]:
+        """Give out the traces that began after *horizon* (nanoseconds since 1970), newest first.
+
+        A process may continue the trace of another one that ended long before: of a trace whose root was not met,
+        *older_records* are asked for the rest, and if it began before *horizon*, it waits for its turn.
+        """
+        newest = [(-builder.start, trace_id) for trace_id, builder in self._builders.items() if builder.start > horizon]
+        heapq.heapify(newest)
+        while newest:
+            trace_id = heapq.heappop(newest)[1]
+            builder = self._builders[trace_id]
+            if builder.has_root or trace_id in self._complete:
+                self._complete.add(trace_id)
+                yield self._builders.pop(trace_id).summary()
+                continue
+            self._complete.add(trace_id)
+            for traces, is_alive in older_records(trace_id):
+                for span, service in _spans_and_services(traces):
+                    if span.trace_id == trace_id:
+                        builder.add(span, service, is_alive)
+            if builder.start > horizon:
+                heapq.heappush(newest, (-builder.start, trace_id))
+
+
+def _spans_and_services(traces: TracesData) -> Iterator[tuple[StoredSpan, str]]:
+    for resource_spans in traces.resource_spans:
+        service = service_of(resource_spans)
+        for scope_spans in resource_spans.scope_spans:
+            for span in scope_spans.spans:
+                yield span, service

@@ -4,12 +4,11 @@ import contextlib
 import os
 import secrets
 import sys
-import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from otelflow._core.process import forks
+from otelflow._core.process import clock, forks
 from otelflow._core.process.files import Folder, StoredFile, hold
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import UNFINISHED, open_store
@@ -117,7 +116,7 @@ class SegmentWriter:
         most = max(self._segment_bytes, 2 * self._first_size)
         if self._size > self._first_size and self._size + length > most:
             return False
-        if time.monotonic() - self._opened > self._segment_seconds:
+        if clock.monotonic() - self._opened > self._segment_seconds:
             return False
         if not self._is_held:
             self._is_held = hold(self._descriptor)
@@ -125,7 +124,7 @@ class SegmentWriter:
         return os.fstat(self._descriptor).st_nlink > 0
 
     def _open(self, length: int) -> None:
-        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        now = datetime.fromtimestamp(clock.time(), UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         name = f"{now}-{os.getpid()}-{secrets.token_hex(4)}.otlp"
         with open_store(self._directory, is_made=True, kind=self._kind) as store:
             self._check(store)
@@ -150,7 +149,7 @@ class SegmentWriter:
             self._is_held = is_held
             self._name = name
             self.segments[name] = 0
-            self._opened = time.monotonic()
+            self._opened = clock.monotonic()
             self._size = self._first_size = len(first)
             self._finish(earlier)
             room = max(0, length - self._segment_bytes)

@@ -1,13 +1,13 @@
 """A tree for a page that shows HTML, such as a notebook."""
 
 import io
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from rich.console import Console
 from rich.text import Text
 
+from otelflow._core.process import clock
 from otelflow_exporters._otlp.model import Event, Span
 from otelflow_exporters._tree.drawing import Page, draw
 from otelflow_exporters._tree.forest import grow
@@ -48,7 +48,7 @@ class Trees:
                 name=name,
                 kind="internal",
                 start=start,
-                end=max(start, end or time.time_ns()),
+                end=max(start, end or clock.time_ns()),
                 attributes=attributes,
                 events=tuple(Event(name, moment, values) for name, moment, values in entries),
                 links=(),

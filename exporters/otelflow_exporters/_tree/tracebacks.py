@@ -7,20 +7,27 @@ from otelflow._core.text.visible import clean
 from otelflow_exporters._tree.wording import counted
 
 _FRAME: Final = re.compile(r'^\s*(?:\|\s*)*File "(?P<file>.+)", line (?P<line>\d+)(?:, in (?P<name>.+))?$')
-_OURS: Final = re.compile(r"[/\\]otelflow[/\\]_core[/\\]")
+_OURS: Final = re.compile(r"[/\\]otelflow[/\\](?:_core|instrument|integrations)[/\\]")
+# Packages, Python itself, what was compiled on another machine, and what a library has generated
 _LIBRARY: Final = re.compile(
-    r"[/\\](?:site-packages|dist-packages)[/\\]|[/\\]lib(?:64)?[/\\]python3\.\d+[/\\]|^<frozen "
+    r"[/\\](?:site-packages|dist-packages)[/\\]|[/\\]lib(?:64)?[/\\]python3\.\d+[/\\]"
+    r"|[/\\]Python3\d+[/\\]Lib[/\\]|\.(?:pyx|pxi|pxd)$|^<(?!stdin>|ipython-input|doctest )"
 )
+_COMMAND: Final = "<string>"  # of ``python -c``, but also what exec() makes of a text
 _LONGEST: Final = 100_000
 _HEAD: Final = 12
 _TAIL: Final = 24
 
 
 def place_in(trace: str) -> str:
-    """Return ``file:line, in function`` of the last frame in a traceback that is the user's own, or of the last one."""
+    """Return ``file:line, in function`` of the last frame in a traceback that is the user's own, or of the last one.
+
+    What libraries generate, or compile, is not the user's own.
+    """
     frames = [match for line in clean(trace, _LONGEST).splitlines() if (match := _FRAME.match(line))]
     frames = [match for match in frames if not _OURS.search(match["file"])]
     own = [match for match in frames if not _LIBRARY.search(match["file"])]
+    own = own or [match for match in frames if match["file"] == _COMMAND]
     if not frames:
         return ""
     frame = (own or frames)[-1]

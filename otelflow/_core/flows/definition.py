@@ -14,6 +14,7 @@ from otelflow._core.policies import compose
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import drivers
 from otelflow._core.runs.run import Run
+from otelflow._core.text.functions import plain_function
 from otelflow._core.text.redaction import REDACTED, is_secret, recorded
 from otelflow._core.text.safe_str import bounded_name, comes_from_outside, safe_str
 from otelflow.errors import ConfigurationError, DecoratedTwice, NotCallable, UnfillableParameter
@@ -62,10 +63,7 @@ class Definition:
     def __init__(self, owner: str, target: Callable[..., Any], options: Mapping[str, Any] = _NO_OPTIONS) -> None:
         if not callable(target):
             raise NotCallable(owner, target)
-        plain = target
-        while isinstance(plain, functools.partial):
-            plain = plain.func
-        plain = getattr(plain, "__func__", plain)  # of a bound method
+        plain = plain_function(target)
         name = getattr(plain, "__name__", "")
         self.owner, self.target, self.options = owner, target, options
         self.decorated: Callable[..., Any] | None = None
@@ -105,7 +103,8 @@ class Definition:
         if type(dependencies) is not dict:
             dependencies = checked_dependencies(flow, dependencies)
         if stand_ins.of_test is not None:
-            dependencies = {**dependencies, **stand_ins.of_test(flow)}
+            names = self.injection.names() | dict.fromkeys(dependencies, True)
+            dependencies = {**dependencies, **stand_ins.of_test(flow, names)}
         if dependencies or not self.injection.is_needless:
             named = {
                 "this_flow": flow,
@@ -134,7 +133,7 @@ class Definition:
         place: Any = sys.modules.get(getattr(function, "__module__", None) or "")
         for name in getattr(function, "__qualname__", "").split("."):
             place = getattr(place, name, None)
-        return getattr(place, "__func__", place) is getattr(function, "__func__", function)
+        return plain_function(place) is plain_function(function)
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = (None, {"decorated": self.decorated})
@@ -223,7 +222,7 @@ def definition_of(function: Any) -> Definition | None:
     """Return what a decorator of ours knows of *function*, or None if none has made it."""
     definition = getattr(function, _MARK, None)
     # functools.wraps() copies the mark onto what another decorator makes of it.
-    is_own = isinstance(definition, Definition) and definition.decorated is getattr(function, "__func__", function)
+    is_own = isinstance(definition, Definition) and definition.decorated is plain_function(function)
     return definition if is_own else None
 
 
@@ -285,10 +284,7 @@ def _decorate(
         raise NotCallable(owner, target)
     # It stays a plain function: libraries refuse or leak callable objects. The mark tells others what calling it does.
     definition = Definition(owner, target, options)
-    inside = target
-    while isinstance(inside, functools.partial):
-        inside = inside.func
-    inner = definition_of(inside)
+    inner = definition_of(plain_function(target))
     if inner is not None and (owner, inner.owner) != ("@flow", "@task"):
         raise DecoratedTwice(owner, inner.owner, inner.name)
     decorated = functools.wraps(target)(wrap(definition, options))

@@ -43,6 +43,16 @@ def assigned(flow: object, name: str, value: V) -> V:
     return checked(type(flow).__name__, name, value, ASSIGNED[name]) if name in ASSIGNED else value
 
 
+def check_base_classes(flow_class: type) -> None:
+    """Raise ConfigurationError if *flow_class* is a model of pydantic, too: both say how it is made and what it has."""
+    if any(base.__module__ == "pydantic.main" for base in flow_class.__mro__):
+        name = flow_class.__name__
+        raise ConfigurationError(
+            f"{name} cannot be a pydantic model and a Flow at once: make it a dataclass of pydantic "
+            f"(@pydantic.dataclasses.dataclass over class {name}(Flow)), or give the Flow a model"
+        )
+
+
 def check_flow(flow: object, config: object, data: object, parameters: object, return_value: object) -> None:
     """Raise ConfigurationError for a value of a keyword of *flow* that it cannot use."""
     if config is None and data is None and parameters is False and return_value is False:  # as most are

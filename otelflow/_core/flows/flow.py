@@ -22,12 +22,13 @@ from typing import (
     overload,
 )
 
+from otelflow._core import flows, inside
 from otelflow._core.flows import declared
 from otelflow._core.flows.calls import call_of
 from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.flows.definition import Definition, decorate, text_of_name
 from otelflow._core.flows.execution import to_end, to_end_async
-from otelflow._core.flows.fitting import assigned, check_flow
+from otelflow._core.flows.fitting import assigned, check_base_classes, check_flow
 from otelflow._core.flows.flow_run import Block, FlowRun, innermost_block, new_flow_id
 from otelflow._core.flows.flow_state import NO_DATA, FlowState, StateAttributes, id_of, name_of, state_value
 from otelflow._core.flows.injection import check_dependencies
@@ -44,13 +45,19 @@ from otelflow._core.text.safe_str import bounded_name, brief_repr
 from otelflow.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnfillableParameter, UnknownKeyword
 
 if TYPE_CHECKING:
+    import typing_extensions
+
     from otelflow._core.flows.osbot_report import Flow_Stats, FlowLogger
     from otelflow._core.flows.task import Task
     from otelflow._core.inside.artifacts import Artifact, Result
     from otelflow._core.inside.events import Flow_Run__Event
 
 P = ParamSpec("P")
-R = TypeVar("R")
+if TYPE_CHECKING:
+    # ``this_flow: Flow`` is ``Flow[Any]``. Python 3.11 has no defaults; type checkers bring typing_extensions along.
+    R = typing_extensions.TypeVar("R", default=Any)
+else:
+    R = TypeVar("R")
 F = TypeVar("F", bound="Flow[Any]")
 
 
@@ -116,6 +123,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        check_base_classes(cls)
         if cls.main is not Flow.main:
             own_name = inspect.getattr_static(cls, "flow_name", None)
             name = own_name if isinstance(own_name, str) else cls.__name__
@@ -251,9 +259,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
     @state_value
     def logger(self) -> "FlowLogger":
         """A logger whose messages are this flow's: ``flow.logger.info("42 rows")``."""
-        from otelflow._core.flows import osbot_report  # noqa: PLC0415 most programs never ask for one
-
-        return osbot_report.FlowLogger(self)
+        return flows.osbot_report.FlowLogger(self)
 
     # Set up
 
@@ -372,9 +378,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         return self
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        from otelflow._core.flows import notebook  # noqa: PLC0415 only notebooks show flows
-
-        return notebook.mime_bundle(self.flow_state.tree)
+        return flows.notebook.mime_bundle(self.flow_state.tree)
 
     def __await__(self) -> Generator[Any, Any, Self]:
         """Do as ``execute_async``, once: a flow that has run is returned as it is."""
@@ -449,9 +453,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         >>> [artifact.data for artifact in Flow().setup(count).execute().artifacts]
         [[{'tea': 3}, {'tea': 4}]]
         """
-        from otelflow._core.inside.artifacts import add_artifact  # noqa: PLC0415 only for flows that record one
-
-        return add_artifact(_speaking_run(self), key, data, description, artifact_type)
+        return inside.artifacts.add_artifact(_speaking_run(self), key, data, description, artifact_type)
 
     def add_flow_result(self, key: str, description: object) -> "Result":
         """Record a named result of the run.
@@ -466,9 +468,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         >>> [result.as_dict() for result in Flow().setup(count).execute().results]
         [{'key': 'rows', 'description': '3'}]
         """
-        from otelflow._core.inside.artifacts import add_result  # noqa: PLC0415 only for flows that record one
-
-        return add_result(_speaking_run(self), key, description)
+        return inside.artifacts.add_result(_speaking_run(self), key, description)
 
     @state_value
     def captured_exec_logs(self) -> list[str]:
@@ -515,9 +515,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
     @state_value
     def flow_stats(self) -> "Flow_Stats":
         """Times, status and counts of the run."""
-        from otelflow._core.flows import osbot_report  # noqa: PLC0415 most programs never ask for one
-
-        return osbot_report.Flow_Stats(self)
+        return flows.osbot_report.Flow_Stats(self)
 
     def durations(self) -> dict[str, Any]:
         """Return name, duration (seconds) and status of the flow, and the seconds of each task by its name, in a dict.
@@ -525,9 +523,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         >>> sorted(Flow().setup(pow, 2, 10).execute().durations())
         ['flow_duration', 'flow_name', 'flow_status', 'flow_tasks']
         """
-        from otelflow._core.flows import osbot_report  # noqa: PLC0415 most programs never ask for one
-
-        return osbot_report.durations(self)
+        return flows.osbot_report.durations(self)
 
     def durations__with_tasks_status(self) -> dict[str, Any]:
         """Return ``durations()`` with the tasks in their order, each with name, duration (seconds) and status.
@@ -535,9 +531,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         >>> Flow().setup(pow, 2, 10).execute().durations__with_tasks_status()["flow_tasks"]
         {}
         """
-        from otelflow._core.flows import osbot_report  # noqa: PLC0415 most programs never ask for one
-
-        return osbot_report.durations_with_tasks_status(self)
+        return flows.osbot_report.durations_with_tasks_status(self)
 
     def flow_output(self) -> dict[str, Any]:
         """Return the return value and the durations, in a dict.
@@ -545,9 +539,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         >>> Flow().setup(pow, 2, 10).execute().flow_output()["output"]
         1024
         """
-        from otelflow._core.flows import osbot_report  # noqa: PLC0415 most programs never ask for one
-
-        return {"output": self.flow_state.return_value, "durations": osbot_report.durations(self)}
+        return {"output": self.flow_state.return_value, "durations": flows.osbot_report.durations(self)}
 
     def json(self) -> dict[str, Any]:
         """Return everything that is kept of the run as plain data: a dict of what JSON knows.
@@ -555,9 +547,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         >>> sorted(Flow().setup(pow, 2, 10).execute().json())
         ['flow_data', 'flow_events']
         """
-        from otelflow._core.flows import osbot_report  # noqa: PLC0415 most programs never ask for one
-
-        return osbot_report.as_json(self)
+        return flows.osbot_report.as_json(self)
 
     def __iter__(self) -> Never:
         raise TypeError(NO_DATA)

@@ -5,6 +5,7 @@ import sys
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from otelflow import semconv
+from otelflow._core import inside
 from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.flows.definition import Definition, shown_value
 from otelflow._core.flows.execution import ExecutedRun
@@ -116,9 +117,7 @@ class FlowRun(ExecutedRun):
         if definition.records_arguments:
             self.parameters = definition.recorded_parameters(self.args, self.kwargs, semconv.FLOW_RUN_NAME)
         if self.settings.flow_data__capture_events:
-            from otelflow._core.inside import listeners  # noqa: PLC0415 few flows keep their events
-
-            listeners.capture_events()
+            inside.listeners.capture_events()
         state.run = self
         state.error = None
         if not definition.is_generator:
@@ -165,9 +164,7 @@ class FlowRun(ExecutedRun):
             if is_captured and self.is_recording:
                 self.span.set_attribute(semconv.RUN_RETURN_VALUE, shown_value(value))
         if value is not None:
-            from otelflow._core.inside.artifacts import add_result  # noqa: PLC0415 only for flows that record one
-
-            add_result(self, _RETURN_VALUE, value, changes=False)
+            inside.artifacts.add_result(self, _RETURN_VALUE, value, changes=False)
         if self.settings.print_finished_message:
             messages.log_lifecycle(self, logging.DEBUG, messages.FINISHED_FLOW, self.flow_run_id)
         config = state.config if vars(state.config) or type(state.config) is not Flow_Run__Config else self.settings

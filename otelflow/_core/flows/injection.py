@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from otelflow._core.process.process import State
+from otelflow._core.text.functions import plain_function
 from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import ConfigurationError, UnfillableParameter
 
@@ -42,8 +43,9 @@ class _Injected:
 INJECTED: Final[Any] = _Injected()
 
 
-#: What a test gives the functions of a flow in the place of its dependencies, by name; see ``otelflow.testing``
-StandIns = Callable[[Any], Mapping[str, Any]]
+#: What a test gives the functions of a flow in the place of its dependencies, by name; it is told which names could
+#: have been meant, and whether those are filled by nothing but a dependency. See ``otelflow.testing``
+StandIns = Callable[[Any, Mapping[str, bool]], Mapping[str, Any]]
 
 
 class _StandIns(State):
@@ -125,10 +127,17 @@ class Injection:
 
             meant = nearest(unfilled.name, [*NAMES, *dependencies])
             reason = f"nothing can be injected for its parameter {unfilled.name!r}"
-            plain = getattr(self._function, "func", self._function)  # a partial is called by its function
+            plain = plain_function(self._function)
             name = str(getattr(plain, "__qualname__", type(plain).__qualname__))
             raise UnfillableParameter("function", name, reason, meant)
         return {**kwargs, **filled} if filled else kwargs
+
+    def names(self) -> dict[str, bool]:
+        """Return the names of the parameters, and whether only a dependency of that name fills each."""
+        by_annotation = [parameter for parameter, _ in self._by_annotation()]
+        return {
+            p.name: (p.default is None or p.default is INJECTED) and p not in by_annotation for p in self._parameters
+        }
 
     def _by_annotation(self) -> tuple[tuple[_Parameter, type], ...]:
         if self._annotated is None:
@@ -188,7 +197,7 @@ def _of_type(kind: type, named: Mapping[str, Any], dependencies: Mapping[str, An
 def check_dependencies(flow_class: type) -> None:
     """Raise ConfigurationError if the ``task_dependencies`` of *flow_class* would not be asked, or not answer."""
     dependencies = inspect.getattr_static(flow_class, "task_dependencies")
-    function = getattr(dependencies, "__func__", dependencies)
+    function = plain_function(dependencies)
     if inspect.iscoroutinefunction(function) or not callable(function):
         wrong = "an async method" if callable(function) else brief_repr(function)
         raise ConfigurationError(

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
 from otelflow import semconv
+from otelflow._core import flows, inside
 from otelflow._core.flows.definition import Definition, Kind, decorate, shown_value, text_of_name
 from otelflow._core.flows.execution import ExecutedRun, to_end, to_end_async
 from otelflow._core.flows.fitting import check_task
@@ -125,9 +126,7 @@ class Task(Speaker):
     @property
     def task_stats(self) -> "Task_Stats":
         """Time, status and place of the task's run."""
-        from otelflow._core.flows.osbot_statistics import Task_Stats  # noqa: PLC0415 most programs never ask for them
-
-        return Task_Stats(self)
+        return flows.osbot_statistics.Task_Stats(self)
 
     def find_flow(self) -> Any:
         """Return the ``Flow`` that the task belongs to, or else the one that is current here, or None.
@@ -215,9 +214,7 @@ class Task(Speaker):
         >>> fetch().data
         50
         """
-        from otelflow._core.inside.artifacts import add_artifact  # noqa: PLC0415 only for tasks that record one
-
-        return add_artifact(self._speaking_run(), key, data, description, artifact_type)
+        return inside.artifacts.add_artifact(self._speaking_run(), key, data, description, artifact_type)
 
     def add_task_result(self, key: str, description: object) -> "Result":
         """Record a named result of this task: *key* (str) and, as text, *description*.
@@ -231,9 +228,7 @@ class Task(Speaker):
         >>> fetch().as_dict()
         {'key': 'rows', 'description': '3'}
         """
-        from otelflow._core.inside.artifacts import add_result  # noqa: PLC0415 only for tasks that record one
-
-        return add_result(self._speaking_run(), key, description)
+        return inside.artifacts.add_result(self._speaking_run(), key, description)
 
     def __enter__(self) -> Self:
         return self
@@ -264,9 +259,7 @@ class TaskRun(ExecutedRun):
         if parent is None:
             Run.__init__(self, None, settings(), task, task.task_name, task.task_id)
             if open_runs.is_any():
-                from otelflow._core.flows.thread_pool import warn_if_in_pool  # noqa: PLC0415 only outside of flows
-
-                warn_if_in_pool(task.task_name)
+                flows.thread_pool.warn_if_in_pool(task.task_name)
         else:
             settings_here = parent.settings
             if parent.is_closed:

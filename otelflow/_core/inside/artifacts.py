@@ -1,5 +1,6 @@
 """What a run leaves behind: artifacts and results, checked when they are made, bounded in events."""
 
+import binascii
 import logging
 import weakref
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from typing import Any, Final
 
 from otelflow import semconv
 from otelflow._core.inside.artifact_types import LONGEST_TEXT, checked_data
-from otelflow._core.process import clock, losses
+from otelflow._core.process import clock, losses, shutdown
 from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import observers
@@ -323,12 +324,14 @@ def _text(data: object) -> str:
         return ""
     if isinstance(data, str):
         return data
-    import json  # noqa: PLC0415 only for artifacts
-
+    try:
+        import json  # noqa: PLC0415 only for artifacts
+    except ImportError as error:
+        if not shutdown.is_too_late(error):
+            raise
+        return safe_str(data, LONGEST_TEXT)
     return json.dumps(data, ensure_ascii=False)
 
 
 def _base64(data: bytes) -> str:
-    import binascii  # noqa: PLC0415 only for artifacts
-
     return binascii.b2a_base64(data, newline=False).decode()

@@ -1,10 +1,10 @@
 """What a listener must be, said when it is added: one with a mistake would never be called."""
 
-import functools
 import inspect
 from typing import Final, Protocol, runtime_checkable
 
 from otelflow._core.inside.events import HOOKS, Flow_Run__Event, Flow_Run__Event_Type
+from otelflow._core.text.functions import plain_function
 from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import InvalidListener
 
@@ -50,10 +50,7 @@ def check_hook(name: str, hook: object) -> None:
         raise InvalidListener(
             f"{name} cannot be called: make it a plain def that takes the event, not {brief_repr(hook, 40)}"
         )
-    function: object = hook
-    while isinstance(function, functools.partial):
-        function = function.func
-    function = getattr(function, "__func__", function)
+    function = plain_function(hook)
     if not inspect.isroutine(function):
         function = getattr(type(function), "__call__", None)  # noqa: B004 an object whose class has one
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from otelflow import semconv
+from otelflow._core import inside
 from otelflow._core.inside import journal
 from otelflow._core.process import clock
 from otelflow._core.process.settings import settings
@@ -101,9 +102,7 @@ class Line(tuple[int, int, str, Any, "str | None"]):  # to make a NamedTuple tak
 
     def payload(self) -> dict[str, Any]:
         """Return what a listener's event has as ``data``."""
-        from otelflow._core.inside import events  # noqa: PLC0415 there is a listener, and so it is there
-
-        return {"message_data": events.message_data(self.level, self.text)}
+        return {"message_data": inside.events.message_data(self.level, self.text)}
 
 
 # What the class itself does, without a call in between: every run logs two lines at least.
@@ -132,7 +131,10 @@ def write(
     if run.settings.logging_enabled and not observers.in_listener():
         text = recorded(message, settings().value_limit)
         own_id = "" if task_run_id is None else bounded_name(task_run_id)  # it may be anything
-        line = _new_line((time_ns or clock.time_ns(), level, text, _PLAIN, own_id or run.task_run_id))
+        now = clock.time_ns()
+        # That of a log record is by another clock, if a program has put one in the place of Python's.
+        moment = time_ns if run.started_ns <= time_ns <= now else now
+        line = _new_line((moment, level, text, _PLAIN, own_id or run.task_run_id))
         if run.flow is not None and run.settings.log_to_memory:
             run.flow.flow_state.log.append(line)
         if run.settings.log_to_console and not printed:

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
+from otelflow._core import inside
 from otelflow._core.inside import messages
 from otelflow._core.process import forks, losses
 from otelflow._core.process.process import State
@@ -75,9 +76,7 @@ class _Wrapper(State):
         with self.lock:
             self._install()
         if settings().capture_loggers:
-            from otelflow._core.inside import log_capture  # noqa: PLC0415 most programs capture no logger
-
-            log_capture.capture_configured()
+            inside.log_capture.capture_configured()
 
     def last_closed(self) -> None:
         """Put ``builtins.print`` back, unless somebody else has wrapped it since."""

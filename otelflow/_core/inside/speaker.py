@@ -1,6 +1,7 @@
-"""What a flow and a task have in common: they log."""
+"""What a flow and a task have in common: they log, and are values like others to pydantic."""
 
 import logging
+from typing import Any
 
 
 class Speaker:
@@ -36,6 +37,18 @@ class Speaker:
         >>> Flow().log_error("the cache is gone")
         """
         self._write_message(logging.ERROR, message, task_run_id)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Tell pydantic to take a flow or task as it is, and to write it as JSON in the words of its ``repr()``."""
+        if getattr(cls, "__is_pydantic_dataclass__", False):  # it says itself of what it is made
+            return handler(source)
+        words = {"type": "function-plain", "function": repr, "when_used": "json"}
+        return {"type": "is-instance", "cls": cls, "serialization": words}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, *_: object) -> dict[str, str]:
+        return {"type": "string", "title": cls.__name__}
 
     def _write_message(self, level: int, message: object, task_run_id: str | None) -> None:
         raise NotImplementedError

@@ -1,8 +1,19 @@
-"""The clocks of this process, taken before anybody can put others in their place.
+"""The clocks of this process, which nobody can put others in the place of.
 
-A program that patches ``time.perf_counter`` to return three numbers, one after the other, means them for itself.
+A program that patches ``time.perf_counter`` to return three numbers, one after the other, means them for itself. Tools
+that let time stand still look for Python's own functions in every module, and so these are a second set of them.
 """
 
-from time import monotonic, perf_counter, time, time_ns
+from typing import TYPE_CHECKING
 
-__all__ = ["monotonic", "perf_counter", "time", "time_ns"]
+if TYPE_CHECKING:
+    from time import monotonic, perf_counter, sleep, time, time_ns
+else:
+    from importlib.machinery import BuiltinImporter
+
+    _time = BuiltinImporter.create_module(BuiltinImporter.find_spec("time"))
+    BuiltinImporter.exec_module(_time)
+    monotonic, perf_counter, sleep = _time.monotonic, _time.perf_counter, _time.sleep
+    time, time_ns = _time.time, _time.time_ns
+
+__all__ = ["monotonic", "perf_counter", "sleep", "time", "time_ns"]

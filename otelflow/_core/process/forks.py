@@ -89,7 +89,7 @@ fork: Final = _Fork()
 
 
 def forked_at() -> float:
-    """Return when this process was forked off (``time.perf_counter()``)."""
+    """Return when this process was forked off (``clock.perf_counter()``)."""
     return fork.clock
 
 

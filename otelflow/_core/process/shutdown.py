@@ -19,6 +19,7 @@ _LEAST_SECONDS: Final = 0.1
 
 
 if TYPE_CHECKING:  # making a protocol takes a hundredth of an import
+    from types import ModuleType
 
     class Deliverer(Protocol):
         """Delivers on a thread of its own."""
@@ -90,6 +91,31 @@ def runs_end_with(end_runs: Callable[[], None]) -> None:
 def is_too_late(error: Exception) -> bool:
     """Tell whether *error* is that of an import when the interpreter has begun to take itself apart."""
     return isinstance(error, ImportError) and sys.meta_path is None
+
+
+def late_module(room: str, name: str) -> "ModuleType":
+    """Import the module *name* of *room*, whose ``__getattr__`` this is: it is an attribute of the room from then on.
+
+    Where a user's call needs it, an import statement would not do: in a ``__del__`` that the end of the interpreter
+    calls, those fail also for what is imported already.
+    """
+    if name.startswith("__"):
+        raise AttributeError(f"module {room!r} has no attribute {name!r}")
+    try:
+        import importlib  # noqa: PLC0415 not at an import of otelflow
+
+        return importlib.import_module(f"{room}.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"{room}.{name}":
+            raise
+        raise AttributeError(f"module {room!r} has no attribute {name!r}") from None
+    except ImportError as error:
+        if not is_too_late(error):
+            raise
+        raise ImportError(
+            f"{room}.{name} cannot be imported any more, because Python has ended: do this earlier, at the latest in a "
+            "function that is registered with atexit"
+        ) from None
 
 
 def end_open_runs() -> None:

@@ -6,11 +6,11 @@ What is nothing of all this is its own text.
 
 import itertools
 import math
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
+from time import monotonic
 from typing import Any, Final
 
 from otelflow._core.text.safe_str import bounded_name, comes_from_outside, digits, safe_str, type_name
@@ -96,14 +96,14 @@ class _Conversion:
     def __init__(self, characters: int) -> None:
         self.items = min(_ITEMS, characters)
         self.characters = characters
-        self.deadline = time.monotonic() + _SECONDS
+        self.deadline = monotonic() + _SECONDS
         self.around: set[int] = set()
 
     def spend_item(self) -> bool:
         """Tell whether nothing more may be converted."""
         self.items -= 1
         self.characters -= _LEAST_CHARACTERS
-        if self.items % _ITEMS_BETWEEN_LOOKS == 0 and time.monotonic() > self.deadline:
+        if self.items % _ITEMS_BETWEEN_LOOKS == 0 and monotonic() > self.deadline:
             self.items = 0
         return self.items <= 0 or self.characters <= 0
 

@@ -16,7 +16,7 @@ class Refusal(ConnectionError):
 class MetricsWorker(Worker):
     """Calls *deliver* when woken, every *interval* seconds if given, and a last time at exit when there is news.
 
-    *deliver* gets the moment (``time.monotonic()``) by which it must be done, and raises if nothing arrived; that is
+    *deliver* gets the moment (``clock.monotonic()``) by which it must be done, and raises if nothing arrived; that is
     counted, and said once of each *target*, such as "for the Pushgateway …". There is news after a wake, and when
     *count* has another value than at the last delivery.
     """

@@ -71,7 +71,7 @@ class WorkerOutput(Output, ABC):
 
     @abstractmethod
     def deliver(self, deadline: float) -> None:
-        """Deliver all numbers by *deadline* (``time.monotonic()``), on the worker's thread; raise if none arrive."""
+        """Deliver all numbers by *deadline* (``clock.monotonic()``), on the worker's thread; raise if none arrive."""
 
     def start(self) -> bool:
         """Deliver from now on."""

@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -181,7 +180,7 @@ def _locked(folder: Folder, name: str, deadline: float) -> Iterator[None]:
     descriptor = _open_lock(folder, name)
     try:
         while descriptor is not None and lock(descriptor) is False and clock.monotonic() < deadline:
-            time.sleep(0.02)
+            clock.sleep(0.02)
         yield
     finally:
         if descriptor is not None:

@@ -1,6 +1,5 @@
 """A batch that an endpoint refuses keeps no other from arriving: with a real server, through the real sender."""
 
-import time
 from collections import Counter
 
 import pytest
@@ -36,7 +35,7 @@ def receiver(monkeypatch):
 def clock(monkeypatch):
     """A clock that goes on by itself, so that no test waits for a back-off."""
     now = [1_000.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("otelflow._core.process.clock.monotonic", lambda: now[0])
     return now
 
 

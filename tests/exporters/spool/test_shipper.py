@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import TracerProvider
 
-from otelflow._core.process import forks
+from otelflow._core.process import clock, forks
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._otlp.endpoint import ExportStatus
 from otelflow_exporters._spool.batches import CLOSED
@@ -140,7 +140,7 @@ def test_a_folder_that_is_not_there_holds_nothing(folder, endpoint):
 
 def test_while_the_endpoint_takes_nothing_it_is_left_alone_longer_and_longer(folder, endpoint, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
     write(folder, "a")
     tries = []
     endpoint.refuses = lambda names: tries.append(now[0]) or "HTTP 503"
@@ -163,7 +163,7 @@ def test_while_the_endpoint_takes_nothing_it_is_left_alone_longer_and_longer(fol
 
 
 def test_the_endpoint_says_how_long_it_is_to_be_left_alone(folder, endpoint, monkeypatch):
-    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    monkeypatch.setattr(clock, "monotonic", lambda: 100.0)
     write(folder, "a")
     endpoint.refuses, endpoint.retry_after = lambda names: "HTTP 429", 33.0
     shipper = shipper_of(folder, endpoint)

@@ -127,7 +127,7 @@ LIMITS = Limits(max_bytes=1_600)
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A store in which nobody writes; `folder.segment(name, size, age)` makes a file of it."""
-    monkeypatch.setattr(pruning, "time", SimpleNamespace(time=lambda: NOW))
+    monkeypatch.setattr(pruning, "clock", SimpleNamespace(time=lambda: NOW))
     with open_store(tmp_path, is_made=True) as store:
         yield Files(store, tmp_path)
 

@@ -324,7 +324,7 @@ SECOND = 10**9
 @pytest.fixture
 def segment(tmp_path, monkeypatch):
     """Write spans into a segment that was last written so many seconds ago, at a moment that stands still."""
-    monkeypatch.setattr(reader, "time", SimpleNamespace(time=lambda: float(NOW)))
+    monkeypatch.setattr(reader, "clock", SimpleNamespace(time=lambda: float(NOW)))
     open_store(tmp_path, is_made=True).close()
     numbers = itertools.count()
 
@@ -339,12 +339,13 @@ def segment(tmp_path, monkeypatch):
     return write
 
 
-def span(trace_id, name="flow x", start=-10.0, end=-9.0, parent=b""):
+def span(trace_id, name="flow x", start=-10.0, end=-9.0, parent=b"", remote=False):
     """Return a span that began and ended so many seconds from now; None is one that never ended."""
     return Span(
         trace_id=bytes.fromhex(trace_id.ljust(32, "0")),
         span_id=os.urandom(8),
         parent_span_id=parent,
+        flags=0x300 if remote else 0,
         name=name,
         start_time_unix_nano=NOW * SECOND + round(start * SECOND),
         end_time_unix_nano=0 if end is None else NOW * SECOND + round(end * SECOND),
@@ -359,6 +360,18 @@ def test_a_trace_that_may_lie_in_an_older_segment_too_is_read_there(segment, tmp
     (summary,) = StoredTraces(tmp_path).summaries()
 
     assert (summary.name, summary.span_count) == ("flow x", count)
+
+
+def test_a_trace_that_a_later_process_continued_is_listed_as_what_it_began_as(segment, tmp_path):
+    segment(span("aa", "flow nightly", start=-5000, end=-4000), damage=b"12345", ago=4000)
+    segment(span("bb", "flow between", start=-2000, end=-1000), ago=1000)
+    segment(span("aa", "flow continued", parent=b"12345678", remote=True))
+    traces = StoredTraces(tmp_path)
+
+    summaries = [(summary.name, summary.span_count) for summary in traces.summaries()]
+
+    assert summaries == [("flow between", 1), ("flow nightly", 2)]
+    assert traces.unreadable == 5
 
 
 def test_damage_is_counted_anew_at_each_look_over_all_segments(segment, tmp_path):

@@ -32,11 +32,15 @@ def record(*spans, service="shop"):
     return traces
 
 
+def nothing_older(trace_id):
+    return ()
+
+
 def summaries_of(*records, horizon=-1):
     summaries = Summaries()
     for traces in records:
         summaries.add(traces, lambda: False)
-    return list(summaries.started_after(horizon))
+    return list(summaries.started_after(horizon, nothing_older))
 
 
 ROOT = span("flow root", 20, 70)
@@ -101,11 +105,41 @@ def test_traces_are_given_out_once_from_the_newest_to_the_horizon():
     for trace in traces:
         summaries.add(trace, lambda: False)
 
-    first = [summary.start for summary in summaries.started_after(2)]
+    first = [summary.start for summary in summaries.started_after(2, nothing_older)]
     summaries.add(record(span("task late", 9, 9, trace_id=bytes([4]) * 16)), lambda: False)
-    second = [(summary.start, summary.span_count) for summary in summaries.started_after(-1)]
+    second = [(summary.start, summary.span_count) for summary in summaries.started_after(-1, nothing_older)]
 
     assert (first, second) == ([4, 3], [(2, 1), (1, 1)])
+
+
+def test_a_trace_without_its_root_is_completed_once_and_waits_for_its_turn():
+    long_ago, lately = record(ROOT), record(span("flow other", 45, 50, trace_id=b"2" * 16), CHILD)
+    summaries = Summaries()
+    summaries.add(record(span("GET late", 50, 60, parent=b"x" * 8, flags=REMOTE)), lambda: False)
+    summaries.add(lately, lambda: False)
+    questions = []
+
+    def older_records(trace_id):
+        questions.append(trace_id)
+        return [(long_ago, lambda: False), (record(span("flow mixed", 1, 2, trace_id=b"3" * 16)), lambda: False)]
+
+    newer = [summary.name for summary in summaries.started_after(4, older_records)]
+    summaries.add(long_ago, lambda: False)
+    older = [(summary.name, summary.span_count) for summary in summaries.started_after(-1, older_records)]
+
+    assert (newer, older) == (["flow other", "flow root"], [])
+    assert questions == [b"1" * 16]
+
+
+def test_a_trace_that_began_before_the_horizon_is_given_out_after_those_that_began_since():
+    summaries = Summaries()
+    summaries.add(record(span("GET late", 50, 60, parent=b"x" * 8, flags=REMOTE)), lambda: False)
+
+    newer = list(summaries.started_after(30, lambda trace_id: [(record(ROOT), lambda: False)]))
+    summaries.add(record(ROOT, span("flow older", 25, 30, trace_id=b"2" * 16)), lambda: False)
+    older = [(summary.name, summary.span_count) for summary in summaries.started_after(-1, nothing_older)]
+
+    assert (newer, older) == ([], [("flow older", 1), ("flow root", 2)])
 
 
 def test_what_has_no_true_id_is_no_trace_and_hides_none():

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -61,7 +62,7 @@ def test_room_is_made_for_what_a_record_takes_beyond_a_segment(write, prunings, 
 
 def test_the_next_segment_begins_when_the_one_is_too_old(write, monkeypatch):
     now = 1_000.0
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(module, "clock", SimpleNamespace(monotonic=lambda: now, time=time.time))
     write(1)
 
     now += SMALL.segment_age.total_seconds()

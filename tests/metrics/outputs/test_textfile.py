@@ -365,13 +365,13 @@ def test_a_process_waits_for_the_lock_until_its_time_is_over(written, tmp_path, 
         if len(waits) == 3:
             os.close(held)
 
-    monkeypatch.setattr(textfile, "time", SimpleNamespace(monotonic=time.monotonic, sleep=wait))
+    monkeypatch.setattr(textfile, "clock", SimpleNamespace(monotonic=time.monotonic, sleep=wait))
     assert "otelflow_build_info" in written()
     assert len(waits) == 3
 
     held = os.open(tmp_path / "jobs.prom.lock", os.O_RDWR)
     assert lock(held)
-    monkeypatch.setattr(textfile, "time", SimpleNamespace(monotonic=time.monotonic, sleep=time.sleep))
+    monkeypatch.setattr(textfile, "clock", SimpleNamespace(monotonic=time.monotonic, sleep=time.sleep))
     (tmp_path / "jobs.prom").unlink()
     assert "otelflow_build_info" in written(seconds=0.05)
     os.close(held)
