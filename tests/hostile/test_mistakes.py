@@ -77,6 +77,10 @@ def artifact(**keywords):
         block.add_flow_artifact(**keywords)
 
 
+def numbers():
+    yield 1
+
+
 def undefined():
     @task
     def needs(service: Service = otelflow.INJECTED):
@@ -186,6 +190,13 @@ MISTAKES = {
     "an injected parameter that is misspelt": misspelt_injection,
     "a captured parameter that does not exist": lambda: task(capture_parameters=["nam"])(undefined),
     "a captured parameter that is no name": lambda: task(capture_parameters=[Unshowable()])(undefined),
+    "fewer retries than none": lambda: task(retries=-1)(pow),
+    "a delay without retries": lambda: task(retry_delay=5)(pow),
+    "a delay below nothing": lambda: task(retries=1, retry_delay=-5)(pow),
+    "a condition that is a class": lambda: task(retries=1, retry_condition_fn=OSError)(pow),
+    "a condition of three arguments": lambda: Flow(retries=1, retry_condition_fn=pow).setup(pow),
+    "a back-off of no number": lambda: otelflow.exponential_backoff("1s"),
+    "retries of a generator": lambda: task(retries=1)(numbers),
     "a value of a keyword of @task": lambda: task(raise_on_error="no"),
     "a value of a keyword of @flow": lambda: flow(flow_config="quiet"),
     "a value that cannot be shown": lambda: flow(flow_name=Unshowable()),

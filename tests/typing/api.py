@@ -26,6 +26,19 @@ def named(number: int) -> list[int]:
     return [number]
 
 
+@task(retries=3, retry_delay=[1, 2.5], retry_jitter_factor=0.5, retry_condition_fn=lambda error: "busy" in str(error))
+def retried(number: int) -> str:
+    return str(number)
+
+
+@task(retries=3, retry_delay=otelflow.exponential_backoff(10))
+async def async_retried(number: int) -> str:
+    return str(number)
+
+
+assert_type(retried(1), str)
+
+
 @task
 async def async_bare(number: int) -> bytes:
     return bytes(number)

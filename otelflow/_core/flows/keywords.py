@@ -12,8 +12,14 @@ from otelflow._core.flows.objective import Objective
 from otelflow.errors import UnknownKeyword
 
 if TYPE_CHECKING:
+    from datetime import timedelta
     from typing import TypedDict
+
+    Seconds = float | timedelta
+    #: A function is one of the attempt's number, or a wait of tenacity
+    Delay = Seconds | Sequence[Seconds] | Callable[[Any], Any]
 else:
+    Seconds = Delay = object  # datetime takes long to import; the policies look at the values themselves
 
     class TypedDict:  # the real one takes a fiftieth of an import, and does nothing else
         def __init_subclass__(cls, total: bool) -> None:
@@ -32,6 +38,11 @@ class _Options(TypedDict, total=False):
 
 class PolicyOptions(TypedDict, total=False):
     """The keywords of the policies and of what else a flow has as a task does: of ``@flow``, ``Flow(…)``, ``@task``."""
+
+    retries: Annotated[int, 0]
+    retry_delay: Annotated[Delay, 0]
+    retry_jitter_factor: Annotated[float | None, None]
+    retry_condition_fn: Annotated[Callable[[Exception], object] | None, None]
 
 
 class EachFlowOptions(_Options, total=False):

@@ -361,6 +361,10 @@ def task(target: Any = None, /, **options: Any) -> Any:
     *raise_on_error* (bool): with False an exception is recorded, and the call returns None.
     *capture_parameters* (True, or names of parameters) and *capture_return_value* (bool): record these values on the
     span, redacted and bounded.
+    *retries* (int): how often it is tried again when it fails; each attempt is a span. *retry_delay*: seconds to wait
+    before, a list of them, a function of the number of the attempt that failed, or a wait of tenacity.
+    *retry_jitter_factor* (float): by how much of itself a delay may be longer, at random. *retry_condition_fn* (a
+    function of the exception): whether to try again.
 
     Returns a function of the same kind: plain, async or generator. Raises UnknownKeyword, NotCallable, or
     ConfigurationError for a value that does not fit its keyword; a call raises the function's own exception, or

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from otelflow._core.policies.policy import Body, Policy
 
 #: The keywords of each policy, by its module. The outermost first: what it wraps, wraps the next.
-KEYWORDS: "Final[Mapping[str, frozenset[str]]]" = {}
+KEYWORDS: "Final[Mapping[str, frozenset[str]]]" = {
+    "retry": frozenset({"retries", "retry_delay", "retry_jitter_factor", "retry_condition_fn"}),
+}
 _ALL: Final = frozenset[str]().union(*KEYWORDS.values())
 
 
@@ -34,7 +36,8 @@ def compose(
     if policies is None:
         if _ALL.isdisjoint(options):
             return body
-        policies = [_policy(module) for module, keywords in KEYWORDS.items() if not keywords.isdisjoint(options)]
+        modules = [module for module, keywords in KEYWORDS.items() if not keywords.isdisjoint(options)]
+        policies = [import_module(f"{__name__}.{module}").POLICY for module in modules]
     for policy in reversed(policies):
         if policy.is_wanted(options):
             if is_generator:
@@ -45,8 +48,3 @@ def compose(
                 )
             body = policy.around_async(body, options) if is_async else policy.around(body, options)
     return body
-
-
-def _policy(module: str) -> "Policy":
-    policy: Policy = import_module(f"{__name__}.{module}").POLICY
-    return policy
