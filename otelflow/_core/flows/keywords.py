@@ -23,8 +23,10 @@ else:
 
     class TypedDict:  # the real one takes a fiftieth of an import, and does nothing else
         def __init_subclass__(cls, total: bool) -> None:
-            for base in cls.__bases__:
-                cls.__annotations__ = {**base.__annotations__, **cls.__annotations__}
+            first, *others = cls.__bases__
+            cls.__annotations__ = {**first.__annotations__, **cls.__annotations__}
+            for base in others:  # policies come after what a decorator has of its own
+                cls.__annotations__ |= base.__annotations__
 
 
 Capture = bool | Sequence[str]
