@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,9 @@ MISTAKES = {
     "a condition that is a class": lambda: task(retries=1, retry_condition_fn=OSError)(pow),
     "a condition of three arguments": lambda: Flow(retries=1, retry_condition_fn=pow).setup(pow),
     "a back-off of no number": lambda: otelflow.exponential_backoff("1s"),
+    "a time-out of nothing": lambda: task(timeout=0)(pow),
+    "a time-out in words": lambda: Flow(timeout="5s").setup(pow),
+    "a task that takes too long": lambda: task(timeout=0.01)(lambda: time.sleep(0.5))(),
     "retries of a generator": lambda: task(retries=1)(numbers),
     "a value of a keyword of @task": lambda: task(raise_on_error="no"),
     "a value of a keyword of @flow": lambda: flow(flow_config="quiet"),
@@ -292,7 +296,7 @@ def test_every_mistake_is_told_as_it_was_reviewed():
 def test_every_kind_of_error_that_can_be_raised_has_a_public_name():
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
 
-    assert len(kinds) == 15
+    assert len(kinds) == 16
     assert all(getattr(otelflow.errors, kind.__name__) is kind for kind in kinds)
     assert {kind.__module__ for kind in kinds} == {"otelflow.errors"}
 

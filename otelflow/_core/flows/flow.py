@@ -677,7 +677,7 @@ def flow(target: Any = None, /, **options: Any) -> Any:
     *capture_parameters* (True, or names), *capture_return_value* (bool): record values, redacted and bounded.
     *objective* (``Objective``): what alerts are made of. *buckets* (numbers, seconds): those of the metric of
     durations.
-    *retries*, *retry_delay*, *retry_jitter_factor*, *retry_condition_fn*: as those of ``task``.
+    *retries*, *retry_delay*, *retry_jitter_factor*, *retry_condition_fn*, *timeout*: as those of ``task``.
     *execute_on_call* (bool): calling it runs the flow, and returns what the function returns; there is no ``Flow``.
 
     Returns a function that returns the ``Flow``. Raises UnknownKeyword, NotCallable, or ConfigurationError for a value

@@ -45,6 +45,7 @@ class PolicyOptions(TypedDict, total=False):
     retry_delay: Annotated[Delay, 0]
     retry_jitter_factor: Annotated[float | None, None]
     retry_condition_fn: Annotated[Callable[[Exception], object] | None, None]
+    timeout: Annotated[Seconds | None, None]
 
 
 class EachFlowOptions(_Options, total=False):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 #: The keywords of each policy, by its module. The outermost first: what it wraps, wraps the next.
 KEYWORDS: "Final[Mapping[str, frozenset[str]]]" = {
     "retry": frozenset({"retries", "retry_delay", "retry_jitter_factor", "retry_condition_fn"}),
+    "timeout": frozenset({"timeout"}),
 }
 _ALL: Final = frozenset[str]().union(*KEYWORDS.values())
 

@@ -4,6 +4,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from otelflow._core.process import losses
+from otelflow._core.runs.drivers import can_be_awaited, waits_for_await
 from otelflow._core.text.safe_str import bounded_name
 
 Body = Callable[..., Any]
@@ -40,3 +42,14 @@ def takes_one(function: Callable[..., object]) -> bool:
     except ValueError:  # some callables written in C have no signature
         return True
     return True
+
+
+def warn_of_awaitable(value: object, name: str, keyword: str) -> None:
+    """Log once when the function called *name* returns *value* to be awaited, for which *keyword* comes too early."""
+    if can_be_awaited(value) and waits_for_await(value):
+        losses.warn_once(
+            f"{keyword} {name}",
+            "%r has returned something to await, for which its %s does not count: make it an 'async def'",
+            name,
+            keyword,
+        )

@@ -8,12 +8,11 @@ from typing import Any, Final
 from otelflow import semconv
 from otelflow._core.policies import loops
 from otelflow._core.policies.delays import CallState, Delays
-from otelflow._core.policies.policy import Body, name_of, takes_one
+from otelflow._core.policies.policy import Body, name_of, takes_one, warn_of_awaitable
 from otelflow._core.process import losses
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import spans
 from otelflow._core.runs.current import current_run
-from otelflow._core.runs.drivers import can_be_awaited, waits_for_await
 from otelflow._core.runs.endings import SUCCESS, Ending, ending_of
 from otelflow._core.runs.engine import close_run, open_run
 from otelflow._core.runs.run import Run
@@ -84,29 +83,15 @@ class _Call:
         self._delay = self._waited = 0.0
 
     def next_attempt(self) -> Attempt:
-        """Return the next attempt, which takes what ``this_task`` records as long as it is open."""
-        owner, plan = self._owner, self._plan
+        """Return the next attempt."""
+        plan = self._plan
         self._number += 1
-        attempt = Attempt(owner, plan.name, self._number, self._delay, is_last=self._number == plan.attempts)
-        if attempt.task is not None and attempt.task.task_run is owner:
-            attempt.task.task_run = attempt
-        return attempt
+        return Attempt(self._owner, plan.name, self._number, self._delay, is_last=self._number == plan.attempts)
 
     def succeeded(self, attempt: Attempt, value: object) -> None:
         """End *attempt*, which has returned *value*."""
-        if can_be_awaited(value) and waits_for_await(value):
-            losses.warn_once(
-                f"retries {self._plan.name}",
-                "%r has retries and returned something to await: what fails there is not tried again; "
-                "make it an 'async def' that awaits it",
-                self._plan.name,
-            )
-        self._close(attempt, SUCCESS)
-
-    def _close(self, attempt: Attempt, ending: Ending) -> None:
-        if attempt.task is not None and attempt.task.task_run is attempt:
-            attempt.task.task_run = self._owner
-        close_run(attempt, ending)
+        warn_of_awaitable(value, self._plan.name, "retries")
+        close_run(attempt, SUCCESS)
 
     def failed(self, attempt: Attempt, error: BaseException) -> float | None:
         """End *attempt* with *error*; return how long to wait for the next one, or None if it was the last."""
@@ -119,10 +104,10 @@ class _Call:
         except BaseException as trouble:  # a property of a foreign class, or a group nested too deep
             ending = Ending(semconv.FAILURE, error)
             if comes_from_outside(trouble):
-                self._close(attempt, ending)
+                close_run(attempt, ending)
                 raise
         attempt.is_followed = delay is not None
-        self._close(attempt, ending)
+        close_run(attempt, ending)
         if delay is not None:
             self._delay = delay
             self.log(attempt.span_name.removeprefix(semconv.ATTEMPT_SPAN), ending, delay)

@@ -335,4 +335,4 @@ def test_a_plain_function_that_returns_a_coroutine_is_told_that_its_failure_come
         return await fetch()
 
     assert asyncio.run(main()) == "slept"
-    assert "make it an 'async def' that awaits it" in caplog.text
+    assert "its retries does not count: make it an 'async def'" in caplog.text
