@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from otelflow._core.inside.events import Flow_Run__Event, Flow_Run__Event_Data, Flow_Run__Event_Type
     from otelflow._core.inside.listeners import Flow_Events, add_listener, flow_events, remove_listener
     from otelflow._core.inside.log_capture import get_run_logger
+    from otelflow._core.policies.delays import exponential_backoff
     from otelflow._core.runs.propagation import continue_trace, trace_headers
     from otelflow._core.text.redaction import redact
     from otelflow._telemetry.configure import Telemetry, configure, force_flush
@@ -45,6 +46,7 @@ __all__ = [
     "add_listener",
     "configure",
     "continue_trace",
+    "exponential_backoff",
     "flow",
     "flow_events",
     "force_flush",
@@ -68,6 +70,7 @@ _LATE: Final = {
     "add_listener": "otelflow._core.inside.listeners",
     "configure": "otelflow._telemetry.configure",
     "continue_trace": "otelflow._core.runs.propagation",
+    "exponential_backoff": "otelflow._core.policies.delays",
     "flow_events": "otelflow._core.inside.listeners",
     "force_flush": "otelflow._telemetry.configure",
     "get_run_logger": "otelflow._core.inside.log_capture",

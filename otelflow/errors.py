@@ -7,6 +7,7 @@ OtelflowError
 ├── DecoratedTwice (TypeError)          @task over @flow, or one of them twice
 ├── FlowNotSetUp (ValueError)           execute() before setup()
 ├── UnfillableParameter (TypeError)     a parameter has no value, default or injection
+├── RunTimeout (TimeoutError)           a flow or task took longer than its timeout
 ├── InvalidArtifact (ValueError)        an artifact that cannot be recorded as asked
 ├── InvalidListener (TypeError)         a listener without a hook
 ├── TargetNotFound (LookupError)        no such file, module or flow
@@ -33,6 +34,7 @@ __all__ = [
     "MissingExtra",
     "NotCallable",
     "OtelflowError",
+    "RunTimeout",
     "StoreUnreadable",
     "TargetNotFound",
     "TargetNotImportable",
@@ -43,7 +45,7 @@ __all__ = [
 
 
 class OtelflowError(Exception):
-    """Whatever otelflow itself refuses; a flow's own exceptions are never wrapped in it.
+    """Whatever otelflow itself refuses or gives up; a flow's own exceptions are never wrapped in it.
 
     >>> from otelflow import OtelflowError, task
     >>> try:
@@ -117,6 +119,17 @@ class UnfillableParameter(OtelflowError, TypeError):
         else:
             cure = ""
         super().__init__(f"{kind} {name!r} cannot be called: {reason}{cure}")
+
+
+class RunTimeout(OtelflowError, TimeoutError):
+    """Raised by a flow or task that took longer than its ``timeout``: ``seconds``."""
+
+    def __init__(self, kind: str, name: str, seconds: float) -> None:
+        super().__init__(f"{kind} {name!r} took longer than its timeout of {seconds:g} s")
+        self.kind, self.name, self.seconds = kind, name, seconds
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.kind, self.name, self.seconds), vars(self)  # an OSError is made by its __init__
 
 
 class InvalidArtifact(OtelflowError, ValueError):

@@ -9,6 +9,7 @@ SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 # Span names: low cardinality; ids and indexes are attributes
 FLOW_SPAN: Final = "flow "  # and the name of the flow
 TASK_SPAN: Final = "task "
+ATTEMPT_SPAN: Final = "attempt "  # of a flow or task that has retries, and its name
 
 # Spans
 FLOW_NAME: Final = "otelflow.flow.name"
@@ -22,6 +23,12 @@ TASK_RUN_NAME: Final = "otelflow.task.run.name"
 RUN_RESULT: Final = "otelflow.run.result"
 RUN_PARAMETER: Final = "otelflow.run.parameter.{name}"
 RUN_RETURN_VALUE: Final = "otelflow.run.return_value"
+RUN_ATTEMPTS: Final = "otelflow.run.attempts"  # how often it was tried
+RUN_RETRY_DELAY: Final = "otelflow.run.retry_delay"  # seconds that were waited between attempts
+RUN_TIMEOUT: Final = "otelflow.run.timeout"  # seconds; on a run that was given up at its deadline
+RUN_BODY_RUNNING: Final = "otelflow.run.body_running"  # whether what it ran goes on all the same
+ATTEMPT_NUMBER: Final = "otelflow.attempt.number"
+ATTEMPT_DELAY: Final = "otelflow.attempt.delay"  # seconds that were waited before it
 GENERATOR_CLOSED_EARLY: Final = "otelflow.generator.closed_early"
 MESSAGES_OMITTED: Final = "otelflow.messages.omitted"
 ARTIFACTS_OMITTED: Final = "otelflow.artifacts.omitted"
@@ -80,12 +87,14 @@ RUNNING: Final = "running"
 
 # Metrics
 FLOW_RUNS: Final = "otelflow_flow_runs_total"
+FLOW_RETRIES: Final = "otelflow_flow_retries_total"
 FLOW_RUN_DURATION: Final = "otelflow_flow_run_duration_seconds"
 FLOW_RUNS_IN_PROGRESS: Final = "otelflow_flow_runs_in_progress"
 FLOW_OLDEST_RUN: Final = "otelflow_flow_oldest_run_start_timestamp_seconds"
 FLOW_LAST_RUN: Final = "otelflow_flow_last_run_timestamp_seconds"
 FLOW_LAST_RUN_DURATION: Final = "otelflow_flow_last_run_duration_seconds"
 TASK_RUNS: Final = "otelflow_task_runs_total"
+TASK_RETRIES: Final = "otelflow_task_retries_total"
 TASK_RUN_DURATION: Final = "otelflow_task_run_duration_seconds"
 TASK_FAILURES: Final = "otelflow_task_failures_total"
 TELEMETRY_DROPPED: Final = "otelflow_telemetry_dropped_total"

@@ -22,6 +22,7 @@ from opentelemetry.util._once import Once
 import otelflow
 import otelflow_exporters
 from otelflow._core.flows.flow_state import state_value
+from otelflow._core.flows.keywords import PolicyOptions
 from otelflow.errors import OtelflowError
 from otelflow_exporters import StoreSpanExporter
 
@@ -213,8 +214,10 @@ def test_help_shows_the_keywords_of_a_decorator_with_their_defaults(decorator, k
     text = pydoc.plain(pydoc.render_doc(decorator))
 
     parameters = inspect.signature(decorator).parameters
-    assert list(parameters) == ["target", *keywords.split()]
+    policies = list(PolicyOptions.__annotations__)
+    assert [name for name in parameters if name not in policies] == ["target", *keywords.split()]
+    assert [name for name in parameters if name in policies] == policies
     assert all(parameter.kind is parameter.KEYWORD_ONLY for name, parameter in parameters.items() if name != "target")
-    assert all(f"{name}: " in text for name in keywords.split())
+    assert all(f"{name}: " in text for name in (*keywords.split(), *policies))
     assert "capture_return_value: bool = False" in text
-    assert all(f"*{name}*" in inspect.getdoc(decorator) for name in keywords.split())
+    assert all(f"*{name}*" in inspect.getdoc(decorator) for name in (*keywords.split(), *policies))

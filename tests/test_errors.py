@@ -15,6 +15,7 @@ MADE = [
     errors.DecoratedTwice("@task", "@flow", "nightly"),
     errors.FlowNotSetUp(),
     errors.UnfillableParameter("task", "load", "missing a required argument: 'path'"),
+    errors.RunTimeout("task", "load", 1.5),
     errors.InvalidArtifact("text"),
     errors.InvalidListener("text"),
     errors.TargetNotFound("text"),

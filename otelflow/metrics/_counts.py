@@ -88,7 +88,7 @@ class Distribution:
 class Series:
     """The runs of one flow (``task`` is None), or of one task in it: durations by result, failures by type of error."""
 
-    __slots__ = ("bounds", "durations", "failures", "flow", "is_rest", "task")
+    __slots__ = ("bounds", "durations", "failures", "flow", "is_rest", "retries", "task")
 
     def __init__(self, flow: str, task: str | None, bounds: tuple[float, ...]) -> None:
         self.flow = flow
@@ -97,6 +97,7 @@ class Series:
         self.bounds = bounds
         self.durations: dict[str, Distribution] = {}
         self.failures: dict[str, int] = {}
+        self.retries = 0
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -109,6 +110,7 @@ class Series:
         # Copies: the garbage collector may end a generator's run, which counts, in the middle of the loop.
         twin.durations = {result: durations.copy() for result, durations in self.durations.copy().items()}
         twin.failures = self.failures.copy()
+        twin.retries = self.retries
         return twin
 
 
@@ -179,8 +181,12 @@ class Aggregator(Observer):
 
     def run_started(self, run: Run) -> None:
         """Have every counter of *run* before it can count anything."""
-        if not run.kind:
-            return  # a span inside a flow or task, which is counted
+        if not run.kind:  # a span inside a flow or task, which is counted
+            if run.attempt > 1:
+                series = self._series.get((run.flow_name, run.task_name)) or self._add_series(run)
+                with self._lock:
+                    series.retries += 1
+            return
         if (run.flow_name, run.task_name) not in self._series:
             self._add_series(run)
         if run.kind == "flow" and self.hooks.flow_started is not None and _is_outermost(run):
@@ -297,6 +303,7 @@ class Aggregator(Observer):
             self.run_count,
             # Counted after its run: a look between the two must not be the last.
             sum(sum(series.failures.copy().values()) for series in self._series.copy().values()),
+            sum(series.retries for series in self._series.copy().values()),
             len(self._series),
             len(declared.declared_flows()),
             {(id(run), run.clock) for run in open_runs.open_runs() if run.kind == "flow"},

@@ -94,6 +94,10 @@ def _durations(series_list: Iterable[Series]) -> list[Sample]:
     ]
 
 
+def _retries(series_list: Iterable[Series]) -> list[Sample]:
+    return [Sample(series.labels, series.retries) for series in series_list]
+
+
 def _last_runs(snapshot: Snapshot, value: Callable[[Distribution], float]) -> list[Sample]:
     return [
         Sample((*series.labels, result), value(durations), time=durations.last_time)
@@ -190,6 +194,22 @@ METRICS: Final = (
             for series in snapshot.tasks
             for error, count in series.failures.items()
         ],
+    ),
+    Metric(
+        semconv.FLOW_RETRIES,
+        "How often runs of flows were tried again.",
+        "counter",
+        ("flow",),
+        "sum",
+        lambda snapshot: _retries(snapshot.flows),
+    ),
+    Metric(
+        semconv.TASK_RETRIES,
+        "How often runs of tasks were tried again.",
+        "counter",
+        ("flow", "task"),
+        "sum",
+        lambda snapshot: _retries(snapshot.tasks),
     ),
     Metric(
         semconv.TELEMETRY_DROPPED,

@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,10 @@ class Service:
 def artifact(**keywords):
     with ready() as block:
         block.add_flow_artifact(**keywords)
+
+
+def numbers():
+    yield 1
 
 
 def undefined():
@@ -186,6 +191,16 @@ MISTAKES = {
     "an injected parameter that is misspelt": misspelt_injection,
     "a captured parameter that does not exist": lambda: task(capture_parameters=["nam"])(undefined),
     "a captured parameter that is no name": lambda: task(capture_parameters=[Unshowable()])(undefined),
+    "fewer retries than none": lambda: task(retries=-1)(pow),
+    "a delay without retries": lambda: task(retry_delay=5)(pow),
+    "a delay below nothing": lambda: task(retries=1, retry_delay=-5)(pow),
+    "a condition that is a class": lambda: task(retries=1, retry_condition_fn=OSError)(pow),
+    "a condition of three arguments": lambda: Flow(retries=1, retry_condition_fn=pow).setup(pow),
+    "a back-off of no number": lambda: otelflow.exponential_backoff("1s"),
+    "a time-out of nothing": lambda: task(timeout=0)(pow),
+    "a time-out in words": lambda: Flow(timeout="5s").setup(pow),
+    "a task that takes too long": lambda: task(timeout=0.01)(lambda: time.sleep(0.5))(),
+    "retries of a generator": lambda: task(retries=1)(numbers),
     "a value of a keyword of @task": lambda: task(raise_on_error="no"),
     "a value of a keyword of @flow": lambda: flow(flow_config="quiet"),
     "a value that cannot be shown": lambda: flow(flow_name=Unshowable()),
@@ -281,7 +296,7 @@ def test_every_mistake_is_told_as_it_was_reviewed():
 def test_every_kind_of_error_that_can_be_raised_has_a_public_name():
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
 
-    assert len(kinds) == 15
+    assert len(kinds) == 16
     assert all(getattr(otelflow.errors, kind.__name__) is kind for kind in kinds)
     assert {kind.__module__ for kind in kinds} == {"otelflow.errors"}
 

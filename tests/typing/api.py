@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator
+from datetime import timedelta
 from typing import Any, assert_type
 
 import otelflow
@@ -24,6 +25,33 @@ def called(number: int) -> str:
 @task(task_name="named", capture_parameters=["number"], capture_return_value=True)
 def named(number: int) -> list[int]:
     return [number]
+
+
+@task(retries=3, retry_delay=[1, 2.5], retry_jitter_factor=0.5, retry_condition_fn=lambda error: "busy" in str(error))
+def retried(number: int) -> str:
+    return str(number)
+
+
+@task(timeout=2.5)
+def limited(number: int) -> str:
+    return str(number)
+
+
+@flow(timeout=timedelta(minutes=5), retries=1, retry_delay=timedelta(seconds=5))
+def limited_flow(number: int) -> str:
+    return str(number)
+
+
+assert_type(limited(1), str)
+assert_type(limited_flow(1), Flow[str])
+
+
+@task(retries=3, retry_delay=otelflow.exponential_backoff(10))
+async def async_retried(number: int) -> str:
+    return str(number)
+
+
+assert_type(retried(1), str)
 
 
 @task

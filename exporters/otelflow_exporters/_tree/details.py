@@ -68,6 +68,8 @@ def _closing(span: Span, nodes: dict[str, SpanNode], view: TreeView) -> Iterator
     """Yield what is known of a span without a time."""
     if span.attributes.get(names.GENERATOR_CLOSED_EARLY):
         yield Detail("its consumer closed it before its end", mark="more", time=span.end)
+    if span.attributes.get(names.RUN_BODY_RUNNING):
+        yield Detail("what it ran was still running then", mark="more", time=span.end)
     for key, noun in _OMITTED:
         count = span.attributes.get(key)
         if isinstance(count, int) and count > 0:

@@ -7,6 +7,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from otelflow import semconv as names
+from otelflow._core.text.durations import in_words
 from otelflow._core.text.visible import one_line
 from otelflow_exporters._otlp.model import Span
 from otelflow_exporters._tree.forest import SpanNode
@@ -42,6 +43,7 @@ def label_of(node: SpanNode, room: int, style: str, *, is_whole: bool) -> Label:
     run_name = _run_name(span)
     if run_name:
         text.append(f" {one_line(run_name, longest)}", style="bold")
+    text.append(tries(span), style="bold")
     if span.kind not in ("internal", "unspecified"):
         text.append(f" {span.kind}", style="dim")
     if span.is_open:
@@ -65,6 +67,19 @@ def label_of(node: SpanNode, room: int, style: str, *, is_whole: bool) -> Label:
     if node.error_from_below and cell_len(text.plain) + 1 + len(node.error_from_below) <= room:
         text.append(f" {one_line(node.error_from_below)}", style="red")
     return Label(text, below, is_cut and not is_whole)
+
+
+def tries(span: Span) -> str:
+    """Return of one attempt which it is, and how long was waited before it; of the whole how many there were."""
+    number, delay = span.attributes.get(names.ATTEMPT_NUMBER), span.attributes.get(names.ATTEMPT_DELAY)
+    count, waited = span.attributes.get(names.RUN_ATTEMPTS), span.attributes.get(names.RUN_RETRY_DELAY)
+    if isinstance(number, int):
+        return f" {number}{_time(' after', delay)}"
+    return f" {count} attempts{_time(', waited', waited)}" if isinstance(count, int) and count > 1 else ""
+
+
+def _time(word: str, seconds: object) -> str:
+    return f"{word} {in_words(seconds)}" if isinstance(seconds, int | float) and seconds > 0 else ""
 
 
 def _run_name(span: Span) -> str:

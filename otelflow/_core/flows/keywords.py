@@ -12,12 +12,21 @@ from otelflow._core.flows.objective import Objective
 from otelflow.errors import UnknownKeyword
 
 if TYPE_CHECKING:
+    from datetime import timedelta
     from typing import TypedDict
+
+    Seconds = float | timedelta
+    #: A function is one of the attempt's number, or a wait of tenacity
+    Delay = Seconds | Sequence[Seconds] | Callable[[Any], Any]
 else:
+    Seconds = Delay = object  # datetime takes long to import; the policies look at the values themselves
 
     class TypedDict:  # the real one takes a fiftieth of an import, and does nothing else
         def __init_subclass__(cls, total: bool) -> None:
-            cls.__annotations__ = {**cls.__base__.__annotations__, **cls.__annotations__}
+            first, *others = cls.__bases__
+            cls.__annotations__ = {**first.__annotations__, **cls.__annotations__}
+            for base in others:  # policies come after what a decorator has of its own
+                cls.__annotations__ |= base.__annotations__
 
 
 Capture = bool | Sequence[str]
@@ -27,6 +36,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 class _Options(TypedDict, total=False):
     capture_parameters: Annotated[Capture, False]
     capture_return_value: Annotated[bool, False]
+
+
+class PolicyOptions(TypedDict, total=False):
+    """The keywords of the policies and of what else a flow has as a task does: of ``@flow``, ``Flow(…)``, ``@task``."""
+
+    retries: Annotated[int, 0]
+    retry_delay: Annotated[Delay, 0]
+    retry_jitter_factor: Annotated[float | None, None]
+    retry_condition_fn: Annotated[Callable[[Exception], object] | None, None]
+    timeout: Annotated[Seconds | None, None]
 
 
 class EachFlowOptions(_Options, total=False):
@@ -39,7 +58,7 @@ class EachFlowOptions(_Options, total=False):
     buckets: Annotated[Sequence[float] | None, None]
 
 
-class CommonFlowOptions(EachFlowOptions, total=False):
+class CommonFlowOptions(EachFlowOptions, PolicyOptions, total=False):
     """The keywords of ``@flow`` but for the one that changes the type of what is returned."""
 
     data: Annotated[Mapping[str, Any] | None, None]
@@ -52,7 +71,7 @@ class FlowOptions(CommonFlowOptions, total=False):
     execute_on_call: Annotated[bool, False]
 
 
-class CommonTaskOptions(_Options, total=False):
+class CommonTaskOptions(_Options, PolicyOptions, total=False):
     """The keywords of ``@task`` but for the one that changes the type of what is returned."""
 
     task_name: Annotated[str | None, None]

@@ -183,14 +183,20 @@ class Task(Speaker):
         return {name: value for name, value in vars(self).items() if name not in private}
 
     def _write_message(self, level: int, message: object, task_run_id: str | None) -> None:
+        own = self.task_run or open_run_here()
         messages.write(
-            self.task_run or open_run_here() or self._speaking_run(), level, message, task_run_id=task_run_id
+            self._speaking_run() if own is None else self._innermost(own), level, message, task_run_id=task_run_id
         )
+
+    def _innermost(self, own: Run) -> Run:
+        """Return the attempt of this task that is open here, or else *own*."""
+        run = open_run_here()
+        return own if run is None or run.task is not self else run
 
     def _speaking_run(self) -> Run:
         """Return the run to which what is recorded now belongs: one that is never opened, outside a run."""
         if self.task_run is not None:
-            return self.task_run
+            return self._innermost(self.task_run)
         run = Run(None, settings(), self, self.task_name, self.task_id)
         run.flow = self.task_flow
         run.has_ended = self.duration is not None and provider.span_maker() is not None
@@ -354,6 +360,11 @@ def task(target: Any = None, /, **options: Any) -> Any:
     *raise_on_error* (bool): with False an exception is recorded, and the call returns None.
     *capture_parameters* (True, or names of parameters) and *capture_return_value* (bool): record these values on the
     span, redacted and bounded.
+    *retries* (int): how often it is tried again when it fails; each attempt is a span. *retry_delay*: seconds to wait
+    before, a list of them, a function of the number of the attempt that failed, or a wait of tenacity.
+    *retry_jitter_factor* (float): by how much of itself a delay may be longer, at random. *retry_condition_fn* (a
+    function of the exception): whether to try again. *timeout* (seconds, or a ``timedelta``): after which each attempt
+    is given up with RunTimeout; a function runs in a thread of its own for that, and goes on there.
 
     Returns a function of the same kind: plain, async or generator. Raises UnknownKeyword, NotCallable, or
     ConfigurationError for a value that does not fit its keyword; a call raises the function's own exception, or

@@ -1,7 +1,12 @@
 """What a policy is: something around the body of a flow or task."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
+
+from otelflow._core.process import losses
+from otelflow._core.runs.drivers import can_be_awaited, waits_for_await
+from otelflow._core.text.safe_str import bounded_name
 
 Body = Callable[..., Any]
 
@@ -17,3 +22,34 @@ class Policy(Protocol):
 
     def around_async(self, body: Body, options: Mapping[str, Any]) -> Body:
         """Do as ``around`` for a coroutine function."""
+
+
+def name_of(body: Body) -> str:
+    """Return what *body* is called in an error."""
+    while not hasattr(body, "__name__") and hasattr(body, "func"):
+        body = body.func  # of functools.partial()
+    return bounded_name(getattr(body, "__name__", type(body).__name__))
+
+
+def takes_one(function: Callable[..., object]) -> bool:
+    """Tell whether *function* is a plain function that can be called with one value."""
+    if isinstance(function, type) or inspect.iscoroutinefunction(function):
+        return False
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # some callables written in C have no signature
+        return True
+    return True
+
+
+def warn_of_awaitable(value: object, name: str, keyword: str) -> None:
+    """Log once when the function called *name* returns *value* to be awaited, for which *keyword* comes too early."""
+    if can_be_awaited(value) and waits_for_await(value):
+        losses.warn_once(
+            f"{keyword} {name}",
+            "%r has returned something to await, for which its %s does not count: make it an 'async def'",
+            name,
+            keyword,
+        )

@@ -204,7 +204,8 @@ def _report_end(run: Run, ending: Ending) -> None:
     if parent.recorded is None:
         parent.recorded = {}
     if len(parent.recorded) < _REMEMBERED:
-        parent.recorded[id(error)] = (error, spans.origin(run, error) or run.span_name)
+        # One attempt is no place of its own: it was in the task or flow that is tried.
+        parent.recorded[id(error)] = (error, spans.origin(run, error) or (run.span_name if run.kind else ""))
 
 
 def _report_failure(run: Run, moment: str, error: Exception) -> None:

@@ -13,7 +13,7 @@ from otelflow._core.process.settings import settings
 from otelflow._core.runs.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from opentelemetry.context import Context
 
@@ -105,7 +105,7 @@ def _describe_error(run: Run, span: Span, error: BaseException) -> None:
     span.set_attribute(semconv.ERROR_TYPE, error_type)
     if run.ending.is_failure:
         culprit = origin(run, error) if run.kind == "flow" else None
-        if culprit is not None:
+        if culprit:
             span.set_attribute(semconv.FLOW_FAILED_IN, culprit)
             message = f"{culprit}: {message or error_type}"
         if not _may_fail(run, error):
@@ -151,6 +151,15 @@ def _may_fail(run: Run, error: BaseException) -> bool:
             return True
         inner = inner.parent
     return False
+
+
+def note(run: Run, key: str, value: "str | float | Sequence[str]") -> None:
+    """Write an attribute that a policy learns while *run* is open on its span."""
+    if run.is_recording:
+        try:
+            run.span.set_attribute(key, value)
+        except Exception as error:  # noqa: BLE001 a host's span is foreign code
+            losses.warn_once("note", "A span does not take an attribute; the run goes on", error=error)
 
 
 def give_up(run: Run) -> None:

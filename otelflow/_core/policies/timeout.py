@@ -1,0 +1,137 @@
+"""Give up on a body that takes too long: its run ends at the deadline, whatever the body does then."""
+
+import contextvars
+import functools
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from otelflow import semconv
+from otelflow._core.policies.delays import seconds_of
+from otelflow._core.policies.loops import running_trio
+from otelflow._core.policies.policy import Body, name_of, warn_of_awaitable
+from otelflow._core.runs import spans
+from otelflow._core.runs.current import current_run
+from otelflow._core.runs.run import Run
+from otelflow.errors import ConfigurationError, RunTimeout
+
+
+class _Limit:
+    """The timeout of one decorator. Raises ConfigurationError for one that is no time."""
+
+    def __init__(self, body: Body, options: Mapping[str, Any]) -> None:
+        self.name = name_of(body)
+        timeout = options["timeout"]
+        try:
+            self.seconds = seconds_of(timeout)
+            if not self.seconds:
+                raise ValueError(repr(timeout))  # noqa: TRY301 it is said as the others are
+        except ValueError as error:
+            raise ConfigurationError(
+                f"{self.name!r}: timeout must be a number of seconds above 0 or a timedelta, not {error}"
+            ) from None
+
+    def error(self, run: Run | None, *, is_running: bool) -> RunTimeout:
+        """Return what ends *run* at its deadline, and say on its span whether the body goes on."""
+        if run is None:  # it could not be opened
+            return RunTimeout("task", self.name, self.seconds)
+        spans.note(run, semconv.RUN_TIMEOUT, self.seconds)
+        spans.note(run, semconv.RUN_BODY_RUNNING, is_running)
+        kind, name = ("flow", run.flow_name) if run.task is None else ("task", run.task_name)
+        return RunTimeout(kind, name or self.name, self.seconds)
+
+
+class _Thread(threading.Thread):
+    """The thread of one body. The process does not wait for it: the body may never end."""
+
+    def __init__(self, name: str, call: Callable[[], Any]) -> None:
+        super().__init__(name=f"otelflow-{name}", daemon=True)
+        self._call: Callable[[], Any] | None = functools.partial(contextvars.copy_context().run, call)
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self.has_ended = False
+
+    def run(self) -> None:
+        """Run the body, and keep how it ended for who waits."""
+        assert self._call is not None  # noqa: S101 it runs once
+        try:
+            self._value = self._call()
+        except BaseException as error:  # noqa: BLE001 it is raised again by who waits
+            self._error = error
+        self._call = None
+        self.has_ended = True
+
+    def result(self) -> Any:
+        """Return what the body has returned, or raise what it has raised."""
+        value, error = self._value, self._error
+        self._value = self._error = None  # an exception refers to this frame, which must not refer to it
+        try:
+            if error is not None:
+                raise error
+            return value
+        finally:
+            del error
+
+
+class Timeout:
+    """Ends a run at its deadline. A coroutine is cancelled; a function runs in a thread, where nothing can stop it."""
+
+    def is_wanted(self, options: Mapping[str, Any]) -> bool:
+        """Tell whether there is a time-out."""
+        return options.get("timeout") is not None
+
+    def around(self, body: Body, options: Mapping[str, Any]) -> Body:
+        """Return *body* in a thread of its own, which is left alone when its time is over."""
+        limit = _Limit(body, options)
+
+        @functools.wraps(body)
+        def limited(*args: Any, **kwargs: Any) -> Any:
+            run = current_run()
+            thread = _Thread(limit.name, functools.partial(body, *args, **kwargs))
+            try:
+                thread.start()
+            except RuntimeError as error:
+                error.add_note(f"{limit.name!r} has a timeout, and so needs a thread of its own")
+                raise
+            try:
+                thread.join(limit.seconds)
+            except BaseException:  # Ctrl-C, say
+                if run is not None and not thread.has_ended:
+                    spans.note(run, semconv.RUN_BODY_RUNNING, True)
+                raise
+            if not thread.has_ended:
+                raise limit.error(run, is_running=True)
+            value = thread.result()
+            warn_of_awaitable(value, limit.name, "timeout")
+            return value
+
+        return limited
+
+    def around_async(self, body: Body, options: Mapping[str, Any]) -> Body:
+        """Return *body*, a coroutine function, which is cancelled when its time is over."""
+        limit = _Limit(body, options)
+
+        @functools.wraps(body)
+        async def limited(*args: Any, **kwargs: Any) -> Any:
+            run = current_run()
+            trio = running_trio()
+            if trio is not None:
+                with trio.move_on_after(limit.seconds) as scope:
+                    return await body(*args, **kwargs)
+                raise limit.error(run, is_running=False)
+            import asyncio  # noqa: PLC0415 its loop runs, so it is there
+
+            scope = asyncio.timeout(limit.seconds)
+            try:
+                async with scope:
+                    return await body(*args, **kwargs)
+            except TimeoutError as error:
+                # Not the body's own: it was cancelled at the deadline, and by nobody else.
+                if scope.expired() and isinstance(error.__cause__, asyncio.CancelledError):
+                    raise limit.error(run, is_running=False) from error.__cause__
+                raise
+
+        return limited
+
+
+POLICY: Final = Timeout()
