@@ -4,7 +4,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from otelflow._core.process.process import State
 from otelflow._core.text.functions import plain_function
@@ -87,14 +87,16 @@ class Injection:
 
     __slots__ = ("_annotated", "_function", "_named", "_parameters", "_required", "is_needless")
 
+    is_checked: ClassVar[bool] = False
+
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._parameters = _parameters(function)
         self._named = tuple(p for p in self._parameters if p.name in NAMES)
         self._required = tuple(p for p in self._parameters if p.default is INJECTED and p.name not in NAMES)
         self._annotated: tuple[tuple[_Parameter, type], ...] | None = None
-        #: Whether it is known that the function asks for nothing; before the first call it is not, for annotations
-        self.is_needless = not self._parameters
+        #: Whether it is known that nothing is to be done before a call; before the first it is not, for annotations
+        self.is_needless = not (self._parameters or self.is_checked)
 
     def fill(
         self,
@@ -147,7 +149,7 @@ class Injection:
                 if parameter.is_open and parameter.annotation is not inspect.Parameter.empty
                 if (kind := _class_of(parameter.annotation, self._function)) is not None
             )
-            self.is_needless = not (self._named or self._required or self._annotated)
+            self.is_needless = not (self._named or self._required or self._annotated or self.is_checked)
         return self._annotated
 
 
@@ -156,10 +158,11 @@ class CheckedInjection(Injection):
 
     __slots__ = ("_name",)
 
+    is_checked: ClassVar[bool] = True
+
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         super().__init__(function)
         self._name = name
-        self.is_needless = False
 
     def fill(
         self,
@@ -170,7 +173,6 @@ class CheckedInjection(Injection):
     ) -> dict[str, Any]:
         """Do as ``fill`` of any injection. Raises UnfillableParameter when the arguments do not fit."""
         kwargs = super().fill(args, kwargs, named, dependencies)
-        self.is_needless = False
         reason = why_uncallable(self._function, args, kwargs)
         if reason is not None:
             raise UnfillableParameter("flow" if named["this_task"] is None else "task", self._name, reason)

@@ -1,7 +1,6 @@
 """Try a body again when it fails: each attempt is a span, and what was waited before it stands there."""
 
 import functools
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -9,7 +8,7 @@ from otelflow import semconv
 from otelflow._core.policies import loops
 from otelflow._core.policies.delays import CallState, Delays
 from otelflow._core.policies.policy import Body, name_of, takes_one, warn_of_awaitable
-from otelflow._core.process import losses
+from otelflow._core.process import clock, losses
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import spans
 from otelflow._core.runs.current import current_run
@@ -187,7 +186,7 @@ class Retry:
                     else:
                         return value
                     if delay:
-                        time.sleep(delay)
+                        clock.sleep(delay)
                     call.waited()
             finally:
                 call.end()
