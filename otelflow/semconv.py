@@ -34,6 +34,11 @@ TELEMETRY_LOST: Final = "otelflow.telemetry.dropped.{signal}.{reason}"
 JOB_ID: Final = "otelflow.job.id"
 JOB_RETRIES: Final = "otelflow.job.retries"
 
+# On the flow of a schedule: what it is called, when it was due (ISO 8601), and how many before it did not take place
+SCHEDULE_NAME: Final = "otelflow.schedule.name"
+SCHEDULE_TIME: Final = "otelflow.schedule.time"
+SCHEDULE_MISSED: Final = "otelflow.schedule.missed"
+
 # OpenTelemetry's own
 CODE_FUNCTION_NAME: Final = "code.function.name"
 ERROR_TYPE: Final = "error.type"
@@ -86,5 +91,6 @@ TASK_RUNS: Final = "otelflow_task_runs_total"
 TASK_RUN_DURATION: Final = "otelflow_task_run_duration_seconds"
 TASK_FAILURES: Final = "otelflow_task_failures_total"
 TELEMETRY_DROPPED: Final = "otelflow_telemetry_dropped_total"
+SCHEDULE_MISSED_RUNS: Final = "otelflow_schedule_missed_runs_total"
 LISTENER_ERRORS: Final = "otelflow_listener_errors_total"
 BUILD_INFO: Final = "otelflow_build_info"

@@ -151,6 +151,55 @@ def run(
     raise typer.Exit(run_target(target, param or [], options))
 
 
+@app.command(
+    epilog=examples(
+        "otelflow serve shop.py:nightly --cron '0 3 * * *' --timezone Europe/Berlin",
+        "otelflow serve shop.py:stock shop.py:prices --every 10m --overlap queue",
+    )
+)
+def serve(
+    context: typer.Context,
+    targets: Annotated[list[str], typer.Argument(help="As for run; one or several.", metavar="TARGET")],
+    every: Annotated[
+        str | None, typer.Option("--every", metavar="TIME", help="At once, and then: 90s, 10m, 1d.")
+    ] = None,
+    cron: Annotated[
+        str | None, typer.Option("--cron", metavar="TEXT", help="Minute, hour, day, month, day of the week.")
+    ] = None,
+    timezone: Annotated[
+        str | None,
+        typer.Option("--timezone", metavar="NAME", help="Of --cron: Europe/Berlin; by default the machine's."),
+    ] = None,
+    overlap: Annotated[
+        str,
+        typer.Option("--overlap", metavar="WORD", help="A run whose predecessor goes on: refuse, queue or allow it."),
+    ] = "refuse",
+    param: Annotated[
+        list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter of each flow.")
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="TEXT", help="What metrics and spans call it; by default as the flow."),
+    ] = None,
+    stop_seconds: Annotated[
+        float, typer.Option("--stop-seconds", min=0, metavar="N", help="How long a run may take after SIGTERM.")
+    ] = 30.0,
+    traceback: _Traceback = False,
+) -> None:
+    """Run flows again and again in this process: at an interval, or at times of cron.
+
+    Each run is a trace of its own. SIGTERM and Ctrl-C end it when the runs that go on have ended, or were cancelled;
+    a second one at once. The exit code is 0, and 1 when a run was cancelled.
+    """
+    context.ensure_object(Options).traceback = traceback
+    show_warnings(with_tracebacks=traceback)
+    import otelflow._telemetry.configure as _  # noqa: F401 first: it names a variable that the SDK cannot read
+    from otelflow._cli.serve import Times, serve_targets
+
+    times = Times(every, cron, timezone, overlap)
+    raise typer.Exit(serve_targets(targets, param or [], times, name=name, stop_seconds=stop_seconds))
+
+
 @app.command(epilog=examples("otelflow instrument otelflow.toml --dry-run"))
 def instrument(
     file: Annotated[Path, typer.Argument(help="An otelflow.toml or pyproject.toml.", metavar="FILE")],

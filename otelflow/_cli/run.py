@@ -245,7 +245,7 @@ def run(flow: otelflow.Flow[Any], options: RunOptions, *, service_name: str) -> 
     defaults: dict[str, Any] = {}
     if settings.in_force()["capture_loggers"].origin == "default":
         defaults["capture_loggers"] = ["root"]
-    name = None if _is_service_named() else service_name
+    name = None if is_service_named() else service_name
     telemetry = otelflow.configure(service_name=name, store=True, **defaults)
     memory = None
     if (
@@ -284,7 +284,7 @@ def run(flow: otelflow.Flow[Any], options: RunOptions, *, service_name: str) -> 
     return TELEMETRY_LOST if is_lost and ending.code == SUCCESS else ending.code
 
 
-def _is_service_named() -> bool:
+def is_service_named() -> bool:
     """Tell whether the environment names the service, or the program did when it was imported."""
     return (
         bool(os.environ.get("OTEL_SERVICE_NAME"))
