@@ -9,10 +9,11 @@ from typing import Annotated, Final
 import typer
 
 import otelflow
-from otelflow._cli import generate
+from otelflow._cli import _jobs, generate
 from otelflow._cli._console import is_terminal, print_traceback, say, show_warnings
 from otelflow._cli._exit_codes import BAD_INPUT, FAILURE, INTERRUPTED, Terminated
 from otelflow._cli._help import Commands, examples
+from otelflow._cli._options import Options, Strict, Traceback
 from otelflow.errors import ConfigurationError, InvalidParameter, OtelflowError
 
 # The modules of the commands are imported in them: a command needs its own only.
@@ -36,12 +37,6 @@ app: Final = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(generate.app, name="generate")
-
-
-class Options:
-    """The options that matter also where an error is reported."""
-
-    traceback = False
 
 
 def run_command_line() -> None:
@@ -81,8 +76,6 @@ def _common(
     del version  # its callback has done it
 
 
-_Traceback = Annotated[bool, typer.Option("--traceback", help="Show the whole traceback of what was raised.")]
-_Strict = Annotated[bool, typer.Option("--strict-telemetry", help="Exit with 3 when telemetry was lost.")]
 _Tree = Annotated[
     bool | None, typer.Option("--tree/--no-tree", help="Print the trace as a tree on stderr; by default on a terminal.")
 ]
@@ -115,8 +108,8 @@ def run(
     full: _Full = False,
     logs: _Logs = False,
     failed_only: _FailedOnly = False,
-    traceback: _Traceback = False,
-    strict_telemetry: _Strict = False,
+    traceback: Traceback = False,
+    strict_telemetry: Strict = False,
     instrument: Annotated[
         Path | None,
         typer.Option(
@@ -151,55 +144,6 @@ def run(
     raise typer.Exit(run_target(target, param or [], options))
 
 
-@app.command(
-    epilog=examples(
-        "otelflow serve shop.py:nightly --cron '0 3 * * *' --timezone Europe/Berlin",
-        "otelflow serve shop.py:stock shop.py:prices --every 10m --overlap queue",
-    )
-)
-def serve(
-    context: typer.Context,
-    targets: Annotated[list[str], typer.Argument(help="As for run; one or several.", metavar="TARGET")],
-    every: Annotated[
-        str | None, typer.Option("--every", metavar="TIME", help="At once, and then: 90s, 10m, 1d.")
-    ] = None,
-    cron: Annotated[
-        str | None, typer.Option("--cron", metavar="TEXT", help="Minute, hour, day, month, day of the week.")
-    ] = None,
-    timezone: Annotated[
-        str | None,
-        typer.Option("--timezone", metavar="NAME", help="Of --cron: Europe/Berlin; by default the machine's."),
-    ] = None,
-    overlap: Annotated[
-        str,
-        typer.Option("--overlap", metavar="WORD", help="A run whose predecessor goes on: refuse, queue or allow it."),
-    ] = "refuse",
-    param: Annotated[
-        list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter of each flow.")
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option("--name", metavar="TEXT", help="What metrics and spans call it; by default as the flow."),
-    ] = None,
-    stop_seconds: Annotated[
-        float, typer.Option("--stop-seconds", min=0, metavar="N", help="How long a run may take after SIGTERM.")
-    ] = 30.0,
-    traceback: _Traceback = False,
-) -> None:
-    """Run flows again and again in this process: at an interval, or at times of cron.
-
-    Each run is a trace of its own. SIGTERM and Ctrl-C end it when the runs that go on have ended, or were cancelled;
-    a second one at once. The exit code is 0, and 1 when a run was cancelled.
-    """
-    context.ensure_object(Options).traceback = traceback
-    show_warnings(with_tracebacks=traceback)
-    import otelflow._telemetry.configure as _  # noqa: F401 first: it names a variable that the SDK cannot read
-    from otelflow._cli.serve import Times, serve_targets
-
-    times = Times(every, cron, timezone, overlap)
-    raise typer.Exit(serve_targets(targets, param or [], times, name=name, stop_seconds=stop_seconds))
-
-
 @app.command(epilog=examples("otelflow instrument otelflow.toml --dry-run"))
 def instrument(
     file: Annotated[Path, typer.Argument(help="An otelflow.toml or pyproject.toml.", metavar="FILE")],
@@ -218,7 +162,7 @@ def instrument(
 
 @app.command(epilog=examples("otelflow demo"))
 def demo(
-    context: typer.Context, no_live: _NoLive = False, traceback: _Traceback = False, strict_telemetry: _Strict = False
+    context: typer.Context, no_live: _NoLive = False, traceback: Traceback = False, strict_telemetry: Strict = False
 ) -> None:
     """Read Python's whole standard library in a flow, and show its trace."""
     context.ensure_object(Options).traceback = traceback
@@ -395,3 +339,6 @@ def verify(
     from otelflow._cli._findings import print_differences
 
     raise typer.Exit(print_differences(trace_id, jaeger, wait_seconds=wait))
+
+
+_jobs.add_to(app)

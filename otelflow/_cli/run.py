@@ -53,6 +53,7 @@ class RunOptions(NamedTuple):
     strict_telemetry: bool = False
     live: bool = False
     view: TreeView = TreeView()
+    quiet: bool = False
 
 
 class _SpanMemory(SpanProcessor):
@@ -279,7 +280,8 @@ def run(flow: otelflow.Flow[Any], options: RunOptions, *, service_name: str) -> 
             say(f"interrupted{termination.cause} after the flow's end, while telemetry was delivered")
             report.print_summary(is_delivered=False)
             return termination.code
-        report.print_summary(is_delivered=is_delivered)
+        if not (options.quiet and is_delivered and ending.code == SUCCESS):
+            report.print_summary(is_delivered=is_delivered)
     is_lost = options.strict_telemetry and any(telemetry.dropped.values())
     return TELEMETRY_LOST if is_lost and ending.code == SUCCESS else ending.code
 
