@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from otelflow._core.inside.listeners import Flow_Events, add_listener, flow_events, remove_listener
     from otelflow._core.inside.log_capture import get_run_logger
     from otelflow._core.policies.delays import exponential_backoff
-    from otelflow._core.runs.propagation import continue_trace, trace_headers
+    from otelflow._core.runs.propagation import continue_trace, trace_environment, trace_headers
     from otelflow._core.text.redaction import redact
     from otelflow._telemetry.configure import Telemetry, configure, force_flush
     from otelflow.listeners._listener import Listener
@@ -54,6 +54,7 @@ __all__ = [
     "redact",
     "remove_listener",
     "task",
+    "trace_environment",
     "trace_headers",
 ]
 
@@ -76,6 +77,7 @@ _LATE: Final = {
     "get_run_logger": "otelflow._core.inside.log_capture",
     "redact": "otelflow._core.text.redaction",
     "remove_listener": "otelflow._core.inside.listeners",
+    "trace_environment": "otelflow._core.runs.propagation",
     "trace_headers": "otelflow._core.runs.propagation",
 }
 

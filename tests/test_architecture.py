@@ -78,6 +78,13 @@ RULES = {
         "otelflow.settings",
         *LEAVES,
     ),
+    "otelflow.serve": (
+        *(f"otelflow.{name}" for name in otelflow.__all__),
+        "otelflow._core.process.forks",
+        "otelflow._core.process.tallies",
+        "otelflow.serve",
+        *LEAVES,
+    ),
     "otelflow.settings": ("otelflow._core.process",),
     "otelflow.testing": ("otelflow._core", "otelflow._testing", *LEAVES),
     "otelflow._testing": ("otelflow._core", "otelflow.metrics", *LEAVES),
@@ -107,6 +114,7 @@ RULES = {
         "otelflow._core.runs.run",
         "otelflow.generate",
         "otelflow.instrument",
+        "otelflow.serve",
         "otelflow.settings",
         "otelflow._cli",
         "otelflow._importing",
@@ -564,7 +572,12 @@ def test_every_lock_is_one_that_a_forked_child_finds_free():
 
 CLOCKS = {f"time.{name}" for name in ("monotonic", "perf_counter", "sleep", "time", "time_ns")} | {"datetime.now"}
 # A module, and why it looks at a clock of Python's
-OWN_CLOCKS = {"otelflow._cli.show": "it shows a person what is today"}
+OWN_CLOCKS = {
+    "otelflow._cli.show": "it shows a person what is today",
+    "otelflow.serve._job": "what is served is a program, and goes by the program's clocks",
+    "otelflow.serve._server": "as above",
+    "otelflow.serve._times": "as above",
+}
 
 
 def test_what_time_it_is_says_a_clock_that_no_program_can_stop():

@@ -9,10 +9,11 @@ from typing import Annotated, Final
 import typer
 
 import otelflow
-from otelflow._cli import generate
+from otelflow._cli import _jobs, generate
 from otelflow._cli._console import is_terminal, print_traceback, say, show_warnings
 from otelflow._cli._exit_codes import BAD_INPUT, FAILURE, INTERRUPTED, Terminated
 from otelflow._cli._help import Commands, examples
+from otelflow._cli._options import Options, Strict, Traceback
 from otelflow.errors import ConfigurationError, InvalidParameter, OtelflowError
 
 # The modules of the commands are imported in them: a command needs its own only.
@@ -36,12 +37,6 @@ app: Final = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(generate.app, name="generate")
-
-
-class Options:
-    """The options that matter also where an error is reported."""
-
-    traceback = False
 
 
 def run_command_line() -> None:
@@ -81,8 +76,6 @@ def _common(
     del version  # its callback has done it
 
 
-_Traceback = Annotated[bool, typer.Option("--traceback", help="Show the whole traceback of what was raised.")]
-_Strict = Annotated[bool, typer.Option("--strict-telemetry", help="Exit with 3 when telemetry was lost.")]
 _Tree = Annotated[
     bool | None, typer.Option("--tree/--no-tree", help="Print the trace as a tree on stderr; by default on a terminal.")
 ]
@@ -115,8 +108,8 @@ def run(
     full: _Full = False,
     logs: _Logs = False,
     failed_only: _FailedOnly = False,
-    traceback: _Traceback = False,
-    strict_telemetry: _Strict = False,
+    traceback: Traceback = False,
+    strict_telemetry: Strict = False,
     instrument: Annotated[
         Path | None,
         typer.Option(
@@ -169,7 +162,7 @@ def instrument(
 
 @app.command(epilog=examples("otelflow demo"))
 def demo(
-    context: typer.Context, no_live: _NoLive = False, traceback: _Traceback = False, strict_telemetry: _Strict = False
+    context: typer.Context, no_live: _NoLive = False, traceback: Traceback = False, strict_telemetry: Strict = False
 ) -> None:
     """Read Python's whole standard library in a flow, and show its trace."""
     context.ensure_object(Options).traceback = traceback
@@ -346,3 +339,6 @@ def verify(
     from otelflow._cli._findings import print_differences
 
     raise typer.Exit(print_differences(trace_id, jaeger, wait_seconds=wait))
+
+
+_jobs.add_to(app)

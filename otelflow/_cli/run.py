@@ -52,6 +52,7 @@ class RunOptions(NamedTuple):
     strict_telemetry: bool = False
     live: bool = False
     view: TreeView = TreeView()
+    quiet: bool = False
 
 
 class _SpanMemory(SpanProcessor):
@@ -244,7 +245,7 @@ def run(flow: otelflow.Flow[Any], options: RunOptions, *, service_name: str) -> 
     defaults: dict[str, Any] = {}
     if settings.in_force()["capture_loggers"].origin == "default":
         defaults["capture_loggers"] = ["root"]
-    name = None if _is_service_named() else service_name
+    name = None if is_service_named() else service_name
     telemetry = otelflow.configure(service_name=name, store=True, **defaults)
     memory = None
     if (
@@ -278,12 +279,13 @@ def run(flow: otelflow.Flow[Any], options: RunOptions, *, service_name: str) -> 
             say(f"interrupted{termination.cause} after the flow's end, while telemetry was delivered")
             report.print_summary(is_delivered=False)
             return termination.code
-        report.print_summary(is_delivered=is_delivered)
+        if not (options.quiet and is_delivered and ending.code == SUCCESS):
+            report.print_summary(is_delivered=is_delivered)
     is_lost = options.strict_telemetry and any(telemetry.dropped.values())
     return TELEMETRY_LOST if is_lost and ending.code == SUCCESS else ending.code
 
 
-def _is_service_named() -> bool:
+def is_service_named() -> bool:
     """Tell whether the environment names the service, or the program did when it was imported."""
     return (
         bool(os.environ.get("OTEL_SERVICE_NAME"))

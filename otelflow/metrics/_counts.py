@@ -9,13 +9,14 @@ import os
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from otelflow import semconv
 from otelflow._core.flows import declared
 from otelflow._core.flows.objective import buckets_of, objective_of
 from otelflow._core.inside import listeners
-from otelflow._core.process import clock, forks, losses
+from otelflow._core.process import clock, forks, losses, tallies
 from otelflow._core.runs import open_runs
 from otelflow._core.runs.observers import LostRun, Observer
 from otelflow._core.runs.run import Run
@@ -123,6 +124,7 @@ class Snapshot(NamedTuple):
     dropped: Mapping[tuple[str, str], int]
     listener_errors: Mapping[str, int]
     since: float
+    missed_runs: Mapping[tuple[str, str], int] = MappingProxyType({})
 
     @property
     def active_flows(self) -> set[str]:
@@ -309,6 +311,7 @@ class Aggregator(Observer):
             {(id(run), run.clock) for run in open_runs.open_runs() if run.kind == "flow"},
             Counter(losses.dropped),
             Counter(losses.listener_errors),
+            Counter(tallies.missed_runs),
             len(listeners.listeners()),
         )
 
@@ -333,6 +336,7 @@ class Aggregator(Observer):
             {**dict.fromkeys(_LOSSES, 0), **(Counter(losses.dropped) - dropped)},
             {**names, **(Counter(losses.listener_errors) - errors)},
             self._since,
+            tallies.missed_runs.copy(),
         )
 
 

@@ -212,6 +212,14 @@ METRICS: Final = (
         lambda snapshot: _retries(snapshot.tasks),
     ),
     Metric(
+        semconv.SCHEDULE_MISSED_RUNS,
+        "Runs of a schedule that did not take place.",
+        "counter",
+        ("schedule", "reason"),
+        "sum",
+        lambda snapshot: [Sample(labels, count) for labels, count in snapshot.missed_runs.items()],
+    ),
+    Metric(
         semconv.TELEMETRY_DROPPED,
         "Telemetry that was lost.",
         "counter",

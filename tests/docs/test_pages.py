@@ -32,6 +32,7 @@ NOT_TYPED = {
     "opentelemetry-instrument uvicorn": "serves until it is ended",
     "celery": "test_celery.py runs it",
     "python send.py": "test_celery.py runs it",
+    "otelflow serve": "serves until it is ended; tests/cli/test_serve.py runs it",
     "python -c": "test_celery.py runs it",
     "otelflow": "looked at below, option by option",
     "export": "says where to send",

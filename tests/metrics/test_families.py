@@ -104,7 +104,8 @@ def test_every_metric_has_the_samples_of_what_was_counted_and_of_nothing_else():
     order.retries = 2
     open_since, lost = {"order": [50.0, 40.0, 60.0]}, {("traces", "queue_full"): 7}
 
-    families = read(Snapshot([order, idle], [charge], open_since, lost, {"Audit": 2}, 10.0))
+    missed = {("nightly", "overlap"): 5}
+    families = read(Snapshot([order, idle], [charge], open_since, lost, {"Audit": 2}, 10.0, missed))
 
     numbers = {family.metric.name: {sample.labels: sample.value for sample in family.samples} for family in families}
     results = semconv.RESULTS
@@ -128,6 +129,7 @@ def test_every_metric_has_the_samples_of_what_was_counted_and_of_nothing_else():
         semconv.TASK_RETRIES: {("order", "charge"): 0},
         semconv.TELEMETRY_DROPPED: {("traces", "queue_full"): 7},
         semconv.LISTENER_ERRORS: {("Audit",): 2},
+        semconv.SCHEDULE_MISSED_RUNS: missed,
     }
     samples = {family.metric.name: family.samples for family in families}
     assert samples[semconv.FLOW_RUN_DURATION][0].distribution is success
@@ -137,6 +139,7 @@ def test_every_metric_has_the_samples_of_what_was_counted_and_of_nothing_else():
 
 def test_a_metric_knows_whether_each_flow_has_its_own():
     assert {metric.name for metric in METRICS if not metric.is_of_flows} == {
+        semconv.SCHEDULE_MISSED_RUNS,
         semconv.TELEMETRY_DROPPED,
         semconv.LISTENER_ERRORS,
         semconv.BUILD_INFO,

@@ -76,3 +76,22 @@ def trace_headers() -> dict[str, str]:
     except Exception as error:  # noqa: BLE001 a propagator is foreign code
         losses.record("traces", "trace_broken", _UNWRITABLE, error=error)
     return headers
+
+
+def trace_environment() -> dict[str, str]:
+    """Return the variables that tell a child process of the trace and the run that are current.
+
+    Returns a dict, ``TRACEPARENT`` among its keys unless ``OTEL_PROPAGATORS`` says otherwise; empty outside of a trace.
+    The first flow of a child that has them goes on in this trace, and so does ``otelflow exec`` in a shell script.
+
+    >>> import os, subprocess, sys, otelflow
+    >>> @otelflow.flow(execute_on_call=True)
+    ... def parent():
+    ...     environment = os.environ | otelflow.trace_environment()
+    ...     command = [sys.executable, "-c", "import os; print(os.environ['TRACEPARENT'])"]
+    ...     return subprocess.check_output(command, env=environment, text=True).strip()
+    >>> with otelflow.continue_trace({"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}):
+    ...     parent()
+    '00-4bf92f3577b34da6a3ce929d0e0e4736-...-01'
+    """
+    return {name.upper().replace("-", "_"): value for name, value in trace_headers().items()}

@@ -3,7 +3,7 @@ from opentelemetry import baggage, context, propagate, trace
 from opentelemetry.propagators.textmap import TextMapPropagator
 
 import otelflow
-from otelflow import continue_trace, flow, trace_headers
+from otelflow import continue_trace, flow, trace_environment, trace_headers
 from otelflow._core.process import losses
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -80,3 +80,18 @@ def test_an_exception_inside_comes_out_and_nothing_stays_current():
 def test_it_asks_nothing_of_a_process_that_has_configured_nothing():
     assert trace_headers() == {}
     assert otelflow.force_flush(10) is True
+
+
+def test_the_variables_for_a_child_say_what_the_headers_say(spans, monkeypatch):
+    told = {}
+
+    @flow(execute_on_call=True)
+    def send_both():
+        told.update(trace_environment())
+        return trace_headers()
+
+    with continue_trace({"traceparent": TRACEPARENT, "baggage": "who=ann"}):
+        headers = send_both()
+
+    assert told == {"TRACEPARENT": headers["traceparent"], "BAGGAGE": "who=ann"}
+    assert trace_environment() == {}
