@@ -19,6 +19,8 @@ KEYWORDS: "Final[Mapping[str, frozenset[str]]]" = {
     "retry": frozenset({"retries", "retry_delay", "retry_jitter_factor", "retry_condition_fn"}),
     "timeout": frozenset({"timeout"}),
 }
+#: The keywords of ``hooks``, which is no policy around a body
+HOOKS: Final = frozenset({"on_completion", "on_failure", "on_cancellation", "on_running"})
 _ALL: Final = frozenset[str]().union(*KEYWORDS.values())
 
 
