@@ -82,6 +82,10 @@ def numbers():
     yield 1
 
 
+def halve(number: int):
+    return number / 2
+
+
 async def asking(_):
     """Would have to be awaited."""
 
@@ -208,6 +212,7 @@ MISTAKES = {
     "a hook of three arguments": lambda: Flow(on_completion=[print, pow]).setup(pow),
     "a hook that is no function": lambda: task(on_failure=3),
     "tags that are one text": lambda: task(tags="nightly")(pow),
+    "an argument that does not fit its annotation": lambda: task(validate_parameters=True)(halve)("x"),
     "retries of a generator": lambda: task(retries=1)(numbers),
     "a value of a keyword of @task": lambda: task(raise_on_error="no"),
     "a value of a keyword of @flow": lambda: flow(flow_config="quiet"),

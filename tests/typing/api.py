@@ -54,6 +54,14 @@ assert_type(hooked(1), str)
 assert_type(hooked_flow(1), Flow[int])
 
 
+@task(validate_parameters=True)
+def converted(number: int) -> str:
+    return str(number)
+
+
+assert_type(converted(1), str)
+
+
 @task(timeout=2.5)
 def limited(number: int) -> str:
     return str(number)

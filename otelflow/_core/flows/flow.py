@@ -706,7 +706,8 @@ def flow(target: Any = None, /, **options: Any) -> Any:
     *capture_parameters* (True, or names), *capture_return_value* (bool): record values, redacted and bounded.
     *objective* (``Objective``): what alerts are made of. *buckets* (numbers, seconds): those of the metric of
     durations.
-    *retries*, *retry_delay*, *retry_jitter_factor*, *retry_condition_fn*, *timeout*, *tags*: as those of ``task``.
+    *retries*, *retry_delay*, *retry_jitter_factor*, *retry_condition_fn*, *timeout*, *validate_parameters*, *tags*: as
+    those of ``task``.
     *on_completion*, *on_failure*, *on_cancellation*, *on_running*: the same with the ``Flow``.
     *execute_on_call* (bool): calling it runs the flow, and returns what the function returns; there is no ``Flow``.
 

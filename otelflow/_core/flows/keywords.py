@@ -51,6 +51,7 @@ class PolicyOptions(TypedDict, total=False):
     on_failure: Annotated[Hook | Sequence[Hook] | None, None]
     on_cancellation: Annotated[Hook | Sequence[Hook] | None, None]
     on_running: Annotated[Hook | Sequence[Hook] | None, None]
+    validate_parameters: Annotated[bool, False]
     tags: Annotated[Collection[str] | None, None]
 
 

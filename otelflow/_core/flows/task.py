@@ -400,6 +400,7 @@ def task(target: Any = None, /, **options: Any) -> Any:
     is given up with RunTimeout; a function runs in a thread of its own for that, and goes on there.
     *on_completion*, *on_failure*, *on_cancellation*, *on_running* (a function of the ``Task``, or a list of them): what
     to call when it has ended so, or begins. *tags* (a set of texts): stand on the span.
+    *validate_parameters* (bool): arguments are validated and converted by their annotations, with pydantic.
 
     Returns a function of the same kind: plain, async or generator. Raises UnknownKeyword, NotCallable, or
     ConfigurationError for a value that does not fit its keyword; a call raises the function's own exception, or
