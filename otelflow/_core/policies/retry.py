@@ -152,6 +152,7 @@ class _Call:
 
     def end(self) -> None:
         """Say on the span of the whole how often it was tried, and how long was waited between."""
+        self._state.forget()
         owner = self._owner
         if owner is not None:
             spans.note(owner, semconv.RUN_ATTEMPTS, self._number)

@@ -119,7 +119,7 @@ class Timeout:
             run = current_run()
             trio = running_trio()
             if trio is not None:
-                with trio.move_on_after(limit.seconds) as scope:
+                with trio.move_on_after(limit.seconds):
                     return await body(*args, **kwargs)
                 raise limit.error(run, is_running=False)
             import asyncio  # noqa: PLC0415 its loop runs, so it is there
