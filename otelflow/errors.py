@@ -12,7 +12,7 @@ OtelflowError
 ├── InvalidListener (TypeError)         a listener without a hook
 ├── TargetNotFound (LookupError)        no such file, module or flow
 ├── TargetNotImportable (ImportError)   the file or module raises when imported
-├── InvalidParameter (ValueError)       a --param that does not convert
+├── InvalidParameter (ValueError)       a --param, or an argument that is validated, does not convert
 ├── StoreUnreadable (OSError)           the local store cannot be opened
 ├── TraceNotFound (LookupError)         no stored trace has this id
 └── MissingExtra (ImportError)          an optional package is not installed
@@ -153,7 +153,10 @@ class TargetNotImportable(OtelflowError, ImportError):
 
 
 class InvalidParameter(OtelflowError, ValueError):
-    """Raised by ``otelflow run`` for a ``--param`` that is unknown, missing, or does not convert."""
+    """Raised by ``otelflow run`` for a ``--param`` that is unknown, missing, or does not convert.
+
+    And by a flow or task with ``validate_parameters``, for an argument that does not fit its annotation.
+    """
 
 
 class StoreUnreadable(OtelflowError, OSError):

@@ -23,6 +23,7 @@ TASK_RUN_NAME: Final = "otelflow.task.run.name"
 RUN_RESULT: Final = "otelflow.run.result"
 RUN_PARAMETER: Final = "otelflow.run.parameter.{name}"
 RUN_RETURN_VALUE: Final = "otelflow.run.return_value"
+RUN_TAGS: Final = "otelflow.run.tags"
 RUN_ATTEMPTS: Final = "otelflow.run.attempts"  # how often it was tried
 RUN_RETRY_DELAY: Final = "otelflow.run.retry_delay"  # seconds that were waited between attempts
 RUN_TIMEOUT: Final = "otelflow.run.timeout"  # seconds; on a run that was given up at its deadline

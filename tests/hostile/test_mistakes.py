@@ -82,6 +82,14 @@ def numbers():
     yield 1
 
 
+def halve(number: int):
+    return number / 2
+
+
+async def asking(_):
+    """Would have to be awaited."""
+
+
 def undefined():
     @task
     def needs(service: Service = otelflow.INJECTED):
@@ -200,6 +208,11 @@ MISTAKES = {
     "a time-out of nothing": lambda: task(timeout=0)(pow),
     "a time-out in words": lambda: Flow(timeout="5s").setup(pow),
     "a task that takes too long": lambda: task(timeout=0.01)(lambda: time.sleep(0.5))(),
+    "a hook that is async": lambda: task(on_failure=asking)(pow),
+    "a hook of three arguments": lambda: Flow(on_completion=[print, pow]).setup(pow),
+    "a hook that is no function": lambda: task(on_failure=3),
+    "tags that are one text": lambda: task(tags="nightly")(pow),
+    "an argument that does not fit its annotation": lambda: task(validate_parameters=True)(halve)("x"),
     "retries of a generator": lambda: task(retries=1)(numbers),
     "a value of a keyword of @task": lambda: task(raise_on_error="no"),
     "a value of a keyword of @flow": lambda: flow(flow_config="quiet"),

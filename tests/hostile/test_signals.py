@@ -222,10 +222,11 @@ def print_afterwards():
 @pytest.mark.filterwarnings("ignore:Exception ignored in.*_remove at:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.usefixtures("print_afterwards")
 @pytest.mark.filterwarnings("ignore:flow 'outer', called at:RuntimeWarning")  # one that is interrupted before it runs
-def test_a_program_that_is_interrupted_at_any_moment_goes_on_with_nothing_current(spans, alarm):
+@pytest.mark.parametrize("policies", [{}, {"retries": 1}, {"timeout": 60}], ids=["plain", "retries", "timeout"])
+def test_a_program_that_is_interrupted_at_any_moment_goes_on_with_nothing_current(spans, alarm, policies):
     """A span that is just being made, and that nobody has yet, cannot be ended: one of five or ten, here."""
 
-    @task
+    @task(**policies)
     def inner():
         return sum(range(20))
 

@@ -32,6 +32,36 @@ def retried(number: int) -> str:
     return str(number)
 
 
+def hook_of_task(call: otelflow.Task) -> None:
+    print(call.status)
+
+
+def hook_of_flow(run: Flow[int]) -> None:
+    print(run.status)
+
+
+@task(on_failure=hook_of_task, on_completion=[hook_of_task, print], tags={"a"})
+def hooked(number: int) -> str:
+    return str(number)
+
+
+@flow(on_running=hook_of_flow, on_cancellation=print, tags=["a", "b"])
+def hooked_flow(number: int) -> int:
+    return number
+
+
+assert_type(hooked(1), str)
+assert_type(hooked_flow(1), Flow[int])
+
+
+@task(validate_parameters=True)
+def converted(number: int) -> str:
+    return str(number)
+
+
+assert_type(converted(1), str)
+
+
 @task(timeout=2.5)
 def limited(number: int) -> str:
     return str(number)

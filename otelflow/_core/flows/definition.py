@@ -5,7 +5,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from otelflow import semconv
 from otelflow._core.flows.injection import (
@@ -17,21 +17,26 @@ from otelflow._core.flows.injection import (
     why_uncallable,
 )
 from otelflow._core.flows.keywords import Capture, check_keywords
-from otelflow._core.policies import compose
+from otelflow._core.policies import HOOKS, compose
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import drivers
 from otelflow._core.runs.run import Run
 from otelflow._core.text.functions import plain_function
 from otelflow._core.text.redaction import REDACTED, is_secret, recorded
-from otelflow._core.text.safe_str import bounded_name, comes_from_outside, safe_str
+from otelflow._core.text.safe_str import bounded_name, brief_repr, comes_from_outside, safe_str
 from otelflow.errors import ConfigurationError, DecoratedTwice, NotCallable, UnfillableParameter
 
 if TYPE_CHECKING:
+    from otelflow._core.policies.hooks import Hooks
     from otelflow._core.policies.policy import Body
 
 
+R = TypeVar("R", bound=type[Run])
+
 _NO_OPTIONS: Final[Mapping[str, Any]] = {}
 _NAME_LENGTH: Final = 1_000
+_MOST_TAGS: Final = 50
+_TAG_LENGTH: Final = 200
 
 
 class Kind:  # an Enum would take a hundredth of an import
@@ -56,6 +61,7 @@ class Definition:
         "code_name",
         "decorated",
         "drive",
+        "hooks",
         "injection",
         "is_generator",
         "kind",
@@ -64,6 +70,7 @@ class Definition:
         "owner",
         "records_arguments",
         "run_name",
+        "tags",
         "target",
     )
 
@@ -83,13 +90,23 @@ class Definition:
         self.injection = Injection(target)
         self.capture_parameters = self._checked_capture(options.get("capture_parameters", False))
         self.run_name = self._checked_template(options)
-        #: Whether anything of the arguments is recorded
-        self.records_arguments = bool(self.capture_parameters) or self.run_name is not None
+        self.tags = self._checked_tags(options.get("tags"))
+        #: Whether anything of the arguments is recorded, or stands beside it
+        self.records_arguments = bool(self.capture_parameters or self.tags) or self.run_name is not None
         self.capture_return_value: bool = options.get("capture_return_value", False)
+        self.hooks: Hooks | None = None
+        if not HOOKS.isdisjoint(options):
+            from otelflow._core.policies import hooks  # noqa: PLC0415 few functions have them
+
+            self.hooks = hooks.Hooks(f"{owner} {self.name!r}", options)
         is_async = self.kind is Kind.COROUTINE
         self.body: Body = compose(target, options, is_async=is_async, is_generator=self.is_generator)
         if self.body is not target:  # a policy must not try again what cannot be called
             self.injection = CheckedInjection(target, self.name)
+
+    def run_class(self, plain: R) -> R:
+        """Return the class of its runs: *plain*, or one that calls the hooks, too."""
+        return plain if self.hooks is None else self.hooks.run_class(plain)
 
     def call(self, run: Run) -> Any:
         """Inject what is missing into the arguments of *run* and call the body with them.
@@ -156,6 +173,17 @@ class Definition:
         self._check_names("capture_parameters", names, parameters)
         return names
 
+    def _checked_tags(self, tags: Collection[str] | None) -> tuple[str, ...]:
+        if tags is None:
+            return ()
+        wrong: list[object] = (
+            [tags] if isinstance(tags, str | Mapping) else [tag for tag in tags if type(tag) is not str]
+        )
+        if wrong or len(tags) > _MOST_TAGS:
+            culprit = brief_repr(wrong[0], 60) if wrong else f"{len(tags)} of them"
+            raise ConfigurationError(f"{self.name!r}: tags must be a set of up to {_MOST_TAGS} texts, not {culprit}")
+        return tuple(sorted({tag[:_TAG_LENGTH] for tag in tags}))
+
     def _checked_template(self, options: Mapping[str, Any]) -> str | None:
         keyword = "flow_run_name" if "flow_run_name" in options else "task_run_name"
         template: str | None = options.get(keyword)
@@ -196,9 +224,11 @@ class Definition:
 
     def recorded_parameters(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], run_name_key: str
-    ) -> dict[str, str]:
-        """Return the attributes that are made of the arguments: captured parameters, and the name of the run."""
-        attributes = self.captured_parameters(args, kwargs) if self.capture_parameters else {}
+    ) -> dict[str, Any]:
+        """Return the attributes that are made of the arguments: captured parameters, the name of the run; and tags."""
+        attributes: dict[str, Any] = self.captured_parameters(args, kwargs) if self.capture_parameters else {}
+        if self.tags:
+            attributes[semconv.RUN_TAGS] = self.tags
         if self.run_name is not None:
             attributes[run_name_key] = self.name_of_run(args, kwargs)
         return attributes

@@ -80,9 +80,10 @@ def _new_run(flow: "Flow[Any]") -> "FlowRun | Flow[Any]":
     assert definition is not None  # noqa: S101 setup() has set it
     state.expect_no_run()
     if definition.is_generator:
-        state.return_value = definition.drive(lambda _args, _kwargs: FlowRun(flow, definition))()
+        run_class = definition.run_class(FlowRun)
+        state.return_value = definition.drive(lambda _args, _kwargs: run_class(flow, definition))()
         return flow
-    return FlowRun(flow, definition)
+    return definition.run_class(FlowRun)(flow, definition)
 
 
 class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
@@ -633,6 +634,34 @@ def _declare(name: str, target: Any, objective: Any, buckets: Any) -> None:
     declared.declare(declared.Declared(bounded_name(name), module, bounds, objective, description))
 
 
+def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..., Flow[Any]]:
+    """Return the function that *definition* becomes by ``@flow``."""
+    keywords = {name: value for name, value in options.items() if name in EachFlowOptions.__annotations__}
+    plan: Flow[Any] = Flow(**keywords)  # a wrong value is said at decoration, not at the first call
+    _declare(
+        bounded_name(plan.flow_name if plan.flow_state.is_named else definition.name or plan.flow_name),
+        definition.target,
+        plan.objective,
+        plan.buckets,
+    )
+
+    def set_up(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow[Any]:
+        flow: Flow[Any] = Flow(**keywords)
+        flow.flow_state.data.update(options.get("data") or {})
+        _use_definition(flow, definition, args, kwargs)
+        return flow
+
+    def new_flow(args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> Flow[Any]:
+        flow = set_up(args, kwargs)
+        flow.flow_state.set_up_at(frame, flow.flow_state.name)
+        return flow
+
+    if options.get("execute_on_call"):
+        run_class = definition.run_class(FlowRun)
+        return definition.drive(lambda args, kwargs: run_class(set_up(args, kwargs), definition))
+    return call_of(new_flow)
+
+
 if TYPE_CHECKING:  # making them takes a good part of an import
 
     class _Decorator(Protocol):
@@ -667,7 +696,9 @@ def flow(target: Any = None, /, **options: Any) -> Any:
     *capture_parameters* (True, or names), *capture_return_value* (bool): record values, redacted and bounded.
     *objective* (``Objective``): what alerts are made of. *buckets* (numbers, seconds): those of the metric of
     durations.
-    *retries*, *retry_delay*, *retry_jitter_factor*, *retry_condition_fn*, *timeout*: as those of ``task``.
+    *retries*, *retry_delay*, *retry_jitter_factor*, *retry_condition_fn*, *timeout*, *validate_parameters*, *tags*: as
+    those of ``task``.
+    *on_completion*, *on_failure*, *on_cancellation*, *on_running*: the same with the ``Flow``.
     *execute_on_call* (bool): calling it runs the flow, and returns what the function returns; there is no ``Flow``.
 
     Returns a function that returns the ``Flow``. Raises UnknownKeyword, NotCallable, or ConfigurationError for a value
@@ -680,33 +711,7 @@ def flow(target: Any = None, /, **options: Any) -> Any:
     >>> halve(10).execute().flow_return_value
     5.0
     """
-
-    def wrap(definition: Definition, options: dict[str, Any]) -> Callable[..., Flow[Any]]:
-        keywords = {name: value for name, value in options.items() if name in EachFlowOptions.__annotations__}
-        plan: Flow[Any] = Flow(**keywords)  # a wrong value is said at decoration, not at the first call
-        _declare(
-            bounded_name(plan.flow_name if plan.flow_state.is_named else definition.name or plan.flow_name),
-            definition.target,
-            plan.objective,
-            plan.buckets,
-        )
-
-        def set_up(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow[Any]:
-            flow: Flow[Any] = Flow(**keywords)
-            flow.flow_state.data.update(options.get("data") or {})
-            _use_definition(flow, definition, args, kwargs)
-            return flow
-
-        def new_flow(args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> Flow[Any]:
-            flow = set_up(args, kwargs)
-            flow.flow_state.set_up_at(frame, flow.flow_state.name)
-            return flow
-
-        if options.get("execute_on_call"):
-            return definition.drive(lambda args, kwargs: FlowRun(set_up(args, kwargs), definition))
-        return call_of(new_flow)
-
-    return decorate("@flow", FlowOptions, target, options, wrap)
+    return decorate("@flow", FlowOptions, target, options, _function_of)
 
 
 show_keywords(flow, FlowOptions)

@@ -3,7 +3,7 @@
 import functools
 import inspect
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from otelflow._core.flows.config import Flow_Run__Config
@@ -30,6 +30,7 @@ else:
 
 
 Capture = bool | Sequence[str]
+Hook = Callable[[Any], object]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -46,6 +47,12 @@ class PolicyOptions(TypedDict, total=False):
     retry_jitter_factor: Annotated[float | None, None]
     retry_condition_fn: Annotated[Callable[[Exception], object] | None, None]
     timeout: Annotated[Seconds | None, None]
+    on_completion: Annotated[Hook | Sequence[Hook] | None, None]
+    on_failure: Annotated[Hook | Sequence[Hook] | None, None]
+    on_cancellation: Annotated[Hook | Sequence[Hook] | None, None]
+    on_running: Annotated[Hook | Sequence[Hook] | None, None]
+    validate_parameters: Annotated[bool, False]
+    tags: Annotated[Collection[str] | None, None]
 
 
 class EachFlowOptions(_Options, total=False):

@@ -41,14 +41,16 @@ def _new_sync_run(task: "Task") -> Any:
     """Return the next run of *task*, or what begins it: a coroutine or a generator."""
     definition = _prepare(task)
     if definition.kind is Kind.FUNCTION:
-        return TaskRun(task, definition)
-    return definition.drive(lambda _args, _kwargs: TaskRun(task, definition))()
+        return definition.run_class(TaskRun)(task, definition)
+    return definition.drive(lambda _args, _kwargs: definition.run_class(TaskRun)(task, definition))()
 
 
 def _new_run(task: "Task") -> Any:
     """Return the next run of *task*, or the generator that begins it."""
     definition = _prepare(task)
-    return TaskRun(task, definition) if definition.kind is Kind.COROUTINE else _new_sync_run(task)
+    if definition.kind is Kind.COROUTINE:
+        return definition.run_class(TaskRun)(task, definition)
+    return _new_sync_run(task)
 
 
 def _prepare(task: "Task") -> Definition:
@@ -328,6 +330,30 @@ class TaskRun(ExecutedRun):
             messages.log_lifecycle(self, logging.DEBUG, messages.FINISHED_TASK, self.task_name)
 
 
+def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..., Any]:
+    """Return the function that *definition* becomes by ``@task``."""
+    task_id = bounded_name(options.get("task_id") or "")
+    raise_on_error = options.get("raise_on_error", True)
+    definition.name = name = bounded_name(options.get("task_name") or definition.name or "Task")
+    target = definition.target
+    run_class = definition.run_class(TaskRun)
+
+    def new_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskRun:
+        call = Task.__new__(Task)  # each call makes one: its __init__ would take twice as long to find the same
+        call.task_definition = definition
+        call.task_target = target
+        call.task_args = args
+        call.task_kwargs = kwargs
+        call.task_name = name
+        call.task_id = task_id or new_id("task_id__")
+        call.raise_on_error = raise_on_error
+        run = run_class.__new__(run_class)
+        TaskRun.__init__(run, call, definition)  # as a call of the class does, which takes longer
+        return run
+
+    return definition.drive(new_run)
+
+
 if TYPE_CHECKING:  # making them takes a good part of an import
 
     class _Decorator(Protocol):
@@ -365,6 +391,9 @@ def task(target: Any = None, /, **options: Any) -> Any:
     *retry_jitter_factor* (float): by how much of itself a delay may be longer, at random. *retry_condition_fn* (a
     function of the exception): whether to try again. *timeout* (seconds, or a ``timedelta``): after which each attempt
     is given up with RunTimeout; a function runs in a thread of its own for that, and goes on there.
+    *on_completion*, *on_failure*, *on_cancellation*, *on_running* (a function of the ``Task``, or a list of them): what
+    to call when it has ended so, or begins. *tags* (a set of texts): stand on the span.
+    *validate_parameters* (bool): arguments are validated and converted by their annotations, with pydantic.
 
     Returns a function of the same kind: plain, async or generator. Raises UnknownKeyword, NotCallable, or
     ConfigurationError for a value that does not fit its keyword; a call raises the function's own exception, or
@@ -377,29 +406,7 @@ def task(target: Any = None, /, **options: Any) -> Any:
     >>> divide(6, 3), divide(6, 0)
     (2.0, None)
     """
-
-    def wrap(definition: Definition, options: dict[str, Any]) -> Callable[..., Any]:
-        task_id = bounded_name(options.get("task_id") or "")
-        raise_on_error = options.get("raise_on_error", True)
-        definition.name = name = bounded_name(options.get("task_name") or definition.name or "Task")
-        target = definition.target
-
-        def new_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskRun:
-            call = Task.__new__(Task)  # each call makes one: its __init__ would take twice as long to find the same
-            call.task_definition = definition
-            call.task_target = target
-            call.task_args = args
-            call.task_kwargs = kwargs
-            call.task_name = name
-            call.task_id = task_id or new_id("task_id__")
-            call.raise_on_error = raise_on_error
-            run = TaskRun.__new__(TaskRun)
-            TaskRun.__init__(run, call, definition)  # as a call of the class does, which takes longer
-            return run
-
-        return definition.drive(new_run)
-
-    return decorate("@task", TaskOptions, target, options, wrap)
+    return decorate("@task", TaskOptions, target, options, _function_of)
 
 
 show_keywords(task, TaskOptions)

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 #: The keywords of each policy, by its module. The outermost first: what it wraps, wraps the next.
 KEYWORDS: "Final[Mapping[str, frozenset[str]]]" = {
+    "validation": frozenset({"validate_parameters"}),
     "retry": frozenset({"retries", "retry_delay", "retry_jitter_factor", "retry_condition_fn"}),
     "timeout": frozenset({"timeout"}),
 }
+#: The keywords of ``hooks``, which is no policy around a body
+HOOKS: Final = frozenset({"on_completion", "on_failure", "on_cancellation", "on_running"})
 _ALL: Final = frozenset[str]().union(*KEYWORDS.values())
 
 
@@ -41,9 +44,10 @@ def compose(
         policies = [import_module(f"{__name__}.{module}").POLICY for module in modules]
     for policy in reversed(policies):
         if policy.is_wanted(options):
-            if is_generator:
+            if is_generator and not getattr(policy, "takes_generators", False):
                 name = getattr(body, "__qualname__", body)
-                keyword = next((name for name in options if name in _ALL), type(policy).__name__)
+                keywords = KEYWORDS.get(type(policy).__module__.rpartition(".")[2], ())
+                keyword = next((name for name in options if name in keywords), type(policy).__name__)
                 raise ConfigurationError(
                     f"{name} is a generator: {keyword} is for functions only; put what may fail into a task of its own"
                 )

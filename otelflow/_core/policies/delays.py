@@ -118,6 +118,10 @@ class CallState:
         self._state.set_exception((type(error), error, error.__traceback__))
         return self._state
 
+    def forget(self) -> None:
+        """Let go of the last exception, whose frames refer to this."""
+        self._state = None
+
     def waited(self, seconds: float) -> None:
         """Add what was waited."""
         if self._state is not None:

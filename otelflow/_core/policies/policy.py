@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from otelflow._core.process import losses
 from otelflow._core.runs.drivers import can_be_awaited, waits_for_await
-from otelflow._core.text.safe_str import bounded_name
+from otelflow._core.text.safe_str import bounded_name, brief_repr
 
 Body = Callable[..., Any]
 
@@ -31,9 +31,15 @@ def name_of(body: Body) -> str:
     return bounded_name(getattr(body, "__name__", type(body).__name__))
 
 
-def takes_one(function: Callable[..., object]) -> bool:
+def description_of(value: object) -> str:
+    """Return *value* as an error shows it: a function by its name."""
+    kind = "async function" if inspect.iscoroutinefunction(value) else "function"
+    return f"the {kind} {name_of(value)}" if inspect.isroutine(value) else brief_repr(value, 60)
+
+
+def takes_one(function: object) -> bool:
     """Tell whether *function* is a plain function that can be called with one value."""
-    if isinstance(function, type) or inspect.iscoroutinefunction(function):
+    if not callable(function) or isinstance(function, type) or inspect.iscoroutinefunction(function):
         return False
     try:
         inspect.signature(function).bind(None)

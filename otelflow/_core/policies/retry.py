@@ -7,7 +7,7 @@ from typing import Any, Final
 from otelflow import semconv
 from otelflow._core.policies import loops
 from otelflow._core.policies.delays import CallState, Delays
-from otelflow._core.policies.policy import Body, name_of, takes_one, warn_of_awaitable
+from otelflow._core.policies.policy import Body, description_of, name_of, takes_one, warn_of_awaitable
 from otelflow._core.process import clock, losses
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import spans
@@ -16,7 +16,7 @@ from otelflow._core.runs.endings import SUCCESS, Ending, ending_of
 from otelflow._core.runs.engine import close_run, open_run
 from otelflow._core.runs.run import Run
 from otelflow._core.text.durations import in_words
-from otelflow._core.text.safe_str import brief_repr, comes_from_outside
+from otelflow._core.text.safe_str import comes_from_outside
 from otelflow.errors import ConfigurationError, UnfillableParameter
 
 
@@ -67,7 +67,7 @@ class _Plan:
         if self.condition is not None and not takes_one(self.condition):
             raise ConfigurationError(
                 f"{self.name!r}: retry_condition_fn must be a function of the exception alone, such as "
-                f"lambda error: isinstance(error, OSError), not {brief_repr(self.condition, 60)}"
+                f"lambda error: isinstance(error, OSError), not {description_of(self.condition)}"
             )
 
 
@@ -151,6 +151,7 @@ class _Call:
 
     def end(self) -> None:
         """Say on the span of the whole how often it was tried, and how long was waited between."""
+        self._state.forget()
         owner = self._owner
         if owner is not None:
             spans.note(owner, semconv.RUN_ATTEMPTS, self._number)

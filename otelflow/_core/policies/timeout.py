@@ -91,6 +91,9 @@ class Timeout:
             try:
                 thread.start()
             except RuntimeError as error:
+                interrupt = error.__context__
+                if interrupt is not None and not isinstance(interrupt, Exception):
+                    raise interrupt from None  # Ctrl-C while Python waited for the thread to begin: it trips over it
                 error.add_note(f"{limit.name!r} has a timeout, and so needs a thread of its own")
                 raise
             try:
@@ -116,7 +119,7 @@ class Timeout:
             run = current_run()
             trio = running_trio()
             if trio is not None:
-                with trio.move_on_after(limit.seconds) as scope:
+                with trio.move_on_after(limit.seconds):
                     return await body(*args, **kwargs)
                 raise limit.error(run, is_running=False)
             import asyncio  # noqa: PLC0415 its loop runs, so it is there

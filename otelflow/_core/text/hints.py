@@ -37,6 +37,8 @@ _IN_WORDS: Final = {
     "Sequence": ("a list",),
     "Mapping": ("a dict",),
     "MutableMapping": ("a dict",),
+    "Callable": ("a function",),
+    "Collection": ("a set",),
 }
 
 

@@ -110,6 +110,17 @@ def test_a_flow_is_tried_again_with_its_tasks_below_each_attempt(spans, kind):
     assert [span.status.status_code for span in spans.spans] == [StatusCode.UNSET] * 5
 
 
+def test_an_attribute_of_a_flow_class_is_its_own_also_when_it_has_the_name_of_a_keyword(spans):
+    class Load(Flow):
+        retries: int = 5
+
+        def main(self):
+            return self.retries
+
+    assert Load(retries=7).execute().flow_return_value == 7
+    assert spans.tree() == [("flow Load", "success", [])]
+
+
 def test_a_flow_that_fails_in_itself_is_said_to_fail_without_a_culprit(spans):
     with pytest.raises(ConnectionError):
         Flow(flow_name="load", retries=1).setup(failing(2)).execute()
