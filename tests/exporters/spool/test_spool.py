@@ -1,10 +1,25 @@
-"""What waits in a spool, in its files and in memory."""
+"""A program's spans wait in a spool: whatever the collector does, and however the program ends."""
 
+import itertools
 import os
+import shutil
+import socket
+import stat
+import time
+from collections import Counter
+from pathlib import Path
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from support.programs import python
+from otelflow._core.process.files import Folder
+from otelflow._core.process.ledger import Account
+from otelflow.errors import ConfigurationError
+from otelflow_exporters._spool.shipper import Outcome
+from otelflow_exporters.spool import SpoolSpanProcessor
+from support.programs import python, run_python, source_of
+from support.receivers import OtlpReceiver, spans_of
+from support.spools import PROGRAM, counts_of, provider_with, run_program
 
 FORKED = """
     import multiprocessing
@@ -21,6 +36,609 @@ FORKED = """
         child.start()
         child.join()
 """
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def receiver(monkeypatch):
+    with OtlpReceiver() as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        yield receiver
+
+
+@pytest.fixture
+def silent_url():
+    """The address of a server that takes connections and says nothing."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(100)
+        yield f"http://127.0.0.1:{silent.getsockname()[1]}"
+
+
+def open_files():
+    place = Path("/proc/self/fd")
+    return len(list(place.iterdir())) if place.is_dir() else 0
+
+
+def test_spans_arrive_once_and_the_spool_is_empty_again(receiver, folder, caplog):
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+
+    for number in range(1_200):
+        tracer.start_span(f"s{number}").end()
+    assert processor.force_flush()
+    tracer.start_span("after").end()
+    processor.shutdown()
+    tracer.start_span("late").end()
+
+    assert [span.name for span in receiver.spans] == [f"s{number}" for number in range(1_200)] + ["after"]
+    assert (processor.waiting, processor.dropped) == (0, {"after_shutdown": 1})
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "OTELFLOW_ANSWERS.txt",
+        "OTELFLOW_DESTINATION.txt",
+        "OTELFLOW_STORE",
+    ]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_a_program_never_waits_for_a_collector_that_is_slow(receiver, folder):
+    receiver.delay = 0.2
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+    longest = 0.0
+
+    for _ in range(5_000):
+        began = time.thread_time()
+        tracer.start_span("quick").end()
+        longest = max(longest, time.thread_time() - began)
+    waiting = processor.waiting
+    assert processor.force_flush(60_000)
+    processor.shutdown()
+
+    assert waiting > 1_000
+    assert counts_of(receiver) == {"quick": 5_000}
+
+
+def test_an_outage_costs_nothing(receiver, folder, monkeypatch):
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+    receiver.status, receiver.headers = 503, {"Retry-After": "0.05"}
+
+    for _ in range(700):
+        tracer.start_span("during").end()
+    assert not processor.force_flush()
+    assert processor.waiting == 700
+
+    receiver.requests.clear()
+    receiver.status = 200
+    assert any(processor.force_flush() for _ in iter(lambda: time.sleep(0.05), 0) if processor.waiting == 0)
+    processor.shutdown()
+
+    assert counts_of(receiver) == {"during": 700}
+    assert processor.dropped == {}
+
+
+@pytest.mark.parametrize("kind", ["dead", "silent"])
+def test_a_collector_that_takes_nothing_keeps_no_program_from_its_end(tmp_path, silent_url, kind):
+    url = silent_url if kind == "silent" else "http://127.0.0.1:9"
+
+    done = run_program(
+        tmp_path,
+        """
+        nightly(100).execute()
+        began = time.monotonic()
+        otelflow.configure().shutdown()
+        print(time.monotonic() - began < 3)
+        """,
+        url=url,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+    assert f"101 spans wait in the spool {tmp_path / 'spool'}" in done.stderr
+    assert "'otelflow ship'" in done.stderr
+
+
+def test_an_endpoint_that_is_slower_than_short_programs_gets_nothing_again_and_again(receiver, tmp_path):
+    receiver.delay = 0.7
+    # However slow the machine is: they send nothing before they end.
+    short = "import otelflow_exporters._spool.spool as spool; spool._SIGN_SECONDS = 600.0"
+    path = tmp_path / "short.py"
+    path.write_text(source_of(short, PROGRAM, "nightly(1).execute()"))
+
+    def run():
+        receiver.requests.clear()
+        done = run_python(path, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, OTELFLOW_SPOOL_DIR=tmp_path / "spool")
+        assert done.returncode == 0, done.stderr
+        return sum(counts_of(receiver).values()), "wait in the spool" in done.stderr
+
+    runs = [run(), run()]
+    long_ago = time.time() - 3_600
+    os.utime(tmp_path / "spool/OTELFLOW_ANSWERS.txt", (long_ago, long_ago))
+    runs += [run(), run()]
+
+    # The first does not know it, the second leaves it alone, the third finds out, and the fourth waits for the answer.
+    assert runs[1:] == [(0, True), (6, False), (2, False)]
+    assert runs[0][1]
+
+
+def test_where_there_is_no_home_spans_wait_in_memory_and_that_is_said_once(receiver, tmp_path):
+    start = """
+    import pathlib
+    def no_home(): raise RuntimeError("Could not determine home directory.")
+    pathlib.Path.home = no_home
+    """
+    path = tmp_path / "program.py"
+    path.write_text(source_of(start, PROGRAM, "nightly(2).execute()"))
+
+    done = run_python(path, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, XDG_STATE_HOME="")
+
+    assert counts_of(receiver) == {"task work": 2, "flow nightly": 1}
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Spans wait in memory, 16 MB at most, and are lost with the process: This user has no home")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_parent_and_children_each_deliver_their_own_once(receiver, tmp_path, method):
+    done = run_program(
+        tmp_path,
+        f"""
+        import multiprocessing
+
+        def child(number):
+            nightly(10).execute()
+
+        if __name__ == "__main__":
+            context = multiprocessing.get_context({method!r})
+            nightly(20).execute()
+            children = [context.Process(target=child, args=(number,)) for number in range(3)]
+            for process in children:
+                process.start()
+            nightly(20).execute()
+            for process in children:
+                process.join()
+            print([process.exitcode for process in children])
+        """,
+        url=receiver.url,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "[0, 0, 0]\n"), done.stderr
+    assert counts_of(receiver) == {"task work": 70, "flow nightly": 5}
+
+
+def test_a_child_that_leaves_by_exit_loses_nothing(receiver, tmp_path):
+    run_program(
+        tmp_path,
+        """
+        if os.fork() == 0:
+            nightly(10).execute()
+            os._exit(0)
+        os.wait()
+        nightly(1).execute()
+        """,
+        url=receiver.url,
+    )
+    run_program(tmp_path, "nightly(1).execute()", url=receiver.url)
+
+    assert counts_of(receiver) == {"task work": 12, "flow nightly": 3}
+
+
+def test_without_a_folder_spans_wait_in_memory_and_that_is_said_once(receiver, tmp_path, caplog):
+    place = tmp_path / "file"
+    place.write_text("mine")
+    processor = SpoolSpanProcessor(place)
+    tracer = provider_with(processor)
+
+    for _ in range(600):
+        tracer.start_span("kept").end()
+    assert processor.force_flush()
+    processor.shutdown()
+
+    assert counts_of(receiver) == {"kept": 600}
+    assert (processor.dropped, processor.waiting) == ({}, 0)
+    (record,) = caplog.records
+    assert f"The spool {place} cannot be read" in record.getMessage()
+    assert "Spans wait in memory" in record.getMessage()
+    assert place.read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_used_is_looked_at_once_in_a_while_and_not_for_each_span(
+    receiver, tmp_path, monkeypatch
+):
+    place = tmp_path / "place"
+    place.write_text("mine")
+    looks, now = [], [1_000.0]
+    reached = Folder.reached
+    monkeypatch.setattr(Folder, "reached", lambda path, **options: looks.append(path) or reached(path, **options))
+    processor = SpoolSpanProcessor(place)
+    processor._spool._shipper.not_before = float("inf")
+    tracer = provider_with(processor)
+    monkeypatch.setattr("otelflow._core.process.clock.monotonic", lambda: now[0])
+
+    for _ in range(100):
+        tracer.start_span("kept").end()
+    looks_in_vain = looks.count(place)
+    place.unlink()
+    now[0] += 2
+    tracer.start_span("written").end()
+
+    assert looks_in_vain <= 2, "one look, and one of the thread"
+    assert (processor.waiting, len(list(place.glob("*.otlp")))) == (101, 1)
+    monkeypatch.undo()
+    processor._spool._shipper.not_before = 0.0
+    processor.shutdown()
+
+
+def test_a_disk_that_fills_up_loses_nothing_while_memory_lasts(receiver, folder, monkeypatch):
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+    receiver.status = 503
+    tracer.start_span("before").end()
+    write = os.write
+
+    def full(descriptor, data):
+        if len(data) > 100:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("otelflow_exporters._store.writer.os.write", full)
+        tracer.start_span("during").end()
+    tracer.start_span("after").end()
+    receiver.requests.clear()
+    receiver.status = 200
+    processor.shutdown()
+
+    assert counts_of(receiver) == {"before": 1, "during": 1, "after": 1}
+    assert processor.dropped == {}
+
+
+def test_the_oldest_spans_go_first_when_the_budget_is_spent_and_are_counted(folder, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    losses = Counter()
+    processor = SpoolSpanProcessor(
+        folder, max_bytes=200_000, on_loss=lambda reason, count: losses.update({reason: count})
+    )
+    tracer = provider_with(processor)
+
+    for _ in range(2_000):
+        tracer.start_span("many", attributes={"text": "x" * 200}).end()
+    processor.shutdown()
+
+    assert losses == processor.dropped
+    assert set(losses) == {"spool_full"}
+    assert processor.waiting + losses["spool_full"] == 2_000
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 300_000
+
+
+def test_made_is_delivered_and_waiting_and_dropped_while_threads_and_the_endpoint_do_what_they_want(receiver, folder):
+    import threading
+
+    answers = itertools.cycle([200, 503, 200, 200, 429])
+    accepted = Counter()
+
+    def answer(request):
+        spans = spans_of([ExportTraceServiceRequest.FromString(request.body)])
+        status = 400 if any(span.name == "bad" for span in spans) else next(answers)
+        if status == 200:
+            accepted.update(span.span_id for span in spans)
+        return status
+
+    receiver.status = answer
+    receiver.headers = {"Retry-After": "0.01"}
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+
+    def work():
+        for _ in range(500):
+            tracer.start_span("made").end()
+        tracer.start_span("bad").end()
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    answers = itertools.repeat(200)
+    for _ in range(100):
+        if processor.force_flush() and not processor.waiting:
+            break
+        time.sleep(0.05)
+    processor.shutdown()
+
+    assert (accepted.total(), len(accepted)) == (3_000, 3_000)
+    assert processor.account == Account("traces", "SpoolSpanProcessor", 3_006, 3_000, {"rejected": 6})
+    assert processor.dropped == {"rejected": 6}
+
+
+def test_only_the_folder_is_needed_where_another_process_ships(folder, monkeypatch):
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
+    processor = SpoolSpanProcessor(folder, is_shipped=False)
+
+    provider_with(processor).start_span("waits").end()
+
+    assert processor.force_flush()
+    processor.shutdown()
+    assert len(list(folder.glob("*.otlp"))) == 1
+
+
+def test_a_folder_or_limit_that_cannot_be_used_is_said_at_once(receiver, folder, monkeypatch):
+    with pytest.raises(ConfigurationError, match="no path"):
+        SpoolSpanProcessor("a\0b")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "nonsense")
+    with pytest.raises(ConfigurationError, match="is no endpoint"):
+        SpoolSpanProcessor(folder)
+
+
+def test_nobody_sees_a_segment_that_is_not_held_yet(folder, monkeypatch):
+    from otelflow_exporters._store import writer
+
+    seen = []
+
+    def hold_and_look(descriptor):
+        seen.append(sorted(file.name for file in folder.glob("*.otlp") if not file.name.startswith(".")))
+        return hold(descriptor)
+
+    hold = writer.hold
+    monkeypatch.setattr(writer, "hold", hold_and_look)
+    provider_with(SpoolSpanProcessor(folder, is_shipped=False)).start_span("open")
+
+    assert seen == [[]]
+
+
+def test_a_folder_that_is_replaced_by_another_keeps_no_program_from_its_work(receiver, folder):
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+    receiver.status = 503
+    tracer.start_span("before").end()
+    folder.rename(folder.with_name("elsewhere"))
+    folder.mkdir(mode=0o700)
+    processor.force_flush()
+
+    receiver.status = 200
+    receiver.requests.clear()
+    processor._spool._shipper.not_before = 0.0
+    processor.force_flush()
+    tracer.start_span("after").end()
+    processor.shutdown()
+
+    assert counts_of(receiver) == {"after": 1}
+    assert processor.dropped == {"vanished": 1}
+
+
+@pytest.mark.parametrize("instead", ["link", "file", "nothing", "itself", "link to it", "no right"])
+def test_what_is_gone_with_its_folder_is_lost_and_does_not_wait(receiver, folder, tmp_path, instead):
+    receiver.status = 503
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+    for _ in range(3):
+        tracer.start_span("made").end()
+    processor.force_flush()
+    if instead in ("link", "file", "nothing"):
+        shutil.rmtree(folder)
+    if instead == "link":
+        folder.symlink_to(tmp_path)
+    elif instead == "file":
+        folder.write_text("mine")
+    elif instead == "link to it":
+        folder.symlink_to(folder.rename(tmp_path / "moved"))
+    elif instead == "no right":
+        folder.chmod(0o777)
+    processor.shutdown()
+
+    is_gone = instead in ("link", "file", "nothing")
+    assert processor.account.dropped == ({"vanished": 3} if is_gone else {})
+    assert processor.waiting == (0 if is_gone else 3)
+
+
+def test_what_another_process_has_sent_is_not_taken_for_lost(receiver, folder):
+    receiver.status = 503
+    processor = SpoolSpanProcessor(folder, max_bytes=64 * 20_000)
+    tracer = provider_with(processor)
+    for _ in range(700):
+        tracer.start_span("made").end()
+    processor.force_flush()
+    processor._spool._shipper.not_before = float("inf")
+    receiver.requests.clear()
+    receiver.status = 200
+
+    done = run_python("-m", "otelflow", "ship", folder, "--once", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
+    delivered = len(receiver.spans)
+    processor._spool._shipper.not_before = 0.0
+    for _ in range(100):
+        processor._spool._ship()
+
+    assert done.returncode == 0, done.stderr
+    assert delivered > 0
+    assert processor.dropped == {}
+    assert len({span.span_id for span in receiver.spans}) + processor.waiting >= 700
+
+
+def test_a_process_whose_spans_another_one_sends_does_not_spin(receiver, folder):
+    processor = SpoolSpanProcessor(folder)
+    processor._spool._shipper._ship_from = lambda _folder: Outcome()
+    tracer = provider_with(processor)
+    for _ in range(600):
+        tracer.start_span("waits").end()
+    time.sleep(0.2)
+    calls = []
+    processor._spool._shipper._ship_from = lambda _folder: calls.append(1) or Outcome()
+    time.sleep(1.0)
+
+    assert len(calls) < 10
+
+
+def test_a_processor_that_is_shut_down_leaves_no_thread_and_no_file_open(folder, monkeypatch):
+    import threading
+
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    threads, files = threading.active_count(), open_files()
+
+    for _ in range(5):
+        processor = SpoolSpanProcessor(folder)
+        provider_with(processor).start_span("waits").end()
+        processor.shutdown()
+        processor._spool.worker.thread.join(10)
+        assert not processor._spool.worker.thread.is_alive()
+
+    assert threading.active_count() <= threads
+    assert open_files() <= files + 1
+
+
+def test_spans_in_memory_are_kept_as_bytes(receiver, tmp_path):
+    place = tmp_path / "file"
+    place.write_text("mine")
+    processor = SpoolSpanProcessor(place)
+    processor._spool._shipper.not_before = float("inf")
+    tracer = provider_with(processor)
+
+    tracer.start_span("kept").end()
+
+    assert [type(item) for item in processor._spool._memory.take(5)] == [bytes]
+
+
+def test_own_segments_that_make_room_are_counted_without_being_read(folder, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("otelflow_exporters._spool.spool.read_range", None)
+    processor = SpoolSpanProcessor(folder, max_bytes=200_000)
+    tracer = provider_with(processor)
+
+    for _ in range(1_000):
+        tracer.start_span("many", attributes={"text": "x" * 200}).end()
+    processor.shutdown()
+
+    assert processor.dropped["spool_full"] > 0
+    assert processor.waiting + processor.dropped["spool_full"] == 1_000
+
+
+def test_room_is_made_on_a_thread_that_nobody_waits_for_and_the_budget_holds_all_the_same(folder, monkeypatch):
+    import threading
+
+    from otelflow_exporters._store import writer
+
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    threads, sizes = [], []
+    prune = writer.prune
+
+    def prune_and_look(store, *arguments, **options):
+        left = prune(store, *arguments, **options)
+        threads.append(threading.current_thread().name)
+        sizes.append(sum(file.stat().st_size for file in folder.glob("*.otlp")))
+        return left
+
+    monkeypatch.setattr(writer, "prune", prune_and_look)
+    processor = SpoolSpanProcessor(folder, max_bytes=64 * 20_000)
+    tracer = provider_with(processor)
+    for _ in range(200):
+        for _ in range(20):
+            tracer.start_span("many", attributes={"text": "x" * 200}).end()
+        time.sleep(0.002)
+    processor.shutdown()
+
+    assert threads.count("otelflow-worker") > len(threads) / 2
+    assert max(sizes) <= 64 * 20_000
+    assert processor.dropped["spool_full"] > 0
+    assert processor.waiting + processor.dropped["spool_full"] == 4_000
+
+
+def test_the_budget_holds_where_no_thread_makes_room(folder, monkeypatch):
+    processor = SpoolSpanProcessor(folder, max_bytes=64 * 10_000, is_shipped=False)
+    processor._spool.worker.is_closed = True
+    tracer = provider_with(processor)
+    largest = 0
+
+    for _ in range(2_000):
+        tracer.start_span("many", attributes={"text": "x" * 200}).end()
+        largest = max(largest, sum(file.stat().st_size for file in folder.glob("*.otlp")))
+
+    assert 64 * 8_000 < largest <= 64 * 10_000
+
+
+def test_what_waits_is_never_sent_to_another_endpoint_than_the_one_that_it_waits_for(receiver, tmp_path):
+    first = run_program(tmp_path, "nightly(3).execute()", url="http://127.0.0.1:9")
+    second = run_program(tmp_path, "nightly(1).execute()", url=receiver.url)
+
+    assert first.returncode == second.returncode == 0
+    assert counts_of(receiver) == {"task work": 1, "flow nightly": 1}
+    assert f"was made for http://127.0.0.1:9, not for {receiver.url}" in second.stderr
+    assert "Spans wait in memory" in second.stderr
+
+    (tmp_path / "spool" / "OTELFLOW_DESTINATION.txt").unlink()
+    run_program(tmp_path, "nightly(1).execute()", url=receiver.url)
+
+    assert counts_of(receiver) == {"task work": 1 + 3 + 1, "flow nightly": 3}
+
+
+def test_a_new_key_is_no_other_destination_and_another_tenant_is(receiver, monkeypatch):
+    from otelflow_exporters._spool.destination import destination_of
+
+    def fingerprint(headers):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers)
+        return destination_of("traces").fingerprint
+
+    assert fingerprint("x-api-key=1234567890") == fingerprint("x-api-key=abcdefghij") == fingerprint("")
+    assert fingerprint("x-scope-orgid=a") != fingerprint("x-scope-orgid=b")
+
+
+def test_in_memory_nothing_is_written_and_who_has_asked_for_it_is_told_nothing(receiver, tmp_path):
+    done = run_program(tmp_path, "nightly(20).execute()", url=receiver.url, OTELFLOW_SPOOL="memory", HOME=tmp_path)
+
+    assert counts_of(receiver) == {"task work": 20, "flow nightly": 1}
+    assert done.stderr == ""
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["program.py"]
+
+
+def test_in_memory_what_one_refuses_holds_up_no_other_and_is_counted_at_the_end(receiver):
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    from support.receivers import spans_of
+
+    taken = []
+
+    def answer(request):
+        names = [span.name for span in spans_of([ExportTraceServiceRequest.FromString(request.body)])]
+        if "bad" in names:
+            return 500
+        taken.extend(names)
+        return 200
+
+    receiver.status = answer
+    processor = SpoolSpanProcessor(None)
+    tracer = provider_with(processor)
+    for number in range(40):
+        tracer.start_span("bad" if number == 7 else "good").end()
+    for _ in range(200):
+        if len(taken) == 39:
+            break
+        processor._spool._shipper.try_once_more()
+        processor.force_flush(1_000)
+    processor.shutdown()
+
+    assert taken == ["good"] * 39
+    assert (processor.dropped, processor.waiting) == ({"shutdown": 1}, 0)
+
+
+def test_without_a_folder_no_other_process_can_ship():
+    with pytest.raises(ConfigurationError, match="from a directory only"):
+        SpoolSpanProcessor(None, is_shipped=False)
+
+
+def test_without_a_name_the_folder_is_private_and_one_for_each_destination(receiver, tmp_path):
+    for url in (receiver.url, "http://127.0.0.1:9"):
+        run_program(
+            tmp_path, "nightly(1).execute()",
+            url=url, OTELFLOW_SPOOL_DIR="", XDG_STATE_HOME=tmp_path / "state",
+        )  # fmt: skip
+
+    folders = list((tmp_path / "state" / "otelflow" / "spool").iterdir())
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700, 0o700]
+    assert counts_of(receiver) == {"task work": 1, "flow nightly": 1}
+    assert sorted(len(list(folder.glob("*.otlp"))) for folder in folders) == [0, 1]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -1,0 +1,194 @@
+"""One process at a time ships a segment, and the next one goes on where that has ended."""
+
+import os
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from otelflow._core.process.files import Folder
+from otelflow_exporters._spool import claims
+
+SEGMENT = "20240101T000000.000000Z-1-01234567.otlp"
+OWN = f"20240101T000000.000000Z-{os.getpid()}-01234567.otlp"
+GONE = f"20240101T000000.000000Z-{2**22 + 5}-01234567.otlp"
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="no spools without locks")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    tmp_path.chmod(0o700)
+    with Folder.reached(tmp_path) as folder:
+        yield folder
+
+
+def segment(folder, name=SEGMENT, size=100):
+    (folder.path / name).write_bytes(bytes(size))
+    return folder.file(name)
+
+
+def test_what_one_has_claimed_nobody_else_gets_until_it_lets_go(folder):
+    file = segment(folder)
+    first = claims.claim(folder, file)
+    second = claims.claim(folder, file)
+    first.release()
+    first.release()
+    third = claims.claim(folder, file)
+
+    assert (first.offset, first.aside) == (0, [])
+    assert second is None
+    assert third is not None
+    third.release()
+
+
+def test_the_next_one_goes_on_where_the_last_one_was(folder):
+    file = segment(folder)
+    first = claims.claim(folder, file)
+    first.advance(60, [(10, 20), (30, 40)])
+    first.advance(70, [(10, 20)])
+    waiting = claims.waiting_in(folder, file)
+    first.release()
+    second = claims.claim(folder, file)
+
+    assert waiting == [(10, 20), (70, 100)]
+    assert (second.offset, second.aside) == (70, [(10, 20)])
+    second.release()
+
+
+def test_of_a_segment_that_nobody_has_looked_at_everything_waits(folder):
+    assert claims.waiting_in(folder, segment(folder)) == [(0, 100)]
+
+
+@pytest.mark.parametrize(
+    ("text", "progress"),
+    [
+        (b"00000000000000000070 10-20.", (70, [(10, 20)])),
+        (b"70.", (70, [])),
+        (b"70", (70, [])),
+        (b"0.", (0, [])),
+        (b"100 0-100.", (100, [(0, 100)])),
+        (b"70 10-20", (0, [])),
+        (b"70 10-20.5-6", (70, [(10, 20)])),
+        (b"101.", (0, [])),
+        (b"-1.", (0, [])),
+        (b"70 10-71.", (0, [])),
+        (b"70 20-20.", (0, [])),
+        (b"70 20-10.", (0, [])),
+        (b"70 x-y.", (0, [])),
+        (b"70 1-2-3.", (0, [])),
+        (b"x.", (0, [])),
+        (b"", (0, [])),
+    ],
+)
+def test_progress_that_cannot_be_is_none(text, progress):
+    assert claims._progress(text, 100) == progress
+
+
+@pytest.mark.parametrize(
+    ("name", "left"), [(SEGMENT, [SEGMENT + claims.SUFFIX]), (OWN, [])], ids=["of another", "of this"]
+)
+def test_a_segment_that_was_shipped_goes_and_its_progress_stays_for_another_process_that_wrote_it(folder, name, left):
+    claim = claims.claim(folder, segment(folder, name))
+    claim.advance(100, [])
+    opened = len(list(Path("/dev/fd").iterdir()))
+    claim.remove(folder)
+
+    assert folder.names() == left
+    assert len(list(Path("/dev/fd").iterdir())) == opened - 1
+
+
+def test_a_segment_that_is_gone_is_claimed_by_nobody_and_leaves_nothing(folder):
+    file = segment(folder)
+    folder.remove(SEGMENT)
+
+    assert claims.claim(folder, file) is None
+    assert folder.names() == []
+
+
+def test_the_progress_of_a_segment_that_is_gone_stays(folder):
+    file = segment(folder)
+    claim = claims.claim(folder, file)
+    claim.advance(5, [])
+    claim.release()
+    folder.remove(SEGMENT)
+
+    assert claims.claim(folder, file) is None
+    assert folder.names() == [SEGMENT + claims.SUFFIX]
+
+
+def test_a_link_in_the_place_of_the_progress_goes_and_is_not_followed(folder, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    file = segment(folder)
+    (tmp_path / (SEGMENT + claims.SUFFIX)).symlink_to(victim)
+
+    first = claims.claim(folder, file)
+    second = claims.claim(folder, file)
+
+    assert first is None
+    assert second is not None
+    assert victim.read_text() == "mine"
+    second.release()
+
+
+@pytest.mark.parametrize(
+    ("progress", "is_mine", "expected"),
+    [(b"5.", False, (3, 0)), (b"", False, (0, 3)), (None, False, (0, 3)), (b"5.", True, (0, 1))],
+    ids=["another has sent it", "nobody has", "no trace of it", "this process has sent two of it"],
+)
+def test_of_a_segment_that_is_gone_it_is_told_who_has_sent_it(folder, progress, is_mine, expected):
+    if progress is not None:
+        (folder.path / (SEGMENT + claims.SUFFIX)).write_bytes(progress)
+    own, sent = {SEGMENT: 3, "other": 1}, Counter({SEGMENT: 2} if is_mine else {})
+
+    assert claims.forget(folder, own, sent, [SEGMENT]) == expected
+    assert (own, dict(sent)) == ({"other": 1}, {})
+    assert folder.names() == []
+
+
+def test_what_is_unknown_counts_as_nothing(folder):
+    assert claims.forget(folder, {}, Counter(), [SEGMENT]) == (0, 0)
+
+
+def test_what_is_gone_with_its_folder_is_counted_but_for_what_was_sent(tmp_path):
+    names = {"a": 3, "b": 5, "c": 7}
+    (tmp_path / "b").write_bytes(b"")
+    (tmp_path / "c.sent").write_bytes(b"")
+    own = dict(names)
+    of_folder = claims.count_vanished(tmp_path, own, {"a": 2}.get)
+    everything = dict(names)
+    of_nothing = claims.count_vanished(tmp_path / "gone", everything, {"a": 2}.get)
+    of_file = claims.count_vanished(tmp_path / "b", dict(names), {}.get)
+
+    assert (of_folder, own) == (1, {"b": 5, "c": 7})
+    assert (of_nothing, everything) == (13, {})
+    assert of_file == 15
+
+
+def test_what_nobody_can_tell_is_not_lost(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError("no")
+
+    monkeypatch.setattr(claims.os, "listdir", refuse)
+    own = {"a": 3}
+
+    assert (claims.count_vanished(tmp_path, own, {}.get), own) == (0, {"a": 3})
+
+
+def test_the_progress_of_processes_that_are_gone_goes_when_nobody_reads_it_any_more(folder):
+    old = time.time() - 700
+    young = time.time() - 500
+    for name, when in ((GONE, old), (OWN, old), (GONE.replace("2024", "2025"), young), ("notes", old)):
+        path = folder.path / (name + (claims.SUFFIX if name != "notes" else ""))
+        path.write_bytes(b"5.")
+        os.utime(path, (when, when))
+    kept = segment(folder, GONE.replace("2024", "2026")).name
+    (folder.path / (kept + claims.SUFFIX)).write_bytes(b"5.")
+    os.utime(folder.path / (kept + claims.SUFFIX), (old, old))
+
+    claims.remove_orphans(folder)
+
+    young_name = GONE.replace("2024", "2025") + claims.SUFFIX
+    assert sorted(folder.names()) == sorted([OWN + claims.SUFFIX, young_name, "notes", kept, kept + claims.SUFFIX])
