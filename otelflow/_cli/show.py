@@ -14,7 +14,6 @@ from rich.text import Text
 
 from otelflow import semconv, settings
 from otelflow._cli._console import page, say
-from otelflow._cli._exit_codes import FAILED
 from otelflow._cli._spools import inner_spools, spools
 from otelflow._core.text import durations
 from otelflow._core.text.visible import one_line
@@ -70,7 +69,7 @@ def show_traces(trace_id: str | None, last: int, view: TreeView, *, failed: bool
 
 
 def newest_traces(store: StoredTraces, count: int, *, failed: bool) -> list[TraceSummary]:
-    results = (*FAILED, INCOMPLETE)
+    results = (*semconv.FAILED_RESULTS, INCOMPLETE)
     summaries = list(
         islice(
             (trace for trace in store.summaries() if not failed or trace.result in results or trace.failed_flows),
