@@ -37,8 +37,8 @@ _STYLES: Final = {
 def open_store() -> StoredTraces:
     """Return the store that runs of the command line are kept in. Raises StoreUnreadable when it is off."""
     setting = settings.in_force()["store"]
-    store = StoredTraces(setting.value or None) if setting.value.lower() not in ("off", "on") else StoredTraces()
-    if setting.value.lower() == "off" or store.directory is None:
+    store = StoredTraces(setting.value or "on")
+    if store.directory is None:
         raise StoreUnreadable(f"The store is off ({setting.origin} says so); nothing was kept that could be shown")
     return store
 
