@@ -85,6 +85,8 @@ TIMEOUT: Final = "timeout"
 CANCELLATION: Final = "cancellation"
 ERROR: Final = "error"
 RESULTS: Final = (SUCCESS, FAILURE, TIMEOUT, CANCELLATION, ERROR)
+#: The results with which a run has failed
+FAILED_RESULTS: Final = (FAILURE, TIMEOUT, ERROR)
 #: The ``error.type`` of a run whose process was killed, or crashed
 PROCESS_LOST: Final = "process_lost"
 # Reserved: no run ends so yet, and so no metric has it

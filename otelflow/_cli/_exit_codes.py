@@ -16,7 +16,6 @@ TELEMETRY_LOST: Final = 3
 NOT_TOLD: Final = 3
 INTERRUPTED: Final = 128 + signal.SIGINT
 #: The results of a run that did not do what it is for
-FAILED: Final = (semconv.FAILURE, semconv.TIMEOUT, semconv.ERROR)
 
 
 class Ending(NamedTuple):
@@ -98,4 +97,4 @@ def ending_of(run: Callable[[], otelflow.Flow[Any]], termination: Termination) -
         return Ending(termination.code, interrupt)
     except BaseException as error:  # noqa: BLE001 whatever a flow raises, its end is reported
         return Ending(FAILURE, error)
-    return Ending(FAILURE, flow.flow_error) if flow.flow_state.status in FAILED else Ending(SUCCESS)
+    return Ending(FAILURE, flow.flow_error) if flow.flow_state.status in semconv.FAILED_RESULTS else Ending(SUCCESS)

@@ -11,7 +11,6 @@ from rich.cells import set_cell_size
 from rich.text import Text
 
 from otelflow import semconv
-from otelflow._cli._exit_codes import FAILED
 from otelflow._cli._footer import Footer
 from otelflow._core.process import clock
 from otelflow._core.runs import observers
@@ -130,7 +129,7 @@ class LiveDisplay:
         """Return what is shown now."""
         signs, watch = self._signs, self._watch
         now = clock.time()
-        failed = sum(count for result, count in self._results.items() if result in FAILED)
+        failed = sum(count for result, count in self._results.items() if result in semconv.FAILED_RESULTS)
         heading = Text(f"{signs[semconv.RUNNING]} flow {one_line(watch.flow_name)}", "bold cyan")
         heading.append(f"  {_seconds(now - self._began)}", "dim")
         heading.append(f"{signs['separator']}{counted(self._results.total(), 'task')} done", "dim")

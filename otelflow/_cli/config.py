@@ -108,8 +108,8 @@ def print_setting(console: Console, setting: settings.Setting) -> None:
 
 def _value(setting: settings.Setting) -> str:
     value = setting.value
-    if setting.name == "store" and value.lower() != "off":
-        return str(store_directory(value if value.lower() not in ("", "on") else None))
+    if setting.name == "store":
+        return str(store_directory(value or "on") or "off")
     if isinstance(value, bool):
         return "on" if value else "off"
     return ", ".join(value) if isinstance(value, tuple) else str(value)

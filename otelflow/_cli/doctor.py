@@ -17,7 +17,7 @@ from otelflow.errors import ConfigurationError, StoreUnreadable
 from otelflow_exporters._otlp.endpoint import exporter_names, is_grpc, is_otlp, otlp_settings, variable
 from otelflow_exporters._spool.destination import spool_directory
 from otelflow_exporters._spool.waiting import waiting_in
-from otelflow_exporters._store.limits import absolute, default_directory, store_directory
+from otelflow_exporters._store.limits import absolute, store_directory
 from otelflow_exporters._store.ownership import open_store
 from otelflow_exporters._tree.wording import counted, local_time, size
 
@@ -86,12 +86,11 @@ def examine(addresses: Addresses) -> Iterator[Finding]:
 
 
 def _examine_store() -> Finding:
-    setting = settings.in_force()["store"].value
-    if setting.lower() == "off":
-        return Finding("absent", "local store", "off", "unset OTELFLOW_STORE to keep runs for 'otelflow show'")
     cure = "set OTELFLOW_STORE to another folder"
     try:
-        directory = (store_directory(setting) if setting.lower() not in ("", "on") else None) or default_directory()
+        directory = store_directory(settings.in_force()["store"].value or "on")
+        if directory is None:
+            return Finding("absent", "local store", "off", "unset OTELFLOW_STORE to keep runs for 'otelflow show'")
         open_store(directory, is_made=True).close()
     except ConfigurationError as error:  # there is no home, and no folder was named
         return Finding("absent", "local store", str(error))

@@ -14,7 +14,6 @@ from rich.text import Text
 
 from otelflow import semconv, settings
 from otelflow._cli._console import page, say
-from otelflow._cli._exit_codes import FAILED
 from otelflow._cli._spools import inner_spools, spools
 from otelflow._core.text import durations
 from otelflow._core.text.visible import clean, one_line
@@ -38,8 +37,8 @@ _STYLES: Final = {
 def open_store() -> StoredTraces:
     """Return the store that runs of the command line are kept in. Raises StoreUnreadable when it is off."""
     setting = settings.in_force()["store"]
-    store = StoredTraces(setting.value or None) if setting.value.lower() not in ("off", "on") else StoredTraces()
-    if setting.value.lower() == "off" or store.directory is None:
+    store = StoredTraces(setting.value or "on")
+    if store.directory is None:
         raise StoreUnreadable(f"The store is off ({setting.origin} says so); nothing was kept that could be shown")
     return store
 
@@ -70,7 +69,7 @@ def show_traces(trace_id: str | None, last: int, view: TreeView, *, failed: bool
 
 
 def newest_traces(store: StoredTraces, count: int, *, failed: bool) -> list[TraceSummary]:
-    results = (*FAILED, INCOMPLETE)
+    results = (*semconv.FAILED_RESULTS, INCOMPLETE)
     summaries = list(
         islice(
             (trace for trace in store.summaries() if not failed or trace.result in results or trace.failed_flows),

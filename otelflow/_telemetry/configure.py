@@ -19,6 +19,7 @@ from otelflow._core.inside.listener_checks import RunListener
 from otelflow._core.inside.listeners import add_listener
 from otelflow._core.process import clock, losses
 from otelflow._core.process import settings as process_settings
+from otelflow._core.process.environment import SWITCH
 from otelflow._core.process.process import State
 from otelflow._core.process.provider import choose_anew, prepare, use_provider
 from otelflow._core.process.settings_table import SETTINGS, Settings
@@ -273,11 +274,12 @@ def _new_telemetry(service_name: str | None) -> Telemetry:
 
 
 def _use_store(telemetry: Telemetry, store: bool | str | Path | None, setting: str) -> None:
+    in_force = SWITCH.get(setting.lower(), setting)
     if store is None or store is True:
-        store = setting or bool(store)
-    if isinstance(store, str) and store.lower() == "on":
-        store = True
-    if store is False or setting.lower() == "off" or telemetry.store_directory is not None:
+        store = in_force or bool(store)
+    elif isinstance(store, str):
+        store = SWITCH.get(store.lower(), store)
+    if store is False or in_force is False or telemetry.store_directory is not None:
         return
     if telemetry.is_host or not isinstance(telemetry.provider, TracerProvider):
         losses.logger.info("The application's tracer provider is left as it is; add a StoreSpanExporter to it yourself")

@@ -12,12 +12,11 @@ from opentelemetry.sdk.resources import Resource
 
 from otelflow._core.process import entry_points, losses, shutdown
 from otelflow._core.process.process import State
-from otelflow._core.process.settings import settings
 from otelflow._telemetry.accounts import KeepsAccounts
 from otelflow._telemetry.batches import LOG_RECORDS, BoundedBatchProcessor, Signal
-from otelflow._telemetry.traces import spool_of
+from otelflow._telemetry.traces import has_spool, spool_of
 from otelflow.errors import ConfigurationError
-from otelflow_exporters._otlp.endpoint import exporter_names, is_otlp, new_exporter
+from otelflow_exporters._otlp.endpoint import exporter_names, new_exporter
 from otelflow_exporters._otlp.resource import KeepsInstanceId
 from otelflow_exporters._store.ownership import LOGS
 
@@ -65,7 +64,7 @@ _logs_state: Final = _Logs()
 
 
 def _processor_for(name: str) -> LogRecordProcessor:
-    if settings().spool != "off" and is_otlp(name):
+    if has_spool(name):
         from otelflow_exporters._spool.log_records import SpoolLogRecordProcessor  # noqa: PLC0415 only with a spool
 
         spool = spool_of(name)

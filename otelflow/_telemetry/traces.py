@@ -36,9 +36,9 @@ _RATIO_SAMPLERS: Final = frozenset({"traceidratio", "parentbased_traceidratio"})
 
 
 class _Provider(KeepsInstanceId, KeepsAccounts, TracerProvider):
-    """The SDK's, with one instance id and accounts of what delivers; *news* observes the runs as long as that does."""
+    """The SDK's, with one instance id and accounts of what delivers; *news* observe the runs as long as that does."""
 
-    news: Observer | None = None
+    news: tuple[Observer, ...] = ()
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Tell *span_processor* of each span from now on."""
@@ -48,8 +48,8 @@ class _Provider(KeepsInstanceId, KeepsAccounts, TracerProvider):
     def shutdown(self) -> None:
         """Deliver what is left, and observe nothing any more."""
         super().shutdown()
-        if self.news is not None:
-            remove_observer(self.news)
+        for news in self.news:
+            remove_observer(news)
 
 
 def new_provider(service_name: str | None) -> TracerProvider:
@@ -79,7 +79,7 @@ def new_provider(service_name: str | None) -> TracerProvider:
         id_generator=generator,
     )
     for name in exporter_names("traces"):
-        if settings().spool != "off" and is_otlp(name):
+        if has_spool(name):
             _add_spool(provider, name)
         else:
             exporter, answer = new_exporter("traces", name)
@@ -98,7 +98,12 @@ def _add_spool(provider: _Provider, exporter: str) -> None:
         SpoolSpanProcessor(directory, exporter=exporter, on_loss=on_loss, news=news.take, on_recovery=tell_of_lost_runs)
     )
     add_observer(news)
-    provider.news = news
+    provider.news += (news,)
+
+
+def has_spool(exporter: str) -> bool:
+    """Tell whether what that exporter is to send waits in a spool, in files or in memory."""
+    return settings().spool != "off" and is_otlp(exporter)
 
 
 def spool_of(exporter: str) -> Path | None:

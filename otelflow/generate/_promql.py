@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from otelflow import semconv
-from otelflow._core.runs.endings import FAILED
 
 # Matchers for how a run ended
-FAILING: Final = f'result=~"{"|".join(result for result in semconv.RESULTS if result in FAILED)}"'
+FAILING: Final = f'result=~"{"|".join(semconv.FAILED_RESULTS)}"'
 SUCCEEDED: Final = f'result="{semconv.SUCCESS}"'
 #: Shares are taken of these: a run that was cancelled or skipped is neither good nor bad.
 COUNTED: Final = f'result!~"{semconv.CANCELLATION}|{semconv.SKIP}"'

@@ -1,5 +1,6 @@
 """Read the events of a run from its span, for listeners that the SDK drives."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from otelflow._core.inside.events import (
     new_event,
 )
 
-_LEVELS: Final = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
+_LEVELS: Final = logging.getLevelNamesMapping()
 
 
 def events_at_start(span: ReadableSpan) -> list[Flow_Run__Event]:
@@ -71,7 +72,7 @@ def _event_inside(entry: Event, data: Flow_Run__Event_Data) -> Flow_Run__Event |
     """Return the event that an *entry* of a span was made from, or None for an entry that no listener hears of."""
     attributes = entry.attributes or {}
     if entry.name == semconv.MESSAGE_EVENT:
-        level = _LEVELS.get(str(attributes.get(semconv.MESSAGE_SEVERITY)), 20)
+        level = _LEVELS.get(str(attributes.get(semconv.MESSAGE_SEVERITY)), logging.INFO)
         message = {"message_data": message_data(level, str(attributes.get(semconv.MESSAGE_TEXT, "")))}
         kind, data = Flow_Run__Event_Type.FLOW_MESSAGE, data._replace(data=message, log_level=level)
     elif entry.name == semconv.ARTIFACT_EVENT:

@@ -61,8 +61,9 @@ def test_nothing_is_touched_before_the_first_span(tmp_path):
     assert not (tmp_path / "store").exists()
 
 
-def test_off_stores_nothing_and_loses_nothing(monkeypatch, program, tmp_path):
-    monkeypatch.setenv("OTELFLOW_STORE", "off")
+@pytest.mark.parametrize("word", ["off", "OFF", "false", "0", "no"])
+def test_off_stores_nothing_and_loses_nothing(monkeypatch, program, tmp_path, word):
+    monkeypatch.setenv("OTELFLOW_STORE", word)
     exporter = StoreSpanExporter()
 
     assert exporter.export(program.trace()) is SUCCESS
@@ -70,6 +71,15 @@ def test_off_stores_nothing_and_loses_nothing(monkeypatch, program, tmp_path):
     exporter.shutdown()
 
     assert (exporter.directory, exporter.payloads, exporter.dropped) == (None, None, 0)
+
+
+@pytest.mark.parametrize("word", ["on", "true", "1", ""])
+def test_on_is_the_folder_of_the_platform(monkeypatch, tmp_path, word):
+    monkeypatch.setenv("OTELFLOW_STORE", word)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+    assert StoreSpanExporter().directory == tmp_path / "otelflow" / "traces"
+    assert StoreSpanExporter(tmp_path / "on").directory == tmp_path / "on"
     assert list(tmp_path.iterdir()) == []
 
 

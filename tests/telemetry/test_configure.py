@@ -640,7 +640,11 @@ STORES = {
     "not": (None, "", None),
     "in spite of its variable": (False, "of the variable", None),
     "switched off": (True, "off", None),
-    "switched on": (None, "ON", "state/otelflow/traces"),
+    "switched off by a number": (True, "0", None),
+    "switched off by the argument": ("off", "", None),
+    "switched on by the variable": (None, "ON", "state/otelflow/traces"),
+    "switched on by a number": (None, "1", "state/otelflow/traces"),
+    "switched on by the argument": ("on", "", "state/otelflow/traces"),
     "switched on twice": (True, "on", "state/otelflow/traces"),
     "where the variable says": (True, "of the variable", "of the variable"),
 }

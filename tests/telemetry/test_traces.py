@@ -10,6 +10,7 @@ from otelflow._core.process.instance import instance_id
 from otelflow._telemetry import traces
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow._telemetry.id_generator import SystemIdGenerator
+from otelflow._telemetry.spool_news import SpoolNews
 from otelflow._telemetry.traces import new_provider
 from otelflow.errors import ConfigurationError
 from otelflow_exporters.spool import SpoolSpanProcessor
@@ -124,3 +125,17 @@ def test_where_no_thread_is_to_be_had_the_resource_is_what_the_variables_say(pro
     attributes = [sdk_provider.resource.attributes for sdk_provider in providers]
     assert [values["service.name"] for values in attributes] == ["unknown_service", "shop", "billing"]
     assert [values["team"] for values in attributes] == ["blue"] * 3
+
+
+def test_a_provider_with_two_spools_observes_no_run_any_more_when_it_is_shut_down(provider, monkeypatch):
+    observing = set()
+    monkeypatch.setattr(traces, "add_observer", observing.add)
+    monkeypatch.setattr(traces, "remove_observer", observing.discard)
+    sdk_provider = provider(
+        OTEL_TRACES_EXPORTER="otlp_proto_http,otlp_proto_grpc", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9"
+    )
+    assert [type(observer) for observer in observing] == [SpoolNews] * 2
+
+    sdk_provider.shutdown()
+
+    assert observing == set()

@@ -7,12 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
+from otelflow._core.process.environment import SWITCH
 from otelflow.errors import ConfigurationError
 
 STORE_VARIABLE: Final = "OTELFLOW_STORE"
 MAX_BYTES_VARIABLE: Final = "OTELFLOW_STORE_MAX_BYTES"
 MAX_AGE_VARIABLE: Final = "OTELFLOW_STORE_MAX_AGE_DAYS"
-OFF: Final = "off"
 
 _LARGEST_SEGMENT: Final = 16 * 1024 * 1024
 # Room for a whole segment is kept for each process that writes one: this many together keep the limit.
@@ -49,16 +49,16 @@ class Limits(NamedTuple):
 def store_directory(directory: str | os.PathLike[str] | None = None) -> Path | None:
     """Return the store's absolute directory: *directory*, else ``OTELFLOW_STORE``, else the platform's own.
 
-    None means that ``OTELFLOW_STORE=off``.
+    A text may say ``on``, which is the platform's own, or ``off``, which is None.
     """
-    if directory is not None:
-        return absolute(os.fspath(directory), "directory")
-    value = os.environ.get(STORE_VARIABLE, "").strip()
-    if value.lower() == OFF:
-        return None
-    if not value or value.lower() == "on":
-        return default_directory()
-    return absolute(value, STORE_VARIABLE)
+    source = "directory"
+    if directory is None:
+        source = STORE_VARIABLE
+        directory = os.environ.get(STORE_VARIABLE, "").strip() or "on"
+    choice = SWITCH.get(directory.lower()) if isinstance(directory, str) else None
+    if choice is not None:
+        return default_directory() if choice else None
+    return absolute(os.fspath(directory), source)
 
 
 def default_directory() -> Path:

@@ -53,9 +53,6 @@ IsAlive = Callable[[], bool]
 #: The records of one trace, by its id, in what was not read yet
 OlderRecords = Callable[[bytes], Iterable[tuple[TracesData, IsAlive]]]
 
-# A task that was allowed to fail has no status that says so.
-_BAD: Final = frozenset({semconv.FAILURE, semconv.TIMEOUT, semconv.ERROR})
-
 
 class _Builder:
     """One trace while its spans are met in any order."""
@@ -89,7 +86,8 @@ class _Builder:
         start = span.start_time_unix_nano
         if not is_note(span):
             texts = {pair.key: pair.value.string_value for pair in span.attributes if pair.key in _OF_A_FLOW}
-            is_bad = texts.get(semconv.RUN_RESULT) in _BAD
+            # A task that was allowed to fail has no status that says so.
+            is_bad = texts.get(semconv.RUN_RESULT) in semconv.FAILED_RESULTS
             self.spans += 1
             self.failed += is_bad or span.status.code == Status.STATUS_CODE_ERROR
             self.failed_flows += is_bad and semconv.FLOW_NAME in texts and semconv.TASK_NAME not in texts

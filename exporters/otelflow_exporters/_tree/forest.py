@@ -14,7 +14,6 @@ FOLD_FROM: Final = 6
 FAILED_SHOWN: Final = 5
 _SIBLINGS_HEAD: Final = 40
 _SIBLINGS_TAIL: Final = 10
-_BAD: Final = frozenset({semconv.FAILURE, semconv.TIMEOUT, semconv.ERROR})
 #: What an event is called when it is counted
 NOUNS: Final = {semconv.MESSAGE_EVENT: "message", semconv.ARTIFACT_EVENT: "artifact", semconv.RESULT_EVENT: "result"}
 
@@ -33,7 +32,7 @@ class SpanNode:
     @property
     def is_failed(self) -> bool:
         """Return whether the span itself failed."""
-        return self.span.is_error or self.span.result in _BAD
+        return self.span.is_error or self.span.result in semconv.FAILED_RESULTS
 
     @property
     def error_from_below(self) -> str:

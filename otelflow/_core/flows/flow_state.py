@@ -8,6 +8,7 @@ from enum import Enum
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, TypeVar
 
+from otelflow import semconv
 from otelflow._core.flows.definition import Definition, definition_of, text_of_name
 from otelflow._core.flows.fitting import assigned
 from otelflow._core.inside import messages
@@ -15,7 +16,6 @@ from otelflow._core.process import forks
 from otelflow._core.process.process import State
 from otelflow._core.runs import open_runs
 from otelflow._core.runs.bounded import BoundedLog
-from otelflow._core.runs.endings import FAILED
 
 if TYPE_CHECKING:
     from otelflow._core.flows.config import Flow_Run__Config
@@ -370,7 +370,7 @@ def _text_of(value: object) -> str:
 
 
 def _has_failed(task: Any) -> bool:
-    return task.status in FAILED
+    return task.status in semconv.FAILED_RESULTS
 
 
 def _is_unimportant(_: object) -> bool:

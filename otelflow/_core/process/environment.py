@@ -7,6 +7,11 @@ from otelflow.errors import ConfigurationError
 
 #: What every variable of otelflow begins with
 PREFIX: Final = "OTELFLOW_"
+#: The words for yes and no
+SWITCH: Final = {
+    **dict.fromkeys(("true", "1", "on", "yes"), True),
+    **dict.fromkeys(("false", "0", "off", "no"), False),
+}
 #: Variables that are no settings: those of the local store's exporter, of otelflow's own tests, and what one process
 #: tells another
 OTHER_VARIABLES: Final = frozenset(

@@ -8,17 +8,13 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from otelflow._core.process.environment import SWITCH
 from otelflow._core.text.regex import split_patterns
 from otelflow._core.text.safe_str import NAME_LENGTH, brief_repr
 from otelflow.errors import ConfigurationError
 
 # In a longer value a password might not be recognized.
 _LONGEST_VALUE: Final = 10_000
-
-_SWITCH: Final = {
-    **dict.fromkeys(("true", "1", "on", "yes"), True),
-    **dict.fromkeys(("false", "0", "off", "no"), False),
-}
 
 
 class Setting:
@@ -60,7 +56,7 @@ class Setting:
     def parse(self, text: str) -> Any:
         """Return what *text* says, of the setting's type if it can be read so."""
         if isinstance(self.default, bool):
-            return _SWITCH.get(text.lower(), text)
+            return SWITCH.get(text.lower(), text)
         if isinstance(self.default, int):
             return int(text) if text.isascii() and text.removeprefix("-").isdigit() else text
         if isinstance(self.default, tuple):
@@ -186,7 +182,7 @@ class ProcessSettings(RunSettings):
     )
     store: str = _declare(
         "",
-        "the folder of the local store, 'on' or 'off'; empty: off in libraries, a default folder in the CLI",
+        "the folder of the local store; 'on' is a default one; empty: off in libraries, on in the CLI",
         is_path=True,
         is_harmless=False,
     )

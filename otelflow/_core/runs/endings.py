@@ -89,9 +89,6 @@ _MOST_ERRORS: Final = 100
 _ERRORS_AT_AN_END: Final = 10
 
 
-FAILED: Final = frozenset({semconv.FAILURE, semconv.TIMEOUT, semconv.ERROR})
-
-
 class Ending:
     """How a run ended: one of ``semconv.RESULTS``, and the exception that left it.
 
@@ -110,7 +107,7 @@ class Ending:
     @property
     def is_failure(self) -> bool:
         """Tell whether somebody should look at it: not for success, skip and cancellation."""
-        return self.result in FAILED
+        return self.result in semconv.FAILED_RESULTS
 
     @property
     def error_type(self) -> str:
