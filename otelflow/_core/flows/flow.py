@@ -79,8 +79,8 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
     *flow_name* (str): its name; that of the function or class unless given. *flow_id* (str): the id of every run; a new
     one for each unless given. *flow_config* (``Flow_Run__Config``): how it logs, prints and raises. *data* (mapping):
     what ``flow_data`` begins with. *capture_parameters* (True, or names of parameters) and *capture_return_value*
-    (bool): record these values on the span, redacted and bounded. *more*: attributes that the class has, ``objective``
-    and ``buckets`` among them.
+    (bool): record these values on the span, redacted and bounded. *more*: attributes that the class has, ``objective``,
+    ``buckets`` and ``task_runner`` among them.
 
     After a run: ``status`` is one of ``semconv.RESULTS`` (``running`` meanwhile, None before), ``flow_return_value``
     and ``flow_error`` are how it ended, ``duration`` is in seconds, ``started_ns`` and ``ended_ns`` are nanoseconds
@@ -104,6 +104,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
 
     objective: Objective | None = None
     buckets: Sequence[float] | None = None
+    task_runner: object = None
     flow_state: FlowState
     __otelflow__ = "flow"
 
@@ -119,7 +120,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         if cls.main is not Flow.main:
             own_name = inspect.getattr_static(cls, "flow_name", None)
             name = own_name if isinstance(own_name, str) else cls.__name__
-            _declare(name, cls, objective_of(cls), buckets_of(cls))
+            _declare(name, cls, objective_of(cls), buckets_of(cls), getattr(cls, "task_runner", None))
         check_dependencies(cls)
 
     def __init__(
@@ -619,11 +620,15 @@ def _speaking_run(flow: Flow[Any]) -> Run:
     return run
 
 
-def _declare(name: str, target: Any, objective: Any, buckets: Any) -> None:
+def _declare(name: str, target: Any, objective: Any, buckets: Any, runner: object) -> None:
     """Let metrics and ``otelflow generate`` know of a flow before it runs. Raises ConfigurationError."""
     if not isinstance(objective, Objective | None):
         raise ConfigurationError(f"Flow {name!r}: objective must be an Objective, not {brief_repr(objective, 60)}")
     bounds = checked_buckets(buckets)
+    if runner is not None:
+        from otelflow._core.flows.future_runners import check_runner  # noqa: PLC0415 only for flows that have one
+
+        check_runner(f"Flow {name!r}", runner)
     description = (getattr(target, "__doc__", None) or "").strip().partition("\n")[0]
     module = getattr(target, "__module__", None) or ""
     declared.declare(declared.Declared(bounded_name(name), module, bounds, objective, description))
@@ -663,6 +668,7 @@ def flow(target: Any = None, /, **options: Any) -> Any:
     *capture_parameters* (True, or names), *capture_return_value* (bool): record values, redacted and bounded.
     *objective* (``Objective``): what alerts are made of. *buckets* (numbers, seconds): those of the metric of
     durations.
+    *task_runner* (a word, an executor, a runner of ``otelflow.runners``): where submitted tasks run.
     *execute_on_call* (bool): calling it runs the flow, and returns what the function returns; there is no ``Flow``.
 
     Returns a function that returns the ``Flow``. Raises UnknownKeyword, NotCallable, or ConfigurationError for a value
@@ -679,12 +685,8 @@ def flow(target: Any = None, /, **options: Any) -> Any:
     def wrap(definition: Definition, options: dict[str, Any]) -> Callable[..., Flow[Any]]:
         keywords = {name: value for name, value in options.items() if name in EachFlowOptions.__annotations__}
         plan: Flow[Any] = Flow(**keywords)  # a wrong value is said at decoration, not at the first call
-        _declare(
-            bounded_name(plan.flow_name if plan.flow_state.is_named else definition.name or plan.flow_name),
-            definition.target,
-            plan.objective,
-            plan.buckets,
-        )
+        name = bounded_name(plan.flow_name if plan.flow_state.is_named else definition.name or plan.flow_name)
+        _declare(name, definition.target, plan.objective, plan.buckets, options.get("task_runner"))
 
         def set_up(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow[Any]:
             flow: Flow[Any] = Flow(**keywords)

@@ -44,6 +44,7 @@ class CommonFlowOptions(EachFlowOptions, total=False):
 
     data: Annotated[Mapping[str, Any] | None, None]
     flow_run_name: Annotated[str | None, None]
+    task_runner: Annotated[object, None]
 
 
 class FlowOptions(CommonFlowOptions, total=False):

@@ -3,9 +3,22 @@
 import functools
 import logging
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Concatenate,
+    Final,
+    Literal,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 from otelflow import semconv
 from otelflow._core.flows.definition import Definition, Kind, decorate, shown_value, text_of_name
@@ -27,11 +40,19 @@ from otelflow._core.text.safe_str import bounded_name
 from otelflow.errors import NotCallable
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
+
+    from otelflow._core.flows.future import Future, FutureList
     from otelflow._core.flows.osbot_statistics import Task_Stats
     from otelflow._core.inside.artifacts import Artifact, Result
 
+    WaitFor = Future[Any] | Sequence[Future[Any]]
+
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
+S = TypeVar("S")
+V_co = TypeVar("V_co", covariant=True)
 
 _counting: Final = forks.new_lock()
 
@@ -250,7 +271,7 @@ class Task(Speaker):
 class TaskRun(ExecutedRun):
     """The run of a task."""
 
-    __slots__ = ()
+    __slots__ = ("links",)
 
     kind: ClassVar[str] = "task"
     task: Task
@@ -284,6 +305,7 @@ class TaskRun(ExecutedRun):
         if definition.records_arguments:
             self.parameters = definition.recorded_parameters(self.args, self.kwargs, semconv.TASK_RUN_NAME)
         task.task_run = self
+        self.links: Sequence[SpanContext] = ()
 
     @property
     def span_name(self) -> str:
@@ -300,6 +322,9 @@ class TaskRun(ExecutedRun):
         task, now = self.task, self.started_ns
         task.status = semconv.RUNNING
         task.started_ns = now
+        if self.links:
+            for context in self.links:
+                self.span.add_link(context)
         messages.log_lifecycle(self, logging.DEBUG, messages.EXECUTING_TASK, self.task_name, now, False)
 
     def ended(self, value: object) -> None:
@@ -329,24 +354,85 @@ class TaskRun(ExecutedRun):
             messages.log_lifecycle(self, logging.DEBUG, messages.FINISHED_TASK, self.task_name)
 
 
+def _submit(definition: Definition, /, *args: Any, wait_for: Any = (), **kwargs: Any) -> Any:
+    """Let the task run side by side with the flow; the future has what comes of it."""
+    from otelflow._core.flows.future_calls import submit  # noqa: PLC0415 only for programs that submit tasks
+
+    return submit(definition, wait_for, args, kwargs)
+
+
+def _map(definition: Definition, /, *args: Any, wait_for: Any = (), **kwargs: Any) -> Any:
+    """Submit the task once for each row of arguments."""
+    from otelflow._core.flows.future_calls import submit_each  # noqa: PLC0415 as above
+
+    return submit_each(definition, wait_for, args, kwargs)
+
+
 if TYPE_CHECKING:  # making them takes a good part of an import
+    # How a class method is bound to its class: mypy binds plain functions only, others ask __get__. For mypy, MYPY is
+    # always true.
+    MYPY = False
+    ClassMethod = Callable[Concatenate[type[S], P], R]
+
+    class TaskFunction(Protocol[P, V_co]):
+        """What ``@task`` makes of a function: the function, with what a task can do besides."""
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> V_co: ...
+        @overload
+        def submit(
+            self: "TaskFunction[P, Coroutine[Any, Any, R]]", *args: Any, wait_for: "WaitFor" = (), **kwargs: Any
+        ) -> "Future[R]": ...
+        @overload
+        def submit(self, *args: Any, wait_for: "WaitFor" = (), **kwargs: Any) -> "Future[V_co]": ...
+        @overload
+        def map(
+            self: "TaskFunction[P, Coroutine[Any, Any, R]]", *args: Any, wait_for: "WaitFor" = (), **kwargs: Any
+        ) -> "FutureList[R]": ...
+        @overload
+        def map(self, *args: Any, wait_for: "WaitFor" = (), **kwargs: Any) -> "FutureList[V_co]": ...
+
+        if not MYPY:
+
+            @overload
+            def __get__(
+                self: "TaskFunction[Concatenate[type[S], Q], R]", instance: None, owner: type[S]
+            ) -> Callable[Q, R]: ...
+
+        @overload
+        def __get__(self, instance: None, owner: object = None) -> "TaskFunction[P, V_co]": ...
+        @overload
+        def __get__(
+            self: "TaskFunction[Concatenate[S, Q], R]", instance: S, owner: object = None
+        ) -> Callable[Q, R]: ...
 
     class _Decorator(Protocol):
-        def __call__(self, target: Callable[P, R], /) -> Callable[P, R]: ...
+        if MYPY:
+
+            @overload
+            def __call__(self, target: ClassMethod[S, P, R], /) -> ClassMethod[S, P, R]: ...
+            @overload
+            def __call__(self, target: Callable[P, R], /) -> TaskFunction[P, R]: ...
+        else:
+
+            def __call__(self, target: Callable[P, R], /) -> TaskFunction[P, R]: ...
 
     class _LenientDecorator(Protocol):
         @overload
         def __call__(
             self, target: Callable[P, Coroutine[Any, Any, R]], /
-        ) -> Callable[P, Coroutine[Any, Any, R | None]]: ...
+        ) -> TaskFunction[P, Coroutine[Any, Any, R | None]]: ...
         @overload
-        def __call__(self, target: Callable[P, R], /) -> Callable[P, R | None]: ...
+        def __call__(self, target: Callable[P, R], /) -> TaskFunction[P, R | None]: ...
 
 
 if TYPE_CHECKING:
+    if MYPY:
+
+        @overload
+        def task(target: ClassMethod[S, P, R], /) -> ClassMethod[S, P, R]: ...
 
     @overload
-    def task(target: Callable[P, R], /) -> Callable[P, R]: ...
+    def task(target: Callable[P, R], /) -> TaskFunction[P, R]: ...
     @overload
     def task(*, raise_on_error: Literal[True] = True, **options: Unpack[CommonTaskOptions]) -> "_Decorator": ...
     @overload
@@ -362,7 +448,9 @@ def task(target: Any = None, /, **options: Any) -> Any:
     *capture_parameters* (True, or names of parameters) and *capture_return_value* (bool): record these values on the
     span, redacted and bounded.
 
-    Returns a function of the same kind: plain, async or generator. Raises UnknownKeyword, NotCallable, or
+    Returns a function of the same kind: plain, async or generator, with ``submit(*args, wait_for=futures, **kwargs)``,
+    which lets the task run side by side with the flow and returns a ``Future``, and ``map(*rows, …)``, which submits it
+    once for each row of arguments and returns a ``FutureList``. Raises UnknownKeyword, NotCallable, or
     ConfigurationError for a value that does not fit its keyword; a call raises the function's own exception, or
     UnfillableParameter when the arguments do not fit.
 
@@ -393,6 +481,11 @@ def task(target: Any = None, /, **options: Any) -> Any:
             TaskRun.__init__(run, call, definition)  # as a call of the class does, which takes longer
             return run
 
+        definition.new_run = new_run
+        definition.methods = {
+            "submit": functools.partial(_submit, definition),
+            "map": functools.partial(_map, definition),
+        }
         return definition.drive(new_run)
 
     return decorate("@task", TaskOptions, target, options, wrap)

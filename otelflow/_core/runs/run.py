@@ -176,6 +176,8 @@ class Run:
     kind: ClassVar[str] = ""
     #: How many tasks in it have failed; only flows count them
     failed_tasks: int = 0
+    #: What was submitted in it; only flows have it
+    session: Any = None
     # What it runs:
     definition: "Body"
     args: tuple[Any, ...]
@@ -219,7 +221,7 @@ class Run:
         self.task = task  # the Task that the user holds
         self.task_name = task_name
         self.task_run_id = task_run_id
-        self.parameters: Mapping[str, str] | None = None
+        self.parameters: Mapping[str, str | int] | None = None
         # How far it is, set by the engine:
         self.started_ns = 0  # since the epoch
         self.clock = 0.0  # seconds, time.perf_counter()
