@@ -11,9 +11,7 @@ from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import NotSubmittable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    WaitFor = Future[Any] | Sequence[Future[Any]]
+    from otelflow._core.flows.task_types import WaitFor
 
 R = TypeVar("R")
 

@@ -3,17 +3,15 @@
 import functools
 import logging
 import weakref
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import (
     TYPE_CHECKING,
     Any,
     ClassVar,
-    Concatenate,
     Final,
     Literal,
     ParamSpec,
-    Protocol,
     Self,
     TypeVar,
     Unpack,
@@ -42,17 +40,13 @@ from otelflow.errors import NotCallable
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
-    from otelflow._core.flows.future import Future, FutureList
     from otelflow._core.flows.osbot_statistics import Task_Stats
+    from otelflow._core.flows.task_types import MYPY, ClassMethod, Decorator, LenientDecorator, TaskFunction
     from otelflow._core.inside.artifacts import Artifact, Result
 
-    WaitFor = Future[Any] | Sequence[Future[Any]]
-
 P = ParamSpec("P")
-Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
-V_co = TypeVar("V_co", covariant=True)
 
 _counting: Final = forks.new_lock()
 
@@ -368,63 +362,6 @@ def _map(definition: Definition, /, *args: Any, wait_for: Any = (), **kwargs: An
     return submit_each(definition, wait_for, args, kwargs)
 
 
-if TYPE_CHECKING:  # making them takes a good part of an import
-    # How a class method is bound to its class: mypy binds plain functions only, others ask __get__. For mypy, MYPY is
-    # always true.
-    MYPY = False
-    ClassMethod = Callable[Concatenate[type[S], P], R]
-
-    class TaskFunction(Protocol[P, V_co]):
-        """What ``@task`` makes of a function: the function, with what a task can do besides."""
-
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> V_co: ...
-        @overload
-        def submit(
-            self: "TaskFunction[P, Coroutine[Any, Any, R]]", *args: Any, wait_for: "WaitFor" = (), **kwargs: Any
-        ) -> "Future[R]": ...
-        @overload
-        def submit(self, *args: Any, wait_for: "WaitFor" = (), **kwargs: Any) -> "Future[V_co]": ...
-        @overload
-        def map(
-            self: "TaskFunction[P, Coroutine[Any, Any, R]]", *args: Any, wait_for: "WaitFor" = (), **kwargs: Any
-        ) -> "FutureList[R]": ...
-        @overload
-        def map(self, *args: Any, wait_for: "WaitFor" = (), **kwargs: Any) -> "FutureList[V_co]": ...
-
-        if not MYPY:
-
-            @overload
-            def __get__(
-                self: "TaskFunction[Concatenate[type[S], Q], R]", instance: None, owner: type[S]
-            ) -> Callable[Q, R]: ...
-
-        @overload
-        def __get__(self, instance: None, owner: object = None) -> "TaskFunction[P, V_co]": ...
-        @overload
-        def __get__(
-            self: "TaskFunction[Concatenate[S, Q], R]", instance: S, owner: object = None
-        ) -> Callable[Q, R]: ...
-
-    class _Decorator(Protocol):
-        if MYPY:
-
-            @overload
-            def __call__(self, target: ClassMethod[S, P, R], /) -> ClassMethod[S, P, R]: ...
-            @overload
-            def __call__(self, target: Callable[P, R], /) -> TaskFunction[P, R]: ...
-        else:
-
-            def __call__(self, target: Callable[P, R], /) -> TaskFunction[P, R]: ...
-
-    class _LenientDecorator(Protocol):
-        @overload
-        def __call__(
-            self, target: Callable[P, Coroutine[Any, Any, R]], /
-        ) -> TaskFunction[P, Coroutine[Any, Any, R | None]]: ...
-        @overload
-        def __call__(self, target: Callable[P, R], /) -> TaskFunction[P, R | None]: ...
-
-
 if TYPE_CHECKING:
     if MYPY:
 
@@ -434,9 +371,9 @@ if TYPE_CHECKING:
     @overload
     def task(target: Callable[P, R], /) -> TaskFunction[P, R]: ...
     @overload
-    def task(*, raise_on_error: Literal[True] = True, **options: Unpack[CommonTaskOptions]) -> "_Decorator": ...
+    def task(*, raise_on_error: Literal[True] = True, **options: Unpack[CommonTaskOptions]) -> Decorator: ...
     @overload
-    def task(*, raise_on_error: Literal[False], **options: Unpack[CommonTaskOptions]) -> "_LenientDecorator": ...
+    def task(*, raise_on_error: Literal[False], **options: Unpack[CommonTaskOptions]) -> LenientDecorator: ...
 
 
 def task(target: Any = None, /, **options: Any) -> Any:

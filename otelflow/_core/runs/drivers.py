@@ -305,8 +305,7 @@ def _unhooked(body: Any) -> Callable[[Any], Any]:
 class OwnLoop:
     """A loop for one awaitable: here, or in a thread when a loop runs here already (Jupyter).
 
-    ``run()`` returns what it gives, and is no frame in a traceback; ``finish()`` awaits what *run* has submitted, and
-    ``close()`` must follow.
+    ``run()`` returns what it gives, and is no frame in a traceback; ``finish()`` and ``close()`` must follow.
     """
 
     def __init__(self, awaitable: Awaitable[Any], run: Run) -> None:
