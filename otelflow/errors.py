@@ -9,6 +9,8 @@ OtelflowError
 ├── UnfillableParameter (TypeError)     a parameter has no value, default or injection
 ├── NotSubmittable (TypeError)          submit() or map() of what cannot run side by side
 ├── UpstreamFailed (RuntimeError)       a submitted task was not run: one that it waits for has failed
+├── NotPortable (TypeError)             a task, argument or result that cannot go to another process, or come from it
+├── WorkerLost (RuntimeError)           the process that ran a task was killed, or has crashed
 ├── BlockedLoop (RuntimeError)          waiting for a future would block the loop that runs it
 ├── InvalidArtifact (ValueError)        an artifact that cannot be recorded as asked
 ├── InvalidListener (TypeError)         a listener without a hook
@@ -36,6 +38,7 @@ __all__ = [
     "InvalidParameter",
     "MissingExtra",
     "NotCallable",
+    "NotPortable",
     "NotSubmittable",
     "OtelflowError",
     "StoreUnreadable",
@@ -45,6 +48,7 @@ __all__ = [
     "UnfillableParameter",
     "UnknownKeyword",
     "UpstreamFailed",
+    "WorkerLost",
 ]
 
 
@@ -145,6 +149,22 @@ class UpstreamFailed(OtelflowError, RuntimeError):
         super().__init__(f"task {task_name!r} was not run: task {upstream!r}, which it waits for, failed with {reason}")
         self.upstream: str = upstream
         self.__cause__ = error
+
+
+class NotPortable(OtelflowError, TypeError):
+    """Raised by the future of a task that is to run in another process, if something of it cannot travel."""
+
+    def __init__(self, task_name: str, reason: str, cure: str) -> None:
+        super().__init__(f"task {task_name!r} cannot run in another process: {reason}; {cure}")
+
+
+class WorkerLost(OtelflowError, RuntimeError):
+    """Raised by the future of a task whose process was killed, or has crashed, while it ran."""
+
+    def __init__(self, task_name: str, reason: str) -> None:
+        super().__init__(
+            f"task {task_name!r} is lost: its process was killed or has crashed ({reason}); look for a lack of memory"
+        )
 
 
 class BlockedLoop(OtelflowError, RuntimeError):

@@ -17,6 +17,8 @@ MADE = [
     errors.UnfillableParameter("task", "load", "missing a required argument: 'path'"),
     errors.NotSubmittable("load", "it is a generator", "return a list"),
     errors.UpstreamFailed("load", "fetch", ValueError("text")),
+    errors.NotPortable("load", "argument 1 is a lock, which cannot be sent", "send what pickle takes"),
+    errors.WorkerLost("load", "BrokenProcessPool: text"),
     errors.BlockedLoop("load"),
     errors.InvalidArtifact("text"),
     errors.InvalidListener("text"),

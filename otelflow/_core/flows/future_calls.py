@@ -147,18 +147,13 @@ class Call:
         self.group = group
         self.index = index
         self.context = contextvars.copy_context() if group is None else group.context.copy()
-        self.loop = self._own_loop()
+        # Of a coroutine function, submitted where a loop runs that nobody blocks
+        self.loop = running_loop() if definition.kind == _COROUTINE and session.runs_on_loop else None
         self.loop_task: Any = None
         self.run_of_task: Run | None = None
         self.waits_for = 0
         self.future: Future[Any] = Future(definition.name)
         self.future.call = self
-
-    def _own_loop(self) -> Any:
-        """Return the loop that runs it: a coroutine function, submitted where a loop runs that nobody blocks."""
-        if self.definition.kind != _COROUTINE or not self.session.runs_on_loop:
-            return None
-        return running_loop()
 
     def begin(self) -> None:
         """Start it when everything that it waits for is there."""
@@ -197,9 +192,9 @@ class Call:
 
     def run(self) -> None:
         """Run it in this thread, unless it has begun already."""
-        session = self.session
-        if not session.take(self):
+        if not self.claim():
             return
+        session = self.session
         thread = get_ident()
         is_first = thread not in session.workers
         session.workers.add(thread)
@@ -209,11 +204,17 @@ class Call:
             if is_first:
                 session.workers.discard(thread)
 
+    def claim(self) -> bool:
+        """Tell whether the caller is to run it: it has not begun, and is not cancelled."""
+        if not self.session.take(self):
+            return False
+        if self.future.set_running_or_notify_cancel():
+            return True
+        self.future.call = None  # who waits for it has just been told
+        self.context.run(self.end_unrun, CANCELLED)
+        return False
+
     def _run(self) -> None:
-        if not self.future.set_running_or_notify_cancel():
-            self.future.call = None  # who waits for it has just been told
-            self._end_unrun(CANCELLED)
-            return
         try:
             value = self._drive()
             if self.definition.kind == _COROUTINE:
@@ -249,13 +250,18 @@ class Call:
             run.parameters = {**(run.parameters or {}), semconv.TASK_MAP_INDEX: self.index}
         return run
 
-    def end(self, value: Any, error: BaseException | None) -> None:
-        """Be done, with *value* or *error*: the span first, then the future, then what waits for it."""
+    def end(self, value: Any, error: BaseException | None, result: str | None = None) -> None:
+        """Be done, with *value* or *error*: the span first, then the future, then what waits for it.
+
+        *result* is that of a run in another process.
+        """
         future, run = self.future, self.run_of_task
-        if run is not None and run.span is not INVALID_SPAN:
-            future.span_context = spans.context_of(run.span)
+        if run is not None and run.is_closed:
+            result = run.ending.result
+            if run.span is not INVALID_SPAN:
+                future.span_context = spans.context_of(run.span)
         if self.group is not None:
-            self.group.ended(semconv.ERROR if run is None or not run.is_closed else run.ending.result)
+            self.group.ended(result or semconv.ERROR)
         self.args, self.kwargs, self.upstream, self.run_of_task, self.loop_task = (), {}, [], None, None
         if error is not None and not isinstance(error, UpstreamFailed) and not is_cancellation(error):
             self.session.failures.append(future)
@@ -265,24 +271,24 @@ class Call:
     def cancelled(self) -> None:
         """Tell that it was cancelled before it ran, or stop it on its loop; the future is cancelled already."""
         if self.session.take(self):
-            self.context.run(self._end_unrun, CANCELLED)
+            self.context.run(self.end_unrun, CANCELLED)
         elif self.loop_task is not None:
             future_runners.cancel_on_loop(self)
 
     def fail(self, error: Exception) -> None:
         """End it with *error*, which kept it from being run."""
         if self.session.take(self):
-            self.context.run(self._end_unrun, Ending(semconv.ERROR, error))
+            self.context.run(self.end_unrun, Ending(semconv.ERROR, error))
 
     def _skip(self, upstream: Future[Any]) -> None:
         if self.session.take(self):
             error = UpstreamFailed(self.definition.name, upstream.task_name, failure_of(upstream))
-            self.context.run(self._end_unrun, Ending(semconv.SKIP, error))
+            self.context.run(self.end_unrun, Ending(semconv.SKIP, error))
 
-    def _end_unrun(self, ending: Ending) -> None:
-        """Make the span of a task that was never run."""
+    def end_unrun(self, ending: Ending, started_ns: int = 0) -> None:
+        """Make the span of a task that was never run, or that ran, since *started_ns*, in a process that is lost."""
         run = self._new_run(self.args, self.kwargs)
-        open_run(run)
+        open_run(run, started_ns)
         close_run(run, ending)
         self.end(None, ending.error)
 

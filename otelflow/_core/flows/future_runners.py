@@ -113,6 +113,13 @@ def new_runner(choice: Any) -> Runner:
         runner: Runner = choice.new_runner()
     elif isinstance(choice, str):
         runner = importlib.import_module(WORDS[choice]).new_runner()
+    elif _is_of_processes(choice):
+        runner = importlib.import_module(WORDS["processes"]).new_runner(choice)
     else:
         runner = Threads(choice)
     return runner
+
+
+def _is_of_processes(executor: Any) -> bool:
+    """Tell whether *executor* runs things in other processes: that of ``concurrent.futures``, loky's, mpi4py's."""
+    return any(base.__name__ in ("ProcessPoolExecutor", "MPIPoolExecutor") for base in type(executor).__mro__)

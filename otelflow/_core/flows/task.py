@@ -332,8 +332,7 @@ class TaskRun(ExecutedRun):
         task.task_return_value = value
         task.task_error = error = ending.error
         if ending is not SUCCESS and ending.is_failure and self.flow_run is not None:
-            with _counting:
-                self.flow_run.failed_tasks += 1
+            count_failures(self.flow_run, 1)
         if error is not None:
             text = f"'{self.task_name}' task: {ending.error_message or ending.error_type}"
             messages.log_lifecycle(self, logging.ERROR, messages.TASK_ERROR, text)
@@ -346,6 +345,12 @@ class TaskRun(ExecutedRun):
                 self.span.set_attribute(semconv.RUN_RETURN_VALUE, shown_value(value))
         if self.settings.print_finished_message:
             messages.log_lifecycle(self, logging.DEBUG, messages.FINISHED_TASK, self.task_name)
+
+
+def count_failures(flow_run: Any, count: int) -> None:
+    """Count *count* tasks of *flow_run* that have failed."""
+    with _counting:
+        flow_run.failed_tasks += count
 
 
 def _submit(definition: Definition, /, *args: Any, wait_for: Any = (), **kwargs: Any) -> Any:

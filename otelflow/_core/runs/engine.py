@@ -27,13 +27,17 @@ from otelflow._core.text.safe_str import comes_from_outside
 _REMEMBERED: Final = 1_000
 
 
-def open_run(run: Run) -> None:
+def open_run(run: Run, started_ns: int = 0) -> None:
     """Start *run*: its span, its place in the context, the register, and who is told, in that order.
 
-    A fork that nobody has told Python of was noticed when *run* was made, just now.
+    *started_ns* is when it began (since the epoch), if that was not now. A fork that nobody
+    has told Python of was noticed when *run* was made, just now.
     """
     run.started_ns = clock.time_ns()
     run.clock = clock.perf_counter()
+    if started_ns:
+        run.clock -= max(run.started_ns - started_ns, 0) / 1_000_000_000
+        run.started_ns = started_ns
     try:
         maker = span_maker()
         if maker is not None:

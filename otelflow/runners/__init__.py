@@ -1,0 +1,13 @@
+"""Where submitted tasks run: ``@flow(task_runner=…)`` takes one of these, or a word for one.
+
+| word | runner | where |
+|---|---|---|
+| ``"threads"`` | ``ThreadPoolTaskRunner`` | in threads, the default; coroutines of async flows on their loop |
+| ``"inline"`` | ``InlineTaskRunner`` | at once, one after the other |
+| ``"processes"`` | ``ProcessPoolTaskRunner`` | in processes of this machine |
+"""
+
+from otelflow.runners._local import InlineTaskRunner, ThreadPoolTaskRunner
+from otelflow.runners._processes import ProcessPoolTaskRunner
+
+__all__ = ["InlineTaskRunner", "ProcessPoolTaskRunner", "ThreadPoolTaskRunner"]
