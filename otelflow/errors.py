@@ -161,10 +161,8 @@ class NotPortable(OtelflowError, TypeError):
 class WorkerLost(OtelflowError, RuntimeError):
     """Raised by the future of a task whose process was killed, or has crashed, while it ran."""
 
-    def __init__(self, task_name: str, reason: str) -> None:
-        super().__init__(
-            f"task {task_name!r} is lost: its process was killed or has crashed ({reason}); look for a lack of memory"
-        )
+    def __init__(self, task_name: str, reason: str, cure: str) -> None:
+        super().__init__(f"task {task_name!r} is lost: its process was killed or has crashed ({reason}); {cure}")
 
 
 class BlockedLoop(OtelflowError, RuntimeError):

@@ -18,7 +18,7 @@ MADE = [
     errors.NotSubmittable("load", "it is a generator", "return a list"),
     errors.UpstreamFailed("load", "fetch", ValueError("text")),
     errors.NotPortable("load", "argument 1 is a lock, which cannot be sent", "send what pickle takes"),
-    errors.WorkerLost("load", "BrokenProcessPool: text"),
+    errors.WorkerLost("load", "BrokenProcessPool: text", "look for a lack of memory"),
     errors.BlockedLoop("load"),
     errors.InvalidArtifact("text"),
     errors.InvalidListener("text"),

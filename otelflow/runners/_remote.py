@@ -230,12 +230,12 @@ def task_of(report: _worker.RunReport) -> Task:
     return task
 
 
-def lost(call: Any, error: BaseException, started_ns: int) -> None:
+def lost(call: Any, error: BaseException, started_ns: int, cure: str = "look for a lack of memory") -> None:
     """End *call*, whose process was killed or crashed: its span, made here, says so."""
-    call.context.run(end_lost, call, error, started_ns)
+    call.context.run(end_lost, call, error, started_ns, cure)
 
 
-def end_lost(call: Any, error: BaseException, started_ns: int) -> None:
+def end_lost(call: Any, error: BaseException, started_ns: int, cure: str) -> None:
     """Do as ``lost``, in the context of *call*."""
-    trouble = WorkerLost(call.definition.name, f"{type_name(error)}: {safe_str(error, _TEXT)}".rstrip(": "))
+    trouble = WorkerLost(call.definition.name, f"{type_name(error)}: {safe_str(error, _TEXT)}".rstrip(": "), cure)
     call.end_unrun(Ending(semconv.ERROR, trouble), started_ns)

@@ -113,6 +113,8 @@ def new_runner(choice: Any) -> Runner:
         runner: Runner = choice.new_runner()
     elif isinstance(choice, str):
         runner = importlib.import_module(WORDS[choice]).new_runner()
+    elif type(choice).__module__.partition(".")[0] == "distributed":  # a client of Dask's
+        runner = importlib.import_module(WORDS["dask"]).new_runner(choice)
     elif _is_of_processes(choice):
         runner = importlib.import_module(WORDS["processes"]).new_runner(choice)
     else:
