@@ -16,6 +16,8 @@ from otelflow._version import __version__ as __version__
 from otelflow.errors import OtelflowError
 
 if TYPE_CHECKING:
+    from otelflow._core.flows.future import Future, FutureList, as_completed, unmapped, wait
+    from otelflow._core.flows.submitting import submit
     from otelflow._core.flows.thread_pool import ThreadPoolExecutor
     from otelflow._core.inside.artifacts import Artifact, Result
     from otelflow._core.inside.events import Flow_Run__Event, Flow_Run__Event_Data, Flow_Run__Event_Type
@@ -36,6 +38,8 @@ __all__ = [
     "Flow_Run__Event",
     "Flow_Run__Event_Data",
     "Flow_Run__Event_Type",
+    "Future",
+    "FutureList",
     "Listener",
     "Objective",
     "OtelflowError",
@@ -44,6 +48,7 @@ __all__ = [
     "Telemetry",
     "ThreadPoolExecutor",
     "add_listener",
+    "as_completed",
     "configure",
     "continue_trace",
     "exponential_backoff",
@@ -53,9 +58,12 @@ __all__ = [
     "get_run_logger",
     "redact",
     "remove_listener",
+    "submit",
     "task",
     "trace_environment",
     "trace_headers",
+    "unmapped",
+    "wait",
 ]
 
 _LATE: Final = {
@@ -64,11 +72,14 @@ _LATE: Final = {
     "Flow_Run__Event": "otelflow._core.inside.events",
     "Flow_Run__Event_Data": "otelflow._core.inside.events",
     "Flow_Run__Event_Type": "otelflow._core.inside.events",
+    "Future": "otelflow._core.flows.future",
+    "FutureList": "otelflow._core.flows.future",
     "Listener": "otelflow.listeners._listener",
     "Result": "otelflow._core.inside.artifacts",
     "Telemetry": "otelflow._telemetry.configure",
     "ThreadPoolExecutor": "otelflow._core.flows.thread_pool",
     "add_listener": "otelflow._core.inside.listeners",
+    "as_completed": "otelflow._core.flows.future",
     "configure": "otelflow._telemetry.configure",
     "continue_trace": "otelflow._core.runs.propagation",
     "exponential_backoff": "otelflow._core.policies.delays",
@@ -77,8 +88,11 @@ _LATE: Final = {
     "get_run_logger": "otelflow._core.inside.log_capture",
     "redact": "otelflow._core.text.redaction",
     "remove_listener": "otelflow._core.inside.listeners",
+    "submit": "otelflow._core.flows.submitting",
     "trace_environment": "otelflow._core.runs.propagation",
     "trace_headers": "otelflow._core.runs.propagation",
+    "unmapped": "otelflow._core.flows.future",
+    "wait": "otelflow._core.flows.future",
 }
 
 

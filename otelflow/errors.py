@@ -8,6 +8,11 @@ OtelflowError
 ├── FlowNotSetUp (ValueError)           execute() before setup()
 ├── UnfillableParameter (TypeError)     a parameter has no value, default or injection
 ├── RunTimeout (TimeoutError)           a flow or task took longer than its timeout
+├── NotSubmittable (TypeError)          submit() or map() of what cannot run side by side
+├── UpstreamFailed (RuntimeError)       a submitted task was not run: one that it waits for has failed
+├── NotPortable (TypeError)             a task, argument or result that cannot go to another process, or come from it
+├── WorkerLost (RuntimeError)           the process that ran a task was killed, or has crashed
+├── BlockedLoop (RuntimeError)          waiting for a future would block the loop that runs it
 ├── InvalidArtifact (ValueError)        an artifact that cannot be recorded as asked
 ├── InvalidListener (TypeError)         a listener without a hook
 ├── TargetNotFound (LookupError)        no such file, module or flow
@@ -25,6 +30,7 @@ from typing import Any
 from otelflow._core.text.safe_str import brief_repr
 
 __all__ = [
+    "BlockedLoop",
     "ConfigurationError",
     "DecoratedTwice",
     "FlowNotSetUp",
@@ -33,6 +39,8 @@ __all__ = [
     "InvalidParameter",
     "MissingExtra",
     "NotCallable",
+    "NotPortable",
+    "NotSubmittable",
     "OtelflowError",
     "RunTimeout",
     "StoreUnreadable",
@@ -41,6 +49,8 @@ __all__ = [
     "TraceNotFound",
     "UnfillableParameter",
     "UnknownKeyword",
+    "UpstreamFailed",
+    "WorkerLost",
 ]
 
 
@@ -130,6 +140,51 @@ class RunTimeout(OtelflowError, TimeoutError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.kind, self.name, self.seconds), vars(self)  # an OSError is made by its __init__
+
+
+class NotSubmittable(OtelflowError, TypeError):
+    """Raised by ``submit()`` and ``map()`` for a task or arguments that cannot run side by side with the flow."""
+
+    def __init__(self, task_name: str, reason: str, cure: str) -> None:
+        super().__init__(f"task {task_name!r} cannot be submitted: {reason}; {cure}")
+
+
+class UpstreamFailed(OtelflowError, RuntimeError):
+    """Raised by a future whose task was not run, since one that it waits for has failed: that is the ``__cause__``."""
+
+    def __init__(self, task_name: str, upstream: str, error: BaseException) -> None:
+        from otelflow._core.text.hints import error_text  # noqa: PLC0415 only for failures
+        from otelflow._core.text.safe_str import safe_str, type_name  # noqa: PLC0415
+
+        if isinstance(error, UpstreamFailed) and error.__cause__ is not None:  # what it comes of in the end
+            upstream, error = error.upstream, error.__cause__
+        reason = error_text(type_name(error), safe_str(error, 200))
+        super().__init__(f"task {task_name!r} was not run: task {upstream!r}, which it waits for, failed with {reason}")
+        self.upstream: str = upstream
+        self.__cause__ = error
+
+
+class NotPortable(OtelflowError, TypeError):
+    """Raised by the future of a task that is to run in another process, if something of it cannot travel."""
+
+    def __init__(self, task_name: str, reason: str, cure: str) -> None:
+        super().__init__(f"task {task_name!r} cannot run in another process: {reason}; {cure}")
+
+
+class WorkerLost(OtelflowError, RuntimeError):
+    """Raised by the future of a task whose process was killed, or has crashed, while it ran."""
+
+    def __init__(self, task_name: str, reason: str, cure: str) -> None:
+        super().__init__(f"task {task_name!r} is lost: its process was killed or has crashed ({reason}); {cure}")
+
+
+class BlockedLoop(OtelflowError, RuntimeError):
+    """Raised where waiting for a future would block the event loop that is to run its task."""
+
+    def __init__(self, task_name: str) -> None:
+        super().__init__(
+            f"waiting for task {task_name!r} would block the event loop that runs it: await its future instead"
+        )
 
 
 class InvalidArtifact(OtelflowError, ValueError):

@@ -10,6 +10,7 @@ SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 FLOW_SPAN: Final = "flow "  # and the name of the flow
 TASK_SPAN: Final = "task "
 ATTEMPT_SPAN: Final = "attempt "  # of a flow or task that has retries, and its name
+MAP_SPAN: Final = "map "  # and the name of the task
 
 # Spans
 FLOW_NAME: Final = "otelflow.flow.name"
@@ -20,6 +21,8 @@ FLOW_FAILED_IN: Final = "otelflow.flow.failed_in"  # the name of the span that r
 TASK_NAME: Final = "otelflow.task.name"
 TASK_RUN_ID: Final = "otelflow.task.run.id"
 TASK_RUN_NAME: Final = "otelflow.task.run.name"
+TASK_MAP_SIZE: Final = "otelflow.task.map.size"
+TASK_MAP_INDEX: Final = "otelflow.task.map.index"
 RUN_RESULT: Final = "otelflow.run.result"
 RUN_PARAMETER: Final = "otelflow.run.parameter.{name}"
 RUN_RETURN_VALUE: Final = "otelflow.run.return_value"
@@ -89,7 +92,7 @@ RESULTS: Final = (SUCCESS, FAILURE, TIMEOUT, CANCELLATION, ERROR)
 FAILED_RESULTS: Final = (FAILURE, TIMEOUT, ERROR)
 #: The ``error.type`` of a run whose process was killed, or crashed
 PROCESS_LOST: Final = "process_lost"
-# Reserved: no run ends so yet, and so no metric has it
+# Only of a task that was not run, since one that it waits for has failed: a metric has it when it has happened
 SKIP: Final = "skip"
 # Not a result: the run goes on
 RUNNING: Final = "running"

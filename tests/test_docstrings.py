@@ -46,8 +46,13 @@ CALLED_BY_OTHERS = {
     "FlowJobMixin": ("create", "perform", "to_dict"),
     "FlowMiddleware": ("route", "error", "process_exception"),
     "Flow_Events": ("notify", "wants", "on__*"),
+    "DaskTaskRunner": ("new_runner",),
+    "InlineTaskRunner": ("new_runner",),
     "Listener": ("notify", "wants", "on_*", "force_flush"),
+    "ProcessPoolTaskRunner": ("new_runner",),
     "Result": ("attributes", "payload"),
+    "RayTaskRunner": ("new_runner",),
+    "ThreadPoolTaskRunner": ("new_runner",),
     "Trace": ("on_start", "on_end"),
     "StoreSpanExporter": ("force_flush", "shutdown"),
     "TreeSpanExporter": ("force_flush", "shutdown"),
@@ -204,7 +209,7 @@ def test_every_public_name_and_method_says_what_it_is():
             otelflow.flow,
             (
                 "capture_parameters capture_return_value "
-                "flow_name flow_id flow_config objective buckets data flow_run_name execute_on_call"
+                "flow_name flow_id flow_config objective buckets data flow_run_name task_runner execute_on_call"
             ),
         ),
         (otelflow.task, "capture_parameters capture_return_value task_name task_id task_run_name raise_on_error"),

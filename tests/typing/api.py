@@ -6,7 +6,22 @@ from datetime import timedelta
 from typing import Any, assert_type
 
 import otelflow
-from otelflow import INJECTED, Flow, Flow_Run__Config, Listener, Task, flow, get_run_logger, task
+from otelflow import (
+    INJECTED,
+    Flow,
+    Flow_Run__Config,
+    Future,
+    FutureList,
+    Listener,
+    Task,
+    as_completed,
+    flow,
+    get_run_logger,
+    submit,
+    task,
+    unmapped,
+    wait,
+)
 from otelflow.testing import MockedDependencies, Trace, flow_trace
 
 # Tasks keep parameters and return types
@@ -112,6 +127,28 @@ assert_type(numbers(1), Generator[int, str, bool])
 assert_type(async_numbers(1), AsyncGenerator[int, None])
 
 
+# What is submitted is a future of what the task returns
+
+
+assert_type(bare.submit(1, text="x"), Future[float])
+assert_type(bare.submit(1).result(timeout=1), float)
+assert_type(async_bare.submit(1), Future[bytes])
+assert_type(named.submit(bare.submit(1), wait_for=called.submit(1)), Future[list[int]])
+assert_type(called.map([1, 2], wait_for=[bare.submit(1)]), FutureList[str])
+assert_type(async_named.map([1, 2]).result(), list[bytes])
+assert_type(list(as_completed(called.map([1, 2]))), list[Future[str]])
+assert_type(wait(called.map([1, 2])), tuple[set[Future[str]], set[Future[str]]])
+assert_type(unmapped(3).value, int)
+assert_type(submit(called, 1), Future[str])
+assert_type(submit(async_bare, 1), Future[bytes])
+
+
+async def awaits_futures() -> None:
+    assert_type(await called.submit(1), str)
+    assert_type(await async_bare.submit(1), bytes)
+    assert_type(await called.map([1]), list[str])
+
+
 # With raise_on_error=False there may be nothing
 
 
@@ -126,6 +163,7 @@ async def async_lenient(number: int) -> str:
 
 
 assert_type(lenient(1), str | None)
+assert_type(lenient.submit(1), Future[str | None])
 
 
 # A flow keeps its parameters and carries its return type
@@ -230,6 +268,10 @@ class Worker:
 assert_type(Worker().method(1), str)
 assert_type(Worker.class_method(1), str)
 assert_type(Worker.static_method(1), str)
+assert_type(Worker.static_method.submit(1), Future[str])
+assert_type(Worker.method.submit(Worker(), 1), Future[str])
+assert_type(submit(Worker().method, 1), Future[str])
+assert_type(submit(Worker.class_method, 1), Future[str])
 assert_type(Worker().flow_method(1), Flow[str])
 
 

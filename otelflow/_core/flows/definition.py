@@ -65,7 +65,9 @@ class Definition:
         "injection",
         "is_generator",
         "kind",
+        "methods",
         "name",
+        "new_run",
         "options",
         "owner",
         "records_arguments",
@@ -81,6 +83,9 @@ class Definition:
         name = getattr(plain, "__name__", "")
         self.owner, self.target, self.options = owner, target, options
         self.decorated: Callable[..., Any] | None = None
+        #: Of a task: what makes the run of a call, and what the decorated function can do besides
+        self.new_run: drivers.NewRun | None = None
+        self.methods: Mapping[str, Callable[..., Any]] = _NO_OPTIONS
         self.name = "" if name == "<lambda>" else bounded_name(name)
         module = getattr(plain, "__module__", None) or "?"
         self.code_name = bounded_name(f"{module}.{getattr(plain, '__qualname__', self.name)}")
@@ -162,7 +167,7 @@ class Definition:
         return plain_function(place) is plain_function(function)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        state = (None, {"decorated": self.decorated})
+        state = (None, {"decorated": self.decorated, "new_run": self.new_run, "methods": self.methods})
         return _unpickled, (self.owner, self.target, self.options, self.name), state
 
     def _checked_capture(self, capture: Capture) -> Capture:
@@ -329,6 +334,7 @@ def _decorate(
     decorated = functools.wraps(target)(wrap(definition, options))
     definition.decorated = decorated
     vars(decorated)[_MARK] = definition
+    vars(decorated).update(definition.methods)
     for name in _OF_CACHES:
         if hasattr(target, name):
             setattr(decorated, name, getattr(target, name))

@@ -67,9 +67,11 @@ def to_end(new_run: NewRun, *, waits: bool) -> Callable[[Callable[P, R]], Callab
                 if _is_awaited(run, value):
                     if not waits or is_future(value):  # which belongs to a loop that must not be blocked
                         return run.pending(end_when_awaited(run, value))
-                    loop = OwnLoop(value)
+                    loop = OwnLoop(value, run)
                     try:
                         value = loop.run()
+                        if run.session is not None:
+                            loop.finish(run)
                     finally:
                         loop.close(run)
                 close_run(run, SUCCESS, value)
@@ -90,10 +92,12 @@ def to_end(new_run: NewRun, *, waits: bool) -> Callable[[Callable[P, R]], Callab
 AsyncMethod = Callable[P, Coroutine[Any, Any, R]]
 
 
-def to_end_async(new_run: NewRun, *, waits: bool) -> Callable[[AsyncMethod[P, R]], AsyncMethod[P, R]]:
+def to_end_async(  # noqa: C901 a driver is written out, see above
+    new_run: NewRun, *, waits: bool
+) -> Callable[[AsyncMethod[P, R]], AsyncMethod[P, R]]:
     """Do as ``to_end`` on the running loop; a coroutine function is always awaited."""
 
-    def decorate(method: AsyncMethod[P, R]) -> AsyncMethod[P, R]:
+    def decorate(method: AsyncMethod[P, R]) -> AsyncMethod[P, R]:  # noqa: C901 as above
         @functools.wraps(method)
         async def execute_async(*owner: P.args, **keywords: P.kwargs) -> Any:
             args: tuple[Any, ...] = ()
@@ -111,9 +115,13 @@ def to_end_async(new_run: NewRun, *, waits: bool) -> Callable[[AsyncMethod[P, R]
                     if is_future(value):
                         run.pending(value)
                     value = await value
+                if run.session is not None:
+                    await run.session.end_async()
                 close_run(run, SUCCESS, value)
             except BaseException as error:
                 run.has_ended = True
+                if run.session is not None:
+                    await run.session.cancel_async(error)
                 unfillable = run.definition.call_error(run, error, args, kwargs) if type(error) is TypeError else None
                 if not close_with(run, unfillable or error):
                     if unfillable is not None:

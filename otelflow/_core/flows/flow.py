@@ -95,8 +95,8 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
     *flow_name* (str): its name; that of the function or class unless given. *flow_id* (str): the id of every run; a new
     one for each unless given. *flow_config* (``Flow_Run__Config``): how it logs, prints and raises. *data* (mapping):
     what ``flow_data`` begins with. *capture_parameters* (True, or names of parameters) and *capture_return_value*
-    (bool): record these values on the span, redacted and bounded. *more*: attributes that the class has, ``objective``
-    and ``buckets`` among them, and the policies that ``@flow`` takes.
+    (bool): record these values on the span, redacted and bounded. *more*: attributes that the class has, ``objective``,
+    ``buckets`` and ``task_runner`` among them, and the policies that ``@flow`` takes.
 
     After a run: ``status`` is one of ``semconv.RESULTS`` (``running`` meanwhile, None before), ``flow_return_value``
     and ``flow_error`` are how it ended, ``duration`` is in seconds, ``started_ns`` and ``ended_ns`` are nanoseconds
@@ -120,6 +120,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
 
     objective: Objective | None = None
     buckets: Sequence[float] | None = None
+    task_runner: object = None
     flow_state: FlowState
     __otelflow__ = "flow"
 
@@ -136,7 +137,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         if cls.main is not Flow.main:
             own_name = inspect.getattr_static(cls, "flow_name", None)
             name = own_name if isinstance(own_name, str) else cls.__name__
-            _declare(name, cls, objective_of(cls), buckets_of(cls))
+            _declare(name, cls, objective_of(cls), buckets_of(cls), getattr(cls, "task_runner", None))
         check_dependencies(cls)
 
     def __init__(
@@ -624,11 +625,15 @@ def _speaking_run(flow: Flow[Any]) -> Run:
     return run
 
 
-def _declare(name: str, target: Any, objective: Any, buckets: Any) -> None:
+def _declare(name: str, target: Any, objective: Any, buckets: Any, runner: object) -> None:
     """Let metrics and ``otelflow generate`` know of a flow before it runs. Raises ConfigurationError."""
     if not isinstance(objective, Objective | None):
         raise ConfigurationError(f"Flow {name!r}: objective must be an Objective, not {brief_repr(objective, 60)}")
     bounds = checked_buckets(buckets)
+    if runner is not None:
+        from otelflow._core.flows.future_runners import check_runner  # noqa: PLC0415 only for flows that have one
+
+        check_runner(f"Flow {name!r}", runner)
     description = (getattr(target, "__doc__", None) or "").strip().partition("\n")[0]
     module = getattr(target, "__module__", None) or ""
     declared.declare(declared.Declared(bounded_name(name), module, bounds, objective, description))
@@ -643,6 +648,7 @@ def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..
         definition.target,
         plan.objective,
         plan.buckets,
+        options.get("task_runner"),
     )
 
     def set_up(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow[Any]:
@@ -699,6 +705,7 @@ def flow(target: Any = None, /, **options: Any) -> Any:
     *retries*, *retry_delay*, *retry_jitter_factor*, *retry_condition_fn*, *timeout*, *validate_parameters*, *tags*: as
     those of ``task``.
     *on_completion*, *on_failure*, *on_cancellation*, *on_running*: the same with the ``Flow``.
+    *task_runner* (a word, an executor, a runner of ``otelflow.runners``): where submitted tasks run.
     *execute_on_call* (bool): calling it runs the flow, and returns what the function returns; there is no ``Flow``.
 
     Returns a function that returns the ``Flow``. Raises UnknownKeyword, NotCallable, or ConfigurationError for a value

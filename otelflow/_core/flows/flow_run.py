@@ -16,6 +16,7 @@ from otelflow._core.process.ids import new_id
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import open_runs
 from otelflow._core.runs.current import current_run, enter, leave, open_run_here, parent_here
+from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.run import Run
 from otelflow._core.runs.spans import end_of
 from otelflow._core.text.safe_str import bounded_name
@@ -43,12 +44,13 @@ def new_flow_id() -> str:
 class Block(Run):
     """What is current inside ``with flow:`` — no run and no span, but whose flow the tasks there belong to."""
 
-    __slots__ = ("around", "failed_tasks")
+    __slots__ = ("around", "failed_tasks", "session")
 
     def __init__(self, flow: "HeldFlow", around: "Block | None") -> None:
         super().__init__(None, effective(flow.flow_state.config))
         self.around = around
         self.failed_tasks = 0
+        self.session = None
         self.flow = flow
         self.flow_run = self
         self.flow_name = bounded_name(name_of(flow))
@@ -62,6 +64,8 @@ class Block(Run):
 
     def close(self) -> None:
         """Make current what was before."""
+        if self.session is not None:
+            self.session.end(SUCCESS)
         self.is_closed = True
         leave(self)
         open_runs.remove(self)
@@ -88,7 +92,7 @@ def effective(config: Flow_Run__Config) -> "Settings":
 class FlowRun(ExecutedRun):
     """The run of a flow."""
 
-    __slots__ = ("failed_tasks",)
+    __slots__ = ("failed_tasks", "session")
 
     kind: ClassVar[str] = "flow"
     flow: "HeldFlow"
@@ -109,6 +113,7 @@ class FlowRun(ExecutedRun):
         name = bounded_name(name_of(flow))
         super().__init__(parent, effective(flow.flow_state.config))
         self.failed_tasks = 0
+        self.session = None
         self.flow_name = name
         self.flow = flow
         self.flow_run = self

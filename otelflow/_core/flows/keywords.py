@@ -70,6 +70,7 @@ class CommonFlowOptions(EachFlowOptions, PolicyOptions, total=False):
 
     data: Annotated[Mapping[str, Any] | None, None]
     flow_run_name: Annotated[str | None, None]
+    task_runner: Annotated[object, None]
 
 
 class FlowOptions(CommonFlowOptions, total=False):

@@ -3,9 +3,20 @@
 import functools
 import logging
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Final,
+    Literal,
+    ParamSpec,
+    Self,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 from otelflow import semconv
 from otelflow._core import flows, inside
@@ -28,11 +39,15 @@ from otelflow._core.text.safe_str import bounded_name
 from otelflow.errors import NotCallable
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
+
     from otelflow._core.flows.osbot_statistics import Task_Stats
+    from otelflow._core.flows.task_types import MYPY, ClassMethod, Decorator, LenientDecorator, TaskFunction
     from otelflow._core.inside.artifacts import Artifact, Result
 
 P = ParamSpec("P")
 R = TypeVar("R")
+S = TypeVar("S")
 
 _counting: Final = forks.new_lock()
 
@@ -253,7 +268,7 @@ class Task(Speaker):
 class TaskRun(ExecutedRun):
     """The run of a task."""
 
-    __slots__ = ()
+    __slots__ = ("links",)
 
     kind: ClassVar[str] = "task"
     task: Task
@@ -285,6 +300,7 @@ class TaskRun(ExecutedRun):
         if definition.records_arguments:
             self.parameters = definition.recorded_parameters(self.args, self.kwargs, semconv.TASK_RUN_NAME)
         task.task_run = self
+        self.links: Sequence[SpanContext] = ()
 
     @property
     def span_name(self) -> str:
@@ -301,6 +317,9 @@ class TaskRun(ExecutedRun):
         task, now = self.task, self.started_ns
         task.status = semconv.RUNNING
         task.started_ns = now
+        if self.links:
+            for context in self.links:
+                self.span.add_link(context)
         messages.log_lifecycle(self, logging.DEBUG, messages.EXECUTING_TASK, self.task_name, now, False)
 
     def ended(self, value: object) -> None:
@@ -314,8 +333,7 @@ class TaskRun(ExecutedRun):
         task.task_return_value = value
         task.task_error = error = ending.error
         if ending is not SUCCESS and ending.is_failure and self.flow_run is not None:
-            with _counting:
-                self.flow_run.failed_tasks += 1
+            count_failures(self.flow_run, 1)
         if error is not None:
             text = f"'{self.task_name}' task: {ending.error_message or ending.error_type}"
             messages.log_lifecycle(self, logging.ERROR, messages.TASK_ERROR, text)
@@ -351,31 +369,46 @@ def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..
         TaskRun.__init__(run, call, definition)  # as a call of the class does, which takes longer
         return run
 
+    definition.new_run = new_run
+    definition.methods = {
+        "submit": functools.partial(_submit, definition),
+        "map": functools.partial(_map, definition),
+    }
     return definition.drive(new_run)
 
 
-if TYPE_CHECKING:  # making them takes a good part of an import
+def count_failures(flow_run: Any, count: int) -> None:
+    """Count *count* tasks of *flow_run* that have failed."""
+    with _counting:
+        flow_run.failed_tasks += count
 
-    class _Decorator(Protocol):
-        def __call__(self, target: Callable[P, R], /) -> Callable[P, R]: ...
 
-    class _LenientDecorator(Protocol):
-        @overload
-        def __call__(
-            self, target: Callable[P, Coroutine[Any, Any, R]], /
-        ) -> Callable[P, Coroutine[Any, Any, R | None]]: ...
-        @overload
-        def __call__(self, target: Callable[P, R], /) -> Callable[P, R | None]: ...
+def _submit(definition: Definition, /, *args: Any, wait_for: Any = (), **kwargs: Any) -> Any:
+    """Let the task run side by side with the flow; the future has what comes of it."""
+    from otelflow._core.flows.future_calls import submit  # noqa: PLC0415 only for programs that submit tasks
+
+    return submit(definition, wait_for, args, kwargs)
+
+
+def _map(definition: Definition, /, *args: Any, wait_for: Any = (), **kwargs: Any) -> Any:
+    """Submit the task once for each row of arguments."""
+    from otelflow._core.flows.future_calls import submit_each  # noqa: PLC0415 as above
+
+    return submit_each(definition, wait_for, args, kwargs)
 
 
 if TYPE_CHECKING:
+    if MYPY:
+
+        @overload
+        def task(target: ClassMethod[S, P, R], /) -> ClassMethod[S, P, R]: ...
 
     @overload
-    def task(target: Callable[P, R], /) -> Callable[P, R]: ...
+    def task(target: Callable[P, R], /) -> TaskFunction[P, R]: ...
     @overload
-    def task(*, raise_on_error: Literal[True] = True, **options: Unpack[CommonTaskOptions]) -> "_Decorator": ...
+    def task(*, raise_on_error: Literal[True] = True, **options: Unpack[CommonTaskOptions]) -> Decorator: ...
     @overload
-    def task(*, raise_on_error: Literal[False], **options: Unpack[CommonTaskOptions]) -> "_LenientDecorator": ...
+    def task(*, raise_on_error: Literal[False], **options: Unpack[CommonTaskOptions]) -> LenientDecorator: ...
 
 
 def task(target: Any = None, /, **options: Any) -> Any:
@@ -395,7 +428,9 @@ def task(target: Any = None, /, **options: Any) -> Any:
     to call when it has ended so, or begins. *tags* (a set of texts): stand on the span.
     *validate_parameters* (bool): arguments are validated and converted by their annotations, with pydantic.
 
-    Returns a function of the same kind: plain, async or generator. Raises UnknownKeyword, NotCallable, or
+    Returns a function of the same kind: plain, async or generator, with ``submit(*args, wait_for=futures, **kwargs)``,
+    which lets the task run side by side with the flow and returns a ``Future``, and ``map(*rows, …)``, which submits it
+    once for each row of arguments and returns a ``FutureList``. Raises UnknownKeyword, NotCallable, or
     ConfigurationError for a value that does not fit its keyword; a call raises the function's own exception, or
     UnfillableParameter when the arguments do not fit.
 

@@ -89,6 +89,11 @@ def use_provider(provider: TracerProvider | None) -> TracerProvider | None:
     return previous
 
 
+def provider_in_use() -> TracerProvider:
+    """Return the provider that the spans of this process come from."""
+    return _chosen.override or trace.get_tracer_provider()
+
+
 def choose_anew() -> None:
     """Look at the provider again at the next run: the setting ``span`` may be another one."""
     _chosen.provider = None

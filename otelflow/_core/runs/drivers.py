@@ -183,9 +183,13 @@ def coroutine(new_run: NewRun) -> Callable[..., Any]:
         try:
             open_run(run)
             value = await run.definition.call(run)
+            if run.session is not None:
+                await run.session.end_async()
             close_run(run, SUCCESS, value)
         except BaseException as error:
             run.has_ended = True
+            if run.session is not None:
+                await run.session.cancel_async(error)
             if close_with(run, error):
                 return None
             raise
@@ -301,10 +305,10 @@ def _unhooked(body: Any) -> Callable[[Any], Any]:
 class OwnLoop:
     """A loop for one awaitable: here, or in a thread when a loop runs here already (Jupyter).
 
-    ``run()`` returns what it gives, and is no frame in a traceback; ``close()`` must follow.
+    ``run()`` returns what it gives, and is no frame in a traceback; ``finish()`` and ``close()`` must follow.
     """
 
-    def __init__(self, awaitable: Awaitable[Any]) -> None:
+    def __init__(self, awaitable: Awaitable[Any], run: Run) -> None:
         import asyncio  # noqa: PLC0415 takes as long as OpenTelemetry; only async flows need it
 
         self._context = contextvars.copy_context()
@@ -321,7 +325,12 @@ class OwnLoop:
             "use 'await flow.execute_async()' instead",
         )
         self._runner = asyncio.Runner()
-        self.run = _InThread(self._runner, coroutine, self._context).run
+        self.run = _InThread(self._runner, _with_session(coroutine, run), self._context).run
+
+    def finish(self, run: Run) -> None:
+        """Wait for what was submitted in *run*, on its loop."""
+        if run.session.loop_tasks:  # none in a thread, where the loop is closed
+            self._runner.run(run.session.end_async(), context=self._context)
 
     def close(self, run: Run) -> None:
         """Close the loop, and what was left open of *run*'s inside: it is current in the context of the loop only."""
@@ -332,6 +341,13 @@ class OwnLoop:
 
 async def _coroutine_of(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
+
+
+async def _with_session(awaitable: Awaitable[Any], run: Run) -> Any:
+    value = await awaitable
+    if run.session is not None:
+        await run.session.end_async()
+    return value
 
 
 class _InThread:

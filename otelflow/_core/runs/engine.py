@@ -27,13 +27,17 @@ from otelflow._core.text.safe_str import comes_from_outside
 _REMEMBERED: Final = 1_000
 
 
-def open_run(run: Run) -> None:
+def open_run(run: Run, started_ns: int = 0) -> None:
     """Start *run*: its span, its place in the context, the register, and who is told, in that order.
 
-    A fork that nobody has told Python of was noticed when *run* was made, just now.
+    *started_ns* is when it began (since the epoch), if that was not now. A fork that nobody
+    has told Python of was noticed when *run* was made, just now.
     """
     run.started_ns = clock.time_ns()
     run.clock = clock.perf_counter()
+    if started_ns:
+        run.clock -= max(run.started_ns - started_ns, 0) / 1_000_000_000
+        run.started_ns = started_ns
     try:
         maker = span_maker()
         if maker is not None:
@@ -56,13 +60,14 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:
     """
     if not fork.page[0]:
         notice()
+    if run.session is not None:
+        run.session.end(ending)  # what was submitted in it is a part of it
     this_thread = get_ident()
     if run.closer is not None and not _reopen(run, this_thread):
         return
     run.closer = this_thread  # no thread can come in between: nothing is called from the look on
     if run.is_current and current_run() is not run:
-        for inner in unclosed_inside(run):
-            close_run(inner, ending if ending.is_failure else UNCLOSED)
+        _close_inside(run, ending)
     duration = clock.perf_counter() - run.clock
     run.ending = ending
     run.duration = duration if duration > 0 else 0.0  # a test may have put back this clock, too
@@ -88,6 +93,12 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:
                 tell(observed.ended, run)
             run.recorded = None
             run.flow_run = None  # a flow's run refers to itself: without that ring it is freed at once
+
+
+def _close_inside(run: Run, ending: Ending) -> None:
+    """End the runs inside *run* that could not be closed because the stack was full."""
+    for inner in unclosed_inside(run):
+        close_run(inner, ending if ending.is_failure else UNCLOSED)
 
 
 def _reopen(run: Run, this_thread: int) -> bool:

@@ -178,6 +178,8 @@ class Run:
     failed_tasks: int = 0
     #: Which attempt of the flow or task around it this is, from 1 on, or 0 for what is no attempt
     attempt: int = 0
+    #: What was submitted in it; only flows have it
+    session: Any = None
     # What it runs:
     definition: "Body"
     args: tuple[Any, ...]

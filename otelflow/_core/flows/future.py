@@ -1,0 +1,299 @@
+"""A future: what a task that was submitted will return; and how to wait for several of them."""
+
+import concurrent.futures
+import contextlib
+import sys
+from collections.abc import Generator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from otelflow._core.runs.endings import is_cancellation
+from otelflow.errors import BlockedLoop
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class Submitted(Protocol):
+    """The call behind a future."""
+
+    #: The event loop that runs it, if that is what it is for
+    loop: Any
+    future: "Future[Any]"
+
+    def run(self) -> None:
+        """Run it in this thread, unless it has begun already."""
+
+    def help(self) -> None:
+        """Run it in this thread, if that would wait for itself otherwise."""
+
+    def cancelled(self) -> None:
+        """Tell that it is cancelled, or stop it; the future is cancelled already."""
+
+    def fail(self, error: Exception) -> None:
+        """End it with *error*, which kept it from being run."""
+
+
+class Future(concurrent.futures.Future[R]):
+    """What ``task.submit()`` returns: the task runs, or will run, and the future has what comes of it.
+
+    It is a future of ``concurrent.futures``, whose functions take it, and ``await`` takes it, too. Given to another
+    task as an argument, also inside lists, tuples, sets, dicts and dataclasses, it becomes its result there; if it has
+    failed, that task is not run: its result is ``skip``, and its future raises UpstreamFailed.
+
+    ``task_name`` (str) is the name of the task.
+
+    >>> from otelflow import flow, task
+    >>> @task
+    ... def double(number):
+    ...     return 2 * number
+    >>> @flow
+    ... def doubled():
+    ...     return double.submit(double.submit(3)).result()
+    >>> doubled().execute().flow_return_value
+    12
+    """
+
+    def __init__(self, task_name: str) -> None:
+        super().__init__()
+        self.task_name = task_name
+        # Of otelflow itself:
+        self.call: Submitted | None = None
+        self.span_context: SpanContext | None = None
+        self.was_asked = False
+
+    def result(self, timeout: float | None = None) -> R:
+        """Return what the task returned, once it has; within *timeout* seconds, if given.
+
+        Raises the task's own exception, TimeoutError, UpstreamFailed if it was not run since one that it waits for has
+        failed, ``concurrent.futures.CancelledError``, or BlockedLoop where waiting would block the loop that runs it.
+
+        >>> from otelflow import task
+        >>> task(abs).submit(-3).result(timeout=5)
+        3
+        """
+        self.was_asked = True
+        if not self.done():
+            _before_waiting(self, timeout)
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return the exception of the task, or None; waits and raises as ``result()`` does.
+
+        >>> from otelflow import task
+        >>> task(abs).submit("three").exception()
+        TypeError("bad operand type for abs(): 'str'")
+        """
+        self.was_asked = True
+        if not self.done():
+            _before_waiting(self, timeout)
+        return super().exception(timeout)
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until the task has ended, however that is, or *timeout* seconds have passed.
+
+        >>> from otelflow import task
+        >>> future = task(abs).submit(-3)
+        >>> future.wait()
+        >>> future.done()
+        True
+        """
+        wait([self], timeout)
+
+    def cancel(self) -> bool:
+        """Cancel the task, unless it has ended or runs in a thread or process, which cannot be stopped.
+
+        Returns whether it is cancelled. One that never ran has a span with the result ``cancellation``, too.
+
+        >>> from otelflow import task
+        >>> future = task(abs).submit(-3)
+        >>> future.wait()
+        >>> future.cancel()
+        False
+        """
+        call = self.call
+        is_cancelled = super().cancel()
+        if is_cancelled and call is not None:
+            call.cancelled()
+        return is_cancelled
+
+    def __await__(self) -> Generator[Any, None, R]:
+        import asyncio  # noqa: PLC0415 whoever awaits has it
+
+        if not self.done():
+            try:
+                yield from until_done(self).__await__()
+            except asyncio.CancelledError:
+                self.cancel()
+                raise
+        self.was_asked = True
+        try:
+            return super().result()
+        except concurrent.futures.CancelledError:
+            raise asyncio.CancelledError from None
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"the future of task {self.task_name!r} belongs to its process; send its result() instead")
+
+
+# What otelflow itself asks and does, as functions: a method would be public.
+
+
+async def until_done(future: Future[Any]) -> None:
+    """Return when *future* is done, however that is."""
+    import asyncio  # noqa: PLC0415 a loop runs, so it is there
+
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    def wake_soon(_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has been closed
+            loop.call_soon_threadsafe(wake)
+
+    if not future.done():
+        future.add_done_callback(wake_soon)
+        await waiter
+
+
+def settle(future: Future[Any], value: Any, error: BaseException | None) -> None:
+    """Let *future* be done with *value* or *error*, unless it is cancelled, of which who waits is told."""
+    if error is not None and is_cancellation(error):
+        concurrent.futures.Future.cancel(future)
+    try:
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
+    except concurrent.futures.InvalidStateError:
+        if future.call is not None:
+            future.set_running_or_notify_cancel()
+    future.call = None
+
+
+def has_failed(future: Future[Any]) -> bool:
+    """Tell whether *future*, which is done, has no result."""
+    return future.cancelled() or concurrent.futures.Future.exception(future) is not None
+
+
+def failure_of(future: Future[Any]) -> BaseException:
+    """Return why *future*, which is done, has no result."""
+    if future.cancelled():
+        return concurrent.futures.CancelledError()
+    return concurrent.futures.Future.exception(future) or concurrent.futures.CancelledError()
+
+
+def value_of(future: Future[Any]) -> Any:
+    """Return the result of *future*, which is done and has one."""
+    return concurrent.futures.Future.result(future)
+
+
+def running_loop() -> Any:
+    """Return the event loop that runs in this thread, or None."""
+    events: Any = sys.modules.get("asyncio.events")
+    return None if events is None else events._get_running_loop()  # noqa: SLF001 the public one imports asyncio
+
+
+def _before_waiting(future: Future[Any], timeout: float | None) -> None:
+    """Run the task here if this thread would wait for itself. Raises BlockedLoop where only its own loop could."""
+    call = future.call
+    if call is None:
+        return
+    if call.loop is not None and call.loop is running_loop():
+        raise BlockedLoop(future.task_name)
+    if timeout is None:
+        call.help()
+
+
+class FutureList(list[Future[R]]):
+    """What ``task.map()`` returns: one future for each call, in the order of the arguments; ``await`` takes it whole.
+
+    >>> from otelflow import task
+    >>> [future.result() for future in task(abs).map([-1, -2])]
+    [1, 2]
+    """
+
+    def result(self, timeout: float | None = None) -> list[R]:
+        """Return the results of all, in order, within *timeout* seconds each; raises as the first that fails.
+
+        >>> from otelflow import task
+        >>> task(abs).map([-1, -2]).result()
+        [1, 2]
+        """
+        return [future.result(timeout) for future in self]
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until all have ended, or *timeout* seconds have passed.
+
+        >>> from otelflow import task
+        >>> futures = task(abs).map([-1, -2])
+        >>> futures.wait()
+        >>> [future.done() for future in futures]
+        [True, True]
+        """
+        wait(self, timeout)
+
+    def __await__(self) -> Generator[Any, None, list[R]]:
+        results = []
+        for future in self:
+            results.append((yield from future.__await__()))  # noqa: PERF401 a comprehension cannot yield
+        return results
+
+
+class unmapped(Generic[T]):
+    """Marks an argument of ``task.map()`` that each call gets whole.
+
+    >>> from otelflow import task, unmapped
+    >>> task(pow).map([1, 2, 3], unmapped(2)).result()
+    [1, 4, 9]
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"unmapped({self.value!r})"
+
+
+def _help(futures: Iterable[Future[Any]], timeout: float | None) -> None:
+    for future in futures:
+        if not future.done():
+            _before_waiting(future, timeout)
+
+
+def wait(futures: Iterable[Future[R]], timeout: float | None = None) -> tuple[set[Future[R]], set[Future[R]]]:
+    """Wait until all *futures* have ended, or *timeout* seconds have passed.
+
+    Returns two sets: those that have ended, however that is, and those that have not. Raises BlockedLoop as
+    ``Future.result()`` does.
+
+    >>> from otelflow import task, wait
+    >>> done, not_done = wait(task(abs).map([-1, -2]))
+    >>> len(done), len(not_done)
+    (2, 0)
+    """
+    futures = list(futures)
+    _help(futures, timeout)
+    done, not_done = concurrent.futures.wait(futures, timeout)
+    return done, not_done  # type: ignore[return-value]  # they are those that were given
+
+
+def as_completed(futures: Iterable[Future[R]], timeout: float | None = None) -> Iterator[Future[R]]:
+    """Yield *futures*, each when it has ended, the first to end first; within *timeout* seconds, if given.
+
+    Raises TimeoutError, or BlockedLoop as ``Future.result()`` does.
+
+    >>> from otelflow import as_completed, task
+    >>> sorted(future.result() for future in as_completed(task(abs).map([-1, -2])))
+    [1, 2]
+    """
+    futures = list(futures)
+    _help(futures, timeout)
+    yield from concurrent.futures.as_completed(futures, timeout)  # type: ignore[misc]  # as above

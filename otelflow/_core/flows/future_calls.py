@@ -1,0 +1,320 @@
+"""``task.submit()`` and ``task.map()``: a call that waits for others, runs somewhere, and ends once."""
+
+import contextvars
+import functools
+from _thread import get_ident
+from typing import Any, ClassVar, Final
+
+from opentelemetry.trace import INVALID_SPAN
+
+from otelflow import semconv
+from otelflow._core.flows import future_runners
+from otelflow._core.flows.future import (
+    Future,
+    FutureList,
+    failure_of,
+    has_failed,
+    running_loop,
+    settle,
+    unmapped,
+)
+from otelflow._core.flows.future_arguments import check_submittable, resolved, rows_of, upstream_of
+from otelflow._core.flows.future_session import Session
+from otelflow._core.process.process import State
+from otelflow._core.process.settings import settings
+from otelflow._core.runs import spans
+from otelflow._core.runs.current import current_run, open_run_here
+from otelflow._core.runs.endings import CANCELLED, SUCCESS, Ending, is_cancellation
+from otelflow._core.runs.engine import close_run, open_run
+from otelflow._core.runs.run import Run
+from otelflow.errors import UpstreamFailed
+
+_COROUTINE: Final = "coroutine"
+
+
+class _Process(State):
+    """What is submitted outside of any flow."""
+
+    session: Session | None
+
+    def reset(self) -> None:
+        """Have submitted nothing."""
+        self.session = None
+
+
+_process: Final = _Process()
+
+
+def session_here() -> Session:
+    """Return the session of the flow run that is current, or that of the process outside of any."""
+    run = open_run_here()
+    owner: Any = _process if run is None or run.flow_run is None else run.flow_run
+    session: Session | None = owner.session
+    if session is None or session.is_inherited:
+        definition = getattr(owner, "definition", None)  # none in the block of a flow
+        choice = None if owner is _process else _choice_of(owner.flow, definition)
+        runs_on_loop = owner is _process or getattr(definition, "kind", None) == _COROUTINE
+        session = Session(functools.partial(future_runners.new_runner, choice), runs_on_loop=runs_on_loop)
+        owner.session = session
+    return session
+
+
+def _choice_of(flow: Any, definition: Any) -> Any:
+    """Return the ``task_runner`` of a decorated flow, of a class, or of a ``Flow``."""
+    options = {} if definition is None else definition.options
+    choice = options.get("task_runner")
+    return getattr(flow, "task_runner", None) if choice is None else choice
+
+
+class Group:
+    """The calls of one ``map()``: under one span, which ends with the last of them."""
+
+    def __init__(self, run: "MapRun", size: int, lock: Any) -> None:
+        self.context = contextvars.copy_context()
+        self._run = run
+        self._lock = lock
+        self._left = size
+        self._results: set[str] = set()
+        self.context.run(open_run, run)
+        if not size:
+            self.context.run(close_run, run, SUCCESS)
+
+    def ended(self, result: str) -> None:
+        """Count one that has ended with *result*."""
+        with self._lock:
+            self._results.add(result)
+            self._left -= 1
+            if self._left:
+                return
+        if not self._results.isdisjoint(semconv.FAILED_RESULTS):
+            ending = Ending(semconv.FAILURE)
+        else:
+            worst = next((word for word in (semconv.SKIP, semconv.CANCELLATION) if word in self._results), None)
+            ending = SUCCESS if worst is None else Ending(worst)
+        self.context.run(close_run, self._run, ending)
+
+
+class MapRun(Run):
+    """The span around the calls of one ``map()``; nobody counts it."""
+
+    __slots__ = ("_name", "_size")
+
+    kind: ClassVar[str] = ""
+
+    def __init__(self, name: str, size: int) -> None:
+        parent = current_run()
+        super().__init__(parent, settings() if parent is None else parent.settings)
+        self._name = name
+        self._size = size
+        if parent is not None:  # what is recorded in it, is recorded in its parent, which may see the error before
+            if parent.recorded is None:
+                parent.recorded = {}
+            self.recorded = parent.recorded
+
+    @property
+    def span_name(self) -> str:
+        """The name of its span."""
+        return semconv.MAP_SPAN + self._name
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the span attributes that are known when the run starts."""
+        return {**super().attributes(), semconv.TASK_MAP_SIZE: self._size}
+
+
+class Call:
+    """One call of a task that was submitted."""
+
+    __slots__ = (
+        "args", "context", "definition", "future", "group", "index", "kwargs",
+        "loop", "loop_task", "run_of_task", "session", "upstream", "waits_for",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        definition: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        upstream: list[Future[Any]],
+        session: Session,
+        group: Group | None = None,
+        index: int = 0,
+    ) -> None:
+        self.definition = definition
+        self.args = args
+        self.kwargs = kwargs
+        self.upstream = upstream
+        self.session = session
+        self.group = group
+        self.index = index
+        self.context = contextvars.copy_context() if group is None else group.context.copy()
+        # Of a coroutine function, submitted where a loop runs that nobody blocks
+        self.loop = running_loop() if definition.kind == _COROUTINE and session.runs_on_loop else None
+        self.loop_task: Any = None
+        self.run_of_task: Run | None = None
+        self.waits_for = 0
+        self.future: Future[Any] = Future(definition.name)
+        self.future.call = self
+
+    def begin(self) -> None:
+        """Start it when everything that it waits for is there."""
+        self.session.add(self)
+        pending = [future for future in self.upstream if not future.done()]
+        if not pending:
+            self._start()
+            return
+        self.waits_for = len(pending)
+
+        def arrived(_: object) -> None:
+            with self.session.lock:
+                self.waits_for -= 1
+                if self.waits_for:
+                    return
+            self._start()
+
+        for future in pending:
+            future.add_done_callback(arrived)
+
+    def _start(self) -> None:
+        broken = next((future for future in self.upstream if has_failed(future)), None)
+        if broken is not None:
+            self._skip(broken)
+        elif self.loop is not None:
+            future_runners.start_on_loop(self)
+        else:
+            self.session.start(self)
+
+    # The ways in which it ends
+
+    def help(self) -> None:
+        """Run it in this thread, if that is one of the runner's and would wait for one that may never come."""
+        if get_ident() in self.session.workers and not self.waits_for and self.loop is None:
+            self.run()
+
+    def run(self) -> None:
+        """Run it in this thread, unless it has begun already."""
+        if not self.claim():
+            return
+        session = self.session
+        thread = get_ident()
+        is_first = thread not in session.workers
+        session.workers.add(thread)
+        try:
+            self.context.run(self._run)
+        finally:
+            if is_first:
+                session.workers.discard(thread)
+
+    def claim(self) -> bool:
+        """Tell whether the caller is to run it: it has not begun, and is not cancelled."""
+        if not self.session.take(self):
+            return False
+        if self.future.set_running_or_notify_cancel():
+            return True
+        self.future.call = None  # who waits for it has just been told
+        self.context.run(self.end_unrun, CANCELLED)
+        return False
+
+    def _run(self) -> None:
+        try:
+            value = self._drive()
+            if self.definition.kind == _COROUTINE:
+                import asyncio  # noqa: PLC0415 only for coroutine functions
+
+                value = asyncio.run(value)
+        except BaseException as error:  # noqa: BLE001 it is the future's, whatever it is
+            self.end(None, error)
+        else:
+            self.end(value, None)
+
+    async def run_on_loop(self) -> None:
+        """Run it on the loop of this task, unless it was cancelled before."""
+        if not self.session.take(self):
+            return
+        try:
+            value = await self._drive()
+        except BaseException as error:
+            self.end(None, error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            self.end(value, None)
+
+    def _drive(self) -> Any:
+        args, kwargs = resolved(self.args), resolved(self.kwargs)
+        return self.definition.drive(self._new_run)(*args, **kwargs)
+
+    def _new_run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        run = self.run_of_task = self.definition.new_run(args, kwargs)
+        run.links = [context for future in self.upstream if (context := future.span_context) is not None]
+        if self.group is not None:
+            run.parameters = {**(run.parameters or {}), semconv.TASK_MAP_INDEX: self.index}
+        return run
+
+    def end(self, value: Any, error: BaseException | None, result: str | None = None) -> None:
+        """Be done, with *value* or *error*: the span first, then the future, then what waits for it.
+
+        *result* is that of a run in another process.
+        """
+        future, run = self.future, self.run_of_task
+        if run is not None and run.is_closed:
+            result = run.ending.result
+            if run.span is not INVALID_SPAN:
+                future.span_context = spans.context_of(run.span)
+        if self.group is not None:
+            self.group.ended(result or semconv.ERROR)
+        self.args, self.kwargs, self.upstream, self.run_of_task, self.loop_task = (), {}, [], None, None
+        if error is not None and not isinstance(error, UpstreamFailed) and not is_cancellation(error):
+            self.session.failures.append(future)
+        settle(future, value, error)
+        self.session.forget(self)
+
+    def cancelled(self) -> None:
+        """Tell that it was cancelled before it ran, or stop it on its loop; the future is cancelled already."""
+        if self.session.take(self):
+            self.context.run(self.end_unrun, CANCELLED)
+        elif self.loop_task is not None:
+            future_runners.cancel_on_loop(self)
+
+    def fail(self, error: Exception) -> None:
+        """End it with *error*, which kept it from being run."""
+        if self.session.take(self):
+            self.context.run(self.end_unrun, Ending(semconv.ERROR, error))
+
+    def _skip(self, upstream: Future[Any]) -> None:
+        if self.session.take(self):
+            error = UpstreamFailed(self.definition.name, upstream.task_name, failure_of(upstream))
+            self.context.run(self.end_unrun, Ending(semconv.SKIP, error))
+
+    def end_unrun(self, ending: Ending, started_ns: int = 0) -> None:
+        """Make the span of a task that was never run, or that ran, since *started_ns*, in a process that is lost."""
+        run = self._new_run(self.args, self.kwargs)
+        open_run(run, started_ns)
+        close_run(run, ending)
+        self.end(None, ending.error)
+
+
+def submit(definition: Any, wait_for: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+    """Return the future of one call. Raises NotSubmittable."""
+    check_submittable(definition, args)
+    call = Call(definition, args, kwargs, upstream_of(wait_for, args, kwargs), session_here())
+    call.begin()
+    return call.future
+
+
+def submit_each(definition: Any, wait_for: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FutureList[Any]:
+    """Return the futures of one call for each row of arguments. Raises NotSubmittable."""
+    check_submittable(definition, [value.value if isinstance(value, unmapped) else value for value in args])
+    rows = rows_of(definition.name, args, kwargs)
+    session = session_here()
+    upstream = upstream_of(wait_for, (), {})
+    group = Group(MapRun(definition.name, len(rows)), len(rows), session.lock)
+    names = tuple(kwargs)
+    calls = []
+    for index, row in enumerate(rows):
+        own_args, own_kwargs = row[: len(args)], dict(zip(names, row[len(args) :], strict=True))
+        own_upstream = [*upstream, *upstream_of((), own_args, own_kwargs)]
+        calls.append(Call(definition, own_args, own_kwargs, own_upstream, session, group, index))
+    futures = FutureList(call.future for call in calls)
+    for call in calls:
+        call.begin()
+    return futures

@@ -1,0 +1,166 @@
+"""What one flow run has submitted: what has not begun, where it runs, and when the flow may end."""
+
+import concurrent.futures
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from otelflow._core.flows.future import Future, Submitted, failure_of, until_done
+from otelflow._core.process import clock, forks, losses
+from otelflow._core.runs.endings import SUCCESS, Ending
+from otelflow._core.text.hints import error_text
+from otelflow._core.text.redaction import recorded
+from otelflow._core.text.safe_str import type_name
+
+# Of the futures that have failed, so many are asked at the end of the flow whether anybody has asked them.
+_REMEMBERED: Final = 1_000
+_LENGTH: Final = 200
+
+
+class Runner(Protocol):
+    """Where submitted tasks run."""
+
+    @property
+    def window(self) -> int:
+        """How many calls it is handed at most that have not ended."""
+
+    def start(self, call: Submitted, finished: Callable[[], None]) -> None:
+        """Run *call* now or later, and call *finished* when it has ended."""
+
+    def close(self) -> None:
+        """Let go of what it has made: everything has ended, and nothing more comes."""
+
+
+class Session:
+    """The calls that one flow run has submitted and that have not ended, and the runner that runs them."""
+
+    def __init__(self, new_runner: Callable[[], Runner], *, runs_on_loop: bool) -> None:
+        #: Whether coroutines run on the loop of who submits them, since nothing blocks it
+        self.runs_on_loop = runs_on_loop
+        self.lock = forks.new_lock()
+        self._new_runner = new_runner
+        self._runner: Runner | None = None
+        self._backlog: deque[Submitted] = deque()
+        self._handed = 0
+        self.started = clock.perf_counter()
+        #: By the id of the call: the futures of what has not ended, and the calls that have not begun
+        self.futures: dict[int, Future[Any]] = {}
+        self.unstarted: dict[int, Submitted] = {}
+        #: The asyncio tasks of calls that run on a loop
+        self.loop_tasks: set[Any] = set()
+        #: The threads in which calls run now
+        self.workers: set[int] = set()
+        self.failures: deque[Future[Any]] = deque(maxlen=_REMEMBERED)
+
+    @property
+    def runner(self) -> Runner:
+        """The runner, which is made for the first call that needs it."""
+        with self.lock:
+            if self._runner is None:
+                self._runner = self._new_runner()
+            return self._runner
+
+    def add(self, call: Submitted) -> None:
+        """Remember *call*, which was submitted."""
+        self.unstarted[id(call)] = call
+        self.futures[id(call)] = call.future
+
+    def take(self, call: Submitted) -> bool:
+        """Tell whether *call* has not begun: who asks first runs it, or tells why it does not run."""
+        return self.unstarted.pop(id(call), None) is not None
+
+    def forget(self, call: Submitted) -> None:
+        """Be done with *call*."""
+        self.futures.pop(id(call), None)
+
+    def start(self, call: Submitted) -> None:
+        """Hand *call* to the runner, now or when there is room."""
+        try:
+            runner = self.runner
+        except Exception as error:  # noqa: BLE001 a pool or cluster that cannot begin is the task's error
+            call.fail(error)
+            return
+        with self.lock:
+            if self._handed >= runner.window:
+                self._backlog.append(call)
+                return
+            self._handed += 1
+        self._hand(runner, call)
+
+    def _hand(self, runner: Runner, call: Submitted) -> None:
+        try:
+            runner.start(call, self._finished)
+        except Exception as error:  # noqa: BLE001 an executor is foreign code, and may take nothing any more
+            call.fail(error)
+            self._finished()
+
+    def _finished(self) -> None:
+        """Hand the next call to the runner, in the place of one that has ended."""
+        with self.lock:
+            while self._backlog and id(self._backlog[0]) not in self.unstarted:
+                self._backlog.popleft()  # it was cancelled
+            if not self._backlog:
+                self._handed -= 1
+                return
+            call = self._backlog.popleft()
+        self._hand(self.runner, call)
+
+    def cancel(self) -> None:
+        """Cancel what has not begun, and what runs on a loop."""
+        for future in list(self.futures.values()):
+            future.cancel()
+
+    def end(self, ending: Ending) -> None:
+        """Wait until everything has ended; what has not begun is cancelled, unless the flow has ended well."""
+        if self.is_inherited:
+            return
+        if ending is not SUCCESS:
+            self.cancel()
+        while futures := [
+            future for future in list(self.futures.values()) if future.call is None or future.call.loop is None
+        ]:
+            concurrent.futures.wait(futures)
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            try:
+                runner.close()
+            except Exception as error:  # noqa: BLE001 a pool or cluster is foreign code; all that it was for is done
+                losses.warn_once("runner_close", "What ran tasks could not be closed; the flow goes on", error=error)
+        if ending is SUCCESS:
+            self._tell_of_failures()
+
+    async def cancel_async(self, error: BaseException) -> None:
+        """Cancel what has not begun or runs on a loop, and wait for the rest, as the flow ends with *error*."""
+        self.cancel()
+        if type(error) is not GeneratorExit:  # it may not wait
+            with contextlib.suppress(BaseException):  # *error* comes out; who cancels once more waits no longer
+                await self.end_async()
+
+    async def end_async(self) -> None:
+        """Wait until everything has ended, while the loop goes on; ``end`` is still to be called."""
+        import asyncio  # noqa: PLC0415 a loop runs, so it is there
+
+        while self.futures or self.loop_tasks:
+            if self.loop_tasks:
+                await asyncio.wait(set(self.loop_tasks))
+            for future in list(self.futures.values()):
+                await until_done(future)
+            await asyncio.sleep(0)
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether it was made before this process was forked off: its threads are the parent's."""
+        return self.started < forks.forked_at()
+
+    def _tell_of_failures(self) -> None:
+        """Log that tasks have failed whose futures nobody has asked: the flow has ended well all the same."""
+        failures = [future for future in self.failures if not future.was_asked]
+        if failures:
+            error = failure_of(failures[0])
+            losses.logger.error(
+                "%d of the submitted tasks failed and nobody asked for the result; the first was %r: %s",
+                len(failures),
+                failures[0].task_name,
+                error_text(type_name(error), recorded(error, _LENGTH)),
+            )

@@ -1,0 +1,73 @@
+"""What type checkers see of a task; imported for types only, since to make protocols takes a good part of an import."""
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+
+from otelflow._core.flows.future import Future, FutureList
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+S = TypeVar("S")
+V_co = TypeVar("V_co", covariant=True)
+
+WaitFor = Future[Any] | Sequence[Future[Any]]
+# How a class method is bound to its class: mypy binds plain functions only, others ask __get__. For mypy, MYPY is
+# always true.
+MYPY = False
+ClassMethod = Callable[Concatenate[type[S], P], R]
+
+
+class TaskFunction(Protocol[P, V_co]):
+    """What ``@task`` makes of a function: the function, with what a task can do besides."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> V_co: ...
+    @overload
+    def submit(
+        self: "TaskFunction[P, Coroutine[Any, Any, R]]", *args: Any, wait_for: WaitFor = (), **kwargs: Any
+    ) -> Future[R]: ...
+    @overload
+    def submit(self, *args: Any, wait_for: WaitFor = (), **kwargs: Any) -> Future[V_co]: ...
+    @overload
+    def map(
+        self: "TaskFunction[P, Coroutine[Any, Any, R]]", *args: Any, wait_for: WaitFor = (), **kwargs: Any
+    ) -> FutureList[R]: ...
+    @overload
+    def map(self, *args: Any, wait_for: WaitFor = (), **kwargs: Any) -> FutureList[V_co]: ...
+
+    if not MYPY:
+
+        @overload
+        def __get__(
+            self: "TaskFunction[Concatenate[type[S], Q], R]", instance: None, owner: type[S]
+        ) -> Callable[Q, R]: ...
+
+    @overload
+    def __get__(self, instance: None, owner: object = None) -> "TaskFunction[P, V_co]": ...
+    @overload
+    def __get__(self: "TaskFunction[Concatenate[S, Q], R]", instance: S, owner: object = None) -> Callable[Q, R]: ...
+
+
+class Decorator(Protocol):
+    """What ``@task(…)`` returns."""
+
+    if MYPY:
+
+        @overload
+        def __call__(self, target: ClassMethod[S, P, R], /) -> ClassMethod[S, P, R]: ...
+        @overload
+        def __call__(self, target: Callable[P, R], /) -> TaskFunction[P, R]: ...
+    else:
+
+        def __call__(self, target: Callable[P, R], /) -> TaskFunction[P, R]: ...
+
+
+class LenientDecorator(Protocol):
+    """What ``@task(raise_on_error=False, …)`` returns."""
+
+    @overload
+    def __call__(
+        self, target: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> TaskFunction[P, Coroutine[Any, Any, R | None]]: ...
+    @overload
+    def __call__(self, target: Callable[P, R], /) -> TaskFunction[P, R | None]: ...

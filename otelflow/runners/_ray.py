@@ -1,0 +1,92 @@
+"""Tasks on a Ray cluster: the one that the program is connected to, or one of this machine for each flow run."""
+
+import os
+import sys
+from typing import Any, Final
+
+from otelflow._core.process import clock
+from otelflow.errors import MissingExtra
+from otelflow.runners import _remote, _worker
+
+_CURE: Final = "look whether the cluster is there: ray status"
+
+
+class Ray:
+    """Runs tasks by *ray*, which is shut down at the end if it *is_own*."""
+
+    def __init__(self, ray: Any, *, is_own: bool) -> None:
+        self._ray = ray
+        self._is_own = is_own
+        self._window = max(2 * int(ray.cluster_resources().get("CPU", 1)), 8)
+        # Ray would run a task again whose worker was killed: who asks for that says retries=.
+        self._run = ray.remote(max_retries=0)(_worker.run_order)
+
+    @property
+    def window(self) -> int:
+        """Enough that no processor waits for the next task."""
+        return self._window
+
+    def start(self, call: Any, finished: _remote.Finished) -> None:
+        """Send *call* to the cluster."""
+        order = _remote.order_of(call)
+        if not call.claim():
+            finished()
+            return
+        started_ns = clock.time_ns()
+        try:
+            answer = self._run.remote(order).future()
+        except Exception as error:  # noqa: BLE001 the cluster is gone
+            _remote.lost(call, error, started_ns, _CURE)
+            finished()
+            return
+        answer.add_done_callback(lambda done: self._answered(call, finished, done, started_ns))
+
+    def _answered(self, call: Any, finished: _remote.Finished, answer: Any, started_ns: int) -> None:
+        error = answer.exception()
+        if error is None:
+            _remote.arrived(call, answer.result())
+        else:
+            _remote.lost(call, error, started_ns, _CURE)
+        finished()
+
+    def close(self) -> None:
+        """End the cluster, if it is ours."""
+        if self._is_own:
+            self._ray.shutdown()
+
+
+class RayTaskRunner:
+    """Runs submitted tasks on a Ray cluster; needs ``pip install 'otelflow[ray]'``.
+
+    *address* (str) and *keywords* are what ``ray.init()`` takes. A program that is connected already stays so; without
+    an address each flow run has a cluster of its own on this machine.
+
+    >>> from otelflow import flow, task
+    >>> from otelflow.runners import RayTaskRunner
+    >>> @flow(task_runner=RayTaskRunner(num_cpus=2))
+    ... def lengths(words):
+    ...     return task(len).map(words).result()
+    """
+
+    def __init__(self, address: str | None = None, **keywords: Any) -> None:
+        self.address = address
+        self.keywords = keywords
+
+    def new_runner(self) -> Ray:
+        """Return what runs the tasks of one flow run; a flow calls it. Raises MissingExtra."""
+        try:
+            import ray  # noqa: PLC0415 an extra
+        except ImportError:
+            raise MissingExtra("ray") from None
+        if ray.is_initialized():
+            return Ray(ray, is_own=False)
+        keywords = {"include_dashboard": False, "log_to_driver": True, "logging_level": "warning", **self.keywords}
+        if self.address is None:  # its processes import what this one does
+            keywords.setdefault("runtime_env", {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}})
+        ray.init(address=self.address, **keywords)
+        return Ray(ray, is_own=True)
+
+
+def new_runner() -> Ray:
+    """Return the runner that the word ``ray`` stands for."""
+    return RayTaskRunner().new_runner()

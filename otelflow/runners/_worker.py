@@ -1,0 +1,277 @@
+"""A task in another process: run there as in its flow, and reported with all that it left behind."""
+
+import contextlib
+import contextvars
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from opentelemetry import context as otel_context
+from opentelemetry.trace import SpanContext, TraceFlags
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from otelflow._core.flows.definition import Definition, definition_of
+from otelflow._core.flows.flow import Flow
+from otelflow._core.flows.flow_run import Block
+from otelflow._core.flows.task import TaskRun, task
+from otelflow._core.process import settings as process_settings
+from otelflow._core.process.process import State
+from otelflow._core.runs import observers
+from otelflow._core.runs.run import Entry, Run
+from otelflow._core.runs.spans import context_of
+from otelflow._core.text.portable import portable
+from otelflow._core.text.safe_str import type_name
+from otelflow.errors import NotPortable
+
+#: How trace context travels: as W3C has it, and nothing else does
+CARRIER: Final = TraceContextTextMapPropagator()
+
+
+class Order(NamedTuple):
+    """A task to be run in another process."""
+
+    #: The decorated function, or else the function and the options of its decorator
+    function: Any
+    options: Mapping[str, Any] | None
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    carrier: dict[str, str]
+    links: list[tuple[int, int, int]]
+    parameters: Mapping[str, Any]
+    flow_name: str | None
+    flow_id: str | None
+    flow_config: Any
+    data: dict[str, Any]
+    dependencies: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    records_spans: bool
+    #: Of who has sent it: a cluster may run it in the same process
+    process_id: int
+
+
+class RunReport(NamedTuple):
+    """One run that has ended there."""
+
+    kind: str
+    flow_name: str | None
+    flow_run_id: str | None
+    task_name: str | None
+    task_run_id: str | None
+    started_ns: int
+    duration: float
+    result: str
+    error: BaseException | None
+    trace_id: int
+    span_id: int
+    flags: int
+
+
+class Report(NamedTuple):
+    """What came of an order."""
+
+    value: Any
+    error: BaseException | None
+    #: The runs inside, that of the task last, each with what happened in it
+    runs: list[tuple[RunReport, list[Entry]]]
+    spans: list[Any]
+    lines: list[Any]
+    artifacts: list[Any]
+    results: list[Any]
+    changes: dict[str, Any]
+    failed_tasks: int
+    process_id: int
+
+
+class _Recorder(observers.Observer):
+    """Keeps what the runs of each order did; several may run at the same time, in threads."""
+
+    def __init__(self) -> None:
+        self.entries: dict[int, list[Entry]] = {}
+        self.runs: dict[int, list[tuple[RunReport, list[Entry]]]] = {}
+
+    def entry_added(self, run: Run, entry: Entry) -> None:
+        """Keep *entry* for the report of *run*."""
+        if _flow_of(run) in self.runs:
+            self.entries.setdefault(id(run), []).append(entry)
+
+    def run_ended(self, run: Run) -> None:
+        """Keep how *run* ended."""
+        runs = self.runs.get(_flow_of(run))
+        if runs is None or not run.kind:
+            return
+        context = context_of(run.span)
+        ids = (0, 0, 0) if context is None else (context.trace_id, context.span_id, int(context.trace_flags))
+        error = None if run.ending.error is None else portable(run.ending.error)
+        names = (run.flow_name, run.flow_run_id, run.task_name, run.task_run_id)
+        ending = (run.started_ns, run.duration, run.ending.result, error)
+        runs.append((RunReport(run.kind, *names, *ending, *ids), self.entries.pop(id(run), [])))
+
+
+def _flow_of(run: Run) -> int:
+    """Return the id of the flow that stands for that of the order."""
+    above: Run | None = run
+    while above is not None and above.parent is not None:
+        above = above.parent
+    return id(above.flow) if isinstance(above, Block) else 0
+
+
+class _Worker(State):
+    """What this process needs to report: made for the first order."""
+
+    recorder: _Recorder | None
+    collector: Any
+
+    def reset(self) -> None:
+        """Have had no order."""
+        self.recorder = self.collector = None
+
+
+_worker: Final = _Worker()
+
+
+def run_order(text: bytes) -> bytes:
+    """Run the order that *text* is, and return the report of it, both as pickle has them."""
+    order: Order = pickle.loads(text)  # noqa: S301 it comes from the process that has started this one
+    report = contextvars.Context().run(_run, order)  # a forked process has inherited that of its parent
+    try:
+        return pickle.dumps(report)
+    except Exception:  # noqa: BLE001 an exception, an entry: whatever it is, the rest arrives
+        return pickle.dumps(Report(*map(portable, report)))
+
+
+def recorder_for(order: Order) -> _Recorder | None:
+    """Return what hears of runs here, and nobody else does: they are told in the process of the flow."""
+    if order.process_id == os.getpid():
+        return None
+    process_settings.configure(**order.settings)
+    if _worker.recorder is None:
+        _worker.recorder = _Recorder()
+        observers.observed.use((*observers.observed.built_in, _worker.recorder))
+    return _worker.recorder
+
+
+def _run(order: Order) -> Report:
+    recorder = recorder_for(order)
+    flow = stand_in(order)
+    state = flow.flow_state
+    runs: list[tuple[RunReport, list[Entry]]] = []
+    if recorder is not None:
+        recorder.runs[id(flow)] = runs
+    before = {name: id(value) for name, value in state.data.items()}
+    spans: list[Any] = []
+    value, error = None, None
+    try:
+        with in_trace(order, spans), flow:
+            block = state.block
+            try:
+                value = call_task(order)
+            except BaseException as trouble:  # noqa: BLE001 it is the future's
+                error = trouble
+    finally:
+        if recorder is not None:
+            del recorder.runs[id(flow)]
+    if error is not None:
+        reported = runs[-1][0].error if runs else None
+        error = portable(error) if reported is None else reported
+    changes = {name: portable(item) for name, item in state.data.items() if before.get(name) != id(item)}
+    left = ([*state.log], [*state.artifacts], [*state.results], changes)
+    return Report(value, error, runs, spans, *left, block.failed_tasks, os.getpid())
+
+
+def stand_in(order: Order) -> Flow[Any]:
+    """Return what a task of *order* gets as its flow."""
+
+    class RemoteFlow(Flow[Any]):
+        """The flow of the task, as far as it can be had here."""
+
+        def task_dependencies(self) -> Mapping[str, Any]:
+            """Return what the flow's own had in its process."""
+            return order.dependencies
+
+    kind: Any = RemoteFlow if order.dependencies else Flow
+    flow: Flow[Any] = kind(
+        flow_name=order.flow_name or "", flow_id=order.flow_id or "", flow_config=order.flow_config, data=order.data
+    )
+    return flow
+
+
+@contextlib.contextmanager
+def in_trace(order: Order, spans: list[Any]) -> Iterator[None]:
+    """Be in the trace of *order* inside, and put what spans there are into *spans*."""
+    token = otel_context.attach(CARRIER.extract(order.carrier))
+    try:
+        if order.records_spans and order.process_id != os.getpid():
+            from otelflow.runners import _spans  # noqa: PLC0415 only where the flow's process records any
+
+            if _worker.collector is None:
+                _worker.collector = _spans.Collector()
+            with _worker.collector.collecting(spans):
+                yield
+        else:
+            yield
+    finally:
+        otel_context.detach(token)
+
+
+def call_task(order: Order) -> Any:
+    """Run the task of *order*."""
+    definition = _definition(order)
+
+    def new_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskRun:
+        run: TaskRun = definition.new_run(args, kwargs)  # type: ignore[misc, assignment]  # a task has one
+        run.links = [SpanContext(trace, span, True, TraceFlags(flags)) for trace, span, flags in order.links]
+        if order.parameters:
+            run.parameters = {**(run.parameters or {}), **order.parameters}
+        run.definition = _Portable(definition)  # type: ignore[assignment]
+        return run
+
+    value = definition.drive(new_run)(*order.args, **order.kwargs)
+    if definition.kind == "coroutine":
+        import asyncio  # noqa: PLC0415 only for coroutine functions
+
+        value = asyncio.run(value)
+    return value
+
+
+class _Portable:
+    """A definition whose body refuses to return what cannot be sent back: the task fails with it, on its span."""
+
+    def __init__(self, definition: Definition) -> None:
+        self._definition = definition
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._definition, name)
+
+    def body(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the body of the definition."""
+        value = self._definition.body(*args, **kwargs)
+        if self._definition.kind == "coroutine":
+            return self._awaited(value)
+        return self._checked(value)
+
+    async def _awaited(self, awaitable: Any) -> Any:
+        return self._checked(await awaitable)
+
+    def call(self, run: Run) -> Any:
+        """Call the body with the arguments of *run*."""
+        args, kwargs = self._definition.arguments(run)
+        return self.body(*args, **kwargs)
+
+    def _checked(self, value: Any) -> Any:
+        try:
+            pickle.dumps(value)
+        except Exception as error:  # noqa: BLE001 foreign __reduce__, which may raise anything
+            reason = f"it returned a {type_name(value)}, which cannot be sent back ({type_name(error)}: {error})"
+            raise NotPortable(self._definition.name, reason, "return something that pickle takes") from None
+        return value
+
+
+def _definition(order: Order) -> Definition:
+    function: Any = order.function
+    if order.options is not None:
+        function = task(**order.options)(function)
+    definition = definition_of(function)
+    if definition is None:
+        raise NotPortable(getattr(function, "__name__", "?"), "it is no task there", "import it under its own name")
+    return definition

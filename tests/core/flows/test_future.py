@@ -1,0 +1,247 @@
+"""Futures: what comes of a task that was submitted, and how it is waited for."""
+
+import asyncio
+import concurrent.futures
+import pickle
+import threading
+
+import pytest
+
+from otelflow import Future, as_completed, flow, task, wait
+from otelflow.errors import BlockedLoop, UpstreamFailed
+from support.spans import exceptions, result
+
+
+@task
+def double(number):
+    return 2 * number
+
+
+@task
+async def double_later(number):
+    await asyncio.sleep(0)
+    return 2 * number
+
+
+@task
+def fail(number=0):
+    raise ValueError(f"no {number}")
+
+
+def test_a_future_is_one_of_concurrent_futures_and_has_the_result(spans):
+    @flow
+    def submits():
+        future = double.submit(3)
+        done, not_done = concurrent.futures.wait([future], timeout=30)
+        return isinstance(future, Future), done == {future}, not_done, future.result(), future.task_name
+
+    assert submits().execute().flow_return_value == (True, True, set(), 6, "double")
+    assert spans.tree() == [("flow submits", "success", [("task double", "success", [])])]
+
+
+def test_an_exception_comes_back_as_itself_and_stands_once_in_the_trace(spans):
+    errors = []
+
+    @task
+    def fail_with():
+        errors.append(ValueError("itself"))
+        raise errors[0]
+
+    @flow
+    def submits():
+        return fail_with.submit().result()
+
+    with pytest.raises(ValueError, match="itself") as caught:
+        submits().execute()
+
+    assert caught.value is errors[0]
+    assert exceptions(spans) == [("task fail_with", "ValueError")]
+    assert spans.tree() == [("flow submits", "failure", [("task fail_with", "failure", [])])]
+
+
+@pytest.mark.parametrize("error", [TimeoutError("late"), KeyError("k"), ConnectionError("gone")])
+def test_await_raises_the_very_exception_too(error):
+    @task
+    def raises():
+        raise error
+
+    @flow
+    async def awaits():
+        return await raises.submit()
+
+    with pytest.raises(type(error)) as caught:
+        asyncio.run(awaits())
+
+    assert caught.value is error
+
+
+def test_await_takes_a_future_of_a_thread_and_one_of_the_loop(spans):
+    @flow
+    async def awaits():
+        return await double.submit(1), await double_later.submit(2), await double_later.map([3, 4])
+
+    assert asyncio.run(awaits()).flow_return_value == (2, 4, [6, 8])
+
+
+def test_waiting_for_a_task_of_the_own_loop_is_an_error_that_names_the_cure():
+    @flow
+    async def blocks():
+        return double_later.submit(1).result()
+
+    with pytest.raises(BlockedLoop, match=r"'double_later' .* await its future"):
+        asyncio.run(blocks())
+
+
+def test_a_result_that_does_not_come_in_time_is_a_timeout_and_the_task_goes_on(spans):
+    gate = threading.Event()
+    task_that_waits = task(gate.wait, task_name="gate")
+
+    @flow
+    def impatient():
+        future = task_that_waits.submit(30)
+        try:
+            future.result(timeout=0.01)
+        except TimeoutError:
+            gate.set()
+        return future.result(timeout=30)
+
+    assert impatient().execute().flow_return_value is True
+    assert result(spans.one("task gate")) == "success"
+
+
+def test_what_was_cancelled_before_it_ran_has_a_span_that_says_so(spans):
+    gate, begun = threading.Event(), threading.Event()
+
+    @task
+    def hold():
+        begun.set()
+        gate.wait(30)
+
+    @flow(task_runner=concurrent.futures.ThreadPoolExecutor(1))
+    def cancels():
+        holder, waiting = hold.submit(), double.submit(1)
+        begun.wait(30)
+        answers = holder.cancel(), waiting.cancel(), waiting.cancelled()
+        gate.set()
+        return answers
+
+    assert cancels().execute().flow_return_value == (False, True, True)
+    assert result(spans.one("task double")) == "cancellation"
+    assert result(spans.one("task hold")) == "success"
+
+
+def test_a_task_on_the_loop_is_cancelled_while_it_runs(spans):
+    @task
+    async def wait_for_ever():
+        await asyncio.Event().wait()
+
+    @flow
+    async def cancels():
+        future = wait_for_ever.submit()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return future.cancel()
+
+    assert asyncio.run(cancels()).flow_return_value is True
+    assert spans.tree() == [("flow cancels", "success", [("task wait_for_ever", "cancellation", [])])]
+
+
+def test_awaiting_what_is_cancelled_is_a_cancellation(spans):
+    @task
+    async def wait_for_ever():
+        await asyncio.Event().wait()
+
+    @flow
+    async def cancels():
+        future = wait_for_ever.submit()
+        future.cancel()
+        await future
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancels())
+
+
+def test_as_completed_yields_the_first_that_ends_first():
+    gate = threading.Event()
+
+    @task
+    def second():
+        gate.wait(30)
+        return 2
+
+    @task
+    def first():
+        return 1
+
+    @flow
+    def in_order():
+        numbers = []
+        for future in as_completed([second.submit(), first.submit()]):
+            numbers.append(future.result())
+            gate.set()
+        return numbers
+
+    assert in_order().execute().flow_return_value == [1, 2]
+
+
+def test_wait_tells_what_has_ended_and_what_has_not():
+    gate = threading.Event()
+    hold = task(gate.wait, task_name="hold")
+
+    @flow
+    def waits():
+        futures = [double.submit(1), hold.submit(30)]
+        futures[0].wait()
+        done, not_done = wait(futures, timeout=0.01)
+        gate.set()
+        futures[1].wait()
+        return done == {futures[0]}, not_done == {futures[1]}, wait(futures)[1]
+
+    assert waits().execute().flow_return_value == (True, True, set())
+
+
+def test_a_callback_is_called_with_the_future():
+    called = []
+
+    @flow
+    def calls_back():
+        future = double.submit(1)
+        future.add_done_callback(called.append)
+        return future
+
+    future = calls_back().execute().flow_return_value
+    assert called == [future]
+
+
+def test_a_future_stays_in_its_process():
+    future = double.submit(1)
+
+    with pytest.raises(TypeError, match=r"'double' .* send its result\(\)"):
+        pickle.dumps(future)
+    assert future.result(30) == 2
+
+
+def test_what_waits_for_a_failure_is_skipped_and_says_what_failed_first(spans):
+    @flow
+    def chain():
+        last = double.submit(double.submit(fail.submit(1)))
+        return last.exception()
+
+    error = chain().execute().flow_return_value
+    assert isinstance(error, UpstreamFailed)
+    assert str(error) == ("task 'double' was not run: task 'fail', which it waits for, failed with ValueError: no 1")
+    assert isinstance(error.__cause__, ValueError)
+    assert [result(span) for span in spans.spans if span.name == "task double"] == ["skip", "skip"]
+    assert {span.status.status_code.name for span in spans.spans if span.name == "task double"} == {"UNSET"}
+
+
+def test_a_failure_that_nobody_asks_for_is_said_and_counted_and_the_flow_succeeds(spans, warnings_said):
+    @flow
+    def forgets():
+        fail.map([1, 2])
+        return "done"
+
+    assert forgets().execute().flow_return_value == "done"
+    (message,) = warnings_said.messages
+    assert message.startswith("2 of the submitted tasks failed and nobody asked for the result; the first was 'fail'")
+    assert spans.one("flow forgets").attributes["otelflow.flow.tasks.failed"] == 2

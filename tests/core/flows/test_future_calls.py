@@ -1,0 +1,375 @@
+"""``submit()`` and ``map()``: which span is whose, what runs when, and what becomes of it when the flow ends."""
+
+import asyncio
+import concurrent.futures
+import contextvars
+import threading
+
+import pytest
+
+from otelflow import INJECTED, Flow, flow, submit, task, unmapped
+from otelflow.errors import NotSubmittable
+from support.spans import result
+
+
+@task
+def double(number):
+    return 2 * number
+
+
+@task
+def add(*numbers):
+    return sum(numbers)
+
+
+@task
+def fail(number=0):
+    raise ValueError(f"no {number}")
+
+
+def links(trace):
+    """Return which spans are linked to which, by the ids of spans."""
+    return {span.context.span_id: [link.context.span_id for link in span.links] for span in trace.spans if span.links}
+
+
+def test_a_diamond_is_linked_from_consumer_to_producer(spans):
+    @flow
+    def diamond():
+        top = double.submit(1)
+        return add.submit(double.submit(top), double.submit(top)).result()
+
+    assert diamond().execute().flow_return_value == 8
+    total, (top, *sides) = spans.one("task add"), [span for span in spans.spans if span.name == "task double"]
+    ids = [span.context.span_id for span in sides]
+    assert links(spans) == {key: [top.context.span_id] for key in ids} | {total.context.span_id: ids}
+    assert {span.parent.span_id for span in spans.spans if span.parent} == {spans.one("flow diamond").context.span_id}
+
+
+@pytest.mark.parametrize("runner", ["threads", "inline"])
+def test_a_map_is_one_span_around_its_tasks_in_order(spans, runner):
+    @flow(task_runner=runner)
+    def maps():
+        return double.map(range(5)).result()
+
+    assert maps().execute().flow_return_value == [0, 2, 4, 6, 8]
+    assert spans.tree() == [("flow maps", "success", [("map double", "success", [("task double", "success", [])] * 5)])]
+    around = spans.one("map double")
+    assert around.attributes["otelflow.task.map.size"] == 5
+    indexes = [span.attributes["otelflow.task.map.index"] for span in spans.spans if span.name == "task double"]
+    assert sorted(indexes) == list(range(5))
+    inside = [span for span in spans.spans if span.name == "task double"]
+    assert all(around.start_time <= span.start_time and span.end_time <= around.end_time for span in inside)
+
+
+def test_an_empty_map_has_no_futures(spans):
+    @flow
+    def maps():
+        return double.map([])
+
+    assert maps().execute().flow_return_value == []
+    assert spans.tree() == [("flow maps", "success", [("map double", "success", [])])]
+
+
+def test_the_span_of_a_map_says_whether_a_task_failed(spans):
+    @task
+    def odd(number):
+        if not number % 2:
+            raise ValueError(number)
+        return number
+
+    @flow
+    def maps():
+        futures = odd.map([1, 2, 3])
+        return [future.result() for future in futures if future.exception() is None]
+
+    assert maps().execute().flow_return_value == [1, 3]
+    assert result(spans.one("map odd")) == "failure"
+    assert spans.one("flow maps").attributes["otelflow.flow.tasks.failed"] == 1
+
+
+def test_a_map_takes_rows_keywords_and_what_is_whole(spans):
+    @task
+    def power(base, exponent, offset=0):
+        return base**exponent + offset
+
+    @flow
+    def maps():
+        bases = double.map([1, 2])
+        return power.map(bases, unmapped(2), offset=[10, 20]).result()
+
+    assert maps().execute().flow_return_value == [14, 36]
+
+
+def test_wait_for_keeps_the_order_without_an_argument(spans):
+    order = []
+    note = task(order.append, task_name="note")
+
+    @flow
+    def in_order():
+        first = note.submit(1)
+        second = note.map([2, 2], wait_for=first)
+        note.submit(3, wait_for=second).wait()
+
+    in_order().execute()
+    assert order == [1, 2, 2, 3]
+
+
+def test_a_flow_ends_after_its_futures(spans):
+    gate = threading.Event()
+
+    @task
+    def late():
+        gate.wait(30)
+
+    @flow
+    def ends():
+        late.submit()
+        threading.Timer(0.05, gate.set).start()
+
+    ends().execute()
+    whole, part = spans.one("flow ends"), spans.one("task late")
+    assert part.end_time <= whole.end_time
+    assert result(part) == "success"
+
+
+def test_what_is_pending_is_cancelled_when_the_flow_fails(spans):
+    @flow(task_runner=concurrent.futures.ThreadPoolExecutor(1))
+    def fails():
+        gate = threading.Event()
+        task(gate.wait, task_name="hold").submit(30)
+        double.map([1, 2, 3])
+        threading.Timer(0.05, gate.set).start()
+        raise RuntimeError("over")
+
+    with pytest.raises(RuntimeError):
+        fails().execute()
+
+    assert spans.tree() == [
+        (
+            "flow fails",
+            "failure",
+            [("task hold", "success", []), ("map double", "cancellation", [("task double", "cancellation", [])] * 3)],
+        )
+    ]
+
+
+def test_an_async_flow_that_fails_cancels_what_runs_on_its_loop(spans):
+    @task
+    async def wait_for_ever():
+        await asyncio.Event().wait()
+
+    @flow
+    async def fails():
+        wait_for_ever.submit()
+        await asyncio.sleep(0)
+        raise RuntimeError("over")
+
+    with pytest.raises(RuntimeError):
+        asyncio.run(fails())
+
+    assert result(spans.one("task wait_for_ever")) == "cancellation"
+
+
+@pytest.mark.parametrize("way", ["execute", "await", "execute in a loop", "on call"])
+def test_an_async_flow_waits_for_its_futures_however_it_is_executed(spans, way):
+    @task
+    async def late():
+        await asyncio.sleep(0.01)
+        return "done"
+
+    async def ends():
+        late.submit()
+        task(lambda: None, task_name="quick").submit()
+
+    if way == "execute":
+        flow(ends)().execute()
+    elif way == "await":
+        asyncio.run(flow(ends)())
+    elif way == "on call":
+        asyncio.run(flow(execute_on_call=True)(ends)())
+    else:
+
+        async def main():
+            flow(ends)().execute()
+
+        asyncio.run(main())
+
+    (tree,) = spans.tree()
+    assert sorted(tree.children) == [("task late", "success", []), ("task quick", "success", [])]
+    assert spans.one("task late").end_time <= spans.one("flow ends").end_time
+
+
+def test_a_thousand_coroutines_run_at_the_same_time(spans):
+    numbers = []
+
+    @task
+    async def arrive(everybody):
+        numbers.append(1)
+        if len(numbers) == 1_000:
+            everybody.set()
+        await everybody.wait()
+
+    @flow
+    async def meet():
+        await arrive.map([asyncio.Event()] * 1_000)
+
+    asyncio.run(meet())
+    assert len([span for span in spans.spans if result(span) == "success"]) == 1_002
+
+
+def test_nested_maps_need_no_more_threads_than_there_are(spans):
+    @task
+    def row(number):
+        return sum(double.map(range(number)).result())
+
+    @flow(task_runner=concurrent.futures.ThreadPoolExecutor(2))
+    def table():
+        return row.map([3] * 8).result()
+
+    assert table().execute().flow_return_value == [6] * 8
+    assert len(spans.spans) == 1 + 1 + 8 * (1 + 1 + 3)
+
+
+def test_futures_are_found_in_containers_and_dataclasses(spans):
+    import dataclasses
+
+    @dataclasses.dataclass
+    class Pair:
+        left: object
+        right: object = None
+
+    @task
+    def look(*values, **more):
+        return values, more
+
+    @flow
+    def nested():
+        one = double.submit(1)
+        future = look.submit([one, (one,)], {"a": {one}}, Pair(one), more=frozenset([one]))
+        return future.result()
+
+    assert nested().execute().flow_return_value == (([2, (2,)], {"a": {2}}, Pair(2)), {"more": frozenset([2])})
+
+
+def test_the_context_of_the_call_is_that_of_the_task(spans):
+    user = contextvars.ContextVar("user", default="nobody")
+    look = task(lambda: user.get(), task_name="look")
+
+    @flow
+    def submits():
+        user.set("ann")
+        future = look.submit()
+        user.set("bob")
+        return future.result()
+
+    assert submits().execute().flow_return_value == "ann"
+
+
+def test_the_task_gets_what_it_asks_for_and_the_flow_what_it_records(spans):
+    @task
+    def record(number, this_task=INJECTED, flow_data=INJECTED, this_flow=INJECTED):
+        flow_data[number] = this_flow.flow_name
+        this_task.add_task_artifact(key=f"a{number}", data="text", artifact_type="markdown")
+        print("printed", number)
+
+    @flow
+    def records():
+        record.map([1, 2])
+
+    run = records().execute()
+    assert run.data == {1: "records", 2: "records"}
+    assert sorted(artifact.key for artifact in run.artifacts) == ["a1", "a2"]
+    assert len(run.executed_tasks) == 2
+    assert sorted(text for text in run.captured_logs() if text.startswith("printed")) == ["printed 1", "printed 2"]
+
+
+def test_a_task_is_submitted_outside_of_a_flow_too(spans):
+    assert double.submit(1).result(30) == 2
+    assert double.map([1, 2]).result(30) == [2, 4]
+    assert spans.tree() == [
+        ("task double", "success", []),
+        ("map double", "success", [("task double", "success", [])] * 2),
+    ]
+
+
+def test_the_block_of_a_flow_ends_after_its_futures(spans):
+    gate = threading.Event()
+    with Flow(flow_name="block") as block:
+        future = task(gate.wait, task_name="hold").submit(30)
+        threading.Timer(0.05, gate.set).start()
+
+    assert future.done()
+    assert [call.task_name for call in block.executed_tasks] == ["hold"]
+
+
+def test_a_task_that_keeps_its_errors_has_nothing_as_its_result(spans):
+    careful = task(raise_on_error=False)(lambda: 1 / 0)
+
+    @flow
+    def goes_on():
+        return add.submit(1, 2, wait_for=careful.submit()).result(), careful.submit().result()
+
+    assert goes_on().execute().flow_return_value == (3, None)
+
+
+class Shop:
+    @task
+    def price(self, fruit, extra=0):
+        return len(fruit) + extra
+
+    @classmethod
+    @task
+    def name(cls, suffix):
+        return cls.__name__ + suffix
+
+
+def test_methods_are_submitted_with_their_object(spans):
+    @flow
+    def shopping():
+        shop = Shop()
+        return (
+            submit(shop.price, "fig").result(),
+            Shop.price.submit(shop, "fig", extra=1).result(),
+            submit(Shop.name, "!").result(),
+            Shop.price.map(unmapped(shop), ["fig", "melon"]).result(),
+        )
+
+    assert shopping().execute().flow_return_value == (3, 4, "Shop!", [3, 5])
+
+
+@task
+def numbers():
+    yield 1
+
+
+MISTAKES = {
+    "its object is missing; write Shop.price.submit(self, …), or otelflow.submit(self.price, …)": lambda: (
+        Shop().price.submit("fig")
+    ),
+    "it is a generator; call it where": lambda: numbers.submit(),
+    "it is no task; decorate it with @task": lambda: submit(len, []),
+    "argument 2 of map() is 3; if each call gets it whole, write unmapped(3)": lambda: add.map([1], 3),
+    "argument 1 of map() is 'abc'; if each call": lambda: double.map("abc"),
+    "number= of map() is": lambda: double.map(number={"a": 1}),
+    "argument 2 of map() ends after 2 items, and others go on; give it rows of the same length": lambda: add.map(
+        [1, 2, 3], [1, 2]
+    ),
+    "give it .result()": lambda: double.map(double.submit(1)),
+    "map() got nothing to go through": lambda: double.map(unmapped(1)),
+}
+
+
+@pytest.mark.parametrize("text", MISTAKES)
+def test_what_cannot_be_submitted_is_one_error_that_names_task_and_cure(text):
+    with pytest.raises(NotSubmittable) as caught:
+        MISTAKES[text]()
+
+    assert str(caught.value).startswith("task '")
+    assert text in str(caught.value)
+
+
+def test_arguments_that_do_not_fit_are_the_error_of_the_future(spans):
+    with pytest.raises(TypeError, match="double"):
+        double.submit(1, 2).result(30)
+
+    assert result(spans.one("task double")) == "error"

@@ -1,0 +1,231 @@
+"""Tasks in processes: one trace, all that they leave behind arrives, and a killed process breaks nothing else."""
+
+import concurrent.futures
+import multiprocessing
+import os
+import threading
+
+import pytest
+
+import otelflow
+from otelflow import Listener, flow, task
+from otelflow.errors import ConfigurationError, NotPortable, UpstreamFailed, WorkerLost
+from otelflow.runners import ProcessPoolTaskRunner
+from support.remote_tasks import Refused, die, double, double_later, fail, leave, where
+from support.spans import exceptions, result, texts
+
+METHODS = [None, "spawn", "fork"]
+
+
+@pytest.fixture(params=METHODS, ids=["loky", "spawn", "fork"])
+def runner(request):
+    if request.param is None:
+        pytest.importorskip("loky")
+    if request.param not in (None, *multiprocessing.get_all_start_methods()):
+        pytest.skip(f"no {request.param} here")
+    return ProcessPoolTaskRunner(max_workers=2, start_method=request.param)
+
+
+def test_the_tasks_run_elsewhere_and_are_of_the_trace_of_the_flow(spans, runner):
+    @flow(task_runner=runner)
+    def maps():
+        return where.map(range(4)).result()
+
+    answers = maps().execute().flow_return_value
+    assert [number for _, number in answers] == [0, 1, 2, 3]
+    assert os.getpid() not in {pid for pid, _ in answers}
+    assert spans.tree() == [("flow maps", "success", [("map where", "success", [("task where", "success", [])] * 4)])]
+    assert len({span.context.trace_id for span in spans.spans}) == 1
+    assert len({span.context.span_id for span in spans.spans}) == 6
+    assert spans.one("flow maps").attributes["otelflow.telemetry.spans"] == 6
+    indexes = [span.attributes["otelflow.task.map.index"] for span in spans.named("task where")]
+    assert sorted(indexes) == [0, 1, 2, 3]
+
+
+def test_what_a_task_leaves_behind_arrives_in_the_flow(spans, runner):
+    @flow(task_runner=runner, data={"begin": 7})
+    def leaves():
+        return leave.submit(3).result()
+
+    run = leaves().execute()
+    assert run.flow_return_value == 6
+    assert run.data == {"begin": 7, "n3": (7, "leaves")}
+    assert [artifact.key for artifact in run.artifacts] == ["rows"]
+    assert [found.key for found in run.results] == ["count", "flow-return-value"]
+    assert [call.task_name for call in run.executed_tasks] == ["double", "leave"]
+    assert [call.status for call in run.executed_tasks] == ["success", "success"]
+    assert {"printed 3", "logged"} <= set(run.captured_logs())
+    assert texts(spans.one("task leave")) == ["printed 3", "logged"]
+    assert spans.tree() == [("flow leaves", "success", [("task leave", "success", [("task double", "success", [])])])]
+
+
+def test_an_exception_comes_back_with_its_type_and_stands_once_in_the_trace(spans, runner):
+    @flow(task_runner=runner)
+    def fails():
+        return fail.submit(1).result()
+
+    run = fails()
+    with pytest.raises(Refused, match="no 1"):
+        run.execute()
+
+    assert exceptions(spans) == [("task fail", "support.remote_tasks.Refused")]
+    assert spans.tree() == [("flow fails", "failure", [("task fail", "failure", [])])]
+    assert spans.one("flow fails").attributes["otelflow.flow.tasks.failed"] == 1
+    assert [call.status for call in run.executed_tasks] == ["failure"]
+
+
+def test_futures_are_links_across_processes(spans, runner):
+    @flow(task_runner=runner)
+    def chain():
+        return double.submit(double.submit(1)).result()
+
+    assert chain().execute().flow_return_value == 4
+    first, second = spans.named("task double")
+    assert [link.context.span_id for link in second.links] == [first.context.span_id]
+
+
+def test_a_killed_process_is_one_failed_task_and_the_rest_goes_on(spans, runner):
+    @flow(task_runner=runner)
+    def goes_on():
+        futures = die.map(range(6))
+        skipped = double.submit(futures[1])
+        return [future.exception() for future in futures], skipped.exception()
+
+    errors, skipped = goes_on().execute().flow_return_value
+    assert [type(error) for error in errors] == [type(None), WorkerLost, *[type(None)] * 4]
+    assert "task 'die' is lost: its process was killed" in str(errors[1])
+    assert isinstance(skipped, UpstreamFailed)
+    assert sorted(result(span) for span in spans.named("task die")) == ["error", *["success"] * 5]
+    (lost,) = [span for span in spans.named("task die") if result(span) == "error"]
+    assert lost.attributes["error.type"] == "otelflow.errors.WorkerLost"
+    assert lost.status.status_code.name == "ERROR"
+    assert spans.one("flow goes_on").attributes["otelflow.flow.tasks.failed"] == 1
+
+
+def test_runs_are_counted_once_and_listeners_told_once_in_the_process_of_the_flow(runner):
+    told = []
+
+    class Ears(Listener):
+        def on_task_stop(self, event):
+            told.append((event.event_data.task_name, event.event_data.result))
+
+    with otelflow.testing.flow_trace():
+        from prometheus_client import CollectorRegistry
+
+        registry = CollectorRegistry()
+        otelflow.configure(metrics=registry)
+        otelflow.add_listener(Ears())
+
+        @flow(task_runner=runner, data={"begin": 1})
+        def counts():
+            leave.map([1, 2]).wait()
+            fail.submit(1).wait()
+
+        counts().execute()
+
+    def value(name, result):
+        labels = {"flow": "counts", "task": name, "result": result}
+        return registry.get_sample_value("otelflow_task_runs_total", labels)
+
+    assert (value("leave", "success"), value("double", "success"), value("fail", "failure")) == (2, 2, 1)
+    assert sorted(told) == [("double", "success")] * 2 + [("fail", "failure")] + [("leave", "success")] * 2
+
+
+def test_a_coroutine_runs_there_too(spans, runner):
+    @flow(task_runner=runner)
+    def maps():
+        return double_later.map([1, 2]).result()
+
+    assert maps().execute().flow_return_value == [2, 4]
+
+
+def test_nobody_records_and_the_results_are_the_same(runner):
+    @flow(task_runner=runner)
+    def maps():
+        return double.map([1, 2]).result()
+
+    assert maps().execute().flow_return_value == [2, 4]
+
+
+def test_lambdas_travel_where_cloudpickle_is(spans):
+    pytest.importorskip("cloudpickle")
+    offset = 10
+
+    @task(task_name="local")
+    def local(number):
+        return number + offset
+
+    @flow(task_runner="processes")
+    def maps():
+        return local.submit(1).result(), task(lambda number: -number, task_name="minus").submit(3).result()
+
+    assert maps().execute().flow_return_value == (11, -3)
+    assert len(spans.named("task local")) == len(spans.named("task minus")) == 1
+
+
+def test_what_cannot_travel_is_one_error_that_names_task_argument_and_cure(spans):
+    lock_maker = task(threading.Lock, task_name="lock")
+
+    @flow(task_runner="processes")
+    def sends():
+        return double.submit(threading.Lock()).exception(), lock_maker.submit().exception()
+
+    argument, value = sends().execute().flow_return_value
+    assert isinstance(argument, NotPortable)
+    assert str(argument).startswith("task 'double' cannot run in another process: argument 1 is a lock")
+    assert isinstance(value, NotPortable)
+    assert "task 'lock' cannot run in another process: it returned a lock" in str(value)
+    assert result(spans.one("task double")) == "error"
+    assert result(spans.one("task lock")) == "failure"
+
+
+def test_without_cloudpickle_a_lambda_is_an_error_that_names_the_cure(spans, monkeypatch):
+    from otelflow.runners import _remote
+
+    monkeypatch.setattr(_remote, "has_cloudpickle", lambda: False)
+
+    @flow(task_runner=ProcessPoolTaskRunner(1, "spawn"))
+    def sends():
+        return task(lambda: 1, task_name="local").submit().exception()
+
+    error = sends().execute().flow_return_value
+    assert isinstance(error, NotPortable)
+    assert "pip install 'otelflow[processes]'" in str(error)
+
+
+def test_an_executor_of_the_user_is_taken(spans):
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
+
+        @flow(task_runner=pool)
+        def maps():
+            return where.map([1, 2]).result()
+
+        answers = maps().execute().flow_return_value
+        assert pool.submit(os.getpid).result(30) == answers[0][0]
+
+    assert spans.tree() == [("flow maps", "success", [("map where", "success", [("task where", "success", [])] * 2)])]
+
+
+@pytest.mark.parametrize(
+    ("keywords", "text"),
+    [
+        ({"max_workers": 0}, "max_workers must be a whole number from 1 on, not 0"),
+        ({"start_method": "spoon"}, "start_method must be one of"),
+    ],
+)
+def test_a_runner_that_cannot_be_is_refused(keywords, text):
+    with pytest.raises(ConfigurationError, match=text):
+        ProcessPoolTaskRunner(**keywords)
+
+
+@pytest.mark.parametrize(
+    ("choice", "text"),
+    [("thread", "did you mean 'threads'"), (3, "task_runner must be one of threads, inline"), ("", "is no runner")],
+)
+def test_an_unknown_runner_is_refused_at_decoration(choice, text):
+    with pytest.raises(ConfigurationError, match=text):
+
+        @flow(task_runner=choice)
+        def unknown():
+            """Run nothing."""

@@ -1,0 +1,113 @@
+"""Tasks on real clusters, each with several worker processes: one trace, and everything that they leave behind."""
+
+import os
+
+import pytest
+
+from otelflow import as_completed, flow
+from otelflow.errors import UpstreamFailed, WorkerLost
+from otelflow.runners import DaskTaskRunner, RayTaskRunner
+from support.remote_tasks import Refused, die, double, fail, leave, where
+from support.spans import exceptions, result, texts
+
+pytestmark = [
+    pytest.mark.stack,
+    pytest.mark.filterwarnings("ignore"),  # what Dask and Ray warn of is theirs
+]
+
+
+@pytest.fixture(scope="module", params=["dask", "ray"])
+def cluster(request):
+    """A cluster with two worker processes, which all tests share."""
+    if request.param == "dask":
+        distributed = pytest.importorskip("distributed")
+        with (
+            distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as local,
+            distributed.Client(local, set_as_default=False) as client,
+        ):
+            yield client
+    else:
+        ray = pytest.importorskip("ray")
+        runner = RayTaskRunner(num_cpus=2)
+        own = runner.new_runner()
+        yield runner
+        own.close()
+        assert not ray.is_initialized()
+
+
+def test_a_map_runs_on_several_workers_in_one_trace(spans, cluster):
+    @flow(task_runner=cluster)
+    def maps():
+        return where.map(range(20)).result()
+
+    answers = maps().execute().flow_return_value
+    assert [number for _, number in answers] == list(range(20))
+    assert os.getpid() not in {pid for pid, _ in answers}
+    assert spans.tree() == [("flow maps", "success", [("map where", "success", [("task where", "success", [])] * 20)])]
+    assert len({span.context.span_id for span in spans.spans}) == 22
+
+
+def test_what_a_task_leaves_behind_arrives(spans, cluster):
+    @flow(task_runner=cluster, data={"begin": 7})
+    def leaves():
+        return double.submit(leave.submit(3)).result()
+
+    run = leaves().execute()
+    assert run.flow_return_value == 12
+    assert run.data == {"begin": 7, "n3": (7, "leaves")}
+    assert [artifact.key for artifact in run.artifacts] == ["rows"]
+    assert texts(spans.one("task leave")) == ["printed 3", "logged"]
+    consumer = max(spans.named("task double"), key=lambda span: span.start_time)
+    assert [link.context.span_id for link in consumer.links] == [spans.one("task leave").context.span_id]
+
+
+def test_an_exception_comes_back(spans, cluster):
+    @flow(task_runner=cluster)
+    def fails():
+        return fail.submit(1).result()
+
+    with pytest.raises(Refused, match="no 1"):
+        fails().execute()
+
+    assert exceptions(spans) == [("task fail", "support.remote_tasks.Refused")]
+
+
+def killed(runner):
+    @flow(task_runner=runner)
+    def goes_on():
+        lost = die.submit(1)
+        skipped = double.submit(lost)
+        others = double.map(range(4))
+        ended = [future.exception() is None for future in as_completed(others)]
+        return lost.exception(), skipped.exception(), ended
+
+    return goes_on().execute().flow_return_value
+
+
+@pytest.mark.parametrize("kind", ["dask", "ray"])
+def test_a_killed_worker_is_one_failed_task(spans, kind):
+    pytest.importorskip({"dask": "distributed"}.get(kind, kind))
+    runner = DaskTaskRunner(n_workers=2) if kind == "dask" else RayTaskRunner(num_cpus=2)
+
+    lost, skipped, ended = killed(runner)
+    assert isinstance(lost, WorkerLost), lost
+    assert "task 'die' is lost" in str(lost)
+    assert isinstance(skipped, UpstreamFailed)
+    assert ended.count(True) >= 3, "the rest of the flow goes on"
+    assert result(spans.one("task die")) == "error"
+
+
+def test_a_cluster_that_is_gone_is_an_error_that_names_task_and_cure(spans):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(1, threads_per_worker=1, dashboard_address=None) as local:
+        client = distributed.Client(local, set_as_default=False)
+        client.close()
+
+    @flow(task_runner=client)
+    def late():
+        return double.submit(1).exception()
+
+    error = late().execute().flow_return_value
+    assert isinstance(error, WorkerLost)
+    assert "task 'double' is lost" in str(error)
+    assert "client.scheduler_info()" in str(error)

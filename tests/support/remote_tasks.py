@@ -1,0 +1,49 @@
+"""Tasks that other processes can import."""
+
+import asyncio
+import os
+import signal
+
+from otelflow import INJECTED, task
+
+
+@task
+def where(number):
+    return os.getpid(), number
+
+
+@task
+def double(number):
+    return 2 * number
+
+
+@task
+async def double_later(number):
+    await asyncio.sleep(0)
+    return 2 * number
+
+
+class Refused(ValueError):
+    pass
+
+
+@task
+def fail(number):
+    raise Refused(f"no {number}")
+
+
+@task
+def leave(number, this_task=INJECTED, flow_data=INJECTED, this_flow=INJECTED, service=None):
+    print("printed", number)
+    this_flow.log_warning("logged")
+    this_task.add_task_artifact(key="rows", data="text", artifact_type="markdown")
+    this_flow.add_flow_result("count", number)
+    flow_data[f"n{number}"] = (flow_data["begin"], this_flow.flow_name)
+    return double(number)
+
+
+@task
+def die(number):
+    if number == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
