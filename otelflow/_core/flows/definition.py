@@ -8,7 +8,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from otelflow import semconv
-from otelflow._core.flows.injection import Injection, checked_dependencies, is_call_error, stand_ins, why_uncallable
+from otelflow._core.flows.injection import (
+    CheckedInjection,
+    Injection,
+    checked_dependencies,
+    is_call_error,
+    stand_ins,
+    why_uncallable,
+)
 from otelflow._core.flows.keywords import Capture, check_keywords
 from otelflow._core.policies import compose
 from otelflow._core.process.settings import settings
@@ -83,6 +90,8 @@ class Definition:
         self.capture_return_value: bool = options.get("capture_return_value", False)
         is_async = self.kind is Kind.COROUTINE
         self.body: Body = compose(target, options, is_async=is_async, is_generator=self.is_generator)
+        if self.body is not target:  # a policy must not try again what cannot be called
+            self.injection = CheckedInjection(target, self.name)
 
     def call(self, run: Run) -> Any:
         """Inject what is missing into the arguments of *run* and call the body with them.

@@ -31,7 +31,15 @@ from otelflow._core.flows.fitting import assigned, check_flow
 from otelflow._core.flows.flow_run import Block, FlowRun, innermost_block, new_flow_id
 from otelflow._core.flows.flow_state import NO_DATA, FlowState, StateAttributes, id_of, name_of, state_value
 from otelflow._core.flows.injection import check_dependencies
-from otelflow._core.flows.keywords import Capture, CommonFlowOptions, EachFlowOptions, FlowOptions, show_keywords
+from otelflow._core.flows.keywords import (
+    Capture,
+    CommonFlowOptions,
+    EachFlowOptions,
+    FlowOptions,
+    PolicyOptions,
+    check_keywords,
+    show_keywords,
+)
 from otelflow._core.flows.objective import Objective, buckets_of, checked_buckets, objective_of
 from otelflow._core.inside import messages
 from otelflow._core.inside.speaker import Speaker
@@ -80,7 +88,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
     one for each unless given. *flow_config* (``Flow_Run__Config``): how it logs, prints and raises. *data* (mapping):
     what ``flow_data`` begins with. *capture_parameters* (True, or names of parameters) and *capture_return_value*
     (bool): record these values on the span, redacted and bounded. *more*: attributes that the class has, ``objective``
-    and ``buckets`` among them.
+    and ``buckets`` among them, and the policies that ``@flow`` takes.
 
     After a run: ``status`` is one of ``semconv.RESULTS`` (``running`` meanwhile, None before), ``flow_return_value``
     and ``flow_error`` are how it ended, ``duration`` is in seconds, ``started_ns`` and ``ended_ns`` are nanoseconds
@@ -137,18 +145,24 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
             cure = _how_to_call_main(self, ()) or "; give what it runs to setup(): Flow().setup(function, …).execute()"
             raise UnfillableParameter("flow", type(self).__name__, f"it takes keywords only{cure}")
         check_flow(self, flow_config, data, capture_parameters, capture_return_value)
+        options: dict[str, Any] = {}
         for name, value in attributes.items():
             if not hasattr(type(self), name) and not any(
                 name in inspect.get_annotations(c) for c in type(self).__mro__
             ):
+                if name in PolicyOptions.__annotations__:
+                    options[name] = value
+                    continue
                 raise UnknownKeyword(
                     type(self).__name__, name, inspect.signature(flow).parameters, _how_to_call_main(self, (name,))
                 )
             setattr(self, name, value)
+        check_keywords(type(self).__name__, options, PolicyOptions)
         state = FlowState(self, data)
         object.__setattr__(self, "flow_state", state)  # a user's class may be frozen, or have a __setattr__ of its own
         state.is_named, state.has_fixed_id = bool(flow_name), flow_id is not None
-        state.options = {"capture_parameters": capture_parameters, "capture_return_value": capture_return_value}
+        options.update(capture_parameters=capture_parameters, capture_return_value=capture_return_value)
+        state.options = options
         state.name, state.id = type(self).__name__, new_flow_id()
         if flow_name:
             object.__setattr__(self, "flow_name", text_of_name(flow_name))

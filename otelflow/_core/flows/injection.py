@@ -142,6 +142,32 @@ class Injection:
         return self._annotated
 
 
+class CheckedInjection(Injection):
+    """An injection that finds out before the body is called whether the arguments fit: a policy would try it again."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, function: Callable[..., Any], name: str) -> None:
+        super().__init__(function)
+        self._name = name
+        self.is_needless = False
+
+    def fill(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        named: Mapping[str, Any],
+        dependencies: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Do as ``fill`` of any injection. Raises UnfillableParameter when the arguments do not fit."""
+        kwargs = super().fill(args, kwargs, named, dependencies)
+        self.is_needless = False
+        reason = why_uncallable(self._function, args, kwargs)
+        if reason is not None:
+            raise UnfillableParameter("flow" if named["this_task"] is None else "task", self._name, reason)
+        return kwargs
+
+
 def _parameters(function: Callable[..., Any]) -> tuple[_Parameter, ...]:
     try:
         signature = inspect.signature(function)

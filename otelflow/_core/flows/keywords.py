@@ -17,7 +17,8 @@ else:
 
     class TypedDict:  # the real one takes a fiftieth of an import, and does nothing else
         def __init_subclass__(cls, total: bool) -> None:
-            cls.__annotations__ = {**cls.__base__.__annotations__, **cls.__annotations__}
+            for base in cls.__bases__:
+                cls.__annotations__ = {**base.__annotations__, **cls.__annotations__}
 
 
 Capture = bool | Sequence[str]
@@ -27,6 +28,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 class _Options(TypedDict, total=False):
     capture_parameters: Annotated[Capture, False]
     capture_return_value: Annotated[bool, False]
+
+
+class PolicyOptions(TypedDict, total=False):
+    """The keywords of the policies and of what else a flow has as a task does: of ``@flow``, ``Flow(…)``, ``@task``."""
 
 
 class EachFlowOptions(_Options, total=False):
@@ -39,7 +44,7 @@ class EachFlowOptions(_Options, total=False):
     buckets: Annotated[Sequence[float] | None, None]
 
 
-class CommonFlowOptions(EachFlowOptions, total=False):
+class CommonFlowOptions(EachFlowOptions, PolicyOptions, total=False):
     """The keywords of ``@flow`` but for the one that changes the type of what is returned."""
 
     data: Annotated[Mapping[str, Any] | None, None]
@@ -52,7 +57,7 @@ class FlowOptions(CommonFlowOptions, total=False):
     execute_on_call: Annotated[bool, False]
 
 
-class CommonTaskOptions(_Options, total=False):
+class CommonTaskOptions(_Options, PolicyOptions, total=False):
     """The keywords of ``@task`` but for the one that changes the type of what is returned."""
 
     task_name: Annotated[str | None, None]

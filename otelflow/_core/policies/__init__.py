@@ -1,11 +1,12 @@
 """How hard is a body tried: each policy wraps the body of a flow or task once, when it is decorated.
 
-There is none yet. A policy (retry, time-out, cache, limits) is a module of this room with an object that fits
-``Policy``; it takes its place in ``POLICIES``, and its keywords stand in ``flows.keywords``. A body that asks for
-none is called as it is, so that a policy costs nothing where it is not wanted.
+A policy (cache, limits, retry, time-out) is a module of this room with an object ``POLICY`` that fits ``Policy``. It
+takes its place in ``KEYWORDS``, and its keywords stand in ``flows.keywords``. It is imported when a decorator has one
+of them; a body that asks for none is called as it is, so that a policy costs nothing where it is not wanted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from otelflow.errors import ConfigurationError
@@ -13,8 +14,9 @@ from otelflow.errors import ConfigurationError
 if TYPE_CHECKING:
     from otelflow._core.policies.policy import Body, Policy
 
-#: The outermost first: what it wraps, wraps the next.
-POLICIES: "Final[tuple[Policy, ...]]" = ()
+#: The keywords of each policy, by its module. The outermost first: what it wraps, wraps the next.
+KEYWORDS: "Final[Mapping[str, frozenset[str]]]" = {}
+_ALL: Final = frozenset[str]().union(*KEYWORDS.values())
 
 
 def compose(
@@ -23,16 +25,28 @@ def compose(
     *,
     is_async: bool,
     is_generator: bool,
-    policies: "tuple[Policy, ...]" = POLICIES,
+    policies: "Sequence[Policy] | None" = None,
 ) -> "Body":
     """Return *body* with every policy around it that *options* ask for, or *body* itself.
 
     Raises ConfigurationError when they ask for one around a generator, which has been consumed in part when it fails.
     """
+    if policies is None:
+        if _ALL.isdisjoint(options):
+            return body
+        policies = [_policy(module) for module, keywords in KEYWORDS.items() if not keywords.isdisjoint(options)]
     for policy in reversed(policies):
         if policy.is_wanted(options):
             if is_generator:
                 name = getattr(body, "__qualname__", body)
-                raise ConfigurationError(f"{name} is a generator: {type(policy).__name__} is for functions only")
+                keyword = next((name for name in options if name in _ALL), type(policy).__name__)
+                raise ConfigurationError(
+                    f"{name} is a generator: {keyword} is for functions only; put what may fail into a task of its own"
+                )
             body = policy.around_async(body, options) if is_async else policy.around(body, options)
     return body
+
+
+def _policy(module: str) -> "Policy":
+    policy: Policy = import_module(f"{__name__}.{module}").POLICY
+    return policy

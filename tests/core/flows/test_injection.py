@@ -11,7 +11,8 @@ import pytest
 from opentelemetry.trace import StatusCode
 
 from otelflow import INJECTED, Flow, OtelflowError, Task, flow, task
-from otelflow.errors import ConfigurationError
+from otelflow._core.flows.injection import NAMES, CheckedInjection
+from otelflow.errors import ConfigurationError, UnfillableParameter
 
 if TYPE_CHECKING:
     from nowhere import Unknown
@@ -389,3 +390,15 @@ def test_dependencies_may_be_none_or_any_mapping_and_nothing_else(spans):
     for answer in ([("database", 1)], iter({"database": 1}.items()), "database"):
         with pytest.raises(ConfigurationError, match=r"^Asking.task_dependencies must return a dict, not "):
             Asking(answer=answer).execute()
+
+
+def test_arguments_that_do_not_fit_never_reach_the_body_of_a_checked_injection():
+    def pair(a, b):
+        return a, b
+
+    injection = CheckedInjection(pair, "pair")
+    named = dict.fromkeys(NAMES)
+
+    assert injection.fill((1,), {"b": 2}, named, {}) == {"b": 2}
+    with pytest.raises(UnfillableParameter, match="flow 'pair' cannot be called: missing a required argument: 'b'"):
+        injection.fill((1,), {}, named, {})

@@ -154,7 +154,7 @@ def test_a_policy_around_a_generator_is_refused():
     def numbers():
         yield 1
 
-    with pytest.raises(ConfigurationError, match="numbers is a generator: Again is for functions only"):
+    with pytest.raises(ConfigurationError, match="numbers is a generator: Again is for functions only; put what"):
         compose(numbers, {"attempts": 2}, is_async=False, is_generator=True, policies=(Again(),))
 
     assert compose(numbers, {}, is_async=False, is_generator=True, policies=(Again(),)) is numbers
