@@ -38,13 +38,17 @@ RULES = {
     "otelflow._version": (),
     "otelflow.errors": ("otelflow._core.text.hints", "otelflow._core.text.safe_str"),
     "otelflow.semconv": (),
-    # The five floors of the core, and the side room of the third
+    # The five floors of the core, and the side rooms of the third
     "otelflow._core.text": ("otelflow._core.text",),
     "otelflow._core.process": ("otelflow._core.process", "otelflow._version", *LEAVES),
     "otelflow._core.runs": DOWN_TO_RUNS,
-    "otelflow._core.policies": ("otelflow._core.policies", *DOWN_TO_RUNS),
+    "otelflow._core.results": ("otelflow._core.results", "otelflow._core.process", *LEAVES),
+    "otelflow._core.policies": ("otelflow._core.policies", "otelflow._core.results", *DOWN_TO_RUNS),
     "otelflow._core.inside": ("otelflow._core.inside", *DOWN_TO_RUNS),
-    "otelflow._core.flows": ("otelflow._core.flows", "otelflow._core.policies", "otelflow._core.inside", *DOWN_TO_RUNS),
+    "otelflow._core.flows": (
+        *(f"otelflow._core.{room}" for room in ("flows", "policies", "inside", "results")),
+        *DOWN_TO_RUNS,
+    ),
     "otelflow._core.flows.notebook": ("otelflow_exporters._tree.html", "otelflow._core.inside", *DOWN_TO_RUNS),
     "otelflow.listeners": ("otelflow._core.inside", "otelflow.listeners", *LEAVES),
     "otelflow.metrics": (
@@ -79,11 +83,14 @@ RULES = {
         *LEAVES,
     ),
     "otelflow.settings": ("otelflow._core.process",),
+    "otelflow.results": ("otelflow._core.results", "otelflow._core.process", *LEAVES),
+    "otelflow.cache_policies": ("otelflow._core.policies",),
     "otelflow.testing": ("otelflow._core", "otelflow._testing", *LEAVES),
     "otelflow._testing": ("otelflow._core", "otelflow.metrics", *LEAVES),
     "otelflow.pytest_plugin": ("otelflow.testing",),
     "otelflow_exporters": (
         "otelflow._core.process.files",
+        "otelflow._core.process.directories",
         "otelflow._core.process.entry_points",
         "otelflow._core.process.forks",
         "otelflow._core.process.instance",

@@ -22,6 +22,7 @@ from opentelemetry.util._once import Once
 import otelflow
 import otelflow_exporters
 from otelflow._core.flows.flow_state import state_value
+from otelflow._core.flows.keywords import PolicyOptions
 from otelflow.errors import OtelflowError
 from otelflow_exporters import StoreSpanExporter
 
@@ -39,6 +40,7 @@ NEEDED = {f"otelflow.integrations.{name}": name for name in ("celery", "flask", 
 # Methods that the engine, the SDK or the metrics call, and users at most override
 CALLED_BY_OTHERS = {
     "Artifact": ("take", "attributes", "payload"),
+    "CachePolicy": ("check", "key"),
     "Flow": ("send", "throw", "close"),
     "FlowJobMixin": ("create", "perform", "to_dict"),
     "FlowMiddleware": ("route", "error", "process_exception"),
@@ -204,15 +206,23 @@ def test_every_public_name_and_method_says_what_it_is():
                 "flow_name flow_id flow_config objective buckets data flow_run_name execute_on_call"
             ),
         ),
-        (otelflow.task, "capture_parameters capture_return_value task_name task_id task_run_name raise_on_error"),
+        (
+            otelflow.task,
+            (
+                "capture_parameters capture_return_value task_name task_id task_run_name "
+                "cache_policy cache_key_fn cache_expiration refresh_cache raise_on_error"
+            ),
+        ),
     ],
 )
 def test_help_shows_the_keywords_of_a_decorator_with_their_defaults(decorator, keywords):
     text = pydoc.plain(pydoc.render_doc(decorator))
 
     parameters = inspect.signature(decorator).parameters
-    assert list(parameters) == ["target", *keywords.split()]
+    policies = list(PolicyOptions.__annotations__)
+    assert [name for name in parameters if name not in policies] == ["target", *keywords.split()]
+    assert [name for name in parameters if name in policies] == policies
     assert all(parameter.kind is parameter.KEYWORD_ONLY for name, parameter in parameters.items() if name != "target")
-    assert all(f"{name}: " in text for name in keywords.split())
+    assert all(f"{name}: " in text for name in (*keywords.split(), *policies))
     assert "capture_return_value: bool = False" in text
-    assert all(f"*{name}*" in inspect.getdoc(decorator) for name in keywords.split())
+    assert all(f"*{name}*" in inspect.getdoc(decorator) for name in (*keywords.split(), *policies))

@@ -101,6 +101,7 @@ def test_every_metric_has_the_samples_of_what_was_counted_and_of_nothing_else():
     of_task.counts = [0, 4]
     order.durations = {"success": success, "odd": empty}
     charge.durations, charge.failures = {"failure": of_task}, {"ValueError": 3, "KeyError": 1}
+    charge.reused = 5
     open_since, lost = {"order": [50.0, 40.0, 60.0]}, {("traces", "queue_full"): 7}
 
     families = read(Snapshot([order, idle], [charge], open_since, lost, {"Audit": 2}, 10.0))
@@ -123,6 +124,7 @@ def test_every_metric_has_the_samples_of_what_was_counted_and_of_nothing_else():
         | {("order", "charge", "failure"): 4},
         semconv.TASK_RUN_DURATION: {("order", "charge", "failure"): 0.0},
         semconv.TASK_FAILURES: {("order", "charge", "ValueError"): 3, ("order", "charge", "KeyError"): 1},
+        semconv.TASK_RESULTS_REUSED: {("order", "charge"): 5},
         semconv.TELEMETRY_DROPPED: {("traces", "queue_full"): 7},
         semconv.LISTENER_ERRORS: {("Audit",): 2},
     }

@@ -2,10 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator
+from datetime import timedelta
+from pathlib import Path
 from typing import Any, assert_type
 
 import otelflow
 from otelflow import INJECTED, Flow, Flow_Run__Config, Listener, flow, get_run_logger, task
+from otelflow.cache_policies import INPUTS, TASK_SOURCE
+from otelflow.results import FolderStorage, MemoryStorage, load
 from otelflow.testing import MockedDependencies, Trace, flow_trace
 
 # Tasks keep parameters and return types
@@ -52,6 +56,35 @@ assert_type(called(1), str)
 assert_type(named(1), list[int])
 assert_type(numbers(1), Generator[int, str, bool])
 assert_type(async_numbers(1), AsyncGenerator[int, None])
+
+
+# Tasks and flows keep their types where values are kept
+
+
+@task(
+    cache_policy=INPUTS + TASK_SOURCE - "verbose",
+    cache_expiration=timedelta(hours=1),
+    refresh_cache=False,
+    result_storage=Path("results"),
+    result_serializer="compressed/json",
+)
+def cached(number: int, verbose: bool = False) -> str:
+    return str(number)
+
+
+@task(cache_key_fn=lambda task, arguments: str(arguments["number"]), cache_expiration=60, result_storage="memory")
+async def async_cached(number: int) -> str:
+    return str(number)
+
+
+@flow(persist_result=True, result_storage=MemoryStorage())
+def persisted_flow(number: int) -> str:
+    return str(number)
+
+
+assert_type(cached(1, verbose=True), str)
+assert_type(persisted_flow(1), Flow[str])
+assert_type(load("0" * 64, result_storage=FolderStorage("results")), Any)
 
 
 # With raise_on_error=False there may be nothing

@@ -677,6 +677,7 @@ def flow(target: Any = None, /, **options: Any) -> Any:
     *capture_parameters* (True, or names), *capture_return_value* (bool): record values, redacted and bounded.
     *objective* (``Objective``): what alerts are made of. *buckets* (numbers, seconds): those of the metric of
     durations.
+    *persist_result*, *result_storage*, *result_serializer*: as those of ``task``; its tasks use that storage, too.
     *execute_on_call* (bool): calling it runs the flow, and returns what the function returns; there is no ``Flow``.
 
     Returns a function that returns the ``Flow``. Raises UnknownKeyword, NotCallable, or ConfigurationError for a value

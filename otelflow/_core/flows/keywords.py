@@ -12,8 +12,22 @@ from otelflow._core.flows.objective import Objective
 from otelflow.errors import UnknownKeyword
 
 if TYPE_CHECKING:
-    from typing import TypedDict
+    import os
+    from datetime import timedelta
+    from typing import TypeAlias, TypedDict
+
+    from otelflow._core.policies.cache_keys import CachePolicy, KeyFunction
+    from otelflow._core.results.serializers import ResultSerializer
+    from otelflow._core.results.storage import ResultStorage
+
+    Storage: TypeAlias = str | os.PathLike[str] | ResultStorage | None
+    Serializer: TypeAlias = str | ResultSerializer | None
+    CacheChoice: TypeAlias = CachePolicy | KeyFunction | None
+    KeyChoice: TypeAlias = KeyFunction | None
+    Expiration: TypeAlias = timedelta | float | None
 else:
+    # The policy looks at them itself: here they would have to be imported.
+    Storage = Serializer = CacheChoice = KeyChoice = Expiration = object
 
     class TypedDict:  # the real one takes a fiftieth of an import, and does nothing else
         def __init_subclass__(cls, total: bool) -> None:
@@ -32,6 +46,10 @@ class _Options(TypedDict, total=False):
 
 class PolicyOptions(TypedDict, total=False):
     """The keywords of the policies and of what else a flow has as a task does: of ``@flow``, ``Flow(…)``, ``@task``."""
+
+    persist_result: Annotated[bool, False]
+    result_storage: Annotated[Storage, None]
+    result_serializer: Annotated[Serializer, None]
 
 
 class EachFlowOptions(_Options, total=False):
@@ -63,6 +81,10 @@ class CommonTaskOptions(_Options, PolicyOptions, total=False):
     task_name: Annotated[str | None, None]
     task_id: Annotated[str | None, None]
     task_run_name: Annotated[str | None, None]
+    cache_policy: Annotated[CacheChoice, None]
+    cache_key_fn: Annotated[KeyChoice, None]
+    cache_expiration: Annotated[Expiration, None]
+    refresh_cache: Annotated[bool, False]
 
 
 class TaskOptions(CommonTaskOptions, total=False):

@@ -361,6 +361,12 @@ def task(target: Any = None, /, **options: Any) -> Any:
     *raise_on_error* (bool): with False an exception is recorded, and the call returns None.
     *capture_parameters* (True, or names of parameters) and *capture_return_value* (bool): record these values on the
     span, redacted and bounded.
+    *persist_result* (bool): whether what it returns is kept, so that a resumed flow need not run it again.
+    *cache_policy* (of ``otelflow.cache_policies``, ``INPUTS`` say) or *cache_key_fn* (a function of task and arguments
+    that returns a text): by what two calls are the same, so that the second gets what the first has returned.
+    *cache_expiration* (seconds, or a ``timedelta``): for how long. *refresh_cache* (bool): run, and keep the new value.
+    *result_storage* (a folder, an address for fsspec, ``memory``, or a ``ResultStorage``) and *result_serializer*
+    (``json``, ``pickle``, or a ``ResultSerializer``): where values are kept, and as what.
 
     Returns a function of the same kind: plain, async or generator. Raises UnknownKeyword, NotCallable, or
     ConfigurationError for a value that does not fit its keyword; a call raises the function's own exception, or

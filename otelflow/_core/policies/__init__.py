@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from otelflow._core.policies.policy import Body, Policy
 
 #: The keywords of each policy, by its module. The outermost first: what it wraps, wraps the next.
-KEYWORDS: "Final[Mapping[str, frozenset[str]]]" = {}
+KEYWORDS: "Final[Mapping[str, frozenset[str]]]" = {
+    "cache": frozenset(
+        {"cache_policy", "cache_key_fn", "cache_expiration", "refresh_cache"}
+        | {"persist_result", "result_storage", "result_serializer"}
+    ),
+}
 _ALL: Final = frozenset[str]().union(*KEYWORDS.values())
 
 

@@ -1,0 +1,159 @@
+"""How far a flow run has come, so that it can be resumed: what it was called with, and which of its tasks are done."""
+
+import contextlib
+import weakref
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from otelflow import semconv
+from otelflow._core.policies.cache_keys import code_name_of, digest, inputs_of, source_of
+from otelflow._core.policies.keeping import Keeping, link
+from otelflow._core.process import forks
+from otelflow._core.process.process import State
+from otelflow._core.results.plain_values import canonical
+from otelflow._core.results.records import Record
+from otelflow._core.results.storage import ResultStorage
+from otelflow._core.runs.run import Run
+from otelflow.errors import RunNotResumable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: How the run of a flow stands, in what is kept of it
+RUNNING: Final = "running"
+SUCCEEDED: Final = "success"
+STOPPED: Final = "stopped"
+
+
+class Progress:
+    """Where the tasks of an open flow run are kept, and under which identity; it is that of all attempts."""
+
+    def __init__(self, identity: str, storage: ResultStorage, *, is_resumed: bool) -> None:
+        self.identity: Final = identity
+        self.storage: Final = storage
+        self.is_resumed: Final = is_resumed
+        self._counts: Final[Counter[str]] = Counter()
+        self._lock: Final = forks.new_lock()
+
+    def number(self, key: str) -> int:
+        """Return how many calls with the same *key* there were before."""
+        with self._lock:
+            self._counts[key] += 1
+            return self._counts[key] - 1
+
+
+class _Open(State):
+    """The progress of each open flow run."""
+
+    def reset(self) -> None:
+        """Know of no run."""
+        self.progress: weakref.WeakKeyDictionary[Run, Progress] = weakref.WeakKeyDictionary()
+
+
+_open: Final = _Open()
+
+
+def progress_of(run: Run) -> Progress | None:
+    """Return the progress of the innermost flow around *run* that is kept, or None."""
+    above = run.parent
+    while above is not None:
+        if above.kind == "flow" and (progress := _open.progress.get(above)) is not None:
+            return progress
+        above = above.parent
+    return None
+
+
+def key_of(run_id: str) -> str:
+    """Return the key under which the checkpoint of a flow run is kept."""
+    return digest("flow run", run_id)
+
+
+class FlowStep:
+    """The step of one run of a flow: its checkpoint is written before it begins, and when it has ended."""
+
+    record: Record | None = None
+
+    def __init__(self, keeping: Keeping, run: Run) -> None:
+        self._keeping: Final = keeping
+        self._run: Final = run
+        self._key = self._value_key = ""
+        self._storage: ResultStorage | None = None
+        self._checkpoint: dict[str, Any] | None = None
+        self._unlock: Callable[[], None] | None = None
+
+    def is_ready(self) -> bool:
+        """Begin to keep what the run does; what is wrong with that is said once, and the run goes on.
+
+        Raises RunNotResumable when it is an attempt of a run that goes on elsewhere, or is not kept any more.
+        """
+        keeping, run = self._keeping, self._run
+        try:
+            self._begin(progress_of(run))
+        except RunNotResumable:
+            raise
+        except Exception as error:  # noqa: BLE001 inputs that make no key, or a disk
+            keeping.keep_nothing(error)
+        return True
+
+    def _begin(self, around: Progress | None) -> None:
+        keeping, run = self._keeping, self._run
+        is_resumed = keeping.is_resumed or (around is not None and around.is_resumed)
+        identity = run.flow_run_id or ""
+        if around is not None:
+            key = digest("flow", around.identity, code_name_of(run), canonical(inputs_of(run)))
+            identity = digest(key, around.number(key))
+        self._storage = storage = keeping.storage(None if around is None else around.storage)
+        self._key = key_of(identity)
+        self._value_key = digest("value of a flow", identity)
+        acquire = getattr(storage, "acquire", None)
+        self._unlock = None if acquire is None else acquire(self._key)
+        if self._unlock is None and acquire is not None and keeping.is_resumed:
+            raise RunNotResumable(f"run {identity} goes on in another process or thread")
+        earlier = keeping.read(storage, self._key) if is_resumed else None
+        if earlier is None and keeping.is_resumed:
+            raise RunNotResumable(f"run {identity} is not kept any more")
+        attempt = 1 if earlier is None else earlier.value["attempt"] + 1
+        self._checkpoint = {
+            "flow": code_name_of(run),
+            "source": source_of(run),
+            "attempt": attempt,
+            "state": RUNNING,
+            "args": run.args,
+            "kwargs": run.kwargs,
+        }
+        if run.is_recording:
+            run.span.set_attribute(semconv.FLOW_RUN_ATTEMPT, attempt)
+            run.span.set_attribute(semconv.RUN_STORED_KEY, self._value_key)
+        if earlier is not None:
+            link(run, earlier, "attempt")
+        keeping.write(storage, run, self._key, self._checkpoint)
+        _open.progress[run] = Progress(identity, storage, is_resumed=is_resumed)
+
+    def pause(self) -> float:
+        """Return for how many seconds to wait: it never has to."""
+        return 0.0
+
+    def reuse(self) -> Any:
+        """Return nothing: the body of a flow always runs."""
+
+    def keep(self, value: Any) -> None:
+        """Keep that the run is done, and *value*."""
+        self._end(SUCCEEDED, value)
+
+    def release(self) -> None:
+        """Keep that the run has stopped, unless it is done."""
+        unlock, self._unlock = self._unlock, None
+        _open.progress.pop(self._run, None)
+        self._end(STOPPED, None)
+        if unlock is not None:
+            with contextlib.suppress(OSError):  # the folder is gone
+                unlock()
+
+    def _end(self, state: str, value: object) -> None:
+        checkpoint, self._checkpoint = self._checkpoint, None
+        if checkpoint is None or self._storage is None:
+            return
+        keeping, storage, run = self._keeping, self._storage, self._run
+        if state == SUCCEEDED:
+            keeping.write(storage, run, self._value_key, value)
+        keeping.write(storage, run, self._key, {**checkpoint, "state": state})
