@@ -6,14 +6,17 @@ folder, an address for fsspec, ``"memory"``, or an object that fits ``ResultStor
 """
 
 import os
+import time
+from datetime import timedelta
 from typing import Any
 
-from otelflow._core.results.records import unpacked
+from otelflow._core.process.files import StoredFile
+from otelflow._core.results.records import header_of, unpacked
 from otelflow._core.results.serializers import ResultSerializer, serializer_of
 from otelflow._core.results.storage import FolderStorage, MemoryStorage, ResultStorage, default_storage, storage_of
 from otelflow.errors import ResultUnreadable
 
-__all__ = ["FolderStorage", "MemoryStorage", "ResultSerializer", "ResultStorage", "load"]
+__all__ = ["FolderStorage", "MemoryStorage", "ResultSerializer", "ResultStorage", "forget", "load"]
 
 
 def load(
@@ -49,3 +52,31 @@ def load(
         return unpacked(content, key, serializer_of("load()", result_serializer)).value
     except ResultUnreadable as error:
         raise ResultUnreadable(f"What is kept in {storage!r} as {key} cannot be used: {error}") from None
+
+
+def forget(trace_id: str | None = None, *, older_than: timedelta | None = None) -> int:
+    """Delete what is kept in the default folder; ``otelflow forget`` does, too.
+
+    *trace_id* (str, 32 hexadecimal digits): only what is from runs of this trace. *older_than* (timedelta): only what
+    was written longer ago.
+
+    Returns how many values are gone. Raises OSError where the folder cannot be read.
+
+    >>> from datetime import timedelta
+    >>> from otelflow.results import forget
+    >>> forget(older_than=timedelta(days=7))
+    0
+    """
+    written_until = None if older_than is None else time.time() - older_than.total_seconds()
+
+    def is_meant(file: StoredFile, content: bytes) -> bool:
+        if written_until is not None and file.modified > written_until:
+            return False
+        if trace_id is None:
+            return True
+        try:
+            return f"{header_of(content)[0]['trace_id']:032x}" == trace_id.lower()
+        except ResultUnreadable:
+            return False
+
+    return default_storage().forget(is_meant)

@@ -111,6 +111,7 @@ RULES = {
         "otelflow._core.runs.run",
         "otelflow.generate",
         "otelflow.instrument",
+        "otelflow.results",
         "otelflow.settings",
         "otelflow._cli",
         "otelflow._importing",

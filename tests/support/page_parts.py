@@ -5,7 +5,21 @@ import functools
 from otelflow._core.process.environment import PREFIX
 from otelflow._core.process.settings_table import RUN_SETTINGS, SETTINGS
 
-COMMANDS = ("", "run", "show", "forget", "config", "doctor", "verify", "ship", "ps", "recover", "instrument", "demo")
+COMMANDS = (
+    "",
+    "run",
+    "resume",
+    "show",
+    "forget",
+    "config",
+    "doctor",
+    "verify",
+    "ship",
+    "ps",
+    "recover",
+    "instrument",
+    "demo",
+)
 COMMANDS = (*COMMANDS, "generate", "generate alerts", "generate promtool-tests", "generate dashboards")
 
 

@@ -655,6 +655,46 @@ if TYPE_CHECKING:  # making them takes a good part of an import
         def __call__(self, target: Callable[P, R], /) -> Callable[P, R]: ...
 
 
+def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..., Flow[Any]]:
+    """Return what ``@flow`` puts in the place of a function."""
+    keywords = {name: value for name, value in options.items() if name in EachFlowOptions.__annotations__}
+    plan: Flow[Any] = Flow(**keywords)  # a wrong value is said at decoration, not at the first call
+    _declare(
+        bounded_name(plan.flow_name if plan.flow_state.is_named else definition.name or plan.flow_name),
+        definition.target,
+        plan.objective,
+        plan.buckets,
+    )
+
+    def set_up(args: tuple[Any, ...], kwargs: dict[str, Any], attempt: Definition = definition) -> Flow[Any]:
+        flow: Flow[Any] = Flow(**keywords)
+        flow.flow_state.data.update(options.get("data") or {})
+        _use_definition(flow, attempt, args, kwargs)
+        return flow
+
+    def new_flow(args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> Flow[Any]:
+        flow = set_up(args, kwargs)
+        flow.flow_state.set_up_at(frame, flow.flow_state.name)
+        return flow
+
+    def resume(run_id: str) -> Flow[Any]:
+        """Return the flow, set up to go on with the run of this id, which has not ended well; see RunNotResumable."""
+        from otelflow._core.flows import resuming  # noqa: PLC0415 few flows are resumed
+
+        attempt, (args, kwargs) = resuming.attempt_of(definition, run_id)
+        flow = set_up(args, kwargs, attempt)
+        flow.flow_id, flow.flow_state.has_fixed_id = run_id, True
+        flow.flow_state.set_up_at(sys._getframe(1), flow.flow_state.name)  # noqa: SLF001 as in setup()
+        return flow
+
+    if options.get("execute_on_call"):
+        function = definition.drive(lambda args, kwargs: FlowRun(set_up(args, kwargs), definition))
+    else:
+        function = call_of(new_flow)
+    vars(function)["resume"] = resume
+    return function
+
+
 if TYPE_CHECKING:
 
     @overload
@@ -690,33 +730,7 @@ def flow(target: Any = None, /, **options: Any) -> Any:
     >>> halve(10).execute().flow_return_value
     5.0
     """
-
-    def wrap(definition: Definition, options: dict[str, Any]) -> Callable[..., Flow[Any]]:
-        keywords = {name: value for name, value in options.items() if name in EachFlowOptions.__annotations__}
-        plan: Flow[Any] = Flow(**keywords)  # a wrong value is said at decoration, not at the first call
-        _declare(
-            bounded_name(plan.flow_name if plan.flow_state.is_named else definition.name or plan.flow_name),
-            definition.target,
-            plan.objective,
-            plan.buckets,
-        )
-
-        def set_up(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow[Any]:
-            flow: Flow[Any] = Flow(**keywords)
-            flow.flow_state.data.update(options.get("data") or {})
-            _use_definition(flow, definition, args, kwargs)
-            return flow
-
-        def new_flow(args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> Flow[Any]:
-            flow = set_up(args, kwargs)
-            flow.flow_state.set_up_at(frame, flow.flow_state.name)
-            return flow
-
-        if options.get("execute_on_call"):
-            return definition.drive(lambda args, kwargs: FlowRun(set_up(args, kwargs), definition))
-        return call_of(new_flow)
-
-    return decorate("@flow", FlowOptions, target, options, wrap)
+    return decorate("@flow", FlowOptions, target, options, _function_of)
 
 
 show_keywords(flow, FlowOptions)

@@ -36,7 +36,7 @@ class _Cache:
 
     def around(self, body: Body, options: Mapping[str, Any]) -> Body:
         """Return *body*, a function, or what returns its value when that is kept. Raises ConfigurationError."""
-        keeping = _keeping(body, options)
+        keeping = keeping_of(body, options)
         if keeping is None:
             return body
 
@@ -60,7 +60,7 @@ class _Cache:
 
     def around_async(self, body: Body, options: Mapping[str, Any]) -> Body:
         """Do as ``around`` for a coroutine function."""
-        keeping = _keeping(body, options)
+        keeping = keeping_of(body, options)
         if keeping is None:
             return body
 
@@ -122,7 +122,7 @@ def _is_in_asyncio() -> bool:
     return True
 
 
-def _keeping(body: Body, options: Mapping[str, Any]) -> Keeping | None:
+def keeping_of(body: Body, options: Mapping[str, Any]) -> Keeping | None:
     """Return what the keywords ask for, checked; None when that is nothing. Raises ConfigurationError."""
     owner = str(options.get("task_name") or options.get("flow_name") or getattr(body, "__name__", "it"))
     policy = policy_of(owner, options)

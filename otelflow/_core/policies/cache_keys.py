@@ -3,6 +3,8 @@
 import functools
 import hashlib
 import inspect
+import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import CodeType
 from typing import Any, Final
@@ -132,16 +134,29 @@ def inputs_of(run: Run) -> dict[str, Any]:
 
 
 def code_name_of(run: Run) -> str:
-    """Return the qualified name of the function of *run*."""
-    return run.code_name or ""
+    """Return the qualified name of the function of *run*; that of the program that runs has the name of its file."""
+    return imported_name(run.code_name or "")
+
+
+def imported_name(code_name: str) -> str:
+    """Return *code_name* as it is when the program that runs is imported, or run by a command."""
+    module, dot, name = code_name.partition(".")
+    if module not in ("__main__", "__mp_main__"):
+        return code_name
+    main = sys.modules.get(module)
+    spec = getattr(main, "__spec__", None)  # of python -m
+    file = getattr(main, "__file__", None) or ""
+    stem = spec.name.removesuffix(".__main__") if spec is not None else os.path.splitext(os.path.basename(file))[0]  # noqa: PTH119, PTH122 a name, no path
+    return f"{stem or module}{dot}{name}"
 
 
 def source_of(run: Run) -> str:
     """Return what stands for the compiled code of the function of *run*: comments and places make no difference."""
-    return _digest_of_code(run.definition.target)  # type: ignore[attr-defined]  # of a flow or task
+    return digest_of_code(run.definition.target)  # type: ignore[attr-defined]  # of a flow or task
 
 
-def _digest_of_code(target: Any) -> str:
+def digest_of_code(target: Any) -> str:
+    """Return what stands for the compiled code of *target*, with what it is wrapped around."""
     parts: list[object] = []
     while target is not None:
         if isinstance(target, functools.partial):

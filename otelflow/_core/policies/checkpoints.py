@@ -3,7 +3,7 @@
 import contextlib
 import weakref
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otelflow import semconv
 from otelflow._core.policies.cache_keys import code_name_of, digest, inputs_of, source_of
@@ -11,10 +11,10 @@ from otelflow._core.policies.keeping import Keeping, link
 from otelflow._core.process import forks
 from otelflow._core.process.process import State
 from otelflow._core.results.plain_values import canonical
-from otelflow._core.results.records import Record
+from otelflow._core.results.records import Record, unpacked
 from otelflow._core.results.storage import ResultStorage
 from otelflow._core.runs.run import Run
-from otelflow.errors import RunNotResumable
+from otelflow.errors import ResultUnreadable, RunNotResumable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,7 +126,7 @@ class FlowStep:
             run.span.set_attribute(semconv.RUN_STORED_KEY, self._value_key)
         if earlier is not None:
             link(run, earlier, "attempt")
-        keeping.write(storage, run, self._key, self._checkpoint)
+        keeping.write(storage, run, self._key, self._checkpoint, "what it was called with, so it cannot be resumed")
         _open.progress[run] = Progress(identity, storage, is_resumed=is_resumed)
 
     def pause(self) -> float:
@@ -157,3 +157,43 @@ class FlowStep:
         if state == SUCCEEDED:
             keeping.write(storage, run, self._value_key, value)
         keeping.write(storage, run, self._key, {**checkpoint, "state": state})
+
+
+class Checkpoint(NamedTuple):
+    """What is kept of a flow run that can be resumed: *source* stands for the code that its flow had."""
+
+    flow: str
+    source: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+def checkpoint_of(keeping: Keeping, run_id: str, flow: str) -> Checkpoint:
+    """Return what is kept of the run *run_id* of *flow*.
+
+    Raises RunNotResumable when there is nothing, or nothing to resume; ResultUnreadable, OSError.
+    """
+    storage, key = keeping.storage(), key_of(run_id)
+    content = storage.read(key)
+    if content is None:
+        raise RunNotResumable(
+            f"No run {run_id!r} is kept in {storage!r}: give the otelflow.flow.run.id of one that was begun with "
+            "persist_result=True, and is not older than what is kept there"
+        )
+    try:
+        value = unpacked(content, key, keeping.serializer).value
+        checkpoint = Checkpoint(*(value[name] for name in Checkpoint._fields))
+        state = value["state"]
+    except (ResultUnreadable, KeyError, TypeError) as error:
+        raise ResultUnreadable(f"What is kept of run {run_id} in {storage!r} cannot be used: {error}") from None
+    if checkpoint.flow != flow:
+        raise RunNotResumable(f"Run {run_id} is one of flow {checkpoint.flow}, not of {flow}")
+    if state == SUCCEEDED:
+        raise RunNotResumable(f"Run {run_id} has ended well: there is nothing to resume")
+    acquire = getattr(storage, "acquire", None)
+    unlock = None if acquire is None else acquire(key)
+    if acquire is not None and unlock is None:
+        raise RunNotResumable(f"Run {run_id} goes on, in this process or another: end it before it is resumed")
+    if unlock is not None:
+        unlock()
+    return checkpoint

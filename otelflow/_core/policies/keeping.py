@@ -71,8 +71,13 @@ class Keeping:
             self._warn("read", f"Nothing can be read from {storage!r}: {type(error).__name__}: {error}")
         return None
 
-    def write(self, storage: ResultStorage, run: Run, key: str, value: object) -> bool:
-        """Keep *value*, which is from *run*, under *key*; return whether it is. What cannot be kept is said once."""
+    def write(
+        self, storage: ResultStorage, run: Run, key: str, value: object, subject: str = "what it returns"
+    ) -> bool:
+        """Keep *value*, which is from *run*, under *key*; return whether it is. What cannot be kept is said once.
+
+        *subject* is what the value is, for the log.
+        """
         context = spans.context_of(run.span)
         trace_id, span_id, flags = (
             (0, 0, 0) if context is None else (context.trace_id, context.span_id, context.trace_flags)
@@ -82,7 +87,7 @@ class Keeping:
             storage.write(key, packed(record, self.serializer))
         except ResultNotStorable as error:
             cure = "" if "pickle" in self.serializer.name else "; return plain data, or give result_serializer='pickle'"
-            self._warn("not storable", f"Nothing is kept of its result, since {error}{cure}")
+            self._warn("not storable", f"Nothing is kept of {subject}, since {error}{cure}")
         except Exception as error:  # noqa: BLE001 as above
             self._warn("write", f"Nothing can be kept in {storage!r}: {type(error).__name__}: {error}")
         else:

@@ -13,6 +13,7 @@ from typing import Final, Protocol, runtime_checkable
 
 from otelflow._core.process import forks
 from otelflow._core.process.directories import state_directory
+from otelflow._core.process.files import StoredFile
 from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
 from otelflow._core.results.folder import ResultFolder
@@ -64,6 +65,8 @@ class FolderStorage:
     >>> storage.acquire("0" * 64) is None
     True
     >>> unlock()
+    >>> storage.forget(lambda file, content: True)  # what otelflow itself has not written stays
+    0
     """
 
     def __init__(
@@ -86,6 +89,10 @@ class FolderStorage:
         The lock goes with its process, however that ends.
         """
         return self._folder.acquire(name)
+
+    def forget(self, is_meant: Callable[[StoredFile, bytes], bool]) -> int:
+        """Remove the values for which *is_meant* says so, told the file and its content. Returns how many."""
+        return self._folder.forget(is_meant)
 
     def __repr__(self) -> str:
         return f"FolderStorage({str(self.path)!r})"

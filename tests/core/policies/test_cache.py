@@ -282,8 +282,8 @@ def test_a_value_that_cannot_be_kept_comes_out_and_is_said_once(calls, caplog):
 
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert record.getMessage() == (
-        "open_connection: Nothing is kept of its result, since the value is of the type builtins.object, which JSON "
-        "cannot hold so that exactly the same comes back; return plain data, or give result_serializer='pickle' "
+        "open_connection: Nothing is kept of what it returns, since the value is of the type builtins.object, which "
+        "JSON cannot hold so that exactly the same comes back; return plain data, or give result_serializer='pickle' "
         "(said once)"
     )
 
