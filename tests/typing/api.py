@@ -84,6 +84,7 @@ def persisted_flow(number: int) -> str:
 
 assert_type(cached(1, verbose=True), str)
 assert_type(persisted_flow(1), Flow[str])
+assert_type(persisted_flow.resume("flow_id__0"), Flow[str])
 assert_type(load("0" * 64, result_storage=FolderStorage("results")), Any)
 
 
@@ -197,6 +198,16 @@ class Worker:
     def static_method(number: int) -> str:
         return str(number)
 
+    @classmethod
+    @flow
+    def class_flow(cls, number: int) -> str:
+        return str(number)
+
+    @staticmethod
+    @flow(flow_name="static")
+    def static_flow(number: int) -> str:
+        return str(number)
+
     @flow
     def flow_method(self, number: int) -> str:
         return self.method(number)
@@ -206,6 +217,8 @@ assert_type(Worker().method(1), str)
 assert_type(Worker.class_method(1), str)
 assert_type(Worker.static_method(1), str)
 assert_type(Worker().flow_method(1), Flow[str])
+assert_type(Worker.class_flow(1), Flow[str])
+assert_type(Worker.static_flow(1), Flow[str])
 
 
 # Subclasses, blocks, injection

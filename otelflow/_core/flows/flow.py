@@ -52,6 +52,7 @@ from otelflow._core.text.safe_str import bounded_name, brief_repr
 from otelflow.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnfillableParameter, UnknownKeyword
 
 if TYPE_CHECKING:
+    from otelflow._core.flows.flow_types import MYPY, ClassMethod, FlowFunction, S
     from otelflow._core.flows.osbot_report import Flow_Stats, FlowLogger
     from otelflow._core.flows.task import Task
     from otelflow._core.inside.artifacts import Artifact, Result
@@ -646,10 +647,15 @@ def _declare(name: str, target: Any, objective: Any, buckets: Any) -> None:
 if TYPE_CHECKING:  # making them takes a good part of an import
 
     class _Decorator(Protocol):
+        if MYPY:
+
+            @overload
+            def __call__(self, target: ClassMethod[S, P, R], /) -> ClassMethod[S, P, Flow[R]]: ...
+
         @overload
-        def __call__(self, target: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, Flow[R]]: ...
+        def __call__(self, target: Callable[P, Coroutine[Any, Any, R]], /) -> FlowFunction[P, Flow[R]]: ...
         @overload
-        def __call__(self, target: Callable[P, R], /) -> Callable[P, Flow[R]]: ...
+        def __call__(self, target: Callable[P, R], /) -> FlowFunction[P, Flow[R]]: ...
 
     class _Executing(Protocol):
         def __call__(self, target: Callable[P, R], /) -> Callable[P, R]: ...
@@ -696,11 +702,15 @@ def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..
 
 
 if TYPE_CHECKING:
+    if MYPY:
+
+        @overload
+        def flow(target: ClassMethod[S, P, R], /) -> ClassMethod[S, P, Flow[R]]: ...
 
     @overload
-    def flow(target: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, Flow[R]]: ...
+    def flow(target: Callable[P, Coroutine[Any, Any, R]], /) -> FlowFunction[P, Flow[R]]: ...
     @overload
-    def flow(target: Callable[P, R], /) -> Callable[P, Flow[R]]: ...
+    def flow(target: Callable[P, R], /) -> FlowFunction[P, Flow[R]]: ...
     @overload
     def flow(*, execute_on_call: Literal[False] = False, **options: Unpack[CommonFlowOptions]) -> "_Decorator": ...
     @overload

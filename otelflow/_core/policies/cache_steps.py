@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from otelflow import semconv
 from otelflow._core.policies import checkpoints
-from otelflow._core.policies.cache_keys import code_name_of, digest, inputs_of, source_of
+from otelflow._core.policies.cache_keys import digest
 from otelflow._core.policies.keeping import Keeping, link
 from otelflow._core.process import clock, forks, losses
 from otelflow._core.process.process import State
-from otelflow._core.results.plain_values import canonical
 from otelflow._core.results.records import Record
 from otelflow._core.runs.run import Run
 
@@ -78,13 +77,13 @@ class TaskStep:
         self._pause = _FIRST_PAUSE
         self._waiting_since = 0.0
         try:
-            progress = checkpoints.progress_of(run)
+            progress = checkpoints.progress_around(run.parent)
             self._storage = keeping.storage(None if progress is None else progress.storage)
             if keeping.policy.is_needed:
                 self._cache_key = keeping.policy.key(run)
             if keeping.is_persisted:
                 owner = run.task_run_id if progress is None else progress.identity
-                key = digest("run", owner, code_name_of(run), run.task_name, source_of(run), canonical(inputs_of(run)))
+                key = checkpoints.step_key(owner, run.definition, run.args, run.kwargs)
                 self._run_key = key if progress is None else digest(key, progress.number(key))
                 self._is_replaying = progress is not None and progress.is_resumed
         except Exception as error:  # noqa: BLE001 the user's own function of keys may raise anything

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otelflow import semconv
-from otelflow._core.policies.cache_keys import code_name_of, digest, inputs_of, source_of
+from otelflow._core.policies.cache_keys import code_name_of, digest, digest_of_code, imported_name, inputs_of, source_of
 from otelflow._core.policies.keeping import Keeping, link
 from otelflow._core.process import forks
 from otelflow._core.process.process import State
@@ -17,7 +17,7 @@ from otelflow._core.runs.run import Run
 from otelflow.errors import ResultUnreadable, RunNotResumable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 #: How the run of a flow stands, in what is kept of it
 RUNNING: Final = "running"
@@ -26,13 +26,18 @@ STOPPED: Final = "stopped"
 
 
 class Progress:
-    """Where the tasks of an open flow run are kept, and under which identity; it is that of all attempts."""
+    """Where the tasks of an open flow run are kept, and under which identity; it is that of all attempts.
 
-    def __init__(self, identity: str, storage: ResultStorage, *, is_resumed: bool) -> None:
+    *numbers* are those of calls whose number another process has given them, by their keys.
+    """
+
+    def __init__(
+        self, identity: str, storage: ResultStorage, *, is_resumed: bool, numbers: "Mapping[str, int] | None" = None
+    ) -> None:
         self.identity: Final = identity
         self.storage: Final = storage
         self.is_resumed: Final = is_resumed
-        self._counts: Final[Counter[str]] = Counter()
+        self._counts: Final[Counter[str]] = Counter(numbers)
         self._lock: Final = forks.new_lock()
 
     def number(self, key: str) -> int:
@@ -53,14 +58,49 @@ class _Open(State):
 _open: Final = _Open()
 
 
-def progress_of(run: Run) -> Progress | None:
-    """Return the progress of the innermost flow around *run* that is kept, or None."""
-    above = run.parent
-    while above is not None:
-        if above.kind == "flow" and (progress := _open.progress.get(above)) is not None:
+def progress_around(run: Run | None) -> Progress | None:
+    """Return the progress of *run*, or of the innermost flow around it that is kept, or None."""
+    while run is not None:
+        progress = _open.progress.get(run)
+        if progress is not None:
             return progress
-        above = above.parent
+        run = run.parent
     return None
+
+
+def step_key(owner: str | None, definition: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """Return what stands for the call of a task in the run *owner*; it may come several times."""
+    name = imported_name(definition.code_name)
+    inputs = canonical(definition.inputs(args, kwargs))
+    return digest("run", owner, name, definition.name, digest_of_code(definition.target), inputs)
+
+
+class Passport(NamedTuple):
+    """What a task that runs in another process must know of the progress of its flow; it can be pickled."""
+
+    identity: str
+    storage: ResultStorage
+    is_resumed: bool
+    key: str
+    number: int
+
+
+def passport_of(run: Run | None, definition: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Passport | None:
+    """Return what travels with a call of a task from *run*, which calls it, to another process; None: nothing is kept.
+
+    It counts as the call that it is: ask once. Raises ResultNotStorable when its inputs make no key.
+    """
+    progress = progress_around(run) if definition.options.get("persist_result") else None
+    if progress is None:
+        return None
+    key = step_key(progress.identity, definition, args, kwargs)
+    return Passport(progress.identity, progress.storage, progress.is_resumed, key, progress.number(key))
+
+
+def enter_with(run: Run, passport: Passport) -> None:
+    """Let *run*, which stands for the flow in this process, be the one that *passport* is from."""
+    identity, storage, is_resumed, key, number = passport
+    _open.progress[run] = Progress(identity, storage, is_resumed=is_resumed, numbers={key: number})
 
 
 def key_of(run_id: str) -> str:
@@ -88,7 +128,7 @@ class FlowStep:
         """
         keeping, run = self._keeping, self._run
         try:
-            self._begin(progress_of(run))
+            self._begin(progress_around(run.parent))
         except RunNotResumable:
             raise
         except Exception as error:  # noqa: BLE001 inputs that make no key, or a disk

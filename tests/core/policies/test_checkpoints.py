@@ -1,11 +1,15 @@
 """The checkpoint of a flow run is there from its first moment on, and says how it ended."""
 
+import pickle
+
 import pytest
 
 from otelflow import flow, semconv, task
-from otelflow._core.policies.checkpoints import RUNNING, STOPPED, SUCCEEDED, key_of
+from otelflow._core.flows.definition import definition_of
+from otelflow._core.policies.checkpoints import RUNNING, STOPPED, SUCCEEDED, enter_with, key_of, passport_of
 from otelflow._core.results.records import unpacked
 from otelflow._core.results.serializers import serializer_of
+from otelflow._core.runs.current import current_run
 from otelflow.results import MemoryStorage
 
 
@@ -75,3 +79,53 @@ def test_a_flow_that_keeps_nothing_leaves_its_tasks_to_themselves(spans):
 
     assert semconv.FLOW_RUN_ATTEMPT not in spans.one("flow nightly").attributes
     assert semconv.RUN_STORED_KEY in spans.one("task step").attributes
+
+
+def test_a_task_in_another_process_is_kept_as_it_would_be_in_its_flow(tmp_path, spans):
+    passports = []
+
+    @task(persist_result=True)
+    def step(number):
+        return number
+
+    @task
+    def send(number):
+        passport = passport_of(current_run(), definition_of(step), (number,), {})
+        passports.append(pickle.loads(pickle.dumps(passport)))
+
+    @flow(persist_result=True, result_storage=tmp_path)
+    def nightly():
+        step(1)
+        send(1)
+        step(1)
+
+    @flow(flow_name="stands for it")
+    def elsewhere():
+        enter_with(current_run(), passports[0])
+        step(1)
+
+    run = nightly().execute()
+    elsewhere().execute()
+
+    assert passports[0].number == 1
+    keys = [span.attributes[semconv.RUN_STORED_KEY] for span in spans.named("task step")]
+    assert len(set(keys)) == 3
+    assert len([file for file in tmp_path.iterdir() if file.name in keys]) == 3
+    assert run.status == "success"
+
+
+def test_where_nothing_is_kept_nothing_travels():
+    @task
+    def plain():
+        return passport_of(current_run(), definition_of(plain), (), {})
+
+    @task(persist_result=True)
+    def persisted():
+        return passport_of(current_run(), definition_of(persisted), (), {})
+
+    @flow(persist_result=True)
+    def nightly():
+        return plain()
+
+    assert nightly().execute().flow_return_value is None
+    assert persisted() is None
