@@ -18,6 +18,9 @@ OtelflowError
 ├── TargetNotFound (LookupError)        no such file, module or flow
 ├── TargetNotImportable (ImportError)   the file or module raises when imported
 ├── InvalidParameter (ValueError)       a --param, or an argument that is validated, does not convert
+├── ResultNotStorable (TypeError)       a value that its serializer cannot hold
+├── ResultUnreadable (ValueError)       what was kept of a value is damaged, or somebody else's
+├── RunNotResumable (LookupError)       a run that is unknown, has ended well, or goes on
 ├── StoreUnreadable (OSError)           the local store cannot be opened
 ├── TraceNotFound (LookupError)         no stored trace has this id
 └── MissingExtra (ImportError)          an optional package is not installed
@@ -42,6 +45,9 @@ __all__ = [
     "NotPortable",
     "NotSubmittable",
     "OtelflowError",
+    "ResultNotStorable",
+    "ResultUnreadable",
+    "RunNotResumable",
     "RunTimeout",
     "StoreUnreadable",
     "TargetNotFound",
@@ -212,6 +218,26 @@ class InvalidParameter(OtelflowError, ValueError):
 
     And by a flow or task with ``validate_parameters``, for an argument that does not fit its annotation.
     """
+
+
+class ResultNotStorable(OtelflowError, TypeError):
+    """Raised by a serializer for a value that it cannot hold; a task that returns one is warned of, and goes on.
+
+    ``place`` is where in the value it stands, such as ``['rows'][3]``.
+    """
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"the value{' at ' + place if place else ''} {reason}")
+        self.place = place
+        self.reason = reason
+
+
+class ResultUnreadable(OtelflowError, ValueError):
+    """Raised where what was kept of a value is damaged, was written by somebody else, or is not kept any more."""
+
+
+class RunNotResumable(OtelflowError, LookupError):
+    """Raised by ``flow.resume()`` for a run that is not known, has ended well, goes on, or is another flow's."""
 
 
 class StoreUnreadable(OtelflowError, OSError):

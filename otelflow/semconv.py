@@ -33,6 +33,17 @@ RUN_TIMEOUT: Final = "otelflow.run.timeout"  # seconds; on a run that was given 
 RUN_BODY_RUNNING: Final = "otelflow.run.body_running"  # whether what it ran goes on all the same
 ATTEMPT_NUMBER: Final = "otelflow.attempt.number"
 ATTEMPT_DELAY: Final = "otelflow.attempt.delay"  # seconds that were waited before it
+# Of a task whose value is cached: whether it came from the cache, its key, and how long it waited for another run
+CACHE_HIT: Final = "otelflow.cache.hit"
+CACHE_KEY: Final = "otelflow.cache.key"
+CACHE_WAIT: Final = "otelflow.cache.wait_seconds"
+# Of a run whose value is kept: the key; of one of a resumed flow: whether its value is that of an earlier attempt
+RUN_STORED_KEY: Final = "otelflow.run.stored_key"
+RUN_REPLAYED: Final = "otelflow.run.replayed"
+# On a flow that is kept: how often it was begun, with this time
+FLOW_RUN_ATTEMPT: Final = "otelflow.flow.run.attempt"
+# On a link to the run that a value is from, or to the attempt before: cache, replay, attempt
+LINK_REASON: Final = "otelflow.link.reason"
 GENERATOR_CLOSED_EARLY: Final = "otelflow.generator.closed_early"
 MESSAGES_OMITTED: Final = "otelflow.messages.omitted"
 ARTIFACTS_OMITTED: Final = "otelflow.artifacts.omitted"
@@ -108,6 +119,7 @@ FLOW_LAST_RUN_DURATION: Final = "otelflow_flow_last_run_duration_seconds"
 TASK_RUNS: Final = "otelflow_task_runs_total"
 TASK_RETRIES: Final = "otelflow_task_retries_total"
 TASK_RUN_DURATION: Final = "otelflow_task_run_duration_seconds"
+TASK_RESULTS_REUSED: Final = "otelflow_task_results_reused_total"
 TASK_FAILURES: Final = "otelflow_task_failures_total"
 TELEMETRY_DROPPED: Final = "otelflow_telemetry_dropped_total"
 SCHEDULE_MISSED_RUNS: Final = "otelflow_schedule_missed_runs_total"

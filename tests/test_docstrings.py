@@ -42,6 +42,7 @@ NEEDED = {
 # Methods that the engine, the SDK or the metrics call, and users at most override
 CALLED_BY_OTHERS = {
     "Artifact": ("take", "attributes", "payload"),
+    "CachePolicy": ("check", "key"),
     "Flow": ("send", "throw", "close"),
     "FlowJobMixin": ("create", "perform", "to_dict"),
     "FlowMiddleware": ("route", "error", "process_exception"),
@@ -212,7 +213,13 @@ def test_every_public_name_and_method_says_what_it_is():
                 "flow_name flow_id flow_config objective buckets data flow_run_name task_runner execute_on_call"
             ),
         ),
-        (otelflow.task, "capture_parameters capture_return_value task_name task_id task_run_name raise_on_error"),
+        (
+            otelflow.task,
+            (
+                "capture_parameters capture_return_value task_name task_id task_run_name "
+                "cache_policy cache_key_fn cache_expiration refresh_cache raise_on_error"
+            ),
+        ),
     ],
 )
 def test_help_shows_the_keywords_of_a_decorator_with_their_defaults(decorator, keywords):

@@ -144,6 +144,32 @@ def run(
     raise typer.Exit(run_target(target, param or [], options))
 
 
+@app.command(epilog=examples("otelflow resume shop.py:nightly flow_id__4bf92f3577b34da6"))
+def resume(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help="path/to/file.py:flow or package.module:flow", metavar="TARGET")],
+    run_id: Annotated[str, typer.Argument(help="The otelflow.flow.run.id of the run.", metavar="RUN_ID")],
+    tree: _Tree = None,
+    no_live: _NoLive = False,
+    traceback: Traceback = False,
+    strict_telemetry: Strict = False,
+) -> None:
+    """Go on with a run that has failed or was killed, of a flow that keeps its runs: @flow(persist_result=True).
+
+    Tasks that were done are not run again. Parameters are those of the run; exit codes are those of "run".
+    """
+    context.ensure_object(Options).traceback = traceback
+    show_warnings(with_tracebacks=traceback)
+    import otelflow._telemetry.configure as _  # noqa: F401 first: it names a variable that the SDK cannot read
+    from otelflow._cli._footer import is_possible
+    from otelflow._cli.resume import resume_target
+    from otelflow._cli.run import RunOptions
+
+    has_tree = is_terminal() if tree is None else tree
+    options = RunOptions(has_tree, traceback, strict_telemetry, is_possible() and not no_live)
+    raise typer.Exit(resume_target(target, run_id, options))
+
+
 @app.command(epilog=examples("otelflow instrument otelflow.toml --dry-run"))
 def instrument(
     file: Annotated[Path, typer.Argument(help="An otelflow.toml or pyproject.toml.", metavar="FILE")],
@@ -248,7 +274,7 @@ def forget(
         str | None, typer.Option("--older-than", metavar="AGE", help="Traces that ended longer ago: 12h, 7d, 2w.")
     ] = None,
 ) -> None:
-    """Delete stored traces, and the artifacts that only they have."""
+    """Delete stored traces, the artifacts that only they have, and the values that their runs have kept."""
     show_warnings(with_tracebacks=False)
     from otelflow._cli import show
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
-from otelflow import semconv, settings
+from otelflow import results, semconv, settings
 from otelflow._cli._console import page, say
 from otelflow._cli._spools import inner_spools, spools
 from otelflow._core.text import durations
@@ -198,12 +198,15 @@ def forget(trace_id: str | None, *, everything: bool, older_than: str | None) ->
     in_spools = _forget_in(waiting, trace_id, age, missing)
     if everything:
         _forget_in([StoredTraces(spool) for spool in inner_spools()], None, None, missing)
-    if missing and not in_store.traces + in_spools.traces:
+    values = results.forget(trace_id, older_than=age)
+    if missing and not in_store.traces + in_spools.traces + values:
         raise missing[0]
-    if stored:
-        sys.stdout.write(f"Forgot {_counted(in_store.traces, 'trace')} with {_counted(in_store.spans, 'span')}.\n")
-    if in_spools.traces:
-        sys.stdout.write(f"Forgot {_counted(in_spools.spans, 'span')} that waited to be sent.\n")
+    in_words = {
+        f"{_counted(in_store.traces, 'trace')} with {_counted(in_store.spans, 'span')}": bool(stored),
+        f"{_counted(in_spools.spans, 'span')} that waited to be sent": in_spools.traces > 0,
+        f"{_counted(values, 'value')} that tasks and flows had kept": values > 0,
+    }
+    sys.stdout.write("".join(f"Forgot {words}.\n" for words, is_said in in_words.items() if is_said))
     sys.stdout.flush()
 
 

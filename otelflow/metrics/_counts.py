@@ -18,6 +18,7 @@ from otelflow._core.flows.objective import buckets_of, objective_of
 from otelflow._core.inside import listeners
 from otelflow._core.process import clock, forks, losses, tallies
 from otelflow._core.runs import open_runs
+from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.observers import LostRun, Observer
 from otelflow._core.runs.run import Run
 from otelflow.errors import ConfigurationError
@@ -89,7 +90,7 @@ class Distribution:
 class Series:
     """The runs of one flow (``task`` is None), or of one task in it: durations by result, failures by type of error."""
 
-    __slots__ = ("bounds", "durations", "failures", "flow", "is_rest", "retries", "task")
+    __slots__ = ("bounds", "durations", "failures", "flow", "is_rest", "retries", "reused", "task")
 
     def __init__(self, flow: str, task: str | None, bounds: tuple[float, ...]) -> None:
         self.flow = flow
@@ -99,6 +100,7 @@ class Series:
         self.durations: dict[str, Distribution] = {}
         self.failures: dict[str, int] = {}
         self.retries = 0
+        self.reused = 0
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -112,6 +114,7 @@ class Series:
         twin.durations = {result: durations.copy() for result, durations in self.durations.copy().items()}
         twin.failures = self.failures.copy()
         twin.retries = self.retries
+        twin.reused = self.reused
         return twin
 
 
@@ -196,7 +199,7 @@ class Aggregator(Observer):
 
     def run_ended(self, run: Run) -> None:
         """Count *run*."""
-        if not run.kind:
+        if not run.kind or (not run.was_called and self._is_reuse(run)):
             return
         ending, duration = run.ending, run.duration
         series = self._series.get((run.flow_name, run.task_name)) or self._add_series(run)
@@ -223,6 +226,15 @@ class Aggregator(Observer):
             self._count_failure(series, label_of(ending.error_type))
         if series.is_rest:
             losses.lost("metrics", "series_limit")
+
+    def _is_reuse(self, run: Run) -> bool:
+        """Tell whether the value of *run* was there before it, and count it then: that is no run of its task."""
+        if run.ending is not SUCCESS or run.task_name is None:
+            return False
+        series = self._series.get((run.flow_name, run.task_name)) or self._add_series(run)
+        with self._lock:
+            series.reused += 1
+        return True
 
     def run_lost(self, run: LostRun) -> None:
         """Count *run* of a process that is gone: nobody else will."""
@@ -306,6 +318,7 @@ class Aggregator(Observer):
             # Counted after its run: a look between the two must not be the last.
             sum(sum(series.failures.copy().values()) for series in self._series.copy().values()),
             sum(series.retries for series in self._series.copy().values()),
+            sum(series.reused for series in self._series.copy().values()),
             len(self._series),
             len(declared.declared_flows()),
             {(id(run), run.clock) for run in open_runs.open_runs() if run.kind == "flow"},

@@ -220,6 +220,14 @@ METRICS: Final = (
         lambda snapshot: [Sample(labels, count) for labels, count in snapshot.missed_runs.items()],
     ),
     Metric(
+        semconv.TASK_RESULTS_REUSED,
+        "Calls of tasks that did not run, since their value was cached, or kept of an earlier attempt.",
+        "counter",
+        ("flow", "task"),
+        "sum",
+        lambda snapshot: [Sample(series.labels, series.reused) for series in snapshot.tasks],
+    ),
+    Metric(
         semconv.TELEMETRY_DROPPED,
         "Telemetry that was lost.",
         "counter",

@@ -11,6 +11,8 @@ import otelflow
 import otelflow.errors
 from otelflow import Flow, Flow_Run__Config, Listener, Task, add_listener, errors, flow, task
 from otelflow._core.process import process, project_files, settings
+from otelflow.cache_policies import INPUTS
+from otelflow.results import load
 
 SAID = Path(__file__).with_name("mistakes.txt")
 
@@ -18,6 +20,15 @@ SAID = Path(__file__).with_name("mistakes.txt")
 @flow
 def ready():
     """Run nothing."""
+
+
+def ready_task(page=1):
+    """Return nothing."""
+
+
+def ready_rows():
+    """Yield nothing."""
+    yield
 
 
 class Typing(Listener):
@@ -270,6 +281,19 @@ MISTAKES = {
     "metrics that are none": lambda: otelflow.configure(metrics=Unshowable()),
     "a promise that does not exist": lambda: otelflow.Objective(sucess=0.99),
     "an optional package that is not installed": lambda: _raise(errors.MissingExtra("cli")),
+    "a cache policy that is none": lambda: task(cache_policy="inputs")(ready_task),
+    "a cache policy and a key": lambda: task(cache_policy=INPUTS, cache_key_fn=len)(ready_task),
+    "a name in a cache policy that is no parameter": lambda: task(cache_policy=INPUTS - "pge")(ready_task),
+    "something in a cache policy that is no part of one": lambda: INPUTS + 3,
+    "an expiration that is over at once": lambda: task(cache_policy=INPUTS, cache_expiration=-1)(ready_task),
+    "an expiration of nothing": lambda: task(cache_expiration=60)(ready_task),
+    "a storage for nothing": lambda: task(result_storage="memory")(ready_task),
+    "a storage that is none": lambda: task(persist_result=True, result_storage=3)(ready_task),
+    "a storage that has no name": lambda: task(persist_result=True, result_storage="")(ready_task),
+    "a serializer that does not exist": lambda: task(persist_result=True, result_serializer="jsn")(ready_task),
+    "a serializer that is none": lambda: task(persist_result=True, result_serializer=3)(ready_task),
+    "a generator that is to be kept": lambda: task(persist_result=True)(ready_rows),
+    "a key of nothing that is kept": lambda: load("0" * 64, result_storage="memory"),
 }
 
 
@@ -309,7 +333,7 @@ def test_every_mistake_is_told_as_it_was_reviewed():
 def test_every_kind_of_error_that_can_be_raised_has_a_public_name():
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
 
-    assert len(kinds) == 16
+    assert len(kinds) == 24
     assert all(getattr(otelflow.errors, kind.__name__) is kind for kind in kinds)
     assert {kind.__module__ for kind in kinds} == {"otelflow.errors"}
 

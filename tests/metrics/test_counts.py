@@ -730,6 +730,7 @@ def told(flow="order", task="charge", result="success", error=None, clock=0.0, d
         clock=clock,
         duration=duration,
         ending=Ending(result, error),
+        was_called=True,
         span=trace.NonRecordingSpan(context),
     )
 

@@ -102,6 +102,7 @@ def test_every_metric_has_the_samples_of_what_was_counted_and_of_nothing_else():
     order.durations = {"success": success, "odd": empty}
     charge.durations, charge.failures = {"failure": of_task}, {"ValueError": 3, "KeyError": 1}
     order.retries = 2
+    charge.reused = 5
     open_since, lost = {"order": [50.0, 40.0, 60.0]}, {("traces", "queue_full"): 7}
 
     missed = {("nightly", "overlap"): 5}
@@ -127,6 +128,7 @@ def test_every_metric_has_the_samples_of_what_was_counted_and_of_nothing_else():
         semconv.TASK_FAILURES: {("order", "charge", "ValueError"): 3, ("order", "charge", "KeyError"): 1},
         semconv.FLOW_RETRIES: {("order",): 2, ("idle",): 0},
         semconv.TASK_RETRIES: {("order", "charge"): 0},
+        semconv.TASK_RESULTS_REUSED: {("order", "charge"): 5},
         semconv.TELEMETRY_DROPPED: {("traces", "queue_full"): 7},
         semconv.LISTENER_ERRORS: {("Audit",): 2},
         semconv.SCHEDULE_MISSED_RUNS: missed,

@@ -5,8 +5,9 @@ import functools
 from otelflow._core.process.environment import PREFIX
 from otelflow._core.process.settings_table import RUN_SETTINGS, SETTINGS
 
-COMMANDS = ("", "run", "show", "forget", "config", "doctor", "verify", "ship", "ps", "recover", "instrument", "demo")
-COMMANDS = (*COMMANDS, "serve", "exec", "generate", "generate alerts", "generate promtool-tests", "generate dashboards")
+COMMANDS = ("", "run", "resume", "show", "forget", "config", "doctor", "verify", "ship", "ps", "recover", "instrument")
+COMMANDS = (*COMMANDS, "demo", "serve", "exec", "generate")
+COMMANDS = (*COMMANDS, "generate alerts", "generate promtool-tests", "generate dashboards")
 
 
 def settings_of(table):

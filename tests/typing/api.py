@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Generator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, assert_type
 
 import otelflow
@@ -22,6 +23,8 @@ from otelflow import (
     unmapped,
     wait,
 )
+from otelflow.cache_policies import INPUTS, TASK_SOURCE
+from otelflow.results import FolderStorage, MemoryStorage, load
 from otelflow.testing import MockedDependencies, Trace, flow_trace
 
 # Tasks keep parameters and return types
@@ -149,6 +152,36 @@ async def awaits_futures() -> None:
     assert_type(await called.map([1]), list[str])
 
 
+# Tasks and flows keep their types where values are kept
+
+
+@task(
+    cache_policy=INPUTS + TASK_SOURCE - "verbose",
+    cache_expiration=timedelta(hours=1),
+    refresh_cache=False,
+    result_storage=Path("results"),
+    result_serializer="compressed/json",
+)
+def cached(number: int, verbose: bool = False) -> str:
+    return str(number)
+
+
+@task(cache_key_fn=lambda task, arguments: str(arguments["number"]), cache_expiration=60, result_storage="memory")
+async def async_cached(number: int) -> str:
+    return str(number)
+
+
+@flow(persist_result=True, result_storage=MemoryStorage())
+def persisted_flow(number: int) -> str:
+    return str(number)
+
+
+assert_type(cached(1, verbose=True), str)
+assert_type(persisted_flow(1), Flow[str])
+assert_type(persisted_flow.resume("flow_id__0"), Flow[str])
+assert_type(load("0" * 64, result_storage=FolderStorage("results")), Any)
+
+
 # With raise_on_error=False there may be nothing
 
 
@@ -260,6 +293,16 @@ class Worker:
     def static_method(number: int) -> str:
         return str(number)
 
+    @classmethod
+    @flow
+    def class_flow(cls, number: int) -> str:
+        return str(number)
+
+    @staticmethod
+    @flow(flow_name="static")
+    def static_flow(number: int) -> str:
+        return str(number)
+
     @flow
     def flow_method(self, number: int) -> str:
         return self.method(number)
@@ -273,6 +316,8 @@ assert_type(Worker.method.submit(Worker(), 1), Future[str])
 assert_type(submit(Worker().method, 1), Future[str])
 assert_type(submit(Worker.class_method, 1), Future[str])
 assert_type(Worker().flow_method(1), Flow[str])
+assert_type(Worker.class_flow(1), Flow[str])
+assert_type(Worker.static_flow(1), Flow[str])
 
 
 # Subclasses, blocks, injection

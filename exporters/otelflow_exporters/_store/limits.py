@@ -1,12 +1,12 @@
 """Where the store is and how much it may keep."""
 
 import os
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
+from otelflow._core.process.directories import state_directory
 from otelflow._core.process.environment import SWITCH
 from otelflow.errors import ConfigurationError
 
@@ -63,16 +63,7 @@ def store_directory(directory: str | os.PathLike[str] | None = None) -> Path | N
 
 def default_directory() -> Path:
     """Return the store's directory on this platform."""
-    state_home = os.environ.get("XDG_STATE_HOME", "")
-    # The XDG rules say that a relative path is to be ignored.
-    if state_home and Path(state_home).is_absolute():
-        return Path(state_home) / "otelflow" / "traces"
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else _home() / "AppData" / "Local") / "otelflow" / "traces"
-    if sys.platform == "darwin":
-        return _home() / "Library" / "Application Support" / "otelflow" / "traces"
-    return _home() / ".local" / "state" / "otelflow" / "traces"
+    return state_directory("the store", f"set {STORE_VARIABLE} to a directory, or to off") / "traces"
 
 
 def store_limits(*, max_bytes: int | None = None, max_age: timedelta | None = None) -> Limits:
@@ -116,12 +107,3 @@ def absolute(path: str, origin: str) -> Path:
         return Path(path).expanduser().absolute()
     except (RuntimeError, OSError, UnicodeError) as error:
         raise ConfigurationError(f"{origin}={path!r} is no usable path ({error}); name an absolute one") from None
-
-
-def _home() -> Path:
-    try:
-        return Path.home()
-    except RuntimeError as error:
-        raise ConfigurationError(
-            f"This user has no home directory for the store; set {STORE_VARIABLE} to a directory, or to off"
-        ) from error

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from otelflow import semconv
 from otelflow._core.flows.injection import (
+    INJECTED,
+    NAMES,
     CheckedInjection,
     Injection,
     checked_dependencies,
@@ -156,6 +158,15 @@ class Definition:
             return None
         run.was_called = False
         return UnfillableParameter("flow" if run.task is None else "task", self.name, reason)
+
+    def inputs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return these arguments by name, with the defaults of the others, and without what is injected."""
+        try:
+            bound = inspect.signature(self.target).bind_partial(*args, **kwargs)
+        except ValueError:  # a builtin without a signature
+            return {"*args": args, **kwargs}
+        bound.apply_defaults()
+        return {name: value for name, value in bound.arguments.items() if name not in NAMES and value is not INJECTED}
 
     @property
     def is_importable(self) -> bool:

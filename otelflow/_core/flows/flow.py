@@ -55,6 +55,7 @@ from otelflow.errors import ConfigurationError, FlowNotSetUp, NotCallable, Unfil
 if TYPE_CHECKING:
     import typing_extensions
 
+    from otelflow._core.flows.flow_types import MYPY, ClassMethod, FlowFunction, S
     from otelflow._core.flows.osbot_report import Flow_Stats, FlowLogger
     from otelflow._core.flows.task import Task
     from otelflow._core.inside.artifacts import Artifact, Result
@@ -639,8 +640,25 @@ def _declare(name: str, target: Any, objective: Any, buckets: Any, runner: objec
     declared.declare(declared.Declared(bounded_name(name), module, bounds, objective, description))
 
 
+if TYPE_CHECKING:  # making them takes a good part of an import
+
+    class _Decorator(Protocol):
+        if MYPY:
+
+            @overload
+            def __call__(self, target: ClassMethod[S, P, R], /) -> ClassMethod[S, P, Flow[R]]: ...
+
+        @overload
+        def __call__(self, target: Callable[P, Coroutine[Any, Any, R]], /) -> FlowFunction[P, Flow[R]]: ...
+        @overload
+        def __call__(self, target: Callable[P, R], /) -> FlowFunction[P, Flow[R]]: ...
+
+    class _Executing(Protocol):
+        def __call__(self, target: Callable[P, R], /) -> Callable[P, R]: ...
+
+
 def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..., Flow[Any]]:
-    """Return the function that *definition* becomes by ``@flow``."""
+    """Return what ``@flow`` puts in the place of a function."""
     keywords = {name: value for name, value in options.items() if name in EachFlowOptions.__annotations__}
     plan: Flow[Any] = Flow(**keywords)  # a wrong value is said at decoration, not at the first call
     _declare(
@@ -651,10 +669,10 @@ def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..
         options.get("task_runner"),
     )
 
-    def set_up(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow[Any]:
+    def set_up(args: tuple[Any, ...], kwargs: dict[str, Any], attempt: Definition = definition) -> Flow[Any]:
         flow: Flow[Any] = Flow(**keywords)
         flow.flow_state.data.update(options.get("data") or {})
-        _use_definition(flow, definition, args, kwargs)
+        _use_definition(flow, attempt, args, kwargs)
         return flow
 
     def new_flow(args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> Flow[Any]:
@@ -662,30 +680,35 @@ def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..
         flow.flow_state.set_up_at(frame, flow.flow_state.name)
         return flow
 
+    def resume(run_id: str) -> Flow[Any]:
+        """Return the flow, set up to go on with the run of this id, which has not ended well; see RunNotResumable."""
+        from otelflow._core.flows import resuming  # noqa: PLC0415 few flows are resumed
+
+        attempt, (args, kwargs) = resuming.attempt_of(definition, run_id)
+        flow = set_up(args, kwargs, attempt)
+        flow.flow_id, flow.flow_state.has_fixed_id = run_id, True
+        flow.flow_state.set_up_at(sys._getframe(1), flow.flow_state.name)  # noqa: SLF001 as in setup()
+        return flow
+
     if options.get("execute_on_call"):
         run_class = definition.run_class(FlowRun)
-        return definition.drive(lambda args, kwargs: run_class(set_up(args, kwargs), definition))
-    return call_of(new_flow)
-
-
-if TYPE_CHECKING:  # making them takes a good part of an import
-
-    class _Decorator(Protocol):
-        @overload
-        def __call__(self, target: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, Flow[R]]: ...
-        @overload
-        def __call__(self, target: Callable[P, R], /) -> Callable[P, Flow[R]]: ...
-
-    class _Executing(Protocol):
-        def __call__(self, target: Callable[P, R], /) -> Callable[P, R]: ...
+        function = definition.drive(lambda args, kwargs: run_class(set_up(args, kwargs), definition))
+    else:
+        function = call_of(new_flow)
+    vars(function)["resume"] = resume
+    return function
 
 
 if TYPE_CHECKING:
+    if MYPY:
+
+        @overload
+        def flow(target: ClassMethod[S, P, R], /) -> ClassMethod[S, P, Flow[R]]: ...
 
     @overload
-    def flow(target: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, Flow[R]]: ...
+    def flow(target: Callable[P, Coroutine[Any, Any, R]], /) -> FlowFunction[P, Flow[R]]: ...
     @overload
-    def flow(target: Callable[P, R], /) -> Callable[P, Flow[R]]: ...
+    def flow(target: Callable[P, R], /) -> FlowFunction[P, Flow[R]]: ...
     @overload
     def flow(*, execute_on_call: Literal[False] = False, **options: Unpack[CommonFlowOptions]) -> "_Decorator": ...
     @overload
@@ -706,6 +729,7 @@ def flow(target: Any = None, /, **options: Any) -> Any:
     those of ``task``.
     *on_completion*, *on_failure*, *on_cancellation*, *on_running*: the same with the ``Flow``.
     *task_runner* (a word, an executor, a runner of ``otelflow.runners``): where submitted tasks run.
+    *persist_result*, *result_storage*, *result_serializer*: as those of ``task``; its tasks use that storage, too.
     *execute_on_call* (bool): calling it runs the flow, and returns what the function returns; there is no ``Flow``.
 
     Returns a function that returns the ``Flow``. Raises UnknownKeyword, NotCallable, or ConfigurationError for a value

@@ -12,14 +12,24 @@ from otelflow._core.flows.objective import Objective
 from otelflow.errors import UnknownKeyword
 
 if TYPE_CHECKING:
+    import os
     from datetime import timedelta
-    from typing import TypedDict
+    from typing import TypeAlias, TypedDict
+
+    from otelflow._core.policies.cache_keys import CachePolicy, KeyFunction
+    from otelflow._core.results.serializers import ResultSerializer
+    from otelflow._core.results.storage import ResultStorage
 
     Seconds = float | timedelta
     #: A function is one of the attempt's number, or a wait of tenacity
     Delay = Seconds | Sequence[Seconds] | Callable[[Any], Any]
+    Storage: TypeAlias = str | os.PathLike[str] | ResultStorage | None
+    Serializer: TypeAlias = str | ResultSerializer | None
+    CacheChoice: TypeAlias = CachePolicy | KeyFunction | None
+    KeyChoice: TypeAlias = KeyFunction | None
 else:
-    Seconds = Delay = object  # datetime takes long to import; the policies look at the values themselves
+    # The policies look at the values themselves: here their types would have to be imported, datetime among them.
+    Seconds = Delay = Storage = Serializer = CacheChoice = KeyChoice = object
 
     class TypedDict:  # the real one takes a fiftieth of an import, and does nothing else
         def __init_subclass__(cls, total: bool) -> None:
@@ -53,6 +63,9 @@ class PolicyOptions(TypedDict, total=False):
     on_running: Annotated[Hook | Sequence[Hook] | None, None]
     validate_parameters: Annotated[bool, False]
     tags: Annotated[Collection[str] | None, None]
+    persist_result: Annotated[bool, False]
+    result_storage: Annotated[Storage, None]
+    result_serializer: Annotated[Serializer, None]
 
 
 class EachFlowOptions(_Options, total=False):
@@ -85,6 +98,10 @@ class CommonTaskOptions(_Options, PolicyOptions, total=False):
     task_name: Annotated[str | None, None]
     task_id: Annotated[str | None, None]
     task_run_name: Annotated[str | None, None]
+    cache_policy: Annotated[CacheChoice, None]
+    cache_key_fn: Annotated[KeyChoice, None]
+    cache_expiration: Annotated[Seconds | None, None]
+    refresh_cache: Annotated[bool, False]
 
 
 class TaskOptions(CommonTaskOptions, total=False):

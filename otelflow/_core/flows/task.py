@@ -427,6 +427,12 @@ def task(target: Any = None, /, **options: Any) -> Any:
     *on_completion*, *on_failure*, *on_cancellation*, *on_running* (a function of the ``Task``, or a list of them): what
     to call when it has ended so, or begins. *tags* (a set of texts): stand on the span.
     *validate_parameters* (bool): arguments are validated and converted by their annotations, with pydantic.
+    *persist_result* (bool): whether what it returns is kept, so that a resumed flow need not run it again.
+    *cache_policy* (of ``otelflow.cache_policies``, ``INPUTS`` say) or *cache_key_fn* (a function of task and arguments
+    that returns a text): by what two calls are the same, so that the second gets what the first has returned.
+    *cache_expiration* (seconds, or a ``timedelta``): for how long. *refresh_cache* (bool): run, and keep the new value.
+    *result_storage* (a folder, an address for fsspec, ``memory``, or a ``ResultStorage``) and *result_serializer*
+    (``json``, ``pickle``, or a ``ResultSerializer``): where values are kept, and as what.
 
     Returns a function of the same kind: plain, async or generator, with ``submit(*args, wait_for=futures, **kwargs)``,
     which lets the task run side by side with the flow and returns a ``Future``, and ``map(*rows, …)``, which submits it

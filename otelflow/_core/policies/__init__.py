@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 #: The keywords of each policy, by its module. The outermost first: what it wraps, wraps the next.
 KEYWORDS: "Final[Mapping[str, frozenset[str]]]" = {
     "validation": frozenset({"validate_parameters"}),
+    "cache": frozenset(
+        {"cache_policy", "cache_key_fn", "cache_expiration", "refresh_cache"}
+        | {"persist_result", "result_storage", "result_serializer"}
+    ),
     "retry": frozenset({"retries", "retry_delay", "retry_jitter_factor", "retry_condition_fn"}),
     "timeout": frozenset({"timeout"}),
 }

@@ -205,6 +205,16 @@ class ProcessSettings(RunSettings):
         is_path=True,
         is_harmless=False,
     )
+    results: str = _declare(
+        "",
+        "the folder in which values are kept for which no result_storage is given; empty: beside the local store",
+        is_path=True,
+        is_harmless=False,
+    )
+    results_max_bytes: int = _declare(
+        1_073_741_824, "bytes that this folder keeps, before the oldest values go", is_harmless=False
+    )
+    results_max_age_days: int = _declare(30, "days for which this folder keeps a value", is_harmless=False)
     trace_url: str = _declare(
         "",
         "the address at which a person finds a trace, with {trace_id} in it; empty: its id is said",

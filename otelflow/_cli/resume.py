@@ -1,0 +1,24 @@
+"""Go on with a run of a flow that has not ended well."""
+
+from pathlib import Path
+
+from otelflow import settings
+from otelflow._cli import _targets as targets
+from otelflow._cli.run import RunOptions, run
+from otelflow._core.process import project_files
+from otelflow.errors import RunNotResumable
+
+
+def resume_target(target: str, run_id: str, options: RunOptions) -> int:
+    """Run the flow that *target* names as the next attempt of the run *run_id*, and return the exit code.
+
+    Raises OtelflowError for input that cannot be run.
+    """
+    project_files.use_program(targets.file_of(target))  # before its settings are read
+    settings.check()
+    resume = getattr(targets.find(target), "resume", None)
+    if resume is None:
+        raise RunNotResumable(f"{target} is no function: runs are kept of those with @flow(persist_result=True)")
+    flow = resume(run_id)
+    flow.flow_state.expect_no_run()  # it is run next
+    return run(flow, options, service_name=Path(targets.place_of(target)).stem)

@@ -1,0 +1,195 @@
+"""Around the body of one run: is its value kept, is another run making it, and keep it."""
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from otelflow import semconv
+from otelflow._core.policies import checkpoints
+from otelflow._core.policies.cache_keys import digest
+from otelflow._core.policies.keeping import Keeping, link
+from otelflow._core.process import clock, forks, losses
+from otelflow._core.process.process import State
+from otelflow._core.results.records import Record
+from otelflow._core.runs.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otelflow._core.results.storage import ResultStorage
+
+_FIRST_PAUSE: Final = 0.001  # seconds
+_LONGEST_PAUSE: Final = 0.1
+
+
+class Step(Protocol):
+    """What is done around a body."""
+
+    record: Record | None
+
+    def is_ready(self) -> bool:
+        """Tell whether ``record`` is what is kept, or the body is to be run; else ask again after ``pause``."""
+
+    def pause(self) -> float:
+        """Return for how many seconds to wait."""
+
+    def reuse(self) -> Any:
+        """Return the value of ``record``, and say on the span where it is from."""
+
+    def keep(self, value: Any) -> None:
+        """Keep *value*, which the body has returned."""
+
+    def release(self) -> None:
+        """Let others go on, however the body ended; it may be called without the rest."""
+
+
+class _Making(State):
+    """The run that makes the value of each key, in this process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = forks.new_lock()
+
+    def reset(self) -> None:
+        """Know of no run."""
+        self.runs: dict[str, Run] = {}
+
+    def begin_anew(self) -> None:
+        """Leave the runs to the parent: a child must not wait for them."""
+        self.runs = {}
+
+
+_making: Final = _Making()
+
+
+class TaskStep:
+    """The step of one call of a task."""
+
+    def __init__(self, keeping: Keeping, run: Run) -> None:
+        self.record: Record | None = None
+        self._keeping: Final = keeping
+        self._run: Final = run
+        self._storage: ResultStorage | None = None
+        self._cache_key: str | None = None
+        self._run_key: str | None = None
+        self._reason = ""
+        self._is_replaying = False
+        self._unlock: Callable[[], None] | None = None
+        self._pause = _FIRST_PAUSE
+        self._waiting_since = 0.0
+        try:
+            progress = checkpoints.progress_around(run.parent)
+            self._storage = keeping.storage(None if progress is None else progress.storage)
+            if keeping.policy.is_needed:
+                self._cache_key = keeping.policy.key(run)
+            if keeping.is_persisted:
+                owner = run.task_run_id if progress is None else progress.identity
+                key = checkpoints.step_key(owner, run.definition, run.args, run.kwargs)
+                self._run_key = key if progress is None else digest(key, progress.number(key))
+                self._is_replaying = progress is not None and progress.is_resumed
+        except Exception as error:  # noqa: BLE001 the user's own function of keys may raise anything
+            keeping.keep_nothing(error)
+        if run.is_recording:
+            if self._cache_key is not None:
+                run.span.set_attribute(semconv.CACHE_KEY, self._cache_key)
+                run.span.set_attribute(semconv.CACHE_HIT, False)
+            if self._run_key is not None:
+                run.span.set_attribute(semconv.RUN_STORED_KEY, self._run_key)
+
+    def is_ready(self) -> bool:
+        """Tell whether ``record`` is what is kept, or the body is to be run; else ask again after ``pause``."""
+        if self._look_up():
+            return True
+        if self._cache_key is None or self._keeping.is_useless:
+            return True
+        if not self._acquire(self._cache_key):
+            return False
+        self._look_up()  # the run that had the lock until now may have kept it
+        return True
+
+    def pause(self) -> float:
+        """Return for how many seconds to wait."""
+        self._waiting_since = self._waiting_since or clock.perf_counter()
+        pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
+        return pause
+
+    def reuse(self) -> Any:
+        """Return the value of ``record``, and say on the span where it is from."""
+        record, run = self.record, self._run
+        assert record is not None  # noqa: S101 whoever calls this has seen it
+        run.was_called = False  # so metrics count it apart
+        if run.is_recording:
+            is_hit = self._reason == "cache"
+            run.span.set_attribute(semconv.CACHE_HIT if is_hit else semconv.RUN_REPLAYED, True)
+        link(run, record, self._reason)
+        self._note_wait()
+        return record.value
+
+    def keep(self, value: Any) -> None:
+        """Keep *value*, which the body has returned."""
+        self._note_wait()
+        for key in (self._cache_key, self._run_key):
+            if (
+                key is not None
+                and self._storage is not None
+                and not self._keeping.write(self._storage, self._run, key, value)
+            ):
+                return
+
+    def release(self) -> None:
+        """Let others go on."""
+        unlock, self._unlock = self._unlock, None
+        if unlock is not None:
+            unlock()
+
+    def _look_up(self) -> bool:
+        keeping, storage = self._keeping, self._storage
+        if storage is None:
+            return True
+        if self._is_replaying and self._run_key is not None:
+            self.record, self._reason = keeping.read(storage, self._run_key), "replay"
+        if self.record is None and self._cache_key is not None and not keeping.is_refreshed:
+            record = keeping.read(storage, self._cache_key)
+            if record is not None and (
+                keeping.expiration is None or clock.time() - record.created < keeping.expiration
+            ):
+                self.record, self._reason = record, "cache"
+        return self.record is not None
+
+    def _acquire(self, key: str) -> bool:
+        """Tell whether this run is to make the value of *key*: nobody else does, or one around it does."""
+        with _making.lock:
+            holder = _making.runs.setdefault(key, self._run)
+        if holder is not self._run:
+            above = self._run.parent
+            while above is not None and above is not holder:
+                above = above.parent
+            return above is holder  # a task that calls itself must not wait for itself
+        unlock_file: Callable[[], None] | None = None
+        acquire = getattr(self._storage, "acquire", None)
+        if acquire is not None:
+            try:
+                unlock_file = acquire(key)
+            except Exception as error:  # noqa: BLE001 a folder that cannot be written; the write says so, too
+                losses.logger.debug("No lock in %r: %s", self._storage, error)
+                unlock_file = _without_lock
+            if unlock_file is None:
+                _making.runs.pop(key, None)
+                return False
+
+        def unlock() -> None:
+            if unlock_file is not None:
+                with contextlib.suppress(OSError):  # the folder is gone
+                    unlock_file()
+            if _making.runs.get(key) is self._run:
+                del _making.runs[key]
+
+        self._unlock = unlock
+        return True
+
+    def _note_wait(self) -> None:
+        if self._waiting_since and self._run.is_recording:
+            self._run.span.set_attribute(semconv.CACHE_WAIT, clock.perf_counter() - self._waiting_since)
+
+
+def _without_lock() -> None:
+    """Unlock what was not locked."""

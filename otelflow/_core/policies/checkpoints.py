@@ -1,0 +1,239 @@
+"""How far a flow run has come, so that it can be resumed: what it was called with, and which of its tasks are done."""
+
+import contextlib
+import weakref
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from otelflow import semconv
+from otelflow._core.policies.cache_keys import code_name_of, digest, digest_of_code, imported_name, inputs_of, source_of
+from otelflow._core.policies.keeping import Keeping, link
+from otelflow._core.process import forks
+from otelflow._core.process.process import State
+from otelflow._core.results.plain_values import canonical
+from otelflow._core.results.records import Record, unpacked
+from otelflow._core.results.storage import ResultStorage
+from otelflow._core.runs.run import Run
+from otelflow.errors import ResultUnreadable, RunNotResumable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+#: How the run of a flow stands, in what is kept of it
+RUNNING: Final = "running"
+SUCCEEDED: Final = "success"
+STOPPED: Final = "stopped"
+
+
+class Progress:
+    """Where the tasks of an open flow run are kept, and under which identity; it is that of all attempts.
+
+    *numbers* are those of calls whose number another process has given them, by their keys.
+    """
+
+    def __init__(
+        self, identity: str, storage: ResultStorage, *, is_resumed: bool, numbers: "Mapping[str, int] | None" = None
+    ) -> None:
+        self.identity: Final = identity
+        self.storage: Final = storage
+        self.is_resumed: Final = is_resumed
+        self._counts: Final[Counter[str]] = Counter(numbers)
+        self._lock: Final = forks.new_lock()
+
+    def number(self, key: str) -> int:
+        """Return how many calls with the same *key* there were before."""
+        with self._lock:
+            self._counts[key] += 1
+            return self._counts[key] - 1
+
+
+class _Open(State):
+    """The progress of each open flow run."""
+
+    def reset(self) -> None:
+        """Know of no run."""
+        self.progress: weakref.WeakKeyDictionary[Run, Progress] = weakref.WeakKeyDictionary()
+
+
+_open: Final = _Open()
+
+
+def progress_around(run: Run | None) -> Progress | None:
+    """Return the progress of *run*, or of the innermost flow around it that is kept, or None."""
+    while run is not None:
+        progress = _open.progress.get(run)
+        if progress is not None:
+            return progress
+        run = run.parent
+    return None
+
+
+def step_key(owner: str | None, definition: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """Return what stands for the call of a task in the run *owner*; it may come several times."""
+    name = imported_name(definition.code_name)
+    inputs = canonical(definition.inputs(args, kwargs))
+    return digest("run", owner, name, definition.name, digest_of_code(definition.target), inputs)
+
+
+class Passport(NamedTuple):
+    """What a task that runs in another process must know of the progress of its flow; it can be pickled."""
+
+    identity: str
+    storage: ResultStorage
+    is_resumed: bool
+    key: str
+    number: int
+
+
+def passport_of(run: Run | None, definition: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Passport | None:
+    """Return what travels with a call of a task from *run*, which calls it, to another process; None: nothing is kept.
+
+    It counts as the call that it is: ask once. Raises ResultNotStorable when its inputs make no key.
+    """
+    progress = progress_around(run) if definition.options.get("persist_result") else None
+    if progress is None:
+        return None
+    key = step_key(progress.identity, definition, args, kwargs)
+    return Passport(progress.identity, progress.storage, progress.is_resumed, key, progress.number(key))
+
+
+def enter_with(run: Run, passport: Passport) -> None:
+    """Let *run*, which stands for the flow in this process, be the one that *passport* is from."""
+    identity, storage, is_resumed, key, number = passport
+    _open.progress[run] = Progress(identity, storage, is_resumed=is_resumed, numbers={key: number})
+
+
+def key_of(run_id: str) -> str:
+    """Return the key under which the checkpoint of a flow run is kept."""
+    return digest("flow run", run_id)
+
+
+class FlowStep:
+    """The step of one run of a flow: its checkpoint is written before it begins, and when it has ended."""
+
+    record: Record | None = None
+
+    def __init__(self, keeping: Keeping, run: Run) -> None:
+        self._keeping: Final = keeping
+        self._run: Final = run
+        self._key = self._value_key = ""
+        self._storage: ResultStorage | None = None
+        self._checkpoint: dict[str, Any] | None = None
+        self._unlock: Callable[[], None] | None = None
+
+    def is_ready(self) -> bool:
+        """Begin to keep what the run does; what is wrong with that is said once, and the run goes on.
+
+        Raises RunNotResumable when it is an attempt of a run that goes on elsewhere, or is not kept any more.
+        """
+        keeping, run = self._keeping, self._run
+        try:
+            self._begin(progress_around(run.parent))
+        except RunNotResumable:
+            raise
+        except Exception as error:  # noqa: BLE001 inputs that make no key, or a disk
+            keeping.keep_nothing(error)
+        return True
+
+    def _begin(self, around: Progress | None) -> None:
+        keeping, run = self._keeping, self._run
+        is_resumed = keeping.is_resumed or (around is not None and around.is_resumed)
+        identity = run.flow_run_id or ""
+        if around is not None:
+            key = digest("flow", around.identity, code_name_of(run), canonical(inputs_of(run)))
+            identity = digest(key, around.number(key))
+        self._storage = storage = keeping.storage(None if around is None else around.storage)
+        self._key = key_of(identity)
+        self._value_key = digest("value of a flow", identity)
+        acquire = getattr(storage, "acquire", None)
+        self._unlock = None if acquire is None else acquire(self._key)
+        if self._unlock is None and acquire is not None and keeping.is_resumed:
+            raise RunNotResumable(f"run {identity} goes on in another process or thread")
+        earlier = keeping.read(storage, self._key) if is_resumed else None
+        if earlier is None and keeping.is_resumed:
+            raise RunNotResumable(f"run {identity} is not kept any more")
+        attempt = 1 if earlier is None else earlier.value["attempt"] + 1
+        self._checkpoint = {
+            "flow": code_name_of(run),
+            "source": source_of(run),
+            "attempt": attempt,
+            "state": RUNNING,
+            "args": run.args,
+            "kwargs": run.kwargs,
+        }
+        if run.is_recording:
+            run.span.set_attribute(semconv.FLOW_RUN_ATTEMPT, attempt)
+            run.span.set_attribute(semconv.RUN_STORED_KEY, self._value_key)
+        if earlier is not None:
+            link(run, earlier, "attempt")
+        keeping.write(storage, run, self._key, self._checkpoint, "what it was called with, so it cannot be resumed")
+        _open.progress[run] = Progress(identity, storage, is_resumed=is_resumed)
+
+    def pause(self) -> float:
+        """Return for how many seconds to wait: it never has to."""
+        return 0.0
+
+    def reuse(self) -> Any:
+        """Return nothing: the body of a flow always runs."""
+
+    def keep(self, value: Any) -> None:
+        """Keep that the run is done, and *value*."""
+        self._end(SUCCEEDED, value)
+
+    def release(self) -> None:
+        """Keep that the run has stopped, unless it is done."""
+        unlock, self._unlock = self._unlock, None
+        _open.progress.pop(self._run, None)
+        self._end(STOPPED, None)
+        if unlock is not None:
+            with contextlib.suppress(OSError):  # the folder is gone
+                unlock()
+
+    def _end(self, state: str, value: object) -> None:
+        checkpoint, self._checkpoint = self._checkpoint, None
+        if checkpoint is None or self._storage is None:
+            return
+        keeping, storage, run = self._keeping, self._storage, self._run
+        if state == SUCCEEDED:
+            keeping.write(storage, run, self._value_key, value)
+        keeping.write(storage, run, self._key, {**checkpoint, "state": state})
+
+
+class Checkpoint(NamedTuple):
+    """What is kept of a flow run that can be resumed: *source* stands for the code that its flow had."""
+
+    flow: str
+    source: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+def checkpoint_of(keeping: Keeping, run_id: str, flow: str) -> Checkpoint:
+    """Return what is kept of the run *run_id* of *flow*.
+
+    Raises RunNotResumable when there is nothing, or nothing to resume; ResultUnreadable, OSError.
+    """
+    storage, key = keeping.storage(), key_of(run_id)
+    content = storage.read(key)
+    if content is None:
+        raise RunNotResumable(
+            f"No run {run_id!r} is kept in {storage!r}: give the otelflow.flow.run.id of one that was begun with "
+            "persist_result=True, and is not older than what is kept there"
+        )
+    try:
+        value = unpacked(content, key, keeping.serializer).value
+        checkpoint = Checkpoint(*(value[name] for name in Checkpoint._fields))
+        state = value["state"]
+    except (ResultUnreadable, KeyError, TypeError) as error:
+        raise ResultUnreadable(f"What is kept of run {run_id} in {storage!r} cannot be used: {error}") from None
+    if checkpoint.flow != flow:
+        raise RunNotResumable(f"Run {run_id} is one of flow {checkpoint.flow}, not of {flow}")
+    if state == SUCCEEDED:
+        raise RunNotResumable(f"Run {run_id} has ended well: there is nothing to resume")
+    acquire = getattr(storage, "acquire", None)
+    unlock = None if acquire is None else acquire(key)
+    if acquire is not None and unlock is None:
+        raise RunNotResumable(f"Run {run_id} goes on, in this process or another: end it before it is resumed")
+    if unlock is not None:
+        unlock()
+    return checkpoint

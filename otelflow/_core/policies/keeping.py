@@ -1,0 +1,107 @@
+"""What a flow or task wants kept, and how: read from its keywords, at decoration."""
+
+from typing import Final
+
+from opentelemetry.trace import SpanContext, TraceFlags
+
+from otelflow import semconv
+from otelflow._core.policies.cache_keys import CachePolicy
+from otelflow._core.process import clock, losses
+from otelflow._core.results.records import Record, packed, unpacked
+from otelflow._core.results.serializers import ResultSerializer
+from otelflow._core.results.storage import FolderStorage, MemoryStorage, ResultStorage, default_storage
+from otelflow._core.runs import spans
+from otelflow._core.runs.run import Run
+from otelflow.errors import ResultNotStorable, ResultUnreadable
+
+
+def link(run: Run, record: Record, reason: str) -> None:
+    """Link the span of *run* to that which *record* is from."""
+    if run.is_recording and record.trace_id:
+        context = SpanContext(
+            record.trace_id, record.span_id, is_remote=True, trace_flags=TraceFlags(record.trace_flags)
+        )
+        run.span.add_link(context, {semconv.LINK_REASON: reason})
+
+
+class Keeping:
+    """The keywords of one flow or task, checked; *storage* None is the default one."""
+
+    def __init__(
+        self,
+        owner: str,
+        policy: CachePolicy,
+        storage: ResultStorage | None,
+        serializer: ResultSerializer,
+        expiration: float | None,
+        *,
+        is_persisted: bool,
+        is_refreshed: bool,
+        is_resumed: bool = False,
+    ) -> None:
+        self.owner: Final = owner
+        self.policy: Final = policy
+        self.own_storage: Final = storage
+        self.serializer: Final = serializer
+        self.expiration: Final = expiration
+        self.is_persisted: Final = is_persisted
+        self.is_refreshed: Final = is_refreshed
+        self.is_resumed: Final = is_resumed
+        #: Whether a value could not be kept: then nobody waits for the next
+        self.is_useless = False
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether reading and writing may take long."""
+        storage = self.own_storage
+        return storage is not None and not isinstance(storage, FolderStorage | MemoryStorage)
+
+    def storage(self, of_flow: ResultStorage | None = None) -> ResultStorage:
+        """Return where to keep: its own storage, else that *of_flow*, else the default. Raises ConfigurationError."""
+        return self.own_storage or of_flow or default_storage()
+
+    def read(self, storage: ResultStorage, key: str) -> Record | None:
+        """Return what is kept under *key*, or None; what cannot be used is said once."""
+        try:
+            content = storage.read(key)
+            return None if content is None else unpacked(content, key, self.serializer)
+        except ResultUnreadable as error:
+            self._warn("unreadable", f"What is kept in {storage!r} as {key} cannot be used, and is made anew: {error}")
+        except Exception as error:  # noqa: BLE001 a storage of the user's, or a disk, may raise anything
+            self._warn("read", f"Nothing can be read from {storage!r}: {type(error).__name__}: {error}")
+        return None
+
+    def write(
+        self, storage: ResultStorage, run: Run, key: str, value: object, subject: str = "what it returns"
+    ) -> bool:
+        """Keep *value*, which is from *run*, under *key*; return whether it is. What cannot be kept is said once.
+
+        *subject* is what the value is, for the log.
+        """
+        context = spans.context_of(run.span)
+        trace_id, span_id, flags = (
+            (0, 0, 0) if context is None else (context.trace_id, context.span_id, context.trace_flags)
+        )
+        record = Record(key, self.owner, run.run_id or "", trace_id, span_id, int(flags), clock.time(), value)
+        try:
+            storage.write(key, packed(record, self.serializer))
+        except ResultNotStorable as error:
+            cure = "" if "pickle" in self.serializer.name else "; return plain data, or give result_serializer='pickle'"
+            self._warn("not storable", f"Nothing is kept of {subject}, since {error}{cure}")
+        except Exception as error:  # noqa: BLE001 as above
+            self._warn("write", f"Nothing can be kept in {storage!r}: {type(error).__name__}: {error}")
+        else:
+            return True
+        self.is_useless = True
+        return False
+
+    def keep_nothing(self, error: Exception) -> None:
+        """Say once that a call runs as if nothing were kept, since *error* was raised before it."""
+        if isinstance(error, ResultNotStorable):
+            reason = f"of its inputs no key can be made, since {error}; give a cache_key_fn, or leave the input out"
+        else:
+            reason = f"{type(error).__name__}: {error}"
+        self._warn("key", f"It runs as if nothing were kept: {reason}")
+
+    def _warn(self, kind: str, message: str) -> None:
+        losses.warn_once(f"kept {kind} {self.owner}", "%s: %s (said once)", self.owner, message)

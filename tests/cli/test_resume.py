@@ -1,0 +1,80 @@
+"""``otelflow resume`` goes on with a run that has failed or was killed."""
+
+import re
+
+import pytest
+
+PROGRAM = """
+import os, signal
+from otelflow import Flow, flow, task
+
+@task(persist_result=True)
+def fetch(page: int) -> list[int]:
+    print(f"fetching {page}")
+    return [page]
+
+@flow(persist_result=True)
+def pages(last: int, this_flow=None):
+    print(f"run {this_flow.flow_id}", flush=True)
+    values = [fetch(page) for page in range(last)]
+    if not os.path.exists("mended"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    print(values)
+
+@flow
+def plain(): ...
+
+class Main(Flow):
+    def main(self): ...
+"""
+
+
+@pytest.fixture
+def program(tmp_path, run_command):
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "shop.py").write_text(PROGRAM)
+
+    def call(*arguments):
+        return run_command(*arguments, store=tmp_path / "store", cwd=folder, XDG_STATE_HOME=str(tmp_path / "state"))
+
+    call.folder = folder
+    return call
+
+
+def test_a_run_that_was_killed_goes_on_with_its_parameters_and_what_was_done_is_not_done_again(program):
+    killed = program("run", "shop.py:pages", "--param", "last=2")
+    run_id = re.search(r"run (flow_id__\w+)", killed.out)[1]
+    (program.folder / "mended").touch()
+
+    resumed = program("resume", "shop.py:pages", run_id)
+    again = program("resume", "shop.py:pages", run_id)
+
+    assert (killed.code, killed.out.count("fetching")) == (-9, 2)
+    assert (resumed.code, resumed.out) == (0, f"run {run_id}\n[[0], [1]]\n")
+    assert "otelflow: flow pages: success in" in resumed.err
+    assert (again.code, again.out) == (2, "")
+    assert again.err == f"otelflow: Run {run_id} has ended well: there is nothing to resume\n"
+
+
+def test_what_cannot_be_resumed_is_one_line_that_says_why(program):
+    unknown = program("resume", "shop.py:pages", "flow_id__0")
+    plain = program("resume", "shop.py:plain", "flow_id__0")
+    main = program("resume", "shop.py:Main", "flow_id__0")
+
+    assert unknown.err.startswith("otelflow: No run 'flow_id__0' is kept in FolderStorage(")
+    assert plain.err == "otelflow: flow 'plain' keeps nothing of its runs: write @flow(persist_result=True)\n"
+    assert main.err == (
+        "otelflow: shop.py:Main is no function: runs are kept of those with @flow(persist_result=True)\n"
+    )
+    assert {done.code for done in (unknown, plain, main)} == {2}
+
+
+def test_what_was_kept_is_forgotten_with_its_trace(program):
+    run_id = re.search(r"run (flow_id__\w+)", program("run", "shop.py:pages", "-p", "last=2").out)[1]
+
+    done = program("forget", "--all")
+
+    assert "Forgot 3 values that tasks and flows had kept.\n" in done.out
+    assert program("resume", "shop.py:pages", run_id).code == 2
+    assert "value" not in program("forget", "--all").out

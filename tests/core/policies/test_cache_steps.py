@@ -1,0 +1,224 @@
+"""A value that several want at once is made once: in threads, in coroutines, in processes."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from otelflow import ThreadPoolExecutor, semconv, task
+from otelflow.cache_policies import INPUTS
+
+PATIENCE = 60
+
+
+@pytest.mark.parametrize("storage", ["memory", None])
+def test_threads_that_want_the_same_value_wait_for_the_one_that_makes_it(storage, spans):
+    calls, began, may_go_on = [], threading.Event(), threading.Event()
+
+    @task(cache_policy=INPUTS, result_storage=storage)
+    def slow(number):
+        calls.append(number)
+        began.set()
+        assert may_go_on.wait(PATIENCE)
+        return number
+
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(slow, 1)
+        assert began.wait(PATIENCE)
+        others = [pool.submit(slow, 1) for _ in range(3)]
+        while len(spans_that_wait()) < 4:
+            time.sleep(0.001)
+        time.sleep(0.5)  # they are open, and are about to look for the value
+        may_go_on.set()
+        values = [future.result(PATIENCE) for future in (first, *others)]
+
+    assert (values, calls) == ([1] * 4, [1])
+    hits = [span for span in spans.named("task slow") if span.attributes[semconv.CACHE_HIT]]
+    assert len(hits) == 3
+    assert all(span.attributes[semconv.CACHE_WAIT] > 0 for span in hits)
+
+
+def spans_that_wait():
+    from otelflow._core.runs import open_runs
+
+    return [run for run in open_runs.open_runs() if run.task_name == "slow"]
+
+
+def test_coroutines_that_want_the_same_value_wait_without_blocking_their_loop():
+    calls = []
+
+    @task(cache_policy=INPUTS)
+    async def slow(number):
+        calls.append(number)
+        await asyncio.sleep(0.05)
+        return number
+
+    async def many():
+        return await asyncio.gather(*(slow(number % 2) for number in range(10)))
+
+    assert asyncio.run(many()) == [0, 1] * 5
+    assert sorted(calls) == [0, 1]
+
+
+def test_a_failure_lets_the_next_one_try():
+    calls = []
+
+    @task(cache_policy=INPUTS)
+    async def shaky():
+        calls.append(1)
+        await asyncio.sleep(0.02)
+        if len(calls) == 1:
+            raise LookupError("not yet")
+        return len(calls)
+
+    async def many():
+        return await asyncio.gather(*(shaky() for _ in range(4)), return_exceptions=True)
+
+    values = asyncio.run(many())
+
+    assert [type(value) for value in values] == [LookupError, int, int, int]
+    assert len(calls) == 2
+
+
+def test_one_that_is_cancelled_lets_the_next_one_go_on():
+    calls, began = [], asyncio.Event()
+
+    @task(cache_policy=INPUTS)
+    async def slow():
+        calls.append(1)
+        began.set()
+        await asyncio.sleep(0 if len(calls) > 1 else PATIENCE)
+        return 7
+
+    async def two():
+        first = asyncio.create_task(slow())
+        await began.wait()
+        second = asyncio.create_task(slow())
+        await asyncio.sleep(0.01)
+        first.cancel()
+        return await asyncio.gather(first, second, return_exceptions=True)
+
+    cancelled, value = asyncio.run(two())
+
+    assert isinstance(cancelled, asyncio.CancelledError)
+    assert (value, len(calls)) == (7, 2)
+
+
+def test_a_task_that_calls_itself_with_the_same_inputs_does_not_wait_for_itself():
+    calls = []
+
+    @task(cache_policy=INPUTS)
+    def recursive(number):
+        calls.append(number)
+        return recursive(number) if len(calls) < 3 else number
+
+    assert recursive(1) == 1
+    assert len(calls) == 3
+
+
+def test_where_nothing_can_be_kept_nobody_waits_for_the_next():
+    barrier = threading.Barrier(2, timeout=PATIENCE)
+    calls = []
+
+    @task(cache_policy=INPUTS)
+    def unkept():
+        calls.append(1)
+        if len(calls) > 1:
+            barrier.wait()
+        return object()
+
+    unkept()
+    with ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(unkept) for _ in range(2)]:
+            future.result(PATIENCE)
+
+    assert len(calls) == 3
+
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from otelflow import task
+from otelflow.cache_policies import INPUTS
+
+folder = Path(sys.argv[1])
+
+@task(cache_policy=INPUTS, result_storage=folder / "results")
+def slow(number):
+    with open(folder / "calls", "a") as file:
+        file.write("call\\n")
+    (folder / "began").touch()
+    while not (folder / "go").exists():
+        time.sleep(0.001)
+    return number
+
+(folder / f"ready-{sys.argv[2]}").touch()
+print(slow(7))
+"""
+
+
+def start(folder, name):
+    file = folder / "program.py"
+    file.write_text(PROGRAM)
+    return subprocess.Popen([sys.executable, file, folder, name], stdout=subprocess.PIPE, text=True)
+
+
+def wait_for(path):
+    end = time.monotonic() + PATIENCE
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} does not come"
+        time.sleep(0.005)
+
+
+def test_processes_that_want_the_same_value_wait_for_the_one_that_makes_it(tmp_path):
+    processes = [start(tmp_path, str(number)) for number in range(3)]
+    for number in range(3):
+        wait_for(tmp_path / f"ready-{number}")
+    wait_for(tmp_path / "began")
+
+    (tmp_path / "go").touch()
+
+    assert [process.communicate(timeout=PATIENCE)[0] for process in processes] == ["7\n"] * 3
+    assert (tmp_path / "calls").read_text() == "call\n"
+    assert len(list((tmp_path / "results").iterdir())) == 1
+
+
+def test_when_the_process_that_makes_it_is_killed_the_next_one_goes_on(tmp_path):
+    first = start(tmp_path, "first")
+    wait_for(tmp_path / "began")
+    second = start(tmp_path, "second")
+    wait_for(tmp_path / "ready-second")
+
+    first.kill()
+    first.communicate(timeout=PATIENCE)
+    (tmp_path / "go").touch()
+
+    assert second.communicate(timeout=PATIENCE)[0] == "7\n"
+    assert (tmp_path / "calls").read_text() == "call\ncall\n"
+
+
+def test_a_forked_child_does_not_wait_for_what_its_parent_makes(tmp_path):
+    program = """
+import os, sys
+from otelflow import task
+from otelflow.cache_policies import INPUTS
+
+@task(cache_policy=INPUTS, result_storage=sys.argv[1])
+def forking(number):
+    if os.fork() == 0:
+        os._exit(forking(number) if False else other(number))
+    return os.waitstatus_to_exitcode(os.wait()[1])
+
+@task(cache_policy=INPUTS, result_storage=sys.argv[1])
+def other(number):
+    return number + 1
+
+print(forking(7), forking(7), other(7))
+"""
+    command = [sys.executable, "-c", program, str(tmp_path / "results")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+    assert (done.stdout, done.stderr) == ("8 8 8\n", "")

@@ -1,0 +1,131 @@
+"""The checkpoint of a flow run is there from its first moment on, and says how it ended."""
+
+import pickle
+
+import pytest
+
+from otelflow import flow, semconv, task
+from otelflow._core.flows.definition import definition_of
+from otelflow._core.policies.checkpoints import RUNNING, STOPPED, SUCCEEDED, enter_with, key_of, passport_of
+from otelflow._core.results.records import unpacked
+from otelflow._core.results.serializers import serializer_of
+from otelflow._core.runs.current import current_run
+from otelflow.results import MemoryStorage
+
+
+@pytest.fixture
+def storage():
+    return MemoryStorage()
+
+
+def kept(storage, run_id):
+    content = storage.read(key_of(run_id))
+    return content and unpacked(content, key_of(run_id), serializer_of("test", None)).value
+
+
+def test_it_says_how_far_the_run_is_and_with_what_it_was_called(storage):
+    states = []
+
+    @flow(persist_result=True, result_storage=storage)
+    def nightly(day, this_flow=None, **more):
+        states.append(kept(storage, this_flow.flow_id)["state"])
+        if day == "sunday":
+            raise LookupError(day)
+
+    good = nightly("monday", rows={1, 2}).execute()
+    bad = nightly("sunday")
+    with pytest.raises(LookupError):
+        bad.execute()
+
+    checkpoint = kept(storage, good.flow_id)
+    assert (checkpoint["args"], checkpoint["kwargs"]) == (("monday",), {"rows": {1, 2}})
+    assert checkpoint["flow"].endswith("nightly")
+    assert [*states, checkpoint["state"], kept(storage, bad.flow_id)["state"]] == [RUNNING, RUNNING, SUCCEEDED, STOPPED]
+
+
+def test_the_storage_of_a_flow_is_that_of_its_tasks_unless_they_have_their_own(storage, spans):
+    own = MemoryStorage()
+
+    @task(persist_result=True)
+    def step():
+        return 1
+
+    @task(persist_result=True, result_storage=own)
+    def own_step():
+        return 2
+
+    @flow(persist_result=True, result_storage=storage)
+    def nightly():
+        return step() + own_step()
+
+    nightly().execute()
+
+    keys = {name: spans.one(f"task {name}").attributes[semconv.RUN_STORED_KEY] for name in ("step", "own_step")}
+    assert storage.read(keys["step"])
+    assert own.read(keys["own_step"])
+    assert not storage.read(keys["own_step"])
+
+
+def test_a_flow_that_keeps_nothing_leaves_its_tasks_to_themselves(spans):
+    @task(persist_result=True)
+    def step():
+        return 1
+
+    @flow
+    def nightly():
+        return step()
+
+    nightly().execute()
+
+    assert semconv.FLOW_RUN_ATTEMPT not in spans.one("flow nightly").attributes
+    assert semconv.RUN_STORED_KEY in spans.one("task step").attributes
+
+
+def test_a_task_in_another_process_is_kept_as_it_would_be_in_its_flow(tmp_path, spans):
+    passports = []
+
+    @task(persist_result=True)
+    def step(number):
+        return number
+
+    @task
+    def send(number):
+        passport = passport_of(current_run(), definition_of(step), (number,), {})
+        passports.append(pickle.loads(pickle.dumps(passport)))
+
+    @flow(persist_result=True, result_storage=tmp_path)
+    def nightly():
+        step(1)
+        send(1)
+        step(1)
+
+    @flow(flow_name="stands for it")
+    def elsewhere():
+        enter_with(current_run(), passports[0])
+        step(1)
+
+    run = nightly().execute()
+    elsewhere().execute()
+
+    assert passports[0].number == 1
+    keys = [span.attributes[semconv.RUN_STORED_KEY] for span in spans.named("task step")]
+    assert len(set(keys)) == 3
+    assert len([file for file in tmp_path.iterdir() if file.name in keys]) == 3
+    assert run.status == "success"
+
+
+def test_where_nothing_is_kept_nothing_travels():
+    @task
+    def plain():
+        return passport_of(current_run(), definition_of(plain), (), {})
+
+    @task(persist_result=True)
+    def persisted():
+        return passport_of(current_run(), definition_of(persisted), (), {})
+
+    @flow(persist_result=True)
+    def nightly():
+        return plain()
+
+    assert nightly().execute().flow_return_value is None
+    assert persisted() is None
