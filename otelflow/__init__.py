@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from otelflow._core.inside.listeners import Flow_Events, add_listener, flow_events, remove_listener
     from otelflow._core.inside.log_capture import get_run_logger
     from otelflow._core.policies.delays import exponential_backoff
+    from otelflow._core.policies.limits import concurrency, rate_limit
     from otelflow._core.runs.propagation import continue_trace, trace_environment, trace_headers
     from otelflow._core.text.redaction import redact
     from otelflow._telemetry.configure import Telemetry, configure, force_flush
@@ -49,6 +50,7 @@ __all__ = [
     "ThreadPoolExecutor",
     "add_listener",
     "as_completed",
+    "concurrency",
     "configure",
     "continue_trace",
     "exponential_backoff",
@@ -56,6 +58,7 @@ __all__ = [
     "flow_events",
     "force_flush",
     "get_run_logger",
+    "rate_limit",
     "redact",
     "remove_listener",
     "submit",
@@ -80,12 +83,14 @@ _LATE: Final = {
     "ThreadPoolExecutor": "otelflow._core.flows.thread_pool",
     "add_listener": "otelflow._core.inside.listeners",
     "as_completed": "otelflow._core.flows.future",
+    "concurrency": "otelflow._core.policies.limits",
     "configure": "otelflow._telemetry.configure",
     "continue_trace": "otelflow._core.runs.propagation",
     "exponential_backoff": "otelflow._core.policies.delays",
     "flow_events": "otelflow._core.inside.listeners",
     "force_flush": "otelflow._telemetry.configure",
     "get_run_logger": "otelflow._core.inside.log_capture",
+    "rate_limit": "otelflow._core.policies.limits",
     "redact": "otelflow._core.text.redaction",
     "remove_listener": "otelflow._core.inside.listeners",
     "submit": "otelflow._core.flows.submitting",

@@ -13,6 +13,7 @@ OtelflowError
 ├── NotPortable (TypeError)             a task, argument or result that cannot go to another process, or come from it
 ├── WorkerLost (RuntimeError)           the process that ran a task was killed, or has crashed
 ├── BlockedLoop (RuntimeError)          waiting for a future would block the loop that runs it
+├── LimitTimeout (TimeoutError)         a limit was waited for too long
 ├── InvalidArtifact (ValueError)        an artifact that cannot be recorded as asked
 ├── InvalidListener (TypeError)         a listener without a hook
 ├── TargetNotFound (LookupError)        no such file, module or flow
@@ -40,6 +41,7 @@ __all__ = [
     "InvalidArtifact",
     "InvalidListener",
     "InvalidParameter",
+    "LimitTimeout",
     "MissingExtra",
     "NotCallable",
     "NotPortable",
@@ -191,6 +193,19 @@ class BlockedLoop(OtelflowError, RuntimeError):
         super().__init__(
             f"waiting for task {task_name!r} would block the event loop that runs it: await its future instead"
         )
+
+
+class LimitTimeout(OtelflowError, TimeoutError):
+    """Raised where ``concurrency`` or ``rate_limit`` was waited for longer than its time-out; ``limit`` is its name."""
+
+    def __init__(self, limit: str, words: str, seconds: float) -> None:
+        super().__init__(
+            f"the limit {limit!r} ({words}) was not free within {seconds:g} s: give it more time, or let fewer want it"
+        )
+        self.limit, self.words, self.seconds = limit, words, seconds
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.limit, self.words, self.seconds), vars(self)  # an OSError is made by its __init__
 
 
 class InvalidArtifact(OtelflowError, ValueError):

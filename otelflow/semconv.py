@@ -61,6 +61,9 @@ SCHEDULE_NAME: Final = "otelflow.schedule.name"
 SCHEDULE_TIME: Final = "otelflow.schedule.time"
 SCHEDULE_MISSED: Final = "otelflow.schedule.missed"
 
+# How many seconds a run has waited for a limit before it could go on
+LIMIT_WAITED: Final = "otelflow.limit.waited.{name}"
+
 # OpenTelemetry's own
 CODE_FUNCTION_NAME: Final = "code.function.name"
 ERROR_TYPE: Final = "error.type"
@@ -123,5 +126,7 @@ TASK_RESULTS_REUSED: Final = "otelflow_task_results_reused_total"
 TASK_FAILURES: Final = "otelflow_task_failures_total"
 TELEMETRY_DROPPED: Final = "otelflow_telemetry_dropped_total"
 SCHEDULE_MISSED_RUNS: Final = "otelflow_schedule_missed_runs_total"
+LIMIT_PASSES: Final = "otelflow_limit_passes_total"
+LIMIT_WAIT: Final = "otelflow_limit_wait_seconds_total"
 LISTENER_ERRORS: Final = "otelflow_listener_errors_total"
 BUILD_INFO: Final = "otelflow_build_info"

@@ -128,6 +128,8 @@ class Snapshot(NamedTuple):
     listener_errors: Mapping[str, int]
     since: float
     missed_runs: Mapping[tuple[str, str], int] = MappingProxyType({})
+    limit_waits: Mapping[str, int] = MappingProxyType({})
+    limit_seconds: Mapping[str, float] = MappingProxyType({})
 
     @property
     def active_flows(self) -> set[str]:
@@ -325,6 +327,7 @@ class Aggregator(Observer):
             Counter(losses.dropped),
             Counter(losses.listener_errors),
             Counter(tallies.missed_runs),
+            Counter(tallies.limit_waits),
             len(listeners.listeners()),
         )
 
@@ -350,6 +353,8 @@ class Aggregator(Observer):
             {**names, **(Counter(losses.listener_errors) - errors)},
             self._since,
             tallies.missed_runs.copy(),
+            tallies.limit_waits.copy(),
+            tallies.limit_seconds.copy(),
         )
 
 

@@ -228,6 +228,23 @@ METRICS: Final = (
         lambda snapshot: [Sample(series.labels, series.reused) for series in snapshot.tasks],
     ),
     Metric(
+        semconv.LIMIT_PASSES,
+        "How often a limit let somebody begin.",
+        "counter",
+        ("limit",),
+        "sum",
+        lambda snapshot: [Sample((name,), count) for name, count in snapshot.limit_waits.items()],
+    ),
+    Metric(
+        semconv.LIMIT_WAIT,
+        "How long limits were waited for.",
+        "counter",
+        ("limit",),
+        "sum",
+        lambda snapshot: [Sample((name,), seconds) for name, seconds in snapshot.limit_seconds.items()],
+        unit="s",
+    ),
+    Metric(
         semconv.TELEMETRY_DROPPED,
         "Telemetry that was lost.",
         "counter",

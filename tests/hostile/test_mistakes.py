@@ -13,6 +13,7 @@ from otelflow import Flow, Flow_Run__Config, Listener, Task, add_listener, error
 from otelflow._core.process import process, project_files, settings
 from otelflow.cache_policies import INPUTS
 from otelflow.results import load
+from otelflow.serve import Schedule, serve
 
 SAID = Path(__file__).with_name("mistakes.txt")
 
@@ -225,6 +226,24 @@ MISTAKES = {
     "tags that are one text": lambda: task(tags="nightly")(pow),
     "an argument that does not fit its annotation": lambda: task(validate_parameters=True)(halve)("x"),
     "retries of a generator": lambda: task(retries=1)(numbers),
+    "a limit without a number": lambda: task(concurrency={"db": "five"})(pow),
+    "a limit of none": lambda: otelflow.concurrency("db", 0),
+    "a limit without a name": lambda: task(concurrency={"": 5})(pow),
+    "a limit that is no dict": lambda: task(concurrency="db")(pow),
+    "a limit that cannot be shown": lambda: otelflow.concurrency("db", Unshowable()),
+    "a rate without a time": lambda: task(rate_limit={"api": "10"})(pow),
+    "a rate that is a number": lambda: otelflow.rate_limit("api", 10),
+    "a time-out of no limit": lambda: task(limit_timeout=5)(pow),
+    "a limit that is waited for below nothing": lambda: otelflow.concurrency("db", 5, timeout=-1),
+    "a limit of a generator": lambda: task(concurrency={"db": 5})(numbers),
+    "a schedule without a time": lambda: Schedule(pow),
+    "a schedule with two times": lambda: Schedule(pow, every="1h", cron="0 3 * * *"),
+    "an interval that is none": lambda: Schedule(pow, every="often"),
+    "a cron expression that is none": lambda: Schedule(pow, cron="at three"),
+    "a time zone that is misspelt": lambda: Schedule(pow, cron="0 3 * * *", timezone="Europe/Berln"),
+    "an overlap that is none": lambda: Schedule(pow, every="1h", overlap="maybe"),
+    "a schedule of no flow": lambda: Schedule(42, every="1h"),
+    "nothing to serve": lambda: serve(),
     "a value of a keyword of @task": lambda: task(raise_on_error="no"),
     "a value of a keyword of @flow": lambda: flow(flow_config="quiet"),
     "a value that cannot be shown": lambda: flow(flow_name=Unshowable()),
@@ -333,7 +352,7 @@ def test_every_mistake_is_told_as_it_was_reviewed():
 def test_every_kind_of_error_that_can_be_raised_has_a_public_name():
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
 
-    assert len(kinds) == 24
+    assert len(kinds) == 25
     assert all(getattr(otelflow.errors, kind.__name__) is kind for kind in kinds)
     assert {kind.__module__ for kind in kinds} == {"otelflow.errors"}
 

@@ -90,7 +90,7 @@ def test_a_gauge_of_the_table_is_written_into_a_textfile(tmp_path):
 def test_durations_are_seconds_for_opentelemetry(counted):
     units = {metric.name: metric.unit for metric in METRICS if metric.unit}
 
-    assert units == {semconv.FLOW_RUN_DURATION: "s", semconv.TASK_RUN_DURATION: "s"}
+    assert units == {semconv.FLOW_RUN_DURATION: "s", semconv.TASK_RUN_DURATION: "s", semconv.LIMIT_WAIT: "s"}
 
 
 def test_every_metric_has_the_samples_of_what_was_counted_and_of_nothing_else():
@@ -106,7 +106,9 @@ def test_every_metric_has_the_samples_of_what_was_counted_and_of_nothing_else():
     open_since, lost = {"order": [50.0, 40.0, 60.0]}, {("traces", "queue_full"): 7}
 
     missed = {("nightly", "overlap"): 5}
-    families = read(Snapshot([order, idle], [charge], open_since, lost, {"Audit": 2}, 10.0, missed))
+    families = read(
+        Snapshot([order, idle], [charge], open_since, lost, {"Audit": 2}, 10.0, missed, {"db": 3}, {"db": 0.25})
+    )
 
     numbers = {family.metric.name: {sample.labels: sample.value for sample in family.samples} for family in families}
     results = semconv.RESULTS
@@ -132,6 +134,8 @@ def test_every_metric_has_the_samples_of_what_was_counted_and_of_nothing_else():
         semconv.TELEMETRY_DROPPED: {("traces", "queue_full"): 7},
         semconv.LISTENER_ERRORS: {("Audit",): 2},
         semconv.SCHEDULE_MISSED_RUNS: missed,
+        semconv.LIMIT_PASSES: {("db",): 3},
+        semconv.LIMIT_WAIT: {("db",): 0.25},
     }
     samples = {family.metric.name: family.samples for family in families}
     assert samples[semconv.FLOW_RUN_DURATION][0].distribution is success
@@ -142,6 +146,8 @@ def test_every_metric_has_the_samples_of_what_was_counted_and_of_nothing_else():
 def test_a_metric_knows_whether_each_flow_has_its_own():
     assert {metric.name for metric in METRICS if not metric.is_of_flows} == {
         semconv.SCHEDULE_MISSED_RUNS,
+        semconv.LIMIT_PASSES,
+        semconv.LIMIT_WAIT,
         semconv.TELEMETRY_DROPPED,
         semconv.LISTENER_ERRORS,
         semconv.BUILD_INFO,

@@ -25,6 +25,7 @@ from otelflow import (
 )
 from otelflow.cache_policies import INPUTS, TASK_SOURCE
 from otelflow.results import FolderStorage, MemoryStorage, load
+from otelflow.serve import Schedule, serve
 from otelflow.testing import MockedDependencies, Trace, flow_trace
 
 # Tasks keep parameters and return types
@@ -100,6 +101,24 @@ async def async_retried(number: int) -> str:
 
 
 assert_type(retried(1), str)
+
+
+@task(concurrency={"db": 5}, rate_limit={"api": "10/s"}, limit_timeout=30)
+def placed(number: int) -> str:
+    with otelflow.concurrency("db", 5) as places, otelflow.rate_limit("api", "10/s", timeout=1):
+        assert_type(places, otelflow.concurrency)
+    return str(number)
+
+
+@task(concurrency={"db": 5})
+async def async_placed(number: int) -> str:
+    async with otelflow.concurrency("db", 5):
+        return str(number)
+
+
+assert_type(placed(1), str)
+assert_type(serve(Schedule(bare, every="10m"), Schedule(bare, cron="0 3 * * *", overlap="queue")), int)
+assert_type(otelflow.trace_environment(), dict[str, str])
 
 
 @task

@@ -66,6 +66,9 @@ class PolicyOptions(TypedDict, total=False):
     persist_result: Annotated[bool, False]
     result_storage: Annotated[Storage, None]
     result_serializer: Annotated[Serializer, None]
+    concurrency: Annotated[Mapping[str, int] | None, None]
+    rate_limit: Annotated[Mapping[str, str] | None, None]
+    limit_timeout: Annotated[Seconds | None, None]
 
 
 class EachFlowOptions(_Options, total=False):

@@ -433,6 +433,9 @@ def task(target: Any = None, /, **options: Any) -> Any:
     *cache_expiration* (seconds, or a ``timedelta``): for how long. *refresh_cache* (bool): run, and keep the new value.
     *result_storage* (a folder, an address for fsspec, ``memory``, or a ``ResultStorage``) and *result_serializer*
     (``json``, ``pickle``, or a ``ResultSerializer``): where values are kept, and as what.
+    *concurrency* (dict, ``{"db": 5}``): how many with that limit run at once, in all processes of this machine.
+    *rate_limit* (dict, ``{"api": "10/s"}``): how many begin in a length of time. *limit_timeout* (seconds): how long
+    to wait for them at most.
 
     Returns a function of the same kind: plain, async or generator, with ``submit(*args, wait_for=futures, **kwargs)``,
     which lets the task run side by side with the flow and returns a ``Future``, and ``map(*rows, …)``, which submits it

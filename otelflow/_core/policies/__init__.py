@@ -21,6 +21,7 @@ KEYWORDS: "Final[Mapping[str, frozenset[str]]]" = {
         {"cache_policy", "cache_key_fn", "cache_expiration", "refresh_cache"}
         | {"persist_result", "result_storage", "result_serializer"}
     ),
+    "limits": frozenset({"concurrency", "rate_limit", "limit_timeout"}),
     "retry": frozenset({"retries", "retry_delay", "retry_jitter_factor", "retry_condition_fn"}),
     "timeout": frozenset({"timeout"}),
 }

@@ -1,0 +1,152 @@
+"""Rates: never more than so many in any stretch of time, in the order of arrival, across processes."""
+
+import threading
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otelflow import rate_limit
+from otelflow._core.policies import limit_files, rates
+from otelflow._core.policies.rates import Rate
+from otelflow._core.process import process
+from otelflow.errors import LimitTimeout
+from support.programs import Program, end
+
+_WAIT = 30
+
+
+class Clock:
+    """A clock for both ends of a wait: who waits, waits as long as it was told."""
+
+    def __init__(self):
+        self.now = 1_000.0
+
+    def monotonic(self):
+        return self.now
+
+    def time(self):
+        return 1_000_000_000.0 + self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(rates, "clock", clock)
+    return clock
+
+
+def starts(rate, clock, pauses, timeout=None):
+    """Return when each begins that comes after one of *pauses*."""
+    moments = []
+    for pause in pauses:
+        clock.now += pause
+        for seconds in rate.steps(timeout):
+            clock.now += seconds
+        moments.append(clock.now)
+    return moments
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 5), st.floats(0.1, 50), st.lists(st.floats(0, 30), min_size=1, max_size=40))
+def test_in_no_stretch_of_time_are_more_and_nobody_waits_without_need(count, seconds, pauses):
+    process.reset()
+    clock, before = Clock(), rates.clock
+    rates.clock = clock
+    name = f"rate-{count}-{seconds}-{hash(tuple(pauses))}"
+    try:
+        moments = starts(Rate(name, count, seconds), clock, pauses)
+    finally:
+        rates.clock = before
+
+    for first, later in zip(moments, moments[count:], strict=False):
+        assert later - first >= seconds * (1 - 1e-9)
+    model, arrival = [], 1_000.0
+    for pause in pauses:
+        arrival += pause
+        arrival = max(arrival, model[-count] + seconds if len(model) >= count else 0.0)
+        model.append(arrival)
+    assert moments == pytest.approx(model)
+
+
+def test_another_count_under_the_same_name_keeps_what_has_begun(clock):
+    assert starts(Rate("api", 3, 10.0), clock, [0, 0, 0]) == [1_000.0] * 3
+
+    assert starts(Rate("api", 5, 10.0), clock, [0, 0, 0]) == [1_000.0, 1_000.0, 1_010.0]
+    assert starts(Rate("api", 1, 10.0), clock, [0]) == [1_020.0]
+
+
+def test_what_would_take_too_long_is_refused_at_once_and_takes_no_turn(clock):
+    starts(Rate("api", 1, 10.0), clock, [0])
+    with pytest.raises(LimitTimeout, match=r"the limit 'api' \(at most 1 in 10 s\) was not free within 5 s"):
+        starts(Rate("api", 1, 10.0), clock, [0], timeout=5.0)
+
+    assert clock.now == 1_000.0
+    assert starts(Rate("api", 1, 10.0), clock, [0]) == [1_010.0]
+
+
+def test_after_the_machine_was_started_again_what_was_written_before_does_not_count(clock):
+    starts(Rate("api", 1, 10_000.0), clock, [0])
+    clock.now = 5.0
+    clock.time = lambda: 1_000_005_000.0 + clock.now
+
+    assert starts(Rate("api", 1, 10_000.0), clock, [0]) == [5.0]
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"\xff" * 24, b"\xff" * 4_000])
+def test_a_file_with_anything_in_it_is_begun_anew(clock, content):
+    starts(Rate("api", 2, 10.0), clock, [0])
+    (limit_files.directory() / "api.rate").write_bytes(content)
+
+    assert starts(Rate("api", 2, 10.0), clock, [0, 0, 0]) == [1_000.0, 1_000.0, 1_010.0]
+
+
+def test_without_files_it_holds_in_this_process(clock, monkeypatch, tmp_path):
+    (tmp_path / "otelflow").write_text("no folder")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+    assert starts(Rate("api", 2, 10.0), clock, [0, 0, 0]) == [1_000.0, 1_000.0, 1_010.0]
+
+
+def test_threads_share_a_rate():
+    moments = []
+
+    def call():
+        for _ in range(4):
+            with rate_limit("api", "3/100ms"):
+                moments.append(time.monotonic())
+
+    threads = [threading.Thread(target=call) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(_WAIT)
+
+    # Twelve, three at a time: what one thread does between its turn and the note is not the limit's.
+    assert max(moments) - min(moments) > 0.25
+
+
+def test_processes_share_a_rate(tmp_path):
+    code = """
+import time
+import otelflow
+for _ in range(3):
+    with otelflow.rate_limit("api", "2/200ms"):
+        print(time.monotonic(), flush=True)
+"""
+    programs = []
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        programs.append(Program(folder))
+    try:
+        for one in programs:
+            one.start(code, prelude="")
+        moments = sorted(float(line) for one in programs for line in one.done().out.splitlines())
+    finally:
+        for one in programs:
+            end(one.process)
+
+    assert len(moments) == 6
+    assert moments[-1] - moments[0] > 0.3
