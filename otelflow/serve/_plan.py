@@ -13,6 +13,7 @@ OVERLAPS: Final[tuple[str, ...]] = get_args(Overlap)
 OVERLAPPED: Final = "overlap"  # the run before it went on
 LATE: Final = "late"  # its time had come when another one had come, too: the process or the machine had slept
 QUEUE_FULL: Final = "queue_full"
+NOT_STARTED: Final = "not_started"  # no thread was to be had
 STOPPED: Final = "stopped"  # it waited when the serving ended
 
 #: How many runs may wait, or go on side by side

@@ -19,7 +19,7 @@ from otelflow._core.text.safe_str import safe_str
 from otelflow.errors import ConfigurationError
 from otelflow.serve._job import Job
 from otelflow.serve._occasion import Occasion, OccasionListener
-from otelflow.serve._plan import LATE, OVERLAPPED, QUEUE_FULL, STOPPED, Plan
+from otelflow.serve._plan import LATE, NOT_STARTED, OVERLAPPED, QUEUE_FULL, STOPPED, Plan
 from otelflow.serve._schedule import Schedule
 
 _logger: Final = own_logger("otelflow.serve")
@@ -34,6 +34,7 @@ _REASONS: Final = {
     OVERLAPPED: "the run before went on",
     LATE: "their time had passed when this process could look",
     QUEUE_FULL: "too many waited already",
+    NOT_STARTED: "no thread was to be had",
     STOPPED: "they waited when the serving ended",
 }
 
@@ -78,10 +79,14 @@ class _Service:
         self.count(decision.missed)
         for moment in decision.starts:
             occasion = Occasion(self.schedule.name, wall - (now - moment), self.missed.total())
-            self.missed.clear()
             job = Job(self.schedule.make, occasion, done.put)
+            try:
+                job.start()
+            except RuntimeError:
+                self.count(Counter({NOT_STARTED: 1}))
+                continue
+            self.missed.clear()
             self.jobs.append(job)
-            job.start()
 
     def count(self, missed: Counter[str]) -> None:
         """Count and say what does not take place."""

@@ -96,12 +96,29 @@ def test_a_run_that_takes_too_long_makes_others_missed_which_metrics_and_the_nex
     assert missed().get(("long", "overlap"), 0) + missed().get(("long", "late"), 0) >= count
 
 
+def test_where_no_thread_is_to_be_had_the_run_is_missed_and_the_serving_goes_on(monkeypatch, spans):
+    run, refused = threading.Event(), []
+    start = threading.Thread.start
+
+    def start_second(thread):
+        if thread.name.startswith("otelflow-serve") and not refused:
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_second)
+    served(Schedule(flow(lambda: run.set()), every="100ms", name="tick"), until=run)
+
+    assert missed()["tick", "not_started"] == 1
+    assert spans.spans[0].attributes[semconv.SCHEDULE_MISSED] == 1
+
+
 def test_every_reason_has_a_series_before_anything_is_missed():
     Server([Schedule(flow(lambda: None), every="1h", name="quiet")], 1.0)
     (family,) = (one for one in read(Aggregator().snapshot()) if one.metric.name == semconv.SCHEDULE_MISSED_RUNS)
 
     assert {sample.labels for sample in family.samples} == {
-        ("quiet", reason) for reason in ("overlap", "late", "queue_full", "stopped")
+        ("quiet", reason) for reason in ("overlap", "late", "queue_full", "not_started", "stopped")
     }
 
 

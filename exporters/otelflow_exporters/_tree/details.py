@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from otelflow import semconv as names
+from otelflow._core.text.durations import in_words
 from otelflow._core.text.visible import clean, one_line
 from otelflow_exporters._otlp.model import Event, Span
 from otelflow_exporters._tree.forest import NOUNS, SpanNode
@@ -30,6 +31,8 @@ _ALL_LINES: Final = 100_000
 _PLAIN_SEVERITIES: Final = frozenset({"", "INFO", "DEBUG", "TRACE", "NOTSET"})
 _BAD_SEVERITIES: Final = frozenset({"ERROR", "CRITICAL", "FATAL"})
 _NEVER_LEFT_OUT: Final = (names.ARTIFACT_EVENT, names.RESULT_EVENT, names.EXCEPTION_EVENT)
+_WAITED: Final = names.LIMIT_WAITED.format(name="")
+_LEAST_WAIT: Final = 0.01  # seconds
 _OMITTED: Final = (
     (names.MESSAGES_OMITTED, "message"),
     (names.ARTIFACTS_OMITTED, "artifact"),
@@ -70,6 +73,10 @@ def _closing(span: Span, nodes: dict[str, SpanNode], view: TreeView) -> Iterator
         yield Detail("its consumer closed it before its end", mark="more", time=span.end)
     if span.attributes.get(names.RUN_BODY_RUNNING):
         yield Detail("what it ran was still running then", mark="more", time=span.end)
+    for key, seconds in span.attributes.items():
+        if key.startswith(_WAITED) and isinstance(seconds, float) and seconds >= _LEAST_WAIT:
+            name = one_line(key.removeprefix(_WAITED), _LONGEST_PAIR)
+            yield Detail(f"waited {in_words(seconds)} for the limit {name}", mark="more", time=span.start)
     for key, noun in _OMITTED:
         count = span.attributes.get(key)
         if isinstance(count, int) and count > 0:

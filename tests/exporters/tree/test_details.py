@@ -231,6 +231,20 @@ def test_an_error_from_below_is_not_told_again(details, make_span):
     assert told(child(is_error=True)) == [error("KeyError: x")], "a child that says nothing describes nothing"
 
 
+def test_what_was_waited_for_a_limit_is_said_unless_it_is_next_to_nothing(details):
+    waits = {
+        semconv.LIMIT_WAITED.format(name="db"): 1.25,
+        semconv.LIMIT_WAITED.format(name="api"): 0.0001,
+        semconv.LIMIT_WAITED.format(name="\x1b[31mred\n"): 2.0,
+    }
+
+    texts = [detail.text for detail in details(attributes=waits)]
+    assert texts[0] == "waited 1.25 s for the limit db"
+    assert len(texts) == 2
+    assert "\x1b" not in texts[1]
+    assert "\n" not in texts[1]
+
+
 def test_what_was_not_recorded_is_counted(details):
     omitted = {
         semconv.MESSAGES_OMITTED: 1_500,
