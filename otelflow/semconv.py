@@ -61,6 +61,12 @@ SCHEDULE_NAME: Final = "otelflow.schedule.name"
 SCHEDULE_TIME: Final = "otelflow.schedule.time"
 SCHEDULE_MISSED: Final = "otelflow.schedule.missed"
 
+# What the body of a run has taken, if that was asked for: seconds of a processor, and bytes that its process had at
+# most: ``exact`` by the system, where no other run went on in that process, else ``sampled`` now and then
+RUN_CPU: Final = "otelflow.run.cpu_seconds"
+RUN_MEMORY: Final = "otelflow.run.memory.peak"
+RUN_MEMORY_METHOD: Final = "otelflow.run.memory.method"
+
 # How many seconds a run has waited for a limit before it could go on
 LIMIT_WAITED: Final = "otelflow.limit.waited.{name}"
 

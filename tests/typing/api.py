@@ -110,7 +110,7 @@ def placed(number: int) -> str:
     return str(number)
 
 
-@task(concurrency={"db": 5})
+@task(concurrency={"db": 5}, measure_resources=True)
 async def async_placed(number: int) -> str:
     async with otelflow.concurrency("db", 5):
         return str(number)

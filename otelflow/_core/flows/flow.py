@@ -725,7 +725,7 @@ def flow(target: Any = None, /, **options: Any) -> Any:
     *capture_parameters* (True, or names), *capture_return_value* (bool): record values, redacted and bounded.
     *objective* (``Objective``): what alerts are made of. *buckets* (seconds): those of the metric of durations.
     *retries*, *retry_delay*, *retry_jitter_factor*, *retry_condition_fn*, *timeout*, *validate_parameters*, *tags*,
-    *concurrency*, *rate_limit*, *limit_timeout*: as those of ``task``.
+    *concurrency*, *rate_limit*, *limit_timeout*, *measure_resources*: as those of ``task``.
     *on_completion*, *on_failure*, *on_cancellation*, *on_running*: the same with the ``Flow``.
     *task_runner* (a word, an executor, a runner of ``otelflow.runners``): where submitted tasks run.
     *persist_result*, *result_storage*, *result_serializer*: as those of ``task``; its tasks use that storage, too.

@@ -69,6 +69,7 @@ class PolicyOptions(TypedDict, total=False):
     concurrency: Annotated[Mapping[str, int] | None, None]
     rate_limit: Annotated[Mapping[str, str] | None, None]
     limit_timeout: Annotated[Seconds | None, None]
+    measure_resources: Annotated[bool, False]
 
 
 class EachFlowOptions(_Options, total=False):

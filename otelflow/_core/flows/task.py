@@ -435,7 +435,7 @@ def task(target: Any = None, /, **options: Any) -> Any:
     (``json``, ``pickle``, or a ``ResultSerializer``): where values are kept, and as what.
     *concurrency* (dict, ``{"db": 5}``): how many with that limit run at once, in all processes of this machine.
     *rate_limit* (dict, ``{"api": "10/s"}``): how many begin in a length of time. *limit_timeout* (seconds): how long
-    to wait for them at most.
+    to wait for them at most. *measure_resources* (bool): write on the span what it took of processor and memory.
 
     Returns a function of the same kind: plain, async or generator, with ``submit(*args, wait_for=futures, **kwargs)``,
     which lets the task run side by side with the flow and returns a ``Future``, and ``map(*rows, …)``, which submits it

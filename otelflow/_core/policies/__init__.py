@@ -24,6 +24,7 @@ KEYWORDS: "Final[Mapping[str, frozenset[str]]]" = {
     "limits": frozenset({"concurrency", "rate_limit", "limit_timeout"}),
     "retry": frozenset({"retries", "retry_delay", "retry_jitter_factor", "retry_condition_fn"}),
     "timeout": frozenset({"timeout"}),
+    "resources": frozenset({"measure_resources"}),
 }
 #: The keywords of ``hooks``, which is no policy around a body
 HOOKS: Final = frozenset({"on_completion", "on_failure", "on_cancellation", "on_running"})
