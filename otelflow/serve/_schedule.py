@@ -1,5 +1,6 @@
 """What a user says: which flow runs when."""
 
+import inspect
 import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta, tzinfo
@@ -9,7 +10,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from otelflow import Flow
 from otelflow._core.text import durations
-from otelflow._core.text.hints import question
+from otelflow._core.text.hints import question, suggestion
 from otelflow._core.text.safe_str import bounded_name, brief_repr
 from otelflow.errors import ConfigurationError, MissingExtra, NotCallable
 from otelflow.serve._plan import OVERLAPS, Overlap
@@ -73,7 +74,7 @@ class Schedule:
         own_name = flow.flow_name if isinstance(flow, Flow) else getattr(flow, "__name__", None)
         self.name: Final = bounded_name(name or own_name or type(flow).__name__)
         self._when: Final = f"every={every!r}" if every is not None else f"cron={cron!r}"
-        self._make: Final = (lambda: flow) if isinstance(flow, Flow) else partial(flow, **self.parameters)
+        self._make: Final = _maker(flow, self.parameters)
         self.times: Final[Times] = (
             Interval(_seconds(every)) if every is not None else CronTimes(cron or "", _zone(timezone))
         )
@@ -90,6 +91,21 @@ class Schedule:
 
     def __repr__(self) -> str:
         return f"Schedule({self.name!r}, {self._when}, overlap={self.overlap!r})"
+
+
+def _maker(flow: "Callable[..., Any] | Flow[Any]", parameters: Mapping[str, Any]) -> Callable[[], Any]:
+    """Return what makes the next flow. Raises ConfigurationError for a parameter that it does not have."""
+    if isinstance(flow, Flow):
+        return lambda: flow
+    if isinstance(flow, type) and issubclass(flow, Flow):
+        return lambda: flow().setup(**parameters)
+    known = inspect.signature(flow).parameters
+    if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values()):
+        unknown = next((name for name in parameters if name not in known), None)
+        if unknown is not None:
+            cure = suggestion(str(unknown), known)
+            raise ConfigurationError(f"Schedule: the flow has no parameter {brief_repr(unknown, 60)}{cure}")
+    return partial(flow, **parameters)
 
 
 def _seconds(every: object) -> float:

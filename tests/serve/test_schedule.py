@@ -15,6 +15,11 @@ def nightly(day: str = "today"):
     return day
 
 
+class Doubled(Flow):
+    def main(self, number: int = 1):
+        return 2 * number
+
+
 MISTAKES = {
     "no time": ({}, "say when, with every='10m' or with cron='0 3 .*, not both"),
     "two times": ({"every": "1h", "cron": "0 3 * * *"}, "not both"),
@@ -30,6 +35,10 @@ MISTAKES = {
         "no timezone 'Europe/Berln'; did you mean 'Europe/Berlin'",
     ),
     "a path as a zone": ({"cron": "0 3 * * *", "timezone": "/etc/passwd"}, "no timezone '/etc/passwd'"),
+    "no such parameter": (
+        {"every": "1h", "parameters": {"dya": "monday"}},
+        "the flow has no parameter 'dya'; did you mean 'day'",
+    ),
     "no overlap": ({"every": "1h", "overlap": "maybe"}, "overlap must be one of refuse, queue, allow, not 'maybe'"),
 }
 
@@ -53,6 +62,13 @@ def test_a_flow_is_made_anew_for_each_run_with_its_parameters():
 
     assert first is not second
     assert first.execute().flow_return_value == second.execute().flow_return_value == "monday"
+
+
+def test_a_class_is_made_and_set_up_for_each_run():
+    schedule = Schedule(Doubled, every="1h", parameters={"number": 21})
+
+    assert schedule.name == "Doubled"
+    assert [schedule.make().execute().flow_return_value for _ in range(2)] == [42, 42]
 
 
 def test_a_flow_that_is_set_up_is_used_again_and_runs_beside_nobody():

@@ -41,8 +41,7 @@ class Place:
             os.close(self._descriptor)
         with _lock:
             self._line.places.discard(self)
-            if not self._line.places and not self._line.waiters:
-                _lines.lines.pop(self._line.name, None)
+            self._line.forget()
         self._line.wake_first()
 
     def forget(self) -> None:
@@ -78,6 +77,11 @@ class _Line:
         self.name = name
         self.waiters: deque[Waiter] = deque()
         self.places: weakref.WeakSet[Place] = weakref.WeakSet()
+
+    def forget(self) -> None:
+        """Be gone when nobody wants or has anything of it: names may come and go."""
+        if not self.places and not self.waiters and _lines.lines.get(self.name) is self:
+            del _lines.lines[self.name]
 
     def wake_first(self) -> None:
         """Let the first one look at once."""
@@ -151,6 +155,7 @@ class Places:
             with _lock:
                 if waiter in line.waiters:  # not in a forked child
                     line.waiters.remove(waiter)
+                line.forget()
             line.wake_first()
 
     def take(self, line: _Line, waiter: Waiter) -> Place | None:
