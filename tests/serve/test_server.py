@@ -11,7 +11,7 @@ from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator
 from otelflow.metrics._families import read
 from otelflow.serve import Schedule, serve
-from otelflow.serve._server import Server
+from otelflow.serve._server import Server, _Service
 
 _WAIT = 30
 
@@ -120,6 +120,19 @@ def test_every_reason_has_a_series_before_anything_is_missed():
     assert {sample.labels for sample in family.samples} == {
         ("quiet", reason) for reason in ("overlap", "late", "queue_full", "not_started", "stopped")
     }
+
+
+def test_an_interval_goes_by_a_clock_that_nobody_sets_and_cron_by_the_one_on_the_wall(monkeypatch):
+    nothing = flow(lambda: None)
+    interval, cron = (
+        _Service(Schedule(nothing, every="1h", name="interval")),
+        _Service(Schedule(nothing, cron="0 3 * * *", timezone="UTC", name="cron")),
+    )
+    before = interval.now()
+    monkeypatch.setattr("time.time", lambda: 1_000_000_000.0)
+
+    assert before <= interval.now() < before + _WAIT
+    assert cron.now() == 1_000_000_000.0
 
 
 def test_queued_runs_follow_each_other_and_allowed_ones_run_side_by_side(spans):

@@ -60,14 +60,14 @@ def details_of(node: SpanNode, nodes: dict[str, SpanNode], view: TreeView, *, is
     if view.failed_only and not node.is_failed:
         return []
     details = list(_Events(span, view).details())
-    details += _closing(span, nodes, view)
+    details += [*_closing(span), *_links(span, nodes, view)]
     if span.is_error or span.result not in (names.SUCCESS, names.SKIP, names.RUNNING):
         shows_traceback = view.full or view.tracebacks == "all" or (view.tracebacks == "causes" and is_cause)
         details += [detail._replace(time=span.end) for detail in _errors(node, view, shows_traceback=shows_traceback)]
     return sorted(details, key=lambda detail: detail.time)
 
 
-def _closing(span: Span, nodes: dict[str, SpanNode], view: TreeView) -> Iterator[Detail]:
+def _closing(span: Span) -> Iterator[Detail]:
     """Yield what is known of a span without a time."""
     if span.attributes.get(names.GENERATOR_CLOSED_EARLY):
         yield Detail("its consumer closed it before its end", mark="more", time=span.end)
@@ -84,6 +84,9 @@ def _closing(span: Span, nodes: dict[str, SpanNode], view: TreeView) -> Iterator
     if span.dropped_events:
         text = f"{counted(span.dropped_events, 'event')} {_were(span.dropped_events)} dropped by the SDK's limit"
         yield Detail(text, mark="more", time=span.end)
+
+
+def _links(span: Span, nodes: dict[str, SpanNode], view: TreeView) -> Iterator[Detail]:
     limit = len(span.links) if view.full else LINKS_SHOWN
     for link in span.links[:limit]:
         target = nodes.get(link.span_id)

@@ -1,5 +1,6 @@
 """Rates: never more than so many in any stretch of time, in the order of arrival, across processes."""
 
+import os
 import threading
 import time
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from otelflow import rate_limit
 from otelflow._core.policies import limit_files, rates
 from otelflow._core.policies.rates import Rate
-from otelflow._core.process import process
+from otelflow._core.process import files, process
 from otelflow.errors import LimitTimeout
 from support.programs import Program, end
 
@@ -100,6 +101,38 @@ def test_a_file_with_anything_in_it_is_begun_anew(clock, content):
     (limit_files.directory() / "api.rate").write_bytes(content)
 
     assert starts(Rate("api", 2, 10.0), clock, [0, 0, 0]) == [1_000.0, 1_000.0, 1_010.0]
+
+
+def test_a_file_whose_head_points_beyond_its_end_is_begun_anew(clock):
+    starts(Rate("api", 2, 10.0), clock, [0, 0])
+    head = rates._HEAD.pack(2, 2, clock.time() - clock.monotonic())
+    (limit_files.directory() / "api.rate").write_bytes(head + b"\0" * 16)
+
+    assert starts(Rate("api", 2, 10.0), clock, [0, 0, 0]) == [1_000.0, 1_000.0, 1_010.0]
+
+
+def test_a_file_that_another_one_has_locked_is_waited_for_up_to_the_time_out():
+    rate = Rate("api", 2, 10.0)
+    for _ in rate.steps(None):
+        pass
+    descriptor = limit_files.open_file("api.rate")
+    assert files.lock(descriptor)
+    with pytest.raises(LimitTimeout, match="not free within 0.02 s"), rate_limit("api", "2/10s", timeout=0.02):
+        pass
+    timer = threading.Timer(0.05, os.close, (descriptor,))
+    timer.start()
+
+    with rate_limit("api", "2/10s", timeout=_WAIT):
+        timer.join(_WAIT)
+
+
+def test_what_is_remembered_without_files_is_forgotten_with_the_process(clock, monkeypatch, tmp_path):
+    (tmp_path / "otelflow").write_text("no folder")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    starts(Rate("api", 1, 10.0), clock, [0])
+    process.reset()
+
+    assert starts(Rate("api", 1, 10.0), clock, [0]) == [1_000.0]
 
 
 def test_without_files_it_holds_in_this_process(clock, monkeypatch, tmp_path):
