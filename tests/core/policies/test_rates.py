@@ -117,7 +117,7 @@ def test_a_file_that_another_one_has_locked_is_waited_for_up_to_the_time_out():
         pass
     descriptor = limit_files.open_file("api.rate")
     assert files.lock(descriptor)
-    with pytest.raises(LimitTimeout, match="not free within 0.02 s"), rate_limit("api", "2/10s", timeout=0.02):
+    with pytest.raises(LimitTimeout, match=r"not free within 0\.02 s"), rate_limit("api", "2/10s", timeout=0.02):
         pass
     timer = threading.Timer(0.05, os.close, (descriptor,))
     timer.start()
