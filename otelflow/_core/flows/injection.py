@@ -156,13 +156,18 @@ class Injection:
 class CheckedInjection(Injection):
     """An injection that finds out before the body is called whether the arguments fit: a policy would try it again."""
 
-    __slots__ = ("_name",)
+    __slots__ = ("_bind", "_name")
 
     is_checked: ClassVar[bool] = True
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         super().__init__(function)
         self._name = name
+        self._bind: Callable[..., object] | None
+        try:
+            self._bind = inspect.signature(function).bind  # kept, because a signature takes long to make
+        except (TypeError, ValueError):  # some callables written in C have none
+            self._bind = None
 
     def fill(
         self,
@@ -173,9 +178,13 @@ class CheckedInjection(Injection):
     ) -> dict[str, Any]:
         """Do as ``fill`` of any injection. Raises UnfillableParameter when the arguments do not fit."""
         kwargs = super().fill(args, kwargs, named, dependencies)
-        reason = why_uncallable(self._function, args, kwargs)
-        if reason is not None:
-            raise UnfillableParameter("flow" if named["this_task"] is None else "task", self._name, reason)
+        if self._bind is not None:
+            try:
+                self._bind(*args, **kwargs)
+            except TypeError as error:
+                reason = why_uncallable(self._function, args, kwargs) or str(error)
+                kind = "flow" if named["this_task"] is None else "task"
+                raise UnfillableParameter(kind, self._name, reason) from None
         return kwargs
 
 

@@ -36,7 +36,6 @@ class Attempt(Run):
         # Whether another one follows if it fails: until then nobody knows, and what fails inside is no failure yet.
         self.is_followed = not is_last
         self.parameters = {semconv.ATTEMPT_NUMBER: number, semconv.ATTEMPT_DELAY: delay}
-        self.was_called = True
 
     @property
     def span_name(self) -> str:
@@ -96,17 +95,18 @@ class _Call:
         """End *attempt* with *error*; return how long to wait for the next one, or None if it was the last."""
         attempt.has_ended = True
         delay = None
+        ending = Ending(semconv.FAILURE, error)
         try:
-            ending = ending_of(error, was_called=True)
+            try:
+                ending = ending_of(error, was_called=True)
+            except BaseException as trouble:  # a property of a foreign class, or a group nested too deep
+                if comes_from_outside(trouble):
+                    raise
             if attempt.is_followed and ending.is_failure and isinstance(error, Exception):
                 delay = self.delay_after(error)
-        except BaseException as trouble:  # a property of a foreign class, or a group nested too deep
-            ending = Ending(semconv.FAILURE, error)
-            if comes_from_outside(trouble):
-                close_run(attempt, ending)
-                raise
-        attempt.is_followed = delay is not None
-        close_run(attempt, ending)
+        finally:  # also after Ctrl-C in the user's functions
+            attempt.is_followed = delay is not None
+            close_run(attempt, ending)
         if delay is not None:
             self._delay = delay
             self.log(attempt.span_name.removeprefix(semconv.ATTEMPT_SPAN), ending, delay)

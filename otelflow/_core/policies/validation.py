@@ -4,6 +4,7 @@ import functools
 import inspect
 import types
 import typing
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,7 +41,14 @@ class _Parameters:
             return
 
     def _new_adapters(self) -> dict[str, Any]:
-        hints = typing.get_type_hints(self._function, include_extras=True)
+        try:
+            hints = typing.get_type_hints(self._function, include_extras=True)
+        except NameError:
+            raise
+        except Exception as error:  # noqa: BLE001 an annotation may be any expression
+            raise ConfigurationError(
+                f"{self.name!r}: validate_parameters cannot use its annotations: {type(error).__name__}: {error}"
+            ) from None
         config = self._pydantic.ConfigDict(arbitrary_types_allowed=True)
         adapters: dict[str, Any] = {}
         for name in self._signature.parameters:
@@ -48,7 +56,8 @@ class _Parameters:
                 try:
                     # In a tuple, because pydantic takes no settings for a dataclass or a model on its own.
                     in_tuple: Any = types.GenericAlias(tuple, (hints[name],))
-                    adapters[name] = self._pydantic.TypeAdapter(in_tuple, config=config)
+                    with warnings.catch_warnings(action="ignore"):  # an annotation may be any object
+                        adapters[name] = self._pydantic.TypeAdapter(in_tuple, config=config)
                 except (self._pydantic.PydanticUserError, TypeError) as error:
                     reason = str(error).partition("\n")[0]
                     raise ConfigurationError(

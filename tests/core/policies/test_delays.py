@@ -53,6 +53,11 @@ def test_jitter_makes_a_delay_longer_by_at_most_its_factor(delay, factor):
     assert delay <= seconds(delay, jitter=factor) <= delay * (1 + factor) * (1 + 1e-9)
 
 
+def test_jitter_makes_delays_that_are_not_the_same():
+    assert len({seconds(1, jitter=1) for _ in range(20)}) > 10
+    assert {seconds(1, jitter=0), seconds(1)} == {1}
+
+
 def test_jitter_leaves_the_random_numbers_of_the_program_as_they_are():
     random.seed(7)
     expected = random.random()
@@ -75,8 +80,13 @@ def test_a_wait_of_tenacity_gets_what_it_expects():
     error, state = OSError("x"), CallState(print, (1,), {})
     delays = Delays("'fetch'", Noting() + tenacity.wait_exponential(multiplier=1), None)
 
-    assert [delays.seconds(number, error, state) for number in (1, 2, 3)] == [4, 5, 7]
-    assert states == [(1, error, 0), (2, error, 0), (3, error, 0)]
+    numbers = []
+    for number in (1, 2, 3):
+        numbers.append(delays.seconds(number, error, state))
+        state.waited(numbers[-1])
+
+    assert numbers == [4, 5, 7]
+    assert states == [(1, error, 0), (2, error, 4), (3, error, 9)]
 
 
 class Busy(Exception):

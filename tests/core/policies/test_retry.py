@@ -6,12 +6,14 @@ import signal
 import sys
 import threading
 import time
+import urllib.error
 
 import pytest
 from opentelemetry.trace import StatusCode
 
 from otelflow import Flow, flow, semconv, task
 from otelflow._core.flows.definition import Definition
+from otelflow._core.process import losses
 from otelflow._core.runs.observers import add_observer
 from otelflow.errors import ConfigurationError, UnfillableParameter
 from otelflow.metrics._counts import Aggregator
@@ -208,6 +210,47 @@ def test_a_condition_that_raises_is_said_in_the_log_and_the_exception_of_the_bod
 
     assert "cannot be used: it is not tried again" in caplog.text
     assert len(spans.named("attempt fetch")) == 1
+
+
+class Odd(urllib.error.URLError):
+    """Raises when it is asked what it stands for."""
+
+    @property
+    def reason(self):
+        raise ValueError("no reason")
+
+    @reason.setter
+    def reason(self, value):
+        """Keep nothing."""
+
+
+def test_an_exception_whose_own_code_raises_is_a_failure_that_is_tried_again(spans):
+    assert task(task_name="fetch", retries=1)(failing(1, Odd))() == 2
+    assert [span.attributes[semconv.RUN_RESULT] for span in spans.named("attempt fetch")] == ["failure", "success"]
+
+
+def test_ctrl_c_in_the_condition_ends_the_attempt_as_well(spans):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        task(task_name="fetch", retries=1, retry_condition_fn=interrupted)(failing(1))()
+
+    assert spans.tree() == [("task fetch", "cancellation", [("attempt fetch", "failure", [])])]
+
+
+def test_a_log_handler_that_raises_costs_no_attempt(monkeypatch):
+    class Broken(logging.Handler):
+        def handle(self, record):
+            raise OSError("disk full")
+
+    monkeypatch.setattr(losses.logger, "handlers", [Broken()])
+
+    assert task(retries=1)(failing(1))() == 2
+
+
+def test_a_body_whose_run_could_not_be_opened_is_tried_all_the_same():
+    assert Definition("@task", failing(1), {"retries": 1}).body() == 2
 
 
 def test_each_failure_that_is_tried_again_is_one_line_in_the_log(caplog):

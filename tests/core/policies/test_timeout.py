@@ -280,6 +280,26 @@ def test_trio_cancels_in_its_own_way(spans):
     assert trio.run(quick) == 7
 
     assert [span.attributes[semconv.RUN_RESULT] for span in spans.spans] == ["timeout", "success"]
+    assert spans.one("task slow").attributes[semconv.RUN_BODY_RUNNING] is False
+
+
+def test_a_plain_function_that_returns_a_coroutine_is_told_that_it_has_no_time_out(caplog):
+    @task(timeout=LATE)
+    def step():
+        return asyncio.sleep(0, "slept")
+
+    async def main():
+        return await step()
+
+    assert asyncio.run(main()) == "slept"
+    assert "'step' has returned something to await, for which its timeout does not count" in caplog.text
+
+
+def test_a_body_whose_run_could_not_be_opened_has_its_time_out_all_the_same():
+    body = Definition("@task", lambda: time.sleep(1), {"timeout": SOON}).body
+
+    with pytest.raises(RunTimeout, match="task '<lambda>' took longer"):
+        body()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a timer signal")

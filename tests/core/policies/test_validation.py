@@ -4,10 +4,12 @@ import asyncio
 import dataclasses
 import functools
 import sys
+import typing
 
 import pytest
 
 from otelflow import INJECTED, Flow, Task, flow, semconv, task
+from otelflow._core.flows.definition import Definition
 from otelflow.errors import ConfigurationError, InvalidParameter, MissingExtra, UnfillableParameter
 
 pydantic = pytest.importorskip("pydantic")
@@ -202,3 +204,37 @@ def test_without_pydantic_the_decorator_says_what_to_install(monkeypatch):
 
 def test_without_the_keyword_nothing_is_converted():
     assert task(validate_parameters=False)(lambda number: number)("3") == "3"
+
+
+def test_an_annotation_that_is_no_type_says_nothing_of_the_value():
+    @validated
+    def step(value: 3):
+        return value
+
+    assert step("x") == "x"
+
+
+def test_annotations_that_cannot_be_used_are_said_at_decoration():
+    def number(value: typing.Annotated[int, pydantic.Field(discriminator="kind")]):
+        return value
+
+    def syntax(value: "a b"):  # noqa: F722 that is the point
+        return value
+
+    with pytest.raises(ConfigurationError, match="'number': validate_parameters cannot use the annotation of 'value'"):
+        validated(number)
+    with pytest.raises(
+        ConfigurationError, match="'syntax': validate_parameters cannot use its annotations: SyntaxError"
+    ):
+        validated(syntax)
+
+
+def test_a_body_whose_run_could_not_be_opened_is_validated_all_the_same():
+    def step(number: int):
+        return number
+
+    body = Definition("@task", step, {"validate_parameters": True}).body
+
+    assert body("3") == 3
+    with pytest.raises(InvalidParameter, match=r"^task 'step' cannot be called: its parameter 'number'"):
+        body("x")
