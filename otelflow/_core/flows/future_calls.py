@@ -240,12 +240,15 @@ class Call:
             self.end(value, None)
 
     def _drive(self) -> Any:
-        args, kwargs = resolved(self.args), resolved(self.kwargs)
+        args, kwargs = self.args, self.kwargs
+        if self.upstream:
+            args, kwargs = resolved(args), resolved(kwargs)
         return self.definition.drive(self._new_run)(*args, **kwargs)
 
     def _new_run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         run = self.run_of_task = self.definition.new_run(args, kwargs)
-        run.links = [context for future in self.upstream if (context := future.span_context) is not None]
+        if self.upstream:
+            run.links = [context for future in self.upstream if (context := future.span_context) is not None]
         if self.group is not None:
             run.parameters = {**(run.parameters or {}), semconv.TASK_MAP_INDEX: self.index}
         return run
