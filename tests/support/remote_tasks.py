@@ -47,3 +47,16 @@ def die(number):
     if number == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+@task
+def add_up(number, fails=False, *groups):
+    if fails:
+        raise Refused(f"no {number}")
+    return number + sum(sum(group) for group in groups)
+
+
+@task
+async def add_up_later(number, fails=False, *groups):
+    await asyncio.sleep(0)
+    return add_up.__wrapped__(number, fails, *groups)
