@@ -2,13 +2,14 @@
 
 import os
 import re
+import threading
 from pathlib import Path
 
 import pytest
 
 import otelflow
 import otelflow.errors
-from otelflow import Flow, Flow_Run__Config, Listener, Task, add_listener, errors, flow, task
+from otelflow import Flow, Flow_Run__Config, Listener, Task, add_listener, errors, flow, runners, task
 from otelflow._core.process import process, project_files, settings
 
 SAID = Path(__file__).with_name("mistakes.txt")
@@ -70,6 +71,30 @@ class Adder(Flow):
 
 class Service:
     """Is injected."""
+
+
+class Priced:
+    @task
+    def price(self, fruit):
+        """Never run."""
+
+
+def count_to(limit):
+    yield limit
+
+
+def runs_on(choice):
+    @flow(task_runner=choice)
+    def run():
+        """Never run."""
+
+
+def sent_to_process(value):
+    @flow(task_runner=runners.ProcessPoolTaskRunner(1, "spawn"))
+    def send():
+        task(len).submit(value).result()
+
+    send().execute()
 
 
 def artifact(**keywords):
@@ -241,6 +266,19 @@ MISTAKES = {
     "a store that is none": lambda: otelflow.configure(store=3),
     "metrics that are none": lambda: otelflow.configure(metrics=Unshowable()),
     "a promise that does not exist": lambda: otelflow.Objective(sucess=0.99),
+    "a generator that is submitted": lambda: task(count_to).submit(3),
+    "a method that is submitted without its object": lambda: Priced().price.submit("fig"),
+    "a function that is submitted and is no task": lambda: otelflow.submit(len, "fig"),
+    "a map of one number": lambda: task(divmod).map([7, 8], 2),
+    "a map of a text": lambda: task(len).map("fig"),
+    "a map of lists of different lengths": lambda: task(divmod).map([7, 8], [2]),
+    "a map of nothing but what each call gets whole": lambda: task(len).map(otelflow.unmapped("fig")),
+    "a map of a future": lambda: task(len).map(task(sorted).submit("fig")),
+    "a task that waits for one that failed": lambda: task(len).submit(task(divmod).submit(1, 0)).result(),
+    "a task that cannot be sent to another process": lambda: sent_to_process(threading.Lock()),
+    "a runner that does not exist": lambda: runs_on("thread"),
+    "a runner that is none": lambda: runs_on(3),
+    "a runner with no workers": lambda: runners.ProcessPoolTaskRunner(0),
     "an optional package that is not installed": lambda: _raise(errors.MissingExtra("cli")),
 }
 
@@ -281,7 +319,7 @@ def test_every_mistake_is_told_as_it_was_reviewed():
 def test_every_kind_of_error_that_can_be_raised_has_a_public_name():
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
 
-    assert len(kinds) == 15
+    assert len(kinds) == 20
     assert all(getattr(otelflow.errors, kind.__name__) is kind for kind in kinds)
     assert {kind.__module__ for kind in kinds} == {"otelflow.errors"}
 

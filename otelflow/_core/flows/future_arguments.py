@@ -87,7 +87,7 @@ def rows_of(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list
         elif len(ends) == sum(column is not None for column in columns):
             return rows
         else:
-            reason = f"{ends[0]} of map() ends after {len(rows)} items, and others go on"
+            reason = f"{ends[0]} of map() has no item number {len(rows) + 1}, and others have"
             raise NotSubmittable(
                 name, reason, "give it rows of the same length, or unmapped() what each call gets whole"
             )

@@ -351,7 +351,7 @@ MISTAKES = {
     "argument 2 of map() is 3; if each call gets it whole, write unmapped(3)": lambda: add.map([1], 3),
     "argument 1 of map() is 'abc'; if each call": lambda: double.map("abc"),
     "number= of map() is": lambda: double.map(number={"a": 1}),
-    "argument 2 of map() ends after 2 items, and others go on; give it rows of the same length": lambda: add.map(
+    "argument 2 of map() has no item number 3, and others have; give it rows of the same length": lambda: add.map(
         [1, 2, 3], [1, 2]
     ),
     "give it .result()": lambda: double.map(double.submit(1)),
