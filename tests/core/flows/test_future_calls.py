@@ -354,7 +354,7 @@ MISTAKES = {
     "argument 2 of map() has no item number 3, and others have; give it rows of the same length": lambda: add.map(
         [1, 2, 3], [1, 2]
     ),
-    "give it .result()": lambda: double.map(double.submit(1)),
+    "is the future of task 'double'; give it a list, such as its result()": lambda: double.map(double.submit(1)),
     "map() got nothing to go through": lambda: double.map(unmapped(1)),
 }
 
