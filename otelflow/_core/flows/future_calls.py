@@ -158,6 +158,9 @@ class Call:
     def begin(self) -> None:
         """Start it when everything that it waits for is there."""
         self.session.add(self)
+        if not self.upstream:
+            self._start()
+            return
         pending = [future for future in self.upstream if not future.done()]
         if not pending:
             self._start()
@@ -175,7 +178,7 @@ class Call:
             future.add_done_callback(arrived)
 
     def _start(self) -> None:
-        broken = next((future for future in self.upstream if has_failed(future)), None)
+        broken = next((future for future in self.upstream if has_failed(future)), None) if self.upstream else None
         if broken is not None:
             self._skip(broken)
         elif self.loop is not None:

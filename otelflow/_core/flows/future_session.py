@@ -51,6 +51,8 @@ class Session:
         self.loop_tasks: set[Any] = set()
         #: The threads in which calls run now
         self.workers: set[int] = set()
+        #: What a runner keeps of tasks, by the id of their definitions
+        self.functions: dict[int, Any] = {}
         self.failures: deque[Future[Any]] = deque(maxlen=_REMEMBERED)
 
     @property
