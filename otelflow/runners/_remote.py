@@ -212,6 +212,8 @@ def replay(parent: Run | None, report: _worker.RunReport, entries: list[Any]) ->
     run.ending = Ending(report.result, error)
     if report.span_id:
         run.span = NonRecordingSpan(_context(report))
+    if parent is None or run.flow_run_id != parent.flow_run_id:  # of a flow inside the task, which is gone
+        run.flow = None
     flow = run.flow
     if task is not None and flow is not None:
         task.task_flow = flow

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import signal
+import threading
 
-from otelflow import INJECTED, task
+from otelflow import INJECTED, flow, task
 
 
 @task
@@ -40,6 +41,33 @@ def leave(number, this_task=INJECTED, flow_data=INJECTED, this_flow=INJECTED, se
     this_flow.add_flow_result("count", number)
     flow_data[f"n{number}"] = (flow_data["begin"], this_flow.flow_name)
     return double(number)
+
+
+class Unportable(Exception):
+    def __init__(self, text):
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
+@task
+def fail_unportably(number):
+    raise Unportable(f"no {number}")
+
+
+@task(raise_on_error=False)
+def fail_quietly(number):
+    raise Refused(f"no {number}")
+
+
+@flow
+def inner_flow(number):
+    print("inner")
+    return double.map([number, number]).result()
+
+
+@task
+def run_flow(number):
+    return inner_flow(number).execute().flow_return_value
 
 
 @task

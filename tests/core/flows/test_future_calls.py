@@ -368,6 +368,26 @@ def test_what_cannot_be_submitted_is_one_error_that_names_task_and_cure(text):
     assert text in str(caught.value)
 
 
+def test_a_copy_of_a_task_and_of_a_flow_can_submit(spans):
+    pickler = pytest.importorskip("cloudpickle")
+    offset = 5
+
+    @task
+    def shift(number):
+        return number + offset
+
+    @flow(execute_on_call=True)
+    def shifts():
+        last = double.submit(double.submit(1))
+        shift.submit(last, 1)
+        return shift.map([1, 2]).result()
+
+    copy = pickler.loads(pickler.dumps(shift))
+    assert (copy(1), copy.submit(1).result(30), copy.map([1, 2]).result(30)) == (6, 6, [6, 7])
+    assert pickler.loads(pickler.dumps(shifts))() == [6, 7]
+    assert "cancellation" not in {result(span) for span in spans.spans}
+
+
 def test_arguments_that_do_not_fit_are_the_error_of_the_future(spans):
     with pytest.raises(TypeError, match="double"):
         double.submit(1, 2).result(30)
