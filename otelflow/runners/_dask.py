@@ -20,7 +20,7 @@ class Dask:
             threads: int = sum(client.nthreads().values())
         except Exception:  # noqa: BLE001 the cluster is gone, as the first call will find
             threads = 1
-        self._window: int = max(2 * threads, 8)
+        self._window: int = max(20 * threads, 100)
 
     @property
     def window(self) -> int:

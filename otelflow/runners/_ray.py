@@ -17,7 +17,7 @@ class Ray:
     def __init__(self, ray: Any, *, is_own: bool) -> None:
         self._ray = ray
         self._is_own = is_own
-        self._window = max(2 * int(ray.cluster_resources().get("CPU", 1)), 8)
+        self._window = max(20 * int(ray.cluster_resources().get("CPU", 1)), 100)
         # Ray would run a task again whose worker was killed: who asks for that says retries=.
         self._run = ray.remote(max_retries=0)(_worker.run_order)
 

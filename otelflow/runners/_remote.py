@@ -1,5 +1,6 @@
 """What a runner does for tasks in other processes: it sends orders, and lets reports happen in the flow."""
 
+import functools
 import importlib.util
 import os
 import pickle
@@ -47,10 +48,8 @@ def make_order(call: Any) -> bytes:
     _worker.CARRIER.inject(carrier)
     span_contexts = [future.span_context for future in call.upstream if future.span_context is not None]
     in_force = settings()
-    function, options = function_of(definition)
     order = _worker.Order(
-        function,
-        options,
+        function_of(call.session, definition),
         resolved(call.args),
         resolved(call.kwargs),
         carrier,
@@ -77,26 +76,36 @@ def records_spans() -> bool:
     return provider.span_maker() is not None and (not context.is_valid or context.trace_flags.sampled)
 
 
+@functools.cache
 def has_cloudpickle() -> bool:
     """Tell whether functions can travel that another process cannot import."""
     return importlib.util.find_spec("cloudpickle") is not None
 
 
-def dumps(order: _worker.Order) -> bytes:
-    """Return *order* as it travels."""
+def dumps(value: object) -> bytes:
+    """Return *value* as it travels."""
     if has_cloudpickle():
         import cloudpickle  # noqa: PLC0415 an extra
 
-        return cloudpickle.dumps(order)  # type: ignore[no-any-return]  # bytes
-    return pickle.dumps(order)
+        return cloudpickle.dumps(value)  # type: ignore[no-any-return]  # bytes
+    return pickle.dumps(value)
 
 
-def function_of(definition: Any) -> tuple[Any, Any]:
-    """Return the decorated function, which others import; or else, if it can travel, the function and its options."""
-    is_main = getattr(definition.target, "__module__", None) == "__main__"
-    if has_cloudpickle() and (is_main or not definition.is_importable):
-        return definition.target, dict(definition.options)
-    return definition.decorated, None
+def function_of(session: Any, definition: Any) -> bytes:
+    """Return the function of a task as it travels, made once for each flow run. Raises NotPortable."""
+    entry = session.functions.get(id(definition))
+    if entry is None:
+        is_main = getattr(definition.target, "__module__", None) == "__main__"
+        travels_whole = has_cloudpickle() and (is_main or not definition.is_importable)
+        pair = (definition.target, dict(definition.options)) if travels_whole else (definition.decorated, None)
+        try:
+            entry = session.functions[id(definition)] = definition, dumps(pair)
+        except Exception as error:  # noqa: BLE001 what a function closes over
+            reason = f"its function cannot be sent ({safe_str(error, _TEXT)})"
+            cure = "define it at the top of a module, or pip install 'otelflow[processes]'"
+            raise NotPortable(definition.name, reason, cure) from None
+    text: bytes = entry[1]
+    return text
 
 
 def obstacle(order: _worker.Order, error: Exception) -> tuple[str, str]:
@@ -105,11 +114,10 @@ def obstacle(order: _worker.Order, error: Exception) -> tuple[str, str]:
     parts |= {f"{name}=": value for name, value in order.kwargs.items()}
     for name, value in parts.items():
         try:
-            pickle.loads(pickle.dumps(value))  # noqa: S301 it was written a moment ago
-        except Exception:  # noqa: BLE001 as above
+            dumps(value)
+        except Exception:  # noqa: BLE001 foreign __reduce__, which may raise anything
             return f"{name} is a {type_name(value)}, which cannot be sent", "send what pickle takes"
-    text = safe_str(error, _TEXT)
-    return f"it cannot be sent ({text})", "define it at the top of a module, or pip install 'otelflow[processes]'"
+    return f"it cannot be sent ({safe_str(error, _TEXT)})", "send what pickle takes"
 
 
 def arrived(call: Any, text: bytes) -> None:
@@ -204,6 +212,8 @@ def replay(parent: Run | None, report: _worker.RunReport, entries: list[Any]) ->
     run.ending = Ending(report.result, error)
     if report.span_id:
         run.span = NonRecordingSpan(_context(report))
+    if parent is None or run.flow_run_id != parent.flow_run_id:  # of a flow inside the task, which is gone
+        run.flow = None
     flow = run.flow
     if task is not None and flow is not None:
         task.task_flow = flow

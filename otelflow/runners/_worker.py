@@ -26,14 +26,15 @@ from otelflow.errors import NotPortable
 
 #: How trace context travels: as W3C has it, and nothing else does
 CARRIER: Final = TraceContextTextMapPropagator()
+# Of so many tasks a worker remembers what they are.
+_MOST_DEFINITIONS: Final = 1_000
 
 
 class Order(NamedTuple):
     """A task to be run in another process."""
 
-    #: The decorated function, or else the function and the options of its decorator
-    function: Any
-    options: Mapping[str, Any] | None
+    #: As pickle has it: the decorated function and None, or else the function and the options of its decorator
+    function: bytes
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     carrier: dict[str, str]
@@ -121,10 +122,13 @@ class _Worker(State):
 
     recorder: _Recorder | None
     collector: Any
+    settings: Mapping[str, Any] | None
+    definitions: dict[bytes, Definition]
 
     def reset(self) -> None:
         """Have had no order."""
-        self.recorder = self.collector = None
+        self.recorder = self.collector = self.settings = None
+        self.definitions = {}
 
 
 _worker: Final = _Worker()
@@ -144,7 +148,9 @@ def recorder_for(order: Order) -> _Recorder | None:
     """Return what hears of runs here, and nobody else does: they are told in the process of the flow."""
     if order.process_id == os.getpid():
         return None
-    process_settings.configure(**order.settings)
+    if order.settings != _worker.settings:
+        process_settings.configure(**order.settings)
+        _worker.settings = order.settings
     if _worker.recorder is None:
         _worker.recorder = _Recorder()
         observers.observed.use((*observers.observed.built_in, _worker.recorder))
@@ -268,10 +274,14 @@ class _Portable:
 
 
 def _definition(order: Order) -> Definition:
-    function: Any = order.function
-    if order.options is not None:
-        function = task(**order.options)(function)
-    definition = definition_of(function)
+    """Return what is known of the task of *order*; found out once, as at decoration."""
+    definition = _worker.definitions.get(order.function)
     if definition is None:
-        raise NotPortable(getattr(function, "__name__", "?"), "it is no task there", "import it under its own name")
+        function, options = pickle.loads(order.function)  # noqa: S301 as above
+        definition = definition_of(function if options is None else task(**options)(function))
+        if definition is None:
+            raise NotPortable(getattr(function, "__name__", "?"), "it is no task there", "import it under its own name")
+        if len(_worker.definitions) >= _MOST_DEFINITIONS:
+            _worker.definitions.clear()
+        _worker.definitions[order.function] = definition
     return definition

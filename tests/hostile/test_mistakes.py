@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 import otelflow
 import otelflow.errors
-from otelflow import Flow, Flow_Run__Config, Listener, Task, add_listener, errors, flow, task
+from otelflow import Flow, Flow_Run__Config, Listener, Task, add_listener, errors, flow, runners, task
 from otelflow._core.process import process, project_files, settings
 from otelflow.cache_policies import INPUTS
 from otelflow.results import load
@@ -83,6 +84,30 @@ class Adder(Flow):
 
 class Service:
     """Is injected."""
+
+
+class Priced:
+    @task
+    def price(self, fruit):
+        """Never run."""
+
+
+def count_to(limit):
+    yield limit
+
+
+def runs_on(choice):
+    @flow(task_runner=choice)
+    def run():
+        """Never run."""
+
+
+def sent_to_process(value):
+    @flow(task_runner=runners.ProcessPoolTaskRunner(1, "spawn"))
+    def send():
+        task(len).submit(value).result()
+
+    send().execute()
 
 
 def artifact(**keywords):
@@ -299,6 +324,19 @@ MISTAKES = {
     "a store that is none": lambda: otelflow.configure(store=3),
     "metrics that are none": lambda: otelflow.configure(metrics=Unshowable()),
     "a promise that does not exist": lambda: otelflow.Objective(sucess=0.99),
+    "a generator that is submitted": lambda: task(count_to).submit(3),
+    "a method that is submitted without its object": lambda: Priced().price.submit("fig"),
+    "a function that is submitted and is no task": lambda: otelflow.submit(len, "fig"),
+    "a map of one number": lambda: task(divmod).map([7, 8], 2),
+    "a map of a text": lambda: task(len).map("fig"),
+    "a map of lists of different lengths": lambda: task(divmod).map([7, 8], [2]),
+    "a map of nothing but what each call gets whole": lambda: task(len).map(otelflow.unmapped("fig")),
+    "a map of a future": lambda: task(len).map(task(sorted).submit("fig")),
+    "a task that waits for one that failed": lambda: task(len).submit(task(divmod).submit(1, 0)).result(),
+    "a task that cannot be sent to another process": lambda: sent_to_process(threading.Lock()),
+    "a runner that does not exist": lambda: runs_on("thread"),
+    "a runner that is none": lambda: runs_on(3),
+    "a runner with no workers": lambda: runners.ProcessPoolTaskRunner(0),
     "an optional package that is not installed": lambda: _raise(errors.MissingExtra("cli")),
     "a cache policy that is none": lambda: task(cache_policy="inputs")(ready_task),
     "a cache policy and a key": lambda: task(cache_policy=INPUTS, cache_key_fn=len)(ready_task),

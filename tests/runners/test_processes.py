@@ -11,7 +11,18 @@ import otelflow
 from otelflow import Listener, flow, task
 from otelflow.errors import ConfigurationError, NotPortable, UpstreamFailed, WorkerLost
 from otelflow.runners import ProcessPoolTaskRunner
-from support.remote_tasks import Refused, die, double, double_later, fail, leave, where
+from support.remote_tasks import (
+    Refused,
+    die,
+    double,
+    double_later,
+    fail,
+    fail_quietly,
+    fail_unportably,
+    leave,
+    run_flow,
+    where,
+)
 from support.spans import exceptions, result, texts
 
 METHODS = [None, "spawn", "fork"]
@@ -103,11 +114,14 @@ def test_a_killed_process_is_one_failed_task_and_the_rest_goes_on(spans, runner)
 
 
 def test_runs_are_counted_once_and_listeners_told_once_in_the_process_of_the_flow(runner):
-    told = []
+    told, flows = [], []
 
     class Ears(Listener):
         def on_task_stop(self, event):
             told.append((event.event_data.task_name, event.event_data.result))
+
+        def on_flow_stop(self, event):
+            flows.append((event.event_data.flow_name, event.event_data.result))
 
     with otelflow.testing.flow_trace():
         from prometheus_client import CollectorRegistry
@@ -120,6 +134,7 @@ def test_runs_are_counted_once_and_listeners_told_once_in_the_process_of_the_flo
         def counts():
             leave.map([1, 2]).wait()
             fail.submit(1).wait()
+            run_flow.submit(1).wait()
 
         counts().execute()
 
@@ -127,8 +142,48 @@ def test_runs_are_counted_once_and_listeners_told_once_in_the_process_of_the_flo
         labels = {"flow": "counts", "task": name, "result": result}
         return registry.get_sample_value("otelflow_task_runs_total", labels)
 
+    labels = {"flow": "inner_flow", "result": "success"}
+    assert registry.get_sample_value("otelflow_flow_runs_total", labels) == 1
+    assert registry.get_sample_value("otelflow_flow_runs_in_progress", {"flow": "counts"}) == 0
+    assert sorted(flows) == [("counts", "success"), ("inner_flow", "success")]
+    told = [task for task in told if task != ("run_flow", "success")]
     assert (value("leave", "success"), value("double", "success"), value("fail", "failure")) == (2, 2, 1)
-    assert sorted(told) == [("double", "success")] * 2 + [("fail", "failure")] + [("leave", "success")] * 2
+    assert sorted(told) == [("double", "success")] * 4 + [("fail", "failure")] + [("leave", "success")] * 2
+
+
+def test_a_flow_in_a_task_is_reported_whole(spans, runner):
+    @flow(task_runner=runner)
+    def outer():
+        return run_flow.submit(2).result()
+
+    run = outer().execute()
+    assert run.flow_return_value == [4, 4]
+    pair = ("map double", "success", [("task double", "success", [])] * 2)
+    inside = ("task run_flow", "success", [("flow inner_flow", "success", [pair])])
+    assert spans.tree() == [("flow outer", "success", [inside])]
+    assert texts(spans.one("flow inner_flow")) == ["inner"]
+    assert [call.task_name for call in run.executed_tasks] == ["run_flow"]
+
+
+def test_an_exception_that_cannot_travel_has_a_stand_in_with_its_text(spans, runner):
+    @flow(task_runner=runner)
+    def fails():
+        return fail_unportably.submit(1).result()
+
+    with pytest.raises(RuntimeError, match="Unportable: no 1"):
+        fails().execute()
+
+    assert exceptions(spans) == [("task fail_unportably", "support.remote_tasks.Unportable")]
+
+
+def test_a_task_that_keeps_its_errors_keeps_them_there_too(spans, runner):
+    @flow(task_runner=runner)
+    def goes_on():
+        return double.submit(3, wait_for=fail_quietly.submit(1)).result()
+
+    assert goes_on().execute().flow_return_value == 6
+    assert spans.one("flow goes_on").attributes["otelflow.flow.tasks.failed"] == 1
+    assert result(spans.one("task fail_quietly")) == "failure"
 
 
 def test_a_coroutine_runs_there_too(spans, runner):

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import signal
+import threading
 
-from otelflow import INJECTED, task
+from otelflow import INJECTED, flow, task
 
 
 @task
@@ -42,8 +43,48 @@ def leave(number, this_task=INJECTED, flow_data=INJECTED, this_flow=INJECTED, se
     return double(number)
 
 
+class Unportable(Exception):
+    def __init__(self, text):
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
+@task
+def fail_unportably(number):
+    raise Unportable(f"no {number}")
+
+
+@task(raise_on_error=False)
+def fail_quietly(number):
+    raise Refused(f"no {number}")
+
+
+@flow
+def inner_flow(number):
+    print("inner")
+    return double.map([number, number]).result()
+
+
+@task
+def run_flow(number):
+    return inner_flow(number).execute().flow_return_value
+
+
 @task
 def die(number):
     if number == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+@task
+def add_up(number, fails=False, *groups):
+    if fails:
+        raise Refused(f"no {number}")
+    return number + sum(sum(group) for group in groups)
+
+
+@task
+async def add_up_later(number, fails=False, *groups):
+    await asyncio.sleep(0)
+    return add_up.__wrapped__(number, fails, *groups)

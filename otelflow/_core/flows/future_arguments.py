@@ -72,7 +72,7 @@ def rows_of(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list
     for label, value in zip(labels, values, strict=True):
         is_whole = isinstance(value, unmapped)
         if not is_whole and (isinstance(value, str | bytes | Mapping | Future) or not isinstance(value, Iterable)):
-            raise NotSubmittable(name, f"{label} of map() is {brief_repr(value, 60)}", _cure(value))
+            raise NotSubmittable(name, *_no_row(label, value))
         columns.append(None if is_whole else iter(value))
     if not any(column is not None for column in columns):
         raise NotSubmittable(name, "map() got nothing to go through", "give it a list for one argument, or submit() it")
@@ -87,16 +87,18 @@ def rows_of(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list
         elif len(ends) == sum(column is not None for column in columns):
             return rows
         else:
-            reason = f"{ends[0]} of map() ends after {len(rows)} items, and others go on"
+            reason = f"{ends[0]} of map() has no item number {len(rows) + 1}, and others have"
             raise NotSubmittable(
                 name, reason, "give it rows of the same length, or unmapped() what each call gets whole"
             )
 
 
-def _cure(value: Any) -> str:
+def _no_row(label: str, value: Any) -> tuple[str, str]:
+    """Return why *value* cannot be gone through, and the cure."""
     if isinstance(value, Future):
-        return "a list of results is not there before it is awaited: give it .result()"
-    return f"if each call gets it whole, write unmapped({brief_repr(value, 30)})"
+        return f"{label} of map() is the future of task {value.task_name!r}", "give it a list, such as its result()"
+    cure = f"if each call gets it whole, write unmapped({brief_repr(value, 30)})"
+    return f"{label} of map() is {brief_repr(value, 60)}", cure
 
 
 def check_submittable(definition: Any, args: Any) -> None:

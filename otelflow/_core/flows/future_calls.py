@@ -158,6 +158,9 @@ class Call:
     def begin(self) -> None:
         """Start it when everything that it waits for is there."""
         self.session.add(self)
+        if not self.upstream:
+            self._start()
+            return
         pending = [future for future in self.upstream if not future.done()]
         if not pending:
             self._start()
@@ -175,7 +178,7 @@ class Call:
             future.add_done_callback(arrived)
 
     def _start(self) -> None:
-        broken = next((future for future in self.upstream if has_failed(future)), None)
+        broken = next((future for future in self.upstream if has_failed(future)), None) if self.upstream else None
         if broken is not None:
             self._skip(broken)
         elif self.loop is not None:
@@ -240,12 +243,15 @@ class Call:
             self.end(value, None)
 
     def _drive(self) -> Any:
-        args, kwargs = resolved(self.args), resolved(self.kwargs)
+        args, kwargs = self.args, self.kwargs
+        if self.upstream:
+            args, kwargs = resolved(args), resolved(kwargs)
         return self.definition.drive(self._new_run)(*args, **kwargs)
 
     def _new_run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         run = self.run_of_task = self.definition.new_run(args, kwargs)
-        run.links = [context for future in self.upstream if (context := future.span_context) is not None]
+        if self.upstream:
+            run.links = [context for future in self.upstream if (context := future.span_context) is not None]
         if self.group is not None:
             run.parameters = {**(run.parameters or {}), semconv.TASK_MAP_INDEX: self.index}
         return run

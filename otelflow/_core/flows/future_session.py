@@ -51,6 +51,8 @@ class Session:
         self.loop_tasks: set[Any] = set()
         #: The threads in which calls run now
         self.workers: set[int] = set()
+        #: What a runner keeps of tasks, by the id of their definitions
+        self.functions: dict[int, Any] = {}
         self.failures: deque[Future[Any]] = deque(maxlen=_REMEMBERED)
 
     @property
@@ -115,7 +117,8 @@ class Session:
         """Wait until everything has ended; what has not begun is cancelled, unless the flow has ended well."""
         if self.is_inherited:
             return
-        if ending is not SUCCESS:
+        has_ended_well = ending.result == SUCCESS.result  # it may be a copy, as cloudpickle makes them
+        if not has_ended_well:
             self.cancel()
         while futures := [
             future for future in list(self.futures.values()) if future.call is None or future.call.loop is None
@@ -127,7 +130,7 @@ class Session:
                 runner.close()
             except Exception as error:  # noqa: BLE001 a pool or cluster is foreign code; all that it was for is done
                 losses.warn_once("runner_close", "What ran tasks could not be closed; the flow goes on", error=error)
-        if ending is SUCCESS:
+        if has_ended_well:
             self._tell_of_failures()
 
     async def cancel_async(self, error: BaseException) -> None:

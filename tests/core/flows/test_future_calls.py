@@ -351,10 +351,10 @@ MISTAKES = {
     "argument 2 of map() is 3; if each call gets it whole, write unmapped(3)": lambda: add.map([1], 3),
     "argument 1 of map() is 'abc'; if each call": lambda: double.map("abc"),
     "number= of map() is": lambda: double.map(number={"a": 1}),
-    "argument 2 of map() ends after 2 items, and others go on; give it rows of the same length": lambda: add.map(
+    "argument 2 of map() has no item number 3, and others have; give it rows of the same length": lambda: add.map(
         [1, 2, 3], [1, 2]
     ),
-    "give it .result()": lambda: double.map(double.submit(1)),
+    "is the future of task 'double'; give it a list, such as its result()": lambda: double.map(double.submit(1)),
     "map() got nothing to go through": lambda: double.map(unmapped(1)),
 }
 
@@ -366,6 +366,26 @@ def test_what_cannot_be_submitted_is_one_error_that_names_task_and_cure(text):
 
     assert str(caught.value).startswith("task '")
     assert text in str(caught.value)
+
+
+def test_a_copy_of_a_task_and_of_a_flow_can_submit(spans):
+    pickler = pytest.importorskip("cloudpickle")
+    offset = 5
+
+    @task
+    def shift(number):
+        return number + offset
+
+    @flow(execute_on_call=True)
+    def shifts():
+        last = double.submit(double.submit(1))
+        shift.submit(last, 1)
+        return shift.map([1, 2]).result()
+
+    copy = pickler.loads(pickler.dumps(shift))
+    assert (copy(1), copy.submit(1).result(30), copy.map([1, 2]).result(30)) == (6, 6, [6, 7])
+    assert pickler.loads(pickler.dumps(shifts))() == [6, 7]
+    assert "cancellation" not in {result(span) for span in spans.spans}
 
 
 def test_arguments_that_do_not_fit_are_the_error_of_the_future(spans):
