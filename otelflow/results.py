@@ -6,10 +6,10 @@ folder, an address for fsspec, ``"memory"``, or an object that fits ``ResultStor
 """
 
 import os
-import time
 from datetime import timedelta
 from typing import Any
 
+from otelflow._core.process import clock
 from otelflow._core.process.files import StoredFile
 from otelflow._core.results.records import header_of, unpacked
 from otelflow._core.results.serializers import ResultSerializer, serializer_of
@@ -44,7 +44,8 @@ def load(
     >>> load(trace.one("task add").attributes["otelflow.run.stored_key"], result_storage="kept")
     3
     """
-    storage = storage_of("load()", result_storage) or default_storage()
+    choice = storage_of("load()", result_storage)
+    storage = default_storage() if choice is None else choice
     content = storage.read(key) if len(key) == 64 and key.isalnum() else None
     if content is None:
         raise ResultUnreadable(f"Nothing is kept in {storage!r} as {key!r:.80}: it was forgotten, or is somewhere else")
@@ -67,7 +68,7 @@ def forget(trace_id: str | None = None, *, older_than: timedelta | None = None) 
     >>> forget(older_than=timedelta(days=7))
     0
     """
-    written_until = None if older_than is None else time.time() - older_than.total_seconds()
+    written_until = None if older_than is None else clock.time() - older_than.total_seconds()
 
     def is_meant(file: StoredFile, content: bytes) -> bool:
         if written_until is not None and file.modified > written_until:

@@ -35,6 +35,10 @@ _OMITTED: Final = (
     (names.ARTIFACTS_OMITTED, "artifact"),
     (names.RESULTS_OMITTED, "result"),
 )
+_NOT_RUN: Final = (
+    (names.CACHE_HIT, "its value was cached"),
+    (names.RUN_REPLAYED, "its value is that of an earlier attempt"),
+)
 
 
 class Detail(NamedTuple):
@@ -68,6 +72,9 @@ def _closing(span: Span, nodes: dict[str, SpanNode], view: TreeView) -> Iterator
     """Yield what is known of a span without a time."""
     if span.attributes.get(names.GENERATOR_CLOSED_EARLY):
         yield Detail("its consumer closed it before its end", mark="more", time=span.end)
+    for key, reason in _NOT_RUN:
+        if span.attributes.get(key) is True:
+            yield Detail(f"it did not run: {reason}", mark="more", time=span.end)
     for key, noun in _OMITTED:
         count = span.attributes.get(key)
         if isinstance(count, int) and count > 0:

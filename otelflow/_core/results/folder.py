@@ -5,11 +5,11 @@ import os
 import re
 import stat
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from otelflow._core.process import clock
 from otelflow._core.process.files import Folder, StoredFile, lock, unlock
 from otelflow._core.process.process import State
 from otelflow._core.results.records import LARGEST_RECORD, MAGIC
@@ -135,7 +135,7 @@ class ResultFolder:
 
     def _prune(self, folder: Folder) -> None:
         """Remove what is too old, then the oldest until the rest fits; and what processes that were lost have left."""
-        now = time.time()
+        now = clock.time()
         for name in folder.names():
             if _LOCK.fullmatch(name) or _PART.fullmatch(name):
                 file = folder.file(name)
