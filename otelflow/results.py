@@ -44,7 +44,8 @@ def load(
     >>> load(trace.one("task add").attributes["otelflow.run.stored_key"], result_storage="kept")
     3
     """
-    storage = storage_of("load()", result_storage) or default_storage()
+    choice = storage_of("load()", result_storage)
+    storage = default_storage() if choice is None else choice
     content = storage.read(key) if len(key) == 64 and key.isalnum() else None
     if content is None:
         raise ResultUnreadable(f"Nothing is kept in {storage!r} as {key!r:.80}: it was forgotten, or is somewhere else")

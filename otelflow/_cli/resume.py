@@ -4,7 +4,7 @@ from pathlib import Path
 
 from otelflow import settings
 from otelflow._cli import _targets as targets
-from otelflow._cli.run import RunOptions, run
+from otelflow._cli.run import RunOptions, run, say_how_to_resume
 from otelflow._core.process import project_files
 from otelflow.errors import RunNotResumable
 
@@ -21,4 +21,6 @@ def resume_target(target: str, run_id: str, options: RunOptions) -> int:
         raise RunNotResumable(f"{target} is no function: runs are kept of those with @flow(persist_result=True)")
     flow = resume(run_id)
     flow.flow_state.expect_no_run()  # it is run next
-    return run(flow, options, service_name=Path(targets.place_of(target)).stem)
+    code = run(flow, options, service_name=Path(targets.place_of(target)).stem)
+    say_how_to_resume(target, flow)
+    return code

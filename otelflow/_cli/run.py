@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.trace import SpanContext, format_trace_id
 
 import otelflow
-from otelflow import Flow_Run__Event, errors, settings
+from otelflow import Flow_Run__Event, errors, semconv, settings
 from otelflow._cli import _parameters as parameters
 from otelflow._cli import _targets as targets
 from otelflow._cli._console import describe, for_page, print_traceback, say
@@ -90,7 +90,16 @@ def run_target(target: str, texts: Iterable[str], options: RunOptions) -> int:
     project_files.use_program(targets.file_of(target))  # before its settings are read
     settings.check()
     flow = prepare(targets.find(target), values)
-    return run(flow, options, service_name=Path(targets.place_of(target)).stem)
+    code = run(flow, options, service_name=Path(targets.place_of(target)).stem)
+    say_how_to_resume(target, flow)
+    return code
+
+
+def say_how_to_resume(target: str, flow: otelflow.Flow[Any]) -> None:
+    """Say what goes on with *flow*, which *target* names, if it has not ended well and is kept."""
+    definition = flow.flow_state.definition
+    if definition is not None and definition.options.get("persist_result") and flow.status != semconv.SUCCESS:
+        say(f"to go on with it: otelflow resume {target} {flow.flow_id}")
 
 
 def prepare(

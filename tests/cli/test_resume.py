@@ -21,6 +21,10 @@ def pages(last: int, this_flow=None):
         os.kill(os.getpid(), signal.SIGKILL)
     print(values)
 
+@flow(persist_result=True)
+def failing():
+    raise LookupError("down")
+
 @flow
 def plain(): ...
 
@@ -78,3 +82,15 @@ def test_what_was_kept_is_forgotten_with_its_trace(program):
     assert "Forgot 3 values that tasks and flows had kept.\n" in done.out
     assert program("resume", "shop.py:pages", run_id).code == 2
     assert "value" not in program("forget", "--all").out
+
+
+def test_a_run_that_has_failed_says_how_to_go_on_with_it(program):
+    failed = program("run", "shop.py:failing")
+    command = failed.lines[-1].removeprefix("otelflow: to go on with it: otelflow ").split()
+
+    again = program(*command)
+
+    assert command[:2] == ["resume", "shop.py:failing"]
+    assert (failed.code, again.code) == (1, 1)
+    assert again.lines[-1] == failed.lines[-1]
+    assert "to go on" not in program("run", "shop.py:plain").err

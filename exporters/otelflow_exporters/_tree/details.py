@@ -38,6 +38,10 @@ _OMITTED: Final = (
     (names.ARTIFACTS_OMITTED, "artifact"),
     (names.RESULTS_OMITTED, "result"),
 )
+_NOT_RUN: Final = (
+    (names.CACHE_HIT, "its value was cached"),
+    (names.RUN_REPLAYED, "its value is that of an earlier attempt"),
+)
 
 
 class Detail(NamedTuple):
@@ -77,6 +81,9 @@ def _closing(span: Span) -> Iterator[Detail]:
         if key.startswith(_WAITED) and isinstance(seconds, float) and seconds >= _LEAST_WAIT:
             name = one_line(key.removeprefix(_WAITED), _LONGEST_PAIR)
             yield Detail(f"waited {in_words(seconds)} for the limit {name}", mark="more", time=span.start)
+    for key, reason in _NOT_RUN:
+        if span.attributes.get(key) is True:
+            yield Detail(f"it did not run: {reason}", mark="more", time=span.end)
     for key, noun in _OMITTED:
         count = span.attributes.get(key)
         if isinstance(count, int) and count > 0:

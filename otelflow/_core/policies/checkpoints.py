@@ -1,6 +1,7 @@
 """How far a flow run has come, so that it can be resumed: what it was called with, and which of its tasks are done."""
 
 import contextlib
+import pickle
 import weakref
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -8,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from otelflow import semconv
 from otelflow._core.policies.cache_keys import code_name_of, digest, digest_of_code, imported_name, inputs_of, source_of
 from otelflow._core.policies.keeping import Keeping, link
-from otelflow._core.process import forks
+from otelflow._core.process import forks, losses
 from otelflow._core.process.process import State
 from otelflow._core.results.plain_values import canonical
 from otelflow._core.results.records import Record, unpacked
-from otelflow._core.results.storage import ResultStorage
+from otelflow._core.results.storage import FolderStorage, ResultStorage
 from otelflow._core.runs.run import Run
 from otelflow.errors import ResultUnreadable, RunNotResumable
 
@@ -93,6 +94,18 @@ def passport_of(run: Run | None, definition: Any, args: tuple[Any, ...], kwargs:
     progress = progress_around(run) if definition.options.get("persist_result") else None
     if progress is None:
         return None
+    if not isinstance(progress.storage, FolderStorage):
+        try:
+            pickle.dumps(progress.storage)
+        except Exception as error:  # noqa: BLE001 a storage of the user's, which may raise anything
+            losses.warn_once(
+                f"passport {definition.name}",
+                "%s runs in another process, where %s is not: a resumed flow runs it again (%s)",
+                definition.name,
+                repr(progress.storage),
+                error,
+            )
+            return None
     key = step_key(progress.identity, definition, args, kwargs)
     return Passport(progress.identity, progress.storage, progress.is_resumed, key, progress.number(key))
 

@@ -58,7 +58,9 @@ class Keeping:
 
     def storage(self, of_flow: ResultStorage | None = None) -> ResultStorage:
         """Return where to keep: its own storage, else that *of_flow*, else the default. Raises ConfigurationError."""
-        return self.own_storage or of_flow or default_storage()
+        if self.own_storage is not None:  # an empty one may count as false
+            return self.own_storage
+        return default_storage() if of_flow is None else of_flow
 
     def read(self, storage: ResultStorage, key: str) -> Record | None:
         """Return what is kept under *key*, or None; what cannot be used is said once."""

@@ -53,7 +53,7 @@ class ResultFolder:
         self._unpruned = 0
 
     def _open(self, *, is_made: bool) -> Folder:
-        folder = Folder.reached(self.path, is_made=is_made, may_be_link=True)
+        folder = Folder.reached(self.path, is_made=is_made)
         if sys.platform != "win32":
             status = folder.status()
             reason = "belongs to another user" if status.st_uid != os.geteuid() else ""

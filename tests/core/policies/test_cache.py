@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from datetime import timedelta
 
 import pytest
@@ -449,3 +450,56 @@ def test_each_task_has_its_own_storage_where_it_asks_for_one(calls):
     first()
 
     assert calls == [1, 1]
+
+
+class Far(dict):
+    """A storage that is somewhere else: it notes the threads that call it."""
+
+    def __init__(self):
+        super().__init__()
+        self.threads = set()
+
+    def read(self, name):
+        self.threads.add(threading.get_ident())
+        return self.get(name)
+
+    def write(self, name, content):
+        self.threads.add(threading.get_ident())
+        self[name] = content
+
+
+def test_a_far_storage_does_not_block_the_event_loop(calls, spans):
+    storage = Far()
+
+    @task(cache_policy=INPUTS, result_storage=storage)
+    async def fetch(page):
+        calls.append(page)
+        return page
+
+    async def twice():
+        return await fetch(1), await fetch(1)
+
+    assert asyncio.run(twice()) == (1, 1)
+    assert calls == [1]
+    assert storage.threads
+    assert threading.get_ident() not in storage.threads
+    assert hits(spans, "task fetch") == [False, True]
+
+
+def test_coroutines_of_trio_wait_for_each_other_too(calls):
+    trio = pytest.importorskip("trio")
+
+    @task(cache_policy=INPUTS)
+    async def fetch(page):
+        calls.append(page)
+        await trio.sleep(0.02)
+        return page
+
+    async def many():
+        async with trio.open_nursery() as nursery:
+            for number in range(6):
+                nursery.start_soon(fetch, number % 2)
+
+    trio.run(many)
+
+    assert sorted(calls) == [0, 1]

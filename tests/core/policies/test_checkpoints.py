@@ -129,3 +129,16 @@ def test_where_nothing_is_kept_nothing_travels():
 
     assert nightly().execute().flow_return_value is None
     assert persisted() is None
+
+
+def test_a_storage_that_cannot_travel_is_said_once(storage, caplog):
+    @task(persist_result=True)
+    def step():
+        return 1
+
+    @flow(persist_result=True, result_storage=storage)
+    def nightly():
+        return [passport_of(current_run(), definition_of(step), (), {}) for _ in range(2)]
+
+    assert nightly().execute().flow_return_value == [None, None]
+    assert caplog.text.count("step runs in another process, where the memory of this process is not") == 1

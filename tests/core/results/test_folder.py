@@ -63,6 +63,19 @@ def test_no_link_and_no_pipe_in_the_place_of_a_file_is_read_or_written(path, tmp
     assert not (path / A).is_symlink()
 
 
+def test_a_link_in_the_place_of_the_folder_is_refused(path, tmp_path):
+    folder_at(path).write(A, b"value")
+    link = tmp_path / "link"
+    link.symlink_to(path)
+
+    with pytest.raises(OSError, match="link"):
+        folder_at(link).read(A)
+    with pytest.raises(OSError, match="link"):
+        folder_at(link).write(A, b"other")
+
+    assert folder_at(path).read(A) == b"value"
+
+
 def test_a_folder_that_others_can_write_is_refused(path):
     folder_at(path).write(A, b"value")
     path.chmod(0o777)

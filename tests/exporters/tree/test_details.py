@@ -262,6 +262,16 @@ def test_what_was_not_recorded_is_counted(details):
     assert details(attributes={semconv.MESSAGES_OMITTED: "many"}) == []
 
 
+def test_a_task_that_did_not_run_says_where_its_value_is_from(details):
+    assert details(attributes={semconv.CACHE_HIT: True}) == [
+        Detail("it did not run: its value was cached", mark="more", time=END)
+    ]
+    assert details(attributes={semconv.RUN_REPLAYED: True}) == [
+        Detail("it did not run: its value is that of an earlier attempt", mark="more", time=END)
+    ]
+    assert details(attributes={semconv.CACHE_HIT: False}) == []
+
+
 def test_a_link_is_told_by_the_name_of_its_target_if_that_is_in_the_tree(details, make_span):
     other = make_span(7, name="task other")
     here, elsewhere = Link("ab" * 16, other.span_id), Link("cd" * 16, other.span_id)
