@@ -674,3 +674,45 @@ def test_few_functions_are_private_and_called_once():
 
 if __name__ == "__main__":
     SNAPSHOT.write_text(public_api())
+
+
+# What is looked at where it is used, each with the file that does so.
+TESTED_ELSEWHERE = {
+    # Declarations: types, words, patterns
+    "otelflow/_core/policies/policy.py": "tests/core/policies/test_policies.py",
+    "otelflow/_core/text/secret_notations.py": "tests/core/text/test_redaction.py",
+    "otelflow/_core/text/secret_patterns.py": "tests/core/text/test_redaction.py",
+    "otelflow/integrations/_types.py": "tests/integrations/test_wsgi.py",
+    "otelflow/semconv.py": "tests/test_architecture.py",
+    # Parts of what is drawn and written as one
+    "otelflow/generate/dashboards/_dashboard.py": "tests/generate/dashboards/test_dashboards.py",
+    "otelflow/generate/dashboards/_one_flow.py": "tests/generate/dashboards/test_dashboards.py",
+    "otelflow/generate/dashboards/_one_task.py": "tests/generate/dashboards/test_dashboards.py",
+    "otelflow/generate/dashboards/_parts.py": "tests/generate/dashboards/test_dashboards.py",
+    "otelflow/generate/rules/_telemetry.py": "tests/generate/test_generate.py",
+    # Only there in another process, or around other code
+    "otelflow/_cli/app.py": "tests/cli/test_help.py",
+    "otelflow/_cli/demo/library.py": "tests/cli/test_demo.py",
+    "otelflow/_cli/instrument.py": "tests/instrument/test_start.py",
+    "otelflow/instrument/_instrumented.py": "tests/instrument/test_instrument.py",
+    "otelflow/instrument/_site/sitecustomize.py": "tests/instrument/test_start.py",
+    "otelflow/instrument/_wrapping.py": "tests/instrument/test_instrument.py",
+    "otelflow/integrations/_requests.py": "tests/integrations/test_asgi.py",
+    "otelflow/integrations/rq.py": "tests/stack/test_frameworks.py",
+    "otelflow/listeners/_from_spans.py": "tests/listeners/test_listener.py",
+    "otelflow/pytest_plugin.py": "tests/test_testing.py",
+}
+
+
+def test_each_module_has_a_test_file_at_the_same_path():
+    missing = set()
+    for package, room in zip(PACKAGES, (Path(), Path("exporters")), strict=True):
+        name = package.relative_to(ROOT) if package.is_relative_to(ROOT) else Path(package.name)
+        for path in package.rglob("*.py"):
+            *folders, module = (part.lstrip("_") for part in path.relative_to(package).with_suffix("").parts)
+            is_program = module in ("init__", "main__", "version") or "samples" in folders
+            if not is_program and not (ROOT / "tests" / room / Path(*folders) / f"test_{module}.py").exists():
+                missing.add((name / path.relative_to(package)).as_posix())
+
+    assert sorted(missing) == sorted(TESTED_ELSEWHERE)
+    assert [place for place in TESTED_ELSEWHERE.values() if not (ROOT / place).exists()] == []

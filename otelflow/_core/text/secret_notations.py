@@ -18,7 +18,7 @@ JOIN: Final = r"[=:<]|(?<!\S)-[A-Za-z\-]|[\"'][ ]{0,3},"
 NAME: Final = r"""(?ix)
     (?<![\w.\-]) (?<! \d{12}: )  # what an account of AWS names "secret" is the kind of a resource
     (?P<name> [\w.\-]++ )
-    (?P<join> \\{0,3}["']?\]?[ \t]{0,3}
+    (?P<join> \\{0,3}["']?\]?[ \t]{0,3}(?:[ \t]{1,40}+(?==[ \t]))?
               (?: :[ \t]{0,3}[|>][+\-]?\d?[ \t]{0,3}\r?\n
               | (?<=\w) :[ ]{0,3} &?(?:'static[ ])?
                 (?!\w{0,30}(?:pass|secret|token|key|pwd)) [a-z][\w.]{0,30}+ (?:\[\w{1,20}\])? (?:[ ]\|[ ]None)?
@@ -33,7 +33,8 @@ SPOKEN: Final = r"""(?ix)
     (?P<name> pass(?:word|wd|phrase|code|wort)|kennwort|mot[ ]de[ ]passe|pwd|pw|pin|token|secret
             | secret[ _\-]?access[ _\-]?key
             | (?: api|access|secret|private|signing|encryption|master|account|shared|auth|license|ssh|network|wifi
-                | recovery|verification|security|activation|unlock|backup|otp ) [ _\-]? (?:key|code) )
+                | recovery|verification|security|activation|unlock|backup|otp
+                | login|reset|confirmation|one[ _\-]time ) [ _\-]? (?:key|code) )
     (?P<join> (?:[ ](?:for|of|on|in|at|from|between|to|used[ ]by)(?:[ ][\w.\-/@']{1,40}+){1,6}?)?
               (?: [ ](?:is|was|are|to|will[ ]be|has[ ]been|became|ist|lautet|est)
                   (?:[ ](?:now|currently|still|set|changed|reset|updated|rotated|simply|just))?(?:[ ](?:to|as))?

@@ -27,6 +27,7 @@ TWO_WORD_NAMES: Final = _words(
     "admin key,write key,ingest key,integration key,application key,app key,consumer key,private pem,wifi key,"
     "network key,pre shared,pass phrase,wep key,priv key,recovery codes,backup codes,scratch codes,access code,"
     "access codes,entry code,door code,gate code,alarm code,pairing code,login code,reset code,mfa code,fernet key,"
+    "time code,confirmation code,"
     "hmac key,aes key,cipher key,decryption key,jwt key,wallet key,bot key,honeycomb team,de passe",
     ",",
 )
@@ -295,6 +296,13 @@ PLACES: Final = (
         ),
     ),
     ("password", r"\bPASSWORD\s*+\(?\s*+N?(?=')"),
+    # The new value of a change, as a plan of Terraform shows it
+    (
+        "->",
+        r"(?i)\b\w{0,40}"
+        + _NAMED
+        + r"\w{0,20}\"?[ ]{0,60}[=:][ ]{0,3}(?:\"[^\"\n]{0,500}\"|[^\s\"]{1,500})[ ]->[ ](?=\")",
+    ),
     # "user bob password x", as in ~/.netrc
     ("passw", r"(?i)\blogin[ \t]+\S{1,100}\s+password\s+"),
     ("passw", r"(?i)\b(?:user|username|account)[ \t]+\S{1,100}\s+(?:(?:and|with)\s+)?(?:the\s+)?password\s+(?=\S*\d)"),

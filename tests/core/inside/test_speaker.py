@@ -1,10 +1,12 @@
 """What a flow and a task have in common: how they log stands in test_messages.py; here, how pydantic takes them."""
 
 import json
+import logging
 
 import pytest
 
 from otelflow import INJECTED, Flow, Task, flow, task
+from otelflow._core.inside.speaker import Speaker
 from otelflow.errors import ConfigurationError
 
 pydantic = pytest.importorskip("pydantic")
@@ -69,3 +71,26 @@ def test_a_dataclass_of_pydantic_may_be_a_flow():
 def test_a_class_that_is_a_model_and_a_flow_says_what_to_do(bases):
     with pytest.raises(ConfigurationError, match=r"^Both cannot be .*@pydantic.dataclasses.dataclass over class Both"):
         type(pydantic.BaseModel)("Both", bases, {"__module__": __name__, "__annotations__": {"number": int}})
+
+
+class Noted(Speaker):
+    def __init__(self):
+        self.calls = []
+
+    def _write_message(self, level, message, task_run_id):
+        self.calls.append((level, message, task_run_id))
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARNING", "ERROR"])
+def test_each_level_has_a_method(level):
+    noted, message = Noted(), object()
+    log = getattr(noted, f"log_{level.lower()}")
+    log(message)
+    log(message, task_run_id="7")
+
+    assert noted.calls == [(getattr(logging, level), message, None), (getattr(logging, level), message, "7")]
+
+
+def test_whoever_speaks_says_where_it_goes():
+    with pytest.raises(NotImplementedError):
+        Speaker().log_info("nowhere")

@@ -1,0 +1,81 @@
+"""What fits which type of artifact."""
+
+from decimal import Decimal
+from enum import Enum
+
+import pytest
+
+from otelflow._core.inside.artifact_types import checked_data
+from otelflow._core.text.excerpt import Excerpt
+from otelflow.errors import InvalidArtifact
+
+
+class Colour(Enum):
+    RED = 1
+
+
+class Address:
+    def __str__(self):
+        return "https://example.org/a"
+
+
+def kept(artifact_type, data, limit=1_000):
+    return checked_data(artifact_type, data, Excerpt(limit))
+
+
+@pytest.mark.parametrize(
+    ("artifact_type", "data", "expected"),
+    [
+        ("markdown", "# Title", "# Title"),
+        ("markdown", "password=hunter2", "password=[redacted]"),
+        ("table", [{"a": 1}, [2]], [{"a": 1}, [2]]),
+        ("table", ({"a": 1},), [{"a": 1}]),
+        ("table", {"a": 1, "b": "x"}, [{"a": 1, "b": "x"}]),
+        ("table", {"a": [1, 2], "b": range(2)}, [{"a": 1, "b": 0}, {"a": 2, "b": 1}]),
+        ("table", {}, []),
+        ("table", [{"token": "abc"}], [{"token": "[redacted]"}]),
+        ("link", "HTTPS://example.org", "HTTPS://example.org"),
+        ("link", Address(), "https://example.org/a"),
+        ("progress", 0, 0),
+        ("progress", 100.0, 100.0),
+        ("progress", Decimal("2.5"), 2.5),
+        ("image", b"png", b"png"),
+        ("image", bytearray(b"png"), b"png"),
+        ("image", "http://example.org/x.png", "http://example.org/x.png"),
+        ("json", {"a": Colour.RED, "password": "x"}, {"a": 1, "password": "[redacted]"}),
+        ("error", ValueError("token=abc123def"), "ValueError: token=[redacted]"),
+        ("error", "text", "text"),
+        ("anything", None, None),
+        ("anything", 1.5, 1.5),
+        ("anything", memoryview(b"x"), b"x"),
+        ("anything", {"a": (1,)}, {"a": [1]}),
+        ("anything", Address(), "https://example.org/a"),
+    ],
+)
+def test_what_fits_is_kept_as_plain_data_without_secrets(artifact_type, data, expected):
+    assert kept(artifact_type, data) == expected
+
+
+@pytest.mark.parametrize(
+    ("artifact_type", "data", "sentence"),
+    [
+        ("markdown", 5, "a markdown artifact needs a text, not int"),
+        ("table", 5, "a table artifact needs a list of rows"),
+        ("table", [5], "a table artifact needs a list of rows"),
+        ("table", ["text"], "a table artifact needs a list of rows"),
+        ("table", {"a": [1], "b": 2}, "a table artifact needs a list of rows"),
+        ("table", {"a": [1], "b": [1, 2]}, "columns must be equally long"),
+        ("link", "javascript:alert(1)", "a link artifact needs an http or https address"),
+        ("link", "https://example.org/a b", "a link artifact needs an http or https address"),
+        ("progress", -0.1, "a progress artifact needs a number from 0 to 100"),
+        ("progress", 100.1, "a progress artifact needs a number from 0 to 100"),
+        ("progress", True, "a progress artifact needs a number from 0 to 100"),
+        ("progress", "50", "a progress artifact needs a number from 0 to 100"),
+        ("progress", float("nan"), "a progress artifact needs a number from 0 to 100"),
+        ("image", "x.png", "an image artifact needs bytes"),
+        ("image", 5, "an image artifact needs bytes"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_sentence(artifact_type, data, sentence):
+    with pytest.raises(InvalidArtifact, match=sentence):
+        kept(artifact_type, data)
