@@ -81,7 +81,7 @@ def innermost_block(flow: "HeldFlow") -> Block | None:
 
 def effective(config: Flow_Run__Config) -> "Settings":
     """Return *config* with the process's settings where it says nothing, ready for quick reading."""
-    fields = vars(config)
+    fields = vars(config) if type(config) is Flow_Run__Config else config.json()  # a subclass may say it as a class
     return settings().with_fields(fields) if fields else settings()
 
 
