@@ -35,10 +35,10 @@ def print_findings(jaeger: str | None, prometheus: str | None) -> int:
     for finding in examine(Addresses(jaeger or _JAEGER, prometheus or _PROMETHEUS, required)):
         findings.append(finding)
         mark, style = _MARKS[finding.state]
-        subject, seen = one_line(finding.subject, _LONGEST_NAME), for_page(finding.seen)
-        lines = [Text.assemble((f"{mark:<{_MARK_WIDTH}}", style), f"{subject:<{_SUBJECT_WIDTH}}  ", seen)]
+        subject, text = one_line(finding.subject, _LONGEST_NAME), for_page(finding.observation)
+        lines = [Text.assemble((f"{mark:<{_MARK_WIDTH}}", style), f"{subject:<{_SUBJECT_WIDTH}}  ", text)]
         if lines[0].cell_len > console.width:
-            lines = [Text.assemble((f"{mark:<{_MARK_WIDTH}}", style), subject), Text(f"{_INDENT}{seen}")]
+            lines = [Text.assemble((f"{mark:<{_MARK_WIDTH}}", style), subject), Text(f"{_INDENT}{text}")]
         if finding.cure and finding.state != "ok":
             lines.append(Text(f"{_INDENT}→ {for_page(finding.cure)}", style="cyan"))
         with console.capture() as captured:

@@ -288,7 +288,8 @@ def ship(
 ) -> None:
     """Send the spans and log records that wait in a spool, of processes that run or are gone, to the OTLP endpoint.
 
-    With --once the exit code is 1 when something could not be sent and waits on.
+    It goes on with what comes later, until Ctrl-C or SIGTERM. With --once the exit code is 1 when something could not
+    be sent and waits on.
     """
     show_warnings(with_tracebacks=False)
     from otelflow._cli.ship import ship as send

@@ -41,7 +41,7 @@ class Finding(NamedTuple):
 
     state: State
     subject: str
-    seen: str
+    observation: str
     cure: str = ""
 
 
@@ -125,8 +125,8 @@ def _examine_spool() -> Iterator[Finding]:
     if not os.access(parent, os.W_OK):
         yield Finding("wrong", "spool", f"{directory} cannot be written", f"set {_SPOOL_DIR} to another folder")
     elif not senders:
-        seen = f"{directory} is not used: nothing is sent from here"
-        yield Finding("absent", "spool", seen, "set OTEL_EXPORTER_OTLP_ENDPOINT: spans wait there for it")
+        observation = f"{directory} is not used: nothing is sent from here"
+        yield Finding("absent", "spool", observation, "set OTEL_EXPORTER_OTLP_ENDPOINT: spans wait there for it")
     else:
         writers = waiting.writers if waiting is not None else 0
         words = f"; {counted(writers, 'program')} write{'s' if writers == 1 else ''} there" if writers else ""
@@ -184,8 +184,8 @@ def _server(name: str, address: str, path: str, addresses: Addresses) -> Generat
         yield Finding("wrong" if is_fault else "absent", name, str(error), f"{_PIPE}, or give --{name} URL")
         return None
     if answer.status != 200 or not isinstance(answer.body, dict):
-        seen = f"{address}{path} answered {answer.status}{answer.redirect}"
-        yield Finding("wrong", name, seen, f"is this {name}? give --{name} URL")
+        observation = f"{address}{path} answered {answer.status}{answer.redirect}"
+        yield Finding("wrong", name, observation, f"is this {name}? give --{name} URL")
         return None
     yield Finding("ok", name, address)
     return answer
@@ -215,8 +215,8 @@ def _examine_delivery(telemetry: otelflow.Telemetry, jaeger: str) -> Finding:
     began = clock.monotonic()
     while clock.monotonic() < began + _ARRIVAL_SECONDS:
         if get(jaeger, f"/api/v3/traces/{trace_id}").status == 200:
-            seen = f"in Jaeger after {clock.monotonic() - began:.1f} s: {jaeger}/trace/{trace_id}"
-            return Finding("ok", _DELIVERY, seen)
+            observation = f"in Jaeger after {clock.monotonic() - began:.1f} s: {jaeger}/trace/{trace_id}"
+            return Finding("ok", _DELIVERY, observation)
         clock.sleep(0.3)
     cure = "look at the Collector's log; does its exporter name this Jaeger?"
     return Finding("wrong", _DELIVERY, f"not in Jaeger after {_ARRIVAL_SECONDS:.0f} s", cure)
@@ -234,8 +234,8 @@ def _examine_metrics(answer: Answer, prometheus: str) -> Iterator[Finding]:
         elif target.get("health") == "unknown":
             yield Finding("absent", subject, f"{target.get('scrapeUrl')} has not been scraped yet")
         else:
-            seen = f"{target.get('scrapeUrl')}: {target.get('lastError') or target.get('health')}"
-            yield Finding("wrong", subject, seen, "is it running, and is the address in prometheus.yml right?")
+            observation = f"{target.get('scrapeUrl')}: {target.get('lastError') or target.get('health')}"
+            yield Finding("wrong", subject, observation, "is it running, and is the address in prometheus.yml right?")
     for subject, query in _LOSSES:
         result = (get(prometheus, "/api/v1/query", {"query": query}).body or {}).get("data", {}).get("result", [])
         count = float(result[0]["value"][1]) if result else 0.0

@@ -51,6 +51,8 @@ def ship(directory: Path | None, *, once: bool) -> int:
         if variable(signal.name, "ENDPOINT")[1]
     ]
     end = end_of_signals()
+    if not once:
+        say(f"sending what comes into the spool {directory}, until Ctrl-C or SIGTERM; with --once, until it is empty")
     try:
         while not end.is_set():
             is_more = [shipping.ship() for shipping in shippings]

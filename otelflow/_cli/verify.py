@@ -67,10 +67,10 @@ def compare(expected: Mapping[str, Span], arrived: Mapping[str, Span]) -> Iterat
 
 def _is_below(span: Span, arrived: Mapping[str, Span], expected: Mapping[str, Span]) -> bool:
     """Tell whether *span* is inside one of *expected*; a caller is not, nor are its other children."""
-    seen = set()
+    ancestors = set()
     parent = span["parent"]
-    while parent is not None and parent not in expected and parent not in seen and parent in arrived:
-        seen.add(parent)
+    while parent is not None and parent not in expected and parent not in ancestors and parent in arrived:
+        ancestors.add(parent)
         parent = arrived[parent]["parent"]
     return parent in expected
 

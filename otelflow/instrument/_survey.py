@@ -36,15 +36,15 @@ IsProgram = Callable[[str, str], bool]
 
 def survey(plan: Plan, is_program: IsProgram = lambda _name, _file: False) -> list[Match]:
     """Return what each rule of *plan* means in the source that could be imported now; the first rule that fits wins."""
-    taken: set[str] = set()
+    earlier_names: set[str] = set()
     matches = []
     for rule in plan.rules:
         match = match_of(rule, is_program)
-        own = tuple(name for name in match.functions if name not in taken)
-        taken.update(own)
-        if match.functions and not own:
+        names = tuple(name for name in match.functions if name not in earlier_names)
+        earlier_names.update(names)
+        if match.functions and not names:
             match = match._replace(fault="all that it names is named by patterns before it")
-        matches.append(match._replace(functions=own))
+        matches.append(match._replace(functions=names))
     return matches
 
 

@@ -52,7 +52,7 @@ def wrap_module(
     """Replace what *plan* names in *module*, and yield what was replaced; *refuse* is told of a rule that cannot be."""
     name = module.__name__
     places = list(_places(module, name))
-    taken = set[tuple[int, str]]()
+    keys = set[tuple[int, str]]()
     for rule in plan.rules_of(name):
         meant = [place for place in places if rule.is_of_function(place.qualname)]
         if not meant and rule.is_of_many_modules:
@@ -63,7 +63,7 @@ def wrap_module(
         for place in filter(lambda place: _is_wrappable(place.value), meant):
             # Of what a module has imported, only what is named by its whole name is meant.
             is_own = rule.is_exact or getattr(_function(place.value), "__module__", None) == name
-            if is_own and (id(place.holder), place.name) not in taken:
+            if is_own and (id(place.holder), place.name) not in keys:
                 try:
                     replacement = rule.decorate(place.value)
                     setattr(place.holder, place.name, replacement)
@@ -71,7 +71,7 @@ def wrap_module(
                     reason = f"{name}:{place.qualname} cannot be wrapped: {error}"
                     refuse(ConfigurationError(f"{rule.pattern}: {reason}"))
                     continue
-                taken.add((id(place.holder), place.name))
+                keys.add((id(place.holder), place.name))
                 yield Wrapped(name, place, replacement)
 
 

@@ -71,7 +71,7 @@ def _headers_of(event: Any) -> dict[str, str]:
         for name, value in attributes.items() if isinstance(attributes, Mapping) else ():
             text = value.get("stringValue") or value.get("Value") if isinstance(value, Mapping) else None
             headers[str(name)] = str(text or "")
-    sent = event.get("headers")
-    if isinstance(sent, Mapping):
-        headers.update({str(name): value for name, value in sent.items() if isinstance(value, str)})
+    event_headers = event.get("headers")
+    if isinstance(event_headers, Mapping):
+        headers.update({str(name): value for name, value in event_headers.items() if isinstance(value, str)})
     return headers

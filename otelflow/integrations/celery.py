@@ -64,8 +64,8 @@ def _flow_class(base: Any) -> type:
             if self.request.called_directly:
                 return super().__call__(*args, **kwargs)
             # What the sender has sent beside the task; Celery makes attributes of a part of it.
-            sent = {**vars(self.request), **(self.request.headers or {})}
-            with continue_trace({name: value for name, value in sent.items() if isinstance(value, str)}):
+            headers = {**vars(self.request), **(self.request.headers or {})}
+            with continue_trace({name: value for name, value in headers.items() if isinstance(value, str)}):
                 outcome = self.run_as_flow(args, kwargs)
             if isinstance(outcome, _NoResult):
                 raise outcome.error

@@ -68,8 +68,8 @@ class FlowMiddleware:
 
     def _steps(self, environ: Environ, start_response: StartResponse) -> Generator[bytes, None, None]:
         """Answer in the trace of the caller; all steps are made in one context, which nobody else has."""
-        sent = ((name, value) for name, value in environ.items() if name.startswith("HTTP_"))
-        headers = {name.removeprefix("HTTP_").replace("_", "-"): value for name, value in sent}
+        variables = ((name, value) for name, value in environ.items() if name.startswith("HTTP_"))
+        headers = {name.removeprefix("HTTP_").replace("_", "-"): value for name, value in variables}
         continue_trace(headers).__enter__()
         method, route = environ["REQUEST_METHOD"], self.route(environ)
         runner = self._requests.runner(environ, method, route)

@@ -89,7 +89,9 @@ def test_it_follows_living_programs_until_it_is_told_to_end(spool, receiver):
     end()
 
     assert [span.name for span in receiver.spans] == ["s0", "s1", "s2"]
-    assert (process.returncode, errors) == (0, "otelflow: 3 spans sent\n")
+    first, last = errors.splitlines()
+    assert first.startswith(f"otelflow: sending what comes into the spool {spool}, until Ctrl-C or SIGTERM")
+    assert (process.returncode, last) == (0, "otelflow: 3 spans sent")
 
 
 def test_what_is_missing_is_named(spool, tmp_path):

@@ -66,8 +66,8 @@ class Payloads:
         """Make room now and then: looking at the whole store for every payload would be dear."""
         allowance = self._limits.max_bytes // _PRUNE_SHARE
         if self._unpruned is None or self._unpruned + length > allowance:
-            left = prune(store, self._limits, room=length)
-            is_full = left + length > self._limits.max_bytes
+            size = prune(store, self._limits, room=length)
+            is_full = size + length > self._limits.max_bytes
             self._unpruned = None if is_full else 0
             return not is_full
         self._unpruned += length

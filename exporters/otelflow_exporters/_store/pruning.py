@@ -26,12 +26,12 @@ def prune(
     limits: Limits,
     *,
     room: int = 0,
-    own: str = "",
+    own_name: str = "",
     on_removal: Callable[[Folder, StoredFile], None] | None = None,
 ) -> int:
     """Remove the files that are too old, then the oldest until *room* more bytes fit; return the bytes that are left.
 
-    A segment that a process is writing stays, and counts as full; so does *own*, that of this process.
+    A segment that a process is writing stays, and counts as full; so does *own_name*, that of this process.
     *on_removal* is called with each segment that is to go.
     """
     now = clock.time()
@@ -44,7 +44,7 @@ def prune(
     candidates = [
         file for file in segments if is_running(writer_of(file.name)) or now - file.modified < _RECENT_SECONDS
     ]
-    live = {file.name for file in candidates if file.name == own or is_live(store, file.name)}
+    live = {file.name for file in candidates if file.name == own_name or is_live(store, file.name)}
     try:
         payloads = open_payloads(store)
     except FileNotFoundError:
@@ -53,22 +53,22 @@ def prune(
         files = [(store, file) for file in segments]
         files += [(payloads, file) for file in payload_files(payloads)] if payloads is not None else []
         files.sort(key=lambda pair: pair[1].modified)
-        left = sum(max(file.size, limits.segment_bytes) if file.name in live else file.size for _, file in files)
+        size = sum(max(file.size, limits.segment_bytes) if file.name in live else file.size for _, file in files)
         most = limits.max_bytes - limits.payload_room - room
         oldest = now - limits.max_age.total_seconds()
         for folder, file in files:
-            if file.modified >= oldest and left <= most:
+            if file.modified >= oldest and size <= most:
                 break
             if file.name in live:
                 continue
             if on_removal is not None and folder is store:
                 on_removal(folder, file)
             if remove(folder, file):
-                left -= file.size
+                size -= file.size
     finally:
         if payloads is not None:
             payloads.close()
-    return left
+    return size
 
 
 def remove(folder: Folder, file: StoredFile) -> bool:

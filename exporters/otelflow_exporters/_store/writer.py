@@ -175,7 +175,7 @@ class SegmentWriter:
             room += self._segment_bytes if self._has_room else 0
             # Old files that cannot be removed are no reason to lose a new record.
             with contextlib.suppress(OSError):
-                prune(store, self._limits, room=room, own=self._name, on_removal=self._on_removal)
+                prune(store, self._limits, room=room, own_name=self._name, on_removal=self._on_removal)
         finally:
             self._pruning.release()
 

@@ -105,7 +105,7 @@ class _Drawing:
         self._page = page
         self._view = view
         self._signs = glyphs.UNICODE if page.is_unicode else glyphs.ASCII
-        self._left: float = float("inf") if view.full else MOST_LINES
+        self._lines_left: float = float("inf") if view.full else MOST_LINES
         self._hidden: Counter[str] = Counter()
         width = console.width
         self._bar_width = 0 if width < _NARROW else min(40, width // 4)
@@ -120,7 +120,7 @@ class _Drawing:
             return
         waiting = self._rows(fold(self._forest.roots, self._view), "", 0, is_cause=True)
         while waiting:
-            if self._left <= 0:
+            if self._lines_left <= 0:
                 self._print(Text(f"{self._signs['more']}and more: {MOST_LINES:,} lines are enough", style="dim"))
                 self._hidden["line"] += len(waiting)
                 break
@@ -286,12 +286,12 @@ class _Drawing:
 
     def _print_whole(self, line: Text) -> None:
         """Print *line* without breaking or cutting it, also where it is longer than the terminal is wide."""
-        self._left -= 1
+        self._lines_left -= 1
         line.rstrip()
         self._console.print(line, no_wrap=True, overflow="ignore", crop=False)
 
     def _print(self, line: Text) -> None:
-        self._left -= 1
+        self._lines_left -= 1
         line.rstrip()
         if not self._view.full:
             line.truncate(self._console.width, overflow="ellipsis")

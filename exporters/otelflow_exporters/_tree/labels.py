@@ -56,8 +56,8 @@ def label_of(node: SpanNode, room: int, style: str, *, is_whole: bool) -> Label:
     is_cut = False
     for values in _additions(span, _WHOLE_VALUE if is_whole else _LONGEST_VALUE):
         whole = f"= {values['']}" if "" in values else _call(values)
-        left = room - cell_len(text.plain) - 1
-        addition = fitting(values, whole, left) if not is_whole or cell_len(whole) <= left else ""
+        space = room - cell_len(text.plain) - 1
+        addition = fitting(values, whole, space) if not is_whole or cell_len(whole) <= space else ""
         if addition:
             text.append(f" {addition}", style="cyan")
         else:

@@ -26,11 +26,11 @@ def place_in(trace: str) -> str:
     """
     frames = [match for line in clean(trace, _LONGEST).splitlines() if (match := _FRAME.match(line))]
     frames = [match for match in frames if not _OURS.search(match["file"])]
-    own = [match for match in frames if not _LIBRARY.search(match["file"])]
-    own = own or [match for match in frames if match["file"] == _COMMAND]
+    user_frames = [match for match in frames if not _LIBRARY.search(match["file"])]
+    user_frames = user_frames or [match for match in frames if match["file"] == _COMMAND]
     if not frames:
         return ""
-    frame = (own or frames)[-1]
+    frame = (user_frames or frames)[-1]
     return f"{frame['file']}:{frame['line']}" + (f", in {frame['name']}" if frame["name"] else "")
 
 

@@ -85,7 +85,7 @@ def innermost_block(flow: "HeldFlow") -> Block | None:
 
 def effective(config: Flow_Run__Config) -> "Settings":
     """Return *config* with the process's settings where it says nothing, ready for quick reading."""
-    fields = vars(config)
+    fields = vars(config) if type(config) is Flow_Run__Config else config.json()  # a subclass may say it as a class
     return settings().with_fields(fields) if fields else settings()
 
 
@@ -172,9 +172,8 @@ class FlowRun(ExecutedRun):
             inside.artifacts.add_result(self, _RETURN_VALUE, value, changes=False)
         if self.settings.print_finished_message:
             messages.log_lifecycle(self, logging.DEBUG, messages.FINISHED_FLOW, self.flow_run_id)
-        config = state.config if vars(state.config) or type(state.config) is not Flow_Run__Config else self.settings
-        if ending.error is not None and config.print_error_stack_trace:
+        if ending.error is not None and self.settings.print_error_stack_trace:
             messages.print_traceback(ending.error)
-        if config.print_logs:
+        if self.settings.print_logs:
             has_colors = messages.shows_colors(sys.stdout)
             sys.stdout.write("".join(messages.for_console(line, has_colors=has_colors) for line in state.log))

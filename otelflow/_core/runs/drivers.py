@@ -220,11 +220,11 @@ def generator(new_run: NewRun) -> Callable[..., Any]:
             body = run.definition.call(run)
             step = body.send
             while True:
-                held = [step(argument)]  # pop() gives our reference up: the consumer alone has the item
+                items = [step(argument)]  # pop() gives our reference up: the consumer alone has the item
                 _pause(run, argument)
                 argument = None
                 try:
-                    argument = yield held.pop()
+                    argument = yield items.pop()
                     step = body.send
                 except BaseException as thrown:  # noqa: BLE001 whatever the consumer throws is for the body
                     step, argument = body.throw, thrown
@@ -259,11 +259,11 @@ def async_generator(new_run: NewRun) -> Callable[..., Any]:
             body = run.definition.call(run)
             step = _unhooked(body)
             while True:
-                held = [await step(argument)]
+                items = [await step(argument)]
                 _pause(run, argument)
                 argument = None
                 try:
-                    argument = yield held.pop()
+                    argument = yield items.pop()
                     step = body.asend
                 except BaseException as thrown:  # noqa: BLE001 whatever the consumer throws is for the body
                     step, argument = body.athrow, thrown

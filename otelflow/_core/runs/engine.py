@@ -155,7 +155,7 @@ def _log_failure(run: Run, ending: Ending) -> None:
     """Log a failure that the caller does not get to see."""
     is_task = run.kind == "task"
     owner, name = ("task", run.task_name) if is_task else ("flow", run.flow_name)
-    asked = "raise_on_error=False" if is_task else "raise_flow_error=False"
+    keyword = "raise_on_error=False" if is_task else "raise_flow_error=False"
     error = ending.error if losses.logger.isEnabledFor(logging.DEBUG) else None
     try:
         losses.logger.error(
@@ -163,7 +163,7 @@ def _log_failure(run: Run, ending: Ending) -> None:
             owner,
             name,
             ending.reason,
-            asked,
+            keyword,
             exc_info=error,
         )
     except Exception:  # noqa: BLE001 a handler is foreign code, and there is nowhere left to log that it raised

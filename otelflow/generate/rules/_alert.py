@@ -76,10 +76,10 @@ class Alert(NamedTuple):
 
     def tests(self) -> list[dict[str, Any]]:
         """Return the unit tests for promtool, one for each scenario."""
-        own = f"flow={quote(self.flow)}" if self.flow else ""
+        matcher = f"flow={quote(self.flow)}" if self.flow else ""
         tests = []
         for scenario in self.scenarios:
-            alerts = selector(f'alertname="{self.name}"', f'alertstate="{scenario.state}"', own)
+            alerts = selector(f'alertname="{self.name}"', f'alertstate="{scenario.state}"', matcher)
             looks = [
                 {
                     "expr": f"count by ({scenario.label}) (ALERTS{alerts})",

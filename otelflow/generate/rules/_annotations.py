@@ -15,10 +15,10 @@ def literal(text: str) -> str:
 
 def runbook(default: str, flows: Iterable[Declared]) -> str:
     """Return the line that tells the reader what to do: the flow's own if its objective has one."""
-    own = {flow.name: flow.objective.runbook for flow in flows if flow.objective and flow.objective.runbook}
-    if not own:
+    runbooks = {flow.name: flow.objective.runbook for flow in flows if flow.objective and flow.objective.runbook}
+    if not runbooks:
         return default
-    cases = [f"if eq $labels.flow {quote(name)} }}}}{literal(text)}" for name, text in own.items()]
+    cases = [f"if eq $labels.flow {quote(name)} }}}}{literal(text)}" for name, text in runbooks.items()]
     return "{{ " + "{{ else ".join(cases) + "{{ else }}" + default + "{{ end }}"
 
 

@@ -68,11 +68,11 @@ def slow_ratios(program: Program, window: str) -> Iterator[dict[str, Any]]:
 
 def alerts(program: Program) -> Iterator[Alert]:
     """Yield the alerts about shares of runs for all flows, and those of each promise."""
-    own = [flow.name for flow, objective in program.objectives if objective.success is not None]
+    names = [flow.name for flow, objective in program.objectives if objective.success is not None]
     for flow, objective in program.objectives:
         if objective.success is not None:
             yield from _budget(program, f"flow={quote(flow.name)}", objective.share, flow.name, is_own=True)
-    yield from _budget(program, other_than(own), DEFAULT_SUCCESS, program.example, is_own=False)
+    yield from _budget(program, other_than(names), DEFAULT_SUCCESS, program.example, is_own=False)
     for flow, objective in program.objectives:
         alone = program._replace(flows=(flow,))
         if objective.duration is not None:

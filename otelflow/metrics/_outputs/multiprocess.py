@@ -150,11 +150,11 @@ def allocate(beginning: str, allocated: int) -> int:
         return 0
     with Path(f"{beginning}_{os.getpid()}.db").open("a+b", buffering=0) as file:
         file.seek(0)
-        used = int.from_bytes(file.read(4), sys.byteorder)
+        length = int.from_bytes(file.read(4), sys.byteorder)
         size = max(os.fstat(file.fileno()).st_size, allocated, _FIRST_SIZE)
-        while used + _LARGEST_ENTRY > size:
+        while length + _LARGEST_ENTRY > size:
             size *= 2
-        if size > allocated or not used:
+        if size > allocated or not length:
             os.posix_fallocate(file.fileno(), 0, size)
     return size
 

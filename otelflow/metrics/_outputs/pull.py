@@ -88,8 +88,8 @@ class Pull:
             raise ConfigurationError(
                 f"metrics=pull:{text} is no address: give pull:HOST:PORT, such as pull:{HOST}:{PORT}"
             )
-        chosen = settings()
-        certificate = Certificate(chosen.metrics_certificate, chosen.metrics_key, chosen.metrics_client_ca)
+        in_force = settings()
+        certificate = Certificate(in_force.metrics_certificate, in_force.metrics_key, in_force.metrics_client_ca)
         files = [Path(path) for path in certificate if path]
         return cls(host.strip("[]") or HOST, number, certificate, tuple(map(_content_of, files)))
 

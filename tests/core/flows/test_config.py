@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from otelflow import Flow_Run__Config, flow, flow_events, task
+from otelflow import Flow, Flow_Run__Config, flow, flow_events, task
 from otelflow.errors import ConfigurationError
 
 
@@ -205,3 +205,20 @@ def test_a_field_that_does_not_exist_names_the_nearest():
         Flow_Run__Config(log_to_console="yes")
     with pytest.raises(AttributeError, match="did you mean 'print_logs'"):
         _ = Flow_Run__Config().print_log
+
+
+def test_what_a_subclass_says_as_a_class_holds_for_the_whole_run(capsys):
+    class Loud(Flow_Run__Config):
+        print_logs = True
+        print_finished_message = True
+        raise_flow_error = False
+
+    def main(this_flow=None):
+        this_flow.log_info("hello")
+        raise ValueError
+
+    run = Flow(flow_config=Loud()).setup(main).execute()
+
+    assert run.status == "failure"
+    assert "hello" in capsys.readouterr().out
+    assert run.log_messages()[-1].startswith("Finished flow run")

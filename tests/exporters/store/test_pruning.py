@@ -98,7 +98,7 @@ def test_the_own_segment_stays_whatever_the_limit(program, tmp_path):
 
     with open_store(tmp_path) as store:
         (own,) = segment_files(store)
-        prune(store, Limits(max_bytes=1), own=own.name)
+        prune(store, Limits(max_bytes=1), own_name=own.name)
         assert segment_files(store) == [own]
 
         prune(store, Limits(max_bytes=1))
@@ -217,7 +217,7 @@ def test_a_writer_in_another_container_is_known_by_what_it_has_written_within_a_
 def test_the_segment_of_this_process_counts_as_full_before_it_is_held(folder):
     own = folder.segment(0, 10, age=0)
 
-    assert folder.prune(own=own.name) == (25, [0])
+    assert folder.prune(own_name=own.name) == (25, [0])
     assert folder.prune() == (10, [0])
 
 
