@@ -135,7 +135,8 @@ def test_two_that_are_measured_at_once_are_sampled_and_what_runs_inside_is_no_ot
     @flow(measure_resources=True)
     def around():
         @task
-        def inner(): ...
+        def inner():
+            time.sleep(0.05)  # as long as the memory is looked at a few times
 
         inner()
 
@@ -148,6 +149,24 @@ def test_two_that_are_measured_at_once_are_sampled_and_what_runs_inside_is_no_ot
 
     methods = {span.name: span.attributes.get(semconv.RUN_MEMORY_METHOD) for span in spans.spans}
     assert methods == {"task works": "sampled", "task inner": None, "flow around": "exact"}
+
+
+@linux
+def test_nobody_looks_at_the_memory_when_nothing_is_measured_any_more(spans):
+    @task(measure_resources=True)
+    def works():
+        time.sleep(0.02)
+
+    works()
+    works()
+    lookers = [thread for thread in threading.enumerate() if thread.name == "otelflow-memory"]
+    for thread in lookers:
+        thread.join(_WAIT)
+
+    assert len(lookers) <= 1
+    assert not any(thread.is_alive() for thread in lookers)
+    works()
+    assert [span.attributes[semconv.RUN_MEMORY_METHOD] for span in spans.named("task works")] == ["exact"] * 3
 
 
 def test_what_is_thrown_into_a_coroutine_reaches_it(spans):
