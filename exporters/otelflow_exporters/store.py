@@ -57,7 +57,9 @@ class StoreSpanExporter(SpanExporter):
         limits = store_limits(max_bytes=max_bytes, max_age=max_age)
         self.directory = store_directory(directory)
         self.payloads = None if self.directory is None else Payloads(self.directory, limits)
-        self._writer = None if self.directory is None else SegmentWriter(self.directory, limits)
+        self._writer = (
+            None if self.directory is None else SegmentWriter(self.directory, limits, is_pruned_by_owner=True)
+        )
         self._is_shut_down = False
 
     @property
@@ -116,6 +118,16 @@ class StoreSpanExporter(SpanExporter):
         except Exception as error:  # noqa: BLE001 - as of ended spans; a full disk is told when those come
             _logger.debug("Open runs could not be noted: %s", error)
         return False
+
+    def prune(self) -> None:
+        """Remove what is too old or too much, if that is due; without this call, ``export`` does it now and then.
+
+        Example:
+            >>> StoreSpanExporter("traces").prune()
+
+        """
+        if self._writer is not None and self._writer.is_prune_due:
+            self._writer.prune()
 
     def shutdown(self) -> None:
         """Finish the segment; spans that come later are counted as dropped."""

@@ -1,25 +1,27 @@
-"""Deliver spans to the store of this machine, and note there which runs are open."""
+"""Write spans to the store of this machine when they end, and note there which runs are open."""
 
-from typing import Final
+from typing import Any, Final
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span
+from opentelemetry.sdk.trace.export import SpanExportResult
 
 from otelflow._core.process import clock, forks
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow_exporters.store import StoreSpanExporter
 
-# What was stored can be read a second later, also while the program runs on.
-_DELAY_MILLIS: Final = 1_000
+# How often it is looked which runs are open for long
+_LOOK_MILLIS: Final = 1_000
 # A run that is shorter is not noted, so that a busy service writes nothing twice.
 _SHORTEST_NOTED: Final = 1_000_000_000
 
 
 class StoreSpanProcessor(BoundedBatchSpanProcessor):
-    """Delivers the spans that are sampled; of a root that is open for longer it notes that, so that it can be listed.
+    """Writes the spans that are sampled; of a root that is open for longer it notes that, so that it can be listed.
 
-    The note is written on the worker's thread. It stands in the segment that this process holds: whether the process
-    still lives is told by that.
+    What has ended is in a file when ``on_end()`` returns, and survives the process, however that ends. The note is
+    written on the worker's thread. It stands in the segment that this process holds: whether the process still lives is
+    told by that.
     """
 
     exporter: StoreSpanExporter
@@ -28,7 +30,7 @@ class StoreSpanProcessor(BoundedBatchSpanProcessor):
         self._open: dict[int, Span] = {}
         self._noted: dict[int, int] = {}
         self._is_first = True
-        super().__init__(exporter, schedule_delay_millis=_DELAY_MILLIS)
+        super().__init__(exporter, schedule_delay_millis=_LOOK_MILLIS)
         forks.begin_anew(self, StoreSpanProcessor._forget_open)
 
     def _forget_open(self) -> None:
@@ -46,16 +48,33 @@ class StoreSpanProcessor(BoundedBatchSpanProcessor):
                 self.worker.wake()
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Queue *span*, within a bounded time."""
+        """Write *span*."""
         if self._open and span.context is not None and self._open.pop(span.context.span_id, None) is not None:
             self._noted.pop(span.context.span_id, None)
         super().on_end(span)
+
+    def take(self, item: Any) -> None:
+        """Write *item*, and count what became of it."""
+        forks.notice()
+        tally, changed = self._tally, self.worker.changed
+        with changed:
+            tally.total += 1
+            is_late = self.worker.is_closed
+        is_stored = not is_late and self.exporter.export((item,)) is SpanExportResult.SUCCESS
+        with changed:
+            if is_stored:
+                tally.delivered += 1
+            else:
+                self._lose(1, "after_shutdown" if is_late else "export_failed")
+        if self._pending_warnings:
+            self._log_losses()
 
     # On the worker's thread
 
     def _deliver_batch(self) -> bool:
         if self._open:
             self._note_open()
+        self.exporter.prune()
         return super()._deliver_batch()
 
     def _note_open(self) -> None:

@@ -57,7 +57,7 @@ def test_room_is_made_for_what_a_record_takes_beyond_a_segment(write, prunings, 
 
     assert [limits for limits, _ in prunings] == [SMALL] * 3
     assert [options["room"] for _, options in prunings] == [0, 30, 0]
-    assert [options["own"] for _, options in prunings] == sorted(path.name for path in tmp_path.glob("*.otlp"))
+    assert [options["own_name"] for _, options in prunings] == sorted(path.name for path in tmp_path.glob("*.otlp"))
 
 
 def test_the_next_segment_begins_when_the_one_is_too_old(write, monkeypatch):
