@@ -224,6 +224,27 @@ def test_the_inner_of_two_time_outs_ends_the_inner_run_and_the_outer_the_outer(s
     assert spans.tree() == [("flow impatient", "timeout", [("task patient", "cancellation", [])])]
 
 
+def test_what_runs_inside_an_abandoned_body_ends_when_it_ends(spans, gate):
+    @task(timeout=LATE)
+    def patient():
+        gate.wait(LATE)
+
+    @flow(timeout=SOON)
+    def impatient():
+        patient()
+
+    with pytest.raises(RunTimeout, match="flow 'impatient' took longer"):
+        impatient().execute()
+
+    assert (spans.named("task patient"), spans.open_spans) == ([], 1)
+    gate.set()
+    for thread in threading.enumerate():
+        if thread.name == "otelflow-impatient":
+            thread.join(30)
+    assert spans.tree() == [("flow impatient", "timeout", [("task patient", "success", [])])]
+    assert spans.one("task patient").end_time > spans.one("flow impatient").end_time
+
+
 def test_a_cancellation_by_somebody_else_stays_one(spans):
     async def main():
         waiting = asyncio.create_task(task(task_name="slow", timeout=LATE)(sleeping)())
