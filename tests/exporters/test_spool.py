@@ -22,7 +22,7 @@ from otelflow_exporters._spool.batches import CLOSED, lost_spans
 from otelflow_exporters._spool.shipper import Outcome
 from otelflow_exporters.spool import SpoolSpanProcessor
 from support.programs import run_python, source_of
-from support.receivers import OtlpReceiver, spans_of
+from support.receivers import spans_of
 
 PROGRAM = """
     import json, os, signal, sys, time
@@ -40,18 +40,6 @@ PROGRAM = """
             work(number)
         end()
     """
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "spool"
-
-
-@pytest.fixture
-def receiver(monkeypatch):
-    with OtlpReceiver() as receiver:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
-        yield receiver
 
 
 @pytest.fixture
