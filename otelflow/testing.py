@@ -3,7 +3,7 @@
 import inspect
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -273,7 +273,7 @@ def flow_trace(*, dependencies: Mapping[str, object] | None = None) -> Iterator[
     previous = provider.use_provider(_MemoryProvider(trace))
     _collecting.trace = trace
     try:
-        with MockedDependencies(**(dependencies or {})):
+        with MockedDependencies(**dependencies) if dependencies else nullcontext():
             yield trace
     finally:
         provider.use_provider(previous)
@@ -328,11 +328,15 @@ class MockedDependencies:
             if name not in names and meant:
                 raise ConfigurationError(f"No flow or task has asked for the dependency {name!r}{meant}")
 
-    def _stand_in(self, flow: Flow[Any] | None, names: Mapping[str, bool]) -> Mapping[str, object]:
-        getters = (name for name in dir(type(flow)) if name.startswith("get_")) if flow is not None else ()
-        self._names |= {**names, **{name.removeprefix("get_"): True for name in getters}}
-        outer = self._outer(flow, names) if self._outer is not None else {}
+    def _stand_in(
+        self, flow: Flow[Any] | None, dependencies: Mapping[str, object], asking: injection.Injection
+    ) -> Mapping[str, object]:
+        if self.fakes:
+            self._names |= asking.names() | dict.fromkeys(dependencies, True)
+        outer = self._outer(flow, dependencies, asking) if self._outer is not None else {}
         if flow is not None and id(flow) not in self._shadowed:
+            getters = (name for name in dir(type(flow)) if name.startswith("get_")) if self.fakes else ()
+            self._names |= {name.removeprefix("get_"): True for name in getters}
             self._shadowed[id(flow)] = _Shadowed(flow, self.fakes)
         return {**outer, **self.fakes}
 

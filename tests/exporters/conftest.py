@@ -61,6 +61,22 @@ def _own_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
+@pytest.fixture
+def folder(tmp_path):
+    """Where a spool is to be."""
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def receiver(monkeypatch):
+    """An OTLP endpoint, to which the variables send."""
+    from support.receivers import OtlpReceiver  # late, as below
+
+    with OtlpReceiver() as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        yield receiver
+
+
 @pytest.fixture(autouse=True)
 def accounts_that_add_up():
     """Whatever a test does to a spool, each span is delivered, waiting or lost when it is over."""

@@ -9,20 +9,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from otelflow_exporters._spool.batches import CLOSED, lost_spans
 from otelflow_exporters.spool import SpoolSpanProcessor
-from support.receivers import OtlpReceiver
 from support.spools import counts_of, distinct, provider_with, run_program
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "spool"
-
-
-@pytest.fixture
-def receiver(monkeypatch):
-    with OtlpReceiver() as receiver:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
-        yield receiver
 
 
 def test_what_is_not_sampled_leaves_nothing(receiver, folder):

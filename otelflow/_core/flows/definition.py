@@ -136,8 +136,7 @@ class Definition:
         if type(dependencies) is not dict:
             dependencies = checked_dependencies(flow, dependencies)
         if stand_ins.of_test is not None:
-            names = self.injection.names() | dict.fromkeys(dependencies, True)
-            dependencies = {**dependencies, **stand_ins.of_test(flow, names)}
+            dependencies = {**dependencies, **stand_ins.of_test(flow, dependencies, self.injection)}
         if dependencies or not self.injection.is_needless:
             named = {
                 "this_flow": flow,

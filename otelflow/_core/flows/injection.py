@@ -43,9 +43,9 @@ class _Injected:
 INJECTED: Final[Any] = _Injected()
 
 
-#: What a test gives the functions of a flow in the place of its dependencies, by name; it is told which names could
-#: have been meant, and whether those are filled by nothing but a dependency. See ``otelflow.testing``
-StandIns = Callable[[Any, Mapping[str, bool]], Mapping[str, Any]]
+#: What a test gives the functions of a flow in the place of its dependencies, by name; it is told the real ones, and
+#: what else could be injected. See ``otelflow.testing``
+StandIns = Callable[[Any, Mapping[str, Any], "Injection"], Mapping[str, Any]]
 
 
 class _StandIns(State):

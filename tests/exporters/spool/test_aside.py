@@ -14,21 +14,9 @@ from otelflow_exporters._spool.shipper import Shipper
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.records import framed
 from otelflow_exporters._store.writer import SegmentWriter
-from support.receivers import OtlpReceiver, spans_of
+from support.receivers import spans_of
 
 TRACER = TracerProvider(shutdown_on_exit=False).get_tracer("program")
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "spool"
-
-
-@pytest.fixture
-def receiver(monkeypatch):
-    with OtlpReceiver() as receiver:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
-        yield receiver
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from otelflow.errors import ConfigurationError
 from otelflow_exporters._spool.shipper import Outcome
 from otelflow_exporters.spool import SpoolSpanProcessor
 from support.programs import python, run_python, source_of
-from support.receivers import OtlpReceiver, spans_of
+from support.receivers import spans_of
 from support.spools import PROGRAM, counts_of, provider_with, run_program
 
 FORKED = """
@@ -36,18 +36,6 @@ FORKED = """
         child.start()
         child.join()
 """
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "spool"
-
-
-@pytest.fixture
-def receiver(monkeypatch):
-    with OtlpReceiver() as receiver:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
-        yield receiver
 
 
 @pytest.fixture
