@@ -84,7 +84,9 @@ class SpoolSpanProcessor(SpanProcessor):
             first_records=lambda: list(self._starts.records.values()),  # of the spans that have started and not ended
             tidy=self._tell_of_open,
         )
-        self._lock = forks.new_lock()
+        # One lock for what is open and for what is written: a signal handler may start a span while it is held, and
+        # would take the second of two in another order than a thread that ends one.
+        self._lock = self._spool.writer.lock
         self._begin()
         forks.begin_anew(self, SpoolSpanProcessor._begin)
 
@@ -142,10 +144,9 @@ class SpoolSpanProcessor(SpanProcessor):
         spool = self._spool
         body = spool.encoded(encode_span, span)
         # In one step: a segment that begins meanwhile has the start of this span and its end, or neither.
-        with spool.writer.lock:
+        with self._lock:
             spool.keep(body)
-            with self._lock:
-                self._starts.remove(context.span_id)
+            self._starts.remove(context.span_id)
         spool.send_soon()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
@@ -178,7 +179,7 @@ class SpoolSpanProcessor(SpanProcessor):
             _logger.debug("What has happened in open spans could not be written", exc_info=error)
 
     def _write_open(self, span_id: int, record: bytes) -> None:
-        with self._spool.writer.lock, self._lock:  # not after its end, which would open it again
+        with self._lock:  # not after its end, which would open it again
             if not self._starts.replace(span_id, record):
                 return
             with contextlib.suppress(OSError):  # its end says so

@@ -184,7 +184,7 @@ def forget(trace_id: str | None, *, everything: bool, older_than: str | None) ->
         age = None if older_than is None else timedelta(seconds=durations.parse(older_than))
     except (ValueError, OverflowError):
         raise ConfigurationError(f"--older-than {older_than!r} is no age: give 90s, 15m, 12h, 7d or 2w") from None
-    waiting = [StoredTraces(spool) for spool in spools()]
+    waiting = [StoredTraces(spool, kind="spool") for spool in spools()]
     try:
         stored = [open_store()]
     except StoreUnreadable:
@@ -197,7 +197,7 @@ def forget(trace_id: str | None, *, everything: bool, older_than: str | None) ->
     in_store = _forget_in(stored, trace_id, age, missing)
     in_spools = _forget_in(waiting, trace_id, age, missing)
     if everything:
-        _forget_in([StoredTraces(spool) for spool in inner_spools()], None, None, missing)
+        _forget_in([StoredTraces(spool, kind="spool") for spool in inner_spools()], None, None, missing)
     values = results.forget(trace_id, older_than=age)
     if missing and not in_store.traces + in_spools.traces + values:
         raise missing[0]

@@ -338,3 +338,15 @@ def test_a_narrow_terminal_keeps_the_id_and_the_name(otelflow, flows, store, env
     assert heads[40][1] == "  success  flow ratio"
     assert all(trace_id in "\n".join(lines) for lines in heads.values())
     assert all(lines[1].rstrip().endswith("flow ratio") for lines in heads.values())
+
+
+def test_a_spool_that_is_not_its_own_is_called_a_spool(otelflow, tmp_path):
+    (tmp_path / "docs").mkdir(mode=0o700)
+    (tmp_path / "docs" / "thesis.odt").write_text("mine")
+
+    done = otelflow("forget", "--all", OTELFLOW_SPOOL_DIR=tmp_path / "docs")
+
+    assert done.code == 2
+    assert f"The spool {tmp_path / 'docs'} holds files of others" in done.err
+    assert "OTELFLOW_SPOOL_DIR" in done.err
+    assert [path.name for path in (tmp_path / "docs").iterdir()] == ["thesis.odt"]

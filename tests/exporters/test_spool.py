@@ -2,12 +2,14 @@
 
 import os
 import signal
+import threading
 import time
 
 import pytest
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from otelflow_exporters._spool.batches import CLOSED, lost_spans
+from otelflow_exporters._spool.starts import Starts
 from otelflow_exporters.spool import SpoolSpanProcessor
 from support.spools import counts_of, distinct, provider_with, run_program
 
@@ -202,4 +204,29 @@ def test_a_span_that_ends_while_its_news_are_written_is_not_open_again(folder, r
 
     assert processor.waiting == 1
     assert lost_spans(segment.read_bytes(), 0) == []
+    processor.shutdown()
+
+
+def test_a_span_that_a_signal_handler_starts_while_another_one_starts_waits_for_no_thread(folder, monkeypatch):
+    processor = SpoolSpanProcessor(folder, is_shipped=False)
+    tracer = provider_with(processor)
+    open_span = tracer.start_span("open")
+    ending = threading.Thread(target=open_span.end, daemon=True)
+    add = Starts.add
+
+    def interrupted(starts, span_id, span, record):
+        if span.name == "outer":
+            ending.start()
+            ending.join(0.2)  # until it waits for what this thread has
+            tracer.start_span("of the handler").end()
+        return add(starts, span_id, span, record)
+
+    monkeypatch.setattr(Starts, "add", interrupted)
+    outer = threading.Thread(target=lambda: tracer.start_span("outer").end(), daemon=True)
+    outer.start()
+    outer.join(20)
+    ending.join(20)
+
+    assert not outer.is_alive()
+    assert processor.account.total == 3
     processor.shutdown()

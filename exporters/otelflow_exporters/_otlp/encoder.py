@@ -220,7 +220,7 @@ def _around(resource: Resource, scope: InstrumentationScope | None) -> _Around:
     """
     key = id(resource), id(scope)
     entry = _surroundings.get(key)
-    if entry is None or entry[0] is not resource or entry[1] is not scope:
+    if entry is None:
         parts: list[bytes] = []
         _add_attributes(parts, b"\x0a", resource.attributes)
         scope_parts: list[bytes] = []
@@ -229,6 +229,7 @@ def _around(resource: Resource, scope: InstrumentationScope | None) -> _Around:
             _add_attributes(scope_parts, b"\x1a", scope.attributes or {})
         schema_url = (scope and scope.schema_url) or ""
         heads = field(0x0A, b"".join(parts)), field(0x0A, b"".join(scope_parts))
+        # With both of them, which keeps their ids from others
         entry = resource, scope, (*heads, _text(0x1A, schema_url), _text(0x1A, resource.schema_url or ""))
         _surroundings.keep(key, entry)
     around: _Around = entry[2]

@@ -96,7 +96,7 @@ class Spool:
             ),
         )
         self._answers = Answers(self.directory)
-        self._lock = forks.new_lock()
+        self._lock = self.writer.lock  # with one of its own, a signal handler could take both in another order
         self._warnings = OncePerTree()
         self._begin()
         forks.begin_anew(self, Spool._begin)

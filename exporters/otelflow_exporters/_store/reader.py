@@ -18,7 +18,7 @@ from otelflow_exporters._otlp.model import Span, from_otlp
 from otelflow_exporters._store.forgetting import Forgotten, forget_everything, forget_spans
 from otelflow_exporters._store.gathering import TraceCollector, open_spans
 from otelflow_exporters._store.limits import store_directory, store_limits
-from otelflow_exporters._store.ownership import open_store, segment_files
+from otelflow_exporters._store.ownership import VARIABLES, open_store, segment_files
 from otelflow_exporters._store.payloads import Payloads
 from otelflow_exporters._store.pruning import is_live
 from otelflow_exporters._store.records import LARGEST_SEGMENT, Record, Segment, is_note, spans_of
@@ -60,6 +60,7 @@ class StoredTraces:
         directory: the store's folder; without it ``OTELFLOW_STORE``, else the platform's own place.
         max_age: the age from which a trace is not shown any more, though it may not be removed yet; without it
             ``OTELFLOW_STORE_MAX_AGE_DAYS``, else seven days.
+        kind: what errors call the folder: a ``store``, or a ``spool``.
 
     Raises:
         ConfigurationError: a variable, the directory or the age has no usable value.
@@ -74,8 +75,15 @@ class StoredTraces:
 
     """
 
-    def __init__(self, directory: str | os.PathLike[str] | None = None, *, max_age: timedelta | None = None) -> None:
+    def __init__(
+        self,
+        directory: str | os.PathLike[str] | None = None,
+        *,
+        max_age: timedelta | None = None,
+        kind: str = "store",
+    ) -> None:
         self.directory = store_directory(directory)
+        self._kind = kind
         #: Bytes that held no readable record, as far as the latest call looked.
         self.unreadable = 0
         self._max_age = store_limits(max_age=max_age).max_age
@@ -229,7 +237,7 @@ class StoredTraces:
                 raise
             except OSError as error:
                 raise StoreUnreadable(
-                    f"The store {self.directory} cannot be changed ({error}); some of it may be erased already. "
+                    f"The {self._kind} {self.directory} cannot be changed ({error}); some of it may be erased already. "
                     "Check who owns it, or delete the directory"
                 ) from error
 
@@ -243,7 +251,7 @@ class StoredTraces:
         store = None
         if self.directory is not None:
             try:
-                store = open_store(self.directory)
+                store = open_store(self.directory, kind=self._kind)
             except FileNotFoundError:
                 store = None
         try:
@@ -260,8 +268,8 @@ class StoredTraces:
             return [file for file in segment_files(store) if file.modified * 1e9 >= oldest]
         except OSError as error:
             raise StoreUnreadable(
-                f"The store {self.directory} cannot be read ({error.strerror or error}); "
-                "check its permissions, or name another directory in OTELFLOW_STORE"
+                f"The {self._kind} {self.directory} cannot be read ({error.strerror or error}); "
+                f"check its permissions, or name another directory in {VARIABLES[self._kind]}"
             ) from error
 
     def _is_alive(self, store: Folder | None, file: StoredFile) -> IsAlive:

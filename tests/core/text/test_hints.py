@@ -5,7 +5,7 @@ import json
 import pytest
 
 import otelflow
-from otelflow._core.text.hints import error_text, nearest, place_of, suggestion
+from otelflow._core.text.hints import error_text, nearest, place_of, quotes_in, suggestion
 
 
 def test_the_nearest_name_is_named_and_a_far_one_is_not():
@@ -48,3 +48,22 @@ class Refusing:
 def test_an_exception_without_a_text_is_its_type_alone():
     assert error_text("ValueError", "no number") == "ValueError: no number"
     assert error_text("ValueError", "") == "ValueError"
+
+
+@pytest.mark.parametrize(
+    ("value", "inner"),
+    [
+        ('"on"', "on"),
+        ("'a b'", "a b"),
+        ('""', ""),
+        ("''", ""),
+        ('"', None),
+        ("on", None),
+        ("\"on'", None),
+        ("on'", None),
+    ],
+)
+def test_a_value_in_quotes_is_told_to_lose_them(value, inner):
+    cure = "" if inner is None else f": the quotes are a part of it; write {inner} without them"
+
+    assert quotes_in(value) == cure

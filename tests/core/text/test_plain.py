@@ -7,6 +7,7 @@ import enum
 import json
 import math
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -178,3 +179,66 @@ def test_a_model_is_its_fields():
 
 def test_each_item_takes_of_the_room_that_is_left():
     assert plain([1] * 1_000, 100)[-1] == "… [cut after 49 of 1,000 items]"
+
+
+def test_of_what_is_nested_sixty_four_containers_stay():
+    deep = ["core"]
+    for _ in range(70):
+        deep = [deep]
+    data, depth = plain(deep), 0
+    while isinstance(data, list):
+        data, depth = data[0], depth + 1
+
+    assert depth == 64
+    assert data == "[[[[[[[...]]]]]]]"
+
+
+class Number(int):
+    """A whole number of a library."""
+
+
+class Model:
+    """A class of attrs."""
+
+    __attrs_attrs__ = (SimpleNamespace(name="name", repr=True), SimpleNamespace(name="password", repr=False))
+
+    def __init__(self):
+        self.name, self.password = Number(7), "x"
+
+
+def test_a_class_of_attrs_is_its_fields_but_for_those_that_it_hides():
+    assert plain(Model()) == {"name": 7}
+    assert type(plain(Model())["name"]) is int
+
+
+class Frame:
+    """What a data frame has."""
+
+    columns = ("a", "a")
+    iloc = None
+
+    def __init__(self, name):
+        self.index = SimpleNamespace(name=name)
+
+    def itertuples(self, *, index, name):
+        return iter([(0, 1, 2)] if index else [(1, 2)])
+
+
+@pytest.mark.parametrize(("name", "shown"), [("day", "day"), (None, "index")])
+def test_the_index_of_a_data_frame_is_its_first_column(name, shown):
+    (row,) = plain(Frame(name))
+
+    assert list(row.items()) == [(shown, 0), ("a", 1), ("a (2)", 2)]
+
+
+class Interrupted(type):
+    def __getattr__(cls, name):
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_in_a_metaclass_comes_out():
+    class Odd(metaclass=Interrupted):
+        pass
+
+    with pytest.raises(KeyboardInterrupt):
+        plain(Odd())
