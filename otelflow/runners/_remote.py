@@ -248,4 +248,4 @@ def lost(call: Any, error: BaseException, started_ns: int, cure: str = "look for
 def end_lost(call: Any, error: BaseException, started_ns: int, cure: str) -> None:
     """Do as ``lost``, in the context of *call*."""
     trouble = WorkerLost(call.definition.name, f"{type_name(error)}: {safe_str(error, _TEXT)}".rstrip(": "), cure)
-    call.end_unrun(Ending(semconv.ERROR, trouble), started_ns)
+    call.end_unrun(Ending(semconv.ERROR, trouble, semconv.PROCESS_LOST), started_ns)

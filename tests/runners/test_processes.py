@@ -108,7 +108,7 @@ def test_a_killed_process_is_one_failed_task_and_the_rest_goes_on(spans, runner)
     assert isinstance(skipped, UpstreamFailed)
     assert sorted(result(span) for span in spans.named("task die")) == ["error", *["success"] * 5]
     (lost,) = [span for span in spans.named("task die") if result(span) == "error"]
-    assert lost.attributes["error.type"] == "otelflow.errors.WorkerLost"
+    assert lost.attributes["error.type"] == "process_lost"
     assert lost.status.status_code.name == "ERROR"
     assert spans.one("flow goes_on").attributes["otelflow.flow.tasks.failed"] == 1
 
