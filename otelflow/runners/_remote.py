@@ -129,7 +129,7 @@ def arrived(call: Any, text: bytes) -> None:
 def happen(call: Any, report: _worker.Report) -> None:
     """Do as ``arrived``, in the context of *call*."""
     parent = current_run()
-    flow_run = None if parent is None else parent.flow_run
+    flow_run = call.session.flow_run
     try:
         take_over(parent, report)
         if flow_run is not None and report.failed_tasks:
