@@ -129,7 +129,7 @@ def arrived(call: Any, text: bytes) -> None:
 def happen(call: Any, report: _worker.Report) -> None:
     """Do as ``arrived``, in the context of *call*."""
     parent = current_run()
-    flow_run = None if parent is None else parent.flow_run
+    flow_run = call.session.flow_run
     try:
         take_over(parent, report)
         if flow_run is not None and report.failed_tasks:
@@ -248,4 +248,4 @@ def lost(call: Any, error: BaseException, started_ns: int, cure: str = "look for
 def end_lost(call: Any, error: BaseException, started_ns: int, cure: str) -> None:
     """Do as ``lost``, in the context of *call*."""
     trouble = WorkerLost(call.definition.name, f"{type_name(error)}: {safe_str(error, _TEXT)}".rstrip(": "), cure)
-    call.end_unrun(Ending(semconv.ERROR, trouble), started_ns)
+    call.end_unrun(Ending(semconv.ERROR, trouble, semconv.PROCESS_LOST), started_ns)

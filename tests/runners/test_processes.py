@@ -9,8 +9,11 @@ import pytest
 
 import otelflow
 from otelflow import Listener, flow, task
+from otelflow._core.runs import observers
 from otelflow.errors import ConfigurationError, NotPortable, UpstreamFailed, WorkerLost
+from otelflow.metrics._counts import Aggregator
 from otelflow.runners import ProcessPoolTaskRunner
+from support.metrics import Counted
 from support.remote_tasks import (
     Refused,
     die,
@@ -108,7 +111,7 @@ def test_a_killed_process_is_one_failed_task_and_the_rest_goes_on(spans, runner)
     assert isinstance(skipped, UpstreamFailed)
     assert sorted(result(span) for span in spans.named("task die")) == ["error", *["success"] * 5]
     (lost,) = [span for span in spans.named("task die") if result(span) == "error"]
-    assert lost.attributes["error.type"] == "otelflow.errors.WorkerLost"
+    assert lost.attributes["error.type"] == "process_lost"
     assert lost.status.status_code.name == "ERROR"
     assert spans.one("flow goes_on").attributes["otelflow.flow.tasks.failed"] == 1
 
@@ -124,10 +127,8 @@ def test_runs_are_counted_once_and_listeners_told_once_in_the_process_of_the_flo
             flows.append((event.event_data.flow_name, event.event_data.result))
 
     with otelflow.testing.flow_trace():
-        from prometheus_client import CollectorRegistry
-
-        registry = CollectorRegistry()
-        otelflow.configure(metrics=registry)
+        aggregator = Aggregator()
+        observers.add_observer(aggregator)
         otelflow.add_listener(Ears())
 
         @flow(task_runner=runner, data={"begin": 1})
@@ -138,16 +139,14 @@ def test_runs_are_counted_once_and_listeners_told_once_in_the_process_of_the_flo
 
         counts().execute()
 
-    def value(name, result):
-        labels = {"flow": "counts", "task": name, "result": result}
-        return registry.get_sample_value("otelflow_task_runs_total", labels)
-
-    labels = {"flow": "inner_flow", "result": "success"}
-    assert registry.get_sample_value("otelflow_flow_runs_total", labels) == 1
-    assert registry.get_sample_value("otelflow_flow_runs_in_progress", {"flow": "counts"}) == 0
+    counted = Counted(aggregator)
+    assert counted.runs("inner_flow") == {"success": 1}
+    assert counted.value("otelflow_flow_runs_in_progress", flow="counts") == 0
     assert sorted(flows) == [("counts", "success"), ("inner_flow", "success")]
     told = [task for task in told if task != ("run_flow", "success")]
-    assert (value("leave", "success"), value("double", "success"), value("fail", "failure")) == (2, 2, 1)
+    assert counted.runs("counts", "leave") == {"success": 2}
+    assert counted.runs("counts", "double") == {"success": 2}
+    assert counted.runs("counts", "fail") == {"failure": 1}
     assert sorted(told) == [("double", "success")] * 4 + [("fail", "failure")] + [("leave", "success")] * 2
 
 
@@ -272,15 +271,3 @@ def test_an_executor_of_the_user_is_taken(spans):
 def test_a_runner_that_cannot_be_is_refused(keywords, text):
     with pytest.raises(ConfigurationError, match=text):
         ProcessPoolTaskRunner(**keywords)
-
-
-@pytest.mark.parametrize(
-    ("choice", "text"),
-    [("thread", "did you mean 'threads'"), (3, "task_runner must be one of threads, inline"), ("", "is no runner")],
-)
-def test_an_unknown_runner_is_refused_at_decoration(choice, text):
-    with pytest.raises(ConfigurationError, match=text):
-
-        @flow(task_runner=choice)
-        def unknown():
-            """Run nothing."""

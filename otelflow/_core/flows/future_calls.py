@@ -54,7 +54,9 @@ def session_here() -> Session:
         definition = getattr(owner, "definition", None)  # none in the block of a flow
         choice = None if owner is _process else _choice_of(owner.flow, definition)
         runs_on_loop = owner is _process or getattr(definition, "kind", None) == _COROUTINE
-        session = Session(functools.partial(future_runners.new_runner, choice), runs_on_loop=runs_on_loop)
+        flow_run = None if owner is _process else owner
+        new_runner = functools.partial(future_runners.new_runner, choice)
+        session = Session(new_runner, flow_run, runs_on_loop=runs_on_loop)
         owner.session = session
     return session
 
@@ -250,6 +252,7 @@ class Call:
 
     def _new_run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         run = self.run_of_task = self.definition.new_run(args, kwargs)
+        run.flow_run = run.flow_run or self.session.flow_run
         if self.upstream:
             run.links = [context for future in self.upstream if (context := future.span_context) is not None]
         if self.group is not None:

@@ -35,7 +35,9 @@ class Runner(Protocol):
 class Session:
     """The calls that one flow run has submitted and that have not ended, and the runner that runs them."""
 
-    def __init__(self, new_runner: Callable[[], Runner], *, runs_on_loop: bool) -> None:
+    def __init__(self, new_runner: Callable[[], Runner], flow_run: Any, *, runs_on_loop: bool) -> None:
+        #: The run of the flow until it ends; a task may begin when the one that has submitted it has ended
+        self.flow_run = flow_run
         #: Whether coroutines run on the loop of who submits them, since nothing blocks it
         self.runs_on_loop = runs_on_loop
         self.lock = forks.new_lock()
@@ -124,6 +126,7 @@ class Session:
             future for future in list(self.futures.values()) if future.call is None or future.call.loop is None
         ]:
             concurrent.futures.wait(futures)
+        self.flow_run = None  # which refers to this
         runner, self._runner = self._runner, None
         if runner is not None:
             try:

@@ -97,10 +97,10 @@ class Ending:
 
     __slots__ = ("_message", "_stack_trace", "_type", "error", "result")
 
-    def __init__(self, result: str, error: BaseException | None = None) -> None:
+    def __init__(self, result: str, error: BaseException | None = None, error_type: str | None = None) -> None:
         self.result = result
         self.error = error
-        self._type: str | None = None
+        self._type = error_type  # that of the error, unless it is called otherwise
         self._message: str | None = None
         self._stack_trace: str | None = None
 

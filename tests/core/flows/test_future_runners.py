@@ -1,0 +1,81 @@
+"""Which runner a flow has, and what is said of one that cannot be."""
+
+import concurrent.futures
+import threading
+
+import pytest
+
+from otelflow import Flow, flow, task
+from otelflow.errors import ConfigurationError
+from support.spans import result
+
+
+@task
+def thread_of(_):
+    return threading.get_ident()
+
+
+@pytest.mark.parametrize(("choice", "is_here"), [(None, False), ("threads", False), ("inline", True)])
+def test_a_word_says_where_tasks_run(choice, is_here):
+    @flow(task_runner=choice)
+    def maps():
+        return set(thread_of.map([1, 2]).result())
+
+    threads = maps().execute().flow_return_value
+    assert (threads == {threading.get_ident()}) == is_here
+
+
+def test_a_class_of_flows_and_a_flow_have_a_runner_too():
+    class Here(Flow):
+        task_runner = "inline"
+
+        def main(self):
+            return thread_of.submit(1).result()
+
+    assert Here().execute().flow_return_value == threading.get_ident()
+    assert Here(task_runner="threads").execute().flow_return_value != threading.get_ident()
+
+
+def test_an_executor_of_the_user_is_used_and_not_ended():
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+
+        @flow(task_runner=pool)
+        def maps():
+            return thread_of.map([1, 2]).result()
+
+        threads = maps().execute().flow_return_value
+        assert set(threads) == {pool.submit(threading.get_ident).result(30)}
+
+
+def test_an_executor_that_is_ended_is_the_error_of_the_task(spans):
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    pool.shutdown()
+
+    @flow(task_runner=pool)
+    def late():
+        return thread_of.submit(1).exception()
+
+    assert isinstance(late().execute().flow_return_value, RuntimeError)
+    assert result(spans.one("task thread_of")) == "error"
+
+
+def test_a_class_with_an_unknown_runner_is_refused():
+    with pytest.raises(ConfigurationError, match="did you mean 'inline'"):
+
+        class Wrong(Flow):
+            task_runner = "inlin"
+
+            def main(self):
+                """Run nothing."""
+
+
+@pytest.mark.parametrize(
+    ("choice", "text"),
+    [("thread", "did you mean 'threads'"), (3, "task_runner must be one of threads, inline"), ("", "is no runner")],
+)
+def test_an_unknown_runner_is_refused_at_decoration(choice, text):
+    with pytest.raises(ConfigurationError, match=text):
+
+        @flow(task_runner=choice)
+        def unknown():
+            """Run nothing."""

@@ -1,0 +1,62 @@
+"""What one flow run has submitted: it is handed over as there is room for it, and all of it is waited for."""
+
+import threading
+
+from otelflow import flow, task
+from otelflow._core.flows import future_runners
+
+
+def test_no_more_is_handed_over_than_the_window_says(monkeypatch, spans):
+    monkeypatch.setattr(future_runners.Threads, "window", 3)
+    handed, most = [], []
+    start = future_runners.Threads.start
+
+    def count_and_start(self, call, finished):
+        handed.append(call)
+        most.append(len(handed))
+
+        def finish():
+            handed.pop()
+            finished()
+
+        start(self, call, finish)
+
+    monkeypatch.setattr(future_runners.Threads, "start", count_and_start)
+
+    @flow
+    def maps():
+        return task(abs).map(range(-50, 0)).result()
+
+    assert maps().execute().flow_return_value == list(range(50, 0, -1))
+    assert max(most) <= 3
+    assert len(most) == 50
+
+
+def test_what_is_cancelled_in_the_backlog_does_not_hold_up_the_rest(monkeypatch, spans):
+    monkeypatch.setattr(future_runners.Threads, "window", 1)
+    gate = threading.Event()
+
+    @flow
+    def cancels():
+        hold = task(gate.wait, task_name="hold").submit(30)
+        futures = task(abs).map(range(-5, 0))
+        cancelled = [future.cancel() for future in futures[:3]]
+        gate.set()
+        return hold.result(), cancelled, [future.result() for future in futures[3:]]
+
+    assert cancels().execute().flow_return_value == (True, [True] * 3, [2, 1])
+
+
+def test_a_task_that_submits_is_waited_for_with_all_that_it_has_submitted(spans):
+    @task
+    def deeper(depth):
+        if depth:
+            deeper.submit(depth - 1)
+
+    @flow
+    def starts():
+        deeper.submit(5)
+
+    starts().execute()
+    assert len(spans.named("task deeper")) == 6
+    assert all(span.end_time <= spans.one("flow starts").end_time for span in spans.spans)
