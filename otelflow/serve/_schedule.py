@@ -99,11 +99,11 @@ def _maker(flow: "Callable[..., Any] | Flow[Any]", parameters: Mapping[str, Any]
         return lambda: flow
     if isinstance(flow, type) and issubclass(flow, Flow):
         return lambda: flow().setup(**parameters)
-    known = inspect.signature(flow).parameters
-    if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values()):
-        unknown = next((name for name in parameters if name not in known), None)
+    fields = inspect.signature(flow).parameters if parameters else {}
+    if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in fields.values()):
+        unknown = next((name for name in parameters if name not in fields), None)
         if unknown is not None:
-            cure = suggestion(str(unknown), known)
+            cure = suggestion(str(unknown), fields)
             raise ConfigurationError(f"Schedule: the flow has no parameter {brief_repr(unknown, 60)}{cure}")
     return partial(flow, **parameters)
 

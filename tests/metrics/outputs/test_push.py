@@ -254,7 +254,8 @@ def test_each_group_has_the_numbers_that_are_its_own(pushing, monkeypatch):
     of_flows = [semconv.FLOW_RUNS, semconv.FLOW_RUN_DURATION, semconv.TASK_RUNS, semconv.TASK_RUN_DURATION]
     counters = [semconv.TASK_FAILURES, semconv.FLOW_RETRIES, semconv.TASK_RETRIES, semconv.TASK_RESULTS_REUSED]
     assert names["fine"] == [name.removesuffix("_total") for name in (*of_flows, *counters)]
-    of_process = [semconv.TELEMETRY_DROPPED, semconv.LISTENER_ERRORS, semconv.BUILD_INFO]
+    of_process = [semconv.SCHEDULE_MISSED_RUNS, semconv.LIMIT_PASSES, semconv.LIMIT_WAIT]
+    of_process += [semconv.TELEMETRY_DROPPED, semconv.LISTENER_ERRORS, semconv.BUILD_INFO]
     assert names[""] == [name.removesuffix("_total") for name in of_process]
 
 
