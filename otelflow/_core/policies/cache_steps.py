@@ -74,6 +74,7 @@ class TaskStep:
         self._reason = ""
         self._is_replaying = False
         self._unlock: Callable[[], None] | None = None
+        self._is_released = False
         self._pause = _FIRST_PAUSE
         self._waiting_since = 0.0
         try:
@@ -137,7 +138,9 @@ class TaskStep:
 
     def release(self) -> None:
         """Let others go on."""
-        unlock, self._unlock = self._unlock, None
+        with _making.lock:  # a thread may be about to lock: whoever waited for it was cancelled
+            self._is_released = True
+            unlock, self._unlock = self._unlock, None
         if unlock is not None:
             unlock()
 
@@ -183,7 +186,11 @@ class TaskStep:
             if _making.runs.get(key) is self._run:
                 del _making.runs[key]
 
-        self._unlock = unlock
+        with _making.lock:
+            if not self._is_released:
+                self._unlock = unlock
+                return True
+        unlock()
         return True
 
     def _note_wait(self) -> None:

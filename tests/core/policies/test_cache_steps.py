@@ -107,6 +107,40 @@ def test_one_that_is_cancelled_lets_the_next_one_go_on():
     assert (value, len(calls)) == (7, 2)
 
 
+class SlowToRead(dict):
+    """A storage somewhere else, whose first answer is late."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked, self.may_answer = threading.Event(), threading.Event()
+
+    def read(self, name):
+        self.asked.set()
+        assert self.may_answer.wait(PATIENCE)
+        return self.get(name)
+
+    def write(self, name, content):
+        self[name] = content
+
+
+def test_one_that_is_cancelled_while_a_far_storage_is_asked_holds_up_nobody():
+    storage = SlowToRead()
+
+    @task(cache_policy=INPUTS, result_storage=storage)
+    async def fetch():
+        return 7
+
+    async def two():
+        first = asyncio.create_task(fetch())
+        assert await asyncio.to_thread(storage.asked.wait, PATIENCE)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        storage.may_answer.set()
+        return await asyncio.wait_for(fetch(), PATIENCE)
+
+    assert asyncio.run(two()) == 7
+
+
 def test_a_task_that_calls_itself_with_the_same_inputs_does_not_wait_for_itself():
     calls = []
 
