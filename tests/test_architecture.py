@@ -92,6 +92,7 @@ RULES = {
     "otelflow.runners": (
         "otelflow._core.flows",
         "otelflow._core.inside.messages",
+        "otelflow._core.policies",
         *DOWN_TO_RUNS,
         "otelflow._telemetry.id_generator",
         "otelflow.runners",
