@@ -680,6 +680,7 @@ if __name__ == "__main__":
 # What is looked at where it is used, each with the file that does so.
 TESTED_ELSEWHERE = {
     # Declarations: types, words, patterns
+    "otelflow/_core/flows/flow_types.py": "tests/typing/api.py",
     "otelflow/_core/policies/policy.py": "tests/core/policies/test_policies.py",
     "otelflow/_core/text/secret_notations.py": "tests/core/text/test_redaction.py",
     "otelflow/_core/text/secret_patterns.py": "tests/core/text/test_redaction.py",
