@@ -92,6 +92,7 @@ RULES = {
     "otelflow.runners": (
         "otelflow._core.flows",
         "otelflow._core.inside.messages",
+        "otelflow._core.policies",
         *DOWN_TO_RUNS,
         "otelflow._telemetry.id_generator",
         "otelflow.runners",
@@ -679,6 +680,7 @@ if __name__ == "__main__":
 # What is looked at where it is used, each with the file that does so.
 TESTED_ELSEWHERE = {
     # Declarations: types, words, patterns
+    "otelflow/_core/flows/flow_types.py": "tests/typing/api.py",
     "otelflow/_core/policies/policy.py": "tests/core/policies/test_policies.py",
     "otelflow/_core/text/secret_notations.py": "tests/core/text/test_redaction.py",
     "otelflow/_core/text/secret_patterns.py": "tests/core/text/test_redaction.py",

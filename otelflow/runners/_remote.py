@@ -19,12 +19,12 @@ from otelflow._core.process.settings import settings
 from otelflow._core.process.settings_table import RUN_SETTINGS
 from otelflow._core.runs import observers
 from otelflow._core.runs.current import current_run
-from otelflow._core.runs.endings import Ending
+from otelflow._core.runs.endings import SUCCESS, Ending
 from otelflow._core.runs.observers import observed
 from otelflow._core.runs.run import Run
 from otelflow._core.text.portable import portable
 from otelflow._core.text.safe_str import safe_str, type_name
-from otelflow.errors import NotPortable, WorkerLost
+from otelflow.errors import NotPortable, ResultNotStorable, WorkerLost
 from otelflow.runners import _worker
 
 # What of the process's settings decides what is recorded
@@ -63,11 +63,24 @@ def make_order(call: Any) -> bytes:
         {name: getattr(in_force, name) for name in _SETTINGS},
         records_spans(),
         os.getpid(),
+        passport_of(call, run),
     )
     try:
         return dumps(order)
     except Exception as error:  # noqa: BLE001 foreign __reduce__, which may raise anything
         raise NotPortable(definition.name, *obstacle(order, error)) from None
+
+
+def passport_of(call: Any, run: Run | None) -> Any:
+    """Return what a worker must know of how far the flow has come, if that is kept."""
+    if not call.definition.options.get("persist_result"):
+        return None
+    from otelflow._core.policies import checkpoints  # noqa: PLC0415 only for tasks that are kept
+
+    try:
+        return checkpoints.passport_of(run, call.definition, resolved(call.args), resolved(call.kwargs))
+    except ResultNotStorable:  # inputs that make no key: the worker says so, when it has none either
+        return None
 
 
 def records_spans() -> bool:
@@ -209,7 +222,7 @@ def replay(parent: Run | None, report: _worker.RunReport, entries: list[Any]) ->
     run.started_ns = report.started_ns
     run.clock = clock.perf_counter() - report.duration
     run.duration = report.duration
-    run.ending = Ending(report.result, error)
+    run.ending = SUCCESS if report.is_reused else Ending(report.result, error)
     if report.span_id:
         run.span = NonRecordingSpan(_context(report))
     if parent is None or run.flow_run_id != parent.flow_run_id:  # of a flow inside the task, which is gone

@@ -18,6 +18,7 @@ from otelflow._core.flows.task import TaskRun, task
 from otelflow._core.process import settings as process_settings
 from otelflow._core.process.process import State
 from otelflow._core.runs import observers
+from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.run import Entry, Run
 from otelflow._core.runs.spans import context_of
 from otelflow._core.text.portable import portable
@@ -49,6 +50,8 @@ class Order(NamedTuple):
     records_spans: bool
     #: Of who has sent it: a cluster may run it in the same process
     process_id: int
+    #: How far its flow has come, if that is kept
+    passport: Any
 
 
 class RunReport(NamedTuple):
@@ -66,6 +69,8 @@ class RunReport(NamedTuple):
     trace_id: int
     span_id: int
     flags: int
+    #: Its value was there: it is that of another run
+    is_reused: bool
 
 
 class Report(NamedTuple):
@@ -106,7 +111,8 @@ class _Recorder(observers.Observer):
         error = None if run.ending.error is None else portable(run.ending.error)
         names = (run.flow_name, run.flow_run_id, run.task_name, run.task_run_id)
         ending = (run.started_ns, run.duration, run.ending.result, error)
-        runs.append((RunReport(run.kind, *names, *ending, *ids), self.entries.pop(id(run), [])))
+        is_reused = not run.was_called and run.ending is SUCCESS
+        runs.append((RunReport(run.kind, *names, *ending, *ids, is_reused), self.entries.pop(id(run), [])))
 
 
 def _flow_of(run: Run) -> int:
@@ -170,6 +176,10 @@ def _run(order: Order) -> Report:
     try:
         with in_trace(order, spans), flow:
             block = state.block
+            if order.passport is not None:
+                from otelflow._core.policies import checkpoints  # noqa: PLC0415 only for flows that are kept
+
+                checkpoints.enter_with(block, order.passport)
             try:
                 value = call_task(order)
             except BaseException as trouble:  # noqa: BLE001 it is the future's
