@@ -187,7 +187,11 @@ class Trace(SpanProcessor):
         flow greet · success
           "hello"
         """
-        return "\n".join(snapshot_lines(self.spans))
+        spans = self.spans
+        places = {_key(span): place for place, span in enumerate(spans)}
+        outer = {place: self._parents.get(key) for key, place in places.items()}
+        parents = {place: places[key] for place, key in outer.items() if key in places}
+        return "\n".join(snapshot_lines(spans, parents))
 
     def __repr__(self) -> str:
         lines = [line for root in self.tree() for line in _lines(root, "", "")]

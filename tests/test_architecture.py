@@ -681,6 +681,7 @@ if __name__ == "__main__":
 TESTED_ELSEWHERE = {
     # Declarations: types, words, patterns
     "otelflow/_core/flows/flow_types.py": "tests/typing/api.py",
+    "otelflow/_core/flows/task_types.py": "tests/typing/api.py",
     "otelflow/_core/policies/policy.py": "tests/core/policies/test_policies.py",
     "otelflow/_core/text/secret_notations.py": "tests/core/text/test_redaction.py",
     "otelflow/_core/text/secret_patterns.py": "tests/core/text/test_redaction.py",
@@ -693,16 +694,28 @@ TESTED_ELSEWHERE = {
     "otelflow/generate/dashboards/_parts.py": "tests/generate/dashboards/test_dashboards.py",
     "otelflow/generate/rules/_telemetry.py": "tests/generate/test_generate.py",
     # Only there in another process, or around other code
+    "otelflow/_cli/_jobs.py": "tests/cli/test_serve.py",
+    "otelflow/_cli/_options.py": "tests/cli/test_help.py",
     "otelflow/_cli/app.py": "tests/cli/test_help.py",
     "otelflow/_cli/demo/library.py": "tests/cli/test_demo.py",
     "otelflow/_cli/instrument.py": "tests/instrument/test_start.py",
+    "otelflow/_core/policies/limit_files.py": "tests/core/policies/test_places.py",
+    "otelflow/_core/policies/loops.py": "tests/core/policies/test_retry.py",
     "otelflow/instrument/_instrumented.py": "tests/instrument/test_instrument.py",
     "otelflow/instrument/_site/sitecustomize.py": "tests/instrument/test_start.py",
     "otelflow/instrument/_wrapping.py": "tests/instrument/test_instrument.py",
     "otelflow/integrations/_requests.py": "tests/integrations/test_asgi.py",
+    "otelflow/integrations/_steps.py": "tests/integrations/test_wsgi.py",
     "otelflow/integrations/rq.py": "tests/stack/test_frameworks.py",
     "otelflow/listeners/_from_spans.py": "tests/listeners/test_listener.py",
     "otelflow/pytest_plugin.py": "tests/test_testing.py",
+    "otelflow/runners/_dask.py": "tests/stack/examples/test_clusters.py",
+    "otelflow/runners/_ray.py": "tests/stack/examples/test_clusters.py",
+    "otelflow/runners/_remote.py": "tests/runners/test_processes.py",
+    "otelflow/runners/_spans.py": "tests/runners/test_processes.py",
+    "otelflow/runners/_worker.py": "tests/runners/test_processes.py",
+    "otelflow/serve/_job.py": "tests/serve/test_server.py",
+    "otelflow/serve/_occasion.py": "tests/serve/test_server.py",
 }
 
 

@@ -210,13 +210,13 @@ def test_every_public_name_and_method_says_what_it_is():
             otelflow.flow,
             (
                 "capture_parameters capture_return_value "
-                "flow_name flow_id flow_config objective buckets data flow_run_name task_runner execute_on_call"
+                "flow_name flow_id flow_config objective buckets data flow_run_name inject task_runner execute_on_call"
             ),
         ),
         (
             otelflow.task,
             (
-                "capture_parameters capture_return_value task_name task_id task_run_name "
+                "capture_parameters capture_return_value task_name task_id task_run_name inject "
                 "cache_policy cache_key_fn cache_expiration refresh_cache raise_on_error"
             ),
         ),

@@ -2,17 +2,26 @@
 
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from otelflow._core.runs import observers
+from otelflow._core.text.hints import suggestion
 from otelflow.metrics._collector import AggregatorCollector
 from otelflow.metrics._counts import Aggregator
+from otelflow.metrics._families import METRICS
+
+_NAMES: Final = {
+    f"{metric.name}{suffix}"
+    for metric in METRICS
+    for suffix in (("_bucket", "_count", "_sum") if metric.kind == "histogram" else ("",))
+}
 
 
 class FlowMetrics(Mapping[str, float]):
     """The metrics of the runs inside ``with FlowMetrics() as metrics:``, a mapping of what Prometheus would read.
 
-    A key is a metric with its labels in the order of the alphabet; what was not counted is 0.
+    A key is a metric with its labels in the order of the alphabet; what was not counted is 0. A metric that there is
+    not raises KeyError, with what was meant.
 
     >>> from otelflow import flow
     >>> from otelflow.testing import FlowMetrics
@@ -47,7 +56,14 @@ class FlowMetrics(Mapping[str, float]):
         return samples
 
     def __getitem__(self, key: str) -> float:
-        return float(self._samples().get(key, 0))
+        samples = self._samples()
+        name = key.partition("{")[0]
+        if name not in (names := {*_NAMES, *(sample.partition("{")[0] for sample in samples)}):
+            raise KeyError(f"there is no metric {name!r}{suggestion(name, names)}")
+        return float(samples.get(key, 0))
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._samples()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._samples())

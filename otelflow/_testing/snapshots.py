@@ -1,6 +1,6 @@
 """A trace as a text that is the same each time it is made anew."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -21,16 +21,18 @@ _LEFT_OUT: Final = frozenset(
 )
 
 
-def snapshot_lines(spans: Iterable[ReadableSpan]) -> Iterator[str]:
-    """Yield one line for each run, for what stands on it, and for what it said."""
-    by_parent: dict[int, list[ReadableSpan]] = {}
-    ids = {span.context.span_id for span in spans if span.context is not None}
-    for span in spans:
-        parent = span.parent.span_id if span.parent is not None and span.parent.span_id in ids else 0
-        by_parent.setdefault(parent, []).append(span)
-    waiting = [(span, 0) for span in reversed(by_parent.get(0, []))]
+def snapshot_lines(spans: Sequence[ReadableSpan], parents: Mapping[int, int]) -> Iterator[str]:
+    """Yield one line for each run, for what stands on it, and for what it said.
+
+    *parents* has, by the place of a span in *spans*, that of the run around it.
+    """
+    inner_places: dict[int | None, list[int]] = {}
+    for place in range(len(spans)):
+        inner_places.setdefault(parents.get(place), []).append(place)
+    waiting = [(place, 0) for place in reversed(inner_places.get(None, []))]
     while waiting:
-        span, depth = waiting.pop()
+        place, depth = waiting.pop()
+        span = spans[place]
         attributes = dict(span.attributes or {})
         yield f"{'  ' * depth}{span.name} · {attributes.get(semconv.RUN_RESULT, '?')}"
         for name, value in sorted(attributes.items()):
@@ -38,8 +40,7 @@ def snapshot_lines(spans: Iterable[ReadableSpan]) -> Iterator[str]:
                 yield f"{'  ' * (depth + 1)}{name} = {value!r}"
         for event in span.events:
             yield f"{'  ' * (depth + 1)}{_text_of(event)}"
-        span_id = span.context.span_id if span.context is not None else -1
-        waiting += [(inner, depth + 1) for inner in reversed(by_parent.get(span_id, []))]
+        waiting += [(inner, depth + 1) for inner in reversed(inner_places.get(place, []))]
 
 
 def _text_of(event: Event) -> str:

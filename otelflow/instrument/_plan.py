@@ -28,7 +28,7 @@ class Rule(NamedTuple):
 
     role: str
     pattern: str
-    decorate: Callable[[Any], Any]
+    decorate: Callable[[Any, str], Any]
 
     @property
     def modules(self) -> str:
@@ -143,13 +143,22 @@ def _rules(role: str, entries: object, place: str) -> Iterable[Rule]:
             raise ConfigurationError(f"{place}, {pattern}: {error}") from None
 
 
-def _decorator(role: str, keywords: dict[str, Any]) -> Callable[[Any], Any]:
-    if role == "task":
-        decorator: Callable[[Any], Any] = task(**keywords)
-        return decorator
-    for name, kind in (("objective", Objective), ("flow_config", Flow_Run__Config)):
-        if isinstance(keywords.get(name), Mapping):
-            keywords[name] = kind(**keywords[name])
-    # A function that knows nothing of flows is called, and raises what it raised before.
-    keywords.setdefault("flow_config", Flow_Run__Config(raise_flow_error=True))
-    return flow(**keywords, execute_on_call=True)
+def _decorator(role: str, keywords: dict[str, Any]) -> Callable[[Any, str], Any]:
+    # A function that knows nothing of flows gets nothing of them, is called, and raises what it raised before.
+    keywords.setdefault("inject", False)
+    if role == "flow":
+        for name, kind in (("objective", Objective), ("flow_config", Flow_Run__Config)):
+            if isinstance(keywords.get(name), Mapping):
+                keywords[name] = kind(**keywords[name])
+        keywords.setdefault("flow_config", Flow_Run__Config(raise_flow_error=True))
+        keywords["execute_on_call"] = True
+    decorator: Callable[..., Any] = task if role == "task" else flow
+    usual = decorator(**keywords)  # a keyword that is wrong is said now
+
+    def decorate(value: Any, name: str) -> Any:
+        function = getattr(value, "__func__", value)  # of a staticmethod or classmethod
+        # A lambda, and what a decorator has left of a function, are known by where they stand.
+        is_named = getattr(function, "__name__", name) == name or keywords.get(f"{role}_name")
+        return usual(value) if is_named else decorator(**{**keywords, f"{role}_name": name})(value)
+
+    return decorate

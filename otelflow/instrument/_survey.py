@@ -18,6 +18,8 @@ _MOST_MODULES: Final = 5_000
 _OF_PROGRAM: Final = (
     "{name} is the program that is run, which is not imported: move its functions into a module that it imports"
 )
+_WRITTEN_IN_C: Final = "it is written in C, and cannot be wrapped: name the Python function that calls it"
+_NO_FUNCTION: Final = "it is no function but {kind}: name a function or method"
 #: How the origin of a module ends whose functions cannot be wrapped
 _OF_C: Final = ("built-in", *EXTENSION_SUFFIXES)
 
@@ -53,8 +55,11 @@ def check(plan: Plan, is_program: IsProgram = lambda _name, _file: False) -> Non
     faults = [f"{match.rule.pattern}: {match.fault}" for match in survey(plan, is_program) if match.fault]
     for name in plan.listeners:
         module = name.partition(":")[0]
-        if module.partition(".")[0] not in sys.modules and PathFinder.find_spec(module.partition(".")[0]) is None:
-            faults.append(f"the listener {name}: there is no module {module!r}")
+        root = module.partition(".")[0]
+        spec = None if root in sys.modules else PathFinder.find_spec(root)
+        modules = {} if spec is None else dict(_modules(root, spec.origin, list(spec.submodule_search_locations or ())))
+        if root not in sys.modules and module not in modules:
+            faults.append(f"the listener {name}: there is no module {module!r}{_hint(module, modules)}")
     if not faults:
         return
     message = f"{plan.place}: " + "; ".join(faults)
@@ -82,10 +87,8 @@ def match_of(rule: Rule, is_program: IsProgram) -> Match:
     functions, names = [], set()
     for module, file in imported.items():
         source = _Source(file)
-        if rule.is_exact and file.endswith(_OF_C):
-            return Match(rule, (), "it is written in C, and cannot be wrapped: name the Python function that calls it")
-        if rule.is_exact and rule.names in source.classes:
-            return Match(rule, (), f"it is a class: name its methods, such as {rule.pattern}.*")
+        if rule.is_exact and (fault := source.fault_of(rule.names, rule.pattern)):
+            return Match(rule, (), fault)
         if not source.is_readable:
             return Match(rule, (f"{module}:{rule.names}",))  # only its import tells
         others = source.functions | (source.names if rule.is_exact else set())
@@ -94,6 +97,28 @@ def match_of(rule: Rule, is_program: IsProgram) -> Match:
     if not functions:
         return Match(rule, (), f"no function of {rule.modules} is called {rule.names!r}{_hint(rule.names, names)}")
     return Match(rule, tuple(functions))
+
+
+#: What is certainly no function, as it stands in a source
+_LITERALS: Final[dict[type[ast.expr], str]] = {
+    ast.Dict: "a dict",
+    ast.List: "a list",
+    ast.Set: "a set",
+    ast.Tuple: "a tuple",
+    ast.Constant: "a value",
+    ast.JoinedStr: "a text",
+}
+
+
+def _is_of_c(module: str) -> bool:
+    """Tell whether *module* is one of the standard library's, or beside them, that is written in C."""
+    spec = None if "." in module else BuiltinImporter.find_spec(module) or PathFinder.find_spec(module)
+    return spec is not None and (spec.origin or "").endswith(_OF_C)
+
+
+def _is_property(decorator: ast.expr) -> bool:
+    name = decorator.attr if isinstance(decorator, ast.Attribute) else getattr(decorator, "id", "")
+    return name in ("property", "cached_property", "setter", "deleter")
 
 
 def _hint(name: str, names: "dict[str, str] | set[str]") -> str:
@@ -118,8 +143,10 @@ class _Source:
 
     def __init__(self, file: str) -> None:
         self.functions: set[str] = set()
+        self.values: dict[str, str] = {}  # what certainly cannot be wrapped, and why
         self.names: set[str] = set()
         self.classes: set[str] = set()  # without what is a function, too
+        self.is_of_c = file.endswith(_OF_C)
         self.is_readable = file.endswith(".py")
         if not self.is_readable:
             return
@@ -130,25 +157,52 @@ class _Source:
             return
         self._add(tree.body, "")
         self.classes -= self.functions
+        self.values = {name: kind for name, kind in self.values.items() if name not in self.functions | self.names}
+
+    def fault_of(self, name: str, pattern: str) -> str:
+        """Return why what is called *name* here cannot be wrapped, as far as that is certain, or nothing."""
+        if self.is_of_c:
+            return _WRITTEN_IN_C
+        if name in self.classes:
+            return f"it is a class: name its methods, such as {pattern}.*"
+        return self.values.get(name, "")
 
     def _add(self, body: list[ast.stmt], path: str) -> None:
         for node in body:
             match node:
+                case ast.FunctionDef(name=name, decorator_list=decorators) if any(map(_is_property, decorators)):
+                    self.values[path + name] = _NO_FUNCTION.format(kind="a property")
                 case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
                     self.functions.add(path + name)
                 case ast.ClassDef(name=name):
                     self.names.add(path + name)
                     self.classes.add(path + name)
                     self._add(node.body, f"{path}{name}.")
-                case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
-                    self.names.update(path + (alias.asname or alias.name.partition(".")[0]) for alias in aliases)
-                    self.is_readable = self.is_readable and all(alias.name != "*" for alias in aliases)
+                case ast.Import() | ast.ImportFrom():
+                    self._add_imports(node, path)
                 case ast.Assign() | ast.AnnAssign() | ast.AugAssign():
-                    targets = [name.id for name in ast.walk(node) if isinstance(name, ast.Name)]
-                    self.names.update(path + name for name in targets)
+                    self._add_values(node, path)
                 case ast.If() | ast.Try() | ast.With() | ast.For() | ast.While() | ast.TryStar():
                     for block in (node, *getattr(node, "handlers", [])):
                         for field in ("body", "orelse", "finalbody"):
                             self._add(getattr(block, field, []), path)
-                case _:
-                    pass
+
+    def _add_imports(self, node: ast.Import | ast.ImportFrom, path: str) -> None:
+        names = [path + (alias.asname or alias.name.partition(".")[0]) for alias in node.names]
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and _is_of_c(node.module or ""):
+            self.values.update(dict.fromkeys(names, _WRITTEN_IN_C))
+        else:
+            self.names.update(names)
+        self.is_readable = self.is_readable and all(alias.name != "*" for alias in node.names)
+
+    def _add_values(self, node: ast.Assign | ast.AnnAssign | ast.AugAssign, path: str) -> None:
+        targets = [path + name.id for name in ast.walk(node) if isinstance(name, ast.Name)]
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Lambda()):
+                self.functions.add(path + name)
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if type(value) in _LITERALS:
+                self.values[path + name] = _NO_FUNCTION.format(kind=_LITERALS[type(value)])
+            case ast.AnnAssign(target=ast.Name(id=name), value=None):
+                self.values[path + name] = _NO_FUNCTION.format(kind="a field")
+            case _:
+                self.names.update(targets)

@@ -65,7 +65,7 @@ def wrap_module(
             is_own = rule.is_exact or getattr(_function(place.value), "__module__", None) == name
             if is_own and (id(place.holder), place.name) not in keys:
                 try:
-                    replacement = rule.decorate(place.value)
+                    replacement = rule.decorate(place.value, place.name)
                     setattr(place.holder, place.name, replacement)
                 except (TypeError, ValueError, AttributeError) as error:
                     reason = f"{name}:{place.qualname} cannot be wrapped: {error}"

@@ -278,7 +278,7 @@ def test_what_stands_in_the_place_of_a_module_is_left_alone(shop, monkeypatch):
 def test_a_property_is_no_function(shop):
     (shop / "shop" / "odd.py").write_text("class Client:\n    @property\n    def name(self):\n        return 'n'\n")
 
-    with pytest.raises(ConfigurationError, match="is no function but property: name a function or method"):
+    with pytest.raises(ConfigurationError, match="is no function but a property: name a function or method"):
         OtelflowInstrumentor().instrument(tasks=["shop.odd:Client.name"]) and importlib.import_module("shop.odd")
 
 
@@ -339,3 +339,45 @@ def test_a_function_of_one_of_many_modules_is_no_mistake_in_the_others(shop, spa
     jobs().weekly()
 
     assert names(spans) == ["flow weekly", "task charge"]
+
+
+FOREIGN = """
+def book(seat, flow_data=None, task_data=(), this_flow=5, this_task="t"):
+    return seat, flow_data, task_data, this_flow, this_task
+
+double = lambda number: 2 * number
+
+def deco(function):
+    def inner(number): return function(number)
+    return inner
+
+@deco
+def odd(number): return number
+"""
+
+
+@pytest.fixture
+def foreign(shop):
+    (shop / "foreign.py").write_text(FOREIGN)
+    yield
+    sys.modules.pop("foreign", None)
+
+
+def test_nothing_is_injected_into_a_function_that_knows_nothing_of_flows(foreign, spans):
+    OtelflowInstrumentor().instrument(tasks=["foreign:book"])
+
+    assert importlib.import_module("foreign").book(1) == (1, None, (), 5, "t")
+
+
+def test_a_function_is_called_as_the_name_where_it_stands(foreign, spans):
+    OtelflowInstrumentor().instrument(tasks=["foreign:*"])
+    module = importlib.import_module("foreign")
+
+    assert (module.double(2), module.odd(3)) == (4, 3)
+    assert names(spans) == ["task double", "task odd"]
+
+
+def test_an_entry_may_ask_for_injection(foreign, spans):
+    OtelflowInstrumentor().instrument(tasks=[{"pattern": "foreign:book", "inject": True}])
+
+    assert importlib.import_module("foreign").book(1, this_flow=1)[1:3] == ({}, {})

@@ -112,3 +112,51 @@ def test_a_class_that_is_a_function_elsewhere_may_be_meant(shop):
     (shop / "shop" / "odd.py").write_text("try:\n    class made: pass\nexcept OSError:\n    def made(): pass\n")
 
     assert matches(tasks=["shop.odd:made"]) == [(("shop.odd:made",), "")]
+
+
+PLACES = """
+import functools
+from math import floor
+from dataclasses import dataclass
+
+TABLE = {"apple": 1}
+double = lambda number: 2 * number
+
+@dataclass
+class Order:
+    fruit: str
+    @property
+    def total(self): return 1
+    @functools.cached_property
+    def slow(self): return 1
+    def charge(self): return 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fault"),
+    [
+        ("places:floor", "it is written in C"),
+        ("places:TABLE", "it is no function but a dict: name a function or method"),
+        ("places:Order.fruit", "it is no function but a field"),
+        ("places:Order.total", "it is no function but a property"),
+    ],
+)
+def test_what_is_certainly_no_function_is_said_before_the_program_starts(tmp_path, monkeypatch, pattern, fault):
+    (tmp_path / "places.py").write_text(PLACES)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert matches(flows=[pattern])[0][1].startswith(fault)
+
+
+def test_properties_are_not_named_by_a_star_and_lambdas_are(tmp_path, monkeypatch):
+    (tmp_path / "places.py").write_text(PLACES)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert matches(tasks=["places:*", "places:Order.*"]) == [(("places:double",), ""), (("places:Order.charge",), "")]
+
+
+def test_a_listener_in_a_module_that_is_not_there_is_said(shop):
+    plan = new_plan({"tasks": ["shop.billing:*"], "listeners": ["shop.wach:Watcher"]}, "here")
+    with pytest.raises(ConfigurationError, match=r"the listener shop\.wach:Watcher: there is no module 'shop\.wach'"):
+        check(plan)

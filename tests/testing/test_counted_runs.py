@@ -35,3 +35,13 @@ def test_runs_before_and_after_do_not_count():
     shop(1).execute()
 
     assert metrics[RUNS % "success"] == 0
+
+
+def test_a_metric_that_there_is_not_is_refused_and_what_was_meant_is_said():
+    with FlowMetrics() as metrics:
+        pass
+
+    with pytest.raises(KeyError, match=r"no metric .*'; did you mean 'otelflow_flow_runs_total'"):
+        metrics['otelflow_flow_runs_totl{flow="nightly"}']
+    assert "nope" not in metrics
+    assert metrics['otelflow_flow_run_duration_seconds_count{flow="nightly"}'] == 0

@@ -1,4 +1,5 @@
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 
 from otelflow import Flow, flow, task
 from otelflow.testing import flow_trace
@@ -54,3 +55,21 @@ def test_a_trace_is_whole_when_all_has_ended_and_nothing_was_lost():
         losses.lost("traces", "queue_full", 3)
         with pytest.raises(AssertionError, match=r"telemetry was lost: 3 traces \(queue_full\)"):
             trace.assert_whole()
+
+
+def test_a_run_inside_a_span_of_somebody_else_stands_inside_the_run_around_that():
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("foreign")
+
+    @task
+    def inner():
+        pass
+
+    @flow
+    def outer():
+        with tracer.start_as_current_span("foreign"):
+            inner()
+
+    with flow_trace() as trace:
+        outer().execute()
+
+    assert trace.snapshot().splitlines() == ["flow outer · success", "  task inner · success"]

@@ -94,7 +94,7 @@ class Definition:
         self.kind = _kind(plain)
         self.is_generator = self.kind in (Kind.GENERATOR, Kind.ASYNC_GENERATOR)
         self.drive: Callable[[drivers.NewRun], Callable[..., Any]] = getattr(drivers, self.kind)
-        self.injection = Injection(target)
+        self.injection = Injection(target, is_wanted=options.get("inject", True))
         self.capture_parameters = self._checked_capture(options.get("capture_parameters", False))
         self.run_name = self._checked_template(options)
         self.tags = self._checked_tags(options.get("tags"))
@@ -109,7 +109,7 @@ class Definition:
         is_async = self.kind is Kind.COROUTINE
         self.body: Body = compose(target, options, is_async=is_async, is_generator=self.is_generator)
         if self.body is not target:  # a policy must not try again what cannot be called
-            self.injection = CheckedInjection(target, self.name)
+            self.injection = CheckedInjection(target, self.name, is_wanted=options.get("inject", True))
 
     def run_class(self, plain: R) -> R:
         """Return the class of its runs: *plain*, or one that calls the hooks, too."""

@@ -723,6 +723,7 @@ def flow(target: Any = None, /, **options: Any) -> Any:
     *flow_config* (``Flow_Run__Config``): how it logs, prints and raises.
     *data* (mapping): what ``flow_data`` begins with.
     *capture_parameters* (True, or names), *capture_return_value* (bool): record values, redacted and bounded.
+    *inject* (bool): whether parameters such as ``this_flow`` are filled in.
     *objective* (``Objective``): what alerts are made of. *buckets* (seconds): those of the metric of durations.
     *retries*, *retry_delay*, *retry_jitter_factor*, *retry_condition_fn*, *timeout*, *validate_parameters*, *tags*,
     *concurrency*, *rate_limit*, *limit_timeout*, *measure_resources*: as those of ``task``.

@@ -83,15 +83,18 @@ class _Parameter:
 
 
 class Injection:
-    """What can be injected into one function; names are analysed at decoration, annotations on the first call."""
+    """What can be injected into one function; names are analysed at decoration, annotations on the first call.
+
+    Nothing, unless *is_wanted*.
+    """
 
     __slots__ = ("_annotated", "_function", "_named", "_parameters", "_required", "is_needless")
 
     is_checked: ClassVar[bool] = False
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], *, is_wanted: bool = True) -> None:
         self._function = function
-        self._parameters = _parameters(function)
+        self._parameters = _parameters(function) if is_wanted else ()
         self._named = tuple(p for p in self._parameters if p.name in NAMES)
         self._required = tuple(p for p in self._parameters if p.default is INJECTED and p.name not in NAMES)
         self._annotated: tuple[tuple[_Parameter, type], ...] | None = None
@@ -160,8 +163,8 @@ class CheckedInjection(Injection):
 
     is_checked: ClassVar[bool] = True
 
-    def __init__(self, function: Callable[..., Any], name: str) -> None:
-        super().__init__(function)
+    def __init__(self, function: Callable[..., Any], name: str, *, is_wanted: bool = True) -> None:
+        super().__init__(function, is_wanted=is_wanted)
         self._name = name
         self._bind: Callable[..., object] | None
         try:

@@ -87,6 +87,7 @@ class CommonFlowOptions(EachFlowOptions, PolicyOptions, total=False):
 
     data: Annotated[Mapping[str, Any] | None, None]
     flow_run_name: Annotated[str | None, None]
+    inject: Annotated[bool, True]
     task_runner: Annotated[object, None]
 
 
@@ -102,6 +103,7 @@ class CommonTaskOptions(_Options, PolicyOptions, total=False):
     task_name: Annotated[str | None, None]
     task_id: Annotated[str | None, None]
     task_run_name: Annotated[str | None, None]
+    inject: Annotated[bool, True]
     cache_policy: Annotated[CacheChoice, None]
     cache_key_fn: Annotated[KeyChoice, None]
     cache_expiration: Annotated[Seconds | None, None]

@@ -419,6 +419,7 @@ def task(target: Any = None, /, **options: Any) -> Any:
     *raise_on_error* (bool): with False an exception is recorded, and the call returns None.
     *capture_parameters* (True, or names of parameters) and *capture_return_value* (bool): record these values on the
     span, redacted and bounded.
+    *inject* (bool): whether parameters such as ``this_flow`` are filled in.
     *retries* (int): how often it is tried again when it fails; each attempt is a span. *retry_delay*: seconds to wait
     before, a list of them, a function of the number of the attempt that failed, or a wait of tenacity.
     *retry_jitter_factor* (float): by how much of itself a delay may be longer, at random. *retry_condition_fn* (a

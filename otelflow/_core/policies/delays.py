@@ -145,15 +145,15 @@ def asked_delay(error: BaseException) -> float:
 
 
 def _asked_by(error: BaseException) -> float | None:
-    asked: Any = getattr(error, "retry_after", None)
-    if asked is None:
+    delay: Any = getattr(error, "retry_after", None)
+    if delay is None:
         headers: Any = getattr(getattr(error, "response", None), "headers", None) or getattr(error, "headers", None)
         if isinstance(headers, Mapping) or hasattr(headers, "get"):
-            asked = next((value for name in _RETRY_AFTER if (value := headers.get(name)) is not None), None)
-    if not isinstance(asked, str):
-        return None if asked is None else seconds_of(asked)
-    if asked.strip().isdecimal():
-        return float(asked)
+            delay = next((value for name in _RETRY_AFTER if (value := headers.get(name)) is not None), None)
+    if not isinstance(delay, str):
+        return None if delay is None else seconds_of(delay)
+    if delay.strip().isdecimal():
+        return float(delay)
     from email.utils import parsedate_to_datetime  # noqa: PLC0415 only for a date
 
-    return parsedate_to_datetime(asked).timestamp() - clock.time()
+    return parsedate_to_datetime(delay).timestamp() - clock.time()
