@@ -57,7 +57,7 @@ def test_every_fence_is_a_block_that_is_looked_at():
     wrong = {page: count for page, count in fences.items() if count != 2 * len(pages.blocks_of(page))}
 
     assert wrong == {}
-    assert {block.language for block in BLOCKS} <= {"python", "console", "sh", "toml", "json", "ini", "text"}
+    assert {block.language for block in BLOCKS} <= {"python", "console", "bash", "sh", "toml", "json", "ini", "text"}
 
 
 @pytest.mark.timeout(600)
