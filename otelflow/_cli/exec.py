@@ -1,10 +1,11 @@
 """Run any program as a flow, which its own flows are a part of."""
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,17 +32,38 @@ def run_program(words: Sequence[str], name: str | None, options: RunOptions) -> 
     flow_name = name or Path(words[0]).name
 
     def run_words() -> None:
-        process = subprocess.Popen([*words], executable=program, env=os.environ | trace_environment())  # noqa: S603
+        process = None
         try:
+            with signals_later():  # one that came while it starts would leave a program behind that nobody knows of
+                process = subprocess.Popen([*words], executable=program, env=os.environ | trace_environment())  # noqa: S603
             code = process.wait()
         except KeyboardInterrupt as interrupt:
-            end(process, interrupt)
+            if process is not None:
+                end(process, interrupt)
             raise
         trace.get_current_span().set_attribute(semconv.PROCESS_EXIT_CODE, code)
         if code:
             raise SystemExit(128 - code if code < 0 else code)
 
     return run(flow(flow_name=flow_name)(run_words)(), options, service_name=flow_name)
+
+
+@contextlib.contextmanager
+def signals_later() -> Iterator[None]:
+    """Let signals that would interrupt what is inside interrupt what comes after it."""
+    numbers: list[int] = []
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    handlers = {
+        getattr(signal, name): signal.signal(getattr(signal, name), lambda number, _: numbers.append(number))
+        for name in names
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in numbers:
+            signal.raise_signal(number)
 
 
 def end(process: "subprocess.Popen[bytes]", interrupt: KeyboardInterrupt) -> None:

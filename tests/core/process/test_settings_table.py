@@ -27,6 +27,9 @@ OF_PROCESSES = {
     "redact": (),
     "store": "",
     "span": "otelflow",
+    "results": "",
+    "results_max_age_days": 30,
+    "results_max_bytes": 1024 * 1024 * 1024,
     "spool": "auto",
     "spool_dir": "",
     "trace_url": "",
@@ -42,6 +45,7 @@ OF_PROCESSES = {
 NOT_HARMLESS = {
     "raise_flow_error", "redact", "store", "spool", "spool_dir", "trace_url", "note_trace", "instrument",
     "metrics", "metrics_certificate", "metrics_key", "metrics_client_ca",
+    "results", "results_max_age_days", "results_max_bytes",
 }  # fmt: skip
 
 
