@@ -14,6 +14,7 @@ from otelflow import semconv
 from otelflow._core.flows.future_arguments import resolved
 from otelflow._core.flows.task import Task, count_failures
 from otelflow._core.inside import messages
+from otelflow._core.policies import holding
 from otelflow._core.process import clock, losses, provider
 from otelflow._core.process.settings import settings
 from otelflow._core.process.settings_table import RUN_SETTINGS
@@ -64,6 +65,7 @@ def make_order(call: Any) -> bytes:
         records_spans(),
         os.getpid(),
         passport_of(call, run),
+        holding.names_held(),
     )
     try:
         return dumps(order)

@@ -15,6 +15,7 @@ from otelflow._core.flows.definition import Definition, definition_of
 from otelflow._core.flows.flow import Flow
 from otelflow._core.flows.flow_run import Block
 from otelflow._core.flows.task import TaskRun, task
+from otelflow._core.policies import holding
 from otelflow._core.process import settings as process_settings
 from otelflow._core.process.process import State
 from otelflow._core.runs import observers
@@ -52,6 +53,8 @@ class Order(NamedTuple):
     process_id: int
     #: How far its flow has come, if that is kept
     passport: Any
+    #: The limits of which the flow holds a place
+    limits: list[str]
 
 
 class RunReport(NamedTuple):
@@ -180,6 +183,7 @@ def _run(order: Order) -> Report:
                 from otelflow._core.policies import checkpoints  # noqa: PLC0415 only for flows that are kept
 
                 checkpoints.enter_with(block, order.passport)
+            holding.hold_elsewhere(order.limits)
             try:
                 value = call_task(order)
             except BaseException as trouble:  # noqa: BLE001 it is the future's

@@ -13,6 +13,7 @@ from otelflow._core.runs import observers
 from otelflow.errors import ConfigurationError, NotPortable, UpstreamFailed, WorkerLost
 from otelflow.metrics._counts import Aggregator
 from otelflow.runners import ProcessPoolTaskRunner
+from otelflow.testing import flow_trace
 from support.metrics import Counted
 from support.remote_tasks import (
     Refused,
@@ -24,6 +25,7 @@ from support.remote_tasks import (
     fail_unportably,
     leave,
     run_flow,
+    take_place,
     where,
 )
 from support.spans import exceptions, result, texts
@@ -271,3 +273,24 @@ def test_an_executor_of_the_user_is_taken(spans):
 def test_a_runner_that_cannot_be_is_refused(keywords, text):
     with pytest.raises(ConfigurationError, match=text):
         ProcessPoolTaskRunner(**keywords)
+
+
+def test_a_task_goes_on_where_its_flow_holds_a_place_of_the_same_limit(runner):
+    @flow(task_runner=runner, concurrency={"remote": 1})
+    def holds():
+        return take_place.submit(3).result()
+
+    assert holds().execute().flow_return_value == 3
+
+
+def test_a_task_waits_where_its_flow_holds_no_place_any_more(runner):
+    @flow(task_runner=runner)
+    def held():
+        with otelflow.concurrency("remote", 1):
+            pass
+        return take_place.submit(3).result()
+
+    with flow_trace() as trace:
+        assert held().execute().flow_return_value == 3
+
+    assert "otelflow.limit.waited.remote" in trace.one("task take_place").attributes

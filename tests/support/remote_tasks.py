@@ -24,6 +24,11 @@ async def double_later(number):
     return 2 * number
 
 
+@task(concurrency={"remote": 1}, limit_timeout=5)
+def take_place(number):
+    return number
+
+
 class Refused(ValueError):
     pass
 
