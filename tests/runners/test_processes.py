@@ -9,13 +9,15 @@ import pytest
 
 import otelflow
 from otelflow import Listener, flow, task
+from otelflow._core.process import losses, tallies
 from otelflow._core.runs import observers
-from otelflow.errors import ConfigurationError, NotPortable, UpstreamFailed, WorkerLost
+from otelflow.errors import ConfigurationError, NotPortable, UnfillableParameter, UpstreamFailed, WorkerLost
 from otelflow.metrics._counts import Aggregator
 from otelflow.runners import ProcessPoolTaskRunner
 from otelflow.testing import flow_trace
 from support.metrics import Counted
 from support.remote_tasks import (
+    CALLS,
     Refused,
     die,
     double,
@@ -26,6 +28,10 @@ from support.remote_tasks import (
     leave,
     run_flow,
     take_place,
+    tell,
+    tell_badly,
+    try_again,
+    wait_for_talk,
     where,
 )
 from support.spans import exceptions, result, texts
@@ -294,3 +300,75 @@ def test_a_task_waits_where_its_flow_holds_no_place_any_more(runner):
         assert held().execute().flow_return_value == 3
 
     assert "otelflow.limit.waited.remote" in trace.one("task take_place").attributes
+
+
+def test_hooks_are_called_once_by_the_process_of_the_flow(runner):
+    @flow(task_runner=runner)
+    def tells():
+        return [tell.submit(number).exception() for number in (1, 2, 3)]
+
+    CALLS.clear()
+    errors = tells().execute().flow_return_value
+    assert [type(error) for error in errors] == [WorkerLost, Refused, type(None)]
+    assert [call[:4] for call in CALLS] == [
+        ("tell", "running", None, (1,)),
+        ("tell", "error", None, (1,)),
+        ("tell", "running", None, (2,)),
+        ("tell", "failure", None, (2,)),
+        ("tell", "running", 6, (3,)),
+        ("tell", "success", 6, (3,)),
+    ]
+    assert {call[4] for call in CALLS} == {os.getpid()}
+
+
+def test_what_is_counted_there_is_counted_here_once(runner):
+    @flow(task_runner=runner)
+    def counts():
+        try_again.map([1, 1, 2]).wait()
+        tell_badly.submit(1).wait()
+        take_place.map([1, 2]).wait()
+
+    passes = tallies.limit_waits["remote"]
+    raised = losses.listener_errors["break_down"]
+    with flow_trace():
+        aggregator = Aggregator()
+        observers.add_observer(aggregator)
+        counts().execute()
+
+    numbers = Counted(aggregator)
+    assert numbers.value("otelflow_task_retries_total", flow="counts", task="try_again") == 4
+    assert numbers.value("otelflow_task_retries_total", flow="counts", task="take_place") == 0
+    assert tallies.limit_waits["remote"] - passes == 2
+    assert losses.listener_errors["break_down"] - raised == 2
+
+
+def test_listeners_hear_what_an_attempt_says_and_what_is_said_after_the_end(runner):
+    heard = []
+
+    class Ears(Listener):
+        def on_message(self, event):
+            heard.append((event.event_data.task_name, event.event_data.data["message_data"]["message"]))
+
+    @flow(task_runner=runner)
+    def talks():
+        try_again.submit(1).wait()
+        wait_for_talk.submit(1).wait()
+
+    with flow_trace():
+        otelflow.add_listener(Ears())
+        talks().execute()
+
+    assert heard.count(("try_again", "tried")) == 3
+    assert [text for _, text in heard].count("still here") == 1
+
+
+@pytest.mark.parametrize("function", [double, double_later])
+def test_a_call_that_does_not_fit_is_the_same_error_as_in_threads(spans, runner, function):
+    @flow(task_runner=runner)
+    def misses():
+        return function.submit().exception()
+
+    error = misses().execute().flow_return_value
+    assert isinstance(error, UnfillableParameter)
+    assert "missing a required argument: 'number'" in str(error)
+    assert result(spans.one(f"task {function.__name__}")) == "error"

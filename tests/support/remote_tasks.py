@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 
 from otelflow import INJECTED, flow, task
 
@@ -22,6 +23,54 @@ def double(number):
 async def double_later(number):
     await asyncio.sleep(0)
     return 2 * number
+
+
+CALLS = []
+
+
+def note(call):
+    CALLS.append((call.task_name, call.status, call.task_return_value, call.task_args, os.getpid()))
+
+
+def break_down(call):
+    raise LookupError(call.task_name)
+
+
+@task(on_running=note, on_completion=note, on_failure=note)
+def tell(number):
+    if number == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if number == 2:
+        raise Refused("two")
+    return 2 * number
+
+
+@task(on_completion=break_down)
+def tell_badly(number):
+    return number
+
+
+@task(retries=2)
+def try_again(number):
+    print("tried")
+    if number == 2:
+        tell_badly(number)
+        return number
+    raise Refused(f"no {number}")
+
+
+@task(timeout=0.2, raise_on_error=False)
+def go_on_talking(said):
+    time.sleep(0.5)
+    print("still here")
+    said.set()
+
+
+@task
+def wait_for_talk(number):
+    said = threading.Event()
+    go_on_talking(said)
+    return said.wait(30)
 
 
 @task(concurrency={"remote": 1}, limit_timeout=5)
