@@ -1,7 +1,5 @@
 """What a runner does for tasks in other processes: it sends orders, and lets reports happen in the flow."""
 
-import functools
-import importlib.util
 import os
 import pickle
 from collections.abc import Callable
@@ -26,7 +24,7 @@ from otelflow._core.runs.run import Run
 from otelflow._core.text.portable import portable
 from otelflow._core.text.safe_str import safe_str, type_name
 from otelflow.errors import NotPortable, ResultNotStorable, WorkerLost
-from otelflow.runners import _tallies, _worker
+from otelflow.runners import _pickling, _tallies, _worker
 
 # What of the process's settings decides what is recorded
 _SETTINGS: Final = (*RUN_SETTINGS, "value_limit", "message_level", "events", "redact")
@@ -68,7 +66,7 @@ def make_order(call: Any) -> bytes:
         holding.names_held(),
     )
     try:
-        return dumps(order)
+        return _pickling.dumps_whole(order)
     except Exception as error:  # noqa: BLE001 foreign __reduce__, which may raise anything
         raise NotPortable(definition.name, *obstacle(order, error)) from None
 
@@ -91,30 +89,15 @@ def records_spans() -> bool:
     return provider.span_maker() is not None and (not context.is_valid or context.trace_flags.sampled)
 
 
-@functools.cache
-def has_cloudpickle() -> bool:
-    """Tell whether functions can travel that another process cannot import."""
-    return importlib.util.find_spec("cloudpickle") is not None
-
-
-def dumps(value: object) -> bytes:
-    """Return *value* as it travels."""
-    if has_cloudpickle():
-        import cloudpickle  # noqa: PLC0415 an extra
-
-        return cloudpickle.dumps(value)  # type: ignore[no-any-return]  # bytes
-    return pickle.dumps(value)
-
-
 def function_of(session: Any, definition: Any) -> bytes:
     """Return the function of a task as it travels, made once for each flow run. Raises NotPortable."""
     entry = session.functions.get(id(definition))
     if entry is None:
         is_main = getattr(definition.target, "__module__", None) == "__main__"
-        travels_whole = has_cloudpickle() and (is_main or not definition.is_importable)
+        travels_whole = _pickling.has_cloudpickle() and (is_main or not definition.is_importable)
         pair = (definition.target, dict(definition.options)) if travels_whole else (definition.decorated, None)
         try:
-            entry = session.functions[id(definition)] = definition, dumps(pair)
+            entry = session.functions[id(definition)] = definition, _pickling.dumps_whole(pair)
         except Exception as error:  # noqa: BLE001 what a function closes over
             reason = f"its function cannot be sent ({safe_str(error, _TEXT)})"
             cure = "define it at the top of a module, or pip install 'otelflow[processes]'"
@@ -129,7 +112,7 @@ def obstacle(order: _worker.Order, error: Exception) -> tuple[str, str]:
     parts |= {f"{name}=": value for name, value in order.kwargs.items()}
     for name, value in parts.items():
         try:
-            dumps(value)
+            _pickling.dumps_whole(value)
         except Exception:  # noqa: BLE001 foreign __reduce__, which may raise anything
             return f"{name} is a {type_name(value)}, which cannot be sent", "send what pickle takes"
     return f"it cannot be sent ({safe_str(error, _TEXT)})", "send what pickle takes"
@@ -137,7 +120,13 @@ def obstacle(order: _worker.Order, error: Exception) -> tuple[str, str]:
 
 def arrived(call: Any, text: bytes) -> None:
     """End *call* with the report that *text* is: what it says happens in the flow."""
-    report: _worker.Report = pickle.loads(text)  # noqa: S301 it comes from a process that this one has started
+    try:
+        report: _worker.Report = pickle.loads(text)  # noqa: S301 it comes from a process that this one has started
+    except Exception as error:  # noqa: BLE001 foreign classes; who waits must not wait for ever
+        reason = f"its report cannot be read here ({type_name(error)}: {safe_str(error, _TEXT)})"
+        trouble = NotPortable(call.definition.name, reason, "return and raise what this process can import, too")
+        call.context.run(call.end_unrun, Ending(semconv.ERROR, trouble))
+        return
     call.context.run(happen, call, report)
 
 

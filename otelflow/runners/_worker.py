@@ -25,7 +25,7 @@ from otelflow._core.runs.spans import context_of
 from otelflow._core.text.portable import portable
 from otelflow._core.text.safe_str import type_name
 from otelflow.errors import NotPortable
-from otelflow.runners import _tallies
+from otelflow.runners import _pickling, _tallies
 
 #: How trace context travels: as W3C has it, and nothing else does
 CARRIER: Final = TraceContextTextMapPropagator()
@@ -141,9 +141,8 @@ class _Recorder(observers.Observer):
 def _report_of(run: Run, attempts: list[RunReport]) -> RunReport:
     context = context_of(run.span)
     ids = (0, 0, 0) if context is None else (context.trace_id, context.span_id, int(context.trace_flags))
-    error = None if run.ending.error is None else portable(run.ending.error)
     names = (run.flow_name, run.flow_run_id, run.task_name, run.task_run_id)
-    ending = (run.started_ns, run.duration, run.ending.result, error)
+    ending = (run.started_ns, run.duration, run.ending.result, run.ending.error)
     is_reused = not run.was_called and run.ending is SUCCESS
     return RunReport(run.kind, *names, *ending, *ids, is_reused, attempts)
 
@@ -185,9 +184,21 @@ def run_order(text: bytes) -> bytes:
     order: Order = pickle.loads(text)  # noqa: S301 it comes from the process that has started this one
     report = contextvars.Context().run(_run, order)  # a forked process has inherited that of its parent
     try:
-        return pickle.dumps(report)
+        return _pickling.dumps(report)
     except Exception:  # noqa: BLE001 an exception, an entry: whatever it is, the rest arrives
-        return pickle.dumps(Report(*map(portable, report)))
+        return pickle.dumps(_portable_report(report))
+
+
+def _portable_report(report: Report) -> Report:
+    """Return *report* with a text for what cannot travel."""
+
+    def portable_run(run: RunReport) -> RunReport:
+        return run._replace(error=portable(run.error), attempts=[*map(portable_run, run.attempts)])
+
+    runs = [(portable_run(run), portable(entries)) for run, entries in report.runs]
+    has_run_error = bool(runs) and report.runs[-1][0].error is report.error
+    error = runs[-1][0].error if has_run_error else portable(report.error)
+    return Report(*map(portable, report._replace(runs=[], error=None)))._replace(runs=runs, error=error)
 
 
 def recorder_for(order: Order) -> _Recorder | None:
@@ -228,9 +239,6 @@ def _run(order: Order) -> Report:
     finally:
         if recorder is not None:
             del recorder.records[id(flow)]
-    if error is not None:
-        reported = record.runs[-1][0].error if record.runs else None
-        error = portable(error) if reported is None else reported
     changes = {name: portable(item) for name, item in state.data.items() if before.get(name) != id(item)}
     left = ([*state.log], [*state.artifacts], [*state.results], changes)
     counts = None if recorder is None else _tallies.untold()

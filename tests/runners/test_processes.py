@@ -19,6 +19,7 @@ from support.metrics import Counted
 from support.remote_tasks import (
     CALLS,
     Refused,
+    Unportable,
     die,
     double,
     double_later,
@@ -26,6 +27,7 @@ from support.remote_tasks import (
     fail_quietly,
     fail_unportably,
     leave,
+    leave_unreadable,
     run_flow,
     take_place,
     tell,
@@ -172,15 +174,28 @@ def test_a_flow_in_a_task_is_reported_whole(spans, runner):
     assert [call.task_name for call in run.executed_tasks] == ["run_flow"]
 
 
-def test_an_exception_that_cannot_travel_has_a_stand_in_with_its_text(spans, runner):
+def test_an_exception_that_cannot_travel_whole_comes_back_with_a_text_for_what_cannot(spans, runner):
     @flow(task_runner=runner)
     def fails():
         return fail_unportably.submit(1).result()
 
-    with pytest.raises(RuntimeError, match="Unportable: no 1"):
+    with pytest.raises(Unportable, match="no 1") as raised:
         fails().execute()
 
+    assert "lock" in raised.value.lock
+    assert isinstance(raised.value.__cause__, LookupError)
     assert exceptions(spans) == [("task fail_unportably", "support.remote_tasks.Unportable")]
+
+
+def test_a_report_that_cannot_be_read_here_is_an_error_and_nobody_waits_for_ever(spans, runner):
+    @flow(task_runner=runner)
+    def reads():
+        return leave_unreadable.submit(1).exception(timeout=60)
+
+    error = reads().execute().flow_return_value
+    assert isinstance(error, NotPortable)
+    assert "its report cannot be read here (LookupError: only there" in str(error)
+    assert result(spans.one("task leave_unreadable")) == "error"
 
 
 def test_a_task_that_keeps_its_errors_keeps_them_there_too(spans, runner):
@@ -242,9 +257,9 @@ def test_what_cannot_travel_is_one_error_that_names_task_argument_and_cure(spans
 
 
 def test_without_cloudpickle_a_lambda_is_an_error_that_names_the_cure(spans, monkeypatch):
-    from otelflow.runners import _remote
+    from otelflow.runners import _pickling
 
-    monkeypatch.setattr(_remote, "has_cloudpickle", lambda: False)
+    monkeypatch.setattr(_pickling, "has_cloudpickle", lambda: False)
 
     @flow(task_runner=ProcessPoolTaskRunner(1, "spawn"))
     def sends():

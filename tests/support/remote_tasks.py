@@ -105,7 +105,22 @@ class Unportable(Exception):
 
 @task
 def fail_unportably(number):
-    raise Unportable(f"no {number}")
+    raise Unportable(f"no {number}") from LookupError(number)
+
+
+def only_in(process):
+    if os.getpid() != process:
+        raise LookupError("only there")
+
+
+class OnlyThere:
+    def __reduce__(self):
+        return only_in, (os.getpid(),)
+
+
+@task
+def leave_unreadable(number):
+    return OnlyThere()
 
 
 @task(raise_on_error=False)
