@@ -18,7 +18,7 @@ _REDUCE: Final = ("__reduce__", "__reduce_ex__")
 def dumps(value: object) -> bytes:
     """Return *value*, a report, as it travels."""
     buffer = io.BytesIO()
-    _Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
+    _pickler_class(has_cloudpickle())(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
     return buffer.getvalue()
 
 
@@ -37,14 +37,26 @@ def dumps_whole(value: object) -> bytes:
     return pickle.dumps(value)
 
 
-class _Pickler(pickle.Pickler):
-    """Writes of each exception how it is made, and what it is linked to."""
+class _Exceptions:
+    """Writes of each exception how it is made, and what it is linked to; a part of a pickler."""
 
     def reducer_override(self, value: Any) -> Any:
         """Return how *value* is made, or that pickle knows it."""
         if not issubclass(type(value), BaseException):
-            return NotImplemented
+            # That of cloudpickle; a plain pickler has none.
+            of_base = getattr(super(), "reducer_override", None)
+            return NotImplemented if of_base is None else of_base(value)
         return (*_how_made(value), {name: getattr(value, name) for name in _LINKS}, None, None, _link)
+
+
+@functools.cache
+def _pickler_class(is_whole: bool) -> Any:
+    base: Any = pickle.Pickler
+    if is_whole:
+        import cloudpickle  # noqa: PLC0415 an extra
+
+        base = cloudpickle.Pickler
+    return type("ReportPickler", (_Exceptions, base), {})
 
 
 def _link(error: BaseException, links: Mapping[str, Any]) -> None:

@@ -345,7 +345,7 @@ class _Portable:
 
     def _checked(self, value: Any) -> Any:
         try:
-            pickle.dumps(value)
+            _pickling.dumps(value)
         except Exception as error:  # noqa: BLE001 foreign __reduce__, which may raise anything
             reason = f"it returned a {type_name(value)}, which cannot be sent back ({type_name(error)}: {error})"
             raise NotPortable(self._definition.name, reason, "return something that pickle takes") from None

@@ -102,3 +102,9 @@ def test_the_same_exception_is_one_after_the_journey_also_in_a_ring():
     assert again is first
     assert first.__context__ is second
     assert second.__context__ is first
+
+
+def test_an_exception_inside_of_a_value_travels_as_well():
+    (copy,) = arrived({"errors": [raised(KeywordOnly("no", code=3), KeyError())]})["errors"]
+
+    assert (type(copy), copy.code, type(copy.__cause__)) == (KeywordOnly, 3, KeyError)

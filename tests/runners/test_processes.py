@@ -3,6 +3,8 @@
 import concurrent.futures
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -387,3 +389,50 @@ def test_a_call_that_does_not_fit_is_the_same_error_as_in_threads(spans, runner,
     assert isinstance(error, UnfillableParameter)
     assert "missing a required argument: 'number'" in str(error)
     assert result(spans.one(f"task {function.__name__}")) == "error"
+
+
+PROGRAM = """
+import dataclasses
+
+from otelflow import flow, task
+
+
+@dataclasses.dataclass
+class Row:
+    number: int
+
+
+class Missing(Exception):
+    def __init__(self, text, *, number):
+        super().__init__(text)
+        self.number = number
+
+
+@task
+def read(number):
+    if number:
+        raise Missing("gone", number=number)
+    return Row(number)
+
+
+@flow(task_runner="processes")
+def reads():
+    row, error = read.submit(0).result(), read.submit(7).exception()
+    assert type(row) is Row
+    assert type(error) is Missing
+    return row.number, error.number
+
+
+if __name__ == "__main__":
+    print(reads().execute().flow_return_value)
+"""
+
+
+def test_what_the_main_program_defines_is_the_same_class_when_it_comes_back(tmp_path):
+    pytest.importorskip("loky")
+    (tmp_path / "program.py").write_text(PROGRAM)
+
+    ran = subprocess.run(
+        [sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (ran.stdout, ran.returncode) == ("(0, 7)\n", 0), ran.stderr
