@@ -20,15 +20,18 @@ from otelflow.testing import flow_trace
 from support.metrics import Counted
 from support.remote_tasks import (
     CALLS,
+    KeywordOnly,
     Refused,
     Unportable,
     die,
     double,
     double_later,
     fail,
+    fail_deeply,
     fail_quietly,
     fail_unportably,
     leave,
+    leave_lock,
     leave_unreadable,
     run_flow,
     take_place,
@@ -436,3 +439,28 @@ def test_what_the_main_program_defines_is_the_same_class_when_it_comes_back(tmp_
         [sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
     )
     assert (ran.stdout, ran.returncode) == ("(0, 7)\n", 0), ran.stderr
+
+
+def test_the_rest_of_a_report_arrives_when_a_piece_of_it_cannot_travel(spans, runner):
+    @flow(task_runner=runner)
+    def leaves():
+        return leave_lock.submit(3).result()
+
+    run = leaves()
+    with pytest.raises((KeywordOnly, RuntimeError), match="no"):
+        run.execute()
+
+    assert [call.status for call in run.executed_tasks] == ["failure"]
+    assert "said" in run.captured_logs()
+    assert exceptions(spans) == [("task leave_lock", "support.remote_tasks.KeywordOnly")]
+
+
+def test_an_exception_with_more_causes_than_pickle_can_follow_arrives_without_them(spans, runner):
+    @flow(task_runner=runner)
+    def fails():
+        return fail_deeply.submit(1).exception(timeout=60)
+
+    run = fails().execute()
+    assert (type(run.flow_return_value), str(run.flow_return_value)) == (Refused, "no 1")
+    assert [call.status for call in run.executed_tasks] == ["failure"]
+    assert result(spans.one("task fail_deeply")) == "failure"

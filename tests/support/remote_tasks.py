@@ -157,3 +157,26 @@ def add_up(number, fails=False, *groups):
 async def add_up_later(number, fails=False, *groups):
     await asyncio.sleep(0)
     return add_up.__wrapped__(number, fails, *groups)
+
+
+@task
+def leave_lock(number, this_flow=INJECTED):
+    this_flow.add_flow_artifact(key="lock", data=threading.Lock(), artifact_type="json")
+    print("said")
+    raise KeywordOnly("no", number=number)
+
+
+class KeywordOnly(Exception):
+    def __init__(self, text, *, number):
+        super().__init__(text)
+        self.number = number
+
+
+@task
+def fail_deeply(number):
+    error = Refused(f"no {number}")
+    above = error
+    for place in range(5_000):
+        above.__cause__ = LookupError(place)
+        above = above.__cause__
+    raise error
