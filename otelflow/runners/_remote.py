@@ -1,7 +1,5 @@
 """What a runner does for tasks in other processes: it sends orders, and lets reports happen in the flow."""
 
-import functools
-import importlib.util
 import os
 import pickle
 from collections.abc import Callable
@@ -14,6 +12,7 @@ from otelflow import semconv
 from otelflow._core.flows.future_arguments import resolved
 from otelflow._core.flows.task import Task, count_failures
 from otelflow._core.inside import messages
+from otelflow._core.policies import holding
 from otelflow._core.process import clock, losses, provider
 from otelflow._core.process.settings import settings
 from otelflow._core.process.settings_table import RUN_SETTINGS
@@ -25,7 +24,7 @@ from otelflow._core.runs.run import Run
 from otelflow._core.text.portable import portable
 from otelflow._core.text.safe_str import safe_str, type_name
 from otelflow.errors import NotPortable, ResultNotStorable, WorkerLost
-from otelflow.runners import _worker
+from otelflow.runners import _pickling, _tallies, _worker
 
 # What of the process's settings decides what is recorded
 _SETTINGS: Final = (*RUN_SETTINGS, "value_limit", "message_level", "events", "redact")
@@ -64,9 +63,10 @@ def make_order(call: Any) -> bytes:
         records_spans(),
         os.getpid(),
         passport_of(call, run),
+        holding.names_held(),
     )
     try:
-        return dumps(order)
+        return _pickling.dumps_whole(order)
     except Exception as error:  # noqa: BLE001 foreign __reduce__, which may raise anything
         raise NotPortable(definition.name, *obstacle(order, error)) from None
 
@@ -89,30 +89,15 @@ def records_spans() -> bool:
     return provider.span_maker() is not None and (not context.is_valid or context.trace_flags.sampled)
 
 
-@functools.cache
-def has_cloudpickle() -> bool:
-    """Tell whether functions can travel that another process cannot import."""
-    return importlib.util.find_spec("cloudpickle") is not None
-
-
-def dumps(value: object) -> bytes:
-    """Return *value* as it travels."""
-    if has_cloudpickle():
-        import cloudpickle  # noqa: PLC0415 an extra
-
-        return cloudpickle.dumps(value)  # type: ignore[no-any-return]  # bytes
-    return pickle.dumps(value)
-
-
 def function_of(session: Any, definition: Any) -> bytes:
     """Return the function of a task as it travels, made once for each flow run. Raises NotPortable."""
     entry = session.functions.get(id(definition))
     if entry is None:
         is_main = getattr(definition.target, "__module__", None) == "__main__"
-        travels_whole = has_cloudpickle() and (is_main or not definition.is_importable)
+        travels_whole = _pickling.has_cloudpickle() and (is_main or not definition.is_importable)
         pair = (definition.target, dict(definition.options)) if travels_whole else (definition.decorated, None)
         try:
-            entry = session.functions[id(definition)] = definition, dumps(pair)
+            entry = session.functions[id(definition)] = definition, _pickling.dumps_whole(pair)
         except Exception as error:  # noqa: BLE001 what a function closes over
             reason = f"its function cannot be sent ({safe_str(error, _TEXT)})"
             cure = "define it at the top of a module, or pip install 'otelflow[processes]'"
@@ -127,7 +112,7 @@ def obstacle(order: _worker.Order, error: Exception) -> tuple[str, str]:
     parts |= {f"{name}=": value for name, value in order.kwargs.items()}
     for name, value in parts.items():
         try:
-            dumps(value)
+            _pickling.dumps_whole(value)
         except Exception:  # noqa: BLE001 foreign __reduce__, which may raise anything
             return f"{name} is a {type_name(value)}, which cannot be sent", "send what pickle takes"
     return f"it cannot be sent ({safe_str(error, _TEXT)})", "send what pickle takes"
@@ -135,7 +120,13 @@ def obstacle(order: _worker.Order, error: Exception) -> tuple[str, str]:
 
 def arrived(call: Any, text: bytes) -> None:
     """End *call* with the report that *text* is: what it says happens in the flow."""
-    report: _worker.Report = pickle.loads(text)  # noqa: S301 it comes from a process that this one has started
+    try:
+        report: _worker.Report = pickle.loads(text)  # noqa: S301 it comes from a process that this one has started
+    except Exception as error:  # noqa: BLE001 foreign classes; who waits must not wait for ever
+        reason = f"its report cannot be read here ({type_name(error)}: {safe_str(error, _TEXT)})"
+        trouble = NotPortable(call.definition.name, reason, "return and raise what this process can import, too")
+        call.context.run(call.end_unrun, Ending(semconv.ERROR, trouble))
+        return
     call.context.run(happen, call, report)
 
 
@@ -154,10 +145,13 @@ def happen(call: Any, report: _worker.Report) -> None:
             made_spans = None if parent is None else parent.made_spans
             for _ in report.spans if made_spans is not None else ():
                 next(made_spans)  # type: ignore[arg-type]  # it is one
+        if report.counts is not None:
+            _tallies.count(report.counts)
         for run_report, entries in report.runs:
-            task = replay(parent, run_report, entries)
-            if task is not None and run_report is report.runs[-1][0]:
-                task.task_return_value = report.value
+            replay(parent, run_report, entries, (call, report.value) if run_report is report.runs[-1][0] else None)
+        if parent is not None:
+            for entry in report.late_entries:
+                observers.tell_entry(parent, entry)
     except Exception as error:  # noqa: BLE001 whatever is wrong with telemetry, the flow gets its result
         losses.record("traces", "end_failed", "What a worker reports cannot be told in full", error=error)
     last = report.runs[-1][0] if report.runs else None
@@ -209,48 +203,82 @@ class _ReportedFlow(Run):
         return semconv.FLOW_SPAN + (self.flow_name or "")
 
 
-def replay(parent: Run | None, report: _worker.RunReport, entries: list[Any]) -> Task | None:
-    """Tell observers of a run, as if it had been here; return its task."""
+class _ReportedAttempt(Run):
+    """An attempt of a run in another process."""
+
+    __slots__ = ("attempt",)
+
+    def __init__(self, owner: Run, attempt: int) -> None:
+        super().__init__(owner, owner.settings, owner.task, owner.task_name, owner.task_run_id)
+        self.attempt = attempt
+
+    @property
+    def span_name(self) -> str:
+        """The name of its span."""
+        return semconv.ATTEMPT_SPAN + (self.task_name or self.flow_name or "")
+
+
+def replay(parent: Run | None, report: _worker.RunReport, entries: list[Any], sent: tuple[Any, Any] | None) -> None:
+    """Tell observers of a run, as if it had been here; *sent* are its call and its value, if it was sent from here."""
+    run = run_of(parent, report)
+    task, hooks = run.task, None
+    if sent is not None:
+        call, task.task_return_value = sent
+        task.task_args, task.task_kwargs = resolved(call.args), resolved(call.kwargs)
+        hooks = call.definition.hooks
+    run.is_open = True
+    observers.tell(observed.started, run)
+    if hooks is not None:
+        hooks.begun(run)
+    for number, attempt_report in enumerate(report.attempts, 1):
+        attempt = _ReportedAttempt(run, number)
+        write_report(attempt, attempt_report)
+        observers.tell(observed.started, attempt)
+        observers.tell(observed.ended, attempt)
+    for entry in entries:
+        observers.tell_entry(run, entry)
+    run.is_closed, run.is_open, run.has_ended = True, False, True
+    if task is not None:
+        task.status, task.duration, task.task_error = report.result, report.duration, report.error
+    if report.error is not None and parent is not None and report.span_id:
+        if parent.recorded is None:
+            parent.recorded = {}
+        parent.recorded[id(report.error)] = (report.error, run.span_name)
+    if hooks is not None:
+        hooks.ended(run)
+    observers.tell(observed.ended, run)
+
+
+def run_of(parent: Run | None, report: _worker.RunReport) -> Run:
+    """Return the run that *report* tells of."""
     own = settings() if parent is None else parent.settings
-    is_task, error = report.kind == "task", report.error
-    task = task_of(report) if is_task else None
-    kind = _ReportedTask if is_task else _ReportedFlow
+    task = None
+    if report.kind == "task":
+        task = Task(task_name=report.task_name or "", task_id=report.task_run_id or "")
+        task.status, task.started_ns = semconv.RUNNING, report.started_ns
+    kind = _ReportedFlow if task is None else _ReportedTask
     run: Run = kind(parent, own, task, report.task_name, report.task_run_id)
     run.flow_name, run.flow_run_id = report.flow_name or run.flow_name, report.flow_run_id or run.flow_run_id
     if parent is None and not report.flow_name:
         run.flow_name = run.flow_run_id = None
+    if parent is None or run.flow_run_id != parent.flow_run_id:  # of a flow inside the task, which is gone
+        run.flow = None
+    if task is not None and run.flow is not None:
+        task.task_flow = run.flow
+        if own.add_task_to_self:
+            run.flow.flow_state.executed_tasks.append(task)
+    write_report(run, report)
+    return run
+
+
+def write_report(run: Run, report: _worker.RunReport) -> None:
+    """Write into *run* what the engine would have written."""
     run.started_ns = report.started_ns
     run.clock = clock.perf_counter() - report.duration
     run.duration = report.duration
-    run.ending = SUCCESS if report.is_reused else Ending(report.result, error)
+    run.ending = SUCCESS if report.is_reused else Ending(report.result, report.error)
     if report.span_id:
         run.span = NonRecordingSpan(_context(report))
-    if parent is None or run.flow_run_id != parent.flow_run_id:  # of a flow inside the task, which is gone
-        run.flow = None
-    flow = run.flow
-    if task is not None and flow is not None:
-        task.task_flow = flow
-        if own.add_task_to_self:
-            flow.flow_state.executed_tasks.append(task)
-    run.is_open = True
-    observers.tell(observed.started, run)
-    for entry in entries:
-        observers.tell_entry(run, entry)
-    run.is_closed, run.is_open, run.has_ended = True, False, True
-    if error is not None and parent is not None and report.span_id:
-        if parent.recorded is None:
-            parent.recorded = {}
-        parent.recorded[id(error)] = (error, run.span_name)
-    observers.tell(observed.ended, run)
-    return task
-
-
-def task_of(report: _worker.RunReport) -> Task:
-    """Return the ``Task`` of a run, as the flow keeps it."""
-    task = Task(task_name=report.task_name or "", task_id=report.task_run_id or "")
-    task.status, task.duration, task.started_ns = report.result, report.duration, report.started_ns
-    task.task_error = report.error
-    return task
 
 
 def lost(call: Any, error: BaseException, started_ns: int, cure: str = "look for a lack of memory") -> None:

@@ -15,6 +15,7 @@ from otelflow._core.flows.definition import Definition, definition_of
 from otelflow._core.flows.flow import Flow
 from otelflow._core.flows.flow_run import Block
 from otelflow._core.flows.task import TaskRun, task
+from otelflow._core.policies import holding
 from otelflow._core.process import settings as process_settings
 from otelflow._core.process.process import State
 from otelflow._core.runs import observers
@@ -24,6 +25,7 @@ from otelflow._core.runs.spans import context_of
 from otelflow._core.text.portable import portable
 from otelflow._core.text.safe_str import type_name
 from otelflow.errors import NotPortable
+from otelflow.runners import _pickling, _tallies
 
 #: How trace context travels: as W3C has it, and nothing else does
 CARRIER: Final = TraceContextTextMapPropagator()
@@ -52,6 +54,8 @@ class Order(NamedTuple):
     process_id: int
     #: How far its flow has come, if that is kept
     passport: Any
+    #: The limits of which the flow holds a place
+    limits: list[str]
 
 
 class RunReport(NamedTuple):
@@ -71,6 +75,8 @@ class RunReport(NamedTuple):
     flags: int
     #: Its value was there: it is that of another run
     is_reused: bool
+    #: Its attempts, if it was tried again
+    attempts: list["RunReport"]
 
 
 class Report(NamedTuple):
@@ -87,32 +93,65 @@ class Report(NamedTuple):
     changes: dict[str, Any]
     failed_tasks: int
     process_id: int
+    #: What was said when its run had ended already
+    late_entries: list[Entry]
+    counts: _tallies.Counts | None
+
+
+class _Record:
+    """What the runs of one order did."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[RunReport, list[Entry]]] = []
+        self.late_entries: list[Entry] = []
+        # By the id of the open flow or task that they belong to:
+        self.entries: dict[int, list[Entry]] = {}
+        self.attempts: dict[int, list[RunReport]] = {}
 
 
 class _Recorder(observers.Observer):
     """Keeps what the runs of each order did; several may run at the same time, in threads."""
 
     def __init__(self) -> None:
-        self.entries: dict[int, list[Entry]] = {}
-        self.runs: dict[int, list[tuple[RunReport, list[Entry]]]] = {}
+        self.records: dict[int, _Record] = {}
 
     def entry_added(self, run: Run, entry: Entry) -> None:
-        """Keep *entry* for the report of *run*."""
-        if _flow_of(run) in self.runs:
-            self.entries.setdefault(id(run), []).append(entry)
+        """Keep *entry* for the report of the flow or task that *run* is, or is an attempt of."""
+        record = self.records.get(_flow_of(run))
+        if record is None:
+            return
+        owner = _owner_of(run)
+        if owner.kind and owner.is_open:
+            record.entries.setdefault(id(owner), []).append(entry)
+        else:
+            record.late_entries.append(entry)
 
     def run_ended(self, run: Run) -> None:
         """Keep how *run* ended."""
-        runs = self.runs.get(_flow_of(run))
-        if runs is None or not run.kind:
+        record = self.records.get(_flow_of(run))
+        if record is None:
             return
-        context = context_of(run.span)
-        ids = (0, 0, 0) if context is None else (context.trace_id, context.span_id, int(context.trace_flags))
-        error = None if run.ending.error is None else portable(run.ending.error)
-        names = (run.flow_name, run.flow_run_id, run.task_name, run.task_run_id)
-        ending = (run.started_ns, run.duration, run.ending.result, error)
-        is_reused = not run.was_called and run.ending is SUCCESS
-        runs.append((RunReport(run.kind, *names, *ending, *ids, is_reused), self.entries.pop(id(run), [])))
+        if run.kind:
+            report = _report_of(run, record.attempts.pop(id(run), []))
+            record.runs.append((report, record.entries.pop(id(run), [])))
+        elif run.attempt:
+            record.attempts.setdefault(id(_owner_of(run)), []).append(_report_of(run, []))
+
+
+def _report_of(run: Run, attempts: list[RunReport]) -> RunReport:
+    context = context_of(run.span)
+    ids = (0, 0, 0) if context is None else (context.trace_id, context.span_id, int(context.trace_flags))
+    names = (run.flow_name, run.flow_run_id, run.task_name, run.task_run_id)
+    ending = (run.started_ns, run.duration, run.ending.result, run.ending.error)
+    is_reused = not run.was_called and run.ending is SUCCESS
+    return RunReport(run.kind, *names, *ending, *ids, is_reused, attempts)
+
+
+def _owner_of(run: Run) -> Run:
+    """Return the flow or task that *run* is, or is a part of."""
+    while not run.kind and run.parent is not None:
+        run = run.parent
+    return run
 
 
 def _flow_of(run: Run) -> int:
@@ -145,9 +184,21 @@ def run_order(text: bytes) -> bytes:
     order: Order = pickle.loads(text)  # noqa: S301 it comes from the process that has started this one
     report = contextvars.Context().run(_run, order)  # a forked process has inherited that of its parent
     try:
-        return pickle.dumps(report)
+        return _pickling.dumps(report)
     except Exception:  # noqa: BLE001 an exception, an entry: whatever it is, the rest arrives
-        return pickle.dumps(Report(*map(portable, report)))
+        return pickle.dumps(_portable_report(report))
+
+
+def _portable_report(report: Report) -> Report:
+    """Return *report* with a text for what cannot travel."""
+
+    def portable_run(run: RunReport) -> RunReport:
+        return run._replace(error=portable(run.error), attempts=[*map(portable_run, run.attempts)])
+
+    runs = [(portable_run(run), portable(entries)) for run, entries in report.runs]
+    has_run_error = bool(runs) and report.runs[-1][0].error is report.error
+    error = runs[-1][0].error if has_run_error else portable(report.error)
+    return Report(*map(portable, report._replace(runs=[], error=None)))._replace(runs=runs, error=error)
 
 
 def recorder_for(order: Order) -> _Recorder | None:
@@ -167,9 +218,9 @@ def _run(order: Order) -> Report:
     recorder = recorder_for(order)
     flow = stand_in(order)
     state = flow.flow_state
-    runs: list[tuple[RunReport, list[Entry]]] = []
+    record = _Record()
     if recorder is not None:
-        recorder.runs[id(flow)] = runs
+        recorder.records[id(flow)] = record
     before = {name: id(value) for name, value in state.data.items()}
     spans: list[Any] = []
     value, error = None, None
@@ -180,19 +231,18 @@ def _run(order: Order) -> Report:
                 from otelflow._core.policies import checkpoints  # noqa: PLC0415 only for flows that are kept
 
                 checkpoints.enter_with(block, order.passport)
+            holding.hold_elsewhere(order.limits)
             try:
                 value = call_task(order)
             except BaseException as trouble:  # noqa: BLE001 it is the future's
                 error = trouble
     finally:
         if recorder is not None:
-            del recorder.runs[id(flow)]
-    if error is not None:
-        reported = runs[-1][0].error if runs else None
-        error = portable(error) if reported is None else reported
+            del recorder.records[id(flow)]
     changes = {name: portable(item) for name, item in state.data.items() if before.get(name) != id(item)}
     left = ([*state.log], [*state.artifacts], [*state.results], changes)
-    return Report(value, error, runs, spans, *left, block.failed_tasks, os.getpid())
+    counts = None if recorder is None else _tallies.untold()
+    return Report(value, error, record.runs, spans, *left, block.failed_tasks, os.getpid(), record.late_entries, counts)
 
 
 def stand_in(order: Order) -> Flow[Any]:
@@ -239,7 +289,7 @@ def call_task(order: Order) -> Any:
         run.links = [SpanContext(trace, span, True, TraceFlags(flags)) for trace, span, flags in order.links]
         if order.parameters:
             run.parameters = {**(run.parameters or {}), **order.parameters}
-        run.definition = _Portable(definition)  # type: ignore[assignment]
+        run.definition = _Portable(definition, order)  # type: ignore[assignment]
         return run
 
     value = definition.drive(new_run)(*order.args, **order.kwargs)
@@ -253,8 +303,10 @@ def call_task(order: Order) -> Any:
 class _Portable:
     """A definition whose body refuses to return what cannot be sent back: the task fails with it, on its span."""
 
-    def __init__(self, definition: Definition) -> None:
+    def __init__(self, definition: Definition, order: Order) -> None:
         self._definition = definition
+        #: In another process than the flow's, that one calls them: what they change is there
+        self.hooks = definition.hooks if order.process_id == os.getpid() else None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._definition, name)
@@ -266,17 +318,34 @@ class _Portable:
             return self._awaited(value)
         return self._checked(value)
 
+    def call_error(
+        self, run: Run, error: BaseException, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> BaseException | None:
+        """Do as the definition, whose body was called one frame further away."""
+        frames = error.__traceback__
+        try:
+            error.__traceback__ = None if frames is None else frames.tb_next
+            return self._definition.call_error(run, error, args, kwargs)
+        finally:
+            error.__traceback__ = frames
+
     async def _awaited(self, awaitable: Any) -> Any:
         return self._checked(await awaitable)
 
     def call(self, run: Run) -> Any:
         """Call the body with the arguments of *run*."""
         args, kwargs = self._definition.arguments(run)
-        return self.body(*args, **kwargs)
+        try:
+            return self.body(*args, **kwargs)
+        except TypeError as error:
+            unfillable = self.call_error(run, error, args, kwargs)
+            if unfillable is None:
+                raise
+            raise unfillable from None
 
     def _checked(self, value: Any) -> Any:
         try:
-            pickle.dumps(value)
+            _pickling.dumps(value)
         except Exception as error:  # noqa: BLE001 foreign __reduce__, which may raise anything
             reason = f"it returned a {type_name(value)}, which cannot be sent back ({type_name(error)}: {error})"
             raise NotPortable(self._definition.name, reason, "return something that pickle takes") from None

@@ -3,27 +3,42 @@
 import concurrent.futures
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
 
 import otelflow
 from otelflow import Listener, flow, task
+from otelflow._core.process import losses, tallies
 from otelflow._core.runs import observers
-from otelflow.errors import ConfigurationError, NotPortable, UpstreamFailed, WorkerLost
+from otelflow.errors import ConfigurationError, NotPortable, UnfillableParameter, UpstreamFailed, WorkerLost
 from otelflow.metrics._counts import Aggregator
 from otelflow.runners import ProcessPoolTaskRunner
+from otelflow.testing import flow_trace
 from support.metrics import Counted
 from support.remote_tasks import (
+    CALLS,
+    KeywordOnly,
     Refused,
+    Unportable,
     die,
     double,
     double_later,
     fail,
+    fail_deeply,
     fail_quietly,
     fail_unportably,
     leave,
+    leave_lock,
+    leave_unreadable,
     run_flow,
+    take_place,
+    tell,
+    tell_badly,
+    try_again,
+    wait_for_talk,
     where,
 )
 from support.spans import exceptions, result, texts
@@ -164,15 +179,28 @@ def test_a_flow_in_a_task_is_reported_whole(spans, runner):
     assert [call.task_name for call in run.executed_tasks] == ["run_flow"]
 
 
-def test_an_exception_that_cannot_travel_has_a_stand_in_with_its_text(spans, runner):
+def test_an_exception_that_cannot_travel_whole_comes_back_with_a_text_for_what_cannot(spans, runner):
     @flow(task_runner=runner)
     def fails():
         return fail_unportably.submit(1).result()
 
-    with pytest.raises(RuntimeError, match="Unportable: no 1"):
+    with pytest.raises(Unportable, match="no 1") as raised:
         fails().execute()
 
+    assert "lock" in raised.value.lock
+    assert isinstance(raised.value.__cause__, LookupError)
     assert exceptions(spans) == [("task fail_unportably", "support.remote_tasks.Unportable")]
+
+
+def test_a_report_that_cannot_be_read_here_is_an_error_and_nobody_waits_for_ever(spans, runner):
+    @flow(task_runner=runner)
+    def reads():
+        return leave_unreadable.submit(1).exception(timeout=60)
+
+    error = reads().execute().flow_return_value
+    assert isinstance(error, NotPortable)
+    assert "its report cannot be read here (LookupError: only there" in str(error)
+    assert result(spans.one("task leave_unreadable")) == "error"
 
 
 def test_a_task_that_keeps_its_errors_keeps_them_there_too(spans, runner):
@@ -234,9 +262,9 @@ def test_what_cannot_travel_is_one_error_that_names_task_argument_and_cure(spans
 
 
 def test_without_cloudpickle_a_lambda_is_an_error_that_names_the_cure(spans, monkeypatch):
-    from otelflow.runners import _remote
+    from otelflow.runners import _pickling
 
-    monkeypatch.setattr(_remote, "has_cloudpickle", lambda: False)
+    monkeypatch.setattr(_pickling, "has_cloudpickle", lambda: False)
 
     @flow(task_runner=ProcessPoolTaskRunner(1, "spawn"))
     def sends():
@@ -271,3 +299,168 @@ def test_an_executor_of_the_user_is_taken(spans):
 def test_a_runner_that_cannot_be_is_refused(keywords, text):
     with pytest.raises(ConfigurationError, match=text):
         ProcessPoolTaskRunner(**keywords)
+
+
+def test_a_task_goes_on_where_its_flow_holds_a_place_of_the_same_limit(runner):
+    @flow(task_runner=runner, concurrency={"remote": 1})
+    def holds():
+        return take_place.submit(3).result()
+
+    assert holds().execute().flow_return_value == 3
+
+
+def test_a_task_waits_where_its_flow_holds_no_place_any_more(runner):
+    @flow(task_runner=runner)
+    def held():
+        with otelflow.concurrency("remote", 1):
+            pass
+        return take_place.submit(3).result()
+
+    with flow_trace() as trace:
+        assert held().execute().flow_return_value == 3
+
+    assert "otelflow.limit.waited.remote" in trace.one("task take_place").attributes
+
+
+def test_hooks_are_called_once_by_the_process_of_the_flow(runner):
+    @flow(task_runner=runner)
+    def tells():
+        return [tell.submit(number).exception() for number in (1, 2, 3)]
+
+    CALLS.clear()
+    errors = tells().execute().flow_return_value
+    assert [type(error) for error in errors] == [WorkerLost, Refused, type(None)]
+    assert [call[:4] for call in CALLS] == [
+        ("tell", "running", None, (1,)),
+        ("tell", "error", None, (1,)),
+        ("tell", "running", None, (2,)),
+        ("tell", "failure", None, (2,)),
+        ("tell", "running", 6, (3,)),
+        ("tell", "success", 6, (3,)),
+    ]
+    assert {call[4] for call in CALLS} == {os.getpid()}
+
+
+def test_what_is_counted_there_is_counted_here_once(runner):
+    @flow(task_runner=runner)
+    def counts():
+        try_again.map([1, 1, 2]).wait()
+        tell_badly.submit(1).wait()
+        take_place.map([1, 2]).wait()
+
+    passes = tallies.limit_waits["remote"]
+    raised = losses.listener_errors["break_down"]
+    with flow_trace():
+        aggregator = Aggregator()
+        observers.add_observer(aggregator)
+        counts().execute()
+
+    numbers = Counted(aggregator)
+    assert numbers.value("otelflow_task_retries_total", flow="counts", task="try_again") == 4
+    assert numbers.value("otelflow_task_retries_total", flow="counts", task="take_place") == 0
+    assert tallies.limit_waits["remote"] - passes == 2
+    assert losses.listener_errors["break_down"] - raised == 2
+
+
+def test_listeners_hear_what_an_attempt_says_and_what_is_said_after_the_end(runner):
+    heard = []
+
+    class Ears(Listener):
+        def on_message(self, event):
+            heard.append((event.event_data.task_name, event.event_data.data["message_data"]["message"]))
+
+    @flow(task_runner=runner)
+    def talks():
+        try_again.submit(1).wait()
+        wait_for_talk.submit(1).wait()
+
+    with flow_trace():
+        otelflow.add_listener(Ears())
+        talks().execute()
+
+    assert heard.count(("try_again", "tried")) == 3
+    assert [text for _, text in heard].count("still here") == 1
+
+
+@pytest.mark.parametrize("function", [double, double_later])
+def test_a_call_that_does_not_fit_is_the_same_error_as_in_threads(spans, runner, function):
+    @flow(task_runner=runner)
+    def misses():
+        return function.submit().exception()
+
+    error = misses().execute().flow_return_value
+    assert isinstance(error, UnfillableParameter)
+    assert "missing a required argument: 'number'" in str(error)
+    assert result(spans.one(f"task {function.__name__}")) == "error"
+
+
+PROGRAM = """
+import dataclasses
+
+from otelflow import flow, task
+
+
+@dataclasses.dataclass
+class Row:
+    number: int
+
+
+class Missing(Exception):
+    def __init__(self, text, *, number):
+        super().__init__(text)
+        self.number = number
+
+
+@task
+def read(number):
+    if number:
+        raise Missing("gone", number=number)
+    return Row(number)
+
+
+@flow(task_runner="processes")
+def reads():
+    row, error = read.submit(0).result(), read.submit(7).exception()
+    assert type(row) is Row
+    assert type(error) is Missing
+    return row.number, error.number
+
+
+if __name__ == "__main__":
+    print(reads().execute().flow_return_value)
+"""
+
+
+def test_what_the_main_program_defines_is_the_same_class_when_it_comes_back(tmp_path):
+    pytest.importorskip("loky")
+    (tmp_path / "program.py").write_text(PROGRAM)
+
+    ran = subprocess.run(
+        [sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (ran.stdout, ran.returncode) == ("(0, 7)\n", 0), ran.stderr
+
+
+def test_the_rest_of_a_report_arrives_when_a_piece_of_it_cannot_travel(spans, runner):
+    @flow(task_runner=runner)
+    def leaves():
+        return leave_lock.submit(3).result()
+
+    run = leaves()
+    with pytest.raises((KeywordOnly, RuntimeError), match="no"):
+        run.execute()
+
+    assert [call.status for call in run.executed_tasks] == ["failure"]
+    assert "said" in run.captured_logs()
+    assert exceptions(spans) == [("task leave_lock", "support.remote_tasks.KeywordOnly")]
+
+
+def test_an_exception_with_more_causes_than_pickle_can_follow_arrives_without_them(spans, runner):
+    @flow(task_runner=runner)
+    def fails():
+        return fail_deeply.submit(1).exception(timeout=60)
+
+    run = fails().execute()
+    assert (type(run.flow_return_value), str(run.flow_return_value)) == (Refused, "no 1")
+    assert [call.status for call in run.executed_tasks] == ["failure"]
+    assert result(spans.one("task fail_deeply")) == "failure"

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 
 from otelflow import INJECTED, flow, task
 
@@ -22,6 +23,59 @@ def double(number):
 async def double_later(number):
     await asyncio.sleep(0)
     return 2 * number
+
+
+CALLS = []
+
+
+def note(call):
+    CALLS.append((call.task_name, call.status, call.task_return_value, call.task_args, os.getpid()))
+
+
+def break_down(call):
+    raise LookupError(call.task_name)
+
+
+@task(on_running=note, on_completion=note, on_failure=note)
+def tell(number):
+    if number == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if number == 2:
+        raise Refused("two")
+    return 2 * number
+
+
+@task(on_completion=break_down)
+def tell_badly(number):
+    return number
+
+
+@task(retries=2)
+def try_again(number):
+    print("tried")
+    if number == 2:
+        tell_badly(number)
+        return number
+    raise Refused(f"no {number}")
+
+
+@task(timeout=0.2, raise_on_error=False)
+def go_on_talking(said):
+    time.sleep(0.5)
+    print("still here")
+    said.set()
+
+
+@task
+def wait_for_talk(number):
+    said = threading.Event()
+    go_on_talking(said)
+    return said.wait(30)
+
+
+@task(concurrency={"remote": 1}, limit_timeout=5)
+def take_place(number):
+    return number
 
 
 class Refused(ValueError):
@@ -51,7 +105,22 @@ class Unportable(Exception):
 
 @task
 def fail_unportably(number):
-    raise Unportable(f"no {number}")
+    raise Unportable(f"no {number}") from LookupError(number)
+
+
+def only_in(process):
+    if os.getpid() != process:
+        raise LookupError("only there")
+
+
+class OnlyThere:
+    def __reduce__(self):
+        return only_in, (os.getpid(),)
+
+
+@task
+def leave_unreadable(number):
+    return OnlyThere()
 
 
 @task(raise_on_error=False)
@@ -88,3 +157,26 @@ def add_up(number, fails=False, *groups):
 async def add_up_later(number, fails=False, *groups):
     await asyncio.sleep(0)
     return add_up.__wrapped__(number, fails, *groups)
+
+
+@task
+def leave_lock(number, this_flow=INJECTED):
+    this_flow.add_flow_artifact(key="lock", data=threading.Lock(), artifact_type="json")
+    print("said")
+    raise KeywordOnly("no", number=number)
+
+
+class KeywordOnly(Exception):
+    def __init__(self, text, *, number):
+        super().__init__(text)
+        self.number = number
+
+
+@task
+def fail_deeply(number):
+    error = Refused(f"no {number}")
+    above = error
+    for place in range(5_000):
+        above.__cause__ = LookupError(place)
+        above = above.__cause__
+    raise error

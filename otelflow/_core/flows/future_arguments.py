@@ -1,11 +1,13 @@
 """The arguments of what is submitted: the futures in them, the rows of a ``map()``, and what cannot be submitted."""
 
+import copy
 import dataclasses
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from types import FunctionType
 from typing import Any, Final
 
-from otelflow._core.flows.future import Future, unmapped, value_of
+from otelflow._core.flows.future import Future, FutureList, unmapped, value_of
 from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import NotSubmittable
 
@@ -14,48 +16,77 @@ _DEPTH: Final = 20
 _PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
 
 
-def futures_in(value: Any, depth: int = _DEPTH) -> Iterator[Future[Any]]:
-    """Yield the futures in *value*: itself, or in lists, tuples, sets, dicts and dataclasses."""
-    kind = type(value)
-    if kind in _PLAIN or not depth:
+def futures_in(value: Any, depth: int = _DEPTH, seen: set[int] | None = None) -> Iterator[Future[Any]]:
+    """Yield the futures in *value*: itself, or in lists, tuples, deques, sets, dicts and dataclasses."""
+    if type(value) in _PLAIN or not depth:
         return
     if isinstance(value, Future):
         yield value
-    elif kind in (list, tuple, set, frozenset) or isinstance(value, list | tuple):
-        for item in value:
-            yield from futures_in(item, depth - 1)
-    elif kind is dict:
-        for item in value.values():
-            yield from futures_in(item, depth - 1)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
-            yield from futures_in(getattr(value, field.name, None), depth - 1)
+        return
+    items = _items_of(value)
+    seen = set() if seen is None else seen
+    if items is None or id(value) in seen:  # it is looked at already: a list may hold itself
+        return
+    seen.add(id(value))
+    for item in items:
+        yield from futures_in(item, depth - 1, seen)
+
+
+def _items_of(value: Any) -> Iterable[Any] | None:
+    """Return what is looked at in *value*, or None if it is no container."""
+    if isinstance(value, list | tuple | set | frozenset | deque):
+        return value
+    if isinstance(value, dict):
+        return value.values()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [getattr(value, field.name, None) for field in dataclasses.fields(value)]
+    return None
 
 
 def resolved(value: Any) -> Any:
     """Return *value* with the result of each future in its place; the same object, if there is none in it."""
-    if isinstance(value, Future):
-        return value_of(value)
-    if type(value) in _PLAIN or next(futures_in(value), None) is None:
-        return value
-    if isinstance(value, dict):
-        return {key: resolved(item) for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*map(resolved, value))
-    if isinstance(value, list):
-        return [resolved(item) for item in value]
-    if isinstance(value, tuple | set | frozenset):
-        return type(value)(map(resolved, value))
-    changes = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
-    return dataclasses.replace(value, **{name: resolved(item) for name, item in changes.items()})
+    return _Resolution().of(value)
+
+
+class _Resolution:
+    """The values that come in the place of those with futures: one for each, also of a list that holds itself."""
+
+    def __init__(self) -> None:
+        self._values: dict[int, Any] = {}
+
+    def of(self, value: Any) -> Any:
+        """Return what comes in the place of *value*."""
+        if isinstance(value, Future):
+            return value_of(value)
+        if type(value) in _PLAIN or next(futures_in(value), None) is None:
+            return value
+        if id(value) not in self._values:
+            self._values[id(value)] = value  # what cannot be changed once it is made, and holds itself, keeps itself
+            self._values[id(value)] = self._anew(value)
+        return self._values[id(value)]
+
+    def _anew(self, value: Any) -> Any:
+        if isinstance(value, list | deque | dict):
+            # A copy has the type, and what else belongs to it: a default_factory, a maxlen.
+            copied: Any = list(value) if isinstance(value, FutureList) else copy.copy(value)
+            self._values[id(value)] = copied
+            for key in copied if isinstance(copied, dict) else range(len(copied)):
+                copied[key] = self.of(copied[key])
+            return copied
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            return type(value)(*map(self.of, value))
+        if isinstance(value, tuple | set | frozenset):
+            return type(value)(map(self.of, value))
+        changes = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+        return dataclasses.replace(value, **{name: self.of(item) for name, item in changes.items()})
 
 
 def upstream_of(wait_for: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Future[Any]]:
     """Return the futures that a call waits for: those of *wait_for*, and those in its arguments."""
     if isinstance(wait_for, Future):
         wait_for = [wait_for]
-    futures = list(futures_in(list(wait_for or ())))
-    for value in (*args, *kwargs.values()):
+    futures: list[Future[Any]] = []
+    for value in (*(wait_for or ()), *args, *kwargs.values()):
         if type(value) not in _PLAIN:
             futures += futures_in(value)
     return futures

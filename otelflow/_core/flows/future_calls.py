@@ -297,6 +297,7 @@ class Call:
     def end_unrun(self, ending: Ending, started_ns: int = 0) -> None:
         """Make the span of a task that was never run, or that ran, since *started_ns*, in a process that is lost."""
         run = self._new_run(self.args, self.kwargs)
+        run.has_ended = not started_ns  # nobody is told that it runs
         open_run(run, started_ns)
         close_run(run, ending)
         self.end(None, ending.error)

@@ -46,11 +46,21 @@ class Hooks:
     def run_class(self, plain: R) -> R:
         """Return a class of runs that do as those of *plain*, and call the hooks."""
         if plain not in self._classes:
-            self._classes[plain] = type(plain.__name__, (_Hooked, plain), {"__slots__": (), "hooks": self})
+            self._classes[plain] = type(plain.__name__, (_Hooked, plain), {"__slots__": ()})
         hooked: R = self._classes[plain]
         return hooked
 
-    def call(self, keyword: str, run: Run) -> None:
+    def begun(self, run: Run) -> None:
+        """Call the hooks for the beginning of *run*."""
+        self._call(_RUNNING, run)
+
+    def ended(self, run: Run) -> None:
+        """Call the hooks for the end of *run*; there are none for one that was skipped."""
+        keyword = _AFTER.get(run.ending.result)
+        if keyword is not None:
+            self._call(keyword, run)
+
+    def _call(self, keyword: str, run: Run) -> None:
         """Call the hooks of *keyword* with the ``Flow`` or ``Task`` of *run*; one that raises breaks nothing."""
         for hook in () if run.clock < fork.clock else self._hooks[keyword]:  # the parent of a fork calls its own
             try:
@@ -66,12 +76,14 @@ class Hooks:
 class _Hooked(Run):
     __slots__ = ()
 
-    hooks: Hooks
+    definition: Any
 
     def opened(self) -> None:
         super().opened()
-        self.hooks.call(_RUNNING, self)
+        if self.definition.hooks is not None and not self.has_ended:  # one that never runs has ended before it began
+            self.definition.hooks.begun(self)
 
     def ended(self, value: object) -> None:
         super().ended(value)
-        self.hooks.call(_AFTER[self.ending.result], self)
+        if self.definition.hooks is not None:
+            self.definition.hooks.ended(self)

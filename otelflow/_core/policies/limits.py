@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from otelflow import semconv
+from otelflow._core.policies import holding
 from otelflow._core.policies.delays import seconds_of
 from otelflow._core.policies.loops import running_trio, sleep
 from otelflow._core.policies.places import Place, Places, Waiter, thread_waiter
@@ -30,11 +31,8 @@ if TYPE_CHECKING:
 _LONGEST_NAME: Final = 200
 _MOST_PLACES: Final = 1_000
 _MOST_STARTS: Final = 10_000
-# The places that are held around here, by the name of their limit: who has one needs no second one inside.
-_held: Final[ContextVar[Mapping[str, Place]]] = ContextVar("otelflow_held_places", default={})  # noqa: B039 never changed
-
 # The blocks that are entered around here, the innermost last: with the place of each, and what was held before.
-_entered: Final[ContextVar[tuple[tuple[Place | None, Mapping[str, Place]], ...]]] = ContextVar(
+_entered: Final[ContextVar[tuple[tuple[Place | None, Mapping[str, Any]], ...]]] = ContextVar(
     "otelflow_entered_limits", default=()
 )
 
@@ -167,15 +165,15 @@ class concurrency(_Limit):
         self._places = Places(name, limit)
 
     def _steps(self, waiter: Waiter) -> Generator[float]:
-        place = _held.get().get(self.name)
+        place = holding.places.get().get(self.name)
         if place is None or not place.is_held:
             yield from self._places.steps(waiter, self._timeout)
 
     def _enter(self, waiter: Waiter) -> None:
-        before = _held.get()
+        before = holding.places.get()
         _entered.set((*_entered.get(), (waiter.place, before)))
         if waiter.place is not None:
-            _held.set({**before, self.name: waiter.place})
+            holding.places.set({**before, self.name: waiter.place})
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
@@ -184,7 +182,7 @@ class concurrency(_Limit):
         *others, (place, before) = _entered.get()
         _entered.set(tuple(others))
         if place is not None:
-            _held.set(before)
+            holding.places.set(before)
             place.release()
 
 

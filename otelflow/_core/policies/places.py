@@ -29,9 +29,24 @@ class Place:
     def __init__(self, line: "_Line", descriptor: int | None) -> None:
         self._line, self._descriptor = line, descriptor
         self.is_held = True
+        self._holders = 1
         line.places.add(self)
 
+    def share(self) -> bool:
+        """Hold it once more, unless it was given back: it is free after one more release."""
+        with _lock:
+            self._holders += self.is_held
+            return self.is_held
+
     def release(self) -> None:
+        """Give the place back, if nobody else holds it."""
+        with _lock:
+            self._holders -= 1
+            if self._holders > 0:
+                return
+        self.give_back()
+
+    def give_back(self) -> None:
         """Give the place back, once."""
         if not self.is_held:
             return
@@ -51,7 +66,7 @@ class Place:
         self.is_held = False
 
     def __del__(self) -> None:
-        self.release()
+        self.give_back()
 
 
 class Waiter:
@@ -102,7 +117,7 @@ class _Lines(State):
         """Let go of everything."""
         for line in self.lines.values():
             for place in list(line.places):
-                place.release()
+                place.give_back()
         self.lines.clear()
 
     def begin_anew(self) -> None:

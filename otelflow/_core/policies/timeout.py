@@ -4,9 +4,10 @@ import contextvars
 import functools
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from otelflow import semconv
+from otelflow._core.policies import holding
 from otelflow._core.policies.delays import seconds_of
 from otelflow._core.policies.loops import running_trio
 from otelflow._core.policies.policy import Body, name_of, warn_of_awaitable
@@ -14,6 +15,9 @@ from otelflow._core.runs import spans
 from otelflow._core.runs.current import current_run
 from otelflow._core.runs.run import Run
 from otelflow.errors import ConfigurationError, RunTimeout
+
+if TYPE_CHECKING:
+    from otelflow._core.policies.places import Place
 
 
 class _Limit:
@@ -47,6 +51,7 @@ class _Thread(threading.Thread):
     def __init__(self, name: str, call: Callable[[], Any]) -> None:
         super().__init__(name=f"otelflow-{name}", daemon=True)
         self._call: Callable[[], Any] | None = functools.partial(contextvars.copy_context().run, call)
+        self.places: list[Place] = []
         self._value: Any = None
         self._error: BaseException | None = None
         self.has_ended = False
@@ -60,6 +65,12 @@ class _Thread(threading.Thread):
             self._error = error
         self._call = None
         self.has_ended = True
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Hold no places any more."""
+        while self.places:
+            self.places.pop().release()
 
     def result(self) -> Any:
         """Return what the body has returned, or raise what it has raised."""
@@ -88,9 +99,11 @@ class Timeout:
         def limited(*args: Any, **kwargs: Any) -> Any:
             run = current_run()
             thread = _Thread(limit.name, functools.partial(body, *args, **kwargs))
+            thread.places = holding.shared_places()  # after its deadline, too, it uses what a limit has let it have
             try:
                 thread.start()
             except RuntimeError as error:
+                thread.give_back()
                 interrupt = error.__context__
                 if interrupt is not None and not isinstance(interrupt, Exception):
                     raise interrupt from None  # Ctrl-C while Python waited for the thread to begin: it trips over it

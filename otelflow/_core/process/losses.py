@@ -70,6 +70,12 @@ def listener_failed(name: str, error: Exception) -> None:
     warn_once(f"listener {name} {type(error).__name__}", "Listener %s raised; the run goes on", name, error=error)
 
 
+def listener_failed_elsewhere(name: str, count: int) -> None:
+    """Count *count* exceptions of a listener in another process, which has logged them."""
+    with _lock:
+        listener_errors[name] += count
+
+
 def warn_once(key: str, message: str, *args: object, error: BaseException | None = None) -> None:
     """Log one warning per *key* and process; a program that fails in a loop is not drowned in it."""
     with _lock:

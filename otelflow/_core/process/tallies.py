@@ -50,9 +50,9 @@ def runs_missed(schedule: str, reason: str, count: int = 1) -> None:
         missed_runs[OVERFLOW if is_full else schedule, reason] += count
 
 
-def limit_passed(limit: str, seconds: float) -> None:
-    """Count one run that waited *seconds* for *limit*."""
+def limit_passed(limit: str, seconds: float, count: int = 1) -> None:
+    """Count one run, or *count* of them, that waited *seconds* for *limit*."""
     with _lock:
         name = OVERFLOW if len(limit_waits) >= _MOST_NAMES and limit not in limit_waits else limit
-        limit_waits[name] += 1
+        limit_waits[name] += count
         limit_seconds[name] = limit_seconds.get(name, 0.0) + seconds

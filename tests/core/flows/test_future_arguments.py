@@ -1,5 +1,7 @@
 """The arguments of what is submitted: which futures are in them, and what comes in their place."""
 
+import dataclasses
+from collections import OrderedDict, defaultdict, deque
 from typing import NamedTuple
 
 import pytest
@@ -51,3 +53,72 @@ def test_each_future_becomes_its_result_and_nothing_else_changes(value):
 @pytest.mark.parametrize("value", ["text", b"bytes", range(3), {1: 2}, object()])
 def test_what_holds_no_future_is_the_same_object(value):
     assert resolved(value) is value
+
+
+class Rows(list):
+    pass
+
+
+@dataclasses.dataclass
+class Node:
+    value: object
+    above: object = None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (defaultdict(list, a=ONE), defaultdict(list, a=1)),
+        (OrderedDict(b=ONE, a=2), OrderedDict(b=1, a=2)),
+        (deque([ONE, 2], maxlen=2), deque([1, 2], maxlen=2)),
+        (Rows([ONE]), Rows([1])),
+        ({ONE, 2}, {1, 2}),
+        (frozenset([ONE]), frozenset([1])),
+        (Node([ONE]), Node([1])),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_container_stays_of_its_kind(value, expected):
+    copy = resolved(value)
+
+    assert (type(copy), copy) == (type(expected), expected)
+    assert getattr(copy, "default_factory", None) is getattr(expected, "default_factory", None)
+    assert getattr(copy, "maxlen", None) == getattr(expected, "maxlen", None)
+    assert list(futures_in(value)) == [ONE]
+
+
+def test_what_a_map_returns_becomes_a_list():
+    assert type(resolved(task(abs).map([-1]))) is list
+
+
+def test_a_list_that_holds_itself_does_so_afterwards():
+    rows = [ONE, {}]
+    rows += [rows, (rows, ONE)]
+    rows[1]["rows"] = rows
+
+    copy = resolved(rows)
+    assert copy[0] == 1
+    assert copy[2] is copy
+    assert copy[1]["rows"] is copy
+    assert copy[3][0] is copy
+    assert copy[3][1] == 1
+    assert rows[0] is ONE
+
+
+def test_an_object_that_holds_itself_is_no_endless_loop():
+    node = Node(ONE)
+    node.above = node
+
+    copy = resolved(node)
+    assert copy.value == 1
+    assert copy.above is node
+
+
+def test_a_wide_ring_is_looked_through_once():
+    ring = [ONE]
+    for _ in range(15):
+        ring = [ring, ring, ring, ring]
+    ring.append(ring)
+
+    assert list(futures_in(ring)) == [ONE]
+    assert resolved(ring)[4] is not ring

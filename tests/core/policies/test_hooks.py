@@ -1,6 +1,7 @@
 """Hooks: what is called when, with what, and that none of it breaks a run."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -9,6 +10,7 @@ from otelflow._core.flows.definition import Definition
 from otelflow._core.flows.task import TaskRun
 from otelflow._core.process import losses
 from otelflow.errors import ConfigurationError, UnfillableParameter
+from otelflow.runners import ThreadPoolTaskRunner
 
 
 def hooks_into(calls):
@@ -211,3 +213,32 @@ def test_tags_stand_on_the_span_sorted_and_once(spans):
 def test_tags_that_are_none_are_refused_at_decoration(tags, words):
     with pytest.raises(ConfigurationError, match=f"'len': tags must be a set of up to 50 texts, {words}"):
         task(tags=tags)(len)
+
+
+def test_a_task_that_is_skipped_calls_no_hook_and_one_that_is_cancelled_before_it_runs_only_that_for_it(caplog):
+    calls = []
+
+    @task
+    def fails():
+        raise ValueError
+
+    @task(**hooks_into(calls))
+    def follows(value=None):
+        calls.append("body")
+
+    @flow(task_runner="inline")
+    def skips():
+        follows.submit(fails.submit()).exception()
+
+    @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
+    def cancels():
+        gate = threading.Event()
+        task(gate.wait).submit(30)
+        assert follows.submit().cancel()
+        gate.set()
+
+    skips().execute()
+    assert calls == []
+    cancels().execute()
+    assert calls == [("on_cancellation", Task, "cancellation")]
+    assert "could not be reported" not in caplog.text

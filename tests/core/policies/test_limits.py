@@ -9,7 +9,7 @@ import pytest
 import otelflow
 from otelflow import concurrency, flow, rate_limit, semconv, task
 from otelflow._core.flows.definition import Definition
-from otelflow.errors import ConfigurationError, LimitTimeout
+from otelflow.errors import ConfigurationError, LimitTimeout, RunTimeout
 from otelflow.metrics._counts import Aggregator
 from otelflow.metrics._families import read
 
@@ -342,3 +342,37 @@ print("otelflow._core.policies.limits" in sys.modules, "asyncio" in sys.modules)
 
     assert program.out == "[]\nTrue False\n", program.err
     assert otelflow.concurrency is concurrency
+
+
+def test_a_function_that_goes_on_after_its_time_out_keeps_its_place_until_it_returns():
+    ends, inside = threading.Event(), []
+
+    @task(concurrency={"db": 1}, timeout=0.05)
+    def slow():
+        ends.wait(_WAIT)
+        inside.append("left")
+
+    with pytest.raises(RunTimeout):
+        slow()
+    with pytest.raises(LimitTimeout), concurrency("db", 1, timeout=0.05):
+        pytest.fail("two are inside")
+    ends.set()
+    with concurrency("db", 1, timeout=_WAIT):
+        assert inside == ["left"]
+
+
+def test_a_thread_that_cannot_begin_keeps_no_place(monkeypatch):
+    @task(concurrency={"db": 1}, timeout=5)
+    def query():
+        pass
+
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as context:
+        context.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            query()
+
+    with concurrency("db", 1, timeout=_WAIT):
+        pass
