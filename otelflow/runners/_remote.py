@@ -14,7 +14,7 @@ from otelflow import semconv
 from otelflow._core.flows.future_arguments import resolved
 from otelflow._core.flows.task import Task, count_failures
 from otelflow._core.inside import messages
-from otelflow._core.process import clock, losses, provider
+from otelflow._core.process import clock, losses, program, provider
 from otelflow._core.process.settings import settings
 from otelflow._core.process.settings_table import RUN_SETTINGS
 from otelflow._core.runs import observers
@@ -64,6 +64,7 @@ def make_order(call: Any) -> bytes:
         records_spans(),
         os.getpid(),
         passport_of(call, run),
+        program.program_name(),
     )
     try:
         return dumps(order)

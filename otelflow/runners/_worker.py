@@ -15,6 +15,7 @@ from otelflow._core.flows.definition import Definition, definition_of
 from otelflow._core.flows.flow import Flow
 from otelflow._core.flows.flow_run import Block
 from otelflow._core.flows.task import TaskRun, task
+from otelflow._core.process import program
 from otelflow._core.process import settings as process_settings
 from otelflow._core.process.process import State
 from otelflow._core.runs import observers
@@ -52,6 +53,8 @@ class Order(NamedTuple):
     process_id: int
     #: How far its flow has come, if that is kept
     passport: Any
+    #: What the program is called that has sent it
+    program: str
 
 
 class RunReport(NamedTuple):
@@ -164,6 +167,7 @@ def recorder_for(order: Order) -> _Recorder | None:
 
 
 def _run(order: Order) -> Report:
+    program.sender.set(order.program)
     recorder = recorder_for(order)
     flow = stand_in(order)
     state = flow.flow_state

@@ -3,12 +3,11 @@
 import functools
 import hashlib
 import inspect
-import os
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import CodeType
 from typing import Any, Final
 
+from otelflow._core.process.program import imported_name
 from otelflow._core.results.plain_values import canonical
 from otelflow._core.runs.run import Run
 from otelflow._core.text.safe_str import brief_repr
@@ -134,20 +133,8 @@ def inputs_of(run: Run) -> dict[str, Any]:
 
 
 def code_name_of(run: Run) -> str:
-    """Return the qualified name of the function of *run*; that of the program that runs has the name of its file."""
+    """Return the qualified name of the function of *run*, with what tells its module from all others."""
     return imported_name(run.code_name or "")
-
-
-def imported_name(code_name: str) -> str:
-    """Return *code_name* as it is when the program that runs is imported, or run by a command."""
-    module, dot, name = code_name.partition(".")
-    if module not in ("__main__", "__mp_main__"):
-        return code_name
-    main = sys.modules.get(module)
-    spec = getattr(main, "__spec__", None)  # of python -m
-    file = getattr(main, "__file__", None) or ""
-    stem = spec.name.removesuffix(".__main__") if spec is not None else os.path.splitext(os.path.basename(file))[0]  # noqa: PTH119, PTH122 a name, no path
-    return f"{stem or module}{dot}{name}"
 
 
 def source_of(run: Run) -> str:

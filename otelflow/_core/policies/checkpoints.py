@@ -7,10 +7,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otelflow import semconv
-from otelflow._core.policies.cache_keys import code_name_of, digest, digest_of_code, imported_name, inputs_of, source_of
+from otelflow._core.policies.cache_keys import code_name_of, digest, digest_of_code, inputs_of, source_of
 from otelflow._core.policies.keeping import Keeping, link
 from otelflow._core.process import forks, losses
 from otelflow._core.process.process import State
+from otelflow._core.process.program import imported_name
 from otelflow._core.results.plain_values import canonical
 from otelflow._core.results.records import Record, unpacked
 from otelflow._core.results.storage import FolderStorage, ResultStorage
