@@ -4,6 +4,7 @@ import functools
 import importlib.util
 import os
 import pickle
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -74,10 +75,9 @@ def make_order(call: Any) -> bytes:
 
 def passport_of(call: Any, run: Run | None) -> Any:
     """Return what a worker must know of how far the flow has come, if that is kept."""
-    if not call.definition.options.get("persist_result"):
+    checkpoints = sys.modules.get("otelflow._core.policies.checkpoints")  # without it, no flow keeps anything
+    if checkpoints is None:
         return None
-    from otelflow._core.policies import checkpoints  # noqa: PLC0415 only for tasks that are kept
-
     try:
         return checkpoints.passport_of(run, call.definition, resolved(call.args), resolved(call.kwargs))
     except ResultNotStorable:  # inputs that make no key: the worker says so, when it has none either

@@ -180,10 +180,6 @@ def _run(order: Order) -> Report:
     try:
         with in_trace(order, spans), flow:
             block = state.block
-            if order.passport is not None:
-                from otelflow._core.policies import checkpoints  # noqa: PLC0415 only for flows that are kept
-
-                checkpoints.enter_with(block, order.passport)
             try:
                 value = call_task(order)
             except BaseException as trouble:  # noqa: BLE001 it is the future's
@@ -244,6 +240,10 @@ def call_task(order: Order) -> Any:
         if order.parameters:
             run.parameters = {**(run.parameters or {}), **order.parameters}
         run.definition = _Portable(definition)  # type: ignore[assignment]
+        if order.passport is not None:
+            from otelflow._core.policies import checkpoints  # noqa: PLC0415 only for flows that are kept
+
+            checkpoints.enter_with(run, order.passport)
         return run
 
     value = definition.drive(new_run)(*order.args, **order.kwargs)
