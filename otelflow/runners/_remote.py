@@ -66,6 +66,7 @@ def make_order(call: Any) -> bytes:
         os.getpid(),
         passport_of(call, run),
         program.program_name(),
+        flow_parameters(run),
     )
     try:
         return dumps(order)
@@ -80,8 +81,21 @@ def passport_of(call: Any, run: Run | None) -> Any:
         return None
     try:
         return checkpoints.passport_of(run, call.definition, resolved(call.args), resolved(call.kwargs))
-    except ResultNotStorable:  # inputs that make no key: the worker says so, when it has none either
+    except Exception:  # noqa: BLE001 inputs that make no key, or do not fit: the worker says so
         return None
+
+
+def flow_parameters(run: Run | None) -> Any:
+    """Return what stands for the parameters of the flow of *run*, or why nothing does; None where nobody asks."""
+    cache_keys = sys.modules.get("otelflow._core.policies.cache_keys")
+    if cache_keys is None:  # no task is cached
+        return None
+    try:
+        return cache_keys.flow_parameters(run)
+    except ResultNotStorable as error:
+        return error
+    except Exception as error:  # noqa: BLE001 what a user's class does when it is looked at: the task runs all the same
+        return ResultNotStorable("", f"cannot be looked at: {type_name(error)}")
 
 
 def records_spans() -> bool:

@@ -55,6 +55,8 @@ class Order(NamedTuple):
     passport: Any
     #: What the program is called that has sent it
     program: str
+    #: What stands for the parameters of its flow, or why nothing does
+    flow_parameters: Any
 
 
 class RunReport(NamedTuple):
@@ -168,6 +170,10 @@ def recorder_for(order: Order) -> _Recorder | None:
 
 def _run(order: Order) -> Report:
     program.sender.set(order.program)
+    if order.flow_parameters is not None:
+        from otelflow._core.policies import cache_keys  # noqa: PLC0415 only for tasks that go by them
+
+        cache_keys.parameters_of_sender.set(order.flow_parameters)
     recorder = recorder_for(order)
     flow = stand_in(order)
     state = flow.flow_state

@@ -108,3 +108,36 @@ def test_the_program_and_the_command_resume_the_same_calls_also_inside_of_tasks(
     assert len({line.split()[1] for line in drawn_again}) == len(drawn_again) == 4
     assert set(drawn) <= set(drawn_again)
     assert sorted((tmp_path / "draws").read_text().split()) == ["same"] * 4 + ["single"] * 3
+
+
+CACHED = """
+import uuid
+from otelflow import flow, task
+from otelflow.cache_policies import FLOW_PARAMETERS
+
+@task(cache_policy=FLOW_PARAMETERS, result_storage="kept")
+def draw():
+    return uuid.uuid4().hex
+
+@flow(task_runner="processes")
+def remote(number):
+    return draw.submit().result()
+
+@flow
+def local(number):
+    return draw()
+
+if __name__ == "__main__":
+    print(*[each.execute().flow_return_value for each in (remote(1), remote(1), remote(2), local(1))])
+"""
+
+
+def test_the_parameters_of_the_flow_are_known_in_other_processes(tmp_path):
+    (tmp_path / "job.py").write_text(CACHED)
+
+    run = subprocess.run(
+        [sys.executable, "job.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True
+    )
+
+    first, again, other, local = run.stdout.split()
+    assert first == again == local != other

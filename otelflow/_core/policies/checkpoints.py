@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otelflow import semconv
 from otelflow._core.policies.cache_keys import code_name_of, digest, digest_of_code, inputs_of, source_of
+from otelflow._core.policies.identities import identity_of
 from otelflow._core.policies.keeping import Keeping, link
 from otelflow._core.process import forks, losses
 from otelflow._core.process.process import State
@@ -98,7 +99,8 @@ def step_key(scope: str | None, definition: Any, args: tuple[Any, ...], kwargs: 
     """Return what stands for a call of a task inside of *scope*; it may come several times."""
     name = imported_name(definition.code_name)
     inputs = canonical(definition.inputs(args, kwargs))
-    return digest("run", scope, name, definition.name, digest_of_code(definition.target), inputs)
+    target = definition.target
+    return digest("run", scope, name, definition.name, identity_of(target), digest_of_code(target), inputs)
 
 
 class Passport(NamedTuple):
@@ -222,7 +224,6 @@ class FlowStep:
     def release(self) -> None:
         """Keep that the run has stopped, unless it is done."""
         unlock, self._unlock = self._unlock, None
-        _open.progress.pop(self._run, None)
         self._end(STOPPED, None)
         if unlock is not None:
             with contextlib.suppress(OSError):  # the folder is gone

@@ -1,6 +1,7 @@
 """The checkpoint of a flow run is there from its first moment on, and says how it ended."""
 
 import pickle
+import threading
 import uuid
 
 import pytest
@@ -134,6 +135,39 @@ def test_a_call_inside_of_a_task_is_found_again_whichever_of_its_like_is_run_fir
         nightly.resume(run.flow_id).execute()
 
     assert drawn[0] == drawn[1]
+
+
+def test_a_task_that_goes_on_when_the_body_of_its_flow_has_failed_is_kept_too(storage):
+    drawn, begun, pause = [], threading.Event(), threading.Event()
+
+    @task(persist_result=True)
+    def draw():
+        drawn.append(1)
+
+    @task
+    def outer(run_id):
+        begun.set()
+        for _ in range(3_000):
+            if kept(storage, run_id)["state"] == STOPPED or len(drawn) == 1:
+                break
+            pause.wait(0.01)
+        draw()
+
+    @flow(persist_result=True, result_storage=storage)
+    def nightly(this_flow=None):
+        future = outer.submit("flow_id__of_test")
+        begun.wait(30)
+        if not drawn:
+            raise LookupError("not yet")
+        return future.result()
+
+    run = nightly()
+    run.flow_id = "flow_id__of_test"
+    with pytest.raises(LookupError):
+        run.execute()
+    nightly.resume(run.flow_id).execute()
+
+    assert drawn == [1]
 
 
 def test_where_nothing_is_kept_nothing_travels():
