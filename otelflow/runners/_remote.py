@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from otelflow._core.flows.future_arguments import resolved
 from otelflow._core.flows.task import Task, count_failures
 from otelflow._core.inside import messages
 from otelflow._core.policies import holding
-from otelflow._core.process import clock, losses, provider
+from otelflow._core.process import clock, losses, program, provider
 from otelflow._core.process.settings import settings
 from otelflow._core.process.settings_table import RUN_SETTINGS
 from otelflow._core.runs import observers
@@ -64,6 +65,8 @@ def make_order(call: Any) -> bytes:
         os.getpid(),
         passport_of(call, run),
         holding.names_held(),
+        program.program_name(),
+        flow_parameters(run),
     )
     try:
         return _pickling.dumps_whole(order)
@@ -73,14 +76,26 @@ def make_order(call: Any) -> bytes:
 
 def passport_of(call: Any, run: Run | None) -> Any:
     """Return what a worker must know of how far the flow has come, if that is kept."""
-    if not call.definition.options.get("persist_result"):
+    checkpoints = sys.modules.get("otelflow._core.policies.checkpoints")  # without it, no flow keeps anything
+    if checkpoints is None:
         return None
-    from otelflow._core.policies import checkpoints  # noqa: PLC0415 only for tasks that are kept
-
     try:
         return checkpoints.passport_of(run, call.definition, resolved(call.args), resolved(call.kwargs))
-    except ResultNotStorable:  # inputs that make no key: the worker says so, when it has none either
+    except Exception:  # noqa: BLE001 inputs that make no key, or do not fit: the worker says so
         return None
+
+
+def flow_parameters(run: Run | None) -> Any:
+    """Return what stands for the parameters of the flow of *run*, or why nothing does; None where nobody asks."""
+    cache_keys = sys.modules.get("otelflow._core.policies.cache_keys")
+    if cache_keys is None:  # no task is cached
+        return None
+    try:
+        return cache_keys.flow_parameters(run)
+    except ResultNotStorable as error:
+        return error
+    except Exception as error:  # noqa: BLE001 what a user's class does when it is looked at: the task runs all the same
+        return ResultNotStorable("", f"cannot be looked at: {type_name(error)}")
 
 
 def records_spans() -> bool:

@@ -16,6 +16,7 @@ from otelflow._core.flows.flow import Flow
 from otelflow._core.flows.flow_run import Block
 from otelflow._core.flows.task import TaskRun, task
 from otelflow._core.policies import holding
+from otelflow._core.process import program
 from otelflow._core.process import settings as process_settings
 from otelflow._core.process.process import State
 from otelflow._core.runs import observers
@@ -56,6 +57,10 @@ class Order(NamedTuple):
     passport: Any
     #: The limits of which the flow holds a place
     limits: list[str]
+    #: What the program is called that has sent it
+    program: str
+    #: What stands for the parameters of its flow, or why nothing does
+    flow_parameters: Any
 
 
 class RunReport(NamedTuple):
@@ -215,6 +220,11 @@ def recorder_for(order: Order) -> _Recorder | None:
 
 
 def _run(order: Order) -> Report:
+    program.sender.set(order.program)
+    if order.flow_parameters is not None:
+        from otelflow._core.policies import cache_keys  # noqa: PLC0415 only for tasks that go by them
+
+        cache_keys.parameters_of_sender.set(order.flow_parameters)
     recorder = recorder_for(order)
     flow = stand_in(order)
     state = flow.flow_state
@@ -227,10 +237,6 @@ def _run(order: Order) -> Report:
     try:
         with in_trace(order, spans), flow:
             block = state.block
-            if order.passport is not None:
-                from otelflow._core.policies import checkpoints  # noqa: PLC0415 only for flows that are kept
-
-                checkpoints.enter_with(block, order.passport)
             holding.hold_elsewhere(order.limits)
             try:
                 value = call_task(order)
@@ -290,6 +296,10 @@ def call_task(order: Order) -> Any:
         if order.parameters:
             run.parameters = {**(run.parameters or {}), **order.parameters}
         run.definition = _Portable(definition, order)  # type: ignore[assignment]
+        if order.passport is not None:
+            from otelflow._core.policies import checkpoints  # noqa: PLC0415 only for flows that are kept
+
+            checkpoints.enter_with(run, order.passport)
         return run
 
     value = definition.drive(new_run)(*order.args, **order.kwargs)

@@ -4,9 +4,10 @@ from typing import Any
 
 from otelflow._core.flows.definition import Definition
 from otelflow._core.policies.cache import keeping_of
-from otelflow._core.policies.cache_keys import digest_of_code, imported_name
+from otelflow._core.policies.cache_keys import digest_of_code
 from otelflow._core.policies.checkpoints import checkpoint_of
 from otelflow._core.process import losses
+from otelflow._core.process.program import imported_name
 from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import RunNotResumable
 

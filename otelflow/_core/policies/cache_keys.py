@@ -3,19 +3,25 @@
 import functools
 import hashlib
 import inspect
-import os
-import sys
 from collections.abc import Callable, Iterable, Mapping
-from types import CodeType
+from contextvars import ContextVar
 from typing import Any, Final
 
+from otelflow._core.policies.identities import identity_of, plain_code
+from otelflow._core.process.program import imported_name
 from otelflow._core.results.plain_values import canonical
 from otelflow._core.runs.run import Run
 from otelflow._core.text.safe_str import brief_repr
-from otelflow.errors import ConfigurationError
+from otelflow.errors import ConfigurationError, ResultNotStorable
 
 #: Returns the key of a call of *task* with *arguments* (by name), or None: this call is not cached
 KeyFunction = Callable[[Any, dict[str, Any]], str | None]
+
+
+#: In a process that works for another: what stands for the parameters of the flow there, or why nothing does
+parameters_of_sender: Final[ContextVar[str | ResultNotStorable | None]] = ContextVar(
+    "otelflow_flow_parameters", default=None
+)
 
 
 def digest(*parts: object) -> str:
@@ -83,7 +89,8 @@ class CachePolicy:
             if not isinstance(own, str):
                 raise TypeError(f"its key must be a text or None, not {brief_repr(own, 60)}")
             parts[str(number)] = own
-        return digest("cache", code_name_of(run), run.task_name, parts)
+        identity = identity_of(run.definition.target)  # type: ignore[attr-defined]  # of a task
+        return digest("cache", code_name_of(run), run.task_name, identity, parts)
 
     def __add__(self, addition: "CachePolicy | KeyFunction") -> "CachePolicy":
         if callable(addition):
@@ -134,20 +141,8 @@ def inputs_of(run: Run) -> dict[str, Any]:
 
 
 def code_name_of(run: Run) -> str:
-    """Return the qualified name of the function of *run*; that of the program that runs has the name of its file."""
+    """Return the qualified name of the function of *run*, with what tells its module from all others."""
     return imported_name(run.code_name or "")
-
-
-def imported_name(code_name: str) -> str:
-    """Return *code_name* as it is when the program that runs is imported, or run by a command."""
-    module, dot, name = code_name.partition(".")
-    if module not in ("__main__", "__mp_main__"):
-        return code_name
-    main = sys.modules.get(module)
-    spec = getattr(main, "__spec__", None)  # of python -m
-    file = getattr(main, "__file__", None) or ""
-    stem = spec.name.removesuffix(".__main__") if spec is not None else os.path.splitext(os.path.basename(file))[0]  # noqa: PTH119, PTH122 a name, no path
-    return f"{stem or module}{dot}{name}"
 
 
 def source_of(run: Run) -> str:
@@ -166,31 +161,27 @@ def digest_of_code(target: Any) -> str:
         plain = getattr(target, "__func__", target)  # of a bound method
         call = plain if inspect.isroutine(plain) else getattr(type(plain), "__call__", plain)  # noqa: B004
         code = getattr(call, "__code__", None)
-        parts.append(getattr(plain, "__qualname__", "") if code is None else _plain_code(code))
+        parts.append(getattr(plain, "__qualname__", "") if code is None else plain_code(code))
         target = getattr(plain, "__wrapped__", None)
     return digest(parts)
 
 
-def _plain_code(code: CodeType) -> list[object]:
-    constants = [_plain_code(item) if isinstance(item, CodeType) else _plain_constant(item) for item in code.co_consts]
-    return [code.co_code, constants, code.co_names, code.co_varnames, code.co_freevars]
-
-
-def _plain_constant(constant: object) -> object:
-    return repr(constant) if constant is Ellipsis or isinstance(constant, slice) else constant
-
-
-def _flow_parameters(run: Run) -> object:
-    above = run.parent
-    while above is not None and above.kind != "flow":
-        above = above.parent
-    return None if above is None else inputs_of(above)
+def flow_parameters(run: Run | None) -> str | None:
+    """Return what stands for the parameters of the flow of *run*, or None without one. Raises ResultNotStorable."""
+    while run is not None and run.kind != "flow":
+        run = run.parent
+    if run is not None:
+        return digest(inputs_of(run))
+    sent = parameters_of_sender.get()
+    if isinstance(sent, ResultNotStorable):
+        raise sent
+    return sent
 
 
 _PARTS: Final[Mapping[str, Callable[[Run], object]]] = {
     "INPUTS": lambda _: {},
     "TASK_SOURCE": source_of,
-    "FLOW_PARAMETERS": _flow_parameters,
+    "FLOW_PARAMETERS": flow_parameters,
     "RUN_ID": lambda run: run.flow_run_id or run.task_run_id,
 }
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from otelflow import semconv
 from otelflow._core.policies import checkpoints
-from otelflow._core.policies.cache_keys import digest
 from otelflow._core.policies.keeping import Keeping, link
 from otelflow._core.process import clock, forks, losses
 from otelflow._core.process.process import State
@@ -78,14 +77,16 @@ class TaskStep:
         self._pause = _FIRST_PAUSE
         self._waiting_since = 0.0
         try:
-            progress = checkpoints.progress_around(run.parent)
+            progress = checkpoints.progress_around(run)
             self._storage = keeping.storage(None if progress is None else progress.storage)
             if keeping.policy.is_needed:
                 self._cache_key = keeping.policy.key(run)
             if keeping.is_persisted:
-                owner = run.task_run_id if progress is None else progress.identity
-                key = checkpoints.step_key(owner, run.definition, run.args, run.kwargs)
-                self._run_key = key if progress is None else digest(key, progress.number(key))
+                self._run_key = (
+                    checkpoints.step_key(run.task_run_id, run.definition, run.args, run.kwargs)
+                    if progress is None
+                    else progress.call_key(run)
+                )
                 self._is_replaying = progress is not None and progress.is_resumed
         except Exception as error:  # noqa: BLE001 the user's own function of keys may raise anything
             keeping.keep_nothing(error)

@@ -7,18 +7,20 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otelflow import semconv
-from otelflow._core.policies.cache_keys import code_name_of, digest, digest_of_code, imported_name, inputs_of, source_of
+from otelflow._core.policies.cache_keys import code_name_of, digest, digest_of_code, inputs_of, source_of
+from otelflow._core.policies.identities import identity_of
 from otelflow._core.policies.keeping import Keeping, link
 from otelflow._core.process import forks, losses
 from otelflow._core.process.process import State
+from otelflow._core.process.program import imported_name
 from otelflow._core.results.plain_values import canonical
 from otelflow._core.results.records import Record, unpacked
 from otelflow._core.results.storage import FolderStorage, ResultStorage
 from otelflow._core.runs.run import Run
-from otelflow.errors import ResultUnreadable, RunNotResumable
+from otelflow.errors import ResultNotStorable, ResultUnreadable, RunNotResumable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 #: How the run of a flow stands, in what is kept of it
 RUNNING: Final = "running"
@@ -27,25 +29,49 @@ STOPPED: Final = "stopped"
 
 
 class Progress:
-    """Where the tasks of an open flow run are kept, and under which identity; it is that of all attempts.
+    """Where the tasks of an open flow run are kept, and under which identity; it is that of all attempts."""
 
-    *numbers* are those of calls whose number another process has given them, by their keys.
-    """
-
-    def __init__(
-        self, identity: str, storage: ResultStorage, *, is_resumed: bool, numbers: "Mapping[str, int] | None" = None
-    ) -> None:
+    def __init__(self, identity: str, storage: ResultStorage, *, is_resumed: bool) -> None:
         self.identity: Final = identity
         self.storage: Final = storage
         self.is_resumed: Final = is_resumed
-        self._counts: Final[Counter[str]] = Counter(numbers)
+        self._counts: Final[Counter[str]] = Counter()
+        self._calls: Final[weakref.WeakKeyDictionary[Run, str]] = weakref.WeakKeyDictionary()
         self._lock: Final = forks.new_lock()
 
-    def number(self, key: str) -> int:
-        """Return how many calls with the same *key* there were before."""
+    def numbered(self, key: str) -> str:
+        """Return what stands for this call among those with the same *key*: each has a number."""
         with self._lock:
-            self._counts[key] += 1
-            return self._counts[key] - 1
+            return self._numbered(key)
+
+    def _numbered(self, key: str) -> str:
+        self._counts[key] += 1
+        return digest(key, self._counts[key] - 1)
+
+    def call_key(self, run: Run) -> str:
+        """Return what stands for the call that *run* is, always the same. Raises ResultNotStorable."""
+        key = self._calls.get(run)
+        if key is None:
+            definition: Any = run.definition
+            step = step_key(self.scope(run.parent), definition, run.args, run.kwargs)
+            with self._lock:
+                key = self._calls.get(run)
+                if key is None:
+                    key = self._calls[run] = self._numbered(step)
+        return key
+
+    def scope(self, run: Run | None) -> str:
+        """Return what stands for the innermost call around what *run* calls, or else for the run of the flow."""
+        while run is not None and not (run.kind == "flow" and _open.progress.get(run) is self):
+            if run.kind == "task":
+                with contextlib.suppress(ResultNotStorable):  # it is not kept itself, so its inputs need make no key
+                    return self.call_key(run)
+            run = run.parent
+        return self.identity
+
+    def know(self, run: Run, key: str) -> None:
+        """Let *run* be the call for which *key* stands."""
+        self._calls[run] = key
 
 
 class _Open(State):
@@ -69,11 +95,12 @@ def progress_around(run: Run | None) -> Progress | None:
     return None
 
 
-def step_key(owner: str | None, definition: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """Return what stands for the call of a task in the run *owner*; it may come several times."""
+def step_key(scope: str | None, definition: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """Return what stands for a call of a task inside of *scope*; it may come several times."""
     name = imported_name(definition.code_name)
     inputs = canonical(definition.inputs(args, kwargs))
-    return digest("run", owner, name, definition.name, digest_of_code(definition.target), inputs)
+    target = definition.target
+    return digest("run", scope, name, definition.name, identity_of(target), digest_of_code(target), inputs)
 
 
 class Passport(NamedTuple):
@@ -83,7 +110,6 @@ class Passport(NamedTuple):
     storage: ResultStorage
     is_resumed: bool
     key: str
-    number: int
 
 
 def passport_of(run: Run | None, definition: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Passport | None:
@@ -91,29 +117,31 @@ def passport_of(run: Run | None, definition: Any, args: tuple[Any, ...], kwargs:
 
     It counts as the call that it is: ask once. Raises ResultNotStorable when its inputs make no key.
     """
-    progress = progress_around(run) if definition.options.get("persist_result") else None
+    progress = progress_around(run)
     if progress is None:
         return None
     if not isinstance(progress.storage, FolderStorage):
         try:
             pickle.dumps(progress.storage)
         except Exception as error:  # noqa: BLE001 a storage of the user's, which may raise anything
-            losses.warn_once(
-                f"passport {definition.name}",
-                "%s runs in another process, where %s is not: a resumed flow runs it again (%s)",
-                definition.name,
-                repr(progress.storage),
-                error,
-            )
+            if definition.options.get("persist_result"):
+                losses.warn_once(
+                    f"passport {definition.name}",
+                    "%s runs in another process, where %s is not: a resumed flow runs it again (%s)",
+                    definition.name,
+                    repr(progress.storage),
+                    error,
+                )
             return None
-    key = step_key(progress.identity, definition, args, kwargs)
-    return Passport(progress.identity, progress.storage, progress.is_resumed, key, progress.number(key))
+    key = progress.numbered(step_key(progress.scope(run), definition, args, kwargs))
+    return Passport(progress.identity, progress.storage, progress.is_resumed, key)
 
 
 def enter_with(run: Run, passport: Passport) -> None:
-    """Let *run*, which stands for the flow in this process, be the one that *passport* is from."""
-    identity, storage, is_resumed, key, number = passport
-    _open.progress[run] = Progress(identity, storage, is_resumed=is_resumed, numbers={key: number})
+    """Let *run*, of a task whose flow is in another process, be the call that *passport* is from."""
+    identity, storage, is_resumed, key = passport
+    progress = _open.progress[run] = Progress(identity, storage, is_resumed=is_resumed)
+    progress.know(run, key)
 
 
 def key_of(run_id: str) -> str:
@@ -153,8 +181,8 @@ class FlowStep:
         is_resumed = keeping.is_resumed or (around is not None and around.is_resumed)
         identity = run.flow_run_id or ""
         if around is not None:
-            key = digest("flow", around.identity, code_name_of(run), canonical(inputs_of(run)))
-            identity = digest(key, around.number(key))
+            scope = around.scope(run.parent)
+            identity = around.numbered(digest("flow", scope, code_name_of(run), canonical(inputs_of(run))))
         self._storage = storage = keeping.storage(None if around is None else around.storage)
         self._key = key_of(identity)
         self._value_key = digest("value of a flow", identity)
@@ -196,7 +224,6 @@ class FlowStep:
     def release(self) -> None:
         """Keep that the run has stopped, unless it is done."""
         unlock, self._unlock = self._unlock, None
-        _open.progress.pop(self._run, None)
         self._end(STOPPED, None)
         if unlock is not None:
             with contextlib.suppress(OSError):  # the folder is gone

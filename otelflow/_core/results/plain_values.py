@@ -20,6 +20,7 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from otelflow._core.process.program import module_name, modules_called
 from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import ResultNotStorable, ResultUnreadable
 
@@ -150,7 +151,7 @@ class _Encoder:
         return {name: self.inner(f".{name}", getattr(value, name)) for name in fields if hasattr(value, name)}
 
     def _class_name(self, kind: type) -> str:
-        name = f"{kind.__module__}:{kind.__qualname__}"
+        name = f"{module_name(kind.__module__)}:{kind.__qualname__}"
         if not self.is_canonical and _class_called(name) is not kind:
             raise self.refuse(f"is of the class {kind.__qualname__}, which cannot be imported from {kind.__module__}")
         return name
@@ -332,11 +333,14 @@ def _base_model() -> Any:
 
 def _class_called(name: str) -> object:
     """Return what is called *name* (``module:qualified.name``) in a module that is imported, or None."""
-    module, _, qualified_name = name.partition(":")
-    place: Any = sys.modules.get(module)
-    for part in qualified_name.split("."):
-        place = getattr(place, "__dict__", {}).get(part)  # no module's own __getattr__ is called
-    return place
+    module, _, qualified_name = name.rpartition(":")
+    for place in modules_called(module):
+        item: Any = place
+        for part in qualified_name.split("."):
+            item = getattr(item, "__dict__", {}).get(part)  # no module's own __getattr__ is called
+        if item is not None:
+            return item
+    return None
 
 
 def _checked_class(name: str, is_fitting: Callable[[Any], bool]) -> Any:

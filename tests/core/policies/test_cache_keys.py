@@ -129,6 +129,7 @@ class Model(RuleBasedStateMachine):
         process.reset()
         self.storage = MemoryStorage()
         self.model = {}
+        self.bodies = {}
         self.calls = []
         self.expected_calls = []
         self.version = 0
@@ -140,6 +141,7 @@ class Model(RuleBasedStateMachine):
                 raise LookupError("three")
             return [name, number, self.version]
 
+        body = self.bodies.setdefault(name, body)
         return task(task_name=name, result_storage=self.storage, **keywords)(body)
 
     def check(self, name, number, call, *, is_refreshed=False):

@@ -1,12 +1,14 @@
 """The checkpoint of a flow run is there from its first moment on, and says how it ended."""
 
 import pickle
+import threading
+import uuid
 
 import pytest
 
 from otelflow import flow, semconv, task
 from otelflow._core.flows.definition import definition_of
-from otelflow._core.policies.checkpoints import RUNNING, STOPPED, SUCCEEDED, enter_with, key_of, passport_of
+from otelflow._core.policies.checkpoints import RUNNING, STOPPED, SUCCEEDED, key_of, passport_of
 from otelflow._core.results.records import unpacked
 from otelflow._core.results.serializers import serializer_of
 from otelflow._core.runs.current import current_run
@@ -81,7 +83,7 @@ def test_a_flow_that_keeps_nothing_leaves_its_tasks_to_themselves(spans):
     assert semconv.RUN_STORED_KEY in spans.one("task step").attributes
 
 
-def test_a_task_in_another_process_is_kept_as_it_would_be_in_its_flow(tmp_path, spans):
+def test_the_call_that_goes_to_another_process_is_the_one_that_it_would_be_in_its_flow(tmp_path, spans):
     passports = []
 
     @task(persist_result=True)
@@ -92,6 +94,7 @@ def test_a_task_in_another_process_is_kept_as_it_would_be_in_its_flow(tmp_path, 
     def send(number):
         passport = passport_of(current_run(), definition_of(step), (number,), {})
         passports.append(pickle.loads(pickle.dumps(passport)))
+        step(number)
 
     @flow(persist_result=True, result_storage=tmp_path)
     def nightly():
@@ -99,19 +102,72 @@ def test_a_task_in_another_process_is_kept_as_it_would_be_in_its_flow(tmp_path, 
         send(1)
         step(1)
 
-    @flow(flow_name="stands for it")
-    def elsewhere():
-        enter_with(current_run(), passports[0])
-        step(1)
+    nightly().execute()
+    nightly().execute()
 
-    run = nightly().execute()
-    elsewhere().execute()
-
-    assert passports[0].number == 1
     keys = [span.attributes[semconv.RUN_STORED_KEY] for span in spans.named("task step")]
-    assert len(set(keys)) == 3
-    assert len([file for file in tmp_path.iterdir() if file.name in keys]) == 3
-    assert run.status == "success"
+    assert len({*keys, *(passport.key for passport in passports)}) == 8
+    assert len([file for file in tmp_path.iterdir() if file.name in keys]) == 6
+
+
+def test_a_call_inside_of_a_task_is_found_again_whichever_of_its_like_is_run_first(tmp_path):
+    order = [1, 2]
+
+    @task(persist_result=True)
+    def draw(word):
+        return uuid.uuid4()
+
+    @task
+    def outer(number):
+        return number, draw("same")
+
+    @flow(persist_result=True, result_storage=tmp_path)
+    def nightly():
+        drawn.append(sorted(outer(number) for number in order))
+        raise LookupError("not yet")
+
+    drawn = []
+    run = nightly()
+    with pytest.raises(LookupError):
+        run.execute()
+    order.reverse()
+    with pytest.raises(LookupError):
+        nightly.resume(run.flow_id).execute()
+
+    assert drawn[0] == drawn[1]
+
+
+def test_a_task_that_goes_on_when_the_body_of_its_flow_has_failed_is_kept_too(storage):
+    drawn, begun, pause = [], threading.Event(), threading.Event()
+
+    @task(persist_result=True)
+    def draw():
+        drawn.append(1)
+
+    @task
+    def outer(run_id):
+        begun.set()
+        for _ in range(3_000):
+            if kept(storage, run_id)["state"] == STOPPED or len(drawn) == 1:
+                break
+            pause.wait(0.01)
+        draw()
+
+    @flow(persist_result=True, result_storage=storage)
+    def nightly(this_flow=None):
+        future = outer.submit("flow_id__of_test")
+        begun.wait(30)
+        if not drawn:
+            raise LookupError("not yet")
+        return future.result()
+
+    run = nightly()
+    run.flow_id = "flow_id__of_test"
+    with pytest.raises(LookupError):
+        run.execute()
+    nightly.resume(run.flow_id).execute()
+
+    assert drawn == [1]
 
 
 def test_where_nothing_is_kept_nothing_travels():
@@ -123,11 +179,11 @@ def test_where_nothing_is_kept_nothing_travels():
     def persisted():
         return passport_of(current_run(), definition_of(persisted), (), {})
 
-    @flow(persist_result=True)
+    @flow
     def nightly():
-        return plain()
+        return plain(), persisted()
 
-    assert nightly().execute().flow_return_value is None
+    assert nightly().execute().flow_return_value == (None, None)
     assert persisted() is None
 
 
