@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from otelflow._core.flows.future import Future, Submitted, failure_of, until_done
+from otelflow._core.policies.loops import sleep
 from otelflow._core.process import clock, forks, losses
 from otelflow._core.runs import open_runs
 from otelflow._core.runs.endings import SUCCESS, Ending
@@ -185,14 +186,14 @@ class Session:
 
     async def end_async(self) -> None:
         """Wait until everything has ended, while the loop goes on; ``end`` is still to be called."""
-        import asyncio  # noqa: PLC0415 a loop runs, so it is there
-
         while self.loop_tasks or (self.futures and not self.is_given_up):
             if self.loop_tasks:
+                import asyncio  # noqa: PLC0415 its loop runs, so it is there
+
                 await asyncio.wait(set(self.loop_tasks))
             for future in list(self.futures.values()):
                 await until_done(future)
-            await asyncio.sleep(0)
+            await sleep(0)
 
     @property
     def is_inherited(self) -> bool:
