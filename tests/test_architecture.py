@@ -84,6 +84,7 @@ RULES = {
     ),
     "otelflow.serve": (
         *(f"otelflow.{name}" for name in otelflow.__all__),
+        "otelflow._core.flows.future_session",
         "otelflow._core.process.forks",
         "otelflow._core.process.tallies",
         "otelflow.serve",

@@ -5,9 +5,9 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from types import FrameType
 
 from opentelemetry import trace
 
@@ -15,9 +15,6 @@ from otelflow import flow, semconv, settings, trace_environment
 from otelflow._cli._exit_codes import Terminated
 from otelflow._cli.run import RunOptions, run
 from otelflow.errors import TargetNotFound
-
-# A program that was told to end has so long; Ctrl-C and the end of a terminal have reached it without us.
-_SECONDS_TO_END: Final = 10.0
 
 
 def run_program(words: Sequence[str], name: str | None, options: RunOptions) -> int:
@@ -32,14 +29,17 @@ def run_program(words: Sequence[str], name: str | None, options: RunOptions) -> 
     flow_name = name or Path(words[0]).name
 
     def run_words() -> None:
-        process = None
+        held = HeldSignals()
         try:
-            with signals_later():  # one that came while it starts would leave a program behind that nobody knows of
-                process = subprocess.Popen([*words], executable=program, env=os.environ | trace_environment())  # noqa: S603
+            process = subprocess.Popen([*words], executable=program, env=os.environ | trace_environment())  # noqa: S603
+        except BaseException:
+            held.release()
+            raise
+        try:
+            held.release()
             code = process.wait()
         except KeyboardInterrupt as interrupt:
-            if process is not None:
-                end(process, interrupt)
+            end(process, interrupt)
             raise
         trace.get_current_span().set_attribute(semconv.PROCESS_EXIT_CODE, code)
         if code:
@@ -48,30 +48,51 @@ def run_program(words: Sequence[str], name: str | None, options: RunOptions) -> 
     return run(flow(flow_name=flow_name)(run_words)(), options, service_name=flow_name)
 
 
-@contextlib.contextmanager
-def signals_later() -> Iterator[None]:
-    """Let signals that would interrupt what is inside interrupt what comes after it."""
-    numbers: list[int] = []
-    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    handlers = {
-        getattr(signal, name): signal.signal(getattr(signal, name), lambda number, _: numbers.append(number))
-        for name in names
-    }
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
+class HeldSignals:
+    """Keeps signals until ``release()``: one that comes while the program begins would leave it alone."""
+
+    def __init__(self) -> None:
+        self._numbers: list[int] = []
+        numbers = [number for number in (signal.SIGINT, *end_signals()) if callable(signal.getsignal(number))]
+        self._handlers = {number: signal.signal(number, self._keep) for number in numbers}
+
+    def _keep(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        self._numbers.append(number)
+
+    def release(self) -> None:
+        """Let what came, and what comes, do what it did before."""
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        for number in numbers:
+        for number in self._numbers:
             signal.raise_signal(number)
 
 
+def end_signals() -> list[int]:
+    """Return the signals that end a program, besides Ctrl-C."""
+    numbers: list[int] = [signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # Windows has none
+        numbers.append(signal.SIGHUP)
+    return numbers
+
+
 def end(process: "subprocess.Popen[bytes]", interrupt: KeyboardInterrupt) -> None:
-    """Hand on the signal that has ended us, and wait for the program, which is killed when it takes too long."""
-    if isinstance(interrupt, Terminated):
-        process.send_signal(signal.Signals[str(interrupt)])
+    """Hand on the signal that has ended us, and each one after it, and wait for the program as long as it takes.
+
+    Ctrl-C has reached it without us.
+    """
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        del frame
+        process.send_signal(number)
+
+    handlers = {number: signal.signal(number, hand_on) for number in end_signals()}
     try:
-        process.wait(_SECONDS_TO_END)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        process.kill()
-        process.wait()
+        if isinstance(interrupt, Terminated):
+            process.send_signal(signal.Signals[str(interrupt)])
+        while process.returncode is None:
+            with contextlib.suppress(KeyboardInterrupt):
+                process.wait()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -13,9 +13,10 @@ _CURE: Final = "look whether the cluster is there: client.scheduler_info()"
 class Dask:
     """Runs tasks by *client*, which is closed with *exits*."""
 
-    def __init__(self, client: Any, exits: contextlib.ExitStack) -> None:
+    def __init__(self, client: Any, exits: contextlib.ExitStack, *, is_own: bool) -> None:
         self._client = client
         self._exits = exits
+        self._is_own = is_own
         try:
             threads: int = sum(client.nthreads().values())
         except Exception:  # noqa: BLE001 the cluster is gone, as the first call will find
@@ -56,6 +57,11 @@ class Dask:
         """Let go of the client, if it is ours."""
         self._exits.close()
 
+    def abandon(self) -> bool:
+        """Let go of it, and tell whether that ends what runs."""
+        self.close()
+        return self._is_own
+
 
 class DaskTaskRunner:
     """Runs submitted tasks on the workers of a Dask cluster; needs ``pip install 'otelflow[dask]'``.
@@ -86,14 +92,14 @@ class DaskTaskRunner:
         new_cluster: Any = LocalCluster
         exits = contextlib.ExitStack()
         if self.address is not None:
-            return Dask(exits.enter_context(new_client(self.address, set_as_default=False)), exits)
+            return Dask(exits.enter_context(new_client(self.address, set_as_default=False)), exits, is_own=True)
         keywords = {"threads_per_worker": 1, "dashboard_address": None, **self.cluster}
         # Dask would run a task again whose worker was killed: who asks for that says retries=.
         with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
             cluster = exits.enter_context(new_cluster(**keywords))
-        return Dask(exits.enter_context(new_client(cluster, set_as_default=False)), exits)
+        return Dask(exits.enter_context(new_client(cluster, set_as_default=False)), exits, is_own=True)
 
 
 def new_runner(client: Any = None) -> Dask:
     """Return the runner that the word ``dask`` stands for, or that of *client*, which stays the user's."""
-    return DaskTaskRunner().new_runner() if client is None else Dask(client, contextlib.ExitStack())
+    return DaskTaskRunner().new_runner() if client is None else Dask(client, contextlib.ExitStack(), is_own=False)

@@ -1,13 +1,17 @@
 """Tasks in processes of this machine: each process has its own pool of one, so that a killed one breaks no other."""
 
 import concurrent.futures
+import contextlib
 import importlib.util
 import multiprocessing
 import os
+import signal
+import threading
+from collections.abc import Iterator
 from typing import Any, Final
 
 from otelflow._core.process import clock, forks
-from otelflow.errors import ConfigurationError
+from otelflow.errors import ConfigurationError, NotSubmittable
 from otelflow.runners import _remote, _worker
 from otelflow.runners._local import checked_workers
 
@@ -21,6 +25,7 @@ class Processes:
         self._lock = forks.new_lock()
         self._idle: list[concurrent.futures.Executor] = []
         self._all: list[concurrent.futures.Executor] = []
+        self._is_abandoned = False
 
     @property
     def window(self) -> int:
@@ -29,17 +34,19 @@ class Processes:
 
     def start(self, call: Any, finished: _remote.Finished) -> None:
         """Send *call* to a process that is idle, or to a new one."""
+        if not threading.main_thread().is_alive():
+            reason = "Python begins no process any more, since the main thread has ended"
+            raise NotSubmittable(call.definition.name, reason, "let the main thread join() that of the flow")
         order = _remote.order_of(call)
         if not call.claim():
             finished()
             return
-        with self._lock:
-            pool = self._idle.pop() if self._idle else None
-        if pool is None:
-            pool = self._new_pool()
         started_ns = clock.time_ns()
+        pool = None
         try:
-            answer = pool.submit(_worker.run_order, order)
+            pool = self._idle_pool() or self._new_pool()
+            with _interrupts_blocked():
+                answer = pool.submit(_worker.run_order_of_pool, order)
         except Exception as error:  # noqa: BLE001 a pool that has just broken; the call has begun for who asks
             self._drop(pool)
             _remote.lost(call, error, started_ns)
@@ -58,6 +65,10 @@ class Processes:
             _remote.lost(call, error, started_ns)
         finished()
 
+    def _idle_pool(self) -> concurrent.futures.Executor | None:
+        with self._lock:
+            return self._idle.pop() if self._idle else None
+
     def _new_pool(self) -> concurrent.futures.Executor:
         pool: concurrent.futures.Executor
         if self._start_method is None and importlib.util.find_spec("loky") is not None:
@@ -68,11 +79,15 @@ class Processes:
             context = multiprocessing.get_context(self._start_method or "spawn")
             pool = concurrent.futures.ProcessPoolExecutor(1, context)
         with self._lock:
+            if self._is_abandoned:
+                raise concurrent.futures.CancelledError
             self._all.append(pool)
         return pool
 
     def _drop(self, pool: Any) -> None:
         with self._lock:
+            if pool not in self._all:
+                return
             self._all.remove(pool)
         pool.shutdown(wait=False)
 
@@ -82,6 +97,37 @@ class Processes:
             pools, self._all, self._idle = self._all, [], []
         for pool in pools:
             pool.shutdown()
+
+    def abandon(self) -> bool:
+        """Kill the processes, and tell that this ends what runs."""
+        with self._lock:
+            self._is_abandoned = True
+            pools, self._all, self._idle = self._all, [], []
+        for pool in pools:
+            _kill(pool)
+        return True
+
+
+def _kill(pool: Any) -> None:
+    if type(pool).__module__.partition(".")[0] == "loky":
+        pool.shutdown(wait=False, kill_workers=True)
+        return
+    for process in list((pool._processes or {}).values()):  # noqa: SLF001 it has kill_workers() from Python 3.14 on
+        process.kill()
+    pool.shutdown(wait=False)
+
+
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Let a process that begins inside hear of Ctrl-C only once its task has begun: before, it would crash."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class ProcessPoolTaskRunner:
@@ -143,6 +189,10 @@ class Executor:
 
     def close(self) -> None:
         """It is not ours to end."""
+
+    def abandon(self) -> bool:
+        """Tell that what runs is left alone."""
+        return False
 
 
 def new_runner(executor: concurrent.futures.Executor | None = None) -> Processes | Executor:

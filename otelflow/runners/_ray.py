@@ -54,6 +54,11 @@ class Ray:
         if self._is_own:
             self._ray.shutdown()
 
+    def abandon(self) -> bool:
+        """Let go of it, and tell whether that ends what runs."""
+        self.close()
+        return self._is_own
+
 
 class RayTaskRunner:
     """Runs submitted tasks on a Ray cluster; needs ``pip install 'otelflow[ray]'``.

@@ -4,6 +4,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from typing import Any, Final
 
 from opentelemetry import trace
@@ -303,5 +304,8 @@ def lost(call: Any, error: BaseException, started_ns: int, cure: str = "look for
 
 def end_lost(call: Any, error: BaseException, started_ns: int, cure: str) -> None:
     """Do as ``lost``, in the context of *call*."""
+    if call.session.is_given_up:  # which has killed it
+        call.end_unrun(Ending(semconv.CANCELLATION, CancelledError()), started_ns)
+        return
     trouble = WorkerLost(call.definition.name, f"{type_name(error)}: {safe_str(error, _TEXT)}".rstrip(": "), cure)
     call.end_unrun(Ending(semconv.ERROR, trouble, semconv.PROCESS_LOST), started_ns)

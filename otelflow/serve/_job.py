@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from otelflow import Flow
+from otelflow._core.flows.future_session import give_up_where
 from otelflow._core.process import forks
 from otelflow.serve._occasion import Occasion, current
 
@@ -44,7 +45,11 @@ class Job:
         return not self._thread.is_alive()
 
     def cancel(self) -> None:
-        """Raise in the flow what cancels it, at its next step of Python, or in its task."""
+        """Raise in the flow what cancels it, at its next step of Python, or in its task; what it has submitted ends."""
+        self._interrupt()
+        give_up_where(current, self.occasion)
+
+    def _interrupt(self) -> None:
         with self._lock:
             if not self._is_in_flow:
                 return

@@ -97,3 +97,19 @@ def test_sigterm_is_handed_on_and_what_the_program_does_then_is_waited_for(flows
 
     assert (process.returncode, out) == (143, "bye\n"), err
     assert stored(store)[1]["flow sh"].attributes["otelflow.run.result"] == "cancellation"
+
+
+def test_a_second_sigterm_is_handed_on_too_and_no_program_is_left_alone(flows, store, environment_of):
+    script = "trap 'trap \"echo two; exit 7\" TERM; echo one' TERM; echo begun; while :; do sleep 0.05; done"
+    with subprocess.Popen(
+        [sys.executable, "-m", "otelflow", "exec", "--", "sh", "-c", script],
+        cwd=flows, env=environment_of(store), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "one\n"
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+
+    assert (process.returncode, out) == (143, "two\n"), err
+    assert stored(store)[1]["flow sh"].attributes["otelflow.run.result"] == "cancellation"

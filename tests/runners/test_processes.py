@@ -3,9 +3,11 @@
 import concurrent.futures
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -13,11 +15,19 @@ import otelflow
 from otelflow import Listener, flow, task
 from otelflow._core.process import losses, tallies
 from otelflow._core.runs import observers
-from otelflow.errors import ConfigurationError, NotPortable, UnfillableParameter, UpstreamFailed, WorkerLost
+from otelflow.errors import (
+    ConfigurationError,
+    NotPortable,
+    RunTimeout,
+    UnfillableParameter,
+    UpstreamFailed,
+    WorkerLost,
+)
 from otelflow.metrics._counts import Aggregator
 from otelflow.runners import ProcessPoolTaskRunner
 from otelflow.testing import flow_trace
 from support.metrics import Counted
+from support.programs import python
 from support.remote_tasks import (
     CALLS,
     KeywordOnly,
@@ -464,3 +474,60 @@ def test_an_exception_with_more_causes_than_pickle_can_follow_arrives_without_th
     assert (type(run.flow_return_value), str(run.flow_return_value)) == (Refused, "no 1")
     assert [call.status for call in run.executed_tasks] == ["failure"]
     assert result(spans.one("task fail_deeply")) == "failure"
+
+
+def test_a_flow_that_took_too_long_ends_its_processes_and_they_are_cancelled(spans, runner):
+    @flow(task_runner=runner, timeout=4)
+    def waits():
+        return task(time.sleep, task_name="sleep").map([120, 120, 120]).result()
+
+    with pytest.raises(RunTimeout):
+        waits().execute()
+    assert [result(span) for span in spans.named("task sleep")] == ["cancellation"] * 3
+    assert result(spans.one("map sleep")) == "cancellation"
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="this system has no such signals")
+def test_ctrl_c_while_a_process_begins_cancels_its_task(spans):
+    has_ended = threading.Event()
+
+    def interrupt_process():
+        while not has_ended.is_set():
+            for process in multiprocessing.active_children():
+                os.kill(process.pid, signal.SIGINT)
+                return
+
+    thread = threading.Thread(target=interrupt_process)
+
+    @flow(task_runner=ProcessPoolTaskRunner(1, "spawn"))
+    def sends():
+        return type(double.submit(2).exception()), double.submit(3).result()
+
+    thread.start()
+    try:
+        assert sends().execute().flow_return_value == (KeyboardInterrupt, 6)
+    finally:
+        has_ended.set()
+        thread.join(30)
+    assert sorted(result(span) for span in spans.named("task double")) == ["cancellation", "success"]
+
+
+def test_a_flow_that_outlives_the_main_thread_is_told_that_no_process_begins():
+    done = python(
+        """
+        import threading
+        from otelflow import flow, task
+
+        is_over = threading.main_thread().join
+
+        @flow(task_runner="processes")
+        def squares():
+            is_over()
+            return task(abs).map([1, 2]).result()
+
+        threading.Thread(target=lambda: squares().execute()).start()
+        """,
+        timeout=60,
+    )
+
+    assert "let the main thread join() that of the flow" in done.stderr

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from otelflow import flow, semconv
+from otelflow import flow, semconv, task
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator
 from otelflow.metrics._families import read
@@ -317,3 +317,26 @@ serve(Schedule(tick, every="200ms"))
     assert max(counts) >= 4
     assert "tick: " in program.err
     assert "runs missed, since their time had passed" in program.err
+
+
+def test_a_flow_that_waits_for_its_futures_is_cancelled_without_them(spans):
+    began, gate, has_ended = threading.Event(), threading.Event(), threading.Event()
+
+    @task
+    def slow(number):
+        began.set()
+        gate.wait(15)
+        has_ended.set()
+        return number
+
+    @flow
+    def waits():
+        return slow.map([1, 2]).result()
+
+    server = served(Schedule(waits, every="1h"), until=began, stop_seconds=0.1)
+
+    assert server.cancelled == 1
+    assert not has_ended.is_set()
+    assert spans.one("flow waits").attributes["otelflow.run.result"] == "cancellation"
+    gate.set()
+    assert has_ended.wait(_WAIT)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from otelflow._core.policies.loops import running_trio
 from otelflow._core.runs.endings import is_cancellation
 from otelflow.errors import BlockedLoop
 
@@ -125,7 +126,7 @@ class Future(concurrent.futures.Future[R]):
         if not self.done():
             try:
                 yield from until_done(self).__await__()
-            except asyncio.CancelledError:
+            except BaseException:  # of asyncio or trio: nobody waits for it any more
                 self.cancel()
                 raise
         self.was_asked = True
@@ -143,6 +144,10 @@ class Future(concurrent.futures.Future[R]):
 
 async def until_done(future: Future[Any]) -> None:
     """Return when *future* is done, however that is."""
+    trio = running_trio()
+    if trio is not None:
+        await _until_done_in_trio(trio, future)
+        return
     import asyncio  # noqa: PLC0415 a loop runs, so it is there
 
     loop = asyncio.get_running_loop()
@@ -159,6 +164,17 @@ async def until_done(future: Future[Any]) -> None:
     if not future.done():
         future.add_done_callback(wake_soon)
         await waiter
+
+
+async def _until_done_in_trio(trio: Any, future: Future[Any]) -> None:
+    token, event = trio.lowlevel.current_trio_token(), trio.Event()
+
+    def wake_soon(_: object) -> None:
+        with contextlib.suppress(trio.RunFinishedError):
+            token.run_sync_soon(event.set)
+
+    future.add_done_callback(wake_soon)
+    await event.wait()
 
 
 def settle(future: Future[Any], value: Any, error: BaseException | None) -> None:

@@ -8,6 +8,7 @@ from types import FunctionType
 from typing import Any, Final
 
 from otelflow._core.flows.future import Future, FutureList, unmapped, value_of
+from otelflow._core.policies.loops import running_trio
 from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import NotSubmittable
 
@@ -133,9 +134,12 @@ def _no_row(label: str, value: Any) -> tuple[str, str]:
 
 
 def check_submittable(definition: Any, args: Any) -> None:
-    """Raise NotSubmittable for a generator, and for a method whose object is missing."""
+    """Raise NotSubmittable for a generator, a coroutine function in trio, and for a method whose object is missing."""
     if definition.is_generator:
         raise NotSubmittable(definition.name, "it is a generator", "call it where its items are used, or return a list")
+    if definition.kind == "coroutine" and running_trio() is not None:
+        cure = "await it, or let a nursery start it: nursery.start_soon(task, …)"
+        raise NotSubmittable(definition.name, "it is a coroutine function, which trio is to run", cure)
     target = definition.target
     code = target.__code__ if isinstance(target, FunctionType) else None  # a bound method has its object
     first = code.co_varnames[:1] if code is not None and code.co_argcount else ()

@@ -1,5 +1,6 @@
 """``task.submit()`` and ``task.map()``: a call that waits for others, runs somewhere, and ends once."""
 
+import concurrent.futures
 import contextvars
 import functools
 from _thread import get_ident
@@ -30,6 +31,7 @@ from otelflow._core.runs.run import Run
 from otelflow.errors import UpstreamFailed
 
 _COROUTINE: Final = "coroutine"
+_THREADS: Final = "otelflow-task"
 
 
 class _Process(State):
@@ -55,7 +57,11 @@ def session_here() -> Session:
         choice = None if owner is _process else _choice_of(owner.flow, definition)
         runs_on_loop = owner is _process or getattr(definition, "kind", None) == _COROUTINE
         flow_run = None if owner is _process else owner
-        new_runner = functools.partial(future_runners.new_runner, choice)
+        new_runner: Any = functools.partial(future_runners.new_runner, choice)
+        if owner is _process:  # no flow waits for what is submitted there: the end of the process does
+            new_runner = functools.partial(
+                future_runners.Threads, concurrent.futures.ThreadPoolExecutor(None, _THREADS)
+            )
         session = Session(new_runner, flow_run, runs_on_loop=runs_on_loop)
         owner.session = session
     return session

@@ -2,12 +2,17 @@
 
 import concurrent.futures
 import contextlib
+import functools
 import importlib
+import os
+import queue
+import threading
 from collections.abc import Callable
 from typing import Any, Final
 
 from otelflow._core.flows.future import Submitted, running_loop
 from otelflow._core.flows.future_session import Runner
+from otelflow._core.process import forks
 from otelflow._core.text.hints import suggestion
 from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import ConfigurationError
@@ -35,6 +40,59 @@ class Inline:
     def close(self) -> None:
         """There is nothing to let go of."""
 
+    def abandon(self) -> bool:
+        """Tell that what runs is left alone."""
+        return False
+
+
+class _Pool:
+    """A pool of up to *most* threads, for which the end of the process does not wait: that is for who submits."""
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most or min(32, (os.cpu_count() or 1) + 4)  # as many as the standard one has
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._lock = forks.new_lock()
+        self._idle = 0
+        self._threads: list[threading.Thread] = []
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Let a thread do *work*. Raises RuntimeError when there is no thread, and none can begin."""
+        self._work.put(work)
+        with self._lock:
+            if self._idle:
+                self._idle -= 1
+                return
+        if len(self._threads) >= self._most:
+            return
+        thread = threading.Thread(target=self._do, name=f"otelflow-task_{len(self._threads)}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            if not self._threads:
+                raise
+        else:
+            self._threads.append(thread)
+
+    def _do(self) -> None:
+        while True:
+            try:
+                work = self._work.get_nowait()
+            except queue.Empty:
+                with self._lock:
+                    self._idle += 1
+                work = self._work.get()
+            if work is None:
+                self._work.put(None)  # for the next one
+                return
+            work()
+            del work  # it refers to all that the task was given
+
+    def close(self, *, waits: bool) -> None:
+        """End the threads when they have done what there is; wait for that, if *waits*."""
+        self._work.put(None)
+        for thread in list(self._threads) if waits else ():
+            thread.join()
+
 
 class Threads:
     """Runs tasks in the threads of *executor*, or of a pool of its own with *max_workers* threads."""
@@ -42,12 +100,15 @@ class Threads:
     window: Final = 1_000
 
     def __init__(self, executor: concurrent.futures.Executor | None = None, max_workers: int | None = None) -> None:
-        self._is_own = executor is None
-        self._executor = executor or concurrent.futures.ThreadPoolExecutor(max_workers, "otelflow-task")
+        self._executor = executor
+        self._pool = _Pool(max_workers)
 
     def start(self, call: Submitted, finished: Callable[[], None]) -> None:
         """Let a thread run *call*."""
-        self._executor.submit(self._work, call, finished)
+        if self._executor is None:
+            self._pool.submit(functools.partial(self._work, call, finished))
+        else:
+            self._executor.submit(self._work, call, finished)
 
     def _work(self, call: Submitted, finished: Callable[[], None]) -> None:
         try:
@@ -57,8 +118,12 @@ class Threads:
 
     def close(self) -> None:
         """End the threads of the pool, if it is ours."""
-        if self._is_own:
-            self._executor.shutdown()
+        self._pool.close(waits=True)
+
+    def abandon(self) -> bool:
+        """Tell that what runs is left alone."""
+        self._pool.close(waits=False)
+        return False
 
 
 def start_on_loop(call: Any) -> None:

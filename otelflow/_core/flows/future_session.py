@@ -2,12 +2,15 @@
 
 import concurrent.futures
 import contextlib
+import contextvars
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from otelflow._core.flows.future import Future, Submitted, failure_of, until_done
+from otelflow._core.policies.loops import sleep
 from otelflow._core.process import clock, forks, losses
+from otelflow._core.runs import open_runs
 from otelflow._core.runs.endings import SUCCESS, Ending
 from otelflow._core.text.hints import error_text
 from otelflow._core.text.redaction import recorded
@@ -16,6 +19,8 @@ from otelflow._core.text.safe_str import type_name
 # Of the futures that have failed, so many are asked at the end of the flow whether anybody has asked them.
 _REMEMBERED: Final = 1_000
 _LENGTH: Final = 200
+#: Processes that were killed have so long until it is noticed
+_SECONDS_OF_KILLED: Final = 3.0
 
 
 class Runner(Protocol):
@@ -30,6 +35,9 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Let go of what it has made: everything has ended, and nothing more comes."""
+
+    def abandon(self) -> bool:
+        """Let go of what it has made, though calls still run; tell whether that ends them."""
 
 
 class Session:
@@ -46,6 +54,10 @@ class Session:
         self._backlog: deque[Submitted] = deque()
         self._handed = 0
         self.started = clock.perf_counter()
+        #: That of who has submitted first
+        self.context = contextvars.copy_context()
+        #: Whether nothing is waited for any more
+        self.is_given_up = False
         #: By the id of the call: the futures of what has not ended, and the calls that have not begun
         self.futures: dict[int, Future[Any]] = {}
         self.unstarted: dict[int, Submitted] = {}
@@ -80,6 +92,9 @@ class Session:
 
     def start(self, call: Submitted) -> None:
         """Hand *call* to the runner, now or when there is room."""
+        if self.is_given_up:
+            call.future.cancel()
+            return
         try:
             runner = self.runner
         except Exception as error:  # noqa: BLE001 a pool or cluster that cannot begin is the task's error
@@ -115,6 +130,30 @@ class Session:
         for future in list(self.futures.values()):
             future.cancel()
 
+    def give_up(self) -> bool:
+        """Wait for nothing any more, as nobody needs what comes of it; tell whether something runs on.
+
+        What has not begun is cancelled, own processes are ended, and what runs in threads is left alone: who waits for
+        its future is told that it is cancelled.
+        """
+        if self.is_inherited:
+            return False
+        self.is_given_up = True
+        self.cancel()
+        with self.lock:
+            runner, self._runner = self._runner, None
+        try:
+            if runner is not None and runner.abandon():
+                concurrent.futures.wait(list(self.futures.values()), _SECONDS_OF_KILLED)
+        except Exception as error:  # noqa: BLE001 as in end()
+            losses.warn_once("runner_close", "What ran tasks could not be closed; the flow goes on", error=error)
+        left = [future for future in list(self.futures.values()) if future.call is None or future.call.loop is None]
+        for future in left:
+            future.call = None  # it is told once
+            with contextlib.suppress(concurrent.futures.InvalidStateError):  # it has just ended
+                future.set_exception(concurrent.futures.CancelledError())
+        return bool(left)
+
     def end(self, ending: Ending) -> None:
         """Wait until everything has ended; what has not begun is cancelled, unless the flow has ended well."""
         if self.is_inherited:
@@ -122,9 +161,11 @@ class Session:
         has_ended_well = ending.result == SUCCESS.result  # it may be a copy, as cloudpickle makes them
         if not has_ended_well:
             self.cancel()
-        while futures := [
-            future for future in list(self.futures.values()) if future.call is None or future.call.loop is None
-        ]:
+        while not self.is_given_up and (
+            futures := [
+                future for future in list(self.futures.values()) if future.call is None or future.call.loop is None
+            ]
+        ):
             concurrent.futures.wait(futures)
         self.flow_run = None  # which refers to this
         runner, self._runner = self._runner, None
@@ -145,14 +186,14 @@ class Session:
 
     async def end_async(self) -> None:
         """Wait until everything has ended, while the loop goes on; ``end`` is still to be called."""
-        import asyncio  # noqa: PLC0415 a loop runs, so it is there
-
-        while self.futures or self.loop_tasks:
+        while self.loop_tasks or (self.futures and not self.is_given_up):
             if self.loop_tasks:
+                import asyncio  # noqa: PLC0415 its loop runs, so it is there
+
                 await asyncio.wait(set(self.loop_tasks))
             for future in list(self.futures.values()):
                 await until_done(future)
-            await asyncio.sleep(0)
+            await sleep(0)
 
     @property
     def is_inherited(self) -> bool:
@@ -170,3 +211,11 @@ class Session:
                 failures[0].task_name,
                 error_text(type_name(error), recorded(error, _LENGTH)),
             )
+
+
+def give_up_where(variable: contextvars.ContextVar[Any], value: object) -> None:
+    """Give up what open flows have submitted where *variable* is *value*."""
+    for run in open_runs.open_runs():
+        session = run.session
+        if session is not None and session.context.get(variable) is value:
+            session.give_up()

@@ -84,6 +84,11 @@ class _Thread(threading.Thread):
             del error
 
 
+def _leaves_running(run: Run | None) -> bool:
+    """Give up what *run* has submitted, which would take longer; tell whether some of it runs on."""
+    return run is not None and run.session is not None and bool(run.session.give_up())
+
+
 class Timeout:
     """Ends a run at its deadline. A coroutine is cancelled; a function runs in a thread, where nothing can stop it."""
 
@@ -116,6 +121,7 @@ class Timeout:
                     spans.note(run, semconv.RUN_BODY_RUNNING, True)
                 raise
             if not thread.has_ended:
+                _leaves_running(run)
                 raise limit.error(run, is_running=True)
             value = thread.result()
             warn_of_awaitable(value, limit.name, "timeout")
@@ -134,7 +140,7 @@ class Timeout:
             if trio is not None:
                 with trio.move_on_after(limit.seconds):
                     return await body(*args, **kwargs)
-                raise limit.error(run, is_running=False)
+                raise limit.error(run, is_running=_leaves_running(run))
             import asyncio  # noqa: PLC0415 its loop runs, so it is there
 
             scope = asyncio.timeout(limit.seconds)
@@ -144,7 +150,7 @@ class Timeout:
             except TimeoutError as error:
                 # Not the body's own: it was cancelled at the deadline, and by nobody else.
                 if scope.expired() and isinstance(error.__cause__, asyncio.CancelledError):
-                    raise limit.error(run, is_running=False) from error.__cause__
+                    raise limit.error(run, is_running=_leaves_running(run)) from error.__cause__
                 raise
 
         return limited

@@ -61,7 +61,7 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:
     if not fork.page[0]:
         notice()
     if run.session is not None:
-        run.session.end(ending)  # what was submitted in it is a part of it
+        _end_session(run, ending, value)
     this_thread = get_ident()
     if run.closer is not None and not _reopen(run, this_thread):
         return
@@ -93,6 +93,19 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:
                 tell(observed.ended, run)
             run.recorded = None
             run.flow_run = None  # a flow's run refers to itself: without that ring it is freed at once
+
+
+def _end_session(run: Run, ending: Ending, value: object) -> None:
+    """Wait for what was submitted in *run*, which is a part of it."""
+    try:
+        run.session.end(ending)
+    except BaseException:  # Ctrl-C
+        if (
+            ending.error is not None
+        ):  # the second one, say: nobody needs what is waited for, and nobody ends *run* later
+            run.session.give_up()
+            close_run(run, ending, value)
+        raise
 
 
 def _close_inside(run: Run, ending: Ending) -> None:
@@ -188,6 +201,8 @@ def close_early(run: Run, value: object = None) -> None:
 def end_open_runs() -> None:
     """End each run that is still open, innermost first: it will not get any further."""
     for run in sorted(open_runs.open_runs(), key=lambda run: run.clock, reverse=True):
+        if run.session is not None:
+            run.session.give_up()
         if run.is_generator and not run.is_current:  # it waits for its consumer
             close_early(run)
         else:

@@ -393,3 +393,27 @@ def test_arguments_that_do_not_fit_are_the_error_of_the_future(spans):
         double.submit(1, 2).result(30)
 
     assert result(spans.one("task double")) == "error"
+
+
+def test_in_trio_plain_tasks_are_submitted_and_coroutines_are_refused_with_the_cure(spans):
+    trio = pytest.importorskip("trio")
+
+    @task
+    async def later(number):
+        await trio.sleep(0)
+        return number
+
+    @flow
+    async def mixed():
+        with pytest.raises(NotSubmittable, match="let a nursery start it"):
+            later.submit(1)
+        unasked = task(abs).submit(-1)
+        return await task(abs).submit(-2), unasked
+
+    async def execute():
+        return (await mixed().execute_async()).flow_return_value
+
+    value, unasked = trio.run(execute)
+
+    assert (value, unasked.result()) == (2, 1)
+    assert [span.attributes["otelflow.run.result"] for span in spans.named("task abs")] == ["success"] * 2

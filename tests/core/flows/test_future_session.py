@@ -1,6 +1,10 @@
 """What one flow run has submitted: it is handed over as there is room for it, and all of it is waited for."""
 
+import signal
+import sys
 import threading
+
+import pytest
 
 from otelflow import flow, task
 from otelflow._core.flows import future_runners
@@ -60,3 +64,39 @@ def test_a_task_that_submits_is_waited_for_with_all_that_it_has_submitted(spans)
     starts().execute()
     assert len(spans.named("task deeper")) == 6
     assert all(span.end_time <= spans.one("flow starts").end_time for span in spans.spans)
+
+
+def is_waiting(thread):
+    """Tell whether *thread* waits for futures."""
+    frame = sys._current_frames()[thread]
+    while frame is not None:
+        if frame.f_code.co_filename.endswith("future_session.py") and frame.f_code.co_name == "end":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def test_a_second_ctrl_c_ends_the_flow_without_what_runs(spans):
+    gate, main, has_ended = threading.Event(), threading.get_ident(), threading.Event()
+
+    @task
+    def stubborn():
+        while not is_waiting(main):
+            gate.wait(0.01)
+        signal.pthread_kill(main, signal.SIGINT)
+        gate.wait(5)
+        has_ended.set()
+
+    @flow
+    def interrupted():
+        stubborn.submit()
+        raise KeyboardInterrupt
+
+    run = interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        run.execute()
+    assert not has_ended.is_set()
+    gate.set()
+    assert has_ended.wait(30)
+    assert run.flow_state.status == "cancellation"
+    assert spans.one("flow interrupted").attributes["otelflow.run.result"] == "cancellation"

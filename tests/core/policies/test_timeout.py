@@ -433,3 +433,41 @@ def test_a_generator_with_a_time_out_is_refused():
 
     with pytest.raises(ConfigurationError, match="numbers is a generator: timeout is for functions only"):
         task(timeout=3)(numbers)
+
+
+def test_a_flow_that_took_too_long_waits_for_nothing_that_it_has_submitted(spans, gate):
+    has_ended = threading.Event()
+
+    @task
+    def slow(number):
+        gate.wait(5)
+        has_ended.set()
+        return number
+
+    @flow(timeout=SOON)
+    def waits():
+        return slow.submit(1).result()
+
+    with pytest.raises(RunTimeout):
+        waits().execute()
+    assert not has_ended.is_set()
+    assert spans.one("flow waits").attributes[semconv.RUN_BODY_RUNNING] is True
+
+
+def test_an_async_flow_that_took_too_long_waits_for_no_thread(spans, gate):
+    has_ended = threading.Event()
+
+    @task
+    def slow(number):
+        gate.wait(5)
+        has_ended.set()
+        return number
+
+    @flow(timeout=SOON)
+    async def waits():
+        return await slow.submit(1)
+
+    with pytest.raises(RunTimeout):
+        asyncio.run(waits().execute_async())
+    assert not has_ended.is_set()
+    assert spans.one("flow waits").attributes[semconv.RUN_BODY_RUNNING] is True
