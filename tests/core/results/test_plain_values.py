@@ -139,7 +139,8 @@ def is_same(value, copy):
         pairs = zip(value.items(), copy.items(), strict=True)
         return len(value) == len(copy) and all(is_same(first, second) for first, second in pairs)
     if isinstance(value, list | tuple | deque):
-        return len(value) == len(copy) and all(map(is_same, value, copy))
+        has_same_room = getattr(value, "maxlen", None) == getattr(copy, "maxlen", None)
+        return has_same_room and len(value) == len(copy) and all(map(is_same, value, copy))
     if isinstance(value, set | frozenset):
         return is_same(sorted(map(ascii, value)), sorted(map(ascii, copy)))
     if isinstance(value, Order):
