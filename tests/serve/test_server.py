@@ -257,6 +257,8 @@ def short():
     print("begun", flush=True)
     time.sleep(0.5)
 
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and stays so
 chosen = Schedule({"stubborn": stubborn, "short": short}[sys.argv[1]], every="1h")
 before = signal.getsignal(signal.SIGTERM)
 cancelled = serve(chosen, stop_seconds=float(sys.argv[2]))
