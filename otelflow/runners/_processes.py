@@ -61,7 +61,9 @@ class Processes:
                 self._idle.append(pool)
             _remote.arrived(call, answer.result())
         else:
-            self._drop(pool)
+            # Python 3.13 tells that one is broken with the lock held that its shutdown() takes, and its end as an object.
+            if not isinstance(error, concurrent.futures.BrokenExecutor):
+                self._drop(pool)
             _remote.lost(call, error, started_ns)
         finished()
 

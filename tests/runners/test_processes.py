@@ -256,7 +256,7 @@ def test_lambdas_travel_where_cloudpickle_is(spans):
 
 
 def test_what_cannot_travel_is_one_error_that_names_task_argument_and_cure(spans):
-    lock_maker = task(threading.Lock, task_name="lock")
+    lock_maker = task(lambda: threading.Lock(), task_name="lock")
 
     @flow(task_runner="processes")
     def sends():
