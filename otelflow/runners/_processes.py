@@ -61,7 +61,7 @@ class Processes:
                 self._idle.append(pool)
             _remote.arrived(call, answer.result())
         else:
-            # Python 3.13 tells that one is broken with the lock held that its shutdown() takes, and its end as an object.
+            # Python 3.13 tells that one is broken with the lock held that shutdown() takes, and its end as an object.
             if not isinstance(error, concurrent.futures.BrokenExecutor):
                 self._drop(pool)
             _remote.lost(call, error, started_ns)
