@@ -111,7 +111,7 @@ class StoreSpanExporter(SpanExporter):
         if self._writer is None or self._is_shut_down or not spans:
             return not spans
         try:
-            record = framed(encode_spans(spans))
+            record = framed(encode_spans(spans, is_open=True))
             if len(record) <= LARGEST_RECORD:
                 self._writer.append(record)
                 return True

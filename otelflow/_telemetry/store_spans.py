@@ -69,6 +69,13 @@ class StoreSpanProcessor(BoundedBatchSpanProcessor):
         if self._pending_warnings:
             self._log_losses()
 
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Write the note of what is open, too; return False when something could not be written."""
+        began, worker = clock.monotonic(), self.worker
+        if self._open and worker.thread is not None and not worker.is_closed:
+            _ = worker.flush(timeout_millis / 1_000)
+        return super().force_flush(max(0, timeout_millis - round((clock.monotonic() - began) * 1_000)))
+
     # On the worker's thread
 
     def _deliver_batch(self) -> bool:
@@ -89,3 +96,5 @@ class StoreSpanProcessor(BoundedBatchSpanProcessor):
         }
         if spans and self.exporter.note_open(list(spans.values())):
             self._noted.update(dict.fromkeys(spans, self.exporter.segment))
+            for span_id in spans.keys() - self._open.keys():  # it has ended meanwhile
+                self._noted.pop(span_id, None)

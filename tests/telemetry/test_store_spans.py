@@ -100,6 +100,25 @@ def test_a_run_goes_on_in_the_segment_that_is_written_now(tracer, processor, sto
     root.end()
 
 
+def test_a_run_that_ends_while_it_is_noted_is_there_once(tracer, processor, stored, monkeypatch):
+    note_open = processor.exporter.note_open
+
+    def end_before(spans):
+        for span in spans:
+            span.end()
+        return note_open(spans)
+
+    monkeypatch.setattr(processor.exporter, "note_open", end_before)
+    with tracer.start_as_current_span("short"):
+        processor._is_first = True
+        processor._note_open()
+
+    (summary,) = stored.summaries()
+    assert (summary.name, summary.result, summary.span_count) == ("short", "success", 1)
+    assert len(stored.load(summary.trace_id).spans) == 1
+    assert processor._noted == {}
+
+
 def test_runs_that_are_short_are_written_once(tracer, processor, stored, tmp_path):
     with tracer.start_as_current_span("first"):
         until(lambda: next(stored.summaries(), None))

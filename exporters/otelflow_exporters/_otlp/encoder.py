@@ -49,20 +49,21 @@ _LONGEST_USUAL: Final = 64
 _Around: TypeAlias = tuple[bytes, bytes, bytes, bytes]
 
 
-def encode_span(span: ReadableSpan, *, is_brief: bool = False) -> bytes:
+def encode_span(span: ReadableSpan, *, is_open: bool = False, is_brief: bool = False) -> bytes:
     """Return *span* as a ``TracesData`` of one span; one that has not ended has no end.
 
-    With *is_brief* it has neither events nor links nor a status: none of them is there when a span starts.
+    With *is_open* it has none even if it ends meanwhile, on another thread. With *is_brief* it has neither events nor
+    links nor a status: none of them is there when a span starts.
     """
-    encoded = b"".join(_parts_of(span, is_brief=is_brief))
+    encoded = b"".join(_parts_of(span, is_open=is_open, is_brief=is_brief))
     return _within(_around(span.resource, span.instrumentation_scope), b"\x12" + _varint(len(encoded)) + encoded)
 
 
-def encode_spans(spans: Iterable[ReadableSpan]) -> bytes:
-    """Return *spans* as one ``TracesData``, those of the same resource and scope together."""
+def encode_spans(spans: Iterable[ReadableSpan], *, is_open: bool = False) -> bytes:
+    """Return *spans* as one ``TracesData``, those of the same resource and scope together; *is_open* as above."""
     groups: dict[_Around, list[bytes]] = {}
     for span in spans:
-        encoded = b"".join(_parts_of(span, is_brief=False))
+        encoded = b"".join(_parts_of(span, is_open=is_open, is_brief=False))
         group = groups.setdefault(_around(span.resource, span.instrumentation_scope), [])
         group += (b"\x12", _varint(len(encoded)), encoded)
     return b"".join([_within(around, b"".join(group)) for around, group in groups.items()])
@@ -75,7 +76,7 @@ def _within(around: _Around, spans: bytes) -> bytes:
     return b"".join((b"\x0a", _varint(len(outer)), outer))
 
 
-def _parts_of(span: ReadableSpan, *, is_brief: bool) -> list[bytes]:
+def _parts_of(span: ReadableSpan, *, is_open: bool, is_brief: bool) -> list[bytes]:
     context = span.get_span_context()
     if context is None:
         raise ValueError("a span without a context has no ids")
@@ -90,7 +91,7 @@ def _parts_of(span: ReadableSpan, *, is_brief: bool) -> list[bytes]:
     parts += (
         _text(0x2A, span.name),
         _KINDS[span.kind.value],
-        _TIMES.pack(_START_TAG, span.start_time or 0, _END_TAG, span.end_time or 0),
+        _TIMES.pack(_START_TAG, span.start_time or 0, _END_TAG, 0 if is_open else span.end_time or 0),
     )
     parts.append(_REMOTE_FLAGS if is_remote else _LOCAL_FLAGS)
     attributes = span.attributes

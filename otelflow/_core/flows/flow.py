@@ -122,7 +122,6 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
     objective: Objective | None = None
     buckets: Sequence[float] | None = None
     task_runner: object = None
-    flow_state: FlowState
     __otelflow__ = "flow"
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
@@ -192,6 +191,13 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         if self.flow_state.reference is not None:  # copy.copy() gives the state of the original
             object.__setattr__(self, "flow_state", copy.copy(self.flow_state))
         self.flow_state.reference = weakref.ref(self)
+
+    @state_value
+    def flow_state(self) -> FlowState:  # asked of an instance that has lost its own: pydantic's dataclasses do that
+        """Begin once more."""
+        Flow.__init__(self)
+        state: FlowState = vars(self)["flow_state"]
+        return state
 
     # What is known of the run
 

@@ -33,7 +33,8 @@ if TYPE_CHECKING:  # making a protocol takes a hundredth of an import
     class HeldFlow(Protocol):
         """The ``Flow`` that the user holds, as its run sees it."""
 
-        flow_state: "FlowState"
+        @property
+        def flow_state(self) -> "FlowState": ...
 
 
 def new_flow_id() -> str:

@@ -61,7 +61,10 @@ def test_a_dataclass_of_pydantic_may_be_a_flow():
         def main(self):
             return self.number * 2
 
-    assert Double("4").execute().flow_return_value == 8
+    double = Double("4")
+
+    assert double.status is None
+    assert double.execute().flow_return_value == 8
     with pytest.raises(pydantic.ValidationError, match="valid integer"):
         Double("four")
 

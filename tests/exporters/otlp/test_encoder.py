@@ -203,6 +203,18 @@ def test_of_a_brief_span_the_beginning_is_there():
     assert brief.name == "full"
 
 
+def test_what_is_written_as_open_has_no_end_even_if_it_has_ended():
+    span = full_span()
+
+    alone = TracesData.FromString(encode_span(span, is_open=True))
+    together = TracesData.FromString(encode_spans([span], is_open=True))
+
+    ended = TracesData.FromString(encode_span(span))
+    assert span.end_time == ended.resource_spans[0].scope_spans[0].spans[0].end_time_unix_nano > 0
+    ended.resource_spans[0].scope_spans[0].spans[0].ClearField("end_time_unix_nano")
+    assert alone == together == ended
+
+
 @pytest.mark.parametrize(
     "number", [0, 1, 127, 128, 16_383, 16_384, 2**21, 2**62, 2**63 - 1, -1, -(2**63), -(2**63) + 1]
 )
