@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from otelflow import semconv
@@ -37,5 +37,16 @@ def selector(*matchers: str) -> str:
 
 def other_than(flows: Iterable[str]) -> str:
     """Return the matcher that leaves *flows* out, or nothing."""
-    names = "|".join(re.escape(flow).replace("\\ ", " ") for flow in flows)
+    names = _pattern(flows)
     return f"flow!~{quote(names)}" if names else ""
+
+
+def one_of(flows: Sequence[str]) -> str:
+    """Return the matcher of *flows*, or nothing if there are none."""
+    if len(flows) > 1:
+        return f"flow=~{quote(_pattern(flows))}"
+    return f"flow={quote(flows[0])}" if flows else ""
+
+
+def _pattern(flows: Iterable[str]) -> str:
+    return "|".join(re.escape(flow).replace("\\ ", " ") for flow in flows)

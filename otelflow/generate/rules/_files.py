@@ -4,7 +4,7 @@ from typing import Any
 
 from otelflow.errors import MissingExtra
 from otelflow.generate.rules import _all_flows, _objectives, _telemetry
-from otelflow.generate.rules._alert import Alert, Program
+from otelflow.generate.rules._alert import Alert, Program, promtool_tests
 
 
 def rule_file(program: Program, namespace: str | None) -> str:
@@ -31,7 +31,7 @@ def rule_test_file(program: Program, rules: str) -> str:
         "rule_files": [rules],
         "evaluation_interval": "1m",
         "group_eval_order": [*(group["name"] for group in _recording_groups(program)), *(name for name, _ in groups)],
-        "tests": [test for _, alerts in groups for alert in alerts for test in alert.tests()],
+        "tests": promtool_tests(alert for _, alerts in groups for alert in alerts),
     }
     return _to_yaml(document, "promtool test rules THIS_FILE", "promtool-tests")
 

@@ -30,7 +30,7 @@ SLOW: Final = ((1.0, "3d", "6h"),)
 _A_FEW: Final = 2.5
 #: A run is stuck when it takes so many times as long as it may.
 _STUCK_AFTER: Final = 3
-_LONGEST_SCENARIO_SECONDS: Final = 2 * 86_400
+_LONGEST_SCENARIO_SECONDS: Final = 2 * 3_600
 
 
 def recorded(program: Program) -> Iterator[dict[str, Any]]:
@@ -81,7 +81,7 @@ def alerts(program: Program) -> Iterator[Alert]:
             yield stuck(alone, matcher, _STUCK_AFTER * objective.duration, flow.name)._replace(flow=flow.name)
         if objective.every is not None:
             yield _overdue(alone, flow.name, objective.every)
-            yield _never(alone, flow.name, objective.every)
+            yield _never(alone, flow.name, objective.every, program.example)
 
 
 def _burning(ratio: str, matcher: str, budget: float, windows: tuple[tuple[float, str, str], ...]) -> str:
@@ -237,7 +237,7 @@ def _overdue(program: Program, flow: str, every: float) -> Alert:
     )
 
 
-def _never(program: Program, flow: str, every: float) -> Alert:
+def _never(program: Program, flow: str, every: float, other_flow: str) -> Alert:
     is_long = every > _LONGEST_SCENARIO_SECONDS
     minutes = 20 if is_long else round(every / 60) + 5
     state = "pending" if is_long else "firing"
@@ -265,7 +265,7 @@ def _never(program: Program, flow: str, every: float) -> Alert:
         # The service of a flow that was never seen is not known, and without one Jaeger finds nothing.
         traces="",
         scenarios=(
-            scenario("when it never ran", f"{flow}-other", (flow,)),
+            scenario("when it never ran", other_flow, (flow,)),
             scenario("not when it has succeeded", flow, ()),
         ),
         flow=flow,
