@@ -94,16 +94,16 @@ def promtool_tests(alerts: Iterable[Alert]) -> list[dict[str, Any]]:
 def _test(parts: list[tuple[Alert, Scenario]]) -> dict[str, Any]:
     """Return the test in which the same scenario is played for several flows at once."""
     alert, scenario = parts[0]
-    flows = one_of([part.flow for part, _ in parts if part.flow])
+    flows = one_of([owner.flow for owner, _ in parts if owner.flow])
     selected = selector(f'alertname="{alert.name}"', f'alertstate="{scenario.state}"', flows)
-    samples = {name: values for _, each in parts for name, values in each.series.items()}
+    samples = {name: values for _, part in parts for name, values in part.series.items()}
     looks = [
         {
             "expr": f"count by ({scenario.label}) (ALERTS{selected})",
             "eval_time": moment,
             "exp_samples": [
                 {"labels": f"{{{scenario.label}={quote(value)}}}" if value else "{}", "value": 1}
-                for value in sorted(value for _, each in parts for value in each.firing[moment])
+                for value in sorted(value for _, part in parts for value in part.firing[moment])
             ],
         }
         for moment in scenario.firing
