@@ -28,6 +28,7 @@ from otelflow._cli._exit_codes import (
     ending_of,
 )
 from otelflow._cli._live import LiveDisplay
+from otelflow._core.flows.injection import checked_dependencies
 from otelflow._core.process import clock, project_files
 from otelflow._core.text.durations import in_words
 from otelflow._telemetry.accounts import leave_out
@@ -135,17 +136,12 @@ def _set_up(flow: otelflow.Flow[Any], values: Mapping[str, str]) -> otelflow.Flo
     flow.flow_state.expect_no_run()  # as above
     if flow.flow_target is None:
         raise errors.FlowNotSetUp
-    dependencies = flow.task_dependencies()
-    injected_by_type = [
-        name
-        for name, parameter in inspect.signature(flow.flow_target, eval_str=False).parameters.items()
-        if isinstance(parameter.annotation, type)
-        and any(isinstance(value, parameter.annotation) for value in dependencies.values())
-    ]
+    definition = flow.flow_state.definition
+    dependencies = checked_dependencies(flow, flow.task_dependencies())
     flow.flow_args, flow.flow_kwargs = parameters.fit(
         flow.flow_target,
         values,
-        injected=[*dependencies, *injected_by_type],
+        injected=() if definition is None else definition.injection.filled_by(dependencies),
         preset=(flow.flow_args, flow.flow_kwargs),
     )
     return flow

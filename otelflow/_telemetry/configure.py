@@ -184,9 +184,13 @@ def configure(
         earlier = telemetry = _configured.before_configure()
         if tracer_provider is not None:
             use_provider(tracer_provider)
-            telemetry = Telemetry(tracer_provider, is_host=True)
+            if telemetry is None or telemetry.provider is not tracer_provider:
+                telemetry = Telemetry(tracer_provider, is_host=True)
         elif telemetry is None or (telemetry.is_host and isinstance(telemetry.provider, ProxyTracerProvider)):
             telemetry = _new_telemetry(service_name)
+        if earlier is not None:  # what counts the runs, and sends their events, is there once
+            telemetry.metrics, telemetry.logs = earlier.metrics, earlier.logs
+            telemetry.service_name = earlier.service_name
         _configured.telemetry = telemetry
         _use_store(telemetry, store, in_force.store)
         if telemetry is earlier:

@@ -407,3 +407,44 @@ def test_what_is_logged_is_not_recorded_when_that_is_switched_off(otelflow, flow
 
     assert done.lines[0] == "one is missing"
     assert "missing" not in otelflow("show").out
+
+
+@pytest.mark.parametrize("annotation", ["Database", "Database | None", "'Database'", "typing.Optional[Database]"])
+def test_what_a_flow_injects_by_type_needs_no_param(otelflow, tmp_path, annotation):
+    (tmp_path / "shop.py").write_text(INJECTING.format(future="", annotation=annotation))
+
+    run = otelflow("run", f"{tmp_path}/shop.py:Shop", "-p", "name=x")
+
+    assert run.code == 0, run.err
+    assert run.out == "x rows\n"
+
+
+@pytest.mark.parametrize("annotation", ["str", "Readable"])
+def test_what_nothing_injects_is_missing_before_the_flow_runs(otelflow, tmp_path, annotation):
+    future = "from __future__ import annotations"
+    (tmp_path / "shop.py").write_text(INJECTING.format(future=future, annotation=annotation))
+
+    run = otelflow("run", f"{tmp_path}/shop.py:Shop", "-p", "name=x")
+
+    assert "The flow needs by_type: give --param by_type=" in run.err
+    assert "Traceback" not in run.err
+
+
+INJECTING = """
+{future}
+import typing
+from otelflow import Flow
+
+class Database:
+    rows = "rows"
+
+class Readable(typing.Protocol):
+    rows: str
+
+class Shop(Flow):
+    def main(self, name: str, by_type: {annotation}):
+        print(name, by_type.rows)
+
+    def task_dependencies(self):
+        return dict(database=Database(), text="no name")
+"""

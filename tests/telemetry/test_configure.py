@@ -726,8 +726,20 @@ def test_metrics_go_by_the_name_of_the_service_also_beside_a_host(fresh):
 
     assert [choice for choice, _ in used] == ["pull", "push", "otlp"]
     names = [resource.attributes["service.name"] for _, resource in used]
-    assert (names[:2], names[2].partition(":")[0]) == (["host", "shop"], "unknown_service")
+    assert names == ["host", "shop", "shop"], "a name that was given stays"
     assert [resource.attributes.get("team") for _, resource in used] == ["blue", "blue", None]
+
+
+def test_what_counts_the_runs_stays_when_spans_are_made_by_another_provider(fresh):
+    hosts = [TracerProvider(shutdown_on_exit=False) for _ in range(2)]
+    first = configure(tracer_provider=hosts[0], metrics=CollectorRegistry(), service_name="shop")
+
+    again = configure(tracer_provider=hosts[0])
+    other = configure(tracer_provider=hosts[1])
+
+    assert again is first
+    assert (other.metrics, other.service_name) == (first.metrics, "shop")
+    assert other.metrics is metrics.in_use() is not None
 
 
 def test_metrics_stay_in_use_and_are_chosen_by_the_setting(fresh):

@@ -144,6 +144,16 @@ class Injection:
             p.name: (p.default is None or p.default is INJECTED) and p not in by_annotation for p in self._parameters
         }
 
+    def filled_by(self, dependencies: Mapping[str, Any]) -> list[str]:
+        """Return the names of the parameters that *dependencies* would fill, if nobody passes them."""
+        named = dict.fromkeys(NAMES)
+        by_type = [
+            parameter.name
+            for parameter, kind in self._by_annotation()
+            if _of_type(kind, named, dependencies) is not _NOTHING
+        ]
+        return [*(parameter.name for parameter in self._parameters if parameter.name in dependencies), *by_type]
+
     def _by_annotation(self) -> tuple[tuple[_Parameter, type], ...]:
         if self._annotated is None:
             self._annotated = tuple(

@@ -62,5 +62,10 @@ def open_file(name: str) -> int | None:
                 _files.folder = folder
             return _files.folder.open(name, os.O_RDWR | os.O_CREAT)
     except (OSError, RuntimeError, ValueError) as error:  # a full disk, no home, a folder of another user
-        losses.warn_once("limits", _NO_FILES, error)
+        warn_of_memory(error)
         return None
+
+
+def warn_of_memory(error: Exception) -> None:
+    """Say once that limits hold in this process only, for *error*."""
+    losses.warn_once("limits", _NO_FILES, error)

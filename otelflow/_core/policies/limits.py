@@ -31,10 +31,18 @@ if TYPE_CHECKING:
 _LONGEST_NAME: Final = 200
 _MOST_PLACES: Final = 1_000
 _MOST_STARTS: Final = 10_000
-# The blocks that are entered around here, the innermost last: with the place of each, and what was held before.
-_entered: Final[ContextVar[tuple[tuple[Place | None, Mapping[str, Any]], ...]]] = ContextVar(
-    "otelflow_entered_limits", default=()
-)
+
+
+class _Block:
+    """A block of *limit* that was entered, and the place that it has, unless one was held around it."""
+
+    def __init__(self, limit: "concurrency", place: Place | None) -> None:
+        self.limit, self.place = limit, place
+        self.is_open = True
+
+
+# The blocks that were entered around here, the innermost last
+_entered: Final[ContextVar[tuple[_Block, ...]]] = ContextVar("otelflow_entered_limits", default=())
 
 
 class _Waited(State):
@@ -163,6 +171,7 @@ class concurrency(_Limit):
                 f"concurrency {name!r}: limit={brief_repr(limit, 60)} must be a whole number from 1 to {_MOST_PLACES}"
             )
         self._places = Places(name, limit)
+        self._open: list[_Block] = []
 
     def _steps(self, waiter: Waiter) -> Generator[float]:
         place = holding.places.get().get(self.name)
@@ -170,19 +179,26 @@ class concurrency(_Limit):
             yield from self._places.steps(waiter, self._timeout)
 
     def _enter(self, waiter: Waiter) -> None:
-        before = holding.places.get()
-        _entered.set((*_entered.get(), (waiter.place, before)))
+        block = _Block(self, waiter.place)
+        self._open.append(block)
+        _entered.set((*(earlier for earlier in _entered.get() if earlier.is_open), block))
         if waiter.place is not None:
-            holding.places.set({**before, self.name: waiter.place})
+            holding.places.set({**holding.places.get(), self.name: waiter.place})
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
     ) -> None:
         """Give the place back."""
-        *others, (place, before) = _entered.get()
-        _entered.set(tuple(others))
+        blocks = [block for block in reversed(_entered.get()) if block.limit is self and block.is_open]
+        # A generator, or what a framework makes of one, may be left where it was not entered: in another context.
+        block = (blocks or self._open[-1:])[0]
+        block.is_open = False
+        self._open.remove(block)
+        place = block.place
         if place is not None:
-            holding.places.set(before)
+            held = holding.places.get()
+            if held.get(self.name) is place:
+                holding.places.set({name: held[name] for name in held if name != self.name})
             place.release()
 
 

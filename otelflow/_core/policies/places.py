@@ -42,15 +42,18 @@ class Place:
         """Give the place back, if nobody else holds it."""
         with _lock:
             self._holders -= 1
-            if self._holders > 0:
-                return
-        self.give_back()
+            is_free = self._holders <= 0 and self.is_held
+            self.is_held = self.is_held and not is_free  # here: from now on nobody can share it
+        if is_free:
+            self._free()
 
     def give_back(self) -> None:
         """Give the place back, once."""
-        if not self.is_held:
-            return
-        self.is_held = False
+        if self.is_held:
+            self.is_held = False
+            self._free()
+
+    def _free(self) -> None:
         if self._descriptor is not None:
             files.unlock(self._descriptor)
             os.close(self._descriptor)
@@ -115,7 +118,7 @@ class _Lines(State):
 
     def reset(self) -> None:
         """Let go of everything."""
-        for line in self.lines.values():
+        for line in list(self.lines.values()):  # a line goes with its last place
             for place in list(line.places):
                 place.give_back()
         self.lines.clear()

@@ -49,16 +49,16 @@ class Rate:
 
     def steps(self, timeout: float | None) -> Generator[float]:
         """Yield the seconds to wait, until it may begin. Raises LimitTimeout at once if that is beyond *timeout*."""
-        began = clock.monotonic()
+        began = clock.steady()
         while True:
             with self.locked() as content:
                 if content is not None:
                     moment = self.reserve(content, began, timeout)
                     break
-            if timeout is not None and clock.monotonic() - began > timeout:
+            if timeout is not None and clock.steady() - began > timeout:
                 raise LimitTimeout(self.name, self.words, timeout)
             yield _LOCKED_LOOK
-        while (left := moment - clock.monotonic()) > 0:
+        while (left := moment - clock.steady()) > 0:
             yield left
 
     @property
@@ -67,7 +67,7 @@ class Rate:
         return f"at most {self.count} in {self.seconds:g} s"
 
     def reserve(self, content: "_Content", began: float, timeout: float | None) -> float:
-        now = clock.monotonic()
+        now = clock.steady()
         count, oldest, moments = content.read(self.count)
         moment = max(now, moments[oldest] + self.seconds)
         if timeout is not None and moment - began > timeout:
@@ -103,8 +103,10 @@ class _Content:
         self._name, self._descriptor = name, descriptor
 
     def read(self, count: int) -> tuple[int, int, list[float]]:
-        """Return *count*, the number of the oldest moment, and all moments; what was written for another count fits."""
-        content = _memory.contents.get(self._name, b"") if self._descriptor is None else self.content(count)
+        """Return *count*, the number of the oldest moment, and *count* moments: those of the file, cut or filled up."""
+        content = _memory.contents.get(self._name, b"")
+        if self._descriptor is not None and not content:
+            content = self._file_content(self._descriptor, count)
         moments: list[float] = []
         oldest = 0
         if len(content) >= _HEAD.size:
@@ -117,24 +119,43 @@ class _Content:
         newest_last = [*moments[oldest:], *moments[:oldest]][-count:]
         return count, 0, [*[_NEVER] * (count - len(newest_last)), *newest_last]
 
-    def content(self, count: int) -> bytes:
-        assert self._descriptor is not None  # noqa: S101 its only caller has looked
-        size = os.fstat(self._descriptor).st_size
-        return os.pread(self._descriptor, min(size, _HEAD.size + max(count, 10_000) * _MOMENT.size + 1), 0)
+    @staticmethod
+    def _file_content(descriptor: int, count: int) -> bytes:
+        size = os.fstat(descriptor).st_size
+        return os.pread(descriptor, min(size, _HEAD.size + max(count, 10_000) * _MOMENT.size + 1), 0)
 
     def write(self, count: int, oldest: int, changed: int, moments: list[float]) -> None:
-        """Write the moments: only the one that has changed, where the others stand there."""
+        """Write the moments to the file, or keep them in memory where that is not possible (any more)."""
         head = _HEAD.pack(count, oldest, _start_of_clock())
-        size = _HEAD.size + count * _MOMENT.size
-        if self._descriptor is None:
-            _memory.contents[self._name] = head + b"".join(map(_MOMENT.pack, moments))
-        elif changed and os.fstat(self._descriptor).st_size == size:
-            os.pwrite(self._descriptor, _MOMENT.pack(moments[changed]), _HEAD.size + changed * _MOMENT.size)
-            os.pwrite(self._descriptor, head, 0)
+        if self._descriptor is not None:
+            try:
+                self._write_file(self._descriptor, head, changed, moments)
+            except OSError as error:  # a full disk
+                limit_files.warn_of_memory(error)
+            else:
+                _memory.contents.pop(self._name, None)
+                return
+        _memory.contents[self._name] = head + b"".join(map(_MOMENT.pack, moments))
+
+    def _write_file(self, descriptor: int, head: bytes, changed: int, moments: list[float]) -> None:
+        """Write only the moment that has *changed*, where the others stand there.
+
+        When the first one has changed, they may be of another start of the machine, and all are written.
+        """
+        size = len(head) + len(moments) * _MOMENT.size
+        if changed and self._name not in _memory.contents and os.fstat(descriptor).st_size == size:
+            _write_all(descriptor, _MOMENT.pack(moments[changed]), len(head) + changed * _MOMENT.size)
+            _write_all(descriptor, head, 0)
         else:
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, head + b"".join(map(_MOMENT.pack, moments)), 0)
+            _write_all(descriptor, head + b"".join(map(_MOMENT.pack, moments)), 0)
+            os.ftruncate(descriptor, size)
+
+
+def _write_all(descriptor: int, content: bytes, offset: int) -> None:
+    written = os.pwrite(descriptor, content, offset)
+    if written < len(content):  # the disk is full now, and says so at the next attempt
+        os.pwrite(descriptor, content[written:], offset + written)
 
 
 def _start_of_clock() -> float:
-    return clock.time() - clock.monotonic()
+    return clock.time() - clock.steady()

@@ -1,6 +1,8 @@
 """Limits by name: what waits, how that is seen, and that nobody loses a place or keeps one."""
 
 import asyncio
+import contextlib
+import contextvars
 import threading
 import time
 
@@ -376,3 +378,52 @@ def test_a_thread_that_cannot_begin_keeps_no_place(monkeypatch):
 
     with concurrency("db", 1, timeout=_WAIT):
         pass
+
+
+@pytest.mark.parametrize("how", ["copied", "thread"])
+def test_a_block_may_be_left_in_another_context(how):
+    @contextlib.contextmanager
+    def dependency():  # as of FastAPI, which enters and leaves each in a context of its own
+        with concurrency("db", 1):
+            yield
+
+    block = dependency()
+    contextvars.copy_context().run(block.__enter__)
+    with pytest.raises(LimitTimeout), concurrency("db", 1, timeout=0.01):
+        pytest.fail("two are inside")
+    if how == "copied":
+        contextvars.copy_context().run(block.__exit__, None, None, None)
+    else:
+        thread = threading.Thread(target=block.__exit__, args=(None, None, None))
+        thread.start()
+        thread.join(_WAIT)
+
+    with concurrency("db", 1, timeout=_WAIT):
+        pass
+
+
+def test_blocks_that_are_left_in_the_order_in_which_they_were_entered_keep_each_its_own_place():
+    def step(name):
+        with concurrency(name, 1):
+            yield
+
+    first, second = step("a"), step("b")
+    next(first)
+    next(second)
+    first.close()
+
+    thread_of_b = threading.Thread(target=lambda: tries.append(is_free("b")))
+    tries = [is_free("a")]
+    thread_of_b.start()
+    thread_of_b.join(_WAIT)
+    second.close()
+    assert tries == [True, False]
+    assert is_free("b")
+
+
+def is_free(name):
+    try:
+        with concurrency(name, 1, timeout=0.01):
+            return True
+    except LimitTimeout:
+        return False

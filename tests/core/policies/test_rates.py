@@ -1,5 +1,6 @@
 """Rates: never more than so many in any stretch of time, in the order of arrival, across processes."""
 
+import errno
 import os
 import threading
 import time
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from otelflow import rate_limit
 from otelflow._core.policies import limit_files, rates
 from otelflow._core.policies.rates import Rate
+from otelflow._core.process import clock as clock_of_limits
 from otelflow._core.process import files, process
 from otelflow.errors import LimitTimeout
 from support.programs import Program, end
@@ -24,7 +26,7 @@ class Clock:
     def __init__(self):
         self.now = 1_000.0
 
-    def monotonic(self):
+    def steady(self):
         return self.now
 
     def time(self):
@@ -105,7 +107,7 @@ def test_a_file_with_anything_in_it_is_begun_anew(clock, content):
 
 def test_a_file_whose_head_points_beyond_its_end_is_begun_anew(clock):
     starts(Rate("api", 2, 10.0), clock, [0, 0])
-    head = rates._HEAD.pack(2, 2, clock.time() - clock.monotonic())
+    head = rates._HEAD.pack(2, 2, clock.time() - clock.steady())
     (limit_files.directory() / "api.rate").write_bytes(head + b"\0" * 16)
 
     assert starts(Rate("api", 2, 10.0), clock, [0, 0, 0]) == [1_000.0, 1_000.0, 1_010.0]
@@ -183,3 +185,32 @@ for _ in range(3):
 
     assert len(moments) == 6
     assert moments[-1] - moments[0] > 0.3
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no files of limits there")
+def test_a_full_disk_fails_nobody_and_forgets_nothing(clock, monkeypatch, caplog):
+    rate = Rate("api", 2, 10)
+    assert starts(rate, clock, [0]) == [1_000]
+    write = os.pwrite
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    assert starts(rate, clock, [0, 0, 0]) == [1_000, 1_010, 1_010]
+    monkeypatch.setattr(os, "pwrite", write)
+    assert starts(rate, clock, [0, 0]) == [1_020, 1_020]
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "Limits hold in this process only: their files cannot be used ([Errno 28] No space left on device)"
+    ]
+    rates._memory.contents.clear()
+    assert starts(rate, clock, [0]) == [1_030]
+
+
+def test_a_machine_that_slept_is_the_same_machine():
+    """Else its limits would be forgotten: the clock that stands still meanwhile seems to have begun anew."""
+    assert clock_of_limits.steady is not clock_of_limits.monotonic or not hasattr(time, "CLOCK_BOOTTIME")
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        before = time.clock_gettime(time.CLOCK_BOOTTIME)
+        assert before <= clock_of_limits.steady() <= time.clock_gettime(time.CLOCK_BOOTTIME)
