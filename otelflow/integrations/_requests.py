@@ -1,5 +1,6 @@
 """What the requests of every server have in common: what their run is called, and what their answer tells."""
 
+import inspect
 import logging
 import re
 from collections.abc import Callable
@@ -38,8 +39,8 @@ class FlowsByName:
     """
 
     def __init__(self, owner: str, flows: Flows) -> None:
-        if not (isinstance(flows, bool) or callable(flows)):
-            kinds = "True, False, or a function that names them"
+        if not (isinstance(flows, bool) or callable(flows)) or inspect.iscoroutinefunction(flows):
+            kinds = "True, False, or a plain function that names them"
             raise ConfigurationError(f"{owner}: flows must be {kinds}, not {flows!r:.60}")
         self.owner: Final = owner
         self.flows: Final = flows
@@ -50,7 +51,10 @@ class FlowsByName:
         name: str | None = usual_name
         if callable(self.flows):
             try:
-                name = self.flows(request)
+                answer: object = self.flows(request)
+                if not isinstance(answer, str | None):
+                    raise TypeError(f"{answer!r:.60} is no name: return a text, or None for no flow")
+                name = answer
             except Exception:  # the program's own function must not cost the answer
                 _logger.exception("%s: flows raised; the flow is called %s as usual", self.owner, usual_name)
         elif not self.flows:

@@ -224,10 +224,26 @@ def test_what_waits_is_delivered_before_a_signal_ends_the_server(program):
     assert program.results() == [("flow GET", "success")]
 
 
+async def name_later(request):
+    return "GET"
+
+
+@pytest.mark.parametrize("name", [7, b"GET"])
+def test_a_name_that_is_no_text_costs_no_answer(spans, caplog, name):
+    with uvicorn_serving(FlowMiddleware(application, flows=lambda scope: name)) as url:
+        answer = ask(url)
+        wait_until(lambda: spans.spans[1:])
+
+    assert answer.status == 200
+    assert spans.one("flow GET")
+    assert f"TypeError: {name!r} is no name: return a text, or None for no flow" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"flows": "GET"}, "flows must be True, False, or a function that names them, not 'GET'"),
+        ({"flows": "GET"}, "flows must be True, False, or a plain function that names them, not 'GET'"),
+        ({"flows": name_later}, "flows must be True, False, or a plain function that names them, not <function"),
         ({"metrics_path": "metrics"}, "metrics_path must be a path such as '/metrics', or None, not 'metrics'"),
         ({"response_header": "trace id"}, "response_header must be the name of a header, or None, not 'trace id'"),
     ],
