@@ -39,7 +39,8 @@ class FlowsByName:
     """
 
     def __init__(self, owner: str, flows: Flows) -> None:
-        if not (isinstance(flows, bool) or callable(flows)) or inspect.iscoroutinefunction(flows):
+        choice: object = flows
+        if not (isinstance(choice, bool) or callable(choice)) or inspect.iscoroutinefunction(choice):
             kinds = "True, False, or a plain function that names them"
             raise ConfigurationError(f"{owner}: flows must be {kinds}, not {flows!r:.60}")
         self.owner: Final = owner
@@ -51,10 +52,7 @@ class FlowsByName:
         name: str | None = usual_name
         if callable(self.flows):
             try:
-                answer: object = self.flows(request)
-                if not isinstance(answer, str | None):
-                    raise TypeError(f"{answer!r:.60} is no name: return a text, or None for no flow")
-                name = answer
+                name = _checked_name(self.flows(request))
             except Exception:  # the program's own function must not cost the answer
                 _logger.exception("%s: flows raised; the flow is called %s as usual", self.owner, usual_name)
         elif not self.flows:
@@ -68,6 +66,12 @@ class FlowsByName:
             if len(self._runs) < _MOST_FLOWS:
                 self._runs[name, body] = runner
         return runner
+
+
+def _checked_name(name: object) -> str | None:
+    if not isinstance(name, str | None):
+        raise TypeError(f"{name!r:.60} is no name: return a text, or None for no flow")
+    return name
 
 
 class Requests:
