@@ -147,7 +147,7 @@ ON_PUBLIC_NAMES = ("otelflow.integrations", "otelflow.prefect", "examples")
 
 # A module that is longer than a rule of thumb needs a reason.
 LONG_MODULES = {
-    "otelflow._core.flows.flow": 760,  # Flow is one class with the whole surface that OSBot-Utils has
+    "otelflow._core.flows.flow": 800,  # Flow is one class with the whole surface that OSBot-Utils has
     "otelflow._core.flows.task": 470,  # Task has the surface of OSBot-Utils, too
 }
 
