@@ -287,7 +287,7 @@ class Call:
         """Tell that it was cancelled before it ran, or stop it on its loop; the future is cancelled already."""
         if self.session.take(self):
             self.context.run(self.end_unrun, CANCELLED)
-        elif self.loop_task is not None:
+        elif self.loop is not None:
             future_runners.cancel_on_loop(self)
 
     def fail(self, error: Exception) -> None:
