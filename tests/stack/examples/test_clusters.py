@@ -144,3 +144,74 @@ def test_a_cluster_that_is_gone_is_an_error_that_names_task_and_cure(spans):
     assert isinstance(error, WorkerLost)
     assert "task 'double' is lost" in str(error)
     assert "client.scheduler_info()" in str(error)
+
+
+PROGRAM = """
+import os
+from pathlib import Path
+
+from otelflow import flow, task
+from otelflow.runners import DaskTaskRunner, RayTaskRunner
+
+
+@task
+def price(fruit):
+    print(f"priced {fruit}")
+    return len(fruit)
+
+
+@task(retries=1)
+def offer(fruit, marks):
+    mark = Path(marks, fruit)
+    if not mark.exists():
+        mark.touch()
+        raise ConnectionError("not yet")
+    return price(fruit)
+
+
+@task
+def total(prices):
+    return sum(prices)
+
+
+@task
+def refuse(process):
+    raise LookupError("no plums") if process != os.getpid() else AssertionError("it runs beside its flow")
+
+
+@flow(task_runner=RUNNER)
+def shop():
+    offers = offer.map(["apple", "fig"], [str(Path.cwd())] * 2)
+    refused = refuse.submit(os.getpid())
+    refused.wait()
+    return total.submit(offers).result()
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "runner"), [("distributed", "DaskTaskRunner(n_workers=2)"), ("ray", "RayTaskRunner(num_cpus=2)")]
+)
+def test_a_flow_on_a_cluster_is_read_back_from_jaeger_whole(
+    installed, otelflow_run, read_tree, tmp_path, package, runner
+):
+    installed(package)
+    (tmp_path / "shop.py").write_text(PROGRAM.replace("RUNNER", runner))
+
+    done, trace_id = otelflow_run("shop.py:shop")
+
+    assert done.returncode == 0, done.stderr
+    shop = read_tree(trace_id, 12)
+    assert sorted(shop.lines()) == sorted(
+        ["flow shop", "  map offer"]
+        + ["    task offer", "      ✗ attempt offer", "      attempt offer", "        task price"] * 2
+        + ["  ✗ task refuse", "  task total"]
+    )
+    assert [span.service for span in shop.find("task price")] == ["shop"] * 2
+    assert {span.event("otelflow.message")["otelflow.message.text"] for span in shop.find("task price")} == {
+        "priced apple",
+        "priced fig",
+    }
+    assert shop.event("otelflow.result")["otelflow.result.description"] == "8"
+    (refused,) = shop.find("task refuse")
+    assert refused.event("exception")["exception.type"] == "LookupError"
+    assert sorted(span.attributes["otelflow.task.map.index"] for span in shop.find("task offer")) == ["0", "1"]
