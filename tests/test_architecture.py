@@ -575,7 +575,10 @@ FORKS = "otelflow._core.process.forks"
 # What State and forks are made of
 OF_STATE = ("otelflow._core.process.process", FORKS)
 # A module, and why it makes a lock of its own
-OWN_LOCKS = {"otelflow._telemetry.span_maker": "each span has one, as the SDK's own spans have"}
+OWN_LOCKS = {
+    "otelflow._core.flows.future": "each future has one, as the standard library's own have",
+    "otelflow._telemetry.span_maker": "each span has one, as the SDK's own spans have",
+}
 
 
 def test_every_lock_is_one_that_a_forked_child_finds_free():
