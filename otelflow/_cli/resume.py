@@ -4,9 +4,8 @@ from pathlib import Path
 
 from otelflow import settings
 from otelflow._cli import _targets as targets
-from otelflow._cli.run import RunOptions, run, say_how_to_resume
+from otelflow._cli.run import RunOptions, new_flow_of, run, say_how_to_resume
 from otelflow._core.process import project_files
-from otelflow.errors import RunNotResumable
 
 
 def resume_target(target: str, run_id: str, options: RunOptions) -> int:
@@ -16,10 +15,7 @@ def resume_target(target: str, run_id: str, options: RunOptions) -> int:
     """
     project_files.use_program(targets.file_of(target))  # before its settings are read
     settings.check()
-    resume = getattr(targets.find(target), "resume", None)
-    if resume is None:
-        raise RunNotResumable(f"{target} is no function: runs are kept of those with @flow(persist_result=True)")
-    flow = resume(run_id)
+    flow = new_flow_of(targets.find(target)).resume(run_id)
     flow.flow_state.expect_no_run()  # it is run next
     code = run(flow, options, service_name=Path(targets.place_of(target)).stem)
     say_how_to_resume(target, flow)

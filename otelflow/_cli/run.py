@@ -110,14 +110,7 @@ def prepare(
 
     Raises InvalidParameter, TargetNotFound, FlowNotSetUp.
     """
-    if isinstance(target, type):
-        try:
-            flow = target()
-        except TypeError as error:
-            raise errors.TargetNotFound(
-                f"{target.__name__} cannot be made without arguments ({error}); name an instance of it"
-            ) from error
-        return _set_up(flow, values)
+    target = new_flow_of(target)
     if isinstance(target, otelflow.Flow):
         return _set_up(target, values)
     arguments = parameters.fit(target, values)
@@ -126,6 +119,18 @@ def prepare(
         raise errors.TargetNotFound(f"{target!r:.80} returns {type(flow).__name__}, not a flow")
     flow.flow_state.expect_no_run()  # it is run next, or the mistake that prevents that is reported
     return flow
+
+
+def new_flow_of(target: Any) -> Any:
+    """Return *target*, or the flow that it makes if it is a class. Raises TargetNotFound."""
+    if not isinstance(target, type):
+        return target
+    try:
+        return target()
+    except TypeError as error:
+        raise errors.TargetNotFound(
+            f"{target.__name__} cannot be made without arguments ({error}); name an instance of it"
+        ) from error
 
 
 def _set_up(flow: otelflow.Flow[Any], values: Mapping[str, str]) -> otelflow.Flow[Any]:

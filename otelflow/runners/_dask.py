@@ -1,20 +1,20 @@
 """Tasks on the workers of a Dask cluster: one of the user's, or one of this machine for each flow run."""
 
 import contextlib
+import functools
 from typing import Any, Final
 
-from otelflow._core.process import clock
 from otelflow.errors import MissingExtra
 from otelflow.runners import _remote, _worker
 
 _CURE: Final = "look whether the cluster is there: client.scheduler_info()"
 
 
-class Dask:
-    """Runs tasks by *client*, which is closed with *exits*."""
+class Dask(_remote.Sender):
+    """Runs tasks by *client*; *exits* close what is ours, and *is_own* tells whether the cluster is."""
 
     def __init__(self, client: Any, exits: contextlib.ExitStack, *, is_own: bool) -> None:
-        self._client = client
+        super().__init__(functools.partial(client.submit, _worker.run_order, pure=False), _CURE)
         self._exits = exits
         self._is_own = is_own
         try:
@@ -28,37 +28,14 @@ class Dask:
         """Enough that no thread of a worker waits for the next task."""
         return self._window
 
-    def start(self, call: Any, finished: _remote.Finished) -> None:
-        """Send *call* to the cluster."""
-        order = _remote.order_of(call)
-        if not call.claim():
-            finished()
-            return
-        started_ns = clock.time_ns()
-        try:
-            answer = self._client.submit(_worker.run_order, order, pure=False)
-        except Exception as error:  # noqa: BLE001 the cluster is gone
-            _remote.lost(call, error, started_ns, _CURE)
-            finished()
-            return
-        answer.add_done_callback(lambda done: self._answered(call, finished, done, started_ns))
-
-    def _answered(self, call: Any, finished: _remote.Finished, answer: Any, started_ns: int) -> None:
-        try:
-            text = answer.result()
-        except BaseException as error:  # noqa: BLE001 whatever it is, the worker or the cluster is lost
-            _remote.lost(call, error, started_ns, _CURE)
-        else:
-            _remote.arrived(call, text)
-        finally:
-            finished()
-
     def close(self) -> None:
         """Let go of the client, if it is ours."""
         self._exits.close()
 
     def abandon(self) -> bool:
-        """Let go of it, and tell whether that ends what runs."""
+        """Let go of it, and tell whether that ends what runs; the cluster of somebody else goes on with that alone."""
+        for answer in list(self.answers):
+            answer.release()  # so the scheduler drops what has not begun
         self.close()
         return self._is_own
 
@@ -92,7 +69,7 @@ class DaskTaskRunner:
         new_cluster: Any = LocalCluster
         exits = contextlib.ExitStack()
         if self.address is not None:
-            return Dask(exits.enter_context(new_client(self.address, set_as_default=False)), exits, is_own=True)
+            return Dask(exits.enter_context(new_client(self.address, set_as_default=False)), exits, is_own=False)
         keywords = {"threads_per_worker": 1, "dashboard_address": None, **self.cluster}
         # Dask would run a task again whose worker was killed: who asks for that says retries=.
         with dask.config.set({"distributed.scheduler.allowed-failures": 0}):

@@ -169,6 +169,7 @@ class Executor:
 
     def __init__(self, executor: concurrent.futures.Executor) -> None:
         self._executor = executor
+        self._answers: set[concurrent.futures.Future[bytes]] = set()
 
     def start(self, call: Any, finished: _remote.Finished) -> None:
         """Send *call* to the executor."""
@@ -176,12 +177,14 @@ class Executor:
         started_ns = clock.time_ns()
         answer = self._executor.submit(_worker.run_order, order)
         if call.claim():
+            self._answers.add(answer)
             answer.add_done_callback(lambda done: self._answered(call, finished, done, started_ns))
         else:
             answer.cancel()
             finished()
 
     def _answered(self, call: Any, finished: _remote.Finished, answer: Any, started_ns: int) -> None:
+        self._answers.discard(answer)
         error = concurrent.futures.CancelledError() if answer.cancelled() else answer.exception()
         if error is None:
             _remote.arrived(call, answer.result())
@@ -193,7 +196,9 @@ class Executor:
         """It is not ours to end."""
 
     def abandon(self) -> bool:
-        """Tell that what runs is left alone."""
+        """Cancel what has not begun, and tell that what runs is left alone."""
+        for answer in list(self._answers):
+            answer.cancel()
         return False
 
 

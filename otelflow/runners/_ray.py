@@ -4,14 +4,13 @@ import os
 import sys
 from typing import Any, Final
 
-from otelflow._core.process import clock
 from otelflow.errors import MissingExtra
 from otelflow.runners import _remote, _worker
 
 _CURE: Final = "look whether the cluster is there: ray status"
 
 
-class Ray:
+class Ray(_remote.Sender):
     """Runs tasks by *ray*, which is shut down at the end if it *is_own*."""
 
     def __init__(self, ray: Any, *, is_own: bool) -> None:
@@ -19,35 +18,13 @@ class Ray:
         self._is_own = is_own
         self._window = max(20 * int(ray.cluster_resources().get("CPU", 1)), 100)
         # Ray would run a task again whose worker was killed: who asks for that says retries=.
-        self._run = ray.remote(max_retries=0)(_worker.run_order)
+        run = ray.remote(max_retries=0)(_worker.run_order)
+        super().__init__(lambda order: run.remote(order).future(), _CURE)
 
     @property
     def window(self) -> int:
         """Enough that no processor waits for the next task."""
         return self._window
-
-    def start(self, call: Any, finished: _remote.Finished) -> None:
-        """Send *call* to the cluster."""
-        order = _remote.order_of(call)
-        if not call.claim():
-            finished()
-            return
-        started_ns = clock.time_ns()
-        try:
-            answer = self._run.remote(order).future()
-        except Exception as error:  # noqa: BLE001 the cluster is gone
-            _remote.lost(call, error, started_ns, _CURE)
-            finished()
-            return
-        answer.add_done_callback(lambda done: self._answered(call, finished, done, started_ns))
-
-    def _answered(self, call: Any, finished: _remote.Finished, answer: Any, started_ns: int) -> None:
-        error = answer.exception()
-        if error is None:
-            _remote.arrived(call, answer.result())
-        else:
-            _remote.lost(call, error, started_ns, _CURE)
-        finished()
 
     def close(self) -> None:
         """End the cluster, if it is ours."""

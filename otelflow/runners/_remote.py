@@ -35,6 +35,43 @@ _TEXT: Final = 300
 Finished = Callable[[], None]
 
 
+class Sender:
+    """Sends calls to a cluster with *send*, which returns the future of an answer; *cure* is for one that is lost."""
+
+    def __init__(self, send: Callable[[bytes], Any], cure: str) -> None:
+        self._send = send
+        self._cure = cure
+        #: The futures of what has not ended
+        self.answers: set[Any] = set()
+
+    def start(self, call: Any, finished: Finished) -> None:
+        """Send *call* to the cluster."""
+        order = order_of(call)
+        if not call.claim():
+            finished()
+            return
+        started_ns = clock.time_ns()
+        try:
+            answer = self._send(order)
+        except Exception as error:  # noqa: BLE001 the cluster is gone
+            lost(call, error, started_ns, self._cure)
+            finished()
+            return
+        self.answers.add(answer)
+        answer.add_done_callback(lambda done: self._answered(call, finished, done, started_ns))
+
+    def _answered(self, call: Any, finished: Finished, answer: Any, started_ns: int) -> None:
+        self.answers.discard(answer)
+        try:
+            text = answer.result()
+        except BaseException as error:  # noqa: BLE001 whatever it is, the worker or the cluster is lost
+            lost(call, error, started_ns, self._cure)
+        else:
+            arrived(call, text)
+        finally:
+            finished()
+
+
 def order_of(call: Any) -> bytes:
     """Return *call* as it travels. Raises NotPortable."""
     return call.context.run(make_order, call)  # type: ignore[no-any-return]  # it is what the next function returns

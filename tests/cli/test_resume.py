@@ -30,6 +30,17 @@ def plain(): ...
 
 class Main(Flow):
     def main(self): ...
+
+class Nightly(Flow):
+    def __init__(self):
+        super().__init__(flow_name="nightly", persist_result=True)
+
+    def main(self, last: int):
+        print(f"run {self.flow_id}", flush=True)
+        values = [fetch(page) for page in range(last)]
+        if not os.path.exists("mended"):
+            raise LookupError("down")
+        print(values)
 """
 
 
@@ -61,6 +72,17 @@ def test_a_run_that_was_killed_goes_on_with_its_parameters_and_what_was_done_is_
     assert again.err == f"otelflow: Run {run_id} has ended well: there is nothing to resume\n"
 
 
+def test_a_run_of_a_flow_class_goes_on_too(program):
+    failed = program("run", "shop.py:Nightly", "--param", "last=2")
+    run_id = re.search(r"run (flow_id__\w+)", failed.out)[1]
+    (program.folder / "mended").touch()
+
+    resumed = program("resume", "shop.py:Nightly", run_id)
+
+    assert f"otelflow: to go on with it: otelflow resume shop.py:Nightly {run_id}\n" in failed.err
+    assert (resumed.code, resumed.out) == (0, f"run {run_id}\n[[0], [1]]\n")
+
+
 def test_what_cannot_be_resumed_is_one_line_that_says_why(program):
     unknown = program("resume", "shop.py:pages", "flow_id__0")
     plain = program("resume", "shop.py:plain", "flow_id__0")
@@ -68,9 +90,7 @@ def test_what_cannot_be_resumed_is_one_line_that_says_why(program):
 
     assert unknown.err.startswith("otelflow: No run 'flow_id__0' is kept in FolderStorage(")
     assert plain.err == "otelflow: flow 'plain' keeps nothing of its runs: write @flow(persist_result=True)\n"
-    assert main.err == (
-        "otelflow: shop.py:Main is no function: runs are kept of those with @flow(persist_result=True)\n"
-    )
+    assert main.err == "otelflow: flow 'Main' keeps nothing of its runs: give it persist_result=True\n"
     assert {done.code for done in (unknown, plain, main)} == {2}
 
 

@@ -15,6 +15,7 @@ import otelflow
 from otelflow import Listener, flow, task
 from otelflow._core.process import losses, tallies
 from otelflow._core.runs import observers
+from otelflow._core.runs.current import current_run
 from otelflow.errors import (
     ConfigurationError,
     NotPortable,
@@ -43,6 +44,7 @@ from support.remote_tasks import (
     leave,
     leave_lock,
     leave_unreadable,
+    linger,
     run_flow,
     take_place,
     tell,
@@ -51,6 +53,7 @@ from support.remote_tasks import (
     wait_for_talk,
     where,
 )
+from support.servers import wait_until
 from support.spans import exceptions, result, texts
 
 METHODS = [None, "spawn", "fork"]
@@ -297,6 +300,28 @@ def test_an_executor_of_the_user_is_taken(spans):
         assert pool.submit(os.getpid).result(30) == answers[0][0]
 
     assert spans.tree() == [("flow maps", "success", [("map where", "success", [("task where", "success", [])] * 2)])]
+
+
+def test_a_flow_that_is_given_up_cancels_in_the_executor_of_the_user_what_has_not_begun(spans, tmp_path):
+    answers = []
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+
+        @flow(task_runner=pool)
+        def given_up():
+            futures = linger.map([str(tmp_path)] * 9, range(9))
+            wait_until((tmp_path / "begun-0").exists)
+            answers.append(current_run().session.give_up())
+            return {type(future.exception(30)) for future in futures}
+
+        errors = given_up().execute().flow_return_value
+        (tmp_path / "go").touch()
+        after = pool.submit(int, "7").result(30)
+
+    assert answers == [True], "one of them runs on"
+    assert errors == {concurrent.futures.CancelledError}
+    assert after == 7
+    assert (tmp_path / "done-0").exists()
+    assert not (tmp_path / "begun-4").exists()
 
 
 @pytest.mark.parametrize(

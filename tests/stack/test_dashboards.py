@@ -17,6 +17,7 @@ PROGRAM = """
 import sys, threading
 import otelflow
 from otelflow import flow, task
+from otelflow.serve import Schedule, serve
 
 class Audit(otelflow.Listener):
     def on_flow_stop(self, event):
@@ -24,7 +25,7 @@ class Audit(otelflow.Listener):
 
 otelflow.configure(listeners=[Audit()])
 
-@task(raise_on_error=False)
+@task(raise_on_error=False, retries=1, concurrency={"payments": 1})
 def charge(n):
     if n % 3 == 2:
         raise LookupError(n)
@@ -40,6 +41,7 @@ def order(n=0, until=None):
 over = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
 threading.Thread(target=order(0, over).execute).start()
+threading.Thread(target=serve, args=[Schedule(order, every="1d", name="daily")], daemon=True).start()
 n = 0
 while not over.wait(0.1):
     n += 1

@@ -114,6 +114,15 @@ def test_kubernetes_takes_the_cron_job_and_would_take_the_pods_of_argo():
         kubernetes_validate.validate(pod, "1.31", strict=True)
 
 
+def test_argo_knows_every_field_of_the_workflow():
+    models = pytest.importorskip("hera.workflows.models", reason="not installed: pip install 'otelflow[stack]'")
+    manifest = yaml.safe_load((SCHEDULE / "argo-workflow.yaml").read_text())
+
+    read = models.CronWorkflow.model_validate(manifest)  # a field that it does not know is left out
+
+    assert read.model_dump(by_alias=True, exclude_none=True, mode="json") == manifest
+
+
 def test_each_parameter_of_argo_comes_from_somewhere():
     tasks = templates()["nightly"]["dag"]["tasks"]
 

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 from otelflow import INJECTED, flow, task
 
@@ -180,3 +181,13 @@ def fail_deeply(number):
         above.__cause__ = LookupError(place)
         above = above.__cause__
     raise error
+
+
+@task
+def linger(folder, number):
+    Path(folder, f"begun-{number}").touch()
+    end = time.monotonic() + 60
+    while not Path(folder, "go").exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    Path(folder, f"done-{number}").touch()

@@ -73,18 +73,25 @@ F = TypeVar("F", bound="Flow[Any]")
 def _new_run(flow: "Flow[Any]") -> "FlowRun | Flow[Any]":
     """Return the next run of *flow*, or a generator flow itself, which begins when its value is iterated."""
     state = flow.flow_state
-    if state.definition is None:
-        _ = flow.setup()
-        if state.definition is None:  # a user's class has a setup() of its own
-            _ = Flow.setup(flow)
-    definition = state.definition
-    assert definition is not None  # noqa: S101 setup() has set it
+    definition = _definition(flow)
     state.expect_no_run()
     if definition.is_generator:
         run_class = definition.run_class(FlowRun)
         state.return_value = definition.drive(lambda _args, _kwargs: run_class(flow, definition))()
         return flow
     return definition.run_class(FlowRun)(flow, definition)
+
+
+def _definition(flow: "Flow[Any]") -> Definition:
+    """Return what *flow* runs, which is its ``main`` unless it is set up. Raises FlowNotSetUp."""
+    state = flow.flow_state
+    if state.definition is None:
+        _ = flow.setup()
+        if state.definition is None:  # a user's class has a setup() of its own
+            _ = Flow.setup(flow)
+    definition = state.definition
+    assert definition is not None  # noqa: S101 setup() has set it
+    return definition
 
 
 class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
@@ -320,6 +327,33 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         self.flow_state.is_main = getattr(target, "__func__", None) is type(self).main
         _use_definition(self, Definition("A flow", target, self.flow_state.options), args, kwargs)
         self.flow_state.set_up_at(sys._getframe(1), name_of(self))  # noqa: SLF001 as above
+        return self
+
+    def resume(self, run_id: str) -> Self:
+        """Go on, at the next ``execute()``, with the run of this id (str), which has not ended well.
+
+        What it was called with is known; whatever else the flow has (attributes, ``data``) is that of this object.
+
+        Returns the flow. Raises RunNotResumable for a run that is not known, has ended well, goes on, or is another
+        flow's, and for a flow without ``persist_result=True``; FlowNotSetUp when it has nothing to run; OSError and
+        ResultUnreadable when what is kept cannot be read.
+
+        >>> class Nightly(Flow):
+        ...     def main(self, day, server):
+        ...         return f"{day} {self.flow_state.data[server]}"
+        >>> run = Nightly(persist_result=True, flow_config=Flow_Run__Config(raise_flow_error=False))
+        >>> run.setup(day="monday", server="a").execute().status
+        'failure'
+        >>> run.data["a"] = "is up"
+        >>> run.resume(run.flow_id).execute().flow_return_value
+        'monday is up'
+        """
+        from otelflow._core.flows import resuming  # noqa: PLC0415 few flows are resumed
+
+        definition = _definition(self)
+        self.flow_state.expect_no_run()  # the attempt is run next, or the error says why it is not
+        attempt, call = resuming.attempt_of(definition, run_id, name_of(self))
+        _go_on(self, attempt, call, run_id, sys._getframe(1))  # noqa: SLF001 as in setup()
         return self
 
     def set_flow_name(self, value: str | None = None) -> Self:
@@ -597,6 +631,19 @@ def _use_definition(flow: Flow[Any], definition: Definition, args: tuple[Any, ..
         state.name = definition.name
 
 
+def _go_on(
+    flow: Flow[Any],
+    attempt: Definition,
+    call: tuple[tuple[Any, ...], dict[str, Any]],
+    run_id: str,
+    frame: FrameType,
+) -> None:
+    """Let the next run of *flow* be *attempt* of the run *run_id*, which *call* began."""
+    _use_definition(flow, attempt, *call)
+    flow.flow_id = flow.flow_state.used_id = run_id
+    flow.flow_state.set_up_at(frame, name_of(flow))
+
+
 def _overrides_main(flow: Flow[Any]) -> bool:
     return type(flow).main is not Flow.main
 
@@ -675,10 +722,10 @@ def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..
         options.get("task_runner"),
     )
 
-    def set_up(args: tuple[Any, ...], kwargs: dict[str, Any], attempt: Definition = definition) -> Flow[Any]:
+    def set_up(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow[Any]:
         flow: Flow[Any] = Flow(**keywords)
         flow.flow_state.data.update(options.get("data") or {})
-        _use_definition(flow, attempt, args, kwargs)
+        _use_definition(flow, definition, args, kwargs)
         return flow
 
     def new_flow(args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> Flow[Any]:
@@ -690,10 +737,9 @@ def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..
         """Return the flow, set up to go on with the run of this id, which has not ended well; see RunNotResumable."""
         from otelflow._core.flows import resuming  # noqa: PLC0415 few flows are resumed
 
-        attempt, (args, kwargs) = resuming.attempt_of(definition, run_id)
-        flow = set_up(args, kwargs, attempt)
-        flow.flow_id, flow.flow_state.has_fixed_id = run_id, True
-        flow.flow_state.set_up_at(sys._getframe(1), flow.flow_state.name)  # noqa: SLF001 as in setup()
+        attempt, call = resuming.attempt_of(definition, run_id, definition.name)
+        flow = set_up(*call)
+        _go_on(flow, attempt, call, run_id, sys._getframe(1))  # noqa: SLF001 as in setup()
         return flow
 
     if options.get("execute_on_call"):

@@ -108,7 +108,7 @@ class FlowRun(ExecutedRun):
         state = flow.flow_state
         if state.used_id is not None:  # this is not the first run: it takes an id that no run had
             state.forget_run()
-            if state.id == state.used_id and not state.has_fixed_id:
+            if state.id == state.used_id and not (state.has_fixed_id or definition.options.get("is_resumed")):
                 state.id = new_flow_id()
         state.used_id = state.id
         name = bounded_name(name_of(flow))

@@ -287,7 +287,7 @@ class Call:
         """Tell that it was cancelled before it ran, or stop it on its loop; the future is cancelled already."""
         if self.session.take(self):
             self.context.run(self.end_unrun, CANCELLED)
-        elif self.loop_task is not None:
+        elif self.loop is not None:
             future_runners.cancel_on_loop(self)
 
     def fail(self, error: Exception) -> None:
@@ -328,7 +328,8 @@ def submit_each(definition: Any, wait_for: Any, args: tuple[Any, ...], kwargs: d
     calls = []
     for index, row in enumerate(rows):
         own_args, own_kwargs = row[: len(args)], dict(zip(names, row[len(args) :], strict=True))
-        own_upstream = [*upstream, *upstream_of((), own_args, own_kwargs)]
+        own_upstream = upstream_of((), own_args, own_kwargs)
+        own_upstream = [*upstream, *own_upstream] if own_upstream else upstream  # one list for all that have no own
         calls.append(Call(definition, own_args, own_kwargs, own_upstream, session, group, index))
     futures = FutureList(call.future for call in calls)
     for call in calls:

@@ -148,8 +148,14 @@ def start_on_loop(call: Any) -> None:
 
 def cancel_on_loop(call: Any) -> None:
     """Stop *call*, which runs on its loop."""
+    task = call.loop_task
+    if task is None:  # it has just ended, in another thread
+        return
+    if running_loop() is call.loop:
+        task.cancel()  # before its next step, which might be its last
+        return
     with contextlib.suppress(RuntimeError):  # the loop is closed
-        call.loop.call_soon_threadsafe(call.loop_task.cancel)
+        call.loop.call_soon_threadsafe(task.cancel)
 
 
 def check_runner(owner: str, choice: Any) -> None:

@@ -142,17 +142,18 @@ class Session:
         self.cancel()
         with self.lock:
             runner, self._runner = self._runner, None
+        running = self._outside_of_loops()  # whose futures may end while the runner is let go of
         try:
             if runner is not None and runner.abandon():
-                concurrent.futures.wait(list(self.futures.values()), _SECONDS_OF_KILLED)
+                concurrent.futures.wait(running, _SECONDS_OF_KILLED)
+                running = self._outside_of_loops()
         except Exception as error:  # noqa: BLE001 as in end()
             losses.warn_once("runner_close", "What ran tasks could not be closed; the flow goes on", error=error)
-        left = [future for future in list(self.futures.values()) if future.call is None or future.call.loop is None]
-        for future in left:
+        for future in running:
             future.call = None  # it is told once
             with contextlib.suppress(concurrent.futures.InvalidStateError):  # it has just ended
                 future.set_exception(concurrent.futures.CancelledError())
-        return bool(left)
+        return bool(running)
 
     def end(self, ending: Ending) -> None:
         """Wait until everything has ended; what has not begun is cancelled, unless the flow has ended well."""
@@ -161,11 +162,7 @@ class Session:
         has_ended_well = ending.result == SUCCESS.result  # it may be a copy, as cloudpickle makes them
         if not has_ended_well:
             self.cancel()
-        while not self.is_given_up and (
-            futures := [
-                future for future in list(self.futures.values()) if future.call is None or future.call.loop is None
-            ]
-        ):
+        while not self.is_given_up and (futures := self._outside_of_loops()):
             concurrent.futures.wait(futures)
         self.flow_run = None  # which refers to this
         runner, self._runner = self._runner, None
@@ -194,6 +191,10 @@ class Session:
             for future in list(self.futures.values()):
                 await until_done(future)
             await sleep(0)
+
+    def _outside_of_loops(self) -> list[Future[Any]]:
+        """Return the futures of what has not ended and runs on no loop."""
+        return [future for future in list(self.futures.values()) if future.call is None or future.call.loop is None]
 
     @property
     def is_inherited(self) -> bool:

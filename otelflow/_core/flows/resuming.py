@@ -14,22 +14,23 @@ from otelflow.errors import RunNotResumable
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
-def attempt_of(definition: Definition, run_id: object) -> tuple[Definition, Call]:
-    """Return what a new attempt of the run *run_id* runs, and what it is called with.
+def attempt_of(definition: Definition, run_id: object, flow_name: str) -> tuple[Definition, Call]:
+    """Return what a new attempt of the run *run_id* of the flow *flow_name* runs, and what it is called with.
 
     Raises RunNotResumable, ResultUnreadable, OSError.
     """
     options = {**definition.options, "is_resumed": True}
     keeping = keeping_of(definition.target, options) if options.get("persist_result") else None
     if keeping is None:
-        raise RunNotResumable(f"flow {definition.name!r} keeps nothing of its runs: write @flow(persist_result=True)")
+        place = "write @flow(persist_result=True)" if definition.owner == "@flow" else "give it persist_result=True"
+        raise RunNotResumable(f"flow {flow_name!r} keeps nothing of its runs: {place}")
     if not isinstance(run_id, str) or not run_id:
         raise RunNotResumable(f"the id of a run is a text such as 'flow_id__0123abcd', not {brief_repr(run_id, 60)}")
     checkpoint = checkpoint_of(keeping, run_id, imported_name(definition.code_name))
     if checkpoint.source != digest_of_code(definition.target):
         losses.logger.warning(
             "flow %s: its code has changed since run %s began; tasks whose own code is the same are not run again",
-            definition.name,
+            flow_name,
             run_id,
         )
     attempt = Definition(definition.owner, definition.target, options)

@@ -5,6 +5,7 @@ Whatever is wrong with what is kept, the body runs and its value comes out: it i
 
 import functools
 import inspect
+import math
 import sys
 from collections.abc import Mapping
 from typing import Any, Final
@@ -12,6 +13,7 @@ from typing import Any, Final
 from otelflow._core.policies.cache_keys import CachePolicy, policy_of
 from otelflow._core.policies.cache_steps import Step, TaskStep
 from otelflow._core.policies.checkpoints import FlowStep
+from otelflow._core.policies.delays import seconds_of
 from otelflow._core.policies.keeping import Keeping
 from otelflow._core.policies.policy import Body
 from otelflow._core.process import clock
@@ -144,6 +146,7 @@ def keeping_of(body: Body, options: Mapping[str, Any]) -> Keeping | None:
         is_persisted=is_persisted,
         is_refreshed=options.get("refresh_cache", False),
         is_resumed=options.get("is_resumed", False),
+        timeout=math.inf if options.get("timeout") is None else seconds_of(options["timeout"]),
     )
     return keeping if policy.is_needed or is_persisted else None
 

@@ -9,7 +9,9 @@ from otelflow._core.policies.keeping import Keeping, link
 from otelflow._core.process import clock, forks, losses
 from otelflow._core.process.process import State
 from otelflow._core.results.records import Record
+from otelflow._core.runs import spans
 from otelflow._core.runs.run import Run
+from otelflow.errors import RunTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +31,7 @@ class Step(Protocol):
         """Tell whether ``record`` is what is kept, or the body is to be run; else ask again after ``pause``."""
 
     def pause(self) -> float:
-        """Return for how many seconds to wait."""
+        """Return for how many seconds to wait. Raises RunTimeout."""
 
     def reuse(self) -> Any:
         """Return the value of ``record``, and say on the span where it is from."""
@@ -109,10 +111,14 @@ class TaskStep:
         return True
 
     def pause(self) -> float:
-        """Return for how many seconds to wait."""
-        self._waiting_since = self._waiting_since or clock.perf_counter()
+        """Return for how many seconds to wait. Raises RunTimeout when it has waited for the time-out of the task."""
+        now = clock.perf_counter()
+        self._waiting_since = self._waiting_since or now
+        left = self._waiting_since + self._keeping.timeout - now
+        if left <= 0:
+            raise self._timeout()
         pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
-        return pause
+        return min(pause, left)
 
     def reuse(self) -> Any:
         """Return the value of ``record``, and say on the span where it is from."""
@@ -193,6 +199,16 @@ class TaskStep:
                 return True
         unlock()
         return True
+
+    def _timeout(self) -> RunTimeout:
+        """Return what ends the run, which has waited for too long, and say so on its span."""
+        run, seconds = self._run, self._keeping.timeout
+        self._note_wait()
+        spans.note(run, semconv.RUN_TIMEOUT, seconds)
+        spans.note(run, semconv.RUN_BODY_RUNNING, False)
+        error = RunTimeout("task", run.task_name or self._keeping.owner, seconds)
+        error.add_note("It has waited for another run that makes the value of the same cache key")
+        return error
 
     def _note_wait(self) -> None:
         if self._waiting_since and self._run.is_recording:

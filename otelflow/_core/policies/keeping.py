@@ -1,5 +1,6 @@
 """What a flow or task wants kept, and how: read from its keywords, at decoration."""
 
+import math
 from typing import Final
 
 from opentelemetry.trace import SpanContext, TraceFlags
@@ -38,6 +39,7 @@ class Keeping:
         is_persisted: bool,
         is_refreshed: bool,
         is_resumed: bool = False,
+        timeout: float = math.inf,
     ) -> None:
         self.owner: Final = owner
         self.policy: Final = policy
@@ -47,6 +49,8 @@ class Keeping:
         self.is_persisted: Final = is_persisted
         self.is_refreshed: Final = is_refreshed
         self.is_resumed: Final = is_resumed
+        #: For how many seconds it waits at most for another run that makes its value
+        self.timeout: Final = timeout
         #: Whether a value could not be kept: then nobody waits for the next
         self.is_useless = False
 

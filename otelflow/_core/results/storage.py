@@ -3,6 +3,7 @@
 Each value has a name, 64 hexadecimal digits that are made of its key.
 """
 
+import contextlib
 import os
 import re
 from collections import OrderedDict
@@ -14,6 +15,7 @@ from typing import Final, Protocol, runtime_checkable
 from otelflow._core.process import forks
 from otelflow._core.process.directories import state_directory
 from otelflow._core.process.files import StoredFile
+from otelflow._core.process.ids import new_id
 from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
 from otelflow._core.results.folder import ResultFolder
@@ -135,7 +137,11 @@ class MemoryStorage:
 
 
 class _AddressStorage:
-    """Keeps values where *url* leads, with fsspec."""
+    """Keeps values where *url* leads, with fsspec. It has no lock: several processes may make a value at once.
+
+    Object stores replace an object by one step, as is done here with a local file. Elsewhere, who reads while a value
+    is written may get a part of it, which is refused by its first line and made anew.
+    """
 
     def __init__(self, url: str) -> None:
         try:
@@ -145,6 +151,8 @@ class _AddressStorage:
         self._system, self._folder = fsspec.core.url_to_fs(url)
         self._folder = self._folder.rstrip("/")
         self._url = redact_address(url)
+        protocol = self._system.protocol
+        self._is_local = "file" in ((protocol,) if isinstance(protocol, str) else protocol)
 
     def __repr__(self) -> str:
         return self._url
@@ -159,7 +167,18 @@ class _AddressStorage:
 
     def write(self, name: str, content: bytes) -> None:
         self._system.makedirs(self._folder, exist_ok=True)
-        self._system.pipe_file(f"{self._folder}/{name}", content)  # a part of it is refused by its first line
+        path = f"{self._folder}/{name}"
+        if not self._is_local:
+            self._system.pipe_file(path, content)
+            return
+        part = Path(new_id(f"{self._folder}/.{name}-"))
+        try:
+            self._system.pipe_file(str(part), content)
+            part.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            raise
 
 
 class _Default(State):

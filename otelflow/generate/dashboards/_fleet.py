@@ -30,6 +30,19 @@ def fleet(flows: tuple[Declared, ...], prometheus: str) -> Dashboard:
     add_durations(board, semconv.FLOW_RUN_DURATION, _JOBS)
     in_progress = f"topk(10, sum by (flow) ({semconv.FLOW_RUNS_IN_PROGRESS}{{{_JOBS}}}))"
     board.add(board.lines("In progress", "The ten flows with most open runs.", (in_progress, "{{flow}}"), stacked=True))
+    board.row("Retries, limits and schedules")
+    tried = f"topk(10, sum by (flow) (increase({semconv.FLOW_RETRIES}{{{_JOBS}}}[{RATE}])))"
+    tasks = f"topk(10, sum by (flow) (increase({semconv.TASK_RETRIES}{{{_JOBS}}}[{RATE}])))"
+    lines = ((tried, "{{flow}}"), (tasks, "{{flow}}: its tasks"))
+    board.add(board.lines("Retries", "The ten flows that are tried again most.", *lines, stacked=True), 8)
+    waiting = f"topk(10, sum by (limit) (rate({semconv.LIMIT_WAIT}{{{_JOBS}}}[{RATE}])))"
+    board.add(
+        board.lines("Waiting for limits", "How many wait, on average.", (waiting, "{{limit}}"), stacked=True),
+        8,
+    )
+    missed = f"sum by (schedule, reason) (increase({semconv.SCHEDULE_MISSED_RUNS}{{{_JOBS}}}[{RATE}]))"
+    legend = "{{schedule}}: {{reason}}"
+    board.add(board.lines("Missed runs", "Of schedules of otelflow serve.", (missed, legend), stacked=True), 8)
     board.row("Telemetry")
     dropped = f"sum by (signal, reason) (increase({semconv.TELEMETRY_DROPPED}{{{_JOBS}}}[{RATE}]))"
     board.add(board.lines("Lost telemetry", "What never arrived.", (dropped, "{{signal}}: {{reason}}")))

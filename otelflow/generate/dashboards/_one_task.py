@@ -35,4 +35,6 @@ def one_task(prometheus: str, jaeger: str) -> Dashboard:
         board.lines("Failures by type of error", "What its runs raised.", (failures, "{{error_type}}"), stacked=True)
     )
     add_quantiles(board, semconv.TASK_RUN_DURATION, _TASK)
+    retries = f"sum(increase({semconv.TASK_RETRIES}{{{_TASK}}}[{RATE}]))"
+    board.add(board.lines("Retries", "How often its runs were tried again.", (retries, "retries")), 24)
     return board

@@ -2,14 +2,18 @@
 
 import asyncio
 import concurrent.futures
+import gc
 import pickle
 import threading
+import tracemalloc
 
 import pytest
 
 from otelflow import Future, as_completed, flow, task, wait
 from otelflow.errors import BlockedLoop, UpstreamFailed
 from support.spans import exceptions, result
+
+PATIENCE = 60
 
 
 @task
@@ -211,6 +215,42 @@ def test_a_callback_is_called_with_the_future():
 
     future = calls_back().execute().flow_return_value
     assert called == [future]
+
+
+def test_several_threads_wait_for_one_future_each_in_its_own_way():
+    future, done = Future("job"), []
+    waits = [
+        lambda: future.result(PATIENCE),
+        lambda: future.exception(PATIENCE),
+        lambda: future.wait(PATIENCE),
+        lambda: concurrent.futures.wait([future], PATIENCE),
+        lambda: list(concurrent.futures.as_completed([future], PATIENCE)),
+    ]
+    with pytest.raises(TimeoutError):
+        future.result(0.001)
+    threads = [threading.Thread(target=lambda look=look: (look(), done.append(future.done()))) for look in waits]
+    for thread in threads:
+        thread.start()
+
+    future.set_result(3)
+    for thread in threads:
+        thread.join(PATIENCE)
+
+    assert done == [True] * 5
+    assert future.result() == 3
+
+
+def test_a_future_takes_little_memory_while_nobody_waits_for_it():
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        futures = [Future("job") for _ in range(1_000)]
+        size = (tracemalloc.get_traced_memory()[0] - before) / len(futures)
+    finally:
+        tracemalloc.stop()
+
+    assert size < 600, "that of the standard library takes 1,500"
 
 
 def test_a_future_stays_in_its_process():

@@ -170,36 +170,98 @@ def processes():
         yield pool
 
 
-@LOCAL
-@given(steps=graphs(), places=st.sets(st.integers(0, 6)), fails=st.booleans())
-def test_what_is_cancelled_or_left_when_the_flow_ends_is_accounted_for(steps, places, fails):
-    @flow(task_runner=ThreadPoolTaskRunner(1))
+PLACES = st.sets(st.integers(0, 6))
+
+
+def cancelled_at(places, steps, function):
+    """Submit *steps*, cancel what stands at *places*, and return all futures."""
+    futures = [future for group in submitted(steps, function) for future in group]
+    for place in places:
+        if place < len(futures):
+            futures[place].cancel()
+    return futures
+
+
+def check_cancelled(steps, futures, trace, name="add_up"):
+    spans = trace.named(f"task {name}")
+    results = [span.attributes["otelflow.run.result"] for span in spans]
+    assert len(spans) == sum(max(step.rows, 1) for step in steps)
+    assert set(results) <= {"success", "failure", "skip", "cancellation"}
+    if futures is not None:
+        assert all(future.done() for future in futures)
+        assert results.count("cancellation") == sum(future.cancelled() for future in futures)
+    assert trace.open_spans == 0
+    root = trace.one("flow graph")
+    assert all(root.start_time <= span.start_time and span.end_time <= root.end_time for span in spans)
+    assert {span.context.trace_id for span in trace.spans} == {root.context.trace_id}
+
+
+def execute_with_cancellations(steps, places, runner, *, fails):
+    @flow(task_runner=runner)
     def graph():
-        futures = [future for group in submitted(steps, add_up) for future in group]
-        for place in places:
-            if place < len(futures):
-                futures[place].cancel()
+        futures = cancelled_at(places, steps, add_up)
         if fails:
             raise RuntimeError("over")
         return futures
 
-    size = sum(max(step.rows, 1) for step in steps)
+    futures = None
     with testing.flow_trace() as trace:
         if fails:
             with pytest.raises(RuntimeError, match="over"):
                 graph().execute()
         else:
             futures = graph().execute().flow_return_value
-            assert all(future.done() for future in futures)
-            results = [span.attributes["otelflow.run.result"] for span in trace.named("task add_up")]
-            assert results.count("cancellation") == sum(future.cancelled() for future in futures)
+    check_cancelled(steps, futures, trace)
 
-    spans = trace.named("task add_up")
-    assert len(spans) == size
-    assert trace.open_spans == 0
-    assert {span.attributes["otelflow.run.result"] for span in spans} <= {"success", "failure", "skip", "cancellation"}
-    root = trace.one("flow graph")
-    assert all(span.end_time <= root.end_time for span in spans)
+
+@LOCAL
+@given(steps=graphs(), places=PLACES, fails=st.booleans())
+def test_what_is_cancelled_or_left_when_the_flow_ends_is_accounted_for(steps, places, fails):
+    execute_with_cancellations(steps, places, ThreadPoolTaskRunner(1), fails=fails)
+
+
+@settings(LOCAL, max_examples=12)
+@given(steps=graphs(), places=PLACES, fails=st.booleans())
+def test_what_is_cancelled_or_left_in_processes_is_accounted_for(processes, steps, places, fails):
+    execute_with_cancellations(steps, places, processes, fails=fails)
+
+
+@LOCAL
+@given(
+    steps=graphs(),
+    places=PLACES,
+    turns=st.integers(0, 3),
+    end=st.sampled_from(["returns", "fails", "is cancelled"]),
+)
+def test_what_is_cancelled_or_left_on_a_loop_is_accounted_for(steps, places, turns, end):
+    @flow
+    async def graph():
+        futures = [future for group in submitted(steps, add_up_later) for future in group]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for place in places:
+            if place < len(futures):
+                futures[place].cancel()
+        if end == "fails":
+            raise RuntimeError("over")
+        if end == "is cancelled":
+            asyncio.current_task().cancel()
+            await asyncio.sleep(0)
+        return futures
+
+    async def run():
+        return await graph()
+
+    futures = None
+    with testing.flow_trace() as trace:
+        if end == "returns":
+            futures = asyncio.run(run()).flow_return_value
+        else:
+            with pytest.raises(RuntimeError if end == "fails" else asyncio.CancelledError):
+                asyncio.run(run())
+    check_cancelled(steps, futures, trace, "add_up_later")
+    expected = {"returns": "success", "fails": "failure", "is cancelled": "cancellation"}[end]
+    assert trace.one("flow graph").attributes["otelflow.run.result"] == expected
 
 
 def test_a_map_of_ten_thousand_is_one_span_around_them():

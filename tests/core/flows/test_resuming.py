@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from otelflow import ThreadPoolExecutor, flow, semconv, task
+from otelflow import Flow, ThreadPoolExecutor, flow, semconv, task
 from otelflow._core.runs.observers import add_observer
-from otelflow.errors import ResultUnreadable, RunNotResumable
+from otelflow.errors import FlowNotSetUp, ResultUnreadable, RunNotResumable
 from otelflow.metrics._counts import Aggregator
 from otelflow.results import MemoryStorage, load
 
@@ -367,3 +367,81 @@ def test_a_flow_that_is_executed_when_it_is_called_is_resumed_as_a_flow(shaky):
     shaky.is_mended = True
 
     assert nightly.resume("flow_id__mine").execute().flow_return_value == [[0], [1], [0]]
+
+
+@task(persist_result=True)
+def fetch(page):
+    return [page]
+
+
+class Nightly(Flow):
+    """Fetches pages, then calls what may raise."""
+
+    def __init__(self, shaky, **keywords):
+        super().__init__(**keywords)
+        self.shaky = shaky
+
+    def main(self, first, last=2):
+        values = [fetch(page) for page in range(first, last + 1)]
+        self.shaky(first)
+        return values
+
+
+def test_a_flow_class_goes_on_with_its_parameters_in_the_same_object_and_in_another(spans, shaky):
+    run = Nightly(shaky, persist_result=True).setup(first=1, last=3)
+    run_id = stopped(run)
+    stopped(run.resume(run_id))
+    shaky.is_mended = True
+
+    other = Nightly(shaky, persist_result=True, flow_name="weekly").resume(run_id).execute()
+
+    assert (other.flow_id, other.flow_return_value) == (run_id, [[1], [2], [3]])
+    assert [span.attributes.get(semconv.RUN_REPLAYED) for span in spans.named("task fetch")] == [None] * 3 + [True] * 6
+    attempts = [*spans.named("flow Nightly"), spans.one("flow weekly")]
+    assert [span.attributes[semconv.FLOW_RUN_ID] for span in attempts] == [run_id] * 3
+    assert [span.attributes[semconv.FLOW_RUN_ATTEMPT] for span in attempts] == [1, 2, 3]
+
+
+def test_a_function_that_a_flow_was_given_goes_on(shaky):
+    calls = []
+
+    @task(persist_result=True)
+    def step(page):
+        calls.append(page)
+        return page
+
+    def pages(first, *, last):
+        values = [step(page) for page in range(first, last)]
+        shaky(first)
+        return values
+
+    run_id = stopped(Flow(persist_result=True).setup(pages, 3, last=5))
+    shaky.is_mended = True
+
+    assert Flow(persist_result=True).setup(pages).resume(run_id).execute().flow_return_value == [3, 4]
+    assert calls == [3, 4]
+
+
+def test_a_flow_that_is_set_up_again_after_it_was_resumed_begins_a_run_of_its_own(shaky):
+    run = Nightly(shaky, persist_result=True).setup(first=1)
+    run_id = stopped(run)
+    shaky.is_mended = True
+    run.resume(run_id).execute()
+
+    run.setup(first=2).execute()
+
+    assert run.flow_id != run_id
+    assert run.flow_return_value == [[2]]
+    with pytest.raises(RunNotResumable, match="has ended well"):
+        run.resume(run_id)
+
+
+def test_a_flow_object_that_cannot_be_resumed_says_why(shaky):
+    run_id = stopped(Nightly(shaky, persist_result=True).setup(first=1))
+
+    with pytest.raises(RunNotResumable, match=r"^flow 'Nightly' keeps nothing of its runs: give it persist_result="):
+        Nightly(shaky).resume(run_id)
+    with pytest.raises(RunNotResumable, match=r"^Run flow_id__\w+ is one of flow .*Nightly.main, not of .*stopped$"):
+        Flow(persist_result=True).setup(stopped).resume(run_id)
+    with pytest.raises(FlowNotSetUp):
+        Flow(persist_result=True).resume(run_id)

@@ -11,6 +11,7 @@ import pytest
 from otelflow import ThreadPoolExecutor, semconv, task
 from otelflow._core.policies.cache_steps import TaskStep
 from otelflow.cache_policies import INPUTS
+from otelflow.errors import RunTimeout
 
 PATIENCE = 60
 
@@ -60,6 +61,55 @@ def test_coroutines_that_want_the_same_value_wait_without_blocking_their_loop():
 
     assert asyncio.run(many()) == [0, 1] * 5
     assert sorted(calls) == [0, 1]
+
+
+def test_one_that_waits_for_the_value_gives_up_after_its_own_timeout(spans):
+    began, may_go_on = threading.Event(), threading.Event()
+
+    def slow(number):
+        began.set()
+        assert may_go_on.wait(PATIENCE)
+        return number
+
+    patient = task(cache_policy=INPUTS)(slow)
+    hasty = task(cache_policy=INPUTS, timeout=0.1, retries=2)(slow)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(patient, 1)
+        assert began.wait(PATIENCE)
+        try:
+            with pytest.raises(RunTimeout, match=r"^task 'slow' took longer than its timeout of 0.1 s") as raised:
+                hasty(1)
+        finally:
+            may_go_on.set()
+        assert first.result(PATIENCE) == 1
+    value = hasty(1)
+
+    assert value == 1
+    assert raised.value.__notes__ == ["It has waited for another run that makes the value of the same cache key"]
+    (given_up,) = [span for span in spans.named("task slow") if semconv.RUN_TIMEOUT in span.attributes]
+    assert given_up.attributes[semconv.RUN_RESULT] == semconv.TIMEOUT
+    assert (given_up.attributes[semconv.RUN_TIMEOUT], given_up.attributes[semconv.RUN_BODY_RUNNING]) == (0.1, False)
+    assert 0.1 <= given_up.attributes[semconv.CACHE_WAIT] <= (given_up.end_time - given_up.start_time) / 1e9
+    assert spans.named("attempt slow") == []
+
+
+def test_a_coroutine_that_waits_for_the_value_gives_up_after_its_own_timeout(spans):
+    async def slow(number):
+        await asyncio.sleep(PATIENCE)
+
+    async def two():
+        first = asyncio.create_task(task(cache_policy=INPUTS)(slow)(1))
+        await asyncio.sleep(0)
+        try:
+            await task(cache_policy=INPUTS, timeout=0.05)(slow)(1)
+        finally:
+            first.cancel()
+
+    with pytest.raises(RunTimeout):
+        asyncio.run(two())
+
+    results = [span.attributes[semconv.RUN_RESULT] for span in spans.named("task slow")]
+    assert sorted(results) == [semconv.CANCELLATION, semconv.TIMEOUT]
 
 
 def test_a_failure_lets_the_next_one_try():
@@ -179,7 +229,7 @@ from otelflow.cache_policies import INPUTS
 
 folder = Path(sys.argv[1])
 
-@task(cache_policy=INPUTS, result_storage=folder / "results")
+@task(cache_policy=INPUTS, result_storage=sys.argv[3] if sys.argv[3:] else folder / "results")
 def slow(number):
     with open(folder / "calls", "a") as file:
         file.write("call\\n")
@@ -193,10 +243,10 @@ print(slow(7))
 """
 
 
-def start(folder, name):
+def start(folder, *arguments, **keywords):
     file = folder / "program.py"
     file.write_text(PROGRAM)
-    return subprocess.Popen([sys.executable, file, folder, name], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, file, folder, *arguments], stdout=subprocess.PIPE, text=True, **keywords)
 
 
 def wait_for(path):
@@ -216,6 +266,22 @@ def test_processes_that_want_the_same_value_wait_for_the_one_that_makes_it(tmp_p
 
     assert [process.communicate(timeout=PATIENCE)[0] for process in processes] == ["7\n"] * 3
     assert (tmp_path / "calls").read_text() == "call\n"
+    assert len(list((tmp_path / "results").iterdir())) == 1
+
+
+def test_processes_that_share_an_address_may_make_the_same_value_each_and_all_have_a_right_one(tmp_path):
+    address = f"file://{tmp_path}/results"
+    processes = [start(tmp_path, str(number), address, stderr=subprocess.PIPE) for number in range(2)]
+    wait_for(tmp_path / "ready-0")
+    wait_for(tmp_path / "ready-1")
+    wait_for(tmp_path / "began")
+
+    (tmp_path / "go").touch()
+
+    assert [process.communicate(timeout=PATIENCE) for process in processes] == [("7\n", "")] * 2
+    assert start(tmp_path, "late", address).communicate(timeout=PATIENCE)[0] == "7\n"
+    assert set((tmp_path / "calls").read_text().split()) == {"call"}
+    assert (tmp_path / "calls").read_text().count("call") <= 2
     assert len(list((tmp_path / "results").iterdir())) == 1
 
 

@@ -23,12 +23,15 @@ class Shelf(dict):
         self[name] = content
 
 
-@pytest.mark.parametrize("choice", ["a folder", "a path", "an address", "memory", "an object"])
+@pytest.mark.parametrize(
+    "choice", ["a folder", "a path", "an address", "an address of no files", "memory", "an object"]
+)
 def test_each_storage_brings_back_what_was_written_last(choice, tmp_path):
     choices = {
         "a folder": str(tmp_path / "results"),
         "a path": tmp_path / "results",
         "an address": f"file://{tmp_path}/results/",
+        "an address of no files": f"memory://{tmp_path}/results/",
         "memory": "memory",
         "an object": Shelf(),
     }
@@ -109,3 +112,41 @@ def test_another_process_reads_what_this_one_has_written(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
 
     assert done.stdout == "b'value'\n"
+
+
+WRITER = """
+import sys, time
+from otelflow._core.results.storage import storage_of
+
+storage = storage_of("load", sys.argv[1])
+byte, end = sys.argv[2].encode(), time.monotonic() + 60
+print("ready", flush=True)
+for number in range(400):
+    storage.write("a" * 64, byte * (300_000 if number % 2 else 3))
+    assert time.monotonic() < end
+"""
+
+
+def test_processes_that_write_the_same_value_at_an_address_leave_a_whole_one_at_every_moment(tmp_path):
+    address = f"file://{tmp_path}/results"
+    command = [sys.executable, "-c", WRITER, address]
+    processes = [subprocess.Popen([*command, byte], stdout=subprocess.PIPE) for byte in ("x", "y")]
+    chosen = storage_of("load", address)
+    contents = set()
+    while any(process.poll() is None for process in processes):
+        contents.add(chosen.read(A))
+    contents.add(chosen.read(A))
+
+    assert [process.communicate(timeout=60)[1] or process.returncode for process in processes] == [0, 0]
+    assert contents - {None} <= {byte * length for byte in (b"x", b"y") for length in (3, 300_000)}
+    assert [file.name for file in (tmp_path / "results").iterdir()] == [A]
+
+
+def test_a_value_that_cannot_be_written_at_an_address_leaves_nothing_behind(tmp_path):
+    chosen = storage_of("load", f"file://{tmp_path}/results")
+    (tmp_path / "results" / A).mkdir(parents=True)
+
+    with pytest.raises(OSError, match=A):
+        chosen.write(A, b"value")
+
+    assert [file.name for file in (tmp_path / "results").iterdir()] == [A]

@@ -113,6 +113,26 @@ def test_dashboards_ask_only_for_metrics_that_exist():
             assert set(re.findall(r"otelflow_\w+", target["expr"])) <= metrics
 
 
+@pytest.mark.parametrize(
+    ("name", "titles"),
+    [
+        ("otelflow-fleet.json", {"Retries", "Waiting for limits", "Missed runs"}),
+        ("otelflow-flow.json", {"Retries"}),
+        ("otelflow-task.json", {"Retries"}),
+    ],
+)
+def test_what_keeps_runs_waiting_has_a_panel_each(name, titles):
+    panels = {panel["title"]: panel for panel in generate_dashboards()[name]["panels"]}
+    metrics = {
+        "Retries": semconv.TASK_RETRIES,
+        "Waiting for limits": semconv.LIMIT_WAIT,
+        "Missed runs": semconv.SCHEDULE_MISSED_RUNS,
+    }
+
+    for title in titles:
+        assert any(metrics[title] in target["expr"] for target in panels[title]["targets"])
+
+
 def test_dashboards_keep_their_shape_in_grafanas_own_classes():
     grafana = pytest.importorskip("grafana_foundation_sdk.models.dashboard", reason="Grafana's schema is not installed")
     from grafana_foundation_sdk.cog.encoder import JSONEncoder

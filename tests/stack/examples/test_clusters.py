@@ -1,14 +1,19 @@
 """Tasks on real clusters, each with several worker processes: one trace, and everything that they leave behind."""
 
 import os
+from concurrent.futures import CancelledError
 
 import pytest
 
 from otelflow import as_completed, flow
+from otelflow._core.runs.current import current_run
 from otelflow.errors import UpstreamFailed, WorkerLost
 from otelflow.runners import DaskTaskRunner, RayTaskRunner
-from support.remote_tasks import Refused, die, double, fail, leave, where
+from support.remote_tasks import Refused, die, double, fail, leave, linger, where
+from support.servers import wait_until
 from support.spans import exceptions, result, texts
+
+PATIENCE = 60
 
 pytestmark = [
     pytest.mark.stack,
@@ -22,7 +27,7 @@ def cluster(request):
     if request.param == "dask":
         distributed = pytest.importorskip("distributed")
         with (
-            distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as local,
+            distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as local,
             distributed.Client(local, set_as_default=False) as client,
         ):
             yield client
@@ -97,9 +102,37 @@ def test_a_killed_worker_is_one_failed_task(spans, kind):
     assert result(spans.one("task die")) == "error"
 
 
+@pytest.mark.parametrize("kind", ["address", "client"])
+def test_a_flow_that_is_given_up_leaves_the_cluster_of_somebody_else_to_what_runs_there(spans, kind, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    answers = []
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as local,
+        distributed.Client(local, set_as_default=False) as client,
+    ):
+
+        @flow(task_runner=client if kind == "client" else DaskTaskRunner(local.scheduler_address))
+        def given_up():
+            futures = linger.map([str(tmp_path)] * 3, range(3))
+            wait_until((tmp_path / "begun-0").exists, PATIENCE)
+            answers.append(current_run().session.give_up())
+            return [type(future.exception(PATIENCE)) for future in futures]
+
+        errors = given_up().execute().flow_return_value
+        (tmp_path / "go").touch()
+        wait_until((tmp_path / "done-0").exists, PATIENCE)
+        after = client.submit(int, "7").result(PATIENCE)
+
+    assert answers == [True], "one of them runs on"
+    assert errors == [CancelledError] * 3
+    assert after == 7
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["begun-0", "done-0", "go"]
+    assert {result(span) for span in spans.named("task linger")} <= {"cancellation"}
+
+
 def test_a_cluster_that_is_gone_is_an_error_that_names_task_and_cure(spans):
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(1, threads_per_worker=1, dashboard_address=None) as local:
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as local:
         client = distributed.Client(local, set_as_default=False)
         client.close()
 
@@ -111,3 +144,74 @@ def test_a_cluster_that_is_gone_is_an_error_that_names_task_and_cure(spans):
     assert isinstance(error, WorkerLost)
     assert "task 'double' is lost" in str(error)
     assert "client.scheduler_info()" in str(error)
+
+
+PROGRAM = """
+import os
+from pathlib import Path
+
+from otelflow import flow, task
+from otelflow.runners import DaskTaskRunner, RayTaskRunner
+
+
+@task
+def price(fruit):
+    print(f"priced {fruit}")
+    return len(fruit)
+
+
+@task(retries=1)
+def offer(fruit, marks):
+    mark = Path(marks, fruit)
+    if not mark.exists():
+        mark.touch()
+        raise ConnectionError("not yet")
+    return price(fruit)
+
+
+@task
+def total(prices):
+    return sum(prices)
+
+
+@task
+def refuse(process):
+    raise LookupError("no plums") if process != os.getpid() else AssertionError("it runs beside its flow")
+
+
+@flow(task_runner=RUNNER)
+def shop():
+    offers = offer.map(["apple", "fig"], [str(Path.cwd())] * 2)
+    refused = refuse.submit(os.getpid())
+    refused.wait()
+    return total.submit(offers).result()
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "runner"), [("distributed", "DaskTaskRunner(n_workers=2)"), ("ray", "RayTaskRunner(num_cpus=2)")]
+)
+def test_a_flow_on_a_cluster_is_read_back_from_jaeger_whole(
+    installed, otelflow_run, read_tree, tmp_path, package, runner
+):
+    installed(package)
+    (tmp_path / "shop.py").write_text(PROGRAM.replace("RUNNER", runner))
+
+    done, trace_id = otelflow_run("shop.py:shop")
+
+    assert done.returncode == 0, done.stderr
+    shop = read_tree(trace_id, 12)
+    assert sorted(shop.lines()) == sorted(
+        ["flow shop", "  map offer"]
+        + ["    task offer", "      ✗ attempt offer", "      attempt offer", "        task price"] * 2
+        + ["  ✗ task refuse", "  task total"]
+    )
+    assert [span.service for span in shop.find("task price")] == ["shop"] * 2
+    assert {span.event("otelflow.message")["otelflow.message.text"] for span in shop.find("task price")} == {
+        "priced apple",
+        "priced fig",
+    }
+    assert shop.event("otelflow.result")["otelflow.result.description"] == "8"
+    (refused,) = shop.find("task refuse")
+    assert refused.event("exception")["exception.type"] == "LookupError"
+    assert sorted(span.attributes["otelflow.task.map.index"] for span in shop.find("task offer")) == ["0", "1"]
