@@ -7,6 +7,8 @@ import threading
 import time
 
 from otelflow import INJECTED, flow, task
+from otelflow._core.process.settings import settings
+from otelflow._core.process.settings_table import SETTINGS
 
 
 @task
@@ -180,3 +182,21 @@ def fail_deeply(number):
         above.__cause__ = LookupError(place)
         above = above.__cause__
     raise error
+
+
+HELD = threading.Semaphore(0)
+RELEASED = threading.Event()
+
+
+def hold():
+    HELD.release()
+    return RELEASED.wait(30)
+
+
+def take_process_number(number):
+    os.getpid = lambda: number
+
+
+@task
+def settings_there():
+    return {name: getattr(settings(), name) for name in SETTINGS}
