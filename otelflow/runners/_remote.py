@@ -1,6 +1,5 @@
 """What a runner does for tasks in other processes: it sends orders, and lets reports happen in the flow."""
 
-import os
 import pickle
 import sys
 from collections.abc import Callable
@@ -16,8 +15,9 @@ from otelflow._core.flows.task import Task, count_failures
 from otelflow._core.inside import messages
 from otelflow._core.policies import holding
 from otelflow._core.process import clock, losses, program, provider
+from otelflow._core.process.ids import process_id
 from otelflow._core.process.settings import settings
-from otelflow._core.process.settings_table import RUN_SETTINGS
+from otelflow._core.process.settings_table import SETTINGS_OF_TASKS
 from otelflow._core.runs import observers
 from otelflow._core.runs.current import current_run
 from otelflow._core.runs.endings import SUCCESS, Ending
@@ -26,10 +26,8 @@ from otelflow._core.runs.run import Run
 from otelflow._core.text.portable import portable
 from otelflow._core.text.safe_str import safe_str, type_name
 from otelflow.errors import NotPortable, ResultNotStorable, WorkerLost
-from otelflow.runners import _pickling, _tallies, _worker
+from otelflow.runners import _pickling, _reports, _tallies, _worker
 
-# What of the process's settings decides what is recorded
-_SETTINGS: Final = (*RUN_SETTINGS, "value_limit", "message_level", "events", "redact")
 _TEXT: Final = 300
 
 Finished = Callable[[], None]
@@ -85,7 +83,6 @@ def make_order(call: Any) -> bytes:
     carrier: dict[str, str] = {}
     _worker.CARRIER.inject(carrier)
     span_contexts = [future.span_context for future in call.upstream if future.span_context is not None]
-    in_force = settings()
     order = _worker.Order(
         function_of(call.session, definition),
         resolved(call.args),
@@ -98,9 +95,9 @@ def make_order(call: Any) -> bytes:
         None if flow is None else flow.flow_state.config,
         {} if flow is None else portable(flow.flow_state.data),
         {} if flow is None else portable(dict(flow.task_dependencies())),
-        {name: getattr(in_force, name) for name in _SETTINGS},
+        settings_of_tasks(),
         records_spans(),
-        os.getpid(),
+        process_id(),
         passport_of(call, run),
         holding.names_held(),
         program.program_name(),
@@ -110,6 +107,16 @@ def make_order(call: Any) -> bytes:
         return _pickling.dumps_whole(order)
     except Exception as error:  # noqa: BLE001 foreign __reduce__, which may raise anything
         raise NotPortable(definition.name, *obstacle(order, error)) from None
+
+
+def settings_of_tasks() -> dict[str, Any]:
+    """Return the settings with which a task runs elsewhere; the folders that nobody has named are those of there."""
+    in_force = settings()
+    return {
+        name: getattr(in_force, name)
+        for name, setting in SETTINGS_OF_TASKS.items()
+        if not setting.is_path or in_force.origin(name) != "default"
+    }
 
 
 def passport_of(call: Any, run: Run | None) -> Any:
@@ -174,7 +181,7 @@ def obstacle(order: _worker.Order, error: Exception) -> tuple[str, str]:
 def arrived(call: Any, text: bytes) -> None:
     """End *call* with the report that *text* is: what it says happens in the flow."""
     try:
-        report: _worker.Report = pickle.loads(text)  # noqa: S301 it comes from a process that this one has started
+        report: _reports.Report = pickle.loads(text)  # noqa: S301 it comes from a process that this one has started
     except Exception as error:  # noqa: BLE001 foreign classes; who waits must not wait for ever
         reason = f"its report cannot be read here ({type_name(error)}: {safe_str(error, _TEXT)})"
         trouble = NotPortable(call.definition.name, reason, "return and raise what this process can import, too")
@@ -183,7 +190,7 @@ def arrived(call: Any, text: bytes) -> None:
     call.context.run(happen, call, report)
 
 
-def happen(call: Any, report: _worker.Report) -> None:
+def happen(call: Any, report: _reports.Report) -> None:
     """Do as ``arrived``, in the context of *call*."""
     parent = current_run()
     flow_run = call.session.flow_run
@@ -195,16 +202,12 @@ def happen(call: Any, report: _worker.Report) -> None:
             from otelflow.runners import _spans  # noqa: PLC0415 only where spans are recorded
 
             _spans.adopt(report.spans, report.process_id)
-            made_spans = None if parent is None else parent.made_spans
-            for _ in report.spans if made_spans is not None else ():
-                next(made_spans)  # type: ignore[arg-type]  # it is one
+        if parent is not None and parent.made_spans is not None:
+            for _ in range(number_of_spans(report)):
+                next(parent.made_spans)
         if report.counts is not None:
             _tallies.count(report.counts)
-        for run_report, entries in report.runs:
-            replay(parent, run_report, entries, (call, report.value) if run_report is report.runs[-1][0] else None)
-        if parent is not None:
-            for entry in report.late_entries:
-                observers.tell_entry(parent, entry)
+        replay_all(call, parent, report)
     except Exception as error:  # noqa: BLE001 whatever is wrong with telemetry, the flow gets its result
         losses.record("traces", "end_failed", "What a worker reports cannot be told in full", error=error)
     last = report.runs[-1][0] if report.runs else None
@@ -213,7 +216,25 @@ def happen(call: Any, report: _worker.Report) -> None:
     call.end(report.value, report.error, None if last is None else last.result)
 
 
-def take_over(parent: Run | None, report: _worker.Report) -> None:
+def replay_all(call: Any, parent: Run | None, report: _reports.Report) -> None:
+    """Let the runs of *report* be runs of the flow."""
+    for run_report, entries in report.runs:
+        sent = (call, report.value) if run_report is report.runs[-1][0] else None
+        replay(parent, run_report, entries, sent, is_told=report.is_told)
+    if parent is not None and not report.is_told:
+        for entry in report.late_entries:
+            observers.tell_entry(parent, entry)
+
+
+def number_of_spans(report: _reports.Report) -> int:
+    """Return how many spans the task has made there; where they are made at once, it is one for each run."""
+    if not report.is_told:
+        return len(report.spans)
+    runs = [run for task_run, _ in report.runs for run in (task_run, *task_run.attempts)]
+    return sum(run.span_id != 0 for run in runs)
+
+
+def take_over(parent: Run | None, report: _reports.Report) -> None:
     """Let the flow have what the task has left behind there."""
     if parent is None or parent.flow is None:
         return
@@ -228,7 +249,7 @@ def take_over(parent: Run | None, report: _worker.Report) -> None:
         state.results.append(result)
 
 
-def _context(report: _worker.RunReport) -> SpanContext:
+def _context(report: _reports.RunReport) -> SpanContext:
     return SpanContext(report.trace_id, report.span_id, True, TraceFlags(report.flags))
 
 
@@ -271,25 +292,27 @@ class _ReportedAttempt(Run):
         return semconv.ATTEMPT_SPAN + (self.task_name or self.flow_name or "")
 
 
-def replay(parent: Run | None, report: _worker.RunReport, entries: list[Any], sent: tuple[Any, Any] | None) -> None:
-    """Tell observers of a run, as if it had been here; *sent* are its call and its value, if it was sent from here."""
+def replay(
+    parent: Run | None,
+    report: _reports.RunReport,
+    entries: list[Any],
+    sent: tuple[Any, Any] | None,
+    *,
+    is_told: bool,
+) -> None:
+    """Make a run of *report*, and tell observers of it as if it had been here, unless they were told: it was.
+
+    *sent* are its call and its value, if it was sent from here.
+    """
     run = run_of(parent, report)
     task, hooks = run.task, None
     if sent is not None:
         call, task.task_return_value = sent
         task.task_args, task.task_kwargs = resolved(call.args), resolved(call.kwargs)
-        hooks = call.definition.hooks
+        hooks = None if is_told else call.definition.hooks
     run.is_open = True
-    observers.tell(observed.started, run)
-    if hooks is not None:
-        hooks.begun(run)
-    for number, attempt_report in enumerate(report.attempts, 1):
-        attempt = _ReportedAttempt(run, number)
-        write_report(attempt, attempt_report)
-        observers.tell(observed.started, attempt)
-        observers.tell(observed.ended, attempt)
-    for entry in entries:
-        observers.tell_entry(run, entry)
+    if not is_told:
+        tell_start(run, hooks, report.attempts, entries)
     run.is_closed, run.is_open, run.has_ended = True, False, True
     if task is not None:
         task.status, task.duration, task.task_error = report.result, report.duration, report.error
@@ -299,10 +322,25 @@ def replay(parent: Run | None, report: _worker.RunReport, entries: list[Any], se
         parent.recorded[id(report.error)] = (report.error, run.span_name)
     if hooks is not None:
         hooks.ended(run)
-    observers.tell(observed.ended, run)
+    if not is_told:
+        observers.tell(observed.ended, run)
 
 
-def run_of(parent: Run | None, report: _worker.RunReport) -> Run:
+def tell_start(run: Run, hooks: Any, attempts: list[_reports.RunReport], entries: list[Any]) -> None:
+    """Tell observers of everything about *run* but its end."""
+    observers.tell(observed.started, run)
+    if hooks is not None:
+        hooks.begun(run)
+    for number, report in enumerate(attempts, 1):
+        attempt = _ReportedAttempt(run, number)
+        write_report(attempt, report)
+        observers.tell(observed.started, attempt)
+        observers.tell(observed.ended, attempt)
+    for entry in entries:
+        observers.tell_entry(run, entry)
+
+
+def run_of(parent: Run | None, report: _reports.RunReport) -> Run:
     """Return the run that *report* tells of."""
     own = settings() if parent is None else parent.settings
     task = None
@@ -324,7 +362,7 @@ def run_of(parent: Run | None, report: _worker.RunReport) -> Run:
     return run
 
 
-def write_report(run: Run, report: _worker.RunReport) -> None:
+def write_report(run: Run, report: _reports.RunReport) -> None:
     """Write into *run* what the engine would have written."""
     run.started_ns = report.started_ns
     run.clock = clock.perf_counter() - report.duration

@@ -14,20 +14,18 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from otelflow._core.flows.definition import Definition, definition_of
 from otelflow._core.flows.flow import Flow
-from otelflow._core.flows.flow_run import Block
 from otelflow._core.flows.task import TaskRun, task
 from otelflow._core.policies import holding
 from otelflow._core.process import program
 from otelflow._core.process import settings as process_settings
+from otelflow._core.process.ids import process_id
 from otelflow._core.process.process import State
 from otelflow._core.runs import observers
-from otelflow._core.runs.endings import SUCCESS
-from otelflow._core.runs.run import Entry, Run
-from otelflow._core.runs.spans import context_of
+from otelflow._core.runs.run import Run
 from otelflow._core.text.portable import portable
 from otelflow._core.text.safe_str import type_name
 from otelflow.errors import NotPortable
-from otelflow.runners import _pickling, _tallies
+from otelflow.runners import _pickling, _reports, _tallies
 
 #: How trace context travels: as W3C has it, and nothing else does
 CARRIER: Final = TraceContextTextMapPropagator()
@@ -52,8 +50,8 @@ class Order(NamedTuple):
     dependencies: Mapping[str, Any]
     settings: Mapping[str, Any]
     records_spans: bool
-    #: Of who has sent it: a cluster may run it in the same process
-    process_id: int
+    #: The id of the process that has sent it (``ids.process_id``)
+    sender: str
     #: How far its flow has come, if that is kept
     passport: Any
     #: The limits of which the flow holds a place
@@ -63,139 +61,44 @@ class Order(NamedTuple):
     #: What stands for the parameters of its flow, or why nothing does
     flow_parameters: Any
 
-
-class RunReport(NamedTuple):
-    """One run that has ended there."""
-
-    kind: str
-    flow_name: str | None
-    flow_run_id: str | None
-    task_name: str | None
-    task_run_id: str | None
-    started_ns: int
-    duration: float
-    result: str
-    error: BaseException | None
-    trace_id: int
-    span_id: int
-    flags: int
-    #: Its value was there: it is that of another run
-    is_reused: bool
-    #: Its attempts, if it was tried again
-    attempts: list["RunReport"]
-
-
-class Report(NamedTuple):
-    """What came of an order."""
-
-    value: Any
-    error: BaseException | None
-    #: The runs inside, that of the task last, each with what happened in it
-    runs: list[tuple[RunReport, list[Entry]]]
-    spans: list[Any]
-    lines: list[Any]
-    artifacts: list[Any]
-    results: list[Any]
-    changes: dict[str, Any]
-    failed_tasks: int
-    process_id: int
-    #: What was said when its run had ended already
-    late_entries: list[Entry]
-    counts: _tallies.Counts | None
-
-
-class _Record:
-    """What the runs of one order did."""
-
-    def __init__(self) -> None:
-        self.runs: list[tuple[RunReport, list[Entry]]] = []
-        self.late_entries: list[Entry] = []
-        # By the id of the open flow or task that they belong to:
-        self.entries: dict[int, list[Entry]] = {}
-        self.attempts: dict[int, list[RunReport]] = {}
-
-
-class _Recorder(observers.Observer):
-    """Keeps what the runs of each order did; several may run at the same time, in threads."""
-
-    def __init__(self) -> None:
-        self.records: dict[int, _Record] = {}
-
-    def entry_added(self, run: Run, entry: Entry) -> None:
-        """Keep *entry* for the report of the flow or task that *run* is, or is an attempt of."""
-        record = self.records.get(_flow_of(run))
-        if record is None:
-            return
-        owner = _owner_of(run)
-        if owner.kind and owner.is_open:
-            record.entries.setdefault(id(owner), []).append(entry)
-        else:
-            record.late_entries.append(entry)
-
-    def run_ended(self, run: Run) -> None:
-        """Keep how *run* ended."""
-        record = self.records.get(_flow_of(run))
-        if record is None:
-            return
-        if run.kind:
-            report = _report_of(run, record.attempts.pop(id(run), []))
-            record.runs.append((report, record.entries.pop(id(run), [])))
-        elif run.attempt:
-            record.attempts.setdefault(id(_owner_of(run)), []).append(_report_of(run, []))
-
-
-def _report_of(run: Run, attempts: list[RunReport]) -> RunReport:
-    context = context_of(run.span)
-    ids = (0, 0, 0) if context is None else (context.trace_id, context.span_id, int(context.trace_flags))
-    names = (run.flow_name, run.flow_run_id, run.task_name, run.task_run_id)
-    ending = (run.started_ns, run.duration, run.ending.result, run.ending.error)
-    is_reused = not run.was_called and run.ending is SUCCESS
-    return RunReport(run.kind, *names, *ending, *ids, is_reused, attempts)
-
-
-def _owner_of(run: Run) -> Run:
-    """Return the flow or task that *run* is, or is a part of."""
-    while not run.kind and run.parent is not None:
-        run = run.parent
-    return run
-
-
-def _flow_of(run: Run) -> int:
-    """Return the id of the flow that stands for that of the order."""
-    above: Run | None = run
-    while above is not None and above.parent is not None:
-        above = above.parent
-    return id(above.flow) if isinstance(above, Block) else 0
+    @property
+    def is_at_home(self) -> bool:
+        """Whether a cluster has brought it back to the process that has sent it."""
+        return self.sender == process_id()
 
 
 class _Worker(State):
     """What this process needs to report: made for the first order."""
 
-    recorder: _Recorder | None
+    recorder: _reports.Recorder
+    #: Whether the recorder alone hears of runs here
+    hears_alone: bool
     collector: Any
-    settings: Mapping[str, Any] | None
+    settings: Mapping[str, Any]
     definitions: dict[bytes, Definition]
     #: Whether this process hears of Ctrl-C in tasks only
     holds_interrupts: bool
 
     def reset(self) -> None:
         """Have had no order."""
-        self.recorder = self.collector = self.settings = None
-        self.holds_interrupts = False
+        self.recorder = _reports.Recorder()
+        self.collector = None
+        self.hears_alone = self.holds_interrupts = False
+        self.settings = {}
         self.definitions = {}
 
 
 _worker: Final = _Worker()
 
 
-def run_order_of_pool(text: bytes) -> bytes:
-    """Do as ``run_order`` in a process that was begun without SIGINT, of which only its tasks are to hear."""
+def run_order_of_pool(pickled: bytes) -> bytes:
+    """Do as ``run_order`` in a process that blocks SIGINT, except while the body of a task runs."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
-        return run_order(text)
+        return run_order(pickled)
     if _worker.holds_interrupts and signal.SIGINT in signal.sigpending():
         signal.sigwait({signal.SIGINT})  # it came when nothing ran here
     _worker.holds_interrupts = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    return run_order(text)
+    return run_order(pickled)
 
 
 def _hold_interrupts() -> None:
@@ -203,9 +106,9 @@ def _hold_interrupts() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
-def run_order(text: bytes) -> bytes:
-    """Run the order that *text* is, and return the report of it, both as pickle has them."""
-    order: Order = pickle.loads(text)  # noqa: S301 it comes from the process that has started this one
+def run_order(pickled: bytes) -> bytes:
+    """Run an order and return the report of it, both as pickle has them."""
+    order: Order = pickle.loads(pickled)  # noqa: S301 it comes from the process that has started this one
     report = contextvars.Context().run(_run, order)  # a forked process has inherited that of its parent
     try:
         return _pickling.dumps(report)
@@ -213,64 +116,80 @@ def run_order(text: bytes) -> bytes:
         return pickle.dumps(_portable_report(report))
 
 
-def _portable_report(report: Report) -> Report:
+def _portable_report(report: _reports.Report) -> _reports.Report:
     """Return *report* with a text for what cannot travel."""
 
-    def portable_run(run: RunReport) -> RunReport:
+    def portable_run(run: _reports.RunReport) -> _reports.RunReport:
         return run._replace(error=portable(run.error), attempts=[*map(portable_run, run.attempts)])
 
     runs = [(portable_run(run), portable(entries)) for run, entries in report.runs]
     has_run_error = bool(runs) and report.runs[-1][0].error is report.error
     error = runs[-1][0].error if has_run_error else portable(report.error)
-    return Report(*map(portable, report._replace(runs=[], error=None)))._replace(runs=runs, error=error)
+    return _reports.Report(*map(portable, report._replace(runs=[], error=None)))._replace(runs=runs, error=error)
 
 
-def recorder_for(order: Order) -> _Recorder | None:
-    """Return what hears of runs here, and nobody else does: they are told in the process of the flow."""
-    if order.process_id == os.getpid():
-        return None
+def prepare(order: Order) -> None:
+    """Let the recorder hear of runs here: it alone, unless this is the process of the flow, which tells others, too."""
+    if order.is_at_home:
+        observers.add_observer(_worker.recorder)
+        return
     if order.settings != _worker.settings:
-        process_settings.configure(**order.settings)
+        process_settings.replace(_worker.settings, order.settings)
         _worker.settings = order.settings
-    if _worker.recorder is None:
-        _worker.recorder = _Recorder()
+    if not _worker.hears_alone:
         observers.observed.use((*observers.observed.built_in, _worker.recorder))
-    return _worker.recorder
+        _worker.hears_alone = True
 
 
-def _run(order: Order) -> Report:
+def _run(order: Order) -> _reports.Report:
     program.sender.set(order.program)
     if order.flow_parameters is not None:
         from otelflow._core.policies import cache_keys  # noqa: PLC0415 only for tasks that go by them
 
         cache_keys.parameters_of_sender.set(order.flow_parameters)
-    recorder = recorder_for(order)
+    prepare(order)
     flow = stand_in(order)
     state = flow.flow_state
-    record = _Record()
-    if recorder is not None:
-        recorder.records[id(flow)] = record
-    before = {name: id(value) for name, value in state.data.items()}
+    # Another value may not get the id of one of these while the task runs: order.data keeps them.
+    ids_before = {name: id(value) for name, value in state.data.items()}
+    record = _worker.recorder.records[id(flow)] = _reports.Record()
     spans: list[Any] = []
-    value, error = None, None
     try:
-        with in_trace(order, spans), flow:
-            block = state.block
-            holding.hold_elsewhere(order.limits)
-            try:
-                try:
-                    value = call_task(order)
-                finally:
-                    _hold_interrupts()
-            except BaseException as trouble:  # noqa: BLE001 it is the future's
-                error = trouble
+        value, error, failed_tasks = _run_in(flow, order, spans)
     finally:
-        if recorder is not None:
-            del recorder.records[id(flow)]
-    changes = {name: portable(item) for name, item in state.data.items() if before.get(name) != id(item)}
-    left = ([*state.log], [*state.artifacts], [*state.results], changes)
-    counts = None if recorder is None else _tallies.untold()
-    return Report(value, error, record.runs, spans, *left, block.failed_tasks, os.getpid(), record.late_entries, counts)
+        del _worker.recorder.records[id(flow)]
+    changes = {name: portable(item) for name, item in state.data.items() if ids_before.get(name) != id(item)}
+    return _reports.Report(
+        value,
+        error,
+        record.runs,
+        spans,
+        [*state.log],
+        [*state.artifacts],
+        [*state.results],
+        changes,
+        failed_tasks,
+        os.getpid(),
+        record.late_entries,
+        None if order.is_at_home else _tallies.untold(),
+        order.is_at_home,
+    )
+
+
+def _run_in(flow: Flow[Any], order: Order, spans: list[Any]) -> tuple[Any, BaseException | None, int]:
+    """Run the task of *order* in *flow*; return its value, its error, and how many tasks have failed inside."""
+    value, error = None, None
+    with in_trace(order, spans), flow:
+        block: Any = flow.flow_state.block
+        holding.hold_elsewhere(order.limits)
+        try:
+            try:
+                value = call_task(order)
+            finally:
+                _hold_interrupts()
+        except BaseException as trouble:  # noqa: BLE001 it is the future's
+            error = trouble
+    return value, error, block.failed_tasks
 
 
 def stand_in(order: Order) -> Flow[Any]:
@@ -295,7 +214,7 @@ def in_trace(order: Order, spans: list[Any]) -> Iterator[None]:
     """Be in the trace of *order* inside, and put what spans there are into *spans*."""
     token = otel_context.attach(CARRIER.extract(order.carrier))
     try:
-        if order.records_spans and order.process_id != os.getpid():
+        if order.records_spans and not order.is_at_home:
             from otelflow.runners import _spans  # noqa: PLC0415 only where the flow's process records any
 
             if _worker.collector is None:
@@ -338,10 +257,12 @@ class _Portable:
     def __init__(self, definition: Definition, order: Order) -> None:
         self._definition = definition
         #: In another process than the flow's, that one calls them: what they change is there
-        self.hooks = definition.hooks if order.process_id == os.getpid() else None
+        self.hooks = definition.hooks if order.is_at_home else None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._definition, name)
+
+    call = Definition.call  # which takes the body and the errors from here
 
     def body(self, *args: Any, **kwargs: Any) -> Any:
         """Call the body of the definition."""
@@ -365,17 +286,6 @@ class _Portable:
 
     async def _awaited(self, awaitable: Any) -> Any:
         return self._checked(await awaitable)
-
-    def call(self, run: Run) -> Any:
-        """Call the body with the arguments of *run*."""
-        args, kwargs = self._definition.arguments(run)
-        try:
-            return self.body(*args, **kwargs)
-        except TypeError as error:
-            unfillable = self.call_error(run, error, args, kwargs)
-            if unfillable is None:
-                raise
-            raise unfillable from None
 
     def _checked(self, value: Any) -> Any:
         try:

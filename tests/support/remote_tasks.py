@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 from otelflow import INJECTED, flow, task
+from otelflow._core.process.settings import settings
+from otelflow._core.process.settings_table import SETTINGS
 
 
 @task
@@ -191,3 +193,21 @@ def linger(folder, number):
         assert time.monotonic() < end
         time.sleep(0.01)
     Path(folder, f"done-{number}").touch()
+
+
+HELD = threading.Semaphore(0)
+RELEASED = threading.Event()
+
+
+def hold():
+    HELD.release()
+    return RELEASED.wait(30)
+
+
+def take_process_number(number):
+    os.getpid = lambda: number
+
+
+@task
+def settings_there():
+    return {name: getattr(settings(), name) for name in SETTINGS}

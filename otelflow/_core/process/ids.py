@@ -10,6 +10,29 @@ _AT_ONCE: Final = 256
 _DIGITS: Final = 16
 
 
+class _Process(State):
+    """What tells this process from all others, also from one of another machine that has the same number."""
+
+    id: str
+
+    def reset(self) -> None:
+        """Have an id that no process had."""
+        self.id = os.urandom(_DIGITS // 2).hex()
+
+    def begin_anew(self) -> None:
+        """Be another process than the parent."""
+        self.reset()
+
+
+_process: Final = _Process()
+
+
+def process_id() -> str:
+    """Return 16 random hexadecimal digits that stand for this process."""
+    notice()
+    return _process.id
+
+
 class _Pool(State):
     """Random ids made in advance: asking the system for each costs more than all else that is done for an id."""
 

@@ -66,6 +66,13 @@ def configure(**arguments: Any) -> Settings:
     return _read(is_strict=True)
 
 
+def replace(names: Iterable[str], arguments: Mapping[str, Any]) -> None:
+    """Put *arguments* in force as ``configure`` does, in the place of those with *names*."""
+    for name in names:
+        _settings.arguments.pop(name, None)
+    configure(**arguments)
+
+
 def _read(*, is_strict: bool) -> Settings:
     """Put in force what file, variables and arguments say; a mistake is raised if *is_strict*, and else ignored."""
     mistakes: list[ConfigurationError] = []

@@ -25,9 +25,14 @@ class Setting:
 
     *is_harmless*: the ``pyproject.toml`` of any folder may set it, also of one that a stranger has prepared. What names
     an address, a folder, a file or a pattern, or changes what a program does, is not.
+
+    *is_of_delivery*: it says what makes telemetry or where that goes, which the process of a flow does for its workers,
+    too. Every other setting goes with a task to the process that runs it.
     """
 
-    __slots__ = ("choices", "default", "is_harmless", "is_path", "meaning", "name", "part", "sample", "split")
+    __slots__ = (
+        "choices", "default", "is_harmless", "is_of_delivery", "is_path", "meaning", "name", "part", "sample", "split",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -40,6 +45,7 @@ class Setting:
         sample: str,
         is_harmless: bool,
         is_path: bool,
+        is_of_delivery: bool,
     ) -> None:
         self.default: Final = default
         self.meaning: Final = meaning
@@ -49,6 +55,7 @@ class Setting:
         self.sample: Final = sample
         self.is_harmless: Final = is_harmless
         self.is_path: Final = is_path
+        self.is_of_delivery: Final = is_of_delivery
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -130,9 +137,20 @@ def _declare(
     part: str = "",
     sample: str = "",
     is_path: bool = False,
+    is_of_delivery: bool = False,
 ) -> Any:
     # For type checkers a setting is what it holds, for the table it is how it was declared.
-    return Setting(default, meaning, choices, split, part=part, sample=sample, is_harmless=is_harmless, is_path=is_path)
+    return Setting(
+        default,
+        meaning,
+        choices,
+        split,
+        part=part,
+        sample=sample,
+        is_harmless=is_harmless,
+        is_path=is_path,
+        is_of_delivery=is_of_delivery,
+    )
 
 
 class RunSettings:
@@ -185,12 +203,14 @@ class ProcessSettings(RunSettings):
         "the folder of the local store; 'on' is a default one; empty: off in libraries, on in the CLI",
         is_path=True,
         is_harmless=False,
+        is_of_delivery=True,
     )
     span: str = _declare(
         "otelflow",
         "what makes the spans where the tracer provider is the OpenTelemetry SDK's: otelflow itself, or the SDK",
         choices=("otelflow", "sdk"),
         is_harmless=True,
+        is_of_delivery=True,
     )
     spool: str = _declare(
         "auto",
@@ -198,12 +218,14 @@ class ProcessSettings(RunSettings):
         "auto: files, but memory on Windows and where files cannot be locked",
         choices=("auto", "on", "memory", "off"),
         is_harmless=False,
+        is_of_delivery=True,
     )
     spool_dir: str = _declare(
         "",
         "the folder in which spans wait; empty: one for each endpoint, beside the local store",
         is_path=True,
         is_harmless=False,
+        is_of_delivery=True,
     )
     results: str = _declare(
         "",
@@ -230,21 +252,36 @@ class ProcessSettings(RunSettings):
         "the file that names functions to make flows and tasks of: an otelflow.toml or pyproject.toml",
         is_path=True,
         is_harmless=False,
+        is_of_delivery=True,
     )
     metrics: str = _declare(
         "",
         "the output of metrics: off, pull[:HOST:PORT], registry, multiprocess, push[:URL], textfile:PATH, otlp",
         is_harmless=False,
+        is_of_delivery=True,
     )
     metrics_series: int = _declare(
-        2_000, "flows and tasks that metrics tell apart; more of them share one series", is_harmless=True
+        2_000,
+        "flows and tasks that metrics tell apart; more of them share one series",
+        is_harmless=True,
+        is_of_delivery=True,
     )
     metrics_certificate: str = _declare(
-        "", "the certificate file (PEM) with which /metrics is served over TLS", is_path=True, is_harmless=False
+        "",
+        "the certificate file (PEM) with which /metrics is served over TLS",
+        is_path=True,
+        is_harmless=False,
+        is_of_delivery=True,
     )
-    metrics_key: str = _declare("", "the key file (PEM) of metrics_certificate", is_path=True, is_harmless=False)
+    metrics_key: str = _declare(
+        "", "the key file (PEM) of metrics_certificate", is_path=True, is_harmless=False, is_of_delivery=True
+    )
     metrics_client_ca: str = _declare(
-        "", "the CA file (PEM) whose clients alone may read /metrics", is_path=True, is_harmless=False
+        "",
+        "the CA file (PEM) whose clients alone may read /metrics",
+        is_path=True,
+        is_harmless=False,
+        is_of_delivery=True,
     )
 
 
@@ -256,6 +293,8 @@ def _declared_in(*classes: type) -> dict[str, Setting]:
 RUN_SETTINGS: Final[Mapping[str, Setting]] = _declared_in(RunSettings)
 #: Every setting, by its name
 SETTINGS: Final[Mapping[str, Setting]] = _declared_in(RunSettings, ProcessSettings)
+#: The settings that a task takes along to another process
+SETTINGS_OF_TASKS: Final = {name: setting for name, setting in SETTINGS.items() if not setting.is_of_delivery}
 _DEFAULTS: Final = {name: setting.default for name, setting in SETTINGS.items()}
 
 

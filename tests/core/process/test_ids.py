@@ -41,6 +41,26 @@ def test_a_forked_child_makes_other_ids_than_its_parent():
     assert len(set(done.stdout.split())) == 600
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_is_another_process_and_each_stays_the_same():
+    source = """
+    import os
+    from otelflow._core.process.ids import process_id
+    ids = process_id()
+    pid = os.fork()
+    os.write(1, f"{ids} {process_id()} {process_id()}\\n".encode())
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    """
+    done = python(source)
+
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert [len(set(row)) for row in sorted(rows, key=lambda row: len(set(row)))] == [1, 2]
+    assert [len(set(row[1:])) for row in rows] == [1, 1]
+
+
 def test_the_system_is_asked_for_256_ids_at_once_and_each_is_whole(monkeypatch):
     asked = []
     urandom = os.urandom

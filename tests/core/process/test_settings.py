@@ -110,6 +110,17 @@ def test_an_argument_wins_over_a_variable_that_over_the_file_that_over_the_defau
     assert (found.events, found.origin("events")) == ("span", "default")
 
 
+def test_what_is_replaced_is_in_force_no_more_and_everything_else_stays(monkeypatch, tmp_path):
+    monkeypatch.setenv("OTELFLOW_RESULTS", str(tmp_path / "here"))
+    settings.configure(message_level="ERROR")
+    settings.replace((), {"results": str(tmp_path / "there"), "value_limit": 5})
+    settings.replace(("results", "value_limit"), {"value_limit": 6})
+
+    in_force = settings.settings()
+    assert (in_force.message_level, in_force.value_limit) == ("ERROR", 6)
+    assert in_force.results == str(tmp_path / "here")
+
+
 def test_the_nearest_file_is_read_from_a_folder_below(monkeypatch, tmp_path):
     (tmp_path / "pyproject.toml").write_text("[tool.otelflow]\nvalue_limit = 7\n")
     (tmp_path / "a" / "b").mkdir(parents=True)

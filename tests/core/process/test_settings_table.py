@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from otelflow._core.process.settings_table import RUN_SETTINGS, SETTINGS, Settings
+from otelflow._core.process.settings_table import RUN_SETTINGS, SETTINGS, SETTINGS_OF_TASKS, Settings
 from otelflow.errors import ConfigurationError
 
 OF_RUNS = {
@@ -48,12 +48,23 @@ NOT_HARMLESS = {
     "results", "results_max_age_days", "results_max_bytes",
 }  # fmt: skip
 
+#: What makes telemetry, and where that goes: the process of a flow does that for its workers
+OF_DELIVERY = {
+    "store", "span", "spool", "spool_dir", "instrument",
+    "metrics", "metrics_series", "metrics_certificate", "metrics_key", "metrics_client_ca",
+}  # fmt: skip
+
 
 def test_each_setting_has_its_default_and_says_in_words_what_it_means():
     assert {name: setting.default for name, setting in RUN_SETTINGS.items()} == OF_RUNS
     assert {name: setting.default for name, setting in SETTINGS.items()} == {**OF_RUNS, **OF_PROCESSES}
     assert [name for name, setting in SETTINGS.items() if " " not in setting.meaning] == []
     assert {name for name, setting in SETTINGS.items() if setting.name != name} == set()
+
+
+def test_every_setting_but_those_of_delivery_goes_with_a_task_to_another_process():
+    assert {name for name, setting in SETTINGS.items() if setting.is_of_delivery} == OF_DELIVERY
+    assert set(SETTINGS_OF_TASKS) == set(SETTINGS) - OF_DELIVERY
 
 
 def test_a_file_of_a_stranger_may_set_what_is_harmless_only():
