@@ -124,11 +124,11 @@ class _Answer:
     def pieces(self, app: WsgiApplication, environ: Environ) -> Generator[bytes, None, None]:
         """Yield what *app* answers, and close it."""
         body = app(environ, self._start)
-        pieces: Iterable[Any] = body
+        pieces = body
         try:
             pieces = iter(body)
             for piece in pieces:
-                self._taken += len(piece) if isinstance(piece, bytes) else 0
+                self._taken += len(piece) if hasattr(piece, "__len__") else 0
                 yield piece
         finally:
             for part in (pieces, body) if pieces is not body else (body,):
