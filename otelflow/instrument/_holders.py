@@ -49,11 +49,17 @@ def other_holders(standing: Sequence[Place]) -> list[int]:
     usual = {type(place.value): count for place, count in zip(probes, _references(probes), strict=True)}
     names = Counter(id(place.value) for place in standing)
     return [
-        max(0, count - usual[type(place.value)] - 2 * (names[id(place.value)] - 1))
+        max(0, count - usual[type(place.value)] - 2 * (names[id(place.value)] - 1) - _is_of_copied_class(place))
         if type(place.value) in _KINDS
         else 0
         for place, count in zip(standing, _references(standing), strict=True)
     ]
+
+
+def _is_of_copied_class(place: Place) -> bool:
+    """Tell whether a first edition of its class has it, too: dataclasses and attrs make another one for its slots."""
+    names = vars(place.holder)
+    return "__slots__" in names and ("__dataclass_fields__" in names or "__attrs_attrs__" in names)
 
 
 def _references(standing: Sequence[Place]) -> list[int]:

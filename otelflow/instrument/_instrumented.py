@@ -129,7 +129,8 @@ def _hand_over(functions: list[Wrapped], *, with_names: bool = False) -> None:
         if id(function.place.value) not in handed.taken and function.others > handed.names[id(function.place.value)]
     ]
     if names:
-        losses.logger.warning(
+        losses.warn_once(
+            f"instrument {names}",
             "%s%s: something has kept the function as it was written (a decorator, a table), and what it calls is no "
             "flow or task; name what that calls, or take otelflow.integrations for the framework",
             ", ".join(names[:_MOST_NAMES]),

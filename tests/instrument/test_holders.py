@@ -201,6 +201,7 @@ def test_a_module_that_took_a_function_while_its_module_was_imported_calls_the_f
 
 
 KEPT = """
+    import dataclasses
     import functools
 
     table = []
@@ -255,11 +256,17 @@ KEPT = """
     def outer(): pass
 
     partial = functools.partial(plain)
+
+    @dataclasses.dataclass(slots=True)
+    class Point:
+        x: int
+
+        def norm(self): return self.x
 """
 
 
 def test_a_function_that_something_has_kept_is_said_and_no_other(web, caplog):
-    web(KEPT, tasks=["shop.web:*", "shop.web:Client.*"])
+    web(KEPT, tasks=["shop.web:*", "shop.web:*.*"])
 
     [record] = [record for record in caplog.records if "kept the function" in record.getMessage()]
     names = record.getMessage().partition(": ")[0].split(", ")
