@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import types
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -63,8 +64,10 @@ def _is_of_copied_class(place: Place) -> bool:
 
 
 def _references(standing: Sequence[Place]) -> list[int]:
-    count = getattr(sys, "getrefcount", None)  # PyPy has none
-    return [count(function_of(place.value)) if count else 0 for place in standing]
+    count = getattr(sys, "getrefcount", lambda _: 0)  # PyPy has none
+    functions = (function_of(place.value) for place in standing)
+    # Signals (of Django, of blinker) hold their receivers weakly.
+    return [weakref.getweakrefcount(function) + count(function) for function in functions]
 
 
 _KINDS: Final = (types.FunctionType, staticmethod, classmethod)

@@ -203,6 +203,7 @@ def test_a_module_that_took_a_function_while_its_module_was_imported_calls_the_f
 KEPT = """
     import dataclasses
     import functools
+    import weakref
 
     table = []
 
@@ -219,6 +220,10 @@ KEPT = """
 
     @mark
     def marked(): return marked
+
+    def receiver(): pass
+
+    signal = weakref.WeakSet([receiver])
 
     def plain(): return alone()
 
@@ -270,7 +275,13 @@ def test_a_function_that_something_has_kept_is_said_and_no_other(web, caplog):
 
     [record] = [record for record in caplog.records if "kept the function" in record.getMessage()]
     names = record.getMessage().partition(": ")[0].split(", ")
-    assert names == ["shop.web:kept", "shop.web:plain", "shop.web:Client.charge", "shop.web:Client.rate"]
+    assert names == [
+        "shop.web:kept",
+        "shop.web:receiver",
+        "shop.web:plain",
+        "shop.web:Client.charge",
+        "shop.web:Client.rate",
+    ]
 
 
 def test_a_module_that_was_imported_before_is_asked_who_holds_its_functions_too(shop, web, caplog):
