@@ -5,7 +5,7 @@ import sys
 import types
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 
@@ -99,16 +99,26 @@ class Handed(NamedTuple):
     taken: set[int]
 
 
-def hand_over(values: Mapping[int, Any]) -> Handed:
+def near(module: types.ModuleType) -> list[types.ModuleType]:
+    """Return the modules that can hold what *module* has written, which was imported just now.
+
+    These are itself, what was imported since its import began, and the modules that it names: one may have an ``app``.
+    """
+    modules = list(sys.modules.values())
+    since = next((index for index, other in enumerate(modules) if other is module), 0)
+    return [*modules[since:], *(value for value in vars(module).values() if is_a(value, types.ModuleType))]
+
+
+def hand_over(values: Mapping[int, Any], modules: Iterable[types.ModuleType] | None = None) -> Handed:
     """Give who holds a value with its id in *values* the value there instead: names of modules, known frameworks.
 
-    Modules that were imported before have taken functions from one another by name, and a framework keeps what it is
-    given where that is written, by ``@app.get("/")``.
+    Looks into *modules*, or into all. Modules that were imported before have taken functions from one another by name,
+    and a framework keeps what it is given where that is written, by ``@app.get("/")``.
     """
     names: Counter[int] = Counter()
     frameworks: dict[int, tuple[Any, Replace]] = {}
     replacers = [(kind, replace) for path, replace in _FRAMEWORKS.items() for kind in _loaded(path)]
-    for module in list(sys.modules.values()):
+    for module in list(sys.modules.values()) if modules is None else modules:
         if is_a(module, types.ModuleType):
             for name, value in list(vars(module).items()):
                 if id(value) in values:

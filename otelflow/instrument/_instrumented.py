@@ -9,7 +9,7 @@ from otelflow import add_listener, remove_listener
 from otelflow._core.process import forks, losses
 from otelflow._core.process.process import State
 from otelflow.errors import ConfigurationError
-from otelflow.instrument._holders import hand_over
+from otelflow.instrument._holders import hand_over, near
 from otelflow.instrument._import_hook import ImportHook
 from otelflow.instrument._plan import Plan
 from otelflow.instrument._wrapping import Wrapped, wrap_module
@@ -55,7 +55,7 @@ def functions() -> list[str]:
 
 def begin(plan: Plan) -> None:
     """Wrap what *plan* names, now and in what is imported from now on; all of it, or nothing if it raises."""
-    hook = ImportHook(lambda name: bool(plan.rules_of(name)), lambda module: _hand_over(_wrap(module, plan)))
+    hook = ImportHook(lambda name: bool(plan.rules_of(name)), lambda module: _hand_over(_wrap(module, plan), module))
     modules = [module for name, module in list(sys.modules.items()) if plan.rules_of(name)]
     wrapped: list[Wrapped] = []
     try:
@@ -66,7 +66,7 @@ def begin(plan: Plan) -> None:
         with _lock:
             _instrumented.wrapped = [function for function in _instrumented.wrapped if function not in wrapped]
         raise
-    _hand_over(wrapped, with_names=True)
+    _hand_over(wrapped)
     for name in sorted({function.module for function in wrapped}):
         losses.logger.info("%s was imported before it was instrumented", name)
     with _lock:
@@ -114,15 +114,16 @@ def _wrap(module: types.ModuleType, plan: Plan) -> list[Wrapped]:
     return wrapped
 
 
-def _hand_over(functions: list[Wrapped], *, with_names: bool = False) -> None:
+def _hand_over(functions: list[Wrapped], module: types.ModuleType | None = None) -> None:
     """Give *functions* to those who took them before they were wrapped; say which of them are held by somebody else.
 
-    *with_names*: also those that nobody holds, as far as is known, but other names.
+    *module* is theirs, if it was imported just now: then only its neighbours are asked.
     """
-    held = functions if with_names else [function for function in functions if function.others > 0]
+    held = functions if module is None else [function for function in functions if function.others > 0]
     if not held:
         return
-    handed = hand_over({id(function.place.value): function.replacement for function in held})
+    values = {id(function.place.value): function.replacement for function in held}
+    handed = hand_over(values, None if module is None else near(module))
     names = [
         function.name
         for function in held

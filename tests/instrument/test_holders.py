@@ -300,6 +300,15 @@ def test_many_are_named_in_one_line(web, caplog):
     assert "shop.web:f0, shop.web:f1, shop.web:f2, shop.web:f3, shop.web:f4 and 2 more: something" in caplog.text
 
 
+def test_an_application_in_a_module_that_is_named_is_asked(shop, web, spans):
+    pytest.importorskip("flask", reason="not installed: otelflow[frameworks]")
+    (shop / "shop" / "base.py").write_text("from flask import Flask\n\napp = Flask(__name__)\n")
+    module = web("import shop.base as base\n\n@base.app.route('/')\ndef order():\n    return 'kiwi'\n")
+
+    assert module.base.app.test_client().get("/").text == "kiwi"
+    assert spans.tree() == [("flow order", "success", [])]
+
+
 def test_where_references_are_not_counted_nobody_is_suspected(monkeypatch):
     monkeypatch.delattr("sys.getrefcount")
 
