@@ -9,9 +9,10 @@ from otelflow import add_listener, remove_listener
 from otelflow._core.process import forks, losses
 from otelflow._core.process.process import State
 from otelflow.errors import ConfigurationError
+from otelflow.instrument._holders import hand_over, near
 from otelflow.instrument._import_hook import ImportHook
 from otelflow.instrument._plan import Plan
-from otelflow.instrument._wrapping import Wrapped, rebind, wrap_module
+from otelflow.instrument._wrapping import Wrapped, wrap_module
 
 
 class _Instrumented(State):
@@ -29,6 +30,7 @@ class _Instrumented(State):
         self.hooks, self.wrapped, self.listeners = [], [], {}
 
 
+_MOST_NAMES: Final = 5
 _lock: Final = forks.new_lock()
 
 
@@ -38,7 +40,8 @@ def undo(hooks: list[ImportHook], functions: list[Wrapped]) -> None:
         hook.remove()
     for function in functions:
         function.undo()
-    rebind({id(function.replacement): function.place.value for function in functions})
+    if functions:
+        hand_over({id(function.replacement): function.place.value for function in functions})
 
 
 _instrumented: Final = _Instrumented()
@@ -52,7 +55,7 @@ def functions() -> list[str]:
 
 def begin(plan: Plan) -> None:
     """Wrap what *plan* names, now and in what is imported from now on; all of it, or nothing if it raises."""
-    hook = ImportHook(lambda name: bool(plan.rules_of(name)), lambda module: _wrap(module, plan))
+    hook = ImportHook(lambda name: bool(plan.rules_of(name)), lambda module: _hand_over(_wrap(module, plan), module))
     modules = [module for name, module in list(sys.modules.items()) if plan.rules_of(name)]
     wrapped: list[Wrapped] = []
     try:
@@ -63,7 +66,7 @@ def begin(plan: Plan) -> None:
         with _lock:
             _instrumented.wrapped = [function for function in _instrumented.wrapped if function not in wrapped]
         raise
-    rebind({id(function.place.value): function.replacement for function in wrapped})
+    _hand_over(wrapped)
     for name in sorted({function.module for function in wrapped}):
         losses.logger.info("%s was imported before it was instrumented", name)
     with _lock:
@@ -109,6 +112,31 @@ def _wrap(module: types.ModuleType, plan: Plan) -> list[Wrapped]:
     with _lock:
         _instrumented.wrapped += wrapped
     return wrapped
+
+
+def _hand_over(functions: list[Wrapped], module: types.ModuleType | None = None) -> None:
+    """Give *functions* to those who took them before they were wrapped; say which of them are held by somebody else.
+
+    *module* is theirs, if it was imported just now: then only its neighbours are asked.
+    """
+    held = functions if module is None else [function for function in functions if function.others > 0]
+    if not held:
+        return
+    values = {id(function.place.value): function.replacement for function in held}
+    handed = hand_over(values, None if module is None else near(module))
+    names = [
+        function.name
+        for function in held
+        if id(function.place.value) not in handed.taken and function.others > handed.names[id(function.place.value)]
+    ]
+    if names:
+        losses.warn_once(
+            f"instrument {names}",
+            "%s%s: something has kept the function as it was written (a decorator, a table), and what it calls is no "
+            "flow or task; name what that calls, or take otelflow.integrations for the framework",
+            ", ".join(names[:_MOST_NAMES]),
+            f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else "",
+        )
 
 
 def _add_listeners(plan: Plan) -> None:

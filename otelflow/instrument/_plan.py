@@ -159,6 +159,9 @@ def _decorator(role: str, keywords: dict[str, Any]) -> Callable[[Any, str], Any]
         function = getattr(value, "__func__", value)  # of a staticmethod or classmethod
         # A lambda, and what a decorator has left of a function, are known by where they stand.
         is_named = getattr(function, "__name__", name) == name or keywords.get(f"{role}_name")
-        return usual(value) if is_named else decorator(**{**keywords, f"{role}_name": name})(value)
+        decorated = usual(value) if is_named else decorator(**{**keywords, f"{role}_name": name})(value)
+        if hasattr(function, "__wrapped__"):  # what the program reaches by it (around a cache, say) is no run
+            getattr(decorated, "__func__", decorated).__wrapped__ = function.__wrapped__
+        return decorated
 
     return decorate

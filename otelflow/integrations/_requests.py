@@ -3,7 +3,7 @@
 import inspect
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from opentelemetry import trace
@@ -30,6 +30,13 @@ class ServerError(Exception):
 
     def __init__(self, status: int | str) -> None:
         super().__init__(f"the answer was {status}")
+
+
+class ClientGone(Exception):
+    """Ends the run of a request whose client went away before it had the whole answer: a cancellation."""
+
+    def __init__(self) -> None:
+        super().__init__("the client went away before it had the whole answer")
 
 
 class FlowsByName:
@@ -111,6 +118,15 @@ class Requests:
             return self.response_header, trace_id
         # As the second level of W3C's Trace Context has it
         return "traceresponse", f"00-{trace_id}-{trace.format_span_id(context.span_id)}-{context.trace_flags:02x}"
+
+
+def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return *headers* by name; those that came more than once are one, as HTTP has it, and WSGI's servers do."""
+    by_name: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower()
+        by_name[key] = f"{by_name[key]},{value}" if key in by_name else value
+    return by_name
 
 
 def name_of(method: str, route: str | None) -> str:

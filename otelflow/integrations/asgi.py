@@ -1,10 +1,9 @@
 """Any ASGI application: each of its requests and websockets is a flow, in the trace of who sent it."""
 
-import contextlib
 from typing import Final
 
 from otelflow import continue_trace, force_flush
-from otelflow.integrations._requests import Flows, Requests, ServerError, describe, describe_answer
+from otelflow.integrations._requests import ClientGone, Flows, Requests, ServerError, describe, describe_answer, joined
 from otelflow.integrations._types import AsgiApplication, Message, Receive, Scope, Send
 from otelflow.metrics import asgi_app
 
@@ -13,6 +12,8 @@ __all__ = ["FlowMiddleware"]
 #: Milliseconds that the end of a server may wait for delivery
 _LONGEST_FLUSH: Final = 5_000
 _STARTS: Final = ("http.response.start", "websocket.accept")
+_ENDS: Final = ("http.response.body", "http.response.pathsend", "http.response.zerocopysend")
+_MOST_ERRORS: Final = 100
 
 
 class FlowMiddleware:
@@ -25,7 +26,8 @@ class FlowMiddleware:
     tells of its trace; ``traceresponse`` is that of W3C, any other is the trace's id alone.
 
     A span that OpenTelemetry's instrumentation has made of the request is the parent; else the headers of the caller
-    tell it. An answer from 500 on is a failed run. When the server ends, what waits for delivery is delivered.
+    tell it. An answer from 500 on is a failed run; where the server says that the client has gone before the answer was
+    whole, the run is cancelled. When the server ends, what waits for delivery is delivered.
 
     Raises ConfigurationError for an argument that cannot be used.
 
@@ -59,15 +61,23 @@ class FlowMiddleware:
             await self._metrics(scope, receive, send)
             return
         method = scope["method"] if kind == "http" else "WEBSOCKET"
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope.get("headers") or ()}
-        with continue_trace(headers):
+        headers = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope.get("headers") or ())
+        with continue_trace(joined(headers)):
             route = self.route(scope)
             runner = self._requests.runner(scope, method, route)
             if runner is None:
-                await self._answer(scope, receive, send)
+                answer = _Answer(receive, send, self._requests.answer_header())
+                await self.app(scope, answer.receive, answer.send)
                 return
-            with contextlib.suppress(ServerError):  # the caller has the answer
+            error = None
+            try:
                 await runner(scope, receive, send, method, route)
+            except ServerError:
+                pass  # the caller has the answer
+            except ClientGone as gone:
+                error = gone.__cause__
+            if error is not None:
+                raise error  # as it was
 
     def route(self, scope: Scope) -> str | None:
         """Return the route of a request, such as ``/orders/{fruit}``, or None; a subclass for a framework knows it."""
@@ -75,27 +85,67 @@ class FlowMiddleware:
         return None
 
     async def _run(self, scope: Scope, receive: Receive, send: Send, method: str, route: str | None) -> None:
-        """Do what the run of a request is. Raises ServerError when the answer says that the server failed."""
+        """Do what the run of a request is.
+
+        Raises ServerError when the answer says that the server failed, ClientGone when nobody waits for it any more.
+        """
         describe(method, route)
-        status = await self._answer(scope, receive, send)
-        if status is not None:
-            describe_answer(status)
+        answer = _Answer(receive, send, self._requests.answer_header())
+        try:
+            await self.app(scope, answer.receive, answer.send)
+        except Exception as error:
+            if answer.is_cause_of(error):
+                raise ClientGone from error
+            raise
+        if answer.status is not None:
+            describe_answer(answer.status)
+        if answer.is_unwanted:
+            raise ClientGone
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> int | None:
-        """Let the application answer, and return the status."""
-        header = self._requests.answer_header()
-        status = None
 
-        async def send_with_header(message: Message) -> None:
-            nonlocal status
-            if message["type"] in _STARTS:
-                status = message.get("status")
-                if header is not None:
-                    message = _with_header(message, *header)
-            await send(message)
+class _Answer:
+    """What an application says to a server, which says when the client has gone."""
 
-        await self.app(scope, receive, send_with_header)
-        return status
+    def __init__(self, receive: Receive, send: Send, header: tuple[str, str] | None) -> None:
+        self._receive: Final = receive
+        self._send: Final = send
+        self._header: Final = header
+        self.status: int | None = None
+        self.is_whole = False
+        self.is_unwanted = False
+        self._refusal: OSError | None = None
+
+    async def receive(self) -> Message:
+        """Hand over what the server has received."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect" and not self.is_whole:  # afterwards, it says nothing
+            self.is_unwanted = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send *message*, with the header that tells of the trace. Raises what the server does."""
+        kind = message["type"]
+        if kind in _STARTS:
+            self.status = message.get("status")
+            if self._header is not None:
+                message = _with_header(message, *self._header)
+        elif kind in _ENDS and not message.get("more_body"):
+            self.is_whole = True
+        try:
+            await self._send(message)
+        except OSError as error:
+            self._refusal = error
+            raise
+
+    def is_cause_of(self, error: BaseException) -> bool:
+        """Tell whether *error* came of it that the server could not send."""
+        rest: list[BaseException | None] = [error]
+        for _ in range(_MOST_ERRORS):
+            item = rest.pop() if rest else None
+            if item is None or item is self._refusal:
+                return item is not None
+            rest += filter(None, (item.__context__, item.__cause__, *getattr(item, "exceptions", ())))
+        return False
 
 
 def _delivering(send: Send) -> Send:

@@ -10,7 +10,7 @@ from opentelemetry import trace
 
 from otelflow import continue_trace, semconv
 from otelflow.errors import MissingExtra
-from otelflow.integrations._requests import Flows, FlowsByName, ServerError
+from otelflow.integrations._requests import Flows, FlowsByName, ServerError, joined
 from otelflow.integrations._steps import Steps
 
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ class _Calls:
         elif inspect.iscoroutinefunction(behavior):  # which may write a stream itself
             kind = _AioUnary
         method = details.method.lstrip("/")
-        headers = {name: value for name, value in details.invocation_metadata or () if isinstance(value, str)}
+        metadata = details.invocation_metadata or ()
+        headers = joined((name, value) for name, value in metadata if isinstance(value, str))
         runner = self._flows.runner(kind.run, method, method) or kind.run
         answer = functools.partial(kind.answer, functools.partial(kind, behavior, runner, method, headers))
         make_handler = getattr(self._grpc, f"{way}_rpc_method_handler")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterable
 from typing import Any, Final
 
 from otelflow import continue_trace
-from otelflow.integrations._requests import Flows, Requests, ServerError, describe, describe_answer
+from otelflow.integrations._requests import ClientGone, Flows, Requests, ServerError, describe, describe_answer
 from otelflow.integrations._steps import Steps
 from otelflow.integrations._types import Environ, StartResponse, WsgiApplication
 from otelflow.metrics import wsgi_app
@@ -25,7 +25,8 @@ class FlowMiddleware:
     tells of its trace; ``traceresponse`` is that of W3C, any other is the trace's id alone.
 
     A span that OpenTelemetry's instrumentation has made of the request is the parent; else the headers of the caller
-    tell it. An answer from 500 on is a failed run. The application is called when the server asks for the first piece.
+    tell it. An answer from 500 on is a failed run, one that the server does not take to its end, since the client has
+    gone, a cancelled one. The application is called when the server asks for the first piece.
 
     Raises ConfigurationError for an argument that cannot be used.
 
@@ -74,7 +75,7 @@ class FlowMiddleware:
         method, route = environ["REQUEST_METHOD"], self.route(environ)
         runner = self._requests.runner(environ, method, route)
         if runner is None:
-            yield from self._answer(environ, start_response)
+            yield from _Answer(start_response, self._requests.answer_header()).pieces(self.app, environ)
             return
         try:
             yield from runner(environ, start_response, method, route)
@@ -87,30 +88,59 @@ class FlowMiddleware:
     ) -> Generator[bytes, None, None]:
         """Do what the run of a request is. Raises what made it fail, also where that has become an answer."""
         describe(method, route)
-        status = yield from self._answer(environ, start_response)
+        answer = _Answer(start_response, self._requests.answer_header())
+        error: BaseException | None = None
         try:
-            describe_answer(status)
-        except ServerError as error:
-            environ[_ANSWERED] = self.error(environ) or error
-            raise environ[_ANSWERED] from None
-
-    def _answer(self, environ: Environ, start_response: StartResponse) -> Generator[bytes, None, int]:
-        """Let the application answer, and return the status."""
-        header = self._requests.answer_header()
-        status = 0
-
-        def start_with_header(line: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
-            nonlocal status
-            status = int(line.split(" ", 1)[0])
-            if header is not None and all(name.lower() != header[0].lower() for name, _ in headers):
-                headers = [*headers, header]
-            return start_response(line, headers, *exc_info)
-
-        body = self.app(environ, start_with_header)
+            yield from answer.pieces(self.app, environ)
+        except GeneratorExit:
+            if method == "HEAD" or answer.is_whole:
+                raise
+            error = ClientGone()
         try:
-            yield from body
+            if answer.status:
+                describe_answer(answer.status)
+        except ServerError as failure:
+            error = self.error(environ) or failure
+        if error is not None:
+            environ[_ANSWERED] = error
+            raise error
+
+
+class _Answer:
+    """What an application answers to one request, and how far it was taken."""
+
+    def __init__(self, start_response: StartResponse, header: tuple[str, str] | None) -> None:
+        self._start_response: Final = start_response
+        self._header: Final = header
+        self._length: int | None = None
+        self._taken = 0
+        self.status = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether as much was taken as the application has announced."""
+        return self._length is not None and self._taken >= self._length
+
+    def pieces(self, app: WsgiApplication, environ: Environ) -> Generator[bytes, None, None]:
+        """Yield what *app* answers, and close it."""
+        body = app(environ, self._start)
+        pieces = body
+        try:
+            pieces = iter(body)
+            for piece in pieces:
+                self._taken += len(piece) if hasattr(piece, "__len__") else 0
+                yield piece
         finally:
-            close = getattr(body, "close", None)
-            if close is not None:
-                close()
-        return status
+            for part in (pieces, body) if pieces is not body else (body,):
+                close = getattr(part, "close", None)
+                if close is not None:
+                    close()
+
+    def _start(self, line: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
+        self.status = int(line.split(" ", 1)[0])
+        lengths = [value for name, value in headers if name.lower() == "content-length" and value.isdecimal()]
+        self._length = int(lengths[0]) if lengths else None
+        if self._header is not None and all(name.lower() != self._header[0].lower() for name, _ in headers):
+            headers = [*headers, self._header]
+        write: Callable[[bytes], object] = self._start_response(line, headers, *exc_info)
+        return write

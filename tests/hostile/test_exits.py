@@ -455,6 +455,53 @@ def test_what_a_flow_that_has_run_is_told_at_the_very_end_is_taken():
     assert done_before.stdout.splitlines() == [artifacts, "['flow_data', 'flow_events']"]
 
 
+FIRST_AT_THE_END = """
+import builtins
+from otelflow import Listener, add_listener, flow, task
+
+class Deaf(Listener):
+    def on_event(self, event):
+        event.event_data
+
+@task(timeout=60)
+def limited():
+    return 3
+
+@flow
+def nothing():
+    pass
+
+@flow
+def last_words(this_flow):
+    this_flow.add_flow_artifact("rows", key="rows", data=[{"a": limited()}], artifact_type="table")
+    this_flow.add_flow_result("rows", 3)
+    print([artifact.data for artifact in this_flow.artifacts], len(this_flow.results))
+
+class Last:
+    def __del__(self):
+        print(last_words().execute().status)
+
+nothing().execute()
+builtins.last = Last()
+"""
+
+
+@pytest.mark.parametrize("listening", ["", "add_listener(Deaf())"])
+def test_the_first_artifact_of_a_program_may_be_made_at_the_very_end_and_a_timeout_does_not_hang(listening):
+    done = python(FIRST_AT_THE_END, listening)
+
+    assert (done.stdout, done.stderr) == ("[[{'a': 3}]] 1\nsuccess\n", "")
+
+
+def test_what_runs_need_late_is_not_imported_at_the_end_of_a_program_without_runs():
+    done = python(
+        "import otelflow, sys, atexit",
+        "atexit.register(lambda: print('otelflow._core.inside.artifacts' in sys.modules))",
+    )
+
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
 @pytest.mark.parametrize(
     "before",
     ["import otelflow; otelflow.configure(store=False)", "from otelflow.testing import flow_trace; flow_trace()"],

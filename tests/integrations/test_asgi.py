@@ -1,3 +1,5 @@
+import asyncio
+import contextlib
 import signal
 import socket
 import threading
@@ -14,6 +16,7 @@ from support.servers import (
     TRACE_ID,
     TRACEPARENT,
     ask,
+    ask_twice,
     attributes_of,
     is_listening,
     uvicorn_serving,
@@ -110,7 +113,89 @@ def test_the_run_ends_when_the_client_has_gone(spans):
         wait_until(lambda: spans.named("flow GET"))
 
     assert spans.open_spans == 0
-    assert spans.one("flow GET").attributes["otelflow.run.result"] == "success"
+    assert spans.one("flow GET").attributes["otelflow.run.result"] == "cancellation"
+    assert spans.one("flow GET").attributes["error.type"].endswith("ClientGone")
+
+
+async def streaming(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"a", "more_body": True})
+    await receive()
+    await send({"type": "http.response.body"})
+
+
+async def careless(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body"})
+    await receive()
+
+
+async def broken(scope, receive, send):
+    await receive()
+    raise LookupError("no such fruit")
+
+
+async def failing(scope, receive, send):
+    await send({"type": "http.response.start", "status": 503, "headers": []})
+    await receive()
+
+
+@pytest.mark.parametrize(
+    ("application", "result"),
+    [(streaming, "cancellation"), (careless, "success"), (broken, "failure"), (failing, "failure")],
+)
+def test_a_client_that_has_gone_cancels_what_is_not_whole_and_hides_no_failure(spans, application, result):
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(_):
+        pass
+
+    with contextlib.suppress(LookupError):
+        asyncio.run(FlowMiddleware(application)({"type": "http", "method": "GET", "path": "/"}, receive, send))
+
+    assert spans.tree() == [("flow GET", result, [])]
+
+
+def test_a_server_that_refuses_to_send_cancels_and_its_error_comes_out_as_it_was(spans):
+    class Stopped(Exception):
+        pass
+
+    refusal = BrokenPipeError("gone")
+
+    async def send(_):
+        raise refusal
+
+    async def translating(scope, receive, send):
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        except OSError as error:
+            raise Stopped from error
+
+    async def other(scope, receive, send):
+        raise BrokenPipeError("of the database")
+
+    errors = []
+    for application in (careless, translating, other):
+        with pytest.raises((OSError, Stopped)) as caught:
+            asyncio.run(FlowMiddleware(application)({"type": "http", "method": "GET", "path": "/"}, None, send))
+        errors.append(caught.value)
+
+    assert (errors[0], errors[1].__cause__, errors[0].__context__) == (refusal, refusal, None)
+    assert [span.attributes["otelflow.run.result"] for span in spans.spans] == ["cancellation"] * 2 + ["failure"]
+    assert all("the client went away" in span.events[0].attributes["exception.message"] for span in spans.spans[:2])
+
+
+def test_of_two_parents_none_is_taken_and_the_other_headers_are_joined(spans):
+    with uvicorn_serving(FlowMiddleware(application)) as url:
+        ask_twice(url, ("traceparent", TRACEPARENT), ("traceparent", TRACEPARENT.replace("4bf9", "5bf9")))
+        ask_twice(url, ("traceparent", TRACEPARENT), ("tracestate", "shop=1"), ("tracestate", "till=2"))
+        wait_until(lambda: len(spans.named("flow GET")) == 2)
+
+    alone, child = spans.named("flow GET")
+    assert alone.parent is None
+    assert f"{alone.context.trace_id:032x}"[4:] != TRACE_ID[4:]
+    assert dict(child.context.trace_state) == {"shop": "1", "till": "2"}
 
 
 def test_requests_at_the_same_time_do_not_mix(spans):
@@ -278,8 +363,6 @@ def test_websockets_are_flows_until_they_are_closed(spans):
 
 
 def test_a_request_that_is_cancelled_is_a_cancellation_and_nothing_stays_current(spans):
-    import asyncio
-
     async def main():
         started = asyncio.Event()
 

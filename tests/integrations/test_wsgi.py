@@ -5,7 +5,7 @@ from opentelemetry import trace
 
 from otelflow import task
 from otelflow.integrations.wsgi import FlowMiddleware
-from support.servers import PARENT_ID, TRACE_ID, TRACEPARENT, ask, attributes_of, wait_until, wsgi_serving
+from support.servers import PARENT_ID, TRACE_ID, TRACEPARENT, ask, ask_twice, attributes_of, wait_until, wsgi_serving
 
 
 @task
@@ -64,7 +64,61 @@ def test_a_body_that_nobody_reads_to_its_end_is_closed_and_so_is_the_run(spans):
     body.close()
 
     assert (Pieces.closed, spans.open_spans) == (1, 0)
-    assert spans.one("flow GET").attributes["otelflow.generator.closed_early"] is True
+    run = spans.one("flow GET")
+    assert run.attributes["otelflow.run.result"] == "cancellation"
+    assert attributes_of(run) == {"http.request.method": "GET", "http.response.status_code": 200}
+    assert run.events[0].attributes["exception.message"] == "the client went away before it had the whole answer"
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "headers", "result"),
+    [
+        ("GET", "200 OK", [("Content-Length", "6")], "cancellation"),
+        ("GET", "200 OK", [("Content-Length", "3")], "success"),
+        ("GET", "503 No", [], "failure"),
+        ("HEAD", "200 OK", [], "success"),
+    ],
+)
+def test_what_is_not_taken_to_its_end_is_cancelled_unless_it_was_whole_or_failed(
+    spans, method, status, headers, result
+):
+    def application(environ, start_response):
+        start_response(status, headers)
+        return iter([b"abc", b"def"])
+
+    body = FlowMiddleware(application)({"REQUEST_METHOD": method, "PATH_INFO": "/"}, lambda *_: None)
+    next(body)
+    body.close()
+
+    assert spans.tree() == [(f"flow {method}", result, [])]
+
+
+def test_a_body_that_is_its_own_iterator_is_closed_once(spans):
+    class Once:
+        closed = 0
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            raise StopIteration
+
+        def close(self):
+            Once.closed += 1
+
+    body = FlowMiddleware(lambda _, start: start("204 No", []) or Once())(
+        {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *_: None
+    )
+
+    assert (list(body), Once.closed) == ([], 1)
+    assert spans.tree() == [("flow GET", "success", [])]
+
+
+def test_of_two_parents_none_is_taken(spans):
+    with wsgi_serving(FlowMiddleware(application)) as url:
+        ask_twice(url, ("traceparent", TRACEPARENT), ("traceparent", TRACEPARENT.replace("4bf9", "5bf9")))
+
+    assert spans.one("flow GET").parent is None
 
 
 def test_between_the_pieces_nothing_of_the_request_is_current(spans):

@@ -1,6 +1,7 @@
 """Web servers on loopback that run in this process, and how to ask them."""
 
 import contextlib
+import http.client
 import socket
 import threading
 import time
@@ -32,6 +33,19 @@ def ask(url, path="/", *, headers=None, method="GET"):
     except urllib.error.HTTPError as error:
         with error:
             return Answer(error.code, error.read().decode(), {k.lower(): v for k, v in error.headers.items()})
+
+
+def ask_twice(url, *headers):
+    """Ask a server on loopback with *headers* of which some have the same name, and return its status."""
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+    try:
+        connection.putrequest("GET", "/")
+        for name, value in headers:
+            connection.putheader(name, value)
+        connection.endheaders()
+        return connection.getresponse().status
+    finally:
+        connection.close()
 
 
 def wait_until(condition, seconds=20):

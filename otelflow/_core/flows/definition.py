@@ -156,6 +156,8 @@ class Definition:
         if reason is None:
             return None
         run.was_called = False
+        if not self.options.get("inject", True):  # whoever wrote the function, and its callers, expect Python's own
+            return None
         return UnfillableParameter("flow" if run.task is None else "task", self.name, reason)
 
     def inputs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -325,6 +327,8 @@ def decorate(
     return _decorate(owner, options, wrap, target)
 
 
+# What functools.wraps() does not copy, and no call of a function that takes whatever comes looks at
+_DEFAULTS: Final = ("__defaults__", "__kwdefaults__")
 # What functools.lru_cache() puts on its functions, and functools.wraps() does not copy
 _OF_CACHES: Final = ("cache_info", "cache_clear", "cache_parameters")
 
@@ -341,7 +345,7 @@ def _decorate(
     inner = definition_of(plain_function(target))
     if inner is not None and (owner, inner.owner) != ("@flow", "@task"):
         raise DecoratedTwice(owner, inner.owner, inner.name)
-    decorated = functools.wraps(target)(wrap(definition, options))
+    decorated = functools.wraps(target, (*functools.WRAPPER_ASSIGNMENTS, *_DEFAULTS))(wrap(definition, options))
     definition.decorated = decorated
     vars(decorated)[_MARK] = definition
     vars(decorated).update(definition.methods)

@@ -2,6 +2,7 @@
 
 import contextvars
 import functools
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -102,6 +103,10 @@ class Timeout:
 
         @functools.wraps(body)
         def limited(*args: Any, **kwargs: Any) -> Any:
+            if (
+                sys.is_finalizing()
+            ):  # in a __del__ then: a thread would not begin any more, nor would the wait for it end
+                return body(*args, **kwargs)
             run = current_run()
             thread = _Thread(limit.name, functools.partial(body, *args, **kwargs))
             thread.places = holding.shared_places()  # after its deadline, too, it uses what a limit has let it have

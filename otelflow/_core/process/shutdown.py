@@ -5,7 +5,7 @@ import functools
 import sys
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from otelflow._core.process import clock
@@ -40,6 +40,7 @@ class _Shutdown(State):
     def __init__(self) -> None:
         self.deliverers: Final[weakref.WeakSet[Deliverer]] = weakref.WeakSet()
         self.deliveries = {}
+        self.late_modules: Final[list[str]] = []
         super().__init__()
 
     def reset(self) -> None:
@@ -118,6 +119,19 @@ def late_module(room: str, name: str) -> "ModuleType":
         ) from None
 
 
+def load_before_end(name: str) -> None:
+    """Import the module *name* when a process ends that had runs: one in a ``__del__`` may be the first to need it."""
+    _shutdown.late_modules.append(name)
+
+
+def _load_late_modules() -> None:
+    import importlib  # noqa: PLC0415 not at an import of otelflow
+
+    for name in _shutdown.late_modules:
+        with suppress(ImportError):  # of a folder that has been removed, say
+            importlib.import_module(name)
+
+
 def end_open_runs() -> None:
     """End each run that is still open: it will not get any further."""
     _shutdown.end_runs()
@@ -128,8 +142,9 @@ def end_open_runs_at_exit() -> None:
 
     Exit functions are called in reverse order: this is to be called again when the tracer provider is another one.
     """
-    atexit.unregister(end_open_runs)
-    atexit.register(end_open_runs)
+    for function in (end_open_runs, _load_late_modules):
+        atexit.unregister(function)
+        atexit.register(function)
 
 
 def deliver_together(deliverer: "Deliverer") -> None:

@@ -32,7 +32,9 @@ _CANCELLATIONS: Final = {
     "greenlet": {"GreenletExit"},  # gevent and eventlet stop with it
     "grpc": {"FutureCancelledError"},
     "huey": {"CancelExecution"},
+    "otelflow": {"ClientGone"},
     "ray": {"TaskCancelledError"},
+    "starlette": {"ClientDisconnect", "WebSocketDisconnect"},
     "temporalio": {"CancelledError"},
     "trio": {"Cancelled"},  # anyio raises this one or that of asyncio
     "twisted": {"CancelledError"},

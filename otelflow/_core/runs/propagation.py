@@ -43,6 +43,8 @@ class continue_trace:
                 from opentelemetry import propagate  # noqa: PLC0415 it reads OTEL_PROPAGATORS, and may refuse it
 
                 carrier = {name.lower(): value for name, value in self.headers.items()}
+                if "," in carrier.get("traceparent", ""):  # of several, none is the parent, says W3C's own test suite
+                    del carrier["traceparent"]
                 self._token = context.attach(propagate.extract(carrier))
             except Exception as error:  # noqa: BLE001 a propagator is foreign code
                 losses.record("traces", "trace_broken", _UNREADABLE, error=error)

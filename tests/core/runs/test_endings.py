@@ -677,6 +677,8 @@ def raised(name):
         ("celery.exceptions.TaskRevokedError", "cancellation"),
         ("pexpect.exceptions.EOF", "failure"),
         ("pexpect.exceptions.TIMEOUT", "timeout"),
+        ("starlette.requests.ClientDisconnect", "cancellation"),
+        ("starlette.websockets.WebSocketDisconnect", "cancellation"),
     ],
 )
 def test_other_libraries_words_for_stopping_are_understood(spans, name, result):

@@ -26,7 +26,12 @@ def test_a_trace_goes_on_from_the_headers_of_a_caller_to_those_of_a_callee(spans
     assert baggage.get_all() == {}
 
 
-@pytest.mark.parametrize("headers", [{}, {"traceparent": "00-nonsense"}, {"traceparent": ""}])
+TWO = {"traceparent": f"{TRACEPARENT}, {TRACEPARENT}", "tracestate": "shop=1"}
+# The form of a later version may go on with whatever comes
+TWO_OF_LATER = {"TraceParent": f"01{TRACEPARENT[2:]}-more,{TRACEPARENT}"}
+
+
+@pytest.mark.parametrize("headers", [{}, {"traceparent": "00-nonsense"}, {"traceparent": ""}, TWO, TWO_OF_LATER])
 def test_headers_that_say_nothing_begin_a_new_trace(spans, headers):
     with continue_trace(headers):
         send()

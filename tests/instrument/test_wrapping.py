@@ -1,0 +1,163 @@
+import asyncio
+import importlib
+import inspect
+import pickle
+import textwrap
+import typing
+
+import pytest
+
+from otelflow import task
+from otelflow.instrument import OtelflowInstrumentor
+
+SHAPES = """
+    import abc
+    import contextlib
+    import dataclasses
+    import enum
+    import functools
+
+    def order(fruit, count=2, *more, price: "float" = 0.5, **rest) -> list:
+        "Order fruit."
+        return [fruit, count, price]
+
+    class Base(abc.ABC):
+        def run(self):
+            return ["base", self.step()]
+
+        @abc.abstractmethod
+        def step(self):
+            return "base step"
+
+        @classmethod
+        def make(cls):
+            return cls()
+
+        @functools.cached_property
+        def once(self):
+            return object()
+
+        @classmethod
+        @contextlib.contextmanager
+        def open(cls):
+            yield cls.__name__
+
+    class Child(Base):
+        def run(self):
+            return ["child", super().run()]
+
+        def step(self):
+            return "child " + super().step()
+
+        @classmethod
+        def make(cls):
+            return super().make()
+
+    @dataclasses.dataclass(frozen=True, slots=True)
+    class Point:
+        x: int
+
+        def moved(self):
+            return dataclasses.replace(self, x=self.x + 1)
+
+    class Color(enum.Enum):
+        RED = 1
+
+        def describe(self):
+            return self.name
+
+    @functools.lru_cache
+    def cached(number):
+        return [number]
+
+    @contextlib.asynccontextmanager
+    async def opened(number):
+        yield number
+"""
+
+
+@pytest.fixture
+def shapes(shop):
+    """The module ``shop.shapes``, in which every function is a task."""
+    (shop / "shop" / "shapes.py").write_text(textwrap.dedent(SHAPES))
+    OtelflowInstrumentor().instrument(tasks=["shop.shapes:*", "shop.shapes:*.*"])
+    yield importlib.import_module("shop.shapes")
+    OtelflowInstrumentor().uninstrument()
+
+
+def test_a_function_looks_as_it_was_written(shapes):
+    order = shapes.order
+
+    assert (order.__name__, order.__qualname__, order.__module__, order.__doc__) == (
+        "order",
+        "order",
+        "shop.shapes",
+        "Order fruit.",
+    )
+    assert (order.__defaults__, order.__kwdefaults__) == ((2,), {"price": 0.5})
+    assert str(inspect.signature(order)) == "(fruit, count=2, *more, price: 'float' = 0.5, **rest) -> list"
+    assert typing.get_type_hints(order) == {"price": float, "return": list}
+    assert inspect.getsource(order).startswith("def order(")
+    assert pickle.loads(pickle.dumps(order)) is order
+    assert (order("kiwi"), order("kiwi", 3, 4, price=1, x=2)) == (["kiwi", 2, 0.5], ["kiwi", 3, 1])
+
+
+def test_a_call_that_does_not_fit_is_pythons_own_error(shapes, spans):
+    with pytest.raises(TypeError) as caught:
+        shapes.order()
+
+    assert type(caught.value) is TypeError
+    assert str(caught.value) == "order() missing 1 required positional argument: 'fruit'"
+    assert spans.tree() == [("task order", "error", [])]
+
+
+def test_methods_that_call_those_above_them_are_each_a_task(shapes, spans):
+    child = shapes.Child.make()
+    outcome = child.run()
+
+    assert outcome == ["child", ["base", "child base step"]]
+    assert (shapes.Base.step.__isabstractmethod__, inspect.isabstract(shapes.Base)) == (True, True)
+    assert spans.tree() == [
+        ("task make", "success", [("task make", "success", [])]),
+        (
+            "task run",
+            "success",
+            [("task run", "success", [("task step", "success", [("task step", "success", [])])])],
+        ),
+    ]
+
+
+def test_what_a_class_makes_of_its_functions_stays_what_it_was(shapes, spans):
+    child = shapes.Child()
+    with shapes.Child.open() as name:
+        pass
+
+    assert child.once is child.once
+    assert (name, shapes.Point(1).moved(), shapes.Color.RED.describe()) == ("Child", shapes.Point(2), "RED")
+    assert pickle.loads(pickle.dumps(shapes.Point(1))) == shapes.Point(1)
+    assert list(shapes.Color) == [shapes.Color.RED]
+
+
+def test_what_lies_under_a_cache_is_reached_as_before_and_is_no_run(shapes, spans):
+    assert shapes.cached(1) is shapes.cached(1)
+    assert shapes.cached.__wrapped__(1) is not shapes.cached(1)
+    assert shapes.cached.cache_info()[:2] == (2, 1)
+    assert [span.name for span in spans.spans] == ["task cached"] * 3
+
+
+def test_an_async_context_manager_works_as_it_did(shapes, spans):
+    async def use():
+        async with shapes.opened(3) as number:
+            return number
+
+    assert asyncio.run(use()) == 3
+    assert spans.tree() == [("task opened", "success", [])]
+
+
+def test_defaults_that_are_shown_are_not_used_for_a_call(spans):
+    @task
+    def two(first, second=2, *, third=3):
+        return (first, second, third)
+
+    assert (two.__defaults__, two.__kwdefaults__) == ((2,), {"third": 3})
+    assert (two(1), two(1, 5, third=4), two(second=0, first=1)) == ((1, 2, 3), (1, 5, 4), (1, 0, 3))
