@@ -174,6 +174,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
             flow_config = own if isinstance(own, Flow_Run__Config) else None
         state = FlowState(self, type(self).__name__, new_flow_id(), flow_config, dict(data or {}), options)
         object.__setattr__(self, "flow_state", state)  # a user's class may be frozen, or have a __setattr__ of its own
+        state.is_plain = type(self) is Flow
         state.is_named, state.has_fixed_id = bool(flow_name), flow_id is not None
         if flow_name:
             object.__setattr__(self, "flow_name", text_of_name(flow_name))
@@ -675,7 +676,7 @@ def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..
         flow: Flow[Any] = object.__new__(Flow)  # as the plan: its __init__ would take three times as long to find that
         data = dict(options.get("data") or {})
         state = FlowState(flow, planned.name, fixed_id or new_flow_id(), planned.own_config, data, planned.options)
-        state.is_named, state.has_fixed_id = planned.is_named, planned.has_fixed_id
+        state.is_named, state.has_fixed_id, state.is_plain = planned.is_named, planned.has_fixed_id, True
         state.definition, state.args, state.kwargs = attempt, args, kwargs
         object.__setattr__(flow, "flow_state", state)
         if attributes:

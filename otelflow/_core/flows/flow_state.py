@@ -82,6 +82,7 @@ class FlowState:
         "id",
         "is_main",
         "is_named",
+        "is_plain",
         "kwargs",
         "log",
         "name",
@@ -120,6 +121,7 @@ class FlowState:
         self.args: tuple[Any, ...] = ()
         self.kwargs: dict[str, Any] = {}
         self.is_named = self.is_main = self.has_fixed_id = False
+        self.is_plain = False  # of a class of the user's, whose attributes may be anything
         self.used_id: str | None = None
         self.run: Run | None = None
         self.tree: Tree | None = None  # in a notebook
@@ -346,20 +348,26 @@ class StateAttributes(_AsCoroutine[V]):
 
 def name_of(flow: Any) -> str:
     """Return what *flow* is called: its ``flow_name``, unless a user's class has no name under that name."""
+    state = flow.flow_state
+    if state.is_plain and type(state.name) is str:
+        return state.name
     try:
         name = flow.flow_name
     except Exception:  # noqa: BLE001 a property of the user's
         name = ""
-    return (name if type(name) is str else _text_of(name)) or str(flow.flow_state.name)
+    return (name if type(name) is str else _text_of(name)) or str(state.name)
 
 
 def id_of(flow: Any) -> str:
     """Return the id of the next or last run of *flow*, as ``name_of`` does."""
+    state = flow.flow_state
+    if state.is_plain and type(state.id) is str:
+        return state.id
     try:
         run_id = flow.flow_id
     except Exception:  # noqa: BLE001 a property of the user's
         run_id = ""
-    return (run_id if type(run_id) is str else _text_of(run_id)) or str(flow.flow_state.id)
+    return (run_id if type(run_id) is str else _text_of(run_id)) or str(state.id)
 
 
 def _text_of(value: object) -> str:
