@@ -308,7 +308,7 @@ class DroppedTrace:
 
     __slots__ = ("flags", "generator", "state", "trace_id")
 
-    def __init__(self, generator: "IdGenerator", trace_id: int, flags: TraceFlags, state: TraceState | None) -> None:
+    def __init__(self, generator: "IdGenerator", trace_id: int, flags: TraceFlags, state: TraceState) -> None:
         self.generator = generator
         self.trace_id = trace_id
         self.flags = flags
@@ -326,8 +326,9 @@ class _LateContext:
         if span is None:
             return self
         trace = span.trace
-        context = SpanContext(trace.trace_id, trace.generator.generate_span_id(), False, trace.flags, trace.state)
-        return span.__dict__.setdefault("_context", context)
+        # They are valid: a trace is one of these only if its generator is one that is known.
+        ids = (trace.trace_id, trace.generator.generate_span_id(), False, trace.flags, trace.state, True)
+        return span.__dict__.setdefault("_context", tuple.__new__(SpanContext, ids))
 
 
 class DroppedSpan(NonRecordingSpan):
