@@ -25,6 +25,7 @@ from opentelemetry.trace import (
     TraceState,
 )
 
+from otelflow import semconv
 from otelflow._core.process import clock
 from otelflow._telemetry.processors import Processors
 
@@ -209,19 +210,29 @@ class RunSpan(SdkSpan):
         else:
             super().add_event(name, attributes, timestamp)
 
-    def end_with(self, key: str, text: str, end_time: int) -> None:
-        """Set one attribute and end the span: both at once, as most runs do it."""
+    def end_with(self, result: str, end_time: int, made_spans: int | None) -> None:
+        """Write how the run ended, and of an outermost one how many spans it made, and end the span: all at once."""
         with self._lock:
-            is_simple = self._is_plain and self._end_time is None and key not in self._plain
-            is_simple = is_simple and len(self._plain) < self._origin.room and self._record_end_metrics is None
+            is_simple = (
+                self._is_plain
+                and self._end_time is None
+                and semconv.RUN_RESULT not in self._plain
+                and (made_spans is None or semconv.TELEMETRY_SPANS not in self._plain)
+                and len(self._plain) + 1 < self._origin.room
+                and self._record_end_metrics is None
+            )
             if is_simple:
-                self._plain[key] = text
+                self._plain[semconv.RUN_RESULT] = result
+                if made_spans is not None:
+                    self._plain[semconv.TELEMETRY_SPANS] = made_spans
                 self._end_time = end_time
         if is_simple:
             self._origin.processors.ended(self)
-        else:
-            self.set_attribute(key, text)
-            self.end(end_time)
+            return
+        self.set_attribute(semconv.RUN_RESULT, result)
+        if made_spans is not None:
+            self.set_attribute(semconv.TELEMETRY_SPANS, made_spans)
+        self.end(end_time)
 
     def end(self, end_time: int | None = None) -> None:
         """End the span and tell its processors."""
@@ -297,7 +308,7 @@ class DroppedTrace:
 
     __slots__ = ("flags", "generator", "state", "trace_id")
 
-    def __init__(self, generator: "IdGenerator", trace_id: int, flags: TraceFlags, state: TraceState | None) -> None:
+    def __init__(self, generator: "IdGenerator", trace_id: int, flags: TraceFlags, state: TraceState) -> None:
         self.generator = generator
         self.trace_id = trace_id
         self.flags = flags
@@ -315,8 +326,9 @@ class _LateContext:
         if span is None:
             return self
         trace = span.trace
-        context = SpanContext(trace.trace_id, trace.generator.generate_span_id(), False, trace.flags, trace.state)
-        return span.__dict__.setdefault("_context", context)
+        # They are valid: a trace is one of these only if its generator is one that is known.
+        ids = (trace.trace_id, trace.generator.generate_span_id(), False, trace.flags, trace.state, True)
+        return span.__dict__.setdefault("_context", tuple.__new__(SpanContext, ids))
 
 
 class DroppedSpan(NonRecordingSpan):

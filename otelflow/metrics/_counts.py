@@ -214,7 +214,8 @@ class Aggregator(Observer):
             durations.total += duration
             if series.task is None:
                 durations.last_time, durations.last_duration = clock.time(), duration
-        if run.clock + duration >= durations.next_exemplar:
+        # A run that is not recorded is not sampled; its span would make ids only because they are asked for here.
+        if run.clock + duration >= durations.next_exemplar and (run.is_recording or not self._takes_sampled_only):
             context = run.span.get_span_context()
             if self._takes_exemplars and (
                 context.trace_flags.sampled if self._takes_sampled_only else context.is_valid

@@ -731,6 +731,7 @@ def told(flow="order", task="charge", result="success", error=None, clock=0.0, d
         duration=duration,
         ending=Ending(result, error),
         was_called=True,
+        is_recording=sampled,
         span=trace.NonRecordingSpan(context),
     )
 

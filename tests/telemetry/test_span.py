@@ -25,6 +25,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 
 import otelflow
+from otelflow import semconv
 from otelflow._core.process import process
 from otelflow._core.process import provider as core_provider
 from otelflow._core.process.provider import TracerSpanMaker
@@ -319,19 +320,26 @@ def test_a_with_block_ends_it_and_leaves_its_exception_to_the_run(kind):
     assert (span.events, span.status.status_code) == ((), StatusCode.UNSET)
 
 
+RESULT, SPANS = semconv.RUN_RESULT, semconv.TELEMETRY_SPANS
+
+
 @pytest.mark.parametrize(
-    "attributes", [{}, {"a": "1", "b": "2"}, {"a": "1", "result": "early", "b": "2"}, {"a": "1", "b": "2", "c": "3"}]
+    "attributes",
+    [{}, {"a": "1"}, {"a": "1", "b": "2"}, {RESULT: "early", "b": "2"}, {SPANS: 5}, {"a": "1", "b": "2", "c": "3"}],
 )
+@pytest.mark.parametrize("made_spans", [None, 2])
 @pytest.mark.parametrize("look", [lambda _: None, lambda span: span.attributes, lambda span: span.end(7)])
-def test_an_end_with_a_last_attribute_is_to_set_it_and_to_end(attributes, look):
+def test_an_end_with_a_result_is_to_set_it_and_to_end(attributes, made_spans, look):
     spans = []
     for kind in MAKERS.values():
         span, log = begun(kind, dict(attributes), span_limits=SpanLimits(max_span_attributes=3))
         look(span)
         if kind is RunSpanMaker:
-            span.end_with("result", "success", 9)
+            span.end_with("success", 9, made_spans)
         else:
-            span.set_attribute("result", "success")
+            span.set_attribute(RESULT, "success")
+            if made_spans is not None:
+                span.set_attribute(SPANS, made_spans)
             span.end(9)
         spans.append([(ended.name, list(ended.attributes.items()), ended.end_time) for ended in log.ended])
         spans[-1] += [span.dropped_attributes, span.is_recording(), span.end_time]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
 from otelflow._core.flows.definition import Definition, Kind
-from otelflow._core.runs.drivers import OwnLoop, can_be_awaited, end_when_awaited, is_future, waits_for_await
+from otelflow._core.runs.drivers import PLAIN, OwnLoop, can_be_awaited, end_when_awaited, is_future, waits_for_await
 from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.engine import close_run, close_with, open_run
 from otelflow._core.runs.run import Run
@@ -64,7 +64,7 @@ def to_end(new_run: NewRun, *, waits: bool) -> Callable[[Callable[P, R]], Callab
                 open_run(run)
                 args, kwargs = run.definition.arguments(run)
                 value = run.definition.body(*args, **kwargs)
-                if _is_awaited(run, value):
+                if id(type(value)) not in PLAIN and _is_awaited(run, value):
                     if not waits or is_future(value):  # which belongs to a loop that must not be blocked
                         return run.pending(end_when_awaited(run, value))
                     loop = OwnLoop(value, run)
@@ -109,7 +109,7 @@ def to_end_async(  # noqa: C901 a driver is written out, see above
                 open_run(run)
                 args, kwargs = run.definition.arguments(run)
                 value = run.definition.body(*args, **kwargs)
-                if _is_awaited(run, value):
+                if id(type(value)) not in PLAIN and _is_awaited(run, value):
                     if not waits and run.definition.kind is not Kind.COROUTINE:
                         return run.pending(end_when_awaited(run, value))
                     if is_future(value):

@@ -175,20 +175,18 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
                 )
             setattr(self, name, value)
         check_keywords(type(self).__name__, options, PolicyOptions)
-        state = FlowState(self, data)
-        object.__setattr__(self, "flow_state", state)  # a user's class may be frozen, or have a __setattr__ of its own
-        state.is_named, state.has_fixed_id = bool(flow_name), flow_id is not None
         options.update(capture_parameters=capture_parameters, capture_return_value=capture_return_value)
-        state.options = options
-        state.name, state.id = type(self).__name__, new_flow_id()
+        if flow_config is None:
+            own = None if type(self) is Flow else classes.attribute(type(self), "flow_config")
+            flow_config = own if isinstance(own, Flow_Run__Config) else None
+        state = FlowState(self, type(self).__name__, new_flow_id(), flow_config, dict(data or {}), options)
+        object.__setattr__(self, "flow_state", state)  # a user's class may be frozen, or have a __setattr__ of its own
+        state.is_plain = type(self) is Flow
+        state.is_named, state.has_fixed_id = bool(flow_name), flow_id is not None
         if flow_name:
             object.__setattr__(self, "flow_name", text_of_name(flow_name))
         if flow_id:
             object.__setattr__(self, "flow_id", text_of_name(flow_id))
-        if flow_config is None:
-            own = None if type(self) is Flow else classes.attribute(type(self), "flow_config")
-            flow_config = own if isinstance(own, Flow_Run__Config) else Flow_Run__Config()
-        state.config = flow_config
 
     def __setstate__(self, values: dict[str, Any] | tuple[dict[str, Any] | None, dict[str, Any]]) -> None:
         by_name, by_slot = values if isinstance(values, tuple) else (values, None)
@@ -714,18 +712,22 @@ def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..
     """Return what ``@flow`` puts in the place of a function."""
     keywords = {name: value for name, value in options.items() if name in EachFlowOptions.__annotations__}
     plan: Flow[Any] = Flow(**keywords)  # a wrong value is said at decoration, not at the first call
-    _declare(
-        bounded_name(plan.flow_name if plan.flow_state.is_named else definition.name or plan.flow_name),
-        definition.target,
-        plan.objective,
-        plan.buckets,
-        options.get("task_runner"),
-    )
+    planned = plan.flow_state
+    attributes = {name: value for name, value in vars(plan).items() if name != "flow_state"}
+    fixed_id = planned.id if keywords.get("flow_id") else ""
+    if not planned.is_named:
+        planned.name = definition.name or planned.name
+    _declare(bounded_name(planned.name), definition.target, plan.objective, plan.buckets, options.get("task_runner"))
 
     def set_up(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow[Any]:
-        flow: Flow[Any] = Flow(**keywords)
-        flow.flow_state.data.update(options.get("data") or {})
-        _use_definition(flow, definition, args, kwargs)
+        flow: Flow[Any] = object.__new__(Flow)  # as the plan: its __init__ would take three times as long to find that
+        data = dict(options.get("data") or {})
+        state = FlowState(flow, planned.name, fixed_id or new_flow_id(), planned.own_config, data, planned.options)
+        state.is_named, state.has_fixed_id, state.is_plain = planned.is_named, planned.has_fixed_id, True
+        state.definition, state.args, state.kwargs = definition, args, kwargs
+        object.__setattr__(flow, "flow_state", state)
+        if attributes:
+            vars(flow).update(attributes)
         return flow
 
     def new_flow(args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> Flow[Any]:

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from otelflow import semconv
 from otelflow._core import inside
-from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.flows.definition import Definition, shown_value
 from otelflow._core.flows.execution import ExecutedRun
 from otelflow._core.flows.flow_state import id_of, name_of
 from otelflow._core.inside import messages, print_capture
 from otelflow._core.process import clock
 from otelflow._core.process.ids import new_id
-from otelflow._core.process.settings import settings
 from otelflow._core.runs import open_runs
 from otelflow._core.runs.current import current_run, enter, leave, open_run_here, parent_here
 from otelflow._core.runs.endings import SUCCESS
@@ -23,7 +21,6 @@ from otelflow._core.text.safe_str import bounded_name
 
 if TYPE_CHECKING:
     from otelflow._core.flows.flow_state import FlowState
-    from otelflow._core.process.settings_table import Settings
 
 _RETURN_VALUE: Final = "flow-return-value"
 
@@ -48,7 +45,7 @@ class Block(Run):
     __slots__ = ("around", "failed_tasks", "session")
 
     def __init__(self, flow: "HeldFlow", around: "Block | None") -> None:
-        super().__init__(None, effective(flow.flow_state.config))
+        super().__init__(None, flow.flow_state.settings())
         self.around = around
         self.failed_tasks = 0
         self.session = None
@@ -84,12 +81,6 @@ def innermost_block(flow: "HeldFlow") -> Block | None:
     return None
 
 
-def effective(config: Flow_Run__Config) -> "Settings":
-    """Return *config* with the process's settings where it says nothing, ready for quick reading."""
-    fields = vars(config) if type(config) is Flow_Run__Config else config.json()  # a subclass may say it as a class
-    return settings().with_fields(fields) if fields else settings()
-
-
 class FlowRun(ExecutedRun):
     """The run of a flow."""
 
@@ -112,7 +103,7 @@ class FlowRun(ExecutedRun):
                 state.id = new_flow_id()
         state.used_id = state.id
         name = bounded_name(name_of(flow))
-        super().__init__(parent, effective(flow.flow_state.config))
+        super().__init__(parent, state.settings())
         self.failed_tasks = 0
         self.session = None
         self.flow_name = name

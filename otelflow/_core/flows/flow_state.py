@@ -1,7 +1,6 @@
 """What otelflow itself keeps on a flow, under one name: all others are free for the attributes of a user's class."""
 
 import sys
-import warnings
 import weakref
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from enum import Enum
@@ -9,74 +8,30 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, TypeVar
 
 from otelflow import semconv
+from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.flows.definition import Definition, definition_of, text_of_name
 from otelflow._core.flows.fitting import assigned
+from otelflow._core.flows.never_run import SetUp, SetUpAndRun
 from otelflow._core.inside import messages
 from otelflow._core.process import forks
-from otelflow._core.process.process import State
+from otelflow._core.process.settings import settings
 from otelflow._core.runs import open_runs
-from otelflow._core.runs.bounded import BoundedLog
+from otelflow._core.runs.bounded import BoundedLog, Bounds
 
 if TYPE_CHECKING:
-    from otelflow._core.flows.config import Flow_Run__Config
     from otelflow._core.flows.notebook import Tree
     from otelflow._core.inside.artifacts import Artifact, Result
     from otelflow._core.inside.events import Flow_Run__Event
+    from otelflow._core.process.settings_table import Settings
     from otelflow._core.runs.run import Run
 
 V = TypeVar("V")
 
 _IN_MEMORY: Final = 1_000
+_NO_OPTIONS: Final[Mapping[str, Any]] = {}
 
 
 _making: Final = forks.new_lock()
-
-
-class _Warned(State):
-    """The places for which Python has shown the warning that a flow was never run, as ``warnings`` keeps them."""
-
-    registry: dict[Any, Any]
-
-    def reset(self) -> None:
-        """Have shown none."""
-        self.registry = {}
-
-
-_warned: Final = _Warned()
-
-
-class _SetUp:
-    """The line that set a flow up; when it is dropped as such, that flow was never run, and a warning says so.
-
-    It is dropped with its flow, also where a user's class has a ``__del__`` of its own.
-    """
-
-    __slots__ = ("code", "flow_name", "line")
-
-    def __init__(self, frame: FrameType, flow_name: str) -> None:
-        self.code, self.line, self.flow_name = frame.f_code, frame.f_lineno, flow_name
-
-    def warn(self, occasion: str) -> None:
-        """Warn that the flow was not run; *occasion* is the end of the sentence."""
-        file = self.code.co_filename
-        warnings.warn_explicit(
-            f"flow {self.flow_name!r}, called at {file}:{self.line}, was never run{occasion}: calling it only sets it "
-            "up; add .execute(), or in async code await it",
-            RuntimeWarning,
-            file,
-            self.line,
-            registry=_warned.registry,
-        )
-
-    def __del__(self) -> None:
-        if not sys.is_finalizing() and hasattr(self, "flow_name"):  # a Ctrl-C may have left it half made
-            self.warn("")
-
-
-class _SetUpAndRun:
-    """What a ``_SetUp`` becomes when its flow is run: without ``__del__``, in which a Ctrl-C would be lost."""
-
-    __slots__ = _SetUp.__slots__
 
 
 class _ShellWatcher:
@@ -97,13 +52,25 @@ class _ShellWatcher:
 open_runs.watch(_ShellWatcher())
 
 
+def _has_failed(task: Any) -> bool:
+    return task.status in semconv.FAILED_RESULTS
+
+
+def _is_unimportant(_: object) -> bool:
+    return False
+
+
+# What is kept of a run: its tasks, and what most runs have none of
+_TASKS: Final[Bounds[Any]] = Bounds(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _has_failed)
+_RARE: Final[Bounds[Any]] = Bounds(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
+
+
 class FlowState:
     """What a flow's runs write and its reports read: ``flow.flow_state``."""
 
     __slots__ = (
         "args",
         "block",
-        "config",
         "coroutine",
         "data",
         "definition",
@@ -115,10 +82,12 @@ class FlowState:
         "id",
         "is_main",
         "is_named",
+        "is_plain",
         "kwargs",
         "log",
         "name",
         "options",
+        "own_config",
         "rare_logs",
         "reference",
         "return_value",
@@ -131,18 +100,28 @@ class FlowState:
         "used_id",
     )
 
-    def __init__(self, flow: Any, data: Mapping[str, Any] | None = None) -> None:
-        self.set_up: _SetUp | None = None
+    def __init__(
+        self,
+        flow: Any,
+        name: str,
+        run_id: str,
+        config: Flow_Run__Config | None,
+        data: dict[str, Any],
+        options: Mapping[str, Any] = _NO_OPTIONS,
+    ) -> None:
+        self.set_up: SetUp | None = None
         self.reference: weakref.ref[Any] = weakref.ref(flow)
         self.definition: Definition | None = None
-        self.options: Mapping[str, Any] = {}
-        self.data: dict[str, Any] = dict(data or {})
-        self.name = self.id = ""
-        self.run_params: Mapping[str, Any] = {}
-        self.config: Flow_Run__Config
+        self.options = options
+        self.data = data
+        self.name = name
+        self.id = run_id
+        self.run_params: Mapping[str, Any] = _NO_OPTIONS
+        self.own_config = config
         self.args: tuple[Any, ...] = ()
         self.kwargs: dict[str, Any] = {}
         self.is_named = self.is_main = self.has_fixed_id = False
+        self.is_plain = False  # of a class of the user's, whose attributes may be anything
         self.used_id: str | None = None
         self.run: Run | None = None
         self.tree: Tree | None = None  # in a notebook
@@ -157,9 +136,30 @@ class FlowState:
 
     def forget_run(self) -> None:
         """Have nothing of a run before."""
-        self.executed_tasks: BoundedLog[Any] = BoundedLog(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _has_failed)
-        self.log: BoundedLog[messages.Line] = messages.new_log()
+        self.executed_tasks: BoundedLog[Any] = BoundedLog(_TASKS)
+        self.log: BoundedLog[messages.Line] = BoundedLog(messages.BOUNDS)
         self.rare_logs: dict[str, BoundedLog[Any]] | None = None
+
+    @property
+    def config(self) -> Flow_Run__Config:
+        """How the flow logs, prints and raises; one that says nothing is made when somebody asks for it."""
+        if self.own_config is None:
+            with _making:  # two threads must not each make one
+                if self.own_config is None:
+                    self.own_config = Flow_Run__Config()
+        return self.own_config
+
+    @config.setter
+    def config(self, config: Flow_Run__Config) -> None:
+        self.own_config = config
+
+    def settings(self) -> "Settings":
+        """Return the configuration with the process's settings where it says nothing, ready for quick reading."""
+        config = self.own_config
+        if config is None:
+            return settings()
+        fields = vars(config) if type(config) is Flow_Run__Config else config.json()  # a subclass may say it as a class
+        return settings().with_fields(fields) if fields else settings()
 
     @property
     def artifacts(self) -> "BoundedLog[Artifact]":
@@ -184,19 +184,19 @@ class FlowState:
                 logs = self.rare_logs = {} if self.rare_logs is None else self.rare_logs
         log = logs.get(name)
         if log is None:
-            log = logs.setdefault(name, BoundedLog(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant))
+            log = logs.setdefault(name, BoundedLog(_RARE))
         return log
 
     def set_up_at(self, frame: FrameType, flow_name: str) -> None:
         """Remember the line that set the flow up: until it runs, that is where ``execute()`` is missing."""
         self.expect_no_run()
         if self.block is None:  # tasks inside its block belong to it without a run
-            self.set_up = _SetUp(frame, flow_name)
+            self.set_up = SetUp(frame, flow_name)
 
     def expect_no_run(self) -> None:
         """Warn of nothing when the flow is dropped: it is run, or somebody else says why it is not."""
         if self.set_up is not None:
-            self.set_up.__class__ = _SetUpAndRun  # type: ignore[assignment]
+            self.set_up.__class__ = SetUpAndRun  # type: ignore[assignment]
             self.set_up = None
 
     @property
@@ -209,7 +209,7 @@ class FlowState:
         set_up = self.set_up
         self.expect_no_run()
         if set_up is not None:
-            _SetUp.warn(set_up, occasion)
+            SetUp.warn(set_up, occasion)
 
     def __iter__(self) -> Never:
         raise TypeError(NO_DATA)
@@ -348,30 +348,28 @@ class StateAttributes(_AsCoroutine[V]):
 
 def name_of(flow: Any) -> str:
     """Return what *flow* is called: its ``flow_name``, unless a user's class has no name under that name."""
+    state = flow.flow_state
+    if state.is_plain and type(state.name) is str:
+        return state.name
     try:
         name = flow.flow_name
     except Exception:  # noqa: BLE001 a property of the user's
         name = ""
-    return (name if type(name) is str else _text_of(name)) or str(flow.flow_state.name)
+    return (name if type(name) is str else _text_of(name)) or str(state.name)
 
 
 def id_of(flow: Any) -> str:
     """Return the id of the next or last run of *flow*, as ``name_of`` does."""
+    state = flow.flow_state
+    if state.is_plain and type(state.id) is str:
+        return state.id
     try:
         run_id = flow.flow_id
     except Exception:  # noqa: BLE001 a property of the user's
         run_id = ""
-    return (run_id if type(run_id) is str else _text_of(run_id)) or str(flow.flow_state.id)
+    return (run_id if type(run_id) is str else _text_of(run_id)) or str(state.id)
 
 
 def _text_of(value: object) -> str:
     is_text = isinstance(value, str | Enum) or type(value).__module__ == "uuid"
     return text_of_name(value) if is_text else ""
-
-
-def _has_failed(task: Any) -> bool:
-    return task.status in semconv.FAILED_RESULTS
-
-
-def _is_unimportant(_: object) -> bool:
-    return False

@@ -15,7 +15,7 @@ from otelflow._core.inside import journal
 from otelflow._core.process import clock
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import log_records, observers
-from otelflow._core.runs.bounded import BoundedLog
+from otelflow._core.runs.bounded import Bounds
 from otelflow._core.runs.observers import observed
 from otelflow._core.runs.run import Run
 from otelflow._core.text.redaction import recorded
@@ -113,9 +113,8 @@ def _is_error(line: Line) -> bool:
     return line[1] >= logging.ERROR  # by its place: each line that is pushed out is asked
 
 
-def new_log() -> BoundedLog[Line]:
-    """Return a log that keeps the first and last 1,000 messages and 1,000 errors."""
-    return BoundedLog(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _is_error)
+#: What a log of messages keeps: the first and last 1,000 messages, and 1,000 errors
+BOUNDS: Final = Bounds(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _is_error)
 
 
 def write(

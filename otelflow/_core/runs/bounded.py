@@ -1,7 +1,7 @@
 """Keep a bounded part of what a run piles up, and say how much was left out."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, TypeVar, overload
+from typing import Final, Generic, TypeVar, overload
 
 from otelflow._core.process import forks
 
@@ -13,30 +13,40 @@ T = TypeVar("T")
 _lock: Final = forks.new_lock()
 
 
-class BoundedLog(Sequence[T]):
-    """The first *head*, the last *tail* and up to *important* important items; the rest is counted in ``omitted``.
+class Bounds(Generic[T]):
+    """What logs of one kind keep: the first *head*, the last *tail* and up to *important* important items."""
 
-    Items are in the order in which they came. Whether an item is important is asked when it would be left out. The
-    surplus is left out in batches, so that adding an item costs next to nothing: until then up to a quarter of *tail*
-    more items are kept.
-    """
-
-    __slots__ = ("_head", "_important", "_important_limit", "_is_important", "_items", "_most", "_omitted", "_tail")
+    __slots__ = ("head", "important", "is_important", "most", "tail")
 
     def __init__(self, head: int, tail: int, important: int, is_important: Callable[[T], bool]) -> None:
+        self.head: Final = head
+        self.tail: Final = tail
+        self.most: Final = head + tail + tail // 4
+        self.important: Final = important
+        self.is_important: Final = is_important
+
+
+class BoundedLog(Sequence[T]):
+    """The items that *bounds* let it keep; the rest is counted in ``omitted``.
+
+    Items are in the order in which they came. Whether an item is important is asked when it would be left out. The
+    surplus is left out in batches, so that adding an item costs next to nothing: until then up to a quarter of the tail
+    is kept besides.
+    """
+
+    __slots__ = ("_bounds", "_important", "_items", "_omitted")
+
+    def __init__(self, bounds: Bounds[T]) -> None:
+        self._bounds = bounds
         self._items: list[T] = []  # the first and the last
-        self._important: list[T] = []
-        self._head = head
-        self._tail = tail
-        self._most = head + tail + tail // 4
-        self._important_limit = important
-        self._is_important = is_important
+        self._important: Sequence[T] = ()
         self._omitted = 0
 
     def append(self, item: T) -> None:
         """Add *item*; what it pushes out is kept if it is important and there is room."""
-        self._items.append(item)
-        if len(self._items) > self._most:
+        items = self._items
+        items.append(item)
+        if len(items) > self._bounds.most:
             self._leave_out_surplus()
 
     def leave_out(self, count: int) -> None:
@@ -51,21 +61,24 @@ class BoundedLog(Sequence[T]):
         return self._omitted
 
     def _leave_out_surplus(self) -> None:
+        bounds = self._bounds
         with _lock:
-            head = self._head
-            surplus = len(self._items) - head - self._tail
+            head = bounds.head
+            surplus = len(self._items) - head - bounds.tail
             if surplus > 0:
                 oldest = self._items[head : head + surplus]
                 del self._items[head : head + surplus]  # what another thread adds meanwhile, it adds at the end
-                room = self._important_limit - len(self._important)
-                important = [item for item in oldest if self._is_important(item)][:room] if room else []
-                self._important += important
+                room = bounds.important - len(self._important)
+                important = [item for item in oldest if bounds.is_important(item)][:room] if room else []
+                if important:
+                    self._important = [*self._important, *important]
                 self._omitted += surplus - len(important)
 
     def _all(self) -> list[T]:
         with _lock:
             self._leave_out_surplus()
-            return [*self._items[: self._head], *self._important, *self._items[self._head :]]
+            head = self._bounds.head
+            return [*self._items[:head], *self._important, *self._items[head:]]
 
     def __iter__(self) -> Iterator[T]:
         return iter(self._all())

@@ -40,7 +40,7 @@ def function(new_run: NewRun) -> Callable[..., Any]:
             definition = run.definition
             args, kwargs = definition.arguments(run)
             value = definition.body(*args, **kwargs)
-            if id(type(value)) not in _PLAIN and can_be_awaited(value) and waits_for_await(value):
+            if id(type(value)) not in PLAIN and can_be_awaited(value) and waits_for_await(value):
                 return end_when_awaited(run, value)
             close_run(run, SUCCESS, value)
         except BaseException as error:
@@ -56,9 +56,9 @@ def function(new_run: NewRun) -> Callable[..., Any]:
     return run_function
 
 
-# The most usual of the types of which it need not be asked whether they can be awaited; by identity, since a metaclass
-# may do anything when it is asked for the hash of a class.
-_PLAIN: Final = frozenset(map(id, (type(None), bool, int, float, str, bytes, list, tuple, dict, set)))
+#: The most usual of the types of which it need not be asked whether they can be awaited; by identity, since a metaclass
+#: may do anything when it is asked for the hash of a class
+PLAIN: Final = frozenset(map(id, (type(None), bool, int, float, str, bytes, list, tuple, dict, set)))
 
 
 def can_be_awaited(value: object) -> bool:

@@ -8,7 +8,7 @@ from opentelemetry.trace import INVALID_SPAN, Span
 
 from otelflow import semconv
 from otelflow._core.process.forks import fork, notice
-from otelflow._core.runs.bounded import BoundedLog
+from otelflow._core.runs.bounded import BoundedLog, Bounds
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -50,12 +50,10 @@ class Entry(Protocol):
 class _Shelf:
     """How many entries of one kind a run keeps: the first, the last, and of the important ones between them."""
 
-    __slots__ = ("has_states", "head", "important", "omitted", "tail")
+    __slots__ = ("bounds", "has_states", "omitted")
 
     def __init__(self, head: int, tail: int, important: int, omitted: str, *, has_states: bool = False) -> None:
-        self.head = head
-        self.tail = tail
-        self.important = important
+        self.bounds: Bounds[Entry] = Bounds(head, tail, important, operator.attrgetter("is_important"))
         self.omitted = omitted
         self.has_states = has_states  # an entry may come again, with another state
 
@@ -80,11 +78,8 @@ class Journal:
     def _shelf(self, event_name: str) -> "BoundedLog[Entry]":
         shelf = self._shelves.get(event_name)
         if shelf is None:
-            limits = _SHELVES[event_name]
             # Of two threads that come at once, both get the same shelf.
-            shelf = self._shelves.setdefault(
-                event_name, BoundedLog(limits.head, limits.tail, limits.important, operator.attrgetter("is_important"))
-            )
+            shelf = self._shelves.setdefault(event_name, BoundedLog(_SHELVES[event_name].bounds))
         return shelf
 
     def add(self, entry: Entry) -> None:

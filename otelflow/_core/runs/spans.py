@@ -34,7 +34,7 @@ def start(run: Run, span_maker: "provider.SpanMaker") -> None:
             run.is_recording = True
             made_spans = None if run.parent is None else run.parent.made_spans
             if made_spans is None:
-                made_spans, run.losses_before = itertools.count(), dict(losses.dropped)
+                made_spans, run.losses_before = itertools.count(), dict(losses.dropped) if losses.dropped else {}
             run.made_spans = made_spans
             next(made_spans)
     except Exception as error:  # noqa: BLE001 samplers, id generators and processors are foreign code
@@ -46,27 +46,30 @@ def end(run: Run) -> None:
     span = run.span
     if not run.is_recording and (span is INVALID_SPAN or getattr(type(span), "end", None) is NonRecordingSpan.end):
         return  # there is nothing to end
-    quick_end: Callable[[Span, str, str, int], None] | None = None
+    quick_end: Callable[[Span, str, int, int | None], None] | None = None
+    made_spans: int | None = None
     try:
         if run.is_recording:
-            parent = run.parent
+            is_outermost = run.parent is None or run.parent.made_spans is None
             is_result_all = run.journal is None and run.ending.error is None and not run.failed_tasks
-            if is_result_all and parent is not None and parent.made_spans is not None:  # as for most tasks
+            if is_result_all and not (is_outermost and losses.dropped):  # as for most runs
                 quick_end = getattr(type(span), "end_with", None)
+            if is_outermost:
+                made_spans = _add_up(run, span)
             if quick_end is None:
-                _write(run, span)
+                _write(run, span, made_spans)
     finally:
         try:
             if quick_end is None:
                 span.end(end_of(run))
             else:
-                quick_end(span, semconv.RUN_RESULT, run.ending.result, end_of(run))
+                quick_end(span, run.ending.result, end_of(run), made_spans)
         except Exception as error:  # noqa: BLE001 a processor that raises must not replace the user's exception
             message = "A span processor raised when a span ended; the run goes on"
             losses.record("traces", "end_failed", message, error=error)
 
 
-def _write(run: Run, span: Span) -> None:
+def _write(run: Run, span: Span, made_spans: int | None) -> None:
     """Write on *span* how *run* ended and what happened inside."""
     span.set_attribute(semconv.RUN_RESULT, run.ending.result)
     if run.failed_tasks:
@@ -76,23 +79,22 @@ def _write(run: Run, span: Span) -> None:
             span.add_event(entry.event_name, entry.attributes(), entry.time_ns)
         for key, count in run.journal.omitted().items():
             span.set_attribute(key, count)
-    if run.parent is None or run.parent.made_spans is None:
-        _add_up(run, span)
-    if run.ending.error is not None:  # the exception comes last, so that it stays
-        _describe_error(run, span, run.ending.error)
-
-
-def _add_up(run: Run, span: Span) -> None:
-    """Write on *span* of an outermost run how many spans it has made, and what its process has lost meanwhile."""
-    if run.made_spans is not None:
-        span.set_attribute(semconv.TELEMETRY_SPANS, next(run.made_spans))
+    if made_spans is not None:
+        span.set_attribute(semconv.TELEMETRY_SPANS, made_spans)
         for (signal, reason), count in list(losses.dropped.items()) if losses.dropped else ():
             lost = count - run.losses_before.get((signal, reason), 0)
             if lost:
                 span.set_attribute(semconv.TELEMETRY_LOST.format(signal=signal, reason=reason), lost)
+    if run.ending.error is not None:  # the exception comes last, so that it stays
+        _describe_error(run, span, run.ending.error)
+
+
+def _add_up(run: Run, span: Span) -> int | None:
+    """Let the trace of an outermost run be the last one; return how many spans it has made, if that was counted."""
     context = context_of(span)
     if context is not None:
         trace_address.remember(context.trace_id)
+    return None if run.made_spans is None else next(run.made_spans)
 
 
 def end_of(run: Run) -> int:

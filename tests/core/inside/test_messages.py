@@ -11,6 +11,7 @@ import pytest
 from otelflow import Flow_Run__Config, flow, flow_events, get_run_logger, task
 from otelflow._core.inside import messages
 from otelflow._core.process import settings
+from otelflow._core.runs.bounded import BoundedLog
 from support.flows import run_of, total
 
 
@@ -283,7 +284,7 @@ def test_messages_have_colours_on_a_terminal_that_wants_them_only(monkeypatch, s
 
 
 def test_the_log_in_memory_keeps_the_first_and_the_last_thousand_messages_and_a_thousand_errors():
-    log = messages.new_log()
+    log = BoundedLog(messages.BOUNDS)
     for number in range(5_000):
         level = logging.ERROR if 1_500 <= number < 2_700 else logging.INFO
         log.append(messages.Line((0, level, str(number), "", None)))

@@ -2,12 +2,12 @@
 
 import pytest
 
-from otelflow._core.runs.bounded import BoundedLog
+from otelflow._core.runs.bounded import BoundedLog, Bounds
 
 
 def log_of(numbers, head=2, tail=4, important=3):
     """Return a log of *numbers*, of which those that ten divides are important."""
-    log = BoundedLog(head, tail, important, lambda number: number % 10 == 0)
+    log = BoundedLog(Bounds(head, tail, important, lambda number: number % 10 == 0))
     for number in numbers:
         log.append(number)
     return log
