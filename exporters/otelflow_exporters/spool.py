@@ -124,7 +124,7 @@ class SpoolSpanProcessor(SpanProcessor):
         if not context.trace_flags.sampled or spool.is_shut_down or spool.directory is None:
             return
         try:
-            record = start_record(encode_span(span, is_open=True, is_brief=True))
+            record = start_record(encode_span(span, is_open=True, is_brief=not span.links))
         except Exception:  # noqa: BLE001 what a span of any program holds; its end says that it is lost
             return
         with self._lock:

@@ -53,7 +53,7 @@ def encode_span(span: ReadableSpan, *, is_open: bool = False, is_brief: bool = F
     """Return *span* as a ``TracesData`` of one span; one that has not ended has no end.
 
     With *is_open* it has none even if it ends meanwhile, on another thread. With *is_brief* it has neither events nor
-    links nor a status: none of them is there when a span starts.
+    links nor a status: when a span starts, none of them is there but perhaps links.
     """
     encoded = b"".join(_parts_of(span, is_open=is_open, is_brief=is_brief))
     return _within(_around(span.resource, span.instrumentation_scope), b"\x12" + _varint(len(encoded)) + encoded)
