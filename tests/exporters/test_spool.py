@@ -8,7 +8,7 @@ import time
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from opentelemetry.sdk.trace import Event
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, SamplingResult
 from opentelemetry.trace import Link
 
 from otelflow._core.process import forks
@@ -27,6 +27,43 @@ def test_what_is_not_sampled_leaves_nothing(receiver, folder):
     processor.shutdown()
 
     assert (receiver.requests, folder.exists()) == ([], False)
+
+
+class Recording(Sampler):
+    """Has every span recorded, and none sampled."""
+
+    def should_sample(self, *_args, **_options):
+        return SamplingResult(Decision.RECORD_ONLY)
+
+    def get_description(self):
+        return "Recording"
+
+
+@pytest.mark.parametrize("is_in_memory", [True, False])
+def test_what_is_recorded_and_not_sampled_leaves_nothing(receiver, folder, is_in_memory):
+    processor = SpoolSpanProcessor(None if is_in_memory else folder)
+
+    span = provider_with(processor, sampler=Recording()).start_span("unseen")
+    span.end()
+    processor.shutdown()
+
+    assert span.is_recording() is False
+    assert (receiver.requests, processor.account.total, folder.exists()) == ([], 0, False)
+
+
+@pytest.mark.parametrize("is_in_memory", [True, False])
+def test_what_has_ended_is_sent_without_being_asked_for(receiver, folder, monkeypatch, is_in_memory):
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
+    processor = SpoolSpanProcessor(None if is_in_memory else folder)
+
+    provider_with(processor).start_span("sent").end()
+    deadline = time.monotonic() + 30
+    while not receiver.spans and time.monotonic() < deadline:
+        time.sleep(0.02)
+    arrived = counts_of(receiver)
+    processor.shutdown()
+
+    assert arrived == counts_of(receiver) == {"sent": 1}
 
 
 def test_a_killed_program_loses_nothing_and_the_next_one_tells_what_it_was_doing(receiver, tmp_path):
@@ -360,3 +397,22 @@ def test_spans_in_memory_and_those_after_the_end_are_written_down_as_open_by_nob
     assert counts_of(receiver) == {"late": 1}
     assert list(folder.glob("*.otlp")) == []
     assert (in_memory.directory, ended.directory) == (None, folder)
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+def test_who_wants_to_hear_of_it_is_told_what_was_sent_of_a_lost_process(receiver, folder, tmp_path, is_heard):
+    run_program(
+        tmp_path,
+        "nightly(3, lambda: os.kill(os.getpid(), signal.SIGKILL)).execute()",
+        url=receiver.url,
+        OTEL_BSP_SCHEDULE_DELAY="60000",
+    )
+    told = []
+    processor = SpoolSpanProcessor(folder, **({"on_recovery": told.append} if is_heard else {}))
+    provider_with(processor).start_span("own").end()
+    arrived = processor.force_flush()
+    processor.shutdown()
+
+    assert arrived
+    assert distinct(receiver)["flow nightly"] == 1
+    assert [span.name for span in spans_of(map(TracesData.FromString, told))] == ["flow nightly"] * is_heard
