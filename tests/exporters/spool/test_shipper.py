@@ -508,5 +508,65 @@ def test_what_was_set_aside_is_tried_less_and_less_often(folder, endpoint, monke
     waits = [later - earlier for earlier, later in itertools.pairwise(tries)]
     assert endpoint.names == ["b"]
     assert len(waits) > 5
+    assert waits[0] < 1.5
     assert waits[-1] > 40
     assert all(later > earlier for earlier, later in itertools.pairwise(waits[:5]))
+
+
+def refusing(endpoint, *bad):
+    """Let *endpoint* refuse what holds one of the *bad* spans, and say that it takes others."""
+
+    def refuses(batch):
+        if not {*bad} & {*batch}:
+            return None
+        endpoint.status.may_take_others = True
+        return "HTTP 403"
+
+    endpoint.refuses = refuses
+
+
+def test_a_span_is_lost_when_it_was_refused_ten_times_while_others_were_taken(folder, endpoint, monkeypatch):
+    now, losses = [100.0], Counter()
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    write(folder, "a")
+    refusing(endpoint, "a")
+    shipper = shipper_of(folder, endpoint, losses, batch_size=1)
+    for number in range(40):
+        write(folder, f"later{number}")
+        for _ in range(6):
+            shipper.ship()
+        now[0] += 100
+
+    assert endpoint.names == [f"later{number}" for number in range(40)]
+    assert endpoint.asked.count(["a"]) == 1 + 10  # and once where it stood
+    assert losses == {"rejected": 1}
+
+
+def test_what_another_has_set_aside_is_nobodys_fault_until_something_has_arrived(folder, endpoint, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    write(folder, "a", "b")
+    refusing(endpoint, "a", "b")
+    first = shipper_of(folder, endpoint)
+    first.ship()
+    first.close()
+    endpoint.asked.clear()
+    second = shipper_of(folder, endpoint)
+    for _ in range(20):
+        second.ship()
+        now[0] += 100
+
+    assert len(endpoint.asked) > 5
+    assert all(batch == ["a", "b"] for batch in endpoint.asked)
+
+
+def test_of_the_runs_of_a_lost_process_one_that_is_refused_costs_itself_only(folder, endpoint):
+    losses = Counter()
+    write(folder, "ended", is_closed=False, open_names=["flow a", "flow b", "flow c"])
+    endpoint.refuses = lambda batch: "bad" if "flow b" in batch else None
+
+    ship_all(shipper_of(folder, endpoint, losses))
+
+    assert sorted(endpoint.names) == ["ended", "flow a", "flow c"]
+    assert losses == {"rejected": 1}
+    assert files_in(folder) == ["OTELFLOW_STORE"]
