@@ -5,6 +5,7 @@ import email.utils
 import io
 import pickle
 import random
+import re
 import time
 import urllib.error
 from email.message import Message
@@ -176,8 +177,23 @@ def test_the_longest_delay_is_a_year(value, expected):
 
 @pytest.mark.parametrize("value", [-0.1, float("inf"), float("nan"), True, False, "1", None, dt.timedelta(seconds=-1)])
 def test_what_is_no_length_of_time_is_refused(value):
-    with pytest.raises(ValueError, match=r".+"):
+    with pytest.raises(ValueError, match=f"^{re.escape(repr(value))}$"):
         seconds_of(value)
+
+
+@pytest.mark.parametrize(
+    ("delay", "jitter", "message"),
+    [
+        (-1, None, "'fetch': retry_delay must be a number of seconds from 0 on, a timedelta, .*, not -1$"),
+        ([1, "2"], None, "'fetch': retry_delay must be .*, not '2'$"),
+        ("12", None, "'fetch': retry_delay must be .*, not '12'$"),
+        (1, -1, "'fetch': retry_jitter_factor must be a number from 0 on, not -1$"),
+        (1, "much", "'fetch': retry_jitter_factor must be a number from 0 on, not 'much'$"),
+    ],
+)
+def test_a_delay_that_is_none_is_said_with_the_name_of_its_function(delay, jitter, message):
+    with pytest.raises(ConfigurationError, match=message):
+        Delays("'fetch'", delay, jitter)
 
 
 def test_doublings_end_before_they_are_no_numbers_any_more():
