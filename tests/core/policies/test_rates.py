@@ -183,3 +183,12 @@ for _ in range(3):
 
     assert len(moments) == 6
     assert moments[-1] - moments[0] > 0.3
+
+
+def test_who_would_wait_too_long_is_told_the_rate(clock):
+    rate = Rate("api", 1, 60)
+    starts(rate, clock, [0])
+
+    with pytest.raises(LimitTimeout, match=r"api.*at most 1 in 60 s"):
+        starts(rate, clock, [0], timeout=30)
+    assert starts(rate, clock, [0], timeout=60) == [1_060.0]
