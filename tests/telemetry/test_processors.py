@@ -159,3 +159,15 @@ def test_a_processor_of_processors_that_somebody_has_made_decides_what_they_hear
         maker.start(name, ABOVE, dict, 1).end(2)
 
     assert log == [("ends", "public")]
+
+
+@both
+def test_a_processor_that_comes_before_a_span_starts_is_told_of_its_start(kind):
+    log = []
+    provider = TracerProvider(shutdown_on_exit=False)
+    maker = kind(provider.get_tracer("x"))
+    maker.start("before", ABOVE, dict, 1).end(2)
+    provider.add_span_processor(Noting("late", log))
+    maker.start("after", ABOVE, dict, 1)
+
+    assert log == [("late", "on_start", ABOVE, True)]

@@ -37,6 +37,17 @@ def test_the_place_of_an_error_is_in_the_users_own_code():
     assert place_of(ValueError("never raised")) == ""
 
 
+def test_the_place_of_an_error_of_a_library_is_the_line_that_has_called_it_or_else_its_own():
+    with pytest.raises(json.JSONDecodeError) as caught:
+        json.loads("{")
+    error = caught.value
+    whole = place_of(error)
+    error.__traceback__ = error.__traceback__.tb_next  # as one that was raised in a thread of the library
+
+    assert whole.startswith(f"{__file__}:")
+    assert place_of(error).startswith(json.decoder.__file__)
+
+
 class Refusing:
     def __init__(self, **_):
         pass

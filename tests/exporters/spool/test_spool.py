@@ -788,3 +788,23 @@ def test_what_an_endpoint_rejects_of_what_it_takes_is_lost_and_the_rest_is_deliv
 def reject_one(sender, _body):
     sender.status.reset()
     sender.status.rejected = 1
+
+
+@pytest.mark.parametrize("is_in_memory", [False, True])
+def test_a_batch_is_sent_as_soon_as_it_is_full(receiver, folder, monkeypatch, is_in_memory):
+    monkeypatch.setattr("otelflow_exporters._spool.spool._SIGN_SECONDS", 600.0)
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "600000")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "3")
+    processor = SpoolSpanProcessor(None if is_in_memory else folder)
+    tracer = provider_with(processor)
+    for _ in range(2):
+        tracer.start_span("sent").end()
+    early = counts_of(receiver)
+    tracer.start_span("sent").end()
+    deadline = time.monotonic() + 30
+    while not receiver.spans and time.monotonic() < deadline:
+        time.sleep(0.02)
+    full = counts_of(receiver)
+    processor.shutdown()
+
+    assert (early, full) == ({}, {"sent": 3})
