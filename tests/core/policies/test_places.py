@@ -328,6 +328,6 @@ def test_a_child_of_a_fork_keeps_no_file_open_that_is_its_parents():
 
 def test_who_waits_too_long_is_told_the_limit():
     holder, _, _ = first_step("db")
-    with pytest.raises(LimitTimeout, match=r"db.*at most 1 at once"):
+    with pytest.raises(LimitTimeout, match=r"^the limit 'db' \(at most 1 at once\) was not free within 0 s: "):
         first_step("db", timeout=0)
     holder.place.release()

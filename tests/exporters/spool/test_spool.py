@@ -808,3 +808,15 @@ def test_a_batch_is_sent_as_soon_as_it_is_full(receiver, folder, monkeypatch, is
     processor.shutdown()
 
     assert (early, full) == ({}, {"sent": 3})
+
+
+@pytest.mark.parametrize("is_in_memory", [False, True])
+def test_when_everything_has_arrived_the_end_leaves_no_thread(receiver, folder, is_in_memory):
+    processor = SpoolSpanProcessor(None if is_in_memory else folder)
+    provider_with(processor).start_span("sent").end()
+    processor.shutdown()
+    thread = processor._spool.worker.thread
+    thread.join(20)
+
+    assert not thread.is_alive()
+    assert counts_of(receiver) == {"sent": 1}
