@@ -124,7 +124,7 @@ class SpoolSpanProcessor(SpanProcessor):
         if not context.trace_flags.sampled or spool.is_shut_down or spool.directory is None:
             return
         try:
-            record = start_record(encode_span(span, is_open=True, is_brief=True))
+            record = start_record(encode_span(span, is_brief=not span.links))
         except Exception:  # noqa: BLE001 what a span of any program holds; its end says that it is lost
             return
         with self._lock:
@@ -172,7 +172,7 @@ class SpoolSpanProcessor(SpanProcessor):
             for span_id, events in self._news():
                 span = self._starts.spans.get(span_id)
                 if span is not None and size < _LARGEST_NEWS:
-                    record = start_record(encode_span(with_events(span, events), is_open=True))
+                    record = start_record(encode_span(with_events(span, events)))
                     size += len(record)
                     self._write_open(span_id, record)
         except Exception as error:  # what a span of any program holds; its end holds all of it

@@ -6,11 +6,17 @@ import threading
 import time
 
 import pytest
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+from opentelemetry.sdk.trace import Event
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, SamplingResult
+from opentelemetry.trace import Link
 
-from otelflow_exporters._spool.batches import CLOSED, lost_spans
+from otelflow._core.process import forks
+from otelflow_exporters._spool.batches import CLOSED, lost_spans, request_of
+from otelflow_exporters._spool.open_runs import open_runs
 from otelflow_exporters._spool.starts import Starts
 from otelflow_exporters.spool import SpoolSpanProcessor
+from support.receivers import spans_of
 from support.spools import counts_of, distinct, provider_with, run_program
 
 
@@ -21,6 +27,43 @@ def test_what_is_not_sampled_leaves_nothing(receiver, folder):
     processor.shutdown()
 
     assert (receiver.requests, folder.exists()) == ([], False)
+
+
+class Recording(Sampler):
+    """Has every span recorded, and none sampled."""
+
+    def should_sample(self, *_args, **_options):
+        return SamplingResult(Decision.RECORD_ONLY)
+
+    def get_description(self):
+        return "Recording"
+
+
+@pytest.mark.parametrize("is_in_memory", [True, False])
+def test_what_is_recorded_and_not_sampled_leaves_nothing(receiver, folder, is_in_memory):
+    processor = SpoolSpanProcessor(None if is_in_memory else folder)
+
+    span = provider_with(processor, sampler=Recording()).start_span("unseen")
+    span.end()
+    processor.shutdown()
+
+    assert span.is_recording() is False
+    assert (receiver.requests, processor.account.total, folder.exists()) == ([], 0, False)
+
+
+@pytest.mark.parametrize("is_in_memory", [True, False])
+def test_what_has_ended_is_sent_without_being_asked_for(receiver, folder, monkeypatch, is_in_memory):
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
+    processor = SpoolSpanProcessor(None if is_in_memory else folder)
+
+    provider_with(processor).start_span("sent").end()
+    deadline = time.monotonic() + 30
+    while not receiver.spans and time.monotonic() < deadline:
+        time.sleep(0.02)
+    arrived = counts_of(receiver)
+    processor.shutdown()
+
+    assert arrived == counts_of(receiver) == {"sent": 1}
 
 
 def test_a_killed_program_loses_nothing_and_the_next_one_tells_what_it_was_doing(receiver, tmp_path):
@@ -161,10 +204,6 @@ def test_what_a_killed_program_had_said_and_left_behind_is_told_with_it(receiver
 
 
 def test_what_happened_in_an_open_span_is_written_once_and_never_after_its_end(folder):
-    from opentelemetry.sdk.trace import Event
-
-    from otelflow_exporters._spool.open_runs import open_runs
-
     news = []
     processor = SpoolSpanProcessor(folder, is_shipped=False, news=lambda: [news.pop()] if news else [])
     processor._spool.worker.is_closed = True
@@ -230,3 +269,150 @@ def test_a_span_that_a_signal_handler_starts_while_another_one_starts_waits_for_
     assert not outer.is_alive()
     assert processor.account.total == 3
     processor.shutdown()
+
+
+def told_of(folder):
+    """Return what has happened in each span that is open, by its name."""
+    return {run.span.name: [event.name for event in run.span.events] for run in open_runs(folder)}
+
+
+@pytest.fixture
+def quiet(folder):
+    """Return a processor whose thread never starts, and the news that it is to write next."""
+    news = []
+    processor = SpoolSpanProcessor(folder, is_shipped=False, news=lambda: [news.pop(0) for _ in news[:]])
+    processor._spool.worker.is_closed = True
+    yield processor, news
+    processor.shutdown()
+
+
+@pytest.mark.parametrize(("more", "names"), [(-1, ["first"]), (0, ["first"]), (1, ["first", "second"])])
+def test_in_one_second_so_much_is_written_of_what_happens_and_the_rest_is_not(quiet, folder, monkeypatch, more, names):
+    processor, news = quiet
+    tracer = provider_with(processor)
+    spans = [tracer.start_span(name) for name in ("first", "second", "third")]
+    replace, sizes = Starts.replace, []
+    monkeypatch.setattr(
+        Starts, "replace", lambda starts, span_id, record: sizes.append(len(record)) or replace(starts, span_id, record)
+    )
+
+    happened = [(span.get_span_context().span_id, [Event("happened", {}, 5)]) for span in spans]
+    news.append(happened[0])
+    processor._spool._ship()
+    monkeypatch.setattr("otelflow_exporters.spool._LARGEST_NEWS", sizes[0] + more)
+    news += happened
+    processor._spool._ship()
+
+    assert told_of(folder) == {name: ["happened"] if name in names else [] for name in ("first", "second", "third")}
+
+
+def test_of_many_megabytes_that_happen_in_a_second_about_one_is_written(quiet, folder):
+    processor, news = quiet
+    tracer = provider_with(processor)
+    spans = [tracer.start_span(name) for name in ("first", "second", "third")]
+
+    news += [(span.get_span_context().span_id, [Event("large", {"text": "x" * 600_000}, 5)]) for span in spans]
+    processor._spool._ship()
+
+    assert told_of(folder) == {"first": ["large"], "second": ["large"], "third": []}
+
+
+def test_news_that_cannot_be_had_cost_nothing_else_and_are_logged_for_who_looks(receiver, folder, caplog):
+    def broken():
+        raise RuntimeError("no news")
+
+    processor = SpoolSpanProcessor(folder, news=broken)
+    tracer = provider_with(processor)
+    tracer.start_span("open")
+    with caplog.at_level("DEBUG", logger="otelflow_exporters"):
+        tracer.start_span("short").end()
+        arrived = processor.force_flush()
+    processor.shutdown()
+
+    assert (arrived, counts_of(receiver)) == (True, {"short": 1})
+    assert "What has happened in open spans could not be written" in caplog.text
+    assert "no news" in caplog.text
+
+
+def test_a_span_that_cannot_be_written_when_it_starts_is_lost_at_its_end_and_nobody_is_interrupted(receiver, folder):
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+
+    span = tracer.start_span(7)  # a name is a text
+    lost_before = dict(processor.dropped)
+    span.end()
+    processor.shutdown()
+
+    assert lost_before == {}
+    assert processor.dropped == {"encoding_failed": 1}
+    assert processor.account.total == 1
+
+
+def test_what_a_span_is_linked_to_when_it_starts_is_told_if_its_process_is_lost(folder):
+    processor = SpoolSpanProcessor(folder, is_shipped=False)
+    tracer = provider_with(processor)
+    cause = tracer.start_span("cause").get_span_context()
+    tracer.start_span("effect", links=[Link(cause, {"why": "it asked"})])
+
+    (segment,) = folder.glob("*.otlp")
+    (lost,) = [
+        span
+        for span in spans_of([TracesData.FromString(request_of(lost_spans(segment.read_bytes(), 0)))])
+        if span.name == "effect"
+    ]
+    assert [link.span_id for link in lost.links] == [cause.span_id.to_bytes(8, "big")]
+    processor.shutdown()
+
+
+@pytest.mark.parametrize("moment", ["start", "end"])
+def test_a_child_that_nobody_has_told_python_of_begins_with_no_span(folder, monkeypatch, moment):
+    processor = SpoolSpanProcessor(folder, is_shipped=False)
+    tracer = provider_with(processor)
+    parents = tracer.start_span("of the parent")
+    tracer.start_span("ended in the parent").end()
+
+    monkeypatch.setattr(forks.fork, "process_id", 0)  # as in a child that was forked in C
+    monkeypatch.setattr(forks.fork, "page", forks._EMPTY)
+    if moment == "start":
+        tracer.start_span("of the child")
+    else:
+        parents.end()
+
+    assert [span.name for span in processor._starts.spans.values()] == ["of the child"] * (moment == "start")
+    assert processor.account.total == (moment == "end")
+    processor.shutdown()
+
+
+def test_spans_in_memory_and_those_after_the_end_are_written_down_as_open_by_nobody(receiver, folder):
+    in_memory, ended = SpoolSpanProcessor(None), SpoolSpanProcessor(folder)
+    ended.shutdown()
+    for processor in (in_memory, ended):
+        tracer = provider_with(processor)
+        tracer.start_span("open")
+        tracer.start_span("late").end()
+    in_memory.shutdown()
+
+    assert in_memory.dropped == {}
+    assert (ended.dropped, ended.waiting) == ({"after_shutdown": 1}, 0)
+    assert counts_of(receiver) == {"late": 1}
+    assert list(folder.glob("*.otlp")) == []
+    assert (in_memory.directory, ended.directory) == (None, folder)
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+def test_who_wants_to_hear_of_it_is_told_what_was_sent_of_a_lost_process(receiver, folder, tmp_path, is_heard):
+    run_program(
+        tmp_path,
+        "nightly(3, lambda: os.kill(os.getpid(), signal.SIGKILL)).execute()",
+        url=receiver.url,
+        OTEL_BSP_SCHEDULE_DELAY="60000",
+    )
+    told = []
+    processor = SpoolSpanProcessor(folder, **({"on_recovery": told.append} if is_heard else {}))
+    provider_with(processor).start_span("own").end()
+    arrived = processor.force_flush()
+    processor.shutdown()
+
+    assert arrived
+    assert distinct(receiver)["flow nightly"] == 1
+    assert [span.name for span in spans_of(map(TracesData.FromString, told))] == ["flow nightly"] * is_heard

@@ -1,11 +1,15 @@
 """The ledger of a whole program, and the line in which its end tells of it."""
 
+import logging
 import multiprocessing
 import re
 import socket
 
 import pytest
 
+from otelflow._core.process import process
+from otelflow._core.process.ledger import Account
+from otelflow._telemetry import accounts
 from support.programs import python
 from support.receivers import OtlpReceiver
 
@@ -237,3 +241,70 @@ def test_a_handler_that_raises_keeps_no_program_from_its_end(receiver):
     )
 
     assert (done.stdout, done.stderr) == ("on\n", "")
+
+
+# The line itself
+
+
+def ledger(delivered, lost=0):
+    return (Account("traces", "Exporter", delivered + lost, delivered, {"export_failed": lost} if lost else {}),)
+
+
+@pytest.fixture
+def told(caplog):
+    """The level and the text of each line that was told."""
+    caplog.set_level(logging.INFO, "otelflow")
+    return lambda: [(record.levelname, record.getMessage()) for record in caplog.records]
+
+
+def test_a_line_comes_when_something_has_changed_and_is_a_warning_when_more_was_lost(told):
+    for each in (ledger(0), ledger(1), ledger(1), ledger(2, 1), ledger(3, 1), ledger(3, 2)):
+        accounts.tell(each)
+
+    assert [level for level, _ in told()] == ["INFO", "WARNING", "INFO", "WARNING"]
+    assert all(text.startswith("Telemetry: ") for _, text in told())
+    assert "2 lost" in told()[-1][1]
+
+
+def test_what_somebody_else_has_told_is_not_told_again(told):
+    accounts.leave_out(ledger(1, 1))
+    accounts.tell(ledger(1, 1))
+    accounts.tell(ledger(2, 1))
+
+    assert [level for level, _ in told()] == ["INFO"]
+
+
+def test_the_last_ledger_that_is_named_is_told_at_the_end_and_none_after_a_reset(told):
+    accounts.tell_at_end(lambda: ledger(1))
+    accounts.tell_at_end(lambda: ledger(2))
+    accounts._last_line.tell()
+    accounts._last_line.tell()
+    process.reset()
+    accounts._last_line.tell()
+    count = len(told())
+    accounts.tell_at_end(lambda: ledger(2))
+    accounts._last_line.tell()
+
+    assert (count, len(told())) == (1, 2)
+
+
+def test_a_forked_child_tells_of_what_it_has_done_also_if_that_is_the_same(told):
+    accounts.tell(ledger(1, 1))
+    process.begin_anew()
+    accounts.tell(ledger(1, 1))
+
+    assert [level for level, _ in told()] == ["WARNING", "WARNING"]
+
+
+def test_a_provider_has_the_accounts_of_those_that_have_one():
+    class Holder:
+        def __init__(self, account):
+            self.account = account
+
+    provider = accounts.KeepsAccounts()
+    before = provider.accounts
+    for holder in (Holder(ledger(1)[0]), Holder("a user's own"), object(), Holder(ledger(2)[0])):
+        provider.keep_account_of(holder)
+
+    assert before == ()
+    assert provider.accounts == ledger(1) + ledger(2)

@@ -327,3 +327,28 @@ def test_a_limit_that_is_none_is_named(no_provider, monkeypatch):
 
     with pytest.raises(ConfigurationError, match=r"^OTEL_ATTRIBUTE_COUNT_LIMIT must be a number$"):
         logs.use_logs(Resource({}))
+
+
+def test_a_provider_has_the_accounts_of_what_delivers_its_records():
+    provider = logs._Provider(resource=Resource({"service.name": "x"}), shutdown_on_exit=False)
+    exporter = InMemoryLogRecordExporter()
+    provider.add_log_record_processor(BoundedBatchLogRecordProcessor(exporter))
+    provider.get_logger("x").emit(LogRecord(timestamp=1, severity_number=SeverityNumber.INFO, body="said"))
+    provider.force_flush()
+    provider.shutdown()
+
+    assert [log.log_record.body for log in exporter.get_finished_logs()] == ["said"]
+    assert provider.accounts == (("logs", "InMemoryLogRecordExporter", 1, 1, {}),)
+
+
+def test_a_record_that_is_delivered_keeps_nothing_of_the_context_in_which_it_was_made():
+    exporter = InMemoryLogRecordExporter()
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(BoundedBatchLogRecordProcessor(exporter))
+    token = context.attach(context.set_value("large", "x" * 1_000))
+    provider.get_logger("x").emit(LogRecord(timestamp=1, severity_number=SeverityNumber.INFO, body="said"))
+    context.detach(token)
+    provider.force_flush()
+    provider.shutdown()
+
+    assert [dict(log.log_record.context) for log in exporter.get_finished_logs()] == [{}]

@@ -8,7 +8,12 @@ if version("opentelemetry-sdk") < "1.43":
     pytest.skip("an SDK before 1.43 makes its spans itself", allow_module_level=True)
 
 from opentelemetry import context
-from opentelemetry.sdk.trace import ConcurrentMultiSpanProcessor, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import (
+    ConcurrentMultiSpanProcessor,
+    SpanProcessor,
+    SynchronousMultiSpanProcessor,
+    TracerProvider,
+)
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -136,3 +141,33 @@ def test_what_replaces_on_end_later_is_told(kind):
     maker.start("second", ABOVE, dict, 1).end(2)
 
     assert log == ["second"]
+
+
+@both
+def test_a_processor_of_processors_that_somebody_has_made_decides_what_they_hear(kind):
+    log = []
+
+    class Choosing(SynchronousMultiSpanProcessor):
+        def on_end(self, span):
+            if span.name != "secret":
+                super().on_end(span)
+
+    provider = TracerProvider(active_span_processor=Choosing(), shutdown_on_exit=False)
+    provider.add_span_processor(Ends(log))
+    maker = kind(provider.get_tracer("x"))
+    for name in ("secret", "public"):
+        maker.start(name, ABOVE, dict, 1).end(2)
+
+    assert log == [("ends", "public")]
+
+
+@both
+def test_a_processor_that_comes_before_a_span_starts_is_told_of_its_start(kind):
+    log = []
+    provider = TracerProvider(shutdown_on_exit=False)
+    maker = kind(provider.get_tracer("x"))
+    maker.start("before", ABOVE, dict, 1).end(2)
+    provider.add_span_processor(Noting("late", log))
+    maker.start("after", ABOVE, dict, 1)
+
+    assert log == [("late", "on_start", ABOVE, True)]

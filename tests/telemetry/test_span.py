@@ -243,6 +243,52 @@ def test_an_event_keeps_what_it_was_given_and_can_be_copied(kind):
 
 
 @both
+@pytest.mark.parametrize(
+    ("limits", "values"),
+    [
+        ({"max_event_attributes": 2}, {"b": "22222", "c": "33333"}),
+        ({"max_attribute_length": 3}, {"a": "111", "b": "222", "c": "333"}),
+        ({"max_event_attributes": 3}, {"a": "11111", "b": "22222", "c": "33333"}),
+        ({"max_span_attributes": 1, "max_span_attribute_length": 3}, {"a": "11111", "b": "22222", "c": "33333"}),
+    ],
+    ids=str,
+)
+def test_an_event_has_limits_of_its_own(kind, limits, values):
+    span, _ = begun(kind, span_limits=SpanLimits(**limits))
+    span.add_event("event", {"a": "11111", "b": "22222", "c": "33333"})
+    (event,) = span.events
+
+    assert dict(event.attributes) == values
+    assert event.dropped_attributes == 3 - len(values)
+
+
+@both
+@pytest.mark.parametrize("is_read_before", [True, False])
+def test_nothing_can_be_written_into_the_attributes_of_a_span_that_has_ended(kind, is_read_before):
+    span, _ = begun(kind)
+    if is_read_before:
+        assert span._attributes
+    span.end()
+
+    with pytest.raises(TypeError):
+        span._attributes["a"] = "written"
+    assert dict(span.attributes) == {"a": "b"}
+
+
+@both
+def test_a_link_that_is_added_later_is_there(kind):
+    span, _ = begun(kind)
+    before = tuple(span.links)
+    linked = trace.SpanContext(1, 2, is_remote=True)
+    span.add_link(linked, {"why": "it is so"})
+    span.end()
+
+    assert before == ()
+    assert [(link.context, dict(link.attributes)) for link in span.links] == [(linked, {"why": "it is so"})]
+    assert span.dropped_links == 0
+
+
+@both
 def test_an_event_has_only_keys_that_are_texts(kind):
     span, _ = begun(kind)
     for key in (7, "", None, b"k"):

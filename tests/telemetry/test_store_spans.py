@@ -6,8 +6,10 @@ import time
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
-from otelflow._telemetry import store_spans
+from otelflow._core.process import forks, losses
+from otelflow._telemetry import batches, store_spans
 from otelflow._telemetry.store_spans import StoreSpanProcessor
 from otelflow_exporters import StoredTraces, StoreSpanExporter
 from support.programs import python
@@ -229,3 +231,156 @@ def test_what_a_parent_has_not_stored_yet_is_not_stored_by_its_child(tmp_path, s
     python(program, options=("-W", "ignore"), OTELFLOW_STORE=tmp_path / "store", check=True)
 
     assert [(trace.name, trace.span_count) for trace in stored.summaries()] == [("flow numbered", 1)] * 2
+
+
+# When a run is noted, and how often
+
+
+@pytest.fixture
+def rarely(monkeypatch):
+    """Look only when there is a reason."""
+    monkeypatch.setattr(store_spans, "_LOOK_MILLIS", 600_000)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that goes on when it is told to."""
+
+    class Clock:
+        seconds = 1_000.0
+
+        def monotonic(self):
+            return self.seconds
+
+        def time_ns(self):
+            return round(self.seconds * 1_000_000_000)
+
+    clock = Clock()
+    for module in (store_spans, batches):
+        monkeypatch.setattr(module, "clock", clock)
+    return clock
+
+
+def names_of(stored):
+    return {trace.name: trace.result for trace in stored.summaries()}
+
+
+def test_the_first_run_of_a_process_is_noted_at_once(rarely, tracer, stored):
+    span = tracer.start_span("flow nightly")
+
+    assert until(lambda: names_of(stored) or None) == {"flow nightly": "running"}
+    span.end()
+
+
+def test_so_is_the_first_of_a_forked_child_which_notes_none_of_its_parents(
+    rarely, tracer, processor, stored, monkeypatch
+):
+    tracer.start_span("of the parent")
+    until(lambda: names_of(stored) or None)
+
+    monkeypatch.setattr(forks.fork, "process_id", 0)  # as in a child of which nobody has told Python
+    monkeypatch.setattr(forks.fork, "page", forks._EMPTY)
+    forks.notice()
+    tracer.start_span("of the child")
+
+    assert until(lambda: names_of(stored).get("of the child")) == "running"
+    assert [span.name for span in processor._open.values()] == ["of the child"]
+
+
+@pytest.mark.parametrize(("age", "is_noted"), [(999_999_999, False), (1_000_000_000, True), (1_000_000_001, True)])
+def test_another_run_is_noted_when_it_has_been_open_for_a_second(
+    rarely, clock, tracer, processor, stored, age, is_noted
+):
+    tracer.start_span("first", start_time=1)
+    until(lambda: names_of(stored) or None)
+    tracer.start_span("next", start_time=clock.time_ns() - age)
+    processor.worker.flush(20)
+
+    assert names_of(stored) == {"first": "running", **({"next": "running"} if is_noted else {})}
+
+
+def test_a_run_is_noted_once_in_a_segment_and_forgotten_with_its_end(rarely, tracer, processor, stored, tmp_path):
+    span = tracer.start_span("flow nightly")
+    until(lambda: names_of(stored) or None)
+    for _ in range(3):
+        processor.worker.flush(20)
+    count = content_of(tmp_path / "store").count(b"flow nightly")
+    span.end()
+
+    assert count == 1
+    assert content_of(tmp_path / "store").count(b"flow nightly") == 2
+    assert (processor._open, processor._noted) == ({}, {})
+
+
+def test_the_first_span_of_a_trace_that_begins_elsewhere_is_noted(rarely, tracer, stored):
+    parent = SpanContext(7, 8, is_remote=True, trace_flags=TraceFlags(1))
+    tracer.start_span("continued", set_span_in_context(NonRecordingSpan(parent)))
+
+    assert until(lambda: names_of(stored) or None) == {"continued": "running"}
+
+
+# What becomes of spans
+
+
+def test_what_comes_too_late_is_lost_and_counted(tracer, processor, stored):
+    tracer.start_span("in time").end()
+    processor.shutdown()
+    for _ in range(2):
+        tracer.start_span("late").end()
+
+    account = processor.account
+    assert (account.total, account.delivered, account.dropped) == (3, 1, {"after_shutdown": 2})
+    assert losses.dropped == {("traces", "after_shutdown"): 2}
+    assert names_of(stored) == {"in time": "success"}
+
+
+def test_what_cannot_be_stored_is_lost_and_counted_and_a_flush_says_so(
+    tracer, processor, stored, tmp_path, monkeypatch
+):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(processor.exporter._writer, "append", full)
+        tracer.start_span("lost").end()
+    tracer.start_span("stored").end()
+
+    account = processor.account
+    assert (account.total, account.delivered, account.dropped) == (2, 1, {"export_failed": 1})
+    assert losses.dropped == {("traces", "export_failed"): 1}
+    assert names_of(stored) == {"stored": "success"}
+
+
+# Its flush
+
+
+def test_a_flush_notes_what_is_open_and_leaves_the_rest_of_its_time(rarely, clock, tracer, processor, monkeypatch):
+    tracer.start_span("open")
+    waits, left = [], []
+
+    def flush(seconds):
+        waits.append(seconds)
+        clock.seconds += 3
+
+    monkeypatch.setattr(processor.worker, "flush", flush)
+    monkeypatch.setattr(processor.exporter, "force_flush", left.append)
+    for millis in (10_000, 2_000):
+        processor.force_flush(millis)
+
+    assert waits == [10.0, 2.0]
+    assert left == [7_000, 0]
+
+
+@pytest.mark.parametrize("state", ["nothing open", "no thread", "shut down"])
+def test_a_flush_waits_for_no_note_that_nobody_writes(rarely, tracer, processor, monkeypatch, state):
+    waits = []
+    if state != "nothing open":
+        tracer.start_span("open")
+    if state == "shut down":
+        processor.shutdown()
+    monkeypatch.setattr(processor.worker, "flush", waits.append)
+    if state == "no thread":
+        monkeypatch.setattr(processor.worker, "thread", None)
+    processor.force_flush(1_000)
+
+    assert waits == []

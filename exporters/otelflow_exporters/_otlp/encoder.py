@@ -49,18 +49,21 @@ _LONGEST_USUAL: Final = 64
 _Around: TypeAlias = tuple[bytes, bytes, bytes, bytes]
 
 
-def encode_span(span: ReadableSpan, *, is_open: bool = False, is_brief: bool = False) -> bytes:
+def encode_span(span: ReadableSpan, *, is_brief: bool = False) -> bytes:
     """Return *span* as a ``TracesData`` of one span; one that has not ended has no end.
 
-    With *is_open* it has none even if it ends meanwhile, on another thread. With *is_brief* it has neither events nor
-    links nor a status: none of them is there when a span starts.
+    With *is_brief* it has neither events nor links nor a status: when a span starts, none of them is there but perhaps
+    links.
     """
-    encoded = b"".join(_parts_of(span, is_open=is_open, is_brief=is_brief))
+    encoded = b"".join(_parts_of(span, is_open=False, is_brief=is_brief))
     return _within(_around(span.resource, span.instrumentation_scope), b"\x12" + _varint(len(encoded)) + encoded)
 
 
 def encode_spans(spans: Iterable[ReadableSpan], *, is_open: bool = False) -> bytes:
-    """Return *spans* as one ``TracesData``, those of the same resource and scope together; *is_open* as above."""
+    """Return *spans* as one ``TracesData``, those of the same resource and scope together.
+
+    With *is_open* they have no end, even if one ends meanwhile, on another thread.
+    """
     groups: dict[_Around, list[bytes]] = {}
     for span in spans:
         encoded = b"".join(_parts_of(span, is_open=is_open, is_brief=False))

@@ -75,10 +75,8 @@ def claim(folder: Folder, file: StoredFile) -> Claim | None:
         is_locked = writer == os.getpid() or not is_running(writer)
     current = folder.file(file.name)
     if is_locked and current is not None:
-        try:
+        with contextlib.suppress(OSError):
             return Claim(file.name, descriptor, current.size)
-        except OSError:
-            is_locked = False
     elif is_locked and not os.pread(descriptor, 1, 0):  # it was shipped, and removed, after it had been listed
         folder.remove(name)
     os.close(descriptor)

@@ -160,8 +160,8 @@ def safe_str(value: object, limit: int) -> str:
 
 def bounded_name(value: object) -> str:
     """Return *value* as a name: a printable text of at most ``NAME_LENGTH`` characters, whose end marks a cut."""
-    if type(value) is str and len(value) <= NAME_LENGTH:
-        return value if value.isascii() else printable(value)
+    if type(value) is str and len(value) <= NAME_LENGTH and value.isascii():
+        return value
     text = safe_str(value, 2 * NAME_LENGTH)
     return text if len(text) <= NAME_LENGTH else text[: NAME_LENGTH - 1] + "…"
 

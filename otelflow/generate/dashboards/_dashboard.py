@@ -49,7 +49,6 @@ class Dashboard:
 
     def row(self, title: str) -> None:
         """Begin a row called *title*."""
-        self._x = _WIDTH
         self.add({"type": "row", "title": title, "collapsed": False, "panels": []}, _WIDTH, 1)
 
     def variable(self, name: str, query: str, *, many: bool, part: str = "") -> None:

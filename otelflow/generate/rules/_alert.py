@@ -61,7 +61,7 @@ class Alert(NamedTuple):
     flow: str = ""
     in_kubernetes: str = ""
 
-    def rule(self, *, in_kubernetes: bool = False) -> dict[str, Any]:
+    def rule(self, *, in_kubernetes: bool) -> dict[str, Any]:
         """Return the rule for Prometheus."""
         advice = (self.in_kubernetes if in_kubernetes else "") or self.runbook
         annotations = {"summary": self.summary, "description": self.description, "runbook": advice}

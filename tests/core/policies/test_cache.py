@@ -397,8 +397,29 @@ def test_nothing_is_put_around_a_body_that_wants_nothing_kept():
     def plain():
         return 1
 
+    async def waiting():
+        return 1
+
     for options in ({}, {"cache_policy": NO_CACHE}, {"persist_result": False}, {"cache_policy": None}):
         assert Definition("@task", plain, options).body is plain
+        assert Definition("@task", waiting, options).body is waiting
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_persisted_flow_keeps_what_it_returns(spans, is_async):
+    @flow(persist_result=True)
+    def nightly(number):
+        return [number]
+
+    @flow(persist_result=True)
+    async def weekly(number):
+        return [number]
+
+    run = (weekly if is_async else nightly)(3).execute()
+
+    assert run.flow_return_value == [3]
+    key = spans.one("flow weekly" if is_async else "flow nightly").attributes[semconv.RUN_STORED_KEY]
+    assert load(key) == [3]
 
 
 @pytest.mark.parametrize(

@@ -211,3 +211,42 @@ def test_a_part_of_a_key_that_is_missing_means_no_key(spans):
     task(cache_policy=INPUTS + FLOW_PARAMETERS)(lambda number: number)(1)
 
     assert semconv.CACHE_KEY not in spans.spans[0].attributes
+
+
+def test_what_functions_return_is_a_part_of_the_key_in_their_order():
+    def body(number):
+        return number
+
+    def first(_task, arguments):
+        return f"first {arguments['number'] % 2}"
+
+    def second(_task, arguments):
+        return f"second {arguments['number'] % 3}"
+
+    both = NO_CACHE + first + second
+    keys = [key_of(body, number, policy=both) for number in (1, 7, 3, 2)]
+
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3
+    assert key_of(body, 1, policy=NO_CACHE + first) != key_of(body, 1, policy=NO_CACHE + second)
+    assert key_of(body, 1, policy=NO_CACHE + second + first) != keys[0]
+
+
+def test_a_function_that_returns_none_leaves_no_key_and_any_other_value_is_a_mistake():
+    def body(number):
+        return number
+
+    assert key_of(body, 1, policy=INPUTS + (lambda _task, _arguments: None)) is None
+    with pytest.raises(TypeError, match=r"^its key must be a text or None, not 3$"):
+        key_of(body, 1, policy=INPUTS + (lambda _task, _arguments: 3))
+
+
+def test_an_input_that_is_left_out_makes_no_difference_and_another_does():
+    def body(number, verbose):
+        return number
+
+    policy = INPUTS - "verbose"
+
+    assert key_of(body, 1, True, policy=policy) == key_of(body, 1, False, policy=policy)
+    assert key_of(body, 1, True, policy=policy) != key_of(body, 2, True, policy=policy)
+    assert key_of(body, 1, True, policy=INPUTS) != key_of(body, 1, False, policy=INPUTS)

@@ -8,10 +8,20 @@ import pytest
 
 from otelflow import flow, semconv, task
 from otelflow._core.flows.definition import definition_of
-from otelflow._core.policies.checkpoints import RUNNING, STOPPED, SUCCEEDED, key_of, passport_of
+from otelflow._core.policies.checkpoints import (
+    RUNNING,
+    STOPPED,
+    SUCCEEDED,
+    Passport,
+    enter_with,
+    key_of,
+    passport_of,
+    progress_around,
+)
 from otelflow._core.results.records import unpacked
 from otelflow._core.results.serializers import serializer_of
 from otelflow._core.runs.current import current_run
+from otelflow.errors import RunNotResumable
 from otelflow.results import MemoryStorage
 
 
@@ -198,3 +208,90 @@ def test_a_storage_that_cannot_travel_is_said_once(storage, caplog):
 
     assert nightly().execute().flow_return_value == [None, None]
     assert caplog.text.count("step runs in another process, where the memory of this process is not") == 1
+
+
+def test_each_attempt_of_a_run_has_its_number(storage, spans):
+    @flow(persist_result=True, result_storage=storage)
+    def nightly():
+        raise LookupError("not yet")
+
+    run = nightly()
+    with pytest.raises(LookupError):
+        run.execute()
+    for _ in range(2):
+        with pytest.raises(LookupError):
+            nightly.resume(run.flow_id).execute()
+
+    assert [span.attributes[semconv.FLOW_RUN_ATTEMPT] for span in spans.named("flow nightly")] == [1, 2, 3]
+    assert kept(storage, run.flow_id)["attempt"] == 3
+
+
+def test_a_run_that_goes_on_is_not_resumed_and_one_that_has_stopped_is(tmp_path):
+    refusals = []
+
+    @flow(persist_result=True, result_storage=tmp_path)
+    def nightly(this_flow=None):
+        if not refusals:
+            with pytest.raises(RunNotResumable, match="goes on, in this process or another") as refusal:
+                nightly.resume(this_flow.flow_id)
+            refusals.append(str(refusal.value))
+            raise LookupError("not yet")
+        return "done"
+
+    run = nightly()
+    with pytest.raises(LookupError):
+        run.execute()
+
+    assert nightly.resume(run.flow_id).execute().flow_return_value == "done"
+    with pytest.raises(RunNotResumable, match="has ended well"):
+        nightly.resume(run.flow_id)
+
+
+def test_a_flow_whose_inputs_make_no_key_runs_and_that_is_said_once(storage, caplog):
+    @flow(persist_result=True)
+    def inner(thing):
+        return 1
+
+    @flow(persist_result=True, result_storage=storage)
+    def outer():
+        return [inner(threading.Lock()).execute().flow_return_value for _ in range(2)]
+
+    assert outer().execute().flow_return_value == [1, 1]
+    assert len([message for message in caplog.messages if "inner" in message]) == 1
+
+
+def test_tasks_of_two_flows_inside_of_a_task_are_different_calls(storage, spans):
+    @task(persist_result=True)
+    def step(number):
+        return number
+
+    @flow(persist_result=True)
+    def inner(word):
+        return step(1)
+
+    @task
+    def around():
+        return [inner(word).execute().flow_return_value for word in ("a", "b", "a")]
+
+    @flow(persist_result=True, result_storage=storage)
+    def outer():
+        return around()
+
+    outer().execute()
+
+    assert len({span.attributes[semconv.RUN_STORED_KEY] for span in spans.named("task step")}) == 3
+
+
+def test_a_task_that_has_come_from_another_process_is_the_call_that_its_passport_is_from(storage):
+    keys = []
+
+    @task
+    def step():
+        run = current_run()
+        enter_with(run, Passport("the run", storage, True, "the key"))
+        progress = progress_around(run)
+        keys.append((progress.call_key(run), progress.identity, progress.storage, progress.is_resumed))
+
+    step()
+
+    assert keys == [("the key", "the run", storage, True)]

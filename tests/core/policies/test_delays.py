@@ -5,6 +5,7 @@ import email.utils
 import io
 import pickle
 import random
+import re
 import time
 import urllib.error
 from email.message import Message
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otelflow import exponential_backoff
-from otelflow._core.policies.delays import CallState, Delays, asked_delay
+from otelflow._core.policies.delays import CallState, Delays, asked_delay, seconds_of
 from otelflow.errors import ConfigurationError
 
 NO_STATE = CallState(print, (), {})
@@ -164,3 +165,103 @@ def test_the_errors_of_http_clients_carry_it():
     answer = requests.Response()
     answer.headers["retry-after"] = "14"
     assert asked_delay(requests.HTTPError(response=answer)) == 14
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0, 0), (0.5, 0.5), (31_536_000, 31_536_000), (40_000_000, 31_536_000), (dt.timedelta(days=400), 31_536_000)],
+)
+def test_the_longest_delay_is_a_year(value, expected):
+    assert seconds_of(value) == expected
+
+
+@pytest.mark.parametrize("value", [-0.1, float("inf"), float("nan"), True, False, "1", None, dt.timedelta(seconds=-1)])
+def test_what_is_no_length_of_time_is_refused(value):
+    with pytest.raises(ValueError, match=f"^{re.escape(repr(value))}$"):
+        seconds_of(value)
+
+
+@pytest.mark.parametrize(
+    ("delay", "jitter", "message"),
+    [
+        (-1, None, "'fetch': retry_delay must be a number of seconds from 0 on, a timedelta, .*, not -1$"),
+        ([1, "2"], None, "'fetch': retry_delay must be .*, not '2'$"),
+        ("12", None, "'fetch': retry_delay must be .*, not '12'$"),
+        (1, -1, "'fetch': retry_jitter_factor must be a number from 0 on, not -1$"),
+        (1, "much", "'fetch': retry_jitter_factor must be a number from 0 on, not 'much'$"),
+    ],
+)
+def test_a_delay_that_is_none_is_said_with_the_name_of_its_function(delay, jitter, message):
+    with pytest.raises(ConfigurationError, match=message):
+        Delays("'fetch'", delay, jitter)
+
+
+def test_doublings_end_before_they_are_no_numbers_any_more():
+    delay = exponential_backoff(1)
+
+    assert [delay(number) for number in (60, 61, 62, 10_000)] == [2.0**59, 2.0**60, 2.0**60, 2.0**60]
+
+
+def test_jitter_is_a_share_of_the_delay(monkeypatch):
+    monkeypatch.setattr("otelflow._core.policies.delays.SystemRandom.random", lambda _: 0.25)
+
+    assert (seconds(8, jitter=0.5), seconds(8, jitter=2)) == (9, 12)
+
+
+@pytest.mark.parametrize(("wrappings", "delay"), [(0, 5), (4, 5), (5, 0), (100, 0)])
+def test_five_exceptions_of_a_chain_are_asked(wrappings, delay):
+    error = Busy(retry_after=5)
+    for _ in range(wrappings):
+        outer = OSError("wrapped")
+        outer.__cause__, error = error, outer
+
+    assert asked_delay(error) == delay
+
+
+def test_an_exception_whose_attributes_raise_is_passed_by():
+    class Odd(Exception):
+        @property
+        def retry_after(self):
+            raise RuntimeError("no")
+
+    error = Odd()
+    error.__cause__ = Busy(retry_after=5)
+
+    assert asked_delay(error) == 5
+
+
+@pytest.mark.parametrize(
+    ("error", "delay"),
+    [
+        (Busy(retry_after=3_600), 3_600),
+        (Busy(retry_after=3_600.5), 3_600),
+        (Busy(retry_after=" 7 "), 7),
+        (Busy(retry_after=0, response=Response(Retry_After="9")), 0),
+        (Busy(response=Response(Retry_After="9", retry_after="8")), 9),
+        (Busy(response=Response(Other="9"), headers={"Retry-After": "6"}), 0),
+        (Busy(headers={"Retry-After": "6"}), 6),
+        (Busy(retry_after=5, __cause__=Busy(retry_after=9)), 5),
+    ],
+)
+def test_of_several_delays_the_nearest_counts(error, delay):
+    assert asked_delay(error) == delay
+
+
+def test_a_list_of_delays_must_have_one():
+    with pytest.raises(
+        ConfigurationError, match=r"'fetch': retry_delay must be a number of seconds .*, not an empty list"
+    ):
+        Delays("'fetch'", [], None)
+
+
+def test_the_state_of_a_wait_is_made_anew_when_it_was_let_go():
+    pytest.importorskip("tenacity")
+    state = CallState(print, (1,), {"sep": ""})
+    first = state.of_tenacity(1, OSError())
+    again = state.of_tenacity(2, OSError())
+    state.forget()
+    state.waited(5)
+    later = state.of_tenacity(1, OSError())
+
+    assert first is again
+    assert (later is first, later.idle_for, later.args, later.kwargs, later.fn) == (False, 0, (1,), {"sep": ""}, print)

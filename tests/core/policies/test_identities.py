@@ -43,6 +43,41 @@ def with_default(term):
     return lambda number, term=term: number + term
 
 
+def call(function, number):
+    return function(number)
+
+
+def call_with(number, by):
+    return by(number)
+
+
+def noted(function):
+    @functools.wraps(function)
+    def wrapper(number):
+        return function(number)
+
+    return wrapper
+
+
+class Wrapping:
+    """Is called in the place of a function, as those of libraries in C are."""
+
+    __slots__ = ("__wrapped__",)
+
+    def __init__(self, function):
+        self.__wrapped__ = function
+
+    def __call__(self, number):
+        return self.__wrapped__(number)
+
+
+def countdown(step):
+    def down(number):
+        return number if number <= 0 else down(number - step)
+
+    return down
+
+
 PAIRS = {
     "closures": (times(2), times(3)),
     "lambdas": (lambda number: number + 1, lambda number: number + 2),
@@ -51,6 +86,12 @@ PAIRS = {
     "partials of closures": (functools.partial(times(2)), functools.partial(times(3))),
     "objects": (Adder(1), Adder(2)),
     "methods": (Adder(1).add, Adder(2).add),
+    "partials with keywords": (functools.partial(add, second=1), functools.partial(add, second=2)),
+    "functions in partials": (functools.partial(call, times(2)), functools.partial(call, times(3))),
+    "functions in keywords": (functools.partial(call_with, by=times(2)), functools.partial(call_with, by=times(3))),
+    "wrappers": (noted(times(2)), noted(times(3))),
+    "wrapping objects": (Wrapping(times(2)), Wrapping(times(3))),
+    "functions that call themselves": (countdown(1), countdown(2)),
     "closures over closures": (with_default(times(2)(1)), with_default(times(3)(1))),
 }
 
@@ -114,3 +155,32 @@ def test_another_process_tells_the_same_of_a_program_without_a_file():
 
     assert len(texts) == 1
     assert "__main__" in texts.pop()
+
+
+def test_functions_that_call_each_other_are_told_apart_by_what_they_are():
+    def pair(term):
+        def first(number):
+            return second(number) if number > 100 else number
+
+        def second(number):
+            return first(number - term)
+
+        return first, second
+
+    assert identity_of(pair(1)[0]) == identity_of(pair(1)[0])
+    assert len({identity_of(function) for function in (*pair(1), *pair(2))}) == 4
+
+
+class Counted(dict):
+    """An object that is called, and holds what no attribute of it says."""
+
+    def __call__(self, number):
+        return self.get(number)
+
+
+def test_an_object_that_is_more_than_its_attributes_is_told_apart_from_others_or_by_nothing():
+    with_items = [Counted({1: "a"}), Counted({1: "b"})]
+    storage = MemoryStorage()
+    tasks = [task(cache_policy=INPUTS, result_storage=storage, task_name="same")(each) for each in with_items]
+
+    assert [each(1) for each in tasks] == ["a", "b"]

@@ -4,8 +4,10 @@ import logging
 
 import pytest
 
+from otelflow import semconv
 from otelflow._core.policies.cache_keys import CachePolicy
-from otelflow._core.policies.keeping import Keeping
+from otelflow._core.policies.keeping import Keeping, link
+from otelflow._core.process import process
 from otelflow._core.results.serializers import serializer_of
 from otelflow._core.results.storage import FolderStorage, MemoryStorage, default_storage
 from otelflow._core.runs.endings import SUCCESS
@@ -94,3 +96,55 @@ def test_each_kind_of_trouble_is_said_once(memory, new_run, caplog):
         "It runs as if nothing were kept: of its inputs no key can be made",
     ]
     assert keeping.is_useless
+
+
+def test_who_takes_a_value_is_linked_to_the_run_that_it_is_from(memory, spans, new_run):
+    keeping = keeping_in(memory)
+    first = new_run()
+    keeping.write(memory, first, "key", 1)
+    record = keeping.read(memory, "key")
+    second = new_run()
+    link(second, record, "cache")
+
+    (found,) = second.span.links
+    origin = first.span.get_span_context()
+    assert (found.context.trace_id, found.context.span_id) == (origin.trace_id, origin.span_id)
+    assert found.context.trace_flags == origin.trace_flags
+    assert dict(found.attributes) == {semconv.LINK_REASON: "cache"}
+
+
+def test_what_cannot_be_kept_is_said_with_the_cure_unless_that_was_tried(memory, new_run, caplog):
+    class Odd:
+        def __reduce__(self):
+            raise TypeError("no")
+
+    def said_of(serializer):
+        caplog.clear()
+        keeping = Keeping(
+            "load",
+            CachePolicy(),
+            memory,
+            serializer_of("load", serializer),
+            None,
+            is_persisted=True,
+            is_refreshed=False,
+        )
+        assert keeping.write(memory, new_run(), "key", Odd()) is False
+        assert keeping.is_useless
+        return " ".join(caplog.messages)
+
+    assert "give result_serializer='pickle'" in said_of("json")
+    process.reset()
+    assert "give result_serializer" not in said_of("pickle")
+
+
+def test_a_storage_that_raises_keeps_nothing_and_breaks_nothing(new_run, caplog):
+    class Broken(MemoryStorage):
+        def write(self, key, content):
+            raise ZeroDivisionError("odd")
+
+    storage = Broken()
+    keeping = keeping_in(storage)
+
+    assert keeping.write(storage, new_run(), "key", 1) is False
+    assert "ZeroDivisionError: odd" in caplog.text

@@ -11,6 +11,8 @@ import pytest
 import otelflow
 from otelflow import concurrency, flow, rate_limit, semconv, task
 from otelflow._core.flows.definition import Definition
+from otelflow._core.policies import limits
+from otelflow._core.policies.limits import limits_of
 from otelflow.errors import ConfigurationError, LimitTimeout, RunTimeout
 from otelflow.metrics._counts import Aggregator
 from otelflow.metrics._families import read
@@ -427,3 +429,80 @@ def is_free(name):
             return True
     except LimitTimeout:
         return False
+
+
+@pytest.mark.parametrize(("limit", "is_one"), [(0, False), (1, True), (1_000, True), (1_001, False), (True, False)])
+def test_so_many_places_there_may_be(limit, is_one):
+    if is_one:
+        concurrency("db", limit)
+    else:
+        with pytest.raises(ConfigurationError, match="must be a whole number from 1 to 1000"):
+            concurrency("db", limit)
+
+
+@pytest.mark.parametrize(
+    ("rate", "count", "seconds"),
+    [
+        ("10/s", 10, 1),
+        ("1/90s", 1, 90),
+        ("100/ m", 100, 60),
+        ("10000/h", 10_000, 3_600),
+        ("1/31d", 1, 31 * 86_400),
+        ("0/s", None, None),
+        ("10001/s", None, None),
+        ("1/32d", None, None),
+        ("1/0s", None, None),
+        ("10", None, None),
+        ("/s", None, None),
+    ],
+)
+def test_a_rate_is_so_many_in_a_length_of_time(monkeypatch, rate, count, seconds):
+    rates = []
+    monkeypatch.setattr(limits, "Rate", lambda *rate: rates.append(rate))
+    if count is None:
+        with pytest.raises(ConfigurationError, match="is no rate such as"):
+            rate_limit("api", rate)
+    else:
+        rate_limit("api", rate)
+
+    assert rates == ([] if count is None else [("api", count, seconds)])
+
+
+@pytest.mark.parametrize(("name", "is_one"), [("x", True), ("x" * 200, True), ("x" * 201, False), (" ", False)])
+def test_a_limit_is_known_by_a_text(name, is_one):
+    for make in (lambda: concurrency(name, 1), lambda: rate_limit(name, "1/s")):
+        if is_one:
+            make()
+        else:
+            with pytest.raises(ConfigurationError, match="a limit is known by a text of up to 200 characters"):
+                make()
+
+
+def test_limits_are_asked_for_in_the_order_of_their_names_and_places_first():
+    def body():
+        return 1
+
+    options = {"concurrency": {"b": 1, "a": 1}, "rate_limit": {"d": "1/s", "c": "1/s"}}
+
+    assert [limit.name for limit in limits_of(body, options)()] == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"limit_timeout": 3}, "'body': limit_timeout has no limit to wait for; give concurrency="),
+        (
+            {"concurrency": {"a": 1}, "limit_timeout": -1},
+            "'body': limit_timeout: a limit is waited for a number of sec",
+        ),
+        ({"concurrency": {"": 1}}, "'body': concurrency: a limit is known by a text"),
+        ({"rate_limit": {"": "1/s"}}, "'body': rate_limit: a limit is known by a text"),
+        ({"rate_limit": {"a": "often"}}, "'body': rate_limit 'a': 'often' is no rate"),
+    ],
+)
+def test_a_limit_that_is_none_is_said_with_the_name_of_the_function(options, message):
+    def body():
+        return 1
+
+    with pytest.raises(ConfigurationError, match=message):
+        limits_of(body, options)

@@ -256,3 +256,78 @@ def test_files_are_private_and_named_safely():
         assert len(names) == 6
         assert all("/" not in name and not name.startswith(".") for name in names)
         assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+def first_step(name, limit=1, timeout=None):
+    """Return a waiter of the limit *name* after its first look, and how long it would wait then."""
+    waiter = Waiter(lambda: None)
+    steps = Places(name, limit).steps(waiter, timeout)
+    return waiter, next(steps, None), steps
+
+
+@posix
+def test_a_place_is_free_at_once_also_if_a_process_that_was_never_told_holds_its_file():
+    holder, wait, _ = first_step("db")
+    copy = os.dup(holder.place._descriptor)  # as a child has one that was forked in C
+    holder.place.release()
+    next_holder, next_wait, _ = first_step("db")
+    os.close(copy)
+
+    assert (wait, next_wait) == (None, None)
+    assert next_holder.place.is_held
+    next_holder.place.release()
+
+
+def test_a_place_that_two_hold_is_free_when_both_have_let_it_go():
+    holder, _, _ = first_step("db")
+    place = holder.place
+    is_shared = place.share()
+    place.release()
+    others, wait, steps = first_step("db")
+    held = place.is_held
+    place.release()
+    after = next(steps, None), others.place
+    others.place.release()
+
+    assert (is_shared, held, place.is_held, place.share()) == (True, True, False, False)
+    assert wait is not None
+    assert after[0] is None
+    assert after[1] is not None
+
+
+@posix
+def test_who_looks_again_and_again_opens_no_more_files():
+    holder, _, _ = first_step("db", limit=3)
+    others = [first_step("db", limit=3)[0] for _ in range(2)]
+    waiter, _, steps = first_step("db", limit=3)
+    opened = len(os.listdir("/dev/fd"))  # noqa: PTH208 as it is
+    waits = [next(steps) for _ in range(20)]
+    count = len(os.listdir("/dev/fd"))  # noqa: PTH208
+    steps.close()
+
+    assert (waiter.place, count) == (None, opened)
+    assert waits == sorted(waits)
+    assert waits[0] < 0.01
+    for each in (holder, *others):
+        each.place.release()
+    assert len(os.listdir("/dev/fd")) < opened  # noqa: PTH208
+
+
+@posix
+def test_a_child_of_a_fork_keeps_no_file_open_that_is_its_parents():
+    holder, _, _ = first_step("db")
+    waiter, _, steps = first_step("db")
+    opened = len(os.listdir("/dev/fd"))  # noqa: PTH208 as it is
+    places._lines.begin_anew()
+    count = len(os.listdir("/dev/fd"))  # noqa: PTH208
+
+    assert (holder.place.is_held, waiter.line_file) == (False, None)
+    assert count == opened - 2
+    steps.close()
+
+
+def test_who_waits_too_long_is_told_the_limit():
+    holder, _, _ = first_step("db")
+    with pytest.raises(LimitTimeout, match=r"^the limit 'db' \(at most 1 at once\) was not free within 0 s: "):
+        first_step("db", timeout=0)
+    holder.place.release()

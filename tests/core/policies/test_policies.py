@@ -6,8 +6,9 @@ import pytest
 
 from otelflow import flow, flow_events, semconv, task
 from otelflow._core.flows.definition import Definition
+from otelflow._core.flows.keywords import PolicyOptions
 from otelflow._core.flows.task import Task, TaskRun
-from otelflow._core.policies import compose
+from otelflow._core.policies import HOOKS, KEYWORDS, compose
 from otelflow._core.runs.current import current_run
 from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.engine import close_run, close_with, open_run
@@ -200,3 +201,42 @@ def test_a_task_with_arguments_that_do_not_fit_is_told_so_as_ever():
 
     with pytest.raises(TypeError, match="missing a required argument"):
         pair(1)
+
+
+@pytest.mark.parametrize(
+    ("options", "changes"),
+    [
+        ({}, False),
+        ({"task_name": "x", "tags": ["a"]}, False),
+        ({"retries": 0}, False),
+        ({"retries": 1}, True),
+        ({"timeout": 5}, True),
+        ({"persist_result": True}, True),
+        ({"persist_result": False}, False),
+        ({"validate_parameters": True}, True),
+        ({"concurrency": {"shop": 2}}, True),
+        ({"measure_resources": True}, True),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_body_has_the_policies_around_it_that_its_keywords_ask_for(options, changes, is_async):
+    def body():
+        return 1
+
+    async def async_body():
+        return 1
+
+    target = async_body if is_async else body
+    composed = compose(target, options, is_async=is_async, is_generator=False)
+
+    assert (composed is not target) is changes
+    assert (asyncio.run(composed()) if is_async else composed()) == 1
+
+
+def test_every_keyword_of_a_policy_is_known_to_one_policy_alone():
+    keywords = [keyword for each in (*KEYWORDS.values(), HOOKS) for keyword in each]
+
+    assert len(keywords) == len(set(keywords))
+    assert set(PolicyOptions.__annotations__) - set(keywords) == {"tags"}  # which is no policy
+    assert {"cache_policy", "persist_result", "result_storage", "result_serializer"} <= KEYWORDS["cache"]

@@ -214,3 +214,12 @@ def test_a_machine_that_slept_is_the_same_machine():
     if hasattr(time, "CLOCK_BOOTTIME"):
         before = time.clock_gettime(time.CLOCK_BOOTTIME)
         assert before <= clock_of_limits.steady() <= time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def test_who_would_wait_too_long_is_told_the_rate(clock):
+    rate = Rate("api", 1, 60)
+    starts(rate, clock, [0])
+
+    with pytest.raises(LimitTimeout, match=r"^the limit 'api' \(at most 1 in 60 s\) was not free within 30 s"):
+        starts(rate, clock, [0], timeout=30)
+    assert starts(rate, clock, [0], timeout=60) == [1_060.0]

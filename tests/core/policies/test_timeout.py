@@ -3,10 +3,12 @@
 import asyncio
 import contextvars
 import datetime as dt
+import gc
 import signal
 import sys
 import threading
 import time
+import weakref
 
 import pytest
 from opentelemetry.trace import StatusCode
@@ -471,3 +473,27 @@ def test_an_async_flow_that_took_too_long_waits_for_no_thread(spans, gate):
         asyncio.run(waits().execute_async())
     assert not has_ended.is_set()
     assert spans.one("flow waits").attributes[semconv.RUN_BODY_RUNNING] is True
+
+
+class Held:
+    """Something that a body is called with."""
+
+
+def test_what_a_body_was_called_with_is_freed_with_its_run():
+    @task(timeout=30)
+    def body(held):
+        return 1
+
+    def call():
+        held = Held()
+        body(held)
+        return weakref.ref(held)
+
+    gc.collect()
+    gc.disable()
+    try:
+        is_freed = call()() is None
+    finally:
+        gc.enable()
+
+    assert is_freed

@@ -21,6 +21,7 @@ from otelflow._core.runs.current import SPAN_KEY, current_context, current_run, 
 from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.engine import close_run
 from support.flows import ASYNC_LEAF, LEAF, add, async_leaf, leaf, opened
+from support.programs import python
 
 
 def test_tasks_and_flows_nest_as_they_call(spans):
@@ -365,3 +366,80 @@ def test_in_a_copy_of_the_context_a_run_comes_out_where_something_is_still_open(
     close_run(first, SUCCESS)
 
     assert afterwards is first
+
+
+def test_a_generator_that_waits_already_keeps_what_its_body_had():
+    generator = opened("generator")
+    inner = opened("inner", generator)
+    suspend(generator)
+    consumer = opened("consumer")
+    suspend(generator)
+    within = current_run()
+    resume(generator)
+
+    assert within is consumer
+    assert current_run() is inner
+    for run in (inner, generator, consumer):
+        close_run(run, SUCCESS)
+
+
+CONTEXT = """
+import threading
+
+from opentelemetry.context.context import Context, _RuntimeContext
+
+
+class OfThreads(_RuntimeContext):
+    # Keeps a context for each thread, and counts how often it is asked.
+
+    calls = 0
+
+    def __init__(self):
+        self.local = threading.local()
+
+    def attach(self, context):
+        OfThreads.calls += 1
+        before, self.local.context = self.get_current(), context
+        return before
+
+    def get_current(self):
+        return getattr(self.local, "context", None) or Context()
+
+    def detach(self, token):
+        self.local.context = token
+"""
+
+
+def test_another_kind_of_context_is_used_where_opentelemetry_uses_it(tmp_path):
+    (tmp_path / "of_threads.py").write_text(CONTEXT)
+    metadata = tmp_path / "of_threads-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: of-threads\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[opentelemetry_context]\nof_threads = of_threads:OfThreads\n")
+    done = python(
+        """
+        from opentelemetry import context, trace
+        from opentelemetry.sdk.trace import TracerProvider
+        import otelflow
+        from of_threads import OfThreads
+
+        trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
+
+        @otelflow.task
+        def inner():
+            return trace.get_current_span()
+
+        @otelflow.flow
+        def outer():
+            span = inner()
+            assert span.parent.span_id == trace.get_current_span().get_span_context().span_id
+            return span.name
+
+        assert type(context._RUNTIME_CONTEXT) is OfThreads
+        print(outer().execute().flow_return_value, OfThreads.calls, trace.get_current_span() is trace.INVALID_SPAN)
+        """,
+        PYTHONPATH=tmp_path,
+        OTEL_PYTHON_CONTEXT="of_threads",
+    )
+
+    assert (done.stdout, done.stderr) == ("task inner 4 True\n", "")

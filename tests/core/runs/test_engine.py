@@ -25,7 +25,7 @@ from otelflow._core.runs.current import current_run
 from otelflow._core.runs.endings import CANCELLED, SUCCESS, Ending
 from otelflow._core.runs.observers import Observer
 from otelflow._core.runs.run import Run
-from support.flows import opened
+from support.flows import Part, opened
 from support.spans import exceptions, result
 
 
@@ -762,3 +762,80 @@ def test_an_exception_that_takes_no_note_comes_out_all_the_same(spans, caplog):
             breaks(TakesNoNote()).execute()
 
     assert caplog.messages == ["An exception takes no note of its trace; it comes out as it is"]
+
+
+def test_a_run_that_began_before_it_was_opened_has_taken_so_long(monkeypatch):
+    monkeypatch.setattr("otelflow._core.process.clock.time_ns", lambda: 100 * 10**9)
+    monkeypatch.setattr("otelflow._core.process.clock.perf_counter", lambda: 50.0)
+    durations = []
+    for began in (97, 100, 103):
+        run = opened_since(began * 10**9)
+        engine.close_run(run, SUCCESS)
+        durations.append((run.started_ns, run.duration))
+
+    assert durations == [(97 * 10**9, 3.0), (100 * 10**9, 0.0), (103 * 10**9, 0.0)]
+
+
+def opened_since(started_ns):
+    run = Part(None, "bare", settings.settings())
+    engine.open_run(run, started_ns)
+    return run
+
+
+def test_no_run_takes_less_than_no_time(monkeypatch):
+    now = [50.0]
+    monkeypatch.setattr("otelflow._core.process.clock.perf_counter", lambda: now[0])
+    run = opened()
+    now[0] = 40.0
+    engine.close_run(run, SUCCESS)
+
+    assert run.duration == 0.0
+
+
+@pytest.mark.parametrize("where", ["log", "both"])
+def test_an_exception_of_a_run_without_a_span_is_a_log_record_all_the_same(records, monkeypatch, where):
+    monkeypatch.setenv("OTELFLOW_EVENTS", where)
+    use_provider(None)
+
+    @task
+    def breaks():
+        raise ValueError("once")
+
+    with pytest.raises(ValueError, match="once"):
+        flow(breaks)().execute()
+
+    assert [record.attributes["exception.message"] for record in records()] == ["once"]
+
+
+class WithSession(Part):
+    """A run in which something was submitted."""
+
+    __slots__ = ("session",)
+
+
+class Session:
+    """What was submitted in a run; to wait for it is interrupted."""
+
+    def __init__(self):
+        self.is_given_up = False
+
+    def end(self, ending):
+        if not self.is_given_up:
+            raise KeyboardInterrupt
+
+    def give_up(self):
+        self.is_given_up = True
+
+
+@pytest.mark.parametrize("ending", [SUCCESS, Ending("failure", ValueError("no"))], ids=["value", "error"])
+def test_ctrl_c_while_a_run_waits_for_what_was_submitted_ends_it_if_nobody_ends_it_later(ending):
+    run = WithSession(None, "bare", settings.settings())
+    run.session = session = Session()
+    engine.open_run(run)
+    with pytest.raises(KeyboardInterrupt):
+        engine.close_run(run, ending)
+    state = run.is_closed, session.is_given_up
+    run.session = None
+    engine.close_run(run, ending)
+
+    assert state == ((True, True) if ending.error is not None else (False, False))

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from otelflow import flow, task
+from otelflow import Listener, add_listener, flow, remove_listener, task
 from otelflow._core.process import losses, process
 from otelflow._core.runs import observers
 
@@ -144,3 +144,49 @@ def test_an_observer_of_the_house_is_told_at_once_and_in_every_fresh_process(mon
     inner()
 
     assert 0 < told < len(observer.notes) == 2 * told
+
+
+def test_a_lost_run_is_told_to_whom_it_concerns_and_one_that_raises_keeps_nobody_from_it():
+    class Hears(observers.Observer):
+        def __init__(self):
+            self.runs = []
+
+        def run_lost(self, run):
+            self.runs.append(run)
+
+    class Raises(observers.Observer):
+        def run_lost(self, run):
+            raise RuntimeError("no")
+
+    hears = Hears()
+    for observer in (Raises(), Notes(), hears):
+        observers.add_observer(observer)
+    run = observers.LostRun("f", None, 7, 9, 2.0, 3.5)
+    observers.tell_lost(run)
+    observers.remove_observer(hears)
+    observers.tell_lost(run)
+
+    assert hears.runs == [run]
+
+
+def test_only_while_a_listener_is_called_this_thread_is_in_one():
+    inside, beside, around = [], [], []
+
+    class Looks(Listener):
+        def on_task_start(self, _event):
+            inside.append(observers.in_listener())
+            thread = threading.Thread(target=lambda: beside.append(observers.in_listener()))
+            thread.start()
+            thread.join(20)
+
+    @task
+    def looks():
+        around.append(observers.in_listener())
+
+    listener = Looks()
+    add_listener(listener)
+    looks()
+    remove_listener(listener)
+
+    assert (inside, beside, around) == ([True], [False], [False])
+    assert observers.in_listener() is False

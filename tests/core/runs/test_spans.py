@@ -352,3 +352,84 @@ def test_a_span_does_not_end_before_it_began_when_every_clock_goes_back(spans, m
     span = spans.one("flow order")
     assert span.end_time == span.start_time
     assert (run.duration, run.ended_ns) == (0, run.started_ns)
+
+
+def test_a_flow_that_fails_after_a_task_that_it_has_caught_names_nobody_and_loses_nothing(spans):
+    @task
+    def fails():
+        raise ValueError("caught")
+
+    @flow
+    def catches():
+        error = None
+        try:
+            fails()
+        except ValueError as caught:
+            error = caught
+        assert error is not None
+        raise KeyError("own")
+
+    with pytest.raises(KeyError):
+        catches().execute()
+
+    span = spans.one("flow catches")
+    assert "otelflow.flow.failed_in" not in span.attributes
+    assert span.status.description == "'own'"
+    assert [event.attributes["exception.type"] for event in span.events] == ["KeyError"]
+    assert not losses.dropped
+
+
+def test_who_raised_what_came_out_is_found_through_causes_contexts_and_groups():
+    run, error = opened(), ValueError("found")
+    nobody = run_spans.origin(run, error)
+    run.recorded = {id(error): (error, "task a")}
+
+    def caused(cause, context=None):
+        outer = KeyError("outer")
+        outer.__cause__, outer.__context__ = cause, context
+        return outer
+
+    chains = [error, caused(error), caused(None, error), ExceptionGroup("g", [KeyError(), caused(error)]), KeyError()]
+    found = [run_spans.origin(run, chain) for chain in chains]
+    close_run(run, SUCCESS)
+
+    assert nobody is None
+    assert found == ["task a"] * 4 + [None]
+
+
+def test_of_a_very_long_chain_a_part_is_searched():
+    run, error = opened(), ValueError("deep")
+    run.recorded = {id(error): (error, "task a")}
+
+    def chain(length):
+        outer = error
+        for _ in range(length):
+            inner, outer = outer, KeyError()
+            outer.__cause__ = inner
+        return outer
+
+    found = [run_spans.origin(run, chain(length)) for length in (10, 10_000)]
+    close_run(run, SUCCESS)
+
+    assert found == ["task a", None]
+
+
+def test_a_note_stands_on_the_span_if_there_is_one_that_takes_it(spans, warnings_said):
+    run = opened()
+    run_spans.note(run, "wait", 1.5)
+    run_spans.give_up(run)
+    run_spans.note(run, "late", 2.5)
+    span_with_note = run.span
+    close_run(run, SUCCESS)
+
+    class Refuses(NonRecordingSpan):
+        set_attribute = raises
+
+    other = opened()
+    held, other.span = other.span, Refuses(SpanContext(1, 2, is_remote=False))
+    run_spans.note(other, "wait", 1.5)
+    other.span = held
+    close_run(other, SUCCESS)
+
+    assert not span_with_note.is_recording()
+    assert warnings_said.messages == ["A span does not take an attribute; the run goes on"]

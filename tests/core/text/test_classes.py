@@ -49,3 +49,28 @@ def test_a_metaclass_is_never_asked():
 )
 def test_a_qualified_name_has_the_module_unless_it_is_built_in(kind, name):
     assert classes.qualified_name(kind) == name
+
+
+class Text(str):
+    """A text of a library."""
+
+    __slots__ = ()
+
+
+def test_a_module_may_be_a_text_of_any_class():
+    kind = type("Found", (), {"__module__": Text("far.away")})
+
+    assert classes.module_of(kind) == "far.away"
+    assert type(classes.module_of(kind)) is str
+
+
+def test_an_attribute_is_what_stands_in_the_first_class_that_has_it():
+    class Below(Base):
+        shown = property(lambda _: 1)
+        nothing = None
+
+    assert classes.attribute(Below, "shown") is Below.__dict__["shown"]
+    assert classes.attribute(Hostile, "shown") is Base.__dict__["shown"]
+    assert classes.attribute(Hostile, "__await__") is refuse
+    assert classes.attribute(Below, "nothing") is None
+    assert classes.attribute(Below, "missing") is None

@@ -38,6 +38,7 @@ def test_a_text_that_says_no_length_of_time_is_refused(text):
         (-1, "0 ns"),
         (0, "0 ns"),
         (9.99e-7, "999 ns"),
+        (1e-9, "1 ns"),
         (1e-6, "1 µs"),
         (0.001, "1 ms"),
         (0.01234, "12.3 ms"),
@@ -46,7 +47,10 @@ def test_a_text_that_says_no_length_of_time_is_refused(text):
         (59.94, "59.9 s"),
         (60, "1 m 00 s"),
         (3_599.9, "59 m 59 s"),
+        (3_600, "1 h 00 m"),
         (3_900, "1 h 05 m"),
+        (86_399, "23 h 59 m"),
+        (86_400, "1 d 00 h"),
         (86_400 * 2 + 7_200, "2 d 02 h"),
     ],
 )

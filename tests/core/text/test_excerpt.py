@@ -61,3 +61,47 @@ def test_a_text_says_that_it_is_cut_and_one_that_fits_does_not():
     texts = [excerpt.text("0123456789"), excerpt.is_cut, excerpt.text("0123456789a"), excerpt.is_cut]
 
     assert texts == ["0123456789", False, "0123456789… [cut, 11 characters]", True]
+
+
+@pytest.mark.parametrize(
+    ("budget", "copy"),
+    [
+        (12, []),  # a container costs so much
+        (13, ["a… [cut, 3 characters]"]),
+        (15, ["abc"]),
+        (12 + 27, ["abc"]),  # and a text so much and its characters
+        (12 + 27 + 1, ["abc", 1]),
+        (12 + 27 + 12, ["abc", 1]),
+        (12 + 27 + 13, ["abc", 1, {}]),
+        (12 + 27 + 12 + 13, ["abc", 1, {"k": True}]),
+    ],
+)
+def test_items_and_characters_use_up_the_budget(budget, copy):
+    excerpt = Excerpt(budget)
+
+    assert excerpt.copy(["abc", 1, {"k": True}]) == copy
+    assert excerpt.is_cut == (copy != ["abc", 1, {"k": True}])
+
+
+@pytest.mark.parametrize(("more", "count"), [(0, 2), (1, 3)])
+def test_what_is_nested_too_deep_costs_a_thousand_characters(more, count):
+    deep = [[], [], [], []]
+    for _ in range(63):
+        deep = [deep]
+    excerpt = Excerpt(64 * 12 + 2 * (12 + 1_000) + more)
+
+    copy = excerpt.copy(deep)
+
+    while isinstance(copy[0], list):
+        copy = copy[0]
+    assert copy == ["[]"] * count
+    assert excerpt.is_cut
+
+
+def test_a_secret_at_the_cut_is_hidden_whole():
+    excerpt = Excerpt(12 + 40)
+
+    (text,) = excerpt.copy(["the password=hunter2hunter2hunter2hunter2 is it"])
+
+    assert "hunter" not in text
+    assert excerpt.is_cut

@@ -55,6 +55,23 @@ def test_a_long_argument_is_cut(logger, caplog):
     assert len(caplog.messages[0]) < 10_100
 
 
+@pytest.mark.parametrize(("length", "end"), [(10_000, "x"), (10_001, "…")])
+def test_of_an_argument_ten_thousand_characters_stay(logger, caplog, length, end):
+    logger.warning("%s", "x" * length)
+
+    assert caplog.messages == ["x" * 10_000 + end.replace("x", "")]
+
+
+def test_of_a_traceback_a_hundred_thousand_characters_stay(logger, caplog):
+    try:
+        raise ValueError("x" * 200_000)
+    except ValueError:
+        logger.warning("it failed", exc_info=True)
+
+    trace = "\n".join(line.removeprefix("    ") for line in caplog.records[0].exc_text.splitlines())
+    assert (len(trace), trace[-2:]) == (100_001, "x…")
+
+
 def test_a_traceback_is_cleaned_redacted_and_indented(logger, caplog):
     try:
         raise ValueError(f"{HOSTILE} password=hunter2")

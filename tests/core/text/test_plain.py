@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from otelflow._core.text.plain import plain
+from otelflow._core.text.plain import frame_rows, is_structured, plain
 
 
 class Color(enum.Enum):
@@ -242,3 +242,107 @@ def test_ctrl_c_in_a_metaclass_comes_out():
 
     with pytest.raises(KeyboardInterrupt):
         plain(Odd())
+
+
+class Table:
+    """What a data frame of polars has."""
+
+    columns = ("a",)
+    height = 1
+
+    def iter_rows(self, *, named=False):
+        return iter([{"a": 1}] if named else [(1,)])
+
+
+class Broken(Table):
+    """A table that raises what it is given."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def iter_rows(self, *, named=False):
+        raise self.error
+
+
+class Column:
+    """What a column of a library has."""
+
+    dtype = "int"
+
+    def to_list(self):
+        return [1, 2]
+
+    def __len__(self):
+        return 2
+
+    def __iter__(self):
+        return iter((1, 2))
+
+
+def test_the_rows_of_a_table_have_their_names_and_a_column_is_a_list():
+    assert plain(Table()) == [{"a": 1}]
+    assert list(frame_rows(Table())) == [{"a": 1}]
+    assert plain(Column()) == [1, 2]
+    assert frame_rows([{"a": 1}]) is None
+
+
+def test_a_table_that_raises_is_none_and_ctrl_c_comes_out_of_it():
+    assert frame_rows(Broken(SystemExit(1))) is None
+    with pytest.raises(KeyboardInterrupt):
+        frame_rows(Broken(KeyboardInterrupt()))
+
+
+@pytest.mark.parametrize(
+    ("value", "is_more"),
+    [
+        (Table(), True),
+        (Column(), True),
+        (Model(), True),
+        (Order(1, 2), True),
+        (1, False),
+        ("x", False),
+        ([1], False),
+        ({"a": 1}, False),
+        (object(), False),
+        (Order, False),
+        (Table, False),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_what_is_more_than_a_number_or_a_text_is_known_by_its_class(value, is_more):
+    assert is_structured(value) is is_more
+
+
+def test_a_dict_counts_as_a_container_around_what_is_in_it():
+    deep = "core"
+    for _ in range(71):
+        deep = {"a": deep}
+    data, depth = plain(deep), 0
+    while isinstance(data, dict):
+        data, depth = data["a"], depth + 1
+
+    assert depth == 64
+    assert data == "{'a': {'a': {'a': {'a': {'a': {'a': {...}}}}}}}"
+
+
+def test_of_a_dict_as_much_is_kept_as_there_is_room_for():
+    assert plain({str(number): number for number in range(1_000)}, 100)["…"].endswith(" of 1,000 items]")
+
+
+def test_what_takes_too_long_is_cut(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("otelflow._core.text.plain.monotonic", lambda: now[0])
+
+    def slow():
+        for number in range(10_000):
+            now[0] += 0.01
+            yield number
+
+    class Slow(collections.UserList):
+        def __iter__(self):
+            return slow()
+
+    data = plain(Slow(range(10_000)))
+
+    assert 500 <= len(data) - 1 <= 500 + 256
+    assert data[-1] == f"… [cut after {len(data) - 1:,} of 10,000 items]"

@@ -2,6 +2,8 @@
 
 import threading
 
+import pytest
+
 from otelflow._core.text.portable import portable
 
 
@@ -34,3 +36,35 @@ def test_an_exception_that_cannot_be_made_anew_stays_an_exception_with_its_text(
     error = portable(TwoArguments("no", 7))
 
     assert (type(error), str(error)) == (RuntimeError, "TwoArguments: no 7")
+
+
+def test_a_container_in_which_nothing_changes_stays_the_very_object_and_keeps_its_class():
+    lock = threading.Lock()
+    values = [(1, [2]), [(1,), {"a": 2}], {"a": [1, ("b",)]}, {}, []]
+
+    assert [portable(value) is value for value in values] == [True] * 5
+    assert portable((lock, 1)) == (str(lock), 1)
+    assert portable({"a": lock, "b": 1}) == {"a": str(lock), "b": 1}
+
+
+def test_a_text_in_the_place_of_a_value_is_bounded_and_hides_secrets():
+    class Long:
+        __reduce__ = Hostile.__reduce__
+
+        def __str__(self):
+            return "password=hunter2hunter2 " + "x" * 2_000
+
+    text = portable(Long())
+
+    assert len(text) < 1_100
+    assert text.endswith(" characters]")
+    assert "hunter2" not in text
+
+
+def test_ctrl_c_while_a_value_is_written_comes_out():
+    class Interrupted:
+        def __reduce__(self):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        portable([Interrupted()])

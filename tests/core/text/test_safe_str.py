@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from otelflow._core.text.safe_str import bounded_name, brief_repr, safe_str
+from otelflow._core.text.safe_str import bounded_name, brief_repr, cut, digits, is_cut, safe_str, without_ansi
 
 
 @pytest.mark.parametrize(
@@ -112,3 +112,132 @@ def test_an_int_of_any_length_has_its_digits():
 )
 def test_a_name_is_a_bounded_text(value, name):
     assert bounded_name(value) == name
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "text"),
+    [
+        ("abc", 3, "abc"),
+        ("abcd", 3, "abc… [cut, 4 characters]"),
+        (b"abc", 3, "abc"),
+        (b"abcd", 3, "abc… [cut, 4 characters]"),
+        (bytearray(b"\xffa"), 10, "\\xffa"),
+        (b"\xff\xff\xff", 3, "\\xf… [cut, 12 characters]"),
+        (12_345, 3, "123… [cut, 5 characters]"),
+        (True, 10, "True"),
+        ("half \ud83d", 10, "half \\ud83d"),
+        ([1, "abcdef"], 5, "[1, '… [cut, 12 characters]"),
+    ],
+    ids=repr,
+)
+def test_a_text_is_cut_behind_its_limit_and_says_how_long_it_was(value, limit, text):
+    assert safe_str(value, limit) == text
+    assert is_cut(safe_str(value, limit)) == ("cut" in text)
+
+
+def test_what_only_looks_like_a_cut_text_is_none():
+    assert not is_cut("so many characters]")
+    assert not is_cut("… [cut, 4 characters] and more")
+    assert not is_cut("… [cut, 4 " + "x" * 60 + " characters]")
+    assert cut("abc", 2, 100) == "ab… [cut, 100 characters]"
+    assert cut("ab", 2, 100) == "ab"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({}, "{}"),
+        ({n: n for n in range(201)}, "{" + ", ".join(f"{n}: {n}" for n in range(200)) + ", ...}"),
+        ({n: n for n in range(200)}, "{" + ", ".join(f"{n}: {n}" for n in range(200)) + "}"),
+        (list(range(201)), "[" + ", ".join(map(str, range(200))) + ", ...]"),
+        ([[[[[[[1]]]]]]], "[[[[[[[...]]]]]]]"),
+        ([[[[[[1]]]]]], "[[[[[[1]]]]]]"),
+        ({1: {1: {1: {1: {1: {1: {1: 1}}}}}}}, "{1: {1: {1: {1: {1: {1: {...}}}}}}}"),
+        ({1: {1: {1: {1: {1: {1: {}}}}}}}, "{1: {1: {1: {1: {1: {1: {}}}}}}}"),
+    ],
+    ids=range(8),
+)
+def test_a_container_shows_so_many_items_on_so_many_levels(value, text):
+    assert safe_str(value, 10_000) == text
+
+
+def test_in_a_container_the_beginning_of_a_text_is_shown_and_not_its_end():
+    assert safe_str(["a" * 10 + "b" * 10], 12).startswith("['aaaaaaaaaa")
+    assert "b" * 3 not in safe_str(["a" * 10 + "b" * 10], 12)
+
+
+@pytest.mark.parametrize("power", [598, 599, 600, 601, 640, 1_199, 1_200, 1_800, 19_000])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_digits_of_an_int_are_its_digits(power, sign):
+    number = sign * (10**power + 7)
+
+    assert digits(number) == ("-" if sign < 0 else "") + "1" + "0" * (power - 1) + "7"
+
+
+def test_a_gigantic_int_has_hexadecimal_digits():
+    assert digits(1 << 100_000) == hex(1 << 100_000)
+    assert digits(-(1 << 100_000)) == hex(-(1 << 100_000))
+    assert digits(10**19_999 - 1) == "9" * 19_999
+
+
+class GreenletExit(BaseException):
+    """As greenlet has it."""
+
+
+class Timeout(BaseException):
+    """As gevent and eventlet have it."""
+
+
+class Mine(Timeout):
+    """One of a program."""
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), GreenletExit(), Timeout(), Mine()], ids=repr)
+def test_what_is_thrown_into_a_thread_comes_out_wherever_it_is(error):
+    def show():
+        raise error
+
+    for shown in (safe_str, brief_repr):
+        with pytest.raises(type(error)):
+            shown(Showing(show), 100)
+
+
+class Service:
+    def leave(self, *_):
+        raise SystemExit(7)
+
+
+def test_what_a_method_that_handles_a_signal_raises_comes_out():
+    before = signal.signal(signal.SIGTERM, Service().leave)
+    try:
+        with pytest.raises(SystemExit):
+            safe_str(Showing(lambda: os.kill(os.getpid(), signal.SIGTERM) or "shown"), 100)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_an_object_that_cannot_be_shown_in_an_error_is_named():
+    def show():
+        raise ValueError("no")
+
+    assert brief_repr(Showing(show)) == "<Showing: repr() raised ValueError>"
+    assert brief_repr("x" * 100, 5) == "'xxxx"
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("é" * 256, "é" * 256),
+        ("half \ud83d", "half \\ud83d"),
+        ("x" * 257, "x" * 255 + "…"),
+        ("\ud83d" * 200, "\\ud83d" * 42 + "\\ud" + "…"),
+    ],
+    ids=range(4),
+)
+def test_a_name_is_printable_and_its_end_marks_a_cut(value, name):
+    assert bounded_name(value) == name
+
+
+def test_a_text_loses_what_colours_it():
+    assert without_ansi("\x1b[31mred\x1b[0m and \x1b[2Kblue") == "red and blue"
+    assert without_ansi("plain [31m") == "plain [31m"

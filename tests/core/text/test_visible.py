@@ -65,6 +65,10 @@ def test_a_text_on_one_line_has_one_blank_between_its_words():
         ("up\x1b[2A\x1b[31mred\x1b]0;title\x07", "up\x1b[31mred\x1b[0m"),
         ("hidden\x1b[8m\u202e\U000e0068", "hidden\x1b[8m\x1b[0m"),
         ("é\u2066", "é"),
+        ("\x1b[31m\x07", "\x1b[31m\x1b[0m"),
+        ("\x1b[0m\x1b[31mé", "\x1b[0m\x1b[31mé\x1b[0m"),
+        ("\x1b[31mé\x1b[0m", "\x1b[31mé\x1b[0m"),
+        ("\x1b[0mé", "\x1b[0mé"),
         ("x" * 5_000 + "\x07", "x" * 5_000),
     ],
 )

@@ -53,3 +53,30 @@ def test_nothing_is_known_without_a_folder_or_in_one_that_is_no_spool(tmp_path):
 
         assert answers.expected() is None
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "others"]
+
+
+@pytest.mark.parametrize(("after", "is_expected"), [(-1, True), (0, False), (599.9, False), (600, True)])
+def test_one_that_did_not_answer_is_left_alone_for_ten_minutes(spool, monkeypatch, after, is_expected):
+    answers = Answers(spool)
+    answers.note(has_answered=False)
+    os.utime(spool / NAME, (1_000, 1_000))
+
+    monkeypatch.setattr("otelflow._core.process.clock.time", lambda: 1_000 + after)
+
+    assert answers.expected() is is_expected
+
+
+def test_an_answer_ends_the_silence_and_a_silence_the_answer(spool):
+    answers = Answers(spool)
+    expected = []
+    for has_answered in (False, True, False):
+        answers.note(has_answered=has_answered)
+        expected.append(Answers(spool).expected())
+
+    assert expected == [False, True, False]
+
+
+def test_a_file_that_says_anything_else_is_a_silence(spool):
+    (spool / NAME).write_bytes(b"yes, perhaps")
+
+    assert Answers(spool).expected() is False

@@ -8,8 +8,8 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._otlp.sender import new_sender
-from otelflow_exporters._spool.aside import MOST_PIECES
-from otelflow_exporters._spool.batches import CLOSED, start_record
+from otelflow_exporters._spool.aside import MOST_PIECES, Aside, Piece
+from otelflow_exporters._spool.batches import CLOSED, Item, start_record
 from otelflow_exporters._spool.shipper import Shipper
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.records import framed
@@ -203,3 +203,58 @@ def test_an_endpoint_that_refuses_everything_is_not_asked_about_everything(folde
 
     assert len(shipper._aside) <= MOST_PIECES
     assert len(receiver.requests) < 1_000
+
+
+ITEMS = [Item(10, [], 1), Item(20, [], 1), Item(30, [], 1)]
+
+
+def test_the_halves_of_a_piece_are_the_piece():
+    in_segment = Piece("segment", (3, 30)).halves(ITEMS)
+    of_none = Piece("segment", None, ITEMS).halves(ITEMS)
+
+    assert [(piece.name, piece.place, piece.items) for piece in in_segment] == [
+        ("segment", (3, 10), []),
+        ("segment", (10, 30), []),
+    ]
+    assert [(piece.name, piece.place, piece.items) for piece in of_none] == [
+        ("segment", None, ITEMS[:1]),
+        ("segment", None, ITEMS[1:]),
+    ]
+
+
+def test_the_piece_that_has_waited_longest_is_due_first(clock):
+    aside = Aside()
+    pieces = [Piece("a", (0, 1)), Piece("b", (5, 6)), Piece("a", None, ITEMS)]
+    aside.add(pieces)
+    pieces[1].not_before = clock[0]
+    pieces[2].not_before = clock[0] + 1
+    due = [aside.due() for _ in range(3)]
+    aside.try_all()
+    due += [aside.due() for _ in range(3)]
+
+    assert due == [*pieces[:2], pieces[0], pieces[2], pieces[1], pieces[0]]
+
+
+def test_what_waits_of_a_segment_is_known_by_its_name():
+    aside = Aside()
+    pieces = [Piece("a", (5, 6)), Piece("a", (0, 1)), Piece("b", (7, 8)), Piece("a", None, ITEMS)]
+    aside.add(pieces)
+    before = len(aside), aside.ranges_in("a"), aside.ranges_in("c"), aside.has("b"), aside.has("c")
+    aside.remove(pieces[0], [Piece("a", (2, 3))])
+    ranges = aside.ranges_in("a")
+    aside.forget("a")
+
+    assert before == (4, [(0, 1), (5, 6)], [], True, False)
+    assert ranges == [(0, 1), (2, 3)]
+    assert (len(aside), aside.has("a"), aside.ranges_in("b"), aside.due()) == (1, False, [(7, 8)], pieces[2])
+
+
+def test_so_many_pieces_wait_and_no_more():
+    aside = Aside()
+    is_full = []
+    for place in range(MOST_PIECES):
+        is_full.append(aside.is_full)
+        aside.add([Piece("a", (place, place + 1))])
+
+    assert is_full == [False] * 64
+    assert aside.is_full

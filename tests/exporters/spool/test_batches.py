@@ -1,11 +1,14 @@
 """What is sent is what lies in the segment, byte for byte, whatever lies there."""
 
+import itertools
+import os
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._spool import batches
@@ -15,11 +18,12 @@ from otelflow_exporters._spool.batches import (
     item_of_traces,
     lost_spans,
     read_piece,
+    read_range,
     request_of,
     start_record,
 )
 from otelflow_exporters._store.ownership import open_store
-from otelflow_exporters._store.records import framed
+from otelflow_exporters._store.records import Segment, framed
 
 TEXTS = st.text("aü\0", max_size=200)
 
@@ -46,8 +50,12 @@ def test_the_bytes_of_a_span_are_taken_as_they_lie_and_are_what_a_parser_reads(n
     )
 
 
-def test_no_parser_is_needed_for_what_the_spool_writes(monkeypatch):
-    body = encode_span(ended(text="x" * 1_000))
+@pytest.mark.parametrize("is_bare", [True, False])
+def test_no_parser_is_needed_for_what_the_spool_writes(monkeypatch, is_bare):
+    span = ended(text="x" * 1_000)
+    if is_bare:
+        span = ReadableSpan("bare", span.context, resource=Resource({}), end_time=1)
+    body = encode_span(span)
     monkeypatch.setattr(batches, "parsed", None)
 
     assert item_of(body, 0).spans == 1
@@ -77,26 +85,137 @@ def test_a_record_that_was_made_to_deceive_is_read_as_a_parser_reads_it_or_not_a
     assert item is None or len(request_of([item])) <= len(body) + 20
 
 
+NAME = "20260101T000000.000000Z-1-00000000.otlp"
+
+
+@pytest.fixture
+def segment(tmp_path):
+    """Write a segment of these records; return its folder and where each record ends."""
+    with open_store(tmp_path / "s", is_made=True, kind="spool") as store:
+
+        def write(*records):
+            (tmp_path / "s" / NAME).write_bytes(b"".join(records))
+            return store, list(itertools.accumulate(map(len, records)))
+
+        yield write
+
+
+def names_of(items):
+    return [
+        span.name
+        for part in TracesData.FromString(request_of(items)).resource_spans
+        for scope in part.scope_spans
+        for span in scope.spans
+    ]
+
+
+def test_what_has_only_started_and_what_says_nothing_is_no_span():
+    assert item_of(encode_span(TracerProvider().get_tracer("x").start_span("open")), 5) == (5, [], 0)
+    (record,) = Segment(CLOSED).bodies()
+    assert item_of(CLOSED[record.start : record.fields_end], 5) == (5, [], 0)
+    assert item_of(b"no traces", 5) is None
+
+
+def test_of_several_spans_in_one_record_each_is_an_own_part():
+    traces = TracesData()
+    for name in ("a", "b"):
+        traces.MergeFromString(encode_span(ended(name)))
+    item = item_of(traces.SerializeToString(), 9)
+
+    assert (item.end, item.spans, names_of([item])) == (9, 2, ["a", "b"])
+
+
+def test_spans_without_a_scope_are_taken_for_spans():
+    traces = TracesData()
+    spans = [TracesData.FromString(encode_span(ended(n))).resource_spans[0].scope_spans[0].spans[0] for n in "ab"]
+    traces.resource_spans.add().scope_spans.add().spans.extend(spans)
+    without_resource = traces.SerializeToString()
+    traces.resource_spans[0].resource.SetInParent()
+
+    for body in (traces.SerializeToString(), without_resource):
+        item = item_of(body, 9)
+        assert (item.spans, names_of([item])) == (2, ["a", "b"])
+
+
+def test_a_part_of_a_segment_is_read_from_its_beginning_to_its_end(segment):
+    folder, ends = segment(*(framed(encode_span(ended(name))) for name in "abcd"), CLOSED)
+
+    def read(start, end):
+        return names_of(read_range(folder, NAME, item_of, start, end))
+
+    assert read(0, ends[-1]) == ["a", "b", "c", "d"]
+    assert read(ends[0], ends[2]) == ["b", "c"]
+    assert read(ends[0], ends[2] - 1) == ["b"]
+    assert read(ends[1], ends[1]) == []
+    assert all(item.spans for item in read_range(folder, NAME, item_of, 0, ends[-1]))
+
+
+def test_of_a_segment_that_is_gone_no_part_is_left(segment):
+    folder, _ = segment(framed(encode_span(ended())))
+    folder.remove(NAME)
+
+    assert read_range(folder, NAME, item_of, 0, 100) == []
+
+
+def test_each_place_without_a_record_counts_once_and_each_record_that_is_none(segment):
+    records = [framed(encode_span(ended(name))) for name in "ab"]
+    folder, ends = segment(b"noise", records[0], b"more noise", framed(encode_span(ended("other"))), records[1])
+
+    def read(body, end):
+        return None if b"other" in body else item_of(body, end)
+
+    piece = read_piece(folder, NAME, read, 0, is_finished=False)
+
+    assert (names_of(piece.items), piece.end, piece.unreadable) == (["a", "b"], ends[-1], 3)
+    assert [item.end for item in piece.items] == [ends[1], ends[3], ends[4]]
+
+
+@pytest.mark.parametrize(("is_finished", "end", "unreadable"), [(True, 5, 1), (False, 0, 0)])
+def test_what_is_no_record_at_the_end_is_left_for_later_until_nobody_writes_there(
+    segment, is_finished, end, unreadable
+):
+    folder, _ = segment(b"noise")
+
+    assert read_piece(folder, NAME, item_of, 0, is_finished=is_finished) == ([], end, unreadable)
+
+
+def test_at_the_end_of_a_segment_there_is_nothing(segment):
+    folder, ends = segment(framed(encode_span(ended())))
+
+    assert read_piece(folder, NAME, item_of, ends[0], is_finished=True) == ([], ends[0], 0)
+    assert read_piece(folder, NAME, item_of, ends[0], is_finished=False) == ([], ends[0], 0)
+
+
+def test_a_record_that_is_larger_than_what_is_read_at_once_is_read_wherever_it_lies(segment, monkeypatch):
+    monkeypatch.setattr(batches, "_PIECE", 500)
+    large = framed(encode_span(ended("large", text="x" * 3_000)))
+    small = framed(encode_span(ended("small")))
+    folder, ends = segment(small, small, large, small)
+    reads = []
+    pread = os.pread
+    monkeypatch.setattr(batches.os, "pread", lambda *arguments: reads.append(arguments[1]) or pread(*arguments))
+
+    pieces = [read_piece(folder, NAME, item_of, start, is_finished=False) for start in (ends[1], ends[2], ends[3])]
+
+    assert names_of(pieces[0].items)[0] == "large"
+    assert names_of(pieces[1].items) == ["small"]
+    assert pieces[2] == ([], ends[3], 0)
+    assert len(reads) == 4, "only the large one is read twice"
+
+
 @settings(deadline=None, max_examples=100)
 @given(st.binary(max_size=300), st.integers(0, 3))
 def test_any_bytes_between_records_cost_nothing_but_themselves(tmp_path_factory, noise, number):
     folder = tmp_path_factory.mktemp("spool") / "s"
     records = [framed(encode_span(ended(f"a{index}"))) for index in range(number)]
     with open_store(folder, is_made=True, kind="spool") as store:
-        name = "20260101T000000.000000Z-1-00000000.otlp"
-        (folder / name).write_bytes(noise.join([b"", *records, b""]))
+        (folder / NAME).write_bytes(noise.join([b"", *records, b""]))
         items, position = [], 0
-        while (piece := read_piece(store, name, item_of, position, is_finished=True)).end > position:
+        while (piece := read_piece(store, NAME, item_of, position, is_finished=True)).end > position:
             items += piece.items
             position = piece.end
 
-    names = [
-        span.name
-        for part in TracesData.FromString(request_of(items)).resource_spans
-        for scope in part.scope_spans
-        for span in scope.spans
-    ]
-    assert names == [f"a{index}" for index in range(number)]
+    assert names_of(items) == [f"a{index}" for index in range(number)]
 
 
 @settings(deadline=None, max_examples=200)

@@ -192,3 +192,57 @@ def test_the_progress_of_processes_that_are_gone_goes_when_nobody_reads_it_any_m
 
     young_name = GONE.replace("2024", "2025") + claims.SUFFIX
     assert sorted(folder.names()) == sorted([OWN + claims.SUFFIX, young_name, "notes", kept, kept + claims.SUFFIX])
+
+
+@pytest.mark.parametrize(("age", "is_left"), [(600, True), (600.5, False)])
+def test_the_progress_is_left_for_ten_minutes_to_who_may_read_it(folder, monkeypatch, age, is_left):
+    path = folder.path / (GONE + claims.SUFFIX)
+    path.write_bytes(b"5.")
+    os.utime(path, (1_000, 1_000))
+    monkeypatch.setattr("otelflow._core.process.clock.time", lambda: 1_000 + age)
+
+    claims.remove_orphans(folder)
+
+    assert path.exists() is is_left
+
+
+def test_who_cannot_read_how_far_it_is_ships_nothing_and_holds_nothing(folder, monkeypatch):
+    def broken(*_):
+        raise OSError("input/output error")
+
+    file = segment(folder)
+    opened = len(list(Path("/dev/fd").iterdir()))
+    with monkeypatch.context() as patch:
+        patch.setattr(claims.os, "pread", broken)
+        refused = claims.claim(folder, file)
+
+    assert refused is None
+    assert len(list(Path("/dev/fd").iterdir())) == opened
+    held = claims.claim(folder, file)
+    assert held is not None
+    held.release()
+
+
+@pytest.mark.parametrize(
+    ("name", "is_claimed"),
+    [(OWN, True), (GONE, True), (f"20240101T000000.000000Z-{os.getppid()}-01234567.otlp", False)],
+)
+def test_without_locks_who_has_written_a_segment_ships_it_while_it_lives(folder, monkeypatch, name, is_claimed):
+    monkeypatch.setattr(claims, "lock", lambda _: None)
+    held = claims.claim(folder, segment(folder, name))
+
+    assert (held is not None) is is_claimed
+    if held is not None:
+        held.release()
+
+
+def test_a_full_disk_costs_the_progress_only(folder, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    held = claims.claim(folder, segment(folder))
+    monkeypatch.setattr(claims.os, "pwrite", full)
+    held.advance(60, [(10, 20)])
+
+    assert (held.offset, held.aside) == (60, [(10, 20)])
+    held.release()

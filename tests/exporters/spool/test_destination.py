@@ -1,8 +1,11 @@
 """What waits in a spool is for one endpoint and one tenant, and is never sent to anybody else."""
 
+from pathlib import Path
+
 import pytest
 
 from otelflow.errors import ConfigurationError, StoreUnreadable
+from otelflow_exporters._spool import destination as module
 from otelflow_exporters._spool.destination import NAME, destination_of, spool_directory
 from otelflow_exporters._store.ownership import open_store
 
@@ -73,3 +76,50 @@ def test_the_folder_is_the_named_one_or_one_for_each_destination(tmp_path, monke
     assert [spool_directory(mode, str(tmp_path)) for mode in ("off", "memory")] == [None, None]
     with pytest.raises(ConfigurationError, match="OTELFLOW_SPOOL_DIR"):
         spool_directory("on", "/half/\ud800")
+
+
+@pytest.mark.parametrize(
+    ("is_named", "locks", "is_refused"), [(False, None, True), (False, True, False), (True, None, False)]
+)
+def test_a_folder_that_nobody_has_named_needs_locks(tmp_path, monkeypatch, is_named, locks, is_refused):
+    destination = destination_of("traces")
+    monkeypatch.setattr(module, "is_held", lambda _: locks)
+    with open_store(
+        tmp_path / ("named" if is_named else destination.folder_name), is_made=True, kind="spool"
+    ) as folder:
+        opened = len(list(Path("/dev/fd").iterdir()))
+        try:
+            destination.check(folder)
+            refusal = ""
+        except StoreUnreadable as error:
+            refusal = str(error)
+
+        assert len(list(Path("/dev/fd").iterdir())) == opened
+    assert ("on a file system without locks" in refusal) is is_refused
+
+
+def test_the_folder_is_called_after_the_destination_and_not_after_its_secrets(monkeypatch):
+    own = destination_of("traces")
+    monkeypatch.setenv(HEADERS, "api-key=first")
+
+    assert own.folder_name == destination_of("traces").folder_name
+    assert (len(own.folder_name), own.fingerprint.startswith(own.folder_name)) == (16, True)
+
+
+def test_the_protocol_decides_where_it_goes(monkeypatch):
+    monkeypatch.delenv(ENDPOINT)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://one:4317")
+
+    assert destination_of("traces", "otlp_proto_grpc").place.endswith("one:4317")
+    assert destination_of("logs", "otlp_proto_http").place == "http://localhost:4318"
+    assert destination_of("logs", "otlp_proto_grpc").place.endswith("localhost:4317")
+
+
+def test_where_there_are_no_locks_only_who_asks_for_a_spool_has_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(module.sys, "platform", "win32")
+    directories = [spool_directory(mode, "") for mode in ("auto", "on")]
+    monkeypatch.setattr(module.sys, "platform", "linux")
+    directories.append(spool_directory("auto", ""))
+
+    assert directories[0] is None
+    assert directories[1] == directories[2] != None  # noqa: E711 a path

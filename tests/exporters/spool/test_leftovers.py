@@ -5,12 +5,13 @@ import time
 
 import pytest
 
+from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._spool import leftovers
 from otelflow_exporters._spool.answers import Answers
 from otelflow_exporters._spool.destination import Destination, spools_directory
 from otelflow_exporters._store.limits import Limits
-from otelflow_exporters._store.ownership import open_store
+from otelflow_exporters._store.ownership import LOGS, METRICS, open_store
 from otelflow_exporters._store.records import framed
 from otelflow_exporters._store.writer import SegmentWriter
 
@@ -68,3 +69,53 @@ def test_a_spool_with_files_of_others_stays_and_so_does_one_that_is_written(spoo
     with open_store(written, kind="spool") as folder:
         assert sum(name.endswith(".otlp") for name in folder.names()) == 2
     writer.close()
+
+
+def test_it_goes_after_seven_days_and_not_before(spool, monkeypatch):
+    old = spool("old", 0)
+    for path in (*old.iterdir(), old):
+        os.utime(path, (1_000_000, 1_000_000))
+    left = []
+    for age in (7 * DAYS, 7 * DAYS + 1):
+        monkeypatch.setattr("otelflow._core.process.clock.time", lambda age=age: 1_000_000 + age)
+        leftovers.remove_old(spools_directory() / "own", lambda *_: None)
+        left.append(old.exists())
+
+    assert left == [True, False]
+
+
+def test_nobody_without_a_home_has_spools_that_could_go(spool, monkeypatch):
+    def homeless():
+        raise ConfigurationError("no home")
+
+    old = spool("old", 8)
+    monkeypatch.setattr(leftovers.destination, "spools_directory", homeless)
+
+    leftovers.remove_old(old.parent / "own", print)
+
+    assert old.exists()
+
+
+def test_progress_that_nobody_needs_goes_with_its_spool(spool):
+    old = spool("old", 8)
+    progress = old / f"20240101T000000.000000Z-{2**22 + 5}-01234567.otlp.sent"
+    progress.write_bytes(b"5.")
+    for path in (progress, old):
+        os.utime(path, (time.time() - 8 * DAYS,) * 2)
+
+    leftovers.remove_old(spools_directory() / "own", lambda *_: None)
+
+    assert not old.exists()
+
+
+def test_logs_and_metrics_go_with_their_spool(spool):
+    old = spool("old", 8)
+    for name in (LOGS, METRICS):
+        spool(f"old/{name}", 8)
+    os.utime(old, (time.time() - 8 * DAYS,) * 2)
+    removals = []
+
+    leftovers.remove_old(spools_directory() / "own", lambda _, file: removals.append(file.size))
+
+    assert not old.exists()
+    assert len(removals) == 3

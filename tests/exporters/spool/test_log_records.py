@@ -1,6 +1,7 @@
 """Log records of any program wait in a spool."""
 
 import os
+import time
 from collections import Counter
 
 import pytest
@@ -8,6 +9,7 @@ from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.resources import Resource
 
+from otelflow._core.process import forks
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._spool.log_records import SpoolLogRecordProcessor
 from support.receivers import OtlpReceiver
@@ -84,5 +86,32 @@ def test_a_child_begins_with_no_record(receiver, tmp_path):
             os._exit(code)
 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert processor.account.total == 1
+    processor.shutdown()
+
+
+@pytest.mark.parametrize("is_in_memory", [False, True])
+def test_what_was_said_is_sent_without_being_asked_for(receiver, tmp_path, monkeypatch, is_in_memory):
+    monkeypatch.setenv("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "1")
+    processor = SpoolLogRecordProcessor(None if is_in_memory else tmp_path / "logs")
+    say(logger_with(processor), "sent")
+    deadline = time.monotonic() + 30
+    while not receiver.log_requests and time.monotonic() < deadline:
+        time.sleep(0.02)
+    count = len(receiver.log_requests)
+    processor.shutdown()
+
+    assert count == 1
+
+
+def test_a_child_that_nobody_has_told_python_of_begins_with_no_record(receiver, tmp_path, monkeypatch):
+    processor = SpoolLogRecordProcessor(tmp_path / "logs")
+    logger = logger_with(processor)
+    say(logger, "of the parent")
+
+    monkeypatch.setattr(forks.fork, "process_id", 0)  # as in a child that was forked in C
+    monkeypatch.setattr(forks.fork, "page", forks._EMPTY)
+    say(logger, "of the child")
+
     assert processor.account.total == 1
     processor.shutdown()

@@ -3,7 +3,9 @@
 import pytest
 
 from otelflow_exporters._spool import memory as module
+from otelflow_exporters._spool.batches import Item
 from otelflow_exporters._spool.memory import Memory
+from otelflow_exporters._spool.signals import SPANS
 
 
 @pytest.fixture
@@ -56,3 +58,53 @@ def test_what_was_given_up_meanwhile_has_not_gone(memory):
     assert memory.give_back(bodies, 2, is_done=True) == 0
     assert (len(memory), memory.take(9)) == (0, [])
     assert memory.add(b"x" * 10) == 0, "all room is free again"
+
+
+def test_there_is_room_for_sixteen_megabytes():
+    memory = Memory()
+
+    assert memory.add(bytes(16 * 1024 * 1024)) == 0
+    assert memory.add(b"x") == 1
+    assert len(memory) == 1
+
+
+class Taking:
+    """Takes some of what it is to ship."""
+
+    def __init__(self, tried, *, is_done):
+        self.answer = tried, is_done
+        self.items = []
+
+    def ship_records(self, items):
+        self.items = items
+        return self.answer
+
+
+def test_what_has_been_shipped_has_gone_and_what_nobody_can_read_is_one_item():
+    signal = SPANS._replace(read=lambda body, end: Item(end, [body], 2) if body != b"noise" else None)
+    memory = Memory(signal)
+    for body in (b"a", b"noise", b"b"):
+        memory.add(body)
+    shipper = Taking(2, is_done=True)
+
+    assert memory.ship(shipper, 2) == 2
+    assert shipper.items == [Item(0, [b"a"], 2), Item(0, [], 1)]
+    assert (len(memory), memory.take(9)) == (1, [b"b"])
+
+
+def test_what_has_gone_once_is_counted_once():
+    memory = Memory()
+    memory.add(b"a")
+    bodies = memory.take(1)
+
+    assert memory.give_back(bodies, 1, is_done=True) == 1
+    assert memory.give_back(bodies, 1, is_done=True) == 0
+    assert len(memory) == 0
+
+
+def test_what_was_not_taken_is_shipped_again():
+    memory = Memory()
+    memory.add(b"a")
+
+    assert memory.ship(Taking(1, is_done=False), 1) == 0
+    assert (len(memory), memory.take(9)) == (1, [b"a"])

@@ -5,6 +5,7 @@ import os
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
+from otelflow._core.process.files import Folder
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._spool.batches import CLOSED, start_record
 from otelflow_exporters._spool.open_runs import open_runs, spools_in
@@ -68,3 +69,61 @@ def test_links_and_files_are_no_spools(tmp_path):
 
     assert spools_in(tmp_path) == [tmp_path / "a"]
     assert spools_in(tmp_path / "none") == []
+
+
+def test_the_oldest_run_is_told_first_and_inside_it_what_began_last_is_told_last(tmp_path):
+    folder = tmp_path / "spool"
+    young = TRACER.start_span("young", start_time=3_000)
+    old = TRACER.start_span("old", start_time=1_000)
+    third, second = (
+        TRACER.start_span(name, trace.set_span_in_context(old), start_time=start)
+        for name, start in (("third", 5_000), ("second", 2_000))
+    )
+    writer_with(folder, young, third, second, old).close()
+
+    assert [(run.span.name, [span.name for span in run.inside]) for run in open_runs(folder)] == [
+        ("old", ["second", "third"]),
+        ("young", []),
+    ]
+
+
+def test_the_last_sign_of_a_process_is_the_time_of_its_file(tmp_path):
+    folder = tmp_path / "spool"
+    writer_with(folder, TRACER.start_span("flow")).close()
+    for file in folder.glob("*.otlp"):
+        os.utime(file, (5, 5))
+
+    assert [run.last_sign for run in open_runs(folder)] == [5_000_000_000]
+
+
+def test_a_child_of_another_process_is_an_outermost_run_there(tmp_path):
+    folder = tmp_path / "spool"
+    child = inside(TRACER.start_span("in another process"), "child")
+    writer_with(folder, child, inside(child, "below")).close()
+
+    assert [(run.span.name, [span.name for span in run.inside]) for run in open_runs(folder)] == [("child", ["below"])]
+
+
+def test_a_segment_that_has_arrived_meanwhile_holds_nothing_and_the_others_are_told(tmp_path, monkeypatch):
+    folder = tmp_path / "spool"
+    first = writer_with(folder, TRACER.start_span("gone"))
+    (gone,) = folder.glob("*.otlp")
+    second = writer_with(folder, TRACER.start_span("left"))
+    read = Folder.read
+
+    def vanishing(self, name, limit):
+        gone.unlink(missing_ok=True)
+        return read(self, name, limit)
+
+    monkeypatch.setattr(Folder, "read", vanishing)
+
+    assert [run.span.name for run in open_runs(folder)] == ["left"]
+    first.close()
+    second.close()
+
+
+def test_spools_are_told_by_their_names(tmp_path):
+    for name in ("b", "c", "a"):
+        (tmp_path / name).mkdir()
+
+    assert [path.name for path in spools_in(tmp_path)] == ["a", "b", "c"]

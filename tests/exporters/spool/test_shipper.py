@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from otelflow._core.process import clock, forks
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._otlp.endpoint import ExportStatus
-from otelflow_exporters._spool.batches import CLOSED
+from otelflow_exporters._spool.batches import CLOSED, item_of
 from otelflow_exporters._spool.shipper import Outcome, Shipper
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.records import framed
@@ -30,12 +30,14 @@ class Endpoint:
         self.requests = []
         self.refuses = lambda names: None
         self.rejected = 0  # of each request that it takes
+        self.asked = []  # the names in each request
 
     def send(self, body):
         self.status.reset()
         self.status.rejected = self.rejected
         request = ExportTraceServiceRequest.FromString(body)
         names = [span.name for span in spans_of([request])]
+        self.asked.append(names)
         reason = self.refuses(names)
         if reason is None:
             self.requests.append(request)
@@ -66,6 +68,12 @@ TRACER = TracerProvider(shutdown_on_exit=False).get_tracer("program", "1.0")
 
 def started(name):
     return TRACER.start_span(name)
+
+
+def ended(name):
+    span = started(name)
+    span.end()
+    return span
 
 
 def record_of(span):
@@ -413,3 +421,152 @@ def test_a_forked_child_leaves_to_its_parent_what_that_ships(folder, endpoint):
 
     assert os.waitstatus_to_exitcode(status) == 0
     assert endpoint.names == [f"s{number}" for number in range(20)]
+
+
+def test_a_batch_that_is_refused_for_good_is_halved_until_the_bad_span_is_alone(folder, endpoint):
+    write(folder, *"abcdefghi")
+    endpoint.refuses = lambda batch: "bad" if "b" in batch else None
+
+    ship_all(shipper_of(folder, endpoint, batch_size=8))
+
+    asked = ["".join(batch) for batch in endpoint.asked]
+    assert asked == ["abcdefgh", "abcd", "ab", "a", "bc", "b", "c", "de", "fghi"]  # it grows again with each success
+    assert endpoint.names == list("acdefghi")
+
+
+def test_what_is_in_no_file_is_halved_too(endpoint, folder):
+    endpoint.refuses = lambda batch: "bad" if "b" in batch else None
+    losses = Counter()
+    shipper = shipper_of(None, endpoint, losses, batch_size=4)
+    items = [item_of(encode_span(ended(name)), 0) for name in "abcd"]
+    while items:
+        tried, is_done = shipper.ship_records(items)
+        del items[: tried if is_done else 0]
+
+    assert ["".join(batch) for batch in endpoint.asked] == ["abcd", "ab", "a", "bc", "b", "c", "d"]
+    assert (endpoint.names, losses) == (["a", "c", "d"], {"rejected": 1})
+
+
+def test_a_server_that_fails_is_tried_three_times_with_a_batch_before_the_next_is(folder, endpoint, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    write(folder, *"abcd")
+    endpoint.refuses = lambda batch: "HTTP 503"
+    shipper = shipper_of(folder, endpoint, batch_size=2)
+    while len(endpoint.asked) < 5:
+        shipper.ship()
+        now[0] += 100
+
+    assert ["".join(batch) for batch in endpoint.asked] == ["ab", "ab", "ab", "ab", "cd"]  # the fourth time as a piece
+
+
+def test_processes_do_not_come_back_to_an_endpoint_all_at_once(folder, endpoint, monkeypatch):
+    monkeypatch.setattr(clock, "monotonic", lambda: 100.0)
+    write(folder, "a")
+    endpoint.refuses = lambda batch: "HTTP 503"
+    waits = []
+    for _ in range(60):
+        shipper = shipper_of(folder, endpoint)
+        shipper.ship()
+        waits.append(shipper.not_before - 100)
+        shipper.close()
+
+    assert 0.8 <= min(waits) < 1 < max(waits) <= 1.2
+
+
+def test_all_runs_of_a_lost_process_are_told_however_many_batches_they_are(folder, endpoint):
+    write(folder, "ended", is_closed=False, open_names=["flow a", "flow b", "flow c"])
+    told = []
+
+    total = ship_all(shipper_of(folder, endpoint, batch_size=2, on_told=told.append))
+
+    assert sorted(endpoint.names) == ["ended", "flow a", "flow b", "flow c"]
+    assert total.others == 4
+    names = [span.name for span in spans_of(map(ExportTraceServiceRequest.FromString, told))]
+    assert names == ["flow a", "flow b", "flow c"]
+    assert files_in(folder) == ["OTELFLOW_STORE"]
+
+
+def test_what_was_set_aside_is_tried_less_and_less_often(folder, endpoint, monkeypatch):
+    now, tries = [100.0], []
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    write(folder, "a", "b")
+
+    def refuses(batch):
+        if batch == ["a"]:
+            tries.append(now[0])
+            endpoint.status.may_take_others = True
+            return "HTTP 403"
+        return None
+
+    endpoint.refuses = refuses
+    shipper = shipper_of(folder, endpoint, batch_size=1)
+    for _ in range(4_000):
+        shipper.ship()
+        now[0] += 0.1
+
+    waits = [later - earlier for earlier, later in itertools.pairwise(tries)]
+    assert endpoint.names == ["b"]
+    assert len(waits) > 5
+    assert waits[0] < 1.5
+    assert waits[-1] > 40
+    assert all(later > earlier for earlier, later in itertools.pairwise(waits[:5]))
+
+
+def refusing(endpoint, *bad):
+    """Let *endpoint* refuse what holds one of the *bad* spans, and say that it takes others."""
+
+    def refuses(batch):
+        if not {*bad} & {*batch}:
+            return None
+        endpoint.status.may_take_others = True
+        return "HTTP 403"
+
+    endpoint.refuses = refuses
+
+
+def test_a_span_is_lost_when_it_was_refused_ten_times_while_others_were_taken(folder, endpoint, monkeypatch):
+    now, losses = [100.0], Counter()
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    write(folder, "a")
+    refusing(endpoint, "a")
+    shipper = shipper_of(folder, endpoint, losses, batch_size=1)
+    for number in range(40):
+        write(folder, f"later{number}")
+        for _ in range(6):
+            shipper.ship()
+        now[0] += 100
+
+    assert endpoint.names == [f"later{number}" for number in range(40)]
+    assert endpoint.asked.count(["a"]) == 1 + 10  # and once where it stood
+    assert losses == {"rejected": 1}
+
+
+def test_what_another_has_set_aside_is_nobodys_fault_until_something_has_arrived(folder, endpoint, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    write(folder, "a", "b")
+    refusing(endpoint, "a", "b")
+    first = shipper_of(folder, endpoint)
+    first.ship()
+    first.close()
+    endpoint.asked.clear()
+    second = shipper_of(folder, endpoint)
+    for _ in range(20):
+        second.ship()
+        now[0] += 100
+
+    assert len(endpoint.asked) > 5
+    assert all(batch == ["a", "b"] for batch in endpoint.asked)
+
+
+def test_of_the_runs_of_a_lost_process_one_that_is_refused_costs_itself_only(folder, endpoint):
+    losses = Counter()
+    write(folder, "ended", is_closed=False, open_names=["flow a", "flow b", "flow c"])
+    endpoint.refuses = lambda batch: "bad" if "flow b" in batch else None
+
+    ship_all(shipper_of(folder, endpoint, losses))
+
+    assert sorted(endpoint.names) == ["ended", "flow a", "flow c"]
+    assert losses == {"rejected": 1}
+    assert files_in(folder) == ["OTELFLOW_STORE"]

@@ -45,6 +45,7 @@ def test_a_record_takes_the_place_of_an_earlier_one_if_there_is_room_for_what_is
 
 def test_there_is_room_for_many_spans():
     many = starts.Starts()
-    kept = [many.add(number, "span", bytes(1024 * 1024)) for number in range(9)]
+    kept = [many.add(number, "span", bytes(1024 * 1024)) for number in range(8)]
+    kept.append(many.add(8, "span", b"1"))
 
     assert kept == [True] * 8 + [False]

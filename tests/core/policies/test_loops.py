@@ -1,0 +1,59 @@
+"""What waits in an event loop waits in its own way."""
+
+import asyncio
+import sys
+import time
+
+import pytest
+
+from otelflow._core.policies.loops import running_trio, sleep
+
+
+def test_no_loop_is_none_of_trio():
+    assert running_trio() is None
+
+
+@pytest.mark.parametrize("is_imported", [True, False])
+def test_in_asyncio_others_go_on_while_one_waits(monkeypatch, is_imported):
+    if is_imported:
+        pytest.importorskip("trio")
+    else:
+        monkeypatch.delitem(sys.modules, "trio", raising=False)
+    order = []
+
+    async def waits():
+        order.append("begin")
+        began = time.monotonic()
+        await sleep(0.05)
+        order.append("end")
+        return time.monotonic() - began
+
+    async def together():
+        return await asyncio.gather(waits(), waits()), running_trio()
+
+    times, trio = asyncio.run(together())
+
+    assert order == ["begin", "begin", "end", "end"]
+    assert min(times) >= 0.045
+    assert trio is None
+
+
+def test_in_trio_others_go_on_while_one_waits():
+    trio = pytest.importorskip("trio")
+    order = []
+
+    async def waits():
+        order.append("begin")
+        began = time.monotonic()
+        await sleep(0.05)
+        order.append("end")
+        assert time.monotonic() - began >= 0.045
+
+    async def together():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(waits)
+            nursery.start_soon(waits)
+        return running_trio()
+
+    assert trio.run(together) is trio
+    assert order == ["begin", "begin", "end", "end"]
