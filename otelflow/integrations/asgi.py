@@ -75,7 +75,7 @@ class FlowMiddleware:
         return None
 
     async def _run(self, scope: Scope, receive: Receive, send: Send, method: str, route: str | None) -> None:
-        """Do what the run of a request is. Raises ServerError when the answer says that the server failed."""
+        """The body of a request's flow. Raises ServerError when the answer says that the server failed."""
         describe(method, route)
         status = await self._answer(scope, receive, send)
         if status is not None:
@@ -99,7 +99,7 @@ class FlowMiddleware:
 
 
 def _delivering(send: Send) -> Send:
-    """Return what sends, and delivers what waits before it tells the server that the application has ended."""
+    """Return *send*, which now delivers all telemetry before it tells the server that the application has ended."""
 
     async def deliver_and_send(message: Message) -> None:
         if message["type"] == "lifespan.shutdown.complete":

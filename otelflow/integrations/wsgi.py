@@ -85,7 +85,7 @@ class FlowMiddleware:
     def _run(
         self, environ: Environ, start_response: StartResponse, method: str, route: str | None
     ) -> Generator[bytes, None, None]:
-        """Do what the run of a request is. Raises what made it fail, also where that has become an answer."""
+        """The body of a request's flow. Raises the exception that made it fail, also one that has become an answer."""
         describe(method, route)
         status = yield from self._answer(environ, start_response)
         try:

@@ -15,7 +15,7 @@ Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 def attempt_of(definition: Definition, run_id: object) -> tuple[Definition, Call]:
-    """Return what a new attempt of the run *run_id* runs, and what it is called with.
+    """Return the definition of a new attempt of the run *run_id*, and its arguments.
 
     Raises RunNotResumable, ResultUnreadable, OSError.
     """

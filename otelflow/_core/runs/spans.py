@@ -50,6 +50,7 @@ def end(run: Run) -> None:
     try:
         if run.is_recording:
             parent = run.parent
+            # What _write() writes besides must be asked for here, or most tasks never get it.
             is_result_all = run.journal is None and run.ending.error is None and not run.failed_tasks
             if is_result_all and parent is not None and parent.made_spans is not None:  # as for most tasks
                 quick_end = getattr(type(span), "end_with", None)
