@@ -52,7 +52,7 @@ def load_file(path: Path) -> ModuleType:
         raise TargetNotFound(f"The file {path} does not exist{question(str(path), files)}")
     file = path.resolve()
     sys.path.insert(0, str(file.parent))
-    # By the file's own name other processes can import it; when that is taken, another one has to do.
+    # Other processes can import it by the name of its file, if that is free.
     is_free = file.stem.isidentifier() and file.stem not in sys.modules and file.stem not in sys.stdlib_module_names
     name = file.stem if is_free else f"otelflow_run_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple, Self
 
 import otelflow
 from otelflow import semconv
+from otelflow._core.process.shutdown import end_signals
 
 SUCCESS: Final = 0
 FAILURE: Final = 1
@@ -15,7 +16,6 @@ TELEMETRY_LOST: Final = 3
 #: Of ``verify``, which loses nothing: what it was asked cannot be told
 NOT_TOLD: Final = 3
 INTERRUPTED: Final = 128 + signal.SIGINT
-#: The results of a run that did not do what it is for
 
 
 class Ending(NamedTuple):
@@ -39,11 +39,8 @@ class Termination:
 
     def __init__(self) -> None:
         self._signal: signal.Signals | None = None
-        self._numbers: list[signal.Signals] = [signal.SIGTERM]
-        # When its terminal is closed, unless `nohup` says otherwise; Windows has no such signal.
-        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            self._numbers.append(signal.SIGHUP)
-        self._handlers: dict[signal.Signals, Any] = {}
+        self._numbers = end_signals()
+        self._handlers: dict[int, Any] = {}
 
     @property
     def code(self) -> int:

@@ -6,13 +6,14 @@ from otelflow import settings
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._spool.destination import spools_directory
 from otelflow_exporters._spool.open_runs import spools_in
+from otelflow_exporters._spool.signals import SIGNALS
 from otelflow_exporters._store.limits import absolute
-from otelflow_exporters._store.ownership import LOGS, METRICS
 
 
 def inner_spools() -> list[Path]:
     """Return where the log records and the metrics of those programs wait."""
-    return [folder for spool in spools() for folder in (spool / LOGS, spool / METRICS) if folder.is_dir()]
+    folders = [spool / signal.folder for spool in spools() for signal in SIGNALS if signal.folder]
+    return [folder for folder in folders if folder.is_dir()]
 
 
 def spools() -> list[Path]:

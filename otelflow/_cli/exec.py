@@ -14,6 +14,7 @@ from opentelemetry import trace
 from otelflow import flow, semconv, settings, trace_environment
 from otelflow._cli._exit_codes import Terminated
 from otelflow._cli.run import RunOptions, run
+from otelflow._core.process.shutdown import end_signals
 from otelflow.errors import TargetNotFound
 
 
@@ -61,19 +62,11 @@ class HeldSignals:
         self._numbers.append(number)
 
     def release(self) -> None:
-        """Let what came, and what comes, do what it did before."""
+        """Put the handlers back, and raise each signal that has come meanwhile."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         for number in self._numbers:
             signal.raise_signal(number)
-
-
-def end_signals() -> list[int]:
-    """Return the signals that end a program, besides Ctrl-C."""
-    numbers: list[int] = [signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # Windows has none
-        numbers.append(signal.SIGHUP)
-    return numbers
 
 
 def end(process: "subprocess.Popen[bytes]", interrupt: KeyboardInterrupt) -> None:

@@ -16,9 +16,8 @@ from otelflow_exporters._otlp.endpoint import variable
 from otelflow_exporters._otlp.sender import new_sender
 from otelflow_exporters._spool.destination import destination_of, spool_directory
 from otelflow_exporters._spool.shipper import Shipper
-from otelflow_exporters._spool.signals import LOG_RECORDS, METRICS, SPANS, Signal
-from otelflow_exporters._store.ownership import LOGS, open_store
-from otelflow_exporters._store.ownership import METRICS as METRICS_FOLDER
+from otelflow_exporters._spool.signals import SIGNALS, SPANS, Signal
+from otelflow_exporters._store.ownership import open_store
 from otelflow_exporters._tree.wording import counted
 
 _BATCH_SIZE: Final = 512
@@ -42,13 +41,7 @@ def ship(directory: Path | None, *, once: bool) -> int:
         raise ConfigurationError(f"ship needs an endpoint: set {name}, such as http://localhost:4318")
     directory = directory.expanduser().absolute()
     shippings = [
-        _Shipping(signal, folder)
-        for signal, folder in (
-            (SPANS, directory),
-            (LOG_RECORDS, directory / LOGS),
-            (METRICS, directory / METRICS_FOLDER),
-        )
-        if variable(signal.name, "ENDPOINT")[1]
+        _Shipping(signal, directory / signal.folder) for signal in SIGNALS if variable(signal.name, "ENDPOINT")[1]
     ]
     end = end_of_signals()
     if not once:
@@ -98,7 +91,7 @@ class _Shipping:
         return outcome.is_more
 
     def end(self) -> str:
-        """Leave what is left to others, and return in words what was done; nothing of logs that were none."""
+        """Stop shipping, and return in words how much was sent and lost; nothing of logs or metrics without any."""
         self._shipper.close()
         if not self._sent and not self._lost and self._signal is not SPANS:
             return ""

@@ -51,7 +51,7 @@ def verify(recorded: Mapping[str, Any], jaeger: str, trace_id: str, *, wait_seco
 
 
 def compare(expected: Mapping[str, Span], arrived: Mapping[str, Span]) -> Iterator[Difference]:
-    """Yield what is missing, what is not equal, and what is too much: below a recorded span, of the same process."""
+    """Yield spans that are missing, that differ, or that were not recorded though a recorded one is around them."""
     for span_id, span in expected.items():
         if span_id not in arrived:
             yield Difference(span_id, span["name"], MISSING)

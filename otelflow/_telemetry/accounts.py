@@ -41,7 +41,7 @@ class _LastLine(State):
         self.told = ()
 
     def begin_anew(self) -> None:
-        """Tell in a forked child what it has done itself."""
+        """Tell in a forked child of its own deliveries only."""
         self.told = ()
 
     def tell(self) -> None:

@@ -41,8 +41,8 @@ _NAME_LENGTH: Final = 100
 _RETRY_SECONDS: Final = 5.0
 
 
-class Signal(NamedTuple):
-    """What is delivered: its name in the counts of losses, the word for its items, and the variables of its queue."""
+class QueueOptions(NamedTuple):
+    """The queue of one signal: its name in the counts of losses, the word for its items, and its variables."""
 
     name: str
     items: str
@@ -52,7 +52,7 @@ class Signal(NamedTuple):
     shutdown_timeout: str
 
 
-SPANS: Final = Signal(
+SPAN_QUEUE: Final = QueueOptions(
     "traces",
     "spans",
     OTEL_BSP_SCHEDULE_DELAY,
@@ -60,7 +60,7 @@ SPANS: Final = Signal(
     OTEL_BSP_MAX_EXPORT_BATCH_SIZE,
     OTEL_BSP_EXPORT_TIMEOUT,
 )
-LOG_RECORDS: Final = Signal(
+LOG_RECORD_QUEUE: Final = QueueOptions(
     "logs",
     "log records",
     OTEL_BLRP_SCHEDULE_DELAY,
@@ -85,20 +85,21 @@ class BoundedBatchProcessor:
     signal that is no number.
     """
 
-    signal: ClassVar[Signal] = SPANS
+    queue_options: ClassVar[QueueOptions] = SPAN_QUEUE
 
     def __init__(
         self, exporter: Any, *, schedule_delay_millis: int = 5_000, answer: ExportStatus | None = None
     ) -> None:
         self.exporter = exporter
         self._answer = answer or ExportStatus()
-        self._capacity = positive_integer(self.signal.queue, 2_048)
-        self._batch_size = min(positive_integer(self.signal.batch, 512), self._capacity)
+        self._capacity = positive_integer(self.queue_options.queue, 2_048)
+        self._batch_size = min(positive_integer(self.queue_options.batch, 512), self._capacity)
         self.worker = Worker(
             self._deliver_batch,
-            interval=positive_integer(self.signal.delay, schedule_delay_millis) / 1_000,
+            interval=positive_integer(self.queue_options.delay, schedule_delay_millis) / 1_000,
             is_due=lambda: len(self._queue) >= self._batch_size,
-            shutdown_timeout=positive_integer(self.signal.shutdown_timeout, round(SHUTDOWN_SECONDS * 1_000)) / 1_000,
+            shutdown_timeout=positive_integer(self.queue_options.shutdown_timeout, round(SHUTDOWN_SECONDS * 1_000))
+            / 1_000,
         )
         self._begin()
         forks.begin_anew(self, BoundedBatchProcessor._begin)  # after the worker: each has its own part
@@ -121,7 +122,7 @@ class BoundedBatchProcessor:
     def account(self) -> Account:
         """What has become of everything that was taken."""
         with self.worker.changed:
-            return self._tally.account(self.signal.name, self.exporter)
+            return self._tally.account(self.queue_options.name, self.exporter)
 
     # On the program's threads
 
@@ -224,18 +225,20 @@ class BoundedBatchProcessor:
     def _lose(self, count: int, reason: str) -> None:
         self._failures += 1
         self._tally.dropped[reason] += count
-        losses.lost(self.signal.name, reason, count)
+        losses.lost(self.queue_options.name, reason, count)
         if reason == "export_failed" and hasattr(self.exporter, "dropped"):
             return  # an exporter that counts what it lost has said why
         exporter = type(self.exporter).__name__
         words = {
-            **self.signal._asdict(),
+            **self.queue_options._asdict(),
             "exporter": exporter,
             "to": self._answer.endpoint and f" to {self._answer.place}",
             "cure": self._answer.endpoint and f"; {CURE}",
             "message": self._answer.message or "it does not say why",
         }
-        self._pending_warnings.append((f"delivery {reason} {self.signal.name} {exporter}", _WARNINGS[reason], words))
+        self._pending_warnings.append(
+            (f"delivery {reason} {self.queue_options.name} {exporter}", _WARNINGS[reason], words)
+        )
 
     def _log_losses(self) -> None:
         """Log what is pending, without the lock: a handler of the program may run a task, whose span comes here."""

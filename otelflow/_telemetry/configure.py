@@ -143,7 +143,7 @@ class _Configured(State):
         self.telemetry = None
 
     def before_configure(self) -> Telemetry | None:
-        """Return what is configured; the end will tell of it, since nothing that delivers is made yet."""
+        """Return what is configured. Also registers the report at exit; it must come before anything that delivers."""
         accounts.tell_at_end(lambda: () if self.telemetry is None else self.telemetry.ledger)
         return self.telemetry
 

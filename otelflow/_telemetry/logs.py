@@ -13,12 +13,11 @@ from opentelemetry.sdk.resources import Resource
 from otelflow._core.process import entry_points, losses, shutdown
 from otelflow._core.process.process import State
 from otelflow._telemetry.accounts import KeepsAccounts
-from otelflow._telemetry.batches import LOG_RECORDS, BoundedBatchProcessor, Signal
+from otelflow._telemetry.batches import LOG_RECORD_QUEUE, BoundedBatchProcessor, QueueOptions
 from otelflow._telemetry.traces import has_spool, spool_of
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.endpoint import exporter_names, new_exporter
 from otelflow_exporters._otlp.resource import KeepsInstanceId
-from otelflow_exporters._store.ownership import LOGS
 
 # What was said can be read a second later, as with OpenTelemetry's own processor.
 _DELAY_MILLIS: Final = 1_000
@@ -28,7 +27,7 @@ _PROVIDER_VARIABLE: Final = "OTEL_PYTHON_LOGGER_PROVIDER"
 class BoundedBatchLogRecordProcessor(BoundedBatchProcessor, LogRecordProcessor):
     """Delivers log records as spans are delivered: with ``OTEL_BLRP_*`` for its queue, each loss counted."""
 
-    signal: ClassVar[Signal] = LOG_RECORDS
+    queue_options: ClassVar[QueueOptions] = LOG_RECORD_QUEUE
 
     def name_of(self, item: ReadableLogRecord) -> object:
         """Return the name of the record's event, or else its text."""
@@ -66,10 +65,12 @@ _logs_state: Final = _Logs()
 def _processor_for(name: str) -> LogRecordProcessor:
     if has_spool(name):
         from otelflow_exporters._spool.log_records import SpoolLogRecordProcessor  # noqa: PLC0415 only with a spool
+        from otelflow_exporters._spool.signals import LOG_RECORDS  # noqa: PLC0415
 
         spool = spool_of(name)
+        directory = None if spool is None else spool / LOG_RECORDS.folder
         on_loss = functools.partial(losses.lost, "logs")
-        return SpoolLogRecordProcessor(None if spool is None else spool / LOGS, exporter=name, on_loss=on_loss)
+        return SpoolLogRecordProcessor(directory, exporter=name, on_loss=on_loss)
     exporter, answer = new_exporter("logs", name)
     return BoundedBatchLogRecordProcessor(exporter, schedule_delay_millis=_DELAY_MILLIS, answer=answer)
 

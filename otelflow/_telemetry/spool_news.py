@@ -22,7 +22,7 @@ class SpoolNews(observers.Observer):
         forks.begin_anew(self, SpoolNews._begin)
 
     def _begin(self) -> None:
-        """Know of no run; those that are open in a forked child are its parent's."""
+        """Know of no run; in a forked child, the open ones are the parent's."""
         self._runs: dict[int, Run] = {}
 
     def entry_added(self, run: Run, entry: Entry) -> None:

@@ -54,7 +54,7 @@ def functions() -> list[str]:
 
 
 def begin(plan: Plan) -> None:
-    """Wrap what *plan* names, now and in what is imported from now on; all of it, or nothing if it raises."""
+    """Wrap what *plan* names in loaded modules, and in others when they are imported; nothing if it raises."""
     hook = ImportHook(lambda name: bool(plan.rules_of(name)), lambda module: _hand_over(_wrap(module, plan), module))
     modules = [module for name, module in list(sys.modules.items()) if plan.rules_of(name)]
     wrapped: list[Wrapped] = []

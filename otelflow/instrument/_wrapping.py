@@ -54,12 +54,13 @@ def wrap_module(
     for rule in plan.rules_of(name):
         meant = [place for place in standing if rule.is_of_function(place.qualname)]
         if not meant and rule.is_of_many_modules:
-            continue  # another of them has it, as was seen before the program started
+            # A rule for many modules need not match in each: _survey.py has checked that it does in one.
+            continue
         if rule.is_exact and not any(_is_wrappable(place.value) or _role(place.value) for place in meant):
             refuse(_why_not(rule, module, meant, standing))
             continue
         for place in filter(lambda place: _is_wrappable(place.value), meant):
-            # Of what a module has imported, only what is named by its whole name is meant.
+            # An imported function is wrapped only by a rule without wildcards.
             is_own = getattr(function_of(place.value), "__module__", None) == name
             if (rule.is_exact or is_own) and (id(place.holder), place.name) not in keys:
                 try:

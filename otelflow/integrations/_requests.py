@@ -40,9 +40,9 @@ class ClientGone(Exception):
 
 
 class FlowsByName:
-    """The flows that one server makes of what it is asked: as its user has said, one for each name and body.
+    """The flows of one server's requests, as *flows* says: one for each name and body.
 
-    *owner* is who names *flows* in an error. Raises ConfigurationError.
+    *owner* is what an error about *flows* begins with. Raises ConfigurationError.
     """
 
     def __init__(self, owner: str, flows: Flows) -> None:

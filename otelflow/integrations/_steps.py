@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class Steps(Generic[T]):
-    """What *generator* yields, every step of which is made in one context, which nobody else has."""
+    """The items of *generator*, all of whose steps run in one context of their own."""
 
     def __init__(self, generator: Generator[T, None, None]) -> None:
         self._generator: Final = generator
@@ -21,5 +21,5 @@ class Steps(Generic[T]):
         return self._context.run(next, self._generator)
 
     def close(self) -> None:
-        """End the generator: everything was taken, or who has asked has gone."""
+        """End the generator: everything was taken, or the client has gone."""
         self._context.run(self._generator.close)

@@ -85,7 +85,7 @@ class FlowMiddleware:
         return None
 
     async def _run(self, scope: Scope, receive: Receive, send: Send, method: str, route: str | None) -> None:
-        """Do what the run of a request is.
+        """The body of a request's flow.
 
         Raises ServerError when the answer says that the server failed, ClientGone when nobody waits for it any more.
         """
@@ -149,7 +149,7 @@ class _Answer:
 
 
 def _delivering(send: Send) -> Send:
-    """Return what sends, and delivers what waits before it tells the server that the application has ended."""
+    """Return *send*, which now delivers all telemetry before it tells the server that the application has ended."""
 
     async def deliver_and_send(message: Message) -> None:
         if message["type"] == "lifespan.shutdown.complete":

@@ -77,7 +77,7 @@ def _flow_class(base: Any) -> type:
             return flow(flow_name=self.name, flow_config=config, execute_on_call=True)(self._run_of_flow)
 
         def _run_of_flow(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            """Do what the run of a task is."""
+            """The body of a Celery task's flow."""
             span = trace.get_current_span()
             span.set_attribute(semconv.JOB_ID, str(self.request.id))
             span.set_attribute(semconv.JOB_RETRIES, int(self.request.retries or 0))

@@ -108,7 +108,7 @@ class FlowMiddleware:
             return exchange.response  # as above
 
     def _exchange(self, request: _Request) -> tuple[_Exchange, Callable[..., Any] | None]:
-        """Return what is known of *request*, and what runs it as a flow, if it is to be one."""
+        """Return the exchange of *request*, and the function that runs it as a flow, if it is to be one."""
         from django.urls import Resolver404, resolve  # noqa: PLC0415 see above
 
         try:
@@ -120,7 +120,7 @@ class FlowMiddleware:
         return exchange, self._requests.runner(request, request.method, route)
 
     def _run(self, exchange: _Exchange) -> None:
-        """Do what the run of a request is. Raises what made it fail, which has become an answer."""
+        """The body of a request's flow. Raises the exception of which Django has made an answer."""
         describe(exchange.request.method, exchange.route)
         self._take(exchange, self.get_response(exchange.request))
 

@@ -74,7 +74,7 @@ class FlowMiddleware(wsgi.FlowMiddleware):
         return outcome
 
     def _view(self, dispatch: Callable[..., Any], args: tuple[Any, ...], method: str, route: str | None) -> Any:
-        """Do what the run of a view is. An exception that is an answer is returned, unless the view has failed."""
+        """The body of a view's flow. An exception that is an answer is returned, unless the view has failed."""
         from flask import after_this_request  # noqa: PLC0415 see above
         from werkzeug.exceptions import HTTPException  # noqa: PLC0415 see above
 

@@ -84,7 +84,7 @@ class _Calls:
         self._grpc: Final = grpc
 
     def intercepted(self, handler: Any, details: Any) -> Any:
-        """Return *handler*, or one that does what it does as a flow; None if the server knows no such method."""
+        """Return *handler*, or one that runs it as a flow; None if the server knows no such method."""
         if handler is None:
             return None
         streams = (handler.request_streaming, handler.response_streaming)
@@ -108,7 +108,7 @@ _MakeCall = Callable[[Any, Any], Any]
 
 
 class _Call:
-    """One call: what answers it, with what, and how it ended where that is no failure of its run."""
+    """One call: the function that answers it, its response, and the refusal that is no failure of its run."""
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ class _Call:
         self.refusal: BaseException | None = None
 
     def run(self) -> Any:
-        """Do what the run of the call is."""
+        """The body of the call's flow."""
         raise NotImplementedError
 
     @staticmethod

@@ -86,7 +86,7 @@ class FlowMiddleware:
     def _run(
         self, environ: Environ, start_response: StartResponse, method: str, route: str | None
     ) -> Generator[bytes, None, None]:
-        """Do what the run of a request is. Raises what made it fail, also where that has become an answer."""
+        """The body of a request's flow. Raises the exception that made it fail, also one that has become an answer."""
         describe(method, route)
         answer = _Answer(start_response, self._requests.answer_header())
         error: BaseException | None = None

@@ -208,7 +208,7 @@ class _CurrentRegistry(CollectorRegistry):
 
 
 def _change_to(setting: str | CollectorRegistry, resource: Resource) -> None:
-    """Have the output that *setting* chooses; if it is another one than before, in its place."""
+    """Replace the output by the one that *setting* chooses, unless that is in use already."""
     choice, current = parse(setting, resource), _state.metrics
     if choice is None:
         if current is not None:

@@ -315,7 +315,7 @@ class Aggregator(Observer):
         return sum(durations.count for series in series_list for durations in series.durations.copy().values())
 
     def version(self) -> object:
-        """Return a value that is another one when a snapshot would say something else; it costs far less."""
+        """Return a value that changes whenever a snapshot would; it costs far less."""
         return (
             self.run_count,
             # Counted after its run: a look between the two must not be the last.

@@ -45,7 +45,7 @@ class Job:
         return not self._thread.is_alive()
 
     def cancel(self) -> None:
-        """Raise in the flow what cancels it, at its next step of Python, or in its task; what it has submitted ends."""
+        """Raise a cancellation in the flow, at its next step of Python or in its task; give up what it submitted."""
         self._interrupt()
         give_up_where(current, self.occasion)
 

@@ -11,15 +11,15 @@ OVERLAPS: Final[tuple[str, ...]] = get_args(Overlap)
 
 # Why a run did not take place
 OVERLAPPED: Final = "overlap"  # the run before it went on
-LATE: Final = "late"  # its time had come when another one had come, too: the process or the machine had slept
+LATE: Final = "late"  # several times fell due before we looked, as after a sleep of the machine: the newest runs
 QUEUE_FULL: Final = "queue_full"
 NOT_STARTED: Final = "not_started"  # no thread was to be had
 STOPPED: Final = "stopped"  # it waited when the serving ended
 
 #: How many runs may wait, or go on side by side
 MOST_RUNS: Final = 100
-# Clocks are set back by some minutes, and the times that come again are not served again. What was set back further was
-# wrong before: to wait until it is as late again might take years. Cron has the same three hours.
+# If the clock goes back by some minutes, no run comes again. If it goes back by more than three hours (as cron has it),
+# it was wrong before: plan anew, since to wait until it is as late again might take years.
 _LARGEST_CORRECTION: Final = 3 * 3_600.0
 
 
@@ -34,8 +34,8 @@ class Decision:
 class Plan:
     """Decides what becomes of each time of *times*: it starts, waits, or is missed; nothing is lost without a count.
 
-    Times that come together, since nobody could look before, are one run: that of the newest. *overlap* says what
-    becomes of one whose predecessor goes on.
+    When several times fell due before we looked, only the newest runs. *overlap* says what becomes of a run while the
+    one before it goes on.
     """
 
     def __init__(self, times: Times, overlap: Overlap, now: float) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from otelflow import add_listener, force_flush, redact, remove_listener
 from otelflow._core.process import tallies
+from otelflow._core.process.shutdown import end_signals
 from otelflow._core.text.durations import in_words
 from otelflow._core.text.hints import error_text, place_of
 from otelflow._core.text.own_logger import own_logger
@@ -208,12 +209,8 @@ def serve(*schedules: Schedule, stop_seconds: float = 30.0) -> int:
         del number, frame
         server.stop()
 
-    numbers = [signal.SIGTERM, signal.SIGINT]
-    # When its terminal is closed, unless `nohup` says otherwise; Windows has no such signal.
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
     if threading.current_thread() is threading.main_thread():
-        handlers = {number: signal.signal(number, stop) for number in numbers}
+        handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, *end_signals())}
     try:
         server.serve()
     finally:

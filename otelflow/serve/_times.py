@@ -15,7 +15,7 @@ _MOST_COUNTED: Final = 10_000
 
 
 class Due(NamedTuple):
-    """The times that have come: how many, the newest of them, and the one that comes next."""
+    """How many times have come, the newest of them, and the next to come."""
 
     number: int
     newest: float

@@ -28,7 +28,6 @@ from otelflow_exporters._otlp.endpoint import (
     variable,
 )
 
-_PATHS: Final = {"traces": "v1/traces", "logs": "v1/logs", "metrics": "v1/metrics"}
 _EXPORT: Final = "/opentelemetry.proto.collector.{package}.v1.{service}/Export"
 _SERVICES: Final = {
     "traces": ("trace", "TraceService"),
@@ -73,7 +72,7 @@ def new_sender(signal: str, exporter: str = "otlp") -> Sender:
     if is_over_grpc:
         return _GrpcSender(signal, endpoint, headers, timeout, compression)
     if not variable(signal, "ENDPOINT")[0].startswith(f"OTEL_EXPORTER_OTLP_{signal.upper()}_"):
-        endpoint = f"{endpoint.rstrip('/')}/{_PATHS[signal]}"
+        endpoint = f"{endpoint.rstrip('/')}/v1/{signal}"
     return _HttpSender(signal, endpoint, headers, timeout, compression)
 
 

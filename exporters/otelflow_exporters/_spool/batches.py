@@ -39,7 +39,7 @@ class Part(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One record of a segment: where it ends, and its spans that have ended."""
+    """One record of a segment: where it ends, and its *spans*: how many have ended, or how many items it has else."""
 
     end: int
     parts: list[Part]

@@ -106,7 +106,7 @@ def _progress(text: bytes, size: int) -> tuple[int, list[Range]]:
 
 
 def forget(folder: Folder, own: dict[str, int], sent: Counter[str], names: Iterable[str]) -> tuple[int, int]:
-    """Forget the segments *names* of this process, which are gone; *own* are its spans by segment, *sent* what it sent.
+    """Forget the segments *names* of this process, which are gone; *own* and *sent* count its spans by segment.
 
     Return how many spans another process has sent from there, and how many nobody has.
     """

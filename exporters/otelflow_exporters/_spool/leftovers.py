@@ -12,8 +12,9 @@ from otelflow_exporters._spool import destination
 from otelflow_exporters._spool.answers import NAME as ANSWERS
 from otelflow_exporters._spool.claims import remove_orphans
 from otelflow_exporters._spool.open_runs import spools_in
+from otelflow_exporters._spool.signals import SIGNALS
 from otelflow_exporters._store.limits import Limits
-from otelflow_exporters._store.ownership import LOGS, MARKER, METRICS, open_store
+from otelflow_exporters._store.ownership import MARKER, open_store
 from otelflow_exporters._store.pruning import prune
 
 _LAST: Final = frozenset({MARKER, destination.NAME, ANSWERS})
@@ -34,8 +35,8 @@ def remove_old(spool: Path, on_removal: Callable[[Folder, StoredFile], None]) ->
         # A program that writes there begins a segment each day.
         with contextlib.suppress(OSError):
             if path != spool and path.stat().st_mtime < oldest:
-                for directory in (path / LOGS, path / METRICS, path):
-                    _remove_if_empty(directory, limits, on_removal)
+                for signal in reversed(SIGNALS):  # that of the spans last, which holds the others
+                    _remove_if_empty(path / signal.folder, limits, on_removal)
 
 
 def _remove_if_empty(path: Path, limits: Limits, on_removal: Callable[[Folder, StoredFile], None]) -> None:

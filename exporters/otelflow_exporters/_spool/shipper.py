@@ -32,10 +32,10 @@ OnLoss = Callable[[str, int], None]
 
 
 class Outcome(NamedTuple):
-    """What one step has done: how many spans need not be sent any more, and whether there may be more to do at once.
+    """What one step has done: how many items are finished (sent, rejected or gone), and whether more may wait.
 
-    *own* are those that this process has written, *others* those of other processes; *vanished* are own spans whose
-    segment was removed before they were sent.
+    *own* were written by this process, *others* by other processes; *vanished* are own items whose segment was removed
+    before they were sent.
     """
 
     own: int = 0
@@ -69,8 +69,8 @@ class Shipper:
         on_loss: OnLoss,
         own: Callable[[], dict[str, int]] = dict,
         is_for_all: bool = False,
-        check: Callable[[Folder], object] = bool,
-        on_told: Callable[[bytes], object] = bool,
+        check: Callable[[Folder], object] = bool,  # which does nothing
+        on_told: Callable[[bytes], object] = bool,  # which does nothing
         signal: Signal = SPANS,
     ) -> None:
         self._signal = signal
@@ -289,7 +289,7 @@ class Shipper:
         piece.arrivals = self.arrivals
         piece.not_before = max(self.not_before, clock.monotonic() + self._backoff(piece.tries))
 
-    # Both
+    # Of segments and of what is set aside
 
     def _advance(self, held: Claim, offset: int) -> None:
         held.advance(offset, self._aside.ranges_in(held.name))

@@ -21,7 +21,8 @@ class Signal(NamedTuple):
     """A signal: its *name* in OTLP, what one *item* of it is called, and the variables of its batches, if it has some.
 
     *read* returns what is to be sent of a record's body, which ends at that place; None if it is none of this signal.
-    With the *first_records* of a segment the store knows it for one of its own, whatever follows.
+    Its items wait in the *folder* of that name in the spool of the spans. With the *first_records* of a segment the
+    store knows it for one of its own, whatever follows.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Signal(NamedTuple):
     batch: str
     delay: str
     read: Callable[[bytes, int], Item | None]
+    folder: str
     first_records: tuple[bytes, ...] = ()
     has_runs: bool = False
 
@@ -62,13 +64,18 @@ def _log_records_of(body: bytes, end: int) -> Item | None:
     return Item(end, parts, len(parts)) if parts else None
 
 
-SPANS: Final = Signal("traces", "span", OTEL_BSP_MAX_EXPORT_BATCH_SIZE, OTEL_BSP_SCHEDULE_DELAY, item_of, has_runs=True)
-METRICS: Final = Signal("metrics", "metrics report", "", "", _metrics_of, (note(b"metrics"),))
+SPANS: Final = Signal(
+    "traces", "span", OTEL_BSP_MAX_EXPORT_BATCH_SIZE, OTEL_BSP_SCHEDULE_DELAY, item_of, folder="", has_runs=True
+)
+METRICS: Final = Signal("metrics", "metrics report", "", "", _metrics_of, "metrics", (note(b"metrics"),))
 LOG_RECORDS: Final = Signal(
     "logs",
     "log record",
     OTEL_BLRP_MAX_EXPORT_BATCH_SIZE,
     OTEL_BLRP_SCHEDULE_DELAY,
     _log_records_of,
+    "logs",
     (note(b"logs"),),
 )
+#: Whatever concerns all spools of a program goes through this
+SIGNALS: Final = (SPANS, LOG_RECORDS, METRICS)

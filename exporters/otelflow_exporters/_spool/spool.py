@@ -61,9 +61,9 @@ class Spool:
         exporter: str = "otlp",
         is_shipped: bool = True,
         on_loss: Callable[[str, int], object] | None = None,
-        on_told: Callable[[bytes], object] = bool,
+        on_told: Callable[[bytes], object] = bool,  # which does nothing
         first_records: Callable[[], Iterable[bytes]] = tuple,
-        tidy: Callable[[], object] = bool,
+        tidy: Callable[[], object] = bool,  # which does nothing
     ) -> None:
         if directory is None and not is_shipped:
             raise ConfigurationError(f"{type(owner).__name__}(): another process can ship from a directory only")

@@ -22,9 +22,8 @@ MARKER: Final = "OTELFLOW_STORE"
 #: What such a folder may be, and the variable that names it
 VARIABLES: Final = {"store": "OTELFLOW_STORE", "spool": "OTELFLOW_SPOOL_DIR"}
 PAYLOADS: Final = "payloads"
-#: Where other signals wait of programs whose spans wait in the folder above
-LOGS: Final = "logs"
-METRICS: Final = "metrics"
+#: The folders in a spool in which signals other than spans wait
+INNER_SPOOLS: Final = frozenset({"logs", "metrics"})
 #: What the name of a segment begins with before it is held and has its first records
 UNFINISHED: Final = "."
 #: Whatever the limits: the largest payload that is looked at
@@ -182,7 +181,7 @@ def _is_own(store: Folder, name: str) -> bool:
         with open_payloads(store) as payloads:
             files = [payloads.file(payload) for payload in payloads.names()]
             return all(file is not None and is_own_payload(payloads, file) for file in files)
-    if name in (LOGS, METRICS):
+    if name in INNER_SPOOLS:
         with contextlib.suppress(OSError), store.subfolder(name) as inner:
             names = inner.names()
             return MARKER in names or not names  # another thread or process is about to mark it

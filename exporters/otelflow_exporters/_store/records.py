@@ -48,7 +48,7 @@ class Record(NamedTuple):
 
 
 class Body(NamedTuple):
-    """One record with a right checksum: where it begins, and where in it what it holds begins and ends."""
+    """One record with a right checksum: where it begins, its body starts, the fields in that end, and it ends."""
 
     beginning: int
     start: int
@@ -92,7 +92,7 @@ class Segment:
         self.unreadable += self._rest
 
     def bodies(self) -> Iterator[Body]:
-        """Yield where every record lies that has a right checksum; what it holds is not looked at."""
+        """Yield the place of each record that has a right checksum, without a look at its content."""
         position = 0
         while position < len(self.content):
             body = self._body_at(position)

@@ -35,7 +35,7 @@ class SegmentWriter:
         last_record: bytes = b"",
         on_removal: Callable[[Folder, StoredFile], None] | None = None,
         is_pruned_by_owner: bool = False,
-        check: Callable[[Folder], object] = bool,
+        check: Callable[[Folder], object] = bool,  # which does nothing
     ) -> None:
         self._check = check
         self._is_pruned_by_owner = is_pruned_by_owner
@@ -112,7 +112,7 @@ class SegmentWriter:
     def _has_room_for(self, length: int) -> bool:
         if self._descriptor < 0 or self._name not in self.segments:  # the owner has given it up
             return False
-        # Twice what it began with: to write that again and again must not become most of the work.
+        # At least twice its first records: to write those again for each segment must not become most of the work.
         most = max(self._segment_bytes, 2 * self._first_size)
         if self._size > self._first_size and self._size + length > most:
             return False
@@ -144,7 +144,7 @@ class SegmentWriter:
                 os.close(descriptor)
                 store.remove(first_name)
                 raise
-            # Only now: of a process that is lost in between, the segment before tells what it was doing.
+            # Only now: if the process is lost before, the earlier segment tells what it was doing.
             earlier, self._descriptor = self._descriptor, descriptor
             self._is_held = is_held
             self._name = name

@@ -50,7 +50,7 @@ def _is_awaited(run: ExecutedRun, value: Any) -> bool:
 
 
 def to_end(new_run: NewRun, *, waits: bool) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Execute what *new_run* returns before the decorated method; what must be awaited is, if *waits*."""
+    """Execute the run of *new_run* before the decorated method; if *waits*, also await what its body returns."""
 
     def decorate(method: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(method)

@@ -62,7 +62,7 @@ stand_ins: Final = _StandIns()
 
 
 def use_stand_ins(of_test: StandIns | None) -> StandIns | None:
-    """Let *of_test* have the last word on dependencies (None: nobody); return who had it."""
+    """Let *of_test* decide last on dependencies (None: nothing does); return its predecessor."""
     previous, stand_ins.of_test = stand_ins.of_test, of_test
     return previous
 

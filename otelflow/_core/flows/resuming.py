@@ -15,7 +15,7 @@ Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 def attempt_of(definition: Definition, run_id: object, flow_name: str) -> tuple[Definition, Call]:
-    """Return what a new attempt of the run *run_id* of the flow *flow_name* runs, and what it is called with.
+    """Return the definition of a new attempt of the run *run_id* of the flow *flow_name*, and its arguments.
 
     Raises RunNotResumable, ResultUnreadable, OSError.
     """

@@ -30,12 +30,12 @@ PayloadKeeper = Callable[[bytes], str | None]
 
 
 class _Payloads(State):
-    """Who keeps whole payloads; a store registers itself here."""
+    """The function that keeps whole payloads; a store registers its own here."""
 
     keep: PayloadKeeper | None
 
     def reset(self) -> None:
-        """Have nobody who keeps them."""
+        """Keep no payloads."""
         self.keep = None
 
 

@@ -162,7 +162,7 @@ _Audience = dict[Flow_Run__Event_Type, tuple[RunListener, ...]]
 
 
 class _Listeners(State):
-    """The listeners that the engine drives, and who of them wants which event, found out once when the list changes."""
+    """The listeners that the engine drives, and for each event those that want it, looked up when the list changes."""
 
     listeners: tuple[RunListener, ...]
     audience: _Audience

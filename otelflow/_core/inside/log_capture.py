@@ -21,7 +21,7 @@ from otelflow._core.runs.run import Run
 from otelflow._core.text.safe_str import comes_from_outside, safe_str
 
 _RUN_LOGGER: Final = "otelflow.run"
-# What telemetry says of itself is no message of a run: to record it might be what it complains about.
+# Telemetry's own log records are no messages of a run: they may complain of the very recording.
 _OF_TELEMETRY: Final = frozenset({"otelflow", "otelflow_exporters", "opentelemetry"})
 _NOTHING: Final = "off"
 

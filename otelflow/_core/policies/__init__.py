@@ -14,7 +14,7 @@ from otelflow.errors import ConfigurationError
 if TYPE_CHECKING:
     from otelflow._core.policies.policy import Body, Policy
 
-#: The keywords of each policy, by its module. The outermost first: what it wraps, wraps the next.
+#: The keywords of each policy, by its module; the outermost policy first.
 KEYWORDS: "Final[Mapping[str, frozenset[str]]]" = {
     "validation": frozenset({"validate_parameters"}),
     "cache": frozenset(

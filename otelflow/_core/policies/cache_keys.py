@@ -135,7 +135,7 @@ def policy_of(owner: str, options: Mapping[str, Any]) -> CachePolicy:
 
 
 def inputs_of(run: Run) -> dict[str, Any]:
-    """Return what *run* was called with, by name, with defaults and without what is injected."""
+    """Return the arguments of *run* by name, with defaults and without injected ones."""
     inputs: dict[str, Any] = run.definition.inputs(run.args, run.kwargs)  # type: ignore[attr-defined]  # of a flow or task
     return inputs
 
@@ -151,7 +151,7 @@ def source_of(run: Run) -> str:
 
 
 def digest_of_code(target: Any) -> str:
-    """Return what stands for the compiled code of *target*, with what it is wrapped around."""
+    """Return a digest of the compiled code of *target*, and of the functions that it wraps."""
     parts: list[object] = []
     while target is not None:
         if isinstance(target, functools.partial):

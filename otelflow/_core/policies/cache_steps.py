@@ -40,7 +40,7 @@ class Step(Protocol):
         """Keep *value*, which the body has returned."""
 
     def release(self) -> None:
-        """Let others go on, however the body ended; it may be called without the rest."""
+        """Release the key for other calls, however the body ended; it may be called without the rest."""
 
 
 class _Making(State):

@@ -49,7 +49,7 @@ class Progress:
         return digest(key, self._counts[key] - 1)
 
     def call_key(self, run: Run) -> str:
-        """Return what stands for the call that *run* is, always the same. Raises ResultNotStorable."""
+        """Return the key of the call that *run* is, always the same. Raises ResultNotStorable."""
         key = self._calls.get(run)
         if key is None:
             definition: Any = run.definition
@@ -61,7 +61,7 @@ class Progress:
         return key
 
     def scope(self, run: Run | None) -> str:
-        """Return what stands for the innermost call around what *run* calls, or else for the run of the flow."""
+        """Return the key of *run*, or of the innermost task around it that has one, or else that of the flow run."""
         while run is not None and not (run.kind == "flow" and _open.progress.get(run) is self):
             if run.kind == "task":
                 with contextlib.suppress(ResultNotStorable):  # it is not kept itself, so its inputs need make no key
@@ -70,7 +70,7 @@ class Progress:
         return self.identity
 
     def know(self, run: Run, key: str) -> None:
-        """Let *run* be the call for which *key* stands."""
+        """Let *run* be the call of this *key*."""
         self._calls[run] = key
 
 
@@ -138,7 +138,7 @@ def passport_of(run: Run | None, definition: Any, args: tuple[Any, ...], kwargs:
 
 
 def enter_with(run: Run, passport: Passport) -> None:
-    """Let *run*, of a task whose flow is in another process, be the call that *passport* is from."""
+    """Let *run*, of a task whose flow is in another process, be the call of that *passport*."""
     identity, storage, is_resumed, key = passport
     progress = _open.progress[run] = Progress(identity, storage, is_resumed=is_resumed)
     progress.know(run, key)

@@ -1,4 +1,4 @@
-"""Which places of limits are held around here: who has one needs no second one inside."""
+"""Which places of limits are held around here: a run inside needs no second place of the same limit."""
 
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar

@@ -17,7 +17,7 @@ from otelflow.errors import ResultNotStorable, ResultUnreadable
 
 
 def link(run: Run, record: Record, reason: str) -> None:
-    """Link the span of *run* to that which *record* is from."""
+    """Link the span of *run* to the span whose value *record* keeps."""
     if run.is_recording and record.trace_id:
         context = SpanContext(
             record.trace_id, record.span_id, is_remote=True, trace_flags=TraceFlags(record.trace_flags)
@@ -102,7 +102,7 @@ class Keeping:
         return False
 
     def keep_nothing(self, error: Exception) -> None:
-        """Say once that a call runs as if nothing were kept, since *error* was raised before it."""
+        """Log once that, because of *error*, the call runs as if nothing were kept."""
         if isinstance(error, ResultNotStorable):
             reason = f"of its inputs no key can be made, since {error}; give a cache_key_fn, or leave the input out"
         else:

@@ -12,7 +12,7 @@ Body = Callable[..., Any]
 
 
 class Policy(Protocol):
-    """Something around a body."""
+    """Something around a body; with ``takes_generators``, also around that of a generator."""
 
     def is_wanted(self, options: Mapping[str, Any]) -> bool:
         """Tell whether the keywords of the decorator ask for it."""

@@ -30,7 +30,7 @@ class _Meters(State):
     """The measures of this process that go on, the thread that looks at its memory, and what runs have taken so far."""
 
     def reset(self) -> None:
-        """Measure nothing; a thread that still looks sees that it is another one's turn."""
+        """Measure nothing; a thread that still looks at memory ends, since it is no more the ``thread`` of this."""
         self.measures: set[_Measure] = set()
         self.thread: threading.Thread | None = None
         self.sums: weakref.WeakKeyDictionary[Run, _Sum] = weakref.WeakKeyDictionary()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from otelflow import semconv
-from otelflow._core.policies import loops
+from otelflow._core.policies import KEYWORDS, loops
 from otelflow._core.policies.delays import CallState, Delays
 from otelflow._core.policies.policy import Body, description_of, name_of, takes_one, warn_of_awaitable
 from otelflow._core.process import clock, losses
@@ -55,7 +55,7 @@ class _Plan:
         self.name = name_of(body)
         retries = options.get("retries")
         if retries is None:
-            keyword = next(name for name in KEYWORDS if name in options)
+            keyword = next(name for name in options if name in KEYWORDS["retry"])
             raise ConfigurationError(f"{self.name!r}: {keyword} is for retries; say how many: retries=3")
         if isinstance(retries, bool) or retries < 0:
             raise ConfigurationError(f"{self.name!r}: retries must be a whole number from 0 on, not {retries!r}")
@@ -222,5 +222,4 @@ class Retry:
         return retried
 
 
-KEYWORDS: Final = ("retry_delay", "retry_jitter_factor", "retry_condition_fn")
 POLICY: Final = Retry()

@@ -58,11 +58,11 @@ class _Thread(threading.Thread):
         self.has_ended = False
 
     def run(self) -> None:
-        """Run the body, and keep how it ended for who waits."""
+        """Run the body, and keep its value or exception for the thread that waits."""
         assert self._call is not None  # noqa: S101 it runs once
         try:
             self._value = self._call()
-        except BaseException as error:  # noqa: BLE001 it is raised again by who waits
+        except BaseException as error:  # noqa: BLE001 it is raised again by the thread that waits
             self._error = error
         self._call = None
         self.has_ended = True

@@ -29,7 +29,7 @@ class _Losses(State):
         self.warned.clear()
 
     def begin_anew(self) -> None:
-        """Count in a forked child what it loses itself; what its parent has said stands in the log that they share."""
+        """Count in a forked child its own losses only; warnings of its parent stand in the log that both share."""
         self.dropped.clear()
         self.listener_errors.clear()
 

@@ -132,7 +132,7 @@ def _from_environment(mistakes: list[ConfigurationError]) -> dict[str, _Origin]:
 
 
 def _from_files(mistakes: list[ConfigurationError], chosen: Collection[str]) -> dict[str, _Origin]:
-    """Return what files say; what a file of a stranger may not set, and *chosen* does not set, is one warning."""
+    """Return the settings of files; one warning names those that a stranger's may not set, if *chosen* does not."""
     try:
         from otelflow._core.process import project_files  # noqa: PLC0415 at the first run, not at an import
     except ImportError as error:
@@ -160,7 +160,7 @@ def _from_files(mistakes: list[ConfigurationError], chosen: Collection[str]) -> 
 
 
 def _warn_of_stranger(file: "ProjectFile", refused: Collection[str], wrong: Sequence[ConfigurationError]) -> None:
-    """Say in one warning what is not taken from *file*: whoever wrote it may break no program."""
+    """Name in one warning the settings that are not taken from *file*: its writer may break no program."""
     sentences = []
     if refused:
         names, variables = " and ".join(refused), " and ".join(PREFIX + name.upper() for name in refused)

@@ -229,3 +229,13 @@ def deliver_before_child_ends(owner: T, deliver: Callable[[T], object]) -> None:
     billiard: Any = sys.modules.get("billiard")
     if "billiard.util" in sys.modules and getattr(billiard.current_process(), "_parent_pid", None):
         _shutdown.deliver_before_billiard_ends()
+
+
+def end_signals() -> list[int]:
+    """Return the signals, besides Ctrl-C, that end a program: also a closed terminal, unless ``nohup`` ignores it."""
+    import signal  # noqa: PLC0415 only for programs that handle signals
+
+    signals: list[int] = [signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not on Windows
+        signals.append(signal.SIGHUP)
+    return signals

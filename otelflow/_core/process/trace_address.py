@@ -18,7 +18,7 @@ class _LastTrace(State):
         self.trace_id = 0
 
     def begin_anew(self) -> None:
-        """Have none in a forked child: the parent tells of its own."""
+        """Forget the trace in a forked child: the parent tells of it."""
         self.trace_id = 0
 
 

@@ -134,7 +134,7 @@ class ResultFolder:
         return count
 
     def _prune(self, folder: Folder) -> None:
-        """Remove what is too old, then the oldest until the rest fits; and what processes that were lost have left."""
+        """Remove values that are too old, then the oldest until the rest fits, and leftovers of lost processes."""
         now = clock.time()
         for name in folder.names():
             if _LOCK.fullmatch(name) or _PART.fullmatch(name):

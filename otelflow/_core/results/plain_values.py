@@ -31,7 +31,7 @@ _LONGEST_INT: Final = 10**4_000
 
 
 def dumps(value: object) -> str:
-    """Return *value* as JSON. Raises ResultNotStorable that names the part of which JSON cannot hold the like."""
+    """Return *value* as JSON. Raises ResultNotStorable that names the part that JSON cannot hold."""
     return _text(_Encoder().plain(value))
 
 
@@ -213,7 +213,7 @@ def plain_bytes(_: _Encoder, value: bytes) -> str:
 
 
 def plain_str(_: _Encoder, value: object) -> str:
-    """Return the text of which the like can be made."""
+    """Return the text from which an equal value can be made."""
     return str(value)
 
 
@@ -301,7 +301,7 @@ def namedtuple_of(plain: Any) -> Any:
 
 
 def dataclass_of(plain: Any) -> Any:
-    """Return an object of a dataclass, of which nothing is called."""
+    """Return an object of a dataclass, made without a call of its methods."""
     kind = _checked_class(plain[0], dataclasses.is_dataclass)
     fields = {field.name for field in dataclasses.fields(kind)}
     if not set(plain[1]) <= fields:

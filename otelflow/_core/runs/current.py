@@ -109,7 +109,7 @@ def _leave_from_between(run: Run) -> None:
 
 
 def suspend(run: Run) -> None:
-    """Save what the body of a generator has made current, and make current again what its consumer had."""
+    """Save the context of a generator's body, and make that of its consumer current."""
     if not run.is_current:
         return
     run.inner = current_run()
@@ -122,7 +122,7 @@ def suspend(run: Run) -> None:
 
 
 def resume(run: Run) -> None:
-    """Save what the consumer of a generator has made current, and make current again what its body had."""
+    """Save the context of a generator's consumer, and make that of its body current."""
     if not run.is_open:
         return
     run.outer = current_run()

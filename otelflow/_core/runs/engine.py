@@ -55,8 +55,8 @@ def open_run(run: Run, started_ns: int = 0) -> None:
 def close_run(run: Run, ending: Ending, value: object = None) -> None:
     """End *run*: its place in the context, the object that the user holds, its span, and who is told, in that order.
 
-    Called on every path; see the table of endings in ``endings.ending_of``. What is done is not done again: the exit of
-    the interpreter may end a run that a thread or a generator still holds, and Ctrl-C may come in between.
+    Called on every path, with what ``endings.ending_of`` says. What is done is not done again: the exit of the
+    interpreter may end a run that a thread or a generator still holds, and Ctrl-C may come in between.
     """
     if not fork.page[0]:
         notice()
@@ -65,7 +65,8 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:
     this_thread = get_ident()
     if run.closer is not None and not _reopen(run, this_thread):
         return
-    run.closer = this_thread  # no thread can come in between: nothing is called from the look on
+    # No thread can come in between: CPython changes threads at calls and jumps back, and since the look there is none.
+    run.closer = this_thread
     if run.is_current and current_run() is not run:
         _close_inside(run, ending)
     duration = clock.perf_counter() - run.clock
@@ -100,9 +101,8 @@ def _end_session(run: Run, ending: Ending, value: object) -> None:
     try:
         run.session.end(ending)
     except BaseException:  # Ctrl-C
-        if (
-            ending.error is not None
-        ):  # the second one, say: nobody needs what is waited for, and nobody ends *run* later
+        # A second one, while the run fails already: stop waiting, or nobody closes it.
+        if ending.error is not None:
             run.session.give_up()
             close_run(run, ending, value)
         raise

@@ -42,7 +42,7 @@ class Observer:
         """The log has a line about *run* itself, which its span says by being there."""
 
     def run_lost(self, run: LostRun) -> None:
-        """This process has told what became of *run* of another one; called once, on a thread of a spool."""
+        """This process has reported *run*, which another process has lost; called once, on a thread of a spool."""
 
 
 class _Observers(State):

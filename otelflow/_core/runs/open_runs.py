@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # making a protocol takes a hundredth of an import
             """A run is open, and there was none."""
 
         def last_closed(self) -> None:
-            """No run is open any more; another one may be, meanwhile, in another thread."""
+            """The last open run was closed; another thread may have opened the next meanwhile."""
 
 
 class _OpenRuns(State):

@@ -123,10 +123,11 @@ if TYPE_CHECKING:  # making a protocol takes a hundredth of an import
 
 
 class Run:
-    """One run, complete when it is made; the engine opens and closes it, and writes how far it is.
+    """One run, complete when it is opened; the engine opens and closes it, and writes how far it is.
 
-    Each kind of run is a subclass, which fills in the fields and updates the user's ``Flow`` or ``Task``. A run without
-    a ``kind`` belongs to the flow and the task around it.
+    Each kind of run is a subclass, which fills in the fields and updates the user's ``Flow`` or ``Task``. To the run of
+    a submitted task, ``submit()`` or its worker adds what else they know. A run without a ``kind`` belongs to the flow
+    and the task around it.
     """
 
     __slots__ = (
@@ -221,7 +222,7 @@ class Run:
         self.parameters: Mapping[str, Any] | None = None
         # How far it is, set by the engine:
         self.started_ns = 0  # since the epoch
-        self.clock = 0.0  # seconds, time.perf_counter()
+        self.clock = 0.0  # the same in seconds of time.perf_counter()
         self.span: Span = INVALID_SPAN
         self.is_recording = False
         # Counts the spans of the outermost run and of all inside it: without a lock, since one call to C is one step.

@@ -51,6 +51,7 @@ def end(run: Run) -> None:
     try:
         if run.is_recording:
             is_outermost = run.parent is None or run.parent.made_spans is None
+            # What _write() writes besides must be asked for here, or most runs never get it.
             is_result_all = run.journal is None and run.ending.error is None and not run.failed_tasks
             if is_result_all and not (is_outermost and losses.dropped):  # as for most runs
                 quick_end = getattr(type(span), "end_with", None)

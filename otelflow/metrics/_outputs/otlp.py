@@ -39,7 +39,6 @@ from otelflow_exporters._otlp.resource import encodable, has_chosen_id, with_own
 from otelflow_exporters._spool.destination import spool_directory
 from otelflow_exporters._spool.signals import METRICS
 from otelflow_exporters._spool.spool import Spool
-from otelflow_exporters._store.ownership import METRICS as METRICS_FOLDER
 
 _INTERVAL_MILLIS: Final = 60_000
 # What a variable cannot change: its usual value, and the cure
@@ -179,7 +178,7 @@ def _new_spool(output: OtlpOutput, exporter: str) -> Spool | None:
         directory = spool_directory(in_force.spool, in_force.spool_dir, exporter)
     except ConfigurationError:  # there is no home, as is said of the spans
         directory = None
-    place = None if directory is None else directory / METRICS_FOLDER
+    place = None if directory is None else directory / METRICS.folder
     on_loss = functools.partial(losses.lost, "metrics")
     return Spool(METRICS, place, owner=output, exporter=exporter, on_loss=on_loss)
 

@@ -20,7 +20,7 @@ _READ_SECONDS: Final = 5.0
 #: How long one connection may take in all, from its first byte to the last one of its answer
 CONNECTION_SECONDS: Final = 10.0
 _MOST_CONNECTIONS: Final = 64
-# When no place has become free for so long, while others wait for one, whoever has taken as long goes.
+# When one waits for a place, and none has become free for so long, connections that are older than this are ended.
 _STUCK_SECONDS: Final = 1.0
 # Of those that wait to be accepted; the system may allow less.
 _BACKLOG: Final = 1_024
@@ -38,7 +38,7 @@ class Connections:
         self.is_closing = False
 
     def accept(self, connection: socket.socket) -> None:
-        """Take *connection* in as soon as there is room for it; whoever comes later waits to be accepted."""
+        """Take *connection* in as soon as there is room for it; later ones stay in the backlog until then."""
         with self._changed:
             while len(self._deadlines) >= _MOST_CONNECTIONS and not self.is_closing:
                 self._changed.wait(0.1)
@@ -47,7 +47,7 @@ class Connections:
             self._deadlines[connection] = clock.monotonic() + CONNECTION_SECONDS
 
     def release(self, connection: socket.socket) -> None:
-        """Let another one have the place of *connection*."""
+        """Free the place of *connection*."""
         with self._changed:
             self._deadlines.pop(connection, None)
             self._released = clock.monotonic()

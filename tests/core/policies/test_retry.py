@@ -13,6 +13,7 @@ from opentelemetry.trace import StatusCode
 
 from otelflow import Flow, flow, semconv, task
 from otelflow._core.flows.definition import Definition
+from otelflow._core.policies import KEYWORDS
 from otelflow._core.process import losses
 from otelflow._core.runs.observers import add_observer
 from otelflow.errors import ConfigurationError, UnfillableParameter
@@ -325,6 +326,12 @@ def test_a_keyword_that_cannot_be_used_is_refused_at_decoration(decorator, keywo
 
     with pytest.raises(ConfigurationError, match=words):
         decorator(**keywords)(fetch)
+
+
+@pytest.mark.parametrize("keyword", sorted(KEYWORDS["retry"] - {"retries"}))
+def test_each_keyword_for_retries_is_refused_without_them(keyword):
+    with pytest.raises(ConfigurationError, match=f"'divmod': {keyword} is for retries; say how many: retries=3"):
+        Definition("@task", divmod, {keyword: None})
 
 
 def test_a_generator_with_retries_is_refused():

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import weakref
 
 import pytest
@@ -100,6 +101,7 @@ def work():
 MAIN = """
 import multiprocessing
 import os
+import signal
 import work
 
 if __name__ == "__main__":
@@ -344,6 +346,7 @@ def test_a_worker_of_billiard_delivers_what_it_set_up_itself():
 
 POOL = """
 import os
+import signal
 
 import billiard
 import billiard.pool
@@ -375,3 +378,19 @@ def test_the_end_has_begun_while_something_ends_and_not_before_or_afterwards(del
         meanwhile = shutdown.is_ending()
 
     assert (before, meanwhile, shutdown.is_ending()) == (False, True, False)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="a signal of POSIX")
+@pytest.mark.parametrize(
+    ("hangup", "signals"),
+    [(signal.SIG_DFL, ["SIGTERM", "SIGHUP"]), (signal.SIG_IGN, ["SIGTERM"])],
+    ids=["in a terminal", "under nohup"],
+)
+def test_a_closed_terminal_ends_a_program_unless_that_is_ignored(hangup, signals):
+    before = signal.signal(signal.SIGHUP, hangup)
+    try:
+        names = [signal.Signals(number).name for number in shutdown.end_signals()]
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    assert names == signals

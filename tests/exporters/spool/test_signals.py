@@ -4,7 +4,8 @@ import pytest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogsData, ScopeLogs
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 
-from otelflow_exporters._spool.signals import LOG_RECORDS, METRICS, SPANS
+from otelflow_exporters._spool.signals import LOG_RECORDS, METRICS, SIGNALS, SPANS
+from otelflow_exporters._store.ownership import INNER_SPOOLS
 from otelflow_exporters._store.records import CHECKSUM_BYTES, note
 
 
@@ -72,3 +73,9 @@ def test_each_signal_is_called_as_in_otlp_and_goes_by_its_own_variables():
         ("logs", "log record", "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "OTEL_BLRP_SCHEDULE_DELAY"),
     ]
     assert [signal.has_runs for signal in (SPANS, METRICS, LOG_RECORDS)] == [True, False, False]
+
+
+def test_each_signal_waits_in_a_folder_that_a_spool_may_have():
+    assert len({signal.folder for signal in SIGNALS}) == len(SIGNALS)
+    assert {signal.folder for signal in SIGNALS if signal.folder} == INNER_SPOOLS
+    assert SPANS.folder == ""
