@@ -22,7 +22,7 @@ _warned: Final = _Warned()
 
 
 class SetUp:
-    """The line that set a flow up; when it is dropped as such, that flow was never run, and a warning says so.
+    """The line that set a flow up; if an object of this class is dropped, its flow was never run: that is a warning.
 
     It is dropped with its flow, also where a user's class has a ``__del__`` of its own.
     """
