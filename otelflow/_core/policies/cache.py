@@ -72,12 +72,12 @@ class _Cache:
             if step is None:
                 return await body(*args, **kwargs)
             try:
-                while not await _called(keeping, step.is_ready):
+                while not await _called(step, step.is_ready):
                     await _sleep(step.pause())
                 if step.record is not None:
                     return step.reuse()
                 value = await body(*args, **kwargs)
-                await _called(keeping, step.keep, value)
+                await _called(step, step.keep, value)
                 return value
             finally:
                 step.release()
@@ -95,9 +95,9 @@ def _step(keeping: Keeping, run: Run | None) -> Step | None:
     return FlowStep(keeping, run) if run.kind == "flow" else TaskStep(keeping, run)
 
 
-async def _called(keeping: Keeping, method: Any, *args: Any) -> Any:
-    """Call *method*; in a thread where it may wait for a network, so that the event loop goes on."""
-    if not keeping.is_remote or not _is_in_asyncio():
+async def _called(step: Step, method: Any, *args: Any) -> Any:
+    """Call *method* of *step*; in a thread where it may wait for a network, so that the event loop goes on."""
+    if not step.is_remote or not _is_in_asyncio():
         return method(*args)
     import asyncio  # noqa: PLC0415 a loop runs, so it is there
 

@@ -1,6 +1,5 @@
 """Around the body of one run: is its value kept, is another run making it, and keep it."""
 
-import contextlib
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from otelflow import semconv
@@ -26,6 +25,10 @@ class Step(Protocol):
     """What is done around a body."""
 
     record: Record | None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether its storage may take long."""
 
     def is_ready(self) -> bool:
         """Tell whether ``record`` is what is kept, or the body is to be run; else ask again after ``pause``."""
@@ -67,6 +70,7 @@ class TaskStep:
 
     def __init__(self, keeping: Keeping, run: Run) -> None:
         self.record: Record | None = None
+        self.is_remote = False
         self._keeping: Final = keeping
         self._run: Final = run
         self._storage: ResultStorage | None = None
@@ -80,7 +84,8 @@ class TaskStep:
         self._waiting_since = 0.0
         try:
             progress = checkpoints.progress_around(run)
-            self._storage = keeping.storage(None if progress is None else progress.storage)
+            of_flow = None if progress is None else progress.storage
+            self._storage, self.is_remote = keeping.storage(of_flow), keeping.is_remote(of_flow)
             if keeping.policy.is_needed:
                 self._cache_key = keeping.policy.key(run)
             if keeping.is_persisted:
@@ -148,8 +153,7 @@ class TaskStep:
         with _making.lock:  # a thread may be about to lock: whoever waited for it was cancelled
             self._is_released = True
             unlock, self._unlock = self._unlock, None
-        if unlock is not None:
-            unlock()
+        self._give_up(unlock)
 
     def _look_up(self) -> bool:
         keeping, storage = self._keeping, self._storage
@@ -181,24 +185,23 @@ class TaskStep:
                 unlock_file = acquire(key)
             except Exception as error:  # noqa: BLE001 a folder that cannot be written; the write says so, too
                 losses.logger.debug("No lock in %r: %s", self._storage, error)
-                unlock_file = _without_lock
-            if unlock_file is None:
-                _making.runs.pop(key, None)
-                return False
-
-        def unlock() -> None:
-            if unlock_file is not None:
-                with contextlib.suppress(OSError):  # the folder is gone
-                    unlock_file()
-            if _making.runs.get(key) is self._run:
-                del _making.runs[key]
+            else:
+                if unlock_file is None:
+                    _making.runs.pop(key, None)
+                    return False
 
         with _making.lock:
             if not self._is_released:
-                self._unlock = unlock
+                self._unlock = unlock_file
                 return True
-        unlock()
+        self._give_up(unlock_file)
         return True
+
+    def _give_up(self, unlock: "Callable[[], None] | None") -> None:
+        """Let another run make the value; also when a Ctrl-C came before there was anything to *unlock*."""
+        self._keeping.unlock(unlock)
+        if self._cache_key is not None and _making.runs.get(self._cache_key) is self._run:
+            del _making.runs[self._cache_key]
 
     def _timeout(self) -> RunTimeout:
         """Return what ends the run, which has waited for too long, and say so on its span."""
@@ -213,7 +216,3 @@ class TaskStep:
     def _note_wait(self) -> None:
         if self._waiting_since and self._run.is_recording:
             self._run.span.set_attribute(semconv.CACHE_WAIT, clock.perf_counter() - self._waiting_since)
-
-
-def _without_lock() -> None:
-    """Unlock what was not locked."""

@@ -161,19 +161,20 @@ class FlowStep:
         self._storage: ResultStorage | None = None
         self._checkpoint: dict[str, Any] | None = None
         self._unlock: Callable[[], None] | None = None
+        self._around: Final = progress_around(run.parent)
+        self.is_remote: Final = keeping.is_remote(None if self._around is None else self._around.storage)
 
     def is_ready(self) -> bool:
         """Begin to keep what the run does; what is wrong with that is said once, and the run goes on.
 
         Raises RunNotResumable when it is an attempt of a run that goes on elsewhere, or is not kept any more.
         """
-        keeping, run = self._keeping, self._run
         try:
-            self._begin(progress_around(run.parent))
+            self._begin(self._around)
         except RunNotResumable:
             raise
         except Exception as error:  # noqa: BLE001 inputs that make no key, or a disk
-            keeping.keep_nothing(error)
+            self._keeping.keep_nothing(error)
         return True
 
     def _begin(self, around: Progress | None) -> None:
@@ -225,9 +226,7 @@ class FlowStep:
         """Keep that the run has stopped, unless it is done."""
         unlock, self._unlock = self._unlock, None
         self._end(STOPPED, None)
-        if unlock is not None:
-            with contextlib.suppress(OSError):  # the folder is gone
-                unlock()
+        self._keeping.unlock(unlock)
 
     def _end(self, state: str, value: object) -> None:
         checkpoint, self._checkpoint = self._checkpoint, None
@@ -274,6 +273,5 @@ def checkpoint_of(keeping: Keeping, run_id: str, flow: str) -> Checkpoint:
     unlock = None if acquire is None else acquire(key)
     if acquire is not None and unlock is None:
         raise RunNotResumable(f"Run {run_id} goes on, in this process or another: end it before it is resumed")
-    if unlock is not None:
-        unlock()
+    keeping.unlock(unlock)
     return checkpoint

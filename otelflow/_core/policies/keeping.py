@@ -1,7 +1,7 @@
 """What a flow or task wants kept, and how: read from its keywords, at decoration."""
 
 import math
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry.trace import SpanContext, TraceFlags
 
@@ -14,6 +14,9 @@ from otelflow._core.results.storage import FolderStorage, MemoryStorage, ResultS
 from otelflow._core.runs import spans
 from otelflow._core.runs.run import Run
 from otelflow.errors import ResultNotStorable, ResultUnreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def link(run: Run, record: Record, reason: str) -> None:
@@ -51,13 +54,12 @@ class Keeping:
         self.is_resumed: Final = is_resumed
         #: For how many seconds it waits at most for another run that makes its value
         self.timeout: Final = timeout
-        #: Whether a value could not be kept: then nobody waits for the next
+        #: Whether the last value could not be kept: then nobody waits for the next
         self.is_useless = False
 
-    @property
-    def is_remote(self) -> bool:
-        """Whether reading and writing may take long."""
-        storage = self.own_storage
+    def is_remote(self, of_flow: ResultStorage | None = None) -> bool:
+        """Tell whether reading and writing may take long, where the flow around keeps its values in *of_flow*."""
+        storage = of_flow if self.own_storage is None else self.own_storage
         return storage is not None and not isinstance(storage, FolderStorage | MemoryStorage)
 
     def storage(self, of_flow: ResultStorage | None = None) -> ResultStorage:
@@ -97,9 +99,21 @@ class Keeping:
         except Exception as error:  # noqa: BLE001 as above
             self._warn("write", f"Nothing can be kept in {storage!r}: {type(error).__name__}: {error}")
         else:
+            self.is_useless = False
             return True
         self.is_useless = True
         return False
+
+    def unlock(self, unlock: "Callable[[], object] | None") -> None:
+        """Call *unlock*, if a storage has given one; what it raises costs no run its value."""
+        if unlock is None:
+            return
+        try:
+            unlock()
+        except OSError:  # the folder is gone
+            return
+        except Exception as error:  # noqa: BLE001 a storage of the user's may raise anything
+            self._warn("unlock", f"A lock could not be given back: {type(error).__name__}: {error}")
 
     def keep_nothing(self, error: Exception) -> None:
         """Log once that, because of *error*, the call runs as if nothing were kept."""

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from otelflow import ThreadPoolExecutor, semconv, task
+from otelflow import ThreadPoolExecutor, flow, semconv, task
 from otelflow._core.policies.cache_steps import TaskStep
 from otelflow.cache_policies import INPUTS
 from otelflow.errors import RunTimeout
@@ -321,3 +321,93 @@ print(forking(7), forking(7), other(7))
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     assert (done.stdout, done.stderr) == ("8 8 8\n", "")
+
+
+class Locking:
+    """A storage in memory, with locks whose *acquire* and *unlock* raise what they are told."""
+
+    def __init__(self, at_acquire=None, at_unlock=None):
+        self.values, self.errors = {}, [at_acquire, at_unlock]
+
+    def read(self, key):
+        return self.values.get(key)
+
+    def write(self, key, content):
+        self.values[key] = content
+
+    def acquire(self, key):
+        self.fail(0)
+        return lambda: self.fail(1)
+
+    def fail(self, number):
+        error, self.errors[number] = self.errors[number], None
+        if error is not None:
+            raise error
+
+
+def test_after_a_ctrl_c_at_the_lock_the_next_call_goes_on():
+    @task(cache_policy=INPUTS, result_storage=Locking(at_acquire=KeyboardInterrupt()), timeout=PATIENCE)
+    def double(number):
+        return number * 2
+
+    with pytest.raises(KeyboardInterrupt):
+        double(1)
+
+    assert double(1) == 2
+
+
+def test_a_lock_that_cannot_be_given_back_costs_no_value(caplog):
+    @task(cache_policy=INPUTS, result_storage=Locking(at_unlock=RuntimeError("lock expired")))
+    def double(number):
+        return number * 2
+
+    assert [double(1), double(1), double(2)] == [2, 2, 4]
+    assert "A lock could not be given back: RuntimeError: lock expired" in caplog.text
+
+
+def test_after_a_disk_was_full_for_a_moment_one_makes_a_value_again():
+    storage, calls, began, may_go_on = Locking(), [], threading.Event(), threading.Event()
+
+    @task(cache_policy=INPUTS, result_storage=storage)
+    def slow(number):
+        calls.append(number)
+        began.set()
+        assert number < 3 or may_go_on.wait(PATIENCE)
+        return number
+
+    storage.write, write = lambda *_: 1 / 0, storage.write
+    slow(1)
+    storage.write = write
+    slow(2)
+    began.clear()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(slow, 3)
+        assert began.wait(PATIENCE)
+        second = pool.submit(slow, 3)
+        time.sleep(0.2)
+        may_go_on.set()
+        values = [first.result(PATIENCE), second.result(PATIENCE)]
+
+    assert (values, calls) == ([3, 3], [1, 2, 3])
+
+
+def test_a_task_that_keeps_where_its_flow_does_blocks_no_loop():
+    threads = set()
+
+    class Far(Locking):
+        def read(self, key):
+            threads.add(threading.current_thread())
+            return super().read(key)
+
+    @task(persist_result=True)
+    async def double(number):
+        return number * 2
+
+    @flow(persist_result=True, result_storage=Far())
+    async def all_of_it():
+        return await double(1)
+
+    run = asyncio.run(all_of_it().execute_async())
+
+    assert run.flow_return_value == 2
+    assert threading.main_thread() not in threads

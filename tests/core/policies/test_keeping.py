@@ -52,12 +52,9 @@ def test_only_what_may_take_long_is_called_in_a_thread(memory, tmp_path):
     class Far:
         """Is somewhere else."""
 
-    assert [keeping_in(storage).is_remote for storage in (None, memory, FolderStorage(tmp_path), Far())] == [
-        False,
-        False,
-        False,
-        True,
-    ]
+    storages = (None, memory, FolderStorage(tmp_path), Far())
+    assert [keeping_in(storage).is_remote() for storage in storages] == [False, False, False, True]
+    assert [keeping_in(storage).is_remote(Far()) for storage in storages] == [True, False, False, True]
 
 
 def test_what_was_written_is_read_with_the_run_that_it_is_from(memory, spans, new_run):
