@@ -86,13 +86,13 @@ class Job:
         if inspect.isawaitable(flow) and not isinstance(flow, Flow):  # of a flow that runs when it is called
             asyncio.run(self.awaited(flow))
             return
-        if not isinstance(flow, Flow):
-            return
-        if inspect.iscoroutinefunction(flow.flow_target):
-            asyncio.run(self.awaited(flow.execute_async()))
-            return
-        _ = flow.execute()
-        value: Any = flow.flow_return_value
+        value: Any = flow
+        if isinstance(flow, Flow):
+            if inspect.iscoroutinefunction(flow.flow_target):
+                asyncio.run(self.awaited(flow.execute_async()))
+                return
+            _ = flow.execute()
+            value = flow.flow_return_value
         if inspect.isgenerator(value):  # its run is its steps
             for _ in value:
                 pass

@@ -165,7 +165,7 @@ def test_async_generator_and_immediate_flows_are_served(spans):
 
     def note(word):
         seen.add(word)
-        if len(seen) == 4:
+        if len(seen) == 6:
             all_seen.set()
 
     @flow
@@ -186,7 +186,18 @@ def test_async_generator_and_immediate_flows_are_served(spans):
     def at_once():
         note("at once")
 
-    served(*(Schedule(one, every="1h") for one in (waits, steps, steps_async, at_once)), until=all_seen)
+    @flow(execute_on_call=True)
+    def steps_at_once():
+        yield 1
+        note("generator at once")
+
+    @flow(execute_on_call=True)
+    async def steps_async_at_once():
+        yield 1
+        note("async generator at once")
+
+    flows = (waits, steps, steps_async, at_once, steps_at_once, steps_async_at_once)
+    served(*(Schedule(one, every="1h") for one in flows), until=all_seen)
 
     assert {span.attributes["otelflow.run.result"] for span in spans.spans} == {"success"}
     assert {span.attributes[semconv.SCHEDULE_NAME] for span in spans.spans} == {
@@ -194,6 +205,8 @@ def test_async_generator_and_immediate_flows_are_served(spans):
         "steps",
         "steps_async",
         "at_once",
+        "steps_at_once",
+        "steps_async_at_once",
     }
 
 

@@ -22,6 +22,7 @@ from typing import (
     overload,
 )
 
+from otelflow import semconv
 from otelflow._core import flows, inside
 from otelflow._core.flows import declared
 from otelflow._core.flows.calls import call_of
@@ -374,7 +375,8 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         """
         now = clock.time_ns()
         self.flow_id = (
-            f"flow_id__{time.strftime('%Y-%m-%d__%H-%M-%S', time.gmtime(now / 1e9))}__{now % 1_000_000_000:09}"
+            f"flow_id__{time.strftime('%Y-%m-%d__%H-%M-%S', time.gmtime(now // 1_000_000_000))}"
+            f"__{now % 1_000_000_000:09}"
         )
         return self
 
@@ -436,8 +438,13 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         return flows.notebook.mime_bundle(self.flow_state.tree)
 
     def __await__(self) -> Generator[Any, Any, Self]:
-        """Do as ``execute_async``, once: a flow that has run is returned as it is."""
+        """Do as ``execute_async``, once: a flow that has run is returned as it is. Raises RuntimeError if it runs."""
         state = self.flow_state
+        if state.status == semconv.RUNNING:  # as Python says of a coroutine
+            name = name_of(self)
+            raise RuntimeError(
+                f"flow {name!r} is being awaited already: await it once, or call {name}() for each await"
+            )
         if state.status is None and state.return_value is None:  # a generator flow has run when it has a generator
             return self.execute_async().__await__()
         return _itself(self).__await__()
@@ -708,6 +715,15 @@ if TYPE_CHECKING:  # making them takes a good part of an import
         def __call__(self, target: Callable[P, R], /) -> Callable[P, R]: ...
 
 
+def _plain_copy(value: Any) -> Any:
+    """Return *value* with each plain dict, list and set in it anew: what one run adds is not there for the next."""
+    if type(value) is dict:
+        return {key: _plain_copy(item) for key, item in value.items()}
+    if type(value) is list:
+        return [_plain_copy(item) for item in value]
+    return set(value) if type(value) is set else value
+
+
 def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..., Flow[Any]]:
     """Return what ``@flow`` puts in the place of a function."""
     keywords = {name: value for name, value in options.items() if name in EachFlowOptions.__annotations__}
@@ -721,7 +737,7 @@ def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..
 
     def set_up(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow[Any]:
         flow: Flow[Any] = object.__new__(Flow)  # as the plan: its __init__ would take three times as long to find that
-        data = dict(options.get("data") or {})
+        data = _plain_copy(options.get("data") or {})
         state = FlowState(flow, planned.name, fixed_id or new_flow_id(), planned.own_config, data, planned.options)
         state.is_named, state.has_fixed_id, state.is_plain = planned.is_named, planned.has_fixed_id, True
         state.definition, state.args, state.kwargs = definition, args, kwargs

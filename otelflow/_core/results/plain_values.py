@@ -26,6 +26,8 @@ from otelflow.errors import ResultNotStorable, ResultUnreadable
 
 _TAG: Final = "$type"
 _VALUE: Final = "value"
+#: The flag of a class that a ``class`` statement has made (``Py_TPFLAGS_HEAPTYPE``)
+_MADE_BY_CLASS: Final = 1 << 9
 # Python reads no longer number from text, unless it is hexadecimal
 _LONGEST_INT: Final = 10**4_000
 
@@ -135,7 +137,7 @@ class _Encoder:
             return _tagged("enum", [self._class_name(kind), *member])
         if isinstance(value, tuple) and hasattr(kind, "_fields") and not getattr(value, "__dict__", None):
             return _tagged("namedtuple", [self._class_name(kind), self.items(tuple(value))])
-        if dataclasses.is_dataclass(kind):
+        if dataclasses.is_dataclass(kind) and not _has_content(kind):
             return _tagged("dataclass", [self._class_name(kind), self._fields(value)])
         model = _base_model()
         if model is not None and isinstance(value, model) and kind.__getstate__ is model.__getstate__:
@@ -145,7 +147,8 @@ class _Encoder:
 
     def _fields(self, value: Any) -> dict[str, Any]:
         fields = [field.name for field in dataclasses.fields(value)]
-        for name in getattr(value, "__dict__", ()):
+        slots = [slot for base in type(value).__mro__ for slot in _slots(base) if hasattr(value, slot)]
+        for name in (*getattr(value, "__dict__", ()), *slots):
             if name not in fields and not isinstance(getattr(type(value), name, None), functools.cached_property):
                 raise self.refuse(f"has the attribute {name!r}, which is no field of {type(value).__qualname__}")
         return {name: self.inner(f".{name}", getattr(value, name)) for name in fields if hasattr(value, name)}
@@ -155,6 +158,16 @@ class _Encoder:
         if not self.is_canonical and _class_called(name) is not kind:
             raise self.refuse(f"is of the class {kind.__qualname__}, which cannot be imported from {kind.__module__}")
         return name
+
+
+def _has_content(kind: type) -> bool:
+    """Tell whether an instance of *kind* is more than its attributes: a list, an exception or the like, too."""
+    return any(not base.__flags__ & _MADE_BY_CLASS for base in kind.__mro__ if base is not object)
+
+
+def _slots(kind: type) -> list[str]:
+    slots = vars(kind).get("__slots__", ())
+    return [slot for slot in ([slots] if isinstance(slots, str) else slots) if slot not in ("__dict__", "__weakref__")]
 
 
 def _is_whole(text: str) -> bool:

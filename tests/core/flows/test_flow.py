@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from otelflow import Flow, Flow_Run__Config, flow, task
+from otelflow._core.process import clock
 from support.flows import ASYNC_LEAF, LEAF, add, async_leaf, leaf, total
 from support.spans import texts
 
@@ -300,3 +301,48 @@ def test_a_generator_flow_that_executes_on_call_is_its_steps(spans):
 
     assert list(steps()) == [1, 2]
     assert [span.attributes["otelflow.run.result"] for span in spans.named("flow steps")] == ["success"]
+
+
+def test_a_flow_is_awaited_once_at_a_time():
+    started = asyncio.Event()
+
+    @flow
+    async def slow():
+        started.set()
+        await asyncio.sleep(0.01)
+        return 42
+
+    async def both():
+        run = slow()
+        first = asyncio.create_task(asyncio.wait_for(run, 10))
+        await started.wait()
+        with pytest.raises(
+            RuntimeError, match=r"^flow 'slow' is being awaited already: await it once, or call slow\(\)"
+        ):
+            await run
+        return await first, await run
+
+    first, second = asyncio.run(both())
+    assert first is second
+    assert first.flow_return_value == 42
+
+
+def test_what_one_run_adds_to_its_data_is_not_there_for_the_next():
+    held = object()
+
+    @flow(data={"rows": [], "by_day": {"monday": [1]}, "names": {"a"}, "held": held})
+    def collect(flow_data):
+        flow_data["rows"].append(1)
+        flow_data["by_day"]["monday"].append(2)
+        flow_data["names"].add("b")
+        return len(flow_data["rows"]), flow_data["by_day"], flow_data["names"], flow_data["held"] is held
+
+    runs = [collect().execute().flow_return_value for _ in range(2)]
+
+    assert runs == [(1, {"monday": [1, 2]}, {"a", "b"}, True)] * 2
+
+
+def test_an_id_of_the_time_is_not_ahead_of_it(monkeypatch):
+    monkeypatch.setattr(clock, "time_ns", lambda: 1_700_000_028_999_999_999)
+
+    assert Flow().set_flow_id__time_now().flow_id == "flow_id__2023-11-14__22-13-48__999999999"

@@ -342,3 +342,37 @@ def test_what_otelflow_has_not_written_is_refused_and_nothing_of_it_runs(text):
 def test_of_any_json_a_value_or_one_kind_of_error_comes(plain):
     with contextlib.suppress(ResultUnreadable):
         loads(json.dumps(plain))
+
+
+@dataclasses.dataclass
+class Batch(list):
+    name: str
+
+
+@dataclasses.dataclass
+class Trouble(Exception):
+    name: str
+
+
+class Slotted:
+    __slots__ = ("hidden",)
+
+
+@dataclasses.dataclass
+class Above(Slotted):
+    number: int
+
+
+def above(**hidden):
+    value = Above(1)
+    for name, item in hidden.items():
+        setattr(value, name, item)
+    return value
+
+
+@pytest.mark.parametrize("value", [Batch("a"), Trouble("a"), above(hidden=2)], ids=["list", "exception", "slot"])
+def test_what_is_more_than_its_fields_is_refused(value):
+    for form in (canonical, dumps):
+        with pytest.raises(ResultNotStorable):
+            form(value)
+    assert loads(dumps(above())) == Above(1)
