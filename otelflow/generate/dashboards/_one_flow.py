@@ -36,8 +36,8 @@ def one_flow(prometheus: str, jaeger: str) -> Dashboard:
     board.add(board.lines("In progress", "Runs that are open.", (in_progress, "open")))
     retries = f"sum(increase({semconv.FLOW_RETRIES}{{{_FLOW}}}[{RATE}]))"
     of_tasks = f"sum by (task) (increase({semconv.TASK_RETRIES}{{{_FLOW}}}[{RATE}]))"
-    lines = ((retries, "the flow"), (of_tasks, "{{task}}"))
-    board.add(board.lines("Retries", "How often the flow and its tasks were tried again.", *lines, stacked=True), 24)
+    tried = ((retries, "the flow"), (of_tasks, "{{task}}"))
+    board.add(board.lines("Retries", "How often the flow and its tasks were tried again.", *tried, stacked=True), 24)
     board.row("Objectives")
     promised = (f'1 - max({OBJECTIVE}:success{{flow="$flow"}})', "allowed")
     failed = [(f"max({FAILURE_RATIO}{window}{{{_FLOW}}})", f"failed, {window}") for window in ("5m", "1h", "6h", "3d")]
