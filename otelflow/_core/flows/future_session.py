@@ -54,7 +54,7 @@ class Session:
         self._backlog: deque[Submitted] = deque()
         self._handed = 0
         self.started = clock.perf_counter()
-        #: That of who has submitted first
+        #: The context of the first call of ``submit()``
         self.context = contextvars.copy_context()
         #: Whether nothing is waited for any more
         self.is_given_up = False

@@ -2,12 +2,14 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import threading
 
 import pytest
 
 from otelflow import INJECTED, Flow, flow, submit, task, unmapped
+from otelflow._core.flows import future_runners
 from otelflow.errors import NotSubmittable
 from support.spans import result
 
@@ -417,3 +419,36 @@ def test_in_trio_plain_tasks_are_submitted_and_coroutines_are_refused_with_the_c
 
     assert (value, unasked.result()) == (2, 1)
     assert [span.attributes["otelflow.run.result"] for span in spans.named("task abs")] == ["success"] * 2
+
+
+def test_two_threads_that_submit_first_at_the_same_time_share_one_runner_which_the_flow_ends(spans):
+    both = threading.Barrier(2)
+    made, closed = [], []
+
+    class Counting(future_runners.Inline):
+        def close(self):
+            closed.append(self)
+
+    class Runner:
+        def new_runner(self):
+            made.append(Counting())
+            return made[-1]
+
+    class Submits(Flow):
+        task_runner = Runner()
+
+        def __getattribute__(self, name):
+            if name == "task_runner" and threading.current_thread() is not threading.main_thread():
+                with contextlib.suppress(threading.BrokenBarrierError):
+                    both.wait(0.5)  # if both come here, both make a session
+            return super().__getattribute__(name)
+
+        def main(self):
+            contexts = [contextvars.copy_context() for _ in range(2)]
+            with concurrent.futures.ThreadPoolExecutor(2) as pool:
+                futures = [pool.submit(context.run, double.submit, 1) for context in contexts]
+                return [future.result().result() for future in futures]
+
+    assert Submits().execute().flow_return_value == [2, 2]
+    assert len(made) == 1
+    assert closed == made
