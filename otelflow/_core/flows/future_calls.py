@@ -195,19 +195,28 @@ class Call:
             future.add_done_callback(arrived)
 
     def _start(self) -> None:
-        broken = next((future for future in self.upstream if has_failed(future)), None) if self.upstream else None
+        broken = self._broken_upstream()
         if broken is not None:
-            self._skip(broken)
+            self.session.skip_in_turn(functools.partial(self._skip, broken))
         elif self.loop is not None:
             future_runners.start_on_loop(self)
         else:
             self.session.start(self)
 
+    def _broken_upstream(self) -> Future[Any] | None:
+        """Return the first future that it waits for and that has failed."""
+        return next((future for future in self.upstream if has_failed(future)), None) if self.upstream else None
+
     # The ways in which it ends
 
-    def help(self) -> None:
-        """Run it in this thread, if that is one of the runner's and would wait for one that may never come."""
-        if get_ident() in self.session.workers and not self.waits_for and self.loop is None:
+    def help(self, *, may_run: bool) -> None:
+        """Do what this thread would wait for itself: skip it, or run it if *may_run* and the thread is a runner's."""
+        if self.waits_for:
+            return
+        broken = self._broken_upstream()
+        if broken is not None:
+            self._skip(broken)
+        elif may_run and get_ident() in self.session.workers and self.loop is None:
             self.run()
 
     def run(self) -> None:
