@@ -178,16 +178,23 @@ def obstacle(order: _worker.Order, error: Exception) -> tuple[str, str]:
     return f"it cannot be sent ({safe_str(error, _TEXT)})", "send what pickle takes"
 
 
-def arrived(call: Any, text: bytes) -> None:
-    """End *call* with the report that *text* is: what it says happens in the flow."""
+def arrived(call: Any, pickled: bytes) -> None:
+    """End *call* with the report that came: what it says happens in the flow."""
     try:
-        report: _reports.Report = pickle.loads(text)  # noqa: S301 it comes from a process that this one has started
+        report: _reports.Report | str = pickle.loads(pickled)  # noqa: S301 a process that this one has started sent it
     except Exception as error:  # noqa: BLE001 foreign classes; who waits must not wait for ever
         reason = f"its report cannot be read here ({type_name(error)}: {safe_str(error, _TEXT)})"
         trouble = NotPortable(call.definition.name, reason, "return and raise what this process can import, too")
         call.context.run(call.end_unrun, Ending(semconv.ERROR, trouble))
         return
-    call.context.run(happen, call, report)
+    if isinstance(report, str):
+        reason = f"its arguments or its flow's data cannot be read there ({report})"
+        trouble = NotPortable(call.definition.name, reason, "send what that process can import, too")
+        call.context.run(call.end_unrun, Ending(semconv.ERROR, trouble))
+    elif not report.runs and report.error is not None:  # such as a function that cannot be imported there
+        call.context.run(call.end_unrun, Ending(semconv.ERROR, report.error))
+    else:
+        call.context.run(happen, call, report)
 
 
 def happen(call: Any, report: _reports.Report) -> None:

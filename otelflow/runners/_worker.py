@@ -23,7 +23,7 @@ from otelflow._core.process.process import State
 from otelflow._core.runs import observers
 from otelflow._core.runs.run import Run
 from otelflow._core.text.portable import portable
-from otelflow._core.text.safe_str import type_name
+from otelflow._core.text.safe_str import safe_str, type_name
 from otelflow.errors import NotPortable
 from otelflow.runners import _pickling, _reports, _tallies
 
@@ -31,6 +31,7 @@ from otelflow.runners import _pickling, _reports, _tallies
 CARRIER: Final = TraceContextTextMapPropagator()
 # Of so many tasks a worker remembers what they are.
 _MOST_DEFINITIONS: Final = 1_000
+_TEXT: Final = 300
 
 
 class Order(NamedTuple):
@@ -107,8 +108,11 @@ def _hold_interrupts() -> None:
 
 
 def run_order(pickled: bytes) -> bytes:
-    """Run an order and return the report of it, both as pickle has them."""
-    order: Order = pickle.loads(pickled)  # noqa: S301 it comes from the process that has started this one
+    """Run an order and return the report of it, both as pickle has them; or a text that says why it cannot be read."""
+    try:
+        order: Order = pickle.loads(pickled)  # noqa: S301 it comes from the process that has started this one
+    except Exception as error:  # noqa: BLE001 foreign classes, which may raise anything when they are made anew
+        return pickle.dumps(f"{type_name(error)}: {safe_str(error, _TEXT)}")
     report = contextvars.Context().run(_run, order)  # a forked process has inherited that of its parent
     try:
         return _pickling.dumps(report)

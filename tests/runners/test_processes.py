@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import pytest
 
@@ -32,6 +33,7 @@ from support.programs import python
 from support.remote_tasks import (
     CALLS,
     KeywordOnly,
+    OnlyThere,
     Refused,
     Unportable,
     die,
@@ -214,6 +216,24 @@ def test_a_report_that_cannot_be_read_here_is_an_error_and_nobody_waits_for_ever
     assert isinstance(error, NotPortable)
     assert "its report cannot be read here (LookupError: only there" in str(error)
     assert result(spans.one("task leave_unreadable")) == "error"
+
+
+def test_what_cannot_be_read_there_is_an_error_of_its_task_on_a_span_of_its_own(spans, monkeypatch):
+    module = types.ModuleType("only_here")
+    module.only_here = task(lambda: 1, task_name="only_here")
+    module.only_here.__module__, module.only_here.__qualname__ = "only_here", "only_here"
+    monkeypatch.setitem(sys.modules, "only_here", module)
+
+    @flow(task_runner=ProcessPoolTaskRunner(1, "spawn"))
+    def sends():
+        return double.submit(OnlyThere()).exception(), module.only_here.submit().exception()
+
+    argument, function = sends().execute().flow_return_value
+    assert isinstance(argument, NotPortable)
+    assert "cannot be read there (LookupError: only there); send what that process can import" in str(argument)
+    assert isinstance(function, ModuleNotFoundError)
+    assert result(spans.one("task double")) == "error"
+    assert result(spans.one("task only_here")) == "error"
 
 
 def test_a_task_that_keeps_its_errors_keeps_them_there_too(spans, runner):

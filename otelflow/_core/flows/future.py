@@ -28,8 +28,8 @@ class Submitted(Protocol):
     def run(self) -> None:
         """Run it in this thread, unless it has begun already."""
 
-    def help(self) -> None:
-        """Run it in this thread, if that would wait for itself otherwise."""
+    def help(self, *, may_run: bool) -> None:
+        """Skip it or, if *may_run*, run it in this thread, if that would wait for itself otherwise."""
 
     def cancelled(self) -> None:
         """Tell that it is cancelled, or stop it; the future is cancelled already."""
@@ -255,8 +255,7 @@ def _before_waiting(future: Future[Any], timeout: float | None) -> None:
         return
     if call.loop is not None and call.loop is running_loop():
         raise BlockedLoop(future.task_name)
-    if timeout is None:
-        call.help()
+    call.help(may_run=timeout is None)
 
 
 class FutureList(list[Future[R]]):

@@ -21,6 +21,7 @@ from otelflow._core.flows.future import (
 )
 from otelflow._core.flows.future_arguments import check_submittable, resolved, rows_of, upstream_of
 from otelflow._core.flows.future_session import Session
+from otelflow._core.process import forks
 from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import spans
@@ -39,6 +40,11 @@ class _Process(State):
 
     session: Session | None
 
+    def __init__(self) -> None:
+        #: Whoever begins a session holds it: two threads of a flow may submit first
+        self.lock = forks.new_lock()
+        super().__init__()
+
     def reset(self) -> None:
         """Have submitted nothing."""
         self.session = None
@@ -53,18 +59,21 @@ def session_here() -> Session:
     owner: Any = _process if run is None or run.flow_run is None else run.flow_run
     session: Session | None = owner.session
     if session is None or session.is_inherited:
-        definition = getattr(owner, "definition", None)  # none in the block of a flow
-        choice = None if owner is _process else _choice_of(owner.flow, definition)
-        runs_on_loop = owner is _process or getattr(definition, "kind", None) == _COROUTINE
-        flow_run = None if owner is _process else owner
-        new_runner: Any = functools.partial(future_runners.new_runner, choice)
-        if owner is _process:  # no flow waits for what is submitted there: the end of the process does
-            new_runner = functools.partial(
-                future_runners.Threads, concurrent.futures.ThreadPoolExecutor(None, _THREADS)
-            )
-        session = Session(new_runner, flow_run, runs_on_loop=runs_on_loop)
-        owner.session = session
+        with _process.lock:
+            session = owner.session
+            if session is None or session.is_inherited:
+                session = owner.session = _new_session(owner)
     return session
+
+
+def _new_session(owner: Any) -> Session:
+    """Return a session for *owner*, the run of a flow or the process."""
+    if owner is _process:  # no flow waits for what is submitted there: the end of the process does
+        new_runner = functools.partial(future_runners.Threads, concurrent.futures.ThreadPoolExecutor(None, _THREADS))
+        return Session(new_runner, None, runs_on_loop=True)
+    definition = getattr(owner, "definition", None)  # none in the block of a flow
+    new_runner_of_flow = functools.partial(future_runners.new_runner, _choice_of(owner.flow, definition))
+    return Session(new_runner_of_flow, owner, runs_on_loop=getattr(definition, "kind", None) == _COROUTINE)
 
 
 def _choice_of(flow: Any, definition: Any) -> Any:
@@ -186,19 +195,28 @@ class Call:
             future.add_done_callback(arrived)
 
     def _start(self) -> None:
-        broken = next((future for future in self.upstream if has_failed(future)), None) if self.upstream else None
+        broken = self._broken_upstream()
         if broken is not None:
-            self._skip(broken)
+            self.session.skip_in_turn(functools.partial(self._skip, broken))
         elif self.loop is not None:
             future_runners.start_on_loop(self)
         else:
             self.session.start(self)
 
+    def _broken_upstream(self) -> Future[Any] | None:
+        """Return the first future that it waits for and that has failed."""
+        return next((future for future in self.upstream if has_failed(future)), None) if self.upstream else None
+
     # The ways in which it ends
 
-    def help(self) -> None:
-        """Run it in this thread, if that is one of the runner's and would wait for one that may never come."""
-        if get_ident() in self.session.workers and not self.waits_for and self.loop is None:
+    def help(self, *, may_run: bool) -> None:
+        """Do what this thread would wait for itself: skip it, or run it if *may_run* and the thread is a runner's."""
+        if self.waits_for:
+            return
+        broken = self._broken_upstream()
+        if broken is not None:
+            self._skip(broken)
+        elif may_run and get_ident() in self.session.workers and self.loop is None:
             self.run()
 
     def run(self) -> None:

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import contextvars
+from _thread import get_ident
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -54,7 +55,7 @@ class Session:
         self._backlog: deque[Submitted] = deque()
         self._handed = 0
         self.started = clock.perf_counter()
-        #: That of who has submitted first
+        #: The context of the first call of ``submit()``
         self.context = contextvars.copy_context()
         #: Whether nothing is waited for any more
         self.is_given_up = False
@@ -63,6 +64,8 @@ class Session:
         self.unstarted: dict[int, Submitted] = {}
         #: The asyncio tasks of calls that run on a loop
         self.loop_tasks: set[Any] = set()
+        #: By thread: what it has yet to skip, as long as it skips something
+        self.skips: dict[int, deque[Callable[[], None]]] = {}
         #: The threads in which calls run now
         self.workers: set[int] = set()
         #: What a runner keeps of tasks, by the id of their definitions
@@ -124,6 +127,20 @@ class Session:
                 return
             call = self._backlog.popleft()
         self._hand(self.runner, call)
+
+    def skip_in_turn(self, skip: Callable[[], None]) -> None:
+        """Do *skip*, or leave it to the one that this thread is doing: a long chain that fails is no deep recursion."""
+        thread = get_ident()
+        waiting = self.skips.get(thread)
+        if waiting is not None:
+            waiting.append(skip)
+            return
+        waiting = self.skips[thread] = deque((skip,))
+        try:
+            while waiting:
+                waiting.popleft()()
+        finally:
+            del self.skips[thread]
 
     def cancel(self) -> None:
         """Cancel what has not begun, and what runs on a loop."""

@@ -2,13 +2,16 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import threading
 
 import pytest
 
 from otelflow import INJECTED, Flow, flow, submit, task, unmapped
-from otelflow.errors import NotSubmittable
+from otelflow._core.flows import future_runners
+from otelflow.errors import NotSubmittable, UpstreamFailed
+from otelflow.runners import ThreadPoolTaskRunner
 from support.spans import result
 
 
@@ -417,3 +420,80 @@ def test_in_trio_plain_tasks_are_submitted_and_coroutines_are_refused_with_the_c
 
     assert (value, unasked.result()) == (2, 1)
     assert [span.attributes["otelflow.run.result"] for span in spans.named("task abs")] == ["success"] * 2
+
+
+def test_two_threads_that_submit_first_at_the_same_time_share_one_runner_which_the_flow_ends(spans):
+    both = threading.Barrier(2)
+    made, closed = [], []
+
+    class Counting(future_runners.Inline):
+        def close(self):
+            closed.append(self)
+
+    class Runner:
+        def new_runner(self):
+            made.append(Counting())
+            return made[-1]
+
+    class Submits(Flow):
+        task_runner = Runner()
+
+        def __getattribute__(self, name):
+            if name == "task_runner" and threading.current_thread() is not threading.main_thread():
+                with contextlib.suppress(threading.BrokenBarrierError):
+                    both.wait(0.5)  # if both come here, both make a session
+            return super().__getattribute__(name)
+
+        def main(self):
+            contexts = [contextvars.copy_context() for _ in range(2)]
+            with concurrent.futures.ThreadPoolExecutor(2) as pool:
+                futures = [pool.submit(context.run, double.submit, 1) for context in contexts]
+                return [future.result().result() for future in futures]
+
+    assert Submits().execute().flow_return_value == [2, 2]
+    assert len(made) == 1
+    assert closed == made
+
+
+@pytest.mark.parametrize("ending", ["failure", "cancellation"])
+def test_a_chain_of_thousands_that_wait_for_what_fails_is_skipped_to_its_end(spans, ending):
+    begins = threading.Event()
+
+    def first():
+        begins.wait(30)
+        raise LookupError("first")
+
+    @flow(task_runner=ThreadPoolTaskRunner(1))
+    def chains():
+        running = task(first, task_name="first").submit()
+        futures = [double.submit(1, wait_for=[running])]
+        for _ in range(2_000):
+            futures.append(double.submit(1, wait_for=futures[-1:]))
+        if ending == "cancellation":
+            futures[0].cancel()
+        begins.set()
+        futures[-1].wait(60)
+        return futures[-1].done(), {future.done() for future in futures}
+
+    assert chains().execute().flow_return_value == (True, {True})
+    assert [result(span) for span in spans.named("task double")].count("skip") in (2_000, 2_001)
+
+
+def test_a_callback_may_wait_for_what_is_skipped_for_the_same_failure(spans):
+    begins = threading.Event()
+    errors = []
+
+    def first():
+        begins.wait(30)
+        raise LookupError("first")
+
+    @flow(task_runner=ThreadPoolTaskRunner(1))
+    def chains():
+        one = double.submit(task(first, task_name="first").submit())
+        two = double.submit(one)
+        one.add_done_callback(lambda _: errors.append(two.exception(timeout=20)))
+        begins.set()
+
+    chains().execute()
+
+    assert [type(error) for error in errors] == [UpstreamFailed]
