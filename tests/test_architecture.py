@@ -709,7 +709,6 @@ TESTED_ELSEWHERE = {
     "otelflow/_core/policies/loops.py": "tests/core/policies/test_retry.py",
     "otelflow/instrument/_instrumented.py": "tests/instrument/test_instrument.py",
     "otelflow/instrument/_site/sitecustomize.py": "tests/instrument/test_start.py",
-    "otelflow/instrument/_wrapping.py": "tests/instrument/test_instrument.py",
     "otelflow/integrations/_requests.py": "tests/integrations/test_asgi.py",
     "otelflow/integrations/_steps.py": "tests/integrations/test_wsgi.py",
     "otelflow/integrations/rq.py": "tests/stack/test_frameworks.py",

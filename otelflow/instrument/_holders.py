@@ -105,7 +105,7 @@ def near(module: types.ModuleType) -> list[types.ModuleType]:
     These are itself, what was imported since its import began, and the modules that it names: one may have an ``app``.
     """
     modules = list(sys.modules.values())
-    since = next((index for index, other in enumerate(modules) if other is module), 0)
+    since = next((index for index, neighbour in enumerate(modules) if neighbour is module), 0)
     return [*modules[since:], *(value for value in vars(module).values() if is_a(value, types.ModuleType))]
 
 
