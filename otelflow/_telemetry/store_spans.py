@@ -56,16 +56,17 @@ class StoreSpanProcessor(BoundedBatchSpanProcessor):
     def take(self, item: Any) -> None:
         """Write *item*, and count what became of it."""
         forks.notice()
-        tally, changed = self._tally, self.worker.changed
-        with changed:
-            tally.total += 1
-            is_late = self.worker.is_closed
-        is_stored = not is_late and self.exporter.export((item,)) is SpanExportResult.SUCCESS
-        with changed:
-            if is_stored:
-                tally.delivered += 1
-            else:
-                self._lose(1, "after_shutdown" if is_late else "export_failed")
+        is_late, result = self.worker.is_closed, None
+        try:
+            result = None if is_late else self.exporter.export((item,))
+        finally:  # it was made, also when Ctrl-C comes in between
+            tally = self._tally
+            with self.worker.changed:
+                tally.total += 1
+                if result is SpanExportResult.SUCCESS:
+                    tally.delivered += 1
+                elif is_late or result is not None:
+                    self._lose(1, "after_shutdown" if is_late else "export_failed")
         if self._pending_warnings:
             self._log_losses()
 

@@ -83,17 +83,19 @@ def _parts_of(span: ReadableSpan, *, is_open: bool, is_brief: bool) -> list[byte
     context = span.get_span_context()
     if context is None:
         raise ValueError("a span without a context has no ids")
-    parts = [_TRACE_ID, context.trace_id.to_bytes(16, "big"), _SPAN_ID, context.span_id.to_bytes(8, "big")]
-    if context.trace_state:
-        state = ",".join(f"{key}={value}" for key, value in context.trace_state.items())
+    trace_id, span_id, _, _, trace_state, _ = context  # its properties take a call each
+    parts = [_TRACE_ID, trace_id.to_bytes(16, "big"), _SPAN_ID, span_id.to_bytes(8, "big")]
+    if trace_state:
+        state = ",".join(f"{key}={value}" for key, value in trace_state.items())
         parts.append(field(0x1A, _utf8(state)))
     parent = span.parent
-    is_remote = parent is not None and parent.is_remote
+    is_remote = False
     if parent is not None:
-        parts += (_PARENT_ID, parent.span_id.to_bytes(8, "big"))
+        _, parent_id, is_remote, _, _, _ = parent
+        parts += (_PARENT_ID, parent_id.to_bytes(8, "big"))
     parts += (
         _text(0x2A, span.name),
-        _KINDS[span.kind.value],
+        _KINDS[span.kind._value_],  # without the calls of the property
         _TIMES.pack(_START_TAG, span.start_time or 0, _END_TAG, 0 if is_open else span.end_time or 0),
     )
     parts.append(_REMOTE_FLAGS if is_remote else _LOCAL_FLAGS)
@@ -122,7 +124,7 @@ def _parts_of(span: ReadableSpan, *, is_open: bool, is_brief: bool) -> list[byte
         code = bytes((0x18, status.status_code.value)) if status.status_code.value else b""
         parts.append(field(0x7A, field(0x12, _utf8(status.description)) + code))
     else:
-        parts.append(_STATUSES[status.status_code.value])
+        parts.append(_STATUSES[status.status_code._value_])
     return parts
 
 

@@ -187,6 +187,8 @@ def checksum(body: bytes) -> bytes:
 
 def varint(number: int, width: int = 1) -> bytes:
     """Return *number* in at least *width* bytes of base 128."""
+    if width == 1 and _MORE <= number < _MORE * _MORE:  # the length of nearly every record
+        return bytes((number & 0x7F | _MORE, number >> 7))
     encoded = bytearray()
     while number >= _MORE or len(encoded) < width - 1:
         encoded.append(number & 0x7F | _MORE)

@@ -61,8 +61,8 @@ def _is_unimportant(_: object) -> bool:
 
 
 # What is kept of a run: its tasks, and what most runs have none of
-_TASKS: Final[Bounds[Any]] = Bounds(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _has_failed)
-_RARE: Final[Bounds[Any]] = Bounds(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
+_TASKS: Final = Bounds(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _has_failed)
+_RARE: Final = Bounds(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
 
 
 class FlowState:

@@ -1,7 +1,7 @@
 """Keep a bounded part of what a run piles up, and say how much was left out."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Generic, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 from otelflow._core.process import forks
 
@@ -13,12 +13,12 @@ T = TypeVar("T")
 _lock: Final = forks.new_lock()
 
 
-class Bounds(Generic[T]):
+class Bounds:  # for items of any type: to make it generic takes a part of each import
     """What logs of one kind keep: the first *head*, the last *tail* and up to *important* important items."""
 
     __slots__ = ("head", "important", "is_important", "most", "tail")
 
-    def __init__(self, head: int, tail: int, important: int, is_important: Callable[[T], bool]) -> None:
+    def __init__(self, head: int, tail: int, important: int, is_important: Callable[[Any], bool]) -> None:
         self.head: Final = head
         self.tail: Final = tail
         self.most: Final = head + tail + tail // 4
@@ -36,7 +36,7 @@ class BoundedLog(Sequence[T]):
 
     __slots__ = ("_bounds", "_important", "_items", "_omitted")
 
-    def __init__(self, bounds: Bounds[T]) -> None:
+    def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
         self._items: list[T] = []  # the first and the last
         self._important: Sequence[T] = ()

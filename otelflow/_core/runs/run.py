@@ -53,7 +53,7 @@ class _Shelf:
     __slots__ = ("bounds", "has_states", "omitted")
 
     def __init__(self, head: int, tail: int, important: int, omitted: str, *, has_states: bool = False) -> None:
-        self.bounds: Bounds[Entry] = Bounds(head, tail, important, operator.attrgetter("is_important"))
+        self.bounds = Bounds(head, tail, important, operator.attrgetter("is_important"))
         self.omitted = omitted
         self.has_states = has_states  # an entry may come again, with another state
 
