@@ -110,6 +110,7 @@ def test_a_sample_fails_only_when_its_score_cannot_be_an_accident(killed, tried,
 
 
 @pytest.mark.skipif(not (run.ROOT / "otelflow").is_dir(), reason="no sources here: the wheel is tested")
+@pytest.mark.timeout(300)  # it reads all these files, fault by fault
 def test_every_equivalent_fault_is_there_still_and_says_why_nobody_can_notice_it():
     reasons = run.read_equivalents(run.EQUIVALENT.read_text())
     paths = {name.partition(" :: ")[0] for name in reasons}

@@ -48,7 +48,6 @@ class Base:
         (len, "len"),
         (lambda: None, "<lambda>"),
     ],
-    ids=str,
 )
 def test_a_body_is_called_by_its_name_whatever_is_around_it(body, name):
     assert name_of(body) == name
@@ -64,7 +63,6 @@ def test_a_body_is_called_by_its_name_whatever_is_around_it(body, name):
         ("x", "'x'"),
         ("x" * 100, "'" + "x" * 59),
     ],
-    ids=str,
 )
 def test_a_function_is_shown_by_its_name_and_any_other_value_as_it_is(value, description):
     assert description_of(value) == description
@@ -89,7 +87,6 @@ def test_a_function_is_shown_by_its_name_and_any_other_value_as_it_is(value, des
         (3, False),
         (None, False),
     ],
-    ids=str,
 )
 def test_what_can_be_called_with_one_value_is_a_function_of_it(function, is_one):
     assert takes_one(function) is is_one

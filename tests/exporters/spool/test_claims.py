@@ -226,6 +226,7 @@ def test_who_cannot_read_how_far_it_is_ships_nothing_and_holds_nothing(folder, m
 @pytest.mark.parametrize(
     ("name", "is_claimed"),
     [(OWN, True), (GONE, True), (f"20240101T000000.000000Z-{os.getppid()}-01234567.otlp", False)],
+    ids=["own", "of one that is gone", "of one that lives"],
 )
 def test_without_locks_who_has_written_a_segment_ships_it_while_it_lives(folder, monkeypatch, name, is_claimed):
     monkeypatch.setattr(claims, "lock", lambda _: None)

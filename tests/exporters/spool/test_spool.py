@@ -19,7 +19,7 @@ from otelflow.errors import ConfigurationError
 from otelflow_exporters._spool.shipper import Outcome
 from otelflow_exporters._spool.signals import LOG_RECORDS, METRICS, SPANS
 from otelflow_exporters._spool.spool import Spool
-from otelflow_exporters._store.ownership import open_store
+from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters.spool import SpoolSpanProcessor
 from support.programs import python, run_python, source_of
 from support.receivers import spans_of
@@ -820,3 +820,36 @@ def test_when_everything_has_arrived_the_end_leaves_no_thread(receiver, folder, 
 
     assert not thread.is_alive()
     assert counts_of(receiver) == {"sent": 1}
+
+
+def test_what_memory_has_no_room_for_is_lost_and_counted(receiver, monkeypatch):
+    monkeypatch.setattr("otelflow_exporters._spool.memory.LARGEST_MEMORY", 3_000)
+    processor = SpoolSpanProcessor(None)
+    processor._spool.worker.is_closed = True
+    tracer = provider_with(processor)
+    for _ in range(20):
+        tracer.start_span("span", attributes={"text": "x" * 500}).end()
+    kept = len(processor._spool._memory)
+    processor._spool.worker.is_closed = False
+    processor.shutdown()
+
+    assert 0 < kept < 10
+    assert processor.account == ("traces", "SpoolSpanProcessor", 20, kept, {"spool_full": 20 - kept})
+    assert counts_of(receiver) == {"span": kept}
+
+
+def test_of_a_segment_that_makes_room_what_was_sent_is_not_lost(receiver, folder, monkeypatch):
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4")
+    processor = SpoolSpanProcessor(folder)
+    spool = processor._spool
+    spool.worker.is_closed = True
+    tracer = provider_with(processor)
+    for _ in range(10):
+        tracer.start_span("span").end()
+    spool._ship()
+    with open_store(folder, kind="spool") as store:
+        (file,) = segment_files(store)
+        spool._count_removed(store, file)
+
+    assert processor.account == ("traces", "SpoolSpanProcessor", 10, 4, {"spool_full": 6})
+    processor.shutdown()
