@@ -168,4 +168,4 @@ class FlowRun(ExecutedRun):
             messages.print_traceback(ending.error)
         if self.settings.print_logs:
             has_colors = messages.shows_colors(sys.stdout)
-            sys.stdout.write("".join(messages.for_console(line, has_colors=has_colors) for line in state.log))
+            messages.to_stdout("".join(messages.for_console(line, has_colors=has_colors) for line in state.log))

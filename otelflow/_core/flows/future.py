@@ -24,12 +24,16 @@ class Submitted(Protocol):
     #: The event loop that runs it, if that is what it is for
     loop: Any
     future: "Future[Any]"
+    upstream: "list[Future[Any]]"
 
     def run(self) -> None:
         """Run it in this thread, unless it has begun already."""
 
     def help(self, *, may_run: bool) -> None:
         """Skip it or, if *may_run*, run it in this thread, if that would wait for itself otherwise."""
+
+    def help_here(self, *, may_run: bool) -> None:
+        """Do as ``help`` when what it waits for has ended."""
 
     def cancelled(self) -> None:
         """Tell that it is cancelled, or stop it; the future is cancelled already."""

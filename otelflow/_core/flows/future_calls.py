@@ -13,6 +13,7 @@ from otelflow._core.flows import future_runners
 from otelflow._core.flows.future import (
     Future,
     FutureList,
+    Submitted,
     failure_of,
     has_failed,
     running_loop,
@@ -211,8 +212,27 @@ class Call:
 
     def help(self, *, may_run: bool) -> None:
         """Do what this thread would wait for itself: skip it, or run it if *may_run* and the thread is a runner's."""
-        if self.waits_for:
+        if may_run and get_ident() in self.session.workers:
+            self._help_upstream()
+        elif self.waits_for:
             return
+        self.help_here(may_run=may_run)
+
+    def _help_upstream(self) -> None:
+        """Run what it waits for, or wait for that: all threads of a runner may wait as this one does."""
+        calls: list[Submitted] = [self]
+        while calls:
+            future = next((future for future in calls[-1].upstream if not future.done()), None)
+            if future is not None and future.call is not None:
+                calls.append(future.call)
+            elif future is not None:
+                concurrent.futures.wait([future])
+            elif (call := calls.pop()) is not self:
+                call.help_here(may_run=True)
+                concurrent.futures.wait([call.future])
+
+    def help_here(self, *, may_run: bool) -> None:
+        """Do as ``help`` when what it waits for has ended."""
         broken = self._broken_upstream()
         if broken is not None:
             self._skip(broken)
@@ -296,7 +316,8 @@ class Call:
         if self.group is not None:
             self.group.ended(result or semconv.ERROR)
         self.args, self.kwargs, self.upstream, self.run_of_task, self.loop_task = (), {}, [], None, None
-        if error is not None and not isinstance(error, UpstreamFailed) and not is_cancellation(error):
+        is_failure = error is not None and not isinstance(error, UpstreamFailed) and not is_cancellation(error)
+        if is_failure and self.session.flow_run is not None:  # the end of the flow tells of it
             self.session.failures.append(future)
         settle(future, value, error)
         self.session.forget(self)

@@ -55,8 +55,8 @@ class Session:
         self._backlog: deque[Submitted] = deque()
         self._handed = 0
         self.started = clock.perf_counter()
-        #: The context of the first call of ``submit()``
-        self.context = contextvars.copy_context()
+        #: The context of the first call of ``submit()``; none is kept for the life of the process
+        self.context = contextvars.Context() if flow_run is None else contextvars.copy_context()
         #: Whether nothing is waited for any more
         self.is_given_up = False
         #: By the id of the call: the futures of what has not ended, and the calls that have not begun
@@ -194,9 +194,13 @@ class Session:
     async def cancel_async(self, error: BaseException) -> None:
         """Cancel what has not begun or runs on a loop, and wait for the rest, as the flow ends with *error*."""
         self.cancel()
+        has_ended = False
         if type(error) is not GeneratorExit:  # it may not wait
             with contextlib.suppress(BaseException):  # *error* comes out; who cancels once more waits no longer
                 await self.end_async()
+                has_ended = True
+        if not has_ended:  # else the end of the run would wait, and the loop with it
+            self.give_up()
 
     async def end_async(self) -> None:
         """Wait until everything has ended, while the loop goes on; ``end`` is still to be called."""

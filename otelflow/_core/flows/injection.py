@@ -226,7 +226,9 @@ def _class_of(annotation: Any, function: Callable[..., Any]) -> type | None:
     """Return the class that *annotation* names (``Flow``, ``"Flow"``, ``Flow | None``), if it names one."""
     holder = type("holder", (), {"__annotations__": {"it": annotation}})
     try:
-        resolved = typing.get_type_hints(holder, getattr(function, "__globals__", {}))["it"]
+        # Whose annotations they are: what a decorator, or functools.partial, makes of it has other names around it.
+        plain = inspect.unwrap(plain_function(inspect.unwrap(function)))
+        resolved = typing.get_type_hints(holder, getattr(plain, "__globals__", {}))["it"]
     except Exception:  # noqa: BLE001 an annotation may be any expression, also one that is never defined
         return None
     members = typing.get_args(resolved) if typing.get_origin(resolved) in _UNIONS else (resolved,)

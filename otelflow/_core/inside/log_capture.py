@@ -7,6 +7,7 @@ what its own level would have held back reaches no handler of the program.
 
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
@@ -34,7 +35,11 @@ class _Taken(threading.local):
     A mark on the record itself would be a field that the program's own handlers write out.
     """
 
-    record: logging.LogRecord | None = None
+    record: "weakref.ref[logging.LogRecord] | None" = None  # a record may hold the frames of an exception
+
+    def holds(self, record: logging.LogRecord) -> bool:
+        """Tell whether *record* was taken last."""
+        return self.record is not None and self.record() is record
 
 
 _taken: Final = _Taken()
@@ -51,7 +56,7 @@ class _RunLoggerHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take *record*, and let the root's handlers have it as if the logger were an ordinary one."""
-        _taken.record = record
+        _taken.record = weakref.ref(record)
         root = logging.getLogger()
         is_shown = False
         if record.levelno >= _capture.own_level(root):
@@ -189,10 +194,10 @@ def _wrap(original: _CallHandlers) -> _CallHandlers:
         is_shown = not _capture.own_levels or record.levelno >= _capture.own_level(logger)
         if is_shown:
             original(logger, record)
-        if record.name.partition(".")[0] in _OF_TELEMETRY or _taken.record is record:
+        if record.name.partition(".")[0] in _OF_TELEMETRY or _taken.holds(record):
             return
         if _capture.is_captured(logger):
-            _taken.record = record
+            _taken.record = weakref.ref(record)
             _take(record, printed=is_shown and (logger.hasHandlers() or _is_for_last_resort(record)))
 
     return callHandlers

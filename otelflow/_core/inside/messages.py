@@ -207,7 +207,20 @@ def for_console(line: Line, *, has_colors: bool) -> str:
 
 def to_stderr(text: str) -> None:
     """Write *text* to stderr, if that takes it."""
+    _write(sys.stderr, text)
+
+
+def to_stdout(text: str) -> None:
+    """Write *text* to stdout, if that takes it."""
+    _write(sys.stdout, text)
+
+
+def _write(stream: Any, text: str) -> None:
     try:
-        sys.stderr.write(text)
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            encoding = stream.encoding or "ascii"
+            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     except (OSError, ValueError, AttributeError):
-        return  # stderr is closed, or there is none; what was to be said is kept elsewhere
+        return  # it is closed, or there is none; what was to be said is kept elsewhere

@@ -3,13 +3,15 @@
 import asyncio
 import dataclasses
 import functools
+import io
 import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from otelflow import Flow, Flow_Run__Config, flow, task
-from otelflow._core.process import clock
+from otelflow._core.process import clock, losses
 from support.flows import ASYNC_LEAF, LEAF, add, async_leaf, leaf, total
 from support.spans import texts
 
@@ -346,3 +348,18 @@ def test_an_id_of_the_time_is_not_ahead_of_it(monkeypatch):
     monkeypatch.setattr(clock, "time_ns", lambda: 1_700_000_028_999_999_999)
 
     assert Flow().set_flow_id__time_now().flow_id == "flow_id__2023-11-14__22-13-48__999999999"
+
+
+def test_lines_are_printed_also_where_stdout_takes_ascii_only(spans, monkeypatch):
+    content = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding="ascii"))
+
+    @flow(flow_config=Flow_Run__Config(print_logs=True))
+    def menu(this_flow):
+        this_flow.log_info("café")
+
+    menu().execute()
+    sys.stdout.flush()
+
+    assert "caf\\xe9" in content.getvalue().decode()
+    assert losses.dropped == {}

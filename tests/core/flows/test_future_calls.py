@@ -4,7 +4,9 @@ import asyncio
 import concurrent.futures
 import contextlib
 import contextvars
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -497,3 +499,103 @@ def test_a_callback_may_wait_for_what_is_skipped_for_the_same_failure(spans):
     chains().execute()
 
     assert [type(error) for error in errors] == [UpstreamFailed]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_tasks_that_submit_dependent_tasks_do_not_wait_for_each_other(threads):
+    @task
+    def first(number):
+        return number + 1
+
+    @task
+    def second(number):
+        return number * 2
+
+    @task
+    def third(number):
+        return number - 1
+
+    @task
+    def outer(number):
+        return third.submit(second.submit(first.submit(number))).result()
+
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+
+        @flow(task_runner=pool)
+        def nested():
+            return outer.map(range(16)).result()
+
+        run = Waiting(nested().execute).result()
+
+    assert run.flow_return_value == [2 * number + 1 for number in range(16)]
+
+
+class Waiting:
+    """What a call returns that might hang."""
+
+    def __init__(self, call):
+        self.values = []
+        self.thread = threading.Thread(target=lambda: self.values.append(call()), daemon=True)
+        self.thread.start()
+
+    def result(self):
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+        return self.values[0]
+
+
+def test_what_fails_outside_of_any_flow_is_not_kept(spans):
+    class Payload:
+        pass
+
+    payloads = weakref.WeakSet()
+
+    @task
+    def fails():
+        payload = Payload()
+        payloads.add(payload)
+        raise ValueError
+
+    for _ in range(3):
+        assert isinstance(fails.submit().exception(10), ValueError)
+    gc.collect()
+
+    assert len(payloads) <= 1, "the thread of the pool may have the last one"
+
+
+@pytest.mark.parametrize("how", ["cancelled twice", "closed"])
+def test_an_async_flow_that_is_cancelled_twice_or_closed_blocks_no_loop(how):
+    may_go_on = threading.Event()
+    begun = threading.Event()
+
+    @task
+    def slow():
+        begun.set()
+        return may_go_on.wait(30)
+
+    @flow
+    async def submits():
+        slow.submit()
+        await asyncio.sleep(30)
+
+    async def main():
+        run = (
+            asyncio.ensure_future(submits().execute_async()) if how == "cancelled twice" else submits().execute_async()
+        )
+        if how == "closed":
+            run.send(None)
+            await asyncio.to_thread(begun.wait, 30)
+            run.close()
+            return
+        await asyncio.to_thread(begun.wait, 30)
+        run.cancel()
+        await asyncio.sleep(0.05)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+    try:
+        Waiting(lambda: asyncio.run(main())).result()
+        assert not may_go_on.is_set()
+    finally:
+        may_go_on.set()

@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import functools
+import importlib
 import types
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Optional
@@ -402,3 +403,22 @@ def test_arguments_that_do_not_fit_never_reach_the_body_of_a_checked_injection()
     assert injection.fill((1,), {"b": 2}, named, {}) == {"b": 2}
     with pytest.raises(UnfillableParameter, match="flow 'pair' cannot be called: missing a required argument: 'b'"):
         injection.fill((1,), {}, named, {})
+
+
+def test_texts_as_annotations_are_read_where_the_function_stands(tmp_path, monkeypatch):
+    (tmp_path / "keeping.py").write_text(
+        "import functools\ndef keep(f):\n    @functools.wraps(f)\n    def kept(*a, **k):\n        return f(*a, **k)\n"
+        "    return kept\n"
+    )
+    (tmp_path / "owned.py").write_text(
+        "from __future__ import annotations\nimport functools\n"
+        "from keeping import keep\nfrom otelflow import Flow, flow, task\n"
+        "@task\n@keep\ndef wrapped(owner: Flow):\n    return owner.flow_name\n"
+        "def plain(word, owner: Flow):\n    return word + owner.flow_name\n"
+        "partial = task(functools.partial(plain, 'x'), task_name='partial')\n"
+        "@flow\ndef outer():\n    return wrapped(), partial()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    owned = importlib.import_module("owned")
+
+    assert owned.outer().execute().flow_return_value == ("outer", "xouter")

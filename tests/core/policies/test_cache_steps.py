@@ -245,7 +245,8 @@ print(slow(7))
 
 def start(folder, *arguments, **keywords):
     file = folder / "program.py"
-    file.write_text(PROGRAM)
+    if not file.exists():  # another process may be reading it
+        file.write_text(PROGRAM)
     return subprocess.Popen([sys.executable, file, folder, *arguments], stdout=subprocess.PIPE, text=True, **keywords)
 
 
