@@ -163,8 +163,8 @@ class SpoolSpanProcessor(SpanProcessor):
 
     def _tell_of_open(self) -> None:
         """Give a sign of life of what is open."""
+        self._write_news()  # also where all has ended: who collects the news would keep them
         if self._starts.records:
-            self._write_news()
             self._spool.writer.touch()
 
     def _write_news(self) -> None:

@@ -92,8 +92,11 @@ def _add_spool(provider: _Provider, exporter: str) -> None:
     from otelflow_exporters.spool import SpoolSpanProcessor  # noqa: PLC0415
 
     directory = spool_of(exporter)
-    news = SpoolNews()
     on_loss = functools.partial(losses.lost, "traces")
+    if directory is None:  # nothing is known of others, and nobody will know what was open here
+        provider.add_span_processor(SpoolSpanProcessor(None, exporter=exporter, on_loss=on_loss))
+        return
+    news = SpoolNews()
     provider.add_span_processor(
         SpoolSpanProcessor(directory, exporter=exporter, on_loss=on_loss, news=news.take, on_recovery=tell_of_lost_runs)
     )

@@ -43,7 +43,7 @@ class Worker:
         self.shutdown_timeout = shutdown_timeout
         self.is_closed = False
         self.begin()
-        forks.begin_anew(self, Worker.begin)
+        forks.begin_anew(self, type(self).begin)
         shutdown.deliver_together(self)
 
     def begin(self) -> None:
