@@ -19,7 +19,7 @@ from otelflow._telemetry.accounts import KeepsAccounts
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow._telemetry.id_generator import SystemIdGenerator
 from otelflow.errors import ConfigurationError
-from otelflow_exporters._otlp.endpoint import exporter_names, is_otlp, new_exporter
+from otelflow_exporters._otlp.endpoint import exporter_names, is_otlp
 from otelflow_exporters._otlp.resource import KeepsInstanceId, encodable, with_instance_id
 
 if TYPE_CHECKING:
@@ -82,8 +82,7 @@ def new_provider(service_name: str | None) -> TracerProvider:
         if has_spool(name):
             _add_spool(provider, name)
         else:
-            exporter, answer = new_exporter("traces", name)
-            provider.add_span_processor(BoundedBatchSpanProcessor(exporter, answer=answer))
+            provider.add_span_processor(BoundedBatchSpanProcessor.to(name))
     return provider
 
 
