@@ -1,6 +1,7 @@
 """Let spans wait in files until they have arrived."""
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
 
 from otelflow._core.process import forks
 from otelflow._core.process.ledger import Account
-from otelflow._core.text.own_logger import own_logger
+from otelflow._core.text.own_logger import log, own_logger
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._spool.batches import start_record, with_events
 from otelflow_exporters._spool.signals import SPANS
@@ -132,6 +133,7 @@ class SpoolSpanProcessor(SpanProcessor):
                 return
         with contextlib.suppress(OSError):  # its end says so
             spool.write(record)
+        spool.untold.tell()
         if spool.worker.thread is None:
             spool.worker.start_thread()
 
@@ -161,8 +163,8 @@ class SpoolSpanProcessor(SpanProcessor):
 
     def _tell_of_open(self) -> None:
         """Give a sign of life of what is open."""
+        self._write_news()  # also where all has ended: who collects the news would keep them
         if self._starts.records:
-            self._write_news()
             self._spool.writer.touch()
 
     def _write_news(self) -> None:
@@ -175,8 +177,8 @@ class SpoolSpanProcessor(SpanProcessor):
                     record = start_record(encode_span(with_events(span, events)))
                     size += len(record)
                     self._write_open(span_id, record)
-        except Exception as error:  # what a span of any program holds; its end holds all of it
-            _logger.debug("What has happened in open spans could not be written", exc_info=error)
+        except Exception as error:  # noqa: BLE001 what a span of any program holds; its end holds all of it
+            log(_logger, logging.DEBUG, "What has happened in open spans could not be written", error=error)
 
     def _write_open(self, span_id: int, record: bytes) -> None:
         with self._lock:  # not after its end, which would open it again

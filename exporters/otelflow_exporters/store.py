@@ -1,5 +1,6 @@
 """Keep finished spans in files on this machine."""
 
+import logging
 import os
 from collections.abc import Sequence
 from datetime import timedelta
@@ -7,7 +8,7 @@ from datetime import timedelta
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from otelflow._core.text.own_logger import own_logger
+from otelflow._core.text.own_logger import log, own_logger
 from otelflow.errors import StoreUnreadable
 from otelflow_exporters._otlp.encoder import encode_spans
 from otelflow_exporters._store.limits import store_directory, store_limits
@@ -116,7 +117,7 @@ class StoreSpanExporter(SpanExporter):
                 self._writer.append(record)
                 return True
         except Exception as error:  # noqa: BLE001 - as of ended spans; a full disk is told when those come
-            _logger.debug("Open runs could not be noted: %s", error)
+            log(_logger, logging.DEBUG, "Open runs could not be noted: %s", error)
         return False
 
     def prune(self) -> None:
@@ -164,9 +165,11 @@ class StoreSpanExporter(SpanExporter):
         if not writer.count_dropped(count):
             return
         if isinstance(reason, StoreUnreadable):
-            _logger.warning("%s. Until then spans are counted and lost (said once)", reason)
+            log(_logger, logging.WARNING, "%s. Until then spans are counted and lost (said once)", reason)
             return
-        _logger.warning(
+        log(
+            _logger,
+            logging.WARNING,
             "The trace store %s does not take spans: %s. They are counted and lost; "
             "set OTELFLOW_STORE to another directory, or to off (said once)",
             self.directory,

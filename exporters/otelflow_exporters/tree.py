@@ -1,5 +1,6 @@
 """Print every finished trace as a tree in the terminal."""
 
+import logging
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TextIO
@@ -9,7 +10,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otelflow._core.process import forks
 from otelflow._core.text.hints import error_text
-from otelflow._core.text.own_logger import own_logger
+from otelflow._core.text.own_logger import log, own_logger
 from otelflow._core.text.safe_str import safe_str
 from otelflow.errors import MissingExtra
 from otelflow_exporters._otlp.model import Span, from_any
@@ -89,7 +90,9 @@ class TreeSpanExporter(SpanExporter):
             try:
                 print_trace(trace.spans, file=self._file or sys.stderr, width=self._width, note=trace.note)
             except Exception as error:  # noqa: BLE001 - a closed pipe or an odd span must not break the program
-                _logger.warning(
+                log(
+                    _logger,
+                    logging.WARNING,
                     "A trace could not be printed: %s",
                     error_text(type(error).__name__, safe_str(error, _LONGEST_REASON)),
                 )

@@ -9,8 +9,9 @@ know no time limit. This one has the same queue, batches and ``OTEL_BSP_*`` vari
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Final, NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, Final, NamedTuple, Self
 
 from opentelemetry.sdk.environment_variables import (
     OTEL_BLRP_EXPORT_TIMEOUT,
@@ -29,13 +30,13 @@ from otelflow._core.process.environment import positive_integer
 from otelflow._core.process.ledger import Account, Tally
 from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker, uninstrumented
 from otelflow._core.text.redaction import recorded
-from otelflow_exporters._otlp.endpoint import CURE, ExportStatus
+from otelflow._telemetry.halving import Halving
+from otelflow_exporters._otlp.endpoint import CURE, ExportStatus, is_otlp, new_exporter
 
 # How long a program waits for room in the queue while the exporter works, before it loses the oldest item.
 _ROOM_SECONDS: Final = 2.0
 # What an exporter raises for an item that cannot be written as bytes, and will never be
 _ENCODING_ERRORS: Final = (ValueError, TypeError, OverflowError, AttributeError)
-_MOST_HALVINGS: Final = 200
 _NAME_LENGTH: Final = 100
 # How long a program that cannot have a thread leaves an exporter alone that has failed.
 _RETRY_SECONDS: Final = 5.0
@@ -81,17 +82,25 @@ _WARNINGS: Final = {
 class BoundedBatchProcessor:
     """Hands what it takes to *exporter* in batches on a thread of its own, which starts with the first item.
 
-    *answer* is what is heard of the exporter's endpoint, if it has one. Raises ConfigurationError for a variable of the
-    signal that is no number.
+    *answer* is what is heard of the exporter's endpoint, if it has one; *renew* makes both anew in a forked child.
+    Raises ConfigurationError for a variable of the signal that is no number.
     """
 
     queue_options: ClassVar[QueueOptions] = SPAN_QUEUE
 
     def __init__(
-        self, exporter: Any, *, schedule_delay_millis: int = 5_000, answer: ExportStatus | None = None
+        self,
+        exporter: Any,
+        *,
+        schedule_delay_millis: int = 5_000,
+        answer: ExportStatus | None = None,
+        renew: Callable[[], tuple[Any, ExportStatus]] | None = None,
     ) -> None:
         self.exporter = exporter
         self._answer = answer or ExportStatus()
+        self._renew = renew
+        self._is_inherited = False
+        self._inherited: list[Any] = []
         self._capacity = positive_integer(self.queue_options.queue, 2_048)
         self._batch_size = min(positive_integer(self.queue_options.batch, 512), self._capacity)
         self.worker = Worker(
@@ -102,11 +111,27 @@ class BoundedBatchProcessor:
             / 1_000,
         )
         self._begin()
-        forks.begin_anew(self, BoundedBatchProcessor._begin)  # after the worker: each has its own part
+        forks.begin_anew(self, BoundedBatchProcessor._begin_in_child)  # after the worker: each has its own part
         shutdown.deliver_before_child_ends(self, BoundedBatchProcessor.shutdown)
 
+    @classmethod
+    def to(cls, name: str, *, schedule_delay_millis: int = 5_000) -> Self:
+        """Return what delivers to the exporter called *name*. Raises ConfigurationError."""
+        renew = partial(new_exporter, cls.queue_options.name, name)
+        exporter, answer = renew()
+        # Another one may have a file, which it would begin anew.
+        renew_in_child = renew if is_otlp(name) else None
+        return cls(exporter, schedule_delay_millis=schedule_delay_millis, answer=answer, renew=renew_in_child)
+
+    def _begin_in_child(self) -> None:
+        """Leave to the parent what it had, and its connection: what a child sends there would come in between."""
+        self._begin()
+        if self._renew is not None:
+            self._inherited.append(self.exporter)  # not even destroyed: its end would be sent on that connection
+            self._is_inherited = True
+
     def _begin(self) -> None:
-        """Start with nothing queued; a forked child does so too, since the parent delivers what it had."""
+        """Start with nothing queued."""
         self._queue: deque[Any] = deque()
         self._tally = Tally()
         self._last_export_worked = True  # the exporter delivered the last batch that it was given
@@ -201,7 +226,7 @@ class BoundedBatchProcessor:
         if not is_in_time or self._failures != failures:
             return False
         seconds = max(0.0, deadline - clock.monotonic())
-        return _succeeds(lambda: self.exporter.force_flush(round(seconds * 1_000)), seconds)
+        return self._is_inherited or _succeeds(lambda: self.exporter.force_flush(round(seconds * 1_000)), seconds)
 
     def shutdown(self) -> None:
         """Deliver what is queued within a bounded time; what is still there then is lost, counted and said."""
@@ -219,6 +244,8 @@ class BoundedBatchProcessor:
             if left:
                 self._lose(left, "shutdown")
         self._log_losses()
+        if self._is_inherited:
+            return
         with shutdown.waiting():
             _succeeds(self.exporter.shutdown, shutdown.seconds_left(self.worker.shutdown_timeout))
 
@@ -275,7 +302,7 @@ class BoundedBatchProcessor:
 
         One bad item costs itself only: a batch that can never be delivered is halved until that item is alone.
         """
-        lost, halving = 0, _Halving(batch)
+        lost, halving = 0, Halving(batch)
         for piece in halving.pieces():
             if halving.has_begun and self.worker.is_closed and clock.monotonic() > self.worker.deadline:
                 lost += len(piece)
@@ -297,15 +324,19 @@ class BoundedBatchProcessor:
 
     def _export_once(self, batch: list[Any]) -> tuple[int, bool]:
         """Export *batch*; return how many items of it were lost, and whether trying again would lose them again."""
-        answer, exporter = self._answer, type(self.exporter).__name__
+        exporter = type(self.exporter).__name__
         dropped_before = getattr(self.exporter, "dropped", None)
-        answer.reset()
+        self._answer.reset()
         try:
             with uninstrumented():
+                if self._is_inherited and self._renew is not None:
+                    self.exporter, self._answer = self._renew()
+                    self._is_inherited = False
+                answer = self._answer
                 result = self.exporter.export(batch)
         except Exception as error:  # noqa: BLE001 an exporter is foreign code
             losses.warn_once(f"export {type(self.exporter)}", "%s raised", exporter, error=error)
-            return len(batch), answer.is_for_good or isinstance(error, _ENCODING_ERRORS)
+            return len(batch), self._answer.is_for_good or isinstance(error, _ENCODING_ERRORS)
         if getattr(result, "name", "") != "SUCCESS":  # of either signal's enumeration
             # An exporter that counts what it lost knows better than "the whole batch".
             lost = len(batch)
@@ -332,31 +363,6 @@ class BoundedBatchProcessor:
             self._tally.delivered += count - rejected
             if rejected:
                 self._lose(rejected, "rejected")
-
-
-class _Halving:
-    """The pieces of one batch that are still to be exported, in order, and how much more may be tried."""
-
-    def __init__(self, batch: list[Any]) -> None:
-        self._rest = [batch]
-        # An endpoint that refuses everything is found out on the way down to the first item and the one beside it.
-        self._failures_left = 2 * len(batch).bit_length() + 2
-        self.has_begun = self.has_succeeded = False
-
-    def pieces(self) -> Iterator[list[Any]]:
-        """Yield what is to be exported, until nothing is left."""
-        while self._rest:
-            yield self._rest.pop()
-
-    def halve(self, piece: list[Any]) -> bool:
-        """Have both halves of *piece* exported, unless too much has failed; tell whether they will be."""
-        self._failures_left -= 1
-        if self._failures_left < (-_MOST_HALVINGS if self.has_succeeded else 0):
-            return False
-        middle = len(piece) // 2
-        self._rest += (piece[middle:], piece[:middle])
-        self.has_begun = True
-        return True
 
 
 class BoundedBatchSpanProcessor(BoundedBatchProcessor, SpanProcessor):

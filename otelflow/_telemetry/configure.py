@@ -108,9 +108,7 @@ class Telemetry:
         is_delivered = True
         # A network that hangs costs no stored trace.
         for target in (self.store_processor, self.provider, self.logs):
-            flush = getattr(target, "force_flush", None)
-            if flush is not None:
-                is_delivered = bool(flush(left_millis())) and is_delivered
+            is_delivered = _is_flushed(target, left_millis()) and is_delivered
         return (self.metrics is None or self.metrics.flush(left_millis() / 1_000)) and is_delivered
 
     def shutdown(self) -> None:
@@ -218,8 +216,13 @@ def force_flush(timeout_millis: int = 30_000) -> bool:
     telemetry = _configured.telemetry
     if telemetry is not None:
         return telemetry.force_flush(timeout_millis)
-    flush = getattr(trace.get_tracer_provider(), "force_flush", None)
+    return _is_flushed(trace.get_tracer_provider(), timeout_millis)
+
+
+def _is_flushed(provider: object, timeout_millis: int) -> bool:
+    """Deliver what is queued at *provider*, and tell whether it did; one that cannot be asked to has."""
     try:
+        flush = getattr(provider, "force_flush", None)
         return flush is None or flush(timeout_millis) is not False
     except Exception as error:  # noqa: BLE001 a provider is foreign code
         losses.warn_once("flush", "The tracer provider of the application cannot deliver: %s", error)

@@ -16,7 +16,7 @@ from otelflow._telemetry.accounts import KeepsAccounts
 from otelflow._telemetry.batches import LOG_RECORD_QUEUE, BoundedBatchProcessor, QueueOptions
 from otelflow._telemetry.traces import has_spool, spool_of
 from otelflow.errors import ConfigurationError
-from otelflow_exporters._otlp.endpoint import exporter_names, new_exporter
+from otelflow_exporters._otlp.endpoint import exporter_names
 from otelflow_exporters._otlp.resource import KeepsInstanceId
 
 # What was said can be read a second later, as with OpenTelemetry's own processor.
@@ -71,8 +71,7 @@ def _processor_for(name: str) -> LogRecordProcessor:
         directory = None if spool is None else spool / LOG_RECORDS.folder
         on_loss = functools.partial(losses.lost, "logs")
         return SpoolLogRecordProcessor(directory, exporter=name, on_loss=on_loss)
-    exporter, answer = new_exporter("logs", name)
-    return BoundedBatchLogRecordProcessor(exporter, schedule_delay_millis=_DELAY_MILLIS, answer=answer)
+    return BoundedBatchLogRecordProcessor.to(name, schedule_delay_millis=_DELAY_MILLIS)
 
 
 def use_logs(resource: Resource) -> LoggerProvider | None:

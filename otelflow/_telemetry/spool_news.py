@@ -26,8 +26,8 @@ class SpoolNews(observers.Observer):
         self._runs: dict[int, Run] = {}
 
     def entry_added(self, run: Run, entry: Entry) -> None:
-        """Remember *run*."""
-        if len(self._runs) < _MOST_RUNS:
+        """Remember *run*, if there will be anything to tell."""
+        if run.is_recording and len(self._runs) < _MOST_RUNS:
             self._runs[id(run)] = run
 
     def take(self) -> list[tuple[int, list[Event]]]:

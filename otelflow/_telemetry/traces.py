@@ -19,7 +19,7 @@ from otelflow._telemetry.accounts import KeepsAccounts
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow._telemetry.id_generator import SystemIdGenerator
 from otelflow.errors import ConfigurationError
-from otelflow_exporters._otlp.endpoint import exporter_names, is_otlp, new_exporter
+from otelflow_exporters._otlp.endpoint import exporter_names, is_otlp
 from otelflow_exporters._otlp.resource import KeepsInstanceId, encodable, with_instance_id
 
 if TYPE_CHECKING:
@@ -82,8 +82,7 @@ def new_provider(service_name: str | None) -> TracerProvider:
         if has_spool(name):
             _add_spool(provider, name)
         else:
-            exporter, answer = new_exporter("traces", name)
-            provider.add_span_processor(BoundedBatchSpanProcessor(exporter, answer=answer))
+            provider.add_span_processor(BoundedBatchSpanProcessor.to(name))
     return provider
 
 
@@ -92,8 +91,11 @@ def _add_spool(provider: _Provider, exporter: str) -> None:
     from otelflow_exporters.spool import SpoolSpanProcessor  # noqa: PLC0415
 
     directory = spool_of(exporter)
-    news = SpoolNews()
     on_loss = functools.partial(losses.lost, "traces")
+    if directory is None:  # nothing is known of others, and nobody will know what was open here
+        provider.add_span_processor(SpoolSpanProcessor(None, exporter=exporter, on_loss=on_loss))
+        return
+    news = SpoolNews()
     provider.add_span_processor(
         SpoolSpanProcessor(directory, exporter=exporter, on_loss=on_loss, news=news.take, on_recovery=tell_of_lost_runs)
     )

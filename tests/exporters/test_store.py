@@ -321,3 +321,22 @@ def test_any_opentelemetry_program_can_use_it_by_name(tmp_path):
     )
 
     assert [one.name for one in StoredTraces(tmp_path / "store").summaries()] == ["GET /"], result.stderr
+
+
+def test_a_log_handler_that_raises_does_not_reach_the_program(program, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    exporter = StoreSpanExporter(tmp_path / "file" / "store")
+
+    class Broken(logging.Handler):
+        def emit(self, record):
+            raise ZeroDivisionError(record.getMessage())
+
+    handler = Broken()
+    logging.getLogger().addHandler(handler)
+    try:
+        result = exporter.export(program.trace())
+        reference = exporter.payloads.keep(b"large")
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+    assert (result, reference, exporter.dropped) == (FAILURE, None, 3)

@@ -123,6 +123,7 @@ class GrpcReceiver:
     def __init__(self):
         self.trace_requests = []
         self.metadata = []
+        self.peers = []
         self.answer = ExportTraceServiceResponse()
         self.code = None
         self.details = ""
@@ -137,6 +138,7 @@ class GrpcReceiver:
             def Export(self, request, context):  # noqa: N802 the name is the protocol's
                 receiver.trace_requests.append(request)
                 receiver.metadata.append(dict(context.invocation_metadata()))
+                receiver.peers.append(context.peer())
                 if receiver.code is not None:
                     context.abort(receiver.code, receiver.details)
                 return receiver.answer

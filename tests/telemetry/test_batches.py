@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import multiprocessing
+import os
 import sys
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -1261,3 +1263,114 @@ def test_a_child_of_a_parent_that_waits_for_its_exporter_delivers_its_own(small,
 
     assert (tmp_path / "names").read_text() == "True ['0', '1', '2']"
     assert exporter.names == ["0", "1", "0", "1"]
+
+
+# In a forked child
+
+FORKED = """
+    import os, sys
+    import otelflow
+
+    telemetry = otelflow.configure(events=sys.argv[1])
+
+    @otelflow.flow
+    def work():
+        print("said")
+
+    def run():
+        work().execute()
+        return telemetry.force_flush(20_000)
+
+    before = run()
+    child = os.fork()
+    if child == 0:
+        is_sent = run()
+        telemetry.shutdown()
+        os._exit(0 if is_sent and not telemetry.dropped else 1)
+    status = os.waitpid(child, 0)[1]
+    print(before, os.waitstatus_to_exitcode(status), run(), telemetry.dropped)
+    """
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("signal", ["traces", "logs"])
+def test_without_a_spool_a_forked_child_sends_on_a_connection_of_its_own(signal):
+    peers = []
+
+    class Kept(BaseHTTPRequestHandler):
+        """Keeps its connections open, and remembers whose a request was."""
+
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path == f"/v1/{signal}":
+                peers.append(self.client_address)
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Kept)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        done = python(
+            FORKED,
+            options=(),
+            arguments=["log" if signal == "logs" else "span"],
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{server.server_port}",
+            OTELFLOW_SPOOL="off",
+        )
+    finally:
+        server.shutdown()
+        server.server_close()
+
+    assert done.stdout.splitlines()[-1] == "True 0 True {}", done.stderr
+    assert peers[0] == peers[-1], "the parent goes on with its own"
+    assert len(set(peers)) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_without_a_spool_a_forked_child_has_a_grpc_channel_of_its_own():
+    with GrpcReceiver() as receiver:
+        done = python(
+            FORKED,
+            options=(),
+            arguments=["span"],
+            OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+            OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
+            OTELFLOW_SPOOL="off",
+        )
+
+    assert done.stdout.splitlines()[-1] == "True 0 True {}", done.stderr
+    assert receiver.peers[0] == receiver.peers[-1], "the parent goes on with its own"
+    assert len(set(receiver.peers)) == 2
+
+
+def test_a_child_that_has_sent_nothing_leaves_the_exporter_of_its_parent_alone():
+    exporter, of_child = Counting(), Counting()
+    processor = BoundedBatchSpanProcessor(exporter, renew=lambda: (of_child, ExportStatus()))
+    processor._begin_in_child()
+    is_flushed = processor.force_flush(1_000)
+    processor.shutdown()
+
+    assert (is_flushed, exporter.flushes, exporter.ends) == (True, [], 0)
+    assert (of_child.flushes, of_child.ends) == ([], 0)
+
+
+def test_what_a_child_cannot_connect_for_is_lost_and_counted(dropped):
+    def refuse():
+        raise ConfigurationError("OTEL_EXPORTER_OTLP_PROTOCOL is nothing")
+
+    exporter = Counting()
+    processor = BoundedBatchSpanProcessor(exporter, renew=refuse)
+    processor._begin_in_child()
+    spans_through(processor, 2)
+    is_flushed = processor.force_flush(10_000)
+    processor.shutdown()
+
+    assert (is_flushed, exporter.sizes) == (False, [])
+    assert processor.account.dropped == {"export_failed": 2}

@@ -852,6 +852,18 @@ def test_a_flush_arrived_if_every_part_did_and_asks_all_of_them(targets, late):
     assert [len(part.flushes) for part in parts(targets)] == [1] * 4
 
 
+@pytest.mark.parametrize("raising", range(3))
+def test_a_provider_that_raises_at_a_flush_costs_the_program_and_the_others_nothing(targets, raising, caplog):
+    def broken(_timeout_millis):
+        raise ZeroDivisionError("of the host")
+
+    parts(targets)[raising].force_flush = broken
+
+    assert targets.force_flush() is False
+    assert [len(part.flushes) for part in parts(targets)] == [number != raising for number in range(4)]
+    assert "of the host" in caplog.text
+
+
 def test_a_flush_of_what_there_is_has_arrived():
     assert Telemetry(trace.NoOpTracerProvider(), is_host=True).force_flush() is True
 

@@ -12,7 +12,7 @@ from otelflow import semconv
 from otelflow._core.process import forks
 from otelflow._core.runs import observers
 from otelflow._telemetry.spool_news import SpoolNews, tell_of_lost_runs
-from support.programs import run_python, source_of, start
+from support.programs import python, run_python, source_of, start
 from support.receivers import OtlpReceiver
 
 PROGRAM = """
@@ -112,6 +112,39 @@ def test_runs_that_have_ended_are_not_kept(spans):
     assert len(news._runs) == 1_000
     assert news.take() == []
     assert len(news._runs) == 0
+
+
+@pytest.mark.parametrize("spool", ["memory", "auto"])
+@pytest.mark.parametrize("sampler", ["always_on", "always_off"])
+def test_a_program_keeps_no_run_that_has_ended_wherever_its_spans_wait(tmp_path, spool, sampler):
+    with OtlpReceiver() as receiver:
+        done = python(
+            """
+                import gc
+                import otelflow
+                from otelflow._core.runs.run import Run
+
+                telemetry = otelflow.configure()
+
+                @otelflow.flow
+                def talk():
+                    print("said")
+
+                for _ in range(1_200):
+                    talk().execute()
+                telemetry.force_flush(60_000)
+                gc.collect()
+                print(sum(isinstance(kept, Run) for kept in gc.get_objects()) < 10)
+            """,
+            cwd=tmp_path,
+            OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+            OTEL_TRACES_SAMPLER=sampler,
+            OTELFLOW_SPOOL=spool,
+            OTELFLOW_SPOOL_DIR=tmp_path / "spool",
+        )
+
+    assert done.stdout.splitlines()[-1] == "True", done.stderr
+    assert len(receiver.spans) == (1_200 if sampler == "always_on" else 0)
 
 
 def test_a_lost_run_is_told_to_observers_and_what_is_none_is_not():

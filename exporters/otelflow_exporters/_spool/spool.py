@@ -13,7 +13,6 @@ from otelflow._core.process.files import Folder, StoredFile, is_running
 from otelflow._core.process.ledger import Account
 from otelflow._core.process.once import OncePerTree
 from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker
-from otelflow._core.text.own_logger import own_logger
 from otelflow.errors import ConfigurationError, StoreUnreadable
 from otelflow_exporters._otlp.sender import Sender, new_sender
 from otelflow_exporters._spool.answers import Answers
@@ -24,12 +23,11 @@ from otelflow_exporters._spool.leftovers import remove_old
 from otelflow_exporters._spool.memory import LARGEST_MEMORY, Memory
 from otelflow_exporters._spool.shipper import Outcome, Shipper
 from otelflow_exporters._spool.signals import Signal
+from otelflow_exporters._spool.untold import Untold, told
 from otelflow_exporters._store.limits import Limits, absolute
 from otelflow_exporters._store.ownership import open_store, writer_of
 from otelflow_exporters._store.records import LARGEST_RECORD, framed
 from otelflow_exporters._store.writer import SegmentWriter
-
-_logger = own_logger("otelflow_exporters.spool")
 
 # How often the time of a segment shows that its process is alive
 _SIGN_SECONDS: Final = 1.0
@@ -110,7 +108,7 @@ class Spool:
             on_loss=self._count_loss,
             own=lambda: self.writer.segments,
             check=self._check,
-            on_told=self._on_told,
+            on_told=lambda traces: told(self._on_told, traces),
             signal=self._signal,
         )
 
@@ -120,6 +118,7 @@ class Spool:
         self._ended = 0  # items of this process
         self._done = 0  # those of them that need not be sent any more
         self._lost: Counter[str] = Counter()  # those of them that will not arrive
+        self.untold = Untold(self._lock)
         self._memory = Memory(self._signal)
         self._is_answer_noted = self._is_tidy = False
         self._idle_until = 0.0
@@ -189,7 +188,8 @@ class Spool:
             raise
 
     def send_soon(self) -> None:
-        """Let it be sent when a batch is there, or after a moment."""
+        """Let it be sent when a batch is there, or after a moment; tell what was lost. Not to be called locked."""
+        self.untold.tell()
         worker = self.worker
         if worker.thread is None:
             if not self.is_shut_down:
@@ -231,12 +231,13 @@ class Spool:
         if vanished := count_vanished(self._folder, self.writer.segments, self._shipper.sent_of):
             self._lose("vanished", vanished)
         if self.waiting:
-            _logger.warning(
+            self.untold.warn(
                 "%s in the spool %s%s: the next process that uses it, or 'otelflow ship', sends what waits",
                 f"1 {self._signal.item} waits" if self.waiting == 1 else f"{self.waiting:,} {self._signal.item}s wait",
                 self.directory,
                 f" for {self._shipper.failure}" if self._shipper.failure else "",
             )
+        self.untold.tell()
 
     def _deliver_last(self) -> bool:
         """Send what waits while that goes on; tell whether everything was sent."""
@@ -269,7 +270,7 @@ class Spool:
         if surplus:
             self._lose("spool_full", surplus)
         if error is not None and self._warnings.is_first("memory"):
-            _logger.warning(
+            self.untold.warn(
                 "%ss wait in memory, %s MB at most, and are lost with the process: %s (said once)",
                 self._signal.item.capitalize(),
                 LARGEST_MEMORY >> 20,
@@ -288,15 +289,15 @@ class Spool:
             is_first = not self.dropped[reason] and self._warnings.is_first(f"lost {reason}")
             self.dropped[reason] += count
         if self._on_loss is not None:
-            self._on_loss(reason, count)
+            self.untold.add(self._on_loss, reason, count)
         if is_first:
             place = self._sender.status.place if self._sender is not None else ""
-            _logger.warning(
+            self.untold.warn(
                 "%ss are lost: %s (%s; said once for each reason)",
                 self._signal.item.capitalize(),
                 reason,
                 place or self.directory,
-                exc_info=error,
+                error=error,
             )
 
     def _count_removed(self, folder: Folder, file: StoredFile) -> None:
@@ -322,6 +323,12 @@ class Spool:
 
     def _ship(self) -> bool:
         """Send one batch, if there is anything to send; tell whether more may be left."""
+        try:
+            return self._ship_batch()
+        finally:
+            self.untold.tell()
+
+    def _ship_batch(self) -> bool:
         self._tidy()
         self._idle_until = clock.monotonic() + _SIGN_SECONDS  # unless something happens: others may send it
         if self._shipper is not None and self._memory:
@@ -331,10 +338,10 @@ class Spool:
             outcome = self._look() if self._shipper is None else self._shipper.ship()
         except OSError:  # of the folder: writing to it has failed, too, and said why
             return False
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 it is said, and what waits is not lost
             if self._shipper is not None:
                 self._shipper.not_before = clock.monotonic() + _LONG_SECONDS
-            _logger.warning("The spool %s could not be read further; it is tried again", self.directory, exc_info=error)
+            self.untold.warn("The spool %s could not be read further; it is tried again", self.directory, error=error)
             return False
         with self._lock:
             self._done += outcome.own

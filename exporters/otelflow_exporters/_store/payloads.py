@@ -1,12 +1,13 @@
 """Artifact payloads that are too big for a span event, kept whole and found by their content."""
 
 import hashlib
+import logging
 import re
 from pathlib import Path
 from typing import Final
 
 from otelflow._core.process.files import Folder
-from otelflow._core.text.own_logger import own_logger
+from otelflow._core.text.own_logger import log, own_logger
 from otelflow_exporters._store.limits import Limits, store_limits
 from otelflow_exporters._store.ownership import LARGEST_PAYLOAD, open_payloads, open_store
 from otelflow_exporters._store.pruning import prune
@@ -76,7 +77,7 @@ class Payloads:
     def _warn(self, reason: str) -> None:
         if not self._has_warned:
             self._has_warned = True
-            _logger.warning("A payload could not be kept in %s: %s (said once)", self._directory, reason)
+            log(_logger, logging.WARNING, "A payload could not be kept in %s: %s (said once)", self._directory, reason)
 
 
 def _read(payloads: Folder, digest: str) -> bytes | None:

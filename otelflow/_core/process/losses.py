@@ -1,11 +1,12 @@
 """What telemetry lost or got wrong: counted here, said once in the log, never raised."""
 
+import logging
 from collections import Counter
 from typing import Final
 
 from otelflow._core.process import forks
 from otelflow._core.process.process import State
-from otelflow._core.text.own_logger import own_logger
+from otelflow._core.text.own_logger import log, own_logger
 
 logger: Final = own_logger("otelflow")
 
@@ -82,7 +83,4 @@ def warn_once(key: str, message: str, *args: object, error: BaseException | None
         if key in _losses.warned or len(_losses.warned) >= _MOST_WARNINGS:
             return
         _losses.warned.add(key)
-    try:
-        logger.warning(message, *args, exc_info=error)
-    except Exception:  # noqa: BLE001 a handler is foreign code, and there is nowhere left to log that it raised
-        return
+    log(logger, logging.WARNING, message, *args, error=error)

@@ -10,10 +10,12 @@ from opentelemetry import context as otel_context
 # The name is private for want of a better place (says its comment); every exporter and instrumentation uses it.
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
-from otelflow._core.process import clock, forks, shutdown
+from otelflow._core.process import clock, forks, losses, shutdown
 
 #: How long the end of a process may be kept up, unless the user says otherwise
 SHUTDOWN_SECONDS: Final = 4.5
+# How long a worker does nothing after an exception: what is due then is due for ever.
+_PAUSE_SECONDS: Final = 1.0
 # A piece of work that ends in time may take a moment to say so.
 _JOIN_SECONDS: Final = 0.3
 
@@ -21,7 +23,7 @@ _JOIN_SECONDS: Final = 0.3
 class Worker:
     """Calls *work* on a daemon thread: after ``wake()``, when *is_due*, every *interval* seconds, and at the end.
 
-    *work* does one piece, must not raise, and returns whether more may be left: after ``wake()`` or ``close()`` it is
+    *work* does one piece, and returns whether more may be left: after ``wake()`` or ``close()`` it is
     called again until it returns False. *interval* is in seconds (None: only when woken or due), *shutdown_timeout* is
     how many seconds ``close()`` takes at most. A forked child begins anew, without a thread. ``changed`` is the lock,
     and the condition, of whatever the worker and its owner share.
@@ -41,7 +43,7 @@ class Worker:
         self.shutdown_timeout = shutdown_timeout
         self.is_closed = False
         self.begin()
-        forks.begin_anew(self, Worker.begin)
+        forks.begin_anew(self, type(self).begin)
         shutdown.deliver_together(self)
 
     def begin(self) -> None:
@@ -109,7 +111,7 @@ class Worker:
         # closes itself, or is closed before its thread has started.
         with shutdown.waiting():
             if thread is None or thread is threading.current_thread() or thread.ident is None:
-                while self._work():
+                while self._is_more_left():
                     pass
                 return True
             thread.join(shutdown.seconds_left(self.shutdown_timeout + _JOIN_SECONDS))
@@ -117,12 +119,22 @@ class Worker:
 
     # On the worker's thread
 
+    def _is_more_left(self) -> bool:
+        """Work, and tell whether more may be left; after an exception, not before a pause."""
+        try:
+            return self._work()
+        except Exception as error:  # noqa: BLE001 without its thread, nothing would be delivered any more
+            losses.warn_once(f"worker {type(error)}", "What works in the background raised; it goes on", error=error)
+        with self.changed:
+            self.changed.wait_for(lambda: self.is_closed, _PAUSE_SECONDS)
+        return False
+
     def _run(self) -> None:
         while True:
             with self.changed:
                 self.changed.wait_for(lambda: self.is_closed or self.is_behind or self._is_due(), self._interval)
                 is_closed, wakes = self.is_closed, self._wakes
-            is_done = not self._work()
+            is_done = not self._is_more_left()
             with self.changed:
                 if is_done:
                     self._answered_wakes = wakes

@@ -39,3 +39,14 @@ def own_logger(name: str) -> logging.Logger:
     logger = logging.getLogger(name)
     logger.addFilter(_filter)
     return logger
+
+
+def log(logger: logging.Logger, level: int, message: str, *args: object, error: BaseException | None = None) -> None:
+    """Log *message*, whatever the handlers of the program do with it. Not to be called with a lock held.
+
+    A handler may end a span, for which it would need the lock that waits for the handler's own.
+    """
+    try:
+        logger.log(level, message, *args, exc_info=error, stacklevel=2)
+    except Exception:  # noqa: BLE001 a handler is foreign code, and there is nowhere left to log that it raised
+        return

@@ -222,7 +222,7 @@ def _data(family: Family, since: int, now: int) -> export.DataT:
             dict(zip(metric.labels, sample.labels, strict=True)),
             since,
             now,
-            sample.value if metric.kind == "gauge" else int(sample.value),
+            sample.value if metric.kind == "gauge" or metric.unit == "s" else int(sample.value),
             _exemplars([sample.exemplar]),
         )
         for sample in samples

@@ -272,3 +272,38 @@ def test_what_a_thread_that_has_not_begun_would_do_is_done_by_who_closes(monkeyp
 
     assert worker.close()
     assert pile.done == [threading.current_thread()] * 2
+
+
+def test_a_thread_whose_work_raises_goes_on_after_a_pause(caplog):
+    calls = []
+
+    def work():
+        calls.append(threading.current_thread())
+        if len(calls) == 1:
+            raise ZeroDivisionError("at work")
+        return False
+
+    worker = Worker(work, is_due=lambda: len(calls) < 3)
+    worker.start_thread()
+    wait_for(lambda: calls)
+    time.sleep(0.1)  # in which thousands would come without the pause
+    calls_meanwhile = len(calls)
+    is_in_time = worker.flush(10)
+
+    assert (calls_meanwhile, is_in_time) == (1, True)
+    assert len(calls) > 1
+    assert set(calls) == {worker.thread}
+    assert "ZeroDivisionError: at work" in caplog.text
+    assert worker.close()
+
+
+def test_a_close_whose_work_raises_comes_to_its_end(caplog):
+    def work():
+        raise ZeroDivisionError("at work")
+
+    without, with_thread = Worker(work), Worker(work)
+    with_thread.start_thread()
+
+    assert without.close()
+    assert with_thread.close()
+    assert "ZeroDivisionError: at work" in caplog.text

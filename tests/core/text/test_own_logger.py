@@ -8,7 +8,7 @@ import otelflow
 import otelflow_exporters
 from otelflow import Flow_Run__Config, flow, task
 from otelflow._core.process import losses
-from otelflow._core.text.own_logger import own_logger
+from otelflow._core.text.own_logger import log, own_logger
 
 HOSTILE = "a\x1b]0;title\x07b\r\n2026-01-01 ERROR forged\u202e\u2028c\U000e0068d"
 CLEANED = "ab 2026-01-01 ERROR forgedcd"
@@ -136,3 +136,21 @@ def test_whatever_of_ours_logs_does_it_by_such_a_logger():
         '_requests.py: logging.getLogger("otelflow")',  # this very logger, by public names
     }
     assert isinstance(losses.logger.filters[0], logging.Filter)
+
+
+def test_what_a_handler_raises_stays_there_and_a_record_names_the_place_that_logs(logger, caplog):
+    class Broken(logging.Handler):
+        def emit(self, record):
+            raise ZeroDivisionError(record.getMessage())
+
+    handler = Broken()
+    logger.addHandler(handler)
+    try:
+        log(logger, logging.WARNING, "said")
+    finally:
+        logger.removeHandler(handler)
+    log(logger, logging.WARNING, "said %s", "twice", error=ValueError("why"))
+
+    assert caplog.messages[-1] == "said twice"
+    assert "ValueError: why" in caplog.text
+    assert caplog.records[-1].filename == Path(__file__).name

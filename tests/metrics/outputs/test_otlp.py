@@ -10,6 +10,7 @@ import weakref
 from types import SimpleNamespace
 
 import pytest
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExportResult
 from opentelemetry.sdk.resources import Resource
 
@@ -166,6 +167,28 @@ def test_a_forked_child_makes_an_exporter_of_its_own(receiver):
     done = python(body, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, OTELFLOW_SPOOL="off")
 
     assert done.stdout == "True True\n", done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_the_ledger_of_a_forked_child_tells_of_its_own_deliveries(receiver):
+    body = """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        chosen = metrics.use("otlp")
+        for _ in range(3):
+            chosen.flush(10)
+        before = chosen.output.account
+        child = os.fork()
+        if child == 0:
+            account = chosen.output.account
+            print(before.total >= 3, account.total, account.delivered, flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+    """
+
+    done = python(body, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, OTELFLOW_SPOOL="off")
+
+    assert done.stdout == "True 0 0\n", done.stderr
 
 
 def test_the_last_numbers_wait_for_the_next_process_where_the_endpoint_takes_none():
@@ -437,6 +460,18 @@ def test_each_number_becomes_a_point_with_its_labels_times_and_exemplar(monkeypa
     assert not metrics[semconv.FLOW_RUNS_IN_PROGRESS].data.is_monotonic
     for name in (semconv.FLOW_RUNS, semconv.FLOW_RUNS_IN_PROGRESS, semconv.FLOW_RUN_DURATION):
         assert metrics[name].data.aggregation_temporality == AggregationTemporality.CUMULATIVE
+
+
+def test_seconds_are_exported_with_their_fraction_and_counts_are_whole():
+    waits = Snapshot([], [], {}, {}, {}, 1_700_000_000.5, limit_waits={"db": 2}, limit_seconds={"db": 0.3})
+
+    encoded = encode_metrics(to_otlp(waits, Resource({})))
+
+    metrics = {metric.name: metric for metric in encoded.resource_metrics[0].scope_metrics[0].metrics}
+    (seconds,) = metrics[semconv.LIMIT_WAIT].sum.data_points
+    (count,) = metrics[semconv.LIMIT_PASSES].sum.data_points
+    assert (seconds.as_double, seconds.WhichOneof("value")) == (0.3, "as_double")
+    assert (count.as_int, count.WhichOneof("value")) == (2, "as_int")
 
 
 @pytest.fixture
