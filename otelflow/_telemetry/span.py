@@ -6,8 +6,8 @@ the span: each is a slot, a constant, or made at its first look. ``sdk_spans`` s
 
 import copy
 import operator
+from _thread import RLock
 from collections.abc import Callable, Mapping, Sequence
-from threading import RLock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 

@@ -1,7 +1,7 @@
 """Make the spans of runs, as the SDK's tracer would: its sampler, ids, resource, limits, scope and processors."""
 
+from _thread import RLock  # that of threading is a function of Python, which takes as long again
 from collections.abc import Callable, Mapping
-from threading import RLock
 from typing import Any, Final
 
 from opentelemetry.context import Context

@@ -53,10 +53,10 @@ def _as_counted(flows: Iterable[Declared]) -> tuple[Declared, ...]:
     counted: dict[str, Declared] = {}
     for flow in flows:
         name = label(flow.name)
-        other = counted.setdefault(name, flow)
-        if other.objective != flow.objective:
+        first = counted.setdefault(name, flow)
+        if first.objective != flow.objective:
             raise ConfigurationError(
-                f"The flows {other.name!r} and {flow.name!r} are counted as one, {name!r}, and promise different "
+                f"The flows {first.name!r} and {flow.name!r} are counted as one, {name!r}, and promise different "
                 "things: give each a name without ids and dates, of at most 120 characters, or the same objective"
             )
     return tuple(
