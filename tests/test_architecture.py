@@ -579,6 +579,7 @@ OF_STATE = ("otelflow._core.process.process", FORKS)
 # A module, and why it makes a lock of its own
 OWN_LOCKS = {
     "otelflow._core.flows.future": "each future has one, as the standard library's own have",
+    "otelflow._telemetry.span": "what the SDK's own spans are made of has one",
     "otelflow._telemetry.span_maker": "each span has one, as the SDK's own spans have",
 }
 

@@ -48,8 +48,8 @@ _PARENTS: Final = (
     SpanContext(_TRACE_ID, 2, True, TraceFlags(3), _STATE),
     SpanContext(_TRACE_ID, 2, True, TraceFlags(0)),
 )
-# The SDK's spans always have something to call there.
-_MAY_BE_NONE: Final = "_record_end_metrics"
+# The SDK's spans always have something to call at their end, and a lock that a signal handler waits for in vain.
+_MAY_DIFFER: Final = frozenset({"_record_end_metrics", "_lock"})
 _lock: Final = forks.new_lock()
 
 
@@ -175,7 +175,7 @@ def _difference_of(span: Any, own: Any, *, is_whole: bool) -> str:
         if type(own) is not RunSpan or dict(_public_parts(span)) != dict(_public_parts(own)):
             return "what is exported"
         for name, part in vars(span).items():
-            if name != _MAY_BE_NONE and type(getattr(own, name)) is not type(part):
+            if name not in _MAY_DIFFER and type(getattr(own, name)) is not type(part):
                 return name
             if name == "_attributes" and _state_of(part) != _state_of(getattr(own, name)):
                 return name

@@ -6,6 +6,7 @@ the span: each is a slot, a constant, or made at its first look. ``sdk_spans`` s
 
 import copy
 import operator
+from _thread import RLock
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -30,8 +31,6 @@ from otelflow._core.process import clock
 from otelflow._telemetry.processors import Processors
 
 if TYPE_CHECKING:
-    from threading import Lock
-
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import Tracer
     from opentelemetry.sdk.trace.id_generator import IdGenerator
@@ -58,7 +57,11 @@ class Origin:
     def bounded(self, attributes: Mapping[str, Any] | None) -> BoundedAttributes:
         """Return *attributes* as the SDK keeps them, by its rules."""
         limits = self.limits
-        return BoundedAttributes(limits.max_span_attributes, attributes, False, limits.max_span_attribute_length)
+        bounded: Any = BoundedAttributes(
+            limits.max_span_attributes, attributes, False, limits.max_span_attribute_length
+        )
+        bounded._lock = RLock()  # an older SDK's is one for which a signal handler would wait
+        return bounded  # type: ignore[no-any-return]
 
 
 def _room(most: int | None, longest: int | None) -> float:
@@ -130,6 +133,13 @@ def _bounded(span: "RunSpan") -> BoundedAttributes:
     return bounded
 
 
+def _list(most: int | None) -> Any:
+    """Return a list of the SDK that a signal handler may write into while it is written into."""
+    entries: Any = BoundedList(most)
+    entries._lock = RLock()
+    return entries
+
+
 class RunSpan(SdkSpan):
     """A span of a run; its attributes are in a plain dictionary until somebody reads them."""
 
@@ -148,7 +158,7 @@ class RunSpan(SdkSpan):
 
     _context: SpanContext
     _is_plain: bool  # nobody has read or written the attributes but this class
-    _lock: "Lock"
+    _lock: Any  # a re-entrant one, other than the SDK says
     _origin: Origin
     _plain: dict[str, Any]
     _resource: "Resource"
@@ -160,8 +170,8 @@ class RunSpan(SdkSpan):
     _record_end_metrics: Callable[[], None] | None = None
     _has_lists = False
     _attributes: Any = _LazyPart(_bounded, "_is_plain", value=False)
-    _events: Any = _LazyPart(lambda span: BoundedList(span._origin.limits.max_events), "_has_lists")
-    _links: Any = _LazyPart(lambda span: BoundedList(span._origin.limits.max_links), "_has_lists")
+    _events: Any = _LazyPart(lambda span: _list(span._origin.limits.max_events), "_has_lists")
+    _links: Any = _LazyPart(lambda span: _list(span._origin.limits.max_links), "_has_lists")
     _instrumentation_info: Any = _LazyPart(lambda span: span._origin.tracer.instrumentation_info)
     _instrumentation_scope: Any = _LazyPart(lambda span: span._origin.tracer._instrumentation_scope)
     _limits: Any = _LazyPart(lambda span: span._origin.limits)

@@ -1,7 +1,7 @@
 """Make the spans of runs, as the SDK's tracer would: its sampler, ids, resource, limits, scope and processors."""
 
+from _thread import RLock  # that of threading is a function of Python, which takes as long again
 from collections.abc import Callable, Mapping
-from threading import Lock
 from typing import Any, Final
 
 from opentelemetry.context import Context
@@ -174,7 +174,7 @@ class RunSpanMaker:
         span._start_time = start_time
         span._end_time = None
         span._resource = self._tracer.resource  # another one in a forked child
-        span._lock = Lock()
+        span._lock = RLock()  # a signal handler that writes on the span may come while it is held
         span._origin = origin
         if is_clean and len(values) <= origin.room:
             span._is_plain = True

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -116,7 +117,7 @@ def spool_of(exporter: str) -> Path | None:
     try:
         return spool_directory(settings().spool, settings().spool_dir, exporter)
     except ConfigurationError as error:
-        if settings().spool_dir:
+        if settings().spool_dir or sys.platform == "win32":  # which has no spool in files, home or not
             raise
         losses.warn_once("spool", "Spans wait in memory, 16 MB at most, and are lost with the process: %s", error)
         return None

@@ -10,8 +10,9 @@ from otelflow._core.flows import declared
 from otelflow._core.flows.declared import Declared
 from otelflow._core.process import process
 from otelflow._core.text.hints import suggestion
+from otelflow._core.text.labels import label
 from otelflow._importing import import_for_user, is_file, load_file
-from otelflow.errors import TargetNotFound
+from otelflow.errors import ConfigurationError, TargetNotFound
 
 
 class _Imports(process.State):
@@ -33,7 +34,8 @@ _imports: Final = _Imports()
 def flows_of(modules: Iterable[str]) -> tuple[Declared, ...]:
     """Import *modules*, names or paths of files, and return the flows that they and what they import declare, by name.
 
-    Raises TargetNotFound or TargetNotImportable, which name the module and what is wrong with it.
+    Each has the name under which metrics count it. Raises TargetNotFound or TargetNotImportable, which name the module
+    and what is wrong with it, and ConfigurationError where flows that are counted as one promise different things.
     """
     flows: dict[str, Declared] = {}
     for place in [modules] if isinstance(modules, str) else modules:
@@ -44,7 +46,23 @@ def flows_of(modules: Iterable[str]) -> tuple[Declared, ...]:
         names = _imports.flows.setdefault(place, set())
         names.update(flow.name for flow in now if id(flow) not in before)
         flows |= {flow.name: flow for flow in now if flow.name in names or f"{flow.module}.".startswith(f"{module}.")}
-    return tuple(flows[name] for name in sorted(flows))
+    return _as_counted(flows[name] for name in sorted(flows))
+
+
+def _as_counted(flows: Iterable[Declared]) -> tuple[Declared, ...]:
+    counted: dict[str, Declared] = {}
+    for flow in flows:
+        name = label(flow.name)
+        first = counted.setdefault(name, flow)
+        if first.objective != flow.objective:
+            raise ConfigurationError(
+                f"The flows {first.name!r} and {flow.name!r} are counted as one, {name!r}, and promise different "
+                "things: give each a name without ids and dates, of at most 120 characters, or the same objective"
+            )
+    return tuple(
+        flow if flow.name == name else Declared(name, flow.module, flow.buckets, flow.objective, flow.description)
+        for name, flow in sorted(counted.items())
+    )
 
 
 def _import(place: str) -> str:

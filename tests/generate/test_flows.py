@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from otelflow._core.flows import declared
-from otelflow.errors import TargetNotFound, TargetNotImportable
+from otelflow.errors import ConfigurationError, TargetNotFound, TargetNotImportable
 from otelflow.generate import generate_alerts
 from otelflow.generate._flows import flows_of
 
@@ -108,3 +108,39 @@ def test_a_misspelt_module_of_a_package_is_told_its_name(tmp_path, monkeypatch, 
 def test_a_file_that_is_not_there_is_named(name):
     with pytest.raises(TargetNotFound, match=f"The file {name} does not exist"):
         flows_of([name])
+
+
+DATED = """
+from otelflow import Objective, flow
+
+@flow(flow_name="migrate-2024-06-01", objective=Objective(every="1h"))
+def first():
+    pass
+
+@flow(flow_name="migrate-2024-06-02", objective=Objective(every=EVERY))
+def second():
+    pass
+
+@flow(flow_name="x" * 130, objective=Objective(duration="5m"))
+def long():
+    pass
+"""
+
+
+def test_a_flow_is_called_what_metrics_call_it(tmp_path):
+    (tmp_path / "dated_flows.py").write_text(DATED.replace("EVERY", "'1h'"))
+    rules = generate_alerts([str(tmp_path / "dated_flows.py")])
+
+    assert "2024-06" not in rules
+    assert 'flow="migrate-{id}"' in rules
+    assert f'flow="{"x" * 120}…"' in rules
+    assert "x" * 121 not in rules
+
+
+def test_flows_that_are_counted_as_one_and_promise_different_things_are_one_error(tmp_path):
+    (tmp_path / "different_flows.py").write_text(DATED.replace("EVERY", "'2h'"))
+
+    with pytest.raises(ConfigurationError) as raised:
+        generate_alerts([str(tmp_path / "different_flows.py")])
+
+    assert "'migrate-2024-06-01' and 'migrate-2024-06-02' are counted as one, 'migrate-{id}'" in str(raised.value)

@@ -14,6 +14,7 @@ from otelflow import Listener, add_listener, flow, remove_listener, task
 from otelflow._core.process import losses, process
 from otelflow._core.runs import open_runs
 from otelflow._core.runs.current import current_run
+from support import programs
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals"),
@@ -152,6 +153,44 @@ def alarm():
 # Before Python 3.12 the collector, and with it a signal handler, may run in the middle of ContextVar.set: whoever sets
 # a context variable there (a generator's body, this handler) crashes the interpreter, also without otelflow.
 IS_COLLECTED_BETWEEN_STEPS = sys.version_info >= (3, 12)
+
+
+@pytest.mark.parametrize("first", ["v", [1]], ids=["plain", "with a list"])
+def test_a_signal_handler_may_write_on_the_span_whose_lock_the_thread_holds(first):
+    body = """
+        import faulthandler, signal
+        import otelflow
+        from opentelemetry import trace
+
+        faulthandler.dump_traceback_later(30, exit=True)
+        handled = 0
+
+        def handler(*_):
+            global handled
+            handled += 1
+            span = trace.get_current_span()
+            span.set_attribute("signals", handled)
+            span.add_event("signal")
+            signal.setitimer(signal.ITIMER_REAL, 0.0005)
+
+        @otelflow.flow
+        def busy():
+            span = trace.get_current_span()
+            span.set_attribute("first", FIRST)
+            while handled < 500:
+                span.set_attribute("k", "v")
+                span.add_event("event", {"a": [1]})
+
+        otelflow.configure()
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.0005)
+        busy().execute()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        print("done")
+    """
+    done = programs.python("", body.replace("FIRST", repr(first)), OTEL_TRACES_EXPORTER="none", OTELFLOW_STORE="off")
+
+    assert done.stdout == "done\n", done.stderr
 
 
 def test_a_signal_handler_may_use_flows_whatever_it_interrupts(spans, alarm, capsys):

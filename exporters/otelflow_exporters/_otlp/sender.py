@@ -6,6 +6,7 @@ Source: the OTLP specification, https://opentelemetry.io/docs/specs/otlp: which 
 
 import email.utils
 import gzip
+import math
 import os
 import zlib
 from pathlib import Path
@@ -151,9 +152,9 @@ def _seconds(text: str) -> float:
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(text).timestamp() - clock.time()
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError, OSError):
             return 0.0
-    return min(max(seconds, 0.0), _LONGEST_RETRY_SECONDS)
+    return 0.0 if math.isnan(seconds) else min(max(seconds, 0.0), _LONGEST_RETRY_SECONDS)
 
 
 class _GrpcSender:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from otelflow._core.process import clock
-from otelflow._core.process.files import Folder, StoredFile, is_running, lock
+from otelflow._core.process.files import Folder, OpenFile, StoredFile, is_running, lock
 from otelflow_exporters._store.ownership import writer_of
 
 SUFFIX: Final = ".sent"
@@ -35,15 +35,22 @@ class Claim:
 
     def __init__(self, name: str, descriptor: int, size: int) -> None:
         self.name = name
-        self._descriptor = descriptor
+        self._file = OpenFile(descriptor)
         self.offset, self.aside = _progress(os.pread(descriptor, _LARGEST_TEXT, 0), size)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nobody else can have it: the lock is gone when the program has closed what it did not open."""
+        return self._file.status() is not None
 
     def advance(self, offset: int, aside: list[Range]) -> None:
         """Remember that everything before *offset* has arrived, or will never arrive, but for what is set *aside*."""
         self.offset, self.aside = offset, aside
         ranges = "".join(f" {start}-{end}" for start, end in aside)
+        if not self.is_held:
+            return
         with contextlib.suppress(OSError):  # a full disk: after a restart some of it is sent again
-            os.pwrite(self._descriptor, f"{offset:0{_DIGITS}}{ranges}".encode() + _END, 0)
+            os.pwrite(self._file.descriptor, f"{offset:0{_DIGITS}}{ranges}".encode() + _END, 0)
 
     def remove(self, folder: Folder) -> None:
         """Remove the segment from *folder*: nothing is left to be done with it."""
@@ -54,9 +61,7 @@ class Claim:
 
     def release(self) -> None:
         """Leave the segment to others."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor = -1
+        self._file.close()
 
 
 def claim(folder: Folder, file: StoredFile) -> Claim | None:

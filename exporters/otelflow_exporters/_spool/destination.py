@@ -10,7 +10,7 @@ from opentelemetry.util.re import parse_env_headers
 
 from otelflow._core.process.files import Folder, is_held
 from otelflow._core.text.redaction import is_secret
-from otelflow.errors import StoreUnreadable
+from otelflow.errors import ConfigurationError, StoreUnreadable
 from otelflow_exporters._otlp.endpoint import ExportStatus, is_grpc, otlp_settings, variable
 from otelflow_exporters._store.limits import absolute, default_directory
 
@@ -81,10 +81,14 @@ def spool_directory(mode: str, directory: str, exporter: str = "otlp") -> Path |
     """
     if mode in ("off", "memory"):
         return None
+    if sys.platform == "win32":  # without locks, no process knows which others live
+        if mode == "auto":
+            return None
+        raise ConfigurationError(
+            f"OTELFLOW_SPOOL={mode} asks for a spool in files, which Windows cannot lock: set OTELFLOW_SPOOL=memory"
+        )
     if directory:
         return absolute(os.fspath(directory), "OTELFLOW_SPOOL_DIR")
-    if mode == "auto" and sys.platform == "win32":  # without locks, no process knows which others live
-        return None
     # One folder for each destination, so that none is ever refused.
     return spools_directory() / destination_of("traces", exporter).folder_name
 

@@ -160,7 +160,7 @@ class Shipper:
         if clock.monotonic() >= self._next_tidying:
             self._next_tidying = clock.monotonic() + _TIDYING_SECONDS
             remove_orphans(folder)
-        self._release(self._claims.keys() - names)
+        self._release(name for name, held in self._claims.items() if name not in names or not held.is_held)
         if self._is_turn_of_heads:
             return self._ship_heads(folder, files) or self._ship_aside(folder) or Outcome()
         return self._ship_aside(folder) or self._ship_heads(folder, files) or Outcome()

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from otelflow._core.process import clock, forks
-from otelflow._core.process.files import Folder, StoredFile, hold
+from otelflow._core.process.files import Folder, OpenFile, StoredFile, hold
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import UNFINISHED, open_store
 from otelflow_exporters._store.pruning import prune
@@ -56,7 +56,7 @@ class SegmentWriter:
         self._segment_seconds = limits.segment_age.total_seconds()
         #: Re-entrant, because a signal handler of the program may end a span while one is being written
         self.lock = forks.new_lock()
-        self._descriptor = -1
+        self._file: OpenFile | None = None
         self._is_held = False
         self._opened = 0.0
         self._size = 0
@@ -66,16 +66,16 @@ class SegmentWriter:
     def append(self, record: bytes, spans: int = 0) -> None:
         """Write one record, with so many *spans*, whole or not at all; raise OSError when that is impossible."""
         with self.lock:
-            if not self._has_room_for(len(record)):
-                self._open(len(record))
+            file = self._file if self._has_room_for(len(record)) else None
+            descriptor = (file or self._open(len(record))).descriptor
             try:
-                written = os.write(self._descriptor, record)
+                written = os.write(descriptor, record)
                 while written < len(record):
-                    written += os.write(self._descriptor, memoryview(record)[written:])
+                    written += os.write(descriptor, memoryview(record)[written:])
             except BaseException:
                 # Half of the record still fitted. Where it cannot be taken back, it stays behind in its segment.
                 try:
-                    os.ftruncate(self._descriptor, self._size)
+                    os.ftruncate(descriptor, self._size)
                 except OSError:
                     self.close()
                 raise
@@ -92,25 +92,25 @@ class SegmentWriter:
     def close(self) -> None:
         """Finish the current segment, if there is one."""
         with self.lock:
-            self._finish(self._descriptor)
-            self._descriptor = -1
+            earlier, self._file = self._file, None
+            self._finish(earlier)
 
-    def _finish(self, descriptor: int) -> None:
-        if descriptor < 0:
+    def _finish(self, file: OpenFile | None) -> None:
+        if file is None:
             return
-        if self._last_record:
+        if self._last_record and file.status() is not None:
             with contextlib.suppress(OSError):
-                os.write(descriptor, self._last_record)
-        os.close(descriptor)
+                os.write(file.descriptor, self._last_record)
+        file.close()
 
     def touch(self) -> None:
         """Show that this process is alive, by the time of its segment."""
         with self.lock, contextlib.suppress(OSError):
-            if self._descriptor >= 0:
-                os.utime(self._descriptor)
+            if self._file is not None and self._file.status() is not None and os.utime in os.supports_fd:
+                os.utime(self._file.descriptor)
 
     def _has_room_for(self, length: int) -> bool:
-        if self._descriptor < 0 or self._name not in self.segments:  # the owner has given it up
+        if self._file is None or self._name not in self.segments:  # the owner has given it up
             return False
         # At least twice its first records: to write those again for each segment must not become most of the work.
         most = max(self._segment_bytes, 2 * self._first_size)
@@ -118,12 +118,15 @@ class SegmentWriter:
             return False
         if clock.monotonic() - self._opened > self._segment_seconds:
             return False
-        if not self._is_held:
-            self._is_held = hold(self._descriptor)
+        status = self._file.status()
         # The store may have been deleted while the program runs.
-        return os.fstat(self._descriptor).st_nlink > 0
+        if status is None or not status.st_nlink:
+            return False
+        if not self._is_held:
+            self._is_held = hold(self._file.descriptor)
+        return True
 
-    def _open(self, length: int) -> None:
+    def _open(self, length: int) -> OpenFile:
         now = datetime.fromtimestamp(clock.time(), UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         name = f"{now}-{os.getpid()}-{secrets.token_hex(4)}.otlp"
         with open_store(self._directory, is_made=True, kind=self._kind) as store:
@@ -145,7 +148,8 @@ class SegmentWriter:
                 store.remove(first_name)
                 raise
             # Only now: if the process is lost before, the earlier segment tells what it was doing.
-            earlier, self._descriptor = self._descriptor, descriptor
+            file = OpenFile(descriptor)
+            earlier, self._file = self._file, file
             self._is_held = is_held
             self._name = name
             self.segments[name] = 0
@@ -156,9 +160,10 @@ class SegmentWriter:
             if self._has_room and not room:
                 self._has_room = False
                 self.is_prune_due = True
-                return
+                return file
             # After the segment is made and held: of two processes that begin one at once, the later counts both.
             self._prune(store, room)
+            return file
 
     def prune(self) -> None:
         """Make room for the next segment."""
@@ -182,10 +187,10 @@ class SegmentWriter:
     def begin_anew(self) -> None:
         """Leave the parent's segment to the parent; called in a forked child."""
         # Closing the child's copy leaves the parent's mark on the segment in place.
-        if self._descriptor >= 0:
+        if self._file is not None:
             with contextlib.suppress(OSError):
-                os.close(self._descriptor)
-        self._descriptor = -1
+                self._file.close()
+        self._file = None
         self.segments = {}
         self.dropped = 0
         self._has_room = self.is_prune_due = False

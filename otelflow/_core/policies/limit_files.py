@@ -55,7 +55,7 @@ def open_file(name: str) -> int | None:
         return None
     try:
         with _lock:
-            if _files.folder is None or _files.folder.path != directory():
+            if _files.folder is None or _files.folder.path != directory() or not _files.folder.is_open:
                 _files.reset()
                 folder = Folder.reached(directory(), is_made=True)
                 folder.make_private()

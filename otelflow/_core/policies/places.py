@@ -24,10 +24,10 @@ _LOOK_OF_OTHERS: Final = 1.0
 
 
 class Place:
-    """One place that is held; *descriptor* is its locked file, or None where only this process counts."""
+    """One place that is held; *file* is what it has locked, or None where only this process counts."""
 
-    def __init__(self, line: "_Line", descriptor: int | None) -> None:
-        self._line, self._descriptor = line, descriptor
+    def __init__(self, line: "_Line", file: files.OpenFile | None) -> None:
+        self._line, self._file = line, file
         self.is_held = True
         self._holders = 1
         line.places.add(self)
@@ -54,9 +54,8 @@ class Place:
             self._free()
 
     def _free(self) -> None:
-        if self._descriptor is not None:
-            files.unlock(self._descriptor)
-            os.close(self._descriptor)
+        if self._file is not None:
+            self._file.close(is_unlocked=True)
         with _lock:
             self._line.places.discard(self)
             self._line.forget()
@@ -64,8 +63,8 @@ class Place:
 
     def forget(self) -> None:
         """Leave it to the parent of this forked process, which holds it: to close the file is not to unlock it."""
-        if self.is_held and self._descriptor is not None:
-            os.close(self._descriptor)
+        if self.is_held and self._file is not None:
+            self._file.close()
         self.is_held = False
 
     def __del__(self) -> None:
@@ -78,14 +77,13 @@ class Waiter:
     def __init__(self, wake: Callable[[], None]) -> None:
         self.wake = wake
         self.place: Place | None = None
-        self.line_file: int | None = None
+        self.line_file: files.OpenFile | None = None
 
     def leave_line(self) -> None:
         """Let the first one of another process look."""
-        descriptor, self.line_file = self.line_file, None
-        if descriptor is not None:
-            files.unlock(descriptor)
-            os.close(descriptor)
+        file, self.line_file = self.line_file, None
+        if file is not None:
+            file.close(is_unlocked=True)
 
 
 class _Line:
@@ -129,9 +127,9 @@ class _Lines(State):
             for place in list(line.places):
                 place.forget()
             for waiter in line.waiters:
-                descriptor, waiter.line_file = waiter.line_file, None
-                if descriptor is not None:
-                    os.close(descriptor)
+                file, waiter.line_file = waiter.line_file, None
+                if file is not None:
+                    file.close()
             line.waiters.clear()
         self.lines.clear()
 
@@ -187,13 +185,13 @@ class Places:
             if not files.lock(descriptor):
                 os.close(descriptor)
                 return None
-            waiter.line_file = descriptor
+            waiter.line_file = files.OpenFile(descriptor)
         for number in range(self.limit):
             descriptor = limit_files.open_file(f"{self._file}.{number}")
             if descriptor is None:
                 return Place(line, None) if len(line.places) < self.limit else None
             if files.lock(descriptor):
-                return Place(line, descriptor)
+                return Place(line, files.OpenFile(descriptor))
             os.close(descriptor)
         return None
 

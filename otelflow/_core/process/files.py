@@ -41,13 +41,12 @@ class Folder:
 
     def __init__(self, path: Path, parent: "Folder | None" = None, descriptor: int = -1) -> None:
         self.path = path
-        self._descriptor = descriptor
-        if descriptor >= 0:
-            return
-        if _HAS_FOLDER_DESCRIPTORS:
+        if descriptor < 0 and _HAS_FOLDER_DESCRIPTORS:
             name, place = parent.address(path.name) if parent else (str(path), None)
-            self._descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | _FLAGS, dir_fd=place)
-        elif not stat.S_ISDIR(os.lstat(path).st_mode):
+            descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | _FLAGS, dir_fd=place)
+        self._descriptor = descriptor
+        self._file = OpenFile(descriptor) if descriptor >= 0 else None
+        if self._file is None and not stat.S_ISDIR(os.lstat(path).st_mode):
             raise NotADirectoryError(f"{path} is no folder")
 
     @classmethod
@@ -73,9 +72,14 @@ class Folder:
 
     def close(self) -> None:
         """Let go of the folder."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
+        if self._file is not None:
+            self._file.close()
         self._descriptor = -1
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the folder is still held open, and the program has not closed it."""
+        return self._file is None or self._file.status() is not None
 
     def address(self, name: str) -> tuple[str, int | None]:
         """Return the path and the ``dir_fd`` with which the functions of ``os`` reach the file *name*."""
@@ -89,6 +93,12 @@ class Folder:
         """Let only its owner into the folder."""
         if _HAS_FOLDER_DESCRIPTORS:
             os.fchmod(self._descriptor, stat.S_IRWXU)
+
+    def held(self) -> "OpenFile":
+        """Return the folder as a file that is to stay open: so long systemd-tmpfiles, which tidies, looks into none."""
+        file = OpenFile(os.dup(self._descriptor))
+        hold(file.descriptor)
+        return file
 
     def names(self) -> list[str]:
         """Return the names of everything in the folder."""
@@ -208,6 +218,49 @@ def check_link(name: str, link: os.stat_result, folder: os.stat_result) -> None:
     is_shared = folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     if is_shared and link.st_uid not in (os.geteuid(), 0, folder.st_uid):
         raise OSError(errno.ELOOP, f"another user has put the symbolic link {name!r} into its way")
+
+
+class OpenFile:
+    """A file that stays open for long, by its *descriptor*, which is looked at before each use.
+
+    A program may close what it has not opened, as daemons do: then the number is nobody's, or that of another file.
+    """
+
+    __slots__ = ("_identity", "descriptor")
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._identity = _identity(os.fstat(descriptor))
+
+    def status(self) -> os.stat_result | None:
+        """Return size, links and times of the file; None if it is not open any more."""
+        if self.descriptor < 0:
+            return None
+        try:
+            status = os.fstat(self.descriptor)
+        except OSError:
+            return None
+        return status if _identity(status) == self._identity else None
+
+    def has_name_in(self, folder: Folder, name: str) -> bool:
+        """Tell whether *name* leads to this file: one that somebody has removed and made anew is another."""
+        path, place = folder.address(name)
+        try:
+            return _identity(os.stat(path, dir_fd=place, follow_symlinks=False)) == self._identity
+        except OSError:
+            return False
+
+    def close(self, *, is_unlocked: bool = False) -> None:
+        """Close this file, once, and no other; give its lock back if that *is_unlocked* by it."""
+        if self.status() is not None:
+            if is_unlocked:
+                unlock(self.descriptor)
+            os.close(self.descriptor)
+        self.descriptor = -1
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def hold(descriptor: int) -> bool:

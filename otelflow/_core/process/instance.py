@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from otelflow._core.process import forks
-from otelflow._core.process.files import Folder, lock
+from otelflow._core.process.files import Folder, OpenFile, lock
 from otelflow._core.process.process import State
 
 _MOST: Final = 256
@@ -27,7 +27,7 @@ class _Instances(State):
     def __init__(self) -> None:
         self.lock = forks.new_lock()
         self.ids: dict[str, str] = {}
-        self.files: list[int] = []
+        self.files: list[OpenFile] = []
         super().__init__()
 
     def reset(self) -> None:
@@ -39,7 +39,7 @@ class _Instances(State):
         """Leave the ids to the parent, which holds their locks on."""
         self.inherited = getattr(self, "inherited", frozenset()).union(self.ids.values())
         while self.files:
-            os.close(self.files.pop())
+            self.files.pop().close()
         self.ids.clear()
 
 
@@ -66,11 +66,13 @@ def _take_number(service: str) -> str:
     stem = re.sub(r"[^A-Za-z0-9._-]", "_", service)[:100]
     with contextlib.suppress(OSError), _own_folder() as folder:
         for candidate in range(_MOST):
-            file = folder.open(f"{stem}.{candidate}", os.O_RDWR | os.O_CREAT)
-            if lock(file):
-                _instances.files.append(file)
+            name = f"{stem}.{candidate}"
+            file = OpenFile(folder.open(name, os.O_RDWR | os.O_CREAT))
+            if lock(file.descriptor) and file.has_name_in(folder, name):
+                folder.touch(name)  # for those who tidy by time alone
+                _instances.files += [file, folder.held()]
                 return str(candidate)
-            os.close(file)  # another process has it
+            file.close()  # another process has it
     return f"pid{os.getpid()}"  # where nothing can be locked
 
 

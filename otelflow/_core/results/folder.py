@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from otelflow._core.process import clock
-from otelflow._core.process.files import Folder, StoredFile, lock, unlock
+from otelflow._core.process.files import Folder, OpenFile, StoredFile, lock, unlock
 from otelflow._core.process.process import State
 from otelflow._core.results.records import LARGEST_RECORD, MAGIC
 
@@ -26,18 +26,18 @@ _RECENT_SECONDS: Final = 60 * 60
 class _Locks(State):
     """The files that this process has locked."""
 
-    descriptors: set[int]
+    files: set[OpenFile]
 
     def reset(self) -> None:
         """Have locked none."""
-        self.descriptors = set()
+        self.files = set()
 
     def begin_anew(self) -> None:
         """Leave the locks to the parent: they would outlive it here."""
-        for descriptor in self.descriptors:
+        for file in self.files:
             with contextlib.suppress(OSError):
-                os.close(descriptor)
-        self.descriptors = set()
+                file.close()
+        self.files = set()
 
 
 _locks: Final = _Locks()
@@ -85,37 +85,29 @@ class ResultFolder:
         """Return a function that gives the lock of *name* back, or None while another has it."""
         lock_name = f"{name}.lock"
         with self._open(is_made=True) as folder:
-            descriptor = folder.open(lock_name, os.O_RDWR | os.O_CREAT)
+            file = OpenFile(folder.open(lock_name, os.O_RDWR | os.O_CREAT))
             try:
-                if lock(descriptor) is False:
-                    os.close(descriptor)
-                    return None
-                path, place = folder.address(lock_name)
-                try:
-                    is_there = os.path.samestat(
-                        os.stat(path, dir_fd=place, follow_symlinks=False), os.fstat(descriptor)
-                    )
-                except FileNotFoundError:
-                    is_there = False
-                if not is_there:  # its last owner has just removed it, and another may have made it anew
-                    os.close(descriptor)
+                # Its last owner may have just removed it, and another made it anew.
+                if lock(file.descriptor) is False or not file.has_name_in(folder, lock_name):
+                    file.close()
                     return None
             except BaseException:
-                os.close(descriptor)
+                file.close()
                 raise
-        _locks.descriptors.add(descriptor)
+        _locks.files.add(file)
         process_id = os.getpid()
 
         def release() -> None:
-            if os.getpid() != process_id or descriptor not in _locks.descriptors:
+            if os.getpid() != process_id or file not in _locks.files:
                 return  # a forked child: it has let go of the lock
-            _locks.descriptors.discard(descriptor)
+            _locks.files.discard(file)
+            if file.status() is None:  # the program has closed it: another may have it
+                return
             try:
                 with self._open(is_made=False) as folder:
                     folder.remove(lock_name)  # before it is free: nobody else can have it
             finally:
-                unlock(descriptor)
-                os.close(descriptor)
+                file.close(is_unlocked=True)
 
         return release
 

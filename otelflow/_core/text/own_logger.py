@@ -17,13 +17,15 @@ class _CleaningFilter(logging.Filter):
         from otelflow._core.text.redaction import redact  # noqa: PLC0415 only when something is logged
         from otelflow._core.text.visible import clean  # noqa: PLC0415
 
+        def cleaned(argument: object) -> object:
+            if isinstance(argument, int | float):
+                return argument
+            return clean(safe_str(argument, _LONGEST), _LONGEST).replace("\n", " ")
+
         if isinstance(record.args, tuple):
-            record.args = tuple(
-                argument
-                if isinstance(argument, int | float)
-                else clean(safe_str(argument, _LONGEST), _LONGEST).replace("\n", " ")
-                for argument in record.args
-            )
+            record.args = tuple(map(cleaned, record.args))
+        elif record.args:  # one mapping alone
+            record.args = {name: cleaned(argument) for name, argument in record.args.items()}
         if record.exc_info and record.exc_info[1] is not None:
             trace = clean("".join(traceback.format_exception(record.exc_info[1])), _LONGEST_TRACEBACK)
             # A formatter takes this text before it makes one of its own.

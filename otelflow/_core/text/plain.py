@@ -7,7 +7,7 @@ What is nothing of all this is its own text.
 import itertools
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from time import monotonic
@@ -190,12 +190,14 @@ class _Conversion:
     def mapping(self, pairs: Iterable[tuple[Any, Any]], count: int | None, depth: int) -> dict[str, Any]:
         """Return *pairs* of keys and values, of which there are *count* if that is known."""
         converted: dict[str, Any] = {}
+        counts: dict[str, int] = {}
         for key, value in pairs:
             if self.spend_item():
                 total = f" of {count:,} items" if count is not None else ""
                 converted[_CUT_KEY] = f"[cut after {len(converted):,}{total}]"
                 break
-            converted[self.key(key)] = self.convert(value, depth + 1)
+            name = _numbered(self.key(key), counts, converted)  # two keys may be one text
+            converted[name] = self.convert(value, depth + 1)
         return converted
 
     def key(self, key: Any) -> str:
@@ -206,6 +208,15 @@ class _Conversion:
         if key is None or isinstance(key, bool):
             return {None: "null", True: "true", False: "false"}[key]
         return self.text(key, _EXCERPT)
+
+
+def _numbered(name: str, counts: dict[str, int], names: Container[str]) -> str:
+    """Return *name* if it is not among *names* yet, else with its number; *counts* say how often each has come."""
+    numbered = name
+    while numbered in names:
+        counts[name] = count = counts.get(name, 1) + 1
+        numbered = f"{name} ({count})"
+    return numbered
 
 
 _BY_KIND: Final[tuple[tuple[Any, Callable[[_Conversion, Any, int], Any]], ...]] = (
@@ -223,15 +234,14 @@ _BY_KIND: Final[tuple[tuple[Any, Callable[[_Conversion, Any, int], Any]], ...]] 
 
 
 def _pandas_rows(frame: Any) -> Iterable[Any]:
-    names = [*map(bounded_name, frame.columns)]
+    names: dict[str, None] = {}
     counts: dict[str, int] = {}
-    for place, name in enumerate(names):  # a frame may have two columns of one name
-        counts[name] = count = counts.get(name, 0) + 1
-        if count > 1:
-            names[place] = f"{name} ({count})"
     has_index = type(frame.index).__name__ != "RangeIndex"
     if has_index:
-        names.insert(0, bounded_name(frame.index.name) if getattr(frame.index, "name", None) is not None else "index")
+        name = getattr(frame.index, "name", None)
+        names["index" if name is None else bounded_name(name)] = None
+    for name in map(bounded_name, frame.columns):  # a frame may have two columns of one name
+        names[_numbered(name, counts, names)] = None
     rows = frame.itertuples(index=has_index, name=None)
     return (dict(zip(names, row, strict=True)) for row in rows)
 

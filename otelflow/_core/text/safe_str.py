@@ -2,7 +2,7 @@
 
 import itertools
 import reprlib
-from collections import deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from typing import Any, Final
 
 from otelflow._core.text import classes
@@ -59,8 +59,37 @@ class _BoundedRepr(reprlib.Repr):
     def repr_int(self, x: int, level: int) -> str:
         return digits(x)[: self.maxlong]
 
+    def repr_set(self, x: Any, level: int) -> str:
+        # To sort a million items would take as long as to show them.
+        return super().repr_set(x if len(x) <= _ITEMS else set(itertools.islice(x, _ITEMS + 1)), level)
+
+    def repr_frozenset(self, x: Any, level: int) -> str:
+        return f"frozenset({self.repr_set(x, level)})" if x else "frozenset()"
+
     def repr_instance(self, x: object, level: int) -> str:
+        for kind, own_reprs in _KINDS:
+            # One whose class shows itself in another way does so, whole.
+            if not isinstance(x, kind) or type(x).__repr__ not in own_reprs:
+                continue
+            items = (
+                kind.__iter__ if kind is not dict else OrderedDict.items if isinstance(x, OrderedDict) else dict.items
+            )
+            head = kind(itertools.islice(items(x), _ITEMS + 1))  # whatever a subclass makes of its methods
+            text, name = self.repr1(head, level), type_name(x)
+            if text.startswith(f"{kind.__name__}("):
+                return name + text.removeprefix(kind.__name__)
+            if isinstance(x, defaultdict):
+                return f"{name}({self.repr1(x.default_factory, level - 1)}, {text})"
+            is_named = kind is set or type(x).__repr__ is not kind.__repr__
+            return f"{name}({text if head else ''})" if is_named else text
         return repr(x)[: self.maxother]
+
+
+# Of their subclasses, reprlib knows nothing: what has one of these for its ``repr`` is shown as what it is made of.
+_KINDS: Final[tuple[tuple[Any, tuple[Any, ...]], ...]] = (
+    (dict, (dict.__repr__, Counter.__repr__, OrderedDict.__repr__, defaultdict.__repr__)),
+    *((kind, (kind.__repr__,)) for kind in (list, tuple, set, frozenset, deque)),
+)
 
 
 def cut(text: str, limit: int, length: int = 0) -> str:

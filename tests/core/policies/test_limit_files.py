@@ -114,3 +114,20 @@ def test_without_such_locks_there_are_no_files(state, monkeypatch, caplog):
 
     assert open_file("db") is None
     assert (state.exists(), caplog.messages) == (False, [])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such locks")
+def test_a_program_that_has_closed_the_folder_still_has_files_in_it(state, tmp_path):
+    os.close(open_file("db.0"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    reused = limit_files._files.folder._descriptor
+    other = os.open(elsewhere, os.O_RDONLY)
+    os.dup2(other, reused)
+    os.close(other)
+    os.close(open_file("db.1"))
+
+    assert sorted(path.name for path in state.iterdir()) == ["db.0", "db.1"]
+    assert list(elsewhere.iterdir()) == []
+    os.fstat(reused)
+    os.close(reused)

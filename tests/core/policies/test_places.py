@@ -269,7 +269,7 @@ def first_step(name, limit=1, timeout=None):
 @posix
 def test_a_place_is_free_at_once_also_if_a_process_that_was_never_told_holds_its_file():
     holder, wait, _ = first_step("db")
-    copy = os.dup(holder.place._descriptor)  # as a child has one that was forked in C
+    copy = os.dup(holder.place._file.descriptor)  # as a child has one that was forked in C
     holder.place.release()
     next_holder, next_wait, _ = first_step("db")
     os.close(copy)
@@ -334,3 +334,16 @@ def test_who_waits_too_long_is_told_the_limit():
     with pytest.raises(LimitTimeout, match=r"^the limit 'db' \(at most 1 at once\) was not free within 0 s: "):
         first_step("db", timeout=0)
     holder.place.release()
+
+
+@posix
+def test_a_place_whose_file_the_program_has_closed_is_given_back_and_what_has_its_number_stays_open(tmp_path):
+    holder, _, _ = first_step("db")
+    number = holder.place._file.descriptor
+    with (tmp_path / "user.dat").open("wb") as user:
+        os.dup2(user.fileno(), number)
+        holder.place.release()
+    os.write(number, b"mine")
+    os.close(number)
+
+    assert (tmp_path / "user.dat").read_bytes() == b"mine"

@@ -385,3 +385,37 @@ def test_each_link_on_the_way_is_looked_at(tmp_path, monkeypatch):
     Folder.reached(tmp_path / "chain" / "deep").close()
 
     assert links == [(name, os.getuid(), tmp_path.stat().st_ino) for name in ("chain", "link")]
+
+
+@posix_only
+def test_a_file_that_somebody_else_has_closed_is_not_open_and_what_has_its_number_stays_as_it_is(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "other").write_text("other")
+    file = files.OpenFile(os.open(tmp_path / "mine", os.O_RDWR))
+    before = file.status().st_size
+    os.close(file.descriptor)
+    closed = file.status()
+    other = os.open(tmp_path / "other", os.O_RDWR)
+    number = file.descriptor
+    reused = file.status()
+    file.close(is_unlocked=True)
+
+    assert number == other
+    assert (before, closed, reused) == (4, None, None)
+    assert os.fstat(other).st_size == 5
+    os.close(other)
+
+
+@posix_only
+def test_an_open_file_knows_whether_its_name_still_leads_to_it(tmp_path):
+    with Folder.reached(tmp_path) as folder:
+        file = files.OpenFile(folder.open("a", os.O_RDWR | os.O_CREAT))
+        first = file.has_name_in(folder, "a")
+        folder.remove("a")
+        removed = file.has_name_in(folder, "a")
+        (tmp_path / "a").touch()
+        anew = file.has_name_in(folder, "a")
+        file.close()
+        file.close()
+
+    assert (first, removed, anew, file.status()) == (True, False, False, None)

@@ -185,10 +185,33 @@ def test_the_lowest_number_that_is_free_is_taken_from_a_private_folder(numbers):
     name = instance_id("shop")
 
     assert name.endswith("-2")
-    assert len([*Path("/dev/fd").iterdir()]) == before + 1, "those that another has are closed again"
+    assert len([*Path("/dev/fd").iterdir()]) == before + 2, "file and folder; the others are closed again"
     assert stat.S_IMODE(numbers.stat().st_mode) == 0o700
     for descriptor in held:
         os.close(descriptor)
+
+
+@posix_only
+def test_who_tidies_temporary_folders_leaves_that_of_the_numbers_alone(numbers):
+    instance_id("shop")
+    tidier = os.open(numbers, os.O_RDONLY)  # as systemd-tmpfiles does it: a folder that it cannot lock is not its own
+    while_held = lock(tidier)
+    instance._instances.reset()
+    afterwards = lock(tidier)
+    os.close(tidier)
+
+    assert (while_held, afterwards) == (False, True)
+
+
+@posix_only
+def test_a_number_whose_file_is_removed_while_it_is_taken_is_left_to_others(numbers, monkeypatch):
+    def lock_too_late(descriptor):
+        (numbers / "shop.0").unlink(missing_ok=True)
+        return lock(descriptor)
+
+    monkeypatch.setattr(instance, "lock", lock_too_late)
+
+    assert instance_id("shop").endswith("-1")
 
 
 @posix_only
@@ -211,7 +234,7 @@ def test_what_is_reset_is_free_for_others_and_known_no_more(numbers):
 @posix_only
 def test_a_child_leaves_its_parents_number_and_knows_it(numbers):
     first = instance_id("shop")
-    descriptor = os.dup(instance._instances.files[0])  # the parent's own, in which the lock goes on
+    descriptor = os.dup(instance._instances.files[0].descriptor)  # the parent's own, in which the lock goes on
     instance._instances.begin_anew()
 
     second = instance_id("shop")

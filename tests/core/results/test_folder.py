@@ -176,3 +176,20 @@ def test_a_folder_is_looked_through_now_and_then_not_each_time(path, monkeypatch
         folder.write(A, kept(number))
 
     assert len(looks) == 3
+
+
+def test_a_lock_whose_file_the_program_has_closed_is_given_back_without_a_look_at_what_has_its_number(path, tmp_path):
+    release = folder_at(path).acquire(A)
+    (file,) = folders._locks.files
+    with (tmp_path / "user.dat").open("wb") as user:
+        os.dup2(user.fileno(), file.descriptor)
+    number = file.descriptor
+    other = folder_at(path).acquire(A)
+    release()
+    os.write(number, b"mine")
+    os.close(number)
+
+    assert (tmp_path / "user.dat").read_bytes() == b"mine"
+    assert other is not None
+    assert folder_at(path).acquire(A) is None, "the other still has it"
+    other()

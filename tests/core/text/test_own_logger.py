@@ -27,6 +27,12 @@ def test_an_argument_controls_no_terminal_and_begins_no_line(logger, caplog):
     assert caplog.messages == [f"{CLEANED} and {CLEANED}: 3 of 4.5"]
 
 
+def test_the_arguments_may_have_names(logger, caplog):
+    logger.warning("%(who)s: %(count)03d", {"who": HOSTILE, "count": 3})
+
+    assert caplog.messages == [f"{CLEANED}: 003"]
+
+
 def test_a_number_stays_a_number(logger, caplog):
     logger.warning("%d of %r", 3, 4.5)
 

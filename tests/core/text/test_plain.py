@@ -346,3 +346,13 @@ def test_what_takes_too_long_is_cut(monkeypatch):
 
     assert 500 <= len(data) - 1 <= 500 + 256
     assert data[-1] == f"… [cut after {len(data) - 1:,} of 10,000 items]"
+
+
+def test_keys_that_are_one_text_all_stay():
+    assert plain({1: "a", "1": "b", "1 (2)": "c", None: "d", "null": "e"}) == {
+        "1": "a",
+        "1 (2)": "b",
+        "1 (2) (2)": "c",
+        "null": "d",
+        "null (2)": "e",
+    }

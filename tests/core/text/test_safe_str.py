@@ -241,3 +241,82 @@ def test_a_name_is_printable_and_its_end_marks_a_cut(value, name):
 def test_a_text_loses_what_colours_it():
     assert without_ansi("\x1b[31mred\x1b[0m and \x1b[2Kblue") == "red and blue"
     assert without_ansi("plain [31m") == "plain [31m"
+
+
+class Rows(list):
+    pass
+
+
+class Names(set):
+    pass
+
+
+class Fixed(frozenset):
+    pass
+
+
+class Line(collections.deque):
+    pass
+
+
+class Tally(collections.Counter):
+    pass
+
+
+class Labelled(dict):
+    def __repr__(self):
+        return "labelled"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Rows([1]),
+        Names({1}),
+        Names(),
+        Fixed({1}),
+        Line([1]),
+        Tally("a"),
+        Labelled(a=1),
+        collections.Counter("a"),
+        collections.Counter(),
+        collections.defaultdict(int, {1: [2]}),
+        collections.defaultdict(list),
+        collections.OrderedDict(),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_small_container_of_a_subclass_is_shown_as_it_shows_itself(value):
+    assert safe_str(value, 1_000) == repr(value)
+
+
+class Loud:
+    shown = 0
+
+    def __repr__(self):
+        Loud.shown += 1
+        return "loud"
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        Rows,
+        Names,
+        Fixed,
+        Line,
+        set,
+        frozenset,
+        collections.Counter,
+        Tally,
+        collections.OrderedDict.fromkeys,
+        lambda items: collections.defaultdict(list, dict.fromkeys(items)),
+    ],
+)
+def test_of_a_large_container_of_a_subclass_no_more_is_looked_at_than_is_shown(container):
+    value = container([Loud() for _ in range(10_000)])
+    Loud.shown = 0
+    text = safe_str(value, 100_000)
+
+    assert Loud.shown == 200
+    assert "loud, ..." in text or "loud: None, ..." in text or "loud: 1, ..." in text

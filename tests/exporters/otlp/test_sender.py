@@ -122,6 +122,10 @@ def test_what_the_endpoint_rejects_of_a_request_is_counted(receiver, sender):
         ("in a while", 90, 101),
         ("-5", 0, 0),
         ("soon", 0, 0),
+        ("nan", 0, 0),
+        ("inf", 600, 600),
+        ("-1e400", 0, 0),
+        ("Fri, 01 Jan 0001 00:00:00 +2300", 0, 0),
         ("9999999", 600, 600),
     ],
 )

@@ -247,3 +247,22 @@ def test_a_full_disk_costs_the_progress_only(folder, monkeypatch):
 
     assert (held.offset, held.aside) == (60, [(10, 20)])
     held.release()
+
+
+def test_a_claim_whose_file_the_program_has_closed_writes_into_no_other_and_can_be_had_again(folder, tmp_path):
+    file = segment(folder)
+    first = claims.claim(folder, file)
+    first.advance(30, [])
+    number = first._file.descriptor
+    with (tmp_path / "user.dat").open("wb") as user:
+        os.dup2(user.fileno(), number)
+    first.advance(60, [])
+    is_held = first.is_held
+    first.release()
+    os.write(number, b"mine")
+    os.close(number)
+    second = claims.claim(folder, file)
+
+    assert (tmp_path / "user.dat").read_bytes() == b"mine"
+    assert (is_held, second.is_held, second.offset) == (False, True, 30)
+    second.release()

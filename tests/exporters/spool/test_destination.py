@@ -1,6 +1,7 @@
 """What waits in a spool is for one endpoint and one tenant, and is never sent to anybody else."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -115,11 +116,10 @@ def test_the_protocol_decides_where_it_goes(monkeypatch):
     assert destination_of("logs", "otlp_proto_grpc").place.endswith("localhost:4317")
 
 
-def test_where_there_are_no_locks_only_who_asks_for_a_spool_has_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(module.sys, "platform", "win32")
-    directories = [spool_directory(mode, "") for mode in ("auto", "on")]
-    monkeypatch.setattr(module.sys, "platform", "linux")
-    directories.append(spool_directory("auto", ""))
+@pytest.mark.parametrize("directory", ["", "named"])
+def test_where_there_are_no_locks_spans_wait_in_memory_and_who_asks_for_files_is_refused(monkeypatch, directory):
+    monkeypatch.setattr(module, "sys", SimpleNamespace(platform="win32"))
 
-    assert directories[0] is None
-    assert directories[1] == directories[2] != None  # noqa: E711 a path
+    assert spool_directory("auto", directory) is None
+    with pytest.raises(ConfigurationError, match=r"OTELFLOW_SPOOL=on asks for a spool in files.*OTELFLOW_SPOOL=memory"):
+        spool_directory("on", directory)

@@ -403,6 +403,18 @@ def test_of_what_arrived_the_endpoint_may_reject_some(folder, endpoint, rejected
     assert losses == Counter({"rejected": lost} if lost else {})
 
 
+def test_a_segment_whose_claim_the_program_has_closed_is_claimed_anew_and_goes_on_where_it_was(folder, endpoint):
+    write(folder, "a", "b", is_closed=False)
+    shipper = shipper_of(folder, endpoint, batch_size=1)
+    shipper.ship()
+    (held,) = shipper._claims.values()
+    os.close(held._file.descriptor)
+    ship_all(shipper)
+
+    assert endpoint.names == ["a", "b"]
+    shipper.close()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_leaves_to_its_parent_what_that_ships(folder, endpoint):
     path = write(folder, *(f"s{number}" for number in range(20)))

@@ -135,7 +135,7 @@ def test_only_the_first_loss_is_the_first(write):
 
 def test_a_writer_that_was_closed_goes_on_in_another_segment(write):
     write(1)
-    descriptor = write.writer._descriptor
+    descriptor = write.writer._file.descriptor
 
     write.writer.close()
     write.writer.close()
@@ -148,7 +148,7 @@ def test_a_writer_that_was_closed_goes_on_in_another_segment(write):
 def test_a_forked_child_lets_go_of_the_segment_of_its_parent_and_counts_its_own_losses(write):
     write.writer.begin_anew()  # before the first record there is nothing to let go of
     write(1)
-    descriptor = write.writer._descriptor
+    descriptor = write.writer._file.descriptor
     write.writer.count_dropped(3)
 
     write.writer.begin_anew()
@@ -158,7 +158,7 @@ def test_a_forked_child_lets_go_of_the_segment_of_its_parent_and_counts_its_own_
     assert write.writer.count_dropped(1)
     assert write.writer.dropped == 1
     assert write(1) == [1, 1]
-    os.close(write.writer._descriptor)
+    os.close(write.writer._file.descriptor)
     write.writer.begin_anew()  # one that somebody has closed is no trouble
     assert write(1) == [1, 1, 1]
 
@@ -224,3 +224,37 @@ def test_nobody_waits_for_a_thread_that_prunes(pruned_later, prunings):
     assert was_due
     assert not pruned_later.is_prune_due
     assert len(prunings) == 2
+
+
+@pytest.mark.parametrize("is_reused", [True, False])
+def test_a_segment_that_the_program_has_closed_is_followed_by_another(write, tmp_path, is_reused):
+    write(10)
+    user = tmp_path.parent / f"{tmp_path.name}-user.dat"
+    number = write.writer._file.descriptor
+    with user.open("wb") as file:
+        os.dup2(file.fileno(), number)
+    if not is_reused:
+        os.close(number)
+    os.utime(user, (1, 1))
+    write.writer.touch()
+    sizes_afterwards = write(7)
+    if is_reused:
+        os.fstat(number)
+        os.close(number)
+
+    assert sizes_afterwards == [10, 7]
+    assert (user.read_bytes(), user.stat().st_mtime) == (b"", 1)
+
+
+def test_a_writer_whose_segment_the_program_has_closed_ends_and_forks_without_a_look_at_what_has_its_number(tmp_path):
+    for let_go in (SegmentWriter.close, SegmentWriter.begin_anew):
+        writer = SegmentWriter(tmp_path / "store", SMALL, last_record=b"end")
+        writer.append(b"x")
+        number = writer._file.descriptor
+        with (tmp_path / "user.dat").open("wb") as file:
+            os.dup2(file.fileno(), number)
+        let_go(writer)
+        os.write(number, b"mine")
+        os.close(number)
+
+        assert (tmp_path / "user.dat").read_bytes() == b"mine"
