@@ -149,7 +149,7 @@ ON_PUBLIC_NAMES = ("otelflow.integrations", "otelflow.prefect", "examples")
 
 # A module that is longer than a rule of thumb needs a reason.
 LONG_MODULES = {
-    "otelflow._core.flows.flow": 800,  # Flow is one class with the whole surface that OSBot-Utils has
+    "otelflow._core.flows.flow": 820,  # Flow is one class with the whole surface that OSBot-Utils has
     "otelflow._core.flows.task": 470,  # Task has the surface of OSBot-Utils, too
 }
 
@@ -689,7 +689,6 @@ TESTED_ELSEWHERE = {
     # Declarations: types, words, patterns
     "otelflow/_core/flows/flow_types.py": "tests/typing/api.py",
     "otelflow/_core/flows/task_types.py": "tests/typing/api.py",
-    "otelflow/_core/policies/policy.py": "tests/core/policies/test_policies.py",
     "otelflow/_core/text/secret_notations.py": "tests/core/text/test_redaction.py",
     "otelflow/_core/text/secret_patterns.py": "tests/core/text/test_redaction.py",
     "otelflow/integrations/_types.py": "tests/integrations/test_wsgi.py",
@@ -706,8 +705,6 @@ TESTED_ELSEWHERE = {
     "otelflow/_cli/app.py": "tests/cli/test_help.py",
     "otelflow/_cli/demo/library.py": "tests/cli/test_demo.py",
     "otelflow/_cli/instrument.py": "tests/instrument/test_start.py",
-    "otelflow/_core/policies/limit_files.py": "tests/core/policies/test_places.py",
-    "otelflow/_core/policies/loops.py": "tests/core/policies/test_retry.py",
     "otelflow/instrument/_instrumented.py": "tests/instrument/test_instrument.py",
     "otelflow/instrument/_site/sitecustomize.py": "tests/instrument/test_start.py",
     "otelflow/integrations/_requests.py": "tests/integrations/test_asgi.py",

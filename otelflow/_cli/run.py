@@ -28,7 +28,6 @@ from otelflow._cli._exit_codes import (
     ending_of,
 )
 from otelflow._cli._live import LiveDisplay
-from otelflow._core.flows.injection import checked_dependencies
 from otelflow._core.process import clock, project_files
 from otelflow._core.text.durations import in_words
 from otelflow._telemetry.accounts import leave_out
@@ -142,11 +141,13 @@ def _set_up(flow: otelflow.Flow[Any], values: Mapping[str, str]) -> otelflow.Flo
     if flow.flow_target is None:
         raise errors.FlowNotSetUp
     definition = flow.flow_state.definition
-    dependencies = checked_dependencies(flow, flow.task_dependencies())
+    dependencies = flow.task_dependencies()  # what is no mapping, the flow will say itself
     flow.flow_args, flow.flow_kwargs = parameters.fit(
         flow.flow_target,
         values,
-        injected=() if definition is None else definition.injection.filled_by(dependencies),
+        injected=definition.injection.filled_by(dependencies)
+        if definition is not None and isinstance(dependencies, Mapping)
+        else (),
         preset=(flow.flow_args, flow.flow_kwargs),
     )
     return flow

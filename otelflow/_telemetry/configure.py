@@ -186,9 +186,7 @@ def configure(
                 telemetry = Telemetry(tracer_provider, is_host=True)
         elif telemetry is None or (telemetry.is_host and isinstance(telemetry.provider, ProxyTracerProvider)):
             telemetry = _new_telemetry(service_name)
-        if earlier is not None:  # what counts the runs, and sends their events, is there once
-            telemetry.metrics, telemetry.logs = earlier.metrics, earlier.logs
-            telemetry.service_name = earlier.service_name
+        _take_over(telemetry, earlier)
         _configured.telemetry = telemetry
         _use_store(telemetry, store, in_force.store)
         if telemetry is earlier:
@@ -227,6 +225,13 @@ def _is_flushed(provider: object, timeout_millis: int) -> bool:
     except Exception as error:  # noqa: BLE001 a provider is foreign code
         losses.warn_once("flush", "The tracer provider of the application cannot deliver: %s", error)
         return False
+
+
+def _take_over(telemetry: Telemetry, earlier: Telemetry | None) -> None:
+    """Let *telemetry* have what counts the runs and sends their events, which is there once."""
+    if earlier is not None:
+        telemetry.metrics, telemetry.logs = earlier.metrics, earlier.logs
+        telemetry.service_name = earlier.service_name
 
 
 def _put_in_force(settings: Mapping[str, Any]) -> Settings:

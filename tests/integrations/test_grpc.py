@@ -253,7 +253,7 @@ def test_a_method_that_the_server_does_not_have_is_no_flow(spans):
 
 @pytest.mark.parametrize("make", [flow_interceptor, aio_flow_interceptor])
 def test_an_argument_that_cannot_be_used_is_refused_and_a_missing_package_named(make, monkeypatch):
-    with pytest.raises(ConfigurationError, match="flows must be True, False, or a function"):
+    with pytest.raises(ConfigurationError, match="flows must be True, False, or a plain function"):
         make(flows="shop")
     monkeypatch.setitem(sys.modules, "grpc", None)
     with pytest.raises(MissingExtra, match=r"otelflow\[grpc\]"):

@@ -31,7 +31,7 @@ from otelflow._core.flows.definition import Definition, decorate, text_of_name
 from otelflow._core.flows.execution import to_end, to_end_async
 from otelflow._core.flows.fitting import assigned, check_base_classes, check_flow
 from otelflow._core.flows.flow_run import Block, FlowRun, innermost_block, new_flow_id
-from otelflow._core.flows.flow_state import NO_DATA, FlowState, StateAttributes, id_of, name_of, state_value
+from otelflow._core.flows.flow_state import NO_DATA, FlowState, StateAttributes, fresh_copy, id_of, name_of, state_value
 from otelflow._core.flows.injection import check_dependencies
 from otelflow._core.flows.keywords import (
     Capture,
@@ -715,15 +715,6 @@ if TYPE_CHECKING:  # making them takes a good part of an import
         def __call__(self, target: Callable[P, R], /) -> Callable[P, R]: ...
 
 
-def _plain_copy(value: Any) -> Any:
-    """Return *value* with each plain dict, list and set in it anew: what one run adds is not there for the next."""
-    if type(value) is dict:
-        return {key: _plain_copy(item) for key, item in value.items()}
-    if type(value) is list:
-        return [_plain_copy(item) for item in value]
-    return set(value) if type(value) is set else value
-
-
 def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..., Flow[Any]]:
     """Return what ``@flow`` puts in the place of a function."""
     keywords = {name: value for name, value in options.items() if name in EachFlowOptions.__annotations__}
@@ -737,7 +728,7 @@ def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..
 
     def set_up(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow[Any]:
         flow: Flow[Any] = object.__new__(Flow)  # as the plan: its __init__ would take three times as long to find that
-        data = _plain_copy(options.get("data") or {})
+        data = fresh_copy(options.get("data") or {})
         state = FlowState(flow, planned.name, fixed_id or new_flow_id(), planned.own_config, data, planned.options)
         state.is_named, state.has_fixed_id, state.is_plain = planned.is_named, planned.has_fixed_id, True
         state.definition, state.args, state.kwargs = definition, args, kwargs

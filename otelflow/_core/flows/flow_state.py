@@ -257,6 +257,15 @@ NO_DATA: Final = (
 )
 
 
+def fresh_copy(value: Any) -> Any:
+    """Return *value* with each plain dict, list and set in it anew: what one run adds is not there for the next."""
+    if type(value) is dict:
+        return {key: fresh_copy(item) for key, item in value.items()}
+    if type(value) is list:
+        return [fresh_copy(item) for item in value]
+    return set(value) if type(value) is set else value
+
+
 class state_value(Generic[V]):
     """A read-only view of the state that an attribute of an instance, or of a user's class, hides without harm."""
 

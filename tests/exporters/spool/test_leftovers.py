@@ -11,7 +11,7 @@ from otelflow_exporters._spool import leftovers
 from otelflow_exporters._spool.answers import Answers
 from otelflow_exporters._spool.destination import Destination, spools_directory
 from otelflow_exporters._store.limits import Limits
-from otelflow_exporters._store.ownership import LOGS, METRICS, open_store
+from otelflow_exporters._store.ownership import INNER_SPOOLS, open_store
 from otelflow_exporters._store.records import framed
 from otelflow_exporters._store.writer import SegmentWriter
 
@@ -110,7 +110,7 @@ def test_progress_that_nobody_needs_goes_with_its_spool(spool):
 
 def test_logs_and_metrics_go_with_their_spool(spool):
     old = spool("old", 8)
-    for name in (LOGS, METRICS):
+    for name in INNER_SPOOLS:
         spool(f"old/{name}", 8)
     os.utime(old, (time.time() - 8 * DAYS,) * 2)
     removals = []
