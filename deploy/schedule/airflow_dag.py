@@ -21,10 +21,11 @@ with DAG(
     catchup=False,
     max_active_runs=1,
 ) as dag:
-    # The last line of its output is what xcom_pull() finds.
+    # The last line of its output is what xcom_pull() finds, and stderr is a part of that: where spans wait for a
+    # Collector that is down, stands there before.
     trace = BashOperator(
         task_id="trace",
-        bash_command=f"{OTELFLOW} exec --quiet --name nightly -- sh -c 'echo $TRACEPARENT'",
+        bash_command=f"trace=$({OTELFLOW} exec --quiet --name nightly -- sh -c 'echo $TRACEPARENT') && echo $trace",
         env=ENVIRONMENT,
         append_env=True,
     )

@@ -227,7 +227,8 @@ class Report(NamedTuple):
             if endpoint and is_delivered and not losses:
                 places.append(f"sent to {for_page(endpoint)}")
             elif endpoint and spool_dir and not losses:
-                places.append(f"waiting in {_shortened(spool_dir)} for {for_page(endpoint)}")
+                place = _shortened(spool_dir) if spool_dir.is_dir() else "memory"  # that cannot be made
+                places.append(f"waiting in {place} for {for_page(endpoint)}")
             place = f"trace {self.trace_id} {' and '.join(places) or 'is not stored'}"
         template = settings.in_force()["trace_url"].value
         if self.trace_id and template:

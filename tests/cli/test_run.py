@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -448,3 +449,12 @@ class Shop(Flow):
     def task_dependencies(self):
         return dict(database=Database(), text="no name")
 """
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no folder here that nobody can make")
+def test_where_no_spool_can_be_made_spans_are_said_to_wait_in_memory(otelflow):
+    nowhere = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "XDG_STATE_HOME": "/proc/none"}
+
+    run = otelflow("run", "flows.py:ratio", "-p", "a=6", **nowhere)
+
+    assert "waiting in memory for http://127.0.0.1:9" in run.err

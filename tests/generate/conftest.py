@@ -14,21 +14,27 @@ from otelflow.generate import generate_alerts
 SHOP = Path(__file__).parent / "promises/shop_flows.py"
 
 
+@pytest.fixture(autouse=True)
+def _own_declarations():
+    """Forget the flows of a test's modules after it: whatever counts runs would speak of them."""
+    before = dict(declared._declarations.flows)
+    yield
+    declared._declarations.flows.clear()
+    declared._declarations.flows.update(before)
+
+
 @pytest.fixture
 def shop(tmp_path, monkeypatch):
-    """A module with flows, some of which promise something; it is forgotten afterwards."""
+    """A module with flows, some of which promise something."""
     shutil.copy(SHOP, tmp_path)
     (tmp_path / "broken_flows.py").write_text("import no_such_package_anywhere")
     (tmp_path / "raising_flows.py").write_text("1 / 0")
     (tmp_path / "leaving_flows.py").write_text("raise SystemExit(4)")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    before = dict(declared._declarations.flows)
     importlib.invalidate_caches()
     yield "shop_flows"
     sys.modules.pop("shop_flows", None)
-    declared._declarations.flows.clear()
-    declared._declarations.flows.update(before)
 
 
 @pytest.fixture
