@@ -58,11 +58,15 @@ def flow_handler(handler: Callable[[Any, Any], R], *, flush_millis: int = 2_000)
 
 def _headers_of(event: Any) -> dict[str, str]:
     """Return the texts that came with *event*; one invocation has one parent, and so many messages have none."""
-    headers: dict[str, str] = {}
+    headers = _headers_in(event) if isinstance(event, Mapping) else {}
     if os.environ.get(_XRAY_VARIABLE):
+        # It wins: the header of a gateway that is not traced names no parent.
         headers[_XRAY_HEADER] = os.environ[_XRAY_VARIABLE]
-    if not isinstance(event, Mapping):
-        return headers
+    return headers
+
+
+def _headers_in(event: Mapping[str, Any]) -> dict[str, str]:
+    headers: dict[str, str] = {}
     records = event.get("Records")
     if isinstance(records, list) and len(records) == 1 and isinstance(records[0], Mapping):
         of_sns = records[0].get("Sns")
@@ -70,8 +74,8 @@ def _headers_of(event: Any) -> dict[str, str]:
         attributes = message.get("messageAttributes") or message.get("MessageAttributes")
         for name, value in attributes.items() if isinstance(attributes, Mapping) else ():
             text = value.get("stringValue") or value.get("Value") if isinstance(value, Mapping) else None
-            headers[str(name)] = str(text or "")
+            headers[str(name).lower()] = str(text or "")
     event_headers = event.get("headers")
     if isinstance(event_headers, Mapping):
-        headers.update({str(name): value for name, value in event_headers.items() if isinstance(value, str)})
+        headers.update({str(name).lower(): value for name, value in event_headers.items() if isinstance(value, str)})
     return headers

@@ -1,6 +1,9 @@
 from types import SimpleNamespace
 
 import pytest
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.propagators.textmap import TextMapPropagator, default_getter
 
 from otelflow import task
 from otelflow.integrations.aws_lambda import flow_handler
@@ -76,29 +79,47 @@ def test_an_exception_comes_out_as_it_was_and_is_delivered_before(program):
     assert (program.code, program.results()) == (3, [("flow charge", "failure")])
 
 
-def test_the_header_of_x_ray_is_read_where_its_propagator_is(spans, monkeypatch):
-    from opentelemetry import propagate, trace
-    from opentelemetry.propagators.textmap import TextMapPropagator
+class XRay(TextMapPropagator):
+    """Reads as that of AWS does: by its own spelling, and by the getter alone."""
 
-    class XRay(TextMapPropagator):
-        fields = frozenset({"x-amzn-trace-id"})
+    fields = frozenset({"X-Amzn-Trace-Id"})
 
-        def extract(self, carrier, context=None, getter=None):
-            root, parent, _ = (part.split("=")[1] for part in carrier["x-amzn-trace-id"].split(";"))
-            span_context = trace.SpanContext(
-                int(root.replace("-", "")[1:], 16), int(parent, 16), is_remote=True, trace_flags=trace.TraceFlags(1)
-            )
-            return trace.set_span_in_context(trace.NonRecordingSpan(span_context), context)
+    def extract(self, carrier, context=None, getter=default_getter):
+        parts = dict(part.split("=") for part in (getter.get(carrier, "X-Amzn-Trace-Id") or [""])[0].split(";") if part)
+        if "Parent" not in parts:
+            return context or Context()
+        span_context = trace.SpanContext(
+            int(parts["Root"].replace("-", "")[1:], 16),
+            int(parts["Parent"], 16),
+            is_remote=True,
+            trace_flags=trace.TraceFlags(1),
+        )
+        return trace.set_span_in_context(trace.NonRecordingSpan(span_context), context)
 
-        def inject(self, carrier, context=None, setter=None):
-            """Write nothing."""
+    def inject(self, carrier, context=None, setter=None):
+        """Write nothing."""
 
-    monkeypatch.setenv("_X_AMZN_TRACE_ID", f"Root=1-{TRACE_ID[:8]}-{TRACE_ID[8:]};Parent={PARENT_ID};Sampled=1")
+
+@pytest.fixture
+def x_ray():
     before = propagate.get_global_textmap()
     propagate.set_global_textmap(XRay())
-    try:
-        charge({"fruit": "apple"}, CONTEXT)
-    finally:
-        propagate.set_global_textmap(before)
+    yield f"Root=1-{TRACE_ID[:8]}-{TRACE_ID[8:]};Parent={PARENT_ID};Sampled=1"
+    propagate.set_global_textmap(before)
+
+
+@pytest.mark.parametrize(
+    "event", [{}, {"headers": {"X-Amzn-Trace-Id": "Root=1-67891233-abcdef012345678912345678"}}], ids=["none", "gateway"]
+)
+def test_the_variable_of_x_ray_is_read_where_its_propagator_is_and_wins(spans, monkeypatch, x_ray, event):
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", x_ray)
+
+    charge({"fruit": "apple", **event}, CONTEXT)
 
     assert f"{spans.one('flow charge').context.trace_id:032x}" == TRACE_ID
+
+
+def test_the_header_of_x_ray_is_found_by_the_spelling_of_its_propagator(spans, x_ray):
+    charge({"fruit": "apple", "headers": {"x-amzn-trace-id": x_ray}}, CONTEXT)
+
+    assert f"{spans.one('flow charge').parent.span_id:016x}" == PARENT_ID
