@@ -1,3 +1,4 @@
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -6,6 +7,7 @@ from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import TextMapPropagator, default_getter
 
 from otelflow import task
+from otelflow.errors import ConfigurationError
 from otelflow.integrations.aws_lambda import flow_handler
 from support.servers import PARENT_ID, TRACE_ID, TRACEPARENT
 
@@ -26,10 +28,11 @@ def charge(event, context):
     "event",
     [
         {"headers": {"Traceparent": TRACEPARENT}},
+        {"multiValueHeaders": {"Traceparent": [TRACEPARENT], "accept": ["a", "b"]}},
         {"Records": [{"messageAttributes": {"traceparent": {"stringValue": TRACEPARENT, "dataType": "String"}}}]},
         {"Records": [{"Sns": {"MessageAttributes": {"traceparent": {"Type": "String", "Value": TRACEPARENT}}}}]},
     ],
-    ids=["http", "sqs", "sns"],
+    ids=["http", "load balancer", "sqs", "sns"],
 )
 def test_an_invocation_is_a_flow_in_the_trace_of_its_event(spans, event):
     assert charge({"fruit": "apple", **event}, CONTEXT) == 0.5
@@ -45,7 +48,8 @@ def test_an_invocation_is_a_flow_in_the_trace_of_its_event(spans, event):
     [
         {},
         {"headers": None, "Records": None},
-        {"headers": [], "Records": [3]},
+        {"headers": [], "Records": [3], "multiValueHeaders": {"traceparent": 3}},
+        {"headers": {"traceparent": TRACEPARENT}, "multiValueHeaders": {"traceparent": [TRACEPARENT, TRACEPARENT]}},
         {"Records": [{"messageAttributes": {"traceparent": 3}}]},
         {"Records": [{"messageAttributes": {"traceparent": {"stringValue": TRACEPARENT}}}] * 2},
     ],
@@ -58,6 +62,24 @@ def test_an_event_that_names_no_parent_or_several_begins_a_trace(spans, event):
 
 def test_an_event_need_not_be_a_mapping(spans):
     assert flow_handler(lambda event, _: event)([1, 2], None) == [1, 2]
+
+
+class Adapter:
+    def __call__(self, event, context):
+        return event["fruit"]
+
+
+@pytest.mark.parametrize(("handler", "name"), [(Adapter(), "Adapter"), (partial(charge), "partial")])
+def test_a_handler_may_be_any_object_that_is_called_as_one(spans, handler, name):
+    assert flow_handler(handler)({"fruit": "apple"}, None) in ("apple", 0.5)
+
+    assert spans.named(f"flow {name}")
+
+
+@pytest.mark.parametrize("flush_millis", ["2000", None, True, -1, float("nan"), 10**30])
+def test_a_time_that_is_none_is_refused_where_the_handler_is_decorated(flush_millis):
+    with pytest.raises(ConfigurationError, match="flow_handler: flush_millis must be a number of milliseconds"):
+        flow_handler(charge, flush_millis=flush_millis)
 
 
 def test_an_exception_comes_out_as_it_was_and_is_delivered_before(program):
