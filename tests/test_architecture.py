@@ -709,7 +709,6 @@ TESTED_ELSEWHERE = {
     "otelflow/instrument/_site/sitecustomize.py": "tests/instrument/test_start.py",
     "otelflow/integrations/_requests.py": "tests/integrations/test_asgi.py",
     "otelflow/integrations/_steps.py": "tests/integrations/test_wsgi.py",
-    "otelflow/integrations/rq.py": "tests/stack/test_frameworks.py",
     "otelflow/listeners/_from_spans.py": "tests/listeners/test_listener.py",
     "otelflow/pytest_plugin.py": "tests/test_testing.py",
     "otelflow/runners/_dask.py": "tests/stack/examples/test_clusters.py",

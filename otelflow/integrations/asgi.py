@@ -11,8 +11,13 @@ __all__ = ["FlowMiddleware"]
 
 #: Milliseconds that the end of a server may wait for delivery
 _LONGEST_FLUSH: Final = 5_000
-_STARTS: Final = ("http.response.start", "websocket.accept")
-_ENDS: Final = ("http.response.body", "http.response.pathsend", "http.response.zerocopysend")
+_STARTS: Final = ("http.response.start", "websocket.accept", "websocket.http.response.start")
+_ENDS: Final = (
+    "http.response.body",
+    "http.response.pathsend",
+    "http.response.zerocopysend",
+    "websocket.http.response.body",
+)
 _MOST_ERRORS: Final = 100
 
 

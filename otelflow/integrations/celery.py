@@ -44,6 +44,7 @@ def make_flows(app: A) -> A:
         raise MissingExtra("celery") from None
     application: Any = app
     application.task_cls = _flow_class(symbol_by_name(application.task_cls))
+    application._task_from_fun = _with_flows(application._task_from_fun)  # noqa: SLF001 shared tasks have no other way
     for signal, receiver in (
         (signals.before_task_publish, _send_trace),
         (signals.worker_process_shutdown, _deliver),
@@ -53,9 +54,23 @@ def make_flows(app: A) -> A:
     return app
 
 
+def _with_flows(task_from_function: "Callable[..., Any]") -> "Callable[..., Any]":
+    """Return Celery's *task_from_function*, for which a ``base`` of a task's own is one whose tasks are flows."""
+
+    def make_task(function: Any, name: str | None = None, base: Any = None, **options: Any) -> Any:
+        if isinstance(base, type) and not hasattr(base, "run_as_flow"):
+            base = _flow_class(base)
+        return task_from_function(function, name, base, **options)
+
+    return make_task
+
+
 def _flow_class(base: Any) -> type:
     """Return what Celery makes tasks of: a class that differs from *base* in how a worker calls them."""
+    from celery import Task  # noqa: PLC0415 see above
     from celery.exceptions import Ignore, Reject  # noqa: PLC0415 see above
+
+    has_own_call = next(kind for kind in base.__mro__ if "__call__" in vars(kind)) is not Task
 
     class FlowTask(base):  # type: ignore[misc]
         abstract = True
@@ -83,7 +98,7 @@ def _flow_class(base: Any) -> type:
             span.set_attribute(semconv.JOB_RETRIES, int(self.request.retries or 0))
             setattr(self.request, _HEADERS, trace_headers())
             try:
-                return self.run(*args, **kwargs)
+                return super().__call__(*args, **kwargs) if has_own_call else self.run(*args, **kwargs)
             except (Ignore, Reject) as error:  # the task has said what becomes of it, and has not failed
                 return _NoResult(error)
 

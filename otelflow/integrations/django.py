@@ -1,5 +1,6 @@
 """Django: a line in ``MIDDLEWARE`` makes a flow of each request, which is called by its route."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -109,15 +110,9 @@ class FlowMiddleware:
 
     def _exchange(self, request: _Request) -> tuple[_Exchange, Callable[..., Any] | None]:
         """Return the exchange of *request*, and the function that runs it as a flow, if it is to be one."""
-        from django.urls import Resolver404, resolve  # noqa: PLC0415 see above
-
-        try:
-            route = f"/{resolve(request.path_info, getattr(request, 'urlconf', None)).route}"
-        except Resolver404:
-            route = None
-        exchange = _Exchange(request, route)
+        exchange = _Exchange(request, _route_of(request))
         vars(request)["_otelflow"] = exchange
-        return exchange, self._requests.runner(request, request.method, route)
+        return exchange, self._requests.runner(request, request.method, exchange.route)
 
     def _run(self, exchange: _Exchange) -> None:
         """The body of a request's flow. Raises the exception of which Django has made an answer."""
@@ -140,6 +135,26 @@ class FlowMiddleware:
         if header is not None:
             response.headers.setdefault(*header)
         return response
+
+
+def _route_of(request: _Request) -> str | None:
+    """Return the route that will be chosen for *request*, or None where there is none."""
+    from django.conf import settings  # noqa: PLC0415 see above
+    from django.conf.urls.i18n import is_language_prefix_patterns_used  # noqa: PLC0415 see above
+    from django.urls import Resolver404, resolve  # noqa: PLC0415 see above
+    from django.utils import translation  # noqa: PLC0415 see above
+
+    urlconf = getattr(request, "urlconf", None)
+    language: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+    has_prefixes, _ = is_language_prefix_patterns_used(urlconf or settings.ROOT_URLCONF)
+    if has_prefixes and not hasattr(request, "LANGUAGE_CODE"):
+        # Django's LocaleMiddleware is yet to come: the language of this thread is that of the request before.
+        language = translation.override(translation.get_language_from_path(request.path_info) or settings.LANGUAGE_CODE)
+    try:
+        with language:
+            return f"/{resolve(request.path_info, urlconf).route}"
+    except Resolver404:
+        return None
 
 
 def _response_of(application: WsgiApplication, request: _Request) -> Any:

@@ -4,9 +4,12 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from opentelemetry import trace
+
+from otelflow import semconv
 from otelflow.errors import MissingExtra
 from otelflow.integrations import wsgi
-from otelflow.integrations._requests import SERVER_ERROR, Flows, Requests, describe
+from otelflow.integrations._requests import SERVER_ERROR, Flows, Requests, describe, describe_answer
 from otelflow.integrations._types import Environ, StartResponse
 
 if TYPE_CHECKING:
@@ -15,6 +18,16 @@ if TYPE_CHECKING:
 __all__ = ["FlowMiddleware"]
 
 _ERROR: Final = "otelflow.error"
+
+
+class _View:
+    """One call of a view, with what it returned, or the exception by which it has answered."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self.call: Final = call
+        self.has_answer = False
+        self.answer: Any = None
+        self.error: Exception | None = None
 
 
 class FlowMiddleware(wsgi.FlowMiddleware):
@@ -68,13 +81,18 @@ class FlowMiddleware(wsgi.FlowMiddleware):
         runner = self._views.runner(request.environ, request.method, rule) if self._has_spans else None
         if runner is None:
             return dispatch(*args)
-        outcome = runner(dispatch, args, request.method, rule)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        view = _View(functools.partial(dispatch, *args))
+        try:
+            runner(view, request.method, rule)
+        except Exception:
+            if not view.has_answer:
+                raise
+        if view.error is not None:
+            raise view.error
+        return view.answer  # of what it tells the run failed, or Flask cannot make an answer of it, and says so
 
-    def _view(self, dispatch: Callable[..., Any], args: tuple[Any, ...], method: str, route: str | None) -> Any:
-        """The body of a view's flow. An exception that is an answer is returned, unless the view has failed."""
+    def _view(self, view: "_View", method: str, route: str | None) -> None:
+        """The body of a view's flow. Raises what the view does, unless that is an answer, and for one from 500 on."""
         from flask import after_this_request  # noqa: PLC0415 see above
         from werkzeug.exceptions import HTTPException  # noqa: PLC0415 see above
 
@@ -90,11 +108,18 @@ class FlowMiddleware(wsgi.FlowMiddleware):
 
             after_this_request(add_header)
         try:
-            return dispatch(*args)
-        except HTTPException as answer:
-            if answer.code is None or answer.code < SERVER_ERROR:
-                return answer
-            raise
+            view.answer = view.call()
+        except HTTPException as error:
+            status = error.code or getattr(error.response, "status_code", None)
+            if status is not None:
+                trace.get_current_span().set_attribute(semconv.HTTP_STATUS, status)
+                if status >= SERVER_ERROR:
+                    raise
+            view.error = error
+            return
+        view.has_answer = True
+        view.answer = self._flask.make_response(view.answer)
+        describe_answer(view.answer.status_code)
 
     def route(self, environ: Environ) -> str | None:
         """Return the rule that will be chosen, or None where there is none."""

@@ -37,7 +37,8 @@ class FlowJobMixin(_Job):
     def create(cls, *args: Any, **kwargs: Any) -> "Job":
         """Do as RQ's ``create``, and remember the trace in its ``meta``; called by ``Queue``."""
         job = super().create(*args, **kwargs)
-        job.meta.setdefault(_META, {"headers": trace_headers()})
+        # A dict of its own: jobs may share theirs, or have that of a job before.
+        job.meta = {**job.meta, _META: {"headers": trace_headers() or job.meta.get(_META, {}).get("headers", {})}}
         return job
 
     def to_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:

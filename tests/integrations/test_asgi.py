@@ -362,6 +362,31 @@ def test_websockets_are_flows_until_they_are_closed(spans):
     assert f"{spans.one('flow WEBSOCKET').context.trace_id:032x}" == TRACE_ID
 
 
+@pytest.mark.parametrize(("status", "result"), [(403, "success"), (503, "failure")])
+def test_a_websocket_that_is_refused_with_an_answer_tells_its_status(spans, status, result):
+    sent = []
+
+    async def refusing(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.http.response.start", "status": status, "headers": []})
+        await send({"type": "websocket.http.response.body", "body": b"full"})
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "websocket", "path": "/ws", "extensions": {"websocket.http.response": {}}}
+    asyncio.run(FlowMiddleware(refusing)(scope, receive, send))
+
+    assert [message["type"][-5:] for message in sent] == ["start", ".body"]
+    assert [name for name, _ in sent[0]["headers"]] == [b"traceresponse"]
+    span = spans.one("flow WEBSOCKET")
+    attributes = (span.attributes["otelflow.run.result"], span.attributes["http.response.status_code"])
+    assert attributes == (result, status)
+
+
 def test_a_request_that_is_cancelled_is_a_cancellation_and_nothing_stays_current(spans):
     async def main():
         started = asyncio.Event()

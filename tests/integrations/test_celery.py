@@ -128,6 +128,61 @@ def test_a_task_that_says_itself_what_becomes_of_it_has_not_failed(app, spans):
     assert spans.tree() == [("flow ignores", "success", [])]
 
 
+class Opening(celery.Task):
+    """As those that hold what all calls of a task use."""
+
+    opened = 0
+
+    def __call__(self, *args, **kwargs):
+        self.opened += 1
+        return self.run(*args, **kwargs)
+
+
+def test_a_task_with_a_base_of_its_own_is_a_flow_and_keeps_what_its_base_does(app, spans):
+    @app.task(base=Opening, bind=True, name="opens")
+    def opens(self):
+        return self.opened, self.request.id, price()
+
+    assert opens.apply(task_id="1").result == (1, "1", 0.5)
+    assert isinstance(app.tasks["opens"], Opening)
+    assert spans.tree() == [("flow opens", "success", [("task price", "success", [])])]
+
+
+def test_a_shared_task_with_a_base_of_its_own_is_a_flow(app, spans):
+    @celery.shared_task(base=Opening, name="shared")
+    def shared():
+        return price()
+
+    assert app.tasks["shared"].apply().result == 0.5
+
+    assert spans.tree() == [("flow shared", "success", [("task price", "success", [])])]
+
+
+def test_a_base_that_is_made_of_the_application_s_makes_one_flow(app, spans):
+    class Own(app.Task):
+        abstract = True
+
+    @app.task(base=Own, name="own")
+    def own():
+        return price()
+
+    assert own.apply().result == 0.5
+
+    assert spans.tree() == [("flow own", "success", [("task price", "success", [])])]
+
+
+def test_what_the_application_s_own_class_does_around_a_task_is_done(spans):
+    app = make_flows(celery.Celery("shop", broker="memory://", set_as_current=False, task_cls=Opening))
+
+    @app.task(bind=True, name="app opens")
+    def opens(self):
+        return self.opened
+
+    assert opens.apply().result == 1
+
+    assert spans.tree() == [("flow app opens", "success", [])]
+
+
 @pytest.fixture
 def own_logging():
     """Celery leaves logging as it is."""

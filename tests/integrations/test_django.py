@@ -93,6 +93,39 @@ def test_a_request_is_a_flow_that_is_called_by_its_route(spans, serving):
     assert 'otelflow_flow_runs_total{flow="GET /fails",result="failure"} 1.0' in shown.body
 
 
+@pytest.mark.parametrize("order", [("flow", "locale"), ("locale", "flow")], ids=["outside", "inside"])
+def test_a_flow_is_called_by_the_route_in_the_language_of_its_request(spans, settings, order):
+    from django.conf.urls.i18n import i18n_patterns
+    from django.http import HttpResponse
+    from django.test import Client, override_settings
+    from django.urls import path
+    from django.utils import translation
+
+    urls = types.ModuleType("otelflow_django_languages")
+    urls.urlpatterns = i18n_patterns(
+        path("orders/", lambda _: HttpResponse(translation.get_language())), prefix_default_language=False
+    )
+    middlewares = {
+        "flow": "otelflow.integrations.django.FlowMiddleware",
+        "locale": "django.middleware.locale.LocaleMiddleware",
+    }
+    sys.modules[urls.__name__] = urls
+    paths = ["/orders/", "/de/orders/", "/orders/", "/fr/orders/", "/de/orders/"]
+    with (
+        override_settings(
+            LANGUAGES=[("en", "English"), ("de", "German"), ("fr", "French")],
+            LANGUAGE_CODE="en",
+            MIDDLEWARE=[middlewares[name] for name in order],
+            ROOT_URLCONF=urls.__name__,
+        ),
+        translation.override("en"),
+    ):
+        answers = [Client().get(path).content.decode() for path in paths]
+
+    assert answers == ["en", "de", "en", "fr", "de"]
+    assert [name for name, *_ in spans.tree()] == [f"flow GET {path}" for path in paths]
+
+
 def test_the_span_of_an_instrumentation_is_the_parent(spans, settings):
     instrumentation = pytest.importorskip("opentelemetry.instrumentation.django", reason="otelflow[frameworks]")
     from django.core.handlers.wsgi import WSGIHandler

@@ -6,14 +6,26 @@ from support.servers import TRACE_ID, TRACEPARENT, ask, attributes_of, parents_o
 
 flask = pytest.importorskip("flask", reason="not installed: pip install 'otelflow[flask]'")
 
+from werkzeug.exceptions import NotFound  # noqa: E402 see above
+
 
 @task
 def price():
     return "0.5"
 
 
-@pytest.fixture
-def app():
+ANSWERS = {
+    "503": lambda: ({"error": "no fruit"}, 503),
+    "404": lambda: ({"error": "no such fruit"}, 404),
+    "raised 404": lambda: flask.abort(404),
+    "raised 503": lambda: flask.abort(503),
+    "raised answer": lambda: flask.abort(flask.Response("no fruit", 503)),
+    "returned 404": lambda: NotFound("no such fruit"),
+    "none": lambda: None,
+}
+
+
+def shop():
     app = flask.Flask("shop")
     blueprint = flask.Blueprint("orders", "orders", url_prefix="/orders")
 
@@ -33,8 +45,19 @@ def app():
     def handled():
         raise KeyError("kiwi")
 
+    @app.get("/answers/<kind>")
+    def answers(kind):
+        return ANSWERS[kind]()
+
+    app.register_error_handler(TypeError, lambda _: ("no such type", 404))
     app.register_error_handler(KeyError, lambda _: ("no kiwi", 404))
     app.register_blueprint(blueprint)
+    return app
+
+
+@pytest.fixture
+def app():
+    app = shop()
     app.wsgi_app = FlowMiddleware(app, metrics_path="/metrics")
     return app
 
@@ -106,3 +129,38 @@ def test_the_span_of_an_instrumentation_is_the_parent(spans, app):
         ("flow GET /orders/<fruit>", "GET /orders/<fruit>"),
         ("task price", "flow GET /orders/<fruit>"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "result", "attribute"),
+    [
+        ("503", 503, "failure", 503),
+        ("404", 404, "success", 404),
+        ("raised 404", 404, "success", 404),
+        ("raised 503", 503, "failure", 503),
+        ("raised answer", 503, "failure", 503),
+        ("returned 404", 404, "success", 404),
+        ("none", 500, "failure", None),
+    ],
+)
+def test_beside_an_instrumentation_the_flow_of_a_view_tells_its_answer_which_stays(
+    spans, app, kind, status, result, attribute
+):
+    instrumentation = pytest.importorskip("opentelemetry.instrumentation.flask", reason="no such instrumentation")
+    from otelflow._core.process import provider
+
+    for application in (app, plain := shop()):
+        application.register_error_handler(NotFound, lambda _: ("handled", 404))
+    instrumentation.FlaskInstrumentor().instrument_app(app, tracer_provider=provider._chosen.override)
+    answer = ask_client(app, kind)
+
+    assert answer == ask_client(plain, kind)
+    assert answer[0] == status
+    span = spans.one("flow GET /answers/<kind>")
+    attributes = (span.attributes["otelflow.run.result"], span.attributes.get("http.response.status_code"))
+    assert attributes == (result, attribute)
+
+
+def ask_client(app, kind):
+    response = app.test_client().get(f"/answers/{kind}")
+    return response.status_code, response.text

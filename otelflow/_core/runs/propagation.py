@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from opentelemetry import context, trace
+from opentelemetry.propagators.textmap import DefaultGetter
 
 from otelflow._core.process import losses
 
@@ -40,12 +41,10 @@ class continue_trace:
         span_context = trace.get_current_span().get_span_context()
         if not span_context.is_valid or span_context.is_remote:
             try:
-                from opentelemetry import propagate  # noqa: PLC0415 it reads OTEL_PROPAGATORS, and may refuse it
-
                 carrier = {name.lower(): value for name, value in self.headers.items()}
                 if "," in carrier.get("traceparent", ""):  # of several, none is the parent, says W3C's own test suite
                     del carrier["traceparent"]
-                self._token = context.attach(propagate.extract(carrier))
+                self._token = context.attach(context_of(carrier))
             except Exception as error:  # noqa: BLE001 a propagator is foreign code
                 losses.record("traces", "trace_broken", _UNREADABLE, error=error)
         return self
@@ -56,6 +55,20 @@ class continue_trace:
         token, self._token = self._token, None
         if token is not None:
             context.detach(token)
+
+
+class _LowerCase(DefaultGetter):
+    """Finds a header by any spelling: propagators ask for their own, such as ``X-Amzn-Trace-Id``."""
+
+    def get(self, carrier: "Mapping[str, list[str] | str]", key: str) -> list[str] | None:
+        return super().get(carrier, key.lower())
+
+
+def context_of(headers: "Mapping[str, str]") -> "Context":
+    """Return the context that *headers*, whose names are in lower case, tell of; ``OTEL_PROPAGATORS`` says which do."""
+    from opentelemetry import propagate  # noqa: PLC0415 it reads OTEL_PROPAGATORS, and may refuse it
+
+    return propagate.extract(headers, getter=_LowerCase())
 
 
 _UNREADABLE: Final = "The parent in the headers of a caller cannot be read; a new trace begins"

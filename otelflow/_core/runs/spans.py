@@ -10,6 +10,7 @@ from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, SpanContex
 from otelflow import semconv
 from otelflow._core.process import losses, provider, trace_address
 from otelflow._core.process.settings import settings
+from otelflow._core.runs import propagation
 from otelflow._core.runs.run import Run
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def _environment_parent() -> "Context | None":
         losses.warn_once("propagators", "OTEL_PROPAGATORS cannot be used (%s); a new trace begins", error)
         return None
     # TRACEPARENT is the variable for traceparent, X_B3_TRACEID the one for x-b3-traceid, and so on.
-    context = propagate.extract({name.lower().replace("_", "-"): value for name, value in os.environ.items()})
+    context = propagation.context_of({name.lower().replace("_", "-"): value for name, value in os.environ.items()})
     if trace.get_current_span(context).get_span_context().is_valid:
         return context
     if traceparent and "traceparent" in propagate.get_global_textmap().fields:

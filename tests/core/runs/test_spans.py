@@ -202,7 +202,7 @@ def test_any_propagator_finds_in_the_environment_what_it_looks_for():
     class Plain(TextMapPropagator):
         fields = {"x-plain-span"}
         def extract(self, carrier, context=None, getter=default_getter):
-            number = int(getter.get(carrier, "x-plain-span")[0])
+            number = int(getter.get(carrier, "X-Plain-Span")[0])
             return set_span_in_context(NonRecordingSpan(SpanContext(7, number, True, TraceFlags(1))), context)
         def inject(self, *_, **__):
             pass
