@@ -227,8 +227,8 @@ class Report(NamedTuple):
             if endpoint and is_delivered and not losses:
                 places.append(f"sent to {for_page(endpoint)}")
             elif endpoint and spool_dir and not losses:
-                place = _shortened(spool_dir) if spool_dir.is_dir() else "memory"  # that cannot be made
-                places.append(f"waiting in {place} for {for_page(endpoint)}")
+                folder = _shortened(spool_dir) if spool_dir.is_dir() else "memory"  # it cannot be made
+                places.append(f"waiting in {folder} for {for_page(endpoint)}")
             place = f"trace {self.trace_id} {' and '.join(places) or 'is not stored'}"
         template = settings.in_force()["trace_url"].value
         if self.trace_id and template:
