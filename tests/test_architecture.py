@@ -715,7 +715,6 @@ TESTED_ELSEWHERE = {
     "otelflow/runners/_ray.py": "tests/stack/examples/test_clusters.py",
     "otelflow/runners/_remote.py": "tests/runners/test_processes.py",
     "otelflow/runners/_reports.py": "tests/runners/test_processes.py",
-    "otelflow/runners/_spans.py": "tests/runners/test_processes.py",
     "otelflow/serve/_job.py": "tests/serve/test_server.py",
     "otelflow/serve/_occasion.py": "tests/serve/test_server.py",
 }

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from otelflow._core.process import clock, forks
+from otelflow._core.text.safe_str import type_name
 from otelflow.errors import ConfigurationError, NotSubmittable
 from otelflow.runners import _remote, _worker
 from otelflow.runners._local import checked_workers
@@ -170,9 +171,14 @@ class Executor:
     def __init__(self, executor: concurrent.futures.Executor) -> None:
         self._executor = executor
         self._answers: set[concurrent.futures.Future[bytes]] = set()
+        self._break: concurrent.futures.BrokenExecutor | None = None
 
     def start(self, call: Any, finished: _remote.Finished) -> None:
-        """Send *call* to the executor."""
+        """Send *call* to the executor. Raises NotSubmittable once that has broken."""
+        if self._break is not None:
+            reason = f"the executor of its flow has broken ({type_name(self._break)})"
+            cure = "give the next run a new one, or take task_runner='processes', where the others go on"
+            raise NotSubmittable(call.definition.name, reason, cure) from self._break
         order = _remote.order_of(call)
         started_ns = clock.time_ns()
         answer = self._executor.submit(_worker.run_order, order)
@@ -189,6 +195,9 @@ class Executor:
         if error is None:
             _remote.arrived(call, answer.result())
         else:
+            # From Python 3.12 on, it tells so with the lock held that submit() takes, in the thread that is here.
+            if isinstance(error, concurrent.futures.BrokenExecutor):
+                self._break = error
             _remote.lost(call, error, started_ns)
         finished()
 

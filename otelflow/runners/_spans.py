@@ -41,6 +41,8 @@ class SpanReport(NamedTuple):
     events: list[tuple[str, dict[str, Any], int]]
     links: list[tuple[Ids, dict[str, Any]]]
     scope: tuple[str, str | None, str | None]
+    #: How many attributes, events and links it had no room for
+    dropped: tuple[int, int, int]
 
 
 def _ids(context: SpanContext) -> Ids:
@@ -68,6 +70,7 @@ def report_of(span: ReadableSpan) -> SpanReport:
         [(event.name, dict(event.attributes or {}), event.timestamp) for event in span.events],
         [(_ids(link.context), dict(link.attributes or {})) for link in span.links],
         ("", None, None) if scope is None else (scope.name, scope.version, scope.schema_url),
+        (span.dropped_attributes, span.dropped_events, span.dropped_links),
     )
 
 
@@ -79,11 +82,13 @@ class Collector(SpanProcessor):
 
     def __init__(self) -> None:
         self._lists: dict[int, list[Any]] = {}
+        #: The ids of the lists of orders that run now
+        self._open: set[int] = set()
+        self._nobodys: list[Any] = []
         self._provider = TracerProvider(
             resource=Resource.get_empty(), id_generator=SystemIdGenerator(), shutdown_on_exit=False
         )
         self._provider.add_span_processor(self)
-        self._is_in_use = 0
         if type(trace.get_tracer_provider()) is trace.ProxyTracerProvider:
             trace.set_tracer_provider(self._provider)  # what else is instrumented there belongs to the task
 
@@ -91,10 +96,12 @@ class Collector(SpanProcessor):
     def collecting(self, spans: list[Any]) -> Iterator[None]:
         """Put the spans of this context into *spans*."""
         token = _current.set(spans)
+        self._open.add(id(spans))
         provider.use_provider(self._provider)
         try:
             yield
         finally:
+            self._open.discard(id(spans))
             _current.reset(token)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -102,14 +109,20 @@ class Collector(SpanProcessor):
         parent = span.parent
         spans = None if parent is None else self._lists.get(parent.span_id)
         spans = _current.get() if spans is None else spans
+        if spans is None and self._open:  # as in a plain thread of a task: nothing says whose it is
+            spans = self._nobodys
         if spans is not None:
             self._lists[span.get_span_context().span_id] = spans
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Keep *span*."""
+        """Keep *span*, or count that no report takes it: its task has ended, or is not known."""
         spans = None if span.context is None else self._lists.pop(span.context.span_id, None)
-        if spans is not None:
+        if spans is None:
+            return
+        if id(spans) in self._open:
             spans.append(report_of(span))
+        else:
+            losses.lost("traces", "not_reported")
 
 
 def adopt(reports: list[SpanReport], process_id: int) -> None:
@@ -146,6 +159,8 @@ def _adopt(report: SpanReport, process_id: int) -> None:
     span.start(report.start_time, around)
     for name, attributes, timestamp in report.events:
         span.add_event(name, attributes, timestamp)
+    for pieces, number in zip((span._attributes, span._events, span._links), report.dropped, strict=True):
+        pieces.dropped += number  # type: ignore[union-attr]  # the SDK's span has them in what counts
     code, description = report.status
     if code != StatusCode.UNSET.value:
         span.set_status(Status(StatusCode(code), description))

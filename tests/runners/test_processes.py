@@ -1,5 +1,6 @@
 """Tasks in processes: one trace, all that they leave behind arrives, and a killed process breaks nothing else."""
 
+import ast
 import concurrent.futures
 import multiprocessing
 import os
@@ -29,7 +30,7 @@ from otelflow.metrics._counts import Aggregator
 from otelflow.runners import ProcessPoolTaskRunner
 from otelflow.testing import flow_trace
 from support.metrics import Counted
-from support.programs import python
+from support.programs import python, run_python
 from support.remote_tasks import (
     CALLS,
     KeywordOnly,
@@ -320,6 +321,44 @@ def test_an_executor_of_the_user_is_taken(spans):
         assert pool.submit(os.getpid).result(30) == answers[0][0]
 
     assert spans.tree() == [("flow maps", "success", [("map where", "success", [("task where", "success", [])] * 2)])]
+
+
+BREAKS = """
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+from otelflow import flow, task
+
+
+@task
+def work(number):
+    if number == 3:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+
+        @flow(task_runner=pool)
+        def breaks():
+            return [future.exception() for future in work.map(range(2_000))]
+
+        errors = breaks().execute().flow_return_value
+    print(sorted({type(error).__name__ for error in errors}))
+    print(len(errors), errors[-1], repr(errors[-1].__cause__)[:17])
+"""
+
+
+def test_an_executor_of_the_user_that_breaks_fails_each_of_thousands_that_wait(tmp_path):
+    (tmp_path / "program.py").write_text(BREAKS)
+
+    ran = run_python(tmp_path / "program.py", timeout=60)
+    kinds, last = ran.stdout.splitlines()
+    assert set(ast.literal_eval(kinds)) - {"NoneType"} == {"NotSubmittable", "WorkerLost"}
+    assert last == (
+        "2000 task 'work' cannot be submitted: the executor of its flow has broken (BrokenProcessPool); give the next "
+        "run a new one, or take task_runner='processes', where the others go on BrokenProcessPool"
+    )
 
 
 def test_a_flow_that_is_given_up_cancels_in_the_executor_of_the_user_what_has_not_begun(spans, tmp_path):

@@ -7,6 +7,9 @@ import threading
 import time
 from pathlib import Path
 
+from opentelemetry import trace
+from opentelemetry.trace import Link, SpanContext
+
 from otelflow import INJECTED, flow, task
 from otelflow._core.process.settings import settings
 from otelflow._core.process.settings_table import SETTINGS
@@ -183,6 +186,33 @@ def fail_deeply(number):
         above.__cause__ = LookupError(place)
         above = above.__cause__
     raise error
+
+
+@task
+def overfill(number):
+    tracer = trace.get_tracer("crowd")
+    links = [Link(SpanContext(1, place, is_remote=True)) for place in range(1, 131)]
+    with tracer.start_as_current_span("crowd", links=links) as span:
+        for place in range(131):
+            span.set_attribute(f"key {place}", place)
+            span.add_event(f"event {place}")
+        for place in range(2):
+            span.add_event(f"late {place}")
+
+
+STRAYS = []
+
+
+@task
+def stray(number):
+    """Make a span in a plain thread, end one that the call before has begun, and begin one."""
+    tracer = trace.get_tracer("stray")
+    thread = threading.Thread(target=lambda: tracer.start_span("in a thread").end(), daemon=True)
+    thread.start()
+    thread.join()
+    for span in STRAYS:
+        span.end()
+    STRAYS[:] = [tracer.start_span("ends too late")]
 
 
 @task

@@ -64,8 +64,9 @@ class Session:
         self.unstarted: dict[int, Submitted] = {}
         #: The asyncio tasks of calls that run on a loop
         self.loop_tasks: set[Any] = set()
-        #: By thread: what it has yet to skip, as long as it skips something
+        #: By thread: what it has yet to skip, as long as it skips something; and the same of what it hands over
         self.skips: dict[int, deque[Callable[[], None]]] = {}
+        self.hand_overs: dict[int, deque[Callable[[], None]]] = {}
         #: The threads in which calls run now
         self.workers: set[int] = set()
         #: What a runner keeps of tasks, by the id of their definitions
@@ -118,6 +119,10 @@ class Session:
             self._finished()
 
     def _finished(self) -> None:
+        """Hand over another call, as there is room for it; many that end at once are no deep recursion."""
+        _in_turn(self.hand_overs, self._hand_next)
+
+    def _hand_next(self) -> None:
         """Hand the next call to the runner, in the place of one that has ended."""
         with self.lock:
             while self._backlog and id(self._backlog[0]) not in self.unstarted:
@@ -130,17 +135,7 @@ class Session:
 
     def skip_in_turn(self, skip: Callable[[], None]) -> None:
         """Do *skip*, or leave it to the one that this thread is doing: a long chain that fails is no deep recursion."""
-        thread = get_ident()
-        waiting = self.skips.get(thread)
-        if waiting is not None:
-            waiting.append(skip)
-            return
-        waiting = self.skips[thread] = deque((skip,))
-        try:
-            while waiting:
-                waiting.popleft()()
-        finally:
-            del self.skips[thread]
+        _in_turn(self.skips, skip)
 
     def cancel(self) -> None:
         """Cancel what has not begun, and what runs on a loop."""
@@ -233,6 +228,21 @@ class Session:
                 failures[0].task_name,
                 error_text(type_name(error), recorded(error, _LENGTH)),
             )
+
+
+def _in_turn(by_thread: dict[int, deque[Callable[[], None]]], action: Callable[[], None]) -> None:
+    """Do *action*, or leave it to the call of this function in this thread that is doing another one."""
+    thread = get_ident()
+    waiting = by_thread.get(thread)
+    if waiting is not None:
+        waiting.append(action)
+        return
+    waiting = by_thread[thread] = deque((action,))
+    try:
+        while waiting:
+            waiting.popleft()()
+    finally:
+        del by_thread[thread]
 
 
 def give_up_where(variable: contextvars.ContextVar[Any], value: object) -> None:

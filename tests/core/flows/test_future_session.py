@@ -1,5 +1,6 @@
 """What one flow run has submitted: it is handed over as there is room for it, and all of it is waited for."""
 
+import concurrent.futures
 import signal
 import sys
 import threading
@@ -49,6 +50,24 @@ def test_what_is_cancelled_in_the_backlog_does_not_hold_up_the_rest(monkeypatch,
         return hold.result(), cancelled, [future.result() for future in futures[3:]]
 
     assert cancels().execute().flow_return_value == (True, [True] * 3, [2, 1])
+
+
+def test_thousands_in_the_backlog_end_when_the_runner_takes_nothing_any_more(monkeypatch, spans):
+    monkeypatch.setattr(future_runners.Threads, "window", 1)
+    gate, number = threading.Event(), 2 * sys.getrecursionlimit()
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+
+    @flow(task_runner=pool)
+    def closes():
+        hold = task(gate.wait, task_name="hold").submit(30)
+        futures = task(abs).map(range(number))
+        pool.shutdown(wait=False)
+        gate.set()
+        return hold.result(), [str(future.exception(30)) for future in futures]
+
+    held, errors = closes().execute().flow_return_value
+    assert held
+    assert errors == ["cannot schedule new futures after shutdown"] * number
 
 
 def test_a_task_that_submits_is_waited_for_with_all_that_it_has_submitted(spans):
