@@ -119,6 +119,7 @@ def test_a_flow_that_is_given_up_leaves_the_cluster_of_somebody_else_to_what_run
             return [type(future.exception(PATIENCE)) for future in futures]
 
         errors = given_up().execute().flow_return_value
+        wait_until(lambda: len(local.scheduler.tasks) <= 1, PATIENCE)  # what it is told takes a moment
         (tmp_path / "go").touch()
         wait_until((tmp_path / "done-0").exists, PATIENCE)
         after = client.submit(int, "7").result(PATIENCE)
