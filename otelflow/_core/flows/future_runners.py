@@ -14,8 +14,8 @@ from otelflow._core.flows.future import Submitted, running_loop
 from otelflow._core.flows.future_session import Runner
 from otelflow._core.process import forks
 from otelflow._core.text.hints import suggestion
-from otelflow._core.text.safe_str import brief_repr
-from otelflow.errors import ConfigurationError
+from otelflow._core.text.safe_str import brief_repr, type_name
+from otelflow.errors import ConfigurationError, NotSubmittable
 
 #: The words for runners, and the module of each that is not here: in it, ``new_runner`` makes one
 WORDS: Final = {
@@ -102,13 +102,26 @@ class Threads:
     def __init__(self, executor: concurrent.futures.Executor | None = None, max_workers: int | None = None) -> None:
         self._executor = executor
         self._pool = _Pool(max_workers)
+        self._end: BaseException | None = None
 
     def start(self, call: Submitted, finished: Callable[[], None]) -> None:
-        """Let a thread run *call*."""
+        """Let a thread run *call*. Raises NotSubmittable once the executor has dropped one."""
         if self._executor is None:
             self._pool.submit(functools.partial(self._work, call, finished))
-        else:
-            self._executor.submit(self._work, call, finished)
+            return
+        if self._end is not None:
+            reason = f"the executor of its flow takes nothing any more ({type_name(self._end)})"
+            raise NotSubmittable(call.future.task_name, reason, "give the next run a new one") from self._end
+        answer = self._executor.submit(self._work, call, finished)
+        answer.add_done_callback(lambda answer: self._answered(call, finished, answer))
+
+    def _answered(self, call: Submitted, finished: Callable[[], None], answer: Any) -> None:
+        """End *call* if the executor has dropped it: it was shut down, or its threads cannot begin."""
+        error = concurrent.futures.CancelledError() if answer.cancelled() else answer.exception()
+        if isinstance(error, concurrent.futures.CancelledError | concurrent.futures.BrokenExecutor):
+            self._end = error  # it tells so with the lock held that submit() takes
+            call.fail(error)
+            finished()
 
     def _work(self, call: Submitted, finished: Callable[[], None]) -> None:
         try:

@@ -599,3 +599,40 @@ def test_an_async_flow_that_is_cancelled_twice_or_closed_blocks_no_loop(how):
         assert not may_go_on.is_set()
     finally:
         may_go_on.set()
+
+
+@pytest.mark.parametrize("how", ["shut down", "broken"])
+@pytest.mark.parametrize("count", [3, 1_500], ids=["few", "more than wait in the executor"])
+def test_what_an_executor_drops_has_failed(how, count):
+    may_go_on = threading.Event()
+
+    @task
+    def hold(number):
+        return may_go_on.wait(30)
+
+    def initializer():
+        if how == "broken":
+            raise ValueError("no connection")
+
+    pool = concurrent.futures.ThreadPoolExecutor(1, initializer=initializer)
+
+    @flow(task_runner=pool)
+    def dropped():
+        futures = hold.map(range(count))
+        if how == "shut down":
+            pool.shutdown(wait=False, cancel_futures=True)
+            may_go_on.set()
+        return [error_of(future) for future in futures]
+
+    def error_of(future):
+        try:
+            return future.exception(30)
+        except concurrent.futures.CancelledError as error:
+            return error
+
+    errors = Waiting(dropped().execute).result().flow_return_value
+
+    assert len(errors) == count
+    rest = errors if how == "broken" else errors[1:]
+    kinds = (concurrent.futures.CancelledError, concurrent.futures.BrokenExecutor, NotSubmittable)
+    assert all(isinstance(error, kinds) for error in rest), {type(error) for error in rest}
