@@ -1,6 +1,5 @@
 """Let spans wait in files until they have arrived."""
 
-import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,11 +8,12 @@ from typing import Final
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
+from opentelemetry.trace import TraceFlags
 
 from otelflow._core.process import forks
 from otelflow._core.process.ledger import Account
 from otelflow._core.text.own_logger import log, own_logger
-from otelflow_exporters._otlp.encoder import encode_span
+from otelflow_exporters._otlp.encoder import encode_span, encode_start
 from otelflow_exporters._spool.batches import start_record, with_events
 from otelflow_exporters._spool.signals import SPANS
 from otelflow_exporters._spool.spool import Spool
@@ -82,7 +82,7 @@ class SpoolSpanProcessor(SpanProcessor):
             is_shipped=is_shipped,
             on_loss=on_loss,
             on_told=on_recovery or bool,
-            first_records=lambda: list(self._starts.records.values()),  # of the spans that have started and not ended
+            first_records=lambda: self._starts.records(),  # noqa: PLW0108 a forked child has others
             tidy=self._tell_of_open,
         )
         # One lock for what is open and for what is written: a signal handler may start a span while it is held, and
@@ -120,19 +120,19 @@ class SpoolSpanProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Write down that *span* has started, so that it is reported if the process is lost."""
         forks.notice()
-        context = span.get_span_context()
+        _, span_id, _, flags, _, _ = span.get_span_context()  # its properties take a call each
         spool = self._spool
-        if not context.trace_flags.sampled or spool.is_shut_down or spool.directory is None:
+        if not flags & TraceFlags.SAMPLED or spool.is_shut_down or spool.directory is None:
             return
         try:
-            record = start_record(encode_span(span, is_brief=not span.links))
+            encoded, beginning = encode_start(span)
+            record = start_record(encoded)
         except Exception:  # noqa: BLE001 what a span of any program holds; its end says that it is lost
             return
         with self._lock:
-            if not self._starts.add(context.span_id, span, record):
+            if not self._starts.add(span_id, record, span, beginning):
                 return
-        with contextlib.suppress(OSError):  # its end says so
-            spool.write(record)
+        spool.write_if_possible(record)  # if not, its end says so
         spool.untold.tell()
         if spool.worker.thread is None:
             spool.worker.start_thread()
@@ -141,14 +141,14 @@ class SpoolSpanProcessor(SpanProcessor):
         """Write *span*; it is sent later."""
         forks.notice()
         context = span.get_span_context()
-        if context is None or not context.trace_flags.sampled:
+        if context is None or not context[3] & TraceFlags.SAMPLED:
             return
-        spool = self._spool
-        body = spool.encoded(encode_span, span)
+        span_id, spool, starts = context[1], self._spool, self._starts
+        body = spool.encoded(encode_span, span, starts.beginning(span_id))
         # In one step: a segment that begins meanwhile has the start of this span and its end, or neither.
         with self._lock:
             spool.keep(body)
-            self._starts.remove(context.span_id)
+            starts.remove(span_id)
         spool.send_soon()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
@@ -164,15 +164,16 @@ class SpoolSpanProcessor(SpanProcessor):
     def _tell_of_open(self) -> None:
         """Give a sign of life of what is open."""
         self._write_news()  # also where all has ended: who collects the news would keep them
-        if self._starts.records:
+        if self._starts:
             self._spool.writer.touch()
 
     def _write_news(self) -> None:
         """Write what has happened in open spans: if the process is lost, it is told with them."""
         size = 0
+        spans = self._starts.spans()
         try:
             for span_id, events in self._news():
-                span = self._starts.spans.get(span_id)
+                span = spans.get(span_id)
                 if span is not None and size < _LARGEST_NEWS:
                     record = start_record(encode_span(with_events(span, events)))
                     size += len(record)
@@ -184,5 +185,4 @@ class SpoolSpanProcessor(SpanProcessor):
         with self._lock:  # not after its end, which would open it again
             if not self._starts.replace(span_id, record):
                 return
-            with contextlib.suppress(OSError):  # its end says so
-                self._spool.write(record)
+            self._spool.write_if_possible(record)  # if not, its end says so

@@ -169,6 +169,7 @@ class RunSpan(SdkSpan):
     _set_status_on_exception = False
     _record_end_metrics: Callable[[], None] | None = None
     _has_lists = False
+    _is_rewritten = False  # an attribute does not stand any more where it stood
     _attributes: Any = _LazyPart(_bounded, "_is_plain", value=False)
     _events: Any = _LazyPart(lambda span: _list(span._origin.limits.max_events), "_has_lists")
     _links: Any = _LazyPart(lambda span: _list(span._origin.limits.max_links), "_has_lists")
@@ -201,6 +202,7 @@ class RunSpan(SdkSpan):
                     plain = self._plain
                     if key in plain:
                         del plain[key]
+                        self._is_rewritten = True
                     if len(plain) < self._origin.room:
                         plain[key] = value
                         return
@@ -260,6 +262,16 @@ class RunSpan(SdkSpan):
         self._origin.processors.ended(self)
 
     # What exporters read
+
+    @property
+    def plain_attributes(self) -> Mapping[str, Any] | None:
+        """The attributes of a span that starts now, for who reads them at once; None where the SDK keeps them."""
+        return self._plain if self._is_plain else None
+
+    @property
+    def is_as_begun(self) -> bool:
+        """Whether the attributes with which it has started stand first, as they did."""
+        return self._is_plain and not self._is_rewritten
 
     @property
     def attributes(self) -> Mapping[str, Any]:

@@ -107,7 +107,7 @@ def test_what_is_open_when_a_segment_ends_is_told_however_small_the_segments_are
     # What is open is larger than a segment, and is not written anew with each span.
     assert processor._spool.writer._first_size > 4_000
     assert written < 10 * 700 * 400
-    assert len(spans) == len(processor._starts.records)
+    assert len(spans) == len(processor._starts)
 
 
 def test_a_process_that_is_killed_between_two_segments_has_not_said_that_nothing_is_open(receiver, folder, monkeypatch):
@@ -223,7 +223,7 @@ def test_what_happened_in_an_open_span_is_written_once_and_never_after_its_end(f
     assert told == {"open": ["happened"], "other": []}
     assert [run.span.name for run in open_runs(folder)] == ["other"]
     assert sum(file.stat().st_size for file in folder.glob("*.otlp")) < 3 * size
-    assert processor._starts.spans.keys() == processor._starts.records.keys() == {other.get_span_context().span_id}
+    assert processor._starts.spans().keys() == {other.get_span_context().span_id}
 
 
 def test_a_span_that_ends_while_its_news_are_written_is_not_open_again(folder, receiver):
@@ -253,12 +253,12 @@ def test_a_span_that_a_signal_handler_starts_while_another_one_starts_waits_for_
     ending = threading.Thread(target=open_span.end, daemon=True)
     add = Starts.add
 
-    def interrupted(starts, span_id, span, record):
+    def interrupted(starts, span_id, record, span, beginning):
         if span.name == "outer":
             ending.start()
             ending.join(0.2)  # until it waits for what this thread has
             tracer.start_span("of the handler").end()
-        return add(starts, span_id, span, record)
+        return add(starts, span_id, record, span, beginning)
 
     monkeypatch.setattr(Starts, "add", interrupted)
     outer = threading.Thread(target=lambda: tracer.start_span("outer").end(), daemon=True)
@@ -378,7 +378,7 @@ def test_a_child_that_nobody_has_told_python_of_begins_with_no_span(folder, monk
     else:
         parents.end()
 
-    assert [span.name for span in processor._starts.spans.values()] == ["of the child"] * (moment == "start")
+    assert [span.name for span in processor._starts.spans().values()] == ["of the child"] * (moment == "start")
     assert processor.account.total == (moment == "end")
     processor.shutdown()
 

@@ -8,14 +8,17 @@ https://protobuf.dev/programming-guides/encoding.
 """
 
 import functools
+import itertools
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanKind
+
+from otelflow import semconv
 
 # Tags: the number of a field in the high bits, how it is written in the low three (0 varint, 1 and 5 fixed, 2 a length)
 _TRACE_ID: Final = b"\x0a\x10"
@@ -43,20 +46,53 @@ _INT64: Final = 1 << 63
 _UINT64: Final = 1 << 64
 _MOST_KEPT: Final = 2_000
 _LONGEST_USUAL: Final = 64
+# Keys whose values are other ones in each span
+_OF_ONE_SPAN: Final = frozenset({semconv.TASK_RUN_ID})
 
 
 # What stands before a span, resource and scope, and behind it, the schemas of both
 _Around: TypeAlias = tuple[bytes, bytes, bytes, bytes]
 
 
-def encode_span(span: ReadableSpan, *, is_brief: bool = False) -> bytes:
+class Beginning(NamedTuple):
+    """What stays of a span, encoded, from its start to its end: the fields before its times, and those behind.
+
+    Of the latter are its *attributes*, so many as there were. *around* is what stands around it.
+    """
+
+    around: _Around
+    name: str
+    head: bytes
+    tail: bytes
+    attributes: int
+
+
+def encode_start(span: ReadableSpan) -> tuple[bytes, Beginning]:
+    """Return *span*, which starts now, as a ``TracesData`` of one span without an end, and what will stay of it."""
+    head = b"".join(_head_of(span))
+    attributes = getattr(span, "plain_attributes", None)  # those that the SDK keeps take a call each to be read
+    if attributes is None:
+        attributes = span.attributes or {}
+    tail = b"".join(_tail_of(span, attributes))
+    around = _around(span.resource, span.instrumentation_scope)
+    parts = [head, _TIMES.pack(_START_TAG, span.start_time or 0, _END_TAG, 0), tail]
+    if span.links:  # of all that comes later, nothing else can be there
+        _add_rest(parts, span)
+    return _within(around, b"".join(parts)), Beginning(around, span.name, head, tail, len(attributes))
+
+
+def encode_span(span: ReadableSpan, beginning: Beginning | None = None) -> bytes:
     """Return *span* as a ``TracesData`` of one span; one that has not ended has no end.
 
-    With *is_brief* it has neither events nor links nor a status: when a span starts, none of them is there but perhaps
-    links.
+    What is in *beginning*, and stands on the span as it did, is not encoded again.
     """
-    encoded = b"".join(_parts_of(span, is_open=False, is_brief=is_brief))
-    return _within(_around(span.resource, span.instrumentation_scope), b"\x12" + _varint(len(encoded)) + encoded)
+    if beginning is None or not getattr(span, "is_as_begun", False) or span.name is not beginning.name:
+        return _within(_around(span.resource, span.instrumentation_scope), b"".join(_parts_of(span, is_open=False)))
+    around, _, head, tail, count = beginning
+    parts = [head, _TIMES.pack(_START_TAG, span.start_time or 0, _END_TAG, span.end_time or 0), tail]
+    _add_attributes(parts, b"\x4a", itertools.islice((span.attributes or {}).items(), count, None))
+    _add_rest(parts, span)
+    return _within(around, b"".join(parts))
 
 
 def encode_spans(spans: Iterable[ReadableSpan], *, is_open: bool = False) -> bytes:
@@ -66,20 +102,32 @@ def encode_spans(spans: Iterable[ReadableSpan], *, is_open: bool = False) -> byt
     """
     groups: dict[_Around, list[bytes]] = {}
     for span in spans:
-        encoded = b"".join(_parts_of(span, is_open=is_open, is_brief=False))
+        encoded = b"".join(_parts_of(span, is_open=is_open))
         group = groups.setdefault(_around(span.resource, span.instrumentation_scope), [])
         group += (b"\x12", _varint(len(encoded)), encoded)
-    return b"".join([_within(around, b"".join(group)) for around, group in groups.items()])
+    return b"".join([_within(around, b"".join(group), is_field=True) for around, group in groups.items()])
 
 
-def _within(around: _Around, spans: bytes) -> bytes:
+def _within(around: _Around, span: bytes, *, is_field: bool = False) -> bytes:
+    """Return *span*, or with *is_field* the fields of several, as a ``TracesData``."""
     resource, scope, schema_url, resource_schema_url = around
-    inner = b"".join((scope, spans, schema_url))
-    outer = b"".join((resource, b"\x12", _varint(len(inner)), inner, resource_schema_url))
-    return b"".join((b"\x0a", _varint(len(outer)), outer))
+    head = b"" if is_field else b"\x12" + _varint(len(span))
+    size = len(scope) + len(head) + len(span) + len(schema_url)
+    inner = _varint(size)
+    outer = _varint(len(resource) + 1 + len(inner) + size + len(resource_schema_url))
+    return b"".join((b"\x0a", outer, resource, b"\x12", inner, scope, head, span, schema_url, resource_schema_url))
 
 
-def _parts_of(span: ReadableSpan, *, is_open: bool, is_brief: bool) -> list[bytes]:
+def _parts_of(span: ReadableSpan, *, is_open: bool) -> list[bytes]:
+    parts = _head_of(span)
+    parts.append(_TIMES.pack(_START_TAG, span.start_time or 0, _END_TAG, 0 if is_open else span.end_time or 0))
+    parts += _tail_of(span, span.attributes or {})
+    _add_rest(parts, span)
+    return parts
+
+
+def _head_of(span: ReadableSpan) -> list[bytes]:
+    """Return the fields of *span* before its times."""
     context = span.get_span_context()
     if context is None:
         raise ValueError("a span without a context has no ids")
@@ -89,32 +137,33 @@ def _parts_of(span: ReadableSpan, *, is_open: bool, is_brief: bool) -> list[byte
         state = ",".join(f"{key}={value}" for key, value in trace_state.items())
         parts.append(field(0x1A, _utf8(state)))
     parent = span.parent
-    is_remote = False
     if parent is not None:
-        _, parent_id, is_remote, _, _, _ = parent
-        parts += (_PARENT_ID, parent_id.to_bytes(8, "big"))
-    parts += (
-        _text(0x2A, span.name),
-        _KINDS[span.kind._value_],  # without the calls of the property
-        _TIMES.pack(_START_TAG, span.start_time or 0, _END_TAG, 0 if is_open else span.end_time or 0),
-    )
-    parts.append(_REMOTE_FLAGS if is_remote else _LOCAL_FLAGS)
-    attributes = span.attributes
-    if attributes:
-        _add_attributes(parts, b"\x4a", attributes)
-    if is_brief:
-        return parts
+        parts += (_PARENT_ID, parent[1].to_bytes(8, "big"))
+    parts += (_text(0x2A, span.name), _KINDS[span.kind._value_])  # without the calls of the property
+    return parts
+
+
+def _tail_of(span: ReadableSpan, attributes: Mapping[str, Any]) -> list[bytes]:
+    """Return the fields of *span* behind its times, up to *attributes*."""
+    parent = span.parent
+    parts = [_REMOTE_FLAGS if parent is not None and parent[2] else _LOCAL_FLAGS]
+    _add_attributes(parts, b"\x4a", attributes.items())
+    return parts
+
+
+def _add_rest(parts: list[bytes], span: ReadableSpan) -> None:
+    """Add the fields of *span* behind its attributes."""
     _add_count(parts, 0x50, span.dropped_attributes)
     for event in span.events:
         inner = [_TIME.pack(_TIME_TAG, event.timestamp or 0), field(0x12, _utf8(event.name))]
-        _add_attributes(inner, b"\x1a", event.attributes or {})
+        _add_attributes(inner, b"\x1a", (event.attributes or {}).items())
         _add_count(inner, 0x20, event.dropped_attributes)
         parts.append(field(0x5A, b"".join(inner)))
     _add_count(parts, 0x60, span.dropped_events)
     for link in span.links:
         linked = link.context
         inner = [_TRACE_ID, linked.trace_id.to_bytes(16, "big"), _SPAN_ID, linked.span_id.to_bytes(8, "big")]
-        _add_attributes(inner, b"\x22", link.attributes or {})
+        _add_attributes(inner, b"\x22", (link.attributes or {}).items())
         _add_count(inner, 0x28, link.dropped_attributes)
         inner.append(_LINK_FLAGS.pack(_LINK_FLAGS_TAG, _IS_REMOTE_KNOWN | (_IS_REMOTE if linked.is_remote else 0)))
         parts.append(field(0x6A, b"".join(inner)))
@@ -125,7 +174,6 @@ def _parts_of(span: ReadableSpan, *, is_open: bool, is_brief: bool) -> list[byte
         parts.append(field(0x7A, field(0x12, _utf8(status.description)) + code))
     else:
         parts.append(_STATUSES[status.status_code._value_])
-    return parts
 
 
 def _add_count(parts: list[bytes], tag: int, count: int) -> None:
@@ -133,22 +181,30 @@ def _add_count(parts: list[bytes], tag: int, count: int) -> None:
         parts.append(bytes((tag,)) + _varint(count))
 
 
-def _add_attributes(parts: list[bytes], tag: bytes, attributes: Mapping[str, Any]) -> None:
+def _add_attributes(parts: list[bytes], tag: bytes, attributes: Iterable[tuple[str, Any]]) -> None:
     """Add each attribute as a field of this *tag*; a value that OTLP cannot hold is left out, as the SDK does."""
-    for key, value in attributes.items():
-        kind = type(value)
-        is_usual = len(value) <= _LONGEST_USUAL if kind is str else kind is int and 0 <= value < _MORE
-        pair = _pairs.get((key, value)) if is_usual else None
+    for item in attributes:
+        kind = type(item[1])
+        # Not of any other kind: True is 1 for a dictionary, and so is 1.0.
+        pair = _pairs.get(item) if kind is str or kind is int else None
         if pair is None:
             try:
-                encoded = _value(value)
-                pair = _text(0x0A, key) + b"\x12" + _varint(len(encoded)) + encoded  # a ``KeyValue``
-                pair = _varint(len(pair)) + pair
+                pair = _pair(*item)
             except (TypeError, OverflowError, RecursionError):
                 continue
-            if is_usual:
-                _pairs.keep((key, value), pair)
         parts += (tag, pair)
+
+
+def _pair(key: str, value: Any) -> bytes:
+    """Return an attribute as a ``KeyValue`` behind its length. Raises TypeError or OverflowError for some values."""
+    encoded = _value(value)
+    pair = b"".join((_text(0x0A, key), b"\x12", _varint(len(encoded)), encoded))
+    pair = _varint(len(pair)) + pair
+    kind = type(value)
+    is_usual = len(value) <= _LONGEST_USUAL if kind is str else kind is int and 0 <= value < _MORE
+    if is_usual and key not in _OF_ONE_SPAN:
+        _pairs.keep((key, value), pair)
+    return pair
 
 
 def _value(value: Any) -> bytes:
@@ -184,14 +240,8 @@ def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")  # half a surrogate has no UTF-8
 
 
-_SHORT: Final = [bytes((number,)) for number in range(_MORE)]
-
-
+@functools.lru_cache(_MOST_KEPT)  # nearly every one is a length
 def _varint(number: int) -> bytes:
-    if number < _MORE:
-        return _SHORT[number]
-    if number < _MORE * _MORE:
-        return bytes((number & 0x7F | _MORE, number >> 7))
     encoded = bytearray()
     while number >= _MORE:
         encoded.append(number & 0x7F | _MORE)
@@ -228,11 +278,11 @@ def _around(resource: Resource, scope: InstrumentationScope | None) -> _Around:
     entry = _surroundings.get(key)
     if entry is None:
         parts: list[bytes] = []
-        _add_attributes(parts, b"\x0a", resource.attributes)
+        _add_attributes(parts, b"\x0a", resource.attributes.items())
         scope_parts: list[bytes] = []
         if scope is not None:
             scope_parts += (_text(0x0A, scope.name), _text(0x12, scope.version or ""))
-            _add_attributes(scope_parts, b"\x1a", scope.attributes or {})
+            _add_attributes(scope_parts, b"\x1a", (scope.attributes or {}).items())
         schema_url = (scope and scope.schema_url) or ""
         heads = field(0x0A, b"".join(parts)), field(0x0A, b"".join(scope_parts))
         # With both of them, which keeps their ids from others

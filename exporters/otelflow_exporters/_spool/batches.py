@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from otelflow import semconv
 from otelflow._core.process.files import Folder
 from otelflow_exporters._otlp.encoder import field
-from otelflow_exporters._store.records import LARGEST_RECORD, Segment, is_note, note, note_in, parsed
+from otelflow_exporters._store.records import LARGEST_RECORD, Segment, is_note, note, note_in, parsed, read_varint
 
 #: What a segment ends with whose process went on, or ended as it should: no run of it is lost
 CLOSED: Final = note(b"closed")
@@ -27,7 +27,6 @@ _TRACE_ID: Final = b"\x0a\x10"
 _SPAN_ID: Final = b"\x12\x08"
 _SPAN_ID_AT: Final = 18
 _NO_END: Final = b"\x41" + bytes(8)
-_MORE: Final = 0x80
 
 
 class Part(NamedTuple):
@@ -95,11 +94,11 @@ def read_range(folder: Folder, name: str, read: Read, start: int, end: int) -> l
 
 def _items(content: bytes, read: Read, offset: int) -> tuple[list[Item], int]:
     items, unreadable, position = [], 0, 0
-    for record in Segment(content).bodies():
-        item = read(content[record.start : record.fields_end], offset + record.end)
-        unreadable += (record.beginning > position) + (item is None)
-        items.append(item or Item(offset + record.end, [], 0))
-        position = record.end
+    for beginning, start, fields_end, end in Segment(content).bodies():
+        item = read(content[start:fields_end], offset + end)
+        unreadable += (beginning > position) + (item is None)
+        items.append(item or Item(offset + end, [], 0))
+        position = end
     return items, unreadable
 
 
@@ -178,17 +177,10 @@ def _sized(content: bytes, position: int, tag: int) -> tuple[int, int]:
     """Return where the content of the field at *position* begins and ends. Raises ValueError if it has another tag."""
     if content[position] != tag:
         raise ValueError("another field")
-    position += 1
-    size, shift = 0, 0
-    while True:
-        byte = content[position]
-        position += 1
-        size |= (byte & 0x7F) << shift
-        if byte < _MORE:
-            return position, position + size
-        shift += 7
-        if shift > LARGEST_RECORD.bit_length():
-            raise ValueError("a length that is too long")
+    size = read_varint(content, position + 1, len(content))
+    if size is None:
+        raise ValueError("a length that does not end")
+    return size[1], size[1] + size[0]
 
 
 def request_of(items: Iterable[Item]) -> bytes:

@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from otelflow._core.process import clock, forks, shutdown
 from otelflow._core.process.environment import positive_integer
@@ -34,7 +34,7 @@ _SIGN_SECONDS: Final = 1.0
 # How long a process that ends waits for the answer to one request, if nobody knows whether there will be any
 _PATIENCE_SECONDS: Final = 0.3
 _PATIENCE_AFTER_ARRIVAL_SECONDS: Final = 2.0  # with one that has answered before, also to others
-_LOOK_SECONDS: Final = 0.05
+_LOOK_SECONDS: Final = 0.02
 _LONG_SECONDS: Final = 60.0
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # The rest is the record's length and checksum.
@@ -145,15 +145,15 @@ class Spool:
 
     # On the program's threads
 
-    def encoded(self, encode: Callable[[Any], bytes], item: object) -> bytes:
-        """Count one more *item* and return the bytes that are to be kept of it, empty if it is lost."""
+    def encoded(self, encode: Callable[..., bytes], *item: object) -> bytes:
+        """Count one more item and return the bytes that are to be kept of it, empty if it is lost."""
         with self._lock:
             self._ended += 1
         if self.is_shut_down:
             self._lose("after_shutdown", 1)
             return b""
         try:
-            body = encode(item)
+            body = encode(*item)
         except Exception as error:  # noqa: BLE001 what an item of any program holds
             self._lose("encoding_failed", 1, error)
             return b""
@@ -186,6 +186,14 @@ class Spool:
             if error.errno not in _NO_ROOM:
                 self._failure, self._again = error.with_traceback(None), clock.monotonic() + _SIGN_SECONDS
             raise
+
+    def write_if_possible(self, record: bytes) -> bool:
+        """Write *record*, which is no item, to a file, and tell whether that was possible."""
+        try:
+            self.write(record)
+        except OSError:
+            return False
+        return True
 
     def send_soon(self) -> None:
         """Let it be sent when a batch is there, or after a moment; tell what was lost. Not to be called locked."""

@@ -1,39 +1,58 @@
-"""What has started and not ended, as records with which each segment begins."""
+"""What has started and not ended: the records with which each segment begins, and what of them is not encoded again."""
 
 from typing import Final
 
 from opentelemetry.sdk.trace import Span
+
+from otelflow_exporters._otlp.encoder import Beginning
 
 # They are kept in memory until the spans end.
 _LARGEST: Final = 8 * 1024 * 1024
 
 
 class Starts:
-    """The records of open spans by their ids, up to a bound; its caller holds a lock."""
+    """The open spans by their ids, with their records, up to a bound; its caller holds a lock."""
 
     def __init__(self) -> None:
-        self.records: Final = dict[int, bytes]()
-        self.spans: Final = dict[int, Span]()
+        self._open: Final = dict[int, tuple[bytes, Span, Beginning]]()
         self._bytes = 0
 
-    def add(self, span_id: int, span: Span, record: bytes) -> bool:
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def records(self) -> list[bytes]:
+        """Return the record of each, the oldest first."""
+        return [record for record, _, _ in self._open.copy().values()]
+
+    def spans(self) -> dict[int, Span]:
+        """Return each by its id."""
+        return {span_id: span for span_id, (_, span, _) in self._open.copy().items()}
+
+    def beginning(self, span_id: int) -> Beginning | None:
+        """Return what stays of an open span until it ends."""
+        start = self._open.get(span_id)
+        return None if start is None else start[2]
+
+    def add(self, span_id: int, record: bytes, span: Span, beginning: Beginning) -> bool:
         """Keep *record* of *span*, if there is room; tell whether there was."""
-        if self._bytes + len(record) > _LARGEST:
+        size = self._bytes + len(record)
+        if size > _LARGEST:
             return False
-        self.records[span_id], self.spans[span_id] = record, span
-        self._bytes += len(record)
+        self._open[span_id] = record, span, beginning
+        self._bytes = size
         return True
 
     def replace(self, span_id: int, record: bytes) -> bool:
         """Keep *record* in the place of an earlier one, if the span is open still and there is room."""
-        surplus = len(record) - len(self.records.get(span_id, record))
-        if span_id not in self.records or self._bytes + surplus > _LARGEST:
+        start = self._open.get(span_id)
+        if start is None or self._bytes + len(record) - len(start[0]) > _LARGEST:
             return False
-        self.records[span_id] = record
-        self._bytes += surplus
+        self._open[span_id] = record, start[1], start[2]
+        self._bytes += len(record) - len(start[0])
         return True
 
     def remove(self, span_id: int) -> None:
         """Forget a span that has ended."""
-        self._bytes -= len(self.records.pop(span_id, b""))
-        self.spans.pop(span_id, None)
+        start = self._open.pop(span_id, None)
+        if start is not None:
+            self._bytes -= len(start[0])

@@ -5,6 +5,7 @@ checksum. Forgotten spans are overwritten in place by filler, so offsets never m
 OTLP has neither field, so every OTLP reader skips them.
 """
 
+import functools
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,11 +20,13 @@ SPAN_ID_BYTES: Final = 8
 
 _RESOURCE_SPANS_TAG: Final = 0x0A  # field 1, length-delimited: all that TracesData has
 _FILLER_TAG: Final = 0x7A  # field 15, length-delimited
+_FILLER: Final = bytes((_FILLER_TAG,))
 _CHECKSUM_TAG: Final = b"\x75"  # field 14, four bytes
 #: How much of a record its checksum takes, at the end
 CHECKSUM_BYTES: Final = 5
 _MORE: Final = 0x80
 _LONGEST_VARINT: Final = 5
+_LENGTHS_KEPT: Final = 2_000
 # The last byte of a record's length, if its first field and the first field in that one follow; or a note of a span.
 _BEGINNING: Final = re.compile(
     rb"[\x00-\x7f](?=\x0a[\x80-\xff]{0,4}[\x00-\x7f][\x0a\x12\x1a]|\x7a[\x80-\xff]{0,4}[\x00-\x7f]\x0a)", re.DOTALL
@@ -161,12 +164,12 @@ def is_segment(content: bytes) -> bool:
 
 def note(text: bytes) -> bytes:
     """Return a record without spans that holds *text*; OTLP readers skip it, as they skip what was forgotten."""
-    return framed(bytes([_FILLER_TAG]) + varint(len(text)) + text)
+    return framed(b"".join((_FILLER, varint(len(text)), text)))
 
 
 def note_in(body: bytes) -> bytes | None:
     """Return the text of a note, which is the whole *body* of its record; None if that is something else."""
-    if body[:1] != bytes([_FILLER_TAG]):
+    if not body.startswith(_FILLER):
         return None
     size = read_varint(body, 1, len(body))
     return None if size is None or size[1] + size[0] != len(body) else body[size[1] :]
@@ -174,7 +177,7 @@ def note_in(body: bytes) -> bytes | None:
 
 def framed(body: bytes) -> bytes:
     """Return *body* as one record."""
-    return varint(len(body) + CHECKSUM_BYTES) + body + checksum(body)
+    return b"".join((varint(len(body) + CHECKSUM_BYTES), body, checksum(body)))
 
 
 def checksum(body: bytes) -> bytes:
@@ -185,10 +188,9 @@ def checksum(body: bytes) -> bytes:
     return _CHECKSUM_TAG + zlib.crc32(body).to_bytes(4, "little")
 
 
+@functools.lru_cache(_LENGTHS_KEPT)  # those of most records are some hundred numbers
 def varint(number: int, width: int = 1) -> bytes:
     """Return *number* in at least *width* bytes of base 128."""
-    if width == 1 and _MORE <= number < _MORE * _MORE:  # the length of nearly every record
-        return bytes((number & 0x7F | _MORE, number >> 7))
     encoded = bytearray()
     while number >= _MORE or len(encoded) < width - 1:
         encoded.append(number & 0x7F | _MORE)
@@ -199,6 +201,12 @@ def varint(number: int, width: int = 1) -> bytes:
 
 def read_varint(content: bytes, position: int, end: int) -> tuple[int, int] | None:
     """Return the number at *position* and where it stops, or None when it does not stop in time."""
+    if end - position > 1:  # nearly every one has one byte, or two
+        first, second = content[position], content[position + 1]
+        if first < _MORE:
+            return first, position + 1
+        if second < _MORE:
+            return first & 0x7F | second << 7, position + 2
     number = 0
     for index in range(position, min(position + _LONGEST_VARINT, end)):
         byte = content[index]
@@ -226,7 +234,7 @@ def parsed(body: bytes) -> TracesData | None:
         traces.ParseFromString(body)
     except DecodeError:
         return None
-    if not traces.resource_spans and body[:1] == bytes([_FILLER_TAG]):
+    if not traces.resource_spans and body.startswith(_FILLER):
         return traces
     return traces if any(True for _ in spans_of(traces)) else None
 
@@ -260,5 +268,5 @@ def without(record: Record, is_forgotten: Callable[[StoredSpan], bool]) -> bytes
     length = record.end - record.start - CHECKSUM_BYTES - len(body)
     width = 1 if length < _MORE else _LONGEST_VARINT
     size = length - 1 - width
-    body += bytes([_FILLER_TAG]) + varint(size, width) + bytes(size)
+    body += _FILLER + varint(size, width) + bytes(size)
     return body + checksum(body)

@@ -61,16 +61,20 @@ class SegmentWriter:
         self._opened = 0.0
         self._size = 0
         self._first_size = 0
+        self._most = 0
         forks.begin_anew(self, SegmentWriter.begin_anew)
 
     def append(self, record: bytes, spans: int = 0) -> None:
         """Write one record, with so many *spans*, whole or not at all; raise OSError when that is impossible."""
+        length = len(record)
         with self.lock:
-            file = self._file if self._has_room_for(len(record)) else None
-            descriptor = (file or self._open(len(record))).descriptor
+            file = self._file
+            if file is None or not self._has_room_for(file, length):
+                file = self._open(length)
+            descriptor = file.descriptor
             try:
                 written = os.write(descriptor, record)
-                while written < len(record):
+                while written < length:
                     written += os.write(descriptor, memoryview(record)[written:])
             except BaseException:
                 # Half of the record still fitted. Where it cannot be taken back, it stays behind in its segment.
@@ -79,8 +83,9 @@ class SegmentWriter:
                 except OSError:
                     self.close()
                 raise
-            self._size += len(record)
-            self.segments[self._name] += spans
+            self._size += length
+            if spans:
+                self.segments[self._name] += spans
 
     def count_dropped(self, count: int) -> bool:
         """Count lost spans; return whether they are the first."""
@@ -109,21 +114,20 @@ class SegmentWriter:
             if self._file is not None and self._file.status() is not None and os.utime in os.supports_fd:
                 os.utime(self._file.descriptor)
 
-    def _has_room_for(self, length: int) -> bool:
-        if self._file is None or self._name not in self.segments:  # the owner has given it up
+    def _has_room_for(self, file: OpenFile, length: int) -> bool:
+        if self._name not in self.segments:  # the owner has given it up
             return False
-        # At least twice its first records: to write those again for each segment must not become most of the work.
-        most = max(self._segment_bytes, 2 * self._first_size)
-        if self._size > self._first_size and self._size + length > most:
+        size = self._size
+        if size + length > self._most and size > self._first_size:
             return False
         if clock.monotonic() - self._opened > self._segment_seconds:
             return False
-        status = self._file.status()
+        status = file.status()
         # The store may have been deleted while the program runs.
         if status is None or not status.st_nlink:
             return False
         if not self._is_held:
-            self._is_held = hold(self._file.descriptor)
+            self._is_held = hold(file.descriptor)
         return True
 
     def _open(self, length: int) -> OpenFile:
@@ -155,6 +159,8 @@ class SegmentWriter:
             self.segments[name] = 0
             self._opened = clock.monotonic()
             self._size = self._first_size = len(first)
+            # At least twice its first records: to write those again for each segment must not become most of the work.
+            self._most = max(self._segment_bytes, 2 * len(first))
             self._finish(earlier)
             room = max(0, length - self._segment_bytes)
             if self._has_room and not room:

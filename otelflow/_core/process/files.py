@@ -240,7 +240,7 @@ class OpenFile:
             status = os.fstat(self.descriptor)
         except OSError:
             return None
-        return status if _identity(status) == self._identity else None
+        return status if (status.st_dev, status.st_ino) == self._identity else None
 
     def has_name_in(self, folder: Folder, name: str) -> bool:
         """Tell whether *name* leads to this file: one that somebody has removed and made anew is another."""

@@ -9,12 +9,14 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, TracerProvider
+from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
+from otelflow import semconv
+from otelflow._telemetry.span_maker import RunSpanMaker
 from otelflow_exporters._otlp import encoder
-from otelflow_exporters._otlp.encoder import encode_span, encode_spans
+from otelflow_exporters._otlp.encoder import encode_span, encode_spans, encode_start
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 KEYS = st.text("abc.ü", min_size=1, max_size=8)
@@ -184,23 +186,84 @@ def test_what_the_limits_of_the_sdk_have_left_out_is_counted():
     assert encoded == TracesData.FromString(encoded_by_the_sdk([span]).SerializeToString())
 
 
-def test_of_a_brief_span_the_beginning_is_there():
-    span = full_span()
+CHANGES = st.lists(
+    st.one_of(
+        st.tuples(st.just("set_attribute"), KEYS, st.booleans() | st.integers(0, 3) | st.sampled_from(["a", "b"])),
+        st.tuples(st.just("set_attributes"), st.dictionaries(KEYS, TEXTS, max_size=2)),
+        st.tuples(st.just("add_event"), TEXTS),
+        st.tuples(st.just("add_link"), CONTEXTS),
+        st.tuples(st.just("update_name"), TEXTS),
+        st.tuples(st.just("set_status"), st.sampled_from([Status(StatusCode.OK), Status(StatusCode.ERROR, "why")])),
+        st.just(("attributes",)),
+    ),
+    max_size=5,
+)
 
-    (brief,) = TracesData.FromString(encode_span(span, is_brief=True)).resource_spans[0].scope_spans[0].spans
 
-    whole = TracesData.FromString(encode_span(span)).resource_spans[0].scope_spans[0].spans[0]
-    for name in (
-        "events",
-        "links",
-        "status",
-        "dropped_attributes_count",
-        "dropped_events_count",
-        "dropped_links_count",
-    ):
-        whole.ClearField(name)
-    assert brief == whole
-    assert brief.name == "full"
+@pytest.fixture(scope="module")
+def span_maker():
+    """Return what makes the spans of runs, with a processor that keeps the one that starts, encoded, and what stays."""
+
+    class Keeping(SpanProcessor):
+        started = None
+
+        def on_start(self, span, parent_context=None):
+            self.started = encode_start(span)
+
+    provider, keeping = TracerProvider(), Keeping()
+    provider.add_span_processor(keeping)
+    return RunSpanMaker(provider.get_tracer("x", "1")), keeping
+
+
+@given(st.dictionaries(KEYS, st.booleans() | st.integers(0, 3) | st.sampled_from(["a", "b"]), max_size=4), CHANGES)
+def test_a_span_is_what_it_would_be_if_its_beginning_were_encoded_once_more(span_maker, attributes, changes):
+    maker, keeping = span_maker
+    span = maker.start("name", None, lambda: dict(attributes), 5)
+    encoded, beginning = keeping.started
+    open_span = one_span(encoded)
+    for name, *values in changes:
+        if name == "attributes":
+            assert dict(span.attributes) is not None  # to look at them makes them the SDK's own
+        else:
+            getattr(span, name)(*values)
+    span.end(7)
+
+    assert encode_span(span, beginning) == encode_span(span)
+    values = [(pair.key, getattr(pair.value, pair.value.WhichOneof("value"))) for pair in open_span.attributes]
+    assert values == list(attributes.items())
+    assert (open_span.name, open_span.start_time_unix_nano, open_span.end_time_unix_nano) == ("name", 5, 0)
+
+
+def test_what_a_span_is_linked_to_from_the_start_is_in_what_is_told_of_its_start():
+    link = Link(SpanContext(1, 2, is_remote=True))
+    span = TracerProvider().get_tracer("x").start_span("x", links=[link], attributes={"a": "b"})
+
+    encoded, beginning = encode_start(span)
+
+    assert one_span(encoded).links[0].span_id == (2).to_bytes(8, "big")
+    assert beginning.attributes == 1
+    assert one_span(encoded) == one_span(encode_span(span, beginning))
+
+
+def one_span(encoded):
+    """Return the one span of *encoded*."""
+    ((span,),) = [
+        scope_spans.spans
+        for resource_spans in TracesData.FromString(encoded).resource_spans
+        for scope_spans in resource_spans.scope_spans
+    ]
+    return span
+
+
+def test_an_id_of_one_run_is_not_kept_for_others():
+    span = ReadableSpan(
+        "x", SpanContext(1, 2, is_remote=False), attributes={semconv.TASK_RUN_ID: "only once", "a": "b"}
+    )
+
+    encode_span(span)
+
+    assert ("a", "b") in encoder._pairs
+    assert (semconv.TASK_RUN_ID, "only once") not in encoder._pairs
 
 
 def test_what_is_written_as_open_has_no_end_even_if_it_has_ended():
