@@ -9,15 +9,18 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Final
 
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from rich.table import Table
 from rich.text import Text
 
 from otelflow import results, semconv, settings
 from otelflow._cli._console import page, say
 from otelflow._cli._spools import inner_spools, spools
+from otelflow._core.process import clock
 from otelflow._core.text import durations
 from otelflow._core.text.visible import clean, one_line
 from otelflow.errors import ConfigurationError, StoreUnreadable, TraceNotFound
+from otelflow_exporters._spool.forgetting import forget_log_records
 from otelflow_exporters._store.reader import INCOMPLETE, Forgotten, StoredTraces, TraceSummary, to_otlp_json
 from otelflow_exporters.tree import TreeView, print_trace
 
@@ -191,19 +194,21 @@ def forget(trace_id: str | None, *, everything: bool, older_than: str | None) ->
         if not waiting:
             raise
         stored = []
-    if stored and trace_id is not None:
-        trace_id = stored[0].resolve(trace_id)  # what begins so in the store is meant in a spool, too
+    if trace_id is not None:
+        trace_id = _whole_id([*stored, *waiting], trace_id)  # what begins so in one place is meant in all
     missing: list[TraceNotFound] = []
     in_store = _forget_in(stored, trace_id, age, missing)
     in_spools = _forget_in(waiting, trace_id, age, missing)
     if everything:
         _forget_in([StoredTraces(spool, kind="spool") for spool in inner_spools()], None, None, missing)
+    log_records = 0 if everything else _forget_log_records(trace_id, age)
     values = results.forget(trace_id, older_than=age)
-    if missing and not in_store.traces + in_spools.traces + values:
+    if missing and not in_store.traces + in_spools.traces + log_records + values:
         raise missing[0]
     in_words = {
         f"{_counted(in_store.traces, 'trace')} with {_counted(in_store.spans, 'span')}": bool(stored),
         f"{_counted(in_spools.spans, 'span')} that waited to be sent": in_spools.traces > 0,
+        f"{_counted(log_records, 'log record')} that waited to be sent": log_records > 0,
         f"{_counted(values, 'value')} that tasks and flows had kept": values > 0,
     }
     sys.stdout.write("".join(f"Forgot {words}.\n" for words, is_said in in_words.items() if is_said))
@@ -224,6 +229,28 @@ def _forget_in(
         except TraceNotFound as error:
             missing.append(error)
     return Forgotten(sum(counts.traces for counts in forgotten), sum(counts.spans for counts in forgotten))
+
+
+def _whole_id(places: list[StoredTraces], trace_id: str) -> str:
+    """Return the id of the only trace that begins like *trace_id* in the first of *places* that has one."""
+    reasons = []
+    for traces in places:
+        try:
+            return traces.resolve(trace_id)
+        except TraceNotFound as reason:
+            reasons.append(reason)
+    raise reasons[0]
+
+
+def _forget_log_records(trace_id: str | None, age: timedelta | None) -> int:
+    """Delete the log records of a trace, or those that are older than *age*, wherever they wait; return how many."""
+    of_trace = None if trace_id is None else bytes.fromhex(trace_id)
+    latest = 0 if age is None else (clock.time() - age.total_seconds()) * 1e9
+
+    def is_forgotten(record: LogRecord) -> bool:
+        return record.trace_id == of_trace or (record.time_unix_nano or record.observed_time_unix_nano) < latest
+
+    return sum(forget_log_records(spool, is_forgotten) for spool in spools())
 
 
 def _counted(count: int, noun: str) -> str:

@@ -5,6 +5,11 @@ import subprocess
 import sys
 
 import pytest
+from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
+
+from otelflow_exporters._spool.batches import request_of
+from otelflow_exporters._spool.signals import LOG_RECORDS
+from otelflow_exporters._store.records import Segment
 
 KILLED = """
 import time, otelflow
@@ -309,6 +314,43 @@ def test_what_is_forgotten_is_not_sent_either(otelflow, tmp_path, monkeypatch):
     assert left.code == 2
     assert rest.out == "Forgot 4 spans that waited to be sent.\n"
     assert not list((tmp_path / "state").rglob("*.otlp"))
+
+
+def waiting_log_records(folder):
+    """Return the text of each log record that waits, by its trace."""
+    texts = {}
+    for segment in (folder / "state").rglob("logs/*.otlp"):
+        for _, start, fields_end, _ in Segment(segment.read_bytes()).bodies():
+            item = LOG_RECORDS.read(segment.read_bytes()[start:fields_end], 0)
+            for resource_logs in LogsData.FromString(request_of([item])).resource_logs:
+                for record in resource_logs.scope_logs[0].log_records:
+                    texts.setdefault(record.trace_id.hex(), []).append(record.body.string_value)
+    return texts
+
+
+def test_the_log_records_of_what_is_forgotten_are_not_sent_either(otelflow, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    variables = {"OTELFLOW_EVENTS": "both", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    for number in (6, 8, 10):
+        otelflow("run", "flows.py:ratio", "-p", f"a={number}", **variables)
+    first, second, third = ids_of(otelflow("show", "--last", "9", "--json"))
+    before = waiting_log_records(tmp_path)
+
+    one = otelflow("forget", first[:10])
+    after = waiting_log_records(tmp_path)
+    without_store = otelflow("forget", second[:10], OTELFLOW_STORE="off")
+    recent = otelflow("forget", "--older-than", "1h")
+    last = waiting_log_records(tmp_path)
+    old = otelflow("forget", "--older-than", "0s", OTELFLOW_STORE="off")
+
+    assert before[first] == ["dividing 6 by 2", "3.0"]
+    assert "Forgot 2 log records that waited to be sent.\n" in one.out
+    assert after == {second: ["dividing 8 by 2", "4.0"], third: ["dividing 10 by 2", "5.0"]}
+    assert "Forgot 2 spans that waited to be sent.\nForgot 2 log records that waited" in without_store.out
+    assert "log record" not in recent.out
+    assert last == {third: ["dividing 10 by 2", "5.0"]}
+    assert "Forgot 2 log records that waited to be sent.\n" in old.out
+    assert waiting_log_records(tmp_path) == {}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")

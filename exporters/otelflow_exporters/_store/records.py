@@ -263,9 +263,13 @@ def without(record: Record, is_forgotten: Callable[[StoredSpan], bool]) -> bytes
             scope_spans.spans.extend(remaining)
         if any(scope_spans.spans for scope_spans in resource_spans.scope_spans):
             traces.resource_spans.append(resource_spans)
-    body = traces.SerializeToString()
-    # The filler is an unknown field of exactly the length that is left; a span takes more than the 2 that this needs.
-    length = record.end - record.start - CHECKSUM_BYTES - len(body)
+    return filled(traces.SerializeToString(), record.end - record.start)
+
+
+def filled(body: bytes, length: int) -> bytes:
+    """Return *body*, of which a span or a log record was left out, as the rest of a record that has this *length*."""
+    # The filler is an unknown field of exactly the length that is left; either takes more than the 2 that this needs.
+    length -= CHECKSUM_BYTES + len(body)
     width = 1 if length < _MORE else _LONGEST_VARINT
     size = length - 1 - width
     body += _FILLER + varint(size, width) + bytes(size)
