@@ -15,6 +15,7 @@ class Dask(_remote.Sender):
 
     def __init__(self, client: Any, exits: contextlib.ExitStack, *, is_own: bool) -> None:
         super().__init__(functools.partial(client.submit, _worker.run_order, pure=False), _CURE)
+        self._client = client
         self._exits = exits
         self._is_own = is_own
         try:
@@ -27,6 +28,25 @@ class Dask(_remote.Sender):
     def window(self) -> int:
         """Enough that no thread of a worker waits for the next task."""
         return self._window
+
+    def answered(self, answer: Any) -> None:
+        """End the call whose *answer* is there, and all others of which it is: to fetch them together takes one turn.
+
+        To fetch each alone takes longer than to submit it.
+        """
+        present = [future for future in list(self.answers) if future.status == "finished"]
+        calls = [(future, sent) for future in present if (sent := self.answers.pop(future, None)) is not None]
+        reports = self._fetched([future for future, _ in calls])
+        for (future, sent), report in zip(calls, reports, strict=True):
+            self.end(sent, future.result if report is None else functools.partial(bytes, report))
+        super().answered(answer)  # which has failed, perhaps
+
+    def _fetched(self, answers: list[Any]) -> list[bytes | None]:
+        """Return what *answers* hold; None of each if they cannot be had together."""
+        if len(answers) > 1:
+            with contextlib.suppress(Exception):  # a worker was lost with one of them: each says what became of it
+                return list(self._client.gather(answers))
+        return [None] * len(answers)
 
     def close(self) -> None:
         """Let go of the client, if it is ours."""

@@ -12,6 +12,8 @@ from otelflow._core.text.safe_str import comes_from_outside
 
 # What pickle leaves out of an exception
 _LINKS: Final = ("__cause__", "__context__", "__suppress_context__")
+# Modules that are there in every process
+_OWN: Final = ("otelflow.", "opentelemetry.")
 _REDUCE: Final = ("__reduce__", "__reduce_ex__")
 
 
@@ -42,7 +44,11 @@ class _Exceptions:
 
     def reducer_override(self, value: Any) -> Any:
         """Return how *value* is made, or that pickle knows it."""
-        if not issubclass(type(value), BaseException):
+        kind = type(value)
+        if not issubclass(kind, BaseException):
+            # Most of a report are our own classes and what they make; cloudpickle would look long at each.
+            if str(getattr(value if kind is type else kind, "__module__", "")).startswith(_OWN):
+                return NotImplemented
             # That of cloudpickle; a plain pickler has none.
             of_base = getattr(super(), "reducer_override", None)
             return NotImplemented if of_base is None else of_base(value)

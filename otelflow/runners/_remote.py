@@ -31,6 +31,7 @@ from otelflow.runners import _pickling, _reports, _tallies, _worker
 _TEXT: Final = 300
 
 Finished = Callable[[], None]
+Sent = tuple[Any, Finished, int]  # a call, what is to be called when it has finished, and when it was sent
 
 
 class Sender:
@@ -40,7 +41,7 @@ class Sender:
         self._send = send
         self._cure = cure
         #: The futures of what has not ended
-        self.answers: set[Any] = set()
+        self.answers: dict[Any, Sent] = {}
 
     def start(self, call: Any, finished: Finished) -> None:
         """Send *call* to the cluster."""
@@ -55,13 +56,19 @@ class Sender:
             lost(call, error, started_ns, self._cure)
             finished()
             return
-        self.answers.add(answer)
-        answer.add_done_callback(lambda done: self._answered(call, finished, done, started_ns))
+        self.answers[answer] = call, finished, started_ns
+        answer.add_done_callback(self.answered)
 
-    def _answered(self, call: Any, finished: Finished, answer: Any, started_ns: int) -> None:
-        self.answers.discard(answer)
+    def answered(self, answer: Any) -> None:
+        """End the call whose *answer* is there, unless that came with another one."""
+        if (sent := self.answers.pop(answer, None)) is not None:
+            self.end(sent, answer.result)
+
+    def end(self, sent: Sent, report: Callable[[], bytes]) -> None:
+        """End a call with what *report* returns or raises."""
+        call, finished, started_ns = sent
         try:
-            text = answer.result()
+            text = report()
         except BaseException as error:  # noqa: BLE001 whatever it is, the worker or the cluster is lost
             lost(call, error, started_ns, self._cure)
         else:

@@ -32,6 +32,8 @@ CARRIER: Final = TraceContextTextMapPropagator()
 # Of so many tasks a worker remembers what they are.
 _MOST_DEFINITIONS: Final = 1_000
 _TEXT: Final = 300
+# Of values of these types it need not be tried whether they can be sent
+_PORTABLE: Final = frozenset({type(None), bool, int, float, str, bytes})
 
 
 class Order(NamedTuple):
@@ -198,19 +200,22 @@ def _run_in(flow: Flow[Any], order: Order, spans: list[Any]) -> tuple[Any, BaseE
 
 def stand_in(order: Order) -> Flow[Any]:
     """Return what a task of *order* gets as its flow."""
+    kind: Any = _with_dependencies(order.dependencies) if order.dependencies else Flow
+    flow: Flow[Any] = kind(
+        flow_name=order.flow_name or "", flow_id=order.flow_id or "", flow_config=order.flow_config, data=order.data
+    )
+    return flow
 
+
+def _with_dependencies(dependencies: Mapping[str, Any]) -> type[Flow[Any]]:
     class RemoteFlow(Flow[Any]):
         """The flow of the task, as far as it can be had here."""
 
         def task_dependencies(self) -> Mapping[str, Any]:
             """Return what the flow's own had in its process."""
-            return order.dependencies
+            return dependencies
 
-    kind: Any = RemoteFlow if order.dependencies else Flow
-    flow: Flow[Any] = kind(
-        flow_name=order.flow_name or "", flow_id=order.flow_id or "", flow_config=order.flow_config, data=order.data
-    )
-    return flow
+    return RemoteFlow
 
 
 @contextlib.contextmanager
@@ -292,6 +297,8 @@ class _Portable:
         return self._checked(await awaitable)
 
     def _checked(self, value: Any) -> Any:
+        if type(value) in _PORTABLE:
+            return value
         try:
             _pickling.dumps(value)
         except Exception as error:  # noqa: BLE001 foreign __reduce__, which may raise anything
