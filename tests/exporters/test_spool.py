@@ -110,6 +110,31 @@ def test_what_is_open_when_a_segment_ends_is_told_however_small_the_segments_are
     assert len(spans) == len(processor._starts)
 
 
+def test_while_the_collector_is_down_more_waits_than_would_fit_as_it_was_written(receiver, folder):
+    limit = 64 * 8_000
+    receiver.status = 503
+    processor = SpoolSpanProcessor(folder, max_bytes=limit)
+    tracer = provider_with(processor)
+    segments = 0
+    for number in range(900):
+        tracer.start_span(f"task {number}", attributes={"text": "x" * 100}).end()
+        segments += processor._spool.writer.is_prune_due
+        deadline = time.monotonic() + 30
+        while processor._spool.writer.is_prune_due and time.monotonic() < deadline:
+            time.sleep(0.001)  # a program that writes a segment in each moment would make room by itself
+    size = sum(path.stat().st_size for path in folder.glob("*.otlp"))
+    receiver.requests.clear()
+    receiver.status = 200
+    processor._spool._shipper.try_once_more()
+
+    assert processor.force_flush()
+    processor.shutdown()
+    assert segments * 8_000 > 1.5 * limit
+    assert size <= limit
+    assert processor.dropped == {}
+    assert counts_of(receiver) == {f"task {number}": 1 for number in range(900)}
+
+
 def test_a_process_that_is_killed_between_two_segments_has_not_said_that_nothing_is_open(receiver, folder, monkeypatch):
     processor = SpoolSpanProcessor(folder, max_bytes=64 * 4_000, is_shipped=False)
     tracer = provider_with(processor)

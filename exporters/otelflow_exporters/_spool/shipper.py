@@ -1,5 +1,6 @@
 """Send what waits in a spool, batch by batch; a batch that is refused is set aside and tried again."""
 
+import contextlib
 import enum
 import random
 from collections import Counter
@@ -13,6 +14,7 @@ from otelflow_exporters._otlp.sender import Sender
 from otelflow_exporters._spool.aside import Aside, Piece
 from otelflow_exporters._spool.batches import Item, lost_spans, read_piece, read_range, request_of
 from otelflow_exporters._spool.claims import Claim, claim, forget, remove_orphans
+from otelflow_exporters._spool.compacting import compact
 from otelflow_exporters._spool.signals import SPANS, Signal
 from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters._store.pruning import is_live
@@ -22,6 +24,8 @@ _FIRST_BACKOFF_SECONDS: Final = 1.0
 _LONGEST_BACKOFF_SECONDS: Final = 60.0
 _JITTER: Final = 0.2
 _TIDYING_SECONDS: Final = 3_600.0
+# For each segment that is begun so many are written anew: all are soon, and none takes long.
+_COMPACTED_AT_ONCE: Final = 2
 # How often the same batch is tried in a row by an endpoint that takes nothing: it may be the batch that it cannot take.
 _TRIES_IN_PLACE: Final = 3
 # How often an endpoint that takes others may refuse one and the same span before that is lost
@@ -96,6 +100,7 @@ class Shipper:
         self._items: dict[str, list[Item]] = {}  # read, and not sent yet
         self._aside = Aside()
         self._told: set[str] = set()  # segments whose lost runs are sent, or wait
+        self._compact: set[str] = set()  # segments that were written anew, or cannot be
         self._sent: Counter[str] = Counter()  # spans, by segment
         self._batch_size = self._largest_batch
         self._failures = self._failures_in_place = 0
@@ -136,6 +141,26 @@ class Shipper:
         except FileNotFoundError:
             return Outcome()
 
+    def make_room(self, most_bytes: int) -> None:
+        """Write some segments of this process anew, and smaller, if the folder has grown over *most_bytes*.
+
+        Only those of which nothing was sent: for where the others begin, it is known how far.
+        """
+        if self._directory is None or not self._signal.batch:  # a report of metrics is one piece
+            return
+        with contextlib.suppress(OSError), open_store(self._directory, kind="spool") as folder:
+            files = sorted(segment_files(folder))
+            if sum(file.size for file in files) <= most_bytes:
+                return
+            names = self._own().keys() - self._compact
+            whole = [file for file in files if file.name in names and not is_live(folder, file.name)]
+            for file in whole[:_COMPACTED_AT_ONCE]:
+                self._compact.add(file.name)
+                held = self._claimed(folder, file)
+                if held is not None and not held.offset and not self._aside.has(file.name):
+                    self._items.pop(file.name, None)
+                    compact(folder, file, self._signal)
+
     def ship_records(self, items: list[Item]) -> tuple[int, bool]:
         """Send *items*, which are in no file, as far as they fit in one batch.
 
@@ -172,16 +197,20 @@ class Shipper:
         own = self._own()
         for file in files:
             is_finished = not is_live(folder, file.name)
-            if file.name not in self._claims and (self._is_for_all or file.name in own or is_finished):
-                held = claim(folder, file)
-                if held is not None:
-                    self._claims[file.name] = held
-                    self._aside.add(Piece(held.name, place) for place in held.aside)
-            if file.name in self._claims:
-                outcome = self._ship_segment(folder, self._claims[file.name], is_finished=is_finished)
+            is_ours = file.name in self._claims or self._is_for_all or file.name in own or is_finished
+            held = self._claimed(folder, file) if is_ours else None
+            if held is not None:
+                outcome = self._ship_segment(folder, held, is_finished=is_finished)
                 if outcome is not None:
                     return outcome
         return None
+
+    def _claimed(self, folder: Folder, file: StoredFile) -> Claim | None:
+        """Return the right to ship *file*, which nobody else has now; None if somebody has."""
+        if file.name not in self._claims and (held := claim(folder, file)) is not None:
+            self._claims[file.name] = held
+            self._aside.add(Piece(held.name, place) for place in held.aside)
+        return self._claims.get(file.name)
 
     def _ship_segment(self, folder: Folder, held: Claim, *, is_finished: bool) -> Outcome | None:
         """Send the next batch of a segment; None if there is nothing to send in it."""
@@ -281,6 +310,8 @@ class Shipper:
         piece.refusals += 1
         if piece.refusals < _MOST_REFUSALS:
             return _Answer.WAIT
+        if len(items[0].parts) > 1:
+            return self._send_each(items[0])
         self._on_loss("rejected", sum(item.spans for item in items))
         return _Answer.DONE
 
@@ -306,6 +337,7 @@ class Shipper:
             self._items.pop(name, None)
             self._aside.forget(name)
             self._told.discard(name)
+            self._compact.discard(name)
 
     def _first_of(self, items: list[Item]) -> list[Item]:
         batch: list[Item] = []
@@ -335,8 +367,11 @@ class Shipper:
             return _Answer.DONE
         if status.is_for_good:
             self.not_before = 0.0
-            if sum(1 for item in batch if item.spans) > 1:  # a bad one costs itself only
+            refused = [item for item in batch if item.spans]
+            if len(refused) > 1:  # a bad one costs itself only
                 return _Answer.SPLIT
+            if len(refused[0].parts) > 1:
+                return self._send_each(refused[0])
             self._on_loss("rejected", count)
             return _Answer.DONE
         self._failures += 1
@@ -344,6 +379,15 @@ class Shipper:
         if self._failures > 1 or sender.retry_after or not status.may_take_others:  # else the next is tried at once
             self.not_before = clock.monotonic() + (sender.retry_after or self._backoff(self._failures))
         return _Answer.WAIT
+
+    def _send_each(self, item: Item) -> _Answer:
+        """Send the parts of *item*, which lie together, one after the other: what is refused now is lost."""
+        for part in item.parts:
+            if self._send([Item(item.end, [part], 1)]) is _Answer.WAIT:
+                if not self._sender.status.may_take_others:
+                    return _Answer.WAIT
+                self._on_loss("rejected", 1)
+        return _Answer.DONE
 
     def _backoff(self, failures: int) -> float:
         """Return how many seconds are waited after so many *failures* in a row."""

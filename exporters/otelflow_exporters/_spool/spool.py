@@ -71,9 +71,10 @@ class Spool:
         self._on_loss, self._on_told, self._own_tidy = on_loss, on_told, tidy
         self._sender: Sender | None = new_sender(signal.name, exporter) if is_shipped else None
         self._check = destination_of(signal.name, exporter).check if is_shipped else bool
+        self._limits = Limits() if max_bytes is None else Limits(max_bytes)
         self.writer = SegmentWriter(
             self._folder,
-            Limits() if max_bytes is None else Limits(max_bytes),
+            self._limits,
             kind="spool",
             first_records=lambda: [*signal.first_records, *first_records()],
             last_record=CLOSED,
@@ -370,6 +371,8 @@ class Spool:
         """Remove what is too old."""
         self._own_tidy()
         if self.writer.is_prune_due:
+            if self._shipper is not None:
+                self._shipper.make_room(self._limits.max_bytes // 2)
             self.writer.prune()
         if not self._is_tidy:
             self._is_tidy = True

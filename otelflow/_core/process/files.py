@@ -143,13 +143,21 @@ class Folder:
                 limit -= len(piece)
         return b"".join(pieces)
 
-    def write(self, name: str, content: bytes, mode: int = stat.S_IRUSR | stat.S_IWUSR) -> None:
-        """Make or replace the file *name* by one step: others see the old content or the new, and *mode* with it."""
+    def write(
+        self, name: str, content: bytes, mode: int = stat.S_IRUSR | stat.S_IWUSR, modified: float | None = None
+    ) -> None:
+        """Make or replace the file *name* by one step: others see the old content or the new, and *mode* with it.
+
+        It is *modified* now, or at that time, in seconds since 1970.
+        """
         part = f".{name}-{secrets.token_hex(4)}"
         try:
             with os.fdopen(self.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
                 hold(file.fileno())
                 file.write(content)
+                if modified is not None and os.utime in os.supports_fd:
+                    file.flush()  # what is written later would be a change of now
+                    os.utime(file.fileno(), (modified, modified))
                 if _HAS_FOLDER_DESCRIPTORS:
                     os.fchmod(file.fileno(), mode)
             self.rename(part, name)

@@ -582,3 +582,92 @@ def test_of_the_runs_of_a_lost_process_one_that_is_refused_costs_itself_only(fol
     assert sorted(endpoint.names) == ["ended", "flow a", "flow c"]
     assert losses == {"rejected": 1}
     assert files_in(folder) == ["OTELFLOW_STORE"]
+
+
+@pytest.fixture
+def crowded(folder, endpoint):
+    """Return a shipper of a process that has written five segments of 40 spans, one of which goes on, and losses."""
+    losses = Counter()
+    writer = SegmentWriter(folder, Limits(), last_record=CLOSED)
+    for number in range(5):
+        for place in range(40):
+            span = started(f"{number}.{place}")
+            writer.append(record_of(span))
+            span.end()
+            writer.append(record_of(span), 1)
+        if number < 4:
+            writer.close()
+    yield shipper_of(folder, endpoint, losses, own=lambda: writer.segments, batch_size=64), losses, writer
+    writer.close()
+
+
+def sizes_in(folder):
+    return [path.stat().st_size for path in sorted(folder.glob("*.otlp"))]
+
+
+def test_a_folder_that_is_crowded_gets_room_two_segments_at_a_time_and_each_span_arrives(crowded, folder, endpoint):
+    shipper, losses, _ = crowded
+    before = sizes_in(folder)
+    shipper.make_room(sum(before))
+    steps = [sizes_in(folder)]
+    for _ in range(3):
+        shipper.make_room(1)
+        steps.append(sizes_in(folder))
+
+    total = ship_all(shipper)
+
+    smaller = [[size < first for size, first in zip(sizes, before, strict=True)] for sizes in steps]
+    assert smaller == [[False] * 5, [True] * 2 + [False] * 3, [True] * 4 + [False], [True] * 4 + [False]]
+    assert sorted(endpoint.names) == sorted(f"{number}.{place}" for number in range(5) for place in range(40))
+    assert (total.own, total.vanished, losses) == (200, 0, {})
+
+
+def test_a_segment_of_which_a_part_was_sent_stays_as_it_is(crowded, folder, endpoint):
+    shipper, losses, _ = crowded
+    shipper.ship()
+    before = sizes_in(folder)
+
+    shipper.make_room(1)
+
+    assert [size < first for size, first in zip(sizes_in(folder), before, strict=True)] == [False, True] + [False] * 3
+    ship_all(shipper)
+    assert sorted(endpoint.names) == sorted(f"{number}.{place}" for number in range(5) for place in range(40))
+    assert losses == {}
+
+
+def test_a_segment_that_another_ships_stays_as_it_is(crowded, folder, endpoint):
+    shipper, _, _ = crowded
+    other = shipper_of(folder, endpoint, is_for_all=True, batch_size=1)
+    endpoint.refuses = lambda names: "HTTP 503"
+    other.ship()
+    before = sizes_in(folder)
+
+    shipper.make_room(1)
+
+    assert [size < first for size, first in zip(sizes_in(folder), before, strict=True)] == [False, True] + [False] * 3
+    other.close()
+
+
+@pytest.mark.parametrize("is_for_good", [True, False])
+def test_of_spans_that_lie_together_one_that_is_refused_costs_itself_only(
+    crowded, folder, endpoint, monkeypatch, is_for_good
+):
+    now = [100.0]
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    shipper, losses, writer = crowded
+    shipper.make_room(1)
+    if is_for_good:
+        endpoint.refuses = lambda names: "bad" if "0.7" in names else None
+    else:
+        refusing(endpoint, "0.7")
+
+    for number in range(200):
+        shipper.ship()
+        now[0] += 100
+        if number % 5 == 0:
+            span = ended(f"later{number}")
+            writer.append(record_of(span), 1)
+
+    assert losses == {"rejected": 1}
+    missing = {f"{number}.{place}" for number in range(5) for place in range(40)} - set(endpoint.names)
+    assert missing == {"0.7"}

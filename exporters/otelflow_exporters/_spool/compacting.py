@@ -1,0 +1,43 @@
+"""Write a segment that waits long anew, without what need not be sent: so that more of them fit."""
+
+import contextlib
+from typing import Final
+
+from otelflow._core.process.files import Folder, StoredFile
+from otelflow_exporters._spool.batches import CLOSED, Item, Read, request_of
+from otelflow_exporters._spool.signals import Signal
+from otelflow_exporters._store.records import LARGEST_SEGMENT, Segment, framed
+
+# So many items have one resource and scope in common, which would take as many bytes as they do. What an endpoint
+# refuses for good is looked for in one of these, item by item.
+_TOGETHER: Final = 32
+
+
+def compact(folder: Folder, file: StoredFile, signal: Signal) -> bool:
+    """Write the segment *file*, of which nothing has been sent, anew if that makes it smaller; tell whether it did."""
+    with contextlib.suppress(OSError):  # a full disk, say: it stays as it is
+        content = compacted(folder.read(file.name, LARGEST_SEGMENT), signal)
+        if content and len(content) < file.size:
+            folder.write(file.name, content, modified=file.modified)
+            return True
+    return False
+
+
+def compacted(content: bytes, signal: Signal) -> bytes:
+    """Return what of the segment *content* is to be sent; nothing if its process was lost, or a part is unreadable."""
+    items = _items(content, signal.read) if content.endswith(CLOSED) else None
+    if items is None:
+        return b""
+    groups = [items[start : start + _TOGETHER] for start in range(0, len(items), _TOGETHER)]
+    return b"".join((*signal.first_records, *(framed(request_of(group)) for group in groups), CLOSED))
+
+
+def _items(content: bytes, read: Read) -> list[Item] | None:
+    items = []
+    segment = Segment(content)
+    for _, start, fields_end, end in segment.bodies():
+        item = read(content[start:fields_end], end)
+        if item is None:
+            return None
+        items += [Item(end, [part], 1) for part in item.parts]
+    return None if segment.unreadable else items

@@ -1,0 +1,140 @@
+"""A segment that waits long is written anew, smaller, with the same spans."""
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, LogsData, ResourceLogs, ScopeLogs
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+
+from otelflow._core.process.files import Folder
+from otelflow_exporters._otlp.encoder import encode_span
+from otelflow_exporters._spool.batches import CLOSED, item_of, lost_spans, request_of, start_record
+from otelflow_exporters._spool.compacting import compact, compacted
+from otelflow_exporters._spool.signals import LOG_RECORDS, SPANS
+from otelflow_exporters._store.records import Segment, framed, is_segment
+from support.receivers import spans_of
+
+TRACERS = [
+    TracerProvider(resource=Resource({"service.name": service}), shutdown_on_exit=False).get_tracer(scope)
+    for service, scope in (("shop", "a"), ("shop", "b"), ("mail", "a"))
+]
+
+
+def segment_of(*runs):
+    """Return what a program has written that has had *runs*: for each the number of its tracer, and its name."""
+    content = b""
+    for tracer, name in runs:
+        span = TRACERS[tracer].start_span(name, attributes={"long": "x" * 50})
+        content += start_record(encode_span(span))
+        span.end()
+        content += framed(encode_span(span))
+    return content + CLOSED
+
+
+def spans_in(content):
+    """Return each span that is to be sent of *content*, with its resource and scope."""
+    bodies = [content[start:fields_end] for _, start, fields_end, _ in Segment(content).bodies()]
+    requests = [ExportTraceServiceRequest.FromString(request_of([item_of(body, 0)])) for body in bodies]
+    return sorted(
+        (span.SerializeToString(), scope.scope.name, part.resource.SerializeToString())
+        for request in requests
+        for part in request.resource_spans
+        for scope in part.scope_spans
+        for span in scope.spans
+    )
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.text("abc", max_size=5)), max_size=80))
+def test_the_same_spans_are_in_it_with_their_resources_and_scopes(runs):
+    content = segment_of(*runs)
+
+    small = compacted(content, SPANS)
+
+    assert spans_in(small) == spans_in(content)
+    assert len(spans_in(small)) == len(runs)
+    assert is_segment(small)
+    assert lost_spans(small, 0) == []
+
+
+def test_many_spans_take_half_of_the_bytes_and_less():
+    content = segment_of(*((0, f"task {number}") for number in range(1_000)))
+
+    small = compacted(content, SPANS)
+
+    assert len(small) < 0.5 * len(content)
+    sizes = {item_of(small[start:fields_end], 0).spans for _, start, fields_end, _ in Segment(small).bodies()}
+    assert max(sizes) == 32
+
+
+@pytest.mark.parametrize("fault", ["lost", "damaged", "unknown"])
+def test_what_cannot_be_written_anew_without_a_loss_stays_as_it_is(fault):
+    content = segment_of((0, "a"), (0, "b"))
+    broken = {
+        "lost": content.removesuffix(CLOSED),
+        "damaged": content[:300] + b"?" + content[301:],
+        "unknown": framed(b"\x0a\x00") + content,
+    }
+
+    assert compacted(content, SPANS)
+    assert compacted(broken[fault], SPANS) == b""
+
+
+def test_log_records_stay_known_as_such():
+    logs = [
+        LogsData(resource_logs=[ResourceLogs(scope_logs=[ScopeLogs(log_records=[LogRecord(time_unix_nano=number)])])])
+        for number in range(1, 51)
+    ]
+    content = b"".join([*LOG_RECORDS.first_records, *(framed(data.SerializeToString()) for data in logs), CLOSED])
+
+    small = compacted(content, LOG_RECORDS)
+
+    assert small.startswith(LOG_RECORDS.first_records[0])
+    assert is_segment(small)
+    items = [LOG_RECORDS.read(small[start:fields_end], 0) for _, start, fields_end, _ in Segment(small).bodies()]
+    request = ExportLogsServiceRequest.FromString(request_of(items))
+    records = request.resource_logs[0].scope_logs[0].log_records
+    assert sorted(record.time_unix_nano for record in records) == list(range(1, 51))
+
+
+def test_its_time_is_that_of_the_older_one(tmp_path):
+    path = tmp_path / "a.otlp"
+    path.write_bytes(segment_of(*((0, "task") for _ in range(50))))
+    os.utime(path, (1_000, 1_000))
+
+    with Folder(tmp_path) as folder:
+        is_smaller = [compact(folder, folder.file("a.otlp"), SPANS) for _ in range(2)]
+
+    assert is_smaller == [True, False]
+    assert path.stat().st_mtime == 1_000
+    assert [item.name for item in tmp_path.iterdir()] == ["a.otlp"]
+    assert len(spans_in(path.read_bytes())) == 50
+
+
+def test_where_nothing_can_be_written_it_stays_as_it_is(tmp_path, monkeypatch):
+    path = tmp_path / "a.otlp"
+    content = segment_of(*((0, "task") for _ in range(50)))
+    path.write_bytes(content)
+
+    def full(*_args, **_options):
+        raise OSError("no space left on device")
+
+    with Folder(tmp_path) as folder:
+        monkeypatch.setattr(folder, "rename", full)
+        assert not compact(folder, folder.file("a.otlp"), SPANS)
+
+    assert path.read_bytes() == content
+    assert [item.name for item in tmp_path.iterdir()] == ["a.otlp"]
+
+
+def test_a_request_of_what_lies_together_has_each_span_once():
+    small = compacted(segment_of(*((0, f"task {number}") for number in range(40))), SPANS)
+    items = [item_of(small[start:fields_end], 0) for _, start, fields_end, _ in Segment(small).bodies()]
+
+    request = ExportTraceServiceRequest.FromString(request_of(items))
+
+    assert [span.name for span in spans_of([request])] == [f"task {number}" for number in range(40)]
