@@ -71,10 +71,9 @@ class Spool:
         self._on_loss, self._on_told, self._own_tidy = on_loss, on_told, tidy
         self._sender: Sender | None = new_sender(signal.name, exporter) if is_shipped else None
         self._check = destination_of(signal.name, exporter).check if is_shipped else bool
-        self._limits = Limits() if max_bytes is None else Limits(max_bytes)
         self.writer = SegmentWriter(
             self._folder,
-            self._limits,
+            Limits() if max_bytes is None else Limits(max_bytes),
             kind="spool",
             first_records=lambda: [*signal.first_records, *first_records()],
             last_record=CLOSED,
@@ -372,7 +371,7 @@ class Spool:
         self._own_tidy()
         if self.writer.is_prune_due:
             if self._shipper is not None:
-                self._shipper.make_room(self._limits.max_bytes // 2)
+                self._shipper.make_room(self.writer.limits.max_bytes // 2)
             self.writer.prune()
         if not self._is_tidy:
             self._is_tidy = True

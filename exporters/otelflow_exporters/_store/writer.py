@@ -43,7 +43,7 @@ class SegmentWriter:
         self._has_room = False  # for the next segment, since it was last pruned
         self.is_prune_due = False
         self._directory = directory
-        self._limits = limits
+        self.limits = limits
         self._kind = kind
         self._first_records = first_records
         self._last_record = last_record
@@ -186,7 +186,7 @@ class SegmentWriter:
             room += self._segment_bytes if self._has_room else 0
             # Old files that cannot be removed are no reason to lose a new record.
             with contextlib.suppress(OSError):
-                prune(store, self._limits, room=room, own_name=self._name, on_removal=self._on_removal)
+                prune(store, self.limits, room=room, own_name=self._name, on_removal=self._on_removal)
         finally:
             self._pruning.release()
 
