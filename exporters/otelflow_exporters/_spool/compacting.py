@@ -13,13 +13,19 @@ from otelflow_exporters._store.records import LARGEST_SEGMENT, Segment, framed
 _TOGETHER: Final = 32
 
 
-def compact(folder: Folder, file: StoredFile, signal: Signal) -> bool:
-    """Write the segment *file*, of which nothing has been sent, anew if that makes it smaller; tell whether it did."""
+def compact(
+    folder: Folder, file: StoredFile, signal: Signal, pruning: contextlib.AbstractContextManager[object]
+) -> bool:
+    """Write the segment *file*, of which nothing has been sent, anew if that makes it smaller; tell whether it did.
+
+    *pruning* is held by a thread that removes segments: one that is gone must not come back.
+    """
     with contextlib.suppress(OSError):  # a full disk, say: it stays as it is
         content = compacted(folder.read(file.name, LARGEST_SEGMENT), signal)
-        if content and len(content) < file.size:
-            folder.write(file.name, content, modified=file.modified)
-            return True
+        with pruning:
+            if content and len(content) < file.size and folder.file(file.name) is not None:
+                folder.write(file.name, content, modified=file.modified)
+                return True
     return False
 
 

@@ -141,10 +141,10 @@ class Shipper:
         except FileNotFoundError:
             return Outcome()
 
-    def make_room(self, most_bytes: int) -> None:
-        """Write some segments of this process anew, and smaller, if the folder has grown over *most_bytes*.
+    def make_room(self, most_bytes: int, pruning: contextlib.AbstractContextManager[object]) -> None:
+        """Write some segments of this process, none of which was sent, anew if the folder has more than *most_bytes*.
 
-        Only those of which nothing was sent: for where the others begin, it is known how far.
+        *pruning* is held by who removes segments.
         """
         if self._directory is None or not self._signal.batch:  # a report of metrics is one piece
             return
@@ -159,7 +159,7 @@ class Shipper:
                 held = self._claimed(folder, file)
                 if held is not None and not held.offset and not self._aside.has(file.name):
                     self._items.pop(file.name, None)
-                    compact(folder, file, self._signal)
+                    compact(folder, file, self._signal, pruning)
 
     def ship_records(self, items: list[Item]) -> tuple[int, bool]:
         """Send *items*, which are in no file, as far as they fit in one batch.

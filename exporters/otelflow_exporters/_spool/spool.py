@@ -371,7 +371,7 @@ class Spool:
         self._own_tidy()
         if self.writer.is_prune_due:
             if self._shipper is not None:
-                self._shipper.make_room(self.writer.limits.max_bytes // 2)
+                self._shipper.make_room(self.writer.limits.max_bytes // 2, self.writer.pruning)
             self.writer.prune()
         if not self._is_tidy:
             self._is_tidy = True

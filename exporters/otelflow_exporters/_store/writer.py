@@ -39,7 +39,8 @@ class SegmentWriter:
     ) -> None:
         self._check = check
         self._is_pruned_by_owner = is_pruned_by_owner
-        self._pruning = forks.new_lock()
+        #: Held by the thread that makes room
+        self.pruning = forks.new_lock()
         self._has_room = False  # for the next segment, since it was last pruned
         self.is_prune_due = False
         self._directory = directory
@@ -178,7 +179,7 @@ class SegmentWriter:
             self._prune(store, 0)
 
     def _prune(self, store: Folder, room: int) -> None:
-        if not self._pruning.acquire(blocking=False):  # another thread does it: nobody waits for that
+        if not self.pruning.acquire(blocking=False):  # another thread does it: nobody waits for that
             self.is_prune_due = True
             return
         try:
@@ -188,7 +189,7 @@ class SegmentWriter:
             with contextlib.suppress(OSError):
                 prune(store, self.limits, room=room, own_name=self._name, on_removal=self._on_removal)
         finally:
-            self._pruning.release()
+            self.pruning.release()
 
     def begin_anew(self) -> None:
         """Leave the parent's segment to the parent; called in a forked child."""

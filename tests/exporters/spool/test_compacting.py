@@ -1,5 +1,6 @@
 """A segment that waits long is written anew, smaller, with the same spans."""
 
+import contextlib
 import os
 
 import pytest
@@ -23,6 +24,10 @@ TRACERS = [
     TracerProvider(resource=Resource({"service.name": service}), shutdown_on_exit=False).get_tracer(scope)
     for service, scope in (("shop", "a"), ("shop", "b"), ("mail", "a"))
 ]
+
+
+# Nobody else removes segments
+NOBODY = contextlib.nullcontext()
 
 
 def segment_of(*runs):
@@ -107,7 +112,7 @@ def test_its_time_is_that_of_the_older_one(tmp_path):
     os.utime(path, (1_000, 1_000))
 
     with Folder(tmp_path) as folder:
-        is_smaller = [compact(folder, folder.file("a.otlp"), SPANS) for _ in range(2)]
+        is_smaller = [compact(folder, folder.file("a.otlp"), SPANS, NOBODY) for _ in range(2)]
 
     assert is_smaller == [True, False]
     assert path.stat().st_mtime == 1_000
@@ -125,10 +130,25 @@ def test_where_nothing_can_be_written_it_stays_as_it_is(tmp_path, monkeypatch):
 
     with Folder(tmp_path) as folder:
         monkeypatch.setattr(folder, "rename", full)
-        assert not compact(folder, folder.file("a.otlp"), SPANS)
+        assert not compact(folder, folder.file("a.otlp"), SPANS, NOBODY)
 
     assert path.read_bytes() == content
     assert [item.name for item in tmp_path.iterdir()] == ["a.otlp"]
+
+
+def test_what_is_removed_meanwhile_does_not_come_back(tmp_path):
+    path = tmp_path / "a.otlp"
+    path.write_bytes(segment_of(*((0, "task") for _ in range(50))))
+
+    @contextlib.contextmanager
+    def pruning():
+        path.unlink()  # by who has held it
+        yield
+
+    with Folder(tmp_path) as folder:
+        assert not compact(folder, folder.file("a.otlp"), SPANS, pruning())
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_request_of_what_lies_together_has_each_span_once():

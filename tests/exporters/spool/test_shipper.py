@@ -608,10 +608,10 @@ def sizes_in(folder):
 def test_a_folder_that_is_crowded_gets_room_two_segments_at_a_time_and_each_span_arrives(crowded, folder, endpoint):
     shipper, losses, _ = crowded
     before = sizes_in(folder)
-    shipper.make_room(sum(before))
+    shipper.make_room(sum(before), contextlib.nullcontext())
     steps = [sizes_in(folder)]
     for _ in range(3):
-        shipper.make_room(1)
+        shipper.make_room(1, contextlib.nullcontext())
         steps.append(sizes_in(folder))
 
     total = ship_all(shipper)
@@ -627,7 +627,7 @@ def test_a_segment_of_which_a_part_was_sent_stays_as_it_is(crowded, folder, endp
     shipper.ship()
     before = sizes_in(folder)
 
-    shipper.make_room(1)
+    shipper.make_room(1, contextlib.nullcontext())
 
     assert [size < first for size, first in zip(sizes_in(folder), before, strict=True)] == [False, True] + [False] * 3
     ship_all(shipper)
@@ -642,7 +642,7 @@ def test_a_segment_that_another_ships_stays_as_it_is(crowded, folder, endpoint):
     other.ship()
     before = sizes_in(folder)
 
-    shipper.make_room(1)
+    shipper.make_room(1, contextlib.nullcontext())
 
     assert [size < first for size, first in zip(sizes_in(folder), before, strict=True)] == [False, True] + [False] * 3
     other.close()
@@ -655,7 +655,7 @@ def test_of_spans_that_lie_together_one_that_is_refused_costs_itself_only(
     now = [100.0]
     monkeypatch.setattr(clock, "monotonic", lambda: now[0])
     shipper, losses, writer = crowded
-    shipper.make_room(1)
+    shipper.make_room(1, contextlib.nullcontext())
     if is_for_good:
         endpoint.refuses = lambda names: "bad" if "0.7" in names else None
     else:
