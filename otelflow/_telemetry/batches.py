@@ -28,7 +28,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from otelflow._core.process import clock, forks, losses, shutdown
 from otelflow._core.process.environment import positive_integer
 from otelflow._core.process.ledger import Account, Tally
-from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker, uninstrumented
+from otelflow._core.process.worker import LONGEST_SECONDS, SHUTDOWN_SECONDS, Worker, uninstrumented
 from otelflow._core.text.redaction import recorded
 from otelflow._telemetry.halving import Halving
 from otelflow_exporters._otlp.endpoint import CURE, ExportStatus, is_otlp, new_exporter
@@ -75,6 +75,7 @@ _WARNINGS: Final = {
     "export_failed": "%(exporter)s could not deliver%(to)s: %(items)s are lost%(cure)s",
     "rejected": "%(exporter)s delivered%(to)s, which rejected some of it (%(message)s): %(items)s are lost",
     "after_shutdown": "%(exporter)s was shut down before these came: %(items)s are lost",
+    "interrupted": "%(exporter)s was interrupted, as by Ctrl-C: %(items)s are lost",
     "shutdown": "%(exporter)s had no time left to deliver the last %(items)s: they are lost (%(shutdown_timeout)s)",
 }
 
@@ -209,9 +210,8 @@ class BoundedBatchProcessor:
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Deliver what is queued; return False when that took longer, or when some of it was lost."""
         forks.notice()
-        deadline = clock.monotonic() + timeout_millis / 1_000
-        worker = self.worker
-        failures = self._failures
+        worker, timeout = self.worker, min(timeout_millis / 1_000, LONGEST_SECONDS)
+        deadline, failures = clock.monotonic() + timeout, self._failures
         while self._queue and worker.thread is None and clock.monotonic() < deadline:
             self._deliver_here()
             if not self._last_export_worked:
@@ -220,7 +220,7 @@ class BoundedBatchProcessor:
             worker.wake()
             is_in_time = worker.changed.wait_for(
                 lambda: worker.thread is None or not (self._queue or self._in_flight or self._pending_warnings),
-                timeout_millis / 1_000,
+                timeout,
             )
             is_in_time = is_in_time and (worker.thread is not None or not self._queue)
         if not is_in_time or self._failures != failures:

@@ -67,6 +67,10 @@ class StoreSpanProcessor(BoundedBatchSpanProcessor):
                     tally.delivered += 1
                 elif is_late or result is not None:
                     self._lose(1, "after_shutdown" if is_late else "export_failed")
+                elif self.exporter.stored > tally.delivered:  # it was written before Ctrl-C came
+                    tally.delivered += 1
+                else:
+                    self._lose(1, "interrupted")
         if self._pending_warnings:
             self._log_losses()
 

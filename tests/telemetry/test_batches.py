@@ -75,6 +75,21 @@ def test_a_program_faster_than_its_exporter_loses_nothing(monkeypatch, dropped):
     assert not dropped
 
 
+def test_times_that_no_system_knows_are_very_long_ones(monkeypatch, dropped):
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", str(2**63))
+    monkeypatch.setenv("OTEL_BSP_EXPORT_TIMEOUT", str(2**63))
+    exporter = Exporter()
+    processor = BoundedBatchSpanProcessor(exporter)
+
+    spans_through(processor, 2)
+    assert processor.force_flush(2**63)
+    spans_through(processor, 1)
+    processor.shutdown()
+
+    assert exporter.names == ["0", "1", "0"]
+    assert not dropped
+
+
 def test_many_threads_lose_nothing(monkeypatch, dropped):
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "64")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64")

@@ -14,6 +14,8 @@ from otelflow._core.process import clock, forks, losses, shutdown
 
 #: How long the end of a process may be kept up, unless the user says otherwise
 SHUTDOWN_SECONDS: Final = 4.5
+#: The longest wait, three years: the system refuses much longer ones, which a variable may name
+LONGEST_SECONDS: Final = 1e8
 # How long a worker does nothing after an exception: what is due then is due for ever.
 _PAUSE_SECONDS: Final = 1.0
 # A piece of work that ends in time may take a moment to say so.
@@ -38,9 +40,9 @@ class Worker:
         shutdown_timeout: float = SHUTDOWN_SECONDS,
     ) -> None:
         self._work = work
-        self._interval = interval
+        self._interval = None if interval is None else min(interval, LONGEST_SECONDS)
         self._is_due = is_due
-        self.shutdown_timeout = shutdown_timeout
+        self.shutdown_timeout = min(shutdown_timeout, LONGEST_SECONDS)
         self.is_closed = False
         self.begin()
         forks.begin_anew(self, type(self).begin)
@@ -53,6 +55,7 @@ class Worker:
         self.deadline = float("inf")  # of the shutdown, on clock.monotonic()
         self._wakes = 0
         self._answered_wakes = 0
+        self._has_ended = False  # nobody answers a wake any more
 
     @property
     def is_behind(self) -> bool:
@@ -93,7 +96,9 @@ class Worker:
         with self.changed:
             self.wake()
             wakes = self._wakes
-            return self.changed.wait_for(lambda: self._answered_wakes >= wakes, timeout)
+            return self.changed.wait_for(
+                lambda: self._answered_wakes >= wakes or self._has_ended, min(timeout, LONGEST_SECONDS)
+            )
 
     def close(self) -> bool:
         """Work until nothing is left, within the shutdown timeout; return whether that was in time.
@@ -113,6 +118,7 @@ class Worker:
             if thread is None or thread is threading.current_thread() or thread.ident is None:
                 while self._is_more_left():
                     pass
+                self._has_ended = True
                 return True
             thread.join(shutdown.seconds_left(self.shutdown_timeout + _JOIN_SECONDS))
         return not thread.is_alive()
@@ -138,8 +144,9 @@ class Worker:
             with self.changed:
                 if is_done:
                     self._answered_wakes = wakes
+                self._has_ended = is_done and is_closed
                 self.changed.notify_all()
-            if is_done and is_closed:
+            if self._has_ended:
                 return
 
 
