@@ -133,7 +133,7 @@ class _HttpSender:
                     stream=True,
                 ) as response,
             ):
-                response._content = response.raw.read(_LARGEST_ANSWER, decode_content=True)  # noqa: SLF001 its limit
+                response._content = _content_of(response)  # noqa: SLF001 else all of it is read, however much it is
                 self.retry_after = _seconds(response.headers.get("Retry-After", ""))
                 self.status.on_response(response)
         except Exception as error:  # noqa: BLE001 the network, and an answer that is no message
@@ -143,6 +143,15 @@ class _HttpSender:
         if self._session is not None:
             self._session.close()
         self._session = None
+
+
+def _content_of(response: Any) -> bytes:
+    """Return what an answer says besides its status, which has told already whether the request arrived."""
+    try:
+        content: bytes = response.raw.read(_LARGEST_ANSWER, decode_content=True)
+    except Exception:  # noqa: BLE001 the network, or a body that is not compressed as it says
+        return b""
+    return content
 
 
 def _seconds(text: str) -> float:

@@ -154,6 +154,45 @@ def test_nobody_there_and_silence_are_told_in_words(monkeypatch):
     assert sender.status.reason == "connection refused"
 
 
+@pytest.mark.parametrize(
+    ("content_type", "body", "headers"),
+    [
+        ("application/x-protobuf", b"OK", {}),
+        ("application/x-protobuf", b"{}", {}),
+        ("text/html", b"<p>thank you</p>", {}),
+        ("application/x-protobuf", PARTIAL.SerializeToString(), {"Content-Encoding": "gzip"}),
+    ],
+)
+def test_what_was_taken_has_arrived_whatever_else_the_answer_says(receiver, sender, content_type, body, headers):
+    receiver.content_type, receiver.body, receiver.headers = content_type, body, headers
+
+    sender.send(BODY)
+
+    assert (sender.status.is_refused, sender.status.rejected, sender.status.reason) == (False, 0, "")
+
+
+def test_an_answer_that_breaks_off_behind_its_status_has_said_that_the_request_arrived(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+
+        def answer():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(
+                    b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 9\r\n\r\n"
+                )
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        sender = new_sender("traces")
+        sender.send(BODY)
+        thread.join(10)
+        sender.close()
+
+    assert not sender.status.is_refused
+
+
 def test_an_answer_that_never_ends_is_not_read_to_its_end(monkeypatch):
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
