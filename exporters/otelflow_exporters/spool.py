@@ -13,7 +13,10 @@ from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
 from otelflow._core.process import forks
 from otelflow._core.process.ledger import Account
 from otelflow._core.text.own_logger import log, own_logger
+from otelflow._core.text.safe_str import brief_repr
+from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.encoder import encode_span
+from otelflow_exporters._otlp.endpoint import is_otlp
 from otelflow_exporters._spool.batches import start_record, with_events
 from otelflow_exporters._spool.signals import SPANS
 from otelflow_exporters._spool.spool import Spool
@@ -72,6 +75,15 @@ class SpoolSpanProcessor(SpanProcessor):
         news: Callable[[], Iterable[tuple[int, Sequence[Event]]]] | None = None,
         on_recovery: Callable[[bytes], object] | None = None,
     ) -> None:
+        if max_bytes is not None and (type(max_bytes) is not int or max_bytes < 1):
+            raise ConfigurationError(
+                f"SpoolSpanProcessor(): max_bytes must be a whole number above 0, not {brief_repr(max_bytes, 60)}"
+            )
+        if not is_otlp(exporter):
+            raise ConfigurationError(
+                f"SpoolSpanProcessor(): exporter must be otlp, otlp_proto_http or otlp_proto_grpc, not "
+                f"{brief_repr(exporter, 60)}"
+            )
         self._news = news or tuple
         self._spool = Spool(
             SPANS,

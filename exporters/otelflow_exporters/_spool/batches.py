@@ -79,12 +79,12 @@ def read_piece(folder: Folder, name: str, read: Read, offset: int, *, is_finishe
 
 
 def read_range(folder: Folder, name: str, read: Read, start: int, end: int) -> list[Item]:
-    """Return what is to be sent of a part of the segment *name*; nothing if that is gone."""
+    """Return what is to be sent of a part of the segment *name*; nothing if that is gone, or cannot be read."""
     items: list[Item] = []
     while start < end:
         try:
             piece = read_piece(folder, name, read, start, is_finished=True)
-        except FileNotFoundError:
+        except OSError:
             break
         if not piece.items:
             break

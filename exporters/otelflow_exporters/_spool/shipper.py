@@ -22,6 +22,7 @@ _FIRST_BACKOFF_SECONDS: Final = 1.0
 _LONGEST_BACKOFF_SECONDS: Final = 60.0
 _JITTER: Final = 0.2
 _TIDYING_SECONDS: Final = 3_600.0
+_LOOK_SECONDS: Final = 0.5
 # How often the same batch is tried in a row by an endpoint that takes nothing: it may be the batch that it cannot take.
 _TRIES_IN_PLACE: Final = 3
 # How often an endpoint that takes others may refuse one and the same span before that is lost
@@ -95,6 +96,9 @@ class Shipper:
         self._claims.clear()
         self._items: dict[str, list[Item]] = {}  # read, and not sent yet
         self._aside = Aside()
+        self._files: dict[str, StoredFile] = {}  # the segments that were there at the last look
+        self._next_look = 0.0  # on clock.monotonic()
+        self._unreadable: set[str] = set()  # segments
         self._told: set[str] = set()  # segments whose lost runs are sent, or wait
         self._sent: Counter[str] = Counter()  # spans, by segment
         self._batch_size = self._largest_batch
@@ -103,6 +107,9 @@ class Shipper:
         self._next_tidying = 0.0  # on clock.monotonic()
         self._is_turn_of_heads = False
         self.not_before = 0.0  # on clock.monotonic()
+        # Of what is in no file: what is refused of that holds up no file, and the other way round.
+        self._size_of_records = self._largest_batch
+        self.records_not_before = 0.0
         #: How many requests were sent, and how many of them arrived
         self.requests = self.arrivals = 0
 
@@ -122,7 +129,7 @@ class Shipper:
 
     def try_once_more(self) -> None:
         """Forget every delay: the next call tries everything."""
-        self.not_before = 0.0
+        self.not_before = self.records_not_before = 0.0
         self._aside.try_all()
 
     def ship(self) -> Outcome:
@@ -141,47 +148,82 @@ class Shipper:
 
         Return how many that were, and whether they are done with.
         """
-        if clock.monotonic() < self.not_before:
+        if clock.monotonic() < max(self.not_before, self.records_not_before):
             return 0, False
+        size_of_files, self._batch_size = self._batch_size, self._size_of_records
         batch = self._first_of(items)
-        is_done = self._send(batch) is _Answer.DONE
-        if not is_done:
-            self._batch_size = max(1, len(batch) // 2)  # the one that is refused is alone soon
-        return len(batch), is_done
+        answer = self._send(batch)
+        # The one that is refused is alone soon.
+        self._size_of_records = self._batch_size if answer is _Answer.DONE else max(1, len(batch) // 2)
+        self._batch_size = size_of_files
+        if answer is _Answer.WAIT and self._sender.status.may_take_others:
+            self.records_not_before, self.not_before = self.not_before, 0.0
+        return len(batch), answer is _Answer.DONE
 
     def _ship_from(self, folder: Folder) -> Outcome:
+        is_new = clock.monotonic() >= self._next_look
+        outcome = (self._look(folder) if is_new else None) or self._ship_what_is_there(folder)
+        if outcome is None and not is_new:  # something may have come meanwhile
+            outcome = self._look(folder) or self._ship_what_is_there(folder)
+        return outcome or Outcome()
+
+    def _look(self, folder: Folder) -> Outcome | None:
+        """Look which segments there are: not before each batch, since there may be thousands."""
+        self._next_look = clock.monotonic() + _LOOK_SECONDS
         own = self._own()
         written = dict(own)  # before the look at the folder: another segment may begin meanwhile
-        files = sorted(segment_files(folder))  # their names begin with the time
-        names = {file.name for file in files}
-        shipped, vanished = forget(folder, own, self._sent, written.keys() - names)
+        self._files = {file.name: file for file in sorted(segment_files(folder))}  # their names begin with the time
+        self._release(self._claims.keys() - self._files.keys())
+        shipped, vanished = forget(folder, own, self._sent, written.keys() - self._files.keys())
         if shipped or vanished:
             return Outcome(own=shipped, vanished=vanished, is_more=True)
         if clock.monotonic() >= self._next_tidying:
             self._next_tidying = clock.monotonic() + _TIDYING_SECONDS
             remove_orphans(folder)
-        self._release(name for name, held in self._claims.items() if name not in names or not held.is_held)
+        return None
+
+    def _ship_what_is_there(self, folder: Folder) -> Outcome | None:
+        self._release(name for name, held in self._claims.items() if not held.is_held)
         if self._is_turn_of_heads:
-            return self._ship_heads(folder, files) or self._ship_aside(folder) or Outcome()
-        return self._ship_aside(folder) or self._ship_heads(folder, files) or Outcome()
+            return self._ship_heads(folder) or self._ship_aside(folder)
+        return self._ship_aside(folder) or self._ship_heads(folder)
 
     # What nobody has tried yet
 
-    def _ship_heads(self, folder: Folder, files: list[StoredFile]) -> Outcome | None:
+    def _ship_heads(self, folder: Folder) -> Outcome | None:
         self._is_turn_of_heads = False
         own = self._own()
-        for file in files:
+        for file in list(self._files.values()):
+            if file.size > LARGEST_SEGMENT:
+                self._give_up(file.name)
+                continue
             is_finished = not is_live(folder, file.name)
             if file.name not in self._claims and (self._is_for_all or file.name in own or is_finished):
                 held = claim(folder, file)
                 if held is not None:
                     self._claims[file.name] = held
+                    if file.name in own:
+                        self._sent[file.name] += 0  # by nobody else from now on
                     self._aside.add(Piece(held.name, place) for place in held.aside)
-            if file.name in self._claims:
-                outcome = self._ship_segment(folder, self._claims[file.name], is_finished=is_finished)
+            if file.name in self._claims and folder.file(file.name) is not None:
+                try:
+                    outcome = self._ship_segment(folder, self._claims[file.name], is_finished=is_finished)
+                except FileNotFoundError:
+                    outcome = None
+                except OSError:  # of its own: the folder can be read
+                    self._give_up(file.name)
+                    continue
                 if outcome is not None:
                     return outcome
         return None
+
+    def _give_up(self, name: str) -> None:
+        """Leave the segment *name*, which cannot be read, where it is."""
+        if name not in self._unreadable:
+            self._unreadable.add(name)
+            self._on_loss("unreadable", 1)
+        self._files.pop(name, None)
+        self._release({name} & self._claims.keys())
 
     def _ship_segment(self, folder: Folder, held: Claim, *, is_finished: bool) -> Outcome | None:
         """Send the next batch of a segment; None if there is nothing to send in it."""
@@ -238,6 +280,7 @@ class Shipper:
     def _remove(self, folder: Folder, held: Claim) -> Outcome | None:
         """Remove a segment in which nothing is left."""
         held.remove(folder)
+        self._files.pop(held.name, None)
         own = self._own()
         vanished = own.pop(held.name, 0) - self._sent.pop(held.name, 0)  # what was unreadable of it
         self._release([held.name])
