@@ -312,6 +312,18 @@ def test_a_run_is_noted_once_in_a_segment_and_forgotten_with_its_end(rarely, tra
     assert (processor._open, processor._noted) == ({}, {})
 
 
+def test_of_spans_that_never_end_only_so_many_are_remembered(tracer, processor, monkeypatch):
+    monkeypatch.setattr(store_spans, "_MOST_OPEN", 3)
+    spans = [tracer.start_span(str(number)) for number in range(5)]
+    remembered = len(processor._open)
+    for span in spans:
+        span.end()
+
+    assert remembered == 3
+    assert processor._open == {}
+    assert processor.account.delivered == 5
+
+
 def test_the_first_span_of_a_trace_that_begins_elsewhere_is_noted(rarely, tracer, stored):
     parent = SpanContext(7, 8, is_remote=True, trace_flags=TraceFlags(1))
     tracer.start_span("continued", set_span_in_context(NonRecordingSpan(parent)))

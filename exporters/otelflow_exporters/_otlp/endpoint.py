@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from otelflow._core.process import entry_points
+from otelflow._core.process.environment import SWITCH
 from otelflow._core.text.hints import quotes_in, suggestion
 from otelflow._core.text.redaction import REDACTED, redact, redact_address
 from otelflow._core.text.safe_str import cut, printable
@@ -223,6 +224,11 @@ def credential_provider(signal: str, name: str) -> Callable[[], Any] | None:
             )
             return maker
     return None
+
+
+def wants_open_spans() -> bool:
+    """Tell whether the receiver of traces merges spans by their id, and wants to hear of them when they start."""
+    return SWITCH.get(os.environ.get("OTEL_EXPORTER_OTLP_TRACES_LIVE", "").strip().lower(), False)
 
 
 def is_otlp(name: str) -> bool:

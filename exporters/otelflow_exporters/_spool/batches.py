@@ -117,6 +117,18 @@ def item_of(body: bytes, end: int) -> Item | None:
     return None if traces is None else item_of_traces(traces, end)
 
 
+def live_item_of(body: bytes, end: int) -> Item | None:
+    """Return what is to be sent of a record's *body* to a receiver that merges spans by id: also that one has started.
+
+    It has no end then, is no span that can be lost, and comes again with what has happened in it.
+    """
+    text = note_in(body)
+    traces = None if text is None else parsed(text)
+    if traces is None:
+        return item_of(body, end)
+    return Item(end, [part_around(*parts) for parts in _spans_in(traces)], 0)
+
+
 def item_of_traces(traces: TracesData, end: int) -> Item:
     """Return what is to be sent of *traces*, each span on its own, as if a record held them that ends at *end*."""
     parts = [

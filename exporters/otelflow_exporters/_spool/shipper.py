@@ -1,7 +1,6 @@
 """Send what waits in a spool, batch by batch; a batch that is refused is set aside and tried again."""
 
 import enum
-import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -9,18 +8,16 @@ from typing import Final, NamedTuple
 
 from otelflow._core.process import clock, forks
 from otelflow._core.process.files import Folder, StoredFile
+from otelflow_exporters._otlp.endpoint import wants_open_spans
 from otelflow_exporters._otlp.sender import Sender
-from otelflow_exporters._spool.aside import Aside, Piece
-from otelflow_exporters._spool.batches import Item, lost_spans, read_piece, read_range, request_of
+from otelflow_exporters._spool.aside import Aside, Piece, backoff
+from otelflow_exporters._spool.batches import Item, live_item_of, lost_spans, read_piece, read_range, request_of
 from otelflow_exporters._spool.claims import Claim, claim, forget, remove_orphans
 from otelflow_exporters._spool.signals import SPANS, Signal
 from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters._store.pruning import is_live
 from otelflow_exporters._store.records import LARGEST_SEGMENT
 
-_FIRST_BACKOFF_SECONDS: Final = 1.0
-_LONGEST_BACKOFF_SECONDS: Final = 60.0
-_JITTER: Final = 0.2
 _TIDYING_SECONDS: Final = 3_600.0
 _LOOK_SECONDS: Final = 0.5
 # How often the same batch is tried in a row by an endpoint that takes nothing: it may be the batch that it cannot take.
@@ -51,6 +48,11 @@ class _Answer(enum.Enum):
     WAIT = enum.auto()
 
 
+def _weight(item: Item) -> int:
+    """Return how much of a batch *item* takes; also one that has only started takes some."""
+    return item.spans or bool(item.parts)
+
+
 class Shipper:
     """Sends with *sender* what this process, and processes that have ended, left in *directory*.
 
@@ -74,7 +76,8 @@ class Shipper:
         on_told: Callable[[bytes], object] = bool,  # which does nothing
         signal: Signal = SPANS,
     ) -> None:
-        self._signal = signal
+        self._has_runs = signal.has_runs
+        self._read = live_item_of if signal.has_runs and wants_open_spans() else signal.read
         self._check = check
         self._on_told = on_told
         self._directory = directory
@@ -83,8 +86,6 @@ class Shipper:
         self._on_loss = on_loss
         self._own = own
         self._is_for_all = is_for_all
-        # A program's own random numbers must not be drawn for this.
-        self._random = random.SystemRandom()
         self._claims: dict[str, Claim] = {}
         self._begin()
         forks.begin_anew(self, Shipper._begin)
@@ -229,7 +230,7 @@ class Shipper:
         """Send the next batch of a segment; None if there is nothing to send in it."""
         items = self._items.get(held.name)
         if not items:
-            piece = read_piece(folder, held.name, self._signal.read, held.offset, is_finished=is_finished)
+            piece = read_piece(folder, held.name, self._read, held.offset, is_finished=is_finished)
             if piece.unreadable:
                 self._on_loss("unreadable", piece.unreadable)  # how many spans it was, nobody can tell
             if not piece.items:
@@ -250,10 +251,9 @@ class Shipper:
 
     def _set_aside(self, held: Claim, batch: list[Item], answer: _Answer) -> bool:
         """Let *batch*, which was refused, wait beside the rest, and tell so; else it is tried again where it is."""
-        count = sum(item.spans for item in batch)
         self._failures_in_place += 1
         if answer is _Answer.SPLIT or self._aside.is_full:
-            self._batch_size = max(1, count // 2)
+            self._batch_size = max(1, sum(map(_weight, batch)) // 2)
             return False
         if not self._sender.status.may_take_others and self._failures_in_place < _TRIES_IN_PLACE:
             return False
@@ -269,7 +269,7 @@ class Shipper:
             file = folder.file(held.name)
             last_sign = round(file.modified * 1e9) if file is not None else 0
             is_own = held.name in self._own()  # its end could not be written on a full disk: nothing is lost
-            has_runs = self._signal.has_runs and not is_own
+            has_runs = self._has_runs and not is_own
             lost = [] if not has_runs else lost_spans(folder.read(held.name, LARGEST_SEGMENT), last_sign)
             size = self._largest_batch
             self._aside.add(Piece(held.name, None, lost[start : start + size]) for start in range(0, len(lost), size))
@@ -293,7 +293,7 @@ class Shipper:
         piece = self._aside.due()
         if piece is None:
             return None
-        items = piece.items if piece.place is None else read_range(folder, piece.name, self._signal.read, *piece.place)
+        items = piece.items if piece.place is None else read_range(folder, piece.name, self._read, *piece.place)
         answer = self._send(items)
         if answer is _Answer.WAIT:
             answer = self._judge(piece, items)
@@ -330,7 +330,7 @@ class Shipper:
     def _put_off(self, piece: Piece) -> None:
         piece.tries += 1
         piece.arrivals = self.arrivals
-        piece.not_before = max(self.not_before, clock.monotonic() + self._backoff(piece.tries))
+        piece.not_before = max(self.not_before, clock.monotonic() + backoff(piece.tries))
 
     # Of segments and of what is set aside
 
@@ -354,7 +354,7 @@ class Shipper:
         batch: list[Item] = []
         spans = 0
         for item in items:
-            spans += item.spans
+            spans += _weight(item)
             if batch and spans > self._batch_size:
                 break
             batch.append(item)
@@ -363,7 +363,7 @@ class Shipper:
     def _send(self, batch: list[Item]) -> _Answer:
         """Send *batch*, and tell what is to become of it."""
         count = sum(item.spans for item in batch)
-        if not count:
+        if not any(item.parts for item in batch):
             return _Answer.DONE
         sender, status = self._sender, self._sender.status
         self.requests += 1
@@ -378,20 +378,16 @@ class Shipper:
             return _Answer.DONE
         if status.is_for_good:
             self.not_before = 0.0
-            if sum(1 for item in batch if item.spans) > 1:  # a bad one costs itself only
+            if sum(1 for item in batch if item.parts) > 1:  # a bad one costs itself only
                 return _Answer.SPLIT
-            self._on_loss("rejected", count)
+            if count:
+                self._on_loss("rejected", count)
             return _Answer.DONE
         self._failures += 1
         self._reason = status.place
         if self._failures > 1 or sender.retry_after or not status.may_take_others:  # else the next is tried at once
-            self.not_before = clock.monotonic() + (sender.retry_after or self._backoff(self._failures))
+            self.not_before = clock.monotonic() + (sender.retry_after or backoff(self._failures))
         return _Answer.WAIT
-
-    def _backoff(self, failures: int) -> float:
-        """Return how many seconds are waited after so many *failures* in a row."""
-        seconds = min(_FIRST_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 10), _LONGEST_BACKOFF_SECONDS)
-        return seconds * self._random.uniform(1 - _JITTER, 1 + _JITTER)
 
     def close(self) -> None:
         """Leave what is left to others."""

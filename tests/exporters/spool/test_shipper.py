@@ -14,7 +14,7 @@ from otelflow._core.process import clock, forks
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._otlp.endpoint import ExportStatus
 from otelflow_exporters._spool import shipper as shipper_module
-from otelflow_exporters._spool.batches import CLOSED, item_of
+from otelflow_exporters._spool.batches import CLOSED, item_of, start_record
 from otelflow_exporters._spool.shipper import Outcome, Shipper
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.records import framed
@@ -371,6 +371,42 @@ def test_of_thousands_of_segments_each_is_sent_without_a_look_at_all_the_others(
     write(folder, "late")
     ship_all(shipper)
     assert endpoint.names[-1] == "late"
+
+
+@pytest.mark.parametrize(("value", "asked"), [("1", [["a", "b", "b"]]), ("true", [["a", "b", "b"]]), ("0", [["b"]])])
+def test_a_receiver_that_merges_spans_by_id_hears_of_them_when_they_start(folder, endpoint, monkeypatch, value, asked):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_LIVE", value)
+    losses = Counter()
+    writer = SegmentWriter(folder, Limits())
+    spans = [started("a"), started("b")]
+    for span in spans:
+        writer.append(start_record(encode_span(span)))
+    spans[1].end()
+    writer.append(record_of(spans[1]), 1)
+    shipper = shipper_of(folder, endpoint, losses, own=lambda: writer.segments)
+
+    assert ship_all(shipper) == Outcome(own=1)
+    assert endpoint.asked == asked
+    assert [span.end_time_unix_nano for span in spans_of(endpoint.requests)] == [0, 0, spans[1].end_time][
+        -len(asked[0]) :
+    ]
+    assert losses == {}
+    writer.close()
+
+
+def test_a_span_that_is_bad_when_it_starts_costs_no_other_and_is_not_lost_yet(folder, endpoint, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_LIVE", "1")
+    endpoint.refuses = lambda names: "bad" if "b" in names else None
+    losses = Counter()
+    writer = SegmentWriter(folder, Limits())
+    for name in ("a", "b", "c"):
+        writer.append(start_record(encode_span(started(name))))
+    writer.append(record_of(ended("d")), 1)
+    shipper = shipper_of(folder, endpoint, losses, own=lambda: writer.segments)
+
+    assert ship_all(shipper) == Outcome(own=1)
+    assert (endpoint.names, losses) == (["a", "c", "d"], {})
+    writer.close()
 
 
 def test_a_record_that_is_larger_than_what_is_read_at_once_arrives(folder, endpoint):
