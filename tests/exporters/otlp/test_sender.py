@@ -257,6 +257,40 @@ def test_what_grpc_refuses_is_told_apart(grpc_receiver, code, details, is_for_go
     assert code in sender.status.reason
 
 
+def varint_field(number, content):
+    """A field of a protobuf message, for which the packages of the tests have no class."""
+    return bytes((number << 3 | 2, len(content))) + content
+
+
+RETRY_INFO = varint_field(1, b"\x08\x07\x10\x80\xca\xb5\xee\x01")  # a Duration of 7.5 seconds
+DETAIL = varint_field(1, b"type.googleapis.com/google.rpc.RetryInfo") + varint_field(2, RETRY_INFO)
+OTHER = varint_field(1, b"type.googleapis.com/google.rpc.Help") + varint_field(2, RETRY_INFO)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "seconds"),
+    [
+        ((), 0.0),
+        ((("google.rpc.retryinfo-bin", RETRY_INFO),), 7.5),
+        ((("grpc-status-details-bin", b"\x08\x0e" + varint_field(3, OTHER) + varint_field(3, DETAIL)),), 7.5),
+        ((("grpc-status-details-bin", varint_field(3, OTHER)),), 0.0),
+        ((("google.rpc.retryinfo-bin", varint_field(1, b"\x08\xff\xff\xff\x7f")),), 600.0),
+        ((("google.rpc.retryinfo-bin", varint_field(1, b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")),), 0.0),
+        ((("google.rpc.retryinfo-bin", b"\xff"),), 0.0),
+    ],
+)
+def test_grpc_says_how_long_the_endpoint_is_to_be_left_alone(grpc_receiver, metadata, seconds):
+    import grpc
+
+    grpc_receiver.code, grpc_receiver.trailing_metadata = grpc.StatusCode.UNAVAILABLE, metadata
+    sender = new_sender("traces")
+    sender.send(BODY)
+    sender.close()
+
+    assert sender.status.is_refused
+    assert sender.retry_after == seconds
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "cure"),
     [
