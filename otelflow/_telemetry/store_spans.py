@@ -64,7 +64,7 @@ class StoreSpanProcessor(BoundedBatchSpanProcessor):
             result = None if is_late else self.exporter.export((item,))
         finally:  # it was made, also when Ctrl-C comes in between
             tally = self._tally
-            with self.worker.changed:
+            with self.worker.lock:
                 tally.total += 1
                 if result is SpanExportResult.SUCCESS:
                     tally.delivered += 1

@@ -203,7 +203,7 @@ class Spool:
             if not self.is_shut_down:
                 worker.start_thread()
         elif self.waiting == self._batch_size or self.writer.is_prune_due:
-            with worker.changed:
+            with worker.lock:
                 worker.changed.notify_all()
 
     def force_flush(self, timeout_millis: int) -> bool:
@@ -233,7 +233,7 @@ class Spool:
             self.worker.close()
             self._shipper.close()
             return
-        with self.worker.changed:  # its thread ends after the request that is on its way
+        with self.worker.lock:  # its thread ends after the request that is on its way
             self.worker.is_closed = True
             self.worker.changed.notify_all()
         if self._memory:
