@@ -28,6 +28,7 @@ _logger = own_logger(__name__)
 
 # Of what has happened in open spans, in one second
 _LARGEST_NEWS: Final = 1024 * 1024
+_NOT_WRITTEN: Final = "What has happened in open spans could not be written"
 
 
 class SpoolSpanProcessor(SpanProcessor):
@@ -186,11 +187,19 @@ class SpoolSpanProcessor(SpanProcessor):
             for span_id, events in self._news():
                 span = self._starts.spans.get(span_id)
                 if span is not None and size < _LARGEST_NEWS:
-                    record = start_record(encode_span(with_events(span, events)))
-                    size += len(record)
-                    self._write_open(span_id, record)
+                    size += self._write_events(span_id, span, events)
+        except Exception as error:  # noqa: BLE001 whoever has the news is foreign code
+            log(_logger, logging.DEBUG, _NOT_WRITTEN, error=error)
+
+    def _write_events(self, span_id: int, span: ReadableSpan, events: Sequence[Event]) -> int:
+        """Write an open *span* with these *events*; return how much that is."""
+        try:
+            record = start_record(encode_span(with_events(span, events)))
         except Exception as error:  # noqa: BLE001 what a span of any program holds; its end holds all of it
-            log(_logger, logging.DEBUG, "What has happened in open spans could not be written", error=error)
+            log(_logger, logging.DEBUG, _NOT_WRITTEN, error=error)
+            return 0
+        self._write_open(span_id, record)
+        return len(record)
 
     def _write_open(self, span_id: int, record: bytes) -> None:
         with self._lock:  # not after its end, which would open it again
