@@ -13,7 +13,10 @@ from opentelemetry.trace import TraceFlags
 from otelflow._core.process import forks
 from otelflow._core.process.ledger import Account
 from otelflow._core.text.own_logger import log, own_logger
+from otelflow._core.text.safe_str import brief_repr
+from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.encoder import encode_span, encode_start
+from otelflow_exporters._otlp.endpoint import is_otlp
 from otelflow_exporters._spool.batches import start_record, with_events
 from otelflow_exporters._spool.signals import SPANS
 from otelflow_exporters._spool.spool import Spool
@@ -25,6 +28,7 @@ _logger = own_logger(__name__)
 
 # Of what has happened in open spans, in one second
 _LARGEST_NEWS: Final = 1024 * 1024
+_NOT_WRITTEN: Final = "What has happened in open spans could not be written"
 
 
 class SpoolSpanProcessor(SpanProcessor):
@@ -72,6 +76,15 @@ class SpoolSpanProcessor(SpanProcessor):
         news: Callable[[], Iterable[tuple[int, Sequence[Event]]]] | None = None,
         on_recovery: Callable[[bytes], object] | None = None,
     ) -> None:
+        if max_bytes is not None and (type(max_bytes) is not int or max_bytes < 1):
+            raise ConfigurationError(
+                f"SpoolSpanProcessor(): max_bytes must be a whole number above 0, not {brief_repr(max_bytes, 60)}"
+            )
+        if not is_otlp(exporter):
+            raise ConfigurationError(
+                f"SpoolSpanProcessor(): exporter must be otlp, otlp_proto_http or otlp_proto_grpc, not "
+                f"{brief_repr(exporter, 60)}"
+            )
         self._news = news or tuple
         self._spool = Spool(
             SPANS,
@@ -132,10 +145,18 @@ class SpoolSpanProcessor(SpanProcessor):
         with self._lock:
             if not self._starts.add(span_id, record, span, beginning):
                 return
-        spool.write_if_possible(record)  # if not, its end says so
+        self._write_if_possible(record)
         spool.untold.tell()
         if spool.worker.thread is None:
             spool.worker.start_thread()
+
+    def _write_if_possible(self, record: bytes) -> bool:
+        """Write the *record* of an open span, and tell whether that was possible: if not, its end says so."""
+        try:
+            self._spool.write(record)
+        except OSError:
+            return False
+        return True
 
     def on_end(self, span: ReadableSpan) -> None:
         """Write *span*; it is sent later."""
@@ -175,14 +196,22 @@ class SpoolSpanProcessor(SpanProcessor):
             for span_id, events in self._news():
                 span = spans.get(span_id)
                 if span is not None and size < _LARGEST_NEWS:
-                    record = start_record(encode_span(with_events(span, events)))
-                    size += len(record)
-                    self._write_open(span_id, record)
+                    size += self._write_events(span_id, span, events)
+        except Exception as error:  # noqa: BLE001 whoever has the news is foreign code
+            log(_logger, logging.DEBUG, _NOT_WRITTEN, error=error)
+
+    def _write_events(self, span_id: int, span: ReadableSpan, events: Sequence[Event]) -> int:
+        """Write an open *span* with these *events*; return how much that is."""
+        try:
+            record = start_record(encode_span(with_events(span, events)))
         except Exception as error:  # noqa: BLE001 what a span of any program holds; its end holds all of it
-            log(_logger, logging.DEBUG, "What has happened in open spans could not be written", error=error)
+            log(_logger, logging.DEBUG, _NOT_WRITTEN, error=error)
+            return 0
+        self._write_open(span_id, record)
+        return len(record)
 
     def _write_open(self, span_id: int, record: bytes) -> None:
         with self._lock:  # not after its end, which would open it again
             if not self._starts.replace(span_id, record):
                 return
-            self._spool.write_if_possible(record)  # if not, its end says so
+            self._write_if_possible(record)

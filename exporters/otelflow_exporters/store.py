@@ -68,6 +68,11 @@ class StoreSpanExporter(SpanExporter):
         """Return how many spans this process could not store."""
         return 0 if self._writer is None else self._writer.dropped
 
+    @property
+    def stored(self) -> int:
+        """Return how many spans this process has stored."""
+        return 0 if self._writer is None else self._writer.spans
+
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Store one batch of spans as one record.
 
@@ -155,7 +160,7 @@ class StoreSpanExporter(SpanExporter):
             self._drop(writer, 1, f"span {spans[0].name!r} {reason}")
             return 1
         try:
-            writer.append(record)
+            writer.append(record, len(spans))
         except OSError as error:
             self._drop(writer, len(spans), error)
             return len(spans)

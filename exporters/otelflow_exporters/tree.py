@@ -86,9 +86,10 @@ class TreeSpanExporter(SpanExporter):
 
     def _print(self, traces: Iterable[FinishedTrace]) -> bool:
         is_printed = True
-        for trace in traces:
+        file = sys.stderr if self._file is None else self._file
+        for trace in traces if file is not None else ():  # a program may have no stderr
             try:
-                print_trace(trace.spans, file=self._file or sys.stderr, width=self._width, note=trace.note)
+                print_trace(trace.spans, file=file, width=self._width, note=trace.note)
             except Exception as error:  # noqa: BLE001 - a closed pipe or an odd span must not break the program
                 log(
                     _logger,

@@ -28,7 +28,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from otelflow._core.process import clock, forks, losses, shutdown
 from otelflow._core.process.environment import positive_integer
 from otelflow._core.process.ledger import Account, Tally
-from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker, uninstrumented
+from otelflow._core.process.worker import LONGEST_SECONDS, SHUTDOWN_SECONDS, Worker, uninstrumented
 from otelflow._core.text.redaction import recorded
 from otelflow._telemetry.halving import Halving
 from otelflow_exporters._otlp.endpoint import CURE, ExportStatus, is_otlp, new_exporter
@@ -75,6 +75,7 @@ _WARNINGS: Final = {
     "export_failed": "%(exporter)s could not deliver%(to)s: %(items)s are lost%(cure)s",
     "rejected": "%(exporter)s delivered%(to)s, which rejected some of it (%(message)s): %(items)s are lost",
     "after_shutdown": "%(exporter)s was shut down before these came: %(items)s are lost",
+    "interrupted": "%(exporter)s was interrupted, as by Ctrl-C: %(items)s are lost",
     "shutdown": "%(exporter)s had no time left to deliver the last %(items)s: they are lost (%(shutdown_timeout)s)",
 }
 
@@ -146,7 +147,7 @@ class BoundedBatchProcessor:
     @property
     def account(self) -> Account:
         """What has become of everything that was taken."""
-        with self.worker.changed:
+        with self.worker.lock:
             return self._tally.account(self.queue_options.name, self.exporter)
 
     # On the program's threads
@@ -159,7 +160,7 @@ class BoundedBatchProcessor:
         """Queue *item*; while the exporter works but is slower than the program, wait for room, but not for ever."""
         forks.notice()
         worker = self.worker
-        with worker.changed:
+        with worker.lock:
             is_late = worker.is_closed
             self._tally.total += 1
             if not is_late:
@@ -170,7 +171,7 @@ class BoundedBatchProcessor:
             has_thread = worker.thread is not None or worker.start_thread()
             if not has_thread and len(self._queue) > self._capacity and not _is_on_event_loop():
                 self._deliver_here()
-            with worker.changed:
+            with worker.lock:
                 if len(self._queue) == self._batch_size:
                     worker.changed.notify_all()
                 if len(self._queue) > self._capacity and not self._wait_for_room():
@@ -180,7 +181,7 @@ class BoundedBatchProcessor:
 
     def _deliver_here(self) -> None:
         """Deliver a batch on the program's thread, as there is no other to be had; not to an exporter that is dead."""
-        with self.worker.changed:
+        with self.worker.lock:
             if self._is_delivering_here or clock.monotonic() < self._next_try:
                 return
             self._is_delivering_here = True
@@ -209,18 +210,17 @@ class BoundedBatchProcessor:
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Deliver what is queued; return False when that took longer, or when some of it was lost."""
         forks.notice()
-        deadline = clock.monotonic() + timeout_millis / 1_000
-        worker = self.worker
-        failures = self._failures
+        worker, timeout = self.worker, min(timeout_millis / 1_000, LONGEST_SECONDS)
+        deadline, failures = clock.monotonic() + timeout, self._failures
         while self._queue and worker.thread is None and clock.monotonic() < deadline:
             self._deliver_here()
             if not self._last_export_worked:
                 break
-        with worker.changed:
+        with worker.lock:
             worker.wake()
             is_in_time = worker.changed.wait_for(
                 lambda: worker.thread is None or not (self._queue or self._in_flight or self._pending_warnings),
-                timeout_millis / 1_000,
+                timeout,
             )
             is_in_time = is_in_time and (worker.thread is not None or not self._queue)
         if not is_in_time or self._failures != failures:
@@ -231,12 +231,12 @@ class BoundedBatchProcessor:
     def shutdown(self) -> None:
         """Deliver what is queued within a bounded time; what is still there then is lost, counted and said."""
         forks.notice()
-        with self.worker.changed:
+        with self.worker.lock:
             if self._is_shut_down:
                 return
             self._is_shut_down = True
         self.worker.close()
-        with self.worker.changed:
+        with self.worker.lock:
             left = len(self._queue) + self._in_flight
             self._queue.clear()
             self._in_flight = 0
@@ -271,7 +271,7 @@ class BoundedBatchProcessor:
         """Log what is pending, without the lock: a handler of the program may run a task, whose span comes here."""
         for warning in list(self._pending_warnings):
             losses.warn_once(*warning)
-            with self.worker.changed:
+            with self.worker.lock:
                 if warning in self._pending_warnings:
                     self._pending_warnings.remove(warning)
                 self.worker.changed.notify_all()
@@ -280,14 +280,14 @@ class BoundedBatchProcessor:
 
     def _deliver_batch(self) -> bool:
         worker = self.worker
-        with worker.changed:
+        with worker.lock:
             batch = [self._queue.popleft() for _ in range(min(self._batch_size, len(self._queue)))]
             self._in_flight += len(batch)
         if not batch:
             return False
         is_given_up = worker.is_closed and (not self._last_export_worked or clock.monotonic() > worker.deadline)
         lost = len(batch) if is_given_up else self._export(batch)
-        with worker.changed:
+        with worker.lock:
             if not self._is_given_up:  # else shutdown() has counted these as lost already
                 self._in_flight -= lost
                 self._last_export_worked = lost < len(batch)
@@ -347,7 +347,7 @@ class BoundedBatchProcessor:
         if answer.is_refused:  # the endpoint took it and used none of it
             return len(batch), answer.is_for_good
         self._settle(len(batch), min(answer.rejected, len(batch)))
-        with self.worker.changed:
+        with self.worker.lock:
             if answer.message and not answer.rejected:  # OTLP's way to warn of what was accepted all the same
                 words = {"exporter": exporter, "endpoint": answer.endpoint, "message": answer.message}
                 warning = "%(exporter)s: %(endpoint)s says: %(message)s"
@@ -356,7 +356,7 @@ class BoundedBatchProcessor:
 
     def _settle(self, count: int, rejected: int) -> None:
         """Write down that the exporter took *count* items, of which its endpoint *rejected* some."""
-        with self.worker.changed:
+        with self.worker.lock:
             if self._is_given_up:
                 return
             self._in_flight -= count

@@ -34,7 +34,7 @@ class SpoolNews(observers.Observer):
         """Return for each of those runs the id of its span, and what its span would hold if it ended now."""
         runs, self._runs = self._runs, {}
         news = []
-        for run in runs.values():
+        for run in list(runs.values()):  # another thread may have just looked up where it adds one
             if not run.is_open or not run.is_recording or run.journal is None:
                 continue
             try:

@@ -14,6 +14,8 @@ from otelflow_exporters.store import StoreSpanExporter
 _LOOK_MILLIS: Final = 1_000
 # A run that is shorter is not noted, so that a busy service writes nothing twice.
 _SHORTEST_NOTED: Final = 1_000_000_000
+# A program that never ends the spans that it starts must not fill its memory with them.
+_MOST_OPEN: Final = 10_000
 
 
 class StoreSpanProcessor(BoundedBatchSpanProcessor):
@@ -41,7 +43,8 @@ class StoreSpanProcessor(BoundedBatchSpanProcessor):
         """Remember *span* while it is open, if it is the first of its trace in this process."""
         parent = span.parent
         if (parent is None or parent.is_remote) and span.context is not None and span.context.trace_flags.sampled:
-            self._open[span.context.span_id] = span
+            if len(self._open) < _MOST_OPEN:
+                self._open[span.context.span_id] = span
             if self.worker.thread is None:
                 self.worker.start_thread()
             if self._is_first:  # of a program of one run, such as `otelflow run`, the note is there at once
@@ -61,12 +64,16 @@ class StoreSpanProcessor(BoundedBatchSpanProcessor):
             result = None if is_late else self.exporter.export((item,))
         finally:  # it was made, also when Ctrl-C comes in between
             tally = self._tally
-            with self.worker.changed:
+            with self.worker.lock:
                 tally.total += 1
                 if result is SpanExportResult.SUCCESS:
                     tally.delivered += 1
                 elif is_late or result is not None:
                     self._lose(1, "after_shutdown" if is_late else "export_failed")
+                elif self.exporter.stored > tally.delivered:  # it was written before Ctrl-C came
+                    tally.delivered += 1
+                else:
+                    self._lose(1, "interrupted")
         if self._pending_warnings:
             self._log_losses()
 

@@ -359,6 +359,20 @@ def test_news_that_cannot_be_had_cost_nothing_else_and_are_logged_for_who_looks(
     assert "no news" in caplog.text
 
 
+def test_news_that_cannot_be_written_cost_none_of_other_spans(quiet, folder):
+    processor, news = quiet
+    tracer = provider_with(processor)
+    spans = [tracer.start_span(name) for name in ("bad", "good")]
+
+    times = (-1, 5)  # OTLP holds no time before 1970
+    news += [
+        (span.get_span_context().span_id, [Event("happened", {}, at)]) for span, at in zip(spans, times, strict=True)
+    ]
+    processor._spool._ship()
+
+    assert told_of(folder) == {"bad": [], "good": ["happened"]}
+
+
 def test_a_span_that_cannot_be_written_when_it_starts_is_lost_at_its_end_and_nobody_is_interrupted(receiver, folder):
     processor = SpoolSpanProcessor(folder)
     tracer = provider_with(processor)

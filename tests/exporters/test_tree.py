@@ -303,6 +303,15 @@ def test_the_exporter_prints_incomplete_traces_at_shutdown_and_says_so(program):
     assert "task step (its parent is missing)" in out.getvalue()
 
 
+def test_a_program_without_stderr_prints_no_tree_anywhere(program, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    result = TreeSpanExporter().export(program.trace("flow nightly"))
+    monkeypatch.undo()
+
+    assert result is SpanExportResult.SUCCESS
+    assert capsys.readouterr().out == ""
+
+
 def test_the_exporter_writes_to_stderr_because_stdout_belongs_to_the_program(program, capsys):
     TreeSpanExporter().export(program.trace())
 

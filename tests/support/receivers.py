@@ -127,6 +127,7 @@ class GrpcReceiver:
         self.answer = ExportTraceServiceResponse()
         self.code = None
         self.details = ""
+        self.trailing_metadata = ()
 
     def __enter__(self):
         import grpc
@@ -139,6 +140,7 @@ class GrpcReceiver:
                 receiver.trace_requests.append(request)
                 receiver.metadata.append(dict(context.invocation_metadata()))
                 receiver.peers.append(context.peer())
+                context.set_trailing_metadata(receiver.trailing_metadata)
                 if receiver.code is not None:
                     context.abort(receiver.code, receiver.details)
                 return receiver.answer

@@ -22,7 +22,9 @@ from otelflow._core.process import forks, losses, process
 from otelflow._telemetry import batches
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow._telemetry.logs import BoundedBatchLogRecordProcessor
+from otelflow._telemetry.store_spans import StoreSpanProcessor
 from otelflow.errors import ConfigurationError
+from otelflow_exporters import SpoolSpanProcessor, StoreSpanExporter
 from otelflow_exporters._otlp.endpoint import CURE, ExportStatus, new_exporter
 from support.ledger import expect
 from support.programs import python
@@ -73,6 +75,48 @@ def test_a_program_faster_than_its_exporter_loses_nothing(monkeypatch, dropped):
 
     assert exporter.names == [str(number) for number in range(2_000)]
     assert not dropped
+
+
+def test_times_that_no_system_knows_are_very_long_ones(monkeypatch, dropped):
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", str(2**63))
+    monkeypatch.setenv("OTEL_BSP_EXPORT_TIMEOUT", str(2**63))
+    exporter = Exporter()
+    processor = BoundedBatchSpanProcessor(exporter)
+
+    spans_through(processor, 2)
+    assert processor.force_flush(2**63)
+    spans_through(processor, 1)
+    processor.shutdown()
+
+    assert exporter.names == ["0", "1", "0"]
+    assert not dropped
+
+
+@pytest.mark.parametrize("kind", ["batches", "store", "spool"])
+def test_ctrl_c_never_comes_between_a_lock_and_what_gives_it_back(monkeypatch, tmp_path, kind):
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    if kind == "store":
+        processor = StoreSpanProcessor(StoreSpanExporter(tmp_path / "store"))
+    elif kind == "spool":
+        processor = SpoolSpanProcessor(tmp_path / "spool")
+    else:
+        processor = BoundedBatchSpanProcessor(Exporter())
+    entered = []
+
+    def look(frame, event, _argument):
+        if event == "call" and frame.f_code is threading.Condition.__enter__.__code__:
+            entered.append(frame.f_back.f_code.co_filename)
+
+    sys.setprofile(look)
+    try:
+        spans_through(processor, 5)
+        processor.worker.wake() if kind != "spool" else processor.force_flush(0)
+    finally:
+        sys.setprofile(None)
+    processor.shutdown()
+
+    assert [name for name in entered if "otelflow" in name] == [], "Ctrl-C may come in a function of Python"
 
 
 def test_many_threads_lose_nothing(monkeypatch, dropped):

@@ -312,6 +312,18 @@ def test_a_run_is_noted_once_in_a_segment_and_forgotten_with_its_end(rarely, tra
     assert (processor._open, processor._noted) == ({}, {})
 
 
+def test_of_spans_that_never_end_only_so_many_are_remembered(tracer, processor, monkeypatch):
+    monkeypatch.setattr(store_spans, "_MOST_OPEN", 3)
+    spans = [tracer.start_span(str(number)) for number in range(5)]
+    remembered = len(processor._open)
+    for span in spans:
+        span.end()
+
+    assert remembered == 3
+    assert processor._open == {}
+    assert processor.account.delivered == 5
+
+
 def test_the_first_span_of_a_trace_that_begins_elsewhere_is_noted(rarely, tracer, stored):
     parent = SpanContext(7, 8, is_remote=True, trace_flags=TraceFlags(1))
     tracer.start_span("continued", set_span_in_context(NonRecordingSpan(parent)))
@@ -337,7 +349,7 @@ def test_what_comes_too_late_is_lost_and_counted(tracer, processor, stored):
 def test_what_cannot_be_stored_is_lost_and_counted_and_a_flush_says_so(
     tracer, processor, stored, tmp_path, monkeypatch
 ):
-    def full(_):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
@@ -384,3 +396,22 @@ def test_a_flush_waits_for_no_note_that_nobody_writes(rarely, tracer, processor,
     processor.force_flush(1_000)
 
     assert waits == []
+
+
+@pytest.mark.parametrize(("is_written", "account"), [(True, (2, 2, {})), (False, (2, 1, {"interrupted": 1}))])
+def test_a_span_that_ctrl_c_interrupts_is_stored_or_lost(processor, tracer, monkeypatch, is_written, account):
+    tracer.start_span("whole").end()
+    span = tracer.start_span("interrupted")
+    real = os.write
+
+    def interrupted(descriptor, content):
+        if is_written:
+            real(descriptor, content)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("otelflow_exporters._store.writer.os.write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            span.end()
+
+    assert processor.account == ("traces", "StoreSpanExporter", *account)

@@ -4,6 +4,7 @@ An exporter reports only whether it failed, and takes a partial success for a su
 its HTTP session, which is a public argument, or its gRPC stub. An exporter that has neither is used as it is.
 """
 
+import contextlib
 import math
 import os
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from otelflow._core.process import entry_points
+from otelflow._core.process.environment import SWITCH
 from otelflow._core.text.hints import quotes_in, suggestion
 from otelflow._core.text.redaction import REDACTED, redact, redact_address
 from otelflow._core.text.safe_str import cut, printable
@@ -18,6 +20,7 @@ from otelflow.errors import ConfigurationError
 
 # With the SDK's ten seconds a process whose collector is dead hangs at its exit.
 _TIMEOUT_SECONDS: Final = 2
+_LONGEST_TIMEOUT_SECONDS: Final = 86_400.0  # sockets take no more than some days
 _HTTP: Final = "otlp_proto_http"
 _GRPC: Final = "otlp_proto_grpc"
 _PROTOCOLS: Final = {"http/protobuf": _HTTP, "grpc": _GRPC}
@@ -119,9 +122,11 @@ class ExportStatus:
         self.is_refused = self.is_for_good = False
         if "protobuf" in response.headers.get("content-type", "protobuf") and response.content:
             # On the wire the answers for all three signals are the same.
+            from google.protobuf.message import DecodeError  # noqa: PLC0415
             from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as service  # noqa: PLC0415
 
-            self.on_message(service.ExportTraceServiceResponse.FromString(response.content))
+            with contextlib.suppress(DecodeError):  # the status says that it has arrived
+                self.on_message(service.ExportTraceServiceResponse.FromString(response.content))
 
     def on_message(self, message: Any) -> None:
         """Remember how much of an accepted request the server rejected, and its reason."""
@@ -221,6 +226,11 @@ def credential_provider(signal: str, name: str) -> Callable[[], Any] | None:
     return None
 
 
+def wants_open_spans() -> bool:
+    """Tell whether the receiver of traces merges spans by their id, and wants to hear of them when they start."""
+    return SWITCH.get(os.environ.get("OTEL_EXPORTER_OTLP_TRACES_LIVE", "").strip().lower(), False)
+
+
 def is_otlp(name: str) -> bool:
     """Tell whether the exporter *name* sends OTLP."""
     return name == "otlp" or name in _PROTOCOLS.values()
@@ -261,7 +271,7 @@ def otlp_settings(signal: str, name: str) -> tuple[str, float]:
     if not is_valid:
         cure = quotes_in(timeout) or f": give seconds above 0, such as {_TIMEOUT_SECONDS}"
         raise ConfigurationError(f"{timeout_variable}={timeout} is no time{cure}")
-    return endpoint or _USUAL[name], float(timeout or _TIMEOUT_SECONDS)
+    return endpoint or _USUAL[name], min(float(timeout or _TIMEOUT_SECONDS), _LONGEST_TIMEOUT_SECONDS)
 
 
 def _listening_session(status: ExportStatus) -> Any:

@@ -133,7 +133,7 @@ class _HttpSender:
                     stream=True,
                 ) as response,
             ):
-                response._content = response.raw.read(_LARGEST_ANSWER, decode_content=True)  # noqa: SLF001 its limit
+                response._content = _content_of(response)  # noqa: SLF001 else all of it is read, however much it is
                 self.retry_after = _seconds(response.headers.get("Retry-After", ""))
                 self.status.on_response(response)
         except Exception as error:  # noqa: BLE001 the network, and an answer that is no message
@@ -143,6 +143,15 @@ class _HttpSender:
         if self._session is not None:
             self._session.close()
         self._session = None
+
+
+def _content_of(response: Any) -> bytes:
+    """Return what an answer says besides its status, which has told already whether the request arrived."""
+    try:
+        content: bytes = response.raw.read(_LARGEST_ANSWER, decode_content=True)
+    except Exception:  # noqa: BLE001 the network, or a body that is not compressed as it says
+        return b""
+    return content
 
 
 def _seconds(text: str) -> float:
@@ -209,6 +218,7 @@ class _GrpcSender:
         except TooLarge:
             return
         except Exception as error:  # noqa: BLE001 the network, and an answer that is no message
+            self.retry_after = _retry_info(error)
             try:
                 self.status.on_error(error)
             except TooLarge:
@@ -219,6 +229,32 @@ class _GrpcSender:
         if self._channel is not None:
             self._channel.close()
         self._channel = None
+
+
+def _retry_info(error: Exception) -> float:
+    """Return how many seconds an endpoint wants to be left alone that has answered with this *error* of gRPC."""
+    from google.protobuf.duration_pb2 import Duration  # noqa: PLC0415 only for those who need it
+
+    try:
+        metadata: dict[str, Any] = dict(error.trailing_metadata() or ())  # type: ignore[attr-defined]
+        infos = [metadata.get("google.rpc.retryinfo-bin", b"")]
+        for detail in _fields_of(metadata.get("grpc-status-details-bin", b""), 3):  # of a google.rpc.Status
+            kind, content = _fields_of(detail, 1)[0], _fields_of(detail, 2)
+            infos += content if kind.endswith(b"/google.rpc.RetryInfo") else ()
+        delays = [Duration.FromString(delay) for info in infos for delay in _fields_of(info, 1)]
+        seconds = max((delay.ToTimedelta().total_seconds() for delay in delays), default=0.0)
+        return min(max(seconds, 0.0), _LONGEST_RETRY_SECONDS)
+    except Exception:  # noqa: BLE001 an answer that is no message, or another error
+        return 0.0
+
+
+def _fields_of(message: bytes, number: int) -> list[bytes]:
+    """Return the fields *number* of a protobuf *message* for which there is no class here."""
+    from google.protobuf.empty_pb2 import Empty  # noqa: PLC0415
+    from google.protobuf.unknown_fields import UnknownFieldSet  # noqa: PLC0415
+
+    fields: Any = UnknownFieldSet(Empty.FromString(message))
+    return [field.data for field in fields if field.field_number == number]
 
 
 def _content(path: str | None) -> bytes | None:

@@ -1,5 +1,6 @@
 """What an endpoint has refused, and may take another time: it waits beside the rest, and is tried again."""
 
+import random
 from collections.abc import Iterable
 from typing import Final
 
@@ -9,6 +10,17 @@ from otelflow_exporters._spool.claims import Range
 
 #: How many pieces wait at most: an endpoint that refuses everything is not asked about everything
 MOST_PIECES: Final = 64
+
+_FIRST_BACKOFF_SECONDS: Final = 1.0
+_LONGEST_BACKOFF_SECONDS: Final = 60.0
+_JITTER: Final = 0.2
+
+
+def backoff(failures: int) -> float:
+    """Return how many seconds are waited after so many *failures* in a row; processes do not come back all at once."""
+    seconds = min(_FIRST_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 10), _LONGEST_BACKOFF_SECONDS)
+    # A program's own random numbers must not be drawn for this.
+    return seconds * random.SystemRandom().uniform(1 - _JITTER, 1 + _JITTER)
 
 
 class Piece:

@@ -78,12 +78,12 @@ def read_piece(folder: Folder, name: str, read: Read, offset: int, *, is_finishe
 
 
 def read_range(folder: Folder, name: str, read: Read, start: int, end: int) -> list[Item]:
-    """Return what is to be sent of a part of the segment *name*; nothing if that is gone."""
+    """Return what is to be sent of a part of the segment *name*; nothing if that is gone, or cannot be read."""
     items: list[Item] = []
     while start < end:
         try:
             piece = read_piece(folder, name, read, start, is_finished=True)
-        except FileNotFoundError:
+        except OSError:
             break
         if not piece.items:
             break
@@ -114,6 +114,18 @@ def item_of(body: bytes, end: int) -> Item | None:
         return Item(end, [part], 1)
     traces = parsed(body)
     return None if traces is None else item_of_traces(traces, end)
+
+
+def live_item_of(body: bytes, end: int) -> Item | None:
+    """Return what is to be sent of a record's *body* to a receiver that merges spans by id: also that one has started.
+
+    It has no end then, is no span that can be lost, and comes again with what has happened in it.
+    """
+    text = note_in(body)
+    traces = None if text is None else parsed(text)
+    if traces is None:
+        return item_of(body, end)
+    return Item(end, [part_around(*parts) for parts in _spans_in(traces)], 0)
 
 
 def item_of_traces(traces: TracesData, end: int) -> Item:

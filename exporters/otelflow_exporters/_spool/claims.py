@@ -20,6 +20,8 @@ Range = tuple[int, int]
 
 # Within this time a process that lives has read what was sent of its segments
 _READ_SECONDS: Final = 600.0
+# … if one lives that has its number, which may be another: in a container every first process is number 1.
+_READ_BY_NUMBER_SECONDS: Final = 86_400.0
 _DIGITS: Final = 20
 _END: Final = b"."
 # More than anybody sets aside at once
@@ -140,7 +142,8 @@ def count_vanished(directory: Path, own: dict[str, int], sent_of: Callable[[str]
         names = set()
     except OSError:  # nobody can tell
         return 0
-    gone = {name for name in own if name not in names and name + SUFFIX not in names}
+    # A list, since a thread that goes on may begin a segment.
+    gone = {name for name in list(own) if name not in names and name + SUFFIX not in names}
     return sum(own.pop(name, 0) - (sent_of(name) or 0) for name in gone)
 
 
@@ -149,11 +152,12 @@ def remove_orphans(folder: Folder) -> None:
 
     One in another container has no process id here, but looks each second.
     """
-    oldest = clock.time() - _READ_SECONDS
+    now = clock.time()
     for name in folder.names():
         segment = name.removesuffix(SUFFIX)
-        if segment == name or folder.file(segment) is not None or is_running(writer_of(segment)):
+        if segment == name or folder.file(segment) is not None:
             continue
         file = folder.file(name)
-        if file is None or file.modified < oldest:
+        seconds = _READ_BY_NUMBER_SECONDS if is_running(writer_of(segment)) else _READ_SECONDS
+        if file is None or file.modified < now - seconds:
             folder.remove(name)

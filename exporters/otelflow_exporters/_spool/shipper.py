@@ -2,7 +2,6 @@
 
 import contextlib
 import enum
-import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Final, NamedTuple
 
 from otelflow._core.process import clock, forks
 from otelflow._core.process.files import Folder, StoredFile
+from otelflow_exporters._otlp.endpoint import wants_open_spans
 from otelflow_exporters._otlp.sender import Sender
-from otelflow_exporters._spool.aside import Aside, Piece
-from otelflow_exporters._spool.batches import Item, lost_spans, read_piece, read_range, request_of
+from otelflow_exporters._spool.aside import Aside, Piece, backoff
+from otelflow_exporters._spool.batches import Item, live_item_of, lost_spans, read_piece, read_range, request_of
 from otelflow_exporters._spool.claims import Claim, claim, forget, remove_orphans
 from otelflow_exporters._spool.compacting import compact
 from otelflow_exporters._spool.signals import SPANS, Signal
@@ -20,12 +20,10 @@ from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters._store.pruning import is_live
 from otelflow_exporters._store.records import LARGEST_SEGMENT
 
-_FIRST_BACKOFF_SECONDS: Final = 1.0
-_LONGEST_BACKOFF_SECONDS: Final = 60.0
-_JITTER: Final = 0.2
 _TIDYING_SECONDS: Final = 3_600.0
 # For each segment that is begun so many are written anew: all are soon, and none takes long.
 _COMPACTED_AT_ONCE: Final = 2
+_LOOK_SECONDS: Final = 0.5
 # How often the same batch is tried in a row by an endpoint that takes nothing: it may be the batch that it cannot take.
 _TRIES_IN_PLACE: Final = 3
 # How often an endpoint that takes others may refuse one and the same span before that is lost
@@ -54,6 +52,11 @@ class _Answer(enum.Enum):
     WAIT = enum.auto()
 
 
+def _weight(item: Item) -> int:
+    """Return how much of a batch *item* takes; also one that has only started takes some."""
+    return item.spans or bool(item.parts)
+
+
 class Shipper:
     """Sends with *sender* what this process, and processes that have ended, left in *directory*.
 
@@ -78,6 +81,7 @@ class Shipper:
         signal: Signal = SPANS,
     ) -> None:
         self._signal = signal
+        self._read = live_item_of if signal.has_runs and wants_open_spans() else signal.read
         self._check = check
         self._on_told = on_told
         self._directory = directory
@@ -86,8 +90,6 @@ class Shipper:
         self._on_loss = on_loss
         self._own = own
         self._is_for_all = is_for_all
-        # A program's own random numbers must not be drawn for this.
-        self._random = random.SystemRandom()
         self._claims: dict[str, Claim] = {}
         self._begin()
         forks.begin_anew(self, Shipper._begin)
@@ -99,6 +101,9 @@ class Shipper:
         self._claims.clear()
         self._items: dict[str, list[Item]] = {}  # read, and not sent yet
         self._aside = Aside()
+        self._files: dict[str, StoredFile] = {}  # the segments that were there at the last look
+        self._next_look = 0.0  # on clock.monotonic()
+        self._unreadable: set[str] = set()  # segments
         self._told: set[str] = set()  # segments whose lost runs are sent, or wait
         self._compact: set[str] = set()  # segments that were written anew, or cannot be
         self._sent: Counter[str] = Counter()  # spans, by segment
@@ -108,6 +113,9 @@ class Shipper:
         self._next_tidying = 0.0  # on clock.monotonic()
         self._is_turn_of_heads = False
         self.not_before = 0.0  # on clock.monotonic()
+        # Of what is in no file: what is refused of that holds up no file, and the other way round.
+        self._size_of_records = self._largest_batch
+        self.records_not_before = 0.0
         #: How many requests were sent, and how many of them arrived
         self.requests = self.arrivals = 0
 
@@ -127,7 +135,7 @@ class Shipper:
 
     def try_once_more(self) -> None:
         """Forget every delay: the next call tries everything."""
-        self.not_before = 0.0
+        self.not_before = self.records_not_before = 0.0
         self._aside.try_all()
 
     def ship(self) -> Outcome:
@@ -166,41 +174,66 @@ class Shipper:
 
         Return how many that were, and whether they are done with.
         """
-        if clock.monotonic() < self.not_before:
+        if clock.monotonic() < max(self.not_before, self.records_not_before):
             return 0, False
+        size_of_files, self._batch_size = self._batch_size, self._size_of_records
         batch = self._first_of(items)
-        is_done = self._send(batch) is _Answer.DONE
-        if not is_done:
-            self._batch_size = max(1, len(batch) // 2)  # the one that is refused is alone soon
-        return len(batch), is_done
+        answer = self._send(batch)
+        # The one that is refused is alone soon.
+        self._size_of_records = self._batch_size if answer is _Answer.DONE else max(1, len(batch) // 2)
+        self._batch_size = size_of_files
+        if answer is _Answer.WAIT and self._sender.status.may_take_others:
+            self.records_not_before, self.not_before = self.not_before, 0.0
+        return len(batch), answer is _Answer.DONE
 
     def _ship_from(self, folder: Folder) -> Outcome:
+        is_new = clock.monotonic() >= self._next_look
+        outcome = (self._look(folder) if is_new else None) or self._ship_what_is_there(folder)
+        if outcome is None and not is_new:  # something may have come meanwhile
+            outcome = self._look(folder) or self._ship_what_is_there(folder)
+        return outcome or Outcome()
+
+    def _look(self, folder: Folder) -> Outcome | None:
+        """Look which segments there are: not before each batch, since there may be thousands."""
+        self._next_look = clock.monotonic() + _LOOK_SECONDS
         own = self._own()
         written = dict(own)  # before the look at the folder: another segment may begin meanwhile
-        files = sorted(segment_files(folder))  # their names begin with the time
-        names = {file.name for file in files}
-        shipped, vanished = forget(folder, own, self._sent, written.keys() - names)
+        self._files = {file.name: file for file in sorted(segment_files(folder))}  # their names begin with the time
+        self._release(self._claims.keys() - self._files.keys())
+        shipped, vanished = forget(folder, own, self._sent, written.keys() - self._files.keys())
         if shipped or vanished:
             return Outcome(own=shipped, vanished=vanished, is_more=True)
         if clock.monotonic() >= self._next_tidying:
             self._next_tidying = clock.monotonic() + _TIDYING_SECONDS
             remove_orphans(folder)
-        self._release(name for name, held in self._claims.items() if name not in names or not held.is_held)
+        return None
+
+    def _ship_what_is_there(self, folder: Folder) -> Outcome | None:
+        self._release(name for name, held in self._claims.items() if not held.is_held)
         if self._is_turn_of_heads:
-            return self._ship_heads(folder, files) or self._ship_aside(folder) or Outcome()
-        return self._ship_aside(folder) or self._ship_heads(folder, files) or Outcome()
+            return self._ship_heads(folder) or self._ship_aside(folder)
+        return self._ship_aside(folder) or self._ship_heads(folder)
 
     # What nobody has tried yet
 
-    def _ship_heads(self, folder: Folder, files: list[StoredFile]) -> Outcome | None:
+    def _ship_heads(self, folder: Folder) -> Outcome | None:
         self._is_turn_of_heads = False
         own = self._own()
-        for file in files:
+        for file in list(self._files.values()):
+            if file.size > LARGEST_SEGMENT:
+                self._give_up(file.name)
+                continue
             is_finished = not is_live(folder, file.name)
             is_ours = file.name in self._claims or self._is_for_all or file.name in own or is_finished
             held = self._claimed(folder, file) if is_ours else None
-            if held is not None:
-                outcome = self._ship_segment(folder, held, is_finished=is_finished)
+            if held is not None and folder.file(file.name) is not None:
+                try:
+                    outcome = self._ship_segment(folder, held, is_finished=is_finished)
+                except FileNotFoundError:
+                    outcome = None
+                except OSError:  # of its own: the folder can be read
+                    self._give_up(file.name)
+                    continue
                 if outcome is not None:
                     return outcome
         return None
@@ -209,14 +242,24 @@ class Shipper:
         """Return the right to ship *file*, which nobody else has now; None if somebody has."""
         if file.name not in self._claims and (held := claim(folder, file)) is not None:
             self._claims[file.name] = held
+            if file.name in self._own():
+                self._sent[file.name] += 0  # by nobody else from now on
             self._aside.add(Piece(held.name, place) for place in held.aside)
         return self._claims.get(file.name)
+
+    def _give_up(self, name: str) -> None:
+        """Leave the segment *name*, which cannot be read, where it is."""
+        if name not in self._unreadable:
+            self._unreadable.add(name)
+            self._on_loss("unreadable", 1)
+        self._files.pop(name, None)
+        self._release({name} & self._claims.keys())
 
     def _ship_segment(self, folder: Folder, held: Claim, *, is_finished: bool) -> Outcome | None:
         """Send the next batch of a segment; None if there is nothing to send in it."""
         items = self._items.get(held.name)
         if not items:
-            piece = read_piece(folder, held.name, self._signal.read, held.offset, is_finished=is_finished)
+            piece = read_piece(folder, held.name, self._read, held.offset, is_finished=is_finished)
             if piece.unreadable:
                 self._on_loss("unreadable", piece.unreadable)  # how many spans it was, nobody can tell
             if not piece.items:
@@ -237,10 +280,9 @@ class Shipper:
 
     def _set_aside(self, held: Claim, batch: list[Item], answer: _Answer) -> bool:
         """Let *batch*, which was refused, wait beside the rest, and tell so; else it is tried again where it is."""
-        count = sum(item.spans for item in batch)
         self._failures_in_place += 1
         if answer is _Answer.SPLIT or self._aside.is_full:
-            self._batch_size = max(1, count // 2)
+            self._batch_size = max(1, sum(map(_weight, batch)) // 2)
             return False
         if not self._sender.status.may_take_others and self._failures_in_place < _TRIES_IN_PLACE:
             return False
@@ -267,6 +309,7 @@ class Shipper:
     def _remove(self, folder: Folder, held: Claim) -> Outcome | None:
         """Remove a segment in which nothing is left."""
         held.remove(folder)
+        self._files.pop(held.name, None)
         own = self._own()
         vanished = own.pop(held.name, 0) - self._sent.pop(held.name, 0)  # what was unreadable of it
         self._release([held.name])
@@ -279,7 +322,7 @@ class Shipper:
         piece = self._aside.due()
         if piece is None:
             return None
-        items = piece.items if piece.place is None else read_range(folder, piece.name, self._signal.read, *piece.place)
+        items = piece.items if piece.place is None else read_range(folder, piece.name, self._read, *piece.place)
         answer = self._send(items)
         if answer is _Answer.WAIT:
             answer = self._judge(piece, items)
@@ -318,7 +361,7 @@ class Shipper:
     def _put_off(self, piece: Piece) -> None:
         piece.tries += 1
         piece.arrivals = self.arrivals
-        piece.not_before = max(self.not_before, clock.monotonic() + self._backoff(piece.tries))
+        piece.not_before = max(self.not_before, clock.monotonic() + backoff(piece.tries))
 
     # Of segments and of what is set aside
 
@@ -343,7 +386,7 @@ class Shipper:
         batch: list[Item] = []
         spans = 0
         for item in items:
-            spans += item.spans
+            spans += _weight(item)
             if batch and spans > self._batch_size:
                 break
             batch.append(item)
@@ -352,7 +395,7 @@ class Shipper:
     def _send(self, batch: list[Item]) -> _Answer:
         """Send *batch*, and tell what is to become of it."""
         count = sum(item.spans for item in batch)
-        if not count:
+        if not any(item.parts for item in batch):
             return _Answer.DONE
         sender, status = self._sender, self._sender.status
         self.requests += 1
@@ -367,17 +410,18 @@ class Shipper:
             return _Answer.DONE
         if status.is_for_good:
             self.not_before = 0.0
-            refused = [item for item in batch if item.spans]
+            refused = [item for item in batch if item.parts]
             if len(refused) > 1:  # a bad one costs itself only
                 return _Answer.SPLIT
-            if len(refused[0].parts) > 1:
+            if refused and len(refused[0].parts) > 1:
                 return self._send_each(refused[0])
-            self._on_loss("rejected", count)
+            if count:
+                self._on_loss("rejected", count)
             return _Answer.DONE
         self._failures += 1
         self._reason = status.place
         if self._failures > 1 or sender.retry_after or not status.may_take_others:  # else the next is tried at once
-            self.not_before = clock.monotonic() + (sender.retry_after or self._backoff(self._failures))
+            self.not_before = clock.monotonic() + (sender.retry_after or backoff(self._failures))
         return _Answer.WAIT
 
     def _send_each(self, item: Item) -> _Answer:
@@ -388,11 +432,6 @@ class Shipper:
                     return _Answer.WAIT
                 self._on_loss("rejected", 1)
         return _Answer.DONE
-
-    def _backoff(self, failures: int) -> float:
-        """Return how many seconds are waited after so many *failures* in a row."""
-        seconds = min(_FIRST_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 10), _LONGEST_BACKOFF_SECONDS)
-        return seconds * self._random.uniform(1 - _JITTER, 1 + _JITTER)
 
     def close(self) -> None:
         """Leave what is left to others."""

@@ -11,19 +11,19 @@ from otelflow._core.process import clock, forks, shutdown
 from otelflow._core.process.environment import positive_integer
 from otelflow._core.process.files import Folder, StoredFile, is_running
 from otelflow._core.process.ledger import Account
-from otelflow._core.process.once import OncePerTree
 from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker
-from otelflow.errors import ConfigurationError, StoreUnreadable
+from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.sender import Sender, new_sender
 from otelflow_exporters._spool.answers import Answers
 from otelflow_exporters._spool.batches import CLOSED, read_range
 from otelflow_exporters._spool.claims import SUFFIX, count_vanished, forget, waiting_in
 from otelflow_exporters._spool.destination import destination_of
 from otelflow_exporters._spool.leftovers import remove_old
-from otelflow_exporters._spool.memory import LARGEST_MEMORY, Memory
+from otelflow_exporters._spool.memory import Memory
 from otelflow_exporters._spool.shipper import Outcome, Shipper
 from otelflow_exporters._spool.signals import Signal
 from otelflow_exporters._spool.untold import Untold, told
+from otelflow_exporters._spool.warnings import Warnings
 from otelflow_exporters._store.limits import Limits, absolute
 from otelflow_exporters._store.ownership import open_store, writer_of
 from otelflow_exporters._store.records import LARGEST_RECORD, framed
@@ -83,11 +83,10 @@ class Spool:
         )
         self._batch_size = positive_integer(signal.batch, 512) if signal.batch else 1
         self._shipper = None if self._sender is None else self._new_shipper(self._sender)
+        delay = positive_integer(signal.delay, 5_000) / 1_000 if signal.delay else _SIGN_SECONDS
         self.worker = Worker(
             self._ship,
-            interval=min(_SIGN_SECONDS, positive_integer(signal.delay, 5_000) / 1_000)
-            if signal.delay
-            else _SIGN_SECONDS,
+            interval=min(_SIGN_SECONDS, delay),
             is_due=lambda: (
                 self.writer.is_prune_due
                 or (self.waiting >= self._batch_size and clock.monotonic() >= max(self._idle_until, self._not_before))
@@ -95,7 +94,8 @@ class Spool:
         )
         self._answers = Answers(self.directory)
         self._lock = self.writer.lock  # with one of its own, a signal handler could take both in another order
-        self._warnings = OncePerTree()
+        self.untold = Untold(self._lock)
+        self._warnings = Warnings(signal, self.directory, self._sender, self.untold.warn)
         self._begin()
         forks.begin_anew(self, Spool._begin)
         shutdown.deliver_before_child_ends(self, Spool.shutdown)
@@ -115,10 +115,10 @@ class Spool:
     def _begin(self) -> None:
         """Begin with nothing; in a forked child, what the parent has is the parent's."""
         self.dropped: Counter[str] = Counter()
-        self._ended = 0  # items of this process
-        self._done = 0  # those of them that need not be sent any more
+        self._unwritten = 0  # items of this process that are in no file: kept in memory, or lost at once
+        self._done = 0  # items of this process that need not be sent any more
         self._lost: Counter[str] = Counter()  # those of them that will not arrive
-        self.untold = Untold(self._lock)
+        self.untold.clear()
         self._memory = Memory(self._signal)
         self._is_answer_noted = self._is_tidy = False
         self._idle_until = 0.0
@@ -134,31 +134,33 @@ class Spool:
     @property
     def waiting(self) -> int:
         """How many items of this process wait to be sent."""
-        return self._ended - self._done
+        return self.writer.spans + self._unwritten - self._done
 
     @property
     def account(self) -> Account:
         """What has become of the items of this process."""
         with self._lock:
             dropped = dict(+self._lost)
-            return Account(self._signal.name, self._owner, self._ended, self._done - sum(dropped.values()), dropped)
+            total, delivered = self.writer.spans + self._unwritten, self._done - sum(dropped.values())
+            return Account(self._signal.name, self._owner, total, delivered, dropped)
 
     # On the program's threads
 
     def encoded(self, encode: Callable[..., bytes], *item: object) -> bytes:
-        """Count one more item and return the bytes that are to be kept of it, empty if it is lost."""
-        with self._lock:
-            self._ended += 1
+        """Return the bytes that are to be kept of *item*, empty if it is lost, which is counted."""
         if self.is_shut_down:
-            self._lose("after_shutdown", 1)
+            self._lose_at_once("after_shutdown")
             return b""
         try:
             body = encode(*item)
         except Exception as error:  # noqa: BLE001 what an item of any program holds
-            self._lose("encoding_failed", 1, error)
+            self._lose_at_once("encoding_failed", error)
             return b""
+        except BaseException:
+            self._lose_at_once("interrupted")
+            raise
         if len(body) > _LARGEST_BODY:
-            self._lose("too_large", 1)
+            self._lose_at_once("too_large")
             return b""
         return body
 
@@ -166,13 +168,19 @@ class Spool:
         """Write what ``encoded()`` has returned."""
         if not body:
             return
-        if self.directory is None:
-            self._keep_in_memory(body)
-            return
-        try:
-            self.write(framed(body), 1)
-        except OSError as error:
-            self._keep_in_memory(body, error)
+        with self._lock:
+            spans = self.writer.spans
+            try:
+                if self.directory is None:
+                    self._keep_in_memory(body)
+                else:
+                    self.write(framed(body), 1)
+            except OSError as error:
+                self._keep_in_memory(body, error)
+            except BaseException:
+                if self.directory is not None and self.writer.spans == spans:  # Ctrl-C came before it was there
+                    self._lose_at_once("interrupted")
+                raise
 
     def write(self, record: bytes, items: int = 0) -> None:
         """Write *record*, with so many *items*, to a file. Raises OSError, also soon after the folder has failed."""
@@ -187,14 +195,6 @@ class Spool:
                 self._failure, self._again = error.with_traceback(None), clock.monotonic() + _SIGN_SECONDS
             raise
 
-    def write_if_possible(self, record: bytes) -> bool:
-        """Write *record*, which is no item, to a file, and tell whether that was possible."""
-        try:
-            self.write(record)
-        except OSError:
-            return False
-        return True
-
     def send_soon(self) -> None:
         """Let it be sent when a batch is there, or after a moment; tell what was lost. Not to be called locked."""
         self.untold.tell()
@@ -203,18 +203,20 @@ class Spool:
             if not self.is_shut_down:
                 worker.start_thread()
         elif self.waiting == self._batch_size or self.writer.is_prune_due:
-            with worker.changed:
+            with worker.lock:
                 worker.changed.notify_all()
 
     def force_flush(self, timeout_millis: int) -> bool:
         """Send what waits; return False if that took longer, or if the endpoint took it not."""
         if self._shipper is None:
             return True
+        if self.is_shut_down:
+            return not self.waiting
         if self.worker.thread is None and not self.worker.start_thread():
-            while self._ship():
-                pass
-            return not self._shipper.failure
-        return self.worker.flush(timeout_millis / 1_000) and not self._shipper.failure
+            is_done = self._ship_here(clock.monotonic() + timeout_millis / 1_000)
+        else:
+            is_done = self.worker.flush(timeout_millis / 1_000)
+        return is_done and not self._shipper.failure and not self._memory
 
     def shutdown(self) -> None:
         """Send what waits as long as the endpoint takes it; the rest stays in the spool for others."""
@@ -231,7 +233,7 @@ class Spool:
             self.worker.close()
             self._shipper.close()
             return
-        with self.worker.changed:  # its thread ends after the request that is on its way
+        with self.worker.lock:  # its thread ends after the request that is on its way
             self.worker.is_closed = True
             self.worker.changed.notify_all()
         if self._memory:
@@ -239,12 +241,7 @@ class Spool:
         if vanished := count_vanished(self._folder, self.writer.segments, self._shipper.sent_of):
             self._lose("vanished", vanished)
         if self.waiting:
-            self.untold.warn(
-                "%s in the spool %s%s: the next process that uses it, or 'otelflow ship', sends what waits",
-                f"1 {self._signal.item} waits" if self.waiting == 1 else f"{self.waiting:,} {self._signal.item}s wait",
-                self.directory,
-                f" for {self._shipper.failure}" if self._shipper.failure else "",
-            )
+            self._warnings.left(self.waiting, self._shipper.failure)
         self.untold.tell()
 
     def _deliver_last(self) -> bool:
@@ -256,14 +253,13 @@ class Spool:
         if shipper.is_silent or is_expected is False:
             return False
         shipper.try_once_more()
-        if worker.thread is None and not worker.start_thread():
-            while self._ship():
-                pass
-            return not self.waiting
         deadline = clock.monotonic() + shutdown.seconds_left(SHUTDOWN_SECONDS)
+        if worker.thread is None and not worker.start_thread():
+            self._ship_here(deadline)
+            return not self.waiting
         requests, progress = shipper.requests, clock.monotonic()
         while clock.monotonic() < deadline:
-            if worker.flush(_LOOK_SECONDS):
+            if worker.flush(_LOOK_SECONDS) or not self.waiting:  # a look at very many files takes longer
                 return not self.waiting
             patience = _PATIENCE_AFTER_ARRIVAL_SECONDS if shipper.arrivals or is_expected else _PATIENCE_SECONDS
             if shipper.requests != requests:
@@ -273,17 +269,21 @@ class Spool:
                 return False
         return False
 
+    def _ship_here(self, deadline: float) -> bool:
+        """Send what waits on this thread, as there is no other to be had; tell whether it was done by *deadline*."""
+        while self._ship():
+            if clock.monotonic() > deadline:
+                return False
+        return True
+
     def _keep_in_memory(self, body: bytes, error: Exception | None = None) -> None:
+        with self._lock:
+            self._unwritten += 1
         surplus = self._memory.add(body)
         if surplus:
             self._lose("spool_full", surplus)
-        if error is not None and self._warnings.is_first("memory"):
-            self.untold.warn(
-                "%ss wait in memory, %s MB at most, and are lost with the process: %s (said once)",
-                self._signal.item.capitalize(),
-                LARGEST_MEMORY >> 20,
-                f"the spool takes none: {error if type(error) is StoreUnreadable else f'{self.directory}: {error}'}",
-            )
+        if error is not None:
+            self._warnings.memory_is_used(error)
 
     def _lose(self, reason: str, count: int, error: Exception | None = None) -> None:
         """Count items of this process that will not arrive."""
@@ -292,21 +292,20 @@ class Spool:
             self._lost[reason] += count
         self._count_loss(reason, count, error)
 
+    def _lose_at_once(self, reason: str, error: Exception | None = None) -> None:
+        """Count an item of this process that is kept nowhere."""
+        with self._lock:
+            self._unwritten += 1
+        self._lose(reason, 1, error)
+
     def _count_loss(self, reason: str, count: int, error: Exception | None = None) -> None:
         with self._lock:
-            is_first = not self.dropped[reason] and self._warnings.is_first(f"lost {reason}")
+            is_first = not self.dropped[reason]
             self.dropped[reason] += count
         if self._on_loss is not None:
             self.untold.add(self._on_loss, reason, count)
         if is_first:
-            place = self._sender.status.place if self._sender is not None else ""
-            self.untold.warn(
-                "%ss are lost: %s (%s; said once for each reason)",
-                self._signal.item.capitalize(),
-                reason,
-                place or self.directory,
-                error=error,
-            )
+            self._warnings.are_lost(reason, error)
 
     def _count_removed(self, folder: Folder, file: StoredFile) -> None:
         """Count the items of a segment that must make room before they have arrived."""
@@ -322,10 +321,12 @@ class Spool:
             except OSError:
                 return
         folder.remove(file.name + SUFFIX)
+        # Counted later: for the lock, a thread waits long while the program writes, which waits for no room then.
         if self.writer.segments.pop(file.name, None) is not None:
-            self._lose("spool_full", count)
-        elif count and not is_running(writer_of(file.name)):  # one that lives misses its segment, and counts it
-            self._count_loss("spool_full", count)
+            self.untold.add(self._lose, "spool_full", count)
+        # Another process that lives misses its segment, and counts it; this one's number was that of an earlier one.
+        elif count and ((writer := writer_of(file.name)) == os.getpid() or not is_running(writer)):
+            self.untold.add(self._count_loss, "spool_full", count)
 
     # On the worker's thread
 
@@ -334,13 +335,14 @@ class Spool:
         try:
             return self._ship_batch()
         finally:
+            self._warnings.endpoint_says()
             self.untold.tell()
 
     def _ship_batch(self) -> bool:
         self._tidy()
         self._idle_until = clock.monotonic() + _SIGN_SECONDS  # unless something happens: others may send it
-        if self._shipper is not None and self._memory:
-            return self._ship_memory(self._shipper)
+        if self._shipper is not None and self._memory and self._ship_memory(self._shipper):
+            return True
         refused = self.dropped["rejected"]
         try:
             outcome = self._look() if self._shipper is None else self._shipper.ship()
@@ -394,4 +396,5 @@ class Spool:
         with self._lock:
             self._done += count
             self._lost["rejected"] += self.dropped["rejected"] - refused
-        return count > 0 or (len(self._memory) > 0 and clock.monotonic() >= self._not_before)
+        not_before = max(shipper.not_before, shipper.records_not_before)
+        return count > 0 or (len(self._memory) > 0 and clock.monotonic() >= not_before)

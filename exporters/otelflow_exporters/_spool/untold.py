@@ -24,6 +24,10 @@ class Untold:
         self._lock = lock
         self._calls: deque[Callable[[], object]] = deque()
 
+    def clear(self) -> None:
+        """Tell nothing of what waits."""
+        self._calls.clear()
+
     def add(self, call: Callable[..., object], *args: object) -> None:
         """Have *call*, which is foreign code, called with *args*."""
         self._calls.append(partial(told, call, *args))

@@ -15,7 +15,7 @@ MAX_BYTES_VARIABLE: Final = "OTELFLOW_STORE_MAX_BYTES"
 MAX_AGE_VARIABLE: Final = "OTELFLOW_STORE_MAX_AGE_DAYS"
 
 _LARGEST_SEGMENT: Final = 16 * 1024 * 1024
-# Room for a whole segment is kept for each process that writes one: this many together keep the limit.
+# Room for a whole segment is kept for each process that writes one; of half of the limit, if they are very many.
 _SEGMENTS: Final = 64
 # The share that is kept free for payloads, which are not counted each time.
 _PAYLOAD_ROOM_SHARE: Final = 16
@@ -32,8 +32,16 @@ class Limits(NamedTuple):
 
     @property
     def segment_bytes(self) -> int:
-        """Return the size at which a process begins its next segment, so that its older ones can go."""
+        """Return the size at which a process begins its next segment at the latest, so that its older ones can go."""
         return max(1, min(_LARGEST_SEGMENT, self.max_bytes // _SEGMENTS))
+
+    def segment_share(self, writers: int) -> int:
+        """Return the size of a segment where so many processes write one: together they leave half to what has ended.
+
+        >>> Limits(max_bytes=6_400).segment_share(32), Limits(max_bytes=6_400).segment_share(64)
+        (100, 50)
+        """
+        return max(1, min(self.segment_bytes, self.max_bytes // (2 * max(1, writers))))
 
     @property
     def payload_room(self) -> int:
@@ -78,9 +86,17 @@ def store_limits(*, max_bytes: int | None = None, max_age: timedelta | None = No
         defaults.max_bytes if max_bytes is None else max_bytes,
         defaults.max_age if max_age is None else max_age,
     )
-    if limits.max_bytes <= 0 or limits.max_age <= timedelta(0):
-        raise ConfigurationError(f"The store's limits must be above 0, not {limits.max_bytes} bytes, {limits.max_age}")
+    if not _are_usable(*limits):
+        raise ConfigurationError(
+            f"The store's limits must be a number of bytes and a timedelta, both above 0, not {limits.max_bytes!r} and "
+            f"{limits.max_age!r}"
+        )
     return limits
+
+
+def _are_usable(max_bytes: object, max_age: object) -> bool:
+    is_number = isinstance(max_bytes, int | float) and max_bytes > 0
+    return is_number and isinstance(max_age, timedelta) and max_age > timedelta(0)
 
 
 def _number(variable: str, convert: Callable[[str], _N], meaning: str) -> _N | None:

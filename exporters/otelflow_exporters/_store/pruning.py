@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from otelflow._core.process import clock
@@ -17,6 +17,7 @@ from otelflow_exporters._store.ownership import (
     unfinished_files,
     writer_of,
 )
+from otelflow_exporters._store.records import LARGEST_SEGMENT
 
 _RECENT_SECONDS: Final = 60
 
@@ -38,13 +39,9 @@ def prune(
     for file in unfinished_files(store):  # of a process that was lost at that moment
         if now - file.modified > _RECENT_SECONDS and not is_live(store, file.name):
             store.remove(file.name)
-    segments = segment_files(store)
-    # There may be thousands of segments, and asking each for its lock takes long. The process id in a name leads to the
-    # writer; one in another container has no id here, but has written lately if it counts.
-    candidates = [
-        file for file in segments if is_running(writer_of(file.name)) or now - file.modified < _RECENT_SECONDS
-    ]
-    live = {file.name for file in candidates if file.name == own_name or is_live(store, file.name)}
+    # One that is larger than any of ours is none, and stays: nothing else has to make room for it.
+    segments = [file for file in segment_files(store) if file.size <= LARGEST_SEGMENT]
+    live = live_among(store, segments, own_name)
     try:
         payloads = open_payloads(store)
     except FileNotFoundError:
@@ -53,7 +50,8 @@ def prune(
         files = [(store, file) for file in segments]
         files += [(payloads, file) for file in payload_files(payloads)] if payloads is not None else []
         files.sort(key=lambda pair: pair[1].modified)
-        size = sum(max(file.size, limits.segment_bytes) if file.name in live else file.size for _, file in files)
+        full = limits.segment_share(len(live))
+        size = sum(max(file.size, full) if file.name in live else file.size for _, file in files)
         most = limits.max_bytes - limits.payload_room - room
         oldest = now - limits.max_age.total_seconds()
         for folder, file in files:
@@ -69,6 +67,17 @@ def prune(
         if payloads is not None:
             payloads.close()
     return size
+
+
+def live_among(store: Folder, segments: Iterable[StoredFile], own_name: str = "") -> set[str]:
+    """Return the names of those *segments* that processes are writing; *own_name* is that of this process."""
+    now = clock.time()
+    # There may be thousands of segments, and asking each for its lock takes long. The process id in a name leads to the
+    # writer; one in another container has no id here, but has written lately if it counts.
+    candidates = [
+        file for file in segments if is_running(writer_of(file.name)) or now - file.modified < _RECENT_SECONDS
+    ]
+    return {file.name for file in candidates if file.name == own_name or is_live(store, file.name)}
 
 
 def remove(folder: Folder, file: StoredFile) -> bool:

@@ -11,8 +11,8 @@ from pathlib import Path
 from otelflow._core.process import clock, forks
 from otelflow._core.process.files import Folder, OpenFile, StoredFile, hold
 from otelflow_exporters._store.limits import Limits
-from otelflow_exporters._store.ownership import UNFINISHED, open_store
-from otelflow_exporters._store.pruning import prune
+from otelflow_exporters._store.ownership import UNFINISHED, open_store, segment_files
+from otelflow_exporters._store.pruning import live_among, prune
 
 
 class SegmentWriter:
@@ -51,6 +51,8 @@ class SegmentWriter:
         self._on_removal = on_removal
         #: How many spans it has written, into which segment
         self.segments: dict[str, int] = {}
+        #: How many spans it has written in all
+        self.spans = 0
         self._name = ""
         self.dropped = 0
         self._segment_bytes = limits.segment_bytes
@@ -73,20 +75,34 @@ class SegmentWriter:
             if file is None or not self._has_room_for(file, length):
                 file = self._open(length)
             descriptor = file.descriptor
+            name, segments = self._name, self.segments
+            interruption: BaseException | None = None
             try:
                 written = os.write(descriptor, record)
                 while written < length:
                     written += os.write(descriptor, memoryview(record)[written:])
-            except BaseException:
-                # Half of the record still fitted. Where it cannot be taken back, it stays behind in its segment.
-                try:
-                    os.ftruncate(descriptor, self._size)
-                except OSError:
-                    self.close()
-                raise
-            self._size += length
-            if spans:
-                self.segments[self._name] += spans
+            except BaseException as error:
+                if not self._is_whole(descriptor, length):
+                    raise
+                interruption = error  # such as Ctrl-C, which came when everything was there
+            # Nothing is called until it is counted, so that no signal handler comes in between.
+            self.spans += spans
+            # Its owner may have given up a segment meanwhile that somebody has deleted.
+            segments[name] = segments[name] + spans if name in segments else spans
+            if name == self._name:
+                self._size += length
+            if interruption is not None:
+                raise interruption
+
+    def _is_whole(self, descriptor: int, length: int) -> bool:
+        """Tell whether a record is there, the writing of which was broken off; what is there of half of one goes."""
+        try:
+            if os.fstat(descriptor).st_size >= self._size + length:
+                return True
+            os.ftruncate(descriptor, self._size)
+        except OSError:  # it cannot be taken back, and stays behind in its segment
+            self.close()
+        return False
 
     def count_dropped(self, count: int) -> bool:
         """Count lost spans; return whether they are the first."""
@@ -184,9 +200,12 @@ class SegmentWriter:
             return
         try:
             self._has_room = self._is_pruned_by_owner
-            room += self._segment_bytes if self._has_room else 0
             # Old files that cannot be removed are no reason to lose a new record.
             with contextlib.suppress(OSError):
+                writers = len(live_among(store, segment_files(store), self._name))
+                self._segment_bytes = self.limits.segment_share(writers)
+                self._most = max(self._segment_bytes, 2 * self._first_size)
+                room += self._segment_bytes if self._has_room else 0
                 prune(store, self.limits, room=room, own_name=self._name, on_removal=self._on_removal)
         finally:
             self.pruning.release()
@@ -199,5 +218,5 @@ class SegmentWriter:
                 self._file.close()
         self._file = None
         self.segments = {}
-        self.dropped = 0
+        self.spans = self.dropped = 0
         self._has_room = self.is_prune_due = False

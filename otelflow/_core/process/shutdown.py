@@ -214,7 +214,9 @@ def deliver_before_child_ends(owner: T, deliver: Callable[[T], object]) -> None:
     from multiprocessing import util  # noqa: PLC0415
 
     def register(owner: T) -> None:
-        util.Finalize(owner, at_exit, args=(weakref.ref(owner),), exitpriority=0)
+        # With the owner as its object it would be called when that goes, too: in the middle of the program.
+        reference = weakref.ref(owner, lambda _: ending.cancel())
+        ending = util.Finalize(None, at_exit, args=(reference,), exitpriority=0)
 
     def at_exit(reference: "weakref.ref[T]") -> None:
         end_open_runs()

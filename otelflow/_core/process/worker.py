@@ -14,6 +14,8 @@ from otelflow._core.process import clock, forks, losses, shutdown
 
 #: How long the end of a process may be kept up, unless the user says otherwise
 SHUTDOWN_SECONDS: Final = 4.5
+#: The longest wait, three years: the system refuses much longer ones, which a variable may name
+LONGEST_SECONDS: Final = 1e8
 # How long a worker does nothing after an exception: what is due then is due for ever.
 _PAUSE_SECONDS: Final = 1.0
 # A piece of work that ends in time may take a moment to say so.
@@ -25,8 +27,9 @@ class Worker:
 
     *work* does one piece, and returns whether more may be left: after ``wake()`` or ``close()`` it is
     called again until it returns False. *interval* is in seconds (None: only when woken or due), *shutdown_timeout* is
-    how many seconds ``close()`` takes at most. A forked child begins anew, without a thread. ``changed`` is the lock,
-    and the condition, of whatever the worker and its owner share.
+    how many seconds ``close()`` takes at most. A forked child begins anew, without a thread. ``lock`` is that of
+    whatever the worker and its owner share, and ``changed`` its condition. To be taken is the lock: the condition's way
+    to it is a function of Python, in which Ctrl-C may come when it is taken, and nobody would give it back.
     """
 
     def __init__(
@@ -38,9 +41,9 @@ class Worker:
         shutdown_timeout: float = SHUTDOWN_SECONDS,
     ) -> None:
         self._work = work
-        self._interval = interval
+        self._interval = None if interval is None else min(interval, LONGEST_SECONDS)
         self._is_due = is_due
-        self.shutdown_timeout = shutdown_timeout
+        self.shutdown_timeout = min(shutdown_timeout, LONGEST_SECONDS)
         self.is_closed = False
         self.begin()
         forks.begin_anew(self, type(self).begin)
@@ -48,11 +51,13 @@ class Worker:
 
     def begin(self) -> None:
         """Have no thread, and nothing to answer; a forked child begins so, too."""
-        self.changed = threading.Condition(forks.new_lock())
+        self.lock = forks.new_lock()
+        self.changed = threading.Condition(self.lock)
         self.thread: threading.Thread | None = None
         self.deadline = float("inf")  # of the shutdown, on clock.monotonic()
         self._wakes = 0
         self._answered_wakes = 0
+        self._has_ended = False  # nobody answers a wake any more
 
     @property
     def is_behind(self) -> bool:
@@ -64,14 +69,14 @@ class Worker:
 
         A thread that starts lets others come in between, where threads are greenlets: those would share the lock.
         """
-        with self.changed:
+        with self.lock:
             if self.thread is not None or self.is_closed:
                 return self.thread is not None
             thread = self.thread = threading.Thread(target=self._run, name="otelflow-worker", daemon=True)
         try:
             thread.start()
         except RuntimeError:  # there is none to be had, or the interpreter is shutting down: the owner works itself
-            with self.changed:
+            with self.lock:
                 self.thread = None
                 self.changed.notify_all()
             return False
@@ -79,7 +84,7 @@ class Worker:
 
     def wake(self) -> None:
         """Let the thread, if there is one, work until nothing is left; of several wakes meanwhile, once more."""
-        with self.changed:
+        with self.lock:
             self._wakes += 1
             self.changed.notify_all()
 
@@ -90,17 +95,19 @@ class Worker:
 
     def flush(self, timeout: float) -> bool:
         """Wake it and wait until nothing is left, at most *timeout* seconds; return whether that was in time."""
-        with self.changed:
+        with self.lock:
             self.wake()
             wakes = self._wakes
-            return self.changed.wait_for(lambda: self._answered_wakes >= wakes, timeout)
+            return self.changed.wait_for(
+                lambda: self._answered_wakes >= wakes or self._has_ended, min(timeout, LONGEST_SECONDS)
+            )
 
     def close(self) -> bool:
         """Work until nothing is left, within the shutdown timeout; return whether that was in time.
 
         Of that timeout the others that end together with this one may have used up a part.
         """
-        with self.changed:
+        with self.lock:
             if self.is_closed:
                 return True
             self.is_closed = True
@@ -113,6 +120,7 @@ class Worker:
             if thread is None or thread is threading.current_thread() or thread.ident is None:
                 while self._is_more_left():
                     pass
+                self._has_ended = True
                 return True
             thread.join(shutdown.seconds_left(self.shutdown_timeout + _JOIN_SECONDS))
         return not thread.is_alive()
@@ -125,21 +133,22 @@ class Worker:
             return self._work()
         except Exception as error:  # noqa: BLE001 without its thread, nothing would be delivered any more
             losses.warn_once(f"worker {type(error)}", "What works in the background raised; it goes on", error=error)
-        with self.changed:
+        with self.lock:
             self.changed.wait_for(lambda: self.is_closed, _PAUSE_SECONDS)
         return False
 
     def _run(self) -> None:
         while True:
-            with self.changed:
+            with self.lock:
                 self.changed.wait_for(lambda: self.is_closed or self.is_behind or self._is_due(), self._interval)
                 is_closed, wakes = self.is_closed, self._wakes
             is_done = not self._is_more_left()
-            with self.changed:
+            with self.lock:
                 if is_done:
                     self._answered_wakes = wakes
+                self._has_ended = is_done and is_closed
                 self.changed.notify_all()
-            if is_done and is_closed:
+            if self._has_ended:
                 return
 
 

@@ -50,7 +50,7 @@ class MetricsWorker(Worker):
 
     def account_of(self, output: object) -> Account:
         """Return what has become of the deliveries of *output*."""
-        with self.changed:
+        with self.lock:
             return self._tally.account("metrics", output)
 
     def start(self) -> None:
@@ -60,7 +60,7 @@ class MetricsWorker(Worker):
 
     def wake(self) -> None:
         """Deliver soon."""
-        with self.changed:
+        with self.lock:
             super().wake()
             self.start_thread()
 
@@ -78,7 +78,7 @@ class MetricsWorker(Worker):
         atexit.unregister(self._close_at_exit)
         is_in_time = super().close()
         if not is_in_time:
-            with self.changed:
+            with self.lock:
                 if not self._is_delivering:  # it has not even come to that
                     self._tally.total += 1
                 self._is_delivering = True
@@ -97,7 +97,7 @@ class MetricsWorker(Worker):
             return False
         if self._has_failed_at_end and shutdown.is_ending():  # whoever just did not answer is not waited for once more
             return False
-        with self.changed:
+        with self.lock:
             self._tally.total += 1
             self._is_delivering = True
         try:
@@ -116,7 +116,7 @@ class MetricsWorker(Worker):
 
     def _end_delivery(self, *, has_arrived: bool) -> bool:
         """Write down how the delivery ended; False if ``close()`` has counted it as lost already."""
-        with self.changed:
+        with self.lock:
             if not self._is_delivering:
                 return False
             self._is_delivering = False

@@ -140,6 +140,23 @@ def test_what_is_gone_delivers_nothing_and_keeps_no_child():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_what_goes_in_a_child_ends_no_run_of_it():
+    source = """
+    import multiprocessing
+
+    @flow
+    def go_on():
+        shutdown.deliver_before_child_ends(Deliverer(), Deliverer.deliver)
+        write(f"is ending: {shutdown.is_ending()}")
+
+    child = multiprocessing.get_context("fork").Process(target=lambda: go_on().execute())
+    child.start()
+    child.join(30)
+    """
+    assert printed(source) == ["is ending: False", "flow success"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.parametrize("late", ["", "import billiard.util, billiard.pool"], ids=["early", "late"])
 def test_a_process_of_billiard_and_a_worker_of_its_pool_deliver_before_they_leave(late):
     pytest.importorskip("billiard")

@@ -57,6 +57,30 @@ def test_a_flush_keeps_its_time_limit():
     worker.close()
 
 
+@pytest.mark.parametrize("has_thread", [True, False])
+def test_a_worker_that_has_ended_is_waited_for_by_nobody(has_thread):
+    worker = Worker(Pile(2).work)
+    if has_thread:
+        worker.start_thread()
+    worker.close()
+    answers = []
+    flush = threading.Thread(target=lambda: answers.append(worker.flush(60)), daemon=True)
+    flush.start()
+    flush.join(30)
+
+    assert answers == [True]
+
+
+def test_a_time_that_no_system_knows_is_a_very_long_one():
+    pile = Pile(1)
+    worker = Worker(pile.work, interval=1e30, shutdown_timeout=1e30)
+    worker.start_thread()
+
+    assert worker.flush(1e30)
+    assert worker.close()
+    assert pile.pieces == 0
+
+
 def test_it_works_in_each_interval_one_piece_at_a_time():
     pile = Pile(3)
     worker = Worker(pile.work, interval=0.01)

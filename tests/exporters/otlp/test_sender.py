@@ -154,6 +154,45 @@ def test_nobody_there_and_silence_are_told_in_words(monkeypatch):
     assert sender.status.reason == "connection refused"
 
 
+@pytest.mark.parametrize(
+    ("content_type", "body", "headers"),
+    [
+        ("application/x-protobuf", b"OK", {}),
+        ("application/x-protobuf", b"{}", {}),
+        ("text/html", b"<p>thank you</p>", {}),
+        ("application/x-protobuf", PARTIAL.SerializeToString(), {"Content-Encoding": "gzip"}),
+    ],
+)
+def test_what_was_taken_has_arrived_whatever_else_the_answer_says(receiver, sender, content_type, body, headers):
+    receiver.content_type, receiver.body, receiver.headers = content_type, body, headers
+
+    sender.send(BODY)
+
+    assert (sender.status.is_refused, sender.status.rejected, sender.status.reason) == (False, 0, "")
+
+
+def test_an_answer_that_breaks_off_behind_its_status_has_said_that_the_request_arrived(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+
+        def answer():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(
+                    b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 9\r\n\r\n"
+                )
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        sender = new_sender("traces")
+        sender.send(BODY)
+        thread.join(10)
+        sender.close()
+
+    assert not sender.status.is_refused
+
+
 def test_an_answer_that_never_ends_is_not_read_to_its_end(monkeypatch):
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
@@ -216,6 +255,40 @@ def test_what_grpc_refuses_is_told_apart(grpc_receiver, code, details, is_for_go
     assert sender.status.is_refused
     assert sender.status.is_for_good is is_for_good
     assert code in sender.status.reason
+
+
+def varint_field(number, content):
+    """A field of a protobuf message, for which the packages of the tests have no class."""
+    return bytes((number << 3 | 2, len(content))) + content
+
+
+RETRY_INFO = varint_field(1, b"\x08\x07\x10\x80\xca\xb5\xee\x01")  # a Duration of 7.5 seconds
+DETAIL = varint_field(1, b"type.googleapis.com/google.rpc.RetryInfo") + varint_field(2, RETRY_INFO)
+OTHER = varint_field(1, b"type.googleapis.com/google.rpc.Help") + varint_field(2, RETRY_INFO)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "seconds"),
+    [
+        ((), 0.0),
+        ((("google.rpc.retryinfo-bin", RETRY_INFO),), 7.5),
+        ((("grpc-status-details-bin", b"\x08\x0e" + varint_field(3, OTHER) + varint_field(3, DETAIL)),), 7.5),
+        ((("grpc-status-details-bin", varint_field(3, OTHER)),), 0.0),
+        ((("google.rpc.retryinfo-bin", varint_field(1, b"\x08\xff\xff\xff\x7f")),), 600.0),
+        ((("google.rpc.retryinfo-bin", varint_field(1, b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")),), 0.0),
+        ((("google.rpc.retryinfo-bin", b"\xff"),), 0.0),
+    ],
+)
+def test_grpc_says_how_long_the_endpoint_is_to_be_left_alone(grpc_receiver, metadata, seconds):
+    import grpc
+
+    grpc_receiver.code, grpc_receiver.trailing_metadata = grpc.StatusCode.UNAVAILABLE, metadata
+    sender = new_sender("traces")
+    sender.send(BODY)
+    sender.close()
+
+    assert sender.status.is_refused
+    assert sender.retry_after == seconds
 
 
 @pytest.mark.parametrize(

@@ -206,6 +206,18 @@ def test_the_progress_is_left_for_ten_minutes_to_who_may_read_it(folder, monkeyp
     assert path.exists() is is_left
 
 
+@pytest.mark.parametrize(("age", "is_left"), [(86_400, True), (86_400.5, False)])
+def test_the_progress_is_left_for_a_day_where_a_process_has_that_number(folder, monkeypatch, age, is_left):
+    path = folder.path / (OWN + claims.SUFFIX)
+    path.write_bytes(b"5.")
+    os.utime(path, (1_000, 1_000))
+    monkeypatch.setattr("otelflow._core.process.clock.time", lambda: 1_000 + age)
+
+    claims.remove_orphans(folder)
+
+    assert path.exists() is is_left
+
+
 def test_who_cannot_read_how_far_it_is_ships_nothing_and_holds_nothing(folder, monkeypatch):
     def broken(*_):
         raise OSError("input/output error")

@@ -13,7 +13,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from otelflow._core.process import clock, forks
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._otlp.endpoint import ExportStatus
-from otelflow_exporters._spool.batches import CLOSED, item_of
+from otelflow_exporters._spool import shipper as shipper_module
+from otelflow_exporters._spool.batches import CLOSED, item_of, start_record
 from otelflow_exporters._spool.shipper import Outcome, Shipper
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.records import framed
@@ -308,6 +309,104 @@ def test_a_segment_that_vanishes_before_it_is_sent_is_counted(folder, endpoint):
     total = ship_all(shipper)
 
     assert (endpoint.names, total) == (["a"], Outcome(vanished=2))
+
+
+def test_a_segment_that_vanishes_while_it_waits_beside_the_rest_was_sent_by_nobody(folder, endpoint):
+    endpoint.refuses = lambda names: "unwanted"
+    writer = SegmentWriter(folder, Limits())
+    span = started("refused")
+    span.end()
+    writer.append(record_of(span), 1)
+    (name,) = writer.segments
+    shipper = shipper_of(folder, endpoint, own=lambda: writer.segments)
+    for _ in range(3):  # then it is set aside
+        shipper.not_before = 0.0
+        shipper.ship()
+    is_set_aside = (folder / f"{name}.sent").stat().st_size > 0
+
+    (folder / name).unlink()
+    shipper.not_before = 0.0
+
+    assert is_set_aside
+    assert ship_all(shipper) == Outcome(vanished=1)
+
+
+@pytest.mark.parametrize("kind", ["broken", "giant"])
+def test_a_segment_that_cannot_be_read_costs_itself_only(folder, endpoint, monkeypatch, kind):
+    unreadable = write(folder, "a")
+    write(folder, "b", "c")
+    if kind == "giant":
+        os.truncate(unreadable, 3 << 30)
+    else:
+        real = shipper_module.read_piece
+
+        def read_piece(opened, name, *arguments, **options):
+            if name == unreadable.name:
+                raise OSError(5, "Input/output error")
+            return real(opened, name, *arguments, **options)
+
+        monkeypatch.setattr(shipper_module, "read_piece", read_piece)
+    losses = Counter()
+    shipper = shipper_of(folder, endpoint, losses)
+    ship_all(shipper)
+    monkeypatch.setattr(shipper, "_next_look", 0.0)
+    ship_all(shipper)
+
+    assert (endpoint.names, losses) == (["b", "c"], {"unreadable": 1})
+    assert [path.name for path in folder.glob("*.otlp")] == [unreadable.name]
+
+
+def test_of_thousands_of_segments_each_is_sent_without_a_look_at_all_the_others(folder, endpoint, monkeypatch):
+    for number in range(30):
+        write(folder, str(number))
+    looks = []
+    real = shipper_module.segment_files
+    monkeypatch.setattr(shipper_module, "segment_files", lambda opened: (looks.append(1), real(opened))[1])
+    monkeypatch.setattr(shipper_module, "_LOOK_SECONDS", 3_600.0)
+    shipper = shipper_of(folder, endpoint)
+    ship_all(shipper)
+
+    assert endpoint.names == [str(number) for number in range(30)]
+    assert len(looks) == 2, "the second one to see whether anything has come"
+    write(folder, "late")
+    ship_all(shipper)
+    assert endpoint.names[-1] == "late"
+
+
+@pytest.mark.parametrize(("value", "asked"), [("1", [["a", "b", "b"]]), ("true", [["a", "b", "b"]]), ("0", [["b"]])])
+def test_a_receiver_that_merges_spans_by_id_hears_of_them_when_they_start(folder, endpoint, monkeypatch, value, asked):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_LIVE", value)
+    losses = Counter()
+    writer = SegmentWriter(folder, Limits())
+    spans = [started("a"), started("b")]
+    for span in spans:
+        writer.append(start_record(encode_span(span)))
+    spans[1].end()
+    writer.append(record_of(spans[1]), 1)
+    shipper = shipper_of(folder, endpoint, losses, own=lambda: writer.segments)
+
+    assert ship_all(shipper) == Outcome(own=1)
+    assert endpoint.asked == asked
+    assert [span.end_time_unix_nano for span in spans_of(endpoint.requests)] == [0, 0, spans[1].end_time][
+        -len(asked[0]) :
+    ]
+    assert losses == {}
+    writer.close()
+
+
+def test_a_span_that_is_bad_when_it_starts_costs_no_other_and_is_not_lost_yet(folder, endpoint, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_LIVE", "1")
+    endpoint.refuses = lambda names: "bad" if "b" in names else None
+    losses = Counter()
+    writer = SegmentWriter(folder, Limits())
+    for name in ("a", "b", "c"):
+        writer.append(start_record(encode_span(started(name))))
+    writer.append(record_of(ended("d")), 1)
+    shipper = shipper_of(folder, endpoint, losses, own=lambda: writer.segments)
+
+    assert ship_all(shipper) == Outcome(own=1)
+    assert (endpoint.names, losses) == (["a", "c", "d"], {})
+    writer.close()
 
 
 def test_a_record_that_is_larger_than_what_is_read_at_once_arrives(folder, endpoint):

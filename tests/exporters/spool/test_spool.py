@@ -362,6 +362,11 @@ def test_only_the_folder_is_needed_where_another_process_ships(folder, monkeypat
 def test_a_folder_or_limit_that_cannot_be_used_is_said_at_once(receiver, folder, monkeypatch):
     with pytest.raises(ConfigurationError, match="no path"):
         SpoolSpanProcessor("a\0b")
+    for most in (0, -1, 0.5, True, "256 MB"):
+        with pytest.raises(ConfigurationError, match="max_bytes must be a whole number above 0, not "):
+            SpoolSpanProcessor(folder, max_bytes=most)
+    with pytest.raises(ConfigurationError, match=r"exporter must be otlp, .* not 'console'"):
+        SpoolSpanProcessor(folder, exporter="console")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "nonsense")
     with pytest.raises(ConfigurationError, match="is no endpoint"):
         SpoolSpanProcessor(folder)
@@ -442,8 +447,7 @@ def test_what_another_process_has_sent_is_not_taken_for_lost(receiver, folder):
     done = run_python("-m", "otelflow", "ship", folder, "--once", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
     delivered = len(receiver.spans)
     processor._spool._shipper.not_before = 0.0
-    for _ in range(100):
-        processor._spool._ship()
+    processor.force_flush()
 
     assert done.returncode == 0, done.stderr
     assert delivered > 0
@@ -529,7 +533,9 @@ def test_room_is_made_on_a_thread_that_nobody_waits_for_and_the_budget_holds_all
     for _ in range(200):
         for _ in range(20):
             tracer.start_span("many", attributes={"text": "x" * 200}).end()
-        time.sleep(0.01)  # for a segment: a program that writes one in each moment is ahead of the thread
+        deadline = time.monotonic() + 10
+        while processor._spool.writer.is_prune_due and time.monotonic() < deadline:
+            time.sleep(0.001)  # a program that begins a segment in each moment would be ahead of the thread
     processor.shutdown()
 
     assert threads.count("otelflow-worker") > len(threads) / 2
@@ -613,6 +619,30 @@ def test_in_memory_what_one_refuses_holds_up_no_other_and_is_counted_at_the_end(
 
     assert taken == ["good"] * 39
     assert (processor.dropped, processor.waiting) == ({"shutdown": 1}, 0)
+
+
+def test_what_waits_in_memory_and_is_refused_holds_up_no_file(receiver, folder):
+    def answer(request):
+        return 500 if b"refused" in request.body else 200
+
+    receiver.status = answer
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+    spool = processor._spool
+    spool.keep, kept = spool._keep_in_memory, spool.keep
+    tracer.start_span("refused").end()
+    spool.keep = kept
+    processor.force_flush()
+    is_backing_off = spool._shipper.records_not_before > time.monotonic()
+    tracer.start_span("sent").end()
+    is_flushed = processor.force_flush()
+
+    assert is_backing_off
+    assert not is_flushed
+    assert (processor.waiting, processor.account.delivered) == (1, 1)
+    receiver.status = 200
+    processor.shutdown()
+    assert (processor.waiting, processor.account.delivered) == (0, 2)
 
 
 def test_without_a_folder_no_other_process_can_ship():
@@ -727,6 +757,55 @@ def test_without_a_thread_a_flush_says_that_the_endpoint_takes_nothing(receiver,
     receiver.status = 200
     processor.shutdown()
     assert counts_of(receiver) == {"waits": 1}
+
+
+def test_without_a_thread_a_flush_keeps_its_time_limit(receiver, folder, monkeypatch, no_thread):
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+    for _ in range(10):
+        tracer.start_span("sent").end()
+
+    assert not processor.force_flush(0)
+    assert processor.waiting == 9
+    processor.shutdown()
+    assert counts_of(receiver) == {"sent": 10}
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_a_flush_after_the_end_waits_for_nobody(receiver, folder, is_taken):
+    receiver.status = 200 if is_taken else 503
+    processor = SpoolSpanProcessor(folder)
+    provider_with(processor).start_span("ended").end()
+    processor.shutdown()
+    answers = []
+    flush = threading.Thread(target=lambda: answers.append(processor.force_flush(60_000)), daemon=True)
+    flush.start()
+    flush.join(30)
+
+    assert answers == [is_taken]
+
+
+def test_an_end_that_is_only_slow_to_look_is_no_silence_of_the_endpoint(receiver, folder, monkeypatch):
+    processor = SpoolSpanProcessor(folder)
+    provider_with(processor).start_span("sent").end()
+    monkeypatch.setattr(processor._spool.worker, "flush", lambda seconds: time.sleep(seconds))
+    processor._spool.worker.wake()
+    processor.shutdown()
+
+    assert counts_of(receiver) == {"sent": 1}
+    assert (folder / "OTELFLOW_ANSWERS.txt").read_text() == "yes\n"
+
+
+def test_times_that_no_system_knows_are_very_long_ones(receiver, folder, monkeypatch):
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", str(2**63))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1e300")
+    processor = SpoolSpanProcessor(folder)
+    provider_with(processor).start_span("sent").end()
+
+    assert processor.force_flush(2**63)
+    processor.shutdown()
+    assert counts_of(receiver) == {"sent": 1}
 
 
 def test_a_flush_fails_while_something_waits_beside_the_rest(receiver, folder):
@@ -853,3 +932,55 @@ def test_of_a_segment_that_makes_room_what_was_sent_is_not_lost(receiver, folder
 
     assert processor.account == ("traces", "SpoolSpanProcessor", 10, 4, {"spool_full": 6})
     processor.shutdown()
+
+
+def test_what_makes_room_of_an_earlier_process_with_the_same_number_is_lost(folder, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    earlier = SpoolSpanProcessor(folder)
+    tracer = provider_with(earlier)
+    for _ in range(3):
+        tracer.start_span("waits").end()
+    earlier.shutdown()
+    processor = SpoolSpanProcessor(folder)
+    with open_store(folder, kind="spool") as store:
+        (file,) = segment_files(store)
+        processor._spool._count_removed(store, file)
+
+    assert (earlier.waiting, processor.dropped, processor.account.total) == (3, {"spool_full": 3}, 0)
+    processor.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("moment", "account"),
+    [
+        ("encoding", (2, 1, {"interrupted": 1})),
+        ("before", (2, 1, {"interrupted": 1})),
+        ("after", (2, 2, {})),
+    ],
+)
+def test_a_span_that_ctrl_c_interrupts_is_lost_or_delivered_and_never_waits(
+    receiver, folder, monkeypatch, moment, account
+):
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+    tracer.start_span("whole").end()
+    span = tracer.start_span("interrupted")
+    real = os.write
+
+    def interrupted(*arguments):
+        if moment == "after":
+            real(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if moment == "encoding":
+            patch.setattr("otelflow_exporters.spool.encode_span", interrupted)
+        else:
+            patch.setattr("otelflow_exporters._store.writer.os.write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            span.end()
+    assert processor.force_flush()
+    processor.shutdown()
+
+    assert processor.account == ("traces", "SpoolSpanProcessor", *account)
+    assert sum(counts_of(receiver).values()) == account[1]

@@ -104,6 +104,15 @@ def test_an_age_of_more_than_a_century_is_refused(monkeypatch):
         store_limits()
 
 
+@pytest.mark.parametrize(
+    "limits",
+    [{"max_bytes": "256 MB"}, {"max_bytes": float("nan")}, {"max_bytes": 0}, {"max_age": 7}, {"max_age": timedelta(0)}],
+)
+def test_a_limit_that_is_none_is_refused(limits):
+    with pytest.raises(ConfigurationError, match="must be a number of bytes and a timedelta, both above 0, not "):
+        store_limits(**limits)
+
+
 MEBIBYTE = 1024 * 1024
 
 
@@ -120,6 +129,13 @@ MEBIBYTE = 1024 * 1024
 def test_64_processes_and_their_payloads_keep_the_limits_together(limits, segment_bytes, payload_room, segment_age):
     assert (limits.segment_bytes, limits.payload_room, limits.segment_age) == (segment_bytes, payload_room, segment_age)
     assert Limits() == (256 * MEBIBYTE, timedelta(days=7))
+
+
+@pytest.mark.parametrize(
+    ("writers", "share"), [(0, 100), (1, 100), (32, 100), (33, 96), (64, 50), (1_000, 3), (100_000, 1)]
+)
+def test_very_many_processes_begin_smaller_segments_which_take_half_of_the_room(writers, share):
+    assert Limits(max_bytes=6_400).segment_share(writers) == share
 
 
 def test_a_home_that_is_not_to_be_found_is_one_error_with_the_cure(monkeypatch):

@@ -13,6 +13,7 @@ from otelflow_exporters._store import pruning
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters._store.pruning import prune, remove
+from otelflow_exporters._store.records import LARGEST_SEGMENT
 from otelflow_exporters.store import StoreSpanExporter
 
 SIXTEEN = """
@@ -201,6 +202,30 @@ def test_a_segment_that_is_written_counts_as_full_or_as_what_it_is_if_that_is_mo
     for descriptor in descriptors:
         os.close(descriptor)
     assert folder.prune() == (10, [0])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other locks")
+def test_where_very_many_processes_write_half_of_the_room_is_for_what_has_ended(folder):
+    for number in range(64):
+        folder.file(f"20270115T090000.{number:06}Z-{os.getpid()}-0123abcd.otlp", b"\0" * 5, age=0)
+    descriptors = [os.open(path, os.O_RDWR) for path in folder.path.glob("*T09*.otlp")]
+    assert all(map(hold, descriptors))
+    old, older = folder.segment(1, 730, age=500), folder.segment(2, 5, age=600)
+
+    prune(folder.store, LIMITS)
+
+    assert (old.exists(), older.exists()) == (True, False), "64 segments of 12 bytes, and one of 730"
+    assert len(list(folder.path.glob("*T09*.otlp"))) == 64
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def test_nothing_has_to_make_room_for_a_file_that_is_too_large_to_be_a_segment(folder):
+    folder.segment(0, 1_000, age=500)
+    giant = folder.segment(1, 0, age=400)
+    os.truncate(giant, LARGEST_SEGMENT + 1)
+
+    assert folder.prune() == (1_000, [0, 1])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other locks")

@@ -52,6 +52,22 @@ def test_a_segment_is_filled_to_its_last_byte_and_the_next_one_begins(write, pru
     assert write(1) == [100, 99, 500, 1]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has other locks")
+def test_where_very_many_write_their_segments_are_smaller_and_earlier_ones_are_kept(write, tmp_path):
+    write(60)
+    write.writer.close()
+    writers = [SegmentWriter(tmp_path, SMALL) for _ in range(64)]
+    for writer in writers:
+        writer.append(b"x" * 10)
+
+    assert sizes(tmp_path) == [60, *[10] * 64]
+    writers[-1].append(b"x" * 40)
+    writers[-1].append(b"x")
+    assert sizes(tmp_path) == [60, *[10] * 63, 50, 1]
+    for writer in writers:
+        writer.close()
+
+
 def test_room_is_made_for_what_a_record_takes_beyond_a_segment(write, prunings, tmp_path):
     write(100, 130, 7)
 
@@ -190,6 +206,51 @@ def test_a_segment_that_was_removed_is_written_no_more(write, tmp_path):
     assert write(1) == [8]
 
 
+def test_a_segment_that_its_owner_gives_up_while_it_is_written_costs_no_program_an_error(write, monkeypatch):
+    write(1)
+    real = os.write
+
+    def slow_write(descriptor, content):
+        write.writer.segments.clear()  # as the thread that ships does, when somebody has deleted the segment
+        return real(descriptor, content)
+
+    monkeypatch.setattr(module.os, "write", slow_write)
+    write.writer.append(b"x", 1)
+
+    assert list(write.writer.segments.values()) == [1]
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Let Ctrl-C come when the next record is written: before, or when all of it is there."""
+    real = os.write
+
+    def interrupt_at(moment):
+        def write(descriptor, content):
+            monkeypatch.setattr(module.os, "write", real)
+            if moment == "after":
+                real(descriptor, content)
+            elif moment == "within":
+                real(descriptor, content[: len(content) // 2])
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(module.os, "write", write)
+
+    return interrupt_at
+
+
+@pytest.mark.parametrize(("moment", "size", "spans"), [("before", 12, 3), ("within", 12, 3), ("after", 22, 4)])
+def test_what_is_there_when_ctrl_c_comes_is_written_and_all_else_is_not(write, interrupt, moment, size, spans):
+    writer = write.writer
+    writer.append(b"x" * 10, 2)
+    interrupt(moment)
+    with pytest.raises(KeyboardInterrupt):
+        writer.append(b"y" * 10, 1)
+    writer.append(b"zz", 1)
+
+    assert (write(), list(writer.segments.values()), writer.spans) == ([size], [spans], spans)
+
+
 @pytest.fixture
 def pruned_later(tmp_path):
     """A writer whose owner prunes, on a thread of its own."""
@@ -214,7 +275,7 @@ def test_who_prunes_on_another_thread_has_room_for_one_segment_more_and_is_told_
 
 def test_nobody_waits_for_a_thread_that_prunes(pruned_later, prunings):
     pruned_later.append(b"x")
-    with pruned_later._pruning:
+    with pruned_later.pruning:
         other = threading.Thread(target=pruned_later.prune)
         other.start()
         other.join(30)
