@@ -153,6 +153,7 @@ class SegmentWriter:
         with open_store(self._directory, is_made=True, kind=self._kind) as store:
             self._check(store)
             first = b"".join(self._first_records())
+            size, opened = len(first), clock.monotonic()
             # Nobody may see it before it is held: it would look like that of a process that is lost.
             # Windows has no locks, and renames no open file.
             first_name = name if sys.platform == "win32" else UNFINISHED + name
@@ -164,20 +165,20 @@ class SegmentWriter:
                     remaining = remaining[os.write(descriptor, remaining) :]
                 if first_name != name:
                     store.rename(first_name, name)
+                file = OpenFile(descriptor)
             except BaseException:
                 os.close(descriptor)
-                store.remove(first_name)
+                for part in (first_name, name):  # Ctrl-C may come when it has its name
+                    store.remove(part)
                 raise
-            # Only now: if the process is lost before, the earlier segment tells what it was doing.
-            file = OpenFile(descriptor)
+            # Nothing is called until it is the one that is written, so that no signal handler comes in between.
             earlier, self._file = self._file, file
-            self._is_held = is_held
-            self._name = name
+            self._is_held, self._name, self._opened = is_held, name, opened
+            self._size = self._first_size = size
             self.segments[name] = 0
-            self._opened = clock.monotonic()
-            self._size = self._first_size = len(first)
             # At least twice its first records: to write those again for each segment must not become most of the work.
-            self._most = max(self._segment_bytes, 2 * len(first))
+            self._most = max(self._segment_bytes, 2 * size)
+            # Only now: if the process is lost before, the earlier segment tells what it was doing.
             self._finish(earlier)
             room = max(0, length - self._segment_bytes)
             if self._has_room and not room:

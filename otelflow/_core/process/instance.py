@@ -68,11 +68,14 @@ def _take_number(service: str) -> str:
         for candidate in range(_MOST):
             name = f"{stem}.{candidate}"
             file = OpenFile(folder.open(name, os.O_RDWR | os.O_CREAT))
-            if lock(file.descriptor) and file.has_name_in(folder, name):
+            is_locked = lock(file.descriptor)
+            if is_locked and file.has_name_in(folder, name):
                 folder.touch(name)  # for those who tidy by time alone
                 _instances.files += [file, folder.held()]
                 return str(candidate)
             file.close()  # another process has it
+            if is_locked is None:
+                break
     return f"pid{os.getpid()}"  # where nothing can be locked
 
 

@@ -265,6 +265,14 @@ def test_where_nothing_can_be_locked_the_number_is_that_of_the_process(numbers, 
 
 
 @posix_only
+def test_a_file_system_without_locks_is_asked_once(numbers, monkeypatch):
+    monkeypatch.setattr(instance, "lock", lambda _: None)
+
+    assert instance_id("shop").endswith(f"-pid{os.getpid()}")
+    assert len([*numbers.iterdir()]) == 1
+
+
+@posix_only
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives folders away")
 def test_the_folder_of_another_user_is_not_used_and_stays_as_it_is(numbers):
     numbers.mkdir(mode=0o755)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -249,6 +250,21 @@ def test_what_is_there_when_ctrl_c_comes_is_written_and_all_else_is_not(write, i
     writer.append(b"zz", 1)
 
     assert (write(), list(writer.segments.values()), writer.spans) == ([size], [spans], spans)
+
+
+def test_a_segment_that_ctrl_c_interrupts_leaves_nothing_and_the_earlier_one_goes_on(write, monkeypatch):
+    def interrupted(_descriptor):
+        raise KeyboardInterrupt
+
+    write(60)
+    opened = len(list(Path("/dev/fd").iterdir()))
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "OpenFile", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write.writer.append(b"x" * 70)
+
+    assert write(10) == [70]
+    assert len(list(Path("/dev/fd").iterdir())) == opened
 
 
 @pytest.fixture
