@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
 from otelflow._core.process import forks
 from otelflow._core.process.ledger import Account
 from otelflow._core.text.own_logger import log, own_logger
+from otelflow._core.text.safe_str import comes_from_outside
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._spool.batches import start_record, with_events
 from otelflow_exporters._spool.signals import SPANS
@@ -126,13 +127,18 @@ class SpoolSpanProcessor(SpanProcessor):
             return
         try:
             record = start_record(encode_span(span, is_brief=not span.links))
-        except Exception:  # noqa: BLE001 what a span of any program holds; its end says that it is lost
+        except Exception as error:  # what a span of any program holds; its end says that it is lost
+            if comes_from_outside(error):
+                raise
             return
         with self._lock:
             if not self._starts.add(context.span_id, span, record):
                 return
-        with contextlib.suppress(OSError):  # its end says so
+        try:
             spool.write(record)
+        except OSError as error:  # its end says so
+            if comes_from_outside(error):  # a time limit is one, too
+                raise
         spool.untold.tell()
         if spool.worker.thread is None:
             spool.worker.start_thread()

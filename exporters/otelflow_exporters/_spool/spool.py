@@ -13,6 +13,7 @@ from otelflow._core.process.files import Folder, StoredFile, is_running
 from otelflow._core.process.ledger import Account
 from otelflow._core.process.once import OncePerTree
 from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker
+from otelflow._core.text.safe_str import comes_from_outside
 from otelflow.errors import ConfigurationError, StoreUnreadable
 from otelflow_exporters._otlp.sender import Sender, new_sender
 from otelflow_exporters._spool.answers import Answers
@@ -154,7 +155,9 @@ class Spool:
             return b""
         try:
             body = encode(item)
-        except Exception as error:  # noqa: BLE001 what an item of any program holds
+        except Exception as error:  # what an item of any program holds
+            if comes_from_outside(error):
+                raise
             self._lose("encoding_failed", 1, error)
             return b""
         if len(body) > _LARGEST_BODY:
@@ -172,6 +175,8 @@ class Spool:
         try:
             self.write(framed(body), 1)
         except OSError as error:
+            if comes_from_outside(error):  # a time limit is one, too
+                raise
             self._keep_in_memory(body, error)
 
     def write(self, record: bytes, items: int = 0) -> None:
@@ -183,7 +188,7 @@ class Spool:
             self._failure = None
         except OSError as error:
             # To look at a folder that is none takes longer than all the rest; a disk is found full at once.
-            if error.errno not in _NO_ROOM:
+            if error.errno not in _NO_ROOM and not comes_from_outside(error):
                 self._failure, self._again = error.with_traceback(None), clock.monotonic() + _SIGN_SECONDS
             raise
 

@@ -141,8 +141,9 @@ class _Call:
                 ending.reason,
                 f"in {in_words(delay)}" if delay else "at once",
             )
-        except Exception:  # noqa: BLE001 a handler is foreign code, and there is nowhere left to log that it raised
-            return
+        except Exception as trouble:  # a handler is foreign code, and there is nowhere left to log that it raised
+            if comes_from_outside(trouble):
+                raise
 
     def waited(self) -> None:
         """Count the delay, which is over."""

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+from otelflow._core.text.safe_str import comes_from_outside
+
 if sys.platform != "win32":
     import fcntl
 
@@ -238,7 +240,9 @@ class OpenFile:
             return None
         try:
             status = os.fstat(self.descriptor)
-        except OSError:
+        except OSError as error:
+            if comes_from_outside(error):  # a time limit is one, too
+                raise
             return None
         return status if _identity(status) == self._identity else None
 

@@ -179,8 +179,9 @@ def _log_failure(run: Run, ending: Ending) -> None:
             keyword,
             exc_info=error,
         )
-    except Exception:  # noqa: BLE001 a handler is foreign code, and there is nowhere left to log that it raised
-        return
+    except Exception as trouble:  # a handler is foreign code, and there is nowhere left to log that it raised
+        if comes_from_outside(trouble):
+            raise
 
 
 def keeps_inside(run: Run, ending: Ending) -> bool:
@@ -235,6 +236,8 @@ def _report_end(run: Run, ending: Ending) -> None:
 
 
 def _report_failure(run: Run, moment: str, error: Exception) -> None:
+    if comes_from_outside(error):
+        raise error
     if moment == "start" or (run.is_recording and run.span.is_recording()):  # a span that has ended is not lost
         losses.lost("traces", f"{moment}_failed")
     if not shutdown.is_too_late(error):

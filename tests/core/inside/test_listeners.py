@@ -339,6 +339,40 @@ def test_a_listener_that_raises_is_counted_under_its_name_and_the_next_hears(cap
     assert not observers.in_listener()
 
 
+class Panic(BaseException):
+    """As a library in another language raises it."""
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), Panic(), GeneratorExit()], ids=repr)
+def test_whatever_a_listener_raises_the_task_gives_its_value(error):
+    class Leaves(Listener):
+        def on_task_start(self, event):
+            raise error
+
+        on_task_stop = on_task_start
+
+    add_listener(Leaves())
+
+    @task
+    def answer():
+        return 42
+
+    assert answer() == 42
+    assert losses.listener_errors["Leaves"] == 2
+    assert not observers.in_listener()
+
+
+def test_a_listener_may_be_interrupted():
+    class Waits(Listener):
+        def on_task_stop(self, event):
+            raise KeyboardInterrupt
+
+    add_listener(Waits())
+
+    with pytest.raises(KeyboardInterrupt):
+        leaf()
+
+
 def test_a_coroutine_that_a_listener_returns_is_closed_and_counted():
     async def hear():
         await asyncio.sleep(0)
