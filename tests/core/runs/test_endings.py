@@ -670,6 +670,8 @@ def raised(name):
         ("requests.ReadTimeout", "timeout"),
         ("billiard.exceptions.SoftTimeLimitExceeded", "timeout"),
         ("socket.timeout", "timeout"),
+        ("rq.timeouts.JobTimeoutException", "timeout"),
+        ("psutil.TimeoutExpired", "timeout"),
         ("requests.ConnectionError", "failure"),
         ("grpc.FutureCancelledError", "cancellation"),
         ("grpc.FutureTimeoutError", "timeout"),
