@@ -130,9 +130,11 @@ def test_a_hub_sends_the_event_that_it_is_given_to_the_listeners_that_it_was_mad
 
     hub.raise_event(event)
     hub.raise_event(Flow_Run__Event_Type.FLOW_START)
+    hub.raise_event("flow_stop")
 
     assert heard[0] is event
     assert (heard[1].event_type, heard[1].event_data.flow_name) == ("flow_start", None)
+    assert heard[2].event_type is Flow_Run__Event_Type.FLOW_STOP
     with pytest.raises(errors.InvalidListener):
         Flow_Events([None])
 
