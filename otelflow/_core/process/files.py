@@ -275,7 +275,9 @@ def hold(descriptor: int) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:
+    except OSError as error:
+        if comes_from_outside(error):
+            raise
         return True  # a file system without locks: readers look at the process id instead
     return True
 
@@ -288,7 +290,9 @@ def lock(descriptor: int) -> bool | None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:
+    except OSError as error:
+        if comes_from_outside(error):
+            raise
         return None
     return True
 
@@ -296,8 +300,11 @@ def lock(descriptor: int) -> bool | None:
 def unlock(descriptor: int) -> None:
     """Give the lock back, also where a child that was forked meanwhile has the open file, too: closing it would not."""
     if sys.platform != "win32":
-        with contextlib.suppress(OSError):
+        try:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
+        except OSError as error:
+            if comes_from_outside(error):
+                raise
 
 
 def is_held(descriptor: int) -> bool | None:
