@@ -140,6 +140,8 @@ def digits(number: int) -> str:
 
 # The base classes of what gevent, eventlet, dramatiq and func_timeout throw into a greenlet or a thread
 _THROWN_IN: Final = frozenset({"GreenletExit", "Timeout", "Interrupt", "FunctionTimedOut"})
+# The same of RQ and of billiard, which Celery uses: where there are no signals, a timer throws them into a thread
+_TIME_LIMITS: Final = frozenset({"BaseTimeoutException", "SoftTimeLimitExceeded"})
 
 
 def comes_from_outside(error: BaseException) -> bool:
@@ -151,9 +153,8 @@ def comes_from_outside(error: BaseException) -> bool:
     kind = type(error)
     if issubclass(kind, RecursionError):  # a full stack has no room for a closer look
         return False
-    if not issubclass(kind, Exception) and (
-        issubclass(kind, KeyboardInterrupt) or any(classes.name_of(base) in _THROWN_IN for base in classes.bases(kind))
-    ):
+    thrown_in = _TIME_LIMITS if issubclass(kind, Exception) else _THROWN_IN
+    if issubclass(kind, KeyboardInterrupt) or any(classes.name_of(base) in thrown_in for base in classes.bases(kind)):
         return True
     # signal.getsignal() takes the repr() of each handler, and asyncio.run() has one that shows the result of its task.
     import _signal  # type: ignore[import-not-found]  # noqa: PLC0415 only for what is rare

@@ -219,11 +219,21 @@ class Mine(Timeout):
     """One of a program."""
 
 
+class BaseTimeoutException(Exception):
+    """As RQ throws it into a thread where there are no signals."""
+
+
+class JobTimeoutException(BaseTimeoutException):
+    """The one of a job."""
+
+
 class Interrupt(BaseException):
     """As dramatiq throws it into the thread of an actor."""
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), GreenletExit(), Timeout(), Mine(), Interrupt()], ids=repr)
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), GreenletExit(), Timeout(), Mine(), Interrupt(), JobTimeoutException()], ids=repr
+)
 def test_what_is_thrown_into_a_thread_comes_out_wherever_it_is(error):
     def show():
         raise error
