@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from otelflow._core.policies.policy import description_of, takes_one
 from otelflow._core.process import clock
 from otelflow._core.text import classes
-from otelflow._core.text.safe_str import brief_repr
+from otelflow._core.text.safe_str import brief_repr, comes_from_outside
 from otelflow.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -139,7 +139,9 @@ def asked_delay(error: BaseException) -> float:
             break
         try:
             seconds = _asked_by(cause)
-        except Exception:  # noqa: BLE001 attributes of a foreign exception, which may be anything
+        except BaseException as trouble:  # attributes of a foreign exception, which may be anything
+            if comes_from_outside(trouble):
+                raise
             seconds = None
         if seconds is not None:
             return min(max(seconds, 0.0), _LONGEST_ASKED)

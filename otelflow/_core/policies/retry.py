@@ -102,7 +102,7 @@ class _Call:
             except BaseException as trouble:  # a property of a foreign class, or a group nested too deep
                 if comes_from_outside(trouble):
                     raise
-            if attempt.is_followed and ending.is_failure and isinstance(error, Exception):
+            if attempt.is_followed and ending.is_failure and issubclass(type(error), Exception):
                 delay = self.delay_after(error)
         finally:  # also after Ctrl-C in the user's functions
             attempt.is_followed = delay is not None
@@ -112,10 +112,10 @@ class _Call:
             self.log(attempt.span_name.removeprefix(semconv.ATTEMPT_SPAN), ending, delay)
         return delay
 
-    def delay_after(self, error: Exception) -> float | None:
+    def delay_after(self, error: BaseException) -> float | None:
         """Return how long to wait after *error*, or None if the user does not want to try again."""
         plan = self._plan
-        if isinstance(error, UnfillableParameter):  # it would be no other the next time
+        if issubclass(type(error), UnfillableParameter):  # it would be no other the next time
             return None
         try:
             if plan.condition is not None and not plan.condition(error):

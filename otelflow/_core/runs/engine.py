@@ -186,7 +186,7 @@ def _log_failure(run: Run, ending: Ending) -> None:
 
 def keeps_inside(run: Run, ending: Ending) -> bool:
     """Tell whether the exception of *ending* stays inside; not when the body could not even be called."""
-    return run.keeps_errors and ending.result != semconv.ERROR and isinstance(ending.error, Exception)
+    return run.keeps_errors and ending.result != semconv.ERROR and issubclass(type(ending.error), Exception)
 
 
 def close_early(run: Run, value: object = None) -> None:
