@@ -4,7 +4,7 @@ OtelflowError
 ├── ConfigurationError (ValueError)     an unknown field, variable or value
 ├── UnknownKeyword (TypeError)          a decorator or flow got a keyword it does not have
 ├── NotCallable (TypeError)             what should be run cannot be called
-├── DecoratedTwice (TypeError)          @task over @flow, or one of them twice
+├── DecoratedTwice (TypeError)          @task over @flow, or one of them twice; setup() of a @flow
 ├── FlowNotSetUp (ValueError)           execute() before setup()
 ├── UnfillableParameter (TypeError)     a parameter has no value, default or injection
 ├── RunTimeout (TimeoutError)           a flow or task took longer than its timeout
@@ -105,11 +105,15 @@ class NotCallable(OtelflowError, TypeError):
 
 
 class DecoratedTwice(OtelflowError, TypeError):
-    """Raised by ``@task`` over a flow or a task, and by ``@flow`` over a flow."""
+    """Raised by ``@task`` over a flow or a task, and where ``@flow`` or a ``Flow`` is to run what is a flow already."""
 
     def __init__(self, owner: str, inner: str, name: str) -> None:
         if owner == inner:
             cure = f"leave one {owner} out"
+        elif owner.endswith("()"):
+            cure = f"it is a flow already, and {name}(…).execute() runs it"
+        elif owner.startswith("class "):
+            cure = f"leave {inner} out, since the class is a flow already"
         else:
             cure = f"make a task of a function that returns {name}(…).execute().flow_return_value"
         super().__init__(f"{owner} over {inner} {name!r}: {cure}")

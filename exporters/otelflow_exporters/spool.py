@@ -13,7 +13,7 @@ from opentelemetry.trace import TraceFlags
 from otelflow._core.process import forks
 from otelflow._core.process.ledger import Account
 from otelflow._core.text.own_logger import log, own_logger
-from otelflow._core.text.safe_str import brief_repr
+from otelflow._core.text.safe_str import brief_repr, comes_from_outside
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.encoder import encode_span, encode_start
 from otelflow_exporters._otlp.endpoint import is_otlp
@@ -140,7 +140,9 @@ class SpoolSpanProcessor(SpanProcessor):
         try:
             encoded, beginning = encode_start(span)
             record = start_record(encoded)
-        except Exception:  # noqa: BLE001 what a span of any program holds; its end says that it is lost
+        except Exception as error:  # what a span of any program holds; its end says that it is lost
+            if comes_from_outside(error):
+                raise
             return
         with self._lock:
             if not self._starts.add(span_id, record, span, beginning):
@@ -154,7 +156,9 @@ class SpoolSpanProcessor(SpanProcessor):
         """Write the *record* of an open span, and tell whether that was possible: if not, its end says so."""
         try:
             self._spool.write(record)
-        except OSError:
+        except OSError as error:
+            if comes_from_outside(error):  # a time limit is one, too
+                raise
             return False
         return True
 

@@ -9,6 +9,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otelflow._core.text.own_logger import log, own_logger
+from otelflow._core.text.safe_str import comes_from_outside
 from otelflow.errors import StoreUnreadable
 from otelflow_exporters._otlp.encoder import encode_spans
 from otelflow_exporters._store.limits import store_directory, store_limits
@@ -152,7 +153,9 @@ class StoreSpanExporter(SpanExporter):
             record = framed(encode_spans(spans))
             if len(record) > LARGEST_RECORD:
                 reason = f"takes {len(record):,} bytes, more than {LARGEST_RECORD:,}"
-        except Exception as error:  # noqa: BLE001 - whatever a span of any program holds must not cost the others
+        except Exception as error:  # whatever a span of any program holds must not cost the others
+            if comes_from_outside(error):
+                raise
             reason = f"cannot be encoded: {error!r}"
         if reason and len(spans) > 1:
             return sum(self._store(writer, [span]) for span in spans)
@@ -162,6 +165,8 @@ class StoreSpanExporter(SpanExporter):
         try:
             writer.append(record, len(spans))
         except OSError as error:
+            if comes_from_outside(error):  # a time limit is one, too
+                raise
             self._drop(writer, len(spans), error)
             return len(spans)
         return 0

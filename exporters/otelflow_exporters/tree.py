@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from otelflow._core.process import forks
 from otelflow._core.text.hints import error_text
 from otelflow._core.text.own_logger import log, own_logger
-from otelflow._core.text.safe_str import safe_str
+from otelflow._core.text.safe_str import comes_from_outside, safe_str
 from otelflow.errors import MissingExtra
 from otelflow_exporters._otlp.model import Span, from_any
 from otelflow_exporters._tree.buffering import Buffer, FinishedTrace
@@ -90,7 +90,9 @@ class TreeSpanExporter(SpanExporter):
         for trace in traces if file is not None else ():  # a program may have no stderr
             try:
                 print_trace(trace.spans, file=file, width=self._width, note=trace.note)
-            except Exception as error:  # noqa: BLE001 - a closed pipe or an odd span must not break the program
+            except Exception as error:  # a closed pipe or an odd span must not break the program
+                if comes_from_outside(error):
+                    raise
                 log(
                     _logger,
                     logging.WARNING,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, Tracer, TracerProvider, sampling
-from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
+from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.version import __version__
 from opentelemetry.trace import (
     NonRecordingSpan,
@@ -25,6 +25,8 @@ from opentelemetry.trace import (
 
 from otelflow._core.process import forks, losses
 from otelflow._core.process.provider import TracerSpanMaker
+from otelflow._core.text.safe_str import comes_from_outside
+from otelflow._telemetry.id_generator import SystemIdGenerator
 from otelflow._telemetry.span import RunSpan
 from otelflow._telemetry.span_maker import RunSpanMaker
 
@@ -94,7 +96,9 @@ def span_maker(tracer: Tracer) -> "SpanMaker":
     if type(tracer) is Tracer:
         try:
             difference = difference_on_trial()
-        except Exception as error:  # noqa: BLE001 an SDK that is not known may raise anything
+        except Exception as error:  # an SDK that is not known may raise anything
+            if comes_from_outside(error):
+                raise
             difference = f"{type(error).__name__}: {error}"
         if not difference:
             return RunSpanMaker(tracer)
@@ -128,7 +132,7 @@ def difference_on_trial() -> str:
                 if difference:
                     return difference
         # Below spans of its own, and with ids that it knows, ours takes shorter roads.
-        tracer.id_generator = RandomIdGenerator()
+        tracer.id_generator = SystemIdGenerator()  # the SDK's own would draw from the program's randomness
         for tracer.sampler in (sampling.DEFAULT_ON, sampling.ALWAYS_OFF):
             if _generations(TracerSpanMaker(tracer)) != _generations(RunSpanMaker(tracer)):
                 return "the child of a span"

@@ -19,19 +19,31 @@ _LEVELS: Final = logging.getLevelNamesMapping()
 
 
 def events_at_start(span: ReadableSpan) -> list[Flow_Run__Event]:
-    """Return the START event of a run's span, or nothing for a span that is not otelflow's."""
+    """Return the START event of a run's span, or nothing for any other."""
     data = _event_data(span)
-    if data is None:
+    if data is None or not _is_run(span):
         return []
     kind = Flow_Run__Event_Type.FLOW_START if data.task_run_id is None else Flow_Run__Event_Type.TASK_START
     return [new_event(kind, data, span.start_time)]
 
 
 def events_at_end(span: ReadableSpan) -> list[Flow_Run__Event]:
-    """Return the messages, artifacts and results that the span kept, in order, and the STOP event."""
+    """Return the messages, artifacts and results that the span kept, in order, and of a run the STOP event."""
     data = _event_data(span)
     if data is None:
         return []
+    inside = [event for entry in span.events if (event := _event_inside(entry, data)) is not None]
+    inside.sort(key=lambda event: event.time_unix_nano)
+    return [*inside, _stop_event(span, data)] if _is_run(span) else inside
+
+
+def _is_run(span: ReadableSpan) -> bool:
+    """Tell whether *span* is that of a flow or a task, and not of something inside: an attempt, a map."""
+    attributes = span.attributes or {}
+    return semconv.ATTEMPT_NUMBER not in attributes and semconv.TASK_MAP_SIZE not in attributes
+
+
+def _stop_event(span: ReadableSpan, data: Flow_Run__Event_Data) -> Flow_Run__Event:
     attributes = span.attributes or {}
     exceptions = (event.attributes or {} for event in span.events if event.name == semconv.EXCEPTION_EVENT)
     # The status names the span that raised the error first.
@@ -44,8 +56,7 @@ def events_at_end(span: ReadableSpan) -> list[Flow_Run__Event]:
         error_message=description or _text(next(exceptions, {}), semconv.EXCEPTION_MESSAGE),
     )
     kind = Flow_Run__Event_Type.FLOW_STOP if data.task_run_id is None else Flow_Run__Event_Type.TASK_STOP
-    inside = [event for entry in span.events if (event := _event_inside(entry, data)) is not None]
-    return [*sorted(inside, key=lambda event: event.time_unix_nano), new_event(kind, stop_data, span.end_time)]
+    return new_event(kind, stop_data, span.end_time)
 
 
 def _event_data(span: ReadableSpan) -> Flow_Run__Event_Data | None:

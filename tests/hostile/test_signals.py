@@ -293,3 +293,56 @@ def test_a_program_that_is_interrupted_at_any_moment_goes_on_with_nothing_curren
     assert interrupted > 30
     assert spans.open_spans <= interrupted // 2
     assert dict(losses.dropped) == lost
+
+
+class JobTooLong(Exception):
+    """As RQ and Celery raise it in a handler, when a job has taken its time."""
+
+
+@pytest.mark.usefixtures("print_afterwards")
+@pytest.mark.parametrize("limit", [JobTooLong, TimeoutError])
+def test_a_time_limit_that_a_signal_handler_raises_comes_out_wherever_it_falls(spans, alarm, monkeypatch, limit):
+    ignored, fallen = [], []
+    monkeypatch.setattr(
+        sys, "unraisablehook", ignored.append
+    )  # Python itself drops what falls into a weakref's callback
+    callbacks = gc.callbacks[:]
+    gc.callbacks.clear()  # hypothesis' are Python code, where it drops it, too
+    add_listener(Hears())
+
+    @task(capture_parameters=True, capture_return_value=True, task_run_name="step {rows}")
+    def step(rows):
+        print("step")
+        return rows
+
+    @flow
+    def endless(this_flow):
+        before = len(fallen)
+        while len(fallen) == before:
+            step([{"id": 1}])
+        return "it did not come out"
+
+    def fall():
+        fallen.append(True)
+        raise limit
+
+    step([])  # what is imported late is there
+    chance = random.Random(7)
+    came_out = 0
+    for _ in range(100):
+        with contextlib.suppress(limit):
+            came_out += 1
+            alarm(fall, chance.uniform(0.0005, 0.003))
+            endless().execute()
+            came_out -= 1
+    gc.callbacks[:] = callbacks
+
+    assert came_out >= 100 - len(ignored)
+    assert not losses.dropped
+    assert not losses.listener_errors
+    assert current_run() is None
+
+
+class Hears(Listener):
+    def on_event(self, event):
+        pass

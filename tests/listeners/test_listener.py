@@ -113,6 +113,56 @@ def test_on_a_provider_it_hears_recorded_runs_and_messages_when_the_span_ends(pr
     assert len(ear.of("new_artifact")) == len(ear.of("new_result")) == runs
 
 
+def test_on_a_provider_attempts_are_no_runs_and_what_is_said_in_them_is_heard(provided):
+    provider = provided()
+    ear = Ear()
+    provider.add_span_processor(ear)
+    left = ["again"]
+
+    @task(retries=1)
+    def tried():
+        print("tried")
+        if left:
+            raise LookupError(left.pop())
+
+    @flow(retries=1)
+    def outer():
+        tried()
+
+    outer().execute()
+
+    assert ear.of(*ENDS) == [
+        ("flow_start", "outer", None),
+        ("task_start", "tried", None),
+        ("task_stop", "tried", "success"),
+        ("flow_stop", "outer", "success"),
+    ]
+    assert ear.of("flow_message") == [("flow_message", "tried", "tried")] * 2
+
+
+def test_on_a_provider_a_map_is_no_run_and_its_tasks_are(provided):
+    provider = provided()
+    ear = Ear()
+    provider.add_span_processor(ear)
+
+    @task
+    def counted(number):
+        return number
+
+    @flow
+    def mapping():
+        return counted.map([1, 2]).result()
+
+    mapping().execute()
+
+    assert sorted(ear.of(*ENDS), key=str) == [
+        ("flow_start", "mapping", None),
+        ("flow_stop", "mapping", "success"),
+        *[("task_start", "counted", None)] * 2,
+        *[("task_stop", "counted", "success")] * 2,
+    ]
+
+
 def test_both_ways_it_hears_each_run_once_and_messages_at_once(provided):
     provider = provided()
     ear = Ear()
@@ -449,6 +499,11 @@ def test_a_listener_without_a_hook_is_refused_and_one_with_a_misspelt_hook_is_to
         add_listener(Deaf())
     with pytest.raises(InvalidListener, match=r"Misspelt has no hook 'on_tasks_stop'; did you mean 'on_task_stop'\?"):
         add_listener(Misspelt())
+
+
+def test_a_hook_in_capitals_is_misspelt():
+    with pytest.raises(InvalidListener, match=r"no hook 'on_Flow_Stop'; did you mean 'on_flow_stop'\?"):
+        add_listener(listener_with("on_Flow_Stop", boom))
 
 
 def test_a_listener_may_hear_events_of_its_own_choice_only():

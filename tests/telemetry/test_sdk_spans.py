@@ -2,6 +2,7 @@
 
 import logging
 import os
+import random
 import re
 from importlib.metadata import version
 
@@ -208,6 +209,14 @@ def test_a_new_provider_leaves_no_hook_for_forks_but_its_own(monkeypatch, tracer
         span_maker(later)
 
     assert len(hooks) == own
+
+
+def test_a_trial_draws_nothing_from_the_randomness_of_the_program(tracer):
+    random.seed(42)
+    before = random.getstate()
+    span_maker(tracer)
+
+    assert random.getstate() == before
 
 
 def test_a_trial_says_nothing_and_tells_nobody(tracer, caplog, monkeypatch):

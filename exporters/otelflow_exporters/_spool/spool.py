@@ -12,6 +12,7 @@ from otelflow._core.process.environment import positive_integer
 from otelflow._core.process.files import Folder, StoredFile, is_running
 from otelflow._core.process.ledger import Account
 from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker
+from otelflow._core.text.safe_str import comes_from_outside
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.sender import Sender, new_sender
 from otelflow_exporters._spool.answers import Answers
@@ -153,12 +154,12 @@ class Spool:
             return b""
         try:
             body = encode(*item)
-        except Exception as error:  # noqa: BLE001 what an item of any program holds
+        except BaseException as error:  # what an item of any program holds
+            if not isinstance(error, Exception) or comes_from_outside(error):
+                self._lose_at_once("interrupted")
+                raise
             self._lose_at_once("encoding_failed", error)
             return b""
-        except BaseException:
-            self._lose_at_once("interrupted")
-            raise
         if len(body) > _LARGEST_BODY:
             self._lose_at_once("too_large")
             return b""
@@ -175,9 +176,10 @@ class Spool:
                     self._keep_in_memory(body)
                 else:
                     self.write(framed(body), 1)
-            except OSError as error:
-                self._keep_in_memory(body, error)
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, OSError) and not comes_from_outside(error):  # a time limit is one, too
+                    self._keep_in_memory(body, error)
+                    return
                 if self.directory is not None and self.writer.spans == spans:  # Ctrl-C came before it was there
                     self._lose_at_once("interrupted")
                 raise
@@ -191,7 +193,7 @@ class Spool:
             self._failure = None
         except OSError as error:
             # To look at a folder that is none takes longer than all the rest; a disk is found full at once.
-            if error.errno not in _NO_ROOM:
+            if error.errno not in _NO_ROOM and not comes_from_outside(error):
                 self._failure, self._again = error.with_traceback(None), clock.monotonic() + _SIGN_SECONDS
             raise
 

@@ -186,8 +186,7 @@ class Definition:
         if isinstance(capture, bool):
             return capture
         names = [capture] if isinstance(capture, str) else list(capture)
-        parameters = inspect.signature(self.target).parameters
-        self._check_names("capture_parameters", names, parameters)
+        self._check_names("capture_parameters", names)
         return names
 
     def _checked_tags(self, tags: Collection[str] | None) -> tuple[str, ...]:
@@ -209,16 +208,19 @@ class Definition:
         import re  # noqa: PLC0415 only for templates
         import string  # noqa: PLC0415
 
-        parameters = inspect.signature(self.target).parameters
         try:
             fields = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
         except ValueError as error:
             raise ConfigurationError(f"{keyword}={template!r:.80} is no template: {error}") from None
         names = [re.split(r"[.\[]", field, maxsplit=1)[0] for field in fields]
-        self._check_names(keyword, names, parameters)
+        self._check_names(keyword, names)
         return template
 
-    def _check_names(self, keyword: str, names: Sequence[str], parameters: Collection[str]) -> None:
+    def _check_names(self, keyword: str, names: Sequence[str]) -> None:
+        try:
+            parameters: Collection[str] = inspect.signature(self.target).parameters
+        except (TypeError, ValueError):  # some callables written in C have none
+            parameters = ()
         unknown = next((bounded_name(name) for name in names if name not in parameters), None)
         if unknown is not None:
             from otelflow._core.text.hints import suggestion  # noqa: PLC0415 only for mistakes
@@ -280,6 +282,13 @@ def definition_of(function: Any) -> Definition | None:
     # functools.wraps() copies the mark onto what another decorator makes of it.
     is_own = isinstance(definition, Definition) and definition.decorated is plain_function(function)
     return definition if is_own else None
+
+
+def refuse_flow(owner: str, target: object) -> None:
+    """Raise DecoratedTwice if *target* only sets a flow up: when *owner* calls it, nothing would run."""
+    inner = definition_of(plain_function(target))
+    if inner is not None and inner.owner == "@flow" and not inner.options.get("execute_on_call"):
+        raise DecoratedTwice(owner, inner.owner, inner.name)
 
 
 def text_of_name(name: object) -> str:

@@ -1,7 +1,8 @@
 """What may stand in the attributes of a ``Flow`` and a ``Task``, and what is said of anything else."""
 
+import inspect
 from collections.abc import Mapping, MutableMapping, Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.text.safe_str import brief_repr
@@ -59,6 +60,29 @@ def check_flow(flow: object, config: object, data: object, parameters: object, r
         return
     for (name, kinds), value in zip(_OF_FLOWS.items(), (config, data, parameters, return_value), strict=True):
         checked(type(flow).__name__, name, value, kinds)
+
+
+class _Own:
+    """A method or a property of a user's class of tasks that has the name of what a run would write on the task."""
+
+    def __init__(self, name: str, member: Any) -> None:
+        self._name = name
+        self._member = member
+
+    def __get__(self, task: object, owner: type) -> Any:
+        return self._member.__get__(task, owner)
+
+    def __set__(self, task: object, value: object) -> None:
+        vars(task)[self._name] = value
+
+
+def keep_own(task_class: type) -> None:
+    """Let a run of *task_class* leave alone what the class has under the names of what a run writes."""
+    for name in ("status", "duration", "started_ns"):
+        member = vars(task_class).get(name)
+        is_read_only = member.fset is None if isinstance(member, property) else inspect.isroutine(member)
+        if is_read_only:
+            setattr(task_class, name, _Own(name, member))
 
 
 def check_task(task: object) -> None:

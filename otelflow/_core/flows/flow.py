@@ -27,7 +27,7 @@ from otelflow._core import flows, inside
 from otelflow._core.flows import declared
 from otelflow._core.flows.calls import call_of
 from otelflow._core.flows.config import Flow_Run__Config
-from otelflow._core.flows.definition import Definition, decorate, text_of_name
+from otelflow._core.flows.definition import Definition, decorate, refuse_flow, text_of_name
 from otelflow._core.flows.execution import to_end, to_end_async
 from otelflow._core.flows.fitting import assigned, check_base_classes, check_flow
 from otelflow._core.flows.flow_run import Block, FlowRun, innermost_block, new_flow_id
@@ -48,6 +48,7 @@ from otelflow._core.inside.speaker import Speaker
 from otelflow._core.process import clock, provider
 from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.current import open_run_here
+from otelflow._core.runs.endings import SUCCESS, UNCLOSED
 from otelflow._core.runs.run import Run
 from otelflow._core.text import classes
 from otelflow._core.text.safe_str import bounded_name, brief_repr
@@ -298,8 +299,8 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         *target* (a function, method or other callable): None is ``main``. It may be given by name, unless ``main`` has
         a parameter of that name. *args*, *kwargs*: what it is called with.
 
-        Returns the flow. Raises NotCallable for a target that cannot be called, FlowNotSetUp without one when ``main``
-        is not overridden.
+        Returns the flow. Raises NotCallable for a target that cannot be called, DecoratedTwice for one that is a flow
+        already, FlowNotSetUp without one when ``main`` is not overridden.
 
         >>> Flow().setup(pow, 2, 10).execute().flow_return_value
         1024
@@ -311,6 +312,10 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
             raise FlowNotSetUp(type(self).__name__, () if type(self) is Flow else vars(type(self)))
         if target is not None and not callable(target):
             raise NotCallable("A flow", target, _how_to_call_main(self, ()))
+        if isinstance(target, type) and issubclass(target, Flow):
+            raise NotCallable("A flow", target, f"; it is a flow already, and {target.__name__}().execute() runs it")
+        refuse_flow("setup()", target)
+        refuse_flow(f"class {type(self).__name__}", None if target is not None else self.main)
         self.flow_state.is_main = target is None
         definition = Definition("A flow", self.main if target is None else target, self.flow_state.options)
         _use_definition(self, definition, args, kwargs)
@@ -318,11 +323,12 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         return self
 
     def set_flow_target(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Self:
-        """Do as ``setup`` with a *target*. Returns the flow; raises NotCallable.
+        """Do as ``setup`` with a *target*. Returns the flow; raises NotCallable, DecoratedTwice.
 
         >>> Flow().set_flow_target(pow, 2, 10).execute().flow_return_value
         1024
         """
+        refuse_flow("set_flow_target()", target)
         self.flow_state.is_main = getattr(target, "__func__", None) is type(self).main
         _use_definition(self, Definition("A flow", target, self.flow_state.options), args, kwargs)
         self.flow_state.set_up_at(sys._getframe(1), name_of(self))  # noqa: SLF001 as above
@@ -481,10 +487,12 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
     ) -> None:
         state = self.flow_state
         block = innermost_block(self) or state.block  # threads may share a flow, and each leaves its own block
-        if block is not None:
-            block.close()
-        while state.block is not None and state.block.is_closed:
-            state.block = state.block.around
+        try:
+            if block is not None:
+                block.close(SUCCESS if error is None else UNCLOSED)
+        finally:
+            while state.block is not None and state.block.is_closed:
+                state.block = state.block.around
 
     # Messages, artifacts, results
 

@@ -14,7 +14,7 @@ from otelflow._core.process import clock
 from otelflow._core.process.ids import new_id
 from otelflow._core.runs import open_runs
 from otelflow._core.runs.current import current_run, enter, leave, open_run_here, parent_here
-from otelflow._core.runs.endings import SUCCESS
+from otelflow._core.runs.endings import Ending
 from otelflow._core.runs.run import Run
 from otelflow._core.runs.spans import end_of
 from otelflow._core.text.safe_str import bounded_name
@@ -60,15 +60,20 @@ class Block(Run):
         enter(self)
         open_runs.add(self)
 
-    def close(self) -> None:
-        """Make current what was before."""
-        if self.session is not None:
-            self.session.end(SUCCESS)
-        self.is_closed = True
-        leave(self)
-        open_runs.remove(self)
-        print_capture.finish(self)
-        self.flow_run = None
+    def close(self, ending: Ending) -> None:
+        """Wait for what was submitted in it, as *ending* wants, and make current what was before."""
+        try:
+            if self.session is not None:
+                self.session.end(ending)
+        except BaseException:  # Ctrl-C
+            self.session.give_up()
+            raise
+        finally:
+            self.is_closed = True
+            leave(self)
+            open_runs.remove(self)
+            print_capture.finish(self)
+            self.flow_run = None
 
 
 def innermost_block(flow: "HeldFlow") -> Block | None:

@@ -17,6 +17,7 @@ from otelflow._core.process import forks
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import open_runs
 from otelflow._core.runs.bounded import BoundedLog, Bounds
+from otelflow._core.text.safe_str import comes_from_outside
 
 if TYPE_CHECKING:
     from otelflow._core.flows.notebook import Tree
@@ -218,12 +219,19 @@ class FlowState:
         """Return what a copy in another process has: everything but what belongs to this one."""
         from otelflow._core.text.portable import portable  # noqa: PLC0415 few of them travel
 
-        values = self._own_values()
+        values, definition = self._own_values(), self.definition
+        if definition is not None and definition.is_importable:
+            # Under its name pickle does not find a decorated function itself.
+            values["definition"] = definition.decorated or definition
+        elif self.status is not None:
+            values["definition"] = None  # a copy of what was done needs no function, and pickle has none to give
         if self.status is not None:  # it has run: of what it was called with, a text will do
             args, kwargs = portable(self.args), portable(self.kwargs)
-            if args is not self.args or kwargs is not self.kwargs:
+            options = {name: option for name, option in self.options.items() if portable(option) is option}
+            if args is not self.args or kwargs is not self.kwargs or len(options) < len(self.options):
                 values["definition"] = None  # which could not be called with that
-            values |= {"args": args, "kwargs": kwargs, "error": portable(self.error), "data": portable(self.data)}
+            values |= {"args": args, "kwargs": kwargs, "options": options}
+            values |= {name: portable(values[name]) for name in ("error", "data", "run_params")}
         return None, values
 
     def __copy__(self) -> "FlowState":
@@ -236,11 +244,6 @@ class FlowState:
         values = {name: getattr(self, name) for name in self.__slots__}
         for name in ("reference", "run", "block", "coroutine", "set_up", "tree"):
             values[name] = None
-        definition = self.definition
-        if definition is not None and definition.decorated is not None and definition.is_importable:
-            values["definition"] = definition.decorated  # under this name pickle does not find the function itself
-        elif definition is not None and self.status is not None and not definition.is_importable:
-            values["definition"] = None  # a copy of what was done needs no function, and pickle has none to give
         return values
 
     def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
@@ -362,7 +365,9 @@ def name_of(flow: Any) -> str:
         return state.name
     try:
         name = flow.flow_name
-    except Exception:  # noqa: BLE001 a property of the user's
+    except Exception as error:  # a property of the user's
+        if comes_from_outside(error):
+            raise
         name = ""
     return (name if type(name) is str else _text_of(name)) or str(state.name)
 
@@ -374,7 +379,9 @@ def id_of(flow: Any) -> str:
         return state.id
     try:
         run_id = flow.flow_id
-    except Exception:  # noqa: BLE001 a property of the user's
+    except Exception as error:  # a property of the user's
+        if comes_from_outside(error):
+            raise
         run_id = ""
     return (run_id if type(run_id) is str else _text_of(run_id)) or str(state.id)
 

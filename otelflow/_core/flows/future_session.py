@@ -15,7 +15,7 @@ from otelflow._core.runs import open_runs
 from otelflow._core.runs.endings import SUCCESS, Ending
 from otelflow._core.text.hints import error_text
 from otelflow._core.text.redaction import recorded
-from otelflow._core.text.safe_str import type_name
+from otelflow._core.text.safe_str import comes_from_outside, type_name
 
 # Of the futures that have failed, so many are asked at the end of the flow whether anybody has asked them.
 _REMEMBERED: Final = 1_000
@@ -101,7 +101,9 @@ class Session:
             return
         try:
             runner = self.runner
-        except Exception as error:  # noqa: BLE001 a pool or cluster that cannot begin is the task's error
+        except Exception as error:  # a pool or cluster that cannot begin is the task's error
+            if comes_from_outside(error):
+                raise
             call.fail(error)
             return
         with self.lock:
@@ -114,7 +116,9 @@ class Session:
     def _hand(self, runner: Runner, call: Submitted) -> None:
         try:
             runner.start(call, self._finished)
-        except Exception as error:  # noqa: BLE001 an executor is foreign code, and may take nothing any more
+        except Exception as error:  # an executor is foreign code, and may take nothing any more
+            if comes_from_outside(error):
+                raise
             call.fail(error)
             self._finished()
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from otelflow._core.process.process import State
+from otelflow._core.text import classes
 from otelflow._core.text.functions import plain_function
 from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import ConfigurationError, UnfillableParameter
@@ -238,12 +239,17 @@ def _class_of(annotation: Any, function: Callable[..., Any]) -> type | None:
 
 
 def _of_type(kind: type, named: Mapping[str, Any], dependencies: Mapping[str, Any]) -> Any:
-    # By real base classes: a flow is also "Hashable", and what a Protocol makes of isinstance() is an exception.
     for name in ("this_flow", "this_task"):
-        if kind in type(named[name]).__mro__:
+        if _is_of(kind, named[name]):
             return named[name]
-    fitting = [value for value in dependencies.values() if kind in type(value).__mro__]
+    fitting = [value for value in dependencies.values() if _is_of(kind, value)]
     return fitting[0] if len(fitting) == 1 else _NOTHING
+
+
+def _is_of(kind: type, value: object) -> bool:
+    # By real base classes: a flow is also "Hashable", and what a Protocol makes of isinstance() is an exception. And by
+    # identity: a metaclass, which is foreign code, would be asked whether two are equal.
+    return any(base is kind for base in classes.bases(type(value)))
 
 
 def check_dependencies(flow_class: type) -> None:

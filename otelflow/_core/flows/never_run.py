@@ -6,6 +6,7 @@ from types import FrameType
 from typing import Any, Final
 
 from otelflow._core.process.process import State
+from otelflow._core.text.safe_str import bounded_name
 
 
 class _Warned(State):
@@ -39,8 +40,8 @@ class SetUp:
         lines = (line for start, end, line in code.co_lines() if start <= instruction < end and line is not None)
         file, line = code.co_filename, next(lines, code.co_firstlineno)
         warnings.warn_explicit(
-            f"flow {self.flow_name!r}, called at {file}:{line}, was never run{occasion}: calling it only sets it "
-            "up; add .execute(), or in async code await it",
+            f"flow {bounded_name(self.flow_name)!r}, called at {file}:{line}, was never run{occasion}: "
+            "calling it only sets it up; add .execute(), or in async code await it",
             RuntimeWarning,
             file,
             line,

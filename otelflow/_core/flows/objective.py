@@ -120,7 +120,7 @@ def checked_buckets(buckets: object) -> tuple[float, ...] | None:
     numbers = tuple(buckets) if isinstance(buckets, Iterable) else ()
     try:
         bounds = () if any(isinstance(number, str | bool) for number in numbers) else tuple(map(float, numbers))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         bounds = ()
     if bounds and bounds[-1] == float("inf"):
         bounds = bounds[:-1]

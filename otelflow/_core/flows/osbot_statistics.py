@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Any, Final, cast
 
 from otelflow import semconv
+from otelflow._core.flows.flow_state import id_of
 from otelflow._core.process.settings import settings
 from otelflow._core.text.plain import plain
 from otelflow._core.text.redaction import recorded
@@ -106,7 +107,7 @@ class Task_Stats:
         if flow is None:
             return task_statistics(self._task, 1, "")
         tasks = enumerate(flow.flow_state.executed_tasks, start=1)
-        return task_statistics(self._task, next((n for n, task in tasks if task is self._task), 1), flow.flow_id)
+        return task_statistics(self._task, next((n for n, task in tasks if task is self._task), 1), id_of(flow))
 
     def json(self) -> dict[str, Any]:
         """Return ``stats`` as plain data."""

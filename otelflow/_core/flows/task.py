@@ -20,9 +20,9 @@ from typing import (
 
 from otelflow import semconv
 from otelflow._core import flows, inside
-from otelflow._core.flows.definition import Definition, Kind, decorate, shown_value, text_of_name
+from otelflow._core.flows.definition import Definition, Kind, decorate, refuse_flow, shown_value, text_of_name
 from otelflow._core.flows.execution import ExecutedRun, to_end, to_end_async
-from otelflow._core.flows.fitting import check_task
+from otelflow._core.flows.fitting import check_task, keep_own
 from otelflow._core.flows.flow_run import Block
 from otelflow._core.flows.keywords import CommonTaskOptions, TaskOptions, show_keywords
 from otelflow._core.inside import messages, print_capture
@@ -74,6 +74,7 @@ def _prepare(task: "Task") -> Definition:
     check_task(task)
     definition = task.task_definition
     if definition is None or definition.target is not task.task_target:
+        refuse_flow("A task", task.task_target)
         definition = task.task_definition = Definition("A task", task.task_target)
     task.task_name = bounded_name(text_of_name(task.task_name) or definition.name or type(task).__name__)
     task.task_id = bounded_name(text_of_name(task.task_id))
@@ -108,6 +109,10 @@ class Task(Speaker):
     status: str | None = None
     duration: float | None = None
     started_ns: int = 0
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        keep_own(cls)
 
     def __init__(
         self,
@@ -151,8 +156,8 @@ class Task(Speaker):
         >>> Task(task_target=pow).find_flow() is None
         True
         """
-        run = current_run()
-        return self.task_flow or (run.flow if run is not None else None)
+        own, run = self.task_flow, current_run()
+        return run.flow if own is None and run is not None else own
 
     @to_end(_new_sync_run, waits=False)
     def execute__sync(self) -> Any:
@@ -176,10 +181,11 @@ class Task(Speaker):
         """
         return self.task_return_value
 
-    def random_task_id(self) -> str:
+    @staticmethod
+    def random_task_id() -> str:
         """Return an id that no other task has, a str as ``task_id`` is one.
 
-        >>> Task().random_task_id()
+        >>> Task.random_task_id()
         'task_id__...'
         """
         return new_id("task_id__")
@@ -188,7 +194,10 @@ class Task(Speaker):
         """Return what a copy in another process has: what was done, without the flow and the function that did it."""
         from otelflow._core.text.portable import portable  # noqa: PLC0415 few of them travel
 
-        return {name: portable(value) for name, value in self._own_values().items()}
+        values = self._own_values()
+        if "status" not in values:  # it has yet to run
+            return values
+        return {name: portable(value) for name, value in values.items() if name != "task_target"}
 
     def __copy__(self) -> "Task":
         task = type(self).__new__(type(self))
@@ -196,7 +205,7 @@ class Task(Speaker):
         return task
 
     def _own_values(self) -> dict[str, Any]:
-        private = ("task_definition", "task_target", "flow_reference", "task_run")
+        private = ("task_definition", "flow_reference", "task_run")
         return {name: value for name, value in vars(self).items() if name not in private}
 
     def _write_message(self, level: int, message: object, task_run_id: str | None) -> None:
@@ -262,7 +271,7 @@ class Task(Speaker):
         """Nothing to release; ``with Task() as task`` reads well."""
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.task_name} {self.task_id} {self.status or 'not run'}>"
+        return f"<{type(self).__name__} {self.task_name} {self.task_id} {vars(self).get('status') or 'not run'}>"
 
 
 class TaskRun(ExecutedRun):

@@ -1,8 +1,9 @@
 """What fits which type of artifact, and what is kept of it."""
 
+import itertools
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sized
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Mapping, Sized
+from typing import Any, Final
 
 from otelflow._core.process.settings import settings
 from otelflow._core.text import classes
@@ -16,6 +17,10 @@ from otelflow.errors import InvalidArtifact
 
 #: How many characters an artifact keeps: they are read for secrets, which holds the run up for a tenth of a second
 LONGEST_TEXT: Final = 192 * 1024
+# What floats that should add up to 100 may add up to more.
+_ROUNDING: Final = 1e-6
+# No artifact has room for more.
+_MOST_COLUMNS: Final = 10_000
 _URL: Final = r"(?i)https?://[^\s]+"
 _NO_TABLE: Final = "a table artifact needs a list of rows (dicts or lists), a dict of columns, or one of values"
 
@@ -34,6 +39,8 @@ def _markdown(data: object, excerpt: Excerpt) -> object:
 def _table(data: object, excerpt: Excerpt) -> object:
     """A list of rows (dicts or lists), a dict of columns, one row as a dict, or a data frame."""
     rows = frame_rows(data)
+    if rows is None and isinstance(data, Mapping) and len(data) > _MOST_COLUMNS:
+        data, excerpt.is_cut = dict(itertools.islice(data.items(), _MOST_COLUMNS)), True
     if rows is None and isinstance(data, Mapping) and not any(map(_has_items, data.values())):
         rows = [data] if data else []
     if rows is None and isinstance(data, Mapping):
@@ -49,15 +56,27 @@ def _table(data: object, excerpt: Excerpt) -> object:
             raise InvalidArtifact(f"a table artifact's columns must be equally long, not {brief_repr(lengths, 200)}")
         rows = (dict(zip(data, row, strict=True)) for row in zip(*data.values(), strict=True))
     if rows is None:
-        if not isinstance(data, list | tuple):
+        # What can be looked at only once, such as a generator, is the program's to look at.
+        if not _has_items(data) or not isinstance(data, Collection):
             raise InvalidArtifact(_NO_TABLE)
         rows = data
     copies = []
     for row in excerpt.within(rows):
-        if not isinstance(row, Mapping | list | tuple) and not is_structured(row):
+        if not isinstance(row, Mapping) and not is_structured(row) and not _has_items(row):
             raise InvalidArtifact(_NO_TABLE)
-        copies.append(excerpt.copy(plain(row, LONGEST_TEXT)))
+        copies.append(excerpt.copy(plain(_with_names(row), LONGEST_TEXT)))
     return redact_value(copies)
+
+
+def _with_names(row: Any) -> object:
+    """Return the *row* of a database, which looks like a sequence, with the names of its columns."""
+    kind = type(row)
+    if isinstance(row, Mapping) or is_structured(row):
+        return row
+    if hasattr(kind, "_mapping"):  # of SQLAlchemy
+        return row._mapping  # noqa: SLF001 its documented name
+    names = list(row.keys()) if hasattr(kind, "keys") else []  # of sqlite3, asyncpg
+    return dict(zip(names, row, strict=True)) if names and len(set(names)) == len(names) else row
 
 
 def _has_items(value: object) -> bool:
@@ -77,6 +96,8 @@ def _link(data: object, excerpt: Excerpt) -> object:
 def _progress(data: object, _: Excerpt) -> object:
     is_number = not isinstance(data, str) and hasattr(type(data), "__float__")  # a Decimal, one of numpy's
     number = float(data) if is_number and not isinstance(data, int | float) else data  # type: ignore[arg-type]
+    if isinstance(number, float) and 100 < number < 100 + _ROUNDING:  # a sum of shares
+        number = 100.0
     if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 100:
         raise InvalidArtifact(f"a progress artifact needs a number from 0 to 100, not {brief_repr(data)}")
     return number

@@ -251,6 +251,10 @@ class Result(_Leaving):
         self._text: str | None = None
         self.time_ns = clock.time_ns()
 
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """Return what a copy has: the value as text."""
+        return None, {"key": self.key, "time_ns": self.time_ns, "_text": self.description, "_value": None}
+
     @property
     def description(self) -> str:
         """The value as text, redacted and bounded; made when somebody first reads it."""

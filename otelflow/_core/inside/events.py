@@ -213,7 +213,7 @@ class Flow_Run__Event(_Record):
         """
         return {
             "event_id": self.event_id,
-            "event_type": self.event_type.value,
+            "event_type": str(self.event_type),
             "timestamp": self.timestamp,
             "event_data": self.event_data.json(),
         }

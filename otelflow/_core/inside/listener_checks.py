@@ -78,5 +78,5 @@ def _refuse_misspelt_hooks(kind: type) -> None:
     hooks = {*HOOKS.values(), "on_event", "on_start", "on_end"}
     for name in dir(kind):
         if name.startswith("on_") and not name.startswith("on__") and name not in hooks:
-            for close in difflib.get_close_matches(name, hooks, n=1, cutoff=_MISSPELT):
+            for close in difflib.get_close_matches(name.lower(), hooks, n=1, cutoff=_MISSPELT):
                 raise InvalidListener(f"{kind.__name__} has no hook {name!r}; did you mean {close!r}?")

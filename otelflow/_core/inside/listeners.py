@@ -101,7 +101,7 @@ class Flow_Events:
             guarded(listener, listener, event)
 
     def raise_event(
-        self, flow_event: Flow_Run__Event | Flow_Run__Event_Type, event_data: Flow_Run__Event_Data | None = None
+        self, flow_event: Flow_Run__Event | Flow_Run__Event_Type | str, event_data: Flow_Run__Event_Data | None = None
     ) -> None:
         """Send *flow_event* to the listeners of this hub, or, if it is a type, an event of now with *event_data*.
 
@@ -113,8 +113,8 @@ class Flow_Events:
         'nightly'
         """
         if self.event_listeners:
-            if isinstance(flow_event, Flow_Run__Event_Type):
-                flow_event = Flow_Run__Event(flow_event, event_data)
+            if isinstance(flow_event, str):
+                flow_event = Flow_Run__Event(Flow_Run__Event_Type(flow_event), event_data)
             self.notify(flow_event)
 
     def on__flow__start(self, event_data: Flow_Run__Event_Data) -> None:
@@ -353,7 +353,7 @@ def guarded(listener: object, call: Callable[[A], B], about: A) -> B | None:
     observers.calling.listeners = (*calling, listener)
     try:
         value = call(about)
-    except Exception as error:  # noqa: BLE001 a listener is foreign code and must not break a run
+    except BaseException as error:  # noqa: BLE001 foreign code, which may raise anything, and must not break a run
         losses.listener_failed(name_of(listener), error)
         return None
     finally:

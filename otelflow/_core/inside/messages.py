@@ -19,7 +19,7 @@ from otelflow._core.runs.bounded import Bounds
 from otelflow._core.runs.observers import observed
 from otelflow._core.runs.run import Run
 from otelflow._core.text.redaction import recorded
-from otelflow._core.text.safe_str import bounded_name, without_ansi
+from otelflow._core.text.safe_str import bounded_name, comes_from_outside, without_ansi
 
 _PLAIN: Final = object()
 
@@ -67,6 +67,10 @@ class Line(tuple[int, int, str, Any, "str | None"]):  # to make a NamedTuple tak
         argument = property(operator.itemgetter(3))
         task_run_id = property(operator.itemgetter(4))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as text: the value that stands in it may be one that cannot, such as a connection."""
+        return _as_text, (self.time_ns, self.level, self.text, self.task_run_id)
+
     @property
     def text(self) -> str:
         """The message with its ANSI colours."""
@@ -107,6 +111,10 @@ class Line(tuple[int, int, str, Any, "str | None"]):  # to make a NamedTuple tak
 
 # What the class itself does, without a call in between: every run logs two lines at least.
 _new_line: Final[Callable[[tuple[int, int, str, Any, str | None]], Line]] = functools.partial(tuple.__new__, Line)
+
+
+def _as_text(time_ns: int, level: int, text: str, task_run_id: str | None) -> Line:
+    return _new_line((time_ns, level, text, _PLAIN, task_run_id))
 
 
 def _is_error(line: Line) -> bool:
@@ -185,8 +193,10 @@ def leave_out(run: Run, count: int) -> None:
 def shows_colors(stream: object) -> bool:
     """Tell whether *stream* is a terminal whose user did not set ``NO_COLOR``."""
     try:
-        return bool(stream.isatty()) and not os.environ.get("NO_COLOR")  # type: ignore[attr-defined] # see below
-    except (AttributeError, ValueError):  # there is no stream, or it is closed
+        return bool(stream.isatty()) and not os.environ.get("NO_COLOR")  # type: ignore[attr-defined]  # see below
+    except Exception as error:  # there is no stream, it is closed, or it is foreign code
+        if comes_from_outside(error):
+            raise
         return False
 
 
@@ -222,5 +232,6 @@ def _write(stream: Any, text: str) -> None:
         except UnicodeEncodeError:
             encoding = stream.encoding or "ascii"
             stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    except (OSError, ValueError, AttributeError):
-        return  # it is closed, or there is none; what was to be said is kept elsewhere
+    except Exception as error:  # it is closed, there is none, or it is foreign code; what is said is kept elsewhere
+        if comes_from_outside(error):
+            raise

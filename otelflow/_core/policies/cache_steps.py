@@ -10,6 +10,7 @@ from otelflow._core.process.process import State
 from otelflow._core.results.records import Record
 from otelflow._core.runs import spans
 from otelflow._core.runs.run import Run
+from otelflow._core.text.safe_str import comes_from_outside
 from otelflow.errors import RunTimeout
 
 if TYPE_CHECKING:
@@ -95,7 +96,9 @@ class TaskStep:
                     else progress.call_key(run)
                 )
                 self._is_replaying = progress is not None and progress.is_resumed
-        except Exception as error:  # noqa: BLE001 the user's own function of keys may raise anything
+        except Exception as error:  # the user's own function of keys may raise anything
+            if comes_from_outside(error):
+                raise
             keeping.keep_nothing(error)
         if run.is_recording:
             if self._cache_key is not None:
@@ -183,7 +186,9 @@ class TaskStep:
         if acquire is not None:
             try:
                 unlock_file = acquire(key)
-            except Exception as error:  # noqa: BLE001 a folder that cannot be written; the write says so, too
+            except Exception as error:  # a folder that cannot be written; the write says so, too
+                if comes_from_outside(error):
+                    raise
                 losses.logger.debug("No lock in %r: %s", self._storage, error)
             else:
                 if unlock_file is None:

@@ -17,6 +17,7 @@ from otelflow._core.results.plain_values import canonical
 from otelflow._core.results.records import Record, unpacked
 from otelflow._core.results.storage import FolderStorage, ResultStorage
 from otelflow._core.runs.run import Run
+from otelflow._core.text.safe_str import comes_from_outside
 from otelflow.errors import ResultNotStorable, ResultUnreadable, RunNotResumable
 
 if TYPE_CHECKING:
@@ -173,7 +174,9 @@ class FlowStep:
             self._begin(self._around)
         except RunNotResumable:
             raise
-        except Exception as error:  # noqa: BLE001 inputs that make no key, or a disk
+        except Exception as error:  # inputs that make no key, or a disk
+            if comes_from_outside(error):
+                raise
             self._keeping.keep_nothing(error)
         return True
 

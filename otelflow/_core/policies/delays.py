@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Final
 
+from otelflow._core.policies.policy import description_of, takes_one
 from otelflow._core.process import clock
 from otelflow._core.text import classes
-from otelflow._core.text.safe_str import brief_repr
+from otelflow._core.text.safe_str import brief_repr, comes_from_outside
 from otelflow.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class Delays:
         self._function = delay if callable(delay) else None
         self._takes_state = any(classes.module_of(base).startswith("tenacity.") for base in classes.bases(type(delay)))
         self._fixed: list[float] = []
+        if self._function is not None and not (self._takes_state or takes_one(self._function)):
+            raise ConfigurationError(f"{owner}: retry_delay must be {_FITTING}, not {description_of(delay)}")
         try:
             if self._function is None:
                 is_list = isinstance(delay, Sequence) and not isinstance(delay, str | bytes)
@@ -136,7 +139,9 @@ def asked_delay(error: BaseException) -> float:
             break
         try:
             seconds = _asked_by(cause)
-        except Exception:  # noqa: BLE001 attributes of a foreign exception, which may be anything
+        except BaseException as trouble:  # attributes of a foreign exception, which may be anything
+            if comes_from_outside(trouble):
+                raise
             seconds = None
         if seconds is not None:
             return min(max(seconds, 0.0), _LONGEST_ASKED)

@@ -8,7 +8,7 @@ from otelflow._core.policies.policy import description_of, takes_one
 from otelflow._core.process import losses
 from otelflow._core.process.forks import fork
 from otelflow._core.runs.run import Run
-from otelflow._core.text.safe_str import bounded_name, comes_from_outside
+from otelflow._core.text.safe_str import bounded_name
 from otelflow.errors import ConfigurationError
 
 R = TypeVar("R", bound=type[Run])
@@ -65,11 +65,7 @@ class Hooks:
         for hook in () if run.clock < fork.clock else self._hooks[keyword]:  # the parent of a fork calls its own
             try:
                 hook(run.flow if run.kind == "flow" else run.task)
-            except BaseException as error:
-                if not isinstance(error, Exception):
-                    if comes_from_outside(error):
-                        raise
-                    error = RuntimeError(f"{type(error).__name__} in a hook")
+            except BaseException as error:  # noqa: BLE001 foreign code, which may raise anything
                 losses.listener_failed(bounded_name(getattr(hook, "__qualname__", type(hook).__name__)), error)
 
 

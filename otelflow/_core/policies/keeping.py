@@ -13,6 +13,7 @@ from otelflow._core.results.serializers import ResultSerializer
 from otelflow._core.results.storage import FolderStorage, MemoryStorage, ResultStorage, default_storage
 from otelflow._core.runs import spans
 from otelflow._core.runs.run import Run
+from otelflow._core.text.safe_str import comes_from_outside
 from otelflow.errors import ResultNotStorable, ResultUnreadable
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ class Keeping:
             return None if content is None else unpacked(content, key, self.serializer)
         except ResultUnreadable as error:
             self._warn("unreadable", f"What is kept in {storage!r} as {key} cannot be used, and is made anew: {error}")
-        except Exception as error:  # noqa: BLE001 a storage of the user's, or a disk, may raise anything
+        except Exception as error:  # a storage of the user's, or a disk, may raise anything
+            if comes_from_outside(error):
+                raise
             self._warn("read", f"Nothing can be read from {storage!r}: {type(error).__name__}: {error}")
         return None
 
@@ -96,7 +99,9 @@ class Keeping:
         except ResultNotStorable as error:
             cure = "" if "pickle" in self.serializer.name else "; return plain data, or give result_serializer='pickle'"
             self._warn("not storable", f"Nothing is kept of {subject}, since {error}{cure}")
-        except Exception as error:  # noqa: BLE001 as above
+        except Exception as error:  # as above
+            if comes_from_outside(error):
+                raise
             self._warn("write", f"Nothing can be kept in {storage!r}: {type(error).__name__}: {error}")
         else:
             self.is_useless = False
@@ -110,10 +115,11 @@ class Keeping:
             return
         try:
             unlock()
-        except OSError:  # the folder is gone
-            return
-        except Exception as error:  # noqa: BLE001 a storage of the user's may raise anything
-            self._warn("unlock", f"A lock could not be given back: {type(error).__name__}: {error}")
+        except Exception as error:  # a storage of the user's may raise anything
+            if comes_from_outside(error):
+                raise
+            if not isinstance(error, OSError):  # else the folder is gone
+                self._warn("unlock", f"A lock could not be given back: {type(error).__name__}: {error}")
 
     def keep_nothing(self, error: Exception) -> None:
         """Log once that, because of *error*, the call runs as if nothing were kept."""

@@ -10,6 +10,7 @@ from typing import Final
 from otelflow._core.process import forks, losses
 from otelflow._core.process.files import Folder
 from otelflow._core.process.process import State
+from otelflow._core.text.safe_str import comes_from_outside
 
 _PLAIN: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}", re.ASCII)
 _NO_FILES: Final = "Limits hold in this process only: their files cannot be used (%s)"
@@ -67,5 +68,7 @@ def open_file(name: str) -> int | None:
 
 
 def warn_of_memory(error: Exception) -> None:
-    """Say once that limits hold in this process only, for *error*."""
+    """Say once that limits hold in this process only, for *error*; raise it if it was meant for the program."""
+    if comes_from_outside(error):  # a time limit is an OSError, too
+        raise error
     losses.warn_once("limits", _NO_FILES, error)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from otelflow._core.process import losses
 from otelflow._core.runs.drivers import can_be_awaited, waits_for_await
+from otelflow._core.text.functions import plain_function
 from otelflow._core.text.safe_str import bounded_name, brief_repr
 
 Body = Callable[..., Any]
@@ -38,8 +39,13 @@ def description_of(value: object) -> str:
 
 
 def takes_one(function: object) -> bool:
-    """Tell whether *function* is a plain function that can be called with one value."""
-    if not callable(function) or isinstance(function, type) or inspect.iscoroutinefunction(function):
+    """Tell whether *function* is a plain function that can be called with one value, and does something then."""
+    if not callable(function) or isinstance(function, type):
+        return False
+    plain: Any = plain_function(function)
+    if not inspect.isroutine(plain):
+        plain = getattr(type(plain), "__call__", None)  # noqa: B004 an object whose class has one
+    if inspect.iscoroutinefunction(plain) or inspect.isasyncgenfunction(plain) or inspect.isgeneratorfunction(plain):
         return False
     try:
         inspect.signature(function).bind(None)

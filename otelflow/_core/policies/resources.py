@@ -16,6 +16,7 @@ from otelflow._core.process.process import State
 from otelflow._core.runs import open_runs, spans
 from otelflow._core.runs.current import current_run
 from otelflow._core.runs.run import Run
+from otelflow._core.text.safe_str import comes_from_outside
 
 _SAMPLE_SECONDS: Final = 0.01
 _STATUS: Final = Path("/proc/self/status")
@@ -59,7 +60,9 @@ def _memory(field: str) -> int:
         for line in _STATUS.read_text().splitlines():
             if line.startswith(field):
                 return int(line.split()[1]) * _KILOBYTE
-    except (OSError, ValueError, IndexError):
+    except (OSError, ValueError, IndexError) as error:
+        if comes_from_outside(error):  # a time limit is an OSError, too
+            raise
         return 0
     return 0
 
@@ -115,7 +118,9 @@ class _Measure:
         """Let the system note the peak from now on; tell whether it does."""
         try:
             _RESET.write_text("5")
-        except OSError:  # another system, or no right to
+        except OSError as error:  # another system, or no right to
+            if comes_from_outside(error):
+                raise
             return False
         return True
 

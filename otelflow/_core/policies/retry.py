@@ -102,7 +102,7 @@ class _Call:
             except BaseException as trouble:  # a property of a foreign class, or a group nested too deep
                 if comes_from_outside(trouble):
                     raise
-            if attempt.is_followed and ending.is_failure and isinstance(error, Exception):
+            if attempt.is_followed and ending.is_failure and issubclass(type(error), Exception):
                 delay = self.delay_after(error)
         finally:  # also after Ctrl-C in the user's functions
             attempt.is_followed = delay is not None
@@ -112,10 +112,10 @@ class _Call:
             self.log(attempt.span_name.removeprefix(semconv.ATTEMPT_SPAN), ending, delay)
         return delay
 
-    def delay_after(self, error: Exception) -> float | None:
+    def delay_after(self, error: BaseException) -> float | None:
         """Return how long to wait after *error*, or None if the user does not want to try again."""
         plan = self._plan
-        if isinstance(error, UnfillableParameter):  # it would be no other the next time
+        if issubclass(type(error), UnfillableParameter):  # it would be no other the next time
             return None
         try:
             if plan.condition is not None and not plan.condition(error):
@@ -141,8 +141,9 @@ class _Call:
                 ending.reason,
                 f"in {in_words(delay)}" if delay else "at once",
             )
-        except Exception:  # noqa: BLE001 a handler is foreign code, and there is nowhere left to log that it raised
-            return
+        except Exception as trouble:  # a handler is foreign code, and there is nowhere left to log that it raised
+            if comes_from_outside(trouble):
+                raise
 
     def waited(self) -> None:
         """Count the delay, which is over."""

@@ -12,6 +12,8 @@ SWITCH: Final = {
     **dict.fromkeys(("true", "1", "on", "yes"), True),
     **dict.fromkeys(("false", "0", "off", "no"), False),
 }
+# No number that means anything here has more, and Python reads only so many.
+_MOST_DIGITS: Final = 400
 #: Variables that are no settings: those of the local store's exporter, of otelflow's own tests, and what one process
 #: tells another
 OTHER_VARIABLES: Final = frozenset(
@@ -33,7 +35,7 @@ def positive_integer(variable: str, default: int) -> int:
     text = os.environ.get(variable, "").strip()
     if not text:
         return default
-    if not (text.isascii() and text.isdigit()) or int(text) == 0:
+    if not (text.isascii() and text.isdigit()) or len(text) > _MOST_DIGITS or int(text) == 0:
         from otelflow._core.text.hints import quotes_in  # noqa: PLC0415 only for mistakes
 
         raise ConfigurationError(f"{variable} must be a whole number above 0, not {text!r}{quotes_in(text)}")

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+from otelflow._core.text.safe_str import comes_from_outside
+
 if sys.platform != "win32":
     import fcntl
 
@@ -246,7 +248,9 @@ class OpenFile:
             return None
         try:
             status = os.fstat(self.descriptor)
-        except OSError:
+        except OSError as error:
+            if comes_from_outside(error):  # a time limit is one, too
+                raise
             return None
         return status if (status.st_dev, status.st_ino) == self._identity else None
 
@@ -279,7 +283,9 @@ def hold(descriptor: int) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:
+    except OSError as error:
+        if comes_from_outside(error):
+            raise
         return True  # a file system without locks: readers look at the process id instead
     return True
 
@@ -292,7 +298,9 @@ def lock(descriptor: int) -> bool | None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:
+    except OSError as error:
+        if comes_from_outside(error):
+            raise
         return None
     return True
 
@@ -300,8 +308,11 @@ def lock(descriptor: int) -> bool | None:
 def unlock(descriptor: int) -> None:
     """Give the lock back, also where a child that was forked meanwhile has the open file, too: closing it would not."""
     if sys.platform != "win32":
-        with contextlib.suppress(OSError):
+        try:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
+        except OSError as error:
+            if comes_from_outside(error):
+                raise
 
 
 def is_held(descriptor: int) -> bool | None:

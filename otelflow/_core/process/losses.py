@@ -7,6 +7,7 @@ from typing import Final
 from otelflow._core.process import forks
 from otelflow._core.process.process import State
 from otelflow._core.text.own_logger import log, own_logger
+from otelflow._core.text.safe_str import comes_from_outside
 
 logger: Final = own_logger("otelflow")
 
@@ -44,6 +45,12 @@ dropped: Final = _losses.dropped
 listener_errors: Final = _losses.listener_errors
 
 
+def _let_through(error: BaseException | None) -> None:
+    """Raise *error* if it only came by: the time limit of a job may end in telemetry, as anywhere in the program."""
+    if error is not None and comes_from_outside(error):
+        raise error
+
+
 def lost(signal: str, reason: str, count: int = 1) -> None:
     """Count *count* pieces of *signal* (traces, messages, …) that *reason* kept from arriving."""
     with _lock:
@@ -59,13 +66,18 @@ def record(
     key: str | None = None,
     error: BaseException | None = None,
 ) -> None:
-    """Count a loss as ``lost()`` does, and log *message* once for each *key* (without one: each message)."""
+    """Count a loss as ``lost()`` does, and log *message* once for each *key* (without one: each message).
+
+    Raises *error* if it was meant for the program, as ``warn_once()`` and ``listener_failed()`` do.
+    """
+    _let_through(error)
     lost(signal, reason, count)
     warn_once(f"{signal} {reason} {key or message}", message, *args, error=error)
 
 
-def listener_failed(name: str, error: Exception) -> None:
+def listener_failed(name: str, error: BaseException) -> None:
     """Count an exception of a listener; the first of each kind is logged with its traceback."""
+    _let_through(error)
     with _lock:
         listener_errors[name] += 1
     warn_once(f"listener {name} {type(error).__name__}", "Listener %s raised; the run goes on", name, error=error)
@@ -79,6 +91,7 @@ def listener_failed_elsewhere(name: str, count: int) -> None:
 
 def warn_once(key: str, message: str, *args: object, error: BaseException | None = None) -> None:
     """Log one warning per *key* and process; a program that fails in a loop is not drowned in it."""
+    _let_through(error)
     with _lock:
         if key in _losses.warned or len(_losses.warned) >= _MOST_WARNINGS:
             return

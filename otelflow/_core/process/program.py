@@ -63,4 +63,7 @@ def modules_called(name: str) -> Iterator[ModuleType]:
 
 @functools.cache
 def _real_path(file: str) -> str:
-    return os.path.realpath(file)
+    try:
+        return os.path.realpath(file)
+    except (OSError, ValueError):  # the working folder was removed; what a host has put there need be no path
+        return file

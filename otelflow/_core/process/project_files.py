@@ -50,16 +50,19 @@ def project_files() -> list[ProjectFile]:
     """Return the files that are read; a later one wins."""
     from pathlib import Path  # noqa: PLC0415 some milliseconds, which an import need not take
 
-    program = _program.path or getattr(sys.modules.get("__main__"), "__file__", None) or ""
+    program = _program.path or getattr(sys.modules.get("__main__"), "__file__", None)
     folders = []
     with contextlib.suppress(OSError):  # the working folder was removed
         folders.append(Path.cwd())
-    own = _nearest(Path(program).resolve().parent) if program else None
+    own = None
+    if isinstance(program, str) and program:
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # what a host has put there need be no path
+            own = _nearest(Path(program).resolve().parent)
     files = [path for path in map(_nearest, folders) if path is not None and path != own]
     distrust = "it is not in the folders of the program that runs"
     return [
         *(ProjectFile(path, distrust) for path in files),
-        *([ProjectFile(own, _distrust(own, program))] if own is not None else ()),
+        *([ProjectFile(own, _distrust(own, program))] if own is not None and isinstance(program, str) else ()),
     ]
 
 

@@ -1,6 +1,5 @@
 """Which tracer provider makes the spans of this process: the global one, or the one that was given."""
 
-import contextlib
 import importlib
 import threading
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from otelflow import semconv
 from otelflow._core.process import losses, shutdown
 from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
+from otelflow._core.text.safe_str import comes_from_outside
 from otelflow._version import __version__
 
 if TYPE_CHECKING:
@@ -106,8 +106,11 @@ def prepare() -> None:
     """
     if threading.get_ident() in _chosen.asking:
         return
-    with contextlib.suppress(Exception):  # providers are foreign code; the first run says so
+    try:
         _maker_of(_chosen.override or trace.get_tracer_provider())
+    except Exception as error:  # providers are foreign code; the first run says so
+        if comes_from_outside(error):
+            raise
 
 
 def span_maker() -> "SpanMaker | None":
@@ -168,7 +171,9 @@ def _ask(provider: TracerProvider) -> "SpanMaker | None":
             if type(tracer).__module__ == _SDK and settings().span == "otelflow":
                 try:
                     _chosen.span_maker = importlib.import_module(_FOR_SDK).span_maker(tracer)
-                except Exception as error:  # noqa: BLE001 an SDK that nobody knows yet may miss any name
+                except Exception as error:  # an SDK that nobody knows yet may miss any name
+                    if comes_from_outside(error):
+                        raise
                     losses.logger.debug("The OpenTelemetry SDK makes the spans itself: %s", error)
         _chosen.provider = provider
     return _chosen.span_maker

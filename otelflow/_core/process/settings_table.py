@@ -65,7 +65,10 @@ class Setting:
         if isinstance(self.default, bool):
             return SWITCH.get(text.lower(), text)
         if isinstance(self.default, int):
-            return int(text) if text.isascii() and text.removeprefix("-").isdigit() else text
+            try:
+                return int(text) if text.isascii() and text.removeprefix("-").isdigit() else text
+            except ValueError:  # more digits than Python reads
+                return text
         if isinstance(self.default, tuple):
             return self.split(text) if self.split else [word.strip() for word in text.split(",") if word.strip()]
         return text

@@ -21,7 +21,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from otelflow._core.process.program import module_name, modules_called
-from otelflow._core.text.safe_str import brief_repr
+from otelflow._core.text.safe_str import brief_repr, comes_from_outside
 from otelflow.errors import ResultNotStorable, ResultUnreadable
 
 _TAG: Final = "$type"
@@ -53,7 +53,9 @@ def loads(text: str | bytes) -> Any:
         raise
     except RecursionError:
         raise ResultUnreadable("it is nested too deep") from None
-    except Exception as error:  # noqa: BLE001 in a file may stand anything, and each type refuses it in its own way
+    except Exception as error:  # in a file may stand anything, and each type refuses it in its own way
+        if comes_from_outside(error):
+            raise
         raise ResultUnreadable(f"it is not what otelflow writes: {brief_repr(str(error), 200)}") from None
 
 

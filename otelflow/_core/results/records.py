@@ -6,7 +6,7 @@ import re
 from typing import Any, Final, NamedTuple
 
 from otelflow._core.results.serializers import LARGEST, ResultSerializer
-from otelflow._core.text.safe_str import brief_repr
+from otelflow._core.text.safe_str import brief_repr, comes_from_outside
 from otelflow.errors import ResultNotStorable, ResultUnreadable
 
 #: What everything begins with that is kept
@@ -53,7 +53,9 @@ def packed(record: Record, serializer: ResultSerializer) -> bytes:
         rest = json.dumps(header).encode("utf-8") + b"\n" + content
     except ResultNotStorable:
         raise
-    except Exception as error:  # noqa: BLE001 a serializer of the user's may raise anything
+    except Exception as error:  # a serializer of the user's may raise anything
+        if comes_from_outside(error):
+            raise
         reason = f"cannot be kept by the serializer {serializer.name!r}: {type(error).__name__}: {error}"
         raise ResultNotStorable("", reason) from None
     if len(content) > LARGEST:
@@ -73,7 +75,9 @@ def unpacked(content: bytes, key: str, serializer: ResultSerializer) -> Record:
         value = serializer.loads(rest)
     except ResultUnreadable:
         raise
-    except Exception as error:  # noqa: BLE001 a pickle, or a serializer of the user's, may raise anything
+    except Exception as error:  # a pickle, or a serializer of the user's, may raise anything
+        if comes_from_outside(error):
+            raise
         reason = f"the serializer {serializer.name!r} raised {type(error).__name__}: {brief_repr(str(error), 200)}"
         raise ResultUnreadable(reason) from None
     return Record(**{name: header[name] for name in Record._fields if name != "value"}, value=value)

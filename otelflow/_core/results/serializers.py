@@ -4,7 +4,7 @@ import zlib
 from typing import Any, Final, Protocol, runtime_checkable
 
 from otelflow._core.results import plain_values
-from otelflow._core.text.safe_str import brief_repr
+from otelflow._core.text.safe_str import brief_repr, comes_from_outside
 from otelflow.errors import ConfigurationError, ResultNotStorable, ResultUnreadable
 
 #: Whatever the storage: the largest value that is kept, in bytes
@@ -60,7 +60,9 @@ class _Pickle:
 
         try:
             return pickle.dumps(value)
-        except Exception as error:  # noqa: BLE001 every class raises what it likes
+        except Exception as error:  # every class raises what it likes
+            if comes_from_outside(error):
+                raise
             raise ResultNotStorable("", f"cannot be pickled: {brief_repr(str(error), 200)}") from None
 
     def loads(self, content: bytes) -> Any:

@@ -105,7 +105,7 @@ def end_when_awaited(run: Run, value: Any) -> Any:
     suspend(run)
     if issubclass(type(value), CoroutineType | GeneratorType):  # nobody can subclass these
         return _awaited(run, value, _CloseWhenDropped(run))
-    if is_future(value):
+    if is_future(value) and not run.keeps_errors:  # its own error would come out of it
         value.add_done_callback(functools.partial(_close_with_future, run, _CloseWhenDropped(run)))
         return value
     return _Awaited(run, value)

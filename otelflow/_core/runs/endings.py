@@ -23,18 +23,21 @@ _MEMBERS: Final = BaseExceptionGroup.__dict__["exceptions"]
 # imported their packages, which take long. A subclass counts as its base.
 _CANCELLATIONS: Final = {
     "asyncio": {"CancelledError"},
-    "concurrent": {"CancelledError"},  # of a future, and of what builds on it, such as Dask
-    "curio": {"CancelledError", "TaskCancelled"},
     "bdb": {"BdbQuit"},  # of a debugger
     "celery": {"TaskRevokedError"},
+    "concurrent": {"CancelledError"},  # of a future, and of what builds on it, such as Dask
+    "curio": {"CancelledError", "TaskCancelled"},
     "dramatiq": {"Shutdown"},
     "google": {"Cancelled"},
     "greenlet": {"GreenletExit"},  # gevent and eventlet stop with it
     "grpc": {"FutureCancelledError"},
     "huey": {"CancelExecution"},
+    "marimo": {"MarimoStopError"},
     "otelflow": {"ClientGone"},
+    "prefect": {"CancelledRun", "TerminationSignal"},
     "ray": {"TaskCancelledError"},
     "starlette": {"ClientDisconnect", "WebSocketDisconnect"},
+    "streamlit": {"RerunException", "StopException"},  # st.stop(), and a new run of the page
     "temporalio": {"CancelledError"},
     "trio": {"Cancelled"},  # anyio raises this one or that of asyncio
     "twisted": {"CancelledError"},
@@ -43,7 +46,7 @@ _CANCELLATIONS: Final = {
 # anyio, sockets, concurrent.futures, aiohttp.
 _TIMEOUTS: Final = {
     "aiokafka": {"KafkaTimeoutError"},
-    "airflow": {"AirflowTaskTimeout"},
+    "airflow": {"AirflowSensorTimeout", "AirflowTaskTimeout"},
     "anthropic": {"APITimeoutError"},
     "azure": {"ServiceRequestTimeoutError", "ServiceResponseTimeoutError"},
     "billiard": {"SoftTimeLimitExceeded", "TimeLimitExceeded", "TimeoutError"},
@@ -51,9 +54,11 @@ _TIMEOUTS: Final = {
     "cassandra": {"OperationTimedOut", "ReadTimeout", "WriteTimeout"},
     "celery": {"TimeoutError"},  # its time limits are those of billiard
     "curio": {"TaskTimeout"},
+    "diskcache": {"Timeout"},
     "dns": {"Timeout"},
-    "dramatiq": {"TimeLimitExceeded"},
+    "dramatiq": {"ResultTimeout", "TimeLimitExceeded"},
     "elastic_transport": {"ConnectionTimeout"},
+    "elasticsearch": {"ConnectionTimeout"},
     "eventlet": {"Timeout"},
     "func_timeout": {"FunctionTimedOut"},
     "gevent": {"Timeout"},
@@ -61,17 +66,27 @@ _TIMEOUTS: Final = {
     "grpc": {"FutureTimeoutError"},
     "httpcore": {"TimeoutException"},
     "httpx": {"TimeoutException"},
+    "invoke": {"CommandTimedOut"},
+    "ipyparallel": {"TimeoutError"},
     "kafka": {"KafkaTimeoutError"},
+    "kazoo": {"KazooTimeoutError", "LockTimeout"},
     "multiprocessing": {"TimeoutError"},
+    "netmiko": {"NetmikoTimeoutException"},
     "openai": {"APITimeoutError"},
     "opensearchpy": {"ConnectionTimeout"},
     "pexpect": {"TIMEOUT"},
     "playwright": {"TimeoutError"},
+    "plumbum": {"ProcessTimedOut"},
+    "psutil": {"TimeoutExpired"},
     "psycopg_pool": {"PoolTimeout"},
     "pymongo": {"ExecutionTimeout", "NetworkTimeout"},
+    "pyppeteer": {"TimeoutError"},
     "redis": {"TimeoutError"},
     "requests": {"Timeout"},
+    "rq": {"JobTimeoutException"},
     "selenium": {"TimeoutException"},
+    "serial": {"SerialTimeoutException"},
+    "sh": {"TimeoutException"},
     "sqlalchemy": {"TimeoutError"},
     "stopit": {"TimeoutException"},
     "subprocess": {"TimeoutExpired"},
@@ -81,6 +96,7 @@ _TIMEOUTS: Final = {
     "trio": {"TooSlowError"},
     "twisted": {"TimeoutError"},
     "urllib3": {"TimeoutError"},
+    "websocket": {"WebSocketTimeoutException"},
 }
 # These stand for another exception, which they have as their ``reason``.
 _WRAPPERS: Final = {"urllib": {"URLError"}, "urllib3": {"MaxRetryError"}}

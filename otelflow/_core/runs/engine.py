@@ -179,13 +179,14 @@ def _log_failure(run: Run, ending: Ending) -> None:
             keyword,
             exc_info=error,
         )
-    except Exception:  # noqa: BLE001 a handler is foreign code, and there is nowhere left to log that it raised
-        return
+    except Exception as trouble:  # a handler is foreign code, and there is nowhere left to log that it raised
+        if comes_from_outside(trouble):
+            raise
 
 
 def keeps_inside(run: Run, ending: Ending) -> bool:
     """Tell whether the exception of *ending* stays inside; not when the body could not even be called."""
-    return run.keeps_errors and ending.result != semconv.ERROR and isinstance(ending.error, Exception)
+    return run.keeps_errors and ending.result != semconv.ERROR and issubclass(type(ending.error), Exception)
 
 
 def close_early(run: Run, value: object = None) -> None:
@@ -235,6 +236,8 @@ def _report_end(run: Run, ending: Ending) -> None:
 
 
 def _report_failure(run: Run, moment: str, error: Exception) -> None:
+    if comes_from_outside(error):
+        raise error
     if moment == "start" or (run.is_recording and run.span.is_recording()):  # a span that has ended is not lost
         losses.lost("traces", f"{moment}_failed")
     if not shutdown.is_too_late(error):

@@ -11,12 +11,13 @@ from otelflow._core.process import clock, losses
 from otelflow._core.runs.run import Entry, Run
 from otelflow._version import __version__
 
-_NAMED: Final = frozenset(logging.getLevelNamesMapping().values())
+# Not those of ``logging``, which a program may have renamed, as for colours.
+_NAMES: Final = {0: "NOTSET", 10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
 
 
 def severity(level: int) -> str:
-    """Return the name of a logging level, or of the standard one below it."""
-    return logging.getLevelName(level if level in _NAMED else max(10, min(50, level // 10 * 10)))
+    """Return the name of a standard logging level, or of the one below it."""
+    return _NAMES[level if level in _NAMES else max(10, min(50, level // 10 * 10))]
 
 
 def emit_entry(run: Run, entry: Entry) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from otelflow._core.process import forks, losses
 from otelflow._core.process.process import State
 from otelflow._core.runs.run import Entry, Run
+from otelflow._core.text.safe_str import comes_from_outside
 
 
 class LostRun(NamedTuple):
@@ -120,7 +121,10 @@ def tell(methods: tuple[Callable[..., None], ...], *about: Any) -> None:
     for method in methods:
         try:
             method(*about)
-        except Exception as error:  # noqa: BLE001 an observer must not break the run
+        except Exception as error:  # an observer must not break the run
+            if comes_from_outside(error):  # it only fell into this one
+                tell(methods[methods.index(method) + 1 :], *about)
+                raise
             losses.listener_failed(type(getattr(method, "__self__", method)).__name__, error)
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, SpanContext, Status, StatusCode
@@ -127,7 +127,7 @@ def origin(run: Run, error: BaseException) -> str | None:
     """Return the name of the span inside *run* that raised *error*, or something that *error* came of."""
     if run.recorded is None:
         return None
-    rest: list[BaseException | None] = [error]
+    rest: list[Any] = [error]
     for _ in range(_MOST_ERRORS):
         if not rest:
             break
@@ -137,7 +137,7 @@ def origin(run: Run, error: BaseException) -> str | None:
         if id(item) in run.recorded:
             return run.recorded[id(item)][1]
         rest += [item.__context__, item.__cause__]
-        if isinstance(item, BaseExceptionGroup):
+        if issubclass(type(item), BaseExceptionGroup):  # isinstance() would ask the exception itself, too
             rest += reversed(item.exceptions[:_MOST_ERRORS])
     return None
 
@@ -147,7 +147,7 @@ def _may_fail(run: Run, error: BaseException) -> bool:
 
     Whoever looks at a list of traces could not tell that one from a trace that failed.
     """
-    if run.ending.result == semconv.ERROR or not isinstance(error, Exception):
+    if run.ending.result == semconv.ERROR or not issubclass(type(error), Exception):
         return False
     inner: Run | None = run
     while inner is not None:

@@ -4,7 +4,7 @@ import logging
 import traceback
 from typing import Final
 
-from otelflow._core.text.safe_str import safe_str
+from otelflow._core.text.safe_str import comes_from_outside, safe_str
 
 _LONGEST: Final = 10_000
 _LONGEST_TRACEBACK: Final = 100_000
@@ -50,5 +50,6 @@ def log(logger: logging.Logger, level: int, message: str, *args: object, error: 
     """
     try:
         logger.log(level, message, *args, exc_info=error, stacklevel=2)
-    except Exception:  # noqa: BLE001 a handler is foreign code, and there is nowhere left to log that it raised
-        return
+    except Exception as trouble:  # a handler is foreign code, and there is nowhere left to log that it raised
+        if comes_from_outside(trouble):
+            raise

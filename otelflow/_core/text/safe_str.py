@@ -138,23 +138,31 @@ def digits(number: int) -> str:
     return ("-" if number < 0 else "") + "".join(reversed(pieces)).lstrip("0")
 
 
-def comes_from_outside(error: BaseException) -> bool:
-    """Tell whether *error*, which foreign code raised while a value was shown, was meant for the program.
+# The base classes of what gevent, eventlet, dramatiq and func_timeout throw into a greenlet or a thread
+_THROWN_IN: Final = frozenset({"GreenletExit", "Timeout", "Interrupt", "FunctionTimedOut"})
+# The same of RQ and of billiard, which Celery uses: where there are no signals, a timer throws them into a thread
+_TIME_LIMITS: Final = frozenset({"BaseTimeoutException", "SoftTimeLimitExceeded"})
 
-    An exception of the value's own code stays here. One that was thrown into this thread must reach the program:
-    Ctrl-C, a greenlet that is ended or has run out of time, what a signal handler raised.
+
+def comes_from_outside(error: BaseException) -> bool:
+    """Tell whether *error*, which left telemetry or foreign code that it calls, was meant for the program.
+
+    An exception of that code stays here. One that was thrown into this thread must reach the program: Ctrl-C, a
+    greenlet or thread that is ended or has run out of time, what a signal handler raised (the time limit of a job).
     """
-    if isinstance(error, Exception):
+    kind = type(error)
+    if issubclass(kind, RecursionError):  # a full stack has no room for a closer look
         return False
-    if isinstance(error, KeyboardInterrupt):
-        return True
-    if any(classes.name_of(base) in ("GreenletExit", "Timeout") for base in classes.bases(type(error))):
+    thrown_in = _TIME_LIMITS if issubclass(kind, Exception) else _THROWN_IN
+    if issubclass(kind, KeyboardInterrupt) or any(classes.name_of(base) in thrown_in for base in classes.bases(kind)):
         return True
     # signal.getsignal() takes the repr() of each handler, and asyncio.run() has one that shows the result of its task.
     import _signal  # type: ignore[import-not-found]  # noqa: PLC0415 only for what is rare
 
     handlers = [_signal.getsignal(number) for number in _signal.valid_signals()]
+    handlers = [handler for handler in handlers if callable(handler)]  # most are no function, but a number
     functions = [getattr(handler, "func", handler) for handler in handlers]  # of a partial
+    functions += [getattr(type(function), "__call__", None) for function in functions]  # noqa: B004 of an object
     codes = {getattr(getattr(function, "__func__", function), "__code__", None) for function in functions} - {None}
     frames = error.__traceback__
     while frames is not None:

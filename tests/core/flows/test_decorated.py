@@ -32,6 +32,39 @@ def test_a_function_is_decorated_once(make, cure):
     assert "'number'" in str(raised.value)
 
 
+class Nightly(Flow):
+    @flow
+    def main(self):
+        return 1
+
+
+class Monthly(Flow):
+    def main(self):
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "cure"),
+    [
+        (lambda: Flow().setup(flow(number)), errors.DecoratedTwice, "number(…).execute() runs it"),
+        (lambda: Flow().setup(functools.partial(flow(number))), errors.DecoratedTwice, "number(…).execute() runs it"),
+        (lambda: Flow().set_flow_target(flow(number)), errors.DecoratedTwice, "number(…).execute() runs it"),
+        (lambda: Flow().setup(Monthly), errors.NotCallable, "Monthly().execute() runs it"),
+        (lambda: Nightly().execute(), errors.DecoratedTwice, "leave @flow out"),
+        (lambda: Task(flow(number)).execute__sync(), errors.DecoratedTwice, "number(…).execute().flow_return_value"),
+    ],
+)
+def test_what_would_only_set_a_flow_up_is_no_target(make, error, cure):
+    with pytest.raises(error) as raised:
+        make()
+
+    assert cure in str(raised.value)
+
+
+def test_a_flow_that_runs_when_it_is_called_is_a_target(spans):
+    assert Flow().setup(flow(execute_on_call=True)(number)).execute().flow_return_value == 1
+
+
 def test_a_decorator_between_two_tasks_or_a_flow_of_a_task_is_no_mistake(spans):
     inner = task(number)
 
@@ -126,3 +159,9 @@ def test_a_template_that_names_no_parameter_is_refused_at_decoration(template, s
         task(task_run_name=template)(page)
     with pytest.raises(errors.ConfigurationError, match=sentence):
         flow(flow_run_name=template)(page)
+
+
+@pytest.mark.parametrize("option", [{"capture_parameters": ["first"]}, {"task_run_name": "{first}"}])
+def test_of_a_function_that_names_no_parameters_none_can_be_named(option):
+    with pytest.raises(errors.ConfigurationError, match="'max' has no parameter 'first'"):
+        task(**option)(max)

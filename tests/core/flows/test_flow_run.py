@@ -1,7 +1,9 @@
 """The run of a flow, and the block of a ``with flow:``."""
 
 import builtins
+import signal
 import threading
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import pytest
 
@@ -95,6 +97,57 @@ def test_threads_that_share_a_flow_each_leave_their_own_block():
 
     assert runs.pop("second inside").flow is shared
     assert runs == {"first after": None, "second after": None}
+
+
+def test_a_block_that_is_interrupted_while_it_waits_for_what_was_submitted_is_left(spans):
+    around = Flow(flow_name="around")
+    is_submitted, let_go = threading.Event(), threading.Event()
+
+    @task
+    def wait():
+        is_submitted.wait(20)
+        while around.flow_state.block is not None:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            let_go.wait(0.05)
+        return let_go.wait(20)
+
+    def interrupt(*_):
+        if around.flow_state.block is not None:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt), around:  # noqa: PT012 it is interrupted at the end of the block
+            future = wait.submit()
+            is_submitted.set()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    assert current_run() is None
+    with pytest.raises(CancelledError):
+        future.result()
+    leaf()
+    let_go.set()
+    assert "otelflow.flow.name" not in spans.one("task leaf").attributes
+
+
+def test_of_a_block_that_fails_what_has_not_begun_is_cancelled(spans):
+    holds, begun = threading.Event(), threading.Event()
+
+    @task
+    def hold():
+        begun.set()
+        return holds.wait(20)
+
+    around = Flow(flow_name="around", task_runner=ThreadPoolExecutor(max_workers=1))
+    with pytest.raises(LookupError), around:  # noqa: PT012 what was submitted before counts
+        first, second = hold.submit(), hold.submit()
+        begun.wait(20)
+        threading.Timer(0.1, holds.set).start()
+        raise LookupError
+
+    assert first.result() is True
+    assert second.cancelled()
 
 
 def test_a_block_in_a_plain_generator_is_no_run_that_a_task_left_behind(spans):

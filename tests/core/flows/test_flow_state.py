@@ -287,6 +287,7 @@ def test_a_finished_flow_of_a_local_function_can_be_pickled(spans):
     again = pickle.loads(pickle.dumps(run))
 
     assert again.flow_return_value == 6
+    assert copy.copy(run).execute().flow_return_value == 6
 
 
 class TwoArguments(Exception):
@@ -326,6 +327,31 @@ def test_what_cannot_travel_is_a_text_on_a_finished_flow(spans):
     )
     with pytest.raises(TypeError, match="lock"):
         pickle.dumps(body(lock))
+
+
+def test_a_finished_flow_travels_whatever_its_tasks_returned_and_were_asked_to_call(spans, capsys):
+    lock = threading.Lock()
+
+    @task
+    def connect(this_task):
+        this_task.add_task_result("connection", lock)
+        print("open {} now")
+        return lock
+
+    def body():
+        connect()
+        return 42
+
+    run = Flow(on_completion=lambda flow: None).setup(body).execute_flow({"lock": lock})
+
+    for again in (pickle.loads(pickle.dumps(run)), copy.deepcopy(run)):
+        assert again.log_messages() == run.log_messages()
+        assert again.log_messages_with_colors() == run.log_messages_with_colors()
+        assert "open {} now" in again.log_messages()
+        assert f"Task return value: {lock}" in again.log_messages()
+        assert [result.as_dict() for result in again.results] == [result.as_dict() for result in run.results]
+        assert (again.flow_return_value, again.flow_run_params) == (42, {"lock": str(lock)})
+        assert again.setup(double, 4).execute().flow_return_value == 8
 
 
 def test_a_flow_and_its_functions_go_to_other_processes(spans):

@@ -374,6 +374,27 @@ def test_a_class_of_the_flow_itself_is_still_injected(spans):
     assert run.execute().flow_return_value is run
 
 
+def test_a_class_whose_metaclass_refuses_to_be_compared_is_injected_all_the_same(spans):
+    class Refusing(type):
+        def __eq__(cls, other):
+            raise RuntimeError("not to be compared")
+
+        def __hash__(cls):
+            raise RuntimeError("not to be hashed")
+
+    class Import(Flow, metaclass=Refusing):
+        def main(self):
+            return needs_flow()
+
+    @task
+    def needs_flow(run: Flow | None = None):
+        return run
+
+    run = Import()
+
+    assert run.execute().flow_return_value is run
+
+
 def test_dependencies_may_be_none_or_any_mapping_and_nothing_else(spans):
     class Asking(Flow):
         answer: object = None

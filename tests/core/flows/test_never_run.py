@@ -46,6 +46,13 @@ def test_a_flow_that_is_called_and_never_run_is_a_warning_at_the_line_of_the_cal
     assert ".execute()" in str(warning.message)
 
 
+def test_a_name_of_any_length_makes_a_short_warning(warned):
+    flow(flow_name="n" * 1_000_000)(len)()
+
+    (text,) = warned()
+    assert len(text) < 1_000
+
+
 def test_the_line_is_that_of_the_call_also_in_a_statement_of_several_lines(warned):
     line = sys._getframe().f_lineno
     [

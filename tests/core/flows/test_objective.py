@@ -50,3 +50,9 @@ def test_an_objective_that_is_none_is_refused_at_decoration():
         @flow(objective="99%")
         def never():
             pass
+
+
+@pytest.mark.parametrize("buckets", [[], [0, 1], [2, 1], [float("nan")], [10**400], ["1"], [True]])
+def test_buckets_that_are_no_rising_seconds_are_refused(buckets):
+    with pytest.raises(ConfigurationError, match="must be up to 60 rising numbers of seconds"):
+        flow(buckets=buckets)(len)

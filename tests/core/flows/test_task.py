@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import copy
+import pickle
 
 import pytest
 
 from otelflow import Flow, Task, flow, task
+from otelflow._core.process import losses
 from support.flows import add
 from support.spans import texts
 
@@ -44,6 +47,49 @@ def test_a_task_has_its_log(level):
     (line,) = [line for line in run.log if line.text == "said"]
     assert line.level == {"debug": 10, "info": 20, "error": 40}[level]
     assert line.task_run_id == next(iter(run.executed_tasks)).task_id
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda task: pickle.loads(pickle.dumps(task))])
+def test_a_task_that_has_yet_to_run_can_be_copied_and_run(spans, copied):
+    assert copied(Task(pow, (2, 3))).execute__sync() == 8
+
+
+def test_a_class_of_tasks_has_names_of_its_own(spans):
+    class Fetch(Task):
+        def status(self):
+            return "mine"
+
+        @property
+        def duration(self):
+            return 7
+
+        started_ns = 1
+
+    fetch = Fetch(pow, (2, 3))
+
+    assert fetch.execute__sync() == 8
+    assert (fetch.status(), fetch.duration) == ("mine", 7)
+    assert fetch.started_ns > 1
+    assert repr(fetch).endswith(" success>")
+    assert spans.tree() == [("task pow", "success", [])]
+    assert not losses.dropped
+
+
+def test_a_task_knows_its_flow_whatever_counts_as_false(spans):
+    class Empty(Flow):
+        def __len__(self):
+            return 0
+
+        def main(self):
+            return flow_here()
+
+    @task
+    def flow_here(this_task):
+        return this_task.find_flow()
+
+    run = Empty().execute()
+
+    assert run.flow_return_value is run
 
 
 def test_a_task_used_directly_runs_like_any_other(spans):

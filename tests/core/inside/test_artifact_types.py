@@ -1,5 +1,8 @@
 """What fits which type of artifact."""
 
+import contextlib
+import sqlite3
+from collections import deque
 from decimal import Decimal
 from enum import Enum
 
@@ -19,6 +22,12 @@ class Address:
         return "https://example.org/a"
 
 
+def rows_of_database(query):
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+        database.row_factory = sqlite3.Row
+        return database.execute(query).fetchall()
+
+
 def kept(artifact_type, data, limit=1_000):
     return checked_data(artifact_type, data, Excerpt(limit))
 
@@ -33,11 +42,16 @@ def kept(artifact_type, data, limit=1_000):
         ("table", {"a": 1, "b": "x"}, [{"a": 1, "b": "x"}]),
         ("table", {"a": [1, 2], "b": range(2)}, [{"a": 1, "b": 0}, {"a": 2, "b": 1}]),
         ("table", {}, []),
+        ("table", {"x": {"a": 1}}.values(), [{"a": 1}]),
+        ("table", deque([range(2), {3}]), [[0, 1], [3]]),
+        ("table", rows_of_database("select 1 as a, 'x' as b"), [{"a": 1, "b": "x"}]),
+        ("table", rows_of_database("select 1 as a, 2 as a"), [[1, 2]]),
         ("table", [{"token": "abc"}], [{"token": "[redacted]"}]),
         ("link", "HTTPS://example.org", "HTTPS://example.org"),
         ("link", Address(), "https://example.org/a"),
         ("progress", 0, 0),
         ("progress", 100.0, 100.0),
+        ("progress", sum([100 / 6] * 6), 100.0),
         ("progress", Decimal("2.5"), 2.5),
         ("image", b"png", b"png"),
         ("image", bytearray(b"png"), b"png"),
@@ -56,6 +70,17 @@ def test_what_fits_is_kept_as_plain_data_without_secrets(artifact_type, data, ex
     assert kept(artifact_type, data) == expected
 
 
+def test_of_very_many_columns_the_first_are_looked_at():
+    class Columns(dict):
+        def values(self):
+            raise AssertionError("all of them were looked at")
+
+    excerpt = Excerpt(1_000_000)
+    (row,) = checked_data("table", Columns.fromkeys(range(100_000), [1]), excerpt)
+
+    assert (len(row), row["0"], excerpt.is_cut) == (10_000, 1, True)
+
+
 @pytest.mark.parametrize(
     ("artifact_type", "data", "sentence"),
     [
@@ -63,6 +88,7 @@ def test_what_fits_is_kept_as_plain_data_without_secrets(artifact_type, data, ex
         ("table", 5, "a table artifact needs a list of rows"),
         ("table", [5], "a table artifact needs a list of rows"),
         ("table", ["text"], "a table artifact needs a list of rows"),
+        ("table", iter([{"a": 1}]), "a table artifact needs a list of rows"),
         ("table", {"a": [1], "b": 2}, "a table artifact needs a list of rows"),
         ("table", {"a": [1], "b": [1, 2]}, "columns must be equally long"),
         ("link", "javascript:alert(1)", "a link artifact needs an http or https address"),

@@ -311,6 +311,13 @@ def test_an_event_is_of_now_or_of_the_time_that_it_is_given():
     assert (then.time_unix_nano, then.timestamp) == (5_000_000, 5)
 
 
+def test_an_event_whose_type_is_a_text_is_json_too():
+    event = Flow_Run__Event()
+    event.event_type = "task_stop"
+
+    assert event.json()["event_type"] == "task_stop"
+
+
 def test_every_event_goes_to_other_processes_and_is_json():
     lock = threading.Lock()
     heard = []

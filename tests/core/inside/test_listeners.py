@@ -130,9 +130,11 @@ def test_a_hub_sends_the_event_that_it_is_given_to_the_listeners_that_it_was_mad
 
     hub.raise_event(event)
     hub.raise_event(Flow_Run__Event_Type.FLOW_START)
+    hub.raise_event("flow_stop")
 
     assert heard[0] is event
     assert (heard[1].event_type, heard[1].event_data.flow_name) == ("flow_start", None)
+    assert heard[2].event_type is Flow_Run__Event_Type.FLOW_STOP
     with pytest.raises(errors.InvalidListener):
         Flow_Events([None])
 
@@ -337,6 +339,40 @@ def test_a_listener_that_raises_is_counted_under_its_name_and_the_next_hears(cap
     assert [name for name in losses.listener_errors if name.endswith("breaks")] == [breaks.__qualname__]
     assert "task_stop" in after.types
     assert not observers.in_listener()
+
+
+class Panic(BaseException):
+    """As a library in another language raises it."""
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), Panic(), GeneratorExit()], ids=repr)
+def test_whatever_a_listener_raises_the_task_gives_its_value(error):
+    class Leaves(Listener):
+        def on_task_start(self, event):
+            raise error
+
+        on_task_stop = on_task_start
+
+    add_listener(Leaves())
+
+    @task
+    def answer():
+        return 42
+
+    assert answer() == 42
+    assert losses.listener_errors["Leaves"] == 2
+    assert not observers.in_listener()
+
+
+def test_a_listener_may_be_interrupted():
+    class Waits(Listener):
+        def on_task_stop(self, event):
+            raise KeyboardInterrupt
+
+    add_listener(Waits())
+
+    with pytest.raises(KeyboardInterrupt):
+        leaf()
 
 
 def test_a_coroutine_that_a_listener_returns_is_closed_and_counted():

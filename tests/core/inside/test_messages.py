@@ -200,7 +200,17 @@ def closed():
     return stream
 
 
-@pytest.mark.parametrize("stream", [lambda: None, closed, Broken], ids=["none", "closed", "gone"])
+class Odd(io.StringIO):
+    """What a program has put in the place of a stream."""
+
+    def isatty(self):
+        raise RuntimeError("no such thing")
+
+    def write(self, _):
+        raise RuntimeError("not now")
+
+
+@pytest.mark.parametrize("stream", [lambda: None, closed, Broken, Odd], ids=["none", "closed", "gone", "odd"])
 def test_a_message_that_no_console_can_show_is_kept_all_the_same(spans, monkeypatch, stream):
     monkeypatch.setattr(sys, "stderr", stream())
 
@@ -295,7 +305,7 @@ def test_the_log_in_memory_keeps_the_first_and_the_last_thousand_messages_and_a_
 
 
 def test_a_stream_that_is_none_or_closed_shows_no_colours():
-    assert [messages.shows_colors(stream) for stream in (None, closed(), io.StringIO())] == [False] * 3
+    assert [messages.shows_colors(stream) for stream in (None, closed(), io.StringIO(), Odd())] == [False] * 4
 
 
 def test_whatever_is_given_as_the_id_of_a_task_run_is_a_text():

@@ -18,6 +18,11 @@ from otelflow import exponential_backoff
 from otelflow._core.policies.delays import CallState, Delays, asked_delay, seconds_of
 from otelflow.errors import ConfigurationError
 
+
+async def asleep(_):
+    """Would have to be awaited."""
+
+
 NO_STATE = CallState(print, (), {})
 
 
@@ -187,6 +192,8 @@ def test_what_is_no_length_of_time_is_refused(value):
         (-1, None, "'fetch': retry_delay must be a number of seconds from 0 on, a timedelta, .*, not -1$"),
         ([1, "2"], None, "'fetch': retry_delay must be .*, not '2'$"),
         ("12", None, "'fetch': retry_delay must be .*, not '12'$"),
+        (asleep, None, "'fetch': retry_delay must be .*, not the async function asleep$"),
+        (lambda: 3, None, "'fetch': retry_delay must be .*, not the function <lambda>$"),
         (1, -1, "'fetch': retry_jitter_factor must be a number from 0 on, not -1$"),
         (1, "much", "'fetch': retry_jitter_factor must be a number from 0 on, not 'much'$"),
     ],

@@ -15,6 +15,17 @@ async def waiting(value):
     return value
 
 
+class Waiting:
+    """Would have to be awaited when it is called."""
+
+    async def __call__(self, value):
+        return value
+
+
+def several(value):
+    yield value
+
+
 class Callable:
     """Is called with one value."""
 
@@ -80,6 +91,9 @@ def test_a_function_is_shown_by_its_name_and_any_other_value_as_it_is(value, des
         (functools.partial(lambda first, second: first, 1), True),
         (dict.fromkeys, True),
         (waiting, False),
+        (functools.partial(waiting), False),
+        (Waiting(), False),
+        (several, False),
         (Callable, False),
         (lambda: None, False),
         (lambda first, second: first, False),

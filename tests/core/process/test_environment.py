@@ -19,7 +19,7 @@ def test_a_variable_that_is_not_set_is_the_default(monkeypatch):
     assert positive_integer("SOME_LIMIT", 5) == 5
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "²"])
+@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "²", "9" * 5_000])
 def test_anything_else_is_named(monkeypatch, text):
     monkeypatch.setenv("SOME_LIMIT", text)
 

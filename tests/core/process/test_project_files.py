@@ -4,10 +4,11 @@ import os
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 
-from otelflow._core.process import project_files, settings
+from otelflow._core.process import program, project_files, settings
 from otelflow._core.process.settings_table import SETTINGS
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has its own ways")
@@ -56,6 +57,22 @@ def folder(tmp_path, monkeypatch):
 
 def warnings_in(caplog):
     return [record.getMessage() for record in caplog.records if record.name == "otelflow"]
+
+
+@pytest.mark.parametrize("file", ["a\0b", b"main.py", 5, "", "loop", "gone.py"])
+def test_a_program_whose_file_is_no_path_has_no_project_of_its_own(folder, monkeypatch, file):
+    main = types.ModuleType("__main__")
+    main.__file__ = file
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.setattr(project_files._program, "path", "")
+    if file == "loop":
+        (folder / "loop").symlink_to(folder / "loop")
+    if file == "gone.py":
+        (folder / "pyproject.toml").unlink()
+        folder.rmdir()
+
+    assert all(read.distrust for read in project_files.project_files() if read.path.parent == folder)
+    assert program.program_name()
 
 
 def test_every_setting_that_is_not_harmless_is_known():

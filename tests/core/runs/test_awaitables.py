@@ -68,6 +68,20 @@ def test_a_task_that_returns_an_awaitable_ends_with_it(spans, kind):
     assert all(span.end_time - span.start_time > 15_000_000 for span in spans.spans)
 
 
+def test_an_exception_of_a_future_stays_inside_where_that_was_asked_for(spans):
+    @task(raise_on_error=False)
+    def start():
+        return asyncio.ensure_future(work(LookupError("no")))
+
+    async def main():
+        value = await start()
+        (other,) = await asyncio.gather(start())
+        return value, other
+
+    assert asyncio.run(main()) == (None, None)
+    assert spans.tree() == [("task start", "failure", [])] * 2
+
+
 def test_a_future_that_is_cancelled_is_a_cancellation(spans):
     starts = task(task_name="starts")(lambda: asyncio.ensure_future(work()))
 

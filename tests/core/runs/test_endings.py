@@ -670,6 +670,8 @@ def raised(name):
         ("requests.ReadTimeout", "timeout"),
         ("billiard.exceptions.SoftTimeLimitExceeded", "timeout"),
         ("socket.timeout", "timeout"),
+        ("rq.timeouts.JobTimeoutException", "timeout"),
+        ("psutil.TimeoutExpired", "timeout"),
         ("requests.ConnectionError", "failure"),
         ("grpc.FutureCancelledError", "cancellation"),
         ("grpc.FutureTimeoutError", "timeout"),
@@ -1040,20 +1042,33 @@ def test_an_exception_that_tells_nothing_of_itself_comes_out_as_it_is(spans, kin
     assert [span.attributes["otelflow.run.result"] for span in spans.spans] == ["failure", "failure"]
 
 
-def test_an_exception_that_cannot_be_shown_comes_out_as_it_is(spans):
-    class Odd(Exception):
+@pytest.mark.parametrize("kind", [Exception, BaseException])
+@pytest.mark.parametrize("policies", [{}, {"raise_on_error": False, "retries": 1}], ids=["plain", "lenient"])
+def test_an_exception_that_cannot_be_shown_comes_out_as_it_is(spans, kind, policies):
+    class Panic(BaseException):
+        """As a library in another language raises it."""
+
+    def panic(_):
+        raise Panic
+
+    class Odd(kind):
         def __str__(self):
             raise SystemExit(3)
 
-        __class__ = property(lambda self: 1 / 0)
+        __class__ = property(panic)
 
-    @task
+    @task(**policies)
     def fail():
         raise Odd
 
-    with pytest.raises(Odd):
+    caught = None
+    try:
         fail()
+    except BaseException as error:  # noqa: BLE001 pytest.raises() asks it for its class
+        caught = error
 
+    assert caught is None or type(caught) is Odd
+    assert (caught is None) == (kind is Exception and bool(policies))
     assert spans.one("task fail").attributes["otelflow.run.result"] == "failure"
 
 

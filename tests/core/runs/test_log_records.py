@@ -1,5 +1,6 @@
 """What happens in a run, as OpenTelemetry's log records: which severity, of which run, and with what."""
 
+import logging
 import time
 from dataclasses import dataclass, field
 
@@ -62,6 +63,14 @@ def test_each_level_has_the_severity_of_the_standard_level_below_it(records, run
 
     (record,) = records()
     assert (record.severity_text, record.severity_number.value) == (name, number)
+
+
+def test_a_program_that_gives_levels_other_names_means_its_own_log(records, run, monkeypatch):
+    monkeypatch.setattr(logging, "_levelToName", {**logging._levelToName, 40: "\x1b[31mERROR\x1b[0m", 25: "NOTICE"})
+    for level in (40, 25):
+        log_records.emit_entry(run, Note(level=level))
+
+    assert [record.severity_text for record in records()] == ["ERROR", "INFO"]
 
 
 def test_a_message_is_a_plain_record_and_anything_else_an_event_with_its_attributes(records, run):

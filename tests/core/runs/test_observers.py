@@ -1,5 +1,6 @@
 """The one list of observers: what each is told, on which thread, and what one that raises can spoil."""
 
+import signal
 import threading
 
 import pytest
@@ -108,6 +109,28 @@ def test_one_that_raises_is_counted_and_spoils_nothing_for_the_others_or_the_run
 
     assert losses.listener_errors - before == {"Broken": 3}
     assert observer.notes == [("started", "inner"), ("otelflow.message", "inside"), ("success", "inner")]
+
+
+def test_of_a_time_limit_that_falls_into_one_observer_the_others_are_told_all_the_same(observer):
+    class Slow(observers.Observer):
+        def run_ended(self, run):
+            signal.raise_signal(signal.SIGINT)
+
+    def overdue(*_):
+        raise TimeoutError
+
+    observers.remove_observer(observer)
+    observers.add_observer(Slow())
+    observers.add_observer(observer)
+    before = signal.signal(signal.SIGINT, overdue)
+    try:
+        with pytest.raises(TimeoutError):
+            inner()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    assert observer.notes[-1] == ("success", "inner")
+    assert not losses.listener_errors
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,33 @@ def test_what_a_signal_handler_raises_comes_out(handler):
         signal.signal(signal.SIGTERM, before)
 
 
+class Limits:
+    def __call__(self, *_):
+        raise TimeoutError
+
+    def handle(self, *_):
+        raise TimeoutError
+
+
+def overdue(*_):
+    raise TimeoutError
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [overdue, Limits().handle, Limits(), functools.partial(overdue, "now")],
+    ids=["function", "method", "object", "partial"],
+)
+def test_the_time_limit_of_a_job_comes_out_where_a_value_is_shown(handler):
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        for shown in (safe_str, brief_repr):
+            with pytest.raises(TimeoutError):
+                shown(Showing(lambda: os.kill(os.getpid(), signal.SIGTERM) or "shown"), 100)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_a_signal_handler_that_cannot_be_shown_is_not_shown():
     def show():
         raise SystemExit
@@ -192,7 +219,21 @@ class Mine(Timeout):
     """One of a program."""
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), GreenletExit(), Timeout(), Mine()], ids=repr)
+class BaseTimeoutException(Exception):
+    """As RQ throws it into a thread where there are no signals."""
+
+
+class JobTimeoutException(BaseTimeoutException):
+    """The one of a job."""
+
+
+class Interrupt(BaseException):
+    """As dramatiq throws it into the thread of an actor."""
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), GreenletExit(), Timeout(), Mine(), Interrupt(), JobTimeoutException()], ids=repr
+)
 def test_what_is_thrown_into_a_thread_comes_out_wherever_it_is(error):
     def show():
         raise error
