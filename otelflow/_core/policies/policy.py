@@ -37,12 +37,14 @@ def description_of(value: object) -> str:
     return f"the {kind} {name_of(value)}" if inspect.isroutine(value) else brief_repr(value, 60)
 
 
-def takes_one(function: object) -> bool:
-    """Tell whether *function* is a plain function that can be called with one value."""
-    if not callable(function) or isinstance(function, type) or inspect.iscoroutinefunction(function):
+def takes(function: object, count: int) -> bool:
+    """Tell whether *function* is a plain function that can be called with *count* values."""
+    if not callable(function) or isinstance(function, type):
+        return False
+    if any(map(inspect.iscoroutinefunction, (function, type(function).__call__))):
         return False
     try:
-        inspect.signature(function).bind(None)
+        inspect.signature(function).bind(*[None] * count)
     except TypeError:
         return False
     except ValueError:  # some callables written in C have no signature
