@@ -86,8 +86,8 @@ class _Resolution:
 
 def checked_wait_for(name: str, wait_for: Any) -> Iterable[Any]:
     """Return what the task *name* is to wait for. Raises NotSubmittable for what cannot be waited for."""
-    if wait_for is None:
-        return ()
+    if wait_for is None or (isinstance(wait_for, list) and _are_futures(wait_for)):
+        return wait_for or ()
     is_row = isinstance(wait_for, Iterable) and not isinstance(wait_for, str | bytes | Future)
     items = [*(wait_for.values() if isinstance(wait_for, Mapping) else wait_for)] if is_row else [wait_for]
     for item in items:
@@ -95,6 +95,11 @@ def checked_wait_for(name: str, wait_for: Any) -> Iterable[Any]:
             reason = f"wait_for has {brief_repr(item, 60)}, which is no future of a task"
             raise NotSubmittable(name, reason, "give what submit() and map() have returned")
     return items
+
+
+def _are_futures(values: list[Any]) -> bool:
+    """Tell whether *values* are futures and nothing else; there may be thousands."""
+    return set(map(type, values)) == {Future}
 
 
 def _is_to_come(value: Any) -> bool:
@@ -105,6 +110,9 @@ def _is_to_come(value: Any) -> bool:
 def upstream_of(wait_for: Iterable[Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Future[Any]]:
     """Return the futures that a call waits for: those in *wait_for*, and those in its arguments."""
     futures: list[Future[Any]] = []
+    if isinstance(wait_for, list) and _are_futures(wait_for):
+        futures += wait_for
+        wait_for = ()
     for value in (*wait_for, *args, *kwargs.values()):
         if type(value) not in _PLAIN:
             futures += futures_in(value)

@@ -15,6 +15,7 @@ from otelflow._core.flows.future import (
     Submitted,
     failure_of,
     has_failed,
+    is_open,
     running_loop,
     settle,
     unmapped,
@@ -177,24 +178,20 @@ class Call:
     def begin(self) -> None:
         """Start it when everything that it waits for is there."""
         self.session.add(self)
-        if not self.upstream:
-            self._start()
-            return
-        pending = [future for future in self.upstream if not future.done()]
-        if not pending:
-            self._start()
-            return
-        self.waits_for = len(pending)
-
-        def arrived(_: object) -> None:
-            with self.session.lock:
-                self.waits_for -= 1
-                if self.waits_for:
-                    return
+        if self.upstream:
+            self._start_after(self.upstream, len(self.upstream))
+        else:
             self._start()
 
-        for future in pending:
-            future.add_done_callback(arrived)
+    def _start_after(self, upstream: list[Future[Any]], count: int) -> None:
+        """Start it when the first *count* of *upstream* have ended: of thousands, it waits for one after the other."""
+        while count and not is_open(upstream[count - 1]):
+            count -= 1
+        self.waits_for = count
+        if count:
+            upstream[count - 1].add_done_callback(lambda _: self._start_after(upstream, count))
+        else:
+            self._start()
 
     def _start(self) -> None:
         broken = self._broken_upstream()

@@ -740,3 +740,31 @@ def test_what_is_waited_for_may_be_a_list_a_map_or_a_dict_of_futures_or_nothing(
     waits().execute()
 
     assert all(order.index(number) > max(order.index("a"), order.index("b")) for number in (0, 1, 2))
+
+
+@pytest.mark.parametrize("is_open", [True, False], ids=["before they end", "when they have ended"])
+def test_each_may_wait_for_all_before_it_and_is_linked_to_the_last_of_them(spans, is_open):
+    begins = threading.Event()
+    count = 400
+
+    def first():
+        begins.wait(30)
+        raise LookupError("first")
+
+    @flow
+    def triangle():
+        futures = [task(first, task_name="first").submit()]
+        if not is_open:
+            begins.set()
+            futures[0].wait(30)
+        for _ in range(count):
+            futures.append(double.submit(1, wait_for=futures))
+        begins.set()
+        wait(futures)
+        return {type(future.exception()) for future in futures[1:]}
+
+    assert triangle().execute().flow_return_value == {UpstreamFailed}
+    last = spans.named("task double")[-1]
+    before = [span.context.span_id for span in spans.spans if span.name in ("task first", "task double")][:count]
+    assert [link.context.span_id for link in last.links] == before[-128:]
+    assert last.dropped_links == count - 128
