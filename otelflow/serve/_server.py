@@ -214,7 +214,8 @@ def serve(*schedules: Schedule, stop_seconds: float = 30.0) -> int:
     """
     if not schedules or not all(isinstance(schedule, Schedule) for schedule in schedules):
         raise ConfigurationError("serve() needs a Schedule, such as serve(Schedule(nightly, cron='0 3 * * *'))")
-    if not 0 <= stop_seconds < float("inf"):
+    seconds: object = stop_seconds
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
         raise ConfigurationError(f"serve(): stop_seconds must be a number of seconds, not {stop_seconds!r:.60}")
     server = Server(schedules, stop_seconds)
     handlers: dict[int, Any] = {}
@@ -229,6 +230,7 @@ def serve(*schedules: Schedule, stop_seconds: float = 30.0) -> int:
         server.serve()
     finally:
         for number, handler in handlers.items():
-            signal.signal(number, handler)
+            if handler is not None:  # one in C, which Python cannot put back
+                signal.signal(number, handler)
         force_flush(_FLUSH_MILLIS)
     return server.cancelled

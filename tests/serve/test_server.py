@@ -251,8 +251,9 @@ def test_two_schedules_of_one_name_and_none_at_all_are_refused():
         serve(Schedule(one, every="1h"), Schedule(one, every="2h"))
     with pytest.raises(ConfigurationError, match="serve\\(\\) needs a Schedule"):
         serve()
-    with pytest.raises(ConfigurationError, match="stop_seconds must be a number of seconds"):
-        serve(Schedule(one, every="1h"), stop_seconds=-1)
+    for wrong in (-1, "5", True, float("nan"), None):
+        with pytest.raises(ConfigurationError, match="stop_seconds must be a number of seconds"):
+            serve(Schedule(one, every="1h"), stop_seconds=wrong)
 
 
 SERVING = """

@@ -282,7 +282,7 @@ def _before_waiting(future: Future[Any], timeout: float | None) -> None:
     if loop is not None and _needs(call, loop):
         raise BlockedLoop(future.task_name)
     call.help(may_run=timeout is None)
-    if timeout is not None:
+    if timeout is not None or loop is not None:
         call.help_beside()
 
 

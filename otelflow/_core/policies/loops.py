@@ -1,5 +1,6 @@
 """Which event loop runs here: asyncio's or trio's, whose own ways to wait and to stop are used."""
 
+import contextvars
 import functools
 import sys
 from collections.abc import Callable
@@ -39,4 +40,9 @@ async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
         return function(*args)
     import asyncio  # noqa: PLC0415 as above
 
-    return await asyncio.to_thread(function, *args)
+    call = functools.partial(contextvars.copy_context().run, function, *args)
+    try:
+        answer = asyncio.get_running_loop().run_in_executor(None, call)
+    except RuntimeError:  # there is no thread to be had, or none any more
+        return function(*args)
+    return await answer

@@ -640,7 +640,7 @@ def test_what_an_executor_drops_has_failed(how, count):
     assert all(isinstance(error, kinds) for error in rest), {type(error) for error in rest}
 
 
-@pytest.mark.parametrize("how", ["timeout", "a pool of its own", "await", "result in time", "wait in time"])
+@pytest.mark.parametrize("how", ["timeout", "pool of its own", "await", "blocked loop", "in time", "wait in time"])
 @pytest.mark.parametrize("is_own", [True, False], ids=["own pool", "pool of the user"])
 def test_whatever_waits_for_a_task_keeps_no_thread_from_running_it(how, is_own):
     @task
@@ -671,8 +671,12 @@ def test_whatever_waits_for_a_task_keeps_no_thread_from_running_it(how, is_own):
         (future,), _ = wait([double.submit(double.submit(number))], 20)
         return future.result()
 
-    tasks = [limited, pooled, awaits, in_time, waits]
-    outer = tasks[["timeout", "a pool of its own", "await", "result in time", "wait in time"].index(how)]
+    @task
+    async def blocks(number):
+        return double.submit(double_later.submit(number)).result()
+
+    tasks = [limited, pooled, awaits, blocks, in_time, waits]
+    outer = tasks[["timeout", "pool of its own", "await", "blocked loop", "in time", "wait in time"].index(how)]
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
 
