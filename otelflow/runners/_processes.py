@@ -16,6 +16,8 @@ from otelflow.errors import ConfigurationError, NotSubmittable
 from otelflow.runners import _remote, _worker
 from otelflow.runners._local import checked_workers
 
+_WINDOW: Final = 64
+
 
 class Processes:
     """Runs tasks in up to *max_workers* processes, begun by *start_method*."""
@@ -176,11 +178,16 @@ class ProcessPoolTaskRunner:
 class Executor:
     """Runs tasks in the processes of an executor of the user's, who ends it."""
 
-    window: Final = 64
-
     def __init__(self, executor: concurrent.futures.Executor) -> None:
         self._executor = executor
+        # Enough that no process waits for the next task; those of the standard library and of loky tell how many.
+        self._window: int = max(_WINDOW, 2 * (getattr(executor, "_max_workers", 0) or 0))
         self._answers: set[concurrent.futures.Future[bytes]] = set()
+
+    @property
+    def window(self) -> int:
+        """How many it has at most: what it has not begun of them can be taken back."""
+        return self._window
 
     def start(self, call: Any, finished: _remote.Finished) -> None:
         """Send *call* to the executor. Raises NotSubmittable once that has broken."""

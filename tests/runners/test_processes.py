@@ -15,6 +15,7 @@ import pytest
 
 import otelflow
 from otelflow import Listener, flow, task
+from otelflow._core.flows.future_runners import new_runner
 from otelflow._core.process import losses, tallies
 from otelflow._core.runs import observers
 from otelflow._core.runs.current import current_run
@@ -732,3 +733,9 @@ def test_a_task_may_be_cancelled_while_it_is_written_for_its_process(spans):
 
     assert cancels().execute().flow_return_value == (2, True, True, 6)
     assert sorted(result(span) for span in spans.named("task double")) == ["cancellation", "success", "success"]
+
+
+@pytest.mark.parametrize(("workers", "window"), [(2, 64), (100, 200)])
+def test_an_executor_of_the_user_has_something_to_do_for_each_of_its_processes(workers, window):
+    with concurrent.futures.ProcessPoolExecutor(workers) as pool:  # which begins none before it is asked
+        assert new_runner(pool).window == window
