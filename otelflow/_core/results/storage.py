@@ -171,7 +171,14 @@ class _AddressStorage:
             return None
 
     def write(self, name: str, content: bytes) -> None:
-        self._system.makedirs(self._folder, exist_ok=True)
+        try:
+            self._put(name, content)
+        except Exception:  # noqa: BLE001 each system says in its own way that the folder is missing
+            # Not before: to make one in an object store may take rights that nothing else here takes.
+            self._system.makedirs(self._folder, exist_ok=True)
+            self._put(name, content)
+
+    def _put(self, name: str, content: bytes) -> None:
         path = f"{self._folder}/{name}"
         if not self._is_local:
             self._system.pipe_file(path, content)

@@ -177,3 +177,23 @@ def test_a_limit_that_is_no_number_is_refused(tmp_path, limit):
 def test_a_folder_is_named_by_a_path(path):
     with pytest.raises(ConfigurationError, match="is no path; name a folder"):
         FolderStorage(path)
+
+
+def test_at_an_address_no_folder_is_made_where_none_is_needed():
+    fsspec = pytest.importorskip("fsspec")
+
+    class Bucket(fsspec.get_filesystem_class("memory")):
+        protocol = "bucket"
+        store, pseudo_dirs = {}, [""]
+
+        def makedirs(self, path, exist_ok=False):
+            raise PermissionError("no right to make a bucket")
+
+        mkdir = makedirs
+
+    fsspec.register_implementation("bucket", Bucket, clobber=True)
+    chosen = storage_of("load", "bucket://results")
+
+    chosen.write(A, b"value")
+
+    assert chosen.read(A) == b"value"
