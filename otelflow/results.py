@@ -14,7 +14,7 @@ from otelflow._core.process.files import StoredFile
 from otelflow._core.results.records import header_of, unpacked
 from otelflow._core.results.serializers import ResultSerializer, serializer_of
 from otelflow._core.results.storage import FolderStorage, MemoryStorage, ResultStorage, default_storage, storage_of
-from otelflow.errors import ResultUnreadable
+from otelflow.errors import ConfigurationError, ResultUnreadable
 
 __all__ = ["FolderStorage", "MemoryStorage", "ResultSerializer", "ResultStorage", "forget", "load"]
 
@@ -46,7 +46,8 @@ def load(
     """
     choice = storage_of("load()", result_storage)
     storage = default_storage() if choice is None else choice
-    content = storage.read(key) if len(key) == 64 and key.isalnum() else None
+    name: object = key
+    content = storage.read(key) if isinstance(name, str) and len(name) == 64 and name.isalnum() else None
     if content is None:
         raise ResultUnreadable(f"Nothing is kept in {storage!r} as {key!r:.80}: it was forgotten, or is somewhere else")
     try:
@@ -61,13 +62,15 @@ def forget(trace_id: str | None = None, *, older_than: timedelta | None = None) 
     *trace_id* (str, 32 hexadecimal digits): only what is from runs of this trace. *older_than* (timedelta): only what
     was written longer ago.
 
-    Returns how many values are gone. Raises OSError where the folder cannot be read.
+    Returns how many values are gone. Raises ConfigurationError, and OSError where the folder cannot be read.
 
     >>> from datetime import timedelta
     >>> from otelflow.results import forget
     >>> forget(older_than=timedelta(days=7))
     0
     """
+    if not isinstance(older_than, timedelta | None):
+        raise ConfigurationError(f"forget(): older_than must be a timedelta, not {older_than!r:.60}")
     written_until = None if older_than is None else clock.time() - older_than.total_seconds()
 
     def is_meant(file: StoredFile, content: bytes) -> bool:

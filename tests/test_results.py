@@ -82,3 +82,11 @@ def test_what_is_old_is_forgotten_and_then_all(keys):
     assert readable(keys) == [None, 2]
     assert forget() == 5
     assert list(folder.iterdir()) == []
+
+
+def test_what_is_no_key_or_no_length_of_time_is_refused():
+    for key in (None, 5, b"0" * 64, "0" * 63):
+        with pytest.raises(ResultUnreadable, match=r"^Nothing is kept"):
+            load(key, result_storage=MemoryStorage())
+    with pytest.raises(ConfigurationError, match=r"^forget\(\): older_than must be a timedelta, not 5$"):
+        forget(older_than=5)

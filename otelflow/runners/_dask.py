@@ -55,7 +55,8 @@ class Dask(_remote.Sender):
     def abandon(self) -> bool:
         """Let go of it, and tell whether that ends what runs; the cluster of somebody else goes on with that alone."""
         for answer in list(self.answers):
-            answer.release()  # so the scheduler drops what has not begun
+            # So the scheduler drops what has not begun; that of client.get_executor() has the other one.
+            getattr(answer, "release", answer.cancel)()
         self.close()
         return self._is_own
 

@@ -9,7 +9,7 @@ from otelflow.errors import ConfigurationError
 
 def checked_workers(owner: str, number: Any) -> int | None:
     """Return *number*. Raises ConfigurationError unless so many workers can be had."""
-    if number is not None and not (isinstance(number, int) and number > 0):
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
         raise ConfigurationError(f"{owner}: max_workers must be a whole number from 1 on, not {brief_repr(number, 60)}")
     return number
 

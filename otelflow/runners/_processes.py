@@ -10,11 +10,13 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Final
 
+from otelflow._core.flows.future_runners import check_open, note_end
 from otelflow._core.process import clock, forks
-from otelflow._core.text.safe_str import type_name
 from otelflow.errors import ConfigurationError, NotSubmittable
 from otelflow.runners import _remote, _worker
 from otelflow.runners._local import checked_workers
+
+_WINDOW: Final = 64
 
 
 class Processes:
@@ -43,17 +45,27 @@ class Processes:
             finished()
             return
         started_ns = clock.time_ns()
-        pool = None
         try:
-            pool = self._idle_pool() or self._new_pool()
-            with _interrupts_blocked():
-                answer = pool.submit(_worker.run_order_of_pool, order)
-        except Exception as error:  # noqa: BLE001 a pool that has just broken; the call has begun for who asks
-            self._drop(pool)
+            pool, answer = self._send(order)
+        except Exception as error:  # noqa: BLE001 a process cannot begin; the call has begun for who asks
             _remote.lost(call, error, started_ns)
             finished()
             return
         answer.add_done_callback(lambda done: self._answered(call, finished, pool, done, started_ns))
+
+    def _send(self, order: bytes) -> tuple[concurrent.futures.Executor, concurrent.futures.Future[bytes]]:
+        """Hand *order* to a process that is idle, or to a new one."""
+        while True:
+            idle = self._idle_pool()
+            pool = idle or self._new_pool()
+            try:
+                with _interrupts_blocked():
+                    return pool, pool.submit(_worker.run_order_of_pool, order)
+            except Exception as error:
+                self._drop(pool)
+                # Killed while nothing ran there: no task is lost with it.
+                if idle is None or not isinstance(error, concurrent.futures.BrokenExecutor):
+                    raise
 
     def _answered(self, call: Any, finished: _remote.Finished, pool: Any, answer: Any, started_ns: int) -> None:
         error = answer.exception()
@@ -166,23 +178,30 @@ class ProcessPoolTaskRunner:
 class Executor:
     """Runs tasks in the processes of an executor of the user's, who ends it."""
 
-    window: Final = 64
-
     def __init__(self, executor: concurrent.futures.Executor) -> None:
         self._executor = executor
+        # Enough that no process waits for the next task; those of the standard library and of loky tell how many.
+        self._window: int = max(_WINDOW, 2 * (getattr(executor, "_max_workers", 0) or 0))
         self._answers: set[concurrent.futures.Future[bytes]] = set()
-        self._break: concurrent.futures.BrokenExecutor | None = None
+
+    @property
+    def window(self) -> int:
+        """How many it has at most: what it has not begun of them can be taken back."""
+        return self._window
 
     def start(self, call: Any, finished: _remote.Finished) -> None:
         """Send *call* to the executor. Raises NotSubmittable once that has broken."""
-        if self._break is not None:
-            reason = f"the executor of its flow has broken ({type_name(self._break)})"
-            cure = "give the next run a new one, or take task_runner='processes', where the others go on"
-            raise NotSubmittable(call.definition.name, reason, cure) from self._break
+        check_open(self._executor, call.definition.name)
         order = _remote.order_of(call)
         started_ns = clock.time_ns()
-        answer = self._executor.submit(_worker.run_order, order)
+        try:
+            answer = self._executor.submit(_worker.run_order, order)
+        except concurrent.futures.BrokenExecutor as error:  # another flow has broken it, or did so a moment ago
+            note_end(self._executor, error)
+            check_open(self._executor, call.definition.name)
+            raise
         if call.claim():
+            call.answer = answer
             self._answers.add(answer)
             answer.add_done_callback(lambda done: self._answered(call, finished, done, started_ns))
         else:
@@ -191,13 +210,13 @@ class Executor:
 
     def _answered(self, call: Any, finished: _remote.Finished, answer: Any, started_ns: int) -> None:
         self._answers.discard(answer)
+        is_taken_back = answer.cancelled() and call.answer is None
         error = concurrent.futures.CancelledError() if answer.cancelled() else answer.exception()
         if error is None:
             _remote.arrived(call, answer.result())
-        else:
-            # From Python 3.12 on, it tells so with the lock held that submit() takes, in the thread that is here.
+        elif not is_taken_back:
             if isinstance(error, concurrent.futures.BrokenExecutor):
-                self._break = error
+                note_end(self._executor, error)
             _remote.lost(call, error, started_ns)
         finished()
 

@@ -38,8 +38,9 @@ class SpanReport(NamedTuple):
     start_time: int
     end_time: int
     attributes: dict[str, Any]
-    events: list[tuple[str, dict[str, Any], int]]
-    links: list[tuple[Ids, dict[str, Any]]]
+    #: Of each event and link last, how many attributes it had no room for
+    events: list[tuple[str, dict[str, Any], int, int]]
+    links: list[tuple[Ids, dict[str, Any], int]]
     scope: tuple[str, str | None, str | None]
     #: How many attributes, events and links it had no room for
     dropped: tuple[int, int, int]
@@ -67,14 +68,19 @@ def report_of(span: ReadableSpan) -> SpanReport:
         span.start_time or 0,
         span.end_time or 0,
         dict(span.attributes or {}),
-        [(event.name, dict(event.attributes or {}), event.timestamp) for event in span.events],
-        [(_ids(link.context), dict(link.attributes or {})) for link in span.links],
+        [
+            (event.name, dict(event.attributes or {}), event.timestamp, event.dropped_attributes)
+            for event in span.events
+        ],
+        [(_ids(link.context), dict(link.attributes or {}), link.dropped_attributes) for link in span.links],
         ("", None, None) if scope is None else (scope.name, scope.version, scope.schema_url),
         (span.dropped_attributes, span.dropped_events, span.dropped_links),
     )
 
 
-_current: Final[ContextVar[list[Any] | None]] = ContextVar("otelflow_collected_spans", default=None)
+_current: Final[ContextVar[list[Any] | tuple[()] | None]] = ContextVar("otelflow_collected_spans", default=None)
+#: Stands for a list where nobody wants spans
+_UNWANTED: Final = ()
 
 
 class Collector(SpanProcessor):
@@ -104,11 +110,22 @@ class Collector(SpanProcessor):
             self._open.discard(id(spans))
             _current.reset(token)
 
+    @contextlib.contextmanager
+    def ignoring(self) -> Iterator[None]:
+        """Take no span of this context: the process of its flow records none."""
+        token = _current.set(_UNWANTED)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Find out whose *span* is."""
         parent = span.parent
-        spans = None if parent is None else self._lists.get(parent.span_id)
+        spans: list[Any] | tuple[()] | None = None if parent is None else self._lists.get(parent.span_id)
         spans = _current.get() if spans is None else spans
+        if isinstance(spans, tuple):
+            return
         if spans is None and self._open:  # as in a plain thread of a task: nothing says whose it is
             spans = self._nobodys
         if spans is not None:
@@ -143,13 +160,14 @@ def _adopt(report: SpanReport, process_id: int) -> None:
     resource = tracer.resource
     if "process.pid" in resource.attributes:
         resource = resource.merge(Resource({"process.pid": process_id}))
+    links = [Link(_context(ids), attributes) for ids, attributes, _ in report.links]
     span = SdkSpan(
         name=report.name,
         context=_context(report.ids),
         parent=parent,
         resource=resource,
         attributes=report.attributes,
-        links=[Link(_context(ids), attributes) for ids, attributes in report.links],
+        links=links,
         kind=SpanKind(report.kind),
         span_processor=tracer.span_processor,
         limits=tracer._span_limits,
@@ -157,11 +175,21 @@ def _adopt(report: SpanReport, process_id: int) -> None:
     )
     around = Context() if parent is None else trace.set_span_in_context(NonRecordingSpan(parent), Context())
     span.start(report.start_time, around)
-    for name, attributes, timestamp in report.events:
+    for link, (_, _, number) in zip(links, report.links, strict=True):
+        _count_dropped(link, number)
+    for name, attributes, timestamp, number in report.events:
         span.add_event(name, attributes, timestamp)
+        if number and span.events:
+            _count_dropped(span.events[-1], number)
     for pieces, number in zip((span._attributes, span._events, span._links), report.dropped, strict=True):
         pieces.dropped += number  # type: ignore[union-attr]  # the SDK's span has them in what counts
     code, description = report.status
     if code != StatusCode.UNSET.value:
         span.set_status(Status(StatusCode(code), description))
     span.end(report.end_time)
+
+
+def _count_dropped(piece: Any, number: int) -> None:
+    """Count *number* attributes more that *piece*, an event or a link, had no room for."""
+    if number and hasattr(piece.attributes, "dropped"):  # the SDK's have them in what counts
+        piece.attributes.dropped += number

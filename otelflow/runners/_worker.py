@@ -164,12 +164,13 @@ def _run(order: Order) -> _reports.Report:
         value, error, failed_tasks = _run_in(flow, order, spans)
     finally:
         del _worker.recorder.records[id(flow)]
+    reports, spans[:] = [*spans], []  # a span that never ends keeps the list
     changes = {name: portable(item) for name, item in state.data.items() if ids_before.get(name) != id(item)}
     return _reports.Report(
         value,
         error,
         record.runs,
-        spans,
+        reports,
         [*state.log],
         [*state.artifacts],
         [*state.results],
@@ -229,6 +230,9 @@ def in_trace(order: Order, spans: list[Any]) -> Iterator[None]:
             if _worker.collector is None:
                 _worker.collector = _spans.Collector()
             with _worker.collector.collecting(spans):
+                yield
+        elif _worker.collector is not None and not order.is_at_home:  # another flow's order has made it
+            with _worker.collector.ignoring():
                 yield
         else:
             yield

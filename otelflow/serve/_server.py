@@ -1,5 +1,6 @@
 """Serve schedules: look at the clock, start what is due, tell what came of it, and end in order."""
 
+import logging
 import queue
 import signal
 import threading
@@ -15,7 +16,7 @@ from otelflow._core.process import tallies
 from otelflow._core.process.shutdown import end_signals
 from otelflow._core.text.durations import in_words
 from otelflow._core.text.hints import error_text, place_of
-from otelflow._core.text.own_logger import own_logger
+from otelflow._core.text.own_logger import log, own_logger
 from otelflow._core.text.safe_str import safe_str
 from otelflow.errors import ConfigurationError
 from otelflow.serve._job import Job
@@ -95,7 +96,7 @@ class _Service:
         for reason, count in missed.items():
             tallies.runs_missed(self.schedule.name, reason, count)
             runs = "1 run" if count == 1 else f"{count:,} runs"
-            _logger.warning("%s: %s missed, since %s", self.schedule.name, runs, _REASONS[reason])
+            log(_logger, logging.WARNING, "%s: %s missed, since %s", self.schedule.name, runs, _REASONS[reason])
 
 
 class Server:
@@ -122,7 +123,7 @@ class Server:
         add_listener(listener)
         try:
             for service in self._services.values():
-                _logger.info("%s: %s", service.schedule.name, service.upcoming())
+                log(_logger, logging.INFO, "%s: %s", service.schedule.name, service.upcoming())
             while not self._stops:
                 for service in self._services.values():
                     service.look(self._news)
@@ -147,12 +148,20 @@ class Server:
         outcome = f"{job.result} in {in_words(job.seconds)}"
         following = "" if self._stops else f"; {self._services[occasion.schedule].upcoming()}"
         if job.error is None:
-            _logger.info("%s: %s%s%s", occasion.schedule, outcome, trace, following)
+            log(_logger, logging.INFO, "%s: %s%s%s", occasion.schedule, outcome, trace, following)
             return
         reason = redact(error_text(type(job.error).__name__, safe_str(job.error, _LONGEST_REASON)))
         place = place_of(job.error)
-        _logger.error(
-            "%s: %s: %s%s%s%s", occasion.schedule, outcome, reason, f" ({place})" if place else "", trace, following
+        log(
+            _logger,
+            logging.ERROR,
+            "%s: %s: %s%s%s%s",
+            occasion.schedule,
+            outcome,
+            reason,
+            f" ({place})" if place else "",
+            trace,
+            following,
         )
 
     def end(self) -> None:
@@ -161,7 +170,12 @@ class Server:
         if not self.wait(self.stop_seconds, stops=1):
             jobs = self.running()
             self.cancelled = len(jobs)
-            _logger.warning("%s: cancelled, since the serving ends", ", ".join(job.occasion.schedule for job in jobs))
+            log(
+                _logger,
+                logging.WARNING,
+                "%s: cancelled, since the serving ends",
+                ", ".join(job.occasion.schedule for job in jobs),
+            )
             for job in jobs:
                 job.cancel()
             self.wait(_CANCEL_SECONDS if self._stops == 1 else _SECONDS_AT_ONCE, stops=2)
@@ -200,7 +214,8 @@ def serve(*schedules: Schedule, stop_seconds: float = 30.0) -> int:
     """
     if not schedules or not all(isinstance(schedule, Schedule) for schedule in schedules):
         raise ConfigurationError("serve() needs a Schedule, such as serve(Schedule(nightly, cron='0 3 * * *'))")
-    if not 0 <= stop_seconds < float("inf"):
+    seconds: object = stop_seconds
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
         raise ConfigurationError(f"serve(): stop_seconds must be a number of seconds, not {stop_seconds!r:.60}")
     server = Server(schedules, stop_seconds)
     handlers: dict[int, Any] = {}
@@ -215,6 +230,7 @@ def serve(*schedules: Schedule, stop_seconds: float = 30.0) -> int:
         server.serve()
     finally:
         for number, handler in handlers.items():
-            signal.signal(number, handler)
+            if handler is not None:  # one in C, which Python cannot put back
+                signal.signal(number, handler)
         force_flush(_FLUSH_MILLIS)
     return server.cancelled

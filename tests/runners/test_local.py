@@ -20,7 +20,7 @@ def test_no_more_threads_work_than_were_asked_for(runner, most):
     assert maps().execute().flow_return_value <= most
 
 
-@pytest.mark.parametrize("number", [0, -1, 1.5, "4"])
+@pytest.mark.parametrize("number", [0, -1, 1.5, "4", True])
 def test_a_number_of_threads_that_cannot_be_is_refused(number):
     with pytest.raises(ConfigurationError, match="ThreadPoolTaskRunner: max_workers must be a whole number from 1 on"):
         ThreadPoolTaskRunner(number)

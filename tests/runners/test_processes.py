@@ -15,6 +15,7 @@ import pytest
 
 import otelflow
 from otelflow import Listener, flow, task
+from otelflow._core.flows.future_runners import new_runner
 from otelflow._core.process import losses, tallies
 from otelflow._core.runs import observers
 from otelflow._core.runs.current import current_run
@@ -370,14 +371,15 @@ def test_a_flow_that_is_given_up_cancels_in_the_executor_of_the_user_what_has_no
             futures = linger.map([str(tmp_path)] * 9, range(9))
             wait_until((tmp_path / "begun-0").exists)
             answers.append(current_run().session.give_up())
-            return {type(future.exception(30)) for future in futures}
+            return [future.cancelled() or type(future.exception(30)) for future in futures]
 
-        errors = given_up().execute().flow_return_value
+        ends = given_up().execute().flow_return_value
         (tmp_path / "go").touch()
         after = pool.submit(int, "7").result(30)
 
     assert answers == [True], "one of them runs on"
-    assert errors == {concurrent.futures.CancelledError}
+    assert ends[0] is concurrent.futures.CancelledError
+    assert ends[3:] == [True] * 6
     assert after == 7
     assert (tmp_path / "done-0").exists()
     assert not (tmp_path / "begun-4").exists()
@@ -615,3 +617,125 @@ def test_a_flow_that_outlives_the_main_thread_is_told_that_no_process_begins():
     )
 
     assert "let the main thread join() that of the flow" in done.stderr
+
+
+def test_a_flow_that_fails_cancels_in_the_executor_of_the_user_what_has_not_begun(spans, tmp_path):
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+
+        @flow(task_runner=pool)
+        def fails():
+            futures.extend(linger.map([str(tmp_path)] * 100, range(100)))
+            wait_until((tmp_path / "begun-0").exists)
+            answers.append(futures[50].cancel())
+            threading.Timer(0.5, (tmp_path / "go").touch).start()
+            raise LookupError("the flow")
+
+        futures, answers = [], []
+        with pytest.raises(LookupError):
+            fails().execute()
+
+    assert answers == [True]
+    assert not (tmp_path / "begun-4").exists()
+    assert [future.cancelled() for future in futures][4:] == [True] * 96
+    results = [result(span) for span in spans.named("task linger")]
+    assert len(results) == 100
+    assert set(results[4:]) | {"cancellation"} == {"cancellation", "success"}
+    assert results.count("success") <= 3, "what a pool has given to its process is not taken back"
+
+
+@pytest.mark.parametrize("method", [None, "spawn"], ids=["loky", "spawn"])
+def test_a_process_that_is_killed_while_nothing_runs_there_fails_no_task(method):
+    if method is None:
+        pytest.importorskip("loky")
+
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=1, start_method=method))
+    def goes_on():
+        first, _ = where.submit(1).result()
+        os.kill(first, signal.SIGKILL)
+        pools = current_run().session.runner._all
+        wait_until(lambda: _is_broken(pools[0]))
+        second, _ = where.submit(2).result()
+        return first != second
+
+    assert goes_on().execute().flow_return_value is True
+
+
+def _is_broken(pool):
+    if hasattr(pool, "_broken"):
+        return pool._broken
+    return pool._flags.broken is not None
+
+
+TWO_FLOWS = """
+import multiprocessing, os, threading
+from concurrent.futures import ProcessPoolExecutor
+
+from otelflow import flow, task
+
+
+@task
+def work(number):
+    if number == 3:
+        os._exit(1)
+    return number
+
+
+if __name__ == "__main__":
+    kinds = []
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+
+        @flow(task_runner=pool)
+        def other():
+            return [future.exception() for future in work.map(range(10, 200))]
+
+        def run_other(failed):
+            kinds.append({type(error).__name__ for error in other().execute().flow_return_value})
+
+        @flow(task_runner=pool)
+        def breaks():
+            futures = work.map(range(200))
+            futures[3].add_done_callback(run_other)
+            return [future.exception() for future in futures]
+
+        thread = threading.Thread(target=other().execute)
+        thread.start()
+        breaks().execute()
+        thread.join()
+        run_other(None)
+    print(kinds)
+"""
+
+
+def test_flows_that_share_an_executor_know_that_it_has_broken(tmp_path):
+    (tmp_path / "program.py").write_text(TWO_FLOWS)
+
+    ran = run_python(tmp_path / "program.py", timeout=60)
+
+    assert ast.literal_eval(ran.stdout) == [{"NotSubmittable"}] * 2
+
+
+def test_a_task_may_be_cancelled_while_it_is_written_for_its_process(spans):
+    is_written, may_go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def __reduce__(self):
+            is_written.set()
+            assert may_go_on.wait(30)
+            return int, ()
+
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=1, start_method="spawn"))
+    def cancels():
+        first, second = double.submit(1), double.submit(Slow())
+        assert is_written.wait(30)  # in the thread that hands it over when the first has ended
+        is_cancelled = second.cancel()
+        may_go_on.set()
+        return first.result(), is_cancelled, second.cancelled(), double.submit(3).result()
+
+    assert cancels().execute().flow_return_value == (2, True, True, 6)
+    assert sorted(result(span) for span in spans.named("task double")) == ["cancellation", "success", "success"]
+
+
+@pytest.mark.parametrize(("workers", "window"), [(2, 64), (100, 200)])
+def test_an_executor_of_the_user_has_something_to_do_for_each_of_its_processes(workers, window):
+    with concurrent.futures.ProcessPoolExecutor(workers) as pool:  # which begins none before it is asked
+        assert new_runner(pool).window == window

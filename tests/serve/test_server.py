@@ -1,5 +1,6 @@
 """Serving: each run is a trace, a failure stops nothing, and the end is in order."""
 
+import logging
 import signal
 import sys
 import threading
@@ -250,8 +251,9 @@ def test_two_schedules_of_one_name_and_none_at_all_are_refused():
         serve(Schedule(one, every="1h"), Schedule(one, every="2h"))
     with pytest.raises(ConfigurationError, match="serve\\(\\) needs a Schedule"):
         serve()
-    with pytest.raises(ConfigurationError, match="stop_seconds must be a number of seconds"):
-        serve(Schedule(one, every="1h"), stop_seconds=-1)
+    for wrong in (-1, "5", True, float("nan"), None):
+        with pytest.raises(ConfigurationError, match="stop_seconds must be a number of seconds"):
+            serve(Schedule(one, every="1h"), stop_seconds=wrong)
 
 
 SERVING = """
@@ -355,3 +357,25 @@ def test_a_flow_that_waits_for_its_futures_is_cancelled_without_them(spans):
     assert spans.one("flow waits").attributes["otelflow.run.result"] == "cancellation"
     gate.set()
     assert has_ended.wait(_WAIT)
+
+
+def test_a_handler_that_raises_stops_no_serving(monkeypatch):
+    class Raising(logging.Handler):
+        def handle(self, record):
+            raise RuntimeError("no disk")
+
+    monkeypatch.setattr(logging.getLogger("otelflow.serve"), "handlers", [Raising(logging.DEBUG)])
+    monkeypatch.setattr(logging.getLogger("otelflow.serve"), "level", logging.DEBUG)
+    thrice, runs = threading.Event(), []
+
+    @flow
+    def shaky():
+        runs.append(1)
+        if len(runs) == 3:
+            thrice.set()
+        if len(runs) == 2:
+            raise ValueError("the second time")
+
+    served(Schedule(shaky, every="100ms"), until=thrice)
+
+    assert len(runs) >= 3

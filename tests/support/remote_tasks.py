@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+import types
 from pathlib import Path
 
 from opentelemetry import trace
@@ -13,6 +14,7 @@ from opentelemetry.trace import Link, SpanContext
 from otelflow import INJECTED, flow, task
 from otelflow._core.process.settings import settings
 from otelflow._core.process.settings_table import SETTINGS
+from otelflow.runners import _worker
 
 
 @task
@@ -241,3 +243,28 @@ def take_process_number(number):
 @task
 def settings_there():
     return {name: getattr(settings(), name) for name in SETTINGS}
+
+
+@task
+def overfill_pieces(number):
+    attributes = {f"key {place}": place for place in range(10)}
+    link = Link(SpanContext(1, 1, is_remote=True), {"only": 1})
+    full_link = Link(SpanContext(1, 2, is_remote=True), attributes)
+    with trace.get_tracer("crowd").start_as_current_span("crowded pieces", links=[link, full_link]) as span:
+        span.add_event("full", attributes)
+        span.add_event("empty")
+
+
+@task
+def want_nothing(number):
+    """Make spans as an order does at the same time here that is from a flow which records none."""
+    order = types.SimpleNamespace(carrier={}, records_spans=False, is_at_home=False)
+
+    def run_order():
+        tracer = trace.get_tracer("other")
+        with _worker.in_trace(order, []), tracer.start_as_current_span("outer"):
+            tracer.start_span("inner").end()
+
+    thread = threading.Thread(target=run_order, daemon=True)
+    thread.start()
+    thread.join()

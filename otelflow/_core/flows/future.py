@@ -32,11 +32,17 @@ class Submitted(Protocol):
     def help(self, *, may_run: bool) -> None:
         """Skip it or, if *may_run*, run it in this thread, if that would wait for itself otherwise."""
 
+    def help_beside(self) -> None:
+        """Do as ``help`` in a thread beside this one, which goes on."""
+
     def help_here(self, *, may_run: bool) -> None:
         """Do as ``help`` when what it waits for has ended."""
 
     def cancelled(self) -> None:
         """Tell that it is cancelled, or stop it; the future is cancelled already."""
+
+    def take_back(self) -> bool:
+        """Cancel it, if who has it for another process has not begun it; tell whether that is so."""
 
     def fail(self, error: Exception) -> None:
         """End it with *error*, which kept it from being run."""
@@ -143,7 +149,8 @@ class Future(concurrent.futures.Future[R]):
     def cancel(self) -> bool:
         """Cancel the task, unless it has ended or runs in a thread or process, which cannot be stopped.
 
-        Returns whether it is cancelled. One that never ran has a span with the result ``cancellation``, too.
+        Nor can one that a cluster has been handed. Returns whether it is cancelled. One that never ran has a span with
+        the result ``cancellation``, too.
 
         >>> from otelflow import task
         >>> future = task(abs).submit(-3)
@@ -153,19 +160,20 @@ class Future(concurrent.futures.Future[R]):
         """
         call = self.call
         is_cancelled = super().cancel()
-        if is_cancelled and call is not None:
+        if call is not None:
+            if not is_cancelled:
+                return call.take_back()
             call.cancelled()
         return is_cancelled
 
     def __await__(self) -> Generator[Any, None, R]:
         import asyncio  # noqa: PLC0415 whoever awaits has it
 
-        if not self.done():
-            try:
-                yield from until_done(self).__await__()
-            except BaseException:  # of asyncio or trio: nobody waits for it any more
-                self.cancel()
-                raise
+        try:
+            yield from _end_of(self)
+        except BaseException:  # of asyncio or trio: nobody waits for it any more
+            self.cancel()
+            raise
         self.was_asked = True
         try:
             return super().result()
@@ -177,6 +185,14 @@ class Future(concurrent.futures.Future[R]):
 
 
 # What otelflow itself asks and does, as functions: a method would be public.
+
+
+def _end_of(future: Future[Any]) -> Generator[Any, None, None]:
+    call = future.call
+    if not future.done():
+        if call is not None:
+            call.help_beside()
+        yield from until_done(future).__await__()
 
 
 async def until_done(future: Future[Any]) -> None:
@@ -229,9 +245,14 @@ def settle(future: Future[Any], value: Any, error: BaseException | None) -> None
     future.call = None
 
 
+def is_open(future: Future[Any]) -> bool:
+    """Tell whether *future* is not done: without a lock, since a call may wait for thousands."""
+    return future._state in ("PENDING", "RUNNING")  # noqa: SLF001
+
+
 def has_failed(future: Future[Any]) -> bool:
-    """Tell whether *future*, which is done, has no result."""
-    return future.cancelled() or concurrent.futures.Future.exception(future) is not None
+    """Tell whether *future*, which is done, has no result; as above."""
+    return future._state != "FINISHED" or future._exception is not None  # noqa: SLF001
 
 
 def failure_of(future: Future[Any]) -> BaseException:
@@ -257,9 +278,27 @@ def _before_waiting(future: Future[Any], timeout: float | None) -> None:
     call = future.call
     if call is None:
         return
-    if call.loop is not None and call.loop is running_loop():
+    loop = running_loop()
+    if loop is not None and _needs(call, loop):
         raise BlockedLoop(future.task_name)
     call.help(may_run=timeout is None)
+    if timeout is not None or loop is not None:
+        call.help_beside()
+
+
+def _needs(call: Submitted, loop: Any) -> bool:
+    """Tell whether *loop* is to run *call*, or something that it waits for."""
+    calls, seen = [call], {id(call)}
+    while calls:
+        call = calls.pop()
+        if call.loop is loop:
+            return True
+        for future in call.upstream:
+            above = future.call
+            if above is not None and id(above) not in seen and not future.done():
+                seen.add(id(above))
+                calls.append(above)
+    return False
 
 
 class FutureList(list[Future[R]]):
@@ -293,7 +332,13 @@ class FutureList(list[Future[R]]):
     def __await__(self) -> Generator[Any, None, list[R]]:
         results = []
         for future in self:
-            results.append((yield from future.__await__()))  # noqa: PERF401 a comprehension cannot yield
+            try:
+                yield from _end_of(future)
+            except BaseException:  # as above
+                for sibling in self:
+                    sibling.cancel()
+                raise
+            results.append((yield from future.__await__()))
         return results
 
 

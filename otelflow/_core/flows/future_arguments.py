@@ -1,7 +1,9 @@
 """The arguments of what is submitted: the futures in them, the rows of a ``map()``, and what cannot be submitted."""
 
+import concurrent.futures
 import copy
 import dataclasses
+import inspect
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from types import FunctionType
@@ -82,12 +84,36 @@ class _Resolution:
         return dataclasses.replace(value, **{name: self.of(item) for name, item in changes.items()})
 
 
-def upstream_of(wait_for: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Future[Any]]:
-    """Return the futures that a call waits for: those of *wait_for*, and those in its arguments."""
-    if isinstance(wait_for, Future):
-        wait_for = [wait_for]
+def checked_wait_for(name: str, wait_for: Any) -> Iterable[Any]:
+    """Return what the task *name* is to wait for. Raises NotSubmittable for what cannot be waited for."""
+    if wait_for is None or (isinstance(wait_for, list) and _are_futures(wait_for)):
+        return wait_for or ()
+    is_row = isinstance(wait_for, Iterable) and not isinstance(wait_for, str | bytes | Future)
+    items = [*(wait_for.values() if isinstance(wait_for, Mapping) else wait_for)] if is_row else [wait_for]
+    for item in items:
+        if not isinstance(item, Future | FutureList) and (not is_row or _is_to_come(item)):
+            reason = f"wait_for has {brief_repr(item, 60)}, which is no future of a task"
+            raise NotSubmittable(name, reason, "give what submit() and map() have returned")
+    return items
+
+
+def _are_futures(values: list[Any]) -> bool:
+    """Tell whether *values* are futures and nothing else; there may be thousands."""
+    return set(map(type, values)) == {Future}
+
+
+def _is_to_come(value: Any) -> bool:
+    """Tell whether *value* is something that others would wait for, or have to call before."""
+    return callable(value) or isinstance(value, concurrent.futures.Future) or inspect.isawaitable(value)
+
+
+def upstream_of(wait_for: Iterable[Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Future[Any]]:
+    """Return the futures that a call waits for: those in *wait_for*, and those in its arguments."""
     futures: list[Future[Any]] = []
-    for value in (*(wait_for or ()), *args, *kwargs.values()):
+    if isinstance(wait_for, list) and _are_futures(wait_for):
+        futures += wait_for
+        wait_for = ()
+    for value in (*wait_for, *args, *kwargs.values()):
         if type(value) not in _PLAIN:
             futures += futures_in(value)
     return futures

@@ -3,7 +3,6 @@
 import concurrent.futures
 import contextvars
 import functools
-from _thread import get_ident
 from typing import Any, ClassVar, Final
 
 from opentelemetry.trace import INVALID_SPAN
@@ -16,12 +15,13 @@ from otelflow._core.flows.future import (
     Submitted,
     failure_of,
     has_failed,
+    is_open,
     running_loop,
     settle,
     unmapped,
 )
-from otelflow._core.flows.future_arguments import check_submittable, resolved, rows_of, upstream_of
-from otelflow._core.flows.future_session import Session
+from otelflow._core.flows.future_arguments import check_submittable, checked_wait_for, resolved, rows_of, upstream_of
+from otelflow._core.flows.future_session import Session, works_for
 from otelflow._core.process import forks
 from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
@@ -143,7 +143,7 @@ class Call:
     """One call of a task that was submitted."""
 
     __slots__ = (
-        "args", "context", "definition", "future", "group", "index", "kwargs",
+        "answer", "args", "context", "definition", "future", "group", "index", "kwargs",
         "loop", "loop_task", "run_of_task", "session", "upstream", "waits_for",
     )  # fmt: skip
 
@@ -168,6 +168,8 @@ class Call:
         # Of a coroutine function, submitted where a loop runs that nobody blocks
         self.loop = running_loop() if definition.kind == _COROUTINE and session.runs_on_loop else None
         self.loop_task: Any = None
+        #: The future of an executor that has it for another process, as long as it may be taken back
+        self.answer: concurrent.futures.Future[bytes] | None = None
         self.run_of_task: Run | None = None
         self.waits_for = 0
         self.future: Future[Any] = Future(definition.name)
@@ -176,24 +178,20 @@ class Call:
     def begin(self) -> None:
         """Start it when everything that it waits for is there."""
         self.session.add(self)
-        if not self.upstream:
-            self._start()
-            return
-        pending = [future for future in self.upstream if not future.done()]
-        if not pending:
-            self._start()
-            return
-        self.waits_for = len(pending)
-
-        def arrived(_: object) -> None:
-            with self.session.lock:
-                self.waits_for -= 1
-                if self.waits_for:
-                    return
+        if self.upstream:
+            self._start_after(self.upstream, len(self.upstream))
+        else:
             self._start()
 
-        for future in pending:
-            future.add_done_callback(arrived)
+    def _start_after(self, upstream: list[Future[Any]], count: int) -> None:
+        """Start it when the first *count* of *upstream* have ended: of thousands, it waits for one after the other."""
+        while count and not is_open(upstream[count - 1]):
+            count -= 1
+        self.waits_for = count
+        if count:
+            upstream[count - 1].add_done_callback(lambda _: self._start_after(upstream, count))
+        else:
+            self._start()
 
     def _start(self) -> None:
         broken = self._broken_upstream()
@@ -212,11 +210,17 @@ class Call:
 
     def help(self, *, may_run: bool) -> None:
         """Do what this thread would wait for itself: skip it, or run it if *may_run* and the thread is a runner's."""
-        if may_run and get_ident() in self.session.workers:
+        if may_run and self.session.is_kept_waiting():
             self._help_upstream()
         elif self.waits_for:
             return
         self.help_here(may_run=may_run)
+
+    def help_beside(self) -> None:
+        """Do as ``help`` in a thread beside this one, which goes on: it is a runner's, and waits."""
+        session = self.session
+        if works_for.get() is session and id(self) in session.unstarted and (self.loop is None or self.waits_for):
+            session.do_beside(functools.partial(self.help, may_run=True))
 
     def _help_upstream(self) -> None:
         """Run what it waits for, or wait for that: all threads of a runner may wait as this one does."""
@@ -236,22 +240,13 @@ class Call:
         broken = self._broken_upstream()
         if broken is not None:
             self._skip(broken)
-        elif may_run and get_ident() in self.session.workers and self.loop is None:
+        elif may_run and self.session.is_kept_waiting() and self.loop is None:
             self.run()
 
     def run(self) -> None:
         """Run it in this thread, unless it has begun already."""
-        if not self.claim():
-            return
-        session = self.session
-        thread = get_ident()
-        is_first = thread not in session.workers
-        session.workers.add(thread)
-        try:
+        if self.claim():
             self.context.run(self._run)
-        finally:
-            if is_first:
-                session.workers.discard(thread)
 
     def claim(self) -> bool:
         """Tell whether the caller is to run it: it has not begun, and is not cancelled."""
@@ -260,10 +255,11 @@ class Call:
         if self.future.set_running_or_notify_cancel():
             return True
         self.future.call = None  # who waits for it has just been told
-        self.context.run(self.end_unrun, CANCELLED)
+        self._end_apart(CANCELLED)
         return False
 
     def _run(self) -> None:
+        works_for.set(self.session)
         try:
             value = self._drive()
             if self.definition.kind == _COROUTINE:
@@ -291,7 +287,11 @@ class Call:
     def _drive(self) -> Any:
         args, kwargs = self.args, self.kwargs
         if self.upstream:
-            args, kwargs = resolved(args), resolved(kwargs)
+            try:
+                args, kwargs = resolved(args), resolved(kwargs)
+            except Exception as error:  # a class of the user's that takes no copy of itself
+                self._span_of(Ending(semconv.ERROR, error))
+                raise
         return self.definition.drive(self._new_run)(*args, **kwargs)
 
     def _new_run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -325,32 +325,51 @@ class Call:
     def cancelled(self) -> None:
         """Tell that it was cancelled before it ran, or stop it on its loop; the future is cancelled already."""
         if self.session.take(self):
-            self.context.run(self.end_unrun, CANCELLED)
+            self._end_apart(CANCELLED)
         elif self.loop is not None:
             future_runners.cancel_on_loop(self)
+
+    def take_back(self) -> bool:
+        """Cancel it, if an executor has it and has not begun it; tell whether that is so."""
+        answer, self.answer = self.answer, None
+        if answer is None or not answer.cancel():
+            return False
+        self.future._state = "PENDING"  # noqa: SLF001 that it runs was said when it was handed over
+        concurrent.futures.Future.cancel(self.future)
+        self._end_apart(CANCELLED)
+        return True
 
     def fail(self, error: Exception) -> None:
         """End it with *error*, which kept it from being run."""
         if self.session.take(self):
-            self.context.run(self.end_unrun, Ending(semconv.ERROR, error))
+            self._end_apart(Ending(semconv.ERROR, error))
 
     def _skip(self, upstream: Future[Any]) -> None:
         if self.session.take(self):
             error = UpstreamFailed(self.definition.name, upstream.task_name, failure_of(upstream))
-            self.context.run(self.end_unrun, Ending(semconv.SKIP, error))
+            self._end_apart(Ending(semconv.SKIP, error))
+
+    def _end_apart(self, ending: Ending) -> None:
+        # Another thread may be in its context, to hand it over.
+        self.context.copy().run(self.end_unrun, ending)
 
     def end_unrun(self, ending: Ending, started_ns: int = 0) -> None:
         """Make the span of a task that was never run, or that ran, since *started_ns*, in a process that is lost."""
+        self._span_of(ending, started_ns)
+        self.end(None, ending.error)
+
+    def _span_of(self, ending: Ending, started_ns: int = 0) -> None:
         run = self._new_run(self.args, self.kwargs)
         run.has_ended = not started_ns  # nobody is told that it runs
         open_run(run, started_ns)
         close_run(run, ending)
-        self.end(None, ending.error)
 
 
 def submit(definition: Any, wait_for: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
     """Return the future of one call. Raises NotSubmittable."""
     check_submittable(definition, args)
+    if type(wait_for) is not tuple or wait_for:
+        wait_for = checked_wait_for(definition.name, wait_for)
     call = Call(definition, args, kwargs, upstream_of(wait_for, args, kwargs), session_here())
     call.begin()
     return call.future
@@ -361,7 +380,7 @@ def submit_each(definition: Any, wait_for: Any, args: tuple[Any, ...], kwargs: d
     check_submittable(definition, [value.value if isinstance(value, unmapped) else value for value in args])
     rows = rows_of(definition.name, args, kwargs)
     session = session_here()
-    upstream = upstream_of(wait_for, (), {})
+    upstream = upstream_of(checked_wait_for(definition.name, wait_for), (), {})
     group = Group(MapRun(definition.name, len(rows)), len(rows), session.lock)
     names = tuple(kwargs)
     calls = []

@@ -7,12 +7,14 @@ import importlib
 import os
 import queue
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
 from otelflow._core.flows.future import Submitted, running_loop
 from otelflow._core.flows.future_session import Runner
 from otelflow._core.process import forks
+from otelflow._core.process.process import State
 from otelflow._core.text.hints import suggestion
 from otelflow._core.text.safe_str import brief_repr, type_name
 from otelflow.errors import ConfigurationError, NotSubmittable
@@ -57,41 +59,81 @@ class _Pool:
 
     def submit(self, work: Callable[[], None]) -> None:
         """Let a thread do *work*. Raises RuntimeError when there is no thread, and none can begin."""
-        self._work.put(work)
-        with self._lock:
+        with self._lock:  # also while a thread begins, which may submit at once: else there were more than *most*
+            self._work.put(work)
             if self._idle:
                 self._idle -= 1
                 return
-        if len(self._threads) >= self._most:
-            return
-        thread = threading.Thread(target=self._do, name=f"otelflow-task_{len(self._threads)}", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            if not self._threads:
-                raise
-        else:
+            if len(self._threads) >= self._most:
+                return
+            thread = threading.Thread(target=self._do, name=f"otelflow-task_{len(self._threads)}", daemon=True)
             self._threads.append(thread)
+            try:
+                thread.start()
+            except RuntimeError:
+                self._threads.remove(thread)
+                if not self._threads:
+                    raise
 
     def _do(self) -> None:
         while True:
-            try:
-                work = self._work.get_nowait()
-            except queue.Empty:
-                with self._lock:
-                    self._idle += 1
-                work = self._work.get()
+            work = self._next()
             if work is None:
                 self._work.put(None)  # for the next one
                 return
             work()
             del work  # it refers to all that the task was given
 
+    def _next(self) -> Callable[[], None] | None:
+        with contextlib.suppress(queue.Empty):
+            return self._work.get_nowait()
+        with self._lock:  # else what is put in this moment would count on this thread, which takes it, twice
+            with contextlib.suppress(queue.Empty):
+                return self._work.get_nowait()
+            self._idle += 1
+        return self._work.get()
+
     def close(self, *, waits: bool) -> None:
         """End the threads when they have done what there is; wait for that, if *waits*."""
         self._work.put(None)
         for thread in list(self._threads) if waits else ():
             thread.join()
+
+
+class _Ends(State):
+    """Why executors of the user's take nothing any more; one of them may be that of several flows."""
+
+    def reset(self) -> None:
+        """Know of none."""
+        self.errors: weakref.WeakKeyDictionary[Any, BaseException] = weakref.WeakKeyDictionary()
+
+
+_ends: Final = _Ends()
+
+
+def note_end(executor: concurrent.futures.Executor, error: BaseException) -> None:
+    """Know that *executor* has ended with *error*.
+
+    It tells so with the lock held that its ``submit()`` takes: whoever is in that thread must not ask it.
+    """
+    with contextlib.suppress(TypeError):  # one that cannot be remembered
+        _ends.errors[executor] = error
+
+
+def check_open(executor: concurrent.futures.Executor, task_name: str) -> None:
+    """Raise NotSubmittable once *executor* has ended."""
+    error = None
+    with contextlib.suppress(TypeError):
+        error = _ends.errors.get(executor)
+    if error is None:
+        return
+    cure = "give the next run a new one"
+    if not isinstance(error, concurrent.futures.BrokenExecutor):
+        reason = f"the executor of its flow takes nothing any more ({type_name(error)})"
+    else:
+        reason = f"the executor of its flow has broken ({type_name(error)})"
+        cure += ", or take task_runner='processes', where the others go on" if _is_of_processes(executor) else ""
+    raise NotSubmittable(task_name, reason, cure) from error
 
 
 class Threads:
@@ -102,24 +144,23 @@ class Threads:
     def __init__(self, executor: concurrent.futures.Executor | None = None, max_workers: int | None = None) -> None:
         self._executor = executor
         self._pool = _Pool(max_workers)
-        self._end: BaseException | None = None
 
     def start(self, call: Submitted, finished: Callable[[], None]) -> None:
         """Let a thread run *call*. Raises NotSubmittable once the executor has dropped one."""
         if self._executor is None:
             self._pool.submit(functools.partial(self._work, call, finished))
             return
-        if self._end is not None:
-            reason = f"the executor of its flow takes nothing any more ({type_name(self._end)})"
-            raise NotSubmittable(call.future.task_name, reason, "give the next run a new one") from self._end
+        check_open(self._executor, call.future.task_name)
         answer = self._executor.submit(self._work, call, finished)
-        answer.add_done_callback(lambda answer: self._answered(call, finished, answer))
+        answer.add_done_callback(functools.partial(self._answered, self._executor, call, finished))
 
-    def _answered(self, call: Submitted, finished: Callable[[], None], answer: Any) -> None:
+    def _answered(
+        self, executor: concurrent.futures.Executor, call: Submitted, finished: Callable[[], None], answer: Any
+    ) -> None:
         """End *call* if the executor has dropped it: it was shut down, or its threads cannot begin."""
         error = concurrent.futures.CancelledError() if answer.cancelled() else answer.exception()
         if isinstance(error, concurrent.futures.CancelledError | concurrent.futures.BrokenExecutor):
-            self._end = error  # it tells so with the lock held that submit() takes
+            note_end(executor, error)
             call.fail(error)
             finished()
 
@@ -197,7 +238,7 @@ def new_runner(choice: Any) -> Runner:
         runner: Runner = choice.new_runner()
     elif isinstance(choice, str):
         runner = importlib.import_module(WORDS[choice]).new_runner()
-    elif type(choice).__module__.partition(".")[0] == "distributed":  # a client of Dask's
+    elif any(base.__module__.partition(".")[0] == "distributed" for base in type(choice).__mro__):  # a client of Dask's
         runner = importlib.import_module(WORDS["dask"]).new_runner(choice)
     elif _is_of_processes(choice):
         runner = importlib.import_module(WORDS["processes"]).new_runner(choice)

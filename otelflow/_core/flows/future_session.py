@@ -3,17 +3,20 @@
 import concurrent.futures
 import contextlib
 import contextvars
+import logging
+import threading
 from _thread import get_ident
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from otelflow._core.flows.future import Future, Submitted, failure_of, until_done
+from otelflow._core.flows.future import Future, Submitted, failure_of, running_loop, until_done
 from otelflow._core.policies.loops import sleep
 from otelflow._core.process import clock, forks, losses
 from otelflow._core.runs import open_runs
 from otelflow._core.runs.endings import SUCCESS, Ending
 from otelflow._core.text.hints import error_text
+from otelflow._core.text.own_logger import log
 from otelflow._core.text.redaction import recorded
 from otelflow._core.text.safe_str import comes_from_outside, type_name
 
@@ -39,6 +42,10 @@ class Runner(Protocol):
 
     def abandon(self) -> bool:
         """Let go of what it has made, though calls still run; tell whether that ends them."""
+
+
+#: Whose call this context is one of, or was made in: a thread that waits here keeps the runner from other calls
+works_for: "Final[contextvars.ContextVar[Session | None]]" = contextvars.ContextVar("otelflow_works_for", default=None)
 
 
 class Session:
@@ -67,8 +74,8 @@ class Session:
         #: By thread: what it has yet to skip, as long as it skips something; and the same of what it hands over
         self.skips: dict[int, deque[Callable[[], None]]] = {}
         self.hand_overs: dict[int, deque[Callable[[], None]]] = {}
-        #: The threads in which calls run now
-        self.workers: set[int] = set()
+        #: By thread that waits: what the one beside it has yet to do
+        self.beside: dict[int, deque[Callable[[], None]]] = {}
         #: What a runner keeps of tasks, by the id of their definitions
         self.functions: dict[int, Any] = {}
         self.failures: deque[Future[Any]] = deque(maxlen=_REMEMBERED)
@@ -141,9 +148,38 @@ class Session:
         """Do *skip*, or leave it to the one that this thread is doing: a long chain that fails is no deep recursion."""
         _in_turn(self.skips, skip)
 
+    def is_kept_waiting(self) -> bool:
+        """Tell whether a thread of the runner waits here, or for this thread, so that it may as well run a call."""
+        return works_for.get() is self and running_loop() is None
+
+    def do_beside(self, action: Callable[[], None]) -> None:
+        """Do *action* in a thread that works while this one waits; the next one after it, so that no more work."""
+        waiter = get_ident()
+        with self.lock:
+            waiting = self.beside.get(waiter)
+            if waiting is not None:
+                waiting.append(action)
+                return
+            waiting = self.beside[waiter] = deque((action,))
+
+        def work() -> None:
+            works_for.set(self)
+            while True:
+                with self.lock:
+                    if not waiting:
+                        del self.beside[waiter]
+                        return
+                waiting.popleft()()
+
+        try:
+            threading.Thread(target=work, name="otelflow-task-beside", daemon=True).start()
+        except RuntimeError:  # there is none to be had: a thread of the runner may get to it
+            self.beside.pop(waiter, None)
+
     def cancel(self) -> None:
         """Cancel what has not begun, and what runs on a loop."""
-        for future in list(self.futures.values()):
+        # First what waits to be handed over, or it would take the place of what is taken back.
+        for future in [*(call.future for call in list(self.unstarted.values())), *list(self.futures.values())]:
             future.cancel()
 
     def give_up(self) -> bool:
@@ -226,7 +262,9 @@ class Session:
         failures = [future for future in self.failures if not future.was_asked]
         if failures:
             error = failure_of(failures[0])
-            losses.logger.error(
+            log(
+                losses.logger,
+                logging.ERROR,
                 "%d of the submitted tasks failed and nobody asked for the result; the first was %r: %s",
                 len(failures),
                 failures[0].task_name,

@@ -1,5 +1,6 @@
 """Go on with a run of a flow that has not ended well: as a new attempt, with what is kept of the ones before."""
 
+import logging
 from typing import Any
 
 from otelflow._core.flows.definition import Definition
@@ -8,6 +9,7 @@ from otelflow._core.policies.cache_keys import digest_of_code
 from otelflow._core.policies.checkpoints import checkpoint_of
 from otelflow._core.process import losses
 from otelflow._core.process.program import imported_name
+from otelflow._core.text.own_logger import log
 from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import RunNotResumable
 
@@ -28,7 +30,9 @@ def attempt_of(definition: Definition, run_id: object, flow_name: str) -> tuple[
         raise RunNotResumable(f"the id of a run is a text such as 'flow_id__0123abcd', not {brief_repr(run_id, 60)}")
     checkpoint = checkpoint_of(keeping, run_id, imported_name(definition.code_name))
     if checkpoint.source != digest_of_code(definition.target):
-        losses.logger.warning(
+        log(
+            losses.logger,
+            logging.WARNING,
             "flow %s: its code has changed since run %s began; tasks whose own code is the same are not run again",
             flow_name,
             run_id,

@@ -30,7 +30,7 @@ from otelflow._core.inside.speaker import Speaker
 from otelflow._core.process import forks, provider
 from otelflow._core.process.ids import new_id
 from otelflow._core.process.settings import settings
-from otelflow._core.runs import open_runs
+from otelflow._core.runs import open_runs, spans
 from otelflow._core.runs.current import current_run, open_run_here, parent_here
 from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.engine import keeps_inside
@@ -327,8 +327,7 @@ class TaskRun(ExecutedRun):
         task.status = semconv.RUNNING
         task.started_ns = now
         if self.links:
-            for context in self.links:
-                self.span.add_link(context)
+            spans.link_to_each(self.span, self.links)
         messages.log_lifecycle(self, logging.DEBUG, messages.EXECUTING_TASK, self.task_name, now, False)
 
     def ended(self, value: object) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
+from otelflow._core.policies import loops
 from otelflow._core.policies.cache_keys import CachePolicy, policy_of
 from otelflow._core.policies.cache_steps import Step, TaskStep
 from otelflow._core.policies.checkpoints import FlowStep
@@ -73,14 +74,14 @@ class _Cache:
                 return await body(*args, **kwargs)
             try:
                 while not await _called(step, step.is_ready):
-                    await _sleep(step.pause())
+                    await loops.sleep(step.pause())
                 if step.record is not None:
                     return step.reuse()
                 value = await body(*args, **kwargs)
                 await _called(step, step.keep, value)
                 return value
             finally:
-                step.release()
+                await _released(step)
 
         return run_or_reuse
 
@@ -97,31 +98,19 @@ def _step(keeping: Keeping, run: Run | None) -> Step | None:
 
 async def _called(step: Step, method: Any, *args: Any) -> Any:
     """Call *method* of *step*; in a thread where it may wait for a network, so that the event loop goes on."""
-    if not step.is_remote or not _is_in_asyncio():
-        return method(*args)
-    import asyncio  # noqa: PLC0415 a loop runs, so it is there
-
-    return await asyncio.to_thread(method, *args)
+    return await loops.in_thread(method, *args) if step.is_remote else method(*args)
 
 
-async def _sleep(seconds: float) -> None:
-    if _is_in_asyncio():
-        import asyncio  # noqa: PLC0415 as above
-
-        await asyncio.sleep(seconds)
-    else:
-        await sys.modules["trio"].sleep(seconds)
-
-
-def _is_in_asyncio() -> bool:
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None:
-        return False
+async def _released(step: Step) -> None:
+    """Release *step* as it is called: also when who waits for that is cancelled."""
+    if isinstance(sys.exception(), GeneratorExit):  # nothing can be awaited any more
+        step.release()
+        return
     try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+        await _called(step, step.release)
+    except BaseException:  # Ctrl-C, a cancellation: what was not released is
+        step.release()
+        raise
 
 
 def keeping_of(body: Body, options: Mapping[str, Any]) -> Keeping | None:

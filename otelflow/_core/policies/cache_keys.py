@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from otelflow._core.policies.identities import identity_of, plain_code
+from otelflow._core.policies.policy import description_of, takes
 from otelflow._core.process.program import imported_name
 from otelflow._core.results.plain_values import canonical
 from otelflow._core.runs.run import Run
@@ -93,7 +94,7 @@ class CachePolicy:
         return digest("cache", code_name_of(run), run.task_name, identity, parts)
 
     def __add__(self, addition: "CachePolicy | KeyFunction") -> "CachePolicy":
-        if callable(addition):
+        if not isinstance(addition, CachePolicy) and takes(addition, 2):
             return CachePolicy(self._names, (*self._functions, addition), self._excluded)
         if not isinstance(addition, CachePolicy):
             raise ConfigurationError(f"to a cache policy, no {brief_repr(addition, 60)} can be added; add INPUTS, say")
@@ -126,10 +127,10 @@ def policy_of(owner: str, options: Mapping[str, Any]) -> CachePolicy:
         return CachePolicy()
     if isinstance(choice, CachePolicy):
         return choice
-    if isinstance(choice, type) or not callable(choice):
+    if not takes(choice, 2):
         raise ConfigurationError(
             f"{owner}: cache_policy must be one of otelflow.cache_policies, such as INPUTS, or a function of task and "
-            f"arguments, not {brief_repr(choice, 60)}"
+            f"arguments, not {description_of(choice)}"
         )
     return CachePolicy((), (choice,))
 

@@ -1,5 +1,6 @@
 """Around the body of one run: is its value kept, is another run making it, and keep it."""
 
+import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from otelflow import semconv
@@ -10,6 +11,7 @@ from otelflow._core.process.process import State
 from otelflow._core.results.records import Record
 from otelflow._core.runs import spans
 from otelflow._core.runs.run import Run
+from otelflow._core.text.own_logger import log
 from otelflow._core.text.safe_str import comes_from_outside
 from otelflow.errors import RunTimeout
 
@@ -189,7 +191,7 @@ class TaskStep:
             except Exception as error:  # a folder that cannot be written; the write says so, too
                 if comes_from_outside(error):
                     raise
-                losses.logger.debug("No lock in %r: %s", self._storage, error)
+                log(losses.logger, logging.DEBUG, "No lock in %r: %s", self._storage, error)
             else:
                 if unlock_file is None:
                     _making.runs.pop(key, None)

@@ -76,11 +76,20 @@ class Progress:
 
 
 class _Open(State):
-    """The progress of each open flow run."""
+    """The progress of each open flow run, and which checkpoints are theirs: not every storage has locks."""
+
+    def __init__(self) -> None:
+        self.lock: Final = forks.new_lock()
+        super().__init__()
 
     def reset(self) -> None:
         """Know of no run."""
         self.progress: weakref.WeakKeyDictionary[Run, Progress] = weakref.WeakKeyDictionary()
+        self.owners: dict[str, FlowStep] = {}
+
+    def begin_anew(self) -> None:
+        """Leave the checkpoints to the parent."""
+        self.owners = {}
 
 
 _open: Final = _Open()
@@ -162,6 +171,7 @@ class FlowStep:
         self._storage: ResultStorage | None = None
         self._checkpoint: dict[str, Any] | None = None
         self._unlock: Callable[[], None] | None = None
+        self._is_released = False
         self._around: Final = progress_around(run.parent)
         self.is_remote: Final = keeping.is_remote(None if self._around is None else self._around.storage)
 
@@ -190,10 +200,10 @@ class FlowStep:
         self._storage = storage = keeping.storage(None if around is None else around.storage)
         self._key = key_of(identity)
         self._value_key = digest("value of a flow", identity)
-        acquire = getattr(storage, "acquire", None)
-        self._unlock = None if acquire is None else acquire(self._key)
-        if self._unlock is None and acquire is not None and keeping.is_resumed:
+        if not self._acquire(storage) and keeping.is_resumed:
             raise RunNotResumable(f"run {identity} goes on in another process or thread")
+        if self._is_released:
+            return
         earlier = keeping.read(storage, self._key) if is_resumed else None
         if earlier is None and keeping.is_resumed:
             raise RunNotResumable(f"run {identity} is not kept any more")
@@ -214,6 +224,24 @@ class FlowStep:
         keeping.write(storage, run, self._key, self._checkpoint, "what it was called with, so it cannot be resumed")
         _open.progress[run] = Progress(identity, storage, is_resumed=is_resumed)
 
+    def _acquire(self, storage: ResultStorage) -> bool:
+        """Tell whether the checkpoint is this run's alone, as far as that can be known."""
+        if _open.owners.setdefault(self._key, self) is not self:
+            return False
+        acquire = getattr(storage, "acquire", None)
+        unlock = None if acquire is None else acquire(self._key)
+        with _open.lock:
+            if not self._is_released:
+                self._unlock = unlock
+                return acquire is None or unlock is not None
+        self._give_up(unlock)  # this is a thread, and whoever waited for it was cancelled
+        return True
+
+    def _give_up(self, unlock: "Callable[[], None] | None") -> None:
+        if _open.owners.get(self._key) is self:
+            del _open.owners[self._key]
+        self._keeping.unlock(unlock)
+
     def pause(self) -> float:
         """Return for how many seconds to wait: it never has to."""
         return 0.0
@@ -227,9 +255,11 @@ class FlowStep:
 
     def release(self) -> None:
         """Keep that the run has stopped, unless it is done."""
-        unlock, self._unlock = self._unlock, None
+        with _open.lock:
+            self._is_released = True
+            unlock, self._unlock = self._unlock, None
         self._end(STOPPED, None)
-        self._keeping.unlock(unlock)
+        self._give_up(unlock)
 
     def _end(self, state: str, value: object) -> None:
         checkpoint, self._checkpoint = self._checkpoint, None
@@ -273,8 +303,8 @@ def checkpoint_of(keeping: Keeping, run_id: str, flow: str) -> Checkpoint:
     if state == SUCCEEDED:
         raise RunNotResumable(f"Run {run_id} has ended well: there is nothing to resume")
     acquire = getattr(storage, "acquire", None)
-    unlock = None if acquire is None else acquire(key)
-    if acquire is not None and unlock is None:
+    unlock = None if acquire is None or key in _open.owners else acquire(key)
+    if key in _open.owners or (acquire is not None and unlock is None):
         raise RunNotResumable(f"Run {run_id} goes on, in this process or another: end it before it is resumed")
     keeping.unlock(unlock)
     return checkpoint

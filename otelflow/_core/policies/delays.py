@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Final
 
-from otelflow._core.policies.policy import description_of, takes_one
+from otelflow._core.policies.policy import description_of, takes
 from otelflow._core.process import clock
 from otelflow._core.text import classes
 from otelflow._core.text.safe_str import brief_repr, comes_from_outside
@@ -19,6 +19,7 @@ _LONGEST_ASKED: Final = 3_600.0
 _LONGEST: Final = 31_536_000.0
 _MOST_DOUBLINGS: Final = 60
 _MOST_CAUSES: Final = 5
+_MOST_MEMBERS: Final = 100
 _RETRY_AFTER: Final = ("Retry-After", "retry-after")
 
 _FITTING: Final = (
@@ -74,7 +75,7 @@ class Delays:
         self._function = delay if callable(delay) else None
         self._takes_state = any(classes.module_of(base).startswith("tenacity.") for base in classes.bases(type(delay)))
         self._fixed: list[float] = []
-        if self._function is not None and not (self._takes_state or takes_one(self._function)):
+        if self._function is not None and not (self._takes_state or takes(self._function, 1)):
             raise ConfigurationError(f"{owner}: retry_delay must be {_FITTING}, not {description_of(delay)}")
         try:
             if self._function is None:
@@ -84,6 +85,8 @@ class Delays:
                     raise ValueError("an empty list")  # noqa: TRY301 it is said as the others are
         except ValueError as error:
             raise ConfigurationError(f"{owner}: retry_delay must be {_FITTING}, not {error}") from None
+        if self._function is exponential_backoff or (self._function is not None and not takes(self._function, 1)):
+            raise ConfigurationError(f"{owner}: retry_delay must be {_FITTING}, not {description_of(delay)}")
         try:
             self._jitter = 0.0 if jitter_factor is None else seconds_of(jitter_factor)
         except ValueError as error:
@@ -101,7 +104,7 @@ class Delays:
         if self._jitter:
             # Of the system: the program's own random numbers are those that it would have without retries.
             delay *= 1 + self._jitter * SystemRandom().random()
-        return max(delay, asked_delay(error))
+        return max(min(delay, _LONGEST), asked_delay(error))
 
 
 class CallState:
@@ -132,24 +135,35 @@ class CallState:
 
 
 def asked_delay(error: BaseException) -> float:
-    """Return the seconds that *error*, or what it was raised from, asks to wait, at most an hour; 0 if it does not."""
+    """Return the seconds that *error*, or what it was raised from, asks to wait, at most an hour; 0 if it does not.
+
+    A group asks for the longest that one of its exceptions asks for.
+    """
     cause: BaseException | None = error
     for _ in range(_MOST_CAUSES):
         if cause is None:
             break
         try:
-            seconds = _asked_by(cause)
+            members = cause.exceptions[:_MOST_MEMBERS] if isinstance(cause, BaseExceptionGroup) else [cause]
+            delays = [seconds for member in members if (seconds := _asked_by(member)) is not None]
         except BaseException as trouble:  # attributes of a foreign exception, which may be anything
             if comes_from_outside(trouble):
                 raise
-            seconds = None
-        if seconds is not None:
-            return min(max(seconds, 0.0), _LONGEST_ASKED)
+            delays = []
+        if delays:
+            return min(max(0.0, *delays), _LONGEST_ASKED)
         cause = cause.__cause__
     return 0.0
 
 
 def _asked_by(error: BaseException) -> float | None:
+    try:
+        return _seconds_asked(error)
+    except Exception:  # noqa: BLE001 attributes of a foreign exception, which may be anything
+        return None
+
+
+def _seconds_asked(error: BaseException) -> float | None:
     delay: Any = getattr(error, "retry_after", None)
     if delay is None:
         headers: Any = getattr(getattr(error, "response", None), "headers", None) or getattr(error, "headers", None)
@@ -157,8 +171,10 @@ def _asked_by(error: BaseException) -> float | None:
             delay = next((value for name in _RETRY_AFTER if (value := headers.get(name)) is not None), None)
     if not isinstance(delay, str):
         return None if delay is None else seconds_of(delay)
-    if delay.strip().isdecimal():
-        return float(delay)
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415 only for a date
+    try:
+        return seconds_of(float(delay))
+    except ValueError:
+        from email.utils import mktime_tz, parsedate_tz  # noqa: PLC0415 only for a date
 
-    return parsedate_to_datetime(delay).timestamp() - clock.time()
+        date = parsedate_tz(delay)  # one without a zone is of Greenwich
+        return None if date is None else mktime_tz(date) - clock.time()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from otelflow import semconv
-from otelflow._core.policies.policy import description_of, takes_one
+from otelflow._core.policies.policy import description_of, takes
 from otelflow._core.process import losses
 from otelflow._core.process.forks import fork
 from otelflow._core.runs.run import Run
@@ -34,7 +34,7 @@ class Hooks:
         for keyword in (_RUNNING, *dict.fromkeys(_AFTER.values())):
             hooks = options.get(keyword) or ()
             self._hooks[keyword] = tuple(hooks) if isinstance(hooks, Sequence) else (hooks,)
-            wrong = [hook for hook in self._hooks[keyword] if not takes_one(hook)]
+            wrong = [hook for hook in self._hooks[keyword] if not takes(hook, 1)]
             if wrong:
                 parameter = "the Flow" if "flow" in owner else "the Task"
                 raise ConfigurationError(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from otelflow import semconv
 from otelflow._core.policies import holding
 from otelflow._core.policies.delays import seconds_of
-from otelflow._core.policies.loops import running_trio, sleep
+from otelflow._core.policies.loops import in_asyncio, running_trio, sleep
 from otelflow._core.policies.places import Place, Places, Waiter, thread_waiter
 from otelflow._core.policies.policy import Body, name_of
 from otelflow._core.policies.rates import Rate
@@ -67,13 +67,6 @@ def _tell(name: str, began: float) -> None:
         spans.note(run, semconv.LIMIT_WAITED.format(name=name), round(sums[name], 6))
 
 
-def _in_loop() -> bool:
-    import sys  # noqa: PLC0415 see below
-
-    asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and asyncio._get_running_loop() is not None  # noqa: SLF001 public, but for its name
-
-
 class _Limit:
     """What both limits have in common: they wait at the beginning of a block, on a thread or in an event loop."""
 
@@ -91,7 +84,7 @@ class _Limit:
         waiter, wait = thread_waiter()
         with contextlib.closing(self._steps(waiter)) as steps:
             for seconds in steps:
-                if _in_loop():
+                if in_asyncio():
                     losses.warn_once("limit in loop", _BLOCKED, self.name)
                 wait(seconds)
         self._enter(waiter)

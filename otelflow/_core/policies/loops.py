@@ -1,6 +1,9 @@
 """Which event loop runs here: asyncio's or trio's, whose own ways to wait and to stop are used."""
 
+import contextvars
+import functools
 import sys
+from collections.abc import Callable
 from typing import Any
 
 
@@ -19,3 +22,27 @@ async def sleep(seconds: float) -> None:
     import asyncio  # noqa: PLC0415 its loop runs, so it is there
 
     await asyncio.sleep(seconds)
+
+
+def in_asyncio() -> bool:
+    """Tell whether a loop of asyncio runs here."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None  # noqa: SLF001 public, but for its name
+
+
+async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
+    """Return what *function* returns, called in a thread, so that the loop goes on that runs here."""
+    trio = running_trio()
+    if trio is not None:
+        with trio.CancelScope(shield=True):  # it could not be told to end
+            return await trio.to_thread.run_sync(functools.partial(function, *args))
+    if not in_asyncio():
+        return function(*args)
+    import asyncio  # noqa: PLC0415 as above
+
+    call = functools.partial(contextvars.copy_context().run, function, *args)
+    try:
+        answer = asyncio.get_running_loop().run_in_executor(None, call)
+    except RuntimeError:  # there is no thread to be had, or none any more
+        return function(*args)
+    return await answer

@@ -38,8 +38,8 @@ def description_of(value: object) -> str:
     return f"the {kind} {name_of(value)}" if inspect.isroutine(value) else brief_repr(value, 60)
 
 
-def takes_one(function: object) -> bool:
-    """Tell whether *function* is a plain function that can be called with one value, and does something then."""
+def takes(function: object, count: int) -> bool:
+    """Tell whether *function* is a plain function that can be called with *count* values, and does something then."""
     if not callable(function) or isinstance(function, type):
         return False
     plain: Any = plain_function(function)
@@ -48,7 +48,7 @@ def takes_one(function: object) -> bool:
     if inspect.iscoroutinefunction(plain) or inspect.isasyncgenfunction(plain) or inspect.isgeneratorfunction(plain):
         return False
     try:
-        inspect.signature(function).bind(None)
+        inspect.signature(function).bind(*[None] * count)
     except TypeError:
         return False
     except ValueError:  # some callables written in C have no signature

@@ -16,6 +16,8 @@ from otelflow._core.process.process import State
 from otelflow.errors import LimitTimeout
 
 _LOCKED_LOOK: Final = 0.001
+# Who has locked the file looks and writes: who would not wait for a turn, waits for that.
+_LOCKED_SECONDS: Final = 0.1
 # How many moments there are, which is the oldest, and when the clock began, by which one knows a machine that was
 # started again: its clock, which nobody sets, began anew.
 _HEAD: Final = struct.Struct("<QQd")
@@ -55,7 +57,7 @@ class Rate:
                 if content is not None:
                     moment = self.reserve(content, began, timeout)
                     break
-            if timeout is not None and clock.steady() - began > timeout:
+            if timeout is not None and clock.steady() - began > max(timeout, _LOCKED_SECONDS):
                 raise LimitTimeout(self.name, self.words, timeout)
             yield _LOCKED_LOOK
         while (left := moment - clock.steady()) > 0:
@@ -70,7 +72,7 @@ class Rate:
         now = clock.steady()
         count, oldest, moments = content.read(self.count)
         moment = max(now, moments[oldest] + self.seconds)
-        if timeout is not None and moment - began > timeout:
+        if timeout is not None and moment > now and moment - began > timeout:
             raise LimitTimeout(self.name, self.words, timeout)
         moments[oldest] = moment
         content.write(count, (oldest + 1) % count, oldest, moments)

@@ -1,13 +1,14 @@
 """Try a body again when it fails: each attempt is a span, and what was waited before it stands there."""
 
 import functools
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from otelflow import semconv
 from otelflow._core.policies import KEYWORDS, loops
 from otelflow._core.policies.delays import CallState, Delays
-from otelflow._core.policies.policy import Body, description_of, name_of, takes_one, warn_of_awaitable
+from otelflow._core.policies.policy import Body, description_of, name_of, takes, warn_of_awaitable
 from otelflow._core.process import clock, losses
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import spans
@@ -16,6 +17,7 @@ from otelflow._core.runs.endings import SUCCESS, Ending, ending_of
 from otelflow._core.runs.engine import close_run, open_run
 from otelflow._core.runs.run import Run
 from otelflow._core.text.durations import in_words
+from otelflow._core.text.own_logger import log
 from otelflow._core.text.safe_str import comes_from_outside
 from otelflow.errors import ConfigurationError, UnfillableParameter
 
@@ -63,7 +65,7 @@ class _Plan:
         delay = options.get("retry_delay")
         self.delays = Delays(repr(self.name), 0 if delay is None else delay, options.get("retry_jitter_factor"))
         self.condition: Callable[[BaseException], object] | None = options.get("retry_condition_fn")
-        if self.condition is not None and not takes_one(self.condition):
+        if self.condition is not None and not takes(self.condition, 1):
             raise ConfigurationError(
                 f"{self.name!r}: retry_condition_fn must be a function of the exception alone, such as "
                 f"lambda error: isinstance(error, OSError), not {description_of(self.condition)}"
@@ -132,18 +134,16 @@ class _Call:
 
     def log(self, name: str, ending: Ending, delay: float) -> None:
         """Log that the attempt has failed, and when the next one follows."""
-        try:
-            losses.logger.warning(
-                "Attempt %d of %d of %r failed: %s; the next one follows %s",
-                self._number,
-                self._plan.attempts,
-                name,
-                ending.reason,
-                f"in {in_words(delay)}" if delay else "at once",
-            )
-        except Exception as trouble:  # a handler is foreign code, and there is nowhere left to log that it raised
-            if comes_from_outside(trouble):
-                raise
+        log(
+            losses.logger,
+            logging.WARNING,
+            "Attempt %d of %d of %r failed: %s; the next one follows %s",
+            self._number,
+            self._plan.attempts,
+            name,
+            ending.reason,
+            f"in {in_words(delay)}" if delay else "at once",
+        )
 
     def waited(self) -> None:
         """Count the delay, which is over."""

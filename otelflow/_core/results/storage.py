@@ -75,6 +75,7 @@ class FolderStorage:
         self, path: str | os.PathLike[str], *, max_bytes: int | None = None, max_age: float | None = None
     ) -> None:
         self.path: Final = _absolute(path)
+        check_limits("FolderStorage", max_bytes=max_bytes, max_age=max_age)
         self._folder: Final = ResultFolder(self.path, max_bytes, max_age)
 
     def read(self, name: str) -> bytes | None:
@@ -111,6 +112,7 @@ class MemoryStorage:
     """
 
     def __init__(self, max_bytes: int = 256 * 1024 * 1024) -> None:
+        check_limits("MemoryStorage", max_bytes=max_bytes)
         self._max_bytes: Final = max_bytes
         self._lock: Final = forks.new_lock()
         self._contents: Final[OrderedDict[str, bytes]] = OrderedDict()
@@ -127,7 +129,10 @@ class MemoryStorage:
     def write(self, name: str, content: bytes) -> None:
         """Keep *content* under *name*."""
         with self._lock:
-            self._size += len(content) - len(self._contents.pop(name, b""))
+            self._size -= len(self._contents.pop(name, b""))
+            if len(content) > self._max_bytes:
+                return  # the others would have to go, and it would not fit
+            self._size += len(content)
             self._contents[name] = content
             while self._size > self._max_bytes:
                 self._size -= len(self._contents.popitem(last=False)[1])
@@ -166,7 +171,14 @@ class _AddressStorage:
             return None
 
     def write(self, name: str, content: bytes) -> None:
-        self._system.makedirs(self._folder, exist_ok=True)
+        try:
+            self._put(name, content)
+        except Exception:  # noqa: BLE001 each system says in its own way that the folder is missing
+            # Not before: to make one in an object store may take rights that nothing else here takes.
+            self._system.makedirs(self._folder, exist_ok=True)
+            self._put(name, content)
+
+    def _put(self, name: str, content: bytes) -> None:
         path = f"{self._folder}/{name}"
         if not self._is_local:
             self._system.pipe_file(path, content)
@@ -239,8 +251,17 @@ def storage_of(owner: str, choice: object) -> ResultStorage | None:
     return choice
 
 
-def _absolute(path: str | os.PathLike[str]) -> Path:
-    text = os.fspath(path)
+def check_limits(owner: str, **limits: object) -> None:
+    """Raise ConfigurationError for one of *limits* that is no number from 0 on, and not None."""
+    for name, limit in limits.items():
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or not limit >= 0):
+            raise ConfigurationError(f"{owner}: {name} must be a number from 0 on, not {brief_repr(limit, 60)}")
+
+
+def _absolute(path: object) -> Path:
+    text: object = os.fspath(path) if isinstance(path, str | os.PathLike) else path
+    if not isinstance(text, str):
+        raise ConfigurationError(f"result_storage={brief_repr(path, 60)} is no path; name a folder")
     if not text or "\0" in text:
         raise ConfigurationError(f"result_storage={text!r} is no path; name a folder")
     try:

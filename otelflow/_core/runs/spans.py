@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Of a chain or group of exceptions, at most so many are searched for the one that is recorded already.
 _MOST_ERRORS: Final = 100
+# Of more links, it is worth while to ask how many the span keeps.
+_FEW_LINKS: Final = 64
 
 
 def start(run: Run, span_maker: "provider.SpanMaker") -> None:
@@ -155,6 +157,18 @@ def _may_fail(run: Run, error: BaseException) -> bool:
             return True
         inner = inner.parent
     return False
+
+
+def link_to_each(span: Span, contexts: "Sequence[SpanContext]") -> None:
+    """Link *span* to the spans of *contexts*; the first of more than it keeps count as dropped, without being made."""
+    if len(contexts) > _FEW_LINKS:
+        pieces: Any = getattr(span, "_links", None)  # the SDK's, which keeps the last
+        most = getattr(getattr(pieces, "_dq", None), "maxlen", None)
+        if most is not None and len(contexts) > most:
+            pieces.dropped += len(contexts) - most
+            contexts = contexts[len(contexts) - most :]
+    for context in contexts:
+        span.add_link(context)
 
 
 def note(run: Run, key: str, value: "str | float | Sequence[str]") -> None:

@@ -10,6 +10,7 @@ import tracemalloc
 import pytest
 
 from otelflow import Future, as_completed, flow, task, wait
+from otelflow._core.flows.future import FutureList
 from otelflow.errors import BlockedLoop, UpstreamFailed
 from support.spans import exceptions, result
 
@@ -285,3 +286,58 @@ def test_a_failure_that_nobody_asks_for_is_said_and_counted_and_the_flow_succeed
     (message,) = warnings_said.messages
     assert message.startswith("2 of the submitted tasks failed and nobody asked for the result; the first was 'fail'")
     assert spans.one("flow forgets").attributes["otelflow.flow.tasks.failed"] == 2
+
+
+@pytest.mark.parametrize("how", ["result", "exception", "wait", "in time"])
+def test_what_would_need_the_loop_that_waits_for_it_is_refused(how):
+    waits = {
+        "result": lambda future: future.result(),
+        "exception": lambda future: future.exception(),
+        "wait": lambda future: wait([future]),
+        "in time": lambda future: future.result(30),
+    }
+
+    @flow
+    async def blocks():
+        last = double.submit(double.submit(double_later.submit(1)))
+        with pytest.raises(BlockedLoop):
+            waits[how](last)
+        return await last
+
+    run = asyncio.run(asyncio.wait_for(blocks().execute_async(), PATIENCE))
+    assert run.flow_return_value == 8
+
+
+def test_who_no_longer_awaits_a_list_of_futures_awaits_none_of_them():
+    ended = []
+
+    @task
+    async def hold(number):
+        try:
+            await asyncio.sleep(PATIENCE)
+        finally:
+            ended.append(number)
+
+    @flow
+    async def gives_up():
+        futures = hold.map([1, 2, 3])
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await futures
+        await asyncio.sleep(0)
+        return [future.cancelled() for future in futures]
+
+    run = asyncio.run(asyncio.wait_for(gives_up().execute_async(), PATIENCE / 2))
+    assert run.flow_return_value == [True] * 3
+    assert sorted(ended) == [1, 2, 3]
+
+
+def test_one_that_fails_in_a_list_leaves_the_others_alone():
+    @flow
+    async def awaits():
+        futures = FutureList([fail.submit(), double_later.submit(1)])
+        with pytest.raises(ValueError, match="no 0"):
+            await futures
+        return await futures[1]
+
+    assert asyncio.run(awaits().execute_async()).flow_return_value == 2

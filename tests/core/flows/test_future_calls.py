@@ -4,13 +4,15 @@ import asyncio
 import concurrent.futures
 import contextlib
 import contextvars
+import dataclasses
 import gc
 import threading
+import time
 import weakref
 
 import pytest
 
-from otelflow import INJECTED, Flow, flow, submit, task, unmapped
+from otelflow import INJECTED, Flow, ThreadPoolExecutor, flow, submit, task, unmapped, wait
 from otelflow._core.flows import future_runners
 from otelflow.errors import NotSubmittable, UpstreamFailed
 from otelflow.runners import ThreadPoolTaskRunner
@@ -636,3 +638,137 @@ def test_what_an_executor_drops_has_failed(how, count):
     rest = errors if how == "broken" else errors[1:]
     kinds = (concurrent.futures.CancelledError, concurrent.futures.BrokenExecutor, NotSubmittable)
     assert all(isinstance(error, kinds) for error in rest), {type(error) for error in rest}
+
+
+@pytest.mark.parametrize("how", ["timeout", "pool of its own", "await", "blocked loop", "in time", "wait in time"])
+@pytest.mark.parametrize("is_own", [True, False], ids=["own pool", "pool of the user"])
+def test_whatever_waits_for_a_task_keeps_no_thread_from_running_it(how, is_own):
+    @task
+    async def double_later(number):
+        await asyncio.sleep(0)
+        return double(number)
+
+    @task(timeout=20)
+    def limited(number):
+        return double.submit(double_later.submit(number)).result()
+
+    @task
+    def pooled(number):
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(lambda: double.submit(double.submit(number)).result()).result()
+
+    @task
+    async def awaits(number):
+        once = await asyncio.gather(double.submit(number), double_later.submit(double_later.submit(number)))
+        return await double.submit(once[0])
+
+    @task
+    def in_time(number):
+        return double.submit(double.submit(number)).result(20)
+
+    @task
+    def waits(number):
+        (future,), _ = wait([double.submit(double.submit(number))], 20)
+        return future.result()
+
+    @task
+    async def blocks(number):
+        return double.submit(double_later.submit(number)).result()
+
+    tasks = [limited, pooled, awaits, blocks, in_time, waits]
+    outer = tasks[["timeout", "pool of its own", "await", "blocked loop", "in time", "wait in time"].index(how)]
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+
+        @flow(task_runner=ThreadPoolTaskRunner(1) if is_own else pool)
+        def nested():
+            return outer.map([1, 2, 3]).result()
+
+        run = Waiting(nested().execute).result()
+
+    assert run.flow_return_value == [4, 8, 12]
+
+
+def test_a_task_whose_arguments_cannot_be_filled_in_has_a_span(spans):
+    @dataclasses.dataclass
+    class Order:
+        price: object
+        currency: dataclasses.InitVar[str]
+
+        def __post_init__(self, currency):
+            """Take it."""
+
+    @flow
+    def orders():
+        future = double.submit(Order(double.submit(1), "EUR"))
+        return future.exception(), double.submit(1, wait_for=[future]).exception()
+
+    error, after = orders().execute().flow_return_value
+    assert isinstance(error, ValueError)
+    assert isinstance(after, UpstreamFailed)
+    assert sorted(result(span) for span in spans.named("task double")) == ["error", "skip", "success"]
+
+
+@pytest.mark.parametrize(
+    ("wait_for", "culprit"),
+    [
+        (5, "5"),
+        ("abc", "'abc'"),
+        ([concurrent.futures.Future()], "<Future at"),
+        ([double], "<function double"),
+        ({"rows": double}, "<function double"),
+    ],
+)
+def test_what_cannot_be_waited_for_is_refused(wait_for, culprit):
+    for submits in (double.submit, lambda _, **keywords: double.map([1], **keywords)):
+        with pytest.raises(NotSubmittable) as refusal:
+            submits(1, wait_for=wait_for)
+        assert f"task 'double' cannot be submitted: wait_for has {culprit}" in str(refusal.value)
+
+
+def test_what_is_waited_for_may_be_a_list_a_map_or_a_dict_of_futures_or_nothing():
+    order = []
+
+    @task
+    def note(name):
+        time.sleep(0.01)
+        order.append(name)
+
+    @flow
+    def waits():
+        futures = note.map(["a", "b"])
+        rows = [futures, {"rows": futures}, iter(futures), futures[0], None, [None, "done"]]
+        for number, wait_for in enumerate(rows):
+            note.submit(number, wait_for=wait_for)
+
+    waits().execute()
+
+    assert all(order.index(number) > max(order.index("a"), order.index("b")) for number in (0, 1, 2))
+
+
+@pytest.mark.parametrize("is_open", [True, False], ids=["before they end", "when they have ended"])
+def test_each_may_wait_for_all_before_it_and_is_linked_to_the_last_of_them(spans, is_open):
+    begins = threading.Event()
+    count = 400
+
+    def first():
+        begins.wait(30)
+        raise LookupError("first")
+
+    @flow
+    def triangle():
+        futures = [task(first, task_name="first").submit()]
+        if not is_open:
+            begins.set()
+            futures[0].wait(30)
+        for _ in range(count):
+            futures.append(double.submit(1, wait_for=futures))
+        begins.set()
+        wait(futures)
+        return {type(future.exception()) for future in futures[1:]}
+
+    assert triangle().execute().flow_return_value == {UpstreamFailed}
+    last = spans.named("task double")[-1]
+    before = [span.context.span_id for span in spans.spans if span.name in ("task first", "task double")][:count]
+    assert [link.context.span_id for link in last.links] == before[-128:]
+    assert last.dropped_links == count - 128

@@ -2,11 +2,14 @@
 
 import concurrent.futures
 import threading
+import time
 
 import pytest
 
 from otelflow import Flow, flow, task
-from otelflow.errors import ConfigurationError
+from otelflow.errors import ConfigurationError, NotSubmittable
+from otelflow.runners import ThreadPoolTaskRunner
+from support.remote_tasks import double
 from support.spans import result
 
 
@@ -79,3 +82,75 @@ def test_an_unknown_runner_is_refused_at_decoration(choice, text):
         @flow(task_runner=choice)
         def unknown():
             """Run nothing."""
+
+
+def test_no_more_threads_work_than_the_runner_was_told():
+    inside, most = [], []
+
+    @task
+    def work(number):
+        inside.append(number)
+        most.append(len(inside))
+        time.sleep(0.01)
+        inside.remove(number)
+
+    @task
+    def outer():
+        work.submit(1)  # while the thread that runs this has hardly begun
+        work(0)
+
+    @flow(task_runner=ThreadPoolTaskRunner(1))
+    def nested():
+        outer.submit().result()
+
+    for _ in range(10):
+        nested().execute()
+
+    assert set(most) == {1}
+
+
+def test_an_executor_that_has_ended_is_known_to_all_flows_that_have_it():
+    def initializer():
+        raise ValueError("no connection")
+
+    pool = concurrent.futures.ThreadPoolExecutor(1, initializer=initializer)
+    errors = []
+
+    @flow(task_runner=pool)
+    def other():
+        return thread_of.submit(1).exception()
+
+    def run_other(failed):
+        if not errors:
+            errors.append(other().execute().flow_return_value)
+
+    @flow(task_runner=pool)
+    def breaks():
+        future = thread_of.submit(1)
+        future.add_done_callback(run_other)  # called with a lock of the pool held
+        future.wait(30)
+
+    breaks().execute()
+
+    (error,) = errors
+    assert isinstance(error, NotSubmittable)
+    assert str(error) == (
+        "task 'thread_of' cannot be submitted: the executor of its flow has broken (BrokenThreadPool); give the next "
+        "run a new one"
+    )
+
+
+def test_a_client_of_dask_is_one_whoever_has_written_its_class():
+    distributed = pytest.importorskip("distributed")
+
+    class Client(distributed.Client):
+        """One of a company's own."""
+
+    with Client(processes=False, n_workers=1, dashboard_address=None, set_as_default=False) as client:
+        for choice in (client, client.get_executor()):
+
+            @flow(task_runner=choice)
+            def maps():
+                return double.map([1, 2]).result()
+
+            assert maps().execute().flow_return_value == [2, 4]

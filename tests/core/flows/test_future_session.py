@@ -1,6 +1,7 @@
 """What one flow run has submitted: it is handed over as there is room for it, and all of it is waited for."""
 
 import concurrent.futures
+import logging
 import signal
 import sys
 import threading
@@ -119,3 +120,18 @@ def test_a_second_ctrl_c_ends_the_flow_without_what_runs(spans):
     assert has_ended.wait(30)
     assert run.flow_state.status == "cancellation"
     assert spans.one("flow interrupted").attributes["otelflow.run.result"] == "cancellation"
+
+
+def test_a_handler_that_raises_leaves_a_flow_with_failed_tasks_as_it_is(monkeypatch):
+    class Raising(logging.Handler):
+        def handle(self, record):
+            raise RuntimeError("no disk")
+
+    monkeypatch.setattr(logging.getLogger("otelflow"), "handlers", [Raising()])
+
+    @flow
+    def forgets():
+        task(abs).submit("three")
+        return "done"
+
+    assert forgets().execute().flow_return_value == "done"

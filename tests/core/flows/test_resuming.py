@@ -445,3 +445,35 @@ def test_a_flow_object_that_cannot_be_resumed_says_why(shaky):
         Flow(persist_result=True).setup(stopped).resume(run_id)
     with pytest.raises(FlowNotSetUp):
         Flow(persist_result=True).resume(run_id)
+
+
+class Raising(logging.Handler):
+    """A handler that is broken."""
+
+    def handle(self, record):
+        raise RuntimeError("no disk")
+
+
+def test_a_handler_that_raises_stops_no_flow_that_is_resumed_with_other_code(monkeypatch):
+    storage = MemoryStorage()
+    monkeypatch.setattr(logging.getLogger("otelflow"), "handlers", [Raising()])
+
+    def nightly(fails):
+        if fails:
+
+            def body():
+                raise LookupError("no")
+
+        else:
+
+            def body():
+                return "mended"
+
+        body.__qualname__ = body.__name__ = "body"
+        return flow(persist_result=True, result_storage=storage)(body)
+
+    first = nightly(True)()
+    with pytest.raises(LookupError):
+        first.execute()
+
+    assert nightly(False).resume(first.flow_id).execute().flow_return_value == "mended"

@@ -250,3 +250,15 @@ def test_an_input_that_is_left_out_makes_no_difference_and_another_does():
     assert key_of(body, 1, True, policy=policy) == key_of(body, 1, False, policy=policy)
     assert key_of(body, 1, True, policy=policy) != key_of(body, 2, True, policy=policy)
     assert key_of(body, 1, True, policy=INPUTS) != key_of(body, 1, False, policy=INPUTS)
+
+
+def test_a_function_that_cannot_be_asked_for_a_key_is_refused():
+    async def later(task, arguments):
+        return "key"
+
+    for function in (lambda: "key", lambda task: "key", later):
+        for keywords in ({"cache_key_fn": function}, {"cache_policy": function}):
+            with pytest.raises(ConfigurationError, match="or a function of task and arguments, not the"):
+                task(**keywords)(print)
+        with pytest.raises(ConfigurationError, match="to a cache policy"):
+            INPUTS + function

@@ -1,5 +1,7 @@
 """The checkpoint of a flow run is there from its first moment on, and says how it ended."""
 
+import asyncio
+import contextlib
 import pickle
 import threading
 import uuid
@@ -295,3 +297,126 @@ def test_a_task_that_has_come_from_another_process_is_the_call_that_its_passport
     step()
 
     assert keys == [("the key", "the run", storage, True)]
+
+
+class Shelf(dict):
+    """A storage that has no locks, and notes in which threads it is used."""
+
+    def __init__(self):
+        self.threads = set()
+
+    def read(self, name):
+        self.threads.add(threading.get_ident())
+        return self.get(name)
+
+    def write(self, name, content):
+        self.threads.add(threading.get_ident())
+        self[name] = content
+
+
+@pytest.mark.parametrize("make", [Shelf, MemoryStorage])
+def test_a_run_goes_on_once_also_where_the_storage_has_no_locks(make):
+    may_end, begun = threading.Event(), threading.Semaphore(0)
+    fails = [True]
+
+    @flow(persist_result=True, result_storage=make())
+    def nightly():
+        begun.release()
+        assert may_end.wait(30)
+        if fails.pop():
+            raise LookupError("the first time")
+
+    def fail():
+        with pytest.raises(LookupError):
+            run.execute()
+
+    run = nightly()
+    first = threading.Thread(target=fail)
+    first.start()
+    assert begun.acquire(timeout=30)
+    with pytest.raises(RunNotResumable, match="goes on"):
+        nightly.resume(run.flow_id)
+    may_end.set()
+    first.join(30)
+
+    may_end.clear()
+    fails.append(False)
+    both = [nightly.resume(run.flow_id) for _ in range(2)]
+    second = threading.Thread(target=both[0].execute)
+    second.start()
+    assert begun.acquire(timeout=30)
+    with pytest.raises(RunNotResumable, match="goes on"):
+        both[1].execute()
+    may_end.set()
+    second.join(30)
+    assert both[0].flow_state.status == "success"
+
+
+@pytest.mark.parametrize("library", ["asyncio", "trio"])
+@pytest.mark.parametrize("how", ["ends", "fails", "is cancelled"])
+def test_a_far_storage_is_never_used_on_an_event_loop(library, how):
+    loops = pytest.importorskip(library)
+    storage, cancels = Shelf(), []
+
+    @task(persist_result=True)
+    async def step():
+        return 1
+
+    @flow(persist_result=True, result_storage=storage)
+    async def nightly():
+        await step()
+        if how == "fails":
+            raise LookupError("no")
+        if how == "is cancelled":
+            cancels[0]()
+            await loops.sleep(60)
+
+    run = nightly()
+
+    async def in_asyncio():
+        running = asyncio.create_task(run.execute_async())
+        cancels.append(running.cancel)
+        await asyncio.wait([running])
+        assert how == "is cancelled" or type(running.exception()) is (LookupError if how == "fails" else type(None))
+
+    async def in_trio():
+        with loops.CancelScope() as scope:
+            cancels.append(scope.cancel)
+            with pytest.raises(LookupError) if how == "fails" else contextlib.nullcontext():
+                await run.execute_async()
+
+    if library == "asyncio":
+        asyncio.run(in_asyncio())
+    else:
+        loops.run(in_trio)
+
+    assert threading.get_ident() not in storage.threads
+    assert kept(storage, run.flow_id)["state"] == (SUCCEEDED if how == "ends" else STOPPED)
+
+
+def test_a_run_that_is_cancelled_while_its_lock_is_asked_for_holds_none():
+    asked, may_answer, locks = threading.Event(), threading.Event(), []
+
+    class Locking(Shelf):
+        def acquire(self, name):
+            asked.set()
+            assert may_answer.wait(30)
+            locks.append(name)
+            return lambda: locks.remove(name)
+
+    storage = Locking()
+
+    @flow(persist_result=True, result_storage=storage)
+    async def nightly():
+        raise AssertionError("it has not begun")
+
+    async def main():
+        running = asyncio.create_task(nightly().execute_async())
+        assert await asyncio.to_thread(asked.wait, 30)
+        running.cancel()
+        await asyncio.wait([running])
+        may_answer.set()
+
+    asyncio.run(main())  # waits for its threads
+
+    assert (locks, dict(storage)) == ([], {})

@@ -272,3 +272,55 @@ def test_the_state_of_a_wait_is_made_anew_when_it_was_let_go():
 
     assert first is again
     assert (later is first, later.idle_for, later.args, later.kwargs, later.fn) == (False, 0, (1,), {"sep": ""}, print)
+
+
+@pytest.mark.parametrize(
+    ("function", "culprit"),
+    [
+        (lambda: 5, "the function <lambda>"),
+        (lambda attempt, error: 5, "the function <lambda>"),
+        (exponential_backoff, "the function exponential_backoff"),
+        (list, "<class 'list'>"),
+    ],
+)
+def test_a_function_that_cannot_be_asked_for_a_delay_is_refused(function, culprit):
+    with pytest.raises(ConfigurationError, match=f"retry_delay must be a number of seconds .*, not {culprit}"):
+        Delays("'fetch'", function, None)
+
+
+def test_a_coroutine_function_cannot_be_asked_for_a_delay():
+    async def delay(attempt):
+        return attempt
+
+    class Later:
+        async def __call__(self, attempt):
+            return attempt
+
+    for wrong in (delay, Later()):
+        with pytest.raises(ConfigurationError, match="retry_delay must be"):
+            Delays("'fetch'", wrong, None)
+
+
+def test_jitter_makes_no_delay_longer_than_can_be_waited():
+    assert seconds(31_536_000, jitter=31_536_000) == 31_536_000
+
+
+@pytest.mark.parametrize("form", ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y"])
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_each_date_of_http_is_one_of_greenwich(monkeypatch, form, zone):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        asked = asked_delay(Busy(headers={"Retry-After": time.strftime(form, time.gmtime(time.time() + 60))}))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert 57 < asked <= 60
+
+
+def test_a_group_asks_for_the_longest_delay_of_its_exceptions():
+    group = ExceptionGroup("both", [Busy(retry_after=3), OSError(), Busy(headers={"Retry-After": "7.5"})])
+
+    assert asked_delay(group) == 7.5
+    assert asked_delay(ExceptionGroup("none", [OSError()])) == 0

@@ -1,12 +1,14 @@
 """What waits in an event loop waits in its own way."""
 
 import asyncio
+import contextvars
 import sys
+import threading
 import time
 
 import pytest
 
-from otelflow._core.policies.loops import running_trio, sleep
+from otelflow._core.policies.loops import in_thread, running_trio, sleep
 
 
 def test_no_loop_is_none_of_trio():
@@ -57,3 +59,30 @@ def test_in_trio_others_go_on_while_one_waits():
 
     assert trio.run(together) is trio
     assert order == ["begin", "begin", "end", "end"]
+
+
+def test_a_function_is_called_in_a_thread_with_the_context_of_its_caller_or_here_where_there_is_none():
+    variable = contextvars.ContextVar("variable")
+
+    async def main():
+        variable.set("around")
+        loop = asyncio.get_running_loop()
+        answers = [await in_thread(lambda place: (place, variable.get(), threading.get_ident()), "there")]
+        await loop.shutdown_default_executor()
+        answers.append(await in_thread(lambda place: (place, variable.get(), threading.get_ident()), "here"))
+        return answers
+
+    (place, value, thread), last = asyncio.run(main())
+
+    assert (place, value) == ("there", "around")
+    assert thread != threading.get_ident()
+    assert last == ("here", "around", threading.get_ident())
+
+
+def test_a_coroutine_that_is_stepped_by_hand_calls_it_where_it_is():
+    steps = in_thread(threading.get_ident)
+
+    with pytest.raises(StopIteration) as end:
+        steps.send(None)
+
+    assert end.value.value == threading.get_ident()

@@ -4,7 +4,7 @@ import functools
 
 import pytest
 
-from otelflow._core.policies.policy import description_of, name_of, takes_one, warn_of_awaitable
+from otelflow._core.policies.policy import description_of, name_of, takes, warn_of_awaitable
 
 
 def plain(value):
@@ -79,6 +79,11 @@ def test_a_function_is_shown_by_its_name_and_any_other_value_as_it_is(value, des
     assert description_of(value) == description
 
 
+class Later:
+    async def __call__(self, value):
+        return value
+
+
 @pytest.mark.parametrize(
     ("function", "is_one"),
     [
@@ -94,6 +99,7 @@ def test_a_function_is_shown_by_its_name_and_any_other_value_as_it_is(value, des
         (functools.partial(waiting), False),
         (Waiting(), False),
         (several, False),
+        (Later(), False),
         (Callable, False),
         (lambda: None, False),
         (lambda first, second: first, False),
@@ -103,7 +109,12 @@ def test_a_function_is_shown_by_its_name_and_any_other_value_as_it_is(value, des
     ],
 )
 def test_what_can_be_called_with_one_value_is_a_function_of_it(function, is_one):
-    assert takes_one(function) is is_one
+    assert takes(function, 1) is is_one
+
+
+def test_what_is_asked_with_two_values_takes_two():
+    assert takes(lambda first, second: first, 2)
+    assert not takes(lambda first: first, 2)
 
 
 def test_a_callable_that_says_nothing_of_itself_is_tried():
@@ -121,8 +132,8 @@ def test_a_callable_that_says_nothing_of_itself_is_tried():
         def __call__(self, value):
             return value
 
-    assert takes_one(Secret())
-    assert not takes_one(Silent())
+    assert takes(Secret(), 1)
+    assert not takes(Silent(), 1)
 
 
 def test_a_value_that_is_to_be_awaited_is_said_once(caplog):

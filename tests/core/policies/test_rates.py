@@ -223,3 +223,21 @@ def test_who_would_wait_too_long_is_told_the_rate(clock):
     with pytest.raises(LimitTimeout, match=r"^the limit 'api' \(at most 1 in 60 s\) was not free within 30 s"):
         starts(rate, clock, [0], timeout=30)
     assert starts(rate, clock, [0], timeout=60) == [1_060.0]
+
+
+def test_who_would_not_wait_begins_when_there_is_room():
+    for _ in range(2):
+        with rate_limit("at-once", "2/h", timeout=0):
+            pass
+    with pytest.raises(LimitTimeout), rate_limit("at-once", "2/h", timeout=0):
+        pass
+
+
+def test_who_would_not_wait_waits_for_one_who_looks(clock):
+    rate = Rate("looked-at", 1, 60.0)
+    steps = rate.steps(0)
+    with rate.locked():
+        pause = next(steps)
+    clock.now += pause
+
+    assert list(steps) == []

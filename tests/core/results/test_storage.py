@@ -150,3 +150,50 @@ def test_a_value_that_cannot_be_written_at_an_address_leaves_nothing_behind(tmp_
         chosen.write(A, b"value")
 
     assert [file.name for file in (tmp_path / "results").iterdir()] == [A]
+
+
+def test_a_value_that_does_not_fit_into_memory_drives_out_no_other():
+    memory = MemoryStorage(10)
+    memory.write(A, b"12345")
+    memory.write(B, b"1" * 11)
+
+    assert (memory.read(A), memory.read(B)) == (b"12345", None)
+    memory.write(A, b"1" * 11)
+    assert memory.read(A) is None, "it is another value now"
+    memory.write(C, b"1" * 10)
+    assert memory.read(C) == b"1" * 10
+
+
+@pytest.mark.parametrize("limit", [-1, float("nan"), "1GB", True])
+def test_a_limit_that_is_no_number_is_refused(tmp_path, limit):
+    with pytest.raises(ConfigurationError, match="MemoryStorage: max_bytes must be a number from 0 on, not"):
+        MemoryStorage(limit)
+    for name in ("max_bytes", "max_age"):
+        with pytest.raises(ConfigurationError, match=f"FolderStorage: {name} must be a number from 0 on, not"):
+            FolderStorage(tmp_path, **{name: limit})
+
+
+@pytest.mark.parametrize("path", [3, b"kept", None])
+def test_a_folder_is_named_by_a_path(path):
+    with pytest.raises(ConfigurationError, match="is no path; name a folder"):
+        FolderStorage(path)
+
+
+def test_at_an_address_no_folder_is_made_where_none_is_needed():
+    fsspec = pytest.importorskip("fsspec")
+
+    class Bucket(fsspec.get_filesystem_class("memory")):
+        protocol = "bucket"
+        store, pseudo_dirs = {}, [""]
+
+        def makedirs(self, path, exist_ok=False):
+            raise PermissionError("no right to make a bucket")
+
+        mkdir = makedirs
+
+    fsspec.register_implementation("bucket", Bucket, clobber=True)
+    chosen = storage_of("load", "bucket://results")
+
+    chosen.write(A, b"value")
+
+    assert chosen.read(A) == b"value"
