@@ -93,14 +93,15 @@ class FlowMiddleware:
         try:
             yield from answer.pieces(self.app, environ)
         except GeneratorExit:
-            if method == "HEAD" or answer.is_whole:
-                raise
-            error = ClientGone()
+            error = None if method == "HEAD" or answer.is_whole else ClientGone()
         try:
             if answer.status:
                 describe_answer(answer.status)
         except ServerError as failure:
             error = self.error(environ) or failure
+            if isinstance(error, StopIteration):  # which no generator can raise
+                failure.__cause__ = error
+                error = failure
         if error is not None:
             environ[_ANSWERED] = error
             raise error
