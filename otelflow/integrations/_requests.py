@@ -76,7 +76,7 @@ class FlowsByName:
 
 
 def _checked_name(name: object) -> str | None:
-    if not isinstance(name, str | None):
+    if not isinstance(name, str | None) or (name is not None and not name.strip()):
         raise TypeError(f"{name!r:.60} is no name: return a text, or None for no flow")
     return name
 

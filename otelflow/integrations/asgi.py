@@ -62,7 +62,7 @@ class FlowMiddleware:
         if kind not in ("http", "websocket"):
             await self.app(scope, receive, _delivering(send) if kind == "lifespan" else send)
             return
-        if self._metrics is not None and kind == "http" and scope["path"] == self._requests.metrics_path:
+        if self._metrics is not None and kind == "http" and scope["path"] in self._metrics_paths(scope):
             await self._metrics(scope, receive, send)
             return
         method = scope["method"] if kind == "http" else "WEBSOCKET"
@@ -83,6 +83,11 @@ class FlowMiddleware:
                 error = gone.__cause__
             if error is not None:
                 raise error  # as it was
+
+    def _metrics_paths(self, scope: Scope) -> tuple[str, str]:
+        """Return where the metrics are: a server puts the path under which the application is mounted before it."""
+        path = str(self._requests.metrics_path)
+        return path, str(scope.get("root_path") or "").rstrip("/") + path
 
     def route(self, scope: Scope) -> str | None:
         """Return the route of a request, such as ``/orders/{fruit}``, or None; a subclass for a framework knows it."""
@@ -157,7 +162,7 @@ def _delivering(send: Send) -> Send:
     """Return *send*, which now delivers all telemetry before it tells the server that the application has ended."""
 
     async def deliver_and_send(message: Message) -> None:
-        if message["type"] == "lifespan.shutdown.complete":
+        if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
             force_flush(_LONGEST_FLUSH)  # nothing is served any more that would wait for it
         await send(message)
 

@@ -9,6 +9,7 @@ from opentelemetry import baggage, trace
 
 from otelflow import task
 from otelflow.errors import ConfigurationError
+from otelflow.integrations import asgi
 from otelflow.integrations.asgi import FlowMiddleware
 from support.ports import free_ports
 from support.servers import (
@@ -260,6 +261,44 @@ def test_metrics_are_shown_and_are_no_flow(spans):
     assert len(spans.named("flow GET")) == 1
 
 
+def test_metrics_are_shown_where_the_application_is_mounted(spans):
+    app = FlowMiddleware(application, metrics_path="/metrics")
+    bodies = {}
+
+    async def ask_for(path, root_path):
+        async def send(message):
+            bodies.setdefault((path, root_path), message.get("body"))
+            bodies[path, root_path] = bodies[path, root_path] or message.get("body")
+
+        scope = {"type": "http", "method": "GET", "path": path, "root_path": root_path, "headers": []}
+        await app(scope, receive, send)
+
+    async def receive():
+        return {"type": "http.request"}
+
+    for path, root_path in (("/api/metrics", "/api"), ("/api/metrics", "/api/"), ("/metrics", "/api"), ("/200", "/api")):
+        asyncio.run(ask_for(path, root_path))
+
+    are_metrics = [body.startswith(b"# HELP") for body in bodies.values()]
+    assert are_metrics == [True, True, True, False]
+
+
+def test_what_waits_is_delivered_also_when_the_end_of_the_application_fails(spans, monkeypatch):
+    flushes = []
+    monkeypatch.setattr(asgi, "force_flush", flushes.append)
+
+    async def failing_at_its_end(scope, receive, send):
+        await send({"type": "lifespan.startup.complete"})
+        await send({"type": "lifespan.shutdown.failed"})
+
+    async def send(message):
+        flushes.append(message["type"])
+
+    asyncio.run(FlowMiddleware(failing_at_its_end)({"type": "lifespan"}, None, send))
+
+    assert flushes == ["lifespan.startup.complete", 5_000, "lifespan.shutdown.failed"]
+
+
 def test_nonsense_makes_no_series_of_its_own(spans):
     with uvicorn_serving(FlowMiddleware(application)) as url:
         ask(url, method="BREW")
@@ -313,7 +352,7 @@ async def name_later(request):
     return "GET"
 
 
-@pytest.mark.parametrize("name", [7, b"GET"])
+@pytest.mark.parametrize("name", [7, b"GET", "", " "])
 def test_a_name_that_is_no_text_costs_no_answer(spans, caplog, name):
     with uvicorn_serving(FlowMiddleware(application, flows=lambda scope: name)) as url:
         answer = ask(url)
