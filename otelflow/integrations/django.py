@@ -13,6 +13,7 @@ from otelflow.metrics import wsgi_app
 __all__ = ["FlowMiddleware"]
 
 _SETTING: Final = "OTELFLOW"
+_LOCALE_MIDDLEWARE: Final = "LocaleMiddleware"
 _DEFAULTS: Final = {"flows": True, "metrics_path": None, "response_header": "traceresponse"}
 
 
@@ -125,6 +126,9 @@ class FlowMiddleware:
 
     def _take(self, exchange: _Exchange, response: Any) -> None:
         exchange.response = self._with_header(response)
+        match = getattr(exchange.request, "resolver_match", None)
+        if match is not None and f"/{match.route}" != exchange.route:  # a middleware has chosen other routes
+            describe(exchange.request.method, f"/{match.route}")
         try:
             describe_answer(response.status_code)
         except ServerError as error:
@@ -146,10 +150,14 @@ def _route_of(request: _Request) -> str | None:
 
     urlconf = getattr(request, "urlconf", None)
     language: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
-    has_prefixes, _ = is_language_prefix_patterns_used(urlconf or settings.ROOT_URLCONF)
-    if has_prefixes and not hasattr(request, "LANGUAGE_CODE"):
+    has_prefixes, has_prefix_of_default = is_language_prefix_patterns_used(urlconf or settings.ROOT_URLCONF)
+    has_languages = has_prefixes or any(name.endswith(_LOCALE_MIDDLEWARE) for name in settings.MIDDLEWARE)
+    if has_languages and not hasattr(request, "LANGUAGE_CODE"):
         # Django's LocaleMiddleware is yet to come: the language of this thread is that of the request before.
-        language = translation.override(translation.get_language_from_path(request.path_info) or settings.LANGUAGE_CODE)
+        code = translation.get_language_from_request(request, check_path=has_prefixes)
+        if has_prefixes and not has_prefix_of_default and not translation.get_language_from_path(request.path_info):
+            code = settings.LANGUAGE_CODE
+        language = translation.override(code)
     try:
         with language:
             return f"/{resolve(request.path_info, urlconf).route}"

@@ -126,6 +126,58 @@ def test_a_flow_is_called_by_the_route_in_the_language_of_its_request(spans, set
     assert [name for name, *_ in spans.tree()] == [f"flow GET {path}" for path in paths]
 
 
+def test_a_route_that_is_translated_is_that_in_the_language_of_its_request(spans, settings):
+    from django.http import HttpResponse
+    from django.test import Client, override_settings
+    from django.urls import path
+    from django.utils.translation import gettext_lazy
+
+    urls = types.ModuleType("otelflow_django_translated")
+    urls.urlpatterns = [path(gettext_lazy("Monday"), lambda _: HttpResponse())]
+    sys.modules[urls.__name__] = urls
+    with override_settings(
+        LANGUAGES=[("en", "English"), ("de", "German")],
+        LANGUAGE_CODE="en",
+        MIDDLEWARE=[
+            "otelflow.integrations.django.FlowMiddleware",
+            "django.middleware.locale.LocaleMiddleware",
+        ],
+        ROOT_URLCONF=urls.__name__,
+    ):
+        asked = [("/Montag", "de"), ("/Monday", "en"), ("/Montag", "de"), ("/Montag", "en")]
+        answers = [Client().get(path, headers={"accept-language": language}) for path, language in asked]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 404]
+    routes = [name.removeprefix("flow GET") for name, *_ in spans.tree()]
+    assert routes == [" /Montag", " /Monday", " /Montag", ""]
+
+
+def choosing_routes(get_response):
+    """Do as a middleware that has other routes for each host."""
+
+    def choose(request):
+        request.urlconf = "otelflow_django_of_host"
+        return get_response(request)
+
+    return choose
+
+
+def test_a_request_tells_the_route_that_was_taken_when_a_middleware_has_chosen_others(spans, settings):
+    from django.http import HttpResponse
+    from django.test import Client, override_settings
+    from django.urls import path
+
+    urls = types.ModuleType("otelflow_django_of_host")
+    urls.urlpatterns = [path("orders/<int:number>", lambda _, number: HttpResponse(str(number)))]
+    sys.modules[urls.__name__] = urls
+    middlewares = ["otelflow.integrations.django.FlowMiddleware", f"{__name__}.choosing_routes"]
+    with override_settings(MIDDLEWARE=middlewares):
+        assert Client().get("/orders/2").content == b"2"
+
+    (span,) = spans.spans
+    assert attributes_of(span)["http.route"] == "/orders/<int:number>"
+
+
 def test_the_span_of_an_instrumentation_is_the_parent(spans, settings):
     instrumentation = pytest.importorskip("opentelemetry.instrumentation.django", reason="otelflow[frameworks]")
     from django.core.handlers.wsgi import WSGIHandler
