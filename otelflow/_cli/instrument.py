@@ -11,13 +11,15 @@ import typer
 from otelflow import settings
 from otelflow._cli._exit_codes import FAILURE, SUCCESS
 from otelflow.errors import ConfigurationError
+from otelflow.instrument._command import program_of, seen_from
 from otelflow.instrument._plan import read
-from otelflow.instrument._start import run_instrumented, seen_from
+from otelflow.instrument._start import run_instrumented
 from otelflow.instrument._survey import survey
 from otelflow_exporters._otlp.endpoint import variable
 from otelflow_exporters._store.limits import default_directory
 
-_LAUNCHERS: Final = ("python", "python3", "pypy", "coverage", "uv")
+#: Their `run` runs a program
+_RUNNERS: Final = ("coverage", "uv")
 
 
 def run(file: Path, command: Sequence[str]) -> NoReturn:
@@ -39,14 +41,19 @@ def run(file: Path, command: Sequence[str]) -> NoReturn:
 
 def service_name(command: Sequence[str]) -> str:
     """Return what the service is called that *command* starts: its module, script or program."""
-    program = Path(command[0]).name
-    if program.startswith(_LAUNCHERS):
-        for option, value in zip(command[1:], [*command[2:], ""], strict=True):
-            if option == "-m" and value:
-                return value.partition(".")[0]
-            if not option.startswith("-"):
-                return Path(option).stem
-    return program
+    words = list(command)
+    if Path(words[0]).name == "opentelemetry-instrument":
+        del words[0]
+        while words and words[0].startswith("-"):
+            del words[: 1 if "=" in words[0] else 2]
+    if words[1:2] == ["run"] and Path(words[0]).name in _RUNNERS:
+        del words[:2]
+        if words and (words[0].startswith("-") or words[0].endswith(".py")):
+            words.insert(0, "python")
+    program = program_of(words)
+    if program is not None and (program.module or program.script):
+        return program.module.partition(".")[0] or Path(program.script).stem
+    return Path((words or command)[0]).name
 
 
 def print_report(file: Path) -> int:
