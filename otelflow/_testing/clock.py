@@ -1,5 +1,6 @@
 """A clock that a test sets: runs take as long as it says."""
 
+import math
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -20,7 +21,7 @@ class FakeClock:
     *start* (float): the time at which it begins, in seconds since the epoch. It is the clock of runs, messages and
     artifacts, and so of spans and metrics; the program's own is not touched, and ``time.sleep()`` sleeps.
 
-    Raises ConfigurationError for an advance that goes back.
+    Raises ConfigurationError for an advance that goes back, and for what is no time.
 
     >>> from otelflow import flow
     >>> from otelflow.testing import FakeClock
@@ -31,15 +32,18 @@ class FakeClock:
     """
 
     def __init__(self, start: float = 1_000_000_000.0) -> None:
+        if not math.isfinite(start):
+            raise ConfigurationError(f"FakeClock cannot begin at {start!r}: it takes seconds since the epoch")
         self._now = round(start * _NANOSECONDS)
 
     def advance(self, seconds: float) -> None:
-        """Let *seconds* (float) pass. Raises ConfigurationError where they are less than none.
+        """Let *seconds* (float) pass. Raises ConfigurationError where they are less than none, or no number.
 
         >>> otelflow.testing.FakeClock().advance(0.5)
         """
-        if seconds < 0:
-            raise ConfigurationError(f"FakeClock.advance() cannot go back, {seconds!r:.60} seconds")
+        if not 0 <= seconds < math.inf:
+            ways = "go back" if seconds < 0 else "go on"
+            raise ConfigurationError(f"FakeClock.advance() cannot {ways}, {seconds!r:.60} seconds")
         self._now += round(seconds * _NANOSECONDS)
 
     def time_ns(self) -> int:

@@ -41,3 +41,11 @@ def test_the_clock_of_the_program_goes_on_and_comes_back(spans):
 def test_it_does_not_go_back():
     with pytest.raises(ConfigurationError, match="cannot go back, -1 seconds"):
         FakeClock().advance(-1)
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf")])
+def test_what_is_no_time_is_refused(seconds):
+    with pytest.raises(ConfigurationError, match=f"cannot go on, {seconds} seconds"):
+        FakeClock().advance(seconds)
+    with pytest.raises(ConfigurationError, match=f"FakeClock cannot begin at {seconds}"):
+        FakeClock(seconds)
