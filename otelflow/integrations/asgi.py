@@ -18,6 +18,8 @@ _ENDS: Final = (
     "http.response.zerocopysend",
     "websocket.http.response.body",
 )
+#: What a server answers to a websocket that is closed before it is accepted, says ASGI
+_REFUSED: Final = 403
 _MOST_ERRORS: Final = 100
 
 
@@ -121,6 +123,7 @@ class _Answer:
         self._send: Final = send
         self._header: Final = header
         self.status: int | None = None
+        self.has_begun = False
         self.is_whole = False
         self.is_unwanted = False
         self._refusal: OSError | None = None
@@ -136,9 +139,12 @@ class _Answer:
         """Send *message*, with the header that tells of the trace. Raises what the server does."""
         kind = message["type"]
         if kind in _STARTS:
+            self.has_begun = True
             self.status = message.get("status")
             if self._header is not None:
                 message = _with_header(message, *self._header)
+        elif kind == "websocket.close" and not self.has_begun:
+            self.status = _REFUSED
         elif kind in _ENDS and not message.get("more_body"):
             self.is_whole = True
         try:

@@ -427,6 +427,24 @@ def test_a_websocket_that_is_refused_with_an_answer_tells_its_status(spans, stat
     assert attributes == (result, status)
 
 
+def test_a_websocket_that_is_closed_before_it_is_accepted_tells_what_the_server_answers(spans):
+    async def refusing(scope, receive, send):
+        await send({"type": "websocket.close", "code": 1008})
+
+    async def closing(scope, receive, send):
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close"})
+
+    async def send(_):
+        pass
+
+    for application in (refusing, closing):
+        asyncio.run(FlowMiddleware(application)({"type": "websocket", "path": "/ws"}, None, send))
+
+    assert [span.attributes.get("http.response.status_code") for span in spans.spans] == [403, None]
+    assert spans.tree() == [("flow WEBSOCKET", "success", [])] * 2
+
+
 def test_a_request_that_is_cancelled_is_a_cancellation_and_nothing_stays_current(spans):
     async def main():
         started = asyncio.Event()
