@@ -14,7 +14,7 @@ from otelflow.errors import ConfigurationError
 from otelflow.instrument._command import program_of, seen_from
 from otelflow.instrument._plan import read
 from otelflow.instrument._start import run_instrumented
-from otelflow.instrument._survey import survey
+from otelflow.instrument._survey import listener_faults, survey
 from otelflow_exporters._otlp.endpoint import variable
 from otelflow_exporters._store.limits import default_directory
 
@@ -63,10 +63,12 @@ def print_report(file: Path) -> int:
     """
     plan = read(file.absolute())
     with seen_from(()):
-        matches = survey(plan)
+        matches, faults = survey(plan), listener_faults(plan)
     for match in matches:
         fault = f": {match.fault}" if match.fault else ""
         typer.echo(f"{match.rule.role} {match.rule.pattern}{fault}")
         for function in match.functions:
             typer.echo(f"  {function}")
-    return FAILURE if any(match.fault for match in matches) else SUCCESS
+    for name in plan.listeners:
+        typer.echo(f"listener {name}{f': {faults[name]}' if name in faults else ''}")
+    return FAILURE if faults or any(match.fault for match in matches) else SUCCESS

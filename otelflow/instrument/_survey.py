@@ -53,19 +53,26 @@ def survey(plan: Plan, is_program: IsProgram = lambda _name, _file: False) -> li
 def check(plan: Plan, is_program: IsProgram = lambda _name, _file: False) -> None:
     """Raise ConfigurationError, or warn, of every pattern that means nothing in the source that is there."""
     faults = [f"{match.rule.pattern}: {match.fault}" for match in survey(plan, is_program) if match.fault]
-    for name in plan.listeners:
-        module = name.partition(":")[0]
-        root = module.partition(".")[0]
-        spec = None if root in sys.modules else _spec_of(root)
-        modules = {} if spec is None else dict(_modules(root, spec.origin, list(spec.submodule_search_locations or ())))
-        if root not in sys.modules and module not in modules:
-            faults.append(f"the listener {name}: there is no module {module!r}{_hint(module, modules)}")
+    faults += [f"the listener {name}: {fault}" for name, fault in listener_faults(plan).items()]
     if not faults:
         return
     message = f"{plan.place}: " + "; ".join(faults)
     if plan.is_strict:
         raise ConfigurationError(f"{message} (strict = false starts without)")
     losses.warn_once(f"instrument {plan.place}", "%s", message)
+
+
+def listener_faults(plan: Plan) -> dict[str, str]:
+    """Return why listeners of *plan* cannot be imported, by their names, as far as that is certain."""
+    faults = {}
+    for name in plan.listeners:
+        module = name.partition(":")[0]
+        root = module.partition(".")[0]
+        spec = None if root in sys.modules else _spec_of(root)
+        modules = {} if spec is None else dict(_modules(root, spec.origin, list(spec.submodule_search_locations or ())))
+        if root not in sys.modules and module not in modules:
+            faults[name] = f"there is no module {module!r}{_hint(module, modules)}"
+    return faults
 
 
 def match_of(rule: Rule, is_program: IsProgram) -> Match:

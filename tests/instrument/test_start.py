@@ -167,6 +167,16 @@ def test_a_report_of_a_pattern_that_means_nothing_fails(program):
     assert "flow shop.jobs:wekly: no function of shop.jobs is called 'wekly'; did you mean 'weekly'?" in done.stdout
 
 
+def test_a_report_names_the_listeners_too(program):
+    with (program / "otelflow.toml").open("a") as file:
+        file.write('listeners = ["watch:Watcher", "shop.jobs:weekly"]\n')
+
+    done = otelflow(program, "instrument", "otelflow.toml")
+
+    assert done.returncode == 1
+    assert done.stdout.endswith("listener watch:Watcher: there is no module 'watch'\nlistener shop.jobs:weekly\n")
+
+
 def test_opentelemetry_instrument_finds_it_and_keeps_its_own_exporter(program):
     done = run(
         Path(sys.executable).with_name("opentelemetry-instrument"),
