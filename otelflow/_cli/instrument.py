@@ -1,6 +1,7 @@
 """``otelflow instrument`` and ``otelflow run --instrument``: flows and tasks of a program that is not touched."""
 
 import contextlib
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from otelflow._cli._exit_codes import FAILURE, SUCCESS
 from otelflow.errors import ConfigurationError
 from otelflow.instrument._command import program_of, seen_from
 from otelflow.instrument._plan import read
-from otelflow.instrument._start import run_instrumented
+from otelflow.instrument._start import is_program, run_instrumented
 from otelflow.instrument._survey import listener_faults, survey
 from otelflow_exporters._otlp.endpoint import variable
 from otelflow_exporters._store.limits import default_directory
@@ -56,14 +57,15 @@ def service_name(command: Sequence[str]) -> str:
     return Path((words or command)[0]).name
 
 
-def print_report(file: Path) -> int:
-    """Print what each pattern of *file* means in the modules that can be imported here; return the exit code.
+def print_report(file: Path, command: Sequence[str] = ()) -> int:
+    """Print what each pattern of *file* means in the modules that *command* can import here; return the exit code.
 
     Raises ConfigurationError for a file that cannot be read.
     """
     plan = read(file.absolute())
-    with seen_from(()):
-        matches, faults = survey(plan), listener_faults(plan)
+    with seen_from(command):
+        matches = survey(plan, functools.partial(is_program, command))
+        faults = listener_faults(plan)
     for match in matches:
         fault = f": {match.fault}" if match.fault else ""
         typer.echo(f"{match.rule.role} {match.rule.pattern}{fault}")

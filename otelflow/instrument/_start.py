@@ -40,7 +40,7 @@ def run_instrumented(file: Path, command: Sequence[str], variables: Mapping[str,
     """
     plan = read(file.absolute())
     with seen_from(command):
-        check(plan, functools.partial(_is_program, command))
+        check(plan, functools.partial(is_program, command))
     program = shutil.which(command[0])
     if program is None:
         raise ConfigurationError(f"There is no command {command[0]!r}: write it as in the shell, after --")
@@ -57,7 +57,7 @@ def run_instrumented(file: Path, command: Sequence[str], variables: Mapping[str,
     os.execve(program, list(command), environment)  # noqa: S606 the user's own command
 
 
-def _is_program(command: Sequence[str], name: str, file: str) -> bool:
+def is_program(command: Sequence[str], name: str, file: str) -> bool:
     """Tell whether the module *name*, in *file*, is what *command* has Python run."""
     program = program_of(command)
     if program is None:

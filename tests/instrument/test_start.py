@@ -167,6 +167,18 @@ def test_a_report_of_a_pattern_that_means_nothing_fails(program):
     assert "flow shop.jobs:wekly: no function of shop.jobs is called 'wekly'; did you mean 'weekly'?" in done.stdout
 
 
+def test_a_report_looks_where_a_program_will(program):
+    (program / "shop").rename(program / "src")
+    (program / "src" / "main.py").write_text("")
+    (program / "otelflow.toml").write_text('flows = ["jobs:weekly", "main:work"]\n')
+
+    here = otelflow(program, "instrument", "otelflow.toml", "--dry-run")
+    there = otelflow(program, "instrument", "otelflow.toml", "--dry-run", "--", "python", "-u", "src/main.py")
+
+    assert here.stdout.startswith("flow jobs:weekly: there is no module 'jobs'")
+    assert there.stdout.startswith("flow jobs:weekly\n  jobs:weekly\nflow main:work: main is the program that is run")
+
+
 def test_a_report_names_the_listeners_too(program):
     with (program / "otelflow.toml").open("a") as file:
         file.write('listeners = ["watch:Watcher", "shop.jobs:weekly"]\n')
