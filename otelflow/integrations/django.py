@@ -13,6 +13,7 @@ from otelflow.metrics import wsgi_app
 __all__ = ["FlowMiddleware"]
 
 _SETTING: Final = "OTELFLOW"
+_EXCHANGE: Final = "_otelflow"
 _LOCALE_MIDDLEWARE: Final = "LocaleMiddleware"
 _DEFAULTS: Final = {"flows": True, "metrics_path": None, "response_header": "traceresponse"}
 
@@ -34,6 +35,11 @@ class _Exchange:
         self.route: Final = route
         self.response: Any = None
         self.error: BaseException | None = None
+
+    def end(self) -> None:
+        """Let go of the request and its error, which would hold this, too, until the garbage collector comes."""
+        vars(self.request).pop(_EXCHANGE, None)
+        self.error = None
 
 
 class FlowMiddleware:
@@ -77,7 +83,7 @@ class FlowMiddleware:
 
     def process_exception(self, request: Any, exception: BaseException) -> None:
         """Remember what a view raised; called by Django, which makes an answer of it."""
-        exchange = getattr(request, "_otelflow", None)
+        exchange = getattr(request, _EXCHANGE, None)
         if exchange is not None:
             exchange.error = exception
 
@@ -93,6 +99,8 @@ class FlowMiddleware:
             except Exception:
                 if exchange.response is None:
                     raise
+            finally:
+                exchange.end()
             return exchange.response  # of what it tells the run failed, and Django has made it of the exception
 
     async def _answer_async(self, request: _Request) -> Any:
@@ -107,13 +115,17 @@ class FlowMiddleware:
             except Exception:
                 if exchange.response is None:
                     raise
+            finally:
+                exchange.end()
             return exchange.response  # as above
 
     def _exchange(self, request: _Request) -> tuple[_Exchange, Callable[..., Any] | None]:
         """Return the exchange of *request*, and the function that runs it as a flow, if it is to be one."""
         exchange = _Exchange(request, _route_of(request))
-        vars(request)["_otelflow"] = exchange
-        return exchange, self._requests.runner(request, request.method, exchange.route)
+        runner = self._requests.runner(request, request.method, exchange.route)
+        if runner is not None:
+            vars(request)[_EXCHANGE] = exchange
+        return exchange, runner
 
     def _run(self, exchange: _Exchange) -> None:
         """The body of a request's flow. Raises the exception of which Django has made an answer."""

@@ -104,7 +104,7 @@ class FlowMiddleware(wsgi.FlowMiddleware):
         error: Exception = args[-1]
         if error is request.environ.get(_UNHANDLED):
             raise error
-        if not isinstance(error, HTTPException):
+        if not self._has_spans and not isinstance(error, HTTPException):
             request.environ[_ERROR] = error
         return handle(*args)
 
@@ -140,8 +140,9 @@ class FlowMiddleware(wsgi.FlowMiddleware):
         except ServerError as failure:
             cause = cause or failure
         else:
-            return
-        raise cause
+            cause = None  # its traceback holds this frame, which would hold it
+        if cause is not None:
+            raise cause
 
     def route(self, environ: Environ) -> str | None:
         """Return the rule that will be chosen, or None where there is none."""
@@ -156,7 +157,7 @@ class FlowMiddleware(wsgi.FlowMiddleware):
 
     def error(self, environ: Environ) -> BaseException | None:
         """Return the exception of which Flask has made its answer, or None."""
-        error: BaseException | None = environ.get(_ERROR)
+        error: BaseException | None = environ.pop(_ERROR, None)  # its frames hold the environ
         return error
 
 

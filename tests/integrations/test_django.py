@@ -1,6 +1,8 @@
 import asyncio
+import gc
 import sys
 import types
+import weakref
 
 import pytest
 
@@ -150,6 +152,38 @@ def test_a_route_that_is_translated_is_that_in_the_language_of_its_request(spans
     assert [answer.status_code for answer in answers] == [200, 200, 200, 404]
     routes = [name.removeprefix("flow GET") for name, *_ in spans.tree()]
     assert routes == [" /Montag", " /Monday", " /Montag", ""]
+
+
+@pytest.mark.parametrize("flows", [True, False])
+def test_nothing_of_a_request_stays_that_has_not_failed(spans, settings, flows):
+    from django.core.handlers.wsgi import WSGIHandler
+    from django.http import HttpResponse
+    from django.test import RequestFactory, override_settings
+    from django.urls import path
+
+    requests = []
+
+    def remember(request):
+        requests.append(weakref.ref(request))
+        return HttpResponse()
+
+    urls = types.ModuleType("otelflow_django_remembers")
+    urls.urlpatterns = [path("orders", remember)]
+    sys.modules[urls.__name__] = urls
+    with override_settings(ROOT_URLCONF=urls.__name__, OTELFLOW={"flows": flows}):
+        handler = WSGIHandler()
+        gc.collect()
+        gc.disable()
+        try:
+            body = handler(RequestFactory().get("/orders").environ, lambda *_: None)
+            body.close()
+            del body
+            kept = [request() is not None for request in requests]
+        finally:
+            gc.enable()
+
+    assert kept == [False]
+    assert len(spans.spans) == flows
 
 
 def choosing_routes(get_response):

@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import pytest
 
 from otelflow import task
@@ -7,6 +10,7 @@ from support.servers import TRACE_ID, TRACEPARENT, ask, attributes_of, parents_o
 flask = pytest.importorskip("flask", reason="not installed: pip install 'otelflow[flask]'")
 
 from werkzeug.exceptions import NotFound  # noqa: E402 see above
+from werkzeug.test import EnvironBuilder  # noqa: E402
 
 
 @task
@@ -236,3 +240,29 @@ def test_an_exception_that_no_generator_can_raise_costs_no_answer(spans, app):
     run = spans.one("flow GET /stops")
     assert run.attributes["otelflow.run.result"] == "failure"
     assert "StopIteration" in run.events[0].attributes["exception.stacktrace"]
+
+
+@pytest.mark.parametrize("is_instrumented", [False, True])
+@pytest.mark.parametrize("kind", ["404", "handled 404"])
+def test_nothing_of_a_request_stays_that_has_not_failed(spans, app, kind, is_instrumented):
+    requests = []
+
+    @app.before_request
+    def remember():
+        requests.append(weakref.ref(flask.request._get_current_object()))
+
+    if is_instrumented:
+        instrumentation = pytest.importorskip("opentelemetry.instrumentation.flask", reason="no such instrumentation")
+        instrumentation.FlaskInstrumentor().instrument_app(app)
+    gc.collect()
+    gc.disable()
+    try:
+        body = app.wsgi_app(EnvironBuilder(path=f"/answers/{kind}").get_environ(), lambda *_: None)
+        list(body)
+        body.close()
+        del body
+        kept = [request() is not None for request in requests]
+    finally:
+        gc.enable()
+
+    assert kept == [False]
