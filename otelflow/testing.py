@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from otelflow import semconv
@@ -227,11 +227,24 @@ def _lines(root: Node, first: str, others: str) -> Iterator[str]:
         waiting.extendleft(reversed(inside))
 
 
+_MOST: Final = 128  # of each kind, as the SDK has it where no variable says another number
+_LIMITS: Final = SpanLimits(
+    max_attributes=_MOST,
+    max_events=_MOST,
+    max_links=_MOST,
+    max_span_attributes=_MOST,
+    max_event_attributes=_MOST,
+    max_link_attributes=_MOST,
+    max_attribute_length=SpanLimits.UNSET,
+    max_span_attribute_length=SpanLimits.UNSET,
+)
+
+
 class _MemoryProvider(TracerProvider):
     """Records everything, whatever the ``OTEL_*`` variables of the test run say."""
 
     def __init__(self, trace: Trace) -> None:
-        super().__init__(sampler=ALWAYS_ON, resource=Resource.get_empty(), shutdown_on_exit=False)
+        super().__init__(sampler=ALWAYS_ON, resource=Resource.get_empty(), shutdown_on_exit=False, span_limits=_LIMITS)
         self._disabled = False
         self.add_span_processor(trace)
 

@@ -166,6 +166,28 @@ def test_runs_in_threads_and_loops_are_collected():
     assert [span.name for span in collected.spans] == ["task divide", "task later"]
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "3"),
+        ("OTEL_SPAN_EVENT_COUNT_LIMIT", "1"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many"),
+    ],
+)
+def test_limits_of_the_environment_do_not_count(monkeypatch, variable, value):
+    @flow(flow_name="talks")
+    def talks(this_flow):
+        for number in range(3):
+            this_flow.log_info(f"message {number}")
+
+    monkeypatch.setenv(variable, value)
+    with flow_trace() as trace:
+        talks().execute()
+
+    trace.assert_tree("talks")
+    assert trace.messages("flow talks") == ["message 0", "message 1", "message 2"]
+
+
 @pytest.mark.parametrize(("variable", "value"), [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_SAMPLER", "always_off")])
 def test_a_trace_is_whole_whatever_the_variables_of_the_test_run_say(monkeypatch, variable, value):
     monkeypatch.setenv(variable, value)

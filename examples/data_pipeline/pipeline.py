@@ -3,6 +3,7 @@
 import csv
 from dataclasses import asdict, dataclass, fields
 from datetime import date
+from math import inf
 from pathlib import Path
 from typing import TypedDict
 
@@ -28,7 +29,7 @@ class Order:
 @task
 def read_table(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        return list(csv.DictReader(file, restval=""))
 
 
 # Today's rates are often late; yesterday's will do, so this failure stays inside.
@@ -64,9 +65,11 @@ def validate(rows: list[dict[str, str]], currencies: set[str]) -> tuple[list[dic
 
 
 def check(row: dict[str, str], currencies: set[str]) -> None:
+    int(row["order"])
     date.fromisoformat(row["day"])
-    if float(row["kilos"]) <= 0:
-        raise ValueError(f"kilos must be more than 0, not {row['kilos']}")
+    for name in ("kilos", "price"):
+        if not 0 < float(row[name]) < inf:
+            raise ValueError(f"{name} must be more than 0, not {row[name]}")
     if row["currency"] not in currencies:
         raise ValueError(f"no rate for {row['currency']}")
 

@@ -1,4 +1,4 @@
-"""The order service (FastAPI): reserves, charges, saves, and has an e-mail sent; a failure puts everything back."""
+"""The order service (FastAPI): reserves, charges, saves, and has an e-mail sent; what is not paid for is put back."""
 
 import os
 from collections.abc import AsyncIterator
@@ -8,10 +8,10 @@ import httpx
 from fastapi import FastAPI, HTTPException
 from opentelemetry import propagate, trace
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
-from pydantic import BaseModel
+from pydantic import BaseModel, PositiveInt
 from sqlalchemy.orm import Session
 
-from database import Order, engine
+from database import PRICES, Order, engine
 from email_worker import send_email
 from otelflow import Objective, flow, task
 from telemetry import observe
@@ -78,7 +78,7 @@ def place_order(customer: str, fruit: str, count: int) -> int:
 class Wish(BaseModel):
     customer: str
     fruit: str
-    count: int = 1
+    count: PositiveInt = 1
 
 
 @asynccontextmanager
@@ -98,6 +98,8 @@ def health() -> dict[str, str]:
 
 @app.post("/orders", status_code=201)
 def orders(wish: Wish) -> dict[str, int | str]:
+    if wish.fruit not in PRICES:
+        raise HTTPException(404, f"no {wish.fruit} here")
     trace_id = trace.format_trace_id(trace.get_current_span().get_span_context().trace_id)
     try:
         return {"order": place_order(wish.customer, wish.fruit, wish.count), "trace": trace_id}

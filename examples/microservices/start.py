@@ -4,6 +4,7 @@ Needs redis-server in PATH. DATABASE_URL names a PostgreSQL; without it the shop
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -112,7 +113,9 @@ def keep_running(
             next_round += every
             job = [sys.executable, "-m", "otelflow", "run", "warehouse.py:warehouse_round", "--no-live"]
             cron = start("warehouse", job, folder, environment | {"OTEL_SERVICE_NAME": "warehouse"})
-            cron.wait(READY_SECONDS)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                cron.wait(READY_SECONDS)
+            end(cron)
     ended = [part for part, process in processes.items() if process.poll() is not None]
     sys.exit(f"{', '.join(ended)} ended; {folder} has its log")
 

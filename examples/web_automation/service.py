@@ -44,8 +44,9 @@ def page() -> str:
 
 @app.get("/pdf", response_model=None)
 async def pdf(url: str, *, return_file: bool = False) -> Response | dict[str, str]:
-    if not url.startswith(PAGES):
-        raise HTTPException(403, f"only what begins with {' or '.join(PAGES)}; PAGES says which")
+    # The slash counts: http://wiki.example.elsewhere/ is no page of http://wiki.example.
+    if not any(url == page or url.startswith(f"{page.rstrip('/')}/") for page in PAGES):
+        raise HTTPException(403, f"only {' or '.join(PAGES)} and what is below; PAGES says which")
     printed = PagePdf(url)
     try:
         await printed.print_page()

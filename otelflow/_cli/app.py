@@ -173,17 +173,23 @@ def resume(
 @app.command(epilog=examples("otelflow instrument otelflow.toml --dry-run"))
 def instrument(
     file: Annotated[Path, typer.Argument(help="An otelflow.toml or pyproject.toml.", metavar="FILE")],
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="The program, after --: modules are looked for where it will find them.", metavar="COMMAND"
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, as without it.")] = False,
 ) -> None:
     """Say which functions the patterns of a file make flows and tasks; "run --instrument" runs a program so.
 
-    Nothing is imported. The exit code is 1 when a pattern means nothing.
+    Nothing is imported, and no program is run. The exit code is 1 when a pattern means nothing.
     """
     del dry_run
     show_warnings(with_tracebacks=False)
     from otelflow._cli.instrument import print_report
 
-    raise typer.Exit(print_report(file))
+    raise typer.Exit(print_report(file, command or ()))
 
 
 @app.command(epilog=examples("otelflow demo"))

@@ -1,6 +1,7 @@
 """``otelflow instrument`` and ``otelflow run --instrument``: flows and tasks of a program that is not touched."""
 
 import contextlib
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +12,15 @@ import typer
 from otelflow import settings
 from otelflow._cli._exit_codes import FAILURE, SUCCESS
 from otelflow.errors import ConfigurationError
+from otelflow.instrument._command import program_of, seen_from
 from otelflow.instrument._plan import read
-from otelflow.instrument._start import run_instrumented, seen_from
-from otelflow.instrument._survey import survey
+from otelflow.instrument._start import is_program, run_instrumented
+from otelflow.instrument._survey import listener_faults, survey
 from otelflow_exporters._otlp.endpoint import variable
 from otelflow_exporters._store.limits import default_directory
 
-_LAUNCHERS: Final = ("python", "python3", "pypy", "coverage", "uv")
+#: Their `run` runs a program
+_RUNNERS: Final = ("coverage", "uv")
 
 
 def run(file: Path, command: Sequence[str]) -> NoReturn:
@@ -39,27 +42,35 @@ def run(file: Path, command: Sequence[str]) -> NoReturn:
 
 def service_name(command: Sequence[str]) -> str:
     """Return what the service is called that *command* starts: its module, script or program."""
-    program = Path(command[0]).name
-    if program.startswith(_LAUNCHERS):
-        for option, value in zip(command[1:], [*command[2:], ""], strict=True):
-            if option == "-m" and value:
-                return value.partition(".")[0]
-            if not option.startswith("-"):
-                return Path(option).stem
-    return program
+    words = list(command)
+    if Path(words[0]).name == "opentelemetry-instrument":
+        del words[0]
+        while words and words[0].startswith("-"):
+            del words[: 1 if "=" in words[0] else 2]
+    if words[1:2] == ["run"] and Path(words[0]).name in _RUNNERS:
+        del words[:2]
+        if words and (words[0].startswith("-") or words[0].endswith(".py")):
+            words.insert(0, "python")
+    program = program_of(words)
+    if program is not None and (program.module or program.script):
+        return program.module.partition(".")[0] or Path(program.script).stem
+    return Path((words or command)[0]).name
 
 
-def print_report(file: Path) -> int:
-    """Print what each pattern of *file* means in the modules that can be imported here; return the exit code.
+def print_report(file: Path, command: Sequence[str] = ()) -> int:
+    """Print what each pattern of *file* means in the modules that *command* can import here; return the exit code.
 
     Raises ConfigurationError for a file that cannot be read.
     """
     plan = read(file.absolute())
-    with seen_from(()):
-        matches = survey(plan)
+    with seen_from(command):
+        matches = survey(plan, functools.partial(is_program, command))
+        faults = listener_faults(plan)
     for match in matches:
         fault = f": {match.fault}" if match.fault else ""
         typer.echo(f"{match.rule.role} {match.rule.pattern}{fault}")
         for function in match.functions:
             typer.echo(f"  {function}")
-    return FAILURE if any(match.fault for match in matches) else SUCCESS
+    for name in plan.listeners:
+        typer.echo(f"listener {name}{f': {faults[name]}' if name in faults else ''}")
+    return FAILURE if faults or any(match.fault for match in matches) else SUCCESS

@@ -122,11 +122,10 @@ class Telemetry:
             _configured.telemetry = None
         with shutdown.end_together():
             if not self.is_host and isinstance(self.provider, TracerProvider):
-                self.provider.shutdown()
-            if self.logs is not None:
-                self.logs.shutdown()
-            if self.metrics is not None:
-                self.metrics.shutdown()
+                _end(self.provider)
+            for target in (self.logs, self.metrics):
+                if target is not None:
+                    _end(target)
         accounts.tell(self.ledger)
 
 
@@ -215,6 +214,14 @@ def force_flush(timeout_millis: int = 30_000) -> bool:
     if telemetry is not None:
         return telemetry.force_flush(timeout_millis)
     return _is_flushed(trace.get_tracer_provider(), timeout_millis)
+
+
+def _end(target: Any) -> None:
+    """End *target*: what the application has added to it keeps nothing else from delivering, and its exit goes on."""
+    try:
+        target.shutdown()
+    except Exception as error:  # noqa: BLE001 a processor of the application's is foreign code
+        losses.warn_once("shutdown", "Something that the application has added to its telemetry cannot end: %s", error)
 
 
 def _is_flushed(provider: object, timeout_millis: int) -> bool:

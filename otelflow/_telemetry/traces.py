@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.environment_variables import OTEL_PYTHON_ID_GENERATOR
 from opentelemetry.sdk.environment_variables import OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG
@@ -48,9 +48,20 @@ class _Provider(KeepsInstanceId, KeepsAccounts, TracerProvider):
 
     def shutdown(self) -> None:
         """Deliver what is left, and observe nothing any more."""
+        root = self._active_span_processor
+        vars(root)["shutdown"] = functools.partial(_end_each, root)
         super().shutdown()
         for news in self.news:
             remove_observer(news)
+
+
+def _end_each(root: Any) -> None:
+    """End the processors of a provider: one that raises keeps no other from delivering."""
+    for processor in root._span_processors:  # noqa: SLF001 the SDK's own loop ends with the first that raises
+        try:
+            processor.shutdown()
+        except Exception as error:  # noqa: BLE001 a processor of the program's is foreign code
+            losses.warn_once("shutdown", "A span processor of the application cannot end: %s", error)
 
 
 def new_provider(service_name: str | None) -> TracerProvider:

@@ -17,8 +17,16 @@ _LEFT_OUT: Final = frozenset(
         semconv.RUN_RESULT,
         semconv.CODE_FUNCTION_NAME,
         semconv.TELEMETRY_SPANS,
+        semconv.RUN_RETRY_DELAY,
+        semconv.ATTEMPT_DELAY,
+        semconv.CACHE_WAIT,
+        semconv.RUN_CPU,
+        semconv.RUN_MEMORY,
+        semconv.JOB_ID,
+        semconv.SCHEDULE_TIME,
     }
 )
+_LEFT_OUT_OF_EACH: Final = semconv.LIMIT_WAITED.format(name="")
 
 
 def snapshot_lines(spans: Sequence[ReadableSpan], parents: Mapping[int, int]) -> Iterator[str]:
@@ -36,7 +44,7 @@ def snapshot_lines(spans: Sequence[ReadableSpan], parents: Mapping[int, int]) ->
         attributes = dict(span.attributes or {})
         yield f"{'  ' * depth}{span.name} · {attributes.get(semconv.RUN_RESULT, '?')}"
         for name, value in sorted(attributes.items()):
-            if name not in _LEFT_OUT:
+            if name not in _LEFT_OUT and not name.startswith(_LEFT_OUT_OF_EACH):
                 yield f"{'  ' * (depth + 1)}{name} = {value!r}"
         for event in span.events:
             yield f"{'  ' * (depth + 1)}{_text_of(event)}"

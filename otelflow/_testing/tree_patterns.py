@@ -10,7 +10,10 @@ from otelflow import semconv
 from otelflow._core.text.hints import suggestion
 from otelflow.errors import ConfigurationError
 
-_TOKEN: Final = re.compile(r"\s*(?:(?P<sign>[>(),])|(?P<name>'[^']*'|[^>(),\[\]']+)(?P<marks>\[[^\]]*\])?)")
+_QUOTES: Final = ("'", '"')
+_TOKEN: Final = re.compile(
+    r"""\s*(?:(?P<sign>[>(),])|(?P<name>'[^']*'|"[^"]*"|[^>(),\[\]'"]+)(?P<marks>\[[^\]]*\])?)"""
+)
 _TIMES: Final = re.compile(r"x([1-9]\d*)")
 _KINDS: Final = (semconv.FLOW_SPAN, semconv.TASK_SPAN)
 _INDENT: Final = "  "
@@ -79,7 +82,9 @@ class _Parser:
             raise _wrong(self.pattern, self.tokens[self.place][0] if match else len(self.pattern))
         self.place += 1
         result, times = self.marks((match["marks"] or "[]")[1:-1])
-        return Branch(name.strip("'"), result, self.inside() if self.takes(">") else ()), times
+        return Branch(
+            name[1:-1] if name[0] in _QUOTES else name, result, self.inside() if self.takes(">") else ()
+        ), times
 
     def inside(self) -> Branches:
         if not self.takes("("):

@@ -4,12 +4,15 @@
 itself: ``OtelflowInstrumentor().instrument("otelflow.toml")``.
 """
 
+import sys
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
 from otelflow.errors import ConfigurationError
 from otelflow.instrument import _instrumented
+from otelflow.instrument._command import seen_from
 from otelflow.instrument._plan import new_plan, read
 from otelflow.instrument._survey import check
 from otelflow.settings import in_force
@@ -68,6 +71,7 @@ class OtelflowInstrumentor:
         ['colorsys:rgb_to_hls', 'colorsys:rgb_to_hsv', 'colorsys:rgb_to_yiq']
         >>> OtelflowInstrumentor().uninstrument()
         """
+        place: AbstractContextManager[None] = nullcontext()
         if flows or tasks:
             if file is not None:
                 raise ConfigurationError("instrument() takes a file, or flows and tasks, not both")
@@ -78,8 +82,12 @@ class OtelflowInstrumentor:
                 _instrumented.configure_here()
                 return self
             plan = read(Path(path).absolute())
+            if file is None:  # opentelemetry-instrument is here before Python knows where its program lies
+                place = seen_from(sys.orig_argv)
         plan = plan._replace(is_strict=plan.is_strict and strict)
-        check(plan)
+        if "--multiprocessing-fork" not in sys.orig_argv:  # it learns later where modules lie; its parent has looked
+            with place:
+                check(plan)
         _instrumented.begin(plan)
         return self
 

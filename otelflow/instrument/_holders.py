@@ -1,6 +1,8 @@
 """Who holds a function besides the name where it stands, took it before it was wrapped, and calls it as it was."""
 
 import contextlib
+import functools
+import gc
 import sys
 import types
 import weakref
@@ -126,6 +128,7 @@ def hand_over(values: Mapping[int, Any], modules: Iterable[types.ModuleType] | N
                     setattr(module, name, values[id(value)])
                 frameworks.update({id(value): (value, replace) for kind, replace in replacers if is_a(value, kind)})
     taken = {number for holder, replace in frameworks.values() for number in replace(holder, values)}
+    taken.update(_in_dependencies({number: value for number, value in values.items() if number not in taken}))
     return Handed(names, taken)
 
 
@@ -168,6 +171,10 @@ def _in_blueprint(blueprint: Any, values: Mapping[int, Any]) -> Iterator[int]:
 def _in_router(router: Any, values: Mapping[int, Any]) -> Iterator[int]:
     from starlette import routing  # noqa: PLC0415 it is loaded
 
+    overrides = getattr(router, "dependency_overrides", {})  # of FastAPI: what stands in the place of which function
+    for function in list(overrides):
+        if id(function) in values:
+            overrides[values[id(function)]] = overrides.pop(function)
     for route in list(getattr(router, "routes", None) or ()):
         endpoint = getattr(route, "endpoint", None)
         dependant = getattr(route, "dependant", None)  # of FastAPI, whose handler calls what stands there
@@ -181,6 +188,32 @@ def _in_router(router: Any, values: Mapping[int, Any]) -> Iterator[int]:
             route.endpoint = values[id(endpoint)]
             route.app = (routing.websocket_session if is_websocket else routing.request_response)(route.endpoint)
             yield id(endpoint)
+
+
+#: What of FastAPI's holds a function that others depend on, in which attribute
+_DEPENDENCIES: Final = {
+    "fastapi.params:Depends": "dependency",
+    "fastapi.params:Security": "dependency",
+    "fastapi.dependencies.models:Dependant": "call",
+}
+
+
+def _in_dependencies(values: Mapping[int, Any]) -> Iterator[int]:
+    """Replace in each ``Depends(function)``: it may stand in a default, an annotation, or a list, of any module.
+
+    A program names the function when it says what stands in its place: ``app.dependency_overrides[function]``.
+    """
+    attributes = {id(kind): name for path, name in _DEPENDENCIES.items() for kind in _loaded(path)}
+    if not values or not attributes:
+        return
+    for holder in [thing for thing in gc.get_objects() if id(type(thing)) in attributes]:
+        attribute = attributes[id(type(holder))]
+        function = getattr(holder, attribute, None)
+        if id(function) in values:
+            object.__setattr__(holder, attribute, values[id(function)])  # newer ones are frozen
+            if isinstance(vars(type(holder)).get("cache_key"), functools.cached_property):
+                vars(holder).pop("cache_key", None)  # it holds the function, too
+            yield id(function)
 
 
 def _in_typer(app: Any, values: Mapping[int, Any]) -> Iterator[int]:

@@ -9,7 +9,7 @@ from otelflow import add_listener, remove_listener
 from otelflow._core.process import forks, losses
 from otelflow._core.process.process import State
 from otelflow.errors import ConfigurationError
-from otelflow.instrument._holders import hand_over, near
+from otelflow.instrument._holders import function_of, hand_over, near
 from otelflow.instrument._import_hook import ImportHook
 from otelflow.instrument._plan import Plan
 from otelflow.instrument._wrapping import Wrapped, wrap_module
@@ -41,7 +41,7 @@ def undo(hooks: list[ImportHook], functions: list[Wrapped]) -> None:
     for function in functions:
         function.undo()
     if functions:
-        hand_over({id(function.replacement): function.place.value for function in functions})
+        hand_over({id(function_of(item.replacement)): function_of(item.place.value) for item in functions})
 
 
 _instrumented: Final = _Instrumented()
@@ -49,8 +49,8 @@ _instrumented: Final = _Instrumented()
 
 def functions() -> list[str]:
     """Return the functions that are flows and tasks now, as ``module:name``."""
-    in_place = [function for function in _instrumented.wrapped if function.is_in_place]
-    return sorted(f"{function.module}:{function.place.qualname}" for function in in_place)
+    # A module that was loaded again has left a class behind, in which they stand, too.
+    return sorted({function.name for function in _instrumented.wrapped if function.is_in_place})
 
 
 def begin(plan: Plan) -> None:
@@ -122,12 +122,14 @@ def _hand_over(functions: list[Wrapped], module: types.ModuleType | None = None)
     held = functions if module is None else [function for function in functions if function.others > 0]
     if not held:
         return
-    values = {id(function.place.value): function.replacement for function in held}
+    # Others hold the function itself, not what a class has made of it.
+    keys = {function.name: id(function_of(function.place.value)) for function in held}
+    values = {keys[function.name]: function_of(function.replacement) for function in held}
     handed = hand_over(values, None if module is None else near(module))
     names = [
         function.name
         for function in held
-        if id(function.place.value) not in handed.taken and function.others > handed.names[id(function.place.value)]
+        if keys[function.name] not in handed.taken and function.others > handed.names[keys[function.name]]
     ]
     if names:
         losses.warn_once(

@@ -147,10 +147,10 @@ def _decorator(role: str, keywords: dict[str, Any]) -> Callable[[Any, str], Any]
     # A function that knows nothing of flows gets nothing of them, is called, and raises what it raised before.
     keywords.setdefault("inject", False)
     if role == "flow":
-        for name, kind in (("objective", Objective), ("flow_config", Flow_Run__Config)):
-            if isinstance(keywords.get(name), Mapping):
-                keywords[name] = kind(**keywords[name])
-        keywords.setdefault("flow_config", Flow_Run__Config(raise_flow_error=True))
+        if isinstance(keywords.get("objective"), Mapping):
+            keywords["objective"] = Objective(**keywords["objective"])
+        if isinstance(keywords.get("flow_config", {}), Mapping):
+            keywords["flow_config"] = Flow_Run__Config(**{"raise_flow_error": True, **keywords.get("flow_config", {})})
         keywords["execute_on_call"] = True
     decorator: Callable[..., Any] = task if role == "task" else flow
     usual = decorator(**keywords)  # a keyword that is wrong is said now

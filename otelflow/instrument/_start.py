@@ -1,16 +1,16 @@
 """Start a command whose Python processes, children included, are instrumented by a file."""
 
-import contextlib
 import functools
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
 from otelflow._core.process import losses
 from otelflow.errors import ConfigurationError
+from otelflow.instrument._command import program_of, seen_from
 from otelflow.instrument._instrumented import begin
 from otelflow.instrument._plan import read
 from otelflow.instrument._survey import check
@@ -40,7 +40,7 @@ def run_instrumented(file: Path, command: Sequence[str], variables: Mapping[str,
     """
     plan = read(file.absolute())
     with seen_from(command):
-        check(plan, functools.partial(_is_program, command))
+        check(plan, functools.partial(is_program, command))
     program = shutil.which(command[0])
     if program is None:
         raise ConfigurationError(f"There is no command {command[0]!r}: write it as in the shell, after --")
@@ -57,25 +57,11 @@ def run_instrumented(file: Path, command: Sequence[str], variables: Mapping[str,
     os.execve(program, list(command), environment)  # noqa: S606 the user's own command
 
 
-def _is_program(command: Sequence[str], name: str, file: str) -> bool:
+def is_program(command: Sequence[str], name: str, file: str) -> bool:
     """Tell whether the module *name*, in *file*, is what *command* has Python run."""
-    if not Path(command[0]).name.startswith(("python", "pypy")):
+    program = program_of(command)
+    if program is None:
         return False
-    for option, value in zip(command[1:], [*command[2:], ""], strict=True):
-        if option == "-m":
-            return name == f"{value}.__main__" or (name == value and Path(file).name != "__init__.py")
-        if not option.startswith("-"):
-            return bool(file) and Path(option).resolve() == Path(file).resolve()
-    return False
-
-
-@contextlib.contextmanager
-def seen_from(command: Sequence[str]) -> Iterator[None]:
-    """Inside, modules are looked for where *command* will find them."""
-    before = list(sys.path)
-    scripts = [part for part in command[1:2] if part.endswith(".py")]
-    sys.path[:0] = [*(str(Path(script).absolute().parent) for script in scripts), str(Path.cwd())]
-    try:
-        yield
-    finally:
-        sys.path[:] = before
+    if program.module:
+        return name == f"{program.module}.__main__" or (name == program.module and Path(file).name != "__init__.py")
+    return bool(file and program.script) and Path(program.script).resolve() == Path(file).resolve()

@@ -5,9 +5,9 @@ import itertools
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
-from importlib.machinery import EXTENSION_SUFFIXES, BuiltinImporter, PathFinder
+from importlib.machinery import EXTENSION_SUFFIXES, BuiltinImporter, ModuleSpec, PathFinder
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from otelflow._core.process import losses
 from otelflow._core.text.hints import nearest
@@ -53,13 +53,7 @@ def survey(plan: Plan, is_program: IsProgram = lambda _name, _file: False) -> li
 def check(plan: Plan, is_program: IsProgram = lambda _name, _file: False) -> None:
     """Raise ConfigurationError, or warn, of every pattern that means nothing in the source that is there."""
     faults = [f"{match.rule.pattern}: {match.fault}" for match in survey(plan, is_program) if match.fault]
-    for name in plan.listeners:
-        module = name.partition(":")[0]
-        root = module.partition(".")[0]
-        spec = None if root in sys.modules else PathFinder.find_spec(root)
-        modules = {} if spec is None else dict(_modules(root, spec.origin, list(spec.submodule_search_locations or ())))
-        if root not in sys.modules and module not in modules:
-            faults.append(f"the listener {name}: there is no module {module!r}{_hint(module, modules)}")
+    faults += [f"the listener {name}: {fault}" for name, fault in listener_faults(plan).items()]
     if not faults:
         return
     message = f"{plan.place}: " + "; ".join(faults)
@@ -68,12 +62,27 @@ def check(plan: Plan, is_program: IsProgram = lambda _name, _file: False) -> Non
     losses.warn_once(f"instrument {plan.place}", "%s", message)
 
 
+def listener_faults(plan: Plan) -> dict[str, str]:
+    """Return why listeners of *plan* cannot be imported, by their names, as far as that is certain."""
+    faults = {}
+    for name in plan.listeners:
+        module = name.partition(":")[0]
+        root = module.partition(".")[0]
+        spec = None if root in sys.modules else _spec_of(root)
+        modules = {} if spec is None else dict(_modules(root, spec.origin, list(spec.submodule_search_locations or ())))
+        if root not in sys.modules and module not in modules:
+            faults[name] = f"there is no module {module!r}{_hint(module, modules)}"
+    return faults
+
+
 def match_of(rule: Rule, is_program: IsProgram) -> Match:
     root = rule.modules.partition(".")[0]
     if root == "__main__":
         return Match(rule, (), _OF_PROGRAM.format(name=root))
     loaded = sys.modules.get(root)
-    spec = (PathFinder.find_spec(root) or BuiltinImporter.find_spec(root)) if loaded is None else loaded.__spec__
+    spec = _spec_of(root) if loaded is None else getattr(loaded, "__spec__", None)
+    if spec is None and loaded is not None:  # somebody has made it by hand
+        return Match(rule, (rule.pattern,))
     if spec is None:
         names = {module.name for module in pkgutil.iter_modules()}
         return Match(rule, (), f"there is no module {root!r}{_hint(root, names)}")
@@ -84,19 +93,34 @@ def match_of(rule: Rule, is_program: IsProgram) -> Match:
     imported = {name: file for name, file in meant.items() if not is_program(name, file)}
     if not imported:
         return Match(rule, (), _OF_PROGRAM.format(name=rule.modules))
-    functions, names = [], set()
-    for module, file in imported.items():
+    return _match_among(rule, imported)
+
+
+def _match_among(rule: Rule, modules: dict[str, str]) -> Match:
+    """Return what *rule* means in *modules*, each of which has its file."""
+    functions, names, faults = [], set(), []
+    for module, file in modules.items():
         source = _Source(file)
         if rule.is_exact and (fault := source.fault_of(rule.names, rule.pattern)):
-            return Match(rule, (), fault)
+            faults.append(fault)  # of many modules, another may have a function of that name
+            continue
         if not source.is_readable:
             return Match(rule, (f"{module}:{rule.names}",))  # only its import tells
         others = source.functions | (source.names if rule.is_exact else set())
         functions += [f"{module}:{name}" for name in sorted(others) if rule.is_of_function(name)]
         names |= source.functions
     if not functions:
+        if faults:
+            return Match(rule, (), faults[0])
         return Match(rule, (), f"no function of {rule.modules} is called {rule.names!r}{_hint(rule.names, names)}")
     return Match(rule, tuple(functions))
+
+
+def _spec_of(root: str) -> ModuleSpec | None:
+    """Return where the module *root* lies, which has no package around it; a package that is edited has a finder."""
+    finders: list[Any] = [PathFinder, BuiltinImporter, *sys.meta_path]
+    specs = (finder.find_spec(root, None) for finder in finders if hasattr(finder, "find_spec"))
+    return next(filter(None, specs), None)
 
 
 #: What is certainly no function, as it stands in a source

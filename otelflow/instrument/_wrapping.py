@@ -53,11 +53,10 @@ def wrap_module(
     keys = set[tuple[int, str]]()
     for rule in plan.rules_of(name):
         meant = [place for place in standing if rule.is_of_function(place.qualname)]
-        if not meant and rule.is_of_many_modules:
-            # A rule for many modules need not match in each: _survey.py has checked that it does in one.
-            continue
         if rule.is_exact and not any(_is_wrappable(place.value) or _role(place.value) for place in meant):
-            refuse(_why_not(rule, module, meant, standing))
+            # A rule for many modules need not match in each: _survey.py has checked that it does in one.
+            if not rule.is_of_many_modules:
+                refuse(_why_not(rule, module, meant, standing))
             continue
         for place in filter(lambda place: _is_wrappable(place.value), meant):
             # An imported function is wrapped only by a rule without wildcards.

@@ -76,7 +76,7 @@ class FlowsByName:
 
 
 def _checked_name(name: object) -> str | None:
-    if not isinstance(name, str | None):
+    if not isinstance(name, str | None) or (name is not None and not name.strip()):
         raise TypeError(f"{name!r:.60} is no name: return a text, or None for no flow")
     return name
 
@@ -99,7 +99,7 @@ class Requests:
             wrong = f"response_header must be the name of a header, or None, not {response_header!r:.60}"
         if wrong:
             raise ConfigurationError(f"FlowMiddleware: {wrong}")
-        self.metrics_path: Final = metrics_path
+        self.metrics_path: Final = metrics_path and str(metrics_path)
         self.response_header: Final = response_header
 
     def runner(self, request: Any, method: str, route: str | None) -> Callable[..., Any] | None:

@@ -71,7 +71,7 @@ def _run_of(job: "Job") -> Callable[..., Any]:
     is_async = inspect.iscoroutinefunction(function)
     if getattr(function, "__otelflow__", None) == "flow" and is_async:  # it runs when it is called
         return function
-    name = str(job.func_ref or job.name).rpartition(":")[2].rpartition(".")[2]
+    name = _name_of(function, job.func_ref)
     config = Flow_Run__Config(raise_flow_error=True)  # the scheduler reports it
     decorate = flow(flow_name=name, flow_config=config, execute_on_call=True)
 
@@ -94,3 +94,12 @@ def _run_of(job: "Job") -> Callable[..., Any]:
     if getattr(function, "__otelflow__", None) == "flow":
         return execute
     return decorate(run_async if is_async else run)
+
+
+def _name_of(function: Any, reference: str | None) -> str:
+    """Return what a job's function is called; a job has a name of its own, and there may be very many."""
+    if reference:  # module:Class.method
+        return reference.rpartition(":")[2].rpartition(".")[2]
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__name__", type(function).__name__))

@@ -18,6 +18,8 @@ _ENDS: Final = (
     "http.response.zerocopysend",
     "websocket.http.response.body",
 )
+#: What a server answers to a websocket that is closed before it is accepted, says ASGI
+_REFUSED: Final = 403
 _MOST_ERRORS: Final = 100
 
 
@@ -62,7 +64,7 @@ class FlowMiddleware:
         if kind not in ("http", "websocket"):
             await self.app(scope, receive, _delivering(send) if kind == "lifespan" else send)
             return
-        if self._metrics is not None and kind == "http" and scope["path"] == self._requests.metrics_path:
+        if self._metrics is not None and kind == "http" and scope["path"] in self._metrics_paths(scope):
             await self._metrics(scope, receive, send)
             return
         method = scope["method"] if kind == "http" else "WEBSOCKET"
@@ -83,6 +85,11 @@ class FlowMiddleware:
                 error = gone.__cause__
             if error is not None:
                 raise error  # as it was
+
+    def _metrics_paths(self, scope: Scope) -> tuple[str, str]:
+        """Return where the metrics are: a server puts the path under which the application is mounted before it."""
+        path = str(self._requests.metrics_path)
+        return path, str(scope.get("root_path") or "").rstrip("/") + path
 
     def route(self, scope: Scope) -> str | None:
         """Return the route of a request, such as ``/orders/{fruit}``, or None; a subclass for a framework knows it."""
@@ -116,6 +123,7 @@ class _Answer:
         self._send: Final = send
         self._header: Final = header
         self.status: int | None = None
+        self.has_begun = False
         self.is_whole = False
         self.is_unwanted = False
         self._refusal: OSError | None = None
@@ -131,9 +139,12 @@ class _Answer:
         """Send *message*, with the header that tells of the trace. Raises what the server does."""
         kind = message["type"]
         if kind in _STARTS:
+            self.has_begun = True
             self.status = message.get("status")
             if self._header is not None:
                 message = _with_header(message, *self._header)
+        elif kind == "websocket.close" and not self.has_begun:
+            self.status = _REFUSED
         elif kind in _ENDS and not message.get("more_body"):
             self.is_whole = True
         try:
@@ -157,7 +168,7 @@ def _delivering(send: Send) -> Send:
     """Return *send*, which now delivers all telemetry before it tells the server that the application has ended."""
 
     async def deliver_and_send(message: Message) -> None:
-        if message["type"] == "lifespan.shutdown.complete":
+        if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
             force_flush(_LONGEST_FLUSH)  # nothing is served any more that would wait for it
         await send(message)
 

@@ -16,6 +16,10 @@ __all__ = ["make_flows"]
 A = TypeVar("A")
 #: What a task sends after its end (the next of a chain) goes on in its trace
 _HEADERS: Final = "otelflow_headers"
+#: Whether what a task calls itself is called inside of its flow
+_IS_FLOW: Final = "otelflow_is_flow"
+#: Where Celery's own tasks are written: one asks each second whether all parts of a chord are done, and sends its end
+_OWN_TASKS: Final = "celery.app.builtins"
 #: Milliseconds that the end of a worker's process may wait for delivery
 _LONGEST_FLUSH: Final = 5_000
 
@@ -26,7 +30,7 @@ def make_flows(app: A) -> A:
     *app* (a Celery application, before its tasks are used). The flow is called as the task is, such as
     ``shop.tasks.charge``. Whatever the application sends bears the trace of the sender, which the flow goes on with;
     where OpenTelemetry's instrumentation of Celery is in use, its spans are the parents. Each try is a run, which bears
-    the number of those before. A task that is called as a function is called as ever.
+    the number of those before. A task that is called as a function is called as ever, and Celery's own tasks are none.
 
     Call ``otelflow.configure()`` where Celery's signal ``worker_init`` comes. The processes of a pool deliver before
     they end.
@@ -44,7 +48,8 @@ def make_flows(app: A) -> A:
         raise MissingExtra("celery") from None
     application: Any = app
     application.task_cls = _flow_class(symbol_by_name(application.task_cls))
-    application._task_from_fun = _with_flows(application._task_from_fun)  # noqa: SLF001 shared tasks have no other way
+    application._task_from_fun = _with_flows(application)  # noqa: SLF001 shared tasks have no other way
+    application.register_task = _with_flow_classes(application.register_task)
     for signal, receiver in (
         (signals.before_task_publish, _send_trace),
         (signals.worker_process_shutdown, _deliver),
@@ -54,29 +59,50 @@ def make_flows(app: A) -> A:
     return app
 
 
-def _with_flows(task_from_function: "Callable[..., Any]") -> "Callable[..., Any]":
-    """Return Celery's *task_from_function*, for which a ``base`` of a task's own is one whose tasks are flows."""
+def _with_flows(app: Any) -> "Callable[..., Any]":
+    """Return Celery's function that makes tasks of functions; those are flows, whatever their ``base`` is."""
+    task_from_function: Callable[..., Any] = app._task_from_fun  # noqa: SLF001 see above
 
     def make_task(function: Any, name: str | None = None, base: Any = None, **options: Any) -> Any:
-        if isinstance(base, type) and not hasattr(base, "run_as_flow"):
-            base = _flow_class(base)
-        return task_from_function(function, name, base, **options)
+        return task_from_function(function, name, _flow_class(base or app.Task), **options)
 
     return make_task
 
 
-def _flow_class(base: Any) -> type:
-    """Return what Celery makes tasks of: a class that differs from *base* in how a worker calls them."""
-    from celery import Task  # noqa: PLC0415 see above
-    from celery.exceptions import Ignore, Reject  # noqa: PLC0415 see above
+def _with_flow_classes(register_task: "Callable[..., Any]") -> "Callable[..., Any]":
+    """Return Celery's *register_task*, which takes a task that is written as a class, or an object of one."""
 
-    has_own_call = next(kind for kind in base.__mro__ if "__call__" in vars(kind)) is not Task
+    def register(task: Any, **options: Any) -> Any:
+        if isinstance(task, type):
+            return register_task(_flow_class(task), **options)
+        kind = _flow_class(type(task))
+        if kind is not type(task):  # else it may be a proxy
+            task.__class__ = kind
+        return register_task(task, **options)
+
+    return register
+
+
+def _flow_class(base: Any) -> Any:
+    """Return what Celery makes tasks of, whose tasks are flows: *base*, if its are, or a class made of it."""
+    from celery import Task  # noqa: PLC0415 see above
+
+    if not isinstance(base, type) or not issubclass(base, Task):
+        return base  # Celery says what is wrong with it
+    caller = next(kind for kind in base.__mro__ if "__call__" in vars(kind))
+    return base if "run_as_flow" in vars(caller) else _new_flow_class(base, has_own_call=caller is not Task)
+
+
+def _new_flow_class(base: Any, *, has_own_call: bool) -> type:
+    """Return a class that differs from *base* in how a worker calls its tasks."""
+    from celery.exceptions import Ignore, Reject  # noqa: PLC0415 see above
 
     class FlowTask(base):  # type: ignore[misc]
         abstract = True
 
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
-            if self.request.called_directly:
+            # A class in between that calls this one does so inside of the flow.
+            if self.request.called_directly or getattr(self.request, _IS_FLOW, False):
                 return super().__call__(*args, **kwargs)
             # What the sender has sent beside the task; Celery makes attributes of a part of it.
             headers = {**vars(self.request), **(self.request.headers or {})}
@@ -88,6 +114,8 @@ def _flow_class(base: Any) -> type:
 
         @functools.cached_property
         def run_as_flow(self) -> "Callable[..., Any]":
+            if self.__module__ == _OWN_TASKS:
+                return self._run_of_flow
             config = Flow_Run__Config(raise_flow_error=True)  # Celery decides what becomes of it
             return flow(flow_name=self.name, flow_config=config, execute_on_call=True)(self._run_of_flow)
 
@@ -97,11 +125,15 @@ def _flow_class(base: Any) -> type:
             span.set_attribute(semconv.JOB_ID, str(self.request.id))
             span.set_attribute(semconv.JOB_RETRIES, int(self.request.retries or 0))
             setattr(self.request, _HEADERS, trace_headers())
+            setattr(self.request, _IS_FLOW, True)
             try:
                 return super().__call__(*args, **kwargs) if has_own_call else self.run(*args, **kwargs)
             except (Ignore, Reject) as error:  # the task has said what becomes of it, and has not failed
                 return _NoResult(error)
 
+    # Celery names a task that is a class by its class and module.
+    for name in ("__name__", "__qualname__", "__module__", "__doc__"):
+        setattr(FlowTask, name, getattr(base, name))
     return FlowTask
 
 

@@ -13,6 +13,8 @@ from otelflow.metrics import wsgi_app
 __all__ = ["FlowMiddleware"]
 
 _SETTING: Final = "OTELFLOW"
+_EXCHANGE: Final = "_otelflow"
+_LOCALE_MIDDLEWARE: Final = "LocaleMiddleware"
 _DEFAULTS: Final = {"flows": True, "metrics_path": None, "response_header": "traceresponse"}
 
 
@@ -33,6 +35,11 @@ class _Exchange:
         self.route: Final = route
         self.response: Any = None
         self.error: BaseException | None = None
+
+    def end(self) -> None:
+        """Let go of the request and its error, which would hold this, too, until the garbage collector comes."""
+        vars(self.request).pop(_EXCHANGE, None)
+        self.error = None
 
 
 class FlowMiddleware:
@@ -76,7 +83,7 @@ class FlowMiddleware:
 
     def process_exception(self, request: Any, exception: BaseException) -> None:
         """Remember what a view raised; called by Django, which makes an answer of it."""
-        exchange = getattr(request, "_otelflow", None)
+        exchange = getattr(request, _EXCHANGE, None)
         if exchange is not None:
             exchange.error = exception
 
@@ -92,6 +99,8 @@ class FlowMiddleware:
             except Exception:
                 if exchange.response is None:
                     raise
+            finally:
+                exchange.end()
             return exchange.response  # of what it tells the run failed, and Django has made it of the exception
 
     async def _answer_async(self, request: _Request) -> Any:
@@ -106,13 +115,17 @@ class FlowMiddleware:
             except Exception:
                 if exchange.response is None:
                     raise
+            finally:
+                exchange.end()
             return exchange.response  # as above
 
     def _exchange(self, request: _Request) -> tuple[_Exchange, Callable[..., Any] | None]:
         """Return the exchange of *request*, and the function that runs it as a flow, if it is to be one."""
         exchange = _Exchange(request, _route_of(request))
-        vars(request)["_otelflow"] = exchange
-        return exchange, self._requests.runner(request, request.method, exchange.route)
+        runner = self._requests.runner(request, request.method, exchange.route)
+        if runner is not None:
+            vars(request)[_EXCHANGE] = exchange
+        return exchange, runner
 
     def _run(self, exchange: _Exchange) -> None:
         """The body of a request's flow. Raises the exception of which Django has made an answer."""
@@ -125,6 +138,9 @@ class FlowMiddleware:
 
     def _take(self, exchange: _Exchange, response: Any) -> None:
         exchange.response = self._with_header(response)
+        match = getattr(exchange.request, "resolver_match", None)
+        if match is not None and f"/{match.route}" != exchange.route:  # a middleware has chosen other routes
+            describe(exchange.request.method, f"/{match.route}")
         try:
             describe_answer(response.status_code)
         except ServerError as error:
@@ -146,10 +162,14 @@ def _route_of(request: _Request) -> str | None:
 
     urlconf = getattr(request, "urlconf", None)
     language: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
-    has_prefixes, _ = is_language_prefix_patterns_used(urlconf or settings.ROOT_URLCONF)
-    if has_prefixes and not hasattr(request, "LANGUAGE_CODE"):
+    has_prefixes, has_prefix_of_default = is_language_prefix_patterns_used(urlconf or settings.ROOT_URLCONF)
+    has_languages = has_prefixes or any(name.endswith(_LOCALE_MIDDLEWARE) for name in settings.MIDDLEWARE)
+    if has_languages and not hasattr(request, "LANGUAGE_CODE"):
         # Django's LocaleMiddleware is yet to come: the language of this thread is that of the request before.
-        language = translation.override(translation.get_language_from_path(request.path_info) or settings.LANGUAGE_CODE)
+        code = translation.get_language_from_request(request, check_path=has_prefixes)
+        if has_prefixes and not has_prefix_of_default and not translation.get_language_from_path(request.path_info):
+            code = settings.LANGUAGE_CODE
+        language = translation.override(code)
     try:
         with language:
             return f"/{resolve(request.path_info, urlconf).route}"

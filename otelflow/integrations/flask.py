@@ -4,12 +4,10 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry import trace
-
-from otelflow import semconv
+from otelflow import continue_trace
 from otelflow.errors import MissingExtra
 from otelflow.integrations import wsgi
-from otelflow.integrations._requests import SERVER_ERROR, Flows, Requests, describe, describe_answer
+from otelflow.integrations._requests import Flows, Requests, ServerError, describe, describe_answer
 from otelflow.integrations._types import Environ, StartResponse
 
 if TYPE_CHECKING:
@@ -18,16 +16,18 @@ if TYPE_CHECKING:
 __all__ = ["FlowMiddleware"]
 
 _ERROR: Final = "otelflow.error"
+#: The exception of which Flask knows already that nobody makes an answer of it
+_UNHANDLED: Final = "otelflow.unhandled"
 
 
 class _View:
-    """One call of a view, with what it returned, or the exception by which it has answered."""
+    """One call of a view, and what it returned, or what the program's handler has made of its exception."""
 
-    def __init__(self, call: Callable[[], Any]) -> None:
+    def __init__(self, call: Callable[[], Any], handle: Callable[[Exception], Any]) -> None:
         self.call: Final = call
+        self.handle: Final = handle
         self.has_answer = False
         self.answer: Any = None
-        self.error: Exception | None = None
 
 
 class FlowMiddleware(wsgi.FlowMiddleware):
@@ -61,6 +61,8 @@ class FlowMiddleware(wsgi.FlowMiddleware):
         self._views: Final = Requests(self._view, flows, metrics_path, response_header)
         got_request_exception.connect(_remember_error, app)
         app.dispatch_request = functools.partial(self._dispatch, app.dispatch_request)  # type: ignore[method-assign]
+        handle = functools.partial(self._handle, app.handle_user_exception)
+        app.handle_user_exception = handle  # type: ignore[method-assign]
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer as the application does; called by the server."""
@@ -77,24 +79,38 @@ class FlowMiddleware(wsgi.FlowMiddleware):
         """Call the view, as a flow inside the span of the request if there is one."""
         from flask import request  # noqa: PLC0415 see above
 
-        rule = None if request.url_rule is None else request.url_rule.rule
-        runner = self._views.runner(request.environ, request.method, rule) if self._has_spans else None
-        if runner is None:
+        if not self._has_spans:
             return dispatch(*args)
-        view = _View(functools.partial(dispatch, *args))
-        try:
-            runner(view, request.method, rule)
-        except Exception:
-            if not view.has_answer:
-                raise
-        if view.error is not None:
-            raise view.error
-        return view.answer  # of what it tells the run failed, or Flask cannot make an answer of it, and says so
+        rule = None if request.url_rule is None else request.url_rule.rule
+        with continue_trace(dict(request.headers)):  # the instrumentation may leave some requests out
+            runner = self._views.runner(request.environ, request.method, rule)
+            if runner is None:
+                return dispatch(*args)
+            view = _View(
+                functools.partial(dispatch, *args), functools.partial(self._flask.handle_user_exception, *args)
+            )
+            try:
+                runner(view, request.method, rule)
+            except Exception:
+                if not view.has_answer:
+                    raise
+            return view.answer  # of what it tells the run failed, or Flask cannot make an answer of it, and says so
+
+    def _handle(self, handle: Callable[..., Any], *args: Any) -> Any:
+        """Do as Flask does with an exception, once: what came of it in the flow of a view is not handled again."""
+        from flask import request  # noqa: PLC0415 see above
+        from werkzeug.exceptions import HTTPException  # noqa: PLC0415 see above
+
+        error: Exception = args[-1]
+        if error is request.environ.get(_UNHANDLED):
+            raise error
+        if not self._has_spans and not isinstance(error, HTTPException):
+            request.environ[_ERROR] = error
+        return handle(*args)
 
     def _view(self, view: "_View", method: str, route: str | None) -> None:
-        """The body of a view's flow. Raises what the view does, unless that is an answer, and for one from 500 on."""
-        from flask import after_this_request  # noqa: PLC0415 see above
-        from werkzeug.exceptions import HTTPException  # noqa: PLC0415 see above
+        """The body of a view's flow. Raises what made it fail: of which there is no answer, or one from 500 on."""
+        from flask import after_this_request, request  # noqa: PLC0415 see above
 
         describe(method, route)
         header = self._views.answer_header()
@@ -107,33 +123,41 @@ class FlowMiddleware(wsgi.FlowMiddleware):
                 return response
 
             after_this_request(add_header)
+        cause: Exception | None = None
         try:
             view.answer = view.call()
-        except HTTPException as error:
-            status = error.code or getattr(error.response, "status_code", None)
-            if status is not None:
-                trace.get_current_span().set_attribute(semconv.HTTP_STATUS, status)
-                if status >= SERVER_ERROR:
-                    raise
-            view.error = error
-            return
+        except Exception as error:  # noqa: BLE001 Flask says what becomes of it
+            cause = error
+            try:
+                view.answer = view.handle(error)
+            except Exception as unhandled:
+                request.environ[_UNHANDLED] = unhandled
+                raise
         view.has_answer = True
         view.answer = self._flask.make_response(view.answer)
-        describe_answer(view.answer.status_code)
+        try:
+            describe_answer(view.answer.status_code)
+        except ServerError as failure:
+            cause = cause or failure
+        else:
+            cause = None  # its traceback holds this frame, which would hold it
+        if cause is not None:
+            raise cause
 
     def route(self, environ: Environ) -> str | None:
         """Return the rule that will be chosen, or None where there is none."""
         from werkzeug.exceptions import HTTPException  # noqa: PLC0415 see above
 
         try:
-            rule, _ = self._flask.url_map.bind_to_environ(environ).match(return_rule=True)
-        except HTTPException:  # it is not found, or found with another method
+            adapter = self._flask.create_url_adapter(self._flask.request_class(environ))
+            rule = None if adapter is None else adapter.match(return_rule=True)[0]
+        except HTTPException:  # it is not found, or found with another method, or the host is none of ours
             return None
-        return rule.rule
+        return None if rule is None else rule.rule
 
     def error(self, environ: Environ) -> BaseException | None:
         """Return the exception of which Flask has made its answer, or None."""
-        error: BaseException | None = environ.get(_ERROR)
+        error: BaseException | None = environ.pop(_ERROR, None)  # its frames hold the environ
         return error
 
 

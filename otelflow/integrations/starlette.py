@@ -45,7 +45,7 @@ def _path_among(routes: Iterable[Any], scope: dict[str, Any], full: object) -> s
             return _path_among(included(), scope, full)
         path = str(getattr(getattr(route, "starlette_route", None) or route, "path_format", ""))
         inside = getattr(route, "routes", None)
-        if inside and path.endswith("/{path}"):  # of a mounted application
+        if inside and (not path or path.endswith("/{path}")):  # of a host, or of a mounted application
             path = path.removesuffix("/{path}") + (_path_among(inside, {**scope, **inner_scope}, full) or "")
         return path or None
     return None

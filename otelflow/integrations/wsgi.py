@@ -80,7 +80,7 @@ class FlowMiddleware:
         try:
             yield from runner(environ, start_response, method, route)
         except Exception as error:
-            if error is not environ.get(_ANSWERED):
+            if error is not environ.pop(_ANSWERED, None):
                 raise
 
     def _run(
@@ -93,14 +93,17 @@ class FlowMiddleware:
         try:
             yield from answer.pieces(self.app, environ)
         except GeneratorExit:
-            if method == "HEAD" or answer.is_whole:
-                raise
-            error = ClientGone()
+            error = None if method == "HEAD" or answer.is_whole else ClientGone()
+        cause = self.error(environ)
         try:
             if answer.status:
                 describe_answer(answer.status)
         except ServerError as failure:
-            error = self.error(environ) or failure
+            error = cause or failure
+            if isinstance(error, StopIteration):  # which no generator can raise
+                failure.__cause__ = error
+                error = failure
+        cause = None  # its traceback may hold this frame, which would hold it
         if error is not None:
             environ[_ANSWERED] = error
             raise error

@@ -313,3 +313,65 @@ def test_where_references_are_not_counted_nobody_is_suspected(monkeypatch):
     monkeypatch.delattr("sys.getrefcount")
 
     assert _holders.other_holders(list(_holders.places(_holders._Probe, ""))) == [0] * len(vars(_holders._Probe))
+
+
+DEPENDENCIES = """
+    from typing import Annotated
+    from fastapi import APIRouter, Depends, FastAPI
+
+    def database():
+        return "real"
+
+    Database = Annotated[str, Depends(database)]
+
+    def user(database: str = Depends(database)):
+        return f"user of {database}"
+
+    class Session:
+        @staticmethod
+        def open():
+            return "open"
+
+    app = FastAPI()
+
+    @app.get("/here", dependencies=[Depends(user)])
+    def here(database: Database, same: str = Depends(database)):
+        return database + same
+
+    @app.get("/session")
+    def session(session: str = Depends(Session.open)):
+        return session
+"""
+USERS = """
+    from fastapi import Depends
+    from shop.web import Database, app, user
+
+    @app.get("/there")
+    def there(database: Database, user: str = Depends(user)):
+        return f"{user} with {database}"
+"""
+
+
+def test_what_fastapi_depends_on_is_called_as_a_task_once_and_can_be_replaced_by_its_name(shop, web, spans, caplog):
+    testclient = pytest.importorskip("fastapi.testclient", reason="not installed: otelflow[frameworks]")
+    (shop / "shop" / "users.py").write_text(textwrap.dedent(USERS))
+    module = web(DEPENDENCIES, tasks=["shop.*:database", "shop.*:user", "shop.web:Session.open"])
+    importlib.import_module("shop.users")
+    client = testclient.TestClient(module.app)
+    answers = [client.get(path).json() for path in ("/here", "/there")]
+    assert client.get("/session").json() == "open"
+    ran = [span.name for span in spans.spans]
+    module.app.dependency_overrides[module.database] = lambda: "fake"
+    faked = [client.get(path).json() for path in ("/here", "/there")]
+
+    assert answers == ["realreal", "user of real with real"]
+    assert ran == [*["task database", "task user"] * 2, "task open"]
+    assert faked == ["fakefake", "user of fake with fake"]
+    assert "kept the function" not in caplog.text
+
+    OtelflowInstrumentor().uninstrument()
+    ran = len(spans.spans)
+    assert [client.get(path).json() for path in ("/here", "/there")] == faked
+    module.app.dependency_overrides.clear()
+    assert [client.get(path).json() for path in ("/here", "/there")] == answers
+    assert len(spans.spans) == ran

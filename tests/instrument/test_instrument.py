@@ -163,6 +163,15 @@ def test_settings_that_keep_errors_inside_do_not_change_such_a_function(shop, sp
         billing().fail()
 
 
+def test_a_flow_config_that_says_something_else_keeps_no_error_inside(shop, spans, monkeypatch):
+    monkeypatch.setenv("OTELFLOW_RAISE_FLOW_ERROR", "false")
+    entry = {"pattern": "shop.billing:fail", "flow_config": {"log_to_console": False}}
+    OtelflowInstrumentor().instrument(flows=[entry])
+
+    with pytest.raises(KeyError):
+        billing().fail()
+
+
 def test_only_what_a_module_has_written_is_meant_by_a_wildcard(shop):
     OtelflowInstrumentor().instrument(tasks=["shop.jobs:*"])
     jobs()
@@ -283,12 +292,13 @@ def test_a_property_is_no_function(shop):
 
 
 def test_a_module_that_is_loaded_again_is_wrapped_again(shop, spans):
-    instrumentor = OtelflowInstrumentor().instrument(tasks=["shop.billing:total", "shop.billing:fail"])
+    patterns = ["shop.billing:total", "shop.billing:fail", "shop.billing:Client.charge"]
+    instrumentor = OtelflowInstrumentor().instrument(tasks=patterns)
     loader = billing().__spec__.loader
     importlib.reload(billing())
     list(billing().total([1]))
 
-    assert instrumentor.functions == ["shop.billing:fail", "shop.billing:total"]
+    assert instrumentor.functions == sorted(patterns)
     assert [type(billing().__loader__), type(billing().__spec__.loader)] == [type(loader)] * 2
     instrumentor.uninstrument()
     importlib.reload(billing())
@@ -339,6 +349,27 @@ def test_a_function_of_one_of_many_modules_is_no_mistake_in_the_others(shop, spa
     jobs().weekly()
 
     assert names(spans) == ["flow weekly", "task charge"]
+
+
+def test_something_else_of_that_name_in_one_of_many_modules_is_no_mistake(shop, spans):
+    (shop / "shop" / "nothing.py").write_text("weekly = None\n")
+    (shop / "shop" / "a_class.py").write_text("class weekly:\n    pass\n")
+    OtelflowInstrumentor().instrument(flows=["shop.*:weekly"])
+    for name in ("nothing", "a_class"):
+        importlib.import_module(f"shop.{name}")
+    jobs().weekly()
+
+    assert names(spans) == ["flow weekly"]
+
+
+def test_a_child_of_multiprocessing_learns_later_where_its_modules_lie(shop, monkeypatch):
+    monkeypatch.setattr(sys, "orig_argv", [sys.executable, "-c", "pass", "--multiprocessing-fork"])
+    OtelflowInstrumentor().instrument(tasks=["not_yet:charge"])
+    (shop / "not_yet.py").write_text("def charge():\n    pass\n")
+    importlib.import_module("not_yet")
+    del sys.modules["not_yet"]
+
+    assert OtelflowInstrumentor().functions == ["not_yet:charge"]
 
 
 FOREIGN = """

@@ -1,6 +1,5 @@
 """``otelflow run --instrument``: a program of several processes that is not touched."""
 
-import contextlib
 import json
 import shutil
 import sys
@@ -8,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from otelflow.instrument._start import seen_from
 from support.programs import run, run_python
 
 MAIN = """
@@ -98,6 +96,7 @@ def test_a_pattern_that_means_nothing_stops_before_the_command_starts(program):
     ("pattern", "command"),
     [
         ("main:work", ["main.py"]),
+        ("main:work", ["-W", "ignore", "main.py"]),
         ("__main__:work", ["main.py"]),
         ("main:work", ["-u", "-m", "main"]),
         ("shop.__main__:work", ["-m", "shop"]),
@@ -168,6 +167,28 @@ def test_a_report_of_a_pattern_that_means_nothing_fails(program):
     assert "flow shop.jobs:wekly: no function of shop.jobs is called 'wekly'; did you mean 'weekly'?" in done.stdout
 
 
+def test_a_report_looks_where_a_program_will(program):
+    (program / "shop").rename(program / "src")
+    (program / "src" / "main.py").write_text("")
+    (program / "otelflow.toml").write_text('flows = ["jobs:weekly", "main:work"]\n')
+
+    here = otelflow(program, "instrument", "otelflow.toml", "--dry-run")
+    there = otelflow(program, "instrument", "otelflow.toml", "--dry-run", "--", "python", "-u", "src/main.py")
+
+    assert here.stdout.startswith("flow jobs:weekly: there is no module 'jobs'")
+    assert there.stdout.startswith("flow jobs:weekly\n  jobs:weekly\nflow main:work: main is the program that is run")
+
+
+def test_a_report_names_the_listeners_too(program):
+    with (program / "otelflow.toml").open("a") as file:
+        file.write('listeners = ["watch:Watcher", "shop.jobs:weekly"]\n')
+
+    done = otelflow(program, "instrument", "otelflow.toml")
+
+    assert done.returncode == 1
+    assert done.stdout.endswith("listener watch:Watcher: there is no module 'watch'\nlistener shop.jobs:weekly\n")
+
+
 def test_opentelemetry_instrument_finds_it_and_keeps_its_own_exporter(program):
     done = run(
         Path(sys.executable).with_name("opentelemetry-instrument"),
@@ -186,17 +207,22 @@ def test_opentelemetry_instrument_finds_it_and_keeps_its_own_exporter(program):
     assert len({span["context"]["trace_id"] for span in spans}) == 1
 
 
-def test_modules_are_looked_for_beside_the_script_and_here_only_meanwhile(tmp_path, monkeypatch):
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    before = list(sys.path)
+def test_modules_beside_a_program_elsewhere_are_instrumented_whoever_starts_it(program):
+    (program / "elsewhere").mkdir()
+    (program / "main.py").rename(program / "elsewhere" / "main.py")
+    (program / "shop").rename(program / "elsewhere" / "shop")
+    command = [sys.executable, "-X", "utf8", "elsewhere/main.py"]
+    done = otelflow(program, "run", "--instrument", "otelflow.toml", "--", *command)
+    instrumented = run(
+        Path(sys.executable).with_name("opentelemetry-instrument"),
+        *command,
+        cwd=program,
+        OTELFLOW_INSTRUMENT=program / "otelflow.toml",
+        OTEL_TRACES_EXPORTER="console",
+        OTEL_METRICS_EXPORTER="none",
+        OTEL_LOGS_EXPORTER="none",
+    )
 
-    with seen_from(["python", str(tmp_path / "main.py"), "other.py"]):
-        meanwhile = list(sys.path)
-    with contextlib.suppress(ZeroDivisionError), seen_from(["gunicorn", "shop:app"]):
-        outside = sys.path[: -len(before)]
-        raise ZeroDivisionError
-
-    assert meanwhile == [str(tmp_path), str(tmp_path / "here"), *before]
-    assert outside == [str(tmp_path / "here")]
-    assert sys.path == before
+    assert (done.returncode, done.stdout, done.stderr) == (3, "bill 6\n", "")
+    assert traces(program) == ["success 4 0 flow nightly_bill"]
+    assert (instrumented.returncode, instrumented.stdout.count('"name": "task charge"')) == (3, 3)

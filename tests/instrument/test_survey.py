@@ -1,6 +1,8 @@
 """What patterns mean in source that is not imported."""
 
 import sys
+import types
+from importlib.util import spec_from_file_location
 
 import pytest
 
@@ -160,3 +162,33 @@ def test_a_listener_in_a_module_that_is_not_there_is_said(shop):
     plan = new_plan({"tasks": ["shop.billing:*"], "listeners": ["shop.wach:Watcher"]}, "here")
     with pytest.raises(ConfigurationError, match=r"the listener shop\.wach:Watcher: there is no module 'shop\.wach'"):
         check(plan)
+
+
+def test_of_many_modules_those_that_have_something_else_of_that_name_do_not_count(shop):
+    (shop / "shop" / "nothing.py").write_text("weekly = None\n")
+    (shop / "shop" / "a_class.py").write_text("class weekly:\n    pass\n")
+
+    assert matches(flows=["shop.*:weekly"]) == [(("shop.jobs:weekly",), "")]
+    (shop / "shop" / "jobs.py").write_text("")
+    assert matches(flows=["shop.*:weekly"])[0][1].startswith("it is a class: name its methods")
+
+
+def test_a_package_that_only_a_finder_of_its_own_knows_is_there(shop, monkeypatch):
+    (shop / "shop").rename(shop / "source")
+
+    class Finder:  # as that of a package that is installed to be edited
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            file = shop / "source" / "__init__.py"
+            places = [str(file.parent)]
+            return spec_from_file_location(name, file, submodule_search_locations=places) if name == "shop" else None
+
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
+
+    assert matches(flows=["shop.jobs:weekly"]) == [(("shop.jobs:weekly",), "")]
+
+
+def test_of_a_module_that_was_made_by_hand_only_it_knows(shop, monkeypatch):
+    monkeypatch.setitem(sys.modules, "by_hand", types.ModuleType("by_hand"))
+
+    assert matches(flows=["by_hand:weekly"]) == [(("by_hand:weekly",), "")]

@@ -1,5 +1,6 @@
 import asyncio
 import datetime as dt
+import functools
 
 import pytest
 
@@ -66,6 +67,19 @@ def test_each_run_of_a_job_is_a_flow_that_bears_the_name_of_its_function(spans):
     assert events["apple of charge"].retval == 0.5
     spans.assert_tree("charge > price")
     assert spans.one("flow charge").attributes["otelflow.job.id"] == "apple of charge"
+
+
+def test_a_job_whose_function_has_no_name_of_its_own_is_not_called_by_the_name_of_the_job(spans):
+    scheduler = BackgroundScheduler(executors={"default": flow_executor(ThreadPoolExecutor(2))}, timezone="UTC")
+    scheduler.start()
+    try:
+        scheduler.add_job(functools.partial(functools.partial(charge), "apple"), name="charge shop.example")
+        scheduler.add_job(lambda: None, name="nothing at 3.30")
+        wait_until(lambda: len(spans.spans) == 3)
+    finally:
+        scheduler.shutdown()
+
+    assert sorted(name for name, *_ in spans.tree()) == ["flow <lambda>", "flow charge"]
 
 
 def test_a_job_that_fails_is_a_failed_run_and_reported_as_ever(spans):

@@ -9,6 +9,7 @@ from opentelemetry import baggage, trace
 
 from otelflow import task
 from otelflow.errors import ConfigurationError
+from otelflow.integrations import asgi
 from otelflow.integrations.asgi import FlowMiddleware
 from support.ports import free_ports
 from support.servers import (
@@ -260,6 +261,45 @@ def test_metrics_are_shown_and_are_no_flow(spans):
     assert len(spans.named("flow GET")) == 1
 
 
+def test_metrics_are_shown_where_the_application_is_mounted(spans):
+    app = FlowMiddleware(application, metrics_path="/metrics")
+    bodies = {}
+
+    async def ask_for(path, root_path):
+        async def send(message):
+            bodies.setdefault((path, root_path), message.get("body"))
+            bodies[path, root_path] = bodies[path, root_path] or message.get("body")
+
+        scope = {"type": "http", "method": "GET", "path": path, "root_path": root_path, "headers": []}
+        await app(scope, receive, send)
+
+    async def receive():
+        return {"type": "http.request"}
+
+    for path in ("/api/metrics", "/metrics", "/200"):
+        asyncio.run(ask_for(path, "/api"))
+    asyncio.run(ask_for("/api/metrics", "/api/"))
+
+    are_metrics = [body.startswith(b"# HELP") for body in bodies.values()]
+    assert are_metrics == [True, True, False, True]
+
+
+def test_what_waits_is_delivered_also_when_the_end_of_the_application_fails(spans, monkeypatch):
+    flushes = []
+    monkeypatch.setattr(asgi, "force_flush", flushes.append)
+
+    async def failing_at_its_end(scope, receive, send):
+        await send({"type": "lifespan.startup.complete"})
+        await send({"type": "lifespan.shutdown.failed"})
+
+    async def send(message):
+        flushes.append(message["type"])
+
+    asyncio.run(FlowMiddleware(failing_at_its_end)({"type": "lifespan"}, None, send))
+
+    assert flushes == ["lifespan.startup.complete", 5_000, "lifespan.shutdown.failed"]
+
+
 def test_nonsense_makes_no_series_of_its_own(spans):
     with uvicorn_serving(FlowMiddleware(application)) as url:
         ask(url, method="BREW")
@@ -313,7 +353,7 @@ async def name_later(request):
     return "GET"
 
 
-@pytest.mark.parametrize("name", [7, b"GET"])
+@pytest.mark.parametrize("name", [7, b"GET", "", " "])
 def test_a_name_that_is_no_text_costs_no_answer(spans, caplog, name):
     with uvicorn_serving(FlowMiddleware(application, flows=lambda scope: name)) as url:
         answer = ask(url)
@@ -385,6 +425,24 @@ def test_a_websocket_that_is_refused_with_an_answer_tells_its_status(spans, stat
     span = spans.one("flow WEBSOCKET")
     attributes = (span.attributes["otelflow.run.result"], span.attributes["http.response.status_code"])
     assert attributes == (result, status)
+
+
+def test_a_websocket_that_is_closed_before_it_is_accepted_tells_what_the_server_answers(spans):
+    async def refusing(scope, receive, send):
+        await send({"type": "websocket.close", "code": 1008})
+
+    async def closing(scope, receive, send):
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close"})
+
+    async def send(_):
+        pass
+
+    for application in (refusing, closing):
+        asyncio.run(FlowMiddleware(application)({"type": "websocket", "path": "/ws"}, None, send))
+
+    assert [span.attributes.get("http.response.status_code") for span in spans.spans] == [403, None]
+    assert spans.tree() == [("flow WEBSOCKET", "success", [])] * 2
 
 
 def test_a_request_that_is_cancelled_is_a_cancellation_and_nothing_stays_current(spans):

@@ -10,7 +10,7 @@ from otelflow import task
 from otelflow.integrations.celery import make_flows
 from otelflow_exporters import StoredTraces
 from support.programs import end, run_python, start
-from support.servers import parents_of, wait_until
+from support.servers import TRACEPARENT, parents_of, wait_until
 
 celery = pytest.importorskip("celery", reason="not installed: pip install 'otelflow[celery]'")
 
@@ -122,6 +122,24 @@ def test_an_exception_is_a_failed_run_and_celery_gets_it(app, spans):
     assert spans.tree() == [("flow fails", "failure", [])]
 
 
+def test_a_task_of_celery_s_own_is_no_flow_and_hands_on_the_trace(app, spans):
+    sent = []
+
+    def remember(headers=None, **_):
+        sent.append(headers.get("traceparent"))
+
+    celery.signals.before_task_publish.connect(remember)
+    after = app.signature("order", (2,), app=app, immutable=True)
+    try:
+        done = app.tasks["celery.accumulate"].apply((1, 2), headers={"traceparent": TRACEPARENT}, link=after)
+    finally:
+        celery.signals.before_task_publish.disconnect(remember)
+        app.control.purge()  # what was sent waits for no worker
+
+    assert (done.result, sent) == ((1, 2), [TRACEPARENT])
+    assert spans.tree() == []
+
+
 def test_a_task_that_says_itself_what_becomes_of_it_has_not_failed(app, spans):
     assert app.tasks["ignores"].apply().status == "IGNORED"
 
@@ -169,6 +187,70 @@ def test_a_base_that_is_made_of_the_application_s_makes_one_flow(app, spans):
     assert own.apply().result == 0.5
 
     assert spans.tree() == [("flow own", "success", [("task price", "success", [])])]
+
+
+def test_a_base_of_the_application_s_that_calls_the_function_itself_makes_one_flow(app, spans):
+    class Own(app.Task):
+        def __call__(self, *args, **kwargs):
+            return [self.run(*args, **kwargs)]
+
+    @app.task(base=Own, name="calls")
+    def calls():
+        return price()
+
+    assert calls.apply().result == [0.5]
+    assert calls() == [0.5]
+
+    assert spans.tree() == [
+        ("flow calls", "success", [("task price", "success", [])]),
+        ("task price", "success", []),
+    ]
+
+
+def test_a_class_in_the_place_of_the_application_s_makes_one_flow(spans):
+    app = make_flows(celery.Celery("shop", broker="memory://", set_as_current=False))
+
+    class Own(app.Task):
+        def __call__(self, *args, **kwargs):
+            return [self.run(*args, **kwargs)]
+
+    app.Task = Own
+
+    @app.task(name="placed")
+    def placed():
+        return price()
+
+    assert placed.apply().result == [0.5]
+
+    assert spans.tree() == [("flow placed", "success", [("task price", "success", [])])]
+
+
+@pytest.mark.parametrize("kind", ["class", "object"])
+def test_a_task_that_is_a_class_is_a_flow(spans, kind):
+    app = make_flows(celery.Celery("shop", broker="memory://", set_as_current=False))
+
+    class Charge(celery.Task):
+        """Charges people."""
+
+        def run(self, count):
+            return self.request.id, count * price()
+
+    task = app.register_task(Charge if kind == "class" else Charge())
+
+    assert task.apply((2,), task_id="1").result == ("1", 1.0)
+    assert isinstance(task, Charge)
+    assert (task.name, type(task).__doc__) == (f"{__name__}.Charge", "Charges people.")
+    assert spans.tree() == [(f"flow {__name__}.Charge", "success", [("task price", "success", [])])]
+
+
+def test_a_task_that_calls_itself_as_a_function_is_one_flow(app, spans):
+    @app.task(bind=True, name="counts")
+    def counts(self, number):
+        return [] if number == 0 else [number, *self(number - 1)]
+
+    assert counts.apply((2,)).result == [2, 1]
+
+    assert spans.tree() == [("flow counts", "success", [])]
 
 
 def test_what_the_application_s_own_class_does_around_a_task_is_done(spans):

@@ -1,6 +1,8 @@
 import asyncio
+import gc
 import sys
 import types
+import weakref
 
 import pytest
 
@@ -124,6 +126,90 @@ def test_a_flow_is_called_by_the_route_in_the_language_of_its_request(spans, set
 
     assert answers == ["en", "de", "en", "fr", "de"]
     assert [name for name, *_ in spans.tree()] == [f"flow GET {path}" for path in paths]
+
+
+def test_a_route_that_is_translated_is_that_in_the_language_of_its_request(spans, settings):
+    from django.http import HttpResponse
+    from django.test import Client, override_settings
+    from django.urls import path
+    from django.utils.translation import gettext_lazy
+
+    urls = types.ModuleType("otelflow_django_translated")
+    urls.urlpatterns = [path(gettext_lazy("Monday"), lambda _: HttpResponse())]
+    sys.modules[urls.__name__] = urls
+    with override_settings(
+        LANGUAGES=[("en", "English"), ("de", "German")],
+        LANGUAGE_CODE="en",
+        MIDDLEWARE=[
+            "otelflow.integrations.django.FlowMiddleware",
+            "django.middleware.locale.LocaleMiddleware",
+        ],
+        ROOT_URLCONF=urls.__name__,
+    ):
+        asked = [("/Montag", "de"), ("/Monday", "en"), ("/Montag", "de"), ("/Montag", "en")]
+        answers = [Client().get(path, headers={"accept-language": language}) for path, language in asked]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 404]
+    routes = [name.removeprefix("flow GET") for name, *_ in spans.tree()]
+    assert routes == [" /Montag", " /Monday", " /Montag", ""]
+
+
+@pytest.mark.parametrize("flows", [True, False])
+def test_nothing_of_a_request_stays_that_has_not_failed(spans, settings, flows):
+    from django.core.handlers.wsgi import WSGIHandler
+    from django.http import HttpResponse
+    from django.test import RequestFactory, override_settings
+    from django.urls import path
+
+    requests = []
+
+    def remember(request):
+        requests.append(weakref.ref(request))
+        return HttpResponse()
+
+    urls = types.ModuleType("otelflow_django_remembers")
+    urls.urlpatterns = [path("orders", remember)]
+    sys.modules[urls.__name__] = urls
+    with override_settings(ROOT_URLCONF=urls.__name__, OTELFLOW={"flows": flows}):
+        handler = WSGIHandler()
+        gc.collect()
+        gc.disable()
+        try:
+            body = handler(RequestFactory().get("/orders").environ, lambda *_: None)
+            body.close()
+            del body
+            kept = [request() is not None for request in requests]
+        finally:
+            gc.enable()
+
+    assert kept == [False]
+    assert len(spans.spans) == flows
+
+
+def choosing_routes(get_response):
+    """Do as a middleware that has other routes for each host."""
+
+    def choose(request):
+        request.urlconf = "otelflow_django_of_host"
+        return get_response(request)
+
+    return choose
+
+
+def test_a_request_tells_the_route_that_was_taken_when_a_middleware_has_chosen_others(spans, settings):
+    from django.http import HttpResponse
+    from django.test import Client, override_settings
+    from django.urls import path
+
+    urls = types.ModuleType("otelflow_django_of_host")
+    urls.urlpatterns = [path("orders/<int:number>", lambda _, number: HttpResponse(str(number)))]
+    sys.modules[urls.__name__] = urls
+    middlewares = ["otelflow.integrations.django.FlowMiddleware", f"{__name__}.choosing_routes"]
+    with override_settings(MIDDLEWARE=middlewares):
+        assert Client().get("/orders/2").content == b"2"
+
+    (span,) = spans.spans
+    assert attributes_of(span)["http.route"] == "/orders/<int:number>"
 
 
 def test_the_span_of_an_instrumentation_is_the_parent(spans, settings):

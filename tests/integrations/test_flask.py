@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import pytest
 
 from otelflow import task
@@ -7,6 +10,7 @@ from support.servers import TRACE_ID, TRACEPARENT, ask, attributes_of, parents_o
 flask = pytest.importorskip("flask", reason="not installed: pip install 'otelflow[flask]'")
 
 from werkzeug.exceptions import NotFound  # noqa: E402 see above
+from werkzeug.test import EnvironBuilder  # noqa: E402
 
 
 @task
@@ -22,7 +26,16 @@ ANSWERS = {
     "raised answer": lambda: flask.abort(flask.Response("no fruit", 503)),
     "returned 404": lambda: NotFound("no such fruit"),
     "none": lambda: None,
+    "handled 404": lambda: {}["kiwi"],
+    "handled 503": lambda: [].pop(),
+    "handled none": lambda: 1 / 0,
+    "handler raises": lambda: "kiwi".decode(),
+    "unhandled": lambda: int("kiwi"),
 }
+
+
+def raise_another(_):
+    raise KeyError("this one Flask does not handle again")
 
 
 def shop():
@@ -51,6 +64,9 @@ def shop():
 
     app.register_error_handler(TypeError, lambda _: ("no such type", 404))
     app.register_error_handler(KeyError, lambda _: ("no kiwi", 404))
+    app.register_error_handler(IndexError, lambda _: (price(), 503))
+    app.register_error_handler(ZeroDivisionError, lambda _: None)
+    app.register_error_handler(AttributeError, raise_another)
     app.register_blueprint(blueprint)
     return app
 
@@ -141,6 +157,11 @@ def test_the_span_of_an_instrumentation_is_the_parent(spans, app):
         ("raised answer", 503, "failure", 503),
         ("returned 404", 404, "success", 404),
         ("none", 500, "failure", None),
+        ("handled 404", 404, "success", 404),
+        ("handled 503", 503, "failure", 503),
+        ("handled none", 500, "failure", None),
+        ("handler raises", 500, "failure", None),
+        ("unhandled", 500, "failure", None),
     ],
 )
 def test_beside_an_instrumentation_the_flow_of_a_view_tells_its_answer_which_stays(
@@ -164,3 +185,84 @@ def test_beside_an_instrumentation_the_flow_of_a_view_tells_its_answer_which_sta
 def ask_client(app, kind):
     response = app.test_client().get(f"/answers/{kind}")
     return response.status_code, response.text
+
+
+def test_beside_an_instrumentation_what_handles_an_exception_is_a_part_of_the_flow_that_fails_with_it(spans, app):
+    instrumentation = pytest.importorskip("opentelemetry.instrumentation.flask", reason="no such instrumentation")
+    from otelflow._core.process import provider
+
+    instrumentation.FlaskInstrumentor().instrument_app(app, tracer_provider=provider._chosen.override)
+    assert ask_client(app, "handled 503") == (503, "0.5")
+
+    assert ("task price", "flow GET /answers/<kind>") in parents_of(spans)
+    assert spans.one("flow GET /answers/<kind>").attributes["error.type"] == "IndexError"
+
+
+def test_a_run_fails_with_the_exception_that_the_program_has_made_an_answer_of(spans, app):
+    assert ask_client(app, "handled 503") == (503, "0.5")
+
+    assert spans.one("flow GET /answers/<kind>").attributes["error.type"] == "IndexError"
+
+
+def test_what_an_instrumentation_leaves_out_goes_on_in_the_trace_of_its_caller(spans, app):
+    instrumentation = pytest.importorskip("opentelemetry.instrumentation.flask", reason="no such instrumentation")
+    from otelflow._core.process import provider
+
+    instrumentation.FlaskInstrumentor().instrument_app(
+        app, tracer_provider=provider._chosen.override, excluded_urls="orders"
+    )
+    assert app.test_client().get("/orders/apple", headers={"traceparent": TRACEPARENT}).status_code == 200
+
+    assert parents_of(spans) == [
+        ("flow GET /orders/<fruit>", "remote"),
+        ("task price", "flow GET /orders/<fruit>"),
+    ]
+    assert f"{spans.one('task price').context.trace_id:032x}" == TRACE_ID
+
+
+def test_a_rule_of_a_subdomain_is_the_name_of_its_requests(spans):
+    app = flask.Flask("shop", subdomain_matching=True)
+    app.config["SERVER_NAME"] = "shop.test"
+    app.add_url_rule("/orders/<fruit>", view_func=lambda fruit: fruit, endpoint="order", subdomain="api")
+    app.wsgi_app = FlowMiddleware(app)
+
+    assert app.test_client().get("/orders/apple", base_url="http://api.shop.test").text == "apple"
+
+    assert spans.tree() == [("flow GET /orders/<fruit>", "success", [])]
+
+
+def test_an_exception_that_no_generator_can_raise_costs_no_answer(spans, app):
+    app.add_url_rule("/stops", view_func=lambda: next(iter([])))
+    with wsgi_serving(app) as url:
+        answer = ask(url, "/stops")
+
+    assert answer.status == 500
+    run = spans.one("flow GET /stops")
+    assert run.attributes["otelflow.run.result"] == "failure"
+    assert "StopIteration" in run.events[0].attributes["exception.stacktrace"]
+
+
+@pytest.mark.parametrize("is_instrumented", [False, True])
+@pytest.mark.parametrize("kind", ["404", "handled 404"])
+def test_nothing_of_a_request_stays_that_has_not_failed(spans, app, kind, is_instrumented):
+    requests = []
+
+    @app.before_request
+    def remember():
+        requests.append(weakref.ref(flask.request._get_current_object()))
+
+    if is_instrumented:
+        instrumentation = pytest.importorskip("opentelemetry.instrumentation.flask", reason="no such instrumentation")
+        instrumentation.FlaskInstrumentor().instrument_app(app)
+    gc.collect()
+    gc.disable()
+    try:
+        body = app.wsgi_app(EnvironBuilder(path=f"/answers/{kind}").get_environ(), lambda *_: None)
+        list(body)
+        body.close()
+        del body
+        kept = [request() is not None for request in requests]
+    finally:
+        gc.enable()
+
+    assert kept == [False]

@@ -138,6 +138,22 @@ def test_websockets_have_their_route_too(spans):
     assert spans.tree() == [("flow WEBSOCKET /ws/{name}", "success", [("task price", "success", [])])]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # see above
+def test_a_route_of_a_host_is_the_name_of_its_requests(spans):
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Host, Route, Router
+    from starlette.testclient import TestClient
+
+    orders = Router([Route("/orders/{number}", lambda request: PlainTextResponse(request.path_params["number"]))])
+    app = Starlette(routes=[Host("api.shop.test", app=orders)])
+    app.add_middleware(FlowMiddleware)
+    answers = [TestClient(app, base_url=f"http://{host}").get("/orders/2") for host in ("api.shop.test", "other.test")]
+
+    assert [answer.status_code for answer in answers] == [200, 404]
+    assert [name for name, *_ in spans.tree()] == ["flow GET /orders/{number}", "flow GET"]
+
+
 def test_metrics_are_mounted(spans):
     with uvicorn_serving(application()) as url:
         ask(url, "/shop/orders/apple")

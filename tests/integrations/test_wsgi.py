@@ -76,7 +76,9 @@ def test_a_body_that_nobody_reads_to_its_end_is_closed_and_so_is_the_run(spans):
         ("GET", "200 OK", [("Content-Length", "6")], "cancellation"),
         ("GET", "200 OK", [("Content-Length", "3")], "success"),
         ("GET", "503 No", [], "failure"),
+        ("GET", "503 No", [("Content-Length", "3")], "failure"),
         ("HEAD", "200 OK", [], "success"),
+        ("HEAD", "503 No", [], "failure"),
     ],
 )
 def test_what_is_not_taken_to_its_end_is_cancelled_unless_it_was_whole_or_failed(
@@ -91,6 +93,7 @@ def test_what_is_not_taken_to_its_end_is_cancelled_unless_it_was_whole_or_failed
     body.close()
 
     assert spans.tree() == [(f"flow {method}", result, [])]
+    assert attributes_of(spans.spans[0])["http.response.status_code"] == int(status[:3])
 
 
 def test_a_body_that_is_its_own_iterator_is_closed_once(spans):

@@ -15,7 +15,7 @@ from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk import environment_variables
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.util._once import Once
@@ -879,6 +879,39 @@ def test_an_end_ends_everything_but_the_provider_of_a_host(fresh, targets):
     fresh.setattr(own.provider, "shutdown", lambda: ended.append(own.provider))
     own.shutdown()
     assert ended == [own.provider]
+
+
+@pytest.mark.parametrize("raising", [2, 3])
+def test_what_raises_at_an_end_costs_the_program_and_the_others_nothing(targets, raising, caplog):
+    ends = parts(targets)[raising].shutdown = Ends()
+
+    targets.shutdown()
+    assert ends == [True]
+    assert [part.ends for part in parts(targets)][5 - raising] == 1
+    assert "of the host" in caplog.text
+
+
+class Ends(list):
+    """An end that raises, and remembers that it was called."""
+
+    def __call__(self):
+        self.append(True)
+        raise ZeroDivisionError("of the host")
+
+
+def test_a_processor_of_the_program_s_that_raises_at_its_end_keeps_no_other_from_ending(fresh, caplog):
+    class Processor(SpanProcessor):
+        def __init__(self, shutdown):
+            self.shutdown = shutdown
+
+    telemetry = configure(store=False)
+    ends = [Ends(), Ends(), Ends()]
+    for end in ends:
+        telemetry.provider.add_span_processor(Processor(end))
+
+    telemetry.shutdown()
+    assert ends == [[True]] * 3
+    assert caplog.text.count("A span processor of the application cannot end: of the host") == 1
 
 
 def test_what_was_lost_is_told_at_that_moment(fresh):

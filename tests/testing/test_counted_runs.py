@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 
 from otelflow import flow, task
@@ -45,3 +47,32 @@ def test_a_metric_that_there_is_not_is_refused_and_what_was_meant_is_said():
         metrics['otelflow_flow_runs_totl{flow="nightly"}']
     assert "nope" not in metrics
     assert metrics['otelflow_flow_run_duration_seconds_count{flow="nightly"}'] == 0
+
+
+def test_labels_may_stand_in_any_order_and_some_of_them_mean_the_sum():
+    with FlowMetrics() as metrics:
+        for amount in (1, 2, 0):
+            with contextlib.suppress(ZeroDivisionError):
+                shop(amount).execute()
+
+    assert metrics['otelflow_flow_runs_total{result="success", flow="shop"}'] == 2
+    assert metrics['otelflow_flow_runs_total{flow="shop"}'] == metrics["otelflow_flow_runs_total"] == 3
+    assert metrics['otelflow_task_runs_total{task="charge",result="failure"}'] == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ('otelflow_flow_runs_total{flwo="shop"}', "otelflow_flow_runs_total has no label 'flwo'; did you mean 'flow'?"),
+        ('otelflow_flow_runs_total{task="charge"}', "otelflow_flow_runs_total has no label 'task'"),
+        ("otelflow_flow_runs_total{flow=shop}", "is no key: write otelflow_flow_runs_total{label="),
+        ('otelflow_flow_runs_total{flow="shop"', "is no key"),
+    ],
+)
+def test_a_key_that_could_never_be_counted_is_refused(key, words):
+    with FlowMetrics() as metrics:
+        shop(1).execute()
+
+    with pytest.raises(KeyError) as refused:
+        metrics[key]
+    assert words in refused.value.args[0]

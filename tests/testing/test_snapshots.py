@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
@@ -73,3 +75,22 @@ def test_a_run_inside_a_span_of_somebody_else_stands_inside_the_run_around_that(
         outer().execute()
 
     assert trace.snapshot().splitlines() == ["flow outer · success", "  task inner · success"]
+
+
+def test_what_was_measured_and_waited_for_is_in_no_snapshot(spans):
+    @task(measure_resources=True, concurrency={"bank": 1}, retries=2, retry_delay=0.001, retry_jitter_factor=0.9)
+    def pay():
+        if next(tries) == 0:
+            raise LookupError("no answer")
+
+    tries = itertools.count()
+    pay()
+
+    assert spans.one("task pay").attributes["otelflow.run.cpu_seconds"] is not None
+    lines = [line.strip() for line in spans.snapshot().splitlines() if "=" in line]
+    assert [line for line in lines if "memory.method" not in line] == [
+        "otelflow.run.attempts = 2",
+        "error.type = 'LookupError'",
+        "otelflow.attempt.number = 1",
+        "otelflow.attempt.number = 2",
+    ]

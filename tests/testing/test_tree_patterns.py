@@ -117,3 +117,9 @@ def test_names_with_signs_stand_in_quotes(spans):
     flow(flow_name="GET /orders/<fruit>")(email)().execute()
 
     spans.assert_tree("'GET /orders/<fruit>' > email")
+
+
+def test_a_name_with_an_apostrophe_stands_in_double_quotes(spans):
+    flow(flow_name="the customer's order (1)")(email)().execute()
+
+    spans.assert_tree('"the customer\'s order (1)" > email')

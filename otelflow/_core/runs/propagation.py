@@ -41,7 +41,10 @@ class continue_trace:
         span_context = trace.get_current_span().get_span_context()
         if not span_context.is_valid or span_context.is_remote:
             try:
-                carrier = {name.lower(): value for name, value in self.headers.items()}
+                carrier: dict[str, str] = {}
+                for name, value in self.headers.items():  # of a framework: with each that came more than once
+                    key = name.lower()
+                    carrier[key] = f"{carrier[key]},{value}" if carrier.get(key, value) != value else value
                 if "," in carrier.get("traceparent", ""):  # of several, none is the parent, says W3C's own test suite
                     del carrier["traceparent"]
                 self._token = context.attach(context_of(carrier))

@@ -9,7 +9,7 @@ import sys
 def _start() -> None:
     try:
         from otelflow.instrument._start import start  # noqa: PLC0415 a child may be a Python that does not have it
-    except ImportError as error:
+    except (ImportError, SyntaxError) as error:  # which an old Python reads in it
         if os.environ.get("OTELFLOW_INSTRUMENT_PID") == str(os.getpid()):  # a child of the program runs without a word
             sys.stderr.write(f"otelflow: {sys.executable} runs without instrumentation: {error}\n")
         return

@@ -39,6 +39,25 @@ def test_headers_that_say_nothing_begin_a_new_trace(spans, headers):
     assert spans.one("flow send").parent is None
 
 
+class Several(dict):
+    """Headers as those of a framework, in which a name may come more than once."""
+
+    def items(self):
+        return [(name, value) for name, values in super().items() for value in values]
+
+
+def test_headers_of_a_framework_that_came_more_than_once_are_one(spans):
+    other = TRACEPARENT.replace("4bf9", "5bf9")
+    with continue_trace(Several(traceparent=[TRACEPARENT], TraceState=["a=1", "b=2"], baggage=["who=ann", "to=bob"])):
+        headers = send()
+    with continue_trace(Several(traceparent=[TRACEPARENT, other])):
+        send()
+
+    first, second = spans.spans
+    assert (headers["tracestate"], headers["baggage"]) == ("a=1,b=2", "who=ann,to=bob")
+    assert (f"{first.context.trace_id:032x}", second.parent) == (TRACE_ID, None)
+
+
 def test_a_span_of_this_process_stays_the_parent(spans):
     @flow(execute_on_call=True)
     def outer():

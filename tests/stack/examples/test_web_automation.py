@@ -66,7 +66,7 @@ def printer(collector, site, starting, tools, tmp_path_factory):
     settings = {
         "CHROMIUM": tools.program("chromium"),
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector,
-        "PAGES": f"http://127.0.0.1:{site.server_port}/",
+        "PAGES": f"http://127.0.0.1:{site.server_port}",
         "PORT": port,
     }
     folder, ready = tmp_path_factory.mktemp("printer"), f"http://127.0.0.1:{port}/health"
@@ -167,10 +167,11 @@ def test_a_page_that_cannot_be_opened_is_a_failed_task_and_leaves_no_browser(
     assert children_of(printer[1]) == set()
 
 
-def test_a_page_that_nobody_allowed_is_refused_and_no_browser_starts(print_page, site):
+@pytest.mark.parametrize("page", ["http://localhost:{port}/", "http://127.0.0.1:{port}@localhost:{port}/"])
+def test_a_page_that_nobody_allowed_is_refused_and_no_browser_starts(print_page, site, page):
     before = len(site.visitors)
 
-    status, _, body = print_page(f"http://localhost:{site.server_port}/")
+    status, _, body = print_page(page.format(port=site.server_port))
 
     assert status == 403
     assert "PAGES says which" in json.loads(body)["detail"]
