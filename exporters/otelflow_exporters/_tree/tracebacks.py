@@ -9,7 +9,7 @@ from otelflow_exporters._tree.wording import counted
 _FRAME: Final = re.compile(r'^\s*(?:\|\s*)*File "(?P<file>.+)", line (?P<line>\d+)(?:, in (?P<name>.+))?$')
 # What stands before each line of an exception group
 _MARGIN: Final = re.compile(r"^ *(?:\| |\+[-+ ])")
-_OURS: Final = re.compile(r"[/\\]otelflow[/\\](?:_core|instrument|integrations)[/\\]")
+_OURS: Final = re.compile(r"[/\\]otelflow[/\\](?:_core|instrument|integrations|runners|serve)[/\\]")
 # Packages, Python itself, what was compiled on another machine, and what a library has generated
 _LIBRARY: Final = re.compile(
     r"[/\\](?:site-packages|dist-packages)[/\\]|[/\\]lib(?:64)?[/\\]python3\.\d+[/\\]"

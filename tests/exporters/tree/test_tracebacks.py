@@ -28,6 +28,7 @@ def text_of(*files):
         [r"C:\Users\ada\AppData\Local\Programs\Python\Python312\Lib\json\decoder.py"],
         ["/usr/lib/python3/dist-packages/yaml/scanner.py"],
         ["/src/otelflow/_core/runs/drivers.py"],
+        ["/src/otelflow/runners/_worker.py"],
         [f"{SITE}/celery/app/trace.py", "/src/otelflow/integrations/celery.py"],
     ],
     ids=str,
