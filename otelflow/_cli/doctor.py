@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterator
 from typing import Final, Literal, NamedTuple
 
 from opentelemetry import trace
+from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 from opentelemetry.util.re import parse_env_headers
 
 import otelflow
@@ -147,7 +148,11 @@ def _examine_endpoint() -> Finding:
     subject = "OTLP endpoint"
     name, endpoint = variable("traces", "ENDPOINT")
     senders = [sender for sender in exporter_names("traces") if is_otlp(sender)]
-    if not senders:
+    is_off = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
+    if is_off or not senders:
+        if is_off:
+            observation = f"{OTEL_SDK_DISABLED}=true turns OpenTelemetry off: no trace is made"
+            return Finding("absent", subject, observation, f"unset {OTEL_SDK_DISABLED}")
         if endpoint:
             observation = f"{endpoint} is not used: OTEL_TRACES_EXPORTER asks for no OTLP"
             return Finding("absent", subject, observation, "unset OTEL_TRACES_EXPORTER to send runs there")

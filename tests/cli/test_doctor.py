@@ -102,6 +102,13 @@ def test_an_endpoint_that_nothing_is_sent_to_is_no_fault(otelflow, no_stack, exp
     assert "WRONG" not in done.out
 
 
+def test_that_opentelemetry_is_off_is_told_and_its_endpoint_left_alone(otelflow, no_stack):
+    done = otelflow("doctor", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", OTEL_SDK_DISABLED="true", COLUMNS="200")
+
+    assert done.code == 0, done.out
+    assert "OTEL_SDK_DISABLED=true turns OpenTelemetry off: no trace is made\n" in done.out
+
+
 def test_an_endpoint_with_a_certificate_of_ones_own_is_asked_as_the_exporter_would(
     otelflow, endpoint, no_stack, tmp_path
 ):
