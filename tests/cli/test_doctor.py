@@ -102,6 +102,20 @@ def test_an_endpoint_that_nothing_is_sent_to_is_no_fault(otelflow, no_stack, exp
     assert "WRONG" not in done.out
 
 
+def test_an_endpoint_behind_a_proxy_is_asked_by_that_proxy(otelflow, endpoint):
+    done = otelflow(
+        "doctor",
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://collector.invalid:4318",
+        HTTP_PROXY=f"http://127.0.0.1:{endpoint.server_port}",
+        NO_PROXY="",
+        no_proxy="",
+        COLUMNS="200",
+    )
+
+    assert "http://collector.invalid:4318 accepts traces" in done.out
+    assert [path for path, _, _ in endpoint.asked] == ["http://collector.invalid:4318/v1/traces"]
+
+
 def test_that_opentelemetry_is_off_is_told_and_its_endpoint_left_alone(otelflow, no_stack):
     done = otelflow("doctor", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", OTEL_SDK_DISABLED="true", COLUMNS="200")
 

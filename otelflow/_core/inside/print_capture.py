@@ -181,7 +181,8 @@ def _last_state(line: str) -> str:
 
 def _write(run: Run, line: str) -> None:
     if line and not line.isspace():
-        messages.write(run, logging.INFO, _last_state(line).removesuffix("\r"), printed=True)
+        text = _last_state(line).removesuffix("\r") if "\r" in line else line
+        messages.write(run, logging.INFO, text, printed=True)
 
 
 def finish(run: Run) -> None:
