@@ -32,7 +32,7 @@ def print_running(directory: Path | None, *, follow: bool) -> int:
     while True:
         runs = [run for run in _all_runs(directory) if run.is_alive]
         if directory is None:
-            runs += _stored_runs({run.span.trace_id for run in runs})
+            runs += _stored_runs({span.span_id for run in runs for span in (run.span, *run.inside)})
         open_now = [(run.span.span_id, _task_in(run), _last_message(run)) for run in runs]
         if open_now != printed:
             printed = open_now
@@ -56,13 +56,13 @@ def _all_runs(directory: Path | None) -> list[OpenRun]:
 
 
 def _stored_runs(listed: set[str]) -> list[OpenRun]:
-    """Return the runs of programs that have a store and no spool, but for the traces that are *listed* already."""
+    """Return the runs of programs that have a store and no spool, but for those whose spans are *listed* already."""
     try:
         directory = open_store().directory
         runs = [] if directory is None else open_runs(directory, kind="store")
     except (StoreUnreadable, OSError):  # it is off, or cannot be read
         return []
-    return [run for run in runs if run.is_alive and run.span.trace_id not in listed]
+    return [run for run in runs if run.is_alive and run.span.span_id not in listed]
 
 
 def _last_message(run: OpenRun) -> str:

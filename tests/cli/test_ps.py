@@ -108,6 +108,26 @@ def test_ps_tells_the_last_message_and_of_programs_that_have_a_store_alone(tmp_p
     assert (stored[-2:], stored[1]) == (["flow", "nightly"], str(storing.pid))
 
 
+def test_ps_lists_the_processes_of_one_trace_each(tmp_path):
+    trace = {"TRACEPARENT": f"00-{'ab' * 16}-{'cd' * 8}-01", "XDG_STATE_HOME": tmp_path / "state", "COLUMNS": "200"}
+    spooling = start(sys.executable, "-c", PROGRAM, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", **trace)
+    storing = start(sys.executable, "-c", PROGRAM, "store", **trace)
+    try:
+        for process in (spooling, storing):
+            while process.stdout.readline() != "ready\n":
+                pass
+        for _ in range(30):
+            done = run_python("-m", "otelflow", "ps", **trace)
+            if len(words(done.stdout)) == 3:
+                break
+    finally:
+        end(spooling)
+        end(storing)
+
+    _, *rows = words(done.stdout)
+    assert [row[:2] for row in rows] == [["ab" * 16, str(process.pid)] for process in (spooling, storing)]
+
+
 def test_ps_lists_a_run_of_a_store_however_many_have_begun_since(tmp_path):
     store = tmp_path / "store"
     many = (
