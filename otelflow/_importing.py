@@ -9,6 +9,8 @@ from types import ModuleType
 from typing import TypeVar
 
 from otelflow._core.text.hints import error_text, place_of, question
+from otelflow._core.text.redaction import redact
+from otelflow._core.text.safe_str import comes_from_outside
 from otelflow.errors import TargetNotFound, TargetNotImportable
 
 T = TypeVar("T")
@@ -27,7 +29,7 @@ def import_for_user(load: Callable[[], T], place: str, absence: Callable[[], str
         is_absent = isinstance(error, ModuleNotFoundError) and f"{place}.".startswith(f"{error.name}.")
         if is_absent and absence is not None:
             raise TargetNotFound(absence()) from None
-        text, line = text_of(error), place_of(error)
+        text, line = redact(text_of(error)), place_of(error)
         if isinstance(error, SyntaxError):
             text, line = error.msg, f"{error.filename}:{error.lineno}" if error.filename else line
         words = error_text(type(error).__name__, text) + (f" ({line})" if line else "")
@@ -70,7 +72,9 @@ def text_of(error: BaseException) -> str:
     """Return the message of *error*; to make it is the user's own code, which may raise."""
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 the code of any exception's author
+    except BaseException as trouble:  # the code of any exception's author, which may raise anything
+        if comes_from_outside(trouble):
+            raise
         return "(its text cannot be made)"
 
 

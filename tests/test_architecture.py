@@ -121,7 +121,7 @@ RULES = {
         "otelflow_exporters",
         *LEAVES,
     ),
-    "otelflow._importing": ("otelflow._core.text.hints", "otelflow.errors"),
+    "otelflow._importing": LEAVES,
     "otelflow.__main__": ("otelflow._cli",),
     "otelflow._cli": (
         *(f"otelflow.{name}" for name in ("__version__", *otelflow.__all__)),

@@ -154,7 +154,7 @@ def render_trace(
 
     Args:
         spans: of a live program, or of ``StoredTrace.spans``.
-        width: in columns.
+        width: in columns; 20 at the least.
         is_unicode: False draws with ASCII alone.
         note: a remark for the first line.
         view: how much is shown.
@@ -168,10 +168,10 @@ def render_trace(
 
     """
     _require_rich()
-    from otelflow_exporters._tree.drawing import Page, draw  # noqa: PLC0415 - rich is optional
+    from otelflow_exporters._tree.drawing import NARROWEST, Page, draw  # noqa: PLC0415 - rich is optional
 
     forest = grow(from_any(spans))
-    text = draw(forest, Page(width, None, is_unicode), view, note) if forest.roots else ""
+    text = draw(forest, Page(max(NARROWEST, width), None, is_unicode), view, note) if forest.roots else ""
     return encodable(text, "utf-8" if is_unicode else "ascii")
 
 

@@ -21,6 +21,7 @@ _PREFIX: Final = "otelflow: "
 _OURS: Final = str(Path(__file__).resolve().parent.parent)
 _LONGEST_LINE: Final = 1_000
 _LONGEST_TEXT: Final = 10_000
+_LONGEST_REASON: Final = 500  # what follows it, such as the place of an error, has room on the line, too
 _PIPED_WIDTH: Final = 1_000
 _TRACEBACK: Final = "Traceback (most recent call last):"
 _INDENT: Final = "    "
@@ -86,7 +87,8 @@ def show_warnings(*, with_tracebacks: bool) -> None:
 def describe(error: BaseException) -> str:
     """Return type, message and place of an exception on one line."""
     place = place_of(error)
-    text = error_text(type(error).__name__, otelflow.redact(text_of(error)))
+    reason = hide_passwords(otelflow.redact(text_of(error)))  # before it is cut
+    text = one_line(error_text(type(error).__name__, reason), _LONGEST_REASON)
     return text + (f" ({place})" if place else "")
 
 
@@ -117,12 +119,15 @@ def _indented_line(line: str) -> str:
 
 
 def _leave_out_our_frames(trace: traceback.TracebackException) -> None:
-    frames = [frame for frame in trace.stack if not frame.filename.startswith(_OURS)]
-    if frames:
-        trace.stack = traceback.StackSummary.from_list(frames)
-    for related in (trace.__cause__, trace.__context__, *(trace.exceptions or ())):
-        if related is not None:
-            _leave_out_our_frames(related)
+    rest: list[traceback.TracebackException | None] = [trace]
+    while rest:  # without recursion: an exception may have thousands of causes
+        related = rest.pop()
+        if related is None:
+            continue
+        frames = [frame for frame in related.stack if not frame.filename.startswith(_OURS)]
+        if frames:
+            related.stack = traceback.StackSummary.from_list(frames)
+        rest += [related.__cause__, related.__context__, *(related.exceptions or ())]
 
 
 def is_terminal() -> bool:

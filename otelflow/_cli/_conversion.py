@@ -9,6 +9,7 @@ import dataclasses
 import enum
 import inspect
 import json
+import sys
 import types
 import typing
 import warnings
@@ -148,8 +149,21 @@ def _lenient(annotation: Any) -> Any:
         return types.GenericAlias(list, tuple(map(_lenient, members or (Any,))))
     if members and isinstance(origin, type) and issubclass(origin, Collection):
         return origin[tuple(member if member is ... else _lenient(member) for member in members)]  # type: ignore[index]
+    if sys.version_info < (3, 12) and typing.is_typeddict(annotation):
+        return _later_typed_dict(annotation)
     reader = _reader(annotation)
     return annotation if reader is None else Annotated[annotation, BeforeValidator(reader)]
+
+
+def _later_typed_dict(kind: Any) -> Any:
+    """Return *kind* as the TypedDict of a later Python, which alone pydantic takes."""
+    import typing_extensions  # pydantic's own
+
+    fields: dict[str, Any] = {}
+    for name, annotation in typing.get_type_hints(kind).items():
+        item = _lenient(annotation)
+        fields[name] = item if name in kind.__required_keys__ else typing.NotRequired[item]
+    return typing_extensions.TypedDict(kind.__name__, fields)  # type: ignore[operator]
 
 
 def _reader(annotation: Any) -> Callable[[Any], Any] | None:

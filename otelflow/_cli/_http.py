@@ -31,6 +31,17 @@ class Answer(NamedTuple):
         return f", a redirect to {self.location}" if self.location else ""
 
 
+class Certificates(NamedTuple):
+    """The files of those that may vouch for a server, of our own certificate, and of its key; empty for none."""
+
+    authority: str = ""
+    own: str = ""
+    key: str = ""
+
+
+NO_CERTIFICATES: Final = Certificates()
+
+
 class Unreachable(Exception):
     """No server answers at an address."""
 
@@ -49,9 +60,13 @@ def get(base: str, path: str, query: Mapping[str, str] | None = None) -> Answer:
     return _ask("GET", base, base.rstrip("/") + path, params=query, proxies=proxies)
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-    """POST *body* to *url*, by the proxy that an exporter would use. Raises Unreachable."""
-    return _ask("POST", url, url, data=body, headers=headers)
+def post(
+    url: str, body: bytes, headers: Mapping[str, str], *, base: str = "", certificates: Certificates = NO_CERTIFICATES
+) -> Answer:
+    """POST *body* to *url*, by the proxy that an exporter would use. Raises Unreachable, which names *base*."""
+    own = (certificates.own, certificates.key) if certificates.own and certificates.key else certificates.own or None
+    keywords = {"data": body, "headers": headers, "verify": certificates.authority or True, "cert": own}
+    return _ask("POST", base or url, url, **keywords)
 
 
 def _ask(method: str, address: str, url: str, **keywords: Any) -> Answer:

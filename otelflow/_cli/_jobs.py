@@ -82,8 +82,8 @@ def execute(
 ) -> None:
     """Run any program as a flow, in whose trace are the flows that it runs: TRACEPARENT tells it of the trace.
 
-    Its exit code is the program's, and 128 + n when signal n ended it. Each SIGTERM is handed on, and the program is
-    waited for as long as it takes. What it is given as arguments is not recorded.
+    Its exit code is the program's, and 128 + n when signal n ended it or was handed on. Each SIGTERM is handed on, and
+    the program is waited for as long as it takes. What it is given as arguments is not recorded.
     """
     context.ensure_object(Options)
     show_warnings(with_tracebacks=False)

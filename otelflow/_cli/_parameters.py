@@ -78,6 +78,7 @@ def fit(
             gathered[name] = text
         else:
             raise InvalidParameter(f"--param {name}: {_why_not_fillable(name, signature, fillable)}")
+    _fill_up(bound)
     missing = [
         parameter
         for name, parameter in fillable.items()
@@ -92,6 +93,20 @@ def fit(
         )
         raise InvalidParameter(f"The flow needs {names}: give {cure}")
     return Arguments(bound.args, {**bound.kwargs, **gathered})
+
+
+def _fill_up(bound: inspect.BoundArguments) -> None:
+    """Give the parameters that only a place can fill their defaults, if one that comes after them is given."""
+    by_place = [
+        parameter
+        for parameter in bound.signature.parameters.values()
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY
+    ]
+    while by_place and by_place[-1].name not in bound.arguments:
+        by_place.pop()
+    for parameter in by_place:
+        if parameter.default is not inspect.Parameter.empty:
+            bound.arguments.setdefault(parameter.name, parameter.default)
 
 
 def _annotations(function: Callable[..., Any]) -> dict[str, Any]:

@@ -6,16 +6,18 @@ import os
 import sys
 from importlib.machinery import PathFinder
 from pathlib import Path
-from types import ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 import otelflow
 from otelflow._core.text.hints import nearest, question
+from otelflow._core.text.safe_str import brief_repr, type_name
 from otelflow._importing import import_for_user, is_file, load_file
 from otelflow.errors import TargetNotFound
 
 _MARK: Final = "__otelflow__"
 _MOST_NAMES: Final = 20
+_ROUTINES: Final = (FunctionType, BuiltinFunctionType, MethodType)
 
 
 def find(target: str) -> Any:
@@ -74,9 +76,21 @@ def file_of(target: str) -> str:
 
 def is_flow(value: Any) -> bool:
     """Tell whether *value* can be run: a decorated function, a subclass of ``Flow``, or a ``Flow``."""
-    if isinstance(value, type):
-        return issubclass(value, otelflow.Flow) and value is not otelflow.Flow
-    return isinstance(value, otelflow.Flow) or getattr(value, _MARK, "") == "flow"
+    try:
+        if isinstance(value, type):
+            return issubclass(value, otelflow.Flow) and value is not otelflow.Flow
+        return isinstance(value, otelflow.Flow) or _is_marked(value, "flow")
+    except Exception:  # noqa: BLE001 a proxy, such as a web framework's request outside of one
+        return False
+
+
+def _is_marked(value: Any, mark: str) -> bool:
+    """Tell whether our decorator called *mark* has made *value*; some objects have every attribute."""
+    try:
+        own_mark = getattr(value, _MARK, "")
+    except Exception:  # noqa: BLE001 as above
+        return False
+    return isinstance(own_mark, str) and own_mark == mark
 
 
 def _split(target: str) -> tuple[str, str]:
@@ -123,11 +137,12 @@ def _flow_names(module: ModuleType) -> list[str]:
     """Return the names of the flows in *module*, those of its classes included."""
     names = [name for name, value in vars(module).items() if is_flow(value)]
     for name, value in vars(module).items():
-        if inspect.isclass(value) and value.__module__ == module.__name__ and not is_flow(value):
+        if issubclass(type(value), type) and value.__module__ == module.__name__ and not is_flow(value):
             names += [
                 f"{name}.{inner}"
-                for inner in vars(value)
-                if is_flow(getattr(value, inner, None)) and not _is_method(value, inner)
+                for inner, member in vars(value).items()
+                if is_flow(member.__func__ if isinstance(member, staticmethod | classmethod) else member)
+                and not _is_method(value, inner)
             ]
     return names[:_MOST_NAMES]
 
@@ -142,14 +157,15 @@ def _suggestion(name: str, module: ModuleType) -> str:
 def _kind_and_cure(value: Any, name: str, module: ModuleType) -> str:
     """Return ``a task, not a flow`` or the like, and what to name or do instead."""
     cure = ""
-    if getattr(value, _MARK, "") == "task":
+    own_kind = type(value)  # what a proxy says that it is may raise
+    if _is_marked(value, "task"):
         kind, cure = "a task", "; call it in a function that is decorated with @flow, and run that"
     elif value is otelflow.Flow:
         kind = "the class of all flows"
-    elif inspect.isclass(value):
+    elif issubclass(own_kind, type):
         kind = "a class"
-    elif inspect.isroutine(value):
+    elif issubclass(own_kind, _ROUTINES):
         kind, cure = "a plain function", "; decorate it with @flow"
     else:
-        kind = "a module" if inspect.ismodule(value) else f"{type(value).__name__} {value!r:.40}"
+        kind = "a module" if issubclass(own_kind, ModuleType) else f"{type_name(value)} {brief_repr(value, 40)}"
     return f"{kind}, not a flow{_suggestion(name, module) if _flow_names(module) else cure}"

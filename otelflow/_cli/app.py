@@ -126,6 +126,10 @@ def run(
     context.ensure_object(Options).traceback = traceback
     show_warnings(with_tracebacks=traceback)
     if instrument is not None:
+        for name in ("param", "tree", "full", "logs", "failed_only", "strict_telemetry"):
+            if context.params[name]:
+                option = name.replace("_", "-")
+                raise ConfigurationError(f"--{option} is for a flow: with --instrument the command runs on its own")
         from otelflow._cli.instrument import run as run_command
 
         run_command(instrument, [target, *context.args])

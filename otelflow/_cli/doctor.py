@@ -1,20 +1,20 @@
 """Look at everything between a flow and its dashboards, and say what to do about what is not right."""
 
 import os
-import socket
 from collections.abc import Generator, Iterator
 from typing import Final, Literal, NamedTuple
-from urllib.parse import urlsplit
 
 from opentelemetry import trace
+from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 from opentelemetry.util.re import parse_env_headers
 
 import otelflow
 from otelflow import semconv, settings
-from otelflow._cli._http import Answer, Unreachable, get, post
+from otelflow._cli._http import Answer, Certificates, Unreachable, get, post
 from otelflow._core.process import clock
 from otelflow.errors import ConfigurationError, StoreUnreadable
 from otelflow_exporters._otlp.endpoint import exporter_names, is_grpc, is_otlp, otlp_settings, variable
+from otelflow_exporters._otlp.sender import new_sender
 from otelflow_exporters._spool.destination import spool_directory
 from otelflow_exporters._spool.waiting import waiting_in
 from otelflow_exporters._store.limits import absolute, store_directory
@@ -28,6 +28,7 @@ _ARRIVAL_SECONDS: Final = 15.0
 _SPOOL_DIR: Final = "OTELFLOW_SPOOL_DIR"
 _SERVICE: Final = "otelflow-doctor"
 _DELIVERY: Final = "a trace on its way"
+_HEADERS: Final = "look at OTEL_EXPORTER_OTLP_HEADERS"
 _PIPE: Final = "start the stack: docker compose -f deploy/compose.yaml up -d"
 _LOSSES: Final = (
     ("spans lost by programs", f"sum({semconv.TELEMETRY_DROPPED})"),
@@ -143,37 +144,59 @@ def _examine_spool() -> Iterator[Finding]:
 
 
 def _examine_endpoint() -> Finding:
-    """Connect to the OTLP endpoint and, if it speaks HTTP, send an export of nothing, as the exporter would."""
+    """Send an export of nothing to the OTLP endpoint, as the exporter would."""
     subject = "OTLP endpoint"
     name, endpoint = variable("traces", "ENDPOINT")
     senders = [sender for sender in exporter_names("traces") if is_otlp(sender)]
-    if not endpoint and senders:  # asked for by OTEL_TRACES_EXPORTER alone
-        endpoint, _ = otlp_settings("traces", "otlp_proto_grpc" if is_grpc("traces", senders[0]) else "otlp_proto_http")
-    if not endpoint:
+    is_off = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
+    if is_off or not senders:
+        if is_off:
+            observation = f"{OTEL_SDK_DISABLED}=true turns OpenTelemetry off: no trace is made"
+            return Finding("absent", subject, observation, f"unset {OTEL_SDK_DISABLED}")
+        if endpoint:
+            observation = f"{endpoint} is not used: OTEL_TRACES_EXPORTER asks for no OTLP"
+            return Finding("absent", subject, observation, "unset OTEL_TRACES_EXPORTER to send runs there")
         cure = "export OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 to send runs to a Collector or Jaeger"
         return Finding("absent", subject, "not set: runs stay on this machine", cure)
     try:
-        parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        with socket.create_connection((parts.hostname or "", port), timeout=3):
-            pass
-        if parts.scheme not in ("http", "https") or (bool(senders) and is_grpc("traces", senders[0])):
-            return Finding("ok", subject, f"{endpoint} accepts connections")
+        is_over_grpc = is_grpc("traces", senders[0])
+        # Without a variable, OTEL_TRACES_EXPORTER alone has asked for it.
+        endpoint, _ = otlp_settings("traces", "otlp_proto_grpc" if is_over_grpc else "otlp_proto_http")
+        if is_over_grpc:
+            return _examine_grpc(subject, endpoint, senders[0])
         url = endpoint if "TRACES" in name else f"{endpoint.rstrip('/')}/v1/traces"
         headers = parse_env_headers(variable("traces", "HEADERS")[1], liberal=True)
-        answer = post(url, b"", {"Content-Type": "application/x-protobuf", **headers})  # no spans are no bytes
+        files = [variable("traces", file)[1] for file in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")]
+        headers = {"Content-Type": "application/x-protobuf", **headers}
+        answer = post(url, b"", headers, base=endpoint, certificates=Certificates(*files))  # no spans are no bytes
+    except ConfigurationError as error:
+        return Finding("wrong", subject, str(error))
     except Unreachable as error:
         return Finding("wrong", subject, str(error), _PIPE)
-    except (OSError, ValueError) as error:
-        return Finding("wrong", subject, f"{endpoint} does not answer: {error}", _PIPE)
     if 200 <= answer.status < 300:
         return Finding("ok", subject, f"{endpoint} accepts traces")
     cure = "is this an OTLP/HTTP endpoint (port 4318)?"
     if answer.status in (401, 403):
-        cure = "look at OTEL_EXPORTER_OTLP_HEADERS"
+        cure = _HEADERS
     elif answer.location:
         cure = f"exporters follow no redirect: set {name} to the address that takes traces"
     return Finding("wrong", subject, f"{url} answered {answer.status} to an empty export{answer.redirect}", cure)
+
+
+def _examine_grpc(subject: str, endpoint: str, exporter: str) -> Finding:
+    """Send an export of nothing over gRPC, whose addresses are more than hosts and ports."""
+    sender = new_sender("traces", exporter)
+    sender.send(b"")
+    sender.close()
+    if not sender.status.is_refused:
+        return Finding("ok", subject, f"{endpoint} accepts traces")
+    reason = sender.status.reason
+    cure = _PIPE
+    if reason.startswith(("gRPC UNAUTHENTICATED", "gRPC PERMISSION_DENIED")):
+        cure = _HEADERS
+    elif reason.startswith(("gRPC UNIMPLEMENTED", "gRPC NOT_FOUND")):
+        cure = "is this an OTLP/gRPC endpoint (port 4317)?"
+    return Finding("wrong", subject, f"{endpoint} takes no empty export: {reason}", cure)
 
 
 def _server(name: str, address: str, path: str, addresses: Addresses) -> Generator[Finding, None, Answer | None]:

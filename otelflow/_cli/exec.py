@@ -42,7 +42,9 @@ def run_program(words: Sequence[str], name: str | None, options: RunOptions) -> 
         except KeyboardInterrupt as interrupt:
             end(process, interrupt)
             raise
-        trace.get_current_span().set_attribute(semconv.PROCESS_EXIT_CODE, code)
+        finally:
+            if process.returncode is not None:
+                trace.get_current_span().set_attribute(semconv.PROCESS_EXIT_CODE, process.returncode)
         if code:
             raise SystemExit(128 - code if code < 0 else code)
 

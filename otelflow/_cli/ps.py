@@ -1,6 +1,5 @@
 """``otelflow ps`` and ``recover``: what runs on this machine, and what processes were doing that are lost."""
 
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -11,15 +10,16 @@ from otelflow import semconv
 from otelflow._cli._console import page, say
 from otelflow._cli._spools import spools
 from otelflow._cli.ship import end_of_signals
-from otelflow._cli.show import LISTED, open_store
+from otelflow._cli.show import open_store
 from otelflow._core.process import clock
 from otelflow._core.text import durations
 from otelflow._core.text.visible import one_line
-from otelflow.errors import StoreUnreadable, TraceNotFound
+from otelflow.errors import StoreUnreadable
 from otelflow_exporters._spool.open_runs import OpenRun, open_runs
 
 _LOOK_SECONDS: Final = 1.0
 _LONGEST_MESSAGE: Final = 60
+_ANY_WIDTH: Final = 10_000
 
 
 def print_running(directory: Path | None, *, follow: bool) -> int:
@@ -32,7 +32,7 @@ def print_running(directory: Path | None, *, follow: bool) -> int:
     while True:
         runs = [run for run in _all_runs(directory) if run.is_alive]
         if directory is None:
-            runs += _stored_runs({run.span.trace_id for run in runs})
+            runs += _stored_runs({span.span_id for run in runs for span in (run.span, *run.inside)})
         open_now = [(run.span.span_id, _task_in(run), _last_message(run)) for run in runs]
         if open_now != printed:
             printed = open_now
@@ -56,20 +56,13 @@ def _all_runs(directory: Path | None) -> list[OpenRun]:
 
 
 def _stored_runs(listed: set[str]) -> list[OpenRun]:
-    """Return the runs of programs that have a store and no spool, but for the traces that are *listed* already."""
+    """Return the runs of programs that have a store and no spool, but for those whose spans are *listed* already."""
     try:
-        store = open_store()
-        running = [
-            summary.trace_id for summary in islice(store.summaries(), LISTED) if summary.result == semconv.RUNNING
-        ]
-        return [
-            OpenRun(0, True, clock.time_ns(), span, [])
-            for trace_id in running
-            if trace_id not in listed
-            for span in store.load(trace_id).running
-        ]
-    except (StoreUnreadable, TraceNotFound):  # it is off, or a run has ended meanwhile
+        directory = open_store().directory
+        runs = [] if directory is None else open_runs(directory, kind="store")
+    except (StoreUnreadable, OSError):  # it is off, or cannot be read
         return []
+    return [run for run in runs if run.is_alive and run.span.span_id not in listed]
 
 
 def _last_message(run: OpenRun) -> str:
@@ -93,18 +86,31 @@ def _print(runs: list[OpenRun], heading: str) -> None:
         say("no run is open" if heading == "age" else "no run was lost")
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("trace", "process", heading, "service", "run", "inside", "last message"):
-        table.add_column(name, no_wrap=name == "trace", overflow="fold")
-    for run in runs:
-        end = clock.time_ns() if run.is_alive else run.last_sign
-        row = (
-            run.span.trace_id,
-            str(run.pid or ""),  # a store does not tell
-            durations.in_words(max(0, end - run.span.start) / 1e9),
-            run.span.service,
-            run.span.name,
-            _task_in(run),
-            _last_message(run),
-        )
-        table.add_row(*(Text(one_line(text)) for text in row))
-    page().print(table)
+    headings = ("trace", "process", heading, "service", "run", "inside", "last message")
+    for name in headings:
+        table.add_column(name, no_wrap=True)
+    rows = [[one_line(text) for text in _row(run)] for run in runs]
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = page()
+    if console.measure(table, options=console.options.update(width=_ANY_WIDTH)).maximum <= console.width:
+        console.print(table)
+        return
+    for trace_id, *others in rows:  # no id and no name is broken: the rest stands below it
+        console.print(Text(trace_id), soft_wrap=True)
+        for name, text in zip(headings[1:], others, strict=True):
+            if text:
+                console.print(Text.assemble("  ", (f"{name:<{len(headings[-1])}}", "dim"), "  ", text), soft_wrap=True)
+
+
+def _row(run: OpenRun) -> tuple[str, ...]:
+    end = clock.time_ns() if run.is_alive else run.last_sign
+    return (
+        run.span.trace_id,
+        str(run.pid),
+        durations.in_words(max(0, end - run.span.start) / 1e9),
+        run.span.service,
+        run.span.name,
+        _task_in(run),
+        _last_message(run),
+    )

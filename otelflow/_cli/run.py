@@ -30,8 +30,9 @@ from otelflow._cli._exit_codes import (
 from otelflow._cli._live import LiveDisplay
 from otelflow._core.process import clock, project_files
 from otelflow._core.text.durations import in_words
+from otelflow._core.text.safe_str import brief_repr
 from otelflow._telemetry.accounts import leave_out
-from otelflow_exporters._otlp.endpoint import variable
+from otelflow_exporters._otlp.endpoint import exporter_names, is_grpc, is_otlp, otlp_settings
 from otelflow_exporters._spool.destination import spool_directory
 from otelflow_exporters._store.reader import StoredTrace, StoredTraces
 from otelflow_exporters.tree import TreeView, print_trace
@@ -115,7 +116,7 @@ def prepare(
     arguments = parameters.fit(target, values)
     flow = target(*arguments.positional, **arguments.named)
     if not isinstance(flow, otelflow.Flow):
-        raise errors.TargetNotFound(f"{target!r:.80} returns {type(flow).__name__}, not a flow")
+        raise errors.TargetNotFound(f"{brief_repr(target)} returns {type(flow).__name__}, not a flow")
     flow.flow_state.expect_no_run()  # it is run next, or the mistake that prevents that is reported
     return flow
 
@@ -219,11 +220,7 @@ class Report(NamedTuple):
             directory = self.telemetry.store_directory
             if directory is not None and (not losses or self.stored is not None):
                 places.append(f"stored in {_shortened(directory)}")
-            endpoint = variable("traces", "ENDPOINT")[1]
-            in_force = settings.in_force()
-            spool_dir = (
-                spool_directory(str(in_force["spool"].value), str(in_force["spool_dir"].value)) if endpoint else None
-            )
+            endpoint, spool_dir = _endpoint_and_spool()
             if endpoint and is_delivered and not losses:
                 places.append(f"sent to {for_page(endpoint)}")
             elif endpoint and spool_dir and not losses:
@@ -240,6 +237,19 @@ class Report(NamedTuple):
             if account.lost or account.waiting:
                 say(str(account))
         leave_out(ledger)
+
+
+def _endpoint_and_spool() -> tuple[str, Path | None]:
+    """Return where spans are sent, if they are, and the folder in which they wait, if there is one."""
+    sender = next(filter(is_otlp, exporter_names("traces")), None)
+    if sender is None:
+        return "", None
+    in_force = settings.in_force()
+    endpoint = ""
+    with contextlib.suppress(errors.ConfigurationError):  # there is no home, or the flow has changed the variables
+        endpoint, _ = otlp_settings("traces", "otlp_proto_grpc" if is_grpc("traces", sender) else "otlp_proto_http")
+        return endpoint, spool_directory(str(in_force["spool"].value), str(in_force["spool_dir"].value), sender)
+    return endpoint, None
 
 
 def _shortened(directory: Path) -> Path:

@@ -12,7 +12,7 @@ from otelflow._cli._console import say
 from otelflow._cli._exit_codes import FAILURE
 from otelflow.errors import ConfigurationError
 from otelflow.settings import in_force
-from otelflow_exporters._otlp.endpoint import variable
+from otelflow_exporters._otlp.endpoint import exporter_names, is_otlp, variable
 from otelflow_exporters._otlp.sender import new_sender
 from otelflow_exporters._spool.destination import destination_of, spool_directory
 from otelflow_exporters._spool.shipper import Shipper
@@ -31,7 +31,8 @@ def ship(directory: Path | None, *, once: bool) -> int:
     """
     if directory is None:
         settings = in_force()
-        directory = spool_directory(str(settings["spool"].value), str(settings["spool_dir"].value))
+        spool, spool_dir = str(settings["spool"].value), str(settings["spool_dir"].value)
+        directory = spool_directory(spool, spool_dir, exporter_of("traces"))
     if directory is None:
         raise ConfigurationError(
             "ship needs the folder of a spool, and OTELFLOW_SPOOL says that there is none: name one"
@@ -40,9 +41,7 @@ def ship(directory: Path | None, *, once: bool) -> int:
     if not endpoint:
         raise ConfigurationError(f"ship needs an endpoint: set {name}, such as http://localhost:4318")
     directory = directory.expanduser().absolute()
-    shippings = [
-        _Shipping(signal, directory / signal.folder) for signal in SIGNALS if variable(signal.name, "ENDPOINT")[1]
-    ]
+    shippings = list(filter(None, (_shipping(signal, directory) for signal in SIGNALS)))
     end = end_of_signals()
     if not once:
         say(f"sending what comes into the spool {directory}, until Ctrl-C or SIGTERM; with --once, until it is empty")
@@ -60,11 +59,30 @@ def ship(directory: Path | None, *, once: bool) -> int:
     return FAILURE if once and any(shipping.failure for shipping in shippings) else 0
 
 
+def _shipping(signal: Signal, directory: Path) -> "_Shipping | None":
+    """Return what ships *signal*, if it has an endpoint. Raises ConfigurationError for one that cannot be used."""
+    folder = directory / signal.folder
+    if not variable(signal.name, "ENDPOINT")[1]:
+        return None
+    try:
+        return _Shipping(signal, folder)
+    except ConfigurationError:
+        if signal is SPANS or folder.exists():
+            raise
+        return None  # the endpoint is of spans alone: over gRPC it may be host:port
+
+
+def exporter_of(signal: str) -> str:
+    """Return the name of the exporter in whose place *signal* is sent: it may say that the protocol is gRPC."""
+    return next(filter(is_otlp, exporter_names(signal)), "otlp")
+
+
 class _Shipping:
     """Ships what waits of one *signal* in *folder*. Raises StoreUnreadable if that was made for another endpoint."""
 
     def __init__(self, signal: Signal, folder: Path) -> None:
-        destination = destination_of(signal.name)
+        exporter = exporter_of(signal.name)
+        destination = destination_of(signal.name, exporter)
         with contextlib.suppress(FileNotFoundError), open_store(folder, kind="spool") as spool:
             destination.check(spool)  # before anything is said or done
         self.failure = ""
@@ -73,7 +91,7 @@ class _Shipping:
         self._lost: Counter[str] = Counter()
         self._shipper = Shipper(
             folder,
-            new_sender(signal.name),
+            new_sender(signal.name, exporter),
             batch_size=_BATCH_SIZE,
             on_loss=lambda reason, count: self._lost.update({reason: count}),
             is_for_all=True,

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final
 
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
@@ -21,7 +21,14 @@ from otelflow._core.text import durations
 from otelflow._core.text.visible import clean, one_line
 from otelflow.errors import ConfigurationError, StoreUnreadable, TraceNotFound
 from otelflow_exporters._spool.forgetting import forget_log_records
-from otelflow_exporters._store.reader import INCOMPLETE, Forgotten, StoredTraces, TraceSummary, to_otlp_json
+from otelflow_exporters._store.reader import (
+    INCOMPLETE,
+    Forgotten,
+    StoredTrace,
+    StoredTraces,
+    TraceSummary,
+    to_otlp_json,
+)
 from otelflow_exporters.tree import TreeView, print_trace
 
 __all__ = ["TreeView"]
@@ -76,7 +83,7 @@ def newest_traces(store: StoredTraces, count: int, *, failed: bool) -> list[Trac
     summaries = list(
         islice(
             (trace for trace in store.summaries() if not failed or trace.result in results or trace.failed_flows),
-            count,
+            min(count, sys.maxsize),
         )
     )
     if not summaries:
@@ -141,20 +148,30 @@ def fitting(rows: Sequence[Mapping[str, Text]], width: int) -> list[str]:
     return headings
 
 
-def write_artifact(trace_id: str | None, key: str, *, failed: bool) -> None:
-    """Write the whole data of the last artifact called *key*. Raises TraceNotFound when there is none."""
-    store = open_store()
-    trace = store.load(trace_id or newest_traces(store, 1, failed=failed)[0].trace_id)
-    artifacts: dict[str, dict[str, Any]] = {
+def artifacts_of(trace: StoredTrace) -> dict[str, dict[str, Any]]:
+    """Return the attributes of the artifacts in *trace* by their keys, of each key the last one."""
+    return {
         str(event.attributes.get(semconv.ARTIFACT_KEY)): dict(event.attributes)
         for span in trace.spans
         for event in span.events
         if event.name == semconv.ARTIFACT_EVENT
     }
-    if key not in artifacts:
-        names = ", ".join(sorted(artifacts)) or "none"
+
+
+def write_artifact(trace_id: str | None, key: str, *, failed: bool) -> None:
+    """Write the whole data of the last artifact called *key*: of this trace, or of the newest that has it.
+
+    Raises TraceNotFound when there is none.
+    """
+    store = open_store()
+    newest = [] if trace_id else newest_traces(store, LISTED, failed=failed)
+    first, *others = [trace_id] if trace_id else [summary.trace_id for summary in newest]
+    trace = store.load(first)
+    traces = chain((trace,), map(store.load, others))
+    artifact = next((artifacts[key] for artifacts in map(artifacts_of, traces) if key in artifacts), None)
+    if artifact is None:
+        names = ", ".join(sorted(artifacts_of(trace))) or "none"
         raise TraceNotFound(f"Trace {trace.trace_id} has no artifact {key!r}; it has: {names}")
-    artifact = artifacts[key]
     data = str(artifact.get(semconv.ARTIFACT_DATA, "")).encode()
     reference = artifact.get(semconv.ARTIFACT_REFERENCE)
     payload = store.payload(str(reference)) if reference else None

@@ -45,7 +45,7 @@ def verify(recorded: Mapping[str, Any], jaeger: str, trace_id: str, *, wait_seco
         except (AttributeError, KeyError, TypeError, ValueError):  # anything may be in the JSON of another server
             raise Unreachable(jaeger, "/api/v3/traces answered with JSON that is no trace; is it Jaeger's?") from None
         differences = list(compare(expected, spans))
-        if not differences or clock.monotonic() > deadline:
+        if not differences or not clock.monotonic() <= deadline:  # nan is no time to wait
             return differences
         clock.sleep(_POLL_SECONDS)
 

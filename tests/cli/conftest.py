@@ -225,7 +225,7 @@ def http_receiver():
 
 
 @pytest.fixture
-def grpc_receiver():
+def grpc_receiver(tmp_path):
     """A real OTLP/gRPC receiver on the loopback interface."""
     received = Received()
 
@@ -237,6 +237,9 @@ def grpc_receiver():
     server = grpc.server(futures.ThreadPoolExecutor(1))
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Service(), server)
     received.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    received.path = tmp_path / "otlp.sock"
+    if sys.platform != "win32":
+        server.add_insecure_port(f"unix://{received.path}")
     server.start()
     yield received
     server.stop(None).wait(5)

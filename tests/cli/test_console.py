@@ -1,4 +1,5 @@
 import logging
+import re
 
 import pytest
 
@@ -44,12 +45,46 @@ def test_a_traceback_is_written_without_passwords(capsys):
     assert "secret" not in printed.replace('raise ValueError("http://user:secret@host")', "")
 
 
-def test_an_exception_without_a_text_is_described(capsys):
+@pytest.mark.parametrize("trouble", [RuntimeError, SystemExit, GeneratorExit])
+def test_an_exception_without_a_text_is_described(trouble):
     class Silent(Exception):
         def __str__(self):
-            raise RuntimeError
+            raise trouble
 
     assert console.describe(Silent()) == "Silent: (its text cannot be made)"
+
+
+def test_a_long_text_of_an_error_leaves_room_for_its_place(capsys):
+    try:
+        raise ValueError("no " * 2_000)
+    except ValueError as error:
+        console.say(console.describe(error))
+
+    printed = capsys.readouterr().err
+    assert printed.startswith("otelflow: ValueError: no no no")
+    assert re.search(r"no…? \(\S+test_console\.py:\d+\)\n$", printed)
+
+
+@pytest.mark.parametrize("length", range(485, 500))
+def test_a_password_at_the_end_of_a_long_text_is_hidden_before_that_is_cut(length):
+    text = "x" * length + " http://user:secret@host" + "y" * 500
+
+    assert "secret" not in console.describe(ValueError(text))
+    assert "sec" not in console.describe(ValueError(text))
+
+
+def test_the_traceback_of_an_exception_with_thousands_of_causes_is_written(capsys):
+    error = ValueError("the first")
+    for number in range(2_000):
+        later = ValueError(f"number {number}")
+        later.__cause__ = error
+        error = later
+
+    console.print_traceback(error)
+
+    printed = capsys.readouterr().err
+    assert "ValueError: the first\n" in printed
+    assert printed.endswith("ValueError: number 1999\n")
 
 
 @pytest.mark.parametrize("with_tracebacks", [False, True])

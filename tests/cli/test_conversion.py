@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Optional, Union
+from typing import Annotated, Any, Literal, NamedTuple, Optional, Required, TypedDict, Union
 
 import pydantic
 import pytest
@@ -63,6 +63,15 @@ class Dog(pydantic.BaseModel):
 class Point(NamedTuple):
     x: int
     y: int = 0
+
+
+class Stop(TypedDict):
+    wait: timedelta
+
+
+class Row(TypedDict, total=False):
+    name: Required[str]
+    waits: list[Stop]
 
 
 class Sku:
@@ -144,6 +153,12 @@ class Sku:
         ("x", Annotated[str, "documented"], "x"),
         ("x", Any, "x"),
         ("x", "NeverDefined", "x"),
+        (
+            '{"name": "tea", "waits": [{"wait": "90m"}]}',
+            Row,
+            {"name": "tea", "waits": [{"wait": timedelta(minutes=90)}]},
+        ),
+        ('[{"name": "tea"}]', list[Row], [{"name": "tea"}]),
     ],
 )
 def test_a_text_becomes_what_the_annotation_asks_for(text, annotation, value):

@@ -1,10 +1,16 @@
 import json
 import re
 import socket
+import ssl
+import sys
 import threading
+from concurrent import futures
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import grpc
 import pytest
+
+from support.metrics import certified
 
 
 @pytest.fixture
@@ -83,6 +89,97 @@ def test_no_trace_is_looked_for_where_the_endpoint_takes_none(otelflow, servers)
     assert done.code == 1
     assert done.out.count("WRONG") == 1
     assert "not looked for: the endpoint takes nothing" in done.out
+
+
+@pytest.mark.parametrize("exporter", ["none", "console"])
+def test_an_endpoint_that_nothing_is_sent_to_is_no_fault(otelflow, no_stack, exporter):
+    done = otelflow(
+        "doctor", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", OTEL_TRACES_EXPORTER=exporter, COLUMNS="200"
+    )
+
+    assert done.code == 0, done.out
+    assert "http://127.0.0.1:9 is not used: OTEL_TRACES_EXPORTER asks for no OTLP" in done.out
+    assert "WRONG" not in done.out
+
+
+def test_an_endpoint_behind_a_proxy_is_asked_by_that_proxy(otelflow, endpoint):
+    done = otelflow(
+        "doctor",
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://collector.invalid:4318",
+        HTTP_PROXY=f"http://127.0.0.1:{endpoint.server_port}",
+        NO_PROXY="",
+        no_proxy="",
+        COLUMNS="200",
+    )
+
+    assert "http://collector.invalid:4318 accepts traces" in done.out
+    assert [path for path, _, _ in endpoint.asked] == ["http://collector.invalid:4318/v1/traces"]
+
+
+def test_that_opentelemetry_is_off_is_told_and_its_endpoint_left_alone(otelflow, no_stack):
+    done = otelflow("doctor", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", OTEL_SDK_DISABLED="true", COLUMNS="200")
+
+    assert done.code == 0, done.out
+    assert "OTEL_SDK_DISABLED=true turns OpenTelemetry off: no trace is made\n" in done.out
+
+
+def test_an_endpoint_with_a_certificate_of_ones_own_is_asked_as_the_exporter_would(
+    otelflow, endpoint, no_stack, tmp_path
+):
+    certificate, key = certified(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    context.load_verify_locations(certificate)
+    context.verify_mode = ssl.CERT_REQUIRED
+    endpoint.socket = context.wrap_socket(endpoint.socket, server_side=True)
+    url = f"https://127.0.0.1:{endpoint.server_port}"
+    files = {
+        "OTEL_EXPORTER_OTLP_CERTIFICATE": str(certificate),
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": str(certificate),
+        "OTEL_EXPORTER_OTLP_CLIENT_KEY": str(key),
+    }
+
+    done = otelflow("doctor", OTEL_EXPORTER_OTLP_ENDPOINT=url, **files, COLUMNS="200")
+    without = otelflow("doctor", OTEL_EXPORTER_OTLP_ENDPOINT=url, COLUMNS="200")
+
+    assert f"{url} accepts traces" in done.out
+    assert done.code == 0, done.out
+    assert re.search(rf"WRONG OTLP endpoint +{url} does not answer: .*certificate", without.out)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sockets of POSIX")
+@pytest.mark.parametrize("form", ["127.0.0.1:{port}", "dns:///127.0.0.1:{port}", "unix://{path}"])
+def test_an_endpoint_of_grpc_is_asked_whatever_its_address_looks_like(otelflow, grpc_receiver, tmp_path, form):
+    url = form.format(port=grpc_receiver.endpoint.rpartition(":")[2], path=grpc_receiver.path)
+    variables = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_INSECURE": "true", "COLUMNS": "200"}
+
+    done = otelflow("doctor", OTEL_EXPORTER_OTLP_ENDPOINT=url, **variables)
+
+    assert f"{url} accepts traces" in done.out
+    assert "WRONG OTLP" not in done.out
+
+
+def test_an_endpoint_of_grpc_where_nothing_is_is_wrong(otelflow, tmp_path):
+    url = f"unix://{tmp_path}/none.sock"
+
+    done = otelflow("doctor", OTEL_EXPORTER_OTLP_ENDPOINT=url, OTEL_EXPORTER_OTLP_PROTOCOL="grpc", COLUMNS="200")
+
+    assert f"{url} takes no empty export: gRPC UNAVAILABLE" in done.out
+    assert done.code == 1
+
+
+def test_another_server_at_the_endpoint_of_grpc_is_wrong(otelflow, no_stack):
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    url = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    try:
+        done = otelflow("doctor", OTEL_EXPORTER_OTLP_ENDPOINT=url, OTEL_EXPORTER_OTLP_PROTOCOL="grpc", COLUMNS="200")
+    finally:
+        server.stop(None).wait(5)
+
+    assert f"{url} takes no empty export: gRPC UNIMPLEMENTED" in done.out
+    assert "is this an OTLP/gRPC endpoint (port 4317)?" in done.out
+    assert done.code == 1
 
 
 def test_a_redirect_is_reported_and_not_followed(otelflow, endpoint):

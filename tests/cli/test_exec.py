@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from otelflow import semconv
 from otelflow_exporters import StoredTraces
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="shells and signals of POSIX")
@@ -96,7 +97,9 @@ def test_sigterm_is_handed_on_and_what_the_program_does_then_is_waited_for(flows
         out, err = process.communicate(timeout=60)
 
     assert (process.returncode, out) == (143, "bye\n"), err
-    assert stored(store)[1]["flow sh"].attributes["otelflow.run.result"] == "cancellation"
+    attributes = stored(store)[1]["flow sh"].attributes
+    assert attributes["otelflow.run.result"] == "cancellation"
+    assert attributes[semconv.PROCESS_EXIT_CODE] == 7
 
 
 def test_a_second_sigterm_is_handed_on_too_and_no_program_is_left_alone(flows, store, environment_of):

@@ -17,6 +17,14 @@ def test_texts_become_arguments_by_annotation_or_by_the_defaults_type():
     assert arguments.named == {"count": 3, "ratio": 4.0, "is_urgent": True, "note": "5"}
 
 
+def test_a_parameter_that_only_a_place_can_fill_needs_none_before_it():
+    def order(count=1, price: float = 2.5, /, name="tea"): ...
+
+    assert parameters.fit(order, {"price": "3"}).positional == (1, 3.0, "tea")[:2]
+    assert parameters.fit(order, {"count": "3"}).positional == (3,)
+    assert parameters.fit(order, {"name": "rice"}) == ((), {"name": "rice"})
+
+
 def test_a_value_may_hold_equals_signs_and_be_empty():
     assert parameters.parse(["query=a=b", "empty="]) == {"query": "a=b", "empty": ""}
 

@@ -1,11 +1,12 @@
 """``otelflow ps`` and ``recover`` as a person meets them: of programs that run, and of some that were killed."""
 
+import re
 import signal
 import sys
 
 import pytest
 
-from support.programs import end, run_python, source_of, start
+from support.programs import clean_environment, end, run_python, source_of, start
 
 PROGRAM = source_of(
     """
@@ -104,7 +105,68 @@ def test_ps_tells_the_last_message_and_of_programs_that_have_a_store_alone(tmp_p
 
     _, spooled, stored = words(done.stdout)
     assert spooled[-5:] == ["nightly", "task", "wait", "on", "it"]
-    assert (stored[-2:], str(storing.pid) in stored) == (["flow", "nightly"], False)
+    assert (stored[-2:], stored[1]) == (["flow", "nightly"], str(storing.pid))
+
+
+def test_ps_lists_the_processes_of_one_trace_each(tmp_path):
+    trace = {"TRACEPARENT": f"00-{'ab' * 16}-{'cd' * 8}-01", "XDG_STATE_HOME": tmp_path / "state", "COLUMNS": "200"}
+    spooling = start(sys.executable, "-c", PROGRAM, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", **trace)
+    storing = start(sys.executable, "-c", PROGRAM, "store", **trace)
+    try:
+        for process in (spooling, storing):
+            while process.stdout.readline() != "ready\n":
+                pass
+        for _ in range(30):
+            done = run_python("-m", "otelflow", "ps", **trace)
+            if len(words(done.stdout)) == 3:
+                break
+    finally:
+        end(spooling)
+        end(storing)
+
+    _, *rows = words(done.stdout)
+    assert [row[:2] for row in rows] == [["ab" * 16, str(process.pid)] for process in (spooling, storing)]
+
+
+def test_ps_lists_a_run_of_a_store_however_many_have_begun_since(tmp_path):
+    store = tmp_path / "store"
+    many = (
+        "import sys, otelflow; otelflow.configure(service_name='shop', store=sys.argv[1])\n"
+        "for number in range(25): otelflow.flow(flow_name=f'short {number}')(int)().execute()\n"
+    )
+    process = start(sys.executable, "-c", PROGRAM, "store", OTELFLOW_STORE=store)
+    try:
+        while process.stdout.readline() != "ready\n":
+            pass
+        run_python("-c", many, store)
+        for _ in range(30):
+            done = run_python("-m", "otelflow", "ps", OTELFLOW_STORE=store)
+            if done.stdout:
+                break
+    finally:
+        end(process)
+    ended = run_python("-m", "otelflow", "ps", OTELFLOW_STORE=store)
+
+    _, row = words(done.stdout)
+    assert row[1] == str(process.pid)
+    assert row[-2:] == ["flow", "nightly"]
+    assert ended.stderr == "otelflow: no run is open\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
+@pytest.mark.parametrize("columns", [20, 80])
+def test_on_a_narrow_terminal_neither_an_id_nor_a_name_is_broken(running, variables, columns):
+    from support.terminals import run_in_terminal
+
+    shown = run_in_terminal(
+        [sys.executable, "-m", "otelflow", "ps"], cwd=None, env=clean_environment(**variables), columns=columns
+    )
+
+    raw = re.sub(r"\x1b\[[\d;]*m", "", shown.raw)
+    first, *others = [line.rstrip() for line in raw.splitlines()]
+    assert re.fullmatch("[0-9a-f]{32}", first)
+    assert "flow nightly" in " ".join(others)
+    assert [line for line in others if line.endswith(("  flow nightly", "  task wait", "  on it"))] == others[-3:]
 
 
 def test_every_spool_of_this_user_is_looked_at_when_none_is_named(variables, tmp_path):

@@ -242,6 +242,34 @@ def test_what_waits_in_a_spool_is_not_called_sent(otelflow, tmp_path):
     assert len(spans_of(traces(otelflow)[0])) == 2
 
 
+@pytest.mark.parametrize("exporter", ["none", "console"])
+def test_what_no_exporter_sends_is_not_called_sent(otelflow, exporter):
+    done = otelflow(
+        *("run", "flows.py:ratio", "-p", "a=6"),
+        OTEL_EXPORTER_OTLP_ENDPOINT=dead_endpoint(),
+        OTEL_TRACES_EXPORTER=exporter,
+    )
+
+    assert done.code == 0
+    assert re.search(r" stored in \S+$", done.lines[-1])
+    assert "sent to" not in done.err
+
+
+def test_what_waits_for_the_usual_endpoint_is_said_to_do_so(otelflow, tmp_path):
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", 4318)) == 0:
+            pytest.skip("something of this machine answers on port 4318")
+
+    done = otelflow(
+        *("run", "flows.py:ratio", "-p", "a=6"),
+        OTEL_TRACES_EXPORTER="otlp",
+        OTELFLOW_SPOOL_DIR=str(tmp_path / "spool"),
+        OTELFLOW_STORE="off",
+    )
+
+    assert f" waiting in {tmp_path / 'spool'} for http://localhost:4318\n" in done.err
+
+
 def test_the_report_names_the_address_of_the_trace(otelflow):
     done = otelflow(
         *("run", "flows.py:ratio", "-p", "a=6"), OTELFLOW_TRACE_URL="http://localhost:16686/trace/{trace_id}"
@@ -367,6 +395,16 @@ def test_a_secret_in_the_error_of_a_flow_is_not_shown(otelflow, tmp_path):
     done = otelflow("run", f"{program}:leak")
 
     assert "failed: RuntimeError: password=[redacted]" in done.err
+    assert "hunter2secret" not in done.out + done.err
+
+
+def test_a_secret_in_the_error_of_a_program_that_does_not_import_is_not_shown(otelflow, tmp_path):
+    program = tmp_path / "leaky.py"
+    program.write_text("raise RuntimeError('password=hunter2secret')\n")
+
+    done = otelflow("run", f"{program}:leak")
+
+    assert "leaky.py does not import: RuntimeError: password=[redacted]" in done.err
     assert "hunter2secret" not in done.out + done.err
 
 

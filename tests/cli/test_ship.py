@@ -50,6 +50,18 @@ def test_once_sends_what_waits_and_ends(spool, receiver):
     assert len(receiver.spans) == 1_100
 
 
+def test_what_the_exporter_over_grpc_left_is_sent_over_grpc(spool, grpc_receiver):
+    tracer, end = writer_of(spool)
+    tracer.start_span("waits").end()
+    end()
+    variables = {"OTEL_TRACES_EXPORTER": "otlp_proto_grpc", "OTEL_EXPORTER_OTLP_INSECURE": "true"}
+
+    done = ship("--once", url=grpc_receiver.endpoint.removeprefix("http://"), OTELFLOW_SPOOL_DIR=spool, **variables)
+
+    assert (done.returncode, done.stderr) == (0, "otelflow: 1 span sent\n")
+    assert [span.name for span in grpc_receiver.spans] == ["waits"]
+
+
 def test_a_folder_that_is_not_there_is_told(spool):
     done = ship(spool, "--once", url="http://127.0.0.1:9")
 

@@ -285,6 +285,28 @@ def test_an_artifact_that_is_not_there_is_answered_with_those_that_are(stored):
     assert "has no artifact 'mush'; it has: dot, much, page, rows" in done.err
 
 
+def test_an_artifact_comes_from_the_newest_trace_that_has_it(stored):
+    before = stored("show", "--artifact", "much")
+    stored("run", "flows.py:ratio", "-p", "a=6")
+
+    after = stored("show", "--artifact", "much")
+    absent = stored("show", "--artifact", "mush")
+
+    assert (after.code, after.out) == (0, before.out)
+    assert absent.code == 2
+    assert re.search(r"^otelflow: Trace \S{32} has no artifact 'mush'; it has: none$", absent.err, re.MULTILINE)
+
+
+@pytest.mark.parametrize("options", [(), ("--list",)])
+def test_a_number_of_traces_may_be_any(otelflow, options):
+    otelflow("run", "flows.py:ratio", "-p", "a=6")
+
+    done = otelflow("show", "--last", str(10**30), *options)
+
+    assert (done.code, done.err) == (0, "")
+    assert "flow ratio" in done.out
+
+
 def test_what_is_forgotten_is_gone_and_the_rest_stays(otelflow):
     for _ in range(3):
         otelflow("run", "flows.py:ratio", "-p", "a=6")

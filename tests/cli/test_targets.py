@@ -65,3 +65,54 @@ def test_a_slip_of_the_finger_is_answered_with_what_was_meant(tmp_path, monkeypa
 
     monkeypatch.delitem(sys.modules, "shop", raising=False)
     assert cure in str(raised.value)
+
+
+ODD_OBJECTS = """
+from otelflow import flow
+
+class Request:
+    def __getattr__(self, name):
+        raise RuntimeError("outside of a request")
+
+class Settings:
+    @property
+    def __class__(self):
+        raise ValueError("not configured")
+
+class Comparison:
+    def __eq__(self, other):
+        return self
+    def __bool__(self):
+        raise TypeError("ambiguous")
+
+class Column:
+    def __getattr__(self, name):
+        return Comparison()
+
+class Member:
+    def __get__(self, instance, owner):
+        raise LookupError("no table")
+
+class Model:
+    rows = Member()
+
+class Silent:
+    def __repr__(self):
+        raise ValueError("not loaded")
+
+request, settings, column, silent = Request(), Settings(), Column(), Silent()
+
+@flow
+def main(): ...
+"""
+
+
+def test_a_flow_is_seen_between_objects_that_answer_oddly(tmp_path, monkeypatch):
+    (tmp_path / "odd.py").write_text(ODD_OBJECTS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [*sys.argv])
+
+    assert targets.find("odd.py").__name__ == "main"
+    for name, kind in {"request": "Request", "settings": "Settings", "column": "Column", "silent": "Silent"}.items():
+        with pytest.raises(TargetNotFound, match=f"^odd.py:{name} is {kind} .*, not a flow; its flows: main$"):
+            targets.find(f"odd.py:{name}")

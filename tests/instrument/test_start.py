@@ -52,6 +52,14 @@ def traces(folder):
     return sorted(" ".join(row[3:6] + row[7:]) for row in rows if len(row[0]) == 32)
 
 
+@pytest.mark.parametrize("option", [("--param", "number=3"), ("--tree",), ("--failed-only",)])
+def test_an_option_that_a_command_has_no_use_for_is_refused(program, option):
+    done = otelflow(program, "run", "--instrument", "otelflow.toml", *option, "--", sys.executable, "main.py")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"otelflow: {option[0]} is for a flow: with --instrument the command runs on its own\n"
+
+
 def test_a_command_is_run_as_it_is_and_its_flows_are_traces(program):
     done = otelflow(program, "run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
 

@@ -26,19 +26,22 @@ class OpenRun(NamedTuple):
     inside: list[Span]
 
 
-def open_runs(directory: Path) -> list[OpenRun]:
+def open_runs(directory: Path, *, kind: str = "spool") -> list[OpenRun]:
     """Return what is open in the spool *directory*, the oldest first; nothing if there is no spool.
+
+    Of a store, what living processes have noted there: only their files are read.
 
     Raises StoreUnreadable for a folder that is none.
     """
     runs: list[OpenRun] = []
     try:
-        folder = open_store(directory, kind="spool")
+        folder = open_store(directory, kind=kind)
     except FileNotFoundError:
         return runs
     with folder:
         for file in segment_files(folder):
-            runs += _runs_in(folder, file)
+            if kind == "spool" or is_live(folder, file.name):
+                runs += _runs_in(folder, file)
     return sorted(runs, key=lambda run: run.span.start)
 
 

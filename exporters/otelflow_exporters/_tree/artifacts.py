@@ -45,7 +45,9 @@ def block_of(
         rendered = console.render_lines(_rendered(detail, glyphs, hidden, is_whole=is_whole), options, pad=False)
     except Exception:
         _logger.debug("An artifact cannot be rendered as %s", detail.form, exc_info=True)
-        text = clean(detail.block, _ALL if is_whole else _LONGEST_TEXT)
+        longest = _ALL if is_whole else _LONGEST_TEXT
+        hidden["line"] += len(detail.block) > longest
+        text = clean(detail.block, longest)
         rendered = console.render_lines(Text(text), options, pad=False)
     lines = [
         Text.assemble(*((segment.text, segment.style or "") for segment in line if not segment.control))
@@ -56,8 +58,9 @@ def block_of(
     gaps = {number + 1 for number, following in pairwise(filled) if following > number + 1}
     lines = [lines[number] for number in sorted({*filled, *gaps})]
     if len(lines) > _LINES and not is_whole:
-        hidden["line"] = len(lines) - _LINES
-        lines[_LINES:] = [Text(f"{glyphs['more']}{counted(hidden['line'], 'line', 'more ')}", style="dim")]
+        count = len(lines) - _LINES
+        hidden["line"] += count
+        lines[_LINES:] = [Text(f"{glyphs['more']}{counted(count, 'line', 'more ')}", style="dim")]
     return Block(lines, hidden)
 
 
@@ -88,7 +91,9 @@ def _table(block: str, hidden: Counter[str], *, is_whole: bool) -> RenderableTyp
         is_number = all(isinstance(row.get(column, 0), int | float) for row in rows[:most_rows])
         table.add_column(Text(one_line(column)), justify="right" if is_number else "left", overflow="fold")
     for row in rows[:most_rows]:
-        table.add_row(*(Text(clean(row.get(column, ""), longest)) for column in columns[:most_columns]))
+        texts = [str(row.get(column, "")) for column in columns[:most_columns]]
+        table.add_row(*(Text(clean(text, longest)) for text in texts))
+        hidden["value"] += sum(len(text) > longest for text in texts)
     hidden.update({"row": max(0, len(rows) - most_rows), "column": max(0, len(columns) - most_columns)})
     words = [counted(hidden[noun], noun, "more ") for noun in ("row", "column") if hidden[noun]]
     # Not as the table's caption, which would be no wider than the table.

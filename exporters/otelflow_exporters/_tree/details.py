@@ -189,7 +189,7 @@ class _Events:
             yield _omission(Counter(artifact=artifacts - ARTIFACTS_SHOWN), self._events[-1].time)
 
     def _left_out(self, events: list[Event]) -> Detail:
-        return _omission(Counter(NOUNS.get(event.name, "message") for event in events), events[0].time)
+        return _omission(Counter(NOUNS.get(event.name, "event") for event in events), events[0].time)
 
 
 def _is_progress(event: Event) -> bool:

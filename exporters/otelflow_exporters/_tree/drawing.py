@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PIPED_WIDTH: Final = 100
-_NARROWEST: Final = 20
+NARROWEST: Final = 20
 MOST_LINES: Final = 2_000
 DEEPEST: Final = 60
 _DEEPEST_OF_ALL: Final = 1_000
@@ -62,7 +62,7 @@ def page_of(target: TextIO, width: int | None = None) -> Page:
         width = console.width if is_wrapped else PIPED_WIDTH
     colors = None if console.no_color or console.legacy_windows else console.color_system
     encoding = getattr(target, "encoding", None) or "utf-8"
-    return Page(max(_NARROWEST, width), colors, glyphs.is_drawable(encoding), is_wrapped)
+    return Page(max(NARROWEST, width), colors, glyphs.is_drawable(encoding), is_wrapped)
 
 
 class _Row(NamedTuple):
@@ -196,7 +196,8 @@ class _Drawing:
         self._hidden["value"] += label.is_cut
         text = Text(mark, style=style).append_text(label.text)
         self._print(self._line(prefix, text, [(span.start, span.end)], span.end - span.start, span.result))
-        is_cause = row.is_cause and node.is_failed
+        # A request that was answered well may be around a flow that failed: it is no run that went on regardless.
+        is_cause = row.is_cause and (node.is_failed or names.RUN_RESULT not in span.attributes) and not span.is_open
         items: list[SpanNode | Fold | Rest | Detail] = [
             *(Detail(words, "cyan", time=span.start) for words in label.below),
             *details_of(node, self._forest.nodes, self._view, is_cause=is_cause),

@@ -7,7 +7,9 @@ from otelflow._core.text.visible import clean
 from otelflow_exporters._tree.wording import counted
 
 _FRAME: Final = re.compile(r'^\s*(?:\|\s*)*File "(?P<file>.+)", line (?P<line>\d+)(?:, in (?P<name>.+))?$')
-_OURS: Final = re.compile(r"[/\\]otelflow[/\\](?:_core|instrument|integrations)[/\\]")
+# What stands before each line of an exception group
+_MARGIN: Final = re.compile(r"^ *(?:\| |\+[-+ ])")
+_OURS: Final = re.compile(r"[/\\]otelflow[/\\](?:_core|instrument|integrations|runners|serve)[/\\]")
 # Packages, Python itself, what was compiled on another machine, and what a library has generated
 _LIBRARY: Final = re.compile(
     r"[/\\](?:site-packages|dist-packages)[/\\]|[/\\]lib(?:64)?[/\\]python3\.\d+[/\\]"
@@ -41,7 +43,9 @@ def shown_traceback(trace: str, *, is_whole: bool) -> tuple[list[str], int]:
     for line in clean(trace, _LONGEST).splitlines():
         if frame := _FRAME.match(line):
             is_ours = bool(_OURS.search(frame["file"]))
-        elif not line.startswith("    "):  # the lines of a frame's source are indented more than anything else
+        elif not _MARGIN.sub("", line).startswith(
+            "    "
+        ):  # the lines of a frame's source are indented more than anything else
             is_ours = False
         if not is_ours:
             lines.append(line)

@@ -12,12 +12,14 @@ def lines_of(text: object, count: int) -> tuple[list[str], int]:
     """Return the first *count* lines of *text*, cleaned, and how many are hidden; if any are, a last line says so."""
     plain = str(text)
     lines = clean(plain, 200 * count).splitlines()
-    if len(lines) <= count and len(plain) <= 200 * count:
+    is_cut = len(plain) > 200 * count
+    if len(lines) <= count and not is_cut:
         return lines, 0
-    hidden = plain.count("\n") + 1 - count
+    first = lines[:count]
+    hidden = (len(clean(plain, len(plain)).splitlines()) if is_cut else len(lines)) - len(first)
     if hidden > 0:
-        return [*lines[:count], f"{_ELLIPSIS} {counted(hidden, 'line', 'more ')}"], hidden
-    return [*lines[:count], _ELLIPSIS], 1
+        return [*first, f"{_ELLIPSIS} {counted(hidden, 'line', 'more ')}"], hidden
+    return [*first, _ELLIPSIS], 1
 
 
 def size(amount: float) -> str:
@@ -37,4 +39,7 @@ def counted(count: int, noun: str, before: str = "") -> str:
 
 def local_time(nanoseconds: int) -> datetime:
     """Return a time, in nanoseconds since 1970, by the clock of the reader."""
-    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).astimezone()
+    try:
+        return datetime.fromtimestamp(nanoseconds / 1e9, UTC).astimezone()
+    except (ValueError, OverflowError, OSError):  # a program may tell a span any time
+        return datetime.fromtimestamp(0, UTC).astimezone()

@@ -4,6 +4,7 @@ Only inside of IPython runs are remembered for it, and only as long as somebody 
 """
 
 import itertools
+from collections import deque
 from typing import Any, Final, NamedTuple
 
 from otelflow import semconv
@@ -11,10 +12,13 @@ from otelflow._core.inside.journal import is_wanted
 from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import observers, spans
+from otelflow._core.runs.engine import keeps_inside
 from otelflow._core.runs.run import Entry, Journal, Run
 from otelflow._core.text.redaction import recorded
 
 _MOST_RUNS: Final = 2_000
+# Those that came last: of an earlier one that still leaves a run it is told twice.
+_MOST_ERRORS: Final = 100
 
 
 class _Remembered:
@@ -65,14 +69,18 @@ class _Notebook(State, observers.Observer):
         self.numbers = itertools.count(1)
         self.open: dict[int, _Remembered] = {}
         self.trees: dict[int, _Runs] = {}
-        self.told: set[int] = set()
+        self.told: dict[int, deque[BaseException]] = {}
 
     def run_started(self, run: Run) -> None:
         """Remember that *run* began."""
         outermost = run
         while outermost.parent is not None:
             outermost = outermost.parent
-        runs = self.trees.setdefault(id(outermost), _Runs())
+        runs = self.trees.get(id(outermost))
+        if runs is None:
+            runs = _Runs()
+            if run is outermost:  # else that has ended already, and its id may be another's by now
+                self.trees[id(run)] = runs
         parent = self.open.get(id(run.parent))
         remembered = _Remembered(run, next(self.numbers), parent.number if parent is not None else 0)
         self.open[id(run)] = remembered
@@ -107,13 +115,15 @@ class _Notebook(State, observers.Observer):
         if ending.error is not None:
             remembered.attributes[semconv.ERROR_TYPE] = ending.error_type
             remembered.failure = ending.error_message if ending.is_failure else None
-            if id(ending.error) not in self.told:  # it is described where it was raised
-                self.told.add(id(ending.error))
+            if not any(ending.error is error for error in self.told.get(remembered.number, ())):
                 event = (semconv.EXCEPTION_EVENT, remembered.ended_ns, ending.exception_attributes())
                 remembered.entries.append(event)
+            parent = self.open.get(id(run.parent))
+            if parent is not None and not keeps_inside(run, ending):  # it is described where it was raised
+                self.told.setdefault(parent.number, deque(maxlen=_MOST_ERRORS)).append(ending.error)
+        self.told.pop(remembered.number, None)
         if run.parent is None:
             self.trees.pop(id(run), None)
-            self.told.clear()
 
 
 _notebook: Final = _Notebook()
@@ -121,7 +131,8 @@ _notebook: Final = _Notebook()
 
 def observe_in_shell(ipython: Any) -> None:
     """Remember runs from now on if this is a notebook, or IPython in a terminal: *ipython* is its module."""
-    if ipython.get_ipython() is not None:
+    get_shell = getattr(ipython, "get_ipython", None)  # there is none while another thread imports IPython
+    if get_shell is not None and get_shell() is not None:
         observers.add_observer(_notebook)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
 from otelflow._core.inside import messages
-from otelflow._core.process import forks
+from otelflow._core.process import forks, losses
 from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import observers
@@ -37,6 +37,13 @@ class _Taken(threading.local):
 
     record: "weakref.ref[logging.LogRecord] | None" = None  # a record may hold the frames of an exception
 
+    def take(self, record: logging.LogRecord) -> None:
+        """Remember that *record* was taken; the class of a record factory may have no room for a weak reference."""
+        try:
+            self.record = weakref.ref(record)
+        except TypeError:
+            self.record = None
+
     def holds(self, record: logging.LogRecord) -> bool:
         """Tell whether *record* was taken last."""
         return self.record is not None and self.record() is record
@@ -56,7 +63,7 @@ class _RunLoggerHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take *record*, and let the root's handlers have it as if the logger were an ordinary one."""
-        _taken.record = weakref.ref(record)
+        _taken.take(record)
         root = logging.getLogger()
         is_shown = False
         if record.levelno >= _capture.own_level(root):
@@ -70,14 +77,31 @@ class _RunLoggerHandler(logging.Handler):
 
 
 def _is_for_last_resort(record: logging.LogRecord) -> bool:
-    return logging.lastResort is not None and record.levelno >= logging.lastResort.level
+    return logging.lastResort is not None and _is_from(logging.lastResort.level, record)
+
+
+def _is_from(level: int, record: logging.LogRecord) -> bool:
+    """Tell whether *record* is of *level* or above; one that does not say is left to the handlers."""
+    own_level: object = record.levelno
+    return not isinstance(own_level, int) or own_level >= level
 
 
 def _take(record: logging.LogRecord, *, printed: bool) -> None:
-    run = open_run_here()
-    if run is not None:
-        text = message_of(record)
-        messages.write(run, record.levelno, text, printed=printed, time_ns=int(record.created * 1_000_000_000))
+    try:
+        run = open_run_here()
+        if run is not None:
+            level, text = int(record.levelno), message_of(record)
+            messages.write(run, level, text, printed=printed, time_ns=_time_of(record))
+    except Exception as error:  # noqa: BLE001 a record of logging.makeLogRecord() may have anything, or lack it
+        losses.record("messages", "failed", "A log record could not be made a message", error=error)
+
+
+def _time_of(record: logging.LogRecord) -> int:
+    """Return when *record* was made, in nanoseconds since 1970, or 0 if it does not say."""
+    try:
+        return int(record.created * 1_000_000_000)
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 
 def message_of(record: logging.LogRecord) -> str:
@@ -88,7 +112,7 @@ def message_of(record: logging.LogRecord) -> str:
         if comes_from_outside(trouble):
             raise
         text = safe_str(record.msg, settings().value_limit)
-    error = record.exc_info[1] if record.exc_info else None
+    error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
     if error is not None:  # logger.exception(…): what happened is the message
         text = f"{text}\n{stack_trace(error, settings().value_limit)}"
     return text
@@ -191,13 +215,13 @@ def _wrap(original: _CallHandlers) -> _CallHandlers:
         if _capture.wrapper is not callHandlers:  # another library, which wrapped it, has kept it
             original(logger, record)
             return
-        is_shown = not _capture.own_levels or record.levelno >= _capture.own_level(logger)
+        is_shown = not _capture.own_levels or _is_from(_capture.own_level(logger), record)
         if is_shown:
             original(logger, record)
-        if record.name.partition(".")[0] in _OF_TELEMETRY or _taken.holds(record):
+        if str(record.name).partition(".")[0] in _OF_TELEMETRY or _taken.holds(record):
             return
         if _capture.is_captured(logger):
-            _taken.record = weakref.ref(record)
+            _taken.take(record)
             _take(record, printed=is_shown and (logger.hasHandlers() or _is_for_last_resort(record)))
 
     return callHandlers

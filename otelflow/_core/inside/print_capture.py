@@ -7,7 +7,7 @@ import sys
 import threading
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from otelflow._core import inside
@@ -141,13 +141,13 @@ def _print_once(original: Print, values: tuple[Any, ...], options: dict[str, Any
     return [(value.text or "") if isinstance(value, _Once) else str(value) for value in once]
 
 
-def _pass_on(original: Print, values: tuple[Any, ...], options: dict[str, Any]) -> list[str]:
+def _pass_on(original: Print, values: tuple[Any, ...], options: dict[str, Any]) -> Iterable[str]:
     _passing.on = True
     try:
         original(*values, **options)
     finally:
         _passing.on = False
-    return [str(value) for value in values]
+    return map(str, values)  # read where nothing that is raised comes out: it is printed
 
 
 def take(run: Run, text: str) -> None:
@@ -157,7 +157,7 @@ def take(run: Run, text: str) -> None:
         return
     with _wrapper.lock:  # threads may share a run, and must not take the same fragment twice
         lines = (run.fragment + text).split("\n")
-        rest = lines.pop().rpartition("\r")[2]  # a progress bar redraws its line: the last state counts
+        rest = _last_state(lines.pop())
         run.fragment = rest if len(rest) < _FRAGMENT else ""
     if len(rest) >= _FRAGMENT:
         lines.append(rest)
@@ -168,9 +168,20 @@ def take(run: Run, text: str) -> None:
         _write(run, line)
 
 
+def _last_state(line: str) -> str:
+    """Return what is left of a line that a progress bar redraws, by a return at the beginning or the end of each state.
+
+    After one at the end the state stands there until the next one comes.
+    """
+    if "\r" not in line:
+        return line
+    states = line.rstrip("\r")
+    return states.rpartition("\r")[2] + ("\r" if states != line else "")
+
+
 def _write(run: Run, line: str) -> None:
     if line and not line.isspace():
-        text = line.rstrip("\r").rpartition("\r")[2] if "\r" in line else line
+        text = _last_state(line).removesuffix("\r") if "\r" in line else line
         messages.write(run, logging.INFO, text, printed=True)
 
 

@@ -81,6 +81,18 @@ def test_a_flow_that_failed_has_its_traceback():
     assert "Traceback (most recent call last):" in bundle["text/plain"]
 
 
+def test_each_attempt_that_failed_tells_where_also_when_its_exception_is_gone():
+    (bundle,) = bundles(
+        "@task(retries=3, raise_on_error=False)\ndef fetch():\n    raise OSError('no line')\n"
+        "@flow\ndef tries():\n    fetch()\n"
+        "run = tries().execute()\nbundles = [shown(run)]"
+    )
+
+    text = bundle["text/plain"]
+    assert text.count("OSError: no line") == 4
+    assert len(re.findall(r"at <ipython-input-\S+>:\d+, in fetch|at \S+:\d+, in fetch", text)) == 4
+
+
 def test_an_inner_flow_is_its_own_part_of_the_tree():
     (bundle,) = bundles("run = inner().execute(); nightly().execute(); bundles = [shown(run)]")
 
@@ -158,6 +170,20 @@ bundles = [shown(run)["text/plain"]]
 """)
 
     assert "of many runs the first 2,000; 101 are not shown" in shown
+
+
+def test_a_run_that_begins_while_ipython_is_being_imported_is_a_run_like_any_other():
+    done = python(
+        """
+        import sys, types
+        import otelflow
+
+        sys.modules["IPython"] = types.ModuleType("IPython")
+        print(otelflow.flow()(lambda: 7)().execute().flow_return_value)
+        """
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "7\n", "")
 
 
 def test_outside_of_ipython_nothing_is_remembered_of_a_run():

@@ -9,7 +9,7 @@ import pytest
 
 from otelflow import Flow_Run__Config, flow, get_run_logger
 from otelflow._core.inside import log_capture
-from otelflow._core.process import process
+from otelflow._core.process import losses, process
 from otelflow._core.runs import observers
 from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.engine import close_run
@@ -409,3 +409,63 @@ def test_what_opentelemetry_complains_about_is_no_message(monkeypatch):
     run = run_of(lambda: logging.getLogger("opentelemetry.sdk.trace").warning("about a span"))
 
     assert "about a span" not in [text for _, text in said(run)]
+
+
+RECORD = {"name": "app", "levelno": logging.WARNING, "levelname": "WARNING", "msg": "from elsewhere"}
+
+
+@pytest.mark.parametrize("logger", ["app", "otelflow.run"])
+@pytest.mark.parametrize("odd", [{"name": None}, {"created": None}, {"created": float("nan")}], ids=str)
+def test_a_record_that_was_made_of_a_dict_is_a_message_whatever_it_lacks(monkeypatch, no_handlers, logger, odd):
+    monkeypatch.setenv("OTELFLOW_CAPTURE_LOGGERS", "root")
+    get_run_logger()
+    no_handlers()
+    logging.getLogger().addHandler(logging.NullHandler())
+
+    run = run_of(lambda: logging.getLogger(logger).handle(logging.makeLogRecord(RECORD | odd)))
+
+    assert (run.status, run.flow_error) == ("success", None)
+    assert [line.plain_text for line in run.log if line.level == logging.WARNING] == ["from elsewhere"]
+
+
+def test_a_record_that_does_not_know_its_exception_is_a_message(monkeypatch, no_handlers):
+    monkeypatch.setenv("OTELFLOW_CAPTURE_LOGGERS", "root")
+    no_handlers()
+    logging.getLogger().addHandler(logging.NullHandler())
+
+    run = run_of(lambda: logging.getLogger("app").handle(logging.makeLogRecord(RECORD | {"exc_info": True})))
+
+    assert run.status == "success"
+    assert (logging.WARNING, "from elsewhere") in said(run)
+
+
+def test_a_record_without_a_level_is_counted_and_raises_nothing(monkeypatch, no_handlers):
+    monkeypatch.setenv("OTELFLOW_CAPTURE_LOGGERS", "root")
+    no_handlers()
+    monkeypatch.setattr(logging, "lastResort", None)
+    before = losses.dropped["messages", "failed"]
+
+    run = run_of(lambda: logging.getLogger("app").handle(logging.makeLogRecord({"msg": "from elsewhere"})))
+
+    assert run.status == "success"
+    assert losses.dropped["messages", "failed"] == before + 1
+
+
+def test_a_record_of_a_class_that_takes_no_weak_reference_is_a_message(monkeypatch, no_handlers):
+    class Record:
+        __slots__ = ("args", "created", "exc_info", "levelno", "msg", "name")
+
+        def getMessage(self):  # noqa: N802
+            return self.msg
+
+    record = Record()
+    record.name, record.levelno, record.msg, record.args, record.created = "app", logging.WARNING, "small", (), 0.0
+    record.exc_info = None
+    monkeypatch.setenv("OTELFLOW_CAPTURE_LOGGERS", "root")
+
+    no_handlers()
+    logging.getLogger().addHandler(logging.NullHandler())
+
+    run = run_of(lambda: logging.getLogger("app").callHandlers(record))
+
+    assert [text for _, text in said(run)].count("small") == 1

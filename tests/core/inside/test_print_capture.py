@@ -12,6 +12,7 @@ import textwrap
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import pytest
 
@@ -356,6 +357,34 @@ def test_lines_are_put_together_and_a_progress_bar_leaves_its_last_state():
     assert said(run_of(body)) == ["half a line", "100 %", "not ended"]
 
 
+def test_a_progress_bar_that_returns_at_the_end_of_each_state_leaves_its_last_one_too():
+    def body():
+        for percent in range(0, 101, 10):
+            print(f"{percent} %", end="\r")
+        print()
+        print("half\r", end="")
+        print("whole", end="\r")
+
+    assert said(run_of(body)) == ["100 %", "whole"]
+
+
+def test_a_value_that_cannot_be_shown_twice_raises_nothing_where_another_library_prints(monkeypatch):
+    class Once:
+        texts: ClassVar = ["shown"]
+
+        def __str__(self):
+            return self.texts.pop()
+
+    printed = []
+    monkeypatch.setattr(builtins, "print", lambda *values, **_: printed.extend(map(str, values)))
+    before = losses.dropped["messages", "failed"]
+
+    run = run_of(lambda: print(Once()))
+
+    assert (run.status, printed) == ("success", ["shown"])
+    assert losses.dropped["messages", "failed"] == before + 1
+
+
 def test_a_message_that_cannot_be_taken_is_counted_said_once_and_printed(monkeypatch, caplog, capsys):
     monkeypatch.setattr(messages, "write", lambda *_, **__: 1 / 0)
     before = losses.dropped["messages", "failed"]
@@ -402,6 +431,10 @@ def test_four_threads_that_print_keep_their_lines_apart():
         ("one\n\n \t\ntwo", ["one", "two"]),
         ("10 %\r20 %\r30 %\n", ["30 %"]),
         ("10 %\r20 %", ["20 %"]),
+        ("10 %\r20 %\r", ["20 %"]),
+        ("10 %\r20 %\rdone\n", ["done"]),
+        ("\r", []),
+        ("\r\r\n", []),
         ("from Windows\r\nand on\r\n", ["from Windows", "and on"]),
         ("\n", []),
         ("", []),

@@ -117,3 +117,19 @@ def test_why_an_artifact_is_shown_as_text_is_in_the_log_for_whoever_looks(caplog
 
     assert caplog.messages == ["An artifact cannot be rendered as progress"]
     assert "ValueError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("form", "block", "counts"),
+    [
+        ("table", '[{"name": "tea", "note": "%s"}]' % ("x" * 200), {}),
+        ("table", '[{"name": "tea", "note": "%s"}]' % ("x" * 201), {"value": 1}),
+        ("table", '[{"name": "%s"}' % ("x" * 10), {}),
+        ("table", "x" * 20_001, {"line": 1 + 20_001 // 60 + 1 - 40}),
+    ],
+    ids=["short", "long", "broken", "long and broken"],
+)
+def test_whatever_is_cut_is_counted(form, block, counts):
+    block_of_it = block_of(Detail("artifact", form=form, block=block), Console(width=80), glyphs.UNICODE, 60)
+
+    assert +block_of_it.hidden == counts

@@ -105,6 +105,12 @@ def test_results_artifacts_and_errors_are_left_out_of_no_crowd_of_messages(detai
     assert Detail("38 more messages", mark="more", time=MOMENT, hidden=Counter(message=38)) in lines
 
 
+def test_events_of_another_program_that_are_left_out_are_called_so(details):
+    lines = details(*(Event(f"chunk {number}", MOMENT, {}) for number in range(20)), message("last"))
+
+    assert Detail("9 more events", mark="more", time=MOMENT, hidden=Counter(event=9)) in lines
+
+
 def test_a_result_without_words_has_no_colon_and_another_program_s_event_shows_its_attributes(details):
     event = Event("cache miss", MOMENT, {f"key{number}": f"value {number}" for number in range(9)})
 

@@ -1,5 +1,6 @@
 """Where a recorded traceback says that an error came from."""
 
+import linecache
 import traceback
 
 import pytest
@@ -27,6 +28,7 @@ def text_of(*files):
         [r"C:\Users\ada\AppData\Local\Programs\Python\Python312\Lib\json\decoder.py"],
         ["/usr/lib/python3/dist-packages/yaml/scanner.py"],
         ["/src/otelflow/_core/runs/drivers.py"],
+        ["/src/otelflow/runners/_worker.py"],
         [f"{SITE}/celery/app/trace.py", "/src/otelflow/integrations/celery.py"],
     ],
     ids=str,
@@ -91,6 +93,36 @@ def test_frames_of_otelflow_are_left_out_with_their_source():
 
     assert lines == (HEAD + USER.format(3) + END).splitlines()
     assert hidden == 0
+
+
+def test_frames_of_otelflow_are_left_out_of_groups_in_groups_and_the_errors_stay():
+    namespace = {}
+    for file, lines in {
+        "/home/shop.py": "def call(f): f()\ndef group(errors): raise ExceptionGroup('many', errors)\n",
+        "/x/otelflow/_core/flows/flow.py": "def ours(f): f()\ndef refuse(): raise ValueError('our words')\n",
+    }.items():
+        exec(compile(lines, file, "exec"), namespace)  # its frames are of a file that is not there
+        linecache.cache[file] = (len(lines), None, lines.splitlines(keepends=True), file)
+    call, group, ours, refuse = (namespace[name] for name in ("call", "group", "ours", "refuse"))
+
+    def caught(function, *arguments):
+        with pytest.raises((ValueError, ExceptionGroup)) as raised:
+            function(*arguments)
+        return raised.value
+
+    errors = [caught(call, refuse), caught(ours, refuse)]
+    inner = caught(ours, lambda: group(errors))
+    trace = "".join(traceback.format_exception(caught(call, lambda: group([inner, ValueError("last")]))))
+    lines, hidden = shown_traceback(trace, is_whole=True)
+
+    shown = "\n".join(lines)
+    assert hidden == 0
+    assert "otelflow" in trace
+    assert [line for line in lines if "otelflow" in line or "def refuse" in line or "def ours" in line] == []
+    assert shown.count("ValueError: our words") == 2
+    assert [line.strip(" +-|") for line in trace.splitlines() if "+" in line] == [
+        line.strip(" +-|") for line in lines if "+" in line
+    ]
 
 
 @pytest.mark.parametrize(("frames", "hidden"), [(17, 0), (18, 3), (50, 67)])

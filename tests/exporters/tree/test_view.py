@@ -121,7 +121,8 @@ def test_a_failure_has_file_and_line_and_with_traceback_its_lines_without_those_
 
 def test_of_causes_only_what_made_the_trace_fail_has_its_traceback(program, nightly):
     with program.span("flow other") as flow:
-        with program.span("task stays inside"), program.span("task deep") as deep:
+        inside = {semconv.RUN_RESULT: semconv.SUCCESS}
+        with program.span("task stays inside", attributes=inside), program.span("task deep") as deep:
             fail(deep, "harmless")
         with program.span("task culprit") as culprit:
             fail(culprit, "the cause")
@@ -254,3 +255,23 @@ def test_a_traceback_without_a_frame_does_not_say_the_error_again(program):
         span.add_event("exception", attributes)
 
     assert drawn(program.done(), full=True, tracebacks="all").count("CancelledError") == 1
+
+
+def test_a_flow_that_failed_in_a_request_that_was_answered_well_has_its_traceback(program):
+    with program.span("GET /orders"), program.span("flow orders") as flow, program.span("task load") as task:
+        fail(task, "no line")
+        fail(flow, "no line")
+
+    text = drawn(program.done(), tracebacks="causes")
+    assert text.count("Traceback") == 2
+    assert 'File "/home/ann/shop/etl.py", line 23, in parse\n' in text
+
+
+def test_a_page_is_never_so_narrow_that_nothing_is_on_it(program):
+    with program.span("flow nightly"):
+        pass
+    spans = program.done()
+
+    pages = {width: render_trace(spans, width=width) for width in (-1, 0, 1, 20)}
+    assert set(pages.values()) == {pages[20]}
+    assert spans[0].context is None or f"{spans[0].context.trace_id:032x}" in pages[0]

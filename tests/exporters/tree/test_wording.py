@@ -1,6 +1,6 @@
 import pytest
 
-from otelflow_exporters._tree.wording import lines_of, size
+from otelflow_exporters._tree.wording import lines_of, local_time, size
 
 
 @pytest.mark.parametrize(("amount", "words"), [(0, "0 bytes"), (1234, "1.23 kB"), (5e6, "5 MB"), (2e9, "2 GB")])
@@ -24,3 +24,14 @@ def test_a_size_changes_its_unit_at_a_thousand():
     words = [size(amount) for amount in (1, 999, 1_000, 999_000, 1e6, 999e6, 1e9, 25e12)]
 
     assert words == ["1 bytes", "999 bytes", "1 kB", "999 kB", "1 MB", "999 MB", "1 GB", "2.5e+04 GB"]
+
+
+def test_what_is_hidden_is_counted_by_what_is_shown():
+    assert lines_of("a\n" * 3, 2) == (["a", "a", "… 1 more line"], 1)
+    assert lines_of("a\rb\r\nc\rd", 2) == (["a", "b", "… 2 more lines"], 2)
+    assert lines_of("x" * 401 + "\nb" * 9, 2) == (["x" * 400 + "…", "… 9 more lines"], 9)
+
+
+@pytest.mark.parametrize("nanoseconds", [10**21, -(10**21), 10**40], ids=str)
+def test_a_time_that_no_calendar_has_is_the_beginning_of_all(nanoseconds):
+    assert local_time(nanoseconds) == local_time(0)
