@@ -76,7 +76,10 @@ HARMLESS_VALUES: Final = _words(
     "include omit same-origin malformed corrupt corrupted truncated stale blocked unsupported unverified untrusted "
     "unauthorized forbidden insufficient absent present available unavailable unchanged verified issued refused "
     "skipped ignored allowed mandatory rbac ldap oauth saml oidc kerberos flags parameters fields cookie accept "
-    "host origin email username user name lambda await new return function see"
+    "host origin email username user name lambda await new return function see "
+    "configured decoded decrypted encoded loaded parsed sent received generated regenerated validated stored saved "
+    "copied retrieved fetched registered requested returned consumed cached cleared dropped exchanged exported "
+    "imported obtained signed used unused authenticated unauthenticated authorized pending exhausted"
 )
 
 #: Secrets whatever stands before them: the text they begin with, and a pattern for the rest. A pattern that begins
@@ -237,6 +240,10 @@ TOKEN_SHAPES: Final = (
     ("CFPAT-", r"[\w\-]{20,}"),
     ("EAACEdEose0cBA", r"\w+"),
     ("ops_eyJ", r"[\w\-]{20,}"),
+    ("GR1348941", r"[\w\-]{20,}"),
+    ("A3-", r"[A-Z0-9]{6}-(?:[A-Z0-9]{11}|[A-Z0-9]{6}-[A-Z0-9]{5})(?:-[A-Z0-9]{5}){3}\b"),
+    ("eyJrIjoi", r"[\w+/=]{60,}"),
+    ("_mmk", r"^\b[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk\b"),
     ("-us", r"^\b[0-9a-f]{32}-us\d{1,2}\b"),
     (".atlasv1.", r"^\b[A-Za-z0-9]{14}\.atlasv1\.[\w\-]{40,}"),
     ("8Q~", r"^(?<![\w~.\-])[\w~.\-]{3}8Q~[\w~.\-]{31,34}"),
@@ -260,6 +267,7 @@ COMMANDS: Final = (
     ),
     (r"(?:smbclient|winexe|rpcclient|smbmap|crackmapexec)", r"\s-U[ ]?[\"']?[^\s%\"']{1,100}%"),
     (r"(?:openssl)", r"\s-?pass(?:in|out)?[ ][\"']?pass:"),
+    (r"(?:openssl)", r"\s-k[ ]"),
     (r"(?:sqlplus|expdp|impdp|sqlldr|rman|exp|imp)", r"[ =][\"']?\w{1,60}/(?=[^\s/@]+@)"),
     (
         r"(?:curl|http|https|wget|xh|hurl)",
@@ -296,6 +304,12 @@ PLACES: Final = (
         ),
     ),
     ("password", r"\bPASSWORD\s*+\(?\s*+N?(?=')"),
+    ("set password", r"(?i)\bset[ ]password[ ]for[ ]\S{1,100}[ ]?=[ ]?(?:password\s*+\(\s*+)?(?=')"),
+    ("crypt(", r"(?i)\b(?:pgp_sym_\w{1,30}|aes_(?:en|de)crypt)\((?:[^()'\n]{1,100}|'[^'\n]{0,200}'),\s{0,9}(?=')"),
+    (
+        "variable ",
+        rf'(?i)\bvariable[ ]"\w{{0,40}}{_NAMED}\w{{0,20}}"\s{{0,9}}\{{[^{{}}]{{0,200}}?\bdefault[ ]{{0,9}}=[ ]?(?=")',
+    ),
     # The new value of a change, as a plan of Terraform shows it
     (
         "->",
@@ -343,13 +357,17 @@ PLACES: Final = (
     ),
     (
         "auth",
-        r"(?i)\bauth\s*=\s*\w{0,30}\(\s*(?:username\s*=\s*)?[\"'][^\"'\n]{0,100}[\"']\s*,\s*(?:password\s*=\s*)?(?=[\"'])",
+        r"(?i)auth\s*=\s*\w{0,30}\(\s*(?:username\s*=\s*)?[\"'][^\"'\n]{0,100}[\"']\s*,\s*(?:password\s*=\s*)?(?=[\"'])",
     ),
     ("auth ", r"(?i)\bauth[ ](?:plain|login|cram-md5|xoauth2)[ ](?=[\w+/=]{8,})"),
     ("code=", r"(?i)[?&]code=(?=[\w/\-.%~]{16})(?=[\w/\-.%~]*\d)"),
     ("user-pass", r"(?i)\buser-pass\s*[:=]\s*[\w.@\-]{1,60}[ ]?[/:][ ]?(?=\S*\d)"),
-    ("credential", r"(?i)\bcredentials?\s*(?::|are|is|=)\s*[\w.@\-]{1,60}[ ]?[/:][ ]?(?=\S*\d)"),
-    (" using ", r"(?i)\buser\s+\S{1,60}\s+using\s+(?=\S*\d)"),
+    ("cred", r"(?i)\bcred(?:ential)?s?\s*(?::|are|is|=)\s*[\w.@\-]{1,60}[ ]?[/:][ ]?(?=\S*\d)"),
+    ("credential", r"(?i)\b(?:network|usernamepassword)credentials?\(\s*[\"'][^\"'\n]{0,100}[\"']\s*,\s*(?=[\"'])"),
+    (" using ", r"(?i)\buser\s+\S{1,60}\s+using\s+(?!(?-i:[a-z]+)[/\-]?[\d.]+(?!\S))(?=\S*\d)"),
+    ("wandb ", r"\bwandb[ ]login[ ](?:--\S{1,60}[ ]){0,3}(?=[0-9a-f]{40})"),
+    ("privilege ", r"(?i)\busername[ ]\S{1,60}[ ]privilege[ ]\d{1,2}[ ](?:secret|password)[ ](?:\d[ ])?(?=\S*\d)"),
+    (" /d ", r"(?i)\s/v\s+\w{0,30}passw\w{0,20}\s+(?:/t\s+\w{1,20}\s+)?/d\s+"),
     ("user-secrets", r"(?i)\buser-secrets\s+set\s+[\"'][^\"'\n]{1,200}[\"']\s+(?=[\"'])"),
     ("net use", r"(?i)\bnet\s+use\s+(?:\S:\s+)?\\\\\S{1,200}\s+(?=[^\s/*]\S*\s+/user:)"),
     *(
