@@ -40,6 +40,8 @@ def generate_alerts(
     >>> file = Path("otelflow.rules.yml")
     >>> characters = file.write_text(generate_alerts(["shop.flows"], jaeger="https://jaeger.example"))
     """
+    if for_ not in ("prometheus", "kubernetes"):
+        raise ConfigurationError(f"for_={for_!r:.80} reads no rules: give 'prometheus' or 'kubernetes'")
     return rule_file(_program(modules, jaeger), namespace if for_ == "kubernetes" else None)
 
 

@@ -46,6 +46,11 @@ def test_an_address_that_is_none_is_refused_with_one_that_is(make, jaeger):
         make(jaeger=jaeger)
 
 
+def test_rules_for_somebody_else_are_one_error():
+    with pytest.raises(ConfigurationError, match="for_='k8s' reads no rules: give 'prometheus' or 'kubernetes'"):
+        generate_alerts(for_="k8s")
+
+
 def test_the_path_of_the_rules_and_the_namespace_are_where_they_are_read():
     assert "rule_files:\n  - rules/own.yml\n" in generate_promtool_tests(rules="rules/own.yml")
     assert "namespace" not in generate_alerts(namespace="monitoring")
