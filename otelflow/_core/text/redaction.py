@@ -217,8 +217,13 @@ def _hide_after(pattern: str, text: str) -> str:
     """Hide each value after a secret's name; a value that is none may have names inside, so it is read on."""
     pieces: list[str] = []
     done = 0
+    ordinary: set[str] = set()  # names that have been looked at, whatever stands before them
     for name in lazy_compile(pattern).finditer(text):
-        words = _words_before(name, text) if name.start() >= done else ()
+        if name["name"] in ordinary or name.start() < done:
+            continue
+        words = _words_before(name, text)
+        if not words and name["name"].lower() not in secret_patterns.SECOND_WORDS:
+            ordinary.add(name["name"])
         value = _value_after(name, pattern, words, text) if words else None
         if value is None or not _is_named_secret(value[0], words, name, pattern):
             continue
