@@ -348,6 +348,8 @@ def _is_named_secret(value: str, words: tuple[str, ...], match: re.Match[str], p
         return False  # the quote ends a text that asks for the secret: "Password: "
     if pattern.endswith(secret_notations.HOLDER) and value[0] in "{[":
         return False
+    if pattern == secret_notations.NAME and value.isalpha() and match["join"].endswith(('" : ', "' : ")):
+        return False  # volume "token" : configmap not found
     is_listed = pattern == secret_notations.NAME and "," in match["join"] and not match["name"].startswith("-")
     return _is_secret_value(value, words, is_spoken=is_listed)
 

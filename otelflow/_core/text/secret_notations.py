@@ -121,7 +121,7 @@ PLACEHOLDER: Final = r"""(?x)
     \W* | \w{0,4}\*{3,}\w{0,4} | [xX]+ | \[[A-Z]+\] | %\w+% | \$\d+ | &\w+ | [A-Z][A-Za-z]*:[a-z]+
     | (?:required|nullable|optional|sometimes)\|.*                                               # what a form asks for
     | !(?:Ref|Sub|GetAtt|ImportValue|Select|Join|If|FindInMap|vault|env|reference)\b.*
-    | \{\s*"?type"?\s*:.* | \(sensitive.* | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]*(?:\[.*)?
+    | \{\s*"?type"?\s*:.* | \((?:sensitive|known).* | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]*(?:\[.*)?
     | \{\{.* | \{[\w.!:\[\]]*\}? | \[["'][A-Za-z]+(?:[ ](?:[A-Za-z,.']+|\d{1,4}))+["']\]?
     | %[sdr(].*
     | \[?(?:redacted|masked|filtered|hidden|REDACTED|MASKED|FILTERED|HIDDEN).*

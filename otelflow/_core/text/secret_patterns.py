@@ -348,7 +348,7 @@ PLACES: Final = (
     ),
     ("key ", r"(?m)^[ ]*key[ ]\d[ ](?=[0-9A-F]{8})"),
     # ~/.pgpass: host, port, database, user, password
-    (":", r"(?m)^(?=\*|[^\s:]*[A-Za-z])[\w.*\-]{1,100}:(?:\d{4,5}|\*):[\w.*\-]{1,60}:[\w.*\-]{1,60}:(?=\S{6})"),
+    (":", r"(?m)^(?=\*|[^\s:]*[A-Za-z])[\w.*\-]{1,100}:(?:\d{4,5}|\*):[\w.*\-]{1,60}:[\w.*\-]{1,60}:(?=\S{6})(?=\S*[A-Za-z])"),
     # Oracle: user/password@host:port/service
     ("jdbc:oracle:", r"jdbc:oracle:\w+:\w{1,60}/"),
     (
