@@ -183,7 +183,7 @@ def _hide_in_places(text: str, lowered: str) -> str:
     for piece, place in secret_patterns.PLACES:
         if piece in lowered:
             text = _ending_in_secret(place).sub(_keep_head, text)
-    if " -" in text or " /" in text or ("/" in text and "@" in text):
+    if " -" in text or " /" in text or "'-" in text or '"-' in text or ("/" in text and "@" in text):
         text = lazy_compile(secret_patterns.COMMAND).sub(_hide_options, text)
     if "insert" in lowered and "values" in lowered:
         text = lazy_compile(secret_notations.INSERT).sub(_hide_inserted, text)
@@ -199,8 +199,7 @@ def _hide_named(text: str, lowered: str) -> str:
             for element in (secret_notations.ELEMENT, secret_notations.ENTRY, secret_notations.PROPERTY):
                 text = _hide_after(element, text)
         if "val" in lowered or "input" in lowered:
-            text = _hide_after("(?ix)" + secret_notations.HOLDER, text)
-            text = _hide_before_names(text)
+            text = _hide_before_names(_hide_after("(?ix)" + secret_notations.HOLDER, text))
         text = _hide_after(secret_notations.REFUSED, text) if "input_value=" in text else text
     return _hide_after(secret_notations.SPOKEN, text)
 
@@ -215,8 +214,7 @@ def _shape(stem: str, rest: str) -> re.Pattern[str]:
 
 def _hide_after(pattern: str, text: str) -> str:
     """Hide each value after a secret's name; a value that is none may have names inside, so it is read on."""
-    pieces: list[str] = []
-    done = 0
+    pieces, done = list[str](), 0
     ordinary: set[str] = set()  # names that have been looked at, whatever stands before them
     for name in lazy_compile(pattern).finditer(text):
         if name["name"] in ordinary or name.start() < done:
@@ -244,8 +242,9 @@ def _within_quotes(value: re.Match[str]) -> tuple[int, int]:
 
 def _hide_before_names(text: str) -> str:
     """Hide each value that stands before a secret's name: ``{"value": "…", "name": "DB_PASSWORD"}``."""
-    pieces: list[str] = []
-    done = 0
+    pieces, done = list[str](), 0
+    if lazy_compile("(?ix)" + secret_notations.HOLDER).search(text) is None:
+        return text
     names = lazy_compile("(?ix)" + secret_notations.BETWEEN + secret_notations.HOLDER)
     for held in lazy_compile(secret_notations.HELD, re.IGNORECASE).finditer(text):
         value = lazy_compile(secret_notations.VALUE).match(text, held.end()) if held.start() >= done else None
@@ -348,7 +347,7 @@ def _is_named_secret(value: str, words: tuple[str, ...], match: re.Match[str], p
         return False  # the quote ends a text that asks for the secret: "Password: "
     if pattern.endswith(secret_notations.HOLDER) and value[0] in "{[":
         return False
-    if pattern == secret_notations.NAME and value.isalpha() and match["join"].endswith(('" : ', "' : ")):
+    if value.isalpha() and match["join"].endswith(('" : ', "' : ")):
         return False  # volume "token" : configmap not found
     is_listed = pattern == secret_notations.NAME and "," in match["join"] and not match["name"].startswith("-")
     return _is_secret_value(value, words, is_spoken=is_listed)

@@ -187,6 +187,7 @@ TOKEN_SHAPES: Final = (
     # The token is a part of the address.
     ("hooks.slack.com/", r"[a-z]+/[\w/]{16,}"),
     ("/webhooks/", r"\d+/[\w\-]{16,}"),
+    ("/services/T", r"[A-Z0-9]{8,12}/B[A-Z0-9]{8,12}/[A-Za-z0-9]{16,}"),
     ("webhook.office.com/", r"[\w/@\-]{16,}"),
     ("outlook.office.com/webhook/", r"[\w/@\-]{16,}"),
     ("hooks.zapier.com/hooks/", r"[\w/\-]{8,}"),
@@ -250,8 +251,7 @@ TOKEN_SHAPES: Final = (
     (".G", r"^\b[MNO][\w\-]{23,25}\.G[\w\-]{5}\.[\w\-]{27,40}"),
 )
 
-#: Commands, and their options whose value is a password.
-COMMANDS: Final = (
+_COMMANDS: Final = (
     (r"(?:twine)", r"\s-p[ =]?"),
     (r"(?:ssh-keygen)", r"\s-[NP][ ]?"),
     (r"(?:mysql\w*|mariadb[\w\-]*|7z[ar]?|rar|unrar)", r"\s-p"),
@@ -281,10 +281,21 @@ COMMANDS: Final = (
     (r"(?:net)", r"\s/user:\S+[ ]"),
 )
 
+
+def _in_lists_too(option: str) -> str:
+    """Return the pattern *option* so that it fits the items of a list: ``['mysql', '-pabc']``."""
+    if r"\S" in option or not option.startswith(r"\s"):
+        return option
+    blank = r"(?:[ =]|[\"'],[ ][\"'])"
+    return option.replace(r"\s", r"[\s\"']", 1).replace("[ =]", "[ ]").replace("[ ]", blank)
+
+
+#: Commands, and their options whose value is a password.
+COMMANDS: Final = tuple((command, _in_lists_too(option)) for command, option in _COMMANDS)
 COMMAND: Final = (
     r"\b(?P<command>"
     + "|".join(dict.fromkeys(command for command, _ in COMMANDS))
-    + r""")(?P<arguments>[ ](?:'[^'\n]*+'|"[^"\n]*+"|\\\r?\n|[^\n|;&])*+)"""
+    + r""")(?P<arguments>(?:[ ]|["'],[ ])(?:'[^'\n]*+'|"[^"\n]*+"|\\\r?\n|[^\n|;&])*+)"""
 )
 
 _NAMED: Final = "(?:password|passwd|secret|token|api_?key)"
@@ -305,6 +316,7 @@ PLACES: Final = (
     ),
     ("password", r"\bPASSWORD\s*+\(?\s*+N?(?=')"),
     ("set password", r"(?i)\bset[ ]password[ ]for[ ]\S{1,100}[ ]?=[ ]?(?:password\s*+\(\s*+)?(?=')"),
+    ("gen_salt", r"\bcrypt\([ ]?(?=')"),
     ("crypt(", r"(?i)\b(?:pgp_sym_\w{1,30}|aes_(?:en|de)crypt)\((?:[^()'\n]{1,100}|'[^'\n]{0,200}'),\s{0,9}(?=')"),
     (
         "variable ",
@@ -330,7 +342,7 @@ PLACES: Final = (
     ("define ", r"(?im)^[ \t]*#[ \t]*define[ \t]+\w{0,60}(?:pass|passwd|password|secret|token|api_?key)[ \t]+(?=\")"),
     ("rabbitmqctl", r"\brabbitmqctl\s+(?:add_user|change_password)\s+\S+\s+"),
     # docker login -p, and whatever else logs in
-    ("login", r"\blogin\b[^\n|;&]{0,200}?\s-p[ =]?(?!\d)"),
+    ("login", r"\blogin\b[^\n|;&]{0,200}?[\s\"']-p(?:[ =]|[\"'],[ ][\"'])?(?!\d)"),
     # SMTP, IMAP, FTP and Redis, as they are spoken
     ("auth login", r"AUTH LOGIN [\w+/=]+[ ](?=[\w+/=]{4})"),
     ("pass ", r"(?m)^PASS[ ](?=[^\s/.]*\d[^\s/.]*$)"),
@@ -348,7 +360,10 @@ PLACES: Final = (
     ),
     ("key ", r"(?m)^[ ]*key[ ]\d[ ](?=[0-9A-F]{8})"),
     # ~/.pgpass: host, port, database, user, password
-    (":", r"(?m)^(?=\*|[^\s:]*[A-Za-z])[\w.*\-]{1,100}:(?:\d{4,5}|\*):[\w.*\-]{1,60}:[\w.*\-]{1,60}:(?=\S{6})(?=\S*[A-Za-z])"),
+    (
+        ":",
+        r"(?m)^(?=\*|[^\s:]*[A-Za-z])[\w.*\-]{1,100}:(?:\d{4,5}|\*):[\w.*\-]{1,60}:[\w.*\-]{1,60}:(?=\S{6})(?=\S*[A-Za-z])",
+    ),
     # Oracle: user/password@host:port/service
     ("jdbc:oracle:", r"jdbc:oracle:\w+:\w{1,60}/"),
     (

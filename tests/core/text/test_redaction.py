@@ -352,6 +352,7 @@ MISSED = {
     "md table",
     "csv",
     "lua",
+    "redis failed",
 }
 
 
