@@ -99,15 +99,19 @@ _LATE: Final = {
     "unmapped": "otelflow._core.flows.future",
     "wait": "otelflow._core.flows.future",
 }
+#: What is written whole where it is used: otelflow.metrics.asgi_app(), otelflow.testing.flow_trace()
+_MODULES: Final = ("metrics", "testing")
 
 
 if not TYPE_CHECKING:  # a type checker would take any misspelt name for one of these
 
     def __getattr__(name: str) -> Any:
-        if name not in _LATE:
+        if name not in _LATE and name not in _MODULES:
             raise AttributeError(f"module 'otelflow' has no attribute {name!r}")
         import importlib  # noqa: PLC0415 only for the names that take long to load
 
+        if name in _MODULES:
+            return importlib.import_module(f"otelflow.{name}")
         value = getattr(importlib.import_module(_LATE[name]), name)
         globals()[name] = value
         return value

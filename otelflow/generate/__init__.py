@@ -40,6 +40,8 @@ def generate_alerts(
     >>> file = Path("otelflow.rules.yml")
     >>> characters = file.write_text(generate_alerts(["shop.flows"], jaeger="https://jaeger.example"))
     """
+    if for_ not in ("prometheus", "kubernetes"):
+        raise ConfigurationError(f"for_={for_!r:.80} reads no rules: give 'prometheus' or 'kubernetes'")
     return rule_file(_program(modules, jaeger), namespace if for_ == "kubernetes" else None)
 
 
@@ -69,8 +71,8 @@ def generate_dashboards(
     *prometheus* is the uid of Grafana's data source.
     *jaeger* is the address that links to traces lead to.
 
-    Each dashboard is plain data, as Grafana reads it from JSON. Raises TargetNotFound for a module that is not there
-    and TargetNotImportable for one that raises.
+    Each dashboard is plain data, as Grafana reads it from JSON. Raises TargetNotFound for a module that is not there,
+    TargetNotImportable for one that raises, and ConfigurationError for an address that is none.
 
     >>> import json
     >>> from pathlib import Path
@@ -78,7 +80,8 @@ def generate_dashboards(
     >>> for name, dashboard in generate_dashboards(["shop.flows"]).items():
     ...     characters = Path(name).write_text(json.dumps(dashboard))
     """
-    boards = (fleet(flows_of(modules), prometheus), one_flow(prometheus, jaeger), one_task(prometheus, jaeger))
+    program = _program(modules, jaeger)
+    boards = (fleet(program.flows, prometheus), one_flow(prometheus, jaeger), one_task(prometheus, jaeger))
     return {f"{board.uid}.json": board.as_json() for board in boards}
 
 

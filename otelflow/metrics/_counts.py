@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from otelflow import semconv
 from otelflow._core.flows import declared
@@ -29,6 +29,9 @@ BUCKETS: Final = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
     *(60.0, 300.0, 900.0, 3_600.0, 10_800.0, 43_200.0, 86_400.0),
 )
+
+K = TypeVar("K")
+N = TypeVar("N", int, float)
 
 _EXEMPLAR_SECONDS: Final = 1.0
 _EXEMPLAR_FILTER: Final = "OTEL_METRICS_EXEMPLAR_FILTER"
@@ -283,13 +286,15 @@ class Aggregator(Observer):
 
     def _series_of(self, flow: str, task: str | None, run: Run | None = None) -> Series:
         """Return the series with the labels *flow* and *task*, or the one that counts the rest."""
+        is_new_flow = task is None and (flow, None) not in self._series and self._size < self.limit
+        bounds = _bounds(flow, run) if is_new_flow else BUCKETS  # without the lock: it may warn
         with self._lock:
             series = self._series.get((flow, task))
             if series is not None:
                 return series
             if self._size < self.limit:
                 self._size += 1
-                series = Series(flow, task, BUCKETS if task is not None else _bounds(flow, run))
+                series = Series(flow, task, bounds)
                 self._series[flow, task] = series
                 return series
             if task is None or (flow, None) not in self._series:
@@ -353,10 +358,19 @@ class Aggregator(Observer):
             {**dict.fromkeys(_LOSSES, 0), **(Counter(losses.dropped) - dropped)},
             {**names, **(Counter(losses.listener_errors) - errors)},
             self._since,
-            tallies.missed_runs.copy(),
-            tallies.limit_waits.copy(),
-            tallies.limit_seconds.copy(),
+            _by_label(tallies.missed_runs, lambda name: (label_of(name[0]), name[1])),
+            _by_label(tallies.limit_waits, label_of),
+            _by_label(tallies.limit_seconds, label_of),
         )
+
+
+def _by_label(counts: Mapping[K, N], label: Callable[[K], K]) -> dict[K, N]:
+    """Return *counts* by the labels of their names, of which several may be one: an id is in no label."""
+    labelled: dict[K, N] = {}
+    for name, count in dict(counts).items():
+        key = label(name)
+        labelled[key] = labelled.get(key, 0) + count
+    return labelled
 
 
 def _is_outermost(run: Run) -> bool:

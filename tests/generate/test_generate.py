@@ -40,10 +40,15 @@ def test_the_unit_tests_notice_a_rule_that_never_fires(promtool, tmp_path):
 
 
 @pytest.mark.parametrize("jaeger", ["", "jaeger:16686", "ftp://jaeger", 'x" http://'])
-@pytest.mark.parametrize("make", [generate_alerts, generate_promtool_tests])
+@pytest.mark.parametrize("make", [generate_alerts, generate_promtool_tests, generate_dashboards])
 def test_an_address_that_is_none_is_refused_with_one_that_is(make, jaeger):
     with pytest.raises(ConfigurationError, match=r"is no address: give one such as http://127\.0\.0\.1:16686"):
         make(jaeger=jaeger)
+
+
+def test_rules_for_somebody_else_are_one_error():
+    with pytest.raises(ConfigurationError, match="for_='k8s' reads no rules: give 'prometheus' or 'kubernetes'"):
+        generate_alerts(for_="k8s")
 
 
 def test_the_path_of_the_rules_and_the_namespace_are_where_they_are_read():

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import multiprocessing
 import os
 import threading
@@ -16,7 +17,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, TraceIdRatioBased
 
 from otelflow import Flow, Objective, add_listener, flow, remove_listener, semconv, task
 from otelflow._core.flows import declared
-from otelflow._core.process import forks, losses
+from otelflow._core.process import forks, losses, tallies
 from otelflow._core.process import provider as core_spans
 from otelflow._core.runs import engine, observers
 from otelflow._core.runs.endings import Ending
@@ -1011,3 +1012,40 @@ def test_a_run_that_was_lost_with_its_process_is_an_error_of_its_flow_and_of_its
     assert (task.durations["error"].count, task.failures) == (1, {"process_lost": 1})
     assert task.durations["error"].exemplar.span_id == 8
     assert (aggregator.run_count, aggregator.version() != version) == (2, True)
+
+
+def test_who_hears_of_an_attribute_that_is_no_promise_may_count_meanwhile(counted):
+    stuck = []
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            counting = threading.Thread(target=counted.aggregator.snapshot, daemon=True)
+            counting.start()
+            counting.join(5)
+            stuck.append(counting.is_alive())
+
+    handler = Handler()
+    own = Flow(flow_name="with an attribute of its own").set_flow_target(lambda: 1)
+    own.objective = 3
+    losses.logger.addHandler(handler)
+    try:
+        own.execute()
+    finally:
+        losses.logger.removeHandler(handler)
+
+    assert stuck == [False]
+
+
+def test_no_id_in_the_name_of_a_limit_or_a_schedule_is_a_label(counted, caplog):
+    try:
+        for number in range(3):
+            tallies.limit_passed(f"tenant {number}0cb62a4e8f00b204", 0.5)
+            tallies.runs_missed(f"report of 2026-11-0{1 + number}", "overlap", 2)
+        snapshot = counted.aggregator.snapshot()
+    finally:
+        tallies._tallies.reset()
+
+    assert snapshot.limit_waits == {"tenant {id}": 3}
+    assert snapshot.limit_seconds == {"tenant {id}": 1.5}
+    assert snapshot.missed_runs == {("report of {id}", "overlap"): 6}
+    assert len(caplog.records) == 2

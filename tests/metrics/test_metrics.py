@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
 
 import pytest
 from opentelemetry.sdk.resources import Resource
@@ -141,6 +143,14 @@ def test_configure_names_the_variable_that_is_wrong():
 
     assert done.returncode == 1
     assert "OTELFLOW_METRICS=prometeus is no output for metrics" in done.stderr.splitlines()[-1]
+
+
+def test_they_can_be_mounted_by_who_has_imported_otelflow_alone():
+    program = "import otelflow; print(callable(otelflow.metrics.asgi_app()), callable(otelflow.testing.flow_trace))"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.stdout == "True True\n", done.stderr
 
 
 def test_a_program_that_wants_no_metrics_does_not_load_prometheus_client():

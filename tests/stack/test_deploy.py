@@ -1,6 +1,7 @@
 """The files of deploy/ are right by the programs that read them, and hold together."""
 
 import itertools
+import json
 import os
 import re
 from pathlib import Path
@@ -166,6 +167,30 @@ def test_every_alertmanager_configuration_is_valid(file, tools):
     done = tools.run(tools.program("amtool"), "check-config", file)
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_name_in_a_chat_is_a_text_and_calls_nobody(tools, tmp_path):
+    (tmp_path / "none.tmpl").write_text("")
+    annotations = {
+        "summary": "flow <!channel> & <lambda> failed",
+        "runbook": "https://wiki/?a=1&b=2",
+        "traces": "http://j",
+    }
+    alert = {"status": "firing", "labels": {"alertname": "FlowLastRunFailed"}, "annotations": annotations}
+    (tmp_path / "data.json").write_text(json.dumps({"status": "firing", "alerts": [alert]}))
+    (chat,) = read(DEPLOY / "alertmanager/slack.yml")["receivers"]
+
+    done = tools.run(
+        tools.program("amtool"),
+        *("template", "render", f"--template.glob={tmp_path}/*.tmpl", f"--template.data={tmp_path}/data.json"),
+        f"--template.text={chat['slack_configs'][0]['text']}",
+    )
+
+    assert done.stdout.splitlines()[:3] == [
+        "flow &lt;!channel> &amp; &lt;lambda> failed",
+        "https://wiki/?a=1&amp;b=2",
+        "<http://j|The traces in Jaeger>",
+    ]
 
 
 @pytest.mark.parametrize("file", sorted(DEPLOY.glob("alertmanager/*.yml")), ids=name)

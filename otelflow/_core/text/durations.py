@@ -17,7 +17,8 @@ def parse(text: str) -> float:
     text = text.strip().lower()
     if lazy_compile(rf"(?:{_PIECE}\s*)+", re.ASCII).fullmatch(text) is None:
         raise ValueError(f"{text!r:.60} is no length of time such as 90s, 15m, 1h30m or 7d")
-    return sum(float(number) * _UNITS[unit] for number, unit in lazy_compile(_PIECE, re.ASCII).findall(text))
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in lazy_compile(_PIECE, re.ASCII).findall(text))
+    return round(seconds, 9)  # 9 * 0.001 is a little more than 0.009
 
 
 def in_words(seconds: float) -> str:

@@ -69,7 +69,7 @@ def redact(text: str) -> str:
     if lazy_compile(secret_notations.LONG_WORD).search(text) is not None or "-----BEGIN " in text:
         for stem, rest in secret_patterns.TOKEN_SHAPES:
             if stem in text:
-                text = _shape(stem, rest).sub(REDACTED, text)
+                text = _shape(stem, rest).sub(_hide_token, text)
     if "://" in text and "@" in text:
         text = lazy_compile(secret_notations.ADDRESS).sub(_keep_beginning, text)
     lowered = text.lower()
@@ -129,6 +129,11 @@ def _keep_beginning(match: re.Match[str]) -> str:
     return match[0] if _is_ordinary(match[0][len(head) :].removeprefix("Bearer ")) else head + REDACTED
 
 
+def _hide_token(match: re.Match[str]) -> str:
+    """Hide what has the shape of a token, unless it is a name that begins as one: ``sk-learn-pipeline-evaluation``."""
+    return match[0] if lazy_compile(secret_notations.WORDED).fullmatch(match[0]) else REDACTED
+
+
 @functools.cache
 def _ending_in_secret(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern if "(?P<" in pattern else pattern + secret_notations.ENDING)
@@ -178,7 +183,7 @@ def _hide_in_places(text: str, lowered: str) -> str:
     for piece, place in secret_patterns.PLACES:
         if piece in lowered:
             text = _ending_in_secret(place).sub(_keep_head, text)
-    if " -" in text or " /" in text or ("/" in text and "@" in text):
+    if " -" in text or " /" in text or "'-" in text or '"-' in text or ("/" in text and "@" in text):
         text = lazy_compile(secret_patterns.COMMAND).sub(_hide_options, text)
     if "insert" in lowered and "values" in lowered:
         text = lazy_compile(secret_notations.INSERT).sub(_hide_inserted, text)
@@ -191,10 +196,10 @@ def _hide_named(text: str, lowered: str) -> str:
         text = _hide_after(secret_notations.NAME, text)
         text = _hide_after(secret_notations.OPTION, text) if "-" in text else text
         if "</" in text:
-            text = _hide_after(secret_notations.ENTRY, _hide_after(secret_notations.ELEMENT, text))
+            for element in (secret_notations.ELEMENT, secret_notations.ENTRY, secret_notations.PROPERTY):
+                text = _hide_after(element, text)
         if "val" in lowered or "input" in lowered:
-            text = _hide_after("(?ix)" + secret_notations.HOLDER, text)
-            text = _hide_before_names(text)
+            text = _hide_before_names(_hide_after("(?ix)" + secret_notations.HOLDER, text))
         text = _hide_after(secret_notations.REFUSED, text) if "input_value=" in text else text
     return _hide_after(secret_notations.SPOKEN, text)
 
@@ -209,10 +214,14 @@ def _shape(stem: str, rest: str) -> re.Pattern[str]:
 
 def _hide_after(pattern: str, text: str) -> str:
     """Hide each value after a secret's name; a value that is none may have names inside, so it is read on."""
-    pieces: list[str] = []
-    done = 0
+    pieces, done = list[str](), 0
+    ordinary: set[str] = set()  # names that have been looked at, whatever stands before them
     for name in lazy_compile(pattern).finditer(text):
-        words = _words_before(name, text) if name.start() >= done else ()
+        if name["name"] in ordinary or name.start() < done:
+            continue
+        words = _words_before(name, text)
+        if not words and name["name"].lower() not in secret_patterns.SECOND_WORDS:
+            ordinary.add(name["name"])
         value = _value_after(name, pattern, words, text) if words else None
         if value is None or not _is_named_secret(value[0], words, name, pattern):
             continue
@@ -233,17 +242,13 @@ def _within_quotes(value: re.Match[str]) -> tuple[int, int]:
 
 def _hide_before_names(text: str) -> str:
     """Hide each value that stands before a secret's name: ``{"value": "…", "name": "DB_PASSWORD"}``."""
-    pieces: list[str] = []
-    done = 0
+    pieces, done = list[str](), 0
+    if lazy_compile("(?ix)" + secret_notations.HOLDER).search(text) is None:
+        return text
+    names = lazy_compile("(?ix)" + secret_notations.BETWEEN + secret_notations.HOLDER)
     for held in lazy_compile(secret_notations.HELD, re.IGNORECASE).finditer(text):
         value = lazy_compile(secret_notations.VALUE).match(text, held.end()) if held.start() >= done else None
-        name = (
-            lazy_compile(secret_notations.BETWEEN + secret_notations.HOLDER, re.IGNORECASE | re.VERBOSE).match(
-                text, value.end()
-            )
-            if value is not None
-            else None
-        )
+        name = names.match(text, value.end()) if value is not None else None
         words = _secret_name(name["name"][-_NAME_LENGTH:]) if name is not None else ()
         if value is not None and words and _is_secret_value(value[0], words, is_spoken=False):
             start, end = _within_quotes(value)
@@ -256,13 +261,13 @@ def _words_before(match: re.Match[str], text: str) -> tuple[str, ...]:
     name = match["name"][-_NAME_LENGTH:]
     if name.lower() in secret_patterns.SECOND_WORDS:  # "API key: …"
         start = match.start("name")
-        name = text[max(0, start - 16) : start].rstrip().rpartition(" ")[2] + "_" + name
+        name = text[max(0, start - 16) : start].rpartition("\n")[2].rstrip().rpartition(" ")[2] + "_" + name
     return _secret_name(name)
 
 
 def _value_after(match: re.Match[str], pattern: str, words: tuple[str, ...], text: str) -> re.Match[str] | None:
     start = match.end()
-    if pattern in (secret_notations.ELEMENT, secret_notations.ENTRY):
+    if pattern in (secret_notations.ELEMENT, secret_notations.ENTRY, secret_notations.PROPERTY):
         return lazy_compile(secret_notations.TEXT_NODE).match(text, start)
     if pattern.endswith(secret_notations.HOLDER):
         held = lazy_compile(secret_notations.BETWEEN + secret_notations.HELD, re.IGNORECASE).match(text, start)
@@ -283,7 +288,10 @@ def _value_after(match: re.Match[str], pattern: str, words: tuple[str, ...], tex
     cookies = None
     if not secret_patterns.WHOLE_LINE_NAMES.isdisjoint(words):
         cookies = lazy_compile(secret_notations.COOKIES).match(text, start)
-    return cookies or lazy_compile(secret_notations.VALUE).match(text, start)
+    value = cookies or lazy_compile(secret_notations.VALUE).match(text, start)
+    if words[-1] == "authorization" and value is not None and value[0].isalpha() and not _is_ordinary(value[0]):
+        return lazy_compile(secret_notations.ANY_SCHEME).match(text, start) or value
+    return value
 
 
 @functools.lru_cache(maxsize=2048)
@@ -298,6 +306,8 @@ def _secret_name(name: str) -> tuple[str, ...]:
             return (*words, "password") if is_password else tuple(words)
         is_pair = pair in secret_patterns.TWO_WORD_NAMES
         if is_pair or (last.endswith(secret_patterns.NAME_TAILS) and last not in secret_patterns.ORDINARY_NAMES):
+            if pair == "secret id":  # of AppRole; where secrets are managed, it is the name of one
+                return (*words, "signature")
             return (*words, "code", "secret") if last == "code" else (*words, "secret")
         if not last.isdigit() and last not in secret_patterns.NAME_ENDINGS:
             return ()
@@ -337,6 +347,8 @@ def _is_named_secret(value: str, words: tuple[str, ...], match: re.Match[str], p
         return False  # the quote ends a text that asks for the secret: "Password: "
     if pattern.endswith(secret_notations.HOLDER) and value[0] in "{[":
         return False
+    if value.isalpha() and match["join"].endswith(('" : ', "' : ")):
+        return False  # volume "token" : configmap not found
     is_listed = pattern == secret_notations.NAME and "," in match["join"] and not match["name"].startswith("-")
     return _is_secret_value(value, words, is_spoken=is_listed)
 
@@ -357,7 +369,9 @@ def _is_ordinary(text: str) -> bool:
 
 
 def _is_secret_value(value: str, words: tuple[str, ...], *, is_spoken: bool) -> bool:
-    bare = value if value.isalnum() else lazy_compile(secret_notations.QUOTES).sub("", value.strip()).strip()
+    bare = value.strip()
+    if "'" in bare or '"' in bare:
+        bare = lazy_compile(secret_notations.QUOTES).sub("", bare).strip()
     scheme = (
         lazy_compile(secret_notations.SCHEME_WORD).match(bare) if words[-1] in secret_patterns.HEADER_NAMES else None
     )
@@ -383,4 +397,4 @@ def _is_random(text: str, words: tuple[str, ...]) -> bool:
     if words[-1] in secret_patterns.DIGITS_ONLY_NAMES or lazy_compile(secret_notations.DATE).match(text):
         return False
     digits = sum(map(str.isdigit, text))
-    return 0 < digits < len(text)
+    return 0 < digits < len(text) or (text.endswith("=") and len(text) >= 16 and not text.islower())

@@ -2,12 +2,15 @@
 
 from typing import Final
 
-LONG_WORD: Final = r"(?:\A|[\s\"'=:/,(])[^\s\"'=,()]{16}"
+LONG_WORD: Final = r"(?:\A|[\s\"'=:/,()])[^\s\"'=,()]{16}"
 ADDRESS: Final = r"""(?x) (?P<head> :// [^\s:/@"'<>]{0,200} :) (?!\d{1,5}[/?\#])
              [^\s"'<>@]{1,500}+ (?:@[^\s"'<>@/]{0,100}+(?=@))*+ (?=@)
            | (?P<start> ://) [A-Za-z0-9_\-]{20,200} (?=@)"""
+# After "basic", what words and small numbers make is a name: "basic test_login passed", "bearer expires_in=3600".
 SCHEME: Final = (
-    r"(?i)(?P<head>\b(?:bearer|basic)[ ]+)(?=[^\s\"']{0,200}(?:[0-9=_]|\.[A-Za-z]))[A-Za-z0-9+/_\-.=~]{12,}"
+    r"(?i)(?P<head>\b(?:bearer|basic)[ ]+)"
+    r"(?!(?-i:[A-Za-z][a-z]{0,17}|\d{1,4})(?:[_.=](?-i:[A-Za-z][a-z]{0,17}|\d{1,4}))+(?![\w+/\-=~]))"
+    r"(?=[^\s\"']{0,200}(?:[0-9=_]|\.[A-Za-z]))[A-Za-z0-9+/_\-.=~]{12,}"
     r"|(?P<start>(?<!\S)(?:-u|--user)[ =]+(?!\d+:\d+(?!\S))[^\s:\"']{1,100}:(?!//))[^\s\"']{1,200}"
 )
 
@@ -36,7 +39,8 @@ SPOKEN: Final = r"""(?ix)
                 | recovery|verification|security|activation|unlock|backup|otp
                 | login|reset|confirmation|one[ _\-]time ) [ _\-]? (?:key|code) )
     (?P<join> (?:[ ](?:for|of|on|in|at|from|between|to|used[ ]by)(?:[ ][\w.\-/@']{1,40}+){1,6}?)?
-              (?: [ ](?:is|was|are|to|will[ ]be|has[ ]been|became|ist|lautet|est)
+              (?: [ ](?:is|was|are|to|will[ ]be|has[ ]been|became|ist|lautet|est
+                       | (?:set|changed|reset|updated|rotated)(?=[ ]to))
                   (?:[ ](?:now|currently|still|set|changed|reset|updated|rotated|simply|just))?(?:[ ](?:to|as))?
                   [ ]{0,2}[:=]?[ ]{1,3}
                 | :\s{1,4} )
@@ -47,6 +51,7 @@ OPTION: Final = (
 )
 ELEMENT: Final = r"<(?:\w{1,20}:)?(?P<name>[\w.\-]{1,60})(?:[ ][^<>]{0,200})?+(?P<join>>)(?=[^<>\s])"
 ENTRY: Final = r"<\w{1,20}[ ](?:key|name)=[\"'](?P<name>[\w.\-]{1,60})[\"'](?P<join>>)(?=[^<>\s])"
+PROPERTY: Final = r"<key>(?P<name>[\w.\-]{1,60})</key>\s{0,80}<(?:string|data)(?P<join>>)(?=[^<>\s])"
 BLOCK: Final = r"(?P<indent>[ \t]+)\S[^\n]*+(?:\n(?P=indent)[^\n]*+)*+"
 LINE: Final = r"[^\s\"'][^\r\n]*+"
 VALUE: Final = r"""(?ix)
@@ -65,7 +70,7 @@ TEXT_NODE: Final = r"[^<>]++"
 
 # What is hidden after a head that ends here; the last group is the secret.
 ENDING: Final = r"""(?:"(?P<double>[^"\n]{2,})|'(?P<single>[^'\n]{2,})|(?P<bare>[^\s"'|;&<>`\\]{3,}))"""
-PORTS: Final = r"\d{1,5}(?::\d{1,5})?(?:/\w+)?"
+PORTS: Final = r"\d{1,5}(?::\d{1,5})?(?:/(?:tcp|udp|sctp))?"
 
 # {"name": "DB_PASSWORD", "value": "…"}, the other way round, as YAML, as XML, in a list of pydantic's errors.
 HOLDER: Final = r"""
@@ -76,12 +81,12 @@ HELD: Final = r"(?:value|input)\\{0,2}[\"']?[ ]{0,3}[=:][ ]{0,3}"
 # What stands between the two: never the beginning of another object.
 BETWEEN: Final = r"[^{}<>\n]{0,60}?(?:\n(?!\s{0,40}-[ ])[^{}<>\n]{0,60}?){0,2}?"
 # The field, and on the next line the value that it refused.
-REFUSED: Final = r"(?m)^(?P<name>[\w.\-\[\]]{1,200}+)\n[ \t]+[^\n]*?\binput_value=(?=[^{\[(])"
+REFUSED: Final = r"(?m)^(?P<name>[\w.\-\[\]]{1,200}+)\n[ \t]+[^\n]*?\binput_value=(?P<join>)(?=[^{\[(])"
 
 INSERT: Final = (
     r"(?i)\binsert\s+into\s+[^\s(]{1,100}\s*\((?P<columns>[^()]{1,2000})\)\s*values\s*(?P<values>\([^\n;]*+)"
 )
-INSERTED: Final = r"[NEBX]?'(?:[^']|'')*+'|[^\s,()'][^,()']*+(?:\([^()]*+\))?"
+INSERTED: Final = r"[NEBX]?'(?:[^']|'')*+'|[^\s,()'][^,()']*+(?:\([^()]*+\)[^,()']*+)?"
 
 # Fourteen to sixteen digits in the groups of a card, whose last digit fits (Luhn); not in an IBAN, a number or a path.
 CARD: Final = r"""(?x)
@@ -93,11 +98,16 @@ CARD: Final = r"""(?x)
       | (?<=3)[068]\d\d (?P<club>[ \-]?) \d{6} (?P=club) \d{4} )
     (?![\w\-+]|[.,]\d|[ ]\d{4}(?!\d))"""
 
+# What is a name and no token, though it begins as one: words and small numbers.
+WORDED: Final = r"(?:[A-Za-z][a-z]{0,17}|\d{1,4})(?:[\-_.](?:[A-Za-z][a-z]{0,17}|\d{1,4}))+"
+
+# After "Authorization: ": any scheme, and what looks like its token.
+ANY_SCHEME: Final = r"[A-Za-z][\w\-]{1,30}[ ]+(?=[^\s\"',;]*\d)[^\s\"',;&<>)\]}\\]{12,}"
 SCHEME_WORD: Final = r"(?i)(?:bearer|basic|token|negotiate|apikey|api-key|splunk|sso-key|oauth|ntlm|dpop)[ ]+"
 # Algorithms, paths and addresses: what is said about a secret in prose, with digits in it.
 TECHNICAL: Final = (
     r"(?i)(?:sha|md|utf|argon|bcrypt|pbkdf|oauth|base|http|x|pkcs|[rhep]s|ed|aes|rsa|v|python|py|ipv)-?\d{1,4}"
-    r"(?:\Z|[\-_./]|[a-z]{1,3}\d?\Z)|[./~]|\w+://|[\w\-/.]+\.(?:py|js|ts|go|rs|md|txt|json|ya?ml|html?|log)\Z"
+    r"(?:\Z|[\-_./]|[a-z]{1,3}\d?\Z)|[./~]|\w+://|[a-z][a-z.\-/]*:v?\d{1,5}(?:\.\d{1,5})*\Z|[\w\-/.]+\.(?:py|js|ts|go|rs|md|txt|json|ya?ml|html?|log)\Z"
 )
 
 # What is said of a secret after its name and a colon: "password: too short", "token: signature mismatch"
@@ -109,8 +119,9 @@ DATE: Final = r"\d{4}-\d\d|\d\d?:\d\d"
 VARIABLE: Final = r"[$:@][A-Za-z_]\w*|(?:[A-Za-z]\w*\.)*[a-z]+(?:_[a-z]+)+|(?:[A-Za-z]\w*\.)+_?[A-Za-z_]+"
 PLACEHOLDER: Final = r"""(?x)
     \W* | \w{0,4}\*{3,}\w{0,4} | [xX]+ | \[[A-Z]+\] | %\w+% | \$\d+ | &\w+ | [A-Z][A-Za-z]*:[a-z]+
+    | (?:required|nullable|optional|sometimes)\|.*                                               # what a form asks for
     | !(?:Ref|Sub|GetAtt|ImportValue|Select|Join|If|FindInMap|vault|env|reference)\b.*
-    | \{\s*"?type"?\s*:.* | \(sensitive.* | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]*(?:\[.*)?
+    | \{\s*"?type"?\s*:.* | \((?:sensitive|known).* | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]*(?:\[.*)?
     | \{\{.* | \{[\w.!:\[\]]*\}? | \[["'][A-Za-z]+(?:[ ](?:[A-Za-z,.']+|\d{1,4}))+["']\]?
     | %[sdr(].*
     | \[?(?:redacted|masked|filtered|hidden|REDACTED|MASKED|FILTERED|HIDDEN).*

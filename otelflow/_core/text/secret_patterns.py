@@ -76,7 +76,10 @@ HARMLESS_VALUES: Final = _words(
     "include omit same-origin malformed corrupt corrupted truncated stale blocked unsupported unverified untrusted "
     "unauthorized forbidden insufficient absent present available unavailable unchanged verified issued refused "
     "skipped ignored allowed mandatory rbac ldap oauth saml oidc kerberos flags parameters fields cookie accept "
-    "host origin email username user name lambda await new return function see"
+    "host origin email username user name lambda await new return function see "
+    "configured decoded decrypted encoded loaded parsed sent received generated regenerated validated stored saved "
+    "copied retrieved fetched registered requested returned consumed cached cleared dropped exchanged exported "
+    "imported obtained signed used unused authenticated unauthenticated authorized pending exhausted"
 )
 
 #: Secrets whatever stands before them: the text they begin with, and a pattern for the rest. A pattern that begins
@@ -184,6 +187,7 @@ TOKEN_SHAPES: Final = (
     # The token is a part of the address.
     ("hooks.slack.com/", r"[a-z]+/[\w/]{16,}"),
     ("/webhooks/", r"\d+/[\w\-]{16,}"),
+    ("/services/T", r"[A-Z0-9]{8,12}/B[A-Z0-9]{8,12}/[A-Za-z0-9]{16,}"),
     ("webhook.office.com/", r"[\w/@\-]{16,}"),
     ("outlook.office.com/webhook/", r"[\w/@\-]{16,}"),
     ("hooks.zapier.com/hooks/", r"[\w/\-]{8,}"),
@@ -237,14 +241,17 @@ TOKEN_SHAPES: Final = (
     ("CFPAT-", r"[\w\-]{20,}"),
     ("EAACEdEose0cBA", r"\w+"),
     ("ops_eyJ", r"[\w\-]{20,}"),
+    ("GR1348941", r"[\w\-]{20,}"),
+    ("A3-", r"[A-Z0-9]{6}-(?:[A-Z0-9]{11}|[A-Z0-9]{6}-[A-Z0-9]{5})(?:-[A-Z0-9]{5}){3}\b"),
+    ("eyJrIjoi", r"[\w+/=]{60,}"),
+    ("_mmk", r"^\b[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk\b"),
     ("-us", r"^\b[0-9a-f]{32}-us\d{1,2}\b"),
     (".atlasv1.", r"^\b[A-Za-z0-9]{14}\.atlasv1\.[\w\-]{40,}"),
     ("8Q~", r"^(?<![\w~.\-])[\w~.\-]{3}8Q~[\w~.\-]{31,34}"),
     (".G", r"^\b[MNO][\w\-]{23,25}\.G[\w\-]{5}\.[\w\-]{27,40}"),
 )
 
-#: Commands, and their options whose value is a password.
-COMMANDS: Final = (
+_COMMANDS: Final = (
     (r"(?:twine)", r"\s-p[ =]?"),
     (r"(?:ssh-keygen)", r"\s-[NP][ ]?"),
     (r"(?:mysql\w*|mariadb[\w\-]*|7z[ar]?|rar|unrar)", r"\s-p"),
@@ -260,6 +267,7 @@ COMMANDS: Final = (
     ),
     (r"(?:smbclient|winexe|rpcclient|smbmap|crackmapexec)", r"\s-U[ ]?[\"']?[^\s%\"']{1,100}%"),
     (r"(?:openssl)", r"\s-?pass(?:in|out)?[ ][\"']?pass:"),
+    (r"(?:openssl)", r"\s-k[ ]"),
     (r"(?:sqlplus|expdp|impdp|sqlldr|rman|exp|imp)", r"[ =][\"']?\w{1,60}/(?=[^\s/@]+@)"),
     (
         r"(?:curl|http|https|wget|xh|hurl)",
@@ -273,10 +281,21 @@ COMMANDS: Final = (
     (r"(?:net)", r"\s/user:\S+[ ]"),
 )
 
+
+def _in_lists_too(option: str) -> str:
+    """Return the pattern *option* so that it fits the items of a list: ``['mysql', '-pabc']``."""
+    if r"\S" in option or not option.startswith(r"\s"):
+        return option
+    blank = r"(?:[ =]|[\"'],[ ][\"'])"
+    return option.replace(r"\s", r"[\s\"']", 1).replace("[ =]", "[ ]").replace("[ ]", blank)
+
+
+#: Commands, and their options whose value is a password.
+COMMANDS: Final = tuple((command, _in_lists_too(option)) for command, option in _COMMANDS)
 COMMAND: Final = (
     r"\b(?P<command>"
     + "|".join(dict.fromkeys(command for command, _ in COMMANDS))
-    + r""")(?P<arguments>[ ](?:'[^'\n]*+'|"[^"\n]*+"|\\\r?\n|[^\n|;&])*+)"""
+    + r""")(?P<arguments>(?:[ ]|["'],[ ])(?:'[^'\n]*+'|"[^"\n]*+"|\\\r?\n|[^\n|;&])*+)"""
 )
 
 _NAMED: Final = "(?:password|passwd|secret|token|api_?key)"
@@ -296,6 +315,13 @@ PLACES: Final = (
         ),
     ),
     ("password", r"\bPASSWORD\s*+\(?\s*+N?(?=')"),
+    ("set password", r"(?i)\bset[ ]password[ ]for[ ]\S{1,100}[ ]?=[ ]?(?:password\s*+\(\s*+)?(?=')"),
+    ("gen_salt", r"\bcrypt\([ ]?(?=')"),
+    ("crypt(", r"(?i)\b(?:pgp_sym_\w{1,30}|aes_(?:en|de)crypt)\((?:[^()'\n]{1,100}|'[^'\n]{0,200}'),\s{0,9}(?=')"),
+    (
+        "variable ",
+        rf'(?i)\bvariable[ ]"\w{{0,40}}{_NAMED}\w{{0,20}}"\s{{0,9}}\{{[^{{}}]{{0,200}}?\bdefault[ ]{{0,9}}=[ ]?(?=")',
+    ),
     # The new value of a change, as a plan of Terraform shows it
     (
         "->",
@@ -316,7 +342,7 @@ PLACES: Final = (
     ("define ", r"(?im)^[ \t]*#[ \t]*define[ \t]+\w{0,60}(?:pass|passwd|password|secret|token|api_?key)[ \t]+(?=\")"),
     ("rabbitmqctl", r"\brabbitmqctl\s+(?:add_user|change_password)\s+\S+\s+"),
     # docker login -p, and whatever else logs in
-    ("login", r"\blogin\b[^\n|;&]{0,200}?\s-p[ =]?(?!\d)"),
+    ("login", r"\blogin\b[^\n|;&]{0,200}?[\s\"']-p(?:[ =]|[\"'],[ ][\"'])?(?!\d)"),
     # SMTP, IMAP, FTP and Redis, as they are spoken
     ("auth login", r"AUTH LOGIN [\w+/=]+[ ](?=[\w+/=]{4})"),
     ("pass ", r"(?m)^PASS[ ](?=[^\s/.]*\d[^\s/.]*$)"),
@@ -334,7 +360,10 @@ PLACES: Final = (
     ),
     ("key ", r"(?m)^[ ]*key[ ]\d[ ](?=[0-9A-F]{8})"),
     # ~/.pgpass: host, port, database, user, password
-    (":", r"(?m)^(?=\*|[^\s:]*[A-Za-z])[\w.*\-]{1,100}:(?:\d{4,5}|\*):[\w.*\-]{1,60}:[\w.*\-]{1,60}:(?=\S{6})"),
+    (
+        ":",
+        r"(?m)^(?=\*|[^\s:]*[A-Za-z])[\w.*\-]{1,100}:(?:\d{4,5}|\*):[\w.*\-]{1,60}:[\w.*\-]{1,60}:(?=\S{6})(?=\S*[A-Za-z])",
+    ),
     # Oracle: user/password@host:port/service
     ("jdbc:oracle:", r"jdbc:oracle:\w+:\w{1,60}/"),
     (
@@ -343,13 +372,17 @@ PLACES: Final = (
     ),
     (
         "auth",
-        r"(?i)\bauth\s*=\s*\w{0,30}\(\s*(?:username\s*=\s*)?[\"'][^\"'\n]{0,100}[\"']\s*,\s*(?:password\s*=\s*)?(?=[\"'])",
+        r"(?i)auth\s*=\s*\w{0,30}\(\s*(?:username\s*=\s*)?[\"'][^\"'\n]{0,100}[\"']\s*,\s*(?:password\s*=\s*)?(?=[\"'])",
     ),
     ("auth ", r"(?i)\bauth[ ](?:plain|login|cram-md5|xoauth2)[ ](?=[\w+/=]{8,})"),
     ("code=", r"(?i)[?&]code=(?=[\w/\-.%~]{16})(?=[\w/\-.%~]*\d)"),
     ("user-pass", r"(?i)\buser-pass\s*[:=]\s*[\w.@\-]{1,60}[ ]?[/:][ ]?(?=\S*\d)"),
-    ("credential", r"(?i)\bcredentials?\s*(?::|are|is|=)\s*[\w.@\-]{1,60}[ ]?[/:][ ]?(?=\S*\d)"),
-    (" using ", r"(?i)\buser\s+\S{1,60}\s+using\s+(?=\S*\d)"),
+    ("cred", r"(?i)\bcred(?:ential)?s?\s*(?::|are|is|=)\s*[\w.@\-]{1,60}[ ]?[/:][ ]?(?=\S*\d)"),
+    ("credential", r"(?i)\b(?:network|usernamepassword)credentials?\(\s*[\"'][^\"'\n]{0,100}[\"']\s*,\s*(?=[\"'])"),
+    (" using ", r"(?i)\buser\s+\S{1,60}\s+using\s+(?!(?-i:[a-z]+)[/\-]?[\d.]+(?!\S))(?=\S*\d)"),
+    ("wandb ", r"\bwandb[ ]login[ ](?:--\S{1,60}[ ]){0,3}(?=[0-9a-f]{40})"),
+    ("privilege ", r"(?i)\busername[ ]\S{1,60}[ ]privilege[ ]\d{1,2}[ ](?:secret|password)[ ](?:\d[ ])?(?=\S*\d)"),
+    (" /d ", r"(?i)\s/v\s+\w{0,30}passw\w{0,20}\s+(?:/t\s+\w{1,20}\s+)?/d\s+"),
     ("user-secrets", r"(?i)\buser-secrets\s+set\s+[\"'][^\"'\n]{1,200}[\"']\s+(?=[\"'])"),
     ("net use", r"(?i)\bnet\s+use\s+(?:\S:\s+)?\\\\\S{1,200}\s+(?=[^\s/*]\S*\s+/user:)"),
     *(

@@ -1,5 +1,6 @@
 """The dashboard of the fleet: every flow of every service."""
 
+import re
 from typing import Any, Final
 
 from otelflow import semconv
@@ -87,7 +88,8 @@ def _table(board: Dashboard) -> dict[str, Any]:
         "Open": (f"sum by (job, flow) ({semconv.FLOW_RUNS_IN_PROGRESS}{{{_JOBS}}})", "short"),
         "Budget left (30d)": (budget_left(_JOBS), "percentunit"),
     }
-    link = f"/d/{FLOW}?var-job=${{__data.fields.job}}&var-flow=${{__data.fields.flow}}&${{__url_time_range}}"
+    job, flow = "${__data.fields.job:percentencode}", "${__data.fields.flow:percentencode}"
+    link = f"/d/{FLOW}?var-job={job}&var-flow={flow}&${{__url_time_range}}"
     return board.table(
         "Flows", "How long ago each flow succeeded and failed, and what it may still fail.", columns, link
     )
@@ -102,5 +104,10 @@ def _objectives(flows: tuple[Declared, ...]) -> str:
             success = percent(objective.success) if objective.success is not None else "-"
             duration = in_units(objective.duration) if objective.duration is not None else "-"
             every = in_units(objective.every) if objective.every is not None else "-"
-            rows.append(f"| {flow.name.replace('|', '&#124;')} | {success} | {duration} | {every} |")
+            rows.append(f"| {_as_it_is(flow.name)} | {success} | {duration} | {every} |")
     return "\n".join(rows)
+
+
+def _as_it_is(name: str) -> str:
+    """Return *name* so that neither Markdown nor HTML nor Grafana, which knows ``$job`` and ``[[job]]``, reads it."""
+    return re.sub(r"[^\w \-.:/]|_(?=_)|(?<=_)_|^_|_$", lambda sign: f"&#{ord(sign[0])};", name)

@@ -25,7 +25,7 @@ def one_task(prometheus: str, jaeger: str) -> Dashboard:
     board.variable("flow", f'label_values({semconv.TASK_RUNS}{{job="$job"}}, flow)', many=False)
     board.variable("task", f'label_values({semconv.TASK_RUNS}{{job="$job",flow="$flow"}}, task)', many=False)
     board.link("All flows", f"/d/{FLEET}")
-    board.link("Its flow", f"/d/{FLOW}?var-job=$job&var-flow=$flow")
+    board.link("Its flow", f"/d/{FLOW}?var-job=${{job:percentencode}}&var-flow=${{flow:percentencode}}")
     add_traces_link(board, jaeger, semconv.TASK_RUNS, "task%20${task:percentencode}")
     board.row("Runs")
     add_runs_by_result(board, semconv.TASK_RUNS, _TASK)

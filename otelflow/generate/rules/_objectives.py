@@ -54,7 +54,7 @@ def slow_ratios(program: Program, window: str) -> Iterator[dict[str, Any]]:
             continue
         counted = f"flow={quote(flow.name)},{COUNTED}"
         # Clients write the bound of a bucket as 90 or as 90.0.
-        le = number(objective.duration).replace(".", "\\\\.")
+        le = repr(float(objective.duration)).removesuffix(".0").replace(".", "\\\\.")
         le += "(\\\\.0)?" if float(objective.duration).is_integer() else ""
         yield {
             "record": SLOW_RATIO + window,

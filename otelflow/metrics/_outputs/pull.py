@@ -18,7 +18,7 @@ from otelflow._core.text.redaction import redact_address
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator
 from otelflow.metrics._outputs.output import Output
-from otelflow.metrics._outputs.server import Connections, bound, refuse_strange_hosts
+from otelflow.metrics._outputs.server import Connections, bound, refuse_strange_hosts, reported
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
@@ -153,7 +153,7 @@ class PullOutput(Output):
         self._connections = bound(self._server)
         application: Any = self._server.get_app()
         address = str(self._server.server_address[0])
-        self._server.set_app(refuse_strange_hosts(application, address, self.host))
+        self._server.set_app(refuse_strange_hosts(reported(application), address, self.host))
         scheme = "https" if certificate.file else "http"
         host = f"[{self.host}]" if ":" in self.host else self.host
         self.port = self._server.server_port

@@ -3,6 +3,7 @@
 prometheus-client opens the server, with TLS or without; it is bounded here, before its loop looks at a connection.
 """
 
+import io
 import ipaddress
 import socket
 import ssl
@@ -11,7 +12,8 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from otelflow._core.process import clock, forks
+from otelflow._core.process import clock, forks, losses
+from otelflow._core.text.hints import error_text
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
@@ -90,12 +92,29 @@ def bound(server: "WSGIServer") -> Connections:
         if not isinstance(sys.exception(), OSError):
             print_error(request, client_address)
 
-    changed.RequestHandlerClass = type("Handler", (handler,), {"timeout": _READ_SECONDS})
+    # Its stderr would be that of the program, with a traceback for each reader that is too slow.
+    methods = {"timeout": _READ_SECONDS, "get_stderr": lambda _: io.StringIO()}
+    changed.RequestHandlerClass = type("Handler", (handler,), methods)
     changed.process_request = process_request
     changed.shutdown_request = shutdown_request
     changed.service_actions = connections.end_overdue  # the loop calls it every half a second
     changed.handle_error = handle_error
     return connections
+
+
+def reported(application: Callable[..., Any]) -> Callable[..., Any]:
+    """Return *application*; what it raises is one warning, and 500 for who asks."""
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        try:
+            result: Iterable[bytes] = application(environ, start_response)
+        except Exception as error:  # foreign code reads headers here, which anybody may send
+            text = error_text(type(error).__name__, str(error))
+            losses.warn_once("metrics request", "A request for /metrics could not be answered (%s)", text)
+            raise
+        return result
+
+    return answer
 
 
 def refuse_strange_hosts(application: Callable[..., Any], address: str, host: str) -> Callable[..., Any]:

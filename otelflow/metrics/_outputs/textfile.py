@@ -82,7 +82,7 @@ class TextfileOutput(WorkerOutput):
 
     def __init__(self, aggregator: Aggregator, path: Path, service: str) -> None:
         super().__init__(aggregator, f"for {path}")
-        self._path = path
+        self._path = path.absolute()  # a daemon goes to another folder
         self._service = service
         warn_of_unnamed(service)
 
@@ -96,7 +96,7 @@ class TextfileOutput(WorkerOutput):
         ]
         # The folder may be reached by a link of its administrator; nothing that others have put there is followed.
         with (
-            Folder.reached(self._path.parent.absolute(), may_be_link=True) as folder,
+            Folder.reached(self._path.parent, may_be_link=True) as folder,
             _locked(folder, self._path.name + ".lock", deadline),
         ):
             foreign, earlier = self._content_before(folder)

@@ -8,6 +8,8 @@ import string
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from opentelemetry._logs import _internal as otel_logs
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
@@ -321,7 +323,7 @@ READABLE = [
 ]
 
 
-CORPORA = "abcdef"
+CORPORA = "abcdefh"
 #: Samples that no rule finds: docs/redaction.md says what cannot be promised.
 MISSED = {
     "pap secrets",
@@ -340,6 +342,17 @@ MISSED = {
     "connect hr pdb",
     "otp code is",
     "invalid token",
+    "prose passphrase",
+    "spanish",
+    "cohere",
+    "pagerduty",
+    "pexpect",
+    "minio",
+    "influx write",
+    "md table",
+    "csv",
+    "lua",
+    "redis failed",
 }
 
 
@@ -400,6 +413,35 @@ def test_all_secrets_of_a_page_are_found_when_they_stand_together():
     found = redact(page)
 
     assert [secret for text, secret in SECRETS if "PRIVATE KEY" not in text and secret in found] == []
+
+
+@pytest.mark.parametrize("value", ["12345678", "-1.5", "b'hunter2'", "'hunter2'"])
+def test_what_pydantic_says_of_a_secret_of_another_type_is_hidden(value):
+    found = redact(
+        f"1 validation error\npassword\n  a valid string [type=string_type, input_value={value}, input_type=x]"
+    )
+
+    assert value.strip("b'") not in found
+    assert f"{REDACTED}" in found
+
+
+#: What rules look for, and what may stand between
+PIECES = [
+    *("password", "token ", "api key", "secret", "user a ", "login ", "name", "value", "input_value=", "auth", "code"),
+    *("Authorization: ", "Bearer ", "Basic ", "SSWS ", "insert into t (password) values (", "%(a)s", "IDENTIFIED BY "),
+    *("<key>", "</key>", "<string>", "<password>", "</", "curl -u a:", "mysql -p", "--password ", "://a:", "@h/"),
+    *("sk-", "ghp_", "eyJ", "-----BEGIN PRIVATE KEY-----", "$2b$10$", "4111 1111 1111 1111", "a/b1@c:1521", "=> "),
+    *"=:,;.|'\"\\/-_()[]{}<> \n\t0aA9",
+    *("\r\n", "abc1", "12345678", "is ", "changed to ", "\ud800", "\U0001f511", "İ", "\u017f", "\0"),
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=16).map("".join))
+@settings(max_examples=500, deadline=None)
+def test_no_text_makes_redaction_raise(text):
+    redact(text)
+    recorded(text, 20)
+    redact_value({text: text, "key": [text, text], "value": text})
 
 
 def test_redacting_twice_changes_nothing_more():

@@ -52,6 +52,14 @@ def test_the_traces_of_a_dashboard_are_searched_in_jaeger_by_service_and_operati
     assert [pattern.match(job)[1] for job in ("billing", "shop/billing")] == ["billing", "billing"]
 
 
+def test_whatever_a_flow_is_called_a_link_leads_to_it():
+    text = json.dumps(generate_dashboards())
+
+    variables = re.findall(r"[?&]var-\w+=([^&\"]*)", text)
+    assert len(variables) == 4
+    assert all(re.fullmatch(r"\$\{[\w.]+:percentencode\}", variable) for variable in variables)
+
+
 @pytest.mark.parametrize("name", ["otelflow-fleet.json", "otelflow-flow.json", "otelflow-task.json"])
 def test_every_panel_stands_in_a_group_with_a_name(name):
     panels = generate_dashboards()[name]["panels"]

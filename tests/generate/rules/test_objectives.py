@@ -1,9 +1,15 @@
 """What a promise makes of the rules."""
 
+import re
+from datetime import timedelta
+
+import pytest
+
 from otelflow import Objective
 from otelflow._core.flows.declared import Declared
 from otelflow.generate import generate_alerts
 from otelflow.generate.rules import Program, _objectives
+from otelflow.metrics._families import bucket_labels
 
 
 def rules(text):
@@ -47,3 +53,16 @@ def test_what_one_flow_says_stands_in_its_own_alerts_only():
     assert [alert.flow for alert in alerts if "restart orders" in alert.runbook and alert.flow] == ["orders"]
     assert [alert.flow for alert in alerts if "restart stock" in alert.runbook and alert.flow] == ["stock"]
     assert ["ask the accountants" in alert.runbook for alert in alerts if not alert.flow] == [True]
+
+
+@pytest.mark.parametrize(
+    "duration", ["9ms", "0.01ms", "1s 333ms", "90s", "4.1m", "1.1h", "7d", timedelta(microseconds=604_799_123_456)]
+)
+def test_runs_that_are_too_slow_are_counted_by_the_bucket_that_ends_where_they_may(duration):
+    flow = Declared("orders", "shop", objective=Objective(duration=duration))
+    (bound,) = bucket_labels((flow.objective.duration,))[:1]
+
+    (rule,) = _objectives.slow_ratios(Program((flow,), "http://jaeger"), "1h")
+
+    pattern = re.search(r'le=~"([^"]*)"', rule["expr"])[1].replace("\\\\", "\\")
+    assert re.fullmatch(pattern, bound)

@@ -243,6 +243,43 @@ def test_each_connection_has_five_seconds_for_its_request_and_many_may_wait(monk
     assert (timeout, backlogs[-1]) == (5.0, 1_024)
 
 
+def test_a_reader_who_takes_nothing_is_no_word_on_stderr(serve, monkeypatch, capfd):
+    monkeypatch.setattr(server, "_READ_SECONDS", 0.2)
+    output = serve()
+    page = b"x" * 50_000_000  # more than what the system keeps for a connection
+    answered = threading.Event()
+
+    def application(environ, start_response):
+        start_response("200 OK", [])
+        return [page]
+
+    handler = output._server.RequestHandlerClass
+    monkeypatch.setattr(handler, "finish", lambda self: (super(handler, self).finish(), answered.set()), raising=False)
+    output._server.set_app(application)
+    with socket.create_connection(("127.0.0.1", output.port)) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        assert answered.wait(30)
+
+    assert capfd.readouterr().err == ""
+
+
+def test_a_request_that_cannot_be_read_is_one_warning_and_500(serve, caplog, capfd):
+    output = serve()
+    answers = []
+
+    for _ in range(2):
+        connection = http.client.HTTPConnection("127.0.0.1", output.port, timeout=10)
+        connection.request("GET", "/metrics", headers={"Accept": "application/openmetrics-text; version=new"})
+        answers.append(connection.getresponse().status)
+        connection.close()
+
+    assert set(answers) <= {200, 500}
+    assert [record.getMessage().partition(" (")[0] for record in caplog.records] == (
+        ["A request for /metrics could not be answered"] if answers == [500, 500] else []
+    )
+    assert capfd.readouterr().err == ""
+
+
 def test_an_error_of_a_client_is_no_word_and_any_other_is(serve, capsys):
     output = serve()
 

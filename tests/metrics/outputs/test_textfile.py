@@ -39,6 +39,23 @@ def test_a_textfile_is_replaced_whole_and_keeps_when_other_processes_succeeded(t
     assert file.stat().st_mode & 0o777 == 0o644
 
 
+def test_a_program_that_goes_to_another_folder_writes_where_it_was_told_to(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+
+    python(
+        f"""
+        os.chdir({str(tmp_path)!r})
+        metrics.use("textfile:jobs.prom")
+        os.chdir("elsewhere")
+        order().execute()
+        """
+    )
+
+    text = (tmp_path / "jobs.prom").read_text()
+    assert value(text, semconv.FLOW_RUNS, flow="order", result="success", service="test") == 1
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_processes_that_write_one_textfile_at_once_lose_no_timestamp(tmp_path):
     file = tmp_path / "jobs.prom"
 
