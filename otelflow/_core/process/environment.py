@@ -10,7 +10,7 @@ PREFIX: Final = "OTELFLOW_"
 #: The words for yes and no
 SWITCH: Final = {
     **dict.fromkeys(("true", "1", "on", "yes"), True),
-    **dict.fromkeys(("false", "0", "off", "no"), False),
+    **dict.fromkeys(("false", "0", "off", "no", "none"), False),
 }
 #: Variables that are no settings: those of the local store's exporter, of otelflow's own tests, and what one process
 #: tells another
