@@ -48,7 +48,8 @@ def load(
     storage = default_storage() if choice is None else choice
     content = storage.read(key) if len(key) == 64 and key.isalnum() else None
     if content is None:
-        raise ResultUnreadable(f"Nothing is kept in {storage!r} as {key!r:.80}: it was forgotten, or is somewhere else")
+        reason = "it could not be kept, was forgotten, or is somewhere else"
+        raise ResultUnreadable(f"Nothing is kept in {storage!r} as {key!r:.80}: {reason}")
     try:
         return unpacked(content, key, serializer_of("load()", result_serializer)).value
     except ResultUnreadable as error:
