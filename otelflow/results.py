@@ -49,7 +49,8 @@ def load(
     name: object = key
     content = storage.read(key) if isinstance(name, str) and len(name) == 64 and name.isalnum() else None
     if content is None:
-        raise ResultUnreadable(f"Nothing is kept in {storage!r} as {key!r:.80}: it was forgotten, or is somewhere else")
+        reason = "it could not be kept, was forgotten, or is somewhere else"
+        raise ResultUnreadable(f"Nothing is kept in {storage!r} as {key!r:.80}: {reason}")
     try:
         return unpacked(content, key, serializer_of("load()", result_serializer)).value
     except ResultUnreadable as error:

@@ -110,6 +110,7 @@ class Trace(SpanProcessor):
 
     def one(self, name: str) -> ReadableSpan:
         """Return the span called *name*. Raises AssertionError that shows the tree, when there is not exactly one."""
+        __tracebackhide__ = True
         spans = self.named(name)
         if len(spans) != 1:
             raise AssertionError(f"{len(spans)} spans are called {name!r} in\n{self!r}")
@@ -117,10 +118,12 @@ class Trace(SpanProcessor):
 
     def events(self, name: str) -> list[Event]:
         """Return what happened in the one span called *name*: messages, artifacts, results, its exception."""
+        __tracebackhide__ = True
         return list(self.one(name).events)
 
     def messages(self, name: str) -> list[str]:
         """Return the texts of the messages of the one span called *name*."""
+        __tracebackhide__ = True
         messages = [event for event in self.events(name) if event.name == semconv.MESSAGE_EVENT]
         return [str((event.attributes or {})[semconv.MESSAGE_TEXT]) for event in messages]
 
@@ -157,6 +160,7 @@ class Trace(SpanProcessor):
         ...     run = otelflow.Flow(flow_name="shop").setup(otelflow.task(pow), 2, 10).execute()
         >>> trace.assert_tree("shop > pow")
         """
+        __tracebackhide__ = True
         expected = parse(pattern)
         actual = _branches(self.tree(), names_of(expected))
         if expected != actual:
@@ -170,6 +174,7 @@ class Trace(SpanProcessor):
         >>> with otelflow.testing.flow_trace() as trace:
         ...     trace.assert_whole()
         """
+        __tracebackhide__ = True
         if self.open_spans:
             raise AssertionError(f"{self.open_spans} spans have not ended; those that have are\n{self!r}")
         lost = Counter(losses.dropped) - Counter(self._dropped)

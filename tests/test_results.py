@@ -50,7 +50,7 @@ def test_a_value_is_read_by_its_key(keys):
 @pytest.mark.parametrize("key", ["", "0" * 64, "../../../etc/passwd", "a" * 63 + "/", "x" * 10_000, "\0" * 64])
 def test_a_key_of_nothing_is_one_clear_error(key):
     with pytest.raises(
-        ResultUnreadable, match=r"^Nothing is kept in FolderStorage.* it was forgotten, or is somewhere"
+        ResultUnreadable, match=r"^Nothing is kept in FolderStorage.* it could not be kept, was forgotten, or is"
     ):
         load(key)
 

@@ -371,6 +371,24 @@ def test_the_plugin_loads_nothing_heavy_into_a_session_that_does_not_use_it(tmp_
     assert "1 passed" in run_pytest(tmp_path)
 
 
+def test_what_pytest_shows_of_a_test_that_fails_is_the_test(tmp_path: Path):
+    (tmp_path / "test_it.py").write_text("""
+def test_tree(flow_trace):
+    flow_trace.assert_tree("shop")
+
+def test_one(flow_trace):
+    flow_trace.one("task a")
+
+def test_messages(flow_trace):
+    flow_trace.messages("task a")
+""")
+
+    output = run_pytest(tmp_path)
+    assert "3 failed" in output
+    assert "the runs are not shop" in output
+    assert "otelflow/testing.py" not in output
+
+
 def test_the_plugin_says_what_a_test_has_left_open_and_counts_and_sets_the_clock(tmp_path: Path):
     (tmp_path / "test_it.py").write_text("""
 from otelflow import flow, task

@@ -293,7 +293,9 @@ def forget(
 
 @app.command(epilog=examples("otelflow ship /var/lib/shop/spool", "OTELFLOW_SPOOL_DIR=spool otelflow ship --once"))
 def ship(
-    directory: Annotated[Path | None, typer.Argument(help="The spool; if left out, the one in force.")] = None,
+    directory: Annotated[
+        Path | None, typer.Argument(help="The spool; if left out, that of OTELFLOW_SPOOL_DIR, or else of the endpoint.")
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="End when nothing is left, or when it cannot be sent.")] = False,
 ) -> None:
     """Send the spans and log records that wait in a spool, of processes that run or are gone, to the OTLP endpoint.

@@ -165,7 +165,7 @@ def configure(
 
     *service_name* (str): the ``service.name`` of all telemetry; ``OTEL_SERVICE_NAME`` unless given.
     *store* (bool, or a folder as str or Path): the local store; True is its default folder, None ``OTELFLOW_STORE``.
-    *listeners* (of ``Listener``, or of objects with an ``on_event``): are told of every run, as by ``add_listener()``.
+    *listeners* (of ``Listener``, or others that ``add_listener()`` takes): are told of every run.
     *tracer_provider* (OpenTelemetry's ``TracerProvider``): makes otelflow's spans in the place of the global one.
     *metrics* (str such as ``"pull"``, or ``CollectorRegistry``): see ``otelflow.metrics``; None: ``OTELFLOW_METRICS``.
     *settings*: fields that ``otelflow config`` lists, such as ``value_limit`` (int, characters).

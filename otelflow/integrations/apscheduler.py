@@ -24,8 +24,8 @@ def flow_executor(executor: E) -> E:
     *executor* (one of APScheduler 3: of threads, processes, asyncio, gevent): it is given to the scheduler as ever,
     ``BackgroundScheduler(executors={"default": flow_executor(ThreadPoolExecutor(10))})``. The flow bears the name of
     the job's function, however many jobs there are, and the job's id as an attribute. A job that is a function of
-    ``@flow`` is run, not only set up, and is that flow. What a job raises comes out, so that APScheduler reports it as
-    ever. A run that was missed is none.
+    ``@flow`` is run, not only set up, and is that flow, without the attribute. What a job raises comes out, so that
+    APScheduler reports it as ever. A run that was missed is none.
 
     Call ``otelflow.configure()`` in the module of the jobs where they run in processes: those import it anew.
 

@@ -439,10 +439,11 @@ def test_what_a_flow_logs_is_recorded_from_info_on_and_shown_as_ever(otelflow, f
     assert "too fine" not in shown
 
 
-def test_what_is_logged_is_not_recorded_when_that_is_switched_off(otelflow, flows):
+@pytest.mark.parametrize("word", ["off", "none"])
+def test_what_is_logged_is_not_recorded_when_that_is_switched_off(otelflow, flows, word):
     (flows / "logging_flow.py").write_text(LOGGING)
 
-    done = otelflow("run", "logging_flow.py", OTELFLOW_CAPTURE_LOGGERS="off")
+    done = otelflow("run", "logging_flow.py", OTELFLOW_CAPTURE_LOGGERS=word)
 
     assert done.lines[0] == "one is missing"
     assert "missing" not in otelflow("show").out

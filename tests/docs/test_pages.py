@@ -141,6 +141,25 @@ def test_the_concepts_name_every_result_of_a_run():
     assert re.findall(r"^\| `(\w+)` \| .*\|$", page[: page.index("## Span")], re.MULTILINE) == list(semconv.RESULTS)
 
 
+def test_the_table_of_extras_names_those_of_users():
+    project = tomllib.loads((pages.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = (pages.ROOT / "docs/integrations.md").read_text(encoding="utf-8")
+    table = page.partition("| Extra |")[2].partition("\n\n")[0]
+    of_developers = {"test", "hosts", "frameworks", "stack", "docs", "examples", "clusters", "check"}
+
+    named = {name for row in re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    assert named == set(project["optional-dependencies"]) - of_developers
+
+
+def test_every_extra_that_a_page_names_is_there():
+    project = tomllib.loads((pages.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    sources = [(pages.ROOT / page).read_text(encoding="utf-8") for page in pages.PAGES]
+    named = set(",".join(re.findall(r"otelflow\[([\w,]+)\]", "\n".join(sources))).split(","))
+
+    assert len(named) > 10
+    assert named - {"extra"} <= set(project["optional-dependencies"])
+
+
 def test_the_page_for_the_night_names_every_alert():
     rules = (pages.ROOT / "deploy/prometheus/rules/otelflow.rules.yml").read_text(encoding="utf-8")
     generated = (pages.ROOT / "docs/how-to/alerts.md").read_text(encoding="utf-8")

@@ -61,7 +61,7 @@ def test_nothing_is_touched_before_the_first_span(tmp_path):
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("word", ["off", "OFF", "false", "0", "no"])
+@pytest.mark.parametrize("word", ["off", "OFF", "false", "0", "no", "none"])
 def test_off_stores_nothing_and_loses_nothing(monkeypatch, program, tmp_path, word):
     monkeypatch.setenv("OTELFLOW_STORE", word)
     exporter = StoreSpanExporter()

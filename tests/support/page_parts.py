@@ -14,11 +14,11 @@ def settings_of(table):
     """Return a Markdown table of *table*: a setting's names, its default, and what it means."""
     lines = ["| Variable, key, keyword | Default | Meaning |", "|---|---|---|"]
     for name, setting in table.items():
-        default = {True: "on", False: "off", (): "none", "": "none"}.get(setting.default, setting.default)
+        default = {True: "`on`", False: "`off`", (): "empty", "": "empty"}.get(setting.default, f"`{setting.default}`")
         choices = f" ({', '.join(f'`{choice}`' for choice in setting.choices)})" if setting.choices else ""
         only_own = "" if setting.is_harmless else " *"
         meaning = setting.meaning.replace("|", "\\|")
-        lines.append(f"| `{PREFIX}{name.upper()}`<br>`{name}`{only_own} | `{default}` | {meaning}{choices} |")
+        lines.append(f"| `{PREFIX}{name.upper()}`<br>`{name}`{only_own} | {default} | {meaning}{choices} |")
     return "\n".join(lines) + "\n"
 
 

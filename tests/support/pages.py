@@ -41,7 +41,7 @@ _END_OF_COMMAND = "\x1e"
 # What differs from one run to the next, and between machines
 _CHANGES = re.compile(
     r"\b[0-9a-f]{32}\b"
-    r"|\b[0-9a-f]{16}\b"
+    r"|(?:\b|(?<=_id__))[0-9a-f]{16}\b"
     r"|\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?Z?"
     r"|\b\d\d:\d\d:\d\d(?:[.,]\d+)?\b"
     r"|(?<![\w.])\+?\d+(?:\.\d+)? ?(?:ns|µs|ms|s)\b"

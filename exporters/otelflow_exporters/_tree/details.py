@@ -11,6 +11,7 @@ from otelflow._core.text.durations import in_words
 from otelflow._core.text.visible import clean, one_line
 from otelflow_exporters._otlp.model import Event, Span
 from otelflow_exporters._tree.forest import NOUNS, SpanNode
+from otelflow_exporters._tree.labels import run_name_of
 from otelflow_exporters._tree.tracebacks import place_in, shown_traceback
 from otelflow_exporters._tree.view import TreeView
 from otelflow_exporters._tree.wording import counted, lines_of, size
@@ -98,7 +99,8 @@ def _links(span: Span, nodes: dict[str, SpanNode], view: TreeView) -> Iterator[D
     for link in span.links[:limit]:
         target = nodes.get(link.span_id)
         if target is not None and link.trace_id == span.trace_id:
-            yield Detail(f"linked to {one_line(target.span.name)}", mark="link", time=span.start)
+            name = one_line(f"{target.span.name} {run_name_of(target.span)}".rstrip())
+            yield Detail(f"linked to {name}", mark="link", time=span.start)
         else:
             yield Detail(f"linked to trace {link.trace_id}, span {link.span_id}", mark="link", time=span.start)
     if len(span.links) > limit:

@@ -40,7 +40,7 @@ def label_of(node: SpanNode, room: int, style: str, *, is_whole: bool) -> Label:
     span = node.span
     longest = _WHOLE_VALUE if is_whole else _LONGEST_NAME
     text = Text(one_line(span.name, longest) or "(no name)", "bold red" if node.is_failed else "bold")
-    run_name = _run_name(span)
+    run_name = run_name_of(span)
     if run_name:
         text.append(f" {one_line(run_name, longest)}", style="bold")
     text.append(tries(span), style="bold")
@@ -82,7 +82,7 @@ def _time(word: str, seconds: object) -> str:
     return f"{word} {in_words(seconds)}" if isinstance(seconds, int | float) and seconds > 0 else ""
 
 
-def _run_name(span: Span) -> str:
+def run_name_of(span: Span) -> str:
     """Return what the name of the run adds to that of its task or flow, with which it may begin, too."""
     run_name = str(span.attributes.get(names.TASK_RUN_NAME) or span.attributes.get(names.FLOW_RUN_NAME) or "")
     own_name = str(span.attributes.get(names.TASK_NAME) or span.attributes.get(names.FLOW_NAME) or "")

@@ -24,7 +24,7 @@ from otelflow._core.text.safe_str import comes_from_outside, safe_str
 _RUN_LOGGER: Final = "otelflow.run"
 # Telemetry's own log records are no messages of a run: they may complain of the very recording.
 _OF_TELEMETRY: Final = frozenset({"otelflow", "otelflow_exporters", "opentelemetry"})
-_NOTHING: Final = "off"
+_NOTHING: Final = frozenset({"off", "none"})
 
 _CallHandlers: TypeAlias = Callable[[logging.Logger, logging.LogRecord], None]
 
@@ -159,7 +159,7 @@ class _Capture(State, observers.Observer):
         """Capture the loggers *names*, and no others."""
         patched: Any = logging.Logger
         with self.lock:
-            self.names = frozenset(names) - {_NOTHING}
+            self.names = frozenset(names) - _NOTHING
             if self.names and self.wrapper is None:
                 self.original = logging.Logger.callHandlers
                 self.wrapper = _wrap(self.original)

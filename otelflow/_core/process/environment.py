@@ -10,7 +10,7 @@ PREFIX: Final = "OTELFLOW_"
 #: The words for yes and no
 SWITCH: Final = {
     **dict.fromkeys(("true", "1", "on", "yes"), True),
-    **dict.fromkeys(("false", "0", "off", "no"), False),
+    **dict.fromkeys(("false", "0", "off", "no", "none"), False),
 }
 # No number that means anything here has more, and Python reads only so many.
 _MOST_DIGITS: Final = 400

@@ -51,6 +51,7 @@ def end(run: Run) -> None:
         return  # there is nothing to end
     quick_end: Callable[[Span, str, int, int | None], None] | None = None
     made_spans: int | None = None
+    ended_ns = end_of(run)
     try:
         if run.is_recording:
             is_outermost = run.parent is None or run.parent.made_spans is None
@@ -61,26 +62,26 @@ def end(run: Run) -> None:
             if is_outermost:
                 made_spans = _add_up(run, span)
             if quick_end is None:
-                _write(run, span, made_spans)
+                _write(run, span, made_spans, ended_ns)
     finally:
         try:
             if quick_end is None:
-                span.end(end_of(run))
+                span.end(ended_ns)
             else:
-                quick_end(span, run.ending.result, end_of(run), made_spans)
+                quick_end(span, run.ending.result, ended_ns, made_spans)
         except Exception as error:  # noqa: BLE001 a processor that raises must not replace the user's exception
             message = "A span processor raised when a span ended; the run goes on"
             losses.record("traces", "end_failed", message, error=error)
 
 
-def _write(run: Run, span: Span, made_spans: int | None) -> None:
-    """Write on *span* how *run* ended and what happened inside."""
+def _write(run: Run, span: Span, made_spans: int | None, ended_ns: int) -> None:
+    """Write on *span* how *run* ended and what happened inside: nothing of that is later than its end, *ended_ns*."""
     span.set_attribute(semconv.RUN_RESULT, run.ending.result)
     if run.failed_tasks:
         span.set_attribute(semconv.FLOW_TASKS_FAILED, run.failed_tasks)
     if run.journal is not None:
         for entry in run.journal.entries():
-            span.add_event(entry.event_name, entry.attributes(), entry.time_ns)
+            span.add_event(entry.event_name, entry.attributes(), min(entry.time_ns, ended_ns))
         for key, count in run.journal.omitted().items():
             span.set_attribute(key, count)
     if made_spans is not None:
@@ -90,7 +91,7 @@ def _write(run: Run, span: Span, made_spans: int | None) -> None:
             if lost:
                 span.set_attribute(semconv.TELEMETRY_LOST.format(signal=signal, reason=reason), lost)
     if run.ending.error is not None:  # the exception comes last, so that it stays
-        _describe_error(run, span, run.ending.error)
+        _describe_error(run, span, run.ending.error, ended_ns)
 
 
 def _add_up(run: Run, span: Span) -> int | None:
@@ -106,7 +107,7 @@ def end_of(run: Run) -> int:
     return run.started_ns + round(run.duration * 1_000_000_000)
 
 
-def _describe_error(run: Run, span: Span, error: BaseException) -> None:
+def _describe_error(run: Run, span: Span, error: BaseException, ended_ns: int) -> None:
     error_type, message = run.ending.error_type, run.ending.error_message
     span.set_attribute(semconv.ERROR_TYPE, error_type)
     if run.ending.is_failure:
@@ -117,7 +118,7 @@ def _describe_error(run: Run, span: Span, error: BaseException) -> None:
         if not _may_fail(run, error):
             span.set_status(Status(StatusCode.ERROR, message or error_type))
     if settings().events != "log" and not is_recorded(run, error):
-        span.add_event(semconv.EXCEPTION_EVENT, run.ending.exception_attributes())
+        span.add_event(semconv.EXCEPTION_EVENT, run.ending.exception_attributes(), ended_ns)
 
 
 def is_recorded(run: Run, error: BaseException) -> bool:

@@ -240,6 +240,24 @@ def test_a_span_does_not_end_before_it_began_when_the_clock_goes_back(spans, mon
     assert began <= span.start_time <= span.end_time < began + 60 * 10**9
 
 
+def test_nothing_on_a_span_is_later_than_its_end(spans):
+    @task(retries=1, raise_on_error=False)
+    def fails():
+        print("before")
+        raise ValueError("never")
+
+    @flow
+    def returns():
+        fails()
+        return 3
+
+    returns().execute()
+
+    events = [(span, event) for span in spans.spans for event in span.events]
+    assert {"otelflow.message", "exception", "otelflow.result"} <= {event.name for _, event in events}
+    assert [(span.name, event.name) for span, event in events if event.timestamp > span.end_time] == []
+
+
 def test_a_span_lasts_as_long_as_its_run(spans):
     run = flow(leaf)().execute()
 

@@ -280,11 +280,14 @@ def test_a_task_that_did_not_run_says_where_its_value_is_from(details):
 
 def test_a_link_is_told_by_the_name_of_its_target_if_that_is_in_the_tree(details, make_span):
     other = make_span(7, name="task other")
+    named = make_span(9, name="task read")._replace(attributes={semconv.TASK_RUN_NAME: "a.csv"})
     here, elsewhere = Link("ab" * 16, other.span_id), Link("cd" * 16, other.span_id)
     unknown = Link("ab" * 16, format(8, "016x"))
 
-    assert details(links=(here, elsewhere, unknown), others=[other]) == [
+    links = (here, Link("ab" * 16, named.span_id), elsewhere, unknown)
+    assert details(links=links, others=[other, named]) == [
         Detail("linked to task other", mark="link", time=START),
+        Detail("linked to task read a.csv", mark="link", time=START),
         Detail(f"linked to trace {'cd' * 16}, span {other.span_id}", mark="link", time=START),
         Detail(f"linked to trace {'ab' * 16}, span {format(8, '016x')}", mark="link", time=START),
     ]
