@@ -324,13 +324,19 @@ def ps(
     raise typer.Exit(print_running(directory, follow=follow))
 
 
-@app.command(epilog=examples("otelflow recover", "otelflow recover /var/lib/shop/spool"))
-def recover(directory: _Spool = None) -> None:
-    """Print what processes were doing that are lost: killed, or crashed. It sends nothing."""
-    show_warnings(with_tracebacks=False)
-    from otelflow._cli.ps import print_lost
+@app.command(epilog=examples("otelflow recover --list", "otelflow recover /var/lib/shop/spool"))
+def recover(
+    directory: _Spool = None,
+    only_list: Annotated[bool, typer.Option("--list", help="Print it, and send nothing.")] = False,
+) -> None:
+    """Print what processes were doing that are lost, killed or crashed, and send it to the OTLP endpoint.
 
-    raise typer.Exit(print_lost(directory))
+    Each run is reported once, as lost, with what else waits there. The exit code is 1 when something could not be sent.
+    """
+    show_warnings(with_tracebacks=False)
+    from otelflow._cli import ps
+
+    raise typer.Exit(ps.recover(directory, is_sent=not only_list))
 
 
 @app.command(epilog=examples("otelflow config", "OTELFLOW_MESSAGE_LEVEL=DEBUG otelflow config"))

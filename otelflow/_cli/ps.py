@@ -8,13 +8,15 @@ from rich.text import Text
 
 from otelflow import semconv
 from otelflow._cli._console import page, say
+from otelflow._cli._exit_codes import FAILURE
 from otelflow._cli._spools import spools
-from otelflow._cli.ship import end_of_signals
+from otelflow._cli.ship import end_of_signals, ship
 from otelflow._cli.show import open_store
 from otelflow._core.process import clock
 from otelflow._core.text import durations
 from otelflow._core.text.visible import one_line
 from otelflow.errors import StoreUnreadable
+from otelflow_exporters._otlp.endpoint import variable
 from otelflow_exporters._spool.open_runs import OpenRun, open_runs
 
 _LOOK_SECONDS: Final = 1.0
@@ -41,18 +43,32 @@ def print_running(directory: Path | None, *, follow: bool) -> int:
             return 0
 
 
-def print_lost(directory: Path | None) -> int:
-    """Print what processes were doing that are lost, as far as it has not been sent yet; return the exit code."""
-    runs = [run for run in _all_runs(directory) if not run.is_alive]
-    _print(runs, "after")
-    if runs:
-        say("'otelflow ship --once' sends what they had recorded, and reports each as lost")
-    return 0
+def recover(directory: Path | None, *, is_sent: bool) -> int:
+    """Print what processes were doing that are lost, and if *is_sent*, send it; return the exit code."""
+    lost = {folder: [run for run in open_runs(folder) if not run.is_alive] for folder in _folders(directory)}
+    _print([run for runs in lost.values() for run in runs], "after")
+    folders = [folder for folder, runs in lost.items() if runs]
+    name, endpoint = variable("traces", "ENDPOINT")
+    if folders and is_sent and not endpoint:
+        say(f"they wait: set {name} to where they are to be sent, such as http://localhost:4318")
+        return FAILURE
+    return max((_sent_from(folder) for folder in folders), default=0) if is_sent else 0
+
+
+def _sent_from(folder: Path) -> int:
+    try:
+        return ship(folder, once=True)
+    except StoreUnreadable as error:  # what is there waits for another endpoint
+        say(str(error))
+        return FAILURE
+
+
+def _folders(directory: Path | None) -> list[Path]:
+    return spools() if directory is None else [directory.expanduser().absolute()]
 
 
 def _all_runs(directory: Path | None) -> list[OpenRun]:
-    folders = spools() if directory is None else [directory.expanduser().absolute()]
-    return [run for folder in folders for run in open_runs(folder)]
+    return [run for folder in _folders(directory) for run in open_runs(folder)]
 
 
 def _stored_runs(listed: set[str]) -> list[OpenRun]:

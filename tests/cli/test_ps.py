@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from support.programs import clean_environment, end, run_python, source_of, start
+from support.receivers import OtlpReceiver
 
 PROGRAM = source_of(
     """
@@ -59,20 +60,46 @@ def test_ps_lists_what_runs_and_where_it_is(running, variables):
     assert (lost.returncode, lost.stdout, lost.stderr) == (0, "", "otelflow: no run was lost\n")
 
 
-def test_recover_lists_what_a_killed_process_was_doing_and_sends_nothing(running, variables):
+def test_recover_lists_what_a_killed_process_was_doing_and_sends_it_once(running, variables):
     running.send_signal(signal.SIGKILL)
     running.communicate(timeout=30)
 
     done = run_python("-m", "otelflow", "ps", **variables)
-    lost = run_python("-m", "otelflow", "recover", **variables)
-    again = run_python("-m", "otelflow", "recover", variables["OTELFLOW_SPOOL_DIR"])
+    lost = run_python("-m", "otelflow", "recover", "--list", **variables)
+    unsent = run_python("-m", "otelflow", "recover", **variables)
+    nowhere = run_python("-m", "otelflow", "recover", variables["OTELFLOW_SPOOL_DIR"])
 
     assert (done.stdout, done.stderr) == ("", "otelflow: no run is open\n")
     headings, row = words(lost.stdout)
     assert headings == ["trace", "process", "after", "service", "run", "inside", "last", "message"]
     assert row[row.index("shop") :][:5] == ["shop", "flow", "nightly", "task", "wait"]
-    assert again.stdout == lost.stdout
-    assert "'otelflow ship --once' sends" in lost.stderr
+    assert nowhere.stdout == unsent.stdout == lost.stdout
+    assert (lost.returncode, unsent.returncode, nowhere.returncode) == (0, 1, 1)
+    assert "0 spans sent" in unsent.stderr
+    assert "they wait: set OTEL_EXPORTER_OTLP_ENDPOINT" in nowhere.stderr
+
+
+def test_what_recover_has_sent_is_told_to_nobody_again(tmp_path):
+    with OtlpReceiver() as receiver:
+        receiver.status = 503
+        variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTELFLOW_SPOOL_DIR": tmp_path / "spool"}
+        process = start(sys.executable, "-c", PROGRAM, **variables)
+        while process.stdout.readline() != "ready\n":
+            pass
+        process.kill()
+        process.communicate(timeout=30)
+        receiver.status = 200
+        receiver.requests.clear()
+
+        done = run_python("-m", "otelflow", "recover", **variables)
+        again = run_python("-m", "otelflow", "recover", **variables)
+        elsewhere = run_python("-m", "otelflow", "recover", "--list", **variables)
+
+    assert (done.returncode, done.stderr) == (0, "otelflow: 2 spans sent\n")
+    assert sorted(span.name for span in receiver.spans) == ["flow nightly", "task wait"]
+    assert {span.status.message for span in receiver.spans} == {"the process was lost"}
+    assert (again.returncode, again.stderr) == (elsewhere.returncode, elsewhere.stderr)
+    assert again.stderr == "otelflow: no run was lost\n"
 
 
 def test_ps_follows_until_it_is_told_to_end(running, variables):
@@ -158,11 +185,14 @@ def test_ps_lists_a_run_of_a_store_however_many_have_begun_since(tmp_path):
 def test_on_a_narrow_terminal_neither_an_id_nor_a_name_is_broken(running, variables, columns):
     from support.terminals import run_in_terminal
 
-    shown = run_in_terminal(
-        [sys.executable, "-m", "otelflow", "ps"], cwd=None, env=clean_environment(**variables), columns=columns
-    )
+    for _ in range(30):  # until the message is told, each second
+        shown = run_in_terminal(
+            [sys.executable, "-m", "otelflow", "ps"], cwd=None, env=clean_environment(**variables), columns=columns
+        )
+        raw = re.sub(r"\x1b\[[\d;]*m", "", shown.raw)
+        if "on it" in raw:
+            break
 
-    raw = re.sub(r"\x1b\[[\d;]*m", "", shown.raw)
     first, *others = [line.rstrip() for line in raw.splitlines()]
     assert re.fullmatch("[0-9a-f]{32}", first)
     assert "flow nightly" in " ".join(others)
