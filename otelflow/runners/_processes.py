@@ -129,7 +129,11 @@ def _kill(pool: Any) -> None:
         return
     for process in list((pool._processes or {}).values()):  # noqa: SLF001 it has kill_workers() from Python 3.14 on
         process.kill()
-    pool.shutdown(wait=False)
+    try:
+        # It lives until its own thread has ended: Python 3.12 would let that wait for a lock that it holds, for ever.
+        threading.Thread(target=pool.shutdown, name="otelflow-processes-end", daemon=True).start()
+    except RuntimeError:  # there is none to be had
+        pool.shutdown(wait=False)
 
 
 @contextlib.contextmanager

@@ -739,3 +739,35 @@ def test_a_task_may_be_cancelled_while_it_is_written_for_its_process(spans):
 def test_an_executor_of_the_user_has_something_to_do_for_each_of_its_processes(workers, window):
     with concurrent.futures.ProcessPoolExecutor(workers) as pool:  # which begins none before it is asked
         assert new_runner(pool).window == window
+
+
+TOO_LATE = """
+import time
+
+from otelflow import flow, task
+from otelflow.errors import RunTimeout
+from otelflow.runners import ProcessPoolTaskRunner
+
+
+@task
+def linger(number):
+    time.sleep(60)
+
+
+@flow(timeout=2, task_runner=ProcessPoolTaskRunner(2, "spawn"))
+def too_late():
+    linger.map(range(4)).result()
+
+
+if __name__ == "__main__":
+    try:
+        too_late().execute()
+    except RunTimeout:
+        print("too late")
+"""
+
+
+def test_a_program_whose_flow_has_killed_its_processes_ends(tmp_path):
+    (tmp_path / "program.py").write_text(TOO_LATE)
+
+    assert run_python(tmp_path / "program.py", timeout=60).stdout == "too late\n"

@@ -217,3 +217,19 @@ def test_each_setting_but_those_of_delivery_reaches_a_worker(tmp_path):
     assert {name: getattr(here, name) for name in SETTINGS} == values
     expected = {name: setting.default if setting.is_of_delivery else values[name] for name, setting in SETTINGS.items()}
     assert there == expected
+
+
+def test_a_client_is_one_whoever_has_written_its_class(client):
+    distributed = pytest.importorskip("distributed")
+
+    class Client(distributed.Client):
+        """One of a company's own."""
+
+    with Client(client.cluster, set_as_default=False) as own:
+        for choice in (own, own.get_executor()):
+
+            @flow(task_runner=choice)
+            def maps():
+                return double.map([1, 2]).result()
+
+            assert maps().execute().flow_return_value == [2, 4]

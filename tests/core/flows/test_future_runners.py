@@ -9,7 +9,6 @@ import pytest
 from otelflow import Flow, flow, task
 from otelflow.errors import ConfigurationError, NotSubmittable
 from otelflow.runners import ThreadPoolTaskRunner
-from support.remote_tasks import double
 from support.spans import result
 
 
@@ -138,19 +137,3 @@ def test_an_executor_that_has_ended_is_known_to_all_flows_that_have_it():
         "task 'thread_of' cannot be submitted: the executor of its flow has broken (BrokenThreadPool); give the next "
         "run a new one"
     )
-
-
-def test_a_client_of_dask_is_one_whoever_has_written_its_class():
-    distributed = pytest.importorskip("distributed")
-
-    class Client(distributed.Client):
-        """One of a company's own."""
-
-    with Client(processes=False, n_workers=1, dashboard_address=None, set_as_default=False) as client:
-        for choice in (client, client.get_executor()):
-
-            @flow(task_runner=choice)
-            def maps():
-                return double.map([1, 2]).result()
-
-            assert maps().execute().flow_return_value == [2, 4]
