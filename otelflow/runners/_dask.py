@@ -34,7 +34,7 @@ class Dask(_remote.Sender):
 
         To fetch each alone takes longer than to submit it.
         """
-        present = [future for future in list(self.answers) if future.status == "finished"]
+        present = [future for future in list(self.answers) if getattr(future, "status", "") == "finished"]
         calls = [(future, sent) for future in present if (sent := self.answers.pop(future, None)) is not None]
         reports = self._fetched([future for future, _ in calls])
         for (future, sent), report in zip(calls, reports, strict=True):
