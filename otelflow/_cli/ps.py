@@ -32,7 +32,7 @@ def print_running(directory: Path | None, *, follow: bool) -> int:
     end = end_of_signals() if follow else None
     printed: list[tuple[str, str, str]] | None = None
     while True:
-        runs = [run for run in _all_runs(directory) if run.is_alive]
+        runs = [run for folder in _folders(directory) for run in open_runs(folder) if run.is_alive]
         if directory is None:
             runs += _stored_runs({span.span_id for run in runs for span in (run.span, *run.inside)})
         open_now = [(run.span.span_id, _task_in(run), _last_message(run)) for run in runs]
@@ -65,10 +65,6 @@ def _sent_from(folder: Path) -> int:
 
 def _folders(directory: Path | None) -> list[Path]:
     return spools() if directory is None else [directory.expanduser().absolute()]
-
-
-def _all_runs(directory: Path | None) -> list[OpenRun]:
-    return [run for folder in _folders(directory) for run in open_runs(folder)]
 
 
 def _stored_runs(listed: set[str]) -> list[OpenRun]:

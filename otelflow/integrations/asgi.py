@@ -64,9 +64,13 @@ class FlowMiddleware:
         if kind not in ("http", "websocket"):
             await self.app(scope, receive, _delivering(send) if kind == "lifespan" else send)
             return
-        if self._metrics is not None and kind == "http" and scope["path"] in self._metrics_paths(scope):
-            await self._metrics(scope, receive, send)
-            return
+        if self._metrics is not None and kind == "http":
+            path = str(
+                self._requests.metrics_path
+            )  # a server puts that before it under which the application is mounted
+            if scope["path"] in (path, str(scope.get("root_path") or "").rstrip("/") + path):
+                await self._metrics(scope, receive, send)
+                return
         method = scope["method"] if kind == "http" else "WEBSOCKET"
         headers = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope.get("headers") or ())
         with continue_trace(joined(headers)):
@@ -85,11 +89,6 @@ class FlowMiddleware:
                 error = gone.__cause__
             if error is not None:
                 raise error  # as it was
-
-    def _metrics_paths(self, scope: Scope) -> tuple[str, str]:
-        """Return where the metrics are: a server puts the path under which the application is mounted before it."""
-        path = str(self._requests.metrics_path)
-        return path, str(scope.get("root_path") or "").rstrip("/") + path
 
     def route(self, scope: Scope) -> str | None:
         """Return the route of a request, such as ``/orders/{fruit}``, or None; a subclass for a framework knows it."""

@@ -3,7 +3,7 @@
 import functools
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from opentelemetry import trace
 
@@ -41,7 +41,10 @@ def flow_handler(handler: Callable[[Any, Any], R], *, flush_millis: int = 2_000)
     >>> handler({"headers": {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}}, None)
     {'statusCode': 200}
     """
-    _check_time(flush_millis)
+    millis: Any = flush_millis  # whatever was given
+    if not isinstance(millis, int | float) or isinstance(millis, bool) or not 0 <= millis <= _LONGEST_INVOCATION:
+        kinds = f"a number of milliseconds from 0 to {_LONGEST_INVOCATION}"
+        raise ConfigurationError(f"flow_handler: flush_millis must be {kinds}, not {flush_millis!r:.60}")
     config = Flow_Run__Config(raise_flow_error=True)  # Lambda retries what fails
 
     @flow(flow_name=getattr(handler, "__name__", type(handler).__name__), flow_config=config, execute_on_call=True)
@@ -60,13 +63,6 @@ def flow_handler(handler: Callable[[Any, Any], R], *, flush_millis: int = 2_000)
             force_flush(flush_millis)
 
     return handle
-
-
-def _check_time(flush_millis: object) -> None:
-    is_number = isinstance(flush_millis, int | float) and not isinstance(flush_millis, bool)
-    if not is_number or not 0 <= cast("float", flush_millis) <= _LONGEST_INVOCATION:
-        kinds = f"a number of milliseconds from 0 to {_LONGEST_INVOCATION}"
-        raise ConfigurationError(f"flow_handler: flush_millis must be {kinds}, not {flush_millis!r:.60}")
 
 
 def _headers_of(event: Any) -> dict[str, str]:

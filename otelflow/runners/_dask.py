@@ -36,17 +36,13 @@ class Dask(_remote.Sender):
         """
         present = [future for future in list(self.answers) if getattr(future, "status", "") == "finished"]
         calls = [(future, sent) for future in present if (sent := self.answers.pop(future, None)) is not None]
-        reports = self._fetched([future for future, _ in calls])
+        reports: list[bytes | None] = [None] * len(calls)
+        if len(calls) > 1:
+            with contextlib.suppress(Exception):  # a worker was lost with one of them: each says what became of it
+                reports = list(self._client.gather([future for future, _ in calls]))
         for (future, sent), report in zip(calls, reports, strict=True):
             self.end(sent, future.result if report is None else functools.partial(bytes, report))
         super().answered(answer)  # which has failed, perhaps
-
-    def _fetched(self, answers: list[Any]) -> list[bytes | None]:
-        """Return what *answers* hold; None of each if they cannot be had together."""
-        if len(answers) > 1:
-            with contextlib.suppress(Exception):  # a worker was lost with one of them: each says what became of it
-                return list(self._client.gather(answers))
-        return [None] * len(answers)
 
     def close(self) -> None:
         """Let go of the client, if it is ours."""

@@ -38,8 +38,7 @@ class Sender:
     """Sends calls to a cluster with *send*, which returns the future of an answer; *cure* is for one that is lost."""
 
     def __init__(self, send: Callable[[bytes], Any], cure: str) -> None:
-        self._send = send
-        self._cure = cure
+        self._send, self._cure = send, cure
         #: The futures of what has not ended
         self.answers: dict[Any, Sent] = {}
 

@@ -201,22 +201,21 @@ def _run_in(flow: Flow[Any], order: Order, spans: list[Any]) -> tuple[Any, BaseE
 
 def stand_in(order: Order) -> Flow[Any]:
     """Return what a task of *order* gets as its flow."""
-    kind: Any = _with_dependencies(order.dependencies) if order.dependencies else Flow
+    kind: Any = Flow
+    if order.dependencies:  # a class takes longer to make than all the rest
+
+        class RemoteFlow(Flow[Any]):
+            """The flow of the task, as far as it can be had here."""
+
+            def task_dependencies(self) -> Mapping[str, Any]:
+                """Return what the flow's own had in its process."""
+                return order.dependencies
+
+        kind = RemoteFlow
     flow: Flow[Any] = kind(
         flow_name=order.flow_name or "", flow_id=order.flow_id or "", flow_config=order.flow_config, data=order.data
     )
     return flow
-
-
-def _with_dependencies(dependencies: Mapping[str, Any]) -> type[Flow[Any]]:
-    class RemoteFlow(Flow[Any]):
-        """The flow of the task, as far as it can be had here."""
-
-        def task_dependencies(self) -> Mapping[str, Any]:
-            """Return what the flow's own had in its process."""
-            return dependencies
-
-    return RemoteFlow
 
 
 @contextlib.contextmanager

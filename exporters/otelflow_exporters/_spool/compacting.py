@@ -4,7 +4,7 @@ import contextlib
 from typing import Final
 
 from otelflow._core.process.files import Folder, StoredFile
-from otelflow_exporters._spool.batches import CLOSED, Item, Read, request_of
+from otelflow_exporters._spool.batches import CLOSED, Item, request_of
 from otelflow_exporters._spool.signals import Signal
 from otelflow_exporters._store.records import LARGEST_SEGMENT, Segment, framed
 
@@ -31,19 +31,16 @@ def compact(
 
 def compacted(content: bytes, signal: Signal) -> bytes:
     """Return what of the segment *content* is to be sent; nothing if its process was lost, or a part is unreadable."""
-    items = _items(content, signal.read) if content.endswith(CLOSED) else None
-    if items is None:
+    if not content.endswith(CLOSED):
+        return b""
+    items: list[Item] = []
+    segment = Segment(content)
+    for _, start, fields_end, end in segment.bodies():
+        item = signal.read(content[start:fields_end], end)
+        if item is None:
+            return b""
+        items += [Item(end, [part], 1) for part in item.parts]
+    if segment.unreadable:
         return b""
     groups = [items[start : start + _TOGETHER] for start in range(0, len(items), _TOGETHER)]
     return b"".join((*signal.first_records, *(framed(request_of(group)) for group in groups), CLOSED))
-
-
-def _items(content: bytes, read: Read) -> list[Item] | None:
-    items = []
-    segment = Segment(content)
-    for _, start, fields_end, end in segment.bodies():
-        item = read(content[start:fields_end], end)
-        if item is None:
-            return None
-        items += [Item(end, [part], 1) for part in item.parts]
-    return None if segment.unreadable else items

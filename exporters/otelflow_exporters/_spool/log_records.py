@@ -39,7 +39,7 @@ class SpoolLogRecordProcessor(LogRecordProcessor):
         forks.notice()
         resource = log_record.resource if log_record.resource is not None else Resource.create({})
         record = ReadableLogRecord(log_record.log_record, resource, log_record.instrumentation_scope, log_record.limits)
-        body = self._spool.encoded(_encode, record)
+        body = self._spool.encoded(lambda item: encode_logs([item]).SerializeToString(), record)
         self._spool.keep(body)
         self._spool.send_soon()
 
@@ -50,7 +50,3 @@ class SpoolLogRecordProcessor(LogRecordProcessor):
     def shutdown(self) -> None:
         """Send what waits as long as the endpoint takes it; the rest stays in the spool for others."""
         self._spool.shutdown()
-
-
-def _encode(record: ReadableLogRecord) -> bytes:
-    return encode_logs([record]).SerializeToString()

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar, cast
 
 from otelflow._core.process.directories import state_directory
 from otelflow._core.process.environment import SWITCH
@@ -86,17 +86,13 @@ def store_limits(*, max_bytes: int | None = None, max_age: timedelta | None = No
         defaults.max_bytes if max_bytes is None else max_bytes,
         defaults.max_age if max_age is None else max_age,
     )
-    if not _are_usable(*limits):
+    size, age = cast("tuple[object, object]", limits)  # whatever was given
+    if not (isinstance(size, int | float) and size > 0 and isinstance(age, timedelta) and age > timedelta(0)):
         raise ConfigurationError(
             f"The store's limits must be a number of bytes and a timedelta, both above 0, not {limits.max_bytes!r} and "
             f"{limits.max_age!r}"
         )
     return limits
-
-
-def _are_usable(max_bytes: object, max_age: object) -> bool:
-    is_number = isinstance(max_bytes, int | float) and max_bytes > 0
-    return is_number and isinstance(max_age, timedelta) and max_age > timedelta(0)
 
 
 def _number(variable: str, convert: Callable[[str], _N], meaning: str) -> _N | None:

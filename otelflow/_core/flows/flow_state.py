@@ -53,17 +53,9 @@ class _ShellWatcher:
 open_runs.watch(_ShellWatcher())
 
 
-def _has_failed(task: Any) -> bool:
-    return task.status in semconv.FAILED_RESULTS
-
-
-def _is_unimportant(_: object) -> bool:
-    return False
-
-
 # What is kept of a run: its tasks, and what most runs have none of
-_TASKS: Final = Bounds(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, _has_failed)
-_RARE: Final = Bounds(_IN_MEMORY, _IN_MEMORY, 0, _is_unimportant)
+_TASKS: Final = Bounds(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, lambda task: task.status in semconv.FAILED_RESULTS)
+_RARE: Final = Bounds(_IN_MEMORY, _IN_MEMORY, 0, lambda _: False)
 
 
 class FlowState:

@@ -107,7 +107,11 @@ class _Notebook(State, observers.Observer):
         # What has reached a span by now is there, too; without a provider there is none.
         remembered.attributes |= getattr(run.span, "attributes", None) or {}
         remembered.attributes |= {semconv.RUN_RESULT: ending.result, **remembered.journal.omitted()}
-        remembered.entries, remembered.journal = remembered.events(), Journal()
+        # As on a span, nothing inside is later than its end.
+        remembered.entries = [
+            (name, min(time_ns, remembered.ended_ns), attributes) for name, time_ns, attributes in remembered.events()
+        ]
+        remembered.journal = Journal()
         if run.kind and run.definition.capture_return_value:  # type: ignore[attr-defined]
             value = run.task.task_return_value if run.task is not None else run.flow.flow_state.return_value
             if value is not None:

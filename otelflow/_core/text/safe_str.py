@@ -1,5 +1,6 @@
 """Text of any value: bounded, encodable, and never raising."""
 
+import _signal  # type: ignore[import-not-found]  # that of C: it is there also when the interpreter ends
 import itertools
 import reprlib
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -157,8 +158,6 @@ def comes_from_outside(error: BaseException) -> bool:
     if issubclass(kind, KeyboardInterrupt) or any(classes.name_of(base) in thrown_in for base in classes.bases(kind)):
         return True
     # signal.getsignal() takes the repr() of each handler, and asyncio.run() has one that shows the result of its task.
-    import _signal  # type: ignore[import-not-found]  # noqa: PLC0415 only for what is rare
-
     handlers = [_signal.getsignal(number) for number in _signal.valid_signals()]
     handlers = [handler for handler in handlers if callable(handler)]  # most are no function, but a number
     functions = [getattr(handler, "func", handler) for handler in handlers]  # of a partial

@@ -929,6 +929,7 @@ def test_of_a_segment_that_makes_room_what_was_sent_is_not_lost(receiver, folder
     with open_store(folder, kind="spool") as store:
         (file,) = segment_files(store)
         spool._count_removed(store, file)
+    spool.untold.tell()
 
     assert processor.account == ("traces", "SpoolSpanProcessor", 10, 4, {"spool_full": 6})
     processor.shutdown()
@@ -945,6 +946,7 @@ def test_what_makes_room_of_an_earlier_process_with_the_same_number_is_lost(fold
     with open_store(folder, kind="spool") as store:
         (file,) = segment_files(store)
         processor._spool._count_removed(store, file)
+    processor._spool.untold.tell()
 
     assert (earlier.waiting, processor.dropped, processor.account.total) == (3, {"spool_full": 3}, 0)
     processor.shutdown()
