@@ -285,9 +285,7 @@ MISTAKES = {
     "captured parameters of a Flow that are no names": lambda: Flow(capture_parameters=None),
     "arguments of a Task that are none": lambda: Task(task_target=len, task_args=3).execute__sync(),
     "keyword arguments of a Task that are none": lambda: Task(task_target=len, task_kwargs=3).execute__sync(),
-    "keyword arguments of a Task without names": lambda: Task(
-        task_target=undefined, task_kwargs={1: 2}
-    ).execute__sync(),
+    "keyword arguments of a Task without names": lambda: Task(task_target=idle, task_kwargs={1: 2}).execute__sync(),
     "a switch of a Task that is none": lambda: Task(task_target=len, raise_on_error="no").execute__sync(),
     "a field of Flow_Run__Config that does not exist": lambda: Flow_Run__Config(print_log=True),
     "a field of Flow_Run__Config with a wrong value": lambda: Flow_Run__Config(print_logs="yes"),
