@@ -53,9 +53,19 @@ class _ShellWatcher:
 open_runs.watch(_ShellWatcher())
 
 
+def has_failed(task: Any) -> bool:
+    """Tell whether *task* is kept when others must be left out; by name, since a flow that travels takes it along."""
+    return task.status in semconv.FAILED_RESULTS
+
+
+def is_unimportant(_: object) -> bool:
+    """Keep nothing of what must be left out."""
+    return False
+
+
 # What is kept of a run: its tasks, and what most runs have none of
-_TASKS: Final = Bounds(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, lambda task: task.status in semconv.FAILED_RESULTS)
-_RARE: Final = Bounds(_IN_MEMORY, _IN_MEMORY, 0, lambda _: False)
+_TASKS: Final = Bounds(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, has_failed)
+_RARE: Final = Bounds(_IN_MEMORY, _IN_MEMORY, 0, is_unimportant)
 
 
 class FlowState:

@@ -117,13 +117,13 @@ def _as_text(time_ns: int, level: int, text: str, task_run_id: str | None) -> Li
     return _new_line((time_ns, level, text, _PLAIN, task_run_id))
 
 
+def is_error(line: Line) -> bool:
+    """Tell whether *line* is kept when others must be left out; by name, since a flow that travels takes it along."""
+    return line[1] >= logging.ERROR  # by its place: each line that is pushed out is asked
+
+
 #: What a log of messages keeps: the first and last 1,000 messages, and 1,000 errors
-BOUNDS: Final = Bounds(
-    _IN_MEMORY,
-    _IN_MEMORY,
-    _IN_MEMORY,
-    lambda line: line[1] >= logging.ERROR,  # by its place: each line that is pushed out is asked
-)
+BOUNDS: Final = Bounds(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, is_error)
 
 
 def write(

@@ -88,9 +88,13 @@ def bound(server: "WSGIServer") -> Connections:
         shut_down(request)
 
     def handle_error(request: object, client_address: object) -> None:
-        # A client that speaks no TLS, or is gone, is no error of ours; nor is one that was ended.
-        if not isinstance(sys.exception(), OSError):
-            print_error(request, client_address)
+        # A client that speaks no TLS, or is gone, is no error of ours; nor is one that was ended, and what comes of it.
+        error = sys.exception()
+        while error is not None:
+            if isinstance(error, OSError):
+                return
+            error = error.__context__
+        print_error(request, client_address)
 
     # Its stderr would be that of the program, with a traceback for each reader that is too slow.
     methods = {"timeout": _READ_SECONDS, "get_stderr": lambda _: io.StringIO()}

@@ -117,8 +117,8 @@ def test_frames_of_otelflow_are_left_out_of_groups_in_groups_and_the_errors_stay
 
     shown = "\n".join(lines)
     assert hidden == 0
-    assert "otelflow" in trace
-    assert [line for line in lines if "otelflow" in line or "def refuse" in line or "def ours" in line] == []
+    assert "/x/otelflow" in trace
+    assert [line for line in lines if "/x/otelflow" in line or "def refuse" in line or "def ours" in line] == []
     assert shown.count("ValueError: our words") == 2
     assert [line.strip(" +-|") for line in trace.splitlines() if "+" in line] == [
         line.strip(" +-|") for line in lines if "+" in line
