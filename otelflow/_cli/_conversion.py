@@ -9,7 +9,7 @@ import dataclasses
 import enum
 import inspect
 import json
-import sys
+import re
 import types
 import typing
 import warnings
@@ -149,16 +149,18 @@ def _lenient(annotation: Any) -> Any:
         return types.GenericAlias(list, tuple(map(_lenient, members or (Any,))))
     if members and isinstance(origin, type) and issubclass(origin, Collection):
         return origin[tuple(member if member is ... else _lenient(member) for member in members)]  # type: ignore[index]
-    if sys.version_info < (3, 12) and typing.is_typeddict(annotation):
-        return _later_typed_dict(annotation)
+    if typing.is_typeddict(annotation):
+        return _lenient_typed_dict(annotation)
     reader = _reader(annotation)
     return annotation if reader is None else Annotated[annotation, BeforeValidator(reader)]
 
 
-def _later_typed_dict(kind: Any) -> Any:
-    """Return *kind* as the TypedDict of a later Python, which alone pydantic takes."""
+def _lenient_typed_dict(kind: Any) -> Any:
+    """Return *kind* with fields that take texts, as the TypedDict of a later Python, which alone pydantic takes."""
     import typing_extensions  # pydantic's own
 
+    if any(re.search(rf"\b{kind.__name__}\b", repr(field)) for field in kind.__annotations__.values()):
+        return kind  # it has itself inside
     fields: dict[str, Any] = {}
     for name, annotation in typing.get_type_hints(kind).items():
         item = _lenient(annotation)

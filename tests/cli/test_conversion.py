@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Optional, Required, Type
 
 import pydantic
 import pytest
+import typing_extensions
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,6 +68,11 @@ class Point(NamedTuple):
 
 class Stop(TypedDict):
     wait: timedelta
+
+
+class Branch(typing_extensions.TypedDict):
+    name: str
+    inside: "list[Branch]"
 
 
 class Row(TypedDict, total=False):
@@ -159,6 +165,11 @@ class Sku:
             {"name": "tea", "waits": [{"wait": timedelta(minutes=90)}]},
         ),
         ('[{"name": "tea"}]', list[Row], [{"name": "tea"}]),
+        (
+            '{"name": "a", "inside": [{"name": "b", "inside": []}]}',
+            Branch,
+            {"name": "a", "inside": [{"name": "b", "inside": []}]},
+        ),
     ],
 )
 def test_a_text_becomes_what_the_annotation_asks_for(text, annotation, value):
