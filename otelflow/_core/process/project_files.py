@@ -57,6 +57,8 @@ def project_files() -> list[ProjectFile]:
     own = None
     if isinstance(program, str) and program:
         with contextlib.suppress(OSError, ValueError, RuntimeError):  # what a host has put there need be no path
+            with contextlib.suppress(FileNotFoundError):  # such as what lies in an archive
+                os.stat(program)  # noqa: PTH116 Path.resolve() takes a link that leads to itself for a file
             own = _nearest(Path(program).resolve().parent)
     files = [path for path in map(_nearest, folders) if path is not None and path != own]
     distrust = "it is not in the folders of the program that runs"
