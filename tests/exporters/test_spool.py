@@ -116,7 +116,7 @@ def test_while_the_collector_is_down_more_waits_than_would_fit_as_it_was_written
     processor = SpoolSpanProcessor(folder, max_bytes=limit)
     tracer = provider_with(processor)
     segments = 0
-    for number in range(900):
+    for number in range(1_150):
         tracer.start_span(f"task {number}", attributes={"text": "x" * 100}).end()
         segments += processor._spool.writer.is_prune_due
         deadline = time.monotonic() + 30
@@ -132,7 +132,7 @@ def test_while_the_collector_is_down_more_waits_than_would_fit_as_it_was_written
     assert segments * 8_000 > 1.5 * limit
     assert size <= limit
     assert processor.dropped == {}
-    assert counts_of(receiver) == {f"task {number}": 1 for number in range(900)}
+    assert counts_of(receiver) == {f"task {number}": 1 for number in range(1_150)}
 
 
 def test_a_process_that_is_killed_between_two_segments_has_not_said_that_nothing_is_open(receiver, folder, monkeypatch):

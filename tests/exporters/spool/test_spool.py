@@ -532,7 +532,7 @@ def test_room_is_made_on_a_thread_that_nobody_waits_for_and_the_budget_holds_all
     tracer = provider_with(processor)
     for _ in range(200):
         for _ in range(20):
-            tracer.start_span("many", attributes={"text": "x" * 200}).end()
+            tracer.start_span("many", attributes={"text": "x" * 400}).end()
         deadline = time.monotonic() + 10
         while processor._spool.writer.is_prune_due and time.monotonic() < deadline:
             time.sleep(0.001)  # a program that begins a segment in each moment would be ahead of the thread
