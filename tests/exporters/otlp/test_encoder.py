@@ -14,7 +14,6 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from otelflow import semconv
-from otelflow._telemetry.span_maker import RunSpanMaker
 from otelflow_exporters._otlp import encoder
 from otelflow_exporters._otlp.encoder import encode_span, encode_spans, encode_start
 
@@ -203,6 +202,10 @@ CHANGES = st.lists(
 @pytest.fixture(scope="module")
 def span_maker():
     """Return what makes the spans of runs, with a processor that keeps the one that starts, encoded, and what stays."""
+    try:
+        from otelflow._telemetry.span_maker import RunSpanMaker
+    except ImportError:
+        pytest.skip("an older SDK makes them itself")
 
     class Keeping(SpanProcessor):
         started = None
