@@ -693,6 +693,7 @@ TESTED_ELSEWHERE = {
     "otelflow/_core/flows/task_types.py": "tests/typing/api.py",
     "otelflow/_core/text/secret_notations.py": "tests/core/text/test_redaction.py",
     "otelflow/_core/text/secret_patterns.py": "tests/core/text/test_redaction.py",
+    "otelflow/_core/text/secret_places.py": "tests/core/text/test_redaction.py",
     "otelflow/integrations/_types.py": "tests/integrations/test_wsgi.py",
     "otelflow/semconv.py": "tests/test_architecture.py",
     # Parts of what is drawn and written as one
