@@ -11,8 +11,8 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 
 from otelflow import semconv
 from otelflow._core.process.files import Folder
-from otelflow_exporters._otlp.encoder import field
-from otelflow_exporters._store.records import LARGEST_RECORD, Segment, is_note, note, note_in, parsed, read_varint
+from otelflow_exporters._otlp.varints import field, read_varint
+from otelflow_exporters._store.records import LARGEST_RECORD, Segment, is_note, note, note_in, parsed
 
 #: What a segment ends with whose process went on, or ended as it should: no run of it is lost
 CLOSED: Final = note(b"closed")
