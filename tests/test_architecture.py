@@ -151,8 +151,6 @@ ON_PUBLIC_NAMES = ("otelflow.integrations", "otelflow.prefect", "examples")
 LONG_MODULES = {
     "otelflow._core.flows.flow": 820,  # Flow is one class with the whole surface that OSBot-Utils has
     "otelflow._core.flows.task": 470,  # Task has the surface of OSBot-Utils, too
-    "otelflow_exporters._spool.spool": 405,  # whatever changes an account stands beside the account
-    "otelflow_exporters._spool.shipper": 440,  # one state: what was tried decides what is tried next, and when
 }
 
 

@@ -1,7 +1,6 @@
 """Send what waits in a spool, batch by batch; a batch that is refused is set aside and tried again."""
 
 import contextlib
-import enum
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,6 +14,7 @@ from otelflow_exporters._spool.aside import Aside, Piece, backoff
 from otelflow_exporters._spool.batches import Item, live_item_of, lost_spans, read_piece, read_range, request_of
 from otelflow_exporters._spool.claims import Claim, claim, forget, remove_orphans
 from otelflow_exporters._spool.compacting import compact
+from otelflow_exporters._spool.delivery import Answer, Delivery, OnLoss
 from otelflow_exporters._spool.signals import SPANS, Signal
 from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters._store.pruning import is_live
@@ -29,9 +29,6 @@ _TRIES_IN_PLACE: Final = 3
 # How often an endpoint that takes others may refuse one and the same span before that is lost
 _MOST_REFUSALS: Final = 10
 
-#: (reason, number of spans)
-OnLoss = Callable[[str, int], None]
-
 
 class Outcome(NamedTuple):
     """What one step has done: how many items are finished (sent, rejected or gone), and whether more may wait.
@@ -44,17 +41,6 @@ class Outcome(NamedTuple):
     others: int = 0
     vanished: int = 0
     is_more: bool = False
-
-
-class _Answer(enum.Enum):
-    DONE = enum.auto()  # it arrived, or never will
-    SPLIT = enum.auto()  # a part of it may arrive
-    WAIT = enum.auto()
-
-
-def _weight(item: Item) -> int:
-    """Return how much of a batch *item* takes; also one that has only started takes some."""
-    return item.spans or bool(item.parts)
 
 
 class Shipper:
@@ -85,8 +71,7 @@ class Shipper:
         self._check = check
         self._on_told = on_told
         self._directory = directory
-        self._sender = sender
-        self._largest_batch = batch_size
+        self.delivery: Final = Delivery(sender, batch_size, on_loss)
         self._on_loss = on_loss
         self._own = own
         self._is_for_all = is_for_all
@@ -107,27 +92,15 @@ class Shipper:
         self._told: set[str] = set()  # segments whose lost runs are sent, or wait
         self._compact: set[str] = set()  # segments that were written anew, or cannot be
         self._sent: Counter[str] = Counter()  # spans, by segment
-        self._batch_size = self._largest_batch
-        self._failures = self._failures_in_place = 0
-        self._reason = ""
+        self._failures_in_place = 0
         self._next_tidying = 0.0  # on clock.monotonic()
         self._is_turn_of_heads = False
-        self.not_before = 0.0  # on clock.monotonic()
-        # Of what is in no file: what is refused of that holds up no file, and the other way round.
-        self._size_of_records = self._largest_batch
-        self.records_not_before = 0.0
-        #: How many requests were sent, and how many of them arrived
-        self.requests = self.arrivals = 0
+        self.delivery.begin()
 
     @property
     def failure(self) -> str:
         """Why something does not arrive at the moment, in words; empty when all is well."""
-        return self._reason if self._failures or self._aside else ""
-
-    @property
-    def is_silent(self) -> bool:
-        """Whether the endpoint has left the last request without an answer."""
-        return bool(self._failures) and self._sender.status.is_silent
+        return self.delivery.reason if self.delivery.is_refused or self._aside else ""
 
     def sent_of(self, name: str) -> int | None:
         """Return how many spans of the segment *name* are done with; None if another process ships it."""
@@ -135,12 +108,12 @@ class Shipper:
 
     def try_once_more(self) -> None:
         """Forget every delay: the next call tries everything."""
-        self.not_before = self.records_not_before = 0.0
+        self.delivery.try_once_more()
         self._aside.try_all()
 
     def ship(self) -> Outcome:
         """Send one batch, unless the endpoint is to be left alone. Raises OSError when the folder cannot be used."""
-        if self._directory is None or clock.monotonic() < self.not_before:
+        if self._directory is None or clock.monotonic() < self.delivery.not_before:
             return Outcome()
         try:
             with open_store(self._directory, kind="spool") as folder:
@@ -168,23 +141,6 @@ class Shipper:
                 if held is not None and not held.offset and not self._aside.has(file.name):
                     self._items.pop(file.name, None)
                     compact(folder, file, self._signal, pruning)
-
-    def ship_records(self, items: list[Item]) -> tuple[int, bool]:
-        """Send *items*, which are in no file, as far as they fit in one batch.
-
-        Return how many that were, and whether they are done with.
-        """
-        if clock.monotonic() < max(self.not_before, self.records_not_before):
-            return 0, False
-        size_of_files, self._batch_size = self._batch_size, self._size_of_records
-        batch = self._first_of(items)
-        answer = self._send(batch)
-        # The one that is refused is alone soon.
-        self._size_of_records = self._batch_size if answer is _Answer.DONE else max(1, len(batch) // 2)
-        self._batch_size = size_of_files
-        if answer is _Answer.WAIT and self._sender.status.may_take_others:
-            self.records_not_before, self.not_before = self.not_before, 0.0
-        return len(batch), answer is _Answer.DONE
 
     def _ship_from(self, folder: Folder) -> Outcome:
         is_new = clock.monotonic() >= self._next_look
@@ -267,24 +223,24 @@ class Shipper:
             items = self._items[held.name] = piece.items
         if not items:
             return self._finish(folder, held) if is_finished else None
-        batch = self._first_of(items)
-        answer = self._send(batch)
-        if answer is not _Answer.DONE and not self._set_aside(held, batch, answer):
-            return Outcome(is_more=clock.monotonic() >= self.not_before)
+        batch = self.delivery.first_of(items)
+        answer = self.delivery.send(batch)
+        if answer is not Answer.DONE and not self._set_aside(held, batch, answer):
+            return Outcome(is_more=clock.monotonic() >= self.delivery.not_before)
         self._failures_in_place = 0
         del items[: len(batch)]
         self._advance(held, batch[-1].end)
-        if answer is not _Answer.DONE:
-            return Outcome(is_more=clock.monotonic() >= self.not_before)
+        if answer is not Answer.DONE:
+            return Outcome(is_more=clock.monotonic() >= self.delivery.not_before)
         return self._count(held.name, sum(item.spans for item in batch))
 
-    def _set_aside(self, held: Claim, batch: list[Item], answer: _Answer) -> bool:
+    def _set_aside(self, held: Claim, batch: list[Item], answer: Answer) -> bool:
         """Let *batch*, which was refused, wait beside the rest, and tell so; else it is tried again where it is."""
         self._failures_in_place += 1
-        if answer is _Answer.SPLIT or self._aside.is_full:
-            self._batch_size = max(1, sum(map(_weight, batch)) // 2)
+        if answer is Answer.SPLIT or self._aside.is_full:
+            self.delivery.halve(batch)
             return False
-        if not self._sender.status.may_take_others and self._failures_in_place < _TRIES_IN_PLACE:
+        if not self.delivery.may_take_others and self._failures_in_place < _TRIES_IN_PLACE:
             return False
         piece = Piece(held.name, (held.offset, batch[-1].end))
         self._aside.add([piece])
@@ -300,7 +256,7 @@ class Shipper:
             is_own = held.name in self._own()  # its end could not be written on a full disk: nothing is lost
             has_runs = self._signal.has_runs and not is_own
             lost = [] if not has_runs else lost_spans(folder.read(held.name, LARGEST_SEGMENT), last_sign)
-            size = self._largest_batch
+            size = self.delivery.largest_batch
             self._aside.add(Piece(held.name, None, lost[start : start + size]) for start in range(0, len(lost), size))
             if lost:
                 return Outcome(is_more=True)
@@ -323,18 +279,18 @@ class Shipper:
         if piece is None:
             return None
         items = piece.items if piece.place is None else read_range(folder, piece.name, self._read, *piece.place)
-        answer = self._send(items)
-        if answer is _Answer.WAIT:
+        answer = self.delivery.send(items)
+        if answer is Answer.WAIT:
             answer = self._judge(piece, items)
-        if answer is _Answer.WAIT:
+        if answer is Answer.WAIT:
             self._is_turn_of_heads = True
             self._put_off(piece)
-            return Outcome(is_more=clock.monotonic() >= self.not_before)
-        self._aside.remove(piece, piece.halves(items) if answer is _Answer.SPLIT else ())
+            return Outcome(is_more=clock.monotonic() >= self.delivery.not_before)
+        self._aside.remove(piece, piece.halves(items) if answer is Answer.SPLIT else ())
         held = self._claims.get(piece.name)
         if held is not None and piece.place is not None:
             self._advance(held, held.offset)
-        if answer is _Answer.SPLIT:
+        if answer is Answer.SPLIT:
             return Outcome(is_more=True)
         count = sum(item.spans for item in items)
         if piece.place is not None:
@@ -344,24 +300,24 @@ class Shipper:
             self._remove(folder, held)
         return Outcome(others=count, is_more=True)
 
-    def _judge(self, piece: Piece, items: list[Item]) -> _Answer:
+    def _judge(self, piece: Piece, items: list[Item]) -> Answer:
         """Say what comes of *piece*, refused once more: it is its own fault when the endpoint has taken others."""
-        if not self._sender.status.may_take_others or self.arrivals == piece.arrivals:
-            return _Answer.WAIT
+        if not self.delivery.may_take_others or self.delivery.arrivals == piece.arrivals:
+            return Answer.WAIT
         if len(items) > 1:
-            return _Answer.SPLIT
+            return Answer.SPLIT
         piece.refusals += 1
         if piece.refusals < _MOST_REFUSALS:
-            return _Answer.WAIT
+            return Answer.WAIT
         if len(items[0].parts) > 1:
-            return self._send_each(items[0])
+            return self.delivery.send_each(items[0])
         self._on_loss("rejected", sum(item.spans for item in items))
-        return _Answer.DONE
+        return Answer.DONE
 
     def _put_off(self, piece: Piece) -> None:
         piece.tries += 1
-        piece.arrivals = self.arrivals
-        piece.not_before = max(self.not_before, clock.monotonic() + backoff(piece.tries))
+        piece.arrivals = self.delivery.arrivals
+        piece.not_before = max(self.delivery.not_before, clock.monotonic() + backoff(piece.tries))
 
     # Of segments and of what is set aside
 
@@ -382,58 +338,7 @@ class Shipper:
             self._told.discard(name)
             self._compact.discard(name)
 
-    def _first_of(self, items: list[Item]) -> list[Item]:
-        batch: list[Item] = []
-        spans = 0
-        for item in items:
-            spans += _weight(item)
-            if batch and spans > self._batch_size:
-                break
-            batch.append(item)
-        return batch
-
-    def _send(self, batch: list[Item]) -> _Answer:
-        """Send *batch*, and tell what is to become of it."""
-        count = sum(item.spans for item in batch)
-        if not any(item.parts for item in batch):
-            return _Answer.DONE
-        sender, status = self._sender, self._sender.status
-        self.requests += 1
-        sender.send(request_of(batch))
-        if not status.is_refused:
-            self.arrivals += 1
-            self._failures = 0
-            self.not_before = 0.0
-            self._batch_size = min(self._largest_batch, self._batch_size * 2)
-            if status.rejected:
-                self._on_loss("rejected", min(status.rejected, count))
-            return _Answer.DONE
-        if status.is_for_good:
-            self.not_before = 0.0
-            refused = [item for item in batch if item.parts]
-            if len(refused) > 1:  # a bad one costs itself only
-                return _Answer.SPLIT
-            if refused and len(refused[0].parts) > 1:
-                return self._send_each(refused[0])
-            if count:
-                self._on_loss("rejected", count)
-            return _Answer.DONE
-        self._failures += 1
-        self._reason = status.place
-        if self._failures > 1 or sender.retry_after or not status.may_take_others:  # else the next is tried at once
-            self.not_before = clock.monotonic() + (sender.retry_after or backoff(self._failures))
-        return _Answer.WAIT
-
-    def _send_each(self, item: Item) -> _Answer:
-        """Send the parts of *item*, which lie together, one after the other: what is refused now is lost."""
-        for part in item.parts:
-            if self._send([Item(item.end, [part], 1)]) is _Answer.WAIT:
-                if not self._sender.status.may_take_others:
-                    return _Answer.WAIT
-                self._on_loss("rejected", 1)
-        return _Answer.DONE
-
     def close(self) -> None:
         """Leave what is left to others."""
         self._release(self._claims)
-        self._sender.close()
+        self.delivery.close()
