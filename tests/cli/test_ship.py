@@ -56,7 +56,7 @@ def test_what_the_exporter_over_grpc_left_is_sent_over_grpc(spool, grpc_receiver
     end()
     variables = {"OTEL_TRACES_EXPORTER": "otlp_proto_grpc", "OTEL_EXPORTER_OTLP_INSECURE": "true"}
 
-    done = ship("--once", url=grpc_receiver.endpoint.removeprefix("http://"), OTELFLOW_SPOOL_DIR=spool, **variables)
+    done = ship("--once", url=grpc_receiver.url.removeprefix("http://"), OTELFLOW_SPOOL_DIR=spool, **variables)
 
     assert (done.returncode, done.stderr) == (0, "otelflow: 1 span sent\n")
     assert [span.name for span in grpc_receiver.spans] == ["waits"]

@@ -277,25 +277,20 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 def hold(descriptor: int) -> bool:
     """Mark an open file as being written; the mark goes with the process, however that ends."""
-    if sys.platform == "win32":
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if comes_from_outside(error):
-            raise
-        return True  # a file system without locks: readers look at the process id instead
-    return True
+    # On a file system without locks, readers look at the process id instead.
+    return _flock(descriptor, is_shared=True) is not False
 
 
 def lock(descriptor: int) -> bool | None:
     """Lock an open file for this process; False while another one has it, None where nothing can be locked."""
+    return _flock(descriptor, is_shared=False)
+
+
+def _flock(descriptor: int, *, is_shared: bool) -> bool | None:
     if sys.platform == "win32":
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
