@@ -694,29 +694,12 @@ TESTED_ELSEWHERE = {
     "otelflow/integrations/_types.py": "tests/integrations/test_wsgi.py",
     "otelflow/semconv.py": "tests/test_architecture.py",
     # Parts of what is drawn and written as one
-    "otelflow/generate/dashboards/_dashboard.py": "tests/generate/dashboards/test_dashboards.py",
-    "otelflow/generate/dashboards/_one_flow.py": "tests/generate/dashboards/test_dashboards.py",
-    "otelflow/generate/dashboards/_one_task.py": "tests/generate/dashboards/test_dashboards.py",
-    "otelflow/generate/dashboards/_parts.py": "tests/generate/dashboards/test_dashboards.py",
     "otelflow/generate/rules/_telemetry.py": "tests/generate/test_generate.py",
     # Only there in another process, or around other code
     "otelflow/_cli/_jobs.py": "tests/cli/test_serve.py",
     "otelflow/_cli/_options.py": "tests/cli/test_help.py",
-    "otelflow/_cli/app.py": "tests/cli/test_help.py",
-    "otelflow/_cli/demo/library.py": "tests/cli/test_demo.py",
-    "otelflow/_cli/instrument.py": "tests/instrument/test_start.py",
-    "otelflow/instrument/_instrumented.py": "tests/instrument/test_instrument.py",
-    "otelflow/instrument/_site/sitecustomize.py": "tests/instrument/test_start.py",
-    "otelflow/integrations/_requests.py": "tests/integrations/test_asgi.py",
-    "otelflow/integrations/_steps.py": "tests/integrations/test_wsgi.py",
-    "otelflow/listeners/_from_spans.py": "tests/listeners/test_listener.py",
-    "otelflow/pytest_plugin.py": "tests/test_testing.py",
     "otelflow/runners/_dask.py": "tests/stack/examples/test_clusters.py",
     "otelflow/runners/_ray.py": "tests/stack/examples/test_clusters.py",
-    "otelflow/runners/_remote.py": "tests/runners/test_processes.py",
-    "otelflow/runners/_reports.py": "tests/runners/test_processes.py",
-    "otelflow/serve/_job.py": "tests/serve/test_server.py",
-    "otelflow/serve/_occasion.py": "tests/serve/test_server.py",
 }
 
 
