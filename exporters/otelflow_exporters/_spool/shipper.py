@@ -12,7 +12,7 @@ from otelflow_exporters._otlp.endpoint import wants_open_spans
 from otelflow_exporters._otlp.sender import Sender
 from otelflow_exporters._spool.aside import Aside, Piece, backoff
 from otelflow_exporters._spool.batches import Item, live_item_of, lost_spans, read_piece, read_range, request_of
-from otelflow_exporters._spool.claims import Claim, claim, forget, remove_orphans
+from otelflow_exporters._spool.claims import Claim, forget, remove_orphans, take_claim
 from otelflow_exporters._spool.compacting import compact
 from otelflow_exporters._spool.delivery import Answer, Delivery, OnLoss
 from otelflow_exporters._spool.signals import SPANS, Signal
@@ -81,8 +81,8 @@ class Shipper:
 
     def _begin(self) -> None:
         """Begin with nothing claimed; a forked child leaves to its parent what that ships."""
-        for held in self._claims.values():
-            held.release()
+        for claim in self._claims.values():
+            claim.release()
         self._claims.clear()
         self._items: dict[str, list[Item]] = {}  # read, and not sent yet
         self._aside = Aside()
@@ -125,7 +125,7 @@ class Shipper:
     def make_room(self, most_bytes: int, pruning: contextlib.AbstractContextManager[object]) -> None:
         """Write some segments of this process, none of which was sent, anew if the folder has more than *most_bytes*.
 
-        *pruning* is held by who removes segments.
+        *pruning* is the lock under which segments are removed.
         """
         if self._directory is None or not self._signal.batch:  # a report of metrics is one piece
             return
@@ -137,8 +137,8 @@ class Shipper:
             whole = [file for file in files if file.name in names and not is_live(folder, file.name)]
             for file in whole[:_COMPACTED_AT_ONCE]:
                 self._compact.add(file.name)
-                held = self._claimed(folder, file)
-                if held is not None and not held.offset and not self._aside.has(file.name):
+                claim = self._claimed(folder, file)
+                if claim is not None and not claim.offset and not self._aside.has(file.name):
                     self._items.pop(file.name, None)
                     compact(folder, file, self._signal, pruning)
 
@@ -165,7 +165,7 @@ class Shipper:
         return None
 
     def _ship_what_is_there(self, folder: Folder) -> Outcome | None:
-        self._release(name for name, held in self._claims.items() if not held.is_held)
+        self._release(name for name, claim in self._claims.items() if not claim.is_held)
         if self._is_turn_of_heads:
             return self._ship_heads(folder) or self._ship_aside(folder)
         return self._ship_aside(folder) or self._ship_heads(folder)
@@ -181,10 +181,10 @@ class Shipper:
                 continue
             is_finished = not is_live(folder, file.name)
             is_ours = file.name in self._claims or self._is_for_all or file.name in own or is_finished
-            held = self._claimed(folder, file) if is_ours else None
-            if held is not None and folder.file(file.name) is not None:
+            claim = self._claimed(folder, file) if is_ours else None
+            if claim is not None and folder.file(file.name) is not None:
                 try:
-                    outcome = self._ship_segment(folder, held, is_finished=is_finished)
+                    outcome = self._ship_segment(folder, claim, is_finished=is_finished)
                 except FileNotFoundError:
                     outcome = None
                 except OSError:  # of its own: the folder can be read
@@ -196,11 +196,11 @@ class Shipper:
 
     def _claimed(self, folder: Folder, file: StoredFile) -> Claim | None:
         """Return the right to ship *file*, which nobody else has now; None if somebody has."""
-        if file.name not in self._claims and (held := claim(folder, file)) is not None:
-            self._claims[file.name] = held
+        if file.name not in self._claims and (claim := take_claim(folder, file)) is not None:
+            self._claims[file.name] = claim
             if file.name in self._own():
                 self._sent[file.name] += 0  # by nobody else from now on
-            self._aside.add(Piece(held.name, place) for place in held.aside)
+            self._aside.add(Piece(claim.name, place) for place in claim.aside)
         return self._claims.get(file.name)
 
     def _give_up(self, name: str) -> None:
@@ -211,30 +211,30 @@ class Shipper:
         self._files.pop(name, None)
         self._release({name} & self._claims.keys())
 
-    def _ship_segment(self, folder: Folder, held: Claim, *, is_finished: bool) -> Outcome | None:
+    def _ship_segment(self, folder: Folder, claim: Claim, *, is_finished: bool) -> Outcome | None:
         """Send the next batch of a segment; None if there is nothing to send in it."""
-        items = self._items.get(held.name)
+        items = self._items.get(claim.name)
         if not items:
-            piece = read_piece(folder, held.name, self._read, held.offset, is_finished=is_finished)
+            piece = read_piece(folder, claim.name, self._read, claim.offset, is_finished=is_finished)
             if piece.unreadable:
                 self._on_loss("unreadable", piece.unreadable)  # how many spans it was, nobody can tell
             if not piece.items:
-                self._advance(held, piece.end)
-            items = self._items[held.name] = piece.items
+                self._advance(claim, piece.end)
+            items = self._items[claim.name] = piece.items
         if not items:
-            return self._finish(folder, held) if is_finished else None
+            return self._finish(folder, claim) if is_finished else None
         batch = self.delivery.first_of(items)
         answer = self.delivery.send(batch)
-        if answer is not Answer.DONE and not self._set_aside(held, batch, answer):
+        if answer is not Answer.DONE and not self._set_aside(claim, batch, answer):
             return Outcome(is_more=clock.monotonic() >= self.delivery.not_before)
         self._failures_in_place = 0
         del items[: len(batch)]
-        self._advance(held, batch[-1].end)
+        self._advance(claim, batch[-1].end)
         if answer is not Answer.DONE:
             return Outcome(is_more=clock.monotonic() >= self.delivery.not_before)
-        return self._count(held.name, sum(item.spans for item in batch))
+        return self._count(claim.name, sum(item.spans for item in batch))
 
-    def _set_aside(self, held: Claim, batch: list[Item], answer: Answer) -> bool:
+    def _set_aside(self, claim: Claim, batch: list[Item], answer: Answer) -> bool:
         """Let *batch*, which was refused, wait beside the rest, and tell so; else it is tried again where it is."""
         self._failures_in_place += 1
         if answer is Answer.SPLIT or self._aside.is_full:
@@ -242,33 +242,33 @@ class Shipper:
             return False
         if not self.delivery.may_take_others and self._failures_in_place < _TRIES_IN_PLACE:
             return False
-        piece = Piece(held.name, (held.offset, batch[-1].end))
+        piece = Piece(claim.name, (claim.offset, batch[-1].end))
         self._aside.add([piece])
         self._put_off(piece)
         return True
 
-    def _finish(self, folder: Folder, held: Claim) -> Outcome | None:
+    def _finish(self, folder: Folder, claim: Claim) -> Outcome | None:
         """Report the runs that were open when the process was lost that wrote this segment, and remove it."""
-        if held.name not in self._told:
-            self._told.add(held.name)
-            file = folder.file(held.name)
+        if claim.name not in self._told:
+            self._told.add(claim.name)
+            file = folder.file(claim.name)
             last_sign = round(file.modified * 1e9) if file is not None else 0
-            is_own = held.name in self._own()  # its end could not be written on a full disk: nothing is lost
+            is_own = claim.name in self._own()  # its end could not be written on a full disk: nothing is lost
             has_runs = self._signal.has_runs and not is_own
-            lost = [] if not has_runs else lost_spans(folder.read(held.name, LARGEST_SEGMENT), last_sign)
+            lost = [] if not has_runs else lost_spans(folder.read(claim.name, LARGEST_SEGMENT), last_sign)
             size = self.delivery.largest_batch
-            self._aside.add(Piece(held.name, None, lost[start : start + size]) for start in range(0, len(lost), size))
+            self._aside.add(Piece(claim.name, None, lost[start : start + size]) for start in range(0, len(lost), size))
             if lost:
                 return Outcome(is_more=True)
-        return None if self._aside.has(held.name) else self._remove(folder, held)
+        return None if self._aside.has(claim.name) else self._remove(folder, claim)
 
-    def _remove(self, folder: Folder, held: Claim) -> Outcome | None:
+    def _remove(self, folder: Folder, claim: Claim) -> Outcome | None:
         """Remove a segment in which nothing is left."""
-        held.remove(folder)
-        self._files.pop(held.name, None)
+        claim.remove(folder)
+        self._files.pop(claim.name, None)
         own = self._own()
-        vanished = own.pop(held.name, 0) - self._sent.pop(held.name, 0)  # what was unreadable of it
-        self._release([held.name])
+        vanished = own.pop(claim.name, 0) - self._sent.pop(claim.name, 0)  # what was unreadable of it
+        self._release([claim.name])
         return Outcome(vanished=vanished, is_more=True) if vanished else None
 
     # What was refused
@@ -287,17 +287,17 @@ class Shipper:
             self._put_off(piece)
             return Outcome(is_more=clock.monotonic() >= self.delivery.not_before)
         self._aside.remove(piece, piece.halves(items) if answer is Answer.SPLIT else ())
-        held = self._claims.get(piece.name)
-        if held is not None and piece.place is not None:
-            self._advance(held, held.offset)
+        claim = self._claims.get(piece.name)
+        if claim is not None and piece.place is not None:
+            self._advance(claim, claim.offset)
         if answer is Answer.SPLIT:
             return Outcome(is_more=True)
         count = sum(item.spans for item in items)
         if piece.place is not None:
             return self._count(piece.name, count)
         self._on_told(request_of(items))
-        if held is not None and not self._aside.has(piece.name):  # at once: who is killed before tells them again
-            self._remove(folder, held)
+        if claim is not None and not self._aside.has(piece.name):  # at once: who is killed before tells them again
+            self._remove(folder, claim)
         return Outcome(others=count, is_more=True)
 
     def _judge(self, piece: Piece, items: list[Item]) -> Answer:
@@ -321,8 +321,8 @@ class Shipper:
 
     # Of segments and of what is set aside
 
-    def _advance(self, held: Claim, offset: int) -> None:
-        held.advance(offset, self._aside.ranges_in(held.name))
+    def _advance(self, claim: Claim, offset: int) -> None:
+        claim.advance(offset, self._aside.ranges_in(claim.name))
 
     def _count(self, name: str, count: int) -> Outcome:
         if name not in self._own():

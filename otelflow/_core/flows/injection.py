@@ -129,13 +129,12 @@ class Injection:
                 filled[parameter.name] = value
         unfilled = next((parameter for parameter in self._required if is_missing(parameter)), None)
         if unfilled is not None:
-            from otelflow._core.text.hints import nearest  # noqa: PLC0415 only for mistakes
+            from otelflow._core.text.hints import question  # noqa: PLC0415 only for mistakes
 
-            meant = nearest(unfilled.name, [*NAMES, *dependencies])
             reason = f"nothing can be injected for its parameter {unfilled.name!r}"
             plain = plain_function(self._function)
             name = str(getattr(plain, "__qualname__", type(plain).__qualname__))
-            raise UnfillableParameter("function", name, reason, meant)
+            raise UnfillableParameter("function", name, reason, question(unfilled.name, [*NAMES, *dependencies]))
         return {**kwargs, **filled} if filled else kwargs
 
     def names(self) -> dict[str, bool]:

@@ -96,7 +96,7 @@ class Folder:
         if _HAS_FOLDER_DESCRIPTORS:
             os.fchmod(self._descriptor, stat.S_IRWXU)
 
-    def held(self) -> "OpenFile":
+    def keep_open(self) -> "OpenFile":
         """Return the folder as a file that is to stay open: so long systemd-tmpfiles, which tidies, looks into none."""
         file = OpenFile(os.dup(self._descriptor))
         hold(file.descriptor)

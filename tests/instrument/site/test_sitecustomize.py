@@ -1,12 +1,11 @@
 """What each Python below a command loads first: it instruments, and gets in nobody's way."""
 
-import json
 import shutil
 import sys
-from pathlib import Path
+
 import pytest
+
 from support.instrumented import otelflow, traces
-from support.programs import run, run_python
 
 
 def test_children_are_instrumented_too(program):
