@@ -596,6 +596,35 @@ def test_every_lock_is_one_that_a_forked_child_finds_free():
     assert [module for module in OWN_LOCKS if not locks_in(TREES[module])] == [], "no exception is needed any more"
 
 
+THREADS = {"threading.Thread", "Thread", "threading.Timer", "Timer"}
+# A module, and why it starts threads that are no Worker's
+OWN_THREADS = {
+    "otelflow._cli._live": "it draws while a flow runs",
+    "otelflow._core.flows.future_runners": "its threads are those of the user's tasks",
+    "otelflow._core.flows.future_session": "a task that another one waits for runs beside it",
+    "otelflow._core.policies.resources": "it looks at the memory a hundred times a second, and ends with what it measures",
+    "otelflow._core.runs.drivers": "the loop of an async flow that is executed where another loop runs",
+    "otelflow._telemetry.batches": "a foreign exporter is asked with a time limit",
+    "otelflow.metrics._outputs.pull": "a server is ended with a time limit",
+    "otelflow.runners._processes": "a pool of processes is ended beside the program",
+    "otelflow.serve._job": "each run of a schedule has one, which can be told to end",
+}
+
+
+def test_what_works_in_the_background_is_a_worker():
+    starts = [
+        (module, f"{place_of(module, node.lineno)} {ast.unparse(node.func)}()")
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in THREADS
+    ]
+
+    modules = {module for module, _ in starts} - {"otelflow._core.process.worker"}
+    wrong = [text for module, text in starts if module in modules - set(OWN_THREADS)]
+    assert wrong == [], listed("take process.worker.Worker", wrong)
+    assert modules == set(OWN_THREADS), "no exception is needed any more"
+
+
 CLOCKS = {f"time.{name}" for name in ("monotonic", "perf_counter", "sleep", "time", "time_ns")} | {"datetime.now"}
 # A module, and why it looks at a clock of Python's
 OWN_CLOCKS = {
