@@ -602,7 +602,7 @@ OWN_THREADS = {
     "otelflow._cli._live": "it draws while a flow runs",
     "otelflow._core.flows.future_runners": "its threads are those of the user's tasks",
     "otelflow._core.flows.future_session": "a task that another one waits for runs beside it",
-    "otelflow._core.policies.resources": "it looks at the memory a hundred times a second, and ends with what it measures",
+    "otelflow._core.policies.resources": "it looks at the memory a hundred times a second while that is measured",
     "otelflow._core.runs.drivers": "the loop of an async flow that is executed where another loop runs",
     "otelflow._telemetry.batches": "a foreign exporter is asked with a time limit",
     "otelflow.metrics._outputs.pull": "a server is ended with a time limit",

@@ -22,8 +22,9 @@ from otelflow import semconv
 from otelflow_exporters._otlp.varints import MORE, field, varint
 
 # Tags: the number of a field in the high bits, how it is written in the low three (0 varint, 1 and 5 fixed, 2 a length)
-_TRACE_ID: Final = b"\x0a\x10"
-_SPAN_ID: Final = b"\x12\x08"
+#: What stands before the ids of a span
+TRACE_ID: Final = b"\x0a\x10"
+SPAN_ID: Final = b"\x12\x08"
 _PARENT_ID: Final = b"\x22\x08"
 _TIMES: Final = struct.Struct("<BQBQ")
 _START_TAG: Final = 0x39
@@ -132,7 +133,7 @@ def _head_of(span: ReadableSpan) -> list[bytes]:
     if context is None:
         raise ValueError("a span without a context has no ids")
     trace_id, span_id, _, _, trace_state, _ = context  # its properties take a call each
-    parts = [_TRACE_ID, trace_id.to_bytes(16, "big"), _SPAN_ID, span_id.to_bytes(8, "big")]
+    parts = [TRACE_ID, trace_id.to_bytes(16, "big"), SPAN_ID, span_id.to_bytes(8, "big")]
     if trace_state:
         state = ",".join(f"{key}={value}" for key, value in trace_state.items())
         parts.append(field(0x1A, _utf8(state)))
@@ -162,7 +163,7 @@ def _add_rest(parts: list[bytes], span: ReadableSpan) -> None:
     _add_count(parts, 0x60, span.dropped_events)
     for link in span.links:
         linked = link.context
-        inner = [_TRACE_ID, linked.trace_id.to_bytes(16, "big"), _SPAN_ID, linked.span_id.to_bytes(8, "big")]
+        inner = [TRACE_ID, linked.trace_id.to_bytes(16, "big"), SPAN_ID, linked.span_id.to_bytes(8, "big")]
         _add_attributes(inner, b"\x22", (link.attributes or {}).items())
         _add_count(inner, 0x28, link.dropped_attributes)
         inner.append(_LINK_FLAGS.pack(_LINK_FLAGS_TAG, _IS_REMOTE_KNOWN | (_IS_REMOTE if linked.is_remote else 0)))
