@@ -24,6 +24,8 @@ _FLAGS: Final = (
     | getattr(os, "O_NONBLOCK", 0)
     | getattr(os, "O_BINARY", 0)
 )
+#: The rights of a folder in which other users can put files
+WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 _PIECE: Final = 1024 * 1024
 # To pass through a folder, one needs no right to read it.
 _ON_THE_WAY: Final = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
@@ -225,7 +227,7 @@ def check_link(name: str, link: os.stat_result, folder: os.stat_result) -> None:
     It is the rule by which Linux protects links in sticky folders (``fs.protected_symlinks``), for every folder that
     others can write.
     """
-    is_shared = folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    is_shared = folder.st_mode & WRITABLE_BY_OTHERS
     if is_shared and link.st_uid not in (os.geteuid(), 0, folder.st_uid):
         raise OSError(errno.ELOOP, f"another user has put the symbolic link {name!r} into its way")
 
