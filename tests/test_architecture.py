@@ -723,8 +723,6 @@ TESTED_ELSEWHERE = {
     "otelflow/_core/text/secret_places.py": "tests/core/text/test_redaction.py",
     "otelflow/integrations/_types.py": "tests/integrations/test_wsgi.py",
     "otelflow/semconv.py": "tests/test_architecture.py",
-    # Parts of what is drawn and written as one
-    "otelflow/generate/rules/_telemetry.py": "tests/generate/test_generate.py",
     # Only there in another process, or around other code
     "otelflow/_cli/_jobs.py": "tests/cli/test_serve.py",
     "otelflow/_cli/_options.py": "tests/cli/test_help.py",

@@ -44,26 +44,25 @@ def hide_columns(text: str) -> str:
             break
         line = text[start : min(end, start + _LONGEST_LINE)]
         separator = next((mark for mark in "|\t;," if mark in line), None)
-        columns = _headed(line, separator) if separator is not None else {}
-        if separator is not None and columns:
-            rows, below = _hide_below(text, end + 1, separator, line.count(separator) + 1, columns)
+        if separator is None:
+            continue
+        heading = secret_notations.HEADING_OF_LINES if separator == "|" else secret_notations.HEADING_OF_CELLS
+        names = line.split(separator)
+        columns = _secret_columns(names) if all(map(lazy_compile(heading).fullmatch, names)) else {}
+        if columns:
+            rows, below = _hide_below(text, end + 1, separator, len(names), columns)
             pieces += (text[done : end + 1], *rows)
             done = end = below
     return "".join((*pieces, text[done:])) if pieces else text
-
-
-def _headed(line: str, separator: str) -> Mapping[int, tuple[str, ...]]:
-    """Return which columns have a secret's name, if *line* has nothing but names."""
-    heading = secret_notations.HEADING_OF_LINES if separator == "|" else secret_notations.HEADING_OF_CELLS
-    names = line.split(separator)
-    return _secret_columns(names) if all(map(lazy_compile(heading).fullmatch, names)) else {}
 
 
 def _hide_below(
     text: str, start: int, separator: str, count: int, columns: Mapping[int, tuple[str, ...]]
 ) -> tuple[list[str], int]:
     """Return the rows of the table that begin at *start*, with their secrets hidden, and where they end."""
-    rows = list[str]()
+    rows, mark = list[str](), re.escape(separator)
+    # What stands in quotes may have separators.
+    cell = lazy_compile(rf'(?:\A|(?<={mark}))(?:[ ]*"(?:[^"]|"")*+"\s*(?={mark}|\Z)|[^{mark}]*+)')
     while start < len(text):
         end = text.find("\n", start)
         end = len(text) if end < 0 else end + 1
@@ -71,33 +70,20 @@ def _hide_below(
         if len(line) > _LONGEST_LINE:
             break
         if line.strip("-+|:= \t\r\n"):
-            cells = _cells(line, separator)
+            cells = cell.findall(line) if '"' in line else line.split(separator)
             if len(cells) != count:
                 break
             for position, words in columns.items():
-                cells[position] = _hidden(cells[position], words)
+                value = cells[position].strip()
+                bare = value.strip("\"'`")
+                if _is_secret_cell(bare.replace(" ", "") if value.startswith('"') else bare, words):
+                    cells[position] = cells[position].replace(bare, REDACTED, 1)
             line = separator.join(cells)
         elif not line.strip():
             break
         rows.append(line)
         start = end
     return rows, start
-
-
-def _cells(line: str, separator: str) -> list[str]:
-    """Return the cells of *line*; what stands in quotes may have separators."""
-    if '"' not in line:
-        return line.split(separator)
-    mark = re.escape(separator)
-    return lazy_compile(rf'(?:\A|(?<={mark}))(?:[ ]*"(?:[^"]|"")*+"\s*(?={mark}|\Z)|[^{mark}]*+)').findall(line)
-
-
-def _hidden(cell: str, words: tuple[str, ...]) -> str:
-    """Return *cell* with its secret hidden; blanks and quotes stay."""
-    value = cell.strip()
-    bare = value.strip("\"'`")
-    is_secret = _is_secret_cell(bare.replace(" ", "") if value.startswith('"') else bare, words)
-    return cell.replace(bare, REDACTED, 1) if is_secret else cell
 
 
 def hide_rows(rows: Sequence[object]) -> Sequence[object]:

@@ -90,13 +90,14 @@ def targets(program: Program) -> Iterator[Alert]:
 
     Prometheus may ask others, too: these alerts speak of the pipeline, and of whoever has shown metrics of flows.
     """
-    yield _target_down(program)
+    yield target_down(program)
     if program.pipeline:
-        yield _collector_missing(program)
-    yield _push_refused()
+        yield collector_missing(program)
+    yield push_refused()
 
 
-def _target_down(program: Program) -> Alert:
+def target_down(program: Program) -> Alert:
+    """Return the alert that Prometheus does not reach one of the pipeline, or who has shown metrics of flows."""
     pipeline = one_of(program.pipeline, "job")
     seen = series(semconv.BUILD_INFO, instance="a:8888")
     return Alert(
@@ -141,8 +142,9 @@ def _target_down(program: Program) -> Alert:
     )
 
 
-def _collector_missing(program: Program) -> Alert:
-    job, others = program.pipeline[0], {}
+def collector_missing(program: Program) -> Alert:
+    """Return the alert that the Collector of the pipeline is not there."""
+    job, others = program.pipeline[0], dict[str, str]()
     for name in (*program.pipeline[1:], "others"):
         others |= _up(name, "1x50")
     return Alert(
@@ -169,7 +171,8 @@ def _collector_missing(program: Program) -> Alert:
     )
 
 
-def _push_refused() -> Alert:
+def push_refused() -> Alert:
+    """Return the alert that the Pushgateway refuses what a job with flows pushes."""
     return Alert(
         "PushRefused",
         "max by (job, flow) (push_failure_time_seconds) > max by (job, flow) (push_time_seconds)\n"
@@ -209,16 +212,17 @@ def collector(program: Program) -> Iterator[Alert]:
     """Yield the alerts about what the Collectors of the pipeline lose, or soon will; there are none without one."""
     if program.pipeline:
         jobs = selector(one_of(program.pipeline, "job"))
-        yield _cannot_export(jobs, program.pipeline[0])
-        yield _queue_fills_up(jobs, program.pipeline[0])
-        yield _refuses_spans(jobs, program.pipeline[0])
+        yield cannot_export(jobs, program.pipeline[0])
+        yield queue_fills_up(jobs, program.pipeline[0])
+        yield refuses_spans(jobs, program.pipeline[0])
 
 
 def _of_exporter(job: str, metric: str, exporter: str) -> str:
     return series(f"otelcol_exporter_{metric}", job=job, exporter=exporter)
 
 
-def _cannot_export(jobs: str, job: str) -> Alert:
+def cannot_export(jobs: str, job: str) -> Alert:
+    """Return the alert that Collectors of the pipeline lose something."""
     return Alert(
         "CollectorCannotExport",
         "or\n".join(_grown(metric + jobs, "exporter") for metric in _LOSSES),
@@ -252,7 +256,8 @@ def _cannot_export(jobs: str, job: str) -> Alert:
     )
 
 
-def _queue_fills_up(jobs: str, job: str) -> Alert:
+def queue_fills_up(jobs: str, job: str) -> Alert:
+    """Return the alert that Collectors of the pipeline will soon lose something."""
     return Alert(
         "CollectorQueueFillsUp",
         f"max by (exporter) (otelcol_exporter_queue_size{jobs} / otelcol_exporter_queue_capacity{jobs}) > 0.5",
@@ -280,7 +285,8 @@ def _queue_fills_up(jobs: str, job: str) -> Alert:
     )
 
 
-def _refuses_spans(jobs: str, job: str) -> Alert:
+def refuses_spans(jobs: str, job: str) -> Alert:
+    """Return the alert that Collectors of the pipeline are short of memory."""
     refused = "otelcol_receiver_refused_spans_total"
     return Alert(
         "CollectorRefusesSpans",
