@@ -22,7 +22,7 @@ from otelflow._core.text.hints import question
 from otelflow._testing.clock import FakeClock
 from otelflow._testing.counted_runs import FlowMetrics
 from otelflow._testing.snapshots import snapshot_lines
-from otelflow._testing.tree_patterns import Branch, Branches, counted, difference, names_of, parse, short_name
+from otelflow._testing.tree_patterns import Branches, Forest, counted, difference, parse, short_name
 from otelflow.errors import ConfigurationError
 
 __all__ = ["FakeClock", "FlowMetrics", "MockedDependencies", "Node", "Trace", "flow_trace"]
@@ -161,8 +161,9 @@ class Trace(SpanProcessor):
         >>> trace.assert_tree("shop > pow")
         """
         __tracebackhide__ = True
-        expected = parse(pattern)
-        actual = _branches(self.tree(), names_of(expected))
+        forest = Forest()
+        expected = parse(pattern, forest)
+        actual = _branches(self.tree(), forest)
         if expected != actual:
             raise AssertionError(f"the runs are not {pattern} (- expected, + there)\n{difference(expected, actual)}")
 
@@ -210,13 +211,16 @@ def _key(span: ReadableSpan) -> tuple[int, int]:
     return (context.trace_id, context.span_id) if context is not None else (0, 0)
 
 
-def _branches(nodes: list[Node], names: set[str]) -> Branches:
-    return counted(
-        Counter(
-            Branch(short_name(node.name, names), node.result or semconv.SUCCESS, _branches(node.children, names))
-            for node in nodes
-        )
-    )
+def _branches(roots: list[Node], forest: Forest) -> Branches:
+    names = forest.names()
+    nodes = list(roots)
+    for node in nodes:  # which grows meanwhile, so that what is inside comes after it
+        nodes += node.children
+    branches = {}
+    for node in reversed(nodes):
+        inside = counted((branches[id(child)], 1) for child in node.children)
+        branches[id(node)] = forest.branch(short_name(node.name, names), node.result or semconv.SUCCESS, inside)
+    return counted((branches[id(root)], 1) for root in roots)
 
 
 def _lines(root: Node, first: str, others: str) -> Iterator[str]:

@@ -3,12 +3,13 @@
 import functools
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
-from otelflow._core.process import losses
+from otelflow._core.process import losses, shutdown
 from otelflow.errors import ConfigurationError
 from otelflow.instrument._command import program_of, seen_from
 from otelflow.instrument._instrumented import begin
@@ -29,6 +30,11 @@ def start() -> None:
         return
     try:
         begin(read(Path(path)))
+        # A server such as uvicorn ends well, and then raises the signal again for what was there before it: that would
+        # end the process where it is. The first process of a container is not ended so by any signal.
+        for number in shutdown.end_signals() if os.getpid() > 1 else ():
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, shutdown.deliver_and_end)
     except Exception as error:  # noqa: BLE001 the interpreter starts, and a mistake was told before
         losses.warn_once("instrument", "%s runs without instrumentation: %s", sys.executable, error)
 

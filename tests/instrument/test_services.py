@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import signal
+import subprocess
 import sys
 import textwrap
 import time
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from support.ports import free_ports
-from support.programs import end, run_python, start
+from support.programs import clean_environment, end, run_python, start
+from support.receivers import OtlpReceiver
 
 REQUESTS = 6
 
@@ -56,9 +58,9 @@ def service(shop):
     return shop
 
 
-def served(folder, *command, port, count):
+def served(folder, *command, port, count, **variables):
     """Start *command*, ask it *count* times, end it as a supervisor does; return the answers and the exit code."""
-    environment = {"OTELFLOW_STORE": folder / "store", "PYTHONPATH": folder}
+    environment = {"OTELFLOW_STORE": folder / "store", "PYTHONPATH": folder, **variables}
     arguments = ("-m", "otelflow", "run", "--instrument", "otelflow.toml", "--", *command)
     process = start(sys.executable, *arguments, cwd=folder, **environment)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -109,6 +111,57 @@ def test_every_request_of_an_event_loop_is_one_whole_trace(service):
 
     assert answers == ["-3"] * REQUESTS
     assert traces(service) == ["success 2 flow nightly_refund"] * REQUESTS
+
+
+@needs("uvicorn")
+@pytest.mark.parametrize("lifespan", ["auto", "off"])
+def test_what_waits_is_delivered_when_a_signal_ends_a_server(service, lifespan):
+    (service / "web.py").write_text(textwrap.dedent(ASGI))
+    [port] = free_ports(1)
+    options = ("--port", str(port), "--lifespan", lifespan, "--log-level", "warning")
+
+    with OtlpReceiver() as receiver:
+        sending = sending_to(receiver)
+        _, code = served(service, sys.executable, "-m", "uvicorn", *options, "web:app", port=port, count=2, **sending)
+
+    assert code == -signal.SIGTERM  # as without
+    assert [span.name for span in receiver.spans] == ["task refund", "flow nightly_refund"] * 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows ends programs otherwise")
+@pytest.mark.parametrize("number", [signal.SIGTERM, getattr(signal, "SIGHUP", 0)])
+def test_what_is_open_is_cancelled_and_delivered_when_a_signal_ends_a_program(service, number):
+    (service / "shop" / "jobs.py").write_text("def nightly_wait():\n    print('here', flush=True)\n    input()\n")
+    (service / "main.py").write_text("import shop.jobs\nshop.jobs.nightly_wait()\n")
+    arguments = ("-m", "otelflow", "run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
+
+    with OtlpReceiver() as receiver:
+        variables = clean_environment(PYTHONPATH=service, **sending_to(receiver))
+        process = subprocess.Popen(
+            [sys.executable, *arguments], cwd=service, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        try:
+            assert process.stdout.readline() == b"here\n"
+            process.send_signal(number)
+            assert process.wait(60) == -number
+        finally:
+            process.stdin.close()
+            process.stdout.close()
+            end(process)
+
+    (span,) = receiver.spans
+    results = [each.value.string_value for each in span.attributes if each.key == "otelflow.run.result"]
+    assert (span.name, results) == ("flow nightly_wait", ["cancellation"])
+
+
+def sending_to(receiver):
+    """The environment of a program that sends spans to *receiver* when it ends, and not before."""
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "60000",
+        "OTELFLOW_SPOOL": "off",
+        "OTELFLOW_STORE": "off",
+    }
 
 
 @needs("celery")

@@ -241,3 +241,17 @@ def end_signals() -> list[int]:
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not on Windows
         signals.append(signal.SIGHUP)
     return signals
+
+
+def deliver_and_end(number: int, frame: object) -> None:
+    """Handle signal *number*: end what is open, deliver everything, and let it end the process as it would have."""
+    del frame
+    import signal  # noqa: PLC0415 as above
+
+    signal.signal(number, signal.SIG_DFL)  # another one ends it at once
+    try:
+        end_open_runs()
+        begin_end()
+        _shutdown.deliver()
+    finally:
+        signal.raise_signal(number)

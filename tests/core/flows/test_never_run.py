@@ -46,6 +46,21 @@ def test_a_flow_that_is_called_and_never_run_is_a_warning_at_the_line_of_the_cal
     assert ".execute()" in str(warning.message)
 
 
+def test_a_flow_that_something_of_ours_has_called_is_a_warning_at_the_line_of_the_program():
+    @flow(on_completion=[nightly])
+    def with_a_hook():
+        pass
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        with_a_hook().execute()
+        gc.collect()
+
+    (warning,) = caught
+    assert warning.filename == __file__
+    assert open(__file__).read().splitlines()[warning.lineno - 1].strip() == "with_a_hook().execute()"  # noqa: PTH123, SIM115
+
+
 def test_a_name_of_any_length_makes_a_short_warning(warned):
     flow(flow_name="n" * 1_000_000)(len)()
 
