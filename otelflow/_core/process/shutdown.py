@@ -243,15 +243,8 @@ def end_signals() -> list[int]:
     return signals
 
 
-def deliver_and_end(number: int, frame: object) -> None:
-    """Handle signal *number*: end what is open, deliver everything, and let it end the process as it would have."""
-    del frame
-    import signal  # noqa: PLC0415 as above
-
-    signal.signal(number, signal.SIG_DFL)  # another one ends it at once
-    try:
-        end_open_runs()
-        begin_end()
-        _shutdown.deliver()
-    finally:
-        signal.raise_signal(number)
+def deliver_at_end() -> None:
+    """End what is open and deliver everything, when the process ends and runs no exit function."""
+    end_open_runs()
+    begin_end()
+    _shutdown.deliver()
