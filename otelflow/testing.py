@@ -22,7 +22,7 @@ from otelflow._core.text.hints import question
 from otelflow._testing.clock import FakeClock
 from otelflow._testing.counted_runs import FlowMetrics
 from otelflow._testing.snapshots import snapshot_lines
-from otelflow._testing.tree_patterns import Branches, Forest, counted, difference, parse, short_name
+from otelflow._testing.tree_patterns import Forest, difference, parse
 from otelflow.errors import ConfigurationError
 
 __all__ = ["FakeClock", "FlowMetrics", "MockedDependencies", "Node", "Trace", "flow_trace"]
@@ -163,7 +163,7 @@ class Trace(SpanProcessor):
         __tracebackhide__ = True
         forest = Forest()
         expected = parse(pattern, forest)
-        actual = _branches(self.tree(), forest)
+        actual = forest.branches(self.tree())
         if expected != actual:
             raise AssertionError(f"the runs are not {pattern} (- expected, + there)\n{difference(expected, actual)}")
 
@@ -209,18 +209,6 @@ class Trace(SpanProcessor):
 def _key(span: ReadableSpan) -> tuple[int, int]:
     context = span.get_span_context()
     return (context.trace_id, context.span_id) if context is not None else (0, 0)
-
-
-def _branches(roots: list[Node], forest: Forest) -> Branches:
-    names = forest.names()
-    nodes = list(roots)
-    for node in nodes:  # which grows meanwhile, so that what is inside comes after it
-        nodes += node.children
-    branches = {}
-    for node in reversed(nodes):
-        inside = counted((branches[id(child)], 1) for child in node.children)
-        branches[id(node)] = forest.branch(short_name(node.name, names), node.result or semconv.SUCCESS, inside)
-    return counted((branches[id(root)], 1) for root in roots)
 
 
 def _lines(root: Node, first: str, others: str) -> Iterator[str]:

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from otelflow import semconv
 from otelflow._core.text.hints import suggestion
@@ -51,9 +51,17 @@ class Forest:
         key = (name, result, tuple((branch.number, times) for branch, times in inside))
         return self._branches.setdefault(key, Branch(name, result, inside, len(self._branches)))
 
-    def names(self) -> set[str]:
-        """Return every name in it."""
-        return {branch.name for branch in self._branches.values()}
+    def branches(self, roots: Iterable[Any]) -> Branches:
+        """Return the branches of the tree of *roots*, each a ``Node``, named as those that are here already may be."""
+        names = {branch.name for branch in self._branches.values()}
+        nodes = list(roots)
+        for node in nodes:  # which grows meanwhile, so that what is inside comes after it
+            nodes += node.children
+        branches: dict[int, Branch] = {}
+        for node in reversed(nodes):
+            inside = counted((branches[id(child)], 1) for child in node.children)
+            branches[id(node)] = self.branch(short_name(node.name, names), node.result or semconv.SUCCESS, inside)
+        return counted((branches[id(root)], 1) for root in roots)
 
 
 def counted(branches: Iterable[tuple[Branch, int]]) -> Branches:
@@ -175,8 +183,9 @@ def difference(expected: Branches, actual: Branches) -> str:
         for kind, first, last, begin, end in group:
             lines += [f"{'  ' if kind == 'equal' else '- '}{line}" for line in before[first:last]]
             lines += [f"+ {line}" for line in after[begin:end] if kind != "equal"]
-    more = [f"… {len(lines) - _MOST_LINES} lines more"] if len(lines) > _MOST_LINES else []
-    return "\n".join(lines[:_MOST_LINES] + more)
+    if len(lines) > _MOST_LINES:
+        lines[_MOST_LINES:] = [f"… {len(lines) - _MOST_LINES} lines more"]
+    return "\n".join(lines)
 
 
 def _lines(branches: Branches) -> Iterator[str]:

@@ -4,6 +4,7 @@
 itself: ``OtelflowInstrumentor().instrument("otelflow.toml")``.
 """
 
+import os
 import sys
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -14,6 +15,7 @@ from otelflow.errors import ConfigurationError
 from otelflow.instrument import _instrumented
 from otelflow.instrument._command import seen_from
 from otelflow.instrument._plan import new_plan, read
+from otelflow.instrument._start import PROCESS_VARIABLE, deliver_at_signals
 from otelflow.instrument._survey import check
 from otelflow.settings import in_force
 
@@ -84,6 +86,8 @@ class OtelflowInstrumentor:
             plan = read(Path(path).absolute(), is_strict=strict)
             if file is None:  # opentelemetry-instrument is here before Python knows where its program lies
                 place = seen_from(sys.orig_argv)
+                if PROCESS_VARIABLE in os.environ:
+                    deliver_at_signals()
         if "--multiprocessing-fork" not in sys.orig_argv:  # it learns later where modules lie; its parent has looked
             with place:
                 check(plan)

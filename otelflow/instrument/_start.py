@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
@@ -32,13 +33,22 @@ def start() -> None:
         return
     try:
         begin(read(Path(path)))
-        # A server such as uvicorn ends well, and then raises the signal again for what was there before it: that would
-        # end the process where it is. The first process of a container is not ended so by any signal.
-        for number in shutdown.end_signals() if os.getpid() > 1 else ():
-            if signal.getsignal(number) is signal.SIG_DFL:
-                signal.signal(number, end_by_signal)
+        deliver_at_signals()
     except Exception as error:  # noqa: BLE001 the interpreter starts, and a mistake was told before
         losses.warn_once("instrument", "%s runs without instrumentation: %s", sys.executable, error)
+
+
+def deliver_at_signals() -> None:
+    """Deliver everything before a signal ends this process, unless it is handled otherwise.
+
+    A server such as uvicorn ends well, and then raises the signal again for what was there before it: that would end
+    the process where it is. The first process of a container is not ended so by any signal.
+    """
+    if os.getpid() == 1 or threading.current_thread() is not threading.main_thread():
+        return
+    for number in shutdown.end_signals():
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, end_by_signal)
 
 
 def end_by_signal(number: int, frame: object) -> None:

@@ -341,10 +341,8 @@ def test_what_waits_is_delivered_before_a_signal_ends_the_server(program, lifesp
         from otelflow.integrations.asgi import FlowMiddleware
 
         provide()
-
-        async def live(receive, send):
         """,
-        textwrap.indent(textwrap.dedent(LIFESPANS[lifespan]), "    "),
+        "async def live(receive, send):\n" + textwrap.indent(textwrap.dedent(LIFESPANS[lifespan]), "    "),
         f"""
         async def application(scope, receive, send):
             if scope["type"] == "lifespan":

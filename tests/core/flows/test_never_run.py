@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import linecache
 import pickle
 import subprocess
 import sys
@@ -58,7 +59,7 @@ def test_a_flow_that_something_of_ours_has_called_is_a_warning_at_the_line_of_th
 
     (warning,) = caught
     assert warning.filename == __file__
-    assert open(__file__).read().splitlines()[warning.lineno - 1].strip() == "with_a_hook().execute()"  # noqa: PTH123, SIM115
+    assert linecache.getline(__file__, warning.lineno).strip() == "with_a_hook().execute()"
 
 
 def test_a_name_of_any_length_makes_a_short_warning(warned):
