@@ -197,11 +197,11 @@ def _add_count(parts: list[bytes], tag: int, count: int) -> None:
 
 def _add_attributes(parts: list[bytes], tag: bytes, attributes: Iterable[tuple[str, Any]]) -> None:
     """Add each attribute as a field of this *tag*; a value that OTLP cannot hold is left out, as the SDK does."""
-    kept = _pairs.get
+    lookup = _pairs.get
     for item in attributes:
         try:
             try:
-                pair = kept(item)
+                pair = lookup(item)
             except TypeError:  # a list, or a dict, has no hash
                 pair = None
             if pair is None:

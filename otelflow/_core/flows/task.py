@@ -326,16 +326,13 @@ class TaskRun(ExecutedRun):
     def opened(self) -> None:
         """Say that the task is executed."""
         task, now = self.task, self.started_ns
-        task.status = semconv.RUNNING
-        task.started_ns = now
+        task.status, task.started_ns = semconv.RUNNING, now
         if self.links:
             spans.link_to_each(self.span, self.links)
         # As log_lifecycle() does for most programs: a call for each of its two lines takes a twentieth of a task.
-        if self.settings.logs_for_flow_only and not observed.lifecycle:
-            if self.flow is not None:
-                self.flow.flow_state.log.append(
-                    (now, _DEBUG, messages.EXECUTING_TASK, self.task_name, self.task_run_id)
-                )
+        if self.flow is not None and self.settings.logs_for_flow_only and not observed.lifecycle:
+            line = (now, _DEBUG, messages.EXECUTING_TASK, self.task_name, self.task_run_id)
+            self.flow.flow_state.log.append(line)
         else:
             messages.log_lifecycle(self, _DEBUG, messages.EXECUTING_TASK, self.task_name, now)
 
@@ -345,9 +342,7 @@ class TaskRun(ExecutedRun):
             print_capture.finish(self)
         task, ending, own = self.task, self.ending, self.settings
         task.task_run = None
-        task.status = ending.result
-        task.duration = self.duration
-        task.task_return_value = value
+        task.status, task.duration, task.task_return_value = ending.result, self.duration, value
         task.task_error = error = ending.error
         if ending is not SUCCESS and ending.is_failure and self.flow_run is not None:
             count_failures(self.flow_run, 1)
@@ -358,11 +353,9 @@ class TaskRun(ExecutedRun):
                 messages.print_traceback(error)  # one that comes out is printed by the flow that it ends
         elif value is not None or own.print_none_return_value:
             is_captured = self.definition.capture_return_value
-            if own.logs_for_flow_only and not observed.lifecycle:  # see opened()
-                if self.flow is not None:
-                    self.flow.flow_state.log.append(
-                        (clock.time_ns(), _DEBUG, messages.TASK_VALUE, value, self.task_run_id)
-                    )
+            if self.flow is not None and own.logs_for_flow_only and not observed.lifecycle:  # see opened()
+                line = (clock.time_ns(), _DEBUG, messages.TASK_VALUE, value, self.task_run_id)
+                self.flow.flow_state.log.append(line)
             else:
                 messages.log_lifecycle(self, _DEBUG, messages.TASK_VALUE, value, is_private=not is_captured)
             if is_captured and self.is_recording:
@@ -381,11 +374,8 @@ def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..
 
     def new_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskRun:
         call = Task.__new__(Task)  # each call makes one: its __init__ would take twice as long to find the same
-        call.task_definition = definition
-        call.task_target = target
-        call.task_args = args
-        call.task_kwargs = kwargs
-        call.task_name = name
+        call.task_definition, call.task_target, call.task_name = definition, target, name
+        call.task_args, call.task_kwargs = args, kwargs
         call.task_id = task_id or new_id("task_id__")
         call.raise_on_error = raise_on_error
         run = run_class.__new__(run_class)
