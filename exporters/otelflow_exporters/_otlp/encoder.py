@@ -19,10 +19,12 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanKind
 
 from otelflow import semconv
+from otelflow_exporters._otlp.varints import MORE, field, varint
 
 # Tags: the number of a field in the high bits, how it is written in the low three (0 varint, 1 and 5 fixed, 2 a length)
-_TRACE_ID: Final = b"\x0a\x10"
-_SPAN_ID: Final = b"\x12\x08"
+#: What stands before the ids of a span
+TRACE_ID: Final = b"\x0a\x10"
+SPAN_ID: Final = b"\x12\x08"
 _PARENT_ID: Final = b"\x22\x08"
 _IDS: Final = struct.Struct(">2s16s2sQ")
 _PARENT: Final = struct.Struct(">2sQ")
@@ -43,7 +45,6 @@ _REMOTE_FLAGS: Final = b"\x85\x01" + (_IS_REMOTE_KNOWN | _IS_REMOTE).to_bytes(4,
 _KINDS: Final = [bytes((0x30, kind.value + 1)) for kind in SpanKind]
 _STATUSES: Final = [b"\x7a\x00", b"\x7a\x02\x18\x01", b"\x7a\x02\x18\x02"]
 
-_MORE: Final = 0x80
 _INT64: Final = 1 << 63
 _UINT64: Final = 1 << 64
 _MOST_KEPT: Final = 2_000
@@ -113,7 +114,7 @@ def encode_spans(spans: Iterable[ReadableSpan], *, is_open: bool = False) -> byt
     for span in spans:
         encoded = b"".join(_parts_of(span, is_open=is_open))
         group = groups.setdefault(_around(span.resource, span.instrumentation_scope), [])
-        group += (b"\x12", _varint(len(encoded)), encoded)
+        group += (b"\x12", varint(len(encoded)), encoded)
     return b"".join([_within(around, b"", b"".join(group)) for around, group in groups.items()])
 
 
@@ -121,14 +122,14 @@ def _within(around: _Around, head: bytes, span: bytes) -> bytes:
     """Return *span* behind its *head*, or without one the fields of several, as a ``TracesData``."""
     resource, scope, tail, size_of_scope, size_of_resource = around
     size = size_of_scope + len(head) + len(span)
-    inner = _varint(size)
-    outer = _varint(size_of_resource + len(inner) + size)
+    inner = varint(size)
+    outer = varint(size_of_resource + len(inner) + size)
     return b"".join((b"\x0a", outer, resource, inner, scope, head, span, tail))
 
 
 def _alone(around: _Around, span: bytes) -> bytes:
     """Return *span* as a ``TracesData``."""
-    return _within(around, b"\x12" + _varint(len(span)), span)
+    return _within(around, b"\x12" + varint(len(span)), span)
 
 
 def _parts_of(span: ReadableSpan, *, is_open: bool) -> list[bytes]:
@@ -145,7 +146,7 @@ def _head_of(span: ReadableSpan) -> bytes:
     if context is None:
         raise ValueError("a span without a context has no ids")
     trace_id, span_id, _, _, trace_state, _ = context  # its properties take a call each
-    ids = _IDS.pack(_TRACE_ID, trace_id.to_bytes(16, "big"), _SPAN_ID, span_id)
+    ids = _IDS.pack(TRACE_ID, trace_id.to_bytes(16, "big"), SPAN_ID, span_id)
     if trace_state:
         ids += field(0x1A, _utf8(",".join(f"{key}={value}" for key, value in trace_state.items())))
     if parent is not None:
@@ -172,7 +173,7 @@ def _add_rest(parts: list[bytes], span: ReadableSpan) -> None:
     _add_count(parts, 0x60, span.dropped_events)
     for link in span.links:
         linked = link.context
-        inner = [_TRACE_ID, linked.trace_id.to_bytes(16, "big"), _SPAN_ID, linked.span_id.to_bytes(8, "big")]
+        inner = [TRACE_ID, linked.trace_id.to_bytes(16, "big"), SPAN_ID, linked.span_id.to_bytes(8, "big")]
         _add_attributes(inner, b"\x22", (link.attributes or {}).items())
         _add_count(inner, 0x28, link.dropped_attributes)
         inner.append(_LINK_FLAGS.pack(_LINK_FLAGS_TAG, _IS_REMOTE_KNOWN | (_IS_REMOTE if linked.is_remote else 0)))
@@ -192,7 +193,7 @@ def _add_status(parts: list[bytes], span: ReadableSpan) -> None:
 
 def _add_count(parts: list[bytes], tag: int, count: int) -> None:
     if count:
-        parts.append(bytes((tag,)) + _varint(count))
+        parts.append(bytes((tag,)) + varint(count))
 
 
 def _add_attributes(parts: list[bytes], tag: bytes, attributes: Iterable[tuple[str, Any]]) -> None:
@@ -224,9 +225,9 @@ def _pair(key: str, value: Any) -> bytes:
     if pair is not None:
         return pair
     encoded = _value(value)
-    pair = b"".join((_text(0x0A, key), b"\x12", _varint(len(encoded)), encoded))
-    pair = _varint(len(pair)) + pair
-    if len(value) <= _LONGEST_USUAL if kind is str else kind is int and 0 <= value < _MORE:
+    pair = b"".join((_text(0x0A, key), b"\x12", varint(len(encoded)), encoded))
+    pair = varint(len(pair)) + pair
+    if len(value) <= _LONGEST_USUAL if kind is str else kind is int and 0 <= value < MORE:
         _pairs.keep(place, pair)
     return pair
 
@@ -234,9 +235,9 @@ def _pair(key: str, value: Any) -> bytes:
 @functools.lru_cache(_MOST_KEPT)
 def _before(key: str, size: int) -> bytes:
     """Return what stands before a text of so many bytes that is the value of *key*."""
-    number = _varint(size)
-    inner = b"".join((_text(0x0A, key), b"\x12", _varint(1 + len(number) + size), b"\x0a", number))
-    return _varint(len(inner) + size) + inner
+    number = varint(size)
+    inner = b"".join((_text(0x0A, key), b"\x12", varint(1 + len(number) + size), b"\x0a", number))
+    return varint(len(inner) + size) + inner
 
 
 def _value(value: Any) -> bytes:
@@ -250,7 +251,7 @@ def _value(value: Any) -> bytes:
     if isinstance(value, int):
         if not -_INT64 <= value < _INT64:
             raise OverflowError("OTLP holds whole numbers of 64 bits")
-        return b"\x18" + _varint(value % _UINT64)
+        return b"\x18" + varint(value % _UINT64)
     if isinstance(value, float):
         return _DOUBLE.pack(_DOUBLE_TAG, value)
     if isinstance(value, bytes):
@@ -263,23 +264,8 @@ def _value(value: Any) -> bytes:
     raise TypeError(f"OTLP has no {type(value).__name__}")
 
 
-def field(tag: int, content: bytes) -> bytes:
-    """Return *content* as a field with this *tag*, which has one byte."""
-    return bytes((tag,)) + _varint(len(content)) + content
-
-
 def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")  # half a surrogate has no UTF-8
-
-
-@functools.lru_cache(_MOST_KEPT)  # nearly every one is a length
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number >= _MORE:
-        encoded.append(number & 0x7F | _MORE)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
 
 
 @functools.lru_cache(_MOST_KEPT)
