@@ -5,6 +5,7 @@ import itertools
 import os
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -922,12 +923,12 @@ def test_a_segment_that_vanishes_is_let_go_of_and_what_follows_is_sent(folder, e
     (name,) = writer.segments
     shipper = shipper_of(folder, endpoint, own=lambda: writer.segments, batch_size=1)
     shipper.ship()
-    opened = len(os.listdir("/dev/fd"))
+    opened = len(list(Path("/dev/fd").iterdir()))
     (folder / name).unlink()
     write(folder, "later")
     shipper._next_look = 0.0
     vanished = shipper.ship()
-    left_open = len(os.listdir("/dev/fd"))
+    left_open = len(list(Path("/dev/fd").iterdir()))
     ship_all(shipper)
 
     assert vanished == Outcome(vanished=1, is_more=True)
