@@ -3,7 +3,6 @@
 import itertools
 import os
 import shutil
-import socket
 import stat
 import threading
 import time
@@ -41,15 +40,6 @@ FORKED = """
         child.start()
         child.join()
 """
-
-
-@pytest.fixture
-def silent_url():
-    """The address of a server that takes connections and says nothing."""
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen(100)
-        yield f"http://127.0.0.1:{silent.getsockname()[1]}"
 
 
 def open_files():
@@ -114,49 +104,6 @@ def test_an_outage_costs_nothing(receiver, folder, monkeypatch):
 
     assert counts_of(receiver) == {"during": 700}
     assert processor.dropped == {}
-
-
-@pytest.mark.parametrize("kind", ["dead", "silent"])
-def test_a_collector_that_takes_nothing_keeps_no_program_from_its_end(tmp_path, silent_url, kind):
-    url = silent_url if kind == "silent" else "http://127.0.0.1:9"
-
-    done = run_program(
-        tmp_path,
-        """
-        nightly(100).execute()
-        began = time.monotonic()
-        otelflow.configure().shutdown()
-        print(time.monotonic() - began < 3)
-        """,
-        url=url,
-    )
-
-    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
-    assert f"101 spans wait in the spool {tmp_path / 'spool'}" in done.stderr
-    assert "'otelflow ship'" in done.stderr
-
-
-def test_an_endpoint_that_is_slower_than_short_programs_gets_nothing_again_and_again(receiver, tmp_path):
-    receiver.delay = 0.7
-    # However slow the machine is: they send nothing before they end.
-    short = "import otelflow_exporters._spool.spool as spool; spool._SIGN_SECONDS = 600.0"
-    path = tmp_path / "short.py"
-    path.write_text(source_of(short, PROGRAM, "nightly(1).execute()"))
-
-    def run():
-        receiver.requests.clear()
-        done = run_python(path, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, OTELFLOW_SPOOL_DIR=tmp_path / "spool")
-        assert done.returncode == 0, done.stderr
-        return sum(counts_of(receiver).values()), "wait in the spool" in done.stderr
-
-    runs = [run(), run()]
-    long_ago = time.time() - 3_600
-    os.utime(tmp_path / "spool/OTELFLOW_ANSWERS.txt", (long_ago, long_ago))
-    runs += [run(), run()]
-
-    # The first does not know it, the second leaves it alone, the third finds out, and the fourth waits for the answer.
-    assert runs[1:] == [(0, True), (6, False), (2, False)]
-    assert runs[0][1]
 
 
 def test_where_there_is_no_home_spans_wait_in_memory_and_that_is_said_once(receiver, tmp_path):
@@ -249,7 +196,7 @@ def test_a_folder_that_cannot_be_used_is_looked_at_once_in_a_while_and_not_for_e
     reached = Folder.reached
     monkeypatch.setattr(Folder, "reached", lambda path, **options: looks.append(path) or reached(path, **options))
     processor = SpoolSpanProcessor(place)
-    processor._spool._shipper.not_before = float("inf")
+    processor._spool._shipper.delivery.not_before = float("inf")
     tracer = provider_with(processor)
     monkeypatch.setattr("otelflow._core.process.clock.monotonic", lambda: now[0])
 
@@ -263,7 +210,7 @@ def test_a_folder_that_cannot_be_used_is_looked_at_once_in_a_while_and_not_for_e
     assert looks_in_vain <= 2, "one look, and one of the thread"
     assert (processor.waiting, len(list(place.glob("*.otlp")))) == (101, 1)
     monkeypatch.undo()
-    processor._spool._shipper.not_before = 0.0
+    processor._spool._shipper.delivery.not_before = 0.0
     processor.shutdown()
 
 
@@ -400,7 +347,7 @@ def test_a_folder_that_is_replaced_by_another_keeps_no_program_from_its_work(rec
 
     receiver.status = 200
     receiver.requests.clear()
-    processor._spool._shipper.not_before = 0.0
+    processor._spool._shipper.delivery.not_before = 0.0
     processor.force_flush()
     tracer.start_span("after").end()
     processor.shutdown()
@@ -441,13 +388,13 @@ def test_what_another_process_has_sent_is_not_taken_for_lost(receiver, folder):
     for _ in range(700):
         tracer.start_span("made").end()
     processor.force_flush()
-    processor._spool._shipper.not_before = float("inf")
+    processor._spool._shipper.delivery.not_before = float("inf")
     receiver.requests.clear()
     receiver.status = 200
 
     done = run_python("-m", "otelflow", "ship", folder, "--once", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
     delivered = len(receiver.spans)
-    processor._spool._shipper.not_before = 0.0
+    processor._spool._shipper.delivery.not_before = 0.0
     processor.force_flush()
 
     assert done.returncode == 0, done.stderr
@@ -491,7 +438,7 @@ def test_spans_in_memory_are_kept_as_bytes(receiver, tmp_path):
     place = tmp_path / "file"
     place.write_text("mine")
     processor = SpoolSpanProcessor(place)
-    processor._spool._shipper.not_before = float("inf")
+    processor._spool._shipper.delivery.not_before = float("inf")
     tracer = provider_with(processor)
 
     tracer.start_span("kept").end()
@@ -634,7 +581,7 @@ def test_what_waits_in_memory_and_is_refused_holds_up_no_file(receiver, folder):
     tracer.start_span("refused").end()
     spool.keep = kept
     processor.force_flush()
-    is_backing_off = spool._shipper.records_not_before > time.monotonic()
+    is_backing_off = spool._shipper.delivery.records_not_before > time.monotonic()
     tracer.start_span("sent").end()
     is_flushed = processor.force_flush()
 
@@ -787,17 +734,6 @@ def test_a_flush_after_the_end_waits_for_nobody(receiver, folder, is_taken):
     assert answers == [is_taken]
 
 
-def test_an_end_that_is_only_slow_to_look_is_no_silence_of_the_endpoint(receiver, folder, monkeypatch):
-    processor = SpoolSpanProcessor(folder)
-    provider_with(processor).start_span("sent").end()
-    monkeypatch.setattr(processor._spool.worker, "flush", lambda seconds: time.sleep(seconds))
-    processor._spool.worker.wake()
-    processor.shutdown()
-
-    assert counts_of(receiver) == {"sent": 1}
-    assert (folder / "OTELFLOW_ANSWERS.txt").read_text() == "yes\n"
-
-
 def test_times_that_no_system_knows_are_very_long_ones(receiver, folder, monkeypatch):
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", str(2**63))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1e300")
@@ -837,7 +773,7 @@ def test_what_goes_wrong_while_it_is_read_is_said_and_tried_again_later(receiver
     with monkeypatch.context() as patch:
         patch.setattr(spool._shipper, "ship", broken)
         is_more = spool._ship()
-    not_before = spool._shipper.not_before
+    not_before = spool._shipper.delivery.not_before
     too_early = spool._ship()
     now[0] += 61
     while spool._ship():
@@ -989,66 +925,7 @@ def test_a_span_that_ctrl_c_interrupts_is_lost_or_delivered_and_never_waits(
     assert sum(counts_of(receiver).values()) == account[1]
 
 
-# How long an end waits
-
-
-@pytest.fixture
-def ending(receiver, folder, monkeypatch):
-    """A processor with one span, whose thread answers no look; how many seconds its end waits is told by a clock."""
-    now = [1_000.0]
-    processor = SpoolSpanProcessor(folder)
-    worker, shipper = processor._spool.worker, processor._spool._shipper
-    monkeypatch.setattr(worker, "start_thread", lambda: True)
-    monkeypatch.setattr("otelflow._core.process.clock.monotonic", lambda: now[0])
-
-    def end(*, asks=False):
-        def look(seconds):
-            now[0] += seconds
-            shipper.requests += asks
-
-        with monkeypatch.context() as patch:
-            patch.setattr(worker, "flush", look)
-            processor.shutdown()
-        return now[0] - 1_000
-
-    provider_with(processor).start_span("waits").end()
-    return processor, end
-
-
-NOTE = "OTELFLOW_ANSWERS.txt"
-
-
-def test_whoever_knows_nothing_of_an_endpoint_waits_a_moment_for_it_and_tells_those_that_come_later(ending, folder):
-    _, end = ending
-
-    assert 0.3 <= end() < 0.35
-    assert (folder / NOTE).read_text() == "no\n"
-
-
-@pytest.mark.parametrize("known_by", ["an earlier process", "this process"])
-def test_an_endpoint_that_has_answered_before_is_waited_for_two_seconds(ending, folder, known_by):
-    processor, end = ending
-    if known_by == "this process":
-        processor._spool._shipper.arrivals = 1
-    else:
-        (folder / NOTE).write_text("yes\n")
-
-    assert 2.0 <= end() < 2.05
-    assert (folder / NOTE).read_text() == "no\n"
-
-
-def test_an_endpoint_that_takes_one_after_the_other_has_the_time_of_the_whole_end(ending, folder):
-    _, end = ending
-
-    assert 4.5 <= end(asks=True) < 4.55
-    assert not (folder / NOTE).exists(), "it answers"
-
-
-def test_an_endpoint_that_did_not_answer_a_process_before_is_not_waited_for(ending, folder):
-    _, end = ending
-    (folder / NOTE).write_text("no\n")
-
-    assert end() == 0.0
+# How long a flush waits
 
 
 @pytest.mark.parametrize(("seconds", "sent"), [(2.0, 3), (2.5, 3)])
@@ -1101,7 +978,7 @@ def test_the_largest_item_is_one_record_that_a_reader_takes(folder):
 
 def test_a_disk_that_was_full_is_tried_with_the_next_span(receiver, folder, monkeypatch):
     processor = SpoolSpanProcessor(folder)
-    processor._spool._shipper.not_before = float("inf")
+    processor._spool._shipper.delivery.not_before = float("inf")
     tracer = provider_with(processor)
     tracer.start_span("before").end()
 
@@ -1114,7 +991,7 @@ def test_a_disk_that_was_full_is_tried_with_the_next_span(receiver, folder, monk
         span.end()
     tracer.start_span("after").end()
     written = b"".join(path.read_bytes() for path in folder.glob("*.otlp"))
-    processor._spool._shipper.not_before = 0.0
+    processor._spool._shipper.delivery.not_before = 0.0
     processor.shutdown()
 
     assert (b"during" in written, b"after" in written) == (False, True)
@@ -1128,7 +1005,7 @@ def test_a_time_limit_of_the_program_that_comes_while_it_writes_comes_out_and_is
         """As Celery raises it in the middle of whatever a task does, but an OSError."""
 
     processor = SpoolSpanProcessor(folder)
-    processor._spool._shipper.not_before = float("inf")
+    processor._spool._shipper.delivery.not_before = float("inf")
     tracer = provider_with(processor)
     span = tracer.start_span("limited")
 
@@ -1141,7 +1018,7 @@ def test_a_time_limit_of_the_program_that_comes_while_it_writes_comes_out_and_is
             span.end()
     tracer.start_span("after").end()
     written = b"".join(path.read_bytes() for path in folder.glob("*.otlp"))
-    processor._spool._shipper.not_before = 0.0
+    processor._spool._shipper.delivery.not_before = 0.0
     processor.shutdown()
 
     assert b"after" in written
@@ -1160,3 +1037,17 @@ def test_a_child_of_a_process_that_has_shut_down_delivers_its_own(receiver, fold
     assert processor.force_flush(20_000)
     assert counts_of(receiver) == {"of the child": 1}
     processor.shutdown()
+
+
+def test_an_item_that_cannot_be_encoded_is_lost_and_the_log_says_why(receiver, folder, caplog):
+    def odd():
+        raise ZeroDivisionError("of its text")
+
+    spool = Spool(SPANS, folder, owner=SPANS)
+    body = spool.encoded(odd)
+    spool.untold.tell()
+    spool.shutdown()
+
+    assert (body, spool.dropped, spool.account.dropped) == (b"", {"encoding_failed": 1}, {"encoding_failed": 1})
+    assert "Spans are lost: encoding_failed" in caplog.text
+    assert "ZeroDivisionError: of its text" in caplog.text
