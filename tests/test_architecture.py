@@ -78,6 +78,7 @@ RULES = {
         "otelflow._core.process.forks",
         "otelflow._core.process.losses",
         "otelflow._core.process.process",
+        "otelflow._core.process.shutdown",
         "otelflow.instrument",
         "otelflow.settings",
         *LEAVES,
