@@ -580,7 +580,7 @@ FORKS = "otelflow._core.process.forks"
 OF_STATE = ("otelflow._core.process.process", FORKS)
 # A module, and why it makes a lock of its own
 OWN_LOCKS = {
-    "otelflow._core.flows.future": "each future has one, as the standard library's own have",
+    "otelflow._core.flows.future_condition": "each future has one, as the standard library's own have",
     "otelflow._telemetry.span": "what the SDK's own spans are made of has one",
     "otelflow._telemetry.span_maker": "each span has one, as the SDK's own spans have",
 }
@@ -716,6 +716,7 @@ TESTED_ELSEWHERE = {
     "otelflow/runners/_dask.py": "tests/stack/examples/test_clusters.py",
     "otelflow/runners/_ray.py": "tests/stack/examples/test_clusters.py",
     "otelflow/runners/_remote.py": "tests/runners/test_processes.py",
+    "otelflow/runners/_sender.py": "tests/stack/examples/test_clusters.py",
     "otelflow/runners/_reports.py": "tests/runners/test_processes.py",
     "otelflow/serve/_job.py": "tests/serve/test_server.py",
     "otelflow/serve/_occasion.py": "tests/serve/test_server.py",

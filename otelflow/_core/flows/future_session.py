@@ -8,9 +8,9 @@ import threading
 from _thread import get_ident
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from otelflow._core.flows.future import Future, Submitted, failure_of, running_loop, until_done
+from otelflow._core.flows.future import Future, Submitted, assign, failure_of, running_loop, until_done
 from otelflow._core.policies.loops import sleep
 from otelflow._core.process import clock, forks, losses
 from otelflow._core.runs import open_runs
@@ -19,6 +19,10 @@ from otelflow._core.text.hints import error_text
 from otelflow._core.text.own_logger import log
 from otelflow._core.text.redaction import recorded
 from otelflow._core.text.safe_str import comes_from_outside, type_name
+from otelflow.errors import NotSubmittable, OtelflowError
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 # Of the futures that have failed, so many are asked at the end of the flow whether anybody has asked them.
 _REMEMBERED: Final = 1_000
@@ -59,6 +63,8 @@ class Session:
         self.lock = forks.new_lock()
         self._new_runner = new_runner
         self._runner: Runner | None = None
+        #: Why there is none
+        self._obstacle: tuple[Exception, TracebackType | None] | None = None
         self._backlog: deque[Submitted] = deque()
         self._handed = 0
         self.started = clock.perf_counter()
@@ -82,10 +88,18 @@ class Session:
 
     @property
     def runner(self) -> Runner:
-        """The runner, which is made for the first call that needs it."""
+        """The runner, which is made for the first call that needs it. Raises for each what it has raised for that."""
         with self.lock:
+            if self._obstacle is not None:  # to try again may take half a minute, for each of thousands
+                error, frames = self._obstacle
+                raise error.with_traceback(frames)  # else it would have those of each that asks
             if self._runner is None:
-                self._runner = self._new_runner()
+                try:
+                    self._runner = self._new_runner()
+                except Exception as error:
+                    if not comes_from_outside(error):
+                        self._obstacle = error, error.__traceback__
+                    raise
             return self._runner
 
     def add(self, call: Submitted) -> None:
@@ -111,7 +125,7 @@ class Session:
         except Exception as error:  # a pool or cluster that cannot begin is the task's error
             if comes_from_outside(error):
                 raise
-            call.fail(error)
+            call.fail(_refusal(call.future.task_name, error))
             return
         with self.lock:
             if self._handed >= runner.window:
@@ -202,7 +216,7 @@ class Session:
         except Exception as error:  # noqa: BLE001 as in end()
             losses.warn_once("runner_close", "What ran tasks could not be closed; the flow goes on", error=error)
         for future in running:
-            future.call = None  # it is told once
+            assign(future, None)  # it is told once
             with contextlib.suppress(concurrent.futures.InvalidStateError):  # it has just ended
                 future.set_exception(concurrent.futures.CancelledError())
         return bool(running)
@@ -270,6 +284,16 @@ class Session:
                 failures[0].task_name,
                 error_text(type_name(error), recorded(error, _LENGTH)),
             )
+
+
+def _refusal(task_name: str, error: Exception) -> Exception:
+    """Return what the task *task_name* fails with, whose runner could not begin: *error* may say too little."""
+    if isinstance(error, OtelflowError):
+        return error
+    reason = f"its runner cannot begin ({error_text(type_name(error), recorded(error, _LENGTH))})"
+    refusal = NotSubmittable(task_name, reason, "look whether what task_runner= names is there")
+    refusal.__cause__ = error
+    return refusal
 
 
 def _in_turn(by_thread: dict[int, deque[Callable[[], None]]], action: Callable[[], None]) -> None:
