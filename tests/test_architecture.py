@@ -606,6 +606,7 @@ OWN_THREADS = {
     "otelflow._core.runs.drivers": "the loop of an async flow that is executed where another loop runs",
     "otelflow._telemetry.batches": "a foreign exporter is asked with a time limit",
     "otelflow.metrics._outputs.pull": "a server is ended with a time limit",
+    "otelflow.runners._dask": "a cluster is asked what it has begun, for which who cancels does not wait",
     "otelflow.runners._processes": "a pool of processes is ended beside the program",
     "otelflow.serve._job": "each run of a schedule has one, which can be told to end",
 }

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import queue
 import threading
 import uuid
 from typing import Any, Final
@@ -11,8 +10,6 @@ from otelflow._core.process import forks
 from otelflow.errors import MissingExtra
 from otelflow.runners import _sender, _withdrawals
 
-# From 10 MB on, Dask warns of a graph.
-_GRAPH_BYTES: Final = 1_000_000
 _CURE: Final = "look whether the cluster is there: client.scheduler_info()"
 
 
@@ -30,15 +27,11 @@ class Dask(_sender.Sender):
             threads: int = sum(client.nthreads().values())
         except Exception:  # noqa: BLE001 the cluster is gone, as the first call will find
             threads = 1
-        self._window: int = max(20 * threads, 500)
+        self._window: int = max(20 * threads, 100)
         self._lock = forks.new_lock()
-        #: By the key that they will have in the cluster
-        self._unsent: dict[str, tuple[bytes, _sender.Sent]] = {}
+        #: The keys of what is to be cancelled, if it has not begun
         self._cancelled: list[str] = []
         self._is_withdrawing = False
-        #: What the thread that sends waits for: whether there is something to send, or it is to end
-        self._news: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._sending: threading.Thread | None = None
 
     @property
     def window(self) -> int:
@@ -46,48 +39,11 @@ class Dask(_sender.Sender):
         return self._window
 
     def send(self, order: bytes, sent: _sender.Sent) -> None:
-        """Let a thread send *order* with all that there are then: a graph of many takes hardly longer than of one."""
+        """Send *order*, under the name by which the workers know it."""
         key = f"otelflow-{uuid.uuid4()}"
-        sent[0].cancel_sent = functools.partial(self._cancel, sent[0].session, key)
-        with self._lock:
-            if self._sending is None:
-                sending = threading.Thread(target=self._send_all, name="otelflow-dask", daemon=True)
-                sending.start()
-                self._sending = sending
-            self._unsent[key] = order, sent
-        self._news.put(True)
-
-    def _send_all(self) -> None:
-        while self._news.get():
-            while calls := self._next_calls():
-                self._send(calls)
-
-    def _next_calls(self) -> dict[str, tuple[bytes, _sender.Sent]]:
-        """Return what is to be sent next: Dask warns of large graphs."""
-        calls: dict[str, tuple[bytes, _sender.Sent]] = {}
-        size = 0
-        with self._lock:
-            while self._unsent and size < _GRAPH_BYTES:
-                key = next(iter(self._unsent))
-                calls[key] = self._unsent.pop(key)
-                size += len(calls[key][0])
-        return calls
-
-    def _send(self, calls: dict[str, tuple[bytes, _sender.Sent]]) -> None:
-        keys, orders = list(calls), [order for order, _ in calls.values()]
-        names = [key.encode() for key in keys]
-        try:
-            if self._is_client:
-                answers = self._client.map(_withdrawals.run_order, orders, names, key=keys, pure=False)
-            else:
-                run = functools.partial(self._client.submit, _withdrawals.run_order, pure=False)
-                answers = list(map(run, orders, names))
-        except Exception as error:  # noqa: BLE001 the cluster is gone
-            for _, sent in calls.values():
-                self.fail(sent, error)
-            return
-        for answer, (_, sent) in zip(answers, calls.values(), strict=True):
-            self.keep(answer, sent)
+        options = {"key": key} if self._is_client else {}
+        sent[0].cancel_sent = functools.partial(self.cancel, sent[0].session, key)
+        self.keep(self._client.submit(_withdrawals.run_order, order, key.encode(), pure=False, **options), sent)
 
     def answered(self, answer: Any) -> None:
         """End the call whose *answer* is there, and all others of which it is: to fetch them together takes one turn.
@@ -106,23 +62,25 @@ class Dask(_sender.Sender):
             self.end(sent, future.result if report is None else functools.partial(bytes, report))
         super().answered(answer)  # which has failed, perhaps
 
-    def _cancel(self, session: Any, key: str) -> bool:
-        """Cancel what was not sent; let a thread ask for the rest, whose futures tell what became of it."""
+    def cancel(self, session: Any, key: str) -> bool:
+        """Let a thread ask the workers not to begin it: its future tells what became of it."""
+        if not self._is_client or session.is_given_up:
+            return False
         with self._lock:
-            _, unsent = self._unsent.pop(key, (b"", None))
-            is_first = unsent is None and self._is_client and not (self._is_withdrawing or session.is_given_up)
-            if unsent is None:
-                self._cancelled.append(key)
-                self._is_withdrawing |= is_first
+            self._cancelled.append(key)
+            is_first, self._is_withdrawing = not self._is_withdrawing, True
         if is_first:
             with contextlib.suppress(RuntimeError):  # there is no thread to be had: what was sent runs
                 threading.Thread(target=self._withdraw_all, name="otelflow-dask-cancels", daemon=True).start()
-        if unsent is not None:
-            unsent[1]()
-        return unsent is not None
+        return False
 
     def _withdraw_all(self) -> None:
-        while keys := self._next_cancelled():
+        while True:
+            with self._lock:
+                keys, self._cancelled = self._cancelled, []
+                self._is_withdrawing = bool(keys)
+            if not keys:
+                return
             with contextlib.suppress(Exception):  # the cluster is gone, or a worker: each answer says so
                 lists = self._client.run(_withdrawals.withdraw, [key.encode() for key in keys]).values()
                 begun = {name.decode() for names in lists for name in names}
@@ -133,15 +91,8 @@ class Dask(_sender.Sender):
                         self.withdraw(sent)
                 self._client.cancel(left)  # which the workers would not begin
 
-    def _next_cancelled(self) -> list[str]:
-        with self._lock:
-            keys, self._cancelled = self._cancelled, []
-            self._is_withdrawing = bool(keys)
-        return keys
-
     def close(self) -> None:
         """Let go of the client, if it is ours."""
-        self._news.put(False)
         self._exits.close()
 
     def abandon(self) -> bool:

@@ -31,10 +31,10 @@ class Ray(_sender.Sender):
     def send(self, order: bytes, sent: _sender.Sent) -> None:
         """Send *order*."""
         reference = self._run.remote(order)
-        sent[0].cancel_sent = functools.partial(self._cancel, reference)
+        sent[0].cancel_sent = functools.partial(self.cancel, reference)
         self.keep(reference.future(), sent)
 
-    def _cancel(self, reference: Any) -> bool:
+    def cancel(self, reference: Any) -> bool:
         """Ask the cluster not to begin it; its answer says whether that is so."""
         with contextlib.suppress(Exception):  # the cluster is gone, as the answer says
             self._ray.cancel(reference, recursive=False)

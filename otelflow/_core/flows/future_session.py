@@ -126,7 +126,12 @@ class Session:
         except Exception as error:  # a pool or cluster that cannot begin is the task's error
             if comes_from_outside(error):
                 raise
-            call.fail(_refusal(call.future.task_name, error))
+            if not isinstance(error, OtelflowError):  # which may say too little
+                reason = f"its runner cannot begin ({error_text(type_name(error), recorded(error, _LENGTH))})"
+                cause, cure = error, "look whether what task_runner= names is there"
+                error = NotSubmittable(call.future.task_name, reason, cure)
+                error.__cause__ = cause
+            call.fail(error)
             return
         with self.lock:
             if self._handed >= runner.window:
@@ -285,16 +290,6 @@ class Session:
                 failures[0].task_name,
                 error_text(type_name(error), recorded(error, _LENGTH)),
             )
-
-
-def _refusal(task_name: str, error: Exception) -> Exception:
-    """Return what the task *task_name* fails with, whose runner could not begin: *error* may say too little."""
-    if isinstance(error, OtelflowError):
-        return error
-    reason = f"its runner cannot begin ({error_text(type_name(error), recorded(error, _LENGTH))})"
-    refusal = NotSubmittable(task_name, reason, "look whether what task_runner= names is there")
-    refusal.__cause__ = error
-    return refusal
 
 
 def _in_turn(by_thread: dict[int, deque[Callable[[], None]]], action: Callable[[], None]) -> None:
