@@ -139,7 +139,9 @@ class Future(concurrent.futures.Future[R]):
         """Let *fn* be called with this future when the task has ended, however that is; at once, if it has.
 
         >>> from otelflow import task
-        >>> task(abs).submit(-3).add_done_callback(lambda future: print(future.result()))
+        >>> future = task(abs).submit(-3)
+        >>> future.wait()
+        >>> future.add_done_callback(lambda future: print(future.result()))
         3
         """
         call = self.call
