@@ -515,6 +515,7 @@ def test_redacting_twice_changes_nothing_more():
         "'",
         "(",
         "-eyJpassworda",
+        "a\\cookie: is ",
         "\n{,(pw:",
         "user,password\na,b1\n",
         "kind: Secret\ndata:\n  a: b\n",
