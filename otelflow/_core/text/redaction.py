@@ -171,10 +171,10 @@ def _hide_card(match: re.Match[str]) -> str:
 
 def _hide_manifest(match: re.Match[str]) -> str:
     """Hide each value of the data of a Secret of Kubernetes."""
-    lines = match["lines"]
-    kind, pattern = ("lines", secret_notations.DATA_LINE) if lines else ("entries", secret_notations.DATA_ENTRY)
-    head = match[0][: match.start(kind) - match.start()]
-    return head + lazy_compile(pattern).sub(rf"\1{REDACTED}", match[kind])
+    part = match.lastgroup or "entries"
+    pattern = secret_notations.DATA_ENTRY if part == "entries" else secret_notations.DATA_LINE
+    head = match[0][: match.start(part) - match.start()]
+    return head + lazy_compile(pattern).sub(rf"\1{REDACTED}", match[part])
 
 
 def _hide_in_places(text: str, lowered: str) -> str:
