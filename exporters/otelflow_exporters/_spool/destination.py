@@ -1,5 +1,6 @@
 """Where what waits in a spool is to be sent: a spool remembers it, and nothing in it is ever sent to anybody else."""
 
+import functools
 import hashlib
 import os
 import sys
@@ -19,13 +20,19 @@ NAME: Final = "OTELFLOW_DESTINATION.txt"
 _VERSION: Final = "otelflow spool 1"
 _LARGEST: Final = 4096
 _DIGITS: Final = 16
+_SIGNALS: Final = ("traces", "logs", "metrics")
+_ROUNDS: Final = 20_000  # four milliseconds
 
 
 class Destination(NamedTuple):
-    """An endpoint, as it may be shown, and what tells it from others: its address, and headers that are no secrets."""
+    """An endpoint, as it may be shown, and what tells it from others: its address, and headers that are no secrets.
+
+    *folder_name* is what the folder is called that nobody has named: there is one for each key, too.
+    """
 
     place: str
     fingerprint: str
+    folder_name: str
 
     def check(self, folder: Folder) -> None:
         """Make the spool *folder* one for this destination. Raises StoreUnreadable if it is one for another."""
@@ -46,10 +53,13 @@ class Destination(NamedTuple):
                 "name a folder for each process in OTELFLOW_SPOOL_DIR"
             )
 
-    @property
-    def folder_name(self) -> str:
-        """What the folder is called that nobody has named."""
-        return self.fingerprint[:_DIGITS]
+    def check_key(self, path: Path) -> None:
+        """Raise StoreUnreadable if *path* is the folder, which nobody has named, of those who have another key."""
+        if path.parent == spools_directory() and path.name != self.folder_name:
+            raise StoreUnreadable(
+                f"What waits in {path} was to be sent with another key than the one that is set: "
+                f"'otelflow ship {path}' sends it with this one"
+            )
 
 
 def _has_locks(folder: Folder) -> bool:
@@ -63,7 +73,8 @@ def _has_locks(folder: Folder) -> bool:
 def destination_of(signal: str, exporter: str = "otlp") -> Destination:
     """Return where the exporter of that name sends *signal*, as the variables say. Raises ConfigurationError.
 
-    A key may change and the destination be the same; a header that names a tenant makes it another one.
+    A key may change and the destination be the same; a header that names a tenant makes it another one. Two tenants may
+    differ by their keys alone, though: so nothing is shared that nobody has named.
     """
     name = "otlp_proto_grpc" if is_grpc(signal, exporter) else "otlp_proto_http"
     endpoint, _ = otlp_settings(signal, name)
@@ -71,7 +82,30 @@ def destination_of(signal: str, exporter: str = "otlp") -> Destination:
     harmless = sorted(f"{key}={value}" for key, value in headers.items() if not is_secret(key))
     place = ExportStatus(endpoint).endpoint.rstrip("/")
     text = "\n".join((signal, place, *harmless))
-    return Destination(place, hashlib.sha256(text.encode("utf-8", "replace")).hexdigest())
+    fingerprint = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    keys = _keys()
+    return Destination(place, fingerprint, (_digest(keys, fingerprint) if keys else fingerprint)[:_DIGITS])
+
+
+def _keys() -> str:
+    """Return what tells one user of an endpoint from another, and may be shown to nobody; nothing without a key."""
+    keys = []
+    for signal in _SIGNALS:  # all of them wait in one folder
+        headers = parse_env_headers(variable(signal, "HEADERS")[1], liberal=True)
+        keys += [f"{signal} {key}={value}" for key, value in sorted(headers.items()) if is_secret(key)]
+        endpoint = variable(signal, "ENDPOINT")[1]
+        if ExportStatus(endpoint).endpoint != endpoint:  # a part of it is hidden
+            keys.append(f"{signal} {endpoint}")
+        certificate = variable(signal, "CLIENT_CERTIFICATE")[1]
+        keys += [f"{signal} {certificate}"] if certificate else []
+    return "\n".join(keys)
+
+
+@functools.lru_cache(4)
+def _digest(keys: str, fingerprint: str) -> str:
+    """Return a name for *keys* that is slow to make, so that nobody who reads it finds a short one by trying all."""
+    digest = hashlib.pbkdf2_hmac("sha256", keys.encode("utf-8", "replace"), fingerprint.encode(), _ROUNDS)
+    return digest.hex()
 
 
 def spool_directory(mode: str, directory: str, exporter: str = "otlp") -> Path | None:

@@ -583,6 +583,30 @@ def test_a_new_key_is_no_other_destination_and_another_tenant_is(receiver, monke
     assert fingerprint("x-scope-orgid=a") != fingerprint("x-scope-orgid=b")
 
 
+def test_two_tenants_that_differ_by_their_keys_alone_send_nothing_of_each_other(receiver, tmp_path):
+    unnamed = {"OTELFLOW_SPOOL_DIR": "", "XDG_STATE_HOME": tmp_path}
+    first, second = (
+        {**unnamed, "OTEL_EXPORTER_OTLP_HEADERS": f"api-key={key}", "OTEL_SERVICE_NAME": key}
+        for key in ("first", "second")
+    )
+    kill = "nightly(1, lambda: os.kill(os.getpid(), signal.SIGKILL))"
+    receiver.status = 503
+    run_program(tmp_path, kill, url=receiver.url, **first)
+    receiver.status = 200
+    receiver.requests.clear()
+    run_program(tmp_path, "nightly(1).execute()", url=receiver.url, **second)
+    to_it = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
+    others = run_python("-m", "otelflow", "recover", **to_it, **second)
+    keys_before = {request.headers["Api-Key"] for request in receiver.requests}
+    own = run_python("-m", "otelflow", "recover", **to_it, **first)
+
+    assert keys_before == {"second"}
+    assert (others.returncode, "was to be sent with another key" in others.stderr) == (1, True)
+    assert "first" not in others.stderr
+    assert (own.returncode, own.stderr) == (0, "otelflow: 2 spans sent\n")
+    assert receiver.requests[-1].headers["Api-Key"] == "first"
+
+
 def test_in_memory_nothing_is_written_and_who_has_asked_for_it_is_told_nothing(receiver, tmp_path):
     done = run_program(tmp_path, "nightly(20).execute()", url=receiver.url, OTELFLOW_SPOOL="memory", HOME=tmp_path)
 
