@@ -188,6 +188,8 @@ def configure(
         _take_over(telemetry, earlier)
         _configured.telemetry = telemetry
         _use_store(telemetry, store, in_force.store)
+        if telemetry.is_host and in_force.mark_start:
+            losses.warn_once("mark_start", "mark_start does nothing where the application sends its spans itself")
         if telemetry is earlier:
             _warn_of_ignored(telemetry, service_name, store)
     prepare()
