@@ -24,7 +24,7 @@ PROGRAM = """
 
     telemetry = otelflow.configure(service_name="shop", metrics="registry", store=sys.argv[1])
 
-    @otelflow.task(retries=1)
+    @otelflow.task
     def work():
         pass
 
@@ -35,10 +35,10 @@ PROGRAM = """
     @otelflow.flow(tags=["nightly"])
     def outer():
         if sys.argv[2:]:
-            inner()
+            inner().execute()
             print("open", flush=True)
             threading.Event().wait(60)
-        inner()
+        inner().execute()
     """
 
 
@@ -57,7 +57,7 @@ def recorded():
     return provider, exporter
 
 
-@otelflow.task(retries=1)
+@otelflow.task
 def work():
     """Do nothing."""
 
@@ -69,7 +69,7 @@ def inner():
 
 @otelflow.flow
 def outer():
-    inner()
+    inner().execute()
 
 
 @pytest.mark.parametrize("maker", ["otelflow", "sdk"])
@@ -131,15 +131,15 @@ def test_a_marker_arrives_and_is_accounted_for_and_counts_as_no_run(tmp_path, sp
         )
     shown = run_python("-m", "otelflow", "show", "--list", OTELFLOW_STORE=tmp_path / "store")
     accounts, samples = map(json.loads, done.stdout.splitlines())
-    of_spool = {name: account for name, account in accounts.items() if name != "StoreSpanProcessor"}
+    of_store = accounts.pop("StoreSpanExporter")
 
     names = [span.name for span in receiver.spans]
     assert sorted(names) == ["flow inner", "flow outer", "flow started inner", "flow started outer", "task work"]
-    assert list(of_spool.values()) == [[5, 5, 0, 0]]
-    assert accounts["StoreSpanProcessor"] == [3, 3, 0, 0]
+    assert list(accounts.values()) == [[5, 5, 0, 0]]
+    assert of_store == [3, 3, 0, 0]
     counted = {line.split()[0]: float(line.split()[1]) for line in samples if not line.endswith(" 0.0")}
     assert sorted(counted.values()) == [1, 1, 1], counted
-    assert "started" not in str(counted) + shown.stdout
+    assert "flow started" not in str(counted) + shown.stdout
     assert done.stderr == ""
 
 

@@ -14,6 +14,7 @@ from otelflow._core.text.redaction import is_secret
 from otelflow.errors import ConfigurationError, StoreUnreadable
 from otelflow_exporters._otlp.endpoint import ExportStatus, is_grpc, otlp_settings, variable
 from otelflow_exporters._store.limits import absolute, default_directory
+from otelflow_exporters._store.ownership import MARKER
 
 #: The file in a spool that says whose it is
 NAME: Final = "OTELFLOW_DESTINATION.txt"
@@ -35,10 +36,12 @@ class Destination(NamedTuple):
     folder_name: str
 
     def check(self, folder: Folder) -> None:
-        """Make the spool *folder* one for this destination. Raises StoreUnreadable if it is one for another."""
+        """Make *folder*, if it is a spool, that of this destination. Raises StoreUnreadable if it is another's."""
         try:
             lines = folder.read(NAME, _LARGEST).decode("utf-8", "replace").splitlines()
         except FileNotFoundError:
+            if folder.file(MARKER) is None:  # nothing waits in it itself: it holds the spools of other signals
+                return
             lines = [_VERSION, self.fingerprint, self.place]
             folder.write(NAME, "\n".join(lines).encode("utf-8", "replace"))
         if lines[:2] != [_VERSION, self.fingerprint]:

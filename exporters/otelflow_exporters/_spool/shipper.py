@@ -308,7 +308,7 @@ class Shipper:
 
     def _remove(self, folder: Folder, held: Claim) -> Outcome | None:
         """Remove a segment in which nothing is left."""
-        held.remove(folder)
+        held.remove(folder, is_own=held.name in self._own())
         self._files.pop(held.name, None)
         own = self._own()
         vanished = own.pop(held.name, 0) - self._sent.pop(held.name, 0)  # what was unreadable of it

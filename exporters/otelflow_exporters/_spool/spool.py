@@ -28,7 +28,7 @@ from otelflow_exporters._spool.warnings import Warnings
 from otelflow_exporters._store.limits import Limits, absolute
 from otelflow_exporters._store.ownership import open_store, writer_of
 from otelflow_exporters._store.records import LARGEST_RECORD, framed
-from otelflow_exporters._store.writer import SegmentWriter
+from otelflow_exporters._store.writer import SegmentWriter, is_watched_here
 
 # How often the time of a segment shows that its process is alive
 _SIGN_SECONDS: Final = 1.0
@@ -228,12 +228,14 @@ class Spool:
         self.writer.close()
         if self._shipper is None:
             self.worker.close()
+            self.writer.is_watched = False
             return
         with shutdown.waiting():
             is_done = self._deliver_last()
         if is_done:
             self.worker.close()
             self._shipper.close()
+            self.writer.is_watched = False
             return
         with self.worker.lock:  # its thread ends after the request that is on its way
             self.worker.is_closed = True
@@ -242,6 +244,7 @@ class Spool:
             self._lose("shutdown", self._memory.give_up())
         if vanished := count_vanished(self._folder, self.writer.segments, self._shipper.sent_of):
             self._lose("vanished", vanished)
+        self.writer.is_watched = False
         if self.waiting:
             self._warnings.left(self.waiting, self._shipper.failure)
         self.untold.tell()
@@ -326,8 +329,13 @@ class Spool:
         # Counted later: for the lock, a thread waits long while the program writes, which waits for no room then.
         if self.writer.segments.pop(file.name, None) is not None:
             self.untold.add(self._lose, "spool_full", count)
-        # Another process that lives misses its segment, and counts it; this one's number was that of an earlier one.
-        elif count and ((writer := writer_of(file.name)) == os.getpid() or not is_running(writer)):
+        # Another process that lives misses its segment, and counts it, and so does another spool of this one; else this
+        # one's number was that of an earlier one.
+        elif (
+            count
+            and not is_watched_here(file.name)
+            and ((writer := writer_of(file.name)) == os.getpid() or not is_running(writer))
+        ):
             self.untold.add(self._count_loss, "spool_full", count)
 
     # On the worker's thread

@@ -9,7 +9,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as StoredSpan
 from otelflow import semconv
 from otelflow._core.process.files import Folder, StoredFile
 from otelflow_exporters._store.ownership import open_payloads, payload_files
-from otelflow_exporters._store.pruning import remove
+from otelflow_exporters._store.pruning import kept_in_place, remove
 from otelflow_exporters._store.records import (
     CHECKSUM_BYTES,
     LARGEST_SEGMENT,
@@ -83,9 +83,17 @@ class _Erasure:
 def _erase(store: Folder, file: StoredFile, is_forgotten: Callable[[StoredSpan], bool], erasure: _Erasure) -> None:
     """Overwrite the forgotten spans, and remove the segment when nothing is left in it."""
     try:
-        segment = Segment(store.read(file.name, LARGEST_SEGMENT))
+        with kept_in_place(store, file.name):
+            is_empty = _overwrite(store, file, is_forgotten, erasure)
     except FileNotFoundError:
         return
+    if is_empty:
+        remove(store, file)
+
+
+def _overwrite(store: Folder, file: StoredFile, is_forgotten: Callable[[StoredSpan], bool], erasure: _Erasure) -> bool:
+    """Overwrite the forgotten spans; tell whether some were there, and nothing else."""
+    segment = Segment(store.read(file.name, LARGEST_SEGMENT))
     bodies: list[tuple[Record, bytes]] = []
     is_anything_left = False
     for record in segment.records():
@@ -102,8 +110,7 @@ def _erase(store: Folder, file: StoredFile, is_forgotten: Callable[[StoredSpan],
             for record, body in bodies:
                 opened.seek(record.start)
                 opened.write(body)
-    if bodies and not is_anything_left and not segment.unreadable:
-        remove(store, file)
+    return bool(bodies) and not is_anything_left and not segment.unreadable
 
 
 def _remove_payloads(store: Folder, is_forgotten: Callable[[StoredFile], bool]) -> None:

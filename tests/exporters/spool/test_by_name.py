@@ -15,6 +15,7 @@ from support.programs import run, run_python, source_of
 from support.receivers import OtlpReceiver
 
 NAME = "otelflow_spool"
+KILL, FLUSH = "os.kill(os.getpid(), signal.SIGKILL)", "trace.get_tracer_provider().force_flush()"
 LIBRARY = """
     import os, signal
     from opentelemetry import trace
@@ -120,8 +121,7 @@ def test_the_next_program_delivers_it_too_and_each_span_once(tmp_path, receiver,
     instrumented(tmp_path, LIBRARY, OTEL_TRACES_EXPORTER=NAME, **variables)
     receiver.requests.clear()
     receiver.status = 200
-    source = LIBRARY.replace("os.kill(os.getpid(), signal.SIGKILL)", "trace.get_tracer_provider().force_flush()")
-    done = instrumented(tmp_path, source, OTEL_TRACES_EXPORTER=NAME, **variables)
+    done = instrumented(tmp_path, LIBRARY.replace(KILL, FLUSH), OTEL_TRACES_EXPORTER=NAME, **variables)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert Counter(span.name for span in receiver.spans) == {"query": 100, "request": 2}
@@ -151,13 +151,8 @@ def test_a_program_that_nobody_instruments_has_a_provider_with_a_spool_by_a_vari
 def test_a_configuration_file_names_it(tmp_path, receiver, variables, kind, is_warned):
     path = tmp_path / "otel.yaml"
     path.write_text(CONFIG.format(kind=kind, directory=tmp_path / "other"))
-    (tmp_path / "app.py").write_text(
-        source_of(LIBRARY, CONFIGURED, "os.kill = lambda *_: trace.get_tracer_provider().force_flush()")
-        if is_warned
-        else source_of(LIBRARY, CONFIGURED)
-    )
-    with (tmp_path / "app.py").open("a") as app:
-        app.write("\nwork()\n")
+    library = LIBRARY.replace(KILL, FLUSH) if is_warned else LIBRARY
+    (tmp_path / "app.py").write_text(source_of(library, CONFIGURED, "work()"))
     done = run_python(tmp_path / "app.py", OTEL_CONFIG_FILE=path, **variables)
     ship(receiver, {**variables, "OTELFLOW_SPOOL_DIR": tmp_path / "other"})
 
