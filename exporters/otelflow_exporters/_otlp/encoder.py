@@ -19,10 +19,12 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanKind
 
 from otelflow import semconv
+from otelflow_exporters._otlp.varints import MORE, field, varint
 
 # Tags: the number of a field in the high bits, how it is written in the low three (0 varint, 1 and 5 fixed, 2 a length)
-_TRACE_ID: Final = b"\x0a\x10"
-_SPAN_ID: Final = b"\x12\x08"
+#: What stands before the ids of a span
+TRACE_ID: Final = b"\x0a\x10"
+SPAN_ID: Final = b"\x12\x08"
 _PARENT_ID: Final = b"\x22\x08"
 _TIMES: Final = struct.Struct("<BQBQ")
 _START_TAG: Final = 0x39
@@ -41,7 +43,6 @@ _REMOTE_FLAGS: Final = b"\x85\x01" + (_IS_REMOTE_KNOWN | _IS_REMOTE).to_bytes(4,
 _KINDS: Final = [bytes((0x30, kind.value + 1)) for kind in SpanKind]
 _STATUSES: Final = [b"\x7a\x00", b"\x7a\x02\x18\x01", b"\x7a\x02\x18\x02"]
 
-_MORE: Final = 0x80
 _INT64: Final = 1 << 63
 _UINT64: Final = 1 << 64
 _MOST_KEPT: Final = 2_000
@@ -104,17 +105,17 @@ def encode_spans(spans: Iterable[ReadableSpan], *, is_open: bool = False) -> byt
     for span in spans:
         encoded = b"".join(_parts_of(span, is_open=is_open))
         group = groups.setdefault(_around(span.resource, span.instrumentation_scope), [])
-        group += (b"\x12", _varint(len(encoded)), encoded)
+        group += (b"\x12", varint(len(encoded)), encoded)
     return b"".join([_within(around, b"".join(group), is_field=True) for around, group in groups.items()])
 
 
 def _within(around: _Around, span: bytes, *, is_field: bool = False) -> bytes:
     """Return *span*, or with *is_field* the fields of several, as a ``TracesData``."""
     resource, scope, schema_url, resource_schema_url = around
-    head = b"" if is_field else b"\x12" + _varint(len(span))
+    head = b"" if is_field else b"\x12" + varint(len(span))
     size = len(scope) + len(head) + len(span) + len(schema_url)
-    inner = _varint(size)
-    outer = _varint(len(resource) + 1 + len(inner) + size + len(resource_schema_url))
+    inner = varint(size)
+    outer = varint(len(resource) + 1 + len(inner) + size + len(resource_schema_url))
     return b"".join((b"\x0a", outer, resource, b"\x12", inner, scope, head, span, schema_url, resource_schema_url))
 
 
@@ -132,7 +133,7 @@ def _head_of(span: ReadableSpan) -> list[bytes]:
     if context is None:
         raise ValueError("a span without a context has no ids")
     trace_id, span_id, _, _, trace_state, _ = context  # its properties take a call each
-    parts = [_TRACE_ID, trace_id.to_bytes(16, "big"), _SPAN_ID, span_id.to_bytes(8, "big")]
+    parts = [TRACE_ID, trace_id.to_bytes(16, "big"), SPAN_ID, span_id.to_bytes(8, "big")]
     if trace_state:
         state = ",".join(f"{key}={value}" for key, value in trace_state.items())
         parts.append(field(0x1A, _utf8(state)))
@@ -162,7 +163,7 @@ def _add_rest(parts: list[bytes], span: ReadableSpan) -> None:
     _add_count(parts, 0x60, span.dropped_events)
     for link in span.links:
         linked = link.context
-        inner = [_TRACE_ID, linked.trace_id.to_bytes(16, "big"), _SPAN_ID, linked.span_id.to_bytes(8, "big")]
+        inner = [TRACE_ID, linked.trace_id.to_bytes(16, "big"), SPAN_ID, linked.span_id.to_bytes(8, "big")]
         _add_attributes(inner, b"\x22", (link.attributes or {}).items())
         _add_count(inner, 0x28, link.dropped_attributes)
         inner.append(_LINK_FLAGS.pack(_LINK_FLAGS_TAG, _IS_REMOTE_KNOWN | (_IS_REMOTE if linked.is_remote else 0)))
@@ -178,7 +179,7 @@ def _add_rest(parts: list[bytes], span: ReadableSpan) -> None:
 
 def _add_count(parts: list[bytes], tag: int, count: int) -> None:
     if count:
-        parts.append(bytes((tag,)) + _varint(count))
+        parts.append(bytes((tag,)) + varint(count))
 
 
 def _add_attributes(parts: list[bytes], tag: bytes, attributes: Iterable[tuple[str, Any]]) -> None:
@@ -198,10 +199,10 @@ def _add_attributes(parts: list[bytes], tag: bytes, attributes: Iterable[tuple[s
 def _pair(key: str, value: Any) -> bytes:
     """Return an attribute as a ``KeyValue`` behind its length. Raises TypeError or OverflowError for some values."""
     encoded = _value(value)
-    pair = b"".join((_text(0x0A, key), b"\x12", _varint(len(encoded)), encoded))
-    pair = _varint(len(pair)) + pair
+    pair = b"".join((_text(0x0A, key), b"\x12", varint(len(encoded)), encoded))
+    pair = varint(len(pair)) + pair
     kind = type(value)
-    is_usual = len(value) <= _LONGEST_USUAL if kind is str else kind is int and 0 <= value < _MORE
+    is_usual = len(value) <= _LONGEST_USUAL if kind is str else kind is int and 0 <= value < MORE
     if is_usual and key not in _OF_ONE_SPAN:
         _pairs.keep((key, value), pair)
     return pair
@@ -218,7 +219,7 @@ def _value(value: Any) -> bytes:
     if isinstance(value, int):
         if not -_INT64 <= value < _INT64:
             raise OverflowError("OTLP holds whole numbers of 64 bits")
-        return b"\x18" + _varint(value % _UINT64)
+        return b"\x18" + varint(value % _UINT64)
     if isinstance(value, float):
         return _DOUBLE.pack(_DOUBLE_TAG, value)
     if isinstance(value, bytes):
@@ -231,23 +232,8 @@ def _value(value: Any) -> bytes:
     raise TypeError(f"OTLP has no {type(value).__name__}")
 
 
-def field(tag: int, content: bytes) -> bytes:
-    """Return *content* as a field with this *tag*, which has one byte."""
-    return bytes((tag,)) + _varint(len(content)) + content
-
-
 def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")  # half a surrogate has no UTF-8
-
-
-@functools.lru_cache(_MOST_KEPT)  # nearly every one is a length
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number >= _MORE:
-        encoded.append(number & 0x7F | _MORE)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
 
 
 @functools.lru_cache(_MOST_KEPT)

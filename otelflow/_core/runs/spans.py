@@ -80,8 +80,8 @@ def _write(run: Run, span: Span, made_spans: int | None, ended_ns: int) -> None:
     if run.failed_tasks:
         span.set_attribute(semconv.FLOW_TASKS_FAILED, run.failed_tasks)
     if run.journal is not None:
-        for entry in run.journal.entries():
-            span.add_event(entry.event_name, entry.attributes(), min(entry.time_ns, ended_ns))
+        for name, time_ns, attributes in run.journal.events(ended_ns):
+            span.add_event(name, attributes, time_ns)
         for key, count in run.journal.omitted().items():
             span.set_attribute(key, count)
     if made_spans is not None:

@@ -22,7 +22,7 @@ from otelflow import (
 )
 from otelflow._core.inside import events
 from otelflow._core.process import losses
-from support.flows import add, total
+from support.flows import add, job, total
 
 
 def test_event_types_and_data_are_the_known_ones():
@@ -128,20 +128,6 @@ def test_an_interrupted_flow_stops():
 
     assert heard[-1].event_type == "flow_stop"
     assert heard[-1].event_data.result == "cancellation"
-
-
-@task
-def work(this_task=None):
-    print("printed")
-    this_task.log_error("told")
-    this_task.log_debug("whispered")
-    this_task.add_task_artifact("an artifact", "key", {"a": 1}, "json")
-    this_task.add_task_result("answer", 42)
-
-
-@flow
-def job():
-    work()
 
 
 def test_a_separate_hub_tells_its_own_listeners_only():

@@ -8,50 +8,16 @@ from collections import Counter
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.trace import TracerProvider
 
 from otelflow._core.process import clock, forks
 from otelflow_exporters._otlp.encoder import encode_span
-from otelflow_exporters._otlp.endpoint import ExportStatus
 from otelflow_exporters._spool import shipper as shipper_module
-from otelflow_exporters._spool.batches import CLOSED, item_of, start_record
+from otelflow_exporters._spool.batches import CLOSED, start_record
 from otelflow_exporters._spool.shipper import Outcome, Shipper
 from otelflow_exporters._store.limits import Limits
-from otelflow_exporters._store.records import framed
 from otelflow_exporters._store.writer import SegmentWriter
 from support.receivers import OtlpReceiver, spans_of
-
-
-class Endpoint:
-    """A sender whose endpoint takes what ``refuses`` does not name."""
-
-    def __init__(self):
-        self.status = ExportStatus("http://endpoint")
-        self.retry_after = 0.0
-        self.requests = []
-        self.refuses = lambda names: None
-        self.rejected = 0  # of each request that it takes
-        self.asked = []  # the names in each request
-
-    def send(self, body):
-        self.status.reset()
-        self.status.rejected = self.rejected
-        request = ExportTraceServiceRequest.FromString(body)
-        names = [span.name for span in spans_of([request])]
-        self.asked.append(names)
-        reason = self.refuses(names)
-        if reason is None:
-            self.requests.append(request)
-        else:
-            self.status.is_refused, self.status.reason = True, reason
-            self.status.is_for_good = reason == "bad"
-
-    def close(self):
-        pass
-
-    @property
-    def names(self):
-        return [span.name for span in spans_of(self.requests)]
+from support.spools import TRACER, Endpoint, ended, record_of, refusing, started
 
 
 @pytest.fixture
@@ -62,23 +28,6 @@ def endpoint():
 @pytest.fixture
 def folder(tmp_path):
     return tmp_path / "spool"
-
-
-TRACER = TracerProvider(shutdown_on_exit=False).get_tracer("program", "1.0")
-
-
-def started(name):
-    return TRACER.start_span(name)
-
-
-def ended(name):
-    span = started(name)
-    span.end()
-    return span
-
-
-def record_of(span):
-    return framed(encode_span(span))
 
 
 def write(folder, *names, is_closed=True, open_names=()):
@@ -169,17 +118,6 @@ def test_while_the_endpoint_takes_nothing_it_is_left_alone_longer_and_longer(fol
     ship_all(shipper)
 
     assert (endpoint.names, shipper.failure) == (["a"], "")
-
-
-def test_the_endpoint_says_how_long_it_is_to_be_left_alone(folder, endpoint, monkeypatch):
-    monkeypatch.setattr(clock, "monotonic", lambda: 100.0)
-    write(folder, "a")
-    endpoint.refuses, endpoint.retry_after = lambda names: "HTTP 429", 33.0
-    shipper = shipper_of(folder, endpoint)
-
-    shipper.ship()
-
-    assert shipper.not_before == 133.0
 
 
 def test_a_span_that_is_never_taken_costs_itself_only(folder, endpoint):
@@ -320,12 +258,12 @@ def test_a_segment_that_vanishes_while_it_waits_beside_the_rest_was_sent_by_nobo
     (name,) = writer.segments
     shipper = shipper_of(folder, endpoint, own=lambda: writer.segments)
     for _ in range(3):  # then it is set aside
-        shipper.not_before = 0.0
+        shipper.delivery.not_before = 0.0
         shipper.ship()
     is_set_aside = (folder / f"{name}.sent").stat().st_size > 0
 
     (folder / name).unlink()
-    shipper.not_before = 0.0
+    shipper.delivery.not_before = 0.0
 
     assert is_set_aside
     assert ship_all(shipper) == Outcome(vanished=1)
@@ -490,18 +428,6 @@ def test_a_segment_whose_lost_runs_have_arrived_is_gone_with_the_answer(folder, 
     assert left[-1] == (2, 0)
 
 
-@pytest.mark.parametrize(("rejected", "lost"), [(0, 0), (2, 2), (99, 3)])
-def test_of_what_arrived_the_endpoint_may_reject_some(folder, endpoint, rejected, lost):
-    write(folder, "a", "b", "c")
-    losses = Counter()
-    endpoint.rejected = rejected
-
-    ship_all(shipper_of(folder, endpoint, losses))
-
-    assert endpoint.names == ["a", "b", "c"]
-    assert losses == Counter({"rejected": lost} if lost else {})
-
-
 def test_a_segment_whose_claim_the_program_has_closed_is_claimed_anew_and_goes_on_where_it_was(folder, endpoint):
     write(folder, "a", "b", is_closed=False)
     shipper = shipper_of(folder, endpoint, batch_size=1)
@@ -525,7 +451,7 @@ def test_a_forked_child_leaves_to_its_parent_what_that_ships(folder, endpoint):
         with contextlib.suppress(BaseException):
             forks.notice()
             ship_all(shipper)
-            code = 0 if shipper.requests == 0 and shipper.sent_of(path.name) is None else 2
+            code = 0 if shipper.delivery.requests == 0 and shipper.sent_of(path.name) is None else 2
         os._exit(code)
     _, status = os.waitpid(child, 0)
     ship_all(shipper)
@@ -545,19 +471,6 @@ def test_a_batch_that_is_refused_for_good_is_halved_until_the_bad_span_is_alone(
     assert endpoint.names == list("acdefghi")
 
 
-def test_what_is_in_no_file_is_halved_too(endpoint, folder):
-    endpoint.refuses = lambda batch: "bad" if "b" in batch else None
-    losses = Counter()
-    shipper = shipper_of(None, endpoint, losses, batch_size=4)
-    items = [item_of(encode_span(ended(name)), 0) for name in "abcd"]
-    while items:
-        tried, is_done = shipper.ship_records(items)
-        del items[: tried if is_done else 0]
-
-    assert ["".join(batch) for batch in endpoint.asked] == ["abcd", "ab", "a", "bc", "b", "c", "d"]
-    assert (endpoint.names, losses) == (["a", "c", "d"], {"rejected": 1})
-
-
 def test_a_server_that_fails_is_tried_three_times_with_a_batch_before_the_next_is(folder, endpoint, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(clock, "monotonic", lambda: now[0])
@@ -569,20 +482,6 @@ def test_a_server_that_fails_is_tried_three_times_with_a_batch_before_the_next_i
         now[0] += 100
 
     assert ["".join(batch) for batch in endpoint.asked] == ["ab", "ab", "ab", "ab", "cd"]  # the fourth time as a piece
-
-
-def test_processes_do_not_come_back_to_an_endpoint_all_at_once(folder, endpoint, monkeypatch):
-    monkeypatch.setattr(clock, "monotonic", lambda: 100.0)
-    write(folder, "a")
-    endpoint.refuses = lambda batch: "HTTP 503"
-    waits = []
-    for _ in range(60):
-        shipper = shipper_of(folder, endpoint)
-        shipper.ship()
-        waits.append(shipper.not_before - 100)
-        shipper.close()
-
-    assert 0.8 <= min(waits) < 1 < max(waits) <= 1.2
 
 
 def test_all_runs_of_a_lost_process_are_told_however_many_batches_they_are(folder, endpoint):
@@ -622,18 +521,6 @@ def test_what_was_set_aside_is_tried_less_and_less_often(folder, endpoint, monke
     assert waits[0] < 1.5
     assert waits[-1] > 40
     assert all(later > earlier for earlier, later in itertools.pairwise(waits[:5]))
-
-
-def refusing(endpoint, *bad):
-    """Let *endpoint* refuse what holds one of the *bad* spans, and say that it takes others."""
-
-    def refuses(batch):
-        if not {*bad} & {*batch}:
-            return None
-        endpoint.status.may_take_others = True
-        return "HTTP 403"
-
-    endpoint.refuses = refuses
 
 
 def test_a_span_is_lost_when_it_was_refused_ten_times_while_others_were_taken(folder, endpoint, monkeypatch):

@@ -3,7 +3,6 @@
 import itertools
 import os
 import shutil
-import socket
 import stat
 import threading
 import time
@@ -41,15 +40,6 @@ FORKED = """
         child.start()
         child.join()
 """
-
-
-@pytest.fixture
-def silent_url():
-    """The address of a server that takes connections and says nothing."""
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen(100)
-        yield f"http://127.0.0.1:{silent.getsockname()[1]}"
 
 
 def open_files():
@@ -114,49 +104,6 @@ def test_an_outage_costs_nothing(receiver, folder, monkeypatch):
 
     assert counts_of(receiver) == {"during": 700}
     assert processor.dropped == {}
-
-
-@pytest.mark.parametrize("kind", ["dead", "silent"])
-def test_a_collector_that_takes_nothing_keeps_no_program_from_its_end(tmp_path, silent_url, kind):
-    url = silent_url if kind == "silent" else "http://127.0.0.1:9"
-
-    done = run_program(
-        tmp_path,
-        """
-        nightly(100).execute()
-        began = time.monotonic()
-        otelflow.configure().shutdown()
-        print(time.monotonic() - began < 3)
-        """,
-        url=url,
-    )
-
-    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
-    assert f"101 spans wait in the spool {tmp_path / 'spool'}" in done.stderr
-    assert "'otelflow ship'" in done.stderr
-
-
-def test_an_endpoint_that_is_slower_than_short_programs_gets_nothing_again_and_again(receiver, tmp_path):
-    receiver.delay = 0.7
-    # However slow the machine is: they send nothing before they end.
-    short = "import otelflow_exporters._spool.spool as spool; spool._SIGN_SECONDS = 600.0"
-    path = tmp_path / "short.py"
-    path.write_text(source_of(short, PROGRAM, "nightly(1).execute()"))
-
-    def run():
-        receiver.requests.clear()
-        done = run_python(path, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, OTELFLOW_SPOOL_DIR=tmp_path / "spool")
-        assert done.returncode == 0, done.stderr
-        return sum(counts_of(receiver).values()), "wait in the spool" in done.stderr
-
-    runs = [run(), run()]
-    long_ago = time.time() - 3_600
-    os.utime(tmp_path / "spool/OTELFLOW_ANSWERS.txt", (long_ago, long_ago))
-    runs += [run(), run()]
-
-    # The first does not know it, the second leaves it alone, the third finds out, and the fourth waits for the answer.
-    assert runs[1:] == [(0, True), (6, False), (2, False)]
-    assert runs[0][1]
 
 
 def test_where_there_is_no_home_spans_wait_in_memory_and_that_is_said_once(receiver, tmp_path):
@@ -249,7 +196,7 @@ def test_a_folder_that_cannot_be_used_is_looked_at_once_in_a_while_and_not_for_e
     reached = Folder.reached
     monkeypatch.setattr(Folder, "reached", lambda path, **options: looks.append(path) or reached(path, **options))
     processor = SpoolSpanProcessor(place)
-    processor._spool._shipper.not_before = float("inf")
+    processor._spool._shipper.delivery.not_before = float("inf")
     tracer = provider_with(processor)
     monkeypatch.setattr("otelflow._core.process.clock.monotonic", lambda: now[0])
 
@@ -263,7 +210,7 @@ def test_a_folder_that_cannot_be_used_is_looked_at_once_in_a_while_and_not_for_e
     assert looks_in_vain <= 2, "one look, and one of the thread"
     assert (processor.waiting, len(list(place.glob("*.otlp")))) == (101, 1)
     monkeypatch.undo()
-    processor._spool._shipper.not_before = 0.0
+    processor._spool._shipper.delivery.not_before = 0.0
     processor.shutdown()
 
 
@@ -400,7 +347,7 @@ def test_a_folder_that_is_replaced_by_another_keeps_no_program_from_its_work(rec
 
     receiver.status = 200
     receiver.requests.clear()
-    processor._spool._shipper.not_before = 0.0
+    processor._spool._shipper.delivery.not_before = 0.0
     processor.force_flush()
     tracer.start_span("after").end()
     processor.shutdown()
@@ -441,13 +388,13 @@ def test_what_another_process_has_sent_is_not_taken_for_lost(receiver, folder):
     for _ in range(700):
         tracer.start_span("made").end()
     processor.force_flush()
-    processor._spool._shipper.not_before = float("inf")
+    processor._spool._shipper.delivery.not_before = float("inf")
     receiver.requests.clear()
     receiver.status = 200
 
     done = run_python("-m", "otelflow", "ship", folder, "--once", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
     delivered = len(receiver.spans)
-    processor._spool._shipper.not_before = 0.0
+    processor._spool._shipper.delivery.not_before = 0.0
     processor.force_flush()
 
     assert done.returncode == 0, done.stderr
@@ -491,7 +438,7 @@ def test_spans_in_memory_are_kept_as_bytes(receiver, tmp_path):
     place = tmp_path / "file"
     place.write_text("mine")
     processor = SpoolSpanProcessor(place)
-    processor._spool._shipper.not_before = float("inf")
+    processor._spool._shipper.delivery.not_before = float("inf")
     tracer = provider_with(processor)
 
     tracer.start_span("kept").end()
@@ -658,7 +605,7 @@ def test_what_waits_in_memory_and_is_refused_holds_up_no_file(receiver, folder):
     tracer.start_span("refused").end()
     spool.keep = kept
     processor.force_flush()
-    is_backing_off = spool._shipper.records_not_before > time.monotonic()
+    is_backing_off = spool._shipper.delivery.records_not_before > time.monotonic()
     tracer.start_span("sent").end()
     is_flushed = processor.force_flush()
 
@@ -811,17 +758,6 @@ def test_a_flush_after_the_end_waits_for_nobody(receiver, folder, is_taken):
     assert answers == [is_taken]
 
 
-def test_an_end_that_is_only_slow_to_look_is_no_silence_of_the_endpoint(receiver, folder, monkeypatch):
-    processor = SpoolSpanProcessor(folder)
-    provider_with(processor).start_span("sent").end()
-    monkeypatch.setattr(processor._spool.worker, "flush", lambda seconds: time.sleep(seconds))
-    processor._spool.worker.wake()
-    processor.shutdown()
-
-    assert counts_of(receiver) == {"sent": 1}
-    assert (folder / "OTELFLOW_ANSWERS.txt").read_text() == "yes\n"
-
-
 def test_times_that_no_system_knows_are_very_long_ones(receiver, folder, monkeypatch):
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", str(2**63))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1e300")
@@ -861,7 +797,7 @@ def test_what_goes_wrong_while_it_is_read_is_said_and_tried_again_later(receiver
     with monkeypatch.context() as patch:
         patch.setattr(spool._shipper, "ship", broken)
         is_more = spool._ship()
-    not_before = spool._shipper.not_before
+    not_before = spool._shipper.delivery.not_before
     too_early = spool._ship()
     now[0] += 61
     while spool._ship():
