@@ -23,7 +23,7 @@ class StartMarkers(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Hand over the marker of *span*, if that is a flow."""
         context = span.get_span_context()
-        if context is None or not context.trace_flags.sampled or not span.name.startswith(semconv.FLOW_SPAN):
+        if not context.trace_flags.sampled or not span.name.startswith(semconv.FLOW_SPAN):
             return
         attributes = getattr(span, "plain_attributes", None)  # to read those that the SDK keeps would make them
         if attributes is None:
