@@ -537,7 +537,7 @@ def test_two_tenants_that_differ_by_their_keys_alone_send_nothing_of_each_other(
         {**unnamed, "OTEL_EXPORTER_OTLP_HEADERS": f"api-key={key}", "OTEL_SERVICE_NAME": key}
         for key in ("first", "second")
     )
-    kill = "nightly(1, lambda: os.kill(os.getpid(), signal.SIGKILL))"
+    kill = "nightly(1, lambda: os.kill(os.getpid(), signal.SIGKILL)).execute()"
     receiver.status = 503
     run_program(tmp_path, kill, url=receiver.url, **first)
     receiver.status = 200
@@ -922,12 +922,26 @@ def test_two_spools_of_one_process_on_one_folder_take_nothing_of_each_other_for_
             tracer.start_span(f"span {number}").end()
         for processor in (first, second):
             processor._spool.writer.close()  # what has ended anybody may send
+    assert all(processor.force_flush(30_000) for processor in (first, second))
     wait_until(lambda: not first.waiting and not second.waiting)
 
     assert [processor.account for processor in (first, second)] == [("traces", "SpoolSpanProcessor", 40, 40, {})] * 2
     assert set(counts_of(receiver).values()) == {2}
     for processor in (first, second):
         processor.shutdown()
+
+
+def test_what_many_others_have_left_is_sent_at_once_and_not_one_piece_each_second(receiver, folder):
+    for number in range(60):
+        left = SpoolSpanProcessor(folder, is_shipped=False)
+        provider_with(left).start_span(f"left {number}").end()
+        left.shutdown()
+    processor = SpoolSpanProcessor(folder)
+    provider_with(processor).start_span("own").end()
+    wait_until(lambda: len(receiver.spans) == 61)
+
+    assert sorted(counts_of(receiver).values()) == [1] * 61
+    processor.shutdown()
 
 
 def test_what_makes_room_of_another_spool_of_this_process_is_counted_by_that_alone(folder, monkeypatch):
