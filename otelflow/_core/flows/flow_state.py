@@ -140,7 +140,7 @@ class FlowState:
     def forget_run(self) -> None:
         """Have nothing of a run before."""
         self.executed_tasks: BoundedLog[Any] = BoundedLog(_TASKS)
-        self.log: BoundedLog[messages.Line] = BoundedLog(messages.BOUNDS)
+        self.log = messages.Log(messages.BOUNDS)
         self.rare_logs: dict[str, BoundedLog[Any]] | None = None
 
     @property

@@ -72,3 +72,65 @@ def test_an_end_that_is_only_slow_to_look_is_no_silence_of_the_endpoint(receiver
 
     assert counts_of(receiver) == {"sent": 1}
     assert (folder / "OTELFLOW_ANSWERS.txt").read_text() == "yes\n"
+
+
+# How long an end waits
+
+
+@pytest.fixture
+def ending(receiver, folder, monkeypatch):
+    """A processor with one span, whose thread answers no look; how many seconds its end waits is told by a clock."""
+    now = [1_000.0]
+    processor = SpoolSpanProcessor(folder)
+    worker, shipper = processor._spool.worker, processor._spool._shipper
+    monkeypatch.setattr(worker, "start_thread", lambda: True)
+    monkeypatch.setattr("otelflow._core.process.clock.monotonic", lambda: now[0])
+
+    def end(*, asks=False):
+        def look(seconds):
+            now[0] += seconds
+            shipper.delivery.requests += asks
+
+        with monkeypatch.context() as patch:
+            patch.setattr(worker, "flush", look)
+            processor.shutdown()
+        return now[0] - 1_000
+
+    provider_with(processor).start_span("waits").end()
+    return processor, end
+
+
+NOTE = "OTELFLOW_ANSWERS.txt"
+
+
+def test_whoever_knows_nothing_of_an_endpoint_waits_a_moment_for_it_and_tells_those_that_come_later(ending, folder):
+    _, end = ending
+
+    assert 0.3 <= end() < 0.35
+    assert (folder / NOTE).read_text() == "no\n"
+
+
+@pytest.mark.parametrize("known_by", ["an earlier process", "this process"])
+def test_an_endpoint_that_has_answered_before_is_waited_for_two_seconds(ending, folder, known_by):
+    processor, end = ending
+    if known_by == "this process":
+        processor._spool._shipper.delivery.arrivals = 1
+    else:
+        (folder / NOTE).write_text("yes\n")
+
+    assert 2.0 <= end() < 2.05
+    assert (folder / NOTE).read_text() == "no\n"
+
+
+def test_an_endpoint_that_takes_one_after_the_other_has_the_time_of_the_whole_end(ending, folder):
+    _, end = ending
+
+    assert 4.5 <= end(asks=True) < 4.55
+    assert not (folder / NOTE).exists(), "it answers"
+
+
+def test_an_endpoint_that_did_not_answer_a_process_before_is_not_waited_for(ending, folder):
+    _, end = ending
+    (folder / NOTE).write_text("no\n")
+
+    assert end() == 0.0

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from otelflow._core.process import forks
 from otelflow._core.process.files import Folder
 from otelflow._core.process.ledger import Account
 from otelflow.errors import ConfigurationError
@@ -997,3 +998,131 @@ def test_a_span_that_ctrl_c_interrupts_is_lost_or_delivered_and_never_waits(
 
     assert processor.account == ("traces", "SpoolSpanProcessor", *account)
     assert sum(counts_of(receiver).values()) == account[1]
+
+
+# How long a flush waits
+
+
+@pytest.mark.parametrize(("seconds", "sent"), [(2.0, 3), (2.5, 3)])
+def test_without_a_thread_a_flush_ends_with_the_batch_in_which_its_time_is_over(
+    receiver, folder, monkeypatch, no_thread, seconds, sent
+):
+    now = [1_000.0]
+    monkeypatch.setattr("otelflow._core.process.clock.monotonic", lambda: now[0])
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+    for _ in range(6):
+        tracer.start_span("sent").end()
+
+    def answer(_request):
+        now[0] += 1
+        return 200
+
+    receiver.status = answer
+    is_done = processor.force_flush(round(seconds * 1_000))
+    waiting = processor.waiting
+    receiver.status = 200
+    processor.shutdown()
+
+    assert (is_done, waiting) == (False, 6 - sent)
+
+
+def test_a_flush_takes_as_long_as_it_was_given(receiver, folder, monkeypatch):
+    processor = SpoolSpanProcessor(folder)
+    given = []
+    with monkeypatch.context() as patch:
+        patch.setattr(processor._spool.worker, "flush", lambda seconds: given.append(seconds) or True)
+        processor.force_flush(2_500)
+    processor.shutdown()
+
+    assert given == [2.5]
+
+
+# What is kept, and where
+
+
+def test_the_largest_item_is_one_record_that_a_reader_takes(folder):
+    spool = Spool(SPANS, folder, owner=SPANS, is_shipped=False)
+    largest = 16 * 1024 * 1024 - 16
+    sizes = [len(spool.encoded(bytes, size)) for size in (largest, largest + 1)]
+
+    assert sizes == [largest, 0]
+    assert spool.dropped == {"too_large": 1}
+
+
+def test_a_disk_that_was_full_is_tried_with_the_next_span(receiver, folder, monkeypatch):
+    processor = SpoolSpanProcessor(folder)
+    processor._spool._shipper.delivery.not_before = float("inf")
+    tracer = provider_with(processor)
+    tracer.start_span("before").end()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("otelflow_exporters._store.writer.os.write", full)
+        span = tracer.start_span("during")
+        span.end()
+    tracer.start_span("after").end()
+    written = b"".join(path.read_bytes() for path in folder.glob("*.otlp"))
+    processor._spool._shipper.delivery.not_before = 0.0
+    processor.shutdown()
+
+    assert (b"during" in written, b"after" in written) == (False, True)
+    assert counts_of(receiver) == {"before": 1, "during": 1, "after": 1}
+
+
+def test_a_time_limit_of_the_program_that_comes_while_it_writes_comes_out_and_is_no_fault_of_the_folder(
+    receiver, folder, monkeypatch
+):
+    class SoftTimeLimitExceeded(OSError):
+        """As Celery raises it in the middle of whatever a task does, but an OSError."""
+
+    processor = SpoolSpanProcessor(folder)
+    processor._spool._shipper.delivery.not_before = float("inf")
+    tracer = provider_with(processor)
+    span = tracer.start_span("limited")
+
+    def limited(*_):
+        raise SoftTimeLimitExceeded
+
+    with monkeypatch.context() as patch:
+        patch.setattr("otelflow_exporters._store.writer.os.write", limited)
+        with pytest.raises(SoftTimeLimitExceeded):
+            span.end()
+    tracer.start_span("after").end()
+    written = b"".join(path.read_bytes() for path in folder.glob("*.otlp"))
+    processor._spool._shipper.delivery.not_before = 0.0
+    processor.shutdown()
+
+    assert b"after" in written
+    assert processor.account == ("traces", "SpoolSpanProcessor", 2, 1, {"interrupted": 1})
+
+
+def test_a_child_of_a_process_that_has_shut_down_delivers_its_own(receiver, folder, monkeypatch):
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+    processor.shutdown()
+    monkeypatch.setattr(forks.fork, "process_id", 0)  # as in a child of which nobody has told Python
+    monkeypatch.setattr(forks.fork, "page", forks._EMPTY)
+    forks.notice()
+    tracer.start_span("of the child").end()
+
+    assert processor.force_flush(20_000)
+    assert counts_of(receiver) == {"of the child": 1}
+    processor.shutdown()
+
+
+def test_an_item_that_cannot_be_encoded_is_lost_and_the_log_says_why(receiver, folder, caplog):
+    def odd():
+        raise ZeroDivisionError("of its text")
+
+    spool = Spool(SPANS, folder, owner=SPANS)
+    body = spool.encoded(odd)
+    spool.untold.tell()
+    spool.shutdown()
+
+    assert (body, spool.dropped, spool.account.dropped) == (b"", {"encoding_failed": 1}, {"encoding_failed": 1})
+    assert "Spans are lost: encoding_failed" in caplog.text
+    assert "ZeroDivisionError: of its text" in caplog.text

@@ -380,3 +380,15 @@ def test_the_text_of_a_note_comes_back(text):
 @pytest.mark.parametrize("other", [b"", b"\x7a", b"\x0a\x04text", b"\x7a\x04textmore", b"\x7a\x05text", b"\x7a\xff"])
 def test_what_is_not_only_a_note_has_no_text(other):
     assert note_in(other) is None
+
+
+def test_the_places_of_records_are_told_beside_damage_which_counts_as_it_does_when_they_are_read():
+    records = [framed(body(1)), framed(body(2, padding=200)), framed(body(3))]
+    content = b"\x81".join((b"xyz", *records)) + b"half"
+    segment = Segment(content, len(content) + 7)
+
+    places = list(segment.bodies())
+
+    assert [content[place.beginning : place.end] for place in places] == records
+    assert [content[place.start : place.fields_end] for place in places] == [body(1), body(2, padding=200), body(3)]
+    assert segment.unreadable == len(content) + 7 - sum(map(len, records))
