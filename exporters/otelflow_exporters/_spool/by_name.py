@@ -44,10 +44,8 @@ class _NamedExporter:
         self._processor: Final = processor
         self._is_in_place: Final = hasattr(provider, add)
         self._is_warned = False
-        if self._is_in_place:
-            self._take_place(provider, add)
-
-    def _take_place(self, provider: Any, add: str) -> None:
+        if not self._is_in_place:
+            return
         getattr(provider, add)(self._processor)
         processors: Any = next(filter(None, (getattr(provider, name, None) for name in _PROCESSORS)), None)
         add_processor = getattr(processors, add, None)  # the provider's own is called already, around this

@@ -86,22 +86,15 @@ def destination_of(signal: str, exporter: str = "otlp") -> Destination:
     place = ExportStatus(endpoint).endpoint.rstrip("/")
     text = "\n".join((signal, place, *harmless))
     fingerprint = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
-    keys = _keys()
-    return Destination(place, fingerprint, (_digest(keys, fingerprint) if keys else fingerprint)[:_DIGITS])
-
-
-def _keys() -> str:
-    """Return what tells one user of an endpoint from another, and may be shown to nobody; nothing without a key."""
-    keys = []
-    for signal in _SIGNALS:  # all of them wait in one folder
-        headers = parse_env_headers(variable(signal, "HEADERS")[1], liberal=True)
-        keys += [f"{signal} {key}={value}" for key, value in sorted(headers.items()) if is_secret(key)]
-        endpoint = variable(signal, "ENDPOINT")[1]
-        if ExportStatus(endpoint).endpoint != endpoint:  # a part of it is hidden
-            keys.append(f"{signal} {endpoint}")
-        certificate = variable(signal, "CLIENT_CERTIFICATE")[1]
-        keys += [f"{signal} {certificate}"] if certificate else []
-    return "\n".join(keys)
+    keys = []  # what tells one user of an endpoint from another, and may be shown to nobody
+    for name in _SIGNALS:  # all of them wait in one folder
+        headers = parse_env_headers(variable(name, "HEADERS")[1], liberal=True)
+        keys += [f"{name} {key}={value}" for key, value in sorted(headers.items()) if is_secret(key)]
+        endpoint = variable(name, "ENDPOINT")[1]
+        keys += [f"{name} {endpoint}"] if ExportStatus(endpoint).endpoint != endpoint else []  # a part of it is hidden
+        certificate = variable(name, "CLIENT_CERTIFICATE")[1]
+        keys += [f"{name} {certificate}"] if certificate else []
+    return Destination(place, fingerprint, (_digest("\n".join(keys), fingerprint) if keys else fingerprint)[:_DIGITS])
 
 
 @functools.lru_cache(4)

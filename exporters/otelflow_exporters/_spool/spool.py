@@ -87,10 +87,7 @@ class Spool:
             interval=min(_SIGN_SECONDS, delay),
             is_due=lambda: (
                 self.writer.is_prune_due
-                or (
-                    (self._is_backlog or self.waiting >= self._batch_size)
-                    and clock.monotonic() >= max(self._idle_until, self._not_before)
-                )
+                or (self.waiting >= self._due_size and clock.monotonic() >= max(self._idle_until, self._not_before))
             ),
         )
         self._answers = Answers(self.directory)
@@ -121,7 +118,8 @@ class Spool:
         self._lost: Counter[str] = Counter()  # those of them that will not arrive
         self.untold.clear()
         self._memory = Memory(self._signal)
-        self._is_answer_noted = self._is_tidy = self._is_backlog = False
+        self._is_answer_noted = self._is_tidy = False
+        self._due_size = self._batch_size  # so many of this process are sent at once, fewer after a moment
         self._idle_until = 0.0
         self._failure: OSError | None = None  # of the folder
         self._again = 0.0  # when it is tried again, on clock.monotonic()
@@ -318,7 +316,7 @@ class Spool:
 
     def _ship_batch(self) -> bool:
         self._tidy()
-        self._is_backlog = False
+        self._due_size = self._batch_size
         self._idle_until = clock.monotonic() + _SIGN_SECONDS  # unless something happens: others may send it
         if self._shipper is not None and self._memory and self._ship_memory(self._shipper):
             return True
@@ -341,7 +339,8 @@ class Spool:
         if self._shipper is not None and self._shipper.delivery.arrivals and not self._is_answer_noted:
             self._is_answer_noted = True
             self._answers.note(has_answered=True)
-        self._is_backlog = outcome.others > 0  # of others there may be very much; what is new waits for a batch
+        # Of what others have left there may be very much; what is new here may wait for a batch.
+        self._due_size = 0 if outcome.others else self._batch_size
         if outcome.is_more:
             self._idle_until = 0.0
         elif self._shipper is not None and self.worker.is_closed:

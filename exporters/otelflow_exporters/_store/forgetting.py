@@ -84,33 +84,27 @@ def _erase(store: Folder, file: StoredFile, is_forgotten: Callable[[StoredSpan],
     """Overwrite the forgotten spans, and remove the segment when nothing is left in it."""
     try:
         with kept_in_place(store, file.name):
-            is_empty = _overwrite(store, file, is_forgotten, erasure)
+            segment = Segment(store.read(file.name, LARGEST_SEGMENT))
+            bodies: list[tuple[Record, bytes]] = []
+            is_anything_left = False
+            for record in segment.records():
+                note = note_in(segment.content[record.start : record.end - CHECKSUM_BYTES])
+                starts = parsed(note) if note else None  # of a spool
+                spans = [*spans_of(record.traces), *(spans_of(starts) if starts is not None else ())]
+                forgotten = [span for span in spans if is_forgotten(span)]
+                is_anything_left |= len(forgotten) < len(spans)
+                if forgotten:
+                    erasure.add(forgotten)
+                    bodies.append((record, without(record, is_forgotten)))
+            if bodies:
+                with os.fdopen(store.open(file.name, os.O_RDWR), "r+b", buffering=0) as opened:
+                    for record, body in bodies:
+                        opened.seek(record.start)
+                        opened.write(body)
     except FileNotFoundError:
         return
-    if is_empty:
+    if bodies and not is_anything_left and not segment.unreadable:
         remove(store, file)
-
-
-def _overwrite(store: Folder, file: StoredFile, is_forgotten: Callable[[StoredSpan], bool], erasure: _Erasure) -> bool:
-    """Overwrite the forgotten spans; tell whether some were there, and nothing else."""
-    segment = Segment(store.read(file.name, LARGEST_SEGMENT))
-    bodies: list[tuple[Record, bytes]] = []
-    is_anything_left = False
-    for record in segment.records():
-        note = note_in(segment.content[record.start : record.end - CHECKSUM_BYTES])
-        starts = parsed(note) if note else None  # of a spool
-        spans = [*spans_of(record.traces), *(spans_of(starts) if starts is not None else ())]
-        forgotten = [span for span in spans if is_forgotten(span)]
-        is_anything_left |= len(forgotten) < len(spans)
-        if forgotten:
-            erasure.add(forgotten)
-            bodies.append((record, without(record, is_forgotten)))
-    if bodies:
-        with os.fdopen(store.open(file.name, os.O_RDWR), "r+b", buffering=0) as opened:
-            for record, body in bodies:
-                opened.seek(record.start)
-                opened.write(body)
-    return bool(bodies) and not is_anything_left and not segment.unreadable
 
 
 def _remove_payloads(store: Folder, is_forgotten: Callable[[StoredFile], bool]) -> None:

@@ -12,16 +12,28 @@ from typing import Final
 
 from otelflow._core.process import clock, forks
 from otelflow._core.process.files import Folder, OpenFile, StoredFile, hold
+from otelflow._core.process.process import State
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import UNFINISHED, open_store, segment_files
 from otelflow_exporters._store.pruning import live_among, prune
 
-_writers: "Final[weakref.WeakSet[SegmentWriter]]" = weakref.WeakSet()
+
+class _Writers(State):
+    """The writers of this process."""
+
+    every: "weakref.WeakSet[SegmentWriter]"
+
+    def reset(self) -> None:
+        """Know of none."""
+        self.every = weakref.WeakSet()
+
+
+_writers: Final = _Writers()
 
 
 def is_watched_here(name: str) -> bool:
     """Tell whether the segment *name* is of a writer of this process whose owner looks what becomes of it."""
-    return any(writer.is_watched and name in writer.segments for writer in list(_writers))
+    return any(writer.is_watched and name in writer.segments for writer in list(_writers.every))
 
 
 class SegmentWriter:
@@ -77,7 +89,7 @@ class SegmentWriter:
         self._first_size = 0
         self._most = 0
         forks.begin_anew(self, SegmentWriter.begin_anew)
-        _writers.add(self)
+        _writers.every.add(self)
 
     def append(self, record: bytes, spans: int = 0) -> None:
         """Write one record, with so many *spans*, whole or not at all; raise OSError when that is impossible."""
