@@ -40,7 +40,8 @@ class Destination(NamedTuple):
         try:
             lines = folder.read(NAME, _LARGEST).decode("utf-8", "replace").splitlines()
         except FileNotFoundError:
-            if folder.file(MARKER) is None:  # nothing waits in it itself: it holds the spools of other signals
+            # Empty, or around the spools of other signals, and so no spool yet: with this file it would never be one.
+            if folder.file(MARKER) is None:
                 return
             lines = [_VERSION, self.fingerprint, self.place]
             folder.write(NAME, "\n".join(lines).encode("utf-8", "replace"))
