@@ -4,7 +4,7 @@ import sys
 import weakref
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from enum import Enum
-from types import FrameType
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, TypeVar
 
 from otelflow import semconv
@@ -88,6 +88,7 @@ class FlowState:
         "is_plain",
         "kwargs",
         "log",
+        "logger",
         "name",
         "options",
         "own_config",
@@ -129,6 +130,7 @@ class FlowState:
         self.run: Run | None = None
         self.tree: Tree | None = None  # in a notebook
         self.block: Any = None  # the innermost of ``with flow:``
+        self.logger: Any = None  # when somebody has asked for it
         self.coroutine: Coroutine[Any, Any, Any] | Generator[Any, Any, Any] | None = None
         self.status: str | None = None
         self.return_value: Any = None
@@ -194,7 +196,9 @@ class FlowState:
         """Remember the line that set the flow up: until it runs, that is where ``execute()`` is missing."""
         self.expect_no_run()
         if self.block is None:  # tasks inside its block belong to it without a run
-            self.set_up = SetUp(frame, flow_name)
+            # The code alone: a bound method would keep the flow.
+            target = None if self.definition is None else getattr(self.definition.target, "__code__", None)
+            self.set_up = SetUp(frame, flow_name, target if type(target) is CodeType else None)
 
     def expect_no_run(self) -> None:
         """Warn of nothing when the flow is dropped: it is run, or somebody else says why it is not."""
@@ -244,7 +248,7 @@ class FlowState:
     def _own_values(self) -> dict[str, Any]:
         self.expect_no_run()  # it is handed over, and runs there
         values = {name: getattr(self, name) for name in self.__slots__}
-        for name in ("reference", "run", "block", "coroutine", "set_up", "tree"):
+        for name in ("reference", "run", "block", "coroutine", "set_up", "tree", "logger"):
             values[name] = None
         return values
 

@@ -1,22 +1,32 @@
 """The warning of a flow that was set up and never run."""
 
+import os
 import sys
 import warnings
-from types import FrameType
+from collections.abc import Iterator
+from itertools import islice
+from types import CodeType, FrameType
 from typing import Any, Final
 
 from otelflow._core.process.process import State
+from otelflow._core.text import classes
 from otelflow._core.text.safe_str import bounded_name
+
+_LIBRARY_FOLDERS: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+_OURS: Final = __file__.removesuffix(os.path.join("_core", "flows", "never_run.py"))  # noqa: PTH118 pathlib takes long
+_MOST_KEPT: Final = 1_000
 
 
 class _Warned(State):
     """The places for which Python has shown the warning that a flow was never run, as ``warnings`` keeps them."""
 
     registry: dict[Any, Any]
+    watched_process: int | None
 
     def reset(self) -> None:
-        """Have shown none."""
+        """Have shown none, and look for none yet at the end of a process."""
         self.registry = {}
+        self.watched_process = None
 
 
 _warned: Final = _Warned()
@@ -28,19 +38,27 @@ class SetUp:
     It is dropped with its flow, also where a user's class has a ``__del__`` of its own.
     """
 
-    __slots__ = ("code", "flow_name", "instruction")
+    __slots__ = ("code", "flow_name", "instruction", "target")
 
-    def __init__(self, frame: FrameType, flow_name: str) -> None:
+    def __init__(self, frame: FrameType, flow_name: str, target: CodeType | None) -> None:
         # Not the line: to know it, Python reads the table of the function up to there.
         self.code, self.instruction, self.flow_name = frame.f_code, frame.f_lasti, flow_name
+        self.target = target
+        if _warned.watched_process is None:
+            _watch()
 
     def warn(self, occasion: str) -> None:
         """Warn that the flow was not run; *occasion* is the end of the sentence."""
-        code, instruction = self.code, self.instruction
+        code, instruction, target = self.code, self.instruction, self.target
         lines = (line for start, end, line in code.co_lines() if start <= instruction < end and line is not None)
         file, line = code.co_filename, next(lines, code.co_firstlineno)
+        place = f"called at {file}:{line}"
+        if target is not None and _is_library(file):  # a thread, a scheduler: its line says nothing to the user
+            caller = "C" if file.startswith(os.path.dirname(__file__)) else f"{file}:{line}"  # noqa: PTH120 as above
+            place = f"defined at {target.co_filename}:{target.co_firstlineno} and called by {caller}"
+            file, line = target.co_filename, target.co_firstlineno
         warnings.warn_explicit(
-            f"flow {bounded_name(self.flow_name)!r}, called at {file}:{line}, was never run{occasion}: "
+            f"flow {bounded_name(self.flow_name)!r}, {place}, was never run{occasion}: "
             "calling it only sets it up; add .execute(), or in async code await it",
             RuntimeWarning,
             file,
@@ -57,3 +75,39 @@ class SetUpAndRun:
     """What a ``SetUp`` becomes when its flow is run: without ``__del__``, in which a Ctrl-C would be lost."""
 
     __slots__ = SetUp.__slots__
+
+
+def _is_library(file: str) -> bool:
+    """Tell whether *file* is Python's own, ours, or that of an installed package."""
+    folder = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 as above
+    return file.startswith((folder, _OURS, "<frozen ")) or any(name in file for name in _LIBRARY_FOLDERS)
+
+
+def _watch() -> None:
+    """Look, when the process ends, for what a script has kept: that is dropped too late for a warning."""
+    import atexit  # noqa: PLC0415 not at an import of otelflow
+
+    _warned.watched_process = os.getpid()
+    atexit.unregister(_warn_of_kept)
+    if hasattr(sys.modules.get("__main__"), "__file__") and not sys.flags.interactive:  # who types may run it yet
+        atexit.register(_warn_of_kept)
+
+
+def _warn_of_kept() -> None:
+    """Warn of each flow that the script has in a variable, or in a list or the like in one, and never ran."""
+    if _warned.watched_process != os.getpid():  # a forked child has what its parent has
+        return
+    for value in islice(_values_in(vars(sys.modules["__main__"])), _MOST_KEPT):
+        if classes.attribute(type(value), "__otelflow__") == "flow":
+            state = vars(value).get("flow_state")
+            if state is not None:
+                state.warn_if_never_run(" before the program ended")
+
+
+def _values_in(variables: dict[str, Any]) -> Iterator[Any]:
+    for value in list(variables.values()):
+        yield value
+        if type(value) in (list, tuple, set, frozenset):
+            yield from list(value)
+        elif type(value) is dict:
+            yield from list(value.values())

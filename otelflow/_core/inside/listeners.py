@@ -319,6 +319,8 @@ def _announce(
         payload, moment = entry.payload(), entry.time_ns
         if event_type is Flow_Run__Event_Type.FLOW_MESSAGE:
             level = entry.level
+        if run.is_closed and run.is_open:  # it ends: what it says at its end is told first, and is no later than that
+            moment = min(moment, spans.end_of(run))
     event_data = Flow_Run__Event_Data(
         payload,
         semconv.SCOPE,

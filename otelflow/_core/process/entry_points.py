@@ -50,7 +50,9 @@ def load(group: str, name: str, variable: str) -> Any:
     Raises ConfigurationError that names *variable* for an unknown name, or for one that does not import.
     """
     registered = entry_points(group=group)
-    name = name.lower() if name.lower() in _BY_NAME.get(group, ()) else name
+    known = {entry.name for entry in registered}.union(_BY_NAME.get(group, ()))
+    if name not in known and name.lower() in known:  # the specification's names count in any case
+        name = name.lower()
     for entry in registered.select(name=name):
         try:
             return entry.load()
