@@ -40,6 +40,14 @@ class Arrivals:
         with self.lock:
             self.log_records += count
 
+    def add_chunks(self, body: bytes) -> None:
+        """Add what ddtrace sends to its agent: lists of spans, each a map of their fields."""
+        import msgspec
+
+        ids = [span["span_id"].to_bytes(8, "big") for chunk in msgspec.msgpack.decode(body) for span in chunk]
+        with self.lock:
+            self.ids.update(ids)
+
     def as_json(self, *, has_ids: bool) -> str:
         with self.lock:
             counts = {
@@ -55,7 +63,7 @@ class Arrivals:
 
 def serve(port: int, delay: float) -> None:
     arrivals = Arrivals()
-    add = {"/v1/traces": arrivals.add_spans, "/v1/logs": arrivals.add_logs}
+    add = {"/v1/traces": arrivals.add_spans, "/v1/logs": arrivals.add_logs, "/v0.4/traces": arrivals.add_chunks}
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

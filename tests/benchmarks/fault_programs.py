@@ -61,15 +61,15 @@ if sys.argv[1] != "none":
 print(time.time(), flush=True)
 """
 
-# Four workers, each unit of work some 100 µs, and a coroutine that notices how long nobody else gets a turn.
+# Four workers, each unit of work so many steps, and a coroutine that notices how long nobody else gets a turn.
 LOOP = (
     _HEAD
     + """
-seconds, units, longest = float(sys.argv[2]), 0, 0.0
+seconds, steps, units, longest = float(sys.argv[2]), int(sys.argv[3]), 0, 0.0
 
 @otelflow.task
 async def unit():
-    sum(range(4_000))
+    sum(range(steps))
     await asyncio.sleep(0)
 
 async def worker(end):

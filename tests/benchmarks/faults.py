@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import timeit
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from collectors import Collector, RealCollector, free_port
 Row = tuple[str, dict[str, Any]]
 WITHOUT, BY_HAND, QUEUE, SPOOL = "none", "by hand", "queue", "spool"
 SECONDS = 600
+UNIT_SECONDS = 137e-6  # a unit of work of an event loop
 
 
 def main() -> None:
@@ -128,10 +130,11 @@ def silent() -> Iterator[int]:
 def measure_loop(size: float, rounds: int) -> Iterator[Row]:
     """What an asyncio program gets done in *size* seconds while the collector takes 0.3 s a batch."""
     samples: dict[str, list[dict[str, float]]] = {WITHOUT: [], BY_HAND: [], QUEUE: [], SPOOL: []}
+    steps = steps_of_a_unit()
     for number in range(rounds):
         for how in samples if number % 2 == 0 else reversed(samples):
             with Collector(delay=0.3) as collector, environment(how, collector.url) as variables:
-                figures = json.loads(output_of(programs.LOOP, how, size, variables=variables))
+                figures = json.loads(output_of(programs.LOOP, how, size, steps, variables=variables))
                 samples[how].append({**figures, "arrived": collector.arrivals()["spans"]})
     bare = statistics.median(figures["units"] for figures in samples[WITHOUT])
     for how, measured in samples.items():
@@ -139,6 +142,13 @@ def measure_loop(size: float, rounds: int) -> Iterator[Row]:
         row = {"units": figures["units"], "of none": figures["units"] / bare}
         row["longest stall, ms"] = 1e3 * statistics.median(figures["longest"] for figures in measured)
         yield how, {**row, **{key: figures[key] for key in ("arrived", "lost", "waiting") if key in figures}}
+
+
+def steps_of_a_unit() -> int:
+    """Return how many steps take UNIT_SECONDS on this machine, so that a unit is as long on any."""
+    steps = 100_000
+    fastest = min(timeit.repeat(lambda: sum(range(steps)), number=1, repeat=20))
+    return round(UNIT_SECONDS * steps / fastest)
 
 
 # flood

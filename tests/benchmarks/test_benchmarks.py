@@ -9,6 +9,7 @@ from support.programs import run_python
 COMMAND = Path(__file__).with_name("run.py")
 WEB_REQUESTS = Path(__file__).with_name("web_requests.py")
 FAULTS = Path(__file__).with_name("faults.py")
+DELIVERED = Path(__file__).with_name("delivered.py")
 
 
 @pytest.mark.slow
@@ -91,3 +92,14 @@ def test_the_measure_of_requests_has_a_line_for_each_server(tmp_path):
     number = r"-?\d+\.\d\d"
     line = rf"median {number}  p99 {number}  throughput {number}  added ms {number}"
     assert re.fullmatch(rf"uvicorn  {line}\ngunicorn  {line}\n", done.stdout)
+
+
+@pytest.mark.slow
+def test_the_cost_of_a_delivered_span_is_that_of_spans_that_all_arrived(tmp_path):
+    done = run_python(DELIVERED, "--rounds", "1", "--spans", "200", cwd=tmp_path, timeout=110)
+
+    assert done.returncode == 0, done.stderr
+    line = re.compile(r"(.{16}) *\d+\.\d µs  \(.*\)  of by hand \d+\.\d\d  arrived (\d\.\d{4})")
+    figures = dict(line.fullmatch(each).groups() for each in done.stdout.splitlines())
+    assert {name.strip() for name in figures} >= {"by hand", "otelflow, spool", "otelflow, queue", "logfire"}
+    assert set(figures.values()) == {"1.0000"}

@@ -290,8 +290,9 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
     def logger(self) -> "FlowLogger":
         """A logger whose messages are this flow's: ``flow.logger.info("42 rows")``."""
         state = self.flow_state
-        state.logger = state.logger or flows.osbot_report.FlowLogger(self)
-        return state.logger
+        logger: FlowLogger = state.logger or flows.osbot_report.FlowLogger(self)
+        state.logger = logger
+        return logger
 
     # Set up
 

@@ -3,7 +3,6 @@
 import os
 import sys
 import warnings
-from collections.abc import Iterator
 from itertools import islice
 from types import CodeType, FrameType
 from typing import Any, Final
@@ -53,7 +52,9 @@ class SetUp:
         lines = (line for start, end, line in code.co_lines() if start <= instruction < end and line is not None)
         file, line = code.co_filename, next(lines, code.co_firstlineno)
         place = f"called at {file}:{line}"
-        if target is not None and _is_library(file):  # a thread, a scheduler: its line says nothing to the user
+        python = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 pathlib takes long
+        is_library = file.startswith((python, _OURS, "<frozen ")) or any(name in file for name in _LIBRARY_FOLDERS)
+        if target is not None and is_library:  # a thread, a scheduler: its line says nothing to the user
             caller = "C" if file.startswith(os.path.dirname(__file__)) else f"{file}:{line}"  # noqa: PTH120 as above
             place = f"defined at {target.co_filename}:{target.co_firstlineno} and called by {caller}"
             file, line = target.co_filename, target.co_firstlineno
@@ -77,12 +78,6 @@ class SetUpAndRun:
     __slots__ = SetUp.__slots__
 
 
-def _is_library(file: str) -> bool:
-    """Tell whether *file* is Python's own, ours, or that of an installed package."""
-    folder = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 as above
-    return file.startswith((folder, _OURS, "<frozen ")) or any(name in file for name in _LIBRARY_FOLDERS)
-
-
 def _watch() -> None:
     """Look, when the process ends, for what a script has kept: that is dropped too late for a warning."""
     import atexit  # noqa: PLC0415 not at an import of otelflow
@@ -97,17 +92,13 @@ def _warn_of_kept() -> None:
     """Warn of each flow that the script has in a variable, or in a list or the like in one, and never ran."""
     if _warned.watched_process != os.getpid():  # a forked child has what its parent has
         return
-    for value in islice(_values_in(vars(sys.modules["__main__"])), _MOST_KEPT):
+    values: list[Any] = []
+    for variable in list(vars(sys.modules["__main__"]).values()):
+        values.append(variable)
+        if type(variable) in (list, tuple, set, frozenset, dict):
+            values += islice(variable.values() if type(variable) is dict else variable, _MOST_KEPT)
+    for value in values:
         if classes.attribute(type(value), "__otelflow__") == "flow":
             state = vars(value).get("flow_state")
             if state is not None:
                 state.warn_if_never_run(" before the program ended")
-
-
-def _values_in(variables: dict[str, Any]) -> Iterator[Any]:
-    for value in list(variables.values()):
-        yield value
-        if type(value) in (list, tuple, set, frozenset):
-            yield from list(value)
-        elif type(value) is dict:
-            yield from list(value.values())

@@ -211,7 +211,7 @@ class Dashboard:
             for field, (name, (_, unit)) in zip(fields, columns.items(), strict=True)
         ]
         order = {field: place for place, field in enumerate(("job", "flow", *fields))}
-        labels = [
+        labels: list[dict[str, Any]] = [
             {
                 "matcher": {"id": "byName", "options": label},
                 "properties": [{"id": "displayName", "value": name}, {"id": "unit", "value": "string"}],
