@@ -125,17 +125,17 @@ class FlowNotSetUp(OtelflowError, ValueError):
     def __init__(self, owner: str = "", names: Iterable[str] = ()) -> None:
         from otelflow._core.text.hints import nearest  # noqa: PLC0415 only for mistakes
 
-        meant = nearest("main", [name for name in names if not name.startswith("_")])
-        cure = f"; did you mean main() with {owner}.{meant}()?" if meant else ""
+        similar = nearest("main", [name for name in names if not name.startswith("_")])
+        cure = f"; did you mean main() with {owner}.{similar}()?" if similar else ""
         super().__init__(f"This flow has nothing to run: call setup(target, *args, **kwargs) before execute(){cure}")
 
 
 class UnfillableParameter(OtelflowError, TypeError):
     """Raised when a flow or task runs and a parameter has no value, no default and nothing to be injected."""
 
-    def __init__(self, kind: str, name: str, reason: str, meant: str | None = None) -> None:
-        if meant is not None:
-            cure = f"; did you mean {meant!r}?"
+    def __init__(self, kind: str, name: str, reason: str, question: str = "") -> None:
+        if question:
+            cure = question
         elif reason.startswith(("missing", "nothing can be injected")):
             cure = "; pass the argument, give it a default, or return it from the flow's task_dependencies()"
         else:

@@ -136,3 +136,5 @@ LIMIT_PASSES: Final = "otelflow_limit_passes_total"
 LIMIT_WAIT: Final = "otelflow_limit_wait_seconds_total"
 LISTENER_ERRORS: Final = "otelflow_listener_errors_total"
 BUILD_INFO: Final = "otelflow_build_info"
+# The value of a label that stands for all values beyond those that are told apart
+OVERFLOW: Final = "__overflow__"

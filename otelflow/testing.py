@@ -346,9 +346,9 @@ class MockedDependencies:
         names, self._names = self._names, {}
         likely = [name for name, is_likely in names.items() if is_likely and name not in self.fakes]
         for name in self.fakes if error is None else ():
-            meant = question(name, likely)
-            if name not in names and meant:
-                raise ConfigurationError(f"No flow or task has asked for the dependency {name!r}{meant}")
+            cure = question(name, likely)
+            if name not in names and cure:
+                raise ConfigurationError(f"No flow or task has asked for the dependency {name!r}{cure}")
 
     def _stand_in(
         self, flow: Flow[Any] | None, dependencies: Mapping[str, object], asking: injection.Injection

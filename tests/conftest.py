@@ -39,6 +39,17 @@ def spans():
 
 
 @pytest.fixture
+def heard():
+    """The events that listeners of every flow hear during the test."""
+    from otelflow import flow_events
+
+    events = []
+    flow_events.event_listeners.append(events.append)
+    yield events
+    flow_events.event_listeners.remove(events.append)
+
+
+@pytest.fixture
 def program(tmp_path):
     """A program in a process of its own, which is over when the test is."""
     from support.programs import Program, end

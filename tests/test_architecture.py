@@ -152,8 +152,6 @@ ON_PUBLIC_NAMES = ("otelflow.integrations", "otelflow.prefect", "examples")
 LONG_MODULES = {
     "otelflow._core.flows.flow": 820,  # Flow is one class with the whole surface that OSBot-Utils has
     "otelflow._core.flows.task": 475,  # Task has the surface of OSBot-Utils, too
-    "otelflow_exporters._spool.spool": 405,  # whatever changes an account stands beside the account
-    "otelflow_exporters._spool.shipper": 440,  # one state: what was tried decides what is tried next, and when
 }
 
 
@@ -599,6 +597,35 @@ def test_every_lock_is_one_that_a_forked_child_finds_free():
     assert [module for module in OWN_LOCKS if not locks_in(TREES[module])] == [], "no exception is needed any more"
 
 
+THREADS = {"threading.Thread", "Thread", "threading.Timer", "Timer"}
+# A module, and why it starts threads that are no Worker's
+OWN_THREADS = {
+    "otelflow._cli._live": "it draws while a flow runs",
+    "otelflow._core.flows.future_runners": "its threads are those of the user's tasks",
+    "otelflow._core.flows.future_session": "a task that another one waits for runs beside it",
+    "otelflow._core.policies.resources": "it looks at the memory a hundred times a second while that is measured",
+    "otelflow._core.runs.drivers": "the loop of an async flow that is executed where another loop runs",
+    "otelflow._telemetry.batches": "a foreign exporter is asked with a time limit",
+    "otelflow.metrics._outputs.pull": "a server is ended with a time limit",
+    "otelflow.runners._processes": "a pool of processes is ended beside the program",
+    "otelflow.serve._job": "each run of a schedule has one, which can be told to end",
+}
+
+
+def test_what_works_in_the_background_is_a_worker():
+    starts = [
+        (module, f"{place_of(module, node.lineno)} {ast.unparse(node.func)}()")
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in THREADS
+    ]
+
+    modules = {module for module, _ in starts} - {"otelflow._core.process.worker"}
+    wrong = [text for module, text in starts if module in modules - set(OWN_THREADS)]
+    assert wrong == [], listed("take process.worker.Worker", wrong)
+    assert modules == set(OWN_THREADS), "no exception is needed any more"
+
+
 CLOCKS = {f"time.{name}" for name in ("monotonic", "perf_counter", "sleep", "time", "time_ns")} | {"datetime.now"}
 # A module, and why it looks at a clock of Python's
 OWN_CLOCKS = {
@@ -697,29 +724,12 @@ TESTED_ELSEWHERE = {
     "otelflow/integrations/_types.py": "tests/integrations/test_wsgi.py",
     "otelflow/semconv.py": "tests/test_architecture.py",
     # Parts of what is drawn and written as one
-    "otelflow/generate/dashboards/_dashboard.py": "tests/generate/dashboards/test_dashboards.py",
-    "otelflow/generate/dashboards/_one_flow.py": "tests/generate/dashboards/test_dashboards.py",
-    "otelflow/generate/dashboards/_one_task.py": "tests/generate/dashboards/test_dashboards.py",
-    "otelflow/generate/dashboards/_parts.py": "tests/generate/dashboards/test_dashboards.py",
     "otelflow/generate/rules/_telemetry.py": "tests/generate/test_generate.py",
     # Only there in another process, or around other code
     "otelflow/_cli/_jobs.py": "tests/cli/test_serve.py",
     "otelflow/_cli/_options.py": "tests/cli/test_help.py",
-    "otelflow/_cli/app.py": "tests/cli/test_help.py",
-    "otelflow/_cli/demo/library.py": "tests/cli/test_demo.py",
-    "otelflow/_cli/instrument.py": "tests/instrument/test_start.py",
-    "otelflow/instrument/_instrumented.py": "tests/instrument/test_instrument.py",
-    "otelflow/instrument/_site/sitecustomize.py": "tests/instrument/test_start.py",
-    "otelflow/integrations/_requests.py": "tests/integrations/test_asgi.py",
-    "otelflow/integrations/_steps.py": "tests/integrations/test_wsgi.py",
-    "otelflow/listeners/_from_spans.py": "tests/listeners/test_listener.py",
-    "otelflow/pytest_plugin.py": "tests/test_testing.py",
     "otelflow/runners/_dask.py": "tests/stack/examples/test_clusters.py",
     "otelflow/runners/_ray.py": "tests/stack/examples/test_clusters.py",
-    "otelflow/runners/_remote.py": "tests/runners/test_processes.py",
-    "otelflow/runners/_reports.py": "tests/runners/test_processes.py",
-    "otelflow/serve/_job.py": "tests/serve/test_server.py",
-    "otelflow/serve/_occasion.py": "tests/serve/test_server.py",
 }
 
 

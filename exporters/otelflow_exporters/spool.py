@@ -132,7 +132,8 @@ class SpoolSpanProcessor(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Write down that *span* has started, so that it is reported if the process is lost."""
-        forks.notice()
+        if not forks.fork.page[0]:
+            forks.notice()
         _, span_id, _, flags, _, _ = span.get_span_context()  # its properties take a call each
         spool = self._spool
         if not flags & TraceFlags.SAMPLED or spool.is_shut_down or spool.directory is None:
@@ -164,7 +165,8 @@ class SpoolSpanProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Write *span*; it is sent later."""
-        forks.notice()
+        if not forks.fork.page[0]:
+            forks.notice()
         context = span.get_span_context()
         if context is None or not context[3] & TraceFlags.SAMPLED:
             return

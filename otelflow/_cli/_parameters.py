@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import otelflow
 from otelflow._cli._conversion import UNIONS, ConversionError, convert, name_of
-from otelflow._core.text.functions import plain_function
+from otelflow._core.text.functions import written_function
 from otelflow._core.text.hints import error_text, suggestion
 from otelflow._importing import text_of
 from otelflow.errors import InvalidParameter
@@ -111,7 +111,7 @@ def _fill_up(bound: inspect.BoundArguments) -> None:
 
 def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
     """Return the annotations of *function*, evaluated; one that cannot be resolved leaves the others as they are."""
-    plain: Any = inspect.unwrap(plain_function(inspect.unwrap(function)))
+    plain: Any = written_function(function)
     plain = plain if inspect.isroutine(plain) else getattr(plain, "__call__", plain)  # noqa: B004 an object with it
     try:
         return typing.get_type_hints(plain, include_extras=True)

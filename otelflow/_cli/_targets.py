@@ -121,11 +121,11 @@ def cure_for_module(name: str) -> str:
     if head and (Path(head.replace(".", os.sep) + ".py").is_file() or Path(head, "__init__.py").is_file()):
         return f"did you mean {head}:{flow}?"
     modules = [path.stem for path in Path().glob("*.py")] + [path.parent.name for path in Path().glob("*/__init__.py")]
-    meant = nearest(name.partition(".")[0], modules)
+    similar = nearest(name.partition(".")[0], modules)
     rest = name.partition(".")[1] + name.partition(".")[2]
-    return (
-        f"did you mean {meant + rest!r}?" if meant else "run this in the folder that holds it, or give a path to a file"
-    )
+    if similar:
+        return f"did you mean {similar + rest!r}?"
+    return "run this in the folder that holds it, or give a path to a file"
 
 
 def _is_method(holder: Any, name: str) -> bool:

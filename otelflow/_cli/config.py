@@ -14,7 +14,7 @@ from otelflow import settings
 from otelflow._cli._console import for_page, page, say
 from otelflow._cli._exit_codes import BAD_INPUT, SUCCESS
 from otelflow._core.process import project_files
-from otelflow._core.text.hints import nearest
+from otelflow._core.text.hints import question
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.endpoint import exporter_names, new_exporter
 from otelflow_exporters._store.limits import store_directory
@@ -129,7 +129,6 @@ def _variables() -> Text:
             if name in DIFFERENCES:
                 text.append(f"  ({DIFFERENCES[name]})", "dim")
         else:
-            meant = nearest(name, defined)
-            cure = f"; did you mean {meant!r}?" if meant else ""
+            cure = question(name, defined)
             text.append(f"\n{for_page(name)} is no variable of OpenTelemetry, nothing reads it{cure}", "red")
     return text

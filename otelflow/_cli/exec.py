@@ -30,14 +30,14 @@ def run_program(words: Sequence[str], name: str | None, options: RunOptions) -> 
     flow_name = name or Path(words[0]).name
 
     def run_words() -> None:
-        held = HeldSignals()
+        waiting_signals = HeldSignals()
         try:
             process = subprocess.Popen([*words], executable=program, env=os.environ | trace_environment())  # noqa: S603
         except BaseException:
-            held.release()
+            waiting_signals.release()
             raise
         try:
-            held.release()
+            waiting_signals.release()
             code = process.wait()
         except KeyboardInterrupt as interrupt:
             end(process, interrupt)

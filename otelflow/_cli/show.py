@@ -29,6 +29,7 @@ from otelflow_exporters._store.reader import (
     TraceSummary,
     to_otlp_json,
 )
+from otelflow_exporters._tree.wording import counted
 from otelflow_exporters.tree import TreeView, print_trace
 
 __all__ = ["TreeView"]
@@ -223,10 +224,10 @@ def forget(trace_id: str | None, *, everything: bool, older_than: str | None) ->
     if missing and not in_store.traces + in_spools.traces + log_records + values:
         raise missing[0]
     in_words = {
-        f"{_counted(in_store.traces, 'trace')} with {_counted(in_store.spans, 'span')}": bool(stored),
-        f"{_counted(in_spools.spans, 'span')} that waited to be sent": in_spools.traces > 0,
-        f"{_counted(log_records, 'log record')} that waited to be sent": log_records > 0,
-        f"{_counted(values, 'value')} that tasks and flows had kept": values > 0,
+        f"{counted(in_store.traces, 'trace')} with {counted(in_store.spans, 'span')}": bool(stored),
+        f"{counted(in_spools.spans, 'span')} that waited to be sent": in_spools.traces > 0,
+        f"{counted(log_records, 'log record')} that waited to be sent": log_records > 0,
+        f"{counted(values, 'value')} that tasks and flows had kept": values > 0,
     }
     sys.stdout.write("".join(f"Forgot {words}.\n" for words, is_said in in_words.items() if is_said))
     sys.stdout.flush()
@@ -268,7 +269,3 @@ def _forget_log_records(trace_id: str | None, age: timedelta | None) -> int:
         return record.trace_id == of_trace or (record.time_unix_nano or record.observed_time_unix_nano) < latest
 
     return sum(forget_log_records(spool, is_forgotten) for spool in spools())
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -6,7 +6,6 @@ The SDK's batch processor drops the spans of a busy program without a word, and 
 know no time limit. This one has the same queue, batches and ``OTEL_BSP_*`` variables.
 """
 
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from opentelemetry.sdk.environment_variables import (
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from otelflow._core.process import clock, forks, losses, shutdown
+from otelflow._core.process.asyncio_loop import running_loop
 from otelflow._core.process.environment import positive_integer
 from otelflow._core.process.ledger import Account, Tally
 from otelflow._core.process.worker import LONGEST_SECONDS, SHUTDOWN_SECONDS, Worker, uninstrumented
@@ -169,7 +169,7 @@ class BoundedBatchProcessor:
                 self._lose(1, "after_shutdown")
         if not is_late:
             has_thread = worker.thread is not None or worker.start_thread()
-            if not has_thread and len(self._queue) > self._capacity and not _is_on_event_loop():
+            if not has_thread and len(self._queue) > self._capacity and running_loop() is None:
                 self._deliver_here()
             with worker.lock:
                 if len(self._queue) == self._batch_size:
@@ -196,7 +196,7 @@ class BoundedBatchProcessor:
         if (
             not self._last_export_worked
             or self.worker.thread in (None, threading.current_thread())
-            or _is_on_event_loop()
+            or running_loop() is not None  # all that it runs would wait together
         ):
             return False
         self.worker.wake()
@@ -372,12 +372,6 @@ class BoundedBatchSpanProcessor(BoundedBatchProcessor, SpanProcessor):
         """Queue *span*, within a bounded time."""
         if span.context is not None and span.context.trace_flags.sampled:
             self.take(span)
-
-
-def _is_on_event_loop() -> bool:
-    """Tell whether this thread runs an event loop: all that it runs would wait together."""
-    asyncio = sys.modules.get("asyncio")  # a program that has not imported it runs none
-    return asyncio is not None and asyncio._get_running_loop() is not None  # noqa: SLF001 asyncio exports it, to ask so
 
 
 def _succeeds(call: Callable[[], object], seconds: float) -> bool:

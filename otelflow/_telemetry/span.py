@@ -44,11 +44,12 @@ _TEXTS: Final = frozenset({str})
 class Origin:
     """What the spans of one tracer have in common; there is *room* for so many attributes that need no care."""
 
-    __slots__ = ("event_room", "limits", "processors", "room", "tracer")
+    __slots__ = ("event_room", "limits", "processors", "room", "scope", "tracer")
 
     def __init__(self, tracer: "Tracer") -> None:
         limits = tracer._span_limits
         self.tracer: Final = tracer
+        self.scope: Final = tracer._instrumentation_scope
         self.limits: Final = limits
         self.processors: Final = Processors(tracer.span_processor)
         self.room: Final = _room(limits.max_span_attributes, limits.max_span_attribute_length)
@@ -146,6 +147,7 @@ class RunSpan(SdkSpan):
     __slots__ = (
         "_context",
         "_end_time",
+        "_instrumentation_scope",  # every exporter asks for it
         "_is_plain",
         "_lock",
         "_name",
@@ -174,7 +176,6 @@ class RunSpan(SdkSpan):
     _events: Any = _LazyPart(lambda span: _list(span._origin.limits.max_events), "_has_lists")
     _links: Any = _LazyPart(lambda span: _list(span._origin.limits.max_links), "_has_lists")
     _instrumentation_info: Any = _LazyPart(lambda span: span._origin.tracer.instrumentation_info)
-    _instrumentation_scope: Any = _LazyPart(lambda span: span._origin.tracer._instrumentation_scope)
     _limits: Any = _LazyPart(lambda span: span._origin.limits)
     _sampler: Any = _LazyPart(lambda span: span._origin.tracer.sampler)
     _span_processor: Any = _LazyPart(lambda span: span._origin.tracer.span_processor)
@@ -183,6 +184,7 @@ class RunSpan(SdkSpan):
 
     context = property(operator.attrgetter("_context"))
     end_time = property(operator.attrgetter("_end_time"))
+    instrumentation_scope = property(operator.attrgetter("_instrumentation_scope"))
     kind = property(operator.attrgetter("_kind"))
     name = property(operator.attrgetter("_name"))
     parent = property(operator.attrgetter("_parent"))
@@ -272,6 +274,11 @@ class RunSpan(SdkSpan):
     def is_as_begun(self) -> bool:
         """Whether the attributes with which it has started stand first, as they did."""
         return self._is_plain and not self._is_rewritten
+
+    @property
+    def has_only_attributes(self) -> bool:
+        """Whether there is no event and no link, and nothing was left out."""
+        return self._is_plain and not self._has_lists
 
     @property
     def attributes(self) -> Mapping[str, Any]:

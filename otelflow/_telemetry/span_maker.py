@@ -77,15 +77,11 @@ class RunSpanMaker:
         """
         tracer = self._tracer
         enclosing: Any = (current_context() if context is None else context).get(SPAN_KEY)
-        kind = type(enclosing)
-        if (
-            (kind is RunSpan or kind is DroppedSpan or enclosing is None)
-            and type(tracer._tracer_metrics) is NoOpTracerMetrics
-            and tracer._is_enabled()
-        ):
+        if type(tracer._tracer_metrics) is NoOpTracerMetrics and tracer._is_enabled():
             sampler: Any = tracer.sampler
             is_by_parent = type(sampler) in _PARENT_BASED
             generator = tracer.id_generator
+            kind = type(enclosing)
             if kind is RunSpan:
                 parent = enclosing._context
                 answer = sampler._local_parent_sampled if is_by_parent else sampler
@@ -104,7 +100,7 @@ class RunSpanMaker:
                 trace: DroppedTrace = enclosing.trace
                 if answer is _ALWAYS_OFF and trace.generator is generator:
                     return trace.span()
-            elif type(generator) in _KNOWN_GENERATORS:
+            elif enclosing is None and type(generator) in _KNOWN_GENERATORS:
                 answer = sampler._root if is_by_parent else sampler
                 if answer is _ALWAYS_ON:
                     own = _ids(generator, generator.generate_trace_id(), _ROOT_FLAGS, DEFAULT_TRACE_STATE)
@@ -176,6 +172,7 @@ class RunSpanMaker:
         span._resource = self._tracer.resource  # another one in a forked child
         span._lock = RLock()  # a signal handler that writes on the span may come while it is held
         span._origin = origin
+        span._instrumentation_scope = origin.scope
         if is_clean and len(values) <= origin.room:
             span._is_plain = True
             span._plain = values

@@ -161,11 +161,11 @@ def _in_blueprint(blueprint: Any, values: Mapping[int, Any]) -> Iterator[int]:
         if is_a(function, _Registration):  # what is put back now is not to be replaced any more
             function.values = {key: value for key, value in function.values.items() if id(value) not in values}
     cells = [cell for function in blueprint.deferred_functions for cell in getattr(function, "__closure__", None) or ()]
-    held = {id(cell.cell_contents) for cell in cells} & set(values)
-    if held:
+    keys = {id(cell.cell_contents) for cell in cells} & set(values)
+    if keys:
         with contextlib.suppress(AssertionError):  # an application has it already, and is a name of its own
             blueprint.record(_Registration(values))
-            yield from held
+            yield from keys
 
 
 def _in_router(router: Any, values: Mapping[int, Any]) -> Iterator[int]:

@@ -119,16 +119,16 @@ def _hand_over(functions: list[Wrapped], module: types.ModuleType | None = None)
 
     *module* is theirs, if it was imported just now: then only its neighbours are asked.
     """
-    held = functions if module is None else [function for function in functions if function.others > 0]
-    if not held:
+    shared = functions if module is None else [function for function in functions if function.others > 0]
+    if not shared:
         return
     # Others hold the function itself, not what a class has made of it.
-    keys = {function.name: id(function_of(function.place.value)) for function in held}
-    values = {keys[function.name]: function_of(function.replacement) for function in held}
+    keys = {function.name: id(function_of(function.place.value)) for function in shared}
+    values = {keys[function.name]: function_of(function.replacement) for function in shared}
     handed = hand_over(values, None if module is None else near(module))
     names = [
         function.name
-        for function in held
+        for function in shared
         if keys[function.name] not in handed.taken and function.others > handed.names[keys[function.name]]
     ]
     if names:

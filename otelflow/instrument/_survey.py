@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from otelflow._core.process import losses
-from otelflow._core.text.hints import nearest
+from otelflow._core.text.hints import question
 from otelflow.errors import ConfigurationError
 from otelflow.instrument._plan import Plan, Rule
 
@@ -71,7 +71,7 @@ def listener_faults(plan: Plan) -> dict[str, str]:
         spec = None if root in sys.modules else _spec_of(root)
         modules = {} if spec is None else dict(_modules(root, spec.origin, list(spec.submodule_search_locations or ())))
         if root not in sys.modules and module not in modules:
-            faults[name] = f"there is no module {module!r}{_hint(module, modules)}"
+            faults[name] = f"there is no module {module!r}{question(module, modules)}"
     return faults
 
 
@@ -85,12 +85,12 @@ def match_of(rule: Rule, is_program: IsProgram) -> Match:
         return Match(rule, (rule.pattern,))
     if spec is None:
         names = {module.name for module in pkgutil.iter_modules()}
-        return Match(rule, (), f"there is no module {root!r}{_hint(root, names)}")
+        return Match(rule, (), f"there is no module {root!r}{question(root, names)}")
     modules = dict(_modules(root, spec.origin, list(spec.submodule_search_locations or ())))
-    meant = {name: file for name, file in modules.items() if rule.is_of_module(name)}
-    if not meant:
-        return Match(rule, (), f"there is no module {rule.modules!r}{_hint(rule.modules, modules)}")
-    imported = {name: file for name, file in meant.items() if not is_program(name, file)}
+    matches = {name: file for name, file in modules.items() if rule.is_of_module(name)}
+    if not matches:
+        return Match(rule, (), f"there is no module {rule.modules!r}{question(rule.modules, modules)}")
+    imported = {name: file for name, file in matches.items() if not is_program(name, file)}
     if not imported:
         return Match(rule, (), _OF_PROGRAM.format(name=rule.modules))
     return _match_among(rule, imported)
@@ -112,7 +112,7 @@ def _match_among(rule: Rule, modules: dict[str, str]) -> Match:
     if not functions:
         if faults:
             return Match(rule, (), faults[0])
-        return Match(rule, (), f"no function of {rule.modules} is called {rule.names!r}{_hint(rule.names, names)}")
+        return Match(rule, (), f"no function of {rule.modules} is called {rule.names!r}{question(rule.names, names)}")
     return Match(rule, tuple(functions))
 
 
@@ -143,11 +143,6 @@ def _is_of_c(module: str) -> bool:
 def _is_property(decorator: ast.expr) -> bool:
     name = decorator.attr if isinstance(decorator, ast.Attribute) else getattr(decorator, "id", "")
     return name in ("property", "cached_property", "setter", "deleter")
-
-
-def _hint(name: str, names: "dict[str, str] | set[str]") -> str:
-    meant = nearest(name, names)
-    return f"; did you mean {meant!r}?" if meant else ""
 
 
 def _modules(root: str, origin: str | None, folders: list[str]) -> Iterator[tuple[str, str]]:

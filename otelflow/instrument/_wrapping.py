@@ -52,13 +52,13 @@ def wrap_module(
     others = {id(place): count for place, count in zip(standing, other_holders(standing), strict=True)}
     keys = set[tuple[int, str]]()
     for rule in plan.rules_of(name):
-        meant = [place for place in standing if rule.is_of_function(place.qualname)]
-        if rule.is_exact and not any(_is_wrappable(place.value) or _role(place.value) for place in meant):
+        matches = [place for place in standing if rule.is_of_function(place.qualname)]
+        if rule.is_exact and not any(_is_wrappable(place.value) or _role(place.value) for place in matches):
             # A rule for many modules need not match in each: _survey.py has checked that it does in one.
             if not rule.is_of_many_modules:
-                refuse(_why_not(rule, module, meant, standing))
+                refuse(_why_not(rule, module, matches, standing))
             continue
-        for place in filter(lambda place: _is_wrappable(place.value), meant):
+        for place in filter(lambda place: _is_wrappable(place.value), matches):
             # An imported function is wrapped only by a rule without wildcards.
             is_own = getattr(function_of(place.value), "__module__", None) == name
             if (rule.is_exact or is_own) and (id(place.holder), place.name) not in keys:
@@ -85,14 +85,14 @@ def _is_wrappable(value: Any) -> bool:
     return (is_a(function, types.FunctionType) or is_cached) and not _role(value)
 
 
-def _why_not(rule: Rule, module: types.ModuleType, meant: list[Place], standing: list[Place]) -> ConfigurationError:
+def _why_not(rule: Rule, module: types.ModuleType, matches: list[Place], standing: list[Place]) -> ConfigurationError:
     """Return what to say when *rule* names something else than a function."""
-    if not meant:
+    if not matches:
         names = [place.qualname for place in standing if _is_wrappable(place.value)]
         return ConfigurationError(
             f"{rule.pattern}: {module.__name__} has no {rule.names!r}{suggestion(rule.names, names)}"
         )
-    value = meant[0].value
+    value = matches[0].value
     if is_a(value, type):
         cure = f"is a class: name its methods, such as {rule.pattern}.*"
     elif is_a(value, *_OF_C):

@@ -22,7 +22,7 @@ from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.observers import LostRun, Observer
 from otelflow._core.runs.run import Run
 from otelflow.errors import ConfigurationError
-from otelflow.metrics._labels import OVERFLOW, label_of
+from otelflow.metrics._labels import label_of
 
 #: Upper bounds in seconds: 5 ms to 24 h
 BUCKETS: Final = (
@@ -98,7 +98,7 @@ class Series:
     def __init__(self, flow: str, task: str | None, bounds: tuple[float, ...]) -> None:
         self.flow = flow
         self.task = task
-        self.is_rest = OVERFLOW in (flow, task)
+        self.is_rest = semconv.OVERFLOW in (flow, task)
         self.bounds = bounds
         self.durations: dict[str, Distribution] = {}
         self.failures: dict[str, int] = {}
@@ -258,7 +258,7 @@ class Aggregator(Observer):
                 durations.exemplars[bucket] = Exemplar(run.trace_id, run.span_id, run.duration, ended)
         if task is not None:
             self._count_failure(series, semconv.PROCESS_LOST)
-        if OVERFLOW in (series.flow, series.task):
+        if semconv.OVERFLOW in (series.flow, series.task):
             losses.lost("metrics", "series_limit")
         if self.hooks.series_added is not None:
             self.hooks.series_added()
@@ -267,10 +267,10 @@ class Aggregator(Observer):
         with self._lock:
             if error not in series.failures:
                 is_full = self._size >= self.limit
-                error = OVERFLOW if is_full else error
+                error = semconv.OVERFLOW if is_full else error
                 self._size += not is_full
             series.failures[error] = series.failures.get(error, 0) + 1
-        if error == OVERFLOW:
+        if error == semconv.OVERFLOW:
             losses.lost("metrics", "series_limit")
 
     def _add_series(self, run: Run) -> Series:
@@ -298,16 +298,16 @@ class Aggregator(Observer):
                 self._series[flow, task] = series
                 return series
             if task is None or (flow, None) not in self._series:
-                flow = OVERFLOW
+                flow = semconv.OVERFLOW
             if task is not None:
-                task = OVERFLOW
+                task = semconv.OVERFLOW
             series = self._series.setdefault((flow, task), Series(flow, task, BUCKETS))
         losses.warn_once(  # without the lock: a handler of the program may run a task, which is counted here
             "metrics series",
             "More than %d flows and tasks are told apart in metrics: the rest is counted as %s. Names must not contain "
             "ids; raise OTELFLOW_METRICS_SERIES if there really are so many",
             self.limit,
-            OVERFLOW,
+            semconv.OVERFLOW,
         )
         return series
 

@@ -1,13 +1,8 @@
 """What may stand in a label: few values, none of them an id."""
 
-from typing import Final
-
 from otelflow._core.process import losses
 from otelflow._core.text.labels import LONGEST, label
 from otelflow._core.text.safe_str import bounded_name
-
-#: The value that stands for all that are too many
-OVERFLOW: Final = "__overflow__"
 
 
 def label_of(name: object) -> str:

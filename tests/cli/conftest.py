@@ -1,16 +1,10 @@
-import gzip
-import os
 import signal
-import subprocess
-import sys
-import threading
-from concurrent import futures
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
-import grpc
 import pytest
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+
+from support import programs
+from support.receivers import GrpcReceiver, OtlpReceiver
 
 FLOWS = """
 import asyncio, multiprocessing, pickle, sys, time
@@ -105,22 +99,12 @@ class Done(NamedTuple):
 
 
 def clean_environment(store, **more):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL", "TRACEPARENT"))}
-    return {**kept, "OTELFLOW_STORE": str(store), "PYTHONWARNINGS": "default", **more}
+    return programs.clean_environment(**{"OTELFLOW_STORE": store, "PYTHONWARNINGS": "default", **more})
 
 
-def run_otelflow(*arguments, store, cwd, timeout=60, **environment):
-    done = subprocess.run(
-        [sys.executable, "-m", "otelflow", *map(str, arguments)],
-        cwd=cwd,
-        env=clean_environment(store, **environment),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=timeout,
-        check=False,
-    )
+def run_otelflow(*arguments, store, **keywords):
+    variables = {"OTELFLOW_STORE": store, "PYTHONWARNINGS": "default", "timeout": 60, **keywords}
+    done = programs.run_python("-m", "otelflow", *arguments, **variables)
     return Done(done.returncode, done.stdout, done.stderr)
 
 
@@ -168,78 +152,15 @@ def environment_of():
     return clean_environment
 
 
-class Received:
-    """What an OTLP receiver has taken in."""
-
-    def __init__(self):
-        self.requests = []
-        self.endpoint = ""
-
-    @property
-    def spans(self):
-        return [
-            span
-            for request in self.requests
-            for resource in request.resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
-
-    @property
-    def services(self):
-        return {
-            attribute.value.string_value
-            for request in self.requests
-            for resource in request.resource_spans
-            for attribute in resource.resource.attributes
-            if attribute.key == "service.name"
-        }
-
-
 @pytest.fixture(scope="session")
 def http_receiver():
     """A real OTLP/HTTP receiver on the loopback interface."""
-    received = Received()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.headers.get("Content-Encoding") == "gzip":
-                body = gzip.decompress(body)
-            received.requests.append(trace_service_pb2.ExportTraceServiceRequest.FromString(body))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    received.endpoint = f"http://127.0.0.1:{server.server_port}"
-    yield received
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    with OtlpReceiver() as receiver:
+        yield receiver
 
 
 @pytest.fixture
 def grpc_receiver(tmp_path):
-    """A real OTLP/gRPC receiver on the loopback interface."""
-    received = Received()
-
-    class Service(trace_service_pb2_grpc.TraceServiceServicer):
-        def Export(self, request, context):  # noqa: N802
-            received.requests.append(request)
-            return trace_service_pb2.ExportTraceServiceResponse()
-
-    server = grpc.server(futures.ThreadPoolExecutor(1))
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Service(), server)
-    received.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    received.path = tmp_path / "otlp.sock"
-    if sys.platform != "win32":
-        server.add_insecure_port(f"unix://{received.path}")
-    server.start()
-    yield received
-    server.stop(None).wait(5)
+    """A real OTLP/gRPC receiver on the loopback interface, and on a socket."""
+    with GrpcReceiver(tmp_path / "otlp.sock") as receiver:
+        yield receiver

@@ -3,14 +3,14 @@ import re
 import socket
 import ssl
 import sys
-import threading
 from concurrent import futures
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import grpc
 import pytest
 
 from support.metrics import certified
+from support.receivers import serving
 
 
 @pytest.fixture
@@ -33,18 +33,10 @@ def endpoint():
             self.end_headers()
             self.wfile.write(server.content)
 
-        def log_message(self, *_):
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.content = b""
-    server.asked, server.answer, server.location = [], 200, ""
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    with serving(Handler) as server:
+        server.content = b""
+        server.asked, server.answer, server.location = [], 200, ""
+        yield server
 
 
 @pytest.fixture
@@ -57,7 +49,7 @@ def no_stack():
 
 
 def test_an_endpoint_is_asked_as_the_exporter_would(otelflow, endpoint, no_stack):
-    url = f"http://127.0.0.1:{endpoint.server_port}"
+    url = endpoint.url
 
     done = otelflow("doctor", OTEL_EXPORTER_OTLP_ENDPOINT=url, OTEL_EXPORTER_OTLP_HEADERS="x-tenant=blue")
 
@@ -72,7 +64,7 @@ def test_an_endpoint_is_asked_as_the_exporter_would(otelflow, endpoint, no_stack
 def test_an_endpoint_that_refuses_is_wrong_and_the_cure_fits(otelflow, endpoint, answer, cure):
     endpoint.answer = answer
 
-    done = otelflow("doctor", OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{endpoint.server_port}", COLUMNS="200")
+    done = otelflow("doctor", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint.url, COLUMNS="200")
 
     assert done.code == 1
     assert f"answered {answer} to an empty export" in done.out
@@ -81,7 +73,7 @@ def test_an_endpoint_that_refuses_is_wrong_and_the_cure_fits(otelflow, endpoint,
 
 def test_no_trace_is_looked_for_where_the_endpoint_takes_none(otelflow, servers):
     done = otelflow(
-        *("doctor", "--jaeger", f"http://127.0.0.1:{servers.server_port}"),
+        *("doctor", "--jaeger", servers.url),
         OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
         COLUMNS="200",
     )
@@ -106,7 +98,7 @@ def test_an_endpoint_behind_a_proxy_is_asked_by_that_proxy(otelflow, endpoint):
     done = otelflow(
         "doctor",
         OTEL_EXPORTER_OTLP_ENDPOINT="http://collector.invalid:4318",
-        HTTP_PROXY=f"http://127.0.0.1:{endpoint.server_port}",
+        HTTP_PROXY=endpoint.url,
         NO_PROXY="",
         no_proxy="",
         COLUMNS="200",
@@ -150,7 +142,7 @@ def test_an_endpoint_with_a_certificate_of_ones_own_is_asked_as_the_exporter_wou
 @pytest.mark.skipif(sys.platform == "win32", reason="sockets of POSIX")
 @pytest.mark.parametrize("form", ["127.0.0.1:{port}", "dns:///127.0.0.1:{port}", "unix://{path}"])
 def test_an_endpoint_of_grpc_is_asked_whatever_its_address_looks_like(otelflow, grpc_receiver, tmp_path, form):
-    url = form.format(port=grpc_receiver.endpoint.rpartition(":")[2], path=grpc_receiver.path)
+    url = form.format(port=grpc_receiver.url.rpartition(":")[2], path=grpc_receiver.path)
     variables = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_INSECURE": "true", "COLUMNS": "200"}
 
     done = otelflow("doctor", OTEL_EXPORTER_OTLP_ENDPOINT=url, **variables)
@@ -187,7 +179,7 @@ def test_a_redirect_is_reported_and_not_followed(otelflow, endpoint):
 
     done = otelflow(
         "doctor",
-        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{endpoint.server_port}",
+        OTEL_EXPORTER_OTLP_ENDPOINT=endpoint.url,
         OTEL_EXPORTER_OTLP_HEADERS="x-token=hunter2secret",
         COLUMNS="250",
     )
@@ -255,21 +247,13 @@ def servers():
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_):
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.asked = []
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    with serving(Handler) as server:
+        server.asked = []
+        yield server
 
 
 def test_without_an_endpoint_nothing_is_looked_for_and_nothing_is_wrong(otelflow, servers):
-    done = otelflow("doctor", "--jaeger", f"http://127.0.0.1:{servers.server_port}")
+    done = otelflow("doctor", "--jaeger", servers.url)
 
     assert done.code == 0, done.out
     assert re.search(r"-\s+a trace on its way\s+not looked for: nothing is sent from here\n", done.out)
@@ -278,9 +262,9 @@ def test_without_an_endpoint_nothing_is_looked_for_and_nothing_is_wrong(otelflow
 
 
 def test_its_own_run_is_not_among_those_of_the_user_and_has_a_name(otelflow, servers, http_receiver):
-    jaeger = f"http://127.0.0.1:{servers.server_port}"
+    jaeger = servers.url
 
-    otelflow("doctor", "--jaeger", jaeger, OTEL_EXPORTER_OTLP_ENDPOINT=http_receiver.endpoint, OTEL_SERVICE_NAME="shop")
+    otelflow("doctor", "--jaeger", jaeger, OTEL_EXPORTER_OTLP_ENDPOINT=http_receiver.url, OTEL_SERVICE_NAME="shop")
 
     assert "otelflow-doctor" in http_receiver.services
     assert not http_receiver.services & {"shop", "unknown_service"}
@@ -326,13 +310,13 @@ def test_a_spool_that_nobody_has_named_is_told_too(otelflow, no_stack, tmp_path,
 
 
 def test_what_waits_in_a_spool_is_left_as_it_is(otelflow, http_receiver, servers, tmp_path):
-    spool, jaeger = str(tmp_path / "spool"), f"http://127.0.0.1:{servers.server_port}"
+    spool, jaeger = str(tmp_path / "spool"), servers.url
     otelflow(
         *("run", "flows.py:ratio", "-p", "a=6"),
         OTELFLOW_SPOOL_DIR=spool,
         OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
     )
-    variables = {"OTELFLOW_SPOOL_DIR": spool, "OTEL_EXPORTER_OTLP_ENDPOINT": http_receiver.endpoint}
+    variables = {"OTELFLOW_SPOOL_DIR": spool, "OTEL_EXPORTER_OTLP_ENDPOINT": http_receiver.url}
 
     (tmp_path / "spool/OTELFLOW_DESTINATION.txt").unlink()  # the collector has moved
 
@@ -356,7 +340,7 @@ def test_a_spool_that_nothing_is_written_to_and_what_is_no_spool_are_told(otelfl
 
 
 def test_an_exporter_without_an_endpoint_sends_to_the_usual_one_and_its_absence_is_told_once(otelflow, servers):
-    address = f"http://127.0.0.1:{servers.server_port}"
+    address = servers.url
 
     done = otelflow("doctor", "--jaeger", address, OTEL_TRACES_EXPORTER="otlp", COLUMNS="200")
 
@@ -386,7 +370,7 @@ STRANGE = {
 @pytest.mark.parametrize("data", STRANGE.values(), ids=STRANGE)
 def test_another_server_in_the_place_of_prometheus_is_told_whatever_it_answers(otelflow, endpoint, data):
     endpoint.content = json.dumps({"data": data}).encode()
-    url = f"http://127.0.0.1:{endpoint.server_port}"
+    url = endpoint.url
 
     done = otelflow("doctor", "--jaeger", "http://127.0.0.1:9", "--prometheus", url)
 

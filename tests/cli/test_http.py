@@ -1,10 +1,10 @@
 import socket
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from otelflow._cli import _http as http
+from support.receivers import serving
 
 
 @pytest.fixture
@@ -24,18 +24,9 @@ def server():
 
         do_POST = do_GET  # noqa: N815
 
-        def log_message(self, *_):
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.requests, server.answer = [], (200, {}, b"{}")
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    with serving(Handler) as server:
+        server.requests, server.answer = [], (200, {}, b"{}")
+        yield server
 
 
 def test_an_answer_has_status_json_and_the_servers_clock(server):

@@ -56,7 +56,7 @@ def test_what_the_exporter_over_grpc_left_is_sent_over_grpc(spool, grpc_receiver
     end()
     variables = {"OTEL_TRACES_EXPORTER": "otlp_proto_grpc", "OTEL_EXPORTER_OTLP_INSECURE": "true"}
 
-    done = ship("--once", url=grpc_receiver.endpoint.removeprefix("http://"), OTELFLOW_SPOOL_DIR=spool, **variables)
+    done = ship("--once", url=grpc_receiver.url.removeprefix("http://"), OTELFLOW_SPOOL_DIR=spool, **variables)
 
     assert (done.returncode, done.stderr) == (0, "otelflow: 1 span sent\n")
     assert [span.name for span in grpc_receiver.spans] == ["waits"]
@@ -135,7 +135,8 @@ def test_a_spool_that_was_made_for_another_endpoint_is_refused_before_anything_i
 def test_log_records_are_sent_as_spans_are(receiver, spool):
     receiver.status = 503
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTELFLOW_SPOOL_DIR": spool, "OTELFLOW_EVENTS": "both"}
-    waits = "import otelflow; otelflow.configure(); otelflow.flow(lambda: print('said'), flow_name='f')().execute()"
+    says = "lambda: print('said') or print('more')"
+    waits = f"import otelflow; otelflow.configure(); otelflow.flow({says}, flow_name='f')().execute()"
     run_python("-c", waits, **variables, check=True)
     receiver.requests.clear()
     receiver.status = 200
@@ -143,8 +144,8 @@ def test_log_records_are_sent_as_spans_are(receiver, spool):
     done = ship(spool, "--once", url=receiver.url)
 
     bodies = [record.body.string_value for record in receiver.log_records]
-    assert (len(receiver.spans), bodies) == (1, ["said"])
-    assert done.stderr == "otelflow: 1 span sent, 1 log record sent\n"
+    assert (len(receiver.spans), bodies) == (1, ["said", "more"])
+    assert done.stderr == "otelflow: 1 span sent, 2 log records sent\n"
     assert [path.name for path in spool.rglob("*.otlp")] == []
 
 

@@ -1,12 +1,12 @@
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from otelflow._cli import _http as http
 from otelflow._cli import verify as module
 from otelflow._cli.verify import Difference, spans_of, verify
+from support.receivers import serving
 
 
 def document(*spans):
@@ -149,16 +149,8 @@ def empty_jaeger():
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_):
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    with serving(Handler) as server:
+        yield server.url
 
 
 def test_a_trace_that_is_not_there_is_told_in_one_line(otelflow, empty_jaeger):

@@ -17,6 +17,17 @@ def outer():
     return inner()
 """
 
+# Behind what the program is about: a daemon thread is inside of a task when the process ends.
+OPEN_IN_A_THREAD = """
+import threading
+started = threading.Event()
+def body():
+    started.set()
+    threading.Event().wait()
+threading.Thread(target=lambda: outer().execute(), daemon=True).start()
+started.wait()
+"""
+
 
 @pytest.mark.parametrize(
     ("code", "result"), [("3", "failure"), ("'no'", "failure"), ("0", "success"), ("None", "success")]
@@ -171,14 +182,8 @@ def test_open_runs_are_ended_on_a_provider_that_came_after_the_first_run(program
     outer().execute()
     import threading
     provide()
-    started = threading.Event()
-    def body():
-        started.set()
-        threading.Event().wait()
-    threading.Thread(target=lambda: outer().execute(), daemon=True).start()
-    started.wait()
     """
-    program.run(FLOW, source)
+    program.run(FLOW, source, OPEN_IN_A_THREAD)
 
     assert program.results() == [("task inner", "cancellation"), ("flow outer", "cancellation")]
 
@@ -196,14 +201,8 @@ def test_looking_for_open_runs_wakes_no_other_object(program):
     lazy, dead = [Lazy()], weakref.proxy(gone)
     del gone
     provide()
-    started = threading.Event()
-    def body():
-        started.set()
-        threading.Event().wait()
-    threading.Thread(target=lambda: outer().execute(), daemon=True).start()
-    started.wait()
     """
-    program.run(FLOW, source)
+    program.run(FLOW, source, OPEN_IN_A_THREAD)
 
     assert (program.out, program.err) == ("", "")
     assert program.results() == [("task inner", "cancellation"), ("flow outer", "cancellation")]
@@ -219,14 +218,8 @@ def test_listeners_hear_the_end_of_what_was_open(program):
         def on_flow_stop(self, event):
             print(event.event_data.flow_name, event.event_data.result)
     add_listener(Ends())
-    started = threading.Event()
-    def body():
-        started.set()
-        threading.Event().wait()
-    threading.Thread(target=lambda: outer().execute(), daemon=True).start()
-    started.wait()
     """
-    program.run(FLOW, source)
+    program.run(FLOW, source, OPEN_IN_A_THREAD)
 
     assert program.out.splitlines() == ["inner cancellation", "outer cancellation"]
 
@@ -276,14 +269,8 @@ def test_configure_exports_what_was_open_at_the_end(program):
     import threading, otelflow
     otelflow.configure()
     trace.get_tracer_provider().add_span_processor(BatchSpanProcessor(Lines()))
-    started = threading.Event()
-    def body():
-        started.set()
-        threading.Event().wait()
-    threading.Thread(target=lambda: outer().execute(), daemon=True).start()
-    started.wait()
     """
-    program.run(FLOW, source)
+    program.run(FLOW, source, OPEN_IN_A_THREAD)
 
     assert program.results() == [("task inner", "cancellation"), ("flow outer", "cancellation")]
 

@@ -19,6 +19,7 @@ from otelflow._core.inside.messages import Line
 from otelflow._core.process.provider import use_provider
 from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.run import Run
+from support.garbage import no_collector
 
 KINDS = (Flow, Task, Run, ReadableSpan, SpanContext, Context, BoundedLog, Line, Artifact, Result)
 TASKS = 10
@@ -45,16 +46,6 @@ def exported():
     yield
     remove_listener(listener)
     use_provider(previous)
-
-
-@contextlib.contextmanager
-def no_collector():
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def live():

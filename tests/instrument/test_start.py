@@ -1,55 +1,13 @@
 """``otelflow run --instrument``: a program of several processes that is not touched."""
 
 import json
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from support.programs import run, run_python
-
-MAIN = """
-import asyncio, multiprocessing, os, subprocess, sys
-import shop.jobs
-
-def work(number):
-    return shop.jobs.nightly_bill(number)
-
-if __name__ == "__main__":
-    print("bill", shop.jobs.nightly_bill(3))
-    if sys.argv[1:] == ["children"]:
-        subprocess.run([sys.executable, "-c", "import shop.jobs; shop.jobs.nightly_bill(1)"], check=True)
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            print("pool", pool.map(work, [2]))
-            pool.close()
-            pool.join()
-    sys.exit(3)
-"""
-
-
-@pytest.fixture
-def program(shop):
-    (shop / "main.py").write_text(MAIN)
-    (shop / "otelflow.toml").write_text('flows = ["shop.jobs:nightly_*"]\ntasks = ["shop.billing:Client.charge"]\n')
-    return shop
-
-
-def otelflow(folder, *arguments, **variables):
-    return run_python(
-        "-m",
-        "otelflow",
-        *arguments,
-        cwd=folder,
-        OTELFLOW_STORE=folder / "store",
-        PYTHONPATH=folder / "other",
-        **variables,
-    )
-
-
-def traces(folder):
-    rows = [line.split() for line in otelflow(folder, "show", "--list").stdout.splitlines()]
-    return sorted(" ".join(row[3:6] + row[7:]) for row in rows if len(row[0]) == 32)
+from support.instrumented import MAIN, otelflow, traces
+from support.programs import run
 
 
 @pytest.mark.parametrize("option", [("--param", "number=3"), ("--tree",), ("--failed-only",)])
@@ -65,13 +23,6 @@ def test_a_command_is_run_as_it_is_and_its_flows_are_traces(program):
 
     assert (done.returncode, done.stdout, done.stderr) == (3, "bill 6\n", "")
     assert traces(program) == ["success 4 0 flow nightly_bill"]
-
-
-def test_children_are_instrumented_too(program):
-    done = otelflow(program, "run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py", "children")
-
-    assert (done.returncode, done.stdout, done.stderr) == (3, "bill 6\npool [2]\n", "")
-    assert traces(program) == [f"success {spans} 0 flow nightly_bill" for spans in (2, 3, 4)]
 
 
 @pytest.mark.parametrize(
@@ -131,70 +82,6 @@ def test_a_file_names_listeners(program):
     done = otelflow(program, "run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
 
     assert (done.returncode, done.stdout, done.stderr) == (3, "heard nightly_bill\nbill 6\n", "")
-
-
-def test_the_sitecustomize_of_the_user_still_runs(program):
-    (program / "other").mkdir()
-    (program / "other" / "sitecustomize.py").write_text("print('of the user')\n")
-
-    done = otelflow(program, "run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
-
-    assert done.stdout == "of the user\nof the user\nbill 6\n"  # first of the command line itself
-    assert traces(program) == ["success 4 0 flow nightly_bill"]
-
-
-def test_a_python_without_otelflow_runs_and_says_so(program):
-    other = shutil.which("python3", path="/usr/bin:/usr/local/bin")
-    if other is None:
-        pytest.skip("no Python of the system")
-
-    done = otelflow(program, "run", "--instrument", "otelflow.toml", "--", other, "main.py")
-
-    assert (done.returncode, done.stdout) == (3, "bill 6\n")
-    assert "runs without instrumentation: No module named 'o" in done.stderr  # otelflow, or what it needs
-
-
-def test_a_report_names_every_function_and_imports_nothing(program):
-    (program / "shop" / "__init__.py").write_text("raise RuntimeError('imported')\n")
-
-    done = otelflow(program, "instrument", "otelflow.toml", "--dry-run")
-
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == (
-        "flow shop.jobs:nightly_*\n  shop.jobs:nightly_bill\n  shop.jobs:nightly_refund\n"
-        "task shop.billing:Client.charge\n  shop.billing:Client.charge\n"
-    )
-
-
-def test_a_report_of_a_pattern_that_means_nothing_fails(program):
-    (program / "otelflow.toml").write_text('flows = ["shop.jobs:wekly"]\n')
-
-    done = otelflow(program, "instrument", "otelflow.toml")
-
-    assert done.returncode == 1
-    assert "flow shop.jobs:wekly: no function of shop.jobs is called 'wekly'; did you mean 'weekly'?" in done.stdout
-
-
-def test_a_report_looks_where_a_program_will(program):
-    (program / "shop").rename(program / "src")
-    (program / "src" / "main.py").write_text("")
-    (program / "otelflow.toml").write_text('flows = ["jobs:weekly", "main:work"]\n')
-
-    here = otelflow(program, "instrument", "otelflow.toml", "--dry-run")
-    there = otelflow(program, "instrument", "otelflow.toml", "--dry-run", "--", "python", "-u", "src/main.py")
-
-    assert here.stdout.startswith("flow jobs:weekly: there is no module 'jobs'")
-    assert there.stdout.startswith("flow jobs:weekly\n  jobs:weekly\nflow main:work: main is the program that is run")
-
-
-def test_a_report_names_the_listeners_too(program):
-    with (program / "otelflow.toml").open("a") as file:
-        file.write('listeners = ["watch:Watcher", "shop.jobs:weekly"]\n')
-
-    done = otelflow(program, "instrument", "otelflow.toml")
-
-    assert done.returncode == 1
-    assert done.stdout.endswith("listener watch:Watcher: there is no module 'watch'\nlistener shop.jobs:weekly\n")
 
 
 def test_opentelemetry_instrument_finds_it_and_keeps_its_own_exporter(program):

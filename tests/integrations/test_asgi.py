@@ -8,7 +8,6 @@ import pytest
 from opentelemetry import baggage, trace
 
 from otelflow import task
-from otelflow.errors import ConfigurationError
 from otelflow.integrations import asgi
 from otelflow.integrations.asgi import FlowMiddleware
 from support.ports import free_ports
@@ -213,25 +212,6 @@ def test_requests_at_the_same_time_do_not_mix(spans):
     assert {span.context.trace_id for span in spans.named("task price")} == set(range(1, 21))
 
 
-@pytest.mark.parametrize(
-    ("options", "name"),
-    [
-        ({"flows": lambda scope: f"page {scope['path']}"}, "flow page /200"),
-        ({"flows": lambda _: None}, None),
-        ({"flows": False}, None),
-        ({"flows": lambda _: 1 / 0}, "flow GET"),
-    ],
-)
-def test_the_program_says_which_requests_are_flows_and_their_names(spans, options, name):
-    with uvicorn_serving(FlowMiddleware(application, **options)) as url:
-        answer = ask(url, "/200", headers={"traceparent": TRACEPARENT})
-        wait_until(lambda: spans.named("task price") and (name is None or spans.named(name)))
-
-    assert answer.status == 200
-    assert [span.name for span in spans.spans] == [*([name] if name else []), "task price"]
-    assert f"{spans.one('task price').context.trace_id:032x}" == TRACE_ID == answer.headers["traceresponse"][3:35]
-
-
 def test_the_span_of_an_instrumentation_is_the_parent(spans):
     asgi = pytest.importorskip("opentelemetry.instrumentation.asgi", reason="not installed: otelflow[frameworks]")
     from otelflow._core.process import provider
@@ -300,25 +280,6 @@ def test_what_waits_is_delivered_also_when_the_end_of_the_application_fails(span
     assert flushes == ["lifespan.startup.complete", 5_000, "lifespan.shutdown.failed"]
 
 
-def test_nonsense_makes_no_series_of_its_own(spans):
-    with uvicorn_serving(FlowMiddleware(application)) as url:
-        ask(url, method="BREW")
-        wait_until(lambda: spans.spans[1:])
-
-    span = spans.one("flow HTTP")
-    assert span.attributes["http.request.method"] == "_OTHER"
-
-
-def test_the_header_may_be_another_or_none(spans):
-    with uvicorn_serving(FlowMiddleware(application, response_header="X-Trace-Id")) as url:
-        answer = ask(url, headers={"traceparent": TRACEPARENT})
-    with uvicorn_serving(FlowMiddleware(application, response_header=None)) as url:
-        bare = ask(url, headers={"traceparent": TRACEPARENT})
-
-    assert answer.headers["x-trace-id"] == TRACE_ID
-    assert TRACE_ID not in str(bare.headers)
-
-
 def test_what_waits_is_delivered_before_a_signal_ends_the_server(program):
     pytest.importorskip("uvicorn", reason="not installed: pip install 'otelflow[hosts]'")
     [port] = free_ports(1)
@@ -347,35 +308,6 @@ def test_what_waits_is_delivered_before_a_signal_ends_the_server(program):
     program.done()
 
     assert program.results() == [("flow GET", "success")]
-
-
-async def name_later(request):
-    return "GET"
-
-
-@pytest.mark.parametrize("name", [7, b"GET", "", " "])
-def test_a_name_that_is_no_text_costs_no_answer(spans, caplog, name):
-    with uvicorn_serving(FlowMiddleware(application, flows=lambda scope: name)) as url:
-        answer = ask(url)
-        wait_until(lambda: spans.spans[1:])
-
-    assert answer.status == 200
-    assert spans.one("flow GET")
-    assert f"TypeError: {name!r} is no name: return a text, or None for no flow" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"flows": "GET"}, "flows must be True, False, or a plain function that names them, not 'GET'"),
-        ({"flows": name_later}, "flows must be True, False, or a plain function that names them, not <function"),
-        ({"metrics_path": "metrics"}, "metrics_path must be a path such as '/metrics', or None, not 'metrics'"),
-        ({"response_header": "trace id"}, "response_header must be the name of a header, or None, not 'trace id'"),
-    ],
-)
-def test_what_cannot_be_used_is_refused_at_once(options, words):
-    with pytest.raises(ConfigurationError, match=words):
-        FlowMiddleware(application, **options)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of an older TestClient, by a newer anyio

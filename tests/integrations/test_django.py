@@ -1,5 +1,4 @@
 import asyncio
-import gc
 import sys
 import types
 import weakref
@@ -8,6 +7,7 @@ import pytest
 
 from otelflow import task
 from otelflow.errors import ConfigurationError
+from support.garbage import no_collector
 from support.servers import (
     TRACE_ID,
     TRACEPARENT,
@@ -172,15 +172,11 @@ def test_nothing_of_a_request_stays_that_has_not_failed(spans, settings, flows):
     sys.modules[urls.__name__] = urls
     with override_settings(ROOT_URLCONF=urls.__name__, OTELFLOW={"flows": flows}):
         handler = WSGIHandler()
-        gc.collect()
-        gc.disable()
-        try:
+        with no_collector():
             body = handler(RequestFactory().get("/orders").environ, lambda *_: None)
             body.close()
             del body
             kept = [request() is not None for request in requests]
-        finally:
-            gc.enable()
 
     assert kept == [False]
     assert len(spans.spans) == flows

@@ -1,10 +1,10 @@
-import gc
 import weakref
 
 import pytest
 
 from otelflow import task
 from otelflow.integrations.flask import FlowMiddleware
+from support.garbage import no_collector
 from support.servers import TRACE_ID, TRACEPARENT, ask, attributes_of, parents_of, wait_until, wsgi_serving
 
 flask = pytest.importorskip("flask", reason="not installed: pip install 'otelflow[flask]'")
@@ -254,15 +254,11 @@ def test_nothing_of_a_request_stays_that_has_not_failed(spans, app, kind, is_ins
     if is_instrumented:
         instrumentation = pytest.importorskip("opentelemetry.instrumentation.flask", reason="no such instrumentation")
         instrumentation.FlaskInstrumentor().instrument_app(app)
-    gc.collect()
-    gc.disable()
-    try:
+    with no_collector():
         body = app.wsgi_app(EnvironBuilder(path=f"/answers/{kind}").get_environ(), lambda *_: None)
         list(body)
         body.close()
         del body
         kept = [request() is not None for request in requests]
-    finally:
-        gc.enable()
 
     assert kept == [False]

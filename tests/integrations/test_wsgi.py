@@ -96,41 +96,11 @@ def test_what_is_not_taken_to_its_end_is_cancelled_unless_it_was_whole_or_failed
     assert attributes_of(spans.spans[0])["http.response.status_code"] == int(status[:3])
 
 
-def test_a_body_that_is_its_own_iterator_is_closed_once(spans):
-    class Once:
-        closed = 0
-
-        def __iter__(self):
-            return self
-
-        def __next__(self):
-            raise StopIteration
-
-        def close(self):
-            Once.closed += 1
-
-    body = FlowMiddleware(lambda _, start: start("204 No", []) or Once())(
-        {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *_: None
-    )
-
-    assert (list(body), Once.closed) == ([], 1)
-    assert spans.tree() == [("flow GET", "success", [])]
-
-
 def test_of_two_parents_none_is_taken(spans):
     with wsgi_serving(FlowMiddleware(application)) as url:
         ask_twice(url, ("traceparent", TRACEPARENT), ("traceparent", TRACEPARENT.replace("4bf9", "5bf9")))
 
     assert spans.one("flow GET").parent is None
-
-
-def test_between_the_pieces_nothing_of_the_request_is_current(spans):
-    body = FlowMiddleware(application)(
-        {"REQUEST_METHOD": "GET", "PATH_INFO": "/pieces", "HTTP_TRACEPARENT": TRACEPARENT}, lambda *_: None
-    )
-
-    current = [trace.get_current_span().get_span_context().is_valid for _ in body]
-    assert current == [False, False]
 
 
 def test_a_failure_is_one_and_comes_out_as_it_was(spans):

@@ -6,7 +6,6 @@ import time
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, TraceIdRatioBased
@@ -14,72 +13,10 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, TraceIdRatio
 from otelflow import Flow_Run__Event_Type, Listener, add_listener, flow, flow_events, remove_listener, task
 from otelflow._core.inside import listeners
 from otelflow._core.process import losses
-from otelflow._core.process import provider as spans
 from otelflow.errors import InvalidListener
+from support.listeners import ENDS, RUN, Ear, job, work
 
 KINDS = [kind.value for kind in Flow_Run__Event_Type]
-
-
-class Ear(Listener):
-    """Writes down what it hears, as ``(type, who, detail)``."""
-
-    def __init__(self):
-        self.heard = []
-
-    def on_event(self, event):
-        data = event.event_data
-        detail = data.result
-        if event.event_type is Flow_Run__Event_Type.FLOW_MESSAGE:
-            detail = data.data["message_data"]["message_text"]
-        self.heard.append((event.event_type.value, data.task_name or data.flow_name, detail))
-
-    def of(self, *kinds):
-        return [entry for entry in self.heard if entry[0] in kinds]
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    yield
-    for listener in listeners.listeners():
-        remove_listener(listener)
-    flow_events.event_listeners.clear()
-
-
-@pytest.fixture
-def provided():
-    """Call it with the options of a TracerProvider to have one in force; returns it."""
-    before = []
-
-    def provide(**options):
-        provider = TracerProvider(shutdown_on_exit=False, **options)
-        before.append(spans.use_provider(provider))
-        return provider
-
-    yield provide
-    for provider in reversed(before):
-        spans.use_provider(provider)
-
-
-@task
-def work():
-    print("working")
-    return 1
-
-
-@flow
-def job(this_flow=None):
-    this_flow.add_flow_artifact(key="a", data=1)
-    return work()
-
-
-RUN = [
-    ("flow_start", "job", None),
-    ("task_start", "work", None),
-    ("task_stop", "work", "success"),
-    ("flow_stop", "job", "success"),
-]
-ENDS = ("flow_start", "task_start", "task_stop", "flow_stop")
 
 
 @pytest.mark.parametrize(
@@ -98,69 +35,6 @@ def test_add_listener_hears_every_run_once_at_any_sampling_and_without_a_provide
     assert ear.of(*ENDS) == RUN * 20
     assert ear.of("flow_message").count(("flow_message", "work", "working")) == 20
     assert len(ear.of("new_artifact")) == len(ear.of("new_result")) == 20
-
-
-@pytest.mark.parametrize(("sampler", "runs"), [(ALWAYS_OFF, 0), (ALWAYS_ON, 1)])
-def test_on_a_provider_it_hears_recorded_runs_and_messages_when_the_span_ends(provided, sampler, runs):
-    provider = provided(sampler=sampler)
-    ear = Ear()
-    provider.add_span_processor(ear)
-
-    job().execute()
-
-    assert ear.of(*ENDS) == RUN * runs
-    assert ear.of("flow_message") == [("flow_message", "work", "working")] * runs
-    assert len(ear.of("new_artifact")) == len(ear.of("new_result")) == runs
-
-
-def test_on_a_provider_attempts_are_no_runs_and_what_is_said_in_them_is_heard(provided):
-    provider = provided()
-    ear = Ear()
-    provider.add_span_processor(ear)
-    left = ["again"]
-
-    @task(retries=1)
-    def tried():
-        print("tried")
-        if left:
-            raise LookupError(left.pop())
-
-    @flow(retries=1)
-    def outer():
-        tried()
-
-    outer().execute()
-
-    assert ear.of(*ENDS) == [
-        ("flow_start", "outer", None),
-        ("task_start", "tried", None),
-        ("task_stop", "tried", "success"),
-        ("flow_stop", "outer", "success"),
-    ]
-    assert ear.of("flow_message") == [("flow_message", "tried", "tried")] * 2
-
-
-def test_on_a_provider_a_map_is_no_run_and_its_tasks_are(provided):
-    provider = provided()
-    ear = Ear()
-    provider.add_span_processor(ear)
-
-    @task
-    def counted(number):
-        return number
-
-    @flow
-    def mapping():
-        return counted.map([1, 2]).result()
-
-    mapping().execute()
-
-    assert sorted(ear.of(*ENDS), key=str) == [
-        ("flow_start", "mapping", None),
-        ("flow_stop", "mapping", "success"),
-        *[("task_start", "counted", None)] * 2,
-        *[("task_stop", "counted", "success")] * 2,
-    ]
 
 
 def test_both_ways_it_hears_each_run_once_and_messages_at_once(provided):
@@ -187,54 +61,6 @@ def test_removed_it_hears_nothing_more():
     job().execute()
 
     assert len(ear.heard) == before > 0
-
-
-def test_what_a_span_tells_is_what_the_engine_tells(provided):
-    engine_driven, span_driven = [], []
-
-    class Engine(Listener):
-        def on_event(self, event):
-            engine_driven.append(event)
-
-    class Span(Listener):
-        def on_event(self, event):
-            span_driven.append(event)
-
-    provided().add_span_processor(Span())
-    add_listener(Engine())
-
-    @task(raise_on_error=False)
-    def fails():
-        print("about to fail")
-        raise ValueError("boom")
-
-    flow(flow_name="job")(lambda: fails())().execute()
-
-    def event_of(heard, kind):
-        (event,) = [
-            e for e in heard if e.event_type == kind and (kind != "flow_message" or e.event_data.log_level == 20)
-        ]
-        data = event.event_data
-        plain = data._replace(error=None, duration=None, span_context=None, parent_run_id=None)
-        return plain, data.span_context.trace_id, data.span_context.span_id
-
-    for kind in ("flow_start", "task_start", "flow_message", "task_stop", "flow_stop"):
-        assert event_of(span_driven, kind) == event_of(engine_driven, kind)
-    stops = [next(e for e in heard if e.event_type == "task_stop") for heard in (engine_driven, span_driven)]
-    assert abs(stops[0].event_data.duration - stops[1].event_data.duration) < 0.05
-    assert isinstance(stops[0].event_data.error, ValueError)
-    assert stops[1].event_data.error is None
-
-
-def test_spans_of_others_are_not_runs(provided):
-    provider = provided()
-    ear = Ear()
-    provider.add_span_processor(ear)
-
-    with provider.get_tracer("somebody").start_as_current_span("task work"):
-        pass
-
-    assert ear.heard == []
 
 
 def test_each_hook_hears_its_own_kind_of_event_and_only_that():
@@ -512,23 +338,6 @@ def test_a_listener_may_hear_events_of_its_own_choice_only():
 
     assert [kind for kind in KINDS if ear.wants(Flow_Run__Event_Type(kind))] == ["flow_stop"]
     assert not listeners._driven.audience[Flow_Run__Event_Type.FLOW_MESSAGE]
-
-
-def test_a_listener_on_a_host_with_few_events_hears_what_the_span_kept(provided):
-    provider = provided(span_limits=SpanLimits(max_events=5))
-    ear = Ear()
-    provider.add_span_processor(ear)
-
-    @flow
-    def chatter(this_flow=None):
-        for number in range(20):
-            print(number)
-        this_flow.add_flow_artifact(key="a", data=1)
-
-    chatter().execute()
-
-    assert [entry[2] for entry in ear.of("flow_message")] == ["16", "17", "18", "19"]
-    assert len(ear.of("new_artifact")) == 1
 
 
 def test_the_current_span_in_a_hook_is_the_runs_own(provided):

@@ -24,7 +24,6 @@ from otelflow._core.runs.endings import Ending
 from otelflow.errors import ConfigurationError
 from otelflow.listeners._listener import Listener
 from otelflow.metrics._counts import BUCKETS, Aggregator, Distribution, Exemplar, Hooks
-from otelflow.metrics._labels import OVERFLOW
 from support.metrics import Counted
 
 
@@ -445,9 +444,9 @@ def test_more_series_than_the_cap_are_counted_together_and_the_overflow_is_count
     finally:
         observers.remove_observer(aggregator)
 
-    assert counted.runs(OVERFLOW) == {"success": 15}
+    assert counted.runs(semconv.OVERFLOW) == {"success": 15}
     assert losses.dropped["metrics", "series_limit"] - lost == 15
-    assert counted.value(semconv.FLOW_RUNS_IN_PROGRESS, flow=OVERFLOW) == 0
+    assert counted.value(semconv.FLOW_RUNS_IN_PROGRESS, flow=semconv.OVERFLOW) == 0
 
 
 def test_types_of_error_have_the_cap_too():
@@ -467,7 +466,7 @@ def test_types_of_error_have_the_cap_too():
 
     (series,) = [series for series in aggregator.snapshot().tasks if series.task == "strange"]
     assert sum(series.failures.values()) == 20
-    assert series.failures[OVERFLOW] >= 10
+    assert series.failures[semconv.OVERFLOW] >= 10
 
 
 def test_a_run_whose_end_is_cut_off_by_ctrl_c_is_not_open_for_ever(counted, monkeypatch):
@@ -834,19 +833,19 @@ def test_as_many_flows_and_tasks_as_the_limit_says_are_told_apart(no_declared_fl
     assert [(series.flow, series.durations["success"].count) for series in snapshot.flows] == [
         ("a", 2),
         ("b", 1),
-        (OVERFLOW, 2),
+        (semconv.OVERFLOW, 2),
     ]
     assert [(series.labels, series.durations["success"].count) for series in snapshot.tasks] == [
         (("a", "x"), 1),
-        (("a", OVERFLOW), 1),
-        ((OVERFLOW, OVERFLOW), 1),
+        (("a", semconv.OVERFLOW), 1),
+        ((semconv.OVERFLOW, semconv.OVERFLOW), 1),
     ]
     assert aggregator.run_count == 8
     assert losses.dropped["metrics", "series_limit"] == 4
     assert counted.value(semconv.TELEMETRY_DROPPED, signal="metrics", reason="series_limit") == 4
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith(
-        f"More than 3 flows and tasks are told apart in metrics: the rest is counted as {OVERFLOW}. Names must not"
+        "More than 3 flows and tasks are told apart in metrics: the rest is counted as __overflow__. Names must not"
     )
 
 
@@ -858,10 +857,10 @@ def test_types_of_error_take_places_too_and_the_rest_is_counted_together(no_decl
 
     (series,) = aggregator.snapshot().tasks
     assert list(series.failures.values()) == [3, 1, 3]
-    assert [name.rpartition(".")[2] for name in series.failures] == ["A", "B", OVERFLOW]
+    assert [name.rpartition(".")[2] for name in series.failures] == ["A", "B", semconv.OVERFLOW]
     assert losses.dropped["metrics", "series_limit"] == 3
     aggregator.run_started(told("new", None))
-    assert OVERFLOW in {flow_series.flow for flow_series in aggregator.snapshot().flows}
+    assert semconv.OVERFLOW in {flow_series.flow for flow_series in aggregator.snapshot().flows}
 
 
 def test_only_failures_of_tasks_are_counted_by_their_type():

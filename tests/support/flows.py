@@ -34,6 +34,21 @@ def total(a):
     return add(a)
 
 
+@task
+def work(this_task=None):
+    print("printed")
+    this_task.log_error("told")
+    this_task.log_debug("whispered")
+    this_task.add_task_artifact("an artifact", "key", {"a": 1}, "json")
+    this_task.add_task_result("answer", 42)
+
+
+@flow
+def job():
+    """Leave something of each kind on the span of a task."""
+    work()
+
+
 def run_of(body, **keywords):
     """Execute *body* as the flow ``body`` and return the flow; *keywords* are those of ``@flow``."""
     return flow(**{"flow_name": "body", **keywords})(body)().execute()

@@ -1,12 +1,14 @@
 """Servers on loopback that take what is delivered, and how to ask a server on loopback."""
 
 import gzip
+import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 import zlib
 from concurrent import futures
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
@@ -26,6 +28,22 @@ class Request(NamedTuple):
     headers: dict
 
 
+@contextmanager
+def serving(handler, port=0):
+    """Let *handler* answer on loopback, and say nothing of it; return its server, whose ``url`` leads to it."""
+    handler.log_message = lambda *_: None
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
 class Receiver:
     """An HTTP server on loopback that keeps what it gets and answers as its attributes say at that moment.
 
@@ -39,19 +57,15 @@ class Receiver:
         self.headers = {}  # more of them, in each answer
         self.body = b""
         self.delay = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler_of(self))
-        self.port = self._server.server_port
-        self.url = f"http://127.0.0.1:{self.port}"
+        self._serving = serving(_handler_of(self), port)
 
     def __enter__(self):
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self._thread.start()
+        server = self._serving.__enter__()
+        self.port, self.url = server.server_port, server.url
         return self
 
     def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
+        self._serving.__exit__(None, None, None)
 
 
 def _handler_of(receiver):
@@ -72,9 +86,6 @@ def _handler_of(receiver):
             self.wfile.write(receiver.body)
 
         do_PUT = do_POST  # noqa: N815 the name is http.server's
-
-        def log_message(self, *_):
-            """Say nothing."""
 
     return Handler
 
@@ -118,9 +129,13 @@ class OtlpReceiver(Receiver):
 
 
 class GrpcReceiver:
-    """An OTLP/gRPC endpoint for traces; with a *code* it refuses, with *details* as the reason."""
+    """An OTLP/gRPC endpoint for traces; with a *code* it refuses, with *details* as the reason.
 
-    def __init__(self):
+    *path* is that of a socket on which it takes them, too.
+    """
+
+    def __init__(self, path=None):
+        self.path = path
         self.trace_requests = []
         self.metadata = []
         self.peers = []
@@ -148,6 +163,8 @@ class GrpcReceiver:
         self._server = grpc.server(futures.ThreadPoolExecutor(2))
         services.add_TraceServiceServicer_to_server(Service(), self._server)
         self.url = f"http://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        if self.path is not None and sys.platform != "win32":
+            self._server.add_insecure_port(f"unix://{self.path}")
         self._server.start()
         return self
 

@@ -112,7 +112,7 @@ def _changed_by(node):
 # Pronouns and participles: the noun says more.
 VAGUE = {"found", "known", "said", "given", "wanted", "one", "shown", "other", "made", "kept", "here", "there", "it"}
 VAGUE |= {"what", "who", "whoever", "more", "each", "nobody", "somebody", "everyone", "something", "nothing"}
-VAGUE |= {"anybody", "all_", "ours", "theirs", "mine", "asked", "used"}
+VAGUE |= {"anybody", "all_", "ours", "theirs", "mine", "asked", "used", "held", "meant"}
 
 
 def is_vague(name):

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -28,7 +28,7 @@ from otelflow_exporters import SpoolSpanProcessor, StoreSpanExporter
 from otelflow_exporters._otlp.endpoint import CURE, ExportStatus, new_exporter
 from support.ledger import expect
 from support.programs import python
-from support.receivers import GrpcReceiver
+from support.receivers import GrpcReceiver, serving
 
 
 class Exporter(SpanExporter):
@@ -1354,23 +1354,14 @@ def test_without_a_spool_a_forked_child_sends_on_a_connection_of_its_own(signal)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *_):
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Kept)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with serving(Kept) as server:
         done = python(
             FORKED,
             options=(),
             arguments=["log" if signal == "logs" else "span"],
-            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{server.server_port}",
+            OTEL_EXPORTER_OTLP_ENDPOINT=server.url,
             OTELFLOW_SPOOL="off",
         )
-    finally:
-        server.shutdown()
-        server.server_close()
 
     assert done.stdout.splitlines()[-1] == "True 0 True {}", done.stderr
     assert peers[0] == peers[-1], "the parent goes on with its own"

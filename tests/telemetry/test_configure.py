@@ -2,17 +2,11 @@
 
 import os
 import socket
-import subprocess
-import sys
-import textwrap
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk import environment_variables
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
@@ -29,6 +23,7 @@ from otelflow._telemetry.configure import Telemetry
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._store.reader import StoredTraces
 from support.programs import python as run_source
+from support.receivers import OtlpReceiver
 
 PROGRAM = """
 import otelflow
@@ -46,42 +41,13 @@ def work(count=3):
 
 def python(body, **environment):
     """Run PROGRAM and *body* in a fresh interpreter without OTEL variables of the caller's."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL", "TRACE"))}
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM + textwrap.dedent(body)],
-        env={**clean, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_source(PROGRAM, body, **environment)
 
 
 @pytest.fixture
 def receiver():
-    """A real OTLP/HTTP endpoint on loopback that keeps the spans it gets."""
-    spans = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            request = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
-            for resource in request.resource_spans:
-                spans.extend(span for scope in resource.scope_spans for span in scope.spans)
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_):
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    server.spans = spans
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    with OtlpReceiver() as receiver:
+        yield receiver
 
 
 def test_with_an_endpoint_every_span_arrives_before_the_process_ends(receiver):

@@ -1,9 +1,6 @@
 """Events as log records are delivered with the promises that spans have, to a real receiver."""
 
-import os
-import subprocess
 import sys
-import textwrap
 
 import pytest
 from opentelemetry import context
@@ -17,6 +14,7 @@ from otelflow._core.process import losses, settings
 from otelflow._telemetry import logs
 from otelflow._telemetry.logs import BoundedBatchLogRecordProcessor
 from otelflow.errors import ConfigurationError
+from support.programs import python as run_source
 from support.receivers import OtlpReceiver
 
 PROGRAM = """
@@ -36,15 +34,7 @@ def talk(count=3):
 
 
 def python(body, **environment):
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL", "TRACE"))}
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM + textwrap.dedent(body)],
-        env={**clean, "OTELFLOW_EVENTS": "log", "OTEL_TRACES_EXPORTER": "none", **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_source(PROGRAM, body, OTELFLOW_EVENTS="log", OTEL_TRACES_EXPORTER="none", **environment)
 
 
 @pytest.fixture

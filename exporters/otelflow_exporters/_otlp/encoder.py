@@ -19,11 +19,15 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanKind
 
 from otelflow import semconv
+from otelflow_exporters._otlp.varints import MORE, field, varint
 
 # Tags: the number of a field in the high bits, how it is written in the low three (0 varint, 1 and 5 fixed, 2 a length)
-_TRACE_ID: Final = b"\x0a\x10"
-_SPAN_ID: Final = b"\x12\x08"
+#: What stands before the ids of a span
+TRACE_ID: Final = b"\x0a\x10"
+SPAN_ID: Final = b"\x12\x08"
 _PARENT_ID: Final = b"\x22\x08"
+_IDS: Final = struct.Struct(">2s16s2sQ")
+_PARENT: Final = struct.Struct(">2sQ")
 _TIMES: Final = struct.Struct("<BQBQ")
 _START_TAG: Final = 0x39
 _END_TAG: Final = 0x41
@@ -41,7 +45,6 @@ _REMOTE_FLAGS: Final = b"\x85\x01" + (_IS_REMOTE_KNOWN | _IS_REMOTE).to_bytes(4,
 _KINDS: Final = [bytes((0x30, kind.value + 1)) for kind in SpanKind]
 _STATUSES: Final = [b"\x7a\x00", b"\x7a\x02\x18\x01", b"\x7a\x02\x18\x02"]
 
-_MORE: Final = 0x80
 _INT64: Final = 1 << 63
 _UINT64: Final = 1 << 64
 _MOST_KEPT: Final = 2_000
@@ -50,8 +53,9 @@ _LONGEST_USUAL: Final = 64
 _OF_ONE_SPAN: Final = frozenset({semconv.TASK_RUN_ID})
 
 
-# What stands before a span, resource and scope, and behind it, the schemas of both
-_Around: TypeAlias = tuple[bytes, bytes, bytes, bytes]
+# What stands before a span and behind it: resource, scope, the schemas of both, and how many bytes those of the scope
+# and those of the resource take
+_Around: TypeAlias = tuple[bytes, bytes, bytes, int, int]
 
 
 class Beginning(NamedTuple):
@@ -69,7 +73,7 @@ class Beginning(NamedTuple):
 
 def encode_start(span: ReadableSpan) -> tuple[bytes, Beginning]:
     """Return *span*, which starts now, as a ``TracesData`` of one span without an end, and what will stay of it."""
-    head = b"".join(_head_of(span))
+    head = _head_of(span)
     attributes = getattr(span, "plain_attributes", None)  # those that the SDK keeps take a call each to be read
     if attributes is None:
         attributes = span.attributes or {}
@@ -78,7 +82,7 @@ def encode_start(span: ReadableSpan) -> tuple[bytes, Beginning]:
     parts = [head, _TIMES.pack(_START_TAG, span.start_time or 0, _END_TAG, 0), tail]
     if span.links:  # of all that comes later, nothing else can be there
         _add_rest(parts, span)
-    return _within(around, b"".join(parts)), Beginning(around, span.name, head, tail, len(attributes))
+    return _alone(around, b"".join(parts)), Beginning(around, span.name, head, tail, len(attributes))
 
 
 def encode_span(span: ReadableSpan, beginning: Beginning | None = None) -> bytes:
@@ -87,12 +91,18 @@ def encode_span(span: ReadableSpan, beginning: Beginning | None = None) -> bytes
     What is in *beginning*, and stands on the span as it did, is not encoded again.
     """
     if beginning is None or not getattr(span, "is_as_begun", False) or span.name is not beginning.name:
-        return _within(_around(span.resource, span.instrumentation_scope), b"".join(_parts_of(span, is_open=False)))
+        return _alone(_around(span.resource, span.instrumentation_scope), b"".join(_parts_of(span, is_open=False)))
     around, _, head, tail, count = beginning
     parts = [head, _TIMES.pack(_START_TAG, span.start_time or 0, _END_TAG, span.end_time or 0), tail]
-    _add_attributes(parts, b"\x4a", itertools.islice((span.attributes or {}).items(), count, None))
-    _add_rest(parts, span)
-    return _within(around, b"".join(parts))
+    attributes: Any = getattr(span, "plain_attributes", None)
+    if attributes is None:
+        attributes = span.attributes or {}
+    _add_attributes(parts, b"\x4a", itertools.islice(attributes.items(), count, None))
+    if getattr(span, "has_only_attributes", False):  # to ask for each of the others takes a call
+        _add_status(parts, span)
+    else:
+        _add_rest(parts, span)
+    return _alone(around, b"".join(parts))
 
 
 def encode_spans(spans: Iterable[ReadableSpan], *, is_open: bool = False) -> bytes:
@@ -104,43 +114,44 @@ def encode_spans(spans: Iterable[ReadableSpan], *, is_open: bool = False) -> byt
     for span in spans:
         encoded = b"".join(_parts_of(span, is_open=is_open))
         group = groups.setdefault(_around(span.resource, span.instrumentation_scope), [])
-        group += (b"\x12", _varint(len(encoded)), encoded)
-    return b"".join([_within(around, b"".join(group), is_field=True) for around, group in groups.items()])
+        group += (b"\x12", varint(len(encoded)), encoded)
+    return b"".join([_within(around, b"", b"".join(group)) for around, group in groups.items()])
 
 
-def _within(around: _Around, span: bytes, *, is_field: bool = False) -> bytes:
-    """Return *span*, or with *is_field* the fields of several, as a ``TracesData``."""
-    resource, scope, schema_url, resource_schema_url = around
-    head = b"" if is_field else b"\x12" + _varint(len(span))
-    size = len(scope) + len(head) + len(span) + len(schema_url)
-    inner = _varint(size)
-    outer = _varint(len(resource) + 1 + len(inner) + size + len(resource_schema_url))
-    return b"".join((b"\x0a", outer, resource, b"\x12", inner, scope, head, span, schema_url, resource_schema_url))
+def _within(around: _Around, head: bytes, span: bytes) -> bytes:
+    """Return *span* behind its *head*, or without one the fields of several, as a ``TracesData``."""
+    resource, scope, tail, size_of_scope, size_of_resource = around
+    size = size_of_scope + len(head) + len(span)
+    inner = varint(size)
+    outer = varint(size_of_resource + len(inner) + size)
+    return b"".join((b"\x0a", outer, resource, inner, scope, head, span, tail))
+
+
+def _alone(around: _Around, span: bytes) -> bytes:
+    """Return *span* as a ``TracesData``."""
+    return _within(around, b"\x12" + varint(len(span)), span)
 
 
 def _parts_of(span: ReadableSpan, *, is_open: bool) -> list[bytes]:
-    parts = _head_of(span)
+    parts = [_head_of(span)]
     parts.append(_TIMES.pack(_START_TAG, span.start_time or 0, _END_TAG, 0 if is_open else span.end_time or 0))
     parts += _tail_of(span, span.attributes or {})
     _add_rest(parts, span)
     return parts
 
 
-def _head_of(span: ReadableSpan) -> list[bytes]:
+def _head_of(span: ReadableSpan) -> bytes:
     """Return the fields of *span* before its times."""
-    context = span.get_span_context()
+    context, parent = span.get_span_context(), span.parent
     if context is None:
         raise ValueError("a span without a context has no ids")
     trace_id, span_id, _, _, trace_state, _ = context  # its properties take a call each
-    parts = [_TRACE_ID, trace_id.to_bytes(16, "big"), _SPAN_ID, span_id.to_bytes(8, "big")]
+    ids = _IDS.pack(TRACE_ID, trace_id.to_bytes(16, "big"), SPAN_ID, span_id)
     if trace_state:
-        state = ",".join(f"{key}={value}" for key, value in trace_state.items())
-        parts.append(field(0x1A, _utf8(state)))
-    parent = span.parent
+        ids += field(0x1A, _utf8(",".join(f"{key}={value}" for key, value in trace_state.items())))
     if parent is not None:
-        parts += (_PARENT_ID, parent[1].to_bytes(8, "big"))
-    parts += (_text(0x2A, span.name), _KINDS[span.kind._value_])  # without the calls of the property
-    return parts
+        ids += _PARENT.pack(_PARENT_ID, parent[1])
+    return ids + _text(0x2A, span.name) + _KINDS[span.kind._value_]  # without the calls of the property
 
 
 def _tail_of(span: ReadableSpan, attributes: Mapping[str, Any]) -> list[bytes]:
@@ -162,12 +173,16 @@ def _add_rest(parts: list[bytes], span: ReadableSpan) -> None:
     _add_count(parts, 0x60, span.dropped_events)
     for link in span.links:
         linked = link.context
-        inner = [_TRACE_ID, linked.trace_id.to_bytes(16, "big"), _SPAN_ID, linked.span_id.to_bytes(8, "big")]
+        inner = [TRACE_ID, linked.trace_id.to_bytes(16, "big"), SPAN_ID, linked.span_id.to_bytes(8, "big")]
         _add_attributes(inner, b"\x22", (link.attributes or {}).items())
         _add_count(inner, 0x28, link.dropped_attributes)
         inner.append(_LINK_FLAGS.pack(_LINK_FLAGS_TAG, _IS_REMOTE_KNOWN | (_IS_REMOTE if linked.is_remote else 0)))
         parts.append(field(0x6A, b"".join(inner)))
     _add_count(parts, 0x70, span.dropped_links)
+    _add_status(parts, span)
+
+
+def _add_status(parts: list[bytes], span: ReadableSpan) -> None:
     status = span.status
     if status.description:
         code = bytes((0x18, status.status_code.value)) if status.status_code.value else b""
@@ -178,33 +193,51 @@ def _add_rest(parts: list[bytes], span: ReadableSpan) -> None:
 
 def _add_count(parts: list[bytes], tag: int, count: int) -> None:
     if count:
-        parts.append(bytes((tag,)) + _varint(count))
+        parts.append(bytes((tag,)) + varint(count))
 
 
 def _add_attributes(parts: list[bytes], tag: bytes, attributes: Iterable[tuple[str, Any]]) -> None:
     """Add each attribute as a field of this *tag*; a value that OTLP cannot hold is left out, as the SDK does."""
+    lookup = _pairs.get
     for item in attributes:
-        kind = type(item[1])
-        # Not of any other kind: True is 1 for a dictionary, and so is 1.0.
-        pair = _pairs.get(item) if kind is str or kind is int else None
-        if pair is None:
+        try:
             try:
+                pair = lookup(item)
+            except TypeError:  # a list, or a dict, has no hash
+                pair = None
+            if pair is None:
                 pair = _pair(*item)
-            except (TypeError, OverflowError, RecursionError):
-                continue
-        parts += (tag, pair)
+        except (TypeError, OverflowError, RecursionError):
+            continue
+        parts.append(tag)
+        parts.append(pair)
 
 
 def _pair(key: str, value: Any) -> bytes:
     """Return an attribute as a ``KeyValue`` behind its length. Raises TypeError or OverflowError for some values."""
-    encoded = _value(value)
-    pair = b"".join((_text(0x0A, key), b"\x12", _varint(len(encoded)), encoded))
-    pair = _varint(len(pair)) + pair
     kind = type(value)
-    is_usual = len(value) <= _LONGEST_USUAL if kind is str else kind is int and 0 <= value < _MORE
-    if is_usual and key not in _OF_ONE_SPAN:
-        _pairs.keep((key, value), pair)
+    if kind is str and key in _OF_ONE_SPAN:
+        text = _utf8(value)
+        return _before(key, len(text)) + text
+    # Numbers have keys of their own: True is 1 for a dictionary, and so is 1.0.
+    place = (key, value, int) if kind is int else (key, value)
+    pair: bytes | None = _pairs.get(place) if kind is int else None
+    if pair is not None:
+        return pair
+    encoded = _value(value)
+    pair = b"".join((_text(0x0A, key), b"\x12", varint(len(encoded)), encoded))
+    pair = varint(len(pair)) + pair
+    if len(value) <= _LONGEST_USUAL if kind is str else kind is int and 0 <= value < MORE:
+        _pairs.keep(place, pair)
     return pair
+
+
+@functools.lru_cache(_MOST_KEPT)
+def _before(key: str, size: int) -> bytes:
+    """Return what stands before a text of so many bytes that is the value of *key*."""
+    number = varint(size)
+    inner = b"".join((_text(0x0A, key), b"\x12", varint(1 + len(number) + size), b"\x0a", number))
+    return varint(len(inner) + size) + inner
 
 
 def _value(value: Any) -> bytes:
@@ -218,7 +251,7 @@ def _value(value: Any) -> bytes:
     if isinstance(value, int):
         if not -_INT64 <= value < _INT64:
             raise OverflowError("OTLP holds whole numbers of 64 bits")
-        return b"\x18" + _varint(value % _UINT64)
+        return b"\x18" + varint(value % _UINT64)
     if isinstance(value, float):
         return _DOUBLE.pack(_DOUBLE_TAG, value)
     if isinstance(value, bytes):
@@ -231,23 +264,8 @@ def _value(value: Any) -> bytes:
     raise TypeError(f"OTLP has no {type(value).__name__}")
 
 
-def field(tag: int, content: bytes) -> bytes:
-    """Return *content* as a field with this *tag*, which has one byte."""
-    return bytes((tag,)) + _varint(len(content)) + content
-
-
 def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")  # half a surrogate has no UTF-8
-
-
-@functools.lru_cache(_MOST_KEPT)  # nearly every one is a length
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number >= _MORE:
-        encoded.append(number & 0x7F | _MORE)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
 
 
 @functools.lru_cache(_MOST_KEPT)
@@ -284,9 +302,11 @@ def _around(resource: Resource, scope: InstrumentationScope | None) -> _Around:
             scope_parts += (_text(0x0A, scope.name), _text(0x12, scope.version or ""))
             _add_attributes(scope_parts, b"\x1a", (scope.attributes or {}).items())
         schema_url = (scope and scope.schema_url) or ""
-        heads = field(0x0A, b"".join(parts)), field(0x0A, b"".join(scope_parts))
+        head, scope_head = field(0x0A, b"".join(parts)) + b"\x12", field(0x0A, b"".join(scope_parts))
+        schema, scope_schema = _text(0x1A, resource.schema_url or ""), _text(0x1A, schema_url)
+        sizes = len(scope_head) + len(scope_schema), len(head) + len(schema)
         # With both of them, which keeps their ids from others
-        entry = resource, scope, (*heads, _text(0x1A, schema_url), _text(0x1A, resource.schema_url or ""))
+        entry = resource, scope, (head, scope_head, scope_schema + schema, *sizes)
         _surroundings.keep(key, entry)
     around: _Around = entry[2]
     return around

@@ -11,8 +11,9 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 
 from otelflow import semconv
 from otelflow._core.process.files import Folder
-from otelflow_exporters._otlp.encoder import field
-from otelflow_exporters._store.records import LARGEST_RECORD, Segment, is_note, note, note_in, parsed, read_varint
+from otelflow_exporters._otlp.encoder import SPAN_ID, TRACE_ID
+from otelflow_exporters._otlp.varints import field, read_varint
+from otelflow_exporters._store.records import LARGEST_RECORD, Segment, is_note, note, note_in, parsed
 
 #: What a segment ends with whose process went on, or ended as it should: no run of it is lost
 CLOSED: Final = note(b"closed")
@@ -23,8 +24,6 @@ _LARGEST_PIECE: Final = LARGEST_RECORD + 64
 _FIRST: Final = 0x0A
 _SECOND: Final = 0x12
 _THIRD: Final = 0x1A
-_TRACE_ID: Final = b"\x0a\x10"
-_SPAN_ID: Final = b"\x12\x08"
 _SPAN_ID_AT: Final = 18
 _NO_END: Final = b"\x41" + bytes(8)
 
@@ -167,8 +166,8 @@ def _part_of(body: bytes) -> Part | None:
             and scope_spans_end <= end
             and scope <= scope_end
             and span_end <= scope_spans_end
-            and body[span : span + 2] == _TRACE_ID
-            and body[span_id : span_id + 2] == _SPAN_ID
+            and body[span : span + 2] == TRACE_ID
+            and body[span_id : span_id + 2] == SPAN_ID
             # Nothing but a schema follows.
             and (scope_spans_end == end or _sized(body, scope_spans_end, _THIRD)[1] == end)
             and (span_end == scope_spans_end or _sized(body, span_end, _THIRD)[1] == scope_spans_end)

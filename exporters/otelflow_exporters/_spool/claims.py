@@ -66,7 +66,7 @@ class Claim:
         self._file.close()
 
 
-def claim(folder: Folder, file: StoredFile) -> Claim | None:
+def take_claim(folder: Folder, file: StoredFile) -> Claim | None:
     """Return the right to ship the segment *file*, or None while another process or sender has it."""
     name = file.name + SUFFIX
     try:

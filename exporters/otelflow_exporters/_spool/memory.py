@@ -5,7 +5,7 @@ from typing import Final
 
 from otelflow._core.process import forks
 from otelflow_exporters._spool.batches import Item
-from otelflow_exporters._spool.shipper import Shipper
+from otelflow_exporters._spool.delivery import Delivery
 from otelflow_exporters._spool.signals import SPANS, Signal
 
 #: In bytes
@@ -36,10 +36,10 @@ class Memory:
                 surplus += 1
         return surplus
 
-    def ship(self, shipper: Shipper, count: int) -> int:
-        """Ship some of the oldest *count*; return how many have gone."""
+    def send(self, delivery: Delivery, count: int) -> int:
+        """Send some of the oldest *count*; return how many have gone."""
         bodies = self.take(count)
-        tried, is_done = shipper.ship_records([self._read(body, 0) or Item(0, [], 1) for body in bodies])
+        tried, is_done = delivery.send_records([self._read(body, 0) or Item(0, [], 1) for body in bodies])
         return self.give_back(bodies, tried, is_done=is_done)
 
     def take(self, count: int) -> list[bytes]:

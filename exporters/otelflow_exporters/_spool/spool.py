@@ -11,7 +11,7 @@ from otelflow._core.process import clock, forks, shutdown
 from otelflow._core.process.environment import positive_integer
 from otelflow._core.process.files import Folder, StoredFile, is_running
 from otelflow._core.process.ledger import Account
-from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker
+from otelflow._core.process.worker import Worker
 from otelflow._core.text.safe_str import comes_from_outside
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.sender import Sender, new_sender
@@ -19,6 +19,7 @@ from otelflow_exporters._spool.answers import Answers
 from otelflow_exporters._spool.batches import CLOSED, read_range
 from otelflow_exporters._spool.claims import SUFFIX, count_vanished, forget, waiting_in
 from otelflow_exporters._spool.destination import destination_of
+from otelflow_exporters._spool.last_delivery import deliver_last
 from otelflow_exporters._spool.leftovers import remove_old
 from otelflow_exporters._spool.memory import Memory
 from otelflow_exporters._spool.shipper import Outcome, Shipper
@@ -32,10 +33,6 @@ from otelflow_exporters._store.writer import SegmentWriter
 
 # How often the time of a segment shows that its process is alive
 _SIGN_SECONDS: Final = 1.0
-# How long a process that ends waits for the answer to one request, if nobody knows whether there will be any
-_PATIENCE_SECONDS: Final = 0.3
-_PATIENCE_AFTER_ARRIVAL_SECONDS: Final = 2.0  # with one that has answered before, also to others
-_LOOK_SECONDS: Final = 0.02
 _LONG_SECONDS: Final = 60.0
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # The rest is the record's length and checksum.
@@ -130,7 +127,7 @@ class Spool:
 
     @property
     def _not_before(self) -> float:
-        return self._shipper.not_before if self._shipper is not None else 0.0
+        return self._shipper.delivery.not_before if self._shipper is not None else 0.0
 
     @property
     def waiting(self) -> int:
@@ -215,7 +212,7 @@ class Spool:
         if self.is_shut_down:
             return not self.waiting
         if self.worker.thread is None and not self.worker.start_thread():
-            is_done = self._ship_here(clock.monotonic() + timeout_millis / 1_000)
+            is_done = self.worker.work_here(clock.monotonic() + timeout_millis / 1_000)
         else:
             is_done = self.worker.flush(timeout_millis / 1_000)
         return is_done and not self._shipper.failure and not self._memory
@@ -230,7 +227,7 @@ class Spool:
             self.worker.close()
             return
         with shutdown.waiting():
-            is_done = self._deliver_last()
+            is_done = not self.waiting or deliver_last(self.worker, self._shipper, self._answers, lambda: self.waiting)
         if is_done:
             self.worker.close()
             self._shipper.close()
@@ -245,38 +242,6 @@ class Spool:
         if self.waiting:
             self._warnings.left(self.waiting, self._shipper.failure)
         self.untold.tell()
-
-    def _deliver_last(self) -> bool:
-        """Send what waits while that goes on; tell whether everything was sent."""
-        worker, shipper = self.worker, self._shipper
-        if shipper is None or not self.waiting:
-            return True
-        is_expected = True if shipper.arrivals else self._answers.expected()
-        if shipper.is_silent or is_expected is False:
-            return False
-        shipper.try_once_more()
-        deadline = clock.monotonic() + shutdown.seconds_left(SHUTDOWN_SECONDS)
-        if worker.thread is None and not worker.start_thread():
-            self._ship_here(deadline)
-            return not self.waiting
-        requests, progress = shipper.requests, clock.monotonic()
-        while clock.monotonic() < deadline:
-            if worker.flush(_LOOK_SECONDS) or not self.waiting:  # a look at very many files takes longer
-                return not self.waiting
-            patience = _PATIENCE_AFTER_ARRIVAL_SECONDS if shipper.arrivals or is_expected else _PATIENCE_SECONDS
-            if shipper.requests != requests:
-                requests, progress = shipper.requests, clock.monotonic()
-            elif clock.monotonic() - progress > shutdown.seconds_left(patience, _LOOK_SECONDS):
-                self._answers.note(has_answered=False)
-                return False
-        return False
-
-    def _ship_here(self, deadline: float) -> bool:
-        """Send what waits on this thread, as there is no other to be had; tell whether it was done by *deadline*."""
-        while self._ship():
-            if clock.monotonic() > deadline:
-                return False
-        return True
 
     def _keep_in_memory(self, body: bytes, error: Exception | None = None) -> None:
         with self._lock:
@@ -352,7 +317,7 @@ class Spool:
             return False
         except Exception as error:  # noqa: BLE001 it is said, and what waits is not lost
             if self._shipper is not None:
-                self._shipper.not_before = clock.monotonic() + _LONG_SECONDS
+                self._shipper.delivery.not_before = clock.monotonic() + _LONG_SECONDS
             self.untold.warn("The spool %s could not be read further; it is tried again", self.directory, error=error)
             return False
         with self._lock:
@@ -361,7 +326,7 @@ class Spool:
                 self._lost["rejected"] += self.dropped["rejected"] - refused
         if outcome.vanished:
             self._lose("vanished", outcome.vanished)
-        if self._shipper is not None and self._shipper.arrivals and not self._is_answer_noted:
+        if self._shipper is not None and self._shipper.delivery.arrivals and not self._is_answer_noted:
             self._is_answer_noted = True
             self._answers.note(has_answered=True)
         if outcome.is_more:
@@ -394,9 +359,9 @@ class Spool:
 
     def _ship_memory(self, shipper: Shipper) -> bool:
         refused = self.dropped["rejected"]
-        count = self._memory.ship(shipper, self._batch_size)
+        count = self._memory.send(shipper.delivery, self._batch_size)
         with self._lock:
             self._done += count
             self._lost["rejected"] += self.dropped["rejected"] - refused
-        not_before = max(shipper.not_before, shipper.records_not_before)
+        not_before = max(shipper.delivery.not_before, shipper.delivery.records_not_before)
         return count > 0 or (len(self._memory) > 0 and clock.monotonic() >= not_before)

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from otelflow._core.process.files import Folder, StoredFile
+from otelflow._core.process.files import WRITABLE_BY_OTHERS, Folder, StoredFile
 from otelflow.errors import StoreUnreadable
 from otelflow_exporters._store.records import LARGEST_SEGMENT, is_segment
 
@@ -33,7 +33,6 @@ _VERSION: Final = b"otelflow store 1\n"
 _SEGMENT_NAME: Final = re.compile(r"\d{8}T\d{6}\.\d{6}Z-(\d{1,10})-[0-9a-f]{8}\.otlp")
 _PAYLOAD_NAME: Final = re.compile(r"[0-9a-f]{64}")
 _PART_NAME: Final = re.compile(r"\.[0-9a-f]{64}-[0-9a-f]{8}")
-_WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 def open_store(directory: Path, *, is_made: bool = False, kind: str = "store") -> Folder:
@@ -138,7 +137,7 @@ def _check_owner(folder: Folder, directory: Path, kind: str) -> None:
     status = folder.status()
     if status.st_uid != os.geteuid():
         raise _refusal(kind, directory, "belongs to another user; name a folder of your own in {variable}")
-    if status.st_mode & _WRITABLE_BY_OTHERS:
+    if status.st_mode & WRITABLE_BY_OTHERS:
         raise _refusal(
             kind,
             directory,

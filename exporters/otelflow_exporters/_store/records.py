@@ -5,7 +5,6 @@ checksum. Forgotten spans are overwritten in place by filler, so offsets never m
 OTLP has neither field, so every OTLP reader skips them.
 """
 
-import functools
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,6 +13,8 @@ from typing import Final, NamedTuple
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as StoredSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+from otelflow_exporters._otlp.varints import LONGEST_LENGTH, MORE, field, read_varint, varint, varints_before
 
 TRACE_ID_BYTES: Final = 16
 SPAN_ID_BYTES: Final = 8
@@ -24,9 +25,6 @@ _FILLER: Final = bytes((_FILLER_TAG,))
 _CHECKSUM_TAG: Final = b"\x75"  # field 14, four bytes
 #: How much of a record its checksum takes, at the end
 CHECKSUM_BYTES: Final = 5
-_MORE: Final = 0x80
-_LONGEST_VARINT: Final = 5
-_LENGTHS_KEPT: Final = 2_000
 # The last byte of a record's length, if its first field and the first field in that one follow; or a note of a span.
 _BEGINNING: Final = re.compile(
     rb"[\x00-\x7f](?=\x0a[\x80-\xff]{0,4}[\x00-\x7f][\x0a\x12\x1a]|\x7a[\x80-\xff]{0,4}[\x00-\x7f]\x0a)", re.DOTALL
@@ -112,7 +110,7 @@ class Segment:
         """Return where the next plausible record begins, at or after *position*."""
         for match in _BEGINNING.finditer(self.content, position):
             tag = match.end()
-            for header in headers_before(self.content, tag, position):
+            for header in varints_before(self.content, tag, position):
                 body = self._body_at(header)
                 if body is not None and body[0] == tag:
                     return header
@@ -164,7 +162,7 @@ def is_segment(content: bytes) -> bool:
 
 def note(text: bytes) -> bytes:
     """Return a record without spans that holds *text*; OTLP readers skip it, as they skip what was forgotten."""
-    return framed(b"".join((_FILLER, varint(len(text)), text)))
+    return framed(field(_FILLER_TAG, text))
 
 
 def note_in(body: bytes) -> bytes | None:
@@ -177,7 +175,9 @@ def note_in(body: bytes) -> bytes | None:
 
 def framed(body: bytes) -> bytes:
     """Return *body* as one record."""
-    return b"".join((varint(len(body) + CHECKSUM_BYTES), body, checksum(body)))
+    # As checksum() makes it: each span is two records, and the call takes as long as what it does.
+    number = zlib.crc32(body).to_bytes(4, "little")
+    return b"".join((varint(len(body) + CHECKSUM_BYTES), body, _CHECKSUM_TAG, number))
 
 
 def checksum(body: bytes) -> bytes:
@@ -186,45 +186,6 @@ def checksum(body: bytes) -> bytes:
     Without it a text that lost some bytes would swallow the beginning of the next record, and look right.
     """
     return _CHECKSUM_TAG + zlib.crc32(body).to_bytes(4, "little")
-
-
-@functools.lru_cache(_LENGTHS_KEPT)  # those of most records are some hundred numbers
-def varint(number: int, width: int = 1) -> bytes:
-    """Return *number* in at least *width* bytes of base 128."""
-    encoded = bytearray()
-    while number >= _MORE or len(encoded) < width - 1:
-        encoded.append(number & 0x7F | _MORE)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
-
-
-def read_varint(content: bytes, position: int, end: int) -> tuple[int, int] | None:
-    """Return the number at *position* and where it stops, or None when it does not stop in time."""
-    if end - position > 1:  # nearly every one has one byte, or two
-        first, second = content[position], content[position + 1]
-        if first < _MORE:
-            return first, position + 1
-        if second < _MORE:
-            return first & 0x7F | second << 7, position + 2
-    number = 0
-    for index in range(position, min(position + _LONGEST_VARINT, end)):
-        byte = content[index]
-        number |= (byte & 0x7F) << (7 * (index - position))
-        if byte < _MORE:
-            return number, index + 1
-    return None
-
-
-def headers_before(content: bytes, tag: int, first: int) -> Iterator[int]:
-    """Yield the positions, not before *first*, of the lengths that could stand right before *tag*."""
-    position = tag - 1
-    if position < first or content[position] >= _MORE:
-        return
-    yield position
-    while position > first and tag - position < _LONGEST_VARINT and content[position - 1] >= _MORE:
-        position -= 1
-        yield position
 
 
 def parsed(body: bytes) -> TracesData | None:
@@ -270,7 +231,7 @@ def filled(body: bytes, length: int) -> bytes:
     """Return *body*, of which a span or a log record was left out, as the rest of a record that has this *length*."""
     # The filler is an unknown field of exactly the length that is left; either takes more than the 2 that this needs.
     length -= CHECKSUM_BYTES + len(body)
-    width = 1 if length < _MORE else _LONGEST_VARINT
+    width = 1 if length < MORE else LONGEST_LENGTH
     size = length - 1 - width
     body += _FILLER + varint(size, width) + bytes(size)
     return body + checksum(body)

@@ -223,7 +223,8 @@ class _Drawing:
         median, slowest = folded.durations
         hidden = folded.hidden()
         self._hidden += hidden
-        inside = [counted(hidden[noun], noun) for noun in ("span below", *NOUNS.values()) if hidden[noun]]
+        inside = [f"{counted(hidden['span'], 'span')} below"] if hidden["span"] else []
+        inside += [counted(hidden[noun], noun) for noun in NOUNS.values() if hidden[noun]]
         words = f"median {in_words(median / 1e9)}, slowest {in_words(slowest / 1e9)}"
         words += f"; folded with {', '.join(inside)}" if inside else ""
         items: list[SpanNode | Fold | Rest | Detail] = [Detail(words), *folded.examples]

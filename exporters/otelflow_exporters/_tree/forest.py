@@ -79,7 +79,7 @@ class Fold:
             if id(sibling) in examples:
                 continue
             for node in walk(sibling):
-                counts["span below" if node is not sibling else "call"] += 1
+                counts["span" if node is not sibling else "call"] += 1
                 counts.update(NOUNS[event.name] for event in node.span.events if event.name in NOUNS)
         return counts
 

@@ -32,9 +32,8 @@ def size(amount: float) -> str:
 
 
 def counted(count: int, noun: str, before: str = "") -> str:
-    """Return *count* with *noun* in the singular or the plural; ``span below`` becomes ``spans below``."""
-    word, space, rest = noun.partition(" ")
-    return f"{count:,} {before}{word}{'' if count == 1 else 's'}{space}{rest}"
+    """Return *count* with *noun* in the singular or the plural, and *before* it in between."""
+    return f"{count:,} {before}{noun}{'' if count == 1 else 's'}"
 
 
 def local_time(nanoseconds: int) -> datetime:

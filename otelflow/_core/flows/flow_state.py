@@ -142,7 +142,7 @@ class FlowState:
     def forget_run(self) -> None:
         """Have nothing of a run before."""
         self.executed_tasks: BoundedLog[Any] = BoundedLog(_TASKS)
-        self.log: BoundedLog[messages.Line] = BoundedLog(messages.BOUNDS)
+        self.log = messages.Log(messages.BOUNDS)
         self.rare_logs: dict[str, BoundedLog[Any]] | None = None
 
     @property
@@ -369,13 +369,7 @@ def name_of(flow: Any) -> str:
     state = flow.flow_state
     if state.is_plain and type(state.name) is str:
         return state.name
-    try:
-        name = flow.flow_name
-    except Exception as error:  # a property of the user's
-        if comes_from_outside(error):
-            raise
-        name = ""
-    return (name if type(name) is str else _text_of(name)) or str(state.name)
+    return _own_text(flow, "flow_name") or str(state.name)
 
 
 def id_of(flow: Any) -> str:
@@ -383,15 +377,16 @@ def id_of(flow: Any) -> str:
     state = flow.flow_state
     if state.is_plain and type(state.id) is str:
         return state.id
+    return _own_text(flow, "flow_id") or str(state.id)
+
+
+def _own_text(flow: Any, attribute: str) -> str:
+    """Return what a user's class has as *attribute*, if that is a text."""
     try:
-        run_id = flow.flow_id
+        value = getattr(flow, attribute)
     except Exception as error:  # a property of the user's
         if comes_from_outside(error):
             raise
-        run_id = ""
-    return (run_id if type(run_id) is str else _text_of(run_id)) or str(state.id)
-
-
-def _text_of(value: object) -> str:
+        return ""
     is_text = isinstance(value, str | Enum) or type(value).__module__ == "uuid"
-    return text_of_name(value) if is_text else ""
+    return value if type(value) is str else text_of_name(value) if is_text else ""

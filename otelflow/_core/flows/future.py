@@ -2,12 +2,12 @@
 
 import concurrent.futures
 import contextlib
-import sys
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from otelflow._core.policies.loops import running_trio
+from otelflow._core.process.asyncio_loop import running_loop
 from otelflow._core.runs.endings import is_cancellation
 from otelflow.errors import BlockedLoop
 
@@ -265,12 +265,6 @@ def failure_of(future: Future[Any]) -> BaseException:
 def value_of(future: Future[Any]) -> Any:
     """Return the result of *future*, which is done and has one."""
     return concurrent.futures.Future.result(future)
-
-
-def running_loop() -> Any:
-    """Return the event loop that runs in this thread, or None."""
-    events: Any = sys.modules.get("asyncio.events")
-    return None if events is None else events._get_running_loop()  # noqa: SLF001 the public one imports asyncio
 
 
 def _before_waiting(future: Future[Any], timeout: float | None) -> None:

@@ -16,13 +16,13 @@ from otelflow._core.flows.future import (
     failure_of,
     has_failed,
     is_open,
-    running_loop,
     settle,
     unmapped,
 )
 from otelflow._core.flows.future_arguments import check_submittable, checked_wait_for, resolved, rows_of, upstream_of
 from otelflow._core.flows.future_session import Session, works_for
 from otelflow._core.process import forks
+from otelflow._core.process.asyncio_loop import running_loop
 from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import spans

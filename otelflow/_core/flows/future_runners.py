@@ -11,9 +11,10 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
-from otelflow._core.flows.future import Submitted, running_loop
+from otelflow._core.flows.future import Submitted
 from otelflow._core.flows.future_session import Runner
 from otelflow._core.process import forks
+from otelflow._core.process.asyncio_loop import running_loop
 from otelflow._core.process.process import State
 from otelflow._core.text.hints import suggestion
 from otelflow._core.text.safe_str import brief_repr, type_name

@@ -10,9 +10,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from otelflow._core.flows.future import Future, Submitted, failure_of, running_loop, until_done
+from otelflow._core.flows.future import Future, Submitted, failure_of, until_done
 from otelflow._core.policies.loops import sleep
 from otelflow._core.process import clock, forks, losses
+from otelflow._core.process.asyncio_loop import running_loop
 from otelflow._core.runs import open_runs
 from otelflow._core.runs.endings import SUCCESS, Ending
 from otelflow._core.text.hints import error_text

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 from otelflow._core.process.process import State
 from otelflow._core.text import classes
-from otelflow._core.text.functions import plain_function
+from otelflow._core.text.functions import plain_function, written_function
 from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import ConfigurationError, UnfillableParameter
 
@@ -129,13 +129,12 @@ class Injection:
                 filled[parameter.name] = value
         unfilled = next((parameter for parameter in self._required if is_missing(parameter)), None)
         if unfilled is not None:
-            from otelflow._core.text.hints import nearest  # noqa: PLC0415 only for mistakes
+            from otelflow._core.text.hints import question  # noqa: PLC0415 only for mistakes
 
-            meant = nearest(unfilled.name, [*NAMES, *dependencies])
             reason = f"nothing can be injected for its parameter {unfilled.name!r}"
             plain = plain_function(self._function)
             name = str(getattr(plain, "__qualname__", type(plain).__qualname__))
-            raise UnfillableParameter("function", name, reason, meant)
+            raise UnfillableParameter("function", name, reason, question(unfilled.name, [*NAMES, *dependencies]))
         return {**kwargs, **filled} if filled else kwargs
 
     def names(self) -> dict[str, bool]:
@@ -228,7 +227,7 @@ def _class_of(annotation: Any, function: Callable[..., Any]) -> type | None:
     holder = type("holder", (), {"__annotations__": {"it": annotation}})
     try:
         # Whose annotations they are: what a decorator, or functools.partial, makes of it has other names around it.
-        plain = inspect.unwrap(plain_function(inspect.unwrap(function)))
+        plain = written_function(function)
         resolved = typing.get_type_hints(holder, getattr(plain, "__globals__", {}))["it"]
     except Exception:  # noqa: BLE001 an annotation may be any expression, also one that is never defined
         return None

@@ -39,10 +39,6 @@ class _Remembered:
         context = spans.context_of(run.span)
         self.trace_id = f"{context.trace_id:032x}" if context is not None else ""
 
-    def events(self) -> list[tuple[str, int, Any]]:
-        """Return what has happened inside until now."""
-        return [(entry.event_name, entry.time_ns, entry.attributes()) for entry in self.journal.entries()]
-
 
 class _Runs:
     """The runs of one outermost run, and how many there were that are not kept."""
@@ -107,10 +103,7 @@ class _Notebook(State, observers.Observer):
         # What has reached a span by now is there, too; without a provider there is none.
         remembered.attributes |= getattr(run.span, "attributes", None) or {}
         remembered.attributes |= {semconv.RUN_RESULT: ending.result, **remembered.journal.omitted()}
-        # As on a span, nothing inside is later than its end.
-        remembered.entries = [
-            (name, min(time_ns, remembered.ended_ns), attributes) for name, time_ns, attributes in remembered.events()
-        ]
+        remembered.entries = list(remembered.journal.events(remembered.ended_ns))
         remembered.journal = Journal()
         if run.kind and run.definition.capture_return_value:  # type: ignore[attr-defined]
             value = run.task.task_return_value if run.task is not None else run.flow.flow_state.return_value
@@ -158,7 +151,7 @@ def mime_bundle(tree: Tree | None) -> dict[str, str]:
                 (run.trace_id, run.number, parent, run.name),
                 (run.started_ns, run.ended_ns),
                 run.attributes,
-                [*run.entries, *run.events()],
+                [*run.entries, *run.journal.events()],
                 failure=run.failure,
             )
     left_out = tree.all.left_out

@@ -27,13 +27,14 @@ from otelflow._core.flows.flow_run import Block
 from otelflow._core.flows.keywords import CommonTaskOptions, TaskOptions, show_keywords
 from otelflow._core.inside import messages, print_capture
 from otelflow._core.inside.speaker import Speaker
-from otelflow._core.process import forks, provider
+from otelflow._core.process import clock, forks, provider
 from otelflow._core.process.ids import new_id
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import open_runs, spans
 from otelflow._core.runs.current import current_run, open_run_here, parent_here
 from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.engine import keeps_inside
+from otelflow._core.runs.observers import observed
 from otelflow._core.runs.run import Run
 from otelflow._core.text import classes
 from otelflow._core.text.safe_str import bounded_name, brief_repr
@@ -50,6 +51,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
 
+_DEBUG: Final = logging.DEBUG
 _counting: Final = forks.new_lock()
 
 
@@ -332,36 +334,42 @@ class TaskRun(ExecutedRun):
     def opened(self) -> None:
         """Say that the task is executed."""
         task, now = self.task, self.started_ns
-        task.status = semconv.RUNNING
-        task.started_ns = now
+        task.status, task.started_ns = semconv.RUNNING, now
         if self.links:
             spans.link_to_each(self.span, self.links)
-        messages.log_lifecycle(self, logging.DEBUG, messages.EXECUTING_TASK, self.task_name, now, False)
+        # As log_lifecycle() does for most programs: a call for each of its two lines takes a twentieth of a task.
+        if self.flow is not None and self.settings.logs_for_flow_only and not observed.lifecycle:
+            line = (now, _DEBUG, messages.EXECUTING_TASK, self.task_name, self.task_run_id)
+            self.flow.flow_state.log.append(line)
+        else:
+            messages.log_lifecycle(self, _DEBUG, messages.EXECUTING_TASK, self.task_name, now)
 
     def ended(self, value: object) -> None:
         """Keep value, error and duration on the task, and count it in its flow if it failed."""
         if self.fragment:
             print_capture.finish(self)
-        task, ending = self.task, self.ending
+        task, ending, own = self.task, self.ending, self.settings
         task.task_run = None
-        task.status = ending.result
-        task.duration = self.duration
-        task.task_return_value = value
+        task.status, task.duration, task.task_return_value = ending.result, self.duration, value
         task.task_error = error = ending.error
         if ending is not SUCCESS and ending.is_failure and self.flow_run is not None:
             count_failures(self.flow_run, 1)
         if error is not None:
             text = f"'{self.task_name}' task: {ending.error_message or ending.error_type}"
             messages.log_lifecycle(self, logging.ERROR, messages.TASK_ERROR, text)
-            if self.settings.print_error_stack_trace and keeps_inside(self, ending):
+            if own.print_error_stack_trace and keeps_inside(self, ending):
                 messages.print_traceback(error)  # one that comes out is printed by the flow that it ends
-        elif value is not None or self.settings.print_none_return_value:
+        elif value is not None or own.print_none_return_value:
             is_captured = self.definition.capture_return_value
-            messages.log_lifecycle(self, logging.DEBUG, messages.TASK_VALUE, value, 0, not is_captured)
+            if self.flow is not None and own.logs_for_flow_only and not observed.lifecycle:  # see opened()
+                line = (clock.time_ns(), _DEBUG, messages.TASK_VALUE, value, self.task_run_id)
+                self.flow.flow_state.log.append(line)
+            else:
+                messages.log_lifecycle(self, _DEBUG, messages.TASK_VALUE, value, is_private=not is_captured)
             if is_captured and self.is_recording:
                 self.span.set_attribute(semconv.RUN_RETURN_VALUE, shown_value(value))
-        if self.settings.print_finished_message:
-            messages.log_lifecycle(self, logging.DEBUG, messages.FINISHED_TASK, self.task_name)
+        if own.print_finished_message:
+            messages.log_lifecycle(self, _DEBUG, messages.FINISHED_TASK, self.task_name)
 
 
 def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..., Any]:
@@ -374,11 +382,8 @@ def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..
 
     def new_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskRun:
         call = Task.__new__(Task)  # each call makes one: its __init__ would take twice as long to find the same
-        call.task_definition = definition
-        call.task_target = target
-        call.task_args = args
-        call.task_kwargs = kwargs
-        call.task_name = name
+        call.task_definition, call.task_target, call.task_name = definition, target, name
+        call.task_args, call.task_kwargs = args, kwargs
         call.task_id = task_id or new_id("task_id__")
         call.raise_on_error = raise_on_error
         run = run_class.__new__(run_class)

@@ -1,6 +1,6 @@
 """What listeners are told: the seven types of events, their data, and the payload of each."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, ClassVar, Final, Self
 
@@ -160,7 +160,10 @@ class Flow_Run__Event(_Record):
     """
 
     _fields = ("event_type", "event_data", "time_unix_nano", "event_id")
-    __slots__ = ("_id", "event_data", "event_type", "time_unix_nano")
+    __slots__ = ("_data", "_id", "_make_data", "event_type", "time_unix_nano")
+
+    _data: Flow_Run__Event_Data | None
+    _make_data: Callable[[], Flow_Run__Event_Data] | None
 
     def __init__(
         self,
@@ -176,6 +179,19 @@ class Flow_Run__Event(_Record):
         if timestamp is not None and time_unix_nano is None:
             self.timestamp = timestamp
         self._id = event_id
+
+    @property
+    def event_data(self) -> Flow_Run__Event_Data:
+        """What the event tells."""
+        make = self._make_data  # looked at first: another thread lets go of it after it has made the data
+        if self._data is None:
+            self._data = Flow_Run__Event_Data() if make is None else make()
+            self._make_data = None
+        return self._data
+
+    @event_data.setter
+    def event_data(self, event_data: Flow_Run__Event_Data) -> None:
+        self._data, self._make_data = event_data, None
 
     @property
     def event_id(self) -> str:
@@ -220,14 +236,17 @@ class Flow_Run__Event(_Record):
 
 
 def new_event(
-    event_type: Flow_Run__Event_Type, event_data: Flow_Run__Event_Data, time_unix_nano: int | None = None
+    event_type: Flow_Run__Event_Type,
+    event_data: Flow_Run__Event_Data | None,
+    time_unix_nano: int | None = None,
+    make_data: Callable[[], Flow_Run__Event_Data] | None = None,
 ) -> Flow_Run__Event:
-    """Return an event of now (or of *time_unix_nano*) with an id of its own."""
+    """Return an event of now (or of *time_unix_nano*) with an id of its own; *make_data* is called by who reads it."""
     event = Flow_Run__Event.__new__(Flow_Run__Event)  # every run makes some: its __init__ takes twice as long
     event.event_type = event_type
-    event.event_data = event_data
+    event._data, event._make_data = event_data, make_data  # noqa: SLF001 as __init__ does
     event.time_unix_nano = time_unix_nano or clock.time_ns()
-    event.event_id = ""
+    event._id = ""  # noqa: SLF001 as above
     return event
 
 

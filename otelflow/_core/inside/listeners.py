@@ -3,6 +3,7 @@
 import functools
 import inspect
 import logging
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
@@ -312,21 +313,38 @@ def _announce(
     is_captured = run.settings.flow_data__capture_events
     if not (audience or _driven.is_hub_heard or is_captured):
         return
-    parent, span = run.parent, run.span
-    payload: dict[str, Any] = {}
-    level, moment = logging.INFO, run.started_ns
-    if entry is not None:
-        payload, moment = entry.payload(), entry.time_ns
-        if event_type is Flow_Run__Event_Type.FLOW_MESSAGE:
-            level = entry.level
+    moment = run.started_ns
+    if entry is not None:  # which may have another state soon
+        moment = entry.time_ns
         if run.is_closed and run.is_open:  # it ends: what it says at its end is told first, and is no later than that
             moment = min(moment, spans.end_of(run))
+        event = new_event(event_type, _event_data(run, entry, None), moment)
+    else:
+        if ending is not None:
+            moment += round(run.duration * 1_000_000_000)
+        event = new_event(event_type, None, moment, functools.partial(_event_data, run, None, ending))
+    references = sys.getrefcount(event)
+    if is_captured and run.flow is not None:
+        run.flow.flow_state.captured_events.append(event)
+    for listener in audience:
+        guarded(listener, listener.notify, event)
+    if _driven.is_hub_heard:
+        flow_events.notify(event)
+    # Most listeners read little or nothing of an event, and its data would take longer than all the rest. Who keeps the
+    # event must not keep the run by it.
+    if sys.getrefcount(event) > references:
+        _ = event.event_data
+
+
+def _event_data(run: Run, entry: Entry | None, ending: Ending | None) -> Flow_Run__Event_Data:
+    """Return what an event tells of *entry*, of the end of *run*, or of its start."""
+    parent, span = run.parent, run.span
     event_data = Flow_Run__Event_Data(
-        payload,
+        {} if entry is None else entry.payload(),
         semconv.SCOPE,
         run.flow_name,
         run.flow_run_id,
-        level,
+        entry.level if entry is not None and entry.event_name == semconv.MESSAGE_EVENT else logging.INFO,
         run.task_name,
         run.task_run_id,
         None if parent is None else parent.task_run_id or parent.flow_run_id,
@@ -334,17 +352,10 @@ def _announce(
     )
     if ending is not None:
         event_data.result, event_data.duration = ending.result, run.duration
-        moment += round(run.duration * 1_000_000_000)
         if ending.error is not None:
             event_data.error = ending.error
             event_data.error_type, event_data.error_message = ending.error_type, ending.error_message
-    event = new_event(event_type, event_data, moment)
-    if is_captured and run.flow is not None:
-        run.flow.flow_state.captured_events.append(event)
-    for listener in audience:
-        guarded(listener, listener.notify, event)
-    if _driven.is_hub_heard:
-        flow_events.notify(event)
+    return event_data
 
 
 def guarded(listener: object, call: Callable[[A], B], about: A) -> B | None:

@@ -15,7 +15,7 @@ from otelflow._core.inside import journal
 from otelflow._core.process import clock
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import log_records, observers
-from otelflow._core.runs.bounded import Bounds
+from otelflow._core.runs.bounded import BoundedLog, Bounds
 from otelflow._core.runs.observers import observed
 from otelflow._core.runs.run import Run
 from otelflow._core.runs.spans import end_of
@@ -127,6 +127,27 @@ def is_error(line: Line) -> bool:
 BOUNDS: Final = Bounds(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, is_error)
 
 
+class Log(BoundedLog[Line]):
+    """The messages of a flow: written as plain tuples, of which lines are made when somebody reads them."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def append(self, item: tuple[int, int, str, Any, str | None]) -> None:
+            """Add what a ``Line`` is made of."""
+
+    def _all(self) -> list[Line]:
+        return [*map(_new_line, super()._all())]
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """Travel as lines, which know how."""
+        state = {name: getattr(self, name) for name in BoundedLog.__slots__}
+        for name in ("_items", "_important"):
+            state[name] = [*map(_new_line, state[name])]
+        return None, state
+
+
 def write(
     run: Run,
     level: int,
@@ -169,8 +190,7 @@ def log_lifecycle(
     own, flow = run.settings, run.flow
     if own.logs_for_flow_only and not observed.lifecycle:
         if flow is not None:
-            line = _new_line((time_ns or clock.time_ns(), level, template, argument, run.task_run_id))
-            flow.flow_state.log.append(line)
+            flow.flow_state.log.append((time_ns or clock.time_ns(), level, template, argument, run.task_run_id))
     elif own.logging_enabled:
         line = _new_line((time_ns or clock.time_ns(), level, template, argument, run.task_run_id))
         if flow is not None and own.log_to_memory:

@@ -189,9 +189,9 @@ class concurrency(_Limit):
         self._open.remove(block)
         place = block.place
         if place is not None:
-            held = holding.places.get()
-            if held.get(self.name) is place:
-                holding.places.set({name: held[name] for name in held if name != self.name})
+            places = holding.places.get()
+            if places.get(self.name) is place:
+                holding.places.set({name: places[name] for name in places if name != self.name})
             place.release()
 
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from otelflow._core.process.asyncio_loop import running_loop
+
 
 def running_trio() -> Any:
     """Return the module trio if its loop runs this, or None."""
@@ -26,8 +28,7 @@ async def sleep(seconds: float) -> None:
 
 def in_asyncio() -> bool:
     """Tell whether a loop of asyncio runs here."""
-    asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and asyncio._get_running_loop() is not None  # noqa: SLF001 public, but for its name
+    return running_loop() is not None
 
 
 async def in_thread(function: Callable[..., Any], *args: Any) -> Any:

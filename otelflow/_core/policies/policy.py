@@ -27,9 +27,7 @@ class Policy(Protocol):
 
 def name_of(body: Body) -> str:
     """Return what *body* is called in an error."""
-    while not hasattr(body, "__name__") and hasattr(body, "func"):
-        body = body.func  # of functools.partial()
-    return bounded_name(getattr(body, "__name__", type(body).__name__))
+    return bounded_name(getattr(plain_function(body), "__name__", type(body).__name__))
 
 
 def description_of(value: object) -> str:

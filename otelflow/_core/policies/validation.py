@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otelflow._core.policies.policy import Body, name_of
 from otelflow._core.runs.current import current_run
+from otelflow._core.text.functions import plain_function
 from otelflow._core.text.redaction import REDACTED, is_secret
 from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import ConfigurationError, InvalidParameter, MissingExtra
@@ -31,9 +32,8 @@ class _Parameters:
         self._pydantic = pydantic
         self.name = name_of(body)
         self._signature = inspect.signature(body)
-        while isinstance(body, functools.partial):
-            body = body.func
-        self._function: Any = body if inspect.isroutine(body) else type(body).__call__
+        function = plain_function(body)
+        self._function: Any = function if inspect.isroutine(function) else type(function).__call__
         self._adapters: dict[str, Any] | None = None
         try:
             self._adapters = self._new_adapters()

@@ -24,6 +24,8 @@ _FLAGS: Final = (
     | getattr(os, "O_NONBLOCK", 0)
     | getattr(os, "O_BINARY", 0)
 )
+#: The rights of a folder in which other users can put files
+WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 _PIECE: Final = 1024 * 1024
 # To pass through a folder, one needs no right to read it.
 _ON_THE_WAY: Final = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
@@ -96,7 +98,7 @@ class Folder:
         if _HAS_FOLDER_DESCRIPTORS:
             os.fchmod(self._descriptor, stat.S_IRWXU)
 
-    def held(self) -> "OpenFile":
+    def keep_open(self) -> "OpenFile":
         """Return the folder as a file that is to stay open: so long systemd-tmpfiles, which tidies, looks into none."""
         file = OpenFile(os.dup(self._descriptor))
         hold(file.descriptor)
@@ -225,7 +227,7 @@ def check_link(name: str, link: os.stat_result, folder: os.stat_result) -> None:
     It is the rule by which Linux protects links in sticky folders (``fs.protected_symlinks``), for every folder that
     others can write.
     """
-    is_shared = folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    is_shared = folder.st_mode & WRITABLE_BY_OTHERS
     if is_shared and link.st_uid not in (os.geteuid(), 0, folder.st_uid):
         raise OSError(errno.ELOOP, f"another user has put the symbolic link {name!r} into its way")
 
@@ -277,25 +279,20 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 def hold(descriptor: int) -> bool:
     """Mark an open file as being written; the mark goes with the process, however that ends."""
-    if sys.platform == "win32":
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if comes_from_outside(error):
-            raise
-        return True  # a file system without locks: readers look at the process id instead
-    return True
+    # On a file system without locks, readers look at the process id instead.
+    return _flock(descriptor, is_shared=True) is not False
 
 
 def lock(descriptor: int) -> bool | None:
     """Lock an open file for this process; False while another one has it, None where nothing can be locked."""
+    return _flock(descriptor, is_shared=False)
+
+
+def _flock(descriptor: int, *, is_shared: bool) -> bool | None:
     if sys.platform == "win32":
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:

@@ -71,7 +71,7 @@ def _take_number(service: str) -> str:
             is_locked = lock(file.descriptor)
             if is_locked and file.has_name_in(folder, name):
                 folder.touch(name)  # for those who tidy by time alone
-                _instances.files += [file, folder.held()]
+                _instances.files += [file, folder.keep_open()]
                 return str(candidate)
             file.close()  # another process has it
             if is_locked is None:

@@ -120,8 +120,8 @@ def _from_environment(mistakes: list[ConfigurationError]) -> dict[str, _Origin]:
             # Never an error: a Kubernetes Service called "otelflow" sets OTELFLOW_SERVICE_HOST in every pod.
             from otelflow._core.text.hints import nearest  # noqa: PLC0415 only for mistakes
 
-            meant = nearest(variable.removeprefix(PREFIX), names)
-            cure = f"; did you mean {PREFIX + meant!r}?" if meant else ""
+            similar = nearest(variable.removeprefix(PREFIX), names)
+            cure = f"; did you mean {PREFIX + similar!r}?" if similar else ""
             losses.warn_once(f"variable {variable}", "%s is not a variable of otelflow%s (ignored)", variable, cure)
             continue
         try:

@@ -104,10 +104,9 @@ class Setting:
         for choice in self.choices:
             if choice.lower() == str(value).lower():
                 return choice
-        from otelflow._core.text.hints import nearest  # noqa: PLC0415 only for mistakes
+        from otelflow._core.text.hints import question  # noqa: PLC0415 only for mistakes
 
-        meant = nearest(str(value)[:NAME_LENGTH], self.choices)
-        cure = f"; did you mean {meant!r}?" if meant else ""
+        cure = question(str(value)[:NAME_LENGTH], self.choices)
         choices = ", ".join(self.choices)
         raise ConfigurationError(f"{place}: {self.name} must be one of {choices}, not {_text_of(value)}{cure}")
 

@@ -3,12 +3,11 @@
 from collections import Counter
 from typing import Final
 
+from otelflow import semconv
 from otelflow._core.process import forks
 from otelflow._core.process.process import State
 
 _MOST_NAMES: Final = 1_000
-#: What counts for all names beyond a thousand
-OVERFLOW: Final = "__overflow__"
 
 
 class _Tallies(State):
@@ -47,12 +46,12 @@ def runs_missed(schedule: str, reason: str, count: int = 1) -> None:
     """Count *count* runs of *schedule* that *reason* kept from taking place; 0 lets the series begin."""
     with _lock:
         is_full = len(missed_runs) >= _MOST_NAMES and (schedule, reason) not in missed_runs
-        missed_runs[OVERFLOW if is_full else schedule, reason] += count
+        missed_runs[semconv.OVERFLOW if is_full else schedule, reason] += count
 
 
 def limit_passed(limit: str, seconds: float, count: int = 1) -> None:
     """Count one run, or *count* of them, that waited *seconds* for *limit*."""
     with _lock:
-        name = OVERFLOW if len(limit_waits) >= _MOST_NAMES and limit not in limit_waits else limit
+        name = semconv.OVERFLOW if len(limit_waits) >= _MOST_NAMES and limit not in limit_waits else limit
         limit_waits[name] += count
         limit_seconds[name] = limit_seconds.get(name, 0.0) + seconds

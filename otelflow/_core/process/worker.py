@@ -125,6 +125,13 @@ class Worker:
             thread.join(shutdown.seconds_left(self.shutdown_timeout + _JOIN_SECONDS))
         return not thread.is_alive()
 
+    def work_here(self, deadline: float) -> bool:
+        """Work on this thread, as there is no other to be had, until *deadline*; tell whether nothing is left."""
+        while self._work():
+            if clock.monotonic() > deadline:
+                return False
+        return True
+
     # On the worker's thread
 
     def _is_more_left(self) -> bool:

@@ -3,21 +3,19 @@
 import contextlib
 import os
 import re
-import stat
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from otelflow._core.process import clock
-from otelflow._core.process.files import Folder, OpenFile, StoredFile, lock, unlock
+from otelflow._core.process.files import WRITABLE_BY_OTHERS, Folder, OpenFile, StoredFile, lock, unlock
 from otelflow._core.process.process import State
 from otelflow._core.results.records import LARGEST_RECORD, MAGIC
 
 _NAME: Final = re.compile(r"[0-9a-f]{64}")
 _LOCK: Final = re.compile(r"[0-9a-f]{64}\.lock")
 _PART: Final = re.compile(r"\.[0-9a-f]{64}-[0-9a-f]{8}")
-_WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 # A process looks at the whole folder at its first value, and then once in so many.
 _WRITES_BETWEEN_LOOKS: Final = 256
 _RECENT_SECONDS: Final = 60 * 60
@@ -57,7 +55,7 @@ class ResultFolder:
         if sys.platform != "win32":
             status = folder.status()
             reason = "belongs to another user" if status.st_uid != os.geteuid() else ""
-            if status.st_mode & _WRITABLE_BY_OTHERS:
+            if status.st_mode & WRITABLE_BY_OTHERS:
                 reason = f"can be written by other users; run chmod 700 {self.path}"
             if reason:
                 folder.close()

@@ -97,6 +97,12 @@ class Journal:
         for event_name in _SHELVES:
             yield from self._shelves.get(event_name, ())
 
+    def events(self, ended_ns: int | None = None) -> Iterator[tuple[str, int, Mapping[str, str | int]]]:
+        """Return name, time and attributes of each as its span keeps it: none is later than the end of that, if any."""
+        for entry in self.entries():
+            time_ns = entry.time_ns
+            yield entry.event_name, time_ns if ended_ns is None else min(time_ns, ended_ns), entry.attributes()
+
     def omitted(self) -> dict[str, int]:
         """Return how many entries were left out, by the attribute that says so."""
         counts = {_SHELVES[event_name].omitted: shelf.omitted for event_name, shelf in self._shelves.items()}

@@ -27,15 +27,12 @@ _FEW_LINKS: Final = 64
 def start(run: Run, span_maker: "provider.SpanMaker") -> None:
     """Give *run* the span that *span_maker* makes, if it does."""
     try:
-        run.span = span_maker.start(
-            run.span_name,
-            _environment_parent() if run.parent is None and run.kind == "flow" else None,
-            run.attributes,
-            run.started_ns,
-        )
-        if run.span.is_recording():
+        parent = run.parent
+        context = _environment_parent() if parent is None and run.kind == "flow" else None
+        span = run.span = span_maker.start(run.span_name, context, run.attributes, run.started_ns)
+        if span.is_recording():
             run.is_recording = True
-            made_spans = None if run.parent is None else run.parent.made_spans
+            made_spans = None if parent is None else parent.made_spans
             if made_spans is None:
                 made_spans, run.losses_before = itertools.count(), dict(losses.dropped) if losses.dropped else {}
             run.made_spans = made_spans
@@ -52,11 +49,12 @@ def end(run: Run) -> None:
     quick_end: Callable[[Span, str, int, int | None], None] | None = None
     made_spans: int | None = None
     ended_ns = end_of(run)
+    parent, ending = run.parent, run.ending
     try:
         if run.is_recording:
-            is_outermost = run.parent is None or run.parent.made_spans is None
+            is_outermost = parent is None or parent.made_spans is None
             # What _write() writes besides must be asked for here, or most runs never get it.
-            is_result_all = run.journal is None and run.ending.error is None and not run.failed_tasks
+            is_result_all = run.journal is None and ending.error is None and not run.failed_tasks
             if is_result_all and not (is_outermost and losses.dropped):  # as for most runs
                 quick_end = getattr(type(span), "end_with", None)
             if is_outermost:
@@ -68,7 +66,7 @@ def end(run: Run) -> None:
             if quick_end is None:
                 span.end(ended_ns)
             else:
-                quick_end(span, run.ending.result, ended_ns, made_spans)
+                quick_end(span, ending.result, ended_ns, made_spans)
         except Exception as error:  # noqa: BLE001 a processor that raises must not replace the user's exception
             message = "A span processor raised when a span ended; the run goes on"
             losses.record("traces", "end_failed", message, error=error)
@@ -80,8 +78,8 @@ def _write(run: Run, span: Span, made_spans: int | None, ended_ns: int) -> None:
     if run.failed_tasks:
         span.set_attribute(semconv.FLOW_TASKS_FAILED, run.failed_tasks)
     if run.journal is not None:
-        for entry in run.journal.entries():
-            span.add_event(entry.event_name, entry.attributes(), min(entry.time_ns, ended_ns))
+        for name, time_ns, attributes in run.journal.events(ended_ns):
+            span.add_event(name, attributes, time_ns)
         for key, count in run.journal.omitted().items():
             span.set_attribute(key, count)
     if made_spans is not None:

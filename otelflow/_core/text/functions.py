@@ -1,6 +1,7 @@
-"""The function behind what a user calls: behind a partial, and behind a method of an object."""
+"""The function behind what a user calls: behind a partial, a method of an object, and decorators."""
 
 import functools
+import inspect
 from typing import Any
 
 
@@ -9,3 +10,8 @@ def plain_function(value: Any) -> Any:
     while isinstance(value, functools.partial):
         value = value.func
     return getattr(value, "__func__", value)
+
+
+def written_function(value: Any) -> Any:
+    """Return the function that stands in the source, whatever decorators and partials have made of it."""
+    return inspect.unwrap(plain_function(inspect.unwrap(value)))

@@ -14,16 +14,13 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 def suggestion(name: str, names: Iterable[str]) -> str:
     """Return the end of a sentence: ``; did you mean 'x'?`` for the nearest of *names*, or else all of them."""
     names = sorted(names)
-    meant = nearest(name, names)
-    if meant is not None:
-        return f"; did you mean {meant!r}?"
-    return f"; known: {', '.join(names)}" if names else ""
+    return question(name, names) or (f"; known: {', '.join(names)}" if names else "")
 
 
 def question(name: str, names: Iterable[str]) -> str:
     """Return the one of *names* that may have been meant as a question, without the list of all names; or nothing."""
-    meant = nearest(name, names)
-    return f"; did you mean {meant!r}?" if meant else ""
+    similar = nearest(name, names)
+    return f"; did you mean {similar!r}?" if similar else ""
 
 
 _IN_WORDS: Final = {

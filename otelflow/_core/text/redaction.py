@@ -246,8 +246,8 @@ def _hide_before_names(text: str) -> str:
     if lazy_compile("(?ix)" + secret_notations.HOLDER).search(text) is None:
         return text
     names = lazy_compile("(?ix)" + secret_notations.BETWEEN + secret_notations.HOLDER)
-    for held in lazy_compile(secret_notations.HELD, re.IGNORECASE).finditer(text):
-        value = lazy_compile(secret_notations.VALUE).match(text, held.end()) if held.start() >= done else None
+    for key in lazy_compile(secret_notations.HELD, re.IGNORECASE).finditer(text):
+        value = lazy_compile(secret_notations.VALUE).match(text, key.end()) if key.start() >= done else None
         name = names.match(text, value.end()) if value is not None else None
         words = _secret_name(name["name"][-_NAME_LENGTH:]) if name is not None else ()
         if value is not None and words and _is_secret_value(value[0], words, is_spoken=False):
@@ -270,8 +270,8 @@ def _value_after(match: re.Match[str], pattern: str, words: tuple[str, ...], tex
     if pattern in (secret_notations.ELEMENT, secret_notations.ENTRY, secret_notations.PROPERTY):
         return lazy_compile(secret_notations.TEXT_NODE).match(text, start)
     if pattern.endswith(secret_notations.HOLDER):
-        held = lazy_compile(secret_notations.BETWEEN + secret_notations.HELD, re.IGNORECASE).match(text, start)
-        return lazy_compile(secret_notations.VALUE).match(text, held.end()) if held is not None else None
+        key = lazy_compile(secret_notations.BETWEEN + secret_notations.HELD, re.IGNORECASE).match(text, start)
+        return lazy_compile(secret_notations.VALUE).match(text, key.end()) if key is not None else None
     if pattern == secret_notations.NAME and match["join"].endswith("\n"):
         return lazy_compile(secret_notations.LINE if "<<" in match["join"] else secret_notations.BLOCK).match(
             text, start

@@ -19,7 +19,7 @@ import weakref
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
-from otelflow import Flow, flow, flow_events, task
+from otelflow import Flow, flow, task
 from otelflow._core.inside import artifacts
 from otelflow._core.process import losses, process
 from otelflow._core.text import redaction
@@ -28,14 +28,6 @@ from otelflow.errors import InvalidArtifact
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 )
-
-
-@pytest.fixture
-def heard():
-    events = []
-    flow_events.event_listeners.append(events.append)
-    yield events
-    flow_events.event_listeners.remove(events.append)
 
 
 def leave(data, artifact_type=None, key="it", description="what it is"):

@@ -1,11 +1,13 @@
 """Events: their types and payloads, and the hub that people know."""
 
 import copy
+import gc
 import json
 import pickle
 import threading
 import time
 import uuid
+import weakref
 
 import pytest
 
@@ -22,7 +24,16 @@ from otelflow import (
 )
 from otelflow._core.inside import events
 from otelflow._core.process import losses
-from support.flows import add, total
+from support.flows import add, job, total
+
+
+class Argument:
+    """Whatever a task is called with."""
+
+
+@task
+def measured(argument):
+    return None
 
 
 def test_event_types_and_data_are_the_known_ones():
@@ -130,20 +141,6 @@ def test_an_interrupted_flow_stops():
     assert heard[-1].event_data.result == "cancellation"
 
 
-@task
-def work(this_task=None):
-    print("printed")
-    this_task.log_error("told")
-    this_task.log_debug("whispered")
-    this_task.add_task_artifact("an artifact", "key", {"a": 1}, "json")
-    this_task.add_task_result("answer", 42)
-
-
-@flow
-def job():
-    work()
-
-
 def test_a_separate_hub_tells_its_own_listeners_only():
     hub, heard, elsewhere = Flow_Events(), [], []
     hub.event_listeners.append(heard.append)
@@ -229,6 +226,21 @@ def test_without_listeners_no_event_is_made(monkeypatch):
     job().execute()
 
     assert events_made == []
+
+
+def test_an_event_that_is_kept_keeps_nothing_of_its_run_and_tells_of_it_when_it_is_read_late():
+    heard = []
+    flow_events.event_listeners.append(heard.append)
+    argument = Argument()
+    reference = weakref.ref(argument)
+
+    measured(argument)
+    del argument
+    gc.collect()
+
+    assert reference() is None
+    start, stop = (event.event_data for event in heard if event.event_type in ("task_start", "task_stop"))
+    assert (start.result, stop.result, stop.task_run_id) == (None, "success", start.task_run_id)
 
 
 def test_events_are_made_without_arguments_and_can_be_assigned_to():

@@ -15,23 +15,9 @@ from otelflow import flow, task
 from otelflow._core.inside import messages
 from otelflow._core.process import forks, losses
 from otelflow._core.process import provider as span_maker
-from support.flows import run_of
+from support.flows import job, run_of
 from support.programs import python
 from support.spans import texts
-
-
-@task
-def work(this_task=None):
-    print("printed")
-    this_task.log_error("told")
-    this_task.log_debug("whispered")
-    this_task.add_task_artifact("an artifact", "key", {"a": 1}, "json")
-    this_task.add_task_result("answer", 42)
-
-
-@flow
-def job():
-    work()
 
 
 @pytest.mark.parametrize(("where", "on_span", "as_records"), [("span", 4, 0), ("log", 0, 4), ("both", 4, 4)])

@@ -15,6 +15,7 @@ from otelflow.cache_policies import FLOW_PARAMETERS, INPUTS, NO_CACHE, RUN_ID, T
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator
 from otelflow.results import MemoryStorage, load
+from support.storages import FarStorage
 
 
 @pytest.fixture
@@ -469,24 +470,8 @@ def test_each_task_has_its_own_storage_where_it_asks_for_one(calls):
     assert calls == [1, 1]
 
 
-class Far(dict):
-    """A storage that is somewhere else: it notes the threads that call it."""
-
-    def __init__(self):
-        super().__init__()
-        self.threads = set()
-
-    def read(self, name):
-        self.threads.add(threading.get_ident())
-        return self.get(name)
-
-    def write(self, name, content):
-        self.threads.add(threading.get_ident())
-        self[name] = content
-
-
 def test_a_far_storage_does_not_block_the_event_loop(calls, spans):
-    storage = Far()
+    storage = FarStorage()
 
     @task(cache_policy=INPUTS, result_storage=storage)
     async def fetch(page):

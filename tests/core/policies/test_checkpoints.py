@@ -25,6 +25,7 @@ from otelflow._core.results.serializers import serializer_of
 from otelflow._core.runs.current import current_run
 from otelflow.errors import RunNotResumable
 from otelflow.results import MemoryStorage
+from support.storages import FarStorage
 
 
 @pytest.fixture
@@ -299,22 +300,7 @@ def test_a_task_that_has_come_from_another_process_is_the_call_that_its_passport
     assert keys == [("the key", "the run", storage, True)]
 
 
-class Shelf(dict):
-    """A storage that has no locks, and notes in which threads it is used."""
-
-    def __init__(self):
-        self.threads = set()
-
-    def read(self, name):
-        self.threads.add(threading.get_ident())
-        return self.get(name)
-
-    def write(self, name, content):
-        self.threads.add(threading.get_ident())
-        self[name] = content
-
-
-@pytest.mark.parametrize("make", [Shelf, MemoryStorage])
+@pytest.mark.parametrize("make", [FarStorage, MemoryStorage])
 def test_a_run_goes_on_once_also_where_the_storage_has_no_locks(make):
     may_end, begun = threading.Event(), threading.Semaphore(0)
     fails = [True]
@@ -356,7 +342,7 @@ def test_a_run_goes_on_once_also_where_the_storage_has_no_locks(make):
 @pytest.mark.parametrize("how", ["ends", "fails", "is cancelled"])
 def test_a_far_storage_is_never_used_on_an_event_loop(library, how):
     loops = pytest.importorskip(library)
-    storage, cancels = Shelf(), []
+    storage, cancels = FarStorage(), []
 
     @task(persist_result=True)
     async def step():
@@ -397,7 +383,7 @@ def test_a_far_storage_is_never_used_on_an_event_loop(library, how):
 def test_a_run_that_is_cancelled_while_its_lock_is_asked_for_holds_none():
     asked, may_answer, locks = threading.Event(), threading.Event(), []
 
-    class Locking(Shelf):
+    class Locking(FarStorage):
         def acquire(self, name):
             asked.set()
             assert may_answer.wait(30)

@@ -14,6 +14,7 @@ from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.engine import close_run
 from otelflow.errors import ResultNotStorable
 from support.flows import opened
+from support.storages import FarStorage
 
 
 def keeping_in(storage):
@@ -49,12 +50,9 @@ def test_its_own_storage_comes_before_that_of_the_flow_and_the_default(memory):
 
 
 def test_only_what_may_take_long_is_called_in_a_thread(memory, tmp_path):
-    class Far:
-        """Is somewhere else."""
-
-    storages = (None, memory, FolderStorage(tmp_path), Far())
+    storages = (None, memory, FolderStorage(tmp_path), FarStorage())
     assert [keeping_in(storage).is_remote() for storage in storages] == [False, False, False, True]
-    assert [keeping_in(storage).is_remote(Far()) for storage in storages] == [True, False, False, True]
+    assert [keeping_in(storage).is_remote(FarStorage()) for storage in storages] == [True, False, False, True]
 
 
 def test_what_was_written_is_read_with_the_run_that_it_is_from(memory, spans, new_run):

@@ -3,7 +3,6 @@
 import asyncio
 import contextvars
 import datetime as dt
-import gc
 import signal
 import sys
 import threading
@@ -16,6 +15,7 @@ from opentelemetry.trace import StatusCode
 from otelflow import Flow, flow, semconv, task
 from otelflow._core.flows.definition import Definition
 from otelflow.errors import ConfigurationError, RunTimeout
+from support.garbage import no_collector
 
 SOON = 0.05
 LATE = 60
@@ -489,11 +489,7 @@ def test_what_a_body_was_called_with_is_freed_with_its_run():
         body(held)
         return weakref.ref(held)
 
-    gc.collect()
-    gc.disable()
-    try:
+    with no_collector():
         is_freed = call()() is None
-    finally:
-        gc.enable()
 
     assert is_freed

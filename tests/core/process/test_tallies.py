@@ -1,5 +1,6 @@
 """What is counted besides runs and losses, with a bound on the names."""
 
+from otelflow import semconv
 from otelflow._core.process import process, tallies
 
 
@@ -25,10 +26,10 @@ def test_of_very_many_names_the_rest_is_counted_together():
         tallies.runs_missed(f"schedule {number}", "late")
     tallies.limit_passed("limit 3", 1.0)
 
-    assert tallies.limit_waits[tallies.OVERFLOW] == 5
-    assert tallies.limit_seconds[tallies.OVERFLOW] == 5.0
+    assert tallies.limit_waits[semconv.OVERFLOW] == 5
+    assert tallies.limit_seconds[semconv.OVERFLOW] == 5.0
     assert tallies.limit_waits["limit 3"] == 2
-    assert tallies.missed_runs[tallies.OVERFLOW, "late"] == 5
+    assert tallies.missed_runs[semconv.OVERFLOW, "late"] == 5
 
 
 def test_a_forked_child_counts_what_it_does_itself():

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from otelflow._core.process import shutdown
+from otelflow._core.process import clock, shutdown
 from otelflow._core.process.worker import Worker, uninstrumented
 
 
@@ -331,3 +331,13 @@ def test_a_close_whose_work_raises_comes_to_its_end(caplog):
     assert without.close()
     assert with_thread.close()
     assert "ZeroDivisionError: at work" in caplog.text
+
+
+def test_where_no_thread_is_to_be_had_it_works_on_this_one_until_a_deadline():
+    pieces = [1, 2, 3]
+    worker = Worker(lambda: pieces.pop() > 1)
+
+    assert not worker.work_here(clock.monotonic() - 1)
+    assert pieces == [1, 2]
+    assert worker.work_here(clock.monotonic() + 60)
+    assert pieces == []

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextvars
-import gc
 import itertools
 import sys
 import time
@@ -26,6 +25,7 @@ from otelflow._core.runs.endings import CANCELLED, SUCCESS, Ending
 from otelflow._core.runs.observers import Observer
 from otelflow._core.runs.run import Run
 from support.flows import Part, opened
+from support.garbage import no_collector
 from support.spans import exceptions, result
 
 
@@ -483,12 +483,9 @@ def test_a_run_that_refers_to_itself_is_freed_without_the_garbage_collector():
     engine.close_run(run, SUCCESS)
     reference, recorded = weakref.ref(run), run.recorded
 
-    gc.disable()
-    try:
+    with no_collector():
         del run
         assert reference() is None
-    finally:
-        gc.enable()
     assert recorded is None
 
 

@@ -30,6 +30,13 @@ class Note:
     number: int
     is_important: bool = False
 
+    @property
+    def time_ns(self):
+        return self.number
+
+    def attributes(self):
+        return {"number": self.number}
+
 
 @pytest.mark.parametrize(
     ("event_name", "head", "important", "tail", "counted_as"),
@@ -52,6 +59,15 @@ def test_a_journal_keeps_the_first_the_last_and_some_important_entries_and_count
     of_the_middle = [number for number in range(head, 300 - tail) if number % 3 == 0][:important]
     assert kept == [*range(head), *of_the_middle, *range(300 - tail, 300)]
     assert omitted == {counted_as: 307 - len(kept)}
+
+
+def test_nothing_in_a_journal_is_later_than_the_end_of_its_run():
+    journal = Journal()
+    for number in (1, 5, 9):
+        journal.add(Note("otelflow.result", number))
+
+    assert [time_ns for _, time_ns, _ in journal.events()] == [1, 5, 9]
+    assert list(journal.events(5)) == [("otelflow.result", min(n, 5), {"number": n}) for n in (1, 5, 9)]
 
 
 def test_a_journal_has_messages_before_artifacts_and_results_and_says_nothing_of_what_is_whole():

@@ -4,7 +4,7 @@ import functools
 
 import pytest
 
-from otelflow._core.text.functions import plain_function
+from otelflow._core.text.functions import plain_function, written_function
 
 
 class Shop:
@@ -41,3 +41,25 @@ SHOP = Shop()
 )
 def test_partials_and_methods_lead_to_their_function(value, function):
     assert plain_function(value) is function
+
+
+def logged(function):
+    @functools.wraps(function)
+    def call(*args):
+        return function(*args)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Shop.sell,
+        logged(Shop.sell),
+        logged(logged(SHOP.sell)),
+        functools.partial(logged(Shop.sell), SHOP),
+        logged(functools.partial(SHOP.sell, 1)),
+    ],
+)
+def test_decorators_lead_to_the_function_that_was_written(value):
+    assert written_function(value) is Shop.sell

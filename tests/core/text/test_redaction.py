@@ -752,16 +752,6 @@ def clean_config(monkeypatch, tmp_path):
     return monkeypatch
 
 
-@pytest.fixture
-def heard():
-    from otelflow import flow_events
-
-    events = []
-    flow_events.event_listeners.append(events.append)
-    yield events
-    flow_events.event_listeners.remove(events.append)
-
-
 def test_no_channel_of_a_span_gives_a_secret_away(spans, clean_config):
     Vault().run()
 

@@ -2,9 +2,6 @@
 
 import logging
 import socket
-import threading
-from concurrent import futures
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
@@ -19,6 +16,7 @@ from otelflow._telemetry.logs import BoundedBatchLogRecordProcessor
 from otelflow.metrics._counts import Aggregator
 from otelflow.metrics._outputs.otlp import Otlp
 from otelflow_exporters._otlp.endpoint import new_exporter
+from support.receivers import GrpcReceiver, Receiver
 
 
 @pytest.fixture(autouse=True)
@@ -31,28 +29,9 @@ def dropped(monkeypatch):
 def collector(monkeypatch):
     """An HTTP server on loopback that answers with its ``status``, ``content_type`` and ``body``."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(server.status)
-            self.send_header("Content-Type", server.content_type)
-            self.send_header("Content-Length", str(len(server.body)))
-            self.end_headers()
-            self.wfile.write(server.body)
-
-        def log_message(self, *_):
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.status, server.content_type, server.body = 200, "application/x-protobuf", b""
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.url)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    with Receiver() as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        yield receiver
 
 
 def partial(rejected, message):
@@ -157,27 +136,12 @@ def emit(processor, count):
 @pytest.fixture
 def grpc_collector(monkeypatch):
     """A gRPC server on loopback that answers with ``answer``, or aborts with ``code``."""
-    grpc = pytest.importorskip("grpc")
-    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as services
-
-    class Collector(services.TraceServiceServicer):
-        answer = ExportTraceServiceResponse()
-        code = None
-
-        def Export(self, request, context):  # noqa: N802 gRPC's name
-            if self.code is not None:
-                context.abort(self.code, "no spans today")
-            return self.answer
-
-    collector = Collector()
-    server = grpc.server(futures.ThreadPoolExecutor(2))
-    services.add_TraceServiceServicer_to_server(collector, server)
-    collector.url = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    server.start()
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-    yield collector
-    server.stop(0).wait(5)
+    pytest.importorskip("grpc")
+    with GrpcReceiver() as receiver:
+        receiver.details = "no spans today"
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        yield receiver
 
 
 def test_a_partial_success_over_grpc_is_heard(grpc_collector, dropped, caplog):

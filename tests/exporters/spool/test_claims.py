@@ -31,11 +31,11 @@ def segment(folder, name=SEGMENT, size=100):
 
 def test_what_one_has_claimed_nobody_else_gets_until_it_lets_go(folder):
     file = segment(folder)
-    first = claims.claim(folder, file)
-    second = claims.claim(folder, file)
+    first = claims.take_claim(folder, file)
+    second = claims.take_claim(folder, file)
     first.release()
     first.release()
-    third = claims.claim(folder, file)
+    third = claims.take_claim(folder, file)
 
     assert (first.offset, first.aside) == (0, [])
     assert second is None
@@ -45,12 +45,12 @@ def test_what_one_has_claimed_nobody_else_gets_until_it_lets_go(folder):
 
 def test_the_next_one_goes_on_where_the_last_one_was(folder):
     file = segment(folder)
-    first = claims.claim(folder, file)
+    first = claims.take_claim(folder, file)
     first.advance(60, [(10, 20), (30, 40)])
     first.advance(70, [(10, 20)])
     waiting = claims.waiting_in(folder, file)
     first.release()
-    second = claims.claim(folder, file)
+    second = claims.take_claim(folder, file)
 
     assert waiting == [(10, 20), (70, 100)]
     assert (second.offset, second.aside) == (70, [(10, 20)])
@@ -90,7 +90,7 @@ def test_progress_that_cannot_be_is_none(text, progress):
     ("name", "left"), [(SEGMENT, [SEGMENT + claims.SUFFIX]), (OWN, [])], ids=["of another", "of this"]
 )
 def test_a_segment_that_was_shipped_goes_and_its_progress_stays_for_another_process_that_wrote_it(folder, name, left):
-    claim = claims.claim(folder, segment(folder, name))
+    claim = claims.take_claim(folder, segment(folder, name))
     claim.advance(100, [])
     opened = len(list(Path("/dev/fd").iterdir()))
     claim.remove(folder)
@@ -103,18 +103,18 @@ def test_a_segment_that_is_gone_is_claimed_by_nobody_and_leaves_nothing(folder):
     file = segment(folder)
     folder.remove(SEGMENT)
 
-    assert claims.claim(folder, file) is None
+    assert claims.take_claim(folder, file) is None
     assert folder.names() == []
 
 
 def test_the_progress_of_a_segment_that_is_gone_stays(folder):
     file = segment(folder)
-    claim = claims.claim(folder, file)
+    claim = claims.take_claim(folder, file)
     claim.advance(5, [])
     claim.release()
     folder.remove(SEGMENT)
 
-    assert claims.claim(folder, file) is None
+    assert claims.take_claim(folder, file) is None
     assert folder.names() == [SEGMENT + claims.SUFFIX]
 
 
@@ -124,8 +124,8 @@ def test_a_link_in_the_place_of_the_progress_goes_and_is_not_followed(folder, tm
     file = segment(folder)
     (tmp_path / (SEGMENT + claims.SUFFIX)).symlink_to(victim)
 
-    first = claims.claim(folder, file)
-    second = claims.claim(folder, file)
+    first = claims.take_claim(folder, file)
+    second = claims.take_claim(folder, file)
 
     assert first is None
     assert second is not None
@@ -226,11 +226,11 @@ def test_who_cannot_read_how_far_it_is_ships_nothing_and_holds_nothing(folder, m
     opened = len(list(Path("/dev/fd").iterdir()))
     with monkeypatch.context() as patch:
         patch.setattr(claims.os, "pread", broken)
-        refused = claims.claim(folder, file)
+        refused = claims.take_claim(folder, file)
 
     assert refused is None
     assert len(list(Path("/dev/fd").iterdir())) == opened
-    held = claims.claim(folder, file)
+    held = claims.take_claim(folder, file)
     assert held is not None
     held.release()
 
@@ -242,7 +242,7 @@ def test_who_cannot_read_how_far_it_is_ships_nothing_and_holds_nothing(folder, m
 )
 def test_without_locks_who_has_written_a_segment_ships_it_while_it_lives(folder, monkeypatch, name, is_claimed):
     monkeypatch.setattr(claims, "lock", lambda _: None)
-    held = claims.claim(folder, segment(folder, name))
+    held = claims.take_claim(folder, segment(folder, name))
 
     assert (held is not None) is is_claimed
     if held is not None:
@@ -253,7 +253,7 @@ def test_a_full_disk_costs_the_progress_only(folder, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    held = claims.claim(folder, segment(folder))
+    held = claims.take_claim(folder, segment(folder))
     monkeypatch.setattr(claims.os, "pwrite", full)
     held.advance(60, [(10, 20)])
 
@@ -263,7 +263,7 @@ def test_a_full_disk_costs_the_progress_only(folder, monkeypatch):
 
 def test_a_claim_whose_file_the_program_has_closed_writes_into_no_other_and_can_be_had_again(folder, tmp_path):
     file = segment(folder)
-    first = claims.claim(folder, file)
+    first = claims.take_claim(folder, file)
     first.advance(30, [])
     number = first._file.descriptor
     with (tmp_path / "user.dat").open("wb") as user:
@@ -273,7 +273,7 @@ def test_a_claim_whose_file_the_program_has_closed_writes_into_no_other_and_can_
     first.release()
     os.write(number, b"mine")
     os.close(number)
-    second = claims.claim(folder, file)
+    second = claims.take_claim(folder, file)
 
     assert (tmp_path / "user.dat").read_bytes() == b"mine"
     assert (is_held, second.is_held, second.offset) == (False, True, 30)

@@ -2,12 +2,19 @@
 
 import pytest
 from opentelemetry._logs import LogRecord
+from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from otelflow.errors import StoreUnreadable
+from otelflow_exporters._spool.batches import CLOSED, read_range
 from otelflow_exporters._spool.forgetting import forget_log_records
 from otelflow_exporters._spool.log_records import SpoolLogRecordProcessor
+from otelflow_exporters._spool.signals import LOG_RECORDS
+from otelflow_exporters._store.limits import Limits
+from otelflow_exporters._store.ownership import open_store, segment_files
+from otelflow_exporters._store.records import framed
+from otelflow_exporters._store.writer import SegmentWriter
 
 
 @pytest.fixture
@@ -70,3 +77,31 @@ def test_a_folder_of_others_is_refused(tmp_path):
         forget_log_records(tmp_path, of_trace(1))
 
     assert (tmp_path / "logs" / "mine.txt").read_text() == "mine"
+
+
+def test_of_records_that_lie_together_only_those_that_are_meant_are_erased(tmp_path):
+    logs = LogsData()
+    scopes = [logs.resource_logs.add().scope_logs.add() for _ in range(2)]
+    for number in range(6):
+        record = scopes[number // 3].log_records.add(trace_id=bytes(15) + bytes([number % 2 + 1]))
+        record.body.string_value = f"line {number}"
+    writer = SegmentWriter(
+        tmp_path / "logs", Limits(), kind="spool", first_records=lambda: LOG_RECORDS.first_records, last_record=CLOSED
+    )
+    writer.append(framed(logs.SerializeToString()), 6)
+    writer.close()
+
+    counts = [forget_log_records(tmp_path, of_trace(number)) for number in (2, 2)]
+    (segment,) = (tmp_path / "logs").glob("*.otlp")
+    some_left = segment.read_bytes()
+    with open_store(tmp_path / "logs", kind="spool") as folder:
+        (file,) = segment_files(folder)
+        items = read_range(folder, file.name, LOG_RECORDS.read, 0, file.size)
+    counts += [forget_log_records(tmp_path, of_trace(number)) for number in (1, 1)]
+    none_left = segment.read_bytes()
+
+    assert counts == [3, 0, 3, 0]
+    assert [f"line {number}".encode() in some_left for number in range(6)] == [True, False] * 3
+    assert sum(item.spans for item in items) == 3
+    assert b"line" not in none_left
+    assert len(some_left) == len(none_left)

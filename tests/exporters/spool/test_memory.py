@@ -75,7 +75,7 @@ class Taking:
         self.answer = tried, is_done
         self.items = []
 
-    def ship_records(self, items):
+    def send_records(self, items):
         self.items = items
         return self.answer
 
@@ -85,10 +85,10 @@ def test_what_has_been_shipped_has_gone_and_what_nobody_can_read_is_one_item():
     memory = Memory(signal)
     for body in (b"a", b"noise", b"b"):
         memory.add(body)
-    shipper = Taking(2, is_done=True)
+    delivery = Taking(2, is_done=True)
 
-    assert memory.ship(shipper, 2) == 2
-    assert shipper.items == [Item(0, [b"a"], 2), Item(0, [], 1)]
+    assert memory.send(delivery, 2) == 2
+    assert delivery.items == [Item(0, [b"a"], 2), Item(0, [], 1)]
     assert (len(memory), memory.take(9)) == (1, [b"b"])
 
 
@@ -106,5 +106,5 @@ def test_what_was_not_taken_is_shipped_again():
     memory = Memory()
     memory.add(b"a")
 
-    assert memory.ship(Taking(1, is_done=False), 1) == 0
+    assert memory.send(Taking(1, is_done=False), 1) == 0
     assert (len(memory), memory.take(9)) == (1, [b"a"])

@@ -5,53 +5,25 @@ import itertools
 import os
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 
 from otelflow._core.process import clock, forks
+from otelflow._core.process.files import Folder
+from otelflow.errors import StoreUnreadable
 from otelflow_exporters._otlp.encoder import encode_span
-from otelflow_exporters._otlp.endpoint import ExportStatus
 from otelflow_exporters._spool import shipper as shipper_module
 from otelflow_exporters._spool.batches import CLOSED, item_of, start_record
 from otelflow_exporters._spool.shipper import Outcome, Shipper
+from otelflow_exporters._spool.signals import METRICS
 from otelflow_exporters._store.limits import Limits
-from otelflow_exporters._store.records import framed
+from otelflow_exporters._store.records import LARGEST_SEGMENT, framed
 from otelflow_exporters._store.writer import SegmentWriter
 from support.receivers import OtlpReceiver, spans_of
-
-
-class Endpoint:
-    """A sender whose endpoint takes what ``refuses`` does not name."""
-
-    def __init__(self):
-        self.status = ExportStatus("http://endpoint")
-        self.retry_after = 0.0
-        self.requests = []
-        self.refuses = lambda names: None
-        self.rejected = 0  # of each request that it takes
-        self.asked = []  # the names in each request
-
-    def send(self, body):
-        self.status.reset()
-        self.status.rejected = self.rejected
-        request = ExportTraceServiceRequest.FromString(body)
-        names = [span.name for span in spans_of([request])]
-        self.asked.append(names)
-        reason = self.refuses(names)
-        if reason is None:
-            self.requests.append(request)
-        else:
-            self.status.is_refused, self.status.reason = True, reason
-            self.status.is_for_good = reason == "bad"
-
-    def close(self):
-        pass
-
-    @property
-    def names(self):
-        return [span.name for span in spans_of(self.requests)]
+from support.spools import TRACER, Endpoint, ended, record_of, refusing, started
 
 
 @pytest.fixture
@@ -62,23 +34,6 @@ def endpoint():
 @pytest.fixture
 def folder(tmp_path):
     return tmp_path / "spool"
-
-
-TRACER = TracerProvider(shutdown_on_exit=False).get_tracer("program", "1.0")
-
-
-def started(name):
-    return TRACER.start_span(name)
-
-
-def ended(name):
-    span = started(name)
-    span.end()
-    return span
-
-
-def record_of(span):
-    return framed(encode_span(span))
 
 
 def write(folder, *names, is_closed=True, open_names=()):
@@ -169,17 +124,6 @@ def test_while_the_endpoint_takes_nothing_it_is_left_alone_longer_and_longer(fol
     ship_all(shipper)
 
     assert (endpoint.names, shipper.failure) == (["a"], "")
-
-
-def test_the_endpoint_says_how_long_it_is_to_be_left_alone(folder, endpoint, monkeypatch):
-    monkeypatch.setattr(clock, "monotonic", lambda: 100.0)
-    write(folder, "a")
-    endpoint.refuses, endpoint.retry_after = lambda names: "HTTP 429", 33.0
-    shipper = shipper_of(folder, endpoint)
-
-    shipper.ship()
-
-    assert shipper.not_before == 133.0
 
 
 def test_a_span_that_is_never_taken_costs_itself_only(folder, endpoint):
@@ -320,12 +264,12 @@ def test_a_segment_that_vanishes_while_it_waits_beside_the_rest_was_sent_by_nobo
     (name,) = writer.segments
     shipper = shipper_of(folder, endpoint, own=lambda: writer.segments)
     for _ in range(3):  # then it is set aside
-        shipper.not_before = 0.0
+        shipper.delivery.not_before = 0.0
         shipper.ship()
     is_set_aside = (folder / f"{name}.sent").stat().st_size > 0
 
     (folder / name).unlink()
-    shipper.not_before = 0.0
+    shipper.delivery.not_before = 0.0
 
     assert is_set_aside
     assert ship_all(shipper) == Outcome(vanished=1)
@@ -490,18 +434,6 @@ def test_a_segment_whose_lost_runs_have_arrived_is_gone_with_the_answer(folder, 
     assert left[-1] == (2, 0)
 
 
-@pytest.mark.parametrize(("rejected", "lost"), [(0, 0), (2, 2), (99, 3)])
-def test_of_what_arrived_the_endpoint_may_reject_some(folder, endpoint, rejected, lost):
-    write(folder, "a", "b", "c")
-    losses = Counter()
-    endpoint.rejected = rejected
-
-    ship_all(shipper_of(folder, endpoint, losses))
-
-    assert endpoint.names == ["a", "b", "c"]
-    assert losses == Counter({"rejected": lost} if lost else {})
-
-
 def test_a_segment_whose_claim_the_program_has_closed_is_claimed_anew_and_goes_on_where_it_was(folder, endpoint):
     write(folder, "a", "b", is_closed=False)
     shipper = shipper_of(folder, endpoint, batch_size=1)
@@ -525,7 +457,7 @@ def test_a_forked_child_leaves_to_its_parent_what_that_ships(folder, endpoint):
         with contextlib.suppress(BaseException):
             forks.notice()
             ship_all(shipper)
-            code = 0 if shipper.requests == 0 and shipper.sent_of(path.name) is None else 2
+            code = 0 if shipper.delivery.requests == 0 and shipper.sent_of(path.name) is None else 2
         os._exit(code)
     _, status = os.waitpid(child, 0)
     ship_all(shipper)
@@ -545,19 +477,6 @@ def test_a_batch_that_is_refused_for_good_is_halved_until_the_bad_span_is_alone(
     assert endpoint.names == list("acdefghi")
 
 
-def test_what_is_in_no_file_is_halved_too(endpoint, folder):
-    endpoint.refuses = lambda batch: "bad" if "b" in batch else None
-    losses = Counter()
-    shipper = shipper_of(None, endpoint, losses, batch_size=4)
-    items = [item_of(encode_span(ended(name)), 0) for name in "abcd"]
-    while items:
-        tried, is_done = shipper.ship_records(items)
-        del items[: tried if is_done else 0]
-
-    assert ["".join(batch) for batch in endpoint.asked] == ["abcd", "ab", "a", "bc", "b", "c", "d"]
-    assert (endpoint.names, losses) == (["a", "c", "d"], {"rejected": 1})
-
-
 def test_a_server_that_fails_is_tried_three_times_with_a_batch_before_the_next_is(folder, endpoint, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(clock, "monotonic", lambda: now[0])
@@ -569,20 +488,6 @@ def test_a_server_that_fails_is_tried_three_times_with_a_batch_before_the_next_i
         now[0] += 100
 
     assert ["".join(batch) for batch in endpoint.asked] == ["ab", "ab", "ab", "ab", "cd"]  # the fourth time as a piece
-
-
-def test_processes_do_not_come_back_to_an_endpoint_all_at_once(folder, endpoint, monkeypatch):
-    monkeypatch.setattr(clock, "monotonic", lambda: 100.0)
-    write(folder, "a")
-    endpoint.refuses = lambda batch: "HTTP 503"
-    waits = []
-    for _ in range(60):
-        shipper = shipper_of(folder, endpoint)
-        shipper.ship()
-        waits.append(shipper.not_before - 100)
-        shipper.close()
-
-    assert 0.8 <= min(waits) < 1 < max(waits) <= 1.2
 
 
 def test_all_runs_of_a_lost_process_are_told_however_many_batches_they_are(folder, endpoint):
@@ -622,18 +527,6 @@ def test_what_was_set_aside_is_tried_less_and_less_often(folder, endpoint, monke
     assert waits[0] < 1.5
     assert waits[-1] > 40
     assert all(later > earlier for earlier, later in itertools.pairwise(waits[:5]))
-
-
-def refusing(endpoint, *bad):
-    """Let *endpoint* refuse what holds one of the *bad* spans, and say that it takes others."""
-
-    def refuses(batch):
-        if not {*bad} & {*batch}:
-            return None
-        endpoint.status.may_take_others = True
-        return "HTTP 403"
-
-    endpoint.refuses = refuses
 
 
 def test_a_span_is_lost_when_it_was_refused_ten_times_while_others_were_taken(folder, endpoint, monkeypatch):
@@ -770,3 +663,305 @@ def test_of_spans_that_lie_together_one_that_is_refused_costs_itself_only(
     assert losses == {"rejected": 1}
     missing = {f"{number}.{place}" for number in range(5) for place in range(40)} - set(endpoint.names)
     assert missing == {"0.7"}
+
+
+# Moments
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """A clock that stands still until it is told to go on."""
+    now = [100.0]
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    return now
+
+
+def items_of(*names):
+    return [item_of(encode_span(ended(name)), 0) for name in names]
+
+
+def orphan_in(folder):
+    """Leave what tells how far a segment was sent that is gone for long."""
+    left = folder / f"20260101T000000.000000Z-{2**31}-00000000.otlp.sent"
+    left.write_text("7")
+    os.utime(left, (1, 1))
+    return left
+
+
+def test_the_endpoint_is_asked_again_in_the_very_moment_that_it_has_named(folder, endpoint, now):
+    write(folder, "a")
+    endpoint.refuses, endpoint.retry_after = lambda names: "HTTP 429", 33.0
+    shipper = shipper_of(folder, endpoint)
+    shipper.ship()
+    endpoint.refuses = lambda names: None
+    now[0] = 132.9
+    early = shipper.ship()
+    now[0] = 133.0
+    ship_all(shipper)
+
+    assert (early, endpoint.asked) == (Outcome(), [["a"], ["a"]])
+
+
+def test_so_it_is_with_what_is_in_no_file_and_files_wait_as_well(folder, endpoint, now):
+    write(folder, "b")
+    endpoint.refuses, endpoint.retry_after = lambda names: "HTTP 429", 33.0
+    shipper = shipper_of(folder, endpoint)
+    refused = shipper.delivery.send_records(items_of("a"))
+    of_files = shipper.ship()
+    endpoint.refuses = lambda names: None
+    now[0] = 132.9
+    early = shipper.delivery.send_records(items_of("a"))
+    now[0] = 133.0
+    taken = shipper.delivery.send_records(items_of("a"))
+
+    assert (refused, of_files, early, taken) == ((1, False), Outcome(), (0, False), (1, True))
+    assert endpoint.asked == [["a"], ["a"]]
+
+
+def test_on_a_machine_that_was_started_a_moment_ago_nothing_waits_for_its_clock(folder, endpoint, now):
+    now[0] = 0.5
+    write(folder, "a", "b", "c")
+    left = orphan_in(folder)
+    endpoint.refuses = lambda names: "bad" if names == ["a"] else None
+    shipper = shipper_of(folder, endpoint, batch_size=1)
+    ship_all(shipper)
+    assert (endpoint.names, left.exists()) == (["b", "c"], False)
+
+    write(folder, "d")
+    endpoint.refuses = lambda names: "HTTP 503"
+    shipper.ship()
+    is_left_alone = shipper.delivery.not_before > 0.5
+    endpoint.refuses = lambda names: None
+    shipper.try_once_more()
+    ship_all(shipper)
+    taken = shipper.delivery.send_records(items_of("e"))
+    assert (is_left_alone, endpoint.names, taken) == (True, ["b", "c", "d", "e"], (1, True))
+
+    refusing(endpoint, "f")
+    refused = [shipper.delivery.send_records(items_of("f")) for _ in range(3)]
+    write(folder, "g")
+    ship_all(shipper)
+    assert refused == [(1, False), (1, False), (0, False)]
+    assert endpoint.names[-1] == "g"
+    endpoint.refuses = lambda names: None
+    shipper.try_once_more()
+    assert shipper.delivery.send_records(items_of("f")) == (1, True)
+
+
+def test_a_folder_is_looked_at_each_half_second_while_there_is_something_to_send(folder, endpoint, now, monkeypatch):
+    for number in range(9):
+        write(folder, str(number))
+    looks = []
+    names = Folder.names
+    monkeypatch.setattr(Folder, "names", lambda opened: looks.append(now[0]) or names(opened))
+    shipper = shipper_of(folder, endpoint)
+    for _ in range(8):
+        shipper.ship()
+        now[0] += 0.125
+
+    assert endpoint.names == [str(number) for number in range(8)]
+    assert looks == [100.0, 100.0, 100.5], "at first twice: also for what is left of segments that are gone"
+
+
+def test_what_is_left_of_segments_that_are_gone_is_looked_for_once_an_hour(folder, endpoint, now):
+    write(folder, "a")
+    shipper = shipper_of(folder, endpoint)
+    ship_all(shipper)
+    left = orphan_in(folder)
+    now[0] += 3_599.75
+    ship_all(shipper)
+    is_left = left.exists()
+    now[0] += 0.25
+    ship_all(shipper)
+
+    assert (is_left, left.exists()) == (True, False)
+
+
+def test_each_batch_at_which_the_server_fails_is_tried_three_times_in_its_place(folder, endpoint, now):
+    write(folder, *"abcdef")
+    endpoint.refuses = lambda batch: "HTTP 503"
+    shipper = shipper_of(folder, endpoint, batch_size=2)
+    while ["e", "f"] not in endpoint.asked and len(endpoint.asked) < 50:
+        shipper.ship()
+        now[0] += 100
+
+    asked = ["".join(batch) for batch in endpoint.asked]
+    assert asked[:3] == ["ab"] * 3
+    assert asked[: asked.index("ef")].count("cd") == 3, "between them what was set aside has its turn"
+
+
+# Folders that are not as they were
+
+
+def test_a_folder_for_another_destination_is_refused_before_anything_is_sent(folder, endpoint):
+    def refuse(_):
+        raise StoreUnreadable("for another")
+
+    write(folder, "a")
+
+    with pytest.raises(StoreUnreadable, match="for another"):
+        shipper_of(folder, endpoint, check=refuse).ship()
+    assert endpoint.asked == []
+
+
+def test_a_segment_that_vanishes_is_let_go_of_and_what_follows_is_sent(folder, endpoint):
+    writer = SegmentWriter(folder, Limits())
+    for name in ("a", "b"):
+        writer.append(record_of(ended(name)), 1)
+    (name,) = writer.segments
+    shipper = shipper_of(folder, endpoint, own=lambda: writer.segments, batch_size=1)
+    shipper.ship()
+    opened = len(list(Path("/dev/fd").iterdir()))
+    (folder / name).unlink()
+    write(folder, "later")
+    shipper._next_look = 0.0
+    vanished = shipper.ship()
+    left_open = len(list(Path("/dev/fd").iterdir()))
+    ship_all(shipper)
+
+    assert vanished == Outcome(vanished=1, is_more=True)
+    assert left_open == opened - 1
+    assert endpoint.names == ["a", "later"]
+    writer.close()
+
+
+def test_a_segment_that_another_sends_and_removes_between_two_looks_is_no_damage(folder, endpoint, monkeypatch):
+    gone = write(folder, "a")
+    write(folder, "b")
+    losses = Counter()
+    real = shipper_module.read_piece
+
+    def read_piece(opened, name, *arguments, **options):
+        if name == gone.name:
+            gone.unlink(missing_ok=True)
+        return real(opened, name, *arguments, **options)
+
+    monkeypatch.setattr(shipper_module, "read_piece", read_piece)
+    ship_all(shipper_of(folder, endpoint, losses))
+
+    assert (endpoint.names, losses) == (["b"], {})
+
+
+def test_a_segment_that_one_cannot_read_is_left_to_another(folder, endpoint, monkeypatch):
+    path = write(folder, "a")
+    real = shipper_module.read_piece
+
+    def read_piece(*_arguments, **_options):
+        raise OSError(5, "Input/output error")
+
+    first = shipper_of(folder, endpoint)
+    with monkeypatch.context() as patch:
+        patch.setattr(shipper_module, "read_piece", read_piece)
+        ship_all(first)
+    assert shipper_module.read_piece is real
+    ship_all(shipper_of(folder, endpoint))
+
+    assert endpoint.names == ["a"]
+    assert not path.exists()
+    first.close()
+
+
+def test_the_largest_segment_that_there_can_be_is_read(folder, endpoint):
+    path = write(folder, "a")
+    os.truncate(path, LARGEST_SEGMENT)
+
+    ship_all(shipper_of(folder, endpoint))
+
+    assert endpoint.names == ["a"]
+
+
+def test_damage_is_counted_once_while_something_of_its_segment_waits(folder, endpoint, now):
+    path = write(folder, "a", is_closed=False, open_names=["lost"])
+    path.write_bytes(path.read_bytes() + b"\xff" * 5)
+    losses = Counter()
+    refusing(endpoint, "lost")
+    shipper = shipper_of(folder, endpoint, losses)
+    for _ in range(20):
+        shipper.ship()
+        now[0] += 100
+
+    assert endpoint.names == ["a"]
+    assert losses == {"unreadable": 1}
+
+
+def test_what_is_open_in_the_own_process_is_not_lost_when_the_end_of_its_segment_was_not_written(folder, endpoint):
+    writer = SegmentWriter(folder, Limits())
+    writer.append(record_of(started("goes on")))
+    writer.append(record_of(ended("a")), 1)
+    writer.close()
+
+    total = ship_all(shipper_of(folder, endpoint, own=lambda: writer.segments))
+
+    assert (endpoint.names, total) == (["a"], Outcome(own=1))
+    assert files_in(folder) == ["OTELFLOW_STORE"]
+
+
+# Room
+
+
+def test_only_what_this_process_has_written_makes_room(folder, endpoint):
+    write(folder, *(str(number) for number in range(40)))
+    before = sizes_in(folder)
+
+    shipper_of(folder, endpoint).make_room(1, contextlib.nullcontext())
+    shipper_of(None, endpoint).make_room(1, contextlib.nullcontext())
+
+    assert sizes_in(folder) == before
+
+
+def test_reports_of_metrics_stay_as_they_were_written(folder, endpoint):
+    writer = SegmentWriter(folder, Limits(), first_records=lambda: METRICS.first_records, last_record=CLOSED)
+    for number in range(40):
+        data = MetricsData()
+        resource_metrics = data.resource_metrics.add()
+        resource_metrics.resource.attributes.add(key="service.name").value.string_value = "shop" * 20
+        resource_metrics.scope_metrics.add().metrics.add(name=f"m{number}")
+        writer.append(framed(data.SerializeToString()), 1)
+    writer.close()
+    before = sizes_in(folder)
+    shipper = shipper_of(folder, endpoint, own=lambda: writer.segments, signal=METRICS)
+    shipper.make_room(1, contextlib.nullcontext())
+    shipper.close()
+
+    assert sizes_in(folder) == before
+
+
+def test_a_segment_that_was_read_before_it_made_room_is_sent_once(crowded, folder, endpoint):
+    shipper, losses, writer = crowded
+    endpoint.refuses = lambda names: "HTTP 503"
+    shipper.ship()
+    shipper.make_room(1, contextlib.nullcontext())
+    endpoint.refuses = lambda names: None
+    shipper.try_once_more()
+    shipper.ship()
+    shipper.close()
+
+    ship_all(shipper_of(folder, endpoint, losses, own=lambda: writer.segments, batch_size=64))
+
+    assert sorted(endpoint.names) == sorted(f"{number}.{place}" for number in range(5) for place in range(40))
+    assert losses == {}
+
+
+def test_what_is_refused_of_what_is_in_no_file_makes_no_batch_of_a_file_smaller(folder, endpoint):
+    write(folder, *"ABCDEFGH")
+    endpoint.refuses = lambda batch: "bad" if "b" in batch else None
+    shipper = shipper_of(folder, endpoint, batch_size=8)
+    shipper.delivery.send_records(items_of(*"abcdefgh"))
+    ship_all(shipper)
+
+    assert ["".join(batch) for batch in endpoint.asked] == ["abcdefgh", "ABCDEFGH"]
+
+
+def test_a_claim_that_the_program_has_closed_is_had_again_before_anything_more_is_sent(folder, endpoint):
+    write(folder, "a", "b", "c")
+    shipper = shipper_of(folder, endpoint, batch_size=1)
+    shipper.ship()
+    (held,) = shipper._claims.values()
+    os.close(held._file.descriptor)
+    shipper.ship()
+    other = shipper_of(folder, endpoint)
+
+    assert other.ship() == Outcome()
+    assert endpoint.names == ["a", "b"]
+    shipper.close()
+    other.close()

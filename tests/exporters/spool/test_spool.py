@@ -3,7 +3,6 @@
 import itertools
 import os
 import shutil
-import socket
 import stat
 import threading
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from otelflow._core.process import forks
 from otelflow._core.process.files import Folder
 from otelflow._core.process.ledger import Account
 from otelflow.errors import ConfigurationError
@@ -40,15 +40,6 @@ FORKED = """
         child.start()
         child.join()
 """
-
-
-@pytest.fixture
-def silent_url():
-    """The address of a server that takes connections and says nothing."""
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen(100)
-        yield f"http://127.0.0.1:{silent.getsockname()[1]}"
 
 
 def open_files():
@@ -113,49 +104,6 @@ def test_an_outage_costs_nothing(receiver, folder, monkeypatch):
 
     assert counts_of(receiver) == {"during": 700}
     assert processor.dropped == {}
-
-
-@pytest.mark.parametrize("kind", ["dead", "silent"])
-def test_a_collector_that_takes_nothing_keeps_no_program_from_its_end(tmp_path, silent_url, kind):
-    url = silent_url if kind == "silent" else "http://127.0.0.1:9"
-
-    done = run_program(
-        tmp_path,
-        """
-        nightly(100).execute()
-        began = time.monotonic()
-        otelflow.configure().shutdown()
-        print(time.monotonic() - began < 3)
-        """,
-        url=url,
-    )
-
-    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
-    assert f"101 spans wait in the spool {tmp_path / 'spool'}" in done.stderr
-    assert "'otelflow ship'" in done.stderr
-
-
-def test_an_endpoint_that_is_slower_than_short_programs_gets_nothing_again_and_again(receiver, tmp_path):
-    receiver.delay = 0.7
-    # However slow the machine is: they send nothing before they end.
-    short = "import otelflow_exporters._spool.spool as spool; spool._SIGN_SECONDS = 600.0"
-    path = tmp_path / "short.py"
-    path.write_text(source_of(short, PROGRAM, "nightly(1).execute()"))
-
-    def run():
-        receiver.requests.clear()
-        done = run_python(path, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, OTELFLOW_SPOOL_DIR=tmp_path / "spool")
-        assert done.returncode == 0, done.stderr
-        return sum(counts_of(receiver).values()), "wait in the spool" in done.stderr
-
-    runs = [run(), run()]
-    long_ago = time.time() - 3_600
-    os.utime(tmp_path / "spool/OTELFLOW_ANSWERS.txt", (long_ago, long_ago))
-    runs += [run(), run()]
-
-    # The first does not know it, the second leaves it alone, the third finds out, and the fourth waits for the answer.
-    assert runs[1:] == [(0, True), (6, False), (2, False)]
-    assert runs[0][1]
 
 
 def test_where_there_is_no_home_spans_wait_in_memory_and_that_is_said_once(receiver, tmp_path):
@@ -248,7 +196,7 @@ def test_a_folder_that_cannot_be_used_is_looked_at_once_in_a_while_and_not_for_e
     reached = Folder.reached
     monkeypatch.setattr(Folder, "reached", lambda path, **options: looks.append(path) or reached(path, **options))
     processor = SpoolSpanProcessor(place)
-    processor._spool._shipper.not_before = float("inf")
+    processor._spool._shipper.delivery.not_before = float("inf")
     tracer = provider_with(processor)
     monkeypatch.setattr("otelflow._core.process.clock.monotonic", lambda: now[0])
 
@@ -262,7 +210,7 @@ def test_a_folder_that_cannot_be_used_is_looked_at_once_in_a_while_and_not_for_e
     assert looks_in_vain <= 2, "one look, and one of the thread"
     assert (processor.waiting, len(list(place.glob("*.otlp")))) == (101, 1)
     monkeypatch.undo()
-    processor._spool._shipper.not_before = 0.0
+    processor._spool._shipper.delivery.not_before = 0.0
     processor.shutdown()
 
 
@@ -399,7 +347,7 @@ def test_a_folder_that_is_replaced_by_another_keeps_no_program_from_its_work(rec
 
     receiver.status = 200
     receiver.requests.clear()
-    processor._spool._shipper.not_before = 0.0
+    processor._spool._shipper.delivery.not_before = 0.0
     processor.force_flush()
     tracer.start_span("after").end()
     processor.shutdown()
@@ -440,13 +388,13 @@ def test_what_another_process_has_sent_is_not_taken_for_lost(receiver, folder):
     for _ in range(700):
         tracer.start_span("made").end()
     processor.force_flush()
-    processor._spool._shipper.not_before = float("inf")
+    processor._spool._shipper.delivery.not_before = float("inf")
     receiver.requests.clear()
     receiver.status = 200
 
     done = run_python("-m", "otelflow", "ship", folder, "--once", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
     delivered = len(receiver.spans)
-    processor._spool._shipper.not_before = 0.0
+    processor._spool._shipper.delivery.not_before = 0.0
     processor.force_flush()
 
     assert done.returncode == 0, done.stderr
@@ -490,7 +438,7 @@ def test_spans_in_memory_are_kept_as_bytes(receiver, tmp_path):
     place = tmp_path / "file"
     place.write_text("mine")
     processor = SpoolSpanProcessor(place)
-    processor._spool._shipper.not_before = float("inf")
+    processor._spool._shipper.delivery.not_before = float("inf")
     tracer = provider_with(processor)
 
     tracer.start_span("kept").end()
@@ -633,7 +581,7 @@ def test_what_waits_in_memory_and_is_refused_holds_up_no_file(receiver, folder):
     tracer.start_span("refused").end()
     spool.keep = kept
     processor.force_flush()
-    is_backing_off = spool._shipper.records_not_before > time.monotonic()
+    is_backing_off = spool._shipper.delivery.records_not_before > time.monotonic()
     tracer.start_span("sent").end()
     is_flushed = processor.force_flush()
 
@@ -786,17 +734,6 @@ def test_a_flush_after_the_end_waits_for_nobody(receiver, folder, is_taken):
     assert answers == [is_taken]
 
 
-def test_an_end_that_is_only_slow_to_look_is_no_silence_of_the_endpoint(receiver, folder, monkeypatch):
-    processor = SpoolSpanProcessor(folder)
-    provider_with(processor).start_span("sent").end()
-    monkeypatch.setattr(processor._spool.worker, "flush", lambda seconds: time.sleep(seconds))
-    processor._spool.worker.wake()
-    processor.shutdown()
-
-    assert counts_of(receiver) == {"sent": 1}
-    assert (folder / "OTELFLOW_ANSWERS.txt").read_text() == "yes\n"
-
-
 def test_times_that_no_system_knows_are_very_long_ones(receiver, folder, monkeypatch):
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", str(2**63))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1e300")
@@ -836,7 +773,7 @@ def test_what_goes_wrong_while_it_is_read_is_said_and_tried_again_later(receiver
     with monkeypatch.context() as patch:
         patch.setattr(spool._shipper, "ship", broken)
         is_more = spool._ship()
-    not_before = spool._shipper.not_before
+    not_before = spool._shipper.delivery.not_before
     too_early = spool._ship()
     now[0] += 61
     while spool._ship():
@@ -986,3 +923,131 @@ def test_a_span_that_ctrl_c_interrupts_is_lost_or_delivered_and_never_waits(
 
     assert processor.account == ("traces", "SpoolSpanProcessor", *account)
     assert sum(counts_of(receiver).values()) == account[1]
+
+
+# How long a flush waits
+
+
+@pytest.mark.parametrize(("seconds", "sent"), [(2.0, 3), (2.5, 3)])
+def test_without_a_thread_a_flush_ends_with_the_batch_in_which_its_time_is_over(
+    receiver, folder, monkeypatch, no_thread, seconds, sent
+):
+    now = [1_000.0]
+    monkeypatch.setattr("otelflow._core.process.clock.monotonic", lambda: now[0])
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+    for _ in range(6):
+        tracer.start_span("sent").end()
+
+    def answer(_request):
+        now[0] += 1
+        return 200
+
+    receiver.status = answer
+    is_done = processor.force_flush(round(seconds * 1_000))
+    waiting = processor.waiting
+    receiver.status = 200
+    processor.shutdown()
+
+    assert (is_done, waiting) == (False, 6 - sent)
+
+
+def test_a_flush_takes_as_long_as_it_was_given(receiver, folder, monkeypatch):
+    processor = SpoolSpanProcessor(folder)
+    given = []
+    with monkeypatch.context() as patch:
+        patch.setattr(processor._spool.worker, "flush", lambda seconds: given.append(seconds) or True)
+        processor.force_flush(2_500)
+    processor.shutdown()
+
+    assert given == [2.5]
+
+
+# What is kept, and where
+
+
+def test_the_largest_item_is_one_record_that_a_reader_takes(folder):
+    spool = Spool(SPANS, folder, owner=SPANS, is_shipped=False)
+    largest = 16 * 1024 * 1024 - 16
+    sizes = [len(spool.encoded(bytes, size)) for size in (largest, largest + 1)]
+
+    assert sizes == [largest, 0]
+    assert spool.dropped == {"too_large": 1}
+
+
+def test_a_disk_that_was_full_is_tried_with_the_next_span(receiver, folder, monkeypatch):
+    processor = SpoolSpanProcessor(folder)
+    processor._spool._shipper.delivery.not_before = float("inf")
+    tracer = provider_with(processor)
+    tracer.start_span("before").end()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("otelflow_exporters._store.writer.os.write", full)
+        span = tracer.start_span("during")
+        span.end()
+    tracer.start_span("after").end()
+    written = b"".join(path.read_bytes() for path in folder.glob("*.otlp"))
+    processor._spool._shipper.delivery.not_before = 0.0
+    processor.shutdown()
+
+    assert (b"during" in written, b"after" in written) == (False, True)
+    assert counts_of(receiver) == {"before": 1, "during": 1, "after": 1}
+
+
+def test_a_time_limit_of_the_program_that_comes_while_it_writes_comes_out_and_is_no_fault_of_the_folder(
+    receiver, folder, monkeypatch
+):
+    class SoftTimeLimitExceeded(OSError):
+        """As Celery raises it in the middle of whatever a task does, but an OSError."""
+
+    processor = SpoolSpanProcessor(folder)
+    processor._spool._shipper.delivery.not_before = float("inf")
+    tracer = provider_with(processor)
+    span = tracer.start_span("limited")
+
+    def limited(*_):
+        raise SoftTimeLimitExceeded
+
+    with monkeypatch.context() as patch:
+        patch.setattr("otelflow_exporters._store.writer.os.write", limited)
+        with pytest.raises(SoftTimeLimitExceeded):
+            span.end()
+    tracer.start_span("after").end()
+    written = b"".join(path.read_bytes() for path in folder.glob("*.otlp"))
+    processor._spool._shipper.delivery.not_before = 0.0
+    processor.shutdown()
+
+    assert b"after" in written
+    assert processor.account == ("traces", "SpoolSpanProcessor", 2, 1, {"interrupted": 1})
+
+
+def test_a_child_of_a_process_that_has_shut_down_delivers_its_own(receiver, folder, monkeypatch):
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+    processor.shutdown()
+    monkeypatch.setattr(forks.fork, "process_id", 0)  # as in a child of which nobody has told Python
+    monkeypatch.setattr(forks.fork, "page", forks._EMPTY)
+    forks.notice()
+    tracer.start_span("of the child").end()
+
+    assert processor.force_flush(20_000)
+    assert counts_of(receiver) == {"of the child": 1}
+    processor.shutdown()
+
+
+def test_an_item_that_cannot_be_encoded_is_lost_and_the_log_says_why(receiver, folder, caplog):
+    def odd():
+        raise ZeroDivisionError("of its text")
+
+    spool = Spool(SPANS, folder, owner=SPANS)
+    body = spool.encoded(odd)
+    spool.untold.tell()
+    spool.shutdown()
+
+    assert (body, spool.dropped, spool.account.dropped) == (b"", {"encoding_failed": 1}, {"encoding_failed": 1})
+    assert "Spans are lost: encoding_failed" in caplog.text
+    assert "ZeroDivisionError: of its text" in caplog.text

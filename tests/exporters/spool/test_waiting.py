@@ -6,7 +6,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 from otelflow_exporters._spool import waiting as module
-from otelflow_exporters._spool.claims import claim
+from otelflow_exporters._spool.claims import take_claim
 from otelflow_exporters._spool.waiting import waiting_in
 from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters.spool import SpoolSpanProcessor
@@ -47,7 +47,7 @@ def test_what_another_process_sends_is_being_sent_and_what_it_has_sent_waits_no_
 
     with open_store(tmp_path / "spool", kind="spool") as folder:
         (file,) = segment_files(folder)
-        held = claim(folder, file)
+        held = take_claim(folder, file)
         during = waiting_in(folder)
         held.advance(file.size, [])
         after = waiting_in(folder)
@@ -99,7 +99,7 @@ def test_of_several_programs_everything_waits_since_the_first_end(two_segments):
 @pytest.mark.parametrize("place", [0, 1])
 def test_one_segment_that_is_being_sent_is_enough(two_segments, place):
     files = sorted(segment_files(two_segments))
-    held = claim(two_segments, files[place])
+    held = take_claim(two_segments, files[place])
     held.advance(files[place].size, [])
     waiting = waiting_in(two_segments)
     held.release()
@@ -132,7 +132,7 @@ def test_what_cannot_be_read_waits_since_its_file_was_written(two_segments, monk
 def test_of_a_segment_of_which_a_part_was_set_aside_that_part_waits(two_segments):
     first, second = sorted(segment_files(two_segments))
     (two_segments.path / second.name).unlink()
-    held = claim(two_segments, first)
+    held = take_claim(two_segments, first)
     held.advance(first.size, [(0, first.size)])
     whole = waiting_in(two_segments)
     held.advance(first.size, [])

@@ -5,17 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
+from otelflow_exporters._otlp.varints import read_varint, varint
 from otelflow_exporters._store.records import (
     LARGEST_RECORD,
     Segment,
     framed,
-    headers_before,
     is_segment,
     note,
     note_in,
-    read_varint,
     spans_of,
-    varint,
     without,
 )
 
@@ -35,14 +33,6 @@ def read(content):
     segment = Segment(content)
     numbers = [int.from_bytes(next(spans_of(r.traces)).trace_id, "big") for r in segment.records()]
     return numbers, segment.unreadable
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(1, 5))
-def test_a_number_comes_back_whatever_width_it_was_written_in(number, width):
-    encoded = varint(number, width)
-
-    assert read_varint(encoded, 0, len(encoded)) == (number, len(encoded))
-    assert len(encoded) >= width
 
 
 def test_what_was_written_is_read_in_order_and_nothing_is_unreadable():
@@ -329,25 +319,6 @@ def test_a_record_after_damage_is_found_whatever_the_width_of_its_length(padding
         assert read(damage + framed(body(1, padding=padding)) + framed(body(2))) == ([1, 2], len(damage))
 
 
-def test_a_number_that_does_not_stop_is_none():
-    assert read_varint(b"\x80" * 5 + b"\x01", 0, 6) is None
-    assert read_varint(b"\x80" * 4 + b"\x01", 0, 5) == (1 << 28, 5)
-    assert read_varint(b"\x80\x01", 0, 1) is None
-    assert read_varint(b"\x01\x85\x02", 1, 3) == (0x105, 3)
-    assert [varint(127), varint(128), varint(1, 3)] == [b"\x7f", b"\x80\x01", b"\x81\x80\x00"]
-
-
-def test_every_length_that_could_stand_before_a_tag_is_tried_the_shortest_first():
-    content = b"\x81\x82\x83\x84\x85\x06\n"
-
-    assert list(headers_before(content, 6, 0)) == [5, 4, 3, 2, 1]
-    assert list(headers_before(content, 6, 4)) == [5, 4]
-    assert list(headers_before(content, 6, 5)) == [5]
-    assert list(headers_before(content, 6, 6)) == []
-    assert list(headers_before(b"\x01\x02\n", 2, 0)) == [1]
-    assert list(headers_before(b"\x81\n", 1, 0)) == list(headers_before(b"\x80\n", 1, 0)) == []
-
-
 @pytest.mark.parametrize("damage", [b"\x81", b"\x81\x82\x83", b"\xff" * 6])
 def test_bytes_that_look_like_the_beginning_of_a_longer_length_hide_no_record(damage):
     assert read(damage + framed(body(1))) == ([1], len(damage))
@@ -409,3 +380,15 @@ def test_the_text_of_a_note_comes_back(text):
 @pytest.mark.parametrize("other", [b"", b"\x7a", b"\x0a\x04text", b"\x7a\x04textmore", b"\x7a\x05text", b"\x7a\xff"])
 def test_what_is_not_only_a_note_has_no_text(other):
     assert note_in(other) is None
+
+
+def test_the_places_of_records_are_told_beside_damage_which_counts_as_it_does_when_they_are_read():
+    records = [framed(body(1)), framed(body(2, padding=200)), framed(body(3))]
+    content = b"\x81".join((b"xyz", *records)) + b"half"
+    segment = Segment(content, len(content) + 7)
+
+    places = list(segment.bodies())
+
+    assert [content[place.beginning : place.end] for place in places] == records
+    assert [content[place.start : place.fields_end] for place in places] == [body(1), body(2, padding=200), body(3)]
+    assert segment.unreadable == len(content) + 7 - sum(map(len, records))

@@ -1,11 +1,21 @@
 import pytest
 
-from otelflow_exporters._tree.wording import lines_of, local_time, size
+from otelflow_exporters._tree.wording import counted, lines_of, local_time, size
 
 
 @pytest.mark.parametrize(("amount", "words"), [(0, "0 bytes"), (1234, "1.23 kB"), (5e6, "5 MB"), (2e9, "2 GB")])
 def test_a_size_is_for_people(amount, words):
     assert size(amount) == words
+
+
+def test_of_a_noun_of_two_words_the_last_has_the_plural():
+    words = [counted(count, noun) for noun in ("span", "log record", "metrics report") for count in (0, 1, 1_000)]
+
+    assert words == [
+        *("0 spans", "1 span", "1,000 spans"),
+        *("0 log records", "1 log record", "1,000 log records"),
+        *("0 metrics reports", "1 metrics report", "1,000 metrics reports"),
+    ]
 
 
 def test_long_texts_are_cut_and_say_so():

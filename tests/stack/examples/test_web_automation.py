@@ -4,16 +4,16 @@ import base64
 import json
 import re
 import sys
-import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from support.ports import free_ports
+from support.receivers import serving
 
 SERVICE = Path(__file__).parents[3] / "examples/web_automation/service.py"
 LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -46,17 +46,9 @@ def site():
             self.end_headers()
             self.wfile.write("<title>Fruit</title><h1>Äpfel</h1><p style='break-after: page'>1</p><p>2</p>".encode())
 
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
-    server.visitors = visitors
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join(10)
-    server.server_close()
+    with serving(Page) as server:
+        server.visitors = visitors
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +58,7 @@ def printer(collector, site, starting, tools, tmp_path_factory):
     settings = {
         "CHROMIUM": tools.program("chromium"),
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector,
-        "PAGES": f"http://127.0.0.1:{site.server_port}",
+        "PAGES": site.url,
         "PORT": port,
     }
     folder, ready = tmp_path_factory.mktemp("printer"), f"http://127.0.0.1:{port}/health"
@@ -125,7 +117,7 @@ def children_of(pid):
 
 
 def test_a_page_comes_back_as_pdf_or_base64_and_the_browsers_life_is_a_flow(print_page, read_tree, site, traces):
-    page = f"http://127.0.0.1:{site.server_port}/"
+    page = f"{site.url}/"
 
     status, kind, document = print_page(page, return_file="true")
     answer = json.loads(print_page(page)[2])
@@ -150,12 +142,12 @@ def test_a_page_comes_back_as_pdf_or_base64_and_the_browsers_life_is_a_flow(prin
 def test_a_page_that_cannot_be_opened_is_a_failed_task_and_leaves_no_browser(
     print_page, printer, read_tree, site, traces
 ):
-    status, _, body = print_page(f"http://127.0.0.1:{site.server_port}/nothing")
+    status, _, body = print_page(f"{site.url}/nothing")
     root = read_tree(traces("failure"), 5)
 
     assert (status, json.loads(body)["detail"]) == (
         502,
-        f"http://127.0.0.1:{site.server_port}/nothing answers 404",
+        f"{site.url}/nothing answers 404",
     )
     assert list(root.lines()) == [
         "✗ GET /pdf",

@@ -12,7 +12,7 @@ def demo(tmp_path_factory, http_receiver, run_command):
     """One run of the whole demo, which also sends its trace to a receiver; and what was stored."""
     folder = tmp_path_factory.mktemp("demo")
     store = folder / "store"
-    done = run_command("demo", store=store, cwd=folder, timeout=110, OTEL_EXPORTER_OTLP_ENDPOINT=http_receiver.endpoint)
+    done = run_command("demo", store=store, cwd=folder, timeout=110, OTEL_EXPORTER_OTLP_ENDPOINT=http_receiver.url)
     document = json.loads(run_command("show", "--json", store=store, cwd=folder).out)
     spans = [span for r in document["resourceSpans"] for s in r["scopeSpans"] for span in s["spans"]]
     return done, spans
@@ -75,13 +75,13 @@ def test_the_demos_trace_arrives_whole_at_an_otlp_receiver(demo, http_receiver):
 def test_the_demos_flow_is_a_flow_like_any_other_and_arrives_over_grpc(otelflow, grpc_receiver):
     done = otelflow(
         *("run", "otelflow._cli.demo.library:read_library", "--param", "limit=60"),
-        OTEL_EXPORTER_OTLP_ENDPOINT=grpc_receiver.endpoint,
+        OTEL_EXPORTER_OTLP_ENDPOINT=grpc_receiver.url,
         OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
     )
 
     document = json.loads(otelflow("show", "--json").out)
     stored = [span["spanId"] for r in document["resourceSpans"] for s in r["scopeSpans"] for span in s["spans"]]
     assert done.code == 0, done.err
-    assert f"sent to {grpc_receiver.endpoint}" in done.err
+    assert f"sent to {grpc_receiver.url}" in done.err
     assert len(stored) > 64
     assert sorted(span.span_id.hex() for span in grpc_receiver.spans) == sorted(stored)

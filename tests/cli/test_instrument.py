@@ -1,0 +1,55 @@
+"""The report of what would be instrumented names each function, and imports none."""
+
+import pytest
+
+from support.instrumented import otelflow as run_in
+from support.instrumented import write_program, write_shop
+
+
+@pytest.fixture
+def program(tmp_path):
+    write_shop(tmp_path)
+    return write_program(tmp_path)
+
+
+def test_a_report_names_every_function_and_imports_nothing(program):
+    (program / "shop" / "__init__.py").write_text("raise RuntimeError('imported')\n")
+
+    done = run_in(program, "instrument", "otelflow.toml", "--dry-run")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        "flow shop.jobs:nightly_*\n  shop.jobs:nightly_bill\n  shop.jobs:nightly_refund\n"
+        "task shop.billing:Client.charge\n  shop.billing:Client.charge\n"
+    )
+
+
+def test_a_report_of_a_pattern_that_means_nothing_fails(program):
+    (program / "otelflow.toml").write_text('flows = ["shop.jobs:wekly"]\n')
+
+    done = run_in(program, "instrument", "otelflow.toml")
+
+    assert done.returncode == 1
+    assert "flow shop.jobs:wekly: no function of shop.jobs is called 'wekly'; did you mean 'weekly'?" in done.stdout
+
+
+def test_a_report_looks_where_a_program_will(program):
+    (program / "shop").rename(program / "src")
+    (program / "src" / "main.py").write_text("")
+    (program / "otelflow.toml").write_text('flows = ["jobs:weekly", "main:work"]\n')
+
+    here = run_in(program, "instrument", "otelflow.toml", "--dry-run")
+    there = run_in(program, "instrument", "otelflow.toml", "--dry-run", "--", "python", "-u", "src/main.py")
+
+    assert here.stdout.startswith("flow jobs:weekly: there is no module 'jobs'")
+    assert there.stdout.startswith("flow jobs:weekly\n  jobs:weekly\nflow main:work: main is the program that is run")
+
+
+def test_a_report_names_the_listeners_too(program):
+    with (program / "otelflow.toml").open("a") as file:
+        file.write('listeners = ["watch:Watcher", "shop.jobs:weekly"]\n')
+
+    done = run_in(program, "instrument", "otelflow.toml")
+
+    assert done.returncode == 1
+    assert done.stdout.endswith("listener watch:Watcher: there is no module 'watch'\nlistener shop.jobs:weekly\n")
