@@ -22,7 +22,7 @@ from otelflow._core.text.hints import question
 from otelflow._testing.clock import FakeClock
 from otelflow._testing.counted_runs import FlowMetrics
 from otelflow._testing.snapshots import snapshot_lines
-from otelflow._testing.tree_patterns import Branch, Branches, counted, difference, names_of, parse, short_name
+from otelflow._testing.tree_patterns import Forest, difference, parse
 from otelflow.errors import ConfigurationError
 
 __all__ = ["FakeClock", "FlowMetrics", "MockedDependencies", "Node", "Trace", "flow_trace"]
@@ -161,8 +161,9 @@ class Trace(SpanProcessor):
         >>> trace.assert_tree("shop > pow")
         """
         __tracebackhide__ = True
-        expected = parse(pattern)
-        actual = _branches(self.tree(), names_of(expected))
+        forest = Forest()
+        expected = parse(pattern, forest)
+        actual = forest.branches(self.tree())
         if expected != actual:
             raise AssertionError(f"the runs are not {pattern} (- expected, + there)\n{difference(expected, actual)}")
 
@@ -208,15 +209,6 @@ class Trace(SpanProcessor):
 def _key(span: ReadableSpan) -> tuple[int, int]:
     context = span.get_span_context()
     return (context.trace_id, context.span_id) if context is not None else (0, 0)
-
-
-def _branches(nodes: list[Node], names: set[str]) -> Branches:
-    return counted(
-        Counter(
-            Branch(short_name(node.name, names), node.result or semconv.SUCCESS, _branches(node.children, names))
-            for node in nodes
-        )
-    )
 
 
 def _lines(root: Node, first: str, others: str) -> Iterator[str]:

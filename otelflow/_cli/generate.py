@@ -34,6 +34,15 @@ _From = Annotated[
 ]
 _Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there, not to stdout.")]
 _Jaeger = Annotated[str, typer.Option("--jaeger", metavar="URL", help="Where the links to traces lead.")]
+_Pipeline = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--pipeline",
+        metavar="JOB",
+        help="The job, in your Prometheus, of the Collector that applications send to; may be given repeatedly, for "
+        "other programs on the way to dashboards. Without it, those of deploy/; '' for none.",
+    ),
+]
 
 
 class _Reader(StrEnum):
@@ -53,6 +62,7 @@ def alerts(
     modules: _From = None,
     output: _Output = None,
     jaeger: _Jaeger = _JAEGER,
+    pipeline: _Pipeline = None,
     reader: Annotated[_Reader, typer.Option("--for", help="A rule file, or a resource for the operator.")] = (
         _Reader.PROMETHEUS
     ),
@@ -60,7 +70,7 @@ def alerts(
     """Write Prometheus rules: for every flow, and for each objective."""
     from otelflow.generate import generate_alerts
 
-    rules = generate_alerts(modules or (), jaeger=jaeger, for_=reader.value)
+    rules = generate_alerts(modules or (), jaeger=jaeger, pipeline=_jobs(pipeline), for_=reader.value)
     _report(modules or ())
     _write(rules, output)
 
@@ -70,6 +80,7 @@ def promtool_tests(
     modules: _From = None,
     output: _Output = None,
     jaeger: _Jaeger = _JAEGER,
+    pipeline: _Pipeline = None,
     rules: Annotated[
         str, typer.Option("--rules", metavar="FILE", help="The rule file, as seen from the folder of the tests.")
     ] = "otelflow.rules.yml",
@@ -77,7 +88,7 @@ def promtool_tests(
     """Write unit tests for those rules: each alert fires in one and stays quiet in another."""
     from otelflow.generate import generate_promtool_tests
 
-    tests = generate_promtool_tests(modules or (), jaeger=jaeger, rules=rules)
+    tests = generate_promtool_tests(modules or (), jaeger=jaeger, pipeline=_jobs(pipeline), rules=rules)
     _report(modules or ())
     _write(tests, output)
 
@@ -104,6 +115,13 @@ def dashboards(
         raise ConfigurationError(f"--output {output} cannot be a folder for dashboards: {error}") from None
     for name, dashboard in files.items():
         _write(json.dumps(dashboard, indent=2, ensure_ascii=False) + "\n", output / name)
+
+
+def _jobs(pipeline: list[str] | None) -> list[str]:
+    """Return the jobs of *pipeline*; an empty one is none."""
+    from otelflow.generate import PIPELINE
+
+    return list(PIPELINE) if pipeline is None else [job for job in pipeline if job]
 
 
 def _report(modules: Iterable[str]) -> None:

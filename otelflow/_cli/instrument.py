@@ -66,6 +66,8 @@ def print_report(file: Path, command: Sequence[str] = ()) -> int:
     with seen_from(command):
         matches = survey(plan, functools.partial(is_program, command))
         faults = listener_faults(plan)
+    for fault in plan.faults:
+        typer.echo(fault)
     for match in matches:
         fault = f": {match.fault}" if match.fault else ""
         typer.echo(f"{match.rule.role} {match.rule.pattern}{fault}")
@@ -73,4 +75,4 @@ def print_report(file: Path, command: Sequence[str] = ()) -> int:
             typer.echo(f"  {function}")
     for name in plan.listeners:
         typer.echo(f"listener {name}{f': {faults[name]}' if name in faults else ''}")
-    return FAILURE if faults or any(match.fault for match in matches) else SUCCESS
+    return FAILURE if plan.faults or faults or any(match.fault for match in matches) else SUCCESS

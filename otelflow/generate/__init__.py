@@ -9,9 +9,9 @@ from typing import Any, Final, Literal
 from otelflow.errors import ConfigurationError
 from otelflow.generate._flows import flows_of
 from otelflow.generate.dashboards import fleet, one_flow, one_task
-from otelflow.generate.rules import Program, rule_file, rule_test_file
+from otelflow.generate.rules import PIPELINE, Program, rule_file, rule_test_file
 
-__all__ = ["JAEGER", "generate_alerts", "generate_dashboards", "generate_promtool_tests"]
+__all__ = ["JAEGER", "PIPELINE", "generate_alerts", "generate_dashboards", "generate_promtool_tests"]
 
 #: Where the links of alerts and dashboards lead
 JAEGER: Final = "http://127.0.0.1:16686"
@@ -21,6 +21,7 @@ def generate_alerts(
     modules: Iterable[str] = (),
     *,
     jaeger: str = JAEGER,
+    pipeline: Iterable[str] = PIPELINE,
     for_: Literal["prometheus", "kubernetes"] = "prometheus",
     namespace: str = "otelflow",
 ) -> str:
@@ -29,11 +30,13 @@ def generate_alerts(
     *modules* are names of modules as in ``import package.module``, or paths of files that end with ``.py``. They are
     imported, and the flows that they and the modules that they import declare get the alerts of their objectives.
     *jaeger* is the address that links in alerts lead to.
+    *pipeline* names the jobs, as Prometheus has them, of the programs between flows and dashboards; first that of the
+    Collector that applications send to. Those of ``deploy/`` if it is not given; of none (``()``) no alert speaks.
     *for_* is who reads the rules: ``"prometheus"`` a rule file, ``"kubernetes"`` a resource ``PrometheusRule`` of the
     Prometheus operator, whose *namespace* is used for nothing else.
 
     Raises TargetNotFound for a module that is not there, TargetNotImportable for one that raises, ConfigurationError
-    for an address that is none, and MissingExtra without PyYAML (``pip install 'otelflow[cli]'``).
+    for an address or a job that is none, and MissingExtra without PyYAML (``pip install 'otelflow[cli]'``).
 
     >>> from pathlib import Path
     >>> from otelflow.generate import generate_alerts
@@ -42,15 +45,19 @@ def generate_alerts(
     """
     if for_ not in ("prometheus", "kubernetes"):
         raise ConfigurationError(f"for_={for_!r:.80} reads no rules: give 'prometheus' or 'kubernetes'")
-    return rule_file(_program(modules, jaeger), namespace if for_ == "kubernetes" else None)
+    return rule_file(_program(modules, jaeger, pipeline), namespace if for_ == "kubernetes" else None)
 
 
 def generate_promtool_tests(
-    modules: Iterable[str] = (), *, jaeger: str = JAEGER, rules: str = "otelflow.rules.yml"
+    modules: Iterable[str] = (),
+    *,
+    jaeger: str = JAEGER,
+    pipeline: Iterable[str] = PIPELINE,
+    rules: str = "otelflow.rules.yml",
 ) -> str:
     """Return unit tests for what ``generate_alerts`` returns, as YAML: each alert fires in one, and not in another.
 
-    *modules* and *jaeger* are those that the rules were made with.
+    *modules*, *jaeger* and *pipeline* are those that the rules were made with.
     *rules* is the path of the rule file, as seen from the folder of the tests.
 
     Raises as ``generate_alerts`` does. ``promtool test rules otelflow.rules.test.yml`` runs them.
@@ -59,7 +66,7 @@ def generate_promtool_tests(
     >>> from otelflow.generate import generate_promtool_tests
     >>> characters = Path("otelflow.rules.test.yml").write_text(generate_promtool_tests(["shop.flows"]))
     """
-    return rule_test_file(_program(modules, jaeger), rules)
+    return rule_test_file(_program(modules, jaeger, pipeline), rules)
 
 
 def generate_dashboards(
@@ -85,7 +92,12 @@ def generate_dashboards(
     return {f"{board.uid}.json": board.as_json() for board in boards}
 
 
-def _program(modules: Iterable[str], jaeger: str) -> Program:
+def _program(modules: Iterable[str], jaeger: str, pipeline: Iterable[str] = PIPELINE) -> Program:
     if not jaeger.startswith(("http://", "https://")):
         raise ConfigurationError(f"jaeger={jaeger!r:.80} is no address: give one such as {JAEGER}")
-    return Program(flows_of(modules), jaeger)
+    jobs = tuple(pipeline)
+    if isinstance(pipeline, str) or not all(job and job.isprintable() for job in jobs):
+        raise ConfigurationError(
+            f"pipeline={pipeline!r:.80} names no jobs of Prometheus: give those such as ('collector', 'jaeger'), or ()"
+        )
+    return Program(flows_of(modules), jaeger, jobs)

@@ -41,12 +41,12 @@ def other_than(flows: Iterable[str]) -> str:
     return f"flow!~{quote(names)}" if names else ""
 
 
-def one_of(flows: Sequence[str]) -> str:
-    """Return the matcher of *flows*, or nothing if there are none."""
-    if len(flows) > 1:
-        return f"flow=~{quote(_pattern(flows))}"
-    return f"flow={quote(flows[0])}" if flows else ""
+def one_of(names: Sequence[str], label: str = "flow") -> str:
+    """Return the matcher of the *names* that *label* may have, or nothing if there are none."""
+    if len(names) > 1:
+        return f"{label}=~{quote(_pattern(names))}"
+    return f"{label}={quote(names[0])}" if names else ""
 
 
-def _pattern(flows: Iterable[str]) -> str:
-    return "|".join(re.escape(flow).replace("\\ ", " ") for flow in flows)
+def _pattern(names: Iterable[str]) -> str:
+    return "|".join(re.sub(r"\\([ \-])", r"\1", re.escape(name)) for name in names)

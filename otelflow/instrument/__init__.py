@@ -4,6 +4,7 @@
 itself: ``OtelflowInstrumentor().instrument("otelflow.toml")``.
 """
 
+import os
 import sys
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -14,6 +15,7 @@ from otelflow.errors import ConfigurationError
 from otelflow.instrument import _instrumented
 from otelflow.instrument._command import seen_from
 from otelflow.instrument._plan import new_plan, read
+from otelflow.instrument._start import PROCESS_VARIABLE, deliver_at_signals
 from otelflow.instrument._survey import check
 from otelflow.settings import in_force
 
@@ -60,7 +62,7 @@ class OtelflowInstrumentor:
         *file* (path): an ``otelflow.toml``, or a ``pyproject.toml`` with ``[tool.otelflow.instrument]``; the variable
         ``OTELFLOW_INSTRUMENT`` names one when nothing is given. *flows*, *tasks* (patterns ``module:function`` such as
         ``"shop.jobs:nightly_*"``, or dicts of ``pattern`` and keywords of ``@flow``, ``@task``).
-        *strict* (bool): a pattern that means nothing is an error; with False it is one warning.
+        *strict* (bool): a pattern or a key that means nothing is an error; with False it is one warning.
 
         Calls ``configure()`` when the first function is wrapped. Returns the instrumentor. Raises ConfigurationError
         that names file, pattern and what was meant, MissingExtra without wrapt.
@@ -75,16 +77,17 @@ class OtelflowInstrumentor:
         if flows or tasks:
             if file is not None:
                 raise ConfigurationError("instrument() takes a file, or flows and tasks, not both")
-            plan = new_plan({"flows": flows, "tasks": tasks, "strict": strict}, "instrument()")
+            plan = new_plan({"flows": flows, "tasks": tasks}, "instrument()", is_strict=strict)
         else:
             path = file or in_force()["instrument"].value
             if not path:  # opentelemetry-instrument starts whatever is installed
                 _instrumented.configure_here()
                 return self
-            plan = read(Path(path).absolute())
+            plan = read(Path(path).absolute(), is_strict=strict)
             if file is None:  # opentelemetry-instrument is here before Python knows where its program lies
                 place = seen_from(sys.orig_argv)
-        plan = plan._replace(is_strict=plan.is_strict and strict)
+                if PROCESS_VARIABLE in os.environ:
+                    deliver_at_signals()
         if "--multiprocessing-fork" not in sys.orig_argv:  # it learns later where modules lie; its parent has looked
             with place:
                 check(plan)

@@ -36,8 +36,10 @@ def places(holder: Any, module: str, path: str = "") -> Iterator[Place]:
     In the place of a command of click stands its function, which nothing else has.
     """
     commands = _loaded("click:Command")
+    private = f"_{holder.__name__.lstrip('_')}" if path else ""
     for name, value in list(vars(holder).items()):
-        qualname = f"{path}{name}"
+        # A class keeps its __name as _Class__name; a person knows it as it is written.
+        qualname = f"{path}{name.removeprefix(private) if name.startswith(f'{private}__') else name}"
         if is_a(value, *commands) and value.callback is not None:
             yield Place(value, "callback", qualname, value.callback)
         else:

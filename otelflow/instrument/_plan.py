@@ -66,30 +66,32 @@ class Rule(NamedTuple):
 class Plan(NamedTuple):
     """The rules, the first that fits wins; *is_strict*: a mistake is an error. *place* is where they were written.
 
-    *listeners* are names of classes or objects, ``module:name``.
+    *listeners* are names of classes or objects, ``module:name``; *faults* is what could not be used of what was
+    written, if the plan is not strict.
     """
 
     rules: tuple[Rule, ...]
     is_strict: bool
     place: str
     listeners: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
     def rules_of(self, module: str) -> list[Rule]:
         """Return the rules for functions of the module of that name."""
         return [rule for rule in self.rules if rule.is_of_module(module)]
 
 
-def read(path: "Path") -> Plan:
+def read(path: "Path", *, is_strict: bool = True) -> Plan:
     """Return what the file *path* says: an ``otelflow.toml``, or the table of a ``pyproject.toml``.
 
-    Raises ConfigurationError, which names the file and the key.
+    Raises ConfigurationError, which names file and key: of a file that cannot be read, and if the plan is strict.
     """
     import tomllib  # noqa: PLC0415 a few milliseconds
 
     if path.exists() and not path.is_file():  # a FIFO would block, and each process of the program reads it
         raise ConfigurationError(f"The file {path} of functions to instrument cannot be read: it is no regular file")
     try:
-        content: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+        content: Any = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors put a mark before the text
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"The file {path} of functions to instrument cannot be read: {error}") from None
     if path.name == "pyproject.toml":
@@ -97,50 +99,65 @@ def read(path: "Path") -> Plan:
             content = content.get(key, {}) if isinstance(content, Mapping) else {}
         if not content:
             raise ConfigurationError(f"{path} has no table [tool.otelflow.instrument]")
-    return new_plan(content, str(path))
+    return new_plan(content, str(path), is_strict=is_strict)
 
 
-def new_plan(content: Mapping[str, Any], place: str) -> Plan:
-    """Return the plan of *content*: ``flows``, ``tasks``, ``listeners``, ``strict``. Raises ConfigurationError."""
+def new_plan(content: Mapping[str, Any], place: str, *, is_strict: bool = True) -> Plan:
+    """Return the plan of *content*: ``flows``, ``tasks``, ``listeners``, ``strict``.
+
+    Raises ConfigurationError for what cannot be used, if both *is_strict* and ``strict`` ask for it.
+    """
+    strict = content.get("strict", True)
+    if not isinstance(strict, bool):
+        raise ConfigurationError(f"{place}: strict must be true or false, not {strict!r:.60}")
+    faults: list[str] = []
+
+    def refuse(fault: str) -> None:
+        if strict and is_strict:
+            raise ConfigurationError(f"{place}{fault}")
+        faults.append(fault.lstrip(": "))
+
     for key in content:
         if key not in _KEYS:
-            raise ConfigurationError(f"{place} has no key {key!r}{suggestion(key, _KEYS)}")
-    is_strict = content.get("strict", True)
-    if not isinstance(is_strict, bool):
-        raise ConfigurationError(f"{place}: strict must be true or false, not {is_strict!r:.60}")
+            refuse(f" has no key {key!r}{suggestion(key, _KEYS)}")
     rules = [
-        *_rules("flow", content.get("flows", ()), f"{place}: flows"),
-        *_rules("task", content.get("tasks", ()), f"{place}: tasks"),
+        *_rules("flow", content.get("flows", ()), refuse),
+        *_rules("task", content.get("tasks", ()), refuse),
     ]
-    if not rules:
-        raise ConfigurationError(f'{place} names no function: write flows = ["module:function"], or tasks')
-    listeners = content.get("listeners", ())
-    if isinstance(listeners, str) or not isinstance(listeners, Iterable):
-        raise ConfigurationError(f"{place}: listeners must be a list of names, not {listeners!r:.60}")
-    names = tuple(listeners)
-    for name in names:
-        if not isinstance(name, str) or not _LISTENER.fullmatch(name):
-            raise ConfigurationError(
-                f"{place}: listeners: {name!r:.80} is no name: write module:Class, such as 'shop.watch:Watcher'"
-            )
-    return Plan(tuple(rules), is_strict, place, names)
+    if not rules and not faults:
+        refuse(' names no function: write flows = ["module:function"], or tasks')
+    names = tuple(_listeners(content.get("listeners", ()), refuse))
+    return Plan(tuple(rules), strict and is_strict, place, names, tuple(faults))
 
 
-def _rules(role: str, entries: object, place: str) -> Iterable[Rule]:
+def _rules(role: str, entries: object, refuse: Callable[[str], None]) -> Iterable[Rule]:
     if isinstance(entries, str) or not isinstance(entries, Iterable):
-        raise ConfigurationError(f"{place} must be a list of patterns, not {entries!r:.60}")
+        refuse(f": {role}s must be a list of patterns, not {entries!r:.60}")
+        return
     for entry in entries:
         keywords = dict(entry) if isinstance(entry, Mapping) else {"pattern": entry}
         pattern = keywords.pop("pattern", None)
         if not isinstance(pattern, str) or not _PATTERN.fullmatch(pattern):
-            raise ConfigurationError(
-                f"{place}: {pattern!r:.80} is no pattern: write module:function, such as 'shop.billing:charge', "
+            refuse(
+                f": {role}s: {pattern!r:.80} is no pattern: write module:function, such as 'shop.billing:charge', "
                 "'shop.jobs:nightly_*' or 'shop.*:Client.*'"
             )
+            continue
         try:
             yield Rule(role, pattern, _decorator(role, keywords))
         except (OtelflowError, TypeError) as error:
-            raise ConfigurationError(f"{place}, {pattern}: {error}") from None
+            refuse(f": {role}s, {pattern}: {error}")
+
+
+def _listeners(names: object, refuse: Callable[[str], None]) -> Iterable[str]:
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        refuse(f": listeners must be a list of names, not {names!r:.60}")
+        return
+    for name in names:
+        if isinstance(name, str) and _LISTENER.fullmatch(name):
+            yield name
+        else:
+            refuse(f": listeners: {name!r:.80} is no name: write module:Class, such as 'shop.watch:Watcher'")
 
 
 def _decorator(role: str, keywords: dict[str, Any]) -> Callable[[Any, str], Any]:

@@ -18,6 +18,7 @@ _MOST_MODULES: Final = 5_000
 _OF_PROGRAM: Final = (
     "{name} is the program that is run, which is not imported: move its functions into a module that it imports"
 )
+_NESTED: Final = "it is written inside of a function, which makes it anew in each call: name the function around it"
 _WRITTEN_IN_C: Final = "it is written in C, and cannot be wrapped: name the Python function that calls it"
 _NO_FUNCTION: Final = "it is no function but {kind}: name a function or method"
 #: How the origin of a module ends whose functions cannot be wrapped
@@ -52,7 +53,8 @@ def survey(plan: Plan, is_program: IsProgram = lambda _name, _file: False) -> li
 
 def check(plan: Plan, is_program: IsProgram = lambda _name, _file: False) -> None:
     """Raise ConfigurationError, or warn, of every pattern that means nothing in the source that is there."""
-    faults = [f"{match.rule.pattern}: {match.fault}" for match in survey(plan, is_program) if match.fault]
+    faults = [*plan.faults]
+    faults += [f"{match.rule.pattern}: {match.fault}" for match in survey(plan, is_program) if match.fault]
     faults += [f"the listener {name}: {fault}" for name, fault in listener_faults(plan).items()]
     if not faults:
         return
@@ -165,6 +167,7 @@ class _Source:
         self.values: dict[str, str] = {}  # what certainly cannot be wrapped, and why
         self.names: set[str] = set()
         self.classes: set[str] = set()  # without what is a function, too
+        self.bodies: dict[str, ast.stmt] = {}
         self.is_of_c = file.endswith(_OF_C)
         self.is_readable = file.endswith(".py")
         if not self.is_readable:
@@ -184,6 +187,10 @@ class _Source:
             return _WRITTEN_IN_C
         if name in self.classes:
             return f"it is a class: name its methods, such as {pattern}.*"
+        outer, _, inner = name.rpartition(".")
+        nodes = ast.walk(self.bodies[outer]) if outer in self.bodies else ()
+        if any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == inner for node in nodes):
+            return _NESTED
         return self.values.get(name, "")
 
     def _add(self, body: list[ast.stmt], path: str) -> None:
@@ -193,6 +200,7 @@ class _Source:
                     self.values[path + name] = _NO_FUNCTION.format(kind="a property")
                 case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
                     self.functions.add(path + name)
+                    self.bodies[path + name] = node
                 case ast.ClassDef(name=name):
                     self.names.add(path + name)
                     self.classes.add(path + name)

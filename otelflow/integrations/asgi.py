@@ -1,5 +1,6 @@
 """Any ASGI application: each of its requests and websockets is a flow, in the trace of who sent it."""
 
+import logging
 from typing import Final
 
 from otelflow import continue_trace, force_flush
@@ -21,6 +22,7 @@ _ENDS: Final = (
 #: What a server answers to a websocket that is closed before it is accepted, says ASGI
 _REFUSED: Final = 403
 _MOST_ERRORS: Final = 100
+_logger: Final = logging.getLogger("otelflow")
 
 
 class FlowMiddleware:
@@ -34,7 +36,8 @@ class FlowMiddleware:
 
     A span that OpenTelemetry's instrumentation has made of the request is the parent; else the headers of the caller
     tell it. An answer from 500 on is a failed run; where the server says that the client has gone before the answer was
-    whole, the run is cancelled. When the server ends, what waits for delivery is delivered.
+    whole, the run is cancelled. When the server ends, what waits for delivery is delivered; for that, an application
+    without a lifespan has one here.
 
     Raises ConfigurationError for an argument that cannot be used.
 
@@ -61,8 +64,11 @@ class FlowMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as the application does; called by the server."""
         kind = scope["type"]
+        if kind == "lifespan":
+            await _Lifespan(receive, send).run(self.app, scope)
+            return
         if kind not in ("http", "websocket"):
-            await self.app(scope, receive, _delivering(send) if kind == "lifespan" else send)
+            await self.app(scope, receive, send)
             return
         if self._metrics is not None and kind == "http":
             path = str(
@@ -163,15 +169,38 @@ class _Answer:
         return False
 
 
-def _delivering(send: Send) -> Send:
-    """Return *send*, which now delivers all telemetry before it tells the server that the application has ended."""
+class _Lifespan:
+    """The start and the end of a server; before that is told, all telemetry is delivered."""
 
-    async def deliver_and_send(message: Message) -> None:
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive: Final = receive
+        self._send: Final = send
+        self._is_used = False
+
+    async def run(self, app: AsgiApplication, scope: Scope) -> None:
+        """Let *app* start and end with the server. Raises what it does, if it has a lifespan."""
+        try:
+            await app(scope, self.receive, self.send)
+        except Exception as error:  # so an application says that it has none, which servers take for no failure
+            if self._is_used:
+                raise
+            _logger.info("The application has no lifespan: %s: %s", type(error).__name__, error)
+        if not self._is_used:
+            for step in ("startup", "shutdown"):
+                await self.receive()
+                await self.send({"type": f"lifespan.{step}.complete"})
+
+    async def receive(self) -> Message:
+        """Hand over what the server says."""
+        self._is_used = True
+        return await self._receive()
+
+    async def send(self, message: Message) -> None:
+        """Tell the server *message*; before the application has ended, deliver."""
+        self._is_used = True
         if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
             force_flush(_LONGEST_FLUSH)  # nothing is served any more that would wait for it
-        await send(message)
-
-    return deliver_and_send
+        await self._send(message)
 
 
 def _with_header(message: Message, name: str, value: str) -> Message:

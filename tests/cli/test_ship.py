@@ -68,6 +68,19 @@ def test_a_folder_that_is_not_there_is_told(spool):
     assert (done.returncode, done.stderr) == (0, f"otelflow: 0 spans sent; there is no spool {spool} yet\n")
 
 
+def test_an_empty_folder_that_is_looked_at_before_the_program_writes_there_becomes_its_spool(spool, receiver):
+    spool.mkdir()  # as a volume that two containers share
+
+    early = ship(spool, "--once", url=receiver.url)
+    tracer, end = writer_of(spool)
+    tracer.start_span("waits").end()
+    end()
+    done = ship(spool, "--once", url=receiver.url)
+
+    assert (early.returncode, early.stderr) == (0, "otelflow: 0 spans sent\n")
+    assert (done.returncode, done.stderr) == (0, "otelflow: 1 span sent\n")
+
+
 def test_once_fails_when_the_endpoint_takes_nothing_and_everything_stays(spool):
     tracer, end = writer_of(spool)
     tracer.start_span("waits").end()

@@ -51,6 +51,18 @@ def test_what_is_recorded_and_not_sampled_leaves_nothing(receiver, folder, is_in
     assert (receiver.requests, processor.account.total, folder.exists()) == ([], 0, False)
 
 
+def test_an_empty_folder_that_is_flushed_before_the_first_span_becomes_a_spool(receiver, folder):
+    folder.mkdir()
+    processor = SpoolSpanProcessor(folder)
+
+    is_flushed = processor.force_flush()
+    provider_with(processor).start_span("first").end()
+    is_in_file = any(folder.glob("*.otlp"))
+    processor.shutdown()
+
+    assert (is_flushed, is_in_file, counts_of(receiver)) == (True, True, {"first": 1})
+
+
 @pytest.mark.parametrize("is_in_memory", [True, False])
 def test_what_has_ended_is_sent_without_being_asked_for(receiver, folder, monkeypatch, is_in_memory):
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")

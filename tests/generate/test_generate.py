@@ -88,6 +88,18 @@ def test_the_command_writes_files_and_prints_without_an_output(shop, tmp_path):
     assert len(list((tmp_path / "boards").glob("*.json"))) == 3
 
 
+def test_the_command_is_told_which_jobs_are_the_pipeline_or_that_there_is_none():
+    runner = CliRunner()
+
+    gateway = runner.invoke(app, ["alerts", "--pipeline", "gateway", "--pipeline", "jaeger"])
+    nothing = runner.invoke(app, ["alerts", "--pipeline", ""])
+    tests = runner.invoke(app, ["promtool-tests", "--pipeline", "gateway", "--pipeline", "jaeger"])
+
+    assert gateway.stdout == generate_alerts(pipeline=("gateway", "jaeger"))
+    assert nothing.stdout == generate_alerts(pipeline=())
+    assert tests.stdout == generate_promtool_tests(pipeline=("gateway", "jaeger"))
+
+
 def test_an_output_that_cannot_be_written_is_one_error(tmp_path):
     result = CliRunner().invoke(app, ["alerts", "--output", str(tmp_path / "no" / "rules.yml")])
 

@@ -43,13 +43,12 @@ def test_what_is_no_pattern_is_refused_with_an_example(pattern):
         new_plan({"flows": [pattern]}, "here")
 
 
-@pytest.mark.parametrize(
+WRONG = pytest.mark.parametrize(
     ("content", "message"),
     [
         ({"flow": ["a:b"]}, "here has no key 'flow'; did you mean 'flows'?"),
         ({"flows": "a:b"}, "here: flows must be a list of patterns, not 'a:b'"),
         ({"flows": 3}, "here: flows must be a list of patterns, not 3"),
-        ({"flows": ["a:b"], "strict": "yes"}, "here: strict must be true or false, not 'yes'"),
         ({"strict": True}, 'here names no function: write flows = ["module:function"], or tasks'),
         (
             {"tasks": [{"pattern": "a:b", "task_nam": "x"}]},
@@ -64,11 +63,45 @@ def test_what_is_no_pattern_is_refused_with_an_example(pattern):
         ({"flows": ["a:b"], "listeners": ["a.B"]}, "here: listeners: 'a.B' is no name: write module:Class"),
     ],
 )
+
+
+@WRONG
 def test_what_says_nothing_usable_is_refused_and_named(content, message):
     with pytest.raises(ConfigurationError) as refused:
         new_plan(content, "here")
 
     assert str(refused.value).startswith(message)
+
+
+@WRONG
+@pytest.mark.parametrize("key", [True, False])
+def test_a_lenient_plan_has_what_can_be_used_and_says_what_cannot(content, message, key):
+    more = {**content, "tasks": [*content.get("tasks", ()), "shop:run"]}
+    plan = new_plan(more | {"strict": False}, "here") if key else new_plan(more, "here", is_strict=False)
+
+    assert not plan.is_strict
+    assert [rule.pattern for rule in plan.rules if rule.role == "task"] == ["shop:run"]
+    said = [f"here: {fault}".replace("here: has", "here has") for fault in plan.faults]
+    assert [text.startswith(message) for text in said] == [True] * ("names no function" not in message)
+
+
+def test_a_lenient_plan_may_have_no_function_left():
+    plan = new_plan({"flows": ["a.b"], "strict": False}, "here")
+    empty = new_plan({"strict": False}, "here")
+
+    assert (plan.rules, len(plan.faults)) == ((), 1)
+    assert (empty.rules, empty.faults[0].partition(":")[0]) == ((), "names no function")
+
+
+def test_a_word_for_strict_that_is_none_is_refused():
+    with pytest.raises(ConfigurationError, match=r"here: strict must be true or false, not 'yes'"):
+        new_plan({"flows": ["a:b"], "strict": "yes"}, "here")
+
+
+def test_a_mark_before_the_text_as_some_editors_put_it_is_none_of_it(tmp_path):
+    (tmp_path / "otelflow.toml").write_text('flows = ["shop:run"]\n', encoding="utf-8-sig")
+
+    assert [rule.pattern for rule in read(tmp_path / "otelflow.toml").rules] == ["shop:run"]
 
 
 def test_a_file_and_a_table_of_a_project_say_the_same(tmp_path):

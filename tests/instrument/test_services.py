@@ -7,12 +7,14 @@ import sys
 import textwrap
 import time
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from support.ports import free_ports
 from support.programs import end, run_python, start
+from support.receivers import OtlpReceiver
 
 REQUESTS = 6
 
@@ -56,9 +58,9 @@ def service(shop):
     return shop
 
 
-def served(folder, *command, port, count):
+def served(folder, *command, port, count, **variables):
     """Start *command*, ask it *count* times, end it as a supervisor does; return the answers and the exit code."""
-    environment = {"OTELFLOW_STORE": folder / "store", "PYTHONPATH": folder}
+    environment = {"OTELFLOW_STORE": folder / "store", "PYTHONPATH": folder, **variables}
     arguments = ("-m", "otelflow", "run", "--instrument", "otelflow.toml", "--", *command)
     process = start(sys.executable, *arguments, cwd=folder, **environment)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -109,6 +111,60 @@ def test_every_request_of_an_event_loop_is_one_whole_trace(service):
 
     assert answers == ["-3"] * REQUESTS
     assert traces(service) == ["success 2 flow nightly_refund"] * REQUESTS
+
+
+@needs("uvicorn")
+@pytest.mark.parametrize("provider", ["ours", "that of opentelemetry-instrument"])
+@pytest.mark.parametrize("lifespan", ["auto", "off"])
+def test_what_waits_is_delivered_when_a_signal_ends_a_server(service, lifespan, provider):
+    (service / "web.py").write_text(textwrap.dedent(ASGI))
+    [port] = free_ports(1)
+    server = ["uvicorn", "--port", str(port), "--lifespan", lifespan, "--log-level", "warning", "web:app"]
+    if provider == "ours":
+        command = [sys.executable, "-m", *server]
+    else:
+        command = [Path(sys.executable).with_name("opentelemetry-instrument"), sys.executable, "-m", *server]
+
+    with OtlpReceiver() as receiver:
+        _, code = served(service, *command, port=port, count=2, **sending_to(receiver))
+
+    assert code == -signal.SIGTERM  # as without
+    names = Counter(span.name for span in receiver.spans if span.name.startswith(("task", "flow")))
+    assert names == {"task refund": 2, "flow nightly_refund": 2}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends programs otherwise")
+def test_what_is_open_is_cancelled_and_delivered_when_a_signal_ends_a_program(service):
+    text = "import time\ndef nightly_wait():\n    print('here', flush=True)\n    time.sleep(600)\n"
+    (service / "shop" / "jobs.py").write_text(text)
+    (service / "main.py").write_text("import shop.jobs\nshop.jobs.nightly_wait()\n")
+    arguments = ("-m", "otelflow", "run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
+
+    with OtlpReceiver() as receiver:
+        process = start(sys.executable, *arguments, cwd=service, PYTHONPATH=service, **sending_to(receiver))
+        try:
+            assert process.stdout.readline() == "here\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == -signal.SIGTERM
+        finally:
+            end(process)
+
+    (span,) = receiver.spans
+    results = [each.value.string_value for each in span.attributes if each.key == "otelflow.run.result"]
+    assert (span.name, results) == ("flow nightly_wait", ["cancellation"])
+
+
+def sending_to(receiver):
+    """The environment of a program that sends spans to *receiver* when it ends, and not before."""
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "60000",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_METRICS_EXPORTER": "none",
+        "OTELFLOW_SPOOL": "off",
+        "OTELFLOW_STORE": "off",
+    }
 
 
 @needs("celery")

@@ -52,6 +52,33 @@ def test_a_pattern_that_means_nothing_stops_before_the_command_starts(program):
 
 
 @pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('flow = ["shop.jobs:weekly"]', "has no key 'flow'; did you mean 'flows'?"),
+        ('flows = ["shop.jobs"]', "flows: 'shop.jobs' is no pattern"),
+        ("flows = 3", "flows must be a list of patterns, not 3"),
+        ('flows = [{pattern = "shop.jobs:weekly", nam = "x"}]', "@flow has no keyword 'nam'"),
+    ],
+)
+def test_what_a_file_cannot_mean_stops_the_program_and_a_lenient_one_starts_with_the_rest(program, line, words):
+    (program / "otelflow.toml").write_text(f'tasks = ["shop.billing:Client.charge"]\n{line}\n')
+    command = ("run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
+
+    done = otelflow(program, *command)
+    (program / "otelflow.toml").write_text(f'strict = false\ntasks = ["shop.billing:Client.charge"]\n{line}\n')
+    lenient = otelflow(program, *command)
+    report = otelflow(program, "instrument", "otelflow.toml", "--dry-run")
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert words in done.stderr
+    assert (lenient.returncode, lenient.stdout, lenient.stderr.count("\n")) == (3, "bill 6\n", 1)
+    assert words in lenient.stderr
+    assert "task charge" in otelflow(program, "show").stdout
+    assert report.returncode == 1
+    assert words in report.stdout
+
+
+@pytest.mark.parametrize(
     ("pattern", "command"),
     [
         ("main:work", ["main.py"]),

@@ -94,6 +94,14 @@ def test_functions_in_branches_and_names_that_may_be_functions_are_found(shop):
     assert matches(tasks=["shop.odd:made"]) == [(("shop.odd:made",), "")]
 
 
+def test_what_of_a_lenient_plan_could_not_be_used_stands_in_the_same_warning(shop, caplog):
+    check(new_plan({"flow": [], "flows": ["shop.jobs", "shop.jobs:wekly"], "strict": False}, "here"))
+
+    (text,) = [record.getMessage() for record in caplog.records]
+    assert text.startswith("here: has no key 'flow'; did you mean 'flows'?; flows: 'shop.jobs' is no pattern")
+    assert "shop.jobs:wekly: no function of shop.jobs is called 'wekly'" in text
+
+
 def test_the_program_itself_cannot_be_meant_and_is_said(shop):
     plan = new_plan({"flows": ["shop.jobs:weekly", "__main__:run"], "tasks": ["shop.*:fail"]}, "here")
     found = survey(plan, lambda name, file: name == "shop.jobs" and file.endswith("jobs.py"))
@@ -132,6 +140,12 @@ class Order:
     @functools.cached_property
     def slow(self): return 1
     def charge(self): return 1
+    def __settle(self): return 1
+
+def outer():
+    if True:
+        async def inner(): return 1
+    return inner
 """
 
 
@@ -142,6 +156,7 @@ class Order:
         ("places:TABLE", "it is no function but a dict: name a function or method"),
         ("places:Order.fruit", "it is no function but a field"),
         ("places:Order.total", "it is no function but a property"),
+        ("places:outer.inner", "it is written inside of a function, which makes it anew in each call"),
     ],
 )
 def test_what_is_certainly_no_function_is_said_before_the_program_starts(tmp_path, monkeypatch, pattern, fault):
@@ -155,7 +170,10 @@ def test_properties_are_not_named_by_a_star_and_lambdas_are(tmp_path, monkeypatc
     (tmp_path / "places.py").write_text(PLACES)
     monkeypatch.syspath_prepend(tmp_path)
 
-    assert matches(tasks=["places:*", "places:Order.*"]) == [(("places:double",), ""), (("places:Order.charge",), "")]
+    assert matches(tasks=["places:*", "places:Order.*"]) == [
+        (("places:double", "places:outer"), ""),
+        (("places:Order.charge",), ""),
+    ]
 
 
 def test_a_listener_in_a_module_that_is_not_there_is_said(shop):

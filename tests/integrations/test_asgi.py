@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import textwrap
 import threading
 
 import pytest
@@ -280,27 +281,39 @@ def test_what_waits_is_delivered_also_when_the_end_of_the_application_fails(span
     assert flushes == ["lifespan.startup.complete", 5_000, "lifespan.shutdown.failed"]
 
 
-def test_what_waits_is_delivered_before_a_signal_ends_the_server(program):
+LIFESPANS = {
+    "its own": """
+        for step in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{step}.complete"})
+        """,
+    "refused": "raise ValueError('only http')",
+    "left out": "pass",
+}
+
+
+@pytest.mark.parametrize("lifespan", LIFESPANS)
+def test_what_waits_is_delivered_before_a_signal_ends_the_server(program, lifespan):
     pytest.importorskip("uvicorn", reason="not installed: pip install 'otelflow[hosts]'")
     [port] = free_ports(1)
     program.start(
-        f"""
+        """
         import uvicorn
         from otelflow.integrations.asgi import FlowMiddleware
 
         provide()
-
+        """,
+        "async def live(receive, send):\n" + textwrap.indent(textwrap.dedent(LIFESPANS[lifespan]), "    "),
+        f"""
         async def application(scope, receive, send):
             if scope["type"] == "lifespan":
-                for step in ("startup", "shutdown"):
-                    await receive()
-                    await send({{"type": f"lifespan.{{step}}.complete"}})
+                await live(receive, send)
             else:
                 await send({{"type": "http.response.start", "status": 200, "headers": []}})
                 await send({{"type": "http.response.body"}})
 
         uvicorn.run(FlowMiddleware(application), port={port}, log_level="error")
-        """
+        """,
     )
     wait_until(lambda: is_listening(port))
     ask(f"http://127.0.0.1:{port}")
@@ -308,6 +321,18 @@ def test_what_waits_is_delivered_before_a_signal_ends_the_server(program):
     program.done()
 
     assert program.results() == [("flow GET", "success")]
+
+
+def test_an_application_that_fails_when_it_starts_or_ends_says_so_to_the_server():
+    async def receive():
+        return {"type": "lifespan.startup"}
+
+    async def failing(scope, receive, send):
+        await receive()
+        raise LookupError("no database")
+
+    with pytest.raises(LookupError, match="no database"):
+        asyncio.run(FlowMiddleware(failing)({"type": "lifespan"}, receive, None))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of an older TestClient, by a newer anyio

@@ -1,6 +1,10 @@
+import contextlib
+import re
+
 import pytest
 
 from otelflow import flow, task
+from otelflow._core.process import provider
 from otelflow.errors import ConfigurationError
 
 
@@ -123,3 +127,32 @@ def test_a_name_with_an_apostrophe_stands_in_double_quotes(spans):
     flow(flow_name="the customer's order (1)")(email)().execute()
 
     spans.assert_tree('"the customer\'s order (1)" > email')
+
+
+DEEP = 5_000
+
+
+def test_a_tree_may_be_deeper_than_python_calls_itself(spans):
+    with contextlib.ExitStack() as stack:
+        for _ in range(DEEP):
+            stack.enter_context(provider._chosen.override.get_tracer("deep").start_as_current_span("call"))
+
+    spans.assert_tree(" > ".join(["call"] * DEEP))
+    spans.assert_tree("call > (" * (DEEP - 1) + "call" + ")" * (DEEP - 1))
+    with pytest.raises(AssertionError) as wrong:
+        spans.assert_tree(" > ".join(["call"] * (DEEP - 1)))
+    lines = str(wrong.value).splitlines()
+    assert lines[1].strip() == "…"
+    assert lines[-1].endswith(f"({DEEP - 1} levels) call")
+    assert len(lines) < 30
+
+
+def test_of_a_large_difference_a_part_is_shown(spans):
+    shop(1).execute()
+
+    with pytest.raises(AssertionError) as wrong:
+        spans.assert_tree(",".join(f"run {number}" for number in range(500)))
+
+    lines = str(wrong.value).splitlines()
+    assert len(lines) == 202
+    assert re.fullmatch(r"… \d+ lines more", lines[-1])

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 from otelflow._core.process import entry_points
 from otelflow._core.process.environment import SWITCH
 from otelflow._core.text.hints import quotes_in, suggestion
-from otelflow._core.text.redaction import REDACTED, redact, redact_address
+from otelflow._core.text.redaction import redact, redact_address
 from otelflow._core.text.safe_str import cut, printable
+from otelflow._core.text.secret_values import REDACTED
 from otelflow.errors import ConfigurationError
 
 # With the SDK's ten seconds a process whose collector is dead hangs at its exit.

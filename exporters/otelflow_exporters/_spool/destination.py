@@ -13,6 +13,7 @@ from otelflow._core.text.redaction import is_secret
 from otelflow.errors import ConfigurationError, StoreUnreadable
 from otelflow_exporters._otlp.endpoint import ExportStatus, is_grpc, otlp_settings, variable
 from otelflow_exporters._store.limits import absolute, default_directory
+from otelflow_exporters._store.ownership import MARKER
 
 #: The file in a spool that says whose it is
 NAME: Final = "OTELFLOW_DESTINATION.txt"
@@ -32,6 +33,8 @@ class Destination(NamedTuple):
         try:
             lines = folder.read(NAME, _LARGEST).decode("utf-8", "replace").splitlines()
         except FileNotFoundError:
+            if folder.file(MARKER) is None:  # empty, and so no spool yet: with this file in it, it would never be one
+                return
             lines = [_VERSION, self.fingerprint, self.place]
             folder.write(NAME, "\n".join(lines).encode("utf-8", "replace"))
         if lines[:2] != [_VERSION, self.fingerprint]:

@@ -24,8 +24,9 @@ from otelflow._core.process.settings import settings
 from otelflow._core.runs import drivers
 from otelflow._core.runs.run import Run
 from otelflow._core.text.functions import plain_function
-from otelflow._core.text.redaction import REDACTED, is_secret, recorded
+from otelflow._core.text.redaction import is_secret, recorded
 from otelflow._core.text.safe_str import bounded_name, brief_repr, comes_from_outside, safe_str
+from otelflow._core.text.secret_values import REDACTED
 from otelflow.errors import ConfigurationError, DecoratedTwice, NotCallable, UnfillableParameter
 
 if TYPE_CHECKING:

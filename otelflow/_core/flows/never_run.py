@@ -12,7 +12,6 @@ from otelflow._core.text import classes
 from otelflow._core.text.safe_str import bounded_name
 
 _LIBRARY_FOLDERS: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-_OURS: Final = __file__.removesuffix(os.path.join("_core", "flows", "never_run.py"))  # noqa: PTH118 pathlib takes long
 _MOST_KEPT: Final = 1_000
 
 
@@ -29,6 +28,7 @@ class _Warned(State):
 
 
 _warned: Final = _Warned()
+_HOUSE: Final = _Warned.reset.__code__.co_filename.rpartition("_core")[0]
 
 
 class SetUp:
@@ -40,6 +40,9 @@ class SetUp:
     __slots__ = ("code", "flow_name", "instruction", "target")
 
     def __init__(self, frame: FrameType, flow_name: str, target: CodeType | None) -> None:
+        # What of ours has called it (a hook, say) is not where a person looks.
+        while frame.f_code.co_filename.startswith(_HOUSE) and frame.f_back is not None:
+            frame = frame.f_back
         # Not the line: to know it, Python reads the table of the function up to there.
         self.code, self.instruction, self.flow_name = frame.f_code, frame.f_lasti, flow_name
         self.target = target
@@ -52,8 +55,8 @@ class SetUp:
         lines = (line for start, end, line in code.co_lines() if start <= instruction < end and line is not None)
         file, line = code.co_filename, next(lines, code.co_firstlineno)
         place = f"called at {file}:{line}"
-        python = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 pathlib takes long
-        is_library = file.startswith((python, _OURS, "<frozen ")) or any(name in file for name in _LIBRARY_FOLDERS)
+        python = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 pathlib takes long to import
+        is_library = file.startswith((python, _HOUSE, "<frozen ")) or any(name in file for name in _LIBRARY_FOLDERS)
         if target is not None and is_library:  # a thread, a scheduler: its line says nothing to the user
             caller = "C" if file.startswith(os.path.dirname(__file__)) else f"{file}:{line}"  # noqa: PTH120 as above
             place = f"defined at {target.co_filename}:{target.co_firstlineno} and called by {caller}"

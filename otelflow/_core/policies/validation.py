@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from otelflow._core.policies.policy import Body, name_of
 from otelflow._core.runs.current import current_run
 from otelflow._core.text.functions import plain_function
-from otelflow._core.text.redaction import REDACTED, is_secret
+from otelflow._core.text.redaction import is_secret
 from otelflow._core.text.safe_str import brief_repr
+from otelflow._core.text.secret_values import REDACTED
 from otelflow.errors import ConfigurationError, InvalidParameter, MissingExtra
 
 if TYPE_CHECKING:

@@ -9,18 +9,23 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from otelflow._core.text import secret_notations, secret_patterns
+from otelflow._core.text import secret_notations, secret_patterns, secret_places
 from otelflow._core.text.regex import lazy_compile
 from otelflow._core.text.safe_str import safe_str
-
-REDACTED: Final = "[redacted]"
+from otelflow._core.text.secret_columns import hide_columns, hide_inserted, hide_rows
+from otelflow._core.text.secret_values import (
+    HARMLESS_LENGTH,
+    REDACTED,
+    is_ordinary,
+    is_random,
+    is_secret_value,
+    secret_name,
+)
 
 # Room for a secret that a cut would split: redaction sees it whole, or at least its beginning.
 _MARGIN: Final = 512
 # Nested deeper than this, a container is shown as text.
 _DEPTH: Final = 64
-# A longer value is never taken for something harmless, so that no text is read twice.
-_HARMLESS_LENGTH: Final = 200
 _NAME_LENGTH: Final = 80
 
 # The patterns that the settings add, in one piece: a slice is replaced at once, also while another thread reads.
@@ -86,10 +91,10 @@ def redact(text: str) -> str:
 
 def is_secret(key: str, value: object = None) -> bool:
     """Tell whether *value* under *key* is to be hidden (``password``, ``DB_TOKEN``, ``x-api-key``, ``dbPassword``)."""
-    words = _secret_name(key[-_NAME_LENGTH:])
+    words = secret_name(key[-_NAME_LENGTH:])
     if not words or words[-1] in secret_patterns.STRONG_NAMES or not isinstance(value, str):
         return bool(words)
-    return _is_random(value, words)
+    return is_random(value, words)
 
 
 def redact_value(value: object, depth: int = _DEPTH) -> object:
@@ -111,10 +116,11 @@ def redact_value(value: object, depth: int = _DEPTH) -> object:
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
+        value = hide_rows(value)
         if len(value) == 2 and isinstance(value[0], str | bytes) and isinstance(value[1], str | bytes):
             # A header as a pair: two of the same kind in a list may be two names as well.
-            words = _secret_name(safe_str(value[0], _NAME_LENGTH))
-            if words and _is_secret_value(safe_str(value[1], _HARMLESS_LENGTH + 1), words, is_spoken=True):
+            words = secret_name(safe_str(value[0], _NAME_LENGTH))
+            if words and is_secret_value(safe_str(value[1], HARMLESS_LENGTH + 1), words, is_spoken=True):
                 return [value[0], REDACTED]
         return [redact_value(item, depth - 1) for item in value]
     return value
@@ -126,7 +132,7 @@ def _ends_in(key: object, endings: tuple[str, ...]) -> bool:
 
 def _keep_beginning(match: re.Match[str]) -> str:
     head = match["head"] or match["start"]
-    return match[0] if _is_ordinary(match[0][len(head) :].removeprefix("Bearer ")) else head + REDACTED
+    return match[0] if is_ordinary(match[0][len(head) :].removeprefix("Bearer ")) else head + REDACTED
 
 
 def _hide_token(match: re.Match[str]) -> str:
@@ -142,33 +148,17 @@ def _ending_in_secret(pattern: str) -> re.Pattern[str]:
 def _keep_head(match: re.Match[str]) -> str:
     """Hide the last group of *match*, which ends it, unless it is what people say or a number of a port."""
     secret = match[match.lastgroup or 0]
-    is_harmless = _is_ordinary(secret) or lazy_compile(secret_notations.PORTS).fullmatch(secret)
+    is_harmless = is_ordinary(secret) or lazy_compile(secret_notations.PORTS).fullmatch(secret)
     return match[0] if is_harmless else match[0][: len(match[0]) - len(secret)] + REDACTED
 
 
 def _hide_options(match: re.Match[str]) -> str:
     """Hide the passwords in the arguments of one command."""
     arguments = match["arguments"]
-    for command, option in secret_patterns.COMMANDS:
+    for command, option in secret_places.COMMANDS:
         if lazy_compile(command).fullmatch(match["command"]):
             arguments = _ending_in_secret(option).sub(_keep_head, arguments)
     return match["command"] + arguments
-
-
-def _hide_inserted(match: re.Match[str]) -> str:
-    """Hide the values of the columns that are named as secrets are, in one INSERT."""
-    columns = [_secret_name(column.strip("\"'`[] ")) for column in match["columns"].split(",")]
-    position = -1
-
-    def hide(value: re.Match[str]) -> str:
-        nonlocal position
-        position += 1
-        words = columns[position % len(columns)]
-        return "'" + REDACTED + "'" if words and _is_secret_value(value[0], words, is_spoken=False) else value[0]
-
-    return match[0][: match.start("values") - match.start()] + lazy_compile(secret_notations.INSERTED).sub(
-        hide, match["values"]
-    )
 
 
 def _hide_card(match: re.Match[str]) -> str:
@@ -178,15 +168,25 @@ def _hide_card(match: re.Match[str]) -> str:
     return match[0] if total % 10 else REDACTED
 
 
+def _hide_manifest(match: re.Match[str]) -> str:
+    """Hide each value of the data of a Secret of Kubernetes."""
+    lines = match["lines"]
+    kind, pattern = ("lines", secret_notations.DATA_LINE) if lines else ("entries", secret_notations.DATA_ENTRY)
+    head = match[0][: match.start(kind) - match.start()]
+    return head + lazy_compile(pattern).sub(rf"\1{REDACTED}", match[kind])
+
+
 def _hide_in_places(text: str, lowered: str) -> str:
     """Hide what stands where secrets stand: in statements, in commands, in dialogues of protocols."""
-    for piece, place in secret_patterns.PLACES:
+    for piece, place in secret_places.PLACES:
         if piece in lowered:
             text = _ending_in_secret(place).sub(_keep_head, text)
     if " -" in text or " /" in text or "'-" in text or '"-' in text or ("/" in text and "@" in text):
-        text = lazy_compile(secret_patterns.COMMAND).sub(_hide_options, text)
+        text = lazy_compile(secret_places.COMMAND).sub(_hide_options, text)
+    if "secret" in lowered and lazy_compile(secret_notations.MANIFEST).search(text) is not None:
+        text = lazy_compile(secret_notations.DATA).sub(_hide_manifest, text)
     if "insert" in lowered and "values" in lowered:
-        text = lazy_compile(secret_notations.INSERT).sub(_hide_inserted, text)
+        text = hide_inserted(text)
     return text
 
 
@@ -201,6 +201,8 @@ def _hide_named(text: str, lowered: str) -> str:
         if "val" in lowered or "input" in lowered:
             text = _hide_before_names(_hide_after("(?ix)" + secret_notations.HOLDER, text))
         text = _hide_after(secret_notations.REFUSED, text) if "input_value=" in text else text
+    if "\n" in text:
+        text = hide_columns(text)
     return _hide_after(secret_notations.SPOKEN, text)
 
 
@@ -249,8 +251,8 @@ def _hide_before_names(text: str) -> str:
     for key in lazy_compile(secret_notations.HELD, re.IGNORECASE).finditer(text):
         value = lazy_compile(secret_notations.VALUE).match(text, key.end()) if key.start() >= done else None
         name = names.match(text, value.end()) if value is not None else None
-        words = _secret_name(name["name"][-_NAME_LENGTH:]) if name is not None else ()
-        if value is not None and words and _is_secret_value(value[0], words, is_spoken=False):
+        words = secret_name(name["name"][-_NAME_LENGTH:]) if name is not None else ()
+        if value is not None and words and is_secret_value(value[0], words, is_spoken=False):
             start, end = _within_quotes(value)
             pieces += (text[done:start], REDACTED)
             done = end
@@ -262,7 +264,7 @@ def _words_before(match: re.Match[str], text: str) -> tuple[str, ...]:
     if name.lower() in secret_patterns.SECOND_WORDS:  # "API key: …"
         start = match.start("name")
         name = text[max(0, start - 16) : start].rpartition("\n")[2].rstrip().rpartition(" ")[2] + "_" + name
-    return _secret_name(name)
+    return secret_name(name)
 
 
 def _value_after(match: re.Match[str], pattern: str, words: tuple[str, ...], text: str) -> re.Match[str] | None:
@@ -289,30 +291,9 @@ def _value_after(match: re.Match[str], pattern: str, words: tuple[str, ...], tex
     if not secret_patterns.WHOLE_LINE_NAMES.isdisjoint(words):
         cookies = lazy_compile(secret_notations.COOKIES).match(text, start)
     value = cookies or lazy_compile(secret_notations.VALUE).match(text, start)
-    if words[-1] == "authorization" and value is not None and value[0].isalpha() and not _is_ordinary(value[0]):
+    if words[-1] == "authorization" and value is not None and value[0].isalpha() and not is_ordinary(value[0]):
         return lazy_compile(secret_notations.ANY_SCHEME).match(text, start) or value
     return value
-
-
-@functools.lru_cache(maxsize=2048)
-def _secret_name(name: str) -> tuple[str, ...]:
-    """Return the words of *name* up to the one that makes it a secret's, or nothing."""
-    words = [word.lower() for word in lazy_compile(secret_notations.WORDS).findall(name)]
-    while words:
-        last, pair = words[-1], " ".join(words[-2:])
-        if last in secret_patterns.STRONG_NAMES or last in secret_patterns.WEAK_NAMES:
-            # "pass: 12" counts what passed; SMTP_PASS does not.
-            is_password = last in secret_patterns.PASS_NAMES and len(words) > 1
-            return (*words, "password") if is_password else tuple(words)
-        is_pair = pair in secret_patterns.TWO_WORD_NAMES
-        if is_pair or (last.endswith(secret_patterns.NAME_TAILS) and last not in secret_patterns.ORDINARY_NAMES):
-            if pair == "secret id":  # of AppRole; where secrets are managed, it is the name of one
-                return (*words, "signature")
-            return (*words, "code", "secret") if last == "code" else (*words, "secret")
-        if not last.isdigit() and last not in secret_patterns.NAME_ENDINGS:
-            return ()
-        words.pop()
-    return ()
 
 
 def _is_named_secret(value: str, words: tuple[str, ...], match: re.Match[str], pattern: str) -> bool:
@@ -321,14 +302,14 @@ def _is_named_secret(value: str, words: tuple[str, ...], match: re.Match[str], p
         is_said = any(map(str.isalpha, match["join"]))
         is_quoted = value[:1] in ("'", '"')
         if is_said and is_quoted and len(value) > 5:
-            return _is_secret_value(value, words, is_spoken=False)
+            return is_secret_value(value, words, is_spoken=False)
         bare = lazy_compile(secret_notations.QUOTES).sub("", value).rstrip(".,!?:;")
         least = 0 if is_said else 6 if words[-1] in secret_patterns.PASSWORD_NAMES else 16
         if len(bare) < least or (not is_said and (match["name"].lower() == "secret" or bare.isdecimal())):
             return False
         if lazy_compile(secret_notations.TECHNICAL).match(bare):
             return False
-        return _is_secret_value(bare, words, is_spoken=True)
+        return is_secret_value(bare, words, is_spoken=True)
     if (
         pattern == secret_notations.NAME
         and match["join"] == ": "
@@ -350,51 +331,4 @@ def _is_named_secret(value: str, words: tuple[str, ...], match: re.Match[str], p
     if value.isalpha() and match["join"].endswith(('" : ', "' : ")):
         return False  # volume "token" : configmap not found
     is_listed = pattern == secret_notations.NAME and "," in match["join"] and not match["name"].startswith("-")
-    return _is_secret_value(value, words, is_spoken=is_listed)
-
-
-def _is_ordinary(text: str) -> bool:
-    if len(text) > _HARMLESS_LENGTH:
-        return False
-    if text.rstrip(".,!?:;").lower() in secret_patterns.HARMLESS_VALUES:
-        return True
-    if text.isalpha():
-        return not text.strip("xX") or (len(text) > 3 and text.lower() in secret_patterns.STRONG_NAMES)
-    if lazy_compile(secret_notations.PLACEHOLDER).fullmatch(text) is not None:
-        return True
-    # Code that names a secret and has none: token=read_token
-    return lazy_compile(secret_notations.VARIABLE).fullmatch(text) is not None and any(
-        map(_secret_name, text.split("."))
-    )
-
-
-def _is_secret_value(value: str, words: tuple[str, ...], *, is_spoken: bool) -> bool:
-    bare = value.strip()
-    if "'" in bare or '"' in bare:
-        bare = lazy_compile(secret_notations.QUOTES).sub("", bare).strip()
-    scheme = (
-        lazy_compile(secret_notations.SCHEME_WORD).match(bare) if words[-1] in secret_patterns.HEADER_NAMES else None
-    )
-    if scheme is not None:
-        bare = bare[scheme.end() :]
-    if len(bare) > _HARMLESS_LENGTH:
-        return True
-    if _is_ordinary(bare) or bare == words[-1]:
-        return False
-    if bare.isdecimal() and len(bare) < 6:
-        return len(bare) >= 3 and not secret_patterns.NUMERIC_NAMES.isdisjoint(words)
-    is_spoken = is_spoken and scheme is None
-    return _is_random(bare, words) if is_spoken or words[-1] in secret_patterns.WEAK_NAMES else True
-
-
-def _is_random(text: str, words: tuple[str, ...]) -> bool:
-    """Tell whether *text* looks like nothing that people say: letters and digits in one word, or a code's digits."""
-    if not secret_patterns.NUMERIC_NAMES.isdisjoint(words) and text.replace("-", "").isdecimal():
-        return len(text) >= 4
-    is_weak = words[-1] in secret_patterns.WEAK_NAMES and words[-1] not in secret_patterns.PASS_NAMES
-    if len(text) < (8 if is_weak else 6) or " " in text:
-        return False
-    if words[-1] in secret_patterns.DIGITS_ONLY_NAMES or lazy_compile(secret_notations.DATE).match(text):
-        return False
-    digits = sum(map(str.isdigit, text))
-    return 0 < digits < len(text) or (text.endswith("=") and len(text) >= 16 and not text.islower())
+    return is_secret_value(value, words, is_spoken=is_listed)

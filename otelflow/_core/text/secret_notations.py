@@ -113,7 +113,7 @@ TECHNICAL: Final = (
 # What is said of a secret after its name and a colon: "password: too short", "token: signature mismatch"
 PROSE: Final = r"[a-z]{2,15}[ ](?:\d{1,4}[ ])?[a-z]{1,15}(?![\w:=/\-.@])"
 
-WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
+WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+"
 QUOTES: Final = r"""^[brfuBRFU]{0,2}\\{0,3}["']|["']$"""
 DATE: Final = r"\d{4}-\d\d|\d\d?:\d\d"
 VARIABLE: Final = r"[$:@][A-Za-z_]\w*|(?:[A-Za-z]\w*\.)*[a-z]+(?:_[a-z]+)+|(?:[A-Za-z]\w*\.)+_?[A-Za-z_]+"
@@ -131,3 +131,16 @@ PLACEHOLDER: Final = r"""(?x)
         | /(?:app|bin|boot|builds?|code|data|dev|etc|home|lib|media|mnt|nix|opt|private|proc|root|run|srv|sys|tmp|usr
             |var|Users|Volumes|work|workspaces?) ) (?:[/\\][\w.\-@+]{0,60})*
     """
+
+# A word that stands in the heading of a column of secrets, and a heading; in a table with lines it may have blanks.
+HEADING: Final = r"(?i)pass|pwd?|kennwort|secret|token|api[_ ]?key|credential|cookie"
+HEADING_OF_CELLS: Final = r"[\"']?[\w.\-]{1,60}[\"']?\r?"
+HEADING_OF_LINES: Final = r"[ \t]*[*`]{0,2}[\w.\-]{0,60}(?:[ ][\w.\-]{1,60}){0,3}[*`]{0,2}[ \t\r]*"
+
+# The data of a Secret of Kubernetes, as YAML and as JSON, whatever its keys are called
+MANIFEST: Final = r"\bkind[\"']?[ ]{0,3}:[ ]{0,3}[\"']?Secret(?!\w)"
+DATA: Final = r"""(?mx)
+    ^(?P<indent>[ ]{0,40})(?:data|stringData):[ ]{0,3}\r?\n (?P<lines>(?:(?P=indent)[ ]+[^\n]*+\n?)++)
+    | "(?:data|stringData)"\s{0,9}:\s{0,9}\{(?P<entries>[^{}]*+)"""
+DATA_LINE: Final = r"(?m)^([ ]+(?:[\"']?[\w.\-/]+[\"']?:(?=[ ]))?+[ ]*+)(?![|>][+\-\d]*\r?$)[^\s#][^\r\n]*+"
+DATA_ENTRY: Final = r"(\"[\w.\-/]+\"\s{0,9}:\s{0,9}\")(?:[^\"\\]|\\.)*+"

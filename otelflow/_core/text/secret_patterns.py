@@ -13,7 +13,10 @@ STRONG_NAMES: Final = _words(
     "secretkey accesskey authorization credential credentials cookie cookies jwt bearer dsn csrf xsrf csrftoken "
     "sessionid sessid phpsessid jsessionid cvv cvc mnemonic pw psk bindpw rootpw adminpw userpw privatekey signingkey "
     "refreshtoken sessiontoken bottoken idtoken encryptionkey masterkey sharedkey accountkey storepass keypass "
-    "dockerconfigjson dockercfg privkey authkey requirepass masterauth kennwort"
+    "dockerconfigjson dockercfg privkey authkey requirepass masterauth kennwort "
+    # Other languages, where the word means nothing else
+    "contrasena senha wachtwoord adgangskode losenord salasana haslo jelszo contraseña lösenord hasło jelszó "
+    "пароль 密码 密碼 パスワード 비밀번호"
 )
 #: Under such a name only what looks like a secret is hidden: "session: morning" stays.
 WEAK_NAMES: Final = _words("pass auth session otp totp pin ssn sig signature sid nonce salt creds")
@@ -27,7 +30,7 @@ TWO_WORD_NAMES: Final = _words(
     "admin key,write key,ingest key,integration key,application key,app key,consumer key,private pem,wifi key,"
     "network key,pre shared,pass phrase,wep key,priv key,recovery codes,backup codes,scratch codes,access code,"
     "access codes,entry code,door code,gate code,alarm code,pairing code,login code,reset code,mfa code,fernet key,"
-    "time code,confirmation code,"
+    "time code,confirmation code,otp code,"
     "hmac key,aes key,cipher key,decryption key,jwt key,wallet key,bot key,honeycomb team,de passe",
     ",",
 )
@@ -59,6 +62,8 @@ NAME_STEMS: Final = (
     "otp", "pin", "ssn", "sid", "nonce", "salt", "cv", "mnemonic", "code", "connection", "webhook", "answer", "pw",
     "psk",
     "saml", "phrase", "dockerc", "community", "assertion", "shared", "honeycomb", "kennwort",
+    "contrase", "senha", "wachtwoord", "adgangskode", "lösenord", "losenord", "salasana", "hasło", "haslo", "jelsz",
+    "пароль", "密码", "密碼", "パスワード", "비밀번호",
 )  # fmt: skip
 
 #: What people and programs say of a secret.
@@ -249,149 +254,4 @@ TOKEN_SHAPES: Final = (
     (".atlasv1.", r"^\b[A-Za-z0-9]{14}\.atlasv1\.[\w\-]{40,}"),
     ("8Q~", r"^(?<![\w~.\-])[\w~.\-]{3}8Q~[\w~.\-]{31,34}"),
     (".G", r"^\b[MNO][\w\-]{23,25}\.G[\w\-]{5}\.[\w\-]{27,40}"),
-)
-
-_COMMANDS: Final = (
-    (r"(?:twine)", r"\s-p[ =]?"),
-    (r"(?:ssh-keygen)", r"\s-[NP][ ]?"),
-    (r"(?:mysql\w*|mariadb[\w\-]*|7z[ar]?|rar|unrar)", r"\s-p"),
-    (r"(?:sshpass|mongo\w*|cqlsh|rabbitmqadmin|mosquitto_(?:pub|sub)|psexec|nxc)", r"\s-[pP][ =]?"),
-    (r"(?:sqlcmd|bcp|isql|tsql|mosquitto_\w+|ipmitool|zip|unzip)", r"\s-P[ ]?"),
-    (r"(?:redis-cli|valkey-cli|ipsec)", r"\s-a[ ]?"),
-    (r"(?:ldap[a-z]+)", r"\s-w[ ]?"),
-    (r"(?:snmp[a-z]+)", r"\s-[cAX][ ]?"),
-    (r"(?:x?freerdp\w*|wfreerdp)", r"\s/p:"),
-    (
-        r"(?:curl|http|https|wget|xh|hurl)",
-        r"\s(?:-u|-a|--user|--auth|--proxy-user|-U)[ =]?[\"']?[^\s:\"']{0,100}:(?!//)",
-    ),
-    (r"(?:smbclient|winexe|rpcclient|smbmap|crackmapexec)", r"\s-U[ ]?[\"']?[^\s%\"']{1,100}%"),
-    (r"(?:openssl)", r"\s-?pass(?:in|out)?[ ][\"']?pass:"),
-    (r"(?:openssl)", r"\s-k[ ]"),
-    (r"(?:sqlplus|expdp|impdp|sqlldr|rman|exp|imp)", r"[ =][\"']?\w{1,60}/(?=[^\s/@]+@)"),
-    (
-        r"(?:curl|http|https|wget|xh|hurl)",
-        r"\s(?:-u|-a|--user|--auth|--proxy-user|-U)[ =]?\"[^\s:\"]{0,100}:(?P<double>[^\"\n]+)",
-    ),
-    (
-        r"(?:curl|http|https|wget|xh|hurl)",
-        r"\s(?:-u|-a|--user|--auth|--proxy-user|-U)[ =]?'[^\s:']{0,100}:(?P<single>[^'\n]+)",
-    ),
-    (r"(?:htpasswd)", r"\s-\w*b\w*[ ]+\S+[ ]+\S+[ ]"),
-    (r"(?:net)", r"\s/user:\S+[ ]"),
-)
-
-
-def _in_lists_too(option: str) -> str:
-    """Return the pattern *option* so that it fits the items of a list: ``['mysql', '-pabc']``."""
-    if r"\S" in option or not option.startswith(r"\s"):
-        return option
-    blank = r"(?:[ =]|[\"'],[ ][\"'])"
-    return option.replace(r"\s", r"[\s\"']", 1).replace("[ =]", "[ ]").replace("[ ]", blank)
-
-
-#: Commands, and their options whose value is a password.
-COMMANDS: Final = tuple((command, _in_lists_too(option)) for command, option in _COMMANDS)
-COMMAND: Final = (
-    r"\b(?P<command>"
-    + "|".join(dict.fromkeys(command for command, _ in COMMANDS))
-    + r""")(?P<arguments>(?:[ ]|["'],[ ])(?:'[^'\n]*+'|"[^"\n]*+"|\\\r?\n|[^\n|;&])*+)"""
-)
-
-_NAMED: Final = "(?:password|passwd|secret|token|api_?key)"
-
-#: Places in a text where a secret stands, with a piece of text that is found there (in lower case).
-PLACES: Final = (
-    # SQL
-    (
-        "identified",
-        r"(?:\bIDENTIFIED|\b(?i:user|role|to|exists)\s+\S{1,100}\s+(?i:identified))\s+(?i:with\s+[\w'\"]+\s+)?(?i:by|as)\s+(?i:password\s+|values\s+)?(?=[\"']|\S*\d)",
-    ),
-    (
-        "password",
-        (
-            r"(?i)\b(?:with|encrypted|unencrypted|(?:no)?(?:login|inherit|createdb|createrole|superuser|replication)"
-            r"|(?:user|role|for)\s+\S{1,100}|set|add)\s+password\s*+[=(]?\s*+(?:password\s*+\(\s*+)?N?(?=['\"])"
-        ),
-    ),
-    ("password", r"\bPASSWORD\s*+\(?\s*+N?(?=')"),
-    ("set password", r"(?i)\bset[ ]password[ ]for[ ]\S{1,100}[ ]?=[ ]?(?:password\s*+\(\s*+)?(?=')"),
-    ("gen_salt", r"\bcrypt\([ ]?(?=')"),
-    ("crypt(", r"(?i)\b(?:pgp_sym_\w{1,30}|aes_(?:en|de)crypt)\((?:[^()'\n]{1,100}|'[^'\n]{0,200}'),\s{0,9}(?=')"),
-    (
-        "variable ",
-        rf'(?i)\bvariable[ ]"\w{{0,40}}{_NAMED}\w{{0,20}}"\s{{0,9}}\{{[^{{}}]{{0,200}}?\bdefault[ ]{{0,9}}=[ ]?(?=")',
-    ),
-    # The new value of a change, as a plan of Terraform shows it
-    (
-        "->",
-        r"(?i)\b\w{0,40}"
-        + _NAMED
-        + r"\w{0,20}\"?[ ]{0,60}[=:][ ]{0,3}(?:\"[^\"\n]{0,500}\"|[^\s\"]{1,500})[ ]->[ ](?=\")",
-    ),
-    # "user bob password x", as in ~/.netrc
-    ("passw", r"(?i)\blogin[ \t]+\S{1,100}\s+password\s+"),
-    ("passw", r"(?i)\b(?:user|username|account)[ \t]+\S{1,100}\s+(?:(?:and|with)\s+)?(?:the\s+)?password\s+(?=\S*\d)"),
-    # Configuration without signs: routers, Redis, Gradle
-    ("community", r"(?im)\b(?:snmp-server[ ]community|^r[ow]community6?)[ ]+"),
-    ("requirepass", r"(?m)^[ ]*requirepass[ ]+"),
-    ("masterauth", r"(?m)^[ ]*masterauth[ ]+"),
-    ("shared-key", r"(?i)\bpre-?shared-key[ ]+(?:(?:local|remote|ascii-text)[ ]+)?(?=\S*\d)"),
-    ("password", r"(?m)^[ \t]*password[ \t]+(?=[\"'])"),
-    ("form-data", r'(?i)form-data;\s*name="?\w*(?:password|passwd|token|secret)"?(?:\\r\\n|\r?\n){2}'),
-    ("define ", r"(?im)^[ \t]*#[ \t]*define[ \t]+\w{0,60}(?:pass|passwd|password|secret|token|api_?key)[ \t]+(?=\")"),
-    ("rabbitmqctl", r"\brabbitmqctl\s+(?:add_user|change_password)\s+\S+\s+"),
-    # docker login -p, and whatever else logs in
-    ("login", r"\blogin\b[^\n|;&]{0,200}?[\s\"']-p(?:[ =]|[\"'],[ ][\"'])?(?!\d)"),
-    # SMTP, IMAP, FTP and Redis, as they are spoken
-    ("auth login", r"AUTH LOGIN [\w+/=]+[ ](?=[\w+/=]{4})"),
-    ("pass ", r"(?m)^PASS[ ](?=[^\s/.]*\d[^\s/.]*$)"),
-    ("login ", r"\bLOGIN[ ]\"?[\w.@\-]+\"?[ ](?=\S*\d)"),
-    ('"auth"', r'(?i)"auth"\s+(?:"[^"\n]{0,60}"\s+)?(?=")'),
-    ("login(", r"\.login\(\s*[\"'][^\"'\n]{1,100}[\"']\s*,\s*(?=[\"'])"),
-    ("bind", r"(?i)bind\w*\(\s*[\"'](?:cn|uid|dc)=[^\"'\n]*[\"']\s*,\s*(?=[\"'])"),
-    ("chpasswd", r"\becho\s+(?:-n\s+)?[\"']?\w+:(?P<piped>[^\s\"'|]+)(?=[\"']?\s*\|[^\n]*chpasswd)"),
-    (
-        "echo ",
-        (
-            r"\b(?:echo|printf)\s+(?:-n\s+)?[\"']?(?P<stdin>[^\s\"'|]+)(?=[\"']?\s{0,3}\|[^\n|]{0,200}?"
-            r"(?:\bsudo\s[^\n|]{0,40}?-\w{0,3}S\b|-stdin\b|passphrase-fd|\bcryptsetup\s|\bkinit\s))"
-        ),
-    ),
-    ("key ", r"(?m)^[ ]*key[ ]\d[ ](?=[0-9A-F]{8})"),
-    # ~/.pgpass: host, port, database, user, password
-    (
-        ":",
-        r"(?m)^(?=\*|[^\s:]*[A-Za-z])[\w.*\-]{1,100}:(?:\d{4,5}|\*):[\w.*\-]{1,60}:[\w.*\-]{1,60}:(?=\S{6})(?=\S*[A-Za-z])",
-    ),
-    # Oracle: user/password@host:port/service
-    ("jdbc:oracle:", r"jdbc:oracle:\w+:\w{1,60}/"),
-    (
-        "@",
-        r"(?<![\w./@:\-])\w{1,60}/(?=[^\s/@\"']*\d[^\s/@\"']*@(?://|[\w.\-]{1,100}(?::\d{2,5})?/\w|[\w.\-]{1,100}:1521))",
-    ),
-    (
-        "auth",
-        r"(?i)auth\s*=\s*\w{0,30}\(\s*(?:username\s*=\s*)?[\"'][^\"'\n]{0,100}[\"']\s*,\s*(?:password\s*=\s*)?(?=[\"'])",
-    ),
-    ("auth ", r"(?i)\bauth[ ](?:plain|login|cram-md5|xoauth2)[ ](?=[\w+/=]{8,})"),
-    ("code=", r"(?i)[?&]code=(?=[\w/\-.%~]{16})(?=[\w/\-.%~]*\d)"),
-    ("user-pass", r"(?i)\buser-pass\s*[:=]\s*[\w.@\-]{1,60}[ ]?[/:][ ]?(?=\S*\d)"),
-    ("cred", r"(?i)\bcred(?:ential)?s?\s*(?::|are|is|=)\s*[\w.@\-]{1,60}[ ]?[/:][ ]?(?=\S*\d)"),
-    ("credential", r"(?i)\b(?:network|usernamepassword)credentials?\(\s*[\"'][^\"'\n]{0,100}[\"']\s*,\s*(?=[\"'])"),
-    (" using ", r"(?i)\buser\s+\S{1,60}\s+using\s+(?!(?-i:[a-z]+)[/\-]?[\d.]+(?!\S))(?=\S*\d)"),
-    ("wandb ", r"\bwandb[ ]login[ ](?:--\S{1,60}[ ]){0,3}(?=[0-9a-f]{40})"),
-    ("privilege ", r"(?i)\busername[ ]\S{1,60}[ ]privilege[ ]\d{1,2}[ ](?:secret|password)[ ](?:\d[ ])?(?=\S*\d)"),
-    (" /d ", r"(?i)\s/v\s+\w{0,30}passw\w{0,20}\s+(?:/t\s+\w{1,20}\s+)?/d\s+"),
-    ("user-secrets", r"(?i)\buser-secrets\s+set\s+[\"'][^\"'\n]{1,200}[\"']\s+(?=[\"'])"),
-    ("net use", r"(?i)\bnet\s+use\s+(?:\S:\s+)?\\\\\S{1,200}\s+(?=[^\s/*]\S*\s+/user:)"),
-    *(
-        (f"{call}(", rf"(?i)\b{call}\(\s{{0,9}}[\"'][\w.\-]{{0,80}}?{_NAMED}[\"']\s{{0,9}},\s{{0,9}}(?=[\"'])")
-        for call in ("define", "putenv", "setenv", "setdefault", "setproperty")
-    ),
-    ("securestring", r"(?i)convertto-securestring\s+(?:-string\s+)?(?=[\"'])"),
-    ('"kty"', r'"(?:d|k|p|q|dp|dq|qi)"\s*:\s*(?=")'),
-    ("wpa_passphrase", r"\bwpa_passphrase[ ]+\S+[ ]+"),
-    ("wifi:", r"\bWIFI:[^\n]{0,100}?P:"),
-    ("input", r"(?i)<input[ ][^<>]{0,200}?type=[\"']?password\b[^<>]{0,200}?\bvalue="),
 )

@@ -10,13 +10,19 @@ from otelflow.generate.rules._annotations import literal
 
 #: The job of all scenarios
 JOB: Final = "shop"
+#: The jobs in deploy/ of the programs between flows and their dashboards
+PIPELINE: Final = ("collector", "dispatcher", "sampler", "jaeger", "pushgateway", "applications-over-otlp", "spans")
 
 
 class Program(NamedTuple):
-    """What alerts are made for: the flows of a program, and the Jaeger that has their traces."""
+    """What alerts are made for: the flows of a program, the Jaeger that has their traces, and what leads there.
+
+    *pipeline* names jobs of Prometheus; the first is that of the Collector that applications send to.
+    """
 
     flows: tuple[Declared, ...]
     jaeger: str
+    pipeline: tuple[str, ...] = PIPELINE
 
     @property
     def objectives(self) -> list[tuple[Declared, Objective]]:

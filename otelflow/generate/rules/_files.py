@@ -41,7 +41,7 @@ def alert_groups(program: Program) -> list[tuple[str, list[Alert]]]:
     return [
         ("otelflow-flows", [*_all_flows.alerts(program), *_objectives.alerts(program)]),
         ("otelflow-telemetry", [*_telemetry.PROGRAMS]),
-        ("otelflow-pipeline", [*_telemetry.REACHED, *_telemetry.COLLECTOR]),
+        ("otelflow-pipeline", [*_telemetry.targets(program), *_telemetry.collector(program)]),
     ]
 
 

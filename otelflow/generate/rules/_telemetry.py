@@ -1,9 +1,11 @@
 """The alerts about telemetry itself: what is lost on its way, and which program is down."""
 
+from collections.abc import Iterator
 from typing import Final
 
 from otelflow import semconv
-from otelflow.generate.rules._alert import Alert, Scenario, series
+from otelflow.generate._promql import one_of, selector
+from otelflow.generate.rules._alert import JOB, Alert, Program, Scenario, series
 
 
 def _grown(counter: str, labels: str) -> str:
@@ -78,18 +80,32 @@ PROGRAMS: Final = (
     ),
 )
 
-_JAEGER_UP: Final = {series("up", job="jaeger", instance="jaeger:8888"): "1x50"}
-_COLLECTOR_DOWN: Final = {
-    series("up", job="collector", instance="collector:8888"): "1x10 0x20 1x20",
-    **_JAEGER_UP,
-    series("up", job="sampler", instance="sampler-1:8888"): "1x50",
-}
 
-#: Which of the programs between a flow and its dashboards is down
-REACHED: Final = (
-    Alert(
+def _up(job: str, values: str, instance: str = "a:8888") -> dict[str, str]:
+    return {series("up", job=job, instance=instance): values}
+
+
+def targets(program: Program) -> Iterator[Alert]:
+    """Yield the alerts that Prometheus does not reach somebody, or that the Pushgateway refuses what it is given.
+
+    Prometheus may ask others, too: these alerts speak of the pipeline, and of whoever has shown metrics of flows.
+    """
+    yield target_down(program)
+    if program.pipeline:
+        yield collector_missing(program)
+    yield push_refused()
+
+
+def target_down(program: Program) -> Alert:
+    """Return the alert that Prometheus does not reach one of the pipeline, or who has shown metrics of flows."""
+    pipeline = one_of(program.pipeline, "job")
+    seen = series(semconv.BUILD_INFO, instance="a:8888")
+    return Alert(
         "OtelflowTargetDown",
-        "up == 0",
+        # Who is down shows nothing: it is one of ours if it did in the last day, or if we have said so until now.
+        f"up == 0\nand on (job, instance)\n(\n    last_over_time({semconv.BUILD_INFO}[1d])\n"
+        + (f"  or\n    up{selector(pipeline)}\n" if pipeline else "")
+        + '  or\n    ALERTS{alertname="OtelflowTargetDown"}\n)\n',
         lasts="5m",
         severity="ticket",
         summary="Prometheus cannot reach {{ $labels.job }} at {{ $labels.instance }}.",
@@ -98,19 +114,42 @@ REACHED: Final = (
         "prometheus/targets when it is gone for good.",
         scenarios=(
             Scenario(
-                "while a program is down; not before, nor after",
+                "while a program that had shown metrics of flows is down; not before, nor after, "
+                "nor for one that never did",
                 "1m",
-                _COLLECTOR_DOWN,
-                {"12m": (), "20m": ("collector",), "35m": ()},
+                {
+                    seen: "1x10 stale",
+                    **_up(JOB, "1x10 0x20 1x20"),
+                    **_up(JOB, "0x50", "other:80"),
+                    **_up("others", "1x10 0x40"),
+                },
+                {"12m": (), "20m": (JOB,), "35m": ()},
                 "job",
+            ),
+            *(
+                Scenario(
+                    f"while {job} is down",
+                    "1m",
+                    {**_up(job, "1x10 0x20 1x20"), **_up("others", "1x10 0x40")},
+                    {"12m": (), "20m": (job,), "35m": ()},
+                    "job",
+                )
+                for job in program.pipeline[:1]
             ),
         ),
         in_kubernetes="Is the program running, and does its /metrics answer from Prometheus' side? kubectl get "
         "endpoints shows what the monitors of namespace otelflow find.",
-    ),
-    Alert(
+    )
+
+
+def collector_missing(program: Program) -> Alert:
+    """Return the alert that the Collector of the pipeline is not there."""
+    job, others = program.pipeline[0], dict[str, str]()
+    for name in (*program.pipeline[1:], "others"):
+        others |= _up(name, "1x50")
+    return Alert(
         "CollectorMissing",
-        'absent(up{job="collector"} == 1)',
+        f"absent(up{{{one_of([job], 'job')}}} == 1)",
         lasts="5m",
         severity="page",
         summary="No Collector is up: traces and pushed metrics are not arriving.",
@@ -118,15 +157,27 @@ REACHED: Final = (
         runbook="docker compose -f deploy/compose.yaml ps collector, then its logs; applications send again by "
         "themselves when it is back.",
         scenarios=(
-            Scenario("while it is down", "1m", _COLLECTOR_DOWN, {"12m": (), "20m": ("",), "35m": ()}, "job"),
-            Scenario("when there never was one", "1m", _JAEGER_UP, {"10m": ("",)}, "job"),
+            Scenario(
+                "while it is down",
+                "1m",
+                {**_up(job, "1x10 0x20 1x20"), **others},
+                {"12m": (), "20m": ("",), "35m": ()},
+                "job",
+            ),
+            Scenario("when there never was one", "1m", others, {"10m": ("",)}, "job"),
         ),
         in_kubernetes="kubectl get pods --namespace otelflow, then kubectl logs --namespace otelflow collector-0; "
         "applications send again by themselves when it is back.",
-    ),
-    Alert(
+    )
+
+
+def push_refused() -> Alert:
+    """Return the alert that the Pushgateway refuses what a job with flows pushes."""
+    return Alert(
         "PushRefused",
-        "max by (job, flow) (push_failure_time_seconds) > max by (job, flow) (push_time_seconds)",
+        "max by (job, flow) (push_failure_time_seconds) > max by (job, flow) (push_time_seconds)\n"
+        # Others may push there, too: nobody else has groups of flows.
+        'and on (job) push_time_seconds{flow!=""}\n',
         lasts="",
         severity="ticket",
         summary="The Pushgateway refuses the metrics of {{ $labels.job }} {{ $labels.flow }}.",
@@ -134,19 +185,21 @@ REACHED: Final = (
         runbook="Read the Pushgateway's log: another program may push a metric of the same name with another type.",
         scenarios=(
             Scenario(
-                "when the last push was refused; not when an older one was",
+                "when the last push was refused; not when an older one was, nor that of a program without flows",
                 "1m",
                 {
                     series("push_time_seconds", flow="nightly"): "60x20",
                     series("push_failure_time_seconds", flow="nightly"): "0x10 600x10",
                     series("push_time_seconds", flow="fine"): "900x20",
                     series("push_failure_time_seconds", flow="fine"): "600x20",
+                    series("push_time_seconds", job="others"): "60x20",
+                    series("push_failure_time_seconds", job="others"): "600x20",
                 },
                 {"5m": (), "15m": ("nightly",)},
             ),
         ),
-    ),
-)
+    )
+
 
 _LOSSES: Final = tuple(
     f"otelcol_exporter_{step}_failed_{item}_total"
@@ -155,15 +208,24 @@ _LOSSES: Final = tuple(
 )
 
 
-def _of_exporter(metric: str, exporter: str) -> str:
-    return series(f"otelcol_exporter_{metric}", job="collector", exporter=exporter)
+def collector(program: Program) -> Iterator[Alert]:
+    """Yield the alerts about what the Collectors of the pipeline lose, or soon will; there are none without one."""
+    if program.pipeline:
+        jobs = selector(one_of(program.pipeline, "job"))
+        yield cannot_export(jobs, program.pipeline[0])
+        yield queue_fills_up(jobs, program.pipeline[0])
+        yield refuses_spans(jobs, program.pipeline[0])
 
 
-#: What the Collector loses, or soon will
-COLLECTOR: Final = (
-    Alert(
+def _of_exporter(job: str, metric: str, exporter: str) -> str:
+    return series(f"otelcol_exporter_{metric}", job=job, exporter=exporter)
+
+
+def cannot_export(jobs: str, job: str) -> Alert:
+    """Return the alert that Collectors of the pipeline lose something."""
+    return Alert(
         "CollectorCannotExport",
-        "or\n".join(_grown(metric, "exporter") for metric in _LOSSES),
+        "or\n".join(_grown(metric + jobs, "exporter") for metric in _LOSSES),
         lasts="",
         severity="page",
         summary="The Collector loses telemetry on its way to {{ $labels.exporter }}.",
@@ -172,14 +234,16 @@ COLLECTOR: Final = (
         runbook="Read the Collector's log for the exporter's error; for Jaeger look at its disk and memory first.",
         scenarios=(
             Scenario(
-                "when something cannot be sent or queued, be it once or at once; not for losses of long ago",
+                "when something cannot be sent or queued, be it once or at once; not for losses of long ago, "
+                "nor those of another Collector",
                 "1m",
                 {
-                    _of_exporter("send_failed_spans_total", "otlp_grpc/jaeger"): "0x30 0+60x10 600x30",
-                    _of_exporter("send_failed_spans_total", "kafka"): "400x70",
-                    _of_exporter("send_failed_spans_total", "load_balancing"): "_x32 400x38",
-                    _of_exporter("send_failed_metric_points_total", "otlp_http/metrics"): "0x32 7x38",
-                    _of_exporter("enqueue_failed_log_records_total", "otlp_http/loki"): "0x32 1x38",
+                    _of_exporter(job, "send_failed_spans_total", "otlp_grpc/jaeger"): "0x30 0+60x10 600x30",
+                    _of_exporter(job, "send_failed_spans_total", "kafka"): "400x70",
+                    _of_exporter(job, "send_failed_spans_total", "load_balancing"): "_x32 400x38",
+                    _of_exporter(job, "send_failed_metric_points_total", "otlp_http/metrics"): "0x32 7x38",
+                    _of_exporter(job, "enqueue_failed_log_records_total", "otlp_http/loki"): "0x32 1x38",
+                    _of_exporter("others", "enqueue_failed_spans_total", "elsewhere"): "0x32 1x38",
                 },
                 {
                     "29m": (),
@@ -189,10 +253,14 @@ COLLECTOR: Final = (
                 "exporter",
             ),
         ),
-    ),
-    Alert(
+    )
+
+
+def queue_fills_up(jobs: str, job: str) -> Alert:
+    """Return the alert that Collectors of the pipeline will soon lose something."""
+    return Alert(
         "CollectorQueueFillsUp",
-        "max by (exporter) (otelcol_exporter_queue_size / otelcol_exporter_queue_capacity) > 0.5",
+        f"max by (exporter) (otelcol_exporter_queue_size{jobs} / otelcol_exporter_queue_capacity{jobs}) > 0.5",
         lasts="5m",
         severity="ticket",
         summary="The Collector waits for {{ $labels.exporter }}: its queue is {{ $value | humanizePercentage }} full.",
@@ -203,19 +271,26 @@ COLLECTOR: Final = (
                 "when more than half of it is in use",
                 "1m",
                 {
-                    _of_exporter("queue_size", "otlp_grpc/jaeger"): "0x10 4000x30",
-                    _of_exporter("queue_capacity", "otlp_grpc/jaeger"): "5000x40",
-                    _of_exporter("queue_size", "kafka"): "10x40",
-                    _of_exporter("queue_capacity", "kafka"): "5000x40",
+                    _of_exporter(job, "queue_size", "otlp_grpc/jaeger"): "0x10 4000x30",
+                    _of_exporter(job, "queue_capacity", "otlp_grpc/jaeger"): "5000x40",
+                    _of_exporter(job, "queue_size", "kafka"): "10x40",
+                    _of_exporter(job, "queue_capacity", "kafka"): "5000x40",
+                    _of_exporter("others", "queue_size", "elsewhere"): "5000x40",
+                    _of_exporter("others", "queue_capacity", "elsewhere"): "5000x40",
                 },
                 {"10m": (), "20m": ("otlp_grpc/jaeger",)},
                 "exporter",
             ),
         ),
-    ),
-    Alert(
+    )
+
+
+def refuses_spans(jobs: str, job: str) -> Alert:
+    """Return the alert that Collectors of the pipeline are short of memory."""
+    refused = "otelcol_receiver_refused_spans_total"
+    return Alert(
         "CollectorRefusesSpans",
-        "sum by (receiver) (rate(otelcol_receiver_refused_spans_total[5m])) > 0",
+        f"sum by (receiver) (rate({refused}{jobs}[5m])) > 0",
         lasts="5m",
         severity="ticket",
         summary="The Collector refuses spans: it is short of memory.",
@@ -225,11 +300,13 @@ COLLECTOR: Final = (
             Scenario(
                 "when spans are turned away",
                 "1m",
-                {series("otelcol_receiver_refused_spans_total", job="collector", receiver="otlp"): "0x10 0+60x30"},
+                {
+                    series(refused, job=job, receiver="otlp"): "0x10 0+60x30",
+                    series(refused, job="others", receiver="zipkin"): "0x10 0+60x30",
+                },
                 {"10m": (), "20m": ("otlp",)},
                 "receiver",
             ),
         ),
         in_kubernetes="Raise the memory limit of StatefulSet collector, or sample at the applications.",
-    ),
-)
+    )

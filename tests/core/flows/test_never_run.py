@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import linecache
 import pickle
 import re
 import subprocess
@@ -45,6 +46,21 @@ def test_a_flow_that_is_called_and_never_run_is_a_warning_at_the_line_of_the_cal
     assert "flow 'nightly'" in str(warning.message)
     assert f"{__file__}:{warning.lineno}" in str(warning.message)
     assert ".execute()" in str(warning.message)
+
+
+def test_a_flow_that_something_of_ours_has_called_is_a_warning_at_the_line_of_the_program():
+    @flow(on_completion=[nightly])
+    def with_a_hook():
+        pass
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        with_a_hook().execute()
+        gc.collect()
+
+    (warning,) = caught
+    assert warning.filename == __file__
+    assert linecache.getline(__file__, warning.lineno).strip() == "with_a_hook().execute()"
 
 
 def test_a_name_of_any_length_makes_a_short_warning(warned):

@@ -392,6 +392,15 @@ def test_a_scrape_shows_what_was_counted_by_now_and_no_open_run_of_the_dead(outp
     assert not list(folder.glob("*_4194305.db"))
 
 
+def test_a_worker_that_makes_its_file_in_the_moment_of_a_scrape_has_counted_nothing_yet(output, folder):
+    shared = output()
+    worked().execute()
+    before = shown(shared)
+    (folder / "counter_4194305.db").touch()
+
+    assert shown(shared) == before
+
+
 def test_each_number_is_one_value_of_prometheus_client_for_ever(output, monkeypatch):
     shared, kinds, value_class = output(), [], values.ValueClass
 
