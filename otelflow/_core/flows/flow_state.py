@@ -11,7 +11,7 @@ from otelflow import semconv
 from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.flows.definition import Definition, definition_of, text_of_name
 from otelflow._core.flows.fitting import assigned
-from otelflow._core.flows.never_run import SetUp, SetUpAndRun
+from otelflow._core.flows.never_run import SetUp, SetUpAndRun, copy_of
 from otelflow._core.inside import messages
 from otelflow._core.process import forks
 from otelflow._core.process.settings import settings
@@ -246,10 +246,12 @@ class FlowState:
         return state
 
     def _own_values(self) -> dict[str, Any]:
-        self.expect_no_run()  # it is handed over, and runs there
+        set_up = None if self.set_up is None else self.set_up.parts()
+        self.expect_no_run()  # it is handed over: whoever has the copy runs it, or is told that nobody did
         values = {name: getattr(self, name) for name in self.__slots__}
-        for name in ("reference", "run", "block", "coroutine", "set_up", "tree", "logger"):
+        for name in ("reference", "run", "block", "coroutine", "tree", "logger"):
             values[name] = None
+        values["set_up"] = set_up
         return values
 
     def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
@@ -257,6 +259,8 @@ class FlowState:
             setattr(self, name, value)
         if self.definition is not None:
             self.definition = definition_of(self.definition) or self.definition
+        if state[1]["set_up"] is not None:
+            self.set_up = copy_of(*state[1]["set_up"])
 
 
 #: What a Flow says to a library that takes it for data

@@ -49,11 +49,21 @@ class SetUp:
         if _warned.watched_process is None:
             _watch()
 
+    def place(self) -> tuple[str, int]:
+        """Return the file and the line that set the flow up."""
+        code, instruction = self.code, self.instruction
+        lines = (line for start, end, line in code.co_lines() if start <= instruction < end and line is not None)
+        return code.co_filename, next(lines, code.co_firstlineno)
+
+    def parts(self) -> tuple[str, tuple[str, int], tuple[str, int] | None]:
+        """Return what ``copy_of`` makes a copy of, which may be in another process: the code itself cannot travel."""
+        target = None if self.target is None else (self.target.co_filename, self.target.co_firstlineno)
+        return self.flow_name, self.place(), target
+
     def warn(self, occasion: str) -> None:
         """Warn that the flow was not run; *occasion* is the end of the sentence."""
-        code, instruction, target = self.code, self.instruction, self.target
-        lines = (line for start, end, line in code.co_lines() if start <= instruction < end and line is not None)
-        file, line = code.co_filename, next(lines, code.co_firstlineno)
+        target = self.target
+        file, line = SetUp.place(self)  # it may be a SetUpAndRun by now
         place = f"called at {file}:{line}"
         python = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 pathlib takes long to import
         is_library = file.startswith((python, _HOUSE, "<frozen ")) or any(name in file for name in _LIBRARY_FOLDERS)
@@ -81,6 +91,15 @@ class SetUpAndRun:
     __slots__ = SetUp.__slots__
 
 
+def copy_of(flow_name: str, place: tuple[str, int], target: tuple[str, int] | None) -> SetUp:
+    """Return what warns of a copied flow that nobody runs, made of the ``parts()`` of its original."""
+    codes = [compile("", file, "exec").replace(co_firstlineno=line) for file, line in (place, target or place)]
+    set_up = SetUp.__new__(SetUp)
+    set_up.code, set_up.instruction, set_up.flow_name = codes[0], -1, flow_name
+    set_up.target = codes[1] if target else None
+    return set_up
+
+
 def _watch() -> None:
     """Look, when the process ends, for what a script has kept: that is dropped too late for a warning."""
     import atexit  # noqa: PLC0415 not at an import of otelflow
@@ -95,6 +114,9 @@ def _warn_of_kept() -> None:
     """Warn of each flow that the script has in a variable, or in a list or the like in one, and never ran."""
     if _warned.watched_process != os.getpid():  # a forked child has what its parent has
         return
+    import gc  # noqa: PLC0415 as above
+
+    gc.collect(1)  # what came lately and is in a circle, as the flow in the traceback of an error: it takes no time
     values: list[Any] = []
     for variable in list(vars(sys.modules["__main__"]).values()):
         values.append(variable)

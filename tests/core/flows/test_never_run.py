@@ -1,6 +1,7 @@
 """The warning of a flow that was set up and never run: at its line, once for each place."""
 
 import asyncio
+import copy
 import gc
 import linecache
 import pickle
@@ -8,6 +9,7 @@ import re
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
@@ -164,6 +166,13 @@ last = job()
 atexit.register(last.execute)
 read = job()
 print(read.flow_return_value)
+def in_a_circle():
+    kept = job()
+    try:
+        raise ValueError
+    except ValueError as error:
+        around = error
+in_a_circle()
 if FORKS and os.fork() == 0:
     raise SystemExit(0)
 elif FORKS:
@@ -180,9 +189,35 @@ def test_what_a_script_has_kept_in_lists_is_told_once_and_what_ran_is_not(tmp_pa
     assert done.returncode == 0, done.stderr
     assert re.findall(r"flow '(\w+)', called at \S+job.py:(\d+), was never run", done.stderr) == [
         ("job", "22"),
+        ("job", "25"),
         ("job", "15"),
         ("Mine", "16"),
     ]
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda run: pickle.loads(pickle.dumps(run))], ids=["copy", "deepcopy", "pickle"]
+)
+def test_a_copy_is_told_where_nobody_runs_it_and_its_original_is_not(warned, copied):
+    again = copied(nightly())
+    assert (warned(), again.execute().flow_return_value) == ([], 2)
+    del again
+    assert warned() == []
+
+    copied(copied(nightly()))
+
+    (text,) = warned()
+    assert re.search(rf"flow 'nightly', called at {re.escape(__file__)}:\d+, was never run", text)
+
+
+def test_flows_that_the_processes_of_a_pool_have_set_up_are_told(warned):
+    with ProcessPoolExecutor(1) as pool:
+        assert [run.status for run in pool.map(nightly, range(2))] == [None, None]
+    gc.collect()
+
+    (text,) = warned()
+    assert "defined at" in text
+    assert "process.py:" in text
 
 
 CALLED_BY_OTHERS = """
