@@ -44,8 +44,8 @@ class SetUp:
         while frame.f_code.co_filename.startswith(_HOUSE) and frame.f_back is not None:
             frame = frame.f_back
         # Not the line: to know it, Python reads the table of the function up to there.
-        self.code, self.instruction, self.flow_name = frame.f_code, frame.f_lasti, flow_name
-        self.target = target
+        self.code, self.instruction, self.target = frame.f_code, frame.f_lasti, target
+        self.flow_name = flow_name  # the last one: __del__ looks for it
         if _warned.watched_process is None:
             _watch()
 
@@ -95,8 +95,8 @@ def copy_of(flow_name: str, place: tuple[str, int], target: tuple[str, int] | No
     """Return what warns of a copied flow that nobody runs, made of the ``parts()`` of its original."""
     codes = [compile("", file, "exec").replace(co_firstlineno=line) for file, line in (place, target or place)]
     set_up = SetUp.__new__(SetUp)
-    set_up.code, set_up.instruction, set_up.flow_name = codes[0], -1, flow_name
-    set_up.target = codes[1] if target else None
+    set_up.code, set_up.instruction, set_up.target = codes[0], -1, codes[1] if target else None
+    set_up.flow_name = flow_name
     return set_up
 
 

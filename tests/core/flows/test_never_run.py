@@ -196,7 +196,9 @@ def test_what_a_script_has_kept_in_lists_is_told_once_and_what_ran_is_not(tmp_pa
 
 
 @pytest.mark.parametrize(
-    "copied", [copy.copy, copy.deepcopy, lambda run: pickle.loads(pickle.dumps(run))], ids=["copy", "deepcopy", "pickle"]
+    "copied",
+    [copy.copy, copy.deepcopy, lambda run: pickle.loads(pickle.dumps(run))],
+    ids=["copy", "deepcopy", "pickle"],
 )
 def test_a_copy_is_told_where_nobody_runs_it_and_its_original_is_not(warned, copied):
     again = copied(nightly())
