@@ -67,7 +67,7 @@ def test_a_sampler_that_opentelemetry_knows_is_had_by_its_name(provider, caplog,
 def test_a_share_that_is_none_is_a_warning_and_everything_is_sampled(provider, caplog):
     sdk_provider = provider(OTEL_TRACES_SAMPLER="traceidratio", OTEL_TRACES_SAMPLER_ARG="0,5")
 
-    assert sdk_provider.sampler.get_description() == sampling.TraceIdRatioBased(1).get_description()
+    assert sdk_provider.sampler.get_description() == sampling.TraceIdRatioBased(1.0).get_description()
     assert "SAMPLER_ARG" in caplog.text
 
 
