@@ -415,3 +415,32 @@ def test_a_span_that_ctrl_c_interrupts_is_stored_or_lost(processor, tracer, monk
             span.end()
 
     assert processor.account == ("traces", "StoreSpanExporter", *account)
+
+
+def test_the_first_run_is_noted_also_in_the_moment_in_which_it_began(rarely, clock, tracer, processor, stored):
+    span = tracer.start_span("flow nightly", start_time=clock.time_ns())
+    processor.worker.flush(20)
+
+    assert names_of(stored) == {"flow nightly": "running"}
+    span.end()
+
+
+def test_a_child_of_which_nobody_has_told_counts_its_own_spans_only(tracer, processor, monkeypatch):
+    tracer.start_span("of the parent").end()
+    span = tracer.start_span("of the child")
+    monkeypatch.setattr(forks.fork, "process_id", 0)
+    monkeypatch.setattr(forks.fork, "page", forks._EMPTY)
+    span.end()
+
+    assert (processor.account.total, processor.account.delivered) == (1, 1)
+
+
+def test_what_is_lost_is_said_in_the_log_once_and_what_is_stored_is_not(tracer, processor, caplog):
+    tracer.start_span("in time").end()
+    said_before = list(caplog.messages)
+    processor.shutdown()
+    for _ in range(2):
+        tracer.start_span("late").end()
+
+    assert said_before == []
+    assert caplog.messages == ["StoreSpanExporter was shut down before these came: spans are lost"]

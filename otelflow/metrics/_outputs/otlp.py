@@ -6,6 +6,7 @@ and its numbers become OpenTelemetry's data points here, once in each interval.
 
 import atexit
 import functools
+import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from otelflow._core.process import clock, forks, losses, shutdown
 from otelflow._core.process.environment import positive_integer
 from otelflow._core.process.ledger import Account
 from otelflow._core.process.settings import settings
+from otelflow._core.text.own_logger import log
 from otelflow._version import __version__
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator, Exemplar, Hooks, Snapshot
@@ -70,7 +72,7 @@ class Otlp:
         """Return the only choice that there is, or None if the environment switches it off."""
         for variable, off in ((OTEL_SDK_DISABLED, "true"), (OTEL_METRICS_EXPORTER, "none")):
             if os.environ.get(variable, "").strip().lower() == off:
-                losses.logger.info("metrics=otlp exports nothing: %s=%s", variable, off)
+                log(losses.logger, logging.INFO, "metrics=otlp exports nothing: %s=%s", variable, off)
                 return None
         return cls(resource)
 

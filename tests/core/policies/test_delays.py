@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from otelflow import exponential_backoff
 from otelflow._core.policies.delays import CallState, Delays, asked_delay, seconds_of
+from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import ConfigurationError
 
 
@@ -324,3 +325,19 @@ def test_a_group_asks_for_the_longest_delay_of_its_exceptions():
 
     assert asked_delay(group) == 7.5
     assert asked_delay(ExceptionGroup("none", [OSError()])) == 0
+
+
+def test_of_a_group_one_exception_whose_attributes_raise_costs_no_other_its_delay():
+    class Odd(Exception):
+        @property
+        def retry_after(self):
+            raise RuntimeError("no")
+
+    assert asked_delay(ExceptionGroup("both", [Odd(), Busy(retry_after=5)])) == 5
+
+
+def test_what_is_no_length_of_time_is_named_by_its_first_characters():
+    with pytest.raises(ValueError) as error:  # noqa: PT011 the message is looked at
+        seconds_of("x" * 1_000)
+
+    assert str(error.value) == brief_repr("x" * 1_000, 60)

@@ -1,12 +1,14 @@
 """Retries: which attempts there are, what their spans say, and what is never tried again."""
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
 import threading
 import time
 import urllib.error
+import weakref
 
 import pytest
 from opentelemetry.trace import StatusCode
@@ -133,8 +135,9 @@ def test_a_flow_that_fails_in_itself_is_said_to_fail_without_a_culprit(spans):
     assert load.status.description == "call 2"
 
 
-def test_the_delay_stands_on_the_attempt_that_it_was_before_and_their_sum_on_the_task(spans):
-    task(task_name="fetch", retries=2, retry_delay=[0.01, 0.02])(failing(2))()
+@KINDS
+def test_the_delay_stands_on_the_attempt_that_it_was_before_and_their_sum_on_the_task(spans, kind):
+    called(task(task_name="fetch", retries=2, retry_delay=[0.01, 0.02])(kind(failing(2))))
 
     delays = [span.attributes[semconv.ATTEMPT_DELAY] for span in spans.named("attempt fetch")]
     assert delays == [0, 0.01, 0.02]
@@ -240,6 +243,25 @@ def test_ctrl_c_in_the_condition_ends_the_attempt_as_well(spans):
     assert spans.tree() == [("task fetch", "cancellation", [("attempt fetch", "failure", [])])]
 
 
+class Interrupting(urllib.error.URLError):
+    """Is interrupted by Ctrl-C when it is asked what it stands for."""
+
+    @property
+    def reason(self):
+        raise KeyboardInterrupt
+
+    @reason.setter
+    def reason(self, value):
+        """Keep nothing."""
+
+
+def test_ctrl_c_while_the_failure_of_an_attempt_is_classified_comes_out(spans):
+    with pytest.raises(KeyboardInterrupt):
+        task(task_name="fetch", retries=1)(failing(1, Interrupting))()
+
+    assert spans.tree() == [("task fetch", "cancellation", [("attempt fetch", "failure", [])])]
+
+
 def test_a_log_handler_that_raises_costs_no_attempt(monkeypatch):
     class Broken(logging.Handler):
         def handle(self, record):
@@ -261,6 +283,16 @@ def test_each_failure_that_is_tried_again_is_one_line_in_the_log(caplog):
     assert [record.getMessage() for record in caplog.records] == [
         "Attempt 1 of 3 of 'fetch' failed: ConnectionError: call 1; the next one follows in 1 ms"
     ]
+
+
+def test_without_a_delay_the_next_attempt_follows_at_once(spans, caplog):
+    task(task_name="fetch", retries=1)(failing(1))()
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "Attempt 1 of 2 of 'fetch' failed: ConnectionError: call 1; the next one follows at once"
+    ]
+    assert [span.attributes[semconv.ATTEMPT_DELAY] for span in spans.named("attempt fetch")] == [0, 0]
+    assert semconv.RUN_RETRY_DELAY not in spans.one("task fetch").attributes
 
 
 def test_with_raise_on_error_false_only_the_last_failure_stays_inside(spans):
@@ -397,3 +429,28 @@ def test_a_plain_function_that_returns_a_coroutine_is_told_that_its_failure_come
 
     assert asyncio.run(main()) == "slept"
     assert "its retries does not count: make it an 'async def'" in caplog.text
+
+
+def test_nothing_keeps_the_exception_of_an_attempt_when_the_call_is_over():
+    tenacity = pytest.importorskip("tenacity")
+    errors = weakref.WeakSet()
+
+    class Noted(Exception):
+        def __init__(self):
+            errors.add(self)
+
+    def body():
+        if not len(made):
+            made.append(1)
+            raise Noted
+        return len(errors)
+
+    made = []
+    gc.disable()
+    try:
+        task(retries=1, retry_delay=tenacity.wait_none())(body)()
+        left = len(errors)
+    finally:
+        gc.enable()
+
+    assert left == 0
