@@ -9,6 +9,7 @@ from otelflow._core.process import losses, shutdown
 from otelflow._core.process.ledger import Account, in_words
 from otelflow._core.process.process import State
 from otelflow._core.process.trace_address import last_trace
+from otelflow._core.text.own_logger import log
 
 Ledger = tuple[Account, ...]
 
@@ -73,10 +74,7 @@ def tell(ledger: Ledger) -> None:
     level = logging.WARNING if has_lost else logging.INFO
     _last_line.told = ledger
     trace = last_trace()
-    try:
-        losses.logger.log(level, "Telemetry: %s%s", in_words(ledger), trace and f"; the last trace is {trace}")
-    except Exception:  # noqa: BLE001 a handler is foreign code, and there is nowhere left to log that it raised
-        return
+    log(losses.logger, level, "Telemetry: %s%s", in_words(ledger), trace and f"; the last trace is {trace}")
 
 
 def leave_out(ledger: Ledger) -> None:

@@ -2,6 +2,7 @@
 
 import _thread
 import atexit
+import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -24,6 +25,7 @@ from otelflow._core.process.process import State
 from otelflow._core.process.provider import choose_anew, prepare, use_provider
 from otelflow._core.process.settings_table import SETTINGS, Settings
 from otelflow._core.text.hints import quotes_in, suggestion
+from otelflow._core.text.own_logger import log
 from otelflow._core.text.safe_str import bounded_name, brief_repr
 from otelflow.errors import ConfigurationError
 
@@ -276,7 +278,8 @@ def _new_telemetry(service_name: str | None) -> Telemetry:
     is_disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
     is_host = not isinstance(current, ProxyTracerProvider) and not is_our_old_one
     if is_host or os.environ.get(_OTEL_CONFIG_FILE) or is_disabled:
-        losses.logger.info("The application configures OpenTelemetry itself; otelflow leaves that as it is")
+        message = "The application configures OpenTelemetry itself; otelflow leaves that as it is"
+        log(losses.logger, logging.INFO, message)
         return Telemetry(current, is_host=True)
     if sys.version_info >= (3, 12) and not _thread.daemon_threads_allowed():
         raise ConfigurationError(
@@ -301,7 +304,8 @@ def _use_store(telemetry: Telemetry, store: bool | str | Path | None, setting: s
     if store is False or in_force is False or telemetry.store_directory is not None:
         return
     if telemetry.is_host or not isinstance(telemetry.provider, TracerProvider):
-        losses.logger.info("The application's tracer provider is left as it is; add a StoreSpanExporter to it yourself")
+        message = "The application's tracer provider is left as it is; add a StoreSpanExporter to it yourself"
+        log(losses.logger, logging.INFO, message)
         return
     from otelflow._telemetry.store_spans import StoreSpanProcessor  # noqa: PLC0415 only for programs that want a store
     from otelflow_exporters._store.limits import absolute, default_directory  # noqa: PLC0415

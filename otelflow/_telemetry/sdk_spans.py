@@ -5,6 +5,7 @@ and where anything differs the SDK's tracer makes the spans. No sampler or proce
 """
 
 import functools
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,7 @@ from opentelemetry.trace import (
 
 from otelflow._core.process import forks, losses
 from otelflow._core.process.provider import TracerSpanMaker
+from otelflow._core.text.own_logger import log
 from otelflow._core.text.safe_str import comes_from_outside
 from otelflow._telemetry.id_generator import SystemIdGenerator
 from otelflow._telemetry.span import RunSpan
@@ -102,9 +104,8 @@ def span_maker(tracer: Tracer) -> "SpanMaker":
             difference = f"{type(error).__name__}: {error}"
         if not difference:
             return RunSpanMaker(tracer)
-        losses.logger.debug(
-            "opentelemetry-sdk %s makes the spans itself: %s is not as expected", __version__, difference
-        )
+        message = "opentelemetry-sdk %s makes the spans itself: %s is not as expected"
+        log(losses.logger, logging.DEBUG, message, __version__, difference)
     return TracerSpanMaker(tracer)
 
 

@@ -1,6 +1,7 @@
 """What this process has instrumented: begun by a plan, and ended for all of them."""
 
 import importlib
+import logging
 import sys
 import types
 from typing import Any, Final
@@ -8,6 +9,7 @@ from typing import Any, Final
 from otelflow import add_listener, remove_listener
 from otelflow._core.process import forks, losses
 from otelflow._core.process.process import State
+from otelflow._core.text.own_logger import log
 from otelflow.errors import ConfigurationError
 from otelflow.instrument._holders import function_of, hand_over, near
 from otelflow.instrument._import_hook import ImportHook
@@ -68,7 +70,7 @@ def begin(plan: Plan) -> None:
         raise
     _hand_over(wrapped)
     for name in sorted({function.module for function in wrapped}):
-        losses.logger.info("%s was imported before it was instrumented", name)
+        log(losses.logger, logging.INFO, "%s was imported before it was instrumented", name)
     with _lock:
         _instrumented.hooks.append(hook)
 

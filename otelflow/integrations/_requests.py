@@ -1,5 +1,6 @@
 """What the requests of every server have in common: what their run is called, and what their answer tells."""
 
+import contextlib
 import inspect
 import logging
 import re
@@ -60,8 +61,9 @@ class FlowsByName:
         if callable(self.flows):
             try:
                 name = _checked_name(self.flows(request))
-            except Exception:  # the program's own function must not cost the answer
-                _logger.exception("%s: flows raised; the flow is called %s as usual", self.owner, usual_name)
+            except Exception:  # the program's own function must not cost the answer, nor a log's handler
+                with contextlib.suppress(Exception):
+                    _logger.exception("%s: flows raised; the flow is called %s as usual", self.owner, usual_name)
         elif not self.flows:
             return None
         if name is None:

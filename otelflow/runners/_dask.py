@@ -2,20 +2,25 @@
 
 import contextlib
 import functools
+import threading
+import uuid
 from typing import Any, Final
 
+from otelflow._core.process import forks
 from otelflow.errors import MissingExtra
-from otelflow.runners import _remote, _worker
+from otelflow.runners import _sender, _withdrawals
 
 _CURE: Final = "look whether the cluster is there: client.scheduler_info()"
 
 
-class Dask(_remote.Sender):
+class Dask(_sender.Sender):
     """Runs tasks by *client*; *exits* close what is ours, and *is_own* tells whether the cluster is."""
 
     def __init__(self, client: Any, exits: contextlib.ExitStack, *, is_own: bool) -> None:
-        super().__init__(functools.partial(client.submit, _worker.run_order, pure=False), _CURE)
+        super().__init__(_CURE)
         self._client = client
+        #: Not that of ``client.get_executor()``
+        self._is_client = hasattr(client, "gather")
         self._exits = exits
         self._is_own = is_own
         try:
@@ -23,17 +28,30 @@ class Dask(_remote.Sender):
         except Exception:  # noqa: BLE001 the cluster is gone, as the first call will find
             threads = 1
         self._window: int = max(20 * threads, 100)
+        self._lock = forks.new_lock()
+        #: The keys of what is to be cancelled, if it has not begun
+        self._cancelled: list[str] = []
+        self._is_withdrawing = False
 
     @property
     def window(self) -> int:
         """Enough that no thread of a worker waits for the next task."""
         return self._window
 
+    def send(self, order: bytes, sent: _sender.Sent) -> None:
+        """Send *order*, under the name by which the workers know it."""
+        key = f"otelflow-{uuid.uuid4()}"
+        options = {"key": key} if self._is_client else {}
+        sent[0].cancel_sent = functools.partial(self.cancel, sent[0].session, key)
+        self.keep(self._client.submit(_withdrawals.run_order, order, key.encode(), pure=False, **options), sent)
+
     def answered(self, answer: Any) -> None:
         """End the call whose *answer* is there, and all others of which it is: to fetch them together takes one turn.
 
         To fetch each alone takes longer than to submit it.
         """
+        if answer not in self.answers:  # it came with another one
+            return
         present = [future for future in list(self.answers) if getattr(future, "status", "") == "finished"]
         calls = [(future, sent) for future in present if (sent := self.answers.pop(future, None)) is not None]
         reports: list[bytes | None] = [None] * len(calls)
@@ -43,6 +61,35 @@ class Dask(_remote.Sender):
         for (future, sent), report in zip(calls, reports, strict=True):
             self.end(sent, future.result if report is None else functools.partial(bytes, report))
         super().answered(answer)  # which has failed, perhaps
+
+    def cancel(self, session: Any, key: str) -> bool:
+        """Let a thread ask the workers not to begin it: its future tells what became of it."""
+        if not self._is_client or session.is_given_up:
+            return False
+        with self._lock:
+            self._cancelled.append(key)
+            is_first, self._is_withdrawing = not self._is_withdrawing, True
+        if is_first:
+            with contextlib.suppress(RuntimeError):  # there is no thread to be had: what was sent runs
+                threading.Thread(target=self._withdraw_all, name="otelflow-dask-cancels", daemon=True).start()
+        return False
+
+    def _withdraw_all(self) -> None:
+        while True:
+            with self._lock:
+                keys, self._cancelled = self._cancelled, []
+                self._is_withdrawing = bool(keys)
+            if not keys:
+                return
+            with contextlib.suppress(Exception):  # the cluster is gone, or a worker: each answer says so
+                lists = self._client.run(_withdrawals.withdraw, [key.encode() for key in keys]).values()
+                begun = {name.decode() for names in lists for name in names}
+                answers = {answer.key: answer for answer in list(self.answers)}
+                left = [answers[key] for key in keys if key in answers and key not in begun]
+                for answer in left:
+                    if (sent := self.answers.pop(answer, None)) is not None:
+                        self.withdraw(sent)
+                self._client.cancel(left)  # which the workers would not begin
 
     def close(self) -> None:
         """Let go of the client, if it is ours."""

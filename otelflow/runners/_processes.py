@@ -205,7 +205,7 @@ class Executor:
             check_open(self._executor, call.definition.name)
             raise
         if call.claim():
-            call.answer = answer
+            call.cancel_sent = answer.cancel
             self._answers.add(answer)
             answer.add_done_callback(lambda done: self._answered(call, finished, done, started_ns))
         else:
@@ -214,7 +214,7 @@ class Executor:
 
     def _answered(self, call: Any, finished: _remote.Finished, answer: Any, started_ns: int) -> None:
         self._answers.discard(answer)
-        is_taken_back = answer.cancelled() and call.answer is None
+        is_taken_back = answer.cancelled() and call.cancel_sent is None
         error = concurrent.futures.CancelledError() if answer.cancelled() else answer.exception()
         if error is None:
             _remote.arrived(call, answer.result())

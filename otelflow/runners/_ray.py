@@ -1,16 +1,18 @@
 """Tasks on a Ray cluster: the one that the program is connected to, or one of this machine for each flow run."""
 
+import contextlib
+import functools
 import os
 import sys
 from typing import Any, Final
 
 from otelflow.errors import MissingExtra
-from otelflow.runners import _remote, _worker
+from otelflow.runners import _sender, _withdrawals
 
 _CURE: Final = "look whether the cluster is there: ray status"
 
 
-class Ray(_remote.Sender):
+class Ray(_sender.Sender):
     """Runs tasks by *ray*, which is shut down at the end if it *is_own*."""
 
     def __init__(self, ray: Any, *, is_own: bool) -> None:
@@ -18,13 +20,29 @@ class Ray(_remote.Sender):
         self._is_own = is_own
         self._window = max(20 * int(ray.cluster_resources().get("CPU", 1)), 100)
         # Ray would run a task again whose worker was killed: who asks for that says retries=.
-        run = ray.remote(max_retries=0)(_worker.run_order)
-        super().__init__(lambda order: run.remote(order).future(), _CURE)
+        self._run = ray.remote(max_retries=0)(_withdrawals.run_order_to_its_end)
+        super().__init__(_CURE)
 
     @property
     def window(self) -> int:
         """Enough that no processor waits for the next task."""
         return self._window
+
+    def send(self, order: bytes, sent: _sender.Sent) -> None:
+        """Send *order*."""
+        reference = self._run.remote(order)
+        sent[0].cancel_sent = functools.partial(self.cancel, reference)
+        self.keep(reference.future(), sent)
+
+    def cancel(self, reference: Any) -> bool:
+        """Ask the cluster not to begin it; its answer says whether that is so."""
+        with contextlib.suppress(Exception):  # the cluster is gone, as the answer says
+            self._ray.cancel(reference, recursive=False)
+        return False
+
+    def is_withdrawn(self, error: BaseException) -> bool:
+        """Tell whether *error* says that a task was cancelled: what runs goes on."""
+        return isinstance(error, self._ray.exceptions.TaskCancelledError)
 
     def close(self) -> None:
         """End the cluster, if it is ours."""

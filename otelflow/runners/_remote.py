@@ -31,49 +31,6 @@ from otelflow.runners import _pickling, _reports, _tallies, _worker
 _TEXT: Final = 300
 
 Finished = Callable[[], None]
-Sent = tuple[Any, Finished, int]  # a call, what is to be called when it has finished, and when it was sent
-
-
-class Sender:
-    """Sends calls to a cluster with *send*, which returns the future of an answer; *cure* is for one that is lost."""
-
-    def __init__(self, send: Callable[[bytes], Any], cure: str) -> None:
-        self._send, self._cure = send, cure
-        #: The futures of what has not ended
-        self.answers: dict[Any, Sent] = {}
-
-    def start(self, call: Any, finished: Finished) -> None:
-        """Send *call* to the cluster."""
-        order = order_of(call)
-        if not call.claim():
-            finished()
-            return
-        started_ns = clock.time_ns()
-        try:
-            answer = self._send(order)
-        except Exception as error:  # noqa: BLE001 the cluster is gone
-            lost(call, error, started_ns, self._cure)
-            finished()
-            return
-        self.answers[answer] = call, finished, started_ns
-        answer.add_done_callback(self.answered)
-
-    def answered(self, answer: Any) -> None:
-        """End the call whose *answer* is there, unless that came with another one."""
-        if (sent := self.answers.pop(answer, None)) is not None:
-            self.end(sent, answer.result)
-
-    def end(self, sent: Sent, report: Callable[[], bytes]) -> None:
-        """End a call with what *report* returns or raises."""
-        call, finished, started_ns = sent
-        try:
-            text = report()
-        except BaseException as error:  # noqa: BLE001 whatever it is, the worker or the cluster is lost
-            lost(call, error, started_ns, self._cure)
-        else:
-            arrived(call, text)
-        finally:
-            finished()
 
 
 def order_of(call: Any) -> bytes:
@@ -369,7 +326,7 @@ def run_of(parent: Run | None, report: _reports.RunReport) -> Run:
     if parent is None or run.flow_run_id != parent.flow_run_id:  # of a flow inside the task, which is gone
         run.flow = None
     if task is not None and run.flow is not None:
-        task.task_flow = run.flow
+        task.flow_reference = run.flow.flow_state.reference
         if own.add_task_to_self:
             run.flow.flow_state.executed_tasks.append(task)
     write_report(run, report)

@@ -1,6 +1,7 @@
 """Render the content of artifacts: markdown, tables, progress; anything else is text."""
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from itertools import pairwise
@@ -12,7 +13,7 @@ from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
-from otelflow._core.text.own_logger import own_logger
+from otelflow._core.text.own_logger import log, own_logger
 from otelflow._core.text.visible import clean, one_line
 from otelflow_exporters._tree.details import Detail
 from otelflow_exporters._tree.wording import counted
@@ -43,8 +44,8 @@ def block_of(
     options = console.options.update(width=max(10, width), height=None)
     try:
         rendered = console.render_lines(_rendered(detail, glyphs, hidden, is_whole=is_whole), options, pad=False)
-    except Exception:
-        _logger.debug("An artifact cannot be rendered as %s", detail.form, exc_info=True)
+    except Exception as error:  # noqa: BLE001 rich, and what a user has put in there
+        log(_logger, logging.DEBUG, "An artifact cannot be rendered as %s", detail.form, error=error)
         longest = _ALL if is_whole else _LONGEST_TEXT
         hidden["line"] += len(detail.block) > longest
         text = clean(detail.block, longest)

@@ -2,10 +2,10 @@
 
 import concurrent.futures
 import contextlib
-import threading
-from collections.abc import Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from otelflow._core.flows.future_condition import Condition
 from otelflow._core.policies.loops import running_trio
 from otelflow._core.process.asyncio_loop import running_loop
 from otelflow._core.runs.endings import is_cancellation
@@ -48,37 +48,6 @@ class Submitted(Protocol):
         """End it with *error*, which kept it from being run."""
 
 
-class _Condition:
-    """What ``threading.Condition()`` is to a future, with a tenth of the memory while nobody waits."""
-
-    __slots__ = ("_lock", "_waiting")
-
-    def __init__(self) -> None:
-        self._lock: Final = threading.RLock()
-        self._waiting: threading.Condition | None = None
-
-    def __enter__(self) -> bool:
-        return self._lock.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
-
-    def acquire(self) -> bool:
-        return self._lock.acquire()
-
-    def release(self) -> None:
-        self._lock.release()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        if self._waiting is None:  # it is called with the lock
-            self._waiting = threading.Condition(self._lock)
-        return self._waiting.wait(timeout)
-
-    def notify_all(self) -> None:
-        if self._waiting is not None:
-            self._waiting.notify_all()
-
-
 class Future(concurrent.futures.Future[R]):
     """What ``task.submit()`` returns: the task runs, or will run, and the future has what comes of it.
 
@@ -101,7 +70,7 @@ class Future(concurrent.futures.Future[R]):
 
     def __init__(self, task_name: str) -> None:
         super().__init__()
-        self._condition = _Condition()  # type: ignore[assignment]  # that of the library is most of what it takes
+        self._condition = Condition()  # type: ignore[assignment]  # that of the library is most of what it takes
         self.task_name = task_name
         # Of otelflow itself:
         self.call: Submitted | None = None
@@ -149,8 +118,8 @@ class Future(concurrent.futures.Future[R]):
     def cancel(self) -> bool:
         """Cancel the task, unless it has ended or runs in a thread or process, which cannot be stopped.
 
-        Nor can one that a cluster has been handed. Returns whether it is cancelled. One that never ran has a span with
-        the result ``cancellation``, too.
+        A cluster that has one is asked not to begin it; whether that came in time, the future tells when it is done.
+        Returns whether it is cancelled. One that never ran has a span with the result ``cancellation``, too.
 
         >>> from otelflow import task
         >>> future = task(abs).submit(-3)
@@ -165,6 +134,20 @@ class Future(concurrent.futures.Future[R]):
                 return call.take_back()
             call.cancelled()
         return is_cancelled
+
+    def add_done_callback(self, fn: Callable[[concurrent.futures.Future[R]], object]) -> None:
+        """Let *fn* be called with this future when the task has ended, however that is; at once, if it has.
+
+        >>> from otelflow import task
+        >>> future = task(abs).submit(-3)
+        >>> future.wait()
+        >>> future.add_done_callback(lambda future: print(future.result()))
+        3
+        """
+        call = self.call
+        if call is not None and getattr(fn, "__module__", None) == "asyncio.futures":  # of asyncio.wrap_future()
+            call.help_beside()
+        super().add_done_callback(fn)
 
     def __await__(self) -> Generator[Any, None, R]:
         import asyncio  # noqa: PLC0415 whoever awaits has it
@@ -242,7 +225,12 @@ def settle(future: Future[Any], value: Any, error: BaseException | None) -> None
     except concurrent.futures.InvalidStateError:
         if future.call is not None:
             future.set_running_or_notify_cancel()
-    future.call = None
+    assign(future, None)
+
+
+def assign(future: Future[Any], call: Submitted | None) -> None:
+    """Let *call* be the one behind *future*; None when that is done with."""
+    future.call = future._condition.call = call  # type: ignore[attr-defined]  # noqa: SLF001 it is one of ours
 
 
 def is_open(future: Future[Any]) -> bool:

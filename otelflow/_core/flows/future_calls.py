@@ -13,6 +13,7 @@ from otelflow._core.flows.future import (
     Future,
     FutureList,
     Submitted,
+    assign,
     failure_of,
     has_failed,
     is_open,
@@ -143,7 +144,7 @@ class Call:
     """One call of a task that was submitted."""
 
     __slots__ = (
-        "answer", "args", "context", "definition", "future", "group", "index", "kwargs",
+        "args", "cancel_sent", "context", "definition", "future", "group", "index", "kwargs",
         "loop", "loop_task", "run_of_task", "session", "upstream", "waits_for",
     )  # fmt: skip
 
@@ -168,12 +169,12 @@ class Call:
         # Of a coroutine function, submitted where a loop runs that nobody blocks
         self.loop = running_loop() if definition.kind == _COROUTINE and session.runs_on_loop else None
         self.loop_task: Any = None
-        #: The future of an executor that has it for another process, as long as it may be taken back
-        self.answer: concurrent.futures.Future[bytes] | None = None
+        #: Cancels it where it was sent to, if it has not begun there, and tells whether that is so already
+        self.cancel_sent: Any = None
         self.run_of_task: Run | None = None
         self.waits_for = 0
         self.future: Future[Any] = Future(definition.name)
-        self.future.call = self
+        assign(self.future, self)
 
     def begin(self) -> None:
         """Start it when everything that it waits for is there."""
@@ -254,7 +255,7 @@ class Call:
             return False
         if self.future.set_running_or_notify_cancel():
             return True
-        self.future.call = None  # who waits for it has just been told
+        assign(self.future, None)  # who waits for it has just been told
         self._end_apart(CANCELLED)
         return False
 
@@ -331,13 +332,17 @@ class Call:
 
     def take_back(self) -> bool:
         """Cancel it, if an executor has it and has not begun it; tell whether that is so."""
-        answer, self.answer = self.answer, None
-        if answer is None or not answer.cancel():
+        cancel_sent, self.cancel_sent = self.cancel_sent, None
+        if cancel_sent is None or not cancel_sent():
             return False
+        self.taken_back()
+        return True
+
+    def taken_back(self) -> None:
+        """Tell that it was cancelled where it was sent to, before it began."""
         self.future._state = "PENDING"  # noqa: SLF001 that it runs was said when it was handed over
         concurrent.futures.Future.cancel(self.future)
         self._end_apart(CANCELLED)
-        return True
 
     def fail(self, error: Exception) -> None:
         """End it with *error*, which kept it from being run."""

@@ -8,9 +8,9 @@ import threading
 from _thread import get_ident
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from otelflow._core.flows.future import Future, Submitted, failure_of, until_done
+from otelflow._core.flows.future import Future, Submitted, assign, failure_of, until_done
 from otelflow._core.policies.loops import sleep
 from otelflow._core.process import clock, forks, losses
 from otelflow._core.process.asyncio_loop import running_loop
@@ -20,6 +20,10 @@ from otelflow._core.text.hints import error_text
 from otelflow._core.text.own_logger import log
 from otelflow._core.text.redaction import recorded
 from otelflow._core.text.safe_str import comes_from_outside, type_name
+from otelflow.errors import NotSubmittable, OtelflowError
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 # Of the futures that have failed, so many are asked at the end of the flow whether anybody has asked them.
 _REMEMBERED: Final = 1_000
@@ -60,6 +64,8 @@ class Session:
         self.lock = forks.new_lock()
         self._new_runner = new_runner
         self._runner: Runner | None = None
+        #: Why there is none
+        self._obstacle: tuple[Exception, TracebackType | None] | None = None
         self._backlog: deque[Submitted] = deque()
         self._handed = 0
         self.started = clock.perf_counter()
@@ -83,10 +89,18 @@ class Session:
 
     @property
     def runner(self) -> Runner:
-        """The runner, which is made for the first call that needs it."""
+        """The runner, which is made for the first call that needs it. Raises for each what it has raised for that."""
         with self.lock:
+            if self._obstacle is not None:  # to try again may take half a minute, for each of thousands
+                error, frames = self._obstacle
+                raise error.with_traceback(frames)  # else it would have those of each that asks
             if self._runner is None:
-                self._runner = self._new_runner()
+                try:
+                    self._runner = self._new_runner()
+                except Exception as error:
+                    if not comes_from_outside(error):
+                        self._obstacle = error, error.__traceback__
+                    raise
             return self._runner
 
     def add(self, call: Submitted) -> None:
@@ -112,6 +126,11 @@ class Session:
         except Exception as error:  # a pool or cluster that cannot begin is the task's error
             if comes_from_outside(error):
                 raise
+            if not isinstance(error, OtelflowError):  # which may say too little
+                reason = f"its runner cannot begin ({error_text(type_name(error), recorded(error, _LENGTH))})"
+                cause, cure = error, "look whether what task_runner= names is there"
+                error = NotSubmittable(call.future.task_name, reason, cure)
+                error.__cause__ = cause
             call.fail(error)
             return
         with self.lock:
@@ -203,7 +222,7 @@ class Session:
         except Exception as error:  # noqa: BLE001 as in end()
             losses.warn_once("runner_close", "What ran tasks could not be closed; the flow goes on", error=error)
         for future in running:
-            future.call = None  # it is told once
+            assign(future, None)  # it is told once
             with contextlib.suppress(concurrent.futures.InvalidStateError):  # it has just ended
                 future.set_exception(concurrent.futures.CancelledError())
         return bool(running)

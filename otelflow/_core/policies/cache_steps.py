@@ -1,6 +1,7 @@
 """Around the body of one run: is its value kept, is another run making it, and keep it."""
 
 import logging
+import math
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from otelflow import semconv
@@ -80,7 +81,7 @@ class TaskStep:
         self._cache_key: str | None = None
         self._run_key: str | None = None
         self._reason = ""
-        self._is_replaying = False
+        self._since = math.inf  # when earlier attempts of the flow run made what counts
         self._unlock: Callable[[], None] | None = None
         self._is_released = False
         self._pause = _FIRST_PAUSE
@@ -97,7 +98,8 @@ class TaskStep:
                     if progress is None
                     else progress.call_key(run)
                 )
-                self._is_replaying = progress is not None and progress.is_resumed
+                if progress is not None:
+                    self._since = progress.scope(run.parent).since
         except Exception as error:  # the user's own function of keys may raise anything
             if comes_from_outside(error):
                 raise
@@ -164,8 +166,8 @@ class TaskStep:
         keeping, storage = self._keeping, self._storage
         if storage is None:
             return True
-        if self._is_replaying and self._run_key is not None:
-            self.record, self._reason = keeping.read(storage, self._run_key), "replay"
+        if self._run_key is not None:
+            self.record, self._reason = keeping.read(storage, self._run_key, self._since), "replay"
         if self.record is None and self._cache_key is not None and not keeping.is_refreshed:
             record = keeping.read(storage, self._cache_key)
             if record is not None and (

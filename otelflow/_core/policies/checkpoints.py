@@ -1,6 +1,7 @@
 """How far a flow run has come, so that it can be resumed: what it was called with, and which of its tasks are done."""
 
 import contextlib
+import math
 import pickle
 import weakref
 from collections import Counter
@@ -10,7 +11,7 @@ from otelflow import semconv
 from otelflow._core.policies.cache_keys import code_name_of, digest, digest_of_code, inputs_of, source_of
 from otelflow._core.policies.identities import identity_of
 from otelflow._core.policies.keeping import Keeping, link
-from otelflow._core.process import forks, losses
+from otelflow._core.process import clock, forks, losses
 from otelflow._core.process.process import State
 from otelflow._core.process.program import imported_name
 from otelflow._core.results.plain_values import canonical
@@ -29,46 +30,72 @@ SUCCEEDED: Final = "success"
 STOPPED: Final = "stopped"
 
 
-class Progress:
-    """Where the tasks of an open flow run are kept, and under which identity; it is that of all attempts."""
+class Scope(NamedTuple):
+    """Where a call is made: the *key* of the task around it, or of the flow, and the *attempt* of that, if it has any.
 
-    def __init__(self, identity: str, storage: ResultStorage, *, is_resumed: bool) -> None:
+    What earlier attempts have kept counts if it was made *since* then, in seconds since 1970.
+    """
+
+    key: str
+    attempt: Run | None
+    since: float
+
+
+class Progress:
+    """Where the tasks of an open flow run are kept, and under which identity; it is that of all attempts.
+
+    What was kept *since* then counts: always for a run that is resumed, never for a new one.
+    """
+
+    def __init__(self, identity: str, storage: ResultStorage | None, *, since: float) -> None:
         self.identity: Final = identity
         self.storage: Final = storage
-        self.is_resumed: Final = is_resumed
+        self._since: Final = since
+        self._began: Final = clock.time()
         self._counts: Final[Counter[str]] = Counter()
+        #: Each attempt makes the same calls, and counts anew
+        self._counts_of_attempts: Final[weakref.WeakKeyDictionary[Run, Counter[str]]] = weakref.WeakKeyDictionary()
         self._calls: Final[weakref.WeakKeyDictionary[Run, str]] = weakref.WeakKeyDictionary()
         self._lock: Final = forks.new_lock()
 
-    def numbered(self, key: str) -> str:
-        """Return what stands for this call among those with the same *key*: each has a number."""
+    def numbered(self, key: str, attempt: Run | None) -> str:
+        """Return what stands for this call among those with the same *key* in *attempt*: each has a number."""
         with self._lock:
-            return self._numbered(key)
+            return self._numbered(key, attempt)
 
-    def _numbered(self, key: str) -> str:
-        self._counts[key] += 1
-        return digest(key, self._counts[key] - 1)
+    def _numbered(self, key: str, attempt: Run | None) -> str:
+        counts = self._counts if attempt is None else self._counts_of_attempts.setdefault(attempt, Counter())
+        counts[key] += 1
+        return digest(key, counts[key] - 1)
 
     def call_key(self, run: Run) -> str:
         """Return the key of the call that *run* is, always the same. Raises ResultNotStorable."""
         key = self._calls.get(run)
         if key is None:
             definition: Any = run.definition
-            step = step_key(self.scope(run.parent), definition, run.args, run.kwargs)
+            scope = self.scope(run.parent)
+            step = step_key(scope.key, definition, run.args, run.kwargs)
             with self._lock:
                 key = self._calls.get(run)
                 if key is None:
-                    key = self._calls[run] = self._numbered(step)
+                    key = self._calls[run] = self._numbered(step, scope.attempt)
         return key
 
-    def scope(self, run: Run | None) -> str:
-        """Return the key of *run*, or of the innermost task around it that has one, or else that of the flow run."""
-        while run is not None and not (run.kind == "flow" and _open.progress.get(run) is self):
-            if run.kind == "task":
+    def scope(self, run: Run | None) -> Scope:
+        """Return that of what *run* calls: of the innermost task around it that has a key, or else of the flow run."""
+        key, attempt, innermost, since = "", None, None, self._since
+        while run is not None:
+            if run.attempt:
+                innermost = run
+                since = min(since, self._began) if run.attempt > 1 else since
+            elif not key and run.kind == "task":
                 with contextlib.suppress(ResultNotStorable):  # it is not kept itself, so its inputs need make no key
-                    return self.call_key(run)
+                    key, attempt = self.call_key(run), innermost
+            if _open.progress.get(run) is self:
+                break
+            innermost = innermost if run.attempt or not run.kind else None
             run = run.parent
-        return self.identity
+        return Scope(key, attempt, since) if key else Scope(self.identity, innermost, since)
 
     def know(self, run: Run, key: str) -> None:
         """Let *run* be the call of this *key*."""
@@ -117,8 +144,8 @@ class Passport(NamedTuple):
     """What a task that runs in another process must know of the progress of its flow; it can be pickled."""
 
     identity: str
-    storage: ResultStorage
-    is_resumed: bool
+    storage: ResultStorage | None
+    since: float
     key: str
 
 
@@ -143,15 +170,41 @@ def passport_of(run: Run | None, definition: Any, args: tuple[Any, ...], kwargs:
                     error,
                 )
             return None
-    key = progress.numbered(step_key(progress.scope(run), definition, args, kwargs))
-    return Passport(progress.identity, progress.storage, progress.is_resumed, key)
+    scope = progress.scope(run)
+    key = progress.numbered(step_key(scope.key, definition, args, kwargs), scope.attempt)
+    return Passport(progress.identity, progress.storage, scope.since, key)
 
 
 def enter_with(run: Run, passport: Passport) -> None:
     """Let *run*, of a task whose flow is in another process, be the call of that *passport*."""
-    identity, storage, is_resumed, key = passport
-    progress = _open.progress[run] = Progress(identity, storage, is_resumed=is_resumed)
+    identity, storage, since, key = passport
+    progress = _open.progress[run] = Progress(identity, storage, since=since)
     progress.know(run, key)
+
+
+def enter(run: Run) -> None:
+    """Let what *run*, a flow that is tried again, has kept of its tasks count in its next attempts.
+
+    Only as long as it runs: it keeps no checkpoint, so it cannot be resumed.
+    """
+    around = progress_around(run)
+    if around is None:
+        _open.progress[run] = Progress(run.flow_run_id or "", None, since=math.inf)
+    elif _open.progress.get(run) is None:
+        try:
+            identity, since = _identity_in(around, run)
+        except Exception as error:  # inputs that make no key: its tasks count as those of the flow around it
+            if comes_from_outside(error):
+                raise
+        else:
+            _open.progress[run] = Progress(identity, around.storage, since=since)
+
+
+def _identity_in(around: Progress, run: Run) -> tuple[str, float]:
+    """Return what stands for *run*, a flow inside that of *around*, and since when what is kept of it counts."""
+    scope = around.scope(run.parent)
+    key = digest("flow", scope.key, code_name_of(run), canonical(inputs_of(run)))
+    return around.numbered(key, scope.attempt), scope.since
 
 
 def key_of(run_id: str) -> str:
@@ -192,11 +245,10 @@ class FlowStep:
 
     def _begin(self, around: Progress | None) -> None:
         keeping, run = self._keeping, self._run
-        is_resumed = keeping.is_resumed or (around is not None and around.is_resumed)
-        identity = run.flow_run_id or ""
+        identity, since = run.flow_run_id or "", math.inf
         if around is not None:
-            scope = around.scope(run.parent)
-            identity = around.numbered(digest("flow", scope, code_name_of(run), canonical(inputs_of(run))))
+            identity, since = _identity_in(around, run)
+        since = 0.0 if keeping.is_resumed else since
         self._storage = storage = keeping.storage(None if around is None else around.storage)
         self._key = key_of(identity)
         self._value_key = digest("value of a flow", identity)
@@ -204,7 +256,7 @@ class FlowStep:
             raise RunNotResumable(f"run {identity} goes on in another process or thread")
         if self._is_released:
             return
-        earlier = keeping.read(storage, self._key) if is_resumed else None
+        earlier = keeping.read(storage, self._key, since)
         if earlier is None and keeping.is_resumed:
             raise RunNotResumable(f"run {identity} is not kept any more")
         attempt = 1 if earlier is None else earlier.value["attempt"] + 1
@@ -222,7 +274,7 @@ class FlowStep:
         if earlier is not None:
             link(run, earlier, "attempt")
         keeping.write(storage, run, self._key, self._checkpoint, "what it was called with, so it cannot be resumed")
-        _open.progress[run] = Progress(identity, storage, is_resumed=is_resumed)
+        _open.progress[run] = Progress(identity, storage, since=since)
 
     def _acquire(self, storage: ResultStorage) -> bool:
         """Tell whether the checkpoint is this run's alone, as far as that can be known."""

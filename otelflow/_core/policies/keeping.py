@@ -69,17 +69,19 @@ class Keeping:
             return self.own_storage
         return default_storage() if of_flow is None else of_flow
 
-    def read(self, storage: ResultStorage, key: str) -> Record | None:
-        """Return what is kept under *key*, or None; what cannot be used is said once."""
+    def read(self, storage: ResultStorage, key: str, since: float = 0.0) -> Record | None:
+        """Return what is kept under *key* and was made *since* then, or None; what cannot be used is said once."""
         try:
-            content = storage.read(key)
-            return None if content is None else unpacked(content, key, self.serializer)
+            content = storage.read(key) if since < math.inf else None
+            record = None if content is None else unpacked(content, key, self.serializer)
         except ResultUnreadable as error:
             self._warn("unreadable", f"What is kept in {storage!r} as {key} cannot be used, and is made anew: {error}")
         except Exception as error:  # a storage of the user's, or a disk, may raise anything
             if comes_from_outside(error):
                 raise
             self._warn("read", f"Nothing can be read from {storage!r}: {type(error).__name__}: {error}")
+        else:
+            return record if record is not None and record.created >= since else None
         return None
 
     def write(

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -86,6 +87,9 @@ class _Call:
         """Return the next attempt."""
         plan = self._plan
         self._number += 1
+        checkpoints = sys.modules.get("otelflow._core.policies.checkpoints")  # without it, no task keeps anything
+        if checkpoints is not None and self._owner is not None and self._owner.kind == "flow":
+            checkpoints.enter(self._owner)
         return Attempt(self._owner, plan.name, self._number, self._delay, is_last=self._number == plan.attempts)
 
     def succeeded(self, attempt: Attempt, value: object) -> None:

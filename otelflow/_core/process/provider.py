@@ -1,6 +1,7 @@
 """Which tracer provider makes the spans of this process: the global one, or the one that was given."""
 
 import importlib
+import logging
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -12,6 +13,7 @@ from otelflow import semconv
 from otelflow._core.process import losses, shutdown
 from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
+from otelflow._core.text.own_logger import log
 from otelflow._core.text.safe_str import comes_from_outside
 from otelflow._version import __version__
 
@@ -174,7 +176,7 @@ def _ask(provider: TracerProvider) -> "SpanMaker | None":
                 except Exception as error:  # an SDK that nobody knows yet may miss any name
                     if comes_from_outside(error):
                         raise
-                    losses.logger.debug("The OpenTelemetry SDK makes the spans itself: %s", error)
+                    log(losses.logger, logging.DEBUG, "The OpenTelemetry SDK makes the spans itself: %s", error)
         _chosen.provider = provider
     return _chosen.span_maker
 

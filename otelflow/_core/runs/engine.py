@@ -21,6 +21,7 @@ from otelflow._core.runs.current import current_run, enter, leave, unclosed_insi
 from otelflow._core.runs.endings import CANCELLED, SUCCESS, UNCLOSED, Ending, ending_of
 from otelflow._core.runs.observers import observed, tell
 from otelflow._core.runs.run import Run
+from otelflow._core.text.own_logger import log
 from otelflow._core.text.safe_str import comes_from_outside
 
 # Exceptions are remembered to be recorded once; a flow that fails and recovers for ever must not keep them all.
@@ -170,18 +171,8 @@ def _log_failure(run: Run, ending: Ending) -> None:
     owner, name = ("task", run.task_name) if is_task else ("flow", run.flow_name)
     keyword = "raise_on_error=False" if is_task else "raise_flow_error=False"
     error = ending.error if losses.logger.isEnabledFor(logging.DEBUG) else None
-    try:
-        losses.logger.error(
-            "Error executing %s %r: %s (it stays inside: %s)",
-            owner,
-            name,
-            ending.reason,
-            keyword,
-            exc_info=error,
-        )
-    except Exception as trouble:  # a handler is foreign code, and there is nowhere left to log that it raised
-        if comes_from_outside(trouble):
-            raise
+    message = "Error executing %s %r: %s (it stays inside: %s)"
+    log(losses.logger, logging.ERROR, message, owner, name, ending.reason, keyword, error=error)
 
 
 def keeps_inside(run: Run, ending: Ending) -> bool:

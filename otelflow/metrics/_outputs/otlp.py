@@ -6,6 +6,7 @@ and its numbers become OpenTelemetry's data points here, once in each interval.
 
 import atexit
 import functools
+import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,12 +30,13 @@ from otelflow._core.process import clock, forks, losses, shutdown
 from otelflow._core.process.environment import positive_integer
 from otelflow._core.process.ledger import Account
 from otelflow._core.process.settings import settings
+from otelflow._core.text.own_logger import log
 from otelflow._version import __version__
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator, Exemplar, Hooks, Snapshot
 from otelflow.metrics._families import Family, read
 from otelflow.metrics._outputs.output import WorkerOutput
-from otelflow_exporters._otlp.endpoint import CURE, ExportStatus, is_otlp, new_exporter
+from otelflow_exporters._otlp.endpoint import CURE, ExportStatus, exporter_names, is_otlp, new_exporter
 from otelflow_exporters._otlp.resource import encodable, has_chosen_id, with_own_id
 from otelflow_exporters._spool.destination import spool_directory
 from otelflow_exporters._spool.signals import METRICS
@@ -70,7 +72,7 @@ class Otlp:
         """Return the only choice that there is, or None if the environment switches it off."""
         for variable, off in ((OTEL_SDK_DISABLED, "true"), (OTEL_METRICS_EXPORTER, "none")):
             if os.environ.get(variable, "").strip().lower() == off:
-                losses.logger.info("metrics=otlp exports nothing: %s=%s", variable, off)
+                log(losses.logger, logging.INFO, "metrics=otlp exports nothing: %s=%s", variable, off)
                 return None
         return cls(resource)
 
@@ -242,9 +244,10 @@ def _exemplars(exemplars: Iterable[Exemplar | None]) -> list[OtlpExemplar]:
 
 def _exporter_name() -> str:
     """Return the exporter that the environment names, OTLP if none. Raises ConfigurationError."""
-    name = os.environ.get(OTEL_METRICS_EXPORTER, "").strip() or "otlp"
-    if "," in name:
-        raise ConfigurationError(f"metrics=otlp, but {OTEL_METRICS_EXPORTER}={name}: name one exporter, such as otlp")
+    name, *others = exporter_names("metrics") or ["otlp"]
+    if others:
+        text = os.environ[OTEL_METRICS_EXPORTER]
+        raise ConfigurationError(f"metrics=otlp, but {OTEL_METRICS_EXPORTER}={text}: name one exporter, such as otlp")
     for variable, usual, cure in _FIXED:
         value = os.environ.get(variable, "").strip()
         if value.lower() not in ("", usual):

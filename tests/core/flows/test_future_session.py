@@ -10,6 +10,8 @@ import pytest
 
 from otelflow import flow, task
 from otelflow._core.flows import future_runners
+from otelflow.errors import NotSubmittable, UpstreamFailed
+from support.spans import result
 
 
 def test_no_more_is_handed_over_than_the_window_says(monkeypatch, spans):
@@ -135,3 +137,39 @@ def test_a_handler_that_raises_leaves_a_flow_with_failed_tasks_as_it_is(monkeypa
         return "done"
 
     assert forgets().execute().flow_return_value == "done"
+
+
+class Gone:
+    """A runner whose cluster is gone."""
+
+    def __init__(self):
+        self.tries = 0
+
+    def new_runner(self):
+        self.tries += 1
+        raise OSError("Timed out trying to connect to tcp://127.0.0.1:9 after 30 s")
+
+
+def test_a_runner_that_cannot_begin_is_asked_once_and_each_task_says_so_with_its_name_and_the_cure(spans):
+    runner = Gone()
+
+    @task
+    def double(number):
+        return 2 * number
+
+    @flow(task_runner=runner)
+    def goes_on():
+        errors = [future.exception() for future in double.map(range(100))]
+        return errors, double.submit(double.submit(1)).exception(), double(21)
+
+    errors, skipped, value = goes_on().execute().flow_return_value
+    assert runner.tries == 1
+    assert {type(error) for error in errors} == {NotSubmittable}
+    assert str(errors[0]) == (
+        "task 'double' cannot be submitted: its runner cannot begin (OSError: Timed out trying to connect to "
+        "tcp://127.0.0.1:9 after 30 s); look whether what task_runner= names is there"
+    )
+    assert isinstance(errors[0].__cause__, OSError)
+    assert isinstance(skipped, UpstreamFailed)
+    assert value == 42
+    assert [result(span) for span in spans.named("task double")].count("error") == 101

@@ -477,3 +477,121 @@ def test_a_handler_that_raises_stops_no_flow_that_is_resumed_with_other_code(mon
         first.execute()
 
     assert nightly(False).resume(first.flow_id).execute().flow_return_value == "mended"
+
+
+def tried_again(spans, is_kept, body):
+    """Run a flow whose first attempt fails after its tasks; return its value and which tasks were replayed."""
+
+    @flow(retries=1, **({"persist_result": True} if is_kept else {}))
+    def nightly():
+        return body()
+
+    value = nightly().execute().flow_return_value
+    replayed = [span for span in spans.spans if span.attributes.get(semconv.RUN_REPLAYED)]
+    return value, sorted(span.name for span in replayed)
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "not kept"])
+def test_a_flow_that_is_tried_again_does_not_run_again_what_its_tasks_have_kept(spans, shaky, is_kept):
+    calls = []
+
+    @task(persist_result=True)
+    def fetch(page):
+        calls.append(page)
+        return [page, len(calls)]
+
+    @task
+    def forget(page):
+        calls.append(page)
+
+    @task
+    def last(values):
+        shaky.is_mended, is_mended = True, shaky.is_mended
+        forget("forgotten")
+        if not is_mended:
+            raise LookupError("not yet")
+        return values
+
+    def body():
+        return last([fetch(1), *fetch.map([1, 2]).result()])
+
+    value, replayed = tried_again(spans, is_kept, body)
+
+    assert value[0] == [1, 1]
+    assert sorted(map(str, calls)) == ["1", "1", "2", "forgotten", "forgotten"]
+    assert replayed == ["task fetch"] * 3
+    fetched = spans.named("task fetch")
+    links = {span.links[0].context.span_id for span in fetched if span.links}
+    assert links == {span.context.span_id for span in fetched if not span.links}
+
+
+def test_a_task_that_is_tried_again_does_not_run_again_what_its_own_tasks_have_kept(spans, shaky):
+    calls = []
+
+    @task(persist_result=True)
+    def fetch(page):
+        calls.append(page)
+        return page
+
+    @task(retries=1)
+    def load(page):
+        value = fetch(page)
+        if page == 2 and calls.count(2) == 1 and not shaky.is_mended:
+            shaky.is_mended = True
+            raise LookupError("not yet")
+        return value
+
+    value, replayed = tried_again(spans, True, lambda: [load(1), load(2), load(2)])
+
+    assert value == [1, 2, 2]
+    assert calls == [1, 2, 2]
+    assert replayed == ["task fetch"]
+
+
+def test_a_flow_inside_that_is_tried_again_finds_what_its_tasks_have_kept_and_no_other_call_does(spans):
+    calls = []
+
+    @task(persist_result=True)
+    def fetch():
+        calls.append(len(calls))
+        return len(calls)
+
+    failed = []
+
+    @flow(retries=1, execute_on_call=True)
+    def inner(name):
+        value = fetch()
+        if name not in failed:
+            failed.append(name)
+            raise LookupError(name)
+        return value
+
+    @flow(persist_result=True)
+    def outer():
+        return [inner("a"), inner("b")]
+
+    assert outer().execute().flow_return_value == [1, 2]
+    assert len(spans.named("task fetch")) == 4
+
+
+def test_what_another_run_of_the_same_id_has_kept_is_not_that_of_an_earlier_attempt(shaky):
+    calls = []
+
+    @task(persist_result=True)
+    def fetch():
+        calls.append(len(calls))
+        shaky(0)
+        return len(calls)
+
+    def nightly():
+        return fetch()
+
+    shaky.is_mended = True
+    first = Flow(flow_id="nightly", retries=1, persist_result=True).setup(nightly).execute()
+    shaky.is_mended = False
+    second = Flow(flow_id="nightly", retries=1, persist_result=True).setup(nightly)
+    with pytest.raises(LookupError):
+        second.execute()
+
+    assert first.flow_return_value == 1
+    assert calls == [0, 1, 2], "each attempt has tried"

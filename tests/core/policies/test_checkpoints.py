@@ -291,13 +291,13 @@ def test_a_task_that_has_come_from_another_process_is_the_call_that_its_passport
     @task
     def step():
         run = current_run()
-        enter_with(run, Passport("the run", storage, True, "the key"))
+        enter_with(run, Passport("the run", storage, 0.0, "the key"))
         progress = progress_around(run)
-        keys.append((progress.call_key(run), progress.identity, progress.storage, progress.is_resumed))
+        keys.append((progress.call_key(run), progress.identity, progress.storage, progress.scope(run).since))
 
     step()
 
-    assert keys == [("the key", "the run", storage, True)]
+    assert keys == [("the key", "the run", storage, 0.0)]
 
 
 @pytest.mark.parametrize("make", [FarStorage, MemoryStorage])

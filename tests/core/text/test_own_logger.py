@@ -1,3 +1,4 @@
+import ast
 import logging
 import re
 from pathlib import Path
@@ -160,3 +161,64 @@ def test_what_a_handler_raises_stays_there_and_a_record_names_the_place_that_log
     assert caplog.messages[-1] == "said twice"
     assert "ValueError: why" in caplog.text
     assert caplog.records[-1].filename == Path(__file__).name
+
+
+LEVELS = ("debug", "info", "warning", "error", "exception", "critical", "log")
+
+
+def test_whatever_of_ours_logs_does_it_where_no_handler_can_reach_the_program():
+    places = [Path(package.__file__).parent for package in (otelflow, otelflow_exporters)]
+    calls = {
+        f"{path.name}: {ast.unparse(node.func)}"
+        for place in places
+        for path in place.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LEVELS
+        if "logger" in ast.unparse(node.func.value)
+    }
+
+    assert calls == {
+        "own_logger.py: logger.log",  # this is the one place
+        "_requests.py: _logger.exception",  # which may import public names only, and sees to it itself
+    }
+
+
+class BrokenHandler(logging.Handler):
+    def emit(self, record):
+        raise ZeroDivisionError(record.getMessage())
+
+
+class BrokenFilter(logging.Filter):
+    def filter(self, record):
+        raise ZeroDivisionError(record.getMessage())
+
+
+@pytest.mark.parametrize("broken", ["handler", "filter"])
+def test_a_broken_handler_or_filter_of_the_program_costs_no_run(broken, spans):
+    logger, handler, broken_filter = losses.logger, BrokenHandler(), BrokenFilter()
+    if broken == "handler":
+        logger.addHandler(handler)
+    else:
+        logger.addFilter(broken_filter)
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
+
+    @task(retries=1, raise_on_error=False)
+    def fails():
+        raise ValueError("no")
+
+    @flow(flow_config=Flow_Run__Config(raise_flow_error=False))
+    def goes_on():
+        fails()
+        fails.submit().wait()
+        return 42
+
+    try:
+        run = goes_on().execute()
+    finally:
+        logger.removeHandler(handler)
+        logger.removeFilter(broken_filter)
+        logger.setLevel(level)
+
+    assert run.flow_return_value == 42
+    assert len(spans.named("task fails")) == 2

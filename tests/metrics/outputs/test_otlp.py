@@ -96,6 +96,18 @@ def test_what_a_variable_cannot_change_is_one_warning(receiver, variable, value,
     assert warning in done.stderr
 
 
+@pytest.mark.parametrize("name", ["OTLP", " otlp ", "Otlp,None", "OTLP_proto_http"])
+def test_what_the_specification_names_is_known_in_any_case(receiver, name):
+    done = python(
+        "from otelflow import metrics\nmetrics.use('otlp')\nprint('used')",
+        OTEL_METRICS_EXPORTER=name,
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "used\n"), done.stderr
+    assert receiver.requests
+
+
 @pytest.mark.parametrize("variable", [{"OTEL_SDK_DISABLED": "true"}, {"OTEL_METRICS_EXPORTER": "none"}])
 def test_otlp_is_off_when_opentelemetry_is(variable, receiver):
     done = python("print(metrics.use('otlp'))", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, **variable)

@@ -1,15 +1,21 @@
 """Tasks on real clusters, each with several worker processes: one trace, and everything that they leave behind."""
 
+import contextlib
 import os
+import threading
 from concurrent.futures import CancelledError
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from otelflow import as_completed, flow
 from otelflow._core.runs.current import current_run
+from otelflow._core.runs.observers import add_observer, remove_observer
 from otelflow.errors import UpstreamFailed, WorkerLost
 from otelflow.runners import DaskTaskRunner, RayTaskRunner
-from support.remote_tasks import Refused, die, double, fail, leave, linger, where
+from support.random_graphs import LOCAL, PLACES, Ends, execute, execute_with_cancellations, graphs
+from support.remote_tasks import Refused, add_up, die, double, fail, leave, linger, where
 from support.servers import wait_until
 from support.spans import exceptions, result, texts
 
@@ -77,6 +83,26 @@ def test_an_exception_comes_back(spans, cluster):
     assert exceptions(spans) == [("task fail", "support.remote_tasks.Refused")]
 
 
+CLUSTERED = settings(LOCAL, max_examples=15)
+
+
+@CLUSTERED
+@given(steps=graphs())
+def test_a_graph_is_what_the_model_says(cluster, steps):
+    ends = Ends()
+    add_observer(ends)
+    try:
+        execute(steps, cluster, add_up, ends)
+    finally:
+        remove_observer(ends)
+
+
+@CLUSTERED
+@given(steps=graphs(), places=PLACES, fails=st.booleans())
+def test_what_is_cancelled_or_left_when_the_flow_ends_is_accounted_for(cluster, steps, places, fails):
+    execute_with_cancellations(steps, places, cluster, fails=fails)
+
+
 def killed(runner):
     @flow(task_runner=runner)
     def goes_on():
@@ -100,6 +126,74 @@ def test_a_killed_worker_is_one_failed_task(spans, kind):
     assert isinstance(skipped, UpstreamFailed)
     assert ended.count(True) >= 3, "the rest of the flow goes on"
     assert result(spans.one("task die")) == "error"
+
+
+def lingered(spans, tmp_path, flow_of_them):
+    """Run a flow whose tasks linger until all that can be cancelled is; return how many began, and their results."""
+
+    def let_go():
+        wait_until(lambda: len(spans.named("task linger")) >= 28, PATIENCE)
+        (tmp_path / "go").touch()
+
+    letting_go = threading.Thread(target=let_go, daemon=True)
+    letting_go.start()
+    with contextlib.suppress(Refused):
+        flow_of_them().execute()
+    letting_go.join(PATIENCE)
+    begun = len(list(tmp_path.glob("begun-*")))
+    assert len(list(tmp_path.glob("done-*"))) == begun, "what has begun goes on to its end"
+    results = sorted(result(span) for span in spans.named("task linger"))
+    assert results == ["cancellation"] * (30 - begun) + ["success"] * begun
+    return begun
+
+
+def test_a_flow_that_fails_cancels_what_its_cluster_has_not_begun(spans, cluster, tmp_path):
+    @flow(task_runner=cluster)
+    def fails():
+        linger.map([str(tmp_path)] * 30, range(30))
+        wait_until(lambda: len(list(tmp_path.glob("begun-*"))) == 2, PATIENCE)
+        raise Refused("enough")
+
+    assert lingered(spans, tmp_path, fails) == 2
+    assert result(spans.one("flow fails")) == "failure"
+    assert result(spans.one("map linger")) == "cancellation"
+
+
+def test_a_future_can_be_cancelled_until_the_cluster_begins_its_task(spans, cluster, tmp_path):
+    futures = []
+
+    @flow(task_runner=cluster)
+    def cancels():
+        futures.extend(linger.map([str(tmp_path)] * 30, range(30)))
+        wait_until(lambda: len(list(tmp_path.glob("begun-*"))) == 2, PATIENCE)
+        for future in futures:
+            future.cancel()
+
+    assert lingered(spans, tmp_path, cancels) == 2
+    assert sum(future.cancelled() for future in futures) == 28
+    assert result(spans.one("flow cancels")) == "success"
+
+
+def test_a_flow_that_fails_at_once_leaves_nothing_to_the_cluster_that_goes_on_to_serve(spans, cluster):
+    @flow(task_runner=cluster)
+    def fails():
+        where.map(range(300))
+        raise Refused("at once")
+
+    for _ in range(3):
+        with pytest.raises(Refused):
+            fails().execute()
+
+    results = [result(span) for span in spans.named("task where")]
+    assert len(results) == 900
+    assert set(results) <= {"success", "cancellation"}
+    assert {result(span) for span in spans.named("map where")} <= {"success", "cancellation"}
+
+    @flow(task_runner=cluster)
+    def goes_on():
+        return [number for _, number in where.map(range(5)).result()]
+
+    assert goes_on().execute().flow_return_value == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("kind", ["address", "client"])

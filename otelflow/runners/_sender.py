@@ -1,0 +1,84 @@
+"""How calls are sent to a cluster, and what becomes of each."""
+
+from collections.abc import Callable
+from typing import Any
+
+from otelflow._core.process import clock
+from otelflow.runners import _remote, _withdrawals
+
+Sent = tuple[Any, _remote.Finished, int]  # a call, what is to be called when it has finished, and when it was sent
+
+
+class Sender:
+    """Sends calls to a cluster; *cure* is for one that is lost."""
+
+    def __init__(self, cure: str) -> None:
+        self._cure = cure
+        #: The futures of what has not ended
+        self.answers: dict[Any, Sent] = {}
+
+    def send(self, order: bytes, sent: Sent) -> None:
+        """Send the *order* of a call, now or soon, and ``keep`` its answer; raises if the cluster is gone."""
+        raise NotImplementedError
+
+    def is_withdrawn(self, error: BaseException) -> bool:
+        """Tell whether *error* says that the cluster has not begun what it was told not to begin."""
+        del error
+        return False
+
+    def start(self, call: Any, finished: _remote.Finished) -> None:
+        """Send *call* to the cluster."""
+        order = _remote.order_of(call)
+        if not call.claim():
+            finished()
+            return
+        sent = call, finished, clock.time_ns()
+        try:
+            self.send(order, sent)
+        except Exception as error:  # noqa: BLE001 the cluster is gone
+            self.fail(sent, error)
+
+    def keep(self, answer: Any, sent: Sent) -> None:
+        """End a call that was sent when its *answer* is there."""
+        self.answers[answer] = sent
+        answer.add_done_callback(self.answered)
+
+    def answered(self, answer: Any) -> None:
+        """End the call whose *answer* is there, unless that came with another one."""
+        if (sent := self.answers.pop(answer, None)) is not None:
+            self.end(sent, answer.result)
+
+    def end(self, sent: Sent, report: Callable[[], bytes]) -> None:
+        """End a call with what *report* returns or raises."""
+        call, finished, _ = sent
+        try:
+            text = report()
+        except BaseException as error:  # noqa: BLE001 whatever it is, the worker or the cluster is lost
+            if self.is_withdrawn(error):
+                self.withdraw(sent)
+            else:
+                self.fail(sent, error)
+            return
+        if text == _withdrawals.WITHDRAWN:
+            self.withdraw(sent)
+            return
+        try:
+            _remote.arrived(call, text)
+        finally:
+            finished()
+
+    def fail(self, sent: Sent, error: BaseException) -> None:
+        """End a call that *error* has kept from coming back."""
+        call, finished, started_ns = sent
+        try:
+            _remote.lost(call, error, started_ns, self._cure)
+        finally:
+            finished()
+
+    def withdraw(self, sent: Sent) -> None:
+        """End a call that was cancelled before it began."""
+        call, finished, _ = sent
+        try:
+            call.taken_back()
+        finally:
+            finished()
