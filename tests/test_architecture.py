@@ -129,6 +129,7 @@ RULES = {
         "otelflow._core.process.clock",
         "otelflow._core.process.project_files",
         "otelflow._core.process.shutdown",
+        "otelflow._core.runs.endings",
         "otelflow._core.runs.observers",
         "otelflow._core.runs.run",
         "otelflow.generate",
@@ -151,7 +152,7 @@ ON_PUBLIC_NAMES = ("otelflow.integrations", "otelflow.prefect", "examples")
 # A module that is longer than a rule of thumb needs a reason.
 LONG_MODULES = {
     "otelflow._core.flows.flow": 820,  # Flow is one class with the whole surface that OSBot-Utils has
-    "otelflow._core.flows.task": 470,  # Task has the surface of OSBot-Utils, too
+    "otelflow._core.flows.task": 480,  # Task has the surface of OSBot-Utils, too
 }
 
 

@@ -3,7 +3,8 @@
 import functools
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,13 +28,16 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 _SDK_SAMPLERS: Final[Mapping[str, sampling.Sampler]] = {
+    "": sampling.DEFAULT_ON,  # an empty variable is none
     "always_on": sampling.ALWAYS_ON,
     "always_off": sampling.ALWAYS_OFF,
     "parentbased_always_on": sampling.DEFAULT_ON,
     "parentbased_always_off": sampling.DEFAULT_OFF,
 }
-# The SDK reads their argument itself.
-_RATIO_SAMPLERS: Final = frozenset({"traceidratio", "parentbased_traceidratio"})
+_RATIO_SAMPLERS: Final[Mapping[str, Callable[[float], sampling.Sampler]]] = {
+    "traceidratio": sampling.TraceIdRatioBased,
+    "parentbased_traceidratio": sampling.ParentBasedTraceIdRatio,
+}
 
 
 class _Provider(KeepsInstanceId, KeepsAccounts, TracerProvider):
@@ -79,7 +83,10 @@ def new_provider(service_name: str | None) -> TracerProvider:
         generator = entry_points.load("opentelemetry_id_generator", generator_name, OTEL_PYTHON_ID_GENERATOR)()
     sampler_name = os.environ.get(OTEL_TRACES_SAMPLER, "").strip()
     sampler = _SDK_SAMPLERS.get(sampler_name.lower())
-    if sampler_name and sampler is None and sampler_name.lower() not in _RATIO_SAMPLERS:
+    if sampler_name.lower() in _RATIO_SAMPLERS:
+        with suppress(ValueError):  # of which the SDK warns
+            sampler = _RATIO_SAMPLERS[sampler_name.lower()](float(os.environ.get(OTEL_TRACES_SAMPLER_ARG, "")))
+    elif sampler is None:
         factory = entry_points.load("opentelemetry_traces_sampler", sampler_name, OTEL_TRACES_SAMPLER)
         sampler = factory(os.environ.get(OTEL_TRACES_SAMPLER_ARG))
     provider = _Provider(

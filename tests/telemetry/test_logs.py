@@ -34,7 +34,8 @@ def talk(count=3):
 
 
 def python(body, **environment):
-    return run_source(PROGRAM, body, OTELFLOW_EVENTS="log", OTEL_TRACES_EXPORTER="none", **environment)
+    variables = {"OTELFLOW_EVENTS": "log", "OTEL_TRACES_EXPORTER": "none", **environment}
+    return run_source(PROGRAM, body, **variables)
 
 
 @pytest.fixture

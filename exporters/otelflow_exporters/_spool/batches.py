@@ -1,5 +1,6 @@
 """What a segment holds, from an offset on, and the request that is made of it: the bytes as they lie there."""
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
@@ -13,7 +14,15 @@ from otelflow import semconv
 from otelflow._core.process.files import Folder
 from otelflow_exporters._otlp.encoder import SPAN_ID, TRACE_ID
 from otelflow_exporters._otlp.varints import field, read_varint
-from otelflow_exporters._store.records import LARGEST_RECORD, Segment, is_note, note, note_in, parsed
+from otelflow_exporters._store.records import (
+    LARGEST_RECORD,
+    TRACE_ID_BYTES,
+    Segment,
+    is_note,
+    note,
+    note_in,
+    parsed,
+)
 
 #: What a segment ends with whose process went on, or ended as it should: no run of it is lost
 CLOSED: Final = note(b"closed")
@@ -25,6 +34,9 @@ _FIRST: Final = 0x0A
 _SECOND: Final = 0x12
 _THIRD: Final = 0x1A
 _SPAN_ID_AT: Final = 18
+# Of how many lengths it is remembered how a body of that length began, and up to which one: what is longer is rare
+_LENGTHS_KEPT: Final = 500
+_LONGEST_KEPT: Final = 4_096
 _NO_END: Final = b"\x41" + bytes(8)
 
 
@@ -153,6 +165,16 @@ def part_around(of_resource: Any, of_scope: Any, item: Message) -> Part:
 
 def _part_of(body: bytes) -> Part | None:
     """Return the one span of *body* if it lies there as our encoder writes it; None leaves it to a real parser."""
+    layouts = _layouts(len(body))
+    for beginning, scope_end, span_end, around in layouts:
+        trace_id = len(beginning)
+        if (
+            body.startswith(beginning)
+            and body.startswith(SPAN_ID, trace_id + TRACE_ID_BYTES)
+            and body.endswith(around.scope[1] + around.resource[1])
+            and body.find(_NO_END, trace_id, span_end) < 0
+        ):
+            return Part(around.resource, around.scope, body[scope_end:span_end])
     try:
         resource_spans, end = _sized(body, 0, _FIRST)
         resource, resource_end = _sized(body, resource_spans, _FIRST)
@@ -177,11 +199,23 @@ def _part_of(body: bytes) -> Part | None:
         return None
     if not is_usual:
         return None
-    return Part(
+    part = Part(
         (body[resource_spans:resource_end], body[scope_spans_end:end]),
         (body[scope_spans:scope_end], body[span_end:scope_spans_end]),
         body[scope_end:span_end],
     )
+    if end <= _LONGEST_KEPT:
+        layouts[:] = [(body[: span + len(TRACE_ID)], scope_end, span_end, part._replace(spans=b""))]
+    return part
+
+
+@functools.lru_cache(_LENGTHS_KEPT)
+def _layouts(_: int) -> "list[tuple[bytes, int, int, Part]]":
+    """Return how the last body of this length began, where its span lay, and what was around: all that is to be read.
+
+    Nearly every next body of that length begins so, too: then all lengths in it are the same.
+    """
+    return []
 
 
 def _sized(content: bytes, position: int, tag: int) -> tuple[int, int]:

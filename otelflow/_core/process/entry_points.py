@@ -50,7 +50,9 @@ def load(group: str, name: str, variable: str) -> Any:
     Raises ConfigurationError that names *variable* for an unknown name, or for one that does not import.
     """
     registered = entry_points(group=group)
-    name = name.lower() if name.lower() in _BY_NAME.get(group, ()) else name
+    names = {entry.name for entry in registered}
+    if name not in names and name.lower() in names.union(_BY_NAME.get(group, ())):  # the specification's, in any case
+        name = name.lower()
     for entry in registered.select(name=name):
         try:
             return entry.load()
@@ -63,7 +65,6 @@ def load(group: str, name: str, variable: str) -> Any:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError):
             pass  # it is not installed, and so it is not registered either
-    names = {entry.name for entry in registered}
     cure = quotes_in(name) or suggestion(name, names)
     raise ConfigurationError(f"{variable}: nothing is registered as {name!r}{cure}")
 

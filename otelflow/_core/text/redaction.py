@@ -137,7 +137,8 @@ def _keep_beginning(match: re.Match[str]) -> str:
 
 def _hide_token(match: re.Match[str]) -> str:
     """Hide what has the shape of a token, unless it is a name that begins as one: ``sk-learn-pipeline-evaluation``."""
-    return match[0] if lazy_compile(secret_notations.WORDED).fullmatch(match[0]) else REDACTED
+    is_token = match.lastgroup != "none" and lazy_compile(secret_notations.WORDED).fullmatch(match[0]) is None
+    return REDACTED if is_token else match[0]
 
 
 @functools.cache
@@ -217,13 +218,16 @@ def _shape(stem: str, rest: str) -> re.Pattern[str]:
 def _hide_after(pattern: str, text: str) -> str:
     """Hide each value after a secret's name; a value that is none may have names inside, so it is read on."""
     pieces, done = list[str](), 0
-    ordinary: set[str] = set()  # names that have been looked at, whatever stands before them
+    names: dict[str, tuple[str, ...]] = {}  # of those that mean the same whatever stands before them
     for name in lazy_compile(pattern).finditer(text):
-        if name["name"] in ordinary or name.start() < done:
+        if name.start() < done:
             continue
-        words = _words_before(name, text)
-        if not words and name["name"].lower() not in secret_patterns.SECOND_WORDS:
-            ordinary.add(name["name"])
+        word = name["name"]
+        words = names.get(word)
+        if words is None:
+            words = _words_before(name, text)
+            if word.lower() not in secret_patterns.SECOND_WORDS:
+                names[word] = words
         value = _value_after(name, pattern, words, text) if words else None
         if value is None or not _is_named_secret(value[0], words, name, pattern):
             continue

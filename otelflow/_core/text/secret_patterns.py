@@ -199,7 +199,8 @@ TOKEN_SHAPES: Final = (
     ("maker.ifttt.com/", r"[\w/\-]{16,}"),
     (":AA", r"^(?<!\d)\d{8,10}:AA[\w\-]{32,34}(?![\w\-])"),
     ("AGE-SECRET-KEY-1", r"[A-Z0-9]{20,}"),
-    ("eyJ", r"[\w\-]{8,}\.[\w\-]{8,}(?:\.[\w\-.]*)?"),
+    # Where no dot follows, the whole is read over at once: a text of nothing but beginnings was read again from each.
+    ("eyJ", r"[\w\-]++(?:(?<=[\w\-]{11})\.[\w\-]{8,}(?:\.[\w\-.]*)?|(?P<none>))"),
     ("github_pat_", r"\w{20,}"),
     ("xox", r"[a-z][\-.][\w\-.]{10,}"),
     ("xapp-", r"[\w\-]{10,}"),

@@ -71,7 +71,8 @@ def is_secret_value(value: str, words: tuple[str, ...], *, is_spoken: bool) -> b
 
 def is_random(text: str, words: tuple[str, ...]) -> bool:
     """Tell whether *text* looks like nothing that people say: letters and digits in one word, or a code's digits."""
-    if not secret_patterns.NUMERIC_NAMES.isdisjoint(words) and text.replace("-", "").replace(" ", "").isdecimal():
+    is_code = text[-1:].isdecimal() and not secret_patterns.NUMERIC_NAMES.isdisjoint(words)
+    if is_code and text.replace("-", "").replace(" ", "").isdecimal():
         return len(text) >= 4
     is_weak = words[-1] in secret_patterns.WEAK_NAMES and words[-1] not in secret_patterns.PASS_NAMES
     if len(text) < (8 if is_weak else 6) or " " in text:

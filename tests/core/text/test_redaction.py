@@ -15,7 +15,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 
 from otelflow import Flow_Run__Config, flow, task
-from otelflow._core.text import redaction
+from otelflow._core.text import redaction, secret_patterns
 from otelflow._core.text.redaction import REDACTED, is_secret, recorded, redact, redact_value
 from support.secret_corpora import card_number, read
 
@@ -514,6 +514,10 @@ def test_redacting_twice_changes_nothing_more():
         '"password": [',
         "'",
         "(",
+        "-eyJpassworda",
+        "\n{,(pw:",
+        "user,password\na,b1\n",
+        "kind: Secret\ndata:\n  a: b\n",
     ],
 )
 def test_a_megabyte_made_to_be_slow_is_read_in_linear_time(piece):
@@ -523,6 +527,27 @@ def test_a_megabyte_made_to_be_slow_is_read_in_linear_time(piece):
     redact(text)
 
     assert time.process_time() - began < 5  # less than a second, on a quiet machine; what is quadratic takes minutes
+
+
+@pytest.mark.parametrize("between", ["-", "_", "."])
+def test_a_text_of_nothing_but_beginnings_of_tokens_is_read_in_linear_time(between):
+    slow = []
+    for stem, rest in secret_patterns.TOKEN_SHAPES:
+        text = (between + stem) * (200_000 // len(between + stem))
+        began = time.process_time()
+        redaction._shape(stem, rest).sub(redaction._hide_token, text)
+        if time.process_time() - began > 2:  # milliseconds; what is quadratic takes twenty seconds
+            slow.append(stem)
+
+    assert slow == []
+
+
+def test_a_token_after_beginnings_of_tokens_is_hidden():
+    token = "eyJ" + "hbGciOiJIUzI1NiJ9" + ".eyJzdWIiOiIxMjM0NTY3ODkwIn0." + "a1B2" * 10
+
+    assert redact(f"eyJ-eyJ {token} eyJabc") == f"eyJ-eyJ {REDACTED} eyJabc"
+    assert redact(f"x-eyJ-{token}!") == f"x-{REDACTED}!"
+    assert redact("eyJabcdefg.abcdefgh") == "eyJabcdefg.abcdefgh"
 
 
 @pytest.mark.parametrize(

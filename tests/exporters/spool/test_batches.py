@@ -50,6 +50,25 @@ def test_the_bytes_of_a_span_are_taken_as_they_lie_and_are_what_a_parser_reads(n
     )
 
 
+def test_bodies_of_one_length_are_read_whatever_the_one_before_them_held():
+    open_span = TracerProvider(shutdown_on_exit=False).get_tracer("program", "1").start_span("ab")
+    open_body = encode_span(open_span)
+    open_span.end()
+    spans = [
+        ended("ab", "https://a", "https://b", text="xyz"),
+        ended("ab", "https://b", "https://a", text="xyz"),
+        ended("abxyz", "https://a", "https://b", text=""),
+        ended("ab", "https://c", "https://b", text="xyz"),
+    ]
+    bodies = [encode_span(span) for span in (*spans, *reversed(spans))]
+    read = [request_of([item_of(body, 0)]) for body in bodies]
+
+    assert len(set(map(len, bodies))) == 1
+    assert read == bodies
+    assert [item_of(body, 0).spans for body in (encode_span(open_span), open_body, encode_span(open_span))] == [1, 0, 1]
+    assert len(open_body) == len(encode_span(open_span))
+
+
 @pytest.mark.parametrize("is_bare", [True, False])
 def test_no_parser_is_needed_for_what_the_spool_writes(monkeypatch, is_bare):
     span = ended(text="x" * 1_000)

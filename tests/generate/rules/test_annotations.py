@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import random
 import re
 import sys
 
@@ -34,6 +35,8 @@ HOSTILE = [
     "\U0001f680 {{ $labels.flow }}",
     "half a pair \ud83d",
 ]
+
+NOISE = "{}\"'\\ \n\r\t$aé\u2028\ufeff.|*+?()[]^:#-&!%@`,\U0001f680"
 
 
 def rules(text):
@@ -141,6 +144,23 @@ def test_no_text_of_a_user_breaks_the_rules(shop, hostile, promtool, tmp_path):
     checked = promtool("check", "rules", "--lint=all", "--lint-fatal", tmp_path / "otelflow.rules.yml")
 
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.stack
+def test_hundreds_of_made_up_names_and_runbooks_break_no_rule(tmp_path, promtool):
+    noise = random.Random(5)
+    texts = {"".join(noise.choices(NOISE, k=noise.randint(1, 30))) for _ in range(300)}
+    lines = ["from otelflow import Objective, flow", f"for text in {sorted(filter(str.strip, texts))!r}:"]
+    lines += ["    @flow(flow_name=text, objective=Objective(success=0.9, duration='1m', every='1h', runbook=text))"]
+    lines += ["    def work(): ..."]
+    (tmp_path / "noise_flows.py").write_text("\n".join(lines))
+    (tmp_path / "noise.rules.yml").write_text(generate_alerts([str(tmp_path / "noise_flows.py")]))
+
+    # One program for all of them: played through, they would take it a minute for each dozen.
+    checked = promtool("check", "rules", "--lint=all", "--lint-fatal", tmp_path / "noise.rules.yml")
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert len(texts) > 250
 
 
 @pytest.mark.stack
