@@ -70,6 +70,8 @@ class Telemetry:
     def __init__(self, provider: trace.TracerProvider, *, is_host: bool) -> None:
         self.provider = provider
         self.is_host = is_host
+        if is_host:  # what it keeps would be lost with a child that just leaves
+            shutdown.deliver_before_child_ends(self, partial(Telemetry.force_flush, timeout_millis=_HOST_MILLIS))
         self.store_directory: Path | None = None
         self.store_processor: StoreSpanProcessor | None = None
         self.metrics: Metrics | None = None
@@ -192,8 +194,6 @@ def configure(
             telemetry = _new_telemetry(service_name)
         _take_over(telemetry, earlier)
         _configured.telemetry = telemetry
-        if telemetry.is_host and telemetry is not earlier:  # what it keeps would be lost with a child that just leaves
-            shutdown.deliver_before_child_ends(telemetry, partial(Telemetry.force_flush, timeout_millis=_HOST_MILLIS))
         _use_store(telemetry, store, in_force.store)
         if telemetry is earlier:
             _warn_of_ignored(telemetry, service_name, store)
