@@ -1,8 +1,10 @@
 """The words of the command line: on stderr, because stdout is the program's, and without passwords."""
 
 import contextlib
+import errno
 import io
 import logging
+import os
 import re
 import sys
 import traceback
@@ -138,8 +140,14 @@ def is_terminal() -> bool:
         return False
 
 
+class _Page(Console):
+    def on_broken_pipe(self) -> None:
+        """Let the command end as after any other write that nobody reads; rich would end it as a failure."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def page() -> Console:
     """Return a console for tables: as wide as the terminal, or with lines of any length for another program."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for characters of names that the terminal lacks
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    return _Page(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)

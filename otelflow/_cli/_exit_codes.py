@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, Self
 import otelflow
 from otelflow import semconv
 from otelflow._core.process.shutdown import end_signals
+from otelflow._core.runs.endings import exit_code_of
 
 SUCCESS: Final = 0
 FAILURE: Final = 1
@@ -16,6 +17,8 @@ TELEMETRY_LOST: Final = 3
 #: Of ``verify``, which loses nothing: what it was asked cannot be told
 NOT_TOLD: Final = 3
 INTERRUPTED: Final = 128 + signal.SIGINT
+#: Nobody reads what is written any more: as of a program that SIGPIPE has ended
+UNREAD: Final = 128 + 13
 
 
 class Ending(NamedTuple):
@@ -93,5 +96,6 @@ def ending_of(run: Callable[[], otelflow.Flow[Any]], termination: Termination) -
     except KeyboardInterrupt as interrupt:
         return Ending(termination.code, interrupt)
     except BaseException as error:  # noqa: BLE001 whatever a flow raises, its end is reported
-        return Ending(FAILURE, error)
+        code = exit_code_of(error)
+        return Ending(code & 0xFF, error if code else None) if isinstance(code, int) else Ending(FAILURE, error)
     return Ending(FAILURE, flow.flow_error) if flow.flow_state.status in semconv.FAILED_RESULTS else Ending(SUCCESS)

@@ -5,9 +5,17 @@ from typing import Any
 
 from typer.core import TyperGroup
 
+from otelflow._cli._stdout import use_stdout
+
 
 class Commands(TyperGroup):
     """The list of commands, with the whole first sentence of each."""
+
+    def resolve_command(self, ctx: Any, args: Any) -> Any:
+        """Return the command that *args* begin with, for which stdout is made ready."""
+        name, command, rest = super().resolve_command(ctx, args)
+        use_stdout(name or "")
+        return name, command, rest
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write a line or more for each command; nothing is clipped."""

@@ -11,9 +11,10 @@ import typer
 import otelflow
 from otelflow._cli import _jobs, generate
 from otelflow._cli._console import is_terminal, print_traceback, say, show_warnings
-from otelflow._cli._exit_codes import BAD_INPUT, FAILURE, INTERRUPTED, Terminated
+from otelflow._cli._exit_codes import BAD_INPUT, FAILURE, INTERRUPTED, UNREAD, Terminated
 from otelflow._cli._help import Commands, examples
 from otelflow._cli._options import Options, Strict, Traceback
+from otelflow._cli._stdout import is_unread, keep_standard_descriptors, use_stdout
 from otelflow.errors import ConfigurationError, InvalidParameter, OtelflowError
 
 # The modules of the commands are imported in them: a command needs its own only.
@@ -42,8 +43,14 @@ app.add_typer(generate.app, name="generate")
 def run_command_line() -> None:
     """Run the command that ``sys.argv`` names; exit with its code, and 2 with one line for bad input."""
     options = Options()
+    keep_standard_descriptors()
+    use_stdout("")
     try:
         app(prog_name="otelflow", obj=options)
+    except SystemExit:
+        if is_unread():
+            sys.exit(UNREAD)
+        raise
     except (OtelflowError, OSError) as error:
         if options.traceback:
             print_traceback(error)

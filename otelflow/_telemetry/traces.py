@@ -3,7 +3,8 @@
 import functools
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ from otelflow._core.text.safe_str import bounded_name
 from otelflow._telemetry.accounts import KeepsAccounts
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow._telemetry.id_generator import SystemIdGenerator
+from otelflow._telemetry.start_markers import StartMarkers
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.endpoint import exporter_names, is_otlp
 from otelflow_exporters._otlp.resource import KeepsInstanceId, encodable, with_instance_id
@@ -27,13 +29,16 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 _SDK_SAMPLERS: Final[Mapping[str, sampling.Sampler]] = {
+    "": sampling.DEFAULT_ON,  # an empty variable is none
     "always_on": sampling.ALWAYS_ON,
     "always_off": sampling.ALWAYS_OFF,
     "parentbased_always_on": sampling.DEFAULT_ON,
     "parentbased_always_off": sampling.DEFAULT_OFF,
 }
-# The SDK reads their argument itself.
-_RATIO_SAMPLERS: Final = frozenset({"traceidratio", "parentbased_traceidratio"})
+_RATIO_SAMPLERS: Final[Mapping[str, Callable[[float], sampling.Sampler]]] = {
+    "traceidratio": sampling.TraceIdRatioBased,
+    "parentbased_traceidratio": sampling.ParentBasedTraceIdRatio,
+}
 
 
 class _Provider(KeepsInstanceId, KeepsAccounts, TracerProvider):
@@ -79,7 +84,10 @@ def new_provider(service_name: str | None) -> TracerProvider:
         generator = entry_points.load("opentelemetry_id_generator", generator_name, OTEL_PYTHON_ID_GENERATOR)()
     sampler_name = os.environ.get(OTEL_TRACES_SAMPLER, "").strip()
     sampler = _SDK_SAMPLERS.get(sampler_name.lower())
-    if sampler_name and sampler is None and sampler_name.lower() not in _RATIO_SAMPLERS:
+    if sampler_name.lower() in _RATIO_SAMPLERS:
+        with suppress(ValueError):  # of which the SDK warns
+            sampler = _RATIO_SAMPLERS[sampler_name.lower()](float(os.environ.get(OTEL_TRACES_SAMPLER_ARG, "")))
+    elif sampler is None:
         factory = entry_points.load("opentelemetry_traces_sampler", sampler_name, OTEL_TRACES_SAMPLER)
         sampler = factory(os.environ.get(OTEL_TRACES_SAMPLER_ARG))
     provider = _Provider(
@@ -91,28 +99,29 @@ def new_provider(service_name: str | None) -> TracerProvider:
         id_generator=generator,
     )
     for name in exporter_names("traces"):
-        if has_spool(name):
-            _add_spool(provider, name)
-        else:
-            provider.add_span_processor(BoundedBatchSpanProcessor.to(name))
+        delivery: SpanProcessor = _spool_for(provider, name) if has_spool(name) else BoundedBatchSpanProcessor.to(name)
+        provider.add_span_processor(delivery)
+        if settings().mark_start and is_otlp(name):
+            provider.add_span_processor(StartMarkers(delivery, provider.id_generator.generate_span_id))
     return provider
 
 
-def _add_spool(provider: _Provider, exporter: str) -> None:
+def _spool_for(provider: _Provider, exporter: str) -> SpanProcessor:
+    """Return the spool from which spans of *provider* go to *exporter*."""
     from otelflow._telemetry.spool_news import SpoolNews, tell_of_lost_runs  # noqa: PLC0415 only with a spool
     from otelflow_exporters.spool import SpoolSpanProcessor  # noqa: PLC0415
 
     directory = spool_of(exporter)
     on_loss = functools.partial(losses.lost, "traces")
     if directory is None:  # nothing is known of others, and nobody will know what was open here
-        provider.add_span_processor(SpoolSpanProcessor(None, exporter=exporter, on_loss=on_loss))
-        return
+        return SpoolSpanProcessor(None, exporter=exporter, on_loss=on_loss)
     news = SpoolNews()
-    provider.add_span_processor(
-        SpoolSpanProcessor(directory, exporter=exporter, on_loss=on_loss, news=news.take, on_recovery=tell_of_lost_runs)
+    delivery = SpoolSpanProcessor(
+        directory, exporter=exporter, on_loss=on_loss, news=news.take, on_recovery=tell_of_lost_runs
     )
     add_observer(news)
     provider.news += (news,)
+    return delivery
 
 
 def has_spool(exporter: str) -> bool:

@@ -326,7 +326,7 @@ def run_of(parent: Run | None, report: _reports.RunReport) -> Run:
     if parent is None or run.flow_run_id != parent.flow_run_id:  # of a flow inside the task, which is gone
         run.flow = None
     if task is not None and run.flow is not None:
-        task.task_flow = run.flow
+        task.flow_reference = run.flow.flow_state.reference
         if own.add_task_to_self:
             run.flow.flow_state.executed_tasks.append(task)
     write_report(run, report)

@@ -5,6 +5,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import typer
 
 from otelflow._cli._exit_codes import Terminated, Termination, ending_of
 
@@ -30,6 +31,9 @@ def test_what_a_signal_raises_knows_the_exit_code():
         (KeyboardInterrupt(), 130, True),
         (ValueError(), 1, True),
         (GeneratorExit(), 1, True),
+        (typer.Exit(), 0, False),
+        (typer.Exit(7), 7, True),
+        (typer.Abort(), 1, True),
     ],
 )
 def test_every_exception_has_an_exit_code(error, code, is_kept):

@@ -12,7 +12,7 @@ import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from otelflow import flow, semconv
+from otelflow import flow, semconv, task
 from otelflow.errors import MissingExtra
 from otelflow_exporters._store.reader import StoredTraces
 from otelflow_exporters.store import StoreSpanExporter
@@ -399,3 +399,27 @@ def test_a_generator_that_was_closed_early_is_shown_as_such(spans):
     numbers.close()
 
     assert "its consumer closed it before its end" in render_trace(spans.spans)
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_what_was_allowed_to_fail_tells_its_error_once_where_it_was_raised(spans, retries):
+    @task
+    def inner():
+        raise ValueError("no")
+
+    @task(raise_on_error=False, retries=retries)
+    def outer():
+        if retries:
+            raise ValueError("no")
+        inner()
+
+    @flow
+    def whole():
+        outer()
+
+    whole().execute()
+
+    text = render_trace(spans.spans, width=100)
+    assert text.count("ValueError: no") == max(1, retries + 1)
+    assert re.search(r"✗ task outer( 3 attempts)? ValueError +[━╸]", text)
+    assert not re.search(r"╴ ValueError|^[│ ]+ValueError$", text, re.MULTILINE)

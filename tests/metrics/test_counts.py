@@ -21,6 +21,7 @@ from otelflow._core.process import forks, losses, tallies
 from otelflow._core.process import provider as core_spans
 from otelflow._core.runs import engine, observers
 from otelflow._core.runs.endings import Ending
+from otelflow.cache_policies import INPUTS
 from otelflow.errors import ConfigurationError
 from otelflow.listeners._listener import Listener
 from otelflow.metrics._counts import BUCKETS, Aggregator, Distribution, Exemplar, Hooks
@@ -1048,3 +1049,127 @@ def test_no_id_in_the_name_of_a_limit_or_a_schedule_is_a_label(counted, caplog):
     assert snapshot.limit_seconds == {"tenant {id}": 1.5}
     assert snapshot.missed_runs == {("report of {id}", "overlap"): 6}
     assert len(caplog.records) == 2
+
+
+# What is no run of its own, and what another owns
+
+
+def test_attempts_are_no_runs_and_all_but_the_first_of_them_are_retries(counted):
+    calls, heard = [], []
+    counted.aggregator.hooks = Hooks(series_added=lambda: heard.append("series"))
+
+    @task(retries=3)
+    def fetch():
+        calls.append(1)
+        if len(calls) < 3:
+            raise ConnectionError
+
+    @task(retries=1)
+    def steady():
+        return 1
+
+    @flow
+    def load():
+        fetch()
+        steady()
+
+    load().execute()
+
+    snapshot = counted.aggregator.snapshot()
+    counts = {
+        series.task: (series.retries, {result: durations.count for result, durations in series.durations.items()})
+        for series in snapshot.tasks
+    }
+    assert counts == {"fetch": (2, {"success": 1}), "steady": (0, {"success": 1})}
+    assert [(series.retries, series.durations["success"].count) for series in snapshot.flows if series.durations] == [
+        (0, 1)
+    ]
+    assert (counted.aggregator.run_count, len(heard)) == (3, 3)
+
+
+def test_a_value_that_was_there_before_is_no_run_of_its_task_and_is_counted_apart(counted):
+    heard = []
+    counted.aggregator.hooks = Hooks(series_added=lambda: heard.append("series"))
+
+    @task(cache_policy=INPUTS)
+    def fetch(page):
+        return page
+
+    for page in (1, 1, 1, 2):
+        fetch(page)
+    version = counted.aggregator.version()
+    fetch(2)
+
+    (series,) = counted.aggregator.snapshot().tasks
+    assert (series.reused, series.durations["success"].count, series.retries) == (3, 2, 0)
+    assert counted.aggregator.version() != version
+    assert heard == ["series"]
+
+
+def test_a_flow_that_was_not_called_is_a_run_and_so_is_a_call_that_could_not_be_made():
+    runs = [told("order", None), told(result="error", error=TypeError())]
+    for run in runs:
+        run.was_called = False
+
+    snapshot = ended(*runs).snapshot()
+
+    assert [series.durations["success"].count for series in snapshot.flows if series.durations] == [1]
+    assert [(series.reused, list(series.durations)) for series in snapshot.tasks] == [(0, ["error"])]
+
+
+def test_a_flow_inside_a_task_that_is_in_no_flow_is_outermost(counted):
+    heard = []
+    counted.aggregator.hooks = Hooks(lambda: heard.append("started"), lambda: heard.append("ended"))
+
+    @flow
+    def inner():
+        return 1
+
+    @task
+    def lonely():
+        inner().execute()
+
+    lonely()
+
+    assert heard == ["started", "ended"]
+
+
+def test_the_buckets_of_a_flow_are_not_those_of_its_tasks(counted):
+    @task
+    def step():
+        return 1
+
+    @flow(buckets=(1, 10))
+    def slow():
+        step()
+
+    slow().execute()
+
+    snapshot = counted.aggregator.snapshot()
+    assert [series.bounds for series in snapshot.flows if series.flow == "slow"] == [(1.0, 10.0)]
+    assert [series.bounds for series in snapshot.tasks] == [BUCKETS]
+
+
+def test_a_flow_has_the_buckets_of_its_own_attribute(counted):
+    own = Flow(flow_name="with buckets of its own").set_flow_target(lambda: 1)
+    own.buckets = (2, 20)
+    own.execute()
+
+    bounds = {series.flow: series.bounds for series in counted.aggregator.snapshot().flows}
+    assert bounds["with buckets of its own"] == (2.0, 20.0)
+
+
+def test_runs_that_were_lost_are_limited_as_others_are(no_declared_flows):
+    aggregator, heard = Aggregator(1), []
+    aggregator.hooks = Hooks(series_added=lambda: heard.append("series"))
+
+    for name in ("nightly", "hourly", "daily"):
+        aggregator.run_lost(observers.LostRun(name, None, 7, 9, 1_000.0, 3.0))
+
+    snapshot = aggregator.snapshot()
+    assert {series.flow: series.durations["error"].count for series in snapshot.flows} == {
+        "nightly": 1,
+        semconv.OVERFLOW: 2,
+    }
+    assert losses.dropped["metrics", "series_limit"] == 2
+    assert heard == ["series"] * 3

@@ -52,12 +52,23 @@ def processors(provider):
         ("parentbased_always_off", sampling.DEFAULT_OFF.get_description()),
         ("traceidratio", sampling.TraceIdRatioBased(0.25).get_description()),
         ("ParentBased_TraceIdRatio", sampling.ParentBasedTraceIdRatio(0.25).get_description()),
+        (" TraceIdRatio ", sampling.TraceIdRatioBased(0.25).get_description()),
+        ("parentbased_traceidratio\n", sampling.ParentBasedTraceIdRatio(0.25).get_description()),
+        (" ", sampling.DEFAULT_ON.get_description()),
     ],
 )
-def test_a_sampler_that_opentelemetry_knows_is_had_by_its_name(provider, name, description):
+def test_a_sampler_that_opentelemetry_knows_is_had_by_its_name(provider, caplog, name, description):
     sdk_provider = provider(OTEL_TRACES_SAMPLER=name, OTEL_TRACES_SAMPLER_ARG="0.25")
 
     assert sdk_provider.sampler.get_description() == description
+    assert not caplog.records
+
+
+def test_a_share_that_is_none_is_a_warning_and_everything_is_sampled(provider, caplog):
+    sdk_provider = provider(OTEL_TRACES_SAMPLER="traceidratio", OTEL_TRACES_SAMPLER_ARG="0,5")
+
+    assert sdk_provider.sampler.get_description() == sampling.TraceIdRatioBased(1.0).get_description()
+    assert "SAMPLER_ARG" in caplog.text
 
 
 def test_a_sampler_of_a_package_is_made_with_the_argument(provider, monkeypatch):

@@ -38,13 +38,17 @@ class SpanNode:
     def error_from_below(self) -> str:
         """Return the type of an error that a span below has raised and describes, or nothing."""
         span = self.span
-        if any(event.name == semconv.EXCEPTION_EVENT for event in span.events) or not span.is_error:
+        kind = str(span.attributes.get(semconv.ERROR_TYPE, ""))
+        if any(event.name == semconv.EXCEPTION_EVENT for event in span.events) or not self.is_failed:
             return ""
+        words = span.status_message  # none where it was allowed to fail: then its kind must do
         is_from_below = any(
-            child.span.is_error and bool(words := child.span.status_message) and span.status_message.endswith(words)
+            child.span.is_error and bool(child.span.status_message) and words.endswith(child.span.status_message)
+            if words
+            else child.is_failed and child.span.attributes.get(semconv.ERROR_TYPE) == kind
             for child in self.children
         )
-        return str(span.attributes.get(semconv.ERROR_TYPE, "")) if is_from_below else ""
+        return kind if is_from_below else ""
 
 
 @dataclass(slots=True, eq=False)

@@ -25,7 +25,7 @@ from typing import (
 from otelflow import semconv
 from otelflow._core import flows, inside
 from otelflow._core.flows import declared
-from otelflow._core.flows.calls import call_of
+from otelflow._core.flows.calls import call_of, caller
 from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.flows.definition import Definition, decorate, refuse_flow, text_of_name
 from otelflow._core.flows.execution import to_end, to_end_async
@@ -289,7 +289,10 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
     @state_value
     def logger(self) -> "FlowLogger":
         """A logger whose messages are this flow's: ``flow.logger.info("42 rows")``."""
-        return flows.osbot_report.FlowLogger(self)
+        state = self.flow_state
+        logger: FlowLogger = state.logger or flows.osbot_report.FlowLogger(self)
+        state.logger = logger
+        return logger
 
     # Set up
 
@@ -319,7 +322,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         self.flow_state.is_main = target is None
         definition = Definition("A flow", self.main if target is None else target, self.flow_state.options)
         _use_definition(self, definition, args, kwargs)
-        self.flow_state.set_up_at(sys._getframe(1), name_of(self))  # noqa: SLF001 a traceback would cost 100 times as much
+        self.flow_state.set_up_at(caller(), name_of(self))
         return self
 
     def set_flow_target(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Self:
@@ -331,7 +334,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         refuse_flow("set_flow_target()", target)
         self.flow_state.is_main = getattr(target, "__func__", None) is type(self).main
         _use_definition(self, Definition("A flow", target, self.flow_state.options), args, kwargs)
-        self.flow_state.set_up_at(sys._getframe(1), name_of(self))  # noqa: SLF001 as above
+        self.flow_state.set_up_at(caller(), name_of(self))
         return self
 
     def resume(self, run_id: str) -> Self:
@@ -358,7 +361,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         definition = _definition(self)
         self.flow_state.expect_no_run()  # the attempt is run next, or the error says why it is not
         attempt, call = resuming.attempt_of(definition, run_id, name_of(self))
-        _go_on(self, attempt, call, run_id, sys._getframe(1))  # noqa: SLF001 as in setup()
+        _go_on(self, attempt, call, run_id, caller())
         return self
 
     def set_flow_name(self, value: str | None = None) -> Self:
@@ -756,7 +759,7 @@ def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..
 
         attempt, call = resuming.attempt_of(definition, run_id, definition.name)
         flow = set_up(*call)
-        _go_on(flow, attempt, call, run_id, sys._getframe(1))  # noqa: SLF001 as in setup()
+        _go_on(flow, attempt, call, run_id, caller())
         return flow
 
     if options.get("execute_on_call"):

@@ -156,19 +156,20 @@ class FlowRun(ExecutedRun):
         if not self.is_generator:
             state.return_value = value
         state.status, state.error, state.duration = ending.result, ending.error, self.duration
-        state.ended_ns = end_of(self)
+        state.ended_ns = now = end_of(self)
         state.run = None
         if ending.error is not None:
-            messages.log_lifecycle(self, logging.ERROR, messages.FLOW_ERROR, ending.error_message or ending.error_type)
+            text = ending.error_message or ending.error_type
+            messages.log_lifecycle(self, logging.ERROR, messages.FLOW_ERROR, text, now)
         elif value is not None or self.settings.print_none_return_value:
             is_captured = self.definition.capture_return_value
-            messages.log_lifecycle(self, logging.DEBUG, messages.FLOW_VALUE, value, is_private=not is_captured)
+            messages.log_lifecycle(self, logging.DEBUG, messages.FLOW_VALUE, value, now, not is_captured)
             if is_captured and self.is_recording:
                 self.span.set_attribute(semconv.RUN_RETURN_VALUE, shown_value(value))
         if value is not None:
-            inside.artifacts.add_result(self, _RETURN_VALUE, value, changes=False)
+            inside.artifacts.add_result(self, _RETURN_VALUE, value, ended_ns=now)
         if self.settings.print_finished_message:
-            messages.log_lifecycle(self, logging.DEBUG, messages.FINISHED_FLOW, self.flow_run_id)
+            messages.log_lifecycle(self, logging.DEBUG, messages.FINISHED_FLOW, self.flow_run_id, now)
         if ending.error is not None and self.settings.print_error_stack_trace:
             messages.print_traceback(ending.error)
         if self.settings.print_logs:

@@ -4,14 +4,14 @@ import sys
 import weakref
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from enum import Enum
-from types import FrameType
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, TypeVar
 
 from otelflow import semconv
 from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.flows.definition import Definition, definition_of, text_of_name
 from otelflow._core.flows.fitting import assigned
-from otelflow._core.flows.never_run import SetUp, SetUpAndRun
+from otelflow._core.flows.never_run import SetUp, SetUpAndRun, copy_of
 from otelflow._core.inside import messages
 from otelflow._core.process import forks
 from otelflow._core.process.settings import settings
@@ -88,6 +88,7 @@ class FlowState:
         "is_plain",
         "kwargs",
         "log",
+        "logger",
         "name",
         "options",
         "own_config",
@@ -129,6 +130,7 @@ class FlowState:
         self.run: Run | None = None
         self.tree: Tree | None = None  # in a notebook
         self.block: Any = None  # the innermost of ``with flow:``
+        self.logger: Any = None  # when somebody has asked for it
         self.coroutine: Coroutine[Any, Any, Any] | Generator[Any, Any, Any] | None = None
         self.status: str | None = None
         self.return_value: Any = None
@@ -194,7 +196,9 @@ class FlowState:
         """Remember the line that set the flow up: until it runs, that is where ``execute()`` is missing."""
         self.expect_no_run()
         if self.block is None:  # tasks inside its block belong to it without a run
-            self.set_up = SetUp(frame, flow_name)
+            # The code alone: a bound method would keep the flow.
+            target = None if self.definition is None else getattr(self.definition.target, "__code__", None)
+            self.set_up = SetUp(frame, flow_name, target if type(target) is CodeType else None)
 
     def expect_no_run(self) -> None:
         """Warn of nothing when the flow is dropped: it is run, or somebody else says why it is not."""
@@ -242,10 +246,12 @@ class FlowState:
         return state
 
     def _own_values(self) -> dict[str, Any]:
-        self.expect_no_run()  # it is handed over, and runs there
+        set_up = None if self.set_up is None else self.set_up.parts()
+        self.expect_no_run()  # it is handed over: whoever has the copy runs it, or is told that nobody did
         values = {name: getattr(self, name) for name in self.__slots__}
-        for name in ("reference", "run", "block", "coroutine", "set_up", "tree"):
+        for name in ("reference", "run", "block", "coroutine", "tree", "logger"):
             values[name] = None
+        values["set_up"] = set_up
         return values
 
     def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
@@ -253,6 +259,8 @@ class FlowState:
             setattr(self, name, value)
         if self.definition is not None:
             self.definition = definition_of(self.definition) or self.definition
+        if state[1]["set_up"] is not None:
+            self.set_up = copy_of(*state[1]["set_up"])
 
 
 #: What a Flow says to a library that takes it for data

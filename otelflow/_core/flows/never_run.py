@@ -1,22 +1,30 @@
 """The warning of a flow that was set up and never run."""
 
+import os
 import sys
 import warnings
-from types import FrameType
+from itertools import islice
+from types import CodeType, FrameType
 from typing import Any, Final
 
 from otelflow._core.process.process import State
+from otelflow._core.text import classes
 from otelflow._core.text.safe_str import bounded_name
+
+_LIBRARY_FOLDERS: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+_MOST_KEPT: Final = 1_000
 
 
 class _Warned(State):
     """The places for which Python has shown the warning that a flow was never run, as ``warnings`` keeps them."""
 
     registry: dict[Any, Any]
+    watched_process: int | None
 
     def reset(self) -> None:
-        """Have shown none."""
+        """Have shown none, and look for none yet at the end of a process."""
         self.registry = {}
+        self.watched_process = None
 
 
 _warned: Final = _Warned()
@@ -29,22 +37,42 @@ class SetUp:
     It is dropped with its flow, also where a user's class has a ``__del__`` of its own.
     """
 
-    __slots__ = ("code", "flow_name", "instruction")
+    __slots__ = ("code", "flow_name", "instruction", "target")
 
-    def __init__(self, frame: FrameType, flow_name: str) -> None:
+    def __init__(self, frame: FrameType, flow_name: str, target: CodeType | None) -> None:
         # What of ours has called it (a hook, say) is not where a person looks.
         while frame.f_code.co_filename.startswith(_HOUSE) and frame.f_back is not None:
             frame = frame.f_back
         # Not the line: to know it, Python reads the table of the function up to there.
-        self.code, self.instruction, self.flow_name = frame.f_code, frame.f_lasti, flow_name
+        self.code, self.instruction, self.target = frame.f_code, frame.f_lasti, target
+        self.flow_name = flow_name  # the last one: __del__ looks for it
+        if _warned.watched_process is None:
+            _watch()
+
+    def place(self) -> tuple[str, int]:
+        """Return the file and the line that set the flow up."""
+        code, instruction = self.code, self.instruction
+        lines = (line for start, end, line in code.co_lines() if start <= instruction < end and line is not None)
+        return code.co_filename, next(lines, code.co_firstlineno)
+
+    def parts(self) -> tuple[str, tuple[str, int], tuple[str, int] | None]:
+        """Return what ``copy_of`` makes a copy of, which may be in another process: the code itself cannot travel."""
+        target = None if self.target is None else (self.target.co_filename, self.target.co_firstlineno)
+        return self.flow_name, self.place(), target
 
     def warn(self, occasion: str) -> None:
         """Warn that the flow was not run; *occasion* is the end of the sentence."""
-        code, instruction = self.code, self.instruction
-        lines = (line for start, end, line in code.co_lines() if start <= instruction < end and line is not None)
-        file, line = code.co_filename, next(lines, code.co_firstlineno)
+        target = self.target
+        file, line = SetUp.place(self)  # it may be a SetUpAndRun by now
+        place = f"called at {file}:{line}"
+        python = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 pathlib takes long to import
+        is_library = file.startswith((python, _HOUSE, "<frozen ")) or any(name in file for name in _LIBRARY_FOLDERS)
+        if target is not None and is_library:  # a thread, a scheduler: its line says nothing to the user
+            caller = "C" if file.startswith(os.path.dirname(__file__)) else f"{file}:{line}"  # noqa: PTH120 as above
+            place = f"defined at {target.co_filename}:{target.co_firstlineno} and called by {caller}"
+            file, line = target.co_filename, target.co_firstlineno
         warnings.warn_explicit(
-            f"flow {bounded_name(self.flow_name)!r}, called at {file}:{line}, was never run{occasion}: "
+            f"flow {bounded_name(self.flow_name)!r}, {place}, was never run{occasion}: "
             "calling it only sets it up; add .execute(), or in async code await it",
             RuntimeWarning,
             file,
@@ -61,3 +89,41 @@ class SetUpAndRun:
     """What a ``SetUp`` becomes when its flow is run: without ``__del__``, in which a Ctrl-C would be lost."""
 
     __slots__ = SetUp.__slots__
+
+
+def copy_of(flow_name: str, place: tuple[str, int], target: tuple[str, int] | None) -> SetUp:
+    """Return what warns of a copied flow that nobody runs, made of the ``parts()`` of its original."""
+    codes = [compile("", file, "exec").replace(co_firstlineno=line) for file, line in (place, target or place)]
+    set_up = SetUp.__new__(SetUp)
+    set_up.code, set_up.instruction, set_up.target = codes[0], -1, codes[1] if target else None
+    set_up.flow_name = flow_name
+    return set_up
+
+
+def _watch() -> None:
+    """Look, when the process ends, for what a script has kept: that is dropped too late for a warning."""
+    import atexit  # noqa: PLC0415 not at an import of otelflow
+
+    _warned.watched_process = os.getpid()
+    atexit.unregister(_warn_of_kept)
+    if hasattr(sys.modules.get("__main__"), "__file__") and not sys.flags.interactive:  # who types may run it yet
+        atexit.register(_warn_of_kept)
+
+
+def _warn_of_kept() -> None:
+    """Warn of each flow that the script has in a variable, or in a list or the like in one, and never ran."""
+    if _warned.watched_process != os.getpid():  # a forked child has what its parent has
+        return
+    import gc  # noqa: PLC0415 as above
+
+    gc.collect(1)  # what came lately and is in a circle, as the flow in the traceback of an error: it takes no time
+    values: list[Any] = []
+    for variable in list(vars(sys.modules["__main__"]).values()):
+        values.append(variable)
+        if type(variable) in (list, tuple, set, frozenset, dict):
+            values += islice(variable.values() if type(variable) is dict else variable, _MOST_KEPT)
+    for value in values:
+        if classes.attribute(type(value), "__otelflow__") == "flow":
+            state = vars(value).get("flow_state")
+            if state is not None:
+                state.warn_if_never_run(" before the program ended")

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import weakref
 from dataclasses import asdict, dataclass
 from typing import Any, Final, cast
 
@@ -161,13 +162,17 @@ class FlowLogger(logging.Logger):
 
     def __init__(self, flow: Any) -> None:
         super().__init__(f"otelflow.flow.{name_of(flow)}", logging.DEBUG)
-        self._flow = flow
+        self._reference = weakref.ref(flow)  # which has this one in its state
 
     ok = logging.Logger.info
 
     def callHandlers(self, record: logging.LogRecord) -> None:  # noqa: N802 logging calls it so
-        """Record what *record* says."""
-        self._flow._write_message(record.levelno, message_of(record), None)  # noqa: SLF001 any level
+        """Record what *record* says, and let handlers that the user has added take it."""
+        flow = self._reference()
+        if flow is not None:
+            flow._write_message(record.levelno, message_of(record), None)  # noqa: SLF001 any level
+        if self.handlers:
+            super().callHandlers(record)
 
     def add_memory_logger(self) -> None:
         """Keep the messages of later runs for ``log_messages()``, as ``log_to_memory`` does."""
@@ -182,11 +187,17 @@ class FlowLogger(logging.Logger):
         self._configure(log_to_console=True)
 
     def _configure(self, **fields: bool) -> None:
-        state = self._flow.flow_state
+        state = self._state()
         state.config = copy.copy(state.config)  # the flows of one function share one
         for name, value in fields.items():
             setattr(state.config, name, value)
 
     def memory_handler_messages(self) -> list[str]:
         """Return the messages of the run, with their ANSI colours."""
-        return [line.text for line in self._flow.flow_state.lines]
+        return [line.text for line in self._state().lines]
+
+    def _state(self) -> Any:
+        flow = self._reference()
+        if flow is None:
+            raise ReferenceError(f"the flow of {self.name} is gone: keep it as long as its logger")
+        return flow.flow_state

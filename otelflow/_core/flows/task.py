@@ -36,8 +36,9 @@ from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.engine import keeps_inside
 from otelflow._core.runs.observers import observed
 from otelflow._core.runs.run import Run
-from otelflow._core.text.safe_str import bounded_name
-from otelflow.errors import NotCallable
+from otelflow._core.text import classes
+from otelflow._core.text.safe_str import bounded_name, brief_repr
+from otelflow.errors import ConfigurationError, NotCallable
 
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
@@ -91,6 +92,7 @@ class Task(Speaker):
 
     *task_target* (a function, method or other callable): what it runs. *task_args* (tuple), *task_kwargs* (dict): what
     that is called with. *task_name* (str): that of the function unless given. *task_id* (str): a new one unless given.
+    *task_flow* (``Flow``): the one that it belongs to where none is current.
     *raise_on_error* (bool): whether an exception of the target comes out; if not, None is returned in its place.
 
     After the call: ``status`` is one of ``semconv.RESULTS`` (``running`` meanwhile, None before), ``task_return_value``
@@ -124,6 +126,7 @@ class Task(Speaker):
         *,
         task_name: str = "",
         task_id: str = "",
+        task_flow: Any = None,
         raise_on_error: bool = True,
     ) -> None:
         self.task_target = task_target
@@ -131,6 +134,8 @@ class Task(Speaker):
         self.task_kwargs = {} if task_kwargs is None else task_kwargs
         self.task_name = task_name
         self.task_id = task_id or new_id("task_id__")
+        if task_flow is not None:
+            self.task_flow = task_flow
         self.raise_on_error = raise_on_error
 
     @functools.cached_property
@@ -140,12 +145,15 @@ class Task(Speaker):
 
     @property
     def task_flow(self) -> Any:
-        """The flow that the task belongs to, as long as somebody keeps it."""
+        """The flow that the task belongs to, as long as somebody keeps it; one that is set here, the task keeps."""
         return self.flow_reference() if self.flow_reference is not None else None
 
     @task_flow.setter
     def task_flow(self, flow: Any) -> None:
+        if flow is not None and classes.attribute(type(flow), "__otelflow__") != "flow":
+            raise ConfigurationError(f"{type(self).__name__}: task_flow must be a Flow, not {brief_repr(flow, 60)}")
         self.flow_reference = None if flow is None else flow.flow_state.reference
+        self._own_flow = flow  # it may be kept nowhere else
 
     @property
     def task_stats(self) -> "Task_Stats":
@@ -207,7 +215,7 @@ class Task(Speaker):
         return task
 
     def _own_values(self) -> dict[str, Any]:
-        private = ("task_definition", "flow_reference", "task_run")
+        private = ("task_definition", "flow_reference", "_own_flow", "task_run")
         return {name: value for name, value in vars(self).items() if name not in private}
 
     def _write_message(self, level: int, message: object, task_run_id: str | None) -> None:

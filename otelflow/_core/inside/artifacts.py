@@ -301,11 +301,13 @@ def add_artifact(
     return artifact
 
 
-def add_result(run: Run, key: str | None, description: object, *, changes: bool = True) -> Result:
-    """Record a result of *run*; what the program may change afterwards is made text now."""
+def add_result(run: Run, key: str | None, description: object, *, ended_ns: int = 0) -> Result:
+    """Record a result of *run*, one with which it has ended at *ended_ns*, or one that the program may change yet."""
     result = Result(key, description)
-    if changes:
-        _ = result.description
+    if ended_ns:
+        result.time_ns = ended_ns
+    else:
+        _ = result.description  # as it is now
     if run.flow is not None:
         run.flow.flow_state.results.append(result)
     observers.tell_entry(run, result)

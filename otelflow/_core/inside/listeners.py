@@ -316,6 +316,8 @@ def _announce(
     moment = run.started_ns
     if entry is not None:  # which may have another state soon
         moment = entry.time_ns
+        if run.is_closed and run.is_open:  # it ends: what it says at its end is told first, and is no later than that
+            moment = min(moment, spans.end_of(run))
         event = new_event(event_type, _event_data(run, entry, None), moment)
     else:
         if ending is not None:

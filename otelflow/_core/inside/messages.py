@@ -18,6 +18,7 @@ from otelflow._core.runs import log_records, observers
 from otelflow._core.runs.bounded import BoundedLog, Bounds
 from otelflow._core.runs.observers import observed
 from otelflow._core.runs.run import Run
+from otelflow._core.runs.spans import end_of
 from otelflow._core.text.redaction import recorded
 from otelflow._core.text.safe_str import bounded_name, comes_from_outside, without_ansi
 
@@ -161,6 +162,8 @@ def write(
         text = recorded(message, settings().value_limit)
         own_id = "" if task_run_id is None else bounded_name(task_run_id)  # it may be anything
         now = clock.time_ns()
+        if run.is_closed and run.is_open:  # the rest of a printed line, which was printed before
+            now = min(now, end_of(run))
         # That of a log record is by another clock, if a program has put one in the place of Python's.
         moment = time_ns if run.started_ns <= time_ns <= now else now
         line = _new_line((moment, level, text, _PLAIN, own_id or run.task_run_id))

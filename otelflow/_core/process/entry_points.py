@@ -20,11 +20,13 @@ _BY_NAME: Final[Mapping[str, Mapping[str, str]]] = {
         "console": f"{_SDK}.trace.export:ConsoleSpanExporter",
         "otelflow_store": "otelflow_exporters.store:StoreSpanExporter",
         "otelflow_tree": "otelflow_exporters.tree:TreeSpanExporter",
+        "otelflow_spool": "otelflow_exporters._spool.by_name:SpoolSpanExporter",
     },
     "opentelemetry_logs_exporter": {
         "otlp_proto_http": f"{_OTLP}.http._log_exporter:OTLPLogExporter",
         "otlp_proto_grpc": f"{_OTLP}.grpc._log_exporter:OTLPLogExporter",
         "console": f"{_SDK}._logs.export:ConsoleLogRecordExporter",
+        "otelflow_spool": "otelflow_exporters._spool.by_name:SpoolLogRecordExporter",
     },
     "opentelemetry_metrics_exporter": {
         "otlp_proto_http": f"{_OTLP}.http.metric_exporter:OTLPMetricExporter",
@@ -35,6 +37,7 @@ _BY_NAME: Final[Mapping[str, Mapping[str, str]]] = {
     "opentelemetry_tracer_provider": {
         "sdk_tracer_provider": f"{_SDK}.trace:TracerProvider",
         "default_tracer_provider": "opentelemetry.trace:NoOpTracerProvider",
+        "otelflow_spool": "otelflow_exporters._spool.by_name:new_tracer_provider",
     },
     "opentelemetry_logger_provider": {"sdk_logger_provider": f"{_SDK}._logs:LoggerProvider"},
     "opentelemetry_meter_provider": {
@@ -50,7 +53,9 @@ def load(group: str, name: str, variable: str) -> Any:
     Raises ConfigurationError that names *variable* for an unknown name, or for one that does not import.
     """
     registered = entry_points(group=group)
-    name = name.lower() if name.lower() in _BY_NAME.get(group, ()) else name
+    names = {entry.name for entry in registered}
+    if name not in names and name.lower() in names.union(_BY_NAME.get(group, ())):  # the specification's, in any case
+        name = name.lower()
     for entry in registered.select(name=name):
         try:
             return entry.load()
@@ -63,7 +68,6 @@ def load(group: str, name: str, variable: str) -> Any:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError):
             pass  # it is not installed, and so it is not registered either
-    names = {entry.name for entry in registered}
     cure = quotes_in(name) or suggestion(name, names)
     raise ConfigurationError(f"{variable}: nothing is registered as {name!r}{cure}")
 

@@ -11,7 +11,10 @@ from otelflow._core.text.safe_str import comes_from_outside
 
 logger: Final = own_logger("otelflow")
 
-_MOST_WARNINGS: Final = 1_000
+# Of one sentence with other names in it, so many are logged; and so many sentences.
+_MOST_OF_A_KIND: Final = 100
+_MOST_KINDS: Final = 1_000
+_LAST_OF_A_KIND: Final = " (no more warnings of this kind are logged)"
 
 
 class _Losses(State):
@@ -21,7 +24,7 @@ class _Losses(State):
         # Emptied and never replaced: the module shows them under names of its own.
         self.dropped: Final[Counter[tuple[str, str]]] = Counter()
         self.listener_errors: Final[Counter[str]] = Counter()
-        self.warned: Final[set[str]] = set()
+        self.warned: Final[dict[str, set[str]]] = {}  # by the sentence
         super().__init__()
 
     def reset(self) -> None:
@@ -90,10 +93,16 @@ def listener_failed_elsewhere(name: str, count: int) -> None:
 
 
 def warn_once(key: str, message: str, *args: object, error: BaseException | None = None) -> None:
-    """Log one warning per *key* and process; a program that fails in a loop is not drowned in it."""
+    """Log one warning per *key* and process; a program that fails in a loop is not drowned in it.
+
+    Nor do many of one kind silence the first of another.
+    """
     _let_through(error)
     with _lock:
-        if key in _losses.warned or len(_losses.warned) >= _MOST_WARNINGS:
+        kind = message if message in _losses.warned or len(_losses.warned) < _MOST_KINDS else ""
+        keys = _losses.warned.setdefault(kind, set())
+        if key in keys or len(keys) >= _MOST_OF_A_KIND:
             return
-        _losses.warned.add(key)
-    log(logger, logging.WARNING, message, *args, error=error)
+        keys.add(key)
+        is_last = len(keys) == _MOST_OF_A_KIND
+    log(logger, logging.WARNING, message + _LAST_OF_A_KIND if is_last else message, *args, error=error)

@@ -22,12 +22,16 @@ _MEMBERS: Final = BaseExceptionGroup.__dict__["exceptions"]
 # By package and name, as libraries move their classes from module to module: nobody has these classes without having
 # imported their packages, which take long. A subclass counts as its base.
 _CANCELLATIONS: Final = {
+    "airflow": {"AirflowTaskTerminated"},
     "asyncio": {"CancelledError"},
     "bdb": {"BdbQuit"},  # of a debugger
     "celery": {"TaskRevokedError"},
+    "click": {"Abort"},  # Ctrl-C at a prompt
     "concurrent": {"CancelledError"},  # of a future, and of what builds on it, such as Dask
     "curio": {"CancelledError", "TaskCancelled"},
+    "dagster": {"DagsterExecutionInterruptedError"},
     "dramatiq": {"Shutdown"},
+    "duckdb": {"InterruptException"},
     "google": {"Cancelled"},
     "greenlet": {"GreenletExit"},  # gevent and eventlet stop with it
     "grpc": {"FutureCancelledError"},
@@ -35,13 +39,17 @@ _CANCELLATIONS: Final = {
     "marimo": {"MarimoStopError"},
     "otelflow": {"ClientGone"},
     "prefect": {"CancelledRun", "TerminationSignal"},
+    "pyarrow": {"ArrowCancelled"},
     "ray": {"TaskCancelledError"},
     "starlette": {"ClientDisconnect", "WebSocketDisconnect"},
     "streamlit": {"RerunException", "StopException"},  # st.stop(), and a new run of the page
     "temporalio": {"CancelledError"},
     "trio": {"Cancelled"},  # anyio raises this one or that of asyncio
     "twisted": {"CancelledError"},
+    "typer": {"Abort"},  # whose click is its own
 }
+# These end a program as SystemExit does, with a code of their own.
+_EXITS: Final = {"click": {"Exit"}, "invoke": {"Exit"}, "typer": {"Exit"}}
 # What a run waited for did not come in time. Libraries that raise the built-in TimeoutError need no line here: asyncio,
 # anyio, sockets, concurrent.futures, aiohttp.
 _TIMEOUTS: Final = {
@@ -52,7 +60,9 @@ _TIMEOUTS: Final = {
     "billiard": {"SoftTimeLimitExceeded", "TimeLimitExceeded", "TimeoutError"},
     "botocore": {"ConnectTimeoutError", "ReadTimeoutError"},
     "cassandra": {"OperationTimedOut", "ReadTimeout", "WriteTimeout"},
+    "ccxt": {"RequestTimeout"},
     "celery": {"TimeoutError"},  # its time limits are those of billiard
+    "clickhouse_driver": {"SocketTimeoutError"},
     "curio": {"TaskTimeout"},
     "diskcache": {"Timeout"},
     "dns": {"Timeout"},
@@ -62,7 +72,7 @@ _TIMEOUTS: Final = {
     "eventlet": {"Timeout"},
     "func_timeout": {"FunctionTimedOut"},
     "gevent": {"Timeout"},
-    "google": {"DeadlineExceeded", "GatewayTimeout"},
+    "google": {"DeadlineExceeded", "GatewayTimeout", "RetryError"},  # the last one is of retries whose time is up
     "grpc": {"FutureTimeoutError"},
     "httpcore": {"TimeoutException"},
     "httpx": {"TimeoutException"},
@@ -70,6 +80,7 @@ _TIMEOUTS: Final = {
     "ipyparallel": {"TimeoutError"},
     "kafka": {"KafkaTimeoutError"},
     "kazoo": {"KazooTimeoutError", "LockTimeout"},
+    "modal": {"TimeoutError"},
     "multiprocessing": {"TimeoutError"},
     "netmiko": {"NetmikoTimeoutException"},
     "openai": {"APITimeoutError"},
@@ -90,6 +101,7 @@ _TIMEOUTS: Final = {
     "sqlalchemy": {"TimeoutError"},
     "stopit": {"TimeoutException"},
     "subprocess": {"TimeoutExpired"},
+    "telegram": {"TimedOut"},
     "temporalio": {"TimeoutError"},
     "timeout_decorator": {"TimeoutError"},
     "tornado": {"TimeoutError"},
@@ -165,9 +177,10 @@ UNCLOSED: Final = Ending(semconv.FAILURE)
 
 def ending_of(error: BaseException, *, was_called: bool) -> Ending:
     """Return how a run ends that *error* leaves; if the body was never called, the result is ``error``."""
-    if isinstance(error, SystemExit):
+    if isinstance(error, SystemExit) or _is_one_of(_EXITS, error):
         # As the interpreter sees it: None and 0 are a good end, "" and 0.0 are not.
-        is_good = error.code is None or (isinstance(error.code, int) and int.__int__(error.code) == 0)
+        code = error.code if isinstance(error, SystemExit) else exit_code_of(error)
+        is_good = code is None or (isinstance(code, int) and int.__int__(code) == 0)
         return SUCCESS if is_good else Ending(semconv.FAILURE, error)
     if is_cancellation(error):
         return Ending(semconv.CANCELLATION, error)
@@ -176,6 +189,11 @@ def ending_of(error: BaseException, *, was_called: bool) -> Ending:
     # A timeout is one, or a group of timeouts and of what was stopped for them.
     is_timeout = all(_is_late(leaf) or _is_stop(leaf) for leaf in _leaves(error))
     return Ending(semconv.TIMEOUT if is_timeout else semconv.FAILURE, error)
+
+
+def exit_code_of(error: BaseException) -> object:
+    """Return the code of an exception that ends a program as SystemExit does, and 1 for any other."""
+    return getattr(error, "exit_code", getattr(error, "code", 1)) if _is_one_of(_EXITS, error) else 1
 
 
 def is_cancellation(error: BaseException) -> bool:

@@ -11,6 +11,9 @@ _HEIGHT: Final = 8
 # What a legend says of each line; without them other viewers than Grafana show no legend.
 _CALCS: Final = ["lastNotNull", "max"]
 
+# The columns of a table that are labels, the last of which leads to what it names
+_LABELS: Final = {"job": "Job", "flow": "Flow"}
+
 Panel = dict[str, Any]
 Target = tuple[str, str]
 
@@ -190,7 +193,7 @@ class Dashboard:
             "filterValues": {"le": 1e-9},
             "rowsFrame": {"layout": "auto"},
             "yAxis": {"unit": "s", "axisPlacement": "left", "reverse": False},
-            "legend": {"show": True},
+            "legend": {"show": True, "calcs": _CALCS},
             "tooltip": {"mode": "single", "yHistogram": False},
         }
         return panel
@@ -208,11 +211,16 @@ class Dashboard:
             for field, (name, (_, unit)) in zip(fields, columns.items(), strict=True)
         ]
         order = {field: place for place, field in enumerate(("job", "flow", *fields))}
+        labels: list[dict[str, Any]] = [
+            {
+                "matcher": {"id": "byName", "options": label},
+                "properties": [{"id": "displayName", "value": name}, {"id": "unit", "value": "string"}],
+            }
+            for label, name in _LABELS.items()
+        ]
         to_flow = {"id": "links", "value": [{"title": "This one alone", "url": link, "targetBlank": False}]}
-        panel["fieldConfig"] = {
-            "defaults": {"custom": {"align": "auto"}},
-            "overrides": [*units, {"matcher": {"id": "byName", "options": "flow"}, "properties": [to_flow]}],
-        }
+        labels[-1]["properties"].append(to_flow)
+        panel["fieldConfig"] = {"defaults": {"custom": {"align": "auto"}}, "overrides": [*units, *labels]}
         panel["options"] = {"showHeader": True, "cellHeight": "sm"}
         panel["transformations"] = [
             {"id": "merge", "options": {}},

@@ -36,7 +36,7 @@ from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator, Exemplar, Hooks, Snapshot
 from otelflow.metrics._families import Family, read
 from otelflow.metrics._outputs.output import WorkerOutput
-from otelflow_exporters._otlp.endpoint import CURE, ExportStatus, is_otlp, new_exporter
+from otelflow_exporters._otlp.endpoint import CURE, ExportStatus, exporter_names, is_otlp, new_exporter
 from otelflow_exporters._otlp.resource import encodable, has_chosen_id, with_own_id
 from otelflow_exporters._spool.destination import spool_directory
 from otelflow_exporters._spool.signals import METRICS
@@ -244,9 +244,10 @@ def _exemplars(exemplars: Iterable[Exemplar | None]) -> list[OtlpExemplar]:
 
 def _exporter_name() -> str:
     """Return the exporter that the environment names, OTLP if none. Raises ConfigurationError."""
-    name = os.environ.get(OTEL_METRICS_EXPORTER, "").strip() or "otlp"
-    if "," in name:
-        raise ConfigurationError(f"metrics=otlp, but {OTEL_METRICS_EXPORTER}={name}: name one exporter, such as otlp")
+    name, *others = exporter_names("metrics") or ["otlp"]
+    if others:
+        text = os.environ[OTEL_METRICS_EXPORTER]
+        raise ConfigurationError(f"metrics=otlp, but {OTEL_METRICS_EXPORTER}={text}: name one exporter, such as otlp")
     for variable, usual, cure in _FIXED:
         value = os.environ.get(variable, "").strip()
         if value.lower() not in ("", usual):

@@ -1,12 +1,15 @@
 """The warning of a flow that was set up and never run: at its line, once for each place."""
 
 import asyncio
+import copy
 import gc
 import linecache
 import pickle
+import re
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
@@ -128,16 +131,156 @@ def test_the_value_of_a_flow_that_never_ran_says_so_once(warned):
 
 
 @pytest.mark.parametrize("options", [[], ["-W", "error"]])
-def test_a_program_runs_on_and_its_end_is_silent(tmp_path, options):
+def test_a_program_runs_on_and_its_end_tells_of_what_it_has_kept(tmp_path, options):
     program = "from otelflow import flow\n@flow\ndef job(): return 1\njob()\nkept = job()\nprint('end')\n"
 
-    (tmp_path / "job.py").write_text(program)
-    command = [sys.executable, *options, str(tmp_path / "job.py")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = run_script(tmp_path, program, *options)
 
     assert (done.returncode, done.stdout) == (0, "end\n")
-    assert done.stderr.count("was never run") == 1
-    assert "job.py:4" in done.stderr
+    assert re.findall(r"called at \S+job.py:(\d), was never run( before the program ended)?", done.stderr) == [
+        ("4", ""),
+        ("5", " before the program ended"),
+    ]
+
+
+KEPT = """
+import atexit, os
+from otelflow import Flow, flow
+
+@flow
+def job(number=1):
+    return number
+
+class Mine(Flow):
+    def main(self): return 1
+
+class Holder:
+    pass
+
+several = [job(number) for number in range(3)]
+by_name = {"a": Mine().setup()}
+done, bare, block = job().execute(), Flow(), job()
+with block:
+    pass
+last = job()
+atexit.register(last.execute)
+read = job()
+print(read.flow_return_value)
+def in_a_circle():
+    kept = job()
+    try:
+        raise ValueError
+    except ValueError as error:
+        around = error
+in_a_circle()
+if FORKS and os.fork() == 0:
+    raise SystemExit(0)
+elif FORKS:
+    os.wait()
+"""
+
+
+@pytest.mark.parametrize(
+    "forks", [False, pytest.param(True, marks=pytest.mark.skipif(sys.platform == "win32", reason="no fork"))]
+)
+def test_what_a_script_has_kept_in_lists_is_told_once_and_what_ran_is_not(tmp_path, forks):
+    done = run_script(tmp_path, KEPT.replace("FORKS", str(forks)))
+
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"flow '(\w+)', called at \S+job.py:(\d+), was never run", done.stderr) == [
+        ("job", "22"),
+        ("job", "25"),
+        ("job", "15"),
+        ("Mine", "16"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda run: pickle.loads(pickle.dumps(run))],
+    ids=["copy", "deepcopy", "pickle"],
+)
+def test_a_copy_is_told_where_nobody_runs_it_and_its_original_is_not(warned, copied):
+    again = copied(nightly())
+    assert (warned(), again.execute().flow_return_value) == ([], 2)
+    del again
+    assert warned() == []
+
+    copied(copied(nightly()))
+
+    (text,) = warned()
+    assert re.search(rf"flow 'nightly', called at {re.escape(__file__)}:\d+, was never run", text)
+
+
+def test_flows_that_the_processes_of_a_pool_have_set_up_are_told(warned):
+    with ProcessPoolExecutor(1) as pool:
+        assert [run.status for run in pool.map(nightly, range(2))] == [None, None]
+    gc.collect()
+
+    (text,) = warned()
+    assert "defined at" in text
+    assert "process.py:" in text
+
+
+CALLED_BY_OTHERS = """
+import asyncio, atexit, functools, sched, _thread, threading, time, warnings, weakref
+from concurrent.futures import ThreadPoolExecutor
+from otelflow import Flow, flow
+
+shown, show = [], warnings.showwarning
+warnings.showwarning = lambda *args: [show(*args), shown.append(args)]
+
+def named(name):
+    @flow(flow_name=name)
+    def job(number=1): return number
+    return job
+
+thread = threading.Thread(target=named("thread"))
+thread.start(), thread.join()
+timer = threading.Timer(0, named("timer"))
+timer.start(), timer.join()
+with ThreadPoolExecutor(1) as pool:
+    pool.submit(named("pool"))
+scheduler = sched.scheduler()
+scheduler.enter(0, 1, named("sched"))
+scheduler.run()
+loop = asyncio.new_event_loop()
+loop.call_soon(named("loop"))
+loop.call_soon(loop.stop)
+loop.run_forever()
+loop.close()
+class Gone: pass
+gone = Gone()
+weakref.finalize(gone, named("finalize"))
+del gone
+_thread.start_new_thread(named("bare thread"), ())
+_thread.start_new_thread(functools.partial(named("partial"), 2), ())
+for _ in range(1_000):
+    if len(shown) == 8:
+        break
+    time.sleep(0.01)
+atexit.register(named("atexit"))
+atexit.register(Flow(flow_name="set up").setup, print)
+print("end")
+"""
+
+
+def test_where_a_library_calls_a_flow_the_warning_names_the_line_that_defines_it(tmp_path):
+    done = run_script(tmp_path, CALLED_BY_OTHERS)
+
+    assert (done.returncode, done.stdout) == (0, "end\n"), done.stderr
+    assert "Traceback" not in done.stderr
+    places = re.findall(r"job.py:(\d+): RuntimeWarning: flow '([\w ]+)', defined at \S+job.py:(\d+) and", done.stderr)
+    names = ["thread", "timer", "pool", "sched", "loop", "finalize", "bare thread", "partial", "atexit"]
+    assert sorted(places) == sorted(("10", name, "10") for name in names)
+    assert re.search(r"flow 'thread', .* called by \S+threading.py:\d+, was never run", done.stderr)
+    assert re.search(r"flow 'atexit', .* called by C, was never run", done.stderr)
+
+
+def run_script(folder, program, *options):
+    (folder / "job.py").write_text(program)
+    command = [sys.executable, *options, str(folder / "job.py")]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
 @pytest.mark.parametrize("kind", [SetUp, _CloseWhenDropped])

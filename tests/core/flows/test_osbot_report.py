@@ -1,10 +1,14 @@
 """A flow's run as plain data, in the shapes and words that existing code reads."""
 
+import copy
 import datetime as dt
 import decimal
+import gc
 import json
 import logging
 import math
+import pickle
+import weakref
 
 import pytest
 
@@ -105,6 +109,38 @@ def test_the_logger_decides_where_the_messages_of_its_own_flow_go(capsys):
     assert plain.execute().log_messages() == []
     own.logger.remove_memory_logger()
     assert own.execute().log_messages() == []
+
+
+def test_a_flow_has_one_logger_and_what_is_set_on_it_stays():
+    class Heard(logging.Handler):
+        def emit(self, record):
+            texts.append(record.getMessage())
+
+    texts = []
+    run = Flow().setup(lambda this_flow: [this_flow.logger.info("low"), this_flow.logger.error("high")])
+    run.logger.setLevel(logging.ERROR)
+    run.logger.addHandler(Heard())
+    other, logger = copy.copy(run), run.logger
+    run.execute()
+
+    assert run.logger is logger
+    assert (texts, "high" in run.log_messages(), "low" in run.log_messages()) == (["high"], True, False)
+    assert other.logger is not logger
+    assert pickle.loads(pickle.dumps(run)).logger is not logger
+
+
+def test_a_logger_does_not_keep_its_flow():
+    run = Flow().setup(pow, 2, 3).execute()
+    logger, reference = run.logger, weakref.ref(run)
+    gc.disable()
+    try:
+        del run
+        assert reference() is None
+    finally:
+        gc.enable()
+    logger.error("nobody hears this")
+    with pytest.raises(ReferenceError, match=r"otelflow\.flow\.pow"):
+        logger.memory_handler_messages()
 
 
 def test_a_running_flow_says_so():

@@ -9,6 +9,7 @@ import pytest
 
 from otelflow import Flow, Task, flow, task
 from otelflow._core.process import losses
+from otelflow.errors import ConfigurationError
 from support.flows import add
 from support.spans import texts
 
@@ -165,6 +166,23 @@ def test_a_task_runs_in_the_flow_that_it_was_given_where_none_is_current(spans):
     assert [task.task_id for task in own.executed_tasks] == [call.task_id, waiting.task_id]
     assert other().execute().flow_return_value == "other"
     assert len(own.executed_tasks) == 2
+
+
+def test_a_task_takes_its_flow_as_a_keyword_and_keeps_it(spans):
+    call = Task(task_target=lambda this_flow: this_flow.flow_name, task_flow=Flow(flow_name="own"))
+
+    assert call.task_flow.flow_name == "own"
+    assert call.execute__sync() == "own"
+    assert [task.task_id for task in call.task_flow.executed_tasks] == [call.task_id]
+    assert spans.one("task Task").attributes["otelflow.flow.name"] == "own"
+    call.task_flow = None
+    assert call.task_flow is None
+
+
+@pytest.mark.parametrize("odd", ["own", 5, Flow, object()], ids=["text", "number", "class", "object"])
+def test_what_is_no_flow_is_refused_as_the_flow_of_a_task(odd):
+    with pytest.raises(ConfigurationError, match="task_flow must be a Flow, not"):
+        Task(task_target=pow, task_flow=odd)
 
 
 def test_what_a_task_says_before_and_after_its_call_stands_in_the_log_of_its_flow():

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from otelflow import (
+    Flow,
     Flow_Events,
     Flow_Run__Config,
     Flow_Run__Event,
@@ -201,6 +202,34 @@ def test_a_success_has_no_error(listener):
     stop = listener.events[-1].event_data
     assert (stop.result, stop.error, stop.error_type, stop.error_message) == ("success", None, None, None)
     assert stop.duration > 0
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_that_is_heard_is_earlier_than_what_was_heard_before(listener, fails):
+    @task(raise_on_error=False)
+    def speaks(this_task):
+        print("a line that is not ended", end="")
+        this_task.add_task_result("rows", 1)
+        if fails:
+            raise ValueError("no")
+        return "value"
+
+    def body(this_flow):
+        speaks()
+        print("one more", end="")
+        if fails:
+            raise ValueError("neither")
+        return this_flow.flow_name
+
+    config = Flow_Run__Config(print_finished_message=True, raise_flow_error=False)
+    run = Flow(flow_config=config).setup(body).execute()
+
+    assert listener.types[-1] == "flow_stop"
+    assert {"task_stop", "new_result", "flow_message"} <= set(listener.types)
+    times = [event.time_unix_nano for event in listener.events]
+    assert times == sorted(times)
+    assert all(line.time_ns <= run.ended_ns for line in run.log)
+    assert all(result.time_ns <= run.ended_ns for result in run.results)
 
 
 @pytest.mark.parametrize(

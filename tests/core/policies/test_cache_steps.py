@@ -1,6 +1,9 @@
 """A value that several want at once is made once: in threads, in coroutines, in processes."""
 
 import asyncio
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -413,3 +416,31 @@ def test_a_task_that_keeps_where_its_flow_does_blocks_no_loop():
 
     assert run.flow_return_value == 2
     assert threading.main_thread() not in threads
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_waits_for_no_run_of_its_parent():
+    began, may_go_on, parent = threading.Event(), threading.Event(), os.getpid()
+
+    @task(cache_policy=INPUTS, result_storage="memory")
+    def slow(number):
+        began.set()
+        if os.getpid() == parent:
+            assert may_go_on.wait(PATIENCE)
+        return number
+
+    thread = threading.Thread(target=slow, args=(1,), daemon=True)
+    thread.start()
+    assert began.wait(PATIENCE)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        value = None
+        with contextlib.suppress(BaseException):
+            value = slow(1)
+        os._exit(0 if value == 1 else 1)
+    _, status = os.waitpid(child, 0)
+    may_go_on.set()
+    thread.join(PATIENCE)
+
+    assert os.waitstatus_to_exitcode(status) == 0

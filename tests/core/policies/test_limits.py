@@ -506,3 +506,18 @@ def test_a_limit_that_is_none_is_said_with_the_name_of_the_function(options, mes
 
     with pytest.raises(ConfigurationError, match=message):
         limits_of(body, options)
+
+
+@pytest.mark.parametrize("make", [lambda: concurrency("db", 1), lambda: rate_limit("api", "10/s")])
+def test_a_block_has_its_limit_under_a_name(make):
+    limit = make()
+
+    async def entered():
+        async with limit as same:
+            return same
+
+    with limit as same:
+        pass
+
+    assert same is limit
+    assert asyncio.run(entered()) is limit

@@ -241,3 +241,12 @@ def test_who_would_not_wait_waits_for_one_who_looks(clock):
     clock.now += pause
 
     assert list(steps) == []
+
+
+def test_the_largest_rate_that_there_can_be_is_remembered_too(clock):
+    rate = Rate("largest", 10_000, 60)
+    starts(rate, clock, [0, 1, 1])
+
+    with rate.locked() as content:
+        count, oldest, moments = content.read(10_000)
+    assert (count, oldest, sorted(moments)[-3:]) == (10_000, 3, [1_000.0, 1_001.0, 1_002.0])

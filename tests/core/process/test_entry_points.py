@@ -30,6 +30,8 @@ def test_what_is_registered_is_loaded_by_its_name(registered):
 
     assert load(IDS, "Mine", "V").__name__ == "OrderedDict"
     assert load(IDS, "RANDOM", "V") is list, "OpenTelemetry's own names are in any case"
+    registered(otlp="builtins:dict", OTLP="builtins:set")
+    assert (load(IDS, "Otlp", "V"), load(IDS, "OTLP", "V")) == (dict, set)
 
 
 @pytest.mark.parametrize(

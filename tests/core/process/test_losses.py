@@ -76,9 +76,29 @@ def test_a_warning_is_logged_once_for_each_key_with_its_error(warnings_said):
 
 def test_a_program_that_fails_in_a_loop_is_not_drowned_in_warnings(warnings_said):
     for number in range(1_100):
-        losses.warn_once(f"key {number}", "again")
+        losses.warn_once(f"key {number}", "again %d", number)
 
-    assert len(warnings_said.records) == 1_000
+    texts = [record.getMessage() for record in warnings_said.records]
+    assert len(texts) == 100
+    assert (texts[98], texts[99]) == ("again 98", "again 99 (no more warnings of this kind are logged)")
+
+
+def test_many_warnings_of_one_kind_do_not_silence_another(warnings_said):
+    for number in range(2_000):
+        losses.warn_once(f"key {number}", "again %d", number)
+    losses.warn_once("another", "the disk is full")
+    losses.warn_once("another", "the disk is full")
+
+    assert [record.getMessage() for record in warnings_said.records][100:] == ["the disk is full"]
+
+
+def test_sentences_without_end_are_kept_in_bounded_memory(warnings_said):
+    for number in range(1_200):
+        losses.warn_once("key", f"sentence {number}")
+    for number in range(1_200):
+        losses.warn_once(f"key {number}", f"sentence {number + 1_200}")
+
+    assert len(warnings_said.records) == 1_000 + 100
 
 
 def test_each_exception_of_a_listener_is_counted_and_one_of_a_kind_is_logged(warnings_said):

@@ -681,6 +681,11 @@ def raised(name):
         ("pexpect.exceptions.TIMEOUT", "timeout"),
         ("starlette.requests.ClientDisconnect", "cancellation"),
         ("starlette.websockets.WebSocketDisconnect", "cancellation"),
+        ("click.Abort", "cancellation"),
+        ("typer.Abort", "cancellation"),
+        ("typer.Exit", "success"),
+        ("pyarrow.lib.ArrowCancelled", "cancellation"),
+        ("google.api_core.exceptions.RetryError", "timeout"),
     ],
 )
 def test_other_libraries_words_for_stopping_are_understood(spans, name, result):
@@ -695,6 +700,24 @@ def test_other_libraries_words_for_stopping_are_understood(spans, name, result):
     with pytest.raises(type(error)):
         stop()
 
+    assert spans.one("task stop").attributes["otelflow.run.result"] == result
+
+
+@pytest.mark.parametrize(("code", "result"), [(0, "success"), (3, "failure")])
+@pytest.mark.parametrize("name", ["click.exceptions.Exit", "typer.Exit", "invoke.exceptions.Exit"])
+def test_what_ends_a_program_of_a_command_line_library_ends_a_run_as_sys_exit_does(spans, name, code, result):
+    module, _, attribute = name.rpartition(".")
+    kind = getattr(pytest.importorskip(module), attribute)
+    error = kind(code=code) if module.startswith("invoke") else kind(code)
+
+    @task
+    def stop():
+        raise error
+
+    with pytest.raises(kind) as raised_here:
+        stop()
+
+    assert raised_here.value is error
     assert spans.one("task stop").attributes["otelflow.run.result"] == result
 
 

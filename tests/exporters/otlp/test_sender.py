@@ -148,10 +148,11 @@ def test_nobody_there_and_silence_are_told_in_words(monkeypatch):
         sender.send(BODY)
 
         assert (sender.status.is_refused, sender.status.is_for_good, sender.status.reason) == (True, False, "timed out")
+        assert sender.status.is_silent, "it may have arrived"
 
     sender.send(BODY)
 
-    assert sender.status.reason == "connection refused"
+    assert (sender.status.reason, sender.status.is_silent) == ("connection refused", False)
 
 
 @pytest.mark.parametrize(
@@ -255,6 +256,16 @@ def test_what_grpc_refuses_is_told_apart(grpc_receiver, code, details, is_for_go
     assert sender.status.is_refused
     assert sender.status.is_for_good is is_for_good
     assert code in sender.status.reason
+
+
+def test_what_is_to_be_encrypted_is_never_sent_as_it_is(grpc_receiver, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", grpc_receiver.url.replace("http://", "https://"))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    sender = new_sender("traces")
+    sender.send(BODY)
+    sender.close()
+
+    assert (sender.status.is_refused, grpc_receiver.spans) == (True, [])
 
 
 def varint_field(number, content):

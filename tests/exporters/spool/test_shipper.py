@@ -965,3 +965,87 @@ def test_a_claim_that_the_program_has_closed_is_had_again_before_anything_more_i
     assert endpoint.names == ["a", "b"]
     shipper.close()
     other.close()
+
+
+def test_what_was_set_aside_and_has_arrived_is_not_sent_again_by_the_next(folder, endpoint, now):
+    writer = SegmentWriter(folder, Limits())
+    for name in ("a", "b"):
+        writer.append(record_of(ended(name)), 1)
+    refusing(endpoint, "a")
+    first = shipper_of(folder, endpoint, own=lambda: writer.segments, batch_size=1)
+    ship_all(first)
+    endpoint.refuses = lambda names: None
+    now[0] += 100
+    ship_all(first)
+    first.close()
+    writer.append(record_of(ended("c")), 1)
+    ship_all(shipper_of(folder, endpoint, own=lambda: writer.segments))
+
+    assert endpoint.names == ["b", "a", "c"]
+    writer.close()
+
+
+def test_lost_runs_that_wait_are_told_also_when_the_claim_was_closed_and_had_again(folder, endpoint, now):
+    write(folder, "ended", is_closed=False, open_names=["lost"])
+    refusing(endpoint, "lost")
+    shipper = shipper_of(folder, endpoint)
+    ship_all(shipper)
+    (held,) = shipper._claims.values()
+    os.close(held._file.descriptor)
+    ship_all(shipper)
+    endpoint.refuses = lambda names: None
+    now[0] += 100
+    ship_all(shipper)
+
+    assert endpoint.names == ["ended", "lost"]
+    assert files_in(folder) == ["OTELFLOW_STORE"]
+
+
+def test_whoever_ends_lets_go_of_its_connection_and_its_claims(folder, endpoint):
+    write(folder, "a", "b")
+    closed = []
+    endpoint.close = lambda: closed.append(1)
+    first = shipper_of(folder, endpoint, batch_size=1)
+    first.ship()
+    first.close()
+    ship_all(shipper_of(folder, endpoint, batch_size=1))
+
+    assert (closed, endpoint.names) == ([1], ["a", "b"])
+
+
+def test_why_something_waits_is_said_until_all_of_it_has_arrived(folder, endpoint, now):
+    write(folder, "a", "b")
+    shipper = shipper_of(folder, endpoint, batch_size=1)
+    reasons = [shipper.failure]
+    endpoint.refuses = lambda names: "HTTP 503"
+    shipper.ship()
+    reasons.append(shipper.failure)
+    now[0] += 100
+    refusing(endpoint, "a")
+    while endpoint.names != ["b"] and len(endpoint.asked) < 20:
+        shipper.ship()
+        now[0] += 100
+    reasons.append(shipper.failure)
+    endpoint.refuses = lambda names: None
+    ship_all(shipper)
+    reasons.append(shipper.failure)
+
+    assert endpoint.names == ["b", "a"]
+    assert [bool(reason) for reason in reasons] == [False, True, True, False]
+
+
+def test_what_is_damaged_in_a_segment_of_this_process_is_lost_to_it_with_the_segment(folder, endpoint):
+    writer = SegmentWriter(folder, Limits(), last_record=CLOSED)
+    records = [record_of(ended(name)) for name in "abc"]
+    for record in records:
+        writer.append(record, 1)
+    writer.close()
+    (name,) = writer.segments
+    content = bytearray((folder / name).read_bytes())
+    content[len(records[0]) + len(records[1]) - 3] ^= 0xFF
+    (folder / name).write_bytes(content)
+    losses = Counter()
+    total = ship_all(shipper_of(folder, endpoint, losses, own=lambda: writer.segments))
+
+    assert (endpoint.names, total, losses) == (["a", "c"], Outcome(own=2, vanished=1), {"unreadable": 1})
+    assert files_in(folder) == ["OTELFLOW_STORE"]

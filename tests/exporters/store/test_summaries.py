@@ -146,3 +146,16 @@ def test_what_has_no_true_id_is_no_trace_and_hides_none():
     odd = span("flow odd", 1, 2, trace_id=b"short")
 
     assert [summary.name for summary in summaries_of(record(odd, ROOT))] == ["flow root"]
+
+
+def test_a_trace_that_was_completed_comes_before_those_that_began_earlier():
+    summaries = Summaries()
+    summaries.add(record(span("GET late", 50, 60, parent=b"x" * 8, flags=REMOTE)), lambda: False)
+    summaries.add(record(span("flow earlier", 30, 50, trace_id=b"2" * 16)), lambda: False)
+
+    names = [
+        summary.name
+        for summary in summaries.started_after(5, lambda _: [(record(span("flow root", 40, 70)), lambda: False)])
+    ]
+
+    assert names == ["flow root", "flow earlier"]

@@ -1,6 +1,7 @@
 """One process appends to a segment of its own: when it begins the next one, and what becomes of half a record."""
 
 import contextlib
+import itertools
 import os
 import threading
 import time
@@ -335,3 +336,40 @@ def test_a_writer_whose_segment_the_program_has_closed_ends_and_forks_without_a_
         os.close(number)
 
         assert (tmp_path / "user.dat").read_bytes() == b"mine"
+
+
+def test_each_segment_begins_and_ends_with_the_records_that_it_must(tmp_path, prunings):
+    number = itertools.count()
+    writer = SegmentWriter(
+        tmp_path, SMALL, first_records=lambda: [b"first", str(next(number)).encode()], last_record=b"last"
+    )
+    for _ in range(3):
+        writer.append(b"x" * 60)
+    content = [path.read_bytes() for path in sorted(tmp_path.glob("*.otlp"))]
+    writer.close()
+    writer.close()
+
+    whole = [f"first{place}".encode() + b"x" * 60 + b"last" for place in range(3)]
+    assert content == [*whole[:2], whole[2].removesuffix(b"last")]
+    assert [path.read_bytes() for path in sorted(tmp_path.glob("*.otlp"))] == whole
+
+
+def test_a_segment_whose_first_records_are_large_has_as_much_room_besides(tmp_path, prunings):
+    writer = SegmentWriter(tmp_path, SMALL, first_records=lambda: [b"f" * 80])
+    for _ in range(2):
+        writer.append(b"x" * 40)
+    before = sizes(tmp_path)
+    writer.append(b"x")
+
+    assert (before, sizes(tmp_path)) == ([160], [160, 81])
+    writer.close()
+
+
+def test_the_time_of_a_segment_is_a_sign_of_life(write, tmp_path):
+    write.writer.touch()  # there is none yet
+    write(1)
+    (segment,) = tmp_path.glob("*.otlp")
+    os.utime(segment, (1, 1))
+    write.writer.touch()
+
+    assert segment.stat().st_mtime > time.time() - 60

@@ -96,6 +96,18 @@ def test_what_a_variable_cannot_change_is_one_warning(receiver, variable, value,
     assert warning in done.stderr
 
 
+@pytest.mark.parametrize("name", ["OTLP", " otlp ", "Otlp,None", "OTLP_proto_http"])
+def test_what_the_specification_names_is_known_in_any_case(receiver, name):
+    done = python(
+        "from otelflow import metrics\nmetrics.use('otlp')\nprint('used')",
+        OTEL_METRICS_EXPORTER=name,
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "used\n"), done.stderr
+    assert receiver.requests
+
+
 @pytest.mark.parametrize("variable", [{"OTEL_SDK_DISABLED": "true"}, {"OTEL_METRICS_EXPORTER": "none"}])
 def test_otlp_is_off_when_opentelemetry_is(variable, receiver):
     done = python("print(metrics.use('otlp'))", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, **variable)
@@ -242,7 +254,8 @@ def output(monkeypatch):
     def output_of(*exporters, resource=None):
         following = iter(exporters)
 
-        def new_exporter(_signal, _name):
+        def new_exporter(signal, name):
+            assert (signal, name) == ("metrics", "otlp")
             exporter = next(following)
             return exporter, exporter.status
 
@@ -349,6 +362,19 @@ def test_an_output_that_ends_exports_the_last_numbers_and_ends_its_exporter_once
 
     output(exporters[1]).close(deliver=False)
     assert [(len(exporter.exports), exporter.ends) for exporter in exporters] == [(1, 1), (0, 1)]
+
+
+@pytest.mark.parametrize("deliver", [True, False])
+def test_an_output_that_ends_leaves_nothing_in_a_spool_in_memory(receiver, monkeypatch, deliver):
+    settings.configure(spool="memory")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+    ending = otlp.OtlpOutput(Aggregator(), Resource({}))
+    ending.close(deliver=deliver)
+    before = [request.path for request in receiver.requests]
+    ending.deliver(soon())
+
+    assert before == ["/v1/metrics"] * deliver
+    assert (ending.account.waiting, ending.account.dropped) == (0, {"after_shutdown": 1})
 
 
 def test_an_output_that_has_ended_connects_again_for_what_comes_later(output):
