@@ -242,7 +242,9 @@ def _is_flushed(provider: object, timeout_millis: int) -> bool:
 
 
 def _take_over(telemetry: Telemetry, earlier: Telemetry | None) -> None:
-    """Let *telemetry* have what counts the runs and sends their events, which is there once."""
+    """Let *telemetry* have what counts the runs and sends their events, which is there once; say what it has not."""
+    if telemetry.is_host and process_settings.settings().mark_start:
+        losses.warn_once("mark_start", "mark_start does nothing where the application sends its spans itself")
     if earlier is not None:
         telemetry.metrics, telemetry.logs = earlier.metrics, earlier.logs
         telemetry.service_name = earlier.service_name
