@@ -11,6 +11,7 @@ FLOW_SPAN: Final = "flow "  # and the name of the flow
 TASK_SPAN: Final = "task "
 ATTEMPT_SPAN: Final = "attempt "  # of a flow or task that has retries, and its name
 MAP_SPAN: Final = "map "  # and the name of the task
+FLOW_STARTED_SPAN: Final = "flow started "  # a marker, and the name of the flow
 
 # Spans
 FLOW_NAME: Final = "otelflow.flow.name"
@@ -30,6 +31,9 @@ RUN_TAGS: Final = "otelflow.run.tags"
 RUN_ATTEMPTS: Final = "otelflow.run.attempts"  # how often it was tried
 RUN_RETRY_DELAY: Final = "otelflow.run.retry_delay"  # seconds that were waited between attempts
 RUN_TIMEOUT: Final = "otelflow.run.timeout"  # seconds; on a run that was given up at its deadline
+# On a span that is no run, but says something of the one around it: that it has started
+RUN_MARKER: Final = "otelflow.run.marker"
+STARTED: Final = "started"
 RUN_BODY_RUNNING: Final = "otelflow.run.body_running"  # whether what it ran goes on all the same
 ATTEMPT_NUMBER: Final = "otelflow.attempt.number"
 ATTEMPT_DELAY: Final = "otelflow.attempt.delay"  # seconds that were waited before it

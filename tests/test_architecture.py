@@ -115,6 +115,7 @@ RULES = {
         "otelflow._core.process.instance",
         "otelflow._core.process.ledger",
         "otelflow._core.process.once",
+        "otelflow._core.process.process",
         "otelflow._core.process.worker",
         "otelflow._core.process.shutdown",
         "otelflow._core.process.environment",

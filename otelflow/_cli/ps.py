@@ -10,14 +10,16 @@ from otelflow import semconv
 from otelflow._cli._console import page, say
 from otelflow._cli._exit_codes import FAILURE
 from otelflow._cli._spools import spools
-from otelflow._cli.ship import end_of_signals, ship
+from otelflow._cli.ship import end_of_signals, exporter_of, ship
 from otelflow._cli.show import open_store
 from otelflow._core.process import clock
 from otelflow._core.text import durations
 from otelflow._core.text.visible import one_line
 from otelflow.errors import StoreUnreadable
 from otelflow_exporters._otlp.endpoint import variable
+from otelflow_exporters._spool.destination import destination_of
 from otelflow_exporters._spool.open_runs import OpenRun, open_runs
+from otelflow_exporters._store.ownership import open_store as open_spool
 
 _LOOK_SECONDS: Final = 1.0
 _LONGEST_MESSAGE: Final = 60
@@ -52,11 +54,18 @@ def recover(directory: Path | None, *, is_sent: bool) -> int:
     if folders and is_sent and not endpoint:
         say(f"they wait: set {name} to where they are to be sent, such as http://localhost:4318")
         return FAILURE
-    return max((_sent_from(folder) for folder in folders), default=0) if is_sent else 0
+    if not is_sent:
+        return 0
+    return max((_sent_from(folder, is_named=directory is not None) for folder in folders), default=0)
 
 
-def _sent_from(folder: Path) -> int:
+def _sent_from(folder: Path, *, is_named: bool) -> int:
     try:
+        if not is_named:
+            destination = destination_of("traces", exporter_of("traces"))
+            with open_spool(folder, kind="spool") as spool:
+                destination.check(spool)
+            destination.check_key(folder)
         return ship(folder, once=True)
     except StoreUnreadable as error:  # what is there waits for another endpoint
         say(str(error))

@@ -20,6 +20,7 @@ from otelflow._core.text.safe_str import bounded_name
 from otelflow._telemetry.accounts import KeepsAccounts
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow._telemetry.id_generator import SystemIdGenerator
+from otelflow._telemetry.start_markers import StartMarkers
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.endpoint import exporter_names, is_otlp
 from otelflow_exporters._otlp.resource import KeepsInstanceId, encodable, with_instance_id
@@ -98,28 +99,29 @@ def new_provider(service_name: str | None) -> TracerProvider:
         id_generator=generator,
     )
     for name in exporter_names("traces"):
-        if has_spool(name):
-            _add_spool(provider, name)
-        else:
-            provider.add_span_processor(BoundedBatchSpanProcessor.to(name))
+        delivery: SpanProcessor = _spool_for(provider, name) if has_spool(name) else BoundedBatchSpanProcessor.to(name)
+        provider.add_span_processor(delivery)
+        if settings().mark_start and is_otlp(name):
+            provider.add_span_processor(StartMarkers(delivery, provider.id_generator.generate_span_id))
     return provider
 
 
-def _add_spool(provider: _Provider, exporter: str) -> None:
+def _spool_for(provider: _Provider, exporter: str) -> SpanProcessor:
+    """Return the spool from which spans of *provider* go to *exporter*."""
     from otelflow._telemetry.spool_news import SpoolNews, tell_of_lost_runs  # noqa: PLC0415 only with a spool
     from otelflow_exporters.spool import SpoolSpanProcessor  # noqa: PLC0415
 
     directory = spool_of(exporter)
     on_loss = functools.partial(losses.lost, "traces")
     if directory is None:  # nothing is known of others, and nobody will know what was open here
-        provider.add_span_processor(SpoolSpanProcessor(None, exporter=exporter, on_loss=on_loss))
-        return
+        return SpoolSpanProcessor(None, exporter=exporter, on_loss=on_loss)
     news = SpoolNews()
-    provider.add_span_processor(
-        SpoolSpanProcessor(directory, exporter=exporter, on_loss=on_loss, news=news.take, on_recovery=tell_of_lost_runs)
+    delivery = SpoolSpanProcessor(
+        directory, exporter=exporter, on_loss=on_loss, news=news.take, on_recovery=tell_of_lost_runs
     )
     add_observer(news)
     provider.news += (news,)
+    return delivery
 
 
 def has_spool(exporter: str) -> bool:

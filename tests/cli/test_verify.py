@@ -48,6 +48,14 @@ def test_each_difference_names_its_span(jaeger):
     ]
 
 
+def test_a_marker_that_a_flow_has_begun_is_no_difference(jaeger):
+    started = {"key": "otelflow.run.marker", "value": {"stringValue": "started"}}
+    marker = span("m", parentSpanId="a", attributes=[started])
+    jaeger += [answer(200, {"result": document(span("a"), marker)})]
+
+    assert verify(document(span("a")), "http://jaeger", "1", wait_seconds=-1) == []
+
+
 def of_service(name, *spans):
     resource = {"attributes": [{"key": "service.name", "value": {"stringValue": name}}]}
     return {"resource": resource, "scopeSpans": [{"spans": list(spans)}]}

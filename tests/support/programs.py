@@ -55,13 +55,13 @@ def python(*parts, options=("-W", "error"), arguments=(), **keywords):
     return run(sys.executable, *options, "-c", source_of(*parts), *arguments, **keywords)
 
 
-def start(*command, cwd=None, **environment):
-    """Start *command* and return the running process; its output is read by the caller."""
+def start(*command, cwd=None, is_fed=False, **environment):
+    """Start *command* and return the running process; the caller reads its output, and writes its input if *is_fed*."""
     return subprocess.Popen(
         [str(part) for part in command],
         cwd=cwd,
         env=clean_environment(**environment),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if is_fed else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

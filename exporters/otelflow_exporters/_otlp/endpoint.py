@@ -22,6 +22,9 @@ from otelflow.errors import ConfigurationError
 # With the SDK's ten seconds a process whose collector is dead hangs at its exit.
 _TIMEOUT_SECONDS: Final = 2
 _LONGEST_TIMEOUT_SECONDS: Final = 86_400.0  # sockets take no more than some days
+_OTLP: Final = "otlp"
+# OTLP from a spool, in programs that OpenTelemetry sets up; of ours it is said otherwise whether there is one.
+_SPOOL_NAME: Final = "otelflow_spool"
 _HTTP: Final = "otlp_proto_http"
 _GRPC: Final = "otlp_proto_grpc"
 _PROTOCOLS: Final = {"http/protobuf": _HTTP, "grpc": _GRPC}
@@ -73,6 +76,7 @@ def exporter_names(signal: str) -> list[str]:
         names = [name.strip() for name in text.split(",") if name.strip()]
         # What the specification knows, it knows in any case; other names are those of packages.
         names = [name.lower() if name.lower() in _OWN_NAMES else name for name in names]
+        names = [_OTLP if name == _SPOOL_NAME else name for name in names]
         return [name for name in dict.fromkeys(names) if name != "none"]
     return ["otlp"] if variable(signal, "ENDPOINT")[1] else []
 

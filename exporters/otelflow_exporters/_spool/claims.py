@@ -13,6 +13,7 @@ from typing import Final
 from otelflow._core.process import clock
 from otelflow._core.process.files import Folder, OpenFile, StoredFile, is_running, lock
 from otelflow_exporters._store.ownership import writer_of
+from otelflow_exporters._store.writer import is_watched_here
 
 SUFFIX: Final = ".sent"
 #: Where a part of a segment begins and ends, in bytes
@@ -54,10 +55,11 @@ class Claim:
         with contextlib.suppress(OSError):  # a full disk: after a restart some of it is sent again
             os.pwrite(self._file.descriptor, f"{offset:0{_DIGITS}}{ranges}".encode() + _END, 0)
 
-    def remove(self, folder: Folder) -> None:
-        """Remove the segment from *folder*: nothing is left to be done with it."""
+    def remove(self, folder: Folder, *, is_own: bool) -> None:
+        """Remove the segment from *folder*, in which nothing is left; *is_own*: it is that of the spool that ships."""
         folder.remove(self.name)
-        if writer_of(self.name) == os.getpid():  # else that process, if it lives, learns by this file what was sent
+        # Else that process, if it lives, learns by this file what was sent; so does another spool of this process.
+        if is_own or (writer_of(self.name) == os.getpid() and not is_watched_here(self.name)):
             folder.remove(self.name + SUFFIX)
         self.release()
 

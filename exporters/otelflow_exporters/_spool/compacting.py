@@ -6,6 +6,7 @@ from typing import Final
 from otelflow._core.process.files import Folder, StoredFile
 from otelflow_exporters._spool.batches import CLOSED, Item, request_of
 from otelflow_exporters._spool.signals import Signal
+from otelflow_exporters._store.pruning import closed_to_others
 from otelflow_exporters._store.records import LARGEST_SEGMENT, Segment, framed
 
 # So many items have one resource and scope in common, which would take as many bytes as they do. What an endpoint
@@ -20,8 +21,8 @@ def compact(
 
     *pruning* is held by a thread that removes segments: one that is gone must not come back.
     """
-    with contextlib.suppress(OSError):  # a full disk, say: it stays as it is
-        content = compacted(folder.read(file.name, LARGEST_SEGMENT), signal)
+    with contextlib.suppress(OSError), closed_to_others(folder, file.name) as is_free:  # a full disk: it stays as it is
+        content = compacted(folder.read(file.name, LARGEST_SEGMENT), signal) if is_free else b""
         with pruning:
             if content and len(content) < file.size and folder.file(file.name) is not None:
                 folder.write(file.name, content, modified=file.modified)

@@ -1,5 +1,6 @@
 """Where what waits in a spool is to be sent: a spool remembers it, and nothing in it is ever sent to anybody else."""
 
+import functools
 import hashlib
 import os
 import sys
@@ -20,20 +21,27 @@ NAME: Final = "OTELFLOW_DESTINATION.txt"
 _VERSION: Final = "otelflow spool 1"
 _LARGEST: Final = 4096
 _DIGITS: Final = 16
+_SIGNALS: Final = ("traces", "logs", "metrics")
+_ROUNDS: Final = 20_000  # four milliseconds
 
 
 class Destination(NamedTuple):
-    """An endpoint, as it may be shown, and what tells it from others: its address, and headers that are no secrets."""
+    """An endpoint, as it may be shown, and what tells it from others: its address, and headers that are no secrets.
+
+    *folder_name* is what the folder is called that nobody has named: there is one for each key, too.
+    """
 
     place: str
     fingerprint: str
+    folder_name: str
 
     def check(self, folder: Folder) -> None:
-        """Make the spool *folder* one for this destination. Raises StoreUnreadable if it is one for another."""
+        """Make *folder*, if it is a spool, that of this destination. Raises StoreUnreadable if it is another's."""
         try:
             lines = folder.read(NAME, _LARGEST).decode("utf-8", "replace").splitlines()
         except FileNotFoundError:
-            if folder.file(MARKER) is None:  # empty, and so no spool yet: with this file in it, it would never be one
+            # Empty, or around the spools of other signals, and so no spool yet: with this file it would never be one.
+            if folder.file(MARKER) is None:
                 return
             lines = [_VERSION, self.fingerprint, self.place]
             folder.write(NAME, "\n".join(lines).encode("utf-8", "replace"))
@@ -49,10 +57,13 @@ class Destination(NamedTuple):
                 "name a folder for each process in OTELFLOW_SPOOL_DIR"
             )
 
-    @property
-    def folder_name(self) -> str:
-        """What the folder is called that nobody has named."""
-        return self.fingerprint[:_DIGITS]
+    def check_key(self, path: Path) -> None:
+        """Raise StoreUnreadable if *path* is the folder, which nobody has named, of those who have another key."""
+        if path.parent == spools_directory() and path.name != self.folder_name:
+            raise StoreUnreadable(
+                f"What waits in {path} was to be sent with another key than the one that is set: "
+                f"'otelflow ship {path}' sends it with this one"
+            )
 
 
 def _has_locks(folder: Folder) -> bool:
@@ -66,7 +77,8 @@ def _has_locks(folder: Folder) -> bool:
 def destination_of(signal: str, exporter: str = "otlp") -> Destination:
     """Return where the exporter of that name sends *signal*, as the variables say. Raises ConfigurationError.
 
-    A key may change and the destination be the same; a header that names a tenant makes it another one.
+    A key may change and the destination be the same; a header that names a tenant makes it another one. Two tenants may
+    differ by their keys alone, though: so nothing is shared that nobody has named.
     """
     name = "otlp_proto_grpc" if is_grpc(signal, exporter) else "otlp_proto_http"
     endpoint, _ = otlp_settings(signal, name)
@@ -74,7 +86,23 @@ def destination_of(signal: str, exporter: str = "otlp") -> Destination:
     harmless = sorted(f"{key}={value}" for key, value in headers.items() if not is_secret(key))
     place = ExportStatus(endpoint).endpoint.rstrip("/")
     text = "\n".join((signal, place, *harmless))
-    return Destination(place, hashlib.sha256(text.encode("utf-8", "replace")).hexdigest())
+    fingerprint = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    keys = []  # what tells one user of an endpoint from another, and may be shown to nobody
+    for name in _SIGNALS:  # all of them wait in one folder
+        headers = parse_env_headers(variable(name, "HEADERS")[1], liberal=True)
+        keys += [f"{name} {key}={value}" for key, value in sorted(headers.items()) if is_secret(key)]
+        endpoint = variable(name, "ENDPOINT")[1]
+        keys += [f"{name} {endpoint}"] if ExportStatus(endpoint).endpoint != endpoint else []  # a part of it is hidden
+        certificate = variable(name, "CLIENT_CERTIFICATE")[1]
+        keys += [f"{name} {certificate}"] if certificate else []
+    return Destination(place, fingerprint, (_digest("\n".join(keys), fingerprint) if keys else fingerprint)[:_DIGITS])
+
+
+@functools.lru_cache(4)
+def _digest(keys: str, fingerprint: str) -> str:
+    """Return a name for *keys* that is slow to make, so that nobody who reads it finds a short one by trying all."""
+    digest = hashlib.pbkdf2_hmac("sha256", keys.encode("utf-8", "replace"), fingerprint.encode(), _ROUNDS)
+    return digest.hex()
 
 
 def spool_directory(mode: str, directory: str, exporter: str = "otlp") -> Path | None:

@@ -1,5 +1,6 @@
 """Erase log records that wait in a spool, also under a process that goes on writing."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, LogsData
 from otelflow._core.process.files import Folder, StoredFile
 from otelflow_exporters._spool.signals import LOG_RECORDS
 from otelflow_exporters._store.ownership import open_store, segment_files
+from otelflow_exporters._store.pruning import kept_in_place
 from otelflow_exporters._store.records import LARGEST_SEGMENT, Segment, filled, note_in
 
 
@@ -27,18 +29,16 @@ def forget_log_records(spool: Path, is_forgotten: Callable[[LogRecord], bool]) -
 
 
 def _erase(folder: Folder, file: StoredFile, is_forgotten: Callable[[LogRecord], bool]) -> int:
-    try:
-        content = folder.read(file.name, LARGEST_SEGMENT)
-    except FileNotFoundError:  # it was sent meanwhile
-        return 0
     count = 0
-    with os.fdopen(folder.open(file.name, os.O_RDWR), "r+b", buffering=0) as opened:
-        for _, start, fields_end, end in Segment(content).bodies():
-            rest, forgotten = _without(content[start:fields_end], is_forgotten)
-            if forgotten:
-                count += forgotten
-                opened.seek(start)
-                opened.write(filled(rest, end - start))
+    with contextlib.suppress(FileNotFoundError), kept_in_place(folder, file.name):  # it was sent meanwhile
+        content = folder.read(file.name, LARGEST_SEGMENT)
+        with os.fdopen(folder.open(file.name, os.O_RDWR), "r+b", buffering=0) as opened:
+            for _, start, fields_end, end in Segment(content).bodies():
+                rest, forgotten = _without(content[start:fields_end], is_forgotten)
+                if forgotten:
+                    count += forgotten
+                    opened.seek(start)
+                    opened.write(filled(rest, end - start))
     return count
 
 

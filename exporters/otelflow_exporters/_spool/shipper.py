@@ -264,7 +264,7 @@ class Shipper:
 
     def _remove(self, folder: Folder, claim: Claim) -> Outcome | None:
         """Remove a segment in which nothing is left."""
-        claim.remove(folder)
+        claim.remove(folder, is_own=claim.name in self._own())
         self._files.pop(claim.name, None)
         own = self._own()
         vanished = own.pop(claim.name, 0) - self._sent.pop(claim.name, 0)  # what was unreadable of it

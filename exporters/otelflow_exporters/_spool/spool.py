@@ -29,7 +29,7 @@ from otelflow_exporters._spool.warnings import Warnings
 from otelflow_exporters._store.limits import Limits, absolute
 from otelflow_exporters._store.ownership import open_store, writer_of
 from otelflow_exporters._store.records import LARGEST_RECORD, framed
-from otelflow_exporters._store.writer import SegmentWriter
+from otelflow_exporters._store.writer import SegmentWriter, is_watched_here
 
 # How often the time of a segment shows that its process is alive
 _SIGN_SECONDS: Final = 1.0
@@ -87,7 +87,7 @@ class Spool:
             interval=min(_SIGN_SECONDS, delay),
             is_due=lambda: (
                 self.writer.is_prune_due
-                or (self.waiting >= self._batch_size and clock.monotonic() >= max(self._idle_until, self._not_before))
+                or (self.waiting >= self._due_size and clock.monotonic() >= max(self._idle_until, self._not_before))
             ),
         )
         self._answers = Answers(self.directory)
@@ -119,6 +119,7 @@ class Spool:
         self.untold.clear()
         self._memory = Memory(self._signal)
         self._is_answer_noted = self._is_tidy = False
+        self._due_size = self._batch_size  # so many of this process are sent at once, fewer after a moment
         self._idle_until = 0.0
         self._failure: OSError | None = None  # of the folder
         self._again = 0.0  # when it is tried again, on clock.monotonic()
@@ -225,12 +226,14 @@ class Spool:
         self.writer.close()
         if self._shipper is None:
             self.worker.close()
+            self.writer.is_watched = False
             return
         with shutdown.waiting():
             is_done = not self.waiting or deliver_last(self.worker, self._shipper, self._answers, lambda: self.waiting)
         if is_done:
             self.worker.close()
             self._shipper.close()
+            self.writer.is_watched = False
             return
         with self.worker.lock:  # its thread ends after the request that is on its way
             self.worker.is_closed = True
@@ -239,6 +242,7 @@ class Spool:
             self._lose("shutdown", self._memory.give_up())
         if vanished := count_vanished(self._folder, self.writer.segments, self._shipper.sent_of):
             self._lose("vanished", vanished)
+        self.writer.is_watched = False
         if self.waiting:
             self._warnings.left(self.waiting, self._shipper.failure)
         self.untold.tell()
@@ -291,8 +295,13 @@ class Spool:
         # Counted later: for the lock, a thread waits long while the program writes, which waits for no room then.
         if self.writer.segments.pop(file.name, None) is not None:
             self.untold.add(self._lose, "spool_full", count)
-        # Another process that lives misses its segment, and counts it; this one's number was that of an earlier one.
-        elif count and ((writer := writer_of(file.name)) == os.getpid() or not is_running(writer)):
+        # Another process that lives misses its segment, and counts it, and so does another spool of this one; else this
+        # one's number was that of an earlier one.
+        elif (
+            count
+            and not is_watched_here(file.name)
+            and ((writer := writer_of(file.name)) == os.getpid() or not is_running(writer))
+        ):
             self.untold.add(self._count_loss, "spool_full", count)
 
     # On the worker's thread
@@ -307,6 +316,7 @@ class Spool:
 
     def _ship_batch(self) -> bool:
         self._tidy()
+        self._due_size = self._batch_size
         self._idle_until = clock.monotonic() + _SIGN_SECONDS  # unless something happens: others may send it
         if self._shipper is not None and self._memory and self._ship_memory(self._shipper):
             return True
@@ -329,6 +339,8 @@ class Spool:
         if self._shipper is not None and self._shipper.delivery.arrivals and not self._is_answer_noted:
             self._is_answer_noted = True
             self._answers.note(has_answered=True)
+        # Of what others have left there may be very much; what is new here may wait for a batch.
+        self._due_size = 0 if outcome.others else self._batch_size
         if outcome.is_more:
             self._idle_until = 0.0
         elif self._shipper is not None and self.worker.is_closed:

@@ -9,7 +9,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as StoredSpan
 from otelflow import semconv
 from otelflow._core.process.files import Folder, StoredFile
 from otelflow_exporters._store.ownership import open_payloads, payload_files
-from otelflow_exporters._store.pruning import remove
+from otelflow_exporters._store.pruning import kept_in_place, remove
 from otelflow_exporters._store.records import (
     CHECKSUM_BYTES,
     LARGEST_SEGMENT,
@@ -83,25 +83,26 @@ class _Erasure:
 def _erase(store: Folder, file: StoredFile, is_forgotten: Callable[[StoredSpan], bool], erasure: _Erasure) -> None:
     """Overwrite the forgotten spans, and remove the segment when nothing is left in it."""
     try:
-        segment = Segment(store.read(file.name, LARGEST_SEGMENT))
+        with kept_in_place(store, file.name):
+            segment = Segment(store.read(file.name, LARGEST_SEGMENT))
+            bodies: list[tuple[Record, bytes]] = []
+            is_anything_left = False
+            for record in segment.records():
+                note = note_in(segment.content[record.start : record.end - CHECKSUM_BYTES])
+                starts = parsed(note) if note else None  # of a spool
+                spans = [*spans_of(record.traces), *(spans_of(starts) if starts is not None else ())]
+                forgotten = [span for span in spans if is_forgotten(span)]
+                is_anything_left |= len(forgotten) < len(spans)
+                if forgotten:
+                    erasure.add(forgotten)
+                    bodies.append((record, without(record, is_forgotten)))
+            if bodies:
+                with os.fdopen(store.open(file.name, os.O_RDWR), "r+b", buffering=0) as opened:
+                    for record, body in bodies:
+                        opened.seek(record.start)
+                        opened.write(body)
     except FileNotFoundError:
         return
-    bodies: list[tuple[Record, bytes]] = []
-    is_anything_left = False
-    for record in segment.records():
-        note = note_in(segment.content[record.start : record.end - CHECKSUM_BYTES])
-        starts = parsed(note) if note else None  # of a spool
-        spans = [*spans_of(record.traces), *(spans_of(starts) if starts is not None else ())]
-        forgotten = [span for span in spans if is_forgotten(span)]
-        is_anything_left |= len(forgotten) < len(spans)
-        if forgotten:
-            erasure.add(forgotten)
-            bodies.append((record, without(record, is_forgotten)))
-    if bodies:
-        with os.fdopen(store.open(file.name, os.O_RDWR), "r+b", buffering=0) as opened:
-            for record, body in bodies:
-                opened.seek(record.start)
-                opened.write(body)
     if bodies and not is_anything_left and not segment.unreadable:
         remove(store, file)
 

@@ -1,12 +1,13 @@
 """Keep the store within its limits, and never take a segment from a process that is writing it."""
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from otelflow._core.process import clock
-from otelflow._core.process.files import Folder, StoredFile, is_held, is_running
+from otelflow._core.process.files import Folder, OpenFile, StoredFile, hold, is_held, is_running, lock
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import (
     is_own_payload,
@@ -20,6 +21,9 @@ from otelflow_exporters._store.ownership import (
 from otelflow_exporters._store.records import LARGEST_SEGMENT
 
 _RECENT_SECONDS: Final = 60
+# Nothing that holds a file takes as long, unless its process is halted.
+_LONGEST_WAIT_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 0.01
 
 
 def prune(
@@ -59,9 +63,8 @@ def prune(
                 break
             if file.name in live:
                 continue
-            if on_removal is not None and folder is store:
-                on_removal(folder, file)
-            if remove(folder, file):
+            # What another process removes just now is counted as gone, or newer files would go in its place.
+            if remove(folder, file, on_removal if folder is store else None) or is_busy(folder, file.name):
                 size -= file.size
     finally:
         if payloads is not None:
@@ -80,13 +83,60 @@ def live_among(store: Folder, segments: Iterable[StoredFile], own_name: str = ""
     return {file.name for file in candidates if file.name == own_name or is_live(store, file.name)}
 
 
-def remove(folder: Folder, file: StoredFile) -> bool:
+def remove(folder: Folder, file: StoredFile, on_removal: Callable[[Folder, StoredFile], None] | None = None) -> bool:
     """Remove a segment or payload that the store wrote and no process is writing; return whether it is gone."""
-    if is_live(folder, file.name):
-        return False
-    if not (is_own_segment(folder, file) or is_own_payload(folder, file)):
-        return folder.file(file.name) is None
-    return folder.remove(file.name)
+    with closed_to_others(folder, file.name) as is_free:
+        if not is_free:
+            return False
+        if not (is_own_segment(folder, file) or is_own_payload(folder, file)):
+            return folder.file(file.name) is None
+        if on_removal is not None:
+            on_removal(folder, file)
+        return folder.remove(file.name)
+
+
+@contextlib.contextmanager
+def closed_to_others(folder: Folder, name: str) -> Iterator[bool]:
+    """Let no other process remove the file *name* or write it anew meanwhile; False if one is writing it."""
+    try:
+        file = OpenFile(folder.open(name, os.O_RDONLY))
+    except OSError:  # it is gone, or no file
+        yield True
+        return
+    try:
+        is_free = lock(file.descriptor)
+        if is_free is None:  # without locks: the name of a segment carries the id of its process
+            is_free = sys.platform == "win32" or not is_running(writer_of(name))
+        yield is_free
+    finally:
+        file.close(is_unlocked=True)
+
+
+def is_busy(folder: Folder, name: str) -> bool:
+    """Tell whether somebody removes the file *name*, or writes it anew; one that is written on is not busy."""
+    try:
+        file = OpenFile(folder.open(name, os.O_RDONLY))
+    except OSError:
+        return folder.file(name) is None
+    is_busy = not hold(file.descriptor)
+    file.close(is_unlocked=True)
+    return is_busy
+
+
+@contextlib.contextmanager
+def kept_in_place(folder: Folder, name: str) -> Iterator[None]:
+    """Let nobody write the file *name* anew meanwhile; who does is waited for. Raises OSError if it is gone."""
+    latest = clock.monotonic() + _LONGEST_WAIT_SECONDS
+    while True:
+        file = OpenFile(folder.open(name, os.O_RDONLY))
+        if (hold(file.descriptor) and file.has_name_in(folder, name)) or clock.monotonic() > latest:
+            break
+        file.close()
+        clock.sleep(_LOOK_SECONDS)
+    try:
+        yield
+    finally:
+        file.close(is_unlocked=True)
 
 
 def is_live(folder: Folder, name: str) -> bool:

@@ -4,15 +4,36 @@ import contextlib
 import os
 import secrets
 import sys
+import weakref
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from otelflow._core.process import clock, forks
 from otelflow._core.process.files import Folder, OpenFile, StoredFile, hold
+from otelflow._core.process.process import State
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import UNFINISHED, open_store, segment_files
 from otelflow_exporters._store.pruning import live_among, prune
+
+
+class _Writers(State):
+    """The writers of this process."""
+
+    every: "weakref.WeakSet[SegmentWriter]"
+
+    def reset(self) -> None:
+        """Know of none."""
+        self.every = weakref.WeakSet()
+
+
+_writers: Final = _Writers()
+
+
+def is_watched_here(name: str) -> bool:
+    """Tell whether the segment *name* is of a writer of this process whose owner looks what becomes of it."""
+    return any(writer.is_watched and name in writer.segments for writer in list(_writers.every))
 
 
 class SegmentWriter:
@@ -57,6 +78,8 @@ class SegmentWriter:
         self.dropped = 0
         self._segment_bytes = limits.segment_bytes
         self._segment_seconds = limits.segment_age.total_seconds()
+        #: Whether its owner looks what becomes of its segments
+        self.is_watched = True
         #: Re-entrant, because a signal handler of the program may end a span while one is being written
         self.lock = forks.new_lock()
         self._file: OpenFile | None = None
@@ -66,6 +89,7 @@ class SegmentWriter:
         self._first_size = 0
         self._most = 0
         forks.begin_anew(self, SegmentWriter.begin_anew)
+        _writers.every.add(self)
 
     def append(self, record: bytes, spans: int = 0) -> None:
         """Write one record, with so many *spans*, whole or not at all; raise OSError when that is impossible."""

@@ -234,8 +234,7 @@ class Session:
         has_ended_well = ending.result == SUCCESS.result  # it may be a copy, as cloudpickle makes them
         if not has_ended_well:
             self.cancel()
-        while not self.is_given_up and (futures := self._outside_of_loops()):
-            concurrent.futures.wait(futures)
+        self.wait()
         self.flow_run = None  # which refers to this
         runner, self._runner = self._runner, None
         if runner is not None:
@@ -245,6 +244,11 @@ class Session:
                 losses.warn_once("runner_close", "What ran tasks could not be closed; the flow goes on", error=error)
         if has_ended_well:
             self._tell_of_failures()
+
+    def wait(self) -> None:
+        """Wait until everything has ended that runs on no loop."""
+        while not self.is_given_up and (futures := self._outside_of_loops()):
+            concurrent.futures.wait(futures)
 
     async def cancel_async(self, error: BaseException) -> None:
         """Cancel what has not begun or runs on a loop, and wait for the rest, as the flow ends with *error*."""

@@ -149,6 +149,20 @@ class _Call:
             f"in {in_words(delay)}" if delay else "at once",
         )
 
+    def session_to_end(self) -> Any:
+        """Return that of the flow which is tried again: what it has submitted belongs to the attempt that has failed.
+
+        Where that was given up, as at a deadline, the next attempt begins another one, and there is nothing to end.
+        """
+        owner: Any = self._owner
+        if owner is None or owner.kind != "flow" or owner.session is None:
+            return None
+        if owner.session.is_given_up:
+            owner.session = None
+            return None
+        owner.session.cancel()
+        return owner.session
+
     def waited(self) -> None:
         """Count the delay, which is over."""
         self._waited += self._delay
@@ -191,6 +205,8 @@ class Retry:
                             raise
                     else:
                         return value
+                    if (session := call.session_to_end()) is not None:
+                        session.wait()
                     if delay:
                         clock.sleep(delay)
                     call.waited()
@@ -219,6 +235,8 @@ class Retry:
                             raise
                     else:
                         return value
+                    if (session := call.session_to_end()) is not None:
+                        await session.end_async()
                     await loops.sleep(delay)
                     call.waited()
             finally:

@@ -87,7 +87,8 @@ class _Thread(threading.Thread):
 
 def _leaves_running(run: Run | None) -> bool:
     """Give up what *run* has submitted, which would take longer; tell whether some of it runs on."""
-    return run is not None and run.session is not None and bool(run.session.give_up())
+    owner = run.parent if run is not None and run.attempt else run
+    return owner is not None and owner.session is not None and bool(owner.session.give_up())
 
 
 class Timeout:

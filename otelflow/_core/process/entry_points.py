@@ -20,11 +20,13 @@ _BY_NAME: Final[Mapping[str, Mapping[str, str]]] = {
         "console": f"{_SDK}.trace.export:ConsoleSpanExporter",
         "otelflow_store": "otelflow_exporters.store:StoreSpanExporter",
         "otelflow_tree": "otelflow_exporters.tree:TreeSpanExporter",
+        "otelflow_spool": "otelflow_exporters._spool.by_name:SpoolSpanExporter",
     },
     "opentelemetry_logs_exporter": {
         "otlp_proto_http": f"{_OTLP}.http._log_exporter:OTLPLogExporter",
         "otlp_proto_grpc": f"{_OTLP}.grpc._log_exporter:OTLPLogExporter",
         "console": f"{_SDK}._logs.export:ConsoleLogRecordExporter",
+        "otelflow_spool": "otelflow_exporters._spool.by_name:SpoolLogRecordExporter",
     },
     "opentelemetry_metrics_exporter": {
         "otlp_proto_http": f"{_OTLP}.http.metric_exporter:OTLPMetricExporter",
@@ -35,6 +37,7 @@ _BY_NAME: Final[Mapping[str, Mapping[str, str]]] = {
     "opentelemetry_tracer_provider": {
         "sdk_tracer_provider": f"{_SDK}.trace:TracerProvider",
         "default_tracer_provider": "opentelemetry.trace:NoOpTracerProvider",
+        "otelflow_spool": "otelflow_exporters._spool.by_name:new_tracer_provider",
     },
     "opentelemetry_logger_provider": {"sdk_logger_provider": f"{_SDK}._logs:LoggerProvider"},
     "opentelemetry_meter_provider": {

@@ -224,9 +224,15 @@ class ProcessSettings(RunSettings):
     )
     spool_dir: str = _declare(
         "",
-        "the folder in which spans wait; empty: one for each endpoint, beside the local store",
+        "the folder in which spans wait; empty: one for each endpoint and key, beside the local store",
         is_path=True,
         is_harmless=False,
+        is_of_delivery=True,
+    )
+    mark_start: bool = _declare(
+        False,
+        "send a span of zero length over OTLP when a flow begins, so that its trace is in Jaeger while it runs",
+        is_harmless=True,
         is_of_delivery=True,
     )
     results: str = _declare(

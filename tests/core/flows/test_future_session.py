@@ -1,5 +1,6 @@
 """What one flow run has submitted: it is handed over as there is room for it, and all of it is waited for."""
 
+import asyncio
 import concurrent.futures
 import logging
 import signal
@@ -10,7 +11,8 @@ import pytest
 
 from otelflow import flow, task
 from otelflow._core.flows import future_runners
-from otelflow.errors import NotSubmittable, UpstreamFailed
+from otelflow.errors import NotSubmittable, RunTimeout, UpstreamFailed
+from otelflow.runners import ThreadPoolTaskRunner
 from support.spans import result
 
 
@@ -173,3 +175,92 @@ def test_a_runner_that_cannot_begin_is_asked_once_and_each_task_says_so_with_its
     assert isinstance(skipped, UpstreamFailed)
     assert value == 42
     assert [result(span) for span in spans.named("task double")].count("error") == 101
+
+
+def test_what_an_attempt_of_a_flow_has_submitted_ends_before_the_next_one(spans):
+    begun, gate, attempts = [], threading.Event(), []
+
+    @task
+    def work(number):
+        begun.append(number)
+        gate.wait(30)
+        return number
+
+    @flow(retries=1, task_runner=ThreadPoolTaskRunner(1))
+    def tried():
+        futures = work.map(range(10))
+        if not attempts:
+            while not begun:
+                threading.Event().wait(0.001)
+            attempts.append(threading.Timer(0.05, gate.set))
+            attempts[0].start()
+            raise LookupError("not yet")
+        attempts.append(spans.named("task work"))
+        return futures.result()
+
+    assert tried().execute().flow_return_value == list(range(10))
+    assert len(attempts[1]) >= 10, "those of the first attempt have ended"
+    assert begun == [0, *range(10)]
+    assert sorted(map(result, spans.named("task work"))) == ["cancellation"] * 9 + ["success"] * 11
+
+
+def test_what_an_attempt_of_an_async_flow_has_submitted_ends_before_the_next_one(spans):
+    ended, attempts = [], []
+
+    @task
+    async def work(number):
+        try:
+            await asyncio.sleep(0 if attempts[1:] else 30)
+        finally:
+            ended.append(number)
+        return number
+
+    @flow(retries=1)
+    async def tried():
+        attempts.append(list(ended))
+        futures = work.map(range(3))
+        if len(attempts) == 1:
+            await asyncio.sleep(0.01)
+            raise LookupError("not yet")
+        return await futures
+
+    run = asyncio.run(tried())
+    assert run.flow_return_value == [0, 1, 2]
+    assert attempts == [[], [0, 1, 2]]
+    assert sorted(map(result, spans.named("task work"))) == ["cancellation"] * 3 + ["success"] * 3
+
+
+def test_a_flow_that_took_too_long_can_submit_in_its_next_attempt(spans):
+    gate, attempts = threading.Event(), []
+
+    @task
+    def work(number):
+        gate.wait(30)
+        return number
+
+    @flow(retries=1, timeout=1, task_runner=ThreadPoolTaskRunner(2))
+    def tried():
+        attempts.append(len(attempts))
+        if attempts[1:]:
+            gate.set()
+        return work.map(range(4)).result()
+
+    assert tried().execute().flow_return_value == [0, 1, 2, 3]
+    assert attempts == [0, 1]
+    assert RunTimeout.__name__ in str(spans.named("attempt tried")[0].events[-1].attributes)
+
+
+def test_a_flow_that_took_too_long_in_its_last_attempt_waits_for_nothing_that_it_has_submitted(spans):
+    gate = threading.Event()
+
+    @flow(retries=1, timeout=0.3, task_runner=ThreadPoolTaskRunner(2))
+    def tried():
+        task(gate.wait, task_name="hold").map([60] * 4).result()
+
+    with pytest.raises(RunTimeout):
+        tried().execute()
+    ended = [result(span) for span in spans.named("task hold")]
+    gate.set()
+
+    assert set(ended) <= {"cancellation"}, "what runs has not been waited for"
+    assert [result(span) for span in spans.named("attempt tried")] == ["timeout"] * 2

@@ -34,6 +34,7 @@ OF_PROCESSES = {
     "spool_dir": "",
     "trace_url": "",
     "note_trace": False,
+    "mark_start": False,
     "instrument": "",
     "metrics": "",
     "metrics_series": 2_000,
@@ -50,7 +51,7 @@ NOT_HARMLESS = {
 
 #: What makes telemetry, and where that goes: the process of a flow does that for its workers
 OF_DELIVERY = {
-    "store", "span", "spool", "spool_dir", "instrument",
+    "store", "span", "spool", "spool_dir", "mark_start", "instrument",
     "metrics", "metrics_series", "metrics_certificate", "metrics_key", "metrics_client_ca",
 }  # fmt: skip
 

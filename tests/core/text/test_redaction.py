@@ -444,6 +444,35 @@ def test_no_text_makes_redaction_raise(text):
     redact_value({text: text, "key": [text, text], "value": text})
 
 
+@pytest.mark.parametrize(
+    ("manifest", "shown"),
+    [
+        (
+            "kind: Secret\ndata:\n  user: Ym9i\n  tls.crt: |\n    LS0x\n    LS0y\nmetadata:\n  name: shop\n",
+            (
+                f"kind: Secret\ndata:\n  user: {REDACTED}\n  tls.crt: |\n    {REDACTED}\n    {REDACTED}\n"
+                "metadata:\n  name: shop\n"
+            ),
+        ),
+        (
+            "items:\n- stringData:\n    user: bob\n  kind: 'Secret'\n",
+            f"items:\n- stringData:\n    user: {REDACTED}\n  kind: 'Secret'\n",
+        ),
+        (
+            '{"kind": "Secret", "data": {"user": "Ym9i", "tls.crt": "LS0x"}, "metadata": {"name": "shop"}}',
+            (
+                f'{{"kind": "Secret", "data": {{"user": "{REDACTED}", "tls.crt": "{REDACTED}"}}, '
+                '"metadata": {"name": "shop"}}'
+            ),
+        ),
+        ("kind: ConfigMap\ndata:\n  user: bob\n", "kind: ConfigMap\ndata:\n  user: bob\n"),
+        ("kind: SecretStore\ndata:\n  user: bob\n", "kind: SecretStore\ndata:\n  user: bob\n"),
+    ],
+)
+def test_the_data_of_a_secret_of_kubernetes_is_hidden_whatever_its_keys_are_called(manifest, shown):
+    assert redact(manifest) == shown
+
+
 def test_redacting_twice_changes_nothing_more():
     once = [redact(text) for text, _ in SECRETS]
 
@@ -515,6 +544,7 @@ def test_redacting_twice_changes_nothing_more():
         "'",
         "(",
         "-eyJpassworda",
+        "a\\cookie: is ",
         "\n{,(pw:",
         "user,password\na,b1\n",
         "kind: Secret\ndata:\n  a: b\n",

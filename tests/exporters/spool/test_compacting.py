@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import sys
+import threading
 
 import pytest
 from hypothesis import given
@@ -12,12 +14,15 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, LogsData, ResourceLo
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-from otelflow._core.process.files import Folder
+from otelflow._core.process.files import Folder, hold
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._spool.batches import CLOSED, item_of, lost_spans, request_of, start_record
 from otelflow_exporters._spool.compacting import compact, compacted
 from otelflow_exporters._spool.signals import LOG_RECORDS, SPANS
+from otelflow_exporters._store.forgetting import Forgotten, forget_spans
+from otelflow_exporters._store.ownership import open_store
 from otelflow_exporters._store.records import Segment, framed, is_segment
+from otelflow_exporters._store.records import spans_of as spans_of_traces
 from support.receivers import spans_of
 
 TRACERS = [
@@ -149,6 +154,43 @@ def test_what_is_removed_meanwhile_does_not_come_back(tmp_path):
         assert not compact(folder, folder.file("a.otlp"), SPANS, pruning())
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other locks")
+def test_what_is_forgotten_while_a_segment_is_written_anew_does_not_come_back(tmp_path, monkeypatch):
+    path = tmp_path / "20270115T080000.000000Z-4194305-0123abcd.otlp"
+    with open_store(tmp_path, is_made=True, kind="spool") as folder:
+        path.write_bytes(segment_of(*((0, f"task {number}") for number in range(50))))
+        file = folder.file(path.name)
+        records = Segment(path.read_bytes()).records()
+        spans = [span for record in records for span in spans_of_traces(record.traces)]
+        trace_id = spans[7].trace_id
+        forgotten = []
+        forgetting = threading.Thread(target=lambda: forgotten.append(forget_spans(folder, [file], {trace_id})))
+        real = folder.rename
+
+        def rename(name, new_name):
+            forgetting.start()
+            forgetting.join(0.5)  # in that time it would be done, if it did not wait
+            real(name, new_name)
+
+        monkeypatch.setattr(folder, "rename", rename)
+        is_smaller = compact(folder, file, SPANS, NOBODY)
+        forgetting.join(30)
+
+    assert (is_smaller, forgotten) == (True, [Forgotten(1, 1)])
+    assert trace_id not in path.read_bytes()
+    assert len(spans_in(path.read_bytes())) == 49
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other locks")
+def test_a_segment_that_is_written_on_is_not_written_anew(tmp_path):
+    path = tmp_path / "a.otlp"
+    path.write_bytes(segment_of(*((0, "task") for _ in range(50))))
+    with Folder(tmp_path) as folder, path.open("rb") as held:
+        assert hold(held.fileno())
+
+        assert not compact(folder, folder.file("a.otlp"), SPANS, NOBODY)
 
 
 def test_a_request_of_what_lies_together_has_each_span_once():

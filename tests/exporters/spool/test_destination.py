@@ -1,5 +1,6 @@
 """What waits in a spool is for one endpoint and one tenant, and is never sent to anybody else."""
 
+import hashlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -99,12 +100,47 @@ def test_a_folder_that_nobody_has_named_needs_locks(tmp_path, monkeypatch, is_na
     assert ("on a file system without locks" in refusal) is is_refused
 
 
-def test_the_folder_is_called_after_the_destination_and_not_after_its_secrets(monkeypatch):
-    own = destination_of("traces")
-    monkeypatch.setenv(HEADERS, "api-key=first")
+def test_who_has_another_key_has_another_folder_whose_name_tells_nothing_of_the_key(monkeypatch):
+    def name(**variables):
+        with monkeypatch.context() as patch:
+            for variable, value in variables.items():
+                patch.setenv(variable, value)
+            return destination_of("traces").folder_name
 
-    assert own.folder_name == destination_of("traces").folder_name
-    assert (len(own.folder_name), own.fingerprint.startswith(own.folder_name)) == (16, True)
+    own = destination_of("traces")
+    first = {HEADERS: "api-key=first"}
+    names = [
+        name(),
+        name(**first),
+        name(**{HEADERS: "api-key=second"}),
+        name(OTEL_EXPORTER_OTLP_LOGS_HEADERS="api-key=first"),
+        name(**{ENDPOINT: "http://user:first@one:4318"}),
+        name(**{ENDPOINT: "http://user:second@one:4318"}),
+        name(OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE="/etc/first.pem"),
+        name(**first, OTEL_EXPORTER_OTLP_ENDPOINT="http://two:4318"),
+    ]
+
+    assert len(set(names)) == len(names)
+    assert {len(text) for text in names} == {16}
+    assert own.fingerprint.startswith(names[0]), "as without this distinction"
+    assert name(**first) == names[1] != hashlib.sha256(b"api-key=first").hexdigest()[:16]
+    assert "first" not in repr(destination_of("traces"))
+
+
+def test_a_new_key_needs_no_other_folder_where_somebody_has_named_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv(HEADERS, "api-key=first")
+    spool = spool_directory("on", "")
+    with open_store(tmp_path / "named", is_made=True, kind="spool") as folder:
+        destination_of("traces").check(folder)
+        destination_of("traces").check_key(spool)
+        monkeypatch.setenv(HEADERS, "api-key=second")
+        destination_of("traces").check(folder)
+        destination_of("traces").check_key(tmp_path / "named")
+
+    with pytest.raises(StoreUnreadable, match="was to be sent with another key") as refusal:
+        destination_of("traces").check_key(spool)
+    assert "first" not in str(refusal.value)
 
 
 def test_the_protocol_decides_where_it_goes(monkeypatch):

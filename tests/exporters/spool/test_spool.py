@@ -23,6 +23,7 @@ from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters.spool import SpoolSpanProcessor
 from support.programs import python, run_python, source_of
 from support.receivers import spans_of
+from support.servers import wait_until
 from support.spools import PROGRAM, counts_of, provider_with, run_program
 
 FORKED = """
@@ -531,6 +532,30 @@ def test_a_new_key_is_no_other_destination_and_another_tenant_is(receiver, monke
     assert fingerprint("x-scope-orgid=a") != fingerprint("x-scope-orgid=b")
 
 
+def test_two_tenants_that_differ_by_their_keys_alone_send_nothing_of_each_other(receiver, tmp_path):
+    unnamed = {"OTELFLOW_SPOOL_DIR": "", "XDG_STATE_HOME": tmp_path}
+    first, second = (
+        {**unnamed, "OTEL_EXPORTER_OTLP_HEADERS": f"api-key={key}", "OTEL_SERVICE_NAME": key}
+        for key in ("first", "second")
+    )
+    kill = "nightly(1, lambda: os.kill(os.getpid(), signal.SIGKILL)).execute()"
+    receiver.status = 503
+    run_program(tmp_path, kill, url=receiver.url, **first)
+    receiver.status = 200
+    receiver.requests.clear()
+    run_program(tmp_path, "nightly(1).execute()", url=receiver.url, **second)
+    to_it = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
+    others = run_python("-m", "otelflow", "recover", **to_it, **second)
+    keys_before = {request.headers["api-key"] for request in receiver.requests}
+    own = run_python("-m", "otelflow", "recover", **to_it, **first)
+
+    assert keys_before == {"second"}
+    assert (others.returncode, "was to be sent with another key" in others.stderr) == (1, True)
+    assert "first" not in others.stderr
+    assert (own.returncode, own.stderr) == (0, "otelflow: 2 spans sent\n")
+    assert receiver.requests[-1].headers["api-key"] == "first"
+
+
 def test_in_memory_nothing_is_written_and_who_has_asked_for_it_is_told_nothing(receiver, tmp_path):
     done = run_program(tmp_path, "nightly(20).execute()", url=receiver.url, OTELFLOW_SPOOL="memory", HOME=tmp_path)
 
@@ -887,6 +912,56 @@ def test_what_makes_room_of_an_earlier_process_with_the_same_number_is_lost(fold
 
     assert (earlier.waiting, processor.dropped, processor.account.total) == (3, {"spool_full": 3}, 0)
     processor.shutdown()
+
+
+@pytest.mark.parametrize("is_shipped", [True, False])
+def test_two_spools_of_one_process_on_one_folder_take_nothing_of_each_other_for_lost(receiver, folder, is_shipped):
+    first, second = SpoolSpanProcessor(folder), SpoolSpanProcessor(folder, is_shipped=is_shipped)
+    tracers = [provider_with(processor) for processor in (first, second)]
+    for number in range(40):
+        for tracer in tracers:
+            tracer.start_span(f"span {number}").end()
+        for processor in (first, second):
+            processor._spool.writer.close()  # what has ended anybody may send
+    assert all(processor.force_flush(30_000) for processor in (first, second))
+    wait_until(lambda: not first.waiting and not second.waiting)
+
+    assert [processor.account for processor in (first, second)] == [("traces", "SpoolSpanProcessor", 40, 40, {})] * 2
+    assert set(counts_of(receiver).values()) == {2}
+    for processor in (first, second):
+        processor.shutdown()
+
+
+def test_what_many_others_have_left_is_sent_at_once_and_not_one_piece_each_second(receiver, folder):
+    for number in range(60):
+        left = SpoolSpanProcessor(folder, is_shipped=False)
+        provider_with(left).start_span(f"left {number}").end()
+        left.shutdown()
+    processor = SpoolSpanProcessor(folder)
+    provider_with(processor).start_span("own").end()
+    wait_until(lambda: len(receiver.spans) == 61)
+
+    assert sorted(counts_of(receiver).values()) == [1] * 61
+    processor.shutdown()
+
+
+def test_what_makes_room_of_another_spool_of_this_process_is_counted_by_that_alone(folder, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    first, second = SpoolSpanProcessor(folder), SpoolSpanProcessor(folder, is_shipped=False)
+    for _ in range(3):
+        provider_with(second).start_span("waits").end()
+    second._spool.writer.close()
+    with open_store(folder, kind="spool") as store:
+        (file,) = segment_files(store)
+        first._spool._count_removed(store, file)
+        store.remove(file.name)
+    first._spool.untold.tell()
+    wait_until(lambda: not second.waiting)
+
+    assert (dict(first.dropped), dict(second.dropped)) == ({}, {"vanished": 3})
+    assert second.account == ("traces", "SpoolSpanProcessor", 3, 0, {"vanished": 3})
+    for processor in (first, second):
+        processor.shutdown()
 
 
 @pytest.mark.parametrize(

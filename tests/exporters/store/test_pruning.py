@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from otelflow._core.process.files import hold
+from otelflow._core.process.files import hold, lock
 from otelflow_exporters._store import pruning
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import open_store, segment_files
@@ -164,6 +164,19 @@ def test_what_fits_to_the_last_byte_stays_and_the_oldest_go_until_the_rest_fits(
     assert folder.prune() == (1_500, [0, 2, 3])
     assert folder.prune(room=1) == (1_000, [0, 2])
     assert folder.prune(room=2_000) == (0, [])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other locks")
+def test_what_another_process_removes_or_writes_anew_is_left_to_it_and_no_newer_file_goes_instead(folder):
+    paths = [folder.segment(number, 500, age) for number, age in enumerate((500, 400, 300, 200))]
+    told = []
+    with paths[0].open("rb") as busy:
+        assert lock(busy.fileno())
+
+        assert folder.prune(on_removal=lambda _, file: told.append(file.name)) == (1_500, [0, 1, 2, 3])
+    assert told == []
+    assert folder.prune(on_removal=lambda _, file: told.append(file.name)) == (1_500, [1, 2, 3])
+    assert told == [paths[0].name]
 
 
 def test_payloads_count_and_go_by_their_age_as_segments_do(folder):
