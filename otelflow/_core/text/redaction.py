@@ -171,10 +171,10 @@ def _hide_card(match: re.Match[str]) -> str:
 
 def _hide_manifest(match: re.Match[str]) -> str:
     """Hide each value of the data of a Secret of Kubernetes."""
-    lines = match["lines"]
-    kind, pattern = ("lines", secret_notations.DATA_LINE) if lines else ("entries", secret_notations.DATA_ENTRY)
-    head = match[0][: match.start(kind) - match.start()]
-    return head + lazy_compile(pattern).sub(rf"\1{REDACTED}", match[kind])
+    part = match.lastgroup or "entries"
+    pattern = secret_notations.DATA_ENTRY if part == "entries" else secret_notations.DATA_LINE
+    head = match[0][: match.start(part) - match.start()]
+    return head + lazy_compile(pattern).sub(rf"\1{REDACTED}", match[part])
 
 
 def _hide_in_places(text: str, lowered: str) -> str:
@@ -273,6 +273,13 @@ def _words_before(match: re.Match[str], text: str) -> tuple[str, ...]:
 
 def _value_after(match: re.Match[str], pattern: str, words: tuple[str, ...], text: str) -> re.Match[str] | None:
     start = match.end()
+    if (
+        pattern == secret_notations.NAME
+        and match["join"] == ": "
+        and secret_patterns.SPOKEN_NAMES.isdisjoint(words)
+        and lazy_compile(secret_notations.PROSE).match(text, start)
+    ):
+        return None  # before a value is looked for, which may be as long as the line
     if pattern in (secret_notations.ELEMENT, secret_notations.ENTRY, secret_notations.PROPERTY):
         return lazy_compile(secret_notations.TEXT_NODE).match(text, start)
     if pattern.endswith(secret_notations.HOLDER):
@@ -314,13 +321,6 @@ def _is_named_secret(value: str, words: tuple[str, ...], match: re.Match[str], p
         if lazy_compile(secret_notations.TECHNICAL).match(bare):
             return False
         return is_secret_value(bare, words, is_spoken=True)
-    if (
-        pattern == secret_notations.NAME
-        and match["join"] == ": "
-        and secret_patterns.SPOKEN_NAMES.isdisjoint(words)
-        and lazy_compile(secret_notations.PROSE).match(match.string, match.end())
-    ):
-        return False
     before = match.string[match.start() - 1 : match.start()]
     if (
         pattern == secret_notations.NAME

@@ -141,6 +141,7 @@ HEADING_OF_LINES: Final = r"[ \t]*[*`]{0,2}[\w.\-]{0,60}(?:[ ][\w.\-]{1,60}){0,3
 MANIFEST: Final = r"\bkind[\"']?[ ]{0,3}:[ ]{0,3}[\"']?Secret(?!\w)"
 DATA: Final = r"""(?mx)
     ^(?P<indent>[ ]{0,40})(?:data|stringData):[ ]{0,3}\r?\n (?P<lines>(?:(?P=indent)[ ]+[^\n]*+\n?)++)
+    | ^(?P<dash>[ ]{0,40})-[ ](?:data|stringData):[ ]{0,3}\r?\n (?P<deeper>(?:(?P=dash)[ ]{3,}[^\n]*+\n?)++)
     | "(?:data|stringData)"\s{0,9}:\s{0,9}\{(?P<entries>[^{}]*+)"""
-DATA_LINE: Final = r"(?m)^([ ]+(?:[\"']?[\w.\-/]+[\"']?:(?=[ ]))?+[ ]*+)(?![|>][+\-\d]*\r?$)[^\s#][^\r\n]*+"
+DATA_LINE: Final = r"(?m)^([ ]++(?:[\"']?[\w.\-/]+[\"']?:(?=[ ]))?+[ ]*+)(?![|>][+\-\d]*\r?$)[^\s#][^\r\n]*+"
 DATA_ENTRY: Final = r"(\"[\w.\-/]+\"\s{0,9}:\s{0,9}\")(?:[^\"\\]|\\.)*+"

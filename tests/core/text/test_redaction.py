@@ -444,6 +444,35 @@ def test_no_text_makes_redaction_raise(text):
     redact_value({text: text, "key": [text, text], "value": text})
 
 
+@pytest.mark.parametrize(
+    ("manifest", "shown"),
+    [
+        (
+            "kind: Secret\ndata:\n  user: Ym9i\n  tls.crt: |\n    LS0x\n    LS0y\nmetadata:\n  name: shop\n",
+            (
+                f"kind: Secret\ndata:\n  user: {REDACTED}\n  tls.crt: |\n    {REDACTED}\n    {REDACTED}\n"
+                "metadata:\n  name: shop\n"
+            ),
+        ),
+        (
+            "items:\n- stringData:\n    user: bob\n  kind: 'Secret'\n",
+            f"items:\n- stringData:\n    user: {REDACTED}\n  kind: 'Secret'\n",
+        ),
+        (
+            '{"kind": "Secret", "data": {"user": "Ym9i", "tls.crt": "LS0x"}, "metadata": {"name": "shop"}}',
+            (
+                f'{{"kind": "Secret", "data": {{"user": "{REDACTED}", "tls.crt": "{REDACTED}"}}, '
+                '"metadata": {"name": "shop"}}'
+            ),
+        ),
+        ("kind: ConfigMap\ndata:\n  user: bob\n", "kind: ConfigMap\ndata:\n  user: bob\n"),
+        ("kind: SecretStore\ndata:\n  user: bob\n", "kind: SecretStore\ndata:\n  user: bob\n"),
+    ],
+)
+def test_the_data_of_a_secret_of_kubernetes_is_hidden_whatever_its_keys_are_called(manifest, shown):
+    assert redact(manifest) == shown
+
+
 def test_redacting_twice_changes_nothing_more():
     once = [redact(text) for text, _ in SECRETS]
 
@@ -515,6 +544,7 @@ def test_redacting_twice_changes_nothing_more():
         "'",
         "(",
         "-eyJpassworda",
+        "a\\cookie: is ",
         "\n{,(pw:",
         "user,password\na,b1\n",
         "kind: Secret\ndata:\n  a: b\n",
@@ -1198,3 +1228,8 @@ def test_a_placeholder_is_no_longer_than_people_write_them(length, shown):
 )
 def test_a_pair_hides_its_value_where_it_can_be_no_list_of_names(value, shown):
     assert redact_value(value) == shown
+
+
+def test_only_after_authorization_a_word_may_name_how_the_secret_is_written():
+    assert redact("password=korallenriff 2026-11-25T10:00:00 ok") == f"password={REDACTED} 2026-11-25T10:00:00 ok"
+    assert redact("Authorization: Korall a1b2c3d4e5f6g7 ok") == f"Authorization: {REDACTED} ok"
