@@ -29,6 +29,7 @@ _JOIN_SECONDS: Final = 1.0
 _MOST_ENDS: Final = 200_000
 _TASKS_SHOWN: Final = 4
 _BARS_SHOWN: Final = 3
+_MOST_BARS: Final = 1_000
 _BAR_WIDTH: Final = 24
 _KEY_WIDTH: Final = 24
 
@@ -77,6 +78,9 @@ class _Watch(observers.Observer):
         if artifact.get("type") == "progress":
             key = one_line(artifact.get("key") or artifact.get("description") or "progress", _KEY_WIDTH)
             self.bars[key] = min(100.0, max(0.0, float(artifact["data"])))
+            if len(self.bars) > _MOST_BARS:
+                for old in list(self.bars)[:-_BARS_SHOWN]:
+                    self.bars.pop(old, None)
 
 
 class LiveDisplay:

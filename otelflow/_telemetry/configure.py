@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from otelflow._telemetry.store_spans import StoreSpanProcessor
     from otelflow.metrics import Metrics
 
+#: How long the end of a child may wait for the exporter of the application's provider
+_HOST_MILLIS: Final = 5_000
 # OpenTelemetry's own name for it is not there before its SDK 1.43
 _OTEL_CONFIG_FILE: Final = "OTEL_CONFIG_FILE"
 
@@ -67,6 +70,8 @@ class Telemetry:
     def __init__(self, provider: trace.TracerProvider, *, is_host: bool) -> None:
         self.provider = provider
         self.is_host = is_host
+        if is_host:  # what it keeps would be lost with a child that just leaves
+            shutdown.deliver_before_child_ends(self, partial(Telemetry.force_flush, timeout_millis=_HOST_MILLIS))
         self.store_directory: Path | None = None
         self.store_processor: StoreSpanProcessor | None = None
         self.metrics: Metrics | None = None

@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+from otelflow import flow
+from otelflow._cli import _live
+from otelflow._core.runs import observers
 from support.terminals import run_in_terminal
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
@@ -163,3 +166,21 @@ def once(words, answer):
     """Return what answers once, when *words* stand on the screen."""
     answers = [answer]
     return lambda screen: answers.pop() if words in screen and answers else None
+
+
+def test_of_bars_without_end_the_last_ones_are_kept():
+    watch = _live._Watch()
+
+    @flow
+    def pages(this_flow):
+        for number in range(2_500):
+            this_flow.add_flow_artifact(key=f"page-{number}", data=number % 101, artifact_type="progress")
+
+    observers.add_observer(watch)
+    try:
+        pages().execute()
+    finally:
+        observers.remove_observer(watch)
+
+    assert len(watch.bars) <= 1_000
+    assert list(watch.bars)[-2:] == ["page-2498", "page-2499"]

@@ -467,3 +467,27 @@ def test_who_wants_to_hear_of_it_is_told_what_was_sent_of_a_lost_process(receive
     assert arrived
     assert distinct(receiver)["flow nightly"] == 1
     assert [span.name for span in spans_of(map(TracesData.FromString, told))] == ["flow nightly"] * is_heard
+
+
+def test_a_ctrl_c_while_a_start_is_written_comes_out_and_the_span_can_end(receiver, folder, monkeypatch):
+    processor = SpoolSpanProcessor(folder)
+    span = provider_with(processor).start_span("started")
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    class SoftTimeLimitExceeded(Exception):
+        """As Celery raises it in the middle of whatever a task does."""
+
+    def limited(_):
+        raise SoftTimeLimitExceeded
+
+    for raising, kind in ((interrupted, KeyboardInterrupt), (limited, SoftTimeLimitExceeded)):
+        with monkeypatch.context() as patch:
+            patch.setattr("otelflow_exporters.spool.encode_start", raising)
+            with pytest.raises(kind):
+                processor.on_start(span)
+    span.end()
+    processor.shutdown()
+
+    assert counts_of(receiver) == {"started": 1}

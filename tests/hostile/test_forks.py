@@ -296,3 +296,28 @@ def test_a_fork_anywhere_inside_a_run_leaves_each_process_what_it_opened(program
     assert sorted(name for name, _ in program.results()) == sorted(["flow outer", "task inner", "task step", *own])
     assert {result for _, result in program.results()} == {"success"}
     assert program.one("task step").pid != program.one("task inner").pid
+
+
+def test_a_child_delivers_what_the_provider_of_the_application_keeps(program):
+    program.run(
+        """
+        import multiprocessing
+        from otelflow import configure, flow
+
+        provide()
+        assert configure().is_host
+
+        @flow
+        def nightly():
+            pass
+
+        def work():
+            nightly().execute()  # its provider keeps the span for seconds, and the child just leaves
+
+        child = multiprocessing.get_context("fork").Process(target=work)
+        child.start()
+        child.join()
+        """
+    )
+
+    assert program.results() == [("flow nightly", "success")]

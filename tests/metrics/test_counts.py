@@ -1173,3 +1173,14 @@ def test_runs_that_were_lost_are_limited_as_others_are(no_declared_flows):
     }
     assert losses.dropped["metrics", "series_limit"] == 2
     assert heard == ["series"] * 3
+
+
+def test_a_lost_task_of_which_is_told_before_its_flow_has_not_the_buckets_of_that():
+    @flow(buckets=(1, 10))
+    def slow():
+        """Have buckets of its own."""
+
+    aggregator = Aggregator()
+    aggregator.run_lost(observers.LostRun("slow", "work", 7, 8, 1_001.0, 0.5))
+
+    assert [series.bounds for series in aggregator.snapshot().tasks] == [BUCKETS]

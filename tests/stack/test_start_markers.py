@@ -72,5 +72,5 @@ def test_a_flow_is_found_in_jaeger_while_it_runs_and_its_trace_arrives_whole(tmp
     assert spans[reference["spanID"]]["operationName"] == "flow nightly"
     assert not any("missing" in str(span["warnings"]) for span in spans.values())
     assert verified.returncode == 0, verified.stdout + verified.stderr
-    assert "11 spans" in verified.stdout
+    assert "arrived whole: 11 spans" in verified.stdout + verified.stderr
     assert "flow started" not in shown.stdout

@@ -74,13 +74,13 @@ def test_one_that_waits_for_the_value_gives_up_after_its_own_timeout(spans):
         assert may_go_on.wait(PATIENCE)
         return number
 
-    patient = task(cache_policy=INPUTS)(slow)
-    hasty = task(cache_policy=INPUTS, timeout=0.1, retries=2)(slow)
+    patient = task(cache_policy=INPUTS, task_name="renamed")(slow)
+    hasty = task(cache_policy=INPUTS, timeout=0.1, retries=2, task_name="renamed")(slow)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(patient, 1)
         assert began.wait(PATIENCE)
         try:
-            with pytest.raises(RunTimeout, match=r"^task 'slow' took longer than its timeout of 0.1 s") as raised:
+            with pytest.raises(RunTimeout, match=r"^task 'renamed' took longer than its timeout of 0.1 s") as raised:
                 hasty(1)
         finally:
             may_go_on.set()
@@ -89,11 +89,11 @@ def test_one_that_waits_for_the_value_gives_up_after_its_own_timeout(spans):
 
     assert value == 1
     assert raised.value.__notes__ == ["It has waited for another run that makes the value of the same cache key"]
-    (given_up,) = [span for span in spans.named("task slow") if semconv.RUN_TIMEOUT in span.attributes]
+    (given_up,) = [span for span in spans.named("task renamed") if semconv.RUN_TIMEOUT in span.attributes]
     assert given_up.attributes[semconv.RUN_RESULT] == semconv.TIMEOUT
     assert (given_up.attributes[semconv.RUN_TIMEOUT], given_up.attributes[semconv.RUN_BODY_RUNNING]) == (0.1, False)
     assert 0.1 <= given_up.attributes[semconv.CACHE_WAIT] <= (given_up.end_time - given_up.start_time) / 1e9
-    assert spans.named("attempt slow") == []
+    assert spans.named("attempt renamed") == []
 
 
 def test_a_coroutine_that_waits_for_the_value_gives_up_after_its_own_timeout(spans):

@@ -341,3 +341,13 @@ def test_what_is_no_length_of_time_is_named_by_its_first_characters():
         seconds_of("x" * 1_000)
 
     assert str(error.value) == brief_repr("x" * 1_000, 60)
+
+
+def test_ctrl_c_while_an_exception_is_asked_for_its_delay_comes_out():
+    class Interrupting(Exception):
+        @property
+        def retry_after(self):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        asked_delay(Interrupting())

@@ -1228,3 +1228,8 @@ def test_a_placeholder_is_no_longer_than_people_write_them(length, shown):
 )
 def test_a_pair_hides_its_value_where_it_can_be_no_list_of_names(value, shown):
     assert redact_value(value) == shown
+
+
+def test_only_after_authorization_a_word_may_name_how_the_secret_is_written():
+    assert redact("password=korallenriff 2026-11-25T10:00:00 ok") == f"password={REDACTED} 2026-11-25T10:00:00 ok"
+    assert redact("Authorization: Korall a1b2c3d4e5f6g7 ok") == f"Authorization: {REDACTED} ok"

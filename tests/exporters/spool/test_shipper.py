@@ -976,7 +976,7 @@ def test_what_was_set_aside_and_has_arrived_is_not_sent_again_by_the_next(folder
     ship_all(first)
     endpoint.refuses = lambda names: None
     now[0] += 100
-    ship_all(first)
+    first.ship()
     first.close()
     writer.append(record_of(ended("c")), 1)
     ship_all(shipper_of(folder, endpoint, own=lambda: writer.segments))

@@ -1109,6 +1109,7 @@ def test_a_child_of_a_process_that_has_shut_down_delivers_its_own(receiver, fold
     forks.notice()
     tracer.start_span("of the child").end()
 
+    assert processor._spool.worker.thread is not None, "it sends without being asked for"
     assert processor.force_flush(20_000)
     assert counts_of(receiver) == {"of the child": 1}
     processor.shutdown()

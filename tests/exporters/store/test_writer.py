@@ -365,6 +365,15 @@ def test_a_segment_whose_first_records_are_large_has_as_much_room_besides(tmp_pa
     writer.close()
 
 
+def test_so_has_one_that_begins_where_there_is_room_already(tmp_path, prunings):
+    writer = SegmentWriter(tmp_path, SMALL, first_records=lambda: [b"f" * 80], is_pruned_by_owner=True)
+    for _ in range(5):
+        writer.append(b"x" * 40)
+
+    assert sizes(tmp_path) == [160, 160, 120]
+    writer.close()
+
+
 def test_the_time_of_a_segment_is_a_sign_of_life(write, tmp_path):
     write.writer.touch()  # there is none yet
     write(1)
