@@ -120,7 +120,7 @@ class Spool:
         self._memory = Memory(self._signal)
         self._is_answer_noted = self._is_tidy = False
         self._due_size = self._batch_size  # so many of this process are sent at once, fewer after a moment
-        self._idle_until = 0.0
+        self._idle_until = self._early_until = 0.0
         self._failure: OSError | None = None  # of the folder
         self._again = 0.0  # when it is tried again, on clock.monotonic()
         self.is_shut_down = False
@@ -236,6 +236,7 @@ class Spool:
             self.writer.is_watched = False
             return
         with self.worker.lock:  # its thread ends after the request that is on its way
+            self._early_until = float("inf")
             self.worker.is_closed = True
             self.worker.changed.notify_all()
         if self._memory:
@@ -309,15 +310,24 @@ class Spool:
     def _ship(self) -> bool:
         """Send one batch, if there is anything to send; tell whether more may be left."""
         try:
-            return self._ship_batch()
+            self._tidy()
+            self._due_size = self._batch_size
+            self._idle_until = clock.monotonic() + _SIGN_SECONDS  # unless something happens: others may send it
+            return not self._is_left_alone() and self._ship_batch()
         finally:
             self._warnings.endpoint_says()
             self.untold.tell()
 
+    def _is_left_alone(self) -> bool:
+        """Whether the endpoint is not to be asked now, unless somebody wants to see what waits sent."""
+        shipper, is_asked_for = self._shipper, self.worker.is_behind and not self.is_shut_down
+        if shipper is None or is_asked_for or clock.monotonic() >= self._early_until:
+            return False
+        if self.worker.is_closed:
+            shipper.close()
+        return True
+
     def _ship_batch(self) -> bool:
-        self._tidy()
-        self._due_size = self._batch_size
-        self._idle_until = clock.monotonic() + _SIGN_SECONDS  # unless something happens: others may send it
         if self._shipper is not None and self._memory and self._ship_memory(self._shipper):
             return True
         refused = self.dropped["rejected"]
@@ -338,6 +348,7 @@ class Spool:
             self._lose("vanished", outcome.vanished)
         if self._shipper is not None and self._shipper.delivery.arrivals and not self._is_answer_noted:
             self._is_answer_noted = True
+            self._early_until = 0.0
             self._answers.note(has_answered=True)
         # Of what others have left there may be very much; what is new here may wait for a batch.
         self._due_size = 0 if outcome.others else self._batch_size
@@ -356,6 +367,10 @@ class Spool:
             self.writer.prune()
         if not self._is_tidy:
             self._is_tidy = True
+            # The endpoint was slower than a program that has ended: one as short would send what others left, and not
+            # live to see it arrive; the next would send it again.
+            if self._answers.expected() is False:
+                self._early_until = clock.monotonic() + _SIGN_SECONDS
             if self.directory is not None:
                 remove_old(self.directory, self._count_removed)
 
