@@ -608,6 +608,7 @@ OWN_THREADS = {
     "otelflow._core.policies.resources": "it looks at the memory a hundred times a second while that is measured",
     "otelflow._core.runs.drivers": "the loop of an async flow that is executed where another loop runs",
     "otelflow._telemetry.batches": "a foreign exporter is asked with a time limit",
+    "otelflow.instrument._servers": "a server's event loop goes on while it delivers",
     "otelflow.metrics._outputs.pull": "a server is ended with a time limit",
     "otelflow.runners._dask": "a cluster is asked what it has begun, for which who cancels does not wait",
     "otelflow.runners._processes": "a pool of processes is ended beside the program",

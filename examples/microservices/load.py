@@ -3,6 +3,7 @@
 import argparse
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 
@@ -29,14 +30,15 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2, help="orders in a second, at most")
     options = parser.parse_args()
 
-    signals: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, _: signals.append(number))  # after Ctrl-C, the order that goes on ends
+    is_stopped = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: is_stopped.set())  # after Ctrl-C, the order that goes on ends
     answers: Counter[str] = Counter()
     start = time.monotonic()
     with httpx.Client(base_url=options.url, timeout=30) as client:
         for number in range(max(1, round(options.seconds * options.rate))):
-            time.sleep(max(0, start + number / options.rate - time.monotonic()))
-            if signals or time.monotonic() > start + options.seconds:
+            if is_stopped.wait(max(0, start + number / options.rate - time.monotonic())):
+                break
+            if time.monotonic() > start + options.seconds:
                 break  # the latter, if the shop is slower than its customers
             answers[order(client, number)] += 1
     counts = ", ".join(f"{count} with {answer}" for answer, count in sorted(answers.items()))

@@ -226,7 +226,7 @@ class BoundedBatchProcessor:
         if not is_in_time or self._failures != failures:
             return False
         seconds = max(0.0, deadline - clock.monotonic())
-        return self._is_inherited or _succeeds(lambda: self.exporter.force_flush(round(seconds * 1_000)), seconds)
+        return self._is_inherited or succeeds(lambda: self.exporter.force_flush(round(seconds * 1_000)), seconds)
 
     def shutdown(self) -> None:
         """Deliver what is queued within a bounded time; what is still there then is lost, counted and said."""
@@ -247,7 +247,7 @@ class BoundedBatchProcessor:
         if self._is_inherited:
             return
         with shutdown.waiting():
-            _succeeds(self.exporter.shutdown, shutdown.seconds_left(self.worker.shutdown_timeout))
+            succeeds(self.exporter.shutdown, shutdown.seconds_left(self.worker.shutdown_timeout))
 
     def _lose(self, count: int, reason: str) -> None:
         self._failures += 1
@@ -374,8 +374,11 @@ class BoundedBatchSpanProcessor(BoundedBatchProcessor, SpanProcessor):
             self.take(span)
 
 
-def _succeeds(call: Callable[[], object], seconds: float) -> bool:
-    """Tell whether *call*, of a foreign exporter, came back within *seconds* and did not return False."""
+def succeeds(call: Callable[[], object], seconds: float) -> bool:
+    """Tell whether *call*, of a foreign exporter or provider, came back within *seconds* and did not return False.
+
+    The SDK's own batch processor does not heed the limit that it is given.
+    """
     answers: list[object] = []
 
     def ask() -> None:

@@ -38,6 +38,7 @@ except ValueError as error:  # it reads its limits when it is imported, and name
 from otelflow._core.process import entry_points, forks, shutdown
 from otelflow._telemetry import accounts
 from otelflow._telemetry.accounts import KeepsAccounts
+from otelflow._telemetry.batches import succeeds
 from otelflow._telemetry.traces import new_provider
 from otelflow_exporters._otlp.resource import encodable
 
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 
 #: How long the end of a child may wait for the exporter of the application's provider
 _HOST_MILLIS: Final = 5_000
+# A provider that heeds its limit may take a moment to say so.
+_GRACE_SECONDS: Final = 0.3
 # OpenTelemetry's own name for it is not there before its SDK 1.43
 _OTEL_CONFIG_FILE: Final = "OTEL_CONFIG_FILE"
 
@@ -232,13 +235,17 @@ def _end(target: Any) -> None:
 
 
 def _is_flushed(provider: object, timeout_millis: int) -> bool:
-    """Deliver what is queued at *provider*, and tell whether it did; one that cannot be asked to has."""
-    try:
-        flush = getattr(provider, "force_flush", None)
-        return flush is None or flush(timeout_millis) is not False
-    except Exception as error:  # noqa: BLE001 a provider is foreign code
-        losses.warn_once("flush", "The tracer provider of the application cannot deliver: %s", error)
-        return False
+    """Deliver what is queued at *provider*, and tell whether it did in time; one that cannot be asked to has."""
+
+    def flush() -> object:
+        try:
+            ask = getattr(provider, "force_flush", None)
+            return ask is None or ask(timeout_millis)
+        except Exception as error:  # noqa: BLE001 a provider is foreign code
+            losses.warn_once("flush", "The tracer provider of the application cannot deliver: %s", error)
+            return False
+
+    return succeeds(flush, timeout_millis / 1_000 + _GRACE_SECONDS)
 
 
 def _take_over(telemetry: Telemetry, earlier: Telemetry | None) -> None:

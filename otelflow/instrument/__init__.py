@@ -15,7 +15,8 @@ from otelflow.errors import ConfigurationError
 from otelflow.instrument import _instrumented
 from otelflow.instrument._command import seen_from
 from otelflow.instrument._plan import new_plan, read
-from otelflow.instrument._start import PROCESS_VARIABLE, deliver_at_signals
+from otelflow.instrument._servers import deliver_after_servers
+from otelflow.instrument._start import PROCESS_VARIABLE
 from otelflow.instrument._survey import check
 from otelflow.settings import in_force
 
@@ -87,7 +88,7 @@ class OtelflowInstrumentor:
             if file is None:  # opentelemetry-instrument is here before Python knows where its program lies
                 place = seen_from(sys.orig_argv)
                 if PROCESS_VARIABLE in os.environ:
-                    deliver_at_signals()
+                    deliver_after_servers()
         if "--multiprocessing-fork" not in sys.orig_argv:  # it learns later where modules lie; its parent has looked
             with place:
                 check(plan)

@@ -1,6 +1,5 @@
 """Any ASGI application: each of its requests and websockets is a flow, in the trace of who sent it."""
 
-import logging
 from typing import Final
 
 from otelflow import continue_trace, force_flush
@@ -22,7 +21,8 @@ _ENDS: Final = (
 #: What a server answers to a websocket that is closed before it is accepted, says ASGI
 _REFUSED: Final = 403
 _MOST_ERRORS: Final = 100
-_logger: Final = logging.getLogger("otelflow")
+# How an application meets a scope of a kind that it does not know, but for words such as Django's
+_REFUSALS: Final = (AssertionError, KeyError, NotImplementedError)
 
 
 class FlowMiddleware:
@@ -181,10 +181,10 @@ class _Lifespan:
         """Let *app* start and end with the server. Raises what it does, if it has a lifespan."""
         try:
             await app(scope, self.receive, self.send)
-        except Exception as error:  # so an application says that it has none, which servers take for no failure
-            if self._is_used:
+        except Exception as error:
+            # So an application says that it has none; what else it raises is a failure, and the server decides.
+            if self._is_used or not (isinstance(error, _REFUSALS) or "lifespan" in str(error)):
                 raise
-            _logger.info("The application has no lifespan: %s: %s", type(error).__name__, error)
         if not self._is_used:
             for step in ("startup", "shutdown"):
                 await self.receive()

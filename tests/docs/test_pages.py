@@ -30,6 +30,7 @@ NOT_TYPED = {
     "python tests/": "the developer's own programs, which run for minutes",
     "mkdocs": "a step of .ci/run",
     "opentelemetry-instrument uvicorn": "serves until it is ended",
+    "opentelemetry-instrument python shop.py": "test_by_name.py runs such programs",
     "celery": "test_celery.py runs it",
     "python send.py": "test_celery.py runs it",
     "otelflow serve": "serves until it is ended; tests/cli/test_serve.py runs it",

@@ -25,6 +25,16 @@ def test_a_command_is_run_as_it_is_and_its_flows_are_traces(program):
     assert traces(program) == ["success 4 0 flow nightly_bill"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no such shell there")
+def test_a_command_whose_stdout_is_closed_runs_all_the_same(program):
+    command = f"{sys.executable} -m otelflow run --instrument otelflow.toml -- {sys.executable} main.py >&-"
+
+    done = run("sh", "-c", command, cwd=program, PYTHONPATH=program, OTELFLOW_STORE=program / "store")
+
+    assert (done.returncode, done.stderr) == (3, "")
+    assert traces(program) == ["success 4 0 flow nightly_bill"]
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [

@@ -287,7 +287,7 @@ LIFESPANS = {
             await receive()
             await send({"type": f"lifespan.{step}.complete"})
         """,
-    "refused": "raise ValueError('only http')",
+    "refused": "raise ValueError('I can only handle HTTP connections, not lifespan.')",
     "left out": "pass",
 }
 
@@ -336,6 +336,14 @@ def test_an_application_that_fails_when_it_starts_or_ends_says_so_to_the_server(
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of an older TestClient, by a newer anyio
+def test_what_fails_before_it_listens_fails_as_without_the_middleware():
+    async def broken(scope, receive, send):
+        raise RuntimeError("the address of the database is missing")
+
+    with pytest.raises(RuntimeError, match="the address of the database is missing"):
+        asyncio.run(FlowMiddleware(broken)({"type": "lifespan"}, None, None))
+
+
 def test_websockets_are_flows_until_they_are_closed(spans):
     pytest.importorskip("starlette", reason="not installed: pip install 'otelflow[docs]'")
     from starlette.testclient import TestClient

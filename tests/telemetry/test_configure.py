@@ -2,6 +2,8 @@
 
 import os
 import socket
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -1023,3 +1025,17 @@ def test_the_first_run_asks_the_sdk_for_nothing_any_more():
     done = [python(body.replace("{arguments}", text)) for text in ("", "tracer_provider=TracerProvider()")]
 
     assert [(each.returncode, each.stdout) for each in done] == [(0, "True 0\n")] * 2, done[0].stderr
+
+
+def test_a_provider_that_does_not_heed_its_limit_is_not_waited_for():
+    class Provider(trace.NoOpTracerProvider):
+        def force_flush(self, timeout_millis):
+            return is_over.wait(60)
+
+    is_over = threading.Event()
+    began = time.monotonic()
+    try:
+        assert Telemetry(Provider(), is_host=True).force_flush(10) is False
+    finally:
+        is_over.set()
+    assert time.monotonic() - began < 30

@@ -32,6 +32,8 @@ _logger = own_logger(__name__)
 _QUEUE_THREAD: Final = "OtelBatch"
 # Where its providers keep their processors
 _PROCESSORS: Final = ("_active_span_processor", "_multi_log_record_processor")
+# … and those in turn
+_PARTS: Final = ("_span_processors", "_log_record_processors")
 
 
 class _NamedExporter:
@@ -41,13 +43,15 @@ class _NamedExporter:
     """
 
     def __init__(self, processor: Any, provider: Any, add: str) -> None:
-        self._processor: Final = processor
         self._is_in_place: Final = hasattr(provider, add)
         self._is_warned = False
-        if not self._is_in_place:
+        processors: Any = next(filter(None, (getattr(provider, name, None) for name in _PROCESSORS)), None)
+        parts = next(filter(None, (getattr(processors, name, None) for name in _PARTS)), ())
+        same = [part for part in parts if type(part) is type(processor) and part.directory == processor.directory]
+        self._processor: Final = same[0] if same else processor
+        if same or not self._is_in_place:  # OpenTelemetry is set up twice in this process, and keeps the first provider
             return
         getattr(provider, add)(self._processor)
-        processors: Any = next(filter(None, (getattr(provider, name, None) for name in _PROCESSORS)), None)
         add_processor = getattr(processors, add, None)  # the provider's own is called already, around this
         if add_processor is None:
             return

@@ -28,12 +28,15 @@ class _Writers(State):
         self.every = weakref.WeakSet()
 
 
+_lock: Final = forks.new_lock()
 _writers: Final = _Writers()
 
 
 def is_watched_here(name: str) -> bool:
     """Tell whether the segment *name* is of a writer of this process whose owner looks what becomes of it."""
-    return any(writer.is_watched and name in writer.segments for writer in list(_writers.every))
+    with _lock:  # of an object that another thread adds meanwhile, the set would complain
+        writers = list(_writers.every)
+    return any(writer.is_watched and name in writer.segments for writer in writers)
 
 
 class SegmentWriter:
@@ -89,7 +92,8 @@ class SegmentWriter:
         self._first_size = 0
         self._most = 0
         forks.begin_anew(self, SegmentWriter.begin_anew)
-        _writers.every.add(self)
+        with _lock:
+            _writers.every.add(self)
 
     def append(self, record: bytes, spans: int = 0) -> None:
         """Write one record, with so many *spans*, whole or not at all; raise OSError when that is impossible."""
@@ -243,5 +247,6 @@ class SegmentWriter:
                 self._file.close()
         self._file = None
         self.segments = {}
+        self.is_watched = True
         self.spans = self.dropped = 0
         self._has_room = self.is_prune_due = False

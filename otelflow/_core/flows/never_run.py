@@ -46,7 +46,7 @@ class SetUp:
         # Not the line: to know it, Python reads the table of the function up to there.
         self.code, self.instruction, self.target = frame.f_code, frame.f_lasti, target
         self.flow_name = flow_name  # the last one: __del__ looks for it
-        if _warned.watched_process is None:
+        if _warned.watched_process is None and not sys.is_finalizing():
             _watch()
 
     def place(self) -> tuple[str, int]:

@@ -27,7 +27,8 @@ class Policy(Protocol):
 
 def name_of(body: Body) -> str:
     """Return what *body* is called in an error."""
-    return bounded_name(getattr(plain_function(body), "__name__", type(body).__name__))
+    function = plain_function(body)
+    return bounded_name(getattr(function, "__name__", type(function).__name__))
 
 
 def description_of(value: object) -> str:

@@ -241,10 +241,3 @@ def end_signals() -> list[int]:
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not on Windows
         signals.append(signal.SIGHUP)
     return signals
-
-
-def deliver_at_end() -> None:
-    """End what is open and deliver everything, when the process ends and runs no exit function."""
-    end_open_runs()
-    begin_end()
-    _shutdown.deliver()

@@ -86,10 +86,17 @@ class MultiprocessOutput(WorkerOutput):
         """Return the metrics of all processes."""
         self.flush(_FLUSH_SECONDS)
         remove_dead_gauges(self._folder)
-        # A worker that makes its file in this moment has nothing in it yet, and reading it would raise.
-        files = [str(file) for file in self._folder.glob("*.db") if file.stat().st_size]
+        files = [str(file) for file in self._folder.glob("*.db") if _has_content(file)]
         metrics: Iterable[core.Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
         return metrics
+
+
+def _has_content(file: Path) -> bool:
+    """Tell whether *file* can be read: a worker may make or remove it in this moment."""
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 class _SumCollector(Collector):

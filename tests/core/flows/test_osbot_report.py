@@ -120,8 +120,9 @@ def test_a_flow_has_one_logger_and_what_is_set_on_it_stays():
     run = Flow().setup(lambda this_flow: [this_flow.logger.info("low"), this_flow.logger.error("high")])
     run.logger.setLevel(logging.ERROR)
     run.logger.addHandler(Heard())
-    other, logger = copy.copy(run), run.logger
+    logger = run.logger
     run.execute()
+    other = copy.copy(run)
 
     assert run.logger is logger
     assert (texts, "high" in run.log_messages(), "low" in run.log_messages()) == (["high"], True, False)

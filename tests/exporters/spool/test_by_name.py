@@ -184,3 +184,25 @@ def test_in_a_program_that_configures_otelflow_it_is_the_spool_that_is_there_any
 
     assert (done.stdout, done.stderr) == ("('SpoolSpanProcessor', 1)\n", "")
     assert [span.name for span in receiver.spans] == ["flow nightly"]
+
+
+def test_where_opentelemetry_is_set_up_twice_each_span_waits_once(tmp_path, receiver, variables):
+    receiver.status = 200
+    program = """
+        import sys
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from otelflow_exporters._spool.by_name import SpoolSpanExporter
+
+        trace.set_tracer_provider(TracerProvider())
+        for provider in (trace.get_tracer_provider(), TracerProvider()):
+            provider.add_span_processor(BatchSpanProcessor(SpoolSpanExporter()))
+        trace.get_tracer("library").start_span("once").end()
+        trace.get_tracer_provider().shutdown()
+        """
+
+    done = run_python("-c", source_of(program), **variables)
+
+    assert done.returncode == 0, done.stderr
+    assert [span.name for span in receiver.spans] == ["once"]

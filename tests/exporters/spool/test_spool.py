@@ -169,6 +169,36 @@ def test_a_child_that_leaves_by_exit_loses_nothing(receiver, tmp_path):
     assert counts_of(receiver) == {"task work": 12, "flow nightly": 3}
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_what_a_child_of_an_ended_processor_writes_is_delivered_also_by_another_processor(receiver, tmp_path):
+    text = """
+        import os, sys
+        from opentelemetry.sdk.trace import TracerProvider
+        from otelflow_exporters.spool import SpoolSpanProcessor
+
+        processors = [SpoolSpanProcessor(sys.argv[1], is_shipped=is_shipped) for is_shipped in (False, True)]
+        providers = [TracerProvider(shutdown_on_exit=False) for _ in processors]
+        for provider, processor in zip(providers, processors):
+            provider.add_span_processor(processor)
+            processor.shutdown()
+        if os.fork() == 0:
+            providers[0].get_tracer("program").start_span("of the child").end()
+            processors[0]._spool.writer.close()
+            is_sent = processors[1].force_flush()
+            processors[0]._spool.worker.flush(10)
+            print(is_sent, dict(processors[0].dropped), flush=True)
+            os._exit(0)
+        os.wait()
+        """
+    path = tmp_path / "program.py"
+    path.write_text(source_of(text))
+
+    done = run_python(path, tmp_path / "spool", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
+
+    assert (done.stdout, done.stderr) == ("True {}\n", "")
+    assert counts_of(receiver) == {"of the child": 1}
+
+
 def test_without_a_folder_spans_wait_in_memory_and_that_is_said_once(receiver, tmp_path, caplog):
     place = tmp_path / "file"
     place.write_text("mine")
