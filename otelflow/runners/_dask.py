@@ -70,8 +70,10 @@ class Dask(_sender.Sender):
             self._cancelled.append(key)
             is_first, self._is_withdrawing = not self._is_withdrawing, True
         if is_first:
-            with contextlib.suppress(RuntimeError):  # there is no thread to be had: what was sent runs
+            try:
                 threading.Thread(target=self._withdraw_all, name="otelflow-dask-cancels", daemon=True).start()
+            except RuntimeError:  # there is none to be had: what was sent runs, unless the next one has one
+                self._is_withdrawing = False
         return False
 
     def _withdraw_all(self) -> None:

@@ -19,6 +19,7 @@ from otelflow._core.flows.injection import (
     why_uncallable,
 )
 from otelflow._core.flows.keywords import Capture, check_keywords
+from otelflow._core.flows.never_run import watch
 from otelflow._core.policies import HOOKS, compose
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import drivers
@@ -84,6 +85,7 @@ class Definition:
             raise NotCallable(owner, target)
         plain = plain_function(target)
         name = getattr(plain, "__name__", "")
+        watch()
         self.owner, self.target, self.options = owner, target, options
         self.decorated: Callable[..., Any] | None = None
         #: Of a task: what makes the run of a call, and what the decorated function can do besides

@@ -1,5 +1,6 @@
 """What otelflow itself keeps on a flow, under one name: all others are free for the attributes of a user's class."""
 
+import os
 import sys
 import weakref
 from collections.abc import Callable, Coroutine, Generator, Mapping
@@ -246,7 +247,7 @@ class FlowState:
         return state
 
     def _own_values(self) -> dict[str, Any]:
-        set_up = None if self.set_up is None else self.set_up.parts()
+        set_up = None if self.set_up is None else (os.getpid(), self.set_up.parts())
         self.expect_no_run()  # it is handed over: whoever has the copy runs it, or is told that nobody did
         values = {name: getattr(self, name) for name in self.__slots__}
         for name in ("reference", "run", "block", "coroutine", "tree", "logger"):
@@ -259,8 +260,9 @@ class FlowState:
             setattr(self, name, value)
         if self.definition is not None:
             self.definition = definition_of(self.definition) or self.definition
-        if state[1]["set_up"] is not None:
-            self.set_up = copy_of(*state[1]["set_up"])
+        process_id, parts = state[1]["set_up"] or (0, ())
+        # A library may make copies and drop them (dataclasses.asdict); what came from another process is the only one.
+        self.set_up = copy_of(*parts) if parts and process_id != os.getpid() else None
 
 
 #: What a Flow says to a library that takes it for data

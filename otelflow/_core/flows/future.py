@@ -213,6 +213,15 @@ async def _until_done_in_trio(trio: Any, future: Future[Any]) -> None:
     await event.wait()
 
 
+def withdraw(future: Future[Any]) -> bool:
+    """Cancel *future*, which was handed over and has not begun; return False if its end has been told already."""
+    with future._condition:  # noqa: SLF001 it is one of ours
+        if future._state != "RUNNING":  # noqa: SLF001
+            return False
+        future._state = "PENDING"  # noqa: SLF001 that it runs was said when it was handed over
+    return concurrent.futures.Future.cancel(future)
+
+
 def settle(future: Future[Any], value: Any, error: BaseException | None) -> None:
     """Let *future* be done with *value* or *error*, unless it is cancelled, of which who waits is told."""
     if error is not None and is_cancellation(error):

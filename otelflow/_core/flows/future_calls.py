@@ -19,6 +19,7 @@ from otelflow._core.flows.future import (
     is_open,
     settle,
     unmapped,
+    withdraw,
 )
 from otelflow._core.flows.future_arguments import check_submittable, checked_wait_for, resolved, rows_of, upstream_of
 from otelflow._core.flows.future_session import Session, works_for
@@ -250,7 +251,7 @@ class Call:
             self.context.run(self._run)
 
     def claim(self) -> bool:
-        """Tell whether the caller is to run it: it has not begun, and is not cancelled."""
+        """Tell whether the caller is to run or end it: it has not begun, and is not cancelled."""
         if not self.session.take(self):
             return False
         if self.future.set_running_or_notify_cancel():
@@ -333,24 +334,24 @@ class Call:
     def take_back(self) -> bool:
         """Cancel it, if an executor has it and has not begun it; tell whether that is so."""
         cancel_sent, self.cancel_sent = self.cancel_sent, None
-        if cancel_sent is None or not cancel_sent():
-            return False
-        self.taken_back()
-        return True
+        is_taken = cancel_sent is not None and cancel_sent()
+        if is_taken:
+            self.taken_back()
+        return is_taken
 
     def taken_back(self) -> None:
         """Tell that it was cancelled where it was sent to, before it began."""
-        self.future._state = "PENDING"  # noqa: SLF001 that it runs was said when it was handed over
-        concurrent.futures.Future.cancel(self.future)
-        self._end_apart(CANCELLED)
+        if withdraw(self.future):  # else the flow was given up meanwhile
+            self._end_apart(CANCELLED)
+        self.session.forget(self)
 
     def fail(self, error: Exception) -> None:
         """End it with *error*, which kept it from being run."""
-        if self.session.take(self):
+        if self.claim():
             self._end_apart(Ending(semconv.ERROR, error))
 
     def _skip(self, upstream: Future[Any]) -> None:
-        if self.session.take(self):
+        if self.claim():
             error = UpstreamFailed(self.definition.name, upstream.task_name, failure_of(upstream))
             self._end_apart(Ending(semconv.SKIP, error))
 
@@ -387,12 +388,11 @@ def submit_each(definition: Any, wait_for: Any, args: tuple[Any, ...], kwargs: d
     session = session_here()
     upstream = upstream_of(checked_wait_for(definition.name, wait_for), (), {})
     group = Group(MapRun(definition.name, len(rows)), len(rows), session.lock)
-    names = tuple(kwargs)
     calls = []
     for index, row in enumerate(rows):
-        own_args, own_kwargs = row[: len(args)], dict(zip(names, row[len(args) :], strict=True))
-        own_upstream = upstream_of((), own_args, own_kwargs)
-        own_upstream = [*upstream, *own_upstream] if own_upstream else upstream  # one list for all that have no own
+        own_args, own_kwargs = row[: len(args)], dict(zip(kwargs, row[len(args) :], strict=True))
+        own = upstream_of((), own_args, own_kwargs)
+        own_upstream = [*upstream, *own] if own else upstream  # one list for all that have no own
         calls.append(Call(definition, own_args, own_kwargs, own_upstream, session, group, index))
     futures = FutureList(call.future for call in calls)
     for call in calls:

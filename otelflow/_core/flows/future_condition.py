@@ -18,11 +18,11 @@ class Condition(_thread.RLock):  # type: ignore[misc]  # only its types say that
         self.call: Any = None
         self._waiting: threading.Condition | None = None
 
-    def acquire(self, *args: Any) -> bool:
+    def acquire(self, *args: Any, **kwargs: Any) -> bool:
         """Do as a lock: ``wait`` and ``as_completed`` of the standard library call it, which wait then."""
         if self.call is not None:
             self.call.help_beside()
-        return super().acquire(*args)
+        return super().acquire(*args, **kwargs)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the future is done; it is called with the lock."""

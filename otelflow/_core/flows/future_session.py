@@ -202,6 +202,12 @@ class Session:
         for future in [*(call.future for call in list(self.unstarted.values())), *list(self.futures.values())]:
             future.cancel()
 
+    def begin_again(self) -> None:
+        """Cancel as above; what is submitted from now on asks for a runner again, where there was none to be had."""
+        self.cancel()
+        with self.lock:
+            self._obstacle = None
+
     def give_up(self) -> bool:
         """Wait for nothing any more, as nobody needs what comes of it; tell whether something runs on.
 

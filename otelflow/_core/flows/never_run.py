@@ -1,5 +1,6 @@
 """The warning of a flow that was set up and never run."""
 
+import atexit
 import os
 import sys
 import warnings
@@ -46,8 +47,6 @@ class SetUp:
         # Not the line: to know it, Python reads the table of the function up to there.
         self.code, self.instruction, self.target = frame.f_code, frame.f_lasti, target
         self.flow_name = flow_name  # the last one: __del__ looks for it
-        if _warned.watched_process is None and not sys.is_finalizing():
-            _watch()
 
     def place(self) -> tuple[str, int]:
         """Return the file and the line that set the flow up."""
@@ -100,13 +99,18 @@ def copy_of(flow_name: str, place: tuple[str, int], target: tuple[str, int] | No
     return set_up
 
 
-def _watch() -> None:
-    """Look, when the process ends, for what a script has kept: that is dropped too late for a warning."""
-    import atexit  # noqa: PLC0415 not at an import of otelflow
+def watch() -> None:
+    """Look, when the process ends, for what a script has kept: that is dropped too late for a warning of its own.
 
-    _warned.watched_process = os.getpid()
-    atexit.unregister(_warn_of_kept)
-    if hasattr(sys.modules.get("__main__"), "__file__") and not sys.flags.interactive:  # who types may run it yet
+    It is called with the first function that becomes a flow or task. Python calls the last exit function first: what a
+    program has registered since, which may run a flow yet, comes before this.
+    """
+    if _warned.watched_process is None and not sys.is_finalizing():
+        is_script = (
+            hasattr(sys.modules.get("__main__"), "__file__") and not sys.flags.interactive
+        )  # who types may run it
+        _warned.watched_process = os.getpid() if is_script else 0
+        atexit.unregister(_warn_of_kept)
         atexit.register(_warn_of_kept)
 
 
@@ -114,7 +118,7 @@ def _warn_of_kept() -> None:
     """Warn of each flow that the script has in a variable, or in a list or the like in one, and never ran."""
     if _warned.watched_process != os.getpid():  # a forked child has what its parent has
         return
-    import gc  # noqa: PLC0415 as above
+    import gc  # noqa: PLC0415 not at an import of otelflow
 
     gc.collect(1)  # what came lately and is in a circle, as the flow in the traceback of an error: it takes no time
     values: list[Any] = []

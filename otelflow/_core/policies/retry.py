@@ -152,15 +152,16 @@ class _Call:
     def session_to_end(self) -> Any:
         """Return that of the flow which is tried again: what it has submitted belongs to the attempt that has failed.
 
-        Where that was given up, as at a deadline, the next attempt begins another one, and there is nothing to end.
+        Where that was given up, as at a deadline, the next attempt begins another one, and there is nothing to end; nor
+        is there in a forked child, whose parent has the threads.
         """
         owner: Any = self._owner
         if owner is None or owner.kind != "flow" or owner.session is None:
             return None
-        if owner.session.is_given_up:
+        if owner.session.is_given_up or owner.session.is_inherited:
             owner.session = None
             return None
-        owner.session.cancel()
+        owner.session.begin_again()
         return owner.session
 
     def waited(self) -> None:

@@ -184,8 +184,10 @@ def _hide_in_places(text: str, lowered: str) -> str:
             text = _ending_in_secret(place).sub(_keep_head, text)
     if " -" in text or " /" in text or "'-" in text or '"-' in text or ("/" in text and "@" in text):
         text = lazy_compile(secret_places.COMMAND).sub(_hide_options, text)
-    if "secret" in lowered and lazy_compile(secret_notations.MANIFEST).search(text) is not None:
-        text = lazy_compile(secret_notations.DATA).sub(_hide_manifest, text)
+    if "secret" in lowered:
+        manifest, data = lazy_compile(secret_notations.MANIFEST), lazy_compile(secret_notations.DATA)
+        documents = [data.sub(_hide_manifest, part) if manifest.search(part) else part for part in text.split("\n---")]
+        text = "\n---".join(documents)
     if "insert" in lowered and "values" in lowered:
         text = hide_inserted(text)
     return text

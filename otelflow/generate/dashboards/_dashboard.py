@@ -193,7 +193,7 @@ class Dashboard:
             "filterValues": {"le": 1e-9},
             "rowsFrame": {"layout": "auto"},
             "yAxis": {"unit": "s", "axisPlacement": "left", "reverse": False},
-            "legend": {"show": True, "calcs": _CALCS},
+            "legend": {"show": True},
             "tooltip": {"mode": "single", "yHistogram": False},
         }
         return panel

@@ -7,6 +7,7 @@ import pytest
 
 from otelflow import flow, task
 from otelflow._core.flows.future import Future
+from otelflow._core.flows.future_condition import Condition
 from otelflow.runners import ThreadPoolTaskRunner
 
 PATIENCE = 60
@@ -102,3 +103,12 @@ def test_who_waits_is_woken():
     waiting.join(PATIENCE)
 
     assert values == [4]
+
+
+def test_it_is_taken_by_the_words_of_a_lock():
+    condition = Condition()
+
+    assert condition.acquire(blocking=False)
+    assert condition.acquire(timeout=1)
+    condition.release()
+    condition.release()

@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import logging
+import os
 import signal
 import sys
 import threading
@@ -13,6 +14,8 @@ from otelflow import flow, task
 from otelflow._core.flows import future_runners
 from otelflow.errors import NotSubmittable, RunTimeout, UpstreamFailed
 from otelflow.runners import ThreadPoolTaskRunner
+from otelflow.runners._sender import Sender
+from support.programs import python
 from support.spans import result
 
 
@@ -177,6 +180,57 @@ def test_a_runner_that_cannot_begin_is_asked_once_and_each_task_says_so_with_its
     assert [result(span) for span in spans.named("task double")].count("error") == 101
 
 
+def test_a_runner_that_could_not_begin_is_asked_again_by_the_next_attempt(spans):
+    class Late(Gone):
+        def new_runner(self):
+            return super().new_runner() if self.tries == 0 else ThreadPoolTaskRunner(1).new_runner()
+
+    @task
+    def double(number):
+        return 2 * number
+
+    @flow(task_runner=Late(), retries=1)
+    def patient():
+        return double.submit(21).result()
+
+    assert patient().execute().flow_return_value == 42
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_an_attempt_of_a_forked_child_waits_for_no_thread_of_its_parent():
+    done = python(
+        """
+        import os, threading
+        from otelflow import flow, task
+
+        begun, attempts = threading.Event(), []
+
+        @task
+        def slow():
+            begun.wait(60)
+
+        @flow(retries=1)
+        def forks():
+            attempts.append(1)
+            if len(attempts) == 2:
+                os._exit(7)
+            slow.submit()
+            child = os.fork()
+            if child == 0:
+                raise ValueError("is tried again there")
+            _, status = os.waitpid(child, 0)
+            begun.set()
+            return os.waitstatus_to_exitcode(status)
+
+        print(forks().execute().flow_return_value)
+        """,
+        options=(),
+        timeout=60,
+    )
+
+    assert done.stdout == "7\n", done.stderr
+
+
 def test_what_an_attempt_of_a_flow_has_submitted_ends_before_the_next_one(spans):
     begun, gate, attempts = [], threading.Event(), []
 
@@ -264,3 +318,55 @@ def test_a_flow_that_took_too_long_in_its_last_attempt_waits_for_nothing_that_it
 
     assert set(ended) <= {"cancellation"}, "what runs has not been waited for"
     assert [result(span) for span in spans.named("attempt tried")] == ["timeout"] * 2
+
+
+class Cluster(Sender):
+    """A cluster that says a moment later that it has not begun what is cancelled."""
+
+    window = 100
+
+    def __init__(self):
+        super().__init__("")
+        self.tickets = []
+
+    def send(self, order, sent):
+        answer = concurrent.futures.Future()
+        self.tickets.append(answer)
+        sent[0].cancel_sent = lambda: False
+        self.keep(answer, sent)
+
+    def is_withdrawn(self, error):
+        return isinstance(error, LookupError)
+
+    def abandon(self):
+        return False
+
+    def close(self):
+        """Leave it."""
+
+
+def test_what_a_cluster_withdraws_after_the_flow_was_given_up_is_told_once():
+    cluster, told = Cluster(), []
+
+    class Runner:
+        def new_runner(self):
+            return cluster
+
+        def submit(self):
+            """It is a runner."""
+
+    @task
+    def double(number):
+        return 2 * number
+
+    @flow(task_runner=Runner(), timeout=0.2)
+    def short():
+        future = double.submit(1)
+        future.add_done_callback(lambda future: told.append(type(future.exception())))
+        return future.result()
+
+    with pytest.raises(RunTimeout):
+        short().execute()
+    cluster.tickets[0].set_exception(LookupError())
+
+    assert told == [concurrent.futures.CancelledError]

@@ -466,6 +466,10 @@ def test_no_text_makes_redaction_raise(text):
             ),
         ),
         ("kind: ConfigMap\ndata:\n  user: bob\n", "kind: ConfigMap\ndata:\n  user: bob\n"),
+        (
+            "---\nkind: Secret\ndata:\n  user: Ym9i\n---\nkind: ConfigMap\ndata:\n  level: debug\n",
+            f"---\nkind: Secret\ndata:\n  user: {REDACTED}\n---\nkind: ConfigMap\ndata:\n  level: debug\n",
+        ),
         ("kind: SecretStore\ndata:\n  user: bob\n", "kind: SecretStore\ndata:\n  user: bob\n"),
     ],
 )

@@ -36,7 +36,7 @@ def test_every_legend_says_what_it_shows_of_each_line():
         panel["options"]["legend"]
         for board in generate_dashboards().values()
         for panel in board["panels"]
-        if "legend" in panel.get("options", {})
+        if "legend" in panel.get("options", {}) and panel["type"] != "heatmap"  # that of Grafana has no values
     ]
 
     assert len(legends) > 10
