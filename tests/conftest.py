@@ -2,6 +2,8 @@ import itertools
 import signal
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.util._once import Once
 
 from otelflow import testing
 from otelflow._core.process import process
@@ -29,6 +31,13 @@ def own_state(monkeypatch, tmp_path_factory):
     """No test finds what another has left to wait in a spool, and none leaves it in the user's home."""
     number = next(_numbers)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / f"state-{number}"))
+
+
+@pytest.fixture(autouse=True)
+def own_provider(monkeypatch):
+    """No test finds the provider that another has set for the process: OpenTelemetry lets that be done only once."""
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
 
 
 @pytest.fixture

@@ -11,13 +11,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
-from opentelemetry import trace
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.util._once import Once
 
 import otelflow
 import otelflow_exporters
@@ -146,9 +144,6 @@ def test_an_example_of_a_public_name_does_what_it_says(name, tmp_path, monkeypat
     if name.rpartition(".")[0] in NEEDED:
         pytest.importorskip(NEEDED[name.rpartition(".")[0]], reason="not installed: pip install 'otelflow[frameworks]'")
     monkeypatch.chdir(tmp_path)
-    # What an example configures is not there in the tests that follow in this process.
-    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
-    monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
     names = {"otelflow": otelflow, "my_provider": TracerProvider(), "app": Application()}
     for package in (otelflow, otelflow_exporters):
         names |= {public: getattr(package, public) for public in package.__all__}
