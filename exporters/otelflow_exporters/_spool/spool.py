@@ -319,7 +319,7 @@ class Spool:
             self.untold.tell()
 
     def _is_left_alone(self) -> bool:
-        """Whether the endpoint is not to be asked now, unless somebody wants to see what waits sent."""
+        """Tell whether the endpoint is not to be asked now, as nobody waits for that; at the end, let go of it."""
         shipper, is_asked_for = self._shipper, self.worker.is_behind and not self.is_shut_down
         if shipper is None or is_asked_for or clock.monotonic() >= self._early_until:
             return False
