@@ -25,6 +25,17 @@ def test_a_command_is_run_as_it_is_and_its_flows_are_traces(program):
     assert traces(program) == ["success 4 0 flow nightly_bill"]
 
 
+def test_the_patterns_may_stand_in_the_project_of_the_program_itself(program):
+    patterns = (program / "otelflow.toml").read_text()
+    tables = "[project]\nname = 'shop'\n[tool.otelflow]\nvalue_limit = 77\n[tool.otelflow.instrument]\n"
+    (program / "pyproject.toml").write_text(tables + patterns)
+
+    done = otelflow(program, "run", "--instrument", "pyproject.toml", "--", sys.executable, "main.py")
+
+    assert (done.returncode, done.stdout, done.stderr) == (3, "bill 6\n", "")
+    assert traces(program) == ["success 4 0 flow nightly_bill"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no such shell there")
 def test_a_command_whose_stdout_is_closed_runs_all_the_same(program):
     command = f"{sys.executable} -m otelflow run --instrument otelflow.toml -- {sys.executable} main.py >&-"

@@ -189,7 +189,8 @@ def _table(file: "ProjectFile", wrong: list[ConfigurationError]) -> Mapping[str,
     if not isinstance(table, dict):
         wrong.append(ConfigurationError(f"{file.path}: [tool.otelflow] must be a table"))
         return {}
-    return table
+    # [tool.otelflow.instrument] holds the patterns themselves: it is no setting, which would name a file.
+    return {name: value for name, value in table.items() if name != "instrument" or not isinstance(value, dict)}
 
 
 def check(name: str, value: Any, place: str, settings: Mapping[str, Setting]) -> Any:

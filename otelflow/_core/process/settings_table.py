@@ -257,7 +257,7 @@ class ProcessSettings(RunSettings):
     )
     instrument: str = _declare(
         "",
-        "the file that names functions to make flows and tasks of: an otelflow.toml or pyproject.toml",
+        "for opentelemetry-instrument: the otelflow.toml or pyproject.toml that names what flows and tasks are",
         is_path=True,
         is_harmless=False,
         is_of_delivery=True,
