@@ -57,15 +57,29 @@ _process: Final = _Process()
 
 
 def session_here() -> Session:
-    """Return the session of the flow run that is current, or that of the process outside of any."""
+    """Return the session of the flow run that is current, or that of the process outside of any.
+
+    What is submitted in an attempt that has failed, or by a body that its time-out has left behind, is nobody's.
+    """
     run = open_run_here()
     owner: Any = _process if run is None or run.flow_run is None else run.flow_run
+    inner, attempts = current_run(), []
+    while inner is not None and inner is not owner:
+        if inner.is_closed and inner.ending.is_failure and (inner.attempt or inner.ending.result == semconv.TIMEOUT):
+            session = Session(future_runners.Inline, None, runs_on_loop=False)
+            session.is_given_up = True
+            return session
+        if inner.attempt:
+            attempts.append(inner)
+        inner = inner.parent
     session: Session | None = owner.session
     if session is None or session.is_inherited:
         with _process.lock:
             session = owner.session
             if session is None or session.is_inherited:
                 session = owner.session = _new_session(owner)
+    for attempt in attempts:
+        attempt.submits_to = session
     return session
 
 

@@ -370,3 +370,114 @@ def test_what_a_cluster_withdraws_after_the_flow_was_given_up_is_told_once():
     cluster.tickets[0].set_exception(LookupError())
 
     assert told == [concurrent.futures.CancelledError]
+
+
+@pytest.mark.parametrize("place", ["submitted", "called in its flow", "in no flow"])
+def test_what_an_attempt_of_a_task_has_submitted_ends_before_the_next_one(spans, place):
+    begun, gate, attempts = [], threading.Event(), []
+
+    @task
+    def work(number):
+        begun.append(number)
+        gate.wait(30)
+        return number
+
+    @task(retries=1)
+    def tried():
+        futures = work.map(range(40))
+        if not attempts:
+            while not begun:
+                threading.Event().wait(0.001)
+            attempts.append(threading.Timer(0.05, gate.set))
+            attempts[0].start()
+            raise LookupError("not yet")
+        attempts.append([result(span) for span in spans.named("task work")])
+        return futures.result()
+
+    @task
+    def wait(number):
+        return gate.wait(30) and number
+
+    @flow(task_runner=ThreadPoolTaskRunner(3))
+    def around():
+        other = wait.submit(100)
+        value = tried.submit().result() if place == "submitted" else tried()
+        return value, other.result()
+
+    if place == "in no flow":
+        assert tried() == list(range(40))
+    else:
+        assert around().execute().flow_return_value == (list(range(40)), 100)
+    first = sorted(attempts[1])
+    assert len(first) == 40, "all of the first attempt have ended before the next one submits"
+    assert first[:8] == ["cancellation"] * 8, "those that had not begun"
+    assert sorted(map(result, spans.named("task work"))) == sorted(first + ["success"] * 40)
+
+
+def test_what_an_attempt_of_a_coroutine_has_submitted_ends_before_the_next_one(spans):
+    attempts = []
+
+    @task
+    async def work(number):
+        try:
+            await asyncio.sleep(0 if len(attempts) > 1 or number < 0 else 30)
+        finally:
+            await asyncio.sleep(0.01)
+        return number
+
+    @task(retries=1)
+    async def tried():
+        futures = work.map(range(4))
+        attempts.append([result(span) for span in spans.named("task work")])
+        await asyncio.sleep(0)
+        if len(attempts) == 1:
+            raise LookupError("not yet")
+        return await futures
+
+    @flow
+    async def around():
+        other = work.submit(-1)
+        return await tried(), await other
+
+    assert asyncio.run(around()).flow_return_value == ([0, 1, 2, 3], -1)
+    assert attempts[1].count("cancellation") == 4, "it has ended before the next attempt submits"
+    assert sorted(map(result, spans.named("task work"))) == ["cancellation"] * 4 + ["success"] * 5
+
+
+@pytest.mark.parametrize("kind", ["flow", "task", "flow that is not tried again", "task that is not tried again"])
+def test_what_a_body_submits_that_its_time_out_has_left_behind_is_nobodys(spans, kind):
+    gate, left, runs, left_alone = threading.Event(), threading.Event(), [], []
+
+    @task
+    def work(number):
+        return number
+
+    def body():
+        runs.append(len(runs))
+        if len(runs) == 1:
+            gate.wait(30)
+            for future in [work.submit(0), *work.map([0, 0])]:
+                with pytest.raises(concurrent.futures.CancelledError):
+                    future.result(30)
+                left_alone.append(future)
+            left.set()
+            return 0
+        gate.set()
+        assert left.wait(30)
+        return work.submit(1).result()
+
+    options = {"timeout": 0.2, "retries": 0 if "not" in kind else 1}
+
+    @flow
+    def around():
+        decorated = (task if kind.startswith("task") else flow)(**options)(body)
+        try:
+            return decorated() if kind.startswith("task") else decorated().execute().flow_return_value
+        except RunTimeout:
+            gate.set()
+            assert left.wait(30)
+            return 1
+
+    assert around().execute().flow_return_value == 1
+    assert len(left_alone) == 3
+    assert sorted(map(result, spans.named("task work"))) == ["cancellation"] * 3 + ["success"] * (len(runs) - 1)
