@@ -153,8 +153,8 @@ class _Call:
     def cancel_submitted(self, attempt: Attempt) -> Any:
         """Cancel what was submitted in *attempt*, which has failed; return its session, if that is to be waited for.
 
-        Where that was given up, as at the deadline of a flow, the next attempt begins another one; nor is there anything
-        to end in a forked child, whose parent has the threads. A task waits for nothing after its own deadline.
+        Where that was given up, as at the deadline of a flow, the next attempt begins another one; nor is there
+        anything to end in a forked child, whose parent has the threads. A task waits for none after its deadline.
         """
         owner: Any = self._owner
         session = attempt.submits_to
