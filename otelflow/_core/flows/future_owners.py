@@ -10,6 +10,7 @@ from otelflow._core.flows.future_session import Session
 from otelflow._core.process import forks
 from otelflow._core.process.process import State
 from otelflow._core.runs.current import current_run, open_run_here
+
 _THREADS: Final = "otelflow-task"
 
 
