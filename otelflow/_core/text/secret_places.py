@@ -60,7 +60,8 @@ _NAMED: Final = "(?:password|passwd|secret|token|api_?key)"
 _PASSWORDS_ELSEWHERE: Final = (
     "contraseña", "contrasena", "contrasenya", "senha", "palavra-passe", "mot de passe", "wachtwoord", "adgangskode",
     "kodeord", "passord", "lösenord", "salasana", "parool", "parole", "slaptažodis", "hasło", "heslo", "geslo",
-    "lozinka", "jelszó", "jelszav", "parola", "parolă", "şifre", "kata sandi", "mật khẩu", "парол", "лозинк", "κωδικός", "סיסמ",
+    "lozinka", "jelszó", "jelszav", "parola", "parolă", "şifre", "kata sandi", "mật khẩu", "парол", "лозинк",
+    "κωδικός", "סיסמ",
     "كلمة المرور", "كلمة السر", "رمز عبور", "पासवर्ड", "รหัสผ่าน", "api-schlüssel", "clé api", "clé d'api", "clave api",
     "clave de api", "chave api", "chave de api", "chiave api", "klucz api", "ключ api",
 )  # fmt: skip
