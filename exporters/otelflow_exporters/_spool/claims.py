@@ -12,7 +12,7 @@ from typing import Final
 
 from otelflow._core.process import clock
 from otelflow._core.process.files import Folder, OpenFile, StoredFile, is_running, lock
-from otelflow_exporters._store.ownership import open_store, writer_of
+from otelflow_exporters._store.ownership import writer_of
 from otelflow_exporters._store.writer import is_watched_here
 
 SUFFIX: Final = ".sent"
@@ -131,17 +131,6 @@ def forget(folder: Folder, own: dict[str, int], sent: Counter[str], names: Itera
         else:
             vanished += count
     return shipped, vanished
-
-
-def look(directory: Path, own: dict[str, int]) -> tuple[int, int]:
-    """Forget which of the segments *own* are gone from the spool *directory*, and return the same.
-
-    For a process that does not send. Raises OSError if the folder cannot be read.
-    """
-    written = list(own)  # before the look at the folder: another segment may begin meanwhile
-    with open_store(directory, kind="spool") as folder:
-        names = set(folder.names())
-        return forget(folder, own, Counter(), [name for name in written if name not in names])
 
 
 def count_vanished(directory: Path, own: dict[str, int], sent_of: Callable[[str], int | None]) -> int:

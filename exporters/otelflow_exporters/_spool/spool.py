@@ -17,13 +17,14 @@ from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.sender import Sender, new_sender
 from otelflow_exporters._spool.answers import Answers
 from otelflow_exporters._spool.batches import CLOSED
-from otelflow_exporters._spool.claims import SUFFIX, count_vanished, look
+from otelflow_exporters._spool.claims import SUFFIX, count_vanished
+from otelflow_exporters._spool.compacting import Compactor
 from otelflow_exporters._spool.destination import destination_of
 from otelflow_exporters._spool.last_delivery import deliver_last
 from otelflow_exporters._spool.leftovers import remove_old
 from otelflow_exporters._spool.memory import Memory
 from otelflow_exporters._spool.removals import is_missed, unsent_in
-from otelflow_exporters._spool.shipper import Outcome, Shipper
+from otelflow_exporters._spool.shipper import Shipper, look
 from otelflow_exporters._spool.signals import Signal
 from otelflow_exporters._spool.untold import Untold, told
 from otelflow_exporters._spool.warnings import Warnings
@@ -118,13 +119,12 @@ class Spool:
         self._lost: Counter[str] = Counter()  # those of them that will not arrive
         self.untold.clear()
         self._memory = Memory(self._signal, self._lock)
-        self._is_answer_noted = self._is_tidy = False
+        self._compactor = Compactor(self._signal, self.writer.pruning)
+        self._is_answer_noted = self._is_tidy = self.is_shut_down = self.worker.is_closed = False
         self._due_size = self._batch_size  # so many of this process are sent at once, fewer after a moment
         self._idle_until = self._early_until = 0.0
         self._failure: OSError | None = None  # of the folder
         self._again = 0.0  # when it is tried again, on clock.monotonic()
-        self.is_shut_down = False
-        self.worker.is_closed = False
 
     @property
     def _not_before(self) -> float:
@@ -263,19 +263,18 @@ class Spool:
         """Write to the folder what waits in memory, as far as there is room again."""
         while self._memory and self.directory is not None:
             with self._lock:
-                if self.is_shut_down and not is_last:  # it would begin a segment that nobody closes
-                    return
+                if self.is_shut_down and not is_last:
+                    return  # it would begin a segment that nobody closes
                 spans = self.writer.spans
                 try:
-                    is_moved = self._memory.move_first(lambda body: self.write(framed(body), 1), self.writer)
+                    if not self._memory.move_first(lambda body: self.write(framed(body), 1), self.writer):
+                        return  # the rest is on its way to the endpoint
                 except OSError as error:
                     if comes_from_outside(error):
                         raise
                     return
                 finally:
                     self._unwritten -= self.writer.spans - spans
-            if not is_moved:  # the rest is on its way to the endpoint
-                return
 
     def _keep_in_memory(self, body: bytes, error: Exception | None = None) -> None:
         with self._lock:
@@ -348,7 +347,7 @@ class Spool:
             return True
         refused = self.dropped["rejected"]
         try:
-            outcome = self._look() if self._shipper is None else self._shipper.ship()
+            outcome = look(self._folder, self.writer.segments) if self._shipper is None else self._shipper.ship()
         except OSError:  # of the folder: writing to it has failed, too, and said why
             return False
         except Exception as error:  # noqa: BLE001 it is said, and what waits is not lost
@@ -379,8 +378,7 @@ class Spool:
         self._write_back()
         self._own_tidy()
         if self.writer.is_prune_due:
-            if self._shipper is not None:
-                self._shipper.make_room(self.writer.limits.max_bytes // 2, self.writer.pruning)
+            self._compactor.make_room(self.directory, self.writer.limits.max_bytes // 2)
             self.writer.prune()
         if not self._is_tidy:
             self._is_tidy = True
@@ -390,11 +388,6 @@ class Spool:
                 self._early_until = clock.monotonic() + _SIGN_SECONDS
             if self.directory is not None:
                 remove_old(self.directory, self._count_removed)
-
-    def _look(self) -> Outcome:
-        """Look what another process has sent of what is this one's."""
-        shipped, vanished = look(self._folder, self.writer.segments)
-        return Outcome(own=shipped, vanished=vanished)
 
     def _ship_memory(self, shipper: Shipper) -> bool:
         refused = self.dropped["rejected"]
