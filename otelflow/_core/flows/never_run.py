@@ -115,7 +115,7 @@ def watch() -> None:
 
 
 def _warn_of_kept() -> None:
-    """Warn of each flow that the script has in a variable, or in a list or the like in one, and never ran."""
+    """Warn of each flow that the script has never run: in a variable, in a list or the like, or returned by one."""
     if _warned.watched_process != os.getpid():  # a forked child has what its parent has
         return
     import gc  # noqa: PLC0415 not at an import of otelflow
@@ -126,8 +126,11 @@ def _warn_of_kept() -> None:
         values.append(variable)
         if type(variable) in (list, tuple, set, frozenset, dict):
             values += islice(variable.values() if type(variable) is dict else variable, _MOST_KEPT)
-    for value in values:
-        if classes.attribute(type(value), "__otelflow__") == "flow":
+    seen = set()
+    for value in values:  # it grows: a flow that has run may have set one up and returned it
+        if classes.attribute(type(value), "__otelflow__") == "flow" and id(value) not in seen:
+            seen.add(id(value))
             state = vars(value).get("flow_state")
             if state is not None:
                 state.warn_if_never_run(" before the program ended")
+                values.append(state.return_value)

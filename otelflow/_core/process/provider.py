@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -11,6 +12,7 @@ from opentelemetry.trace import Span, Tracer, TracerProvider
 
 from otelflow import semconv
 from otelflow._core.process import losses, shutdown
+from otelflow._core.process.environment import SWITCH
 from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
 from otelflow._core.text.own_logger import log
@@ -68,6 +70,7 @@ class _Provider(State):
     override: TracerProvider | None
     proxy: TracerProvider | None
     take_first_flow: bool
+    is_configured: bool
     # The threads that ask a provider for a tracer right now
     asking: set[int]
 
@@ -75,6 +78,7 @@ class _Provider(State):
         """Use the global provider, whichever it is by then."""
         self.provider = self.span_maker = self.override = self.proxy = None
         self.take_first_flow = True
+        self.is_configured = False
         self.asking = set()
 
     def begin_anew(self) -> None:
@@ -102,10 +106,11 @@ def choose_anew() -> None:
 
 
 def prepare() -> None:
-    """Ask the provider for its tracer before the first run.
+    """Ask the provider for its tracer when ``configure()`` has chosen it, before the first run.
 
     That may be in a signal handler, which would wait for ever for an import or a lock that it has interrupted.
     """
+    _chosen.is_configured = True
     if threading.get_ident() in _chosen.asking:
         return
     try:
@@ -167,6 +172,8 @@ def _ask(provider: TracerProvider) -> "SpanMaker | None":
         shutdown.end_open_runs_at_exit()
         if type(provider) is trace.ProxyTracerProvider:
             _chosen.proxy, _chosen.span_maker = provider, None
+            if not _chosen.is_configured:
+                _tell_what_waits_for_configure()
         else:
             tracer = provider.get_tracer(semconv.SCOPE, __version__, semconv.SCHEMA_URL)
             _chosen.span_maker = TracerSpanMaker(tracer)
@@ -179,6 +186,31 @@ def _ask(provider: TracerProvider) -> "SpanMaker | None":
                     log(losses.logger, logging.DEBUG, "The OpenTelemetry SDK makes the spans itself: %s", error)
         _chosen.provider = provider
     return _chosen.span_maker
+
+
+def _tell_what_waits_for_configure() -> None:
+    """Say once that the environment asks for telemetry, and that runs begin without anybody who reads that."""
+    variables = {name: os.environ.get(name, "").strip() for name in _READ_BY_CONFIGURE}
+    asked = [name for name, text in variables.items() if text and SWITCH.get(text.lower(), True)]
+    exporters = os.environ.get("OTEL_TRACES_EXPORTER", "").strip().lower()
+    if "otelflow" in exporters:
+        asked.append("OTEL_TRACES_EXPORTER")
+    is_off = exporters == "none" or os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    if asked and not is_off:
+        losses.warn_once("not configured", NOT_CONFIGURED, " and ".join(asked))
+
+
+#: What the log says when a flow or task runs in a program that the environment, but no code, has configured
+NOT_CONFIGURED: Final = (
+    "%s says where telemetry goes, but nobody has called otelflow.configure(), which reads that: call it before the "
+    "first flow, or start the program with `otelflow run` or `opentelemetry-instrument`; runs are not recorded"
+)
+_READ_BY_CONFIGURE: Final = (
+    "OTELFLOW_STORE",
+    "OTELFLOW_METRICS",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+)
 
 
 def take_first_flow() -> bool:

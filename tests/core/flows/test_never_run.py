@@ -8,6 +8,7 @@ import pickle
 import re
 import subprocess
 import sys
+import textwrap
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 
@@ -129,6 +130,24 @@ def test_the_value_of_a_flow_that_never_ran_says_so_once(warned):
     del run
     assert len(warned()) == 1
     assert "so there is no flow_return_value" in warned()[0]
+
+
+def test_the_end_of_a_program_tells_of_a_flow_that_a_kept_flow_has_returned(tmp_path):
+    program = """
+        from otelflow import flow
+        @flow
+        def inner(): return 1
+        @flow
+        def outer(): return inner()
+        @flow
+        def itself(this_flow): return this_flow
+        kept = [outer().execute(), itself().execute()]
+        """
+
+    done = run_script(tmp_path, textwrap.dedent(program))
+
+    assert done.returncode == 0
+    assert re.findall(r"flow '(\w+)', called at \S+job.py:(\d), was never run before", done.stderr) == [("inner", "6")]
 
 
 @pytest.mark.parametrize("options", [[], ["-W", "error"]])

@@ -221,3 +221,48 @@ def test_a_run_without_a_span_says_whether_it_came_too_late(monkeypatch, caplog,
     assert maker is None
     assert [record.getMessage() for record in caplog.records] == [message]
     assert losses.dropped == {("traces", "start_failed"): 1}
+
+
+@pytest.mark.parametrize(
+    ("variables", "names"),
+    [
+        ({"OTELFLOW_STORE": "on"}, "OTELFLOW_STORE"),
+        (
+            {"OTELFLOW_METRICS": "push", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"},
+            "OTELFLOW_METRICS and OTEL_EXPORTER_OTLP_ENDPOINT",
+        ),
+        ({"OTEL_TRACES_EXPORTER": "otelflow_tree"}, "OTEL_TRACES_EXPORTER"),
+        ({"OTELFLOW_STORE": "Off", "OTELFLOW_METRICS": ""}, ""),
+        ({"OTELFLOW_STORE": "on", "OTEL_SDK_DISABLED": "true"}, ""),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_TRACES_EXPORTER": "none"}, ""),
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, ""),
+    ],
+)
+def test_a_run_without_configure_says_once_which_variables_nobody_has_read(monkeypatch, caplog, variables, names):
+    for name in ("OTELFLOW_STORE", "OTELFLOW_METRICS", "OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    leaf()
+    leaf()
+
+    assert [record.getMessage() for record in caplog.records] == ([provider.NOT_CONFIGURED % names] if names else [])
+
+
+def test_what_configure_has_read_is_not_called_unread(monkeypatch, caplog):
+    monkeypatch.setenv("OTELFLOW_METRICS", "registry")
+    otelflow.configure()
+
+    leaf()
+
+    assert caplog.records == []
+
+
+def test_a_host_provider_needs_no_configure(monkeypatch, caplog):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    provider.use_provider(TracerProvider())
+
+    leaf()
+
+    assert caplog.records == []
