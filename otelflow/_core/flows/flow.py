@@ -5,7 +5,7 @@ import inspect
 import sys
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, MutableMapping, Sequence
 from types import FrameType, TracebackType
 from typing import (
     TYPE_CHECKING,
@@ -88,7 +88,9 @@ def _definition(flow: "Flow[Any]") -> Definition:
     """Return what *flow* runs, which is its ``main`` unless it is set up. Raises FlowNotSetUp."""
     state = flow.flow_state
     if state.definition is None:
-        _ = flow.setup()
+        own = classes.attribute(type(flow), "setup")  # a user's class may have a value under that name
+        if "setup" not in vars(flow) and (callable(own) or isinstance(own, classmethod)):
+            _ = flow.setup()
         if state.definition is None:  # a user's class has a setup() of its own
             _ = Flow.setup(flow)
     definition = state.definition
@@ -223,12 +225,17 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
 
     @property
     def data(self) -> dict[str, Any]:
-        """What tasks get as ``flow_data``."""
-        return self.flow_state.data
+        """What tasks get as ``flow_data``; what a subclass assigns that is no mapping is an attribute of its own."""
+        data: dict[str, Any] = vars(self).get("data", self.flow_state.data)
+        return data
 
     @data.setter
     def data(self, data: dict[str, Any]) -> None:
-        self.flow_state.data = assigned(self, "data", data)
+        _ = vars(self).pop("data", None)
+        if self.flow_state.is_plain or isinstance(data, MutableMapping):
+            self.flow_state.data = assigned(self, "data", data)
+        else:
+            vars(self)["data"] = data
 
     @state_value
     def flow_target(self) -> Callable[..., Any] | None:
@@ -499,7 +506,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
 
     # Messages, artifacts, results
 
-    def _write_message(self, level: int, message: object, task_run_id: str | None) -> None:
+    def __otelflow_write__(self, level: int, message: object, task_run_id: str | None) -> None:
         messages.write(_speaking_run(self), level, message, task_run_id=task_run_id)
 
     def add_flow_artifact(
@@ -704,7 +711,8 @@ def _declare(name: str, target: Any, objective: Any, buckets: Any, runner: objec
         from otelflow._core.flows.future_runners import check_runner  # noqa: PLC0415 only for flows that have one
 
         check_runner(f"Flow {name!r}", runner)
-    description = (getattr(target, "__doc__", None) or "").strip().partition("\n")[0]
+    text = getattr(target, "__doc__", None)  # a class may have a property of that name
+    description = text.strip().partition("\n")[0] if isinstance(text, str) else ""
     module = getattr(target, "__module__", None) or ""
     declared.declare(declared.Declared(bounded_name(name), module, bounds, objective, description))
 
