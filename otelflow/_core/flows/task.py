@@ -10,21 +10,17 @@ from typing import (
     Any,
     ClassVar,
     Final,
-    Literal,
     ParamSpec,
     Self,
     TypeVar,
-    Unpack,
-    overload,
 )
 
 from otelflow import semconv
 from otelflow._core import flows, inside
-from otelflow._core.flows.definition import Definition, Kind, decorate, refuse_flow, shown_value, text_of_name
+from otelflow._core.flows.definition import Definition, Kind, refuse_flow, shown_value, text_of_name
 from otelflow._core.flows.execution import ExecutedRun, to_end, to_end_async
 from otelflow._core.flows.fitting import check_task, keep_own
 from otelflow._core.flows.flow_run import Block
-from otelflow._core.flows.keywords import CommonTaskOptions, TaskOptions, show_keywords
 from otelflow._core.inside import messages, print_capture
 from otelflow._core.inside.speaker import Speaker
 from otelflow._core.process import clock, forks, provider
@@ -44,7 +40,6 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
     from otelflow._core.flows.osbot_statistics import Task_Stats
-    from otelflow._core.flows.task_types import MYPY, ClassMethod, Decorator, LenientDecorator, TaskFunction
     from otelflow._core.inside.artifacts import Artifact, Result
 
 P = ParamSpec("P")
@@ -371,108 +366,7 @@ class TaskRun(ExecutedRun):
             messages.log_lifecycle(self, _DEBUG, messages.FINISHED_TASK, self.task_name)
 
 
-def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..., Any]:
-    """Return the function that *definition* becomes by ``@task``."""
-    task_id = bounded_name(options.get("task_id") or "")
-    raise_on_error = options.get("raise_on_error", True)
-    definition.name = name = bounded_name(options.get("task_name") or definition.name or "Task")
-    target = definition.target
-    run_class = definition.run_class(TaskRun)
-
-    def new_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskRun:
-        call = Task.__new__(Task)  # each call makes one: its __init__ would take twice as long to find the same
-        call.task_definition, call.task_target, call.task_name = definition, target, name
-        call.task_args, call.task_kwargs = args, kwargs
-        call.task_id = task_id or new_id("task_id__")
-        call.raise_on_error = raise_on_error
-        run = run_class.__new__(run_class)
-        TaskRun.__init__(run, call, definition)  # as a call of the class does, which takes longer
-        return run
-
-    definition.new_run = new_run
-    definition.methods = {
-        "submit": functools.partial(_submit, definition),
-        "map": functools.partial(_map, definition),
-    }
-    return definition.drive(new_run)
-
-
 def count_failures(flow_run: Any, count: int) -> None:
     """Count *count* tasks of *flow_run* that have failed."""
     with _counting:
         flow_run.failed_tasks += count
-
-
-def _submit(definition: Definition, /, *args: Any, wait_for: Any = (), **kwargs: Any) -> Any:
-    """Let the task run side by side with the flow; the future has what comes of it."""
-    from otelflow._core.flows.future_calls import submit  # noqa: PLC0415 only for programs that submit tasks
-
-    return submit(definition, wait_for, args, kwargs)
-
-
-def _map(definition: Definition, /, *args: Any, wait_for: Any = (), **kwargs: Any) -> Any:
-    """Submit the task once for each row of arguments."""
-    from otelflow._core.flows.future_calls import submit_each  # noqa: PLC0415 as above
-
-    return submit_each(definition, wait_for, args, kwargs)
-
-
-if TYPE_CHECKING:
-    if MYPY:
-
-        @overload
-        def task(target: ClassMethod[S, P, R], /) -> ClassMethod[S, P, R]: ...
-
-    @overload
-    def task(target: Callable[P, R], /) -> TaskFunction[P, R]: ...
-    @overload
-    def task(*, raise_on_error: Literal[True] = True, **options: Unpack[CommonTaskOptions]) -> Decorator: ...
-    @overload
-    def task(*, raise_on_error: Literal[False], **options: Unpack[CommonTaskOptions]) -> LenientDecorator: ...
-
-
-def task(target: Any = None, /, **options: Any) -> Any:
-    """Make a function or method a task: each call is one span, and returns what the function returns.
-
-    *task_name* (str): its name; that of the function unless given. *task_id* (str): the id of every call.
-    *task_run_name* (str, ``"page {number}"``): the name of each call, made of its arguments.
-    *raise_on_error* (bool): with False an ``Exception`` is recorded, and the call returns None; Ctrl-C, ``sys.exit()``
-    and a cancellation of asyncio come out all the same.
-    *capture_parameters* (True, or names of parameters) and *capture_return_value* (bool): record these values on the
-    span, redacted and bounded.
-    *inject* (bool): whether parameters such as ``this_flow`` are filled in.
-    *retries* (int): how often it is tried again when it fails; each attempt is a span. *retry_delay*: seconds to wait
-    before, a list of them, a function of the number of the attempt that failed, or a wait of tenacity.
-    *retry_jitter_factor* (float): by how much of itself a delay may be longer, at random. *retry_condition_fn* (a
-    function of the exception): whether to try again. *timeout* (seconds, or a ``timedelta``): after which each attempt
-    is given up with RunTimeout; a function runs in a thread of its own for that, and goes on there.
-    *on_completion*, *on_failure*, *on_cancellation*, *on_running* (a function of the ``Task``, or a list of them): what
-    to call when it has ended so, or begins. *tags* (a set of texts): stand on the span.
-    *validate_parameters* (bool): arguments are validated and converted by their annotations, with pydantic.
-    *persist_result* (bool): whether what it returns is kept, so that a resumed flow need not run it again.
-    *cache_policy* (of ``otelflow.cache_policies``, ``INPUTS`` say) or *cache_key_fn* (a function of task and arguments
-    that returns a text): by what two calls are the same, so that the second gets what the first has returned.
-    *cache_expiration* (seconds, or a ``timedelta``): for how long. *refresh_cache* (bool): run, and keep the new value.
-    *result_storage* (a folder, an address for fsspec, ``memory``, or a ``ResultStorage``) and *result_serializer*
-    (``json``, ``pickle``, or a ``ResultSerializer``): where values are kept, and as what.
-    *concurrency* (dict, ``{"db": 5}``): how many with that limit run at once, in all processes of this machine.
-    *rate_limit* (dict, ``{"api": "10/s"}``): how many begin in a length of time. *limit_timeout* (seconds): how long
-    to wait for them at most. *measure_resources* (bool): write on the span what it took of processor and memory.
-
-    Returns a function of the same kind: plain, async or generator, with ``submit(*args, wait_for=futures, **kwargs)``,
-    which lets the task run side by side with the flow and returns a ``Future``, and ``map(*rows, …)``, which submits it
-    once for each row of arguments and returns a ``FutureList``. Raises UnknownKeyword, NotCallable, or
-    ConfigurationError for a value that does not fit its keyword; a call raises the function's own exception, or
-    UnfillableParameter when the arguments do not fit.
-
-    >>> from otelflow import task
-    >>> @task(raise_on_error=False)
-    ... def divide(dividend, divisor):
-    ...     return dividend / divisor
-    >>> divide(6, 3), divide(6, 0)
-    (2.0, None)
-    """
-    return decorate("@task", TaskOptions, target, options, _function_of)
-
-
-show_keywords(task, TaskOptions)
