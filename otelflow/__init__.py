@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otelflow import errors as errors
 from otelflow._core.flows.config import Flow_Run__Config
-from otelflow._core.flows.flow import Flow, flow
+from otelflow._core.flows.decorators import flow, task
+from otelflow._core.flows.flow import Flow
 from otelflow._core.flows.injection import INJECTED
 from otelflow._core.flows.objective import Objective
-from otelflow._core.flows.task import Task, task
+from otelflow._core.flows.task import Task
 from otelflow._version import __version__ as __version__
 from otelflow.errors import OtelflowError
 

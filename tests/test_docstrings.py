@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
 import otelflow
 import otelflow_exporters
-from otelflow._core.flows.flow_state import state_value
+from otelflow._core.flows.flow_attributes import state_value
 from otelflow._core.flows.keywords import PolicyOptions
 from otelflow.errors import OtelflowError
 from otelflow_exporters import StoreSpanExporter

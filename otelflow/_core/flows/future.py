@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import contextvars
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -23,6 +24,7 @@ class Submitted(Protocol):
 
     #: The event loop that runs it, if that is what it is for
     loop: Any
+    context: contextvars.Context
     future: "Future[Any]"
     upstream: "list[Future[Any]]"
 

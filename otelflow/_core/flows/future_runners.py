@@ -192,8 +192,8 @@ def start_on_loop(call: Any) -> None:
             call.cancelled()
             return
         task = call.loop_task = call.loop.create_task(call.run_on_loop(), context=call.context)
-        call.session.loop_tasks.add(task)
-        task.add_done_callback(call.session.loop_tasks.discard)
+        call.session.loop_tasks[task] = call.context
+        task.add_done_callback(lambda task: call.session.loop_tasks.pop(task, None))
 
     if running_loop() is call.loop:
         start()

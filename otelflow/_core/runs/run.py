@@ -182,6 +182,8 @@ class Run:
     attempt: int = 0
     #: What was submitted in it; only flows have it
     session: Any = None
+    #: Where what is submitted in it goes; only attempts in which something was know that
+    submits_to: Any = None
     # What it runs:
     definition: "Body"
     args: tuple[Any, ...]
