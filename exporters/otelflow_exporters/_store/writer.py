@@ -1,6 +1,7 @@
 """Append records to the segment that this process owns."""
 
 import contextlib
+import errno
 import os
 import secrets
 import sys
@@ -13,6 +14,7 @@ from typing import Final
 from otelflow._core.process import clock, forks
 from otelflow._core.process.files import Folder, OpenFile, StoredFile, hold
 from otelflow._core.process.process import State
+from otelflow._core.text.safe_str import comes_from_outside
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import UNFINISHED, open_store, segment_files
 from otelflow_exporters._store.pruning import live_among, prune
@@ -111,7 +113,10 @@ class SegmentWriter:
                     written += os.write(descriptor, memoryview(record)[written:])
             except BaseException as error:
                 if not self._is_whole(descriptor, length):
-                    raise
+                    if not self._is_full(error):
+                        raise
+                    self.append(record, spans)
+                    return
                 interruption = error  # such as Ctrl-C, which came when everything was there
             # Nothing is called until it is counted, so that no signal handler comes in between.
             self.spans += spans
@@ -131,6 +136,13 @@ class SegmentWriter:
         except OSError:  # it cannot be taken back, and stays behind in its segment
             self.close()
         return False
+
+    def _is_full(self, error: BaseException) -> bool:
+        """Tell whether no file may be larger here, as *error* says (RLIMIT_FSIZE): the next one has room then."""
+        if not isinstance(error, OSError) or error.errno != errno.EFBIG or comes_from_outside(error):
+            return False
+        self._most = 0
+        return self._size > self._first_size
 
     def count_dropped(self, count: int) -> bool:
         """Count lost spans; return whether they are the first."""
