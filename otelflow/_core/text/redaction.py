@@ -336,5 +336,9 @@ def _is_named_secret(value: str, words: tuple[str, ...], match: re.Match[str], p
         return False
     if value.isalpha() and match["join"].endswith(('" : ', "' : ")):
         return False  # volume "token" : configmap not found
-    is_listed = pattern == secret_notations.NAME and "," in match["join"] and not match["name"].startswith("-")
+    is_listed = (
+        pattern == secret_notations.NAME
+        and ("," in match["join"] or "->" in match["join"])
+        and not match["name"].startswith("-")
+    )
     return is_secret_value(value, words, is_spoken=is_listed)
