@@ -119,13 +119,16 @@ class _Encoder:
         if kind is list:
             return self.items(value)
         if kind is dict:
-            if all(type(key) is str and _is_whole(key) for key in value) and _TAG not in value:
-                return {key: self.inner(f"[{brief_repr(key, 40)}]", item) for key, item in value.items()}
-            return _tagged("dict", self.pairs(value))
+            return self._plain_dict(value)  # type: ignore[arg-type]
         encoder = _ENCODERS.get(kind)
         if encoder is not None:
             return _tagged(encoder[0], encoder[1](self, value))
         return self._plain_object(value)
+
+    def _plain_dict(self, value: Mapping[Any, Any]) -> Any:
+        if all(type(key) is str and _is_whole(key) for key in value) and _TAG not in value:
+            return {key: self.inner(f"[{brief_repr(key, 40)}]", item) for key, item in value.items()}
+        return _tagged("dict", self.pairs(value))
 
     def _plain_object(self, value: Any) -> Any:
         """Return the plain form of an object of a user's class: an enum, a dataclass, a named tuple, a model."""
