@@ -266,8 +266,8 @@ class FlowState:
 
 #: What a Flow says to a library that takes it for data
 NO_DATA: Final = (
-    "a Flow is no data and cannot be serialized: a call of a function with @flow sets the flow up, and await runs it and "
-    "gives the Flow back; decorate it with @flow(execute_on_call=True), or give the framework a plain function that "
+    "a Flow is no data and cannot be serialized: a call of a function with @flow sets it up, and await runs it and "
+    "gives it back; decorate it with @flow(execute_on_call=True), or give the framework a plain function that "
     "returns f(…).execute().flow_return_value, in async code (await f(…)).flow_return_value"
 )
 

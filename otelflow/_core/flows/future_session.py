@@ -32,6 +32,12 @@ _REMEMBERED: Final = 1_000
 _LENGTH: Final = 200
 #: Processes that were killed have so long until it is noticed
 _SECONDS_OF_KILLED: Final = 3.0
+#: The end of a flow that was not a success waits so long for what runs before it says so
+_SECONDS_OF_SILENCE: Final = 1.0
+_WAITS: Final = (
+    "A flow that failed or was interrupted waits for %d submitted tasks, which run and cannot be stopped (%s); "
+    "Ctrl-C now ends it without them"
+)
 
 
 class Runner(Protocol):
@@ -243,6 +249,9 @@ class Session:
         has_ended_well = ending.result == SUCCESS.result  # it may be a copy, as cloudpickle makes them
         if not has_ended_well:
             self.cancel()
+            if not self.is_given_up:
+                concurrent.futures.wait(self._outside_of_loops(), _SECONDS_OF_SILENCE)
+            self._tell_of_waiting()
         self.wait()
         self.flow_run = None  # which refers to this
         runner, self._runner = self._runner, None
@@ -265,7 +274,13 @@ class Session:
         has_ended = False
         if type(error) is not GeneratorExit:  # it may not wait
             with contextlib.suppress(BaseException):  # *error* comes out; who cancels once more waits no longer
-                await self.end_async()
+                import asyncio  # noqa: PLC0415 its loop runs, so it is there
+
+                timer = asyncio.get_running_loop().call_later(_SECONDS_OF_SILENCE, self._tell_of_waiting)
+                try:
+                    await self.end_async()
+                finally:
+                    timer.cancel()
                 has_ended = True
         if not has_ended:  # else the end of the run would wait, and the loop with it
             self.give_up()
@@ -294,6 +309,13 @@ class Session:
     def is_inherited(self) -> bool:
         """Whether it was made before this process was forked off: its threads are the parent's."""
         return self.started < forks.forked_at()
+
+    def _tell_of_waiting(self) -> None:
+        """Log what the end of a flow waits for: else one that was interrupted seems not to have heard of it."""
+        futures = list(self.futures.values())
+        if futures and not self.is_given_up:
+            names = sorted({future.task_name for future in futures})
+            log(losses.logger, logging.WARNING, _WAITS, len(futures), ", ".join(names[:3]) + ", …" * (len(names) > 3))
 
     def _tell_of_failures(self) -> None:
         """Log that tasks have failed whose futures nobody has asked: the flow has ended well all the same."""

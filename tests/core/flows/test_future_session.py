@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from otelflow import flow, task
-from otelflow._core.flows import future_runners
+from otelflow._core.flows import future_runners, future_session
 from otelflow.errors import NotSubmittable, RunTimeout, UpstreamFailed
 from otelflow.runners import ThreadPoolTaskRunner
 from otelflow.runners._sender import Sender
@@ -127,6 +127,50 @@ def test_a_second_ctrl_c_ends_the_flow_without_what_runs(spans):
     assert has_ended.wait(30)
     assert run.flow_state.status == "cancellation"
     assert spans.one("flow interrupted").attributes["otelflow.run.result"] == "cancellation"
+
+
+class Opening(logging.Handler):
+    """Opens a gate at the first record."""
+
+    def __init__(self, gate):
+        super().__init__()
+        self.gate = gate
+
+    def emit(self, record):
+        self.gate.set()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_flow_that_was_interrupted_says_what_it_waits_for(caplog, is_async):
+    gate, has_begun = threading.Event(), threading.Event()
+
+    @task
+    def stubborn():
+        has_begun.set()
+        return gate.wait(30)
+
+    @flow
+    def interrupted():
+        stubborn.submit()
+        assert has_begun.wait(30)
+        raise KeyboardInterrupt
+
+    @flow
+    async def cancelled():
+        stubborn.submit()
+        assert has_begun.wait(30)
+        raise asyncio.CancelledError
+
+    handler = Opening(gate)
+    logging.getLogger("otelflow").addHandler(handler)
+    try:
+        with pytest.raises((KeyboardInterrupt, asyncio.CancelledError)):
+            asyncio.run(cancelled().execute_async()) if is_async else interrupted().execute()
+    finally:
+        logging.getLogger("otelflow").removeHandler(handler)
+
+    (message,) = [record.getMessage() for record in caplog.records if "waits for" in record.getMessage()]
+    assert message == future_session._WAITS % (1, "stubborn")
 
 
 def test_a_handler_that_raises_leaves_a_flow_with_failed_tasks_as_it_is(monkeypatch):
