@@ -120,9 +120,9 @@ class Spool:
         self.untold.clear()
         self._memory = Memory(self._signal, self._lock)
         self._compactor = Compactor(self._signal, self.writer.pruning)
-        self._is_answer_noted = self._is_tidy = self.is_shut_down = self.worker.is_closed = False
+        self._is_answer_noted = self.is_shut_down = self.worker.is_closed = False
         self._due_size = self._batch_size  # so many of this process are sent at once, fewer after a moment
-        self._idle_until = self._early_until = 0.0
+        self._idle_until = self._early_until = self._next_tidying = 0.0
         self._failure: OSError | None = None  # of the folder
         self._again = 0.0  # when it is tried again, on clock.monotonic()
 
@@ -380,14 +380,15 @@ class Spool:
         if self.writer.is_prune_due:
             self._compactor.make_room(self.directory, self.writer.limits.max_bytes // 2)
             self.writer.prune()
-        if not self._is_tidy:
-            self._is_tidy = True
+        if clock.monotonic() >= self._next_tidying:
             # The endpoint was slower than a program that has ended: one as short would send what others left, and not
             # live to see it arrive; the next would send it again.
-            if self._answers.expected() is False:
+            if not self._next_tidying and self._answers.expected() is False:
                 self._early_until = clock.monotonic() + _SIGN_SECONDS
+            self._next_tidying = clock.monotonic() + 60 * _LONG_SECONDS
             if self.directory is not None:
                 remove_old(self.directory, self._count_removed)
+                self._warnings.stranded_beside(self.directory)
 
     def _ship_memory(self, shipper: Shipper) -> bool:
         refused = self.dropped["rejected"]
