@@ -16,10 +16,10 @@ from otelflow._core.text.redaction import is_secret
 from otelflow.errors import ConfigurationError, StoreUnreadable
 from otelflow_exporters._otlp.endpoint import ExportStatus, is_grpc, otlp_settings, variable
 from otelflow_exporters._store.limits import absolute, default_directory
-from otelflow_exporters._store.ownership import MARKER
+from otelflow_exporters._store.ownership import DESTINATION, MARKER
 
 #: The file in a spool that says whose it is
-NAME: Final = "OTELFLOW_DESTINATION.txt"
+NAME: Final = DESTINATION
 _VERSION: Final = "otelflow spool 1"
 #: In bytes
 LARGEST: Final = 4096

@@ -227,8 +227,7 @@ class Spool:
         self.writer.close()
         if self._shipper is None:
             self.worker.close()
-            self._end_memory()
-            self.writer.is_watched = False
+            self._settle()
             return
         with shutdown.waiting():
             is_done = not self.waiting or deliver_last(self.worker, self._shipper, self._answers, lambda: self.waiting)
@@ -241,15 +240,12 @@ class Spool:
             self._early_until = float("inf")
             self.worker.is_closed = True
             self.worker.changed.notify_all()
-        self._end_memory()
-        if vanished := count_vanished(self._folder, self.writer.segments, self._shipper.sent_of):
-            self._lose("vanished", vanished)
-        self.writer.is_watched = False
+        self._settle()
         if self.waiting:
             self._warnings.left(self.waiting, self._shipper.failure)
         self.untold.tell()
 
-    def _end_memory(self) -> None:
+    def _settle(self) -> None:
         """Write to the folder what is left in memory, for others to send; what is in none of both then is lost."""
         if self._memory:
             self._memory.take_back()
@@ -257,6 +253,10 @@ class Spool:
             self.writer.close()
             if count := self._memory.give_up():
                 self._lose("shutdown", count)
+        sent_of = (lambda _: 0) if self._shipper is None else self._shipper.sent_of
+        if self.directory is not None and (count := count_vanished(self._folder, self.writer.segments, sent_of)):
+            self._lose("vanished", count)
+        self.writer.is_watched = False
         self.untold.tell()
 
     def _write_back(self, *, is_last: bool = False) -> None:
