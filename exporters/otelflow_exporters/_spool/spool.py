@@ -122,9 +122,8 @@ class Spool:
         self._compactor = Compactor(self._signal, self.writer.pruning)
         self._is_answer_noted = self.is_shut_down = self.worker.is_closed = False
         self._due_size = self._batch_size  # so many of this process are sent at once, fewer after a moment
-        self._idle_until = self._early_until = self._next_tidying = 0.0
-        self._failure: OSError | None = None  # of the folder
-        self._again = 0.0  # when it is tried again, on clock.monotonic()
+        self._idle_until = self._early_until = self._next_tidying = self._again = 0.0
+        self._failure: OSError | None = None  # of the folder, which is tried again then
 
     @property
     def _not_before(self) -> float:
@@ -249,6 +248,7 @@ class Spool:
         """Write to the folder what is left in memory, for others to send; what is in none of both then is lost."""
         if self._memory:
             self._memory.take_back()
+            self._again = 0.0  # there is no later
             self._write_back(is_last=True)
             self.writer.close()
             if count := self._memory.give_up():
@@ -268,7 +268,7 @@ class Spool:
                 spans = self.writer.spans
                 try:
                     if not self._memory.move_first(lambda body: self.write(framed(body), 1), self.writer):
-                        return  # the rest is on its way to the endpoint
+                        return
                 except OSError as error:
                     if comes_from_outside(error):
                         raise
@@ -279,11 +279,12 @@ class Spool:
     def _keep_in_memory(self, body: bytes, error: Exception | None = None) -> None:
         with self._lock:
             self._unwritten += 1
-        surplus = self._memory.add(body)
-        if surplus:
+        if surplus := self._memory.add(body):
             self._lose("spool_full", surplus)
         if error is not None:
             self._warnings.memory_is_used(error)
+        if self.is_shut_down:  # meanwhile, by a signal handler or a thread: nobody looks into memory any more
+            self._settle()
 
     def _lose(self, reason: str, count: int, error: Exception | None = None) -> None:
         """Count items of this process that will not arrive."""
@@ -381,8 +382,7 @@ class Spool:
             self._compactor.make_room(self.directory, self.writer.limits.max_bytes // 2)
             self.writer.prune()
         if clock.monotonic() >= self._next_tidying:
-            # The endpoint was slower than a program that has ended: one as short would send what others left, and not
-            # live to see it arrive; the next would send it again.
+            # It was slower than a program before: one as short would not see arrive what it sends, nor would the next.
             if not self._next_tidying and self._answers.expected() is False:
                 self._early_until = clock.monotonic() + _SIGN_SECONDS
             self._next_tidying = clock.monotonic() + 60 * _LONG_SECONDS
