@@ -448,6 +448,7 @@ import sys
 import otelflow
 
 LATE = {"flows.notebook", "inside.events", "inside.listeners", "inside.artifacts", "policies.policy", "text.portable"}
+LATE |= {"runs.propagation", "text.durations"}
 LATE_TOO = LATE | {"process.project_files"}
 at_import = sorted(name for name in LATE_TOO if "otelflow._core." + name in sys.modules)
 otelflow.flow(lambda: print("runs"))().execute()

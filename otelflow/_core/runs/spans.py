@@ -10,7 +10,6 @@ from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, SpanContex
 from otelflow import semconv
 from otelflow._core.process import losses, provider, trace_address
 from otelflow._core.process.settings import settings
-from otelflow._core.runs import propagation
 from otelflow._core.runs.run import Run
 
 if TYPE_CHECKING:
@@ -210,6 +209,8 @@ def _environment_parent() -> "Context | None":
         return None
     try:
         from opentelemetry import propagate  # noqa: PLC0415 it reads OTEL_PROPAGATORS, and may refuse it
+
+        from otelflow._core.runs import propagation  # noqa: PLC0415 few programs go on with a trace
     except Exception as error:  # noqa: BLE001 a propagator is foreign code
         losses.warn_once("propagators", "OTEL_PROPAGATORS cannot be used (%s); a new trace begins", error)
         return None
