@@ -185,7 +185,7 @@ def give_up(run: Run) -> None:
 
 
 def context_of(span: Span) -> SpanContext | None:
-    """Return the ids of *span*, or None when nobody made one; a host's span is foreign code, too."""
+    """Return the ids of *span*, or None when there are none; a host's span is foreign code, too."""
     if span is INVALID_SPAN:
         return None
     try:
