@@ -243,7 +243,7 @@ class Session:
         """Wait until everything has ended; what has not begun is cancelled, unless the flow has ended well."""
         if self.is_inherited:
             return
-        has_ended_well = ending.result == SUCCESS.result  # it may be a copy, as cloudpickle makes them
+        has_ended_well = ending.result == SUCCESS.result  # also with SystemExit(0)
         if not has_ended_well:
             self.cancel()
         self.wait()
