@@ -96,7 +96,9 @@ def _wrap(module: types.ModuleType, plan: Plan) -> list[Wrapped]:
     def refuse(error: ConfigurationError) -> None:
         if plan.is_strict:
             raise ConfigurationError(f"{plan.place}: {error}") from None
-        losses.warn_once(f"instrument {plan.place} {error}", "%s: %s", plan.place, error)
+        losses.warn_once(
+            f"instrument {plan.place} {error}", "%s: %s", plan.place, error, kind=f"instrument {plan.place}"
+        )
 
     wrapped: list[Wrapped] = []
     try:

@@ -61,7 +61,7 @@ def check(plan: Plan, is_program: IsProgram = lambda _name, _file: False) -> Non
     message = f"{plan.place}: " + "; ".join(faults)
     if plan.is_strict:
         raise ConfigurationError(f"{message} (strict = false starts without)")
-    losses.warn_once(f"instrument {plan.place}", "%s", message)
+    losses.warn_once(f"instrument {message}", "%s", message, kind=f"instrument {plan.place}")
 
 
 def listener_faults(plan: Plan) -> dict[str, str]:

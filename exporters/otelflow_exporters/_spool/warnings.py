@@ -26,7 +26,7 @@ class Warnings:
         """Say that items wait in memory, since *error* keeps them from their folder."""
         if self._once.is_first("memory"):
             self._warn(
-                "%ss wait in memory, %s MB at most, and are lost with the process: %s (said once)",
+                "%ss wait in memory, %s MB at most, until there is room, and are lost with the process: %s (said once)",
                 self._item.capitalize(),
                 LARGEST_MEMORY >> 20,
                 f"the spool takes none: {error if type(error) is StoreUnreadable else f'{self._directory}: {error}'}",

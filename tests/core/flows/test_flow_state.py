@@ -1,6 +1,5 @@
 """What otelflow keeps on a flow, in a copy and in another process."""
 
-import asyncio
 import copy
 import dataclasses
 import pickle
@@ -19,19 +18,8 @@ def double(number):
     return 2 * number
 
 
-@task(raise_on_error=False)
-def fails():
-    raise ValueError("boom")
-
-
 @flow
 def nightly(number=1):
-    return double(number)
-
-
-@flow
-async def hourly(number=1):
-    await asyncio.sleep(0)
     return double(number)
 
 
