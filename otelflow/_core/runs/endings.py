@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 from otelflow import semconv
 from otelflow._core.process.settings import settings
@@ -133,6 +133,13 @@ class Ending:
         self._type = error_type  # that of the error, unless it is called otherwise
         self._message: str | None = None
         self._stack_trace: str | None = None
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        # A function that travels by value, as cloudpickle sends them, takes along what its module knows: these are told
+        # by their identity.
+        own = ((name, globals().get(name)) for name in ("SUCCESS", "CANCELLED", "UNCLOSED"))
+        name = next((name for name, ending in own if ending is self), None)
+        return name or (Ending, (self.result, self.error, self._type))
 
     @property
     def is_failure(self) -> bool:
