@@ -191,13 +191,13 @@ def _ask(provider: TracerProvider) -> "SpanMaker | None":
 def _tell_what_waits_for_configure() -> None:
     """Say once that the environment asks for telemetry, and that runs begin without anybody who reads that."""
     variables = {name: os.environ.get(name, "").strip() for name in _READ_BY_CONFIGURE}
-    asked = [name for name, text in variables.items() if text and SWITCH.get(text.lower(), True)]
+    variables_set = [name for name, text in variables.items() if text and SWITCH.get(text.lower(), True)]
     exporters = os.environ.get("OTEL_TRACES_EXPORTER", "").strip().lower()
     if "otelflow" in exporters:
-        asked.append("OTEL_TRACES_EXPORTER")
+        variables_set.append("OTEL_TRACES_EXPORTER")
     is_off = exporters == "none" or os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-    if asked and not is_off:
-        losses.warn_once("not configured", NOT_CONFIGURED, " and ".join(asked))
+    if variables_set and not is_off:
+        losses.warn_once("not configured", NOT_CONFIGURED, " and ".join(variables_set))
 
 
 #: What the log says when a flow or task runs in a program that the environment, but no code, has configured
