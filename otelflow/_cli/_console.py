@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 import otelflow
 from otelflow._core.text.hints import error_text, place_of
@@ -150,4 +150,8 @@ def page() -> Console:
     """Return a console for tables: as wide as the terminal, or with lines of any length for another program."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for characters of names that the terminal lacks
-    return _Page(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    from otelflow_exporters._tree.drawing import width_of  # noqa: PLC0415 only for tables
+
+    console = _Page(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    console.size = ConsoleDimensions(width_of(console), console.height)
+    return console

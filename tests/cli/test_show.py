@@ -278,6 +278,32 @@ def test_a_terminal_gets_the_text_of_an_artifact_without_what_it_would_obey_and_
     assert shown[1].raw == "otelflow: The artifact dots is no text but 60 bytes; lead them into a file: > FILE\r\n"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
+@pytest.mark.parametrize("columns", [40, 60, 132])
+def test_what_a_dumb_terminal_shows_is_as_wide_as_it_is(otelflow, flows, store, environment_of, columns):
+    from support.terminals import run_in_terminal
+
+    body = (
+        f"    this_flow.add_flow_artifact('words ' * 60, key='text', data='{'word ' * 60}', artifact_type='markdown')\n"
+    )
+    (flows / "marks.py").write_text(f"{MARKS}{body}")
+    otelflow("run", "marks.py:marks", cwd=flows)
+    tree, traces = (
+        run_in_terminal(
+            [sys.executable, "-m", "otelflow", "show", *options],
+            cwd=flows,
+            env=environment_of(store),
+            columns=columns,
+            kind="dumb",
+        ).raw.splitlines()
+        for options in ([], ["--list"])
+    )
+
+    assert columns - 12 < max(map(len, tree)) <= columns
+    assert max(map(len, traces)) <= columns
+    assert "\x1b" not in "".join(tree + traces)
+
+
 def test_an_artifact_that_is_not_there_is_answered_with_those_that_are(stored):
     done = stored("show", "--artifact", "mush")
 

@@ -59,10 +59,21 @@ def page_of(target: TextIO, width: int | None = None) -> Page:
     console = Console(file=target, force_jupyter=False)
     is_wrapped = width is not None or console.is_terminal or "COLUMNS" in os.environ
     if width is None:
-        width = console.width if is_wrapped else PIPED_WIDTH
+        width = width_of(console) if is_wrapped else PIPED_WIDTH
     colors = None if console.no_color or console.legacy_windows else console.color_system
     encoding = getattr(target, "encoding", None) or "utf-8"
     return Page(max(NARROWEST, width), colors, glyphs.is_drawable(encoding), is_wrapped)
+
+
+def width_of(console: Console) -> int:
+    """Return how wide the terminal of *console* is; rich says of each dumb one that it has 80 columns."""
+    if not console.is_dumb_terminal:
+        return console.width
+    columns = os.environ.get("COLUMNS", "")
+    try:
+        return int(columns) if columns.isdigit() else os.get_terminal_size(console.file.fileno()).columns
+    except (OSError, ValueError):  # it has no size
+        return console.width
 
 
 class _Row(NamedTuple):
