@@ -12,7 +12,6 @@ from otelflow._core.process.process import State
 from otelflow._core.text import classes
 from otelflow._core.text.safe_str import bounded_name
 
-_LIBRARY_FOLDERS: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _MOST_KEPT: Final = 100_000
 # They lead to the variables of modules.
 _WAYS_OUT: Final = (ModuleType, FunctionType, CodeType, FrameType, GeneratorType, CoroutineType)
@@ -67,7 +66,7 @@ class SetUp:
         file, line = SetUp.place(self)  # it may be a SetUpAndRun by now
         place = f"called at {file}:{line}"
         python = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 pathlib takes long to import
-        is_library = file.startswith((python, _HOUSE, "<frozen ")) or any(name in file for name in _LIBRARY_FOLDERS)
+        is_library = file.startswith((python, _HOUSE, "<frozen ")) or classes.is_of_package(file)
         if target is not None and is_library:  # a thread, a scheduler: its line says nothing to the user
             caller = "C" if file.startswith(os.path.dirname(__file__)) else f"{file}:{line}"  # noqa: PTH120 as above
             place = f"defined at {target.co_filename}:{target.co_firstlineno} and called by {caller}"

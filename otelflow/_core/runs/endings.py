@@ -1,7 +1,5 @@
 """How a run ends: the result of each ending, and what is said of the error."""
 
-import os
-import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import TracebackType
@@ -120,7 +118,6 @@ _TIMEOUTS: Final = {
 _LATE: Final = (
     r"(?<!Invalid)(Timeout|TimedOut)(Error|Exception|Expired|Exceeded)?\Z|\ATIMEOUT\Z|(Deadline|TimeLimit)Exceeded"
 )
-_LIBRARY_FOLDERS: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 # These stand for another exception: how it is read.
 _WRAPPERS: Final[Mapping[str, Mapping[str, Callable[[Any], object]]]] = {
     "requests": {"ConnectionError": lambda error: error.args[0]},
@@ -232,11 +229,14 @@ def _is_late(error: BaseException) -> bool:
     for _ in range(_MOST_REASONS):
         if not isinstance(reason, BaseException):
             break
-        if isinstance(reason, TimeoutError) or _is_one_of(_TIMEOUTS, reason) or _says_late(type(reason)):
+        kind = type(reason)
+        if isinstance(reason, TimeoutError) or _is_one_of(_TIMEOUTS, reason):
             return True
-        kinds = [
-            (classes.module_of(base).partition(".")[0], classes.name_of(base)) for base in classes.bases(type(reason))
-        ]
+        if lazy_compile(_LATE).search(classes.name_of(kind)) and classes.is_installed(
+            kind
+        ):  # a user's may be called so
+            return True
+        kinds = [(classes.module_of(base).partition(".")[0], classes.name_of(base)) for base in classes.bases(kind)]
         read = next((_WRAPPERS[package][name] for package, name in kinds if name in _WRAPPERS.get(package, ())), None)
         if read is None:
             break
@@ -245,14 +245,6 @@ def _is_late(error: BaseException) -> bool:
         except Exception:  # noqa: BLE001 one that was made without what it stands for
             break
     return _code_of_call(error) == "DEADLINE_EXCEEDED"
-
-
-def _says_late(kind: type) -> bool:
-    """Tell whether the name of *kind*, of an installed package, says so; a class of the user's own may be called so."""
-    if lazy_compile(_LATE).search(classes.name_of(kind)) is None:
-        return False
-    file = getattr(sys.modules.get(classes.module_of(kind)), "__file__", None)
-    return isinstance(file, str) and any(folder in file for folder in _LIBRARY_FOLDERS)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
