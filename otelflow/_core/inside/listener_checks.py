@@ -4,7 +4,7 @@ import inspect
 from typing import Final, Protocol, runtime_checkable
 
 from otelflow._core.inside.events import HOOKS, Flow_Run__Event, Flow_Run__Event_Type
-from otelflow._core.text.functions import plain_function
+from otelflow._core.text.functions import only_sets_up, plain_function
 from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import InvalidListener
 
@@ -56,7 +56,7 @@ def check_hook(name: str, hook: object) -> None:
             f"{name} cannot be called: make it a plain def that takes the event, not {brief_repr(hook, 40)}"
         )
     function = plain_function(hook)
-    if getattr(function, "__otelflow__", "") == "flow":
+    if only_sets_up(function):
         raise InvalidListener(
             f"{name} is a flow, so a call of it only sets the flow up: make it a plain def without @flow"
         )

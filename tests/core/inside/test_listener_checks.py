@@ -2,7 +2,7 @@
 
 import pytest
 
-from otelflow import Listener, add_listener, flow
+from otelflow import Listener, add_listener, flow, task
 from otelflow._core.inside import listeners
 from otelflow.errors import InvalidListener
 
@@ -38,6 +38,15 @@ def test_what_would_never_hear_is_refused_with_the_cure(candidate, says):
         add_listener(candidate)
 
     assert listeners.listeners() == ()
+
+
+def test_a_flow_that_runs_when_it_is_called_can_be_a_hook():
+    count = []
+    add_listener(type("Mine", (Listener,), {"on_task_stop": flow(execute_on_call=True)(lambda *_: count.append(1))})())
+
+    task(len)("ab")
+
+    assert count == [1]
 
 
 @pytest.mark.parametrize(
