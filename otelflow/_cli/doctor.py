@@ -173,14 +173,15 @@ def _examine_endpoint() -> Finding:
         return Finding("wrong", subject, str(error))
     except Unreachable as error:
         return Finding("wrong", subject, str(error), _PIPE)
-    if 200 <= answer.status < 300:
+    if 200 <= answer.status < 300 and not answer.is_web_page:
         return Finding("ok", subject, f"{endpoint} accepts traces")
+    page = " with a web page" if answer.is_web_page else ""
     cure = "is this an OTLP/HTTP endpoint (port 4318)?"
     if answer.status in (401, 403):
         cure = _HEADERS
     elif answer.location:
         cure = f"exporters follow no redirect: set {name} to the address that takes traces"
-    return Finding("wrong", subject, f"{url} answered {answer.status} to an empty export{answer.redirect}", cure)
+    return Finding("wrong", subject, f"{url} answered {answer.status}{page} to an empty export{answer.redirect}", cure)
 
 
 def _examine_grpc(subject: str, endpoint: str, exporter: str) -> Finding:
