@@ -91,7 +91,7 @@ def _refuse_misspelt_hooks(kind: type) -> None:
             continue
         plain = name.replace("_", "").lower()
         matches = [(match[1], word) for word, pattern in _FOREIGN.items() if (match := re.fullmatch(pattern, plain))]
-        close = [f"on_{who}_{word}" for who, word in matches]
+        close = [f"on_{subject}_{verb}" for subject, verb in matches]
         if name.startswith("on_"):
             close += difflib.get_close_matches(name.lower(), hooks, n=1, cutoff=_MISSPELT)
         if close:
