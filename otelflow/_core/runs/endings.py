@@ -122,7 +122,7 @@ _ERRORS_AT_AN_END: Final = 10
 class Ending:
     """How a run ended: one of ``semconv.RESULTS``, and the exception that left it.
 
-    Type and text of the exception are made once, for whoever writes about it first.
+    Type and text of the exception are made once, when they are first needed.
     """
 
     __slots__ = ("_message", "_stack_trace", "_type", "error", "result")
@@ -143,7 +143,7 @@ class Ending:
 
     @property
     def is_failure(self) -> bool:
-        """Tell whether somebody should look at it: not for success, skip and cancellation."""
+        """Tell whether a person should look at it: not for success, skip and cancellation."""
         return self.result in semconv.FAILED_RESULTS
 
     @property
@@ -204,7 +204,7 @@ def exit_code_of(error: BaseException) -> object:
 
 
 def is_cancellation(error: BaseException) -> bool:
-    """Tell whether *error* means that somebody stopped the run, alone or as a group of nothing else.
+    """Tell whether *error* means that the run was stopped from outside, alone or as a group of nothing else.
 
     GeneratorExit leaves a coroutine that was closed before it was done.
     """
