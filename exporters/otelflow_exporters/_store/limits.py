@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, TypeVar, cast
 
 from otelflow._core.process.directories import state_directory
 from otelflow._core.process.environment import SWITCH
+from otelflow._core.text.hints import nearest
 from otelflow.errors import ConfigurationError
 
 STORE_VARIABLE: Final = "OTELFLOW_STORE"
@@ -116,9 +117,7 @@ def _switch_like(text: str) -> str | None:
     """Return the word for yes or no that is meant by *text*, if that is one or nearly one."""
     if not text.isalpha() or len(text) > max(map(len, SWITCH)) + 1:
         return None
-    import difflib  # noqa: PLC0415 only where a folder is named
-
-    return next(iter(difflib.get_close_matches(text.lower(), SWITCH, n=1, cutoff=_ALIKE)), None)
+    return nearest(text.lower(), SWITCH, alike=_ALIKE)
 
 
 def absolute(path: str, origin: str) -> Path:
