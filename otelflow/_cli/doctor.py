@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from opentelemetry import trace
@@ -15,8 +16,9 @@ from otelflow._core.process import clock
 from otelflow.errors import ConfigurationError, StoreUnreadable
 from otelflow_exporters._otlp.endpoint import exporter_names, is_grpc, is_otlp, otlp_settings, variable
 from otelflow_exporters._otlp.sender import new_sender
-from otelflow_exporters._spool.destination import spool_directory
-from otelflow_exporters._spool.waiting import waiting_in
+from otelflow_exporters._spool.destination import destination_of, spool_directory
+from otelflow_exporters._spool.stranded import stranded_beside
+from otelflow_exporters._spool.waiting import Waiting, waiting_in
 from otelflow_exporters._store.limits import absolute, store_directory
 from otelflow_exporters._store.ownership import open_store
 from otelflow_exporters._tree.wording import counted, local_time, size
@@ -132,6 +134,15 @@ def _examine_spool() -> Iterator[Finding]:
         writers = waiting.writers if waiting is not None else 0
         words = f"; {counted(writers, 'program')} write{'s' if writers == 1 else ''} there" if writers else ""
         yield Finding("ok", "spool", f"{directory} can be written{words}")
+    yield from _examine_waiting(directory, waiting)
+    for sender in senders[:1]:
+        for path in stranded_beside(directory, destination_of("traces", sender).fingerprint):
+            observation = f"{path} is for the same endpoint; nobody is sending"
+            cure = f"if the key has changed, 'otelflow ship {path} --once' sends it with the one that is set"
+            yield Finding("absent", "waits under another key", observation, cure)
+
+
+def _examine_waiting(directory: Path, waiting: Waiting | None) -> Iterator[Finding]:
     if waiting is not None and waiting.size:
         amount = size(waiting.size)
         words = amount if waiting.spans is None else f"{counted(waiting.spans, 'span')} ({amount})"

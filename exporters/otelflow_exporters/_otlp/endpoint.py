@@ -113,6 +113,7 @@ class ExportStatus:
         self.is_silent = False  # there was no answer in time, and so nobody knows what became of the request
         self.is_for_good = False  # the same request would be refused again, and a part of it perhaps not
         self.may_take_others = False  # it works, and has refused this request, which somebody may mend
+        self.is_mendable = False  # perhaps not the request is wrong, but what the endpoint does with it
 
     @property
     def was_unsendable(self) -> bool:
@@ -164,6 +165,7 @@ class ExportStatus:
             is_too_large = name == "RESOURCE_EXHAUSTED" and "larger than" in details  # else it has no room for now
             self.is_for_good = is_too_large or name in ("INVALID_ARGUMENT", "INTERNAL")
             self.may_take_others = name not in _UNAVAILABLE_CODES
+            self.is_mendable = name == "INTERNAL"  # so a Collector hands on what its own exporter was told, as HTTP 500
             self.is_silent = name == "DEADLINE_EXCEEDED"
             if is_too_large:
                 # The exporter would send it again and again, for as long as its time-out lasts.
