@@ -64,8 +64,9 @@ def wrap_module(module: types.ModuleType, plan: Plan, refuse: Callable[[str, str
                 refuse(_why_not(rule, module, matches, standing), rule.pattern)
             continue
         for place in filter(lambda place: _is_wrappable(place.value), matches):
-            # An imported function is wrapped only by a rule without wildcards.
-            is_own = getattr(function_of(place.value), "__module__", None) == name
+            # An imported function is wrapped only by a rule without wildcards. What stands in a class that was written
+            # here is none, also where a decorator of another module has left no trace of it.
+            is_own = "." in place.qualname or getattr(function_of(place.value), "__module__", None) == name
             if (rule.is_exact or is_own) and (id(place.holder), place.name) not in keys:
                 try:
                     replacement = _replacement(rule, place)

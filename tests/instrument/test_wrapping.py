@@ -206,3 +206,18 @@ def test_what_a_decorator_of_wrapt_has_made_is_a_task_in_each_place(shapes, span
     assert [span.name for span in spans.spans] == ["task plain", "task waiting", "task name", "task kind", "task kind"]
     OtelflowInstrumentor().uninstrument()
     assert type(shapes.plain).__name__ == "FunctionWrapper"
+
+
+def test_a_method_that_a_decorator_of_another_module_has_replaced_is_one_of_its_class(shop, spans):
+    (shop / "shop" / "tools.py").write_text(
+        "def needs(function):\n    def inner(self):\n        return function(self)\n    return inner\n"
+    )
+    (shop / "shop" / "views.py").write_text(
+        "from shop.tools import needs\n\nclass Api:\n    @needs\n    def fetch(self):\n        return 'fetched'\n"
+    )
+    OtelflowInstrumentor().instrument(flows=["shop.views:*.*"])
+    module = importlib.import_module("shop.views")
+
+    assert module.Api().fetch() == "fetched"
+    assert spans.tree() == [("flow fetch", "success", [])]
+    assert OtelflowInstrumentor().functions == ["shop.views:Api.fetch"]
