@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otelflow import errors as errors
 from otelflow._core.flows.config import Flow_Run__Config
-from otelflow._core.flows.flow import Flow, flow
+from otelflow._core.flows.decorators import flow, task
+from otelflow._core.flows.flow import Flow
 from otelflow._core.flows.injection import INJECTED
 from otelflow._core.flows.objective import Objective
-from otelflow._core.flows.task import Task, task
+from otelflow._core.flows.task import Task
 from otelflow._version import __version__ as __version__
 from otelflow.errors import OtelflowError
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from otelflow._core.policies.limits import concurrency, rate_limit
     from otelflow._core.runs.propagation import continue_trace, trace_environment, trace_headers
     from otelflow._core.text.redaction import redact
+    from otelflow._listeners.listener import Listener
     from otelflow._telemetry.configure import Telemetry, configure, force_flush
-    from otelflow.listeners._listener import Listener
 
 __all__ = [
     "INJECTED",
@@ -77,7 +78,7 @@ _LATE: Final = {
     "Flow_Run__Event_Type": "otelflow._core.inside.events",
     "Future": "otelflow._core.flows.future",
     "FutureList": "otelflow._core.flows.future",
-    "Listener": "otelflow.listeners._listener",
+    "Listener": "otelflow._listeners.listener",
     "Result": "otelflow._core.inside.artifacts",
     "Telemetry": "otelflow._telemetry.configure",
     "ThreadPoolExecutor": "otelflow._core.flows.thread_pool",

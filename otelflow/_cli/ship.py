@@ -10,13 +10,16 @@ from typing import Final
 
 from otelflow._cli._console import say
 from otelflow._cli._exit_codes import FAILURE
+from otelflow._core.process import clock
 from otelflow.errors import ConfigurationError
 from otelflow.settings import in_force
 from otelflow_exporters._otlp.endpoint import exporter_names, is_otlp, variable
 from otelflow_exporters._otlp.sender import new_sender
+from otelflow_exporters._spool.compacting import Compactor
 from otelflow_exporters._spool.destination import destination_of, spool_directory
 from otelflow_exporters._spool.shipper import Shipper
 from otelflow_exporters._spool.signals import SIGNALS, SPANS, Signal
+from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import open_store
 from otelflow_exporters._tree.wording import counted
 
@@ -89,6 +92,8 @@ class _Shipping:
         self._signal, self._folder = signal, folder
         self._sent = 0
         self._lost: Counter[str] = Counter()
+        self._compactor = Compactor(signal, contextlib.nullcontext())  # nothing is removed here for want of room
+        self._next_room = 0.0  # on clock.monotonic()
         self._shipper = Shipper(
             folder,
             new_sender(signal.name, exporter),
@@ -101,6 +106,9 @@ class _Shipping:
 
     def ship(self) -> bool:
         """Send one batch; tell whether more may be left."""
+        if clock.monotonic() >= self._next_room:
+            self._next_room = clock.monotonic() + _LOOK_SECONDS
+            self._compactor.make_room(self._folder, Limits().max_bytes // 2)
         outcome = self._shipper.ship()
         self._sent += outcome.others
         if self._shipper.failure and self._shipper.failure != self.failure:

@@ -117,7 +117,7 @@ def _wrap(module: types.ModuleType, plan: Plan) -> list[Wrapped]:
             raise new_mistake(f"{text} {LENIENT}" if pattern else text) from None
         if pattern in plan.told:
             return
-        losses.warn_once(f"instrument {text}", "%s", text)
+        losses.warn_once(f"instrument {text}", "%s", text, kind=f"instrument {plan.place}")
         if pattern and TOLD_VARIABLE in os.environ:  # a child that imports the module need not say it again
             os.environ[TOLD_VARIABLE] += f" {pattern}"
 

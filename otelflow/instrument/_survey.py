@@ -63,7 +63,7 @@ def check(plan: Plan, is_program: IsProgram = lambda _name, _file: False) -> Pla
     message = f"{plan.place}: " + "; ".join(faults)
     if plan.is_strict:
         raise ConfigurationError(f"{message} {LENIENT}")
-    losses.warn_once(f"instrument {plan.place}", "%s", message)
+    losses.warn_once(f"instrument {message}", "%s", message, kind=f"instrument {plan.place}")
     return plan._replace(told=frozenset(match.rule.pattern for match in wrong))
 
 

@@ -12,9 +12,10 @@ from opentelemetry import context as otel_context
 from opentelemetry.trace import SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from otelflow._core.flows.decorators import task
 from otelflow._core.flows.definition import Definition, definition_of
 from otelflow._core.flows.flow import Flow
-from otelflow._core.flows.task import TaskRun, task
+from otelflow._core.flows.task import TaskRun
 from otelflow._core.policies import holding
 from otelflow._core.process import program
 from otelflow._core.process import settings as process_settings

@@ -8,7 +8,6 @@ import os
 import threading
 import time
 from contextlib import nullcontext
-from types import SimpleNamespace
 
 import pytest
 from opentelemetry import trace
@@ -19,11 +18,13 @@ from otelflow import Flow, Objective, add_listener, flow, remove_listener, semco
 from otelflow._core.flows import declared
 from otelflow._core.process import forks, losses, tallies
 from otelflow._core.process import provider as core_spans
+from otelflow._core.process.settings import settings
 from otelflow._core.runs import engine, observers
 from otelflow._core.runs.endings import Ending
+from otelflow._core.runs.run import Run
+from otelflow._listeners.listener import Listener
 from otelflow.cache_policies import INPUTS
 from otelflow.errors import ConfigurationError
-from otelflow.listeners._listener import Listener
 from otelflow.metrics._counts import BUCKETS, Aggregator, Distribution, Exemplar, Hooks
 from support.metrics import Counted
 
@@ -719,22 +720,23 @@ def test_every_loss_that_alerts_look_at_stands_at_zero_from_the_start(counted):
 # Runs as they are told of, at moments that stand still
 
 
+class FlowRun(Run):
+    kind = "flow"
+
+
+class TaskRun(Run):
+    kind = "task"
+
+
 def told(flow="order", task="charge", result="success", error=None, clock=0.0, duration=0.0, trace_id=1, sampled=True):
     """Return a run that has ended, as the engine tells of it; a flow's if it has no *task*."""
     context = trace.SpanContext(trace_id, 7, False, trace.TraceFlags(int(sampled)))
-    return SimpleNamespace(
-        kind="flow" if task is None else "task",
-        flow_name=flow,
-        task_name=task,
-        flow=None,
-        parent=None,
-        clock=clock,
-        duration=duration,
-        ending=Ending(result, error),
-        was_called=True,
-        is_recording=sampled,
-        span=trace.NonRecordingSpan(context),
-    )
+    run = (FlowRun if task is None else TaskRun)(None, settings(), None, task)
+    run.flow_name = flow
+    run.clock, run.duration, run.ending = clock, duration, Ending(result, error)
+    run.was_called, run.is_recording = True, sampled
+    run.span = trace.NonRecordingSpan(context)
+    return run
 
 
 def ended(*runs, limit=2_000):

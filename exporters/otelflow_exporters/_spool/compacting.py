@@ -1,17 +1,53 @@
 """Write a segment that waits long anew, without what need not be sent: so that more of them fit."""
 
 import contextlib
+import itertools
+from pathlib import Path
 from typing import Final
 
 from otelflow._core.process.files import Folder, StoredFile
 from otelflow_exporters._spool.batches import CLOSED, Item, request_of
+from otelflow_exporters._spool.claims import take_claim
 from otelflow_exporters._spool.signals import Signal
-from otelflow_exporters._store.pruning import closed_to_others
+from otelflow_exporters._store.ownership import open_store, segment_files
+from otelflow_exporters._store.pruning import closed_to_others, is_live
 from otelflow_exporters._store.records import LARGEST_SEGMENT, Segment, framed
 
 # So many items have one resource and scope in common, which would take as many bytes as they do. What an endpoint
 # refuses for good is looked for in one of these, item by item.
 _TOGETHER: Final = 32
+# For each segment that is begun so many are written anew: all are soon, and none takes long.
+_AT_ONCE: Final = 2
+
+
+class Compactor:
+    """Makes room in a spool of *signal*, whoever has written there; *pruning* is as for ``compact()``."""
+
+    def __init__(self, signal: Signal, pruning: contextlib.AbstractContextManager[object]) -> None:
+        self._signal = signal
+        self._pruning = pruning
+        self._tried: set[str] = set()  # segments that were written anew, or cannot be
+
+    def make_room(self, directory: Path | None, most_bytes: int) -> None:
+        """Write some segments in *directory*, none of which was sent, anew if there are more than *most_bytes*."""
+        if directory is None or not self._signal.batch:  # a report of metrics is one piece
+            return
+        with contextlib.suppress(OSError), open_store(directory, kind="spool") as folder:
+            files = sorted(segment_files(folder))  # their names begin with the time
+            if sum(file.size for file in files) <= most_bytes:
+                return
+            self._tried.intersection_update(file.name for file in files)
+            whole = (file for file in files if file.name not in self._tried and not is_live(folder, file.name))
+            for file in itertools.islice(whole, _AT_ONCE):
+                self._tried.add(file.name)
+                claim = take_claim(folder, file)
+                if claim is None:  # somebody ships it
+                    continue
+                try:
+                    if not claim.offset and not claim.aside:
+                        compact(folder, file, self._signal, self._pruning)
+                finally:
+                    claim.release()
 
 
 def compact(

@@ -2,7 +2,9 @@
 
 import functools
 import hashlib
+import hmac
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -14,13 +16,15 @@ from otelflow._core.text.redaction import is_secret
 from otelflow.errors import ConfigurationError, StoreUnreadable
 from otelflow_exporters._otlp.endpoint import ExportStatus, is_grpc, otlp_settings, variable
 from otelflow_exporters._store.limits import absolute, default_directory
-from otelflow_exporters._store.ownership import MARKER
+from otelflow_exporters._store.ownership import DESTINATION, MARKER
 
 #: The file in a spool that says whose it is
-NAME: Final = "OTELFLOW_DESTINATION.txt"
+NAME: Final = DESTINATION
 _VERSION: Final = "otelflow spool 1"
-_LARGEST: Final = 4096
+#: In bytes
+LARGEST: Final = 4096
 _DIGITS: Final = 16
+_NAMELESS: Final = re.compile(rf"[0-9a-f]{{{_DIGITS}}}")
 _SIGNALS: Final = ("traces", "logs", "metrics")
 _ROUNDS: Final = 20_000  # four milliseconds
 
@@ -38,7 +42,7 @@ class Destination(NamedTuple):
     def check(self, folder: Folder) -> None:
         """Make *folder*, if it is a spool, that of this destination. Raises StoreUnreadable if it is another's."""
         try:
-            lines = folder.read(NAME, _LARGEST).decode("utf-8", "replace").splitlines()
+            lines = folder.read(NAME, LARGEST).decode("utf-8", "replace").splitlines()
         except FileNotFoundError:
             # Empty, or around the spools of other signals, and so no spool yet: with this file it would never be one.
             if folder.file(MARKER) is None:
@@ -59,7 +63,7 @@ class Destination(NamedTuple):
 
     def check_key(self, path: Path) -> None:
         """Raise StoreUnreadable if *path* is the folder, which nobody has named, of those who have another key."""
-        if path.parent == spools_directory() and path.name != self.folder_name:
+        if is_nameless(path) and path.name != self.folder_name:
             raise StoreUnreadable(
                 f"What waits in {path} was to be sent with another key than the one that is set: "
                 f"'otelflow ship {path}' sends it with this one"
@@ -101,8 +105,27 @@ def destination_of(signal: str, exporter: str = "otlp") -> Destination:
 @functools.lru_cache(4)
 def _digest(keys: str, fingerprint: str) -> str:
     """Return a name for *keys* that is slow to make, so that nobody who reads it finds a short one by trying all."""
-    digest = hashlib.pbkdf2_hmac("sha256", keys.encode("utf-8", "replace"), fingerprint.encode(), _ROUNDS)
+    password, salt = keys.encode("utf-8", "replace"), fingerprint.encode()
+    derive = getattr(hashlib, "pbkdf2_hmac", _pbkdf2_hmac)
+    digest: bytes = derive("sha256", password, salt, _ROUNDS)
     return digest.hex()
+
+
+def _pbkdf2_hmac(algorithm: str, password: bytes, salt: bytes, rounds: int) -> bytes:
+    """Return what ``hashlib`` does, which has that function only where Python was built with OpenSSL."""
+    keyed = hmac.new(password, None, algorithm)
+
+    def signed(message: bytes) -> bytes:
+        signing = keyed.copy()
+        signing.update(message)
+        return signing.digest()
+
+    block = signed(salt + (1).to_bytes(4, "big"))
+    total = int.from_bytes(block, "big")
+    for _ in range(rounds - 1):
+        block = signed(block)
+        total ^= int.from_bytes(block, "big")
+    return total.to_bytes(len(block), "big")
 
 
 def spool_directory(mode: str, directory: str, exporter: str = "otlp") -> Path | None:
@@ -127,3 +150,8 @@ def spool_directory(mode: str, directory: str, exporter: str = "otlp") -> Path |
 def spools_directory() -> Path:
     """Return where the spools are that nobody has named: beside the local store. Raises ConfigurationError."""
     return default_directory().parent / "spool"
+
+
+def is_nameless(path: Path) -> bool:
+    """Tell whether *path* is a spool that nobody has named: one in their folder may have a name of somebody's, too."""
+    return path.parent == spools_directory() and _NAMELESS.fullmatch(path.name) is not None

@@ -1,23 +1,31 @@
 """What waits in memory, since there is no folder for it, or the disk is full: so many bytes, the oldest go first."""
 
 from collections import deque
-from typing import Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from otelflow._core.process import forks
 from otelflow_exporters._spool.batches import Item
 from otelflow_exporters._spool.delivery import Delivery
 from otelflow_exporters._spool.signals import SPANS, Signal
+from otelflow_exporters._store.writer import SegmentWriter
+
+if TYPE_CHECKING:
+    from _thread import RLock
 
 #: In bytes
 LARGEST_MEMORY: Final = 16 * 1024 * 1024
 
 
 class Memory:
-    """Encoded items, in order; those that are on their way to the endpoint are still among them."""
+    """Encoded items, in order; those that are on their way to the endpoint are still among them.
 
-    def __init__(self, signal: Signal = SPANS) -> None:
+    *lock* is that of its owner, if that holds it while it changes what is here.
+    """
+
+    def __init__(self, signal: Signal = SPANS, lock: "RLock | None" = None) -> None:
         self._read = signal.read
-        self._lock = forks.new_lock()
+        self._lock = lock or forks.new_lock()
         self._bodies: deque[bytes] = deque()
         self._size = 0
         self._in_flight: list[bytes] = []
@@ -63,6 +71,28 @@ class Memory:
                 return 0
             self._size -= sum(map(len, bodies[:tried]))
             return tried
+
+    def take_back(self) -> None:
+        """Keep what is on its way as if it had not been taken: whether it arrives, nobody will hear."""
+        with self._lock:
+            self._bodies.extendleft(reversed(self._in_flight))
+            self._in_flight = []
+
+    def move_first(self, write: Callable[[bytes], object], writer: SegmentWriter) -> bool:
+        """Give the oldest to *write*, and keep it no more once *writer* has it, also if *write* raises.
+
+        Return False if nothing is here that could be moved.
+        """
+        with self._lock:
+            spans = writer.spans
+            if not self._bodies:
+                return False
+            try:
+                write(self._bodies[0])
+            finally:
+                if writer.spans > spans:
+                    self._size -= len(self._bodies.popleft())
+            return True
 
     def give_up(self) -> int:
         """Keep nothing any more; return how many that were."""

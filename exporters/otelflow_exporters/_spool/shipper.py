@@ -1,6 +1,5 @@
 """Send what waits in a spool, batch by batch; a batch that is refused is set aside and tried again."""
 
-import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,7 +12,6 @@ from otelflow_exporters._otlp.sender import Sender
 from otelflow_exporters._spool.aside import Aside, Piece, backoff
 from otelflow_exporters._spool.batches import Item, live_item_of, lost_spans, read_piece, read_range, request_of
 from otelflow_exporters._spool.claims import Claim, forget, remove_orphans, take_claim
-from otelflow_exporters._spool.compacting import compact
 from otelflow_exporters._spool.delivery import Answer, Delivery, OnLoss
 from otelflow_exporters._spool.signals import SPANS, Signal
 from otelflow_exporters._store.ownership import open_store, segment_files
@@ -21,8 +19,6 @@ from otelflow_exporters._store.pruning import is_live
 from otelflow_exporters._store.records import LARGEST_SEGMENT
 
 _TIDYING_SECONDS: Final = 3_600.0
-# For each segment that is begun so many are written anew: all are soon, and none takes long.
-_COMPACTED_AT_ONCE: Final = 2
 _LOOK_SECONDS: Final = 0.5
 # How often the same batch is tried in a row by an endpoint that takes nothing: it may be the batch that it cannot take.
 _TRIES_IN_PLACE: Final = 3
@@ -41,6 +37,18 @@ class Outcome(NamedTuple):
     others: int = 0
     vanished: int = 0
     is_more: bool = False
+
+
+def look(directory: Path, own: dict[str, int]) -> Outcome:
+    """Look what other processes have sent of the segments *own* in *directory*, for a process that does not send.
+
+    Raises OSError when the folder cannot be used.
+    """
+    written = list(own)  # before the look at the folder: another segment may begin meanwhile
+    with open_store(directory, kind="spool") as folder:
+        names = set(folder.names())
+        shipped, vanished = forget(folder, own, Counter(), [name for name in written if name not in names])
+    return Outcome(own=shipped, vanished=vanished)
 
 
 class Shipper:
@@ -90,7 +98,6 @@ class Shipper:
         self._next_look = 0.0  # on clock.monotonic()
         self._unreadable: set[str] = set()  # segments
         self._told: set[str] = set()  # segments whose lost runs are sent, or wait
-        self._compact: set[str] = set()  # segments that were written anew, or cannot be
         self._sent: Counter[str] = Counter()  # spans, by segment
         self._failures_in_place = 0
         self._next_tidying = 0.0  # on clock.monotonic()
@@ -121,26 +128,6 @@ class Shipper:
                 return self._ship_from(folder)
         except FileNotFoundError:
             return Outcome()
-
-    def make_room(self, most_bytes: int, pruning: contextlib.AbstractContextManager[object]) -> None:
-        """Write some segments of this process, none of which was sent, anew if the folder has more than *most_bytes*.
-
-        *pruning* is the lock under which segments are removed.
-        """
-        if self._directory is None or not self._signal.batch:  # a report of metrics is one piece
-            return
-        with contextlib.suppress(OSError), open_store(self._directory, kind="spool") as folder:
-            files = sorted(segment_files(folder))
-            if sum(file.size for file in files) <= most_bytes:
-                return
-            names = self._own().keys() - self._compact
-            whole = [file for file in files if file.name in names and not is_live(folder, file.name)]
-            for file in whole[:_COMPACTED_AT_ONCE]:
-                self._compact.add(file.name)
-                claim = self._claimed(folder, file)
-                if claim is not None and not claim.offset and not self._aside.has(file.name):
-                    self._items.pop(file.name, None)
-                    compact(folder, file, self._signal, pruning)
 
     def _ship_from(self, folder: Folder) -> Outcome:
         is_new = clock.monotonic() >= self._next_look
@@ -336,7 +323,6 @@ class Shipper:
             self._items.pop(name, None)
             self._aside.forget(name)
             self._told.discard(name)
-            self._compact.discard(name)
 
     def close(self) -> None:
         """Leave what is left to others."""

@@ -9,27 +9,28 @@ from typing import Final
 
 from otelflow._core.process import clock, forks, shutdown
 from otelflow._core.process.environment import positive_integer
-from otelflow._core.process.files import Folder, StoredFile, is_running
+from otelflow._core.process.files import Folder, StoredFile
 from otelflow._core.process.ledger import Account
 from otelflow._core.process.worker import Worker
 from otelflow._core.text.safe_str import comes_from_outside
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.sender import Sender, new_sender
 from otelflow_exporters._spool.answers import Answers
-from otelflow_exporters._spool.batches import CLOSED, read_range
-from otelflow_exporters._spool.claims import SUFFIX, count_vanished, forget, waiting_in
+from otelflow_exporters._spool.batches import CLOSED
+from otelflow_exporters._spool.claims import SUFFIX, count_vanished
+from otelflow_exporters._spool.compacting import Compactor
 from otelflow_exporters._spool.destination import destination_of
 from otelflow_exporters._spool.last_delivery import deliver_last
 from otelflow_exporters._spool.leftovers import remove_old
 from otelflow_exporters._spool.memory import Memory
-from otelflow_exporters._spool.shipper import Outcome, Shipper
+from otelflow_exporters._spool.removals import is_missed, unsent_in
+from otelflow_exporters._spool.shipper import Shipper, look
 from otelflow_exporters._spool.signals import Signal
 from otelflow_exporters._spool.untold import Untold, told
 from otelflow_exporters._spool.warnings import Warnings
 from otelflow_exporters._store.limits import Limits, absolute
-from otelflow_exporters._store.ownership import open_store, writer_of
 from otelflow_exporters._store.records import LARGEST_RECORD, framed
-from otelflow_exporters._store.writer import SegmentWriter, is_watched_here
+from otelflow_exporters._store.writer import SegmentWriter
 
 # How often the time of a segment shows that its process is alive
 _SIGN_SECONDS: Final = 1.0
@@ -117,14 +118,12 @@ class Spool:
         self._done = 0  # items of this process that need not be sent any more
         self._lost: Counter[str] = Counter()  # those of them that will not arrive
         self.untold.clear()
-        self._memory = Memory(self._signal)
-        self._is_answer_noted = self._is_tidy = False
+        self._memory = Memory(self._signal, self._lock)
+        self._compactor = Compactor(self._signal, self.writer.pruning)
+        self._is_answer_noted = self.is_shut_down = self.worker.is_closed = False
         self._due_size = self._batch_size  # so many of this process are sent at once, fewer after a moment
-        self._idle_until = self._early_until = 0.0
-        self._failure: OSError | None = None  # of the folder
-        self._again = 0.0  # when it is tried again, on clock.monotonic()
-        self.is_shut_down = False
-        self.worker.is_closed = False
+        self._idle_until = self._early_until = self._next_tidying = self._again = 0.0
+        self._failure: OSError | None = None  # of the folder, which is tried again then
 
     @property
     def _not_before(self) -> float:
@@ -210,7 +209,8 @@ class Spool:
         """Send what waits; return False if that took longer, or if the endpoint took it not."""
         if self._shipper is None:
             return True
-        if self.is_shut_down:
+        # A host's provider asks when a child leaves, too: the spool's own end follows, and waits for nobody silent.
+        if self.is_shut_down or shutdown.is_child_leaving():
             return not self.waiting
         if self.worker.thread is None and not self.worker.start_thread():
             is_done = self.worker.work_here(clock.monotonic() + timeout_millis / 1_000)
@@ -226,7 +226,7 @@ class Spool:
         self.writer.close()
         if self._shipper is None:
             self.worker.close()
-            self.writer.is_watched = False
+            self._settle()
             return
         with shutdown.waiting():
             is_done = not self.waiting or deliver_last(self.worker, self._shipper, self._answers, lambda: self.waiting)
@@ -239,23 +239,52 @@ class Spool:
             self._early_until = float("inf")
             self.worker.is_closed = True
             self.worker.changed.notify_all()
-        if self._memory:
-            self._lose("shutdown", self._memory.give_up())
-        if vanished := count_vanished(self._folder, self.writer.segments, self._shipper.sent_of):
-            self._lose("vanished", vanished)
-        self.writer.is_watched = False
+        self._settle()
         if self.waiting:
             self._warnings.left(self.waiting, self._shipper.failure)
         self.untold.tell()
 
+    def _settle(self) -> None:
+        """Write to the folder what is left in memory, for others to send; what is in none of both then is lost."""
+        if self._memory:
+            self._memory.take_back()
+            self._again = 0.0  # there is no later
+            self._write_back(is_last=True)
+            self.writer.close()
+            if count := self._memory.give_up():
+                self._lose("shutdown", count)
+        sent_of = (lambda _: 0) if self._shipper is None else self._shipper.sent_of
+        if self.directory is not None and (count := count_vanished(self._folder, self.writer.segments, sent_of)):
+            self._lose("vanished", count)
+        self.writer.is_watched = False
+        self.untold.tell()
+
+    def _write_back(self, *, is_last: bool = False) -> None:
+        """Write to the folder what waits in memory, as far as there is room again."""
+        while self._memory and self.directory is not None:
+            with self._lock:
+                if self.is_shut_down and not is_last:
+                    return  # it would begin a segment that nobody closes
+                spans = self.writer.spans
+                try:
+                    if not self._memory.move_first(lambda body: self.write(framed(body), 1), self.writer):
+                        return
+                except OSError as error:
+                    if comes_from_outside(error):
+                        raise
+                    return
+                finally:
+                    self._unwritten -= self.writer.spans - spans
+
     def _keep_in_memory(self, body: bytes, error: Exception | None = None) -> None:
         with self._lock:
             self._unwritten += 1
-        surplus = self._memory.add(body)
-        if surplus:
+        if surplus := self._memory.add(body):
             self._lose("spool_full", surplus)
         if error is not None:
             self._warnings.memory_is_used(error)
+        if self.is_shut_down:  # meanwhile, by a signal handler or a thread: nobody looks into memory any more
+            self._settle()
 
     def _lose(self, reason: str, count: int, error: Exception | None = None) -> None:
         """Count items of this process that will not arrive."""
@@ -281,28 +310,15 @@ class Spool:
 
     def _count_removed(self, folder: Folder, file: StoredFile) -> None:
         """Count the items of a segment that must make room before they have arrived."""
-        waiting = waiting_in(folder, file)
-        own = self.writer.segments.get(file.name)
         sent = None if self._shipper is None else self._shipper.sent_of(file.name)
-        if own is not None and (sent is not None or waiting == [(0, file.size)]):
-            count = own - (sent or 0)  # to read all of it would take a tenth of a second
-        else:
-            try:
-                items = (item for part in waiting for item in read_range(folder, file.name, self._signal.read, *part))
-                count = sum(item.spans for item in items)
-            except OSError:
-                return
+        count = unsent_in(folder, file, self._signal.read, own=self.writer.segments.get(file.name), sent=sent)
+        if count is None:
+            return
         folder.remove(file.name + SUFFIX)
         # Counted later: for the lock, a thread waits long while the program writes, which waits for no room then.
         if self.writer.segments.pop(file.name, None) is not None:
             self.untold.add(self._lose, "spool_full", count)
-        # Another process that lives misses its segment, and counts it, and so does another spool of this one; else this
-        # one's number was that of an earlier one.
-        elif (
-            count
-            and not is_watched_here(file.name)
-            and ((writer := writer_of(file.name)) == os.getpid() or not is_running(writer))
-        ):
+        elif count and not is_missed(file.name):
             self.untold.add(self._count_loss, "spool_full", count)
 
     # On the worker's thread
@@ -332,7 +348,7 @@ class Spool:
             return True
         refused = self.dropped["rejected"]
         try:
-            outcome = self._look() if self._shipper is None else self._shipper.ship()
+            outcome = look(self._folder, self.writer.segments) if self._shipper is None else self._shipper.ship()
         except OSError:  # of the folder: writing to it has failed, too, and said why
             return False
         except Exception as error:  # noqa: BLE001 it is said, and what waits is not lost
@@ -359,30 +375,20 @@ class Spool:
         return outcome.is_more
 
     def _tidy(self) -> None:
-        """Remove what is too old."""
+        """Write what waits in memory, and remove what is too old."""
+        self._write_back()
         self._own_tidy()
         if self.writer.is_prune_due:
-            if self._shipper is not None:
-                self._shipper.make_room(self.writer.limits.max_bytes // 2, self.writer.pruning)
+            self._compactor.make_room(self.directory, self.writer.limits.max_bytes // 2)
             self.writer.prune()
-        if not self._is_tidy:
-            self._is_tidy = True
-            # The endpoint was slower than a program that has ended: one as short would send what others left, and not
-            # live to see it arrive; the next would send it again.
-            if self._answers.expected() is False:
+        if clock.monotonic() >= self._next_tidying:
+            # It was slower than a program before: one as short would not see arrive what it sends, nor would the next.
+            if not self._next_tidying and self._answers.expected() is False:
                 self._early_until = clock.monotonic() + _SIGN_SECONDS
+            self._next_tidying = clock.monotonic() + 60 * _LONG_SECONDS
             if self.directory is not None:
                 remove_old(self.directory, self._count_removed)
-
-    def _look(self) -> Outcome:
-        """Look what another process has sent of what is this one's."""
-        written = list(self.writer.segments)
-        with open_store(self._folder, kind="spool") as folder:
-            names = set(folder.names())
-            shipped, vanished = forget(
-                folder, self.writer.segments, Counter(), [name for name in written if name not in names]
-            )
-        return Outcome(own=shipped, vanished=vanished)
+                self._warnings.stranded_beside(self.directory)
 
     def _ship_memory(self, shipper: Shipper) -> bool:
         refused = self.dropped["rejected"]

@@ -1,6 +1,7 @@
 """Append records to the segment that this process owns."""
 
 import contextlib
+import errno
 import os
 import secrets
 import sys
@@ -13,6 +14,7 @@ from typing import Final
 from otelflow._core.process import clock, forks
 from otelflow._core.process.files import Folder, OpenFile, StoredFile, hold
 from otelflow._core.process.process import State
+from otelflow._core.text.safe_str import comes_from_outside
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import UNFINISHED, open_store, segment_files
 from otelflow_exporters._store.pruning import live_among, prune
@@ -99,11 +101,17 @@ class SegmentWriter:
         """Write one record, with so many *spans*, whole or not at all; raise OSError when that is impossible."""
         length = len(record)
         with self.lock:
-            file = self._file
-            if file is None or not self._has_room_for(file, length):
+            name, segments, file = self._name, self.segments, self._file
+            if (
+                file is None
+                or name not in segments  # its owner has given it up
+                or (self._size + length > self._most and self._size > self._first_size)
+                or clock.monotonic() - self._opened > self._segment_seconds
+                or not self._is_in_place(file)
+            ):
                 file = self._open(length)
+                name = self._name
             descriptor = file.descriptor
-            name, segments = self._name, self.segments
             interruption: BaseException | None = None
             try:
                 written = os.write(descriptor, record)
@@ -111,12 +119,16 @@ class SegmentWriter:
                     written += os.write(descriptor, memoryview(record)[written:])
             except BaseException as error:
                 if not self._is_whole(descriptor, length):
-                    raise
+                    if not self._is_full(error):
+                        raise
+                    self.append(record, spans)
+                    return
                 interruption = error  # such as Ctrl-C, which came when everything was there
             # Nothing is called until it is counted, so that no signal handler comes in between.
-            self.spans += spans
-            # Its owner may have given up a segment meanwhile that somebody has deleted.
-            segments[name] = segments[name] + spans if name in segments else spans
+            if spans:
+                self.spans += spans
+                # Its owner may have given up a segment meanwhile that somebody has deleted.
+                segments[name] = segments[name] + spans if name in segments else spans
             if name == self._name:
                 self._size += length
             if interruption is not None:
@@ -131,6 +143,13 @@ class SegmentWriter:
         except OSError:  # it cannot be taken back, and stays behind in its segment
             self.close()
         return False
+
+    def _is_full(self, error: BaseException) -> bool:
+        """Tell whether no file may be larger here, as *error* says (RLIMIT_FSIZE): the next one has room then."""
+        if not isinstance(error, OSError) or error.errno != errno.EFBIG or comes_from_outside(error):
+            return False
+        self._most = 0
+        return self._size > self._first_size
 
     def count_dropped(self, count: int) -> bool:
         """Count lost spans; return whether they are the first."""
@@ -159,16 +178,9 @@ class SegmentWriter:
             if self._file is not None and self._file.status() is not None and os.utime in os.supports_fd:
                 os.utime(self._file.descriptor)
 
-    def _has_room_for(self, file: OpenFile, length: int) -> bool:
-        if self._name not in self.segments:  # the owner has given it up
-            return False
-        size = self._size
-        if size + length > self._most and size > self._first_size:
-            return False
-        if clock.monotonic() - self._opened > self._segment_seconds:
-            return False
+    def _is_in_place(self, file: OpenFile) -> bool:
+        """Tell whether *file* is open still, and in its folder: the store may have been deleted meanwhile."""
         status = file.status()
-        # The store may have been deleted while the program runs.
         if status is None or not status.st_nlink:
             return False
         if not self._is_held:

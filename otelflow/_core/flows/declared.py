@@ -3,13 +3,13 @@
 Metrics begin at 0 for each of them, and ``otelflow generate`` reads their objectives. Only names and numbers are kept.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
+from otelflow._core.flows.objective import Objective, checked_buckets
 from otelflow._core.process import forks
 from otelflow._core.process.process import State
-
-if TYPE_CHECKING:
-    from otelflow._core.flows.objective import Objective
+from otelflow._core.text.safe_str import bounded_name, brief_repr
+from otelflow.errors import ConfigurationError
 
 _MOST: Final = 1_000
 
@@ -24,7 +24,7 @@ class Declared:
         name: str,
         module: str,
         buckets: tuple[float, ...] | None = None,
-        objective: "Objective | None" = None,
+        objective: Objective | None = None,
         description: str = "",
     ) -> None:
         self.name = name
@@ -54,6 +54,21 @@ def declare(flow: Declared) -> None:
     with _declarations.lock:
         if flow.name in _declarations.flows or len(_declarations.flows) < _MOST:
             _declarations.flows[flow.name] = flow
+
+
+def declare_flow(name: str, target: Any, objective: Any, buckets: Any, runner: object) -> None:
+    """Let metrics and ``otelflow generate`` know of a flow before it runs. Raises ConfigurationError."""
+    if not isinstance(objective, Objective | None):
+        raise ConfigurationError(f"Flow {name!r}: objective must be an Objective, not {brief_repr(objective, 60)}")
+    bounds = checked_buckets(buckets)
+    if runner is not None:
+        from otelflow._core.flows.future_runners import check_runner  # noqa: PLC0415 only for flows that have one
+
+        check_runner(f"Flow {name!r}", runner)
+    text = getattr(target, "__doc__", None)  # a class may have a property of that name
+    description = text.strip().partition("\n")[0] if isinstance(text, str) else ""
+    module = getattr(target, "__module__", None) or ""
+    declare(Declared(bounded_name(name), module, bounds, objective, description))
 
 
 def declared(name: str) -> Declared | None:

@@ -2,66 +2,53 @@
 
 import copy
 import inspect
-import sys
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import (
     TYPE_CHECKING,
     Any,
     Final,
     Generic,
-    Literal,
     Never,
     ParamSpec,
-    Protocol,
     Self,
     TypeVar,
-    Unpack,
-    overload,
 )
 
 from otelflow import semconv
 from otelflow._core import flows, inside
-from otelflow._core.flows import declared
-from otelflow._core.flows.calls import call_of, caller
+from otelflow._core.flows.calls import caller
 from otelflow._core.flows.config import Flow_Run__Config
-from otelflow._core.flows.definition import Definition, decorate, refuse_flow, text_of_name
+from otelflow._core.flows.declared import declare_flow
+from otelflow._core.flows.definition import Definition, refuse_flow, text_of_name
 from otelflow._core.flows.execution import to_end, to_end_async
-from otelflow._core.flows.fitting import assigned, check_base_classes, check_flow
+from otelflow._core.flows.fitting import check_base_classes, check_flow
+from otelflow._core.flows.flow_attributes import AsCoroutine, FlowAttributes, state_value
 from otelflow._core.flows.flow_run import Block, FlowRun, innermost_block, new_flow_id
-from otelflow._core.flows.flow_state import NO_DATA, FlowState, StateAttributes, fresh_copy, id_of, name_of, state_value
+from otelflow._core.flows.flow_state import NO_DATA, FlowState, id_of, name_of
 from otelflow._core.flows.injection import check_dependencies
 from otelflow._core.flows.keywords import (
     Capture,
-    CommonFlowOptions,
-    EachFlowOptions,
     FlowOptions,
     PolicyOptions,
     check_keywords,
-    show_keywords,
 )
-from otelflow._core.flows.objective import Objective, buckets_of, checked_buckets, objective_of
+from otelflow._core.flows.objective import Objective, buckets_of, objective_of
 from otelflow._core.inside import messages
 from otelflow._core.inside.speaker import Speaker
 from otelflow._core.process import clock, provider
-from otelflow._core.runs.bounded import BoundedLog
 from otelflow._core.runs.current import open_run_here
 from otelflow._core.runs.endings import SUCCESS, UNCLOSED
 from otelflow._core.runs.run import Run
 from otelflow._core.text import classes
-from otelflow._core.text.safe_str import bounded_name, brief_repr
-from otelflow.errors import ConfigurationError, FlowNotSetUp, NotCallable, UnfillableParameter, UnknownKeyword
+from otelflow.errors import FlowNotSetUp, NotCallable, UnfillableParameter, UnknownKeyword
 
 if TYPE_CHECKING:
     import typing_extensions
 
-    from otelflow._core.flows.flow_types import MYPY, ClassMethod, FlowFunction, S
-    from otelflow._core.flows.osbot_report import Flow_Stats, FlowLogger
-    from otelflow._core.flows.task import Task
     from otelflow._core.inside.artifacts import Artifact, Result
-    from otelflow._core.inside.events import Flow_Run__Event
 
 P = ParamSpec("P")
 if TYPE_CHECKING:
@@ -88,7 +75,9 @@ def _definition(flow: "Flow[Any]") -> Definition:
     """Return what *flow* runs, which is its ``main`` unless it is set up. Raises FlowNotSetUp."""
     state = flow.flow_state
     if state.definition is None:
-        _ = flow.setup()
+        own = classes.attribute(type(flow), "setup")  # a user's class may have a value under that name
+        if "setup" not in vars(flow) and (callable(own) or isinstance(own, classmethod)):
+            _ = flow.setup()
         if state.definition is None:  # a user's class has a setup() of its own
             _ = Flow.setup(flow)
     definition = state.definition
@@ -96,7 +85,7 @@ def _definition(flow: "Flow[Any]") -> Definition:
     return definition
 
 
-class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
+class Flow(FlowAttributes[R], AsCoroutine["Flow[R]"], Speaker, Generic[R]):
     """One flow, set up to be executed; each ``execute()`` is a run, a trace, an id of its own.
 
     ``@flow`` makes it. Used directly, give ``setup()`` what it runs, or subclass it and override ``main``, and
@@ -146,7 +135,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         if cls.main is not Flow.main:
             own_name = inspect.getattr_static(cls, "flow_name", None)
             name = own_name if isinstance(own_name, str) else cls.__name__
-            _declare(name, cls, objective_of(cls), buckets_of(cls), getattr(cls, "task_runner", None))
+            declare_flow(name, cls, objective_of(cls), buckets_of(cls), getattr(cls, "task_runner", None))
         check_dependencies(cls)
 
     def __init__(
@@ -173,7 +162,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
                     options[name] = value
                     continue
                 raise UnknownKeyword(
-                    type(self).__name__, name, inspect.signature(flow).parameters, _how_to_call_main(self, (name,))
+                    type(self).__name__, name, FlowOptions.__annotations__, _how_to_call_main(self, (name,))
                 )
             setattr(self, name, value)
         check_keywords(type(self).__name__, options, PolicyOptions)
@@ -205,94 +194,6 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         Flow.__init__(self)
         state: FlowState = vars(self)["flow_state"]
         return state
-
-    # What is known of the run
-
-    @property
-    def flow_return_value(self) -> R | None:
-        """What the function returned, or None before it has; reading it of a flow that never ran is a warning."""
-        state = self.flow_state
-        if state.set_up is not None:
-            state.warn_if_never_run(", so there is no flow_return_value")
-        value: R | None = state.return_value
-        return value
-
-    @flow_return_value.setter
-    def flow_return_value(self, value: R | None) -> None:
-        self.flow_state.return_value = value
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """What tasks get as ``flow_data``."""
-        return self.flow_state.data
-
-    @data.setter
-    def data(self, data: dict[str, Any]) -> None:
-        self.flow_state.data = assigned(self, "data", data)
-
-    @state_value
-    def flow_target(self) -> Callable[..., Any] | None:
-        """What ``execute()`` runs, or None before it is set up."""
-        definition = self.flow_state.definition
-        return None if definition is None else definition.target
-
-    @state_value
-    def setup_completed(self) -> bool:
-        """Whether ``setup()`` has said what ``execute()`` runs."""
-        return self.flow_state.definition is not None
-
-    @state_value
-    def status(self) -> str | None:
-        """``running``, one of ``semconv.RESULTS``, or None before the first run."""
-        return self.flow_state.status
-
-    @state_value
-    def started_ns(self) -> int:
-        """When the run began, in nanoseconds since the epoch; 0 before the first run."""
-        return self.flow_state.started_ns
-
-    @state_value
-    def ended_ns(self) -> int:
-        """When the run ended, in nanoseconds since the epoch; 0 before it has."""
-        return self.flow_state.ended_ns
-
-    @state_value
-    def duration(self) -> float | None:
-        """How long the run took, in seconds; None before it has ended."""
-        return self.flow_state.duration
-
-    @state_value
-    def executed_tasks(self) -> "BoundedLog[Task]":
-        """The tasks of the run in the order in which they began."""
-        return self.flow_state.executed_tasks
-
-    @state_value
-    def log(self) -> BoundedLog[messages.Line]:
-        """The messages of the run."""
-        return self.flow_state.log
-
-    @state_value
-    def artifacts(self) -> "BoundedLog[Artifact]":
-        """The artifacts of the run."""
-        return self.flow_state.artifacts
-
-    @state_value
-    def results(self) -> "BoundedLog[Result]":
-        """The results of the run."""
-        return self.flow_state.results
-
-    @state_value
-    def captured_events(self) -> "BoundedLog[Flow_Run__Event]":
-        """The events of the run, with ``flow_data__capture_events``."""
-        return self.flow_state.captured_events
-
-    @state_value
-    def logger(self) -> "FlowLogger":
-        """A logger whose messages are this flow's: ``flow.logger.info("42 rows")``."""
-        state = self.flow_state
-        logger: FlowLogger = state.logger or flows.osbot_report.FlowLogger(self)
-        state.logger = logger
-        return logger
 
     # Set up
 
@@ -361,7 +262,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         definition = _definition(self)
         self.flow_state.expect_no_run()  # the attempt is run next, or the error says why it is not
         attempt, call = resuming.attempt_of(definition, run_id, name_of(self))
-        _go_on(self, attempt, call, run_id, caller())
+        go_on(self, attempt, call, run_id, caller())
         return self
 
     def set_flow_name(self, value: str | None = None) -> Self:
@@ -499,7 +400,7 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
 
     # Messages, artifacts, results
 
-    def _write_message(self, level: int, message: object, task_run_id: str | None) -> None:
+    def __otelflow_write__(self, level: int, message: object, task_run_id: str | None) -> None:
         messages.write(_speaking_run(self), level, message, task_run_id=task_run_id)
 
     def add_flow_artifact(
@@ -543,85 +444,6 @@ class Flow(StateAttributes["Flow[R]"], Speaker, Generic[R]):
         """
         return inside.artifacts.add_result(_speaking_run(self), key, description)
 
-    @state_value
-    def captured_exec_logs(self) -> list[str]:
-        """The messages of the run from its execution on, with their ANSI colours."""
-        return [line.text for line in self.flow_state.lines]
-
-    def log_messages_with_colors(self) -> list[str]:
-        """Return the messages of the run from its execution on, a list of texts with their ANSI colours.
-
-        >>> Flow().setup(pow, 2, 10).execute().log_messages_with_colors()[-1]
-        '...Flow return value...: ...1024...'
-        """
-        return [line.text for line in self.flow_state.lines]
-
-    def log_messages(self) -> list[str]:
-        """Return the messages of the run from its execution on, a list of texts without ANSI colours.
-
-        >>> Flow().setup(pow, 2, 10).execute().log_messages()[-1]
-        'Flow return value: 1024'
-        """
-        return [line.plain_text for line in self.flow_state.lines]
-
-    def captured_logs(self) -> list[str]:
-        """Return what ``log_messages`` returns.
-
-        >>> Flow().setup(pow, 2, 10).execute().captured_logs()[-1]
-        'Flow return value: 1024'
-        """
-        return [line.plain_text for line in self.flow_state.lines]
-
-    def print_log_messages(self, use_colors: bool = True) -> Self:
-        """Print what ``log_messages_with_colors`` returns, or ``log_messages`` without *use_colors*. Returns the flow.
-
-        >>> run = Flow().setup(pow, 2, 10).execute().print_log_messages(use_colors=False)
-        Executing flow run ...
-        Flow return value: 1024
-        """
-        for line in self.flow_state.lines:
-            sys.stdout.write(messages.for_console(line, has_colors=use_colors))
-        return self
-
-    # Reports
-
-    @state_value
-    def flow_stats(self) -> "Flow_Stats":
-        """Times, status and counts of the run."""
-        return flows.osbot_report.Flow_Stats(self)
-
-    def durations(self) -> dict[str, Any]:
-        """Return name, duration (seconds) and status of the flow, and the seconds of each task by its name, in a dict.
-
-        >>> sorted(Flow().setup(pow, 2, 10).execute().durations())
-        ['flow_duration', 'flow_name', 'flow_status', 'flow_tasks']
-        """
-        return flows.osbot_report.durations(self)
-
-    def durations__with_tasks_status(self) -> dict[str, Any]:
-        """Return ``durations()`` with the tasks in their order, each with name, duration (seconds) and status.
-
-        >>> Flow().setup(pow, 2, 10).execute().durations__with_tasks_status()["flow_tasks"]
-        {}
-        """
-        return flows.osbot_report.durations_with_tasks_status(self)
-
-    def flow_output(self) -> dict[str, Any]:
-        """Return the return value and the durations, in a dict.
-
-        >>> Flow().setup(pow, 2, 10).execute().flow_output()["output"]
-        1024
-        """
-        return {"output": self.flow_state.return_value, "durations": flows.osbot_report.durations(self)}
-
-    def json(self) -> dict[str, Any]:
-        """Return everything that is kept of the run as plain data: a dict of what JSON knows.
-
-        >>> sorted(Flow().setup(pow, 2, 10).execute().json())
-        ['flow_data', 'flow_events']
-        """
-        return flows.osbot_report.as_json(self)
-
     def __iter__(self) -> Never:
         raise TypeError(NO_DATA)
 
@@ -647,7 +469,7 @@ def _use_definition(flow: Flow[Any], definition: Definition, args: tuple[Any, ..
         state.name = definition.name
 
 
-def _go_on(
+def go_on(
     flow: Flow[Any],
     attempt: Definition,
     call: tuple[tuple[Any, ...], dict[str, Any]],
@@ -693,128 +515,3 @@ def _speaking_run(flow: Flow[Any]) -> Run:
         run = Block(flow, None)
         run.has_ended = flow.flow_state.duration is not None and provider.span_maker() is not None
     return run
-
-
-def _declare(name: str, target: Any, objective: Any, buckets: Any, runner: object) -> None:
-    """Let metrics and ``otelflow generate`` know of a flow before it runs. Raises ConfigurationError."""
-    if not isinstance(objective, Objective | None):
-        raise ConfigurationError(f"Flow {name!r}: objective must be an Objective, not {brief_repr(objective, 60)}")
-    bounds = checked_buckets(buckets)
-    if runner is not None:
-        from otelflow._core.flows.future_runners import check_runner  # noqa: PLC0415 only for flows that have one
-
-        check_runner(f"Flow {name!r}", runner)
-    description = (getattr(target, "__doc__", None) or "").strip().partition("\n")[0]
-    module = getattr(target, "__module__", None) or ""
-    declared.declare(declared.Declared(bounded_name(name), module, bounds, objective, description))
-
-
-if TYPE_CHECKING:  # making them takes a good part of an import
-
-    class _Decorator(Protocol):
-        if MYPY:
-
-            @overload
-            def __call__(self, target: ClassMethod[S, P, R], /) -> ClassMethod[S, P, Flow[R]]: ...
-
-        @overload
-        def __call__(self, target: Callable[P, Coroutine[Any, Any, R]], /) -> FlowFunction[P, Flow[R]]: ...
-        @overload
-        def __call__(self, target: Callable[P, R], /) -> FlowFunction[P, Flow[R]]: ...
-
-    class _Executing(Protocol):
-        def __call__(self, target: Callable[P, R], /) -> Callable[P, R]: ...
-
-
-def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..., Flow[Any]]:
-    """Return what ``@flow`` puts in the place of a function."""
-    keywords = {name: value for name, value in options.items() if name in EachFlowOptions.__annotations__}
-    plan: Flow[Any] = Flow(**keywords)  # a wrong value is said at decoration, not at the first call
-    planned = plan.flow_state
-    attributes = {name: value for name, value in vars(plan).items() if name != "flow_state"}
-    fixed_id = planned.id if keywords.get("flow_id") else ""
-    if not planned.is_named:
-        planned.name = definition.name or planned.name
-    _declare(bounded_name(planned.name), definition.target, plan.objective, plan.buckets, options.get("task_runner"))
-
-    def set_up(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow[Any]:
-        flow: Flow[Any] = object.__new__(Flow)  # as the plan: its __init__ would take three times as long to find that
-        data = fresh_copy(options.get("data") or {})
-        state = FlowState(flow, planned.name, fixed_id or new_flow_id(), planned.own_config, data, planned.options)
-        state.is_named, state.has_fixed_id, state.is_plain = planned.is_named, planned.has_fixed_id, True
-        state.definition, state.args, state.kwargs = definition, args, kwargs
-        object.__setattr__(flow, "flow_state", state)
-        if attributes:
-            vars(flow).update(attributes)
-        return flow
-
-    def new_flow(args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> Flow[Any]:
-        flow = set_up(args, kwargs)
-        flow.flow_state.set_up_at(frame, flow.flow_state.name)
-        return flow
-
-    def resume(run_id: str) -> Flow[Any]:
-        """Return the flow, set up to go on with the run of this id, which has not ended well; see RunNotResumable."""
-        from otelflow._core.flows import resuming  # noqa: PLC0415 few flows are resumed
-
-        attempt, call = resuming.attempt_of(definition, run_id, definition.name)
-        flow = set_up(*call)
-        _go_on(flow, attempt, call, run_id, caller())
-        return flow
-
-    if options.get("execute_on_call"):
-        run_class = definition.run_class(FlowRun)
-        function = definition.drive(lambda args, kwargs: run_class(set_up(args, kwargs), definition))
-    else:
-        function = call_of(new_flow)
-    vars(function)["resume"] = resume
-    return function
-
-
-if TYPE_CHECKING:
-    if MYPY:
-
-        @overload
-        def flow(target: ClassMethod[S, P, R], /) -> ClassMethod[S, P, Flow[R]]: ...
-
-    @overload
-    def flow(target: Callable[P, Coroutine[Any, Any, R]], /) -> FlowFunction[P, Flow[R]]: ...
-    @overload
-    def flow(target: Callable[P, R], /) -> FlowFunction[P, Flow[R]]: ...
-    @overload
-    def flow(*, execute_on_call: Literal[False] = False, **options: Unpack[CommonFlowOptions]) -> "_Decorator": ...
-    @overload
-    def flow(*, execute_on_call: Literal[True], **options: Unpack[CommonFlowOptions]) -> "_Executing": ...
-
-
-def flow(target: Any = None, /, **options: Any) -> Any:
-    """Make a function or method a flow: calling it returns a ``Flow`` that is set up, and ``execute()`` runs it.
-
-    *flow_name* (str): its name; that of the function unless given. *flow_id* (str): the id of every run.
-    *flow_run_name* (str, ``"load {path}"``): the name of each run, made of its arguments.
-    *flow_config* (``Flow_Run__Config``): how it logs, prints and raises.
-    *data* (mapping): what ``flow_data`` begins with.
-    *capture_parameters* (True, or names), *capture_return_value* (bool): record values, redacted and bounded.
-    *inject* (bool): whether parameters such as ``this_flow`` are filled in.
-    *objective* (``Objective``): what alerts are made of. *buckets* (seconds): those of the metric of durations.
-    *retries*, *retry_delay*, *retry_jitter_factor*, *retry_condition_fn*, *timeout*, *validate_parameters*, *tags*,
-    *concurrency*, *rate_limit*, *limit_timeout*, *measure_resources*: as those of ``task``.
-    *on_completion*, *on_failure*, *on_cancellation*, *on_running*: the same with the ``Flow``.
-    *task_runner* (a word, an executor, a runner of ``otelflow.runners``): where submitted tasks run.
-    *persist_result*, *result_storage*, *result_serializer*: as those of ``task``; its tasks use that storage, too.
-    *execute_on_call* (bool): calling it runs the flow, and returns what the function returns; there is no ``Flow``.
-
-    Returns a function that returns the ``Flow``. Raises UnknownKeyword, NotCallable, or ConfigurationError for a value
-    that does not fit its keyword.
-
-    >>> from otelflow import flow
-    >>> @flow(capture_return_value=True)
-    ... def halve(number):
-    ...     return number / 2
-    >>> halve(10).execute().flow_return_value
-    5.0
-    """
-    return decorate("@flow", FlowOptions, target, options, _function_of)
-
-
-show_keywords(flow, FlowOptions)

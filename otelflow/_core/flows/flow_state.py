@@ -3,15 +3,14 @@
 import os
 import sys
 import weakref
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Coroutine, Generator, Mapping
 from enum import Enum
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any, Final, Generic, Never, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Never, TypeVar
 
 from otelflow import semconv
 from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.flows.definition import Definition, definition_of, text_of_name
-from otelflow._core.flows.fitting import assigned
 from otelflow._core.flows.never_run import SetUp, SetUpAndRun, copy_of
 from otelflow._core.inside import messages
 from otelflow._core.process import forks
@@ -56,7 +55,7 @@ open_runs.watch(_ShellWatcher())
 
 def has_failed(task: Any) -> bool:
     """Tell whether *task* is kept when others must be left out; by name, since a flow that travels takes it along."""
-    return task.status in semconv.FAILED_RESULTS
+    return vars(task).get("status") in semconv.FAILED_RESULTS
 
 
 def is_unimportant(_: object) -> bool:
@@ -131,7 +130,7 @@ class FlowState:
         self.run: Run | None = None
         self.tree: Tree | None = None  # in a notebook
         self.block: Any = None  # the innermost of ``with flow:``
-        self.logger: Any = None  # when somebody has asked for it
+        self.logger: Any = None  # made when it is asked for
         self.coroutine: Coroutine[Any, Any, Any] | Generator[Any, Any, Any] | None = None
         self.status: str | None = None
         self.return_value: Any = None
@@ -148,7 +147,7 @@ class FlowState:
 
     @property
     def config(self) -> Flow_Run__Config:
-        """How the flow logs, prints and raises; one that says nothing is made when somebody asks for it."""
+        """How the flow logs, prints and raises; without one, an empty one is made when it is asked for."""
         if self.own_config is None:
             with _making:  # two threads must not each make one
                 if self.own_config is None:
@@ -202,7 +201,7 @@ class FlowState:
             self.set_up = SetUp(frame, flow_name, target if type(target) is CodeType else None)
 
     def expect_no_run(self) -> None:
-        """Warn of nothing when the flow is dropped: it is run, or somebody else says why it is not."""
+        """Warn of nothing when the flow is dropped: it is run, or an error says why it is not."""
         if self.set_up is not None:
             self.set_up.__class__ = SetUpAndRun  # type: ignore[assignment]
             self.set_up = None
@@ -279,95 +278,6 @@ def fresh_copy(value: Any) -> Any:
     if type(value) is list:
         return [fresh_copy(item) for item in value]
     return set(value) if type(value) is set else value
-
-
-class state_value(Generic[V]):
-    """A read-only view of the state that an attribute of an instance, or of a user's class, hides without harm."""
-
-    def __init__(self, read: Callable[[Any], V]) -> None:
-        self._read = read
-        self.__doc__ = read.__doc__
-
-    def __get__(self, flow: Any, owner: object = None) -> V:
-        if flow is None:  # a dataclass would take it for the default of a field with this name
-            raise AttributeError("only an instance has it")
-        return self._read(flow)
-
-
-class _StateAttribute:
-    """An attribute that stands in the state as *name*: what a user's class has in its place changes no run."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._public_name = name
-
-    def __get__(self, flow: Any, owner: object = None) -> Any:
-        if flow is None:
-            raise AttributeError("only an instance has it")
-        return getattr(flow.flow_state, self._name)
-
-    def __set__(self, flow: Any, value: Any) -> None:
-        setattr(flow.flow_state, self._name, assigned(flow, self._public_name, value))
-
-
-if TYPE_CHECKING:
-
-    class _AsCoroutine(Coroutine[Any, Any, V]):
-        """asyncio.run() and the like take a flow. Of a method of these names with other parameters mypy complains."""
-
-        send: Any
-        throw: Any
-        close: Any
-else:
-
-    class _AsCoroutine(Generic[V]):
-        """With these methods a flow is a Coroutine, which asyncio.run(), create_task() and TaskGroup ask for."""
-
-        @state_value
-        def send(self) -> Callable[[Any], Any]:
-            """The ``send`` of ``execute_async``, for asyncio: a method would be a frame in each traceback."""
-            return _coroutine_of(self).send
-
-        @state_value
-        def throw(self) -> Callable[..., Any]:
-            """The ``throw`` of ``execute_async``, for asyncio."""
-            return _coroutine_of(self).throw
-
-        def close(self) -> None:
-            """End ``execute_async`` where it is; for asyncio."""
-            coroutine, self.flow_state.coroutine = self.flow_state.coroutine, None
-            if coroutine is not None:
-                coroutine.close()
-
-
-def _coroutine_of(flow: Any) -> Any:
-    state = flow.flow_state
-    if state.coroutine is None:
-        state.coroutine = flow.__await__()
-    return state.coroutine
-
-
-class StateAttributes(_AsCoroutine[V]):
-    """What can be set on a flow: its name, the id of its next run, how it behaves, and what it is called with."""
-
-    if TYPE_CHECKING:  # a class may have a value of its own in their places
-        flow_name: str
-        flow_id: str
-        flow_config: Flow_Run__Config
-        flow_args: tuple[Any, ...]
-        flow_kwargs: dict[str, Any]
-        flow_run_params: Mapping[str, Any]
-        flow_error: BaseException | None
-    else:
-        flow_name = _StateAttribute("name")
-        flow_id = _StateAttribute("id")
-        flow_config = _StateAttribute("config")
-        flow_args = _StateAttribute("args")
-        flow_kwargs = _StateAttribute("kwargs")
-        flow_run_params = _StateAttribute("run_params")
-        flow_error = _StateAttribute("error")
 
 
 def name_of(flow: Any) -> str:

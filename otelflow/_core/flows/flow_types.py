@@ -1,10 +1,13 @@
 """What type checkers see of a flow; imported for types only, since to make protocols takes a good part of an import."""
 
-from collections.abc import Callable
-from typing import Concatenate, ParamSpec, Protocol, TypeVar, overload
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+
+from otelflow._core.flows.flow import Flow
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
+R = TypeVar("R")
 S = TypeVar("S")
 F = TypeVar("F")
 F_co = TypeVar("F_co", covariant=True)
@@ -34,3 +37,23 @@ class FlowFunction(Protocol[P, F_co]):
     def __get__(self, instance: None, owner: object = None) -> "FlowFunction[P, F_co]": ...
     @overload
     def __get__(self: "FlowFunction[Concatenate[S, Q], F]", instance: S, owner: object = None) -> Callable[Q, F]: ...
+
+
+class FlowDecorator(Protocol):
+    """What ``@flow(…)`` returns."""
+
+    if MYPY:
+
+        @overload
+        def __call__(self, target: ClassMethod[S, P, R], /) -> ClassMethod[S, P, Flow[R]]: ...
+
+    @overload
+    def __call__(self, target: Callable[P, Coroutine[Any, Any, R]], /) -> FlowFunction[P, Flow[R]]: ...
+    @overload
+    def __call__(self, target: Callable[P, R], /) -> FlowFunction[P, Flow[R]]: ...
+
+
+class ExecutingDecorator(Protocol):
+    """What ``@flow(execute_on_call=True, …)`` returns."""
+
+    def __call__(self, target: Callable[P, R], /) -> Callable[P, R]: ...

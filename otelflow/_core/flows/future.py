@@ -2,10 +2,11 @@
 
 import concurrent.futures
 import contextlib
+import contextvars
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from otelflow._core.flows.future_condition import Condition
+from otelflow._core.flows.future_condition import Condition, Waiters
 from otelflow._core.policies.loops import running_trio
 from otelflow._core.process.asyncio_loop import running_loop
 from otelflow._core.runs.endings import is_cancellation
@@ -23,6 +24,7 @@ class Submitted(Protocol):
 
     #: The event loop that runs it, if that is what it is for
     loop: Any
+    context: contextvars.Context
     future: "Future[Any]"
     upstream: "list[Future[Any]]"
 
@@ -69,8 +71,12 @@ class Future(concurrent.futures.Future[R]):
     """
 
     def __init__(self, task_name: str) -> None:
-        super().__init__()
+        # Without what its base does: to make the lock of that takes longer than all the rest.
         self._condition = Condition()  # type: ignore[assignment]  # that of the library is most of what it takes
+        self._state = "PENDING"
+        self._result = self._exception = None
+        self._waiters = Waiters()
+        self._done_callbacks: list[Any] = []
         self.task_name = task_name
         # Of otelflow itself:
         self.call: Submitted | None = None
@@ -213,6 +219,11 @@ async def _until_done_in_trio(trio: Any, future: Future[Any]) -> None:
     await event.wait()
 
 
+def begin(future: Future[Any]) -> bool:
+    """Tell whether *future* is to run now; not if it is cancelled, or done, since the program has set its result."""
+    return future._state != "FINISHED" and future.set_running_or_notify_cancel()  # noqa: SLF001 it is one of ours
+
+
 def withdraw(future: Future[Any]) -> bool:
     """Cancel *future*, which was handed over and has not begun; return False if its end has been told already."""
     with future._condition:  # noqa: SLF001 it is one of ours
@@ -232,14 +243,14 @@ def settle(future: Future[Any], value: Any, error: BaseException | None) -> None
         else:
             future.set_exception(error)
     except concurrent.futures.InvalidStateError:
-        if future.call is not None:
+        if future.call is not None and future._state == "CANCELLED":  # noqa: SLF001 else the user has set its result
             future.set_running_or_notify_cancel()
     assign(future, None)
 
 
 def assign(future: Future[Any], call: Submitted | None) -> None:
     """Let *call* be the one behind *future*; None when that is done with."""
-    future.call = future._condition.call = call  # type: ignore[attr-defined]  # noqa: SLF001 it is one of ours
+    future.call = future._waiters.call = call  # type: ignore[attr-defined]  # noqa: SLF001 it is one of ours
 
 
 def is_open(future: Future[Any]) -> bool:
@@ -254,14 +265,12 @@ def has_failed(future: Future[Any]) -> bool:
 
 def failure_of(future: Future[Any]) -> BaseException:
     """Return why *future*, which is done, has no result."""
-    if future.cancelled():
-        return concurrent.futures.CancelledError()
-    return concurrent.futures.Future.exception(future) or concurrent.futures.CancelledError()
+    return (has_failed(future) and future._exception) or concurrent.futures.CancelledError()  # noqa: SLF001
 
 
 def value_of(future: Future[Any]) -> Any:
     """Return the result of *future*, which is done and has one."""
-    return concurrent.futures.Future.result(future)
+    return future._result  # noqa: SLF001 without the lock, as above
 
 
 def _before_waiting(future: Future[Any], timeout: float | None) -> None:

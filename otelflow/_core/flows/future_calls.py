@@ -14,6 +14,7 @@ from otelflow._core.flows.future import (
     FutureList,
     Submitted,
     assign,
+    begin,
     failure_of,
     has_failed,
     is_open,
@@ -22,68 +23,18 @@ from otelflow._core.flows.future import (
     withdraw,
 )
 from otelflow._core.flows.future_arguments import check_submittable, checked_wait_for, resolved, rows_of, upstream_of
+from otelflow._core.flows.future_owners import session_here
 from otelflow._core.flows.future_session import Session, works_for
-from otelflow._core.process import forks
 from otelflow._core.process.asyncio_loop import running_loop
-from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import spans
-from otelflow._core.runs.current import current_run, open_run_here
+from otelflow._core.runs.current import current_run
 from otelflow._core.runs.endings import CANCELLED, SUCCESS, Ending, is_cancellation
 from otelflow._core.runs.engine import close_run, open_run
 from otelflow._core.runs.run import Run
 from otelflow.errors import UpstreamFailed
 
 _COROUTINE: Final = "coroutine"
-_THREADS: Final = "otelflow-task"
-
-
-class _Process(State):
-    """What is submitted outside of any flow."""
-
-    session: Session | None
-
-    def __init__(self) -> None:
-        #: Whoever begins a session holds it: two threads of a flow may submit first
-        self.lock = forks.new_lock()
-        super().__init__()
-
-    def reset(self) -> None:
-        """Have submitted nothing."""
-        self.session = None
-
-
-_process: Final = _Process()
-
-
-def session_here() -> Session:
-    """Return the session of the flow run that is current, or that of the process outside of any."""
-    run = open_run_here()
-    owner: Any = _process if run is None or run.flow_run is None else run.flow_run
-    session: Session | None = owner.session
-    if session is None or session.is_inherited:
-        with _process.lock:
-            session = owner.session
-            if session is None or session.is_inherited:
-                session = owner.session = _new_session(owner)
-    return session
-
-
-def _new_session(owner: Any) -> Session:
-    """Return a session for *owner*, the run of a flow or the process."""
-    if owner is _process:  # no flow waits for what is submitted there: the end of the process does
-        new_runner = functools.partial(future_runners.Threads, concurrent.futures.ThreadPoolExecutor(None, _THREADS))
-        return Session(new_runner, None, runs_on_loop=True)
-    definition = getattr(owner, "definition", None)  # none in the block of a flow
-    new_runner_of_flow = functools.partial(future_runners.new_runner, _choice_of(owner.flow, definition))
-    return Session(new_runner_of_flow, owner, runs_on_loop=getattr(definition, "kind", None) == _COROUTINE)
-
-
-def _choice_of(flow: Any, definition: Any) -> Any:
-    """Return the ``task_runner`` of a decorated flow, of a class, or of a ``Flow``."""
-    options = {} if definition is None else definition.options
-    choice = options.get("task_runner")
-    return getattr(flow, "task_runner", None) if choice is None else choice
 
 
 class Group:
@@ -254,7 +205,7 @@ class Call:
         """Tell whether the caller is to run or end it: it has not begun, and is not cancelled."""
         if not self.session.take(self):
             return False
-        if self.future.set_running_or_notify_cancel():
+        if begin(self.future):
             return True
         assign(self.future, None)  # who waits for it has just been told
         self._end_apart(CANCELLED)

@@ -192,8 +192,8 @@ def start_on_loop(call: Any) -> None:
             call.cancelled()
             return
         task = call.loop_task = call.loop.create_task(call.run_on_loop(), context=call.context)
-        call.session.loop_tasks.add(task)
-        task.add_done_callback(call.session.loop_tasks.discard)
+        call.session.loop_tasks[task] = call.context
+        task.add_done_callback(lambda task: call.session.loop_tasks.pop(task, None))
 
     if running_loop() is call.loop:
         start()
@@ -220,6 +220,8 @@ def check_runner(owner: str, choice: Any) -> None:
     if isinstance(choice, str):
         cure = suggestion(choice, WORDS)
         raise ConfigurationError(f"{owner}: task_runner={choice!r:.80} is no runner{cure}")
+    if isinstance(choice, type) and hasattr(choice, "new_runner"):
+        raise ConfigurationError(f"{owner}: task_runner={choice.__name__} is a class: write {choice.__name__}()")
     if not (hasattr(choice, "new_runner") or callable(getattr(choice, "submit", None))):
         words = ", ".join(WORDS)
         raise ConfigurationError(

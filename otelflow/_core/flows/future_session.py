@@ -15,7 +15,9 @@ from otelflow._core.policies.loops import sleep
 from otelflow._core.process import clock, forks, losses
 from otelflow._core.process.asyncio_loop import running_loop
 from otelflow._core.runs import open_runs
+from otelflow._core.runs.current import is_inside
 from otelflow._core.runs.endings import SUCCESS, Ending
+from otelflow._core.runs.run import Run
 from otelflow._core.text.hints import error_text
 from otelflow._core.text.own_logger import log
 from otelflow._core.text.redaction import recorded
@@ -76,8 +78,8 @@ class Session:
         #: By the id of the call: the futures of what has not ended, and the calls that have not begun
         self.futures: dict[int, Future[Any]] = {}
         self.unstarted: dict[int, Submitted] = {}
-        #: The asyncio tasks of calls that run on a loop
-        self.loop_tasks: set[Any] = set()
+        #: The asyncio tasks of calls that run on a loop, and the contexts of those
+        self.loop_tasks: dict[Any, contextvars.Context] = {}
         #: By thread: what it has yet to skip, as long as it skips something; and the same of what it hands over
         self.skips: dict[int, deque[Callable[[], None]]] = {}
         self.hand_overs: dict[int, deque[Callable[[], None]]] = {}
@@ -195,16 +197,20 @@ class Session:
             threading.Thread(target=work, name="otelflow-task-beside", daemon=True).start()
         except RuntimeError:  # there is none to be had: a thread of the runner may get to it
             self.beside.pop(waiter, None)
+        except BaseException:  # Ctrl-C
+            self.beside.pop(waiter, None)
+            raise
 
-    def cancel(self) -> None:
-        """Cancel what has not begun, and what runs on a loop."""
+    def cancel(self, inside: Run | None = None) -> None:
+        """Cancel what has not begun, and what runs on a loop; only what was submitted *inside* of that run, if any."""
         # First what waits to be handed over, or it would take the place of what is taken back.
-        for future in [*(call.future for call in list(self.unstarted.values())), *list(self.futures.values())]:
+        unstarted = [call.future for call in list(self.unstarted.values())]
+        for future in _submitted_in(inside, [*unstarted, *list(self.futures.values())]):
             future.cancel()
 
-    def begin_again(self) -> None:
+    def begin_again(self, attempt: Run) -> None:
         """Cancel as above; what is submitted from now on asks for a runner again, where there was none to be had."""
-        self.cancel()
+        self.cancel(attempt)
         with self.lock:
             self._obstacle = None
 
@@ -237,7 +243,7 @@ class Session:
         """Wait until everything has ended; what has not begun is cancelled, unless the flow has ended well."""
         if self.is_inherited:
             return
-        has_ended_well = ending.result == SUCCESS.result  # it may be a copy, as cloudpickle makes them
+        has_ended_well = ending.result == SUCCESS.result  # also with SystemExit(0)
         if not has_ended_well:
             self.cancel()
         self.wait()
@@ -251,9 +257,9 @@ class Session:
         if has_ended_well:
             self._tell_of_failures()
 
-    def wait(self) -> None:
-        """Wait until everything has ended that runs on no loop."""
-        while not self.is_given_up and (futures := self._outside_of_loops()):
+    def wait(self, inside: Run | None = None) -> None:
+        """Wait until everything has ended that runs on no loop, or what of that was submitted *inside* of that run."""
+        while not self.is_given_up and (futures := _submitted_in(inside, self._outside_of_loops())):
             concurrent.futures.wait(futures)
 
     async def cancel_async(self, error: BaseException) -> None:
@@ -267,20 +273,32 @@ class Session:
         if not has_ended:  # else the end of the run would wait, and the loop with it
             self.give_up()
 
-    async def end_async(self) -> None:
-        """Wait until everything has ended, while the loop goes on; ``end`` is still to be called."""
-        while self.loop_tasks or (self.futures and not self.is_given_up):
-            if self.loop_tasks:
+    async def end_async(self, inside: Run | None = None) -> None:
+        """Do as ``wait`` while the loop goes on, and wait for what runs there, too; ``end`` is still to be called."""
+        while True:
+            contexts = list(self.loop_tasks.items())
+            loop_tasks = {task for task, context in contexts if inside is None or is_inside(context, inside)}
+            futures = [] if self.is_given_up else _submitted_in(inside, self._left())
+            if not (loop_tasks or futures):
+                return
+            if loop_tasks:
                 import asyncio  # noqa: PLC0415 its loop runs, so it is there
 
-                await asyncio.wait(set(self.loop_tasks))
-            for future in list(self.futures.values()):
+                await asyncio.wait(loop_tasks)
+            for future in futures:
                 await until_done(future)
             await sleep(0)
 
+    def _left(self) -> list[Future[Any]]:
+        """Return the futures of what has not ended, none of them locked by this thread any more."""
+        futures = list(self.futures.values())
+        for future in futures:
+            future._condition.give_back()  # type: ignore[attr-defined]  # noqa: SLF001 it is one of ours
+        return futures
+
     def _outside_of_loops(self) -> list[Future[Any]]:
         """Return the futures of what has not ended and runs on no loop."""
-        return [future for future in list(self.futures.values()) if future.call is None or future.call.loop is None]
+        return [future for future in self._left() if future.call is None or future.call.loop is None]
 
     @property
     def is_inherited(self) -> bool:
@@ -300,6 +318,13 @@ class Session:
                 failures[0].task_name,
                 error_text(type_name(error), recorded(error, _LENGTH)),
             )
+
+
+def _submitted_in(run: Run | None, futures: "list[Future[Any]]") -> "list[Future[Any]]":
+    """Return those of *futures* that were submitted inside of *run* and have not ended; all, if that is None."""
+    if run is None:
+        return futures
+    return [future for future in futures if (call := future.call) is not None and is_inside(call.context, run)]
 
 
 def _in_turn(by_thread: dict[int, deque[Callable[[], None]]], action: Callable[[], None]) -> None:

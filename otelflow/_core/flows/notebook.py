@@ -1,6 +1,6 @@
 """What a notebook shows of a flow that ran: its tree, with and without a place where traces are kept.
 
-Only inside of IPython runs are remembered for it, and only as long as somebody has the flow.
+Only inside of IPython runs are remembered for it, and only as long as the program keeps the flow.
 """
 
 import itertools
@@ -116,7 +116,9 @@ class _Notebook(State, observers.Observer):
                 event = (semconv.EXCEPTION_EVENT, remembered.ended_ns, ending.exception_attributes())
                 remembered.entries.append(event)
             parent = self.open.get(id(run.parent))
-            if parent is not None and not keeps_inside(run, ending):  # it is described where it was raised
+            if parent is not None and not keeps_inside(
+                run, ending, ending.error
+            ):  # it is described where it was raised
                 self.told.setdefault(parent.number, deque(maxlen=_MOST_ERRORS)).append(ending.error)
         self.told.pop(remembered.number, None)
         if run.parent is None:

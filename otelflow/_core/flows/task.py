@@ -10,21 +10,17 @@ from typing import (
     Any,
     ClassVar,
     Final,
-    Literal,
     ParamSpec,
     Self,
     TypeVar,
-    Unpack,
-    overload,
 )
 
 from otelflow import semconv
 from otelflow._core import flows, inside
-from otelflow._core.flows.definition import Definition, Kind, decorate, refuse_flow, shown_value, text_of_name
+from otelflow._core.flows.definition import Definition, Kind, refuse_flow, shown_value, text_of_name
 from otelflow._core.flows.execution import ExecutedRun, to_end, to_end_async
 from otelflow._core.flows.fitting import check_task, keep_own
 from otelflow._core.flows.flow_run import Block
-from otelflow._core.flows.keywords import CommonTaskOptions, TaskOptions, show_keywords
 from otelflow._core.inside import messages, print_capture
 from otelflow._core.inside.speaker import Speaker
 from otelflow._core.process import clock, forks, provider
@@ -44,7 +40,6 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
     from otelflow._core.flows.osbot_statistics import Task_Stats
-    from otelflow._core.flows.task_types import MYPY, ClassMethod, Decorator, LenientDecorator, TaskFunction
     from otelflow._core.inside.artifacts import Artifact, Result
 
 P = ParamSpec("P")
@@ -93,10 +88,13 @@ class Task(Speaker):
     *task_target* (a function, method or other callable): what it runs. *task_args* (tuple), *task_kwargs* (dict): what
     that is called with. *task_name* (str): that of the function unless given. *task_id* (str): a new one unless given.
     *task_flow* (``Flow``): the one that it belongs to where none is current.
-    *raise_on_error* (bool): whether an exception of the target comes out; if not, None is returned in its place.
+    *raise_on_error* (bool): whether an ``Exception`` of the target comes out; if not, None is returned in its place.
 
     After the call: ``status`` is one of ``semconv.RESULTS`` (``running`` meanwhile, None before), ``task_return_value``
     and ``task_error`` are how it ended, ``duration`` is in seconds, ``started_ns`` is in nanoseconds since the epoch.
+
+    Raises ConfigurationError for a *task_flow* that is no ``Flow``; a call raises NotCallable without a target, and
+    ConfigurationError for *task_args* that are no tuple or list, *task_kwargs* that are no mapping.
 
     >>> from otelflow import Task
     >>> call = Task(task_target=pow, task_args=(2, 10))
@@ -145,7 +143,7 @@ class Task(Speaker):
 
     @property
     def task_flow(self) -> Any:
-        """The flow that the task belongs to, as long as somebody keeps it; one that is set here, the task keeps."""
+        """The flow that the task belongs to, as long as the program keeps it; the task keeps one that is set here."""
         return self.flow_reference() if self.flow_reference is not None else None
 
     @task_flow.setter
@@ -204,39 +202,18 @@ class Task(Speaker):
         """Return what a copy in another process has: what was done, without the flow and the function that did it."""
         from otelflow._core.text.portable import portable  # noqa: PLC0415 few of them travel
 
-        values = self._own_values()
+        values = _own_values(self)
         if "status" not in values:  # it has yet to run
             return values
         return {name: portable(value) for name, value in values.items() if name != "task_target"}
 
     def __copy__(self) -> "Task":
         task = type(self).__new__(type(self))
-        vars(task).update(self._own_values())
+        vars(task).update(_own_values(self))
         return task
 
-    def _own_values(self) -> dict[str, Any]:
-        private = ("task_definition", "flow_reference", "_own_flow", "task_run")
-        return {name: value for name, value in vars(self).items() if name not in private}
-
-    def _write_message(self, level: int, message: object, task_run_id: str | None) -> None:
-        own = self.task_run or open_run_here()
-        messages.write(
-            self._speaking_run() if own is None else self._innermost(own), level, message, task_run_id=task_run_id
-        )
-
-    def _innermost(self, own: Run) -> Run:
-        """Return the attempt of this task that is open here, or else *own*."""
-        run = open_run_here()
-        return own if run is None or run.task is not self else run
-
-    def _speaking_run(self) -> Run:
-        """Return the run to which what is recorded now belongs: one that is never opened, outside a run."""
-        if self.task_run is not None:
-            return self._innermost(self.task_run)
-        run = Run(None, settings(), self, self.task_name, self.task_id)
-        run.flow = self.task_flow
-        run.has_ended = self.duration is not None and provider.span_maker() is not None
-        return run
+    def __otelflow_write__(self, level: int, message: object, task_run_id: str | None) -> None:
+        messages.write(_speaking_run(self, open_run_here()), level, message, task_run_id=task_run_id)
 
     def add_task_artifact(
         self,
@@ -256,7 +233,7 @@ class Task(Speaker):
         >>> fetch().data
         50
         """
-        return inside.artifacts.add_artifact(self._speaking_run(), key, data, description, artifact_type)
+        return inside.artifacts.add_artifact(_speaking_run(self), key, data, description, artifact_type)
 
     def add_task_result(self, key: str, description: object) -> "Result":
         """Record a named result of this task: *key* (str) and, as text, *description*.
@@ -270,7 +247,7 @@ class Task(Speaker):
         >>> fetch().as_dict()
         {'key': 'rows', 'description': '3'}
         """
-        return inside.artifacts.add_result(self._speaking_run(), key, description)
+        return inside.artifacts.add_result(_speaking_run(self), key, description)
 
     def __enter__(self) -> Self:
         return self
@@ -282,6 +259,26 @@ class Task(Speaker):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.task_name} {self.task_id} {vars(self).get('status') or 'not run'}>"
+
+
+# What a task does inside, as functions: a method would be one more name that a user's class could have.
+
+
+def _own_values(task: Task) -> dict[str, Any]:
+    private = ("task_definition", "flow_reference", "_own_flow", "task_run")
+    return {name: value for name, value in vars(task).items() if name not in private}
+
+
+def _speaking_run(task: Task, around: Run | None = None) -> Run:
+    """Return the run to which what *task* records belongs, an attempt of it, or *around*; else one never opened."""
+    own = task.task_run or around
+    if own is not None:
+        run = open_run_here()
+        return own if run is None or run.task is not task else run
+    run = Run(None, settings(), task, task.task_name, task.task_id)
+    run.flow = task.task_flow
+    run.has_ended = vars(task).get("duration") is not None and provider.span_maker() is not None
+    return run
 
 
 class TaskRun(ExecutedRun):
@@ -357,7 +354,7 @@ class TaskRun(ExecutedRun):
         if error is not None:
             text = f"'{self.task_name}' task: {ending.error_message or ending.error_type}"
             messages.log_lifecycle(self, logging.ERROR, messages.TASK_ERROR, text)
-            if own.print_error_stack_trace and keeps_inside(self, ending):
+            if own.print_error_stack_trace and keeps_inside(self, ending, ending.error):
                 messages.print_traceback(error)  # one that comes out is printed by the flow that it ends
         elif value is not None or own.print_none_return_value:
             is_captured = self.definition.capture_return_value
@@ -372,107 +369,7 @@ class TaskRun(ExecutedRun):
             messages.log_lifecycle(self, _DEBUG, messages.FINISHED_TASK, self.task_name)
 
 
-def _function_of(definition: Definition, options: dict[str, Any]) -> Callable[..., Any]:
-    """Return the function that *definition* becomes by ``@task``."""
-    task_id = bounded_name(options.get("task_id") or "")
-    raise_on_error = options.get("raise_on_error", True)
-    definition.name = name = bounded_name(options.get("task_name") or definition.name or "Task")
-    target = definition.target
-    run_class = definition.run_class(TaskRun)
-
-    def new_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskRun:
-        call = Task.__new__(Task)  # each call makes one: its __init__ would take twice as long to find the same
-        call.task_definition, call.task_target, call.task_name = definition, target, name
-        call.task_args, call.task_kwargs = args, kwargs
-        call.task_id = task_id or new_id("task_id__")
-        call.raise_on_error = raise_on_error
-        run = run_class.__new__(run_class)
-        TaskRun.__init__(run, call, definition)  # as a call of the class does, which takes longer
-        return run
-
-    definition.new_run = new_run
-    definition.methods = {
-        "submit": functools.partial(_submit, definition),
-        "map": functools.partial(_map, definition),
-    }
-    return definition.drive(new_run)
-
-
 def count_failures(flow_run: Any, count: int) -> None:
     """Count *count* tasks of *flow_run* that have failed."""
     with _counting:
         flow_run.failed_tasks += count
-
-
-def _submit(definition: Definition, /, *args: Any, wait_for: Any = (), **kwargs: Any) -> Any:
-    """Let the task run side by side with the flow; the future has what comes of it."""
-    from otelflow._core.flows.future_calls import submit  # noqa: PLC0415 only for programs that submit tasks
-
-    return submit(definition, wait_for, args, kwargs)
-
-
-def _map(definition: Definition, /, *args: Any, wait_for: Any = (), **kwargs: Any) -> Any:
-    """Submit the task once for each row of arguments."""
-    from otelflow._core.flows.future_calls import submit_each  # noqa: PLC0415 as above
-
-    return submit_each(definition, wait_for, args, kwargs)
-
-
-if TYPE_CHECKING:
-    if MYPY:
-
-        @overload
-        def task(target: ClassMethod[S, P, R], /) -> ClassMethod[S, P, R]: ...
-
-    @overload
-    def task(target: Callable[P, R], /) -> TaskFunction[P, R]: ...
-    @overload
-    def task(*, raise_on_error: Literal[True] = True, **options: Unpack[CommonTaskOptions]) -> Decorator: ...
-    @overload
-    def task(*, raise_on_error: Literal[False], **options: Unpack[CommonTaskOptions]) -> LenientDecorator: ...
-
-
-def task(target: Any = None, /, **options: Any) -> Any:
-    """Make a function or method a task: each call is one span, and returns what the function returns.
-
-    *task_name* (str): its name; that of the function unless given. *task_id* (str): the id of every call.
-    *task_run_name* (str, ``"page {number}"``): the name of each call, made of its arguments.
-    *raise_on_error* (bool): with False an exception is recorded, and the call returns None.
-    *capture_parameters* (True, or names of parameters) and *capture_return_value* (bool): record these values on the
-    span, redacted and bounded.
-    *inject* (bool): whether parameters such as ``this_flow`` are filled in.
-    *retries* (int): how often it is tried again when it fails; each attempt is a span. *retry_delay*: seconds to wait
-    before, a list of them, a function of the number of the attempt that failed, or a wait of tenacity.
-    *retry_jitter_factor* (float): by how much of itself a delay may be longer, at random. *retry_condition_fn* (a
-    function of the exception): whether to try again. *timeout* (seconds, or a ``timedelta``): after which each attempt
-    is given up with RunTimeout; a function runs in a thread of its own for that, and goes on there.
-    *on_completion*, *on_failure*, *on_cancellation*, *on_running* (a function of the ``Task``, or a list of them): what
-    to call when it has ended so, or begins. *tags* (a set of texts): stand on the span.
-    *validate_parameters* (bool): arguments are validated and converted by their annotations, with pydantic.
-    *persist_result* (bool): whether what it returns is kept, so that a resumed flow need not run it again.
-    *cache_policy* (of ``otelflow.cache_policies``, ``INPUTS`` say) or *cache_key_fn* (a function of task and arguments
-    that returns a text): by what two calls are the same, so that the second gets what the first has returned.
-    *cache_expiration* (seconds, or a ``timedelta``): for how long. *refresh_cache* (bool): run, and keep the new value.
-    *result_storage* (a folder, an address for fsspec, ``memory``, or a ``ResultStorage``) and *result_serializer*
-    (``json``, ``pickle``, or a ``ResultSerializer``): where values are kept, and as what.
-    *concurrency* (dict, ``{"db": 5}``): how many with that limit run at once, in all processes of this machine.
-    *rate_limit* (dict, ``{"api": "10/s"}``): how many begin in a length of time. *limit_timeout* (seconds): how long
-    to wait for them at most. *measure_resources* (bool): write on the span what it took of processor and memory.
-
-    Returns a function of the same kind: plain, async or generator, with ``submit(*args, wait_for=futures, **kwargs)``,
-    which lets the task run side by side with the flow and returns a ``Future``, and ``map(*rows, …)``, which submits it
-    once for each row of arguments and returns a ``FutureList``. Raises UnknownKeyword, NotCallable, or
-    ConfigurationError for a value that does not fit its keyword; a call raises the function's own exception, or
-    UnfillableParameter when the arguments do not fit.
-
-    >>> from otelflow import task
-    >>> @task(raise_on_error=False)
-    ... def divide(dividend, divisor):
-    ...     return dividend / divisor
-    >>> divide(6, 3), divide(6, 0)
-    (2.0, None)
-    """
-    return decorate("@task", TaskOptions, target, options, _function_of)
-
-
-show_keywords(task, TaskOptions)

@@ -42,7 +42,7 @@ class _Once:
 
 
 class _Passing(threading.local):
-    """Whether a ``print`` of ours is being passed on in this thread, by way of somebody else's wrapper."""
+    """Whether a ``print`` of ours is being passed on in this thread, by way of a foreign wrapper."""
 
     on = False
 
@@ -74,12 +74,20 @@ class _Wrapper(State):
     def first_opened(self) -> None:
         """Wrap ``builtins.print``, and capture the loggers that the settings name."""
         with self.lock:
-            self._install()
+            present: Any = builtins.print
+            if present is not self.original:
+                if present in self.wrappers:  # another wrapper, around one of ours, has put ours back since
+                    self.original, self.wrapper = present.__wrapped__, present
+                else:
+                    self.original, self.wrapper = present, _wrap(present)
+                    self.wrappers.add(self.wrapper)
+            builtins.print = self.wrapper
+            self.is_installed = True
         if settings().capture_loggers:
             inside.log_capture.capture_configured()
 
     def last_closed(self) -> None:
-        """Put ``builtins.print`` back, unless somebody else has wrapped it since."""
+        """Put ``builtins.print`` back, unless a library has wrapped it since."""
         with self.lock:
             if open_runs.is_any():
                 return  # a run that opened meanwhile in another thread has still seen it installed
@@ -87,21 +95,10 @@ class _Wrapper(State):
                 builtins.print = self.original
             self.is_installed = False
 
-    def _install(self) -> None:
-        present: Any = builtins.print
-        if present is not self.original:
-            if present in self.wrappers:  # another wrapper, around one of ours, has put ours back since
-                self.original, self.wrapper = present.__wrapped__, present
-            else:
-                self.original, self.wrapper = present, _wrap(present)
-                self.wrappers.add(self.wrapper)
-        builtins.print = self.wrapper
-        self.is_installed = True
-
 
 def _wrap(original: Print) -> Print:
     """Return a ``print`` that prints exactly as *original* and then lets the current run hear the text."""
-    # Somebody else's print may look at its arguments; the built-in one only makes texts of them.
+    # A foreign print may look at its arguments; the built-in one only makes texts of them.
     write = _print_once if isinstance(original, types.BuiltinFunctionType) else _pass_on
 
     @functools.wraps(original)

@@ -79,7 +79,9 @@ class Keeping:
         except Exception as error:  # a storage of the user's, or a disk, may raise anything
             if comes_from_outside(error):
                 raise
-            self._warn("read", f"Nothing can be read from {storage!r}: {type(error).__name__}: {error}")
+            self._warn(
+                f"read {type(error).__name__}", f"Nothing can be read from {storage!r}: {type(error).__name__}: {error}"
+            )
         else:
             return record if record is not None and record.created >= since else None
         return None
@@ -104,7 +106,9 @@ class Keeping:
         except Exception as error:  # as above
             if comes_from_outside(error):
                 raise
-            self._warn("write", f"Nothing can be kept in {storage!r}: {type(error).__name__}: {error}")
+            self._warn(
+                f"write {type(error).__name__}", f"Nothing can be kept in {storage!r}: {type(error).__name__}: {error}"
+            )
         else:
             self.is_useless = False
             return True
@@ -129,7 +133,7 @@ class Keeping:
             reason = f"of its inputs no key can be made, since {error}; give a cache_key_fn, or leave the input out"
         else:
             reason = f"{type(error).__name__}: {error}"
-        self._warn("key", f"It runs as if nothing were kept: {reason}")
+        self._warn(f"key {type(error).__name__}", f"It runs as if nothing were kept: {reason}")
 
     def _warn(self, kind: str, message: str) -> None:
-        losses.warn_once(f"kept {kind} {self.owner}", "%s: %s (said once)", self.owner, message)
+        losses.warn_once(f"kept {kind} {self.owner}", "%s: %s (said once)", self.owner, message, kind=f"kept {kind}")

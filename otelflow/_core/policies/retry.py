@@ -26,7 +26,7 @@ from otelflow.errors import ConfigurationError, UnfillableParameter
 class Attempt(Run):
     """One attempt of a flow or a task: a span inside the run of it, to which everything in it belongs."""
 
-    __slots__ = ("_span_name", "attempt", "is_followed")
+    __slots__ = ("_span_name", "attempt", "is_followed", "submits_to")
 
     def __init__(self, owner: Run | None, name: str, number: int, delay: float, *, is_last: bool) -> None:
         if owner is None:  # the run could not be opened
@@ -36,6 +36,7 @@ class Attempt(Run):
             name = (owner.task_name if owner.kind == "task" else owner.flow_name) or name
         self._span_name = semconv.ATTEMPT_SPAN + name
         self.attempt = number
+        self.submits_to = None
         # Whether another one follows if it fails: until then nobody knows, and what fails inside is no failure yet.
         self.is_followed = not is_last
         self.parameters = {semconv.ATTEMPT_NUMBER: number, semconv.ATTEMPT_DELAY: delay}
@@ -149,20 +150,22 @@ class _Call:
             f"in {in_words(delay)}" if delay else "at once",
         )
 
-    def session_to_end(self) -> Any:
-        """Return that of the flow which is tried again: what it has submitted belongs to the attempt that has failed.
+    def cancel_submitted(self, attempt: Attempt) -> Any:
+        """Cancel what was submitted in *attempt*, which has failed; return its session, if that is to be waited for.
 
-        Where that was given up, as at a deadline, the next attempt begins another one, and there is nothing to end; nor
-        is there in a forked child, whose parent has the threads.
+        Where that was given up, as at the deadline of a flow, the next attempt begins another one; nor is there
+        anything to end in a forked child, whose parent has the threads. A task waits for none after its deadline.
         """
         owner: Any = self._owner
-        if owner is None or owner.kind != "flow" or owner.session is None:
+        session = attempt.submits_to
+        if session is None:
             return None
-        if owner.session.is_given_up or owner.session.is_inherited:
+        if not (session.is_given_up or session.is_inherited):
+            session.begin_again(attempt)
+            return None if attempt.ending.result == semconv.TIMEOUT and owner.kind == "task" else session
+        if owner.kind == "flow":
             owner.session = None
-            return None
-        owner.session.begin_again()
-        return owner.session
+        return None
 
     def waited(self) -> None:
         """Count the delay, which is over."""
@@ -206,8 +209,8 @@ class Retry:
                             raise
                     else:
                         return value
-                    if (session := call.session_to_end()) is not None:
-                        session.wait()
+                    if (session := call.cancel_submitted(attempt)) is not None:
+                        session.wait(attempt)
                     if delay:
                         clock.sleep(delay)
                     call.waited()
@@ -236,8 +239,8 @@ class Retry:
                             raise
                     else:
                         return value
-                    if (session := call.session_to_end()) is not None:
-                        await session.end_async()
+                    if (session := call.cancel_submitted(attempt)) is not None:
+                        await session.end_async(attempt)
                     await loops.sleep(delay)
                     call.waited()
             finally:

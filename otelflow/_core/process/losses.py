@@ -92,14 +92,17 @@ def listener_failed_elsewhere(name: str, count: int) -> None:
         listener_errors[name] += count
 
 
-def warn_once(key: str, message: str, *args: object, error: BaseException | None = None) -> None:
+def warn_once(
+    key: str, message: str, *args: object, error: BaseException | None = None, kind: str | None = None
+) -> None:
     """Log one warning per *key* and process; a program that fails in a loop is not drowned in it.
 
-    Nor do many of one kind silence the first of another.
+    Nor do many of one *kind* silence the first of another: without it, those with the same *message* are of one.
     """
     _let_through(error)
     with _lock:
-        kind = message if message in _losses.warned or len(_losses.warned) < _MOST_KINDS else ""
+        kind = kind or message
+        kind = kind if kind in _losses.warned or len(_losses.warned) < _MOST_KINDS else ""
         keys = _losses.warned.setdefault(kind, set())
         if key in keys or len(keys) >= _MOST_OF_A_KIND:
             return

@@ -84,7 +84,9 @@ def _read(*, is_strict: bool) -> Settings:
     if mistakes and is_strict:
         raise mistakes[0]
     for mistake in mistakes:
-        losses.warn_once(f"configuration {mistake}", "%s (ignored)", mistake)
+        # What stands before the value: what is wrong with one setting silences nothing of another
+        setting = str(mistake).partition("=")[0]
+        losses.warn_once(f"configuration {mistake}", "%s (ignored)", mistake, kind=f"configuration {setting:.200}")
     redaction.use_patterns(patterns)
     _settings.in_force = in_force
     return in_force
@@ -172,7 +174,8 @@ def _warn_of_stranger(file: "ProjectFile", refused: Collection[str], wrong: Sequ
         others = f", and {len(wrong) - 1} more mistakes" if len(wrong) > 1 else ""
         sentences.append(f"{wrong[0]}{others} (ignored)")
     if sentences:
-        losses.warn_once(f"project file {file.path}", "%s", "; ".join(sentences))
+        place, message = f"project file {file.path}", "; ".join(sentences)
+        losses.warn_once(f"{place} {message}", "%s", message, kind=place)
 
 
 def _table(file: "ProjectFile", wrong: list[ConfigurationError]) -> Mapping[str, Any]:

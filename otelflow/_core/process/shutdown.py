@@ -32,6 +32,7 @@ class _Shutdown(State):
     """The engine's function that ends open runs (this room cannot import the engine), and what ends together.
 
     *waited* is how many seconds the end of the process, or of its telemetry, has waited for delivery; None before.
+    *is_child_leaving*: a child delivers before it leaves without exit functions.
     """
 
     end_runs: Callable[[], None] = staticmethod(lambda: None)
@@ -46,10 +47,11 @@ class _Shutdown(State):
     def reset(self) -> None:
         """Wait for nothing; the engine and its deliverers are the same ones for the whole process."""
         self.waited: float | None = None
+        self.is_child_leaving = False
 
     def begin_anew(self) -> None:
         """Have all the time again, also in the child of a process that was ending."""
-        self.waited = None
+        self.reset()
         util: Any = sys.modules.get("billiard.util")
         if util is not None:
             # It is called when the child is set up.
@@ -74,6 +76,7 @@ class _Shutdown(State):
 
     def deliver(self) -> None:
         """End what is open and deliver everything."""
+        self.is_child_leaving = True
         end_open_runs()
         for reference, deliver in reversed(list(self.deliveries.values())):  # as exit functions are called
             owner = reference()
@@ -185,6 +188,11 @@ def is_ending() -> bool:
     return _shutdown.waited is not None
 
 
+def is_child_leaving() -> bool:
+    """Tell whether this is a child that leaves, in which each owner of ``deliver_before_child_ends()`` delivers now."""
+    return _shutdown.is_child_leaving
+
+
 def seconds_left(timeout: float, least: float = _LEAST_SECONDS) -> float:
     """Return *timeout* without the seconds that the end has waited for others; never less than a moment."""
     return timeout if _shutdown.waited is None else max(timeout - _shutdown.waited, least)
@@ -219,6 +227,7 @@ def deliver_before_child_ends(owner: T, deliver: Callable[[T], object]) -> None:
         ending = util.Finalize(None, at_exit, args=(reference,), exitpriority=0)
 
     def at_exit(reference: "weakref.ref[T]") -> None:
+        _shutdown.is_child_leaving = True
         end_open_runs()
         begin_end()
         owner = reference()

@@ -1,5 +1,6 @@
 """Which run is current: in this thread, in this asyncio task, in this step of a generator."""
 
+import contextvars
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final
@@ -32,6 +33,14 @@ def open_run_here() -> Run | None:
     while run is not None and run.is_closed:
         run = run.parent
     return run
+
+
+def is_inside(context: contextvars.Context, run: Run) -> bool:
+    """Tell whether *run* is the current one of *context*, or around that."""
+    inner = context.get(_current)
+    while inner is not None and inner is not run:
+        inner = inner.parent
+    return inner is run
 
 
 def parent_here() -> Run | None:

@@ -79,7 +79,7 @@ def redact(text: str) -> str:
         text = lazy_compile(secret_notations.ADDRESS).sub(_keep_beginning, text)
     lowered = text.lower()
     text = _hide_in_places(text, lowered)
-    if any(map(lowered.__contains__, secret_patterns.NAME_STEMS)):
+    if [stem for stem in secret_patterns.NAME_STEMS if stem in lowered]:  # any() of them takes twice as long
         text = _hide_named(text, lowered)
     if "basic" in lowered or "bearer" in lowered or "-u" in lowered:
         text = lazy_compile(secret_notations.SCHEME).sub(_keep_beginning, text)
@@ -336,5 +336,9 @@ def _is_named_secret(value: str, words: tuple[str, ...], match: re.Match[str], p
         return False
     if value.isalpha() and match["join"].endswith(('" : ', "' : ")):
         return False  # volume "token" : configmap not found
-    is_listed = pattern == secret_notations.NAME and "," in match["join"] and not match["name"].startswith("-")
+    is_listed = (
+        pattern == secret_notations.NAME
+        and ("," in match["join"] or "->" in match["join"])
+        and not match["name"].startswith("-")
+    )
     return is_secret_value(value, words, is_spoken=is_listed)

@@ -15,7 +15,7 @@ SCHEME: Final = (
 )
 
 # No value is joined to a name in a text without one of these.
-JOIN: Final = r"[=:<]|(?<!\S)-[A-Za-z\-]|[\"'][ ]{0,3},"
+JOIN: Final = r"[=:<]|->|(?<!\S)-[A-Za-z\-]|[\"'][ ]{0,3},"
 # name=value, name: value, "name": "value", 'name' => value, "name", "value", name: type = "value", and "name: |" before
 # lines that are deeper
 NAME: Final = r"""(?ix)
@@ -27,7 +27,8 @@ NAME: Final = r"""(?ix)
                 (?!\w{0,30}(?:pass|secret|token|key|pwd)) [a-z][\w.]{0,30}+ (?:\[\w{1,20}\])? (?:[ ]\|[ ]None)?
                 [ ]{0,3}=[ ]{0,3} (?=["'])
               | [:=][ \t]{0,3}<<[\-~]?["']?\w{1,40}["']?\r?\n
-              | =>\s{0,8}string\(\d+\)[ ] | (?: =>|:=|(?<![ ]):(?![=:])|:(?=[ \t"'])|=(?!=) ) [ \t]{0,3} )
+              | =>\s{0,8}string\(\d+\)[ ] | [ ]->[ ] | (?: =>|:=|(?<![ ]):(?![=:])|:(?=[ \t"'])|=(?!=) ) [ \t]{0,3} )
+            | ,[ ]{0,3}<<(?=")
             | \\{0,3}["'] [ ]{0,3} , \s{0,3} (?=[brfu]{0,2}\\{0,3}["']) )"""
 KEY_END: Final = r"(?P<quote>\\{0,3}[\"'])[^,]*:"
 # "the password of Bob is hunter2", "token was changed to a1b2c3", "use password hunter2"
@@ -38,8 +39,8 @@ SPOKEN: Final = r"""(?ix)
             | (?: api|access|secret|private|signing|encryption|master|account|shared|auth|license|ssh|network|wifi
                 | recovery|verification|security|activation|unlock|backup|otp
                 | login|reset|confirmation|one[ _\-]time ) [ _\-]? (?:key|code) )
-    (?P<join> (?:[ ](?:for|of|on|in|at|from|between|to|used[ ]by)(?:[ ][\w.\-/@']{1,40}+){1,6}?)?
-              (?: [ ](?:is|was|are|to|will[ ]be|has[ ]been|became|ist|lautet|est
+    (?P<join> (?:[ ](?:for|of|on|in|at|from|between|to|used[ ]by|di|do|da|del|della)(?:[ ][\w.\-/@']{1,40}+){1,6}?)?
+              (?: [ ](?:is|was|are|to|will[ ]be|has[ ]been|became|ist|lautet|est|è|é
                        | (?:set|changed|reset|updated|rotated)(?=[ ]to))
                   (?:[ ](?:now|currently|still|set|changed|reset|updated|rotated|simply|just))?(?:[ ](?:to|as))?
                   [ ]{0,2}[:=]?[ ]{1,3}
@@ -111,7 +112,7 @@ TECHNICAL: Final = (
 )
 
 # What is said of a secret after its name and a colon: "password: too short", "token: signature mismatch"
-PROSE: Final = r"[a-z]{2,15}[ ](?:\d{1,4}[ ])?[a-z]{1,15}(?![\w:=/\-.@])"
+PROSE: Final = r"[^\W\d_A-Z]{2,15}[ ](?:\d{1,4}[ ])?[^\W\d_A-Z]{1,15}(?![\w:=/\-.@])"
 
 WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+"
 QUOTES: Final = r"""^[brfuBRFU]{0,2}\\{0,3}["']|["']$"""

@@ -16,10 +16,14 @@ STRONG_NAMES: Final = _words(
     "dockerconfigjson dockercfg privkey authkey requirepass masterauth kennwort "
     # Other languages, where the word means nothing else
     "contrasena senha wachtwoord adgangskode losenord salasana haslo jelszo contraseña lösenord hasło jelszó "
-    "пароль 密码 密碼 パスワード 비밀번호"
+    "пароль 密码 密碼 パスワード 비밀번호 passord kodeord lozinka slaptažodis slaptazodis parool лозинка 口令 密钥 "
+    "密鑰 パスフレーズ 暗証番号 암호 κωδικός κωδικος סיסמה סיסמא contrasenya"
 )
 #: Under such a name only what looks like a secret is hidden: "session: morning" stays.
-WEAK_NAMES: Final = _words("pass auth session otp totp pin ssn sig signature sid nonce salt creds")
+WEAK_NAMES: Final = _words(
+    "pass auth session otp totp pin ssn sig signature sid nonce salt creds "
+    "parola parolă şifre sifre heslo geslo clave chave clé парола"  # elsewhere "word", "key", "motto"
+)
 #: Strong, too; their last words alone are ordinary.
 TWO_WORD_NAMES: Final = _words(
     "api key,access key,account key,private key,signing key,encryption key,secret key,master key,shared key,auth key,"
@@ -63,7 +67,9 @@ NAME_STEMS: Final = (
     "psk",
     "saml", "phrase", "dockerc", "community", "assertion", "shared", "honeycomb", "kennwort",
     "contrase", "senha", "wachtwoord", "adgangskode", "lösenord", "losenord", "salasana", "hasło", "haslo", "jelsz",
-    "пароль", "密码", "密碼", "パスワード", "비밀번호",
+    "парол", "密码", "密碼", "パスワード", "비밀번호",
+    "kodeord", "lozink", "slapta", "parool", "лозинк", "口令", "密钥", "密鑰", "パスフレーズ", "暗証番号", "암호",
+    "κωδικ", "סיסמ", "parol", "şifre", "sifre", "heslo", "geslo", "clave", "chave", "clé",
 )  # fmt: skip
 
 #: What people and programs say of a secret.
@@ -105,6 +111,19 @@ TOKEN_SHAPES: Final = (
     ("amzn1.oa2-cs.", r"v1\.[a-f0-9]{40,}"),
     ("LTAI", r"[A-Za-z0-9]{12,26}\b"),
     ("AKID", r"[A-Za-z0-9]{32}\b"),
+    ("pcsk_", r"\w{40,}"),
+    ("tgp_v1_", r"[\w\-]{40,}"),
+    ("csk-", r"[a-z0-9]{40,}"),
+    ("fc-", r"[a-f0-9]{32}\b"),
+    ("sdk-", r"[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\b"),
+    ("1/", r"\d{13,19}:[a-f0-9]{32}\b"),
+    ("2/", r"\d{13,19}/\d{13,19}:[a-f0-9]{32}\b"),
+    ("apify_api_", r"[A-Za-z0-9]{30,}"),
+    ("vercel_blob_rw_", r"\w{30,}"),
+    ("bb_live_", r"[\w\-]{20,}"),
+    ("cal_live_", r"[a-f0-9]{32}\b"),
+    ("tr_", r"(?:dev|prod)_[A-Za-z0-9]{20,}"),
+    ("secret-", r"(?=[a-z]{0,60}[\dA-Z])[A-Za-z0-9]{40,}"),
     ("gh", r"[pousr]_[A-Za-z0-9]{16,}"),
     ("gl", r"(?:pat|dt|rt|ptt|cbt|ft|soat|ffct|imt|agent|oas|wt)-[\w\-.]{16,}"),
     ("k_", r"^\b[sr]k_(?:live|test|prod)_\w{10,}"),
@@ -197,6 +216,12 @@ TOKEN_SHAPES: Final = (
     ("outlook.office.com/webhook/", r"[\w/@\-]{16,}"),
     ("hooks.zapier.com/hooks/", r"[\w/\-]{8,}"),
     ("maker.ifttt.com/", r"[\w/\-]{16,}"),
+    ("infura.io/", r"(?:ws/)?v3/[a-f0-9]{32}\b"),
+    ("alchemy.com/", r"v2/[\w\-]{20,}"),
+    (".quiknode.pro/", r"[a-f0-9]{30,}"),
+    ("hc-ping.com/", r"[\w\-]{20,}"),
+    ("api.render.com/deploy/", r"[\w\-]+\?key=[\w\-]+"),
+    ("/hooks/", r"(?=[a-z]{0,60}\d)[a-z0-9]{24,}\b"),
     (":AA", r"^(?<!\d)\d{8,10}:AA[\w\-]{32,34}(?![\w\-])"),
     ("AGE-SECRET-KEY-1", r"[A-Z0-9]{20,}"),
     # Where no dot follows, the whole is read over at once: a text of nothing but beginnings was read again from each.

@@ -6,7 +6,10 @@ _COMMANDS: Final = (
     (r"(?:twine)", r"\s-p[ =]?"),
     (r"(?:ssh-keygen)", r"\s-[NP][ ]?"),
     (r"(?:mysql\w*|mariadb[\w\-]*|7z[ar]?|rar|unrar)", r"\s-p"),
-    (r"(?:sshpass|mongo\w*|cqlsh|rabbitmqadmin|mosquitto_(?:pub|sub)|psexec|nxc)", r"\s-[pP][ =]?"),
+    (
+        r"(?:sshpass|mongo\w*|cqlsh|rabbitmqadmin|mosquitto_(?:pub|sub)|psexec|nxc|netexec|beeline|cypher-shell|hdbsql|rdesktop|evil-winrm|ncftp\w*)",
+        r"\s-[pP][ =]?",
+    ),
     (r"(?:sqlcmd|bcp|isql|tsql|mosquitto_\w+|ipmitool|zip|unzip)", r"\s-P[ ]?"),
     (r"(?:redis-cli|valkey-cli|ipsec)", r"\s-a[ ]?"),
     (r"(?:ldap[a-z]+)", r"\s-w[ ]?"),
@@ -30,6 +33,8 @@ _COMMANDS: Final = (
     ),
     (r"(?:htpasswd)", r"\s-\w*b\w*[ ]+\S+[ ]+\S+[ ]"),
     (r"(?:net)", r"\s/user:\S+[ ]"),
+    (r"(?:codecov)", r"\s-t[ ]"),
+    (r"(?:lftp)", r"\s-u[ ][^\s,]{1,100},"),
 )
 
 
@@ -50,6 +55,29 @@ COMMAND: Final = (
 )
 
 _NAMED: Final = "(?:password|passwd|secret|token|api_?key)"
+
+# A password, as people of other languages call it, in lower case; what they say before it, and what it looks like.
+_PASSWORDS_ELSEWHERE: Final = (
+    "contraseña", "contrasena", "contrasenya", "senha", "palavra-passe", "mot de passe", "wachtwoord", "adgangskode",
+    "kodeord", "passord", "lösenord", "salasana", "parool", "parole", "slaptažodis", "hasło", "heslo", "geslo",
+    "lozinka", "jelszó", "jelszav", "parola", "parolă", "şifre", "kata sandi", "mật khẩu", "парол", "лозинк",
+    "κωδικός", "סיסמ",
+    "كلمة المرور", "كلمة السر", "رمز عبور", "पासवर्ड", "รหัสผ่าน", "api-schlüssel", "clé api", "clé d'api", "clave api",
+    "clave de api", "chave api", "chave de api", "chiave api", "klucz api", "ключ api",
+)  # fmt: skip
+_SAID_ELSEWHERE: Final = (
+    r"[^\W\d_]{0,5}(?:[ ][^\W\d_]{1,15}){0,4}?"
+    r"(?:[ ]?[:\uff1a=]"
+    r"|[ ](?:is|ist|lautet|est|es|é|è|e|jest|to|är|er|on|je|este|là|adalah|είναι|هي|הוא|היא|это|є)(?=[ ]))"
+)
+_PASSWORDS_WITHOUT_BLANKS: Final = (
+    "密码", "密碼", "口令", "密钥", "密鑰", "パスワード", "パスフレーズ", "暗証番号", "비밀번호", "암호",
+)  # fmt: skip
+_SAID_WITHOUT_BLANKS: Final = r"[ ]?(?:[:\uff1a=]|是|为|為|は|는|은)"
+# Letters and a digit, and no date
+_LETTERS_AND_DIGITS: Final = (
+    r"[ ]{0,3}(?!\d{4}-\d\d|\d\d?[.:]\d\d)(?=[\"'«「]?[^\s\"'«「]{6})(?=\S{0,60}\d)(?=\S{0,60}[A-Za-z])"
+)
 
 #: Places in a text where a secret stands, with a piece of text that is found there (in lower case).
 PLACES: Final = (
@@ -91,6 +119,29 @@ PLACES: Final = (
     ("password", r"(?m)^[ \t]*password[ \t]+(?=[\"'])"),
     ("form-data", r'(?i)form-data;\s*name="?\w*(?:password|passwd|token|secret)"?(?:\\r\\n|\r?\n){2}'),
     ("define ", r"(?im)^[ \t]*#[ \t]*define[ \t]+\w{0,60}(?:pass|passwd|password|secret|token|api_?key)[ \t]+(?=\")"),
+    # CREATE SECRET (TYPE S3, KEY_ID '…', SECRET '…')
+    ("secret", r"\b(?:SECRET|(?:SESSION_|BEARER_)?TOKEN)\s+(?='[^'\s]{8})(?='[^'\s]{0,60}\d)"),
+    # What puts a secret where secrets are kept: gh secret set, az keyvault secret set, aws secretsmanager …
+    (
+        "secret",
+        (
+            r"\bsecrets?(?:manager)?[ ](?:set|put|add|create|update|(?:put|create|update)-secret(?:-value)?)\b"
+            r"[^\n|;&]{0,300}?\s(?:--(?:value|body|data|payload|secret-string|string-value)|-b)[ =]"
+        ),
+    ),
+    ("securestring", r"\bput-parameter\b(?=[^\n|;&]{0,400}?\bSecureString\b)[^\n|;&]{0,300}?\s--value[ =]"),
+    ("vault login", r"\bvault[ ]login[ ](?:-\S{1,60}[ ]){0,4}(?=[\w.\-]{12})(?=[\w.\-]{0,60}\d)"),
+    ("nmcli", r"\bnmcli\b[^\n|;&]{0,200}?\s(?:password|\S{1,40}\.psk|\S{1,40}\.wep-key\d)[ ]"),
+    ("setuser", r"(?i)\bsetuser[ ]\S{1,100}(?:[ ][^\s>]{1,100}){0,9}?[ ]>"),
+    ("sip", r"(?i)\bsips?:[\w.+\-]{1,60}:(?P<sip>[^\s@;>:/]{3,100})(?=@)"),
+    # A name that says nothing, in an address: what looks like a token
+    (
+        "?",
+        (
+            r"(?i)[?&](?:key|appid)=(?=[\w\-]{20})(?=[a-z_\-]{0,60}\d)(?=[\d_\-]{0,60}[a-z])"
+            r"(?!(?:[a-z]{1,17}|\d{1,4})(?:[_\-](?:[a-z]{1,17}|\d{1,4}))*(?![\w\-]))"
+        ),
+    ),
     ("rabbitmqctl", r"\brabbitmqctl\s+(?:add_user|change_password)\s+\S+\s+"),
     # docker login -p, and whatever else logs in
     ("login", r"\blogin\b[^\n|;&]{0,200}?[\s\"']-p(?:[ =]|[\"'],[ ][\"'])?"),
@@ -152,5 +203,7 @@ PLACES: Final = (
     ('"kty"', r'"(?:d|k|p|q|dp|dq|qi)"\s*:\s*(?=")'),
     ("wpa_passphrase", r"\bwpa_passphrase[ ]+\S+[ ]+"),
     ("wifi:", r"\bWIFI:[^\n]{0,100}?P:"),
+    *((name, rf"(?i){name}{_SAID_ELSEWHERE}{_LETTERS_AND_DIGITS}") for name in _PASSWORDS_ELSEWHERE),
+    *((name, f"{name}{_SAID_WITHOUT_BLANKS}{_LETTERS_AND_DIGITS}") for name in _PASSWORDS_WITHOUT_BLANKS),
     ("input", r"(?i)<input[ ][^<>]{0,200}?type=[\"']?password\b[^<>]{0,200}?\bvalue="),
 )

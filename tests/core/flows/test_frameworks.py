@@ -18,7 +18,7 @@ def job():
 
 @pytest.fixture(autouse=True)
 def silent():
-    """That the flow never ran is a warning, too: see test_flow_state.py."""
+    """That the flow never ran is a warning, too: see test_never_run.py."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -370,3 +370,75 @@ def test_what_a_cluster_withdraws_after_the_flow_was_given_up_is_told_once():
     cluster.tickets[0].set_exception(LookupError())
 
     assert told == [concurrent.futures.CancelledError]
+
+
+@pytest.mark.parametrize("place", ["submitted", "called in its flow", "in no flow"])
+def test_what_an_attempt_of_a_task_has_submitted_ends_before_the_next_one(spans, place):
+    begun, gate, attempts = [], threading.Event(), []
+
+    @task
+    def work(number):
+        begun.append(number)
+        gate.wait(30)
+        return number
+
+    @task(retries=1)
+    def tried():
+        futures = work.map(range(40))
+        if not attempts:
+            while not begun:
+                threading.Event().wait(0.001)
+            attempts.append(threading.Timer(0.05, gate.set))
+            attempts[0].start()
+            raise LookupError("not yet")
+        attempts.append([result(span) for span in spans.named("task work")])
+        return futures.result()
+
+    @task
+    def wait(number):
+        return gate.wait(30) and number
+
+    @flow(task_runner=ThreadPoolTaskRunner(3))
+    def around():
+        other = wait.submit(100)
+        value = tried.submit().result() if place == "submitted" else tried()
+        return value, other.result()
+
+    if place == "in no flow":
+        assert tried() == list(range(40))
+    else:
+        assert around().execute().flow_return_value == (list(range(40)), 100)
+    first = sorted(attempts[1])
+    assert len(first) == 40, "all of the first attempt have ended before the next one submits"
+    assert first[:8] == ["cancellation"] * 8, "those that had not begun"
+    assert sorted(map(result, spans.named("task work"))) == sorted(first + ["success"] * 40)
+
+
+def test_what_an_attempt_of_a_coroutine_has_submitted_ends_before_the_next_one(spans):
+    attempts = []
+
+    @task
+    async def work(number):
+        try:
+            await asyncio.sleep(0 if len(attempts) > 1 or number < 0 else 30)
+        finally:
+            await asyncio.sleep(0.01)
+        return number
+
+    @task(retries=1)
+    async def tried():
+        futures = work.map(range(4))
+        attempts.append([result(span) for span in spans.named("task work")])
+        await asyncio.sleep(0)
+        if len(attempts) == 1:
+            raise LookupError("not yet")
+        return await futures
+
+    @flow
+    async def around():
+        other = work.submit(-1)
+        return await tried(), await other
+
+    assert asyncio.run(around()).flow_return_value == ([0, 1, 2, 3], -1)
+    assert attempts[1].count("cancellation") == 4, "it has ended before the next attempt submits"
+    assert sorted(map(result, spans.named("task work"))) == ["cancellation"] * 4 + ["success"] * 5

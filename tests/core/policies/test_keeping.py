@@ -89,8 +89,20 @@ def test_each_kind_of_trouble_is_said_once(memory, new_run, caplog):
         "Nothing is kept of what it returns",
         f"What is kept in the memory of this process as {'a' * 64} cannot be used",
         "It runs as if nothing were kept: of its inputs no key can be made",
+        "It runs as if nothing were kept: ZeroDivisionError: x (said once)",
     ]
     assert keeping.is_useless
+
+
+def test_trouble_of_many_tasks_silences_no_other_kind_of_it(memory, caplog):
+    for number in range(110):
+        keeping = keeping_in(memory)
+        keeping.owner = f"load {number}"
+        keeping.keep_nothing(ZeroDivisionError("x"))
+    keeping.keep_nothing(OSError("the disk is full"))
+
+    assert "OSError: the disk is full" in caplog.messages[-1]
+    assert len(caplog.messages) == 101
 
 
 def test_who_takes_a_value_is_linked_to_the_run_that_it_is_from(memory, spans, new_run):

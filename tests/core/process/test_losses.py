@@ -92,6 +92,16 @@ def test_many_warnings_of_one_kind_do_not_silence_another(warnings_said):
     assert [record.getMessage() for record in warnings_said.records][100:] == ["the disk is full"]
 
 
+def test_what_is_only_a_frame_for_sentences_has_as_many_kinds_as_they(warnings_said):
+    for number in range(150):
+        losses.warn_once(f"key {number}", "%s (ignored)", number, kind="numbers")
+    losses.warn_once("the disk is full", "%s (ignored)", "the disk is full", kind="disks")
+
+    texts = [record.getMessage() for record in warnings_said.records]
+    assert len(texts) == 101
+    assert texts[100] == "the disk is full (ignored)"
+
+
 def test_sentences_without_end_are_kept_in_bounded_memory(warnings_said):
     for number in range(1_200):
         losses.warn_once("key", f"sentence {number}")

@@ -236,6 +236,17 @@ def test_a_variable_of_somebody_else_is_one_warning_at_the_first_run_and_in_conf
     assert warning.endswith("(ignored)")
 
 
+def test_many_mistakes_in_one_setting_do_not_silence_that_of_another(monkeypatch, caplog):
+    for number in range(110):
+        monkeypatch.setenv("OTELFLOW_VALUE_LIMIT", f"many {number}")
+        settings._read(is_strict=False)
+    monkeypatch.delenv("OTELFLOW_VALUE_LIMIT")
+    monkeypatch.setenv("OTELFLOW_EVENTS", "none at all")
+    settings._read(is_strict=False)
+
+    assert "OTELFLOW_EVENTS" in caplog.messages[-1]
+
+
 def test_a_variable_with_a_typing_mistake_is_told_the_nearest(monkeypatch, caplog):
     monkeypatch.setenv("OTELFLOW_LOG_TO_CONSOL", "1")
 

@@ -5,7 +5,10 @@ import bdb
 import builtins
 import concurrent.futures
 import contextlib
+import copy
+import pickle
 import re
+import sys
 import time
 import traceback
 import urllib.error
@@ -18,9 +21,9 @@ from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 
 import otelflow
-from otelflow import flow, task
+from otelflow import Flow_Run__Config, flow, task
 from otelflow._core.runs.current import current_run
-from otelflow._core.runs.endings import ending_of, stack_trace
+from otelflow._core.runs.endings import CANCELLED, SUCCESS, UNCLOSED, ending_of, stack_trace
 from support.spans import assert_attributes, exceptions
 
 THE_PRINT = builtins.print
@@ -721,6 +724,31 @@ def test_what_ends_a_program_of_a_command_line_library_ends_a_run_as_sys_exit_do
     assert spans.one("task stop").attributes["otelflow.run.result"] == result
 
 
+@pytest.mark.parametrize(("code", "result"), [(0, "success"), (3, "failure")])
+def test_what_except_exception_would_catch_stays_inside_also_if_it_ends_a_program(spans, code, result):
+    kind = pytest.importorskip("click").exceptions.Exit
+
+    @task(raise_on_error=False)
+    def stop():
+        raise kind(code)
+
+    @task(raise_on_error=False)
+    def leave():
+        sys.exit(code)
+
+    @flow(flow_config=Flow_Run__Config(raise_flow_error=False))
+    def nightly():
+        assert stop() is None
+        raise kind(code)
+
+    run = nightly().execute()
+    with pytest.raises(SystemExit):
+        leave()
+
+    assert (run.status, run.flow_return_value) == (result, None)
+    assert {span.attributes["otelflow.run.result"] for span in spans.spans} == {result}
+
+
 @pytest.mark.parametrize(
     ("reason", "result"), [(TimeoutError("timed out"), "timeout"), (OSError("refused"), "failure"), ("text", "failure")]
 )
@@ -1104,3 +1132,16 @@ def test_a_long_traceback_is_redacted_before_it_is_cut():
 
     assert all("cut, " in text for text in texts)
     assert [text for text in texts if "Zq7wZq" in text] == []
+
+
+@pytest.mark.parametrize("ending", [SUCCESS, CANCELLED, UNCLOSED])
+def test_an_ending_that_is_told_by_its_identity_is_itself_wherever_it_travels(ending):
+    assert pickle.loads(pickle.dumps(ending)) is ending
+    assert copy.deepcopy(ending) is ending
+
+
+def test_any_other_ending_travels_as_it_is():
+    ending = ending_of(LookupError("no plums"), was_called=True)
+
+    arrived = pickle.loads(pickle.dumps(ending))
+    assert (arrived.result, arrived.error_type, arrived.error_message) == ("failure", "LookupError", "no plums")

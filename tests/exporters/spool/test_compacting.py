@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,19 +12,24 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, LogsData, ResourceLogs, ScopeLogs
+from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from otelflow._core.process.files import Folder, hold
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._spool.batches import CLOSED, item_of, lost_spans, request_of, start_record
-from otelflow_exporters._spool.compacting import compact, compacted
-from otelflow_exporters._spool.signals import LOG_RECORDS, SPANS
+from otelflow_exporters._spool.compacting import Compactor, compact, compacted
+from otelflow_exporters._spool.signals import LOG_RECORDS, METRICS, SPANS
 from otelflow_exporters._store.forgetting import Forgotten, forget_spans
+from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import open_store
 from otelflow_exporters._store.records import Segment, framed, is_segment
 from otelflow_exporters._store.records import spans_of as spans_of_traces
+from otelflow_exporters._store.writer import SegmentWriter
+from otelflow_exporters.spool import SpoolSpanProcessor
 from support.receivers import spans_of
+from support.spools import ended, provider_with, record_of
 
 TRACERS = [
     TracerProvider(resource=Resource({"service.name": service}), shutdown_on_exit=False).get_tracer(scope)
@@ -200,3 +206,116 @@ def test_a_request_of_what_lies_together_has_each_span_once():
     request = ExportTraceServiceRequest.FromString(request_of(items))
 
     assert [span.name for span in spans_of([request])] == [f"task {number}" for number in range(40)]
+
+
+# Of whom
+
+
+@pytest.fixture
+def spool(tmp_path):
+    """A spool with five segments of this process, the last of which goes on, and its writer."""
+    writer = SegmentWriter(tmp_path / "spool", Limits(), kind="spool", last_record=CLOSED)
+    for number in range(5):
+        for _ in range(40):
+            writer.append(record_of(ended(f"s{number}")), 1)
+        if number < 4:
+            writer.close()
+    yield writer
+    writer.close()
+
+
+def made_smaller(directory, compactor):
+    """Return which segments *compactor* has made smaller."""
+    paths = sorted(directory.glob("*.otlp"))
+    before = [path.stat().st_size for path in paths]
+    compactor.make_room(directory, 1)
+    return [path.stat().st_size < size for path, size in zip(paths, before, strict=True)]
+
+
+def test_segments_of_the_living_and_of_the_dead_make_room_two_at_a_time_and_one_that_is_written_does_not(
+    spool, tmp_path
+):
+    first = min((tmp_path / "spool").glob("*.otlp"))
+    first.rename(first.with_name(f"20200101T000000.000000Z-{2**22 + 5}-0123abcd.otlp"))
+    compactor = Compactor(SPANS, NOBODY)
+
+    steps = [made_smaller(tmp_path / "spool", compactor) for _ in range(3)]
+
+    assert steps == [[True, True, False, False, False], [False, False, True, True, False], [False] * 5]
+
+
+def test_nothing_is_written_anew_while_there_is_room(spool, tmp_path):
+    paths = list((tmp_path / "spool").glob("*.otlp"))
+    total = sum(path.stat().st_size for path in paths)
+
+    Compactor(SPANS, NOBODY).make_room(tmp_path / "spool", total)
+
+    assert sum(path.stat().st_size for path in paths) == total
+    Compactor(SPANS, NOBODY).make_room(None, 1)
+    Compactor(SPANS, NOBODY).make_room(tmp_path / "nothing", 1)
+
+
+def test_many_segments_are_written_anew_with_few_open_files(tmp_path):
+    writer = SegmentWriter(tmp_path / "spool", Limits(), kind="spool", last_record=CLOSED)
+    record = record_of(ended("s"))
+    for _ in range(60):
+        for _ in range(5):
+            writer.append(record, 1)
+        writer.close()
+    compactor = Compactor(SPANS, NOBODY)
+    opened = len(list(Path("/dev/fd").iterdir()))
+
+    steps = [made_smaller(tmp_path / "spool", compactor) for _ in range(30)]
+
+    assert sum(map(sum, steps)) == 60
+    assert len(list(Path("/dev/fd").iterdir())) == opened
+
+
+def test_reports_of_metrics_stay_as_they_were_written(tmp_path):
+    writer = SegmentWriter(
+        tmp_path, Limits(), kind="spool", first_records=lambda: METRICS.first_records, last_record=CLOSED
+    )
+    for number in range(40):
+        data = MetricsData()
+        resource_metrics = data.resource_metrics.add()
+        resource_metrics.resource.attributes.add(key="service.name").value.string_value = "shop" * 20
+        resource_metrics.scope_metrics.add().metrics.add(name=f"m{number}")
+        writer.append(framed(data.SerializeToString()), 1)
+    writer.close()
+
+    assert made_smaller(tmp_path, Compactor(METRICS, NOBODY)) == [False]
+
+
+def test_a_program_that_does_not_send_makes_room_in_its_spool(folder):
+    processor = SpoolSpanProcessor(folder, max_bytes=640_000, is_shipped=False)
+    tracer = provider_with(processor)
+    for _ in range(1_300):  # more than the folder takes as they are written first
+        tracer.start_span("a task", attributes={"text": "x" * 100}).end()
+        processor._spool._tidy()
+    processor.shutdown()
+
+    assert processor.dropped == {}
+    spans = [span for path in folder.glob("*.otlp") for span in spans_in(path.read_bytes())]
+    assert len(spans) == 1_300
+
+
+def test_ship_makes_room_for_programs_that_have_ended(folder, tmp_path, monkeypatch):
+    from otelflow._cli import ship as module
+
+    processor = SpoolSpanProcessor(folder, max_bytes=64 * 20_000, is_shipped=False)
+    tracer = provider_with(processor)
+    for _ in range(200):
+        tracer.start_span("a task").end()
+    processor.shutdown()
+    paths = sorted(folder.glob("*.otlp"))
+    before = [path.stat().st_size for path in paths]
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(module, "Limits", lambda: Limits(max_bytes=2))
+
+    shipping = module._Shipping(SPANS, folder)
+    shipping.ship()
+    shipping.end()
+
+    smaller = [path.stat().st_size < size for path, size in zip(paths, before, strict=True)]
+    assert len(before) > 2
+    assert smaller == [True, True] + [False] * (len(before) - 2)

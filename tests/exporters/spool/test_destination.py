@@ -5,10 +5,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from otelflow.errors import ConfigurationError, StoreUnreadable
 from otelflow_exporters._spool import destination as module
-from otelflow_exporters._spool.destination import NAME, destination_of, spool_directory
+from otelflow_exporters._spool.destination import NAME, destination_of, is_nameless, spool_directory
 from otelflow_exporters._store.ownership import open_store
 
 ENDPOINT, HEADERS = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS"
@@ -141,6 +143,37 @@ def test_a_new_key_needs_no_other_folder_where_somebody_has_named_it(tmp_path, m
     with pytest.raises(StoreUnreadable, match="was to be sent with another key") as refusal:
         destination_of("traces").check_key(spool)
     assert "first" not in str(refusal.value)
+
+
+def test_a_named_spool_beside_those_that_nobody_has_named_is_for_every_key(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv(HEADERS, "api-key=first")
+    nameless = spool_directory("on", "")
+    monkeypatch.setenv(HEADERS, "api-key=second")
+
+    destination_of("traces").check_key(nameless.parent / "mine")
+    assert [is_nameless(path) for path in (nameless, nameless.parent / "mine", tmp_path / nameless.name)] == [
+        True,
+        False,
+        False,
+    ]
+
+
+@given(st.text(max_size=100), st.text("0123456789abcdef", max_size=64), st.integers(1, 20))
+def test_without_openssl_a_folder_is_called_the_same(keys, salt, rounds):
+    arguments = ("sha256", keys.encode("utf-8", "replace"), salt.encode(), rounds)
+
+    assert module._pbkdf2_hmac(*arguments) == hashlib.pbkdf2_hmac(*arguments)
+
+
+def test_where_python_has_no_openssl_there_is_a_folder_for_each_key(monkeypatch):
+    monkeypatch.setenv(HEADERS, "api-key=first")
+    name = destination_of("traces").folder_name
+    module._digest.cache_clear()
+    monkeypatch.delattr(hashlib, "pbkdf2_hmac")
+
+    assert destination_of("traces").folder_name == name
+    module._digest.cache_clear()
 
 
 def test_the_protocol_decides_where_it_goes(monkeypatch):

@@ -74,6 +74,41 @@ def test_an_end_that_is_only_slow_to_look_is_no_silence_of_the_endpoint(receiver
     assert (folder / "OTELFLOW_ANSWERS.txt").read_text() == "yes\n"
 
 
+HOST = """
+    import multiprocessing, sys
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from otelflow_exporters import SpoolSpanProcessor
+    import otelflow
+
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SpoolSpanProcessor(sys.argv[1]))
+    trace.set_tracer_provider(provider)
+    assert otelflow.configure().is_host
+
+    @otelflow.flow
+    def nightly():
+        pass
+
+    child = multiprocessing.get_context("fork").Process(target=lambda: nightly().execute())
+    child.start()
+    child.join()
+    print(child.exitcode)
+    """
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
+def test_a_child_beside_the_provider_of_the_application_waits_for_no_silent_endpoint(tmp_path, silent_url):
+    path = tmp_path / "host.py"
+    path.write_text(source_of(HOST))
+
+    done = run_python(path, tmp_path / "spool", OTEL_EXPORTER_OTLP_ENDPOINT=silent_url, OTEL_EXPORTER_OTLP_TIMEOUT="4")
+
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+    assert f"1 span waits in the spool {tmp_path / 'spool'}" in done.stderr
+    assert "timed out" not in done.stderr
+
+
 # How long an end waits
 
 

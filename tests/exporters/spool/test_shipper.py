@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 
 from otelflow._core.process import clock, forks
 from otelflow._core.process.files import Folder
@@ -17,10 +16,11 @@ from otelflow.errors import StoreUnreadable
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._spool import shipper as shipper_module
 from otelflow_exporters._spool.batches import CLOSED, item_of, start_record
+from otelflow_exporters._spool.compacting import Compactor
 from otelflow_exporters._spool.shipper import Outcome, Shipper
-from otelflow_exporters._spool.signals import METRICS
+from otelflow_exporters._spool.signals import SPANS
 from otelflow_exporters._store.limits import Limits
-from otelflow_exporters._store.records import LARGEST_SEGMENT, framed
+from otelflow_exporters._store.records import LARGEST_SEGMENT
 from otelflow_exporters._store.writer import SegmentWriter
 from support.receivers import OtlpReceiver, spans_of
 from support.spools import TRACER, Endpoint, ended, record_of, refusing, started
@@ -600,10 +600,11 @@ def sizes_in(folder):
 def test_a_folder_that_is_crowded_gets_room_two_segments_at_a_time_and_each_span_arrives(crowded, folder, endpoint):
     shipper, losses, _ = crowded
     before = sizes_in(folder)
-    shipper.make_room(sum(before), contextlib.nullcontext())
+    compactor = Compactor(SPANS, contextlib.nullcontext())
+    compactor.make_room(folder, sum(before))
     steps = [sizes_in(folder)]
     for _ in range(3):
-        shipper.make_room(1, contextlib.nullcontext())
+        compactor.make_room(folder, 1)
         steps.append(sizes_in(folder))
 
     total = ship_all(shipper)
@@ -619,7 +620,7 @@ def test_a_segment_of_which_a_part_was_sent_stays_as_it_is(crowded, folder, endp
     shipper.ship()
     before = sizes_in(folder)
 
-    shipper.make_room(1, contextlib.nullcontext())
+    Compactor(SPANS, contextlib.nullcontext()).make_room(folder, 1)
 
     assert [size < first for size, first in zip(sizes_in(folder), before, strict=True)] == [False, True] + [False] * 3
     ship_all(shipper)
@@ -628,13 +629,13 @@ def test_a_segment_of_which_a_part_was_sent_stays_as_it_is(crowded, folder, endp
 
 
 def test_a_segment_that_another_ships_stays_as_it_is(crowded, folder, endpoint):
-    shipper, _, _ = crowded
+    _shipper, _, _ = crowded
     other = shipper_of(folder, endpoint, is_for_all=True, batch_size=1)
     endpoint.refuses = lambda names: "HTTP 503"
     other.ship()
     before = sizes_in(folder)
 
-    shipper.make_room(1, contextlib.nullcontext())
+    Compactor(SPANS, contextlib.nullcontext()).make_room(folder, 1)
 
     assert [size < first for size, first in zip(sizes_in(folder), before, strict=True)] == [False, True] + [False] * 3
     other.close()
@@ -647,7 +648,7 @@ def test_of_spans_that_lie_together_one_that_is_refused_costs_itself_only(
     now = [100.0]
     monkeypatch.setattr(clock, "monotonic", lambda: now[0])
     shipper, losses, writer = crowded
-    shipper.make_room(1, contextlib.nullcontext())
+    Compactor(SPANS, contextlib.nullcontext()).make_room(folder, 1)
     if is_for_good:
         endpoint.refuses = lambda names: "bad" if "0.7" in names else None
     else:
@@ -899,38 +900,25 @@ def test_what_is_open_in_the_own_process_is_not_lost_when_the_end_of_its_segment
 # Room
 
 
-def test_only_what_this_process_has_written_makes_room(folder, endpoint):
-    write(folder, *(str(number) for number in range(40)))
-    before = sizes_in(folder)
+@pytest.mark.parametrize("is_own", [True, False])
+def test_what_somebody_has_written_anew_is_sent_by_another_and_counted_by_its_writer(crowded, folder, endpoint, is_own):
+    shipper, losses, _writer = crowded
+    Compactor(SPANS, contextlib.nullcontext()).make_room(folder, 1)
+    other = shipper_of(folder, endpoint, losses, is_for_all=True, batch_size=64)
 
-    shipper_of(folder, endpoint).make_room(1, contextlib.nullcontext())
-    shipper_of(None, endpoint).make_room(1, contextlib.nullcontext())
+    sent = ship_all(shipper if is_own else other)
+    left = ship_all(other if is_own else shipper)
 
-    assert sizes_in(folder) == before
-
-
-def test_reports_of_metrics_stay_as_they_were_written(folder, endpoint):
-    writer = SegmentWriter(folder, Limits(), first_records=lambda: METRICS.first_records, last_record=CLOSED)
-    for number in range(40):
-        data = MetricsData()
-        resource_metrics = data.resource_metrics.add()
-        resource_metrics.resource.attributes.add(key="service.name").value.string_value = "shop" * 20
-        resource_metrics.scope_metrics.add().metrics.add(name=f"m{number}")
-        writer.append(framed(data.SerializeToString()), 1)
-    writer.close()
-    before = sizes_in(folder)
-    shipper = shipper_of(folder, endpoint, own=lambda: writer.segments, signal=METRICS)
-    shipper.make_room(1, contextlib.nullcontext())
-    shipper.close()
-
-    assert sizes_in(folder) == before
+    assert sorted(endpoint.names) == sorted(f"{number}.{place}" for number in range(5) for place in range(40))
+    assert (sent.own + sent.others, left.others, losses) == (200, 0, {})
+    assert (left.own, left.vanished) == ((0, 0) if is_own else (160, 0)), "of the four that are finished"
 
 
 def test_a_segment_that_was_read_before_it_made_room_is_sent_once(crowded, folder, endpoint):
     shipper, losses, writer = crowded
     endpoint.refuses = lambda names: "HTTP 503"
     shipper.ship()
-    shipper.make_room(1, contextlib.nullcontext())
+    Compactor(SPANS, contextlib.nullcontext()).make_room(folder, 1)
     endpoint.refuses = lambda names: None
     shipper.try_once_more()
     shipper.ship()

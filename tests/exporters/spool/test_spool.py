@@ -479,7 +479,7 @@ def test_spans_in_memory_are_kept_as_bytes(receiver, tmp_path):
 
 def test_own_segments_that_make_room_are_counted_without_being_read(folder, monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr("otelflow_exporters._spool.spool.read_range", None)
+    monkeypatch.setattr("otelflow_exporters._spool.removals.read_range", None)
     processor = SpoolSpanProcessor(folder, max_bytes=200_000)
     tracer = provider_with(processor)
 
@@ -586,6 +586,21 @@ def test_two_tenants_that_differ_by_their_keys_alone_send_nothing_of_each_other(
     assert receiver.requests[-1].headers["api-key"] == "first"
 
 
+def test_recover_sends_what_waits_in_a_named_spool_beside_those_that_nobody_has_named(receiver, tmp_path):
+    beside = {"XDG_STATE_HOME": tmp_path, "OTELFLOW_SPOOL_DIR": tmp_path / "otelflow" / "spool" / "mine"}
+    key = {"OTEL_EXPORTER_OTLP_HEADERS": "api-key=first"}
+    receiver.status = 503
+    killed = "nightly(1, lambda: os.kill(os.getpid(), signal.SIGKILL)).execute()"
+    run_program(tmp_path, killed, url=receiver.url, **beside, **key)
+    receiver.status = 200
+    receiver.requests.clear()
+
+    done = run_python("-m", "otelflow", "recover", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, **beside, **key)
+
+    assert (done.returncode, done.stderr) == (0, "otelflow: 2 spans sent\n")
+    assert counts_of(receiver) == {"task work": 1, "flow nightly": 1}
+
+
 def test_in_memory_nothing_is_written_and_who_has_asked_for_it_is_told_nothing(receiver, tmp_path):
     done = run_program(tmp_path, "nightly(20).execute()", url=receiver.url, OTELFLOW_SPOOL="memory", HOME=tmp_path)
 
@@ -633,6 +648,7 @@ def test_what_waits_in_memory_and_is_refused_holds_up_no_file(receiver, folder):
     tracer = provider_with(processor)
     spool = processor._spool
     spool.keep, kept = spool._keep_in_memory, spool.keep
+    spool._write_back = lambda **_: None
     tracer.start_span("refused").end()
     spool.keep = kept
     processor.force_flush()
@@ -1157,3 +1173,15 @@ def test_an_item_that_cannot_be_encoded_is_lost_and_the_log_says_why(receiver, f
     assert (body, spool.dropped, spool.account.dropped) == (b"", {"encoding_failed": 1}, {"encoding_failed": 1})
     assert "Spans are lost: encoding_failed" in caplog.text
     assert "ZeroDivisionError: of its text" in caplog.text
+
+
+def test_what_is_gone_with_its_folder_at_the_end_is_lost_also_where_another_process_sends(folder):
+    processor = SpoolSpanProcessor(folder, is_shipped=False)
+    tracer = provider_with(processor)
+    for _ in range(3):
+        tracer.start_span("gone").end()
+    shutil.rmtree(folder)
+    processor.shutdown()
+
+    assert processor.account == ("traces", "SpoolSpanProcessor", 3, 0, {"vanished": 3})
+    assert processor.waiting == 0

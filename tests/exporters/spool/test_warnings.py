@@ -51,7 +51,7 @@ def test_why_items_wait_in_memory_is_said_once(said):
     for _ in range(2):
         warnings.memory_is_used(OSError(28, "No space left on device"))
 
-    where = "wait in memory, 16 MB at most, and are lost with the process: the spool takes none:"
+    where = "wait in memory, 16 MB at most, until there is room, and are lost with the process: the spool takes none:"
     assert said[:2] == [
         f"Spans {where} /spool: [Errno 28] No space left on device (said once)",
         f"Log records {where} The spool /spool belongs to another user (said once)",

@@ -1,6 +1,7 @@
 """One process appends to a segment of its own: when it begins the next one, and what becomes of half a record."""
 
 import contextlib
+import errno
 import itertools
 import os
 import threading
@@ -124,6 +125,29 @@ def test_half_a_record_is_taken_back_or_left_behind_in_its_segment(write, monkey
         write(10)
 
     assert write(10) == then
+
+
+def limited(monkeypatch, most):
+    """Let no file be larger than *most* bytes, as ``ulimit -f`` does."""
+    written = os.write
+
+    def write(descriptor, content):
+        room = most - os.fstat(descriptor).st_size
+        if room <= 0:
+            raise OSError(errno.EFBIG, "File too large")
+        return written(descriptor, content[:room])
+
+    monkeypatch.setattr(os, "write", write)
+
+
+def test_where_no_file_may_be_large_the_next_one_begins(write, monkeypatch):
+    limited(monkeypatch, 25)
+
+    assert write(10, 10, 10, 10, 25) == [20, 20, 25]
+    with pytest.raises(OSError, match="File too large"):
+        write(26)
+    assert write(3)[-1] == 3
+    assert write.writer.segments.keys() >= {path.name for path in write.writer._directory.glob("*.otlp")}
 
 
 def test_a_disk_that_takes_a_record_in_pieces_has_it_whole(write, monkeypatch):

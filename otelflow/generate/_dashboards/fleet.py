@@ -6,10 +6,10 @@ from typing import Any, Final
 from otelflow import semconv
 from otelflow._core.flows.declared import Declared
 from otelflow._core.text.durations import in_units
+from otelflow.generate._dashboards.dashboard import Dashboard
+from otelflow.generate._dashboards.parts import FLEET, FLOW, RATE, add_durations, add_runs_by_result, budget_left
 from otelflow.generate._numbers import percent
 from otelflow.generate._promql import FAILING, SUCCEEDED
-from otelflow.generate.dashboards._dashboard import Dashboard
-from otelflow.generate.dashboards._parts import FLEET, FLOW, RATE, add_durations, add_runs_by_result, budget_left
 
 _JOBS: Final = 'job=~"$job"'
 _RED_FROM_ONE: Final = ((None, "green"), (1, "red"))
@@ -104,10 +104,7 @@ def _objectives(flows: tuple[Declared, ...]) -> str:
             success = percent(objective.success) if objective.success is not None else "-"
             duration = in_units(objective.duration) if objective.duration is not None else "-"
             every = in_units(objective.every) if objective.every is not None else "-"
-            rows.append(f"| {_as_it_is(flow.name)} | {success} | {duration} | {every} |")
+            # So that neither Markdown nor HTML nor Grafana, which knows ``$job`` and ``[[job]]``, reads the name
+            name = re.sub(r"[^\w \-.:/]|_(?=_)|(?<=_)_|^_|_$", lambda sign: f"&#{ord(sign[0])};", flow.name)
+            rows.append(f"| {name} | {success} | {duration} | {every} |")
     return "\n".join(rows)
-
-
-def _as_it_is(name: str) -> str:
-    """Return *name* so that neither Markdown nor HTML nor Grafana, which knows ``$job`` and ``[[job]]``, reads it."""
-    return re.sub(r"[^\w \-.:/]|_(?=_)|(?<=_)_|^_|_$", lambda sign: f"&#{ord(sign[0])};", name)

@@ -1,0 +1,32 @@
+"""What is lost with a segment that must make room for others, and who counts it."""
+
+import os
+
+from otelflow._core.process.files import Folder, StoredFile, is_running
+from otelflow_exporters._spool.batches import Read, read_range
+from otelflow_exporters._spool.claims import waiting_in
+from otelflow_exporters._store.ownership import writer_of
+from otelflow_exporters._store.writer import is_watched_here
+
+
+def unsent_in(folder: Folder, file: StoredFile, read: Read, *, own: int | None, sent: int | None) -> int | None:
+    """Return how many items of the segment *file* have not arrived; None if it cannot be read.
+
+    *own* is how many this process has written there, *sent* how many it has sent from there; None: it is another's.
+    """
+    waiting = waiting_in(folder, file)
+    if own is not None and (sent is not None or waiting == [(0, file.size)]):
+        return own - (sent or 0)  # to read all of it would take a tenth of a second
+    try:
+        return sum(item.spans for part in waiting for item in read_range(folder, file.name, read, *part))
+    except OSError:
+        return None
+
+
+def is_missed(name: str) -> bool:
+    """Tell whether another process, or another spool of this one, misses the segment *name*, and counts it.
+
+    Else its process has ended, and this one's number may be that of an earlier one.
+    """
+    writer = writer_of(name)
+    return is_watched_here(name) or (writer != os.getpid() and is_running(writer))
