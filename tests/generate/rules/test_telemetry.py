@@ -103,7 +103,10 @@ def test_every_metric_of_a_collector_is_asked_of_those_that_are_named():
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize("pipeline", [(), ("gate.way",), ('a "job" | of \\ mine', "jaeger")])
+@pytest.mark.parametrize(
+    "pipeline",
+    [(), ("gate.way",), ('a "job" | of \\ mine', "jaeger"), ("shop", "others"), ("others", "x", "others")],
+)
 def test_alerts_on_a_pipeline_of_other_names_or_on_none_pass_their_unit_tests(promtool, tmp_path, pipeline):
     rules = rules_of(generate_alerts(pipeline=pipeline))
     tests = yaml.safe_load(generate_promtool_tests(pipeline=pipeline, rules="one.rules.yml"))
