@@ -31,3 +31,7 @@ def test_what_a_reader_of_another_language_takes_for_something_else_stands_in_qu
 
 def test_words_and_lines_are_written_for_people():
     assert to_yaml({"word": "ab", "lines": "one\ntwo\n"}) == "word: ab\nlines: |\n  one\n  two\n"
+
+
+def test_what_cannot_be_seen_is_written_as_an_escape_also_in_one_of_several_lines():
+    assert to_yaml({"text": "one\n\u202etwo\u2028\U000e0041"}) == 'text: "one\\n\\u202Etwo\\L\\U000E0041"\n'
