@@ -213,11 +213,7 @@ class SpoolSpanProcessor(SpanProcessor):
         except Exception as error:  # noqa: BLE001 what a span of any program holds; its end holds all of it
             log(_logger, logging.DEBUG, _NOT_WRITTEN, error=error)
             return 0
-        self._write_open(span_id, record)
-        return len(record)
-
-    def _write_open(self, span_id: int, record: bytes) -> None:
         with self._lock:  # not after its end, which would open it again
-            if not self._starts.replace(span_id, record):
-                return
-            self._write_if_possible(record)
+            if self._starts.replace(span_id, record):
+                self._write_if_possible(record)
+        return len(record)

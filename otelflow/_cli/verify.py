@@ -3,8 +3,10 @@
 A trace may be more than what was recorded here: a flow inside a request of another program is a part of its trace.
 """
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME
@@ -15,6 +17,7 @@ from otelflow._core.process import clock
 
 _POLL_SECONDS: Final = 0.5
 MISSING: Final = "is missing"
+_WRITTEN_WITH_EXPONENT: Final = 1e21
 
 Span = dict[str, Any]
 
@@ -43,7 +46,8 @@ def verify(recorded: Mapping[str, Any], jaeger: str, trace_id: str, *, wait_seco
             raise Unreachable(jaeger, f"/api/v3/traces {reason}")
         try:
             spans = {span["span_id"]: span for span in spans_of(document.get("result", {}))}
-        except (AttributeError, KeyError, TypeError, ValueError):  # anything may be in the JSON of another server
+        except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError):
+            # Anything may be in the JSON of another server.
             raise Unreachable(jaeger, "/api/v3/traces answered with JSON that is no trace; is it Jaeger's?") from None
         differences = list(compare(expected, spans))
         if not differences or not clock.monotonic() <= deadline:  # nan is no time to wait
@@ -108,19 +112,37 @@ def spans_of(document: Mapping[str, Any]) -> Iterator[Span]:
 
 
 def _texts(owner: Mapping[str, Any]) -> dict[str, str]:
-    """Return the attributes of *owner* as texts: Jaeger's storage keeps a list as the text of its JSON."""
+    """Return the attributes of *owner* as texts: Jaeger's storage keeps a list or a dict as the text of its JSON."""
     texts = {}
     for attribute in sorted(owner.get("attributes", []), key=lambda attribute: str(attribute["key"])):
-        value = attribute.get("value", {})
-        if "arrayValue" in value:
-            scalars = [_scalar(item) for item in value["arrayValue"].get("values", [])]
-            texts[attribute["key"]] = json.dumps(scalars, separators=(",", ":"))
-        else:
-            texts[attribute["key"]] = str(_scalar(value)) if value else ""
+        value = _plain(attribute.get("value", {}))
+        if isinstance(value, str) and value.startswith(("[", "{")):
+            with contextlib.suppress(ValueError, RecursionError):  # a text of the program's is what it likes
+                value = json.loads(value, parse_float=lambda digits: _number(float(digits)))
+        if isinstance(value, list | dict):
+            try:
+                value = json.dumps(value, sort_keys=True, allow_nan=False)
+            except ValueError:
+                value = ""  # JSON has no NaN and no infinity: of what holds one, Jaeger keeps nothing
+        texts[attribute["key"]] = "" if value is None else str(value)
     return texts
 
 
-def _scalar(value: Mapping[str, Any]) -> Any:
-    for kind, scalar in value.items():
-        return int(scalar) if kind == "intValue" else scalar
+def _plain(value: Mapping[str, Any]) -> Any:
+    for kind, content in value.items():
+        if kind == "intValue":
+            return int(content)
+        if kind == "doubleValue":
+            return _number(float(content))
+        if kind == "arrayValue":
+            return [_plain(item) for item in content.get("values", [])]
+        if kind == "kvlistValue":
+            return {str(pair["key"]): _plain(pair.get("value", {})) for pair in content.get("values", [])}
+        return content
     return None
+
+
+def _number(double: float) -> int | float:
+    """Return *double* as a reader of JSON has it: Jaeger writes 1 for 1.0, and 1e+21 only from there on."""
+    is_short = double.is_integer() and abs(double) < _WRITTEN_WITH_EXPONENT
+    return int(Decimal(repr(double))) if is_short else double

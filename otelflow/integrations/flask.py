@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from otelflow import continue_trace
+from otelflow import Flow, continue_trace
 from otelflow.errors import MissingExtra
 from otelflow.integrations import wsgi
 from otelflow.integrations._requests import Flows, Requests, ServerError, describe, describe_answer
@@ -63,6 +63,7 @@ class FlowMiddleware(wsgi.FlowMiddleware):
         app.dispatch_request = functools.partial(self._dispatch, app.dispatch_request)  # type: ignore[method-assign]
         handle = functools.partial(self._handle, app.handle_user_exception)
         app.handle_user_exception = handle  # type: ignore[method-assign]
+        app.make_response = functools.partial(_make_response, app.make_response)  # type: ignore[method-assign]
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer as the application does; called by the server."""
@@ -159,6 +160,14 @@ class FlowMiddleware(wsgi.FlowMiddleware):
         """Return the exception of which Flask has made its answer, or None."""
         error: BaseException | None = environ.pop(_ERROR, None)  # its frames hold the environ
         return error
+
+
+def _make_response(make: Callable[[Any], Any], answer: Any) -> Any:
+    """Make a response as Flask does. Raises TypeError for a flow that a view has set up and not run."""
+    value = answer[0] if isinstance(answer, tuple) and answer else answer
+    if isinstance(value, Flow):
+        iter(value)  # its own error says what to do instead; Flask would name its class
+    return make(answer)
 
 
 def _remember_error(sender: Any, exception: BaseException, **_: object) -> None:

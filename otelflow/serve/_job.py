@@ -46,19 +46,14 @@ class Job:
 
     def cancel(self) -> None:
         """Raise a cancellation in the flow, at its next step of Python or in its task; give up what it submitted."""
-        self._interrupt()
-        give_up_where(current, self.occasion)
-
-    def _interrupt(self) -> None:
         with self._lock:
-            if not self._is_in_flow:
-                return
-            if self._loop is not None and self._task is not None:
+            if self._is_in_flow and self._loop is not None and self._task is not None:
                 with contextlib.suppress(RuntimeError):  # its loop has just ended
                     self._loop.call_soon_threadsafe(self._task.cancel)
-            elif self._thread.ident is not None:
+            elif self._is_in_flow and self._thread.ident is not None:
                 thread = ctypes.c_ulong(self._thread.ident)
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(Cancelled))
+        give_up_where(current, self.occasion)
 
     def run(self) -> None:
         current.set(self.occasion)

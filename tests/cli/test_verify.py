@@ -113,6 +113,8 @@ def test_another_server_is_not_taken_for_jaeger(jaeger, status, body):
         document({"name": "no id"}),
         document(span("a", startTimeUnixNano="soon")),
         document(span("a", attributes=[{"value": 1}])),
+        document(span("a", attributes=[{"key": "x", "value": {"doubleValue": 10**400}}])),
+        document(span("a", attributes=[{"key": "x", "value": {"doubleValue": []}}])),
         [],
     ],
 )
@@ -142,7 +144,71 @@ def test_attributes_are_compared_as_jaegers_storage_keeps_them():
 
     (plain,) = spans_of(document(span("a", attributes=attributes)))
 
-    assert plain["attributes"] == {"text": "a", "number": "7", "list": '[1,"b"]', "none": ""}
+    assert plain["attributes"] == {"text": "a", "number": "7", "list": '[1, "b"]', "none": ""}
+
+
+def array(*values):
+    return {"arrayValue": {"values": [*values]}}
+
+
+@pytest.mark.parametrize(
+    ("stored", "arrived"),
+    [
+        ({"doubleValue": 0.0}, {"doubleValue": 0}),
+        ({"doubleValue": -0.0}, {"doubleValue": 0}),
+        ({"doubleValue": 1e16}, {"doubleValue": 10000000000000000}),
+        ({"doubleValue": 2.0**60}, {"doubleValue": 1152921504606847000}),
+        ({"doubleValue": 1e21}, {"doubleValue": 1e21}),
+        ({"doubleValue": "NaN"}, {"doubleValue": "NaN"}),
+        ({"intValue": "9007199254740993"}, {"intValue": 9007199254740993}),
+        ({"boolValue": True}, {"boolValue": True}),
+        ({"bytesValue": "AP8="}, {"bytesValue": "AP8="}),
+        ({}, {"stringValue": ""}),
+        (
+            array({"doubleValue": 0.0}, {"doubleValue": 2.0**60}, {"doubleValue": 1e-7}),
+            {"stringValue": "[0,1152921504606847000,1e-7]"},
+        ),
+        (
+            array({"intValue": "9007199254740993"}, {}, {"boolValue": True}),
+            {"stringValue": "[9007199254740993,null,true]"},
+        ),
+        (array({"stringValue": "<é>"}, {"bytesValue": "AP8="}), {"stringValue": '["\\u003cé\\u003e","AP8="]'}),
+        (array({"doubleValue": "NaN"}, {"doubleValue": 1.0}), {"stringValue": ""}),
+        ({"arrayValue": {}}, {"stringValue": "[]"}),
+        (
+            {"kvlistValue": {"values": [{"key": "b", "value": {"doubleValue": 1.0}}, {"key": "a"}]}},
+            {"stringValue": '{"a":null,"b":1}'},
+        ),
+        ({"stringValue": "[not JSON"}, {"stringValue": "[not JSON"}),
+    ],
+)
+def test_what_jaeger_writes_in_another_form_is_no_difference(jaeger, stored, arrived):
+    def with_value(value):
+        attributes = [{"key": "x", "value": value}]
+        return document(span("a", attributes=attributes, events=[{"name": "e", "attributes": attributes}]))
+
+    jaeger += [answer(200, {"result": with_value(arrived)})]
+
+    assert verify(with_value(stored), "http://jaeger", "1", wait_seconds=-1) == []
+
+
+@pytest.mark.parametrize(
+    ("stored", "arrived"),
+    [
+        ({"doubleValue": 0.1}, {"doubleValue": 0.2}),
+        ({"intValue": "9007199254740993"}, {"intValue": "9007199254740992"}),
+        (array({"intValue": "9007199254740993"}), {"stringValue": "[9007199254740992]"}),
+        (array({"doubleValue": 1.5}), {"stringValue": ""}),
+        ({"stringValue": "[1]"}, {"stringValue": "[2]"}),
+    ],
+)
+def test_another_value_is_a_difference(jaeger, stored, arrived):
+    jaeger += [answer(200, {"result": document(span("a", attributes=[{"key": "x", "value": arrived}]))})]
+    recorded = document(span("a", attributes=[{"key": "x", "value": stored}]))
+
+    differences = verify(recorded, "http://jaeger", "1", wait_seconds=-1)
+
+    assert differences == [Difference("a", "task a", "differs in attributes")]
 
 
 @pytest.fixture

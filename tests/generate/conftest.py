@@ -57,27 +57,36 @@ def promtool():
 
 
 @pytest.fixture
-def days(promtool, tmp_path):
-    """Play hours and days in whole hours: which flows does an alert name at which moments?"""
+def play_rules(promtool, tmp_path):
+    """Play series for the rules of a file: promtool says whether *alert* names what it is to name at each moment."""
 
-    def play(alert, series, firing, modules=()):
-        expr = f'count by (flow) (ALERTS{{alertname="{alert}",alertstate="firing"}})'
+    def play(rules, interval, alert, label, series, firing):
         looks = [
             {
-                "expr": expr,
+                "expr": f'count by ({label}) (ALERTS{{alertname="{alert}",alertstate="firing"}})',
                 "eval_time": moment,
-                "exp_samples": [{"labels": f'{{flow="{flow}"}}', "value": 1} for flow in flows],
+                "exp_samples": [{"labels": f'{{{label}="{value}"}}', "value": 1} for value in values],
             }
-            for moment, flows in firing.items()
+            for moment, values in firing.items()
         ]
         test = {
-            "interval": "1h",
+            "interval": interval,
             "input_series": [{"series": name, "values": values} for name, values in series.items()],
             "promql_expr_test": looks,
         }
-        file = {"rule_files": ["days.rules.yml"], "evaluation_interval": "1h", "tests": [test]}
-        (tmp_path / "days.rules.yml").write_text(generate_alerts(modules))
-        (tmp_path / "days.test.yml").write_text(json.dumps(file))
-        return promtool("test", "rules", tmp_path / "days.test.yml")
+        file = {"rule_files": ["play.rules.yml"], "evaluation_interval": interval, "tests": [test]}
+        (tmp_path / "play.rules.yml").write_text(rules)
+        (tmp_path / "play.test.yml").write_text(json.dumps(file))
+        return promtool("test", "rules", tmp_path / "play.test.yml")
+
+    return play
+
+
+@pytest.fixture
+def days(play_rules):
+    """Play hours and days in whole hours: which flows does an alert name at which moments?"""
+
+    def play(alert, series, firing, modules=()):
+        return play_rules(generate_alerts(modules), "1h", alert, "flow", series, firing)
 
     return play

@@ -6,11 +6,11 @@ import textwrap
 import threading
 
 import pytest
-from opentelemetry import baggage, trace
+from opentelemetry import trace
 
-from otelflow import task
 from otelflow.integrations import asgi
 from otelflow.integrations.asgi import FlowMiddleware
+from support.asgi import application, price
 from support.ports import free_ports
 from support.servers import (
     PARENT_ID,
@@ -23,34 +23,6 @@ from support.servers import (
     uvicorn_serving,
     wait_until,
 )
-
-
-@task
-def price():
-    return "0.5"
-
-
-async def application(scope, receive, send):
-    if scope["type"] == "lifespan":
-        for step in ("startup", "shutdown"):
-            assert (await receive())["type"] == f"lifespan.{step}"
-            await send({"type": f"lifespan.{step}.complete"})
-    elif scope["path"] == "/raises":
-        raise LookupError("no such fruit")
-    elif scope["path"] == "/endless":
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        while (await receive())["type"] != "http.disconnect":
-            await send({"type": "http.response.body", "body": b"x" * 10_000, "more_body": True})
-    elif scope["path"] == "/pieces":
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"traceresponse", b"mine")]})
-        for piece in (b"a", b"b"):
-            price()
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body"})
-    else:
-        status = int(scope["path"].removeprefix("/") or 200)
-        await send({"type": "http.response.start", "status": status})
-        await send({"type": "http.response.body", "body": f"{price()} {baggage.get_baggage('who')}".encode()})
 
 
 def test_a_request_is_a_flow_in_the_trace_of_its_caller(spans):
@@ -177,9 +149,9 @@ def test_a_server_that_refuses_to_send_cancels_and_its_error_comes_out_as_it_was
         raise BrokenPipeError("of the database")
 
     errors = []
-    for application in (careless, translating, other):
+    for app in (careless, translating, other):
         with pytest.raises((OSError, Stopped)) as caught:
-            asyncio.run(FlowMiddleware(application)({"type": "http", "method": "GET", "path": "/"}, None, send))
+            asyncio.run(FlowMiddleware(app)({"type": "http", "method": "GET", "path": "/"}, None, send))
         errors.append(caught.value)
 
     assert (errors[0], errors[1].__cause__, errors[0].__context__) == (refusal, refusal, None)
@@ -403,8 +375,8 @@ def test_a_websocket_that_is_closed_before_it_is_accepted_tells_what_the_server_
     async def send(_):
         pass
 
-    for application in (refusing, closing):
-        asyncio.run(FlowMiddleware(application)({"type": "websocket", "path": "/ws"}, None, send))
+    for app in (refusing, closing):
+        asyncio.run(FlowMiddleware(app)({"type": "websocket", "path": "/ws"}, None, send))
 
     assert [span.attributes.get("http.response.status_code") for span in spans.spans] == [403, None]
     assert spans.tree() == [("flow WEBSOCKET", "success", [])] * 2

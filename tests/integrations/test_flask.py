@@ -2,7 +2,7 @@ import weakref
 
 import pytest
 
-from otelflow import task
+from otelflow import flow, task
 from otelflow.integrations.flask import FlowMiddleware
 from support.garbage import no_collector
 from support.servers import TRACE_ID, TRACEPARENT, ask, attributes_of, parents_of, wait_until, wsgi_serving
@@ -229,6 +229,34 @@ def test_a_rule_of_a_subdomain_is_the_name_of_its_requests(spans):
     assert app.test_client().get("/orders/apple", base_url="http://api.shop.test").text == "apple"
 
     assert spans.tree() == [("flow GET /orders/<fruit>", "success", [])]
+
+
+@pytest.mark.parametrize("is_instrumented", [False, True])
+@pytest.mark.parametrize("kind", ["view", "pair", "handler"])
+def test_a_flow_that_a_view_has_not_run_is_an_error_that_says_what_to_write(spans, kind, is_instrumented):
+    runs = []
+
+    def set_up(*_):
+        runs.append(flow(len)("ab"))
+        return runs[-1]
+
+    app = flask.Flask("shop")
+    app.add_url_rule("/view", "view", set_up)
+    app.add_url_rule("/pair", "pair", lambda: (set_up(), 201))
+    app.add_url_rule("/handler", "handler", lambda: {}["fruit"])
+    app.register_error_handler(KeyError, set_up)
+    app.wsgi_app = FlowMiddleware(app)
+    if is_instrumented:
+        instrumentation = pytest.importorskip("opentelemetry.instrumentation.flask", reason="no such instrumentation")
+        instrumentation.FlaskInstrumentor().instrument_app(app)
+    errors = []
+    flask.got_request_exception.connect(lambda _, exception: errors.append(str(exception)), app, weak=False)
+
+    assert app.test_client().get(f"/{kind}").status_code == 500
+
+    assert "returns f(…).execute().flow_return_value" in errors[0]
+    assert spans.one(f"flow GET /{kind}").attributes["otelflow.run.result"] == "failure"
+    assert [run.execute().flow_return_value for run in runs] == [2]  # what is dropped without a run would be a warning
 
 
 def test_an_exception_that_no_generator_can_raise_costs_no_answer(spans, app):

@@ -2,10 +2,10 @@
 
 import pytest
 
-from otelflow import task
 from otelflow.errors import ConfigurationError
 from otelflow.integrations._requests import FlowsByName, joined, name_of
 from otelflow.integrations.asgi import FlowMiddleware
+from support.asgi import application, price
 from support.servers import (
     TRACE_ID,
     TRACEPARENT,
@@ -13,16 +13,6 @@ from support.servers import (
     uvicorn_serving,
     wait_until,
 )
-
-
-@task
-def price():
-    return "0.5"
-
-
-async def application(scope, receive, send):
-    await send({"type": "http.response.start", "status": 200})
-    await send({"type": "http.response.body", "body": price().encode()})
 
 
 @pytest.mark.parametrize(

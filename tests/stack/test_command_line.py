@@ -49,6 +49,36 @@ def test_the_whole_demo_arrives_in_jaeger_every_span_event_and_attribute(otelflo
     assert spans > 1_000
 
 
+def test_a_trace_with_values_of_every_kind_arrives_whole(otelflow, jaeger, tmp_path):
+    path = tmp_path / "values.py"
+    path.write_text(
+        """
+from opentelemetry import trace
+from otelflow import flow
+
+VALUES = {
+    "doubles": [0.0, 1.5, 2.0**60, 1e21, 1e-7], "no numbers": [float("nan"), 1.0], "texts": ["<&>", "\u2028", '"'],
+    "zero": 0.0, "minus zero": -0.0, "large": 1e16, "larger": 2.0**60, "infinite": float("inf"), "none": float("nan"),
+    "integer": 2**53 + 1, "integers": [2**63 - 1, -1], "yes": [True, False], "bytes": b"\\0\\xff", "empty": [],
+}
+
+@flow(retries=1, retry_delay=0)
+def work(seen=[]):
+    span = trace.get_current_span()
+    span.set_attributes(VALUES)
+    span.add_event("all", VALUES)
+    seen.append(None)
+    assert len(seen) == 2
+"""
+    )
+    trace_id = trace_id_of(otelflow("run", f"{path}:work"))
+
+    done = otelflow("verify", trace_id, "--jaeger", jaeger, "--wait", "60")
+
+    assert done.returncode == 0, done.stderr
+    assert "arrived whole: 3 spans" in done.stderr
+
+
 def test_a_trace_that_was_not_sent_is_said_to_be_missing(otelflow, jaeger, program):
     trace_id = trace_id_of(otelflow("run", program, "--param", "count=3", endpoint=None))
 

@@ -1,7 +1,8 @@
 """The spool for programs that know nothing of it: OpenTelemetry finds these by the name ``otelflow_spool``.
 
 What it makes by that name is an exporter, with a queue before it; and what is in a queue is lost with the process. So
-they become processors of the provider in the place of the queue, wherever that provider is there already.
+they become processors of the provider in the place of the queue, wherever that provider is there already. Metrics have
+no queue: a reader collects them now and then, and each report waits on its own.
 """
 
 import logging
@@ -13,21 +14,49 @@ from typing import Any, Final
 
 from opentelemetry import trace
 from opentelemetry._logs import _internal
-from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.sdk import metrics
+from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
 from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    MetricExporter,
+    MetricExportResult,
+    MetricsData,
+    PeriodicExportingMetricReader,
+)
+from opentelemetry.sdk.metrics.view import (
+    Aggregation,
+    ExplicitBucketHistogramAggregation,
+    ExponentialBucketHistogramAggregation,
+)
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from otelflow._core.process import forks
+from otelflow._core.text.hints import suggestion
 from otelflow._core.text.own_logger import log, own_logger
 from otelflow.errors import ConfigurationError
+from otelflow_exporters._otlp.endpoint import variable
 from otelflow_exporters._spool.destination import spool_directory
 from otelflow_exporters._spool.log_records import SpoolLogRecordProcessor
-from otelflow_exporters._spool.signals import LOG_RECORDS
+from otelflow_exporters._spool.signals import LOG_RECORDS, METRICS
+from otelflow_exporters._spool.spool import Spool
 from otelflow_exporters._store.limits import absolute
 from otelflow_exporters.spool import SpoolSpanProcessor
 
 _logger = own_logger(__name__)
 
+# For which instruments a report says what is new since the last one, as the specification has it
+_DELTAS: Final[dict[str, tuple[type, ...]]] = {
+    "cumulative": (),
+    "delta": (metrics.Counter, metrics.ObservableCounter, metrics.Histogram),
+    "lowmemory": (metrics.Counter, metrics.Histogram),
+}
+_AGGREGATIONS: Final = {
+    "explicit_bucket_histogram": ExplicitBucketHistogramAggregation,
+    "base2_exponential_bucket_histogram": ExponentialBucketHistogramAggregation,
+}
 # What the SDK calls the threads of its queues
 _QUEUE_THREAD: Final = "OtelBatch"
 # Where its providers keep their processors
@@ -129,11 +158,69 @@ class SpoolLogRecordExporter(_NamedExporter, LogRecordExporter):
         return LogRecordExportResult.SUCCESS
 
 
+class SpoolMetricExporter(MetricExporter):
+    """Lets what a reader has collected wait; *directory* is the spool of the spans, with a folder for them."""
+
+    def __init__(self, directory: str | None = None, *, exporter: str = "otlp") -> None:
+        super().__init__(preferred_temporality=_temporality(), preferred_aggregation=_aggregation())
+        spool = _directory(directory, exporter)
+        place = None if spool is None else spool / METRICS.folder
+        self._spool: Final = Spool(METRICS, place, owner=self, exporter=exporter)
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: Any) -> MetricExportResult:
+        """Write *metrics_data* as one report; it is sent later."""
+        forks.notice()
+        if metrics_data.resource_metrics:
+            self._spool.keep(self._spool.encoded(lambda data: encode_metrics(data).SerializeToString(), metrics_data))
+            self._spool.send_soon()
+        return MetricExportResult.SUCCESS
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Send what waits; return False if that took longer, or if the endpoint took it not."""
+        return self._spool.force_flush(round(timeout_millis))
+
+    def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:
+        """Send what waits as long as the endpoint takes it; the rest stays in the spool for others."""
+        self._spool.shutdown()
+
+
+def _temporality() -> dict[type, AggregationTemporality]:
+    """Return for which instruments each report says what is new since the last one."""
+    name, preference = variable("metrics", "METRICS_TEMPORALITY_PREFERENCE")
+    kinds = _DELTAS.get(preference.lower() or "cumulative")
+    if kinds is None:
+        cure = suggestion(preference.lower(), _DELTAS)
+        raise ConfigurationError(f"{name}={preference} is not supported{cure}")
+    return dict.fromkeys(kinds, AggregationTemporality.DELTA)
+
+
+def _aggregation() -> dict[type, Aggregation]:
+    name, aggregation = variable("metrics", "METRICS_DEFAULT_HISTOGRAM_AGGREGATION")
+    kind = _AGGREGATIONS.get(aggregation.lower() or "explicit_bucket_histogram")
+    if kind is None:
+        cure = suggestion(aggregation.lower(), _AGGREGATIONS)
+        raise ConfigurationError(f"{name}={aggregation} is not supported{cure}")
+    return {metrics.Histogram: kind()}
+
+
 def new_tracer_provider() -> TracerProvider:
     """Return a provider whose spans wait in a spool: for ``OTEL_PYTHON_TRACER_PROVIDER``, where nobody makes one."""
     provider = TracerProvider()
     provider.add_span_processor(SpoolSpanProcessor(_directory(None, "otlp")))
     return provider
+
+
+def new_logger_provider() -> LoggerProvider:
+    """Return a provider whose log records wait in a spool: for ``OTEL_PYTHON_LOGGER_PROVIDER``."""
+    provider = LoggerProvider()
+    spool = _directory(None, "otlp")
+    provider.add_log_record_processor(SpoolLogRecordProcessor(None if spool is None else spool / LOG_RECORDS.folder))
+    return provider
+
+
+def new_meter_provider() -> metrics.MeterProvider:
+    """Return a provider whose reports wait in a spool: for ``OTEL_PYTHON_METER_PROVIDER``."""
+    return metrics.MeterProvider([PeriodicExportingMetricReader(SpoolMetricExporter())])
 
 
 def _directory(directory: str | None, exporter: str) -> Path | None:

@@ -65,7 +65,8 @@ def declare_flow(name: str, target: Any, objective: Any, buckets: Any, runner: o
         from otelflow._core.flows.future_runners import check_runner  # noqa: PLC0415 only for flows that have one
 
         check_runner(f"Flow {name!r}", runner)
-    description = (getattr(target, "__doc__", None) or "").strip().partition("\n")[0]
+    text = getattr(target, "__doc__", None)  # a class may have a property of that name
+    description = text.strip().partition("\n")[0] if isinstance(text, str) else ""
     module = getattr(target, "__module__", None) or ""
     declare(Declared(bounded_name(name), module, bounds, objective, description))
 

@@ -186,7 +186,8 @@ def task(target: Any = None, /, **options: Any) -> Any:
 
     *task_name* (str): its name; that of the function unless given. *task_id* (str): the id of every call.
     *task_run_name* (str, ``"page {number}"``): the name of each call, made of its arguments.
-    *raise_on_error* (bool): with False an exception is recorded, and the call returns None.
+    *raise_on_error* (bool): with False an ``Exception`` is recorded, and the call returns None; Ctrl-C, ``sys.exit()``
+    and a cancellation of asyncio come out all the same.
     *capture_parameters* (True, or names of parameters) and *capture_return_value* (bool): record these values on the
     span, redacted and bounded.
     *inject* (bool): whether parameters such as ``this_flow`` are filled in.

@@ -98,7 +98,11 @@ class Definition:
         self.is_generator = self.kind in (Kind.GENERATOR, Kind.ASYNC_GENERATOR)
         self.drive: Callable[[drivers.NewRun], Callable[..., Any]] = getattr(drivers, self.kind)
         self.injection = Injection(target, is_wanted=options.get("inject", True))
-        self.capture_parameters = self._checked_capture(options.get("capture_parameters", False))
+        capture: Capture = options.get("capture_parameters", False)
+        if not isinstance(capture, bool):
+            capture = [capture] if isinstance(capture, str) else list(capture)
+            self._check_names("capture_parameters", capture)
+        self.capture_parameters = capture
         self.run_name = self._checked_template(options)
         self.tags = self._checked_tags(options.get("tags"))
         #: Whether anything of the arguments is recorded, or stands beside it
@@ -184,13 +188,6 @@ class Definition:
     def __reduce__(self) -> tuple[Any, ...]:
         state = (None, {"decorated": self.decorated, "new_run": self.new_run, "methods": self.methods})
         return _unpickled, (self.owner, self.target, self.options, self.name), state
-
-    def _checked_capture(self, capture: Capture) -> Capture:
-        if isinstance(capture, bool):
-            return capture
-        names = [capture] if isinstance(capture, str) else list(capture)
-        self._check_names("capture_parameters", names)
-        return names
 
     def _checked_tags(self, tags: Collection[str] | None) -> tuple[str, ...]:
         if tags is None:

@@ -75,7 +75,9 @@ def _definition(flow: "Flow[Any]") -> Definition:
     """Return what *flow* runs, which is its ``main`` unless it is set up. Raises FlowNotSetUp."""
     state = flow.flow_state
     if state.definition is None:
-        _ = flow.setup()
+        own = classes.attribute(type(flow), "setup")  # a user's class may have a value under that name
+        if "setup" not in vars(flow) and (callable(own) or isinstance(own, classmethod)):
+            _ = flow.setup()
         if state.definition is None:  # a user's class has a setup() of its own
             _ = Flow.setup(flow)
     definition = state.definition
@@ -398,7 +400,7 @@ class Flow(FlowAttributes[R], AsCoroutine["Flow[R]"], Speaker, Generic[R]):
 
     # Messages, artifacts, results
 
-    def _write_message(self, level: int, message: object, task_run_id: str | None) -> None:
+    def __otelflow_write__(self, level: int, message: object, task_run_id: str | None) -> None:
         messages.write(_speaking_run(self), level, message, task_run_id=task_run_id)
 
     def add_flow_artifact(

@@ -1,7 +1,7 @@
 """The attributes of a flow, read from its state and written to it, and the reports of its last run."""
 
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from otelflow._core import flows
@@ -125,12 +125,17 @@ class FlowAttributes(Generic[R]):
 
     @property
     def data(self) -> dict[str, Any]:
-        """What tasks get as ``flow_data``."""
-        return self.flow_state.data
+        """What tasks get as ``flow_data``; what a subclass assigns that is no mapping is an attribute of its own."""
+        data: dict[str, Any] = vars(self).get("data", self.flow_state.data)
+        return data
 
     @data.setter
     def data(self, data: dict[str, Any]) -> None:
-        self.flow_state.data = assigned(self, "data", data)
+        _ = vars(self).pop("data", None)
+        if self.flow_state.is_plain or isinstance(data, MutableMapping):
+            self.flow_state.data = assigned(self, "data", data)
+        else:
+            vars(self)["data"] = data
 
     @state_value
     def flow_target(self) -> Callable[..., Any] | None:

@@ -55,7 +55,7 @@ open_runs.watch(_ShellWatcher())
 
 def has_failed(task: Any) -> bool:
     """Tell whether *task* is kept when others must be left out; by name, since a flow that travels takes it along."""
-    return task.status in semconv.FAILED_RESULTS
+    return vars(task).get("status") in semconv.FAILED_RESULTS
 
 
 def is_unimportant(_: object) -> bool:

@@ -255,8 +255,9 @@ def check_dependencies(flow_class: type) -> None:
     """Raise ConfigurationError if the ``task_dependencies`` of *flow_class* would not be asked, or not answer."""
     dependencies = inspect.getattr_static(flow_class, "task_dependencies")
     function = plain_function(dependencies)
-    if inspect.iscoroutinefunction(function) or not callable(function):
-        wrong = "an async method" if callable(function) else brief_repr(function)
+    kind = getattr(dependencies, "__otelflow__", "")  # a task would ask for what it is to return
+    if inspect.iscoroutinefunction(function) or not callable(function) or kind:
+        wrong = f"a {kind}" if kind else "an async method" if callable(function) else brief_repr(function)
         raise ConfigurationError(
             f"{flow_class.__name__}.task_dependencies must be a plain method that returns a mapping, not {wrong}"
         )

@@ -4,8 +4,8 @@ import atexit
 import os
 import sys
 import warnings
-from itertools import islice
-from types import CodeType, FrameType
+from collections.abc import Iterator
+from types import CodeType, CoroutineType, FrameType, FunctionType, GeneratorType, ModuleType
 from typing import Any, Final
 
 from otelflow._core.process.process import State
@@ -13,7 +13,9 @@ from otelflow._core.text import classes
 from otelflow._core.text.safe_str import bounded_name
 
 _LIBRARY_FOLDERS: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-_MOST_KEPT: Final = 1_000
+_MOST_KEPT: Final = 100_000
+# They lead to the variables of modules.
+_WAYS_OUT: Final = (ModuleType, FunctionType, CodeType, FrameType, GeneratorType, CoroutineType)
 
 
 class _Warned(State):
@@ -115,19 +117,33 @@ def watch() -> None:
 
 
 def _warn_of_kept() -> None:
-    """Warn of each flow that the script has in a variable, or in a list or the like in one, and never ran."""
+    """Warn of each flow that nobody ran: of one in a circle, as it is dropped, and of what the script has kept."""
     if _warned.watched_process != os.getpid():  # a forked child has what its parent has
         return
     import gc  # noqa: PLC0415 not at an import of otelflow
 
     gc.collect(1)  # what came lately and is in a circle, as the flow in the traceback of an error: it takes no time
-    values: list[Any] = []
-    for variable in list(vars(sys.modules["__main__"]).values()):
-        values.append(variable)
-        if type(variable) in (list, tuple, set, frozenset, dict):
-            values += islice(variable.values() if type(variable) is dict else variable, _MOST_KEPT)
-    for value in values:
+    # By identity: a metaclass may do anything when it is asked for the equality of a class.
+    if id(SetUp) not in map(id, map(type, gc.get_objects())):
+        return
+    gc.collect()  # what has been in a circle for long: it takes time, but only where a flow was not run
+    for value in _kept_by_script(gc):
         if classes.attribute(type(value), "__otelflow__") == "flow":
             state = vars(value).get("flow_state")
             if state is not None:
                 state.warn_if_never_run(" before the program ended")
+
+
+def _kept_by_script(gc: ModuleType) -> Iterator[Any]:
+    """Yield what the variables of the script have, and what is in that, and so on; nothing of another module's."""
+    values: list[Any] = [vars(sys.modules["__main__"])]
+    ids = {id(values)}
+    for value in values:  # it grows
+        yield value
+        is_foreign = issubclass(type(value), type) and classes.module_of(value) != "__main__"
+        if is_foreign or type(value) in _WAYS_OUT or len(values) > _MOST_KEPT:
+            continue
+        for item in gc.get_referents(value):
+            if gc.is_tracked(item) and id(item) not in ids:
+                ids.add(id(item))
+                values.append(item)

@@ -16,6 +16,7 @@ from otelflow._core.flows.osbot_statistics import (
     task_statistics,
     text_of_error,
     word,
+    written,
 )
 from otelflow._core.inside.log_capture import message_of
 from otelflow._core.text.plain import plain
@@ -60,7 +61,7 @@ class Flow_Stats:
             status=status,
             error_message=error,
             total_tasks=len(tasks) + tasks.omitted,
-            failed_tasks=len([task for task in tasks if status_of(task.status) is Status.FAILED]),
+            failed_tasks=len([task for task in tasks if status_of(written(task, "status")) is Status.FAILED]),
             tasks_stats={task.task_id: task_statistics(task, n, flow_id) for n, task in enumerate(tasks, start=1)},
         )
 
@@ -71,7 +72,9 @@ class Flow_Stats:
 
 def _status_and_error(state: Any) -> tuple[Status | None, str | None]:
     status = status_of(state.status)
-    if status is Status.COMPLETED and any(status_of(task.status) is Status.FAILED for task in state.executed_tasks):
+    if status is Status.COMPLETED and any(
+        status_of(written(task, "status")) is Status.FAILED for task in state.executed_tasks
+    ):
         return Status.FAILED, _TASK_FAILED
     return status, text_of_error(state.error)
 
@@ -87,14 +90,18 @@ def durations(flow: Any) -> dict[str, Any]:
         "flow_name": name_of(flow),
         "flow_duration": flow.flow_state.duration,
         "flow_status": str(status or ""),
-        "flow_tasks": {task.task_name: task.duration for task in flow.flow_state.executed_tasks},
+        "flow_tasks": {task.task_name: written(task, "duration") for task in flow.flow_state.executed_tasks},
     }
 
 
 def durations_with_tasks_status(flow: Any) -> dict[str, Any]:
     """Return ``durations`` with tasks by order, each with its status."""
     tasks = {
-        order: {"task_name": task.task_name, "task_duration": task.duration, "task_status": word(task.status)}
+        order: {
+            "task_name": task.task_name,
+            "task_duration": written(task, "duration"),
+            "task_status": word(written(task, "status")),
+        }
         for order, task in enumerate(flow.flow_state.executed_tasks, start=1)
     }
     return {**durations(flow), "flow_tasks": tasks}
@@ -142,13 +149,14 @@ def as_json(flow: Any) -> dict[str, Any]:
 
 
 def _task(task: Any, order: int) -> dict[str, Any]:
-    ended_ns = task.started_ns + int((task.duration or 0) * 1_000_000_000)
+    started_ns, duration = written(task, "started_ns") or 0, written(task, "duration")
+    ended_ns = started_ns + int((duration or 0) * 1_000_000_000)
     return {
         "task_id": task.task_id,
         "task_name": task.task_name,
-        "start_time": _milliseconds(task.started_ns),
-        "end_time": _milliseconds(ended_ns) if task.duration is not None else None,
-        "status": word(task.status),
+        "start_time": _milliseconds(started_ns),
+        "end_time": _milliseconds(ended_ns) if duration is not None else None,
+        "status": word(written(task, "status")),
         "error_message": text_of_error(task.task_error),
         "return_value": task.task_return_value,
         "execution_order": order,
@@ -170,7 +178,7 @@ class FlowLogger(logging.Logger):
         """Record what *record* says, and let handlers that the user has added take it."""
         flow = self._reference()
         if flow is not None:
-            flow._write_message(record.levelno, message_of(record), None)  # noqa: SLF001 any level
+            flow.__otelflow_write__(record.levelno, message_of(record), None)  # any level
         if self.handlers:
             super().callHandlers(record)
 

@@ -81,14 +81,19 @@ class TaskStatistics:
         return cast("dict[str, Any]", plain(asdict(self)))
 
 
+def written(task: Any, name: str) -> Any:
+    """Return what a run has written on *task* as *name*, whatever a user's class has under that name."""
+    return vars(task).get(name)
+
+
 def task_statistics(task: Any, order: int, flow_id: str) -> TaskStatistics:
     """Return what is known of *task*, which was begun as number *order* in the flow run *flow_id*."""
     return TaskStatistics(
         task_id=task.task_id,
         task_name=task.task_name,
         execution_order=order,
-        duration=duration_of(task.started_ns, task.duration),
-        status=status_of(task.status),
+        duration=duration_of(written(task, "started_ns") or 0, written(task, "duration")),
+        status=status_of(written(task, "status")),
         parent_flow_id=flow_id,
         error_message=text_of_error(task.task_error),
     )

@@ -88,7 +88,7 @@ class Task(Speaker):
     *task_target* (a function, method or other callable): what it runs. *task_args* (tuple), *task_kwargs* (dict): what
     that is called with. *task_name* (str): that of the function unless given. *task_id* (str): a new one unless given.
     *task_flow* (``Flow``): the one that it belongs to where none is current.
-    *raise_on_error* (bool): whether an exception of the target comes out; if not, None is returned in its place.
+    *raise_on_error* (bool): whether an ``Exception`` of the target comes out; if not, None is returned in its place.
 
     After the call: ``status`` is one of ``semconv.RESULTS`` (``running`` meanwhile, None before), ``task_return_value``
     and ``task_error`` are how it ended, ``duration`` is in seconds, ``started_ns`` is in nanoseconds since the epoch.
@@ -199,39 +199,18 @@ class Task(Speaker):
         """Return what a copy in another process has: what was done, without the flow and the function that did it."""
         from otelflow._core.text.portable import portable  # noqa: PLC0415 few of them travel
 
-        values = self._own_values()
+        values = _own_values(self)
         if "status" not in values:  # it has yet to run
             return values
         return {name: portable(value) for name, value in values.items() if name != "task_target"}
 
     def __copy__(self) -> "Task":
         task = type(self).__new__(type(self))
-        vars(task).update(self._own_values())
+        vars(task).update(_own_values(self))
         return task
 
-    def _own_values(self) -> dict[str, Any]:
-        private = ("task_definition", "flow_reference", "_own_flow", "task_run")
-        return {name: value for name, value in vars(self).items() if name not in private}
-
-    def _write_message(self, level: int, message: object, task_run_id: str | None) -> None:
-        own = self.task_run or open_run_here()
-        messages.write(
-            self._speaking_run() if own is None else self._innermost(own), level, message, task_run_id=task_run_id
-        )
-
-    def _innermost(self, own: Run) -> Run:
-        """Return the attempt of this task that is open here, or else *own*."""
-        run = open_run_here()
-        return own if run is None or run.task is not self else run
-
-    def _speaking_run(self) -> Run:
-        """Return the run to which what is recorded now belongs: one that is never opened, outside a run."""
-        if self.task_run is not None:
-            return self._innermost(self.task_run)
-        run = Run(None, settings(), self, self.task_name, self.task_id)
-        run.flow = self.task_flow
-        run.has_ended = self.duration is not None and provider.span_maker() is not None
-        return run
+    def __otelflow_write__(self, level: int, message: object, task_run_id: str | None) -> None:
+        messages.write(_speaking_run(self, open_run_here()), level, message, task_run_id=task_run_id)
 
     def add_task_artifact(
         self,
@@ -251,7 +230,7 @@ class Task(Speaker):
         >>> fetch().data
         50
         """
-        return inside.artifacts.add_artifact(self._speaking_run(), key, data, description, artifact_type)
+        return inside.artifacts.add_artifact(_speaking_run(self), key, data, description, artifact_type)
 
     def add_task_result(self, key: str, description: object) -> "Result":
         """Record a named result of this task: *key* (str) and, as text, *description*.
@@ -265,7 +244,7 @@ class Task(Speaker):
         >>> fetch().as_dict()
         {'key': 'rows', 'description': '3'}
         """
-        return inside.artifacts.add_result(self._speaking_run(), key, description)
+        return inside.artifacts.add_result(_speaking_run(self), key, description)
 
     def __enter__(self) -> Self:
         return self
@@ -277,6 +256,26 @@ class Task(Speaker):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.task_name} {self.task_id} {vars(self).get('status') or 'not run'}>"
+
+
+# What a task does inside, as functions: a method would be one more name that a user's class could have.
+
+
+def _own_values(task: Task) -> dict[str, Any]:
+    private = ("task_definition", "flow_reference", "_own_flow", "task_run")
+    return {name: value for name, value in vars(task).items() if name not in private}
+
+
+def _speaking_run(task: Task, around: Run | None = None) -> Run:
+    """Return the run to which what *task* records belongs, an attempt of it, or *around*; else one never opened."""
+    own = task.task_run or around
+    if own is not None:
+        run = open_run_here()
+        return own if run is None or run.task is not task else run
+    run = Run(None, settings(), task, task.task_name, task.task_id)
+    run.flow = task.task_flow
+    run.has_ended = vars(task).get("duration") is not None and provider.span_maker() is not None
+    return run
 
 
 class TaskRun(ExecutedRun):
@@ -352,7 +351,7 @@ class TaskRun(ExecutedRun):
         if error is not None:
             text = f"'{self.task_name}' task: {ending.error_message or ending.error_type}"
             messages.log_lifecycle(self, logging.ERROR, messages.TASK_ERROR, text)
-            if own.print_error_stack_trace and keeps_inside(self, ending):
+            if own.print_error_stack_trace and keeps_inside(self, ending, ending.error):
                 messages.print_traceback(error)  # one that comes out is printed by the flow that it ends
         elif value is not None or own.print_none_return_value:
             is_captured = self.definition.capture_return_value

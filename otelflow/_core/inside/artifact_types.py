@@ -9,7 +9,7 @@ from otelflow._core.process.settings import settings
 from otelflow._core.text import classes
 from otelflow._core.text.excerpt import Excerpt
 from otelflow._core.text.hints import error_text
-from otelflow._core.text.plain import frame_rows, is_structured, plain
+from otelflow._core.text.plain import frame_rows, has_fields, is_structured, plain
 from otelflow._core.text.redaction import recorded, redact_value
 from otelflow._core.text.regex import lazy_compile
 from otelflow._core.text.safe_str import brief_repr, printable, safe_str
@@ -37,10 +37,11 @@ def _markdown(data: object, excerpt: Excerpt) -> object:
 
 
 def _table(data: object, excerpt: Excerpt) -> object:
-    """A list of rows (dicts or lists), a dict of columns, one row as a dict, or a data frame."""
-    rows = frame_rows(data)
-    if rows is None and isinstance(data, Mapping) and len(data) > _MOST_COLUMNS:
-        data, excerpt.is_cut = dict(itertools.islice(data.items(), _MOST_COLUMNS)), True
+    """A list of rows (dicts or lists), a dict of columns, one row as a dict or a model, or a data frame."""
+    rows = [data] if has_fields(data) else frame_rows(data)  # one model is one row, as one dict is
+    if rows is None and isinstance(data, Mapping):
+        pairs = list(itertools.islice(data.items(), _MOST_COLUMNS + 1))  # whatever it says of its length
+        data, excerpt.is_cut = dict(pairs[:_MOST_COLUMNS]), len(pairs) > _MOST_COLUMNS
     if rows is None and isinstance(data, Mapping) and not any(map(_has_items, data.values())):
         rows = [data] if data else []
     if rows is None and isinstance(data, Mapping):
@@ -73,6 +74,8 @@ def _with_names(row: Any) -> object:
     kind = type(row)
     if isinstance(row, Mapping) or is_structured(row):
         return row
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return dict(zip(kind._fields, row, strict=True))  # a named tuple
     if hasattr(kind, "_mapping"):  # of SQLAlchemy
         return row._mapping  # noqa: SLF001 its documented name
     names = list(row.keys()) if hasattr(kind, "keys") else []  # of sqlite3, asyncpg

@@ -74,7 +74,15 @@ class _Wrapper(State):
     def first_opened(self) -> None:
         """Wrap ``builtins.print``, and capture the loggers that the settings name."""
         with self.lock:
-            self._install()
+            present: Any = builtins.print
+            if present is not self.original:
+                if present in self.wrappers:  # another wrapper, around one of ours, has put ours back since
+                    self.original, self.wrapper = present.__wrapped__, present
+                else:
+                    self.original, self.wrapper = present, _wrap(present)
+                    self.wrappers.add(self.wrapper)
+            builtins.print = self.wrapper
+            self.is_installed = True
         if settings().capture_loggers:
             inside.log_capture.capture_configured()
 
@@ -86,17 +94,6 @@ class _Wrapper(State):
             if self.is_installed and builtins.print is self.wrapper:
                 builtins.print = self.original
             self.is_installed = False
-
-    def _install(self) -> None:
-        present: Any = builtins.print
-        if present is not self.original:
-            if present in self.wrappers:  # another wrapper, around one of ours, has put ours back since
-                self.original, self.wrapper = present.__wrapped__, present
-            else:
-                self.original, self.wrapper = present, _wrap(present)
-                self.wrappers.add(self.wrapper)
-        builtins.print = self.wrapper
-        self.is_installed = True
 
 
 def _wrap(original: Print) -> Print:

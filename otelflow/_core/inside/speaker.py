@@ -12,7 +12,7 @@ class Speaker:
 
         >>> Flow().log_debug("the cache is empty")
         """
-        self._write_message(logging.DEBUG, message, task_run_id)
+        self.__otelflow_write__(logging.DEBUG, message, task_run_id)
 
     def log_info(self, message: object, task_run_id: str | None = None) -> None:
         """Record *message*, any object, as text at level INFO; *task_run_id* (str) names another task as its own.
@@ -22,21 +22,21 @@ class Speaker:
         >>> otelflow.Flow().setup(greet).execute().log_messages()[-1]
         'hello'
         """
-        self._write_message(logging.INFO, message, task_run_id)
+        self.__otelflow_write__(logging.INFO, message, task_run_id)
 
     def log_warning(self, message: object, task_run_id: str | None = None) -> None:
         """Record *message*, any object, as text at level WARNING; *task_run_id* (str) names another task as its own.
 
         >>> Flow().log_warning("the cache is full")
         """
-        self._write_message(logging.WARNING, message, task_run_id)
+        self.__otelflow_write__(logging.WARNING, message, task_run_id)
 
     def log_error(self, message: object, task_run_id: str | None = None) -> None:
         """Record *message*, any object, as text at level ERROR; *task_run_id* (str) names another task as its own.
 
         >>> Flow().log_error("the cache is gone")
         """
-        self._write_message(logging.ERROR, message, task_run_id)
+        self.__otelflow_write__(logging.ERROR, message, task_run_id)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
@@ -50,5 +50,5 @@ class Speaker:
     def __get_pydantic_json_schema__(cls, *_: object) -> dict[str, str]:
         return {"type": "string", "title": cls.__name__}
 
-    def _write_message(self, level: int, message: object, task_run_id: str | None) -> None:
+    def __otelflow_write__(self, level: int, message: object, task_run_id: str | None) -> None:
         raise NotImplementedError

@@ -32,6 +32,7 @@ _BY_NAME: Final[Mapping[str, Mapping[str, str]]] = {
         "otlp_proto_http": f"{_OTLP}.http.metric_exporter:OTLPMetricExporter",
         "otlp_proto_grpc": f"{_OTLP}.grpc.metric_exporter:OTLPMetricExporter",
         "console": f"{_SDK}.metrics.export:ConsoleMetricExporter",
+        "otelflow_spool": "otelflow_exporters._spool.by_name:SpoolMetricExporter",
     },
     "opentelemetry_id_generator": {"random": f"{_SDK}.trace.id_generator:RandomIdGenerator"},
     "opentelemetry_tracer_provider": {
@@ -39,10 +40,14 @@ _BY_NAME: Final[Mapping[str, Mapping[str, str]]] = {
         "default_tracer_provider": "opentelemetry.trace:NoOpTracerProvider",
         "otelflow_spool": "otelflow_exporters._spool.by_name:new_tracer_provider",
     },
-    "opentelemetry_logger_provider": {"sdk_logger_provider": f"{_SDK}._logs:LoggerProvider"},
+    "opentelemetry_logger_provider": {
+        "sdk_logger_provider": f"{_SDK}._logs:LoggerProvider",
+        "otelflow_spool": "otelflow_exporters._spool.by_name:new_logger_provider",
+    },
     "opentelemetry_meter_provider": {
         "sdk_meter_provider": f"{_SDK}.metrics:MeterProvider",
         "default_meter_provider": "opentelemetry.metrics:NoOpMeterProvider",
+        "otelflow_spool": "otelflow_exporters._spool.by_name:new_meter_provider",
     },
 }
 

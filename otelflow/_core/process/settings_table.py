@@ -85,7 +85,16 @@ class Setting:
             )
         if self.is_path and (reason := _why_no_path(value)):
             raise ConfigurationError(f"{place}: {self.name}={_text_of(value)} is no usable path{reason}")
-        return self._choice_of(value, place) if self.choices else value
+        if not self.choices:
+            return value
+        for choice in self.choices:
+            if choice.lower() == str(value).lower():
+                return choice
+        from otelflow._core.text.hints import question  # noqa: PLC0415 only for mistakes
+
+        cure = question(str(value)[:NAME_LENGTH], self.choices)
+        choices = ", ".join(self.choices)
+        raise ConfigurationError(f"{place}: {self.name} must be one of {choices}, not {_text_of(value)}{cure}")
 
     def _of_kind(self, kind: type[Any], value: Any, place: str) -> Any:
         if kind is tuple and isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
@@ -99,16 +108,6 @@ class Setting:
 
             raise ConfigurationError(f"{place}: {self.name} must be {in_words((kind,))}, not {_text_of(value)}")
         return value
-
-    def _choice_of(self, value: Any, place: str) -> str:
-        for choice in self.choices:
-            if choice.lower() == str(value).lower():
-                return choice
-        from otelflow._core.text.hints import question  # noqa: PLC0415 only for mistakes
-
-        cure = question(str(value)[:NAME_LENGTH], self.choices)
-        choices = ", ".join(self.choices)
-        raise ConfigurationError(f"{place}: {self.name} must be one of {choices}, not {_text_of(value)}{cure}")
 
 
 def _why_no_path(path: str) -> str:

@@ -143,7 +143,7 @@ def close_with(run: Run, error: BaseException, thrown_in: object = None) -> bool
             close_run(run, ending)
             raise
     close_run(run, ending)
-    if not keeps_inside(run, ending):
+    if not keeps_inside(run, ending, error):
         if run.kind == "flow" and run.is_recording and settings().note_trace:
             _note_trace(run, error)
         return False
@@ -175,9 +175,12 @@ def _log_failure(run: Run, ending: Ending) -> None:
     log(losses.logger, logging.ERROR, message, owner, name, ending.reason, keyword, error=error)
 
 
-def keeps_inside(run: Run, ending: Ending) -> bool:
-    """Tell whether the exception of *ending* stays inside; not when the body could not even be called."""
-    return run.keeps_errors and ending.result != semconv.ERROR and issubclass(type(ending.error), Exception)
+def keeps_inside(run: Run, ending: Ending, error: BaseException | None) -> bool:
+    """Tell whether *error*, which *ending* is of, stays inside; not when the body could not even be called.
+
+    What ``except Exception`` would catch does: also what ends a program well (``click.exceptions.Exit(0)``).
+    """
+    return run.keeps_errors and ending.result != semconv.ERROR and issubclass(type(error), Exception)
 
 
 def close_early(run: Run, value: object = None) -> None:
@@ -217,7 +220,7 @@ def _report_end(run: Run, ending: Ending) -> None:
     if is_logged and not is_recorded:
         log_records.emit_exception(run)
     parent = run.parent
-    if parent is None or keeps_inside(run, ending) or not (run.is_recording or is_logged or is_recorded):
+    if parent is None or keeps_inside(run, ending, error) or not (run.is_recording or is_logged or is_recorded):
         return
     if parent.recorded is None:
         parent.recorded = {}

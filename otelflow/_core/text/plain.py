@@ -6,11 +6,12 @@ What is nothing of all this is its own text.
 
 import itertools
 import math
-from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections import UserString, deque
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, ValuesView
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any, Final
 
 from otelflow._core.text.safe_str import bounded_name, comes_from_outside, digits, safe_str, type_name
@@ -46,9 +47,7 @@ def plain(value: object, characters: int = _CHARACTERS) -> Any:
 
 def is_structured(value: object) -> bool:
     """Tell whether ``plain`` makes more of *value* than a number or a text."""
-    return any(_offers(value, names) for names in (*_FRAMES, _ARRAY, _SERIES, _ARROW_ARRAY, *_MODELS)) or _has_fields(
-        value
-    )
+    return any(_offers(value, names) for names in (*_FRAMES, *_ARRAYS)) or has_fields(value)
 
 
 # What classes of libraries have, and nothing else is likely to have together
@@ -61,9 +60,17 @@ _ARRAY: Final = ("tolist", "shape", "dtype")
 _SERIES: Final = ("to_list", "dtype", "__len__")
 _ARROW_ARRAY: Final = ("to_pylist", "null_count", "slice")
 _ARROW_SCALAR: Final = ("as_py", "is_valid")
+_C_ARRAY: Final = ("_length_", "_type_", "__ctypes_from_outparam__")
+_C_NUMBER: Final = ("value", "_type_", "__ctypes_from_outparam__")
+_C_STRUCTURE: Final = ("_fields_", "__ctypes_from_outparam__")
+_ARGPARSE: Final = ("_get_args", "_get_kwargs", "__contains__")
 _PYDANTIC: Final = ("model_dump", "model_fields")
 _PYDANTIC_1: Final = ("dict", "__fields__")
-_MODELS: Final = (_PYDANTIC, _PYDANTIC_1)
+_DATACLASS: Final = ("__dataclass_fields__",)
+_ATTRS: Final = ("__attrs_attrs__",)
+_STRUCT: Final = ("__struct_fields__",)  # of msgspec
+_RECORDS: Final = (_PYDANTIC, _PYDANTIC_1, _DATACLASS, _ATTRS, _STRUCT, _C_STRUCTURE, _ARGPARSE)
+_ARRAYS: Final = (_ARRAY, _SERIES, _ARROW_ARRAY, _C_ARRAY)
 
 
 def frame_rows(value: object) -> Iterable[Any] | None:
@@ -86,8 +93,9 @@ def _offers(value: object, names: tuple[str, ...]) -> bool:
         return False
 
 
-def _has_fields(value: object) -> bool:
-    return any(_offers(value, (name,)) for name in ("__dataclass_fields__", "__attrs_attrs__", "__struct_fields__"))
+def has_fields(value: object) -> bool:
+    """Tell whether ``plain`` makes a dict of the fields of *value*."""
+    return issubclass(type(value), SimpleNamespace) or any(_offers(value, names) for names in _RECORDS)
 
 
 class _Conversion:
@@ -150,10 +158,10 @@ class _Conversion:
                 return self.sequence(rows(value), len(value) if hasattr(value, "__len__") else None, depth)
         if _offers(value, _ARRAY):
             return self.array(value, depth)
-        if _offers(value, _SERIES) or _offers(value, _ARROW_ARRAY):
+        if _offers(value, _SERIES) or _offers(value, _ARROW_ARRAY) or _offers(value, _C_ARRAY):
             return self.sequence(iter(value), len(value), depth)
-        if _offers(value, _ARROW_SCALAR):
-            return self.convert(value.as_py(), depth + 1)
+        if _offers(value, _ARROW_SCALAR) or _offers(value, _C_NUMBER):
+            return self.convert(value.as_py() if _offers(value, _ARROW_SCALAR) else value.value, depth + 1)
         fields = _fields(value)
         if fields is not None:
             return self.mapping(fields, None, depth)
@@ -225,11 +233,15 @@ _BY_KIND: Final[tuple[tuple[Any, Callable[[_Conversion, Any, int], Any]], ...]] 
         str | bytes | bytearray | memoryview,
         lambda conversion, value, _: conversion.text(bytes(value) if isinstance(value, memoryview) else value),
     ),
+    (UserString, lambda conversion, value, _: conversion.text(value)),  # else a sequence of its own kind, for ever
     # Of a subclass, which may do other things than a number does.
     (int, lambda conversion, value, depth: conversion.convert(int.__int__(value), depth)),
     (float, lambda conversion, value, depth: conversion.convert(float.__float__(value), depth)),
     (Mapping, lambda conversion, value, depth: conversion.mapping(value.items(), len(value), depth)),
-    (Sequence | AbstractSet | deque, lambda conversion, value, depth: conversion.sequence(value, len(value), depth)),
+    (
+        Sequence | AbstractSet | ValuesView | deque,
+        lambda conversion, value, depth: conversion.sequence(value, len(value), depth),
+    ),
 )
 
 
@@ -260,18 +272,23 @@ _ROWS: Final = (
 
 
 def _fields(value: Any) -> Iterable[tuple[str, Any]] | None:
-    """Return the fields of a model, a dataclass or a class of attrs; None for anything else."""
+    """Return the fields of a model, a dataclass, a class of attrs or a structure of C; None for anything else."""
     if _offers(value, _PYDANTIC):
         return list(value.model_dump().items())
     if _offers(value, _PYDANTIC_1):
         return list(value.dict().items())
-    if not _has_fields(value):
+    if _offers(value, _C_STRUCTURE):
+        kinds = reversed(type(value).__mro__)
+        return [(name, getattr(value, name)) for kind in kinds for name, *_ in vars(kind).get("_fields_", ())]
+    if isinstance(value, SimpleNamespace) or _offers(value, _ARGPARSE):
+        return list(vars(value).items())
+    if not has_fields(value):
         return None
-    if _offers(value, ("__dataclass_fields__",)):
+    if _offers(value, _DATACLASS):
         import dataclasses  # noqa: PLC0415 only for them
 
         names = [field.name for field in dataclasses.fields(value) if field.repr]
-    elif _offers(value, ("__attrs_attrs__",)):
+    elif _offers(value, _ATTRS):
         names = [field.name for field in type(value).__attrs_attrs__ if field.repr]
     else:  # a struct of msgspec
         names = list(type(value).__struct_fields__)

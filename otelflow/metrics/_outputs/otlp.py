@@ -145,7 +145,7 @@ class OtlpOutput(WorkerOutput):
         resource = self._resource if self._is_id_chosen else with_own_id(self._resource)
         metrics = to_otlp(self.aggregator.snapshot(), resource)
         if self._spool is not None:
-            self._spool.keep(self._spool.encoded(_encode, metrics))
+            self._spool.keep(self._spool.encoded(lambda data: encode_metrics(data).SerializeToString(), metrics))
             self._spool.send_soon()
             return
         if self._exporter is None:
@@ -165,10 +165,6 @@ class OtlpOutput(WorkerOutput):
                 answer.place,
                 answer.message or "it does not say why",
             )
-
-
-def _encode(metrics: export.MetricsData) -> bytes:
-    return encode_metrics(metrics).SerializeToString()
 
 
 def _new_spool(output: OtlpOutput, exporter: str) -> Spool | None:

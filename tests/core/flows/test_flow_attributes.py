@@ -2,10 +2,11 @@
 
 import asyncio
 import dataclasses
+import functools
 
 import pytest
 
-from otelflow import Flow, Flow_Run__Config, Objective, flow, task
+from otelflow import Flow, Flow_Run__Config, Objective, Task, flow, task
 from otelflow._core.flows.objective import buckets_of, objective_of
 from otelflow.errors import ConfigurationError
 
@@ -100,6 +101,7 @@ NAMES = [
     "_start",
     "_block",
     "_capture",
+    "_write_message",
     "flow_run",
     "flow_definition",
     "begin_flow_run",
@@ -126,18 +128,85 @@ def test_a_users_class_may_have_any_name_of_its_own(spans, kind, name):
     own = type("Own", (Flow,), {"main": main} if kind == "instance" else {"main": main, name: value})
     run = own()
     if kind == "instance":
-        setattr(run, name, "mine" if name != "data" else {})
+        setattr(run, name, "mine")
 
     run.execute()
 
     assert run.flow_return_value == 42
     assert repr(run).endswith("success>")
-    if kind in ("attribute", "instance") and name != "data":
+    if kind in ("attribute", "instance"):
         assert getattr(run, name) == "mine"
     (root,) = spans.tree()
     assert root.result == "success"
     assert run.flow_state.log[0].message.startswith("Created")
     assert run.flow_output()["durations"]["flow_status"] == "failed"
+
+
+@pytest.mark.parametrize("setup", ["mine", None, {"rows": 3}, property(lambda self: 5), functools.cached_property(len)])
+def test_a_class_may_have_a_value_called_setup(spans, setup):
+    own = type("Own", (Flow,), {"main": lambda self: double(21), "setup": setup})
+
+    assert own().execute().flow_return_value == 42
+
+
+def test_a_dataclass_may_have_a_field_called_setup(spans):
+    @dataclasses.dataclass
+    class Report(Flow):
+        setup: str
+
+        def main(self):
+            return double(21)
+
+    assert Report("mine").execute().flow_return_value == 42
+
+
+def test_what_tasks_get_stays_a_mapping_where_a_class_has_data_of_its_own(spans):
+    @task
+    def rows(flow_data):
+        return flow_data
+
+    class Report(Flow):
+        def main(self):
+            self.data = [1, 2]
+            return rows()
+
+    run = Report(data={"day": 1}).execute()
+
+    assert (run.data, run.flow_return_value) == ([1, 2], {"day": 1})
+    run.data = {"day": 2}
+    assert run.data == run.flow_state.data == {"day": 2}
+    with pytest.raises(ConfigurationError, match="Flow: data must be a"):
+        Flow().data = [1, 2]
+
+
+def test_a_class_may_say_what_it_is_in_a_property(spans):
+    own = type("Own", (Flow,), {"main": lambda self: 1, "__doc__": property(lambda self: "mine")})
+
+    assert (own().execute().flow_return_value, own().__doc__) == (1, "mine")
+
+
+@pytest.mark.parametrize("kind", ["method", "attribute", "property", "instance"])
+@pytest.mark.parametrize(
+    "name", ["status", "duration", "started_ns", "run", "log", "flow", "name", "_write_message", "_innermost"]
+)
+def test_a_users_class_of_tasks_may_have_names_of_its_own(spans, kind, name):
+    def refuse(self):
+        raise AssertionError("nobody calls it")
+
+    value = {"method": refuse, "attribute": "mine", "property": property(refuse)}.get(kind)
+    own = type("Own", (Task,), {} if kind == "instance" else {name: value})
+
+    with Flow() as run:
+        call = own(task_target=lambda this_task: this_task.log_info("hello") or 42)
+        if kind == "instance":
+            setattr(call, name, "mine")
+        assert call.execute__sync() == 42
+
+    (entry,) = run.json()["flow_data"]["tasks"].values()
+    assert (entry["status"], entry["start_time"] <= entry["end_time"]) == ("completed", True)
+    assert "hello" in run.log_messages()
+    assert [each["task_status"] for each in run.durations__with_tasks_status()["flow_tasks"].values()] == ["completed"]
+    assert [each.status.value for each in run.flow_stats.stats.tasks_stats.values()] == ["completed"]
 
 
 def test_a_dataclass_may_have_a_field_with_any_name(spans):
@@ -223,7 +292,7 @@ def test_a_class_says_its_name_and_configuration_also_as_attributes(spans):
     assert Report().set_flow_name("set").flow_name == "set"
 
 
-@pytest.mark.parametrize("dependencies", [{"database": 1}, None, 5, property(lambda self: {})])
+@pytest.mark.parametrize("dependencies", [{"database": 1}, None, 5, property(lambda self: {}), task(lambda self: {})])
 def test_dependencies_that_would_never_be_asked_for_are_refused_with_their_class(dependencies):
     with pytest.raises(
         ConfigurationError, match=r"Own\.task_dependencies must be a plain method that returns a mapping"

@@ -12,20 +12,10 @@ import pytest
 from otelflow import Future, as_completed, flow, task, wait
 from otelflow._core.flows.future import FutureList
 from otelflow.errors import BlockedLoop, UpstreamFailed
+from support.remote_tasks import double, double_later
 from support.spans import exceptions, result
 
 PATIENCE = 60
-
-
-@task
-def double(number):
-    return 2 * number
-
-
-@task
-async def double_later(number):
-    await asyncio.sleep(0)
-    return 2 * number
 
 
 @task

@@ -196,6 +196,56 @@ def test_what_a_script_has_kept_in_lists_is_told_once_and_what_ran_is_not(tmp_pa
     ]
 
 
+KEPT_DEEP = """
+import functools, gc, types
+from otelflow import flow
+
+@flow
+def job(): return 1
+
+class Holder:
+    jobs = (job(),)
+
+    def __init__(self, kept): self.kept = kept; self.me = self
+
+class Liar:
+    @property
+    def __class__(self): raise ValueError
+
+liar = Liar()
+module = types.ModuleType("jobs")
+module.spare = job()
+old = Holder(job())
+kept = Holder({1: [functools.partial(print, job())]})
+def in_a_circle():
+    Holder(job())
+    circle = Holder(job())
+    gc.collect(), gc.collect()
+gc.collect(), gc.collect()
+del old
+in_a_circle()
+done = Holder(job().execute())
+"""
+
+
+def test_the_end_tells_of_what_is_in_old_circles_and_of_what_objects_of_the_script_keep(tmp_path):
+    done = run_script(tmp_path, KEPT_DEEP)
+
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    lines = KEPT_DEEP.splitlines()
+    places = re.findall(
+        r"flow 'job', called at \S+job.py:(\d+), was never run( before the program ended)?", done.stderr
+    )
+    told = [(lines[int(line) - 1].strip(), bool(end)) for line, end in places]
+    assert sorted(told) == [
+        ("Holder(job())", False),
+        ("circle = Holder(job())", False),
+        ("jobs = (job(),)", True),
+        ("kept = Holder({1: [functools.partial(print, job())]})", True),
+        ("old = Holder(job())", False),
+    ]
+
+
 @pytest.mark.parametrize(
     "copied",
     [copy.copy, copy.deepcopy, lambda run: pickle.loads(pickle.dumps(run))],

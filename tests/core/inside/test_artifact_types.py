@@ -1,10 +1,13 @@
 """What fits which type of artifact."""
 
 import contextlib
+import itertools
 import sqlite3
 from collections import deque
 from decimal import Decimal
 from enum import Enum
+from types import SimpleNamespace
+from typing import ClassVar, NamedTuple
 
 import pytest
 
@@ -15,6 +18,26 @@ from otelflow.errors import InvalidArtifact
 
 class Colour(Enum):
     RED = 1
+
+
+class Order(NamedTuple):
+    number: int
+    items: list
+
+
+class Model(SimpleNamespace):
+    model_fields: ClassVar = {}
+
+    def model_dump(self):
+        return vars(self)
+
+    def __iter__(self):  # as pydantic's
+        return iter(vars(self).items())
+
+
+class Endless(dict):
+    def items(self):
+        return zip(itertools.count(), itertools.repeat([1]))
 
 
 class Address:
@@ -42,6 +65,10 @@ def kept(artifact_type, data, limit=1_000):
         ("table", {"a": 1, "b": "x"}, [{"a": 1, "b": "x"}]),
         ("table", {"a": [1, 2], "b": range(2)}, [{"a": 1, "b": 0}, {"a": 2, "b": 1}]),
         ("table", {}, []),
+        ("table", [Order(1, [2])], [{"number": 1, "items": [2]}]),
+        ("table", Model(a=1), [{"a": 1}]),
+        ("table", [SimpleNamespace(a=1), Model(a=2)], [{"a": 1}, {"a": 2}]),
+        ("anything", SimpleNamespace(a=1), {"a": 1}),
         ("table", {"x": {"a": 1}}.values(), [{"a": 1}]),
         ("table", deque([range(2), {3}]), [[0, 1], [3]]),
         ("table", rows_of_database("select 1 as a, 'x' as b"), [{"a": 1, "b": "x"}]),
@@ -79,6 +106,13 @@ def test_of_very_many_columns_the_first_are_looked_at():
     (row,) = checked_data("table", Columns.fromkeys(range(100_000), [1]), excerpt)
 
     assert (len(row), row["0"], excerpt.is_cut) == (10_000, 1, True)
+
+
+def test_a_table_that_never_ends_is_cut():
+    excerpt = Excerpt(1_000_000)
+
+    assert len(checked_data("table", Endless(a=1), excerpt)[0]) == 10_000
+    assert excerpt.is_cut
 
 
 @pytest.mark.parametrize(

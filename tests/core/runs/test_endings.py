@@ -6,6 +6,7 @@ import builtins
 import concurrent.futures
 import contextlib
 import re
+import sys
 import time
 import traceback
 import urllib.error
@@ -18,7 +19,7 @@ from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 
 import otelflow
-from otelflow import flow, task
+from otelflow import Flow_Run__Config, flow, task
 from otelflow._core.runs.current import current_run
 from otelflow._core.runs.endings import ending_of, stack_trace
 from support.spans import assert_attributes, exceptions
@@ -719,6 +720,31 @@ def test_what_ends_a_program_of_a_command_line_library_ends_a_run_as_sys_exit_do
 
     assert raised_here.value is error
     assert spans.one("task stop").attributes["otelflow.run.result"] == result
+
+
+@pytest.mark.parametrize(("code", "result"), [(0, "success"), (3, "failure")])
+def test_what_except_exception_would_catch_stays_inside_also_if_it_ends_a_program(spans, code, result):
+    kind = pytest.importorskip("click").exceptions.Exit
+
+    @task(raise_on_error=False)
+    def stop():
+        raise kind(code)
+
+    @task(raise_on_error=False)
+    def leave():
+        sys.exit(code)
+
+    @flow(flow_config=Flow_Run__Config(raise_flow_error=False))
+    def nightly():
+        assert stop() is None
+        raise kind(code)
+
+    run = nightly().execute()
+    with pytest.raises(SystemExit):
+        leave()
+
+    assert (run.status, run.flow_return_value) == (result, None)
+    assert {span.attributes["otelflow.run.result"] for span in spans.spans} == {result}
 
 
 @pytest.mark.parametrize(

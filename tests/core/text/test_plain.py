@@ -1,6 +1,8 @@
 """Plain JSON data of whatever a program has: by value, bounded, and whatever the objects do."""
 
+import argparse
 import collections
+import ctypes
 import dataclasses
 import datetime as dt
 import enum
@@ -16,6 +18,14 @@ from otelflow._core.text.plain import frame_rows, is_structured, plain
 
 class Color(enum.Enum):
     RED = "red"
+
+
+class Point(ctypes.Structure):
+    _fields_ = (("x", ctypes.c_int), ("y", ctypes.c_double))
+
+
+class Named(Point):
+    _fields_ = (("name", ctypes.c_char_p), ("sizes", ctypes.c_int * 2))
 
 
 @dataclasses.dataclass
@@ -35,6 +45,14 @@ class Order:
         (Order(1, dt.date(2024, 1, 2)), {"number": 1, "at": "2024-01-02"}),
         (collections.deque([1, (2,)]), [1, [2]]),
         (collections.UserDict(a={1}), {"a": [1]}),
+        (collections.UserString("ab"), "ab"),
+        ({"a": 1}.values(), [1]),
+        (SimpleNamespace(a={2}), {"a": [2]}),
+        (argparse.Namespace(a=1), {"a": 1}),
+        (Named(1, 2.5, b"x"), {"x": 1, "y": 2.5, "name": "x", "sizes": [0, 0]}),
+        ((Point * 1)(), [{"x": 0, "y": 0.0}]),
+        (ctypes.c_int(5), 5),
+        (ctypes.c_void_p(), None),
         (memoryview(b"ab"), "ab"),
         (math.inf, "Infinity"),
         ("caf\udce9", "caf\\udce9"),

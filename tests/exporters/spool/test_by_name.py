@@ -9,8 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
 import otelflow
+from otelflow.errors import ConfigurationError
+from otelflow_exporters._spool import by_name
 from support.programs import run, run_python, source_of
 from support.receivers import OtlpReceiver
 
@@ -37,11 +41,34 @@ LOGS = """
             get_logger("library").emit(LogRecord(body=f"record {number}", severity_number=SeverityNumber.INFO))
         os.kill(os.getpid(), signal.SIGKILL)
     """
+METRICS = """
+    import os, signal
+    from opentelemetry import metrics
+
+    def work():
+        meter = metrics.get_meter("library")
+        orders = meter.create_counter("orders")
+        sizes = meter.create_histogram("sizes")
+        for round in range(3):
+            orders.add(5, {"shop": "one"})
+            sizes.record(7)
+            metrics.get_meter_provider().force_flush(5_000)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
 CONFIG = """
 file_format: "1.0"
 tracer_provider:
   processors:
     - {kind}:
+        exporter:
+          otelflow_spool:
+            directory: {directory}
+"""
+METRICS_CONFIG = """
+file_format: "1.0"
+meter_provider:
+  readers:
+    - periodic:
         exporter:
           otelflow_spool:
             directory: {directory}
@@ -57,10 +84,10 @@ CONFIGURED = """
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """Variables with which a program finds what ``pyproject.toml`` registers, also where that was installed before."""
-    group = importlib.metadata.entry_points(group="opentelemetry_logs_exporter")
-    if NAME in group.names:
-        return {}
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    groups = [group for group, entries in project["entry-points"].items() if NAME in entries]
+    if all(NAME in importlib.metadata.entry_points(group=group).names for group in groups):
+        return {}
     folder = tmp_path_factory.mktemp("installed")
     metadata = folder / f"otelflow-{otelflow.__version__}.dist-info"
     metadata.mkdir()
@@ -134,6 +161,92 @@ def test_log_records_are_delivered_likewise(tmp_path, receiver, variables):
     assert (killed.returncode, killed.stderr) == (-signal.SIGKILL, "")
     bodies = [record.body.string_value for record in receiver.log_records]
     assert bodies == [f"record {number}" for number in range(50)]
+
+
+def orders_in(receiver):
+    """Return what each report says of the orders, and in which temporality."""
+    orders = [metric.sum for metric in receiver.metrics if metric.name == "orders"]
+    return [(total.data_points[0].as_int, total.aggregation_temporality) for total in orders]
+
+
+@pytest.mark.parametrize(
+    ("preference", "orders"),
+    [("", [(5, 2), (10, 2), (15, 2)]), ("Delta", [(5, 1), (5, 1), (5, 1)]), ("lowmemory", [(5, 1)] * 3)],
+)
+def test_reports_of_metrics_are_delivered_likewise(tmp_path, receiver, variables, preference, orders):
+    preferred = {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": preference} if preference else {}
+    killed = instrumented(tmp_path, METRICS, OTEL_METRICS_EXPORTER=NAME, **variables, **preferred)
+    shipped = ship(receiver, variables)
+
+    assert (killed.returncode, killed.stderr) == (-signal.SIGKILL, "")
+    assert orders_in(receiver) == orders
+    assert (shipped.returncode, shipped.stderr) == (0, "otelflow: 0 spans sent, 3 metrics reports sent\n")
+
+
+def test_metrics_and_spans_of_one_program_wait_side_by_side(tmp_path, receiver, variables):
+    receiver.status = 200
+    exporters = {"OTEL_TRACES_EXPORTER": NAME, "OTEL_METRICS_EXPORTER": NAME}
+    library = METRICS.replace(KILL, "trace.get_tracer('library').start_span('query').end()")
+    done = instrumented(tmp_path, "from opentelemetry import trace", library, **exporters, **variables)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [span.name for span in receiver.spans] == ["query"]
+    assert orders_in(receiver)[:3] == [(5, 2), (10, 2), (15, 2)]
+    assert list((tmp_path / "spool").rglob("*.otlp")) == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "mistake"),
+    [
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "detla"),
+        ("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "base2"),
+    ],
+)
+def test_a_preference_that_is_none_is_said_with_its_variable(monkeypatch, tmp_path, variable, mistake):
+    monkeypatch.setenv(variable, mistake)
+
+    with pytest.raises(ConfigurationError, match=f"{variable}={mistake} is not supported"):
+        by_name.SpoolMetricExporter(str(tmp_path))
+
+
+def test_histograms_may_have_buckets_that_grow(monkeypatch, tmp_path, receiver):
+    receiver.status = 200
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "base2_exponential_bucket_histogram")
+    exporter = by_name.SpoolMetricExporter(str(tmp_path / "spool"))
+    provider = MeterProvider([PeriodicExportingMetricReader(exporter)], shutdown_on_exit=False)
+    provider.get_meter("library").create_histogram("sizes").record(7)
+    provider.shutdown()
+    exporter.shutdown()
+
+    (sizes,) = receiver.metrics
+    assert sizes.exponential_histogram.data_points[0].count == 1
+
+
+@pytest.mark.parametrize(
+    ("signal_name", "library", "sent"),
+    [("METER", METRICS, "3 metrics reports sent"), ("LOGGER", LOGS, "50 log records sent")],
+)
+def test_a_program_that_nobody_instruments_has_the_other_signals_likewise(
+    tmp_path, receiver, variables, signal_name, library, sent
+):
+    (tmp_path / "app.py").write_text(source_of(library, "work()"))
+    killed = run_python(tmp_path / "app.py", **{f"OTEL_PYTHON_{signal_name}_PROVIDER": NAME}, **variables)
+    shipped = ship(receiver, variables)
+
+    assert (killed.returncode, killed.stderr) == (-signal.SIGKILL, "")
+    assert shipped.stderr == f"otelflow: 0 spans sent, {sent}\n"
+
+
+@pytest.mark.skipif(find_spec("opentelemetry.configuration") is None, reason="an older SDK has no such files")
+def test_a_configuration_file_names_it_for_metrics(tmp_path, receiver, variables):
+    path = tmp_path / "otel.yaml"
+    path.write_text(METRICS_CONFIG.format(directory=tmp_path / "other"))
+    (tmp_path / "app.py").write_text(source_of(METRICS, CONFIGURED, "work()"))
+    run_python(tmp_path / "app.py", OTEL_CONFIG_FILE=path, **variables)
+    ship(receiver, {**variables, "OTELFLOW_SPOOL_DIR": tmp_path / "other"})
+
+    assert orders_in(receiver) == [(5, 2), (10, 2), (15, 2)]
 
 
 def test_a_program_that_nobody_instruments_has_a_provider_with_a_spool_by_a_variable(tmp_path, receiver, variables):

@@ -22,28 +22,12 @@ def rules_of(text):
 
 
 @pytest.fixture
-def play(promtool, tmp_path):
+def play(play_rules):
     """Play series, a sample a minute, for one rule: which jobs does its alert name at which moments?"""
 
     def play(rule, series, firing):
-        look = f'count by (job) (ALERTS{{alertname="{rule["alert"]}",alertstate="firing"}})'
-        looks = [
-            {
-                "expr": look,
-                "eval_time": moment,
-                "exp_samples": [{"labels": f'{{job="{job}"}}', "value": 1} for job in jobs],
-            }
-            for moment, jobs in firing.items()
-        ]
-        test = {
-            "interval": "1m",
-            "input_series": [{"series": name, "values": values} for name, values in series.items()],
-            "promql_expr_test": looks,
-        }
-        file = {"rule_files": ["one.rules.yml"], "evaluation_interval": "1m", "tests": [test]}
-        (tmp_path / "one.rules.yml").write_text(json.dumps({"groups": [{"name": "one", "rules": [rule]}]}))
-        (tmp_path / "one.test.yml").write_text(json.dumps(file))
-        return promtool("test", "rules", tmp_path / "one.test.yml")
+        rules = json.dumps({"groups": [{"name": "one", "rules": [rule]}]})
+        return play_rules(rules, "1m", rule["alert"], "job", series, firing)
 
     return play
 
