@@ -98,8 +98,8 @@ def targets(program: Program) -> Iterator[Alert]:
 
 def target_down(program: Program) -> Alert:
     """Return the alert that Prometheus does not reach one of the pipeline, or who has shown metrics of flows."""
-    pipeline, ours, others = one_of(program.pipeline, "job"), program.job(JOB), program.job("others")
-    seen = series(semconv.BUILD_INFO, job=ours, instance="a:8888")
+    pipeline, shop, others = one_of(program.pipeline, "job"), program.job(JOB), program.job("others")
+    seen = series(semconv.BUILD_INFO, job=shop, instance="a:8888")
     return Alert(
         "OtelflowTargetDown",
         # Who is down shows nothing: it is one of ours if it did in the last day, or if we have said so until now.
@@ -119,11 +119,11 @@ def target_down(program: Program) -> Alert:
                 "1m",
                 {
                     seen: "1x10 stale",
-                    **_up(ours, "1x10 0x20 1x20"),
-                    **_up(ours, "0x50", "other:80"),
+                    **_up(shop, "1x10 0x20 1x20"),
+                    **_up(shop, "0x50", "other:80"),
                     **_up(others, "1x10 0x40"),
                 },
-                {"12m": (), "20m": (ours,), "35m": ()},
+                {"12m": (), "20m": (shop,), "35m": ()},
                 "job",
             ),
             *(
