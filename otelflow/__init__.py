@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from otelflow._core.policies.limits import concurrency, rate_limit
     from otelflow._core.runs.propagation import continue_trace, trace_environment, trace_headers
     from otelflow._core.text.redaction import redact
+    from otelflow._listeners.listener import Listener
     from otelflow._telemetry.configure import Telemetry, configure, force_flush
-    from otelflow.listeners._listener import Listener
 
 __all__ = [
     "INJECTED",
@@ -78,7 +78,7 @@ _LATE: Final = {
     "Flow_Run__Event_Type": "otelflow._core.inside.events",
     "Future": "otelflow._core.flows.future",
     "FutureList": "otelflow._core.flows.future",
-    "Listener": "otelflow.listeners._listener",
+    "Listener": "otelflow._listeners.listener",
     "Result": "otelflow._core.inside.artifacts",
     "Telemetry": "otelflow._telemetry.configure",
     "ThreadPoolExecutor": "otelflow._core.flows.thread_pool",

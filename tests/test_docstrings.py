@@ -27,8 +27,6 @@ from otelflow_exporters import StoreSpanExporter
 # What it is, and why it has no example of its own
 WITHOUT_EXAMPLE = {
     "otelflow.pytest_plugin.*": "pytest gives them to tests; those of otelflow.testing have one",
-    "otelflow.generate.dashboards.*": "the rooms behind generate_dashboards, which has one",
-    "otelflow.generate.rules.*": "the rooms behind generate_alerts, which has one",
     "otelflow_exporters.StoredTrace": "made by StoredTraces.load, which has one",
     "otelflow_exporters.Forgotten": "made by StoredTraces.forget, which has one",
     "otelflow_exporters.TraceSummary": "made by StoredTraces.summaries, which has one",

@@ -78,5 +78,5 @@ def tell(ledger: Ledger) -> None:
 
 
 def leave_out(ledger: Ledger) -> None:
-    """Do not tell of *ledger*: somebody else has done so."""
+    """Do not tell of *ledger*: that was done already."""
     _last_line.told = ledger

@@ -212,8 +212,9 @@ def configure(
 
 
 def force_flush(timeout_millis: int = 30_000) -> bool:
-    """Deliver what is queued in this process within *timeout_millis* milliseconds, whoever has set up its delivery.
+    """Deliver what is queued in this process within *timeout_millis* milliseconds.
 
+    A provider that the application has set up is asked, too.
     For the end of what may be stopped or frozen without a word: a worker, a function in a cloud. Returns False when
     some of it could not be delivered in time, True also where nothing was set up.
 

@@ -37,7 +37,7 @@ _SDK_SAMPLERS: Final[Mapping[str, sampling.Sampler]] = {
 }
 _RATIO_SAMPLERS: Final[Mapping[str, Callable[[float], sampling.Sampler]]] = {
     "traceidratio": sampling.TraceIdRatioBased,
-    # Looked up when it is asked for: an SDK that nobody knows yet may miss any name.
+    # Looked up when it is asked for: a later SDK may miss any name.
     "parentbased_traceidratio": lambda ratio: sampling.ParentBasedTraceIdRatio(ratio),  # noqa: PLW0108
 }
 

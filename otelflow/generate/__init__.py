@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import Any, Final, Literal
 
 from otelflow.errors import ConfigurationError
+from otelflow.generate._dashboards import fleet, one_flow, one_task
 from otelflow.generate._flows import flows_of
-from otelflow.generate.dashboards import fleet, one_flow, one_task
-from otelflow.generate.rules import PIPELINE, Program, rule_file, rule_test_file
+from otelflow.generate._rules import PIPELINE, Program, rule_file, rule_test_file
 
 __all__ = ["JAEGER", "PIPELINE", "generate_alerts", "generate_dashboards", "generate_promtool_tests"]
 

@@ -243,7 +243,7 @@ class Aggregator(Observer):
         return True
 
     def run_lost(self, run: LostRun) -> None:
-        """Count *run* of a process that is gone: nobody else will."""
+        """Count *run* of a process that is gone and cannot count it."""
         flow, task = label_of(run.flow_name), None if run.task_name is None else label_of(run.task_name)
         series = self._series_of(flow, task)
         bucket = bisect_left(series.bounds, run.duration)

@@ -229,7 +229,7 @@ METRICS: Final = (
     ),
     Metric(
         semconv.LIMIT_PASSES,
-        "How often a limit let somebody begin.",
+        "How often a limit let a run begin.",
         "counter",
         ("limit",),
         "sum",

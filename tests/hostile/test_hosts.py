@@ -278,7 +278,10 @@ def test_a_provider_without_tracers_breaks_nothing(stops, provider):
 
 
 class RaisingHandler(logging.Handler):
+    records = 0
+
     def emit(self, record):
+        self.records += 1
         raise RuntimeError("broken logging")
 
 
@@ -290,6 +293,8 @@ def test_logging_that_raises_breaks_nothing_when_a_warning_is_to_be_said():
         losses.warn_once("test of a raising handler", "something")
     finally:
         logger.removeHandler(handler)
+
+    assert handler.records == 1
 
 
 # Providers that are no SDK

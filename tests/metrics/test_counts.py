@@ -22,9 +22,9 @@ from otelflow._core.process.settings import settings
 from otelflow._core.runs import engine, observers
 from otelflow._core.runs.endings import Ending
 from otelflow._core.runs.run import Run
+from otelflow._listeners.listener import Listener
 from otelflow.cache_policies import INPUTS
 from otelflow.errors import ConfigurationError
-from otelflow.listeners._listener import Listener
 from otelflow.metrics._counts import BUCKETS, Aggregator, Distribution, Exemplar, Hooks
 from support.metrics import Counted
 

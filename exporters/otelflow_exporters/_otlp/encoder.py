@@ -82,7 +82,9 @@ def encode_start(span: ReadableSpan) -> tuple[bytes, Beginning]:
     parts = [head, _TIMES.pack(_START_TAG, span.start_time or 0, _END_TAG, 0), tail]
     if span.links:  # of all that comes later, nothing else can be there
         _add_rest(parts, span)
-    return _alone(around, b"".join(parts)), Beginning(around, span.name, head, tail, len(attributes))
+    # As the class itself does, without a call in between
+    beginning: Beginning = tuple.__new__(Beginning, (around, span.name, head, tail, len(attributes)))
+    return _alone(around, b"".join(parts)), beginning
 
 
 def encode_span(span: ReadableSpan, beginning: Beginning | None = None) -> bytes:

@@ -104,12 +104,19 @@ def read_range(folder: Folder, name: str, read: Read, start: int, end: int) -> l
 
 
 def _items(content: bytes, read: Read, offset: int) -> tuple[list[Item], int]:
+    """Return the items of *content*, and in how many places there is none; what has nothing to send ends with the next.
+
+    Half of the records only say that a span has started: an item for each would be half of the work.
+    """
     items, unreadable, position = [], 0, 0
     for beginning, start, fields_end, end in Segment(content).bodies():
         item = read(content[start:fields_end], offset + end)
         unreadable += (beginning > position) + (item is None)
-        items.append(item or Item(offset + end, [], 0))
         position = end
+        if item is not None and item.parts:
+            items.append(item)
+    if position and (not items or items[-1].end < offset + position):
+        items.append(Item(offset + position, [], 0))
     return items, unreadable
 
 

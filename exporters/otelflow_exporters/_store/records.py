@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as StoredSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from otelflow_exporters._otlp.varints import LONGEST_LENGTH, MORE, field, read_varint, varint, varints_before
+from otelflow_exporters._otlp.varints import LONGEST_LENGTH, MORE, read_varint, varint, varints_before
 
 TRACE_ID_BYTES: Final = 16
 SPAN_ID_BYTES: Final = 8
@@ -162,7 +162,7 @@ def is_segment(content: bytes) -> bool:
 
 def note(text: bytes) -> bytes:
     """Return a record without spans that holds *text*; OTLP readers skip it, as they skip what was forgotten."""
-    return framed(field(_FILLER_TAG, text))
+    return framed(_FILLER + varint(len(text)) + text)
 
 
 def note_in(body: bytes) -> bytes | None:

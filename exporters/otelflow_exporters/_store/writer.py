@@ -101,11 +101,17 @@ class SegmentWriter:
         """Write one record, with so many *spans*, whole or not at all; raise OSError when that is impossible."""
         length = len(record)
         with self.lock:
-            file = self._file
-            if file is None or not self._has_room_for(file, length):
+            name, segments, file = self._name, self.segments, self._file
+            if (
+                file is None
+                or name not in segments  # its owner has given it up
+                or (self._size + length > self._most and self._size > self._first_size)
+                or clock.monotonic() - self._opened > self._segment_seconds
+                or not self._is_in_place(file)
+            ):
                 file = self._open(length)
+                name = self._name
             descriptor = file.descriptor
-            name, segments = self._name, self.segments
             interruption: BaseException | None = None
             try:
                 written = os.write(descriptor, record)
@@ -119,9 +125,10 @@ class SegmentWriter:
                     return
                 interruption = error  # such as Ctrl-C, which came when everything was there
             # Nothing is called until it is counted, so that no signal handler comes in between.
-            self.spans += spans
-            # Its owner may have given up a segment meanwhile that somebody has deleted.
-            segments[name] = segments[name] + spans if name in segments else spans
+            if spans:
+                self.spans += spans
+                # Its owner may have given up a segment meanwhile that somebody has deleted.
+                segments[name] = segments[name] + spans if name in segments else spans
             if name == self._name:
                 self._size += length
             if interruption is not None:
@@ -171,16 +178,9 @@ class SegmentWriter:
             if self._file is not None and self._file.status() is not None and os.utime in os.supports_fd:
                 os.utime(self._file.descriptor)
 
-    def _has_room_for(self, file: OpenFile, length: int) -> bool:
-        if self._name not in self.segments:  # the owner has given it up
-            return False
-        size = self._size
-        if size + length > self._most and size > self._first_size:
-            return False
-        if clock.monotonic() - self._opened > self._segment_seconds:
-            return False
+    def _is_in_place(self, file: OpenFile) -> bool:
+        """Tell whether *file* is open still, and in its folder: the store may have been deleted meanwhile."""
         status = file.status()
-        # The store may have been deleted while the program runs.
         if status is None or not status.st_nlink:
             return False
         if not self._is_held:

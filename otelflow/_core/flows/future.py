@@ -6,7 +6,7 @@ import contextvars
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from otelflow._core.flows.future_condition import Condition
+from otelflow._core.flows.future_condition import Condition, Waiters
 from otelflow._core.policies.loops import running_trio
 from otelflow._core.process.asyncio_loop import running_loop
 from otelflow._core.runs.endings import is_cancellation
@@ -73,6 +73,7 @@ class Future(concurrent.futures.Future[R]):
     def __init__(self, task_name: str) -> None:
         super().__init__()
         self._condition = Condition()  # type: ignore[assignment]  # that of the library is most of what it takes
+        self._waiters = Waiters()
         self.task_name = task_name
         # Of otelflow itself:
         self.call: Submitted | None = None
@@ -241,7 +242,13 @@ def settle(future: Future[Any], value: Any, error: BaseException | None) -> None
 
 def assign(future: Future[Any], call: Submitted | None) -> None:
     """Let *call* be the one behind *future*; None when that is done with."""
-    future.call = future._condition.call = call  # type: ignore[attr-defined]  # noqa: SLF001 it is one of ours
+    future.call = future._waiters.call = call  # type: ignore[attr-defined]  # noqa: SLF001 it is one of ours
+
+
+def give_back(futures: "Iterable[Future[Any]]") -> None:
+    """Release what Ctrl-C has left locked to this thread, so that *futures* can end."""
+    for future in futures:
+        future._condition.give_back()  # type: ignore[attr-defined]  # noqa: SLF001 it is one of ours
 
 
 def is_open(future: Future[Any]) -> bool:
@@ -256,14 +263,12 @@ def has_failed(future: Future[Any]) -> bool:
 
 def failure_of(future: Future[Any]) -> BaseException:
     """Return why *future*, which is done, has no result."""
-    if future.cancelled():
-        return concurrent.futures.CancelledError()
-    return concurrent.futures.Future.exception(future) or concurrent.futures.CancelledError()
+    return (has_failed(future) and future._exception) or concurrent.futures.CancelledError()  # noqa: SLF001
 
 
 def value_of(future: Future[Any]) -> Any:
     """Return the result of *future*, which is done and has one."""
-    return concurrent.futures.Future.result(future)
+    return future._result  # noqa: SLF001 without the lock, as above
 
 
 def _before_waiting(future: Future[Any], timeout: float | None) -> None:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from otelflow._core.flows.future import Future, Submitted, assign, failure_of, until_done
+from otelflow._core.flows.future import Future, Submitted, assign, failure_of, give_back, until_done
 from otelflow._core.policies.loops import sleep
 from otelflow._core.process import clock, forks, losses
 from otelflow._core.process.asyncio_loop import running_loop
@@ -197,6 +197,9 @@ class Session:
             threading.Thread(target=work, name="otelflow-task-beside", daemon=True).start()
         except RuntimeError:  # there is none to be had: a thread of the runner may get to it
             self.beside.pop(waiter, None)
+        except BaseException:  # Ctrl-C
+            self.beside.pop(waiter, None)
+            raise
 
     def cancel(self, inside: Run | None = None) -> None:
         """Cancel what has not begun, and what runs on a loop; only what was submitted *inside* of that run, if any."""
@@ -240,7 +243,7 @@ class Session:
         """Wait until everything has ended; what has not begun is cancelled, unless the flow has ended well."""
         if self.is_inherited:
             return
-        has_ended_well = ending.result == SUCCESS.result  # it may be a copy, as cloudpickle makes them
+        has_ended_well = ending.result == SUCCESS.result  # also with SystemExit(0)
         if not has_ended_well:
             self.cancel()
         self.wait()
@@ -275,7 +278,7 @@ class Session:
         while True:
             contexts = list(self.loop_tasks.items())
             loop_tasks = {task for task, context in contexts if inside is None or is_inside(context, inside)}
-            futures = [] if self.is_given_up else _submitted_in(inside, list(self.futures.values()))
+            futures = [] if self.is_given_up else _submitted_in(inside, self._left())
             if not (loop_tasks or futures):
                 return
             if loop_tasks:
@@ -286,9 +289,15 @@ class Session:
                 await until_done(future)
             await sleep(0)
 
+    def _left(self) -> list[Future[Any]]:
+        """Return the futures of what has not ended, none of them locked by this thread any more."""
+        futures = list(self.futures.values())
+        give_back(futures)
+        return futures
+
     def _outside_of_loops(self) -> list[Future[Any]]:
         """Return the futures of what has not ended and runs on no loop."""
-        return [future for future in list(self.futures.values()) if future.call is None or future.call.loop is None]
+        return [future for future in self._left() if future.call is None or future.call.loop is None]
 
     @property
     def is_inherited(self) -> bool:

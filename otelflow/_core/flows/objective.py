@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, Never, TypeAlias
 
 from otelflow._core.process import losses
-from otelflow._core.text import durations
 from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import ConfigurationError, UnknownKeyword
 
@@ -97,6 +96,8 @@ def _checked_share(success: object) -> float | None:
 def _seconds(name: str, value: "Seconds | None", longest: float) -> float | None:
     if value is None:
         return None
+    from otelflow._core.text import durations  # noqa: PLC0415 few flows promise a length of time
+
     # To import timedelta would take 2 ms; a program that gives one has imported it.
     total_seconds = getattr(value, "total_seconds", None)
     try:

@@ -93,6 +93,9 @@ class Task(Speaker):
     After the call: ``status`` is one of ``semconv.RESULTS`` (``running`` meanwhile, None before), ``task_return_value``
     and ``task_error`` are how it ended, ``duration`` is in seconds, ``started_ns`` is in nanoseconds since the epoch.
 
+    Raises ConfigurationError for a *task_flow* that is no ``Flow``; a call raises NotCallable without a target, and
+    ConfigurationError for *task_args* that are no tuple or list, *task_kwargs* that are no mapping.
+
     >>> from otelflow import Task
     >>> call = Task(task_target=pow, task_args=(2, 10))
     >>> call.execute__sync(), call.status

@@ -63,7 +63,7 @@ def _no_run() -> None:
     """Stand for the run of an artifact that is a copy from another process."""
 
 
-class _Leaving:
+class _RunEntry:
     """What an artifact and a result have in common as entries of a run."""
 
     __slots__ = ()
@@ -79,7 +79,7 @@ class _Leaving:
         return False
 
 
-class Artifact(_Leaving):
+class Artifact(_RunEntry):
     """Something a run made: a table, a page, a link, a picture, a progress; ``update`` gives it a new state.
 
     ``Flow.add_flow_artifact`` and ``Task.add_task_artifact`` make and return it; what fits which type stands there.
@@ -182,7 +182,7 @@ class Artifact(_Leaving):
         """
         self.take(data)
         run = self._run()
-        if run is None:  # long ended, and nobody keeps it
+        if run is None:  # long ended, and not kept
             message = "Artifact %s was updated after its run had ended"
             losses.record("artifacts", "run_ended", message, self.key, key=self.key)
         else:
@@ -232,7 +232,7 @@ class Artifact(_Leaving):
         return {"artifact_data": self.as_dict()}
 
 
-class Result(_Leaving):
+class Result(_RunEntry):
     """A named result of a run: ``key`` (str), ``description`` (str), ``time_ns`` (nanoseconds since the epoch).
 
     ``Flow.add_flow_result`` and ``Task.add_task_result`` make and return it. Raises InvalidArtifact for a key that is
@@ -257,7 +257,7 @@ class Result(_Leaving):
 
     @property
     def description(self) -> str:
-        """The value as text, redacted and bounded; made when somebody first reads it."""
+        """The value as text, redacted and bounded; made when it is first read."""
         if self._text is None:
             self._text = recorded(self._value, settings().value_limit)
             self._value = None

@@ -70,10 +70,10 @@ class Flow_Run__Event_Data(_Record):
     {description, key, data, type}, ``result_data`` {key, description}; otherwise empty.
     *event_source* (str) is ``"otelflow"``. *flow_name*, *flow_run_id*, *task_name*, *task_run_id* (str) say whose run
     it is, *parent_run_id* (str) whose inside; each is None where there is none. *log_level* is as ``logging`` counts.
-    *span_context* has the ids of the run's span, or is None when nobody makes one.
+    *span_context* has the ids of the run's span, or is None when there is none.
 
     Only a STOP event has *result* (one of ``semconv.RESULTS``) and *duration* (seconds), and after a failure *error*,
-    the exception itself (None when the event was made from a span that somebody else ended), *error_type*, its
+    the exception itself (None when the event was made from a span alone), *error_type*, its
     qualified name, and *error_message*, its redacted text.
 
     >>> from otelflow import Flow_Run__Event_Data

@@ -72,7 +72,7 @@ def check_hook(name: str, hook: object) -> None:
 
 
 def _refuse_misspelt_hooks(kind: type) -> None:
-    """Raise InvalidListener for a method that is a hook but for a letter: nobody would ever call it."""
+    """Raise InvalidListener for a method whose name is nearly that of a hook: it would never be called."""
     import difflib  # noqa: PLC0415 as late as a listener is added
 
     hooks = {*HOOKS.values(), "on_event", "on_start", "on_end"}

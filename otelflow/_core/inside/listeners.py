@@ -168,7 +168,7 @@ class _Listeners(State):
     listeners: tuple[RunListener, ...]
     audience: _Audience
     is_captured: bool  # a flow keeps, or has kept, its events
-    is_hub_heard: bool  # somebody listens to ``flow_events``
+    is_hub_heard: bool  # whether ``flow_events`` has listeners
 
     def __init__(self) -> None:
         super().__init__()
@@ -285,7 +285,7 @@ _OBSERVERS: Final = (
 
 
 def observe_if_wanted() -> None:
-    """Observe what somebody listens to, so that a run that nobody listens to pays nothing."""
+    """Observe only what has listeners, so that a run without listeners pays nothing."""
     _driven.is_hub_heard = bool(flow_events.event_listeners)
     is_all_wanted = _driven.is_hub_heard or _driven.is_captured
     for observer, event_types in _OBSERVERS:
@@ -307,7 +307,7 @@ def _announce(
 ) -> None:
     """Keep an event on its flow, if that was asked for, and send it to each listener, in the order of their adding.
 
-    None is made if nobody wants it. It tells of *entry*, of the end of *run*, or of its start.
+    None is made if no listener wants it. It tells of *entry*, of the end of *run*, or of its start.
     """
     audience = _driven.audience[event_type]
     is_captured = run.settings.flow_data__capture_events

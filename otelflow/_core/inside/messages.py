@@ -26,7 +26,7 @@ _PLAIN: Final = object()
 
 _IN_MEMORY: Final = 1_000
 
-# Lifecycle lines, with the colours of the seed; ``{}`` stands for what is known only when somebody reads
+# Lifecycle lines, with the colours of the seed; ``{}`` stands for what is known only when it is read
 EXECUTING_FLOW: Final = "Executing flow run '\x1b[1m\x1b[32m{}\x1b[0m\x1b[0m'"
 EXECUTING_TASK: Final = "Executing task '\x1b[34m{}\x1b[0m'"
 TASK_VALUE: Final = "\x1b[38;5;8mTask return value\x1b[0m: \x1b[1m{}\x1b[0m"
@@ -128,7 +128,7 @@ BOUNDS: Final = Bounds(_IN_MEMORY, _IN_MEMORY, _IN_MEMORY, is_error)
 
 
 class Log(BoundedLog[Line]):
-    """The messages of a flow: written as plain tuples, of which lines are made when somebody reads them."""
+    """The messages of a flow: written as plain tuples; lines are made of them when they are read."""
 
     __slots__ = ()
 
@@ -185,7 +185,7 @@ def log_lifecycle(
     """Log a line about *run* itself: for its flow's log and for listeners.
 
     The span shows this already, so the line is written on it only at level DEBUG, and never if *is_private*: a value
-    that nobody wants recorded. Each run logs two lines or more: nothing is done here that is not needed.
+    that is not to be recorded. Each run logs two lines or more: nothing is done here that is not needed.
     """
     own, flow = run.settings, run.flow
     if own.logs_for_flow_only and not observed.lifecycle:
@@ -207,7 +207,7 @@ _LOWEST: Final = "DEBUG"
 
 
 def leave_out(run: Run, count: int) -> None:
-    """Count *count* messages of *run* that nobody will see."""
+    """Count *count* messages of *run* that are not kept."""
     if run.flow is not None and run.settings.log_to_memory:
         run.flow.flow_state.log.leave_out(count)
     if run.is_recording:

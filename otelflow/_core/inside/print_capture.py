@@ -42,7 +42,7 @@ class _Once:
 
 
 class _Passing(threading.local):
-    """Whether a ``print`` of ours is being passed on in this thread, by way of somebody else's wrapper."""
+    """Whether a ``print`` of ours is being passed on in this thread, by way of a foreign wrapper."""
 
     on = False
 
@@ -87,7 +87,7 @@ class _Wrapper(State):
             inside.log_capture.capture_configured()
 
     def last_closed(self) -> None:
-        """Put ``builtins.print`` back, unless somebody else has wrapped it since."""
+        """Put ``builtins.print`` back, unless a library has wrapped it since."""
         with self.lock:
             if open_runs.is_any():
                 return  # a run that opened meanwhile in another thread has still seen it installed
@@ -98,7 +98,7 @@ class _Wrapper(State):
 
 def _wrap(original: Print) -> Print:
     """Return a ``print`` that prints exactly as *original* and then lets the current run hear the text."""
-    # Somebody else's print may look at its arguments; the built-in one only makes texts of them.
+    # A foreign print may look at its arguments; the built-in one only makes texts of them.
     write = _print_once if isinstance(original, types.BuiltinFunctionType) else _pass_on
 
     @functools.wraps(original)

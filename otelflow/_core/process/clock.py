@@ -1,4 +1,4 @@
-"""The clocks of this process, which nobody can put others in the place of.
+"""The clocks of this process, which no program can replace.
 
 A program that patches ``time.perf_counter`` to return three numbers, one after the other, means them for itself. Tools
 that let time stand still look for Python's own functions in every module, and so these are a second set of them.

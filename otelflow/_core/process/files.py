@@ -235,7 +235,7 @@ def check_link(name: str, link: os.stat_result, folder: os.stat_result) -> None:
 class OpenFile:
     """A file that stays open for long, by its *descriptor*, which is looked at before each use.
 
-    A program may close what it has not opened, as daemons do: then the number is nobody's, or that of another file.
+    A program may close what it has not opened, as daemons do: then the number is free, or that of another file.
     """
 
     __slots__ = ("_identity", "descriptor")
@@ -257,7 +257,7 @@ class OpenFile:
         return status if (status.st_dev, status.st_ino) == self._identity else None
 
     def has_name_in(self, folder: Folder, name: str) -> bool:
-        """Tell whether *name* leads to this file: one that somebody has removed and made anew is another."""
+        """Tell whether *name* leads to this file: one that was removed and made anew is another."""
         path, place = folder.address(name)
         try:
             return _identity(os.stat(path, dir_fd=place, follow_symlinks=False)) == self._identity

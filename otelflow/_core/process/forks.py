@@ -50,7 +50,7 @@ class _Fork(process.State):
     process_id: int
     # By process: Python does not tell of a fork in C, and so its first threads may notice it at the same time.
     noticing: "dict[int, threading.Lock]"
-    # Its first byte is 1 as long as nobody has forked: the system empties the page in a child.
+    # Its first byte is 1 until the process is forked: the system empties the page in a child.
     page: Any
     has_no_page: bool = False
 
@@ -105,7 +105,7 @@ def _begin_in_child() -> None:
 
 
 def notice() -> None:
-    """Begin anew if this is a child that nobody has told Python of: uWSGI forks in C.
+    """Begin anew if this is a child that Python does not know of: uWSGI forks in C.
 
     Call it without a lock, where something begins or ends that a child must not share with its parent. Where each run
     passes, look at ``fork.page`` before: the call to the system for the id of the process costs a fifth of a run.

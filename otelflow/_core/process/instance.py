@@ -58,7 +58,7 @@ def instance_id(service: str) -> str:
 
 
 def is_instance_id(text: object) -> bool:
-    """Tell whether *text* is an id that this process or its parents took here, and nobody chose."""
+    """Tell whether *text* is an id that this process or its parents took here, not one that was configured."""
     return text in _instances.inherited or text in _instances.ids.values()
 
 

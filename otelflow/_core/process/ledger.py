@@ -44,7 +44,7 @@ class Account(NamedTuple):
 
 
 class Tally:
-    """The numbers of an account while they grow; each change stands under the lock of whoever delivers."""
+    """The numbers of an account while they grow; each change is made under the lock of what delivers."""
 
     def __init__(self) -> None:
         self.total = 0

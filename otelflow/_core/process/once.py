@@ -15,7 +15,7 @@ class OncePerTree:
             self._page = bytearray(mmap.PAGESIZE)
 
     def is_first(self, key: str) -> bool:
-        """Tell whether nobody has asked for *key* before. Two keys in some thousands may be taken for one."""
+        """Tell whether *key* was not asked for before. Of some thousands, two keys may count as one."""
         place = zlib.crc32(key.encode("utf-8", "replace")) % len(self._page)
         is_first = not self._page[place]
         self._page[place] = 1

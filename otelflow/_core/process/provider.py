@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # making a protocol takes a hundredth of an import
         ) -> Span:
             """Start a span that is not current; its parent is the span of *context*, or the current one.
 
-            *attributes* is called if somebody wants them. What it returns is the span's from then on; keys and values
+            *attributes* is called if the span records them. What it returns is the span's from then on; keys and values
             are texts, and no key is empty.
             """
 
@@ -116,14 +116,14 @@ def prepare() -> None:
 
 
 def span_maker() -> "SpanMaker | None":
-    """Return what makes spans now, or None while nobody has configured OpenTelemetry."""
+    """Return what makes spans now, or None while OpenTelemetry is not configured."""
     if _chosen.override is None:
         provider = getattr(trace, "_TRACER_PROVIDER", _chosen)
         if provider is not None:
             if provider is _chosen.provider:
                 return _chosen.span_maker
         elif _chosen.proxy is not None:
-            return None  # nobody has set a provider; the API would look into the environment for one at each call
+            return None  # no provider is set; the API would look into the environment for one at each call
     elif _chosen.override is _chosen.provider:
         return _chosen.span_maker
     try:
@@ -173,7 +173,7 @@ def _ask(provider: TracerProvider) -> "SpanMaker | None":
             if type(tracer).__module__ == _SDK and settings().span == "otelflow":
                 try:
                     _chosen.span_maker = importlib.import_module(_FOR_SDK).span_maker(tracer)
-                except Exception as error:  # an SDK that nobody knows yet may miss any name
+                except Exception as error:  # a later SDK may miss any name
                     if comes_from_outside(error):
                         raise
                     log(losses.logger, logging.DEBUG, "The OpenTelemetry SDK makes the spans itself: %s", error)

@@ -29,7 +29,7 @@ class Worker:
     called again until it returns False. *interval* is in seconds (None: only when woken or due), *shutdown_timeout* is
     how many seconds ``close()`` takes at most. A forked child begins anew, without a thread. ``lock`` is that of
     whatever the worker and its owner share, and ``changed`` its condition. To be taken is the lock: the condition's way
-    to it is a function of Python, in which Ctrl-C may come when it is taken, and nobody would give it back.
+    to it is a function of Python, in which Ctrl-C may come when it is taken, and then it would never be released.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Worker:
         self.deadline = float("inf")  # of the shutdown, on clock.monotonic()
         self._wakes = 0
         self._answered_wakes = 0
-        self._has_ended = False  # nobody answers a wake any more
+        self._has_ended = False  # no thread answers a wake any more
 
     @property
     def is_behind(self) -> bool:

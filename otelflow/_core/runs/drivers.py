@@ -164,7 +164,7 @@ async def _awaited(run: Run, body: Awaitable[Any], _: "_CloseWhenDropped") -> An
 
 
 class _CloseWhenDropped:
-    """Ends a run whose coroutine nobody awaits, when that is certain: when it is dropped."""
+    """Ends a run whose coroutine is never awaited, when that is certain: when it is dropped."""
 
     def __init__(self, run: Run) -> None:
         self._run = run

@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 from otelflow import semconv
 from otelflow._core.process.settings import settings
@@ -122,7 +122,7 @@ _ERRORS_AT_AN_END: Final = 10
 class Ending:
     """How a run ended: one of ``semconv.RESULTS``, and the exception that left it.
 
-    Type and text of the exception are made once, for whoever writes about it first.
+    Type and text of the exception are made once, when they are first needed.
     """
 
     __slots__ = ("_message", "_stack_trace", "_type", "error", "result")
@@ -134,9 +134,16 @@ class Ending:
         self._message: str | None = None
         self._stack_trace: str | None = None
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        # A function that travels by value, as cloudpickle sends them, takes along what its module knows: these are told
+        # by their identity.
+        own = ((name, globals().get(name)) for name in ("SUCCESS", "CANCELLED", "UNCLOSED"))
+        name = next((name for name, ending in own if ending is self), None)
+        return name or (Ending, (self.result, self.error, self._type))
+
     @property
     def is_failure(self) -> bool:
-        """Tell whether somebody should look at it: not for success, skip and cancellation."""
+        """Tell whether a person should look at it: not for success, skip and cancellation."""
         return self.result in semconv.FAILED_RESULTS
 
     @property
@@ -197,7 +204,7 @@ def exit_code_of(error: BaseException) -> object:
 
 
 def is_cancellation(error: BaseException) -> bool:
-    """Tell whether *error* means that somebody stopped the run, alone or as a group of nothing else.
+    """Tell whether *error* means that the run was stopped from outside, alone or as a group of nothing else.
 
     GeneratorExit leaves a coroutine that was closed before it was done.
     """

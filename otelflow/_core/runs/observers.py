@@ -62,11 +62,11 @@ class _Observers(State):
         self.lock = forks.new_lock()
 
     def reset(self) -> None:
-        """Tell nobody but otelflow's own observers, which were added at import."""
+        """Tell only otelflow's own observers, which were added at import."""
         self.use(self.built_in)
 
     def use(self, observers: tuple[Observer, ...]) -> None:
-        """Tell *observers*, and nobody else."""
+        """Tell *observers* alone."""
         self.observers = observers
         self.started = tuple(o.run_started for o in observers if _overrides(o, "run_started"))
         self.ended = tuple(o.run_ended for o in observers if _overrides(o, "run_ended"))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # making a protocol takes a hundredth of an import
 class _OpenRuns(State):
     """Open runs by the id of the object.
 
-    Weak references: an abandoned generator is ended by the garbage collector, which must find that nobody has it.
+    Weak references: an abandoned generator is ended by the garbage collector, which must find no other reference.
     A plain dict needs no lock for one item that comes or goes.
     """
 

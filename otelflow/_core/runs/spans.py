@@ -10,7 +10,6 @@ from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, SpanContex
 from otelflow import semconv
 from otelflow._core.process import losses, provider, trace_address
 from otelflow._core.process.settings import settings
-from otelflow._core.runs import propagation
 from otelflow._core.runs.run import Run
 
 if TYPE_CHECKING:
@@ -186,7 +185,7 @@ def give_up(run: Run) -> None:
 
 
 def context_of(span: Span) -> SpanContext | None:
-    """Return the ids of *span*, or None when nobody made one; a host's span is foreign code, too."""
+    """Return the ids of *span*, or None when there are none; a host's span is foreign code, too."""
     if span is INVALID_SPAN:
         return None
     try:
@@ -210,6 +209,8 @@ def _environment_parent() -> "Context | None":
         return None
     try:
         from opentelemetry import propagate  # noqa: PLC0415 it reads OTEL_PROPAGATORS, and may refuse it
+
+        from otelflow._core.runs import propagation  # noqa: PLC0415 few programs go on with a trace
     except Exception as error:  # noqa: BLE001 a propagator is foreign code
         losses.warn_once("propagators", "OTEL_PROPAGATORS cannot be used (%s); a new trace begins", error)
         return None

@@ -32,7 +32,7 @@ class MetricsWorker(Worker):
         self._deliver = deliver
         self._target = target
         self._is_periodic = interval is not None
-        self.is_discarding = False  # what is left is nobody's any more
+        self.is_discarding = False  # what is left is not delivered any more
         self._count = count
         super().__init__(self._deliver_news, interval=interval)
         atexit.register(self._close_at_exit)
@@ -95,7 +95,7 @@ class MetricsWorker(Worker):
         has_news = self.is_behind or not self._has_arrived or count != self._delivered_count
         if self.is_discarding or (self.is_closed and not has_news and not self._is_periodic):
             return False
-        if self._has_failed_at_end and shutdown.is_ending():  # whoever just did not answer is not waited for once more
+        if self._has_failed_at_end and shutdown.is_ending():  # what just did not answer is not waited for again
             return False
         with self.lock:
             self._tally.total += 1

@@ -105,6 +105,74 @@ def test_who_waits_is_woken():
     assert values == [4]
 
 
+@pytest.mark.parametrize("place", range(3))
+def test_ctrl_c_while_the_standard_library_locks_many_ends_the_flow(spans, place):
+    entered = []
+
+    def interrupt(frame, event, argument):
+        if frame.f_code.co_name == "__enter__" and frame.f_globals["__name__"] == "concurrent.futures._base":
+            entered.append(event)
+            if entered.count("line") == 3 + 2 * place:  # some are locked
+                raise KeyboardInterrupt
+        return interrupt
+
+    gate = threading.Event()
+
+    @task
+    def waits(number):
+        gate.wait(PATIENCE)
+        return number
+
+    @flow(task_runner=ThreadPoolTaskRunner(max_workers=3))
+    def interrupted():
+        futures = waits.map(range(3))
+        sys.settrace(interrupt)
+        try:
+            concurrent.futures.wait(futures, PATIENCE)
+        finally:
+            sys.settrace(None)
+            gate.set()
+
+    ended = []
+
+    def run():
+        try:
+            interrupted().execute()
+        except KeyboardInterrupt:
+            ended.append(True)
+
+    running = threading.Thread(target=run, daemon=True)
+    running.start()
+    running.join(PATIENCE)
+
+    assert ended == [True]
+    assert spans.one("flow interrupted").attributes["otelflow.run.result"] == "cancellation"
+
+
+def test_ctrl_c_while_a_thread_begins_to_help_leaves_nothing_locked(monkeypatch):
+    @task
+    def waits(number):
+        futures = double.map([number, number])
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                concurrent.futures.wait(futures, PATIENCE)
+        assert by_wait(futures) == [2, 2]
+        looked = threading.Thread(target=lambda: [future.done() for future in futures], daemon=True)
+        looked.start()
+        looked.join(PATIENCE)
+        return looked.is_alive()
+
+    def interrupt(thread):
+        raise KeyboardInterrupt
+
+    @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
+    def interrupted():
+        return waits.submit(1).result()
+
+    assert interrupted().execute().flow_return_value is False
+
+
 def test_it_is_taken_by_the_words_of_a_lock():
     condition = Condition()
 

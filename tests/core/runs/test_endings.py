@@ -5,6 +5,8 @@ import bdb
 import builtins
 import concurrent.futures
 import contextlib
+import copy
+import pickle
 import re
 import sys
 import time
@@ -21,7 +23,7 @@ from opentelemetry.trace import StatusCode
 import otelflow
 from otelflow import Flow_Run__Config, flow, task
 from otelflow._core.runs.current import current_run
-from otelflow._core.runs.endings import ending_of, stack_trace
+from otelflow._core.runs.endings import CANCELLED, SUCCESS, UNCLOSED, ending_of, stack_trace
 from support.spans import assert_attributes, exceptions
 
 THE_PRINT = builtins.print
@@ -1130,3 +1132,16 @@ def test_a_long_traceback_is_redacted_before_it_is_cut():
 
     assert all("cut, " in text for text in texts)
     assert [text for text in texts if "Zq7wZq" in text] == []
+
+
+@pytest.mark.parametrize("ending", [SUCCESS, CANCELLED, UNCLOSED])
+def test_an_ending_that_is_told_by_its_identity_is_itself_wherever_it_travels(ending):
+    assert pickle.loads(pickle.dumps(ending)) is ending
+    assert copy.deepcopy(ending) is ending
+
+
+def test_any_other_ending_travels_as_it_is():
+    ending = ending_of(LookupError("no plums"), was_called=True)
+
+    arrived = pickle.loads(pickle.dumps(ending))
+    assert (arrived.result, arrived.error_type, arrived.error_message) == ("failure", "LookupError", "no plums")

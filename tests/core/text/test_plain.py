@@ -131,7 +131,9 @@ def test_what_is_nested_too_deep_is_shown_as_text():
     for _ in range(50_000):
         deep = [deep]
 
-    json.dumps(plain(deep))
+    text = json.dumps(plain(deep))
+    assert text.startswith("[[[")
+    assert 100 < len(text) < 100_000
 
 
 def test_numpy_pandas_and_polars_are_known_by_what_they_can_do():

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from otelflow.generate import generate_dashboards
-from otelflow.generate.dashboards._dashboard import Dashboard
+from otelflow.generate._dashboards.dashboard import Dashboard
 
 
 def test_every_column_of_a_table_has_a_name_a_unit_and_a_place():

@@ -5,7 +5,7 @@ import pytest
 from otelflow import Objective
 from otelflow._core.flows.declared import Declared
 from otelflow.generate import generate_dashboards
-from otelflow.generate.dashboards import fleet
+from otelflow.generate._dashboards import fleet
 
 PROMISED = """\
 | Flow | Succeeds | Takes at most | Succeeds every |

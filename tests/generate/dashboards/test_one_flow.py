@@ -2,7 +2,7 @@
 
 import re
 
-from otelflow.generate.dashboards import one_flow
+from otelflow.generate._dashboards import one_flow
 
 
 def test_each_query_is_about_the_flow_that_is_chosen():

@@ -2,7 +2,7 @@
 
 import re
 
-from otelflow.generate.dashboards import one_task
+from otelflow.generate._dashboards import one_task
 
 
 def test_each_query_is_about_the_task_that_is_chosen():

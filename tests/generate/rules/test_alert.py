@@ -1,6 +1,6 @@
 """What an alert is made of: a text of a user in it is shown, never executed; and the tests that are made of it."""
 
-from otelflow.generate.rules._alert import Alert, Scenario, promtool_tests
+from otelflow.generate._rules.alert import Alert, Scenario, promtool_tests
 
 
 def late(flow, **changes):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from otelflow import semconv
 from otelflow.generate import generate_alerts
-from otelflow.generate.rules._annotations import literal
+from otelflow.generate._rules.annotations import literal
 
 # Each once broke, or could break, the whole file or the template that it stands in.
 HOSTILE = [

@@ -8,8 +8,8 @@ import pytest
 from otelflow.errors import MissingExtra
 from otelflow.generate import generate_alerts, generate_promtool_tests
 from otelflow.generate._flows import flows_of
-from otelflow.generate.rules import Program
-from otelflow.generate.rules._files import alert_groups
+from otelflow.generate._rules import Program
+from otelflow.generate._rules.files import alert_groups
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 PROMISES = Path(__file__).parents[1] / "promises"
@@ -60,7 +60,7 @@ def test_rules_for_kubernetes_are_a_resource_of_the_operator_and_speak_of_kubect
 
 @pytest.mark.parametrize("make", [generate_alerts, generate_promtool_tests])
 def test_without_pyyaml_the_error_names_the_extra(make, monkeypatch):
-    monkeypatch.delitem(sys.modules, "otelflow.generate.rules._yaml_text", raising=False)
+    monkeypatch.delitem(sys.modules, "otelflow.generate._rules.yaml_text", raising=False)
     monkeypatch.setitem(sys.modules, "yaml", None)
 
     with pytest.raises(MissingExtra, match=r"pip install 'otelflow\[cli\]'"):

@@ -8,7 +8,7 @@ import pytest
 from otelflow import Objective
 from otelflow._core.flows.declared import Declared
 from otelflow.generate import generate_alerts
-from otelflow.generate.rules import Program, _objectives
+from otelflow.generate._rules import Program, objectives
 from otelflow.metrics._families import bucket_labels
 
 
@@ -46,7 +46,7 @@ def test_what_one_flow_says_stands_in_its_own_alerts_only():
     flows = tuple(Declared(name, "shop", objective=objective) for name, objective in promise.items())
     alerts = [
         alert
-        for alert in _objectives.alerts(Program(flows, "http://127.0.0.1:16686"))
+        for alert in objectives.alerts(Program(flows, "http://127.0.0.1:16686"))
         if alert.name == "FlowErrorBudgetBurnsFast"
     ]
 
@@ -62,7 +62,7 @@ def test_runs_that_are_too_slow_are_counted_by_the_bucket_that_ends_where_they_m
     flow = Declared("orders", "shop", objective=Objective(duration=duration))
     (bound,) = bucket_labels((flow.objective.duration,))[:1]
 
-    (rule,) = _objectives.slow_ratios(Program((flow,), "http://jaeger"), "1h")
+    (rule,) = objectives.slow_ratios(Program((flow,), "http://jaeger"), "1h")
 
     pattern = re.search(r'le=~"([^"]*)"', rule["expr"])[1].replace("\\\\", "\\")
     assert re.fullmatch(pattern, bound)

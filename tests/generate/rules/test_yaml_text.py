@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
 
-from otelflow.generate.rules._yaml_text import to_yaml  # noqa: E402 needs PyYAML
+from otelflow.generate._rules.yaml_text import to_yaml  # noqa: E402 needs PyYAML
 
 PLAIN = st.recursive(
     st.text()

@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import CancelledError
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from otelflow import as_completed, flow
@@ -14,7 +14,9 @@ from otelflow._core.runs.current import current_run
 from otelflow._core.runs.observers import add_observer, remove_observer
 from otelflow.errors import UpstreamFailed, WorkerLost
 from otelflow.runners import DaskTaskRunner, RayTaskRunner
+from support import random_tries
 from support.random_graphs import LOCAL, PLACES, Ends, execute, execute_with_cancellations, graphs
+from support.random_tries import submissions
 from support.remote_tasks import Refused, add_up, die, double, fail, leave, linger, where
 from support.servers import wait_until
 from support.spans import exceptions, result, texts
@@ -83,7 +85,8 @@ def test_an_exception_comes_back(spans, cluster):
     assert exceptions(spans) == [("task fail", "support.remote_tasks.Refused")]
 
 
-CLUSTERED = settings(LOCAL, max_examples=15)
+# To make a program that fails smaller would take minutes.
+CLUSTERED = settings(LOCAL, max_examples=15, phases=(Phase.explicit, Phase.generate))
 
 
 @CLUSTERED
@@ -101,6 +104,12 @@ def test_a_graph_is_what_the_model_says(cluster, steps):
 @given(steps=graphs(), places=PLACES, fails=st.booleans())
 def test_what_is_cancelled_or_left_when_the_flow_ends_is_accounted_for(cluster, steps, places, fails):
     execute_with_cancellations(steps, places, cluster, fails=fails)
+
+
+@CLUSTERED
+@given(jobs=submissions())
+def test_what_is_tried_again_times_out_or_is_kept_leaves_what_the_model_says(cluster, jobs):
+    random_tries.execute(jobs, cluster)
 
 
 def killed(runner):

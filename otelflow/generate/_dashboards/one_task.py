@@ -3,8 +3,8 @@
 from typing import Final
 
 from otelflow import semconv
-from otelflow.generate.dashboards._dashboard import Dashboard
-from otelflow.generate.dashboards._parts import (
+from otelflow.generate._dashboards.dashboard import Dashboard
+from otelflow.generate._dashboards.parts import (
     FLEET,
     FLOW,
     RATE,

@@ -5,7 +5,7 @@ from typing import Final
 
 from otelflow import semconv
 from otelflow.generate._promql import one_of, selector
-from otelflow.generate.rules._alert import JOB, Alert, Program, Scenario, series
+from otelflow.generate._rules.alert import JOB, Alert, Program, Scenario, series
 
 
 def _grown(counter: str, labels: str) -> str:

@@ -6,10 +6,10 @@ from typing import Any, Final
 from otelflow import semconv
 from otelflow._core.flows.declared import Declared
 from otelflow._core.text.durations import in_units
+from otelflow.generate._dashboards.dashboard import Dashboard
+from otelflow.generate._dashboards.parts import FLEET, FLOW, RATE, add_durations, add_runs_by_result, budget_left
 from otelflow.generate._numbers import percent
 from otelflow.generate._promql import FAILING, SUCCEEDED
-from otelflow.generate.dashboards._dashboard import Dashboard
-from otelflow.generate.dashboards._parts import FLEET, FLOW, RATE, add_durations, add_runs_by_result, budget_left
 
 _JOBS: Final = 'job=~"$job"'
 _RED_FROM_ONE: Final = ((None, "green"), (1, "red"))

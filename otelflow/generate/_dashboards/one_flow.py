@@ -3,9 +3,8 @@
 from typing import Final
 
 from otelflow import semconv
-from otelflow.generate._promql import COUNTED, FAILING, FAILURE_RATIO, OBJECTIVE, SLOW_RATIO, SUCCEEDED
-from otelflow.generate.dashboards._dashboard import Dashboard
-from otelflow.generate.dashboards._parts import (
+from otelflow.generate._dashboards.dashboard import Dashboard
+from otelflow.generate._dashboards.parts import (
     FLEET,
     FLOW,
     RATE,
@@ -15,6 +14,7 @@ from otelflow.generate.dashboards._parts import (
     add_traces_link,
     budget_left,
 )
+from otelflow.generate._promql import COUNTED, FAILING, FAILURE_RATIO, OBJECTIVE, SLOW_RATIO, SUCCEEDED
 
 _FLOW: Final = 'job="$job",flow="$flow"'
 

@@ -19,8 +19,8 @@ from otelflow.generate._promql import (
     quote,
     selector,
 )
-from otelflow.generate.rules._alert import Alert, Program, Scenario, series
-from otelflow.generate.rules._annotations import runbook, traces_link
+from otelflow.generate._rules.alert import Alert, Program, Scenario, series
+from otelflow.generate._rules.annotations import runbook, traces_link
 
 #: Over how long shares are taken, and how often: reading days of samples every ten seconds would help nobody.
 WINDOWS: Final = {"5m": "", "30m": "", "1h": "1m", "6h": "1m", "3d": "2m"}

@@ -1,5 +1,5 @@
 """Who hears about runs: subclasses of ``Listener``."""
 
-from otelflow.listeners._listener import Listener
+from otelflow._listeners.listener import Listener
 
 __all__ = ["Listener"]

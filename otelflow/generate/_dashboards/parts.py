@@ -4,8 +4,8 @@ from typing import Final
 
 from otelflow import semconv
 from otelflow._core.flows.objective import DEFAULT_SUCCESS
+from otelflow.generate._dashboards.dashboard import Dashboard
 from otelflow.generate._promql import COUNTED, FAILING, OBJECTIVE
-from otelflow.generate.dashboards._dashboard import Dashboard
 
 FLEET: Final = "otelflow-fleet"
 FLOW: Final = "otelflow-flow"

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 from otelflow._core.flows.declared import Declared
 from otelflow._core.flows.objective import Objective
 from otelflow.generate._promql import one_of, quote, selector
-from otelflow.generate.rules._annotations import literal
+from otelflow.generate._rules.annotations import literal
 
 #: The job of all scenarios
 JOB: Final = "shop"

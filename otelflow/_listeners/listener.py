@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from otelflow._core.inside import events, listeners
 from otelflow._core.inside.events import Flow_Run__Event, Flow_Run__Event_Type
-from otelflow.listeners._from_spans import events_at_end, events_at_start
+from otelflow._listeners.from_spans import events_at_end, events_at_start
 
 
 class Listener(SpanProcessor):

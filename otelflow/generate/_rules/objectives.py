@@ -18,9 +18,9 @@ from otelflow.generate._promql import (
     quote,
     selector,
 )
-from otelflow.generate.rules._alert import Alert, Program, Scenario, series
-from otelflow.generate.rules._all_flows import BUSY, stuck
-from otelflow.generate.rules._annotations import runbook, traces_link
+from otelflow.generate._rules.alert import Alert, Program, Scenario, series
+from otelflow.generate._rules.all_flows import BUSY, stuck
+from otelflow.generate._rules.annotations import runbook, traces_link
 
 #: (share of the budget of 30 days, the long window, the short one): the workbook of Google's SREs, chapter 5
 FAST: Final = ((14.4, "1h", "5m"), (6.0, "6h", "30m"))

@@ -3,8 +3,8 @@
 from typing import Any
 
 from otelflow.errors import MissingExtra
-from otelflow.generate.rules import _all_flows, _objectives, _telemetry
-from otelflow.generate.rules._alert import Alert, Program, promtool_tests
+from otelflow.generate._rules import all_flows, objectives, telemetry
+from otelflow.generate._rules.alert import Alert, Program, promtool_tests
 
 
 def rule_file(program: Program, namespace: str | None) -> str:
@@ -39,17 +39,17 @@ def rule_test_file(program: Program, rules: str) -> str:
 def alert_groups(program: Program) -> list[tuple[str, list[Alert]]]:
     """Return all alerts by the names of their groups."""
     return [
-        ("otelflow-flows", [*_all_flows.alerts(program), *_objectives.alerts(program)]),
-        ("otelflow-telemetry", [*_telemetry.PROGRAMS]),
-        ("otelflow-pipeline", [*_telemetry.targets(program), *_telemetry.collector(program)]),
+        ("otelflow-flows", [*all_flows.alerts(program), *objectives.alerts(program)]),
+        ("otelflow-telemetry", [*telemetry.PROGRAMS]),
+        ("otelflow-pipeline", [*telemetry.targets(program), *telemetry.collector(program)]),
     ]
 
 
 def _recording_groups(program: Program) -> list[dict[str, Any]]:
     """Return the groups of recording rules; what costs more is read less often."""
-    rules = {"": list(_objectives.recorded(program)), "1m": list(_all_flows.recording_rules())}
-    for window, interval in _all_flows.WINDOWS.items():
-        rules.setdefault(interval, []).extend([*_all_flows.ratios(window), *_objectives.slow_ratios(program, window)])
+    rules = {"": list(objectives.recorded(program)), "1m": list(all_flows.recording_rules())}
+    for window, interval in all_flows.WINDOWS.items():
+        rules.setdefault(interval, []).extend([*all_flows.ratios(window), *objectives.slow_ratios(program, window)])
     names = {"": "otelflow-minutes", "1m": "otelflow-hours", "2m": "otelflow-days"}
     return [
         {"name": names[interval], **({"interval": interval} if interval else {}), "rules": group}
@@ -60,7 +60,7 @@ def _recording_groups(program: Program) -> list[dict[str, Any]]:
 def _to_yaml(document: dict[str, Any], comment: str, command: str) -> str:
     """Return *document* as YAML. Raises MissingExtra."""
     try:
-        from otelflow.generate.rules._yaml_text import to_yaml  # noqa: PLC0415 it imports PyYAML, which is an extra
+        from otelflow.generate._rules.yaml_text import to_yaml  # noqa: PLC0415 it imports PyYAML, which is an extra
     except ModuleNotFoundError as error:
         raise MissingExtra("cli") from error
     made_by = f"Made by `otelflow generate {command}`; change the objectives in the code and make it again."
