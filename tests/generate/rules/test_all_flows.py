@@ -6,7 +6,7 @@ import pytest
 
 from otelflow import Objective
 from otelflow._core.flows.declared import Declared
-from otelflow.generate.rules import Program, _all_flows
+from otelflow.generate._rules import Program, all_flows
 
 
 @pytest.mark.stack
@@ -37,6 +37,6 @@ def test_runs_that_are_many_every_day_at_this_hour_do_not_pile_up(days):
 def test_a_failure_is_remembered_for_two_runs_and_for_two_days_at_least(every, pieces):
     flow = Declared("bills", "shop", objective=Objective(every=every))
 
-    alert = next(_all_flows.alerts(Program((flow,), "http://jaeger")))
+    alert = next(all_flows.alerts(Program((flow,), "http://jaeger")))
 
     assert {*re.findall(r"last_failure:max(?:\{[^}]*\})?\[(\w+)\]", alert.expr)} == {*pieces}

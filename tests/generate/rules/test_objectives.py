@@ -75,7 +75,7 @@ def test_runs_that_are_too_slow_are_counted_by_the_bucket_that_ends_where_they_m
 def test_a_flow_is_late_after_a_tenth_of_what_it_promises_a_minute_at_least_and_an_hour_at_most(every, lookback, lasts):
     flow = Declared("orders", "shop", objective=Objective(every=every))
 
-    (alert,) = [each for each in _objectives.alerts(Program((flow,), "http://jaeger")) if each.name == "FlowOverdue"]
+    (alert,) = [each for each in objectives.alerts(Program((flow,), "http://jaeger")) if each.name == "FlowOverdue"]
 
     assert re.search(r"\[(\w+)\]", alert.expr)[1] == lookback
     assert alert.lasts == lasts
