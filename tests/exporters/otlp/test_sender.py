@@ -457,3 +457,17 @@ def test_a_sender_that_is_closed_holds_no_connection_and_sends_again(receiver, g
 
 def test_what_an_endpoint_has_not_answered_yet_is_no_silence():
     assert not ExportStatus("http://127.0.0.1:4318").is_silent
+
+
+def test_an_endpoint_that_refused_one_request_and_is_gone_takes_no_others(monkeypatch):
+    with OtlpReceiver() as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        receiver.status = 400
+        sender = new_sender("traces")
+        sender.send(BODY)
+        takes_others = [sender.status.may_take_others]
+        sender.close()
+    sender.send(BODY)
+    takes_others.append(sender.status.may_take_others)
+
+    assert takes_others == [True, False]

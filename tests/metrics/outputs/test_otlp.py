@@ -412,6 +412,23 @@ def test_a_flush_says_that_what_lies_in_the_spool_has_not_arrived(waiting, recei
     assert (output.account.delivered, output.account.waiting) == (0, 1)
 
 
+def test_a_flush_has_the_time_that_it_was_given_and_no_more(waiting, monkeypatch):
+    output, seconds = waiting(), []
+    times = iter([100.0, 103.0])
+    monkeypatch.setattr(otlp, "clock", SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr(otlp.WorkerOutput, "flush", lambda *_: True)
+    monkeypatch.setattr(output._spool, "force_flush", lambda millis: seconds.append(millis) or True)
+
+    assert output.flush(5) is True
+    assert seconds == [2_000]
+
+
+def test_a_flush_without_a_spool_says_whether_the_numbers_arrived(output):
+    exporters = [Exporter(), Exporter(MetricExportResult.FAILURE)]
+
+    assert [output(exporter).flush(20) for exporter in exporters] == [True, False]
+
+
 def test_what_is_delivered_is_sent_soon_without_a_flush(waiting, receiver):
     waiting().deliver(soon())
 
