@@ -212,6 +212,8 @@ def test_a_run_without_a_span_says_whether_it_came_too_late(monkeypatch, caplog,
     def refuse(_):
         raise ImportError("no module can be imported")
 
+    losses.warn_once("before", "What logs is there by now")
+    caplog.clear()
     with monkeypatch.context() as changed:
         changed.setattr(provider, "_maker_of", refuse)
         if is_at_end:
