@@ -552,3 +552,14 @@ def test_what_is_as_old_as_it_may_get_is_made_again(monkeypatch):
     double(1)
 
     assert calls == [1, 1]
+
+
+def test_who_has_waited_for_nobody_says_nothing_of_waiting(spans):
+    @task(cache_policy=INPUTS, task_name="quick")
+    def quick(number):
+        return number
+
+    quick(1)
+    quick(1)
+
+    assert [semconv.CACHE_WAIT in span.attributes for span in spans.named("task quick")] == [False, False]
